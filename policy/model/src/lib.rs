@@ -1,1 +1,11 @@
+//! The nouns of Gatescribe: who asks, what is asked, what was decided, what is written down.
 //!
+//! Values only. Nothing here reads a clock, a file or a socket, so that every decision can be made again from its
+//! record (promise 5). All other crates may depend on this one; it depends on none of them.
+
+pub mod cluster;
+pub mod decision;
+pub mod event;
+pub mod request;
+pub mod subject;
+pub mod time;

@@ -1,0 +1,13 @@
+//! What is written down: the kinds of record and the members of leaf v1.
+//!
+//! The body of a record is a compact JSON object with a fixed member order (the order of the fields here). The ledger
+//! splices `"v":1,"kind":…,"seq":…` in front of it. Readers keep members they do not know.
+
+mod kind;
+mod record;
+
+pub use kind::RecordKind;
+pub use record::{
+    Answer, By, Decided, Effective, ItemsSeen, Network, Object, Outcome, Part, Person, Record, Request, Served, Source,
+    Span, Summed, Workload,
+};

@@ -1,0 +1,423 @@
+//! The members of leaf v1, in their fixed order. Absent members are left out, never `null`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::cluster::ClusterId;
+use crate::decision::RuleRef;
+use crate::subject::SubjectId;
+use crate::time::Timestamp;
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The gateway saw it happen.
+    #[default]
+    Gateway,
+    /// Read from another system's log.
+    Ingested,
+    /// An answer to another proxy's question.
+    Verdict,
+    /// Made for the demo; never evidence.
+    Sample,
+}
+
+impl Source {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+    fn is_gateway(&self) -> bool {
+        *self == Self::Gateway
+    }
+}
+
+/// The body of a record of any kind.
+///
+/// `id` joins the records of one request and is its `Audit-ID` (UUIDv7); `pair` is the sequence number of the record
+/// that this one ends. `t` is wall time; `mono` is nanoseconds since the process began, so that the order inside one
+/// `boot` survives a clock that jumps.
+#[derive(Clone, Debug, Serialize, Default)]
+pub struct Record<'a> {
+    /// Joins the records of one request.
+    pub id: &'a str,
+    /// The record that this one ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair: Option<u64>,
+    /// Wall time, UTC.
+    pub t: Timestamp,
+    /// Nanoseconds since the process began.
+    pub mono: u64,
+    /// Which run of the process.
+    pub boot: &'a str,
+    /// Which cluster; absent for the gateway host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<&'a ClusterId>,
+    /// Where the record comes from, when not from the gateway itself.
+    #[serde(skip_serializing_if = "Source::is_gateway")]
+    pub source: Source,
+    /// Who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<By<'a>>,
+    /// Who it was evaluated and forwarded as, when the caller asked for nested impersonation.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Effective<'a>>,
+    /// Workloads that acted for the person, nearest last (RFC 8693 §4.1 `act`).
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub act: &'a [Workload<'a>],
+    /// From where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net: Option<Network<'a>>,
+    /// What was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub req: Option<Request<'a>>,
+    /// What was decided and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decided<'a>>,
+    /// How it went upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Served<'a>>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome<'a>>,
+    /// The object in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<Object<'a>>,
+    /// A list in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<ItemsSeen<'a>>,
+    /// What happened to a session, when that is what the record says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person<'a>>,
+    /// Counts of what was summed up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sum: Option<Summed<'a>>,
+    /// Commitments to what is kept beside the leaf.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub parts: &'a [Part],
+    /// One sentence for a human, where the members above do not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'a str>,
+}
+
+/// Who made the call.
+#[derive(Clone, Debug, Serialize)]
+pub struct By<'a> {
+    /// Opaque and stable.
+    pub id: &'a SubjectId,
+    /// `person`, `serviceAccount`, `workload` or `public`.
+    pub kind: crate::subject::SubjectKind,
+    /// Who vouches.
+    pub iss: &'a str,
+    /// The issuer's name for the subject.
+    pub sub: &'a str,
+    /// The Kubernetes user name.
+    pub user: &'a str,
+    /// For display and search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<&'a str>,
+    /// SHA-256 over all mapped groups, sorted, each followed by 0x00; hexadecimal, first 16 bytes.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub groups_hash: &'a str,
+    /// Which sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<&'a str>,
+    /// What was presented: `gatewayToken`, `providerToken`, `serviceAccount`, `certificate`, `svid`, `cookie`, `breakGlass`.
+    pub credential: &'static str,
+    /// The id of the credential (`JTI=…`, `SN=…`), never the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_id: Option<&'a str>,
+    /// Unix seconds of the sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    /// The person a laundered credential was issued to, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<&'a str>,
+}
+
+/// Who the call was evaluated as.
+#[derive(Clone, Debug, Serialize)]
+pub struct Effective<'a> {
+    /// `Impersonate-User`.
+    pub user: &'a str,
+    /// `Impersonate-Uid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<&'a str>,
+    /// `Impersonate-Group`.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub groups: &'a [Arc<str>],
+    /// Names of the extra keys.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub extra_keys: &'a [&'a str],
+}
+
+/// A workload that acts for a person.
+#[derive(Clone, Debug, Serialize)]
+pub struct Workload<'a> {
+    /// The workload's own subject id.
+    pub id: &'a SubjectId,
+    /// Its name.
+    pub user: &'a str,
+}
+
+/// Where the call came from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Network<'a> {
+    /// The socket peer, or the right-most untrusted hop behind a trusted proxy.
+    pub ip: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub http: &'static str,
+    /// Which listener.
+    pub listener: &'a str,
+}
+
+/// What was asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Request<'a> {
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The path as received, percent-encoding kept; the query's values are a part, its keys stand in `query_keys`.
+    pub path: &'a str,
+    /// The query's keys, decoded, in order.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub query_keys: &'a [&'a str],
+    /// The Kubernetes verb.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub verb: &'a str,
+    /// `exec`, `log`, … where the verb alone misleads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'a str>,
+    /// API group; empty for core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<&'a str>,
+    /// API version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'a str>,
+    /// Resource, plural.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<&'a str>,
+    /// Subresource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subresource: Option<&'a str>,
+    /// Namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<&'a str>,
+    /// Object name as the path or selector gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// Content type of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<&'a str>,
+    /// `dryRun=All`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// `User-Agent`, at most 256 bytes; more is a part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a str>,
+    /// `Kubectl-Command`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubectl_command: Option<&'a str>,
+    /// `Kubectl-Session`: joins the calls of one kubectl run; the client's word, not ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubectl_session: Option<&'a str>,
+    /// The client's own `Audit-ID`, at most 64 printable characters; untrusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_audit_id: Option<&'a str>,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decided<'a> {
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// `gateway` or `cluster`: who said so.
+    pub who: &'static str,
+    /// Stable code of the reason of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// The rules that mattered.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub rules: &'a [RuleRef],
+    /// Digest of the policy that decided.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub policy: &'a str,
+    /// Groups that were sent upstream, hashed like `groups_hash`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub sent_groups_hash: &'a str,
+    /// The stated reason of the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stated_reason: Option<&'a str>,
+    /// Our yes met the cluster's no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub diverged: bool,
+}
+
+/// The upstream side of the call.
+#[derive(Clone, Debug, Serialize)]
+pub struct Served<'a> {
+    /// Address that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<&'a str>,
+    /// Our local port on that connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_port: Option<u16>,
+    /// How often the request was sent; more than once only where it provably had no effect before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// The answer carried another `Audit-Id` than ours.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub audit_id_differs: bool,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome<'a> {
+    /// `answered`, `refused`, `notSent`, `unknown`, `aborted`, `clientGone`, `upstreamLost`, `ended`.
+    pub end: Answer,
+    /// HTTP status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// `reason` of a Kubernetes `Status` in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// Request body bytes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_in: u64,
+    /// Response body bytes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_out: u64,
+    /// Durations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took: Option<Span>,
+    /// SHA-256 of the request body, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_sha256: Option<&'a str>,
+    /// Why the body's fields were not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<&'a str>,
+    /// Why it ended, in words, when it did not simply answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// How a call ended, as a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    /// Upstream answered and the answer was passed on.
+    Answered,
+    /// Refused by the gateway.
+    Refused,
+    /// Nothing left the gateway.
+    NotSent,
+    /// It was sent and no answer came: it may or may not have had its effect.
+    Unknown,
+    /// The client went away.
+    ClientGone,
+    /// Upstream broke off in the middle of its answer.
+    UpstreamLost,
+    /// The gateway ended it: drain, revocation, limit.
+    Ended,
+}
+
+/// Durations in microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Span {
+    /// From the request's head to the head of the answer.
+    pub first: u64,
+    /// From the request's head to the end.
+    pub total: u64,
+}
+
+/// The object in an answer, as far as a bounded scan found it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Object<'a> {
+    /// `metadata.name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// `metadata.namespace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<&'a str>,
+    /// `metadata.uid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<&'a str>,
+    /// `metadata.resourceVersion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<&'a str>,
+}
+
+/// A list in an answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ItemsSeen<'a> {
+    /// How many items.
+    pub count: u64,
+    /// Name of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<&'a str>,
+    /// Name of the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<&'a str>,
+}
+
+/// What happened to a session.
+#[derive(Clone, Debug, Serialize)]
+pub struct Person<'a> {
+    /// `signedIn`, `renewed`, `signedOut`, `revoked`, `handleReused`, `signInRefused`, `deviceApproved`, …
+    pub what: &'a str,
+    /// The session's public id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<&'a str>,
+    /// Which configured provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<&'a str>,
+    /// Why, when refused or ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'a str>,
+}
+
+/// Exact counts of records that were summed up instead of written one by one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summed<'a> {
+    /// How many.
+    pub count: u64,
+    /// First of them.
+    pub from: Timestamp,
+    /// Last of them.
+    pub to: Timestamp,
+    /// What they had in common, such as the refusal's code.
+    pub what: &'a str,
+    /// Counts by sub-class.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub by: &'a [(&'a str, u64)],
+}
+
+/// A commitment to bytes that are kept beside the leaf and can be erased.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    /// What it is: `query`, `agent`, `command`, `body`.
+    pub name: &'static str,
+    /// Length of the bytes before encryption.
+    pub len: u64,
+    /// SHA-256 over salt and bytes, hexadecimal.
+    pub commitment: String,
+    /// Class of the key it is sealed under.
+    pub class: &'static str,
+}
+
+impl Record<'_> {
+    /// The compact JSON object that the ledger takes as a body.
+    ///
+    /// # Errors
+    /// None in practice: every member is a plain value. The serialiser's error is handed on all the same.
+    pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut out = Vec::with_capacity(1_024);
+        serde_json::to_writer(&mut out, self)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,1 @@
+//! The request: target, RequestInfo, class of act.
