@@ -3,6 +3,7 @@
 //! Values only. Nothing here reads a clock, a file or a socket, so that every decision can be made again from its
 //! record (promise 5). All other crates may depend on this one; it depends on none of them.
 
+pub mod ask;
 pub mod cluster;
 pub mod decision;
 pub mod event;

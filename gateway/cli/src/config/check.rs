@@ -1,0 +1,349 @@
+//! What the words of a configuration mean together: names that must be unique, URLs, addresses, what excludes what.
+//!
+//! Every finding names the place of the value it is about. Nothing outside the file is looked at here.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use model::cluster::ClusterId;
+
+use super::problem::Problem;
+use super::tree::Node;
+use super::types::{Cluster, Config, Listener, Provider, Serves};
+
+/// Everything in `config` that cannot work.
+pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
+    let mut check = Check {
+        root,
+        found: Vec::new(),
+    };
+    check.url(config);
+    check.listeners(config);
+    check.identity(config);
+    check.clusters(config);
+    check.found
+}
+
+struct Check<'a> {
+    root: &'a Node,
+    found: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn say(&mut self, path: &str, what: impl Into<String>, label: &str, help: impl Into<String>) {
+        self.found.push(Problem::new(what, label, self.root.place(path), help));
+    }
+
+    fn url(&mut self, config: &Config) {
+        match Origin::parse(&config.url) {
+            None => self.say(
+                "/url",
+                "`url` is no URL of a host",
+                "this value",
+                "write `https://host` or `https://host:port`, without a path",
+            ),
+            Some(origin) if !origin.https && !origin.loopback => {
+                self.say(
+                    "/url",
+                    "`url` must be https",
+                    "plain http",
+                    "use https; plain http is accepted on loopback only",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn listeners(&mut self, config: &Config) {
+        if config.listeners.is_empty() {
+            self.say(
+                "/listeners",
+                "no listener is configured",
+                "this list is empty",
+                "add one with `name`, `address`, `serves`",
+            );
+        }
+        let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        for (i, listener) in config.listeners.iter().enumerate() {
+            if !names.insert(&listener.name) {
+                self.say(
+                    &format!("/listeners/{i}/name"),
+                    format!("two listeners are named `{}`", listener.name),
+                    "the second one",
+                    "give each its own name",
+                );
+            }
+            if !addresses.insert(&listener.address) {
+                self.say(
+                    &format!("/listeners/{i}/address"),
+                    "two listeners have this address",
+                    "the second one",
+                    "give each its own port",
+                );
+            }
+            self.listener(i, listener);
+        }
+        let served = |what| config.listeners.iter().any(|listener| listener.serves.contains(&what));
+        for (what, name) in [(Serves::Gateway, "gateway"), (Serves::Kubernetes, "kubernetes")] {
+            if !config.listeners.is_empty() && !served(what) {
+                self.say(
+                    "/listeners",
+                    format!("no listener serves `{name}`"),
+                    "none of these",
+                    format!("add `{name}` to `serves` of one of them"),
+                );
+            }
+        }
+        if config.admin.address.parse::<SocketAddr>().is_err() {
+            self.say(
+                "/admin/address",
+                "`address` is no IP address with a port",
+                "this value",
+                "write for example `127.0.0.1:9464`",
+            );
+        }
+    }
+
+    fn listener(&mut self, i: usize, listener: &Listener) {
+        let at = |key: &str| format!("/listeners/{i}/{key}");
+        let Ok(address) = listener.address.parse::<SocketAddr>() else {
+            return self.say(
+                &at("address"),
+                "`address` is no IP address with a port",
+                "this value",
+                "write for example `0.0.0.0:8443`",
+            );
+        };
+        if listener.serves.is_empty() {
+            self.say(
+                &at("serves"),
+                "this listener serves nothing",
+                "an empty list",
+                "write `gateway`, `kubernetes` or both",
+            );
+        }
+        if listener.tls.is_none() && !address.ip().is_loopback() {
+            self.say(
+                &at("address"),
+                "a listener without `tls` must be on a loopback address",
+                "reachable from outside",
+                "add `tls: {certFile, keyFile}`, or bind 127.0.0.1",
+            );
+        }
+        if listener.tls.is_none() && listener.serves.contains(&Serves::Kubernetes) {
+            self.say(
+                &at("serves"),
+                "Kubernetes needs `tls`: kubectl sends no credential over plain http",
+                "`kubernetes` without tls",
+                "add `tls: {certFile, keyFile}`",
+            );
+        }
+        if listener.client_certificates.is_some()
+            && (listener.tls.is_none() || listener.serves.contains(&Serves::Gateway))
+        {
+            self.say(
+                &at("clientCertificates"),
+                "client certificates need a TLS listener that serves `kubernetes` alone",
+                "not possible here",
+                "move `gateway` to a listener of its own: browsers would ask for a certificate there",
+            );
+        }
+    }
+
+    fn identity(&mut self, config: &Config) {
+        let identity = &config.identity;
+        if identity.providers.is_empty() && identity.authentication_configuration_file.is_none() {
+            self.say(
+                "/identity",
+                "nobody could sign in",
+                "no provider",
+                "add one under `providers`, or `authenticationConfigurationFile`",
+            );
+        }
+        let (mut names, mut issuers) = (BTreeSet::new(), BTreeSet::new());
+        for (i, provider) in identity.providers.iter().enumerate() {
+            if !names.insert(&provider.name) {
+                self.say(
+                    &format!("/identity/providers/{i}/name"),
+                    "two providers have this name",
+                    "the second one",
+                    "give each its own name",
+                );
+            }
+            if !issuers.insert(&provider.issuer) {
+                self.say(
+                    &format!("/identity/providers/{i}/issuer"),
+                    "two providers have this issuer",
+                    "the second one",
+                    "one provider per issuer",
+                );
+            }
+            self.provider(i, provider);
+        }
+        let session = &identity.session;
+        if session.token.duration().as_secs() > 600 || session.token.duration().as_secs() < 60 {
+            self.say(
+                "/identity/session/token",
+                "`token` must be between 1m and 10m",
+                "out of range",
+                "10m is the longest: revocation rests on it",
+            );
+        }
+        if session.idle > session.max {
+            self.say(
+                "/identity/session/idle",
+                "`idle` is longer than `max`",
+                "this would never count",
+                "make `idle` at most `max`",
+            );
+        }
+    }
+
+    fn provider(&mut self, i: usize, provider: &Provider) {
+        let at = |key: &str| format!("/identity/providers/{i}/{key}");
+        let issuer = provider.issuer.split_once("://").and_then(|(scheme, rest)| {
+            Origin::parse(&format!("{scheme}://{}", rest.split('/').next().unwrap_or_default()))
+        });
+        match issuer {
+            None => self.say(
+                &at("issuer"),
+                "`issuer` is no URL",
+                "this value",
+                "write it byte for byte as the provider's tokens name it",
+            ),
+            Some(origin) if !origin.https && !origin.loopback => {
+                self.say(
+                    &at("issuer"),
+                    "`issuer` must be https",
+                    "plain http",
+                    "use https; plain http is accepted on loopback only",
+                );
+            }
+            Some(_) => {}
+        }
+        for (key, prefix) in [
+            ("userPrefix", &provider.claims.user_prefix),
+            ("groupPrefix", &provider.claims.group_prefix),
+        ] {
+            if prefix.starts_with("system:") {
+                self.say(
+                    &at(&format!("claims/{key}")),
+                    format!("`{key}` makes reserved names"),
+                    "begins with `system:`",
+                    "choose another prefix: such names belong to the cluster",
+                );
+            }
+        }
+    }
+
+    fn clusters(&mut self, config: &Config) {
+        if config.clusters.is_empty() {
+            self.say(
+                "/clusters",
+                "no cluster is configured",
+                "this list is empty",
+                "add one with `name`, `servers` and credentials",
+            );
+        }
+        let mut names = BTreeSet::new();
+        for (i, cluster) in config.clusters.iter().enumerate() {
+            if !names.insert(&cluster.name) {
+                self.say(
+                    &format!("/clusters/{i}/name"),
+                    "two clusters have this name",
+                    "the second one",
+                    "give each its own name",
+                );
+            }
+            self.cluster(i, cluster);
+        }
+    }
+
+    fn cluster(&mut self, i: usize, cluster: &Cluster) {
+        let at = |key: &str| format!("/clusters/{i}/{key}");
+        if let Err(error) = ClusterId::new(&cluster.name) {
+            self.say(
+                &at("name"),
+                error.to_string(),
+                "this name",
+                "it becomes a host name and a path segment",
+            );
+        }
+        if cluster.in_cluster {
+            let written = [
+                ("servers", !cluster.servers.is_empty()),
+                ("caFile", cluster.ca_file.is_some()),
+            ];
+            for (key, _) in written.into_iter().filter(|(_, is)| *is) {
+                self.say(
+                    &at(key),
+                    format!("`{key}` has no effect beside `inCluster`"),
+                    "never read",
+                    "remove one of the two",
+                );
+            }
+            return;
+        }
+        if cluster.servers.is_empty() {
+            self.say(
+                &at("servers"),
+                "no server is named",
+                "where is the API server?",
+                "add `servers: [https://…]`, or `inCluster: true` in a pod",
+            );
+        }
+        for (j, server) in cluster.servers.iter().enumerate() {
+            let fits =
+                Origin::parse(server.trim_end_matches('/')).is_some_and(|origin| origin.https || origin.loopback);
+            if !fits {
+                self.say(
+                    &at(&format!("servers/{j}")),
+                    "this is no https URL of an API server",
+                    "this value",
+                    "write `https://host:port`",
+                );
+            }
+        }
+        for (key, credential) in [("impersonator", &cluster.impersonator), ("observer", &cluster.observer)] {
+            let fits = credential.as_ref().is_some_and(|credential| {
+                let pair = credential.cert_file.is_some() && credential.key_file.is_some();
+                let half = credential.cert_file.is_some() != credential.key_file.is_some();
+                !half && (credential.token_file.is_some() != pair)
+            });
+            if !fits {
+                self.say(
+                    &at(key),
+                    format!("`{key}` needs either `tokenFile`, or `certFile` and `keyFile`"),
+                    "one credential",
+                    "see deploy/kubernetes for the two accounts",
+                );
+            }
+        }
+    }
+}
+
+/// A URL without a path.
+#[derive(Debug)]
+struct Origin {
+    https: bool,
+    loopback: bool,
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let bare = uri.path() == "/" && uri.query().is_none() && !text.ends_with('/');
+        let host = uri.host()?;
+        let no_user = !uri.authority()?.as_str().contains('@');
+        let https = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let loopback = name == "localhost"
+            || name.ends_with(".localhost")
+            || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        (bare && no_user).then_some(Self { https, loopback })
+    }
+}

@@ -1,0 +1,187 @@
+use super::*;
+
+const GOOD: &str = r#"apiVersion: gatescribe.dev/v1
+url: https://gw.example.com
+dataDir: /var/lib/gatescribe
+listeners:
+  - name: main
+    address: 0.0.0.0:8443
+    serves: [gateway, kubernetes]
+    tls: { certFile: /tls/tls.crt, keyFile: /tls/tls.key }
+identity:
+  session: { idle: 4h, max: 12h }
+  providers:
+    - name: corp
+      issuer: https://login.example.com/realms/corp
+      clientId: gatescribe
+      clientSecret: ${file:/run/secrets/oidc}
+      claims: { user: email, groups: groups, groupPrefix: "oidc:" }
+clusters:
+  - name: prod
+    servers: [https://10.0.0.1:6443]
+    caFile: /cluster/ca.crt
+    impersonator: { tokenFile: /cluster/impersonator }
+    observer: { tokenFile: /cluster/observer }
+"#;
+
+fn told(text: &str) -> Vec<(usize, usize, String, String)> {
+    let problems = parse("gw.yaml", text).unwrap_err();
+    let tell = |problem: &Problem| {
+        let (line, column) = problems.line_and_column(problem);
+        (line, column, problem.what.clone(), problem.help.clone())
+    };
+    problems.list().iter().map(tell).collect()
+}
+
+#[test]
+fn a_good_file_is_read_with_its_defaults() {
+    let config = parse("gw.yaml", GOOD)
+        .map_err(|problems| problems.for_a_person(false, 100))
+        .unwrap();
+    assert_eq!(config.identity.session.token, Span::minutes(10));
+    assert_eq!(config.clusters[0].authorization, Authorization::Confirm);
+    assert_eq!(config.ledger.segment_size, Size::mebibytes(64));
+}
+
+#[test]
+fn all_mistakes_are_said_at_once_each_at_its_place() {
+    let text = GOOD
+        .replace("issuer:", "isuer:")
+        .replace("idle: 4h", "idle: 4 hours")
+        .replace("serves: [gateway, kubernetes]", "serves: [gatway, kubernetes]")
+        .replace("dataDir: /var/lib/gatescribe\n", "");
+    let expected = [
+        (
+            1,
+            1,
+            "`dataDir` is missing",
+            "add `dataDir: …` (Folder for state, ledger and keys.)",
+        ),
+        (
+            6,
+            14,
+            "`serves` cannot be `gatway`",
+            "did you mean `gateway`? It may be: gateway, kubernetes",
+        ),
+        (
+            9,
+            20,
+            "`idle` cannot be read",
+            "`4 hours` is no duration: write a number and s, m, h or d, such as `15m`",
+        ),
+        (
+            11,
+            7,
+            "`issuer` is missing",
+            "add `issuer: …` (The issuer URL, byte for byte as in its tokens. `https`, except on loopback.)",
+        ),
+        (12, 7, "unknown key `isuer`", "did you mean `issuer`?"),
+    ];
+    let told = told(&text);
+    let told: Vec<_> = told
+        .iter()
+        .map(|(line, column, what, help)| (*line, *column, what.as_str(), help.as_str()))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_cannot_work_together_is_said_where_it_is_written() {
+    let text = GOOD
+        .replace("url: https://gw.example.com", "url: http://gw.example.com/path")
+        .replace("    tls: { certFile: /tls/tls.crt, keyFile: /tls/tls.key }\n", "")
+        .replace("name: prod", "name: Prod")
+        .replace(
+            "impersonator: { tokenFile: /cluster/impersonator }",
+            "impersonator: { certFile: /c }",
+        );
+    let what: Vec<_> = told(&text).into_iter().map(|(line, _, what, _)| (line, what)).collect();
+    assert_eq!(
+        what,
+        [
+            (2, "`url` is no URL of a host".to_owned()),
+            (6, "a listener without `tls` must be on a loopback address".to_owned()),
+            (
+                7,
+                "Kubernetes needs `tls`: kubectl sends no credential over plain http".to_owned()
+            ),
+            (
+                17,
+                "`Prod` is no cluster name: use lower-case letters, digits and inner `-`, at most 63 characters"
+                    .to_owned()
+            ),
+            (
+                20,
+                "`impersonator` needs either `tokenFile`, or `certFile` and `keyFile`".to_owned()
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_not_repeated() {
+    let text = GOOD.replace("${file:/run/secrets/oidc}", "hunter2");
+    let problems = parse("gw.yaml", &text).unwrap_err();
+    assert_eq!(
+        problems.list()[0].help,
+        "a secret is never written here: use `${env:NAME}` or `${file:/path}`"
+    );
+}
+
+#[test]
+fn yaml_tricks_are_refused_in_words() {
+    for (text, word) in [
+        ("a: &x 1\nb: *x\n", "anchors"),
+        ("a: 1\na: 2\n", "set twice"),
+        ("a: !!binary x\n", "tags"),
+        ("a: 1\n---\nb: 2\n", "second document"),
+        ("", "empty"),
+        ("a: [1, 2\n", "not valid"),
+    ] {
+        let all: String = told(text).into_iter().map(|(_, _, what, _)| what).collect();
+        assert!(all.contains(word), "{text:?} → {all}");
+    }
+}
+
+#[test]
+fn a_problem_is_shown_with_a_caret_under_it() {
+    let shown = parse("gw.yaml", &GOOD.replace("issuer:", "isuer:"))
+        .unwrap_err()
+        .for_a_person(false, 100);
+    for line in [
+        "unknown key `isuer`",
+        "[gw.yaml:12:7]",
+        "not a setting here",
+        "did you mean `issuer`?",
+        "gw.yaml: 2 problems",
+    ] {
+        assert!(shown.contains(line), "{line} in:\n{shown}");
+    }
+}
+
+#[test]
+fn every_key_of_the_schema_says_what_it_is_for() {
+    fn walk(schema: &serde_json::Value, path: &str, silent: &mut Vec<String>) {
+        for (key, of) in schema
+            .get("properties")
+            .and_then(|map| map.as_object())
+            .into_iter()
+            .flatten()
+        {
+            if of.get("description").is_none() {
+                silent.push(format!("{path}/{key}"));
+            }
+        }
+        for (name, of) in schema
+            .get("$defs")
+            .and_then(|map| map.as_object())
+            .into_iter()
+            .flatten()
+        {
+            walk(of, name, silent);
+        }
+    }
+    let mut silent = Vec::new();
+    walk(&json_schema(), "", &mut silent);
+    assert_eq!(silent, Vec::<String>::new());
+}

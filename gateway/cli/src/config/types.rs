@@ -1,0 +1,462 @@
+//! The configuration as it is written. The published JSON Schema and the reference page are generated from these types,
+//! so that what is documented is what is read. What the words mean is checked in `check`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::{Secret, Size, Span};
+
+/// The one configuration file of a gateway.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// The version of this format.
+    pub api_version: ApiVersion,
+    /// How people reach the gateway host: sign-in, tokens, console. Cookies, redirects and links derive from it.
+    pub url: String,
+    /// Folder for state, ledger and keys.
+    pub data_dir: String,
+    /// Where connections are accepted.
+    pub listeners: Vec<Listener>,
+    /// The listener of operators: health and metrics. Never reachable through another listener.
+    #[serde(default)]
+    pub admin: Admin,
+    /// Who may sign in, and how.
+    pub identity: Identity,
+    /// The Kubernetes clusters behind the gateway.
+    pub clusters: Vec<Cluster>,
+    /// Rules of our own besides Kubernetes RBAC.
+    #[serde(default)]
+    pub policy: Policy,
+    /// The audit ledger.
+    #[serde(default)]
+    pub ledger: Ledger,
+    /// What one subject, and all strangers together, may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Structured logs; they are no audit records.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Versions of the configuration format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ApiVersion {
+    /// Additions only inside v1.
+    #[serde(rename = "gatescribe.dev/v1")]
+    V1,
+}
+
+/// One address that accepts connections.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listener {
+    /// A name for records and metrics.
+    pub name: String,
+    /// IP address and port, such as `0.0.0.0:8443`.
+    pub address: String,
+    /// What is served here.
+    pub serves: Vec<Serves>,
+    /// Certificate and key. Without it the listener speaks plain HTTP, which is accepted on loopback addresses only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Accept client certificates as sign-in of people. They are asked for, never demanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<ClientCertificates>,
+}
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Serves {
+    /// The gateway host: sign-in, tokens, our API.
+    Gateway,
+    /// Kubernetes clusters, by host name `<cluster>.<host>` or by path `/clusters/<name>`.
+    Kubernetes,
+}
+
+/// Files of a server certificate. They are watched; a broken new pair keeps the old one serving.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file of the certificate chain, leaf first.
+    pub cert_file: String,
+    /// PEM file of the private key.
+    pub key_file: String,
+}
+
+/// Client certificates as credentials.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClientCertificates {
+    /// PEM file of the authorities that may vouch for people.
+    pub ca_file: String,
+}
+
+/// Health and metrics for operators.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Admin {
+    /// IP address and port for `/livez`, `/readyz` and `/metrics`.
+    #[serde(default = "admin_address")]
+    pub address: String,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            address: admin_address(),
+        }
+    }
+}
+
+fn admin_address() -> String {
+    "127.0.0.1:9464".to_owned()
+}
+
+/// Who may sign in, and how.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Identity {
+    /// How long a sign-in lasts.
+    #[serde(default)]
+    pub session: Session,
+    /// OpenID providers at which people sign in. At least one, unless `authenticationConfigurationFile` names issuers.
+    #[serde(default)]
+    pub providers: Vec<Provider>,
+    /// A Kubernetes `AuthenticationConfiguration` (`apiserver.config.k8s.io/v1`): issuers whose tokens are accepted as
+    /// they are, for kubelogin and CI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication_configuration_file: Option<String>,
+    /// Accept ServiceAccount tokens that were issued for the gateway's audience.
+    #[serde(default)]
+    pub service_accounts: ServiceAccounts,
+}
+
+/// How long a sign-in lasts.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Session {
+    /// A session that nobody uses ends after this.
+    #[serde(default = "session_idle")]
+    pub idle: Span,
+    /// A session ends after this, used or not.
+    #[serde(default = "session_max")]
+    pub max: Span,
+    /// Lifetime of the token that kubectl holds; at most 10 minutes.
+    #[serde(default = "token_lifetime")]
+    pub token: Span,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            idle: session_idle(),
+            max: session_max(),
+            token: token_lifetime(),
+        }
+    }
+}
+
+fn session_idle() -> Span {
+    Span::hours(8)
+}
+fn session_max() -> Span {
+    Span::hours(24)
+}
+fn token_lifetime() -> Span {
+    Span::minutes(10)
+}
+
+/// An OpenID provider at which people sign in.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Provider {
+    /// A name for pages, records and `whoami`.
+    pub name: String,
+    /// The issuer URL, byte for byte as in its tokens. `https`, except on loopback.
+    pub issuer: String,
+    /// The client id under which the gateway is registered there.
+    pub client_id: String,
+    /// The client secret: `${env:NAME}` or `${file:/path}`. Leave out for a public client with PKCE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<Secret>,
+    /// PEM file of authorities to trust for this issuer besides the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Scopes to ask for besides `openid`.
+    #[serde(default = "scopes")]
+    pub scopes: Vec<String>,
+    /// From claims to Kubernetes names.
+    #[serde(default)]
+    pub claims: Claims,
+    /// Audiences besides `clientId` whose ID tokens are accepted as they are.
+    #[serde(default)]
+    pub accept_audiences: Vec<String>,
+}
+
+fn scopes() -> Vec<String> {
+    ["profile", "email", "groups", "offline_access"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// From claims to Kubernetes names.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claims {
+    /// Claim of the user name.
+    #[serde(default = "user_claim")]
+    pub user: String,
+    /// Put in front of each user name.
+    #[serde(default)]
+    pub user_prefix: String,
+    /// Claim of the groups.
+    #[serde(default = "groups_claim")]
+    pub groups: String,
+    /// Put in front of each group.
+    #[serde(default)]
+    pub group_prefix: String,
+    /// Accept an e-mail address as user name only when the provider says that it has verified it.
+    #[serde(default = "yes")]
+    pub require_verified_email: bool,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            user: user_claim(),
+            user_prefix: String::new(),
+            groups: groups_claim(),
+            group_prefix: String::new(),
+            require_verified_email: true,
+        }
+    }
+}
+
+fn user_claim() -> String {
+    "email".to_owned()
+}
+fn groups_claim() -> String {
+    "groups".to_owned()
+}
+const fn yes() -> bool {
+    true
+}
+
+/// ServiceAccount tokens as credentials.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceAccounts {
+    /// Whether they are accepted.
+    #[serde(default)]
+    pub accept: bool,
+    /// The audience they must be issued for; the gateway's `url` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+}
+
+/// A Kubernetes cluster behind the gateway.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name: a DNS label, part of its URL and of every record.
+    pub name: String,
+    /// The API server's URL; several addresses are tried in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// PEM file of the authorities of the API server's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// The name to expect in that certificate when it is not the URL's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<String>,
+    /// The credential that impersonates people and can do nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonator: Option<Credential>,
+    /// The credential that watches what decisions need, and asks reviews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observer: Option<Credential>,
+    /// Take server and authorities from the pod's own ServiceAccount.
+    #[serde(default)]
+    pub in_cluster: bool,
+    /// What counts when RBAC as the gateway knows it is silent.
+    #[serde(default)]
+    pub authorization: Authorization,
+}
+
+/// A credential in files; they are read again at least every minute.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credential {
+    /// File of a bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+    /// PEM file of a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<String>,
+    /// PEM file of its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+}
+
+/// What counts when RBAC as the gateway knows it is silent. A forbid is never asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Authorization {
+    /// The cluster is asked once (SubjectAccessReview) before the call is refused.
+    #[default]
+    Confirm,
+    /// The gateway's own verdict alone.
+    Enforce,
+    /// Nothing is refused by the gateway for want of a role; the cluster decides. Forbid rules still forbid.
+    Observe,
+}
+
+/// Rules of our own besides Kubernetes RBAC.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policy {
+    /// Files or folders of `AccessRule` documents.
+    #[serde(default)]
+    pub rules: Vec<String>,
+}
+
+/// The audit ledger.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ledger {
+    /// Its folder; `<dataDir>/ledger` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+    /// Size of one preallocated file.
+    #[serde(default = "segment_size")]
+    pub segment_size: Size,
+    /// Bytes of records that may wait for the disk; more are refused.
+    #[serde(default = "queue_size")]
+    pub queue_size: Size,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            segment_size: segment_size(),
+            queue_size: queue_size(),
+        }
+    }
+}
+
+const fn segment_size() -> Size {
+    Size::mebibytes(64)
+}
+const fn queue_size() -> Size {
+    Size::mebibytes(64)
+}
+
+/// What one subject, and all strangers together, may use (promise 8).
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Short requests of one subject at the same time.
+    #[serde(default = "in_flight")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub in_flight: u32,
+    /// Watches and other long calls of one subject at the same time.
+    #[serde(default = "streams")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub streams: u32,
+    /// Records one subject may cause each second.
+    #[serde(default = "records_per_second")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub records_per_second: u32,
+    /// Ledger bytes one subject may cause each day.
+    #[serde(default = "bytes_per_day")]
+    pub bytes_per_day: Size,
+    /// Records of all strangers together each second.
+    #[serde(default = "strangers")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub strangers_per_second: u32,
+    /// Most groups that are sent to a cluster for one person; more are refused, never cut.
+    #[serde(default = "groups")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub groups: u32,
+    /// Connections at the same time.
+    #[serde(default = "connections")]
+    #[schemars(range(min = 16, max = 1_000_000))]
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight: in_flight(),
+            streams: streams(),
+            records_per_second: records_per_second(),
+            bytes_per_day: bytes_per_day(),
+            strangers_per_second: strangers(),
+            groups: groups(),
+            connections: connections(),
+        }
+    }
+}
+
+const fn in_flight() -> u32 {
+    400
+}
+const fn streams() -> u32 {
+    2_000
+}
+const fn records_per_second() -> u32 {
+    2_000
+}
+const fn bytes_per_day() -> Size {
+    Size::mebibytes(8 * 1024)
+}
+const fn strangers() -> u32 {
+    50
+}
+const fn groups() -> u32 {
+    64
+}
+const fn connections() -> u32 {
+    20_000
+}
+
+/// Structured logs.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Log {
+    /// The least severe level that is written.
+    #[serde(default)]
+    pub level: Level,
+    /// The form of a line.
+    #[serde(default)]
+    pub format: Format,
+}
+
+/// Levels of logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Level {
+    /// A human must act.
+    Error,
+    /// Degraded but handled.
+    Warn,
+    /// Rare events of life.
+    #[default]
+    Info,
+    /// Per request.
+    Debug,
+}
+
+/// Forms of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Format {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For a person's eyes.
+    Text,
+}
