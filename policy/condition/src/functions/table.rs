@@ -1,0 +1,223 @@
+//! Every form of every function and operator: name, how it is called, types, result.
+
+use Function as F;
+use Shape::{
+    A, B, Bool, Bytes, Cidr, Double, Duration, Dyn, Int, Ip, List, Map, Optional, String, Timestamp, Type, Uint,
+};
+use Style::{Global, Member};
+
+/// How a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// `f(x)`, also all operators.
+    Global,
+    /// `x.f(…)`; the receiver is the first parameter.
+    Member,
+}
+
+/// A parameter's or result's type; `A` and `B` stand for any one type within a form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    A,
+    B,
+    Dyn,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bytes,
+    Timestamp,
+    Duration,
+    Ip,
+    Cidr,
+    Type,
+    List(&'static Shape),
+    Map(&'static Shape, &'static Shape),
+    Optional(&'static Shape),
+}
+
+/// One form.
+#[derive(Debug)]
+pub(crate) struct Overload {
+    pub(crate) name: &'static str,
+    pub(crate) style: Style,
+    pub(crate) parameters: &'static [Shape],
+    pub(crate) result: Shape,
+    pub(crate) function: Function,
+}
+
+macro_rules! table {
+    ($( $style:ident $name:literal $function:ident : $( ( $($parameter:expr),* ) $result:expr ),+ ; )*) => {
+        static TABLE: &[Overload] = &[ $( $( Overload {
+            name: $name, style: $style, parameters: &[$($parameter),*], result: $result, function: F::$function,
+        } ),+ ),* ];
+    };
+}
+
+const LIST: Shape = List(&A);
+const MAP: Shape = Map(&A, &B);
+const OPTIONAL: Shape = Optional(&A);
+const STRINGS: Shape = List(&String);
+
+table! {
+    Global "_+_" Add: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double, (String, String) String,
+        (Bytes, Bytes) Bytes, (LIST, LIST) LIST, (Timestamp, Duration) Timestamp, (Duration, Timestamp) Timestamp,
+        (Duration, Duration) Duration;
+    Global "_-_" Subtract: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double,
+        (Timestamp, Timestamp) Duration, (Timestamp, Duration) Timestamp, (Duration, Duration) Duration;
+    Global "_*_" Multiply: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double;
+    Global "_/_" Divide: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double;
+    Global "_%_" Remainder: (Int, Int) Int, (Uint, Uint) Uint;
+    Global "-_" Negate: (Int) Int, (Double) Double;
+    Global "!_" Not: (Bool) Bool;
+    Global "_==_" Equal: (A, A) Bool;
+    Global "_!=_" NotEqual: (A, A) Bool;
+    Global "_<_" Less: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool, (Uint, Uint) Bool,
+        (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool,
+        (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
+    Global "_<=_" LessEqual: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool,
+        (Uint, Uint) Bool, (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool,
+        (Double, Uint) Bool, (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool,
+        (Duration, Duration) Bool;
+    Global "_>_" Greater: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool, (Uint, Uint) Bool,
+        (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool,
+        (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
+    Global "_>=_" GreaterEqual: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool,
+        (Uint, Uint) Bool, (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool,
+        (Double, Uint) Bool, (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool,
+        (Duration, Duration) Bool;
+    Global "@in" In: (A, LIST) Bool, (A, MAP) Bool;
+    Global "_[_]" Index: (LIST, Int) A, (MAP, A) B, (Optional(&LIST), Int) OPTIONAL, (Optional(&MAP), A) Optional(&B);
+    Global "_[?_]" OptionalIndex: (LIST, Int) OPTIONAL, (MAP, A) Optional(&B), (Optional(&LIST), Int) OPTIONAL,
+        (Optional(&MAP), A) Optional(&B);
+
+    Global "size" Size: (String) Int, (Bytes) Int, (LIST) Int, (MAP) Int;
+    Member "size" Size: (String) Int, (Bytes) Int, (LIST) Int, (MAP) Int;
+    Member "contains" Contains: (String, String) Bool;
+    Member "startsWith" StartsWith: (String, String) Bool;
+    Member "endsWith" EndsWith: (String, String) Bool;
+    Member "matches" Matches: (String, String) Bool;
+    Global "matches" Matches: (String, String) Bool;
+    Member "find" Find: (String, String) String;
+    Member "findAll" FindAll: (String, String) STRINGS, (String, String, Int) STRINGS;
+    Member "lowerAscii" LowerAscii: (String) String;
+    Member "upperAscii" UpperAscii: (String) String;
+    Member "trim" Trim: (String) String;
+    Member "split" Split: (String, String) STRINGS, (String, String, Int) STRINGS;
+    Member "join" Join: (STRINGS) String, (STRINGS, String) String;
+    Member "replace" Replace: (String, String, String) String, (String, String, String, Int) String;
+    Member "substring" Substring: (String, Int) String, (String, Int, Int) String;
+    Member "charAt" CharAt: (String, Int) String;
+    Member "indexOf" IndexOf: (String, String) Int, (String, String, Int) Int;
+    Member "lastIndexOf" LastIndexOf: (String, String) Int, (String, String, Int) Int;
+
+    Member "indexOf" ListIndexOf: (LIST, A) Int;
+    Member "lastIndexOf" ListLastIndexOf: (LIST, A) Int;
+    Member "isSorted" IsSorted: (List(&Int)) Bool, (List(&Uint)) Bool, (List(&Double)) Bool, (List(&Bool)) Bool,
+        (List(&Duration)) Bool, (List(&Timestamp)) Bool, (STRINGS) Bool, (List(&Bytes)) Bool;
+    Member "sum" Sum: (List(&Int)) Int, (List(&Uint)) Uint, (List(&Double)) Double, (List(&Duration)) Duration;
+    Member "min" Min: (List(&Int)) Int, (List(&Uint)) Uint, (List(&Double)) Double, (List(&Bool)) Bool,
+        (List(&Duration)) Duration, (List(&Timestamp)) Timestamp, (STRINGS) String, (List(&Bytes)) Bytes;
+    Member "max" Max: (List(&Int)) Int, (List(&Uint)) Uint, (List(&Double)) Double, (List(&Bool)) Bool,
+        (List(&Duration)) Duration, (List(&Timestamp)) Timestamp, (STRINGS) String, (List(&Bytes)) Bytes;
+    Global "sets.contains" SetContains: (LIST, LIST) Bool;
+    Global "sets.equivalent" SetEquivalent: (LIST, LIST) Bool;
+    Global "sets.intersects" SetIntersects: (LIST, LIST) Bool;
+
+    Global "int" ToInt: (Int) Int, (Uint) Int, (Double) Int, (String) Int, (Timestamp) Int, (Duration) Int;
+    Global "uint" ToUint: (Int) Uint, (Uint) Uint, (Double) Uint, (String) Uint;
+    Global "double" ToDouble: (Int) Double, (Uint) Double, (Double) Double, (String) Double;
+    Global "string" ToString: (Int) String, (Uint) String, (Double) String, (Bool) String, (String) String,
+        (Bytes) String, (Timestamp) String, (Duration) String, (Ip) String, (Cidr) String;
+    Global "bytes" ToBytes: (Bytes) Bytes, (String) Bytes;
+    Global "bool" ToBool: (Bool) Bool, (String) Bool;
+    Global "timestamp" ToTimestamp: (Timestamp) Timestamp, (String) Timestamp, (Int) Timestamp;
+    Global "duration" ToDuration: (Duration) Duration, (String) Duration, (Int) Duration;
+    Global "dyn" ToDyn: (A) Dyn;
+    Global "type" TypeOf: (A) Type;
+
+    Member "getFullYear" FullYear: (Timestamp) Int, (Timestamp, String) Int;
+    Member "getMonth" Month: (Timestamp) Int, (Timestamp, String) Int;
+    Member "getDate" Date: (Timestamp) Int, (Timestamp, String) Int;
+    Member "getDayOfMonth" DayOfMonth: (Timestamp) Int, (Timestamp, String) Int;
+    Member "getDayOfWeek" DayOfWeek: (Timestamp) Int, (Timestamp, String) Int;
+    Member "getDayOfYear" DayOfYear: (Timestamp) Int, (Timestamp, String) Int;
+    Member "getHours" Hours: (Timestamp) Int, (Timestamp, String) Int, (Duration) Int;
+    Member "getMinutes" Minutes: (Timestamp) Int, (Timestamp, String) Int, (Duration) Int;
+    Member "getSeconds" Seconds: (Timestamp) Int, (Timestamp, String) Int, (Duration) Int;
+    Member "getMilliseconds" Milliseconds: (Timestamp) Int, (Timestamp, String) Int, (Duration) Int;
+
+    Global "optional.of" OptionalOf: (A) OPTIONAL;
+    Global "optional.none" OptionalNone: () Optional(&Dyn);
+    Global "optional.ofNonZeroValue" OptionalNonZero: (A) OPTIONAL;
+    Member "hasValue" HasValue: (OPTIONAL) Bool;
+    Member "value" OptionalValue: (OPTIONAL) A;
+    Member "or" Or: (OPTIONAL, OPTIONAL) OPTIONAL;
+    Member "orValue" OrValue: (OPTIONAL, A) A;
+
+    Global "ip" ToIp: (String) Ip;
+    Global "isIP" IsIp: (String) Bool;
+    Global "cidr" ToCidr: (String) Cidr;
+    Global "isCIDR" IsCidr: (String) Bool;
+    Member "containsIP" ContainsIp: (Cidr, String) Bool, (Cidr, Ip) Bool;
+    Member "containsCIDR" ContainsCidr: (Cidr, String) Bool, (Cidr, Cidr) Bool;
+    Member "family" Family: (Ip) Int;
+    Member "isLoopback" IsLoopback: (Ip) Bool;
+    Member "isUnspecified" IsUnspecified: (Ip) Bool;
+    Member "isLinkLocalUnicast" IsLinkLocalUnicast: (Ip) Bool;
+    Member "isLinkLocalMulticast" IsLinkLocalMulticast: (Ip) Bool;
+    Member "isGlobalUnicast" IsGlobalUnicast: (Ip) Bool;
+    Member "prefixLength" PrefixLength: (Cidr) Int;
+    Member "masked" Masked: (Cidr) Cidr;
+    Member "ip" CidrIp: (Cidr) Ip;
+}
+
+/// All forms of a function called so.
+pub(crate) fn overloads(name: &str, style: Style) -> impl Iterator<Item = &'static Overload> {
+    TABLE
+        .iter()
+        .filter(move |overload| overload.name == name && overload.style == style)
+}
+
+/// Names of all functions, with repetitions, without operators.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    TABLE
+        .iter()
+        .map(|overload| overload.name)
+        .filter(|name| !name.starts_with(['_', '@', '!', '-']))
+}
+
+macro_rules! functions {
+    ($( $variant:ident ),* $(,)?) => {
+        /// What a call does, whatever the operand types.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Function { $( $variant ),* }
+    };
+}
+
+functions! {
+    Add, Subtract, Multiply, Divide, Remainder, Negate, Not, Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual,
+    In, Index, OptionalIndex, Size, Contains, StartsWith, EndsWith, Matches, Find, FindAll, LowerAscii, UpperAscii,
+    Trim, Split, Join, Replace, Substring, CharAt, IndexOf, LastIndexOf, ListIndexOf, ListLastIndexOf, IsSorted, Sum,
+    Min, Max, SetContains, SetEquivalent, SetIntersects, ToInt, ToUint, ToDouble, ToString, ToBytes, ToBool,
+    ToTimestamp, ToDuration, ToDyn, TypeOf, FullYear, Month, Date, DayOfMonth, DayOfWeek, DayOfYear, Hours, Minutes,
+    Seconds, Milliseconds, OptionalOf, OptionalNone, OptionalNonZero, HasValue, OptionalValue, Or, OrValue, ToIp, IsIp,
+    ToCidr, IsCidr, ContainsIp, ContainsCidr, Family, IsLoopback, IsUnspecified, IsLinkLocalUnicast,
+    IsLinkLocalMulticast, IsGlobalUnicast, PrefixLength, Masked, CidrIp,
+}
+
+impl Function {
+    /// The name as written in an expression; operators without the place-holders of the syntax tree.
+    pub(crate) fn name(self) -> &'static str {
+        let name = TABLE
+            .iter()
+            .find(|overload| overload.function == self)
+            .map_or("", |overload| overload.name);
+        match name {
+            "_[_]" | "_[?_]" => "[]",
+            "@in" => "in",
+            operator => operator.trim_matches('_'),
+        }
+    }
+}

