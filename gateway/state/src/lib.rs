@@ -1,1 +1,37 @@
+//! Sessions, one-time codes, sign-in attempts and revocations: what the gateway must remember across a restart.
 //!
+//! The only crate with SQL. SQLite with a write-ahead log and `synchronous=FULL`: what a call returned as done is on
+//! the disk. Synchronous on purpose: callers in async code use a blocking thread. Time is an argument.
+//!
+//! Invariants:
+//! - Whatever opens a door (session secret, handle, code, state) is stored as its SHA-256 only. Provider tokens and
+//!   whatever must be read again are sealed with AES-256-GCM, bound to their table and row, so that a row copied onto
+//!   another opens nothing.
+//! - A handle is good once. Presenting an older one ends the session, see [`Store::exchange`].
+//! - Each table that strangers can write to is bounded, and at the bound the greediest source loses its own oldest row,
+//!   never somebody else's.
+//! - Every end of access raises one revision counter in the same transaction; see [`Store::revocations_since`].
+
+mod attempt;
+mod code;
+mod device;
+mod error;
+mod fair;
+mod revocation;
+mod seal;
+mod secret;
+mod seen;
+mod session;
+mod store;
+
+pub use attempt::{NewAttempt, TakenAttempt};
+pub use code::{NewCode, RedeemedCode};
+pub use device::{Device, DevicePoll, NewDevice};
+pub use error::StateError;
+pub use revocation::{Revocation, Revoked};
+pub use seal::{SealingKey, SealingKeys};
+pub use secret::{Secret, SessionId, user_code_form};
+pub use session::{
+    ClientKind, EndReason, Exchange, Exchanged, Identity, NewSession, ProviderTokens, Session, SessionSecrets, Standing,
+};
+pub use store::{Limits, Store, SweepReport};

@@ -1,0 +1,295 @@
+//! The database file: opening, versions, transactions, sweeping.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::time::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use crate::StateError;
+use crate::seal::SealingKeys;
+
+/// One script for each version; a script is never changed once released.
+const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
+/// "GtSc": marks the file as ours in its header.
+const APPLICATION_ID: i64 = 0x4774_5363;
+
+/// Bounds of the tables.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sign-in attempts under way, in all.
+    pub attempts: u32,
+    /// Sign-in attempts under way from one source.
+    pub attempts_per_source: u32,
+    /// Device codes waiting, in all.
+    pub devices: u32,
+    /// Device codes waiting from one source.
+    pub devices_per_source: u32,
+    /// One-time codes not yet expired. Only signed-in people make them, so a full table refuses.
+    pub codes: u32,
+    /// Live sessions of one subject; the longest unused one ends when another begins.
+    pub sessions_per_subject: u32,
+    /// Identifiers of logout tokens remembered against replay.
+    pub seen: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempts: 10_000,
+            attempts_per_source: 256,
+            devices: 2_000,
+            devices_per_source: 32,
+            codes: 10_000,
+            sessions_per_subject: 64,
+            seen: 50_000,
+        }
+    }
+}
+
+type Watcher = Box<dyn Fn(u64) + Send>;
+
+/// The store. `Send + Sync`; one writer at a time, each call one transaction.
+pub struct Store {
+    connection: Mutex<Connection>,
+    pub(crate) keys: SealingKeys,
+    pub(crate) limits: Limits,
+    revision: AtomicU64,
+    watcher: Mutex<Option<Watcher>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("keys", &self.keys)
+            .field("limits", &self.limits)
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Store::sweep`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Sessions past their end and past the time they are kept.
+    pub sessions: usize,
+    /// Expired attempts, codes, device codes, replay marks.
+    pub short_lived: usize,
+    /// Revocations that no token can need any more.
+    pub revocations: usize,
+}
+
+impl Store {
+    /// Opens or creates the file (mode 0600) and brings it to this release's version.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is somebody else's, or was written by a newer release.
+    pub fn open(path: &Path, keys: SealingKeys, limits: Limits) -> Result<Self, StateError> {
+        create_private(path).map_err(|source| StateError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::prepare(Connection::open(path)?, keys, limits)
+    }
+
+    /// A store that ends with the process; for tests and the demo.
+    ///
+    /// # Errors
+    /// The database cannot be made.
+    pub fn in_memory(keys: SealingKeys, limits: Limits) -> Result<Self, StateError> {
+        Self::prepare(Connection::open_in_memory()?, keys, limits)
+    }
+
+    fn prepare(mut connection: Connection, keys: SealingKeys, limits: Limits) -> Result<Self, StateError> {
+        connection.busy_timeout(Duration::from_secs(5))?;
+        // In-memory databases answer "memory" here; that is fine.
+        connection.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // A deleted row's bytes are overwritten: an expired secret does not linger in free pages.
+        connection.query_row("PRAGMA secure_delete=ON", [], |_| Ok(()))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        migrate(&mut connection)?;
+        let revision: i64 = connection.query_row("SELECT revision FROM meta", [], |row| row.get(0))?;
+        Ok(Self {
+            connection: Mutex::new(connection),
+            keys,
+            limits,
+            revision: AtomicU64::new(u64::try_from(revision).unwrap_or(0)),
+            watcher: Mutex::new(None),
+        })
+    }
+
+    /// The number of the latest end of access. Cheap: no database access.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Calls `watcher` after each change of the revision, with the new one. One watcher; it must not call the store.
+    pub fn watch_revision(&self, watcher: impl Fn(u64) + Send + 'static) {
+        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(watcher));
+    }
+
+    /// Removes what is past its time. To be called about once a minute.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn sweep(&self, now: Timestamp) -> Result<SweepReport, StateError> {
+        const KEEP: Duration = Duration::from_secs(24 * 3600);
+        self.write(|transaction| {
+            let now_nanos = now.unix_nanos();
+            let gone = |table: &str, column: &str, before: i64| {
+                transaction.execute(&format!("DELETE FROM {table} WHERE {column} < ?1"), params![before])
+            };
+            let sessions = gone("sessions", "absolute_end", now.minus(KEEP).unix_nanos())?;
+            let mut short_lived = 0;
+            for table in ["attempts", "codes", "devices", "seen"] {
+                short_lived += gone(table, "expires_at", now_nanos)?;
+            }
+            Ok(SweepReport {
+                sessions,
+                short_lived,
+                revocations: gone("revocations", "keep_until", now_nanos)?,
+            })
+        })
+    }
+
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StateError>) -> Result<T, StateError> {
+        work(&self.connection())
+    }
+
+    /// One transaction that took the write lock at its start: what it read is still so when it writes.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = work(&transaction)?;
+        let revision: i64 = transaction
+            .prepare_cached("SELECT revision FROM meta")?
+            .query_row([], |row| row.get(0))?;
+        transaction.commit()?;
+        self.publish(u64::try_from(revision).unwrap_or(0));
+        Ok(value)
+    }
+
+    /// Still under the connection's lock, so that watchers see revisions in order.
+    fn publish(&self, revision: u64) {
+        if self.revision.swap(revision, Ordering::AcqRel) != revision
+            && let Some(watcher) = &*self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            watcher(revision);
+        }
+    }
+
+    /// A panic inside a transaction rolled it back when it was dropped, so the connection is good to use again.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StateError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    let pragma = |name: &str| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let (version, application) = (pragma("user_version")?, pragma("application_id")?);
+    if version > known {
+        return Err(StateError::Newer { found: version, known });
+    }
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(StateError::Foreign { found: application });
+    }
+    for script in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+        transaction.execute_batch(script)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", known)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// SQLite gives its side files the mode of the main file, so it is enough to make that one private.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::seal::SealingKey;
+
+    pub(crate) fn test_keys() -> SealingKeys {
+        SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![])
+    }
+
+    pub(crate) fn test_store() -> Store {
+        Store::in_memory(test_keys(), Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn a_file_of_a_newer_release_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        drop(Store::open(&path, test_keys(), Limits::default()).unwrap());
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        let error = Store::open(&path, test_keys(), Limits::default()).unwrap_err();
+        assert!(matches!(error, StateError::Newer { found: 99, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_database_of_another_program_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE cats (name TEXT)")
+            .unwrap();
+        let error = Store::open(&path, test_keys(), Limits::default()).unwrap_err();
+        assert!(matches!(error, StateError::Foreign { .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_its_owner_can_read_the_file_and_its_side_files() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("state.db"), test_keys(), Limits::default()).unwrap();
+        store.sweep(Timestamp::EPOCH).unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(
+                entry.metadata().unwrap().permissions().mode() & 0o077,
+                0,
+                "{:?}",
+                entry.path()
+            );
+        }
+    }
+
+    #[test]
+    fn commits_are_synchronous_and_survive_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let store = Store::open(&path, test_keys(), Limits::default()).unwrap();
+        let level: i64 = store
+            .read(|c| Ok(c.query_row("PRAGMA synchronous", [], |r| r.get(0))?))
+            .unwrap();
+        assert_eq!(level, 2, "2 is FULL");
+    }
+}
