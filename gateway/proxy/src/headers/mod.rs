@@ -1,0 +1,188 @@
+//! Header hygiene: what of a client's headers may reach an upstream, and of an upstream's a client.
+//!
+//! Order of work (protocol D-01): read nested impersonation, [`strip`], and only then add ours. It decides nothing about
+//! permission and adds no identity. Invariant: after [`strip`], no header is left that an upstream could take for an
+//! identity, a hop's or the gateway's own word, however it was spelt, and nothing is left to process that could remove
+//! a header which is added later.
+
+mod impersonation;
+pub(crate) mod name;
+mod response;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+};
+
+pub use impersonation::{ImpersonationError, RequestedImpersonation};
+use name::{Reduced, is_plain};
+pub use response::{ResponseKind, strip_response};
+
+/// What was taken out of a request's headers; the kept ones are still in their map.
+#[derive(Debug, Default)]
+pub struct Stripped {
+    /// Names that were removed, each once, in no particular order. Values are not kept.
+    pub dropped: Vec<HeaderName>,
+    /// Names that `Connection` nominated, whether they were there or not, each once; at most 64.
+    pub nominated: Vec<HeaderName>,
+    /// The client's own `Audit-ID`, untrusted; ours takes its place (protocol D-10).
+    pub client_audit_id: Option<HeaderValue>,
+    /// Whether the client said `TE: trailers`, which may be said again to an HTTP/2 upstream.
+    pub accepts_trailers: bool,
+}
+
+/// Removes from a request's headers everything that must not go upstream, in place and without a copy of the map.
+///
+/// Removed are: hop-by-hop headers and those nominated by any `Connection` line (RFC 9110 §7.6.1), save that a nomination
+/// of `Host` or a `Content-…` header has no effect; identity and forwarding headers in every spelling that some server
+/// takes for them; every other name with `_`; `Authorization`, `Audit-ID`, and what `extra_managed` names (in any
+/// spelling), such as configured request-header names. `Cookie` stays: what of it is ours only the route knows.
+#[must_use]
+pub fn strip(headers: &mut HeaderMap, extra_managed: &[HeaderName]) -> Stripped {
+    let mut stripped = Stripped {
+        nominated: nominated(headers),
+        client_audit_id: headers.get("audit-id").cloned(),
+        accepts_trailers: headers
+            .get_all(TE)
+            .iter()
+            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers")),
+        ..Stripped::default()
+    };
+    stripped.dropped = headers
+        .keys()
+        .filter(|name| is_forbidden(name, extra_managed) || may_be_nominated(name) && stripped.nominated.contains(name))
+        .cloned()
+        .collect();
+    for name in &stripped.dropped {
+        headers.remove(name);
+    }
+    stripped
+}
+
+/// Whether `name` may never pass from a client, in whatever spelling; the last check before a request is sent.
+#[must_use]
+pub fn is_forbidden(name: &HeaderName, extra_managed: &[HeaderName]) -> bool {
+    let bytes = name.as_str().as_bytes();
+    if is_plain(bytes) {
+        return is_managed(bytes) || HOP_BY_HOP.contains(name) || extra_managed.contains(name);
+    }
+    if memchr::memchr(b'_', bytes).is_some() {
+        return true;
+    }
+    let reduced = Reduced::of(bytes);
+    is_managed(reduced.as_bytes())
+        || HOP_BY_HOP
+            .iter()
+            .chain(extra_managed)
+            .any(|managed| managed.as_str().as_bytes() == reduced.as_bytes())
+}
+
+/// All names in all `Connection` lines; `HeaderMap::remove` alone would show only the first line (protocol D-03).
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for line in headers.get_all(CONNECTION) {
+        for token in line.as_bytes().split(|byte| *byte == b',') {
+            let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) else {
+                continue;
+            };
+            if names.len() < MAX_NOMINATED && name != "close" && name != "keep-alive" && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// A nomination must not take away what the request is framed, routed or read by (HDR-07).
+fn may_be_nominated(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name != "host" && name != COOKIE.as_str() && !name.starts_with("content-")
+}
+
+/// Whether a reduced name is one whose word only the gateway may give.
+fn is_managed(reduced: &[u8]) -> bool {
+    MANAGED_PREFIXES
+        .iter()
+        .any(|prefix| reduced.starts_with(prefix.as_bytes()))
+        || MANAGED_NAMES.iter().any(|managed| managed.as_bytes() == reduced)
+}
+
+/// Prefixes of reduced names. `impersonate` without dash catches `Impersonate` and `Impersonate-` as well.
+const MANAGED_PREFIXES: [&str; 9] = [
+    "impersonate",
+    "x-remote-",
+    "x-forwarded-",
+    "x-original-",
+    "x-envoy-",
+    "x-gatescribe-",
+    "x-auth-request-",
+    "x-ssl-client-",
+    "proxy-",
+];
+
+const MANAGED_NAMES: [&str; 20] = [
+    "audit-id",
+    "authorization",
+    "client-cert",
+    "client-cert-chain",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "remote-user",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-webauth-user",
+];
+
+/// RFC 9110 §7.6.1, and what RFC 9113 §8.2.2 adds.
+static HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+const MAX_NOMINATED: usize = 64;
+
+/// Builds a header map from lines of data, runs every reader and stripper over it and checks what is left; for fuzzing.
+pub fn fuzz_header_strip(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(512) {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = parts.next().and_then(|name| HeaderName::from_bytes(name).ok());
+        let value = HeaderValue::from_bytes(parts.next().unwrap_or_default());
+        if let (Some(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let _ = RequestedImpersonation::read(&headers);
+    let mut answer = headers.clone();
+    strip_response(&mut answer, ResponseKind::Kubernetes);
+    let _ = strip(&mut headers, &[]);
+    debug_assert!(
+        headers.keys().all(|name| !is_forbidden(name, &[])),
+        "a forbidden header is left"
+    );
+    debug_assert!(
+        strip(&mut headers, &[]).dropped.is_empty(),
+        "stripping is not idempotent"
+    );
+}
+
+#[cfg(test)]
+mod tests;

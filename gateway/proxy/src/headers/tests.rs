@@ -1,0 +1,338 @@
+//! Identity headers in every spelling, on every path through the module.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn map(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
+    }
+    headers
+}
+
+fn left(lines: &[(&str, &str)]) -> Vec<String> {
+    let mut headers = map(lines);
+    let _ = strip(&mut headers, &[]);
+    let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn d_05_d_06_d_08_hdr_01_hdr_08_no_identity_or_forwarding_header_is_left() {
+    for name in [
+        "Impersonate-User",
+        "Impersonate-Group",
+        "Impersonate-Uid",
+        "Impersonate-Extra-x",
+        "Impersonate-Foo",
+        "Impersonate",
+        "X-Remote-User",
+        "X-Remote-Group",
+        "X-Remote-Uid",
+        "X-Remote-Extra-x",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Uri",
+        "X-Forwarded-Method",
+        "X-Forwarded-Client-Cert",
+        "Forwarded",
+        "X-Real-Ip",
+        "True-Client-Ip",
+        "X-Original-Url",
+        "X-Original-Forwarded-For",
+        "X-Envoy-Internal",
+        "X-Gatescribe-User",
+        "Authorization",
+        "Proxy-Authorization",
+        "Audit-Id",
+        "X-Rewrite-Url",
+        "X-Http-Method-Override",
+    ] {
+        assert_eq!(left(&[(name, "x"), ("accept", "a")]), ["accept"], "{name}");
+    }
+}
+
+#[test]
+fn d_07_hdr_03_hdr_04_look_alikes_of_managed_names_are_dropped() {
+    for name in [
+        "Impersonate_User",
+        "X_Forwarded_User",
+        "X-Remote_User",
+        "X.Remote.User",
+        "X~Remote~User",
+        "X'Remote'User",
+        "X--Remote--User",
+        "X-Remote-User-",
+        "-X-Remote-User",
+        "!x-remote-user",
+        "Authorization.",
+        "authorization_",
+        "Impersonate.User",
+        "Audit.Id",
+        "Connection.",
+        "transfer_encoding",
+        "x_anything",
+    ] {
+        assert_eq!(left(&[(name, "x"), ("accept", "a")]), ["accept"], "{name}");
+    }
+}
+
+#[test]
+fn d_06_configured_names_are_dropped_in_every_spelling() {
+    let configured = [HeaderName::from_static("x-company-user")];
+    let mut headers = map(&[
+        ("X-Company-User", "a"),
+        ("X.Company.User", "b"),
+        ("X-Company-Users", "c"),
+    ]);
+    let _ = strip(&mut headers, &configured);
+    assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-company-users"]);
+}
+
+#[test]
+fn d_03_hdr_05_hdr_06_every_connection_line_is_read() {
+    let mut headers = map(&[
+        ("connection", ""),
+        ("connection", "Upgrade ,X-One"),
+        ("connection", "close,\tx-two"),
+        ("x-one", "1"),
+        ("x-two", "2"),
+        ("x-three", "3"),
+    ]);
+    let stripped = strip(&mut headers, &[]);
+    assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-three"]);
+    assert_eq!(stripped.nominated, ["upgrade", "x-one", "x-two"]);
+}
+
+#[test]
+fn hdr_07_a_nomination_takes_away_nothing_that_the_gateway_relies_on() {
+    let lines = [
+        ("connection", "Host, Content-Length, Content-Type, Cookie, :authority"),
+        ("host", "a"),
+        ("content-length", "1"),
+        ("content-type", "t"),
+        ("cookie", "c"),
+    ];
+    assert_eq!(left(&lines), ["content-length", "content-type", "cookie", "host"]);
+}
+
+#[test]
+fn d_04_hop_by_hop_headers_are_removed_and_trailers_remembered() {
+    let mut headers = map(&[
+        ("keep-alive", "1"),
+        ("proxy-connection", "x"),
+        ("te", "trailers"),
+        ("trailer", "x"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "websocket"),
+        ("http2-settings", "x"),
+        ("accept", "a"),
+    ]);
+    let stripped = strip(&mut headers, &[]);
+    assert_eq!(headers.keys().collect::<Vec<_>>(), ["accept"]);
+    assert!(stripped.accepts_trailers);
+}
+
+#[test]
+fn d_10_the_client_s_audit_id_is_kept_aside() {
+    let mut headers = map(&[("audit-id", "mine")]);
+    let stripped = strip(&mut headers, &[]);
+    assert!(headers.is_empty());
+    assert_eq!(stripped.client_audit_id.unwrap(), "mine");
+}
+
+#[test]
+fn d_12_d_13_unknown_headers_and_repeated_lines_pass_unchanged() {
+    let lines = [
+        ("kubectl-command", "kubectl get"),
+        ("kubectl-session", "1"),
+        ("x-stream-protocol-version", "v5"),
+        ("x-stream-protocol-version", "v4"),
+        ("user-agent", "kubectl/1"),
+        ("traceparent", "00-x"),
+        ("cookie", "a=b"),
+    ];
+    let mut headers = map(&lines);
+    let _ = strip(&mut headers, &[]);
+    assert_eq!(headers, map(&lines));
+}
+
+#[test]
+fn d_14_hdr_11_answers_lose_hops_orders_and_cookies_and_keep_the_rest() {
+    let kept = [
+        ("warning", "299 - \"x\""),
+        ("audit-id", "1"),
+        ("retry-after", "1"),
+        ("etag", "e"),
+        ("cache-control", "c"),
+        ("strict-transport-security", "s"),
+        ("x-kubernetes-pf-flowschema-uid", "u"),
+        ("content-length", "3"),
+    ];
+    let dropped = [
+        ("connection", "x-secret, content-length, audit-id"),
+        ("x-secret", "s"),
+        ("keep-alive", "1"),
+        ("transfer-encoding", "chunked"),
+        ("x-accel-redirect", "/x"),
+        ("set-cookie", "a=b"),
+    ];
+    let mut headers = map(&[&kept[..], &dropped[..]].concat());
+    strip_response(&mut headers, ResponseKind::Kubernetes);
+    assert_eq!(headers, map(&kept));
+    let mut service = map(&[("set-cookie", "a=b"), ("set-cookie", "c=d")]);
+    strip_response(&mut service, ResponseKind::Service);
+    assert_eq!(service.get_all("set-cookie").iter().count(), 2);
+}
+
+#[test]
+fn f_06_a_whole_request_to_act_as_someone_is_read() {
+    let headers = map(&[
+        ("Impersonate-User", "bob"),
+        ("Impersonate-Group", "a, b"),
+        ("Impersonate-Group", "c"),
+        ("Impersonate-Uid", "u"),
+        ("Impersonate-Extra-Scopes", "x"),
+        ("Impersonate-Extra-Scopes", "y"),
+        ("Impersonate-Extra-acme.com%2Fteam", "t"),
+    ]);
+    let read = RequestedImpersonation::read(&headers).unwrap().unwrap();
+    assert_eq!(
+        (read.user.as_str(), read.groups, read.uid.as_deref()),
+        ("bob", vec!["a, b".to_owned(), "c".to_owned()], Some("u"))
+    );
+    assert_eq!(
+        read.extra,
+        BTreeMap::from([
+            ("scopes".to_owned(), vec!["x".to_owned(), "y".to_owned()]),
+            ("acme.com/team".to_owned(), vec!["t".to_owned()])
+        ])
+    );
+    assert_eq!(RequestedImpersonation::read(&map(&[("accept", "a")])), Ok(None));
+}
+
+#[test]
+fn imp_03_to_imp_07_requests_that_can_be_read_in_two_ways_are_refused() {
+    use ImpersonationError as E;
+    let user = ("Impersonate-User", "bob");
+    let cases: [(&[(&str, &str)], E); 18] = [
+        (&[("Impersonate-Group", "g")], E::UserMissing),
+        (&[("Impersonate-Uid", "u")], E::UserMissing),
+        (&[("Impersonate-Extra-k", "v")], E::UserMissing),
+        (&[("Impersonate-User", "")], E::UserEmpty),
+        (&[("Impersonate-User", "  ")], E::UserEmpty),
+        (&[user, user], E::UserRepeated),
+        (
+            &[user, ("Impersonate-Uid", "1"), ("Impersonate-Uid", "2")],
+            E::UidRepeated,
+        ),
+        (&[user, ("Impersonate-Foo", "x")], E::NameUnknown),
+        (&[user, ("Impersonate", "x")], E::NameUnknown),
+        (&[("Impersonate_User", "bob")], E::NameUnknown),
+        (&[("-Impersonate-User", "bob")], E::NameUnknown),
+        (&[user, ("Impersonate-Extra-", "x")], E::ExtraKeyEmpty),
+        (&[user, ("Impersonate-Extra-a%zz", "x")], E::ExtraKeyInvalid),
+        (&[user, ("Impersonate-Extra-a%ff", "x")], E::ExtraKeyInvalid),
+        (
+            &[user, ("Impersonate-Extra-ab", "x"), ("Impersonate-Extra-%61b", "y")],
+            E::ExtraKeyRepeated,
+        ),
+        (
+            &[user, ("Impersonate-Extra-%41b", "x"), ("Impersonate-Extra-ab", "y")],
+            E::ExtraKeyRepeated,
+        ),
+        (
+            &[user, ("Impersonate-Extra-session.gatescribe.dev%2fid", "x")],
+            E::ExtraKeyReserved,
+        ),
+        (&[user, ("Impersonate-Group", "a\tb")], E::ValueInvalid),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(RequestedImpersonation::read(&map(lines)), Err(expected), "{lines:?}");
+    }
+}
+
+proptest! {
+    /// Promise 1: whatever a client sends, the identity headers that go upstream are ours, once, and first.
+    #[test]
+    fn d_01_no_client_header_removes_duplicates_or_precedes_an_identity_header_of_ours(
+        lines in proptest::collection::vec((spelling(), "[ -~]{0,24}"), 0..20),
+        connection in proptest::collection::vec(spelling(), 0..6),
+    ) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([("connection", connection.join(" , ").as_str())]) {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+                headers.append(name, value);
+            }
+        }
+        let _ = strip(&mut headers, &[]);
+        let ours = [("impersonate-user", "alice"), ("impersonate-group", "g1"), ("impersonate-group", "g2"), ("authorization", "Bearer ours"), ("audit-id", "ours"), ("x-forwarded-for", "10.0.0.1")];
+        for (name, value) in ours {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        for name in headers.keys() {
+            let reduced = Reduced::of(name.as_str().as_bytes());
+            if is_managed(reduced.as_bytes()) || HOP_BY_HOP.contains(name) {
+                let expected: Vec<_> = ours.iter().filter(|(ours, _)| name == ours).map(|(_, value)| *value).collect();
+                prop_assert!(!expected.is_empty(), "{} is left of the client", name);
+                prop_assert_eq!(headers.get_all(name).iter().collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn no_data_makes_the_strippers_panic(data in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fuzz_header_strip(&data);
+    }
+}
+
+/// Names near the managed ones, in the spellings that servers confuse.
+fn spelling() -> impl Strategy<Value = String> {
+    let names = prop_oneof![
+        Just("impersonate-user"),
+        Just("impersonate-group"),
+        Just("impersonate-uid"),
+        Just("impersonate-extra-a"),
+        Just("authorization"),
+        Just("x-remote-user"),
+        Just("x-forwarded-for"),
+        Just("audit-id"),
+        Just("connection"),
+        Just("upgrade"),
+        Just("te"),
+        Just("x-other"),
+        Just("accept"),
+    ];
+    (names, "[-_.~']{0,2}", "[-_.~']{1,2}", "[-_.~']{0,2}", any::<u64>()).prop_map(
+        |(name, before, between, after, cases)| {
+            let spelt: String = name
+                .chars()
+                .enumerate()
+                .map(|(at, letter)| {
+                    if cases >> (at % 64) & 1 == 1 {
+                        letter.to_ascii_uppercase()
+                    } else {
+                        letter
+                    }
+                })
+                .collect();
+            let dash = if cases % 3 == 0 { "-" } else { between.as_str() };
+            if cases % 5 == 0 {
+                spelt
+            } else {
+                format!("{before}{}{after}", spelt.replace('-', dash))
+            }
+        },
+    )
+}

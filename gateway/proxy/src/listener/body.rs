@@ -1,0 +1,175 @@
+//! The bodies at the edge: what a handler reads and what hyper writes.
+//!
+//! Neither boxes, buffers or decodes. Invariant: no trailer of a client reaches a handler, a body whose framing breaks
+//! ends in an error and never in a clean end, and a client that announced a body and does not send it is not waited for.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    http2::StreamProgress,
+    shared::{InFlight, Shared},
+    timer::Deadline,
+    violation::Violation,
+};
+
+/// A request body.
+#[derive(Debug)]
+pub struct Inbound {
+    incoming: Incoming,
+    shared: Arc<Shared>,
+    received: u64,
+    progress_deadline: Option<Duration>,
+    waiting_since: Option<Instant>,
+    deadline: Deadline,
+}
+
+/// Why a request body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum InboundError {
+    /// The client sent no byte of the announced body for the body deadline; 408 is due.
+    #[error("the client stopped sending the request body")]
+    Stalled,
+    /// The framing of the body is broken; 400 is due, and the connection closes.
+    #[error("the request body is not framed soundly: {0}")]
+    Malformed(Violation),
+    /// The connection or the stream ended before the body did.
+    #[error("the client left before the end of the request body")]
+    Disconnected(#[source] hyper::Error),
+}
+
+impl Inbound {
+    pub(crate) fn new(incoming: Incoming, shared: Arc<Shared>, progress_deadline: Duration) -> Self {
+        Self {
+            incoming,
+            shared,
+            received: 0,
+            progress_deadline: Some(progress_deadline),
+            waiting_since: None,
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// Bytes of data handed on so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Lifts the deadline between two pieces of data, for calls in which a client may be silent (gRPC streams).
+    pub fn allow_silence(&mut self) {
+        self.progress_deadline = None;
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
+        let Some(limit) = self.progress_deadline else {
+            return Poll::Pending;
+        };
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        if self.deadline.poll(since.checked_add(limit), cx) {
+            return Poll::Ready(Some(Err(InboundError::Stalled)));
+        }
+        Poll::Pending
+    }
+
+    fn error(&self, error: hyper::Error) -> InboundError {
+        self.shared
+            .broken()
+            .map_or(InboundError::Disconnected(error), InboundError::Malformed)
+    }
+}
+
+impl Body for Inbound {
+    type Data = Bytes;
+    type Error = InboundError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
+        let this = self.get_mut();
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+                return this.poll_deadline(cx);
+            };
+            this.waiting_since = None;
+            match frame {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(this.error(error)))),
+                Some(Ok(frame)) => {
+                    // Trailers are dropped: they come after the decision and must not become headers (RFC 9110 §6.5.1).
+                    if let Ok(data) = frame.into_data() {
+                        this.received += data.len() as u64;
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// An answer's body on its way to hyper: the handler's own, or none when the listener itself had to answer.
+#[derive(Debug)]
+pub(crate) struct Outbound<B> {
+    body: Option<B>,
+    progress: Option<Arc<StreamProgress>>,
+    _in_flight: InFlight,
+}
+
+impl<B> Outbound<B> {
+    pub(crate) fn new(body: Option<B>, progress: Option<Arc<StreamProgress>>, in_flight: InFlight) -> Self {
+        if let Some(progress) = &progress {
+            progress.delivered();
+        }
+        Self {
+            body,
+            progress,
+            _in_flight: in_flight,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Outbound<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if let Some(progress) = &this.progress {
+            if polled.is_pending() {
+                progress.awaits_body()
+            } else {
+                progress.delivered()
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}

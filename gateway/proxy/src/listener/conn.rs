@@ -1,0 +1,248 @@
+//! One connection as the stations behind the listener see it.
+//!
+//! Invariant: what a [`Conn`] says about its peer was seen by us on this very connection; a client certificate counts
+//! only as long as the current trust bundle and the clock say so, also long after the handshake and after a resumption.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+};
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::tls::{ClientAuthorities, ClientCertificateProblem, Verdict};
+
+/// One accepted connection.
+#[derive(Debug)]
+pub struct Conn {
+    id: u64,
+    peer: SocketAddr,
+    local: SocketAddr,
+    listener: Arc<str>,
+    tls: Option<TlsFacts>,
+    client: Option<ClientChain>,
+    counters: Counters,
+    draining: CancellationToken,
+}
+
+/// What TLS agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The protocol version.
+    pub version: TlsVersion,
+    /// The IANA name of the cipher suite.
+    pub cipher: &'static str,
+    /// The server name that the client asked for, in lower case.
+    pub sni: Option<Arc<str>>,
+    /// The protocol chosen by ALPN; none means HTTP/1.1.
+    pub alpn: Option<Alpn>,
+    /// Whether the session was resumed, so that certificates come from an earlier handshake.
+    pub is_resumed: bool,
+}
+
+/// TLS versions that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// Protocols offered by ALPN (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    /// `h2`
+    Http2,
+    /// `http/1.1`
+    Http11,
+}
+
+/// The standing of a client certificate at the moment of asking.
+#[derive(Clone, Debug)]
+pub enum ClientCertificate {
+    /// None was asked for or presented.
+    Absent,
+    /// The chain (end entity first, DER) is trusted now.
+    Verified(Arc<[CertificateDer<'static>]>),
+    /// The chain is not trusted now; the handshake went on all the same, as other credentials may count.
+    Rejected(Arc<[CertificateDer<'static>]>, ClientCertificateProblem),
+}
+
+#[derive(Debug)]
+struct ClientChain {
+    chain: Arc<[CertificateDer<'static>]>,
+    authorities: Arc<ClientAuthorities>,
+    verdict: Verdict,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        id: u64,
+        peer: SocketAddr,
+        local: SocketAddr,
+        listener: Arc<str>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            local,
+            listener,
+            tls: None,
+            client: None,
+            counters: Counters::default(),
+            draining,
+        }
+    }
+
+    pub(crate) fn with_tls(
+        mut self,
+        facts: TlsFacts,
+        chain: Option<Arc<[CertificateDer<'static>]>>,
+        authorities: Option<&Arc<ClientAuthorities>>,
+    ) -> Self {
+        self.tls = Some(facts);
+        self.client = chain.zip(authorities).map(|(chain, authorities)| ClientChain {
+            chain,
+            authorities: authorities.clone(),
+            verdict: Verdict::default(),
+        });
+        self
+    }
+
+    /// Unique within this process, ascending.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The address of the socket's peer.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The address on which the connection was accepted.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The configured name of the listener.
+    #[must_use]
+    pub fn listener(&self) -> &Arc<str> {
+        &self.listener
+    }
+
+    /// What TLS agreed on; none on a plain listener and before the handshake is done.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
+    /// The standing of the client certificate now. Costs a comparison as long as the trust bundle is the same and the
+    /// last check is less than a minute old, else one path validation.
+    #[must_use]
+    pub fn client_certificate(&self) -> ClientCertificate {
+        self.client_certificate_at(UnixTime::now())
+    }
+
+    /// As [`Self::client_certificate`], at a given time.
+    #[must_use]
+    pub fn client_certificate_at(&self, now: UnixTime) -> ClientCertificate {
+        let Some(client) = &self.client else {
+            return ClientCertificate::Absent;
+        };
+        match client.verdict.at(now, &client.authorities, &client.chain) {
+            Ok(()) => ClientCertificate::Verified(client.chain.clone()),
+            Err(problem) => ClientCertificate::Rejected(client.chain.clone(), problem),
+        }
+    }
+
+    /// Counts of this connection.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Resolves when the listener begins to drain: long streams should then end cleanly before the drain deadline.
+    #[must_use]
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+}
+
+/// Counts of one connection.
+#[derive(Debug, Default)]
+pub struct Counters {
+    requests: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+impl Counters {
+    /// Requests so far, refused ones included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read so far, inside TLS.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written so far, inside TLS.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_read(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &result {
+            self.bytes_written.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+/// A byte stream under HTTP.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Takes note that the stream is a tunnel from now on, in which a reader may pause for as long as it likes.
+    fn enter_tunnel(&self);
+}
+
+impl Wire for TcpStream {
+    fn enter_tunnel(&self) {
+        // A stopped terminal closes its window for hours; the timeout would take that for a lost peer.
+        if let Err(error) = socket2::SockRef::from(self).set_tcp_user_timeout(None) {
+            tracing::debug!(error = %error, "the user timeout of a tunnel could not be lifted");
+        }
+    }
+}
+
+impl Wire for tokio_rustls::server::TlsStream<TcpStream> {
+    fn enter_tunnel(&self) {
+        self.get_ref().0.enter_tunnel();
+    }
+}

@@ -1,0 +1,81 @@
+//! Deadlines that cost nothing while they move.
+//!
+//! A timer wheel entry is changed only when a deadline comes nearer or fires too early; a deadline that moves away, as
+//! with every byte of a busy connection, is only a comparison. Invariant: [`Deadline::poll`] is true at or after the
+//! target instant it is given and never before.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One lazily kept deadline.
+#[derive(Debug, Default)]
+pub(crate) struct Deadline {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// Whether `target` has passed; else the task is woken then, or earlier. Without target there is no deadline.
+    pub(crate) fn poll(&mut self, target: Option<Instant>, cx: &mut Context<'_>) -> bool {
+        let Some(target) = target else { return false };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(target)));
+        if sleep.deadline() > target {
+            sleep.as_mut().reset(target);
+        }
+        loop {
+            match sleep.as_mut().poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(()) if sleep.deadline() >= target => return true,
+                Poll::Ready(()) => sleep.as_mut().reset(target),
+            }
+        }
+    }
+}
+
+/// Notices when a peer stops taking what we write.
+#[derive(Debug, Default)]
+pub(crate) struct WriteWatch {
+    stalled_since: Option<Instant>,
+    deadline: Deadline,
+}
+
+impl WriteWatch {
+    /// Takes the result of one write or flush; true when the peer has taken nothing for `limit`.
+    pub(crate) fn observe<T>(&mut self, result: &Poll<T>, limit: Duration, cx: &mut Context<'_>) -> bool {
+        if result.is_ready() {
+            self.stalled_since = None;
+            return false;
+        }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        self.deadline.poll(since.checked_add(limit), cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moved_away_fires_at_its_last_target() {
+        let start = Instant::now();
+        let mut deadline = Deadline::default();
+        let mut target = start + Duration::from_secs(1);
+        let mut polls = 0;
+        std::future::poll_fn(|cx| {
+            polls += 1;
+            if deadline.poll(Some(target), cx) {
+                return Poll::Ready(());
+            }
+            target = start + Duration::from_secs(5);
+            Poll::Pending
+        })
+        .await;
+        assert_eq!(start.elapsed().as_secs(), 5);
+        assert!(polls <= 3);
+    }
+}
