@@ -1,1 +1,41 @@
+//! The append-only ledger: framed records, RFC 6962 leaf hashes, group commit, recovery.
 //!
+//! A caller appends the body of a record and gets a [`Ticket`]; when that says [`Durable`], the record is on the disk. A
+//! call that can change something appends an *intent* and holds an [`OutcomeSlot`] from then on: the place of its outcome, in
+//! memory and on the disk, which neither a full queue nor a full disk can take away (promise 4).
+//!
+//! One writer thread frames, hashes, writes and syncs; whoever arrives during a sync shares the next one. There is no
+//! async runtime and no fixed delay here. What lies on the disk is described in [`mod@frame`] and [`mod@segment`].
+//!
+//! What it is not: it knows no record's meaning beyond the pairing of intents with their ends; it signs nothing and serves no
+//! proofs; it deletes nothing.
+//!
+//! Why plain files and an own format: a database's durability is a setting that somebody else decides, and none keeps
+//! a Merkle tree over the very bytes that were synced. The price is this crate's own recovery, which therefore is tested by
+//! crash rounds on a simulated disk (`sim`, feature `sim`) that loses whatever was not synced.
+
+pub mod disk;
+mod error;
+pub mod frame;
+mod leaf;
+mod ledger;
+mod options;
+mod queue;
+mod reader;
+mod recovery;
+pub mod segment;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+mod ticket;
+mod tree;
+mod writer;
+
+pub use disk::RealDisk;
+pub use error::{AppendError, Damage, FillError, FillWhy, OpenError, ReadError};
+pub use ledger::Ledger;
+pub use options::Options;
+pub use queue::{Head, OutcomeSlot, Part};
+pub use reader::{Reader, Record, Records, SegmentInfo, fuzz_frame_reader};
+pub use recovery::{Recovery, Unfinished};
+pub use ticket::{Durable, Lost, Ticket};
+pub use tree::{Frontier, Hash, leaf_hash, node_hash};

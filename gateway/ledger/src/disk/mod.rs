@@ -1,0 +1,141 @@
+//! What the ledger needs of a disk, so that a simulated one can lose what was not synced. Names are plain file names
+//! inside the ledger's one folder; nothing here knows what they hold.
+//!
+//! The contract is that of POSIX at its weakest: written bytes may be lost, torn or reordered until [`DiskFile::sync_data`]
+//! returns, sizes until [`DiskFile::sync_all`], names until [`Disk::sync_dir`].
+
+mod real;
+
+use std::fmt::Debug;
+use std::io;
+
+pub use real::RealDisk;
+
+/// One folder on a disk.
+pub trait Disk: Send + Sync + Debug {
+    /// Creates the folder if needed and takes the writer's lock on it for as long as the returned value lives.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when another process (or another ledger in this one) has it.
+    fn lock(&self) -> Result<Box<dyn DiskLock>, LockError>;
+    /// The names of all files in the folder, in no order.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Creates an empty file, or empties an old one, for reading and writing.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading and writing.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens an existing file for reading only.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn open_read(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name; an old file of that name goes.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes the folder's names durable.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn sync_dir(&self) -> io::Result<()>;
+    /// What to call a file in a message to a human.
+    fn display(&self, name: &str) -> String;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Debug {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// Whatever the disk says; how much was written is then unknown.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Reads up to `buffer.len()` bytes at `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes the written bytes durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// Whatever the disk says. After an error the same pages are never synced again: the kernel may have dropped them.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes bytes and size durable (`fsync`).
+    ///
+    /// # Errors
+    /// As [`DiskFile::sync_data`].
+    fn sync_all(&self) -> io::Result<()>;
+    /// Reserves `len` bytes that read as zero.
+    ///
+    /// # Errors
+    /// Out of space, or whatever else the disk says.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// The file's size in bytes.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+}
+
+/// The writer's lock; released when dropped.
+pub trait DiskLock: Send + Sync + Debug {}
+
+/// Why the folder cannot be had for writing.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else writes there.
+    #[error("another process writes to this folder")]
+    Held,
+    /// The folder or its lock file could not be made.
+    #[error("cannot lock the folder")]
+    Io(#[from] io::Error),
+}
+
+/// Whether the error says that there is no space, which passes, and not that the disk is at fault.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// Reads exactly `len` bytes at `offset`, or as many as the file has.
+pub(crate) fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut have = 0;
+    while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
+        let at = offset.saturating_add(u64::try_from(have).unwrap_or(u64::MAX));
+        match file.read_at(rest, at)? {
+            0 => break,
+            read => have += read,
+        }
+    }
+    bytes.truncate(have);
+    Ok(bytes)
+}

@@ -1,0 +1,1 @@
+//! Frames: round trips and refusals.

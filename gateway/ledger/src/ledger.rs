@@ -1,0 +1,309 @@
+//! The handle: open, append, ask for the head, close. All work is done by the writer.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use model::event::RecordKind;
+
+use crate::disk::{Disk, DiskLock, LockError};
+use crate::error::{AppendError, OpenError};
+use crate::frame::{MAX_LEAF_LEN, MAX_PART_LEN};
+use crate::leaf::{self, PREFIX_MAX};
+use crate::options::Options;
+use crate::queue::{Head, Item, Limits, OutcomeSlot, Part, Role, Shared};
+use crate::recovery::{Recovered, Recovery, recover};
+use crate::ticket::{Promise, Ticket, ticket};
+use crate::writer::Engine;
+
+/// An open ledger: the one writer of its folder. Share it in an `Arc`; dropping it closes it.
+#[derive(Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<Writer>>,
+    group_max: usize,
+}
+
+#[derive(Debug)]
+enum Writer {
+    Thread(JoinHandle<()>, Box<dyn DiskLock>),
+    /// Driven by hand, so that the crash rounds are the same for the same seed.
+    #[cfg(any(test, feature = "sim"))]
+    ByHand(Box<Engine>, Box<dyn DiskLock>),
+}
+
+impl Ledger {
+    /// Opens the folder on `disk` for writing, or makes a new ledger there. `dir` serves messages only.
+    ///
+    /// Blocks for the recovery (≤ 1 s for a whole segment) and for two preallocations.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when another process writes there, `Damaged` when something that was durable does not hold any more,
+    /// `Io` and `Options` as they say. Nothing is appended then.
+    pub fn open(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<(Self, Recovery), OpenError> {
+        let (engine, lock, report) = start(dir, options, disk)?;
+        let (shared, group_max) = (Arc::clone(&engine.shared), engine.options.group_max());
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".to_owned())
+            .spawn(move || engine.run())
+            .map_err(|source| OpenError::Io {
+                what: "start the writer of",
+                file: dir.display().to_string(),
+                source,
+            })?;
+        let writer = Mutex::new(Some(Writer::Thread(thread, lock)));
+        Ok((
+            Self {
+                shared,
+                writer,
+                group_max,
+            },
+            report,
+        ))
+    }
+
+    /// As [`Ledger::open`], but nothing is written until [`Ledger::drive`] is called.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    #[cfg(any(test, feature = "sim"))]
+    pub fn open_by_hand(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<(Self, Recovery), OpenError> {
+        let (engine, lock, report) = start(dir, options, disk)?;
+        let (shared, group_max) = (Arc::clone(&engine.shared), engine.options.group_max());
+        let writer = Mutex::new(Some(Writer::ByHand(Box::new(engine), lock)));
+        Ok((
+            Self {
+                shared,
+                writer,
+                group_max,
+            },
+            report,
+        ))
+    }
+
+    /// One round of the writer, in this thread. Does nothing where a thread writes.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn drive(&self) {
+        if let Some(Writer::ByHand(engine, _)) = &mut *self.writer() {
+            engine.step(false);
+        }
+    }
+
+    /// Drops a ledger as a kill would: without draining, without a checkpoint.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn kill(self) {
+        if let Some(Writer::ByHand(engine, lock)) = self.writer().take() {
+            drop((engine, lock));
+        }
+    }
+
+    /// Appends a record that has no reserved end: anything but intent, open and outcome.
+    ///
+    /// `body` is a compact JSON object; `"v"`, `"kind"` and `"seq"` are put in front of its members. Never blocks.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was queued then.
+    pub fn append(&self, kind: RecordKind, body: Vec<u8>, parts: Vec<Part>) -> Result<Ticket, AppendError> {
+        let (promise, ticket) = ticket();
+        self.push_plain(kind, body, parts, Some(promise))?;
+        Ok(ticket)
+    }
+
+    /// As [`Ledger::append`], for records that nobody waits for.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub fn append_forget(&self, kind: RecordKind, body: Vec<u8>, parts: Vec<Part>) -> Result<(), AppendError> {
+        self.push_plain(kind, body, parts, None)
+    }
+
+    /// Appends the intent of a call that can change something, and reserves the place of its outcome in memory and on the
+    /// disk. The reservation holds from the moment the ticket says durable. `body` has the request id as `"id"`.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was queued or reserved then.
+    pub fn append_intent(&self, body: Vec<u8>, parts: Vec<Part>) -> Result<(Ticket, OutcomeSlot), AppendError> {
+        self.push_begin(RecordKind::Intent, body, parts)
+    }
+
+    /// As [`Ledger::append_intent`], for a stream: its slot takes the `close`.
+    ///
+    /// # Errors
+    /// As [`Ledger::append_intent`].
+    pub fn append_open(&self, body: Vec<u8>, parts: Vec<Part>) -> Result<(Ticket, OutcomeSlot), AppendError> {
+        self.push_begin(RecordKind::Open, body, parts)
+    }
+
+    fn push_plain(
+        &self,
+        kind: RecordKind,
+        body: Vec<u8>,
+        parts: Vec<Part>,
+        promise: Option<Promise>,
+    ) -> Result<(), AppendError> {
+        if kind.promises_an_end() || kind == RecordKind::Outcome {
+            return Err(AppendError::NeedsSlot);
+        }
+        self.check(&body, &parts)?;
+        self.shared.push(Item {
+            kind,
+            body,
+            parts,
+            promise,
+            role: Role::Plain,
+        })
+    }
+
+    fn push_begin(
+        &self,
+        kind: RecordKind,
+        body: Vec<u8>,
+        parts: Vec<Part>,
+    ) -> Result<(Ticket, OutcomeSlot), AppendError> {
+        self.check(&body, &parts)?;
+        let id = leaf::facts(&body)
+            .map(|facts| facts.id.into_owned())
+            .ok_or(AppendError::NotAnObject)?;
+        let (promise, ticket) = ticket();
+        let place = self.shared.reserve()?;
+        let slot = OutcomeSlot::new(Arc::clone(&place));
+        let role = Role::Begins { id, place };
+        self.shared.push(Item {
+            kind,
+            body,
+            parts,
+            promise: Some(promise),
+            role,
+        })?;
+        Ok((ticket, slot))
+    }
+
+    fn check(&self, body: &[u8], parts: &[Part]) -> Result<(), AppendError> {
+        if !leaf::is_object(body) {
+            return Err(AppendError::NotAnObject);
+        }
+        let too_long = |len, limit| {
+            if len > limit {
+                Err(AppendError::TooLong { len, limit })
+            } else {
+                Ok(())
+            }
+        };
+        too_long(body.len(), MAX_LEAF_LEN - PREFIX_MAX)?;
+        let mut group = body.len() + 2 * PREFIX_MAX;
+        for part in parts {
+            if part.bytes.is_empty() {
+                return Err(AppendError::EmptyPart);
+            }
+            too_long(part.bytes.len(), MAX_PART_LEN)?;
+            group += part.bytes.len() + PREFIX_MAX;
+        }
+        too_long(group, self.group_max)
+    }
+
+    /// The durable end: size and root.
+    #[must_use]
+    pub fn durable(&self) -> Head {
+        self.shared.head()
+    }
+
+    /// Calls `listener` with the new size after each batch that became durable, on the writer's thread: it must return at
+    /// once (send into a channel, set a `watch`). Stays for the ledger's life.
+    pub fn on_durable(&self, listener: impl Fn(u64) + Send + Sync + 'static) {
+        self.shared.listen(Box::new(listener));
+    }
+
+    /// Blocks until more than `size` records are durable or the time is over; returns the durable size.
+    #[must_use]
+    pub fn wait_beyond(&self, size: u64, timeout: Duration) -> u64 {
+        self.shared.wait_beyond(size, timeout)
+    }
+
+    /// Why ordinary records are refused at the moment; `None` while they are taken.
+    #[must_use]
+    pub fn trouble(&self) -> Option<AppendError> {
+        self.shared.trouble()
+    }
+
+    /// Intents and streams whose slot is still held.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.slots()
+    }
+
+    /// Asks the writer to try a full or failing disk again now and not only when `Options::probe_every` is over.
+    pub fn probe(&self) {
+        self.shared.ask_probe();
+    }
+
+    /// Writes all that is queued, a checkpoint record and the footer, and stops. Blocks until that is done. A second call
+    /// does nothing. Slots that are still held find the ledger closed; the next start lists their calls as unknown.
+    pub fn close(&self) {
+        let Some(writer) = self.writer().take() else { return };
+        self.shared.begin_close();
+        match writer {
+            Writer::Thread(thread, lock) => {
+                // A writer that panicked has answered everyone (`Engine`'s drop); there is nothing more to save.
+                let _ = thread.join();
+                drop(lock);
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Writer::ByHand(mut engine, _lock) => {
+                engine.step(false);
+            }
+        }
+    }
+
+    fn writer(&self) -> std::sync::MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+type Started = (Engine, Box<dyn DiskLock>, Recovery);
+
+fn start(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<Started, OpenError> {
+    options.check().map_err(OpenError::Options)?;
+    let shown = || dir.display().to_string();
+    let lock = disk.lock().map_err(|error| match error {
+        LockError::Held => OpenError::InUse { dir: shown() },
+        LockError::Io(source) => OpenError::Io {
+            what: "lock",
+            file: shown(),
+            source,
+        },
+    })?;
+    let Recovered {
+        start,
+        report,
+        dropped,
+        unknown,
+    } = recover(&*disk, &options)?;
+    let limits = Limits {
+        bytes: options.queue_bytes,
+        records: options.queue_records,
+        open: options.max_open,
+        outcome: options.outcome_bytes,
+    };
+    let has_active = start.active.is_some();
+    let mut engine = Engine::new(disk, options, Arc::new(Shared::new(limits)), start);
+    let io = |source| OpenError::Io {
+        what: "begin a segment in",
+        file: shown(),
+        source,
+    };
+    if !has_active {
+        engine.begin_segment().map_err(io)?;
+    }
+    engine.begin(dropped, unknown);
+    if !engine.is_ready() {
+        return Err(io(std::io::Error::other("the first records could not be written")));
+    }
+    Ok((engine, lock, report))
+}

@@ -1,0 +1,1 @@
+//! Reading beside a writer.

@@ -1,0 +1,23 @@
+//! A disk in memory that loses what a real one may lose, and rounds of crashes on it. For tests and `cargo xtask soak crash`
+//! (feature `sim`); no part of a release.
+//!
+//! Everything follows from one seed: what is torn, what is kept, when the power goes.
+
+mod disk;
+mod rng;
+mod rounds;
+
+pub use disk::{Fault, SimDisk};
+pub use rng::Rng;
+pub use rounds::{CrashReport, crash_rounds, crash_rounds_with};
+
+/// A promise that is broken on purpose, so that the rounds show that they notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Batches are written and never synced.
+    NoDataSync,
+    /// The waiting are told before the sync.
+    WakeBeforeSync,
+    /// New names are never synced.
+    NoDirectorySync,
+}
