@@ -1,0 +1,71 @@
+//! What RBAC is asked about.
+
+use model::request::RequestFacts;
+
+/// The attributes of one question (`authorizer.Attributes`), borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attributes<'a> {
+    /// See [`RequestFacts::authorization_verb`].
+    pub verb: &'a str,
+    /// The API group; empty for the core group.
+    pub group: &'a str,
+    /// The resource in plural.
+    pub resource: &'a str,
+    /// The subresource, or empty.
+    pub subresource: &'a str,
+    /// The namespace, or empty.
+    pub namespace: &'a str,
+    /// The name, or empty.
+    pub name: &'a str,
+    /// For other paths.
+    pub path: &'a str,
+    /// Whether it is about a resource; else only verb and path count.
+    pub is_resource: bool,
+}
+
+impl<'a> Attributes<'a> {
+    /// What a request asks for.
+    #[must_use]
+    pub fn of(facts: &'a RequestFacts) -> Self {
+        Self {
+            verb: facts.authorization_verb(),
+            group: facts.api_group(),
+            resource: facts.resource(),
+            subresource: facts.subresource(),
+            namespace: facts.namespace(),
+            name: facts.name(),
+            path: facts.path(),
+            is_resource: facts.is_resource_request(),
+        }
+    }
+}
+
+/// A key for a cache of decisions: all attributes, exact, so that no two questions share an answer.
+///
+/// The caller's cache belongs to one snapshot and adds what stands for the subject (user name and groups).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CacheKey(Box<str>);
+
+impl CacheKey {
+    /// One allocation; fields are separated by a byte that none of them can hold.
+    #[must_use]
+    pub fn of(asked: &Attributes<'_>) -> Self {
+        // The path decides nothing for resources, and would only spread equal questions.
+        let path = if asked.is_resource { "" } else { asked.path };
+        let fields = [
+            asked.verb,
+            asked.group,
+            asked.resource,
+            asked.subresource,
+            asked.namespace,
+            asked.name,
+            path,
+        ];
+        let mut key = String::with_capacity(fields.iter().map(|field| field.len() + 1).sum());
+        for field in fields {
+            key.push_str(field);
+            key.push('\0');
+        }
+        Self(key.into())
+    }
+}

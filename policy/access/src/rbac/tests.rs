@@ -1,0 +1,227 @@
+use std::sync::Arc;
+
+use model::request::{RequestFacts, Target, Wire};
+use serde_json::json;
+
+use super::*;
+
+fn objects(value: serde_json::Value) -> Objects {
+    serde_json::from_value(value).unwrap()
+}
+
+fn facts(method: &str, raw: &str) -> RequestFacts {
+    let target = Target::parse(raw.as_bytes()).unwrap();
+    RequestFacts::classify(
+        &target,
+        Wire {
+            method,
+            wants_upgrade: false,
+            impersonates: false,
+        },
+    )
+    .unwrap()
+}
+
+fn groups(names: &[&str]) -> Vec<Arc<str>> {
+    names.iter().map(|name| (*name).into()).collect()
+}
+
+fn world() -> Snapshot {
+    Snapshot::new(objects(json!({
+        "clusterRoles": [
+            {"metadata": {"name": "view"}, "rules": [
+                {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods", "pods/log"]}]},
+            {"metadata": {"name": "admin"}, "rules": [
+                {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+                {"verbs": ["*"], "nonResourceURLs": ["*"]}]},
+            {"metadata": {"name": "empty"}, "rules": null},
+        ],
+        "roles": [
+            {"metadata": {"name": "shell", "namespace": "a"}, "rules": [
+                {"verbs": ["create"], "apiGroups": [""], "resources": ["pods/exec"]}]},
+            {"metadata": {"name": "lost"}, "rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]},
+        ],
+        "roleBindings": [
+            {"metadata": {"name": "dev-view", "namespace": "a"}, "roleRef": {"kind": "ClusterRole", "name": "view"},
+             "subjects": [{"kind": "Group", "name": "dev"}]},
+            {"metadata": {"name": "dev-shell", "namespace": "a"}, "roleRef": {"kind": "Role", "name": "shell"},
+             "subjects": [{"kind": "ServiceAccount", "name": "bot"}, {"kind": "User", "name": "sam"}]},
+            {"metadata": {"name": "broken", "namespace": "a"}, "roleRef": {"kind": "Role", "name": "gone"},
+             "subjects": [{"kind": "User", "name": "eve"}]},
+            {"metadata": {"name": "nowhere"}, "roleRef": {"kind": "ClusterRole", "name": "admin"},
+             "subjects": [{"kind": "User", "name": "eve"}]},
+        ],
+        "clusterRoleBindings": [
+            {"metadata": {"name": "admins"}, "roleRef": {"kind": "ClusterRole", "name": "admin"},
+             "subjects": [{"kind": "Group", "name": "ops"}]},
+            {"metadata": {"name": "lost"}, "roleRef": {"kind": "Role", "name": "lost"},
+             "subjects": [{"kind": "User", "name": "eve"}]},
+        ],
+    })))
+}
+
+fn allowed(user: &str, in_groups: &[&str], method: &str, raw: &str) -> Option<String> {
+    let groups = groups(in_groups);
+    let verdict = decide(&world(), &SubjectView::impersonated(user, &groups), &facts(method, raw));
+    verdict.allowed_by.map(|rule| rule.to_string())
+}
+
+#[test]
+fn the_binding_that_allows_is_named_with_its_role() {
+    let read = "/api/v1/namespaces/a/pods/p";
+    assert_eq!(
+        allowed("x", &["dev"], "GET", read).unwrap(),
+        "RoleBinding a/dev-view → ClusterRole/view"
+    );
+    assert_eq!(
+        allowed("x", &["ops"], "PUT", read).unwrap(),
+        "ClusterRoleBinding admins → ClusterRole/admin"
+    );
+    assert_eq!(allowed("x", &["dev"], "GET", "/api/v1/namespaces/b/pods/p"), None);
+    assert_eq!(
+        allowed("dev", &[], "GET", read),
+        None,
+        "a user is not the group of that name"
+    );
+}
+
+#[test]
+fn exec_needs_create_on_every_transport() {
+    let exec = "/api/v1/namespaces/a/pods/p/exec?command=id";
+    for method in ["GET", "POST"] {
+        assert!(allowed("sam", &[], method, exec).is_some(), "{method}");
+        assert!(
+            allowed("x", &["dev"], method, exec).is_none(),
+            "a right to get pods is none to enter them"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_verb_is_allowed_only_by_a_star_and_decided_as_the_api_server_decides() {
+    assert!(allowed("x", &["dev"], "PROPFIND", "/api/v1/namespaces/a/pods").is_none());
+    assert!(allowed("x", &["ops"], "PROPFIND", "/api/v1/namespaces/a/pods").is_some());
+}
+
+#[test]
+fn a_service_account_is_found_by_its_user_name_in_the_bindings_own_namespace() {
+    let exec = "/api/v1/namespaces/a/pods/p/exec";
+    assert!(allowed("system:serviceaccount:a:bot", &[], "POST", exec).is_some());
+    assert!(allowed("system:serviceaccount:b:bot", &[], "POST", exec).is_none());
+    assert!(allowed("bot", &[], "POST", exec).is_none());
+}
+
+#[test]
+fn objects_of_no_namespace_never_reach_the_whole_cluster() {
+    assert_eq!(allowed("eve", &[], "GET", "/api/v1/nodes"), None);
+    assert_eq!(allowed("eve", &[], "GET", "/api/v1/namespaces/a/pods"), None);
+}
+
+#[test]
+fn roles_that_cannot_be_resolved_are_told() {
+    let verdict = decide(
+        &world(),
+        &SubjectView::exactly("eve", &[]),
+        &facts("GET", "/api/v1/namespaces/a/pods"),
+    );
+    let errors: Vec<_> = verdict.errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        errors,
+        [
+            "ClusterRoleBinding lost → Role/lost: Role/lost is a role of a namespace, which a cluster role binding \
+             cannot name",
+            "RoleBinding a/broken → Role/gone: Role/gone does not exist",
+        ]
+    );
+}
+
+#[test]
+fn the_groups_are_those_that_the_api_server_will_see() {
+    let seen = |user: &str, names: &[&str]| {
+        let groups = groups(names);
+        SubjectView::impersonated(user, &groups)
+            .groups()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen("alice", &["dev"]), ["dev", "system:authenticated"]);
+    assert_eq!(seen("alice", &["system:unauthenticated"]), ["system:unauthenticated"]);
+    let account = [
+        "system:authenticated",
+        "system:serviceaccounts",
+        "system:serviceaccounts:a",
+    ];
+    assert_eq!(seen("system:serviceaccount:a:b.c", &[]), account);
+    for not_one in [
+        "system:serviceaccount:a",
+        "system:serviceaccount:A:b",
+        "system:serviceaccount:a:b:c",
+    ] {
+        assert_eq!(seen(not_one, &[]), ["system:authenticated"], "{not_one}");
+    }
+}
+
+#[test]
+fn the_nearest_role_is_the_narrowest_that_is_bound_and_may_be_seen() {
+    let world = world();
+    let exec = facts("POST", "/api/v1/namespaces/a/pods/p/exec");
+    let asked = Attributes::of(&exec);
+    let role =
+        |may_see: &dyn Fn(Candidate<'_>) -> bool| world.nearest(&asked, may_see).map(|near| near.role.to_string());
+    assert_eq!(role(&|_| true).unwrap(), "Role/shell");
+    assert_eq!(
+        role(&|candidate| candidate.namespace.is_none()).unwrap(),
+        "ClusterRole/admin"
+    );
+    assert_eq!(role(&|_| false), None);
+    let ops = groups(&["ops"]);
+    assert!(world.may_see(
+        &SubjectView::impersonated("x", &ops),
+        Candidate {
+            role: "Role/shell",
+            namespace: Some("a")
+        }
+    ));
+    assert!(!world.may_see(
+        &SubjectView::impersonated("x", &[]),
+        Candidate {
+            role: "ClusterRole/admin",
+            namespace: None
+        }
+    ));
+}
+
+#[test]
+fn aggregated_roles_of_files_are_put_together_from_those_selected() {
+    let mut roles: Vec<Role> = serde_json::from_value(json!([
+        {"metadata": {"name": "all"}, "rules": [{"verbs": ["old"]}],
+         "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]}},
+        {"metadata": {"name": "one", "labels": {"to": "all"}}, "rules": [{"verbs": ["get"]}]},
+        {"metadata": {"name": "two", "labels": {"to": "all"}}, "rules": [],
+         "aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [{"key": "to", "operator": "In", "values": ["two"]}]}]}},
+        {"metadata": {"name": "three", "labels": {"to": "two"}}, "rules": [{"verbs": ["list"]}]},
+    ]))
+    .unwrap();
+    aggregate(&mut roles);
+    let verbs: Vec<_> = roles[0].rules.iter().map(|rule| rule.verbs[0].to_string()).collect();
+    assert_eq!(verbs, ["get", "list"]);
+}
+
+#[test]
+fn two_questions_share_a_cache_key_only_when_they_are_the_same() {
+    let key = |method: &str, raw: &str| CacheKey::of(&Attributes::of(&facts(method, raw)));
+    let base = key("GET", "/api/v1/namespaces/a/pods/p");
+    assert_eq!(base, key("HEAD", "/api/v1/namespaces/a/pods/p/"));
+    for (method, raw) in [
+        ("PUT", "/api/v1/namespaces/a/pods/p"),
+        ("GET", "/api/v1/namespaces/b/pods/p"),
+        ("GET", "/api/v1/namespaces/a/pods/q"),
+        ("GET", "/api/v1/namespaces/a/pods/p/log"),
+        ("GET", "/apis/g/v1/namespaces/a/pods/p"),
+        ("GET", "/api/v1/namespaces/a/services/p"),
+        ("GET", "/api/v1/namespaces/a/pods"),
+    ] {
+        assert_ne!(base, key(method, raw), "{method} {raw}");
+    }
+    assert_ne!(key("GET", "/healthz"), key("GET", "/livez"));
+}
