@@ -1,1 +1,28 @@
+//! The test bench: real counterparts (etcd, kube-apiserver, kubectl, a node that runs pods) for stories, soaks and benches.
 //!
+//! It is not a fake of anything: what it starts are the pinned programs of `tests/counterparts`, built by
+//! `cargo xtask counterparts` into `target/counterparts/bin`. It depends on no crate of the gateway, so a story drives the
+//! gateway as its users do.
+//!
+//! ```no_run
+//! use tests::cluster::{Cluster, Options};
+//!
+//! fn story() -> anyhow::Result<()> {
+//!     let cluster = Cluster::start(Options::default())?; // etcd and kube-apiserver, 2.5 to 4 s
+//!     let pods = cluster.kubectl(&["get", "pods", "-A"])?;
+//!     assert_eq!(pods.code, 0, "{pods}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Invariant: everything started here ends with the test runner, also when that is killed with SIGKILL
+//! ([`process`] says how), and has its own ports, data folder and process group.
+
+pub mod cluster;
+pub mod counterparts;
+pub mod http;
+pub mod kubectl;
+pub mod pki;
+pub mod process;
+pub mod tools;
+pub mod wait;

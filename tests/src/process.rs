@@ -1,0 +1,164 @@
+//! Supervised processes: what a story starts ends with the test runner, however that ends.
+//!
+//! Each process runs under `gatescribe-supervise` (see `src/bin/supervise.rs` for the mechanism), in a process group of its
+//! own, with its output in a log file of the data folder.
+
+use crate::counterparts;
+use crate::wait::{PATIENCE, wait_until};
+use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// The data folder of one bench. The last supervised process in it removes it; `GATESCRIBE_TEST_KEEP=1` keeps it.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes a new folder below the system's folder for temporary files, readable by its owner only.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn new(what: &str) -> anyhow::Result<Self> {
+        let made = tempfile::Builder::new()
+            .prefix(&format!("gatescribe-{what}-"))
+            .tempdir()?;
+        Ok(Self { path: made.keep() })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file into it and returns the file's path.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> anyhow::Result<PathBuf> {
+        let path = self.path.join(name);
+        std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+/// A running program. Dropping it kills it and all that it started, and waits for that.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    supervisor: Child,
+    log: PathBuf,
+    pid_file: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` (its program, arguments, environment and folder) under a supervisor. Output goes to `NAME.log`.
+    ///
+    /// # Errors
+    /// The supervisor is not built, or the system refuses.
+    pub fn start(name: &str, command: &Command, folder: &Folder) -> anyhow::Result<Self> {
+        let log = folder.path().join(format!("{name}.log"));
+        let pid_file = folder.path().join(format!("{name}.pid"));
+        let _ = std::fs::remove_file(&pid_file); // a restart under the same name
+        let output = File::options().create(true).append(true).open(&log)?;
+        let mut supervisor = Command::new(counterparts::own_binary("gatescribe-supervise")?);
+        supervisor
+            .arg("--folder")
+            .arg(folder.path())
+            .arg("--pid-file")
+            .arg(&pid_file);
+        supervisor.arg("--").arg(command.get_program()).args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => supervisor.env(key, value),
+                None => supervisor.env_remove(key),
+            };
+        }
+        if let Some(current) = command.get_current_dir() {
+            supervisor.current_dir(current);
+        }
+        let supervisor = supervisor
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        Ok(Self {
+            name: name.to_owned(),
+            supervisor,
+            log,
+            pid_file,
+        })
+    }
+
+    /// The name it was started under.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The pid of the program itself, not of its supervisor.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn pid(&self) -> anyhow::Result<Pid> {
+        let number = wait_until(&format!("{} has started", self.name), PATIENCE, || {
+            std::fs::read_to_string(&self.pid_file).ok()
+        })?;
+        Ok(Pid::from_raw(number.parse()?))
+    }
+
+    /// The pid of its supervisor.
+    #[must_use]
+    pub fn supervisor(&self) -> Pid {
+        Pid::from_raw(self.supervisor.id().cast_signed())
+    }
+
+    /// Sends the program a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill(self.pid()?, signal).with_context(|| format!("signal {}", self.name))
+    }
+
+    /// How it ended, if it did. 125 stands for an end by a signal.
+    ///
+    /// # Errors
+    /// The system does not know.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.supervisor.try_wait()?)
+    }
+
+    /// Its whole output so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The last lines of its output, for error messages.
+    #[must_use]
+    pub fn log_end(&self, lines: usize) -> String {
+        let log = self.log();
+        let all: Vec<&str> = log.lines().collect();
+        all.get(all.len().saturating_sub(lines)..)
+            .unwrap_or_default()
+            .join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.supervisor.stdin.take()); // the lifeline
+        let _ = self.supervisor.wait();
+    }
+}
