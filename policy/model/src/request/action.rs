@@ -71,7 +71,9 @@ impl Action {
         }
     }
 
-    pub(super) fn of_resource(group: &str, resource: &str, subresource: &str, verb: &Verb) -> Self {
+    /// The act that a resource, subresource and verb make.
+    #[must_use]
+    pub fn of_resource(group: &str, resource: &str, subresource: &str, verb: &Verb) -> Self {
         let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
         match (group, resource, subresource) {
             _ if *verb == Verb::Proxy => Self::Proxy,

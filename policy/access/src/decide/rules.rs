@@ -1,0 +1,176 @@
+//! What access rules say to one call, folded: forbid before all else, obligations added up, shadow rules apart.
+
+use std::sync::Arc;
+
+use model::decision::{Obligations, RuleEffect, RuleRef};
+
+use super::Query;
+use crate::rule::{Call, Effect, Mode, Reach, Rule, Who};
+
+/// The outcome of all rules for one call.
+#[derive(Debug, Default)]
+pub(super) struct Rulings {
+    forbids: Vec<RuleRef>,
+    allows: Vec<RuleRef>,
+    /// Rules without effect: in shadow, or that failed and therefore grant nothing; and bindings that mattered.
+    others: Vec<RuleRef>,
+    obligations: Obligations,
+    /// Groups of each allow that names some, in the order of rules.
+    act_as: Vec<Arc<[Arc<str>]>>,
+    /// The earliest end of an allow that counted.
+    until: Option<model::time::Timestamp>,
+    /// Whether any rule asked could answer differently at another moment.
+    momentary: bool,
+    /// The names that each allow lists.
+    named: Vec<Vec<Box<str>>>,
+}
+
+/// Asks all rules that are about `who`.
+pub(super) fn ruled(query: &Query<'_>, who: &Who<'_>, call: &Call<'_>) -> Rulings {
+    let mut rulings = Rulings::default();
+    for rule in query.rules.about(who) {
+        rulings.momentary |= rule.depends_on_the_moment();
+        let reach = rule.reach(who, call, query.situation);
+        rulings.add(rule, reach);
+    }
+    rulings
+}
+
+impl Rulings {
+    fn add(&mut self, rule: &Rule, reach: Reach) {
+        let why = match reach {
+            Reach::Misses(_) => return,
+            Reach::Applies => None,
+            Reach::Fails(why) => Some(why),
+        };
+        let failed = why.is_some();
+        let named = rule.as_ref(why);
+        match (rule.mode(), rule.effect()) {
+            (Mode::Shadow, _) => self.others.push(named),
+            (Mode::Enforce, Effect::Forbid) => self.forbids.push(named),
+            // It grants nothing, but whoever asks why should see it.
+            (Mode::Enforce, Effect::Allow) if failed => self.others.push(named),
+            (Mode::Enforce, Effect::Allow) => self.allow(rule, named),
+        }
+    }
+
+    fn allow(&mut self, rule: &Rule, named: RuleRef) {
+        self.allows.push(named);
+        self.named.push(rule.names().map(Into::into).collect());
+        join(&mut self.obligations, rule.obligations());
+        if !rule.act_as().is_empty() {
+            self.act_as.push(rule.act_as().into());
+        }
+        self.until = match (self.until, rule.until()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
+    pub(super) const fn is_forbidden(&self) -> bool {
+        !self.forbids.is_empty()
+    }
+
+    pub(super) const fn is_allowed(&self) -> bool {
+        !self.allows.is_empty()
+    }
+
+    /// The first allow rule that applied; with `exactly`, the first that lists this very name.
+    pub(super) fn allow_for(&self, exactly: Option<&str>) -> Option<RuleRef> {
+        let fits = |names: &[Box<str>]| exactly.is_none_or(|name| names.iter().any(|own| own.as_ref() == name));
+        self.allows
+            .iter()
+            .zip(&self.named)
+            .find(|(_, names)| fits(names))
+            .map(|(rule, _)| rule.clone())
+    }
+
+    pub(super) const fn obligations(&self) -> &Obligations {
+        &self.obligations
+    }
+
+    pub(super) fn act_as(&self) -> &[Arc<[Arc<str>]>] {
+        &self.act_as
+    }
+
+    pub(super) const fn until(&self) -> Option<model::time::Timestamp> {
+        self.until
+    }
+
+    pub(super) const fn is_momentary(&self) -> bool {
+        self.momentary
+    }
+
+    /// Notes a rule that mattered without being one of ours, or for another question.
+    pub(super) fn mattered(&mut self, rule: RuleRef) {
+        if !self.others.contains(&rule) {
+            self.others.push(rule);
+        }
+    }
+
+    /// Adds what was said to another question of the same decision.
+    pub(super) fn take(&mut self, other: Self) {
+        self.momentary |= other.momentary;
+        for forbid in other.forbids {
+            if !self.forbids.contains(&forbid) {
+                self.forbids.push(forbid);
+            }
+        }
+        other
+            .allows
+            .into_iter()
+            .chain(other.others)
+            .for_each(|rule| self.mattered(rule));
+        join(&mut self.obligations, &other.obligations);
+        self.until = match (self.until, other.until) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+    }
+
+    /// What is forbidden to somebody who acts as another; what is allowed to them is not asked.
+    pub(super) fn only_forbids(self) -> Self {
+        let would = |rule: &RuleRef| rule.effect == RuleEffect::WouldForbid;
+        let others = self.others.into_iter().filter(would).collect();
+        Self {
+            forbids: self.forbids,
+            others,
+            momentary: self.momentary,
+            ..Self::default()
+        }
+    }
+
+    /// For questions about impersonation: what such a rule demands of a session is demanded of the call itself by
+    /// rules about the call.
+    pub(super) fn without_obligations(mut self) -> Self {
+        self.obligations = Obligations::default();
+        self
+    }
+
+    /// Every rule that mattered: what forbids, then `decisive`, then what allows, then the rest.
+    pub(super) fn into_rules(self, decisive: Option<RuleRef>) -> Vec<RuleRef> {
+        self.forbids
+            .into_iter()
+            .chain(decisive)
+            .chain(self.allows)
+            .chain(self.others)
+            .collect()
+    }
+}
+
+/// The stricter of both in each part.
+fn join(into: &mut Obligations, other: &Obligations) {
+    into.record |= other.record;
+    into.reason |= other.reason;
+    into.max_auth_age_seconds = match (into.max_auth_age_seconds, other.max_auth_age_seconds) {
+        (Some(one), Some(two)) => Some(one.min(two)),
+        (one, two) => one.or(two),
+    };
+    // Two different contexts cannot both be met by one sign-in of one `acr`; the first in rule order stands.
+    into.acr = into.acr.take().or_else(|| other.acr.clone());
+    for group in &other.approval_from {
+        if !into.approval_from.contains(group) {
+            into.approval_from.push(group.clone());
+        }
+    }
+}

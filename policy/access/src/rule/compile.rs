@@ -1,0 +1,323 @@
+//! From a document to a rule: every mistake is told, and all of them at once.
+
+use std::sync::Arc;
+
+use model::decision::Obligations;
+use model::time::Timestamp;
+
+use super::compiled::{Rule, Scope};
+use super::condition::Condition;
+use super::document::{API_VERSION, AccessRuleDocument, Effect, KubernetesScope, ObligationSpec, Spec, Subjects};
+use super::pattern::{self, PathPattern, ResourcePattern, WorkloadPattern};
+
+/// A rule and whom it is about.
+#[derive(Clone, Debug)]
+pub(super) struct Compiled {
+    pub(super) rule: Rule,
+    pub(super) subjects: SubjectPatterns,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SubjectPatterns {
+    pub(super) any_person: bool,
+    pub(super) people: Vec<Box<str>>,
+    pub(super) everyone: bool,
+    pub(super) groups: Vec<Box<str>>,
+    pub(super) workloads: Vec<WorkloadPattern>,
+}
+
+impl SubjectPatterns {
+    /// For a forbid whose subjects cannot be read.
+    pub(super) fn all() -> Self {
+        Self {
+            everyone: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// # Errors
+/// All that is wrong with the document, each with the member it is about.
+pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<String>> {
+    let mut wrong = Wrong::default();
+    let AccessRuleDocument {
+        api_version,
+        kind,
+        metadata,
+        spec,
+        status: _,
+    } = document;
+    if api_version != API_VERSION {
+        wrong.say("apiVersion", format!("`{api_version}` is not `{API_VERSION}`"));
+    }
+    if !matches!(kind.as_str(), "AccessRule" | "ClusterAccessRule") {
+        wrong.say(
+            "kind",
+            format!("`{kind}` is neither `AccessRule` nor `ClusterAccessRule`"),
+        );
+    }
+    let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    if kind == "ClusterAccessRule" && namespace.is_some() {
+        wrong.say("metadata.namespace", "a `ClusterAccessRule` has none".to_owned());
+    }
+    if metadata.name.is_empty() {
+        wrong.say("metadata.name", "it is empty".to_owned());
+    }
+    let subjects = subjects(&spec.subjects, &mut wrong);
+    let scope = spec.kubernetes.as_ref().map(|scope| self::scope(scope, &mut wrong));
+    check_whole(spec, namespace, &mut wrong);
+    let rule = Rule {
+        name: metadata.name.as_str().into(),
+        namespace: namespace.map(Into::into),
+        effect: spec.effect,
+        mode: spec.mode,
+        until: spec
+            .until
+            .as_deref()
+            .and_then(|until| wrong.keep("spec.until", read_time(until))),
+        scope,
+        condition: condition(spec, &mut wrong),
+        obligations: obligations(&spec.obligations, &mut wrong),
+        act_as: act_as(spec, &mut wrong),
+    };
+    if wrong.0.is_empty() {
+        Ok(Compiled { rule, subjects })
+    } else {
+        Err(wrong.0)
+    }
+}
+
+/// Gathers what is wrong.
+#[derive(Default)]
+pub(super) struct Wrong(pub(super) Vec<String>);
+
+impl Wrong {
+    fn say(&mut self, member: &str, what: String) {
+        self.0.push(format!("{member}: {what}"));
+    }
+
+    fn keep<T>(&mut self, member: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|what| self.say(member, what)).ok()
+    }
+
+    /// An absent list means any; an empty one is a mistake.
+    fn list<T>(
+        &mut self,
+        member: &str,
+        list: Option<&Vec<String>>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let list = list?;
+        if list.is_empty() {
+            self.say(
+                member,
+                "an empty list matches nothing; leave it out for any, or list what is meant".to_owned(),
+            );
+        }
+        Some(list.iter().filter_map(|item| self.keep(member, read(item))).collect())
+    }
+}
+
+fn read_time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|error| error.to_string())
+}
+
+fn plain(text: &str) -> Result<Box<str>, String> {
+    if text.is_empty() {
+        return Err("an empty name matches nothing".to_owned());
+    }
+    if text != "*" && text.contains('*') {
+        return Err(format!("`{text}`: a star stands for all, never for a part of a name"));
+    }
+    Ok(text.into())
+}
+
+fn exact(text: &str) -> Result<Box<str>, String> {
+    if text == "*" {
+        Err("leave it out for any".to_owned())
+    } else {
+        plain(text)
+    }
+}
+
+/// A verb; those of Kubernetes are lower case, and so are methods on paths.
+fn verb(text: &str) -> Result<Box<str>, String> {
+    let verb = plain(text)?;
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || b"-:*".contains(&byte))
+    {
+        Ok(verb)
+    } else {
+        Err(format!("`{text}` is no verb: verbs are written in lower case"))
+    }
+}
+
+fn subjects(written: &Subjects, wrong: &mut Wrong) -> SubjectPatterns {
+    let Subjects {
+        people,
+        groups,
+        workloads,
+    } = written;
+    if people.is_empty() && groups.is_empty() && workloads.is_empty() {
+        wrong.say(
+            "spec.subjects",
+            "nobody is named; write `groups: [\"*\"]` if everyone is meant".to_owned(),
+        );
+    }
+    let people = wrong.list(
+        "spec.subjects.people",
+        Some(people).filter(|list| !list.is_empty()),
+        plain,
+    );
+    let groups = wrong.list(
+        "spec.subjects.groups",
+        Some(groups).filter(|list| !list.is_empty()),
+        plain,
+    );
+    let workloads = Some(workloads).filter(|list| !list.is_empty());
+    let workloads = wrong.list("spec.subjects.workloads", workloads, WorkloadPattern::parse);
+    let star = |list: &Option<Vec<Box<str>>>| list.iter().flatten().any(|item| item.as_ref() == "*");
+    SubjectPatterns {
+        any_person: star(&people),
+        everyone: star(&groups),
+        people: people.unwrap_or_default(),
+        groups: groups.unwrap_or_default(),
+        workloads: workloads.unwrap_or_default(),
+    }
+}
+
+pub(super) fn scope(written: &KubernetesScope, wrong: &mut Wrong) -> Scope {
+    let KubernetesScope {
+        clusters,
+        verbs,
+        resources,
+        actions,
+        paths,
+        names,
+        namespaces,
+        namespace_selector,
+    } = written;
+    if actions.is_none() && (verbs.is_none() || (resources.is_none() && paths.is_none())) {
+        let what = "name `verbs` with `resources` or `paths`, or name `actions`; `[\"*\"]` stands for all";
+        wrong.say("spec.kubernetes", what.to_owned());
+    }
+    if let Some(problem) = namespace_selector.as_ref().and_then(|selector| selector.problem()) {
+        wrong.say("spec.kubernetes.namespaceSelector", problem);
+    }
+    if namespace_selector.as_ref().is_some_and(|selector| selector.is_empty()) {
+        wrong.say(
+            "spec.kubernetes.namespaceSelector",
+            "it has no condition; leave it out for any".to_owned(),
+        );
+    }
+    let acts = wrong.list("spec.kubernetes.actions", actions.as_ref(), pattern::actions);
+    Scope {
+        clusters: wrong.list("spec.kubernetes.clusters", clusters.as_ref(), plain),
+        verbs: wrong.list("spec.kubernetes.verbs", verbs.as_ref(), verb),
+        resources: wrong.list("spec.kubernetes.resources", resources.as_ref(), ResourcePattern::parse),
+        actions: acts.map(|acts| acts.into_iter().flatten().collect()),
+        paths: wrong.list("spec.kubernetes.paths", paths.as_ref(), PathPattern::parse),
+        names: wrong.list("spec.kubernetes.names", names.as_ref(), exact),
+        namespaces: wrong.list("spec.kubernetes.namespaces", namespaces.as_ref(), exact),
+        selector: namespace_selector.clone(),
+    }
+}
+
+fn check_whole(spec: &Spec, namespace: Option<&str>, wrong: &mut Wrong) {
+    if spec.kubernetes.is_none() && spec.services.is_empty() {
+        wrong.say(
+            "spec",
+            "it names neither `kubernetes` calls nor `services`, so it would match nothing".to_owned(),
+        );
+    }
+    for service in &spec.services {
+        let lists = [&service.hosts, &service.methods, &service.paths];
+        if lists.iter().any(|list| list.is_empty()) {
+            wrong.say(
+                "spec.services",
+                "an empty list matches nothing; write `[\"*\"]` or `[\"/*\"]` for all".to_owned(),
+            );
+        }
+        for path in &service.paths {
+            wrong.keep("spec.services.paths", PathPattern::parse(path));
+        }
+    }
+    if let Some(namespace) = namespace {
+        if spec.effect == Effect::Allow {
+            wrong.say(
+                "spec.effect",
+                "a rule of a namespace cannot loosen; only `forbid` is possible here".to_owned(),
+            );
+        }
+        let listed = spec
+            .kubernetes
+            .iter()
+            .filter_map(|scope| scope.namespaces.as_ref())
+            .flatten();
+        for other in listed.filter(|listed| listed.as_str() != namespace) {
+            let what = format!("`{other}`: a rule of namespace `{namespace}` reaches that namespace only");
+            wrong.say("spec.kubernetes.namespaces", what);
+        }
+    }
+    if spec.effect == Effect::Forbid {
+        if spec.obligations != ObligationSpec::default() {
+            wrong.say(
+                "spec.obligations",
+                "a forbid allows nothing that could owe something".to_owned(),
+            );
+        }
+        if !spec.act_as.groups.is_empty() {
+            wrong.say("spec.as", "a forbid sends nothing upstream".to_owned());
+        }
+    }
+}
+
+fn condition(spec: &Spec, wrong: &mut Wrong) -> Condition {
+    let Some(text) = &spec.when else {
+        return Condition::Always;
+    };
+    wrong.keep("spec.when", Condition::parse(text)).unwrap_or_default()
+}
+
+fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {
+    let step_up = spec.step_up.as_ref();
+    if step_up.is_some_and(|step_up| step_up.max_age.is_none() && step_up.acr.is_none()) {
+        wrong.say("spec.obligations.stepUp", "name `maxAge`, `acr` or both".to_owned());
+    }
+    let max_age = step_up.and_then(|step_up| step_up.max_age.as_deref());
+    let max_age = max_age.and_then(|text| wrong.keep("spec.obligations.stepUp.maxAge", pattern::duration(text)));
+    let from = spec.approval.as_ref().map(|approval| &approval.from);
+    let from = wrong
+        .list("spec.obligations.approval.from", from, exact)
+        .unwrap_or_default();
+    Obligations {
+        record: spec.record,
+        reason: spec.reason,
+        max_auth_age_seconds: max_age.map(|age| age.as_secs()),
+        acr: step_up.and_then(|step_up| step_up.acr.as_deref()).map(Into::into),
+        approval_from: from.into_iter().map(Into::into).collect(),
+    }
+}
+
+/// Reserved groups come from the cluster alone; a rule that gave one could make anybody master of the cluster.
+fn act_as(spec: &Spec, wrong: &mut Wrong) -> Arc<[Arc<str>]> {
+    let read = |group: &str| match exact(group) {
+        Ok(group) if group.starts_with("system:") => Err(format!("`{group}` is reserved and cannot be taken on")),
+        other => other,
+    };
+    let groups = wrong.list(
+        "spec.as.groups",
+        Some(&spec.act_as.groups).filter(|list| !list.is_empty()),
+        read,
+    );
+    groups.unwrap_or_default().into_iter().map(Into::into).collect()
+}
+
+/// The subjects of a rule that is otherwise unreadable; `None` when they are so themselves.
+pub(super) fn readable_subjects(written: &Subjects) -> Option<SubjectPatterns> {
+    let mut wrong = Wrong::default();
+    let read = subjects(written, &mut wrong);
+    wrong.0.is_empty().then_some(read)
+}

@@ -1,0 +1,178 @@
+//! A rule ready to be asked.
+
+use std::sync::Arc;
+
+use model::decision::{Obligations, RuleEffect, RuleKind, RuleRef};
+use model::request::Action;
+use model::time::Timestamp;
+
+use super::call::{Call, Situation, Who};
+use super::condition::{self, Condition};
+use super::document::{Effect, Mode};
+use super::labels::LabelSelector;
+use super::pattern::{PathPattern, ResourcePattern};
+use super::scope;
+
+/// A checked rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) namespace: Option<Arc<str>>,
+    pub(super) effect: Effect,
+    pub(super) mode: Mode,
+    pub(super) until: Option<Timestamp>,
+    pub(super) scope: Option<Scope>,
+    pub(super) condition: Condition,
+    pub(super) obligations: Obligations,
+    pub(super) act_as: Arc<[Arc<str>]>,
+}
+
+/// Which Kubernetes calls a rule reaches; `None` of a list means any.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scope {
+    pub(super) clusters: Option<Vec<Box<str>>>,
+    pub(super) verbs: Option<Vec<Box<str>>>,
+    pub(super) resources: Option<Vec<ResourcePattern>>,
+    pub(super) actions: Option<Vec<Action>>,
+    pub(super) paths: Option<Vec<PathPattern>>,
+    pub(super) names: Option<Vec<Box<str>>>,
+    pub(super) namespaces: Option<Vec<Box<str>>>,
+    pub(super) selector: Option<LabelSelector>,
+}
+
+/// Why a rule does not reach a call; the first that fits, in the order written here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Miss {
+    /// Its `until` has passed.
+    #[error("it has ended")]
+    Ended,
+    /// It is about HTTP services only.
+    #[error("it is not about Kubernetes")]
+    NotKubernetes,
+    /// Another cluster.
+    #[error("another cluster")]
+    Cluster,
+    /// Another verb.
+    #[error("another verb")]
+    Verb,
+    /// Another resource or path.
+    #[error("another resource or path")]
+    Object,
+    /// Another class of act.
+    #[error("another class of act")]
+    Action,
+    /// Another namespace.
+    #[error("another namespace")]
+    Namespace,
+    /// Another name, or none is known.
+    #[error("another name")]
+    Name,
+    /// Its condition is false.
+    #[error("its condition is false")]
+    Condition,
+}
+
+/// What a rule says to one call by somebody it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It applies.
+    Applies,
+    /// It does not.
+    Misses(Miss),
+    /// It cannot be told.
+    Fails(Arc<str>),
+}
+
+impl Rule {
+    /// The rule's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The namespace it is confined to.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Allow or forbid.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Whether it counts.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub const fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// What a call that it allows still owes.
+    #[must_use]
+    pub const fn obligations(&self) -> &Obligations {
+        &self.obligations
+    }
+
+    /// The groups that a call beyond RBAC takes on.
+    #[must_use]
+    pub fn act_as(&self) -> &[Arc<str>] {
+        &self.act_as
+    }
+
+    /// The object names that it lists.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let names = self.scope.as_ref().and_then(|scope| scope.names.as_ref());
+        names.into_iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// Whether its answer can change while subject, request and rules stay the same.
+    #[must_use]
+    pub const fn depends_on_the_moment(&self) -> bool {
+        self.until.is_some() || self.condition.depends_on_the_moment()
+    }
+
+    /// Whether it reaches the call. That it is about the subject was found by the index.
+    #[must_use]
+    pub fn reach(&self, who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Reach {
+        if self.until.is_some_and(|until| situation.now >= until) {
+            return Reach::Misses(Miss::Ended);
+        }
+        let Some(scope) = &self.scope else {
+            return Reach::Misses(Miss::NotKubernetes);
+        };
+        if let Some(miss) = scope::miss(scope, self, call, situation) {
+            return Reach::Misses(miss);
+        }
+        match self.condition.holds(&|| condition::context(who, call, situation)) {
+            Ok(true) => Reach::Applies,
+            Ok(false) => Reach::Misses(Miss::Condition),
+            Err(why) => Reach::Fails(why),
+        }
+    }
+
+    /// Names the rule for a decision.
+    #[must_use]
+    pub fn as_ref(&self, why: Option<Arc<str>>) -> RuleRef {
+        let effect = match (self.effect, self.mode) {
+            (Effect::Allow, Mode::Enforce) => RuleEffect::Allow,
+            (Effect::Forbid, Mode::Enforce) => RuleEffect::Forbid,
+            (Effect::Allow, Mode::Shadow) => RuleEffect::WouldAllow,
+            (Effect::Forbid, Mode::Shadow) => RuleEffect::WouldForbid,
+        };
+        RuleRef {
+            kind: RuleKind::AccessRule,
+            name: self.name.clone(),
+            namespace: self.namespace.clone(),
+            role: None,
+            effect,
+            why,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `when:` of a rule: which variables an expression may use, and their values for one call.
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+use condition::{Budget, Context, Declarations, ObjectType, Program, Type, Value, compile};
+use model::time::Timestamp;
+
+use super::call::{Call, Situation, Who};
+
+/// What an expression may use, for the reference page: name and type.
+pub const DECLARED: [(&str, &str); 6] = [
+    (
+        "request",
+        "cluster, verb, group, resource, subresource, namespace, name, path, method, action: string",
+    ),
+    ("subject", "username, uid, issuer, email: string; groups: list(string)"),
+    ("source", "ip: net.IP"),
+    ("now", "timestamp"),
+    ("auth", "age: int (seconds); acr: string; amr: list(string)"),
+    ("device", "map(string, string)"),
+];
+
+static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| {
+    let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Type::String)).collect::<Vec<_>>();
+    let request = texts(&[
+        "cluster",
+        "verb",
+        "group",
+        "resource",
+        "subresource",
+        "namespace",
+        "name",
+        "path",
+        "method",
+        "action",
+    ]);
+    let mut subject = texts(&["username", "uid", "issuer", "email"]);
+    subject.push(("groups", Type::list(Type::String)));
+    let auth = [
+        ("age", Type::Int),
+        ("acr", Type::String),
+        ("amr", Type::list(Type::String)),
+    ];
+    Declarations::new()
+        .variable("request", Type::object(ObjectType::new("request", request)))
+        .variable("subject", Type::object(ObjectType::new("subject", subject)))
+        .variable("source", Type::object(ObjectType::new("source", [("ip", Type::Ip)])))
+        .variable("now", Type::Timestamp)
+        .variable("auth", Type::object(ObjectType::new("auth", auth)))
+        .variable("device", Type::map(Type::String, Type::String))
+});
+
+/// The condition of a rule.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Condition {
+    /// None was written.
+    #[default]
+    Always,
+    /// One that was checked at load.
+    When(Arc<Program>),
+    /// The rule could not be read in full; whoever asks gets an error, so that an allow grants nothing and a forbid
+    /// forbids.
+    Unreadable(Arc<str>),
+}
+
+impl Condition {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let program = compile(text, &DECLARATIONS)
+            .map_err(|error| format!("line {}, column {}: {}", error.line, error.column, error.message))?;
+        if !program.result_type().fits(&Type::Bool) {
+            return Err(format!(
+                "it must say true or false, but gives {}",
+                program.result_type()
+            ));
+        }
+        Ok(Self::When(Arc::new(program)))
+    }
+
+    /// Whether the answer can change while subject, request and rules stay the same.
+    pub(super) const fn depends_on_the_moment(&self) -> bool {
+        matches!(self, Self::When(_))
+    }
+
+    pub(super) fn holds(&self, values: &dyn Fn() -> Context) -> Result<bool, Arc<str>> {
+        match self {
+            Self::Always => Ok(true),
+            Self::Unreadable(why) => Err(why.clone()),
+            Self::When(program) => match program.evaluate(&values(), Budget::default()) {
+                Ok(Value::Bool(holds)) => Ok(holds),
+                Ok(other) => Err(format!("its condition gave {} instead of true or false", other.type_name()).into()),
+                Err(error) => Err(format!("its condition failed: {error}").into()),
+            },
+        }
+    }
+}
+
+/// The values for one call. What is not known is absent, so that an expression which needs it fails, and fails closed.
+pub(super) fn context(who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Context {
+    Context::new()
+        .with("request", request(call))
+        .with("subject", subject(who))
+        .with("source", source(situation.source))
+        .with("now", Value::time(situation.now))
+        .with("auth", auth(situation))
+        .with(
+            "device",
+            Value::record(
+                situation
+                    .device
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), Value::text(value))),
+            ),
+        )
+}
+
+fn request(call: &Call<'_>) -> Value {
+    let asked = &call.asked;
+    Value::record([
+        ("cluster", Value::text(call.cluster)),
+        ("verb", Value::text(asked.verb)),
+        ("group", Value::text(asked.group)),
+        ("resource", Value::text(asked.resource)),
+        ("subresource", Value::text(asked.subresource)),
+        ("namespace", Value::text(asked.namespace)),
+        ("name", Value::text(asked.name)),
+        ("path", Value::text(asked.path)),
+        ("method", Value::text(call.method)),
+        ("action", Value::text(call.action.as_str())),
+    ])
+}
+
+fn subject(who: &Who<'_>) -> Value {
+    Value::record([
+        ("username", Value::text(who.view.username())),
+        ("uid", Value::text(who.uid.unwrap_or_default())),
+        ("issuer", Value::text(who.issuer)),
+        ("email", Value::text(who.email.unwrap_or_default())),
+        ("groups", Value::texts(who.view.groups())),
+    ])
+}
+
+fn source(address: Option<IpAddr>) -> Value {
+    Value::record(address.map(|address| ("ip", Value::Ip(address))))
+}
+
+fn auth(situation: &Situation<'_>) -> Value {
+    let age = |at: Timestamp| i64::try_from(situation.now.since(at).as_secs()).unwrap_or(i64::MAX);
+    let age = situation.signed_in.map(|at| ("age", Value::Int(age(at))));
+    let acr = situation.acr.map(|acr| ("acr", Value::text(acr)));
+    let amr = ("amr", Value::texts(situation.amr.iter().map(AsRef::as_ref)));
+    Value::record(age.into_iter().chain(acr).chain([amr]))
+}

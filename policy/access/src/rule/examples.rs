@@ -1,0 +1,135 @@
+//! Tests inside the policy: examples with their expected decision, run at load.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::subject::SubjectKind;
+use model::time::Timestamp;
+
+use super::call::{Call, NamespaceLabels, Situation, Who};
+use super::compiled::Reach;
+use super::document::{AccessRuleDocument, Effect, Example, ExampleRequest, Expected, Mode};
+use super::pattern;
+use super::set::{RuleSet, Rules};
+use crate::rbac::{Attributes, SubjectView};
+
+/// The examples of a document that do not come out as written.
+pub(super) fn failures(document: &AccessRuleDocument, rules: &Rules) -> Vec<String> {
+    if document.spec.tests.is_empty() {
+        return Vec::new();
+    }
+    let set = RuleSet::new(rules.clone());
+    let failure = |example: &Example| match outcome(example, &set) {
+        Ok(got) if got == example.expect => None,
+        Ok(got) => {
+            let (want, got) = (word(example.expect), word(got));
+            Some(format!(
+                "example `{}`: expected {want}, but the rules say {got}",
+                example.name
+            ))
+        }
+        Err(what) => Some(format!("example `{}`: {what}", example.name)),
+    };
+    document.spec.tests.iter().filter_map(failure).collect()
+}
+
+const fn word(expected: Expected) -> &'static str {
+    match expected {
+        Expected::Allow => "allow",
+        Expected::Forbid => "forbid",
+        Expected::Silent => "silent",
+    }
+}
+
+fn outcome(example: &Example, set: &RuleSet) -> Result<Expected, String> {
+    let groups: Vec<Arc<str>> = example
+        .subject
+        .groups
+        .iter()
+        .map(|group| group.as_str().into())
+        .collect();
+    let (kind, username) = subject(example)?;
+    let view = SubjectView::impersonated(&username, &groups);
+    let who = Who {
+        kind,
+        view,
+        uid: None,
+        issuer: "",
+        email: None,
+    };
+    let request = &example.request;
+    let (group, resource, subresource) = match (&request.resource, &request.path) {
+        (Some(resource), None) => pattern::exact_resource(resource)?,
+        (None, Some(_)) => Default::default(),
+        _ => return Err("name either `resource` or `path`".to_owned()),
+    };
+    let asked = Attributes {
+        verb: &request.verb,
+        group: &group,
+        resource: &resource,
+        subresource: &subresource,
+        namespace: &request.namespace,
+        name: &request.name,
+        path: request.path.as_deref().unwrap_or_default(),
+        is_resource: request.resource.is_some(),
+    };
+    let call = Call::asking(&request.cluster, asked);
+    let labels: NamespaceLabels =
+        HashMap::from([(request.namespace.as_str().into(), request.namespace_labels.clone())]);
+    let device = BTreeMap::new();
+    let situation = situation(request, &labels, &device)?;
+    Ok(fold(set, &who, &call, &situation))
+}
+
+fn subject(example: &Example) -> Result<(SubjectKind, String), String> {
+    match (&example.subject.person, &example.subject.workload) {
+        (Some(person), None) => Ok((SubjectKind::Person, person.clone())),
+        (None, Some(workload)) if workload.starts_with("spiffe://") => Ok((SubjectKind::Workload, workload.clone())),
+        (None, Some(workload)) => match workload.split_once('/') {
+            Some((namespace, name)) => Ok((
+                SubjectKind::ServiceAccount,
+                format!("system:serviceaccount:{namespace}:{name}"),
+            )),
+            None => Err(format!(
+                "`{workload}` is neither `<namespace>/<service account>` nor `spiffe://…`"
+            )),
+        },
+        _ => Err("name either `person` or `workload`".to_owned()),
+    }
+}
+
+fn situation<'a>(
+    request: &'a ExampleRequest,
+    namespaces: &'a NamespaceLabels,
+    device: &'a BTreeMap<String, String>,
+) -> Result<Situation<'a>, String> {
+    let now = match &request.at {
+        Some(at) => Timestamp::parse(at).map_err(|error| error.to_string())?,
+        None => Timestamp::EPOCH,
+    };
+    let ago: Option<Duration> = request.signed_in_ago.as_deref().map(pattern::duration).transpose()?;
+    Ok(Situation {
+        now,
+        source: request.from,
+        signed_in: ago.map(|ago| now.minus(ago)),
+        acr: request.acr.as_deref(),
+        amr: &[],
+        device,
+        namespaces,
+        reason_stated: false,
+        approved_by: &[],
+    })
+}
+
+fn fold(set: &RuleSet, who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Expected {
+    let mut decided = Expected::Silent;
+    for (rule, reach) in set.ask(who, call, situation) {
+        match (rule.mode(), rule.effect(), reach) {
+            (Mode::Enforce, Effect::Forbid, Reach::Applies | Reach::Fails(_)) => return Expected::Forbid,
+            (Mode::Enforce, Effect::Allow, Reach::Applies) => decided = Expected::Allow,
+            _ => {}
+        }
+    }
+    decided
+}

@@ -1,0 +1,130 @@
+//! All rules in force, found by whom they are about.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use model::subject::SubjectKind;
+
+use super::call::{Call, Situation, Who};
+use super::compile::Compiled;
+use super::compiled::{Reach, Rule};
+use super::pattern::WorkloadPattern;
+
+/// An immutable set of rules. Their order as given means nothing: they are kept in the order of their names.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    people: HashMap<Box<str>, Vec<usize>>,
+    groups: HashMap<Box<str>, Vec<usize>>,
+    any_person: Vec<usize>,
+    everyone: Vec<usize>,
+    workloads: Vec<(WorkloadPattern, usize)>,
+}
+
+/// Checked rules on their way into a set: those of files and those of a cluster can be joined.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(pub(super) Vec<Compiled>);
+
+impl Rules {
+    /// Adds others.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl RuleSet {
+    /// Builds the index.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        let mut rules = rules.0;
+        rules.sort_by(|a, b| (&a.rule.namespace, &a.rule.name).cmp(&(&b.rule.namespace, &b.rule.name)));
+        let mut set = Self::default();
+        for Compiled { rule, subjects } in rules {
+            let at = set.rules.len();
+            for person in subjects.people {
+                set.people.entry(person).or_default().push(at);
+            }
+            for group in subjects.groups {
+                set.groups.entry(group).or_default().push(at);
+            }
+            set.any_person.extend(subjects.any_person.then_some(at));
+            set.everyone.extend(subjects.everyone.then_some(at));
+            set.workloads
+                .extend(subjects.workloads.into_iter().map(|pattern| (pattern, at)));
+            set.rules.push(rule);
+        }
+        set
+    }
+
+    /// All rules, in the order of their names.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules that are about somebody, in the order of their names and each once.
+    #[must_use]
+    pub fn about(&self, who: &Who<'_>) -> Vec<&Rule> {
+        let mut found: Vec<usize> = self.everyone.clone();
+        match who.kind {
+            SubjectKind::Person => {
+                found.extend(&self.any_person);
+                // `*` stands in the index as a name that only a person called so would meet.
+                let named = self
+                    .people
+                    .get(who.view.username())
+                    .filter(|_| who.view.username() != "*");
+                found.extend(named.into_iter().flatten());
+            }
+            SubjectKind::ServiceAccount | SubjectKind::Workload => {
+                let covers = |(pattern, _): &&(WorkloadPattern, usize)| pattern.covers(who.view.username());
+                found.extend(self.workloads.iter().filter(covers).map(|(_, at)| at));
+            }
+            SubjectKind::Public => {}
+        }
+        for group in who.view.groups() {
+            found.extend(self.groups.get(group).into_iter().flatten());
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|at| self.rules.get(at)).collect()
+    }
+
+    /// What each rule about somebody says to a call.
+    #[must_use]
+    pub fn ask(&self, who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Vec<(&Rule, Reach)> {
+        self.about(who)
+            .into_iter()
+            .map(|rule| (rule, rule.reach(who, call, situation)))
+            .collect()
+    }
+
+    /// The groups that rules take on upstream, for a check that some binding names them.
+    pub fn acting_groups(&self) -> impl Iterator<Item = (&Rule, &Arc<str>)> {
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.act_as().iter().map(move |group| (rule, group)))
+    }
+}
+
+/// Rules of the same name in the same namespace, which nobody could tell apart in a refusal.
+pub(super) fn doubles(rules: &[Compiled]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let key = |rule: &Rule| (rule.namespace.clone(), rule.name.clone());
+    let again = rules.iter().filter(|compiled| !seen.insert(key(&compiled.rule)));
+    again
+        .map(|compiled| format!("there are two rules of the name `{}`", compiled.rule.name))
+        .collect()
+}

@@ -1,0 +1,208 @@
+use serde_json::json;
+
+use super::*;
+
+fn problems(text: &str) -> Vec<String> {
+    match load_files([("policy.yaml", text)]) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// A rule with these lines as its `spec`.
+fn rule(spec: &str) -> String {
+    let mut text = "apiVersion: gatescribe.dev/v1\nkind: AccessRule\nmetadata: {name: r}\nspec:\n".to_owned();
+    for line in spec.lines() {
+        text.push_str("  ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+const NIGHT: &str = r#"
+effect: forbid
+subjects: {groups: [dev], workloads: ["ci/*"]}
+kubernetes:
+  clusters: [prod]
+  actions: [enter]
+  namespaceSelector: {matchLabels: {tier: critical}}
+when: now.getHours() < 6 || !cidr("10.0.0.0/8").containsIP(source.ip)
+tests:
+- name: at night nobody enters
+  subject: {person: alice, groups: [dev]}
+  request: {cluster: prod, verb: create, resource: pods/exec, namespace: pay, name: web-0,
+            namespaceLabels: {tier: critical}, at: "2026-11-21T03:00:00Z", from: 10.1.2.3}
+  expect: forbid
+- name: by day from the office one may
+  subject: {workload: ci/bot}
+  request: {cluster: prod, verb: get, resource: services/proxy, namespace: pay, name: web,
+            namespaceLabels: {tier: critical}, at: "2026-11-21T09:00:00Z", from: 10.1.2.3}
+  expect: silent
+- name: an unknown source fails and therefore forbids
+  subject: {workload: ci/bot}
+  request: {cluster: prod, verb: get, resource: services/proxy, namespace: pay, name: web,
+            namespaceLabels: {tier: critical}, at: "2026-11-21T09:00:00Z"}
+  expect: forbid
+- name: other namespaces are not meant
+  subject: {person: alice, groups: [dev]}
+  request: {cluster: prod, verb: create, resource: pods/exec, namespace: lab, at: "2026-11-21T03:00:00Z"}
+  expect: silent
+- name: reading logs is no entering
+  subject: {person: alice, groups: [dev]}
+  request: {cluster: prod, verb: get, resource: pods/log, namespace: pay, name: web-0,
+            namespaceLabels: {tier: critical}, at: "2026-11-21T03:00:00Z"}
+  expect: silent
+"#;
+
+#[test]
+fn a_rule_with_all_its_parts_is_read_and_its_examples_hold() {
+    assert_eq!(problems(&rule(NIGHT)), Vec::<String>::new());
+}
+
+#[test]
+fn an_example_that_does_not_hold_refuses_the_whole_file() {
+    let text = rule(&NIGHT.replacen("expect: forbid", "expect: allow", 1));
+    assert_eq!(
+        problems(&text),
+        ["policy.yaml:1:1: rule `r`: example `at night nobody enters`: expected allow, but the rules say forbid"]
+    );
+}
+
+#[test]
+fn mistakes_are_told_all_at_once_with_their_place() {
+    let text = rule(
+        r#"
+effect: allow
+subjects: {people: [], workloads: [bot]}
+until: tomorrow
+kubernetes:
+  verbs: [Get]
+  resources: ["pods/*", "po*ds"]
+  names: []
+  actions: [escape]
+when: request.vreb == "get"
+obligations: {stepUp: {maxAge: 15}, approval: {from: []}}
+as: {groups: ["system:masters"]}
+"#,
+    );
+    let text = text.replace("maxAge: 15", "maxAge: soon");
+    let told = problems(&text);
+    for part in [
+        "spec.subjects.workloads: `bot` is neither",
+        "spec.until: `tomorrow` is not a time",
+        "spec.kubernetes.verbs: `Get` is no verb",
+        "`pods/*`: a star may stand for the resource only",
+        "`po*ds`: a star stands for a whole name",
+        "spec.kubernetes.names: an empty list matches nothing",
+        "`escape` is no class of act; known are enter, exec",
+        "spec.when: line 1, column",
+        "`soon` is no length of time",
+        "spec.obligations.approval.from: an empty list",
+        "spec.as.groups: `system:masters` is reserved",
+    ] {
+        assert!(told.iter().any(|line| line.contains(part)), "{part} in {told:#?}");
+    }
+    assert!(
+        told.iter().all(|line| line.starts_with("policy.yaml:1:1: rule `r`: ")),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_line_and_column() {
+    let text = format!(
+        "# head\n---\n{}",
+        rule("effect: allow\nsubjcts: {}\nsubjects: {people: [a]}")
+    );
+    let told = problems(&text);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("policy.yaml:8:3: "), "{told:?}");
+    assert!(told[0].contains("subjcts"), "{told:?}");
+}
+
+#[test]
+fn nothing_is_loaded_when_one_document_is_wrong() {
+    let good = rule("effect: forbid\nsubjects: {groups: ['*']}\nkubernetes: {verbs: ['*'], resources: ['*']}");
+    let two = format!("{good}---\n{good}");
+    assert_eq!(problems(&two), ["policy: there are two rules of the name `r`"]);
+    assert_eq!(problems(&good), Vec::<String>::new());
+    assert_eq!(
+        load_files([("a", "")]).unwrap().rules.len(),
+        0,
+        "an empty file is no rule"
+    );
+}
+
+#[test]
+fn a_rule_that_names_nobody_or_nothing_is_refused() {
+    for (spec, part) in [
+        (
+            "effect: allow\nsubjects: {}\nkubernetes: {verbs: ['*'], resources: ['*']}",
+            "nobody is named",
+        ),
+        ("effect: allow\nsubjects: {people: [a]}", "it would match nothing"),
+        (
+            "effect: allow\nsubjects: {people: [a]}\nkubernetes: {verbs: ['*']}",
+            "name `verbs` with",
+        ),
+        (
+            "effect: allow\nsubjects: {people: [a]}\nkubernetes: {resources: ['*']}",
+            "name `verbs` with",
+        ),
+    ] {
+        let told = problems(&rule(spec));
+        assert!(told.iter().any(|line| line.contains(part)), "{spec}: {told:?}");
+    }
+}
+
+#[test]
+fn rbac_objects_of_files_are_read_as_strictly() {
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r, namespace: a}\nrules:\n- \
+                {verbs: [get], apiGroups: [''], resources: [pods], resourceName: [x]}\n";
+    assert!(problems(role)[0].contains("unknown member `resourceName`"));
+    let policy = load_files([("a", role.replace(", resourceName: [x]", "").as_str())]).unwrap();
+    assert_eq!(policy.rbac.roles.len(), 1);
+    assert!(problems("apiVersion: v1\nkind: Pod\n")[0].contains("`Pod` of `v1` is no policy"));
+}
+
+fn object(spec: serde_json::Value) -> serde_json::Value {
+    json!({"apiVersion": "gatescribe.dev/v1", "kind": "AccessRule", "spec": spec,
+           "metadata": {"name": "r", "uid": "1", "managedFields": []}})
+}
+
+#[test]
+fn an_invalid_object_harms_only_itself() {
+    let good = json!({"effect": "forbid", "subjects": {"people": ["eve"]},
+                      "kubernetes": {"verbs": ["*"], "resources": ["*"]}});
+    let bad_allow = json!({"effect": "allow", "subjects": {"people": ["eve"]}, "kubernetes": {"verb": ["*"]}});
+    let bad_forbid = json!({"effect": "forbid", "subjects": {"people": ["eve"]},
+                            "kubernetes": {"verbs": ["delete"], "resources": ["po*"], "namespaces": ["a"]}});
+    let unreadable = json!({"effect": "perhaps"});
+    let objects: Vec<_> = [good, bad_allow, bad_forbid, unreadable].map(object).into();
+    let (rules, told) = load_objects(&objects);
+    assert_eq!(rules.len(), 2);
+    let effects: Vec<_> = told.iter().map(|problem| problem.effect).collect();
+    assert_eq!(
+        effects,
+        [
+            Consequence::GrantsNothing,
+            Consequence::Forbids,
+            Consequence::GrantsNothing
+        ]
+    );
+    assert!(told.iter().all(|problem| problem.rule.as_deref() == Some("r")));
+}
+
+#[test]
+fn a_namespaced_rule_cannot_loosen_and_reaches_its_namespace_only() {
+    let mut allow = object(json!({"effect": "allow", "subjects": {"people": ["eve"]},
+                                  "kubernetes": {"verbs": ["*"], "resources": ["*"]}}));
+    allow["metadata"]["namespace"] = json!("a");
+    let (rules, told) = load_objects([&allow]);
+    assert!(rules.is_empty() && told[0].what.contains("cannot loosen"), "{told:?}");
+    let mut other = object(json!({"effect": "forbid", "subjects": {"people": ["eve"]},
+                                  "kubernetes": {"verbs": ["*"], "resources": ["*"], "namespaces": ["b"]}}));
+    other["metadata"]["namespace"] = json!("a");
+    assert!(load_objects([&other]).1[0].what.contains("reaches that namespace only"));
+}
