@@ -199,12 +199,12 @@ impl Running {
     /// cuts what is left after `deadline`.
     pub async fn drain(mut self, deadline: Duration) -> DrainReport {
         let began = Instant::now();
+        let open_at_start = self.connections.len();
         self.draining.cancel();
         if let Some(accepting) = self.accepting.take() {
             // A panic there has ended accepting as well.
             let _ = accepting.await;
         }
-        let open_at_start = self.connections.len();
         self.connections.close();
         let is_empty = timeout(deadline, self.connections.wait()).await.is_ok();
         let cut = if is_empty { 0 } else { self.connections.len() };

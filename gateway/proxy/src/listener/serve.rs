@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
 use tokio::{
     net::TcpStream,
+    sync::Notify,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
@@ -212,8 +213,13 @@ impl<H: Handler> Serving<H> {
         idle: impl Future<Output = ()>,
     ) {
         let shared = &parts.shared;
-        let (mut connection, mut idle) = (pin!(connection), pin!(idle));
-        let (mut is_ending, mut is_draining, mut end) = (false, false, None);
+        let asked = Notify::new();
+        let given_up = async {
+            asked.notified().await;
+            no_stream_for(shared.clone(), self.deadlines.go_away).await;
+        };
+        let (mut connection, mut idle, mut given_up) = (pin!(connection), pin!(idle), pin!(given_up));
+        let (mut is_draining, mut is_going, mut was_idle) = (false, false, false);
         let result = loop {
             tokio::select! {
                 biased;
@@ -222,28 +228,19 @@ impl<H: Handler> Serving<H> {
                     shared.close_because(CloseReason::DrainDeadline);
                     break Ok(());
                 }
-                () = self.draining.cancelled(), if !is_draining => {
-                    is_draining = true;
-                    ask_to_end(connection.as_mut());
-                }
-                () = shared.go_away.notified(), if !is_ending => {
-                    is_ending = true;
+                // A peer that does not answer a GOAWAY would keep its connection for ever.
+                () = &mut given_up => break Ok(()),
+                () = self.draining.cancelled(), if !is_draining => is_draining = true,
+                () = shared.go_away.notified(), if !is_going => {
+                    is_going = true;
                     self.metrics.go_aways.inc();
-                    ask_to_end(connection.as_mut());
                 }
-                () = &mut idle, if end.is_none() => {
-                    end = Instant::now().checked_add(self.deadlines.go_away);
-                    ask_to_end(connection.as_mut());
-                }
-                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
-                    shared.close_because(CloseReason::Http2Idle);
-                    break Ok(());
-                }
+                () = &mut idle, if !was_idle => was_idle = true,
             }
+            ask_to_end(connection.as_mut());
+            asked.notify_one();
         };
-        let reason = shared
-            .close_reason()
-            .unwrap_or_else(|| reason_of(&result, end.is_some()));
+        let reason = shared.close_reason().unwrap_or_else(|| reason_of(&result, was_idle));
         self.ended(parts, reason);
     }
 

@@ -226,15 +226,22 @@ impl<S: Wire, L> GuardedIo<S, L> {
                 let next = last_read.checked_add(self.deadlines.head_progress);
                 (whole.min(next), CloseReason::RequestHead)
             }
-            Waiting::NextRequest if self.shared.in_flight() == 0 => {
-                let idle_since = last_read.max(self.shared.idle_since());
+            Waiting::NextRequest => {
+                // hyper does not read again when an answer is done, as it has already seen that nothing is there. So the
+                // timer must run on while a request is answered; it then only looks again.
+                let is_busy = self.shared.in_flight() > 0;
+                let idle_since = if is_busy {
+                    Instant::now()
+                } else {
+                    last_read.max(self.shared.idle_since())
+                };
                 (
                     idle_since.checked_add(self.deadlines.keep_alive_idle),
                     CloseReason::KeepAliveIdle,
                 )
             }
-            // The handler waits for the body, or the client for the handler: both have deadlines of their own.
-            Waiting::NextRequest | Waiting::Body | Waiting::Nothing => (None, CloseReason::RequestHead),
+            // The handler waits for the body and has a deadline of its own.
+            Waiting::Body | Waiting::Nothing => (None, CloseReason::RequestHead),
         }
     }
 
