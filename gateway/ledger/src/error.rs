@@ -137,7 +137,7 @@ pub(crate) enum DamageKind {
     Footer,
     #[error("its name, header, footer and neighbours do not agree")]
     Neighbours,
-    #[error("record {seq} is missing before it")]
+    #[error("record {seq} is missing")]
     Missing { seq: u64 },
     #[error("it is {len} bytes long, more than a segment can be")]
     Size { len: u64 },

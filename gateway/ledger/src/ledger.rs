@@ -98,7 +98,8 @@ impl Ledger {
         }
     }
 
-    /// Appends a record that has no reserved end: anything but intent, open and outcome.
+    /// Appends a record that has no reserved end: anything but intent, open and outcome. The close of a pure read goes here,
+    /// that of a stream through its slot.
     ///
     /// `body` is a compact JSON object; `"v"`, `"kind"` and `"seq"` are put in front of its members. Never blocks.
     ///
@@ -209,7 +210,7 @@ impl Ledger {
     }
 
     /// Calls `listener` with the new size after each batch that became durable, on the writer's thread: it must return at
-    /// once (send into a channel, set a `watch`). Stays for the ledger's life.
+    /// once (send into a channel, set a `watch`) and not call this ledger. Stays for the ledger's life.
     pub fn on_durable(&self, listener: impl Fn(u64) + Send + Sync + 'static) {
         self.shared.listen(Box::new(listener));
     }

@@ -39,3 +39,6 @@ pub use reader::{Reader, Record, Records, SegmentInfo, fuzz_frame_reader};
 pub use recovery::{Recovery, Unfinished};
 pub use ticket::{Durable, Lost, Ticket};
 pub use tree::{Frontier, Hash, leaf_hash, node_hash};
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ pub struct Recovery {
     pub last_seq: Option<u64>,
     /// Calls without an end; each now has an outcome (or close) that says "unknown".
     pub unfinished: Vec<Unfinished>,
-    /// Whether the last run ended by closing the ledger.
+    /// Whether the last segment was sealed, as closing the ledger does.
     pub was_closed: bool,
 }
 
@@ -125,10 +125,8 @@ fn is_zero_head(file: &dyn DiskFile) -> bool {
 fn drop_unborn(disk: &dyn Disk, firsts: &mut Vec<u64>) -> Result<Option<u64>, OpenError> {
     let Some(&last) = firsts.last() else { return Ok(None) };
     let name = segment_name(last);
-    let bytes = read_whole(disk, &name)?;
-    match scan(&bytes) {
-        Ok(None) => {}
-        _ => return Ok(None),
+    if read_header(disk, &name).is_ok() || !matches!(scan(&read_whole(disk, &name)?), Ok(None)) {
+        return Ok(None);
     }
     disk.remove(&name)
         .map_err(|error| failed(disk, "remove", &name, error))?;

@@ -163,7 +163,8 @@ impl SimDisk {
     #[must_use]
     pub fn copy(&self, seed: u64) -> Self {
         let copy = Self::new(seed);
-        for name in self.state().names.keys().cloned().collect::<Vec<_>>() {
+        let names: Vec<String> = self.state().names.keys().cloned().collect();
+        for name in names {
             copy.put(&name, &self.bytes(&name).unwrap_or_default());
         }
         copy
