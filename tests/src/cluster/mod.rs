@@ -21,8 +21,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// Which parts to start. The default is the least: etcd and kube-apiserver, about 300 MB.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Starts kube-controller-manager: default ServiceAccounts, garbage collection, namespaces that end, Deployments.
-    /// Without it the ServiceAccount admission plugin is off, so that pods can be made.
+    /// Starts kube-controller-manager: default ServiceAccounts, garbage collection, namespaces that end, Deployments, and
+    /// the aggregated roles `view`, `edit` and `admin`, which are *empty* without it. The ServiceAccount admission plugin
+    /// is off without it, so that pods can be made.
     pub controller_manager: bool,
     /// Starts kube-scheduler; without it only pods with `nodeName: node-1` run.
     pub scheduler: bool,
