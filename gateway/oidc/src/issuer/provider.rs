@@ -327,7 +327,7 @@ fn rules(
 ) -> Vec<CompiledRule> {
     let mut compiled = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
-        let program = read(&rule.expression).map_err(|error| error.to_string());
+        let program = read(&rule.expression).map_err(|error| format!("cannot be used: {error}"));
         match program.and_then(|program| compile::must_be_boolean(&program).map(|()| program)) {
             Ok(program) => compiled.push(CompiledRule {
                 program,

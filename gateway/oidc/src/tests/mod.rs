@@ -1,4 +1,8 @@
 //! Tests of the crate, one file per subject; the ids are rows of the catalogue of bad input and of the protocol pages.
 
+mod configuration;
+mod gateway_tokens;
+mod keys;
 mod kit;
+mod login;
 mod tokens;

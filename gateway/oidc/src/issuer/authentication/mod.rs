@@ -90,7 +90,9 @@ pub fn read_authentication_configuration(
 
 fn syntax(error: &serde_saphyr::Error) -> Problem {
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+    // The place stands in front already.
     let message = error.without_snippet().to_string();
+    let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
     Problem {
         line,
         column,
@@ -299,7 +301,7 @@ impl Reader {
         read: fn(&str) -> Result<Program, LoadError>,
         check: fn(&Program) -> Result<(), String>,
     ) -> Option<Program> {
-        let program = read(&at.value).map_err(|error| error.to_string());
+        let program = read(&at.value).map_err(|error| format!("cannot be used: {error}"));
         self.check(at, path, program.and_then(|program| check(&program).map(|()| program)))
     }
 
