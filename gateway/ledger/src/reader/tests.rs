@@ -29,7 +29,7 @@ fn append(ledger: &Ledger, count: usize) {
     for n in 0..count {
         let parts = if n % 5 == 0 {
             vec![Part {
-                bytes: vec![n as u8; 100],
+                bytes: vec![u8::try_from(n).unwrap(); 100],
             }]
         } else {
             Vec::new()

@@ -170,7 +170,7 @@ fn a_damaged_footer_or_header_of_a_sealed_segment_is_refused() {
         let name = segment_name(*first);
         let whole = disk.bytes(&name).unwrap();
         let footer = Footer::decode(&whole[whole.len() - 72..]).unwrap();
-        assert_eq!(footer.data_end as usize, whole.len() - 72);
+        assert_eq!(footer.data_end, whole.len() as u64 - 72);
         for at in [whole.len() - 20, whole.len() - 70] {
             let disk = disk.copy(1);
             let mut bytes = whole.clone();
