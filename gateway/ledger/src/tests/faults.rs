@@ -96,7 +96,7 @@ fn an_intent_that_finds_no_place_for_its_outcome_is_lost_and_keeps_none() {
             .append_forget(RecordKind::Access, big("fill"), Vec::new())
             .unwrap();
     }
-    let (ticket, slot) = ledger.append_intent(body("a"), Vec::new()).unwrap();
+    let (ticket, slot) = ledger.append_intent(big("a"), Vec::new()).unwrap();
     ledger.drive();
     assert_eq!(ticket.result(), Some(Err(Lost::DiskFull)));
     assert_eq!(ledger.in_flight(), 0);
