@@ -14,8 +14,8 @@ pub struct Head {
     pub target: Bytes,
     /// The one host of the request. Missing only beside a violation.
     pub host: Option<Host>,
-    /// Why the request must be refused. The request beside it is then a stand-in of our own without content (HTTP/1), or
-    /// the request as it came (HTTP/2); it must not be forwarded.
+    /// Why the request must be refused and never forwarded. On HTTP/1 the request beside it is a stand-in of our own
+    /// without content, save for [`Violation::MisdirectedHost`]; on HTTP/2 it is the request as it came.
     pub violation: Option<Violation>,
     /// Number of header lines (fields on HTTP/2).
     pub header_lines: usize,

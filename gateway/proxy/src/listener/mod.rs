@@ -18,6 +18,7 @@ mod host;
 mod http2;
 mod metrics;
 mod serve;
+mod settle;
 mod shared;
 mod timer;
 pub mod tls;
@@ -44,8 +45,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Answers one request.
     ///
-    /// A request whose `head.violation` is set must be refused with [`Violation::status`] and never forwarded; on HTTP/1
-    /// it is a stand-in without content. The future is dropped when the client leaves (HTTP/1: closes, HTTP/2: resets
+    /// A request whose `head.violation` is set must be refused with [`Violation::status`] and never forwarded. The future is dropped when the client leaves (HTTP/1: closes, HTTP/2: resets
     /// the stream), and a panic in it is answered with 500. An answer of 101 is passed only if `head.upgrade` is set;
     /// the upgraded stream is then to be had from `hyper::upgrade::on`.
     fn handle(

@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    error::Error as _,
     net::SocketAddr,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -13,7 +12,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -39,7 +38,8 @@ use super::{
     head::Head,
     http2::{StreamExecutor, StreamProgress, io::WatchedIo},
     metrics::{CloseReason, ListenerMetrics},
-    shared::{InFlight, Parts, Shared, UpgradeDecision},
+    settle::{Asked, is_refusal, reason_of, settle_http1, settle_http2},
+    shared::{InFlight, Parts, Shared},
     tls::{Configurations, TlsFailure},
     violation::Violation,
 };
@@ -323,52 +323,6 @@ impl<H: Handler> Serving<H> {
 
 type Shaken = (TlsStream<TcpStream>, Option<Arc<str>>);
 
-/// What a request asked for, as far as its answer depends on it.
-struct Asked {
-    is_upgrade: bool,
-    is_violation: bool,
-}
-
-/// Closes behind a refusal and behind an upgrade that did not happen: what follows is nobody's request.
-fn settle_http1<B>(response: &mut Response<Option<B>>, asked: &Asked, shared: &Shared) {
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switches && asked.is_upgrade && !asked.is_violation {
-        shared.decide_upgrade(UpgradeDecision::Granted);
-        return;
-    }
-    if switches {
-        forbid_switch(response);
-    }
-    if asked.is_upgrade {
-        shared.decide_upgrade(UpgradeDecision::Denied);
-    }
-    if asked.is_upgrade || asked.is_violation || switches {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    if asked.is_violation {
-        shared.close_because(CloseReason::Violation);
-    }
-}
-
-/// Ends the connection behind a refusal, so that nobody without identity keeps one (protocol A-18).
-fn settle_http2<B>(response: &mut Response<Option<B>>, asked: &Asked, shared: &Shared) {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        forbid_switch(response);
-    }
-    if asked.is_violation || response.status() == StatusCode::UNAUTHORIZED {
-        shared.go_away.notify_one();
-    }
-}
-
-/// A 101 that was not asked for would turn the rest of the connection into bytes that nobody decides about.
-fn forbid_switch<B>(response: &mut Response<Option<B>>) {
-    *response.status_mut() = StatusCode::BAD_GATEWAY;
-    *response.body_mut() = None;
-    response.headers_mut().clear();
-}
-
 fn describe(
     stream: &TlsStream<TcpStream>,
     sni: Option<Arc<str>>,
@@ -411,44 +365,6 @@ async fn no_stream_for(shared: Arc<Shared>, limit: std::time::Duration) {
             return;
         }
         sleep_until(until).await;
-    }
-}
-
-fn reason_of(result: &hyper::Result<()>, was_idle: bool) -> CloseReason {
-    match result {
-        Ok(()) if was_idle => CloseReason::Http2Idle,
-        Ok(()) => CloseReason::Finished,
-        Err(error) if error.is_timeout() => CloseReason::Http2Ping,
-        Err(error) if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
-            CloseReason::Disconnected
-        }
-        Err(error) if error.source().is_some_and(|source| source.is::<std::io::Error>()) => CloseReason::Disconnected,
-        Err(error) => match error.source().and_then(|source| source.downcast_ref::<h2::Error>()) {
-            Some(h2) if h2.is_io() => CloseReason::Disconnected,
-            Some(h2) if h2.reason() == Some(h2::Reason::NO_ERROR) => CloseReason::Finished,
-            _ => CloseReason::ProtocolError,
-        },
-    }
-}
-
-/// Whether a reason tells of a peer that the record should know, and no request can.
-fn is_refusal(reason: CloseReason) -> bool {
-    match reason {
-        CloseReason::ProtocolError
-        | CloseReason::FirstByte
-        | CloseReason::RequestHead
-        | CloseReason::WriteProgress
-        | CloseReason::Http2Frame
-        | CloseReason::Http2FirstStream
-        | CloseReason::Http2Flood => true,
-        // A violation was a request of its own, and the others are ordinary ends.
-        CloseReason::Violation
-        | CloseReason::Finished
-        | CloseReason::Disconnected
-        | CloseReason::KeepAliveIdle
-        | CloseReason::Http2Idle
-        | CloseReason::Http2Ping
-        | CloseReason::DrainDeadline => false,
     }
 }
 
