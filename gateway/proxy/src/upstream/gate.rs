@@ -1,0 +1,54 @@
+//! The two ways to a cluster for a person's call. Each wants its evidence by value.
+//!
+//! A pure read wants a [`Permit`]; its answer is held by the caller until the access record is durable. An effect wants a
+//! [`Recorded`] permit: the intent is durable. The evidence comes back only when the request provably never left.
+
+use http::{Request, Response};
+
+use super::outgoing::SendBody;
+use super::{Call, Pool, SendError, UpstreamBody};
+use crate::audit::Recorded;
+use crate::decision::{Effect, Permit, PureRead};
+
+/// An effect that has no answer.
+#[derive(Debug)]
+pub struct NoEffectAnswer<B> {
+    /// What is known about its effect.
+    pub error: SendError<B>,
+    /// The evidence, if the request provably never left: it may be sent again on the same record.
+    pub unused: Option<Recorded<Permit<Effect>>>,
+}
+
+/// Sends a pure read.
+///
+/// # Errors
+/// [`SendError`].
+pub async fn read<B: SendBody>(
+    pool: &Pool<B>,
+    call: &Call,
+    permit: Permit<PureRead>,
+    request: Request<B>,
+) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
+    let answer = pool.send(call, request).await;
+    drop(permit);
+    answer
+}
+
+/// Sends an effect whose intent is durable.
+///
+/// # Errors
+/// [`NoEffectAnswer`].
+pub async fn effect<B: SendBody>(
+    pool: &Pool<B>,
+    call: &Call,
+    recorded: Recorded<Permit<Effect>>,
+    request: Request<B>,
+) -> Result<Response<UpstreamBody<B>>, NoEffectAnswer<B>> {
+    match pool.send(call, request).await {
+        Ok(response) => Ok(response),
+        Err(error) => {
+            let unused = matches!(error, SendError::NotSent { .. }).then_some(recorded);
+            Err(NoEffectAnswer { error, unused })
+        }
+    }
+}
