@@ -74,6 +74,25 @@ impl Framed {
         peer
     }
 
+    /// hyper's own server, giving each request's body back.
+    pub(super) async fn echo_for_ever(self, streams: u32) {
+        let echo = |request: Request<hyper::body::Incoming>| async move {
+            Ok::<_, std::convert::Infallible>(Response::new(request.into_body()))
+        };
+        loop {
+            let tcp = self.listener.accept().await.unwrap().0;
+            let acceptor = self.acceptor.clone();
+            tokio::spawn(async move {
+                let tls = hyper_util::rt::TokioIo::new(acceptor.accept(tcp).await.unwrap());
+                let executor = hyper_util::rt::TokioExecutor::new();
+                let mut server = hyper::server::conn::http2::Builder::new(executor);
+                server.max_concurrent_streams(streams);
+                // Ends with the client's connection, whichever way.
+                let _ = server.serve_connection(tls, hyper::service::service_fn(echo)).await;
+            });
+        }
+    }
+
     pub(super) async fn accept_http1(&self) -> TlsStream<TcpStream> {
         let tcp = self.listener.accept().await.unwrap().0;
         tcp.set_nodelay(true).unwrap();

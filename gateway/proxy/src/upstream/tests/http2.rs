@@ -151,6 +151,43 @@ async fn i_04_fifty_stalled_readers_do_not_slow_another_on_their_connection() {
 }
 
 #[tokio::test]
+async fn i_05_a_stalled_reader_of_tiny_frames_does_not_end_its_neighbours_watch() {
+    let upstream = Framed::new().await;
+    let pool = upstream.pool();
+    let (mut peer, mut open) = watches(&upstream, &pool, 2, 100).await;
+    for _ in 0..5_000 {
+        peer.data(1, &[b'x'; 50], false).await;
+    }
+    peer.data(3, b"event", false).await;
+    let event = open[1].body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(event, "event");
+}
+
+#[tokio::test]
+async fn j_01_a_hundred_uploads_at_once_against_hypers_server_arrive_whole() {
+    let upstream = Framed::new().await;
+    let pool = upstream.pool();
+    let server = tokio::spawn(upstream.echo_for_ever(5));
+    let sent: Vec<_> = (0..100_u8)
+        .map(|number| {
+            (
+                number,
+                fire(&pool, call(SHORT), post("/echo", vec![b'a' + number % 26; 300_000])),
+            )
+        })
+        .collect();
+    for (number, sent) in sent {
+        let body = text(sent.await.unwrap().unwrap()).await.unwrap();
+        assert_eq!(body.len(), 300_000);
+        assert!(body.bytes().all(|byte| byte == b'a' + number % 26));
+    }
+    let connections = pool.metrics().connections(SHORT);
+    assert!((20..=24).contains(&connections), "five streams each: {connections}");
+    assert_eq!(pool.open_streams(), 0);
+    server.abort();
+}
+
+#[tokio::test]
 async fn i_06_after_goaway_open_streams_finish_and_new_requests_go_elsewhere() {
     let upstream = Framed::new().await;
     let pool = upstream.pool();
