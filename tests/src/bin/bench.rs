@@ -27,6 +27,9 @@ enum Task {
             default_value = "apiserver,controller-manager,scheduler,node"
         )]
         parts: Vec<Part>,
+        /// Leads a session of its own, so that closing a terminal does not end it.
+        #[arg(long)]
+        session: bool,
         /// Where to write what a person needs to use it, as JSON.
         #[arg(long)]
         state: Option<PathBuf>,
@@ -43,7 +46,10 @@ enum Part {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Task::Run { parts, state } = Arguments::parse().task;
+    let Task::Run { parts, session, state } = Arguments::parse().task;
+    if session {
+        nix::unistd::setsid().context("lead a session")?;
+    }
     let has = |part| parts.contains(&part);
     let options = Options {
         controller_manager: has(Part::ControllerManager),
@@ -97,6 +103,13 @@ fn describe(cluster: &Cluster) -> anyhow::Result<serde_json::Value> {
         "auditLog": path(&cluster.audit_log()),
         "kubectl": path(&tests::counterparts::program("kubectl")?),
         "kubeconfigs": kubeconfigs,
+        "try": [
+            "kubectl auth whoami",
+            "kubectl get pods -A",
+            "kubectl create deployment hello --image=none -- sh -c 'while date; do sleep 5; done'",
+            "kubectl logs -f deployment/hello",
+            "kubectl exec -it deployment/hello -- sh",
+        ],
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use super::files::{Files, NODE};
 use super::{Cluster, Options};
-use crate::counterparts::{self, program};
+use crate::counterparts::{program, repository};
 use crate::http;
 use crate::process::{Folder, Process};
 use crate::wait::{PATIENCE, try_until};
@@ -184,9 +184,10 @@ fn components(folder: &Folder, files: &Files, options: &Options, server: SocketA
         let who = ("kwok", "kwok", ["system:masters"].as_slice());
         let mut command = Command::new(program("kwok")?);
         command.arg("--kubeconfig").arg(files.component(folder, server, who)?);
+        command.env("HOME", folder.path()); // no settings of the person's own
         command
             .arg("--config")
-            .arg(counterparts::repository().join("tests/counterparts/kwok/stages.yaml"));
+            .arg(repository().join("tests/counterparts/kwok/stages.yaml"));
         command.args([
             "--manage-all-nodes=false",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",

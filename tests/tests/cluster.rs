@@ -1,0 +1,96 @@
+//! The control plane of the bench is a real one, and its options do what they say.
+
+use serde_json::json;
+use tests::cluster::{Cluster, Options};
+use tests::kubectl::Credential;
+use tests::wait::{PATIENCE, wait_until};
+
+#[test]
+fn the_servers_own_audit_log_tells_who_did_what() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    let alice = cluster.as_person("alice", &["dev", "ops"])?;
+    let refused = alice.run(&["delete", "configmap", "audited"])?;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused
+            .stderr
+            .contains(r#"User "alice" cannot delete resource "configmaps""#),
+        "{refused}"
+    );
+    let event = cluster.audit_event("alice's attempt", |event| {
+        event.person() == "alice" && event.verb == "delete"
+    })?;
+    assert_eq!(event.code(), Some(403));
+    assert_eq!(event.user.groups, ["dev", "ops", "system:authenticated"]);
+    assert!(event.impersonated_user.is_none());
+    let object = event.object_ref.unwrap_or_default();
+    assert_eq!(
+        (object.resource.as_str(), object.name.as_str()),
+        ("configmaps", "audited")
+    );
+    assert!(!event.audit_id.is_empty());
+    Ok(())
+}
+
+#[test]
+fn versions_are_the_pinned_ones() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    let version: serde_json::Value = serde_json::from_str(&cluster.admin()?.ok(&["version", "-o", "json"])?)?;
+    assert_eq!(version["clientVersion"]["gitVersion"], "v1.36.3");
+    assert_eq!(version["serverVersion"]["gitVersion"], "v1.36.3");
+    Ok(())
+}
+
+#[test]
+fn structured_authentication_is_taken() -> anyhow::Result<()> {
+    // The issuer need not answer: the server starts without its keys and says which token it cannot judge.
+    let config = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+        "anonymous": {"enabled": false},
+        "jwt": [{
+            "issuer": {"url": "https://127.0.0.1:1/issuer", "audiences": ["bench"]},
+            "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+        }],
+    });
+    // With anonymous requests off, readiness is asked with the admin's certificate.
+    let cluster = Cluster::start(Options {
+        authentication_config: Some(config.to_string()),
+        ..Options::default()
+    })?;
+    let stranger = tests::http::Client::new(cluster.address(), cluster.ca().certificate(), None)?;
+    assert_eq!(
+        stranger.get("/version", &[])?.status,
+        401,
+        "anonymous is off as configured"
+    );
+    let holder = cluster.as_holder("holder", &Credential::Token("not.a.token"))?;
+    let refused = holder.run(&["get", "pods"])?;
+    assert!(
+        refused.stderr.contains("You must be logged in to the server"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+#[test]
+fn kwok_plays_hundreds_of_pods() -> anyhow::Result<()> {
+    let cluster = Cluster::start(Options {
+        kwok: true,
+        ..Options::default()
+    })?;
+    let admin = cluster.admin()?;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {
+        "name": "fake-1", "annotations": {"kwok.x-k8s.io/node": "fake"}}});
+    let pods = (0..300).map(|number| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("many-{number}")},
+               "spec": {"nodeName": "fake-1", "containers": [{"name": "none", "image": "none"}]}})
+    });
+    let items: Vec<_> = std::iter::once(node).chain(pods).collect();
+    admin.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
+    wait_until("all are Running", PATIENCE, || {
+        let selector = "--field-selector=status.phase=Running";
+        let running = admin.ok(&["get", "pods", selector, "-o", "name"]).ok()?;
+        (running.lines().count() == 300).then_some(())
+    })?;
+    Ok(())
+}

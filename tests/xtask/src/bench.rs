@@ -1,0 +1,152 @@
+//! Benches and soaks: a name, the cargo example that does it, and the promise of its last line.
+
+use crate::command::{cargo, lines, succeeds, tell};
+use anyhow::bail;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which one; without a name, the list.
+    name: Option<String>,
+    /// A short run, to see that it works.
+    #[arg(long)]
+    quick: bool,
+    /// How many rounds.
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// How many minutes.
+    #[arg(long, conflicts_with = "rounds")]
+    minutes: Option<u64>,
+    /// Its own arguments, after `--`.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bench,
+    Soak,
+}
+
+/// One entry: add a line here and a cargo example in the package it belongs to. The example gets `--quick`, `--rounds N`
+/// and `--minutes N` as they were given.
+struct Entry {
+    kind: Kind,
+    name: &'static str,
+    package: &'static str,
+    example: &'static str,
+    features: &'static str,
+    /// It takes its number of rounds as first argument, without the flag.
+    bare_rounds: bool,
+    what: &'static str,
+}
+
+const REGISTRY: &[Entry] = &[Entry {
+    kind: Kind::Soak,
+    name: "crash_rounds",
+    package: "gatescribe-ledger",
+    example: "crash_rounds",
+    features: "sim",
+    bare_rounds: true,
+    what: "crash rounds of the ledger alone, on a simulated disk that drops, tears and reorders",
+}];
+
+/// Builds it in release mode, runs it, and holds it to its last line.
+///
+/// # Errors
+/// There is no such name, it fails, or its last line is not `NAME key=value …`.
+pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
+    let known = || REGISTRY.iter().filter(|entry| entry.kind == kind);
+    let Some(name) = &arguments.name else {
+        known().for_each(|entry| tell(&format!("{:16} {}", entry.name, entry.what)));
+        return Ok(());
+    };
+    let Some(entry) = known().find(|entry| entry.name == name) else {
+        let names: Vec<_> = known().map(|entry| entry.name).collect();
+        bail!("no `{name}`; there are: {}", names.join(", "));
+    };
+    if entry.package == "gatescribe-tests" {
+        // The harness starts these as programs of the same profile.
+        let mut programs = cargo(&[
+            "build",
+            "--release",
+            "-p",
+            "gatescribe-tests",
+            "-p",
+            "gatescribe-cli",
+            "--bins",
+        ]);
+        if !succeeds(&mut programs)? {
+            bail!("the programs that {name} starts do not build");
+        }
+    }
+    let mut command = cargo(&[
+        "run",
+        "--release",
+        "--quiet",
+        "-p",
+        entry.package,
+        "--example",
+        entry.example,
+    ]);
+    command.args(["--features", entry.features, "--"]);
+    command.args(passed_on(entry, arguments));
+    let mut last = String::new();
+    let succeeded = lines(&mut command, |line| {
+        if !line.trim().is_empty() {
+            line.clone_into(&mut last);
+        }
+    })?;
+    if !succeeded {
+        bail!("{name} failed");
+    }
+    if !is_result(name, &last) {
+        bail!("the last line of {name} is not `{name} key=value …`: {last}");
+    }
+    Ok(())
+}
+
+fn passed_on(entry: &Entry, arguments: &Arguments) -> Vec<String> {
+    let mut all = Vec::new();
+    if arguments.quick {
+        all.push("--quick".to_owned());
+    }
+    if let Some(rounds) = arguments.rounds {
+        if !entry.bare_rounds {
+            all.push("--rounds".to_owned());
+        }
+        all.push(rounds.to_string());
+    }
+    if let Some(minutes) = arguments.minutes {
+        all.extend(["--minutes".to_owned(), minutes.to_string()]);
+    }
+    all.extend(arguments.rest.iter().cloned());
+    all
+}
+
+fn is_result(name: &str, line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.next() == Some(name) && words.next().is_some_and(|word| word.contains('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_line_has_the_name_and_figures() {
+        assert!(is_result("start", "start ready_ms=80"));
+        assert!(!is_result("start", "start"));
+        assert!(!is_result("start", "started ready_ms=80"));
+        assert!(!is_result("start", "done"));
+    }
+
+    #[test]
+    fn no_name_is_registered_twice() {
+        let mut seen = std::collections::HashSet::new();
+        assert!(
+            REGISTRY
+                .iter()
+                .all(|entry| seen.insert((entry.kind == Kind::Bench, entry.name)))
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! `check`: the stages in order, each counted, nothing skipped unless asked for.
+//!
+//! A stage that is not a test run (format, lint, rustdoc) counts as one check. The last line is
+//! `N passed, N failed, N skipped`; in CI (`CI=true`) a skip is a failure.
+
+mod count;
+mod docs;
+mod stages;
+
+use crate::command::tell;
+use clap::ValueEnum;
+use count::Count;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these stages; without any, all but `supply`.
+    #[arg(value_enum)]
+    stages: Vec<Stage>,
+    /// Leaves a stage out and counts it as skipped.
+    #[arg(long, value_enum, value_name = "NAME")]
+    without: Vec<Stage>,
+}
+
+/// A stage of the check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Stage {
+    /// `cargo fmt --check`.
+    Format,
+    /// `clippy` over everything, warnings are errors.
+    Lint,
+    /// Tests inside the crates.
+    Unit,
+    /// Tests of whole parts that need nothing but this repository.
+    InProcess,
+    /// Tests against real counterparts: builds those first (Go, Node).
+    Counterparts,
+    /// Links of the Markdown pages, rustdoc, examples in documentation.
+    Docs,
+    /// Advisories, licences and sources of dependencies (cargo-deny, built once: minutes). Only when named.
+    Supply,
+}
+
+/// What runs when no stage is named. `supply` asks the network for advisories, so it is not part of it.
+const DEFAULT: &[Stage] = &[
+    Stage::Format,
+    Stage::Lint,
+    Stage::Unit,
+    Stage::InProcess,
+    Stage::Counterparts,
+    Stage::Docs,
+];
+
+impl Stage {
+    fn run(self) -> anyhow::Result<Count> {
+        match self {
+            Self::Format => stages::format(),
+            Self::Lint => stages::lint(),
+            Self::Unit => stages::unit(),
+            Self::InProcess => stages::in_process(),
+            Self::Counterparts => stages::counterparts(),
+            Self::Docs => docs::check(),
+            Self::Supply => stages::supply(),
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// Runs the stages; whether all is well.
+///
+/// # Errors
+/// Never: a stage that cannot run is a failed check.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let wanted = if arguments.stages.is_empty() {
+        DEFAULT
+    } else {
+        arguments.stages.as_slice()
+    };
+    let begun = Instant::now();
+    let mut total = Count::default();
+    let mut summary = Vec::new();
+    for (number, stage) in wanted.iter().enumerate() {
+        let name = stage.name();
+        if arguments.without.contains(stage) {
+            tell(&format!("── {name}: skipped, as asked"));
+            total += Count {
+                skipped: 1,
+                ..Count::default()
+            };
+            summary.push(format!("{name:13} skipped"));
+            continue;
+        }
+        tell(&format!(
+            "── {name} ({} of {}, {} s so far)",
+            number + 1,
+            wanted.len(),
+            begun.elapsed().as_secs()
+        ));
+        let stage_begun = Instant::now();
+        let count = stage.run().unwrap_or_else(|error| {
+            tell(&format!("{name}: {error:#}"));
+            Count::one(false)
+        });
+        summary.push(format!("{name:13} {count}, {} s", stage_begun.elapsed().as_secs()));
+        total += count;
+    }
+    tell(&format!("── all in {} s", begun.elapsed().as_secs()));
+    summary.iter().for_each(|line| tell(line));
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    if in_ci && total.skipped > 0 {
+        tell("nothing may be skipped in CI");
+    }
+    tell(&total.to_string());
+    Ok(total.failed == 0 && !(in_ci && total.skipped > 0))
+}

@@ -1,0 +1,190 @@
+//! Building the real counterparts: pinned Go modules into `target/counterparts/bin`, pinned npm packages in place.
+//!
+//! A stamp beside each remembers pins, sources, flags and compiler; what has not changed is not built again.
+
+use crate::command::{need, output, root, succeeds, tell};
+use anyhow::{Context, bail};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// A Go module below `tests/counterparts/` and what is built from it: program name and package.
+struct Module {
+    folder: &'static str,
+    programs: &'static [(&'static str, &'static str)],
+    /// `-X` settings of the linker.
+    settings: &'static [&'static str],
+}
+
+const KUBERNETES_VERSION: &[&str] = &[
+    "k8s.io/component-base/version.gitVersion=v1.36.3",
+    "k8s.io/component-base/version.gitMajor=1",
+    "k8s.io/component-base/version.gitMinor=36",
+    "k8s.io/client-go/pkg/version.gitVersion=v1.36.3",
+    "k8s.io/client-go/pkg/version.gitMajor=1",
+    "k8s.io/client-go/pkg/version.gitMinor=36",
+];
+
+const MODULES: &[Module] = &[
+    Module {
+        folder: "kubernetes",
+        programs: &[
+            ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+            ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+            (
+                "kube-controller-manager",
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+            ),
+            ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        ],
+        settings: KUBERNETES_VERSION,
+    },
+    Module {
+        folder: "etcd",
+        programs: &[("etcd", "go.etcd.io/etcd/server/v3")],
+        settings: &[],
+    },
+    Module {
+        folder: "kwok",
+        programs: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
+        settings: &[],
+    },
+    Module {
+        folder: "node",
+        programs: &[("gatescribe-node", ".")],
+        settings: &[],
+    },
+    // Kubernetes' own evaluators behind a line protocol, for differential tests.
+    Module {
+        folder: "oracle",
+        programs: &[
+            ("oracle-rbac", "./oracle-rbac"),
+            ("oracle-requestinfo", "./oracle-requestinfo"),
+        ],
+        settings: &[],
+    },
+];
+
+/// npm packages: folders below `tests/counterparts/` with a `package-lock.json`.
+const PACKAGES: &[&str] = &["provider"];
+
+/// Builds what changed.
+///
+/// # Errors
+/// A tool is missing, or a build fails.
+pub(crate) fn build() -> anyhow::Result<()> {
+    need(&["go", "node", "npm"])?;
+    let go = output(Command::new("go").arg("version"))?;
+    for module in MODULES {
+        let folder = root().join("tests/counterparts").join(module.folder);
+        let inputs = digest(&folder, &["go", "mod", "sum"])?;
+        for (program, package) in module.programs {
+            let stamp = format!("{go}{inputs:016x} {package} {:?} {FLAGS:?}", module.settings);
+            go_build(module, &folder, program, package, &stamp)?;
+        }
+    }
+    for package in PACKAGES {
+        npm_install(&root().join("tests/counterparts").join(package), package)?;
+    }
+    Ok(())
+}
+
+const FLAGS: &[&str] = &["-trimpath"];
+
+fn go_build(module: &Module, folder: &Path, program: &str, package: &str, stamp: &str) -> anyhow::Result<()> {
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    if assets.is_some_and(|assets| assets.join(program).is_file()) {
+        tell(&format!("{program}: from KUBEBUILDER_ASSETS"));
+        return Ok(());
+    }
+    let binary = root().join("target/counterparts/bin").join(program);
+    let stamp_file = stamp_file(program)?;
+    if binary.is_file() && std::fs::read_to_string(&stamp_file).is_ok_and(|have| have == stamp) {
+        return Ok(());
+    }
+    tell(&format!("{program}: building (the first time takes minutes) …"));
+    let begun = Instant::now();
+    let linker = module
+        .settings
+        .iter()
+        .fold("-s -w".to_owned(), |all, setting| format!("{all} -X {setting}"));
+    // Built aside and renamed: a running test keeps the file it has opened.
+    let draft = binary.with_extension("new");
+    let mut command = Command::new("go");
+    command
+        .arg("build")
+        .args(FLAGS)
+        .args(["-ldflags", &linker, "-o"])
+        .arg(&draft)
+        .arg(package);
+    command
+        .current_dir(folder)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false");
+    if !succeeds(&mut command)? {
+        bail!("building {program} failed");
+    }
+    std::fs::rename(&draft, &binary)?;
+    std::fs::write(&stamp_file, stamp)?;
+    tell(&format!("{program}: built in {} s", begun.elapsed().as_secs()));
+    Ok(())
+}
+
+fn npm_install(folder: &Path, package: &str) -> anyhow::Result<()> {
+    if !folder.join("package-lock.json").is_file() {
+        bail!("tests/counterparts/{package} has no package-lock.json");
+    }
+    let stamp = format!("{:016x}", digest(folder, &["json"])?);
+    let stamp_file = stamp_file(&format!("npm-{package}"))?;
+    let installed = folder.join("node_modules").is_dir();
+    if installed && std::fs::read_to_string(&stamp_file).is_ok_and(|have| have == stamp) {
+        return Ok(());
+    }
+    tell(&format!("{package}: npm ci …"));
+    let mut command = Command::new("npm");
+    command
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(folder);
+    if !succeeds(&mut command)? {
+        bail!("npm ci in tests/counterparts/{package} failed");
+    }
+    std::fs::write(stamp_file, stamp)?;
+    Ok(())
+}
+
+fn stamp_file(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/counterparts/stamps");
+    std::fs::create_dir_all(&folder)?;
+    std::fs::create_dir_all(root().join("target/counterparts/bin"))?;
+    Ok(folder.join(name))
+}
+
+/// A digest of the names and contents of all files with these extensions, in order, without `node_modules`.
+fn digest(folder: &Path, extensions: &[&str]) -> anyhow::Result<u64> {
+    let mut files = Vec::new();
+    collect(folder, extensions, &mut files)?;
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        file.strip_prefix(folder)?.hash(&mut hasher);
+        std::fs::read(&file)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
+fn collect(folder: &Path, extensions: &[&str], files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let path = entry?.path();
+        let wanted = path
+            .extension()
+            .and_then(|end| end.to_str())
+            .is_some_and(|end| extensions.contains(&end));
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "node_modules") {
+            collect(&path, extensions, files)?;
+        } else if wanted {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

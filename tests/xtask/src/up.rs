@@ -1,0 +1,179 @@
+//! `up` and `down`: the bench for a person, kept running by `gatescribe-bench` in a session of its own.
+//!
+//! All state is `target/up/state.json`, written by that process when it is ready. The provider and the gateway join in
+//! `tests/src/bin/bench.rs`; what they add to the state is printed here without further ado.
+
+use crate::command::{cargo, output, root, succeeds, tell};
+use crate::counterparts;
+use anyhow::{Context, bail};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Brings it up, or says how to use the one that is up.
+///
+/// # Errors
+/// Something does not build or start; then nothing is left running.
+pub(crate) fn up() -> anyhow::Result<()> {
+    if let Some(state) = running()? {
+        tell("The bench is up already.");
+        return show(&state);
+    }
+    counterparts::build()?;
+    if !succeeds(&mut cargo(&["build", "-p", "gatescribe-tests", "--bins"]))? {
+        bail!("the bench does not build");
+    }
+    let folder = folder();
+    std::fs::create_dir_all(&folder)?;
+    let _ = std::fs::remove_file(state_file());
+    let log = folder.join("bench.log");
+    let mut bench = start(&log)?;
+    tell("Starting etcd, kube-apiserver, controller manager, scheduler and a node …");
+    let begun = Instant::now();
+    while !state_file().is_file() {
+        if let Some(status) = bench.try_wait()? {
+            bail!("the bench ended ({status}):\n{}", std::fs::read_to_string(&log)?);
+        }
+        if begun.elapsed() > PATIENCE {
+            end(Pid::from_raw(i32::try_from(bench.id())?))?;
+            bail!("not ready after {} s; see {}", PATIENCE.as_secs(), log.display());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    tell(&format!("Ready after {:.1} s.", begun.elapsed().as_secs_f32()));
+    show(&read_state()?)
+}
+
+/// Takes it down and waits until it is gone.
+///
+/// # Errors
+/// It does not end.
+pub(crate) fn down() -> anyhow::Result<()> {
+    let Some(state) = running()? else {
+        tell("Nothing is up.");
+        return Ok(());
+    };
+    end(pid_of(&state)?)?;
+    let data = state.get("folder").and_then(Value::as_str).map(PathBuf::from);
+    let begun = Instant::now();
+    while data.as_deref().is_some_and(Path::exists) {
+        if begun.elapsed() > PATIENCE {
+            bail!("something still runs in {}", data.unwrap_or_default().display());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    std::fs::remove_file(state_file())?;
+    tell("The bench is down; nothing is left of it.");
+    Ok(())
+}
+
+fn start(log: &Path) -> anyhow::Result<Child> {
+    let log = File::create(log)?;
+    let metadata: Value = serde_json::from_str(&output(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]))?)?;
+    let target = metadata
+        .get("target_directory")
+        .and_then(Value::as_str)
+        .context("no target directory")?;
+    let mut command = Command::new(Path::new(target).join("debug/gatescribe-bench"));
+    command.args(["run", "--session", "--state"]).arg(state_file());
+    command
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    command.spawn().context("start gatescribe-bench")
+}
+
+/// Ends the process group and waits for its leader; its counterparts end by their lifelines.
+fn end(leader: Pid) -> anyhow::Result<()> {
+    killpg(leader, Signal::SIGTERM).or_else(|error| if error == Errno::ESRCH { Ok(()) } else { Err(error) })?;
+    let begun = Instant::now();
+    while is_bench(leader) {
+        if begun.elapsed() > PATIENCE {
+            bail!("process {leader} does not end");
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// The state, if its process still runs; a stale one is removed.
+fn running() -> anyhow::Result<Option<Value>> {
+    if !state_file().is_file() {
+        return Ok(None);
+    }
+    let state = read_state()?;
+    if is_bench(pid_of(&state)?) {
+        return Ok(Some(state));
+    }
+    std::fs::remove_file(state_file())?;
+    Ok(None)
+}
+
+/// A pid may belong to another by now.
+fn is_bench(pid: Pid) -> bool {
+    let alive = kill(pid, None).is_ok();
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    alive && name.starts_with("gatescribe-benc") && !stat.contains(") Z ")
+}
+
+fn pid_of(state: &Value) -> anyhow::Result<Pid> {
+    let pid = state
+        .get("pid")
+        .and_then(Value::as_i64)
+        .context("the state has no pid")?;
+    Ok(Pid::from_raw(i32::try_from(pid)?))
+}
+
+fn read_state() -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&std::fs::read_to_string(state_file())?)?)
+}
+
+fn folder() -> PathBuf {
+    root().join("target/up")
+}
+
+fn state_file() -> PathBuf {
+    folder().join("state.json")
+}
+
+/// What is there, and commands to paste.
+fn show(state: &Value) -> anyhow::Result<()> {
+    let text = |key: &str| state.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+    tell(&format!("\nAPI server   {}", text("server")));
+    tell(&format!("audit log    {}", text("auditLog")));
+    tell(&format!("logs         {}/*.log", text("folder")));
+    tell(&format!("kubectl      {}\n", text("kubectl")));
+    let people = state
+        .get("kubeconfigs")
+        .and_then(Value::as_object)
+        .context("the state has no kubeconfigs")?;
+    for (person, file) in people {
+        tell(&format!(
+            "{person:28} export KUBECONFIG={}",
+            file.as_str().unwrap_or_default()
+        ));
+    }
+    tell("\nTry, after one of these exports:");
+    let kubectl = text("kubectl");
+    for line in state
+        .get("try")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        tell(&format!("  {}", line.replace("kubectl ", &format!("{kubectl} "))));
+    }
+    tell("\nAway with it: cargo xtask down");
+    Ok(())
+}
