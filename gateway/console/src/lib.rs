@@ -1,1 +1,48 @@
+//! The gateway host: sign-in, tokens, device flow, sign-out.
 //!
+//! An axum router over values of crate `oidc` and the store of crate `state`. It holds no state of its own but rate
+//! limits. What it does with the outside goes through traits that the composition root fills: [`Fetch`] (requests to
+//! providers), [`Recorder`] (the ledger), [`Issuers`] (providers and their keys).
+//!
+//! Who trusts whom here:
+//! - The browser is bound to its sign-in by `state` (the store, once), a cookie, `nonce` and PKCE (`oidc`).
+//! - Our command line is a public client: loopback redirect, PKCE always, codes once and within a minute.
+//! - Provider tokens never leave this host; clients hold a token of ours for minutes and a handle that rotates.
+//!
+//! Invariants: a sign-in that is not recorded did not happen; an end of access is in the store before anybody is told;
+//! every page is escaped, without script, uncached and unframeable; each table that strangers can fill is bounded.
+//!
+//! Not here: the audit API and the single-page console; they are merged in by [`router`]'s second argument.
+
+mod answer;
+mod app;
+mod caller;
+mod cookie;
+mod device;
+mod discovery;
+mod fetch;
+mod form;
+mod limit;
+mod logout;
+mod loopback;
+mod minting;
+mod page;
+mod record;
+mod renewal;
+mod settings;
+mod signin;
+mod token;
+mod upstream;
+mod userinfo;
+
+#[cfg(test)]
+mod tests;
+
+pub use app::{Parts, router};
+pub use discovery::gatescribe_document;
+pub use fetch::{Fetch, FetchError, FetchSetupError, HyperFetch};
+pub use minting::{API_AUDIENCE, GatewayKeys};
+pub use page::{SignedIn, signed_in_page};
+pub use record::{NotRecorded, Peer, Recorder, SessionEvent, What, Who};
+pub use settings::{ClusterEntry, GatewayUrl, Lifetimes, SettingsError};
+pub use upstream::{Issuers, Provider};

@@ -50,6 +50,8 @@ pub struct ProviderTokens {
     pub id_token: Option<String>,
     /// The claims of the last ID token, JSON; shown to their owner by `whoami --claims`.
     pub claims: String,
+    /// The `nonce` of the sign-in: a renewed ID token may repeat it and must not have another (OIDC Core §12.2).
+    pub nonce: String,
 }
 
 impl std::fmt::Debug for ProviderTokens {
@@ -319,8 +321,8 @@ impl Store {
         Ok(Some((tokens, version)))
     }
 
-    /// Stores what a refresh gave, before any of it is used (protocol W-04). `identity` is the person as mapped now.
-    /// False when another refresh was stored meanwhile or the session ended: then what was given must not be used.
+    /// Stores what a refresh gave, before any of it is used (protocol W-04). `identity` is the person as mapped now;
+    /// without one only the tokens are kept, and the provider's last word stays as old as it is. False when another refresh was stored meanwhile or the session ended: then what was given must not be used.
     ///
     /// # Errors
     /// The database failed.
@@ -329,18 +331,23 @@ impl Store {
         id: &SessionId,
         expected_version: i64,
         tokens: &ProviderTokens,
-        identity: &Identity,
+        identity: Option<&Identity>,
         now: Timestamp,
     ) -> Result<bool, StateError> {
         let sealed = self.seal_tokens(id, tokens)?;
-        let identity = serde_json::to_string(identity).map_err(|_| row::broken("identity"))?;
+        let identity = identity
+            .map(serde_json::to_string)
+            .transpose()
+            .map_err(|_| row::broken("identity"))?;
+        let checked_at = identity.as_ref().map(|_| now.unix_nanos());
         self.write(|transaction| {
             let changed = transaction
                 .prepare_cached(
-                    "UPDATE sessions SET tokens = ?3, identity = ?4, checked_at = ?5, tokens_version = tokens_version + 1
+                    "UPDATE sessions SET tokens = ?3, identity = coalesce(?4, identity),
+                       checked_at = coalesce(?5, checked_at), tokens_version = tokens_version + 1
                      WHERE id = ?1 AND tokens_version = ?2 AND revoked_at IS NULL",
                 )?
-                .execute(params![id.as_str(), expected_version, sealed, identity, now.unix_nanos()])?;
+                .execute(params![id.as_str(), expected_version, sealed, identity, checked_at])?;
             Ok(changed == 1)
         })
     }

@@ -30,6 +30,7 @@ pub(crate) fn alice() -> NewSession {
             refresh: Some("canary-refresh-token".to_owned()),
             id_token: Some("canary-id-token".to_owned()),
             claims: "{}".to_owned(),
+            nonce: "nonce".to_owned(),
         },
         first_use: Duration::from_secs(60),
         idle: Duration::from_secs(3600),
@@ -275,12 +276,12 @@ fn provider_tokens_are_stored_before_use_and_only_over_the_version_that_was_read
     identity.groups = vec!["sre".to_owned()];
     assert!(
         store
-            .store_provider_tokens(&session.id, version, &tokens, &identity, at(5))
+            .store_provider_tokens(&session.id, version, &tokens, Some(&identity), at(5))
             .unwrap()
     );
     assert!(
         !store
-            .store_provider_tokens(&session.id, version, &tokens, &identity, at(6))
+            .store_provider_tokens(&session.id, version, &tokens, Some(&identity), at(6))
             .unwrap()
     );
     let (stored, version) = store.provider_tokens(&session.id).unwrap().unwrap();

@@ -1,0 +1,177 @@
+//! What the handlers share, and the router.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use http::{StatusCode, header};
+use model::time::Timestamp;
+use state::{SessionId, StateError, Store};
+use tokio::sync::watch;
+
+use crate::answer::{Refused, harden};
+use crate::limit::Limiter;
+use crate::minting::GatewayKeys;
+use crate::record::{NotRecorded, Recorder, SessionEvent};
+use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
+use crate::upstream::Issuers;
+use crate::{device, discovery, logout, signin, token, userinfo};
+
+/// Most bytes of a form.
+const MAX_FORM: usize = 32 * 1024;
+
+/// What the composition root hands over.
+pub struct Parts {
+    /// The gateway's own URL.
+    pub url: GatewayUrl,
+    /// How long things last.
+    pub lifetimes: Lifetimes,
+    /// Sessions and codes.
+    pub store: Arc<Store>,
+    /// The providers, as they are known now.
+    pub issuers: Arc<dyn Issuers>,
+    /// The clusters, as clients see them.
+    pub clusters: watch::Receiver<Arc<[ClusterEntry]>>,
+    /// The way to the ledger.
+    pub recorder: Arc<dyn Recorder>,
+    /// The keys of the gateway's own tokens.
+    pub keys: Arc<GatewayKeys>,
+    /// Now.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+pub(crate) type App = Arc<Inner>;
+
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) limiter: Limiter,
+    /// One renewal at a time for each session; entries vanish with their last holder.
+    pub(crate) renewals: Mutex<HashMap<SessionId, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// Store or ledger cannot be used; the details are in the log, not in the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unavailable;
+
+impl From<Unavailable> for Refused {
+    fn from(_: Unavailable) -> Self {
+        Self::unavailable("the gateway cannot store or record this right now; nothing was changed, try again")
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.parts.clock)()
+    }
+
+    /// Works with the store on a thread that may block. Once begun it is finished, also when the caller has gone.
+    pub(crate) async fn store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let store = self.parts.store.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(error = %error, cause, "session store failed");
+                Err(Unavailable)
+            }
+            Err(_) => {
+                tracing::error!("session store panicked");
+                Err(Unavailable)
+            }
+        }
+    }
+
+    /// Writes an event down; its failure is the caller's to judge.
+    pub(crate) async fn record(&self, event: SessionEvent) -> Result<(), Unavailable> {
+        self.parts.recorder.record(event).await.map_err(|NotRecorded(why)| {
+            tracing::error!(why, "session event not recorded");
+            Unavailable
+        })
+    }
+
+    /// For events whose effect stands already and cannot be taken back (an end of access, a refusal): the failure is
+    /// in the log, and the answer stays what it is.
+    pub(crate) async fn record_after(&self, event: SessionEvent) {
+        let _ = self.record(event).await;
+    }
+}
+
+/// The gateway host. `api` is merged in behind the same checks: host, limits, headers.
+pub fn router(parts: Parts, api: Router) -> Router {
+    let app: App = Arc::new(Inner {
+        parts,
+        limiter: Limiter::default(),
+        renewals: Mutex::new(HashMap::new()),
+    });
+    Router::new()
+        .route("/", get(signin::home))
+        .route("/.well-known/gatescribe", get(discovery::document))
+        .route("/authorize", get(signin::authorize))
+        .route("/signin", get(signin::browser))
+        .route("/callback", get(signin::callback))
+        .route("/callback/{provider}", get(signin::callback))
+        .route("/token", post(token::token))
+        .route("/device_authorization", post(device::authorization))
+        .route("/device", get(device::page).post(device::entered))
+        .route("/device/answer", post(device::answered))
+        .route("/revoke", post(logout::revoke))
+        .route("/logout", get(logout::page).post(logout::logout))
+        .route("/signed-out", get(logout::signed_out))
+        .route("/backchannel-logout", post(logout::back_channel))
+        .route("/jwks", get(discovery::keys))
+        .route("/userinfo", get(userinfo::userinfo))
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .with_state(app.clone())
+        .merge(api)
+        .fallback(nothing_here)
+        .layer(middleware::from_fn_with_state(app, own_host))
+}
+
+/// Answers only for the host that is configured: a code or a form must not be accepted under another name (protocol
+/// W-02, DNS rebinding).
+async fn own_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    let url = &app.parts.url;
+    let mut lines = request.headers().get_all(header::HOST).iter();
+    let named = match (request.uri().authority(), lines.next(), lines.next()) {
+        (Some(authority), None, None) => url.is_authority(authority.as_str()),
+        (authority, Some(line), None) => {
+            line.to_str().is_ok_and(|host| url.is_authority(host))
+                && authority.is_none_or(|authority| url.is_authority(authority.as_str()))
+        }
+        _ => false,
+    };
+    let response = if named {
+        next.run(request).await
+    } else {
+        Refused::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "invalid_request",
+            format!("this host is {}; use that address", url.as_str()),
+        )
+        .into_response()
+    };
+    harden(response, url.is_secure())
+}
+
+async fn nothing_here() -> Response {
+    Refused::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this path; `/.well-known/gatescribe` names what there is",
+    )
+    .into_response()
+}

@@ -1,0 +1,118 @@
+//! How often one source may try. In memory: a restart forgives. Bounded: when more sources are known than fit, those
+//! that have recovered are forgotten, and if none has, newcomers share one budget until some have.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use model::time::Timestamp;
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Act {
+    /// Beginning a sign-in in a browser.
+    SignIn,
+    /// Asking for a device code.
+    Device,
+    /// A wrong user code: 34 bits must not be guessable (RFC 8628 §5.1).
+    WrongUserCode,
+    /// A wrong code, handle or token.
+    WrongCredential,
+    /// A logout token, whose signature costs us work.
+    LogoutToken,
+}
+
+impl Act {
+    /// How many at once, and how long until one more.
+    const fn allowance(self) -> (u32, Duration) {
+        match self {
+            Self::SignIn => (120, Duration::from_millis(500)),
+            Self::Device => (30, Duration::from_secs(2)),
+            Self::WrongUserCode => (10, Duration::from_secs(60)),
+            Self::WrongCredential => (60, Duration::from_secs(1)),
+            Self::LogoutToken => (500, Duration::from_millis(10)),
+        }
+    }
+}
+
+const SOURCES: usize = 20_000;
+const SHARED: &str = "";
+
+/// Token buckets by act and source, each kept as the time at which it will be full again.
+#[derive(Debug, Default)]
+pub(crate) struct Limiter {
+    full_again: Mutex<HashMap<(Act, String), Timestamp>>,
+}
+
+impl Limiter {
+    /// Takes one; else how long to wait.
+    pub(crate) fn take(&self, act: Act, source: &str, now: Timestamp) -> Result<(), Duration> {
+        let mut buckets = self.full_again.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = place_for(&mut buckets, act, source, now);
+        let (burst, every) = act.allowance();
+        let full_again = buckets.get(&key).copied().unwrap_or(now).max(now);
+        let owed = full_again.since(now) + every;
+        let most = every * burst;
+        if owed > most {
+            return Err(owed.saturating_sub(most));
+        }
+        buckets.insert(key, now.plus(owed));
+        Ok(())
+    }
+
+    /// Whether one could be taken, without taking it: for acts that count only when they turn out wrong.
+    pub(crate) fn may(&self, act: Act, source: &str, now: Timestamp) -> Result<(), Duration> {
+        let buckets = self.full_again.lock().unwrap_or_else(PoisonError::into_inner);
+        let (burst, every) = act.allowance();
+        let own = buckets.get(&(act, source.to_owned())).copied();
+        let owed = own.map_or(Duration::ZERO, |full_again| full_again.since(now)) + every;
+        let most = every * burst;
+        if owed > most {
+            Err(owed.saturating_sub(most))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn place_for(buckets: &mut HashMap<(Act, String), Timestamp>, act: Act, source: &str, now: Timestamp) -> (Act, String) {
+    let key = (act, source.to_owned());
+    if buckets.len() >= SOURCES && !buckets.contains_key(&key) {
+        buckets.retain(|_, full_again| *full_again > now);
+        if buckets.len() >= SOURCES {
+            return (act, SHARED.to_owned());
+        }
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_000);
+
+    #[test]
+    fn a_source_may_try_so_often_and_then_waits() {
+        let limiter = Limiter::default();
+        for _ in 0..10 {
+            assert!(limiter.take(Act::WrongUserCode, "a", NOW).is_ok());
+        }
+        assert_eq!(limiter.take(Act::WrongUserCode, "a", NOW), Err(Duration::from_secs(60)));
+        assert_eq!(limiter.may(Act::WrongUserCode, "a", NOW), Err(Duration::from_secs(60)));
+        assert!(limiter.take(Act::WrongUserCode, "b", NOW).is_ok());
+        let later = NOW.plus(Duration::from_secs(60));
+        assert!(limiter.take(Act::WrongUserCode, "a", later).is_ok());
+        assert!(limiter.take(Act::WrongUserCode, "a", later).is_err());
+    }
+
+    #[test]
+    fn too_many_sources_share_one_budget_and_memory_stays_bounded() {
+        let limiter = Limiter::default();
+        let refused = (0..SOURCES + 100)
+            .filter(|number| limiter.take(Act::WrongUserCode, &number.to_string(), NOW).is_err())
+            .count();
+        assert_eq!(refused, 90);
+        assert!(limiter.full_again.lock().unwrap().len() <= SOURCES + 5);
+    }
+}

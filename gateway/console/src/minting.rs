@@ -1,0 +1,108 @@
+//! The gateway's own tokens: signed here from a session, verified here for our own API.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::time::Timestamp;
+use oidc::gateway::{GatewayClaims, GatewayVerifier, Mint, MintError, ProviderIdentity, SigningKey};
+use oidc::{TokenError, Unverified};
+use state::Session;
+
+use crate::answer::Refused;
+use crate::app::Inner;
+use crate::settings::GatewayUrl;
+
+/// The audience of tokens for the gateway's own API.
+pub const API_AUDIENCE: &str = "gatescribe-api";
+
+/// The gateway's keys: one signs, the previous ones are still published and accepted.
+#[derive(Debug)]
+pub struct GatewayKeys {
+    mint: Mint,
+    verifier: GatewayVerifier,
+    jwks: String,
+}
+
+impl GatewayKeys {
+    /// `previous` are kept for ten minutes after a change, the longest life of a token.
+    ///
+    /// # Errors
+    /// The keys make no key set.
+    pub fn new(url: &GatewayUrl, current: SigningKey, previous: &[SigningKey]) -> Result<Self, MintError> {
+        let all = || std::iter::once(&current).chain(previous);
+        let jwks = SigningKey::render_jwks(all());
+        let verifier = GatewayVerifier::new(url.as_str(), SigningKey::key_set(all())?, Duration::ZERO);
+        Ok(Self {
+            jwks,
+            verifier,
+            mint: Mint::new(current),
+        })
+    }
+}
+
+/// A signed token and its life.
+#[derive(Debug)]
+pub(crate) struct Minted {
+    pub(crate) token: String,
+    /// Never more than is left: a client that trusts it never holds a dead token.
+    pub(crate) expires_in: Duration,
+}
+
+/// Signs a token for a live session; it never outlives the session.
+pub(crate) fn mint(app: &Inner, session: &Session, audience: &str) -> Result<Minted, Refused> {
+    let now = app.now();
+    let expires_at = now.plus(app.parts.lifetimes.access_token).min(session.absolute_end);
+    let identity = &session.identity;
+    let claims = GatewayClaims {
+        issuer: app.parts.url.as_str().to_owned(),
+        audience: audience.to_owned(),
+        subject: session.subject_id.to_string(),
+        session: session.id.to_string(),
+        token_id: random_id()?,
+        issued_at: now,
+        expires_at,
+        // A provider that does not say when the person proved who they are proves nothing about it: the oldest time
+        // there is satisfies no demand for a recent sign-in.
+        auth_time: session.auth_time.map_or(Timestamp::EPOCH, Timestamp::from_unix_seconds),
+        acr: session.acr.clone(),
+        identity: ProviderIdentity {
+            iss: identity.issuer.clone(),
+            sub: identity.subject.clone(),
+            username: identity.username.clone(),
+            groups: identity.groups.clone(),
+            uid: identity.uid.clone(),
+            email: identity.email.clone(),
+            extra: identity.extra.clone(),
+        },
+    };
+    let token = app.parts.keys.mint.sign(&claims).map_err(|error| {
+        tracing::error!(error = %error, "gateway token not signed");
+        Refused::unavailable("the gateway could not sign a token; try again")
+    })?;
+    let whole_seconds = expires_at
+        .unix_seconds()
+        .saturating_sub(now.unix_seconds())
+        .saturating_sub(1);
+    Ok(Minted {
+        token,
+        expires_in: Duration::from_secs(u64::try_from(whole_seconds).unwrap_or(0)),
+    })
+}
+
+/// Verifies a token for our own API; the session it names.
+pub(crate) fn verify(app: &Inner, token: &str) -> Result<String, TokenError> {
+    let parsed = Unverified::parse(token)?;
+    let verified = app.parts.keys.verifier.verify(&parsed, API_AUDIENCE, app.now())?;
+    Ok(verified.claims.session)
+}
+
+pub(crate) fn jwks(app: &Inner) -> &str {
+    &app.parts.keys.jwks
+}
+
+fn random_id() -> Result<String, Refused> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Refused::unavailable("no random numbers; try again"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}

@@ -1,0 +1,7 @@
+//! The gateway host in memory against a provider that misbehaves on demand. Ids are those of the security catalogue.
+
+mod devices;
+mod logout;
+mod renewal;
+mod signin;
+mod world;
