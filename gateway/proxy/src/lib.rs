@@ -1,1 +1,18 @@
+//! THE REQUEST PATH: from a socket to a cluster and back, and the only crate that speaks to an upstream for a user.
 //!
+//! listener → identity → decision → audit → upstream. Each station hands on a type that only it can make (private fields,
+//! one constructor, moved, never cloned): `Authenticated`, `Permit`, `Recorded<Permit>`, `Held<Response>`. Skipping the
+//! audit, forging a permit, opening an answer early or sending twice on one record does not compile.
+
+pub mod ask;
+pub mod audit;
+pub mod body;
+pub mod clock;
+pub mod decision;
+pub mod headers;
+pub mod identity;
+pub mod listener;
+pub mod refusal;
+pub mod request;
+pub mod site;
+pub mod upstream;

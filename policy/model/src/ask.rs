@@ -77,7 +77,7 @@ pub enum AccessAnswer {
 }
 
 /// Is this token a ServiceAccount's of this cluster? (`authentication.k8s.io/v1` TokenReview)
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TokenQuestion {
     /// Which cluster is asked.
     pub cluster: ClusterId,
@@ -149,4 +149,22 @@ pub enum SessionAnswer {
         /// Why.
         why: String,
     },
+}
+
+/// A token names a key of this issuer that is not known: is there a newer key set?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyQuestion {
+    /// The issuer.
+    pub issuer: Arc<str>,
+    /// The `kid` of the token.
+    pub kid: Arc<str>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAnswer {
+    /// The key set was fetched; look again.
+    Fetched,
+    /// It was asked for lately, or is not there: refuse.
+    Unknown,
 }

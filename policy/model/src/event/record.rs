@@ -1,7 +1,5 @@
 //! The members of leaf v1, in their fixed order. Absent members are left out, never `null`.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::cluster::ClusterId;
@@ -144,10 +142,10 @@ pub struct Effective<'a> {
     pub uid: Option<&'a str>,
     /// `Impersonate-Group`.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub groups: &'a [Arc<str>],
+    pub groups: &'a [String],
     /// Names of the extra keys.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub extra_keys: &'a [&'a str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_keys: Vec<&'a str>,
 }
 
 /// A workload that acts for a person.
@@ -173,11 +171,13 @@ pub struct Network<'a> {
 }
 
 /// What was asked.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Request<'a> {
     /// The HTTP method.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub method: &'a str,
     /// The path as received, percent-encoding kept; the query's values are a part, its keys stand in `query_keys`.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub path: &'a str,
     /// The query's keys, decoded, in order.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]

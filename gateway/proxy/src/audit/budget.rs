@@ -1,0 +1,377 @@
+//! Who may fill how much of the ledger, and keep how much in flight (promise 8).
+//!
+//! Each subject has limits of its own; all records without identity share one. Above a limit the call is answered
+//! 429 and only counted: the counts become summaries with exact numbers. The table of subjects is bounded: when it is
+//! full, idle subjects are dropped; when none is idle, a new subject shares the strangers' budget, so that the table
+//! never refuses somebody whom it knows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use model::subject::SubjectId;
+use model::time::Timestamp;
+
+use crate::clock::Reading;
+use crate::refusal::Limit;
+
+/// The limits of each subject and of all strangers together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Short requests of one subject at the same time.
+    pub in_flight: u32,
+    /// Long-running calls of one subject at the same time.
+    pub streams: u32,
+    /// Records one subject may cause each second.
+    pub records_per_second: u32,
+    /// How many seconds' worth of records may come at once.
+    pub burst_seconds: u32,
+    /// Ledger bytes one subject may cause each day (UTC).
+    pub bytes_per_day: u64,
+    /// Records of all strangers together each second.
+    pub strangers_per_second: u32,
+    /// Subjects that are remembered at the same time.
+    pub subjects: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight: 400,
+            streams: 2_000,
+            records_per_second: 2_000,
+            burst_seconds: 5,
+            bytes_per_day: 8 << 30,
+            strangers_per_second: 50,
+            subjects: 200_000,
+        }
+    }
+}
+
+/// A rate limit that needs one word: the theoretical arrival time of the next conforming event (GCRA).
+#[derive(Debug, Default)]
+struct Rate {
+    arrival: AtomicU64,
+}
+
+impl Rate {
+    /// Whether an event at `now` (ns) conforms to one per `interval` ns with `tolerance` ns of burst.
+    fn admit(&self, now: u64, interval: u64, tolerance: u64) -> bool {
+        let next = |arrival: u64| {
+            let arrival = arrival.max(now);
+            (arrival.saturating_sub(now) <= tolerance).then(|| arrival.saturating_add(interval))
+        };
+        self.arrival
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .is_ok()
+    }
+
+    fn is_idle(&self, now: u64) -> bool {
+        self.arrival.load(Ordering::Relaxed) < now
+    }
+}
+
+/// What one subject has used.
+#[derive(Debug, Default)]
+struct Used {
+    in_flight: AtomicU32,
+    streams: AtomicU32,
+    rate: Rate,
+    day: AtomicU64,
+    bytes: AtomicU64,
+    suppressed: Counted,
+}
+
+/// Events that were counted instead of recorded, since the last summary.
+#[derive(Debug, Default)]
+struct Counted {
+    count: AtomicU64,
+    from: AtomicU64,
+    to: AtomicU64,
+}
+
+/// Counts that are ready to be written as a summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suppressed {
+    /// Whose; `None` for strangers.
+    pub subject: Option<SubjectId>,
+    /// How many, exactly.
+    pub count: u64,
+    /// The first of them.
+    pub from: Timestamp,
+    /// The last of them.
+    pub to: Timestamp,
+}
+
+impl Counted {
+    fn add(&self, at: Timestamp) {
+        let at = u64::try_from(at.unix_nanos()).unwrap_or(0);
+        if self.count.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.from.store(at, Ordering::Relaxed);
+        }
+        self.to.fetch_max(at, Ordering::Relaxed);
+    }
+
+    fn take(&self, subject: Option<SubjectId>) -> Option<Suppressed> {
+        let count = self.count.swap(0, Ordering::AcqRel);
+        let at =
+            |cell: &AtomicU64| Timestamp::from_unix_nanos(i64::try_from(cell.load(Ordering::Relaxed)).unwrap_or(0));
+        (count > 0).then(|| Suppressed {
+            subject,
+            count,
+            from: at(&self.from),
+            to: at(&self.to),
+        })
+    }
+}
+
+/// All budgets of the process.
+#[derive(Debug)]
+pub struct Budgets {
+    limits: Limits,
+    strangers: Used,
+    subjects: DashMap<SubjectId, Arc<Used>>,
+}
+
+/// A place among the requests in flight of one subject; given back on drop.
+#[derive(Debug)]
+pub struct Place {
+    used: Arc<Used>,
+    stream: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let cell = if self.stream {
+            &self.used.streams
+        } else {
+            &self.used.in_flight
+        };
+        cell.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Place {
+    /// Adds to the subject's bytes of today.
+    pub fn wrote(&self, bytes: usize) {
+        self.used
+            .bytes
+            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Budgets {
+    /// Empty budgets with these limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            strangers: Used::default(),
+            subjects: DashMap::new(),
+        }
+    }
+
+    /// Takes a place for a request of `subject`.
+    ///
+    /// # Errors
+    /// The limit that is reached. The refusal is counted for the subject's next summary and must not be recorded.
+    pub fn enter(&self, subject: &SubjectId, stream: bool, now: Reading) -> Result<Place, Limit> {
+        let Some(used) = self.of(subject, now) else {
+            return Err(self.count(&self.strangers, now, Limit::Strangers));
+        };
+        let refuse = |limit| Err(self.count(&used, now, limit));
+        if let Some(limit) = self.over_bytes(&used, now) {
+            return refuse(limit);
+        }
+        let interval = 1_000_000_000 / u64::from(self.limits.records_per_second.max(1));
+        if !used
+            .rate
+            .admit(now.mono, interval, u64::from(self.limits.burst_seconds) * 1_000_000_000)
+        {
+            return refuse(Limit::RecordsPerSecond(self.limits.records_per_second));
+        }
+        let (cell, most, limit) = if stream {
+            (&used.streams, self.limits.streams, Limit::Streams(self.limits.streams))
+        } else {
+            (
+                &used.in_flight,
+                self.limits.in_flight,
+                Limit::InFlight(self.limits.in_flight),
+            )
+        };
+        let more = |held: u32| (held < most).then_some(held.saturating_add(1));
+        if cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return refuse(limit);
+        }
+        Ok(Place { used, stream })
+    }
+
+    /// Whether one more record without identity may be written now; otherwise it is counted.
+    ///
+    /// # Errors
+    /// [`Limit::Strangers`].
+    pub fn stranger(&self, now: Reading) -> Result<(), Limit> {
+        let interval = 1_000_000_000 / u64::from(self.limits.strangers_per_second.max(1));
+        if self
+            .strangers
+            .rate
+            .admit(now.mono, interval, u64::from(self.limits.burst_seconds) * 1_000_000_000)
+        {
+            Ok(())
+        } else {
+            Err(self.count(&self.strangers, now, Limit::Strangers))
+        }
+    }
+
+    /// Takes all counts since the last call, for summaries.
+    pub fn take_suppressed(&self) -> Vec<Suppressed> {
+        let known = self
+            .subjects
+            .iter()
+            .filter_map(|entry| entry.value().suppressed.take(Some(entry.key().clone())));
+        let mut taken: Vec<_> = known.collect();
+        taken.extend(self.strangers.suppressed.take(None));
+        taken
+    }
+
+    fn count(&self, used: &Used, now: Reading, limit: Limit) -> Limit {
+        used.suppressed.add(now.wall);
+        limit
+    }
+
+    fn over_bytes(&self, used: &Used, now: Reading) -> Option<Limit> {
+        let today = u64::try_from(now.wall.unix_seconds().div_euclid(86_400)).unwrap_or(0);
+        if used.day.swap(today, Ordering::Relaxed) != today {
+            used.bytes.store(0, Ordering::Relaxed);
+        }
+        let limit = self.limits.bytes_per_day;
+        (used.bytes.load(Ordering::Relaxed) >= limit).then_some(Limit::BytesPerDay(limit))
+    }
+
+    fn of(&self, subject: &SubjectId, now: Reading) -> Option<Arc<Used>> {
+        if let Some(used) = self.subjects.get(subject) {
+            return Some(Arc::clone(&used));
+        }
+        if self.subjects.len() >= self.limits.subjects {
+            self.forget_idle(now);
+        }
+        let has_room = self.subjects.len() < self.limits.subjects;
+        has_room.then(|| Arc::clone(&self.subjects.entry(subject.clone()).or_default()))
+    }
+
+    fn forget_idle(&self, now: Reading) {
+        self.subjects.retain(|_, used| {
+            let busy = used.in_flight.load(Ordering::Relaxed) > 0 || used.streams.load(Ordering::Relaxed) > 0;
+            // A subject whose bytes of today would be forgotten could start over: it stays.
+            let counts = used.suppressed.count.load(Ordering::Relaxed) > 0
+                || used.bytes.load(Ordering::Relaxed) > self.limits.bytes_per_day / 2;
+            busy || counts || !used.rate.is_idle(now.mono)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(n: u8) -> SubjectId {
+        SubjectId::from_digest([n; 16])
+    }
+
+    fn at(seconds: u64) -> Reading {
+        Reading {
+            wall: Timestamp::from_unix_seconds(i64::try_from(seconds).unwrap()),
+            mono: seconds * 1_000_000_000,
+        }
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            in_flight: 2,
+            streams: 1,
+            records_per_second: 10,
+            burst_seconds: 1,
+            bytes_per_day: 1_000,
+            strangers_per_second: 5,
+            subjects: 2,
+        }
+    }
+
+    #[test]
+    fn a_place_in_flight_is_given_back_when_the_request_ends() {
+        let budgets = Budgets::new(limits());
+        let first = budgets.enter(&subject(1), false, at(1)).unwrap();
+        let _second = budgets.enter(&subject(1), false, at(1)).unwrap();
+        assert_eq!(
+            budgets.enter(&subject(1), false, at(1)).unwrap_err(),
+            Limit::InFlight(2)
+        );
+        assert!(
+            budgets.enter(&subject(2), false, at(1)).is_ok(),
+            "somebody else has places of their own"
+        );
+        drop(first);
+        assert!(budgets.enter(&subject(1), false, at(1)).is_ok());
+    }
+
+    #[test]
+    fn records_above_the_rate_are_counted_exactly_and_once() {
+        let budgets = Budgets::new(limits());
+        let admitted = (0..100)
+            .filter(|_| budgets.enter(&subject(1), false, at(5)).is_ok())
+            .count();
+        assert_eq!(admitted, 11, "one second's worth of burst and the one that is due");
+        let suppressed = budgets.take_suppressed();
+        assert_eq!(
+            suppressed,
+            [Suppressed {
+                subject: Some(subject(1)),
+                count: 89,
+                from: at(5).wall,
+                to: at(5).wall
+            }]
+        );
+        assert!(budgets.take_suppressed().is_empty());
+        assert!(
+            budgets.enter(&subject(1), false, at(6)).is_ok(),
+            "the rate recovers with time"
+        );
+    }
+
+    #[test]
+    fn strangers_share_one_budget_and_touch_nobody_elses() {
+        let budgets = Budgets::new(limits());
+        let admitted = (0..50).filter(|_| budgets.stranger(at(5)).is_ok()).count();
+        assert_eq!(admitted, 6);
+        assert!(budgets.enter(&subject(1), false, at(5)).is_ok());
+        assert_eq!(
+            budgets.take_suppressed().first().map(|s| (s.subject.clone(), s.count)),
+            Some((None, 44))
+        );
+    }
+
+    #[test]
+    fn bytes_of_a_day_are_forgotten_at_midnight_and_not_before() {
+        let budgets = Budgets::new(limits());
+        budgets.enter(&subject(1), false, at(86_400)).unwrap().wrote(1_000);
+        assert_eq!(
+            budgets.enter(&subject(1), false, at(2 * 86_400 - 1)).unwrap_err(),
+            Limit::BytesPerDay(1_000)
+        );
+        assert!(budgets.enter(&subject(1), false, at(2 * 86_400)).is_ok());
+    }
+
+    #[test]
+    fn a_full_table_keeps_whom_it_knows_and_forgets_only_the_idle() {
+        let budgets = Budgets::new(limits());
+        let _held = budgets.enter(&subject(1), false, at(1)).unwrap();
+        drop(budgets.enter(&subject(2), false, at(1)).unwrap());
+        assert!(budgets.enter(&subject(3), false, at(100)).is_ok(), "subject 2 was idle");
+        assert!(budgets.subjects.contains_key(&subject(1)), "subject 1 was not");
+        let _also = budgets.enter(&subject(3), false, at(100)).unwrap();
+        assert_eq!(
+            budgets.enter(&subject(4), false, at(100)).unwrap_err(),
+            Limit::Strangers
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! How a request ended. Exactly one end is written for each, whatever happens: answer, panic, timeout, cancel, drain.
+//!
+//! An [`End`] is carried by whoever holds the request; dropping it writes the outcome that is true at that moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ledger::OutcomeSlot;
+use model::event::{Answer, Outcome, Record, RecordKind, Served, Span};
+
+use super::{Station, Trail};
+use crate::clock::Reading;
+
+/// How far the request came: decides what a sudden end means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has left the gateway.
+    Before,
+    /// It was sent; whether it had an effect is not known.
+    Sent,
+    /// The head of the answer has come.
+    Answered,
+}
+
+/// The duty to write one end record.
+pub struct End {
+    station: Arc<Station>,
+    trail: Arc<Trail>,
+    settled: bool,
+    upstream: Option<(Arc<str>, u16)>,
+    other_audit_id: bool,
+    attempts: u32,
+    slot: Option<OutcomeSlot>,
+    opened_by: RecordKind,
+    pair: Option<u64>,
+    stage: Stage,
+    status: Option<u16>,
+    first: Option<u64>,
+    bytes_in: Arc<AtomicU64>,
+    bytes_out: u64,
+    body_sha256: Option<String>,
+}
+
+impl std::fmt::Debug for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("End")
+            .field("pair", &self.pair)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl End {
+    pub(super) fn of_effect(
+        station: Arc<Station>,
+        trail: Arc<Trail>,
+        slot: OutcomeSlot,
+        opened_by: RecordKind,
+    ) -> Self {
+        Self::new(station, trail, Some(slot), opened_by)
+    }
+
+    pub(super) fn of_read(station: Arc<Station>, trail: Arc<Trail>) -> Self {
+        Self::new(station, trail, None, RecordKind::Access)
+    }
+
+    fn new(station: Arc<Station>, trail: Arc<Trail>, slot: Option<OutcomeSlot>, opened_by: RecordKind) -> Self {
+        Self {
+            station,
+            trail,
+            settled: false,
+            upstream: None,
+            other_audit_id: false,
+            attempts: 0,
+            slot,
+            opened_by,
+            pair: None,
+            stage: Stage::Before,
+            status: None,
+            first: None,
+            bytes_in: Arc::default(),
+            bytes_out: 0,
+            body_sha256: None,
+        }
+    }
+
+    /// The sequence number of the record that this one ends.
+    pub fn pairs_with(&mut self, sequence: u64) {
+        self.pair = Some(sequence);
+    }
+
+    /// By which connection it went: the address that answered, our own port, and how often it was sent in all.
+    pub fn asked(&mut self, address: Arc<str>, local_port: u16, attempts: u32) {
+        self.upstream = Some((address, local_port));
+        self.attempts = attempts;
+    }
+
+    /// The answer carried another `Audit-Id` than ours.
+    pub fn audit_id_differs(&mut self) {
+        self.other_audit_id = true;
+    }
+
+    /// The counter of request body bytes, for the body that counts them.
+    #[must_use]
+    pub fn bytes_in(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes_in)
+    }
+
+    /// From now on an end without an answer is "unknown".
+    pub fn sent(&mut self) {
+        self.stage = Stage::Sent;
+    }
+
+    /// It provably never left after all.
+    pub fn not_sent(&mut self) {
+        self.stage = Stage::Before;
+    }
+
+    /// The head of the answer has come.
+    pub fn answered(&mut self, status: u16) {
+        self.stage = Stage::Answered;
+        self.status = Some(status);
+        self.first = Some(self.elapsed(self.station.read_clock()));
+    }
+
+    /// Response bytes have passed.
+    pub fn passed(&mut self, bytes: usize) {
+        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// The digest of the request body, hexadecimal.
+    pub fn digest(&mut self, sha256: String) {
+        self.body_sha256 = Some(sha256);
+    }
+
+    /// Writes the end.
+    pub fn settle(mut self, end: Answer, why: Option<&str>) {
+        self.write(end, why);
+    }
+
+    /// Writes the end with a status that the gateway itself answered.
+    pub fn settle_with(mut self, end: Answer, status: u16, why: Option<&str>) {
+        self.status = Some(status);
+        self.write(end, why);
+    }
+
+    /// Takes the duty back: the opening record never became durable, so there is nothing to end.
+    pub(crate) fn withdraw(mut self) {
+        self.settled = true;
+    }
+
+    fn elapsed(&self, now: Reading) -> u64 {
+        now.mono.saturating_sub(self.trail.received.mono) / 1_000
+    }
+
+    fn write(&mut self, end: Answer, why: Option<&str>) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let now = self.station.read_clock();
+        let total = self.elapsed(now);
+        let kind = match self.opened_by {
+            RecordKind::Intent => RecordKind::Outcome,
+            _ => RecordKind::Close,
+        };
+        let outcome = Outcome {
+            end,
+            status: self.status,
+            reason: None,
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out,
+            took: Some(Span {
+                first: self.first.unwrap_or(total),
+                total,
+            }),
+            body_sha256: self.body_sha256.as_deref(),
+            unread: None,
+            why,
+        };
+        let attempts = (self.attempts > 1).then_some(self.attempts);
+        let upstream = self.upstream.as_ref().map(|(address, port)| Served {
+            address: Some(address),
+            local_port: Some(*port),
+            attempts,
+            audit_id_differs: self.other_audit_id,
+        });
+        let record = Record {
+            pair: self.pair,
+            upstream,
+            outcome: Some(outcome),
+            ..self.trail.head(&self.station.boot, now)
+        };
+        self.station.settle(kind, self.slot.take(), &record);
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Before => self.write(Answer::NotSent, Some("the request ended before it was sent")),
+            Stage::Sent => self.write(Answer::Unknown, Some("it was sent and no answer came")),
+            Stage::Answered => self.write(Answer::ClientGone, Some("the client left before the end of the answer")),
+        }
+    }
+}

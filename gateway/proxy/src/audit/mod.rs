@@ -1,0 +1,355 @@
+//! Station 4: what happens is written down, durably, before it has an effect or is seen (promise 4).
+//!
+//! Two types are made only here. [`Recorded`] is the evidence that an effect's intent is durable; upstream takes nothing
+//! else for an effect. [`Held`] keeps the answer to a pure read shut until its access record is durable. Neither can be
+//! built, opened early or used twice outside this module: see `tests/compile_fail`.
+
+mod budget;
+mod end;
+mod trail;
+
+use std::sync::Arc;
+
+use ledger::{AppendError, Ledger, OutcomeSlot, Ticket};
+use model::event::{Answer, Decided, Network, Outcome, Record, RecordKind, Summed};
+
+pub use self::budget::{Budgets, Limits, Place, Suppressed};
+pub use self::end::End;
+pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
+use crate::clock::{Clock, Reading};
+use crate::decision::{Effect, Permit, PureRead};
+use crate::listener::{Conn, Refused};
+use crate::refusal::Refusal;
+
+/// Evidence that the intent of `P` is durable. Moved, never cloned: one record, one sending.
+#[derive(Debug)]
+pub struct Recorded<P> {
+    permit: P,
+    sequence: u64,
+}
+
+impl<P> Recorded<P> {
+    /// What was permitted.
+    pub const fn permit(&self) -> &P {
+        &self.permit
+    }
+
+    /// The intent's sequence number.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// An answer that nobody may see before its access record is durable.
+#[must_use = "an answer that is never opened is never given"]
+#[derive(Debug)]
+pub struct Held<R> {
+    response: R,
+    ticket: Ticket,
+}
+
+impl<R> Held<R> {
+    /// Waits until the record is durable and gives the answer out with the record's sequence number.
+    ///
+    /// # Errors
+    /// The record was lost: the answer is dropped unseen.
+    pub async fn open(self) -> Result<(R, u64), Refusal> {
+        match self.ticket.await {
+            Ok(durable) => Ok((self.response, durable.seq)),
+            Err(lost) => Err(Refusal::LedgerRefuses(lost.to_string())),
+        }
+    }
+}
+
+/// The access record of a pure read that is on its way to the disk while upstream is asked.
+#[must_use = "the answer can only be held by its own record"]
+#[derive(Debug)]
+pub struct Access {
+    ticket: Ticket,
+}
+
+impl Access {
+    /// Holds the answer until the record is durable.
+    pub fn hold<R>(self, response: R) -> Held<R> {
+        Held {
+            response,
+            ticket: self.ticket,
+        }
+    }
+}
+
+/// The audit station.
+#[derive(Debug)]
+pub struct Station {
+    ledger: Arc<Ledger>,
+    clock: Clock,
+    boot: Arc<str>,
+    budgets: Budgets,
+}
+
+impl Station {
+    /// A station that writes to `ledger`; `boot` names this run of the process in each record.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>, clock: Clock, boot: Arc<str>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            ledger,
+            clock,
+            boot,
+            budgets: Budgets::new(limits),
+        })
+    }
+
+    /// The clock that stamps records.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Names this run of the process in each record.
+    #[must_use]
+    pub fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    /// The budgets of subjects and strangers.
+    #[must_use]
+    pub const fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// Writes the intent of an effect and waits until it is durable.
+    ///
+    /// Cancellation before the end leaves at most an intent whose outcome says `notSent`.
+    ///
+    /// # Errors
+    /// The ledger cannot take it: nothing may be sent.
+    pub async fn intend(
+        self: &Arc<Self>,
+        trail: &Arc<Trail>,
+        permit: Permit<Effect>,
+    ) -> Result<(Recorded<Permit<Effect>>, End), Refusal> {
+        let kind = if trail
+            .facts
+            .as_ref()
+            .is_some_and(model::request::RequestFacts::long_running)
+        {
+            RecordKind::Open
+        } else {
+            RecordKind::Intent
+        };
+        let body = self.opening(trail)?;
+        let appended = match kind {
+            RecordKind::Open => self.ledger.append_open(body, Vec::new()),
+            _ => self.ledger.append_intent(body, Vec::new()),
+        };
+        let (ticket, slot) = appended.map_err(|error| full(&error))?;
+        let mut end = End::of_effect(Arc::clone(self), Arc::clone(trail), slot, kind);
+        match ticket.await {
+            Ok(durable) => {
+                end.pairs_with(durable.seq);
+                Ok((
+                    Recorded {
+                        permit,
+                        sequence: durable.seq,
+                    },
+                    end,
+                ))
+            }
+            Err(lost) => {
+                end.withdraw();
+                Err(Refusal::LedgerRefuses(lost.to_string()))
+            }
+        }
+    }
+
+    /// Hands the access record of a pure read to the ledger. It becomes durable beside the upstream call.
+    ///
+    /// # Errors
+    /// The ledger cannot take it: nothing may be asked, as the answer could not be shown.
+    pub fn access(self: &Arc<Self>, trail: &Arc<Trail>, _permit: &Permit<PureRead>) -> Result<(Access, End), Refusal> {
+        let body = self.opening(trail)?;
+        let ticket = self
+            .ledger
+            .append(RecordKind::Access, body, Vec::new())
+            .map_err(|error| full(&error))?;
+        Ok((Access { ticket }, End::of_read(Arc::clone(self), Arc::clone(trail))))
+    }
+
+    /// Records a refusal. It is not waited for: a refusal has no effect and shows nothing.
+    pub fn refuse(&self, trail: &Trail, refusal: &Refusal) {
+        let now = self.clock.read();
+        if trail.identity.is_none() && self.budgets.stranger(now).is_err() {
+            return; // counted; the next summary says how many
+        }
+        let keys = trail.query_keys();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let words = refusal.in_words();
+        let rules = match refusal {
+            Refusal::Denied(denied) => denied.rules.as_slice(),
+            _ => &[],
+        };
+        let decided = Decided {
+            allowed: false,
+            who: "gateway",
+            reason: Some(refusal.code()),
+            rules,
+            policy: trail.decision.as_ref().map_or("", |decision| &decision.policy),
+            sent_groups_hash: "",
+            stated_reason: None,
+            diverged: false,
+        };
+        let outcome = Outcome {
+            end: Answer::Refused,
+            status: Some(refusal.status().as_u16()),
+            reason: Some(refusal.reason()),
+            bytes_in: 0,
+            bytes_out: 0,
+            took: None,
+            body_sha256: None,
+            unread: None,
+            why: Some(&words),
+        };
+        let record = Record {
+            by: trail.by(),
+            effective: trail.effective(),
+            net: Some(trail.network()),
+            req: Some(trail.request(&keys)),
+            decision: Some(decided),
+            outcome: Some(outcome),
+            ..trail.head(&self.boot, now)
+        };
+        self.forget(RecordKind::Refusal, &record);
+    }
+
+    /// Writes the counts of what was limited since the last call. Called by a timer and at the end of the process.
+    pub fn write_summaries(&self) {
+        let now = self.clock.read();
+        for suppressed in self.budgets.take_suppressed() {
+            let id = RequestId::new();
+            let what = suppressed
+                .subject
+                .as_ref()
+                .map_or("limited requests of strangers".to_owned(), |subject| {
+                    format!("limited requests of subject {subject}")
+                });
+            let sum = Summed {
+                count: suppressed.count,
+                from: suppressed.from,
+                to: suppressed.to,
+                what: &what,
+                by: &[],
+            };
+            let record = Record {
+                sum: Some(sum),
+                ..blank(&id, &self.boot, now)
+            };
+            self.forget(RecordKind::Summary, &record);
+        }
+    }
+
+    /// Writes a record of any kind and waits until it is durable.
+    ///
+    /// # Errors
+    /// The ledger cannot take it.
+    pub async fn write(&self, kind: RecordKind, record: &Record<'_>) -> Result<u64, Refusal> {
+        let body = record.body().map_err(|_| Refusal::Internal)?;
+        let ticket = self
+            .ledger
+            .append(kind, body, Vec::new())
+            .map_err(|error| full(&error))?;
+        ticket
+            .await
+            .map(|durable| durable.seq)
+            .map_err(|lost| Refusal::LedgerRefuses(lost.to_string()))
+    }
+
+    fn opening(&self, trail: &Trail) -> Result<Vec<u8>, Refusal> {
+        let keys = trail.query_keys();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let record = Record {
+            by: trail.by(),
+            effective: trail.effective(),
+            net: Some(trail.network()),
+            req: Some(trail.request(&keys)),
+            decision: trail.decided(),
+            ..trail.head(&self.boot, trail.received)
+        };
+        record.body().map_err(|_| Refusal::Internal)
+    }
+
+    fn forget(&self, kind: RecordKind, record: &Record<'_>) {
+        match record.body() {
+            Ok(body) => {
+                if let Err(error) = self.ledger.append_forget(kind, body, Vec::new()) {
+                    tracing::warn!(record.kind = kind.name(), error = %error, "a record that nobody waits for was not taken");
+                }
+            }
+            Err(error) => tracing::error!(error = %error, "a record could not be encoded"),
+        }
+    }
+
+    fn settle(&self, kind: RecordKind, slot: Option<OutcomeSlot>, record: &Record<'_>) {
+        let Some(slot) = slot else {
+            return self.forget(kind, record);
+        };
+        match record.body() {
+            Ok(body) => {
+                if let Err(error) = slot.fill(kind, body) {
+                    // A later start lists the call as "outcome unknown", which is then true.
+                    tracing::error!(error = %error, "an outcome was not taken");
+                }
+            }
+            Err(error) => tracing::error!(error = %error, "an outcome could not be encoded"),
+        }
+    }
+
+    /// Records a connection that never came to a request. All of them share the strangers' budget.
+    pub fn connection_refused(&self, conn: &Conn, reason: Refused) {
+        let now = self.clock.read();
+        if self.budgets.stranger(now).is_err() {
+            return;
+        }
+        let (id, ip, why) = (RequestId::new(), conn.peer().ip().to_string(), format!("{reason:?}"));
+        let net = Network {
+            ip: &ip,
+            port: conn.peer().port(),
+            http: "",
+            listener: conn.listener(),
+        };
+        let outcome = Outcome {
+            end: Answer::Refused,
+            status: None,
+            reason: None,
+            bytes_in: conn.counters().bytes_read(),
+            bytes_out: conn.counters().bytes_written(),
+            took: None,
+            body_sha256: None,
+            unread: None,
+            why: Some(&why),
+        };
+        let record = Record {
+            net: Some(net),
+            outcome: Some(outcome),
+            ..blank(&id, &self.boot, now)
+        };
+        self.forget(RecordKind::Refusal, &record);
+    }
+
+    fn read_clock(&self) -> Reading {
+        self.clock.read()
+    }
+}
+
+fn blank<'a>(id: &'a RequestId, boot: &'a str, now: Reading) -> Record<'a> {
+    Record {
+        id: id.as_str(),
+        t: now.wall,
+        mono: now.mono,
+        boot,
+        ..Record::default()
+    }
+}
+
+fn full(error: &AppendError) -> Refusal {
+    Refusal::LedgerRefuses(error.to_string())
+}

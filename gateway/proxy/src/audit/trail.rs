@@ -1,0 +1,247 @@
+//! What is known of one request so far. It grows on the way through the stations; every record is drawn from it.
+//!
+//! Invariant: nothing in it is a secret. Credentials are named by id, header values other than the few listed here never
+//! enter, the query's values stay out (promise 6).
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use model::cluster::ClusterId;
+use model::decision::RuleRef;
+use model::event::{By, Decided, Effective, Network, Record, Request};
+use model::request::{Action, RequestFacts, Target};
+
+use crate::clock::Reading;
+use crate::headers::RequestedImpersonation;
+use crate::identity::Identity;
+
+/// The id of a request: UUIDv7 text, which is its `Audit-ID` upstream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId([u8; 36]);
+
+impl RequestId {
+    /// A new id. UUIDv7 is ordered by time, so that looking up an id is looking up a time.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut text = [0; 36];
+        uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        Self(text)
+    }
+
+    /// The 36 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The client's side of the connection, formatted once per connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Address of the socket peer.
+    pub ip: Arc<str>,
+    /// Its port.
+    pub port: u16,
+    /// Name of the listener.
+    pub listener: Arc<str>,
+}
+
+/// What a decision left behind for the record.
+#[derive(Clone, Debug)]
+pub struct DecisionTrail {
+    /// The rules that mattered.
+    pub rules: Arc<[RuleRef]>,
+    /// Digest of the policy.
+    pub policy: Arc<str>,
+    /// Hash of the groups that are sent.
+    pub sent_groups_hash: Arc<str>,
+}
+
+/// The client's own words about itself: untrusted, bounded.
+#[derive(Clone, Debug, Default)]
+struct Claims {
+    agent: Option<Box<str>>,
+    content_type: Option<Box<str>>,
+    kubectl_command: Option<Box<str>>,
+    kubectl_session: Option<Box<str>>,
+    audit_id: Option<Box<str>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Trail {
+    /// The request's id.
+    pub id: RequestId,
+    /// When its head was complete.
+    pub received: Reading,
+    /// Who sent it, as an address.
+    pub peer: Peer,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub http: &'static str,
+    /// The HTTP method.
+    pub method: http::Method,
+    /// Which cluster, once routed.
+    pub cluster: Option<ClusterId>,
+    /// The target, once parsed.
+    pub target: Option<Target>,
+    /// What it asks, once classified.
+    pub facts: Option<RequestFacts>,
+    /// Who asks, once proved.
+    pub identity: Option<Arc<Identity>>,
+    /// Whom they want to act as.
+    pub effective: Option<RequestedImpersonation>,
+    /// Why it was allowed.
+    pub decision: Option<DecisionTrail>,
+    /// The reason that the person stated.
+    pub stated_reason: Option<Arc<str>>,
+    claims: Claims,
+}
+
+/// Most of what a client says about itself that is kept inline; longer words are cut, which the ledger marks by length.
+const MAX_CLAIM: usize = 256;
+
+impl Trail {
+    /// The beginning: a head has arrived.
+    #[must_use]
+    pub fn new(received: Reading, peer: Peer, http: &'static str, method: http::Method, headers: &HeaderMap) -> Self {
+        let claims = Claims {
+            agent: claim(headers, "user-agent", MAX_CLAIM),
+            content_type: claim(headers, "content-type", 128),
+            kubectl_command: claim(headers, "kubectl-command", 128),
+            kubectl_session: claim(headers, "kubectl-session", 64),
+            audit_id: claim(headers, "audit-id", 64),
+        };
+        Self {
+            id: RequestId::new(),
+            received,
+            peer,
+            http,
+            method,
+            cluster: None,
+            target: None,
+            facts: None,
+            identity: None,
+            effective: None,
+            decision: None,
+            stated_reason: None,
+            claims,
+        }
+    }
+
+    /// Who asks, for a record.
+    pub(super) fn by(&self) -> Option<By<'_>> {
+        self.identity.as_deref().map(Identity::by)
+    }
+
+    pub(super) fn effective(&self) -> Option<Effective<'_>> {
+        let asked = self.effective.as_ref()?;
+        let extra_keys = asked.extra.keys().map(String::as_str).collect();
+        Some(Effective {
+            user: &asked.user,
+            uid: asked.uid.as_deref(),
+            groups: &asked.groups,
+            extra_keys,
+        })
+    }
+
+    pub(super) fn network(&self) -> Network<'_> {
+        Network {
+            ip: &self.peer.ip,
+            port: self.peer.port,
+            http: self.http,
+            listener: &self.peer.listener,
+        }
+    }
+
+    pub(super) fn request<'a>(&'a self, query_keys: &'a [&'a str]) -> Request<'a> {
+        let facts = self.facts.as_ref();
+        let resource = facts.filter(|facts| facts.is_resource_request());
+        let some = |text: &'a str| (!text.is_empty()).then_some(text);
+        Request {
+            method: self.method.as_str(),
+            path: self.target.as_ref().map_or("", Target::path_raw),
+            query_keys,
+            verb: facts.map_or("", |facts| facts.verb().as_str()),
+            action: facts
+                .map(RequestFacts::action)
+                .filter(|action| *action != Action::Plain)
+                .map(Action::as_str),
+            group: resource.map(RequestFacts::api_group),
+            version: resource.map(RequestFacts::api_version),
+            resource: resource.map(RequestFacts::resource),
+            subresource: resource.and_then(|facts| some(facts.subresource())),
+            namespace: resource.and_then(|facts| some(facts.namespace())),
+            name: resource.and_then(|facts| some(facts.name())),
+            content_type: self.claims.content_type.as_deref(),
+            dry_run: query_keys.contains(&"dryRun"),
+            agent: self.claims.agent.as_deref(),
+            kubectl_command: self.claims.kubectl_command.as_deref(),
+            kubectl_session: self.claims.kubectl_session.as_deref(),
+            client_audit_id: self.claims.audit_id.as_deref(),
+        }
+    }
+
+    pub(super) fn decided(&self) -> Option<Decided<'_>> {
+        let decision = self.decision.as_ref()?;
+        Some(Decided {
+            allowed: true,
+            who: "gateway",
+            reason: None,
+            rules: &decision.rules,
+            policy: &decision.policy,
+            sent_groups_hash: &decision.sent_groups_hash,
+            stated_reason: self.stated_reason.as_deref(),
+            diverged: false,
+        })
+    }
+
+    /// The query's keys, decoded; keys that are no text are left out of the record.
+    pub(super) fn query_keys(&self) -> Vec<String> {
+        let Some(query) = self.target.as_ref().and_then(Target::query_raw) else {
+            return Vec::new();
+        };
+        let keys = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
+        let decode = |key: &str| {
+            percent_encoding::percent_decode_str(&key.replace('+', " "))
+                .decode_utf8_lossy()
+                .chars()
+                .take(64)
+                .collect()
+        };
+        keys.take(32).map(decode).collect()
+    }
+
+    /// The members that every record of this request begins with.
+    pub(super) fn head<'a>(&'a self, boot: &'a str, at: Reading) -> Record<'a> {
+        Record {
+            id: self.id.as_str(),
+            t: at.wall,
+            mono: at.mono,
+            boot,
+            cluster: self.cluster.as_ref(),
+            ..Record::default()
+        }
+    }
+}
+
+/// A header's text for the record: printable, bounded. The first value counts; what is no text is left out.
+fn claim(headers: &HeaderMap, name: &str, most: usize) -> Option<Box<str>> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let kept: String = text.chars().filter(|c| !c.is_control()).take(most).collect();
+    (!kept.is_empty()).then(|| kept.into())
+}

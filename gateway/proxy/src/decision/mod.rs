@@ -1,0 +1,366 @@
+//! Station 3: may this subject do this, now? Facts and rules become a [`Permit`], or a refusal that says why.
+//!
+//! The evaluator is the crate `access`; this station brings it the live snapshot, asks the cluster where the
+//! configuration says `confirm`, and remembers verdicts under keys that name everything they depend on.
+//! Invariant: no answer, an old snapshot and an unknown verb are a no (promise 3).
+
+mod permit;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::decide::{Authorization, Freshness, Impersonation, Query, decide, nearest};
+use access::rbac::{Attributes, CacheKey, Snapshot};
+use access::rule::{Call, NamespaceLabels, RuleSet, Situation};
+use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
+use model::cluster::ClusterId;
+use model::decision::{Allowed, Denial, Denied, RuleRef, UpstreamIdentity, Verdict};
+use model::request::{Kind, RequestFacts};
+use model::subject::SubjectKind;
+use model::time::Timestamp;
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+
+pub use self::permit::{Effect, NotAHeader, Outgoing, Permit, Permitted, PureRead};
+use crate::ask::Ask;
+use crate::audit::Trail;
+use crate::headers::RequestedImpersonation;
+use crate::identity::{Authenticated, Identity, groups_hash};
+use crate::refusal::Refusal;
+
+/// The rules of one cluster as they stand now. Immutable; a change is a new one with another version.
+#[derive(Debug)]
+pub struct Rules {
+    /// RBAC.
+    pub snapshot: Snapshot,
+    /// Labels of namespaces.
+    pub namespaces: NamespaceLabels,
+    /// Our own rules.
+    pub rules: RuleSet,
+    /// Digest over all of it, for records.
+    pub digest: Arc<str>,
+    /// Rises with each change.
+    pub version: u64,
+    /// Whether everything has been heard of at least once.
+    pub complete: bool,
+}
+
+/// When the cluster was last heard of.
+pub type Heard = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How decisions about one cluster are made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// What RBAC silence means.
+    pub authorization: Authorization,
+    /// Most groups that are sent upstream.
+    pub max_groups: usize,
+    /// A snapshot older than this is not believed.
+    pub stale_after: Duration,
+    /// Verdicts that are remembered.
+    pub cache_entries: usize,
+}
+
+/// The decision station of one cluster.
+pub struct Station {
+    settings: Settings,
+    rules: watch::Receiver<Arc<Rules>>,
+    heard: Heard,
+    confirm: Ask<AccessQuestion, AccessAnswer>,
+    cache: Cache<Key, Known>,
+}
+
+impl std::fmt::Debug for Station {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Station")
+            .field("cluster", &self.settings.cluster)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything that a remembered yes depends on besides the cluster.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    version: u64,
+    session: Box<str>,
+    user: Box<str>,
+    groups: Box<str>,
+    asked: CacheKey,
+}
+
+/// A remembered yes.
+#[derive(Clone)]
+struct Known {
+    decided: Arc<Yes>,
+    until: Timestamp,
+}
+
+/// A yes, with everything the record and the permit need.
+struct Yes {
+    allowed: Allowed,
+    outgoing: Arc<Outgoing>,
+    rules: Arc<[RuleRef]>,
+    sent_groups_hash: Arc<str>,
+}
+
+/// A permit and what its record says.
+#[derive(Debug)]
+pub struct Decided {
+    /// The permit.
+    pub permit: Permitted,
+    /// The rules that mattered.
+    pub rules: Arc<[RuleRef]>,
+    /// Digest of the policy.
+    pub policy: Arc<str>,
+    /// Hash of the groups that are sent.
+    pub sent_groups_hash: Arc<str>,
+}
+
+/// The cluster's own yes counts no longer than this.
+const CONFIRMED_FOR: Duration = Duration::from_secs(10);
+/// A remembered yes is looked at anew at least this often, so that a stale snapshot ends it.
+const REMEMBERED_FOR: Duration = Duration::from_secs(30);
+
+impl Station {
+    /// A station that decides by the newest of `rules`.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        rules: watch::Receiver<Arc<Rules>>,
+        heard: Heard,
+        confirm: Ask<AccessQuestion, AccessAnswer>,
+    ) -> Self {
+        let cache = Cache::new(settings.cache_entries);
+        Self {
+            settings,
+            rules,
+            heard,
+            confirm,
+            cache,
+        }
+    }
+
+    /// Whether decisions can be made: every kind of object was listed and the cluster was heard of lately.
+    #[must_use]
+    pub fn is_ready(&self, now: Timestamp) -> bool {
+        self.rules.borrow().complete && self.freshness(now) == Freshness::Fresh
+    }
+
+    /// Decides one request.
+    ///
+    /// # Errors
+    /// The refusal, with every rule that mattered.
+    pub async fn decide(
+        &self,
+        who: &Authenticated,
+        wanted: Option<&RequestedImpersonation>,
+        facts: &RequestFacts,
+        trail: &Trail,
+    ) -> Result<Decided, Refusal> {
+        let rules = Arc::clone(&self.rules.borrow());
+        let (identity, now) = (who.identity(), trail.received.wall);
+        let key = wanted.is_none().then(|| Key {
+            version: rules.version,
+            session: identity.session().into(),
+            user: identity.subject().username().into(),
+            groups: identity.groups_hash().into(),
+            asked: CacheKey::of(&Attributes::of(facts)),
+        });
+        let remembered = key
+            .as_ref()
+            .and_then(|key| self.cache.get(key))
+            .filter(|known| now < known.until);
+        let yes = match remembered {
+            Some(known) => known.decided,
+            None => self.evaluate(&rules, identity, wanted, facts, trail, key).await?,
+        };
+        let not_after = yes.allowed.not_after.min(identity.expires_at());
+        let obligations = yes.allowed.obligations.clone();
+        let permit = match facts.kind() {
+            Kind::PureRead => Permitted::Read(Permit::new(Arc::clone(&yes.outgoing), obligations, not_after)),
+            Kind::Effect => Permitted::Effect(Permit::new(Arc::clone(&yes.outgoing), obligations, not_after)),
+        };
+        Ok(Decided {
+            permit,
+            rules: Arc::clone(&yes.rules),
+            policy: Arc::clone(&rules.digest),
+            sent_groups_hash: Arc::clone(&yes.sent_groups_hash),
+        })
+    }
+
+    async fn evaluate(
+        &self,
+        rules: &Rules,
+        identity: &Identity,
+        wanted: Option<&RequestedImpersonation>,
+        facts: &RequestFacts,
+        trail: &Trail,
+        key: Option<Key>,
+    ) -> Result<Arc<Yes>, Refusal> {
+        let now = trail.received.wall;
+        let (verdict, cacheable) = self.ask_rules(rules, identity, wanted, facts, trail);
+        let (allowed, until) = match verdict {
+            Verdict::Allow(allowed) => (allowed, now.plus(REMEMBERED_FOR)),
+            Verdict::Deny(denied) => return Err(Refusal::Denied(Box::new(denied))),
+            Verdict::AskCluster { if_yes, if_no } => {
+                (self.ask_cluster(if_yes, if_no, facts).await?, now.plus(CONFIRMED_FOR))
+            }
+        };
+        let until = until.min(allowed.not_after);
+        let yes = Arc::new(yes(allowed, identity, wanted.is_some())?);
+        if let Some(key) = key.filter(|_| cacheable) {
+            self.cache.insert(
+                key,
+                Known {
+                    decided: Arc::clone(&yes),
+                    until,
+                },
+            );
+        }
+        Ok(yes)
+    }
+
+    fn ask_rules(
+        &self,
+        rules: &Rules,
+        identity: &Identity,
+        wanted: Option<&RequestedImpersonation>,
+        facts: &RequestFacts,
+        trail: &Trail,
+    ) -> (Verdict, bool) {
+        let now = trail.received.wall;
+        let impersonation = wanted.map(|wanted| Impersonation {
+            user: wanted.user.as_str().into(),
+            uid: wanted.uid.as_deref().map(Into::into),
+            groups: wanted.groups.iter().map(|group| group.as_str().into()).collect(),
+            extra: Arc::new(wanted.extra.clone()),
+        });
+        let device = BTreeMap::new();
+        let situation = Situation {
+            now,
+            source: trail.peer.ip.parse::<IpAddr>().ok(),
+            signed_in: identity.auth_time(),
+            acr: identity.acr(),
+            amr: &[],
+            device: &device,
+            namespaces: &rules.namespaces,
+            reason_stated: identity.stated_reason(now).is_some(),
+            approved_by: &[],
+        };
+        let query = Query {
+            call: Call::of(self.settings.cluster.as_str(), facts),
+            subject: identity.subject(),
+            impersonation: impersonation.as_ref(),
+            situation: &situation,
+            snapshot: &rules.snapshot,
+            freshness: if rules.complete {
+                self.freshness(now)
+            } else {
+                Freshness::Stale { age_seconds: 0 }
+            },
+            rules: &rules.rules,
+            authorization: self.settings.authorization,
+            max_groups: self.settings.max_groups,
+        };
+        let decision = decide(&query);
+        for error in &decision.errors {
+            tracing::debug!(binding = %error.binding, role = &*error.role, "a binding names a role that does not exist");
+        }
+        let name_a_role = |mut denied: Denied| {
+            denied.nearest = nearest(&query);
+            denied
+        };
+        let verdict = match decision.verdict {
+            Verdict::Deny(denied) => Verdict::Deny(name_a_role(denied)),
+            Verdict::AskCluster { if_yes, if_no } => Verdict::AskCluster {
+                if_yes,
+                if_no: name_a_role(if_no),
+            },
+            allow @ Verdict::Allow(_) => allow,
+        };
+        (verdict, decision.cacheable)
+    }
+
+    async fn ask_cluster(&self, if_yes: Allowed, mut if_no: Denied, facts: &RequestFacts) -> Result<Allowed, Refusal> {
+        let question = AccessQuestion {
+            cluster: self.settings.cluster.clone(),
+            user: Arc::clone(&if_yes.upstream.user),
+            uid: if_yes.upstream.uid.clone(),
+            groups: Arc::clone(&if_yes.upstream.groups),
+            extra: Arc::clone(&if_yes.upstream.extra),
+            what: attributes(facts),
+        };
+        match self.confirm.ask(question).await {
+            AccessAnswer::Yes { .. } => return Ok(if_yes),
+            AccessAnswer::No { reason } if matches!(if_no.denial, Denial::NoRule) => {
+                if_no.denial = Denial::ClusterSaysNo { reason }
+            }
+            AccessAnswer::No { .. } => {}
+            AccessAnswer::Unknown { why } => {
+                tracing::warn!(cluster = %self.settings.cluster, why, "a SubjectAccessReview got no answer; the call is refused");
+                if_no.denial = Denial::ClusterSilent;
+            }
+        }
+        Err(Refusal::Denied(Box::new(if_no)))
+    }
+
+    fn freshness(&self, now: Timestamp) -> Freshness {
+        let age = now.since((self.heard)());
+        if age <= self.settings.stale_after {
+            Freshness::Fresh
+        } else {
+            Freshness::Stale {
+                age_seconds: age.as_secs(),
+            }
+        }
+    }
+}
+
+/// The identity headers of an allowed call. A person's carry the session, so that the cluster's own log names it too; it is
+/// constant per session, because the API server caches by these values. A ServiceAccount goes by its name alone.
+fn yes(mut allowed: Allowed, identity: &Identity, nested: bool) -> Result<Yes, Refusal> {
+    if nested || identity.subject().kind() == SubjectKind::Person {
+        let mut extra = BTreeMap::clone(&allowed.upstream.extra);
+        extra.insert("gatescribe.dev/session".to_owned(), vec![identity.session().to_owned()]);
+        allowed.upstream.extra = Arc::new(extra);
+    } else {
+        allowed.upstream = UpstreamIdentity {
+            user: allowed.upstream.user,
+            uid: None,
+            groups: Arc::default(),
+            extra: Arc::default(),
+        };
+    }
+    let outgoing = Outgoing::new(&allowed.upstream).map_err(|error| Refusal::BadCredential(error.to_string()))?;
+    let rules = allowed.rules.as_slice().into();
+    let sent_groups_hash = groups_hash(&allowed.upstream.groups);
+    Ok(Yes {
+        allowed,
+        outgoing: Arc::new(outgoing),
+        rules,
+        sent_groups_hash,
+    })
+}
+
+fn attributes(facts: &RequestFacts) -> AccessAttributes {
+    if facts.is_resource_request() {
+        AccessAttributes::Resource {
+            verb: facts.authorization_verb().into(),
+            group: facts.api_group().into(),
+            version: facts.api_version().into(),
+            resource: facts.resource().into(),
+            subresource: facts.subresource().into(),
+            namespace: facts.namespace().into(),
+            name: facts.name().into(),
+        }
+    } else {
+        AccessAttributes::NonResource {
+            verb: facts.authorization_verb().into(),
+            path: facts.path().into(),
+        }
+    }
+}

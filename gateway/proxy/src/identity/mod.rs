@@ -1,0 +1,551 @@
+//! Station 2: who is it? A credential becomes [`Authenticated`], or a refusal that says what to do.
+//!
+//! Verification is strict and comes from the crate `oidc`; this station picks the verifier by the unverified issuer (and
+//! asks no network for an unknown one), remembers what was verified, and looks up the session behind a token of ours.
+//! Invariant: a credential that is present and bad never falls back to another identity, and nobody is anonymous
+//! (promise 1). A client certificate that verifies counts before a token; both bad is bad.
+
+mod cache;
+mod certificate;
+mod credential;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use http::HeaderMap;
+use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer, SessionQuestion, TokenAnswer, TokenQuestion};
+use model::cluster::ClusterId;
+use model::event::By;
+use model::subject::{Subject, SubjectId, SubjectKind, SubjectParts};
+use model::time::Timestamp;
+use oidc::{Purpose, TokenError, Trust, Unverified, VerifiedToken};
+use tokio::sync::watch;
+
+use self::cache::Known;
+pub use self::cache::{NoRandom, TokenCache};
+use self::credential::Presented;
+use crate::ask::Ask;
+use crate::clock::Reading;
+use crate::listener::{ClientCertificate, Conn};
+use crate::refusal::Refusal;
+
+/// What kind of credential proved the caller, as a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// A token that the gateway issued at sign-in.
+    GatewayToken,
+    /// An ID token of an accepted provider, as it came.
+    ProviderToken,
+    /// A ServiceAccount token with our audience.
+    ServiceAccount,
+    /// A client certificate.
+    Certificate,
+}
+
+impl Credential {
+    /// The name in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GatewayToken => "gatewayToken",
+            Self::ProviderToken => "providerToken",
+            Self::ServiceAccount => "serviceAccount",
+            Self::Certificate => "certificate",
+        }
+    }
+}
+
+/// Who was proved, and how. Shared by all requests that present the same credential.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    subject: Subject,
+    session: Arc<str>,
+    credential: Credential,
+    credential_id: Option<Arc<str>>,
+    auth_time: Option<Timestamp>,
+    acr: Option<Arc<str>>,
+    groups_hash: Arc<str>,
+    stated_reason: Option<(Arc<str>, Timestamp)>,
+    expires_at: Timestamp,
+}
+
+impl Identity {
+    /// Who.
+    #[must_use]
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Which sign-in; for credentials without one, an id derived from the credential's own.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// What was presented.
+    #[must_use]
+    pub const fn credential(&self) -> Credential {
+        self.credential
+    }
+
+    /// The mapped groups, hashed as [`groups_hash`] does.
+    #[must_use]
+    pub fn groups_hash(&self) -> &str {
+        &self.groups_hash
+    }
+
+    /// When the person last proved who they are.
+    #[must_use]
+    pub const fn auth_time(&self) -> Option<Timestamp> {
+        self.auth_time
+    }
+
+    /// In which authentication context.
+    #[must_use]
+    pub fn acr(&self) -> Option<&str> {
+        self.acr.as_deref()
+    }
+
+    /// The reason that the person stated, while it counts.
+    #[must_use]
+    pub fn stated_reason(&self, now: Timestamp) -> Option<&Arc<str>> {
+        self.stated_reason
+            .as_ref()
+            .filter(|(_, until)| now < *until)
+            .map(|(reason, _)| reason)
+    }
+
+    /// The identity holds no longer than this.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// The members of a record.
+    #[must_use]
+    pub fn by(&self) -> By<'_> {
+        By {
+            id: self.subject.id(),
+            kind: self.subject.kind(),
+            iss: self.subject.issuer(),
+            sub: self.subject.subject(),
+            user: self.subject.username(),
+            email: self.subject.email(),
+            groups_hash: &self.groups_hash,
+            session: Some(&self.session),
+            credential: self.credential.as_str(),
+            credential_id: self.credential_id.as_deref(),
+            auth_time: self.auth_time.map(Timestamp::unix_seconds),
+            origin: None,
+        }
+    }
+}
+
+/// Proof that a request's credential was verified. Made only here.
+#[derive(Debug)]
+pub struct Authenticated {
+    identity: Arc<Identity>,
+}
+
+impl Authenticated {
+    /// Who it is.
+    #[must_use]
+    pub const fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+}
+
+/// What this station needs of the outside world.
+#[derive(Debug)]
+pub struct Questions {
+    /// Newer keys of an issuer.
+    pub keys: Ask<KeyQuestion, KeyAnswer>,
+    /// The session behind a token of ours.
+    pub sessions: Ask<SessionQuestion, SessionAnswer>,
+    /// ServiceAccount tokens, by cluster; empty where they are not accepted.
+    pub tokens: BTreeMap<ClusterId, Ask<TokenQuestion, TokenAnswer>>,
+}
+
+/// How tokens are accepted.
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    /// The audience for which ServiceAccount tokens must be issued.
+    pub service_account_audience: String,
+    /// Verified tokens that are remembered.
+    pub cache_entries: usize,
+    /// How long a verified token counts without another look at its session.
+    pub session_check: Duration,
+}
+
+/// The identity station.
+#[derive(Debug)]
+pub struct Station {
+    trust: watch::Receiver<Arc<Trust>>,
+    questions: Questions,
+    acceptance: Acceptance,
+    cache: Arc<TokenCache>,
+}
+
+/// A ServiceAccount's answer counts no longer than this (DESIGN, "Identity").
+const TOKEN_REVIEW_COUNTS: Duration = Duration::from_secs(10);
+/// A refused token is remembered no longer than this.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(10);
+
+impl Station {
+    /// # Errors
+    /// There are no random bytes for the cache's key.
+    pub fn new(
+        trust: watch::Receiver<Arc<Trust>>,
+        questions: Questions,
+        acceptance: Acceptance,
+    ) -> Result<Self, NoRandom> {
+        let cache = Arc::new(TokenCache::new(acceptance.cache_entries)?);
+        Ok(Self {
+            trust,
+            questions,
+            acceptance,
+            cache,
+        })
+    }
+
+    /// Proves who sends this request to `cluster`.
+    ///
+    /// # Errors
+    /// A refusal with words for the caller; none of them contains the credential.
+    pub async fn authenticate(
+        &self,
+        conn: &Conn,
+        cluster: &ClusterId,
+        headers: &mut HeaderMap,
+        now: Reading,
+    ) -> Result<Authenticated, Refusal> {
+        let presented = credential::read(headers).map_err(|error| Refusal::Headers(error.to_string()))?;
+        let by_certificate = match conn.client_certificate() {
+            ClientCertificate::Absent => None,
+            ClientCertificate::Verified(chain) => Some(certificate::identity(&chain)),
+            ClientCertificate::Rejected(_, problem) => Some(Err(Refusal::BadCredential(problem.to_string()))),
+        };
+        if let Some(Ok(identity)) = by_certificate {
+            return Ok(Authenticated {
+                identity: Arc::new(identity),
+            });
+        }
+        match (presented, by_certificate) {
+            (Presented::Bearer(token), _) => self.token(cluster, &token, now.wall).await,
+            (_, Some(Err(refusal))) => Err(refusal),
+            (Presented::UnknownScheme(scheme), _) => Err(Refusal::BadCredential(format!(
+                "`Authorization` uses {scheme}; only bearer tokens are accepted"
+            ))),
+            (Presented::Nothing, _) => Err(Refusal::NoCredential),
+        }
+    }
+
+    async fn token(&self, cluster: &ClusterId, token: &str, now: Timestamp) -> Result<Authenticated, Refusal> {
+        let fingerprint = self.cache.fingerprint(cluster, token);
+        let generation = self.trust.borrow().generation;
+        match self.cache.get(&fingerprint, now, generation) {
+            Some(Known::Good { identity, .. }) => return Ok(Authenticated { identity }),
+            Some(Known::Bad { why, .. }) => return Err(Refusal::BadCredential(why.to_string())),
+            None => {}
+        }
+        match self.verify(cluster, token, now).await {
+            Ok((identity, until)) => {
+                let identity = Arc::new(identity);
+                let until = until.min(identity.expires_at);
+                self.cache.put(
+                    fingerprint,
+                    Known::Good {
+                        identity: Arc::clone(&identity),
+                        until,
+                        generation,
+                    },
+                );
+                Ok(Authenticated { identity })
+            }
+            Err(Refusal::BadCredential(why)) => {
+                let until = now.plus(REFUSAL_COUNTS);
+                self.cache.put(
+                    fingerprint,
+                    Known::Bad {
+                        why: why.as_str().into(),
+                        until,
+                        generation,
+                    },
+                );
+                Err(Refusal::BadCredential(why))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The identity and until when it counts without another look.
+    async fn verify(&self, cluster: &ClusterId, token: &str, now: Timestamp) -> Result<(Identity, Timestamp), Refusal> {
+        let bad = |error: TokenError| Refusal::BadCredential(error.to_string());
+        let unverified = Unverified::parse(token).map_err(bad)?;
+        let trust = Arc::clone(&self.trust.borrow());
+        if trust.gateway.is_ours(&unverified) {
+            return self.gateway_token(&trust, cluster, &unverified, now).await;
+        }
+        match trust.issuers.select(&unverified) {
+            Ok(_) => self.provider_token(&trust, token, now).await,
+            Err(_) if self.questions.tokens.contains_key(cluster) => self.service_account(cluster, token, now).await,
+            Err(error) => Err(bad(error)),
+        }
+    }
+
+    async fn gateway_token(
+        &self,
+        trust: &Trust,
+        cluster: &ClusterId,
+        token: &Unverified<'_>,
+        now: Timestamp,
+    ) -> Result<(Identity, Timestamp), Refusal> {
+        let claims = trust
+            .gateway
+            .verify(token, cluster.as_str(), now)
+            .map_err(|error| Refusal::BadCredential(error.to_string()))?
+            .claims;
+        let session: Arc<str> = claims.session.as_str().into();
+        let person = claims.identity;
+        let stated_reason = match self
+            .questions
+            .sessions
+            .ask(SessionQuestion {
+                session: Arc::clone(&session),
+            })
+            .await
+        {
+            SessionAnswer::Live { stated_reason, .. } => stated_reason.map(|(reason, until)| (reason.into(), until)),
+            SessionAnswer::Ended { why } => {
+                return Err(Refusal::SessionEnded(format!("your sign-in has ended: {why}")));
+            }
+            SessionAnswer::Unknown { why } => {
+                return Err(Refusal::CannotVerify(format!(
+                    "your sign-in cannot be looked up: {why}"
+                )));
+            }
+        };
+        let subject = Subject::new(SubjectParts {
+            id: subject_id(&person.iss, &person.sub),
+            kind: SubjectKind::Person,
+            issuer: person.iss,
+            subject: person.sub,
+            username: person.username,
+            uid: person.uid,
+            groups: person.groups,
+            extra: person.extra,
+            email: person.email,
+        });
+        let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
+        let identity = Identity {
+            groups_hash: groups_hash(subject.groups()),
+            subject,
+            session,
+            credential: Credential::GatewayToken,
+            credential_id: Some(format!("JTI={}", claims.token_id).into()),
+            auth_time: Some(claims.auth_time),
+            acr: claims.acr.map(Into::into),
+            stated_reason,
+            expires_at: claims.expires_at,
+        };
+        Ok((identity, now.plus(self.acceptance.session_check)))
+    }
+
+    async fn provider_token(
+        &self,
+        trust: &Trust,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(Identity, Timestamp), Refusal> {
+        let bad = |error: TokenError| Refusal::BadCredential(error.to_string());
+        let verified = match verify_with(trust, text, now) {
+            Err(TokenError::UnknownKey { kid }) => {
+                self.newer_keys(trust, text, &kid).await?;
+                let trust = Arc::clone(&self.trust.borrow());
+                verify_with(&trust, text, now)
+            }
+            verified => verified,
+        };
+        let verified = verified.map_err(|error| match error {
+            TokenError::IssuerNotReady => Refusal::CannotVerify("the provider's keys are not known yet".to_owned()),
+            error => bad(error),
+        })?;
+        let until = verified.expires_at;
+        person(verified, Credential::ProviderToken).map(|identity| (identity, until))
+    }
+
+    async fn newer_keys(&self, trust: &Trust, text: &str, kid: &str) -> Result<(), Refusal> {
+        let unverified = Unverified::parse(text).map_err(|error| Refusal::BadCredential(error.to_string()))?;
+        let issuer = trust
+            .issuers
+            .select(&unverified)
+            .map_err(|error| Refusal::BadCredential(error.to_string()))?;
+        let question = KeyQuestion {
+            issuer: issuer.url().into(),
+            kid: kid.into(),
+        };
+        let before = trust.generation;
+        match self.questions.keys.ask(question).await {
+            KeyAnswer::Fetched => {
+                let mut trust = self.trust.clone();
+                // The answer may overtake the snapshot that it speaks of; a moment is enough, and no newer one means no new key.
+                let newer = trust.wait_for(|trust| trust.generation != before);
+                let _ = tokio::time::timeout(Duration::from_millis(200), newer).await;
+                Ok(())
+            }
+            KeyAnswer::Unknown => Err(Refusal::BadCredential(
+                "the token is signed with a key that its issuer does not publish".to_owned(),
+            )),
+        }
+    }
+
+    async fn service_account(
+        &self,
+        cluster: &ClusterId,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<(Identity, Timestamp), Refusal> {
+        let Some(ask) = self.questions.tokens.get(cluster) else {
+            return Err(Refusal::BadCredential(
+                "ServiceAccount tokens are not accepted here".to_owned(),
+            ));
+        };
+        let audiences = vec![self.acceptance.service_account_audience.clone()];
+        let question = TokenQuestion {
+            cluster: cluster.clone(),
+            token: token.into(),
+            audiences,
+        };
+        match ask.ask(question).await {
+            TokenAnswer::Authenticated {
+                username,
+                uid,
+                groups,
+                extra,
+            } => {
+                let until = now.plus(TOKEN_REVIEW_COUNTS);
+                account(cluster, username, uid, groups, extra, until).map(|identity| (identity, until))
+            }
+            TokenAnswer::Refused { why } => Err(Refusal::BadCredential(format!(
+                "the token is no sign-in of the gateway and no ServiceAccount's: {why}"
+            ))),
+            TokenAnswer::Unknown { why } => Err(Refusal::CannotVerify(format!(
+                "the cluster could not be asked about the token: {why}"
+            ))),
+        }
+    }
+
+    /// The table of verified tokens, for whoever learns of revocations.
+    #[must_use]
+    pub fn cache(&self) -> Arc<TokenCache> {
+        Arc::clone(&self.cache)
+    }
+}
+
+fn verify_with(trust: &Trust, text: &str, now: Timestamp) -> Result<VerifiedToken, TokenError> {
+    let unverified = Unverified::parse(text)?;
+    let issuer = trust.issuers.select(&unverified)?;
+    let keys = trust.keys.get(issuer.url()).ok_or(TokenError::IssuerNotReady)?;
+    issuer.verify(&unverified, keys, now, Purpose::Bearer)
+}
+
+fn person(verified: VerifiedToken, credential: Credential) -> Result<Identity, Refusal> {
+    let subject = Subject::new(SubjectParts {
+        id: subject_id(&verified.issuer, &verified.subject),
+        kind: SubjectKind::Person,
+        issuer: verified.issuer.to_string(),
+        subject: verified.subject,
+        username: verified.username,
+        uid: verified.uid,
+        groups: verified.groups,
+        extra: verified.extra,
+        email: verified.email,
+    });
+    let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
+    let session = verified
+        .session
+        .or_else(|| verified.token_id.clone())
+        .unwrap_or_else(|| subject.id().to_string());
+    Ok(Identity {
+        groups_hash: groups_hash(subject.groups()),
+        subject,
+        session: session.into(),
+        credential,
+        credential_id: verified.token_id.map(|id| format!("JTI={id}").into()),
+        auth_time: verified.auth_time,
+        acr: verified.acr.map(Into::into),
+        stated_reason: None,
+        expires_at: verified.expires_at,
+    })
+}
+
+fn account(
+    cluster: &ClusterId,
+    username: String,
+    uid: Option<String>,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+    expires_at: Timestamp,
+) -> Result<Identity, Refusal> {
+    let issuer = format!("cluster:{cluster}");
+    let credential_id = extra
+        .get("authentication.kubernetes.io/credential-id")
+        .and_then(|ids| ids.first())
+        .map(|id| id.as_str().into());
+    let subject = Subject::new(SubjectParts {
+        id: subject_id(&issuer, &username),
+        kind: SubjectKind::ServiceAccount,
+        issuer,
+        subject: username.clone(),
+        username,
+        uid,
+        groups,
+        extra,
+        email: None,
+    });
+    let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
+    Ok(Identity {
+        groups_hash: groups_hash(subject.groups()),
+        session: subject.id().as_str().into(),
+        subject,
+        credential: Credential::ServiceAccount,
+        credential_id,
+        auth_time: None,
+        acr: None,
+        stated_reason: None,
+        expires_at,
+    })
+}
+
+/// The opaque id of an issuer's subject; see [`SubjectId`].
+#[must_use]
+pub fn subject_id(issuer: &str, subject: &str) -> SubjectId {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in [issuer.as_bytes(), &[0], subject.as_bytes()] {
+        context.update(part);
+    }
+    let mut half = [0; 16];
+    for (to, from) in half.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    SubjectId::from_digest(half)
+}
+
+/// SHA-256 over sorted group names, each followed by 0x00; the first 16 bytes in hexadecimal.
+#[must_use]
+pub fn groups_hash(groups: &[Arc<str>]) -> Arc<str> {
+    let mut sorted: Vec<&str> = groups.iter().map(|group| &**group).collect();
+    sorted.sort_unstable();
+    let mut context = digest::Context::new(&digest::SHA256);
+    for group in sorted {
+        context.update(group.as_bytes());
+        context.update(&[0]);
+    }
+    let mut half = [0; 16];
+    for (to, from) in half.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    SubjectId::from_digest(half).as_str().into()
+}

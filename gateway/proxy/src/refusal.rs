@@ -1,0 +1,469 @@
+//! Every refusal, and the one table from it to an HTTP status and a Kubernetes `Status` that plain kubectl prints well.
+//!
+//! Strangers learn how to sign in and nothing else; a signed-in person learns the rule, the nearest role and the next
+//! command; the operator finds the rest in the record under the decision id. `Retry-After` is never sent: client-go
+//! would repeat the call ten times before it prints a word (protocol.md K-04).
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use model::decision::{Denial, Denied, Unmet};
+use model::request::{RequestFacts, TargetError};
+use serde::Serialize;
+
+use crate::listener::Violation;
+
+/// Why a request is not served, as a closed list.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The message breaks HTTP, or could be read in two ways.
+    Malformed(Violation),
+    /// The request target breaks our rules or could be read in two ways.
+    Target(TargetError),
+    /// Header lines that could be read in two ways.
+    Headers(String),
+    /// No site answers to this host name.
+    UnknownHost,
+    /// Nothing was presented.
+    NoCredential,
+    /// What was presented does not prove anybody; the words never contain it.
+    BadCredential(String),
+    /// It may prove somebody, but that cannot be found out now.
+    CannotVerify(String),
+    /// The sign-in behind the credential has ended.
+    SessionEnded(String),
+    /// Policy says no.
+    Denied(Box<Denied>),
+    /// A limit of this subject, or the shared one of strangers, is reached.
+    Limit(Limit),
+    /// The ledger cannot take the record: nothing is served that cannot be written down (promise 4).
+    LedgerRefuses(String),
+    /// No connection to the cluster; nothing was sent.
+    UpstreamUnreachable(String),
+    /// It was sent and the cluster did not answer.
+    UpstreamLost(String),
+    /// The cluster took too long.
+    UpstreamSilent,
+    /// The gateway's own credential was not accepted; never shown as the caller's fault.
+    GatewayCredential,
+    /// Recognised, decided, recorded, and not built yet.
+    NotYet(&'static str),
+    /// The process is about to stop.
+    Draining,
+    /// Our own fault.
+    Internal,
+}
+
+/// Which limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Requests in flight of one subject.
+    InFlight(u32),
+    /// Records per second of one subject.
+    RecordsPerSecond(u32),
+    /// Ledger bytes per day of one subject.
+    BytesPerDay(u64),
+    /// Refusals of strangers, all together.
+    Strangers,
+    /// Long-running calls of one subject.
+    Streams(u32),
+}
+
+impl Refusal {
+    /// A stable code for records, metrics and searches.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Target(_) => "target",
+            Self::Headers(_) => "headers",
+            Self::UnknownHost => "unknownHost",
+            Self::NoCredential => "noCredential",
+            Self::BadCredential(_) => "badCredential",
+            Self::CannotVerify(_) => "cannotVerify",
+            Self::SessionEnded(_) => "sessionEnded",
+            Self::Denied(denied) => denial_code(&denied.denial),
+            Self::Limit(_) => "limit",
+            Self::LedgerRefuses(_) => "ledger",
+            Self::UpstreamUnreachable(_) => "upstreamUnreachable",
+            Self::UpstreamLost(_) => "upstreamLost",
+            Self::UpstreamSilent => "upstreamSilent",
+            Self::GatewayCredential => "gatewayCredential",
+            Self::NotYet(_) => "notYet",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(violation) => violation.status(),
+            Self::Target(_) | Self::Headers(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SessionEnded(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
+            Self::UpstreamSilent => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// `reason` of the Kubernetes `Status` (API reference, `meta/v1` StatusReason).
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.status() {
+            StatusCode::UNAUTHORIZED => "Unauthorized",
+            StatusCode::FORBIDDEN => "Forbidden",
+            StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => "ServiceUnavailable",
+            StatusCode::GATEWAY_TIMEOUT => "Timeout",
+            StatusCode::NOT_IMPLEMENTED | StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+            StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
+            _ => "BadRequest",
+        }
+    }
+
+    /// One sentence for the record; no credential is ever part of it.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Malformed(violation) => violation.to_string(),
+            Self::Target(error) => error.to_string(),
+            Self::Headers(why) | Self::BadCredential(why) | Self::CannotVerify(why) | Self::SessionEnded(why) => {
+                why.clone()
+            }
+            Self::UnknownHost => "no site answers to this host name".to_owned(),
+            Self::NoCredential => "no credential was presented".to_owned(),
+            Self::Denied(denied) => denial_in_words(&denied.denial),
+            Self::Limit(limit) => limit.to_string(),
+            Self::LedgerRefuses(why) => format!("the ledger cannot take the record: {why}"),
+            Self::UpstreamUnreachable(why) => format!("the cluster cannot be reached: {why}"),
+            Self::UpstreamLost(why) => format!("the cluster's answer was lost: {why}"),
+            Self::UpstreamSilent => "the cluster did not answer in time".to_owned(),
+            Self::GatewayCredential => "the cluster did not accept the gateway's own credential".to_owned(),
+            Self::NotYet(what) => format!("{what} is not built yet in this release"),
+            Self::Draining => "the gateway is about to stop".to_owned(),
+            Self::Internal => "a fault of the gateway".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InFlight(limit) => write!(
+                f,
+                "you have {limit} requests in flight, which is the limit of one person"
+            ),
+            Self::RecordsPerSecond(limit) => write!(
+                f,
+                "you cause more than {limit} records a second, which is the limit of one person"
+            ),
+            Self::BytesPerDay(limit) => write!(
+                f,
+                "your calls have filled {limit} bytes of the ledger today, which is the limit of one person"
+            ),
+            Self::Strangers => {
+                f.write_str("too many requests without a valid sign-in reach this gateway at the moment")
+            }
+            Self::Streams(limit) => write!(
+                f,
+                "you hold {limit} watches and other long calls, which is the limit of one person"
+            ),
+        }
+    }
+}
+
+const fn denial_code(denial: &Denial) -> &'static str {
+    match denial {
+        Denial::Forbidden => "forbidden",
+        Denial::NoRule => "noRule",
+        Denial::NoGroups => "noGroups",
+        Denial::UnknownVerb => "unknownVerb",
+        Denial::MayNotImpersonate { .. } => "mayNotImpersonate",
+        Denial::ReservedName { .. } => "reservedName",
+        Denial::TooManyGroups { .. } => "tooManyGroups",
+        Denial::Obligation(_) => "obligation",
+        Denial::StaleSnapshot { .. } => "staleSnapshot",
+        Denial::ClusterSaysNo { .. } => "clusterSaysNo",
+        Denial::ClusterSilent => "clusterSilent",
+    }
+}
+
+fn denial_in_words(denial: &Denial) -> String {
+    match denial {
+        Denial::Forbidden => "a rule forbids it".to_owned(),
+        Denial::NoRule => "no role and no rule allows it".to_owned(),
+        Denial::NoGroups => "your sign-in gives you no group, and no role names you in person".to_owned(),
+        Denial::UnknownVerb => "this method means nothing for a Kubernetes resource, so nobody can allow it".to_owned(),
+        Denial::MayNotImpersonate { what } => format!("you may not act as {what}"),
+        Denial::ReservedName { name } => {
+            format!("`{name}` belongs to the cluster itself and is never accepted from outside")
+        }
+        Denial::TooManyGroups { have, limit } => {
+            format!(
+                "you are in {have} groups that matter here, more than the {limit} that are sent to a cluster; they are never cut"
+            )
+        }
+        Denial::Obligation(Unmet::Reason) => "this needs a stated reason".to_owned(),
+        Denial::Obligation(Unmet::Recording) => "this must be recorded, and recording is not available".to_owned(),
+        Denial::Obligation(Unmet::StepUp) => "this needs a fresh sign-in".to_owned(),
+        Denial::Obligation(Unmet::Approval { from }) => format!("this needs approval from {}", from.join(" or ")),
+        Denial::StaleSnapshot { age_seconds } => {
+            format!("the gateway has not heard from the cluster for {age_seconds} s and does not decide on old rules")
+        }
+        Denial::ClusterSaysNo { reason: Some(reason) } => {
+            format!("no role allows it, and the cluster agrees: {reason}")
+        }
+        Denial::ClusterSaysNo { reason: None } => "no role allows it, and the cluster agrees".to_owned(),
+        Denial::ClusterSilent => {
+            "no role that the gateway knows allows it, and the cluster did not answer when asked".to_owned()
+        }
+    }
+}
+
+/// What a refusal may say about the request: only what the caller knows already.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The decision id, which is the request's `Audit-ID`.
+    pub id: &'a str,
+    /// The user name, once known.
+    pub user: Option<&'a str>,
+    /// The groups, once known.
+    pub groups: &'a [Arc<str>],
+    /// What was asked, once parsed.
+    pub facts: Option<&'a RequestFacts>,
+    /// How to sign in, such as `gatescribe login https://gw.example.com`.
+    pub sign_in: &'a str,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    kind: &'static str,
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    metadata: Empty,
+    status: &'static str,
+    message: &'a str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details<'a>>,
+    code: u16,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    kind: &'a str,
+    causes: Vec<Cause>,
+}
+
+#[derive(Serialize)]
+struct Cause {
+    reason: &'static str,
+    message: String,
+}
+
+/// The text and the structured causes of a refusal.
+fn explain(refusal: &Refusal, asked: &Asked<'_>) -> (String, Vec<Cause>) {
+    let mut causes = vec![Cause {
+        reason: "GatescribeDecision",
+        message: asked.id.to_owned(),
+    }];
+    let mut lines = Lines {
+        text: first_line(refusal, asked),
+    };
+    match refusal {
+        Refusal::NoCredential | Refusal::BadCredential(_) | Refusal::SessionEnded(_) => {
+            lines.add("next", asked.sign_in);
+        }
+        Refusal::CannotVerify(_) => lines.add("next", "try again in a moment; your sign-in itself was not refused"),
+        Refusal::Denied(denied) => denied_lines(&mut lines, &mut causes, denied, asked),
+        Refusal::LedgerRefuses(why) => {
+            lines.add("because", why);
+            lines.add("next", "tell whoever runs the gateway; the call was not sent");
+        }
+        Refusal::UpstreamUnreachable(why) => {
+            lines.add("because", why);
+            lines.add("next", "nothing was sent; try again in a moment");
+        }
+        Refusal::UpstreamLost(_) | Refusal::UpstreamSilent => {
+            lines.add("next", "the call may have had its effect: look before you repeat it");
+        }
+        Refusal::Malformed(_)
+        | Refusal::Target(_)
+        | Refusal::Headers(_)
+        | Refusal::UnknownHost
+        | Refusal::Limit(_)
+        | Refusal::GatewayCredential
+        | Refusal::NotYet(_)
+        | Refusal::Draining
+        | Refusal::Internal => {}
+    }
+    causes.push(Cause {
+        reason: "GatescribeReason",
+        message: refusal.code().to_owned(),
+    });
+    lines.add(
+        "decision",
+        &format!("{} (refused by the gateway, not by the cluster)", asked.id),
+    );
+    (lines.text, causes)
+}
+
+fn denied_lines(lines: &mut Lines, causes: &mut Vec<Cause>, denied: &Denied, asked: &Asked<'_>) {
+    let mut because = denial_in_words(&denied.denial);
+    if matches!(
+        denied.denial,
+        Denial::NoRule | Denial::ClusterSaysNo { .. } | Denial::ClusterSilent
+    ) {
+        let _ = write!(
+            because,
+            " (your groups: {})",
+            if asked.groups.is_empty() {
+                "none".to_owned()
+            } else {
+                asked.groups.join(", ")
+            }
+        );
+    }
+    lines.add("because", &because);
+    for rule in &denied.rules {
+        lines.add("rule", &rule.to_string());
+        causes.push(Cause {
+            reason: "GatescribeRule",
+            message: rule.to_string(),
+        });
+    }
+    if let Some(nearest) = &denied.nearest {
+        let place = nearest.namespace.as_ref().map_or_else(
+            || "for the whole cluster".to_owned(),
+            |namespace| format!("in {namespace}"),
+        );
+        lines.add("closest", &format!("{}, bound {place}", nearest.role));
+    }
+    let next = match &denied.denial {
+        Denial::NoGroups => "gatescribe whoami --claims",
+        Denial::Obligation(Unmet::StepUp) => asked.sign_in,
+        _ => "gatescribe why last",
+    };
+    lines.add("next", next);
+}
+
+fn first_line(refusal: &Refusal, asked: &Asked<'_>) -> String {
+    match refusal {
+        Refusal::Denied(denied) => {
+            let user = asked.user.unwrap_or("this caller");
+            match &denied.denial {
+                Denial::MayNotImpersonate { what } => format!("{user} may not act as {what}"),
+                _ => format!(
+                    "{user} may not {}",
+                    asked.facts.map_or_else(|| "do this".to_owned(), deed)
+                ),
+            }
+        }
+        Refusal::NoCredential => "sign in first: no credential was presented".to_owned(),
+        Refusal::BadCredential(why) => format!("sign in again: {why}"),
+        Refusal::SessionEnded(why) => format!("sign in again: {why}"),
+        other => other.in_words(),
+    }
+}
+
+/// The act in words: `create pods/exec "web-0" in namespace payments`.
+#[must_use]
+pub fn deed(facts: &RequestFacts) -> String {
+    if !facts.is_resource_request() {
+        return format!("{} the path {}", facts.verb().as_str(), facts.path());
+    }
+    let mut text = format!("{} {}", facts.authorization_verb(), facts.resource());
+    if !facts.subresource().is_empty() {
+        let _ = write!(text, "/{}", facts.subresource());
+    }
+    if !facts.api_group().is_empty() {
+        let _ = write!(text, ".{}", facts.api_group());
+    }
+    if !facts.name().is_empty() {
+        let _ = write!(text, " \"{}\"", facts.name());
+    }
+    match facts.namespace() {
+        "" => text.push_str(" in all namespaces or the cluster"),
+        namespace => {
+            let _ = write!(text, " in namespace {namespace}");
+        }
+    }
+    text
+}
+
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn add(&mut self, label: &str, value: &str) {
+        let _ = write!(self.text, "\n  {label:<9} {value}");
+    }
+}
+
+/// The answer to a refused request.
+#[must_use]
+pub fn answer(refusal: &Refusal, asked: &Asked<'_>) -> Response<Bytes> {
+    let (message, causes) = explain(refusal, asked);
+    let code = refusal.status();
+    let details = asked.facts.map_or(
+        Details {
+            name: "",
+            group: "",
+            kind: "",
+            causes: Vec::new(),
+        },
+        |facts| Details {
+            name: facts.name(),
+            group: facts.api_group(),
+            kind: facts.resource(),
+            causes: Vec::new(),
+        },
+    );
+    let status = Status {
+        kind: "Status",
+        api_version: "v1",
+        metadata: Empty {},
+        status: "Failure",
+        message: &message,
+        reason: refusal.reason(),
+        details: Some(Details { causes, ..details }),
+        code: code.as_u16(),
+    };
+    let body = serde_json::to_vec(&status).unwrap_or_default();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(asked.id) {
+        headers.insert("audit-id", id);
+    }
+    if code == StatusCode::UNAUTHORIZED {
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"gatescribe\""),
+        );
+    }
+    response
+}

@@ -1,0 +1,473 @@
+//! The life of one request, top to bottom. The only file that knows the order.
+//!
+//! ```text
+//! head ─► site ─► target ─► identity ─► budget ─► facts ─► decision ─► intent or access ─► strip, add ─► upstream ─► answer
+//! ```
+//!
+//! Invariants: every path through here ends in one answer and one recorded end (promise 1, 4); what is decided, recorded and
+//! forwarded is one parsed target (promise 2); nothing is sent for an effect before its intent is durable and nothing is
+//! shown of a read before its access record is (promise 4).
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Uri};
+use model::cluster::ClusterId;
+use model::event::Answer;
+use model::request::{RequestFacts, Target, Wire};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{self, DecisionTrail, End, Peer, Place, Recorded, Trail};
+use crate::body::{DigestCell, Outbound, Uplink};
+use crate::decision::{self, Effect, Permit, Permitted, PureRead};
+use crate::headers::{self, RequestedImpersonation, ResponseKind};
+use crate::identity;
+use crate::listener::{Conn, Handler, Head, Inbound, Refused};
+use crate::refusal::{self, Asked, Refusal};
+use crate::site::{GatewayHost, Site, Sites};
+use crate::upstream::{self, Call, Expected, Pool, SendError, StreamClass, UpstreamBody};
+
+/// How long a call that may have an effect goes on after its client has left, to learn how it ended.
+const LEARN_WITHIN: Duration = Duration::from_secs(30);
+
+/// What stands behind one cluster's name.
+#[derive(Debug)]
+pub struct ClusterGate {
+    /// Connections to it.
+    pub pool: Pool<Uplink>,
+    /// Decisions about it.
+    pub decision: decision::Station,
+}
+
+/// Everything a request passes through.
+pub struct Gate {
+    sites: Sites,
+    identity: identity::Station,
+    audit: Arc<audit::Station>,
+    clusters: HashMap<ClusterId, Arc<ClusterGate>>,
+    host: Arc<dyn GatewayHost>,
+    sign_in: Arc<str>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("clusters", &self.clusters.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request is not served, and whether that has been written down.
+enum Stop {
+    /// Not yet: a refusal record is due.
+    Refused(Refusal),
+    /// The end of an opened record says it.
+    Ended(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Gate {
+    /// Joins the stations. `sign_in` is the command that a refused caller is told to run.
+    #[must_use]
+    pub fn new(
+        sites: Sites,
+        identity: identity::Station,
+        audit: Arc<audit::Station>,
+        clusters: HashMap<ClusterId, Arc<ClusterGate>>,
+        host: Arc<dyn GatewayHost>,
+        sign_in: Arc<str>,
+    ) -> Self {
+        Self {
+            sites,
+            identity,
+            audit,
+            clusters,
+            host,
+            sign_in,
+        }
+    }
+
+    async fn serve(
+        &self,
+        conn: &Conn,
+        head: Head,
+        mut request: Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Response<Outbound>, Stop> {
+        if let Some(violation) = head.violation {
+            return Err(Refusal::Malformed(violation).into());
+        }
+        let (cluster, raw) = match self.sites.site(conn.listener(), &head) {
+            Site::Gateway => return Ok(self.host.serve(trail, request).await),
+            Site::Cluster { id, target } => (id, target),
+            Site::Unknown => return Err(Refusal::UnknownHost.into()),
+        };
+        grow(trail)?.cluster = Some(cluster.clone());
+        let target = Target::parse(&raw).map_err(Refusal::Target)?;
+        grow(trail)?.target = Some(target.clone());
+        let gate = self.clusters.get(&cluster).ok_or(Refusal::UnknownHost)?;
+        let who = self
+            .identity
+            .authenticate(conn, &cluster, request.headers_mut(), trail.received)
+            .await?;
+        grow(trail)?.identity = Some(Arc::clone(who.identity()));
+        let impersonation =
+            RequestedImpersonation::read(request.headers()).map_err(|error| Refusal::Headers(error.to_string()))?;
+        let wire = Wire {
+            method: request.method().as_str(),
+            wants_upgrade: head.upgrade.is_some(),
+            impersonates: impersonation.is_some(),
+        };
+        let facts = RequestFacts::classify(&target, wire).map_err(|error| Refusal::Headers(error.to_string()))?;
+        grow(trail)?.facts = Some(facts.clone());
+        grow(trail)?.effective = impersonation;
+        let long = facts.long_running();
+        let place = self
+            .audit
+            .budgets()
+            .enter(who.identity().subject().id(), long, trail.received)
+            .map_err(Refusal::Limit)
+            .map_err(Stop::Ended)?;
+        let decided = gate
+            .decision
+            .decide(&who, trail.effective.as_ref(), &facts, trail)
+            .await?;
+        grow(trail)?.decision = Some(DecisionTrail {
+            rules: decided.rules,
+            policy: decided.policy,
+            sent_groups_hash: decided.sent_groups_hash,
+        });
+        if facts.action().enters() || head.upgrade.is_some() {
+            return Err(Refusal::NotYet("entering a pod, node or service").into());
+        }
+        let _ = headers::strip(request.headers_mut(), &[]);
+        *request.uri_mut() = forwarded(&target)?;
+        match decided.permit {
+            Permitted::Read(permit) => self.read(gate, conn, permit, request, trail, place).await,
+            Permitted::Effect(permit) => self.effect(gate, permit, request, trail, place).await,
+        }
+    }
+
+    /// A pure read: asked upstream while its record goes to the disk; the answer is held until that is durable.
+    async fn read(
+        &self,
+        gate: &ClusterGate,
+        conn: &Conn,
+        permit: Permit<PureRead>,
+        request: Request<Inbound>,
+        trail: &Arc<Trail>,
+        place: Place,
+    ) -> Result<Response<Outbound>, Stop> {
+        let long = trail.facts.as_ref().is_some_and(RequestFacts::long_running);
+        let (access, mut end) = self.audit.access(trail, &permit)?;
+        let request = dress(request, permit.outgoing(), trail, &end, None);
+        let call = call(trail, &permit).pure_read();
+        end.sent();
+        let answer = upstream::read(&gate.pool, &call, permit, request).await;
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) => return Err(Stop::Ended(unanswered(end, error))),
+        };
+        let (response, sequence) = match access.hold(response).open().await {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                end.withdraw();
+                return Err(Stop::Refused(refusal));
+            }
+        };
+        end.pairs_with(sequence);
+        let ender = long.then(|| conn.draining().clone());
+        deliver(response, end, Some(place), ender, trail)
+    }
+
+    /// An effect: nothing leaves before its intent is durable, and it goes on without its client to learn how it ended.
+    async fn effect(
+        &self,
+        gate: &Arc<ClusterGate>,
+        permit: Permit<Effect>,
+        request: Request<Inbound>,
+        trail: &Arc<Trail>,
+        place: Place,
+    ) -> Result<Response<Outbound>, Stop> {
+        let (recorded, end) = self.audit.intend(trail, permit).await?;
+        let digest = Arc::new(DigestCell::new());
+        let request = dress(request, recorded.permit().outgoing(), trail, &end, Some(&digest));
+        let call = call(trail, recorded.permit());
+        let (answer, answered) = oneshot::channel();
+        let sending = Sending {
+            gate: Arc::clone(gate),
+            call,
+            recorded,
+            request,
+            end,
+            digest,
+        };
+        tokio::spawn(sending.run(answer));
+        match answered.await {
+            Ok(Ok((response, end))) => deliver(response, end, Some(place), None, trail),
+            Ok(Err(refusal)) => Err(Stop::Ended(refusal)),
+            Err(_) => Err(Stop::Ended(Refusal::Internal)),
+        }
+    }
+
+    fn refuse(&self, trail: &Trail, refusal: &Refusal) -> Response<Outbound> {
+        let identity = trail.identity.as_deref();
+        let asked = Asked {
+            id: trail.id.as_str(),
+            user: identity.map(|identity| identity.subject().username()),
+            groups: identity.map_or(&[], |identity| identity.subject().groups()),
+            facts: trail.facts.as_ref(),
+            sign_in: &self.sign_in,
+        };
+        refusal::answer(refusal, &asked).map(Outbound::bytes)
+    }
+}
+
+impl Handler for Gate {
+    type Body = Outbound;
+
+    async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Response<Outbound> {
+        let peer = Peer {
+            ip: conn.peer().ip().to_string().into(),
+            port: conn.peer().port(),
+            listener: Arc::clone(conn.listener()),
+        };
+        let http = if request.version() == http::Version::HTTP_2 {
+            "HTTP/2.0"
+        } else {
+            "HTTP/1.1"
+        };
+        let trail = Trail::new(
+            self.audit.clock().read(),
+            peer,
+            http,
+            request.method().clone(),
+            request.headers(),
+        );
+        let mut trail = Arc::new(trail);
+        let served = AssertUnwindSafe(self.serve(&conn, head, request, &mut trail))
+            .catch_unwind()
+            .await;
+        let stop = match served {
+            Ok(Ok(response)) => return response,
+            Ok(Err(stop)) => stop,
+            // The panic hook has told where; the caller learns only the id.
+            Err(_) => Stop::Refused(Refusal::Internal),
+        };
+        let refusal = match stop {
+            Stop::Refused(refusal) => {
+                self.audit.refuse(&trail, &refusal);
+                refusal
+            }
+            Stop::Ended(refusal) => refusal,
+        };
+        self.refuse(&trail, &refusal)
+    }
+
+    fn connection_refused(&self, conn: &Conn, reason: Refused) {
+        self.audit.connection_refused(conn, reason);
+    }
+}
+
+/// One sending of an effect, in a task of its own.
+struct Sending {
+    gate: Arc<ClusterGate>,
+    call: Call,
+    recorded: Recorded<Permit<Effect>>,
+    request: Request<Uplink>,
+    end: End,
+    digest: Arc<DigestCell>,
+}
+
+type Sent = Result<(Response<UpstreamBody<Uplink>>, End), Refusal>;
+
+impl Sending {
+    async fn run(self, mut answer: oneshot::Sender<Sent>) {
+        let Self {
+            gate,
+            call,
+            recorded,
+            request,
+            mut end,
+            digest,
+        } = self;
+        end.sent();
+        let sent = tokio::select! {
+            sent = upstream::effect(&gate.pool, &call, recorded, request) => sent,
+            () = left_long_ago(&mut answer) => return end.settle(Answer::Unknown, Some("the client left and no answer came")),
+        };
+        if let Some(digest) = digest.get() {
+            end.digest(hex(digest));
+        }
+        match sent {
+            Ok(response) => {
+                end.answered(response.status().as_u16());
+                if let Err(Ok((_, end))) = answer.send(Ok((response, end))) {
+                    end.settle(Answer::ClientGone, Some("the client left before the answer came"));
+                }
+            }
+            Err(upstream::NoEffectAnswer { error, .. }) => {
+                // Nobody reads it when the client has left; the end is written either way.
+                let _ = answer.send(Err(unanswered(end, error)));
+            }
+        }
+    }
+}
+
+async fn left_long_ago(answer: &mut oneshot::Sender<Sent>) {
+    answer.closed().await;
+    tokio::time::sleep(LEARN_WITHIN).await;
+}
+
+/// The trail is still ours alone: nothing has been opened on it.
+fn grow(trail: &mut Arc<Trail>) -> Result<&mut Trail, Refusal> {
+    Arc::get_mut(trail).ok_or(Refusal::Internal)
+}
+
+fn forwarded(target: &Target) -> Result<Uri, Refusal> {
+    let path_and_query = PathAndQuery::try_from(target.raw())
+        .map_err(|_| Refusal::Headers("the target cannot be forwarded as it came".to_owned()))?;
+    Ok(Uri::from(path_and_query))
+}
+
+/// Adds what only the gateway may say, after everything of that kind was stripped.
+fn dress(
+    request: Request<Inbound>,
+    outgoing: &decision::Outgoing,
+    trail: &Trail,
+    end: &End,
+    digest: Option<&Arc<DigestCell>>,
+) -> Request<Uplink> {
+    let mut request = request.map(|body| {
+        let uplink = Uplink::new(body, end.bytes_in());
+        match digest {
+            Some(cell) => uplink.digested(Arc::clone(cell)),
+            None => uplink,
+        }
+    });
+    let headers = request.headers_mut();
+    outgoing.add_to(headers);
+    for (name, text) in [("audit-id", trail.id.as_str()), ("x-forwarded-for", &trail.peer.ip)] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    }
+    request
+}
+
+fn call<K>(trail: &Trail, permit: &Permit<K>) -> Call {
+    let facts = trail.facts.as_ref();
+    let class = match facts {
+        Some(facts) if facts.subresource() == "log" => StreamClass::FollowLog,
+        Some(facts) if facts.long_running() => StreamClass::Watch,
+        _ => StreamClass::Short,
+    };
+    let mut call = Call::new(class, Expected::User(permit.outgoing().user().clone()));
+    if let (Some(limit), Some(asked)) = (call.answer_within, trail.target.as_ref().and_then(timeout)) {
+        // The cluster's own 504 must arrive, not ours (G-04).
+        call.answer_within = Some(limit.max(asked.saturating_add(Duration::from_secs(15))));
+    }
+    call
+}
+
+/// `timeout=` of the query, in Go's duration form as far as whole seconds, minutes and hours go.
+fn timeout(target: &Target) -> Option<Duration> {
+    let value = target.query().first("timeout")?;
+    let text = std::str::from_utf8(&value).ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    let seconds = match unit {
+        "s" => number,
+        "m" => number.checked_mul(60)?,
+        "h" => number.checked_mul(3_600)?,
+        _ => return None,
+    };
+    Some(Duration::from_secs(seconds.min(86_400)))
+}
+
+fn deliver(
+    response: Response<UpstreamBody<Uplink>>,
+    mut end: End,
+    place: Option<Place>,
+    ender: Option<CancellationToken>,
+    trail: &Trail,
+) -> Result<Response<Outbound>, Stop> {
+    if let Some(facts) = response.extensions().get::<upstream::Facts>() {
+        end.asked(
+            facts.peer.to_string().into(),
+            facts.local.port(),
+            facts.resends.saturating_add(1),
+        );
+    }
+    end.answered(response.status().as_u16());
+    if response.status() == http::StatusCode::UNAUTHORIZED {
+        end.settle(
+            Answer::Answered,
+            Some("the cluster did not accept the gateway's own credential"),
+        );
+        return Err(Stop::Ended(Refusal::GatewayCredential));
+    }
+    let (mut parts, body) = response.into_parts();
+    headers::strip_response(&mut parts.headers, ResponseKind::Kubernetes);
+    let ours = HeaderValue::from_str(trail.id.as_str()).ok();
+    if let (Some(ours), Some(theirs)) = (ours, parts.headers.get("audit-id"))
+        && ours != theirs
+    {
+        end.audit_id_differs();
+        parts.headers.insert("audit-id", ours);
+    }
+    let body = Outbound::cluster(body, end, place, ender);
+    Ok(Response::from_parts(parts, body))
+}
+
+/// Writes the end of a call that got no answer, and says what the caller is told.
+fn unanswered<R>(mut end: End, error: SendError<R>) -> Refusal {
+    let why = error.why();
+    let words = match std::error::Error::source(why) {
+        Some(source) => format!("{why}: {source}"),
+        None => why.to_string(),
+    };
+    let (answer, refusal) = match &error {
+        SendError::NotSent { .. } | SendError::Unprocessed { .. } => {
+            end.not_sent();
+            (Answer::NotSent, Refusal::UpstreamUnreachable(words.clone()))
+        }
+        SendError::Unknown {
+            why: upstream::Why::AnswerTimedOut { .. },
+        } => (Answer::Unknown, Refusal::UpstreamSilent),
+        SendError::Unknown { .. } => (Answer::Unknown, Refusal::UpstreamLost(words.clone())),
+    };
+    end.settle_with(answer, refusal.status().as_u16(), Some(&words));
+    refusal
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(
+        String::with_capacity(bytes.len().saturating_mul(2)),
+        |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        },
+    )
+}
+
+/// A whole answer of ours.
+#[must_use]
+pub fn plain(status: http::StatusCode, body: Bytes) -> Response<Outbound> {
+    let mut response = Response::new(Outbound::bytes(body));
+    *response.status_mut() = status;
+    response
+}
