@@ -1,0 +1,107 @@
+//! What decisions need to know of a cluster: RBAC objects and namespaces, watched as the observer.
+
+mod collect;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::rbac::Objects;
+use futures::StreamExt;
+use futures::stream::SelectAll;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_objects};
+use model::cluster::ClusterId;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use self::collect::Namespace;
+use self::collect::{Collected, Kind};
+use crate::observer::Heard;
+
+/// What is known of a cluster at one point in time.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Its RBAC objects.
+    pub objects: Arc<Objects>,
+    /// Its namespaces and their labels.
+    pub namespaces: Arc<[Namespace]>,
+    /// Rises with each view.
+    pub version: u64,
+    /// Whether every kind has been listed at least once; before that nothing may be decided on it.
+    pub complete: bool,
+}
+
+/// Changes that come close together become one view: a hundred bindings applied at once are compiled once.
+const SETTLE: Duration = Duration::from_millis(50);
+/// A stream of changes that never settles is shown at least this often.
+const AT_LEAST: Duration = Duration::from_millis(500);
+
+/// The first, empty view of a cluster and the channel on which the others come.
+#[must_use]
+pub fn channel(cluster: ClusterId) -> (watch::Sender<Arc<ClusterView>>, watch::Receiver<Arc<ClusterView>>) {
+    let nothing = ClusterView {
+        cluster,
+        objects: Arc::default(),
+        namespaces: Arc::default(),
+        version: 0,
+        complete: false,
+    };
+    watch::channel(Arc::new(nothing))
+}
+
+/// Watches until nobody listens. Errors of the watch are told by log and repaired by listing again; what is known stays
+/// until something newer comes, and [`Heard`] says how old it is.
+pub async fn observe(client: kube::Client, heard: Heard, views: watch::Sender<Arc<ClusterView>>) {
+    let mut events: SelectAll<_> = Kind::ALL.into_iter().map(|kind| stream(&client, kind)).collect();
+    let mut collected = Collected::default();
+    let mut dirty: Option<(Instant, Instant)> = None;
+    loop {
+        let due = dirty.map(|(first, last)| (last + SETTLE).min(first + AT_LEAST));
+        tokio::select! {
+            event = events.next() => {
+                let Some((kind, event)) = event else { return };
+                match event.map(|event| collected.apply(kind, event)) {
+                    Ok(true) => {
+                        let now = Instant::now();
+                        dirty = Some((dirty.map_or(now, |(first, _)| first), now));
+                    }
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(kind = kind.name(), error = %error, cluster.heard = %heard.last(), "the watch of a kind broke; it is listed again"),
+                }
+            }
+            () = sleep_until(due) => {
+                dirty = None;
+                let version = views.borrow().version.saturating_add(1);
+                let cluster = views.borrow().cluster.clone();
+                if views.send(Arc::new(collected.view(cluster, version))).is_err() {
+                    return;
+                }
+            }
+            () = views.closed() => return,
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+type Events = futures::stream::BoxStream<'static, (Kind, Result<Event<DynamicObject>, watcher::Error>)>;
+
+fn stream(client: &kube::Client, kind: Kind) -> Events {
+    let (group, version, name, plural) = kind.resource();
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), plural);
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    // Bookmarks come once a minute; the timeout makes a silent connection end and be listed again.
+    let config = watcher::Config::default().timeout(290);
+    watch_objects(api, config)
+        .default_backoff()
+        .map(move |event| (kind, event))
+        .boxed()
+}

@@ -1,0 +1,223 @@
+//! Keeps the issuers' keys fresh and answers "is there a newer key?" on the way of a token.
+//!
+//! `oidc::KeyState` says when to fetch; here it is only sent. At most one fetch per issuer is under way, an unknown `kid`
+//! fetches at most once per cool-down, and the last good set stays while an issuer is silent (protocol.md O-12…O-14).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use model::ask::{KeyAnswer, KeyQuestion};
+use model::time::Timestamp;
+use oidc::gateway::GatewayVerifier;
+use oidc::keys::{Fetched, UnknownKey};
+use oidc::{Answer, Discovery, Issuer, Issuers, KeyState, Trust};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+/// Sends one request to one issuer. Follows no redirect, bounds time and size.
+pub type Fetch =
+    Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Bytes>, String>> + Send + Sync>;
+
+/// One issuer and its way.
+#[derive(Clone)]
+pub struct IssuerSource {
+    /// The issuer.
+    pub issuer: Arc<Issuer>,
+    /// How it is asked; issuers may trust different authorities.
+    pub fetch: Fetch,
+}
+
+impl std::fmt::Debug for IssuerSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssuerSource")
+            .field("issuer", &self.issuer.url())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The feed of issuer keys.
+#[derive(Debug)]
+pub struct IssuerFeed {
+    trust: watch::Sender<Arc<Trust>>,
+    entries: BTreeMap<Arc<str>, Arc<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    source: IssuerSource,
+    state: Mutex<KeyState>,
+    done: Notify,
+}
+
+/// How often the background looks whether a fetch is due; the state machine decides.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a token waits for the fetch that another one began.
+const WAIT: Duration = Duration::from_secs(5);
+
+impl IssuerFeed {
+    /// A feed, and the snapshots that come of it. Nothing is fetched before [`IssuerFeed::keep_fresh`].
+    #[must_use]
+    pub fn new(
+        issuers: Arc<Issuers>,
+        sources: Vec<IssuerSource>,
+        gateway: Arc<GatewayVerifier>,
+    ) -> (Arc<Self>, watch::Receiver<Arc<Trust>>) {
+        let first = Trust {
+            issuers,
+            keys: BTreeMap::new(),
+            discoveries: BTreeMap::new(),
+            gateway,
+            generation: 1,
+        };
+        let (trust, snapshots) = watch::channel(Arc::new(first));
+        let entry = |source: IssuerSource| {
+            let url: Arc<str> = source.issuer.url().into();
+            (
+                url,
+                Arc::new(Entry {
+                    source,
+                    state: Mutex::new(KeyState::new()),
+                    done: Notify::new(),
+                }),
+            )
+        };
+        (
+            Arc::new(Self {
+                trust,
+                entries: sources.into_iter().map(entry).collect(),
+            }),
+            snapshots,
+        )
+    }
+
+    /// Fetches what is due, for as long as anybody looks.
+    pub async fn keep_fresh(self: Arc<Self>) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = beat.tick() => {}
+                () = self.trust.closed() => return,
+            }
+            for entry in self.entries.values() {
+                if entry.with_state(|state| state.due(now())) {
+                    tokio::spawn(Arc::clone(&self).fetch(Arc::clone(entry)));
+                }
+            }
+        }
+    }
+
+    /// Answers questions about unknown keys.
+    pub async fn answer(self: Arc<Self>, mut asked: mpsc::Receiver<(KeyQuestion, oneshot::Sender<KeyAnswer>)>) {
+        while let Some((question, answer)) = asked.recv().await {
+            let Some(entry) = self.entries.get(&question.issuer).cloned() else {
+                let _ = answer.send(KeyAnswer::Unknown);
+                continue;
+            };
+            let feed = Arc::clone(&self);
+            tokio::spawn(async move {
+                // Whoever asked may have gone.
+                let _ = answer.send(feed.newer(entry, &question.kid).await);
+            });
+        }
+    }
+
+    async fn newer(self: Arc<Self>, entry: Arc<Entry>, kid: &str) -> KeyAnswer {
+        let done = entry.done.notified();
+        tokio::pin!(done);
+        done.as_mut().enable();
+        match entry.with_state(|state| state.on_unknown_kid(kid, now())) {
+            UnknownKey::Fetch => self.fetch(Arc::clone(&entry)).await,
+            UnknownKey::Wait => {
+                // A fetch that never reports is given up by the state machine itself.
+                let _ = tokio::time::timeout(WAIT, done).await;
+            }
+            UnknownKey::Negative => return KeyAnswer::Unknown,
+        }
+        KeyAnswer::Fetched
+    }
+
+    async fn fetch(self: Arc<Self>, entry: Arc<Entry>) {
+        let issuer = &entry.source.issuer;
+        let discovered = discover(&entry.source).await;
+        let response = match &discovered {
+            Ok(discovery) => (entry.source.fetch)(discovery.keys_request()).await,
+            Err(why) => Err(why.clone()),
+        };
+        let answer = response.as_ref().ok().map(|response| Answer {
+            status: response.status(),
+            headers: response.headers(),
+            body: response.body(),
+        });
+        let (fetched, keys) = entry.with_state(|state| (state.fetched(answer.as_ref(), now()), state.keys().cloned()));
+        match (&fetched, &response) {
+            (_, Err(why)) => tracing::warn!(
+                issuer = issuer.url(),
+                why,
+                "the keys of an issuer cannot be fetched; the last good set stays"
+            ),
+            (Fetched::Failed(error), _) => {
+                tracing::warn!(issuer = issuer.url(), error = %error, "the keys of an issuer cannot be used; the last good set stays")
+            }
+            (Fetched::Changed { reused_names, .. }, _) if !reused_names.is_empty() => {
+                tracing::error!(
+                    issuer = issuer.url(),
+                    "an issuer published another key under a name that it had used: somebody should look"
+                );
+            }
+            _ => {}
+        }
+        self.publish(issuer.url(), keys, discovered.ok());
+        entry.done.notify_waiters();
+    }
+
+    fn publish(&self, issuer: &str, keys: Option<Arc<oidc::KeySet>>, discovery: Option<Discovery>) {
+        self.trust.send_if_modified(|trust| {
+            let mut next = Trust::clone(trust);
+            let mut changed = false;
+            if let Some(keys) = keys
+                && !next.keys.get(issuer).is_some_and(|known| Arc::ptr_eq(known, &keys))
+            {
+                next.keys.insert(issuer.into(), keys);
+                next.generation = next.generation.wrapping_add(1);
+                changed = true;
+            }
+            if let Some(discovery) = discovery
+                && next.discoveries.get(issuer).is_none_or(|known| **known != discovery)
+            {
+                next.discoveries.insert(issuer.into(), Arc::new(discovery));
+                changed = true;
+            }
+            if changed {
+                *trust = Arc::new(next);
+            }
+            changed
+        });
+    }
+}
+
+impl Entry {
+    fn with_state<T>(&self, work: impl FnOnce(&mut KeyState) -> T) -> T {
+        // No critical section can panic half-way.
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn discover(source: &IssuerSource) -> Result<Discovery, String> {
+    let response = (source.fetch)(Discovery::request(&source.issuer)).await?;
+    let answer = Answer {
+        status: response.status(),
+        headers: response.headers(),
+        body: response.body(),
+    };
+    Discovery::read(&source.issuer, &answer).map_err(|error| error.to_string())
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_unix_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
