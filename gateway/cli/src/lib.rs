@@ -3,3 +3,68 @@
 //! The only crate that knows all others, and the only one that reads the environment, prints, or ends the process.
 
 pub mod config;
+mod config_command;
+mod exit;
+mod serve;
+mod terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// An access gateway for Kubernetes that can prove who did what.
+#[derive(Debug, Parser)]
+#[command(name = "gatescribe", version, propagate_version = true, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    #[command(
+        after_help = "Examples:\n  gatescribe serve --config /etc/gatescribe/gatescribe.yaml\n  gatescribe serve --config gw.yaml --check\n\nExit codes: 0 stopped in order, 1 mistakes in the configuration, 9 a fault\nSee also: gatescribe config check"
+    )]
+    Serve {
+        /// The configuration file.
+        #[arg(
+            short,
+            long,
+            env = "GATESCRIBE_CONFIG",
+            default_value = "/etc/gatescribe/gatescribe.yaml"
+        )]
+        config: PathBuf,
+        /// Check the configuration and everything it names, then stop.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Look at configurations.
+    #[command(subcommand)]
+    Config(config_command::ConfigCommand),
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap prints help to stdout and mistakes to stderr; nothing can be done if even that fails.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
+        }
+    };
+    let exit = match arguments.command {
+        Command::Serve { config, check } => serve::command(&config, check),
+        Command::Config(command) => config_command::run(command),
+    };
+    exit.into()
+}

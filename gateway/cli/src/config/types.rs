@@ -83,6 +83,9 @@ pub struct Tls {
     pub cert_file: String,
     /// PEM file of the private key.
     pub key_file: String,
+    /// PEM file of the authority that issued the certificate, when clients do not know it anyway; `login` hands it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
 }
 
 /// Client certificates as credentials.

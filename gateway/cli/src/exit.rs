@@ -1,0 +1,37 @@
+//! Exit codes: stable, documented in `gatescribe help exit-codes`, the same for every command.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, yes, nothing found.
+    Done = 0,
+    /// The answer is no, or something was found.
+    No = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// Not signed in, expired, or impossible without a person.
+    SignIn = 3,
+    /// Signed in but not permitted.
+    NotPermitted = 4,
+    /// Not found.
+    NotFound = 5,
+    /// A conflict or an unmet precondition.
+    Conflict = 6,
+    /// The server cannot be reached.
+    Unreachable = 7,
+    /// Integrity failure: a signature, a chain, a gap.
+    Integrity = 8,
+    /// A fault of the server or of this program.
+    Fault = 9,
+    /// Partly done.
+    Partly = 10,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        #[expect(clippy::as_conversions, reason = "the discriminants above are the documented codes")]
+        Self::from(exit as u8)
+    }
+}

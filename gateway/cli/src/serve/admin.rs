@@ -1,0 +1,82 @@
+//! The operators' listener: health with reasons, metrics. It never shares a port with anything a stranger can reach.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+/// What `/readyz` looks at: a name, and why it is not ready, if so.
+pub(super) type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+struct Shared {
+    checks: Vec<(String, Check)>,
+    metrics: Registry,
+}
+
+/// Serves until `stop`.
+pub(super) async fn serve(
+    address: &str,
+    checks: Vec<(String, Check)>,
+    metrics: Registry,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let socket = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on the admin address `{address}`"))?;
+    let shared = Arc::new(Shared { checks, metrics });
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(scrape))
+        .with_state(shared);
+    tokio::spawn(async move {
+        let served = axum::serve(socket, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await;
+        if let Err(error) = served {
+            tracing::error!(error = %error, "the admin listener has ended");
+        }
+    });
+    Ok(())
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let mut ready = true;
+    let mut text = String::new();
+    for (name, check) in &shared.checks {
+        match check() {
+            None => text.push_str(&format!("[+] {name} ok\n")),
+            Some(why) => {
+                ready = false;
+                text.push_str(&format!("[-] {name} not ready: {why}\n"));
+            }
+        }
+    }
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, text).into_response()
+}
+
+async fn scrape(State(shared): State<Arc<Shared>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &shared.metrics) {
+        Ok(()) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,0 +1,227 @@
+//! One cluster's part of the composition: how it is reached, what is known of it, who decides, who asks it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::decide::Authorization;
+use access::rbac::Snapshot;
+use access::rule::RuleSet;
+use anyhow::Context as _;
+use aws_lc_rs::digest;
+use feeds::cluster::ClusterView;
+use feeds::observer::Heard;
+use feeds::rules::RuleFiles;
+use model::ask::{AccessAnswer, TokenAnswer, TokenQuestion};
+use model::cluster::ClusterId;
+use proxy::ask::Ask;
+use proxy::decision::{self, Rules};
+use proxy::request::ClusterGate;
+use proxy::upstream::{Limits as PoolLimits, Pool, UpstreamMetrics};
+use reach::{Authorities, ClusterConnection, ClusterSource, CredentialSource, Explicit, InCluster, Tuning};
+use tokio::sync::watch;
+
+use crate::config;
+
+/// How long the cluster may take to answer a review.
+const REVIEW_WITHIN: Duration = Duration::from_secs(5);
+/// Reviews that may wait for the cluster; more are answered "unknown".
+const REVIEWS_WAITING: usize = 1_024;
+/// Without event, bookmark or listing for so long, what the cluster grants is not believed (DESIGN, "Policy").
+const STALE_AFTER: Duration = Duration::from_secs(90);
+/// Verdicts that are remembered for one cluster.
+const REMEMBERED: usize = 200_000;
+
+/// What the other stations need of a cluster.
+pub(super) struct Joined {
+    pub(super) id: ClusterId,
+    pub(super) gate: Arc<ClusterGate>,
+    pub(super) tokens: Option<Ask<TokenQuestion, TokenAnswer>>,
+}
+
+/// Joins a cluster's feeds and stations and starts what keeps them fresh. Within a tokio runtime.
+pub(super) fn join(
+    cluster: &config::Cluster,
+    limits: &config::Limits,
+    accept_accounts: bool,
+    files: &watch::Receiver<Arc<RuleFiles>>,
+    metrics: &UpstreamMetrics,
+) -> anyhow::Result<Joined> {
+    let id = ClusterId::new(&cluster.name)?;
+    let connection = ClusterConnection::new(id.clone(), source(cluster)?, Tuning::default());
+    let connection = Arc::new(connection.with_context(|| format!("cluster `{id}`"))?);
+    tokio::spawn(Arc::clone(&connection).keep_fresh());
+    let heard = Heard::default();
+    let client = feeds::observer::client(&connection, &heard);
+    let (views, view) = feeds::cluster::channel(id.clone());
+    tokio::spawn(feeds::cluster::observe(client.clone(), heard.clone(), views));
+    let (confirm, asked) = Ask::new(REVIEWS_WAITING, REVIEW_WITHIN, |why| AccessAnswer::Unknown { why });
+    tokio::spawn(feeds::answers::access(client.clone(), asked));
+    let tokens = accept_accounts.then(|| {
+        let (ask, asked) = Ask::new(REVIEWS_WAITING, REVIEW_WITHIN, |why| TokenAnswer::Unknown { why });
+        tokio::spawn(feeds::answers::tokens(client, asked));
+        ask
+    });
+    let settings = decision::Settings {
+        cluster: id.clone(),
+        authorization: match cluster.authorization {
+            config::Authorization::Confirm => Authorization::Confirm,
+            config::Authorization::Enforce => Authorization::Enforce,
+            config::Authorization::Observe => Authorization::Observe,
+        },
+        max_groups: usize::try_from(limits.groups).unwrap_or(64),
+        stale_after: STALE_AFTER,
+        cache_entries: REMEMBERED,
+    };
+    let decision = decision::Station::new(
+        settings,
+        compile(view, files.clone()),
+        Arc::new(move || heard.last()),
+        confirm,
+    );
+    let pool = Pool::new(connection, PoolLimits::default(), metrics.clone());
+    Ok(Joined {
+        id,
+        gate: Arc::new(ClusterGate { pool, decision }),
+        tokens,
+    })
+}
+
+fn source(cluster: &config::Cluster) -> anyhow::Result<ClusterSource> {
+    let observer = cluster.observer.as_ref().map(credential).transpose()?;
+    if cluster.in_cluster {
+        return in_cluster(cluster);
+    }
+    let impersonator = cluster.impersonator.as_ref().map(credential).transpose()?;
+    let (Some(impersonator), Some(observer)) = (impersonator, observer) else {
+        anyhow::bail!(
+            "cluster `{}` needs both credentials, `impersonator` and `observer`",
+            cluster.name
+        );
+    };
+    Ok(ClusterSource::Explicit(Explicit {
+        servers: cluster.servers.clone(),
+        authorities: cluster
+            .ca_file
+            .as_ref()
+            .map_or(Authorities::System, |file| Authorities::File(file.into())),
+        tls_server_name: cluster.tls_server_name.clone(),
+        impersonator,
+        observer,
+    }))
+}
+
+fn in_cluster(cluster: &config::Cluster) -> anyhow::Result<ClusterSource> {
+    const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let variable = |name: &str| {
+        std::env::var(name).with_context(|| format!("`inCluster: true`, but `{name}` is not set: this is no pod"))
+    };
+    let token = |credential: Option<&config::Credential>| {
+        credential
+            .and_then(|credential| credential.token_file.as_ref())
+            .map(PathBuf::from)
+    };
+    let observer = token(cluster.observer.as_ref());
+    Ok(ClusterSource::InCluster(InCluster {
+        host: variable("KUBERNETES_SERVICE_HOST")?,
+        port: variable("KUBERNETES_SERVICE_PORT")?
+            .parse()
+            .context("`KUBERNETES_SERVICE_PORT` is no port")?,
+        ca_file: Path::new(ACCOUNT).join("ca.crt"),
+        token_file: token(cluster.impersonator.as_ref()).unwrap_or_else(|| Path::new(ACCOUNT).join("token")),
+        observer_token_file: observer.with_context(|| {
+            format!(
+                "cluster `{}`: `observer.tokenFile` is needed beside `inCluster`",
+                cluster.name
+            )
+        })?,
+    }))
+}
+
+fn credential(credential: &config::Credential) -> anyhow::Result<CredentialSource> {
+    match (&credential.token_file, &credential.cert_file, &credential.key_file) {
+        (Some(token), None, None) => Ok(CredentialSource::TokenFile(token.into())),
+        (None, Some(certificate), Some(key)) => Ok(CredentialSource::CertificateFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        }),
+        _ => anyhow::bail!("a credential is either `tokenFile`, or `certFile` with `keyFile`"),
+    }
+}
+
+/// Compiles views and rule files into rules, off the request path, one after the other; a request sees the old ones until
+/// the new ones are whole.
+fn compile(
+    mut view: watch::Receiver<Arc<ClusterView>>,
+    mut files: watch::Receiver<Arc<RuleFiles>>,
+) -> watch::Receiver<Arc<Rules>> {
+    let nothing = Rules {
+        snapshot: Snapshot::new(access::rbac::Objects::default()),
+        namespaces: access::rule::NamespaceLabels::new(),
+        rules: RuleSet::new(access::rule::Rules::default()),
+        digest: "".into(),
+        version: 0,
+        complete: false,
+    };
+    let (compiled, rules) = watch::channel(Arc::new(nothing));
+    tokio::spawn(async move {
+        let mut version = 0_u64;
+        loop {
+            version = version.wrapping_add(1);
+            let (newest, newest_files) = (
+                Arc::clone(&view.borrow_and_update()),
+                Arc::clone(&files.borrow_and_update()),
+            );
+            let work = tokio::task::spawn_blocking(move || rules_of(&newest, &newest_files, version));
+            match work.await {
+                Ok(rules) => {
+                    if compiled.send(Arc::new(rules)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::error!(error = %error, "rules could not be compiled; the old ones stay"),
+            }
+            tokio::select! {
+                changed = view.changed() => if changed.is_err() { return },
+                changed = files.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+    rules
+}
+
+fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> Rules {
+    let mut objects = access::rbac::Objects::clone(&view.objects);
+    objects.roles.extend(files.policy.rbac.roles.iter().cloned());
+    objects
+        .cluster_roles
+        .extend(files.policy.rbac.cluster_roles.iter().cloned());
+    objects
+        .role_bindings
+        .extend(files.policy.rbac.role_bindings.iter().cloned());
+    objects
+        .cluster_role_bindings
+        .extend(files.policy.rbac.cluster_role_bindings.iter().cloned());
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&serde_json::to_vec(&objects).unwrap_or_default());
+    context.update(files.digest.as_bytes());
+    let text: String = context
+        .finish()
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Rules {
+        snapshot: Snapshot::new(objects),
+        namespaces: view
+            .namespaces
+            .iter()
+            .map(|namespace| (Arc::clone(&namespace.name), namespace.labels.clone()))
+            .collect(),
+        rules: RuleSet::new(files.policy.rules.clone()),
+        digest: text.into(),
+        version,
+        complete: view.complete,
+    }
+}

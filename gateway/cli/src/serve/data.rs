@@ -1,0 +1,165 @@
+//! The data folder: who may read it, and the keys that are made in it at the first start.
+//!
+//! Invariant: the folder and every key are readable by their owner alone; a key file that others can read stops the start,
+//! because a key that was readable is no key any more.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use oidc::gateway::SigningKey;
+use state::{SealingKey, SealingKeys};
+
+/// The data folder of a gateway.
+#[derive(Clone, Debug)]
+pub(super) struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// Opens the folder, making it at the first start.
+    ///
+    /// # Errors
+    /// It cannot be made, or others can read it.
+    pub(super) fn open(root: &Path) -> anyhow::Result<Self> {
+        let keys = root.join("keys");
+        for folder in [root, &keys] {
+            if !folder.exists() {
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+                made.with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+            }
+        }
+        private(&keys)?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// A path in it.
+    #[must_use]
+    pub(super) fn at(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The key that signs the gateway's tokens; made at the first start.
+    ///
+    /// # Errors
+    /// It cannot be read, made or kept.
+    pub(super) fn signing_key(&self) -> anyhow::Result<SigningKey> {
+        let path = self.at("keys/gateway-token.p8");
+        match read_key(&path)? {
+            Some(bytes) => SigningKey::from_pkcs8(&bytes)
+                .with_context(|| format!("`{}` is no P-256 key in PKCS#8", path.display())),
+            None => {
+                let (key, bytes) = SigningKey::generate().context("cannot make the token key")?;
+                write_key(&path, &bytes)?;
+                Ok(key)
+            }
+        }
+    }
+
+    /// The key under which sessions' secrets are sealed; made at the first start.
+    ///
+    /// # Errors
+    /// It cannot be read, made or kept.
+    pub(super) fn sealing_keys(&self) -> anyhow::Result<SealingKeys> {
+        let path = self.at("keys/seal");
+        let bytes: [u8; 32] = match read_key(&path)? {
+            Some(bytes) => bytes
+                .as_slice()
+                .try_into()
+                .ok()
+                .with_context(|| format!("`{}` must hold 32 bytes", path.display()))?,
+            None => {
+                let mut bytes = [0; 32];
+                if SystemRandom::new().fill(&mut bytes).is_err() {
+                    bail!("the system gives no random bytes");
+                }
+                write_key(&path, &bytes)?;
+                bytes
+            }
+        };
+        let key = SealingKey::new(&bytes).context("the sealing key cannot be used")?;
+        Ok(SealingKeys::new(key, Vec::new()))
+    }
+}
+
+fn read_key(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read the key `{}`", path.display())),
+    };
+    private(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read the key `{}`", path.display()))?;
+    Ok(Some(bytes))
+}
+
+/// Writes a new key so that it is whole or not there, also after a crash.
+fn write_key(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let cannot = || format!("cannot keep the key `{}`", path.display());
+    let draft = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .with_context(cannot)?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .with_context(cannot)?;
+    fs::rename(&draft, path).with_context(cannot)?;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(cannot)
+}
+
+fn private(path: &Path) -> anyhow::Result<()> {
+    let mode = fs::metadata(path)
+        .with_context(|| format!("cannot look at `{}`", path.display()))?
+        .mode();
+    if mode & 0o077 != 0 {
+        bail!(
+            "others can read `{}` (mode {:03o}): run `chmod go= {}`, and replace the keys if it was ever shared",
+            path.display(),
+            mode & 0o777,
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_readable_by_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("data")).unwrap();
+        let first = data.signing_key().unwrap().kid().to_owned();
+        assert_eq!(data.signing_key().unwrap().kid(), first);
+        let mode = fs::metadata(data.at("keys/gateway-token.p8"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("data")).unwrap();
+        data.signing_key().unwrap();
+        fs::set_permissions(data.at("keys/gateway-token.p8"), fs::Permissions::from_mode(0o644)).unwrap();
+        let error = data.signing_key().unwrap_err().to_string();
+        assert!(error.contains("others can read") && error.contains("chmod"), "{error}");
+    }
+}

@@ -1,0 +1,219 @@
+//! Identity's part of the composition: issuers from the configuration, their keys from the feeds, and the console's view
+//! of both.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use console::{Fetch, GatewayUrl, HyperFetch};
+use feeds::issuers::{IssuerFeed, IssuerSource};
+use futures::future::BoxFuture;
+use model::ask::{KeyAnswer, KeyQuestion};
+use oidc::login::{Client, ClientAuthentication};
+use oidc::{Issuer, Issuers, Trust};
+use proxy::ask::Ask;
+use tokio::sync::watch;
+
+use crate::config;
+
+/// A provider at which people sign in, without what only the network knows.
+struct Configured {
+    name: Arc<str>,
+    issuer: Arc<Issuer>,
+    client: Client,
+    fetch: Arc<HyperFetch>,
+}
+
+/// Issuers and how each is asked.
+pub(super) struct Sources {
+    pub(super) issuers: Arc<Issuers>,
+    pub(super) feed: Vec<IssuerSource>,
+    providers: Vec<Configured>,
+}
+
+/// Reads issuers and providers from the configuration.
+pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl) -> anyhow::Result<Sources> {
+    let mut compiled: Vec<Issuer> = Vec::new();
+    let mut ways: HashMap<String, Arc<HyperFetch>> = HashMap::new();
+    for provider in &identity.providers {
+        let issuer = provider_issuer(provider)?;
+        ways.insert(
+            issuer.url().to_owned(),
+            Arc::new(fetch(provider.ca_file.as_deref(), &provider.name)?),
+        );
+        compiled.push(issuer);
+    }
+    if let Some(path) = &identity.authentication_configuration_file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read `authenticationConfigurationFile` `{path}`"))?;
+        let read = oidc::issuer::read_authentication_configuration(&text, &[]);
+        for issuer in read
+            .map_err(|problems| {
+                anyhow::anyhow!(
+                    "`{path}`:\n  {}",
+                    problems
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("\n  ")
+                )
+            })?
+            .issuers
+        {
+            let pem = issuer.certificate_authority().map(str::as_bytes);
+            let way = HyperFetch::new(pem).with_context(|| format!("the authorities of issuer `{}`", issuer.url()))?;
+            ways.insert(issuer.url().to_owned(), Arc::new(way));
+            compiled.push(issuer);
+        }
+    }
+    let issuers =
+        Arc::new(Issuers::new(compiled).map_err(|error| anyhow::anyhow!("two issuers have the URL `{}`", error.0))?);
+    let mut feed = Vec::new();
+    for issuer in issuers.iter() {
+        let way = Arc::clone(ways.get(issuer.url()).context("an issuer without a way to it")?);
+        feed.push(IssuerSource {
+            issuer: Arc::clone(issuer),
+            fetch: sender(way),
+        });
+    }
+    let mut providers = Vec::new();
+    for provider in &identity.providers {
+        let issuer = Arc::clone(
+            issuers
+                .find(&provider.issuer)
+                .context("a provider without its issuer")?,
+        );
+        let way = Arc::clone(ways.get(&provider.issuer).context("a provider without a way to it")?);
+        providers.push(Configured {
+            name: provider.name.as_str().into(),
+            client: client(provider, url, identity.providers.len())?,
+            issuer,
+            fetch: way,
+        });
+    }
+    Ok(Sources {
+        issuers,
+        feed,
+        providers,
+    })
+}
+
+fn provider_issuer(provider: &config::Provider) -> anyhow::Result<Issuer> {
+    let claims = &provider.claims;
+    let mut audiences = vec![provider.client_id.clone()];
+    audiences.extend(provider.accept_audiences.iter().cloned());
+    let raw = serde_json::json!({
+        "name": provider.name,
+        "issuer": provider.issuer,
+        "clientID": provider.client_id,
+        "audiences": audiences,
+        "usernameClaim": claims.user,
+        "usernamePrefix": if claims.user_prefix.is_empty() { "-" } else { &claims.user_prefix },
+        "groupsClaim": claims.groups,
+        "groupsPrefix": claims.group_prefix,
+        "requireVerifiedEmail": claims.require_verified_email,
+    });
+    let compiled: oidc::issuer::Provider =
+        serde_json::from_value(raw).with_context(|| format!("provider `{}`", provider.name))?;
+    compiled.compile().map_err(|problems| {
+        let all = problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n  ");
+        anyhow::anyhow!("provider `{}`:\n  {all}", provider.name)
+    })
+}
+
+fn client(provider: &config::Provider, url: &GatewayUrl, providers: usize) -> anyhow::Result<Client> {
+    let authentication = match &provider.client_secret {
+        Some(reference) => ClientAuthentication::Basic(config::secret(reference)?.into()),
+        None => ClientAuthentication::None,
+    };
+    let path = if providers > 1 {
+        format!("/callback/{}", provider.name)
+    } else {
+        "/callback".to_owned()
+    };
+    Ok(Client {
+        issuer: provider.issuer.as_str().into(),
+        client_id: provider.client_id.clone(),
+        authentication,
+        redirect_uri: url.at(&path),
+        scopes: provider.scopes.clone(),
+    })
+}
+
+fn fetch(ca_file: Option<&str>, name: &str) -> anyhow::Result<HyperFetch> {
+    let pem = ca_file
+        .map(std::fs::read)
+        .transpose()
+        .with_context(|| format!("provider `{name}`: cannot read `caFile`"))?;
+    HyperFetch::new(pem.as_deref()).with_context(|| format!("provider `{name}`"))
+}
+
+fn sender(way: Arc<HyperFetch>) -> feeds::issuers::Fetch {
+    Arc::new(
+        move |request: http::Request<Bytes>| -> BoxFuture<'static, Result<http::Response<Bytes>, String>> {
+            let way = Arc::clone(&way);
+            Box::pin(async move { way.fetch(request).await.map_err(|error| chain(&error)) })
+        },
+    )
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+/// What the console sees of the providers: those that are ready now.
+pub(super) struct Ready {
+    configured: Vec<Configured>,
+    trust: watch::Receiver<Arc<Trust>>,
+    keys: Ask<KeyQuestion, KeyAnswer>,
+}
+
+impl Ready {
+    pub(super) fn new(sources: Sources, trust: watch::Receiver<Arc<Trust>>, feed: &Arc<IssuerFeed>) -> Self {
+        let (keys, asked) = super::key_asks();
+        tokio::spawn(Arc::clone(feed).answer(asked));
+        Self {
+            configured: sources.providers,
+            trust,
+            keys,
+        }
+    }
+}
+
+impl console::Issuers for Ready {
+    fn providers(&self) -> Arc<[Arc<console::Provider>]> {
+        let trust = Arc::clone(&self.trust.borrow());
+        let ready = self.configured.iter().filter_map(|configured| {
+            Some(Arc::new(console::Provider {
+                name: Arc::clone(&configured.name),
+                title: configured.name.to_string(),
+                issuer: Arc::clone(&configured.issuer),
+                client: configured.client.clone(),
+                prompt: None,
+                discovery: Arc::clone(trust.discoveries.get(configured.issuer.url())?),
+                keys: Arc::clone(trust.keys.get(configured.issuer.url())?),
+                fetch: Arc::clone(&configured.fetch) as Arc<dyn Fetch>,
+            }))
+        });
+        ready.collect()
+    }
+
+    fn newer_keys<'a>(&'a self, issuer: &'a str, kid: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.keys
+                .ask(KeyQuestion {
+                    issuer: issuer.into(),
+                    kid: kid.into(),
+                })
+                .await;
+        })
+    }
+}

@@ -1,0 +1,489 @@
+//! `gatescribe serve`: the composition root. Every part is made here, in the order in which the parts need one another, and
+//! taken down in the reverse one.
+
+mod admin;
+mod cluster;
+mod data;
+mod host;
+mod identity;
+mod logging;
+mod recorder;
+mod sessions;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
+use feeds::issuers::IssuerFeed;
+use ledger::{Ledger, RealDisk};
+use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
+use model::time::Timestamp;
+use prometheus_client::registry::Registry;
+use proxy::ask::{Ask, Asked};
+use proxy::audit::{self, Station};
+use proxy::clock::Clock;
+use proxy::identity::{Acceptance, Questions, Station as IdentityStation};
+use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules};
+use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
+use proxy::request::Gate;
+use proxy::site::{Serves as SiteServes, Sites};
+use proxy::upstream::UpstreamMetrics;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::cluster::Joined;
+use self::data::DataDir;
+use crate::config::{self, Config, Serves};
+use crate::terminal::{fail, say};
+use crate::{Exit, config_command};
+
+/// How long open calls may go on after the process was told to stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// How often counts of what was limited become records.
+const SUMMARIES_EVERY: Duration = Duration::from_secs(10);
+/// A verified token counts so long without another look at its session; revocation clears it at once.
+const SESSION_CHECK: Duration = Duration::from_secs(60);
+
+/// Runs the command.
+pub(crate) fn command(file: &Path, check: bool) -> Exit {
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(error) => return config_command::explain(error),
+    };
+    if let Err(error) = logging::begin(&config.log) {
+        fail(&error);
+        return Exit::Fault;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            fail(&anyhow::Error::new(error).context("cannot start"));
+            return Exit::Fault;
+        }
+    };
+    match runtime.block_on(run(config, check)) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            fail(&error);
+            Exit::Fault
+        }
+    }
+}
+
+async fn run(config: Config, check: bool) -> anyhow::Result<()> {
+    let gateway = Gateway::start(&config).await?;
+    if check {
+        say("✔ the configuration and everything that it names can be used");
+        return gateway.stop(Duration::ZERO).await;
+    }
+    tracing::info!(url = config.url, clusters = config.clusters.len(), "the gateway serves");
+    stop_signal().await?;
+    tracing::info!("told to stop: no new connections, open calls may end");
+    gateway.stop(DRAIN_WITHIN).await
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    ledger: Arc<Ledger>,
+    audit: Arc<Station>,
+    running: Vec<Running>,
+    stop: CancellationToken,
+}
+
+impl Gateway {
+    /// Makes and joins every part, and begins to serve.
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        // The process may have one only; another part of it may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let url = GatewayUrl::parse(&config.url)?;
+        let data = DataDir::open(Path::new(&config.data_dir))?;
+        let stop = CancellationToken::new();
+        let clock = Clock::system();
+        let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let ledger = open_ledger(config, &data, &boot)?;
+        let audit = Station::new(Arc::clone(&ledger), clock, boot, limits(&config.limits));
+        let store = open_store(&data)?;
+        let mut registry = Registry::default();
+        let (listener_metrics, upstream_metrics) = (Arc::new(ListenerMetrics::default()), UpstreamMetrics::default());
+        listener_metrics.register(&mut registry);
+        upstream_metrics.register(&mut registry);
+
+        let files = rule_files(&config.policy)?;
+        let clusters = join_clusters(config, &files, &upstream_metrics)?;
+        let signing = data.signing_key()?;
+        let sources = identity::sources(&config.identity, &url)?;
+        let published = oidc::gateway::SigningKey::key_set([&signing]).context("the token key cannot be used")?;
+        let verifier = oidc::gateway::GatewayVerifier::new(url.as_str(), published, Duration::ZERO);
+        let (feed, trust) = IssuerFeed::new(Arc::clone(&sources.issuers), sources.feed.clone(), Arc::new(verifier));
+        tokio::spawn(Arc::clone(&feed).keep_fresh());
+
+        let entries: Arc<[ClusterEntry]> = clusters
+            .iter()
+            .map(|joined| entry(config, &url, joined))
+            .collect::<anyhow::Result<_>>()?;
+        let (_entries, entries) = keep(entries, &stop);
+        let parts = console::Parts {
+            lifetimes: lifetimes(&config.identity.session),
+            store: Arc::clone(&store),
+            issuers: Arc::new(identity::Ready::new(sources, trust.clone(), &feed)),
+            clusters: entries,
+            recorder: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&audit))),
+            keys: Arc::new(GatewayKeys::new(&url, signing, &[]).context("the token key cannot be used")?),
+            clock: Arc::new(now),
+            url: url.clone(),
+        };
+        let host = Arc::new(host::ConsoleHost::new(console::router(parts, axum::Router::new())));
+
+        let checks = readiness(&ledger, &clusters, &trust);
+        let identity = identity_station(config, &url, &store, &feed, trust, &clusters)?;
+        let gates = clusters
+            .iter()
+            .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
+            .collect();
+        let sign_in = format!("gatescribe login {}", url.as_str());
+        let gate = Arc::new(Gate::new(
+            sites(config, &url, &clusters)?,
+            identity,
+            Arc::clone(&audit),
+            gates,
+            host,
+            sign_in.into(),
+        ));
+        let running = listen(config, &gate, &listener_metrics)?;
+        admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
+        tokio::spawn(summaries(Arc::clone(&audit), stop.clone()));
+        Ok(Self {
+            ledger,
+            audit,
+            running,
+            stop,
+        })
+    }
+
+    /// Stops: no new connections, open calls get `within` to end, the last counts are written, the ledger is closed.
+    pub(crate) async fn stop(self, within: Duration) -> anyhow::Result<()> {
+        let drains: Vec<_> = self
+            .running
+            .into_iter()
+            .map(|running| tokio::spawn(running.drain(within)))
+            .collect();
+        for drain in drains {
+            let report = drain.await.context("a listener broke while it drained")?;
+            tracing::info!(finished = report.finished, cut = report.cut, "a listener has drained");
+        }
+        self.stop.cancel();
+        self.audit.write_summaries();
+        let ledger = self.ledger;
+        tokio::task::spawn_blocking(move || ledger.close())
+            .await
+            .context("the ledger's end broke")
+    }
+}
+
+fn open_ledger(config: &Config, data: &DataDir, boot: &Arc<str>) -> anyhow::Result<Arc<Ledger>> {
+    let dir = config
+        .ledger
+        .dir
+        .as_ref()
+        .map_or_else(|| data.at("ledger"), PathBuf::from);
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the ledger's folder `{}`", dir.display()))?;
+    let options = ledger::Options {
+        segment_bytes: config.ledger.segment_size.bytes(),
+        queue_bytes: usize::try_from(config.ledger.queue_size.bytes()).context("`ledger.queueSize` is too large")?,
+        boot: Arc::clone(boot),
+        clock: Arc::new(now),
+        ..ledger::Options::default()
+    };
+    let (ledger, recovery) =
+        Ledger::open(&dir, options, Arc::new(RealDisk::new(&dir))).context("the ledger cannot be opened")?;
+    if recovery.dropped_bytes > 0 || !recovery.unfinished.is_empty() {
+        tracing::warn!(
+            dropped_bytes = recovery.dropped_bytes,
+            unknown = recovery.unfinished.len(),
+            "the last run did not end in order: calls without an end are recorded as `outcome unknown`"
+        );
+    }
+    Ok(Arc::new(ledger))
+}
+
+fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {
+    let store = state::Store::open(&data.at("state.sqlite"), data.sealing_keys()?, state::Limits::default());
+    Ok(Arc::new(store.context("the session store cannot be opened")?))
+}
+
+fn rule_files(policy: &config::Policy) -> anyhow::Result<watch::Receiver<Arc<feeds::rules::RuleFiles>>> {
+    let paths: Vec<PathBuf> = policy.rules.iter().map(PathBuf::from).collect();
+    let first = feeds::rules::read(&paths).context("the rule files have mistakes")?;
+    let (publish, files) = watch::channel(Arc::new(first));
+    tokio::spawn(feeds::rules::keep_fresh(paths, publish));
+    Ok(files)
+}
+
+fn join_clusters(
+    config: &Config,
+    files: &watch::Receiver<Arc<feeds::rules::RuleFiles>>,
+    metrics: &UpstreamMetrics,
+) -> anyhow::Result<Vec<Joined>> {
+    let accounts = config.identity.service_accounts.accept;
+    config
+        .clusters
+        .iter()
+        .map(|cluster| cluster::join(cluster, &config.limits, accounts, files, metrics))
+        .collect()
+}
+
+/// The asking end for newer keys, and where its questions arrive.
+fn key_asks() -> (
+    Ask<KeyQuestion, KeyAnswer>,
+    mpsc::Receiver<Asked<KeyQuestion, KeyAnswer>>,
+) {
+    Ask::new(256, Duration::from_secs(8), |_| KeyAnswer::Unknown)
+}
+
+fn identity_station(
+    config: &Config,
+    url: &GatewayUrl,
+    store: &Arc<state::Store>,
+    feed: &Arc<IssuerFeed>,
+    trust: watch::Receiver<Arc<oidc::Trust>>,
+    clusters: &[Joined],
+) -> anyhow::Result<IdentityStation> {
+    let (keys, asked) = key_asks();
+    tokio::spawn(Arc::clone(feed).answer(asked));
+    let (sessions, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
+    tokio::spawn(sessions::answer(Arc::clone(store), asked));
+    let tokens = clusters
+        .iter()
+        .filter_map(|joined| Some((joined.id.clone(), joined.tokens.clone()?)))
+        .collect();
+    let acceptance = Acceptance {
+        service_account_audience: config
+            .identity
+            .service_accounts
+            .audience
+            .clone()
+            .unwrap_or_else(|| url.as_str().to_owned()),
+        cache_entries: 100_000,
+        session_check: SESSION_CHECK,
+    };
+    let station = IdentityStation::new(trust, Questions { keys, sessions, tokens }, acceptance)?;
+    let revoked = station.cache();
+    store.watch_revision(move |_| revoked.clear());
+    Ok(station)
+}
+
+fn sites(config: &Config, url: &GatewayUrl, clusters: &[Joined]) -> anyhow::Result<Sites> {
+    let uri: http::Uri = url.as_str().parse().context("`url` is no URL")?;
+    let serves = |listener: &config::Listener| SiteServes {
+        gateway: listener.serves.contains(&Serves::Gateway),
+        kubernetes: listener.serves.contains(&Serves::Kubernetes),
+    };
+    let listeners: HashMap<Arc<str>, SiteServes> = config
+        .listeners
+        .iter()
+        .map(|listener| (listener.name.as_str().into(), serves(listener)))
+        .collect();
+    Ok(Sites::new(
+        uri.host().unwrap_or_default(),
+        clusters.iter().map(|joined| joined.id.clone()),
+        listeners,
+    ))
+}
+
+fn listen(config: &Config, gate: &Arc<Gate>, metrics: &Arc<ListenerMetrics>) -> anyhow::Result<Vec<Running>> {
+    let mut bound = Vec::new();
+    for listener in &config.listeners {
+        let address: SocketAddr = listener
+            .address
+            .parse()
+            .with_context(|| format!("listener `{}`", listener.name))?;
+        let security = security(listener).with_context(|| format!("listener `{}`", listener.name))?;
+        bound.push(Listener::bind(
+            ListenerConfig::new(&listener.name, address, security),
+            Arc::clone(metrics),
+        )?);
+    }
+    // All are bound before any accepts: a start that fails has served nobody.
+    Ok(bound
+        .into_iter()
+        .map(|listener| listener.start(Arc::clone(gate)))
+        .collect())
+}
+
+fn security(listener: &config::Listener) -> anyhow::Result<Security> {
+    let Some(tls) = &listener.tls else {
+        return Ok(Security::PlainLoopback);
+    };
+    let read = |file: &str| std::fs::read(file).with_context(|| format!("cannot read `{file}`"));
+    let certificates = Arc::new(CertificateStore::load(&read(&tls.cert_file)?, &read(&tls.key_file)?)?);
+    tokio::spawn(reload_certificates(tls.clone(), Arc::clone(&certificates)));
+    let client_certificates = match &listener.client_certificates {
+        Some(clients) => {
+            let authorities = Arc::new(ClientAuthorities::load(&read(&clients.ca_file)?)?);
+            Some(ClientCertificateRules {
+                authorities,
+                silent_names: Arc::default(),
+            })
+        }
+        None => None,
+    };
+    Ok(Security::Tls {
+        certificates,
+        client_certificates,
+    })
+}
+
+/// Compares the files every second; a pair that does not fit keeps the old one and is told once.
+async fn reload_certificates(tls: config::Tls, certificates: Arc<CertificateStore>) {
+    let read = |tls: &config::Tls| Some((std::fs::read(&tls.cert_file).ok()?, std::fs::read(&tls.key_file).ok()?));
+    let mut known = read(&tls);
+    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        beat.tick().await;
+        let found = read(&tls);
+        if found == known || found.is_none() {
+            continue;
+        }
+        if let Some((chain, key)) = &found {
+            match certificates.reload(chain, key) {
+                Ok(()) => tracing::info!(file = tls.cert_file, "new serving certificate in effect"),
+                Err(error) => {
+                    tracing::error!(file = tls.cert_file, error = %error, "the new serving certificate cannot be used; the old one stays")
+                }
+            }
+        }
+        known = found;
+    }
+}
+
+fn entry(config: &Config, url: &GatewayUrl, joined: &Joined) -> anyhow::Result<ClusterEntry> {
+    let name = joined.id.as_str();
+    let listener = config
+        .listeners
+        .iter()
+        .find(|listener| listener.serves.contains(&Serves::Kubernetes))
+        .context("no listener serves kubernetes")?;
+    let uri: http::Uri = url.as_str().parse().context("`url` is no URL")?;
+    let host = uri.host().unwrap_or_default();
+    let is_address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<std::net::IpAddr>()
+        .is_ok()
+        || host == "localhost";
+    let own_listener = !listener.serves.contains(&Serves::Gateway);
+    let address: SocketAddr = listener.address.parse().context("a listener's address")?;
+    let server = match (is_address || own_listener, own_listener) {
+        (true, true) => format!("https://{host}:{}/clusters/{name}", address.port()),
+        (true, false) => format!("{}/clusters/{name}", url.as_str()),
+        (false, _) => format!(
+            "https://{name}.{}",
+            uri.authority().map_or(host, http::uri::Authority::as_str)
+        ),
+    };
+    // Clients meet the gateway's certificate, not the cluster's.
+    let ca = listener.tls.as_ref().and_then(|tls| tls.ca_file.as_ref());
+    let ca_data = ca
+        .map(|file| std::fs::read(file).with_context(|| format!("cannot read `{file}`")))
+        .transpose()?;
+    Ok(ClusterEntry {
+        name: name.to_owned(),
+        server,
+        ca_data: ca_data.map(|pem| base64::engine::general_purpose::STANDARD.encode(pem)),
+    })
+}
+
+/// A snapshot that stays as it is until the process ends.
+fn keep<T: Send + Sync + 'static>(value: T, stop: &CancellationToken) -> (CancellationToken, watch::Receiver<T>) {
+    let (sender, receiver) = watch::channel(value);
+    let ended = stop.clone();
+    tokio::spawn(async move {
+        ended.cancelled().await;
+        drop(sender);
+    });
+    (stop.clone(), receiver)
+}
+
+fn readiness(
+    ledger: &Arc<Ledger>,
+    clusters: &[Joined],
+    trust: &watch::Receiver<Arc<oidc::Trust>>,
+) -> Vec<(String, admin::Check)> {
+    let mut checks: Vec<(String, admin::Check)> = Vec::new();
+    let ledger = Arc::clone(ledger);
+    checks.push((
+        "ledger".to_owned(),
+        Box::new(move || ledger.trouble().map(|trouble| trouble.to_string())),
+    ));
+    let trust = trust.clone();
+    checks.push((
+        "identity".to_owned(),
+        Box::new(move || {
+            trust
+                .borrow()
+                .keys
+                .is_empty()
+                .then(|| "no issuer's keys are known yet".to_owned())
+        }),
+    ));
+    for joined in clusters {
+        let gate = Arc::clone(&joined.gate);
+        let check =
+            move || (!gate.decision.is_ready(now())).then(|| "its roles have not been heard of lately".to_owned());
+        checks.push((format!("cluster {}", joined.id), Box::new(check)));
+    }
+    checks
+}
+
+async fn summaries(audit: Arc<Station>, stop: CancellationToken) {
+    let mut beat = tokio::time::interval(SUMMARIES_EVERY);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => audit.write_summaries(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn limits(limits: &config::Limits) -> audit::Limits {
+    audit::Limits {
+        in_flight: limits.in_flight,
+        streams: limits.streams,
+        records_per_second: limits.records_per_second,
+        bytes_per_day: limits.bytes_per_day.bytes(),
+        strangers_per_second: limits.strangers_per_second,
+        ..audit::Limits::default()
+    }
+}
+
+fn lifetimes(session: &config::Session) -> Lifetimes {
+    Lifetimes {
+        access_token: session.token.duration(),
+        idle: session.idle.duration(),
+        absolute: session.max.duration(),
+        ..Lifetimes::default()
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_unix_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
