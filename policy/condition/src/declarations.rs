@@ -9,6 +9,11 @@ use std::sync::Arc;
 pub enum Type {
     /// Known only when evaluated.
     Dyn,
+    /// As [`Type::Dyn`], but not to be looped over unless wrapped in `dyn(…)`: what Kubernetes declares claims as.
+    Any,
+    /// Not settled yet: the element of an empty literal, the inside of what is itself [`Type::Dyn`]. Becomes what it is
+    /// used with; at the end, `Dyn`.
+    Open,
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -101,11 +106,32 @@ impl Type {
     #[must_use]
     pub fn fits(&self, wanted: &Self) -> bool {
         match (self, wanted) {
-            (Self::Dyn, _) | (_, Self::Dyn) => true,
+            (Self::Dyn | Self::Any | Self::Open, _) | (_, Self::Dyn | Self::Any | Self::Open) => true,
             (Self::List(have), Self::List(want)) | (Self::Optional(have), Self::Optional(want)) => have.fits(want),
             (Self::Map(have_key, have), Self::Map(want_key, want)) => have_key.fits(want_key) && have.fits(want),
             (Self::Null, other) | (other, Self::Null) => other.is_nullable(),
             (have, want) => have == want,
+        }
+    }
+
+    /// Whether anything in it is [`Type::Open`].
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::List(inner) | Self::Optional(inner) => inner.is_open(),
+            Self::Map(key, value) => key.is_open() || value.is_open(),
+            _ => false,
+        }
+    }
+
+    /// With `Dyn` for all that stayed open.
+    pub(crate) fn settled(self) -> Self {
+        match self {
+            Self::Open => Self::Dyn,
+            Self::List(inner) => Self::list(inner.settled()),
+            Self::Optional(inner) => Self::optional(inner.settled()),
+            Self::Map(key, value) => Self::map(key.settled(), value.settled()),
+            other => other,
         }
     }
 
@@ -120,7 +146,8 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dyn => f.write_str("dyn"),
+            Self::Dyn | Self::Open => f.write_str("dyn"),
+            Self::Any => f.write_str("any"),
             Self::Null => f.write_str("null_type"),
             Self::Bool => f.write_str("bool"),
             Self::Int => f.write_str("int"),
@@ -145,7 +172,7 @@ impl fmt::Display for Type {
 #[derive(Clone, Debug, Default)]
 pub struct Declarations {
     variables: Vec<(Arc<str>, Type)>,
-    kubernetes_escapes: bool,
+    kubernetes: bool,
 }
 
 impl Declarations {
@@ -163,11 +190,13 @@ impl Declarations {
         self
     }
 
-    /// Reads `__dot__`, `__dash__`, `__slash__` and `__underscores__` in field names and keys as the characters they
-    /// stand for, as Kubernetes does for claims and user info (`claims.kubernetes__dot__io`).
+    /// Reads expressions exactly as the API server reads those of its own configuration: `__dot__`, `__dash__`,
+    /// `__slash__` and `__underscores__` in field names and keys stand for their characters
+    /// (`claims.kubernetes__dot__io`), and a constant that `ip(…)` or `cidr(…)` cannot read fails when it is evaluated.
+    /// Otherwise such a constant is refused at load, as every other one.
     #[must_use]
-    pub fn with_kubernetes_escapes(mut self) -> Self {
-        self.kubernetes_escapes = true;
+    pub fn as_kubernetes(mut self) -> Self {
+        self.kubernetes = true;
         self
     }
 
@@ -180,7 +209,7 @@ impl Declarations {
         self.variables.iter().map(|(name, _)| name)
     }
 
-    pub(crate) fn unescapes(&self) -> bool {
-        self.kubernetes_escapes
+    pub(crate) fn is_kubernetes(&self) -> bool {
+        self.kubernetes
     }
 }

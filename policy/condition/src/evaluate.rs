@@ -184,6 +184,7 @@ impl Run<'_> {
             Kind::Map(entries) => self.map(node, entries),
             Kind::Loop(loops) => self.comprehension(node, loops),
             Kind::OptionalMap { target, body, flat } => self.optional_map(node, target, body, *flat),
+            Kind::OptionalOr { sides, unwraps } => self.optional_or(sides, *unwraps),
             Kind::Matches { target, pattern } => match self.node(target)? {
                 Value::String(text) => {
                     self.meter.step(text.len() / 4).map_err(|fault| at(node, fault))?;
@@ -204,27 +205,34 @@ impl Run<'_> {
     }
 
     fn select(&mut self, node: &Node, operand: &Node, field: &str, optional: bool) -> Result<Value, RuntimeError> {
-        match self.node(operand)? {
-            Value::Map(map) if optional => Ok(Value::Optional(map.field(field).cloned().map(Arc::new))),
-            Value::Map(map) => map.field(field).cloned().ok_or_else(|| at(node, Fault::NoSuchKey)),
-            Value::Optional(None) => Ok(Value::Optional(None)),
-            Value::Optional(Some(inner)) => match &*inner {
-                Value::Map(map) => Ok(Value::Optional(map.field(field).cloned().map(Arc::new))),
-                _ => Err(no_overload(node, ".")),
-            },
-            _ => Err(no_overload(node, ".")),
+        let (inner, optional) = match self.node(operand)? {
+            Value::Optional(None) => return Ok(Value::Optional(None)),
+            Value::Optional(Some(inner)) => ((*inner).clone(), true),
+            plain => (plain, optional),
+        };
+        let found = match &inner {
+            Value::Map(map) => map.field(field).cloned(),
+            Value::List(_) => return Err(no_overload(node, ".")),
+            _ if optional => None,
+            _ => return Err(no_overload(node, ".")),
+        };
+        if optional {
+            return Ok(Value::Optional(found.map(Arc::new)));
         }
+        found.ok_or_else(|| at(node, Fault::NoSuchKey))
     }
 
+    /// What is no container has no fields: `has(…)` of it is false, as in cel-go. A list is asked by position only.
     fn has(&mut self, node: &Node, operand: &Node, field: &str) -> Result<Value, RuntimeError> {
-        match self.node(operand)? {
+        let operand = self.node(operand)?;
+        let inner = match &operand {
+            Value::Optional(Some(inner)) => inner,
+            plain => plain,
+        };
+        match inner {
             Value::Map(map) => Ok(Value::Bool(map.field(field).is_some())),
-            Value::Optional(None) => Ok(Value::Bool(false)),
-            Value::Optional(Some(inner)) => match &*inner {
-                Value::Map(map) => Ok(Value::Bool(map.field(field).is_some())),
-                _ => Err(no_overload(node, "has")),
-            },
-            _ => Err(no_overload(node, "has")),
+            Value::List(_) => Err(no_overload(node, "has")),
+            _ => Ok(Value::Bool(false)),
         }
     }
 
@@ -286,6 +294,16 @@ impl Run<'_> {
             }
         }
         Ok(Value::Map(Arc::new(map)))
+    }
+
+    /// What is no optional value stands for itself, as in cel-go. `or` gives the optional, `orValue` what is in it.
+    fn optional_or(&mut self, sides: &[Node; 2], unwraps: bool) -> Result<Value, RuntimeError> {
+        let [first, second] = sides;
+        match self.node(first)? {
+            Value::Optional(None) => self.node(second),
+            Value::Optional(Some(inner)) if unwraps => Ok((*inner).clone()),
+            other => Ok(other),
+        }
     }
 
     fn optional_map(&mut self, node: &Node, target: &Node, body: &Node, flat: bool) -> Result<Value, RuntimeError> {

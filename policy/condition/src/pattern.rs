@@ -40,63 +40,145 @@ impl Pattern {
     }
 }
 
+type Characters<'p> = std::iter::Peekable<std::str::Chars<'p>>;
+
+/// What stands before the place that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Something that may be repeated, or the start.
+    Other,
+    /// A repetition: `?` makes it lazy, another one is refused, as RE2 does.
+    Repetition,
+}
+
 fn rewrite(pattern: &str) -> Option<String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern.chars().peekable();
-    let mut class = Class::Outside;
+    let mut before = Before::Other;
     while let Some(c) = rest.next() {
-        match (c, class) {
-            ('\\', _) => out.push_str(&escape(rest.next()?, class != Class::Outside)?),
-            ('[', Class::Outside) => {
-                out.push('[');
-                if rest.next_if_eq(&'^').is_some() {
-                    out.push('^');
+        let after = match c {
+            '\\' => {
+                out.push_str(&escape(rest.next()?, &mut rest, false)?);
+                Before::Other
+            }
+            '[' => {
+                class(&mut rest, &mut out)?;
+                Before::Other
+            }
+            '(' => {
+                group(&mut rest, &mut out)?;
+                Before::Other
+            }
+            '*' | '+' | '?' => {
+                out.push(c);
+                Before::Repetition
+            }
+            '{' => match count(&mut rest)? {
+                Some(count) => {
+                    out.push_str(&count);
+                    Before::Repetition
                 }
-                class = Class::First;
-                continue;
-            }
-            (']', Class::Inside) => {
-                out.push(']');
-                class = Class::Outside;
-                continue;
-            }
-            (']', Class::First) => out.push_str("\\]"),
-            ('[', _) => out.push_str(if rest.peek() == Some(&':') { "[" } else { "\\[" }),
-            ('&' | '~', Class::First | Class::Inside) => out.extend(['\\', c]),
-            ('-', Class::First | Class::Inside) if rest.peek() == Some(&'-') => return None,
-            (':', Class::First | Class::Inside) if rest.peek() == Some(&']') && out.contains("[:") => {
-                out.push(':');
-                out.push(rest.next()?);
-            }
-            ('(', Class::Outside) => {
-                out.push('(');
-                if rest.next_if_eq(&'?').is_some() {
-                    out.push('?');
-                    group_flags(&mut rest, &mut out)?;
+                None => {
+                    out.push_str("\\{");
+                    Before::Other
                 }
+            },
+            _ => {
+                out.push(c);
+                Before::Other
             }
-            _ => out.push(c),
+        };
+        if after == Before::Repetition {
+            if before == Before::Repetition {
+                return None;
+            }
+            out.extend(rest.next_if_eq(&'?'));
         }
-        if class == Class::First {
-            class = Class::Inside;
-        }
+        before = after;
     }
     Some(out)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Outside,
-    First,
-    Inside,
+/// `{n}`, `{n,}` or `{n,m}` up to 1000 as RE2 allows; `Some(None)`: an ordinary brace, nothing read.
+#[expect(
+    clippy::option_option,
+    reason = "refused, ordinary text, and a count are three outcomes"
+)]
+fn count(rest: &mut Characters<'_>) -> Option<Option<String>> {
+    let mut ahead = rest.clone();
+    let text: String = ahead.by_ref().take_while(|c| *c != '}').take(12).collect();
+    let closed = rest.clone().nth(text.chars().count()) == Some('}');
+    let (low, high) = text
+        .split_once(',')
+        .map_or((text.as_str(), None), |(low, high)| (low, Some(high)));
+    let digits = |part: &str| !part.is_empty() && part.len() <= 4 && part.bytes().all(|b| b.is_ascii_digit());
+    if !closed || !digits(low) || !high.is_none_or(|high| high.is_empty() || digits(high)) {
+        return Some(None);
+    }
+    let fits = |part: &str| part.is_empty() || part.parse::<u32>().is_ok_and(|count| count <= 1000);
+    if !fits(low) || !high.is_none_or(fits) {
+        return None;
+    }
+    *rest = ahead;
+    Some(Some(format!("{{{text}}}")))
 }
 
-/// Copies `i`, `m`, `s`, `U` and what starts a named group; other flags mean something else to RE2 or nothing.
-fn group_flags(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) -> Option<()> {
+/// A class. A bracket, `&` or `~` inside is itself in RE2, an operator in the `regex` crate.
+fn class(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
+    out.push('[');
+    out.extend(rest.next_if_eq(&'^'));
+    if rest.next_if_eq(&']').is_some() {
+        out.push_str("\\]");
+    }
+    loop {
+        match rest.next()? {
+            ']' => {
+                out.push(']');
+                return Some(());
+            }
+            '\\' => {
+                let escaped = escape(rest.next()?, rest, true)?;
+                out.push_str(&escaped);
+            }
+            '[' if rest.peek() == Some(&':') => named_class(rest, out)?,
+            c @ ('[' | '&' | '~') => out.extend(['\\', c]),
+            '-' if rest.peek() == Some(&'-') => return None,
+            c => out.push(c),
+        }
+    }
+}
+
+/// `[:alpha:]` and the like.
+fn named_class(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
+    out.push('[');
+    loop {
+        let c = rest.next()?;
+        out.push(c);
+        match c {
+            ']' => return Some(()),
+            ':' | '^' => {}
+            c if c.is_ascii_lowercase() => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Copies `i`, `m`, `s`, `U` and what starts a named group; other flags mean something else to RE2, or nothing.
+fn group(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
+    out.push('(');
+    if rest.next_if_eq(&'?').is_none() {
+        return Some(());
+    }
+    out.push('?');
     while let Some(&c) = rest.peek() {
         match c {
             'i' | 'm' | 's' | 'U' | '-' => out.push(c),
-            ':' | ')' | '<' | 'P' => return Some(()),
+            ':' | ')' | '<' | 'P' => {
+                // The character that ends the flags is copied here, so that `)` and `:` are not read as something else.
+                out.push(c);
+                rest.next();
+                return Some(());
+            }
             _ => return None,
         }
         rest.next();
@@ -104,7 +186,7 @@ fn group_flags(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut St
     None
 }
 
-fn escape(c: char, in_class: bool) -> Option<String> {
+fn escape(c: char, rest: &mut Characters<'_>, in_class: bool) -> Option<String> {
     Some(match (c, in_class) {
         ('d', false) => "[0-9]".to_owned(),
         ('d', true) => "0-9".to_owned(),
@@ -116,9 +198,36 @@ fn escape(c: char, in_class: bool) -> Option<String> {
         ('s', true) => r"\t\n\f\r ".to_owned(),
         ('S', _) => r"[^\t\n\f\r ]".to_owned(),
         ('b', false) => r"(?-u:\b)".to_owned(),
-        ('B', false) => return None, // not at a UTF-8 boundary in one of the two
+        ('Q', false) => quoted(rest),
+        ('0'..='7', _) => octal(c, rest)?,
         ('A' | 'z', false) | ('p' | 'P' | 'a' | 'f' | 't' | 'n' | 'r' | 'v' | 'x', _) => format!("\\{c}"),
         (c, _) if c.is_ascii_punctuation() => format!("\\{c}"),
         _ => return None,
     })
+}
+
+/// `\Q…\E`: the text itself.
+fn quoted(rest: &mut Characters<'_>) -> String {
+    let mut text = String::new();
+    while let Some(c) = rest.next() {
+        if c == '\\' && rest.next_if_eq(&'E').is_some() {
+            break;
+        }
+        text.push(c);
+    }
+    regex::escape(&text)
+}
+
+/// Up to three octal digits. A single one that is not zero would be a back reference, which RE2 has not.
+fn octal(first: char, rest: &mut Characters<'_>) -> Option<String> {
+    let mut code = first.to_digit(8)?;
+    let mut length = 1;
+    while length < 3
+        && let Some(digit) = rest.peek().and_then(|c| c.to_digit(8))
+    {
+        code = code * 8 + digit;
+        length += 1;
+        rest.next();
+    }
+    (first == '0' || length > 1).then(|| format!("\\x{{{code:x}}}"))
 }

@@ -103,6 +103,11 @@ pub(crate) enum Kind {
         body: Box<Node>,
         flat: bool,
     },
+    /// `a.or(b)` and `a.orValue(b)`: the second only when the first is empty.
+    OptionalOr {
+        sides: Box<[Node; 2]>,
+        unwraps: bool,
+    },
     /// `target.matches(constant)`.
     Matches {
         target: Box<Node>,

@@ -5,18 +5,38 @@ use condition::{Declarations, LoadError, ObjectType, Program, Type, compile};
 use super::{Issuer, Rule, Source};
 use crate::crypto::sha256;
 
-/// `claims`: the token's payload.
-pub(crate) fn over_claims(expression: &str) -> Result<Program, LoadError> {
-    let claims = Type::map(Type::String, Type::Dyn);
+/// `claims`, the token's payload, as the API server's own file has it.
+pub(crate) fn kubernetes_claims(expression: &str) -> Result<Program, LoadError> {
+    let claims = Type::map(Type::String, Type::Any);
     compile(
         expression,
-        &Declarations::new().variable("claims", claims).with_kubernetes_escapes(),
+        &Declarations::new().variable("claims", claims).as_kubernetes(),
     )
 }
 
-/// `user`: who came out of the mapping.
-pub(crate) fn over_user(expression: &str) -> Result<Program, LoadError> {
-    let user = ObjectType::new(
+/// `user`, who came out of the mapping, as the API server's own file has it.
+pub(crate) fn kubernetes_user(expression: &str) -> Result<Program, LoadError> {
+    compile(
+        expression,
+        &Declarations::new().variable("user", user()).as_kubernetes(),
+    )
+}
+
+/// `claims` for our own rules: lists can be looped over as they are.
+pub(crate) fn claims(expression: &str) -> Result<Program, LoadError> {
+    compile(
+        expression,
+        &Declarations::new().variable("claims", Type::map(Type::String, Type::Dyn)),
+    )
+}
+
+/// `user` for our own rules.
+pub(crate) fn user_info(expression: &str) -> Result<Program, LoadError> {
+    compile(expression, &Declarations::new().variable("user", user()))
+}
+
+fn user() -> Type {
+    Type::object(ObjectType::new(
         "kubernetes.UserInfo",
         [
             ("username", Type::String),
@@ -24,13 +44,7 @@ pub(crate) fn over_user(expression: &str) -> Result<Program, LoadError> {
             ("groups", Type::list(Type::String)),
             ("extra", Type::map(Type::String, Type::list(Type::String))),
         ],
-    );
-    compile(
-        expression,
-        &Declarations::new()
-            .variable("user", Type::object(user))
-            .with_kubernetes_escapes(),
-    )
+    ))
 }
 
 /// A rule must be known to be true or false: `claims.x` alone may be anything.
@@ -45,18 +59,22 @@ pub(crate) fn must_be_boolean(program: &Program) -> Result<(), String> {
 
 /// A mapping to a name.
 pub(crate) fn must_be_text(program: &Program) -> Result<(), String> {
-    match program.result_type() {
-        Type::String | Type::Dyn => Ok(()),
-        other => Err(format!("must come to text, comes to `{other}`")),
+    let result = program.result_type();
+    if result.fits(&Type::String) {
+        Ok(())
+    } else {
+        Err(format!("must come to text, comes to `{result}`"))
     }
 }
 
 /// A mapping to names.
 pub(crate) fn must_be_texts(program: &Program) -> Result<(), String> {
-    match program.result_type() {
-        Type::String | Type::Dyn | Type::Null => Ok(()),
-        Type::List(element) if element.fits(&Type::String) => Ok(()),
-        other => Err(format!("must come to text or a list of texts, comes to `{other}`")),
+    let result = program.result_type();
+    let fits = result.fits(&Type::String) || result.fits(&Type::list(Type::String)) || *result == Type::Null;
+    if fits {
+        Ok(())
+    } else {
+        Err(format!("must come to text or a list of texts, comes to `{result}`"))
     }
 }
 

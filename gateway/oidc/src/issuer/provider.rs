@@ -168,8 +168,8 @@ impl Provider {
         self.check_names(&mut problems);
         self.check_email(&mut problems);
         self.check_limits(&mut problems);
-        let claim_rules = rules("claimRules", &self.claim_rules, compile::over_claims, &mut problems);
-        let user_rules = rules("userRules", &self.user_rules, compile::over_user, &mut problems);
+        let claim_rules = rules("claimRules", &self.claim_rules, compile::claims, &mut problems);
+        let user_rules = rules("userRules", &self.user_rules, compile::user_info, &mut problems);
         let (true, Some(discovery)) = (problems.0.is_empty(), discovery) else {
             return Err(problems.0);
         };

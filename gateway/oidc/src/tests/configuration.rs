@@ -282,6 +282,21 @@ fn o_17_an_expression_over_email_must_look_at_email_verified_somewhere() {
 }
 
 #[test]
+fn o_22_a_loop_over_a_claim_is_written_as_the_api_server_wants_it() {
+    let with = |expression: &str| {
+        file(&format!(
+            "  claimMappings:\n    username: {{claim: sub, prefix: x}}\n    groups: {{expression: \"{expression}\"}}\n"
+        ))
+    };
+    assert!(problems(&with("claims.groups.map(g, 'x' + g)"))[0].contains("loop over `dyn(…)` of it"));
+    let issuer = only(&with("dyn(claims.groups).map(g, 'x' + g)"));
+    assert_eq!(
+        verify_as(&issuer, &signed(&claims()), Purpose::Bearer).unwrap().groups,
+        ["xdev", "xops"]
+    );
+}
+
+#[test]
 fn what_has_no_effect_here_is_told_as_a_notice() {
     let text = file("    egressSelectorType: cluster\n  claimMappings:\n    username: {claim: sub, prefix: x}\n");
     let configuration = read(&text).unwrap();

@@ -5,9 +5,8 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
 use super::{Checked, Checker};
 use crate::functions::{Function, Overload, Shape, Style, overloads};
-use crate::pattern::Pattern;
-use crate::program::{Kind, Node};
-use crate::{Budget, Context, LoadError, Program, Type, Value};
+use crate::program::Kind;
+use crate::{LoadError, Type};
 
 impl Checker<'_> {
     pub(super) fn call(&mut self, node: &IdedExpr, call: &CallExpr) -> Checked {
@@ -83,7 +82,7 @@ impl Checker<'_> {
         let (checked, body_type) = checked?;
         let result = match (flat, body_type) {
             (false, kind) => Type::optional(kind),
-            (true, kind @ (Type::Optional(_) | Type::Dyn)) => kind,
+            (true, kind @ (Type::Optional(_) | Type::Dyn | Type::Any | Type::Open)) => kind,
             (true, other) => return Err(self.error(body, format!("must be an optional value, is `{other}`"))),
         };
         let kind = Kind::OptionalMap {
@@ -114,7 +113,6 @@ impl Checker<'_> {
             types.push(kind);
         }
         let (function, result) = self.resolve(node, &name, style, &types)?;
-        self.unescape_key(function, &mut arguments);
         let kind = self.finish(node, function, arguments)?;
         Ok((self.node(node, kind), result))
     }
@@ -161,7 +159,8 @@ impl Checker<'_> {
             if let Some(result) = matching(overload, types) {
                 found = Some(match found {
                     None => (overload.function, result),
-                    Some((function, known)) => (function, join(known, &result)),
+                    Some((function, known)) if known == result && !result.is_open() => (function, known),
+                    Some((function, _)) => (function, Type::Dyn),
                 });
             }
         }
@@ -170,100 +169,6 @@ impl Checker<'_> {
             let shown = Shown(name);
             self.error(node, format!("{shown} has no form for {}", types.join(", ")))
         })
-    }
-
-    /// Escaped keys are keys as well as escaped fields are (`claims["a__dot__b"]`).
-    fn unescape_key(&self, function: Function, arguments: &mut [Node]) {
-        if !self.declarations.unescapes() || !matches!(function, Function::Index | Function::OptionalIndex) {
-            return;
-        }
-        if let [
-            _,
-            Node {
-                kind: Kind::Literal(Value::String(key)),
-                ..
-            },
-        ] = arguments
-        {
-            *key = super::unescape(key).into();
-        }
-    }
-
-    /// Compiles what is constant, and refuses a constant that its function cannot read.
-    fn finish(&self, node: &IdedExpr, function: Function, mut arguments: Vec<Node>) -> Result<Kind, LoadError> {
-        if function == Function::Matches
-            && let [
-                _,
-                Node {
-                    kind: Kind::Literal(Value::String(pattern)),
-                    ..
-                },
-            ] = arguments.as_slice()
-        {
-            let Some(pattern) = Pattern::new(pattern) else {
-                return Err(self.error(node, "not a regular expression in RE2 syntax, or too large"));
-            };
-            arguments.truncate(1);
-            if let Some(target) = arguments.pop() {
-                return Ok(Kind::Matches {
-                    target: Box::new(target),
-                    pattern,
-                });
-            }
-        }
-        let reads_text = matches!(
-            function,
-            Function::ToTimestamp | Function::ToDuration | Function::ToIp | Function::ToCidr
-        );
-        let constant = matches!(
-            arguments.as_slice(),
-            [Node {
-                kind: Kind::Literal(Value::String(_)),
-                ..
-            }]
-        );
-        if reads_text && constant {
-            return self.fold(node, function, arguments);
-        }
-        self.check_zone(node, function, &arguments)?;
-        Ok(Kind::Call { function, arguments })
-    }
-
-    /// The value of a call on a constant, computed once.
-    fn fold(&self, node: &IdedExpr, function: Function, arguments: Vec<Node>) -> Result<Kind, LoadError> {
-        let root = self.node(node, Kind::Call { function, arguments });
-        let program = Program {
-            root,
-            result: Type::Dyn,
-            names: Vec::new(),
-            source: "".into(),
-            mentions: Vec::new(),
-            used: Vec::new(),
-        };
-        match program.evaluate(&Context::new(), Budget::default()) {
-            Ok(value) => Ok(Kind::Literal(value)),
-            Err(error) => Err(self.error(node, error.fault.to_string())),
-        }
-    }
-
-    fn check_zone(&self, node: &IdedExpr, function: Function, arguments: &[Node]) -> Result<(), LoadError> {
-        let is_time = function.name().starts_with("get");
-        if let [
-            _,
-            Node {
-                kind: Kind::Literal(Value::String(zone)),
-                ..
-            },
-        ] = arguments
-            && is_time
-            && crate::functions::time_zone(zone).is_none()
-        {
-            return Err(self.error(
-                node,
-                format!("there is no time zone `{zone}`; write `Europe/Berlin` or `+02:00`"),
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -288,9 +193,13 @@ fn constant_text(node: &IdedExpr) -> Option<&str> {
     }
 }
 
-/// What two possible types have in common.
-fn join(a: Type, b: &Type) -> Type {
+/// The more general of two types that fit one another.
+pub(super) fn join(a: Type, b: &Type) -> Type {
     match (a, b) {
+        (Type::Open, other) => other.clone(),
+        (known, Type::Open) => known,
+        (_, general @ (Type::Dyn | Type::Any)) => general.clone(),
+        (known @ (Type::Dyn | Type::Any), _) => known,
         (Type::Null, other) => other.clone(),
         (known, Type::Null) => known,
         (Type::List(a), Type::List(b)) => Type::list(join(*a, b)),
@@ -327,7 +236,7 @@ impl Bound {
         match (shape, kind) {
             (Shape::A, kind) => bind(&mut self.a, kind),
             (Shape::B, kind) => bind(&mut self.b, kind),
-            (_, Type::Dyn) | (Shape::Dyn, _) => true,
+            (_, Type::Dyn | Type::Any | Type::Open) | (Shape::Dyn, _) | (Shape::Optional(_), Type::Null) => true,
             (Shape::List(element), Type::List(kind)) => self.accepts(element, kind),
             (Shape::Map(key, value), Type::Map(key_type, value_type)) => {
                 self.accepts(key, key_type) && self.accepts(value, value_type)
@@ -339,8 +248,8 @@ impl Bound {
 
     fn result(&self, shape: &Shape) -> Type {
         match shape {
-            Shape::A => self.a.clone().unwrap_or(Type::Dyn),
-            Shape::B => self.b.clone().unwrap_or(Type::Dyn),
+            Shape::A => self.a.clone().unwrap_or(Type::Open),
+            Shape::B => self.b.clone().unwrap_or(Type::Open),
             Shape::List(element) => Type::list(self.result(element)),
             Shape::Map(key, value) => Type::map(self.result(key), self.result(value)),
             Shape::Optional(inner) => Type::optional(self.result(inner)),

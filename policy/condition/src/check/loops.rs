@@ -45,7 +45,8 @@ impl Checker<'_> {
         let element = match kind {
             Type::List(element) => *element,
             Type::Map(key, _) => *key,
-            Type::Dyn => Type::Dyn,
+            Type::Dyn | Type::Open => Type::Dyn,
+            Type::Any => return Err(self.error(range, "its type is not known; loop over `dyn(…)` of it")),
             other => return Err(self.error(range, format!("only lists and maps can be looped over, not `{other}`"))),
         };
         Ok((checked, element))

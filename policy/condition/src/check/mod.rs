@@ -1,6 +1,7 @@
 //! From syntax tree to program: every name known, every type able to fit, every limit kept.
 
 mod calls;
+mod constants;
 mod loops;
 
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl<'a> Checker<'a> {
         let (root, result) = self.expression(root)?;
         Ok(Program {
             root,
-            result,
+            result: result.settled(),
             names: self.declarations.names().map(Arc::clone).collect(),
             source: Arc::from(self.source),
             mentions: self.mentions,
@@ -158,6 +159,9 @@ impl<'a> Checker<'a> {
     }
 
     fn select(&mut self, node: &IdedExpr, select: &SelectExpr) -> Checked {
+        if let Some(name) = self.type_with_dots(select) {
+            return Ok((self.node(node, Kind::Literal(Value::Type(name))), Type::Type));
+        }
         self.mention(&select.operand, &select.field);
         let (operand, operand_type) = self.expression(&select.operand)?;
         let field: Arc<str> = Arc::from(self.unescape(&select.field));
@@ -179,10 +183,27 @@ impl<'a> Checker<'a> {
         ))
     }
 
+    /// `google.protobuf.Timestamp` and `google.protobuf.Duration`, what `type(…)` gives for times.
+    fn type_with_dots(&self, select: &SelectExpr) -> Option<&'static str> {
+        let Expr::Select(inner) = &select.operand.expr else {
+            return None;
+        };
+        let Expr::Ident(root) = &inner.operand.expr else {
+            return None;
+        };
+        let hidden = self.declarations.find(root).is_some() || self.locals.iter().any(|(local, _)| local == root);
+        match (root.as_str(), inner.field.as_str(), select.field.as_str()) {
+            _ if hidden || select.test || inner.test => None,
+            ("google", "protobuf", "Timestamp") => Some("google.protobuf.Timestamp"),
+            ("google", "protobuf", "Duration") => Some("google.protobuf.Duration"),
+            _ => None,
+        }
+    }
+
     /// Type of a field, or an error that names what there is.
     fn field_type(&self, node: &IdedExpr, operand: &Type, field: &str) -> Result<Type, LoadError> {
         match operand {
-            Type::Dyn => Ok(Type::Dyn),
+            Type::Dyn | Type::Any | Type::Open => Ok(Type::Dyn),
             Type::Map(key, value) if Type::String.fits(key) => Ok((**value).clone()),
             Type::Object(object) => object.field(field).cloned().ok_or_else(|| {
                 let known: Vec<_> = object.field_names().map(|name| format!("`{name}`")).collect();
@@ -203,7 +224,7 @@ impl<'a> Checker<'a> {
     }
 
     fn unescape(&self, name: &str) -> String {
-        if self.declarations.unescapes() {
+        if self.declarations.is_kubernetes() {
             unescape(name)
         } else {
             name.to_owned()
@@ -226,7 +247,7 @@ impl<'a> Checker<'a> {
         }
         Ok((
             self.node(node, Kind::List(items)),
-            Type::list(element.unwrap_or(Type::Dyn)),
+            Type::list(element.unwrap_or(Type::Open)),
         ))
     }
 
@@ -248,14 +269,14 @@ impl<'a> Checker<'a> {
             self.same_type(&entry.value, &mut value_type, kind)?;
             entries.push((key, value, entry.optional));
         }
-        let kind = Type::map(key_type.unwrap_or(Type::Dyn), value_type.unwrap_or(Type::Dyn));
+        let kind = Type::map(key_type.unwrap_or(Type::Open), value_type.unwrap_or(Type::Open));
         Ok((self.node(node, Kind::Map(entries)), kind))
     }
 
     fn inside_optional(&self, node: &IdedExpr, kind: Type) -> Result<Type, LoadError> {
         match kind {
             Type::Optional(inner) => Ok(*inner),
-            Type::Dyn => Ok(Type::Dyn),
+            Type::Dyn | Type::Any | Type::Open => Ok(Type::Dyn),
             other => Err(self.error(node, format!("`?` takes an optional value here, not `{other}`"))),
         }
     }
@@ -267,7 +288,11 @@ impl<'a> Checker<'a> {
                 node,
                 format!("elements of types `{first}` and `{kind}` in one literal; wrap each in `dyn(…)`"),
             )),
-            Some(_) => Ok(()),
+            Some(first) => {
+                let general = calls::join(first.clone(), &kind);
+                *first = general;
+                Ok(())
+            }
             None => {
                 *seen = Some(kind);
                 Ok(())
@@ -276,11 +301,12 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Equal, where an empty literal's unknown element type equals any.
+/// Equal, where what is not settled equals anything.
 fn equivalent(a: &Type, b: &Type) -> bool {
     match (a, b) {
-        (Type::List(a), Type::List(b)) => a.fits(b),
-        (Type::Map(a_key, a), Type::Map(b_key, b)) => a_key.fits(b_key) && a.fits(b),
+        (Type::Open, _) | (_, Type::Open) => true,
+        (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => equivalent(a, b),
+        (Type::Map(a_key, a), Type::Map(b_key, b)) => equivalent(a_key, b_key) && equivalent(a, b),
         _ => a == b,
     }
 }

@@ -163,7 +163,9 @@ fn to_timestamp(value: &Value) -> Outcome {
 
 fn to_duration(value: &Value) -> Outcome {
     Some(match value {
-        Value::Duration(nanos) | Value::Int(nanos) => Ok(Value::Duration(*nanos)),
+        Value::Duration(nanos) => Ok(Value::Duration(*nanos)),
+        // cel-go declares this form and then refuses every number: a number has no unit.
+        Value::Int(_) => Err(Fault::InvalidArgument("duration")),
         Value::String(text) => times::parse_duration(text).ok_or(Fault::InvalidArgument("duration")),
         _ => return None,
     })

@@ -108,6 +108,10 @@ fn optional_index(container: &Value, key: &Value) -> Outcome {
         Value::Optional(Some(inner)) => inner,
         plain => plain,
     };
+    if !matches!(inner, Value::List(_) | Value::Map(_)) {
+        // What holds nothing holds nothing under this key: cel-go answers so, too.
+        return Some(Ok(Value::Optional(None)));
+    }
     look_up(inner, key).map(|found| Ok(Value::Optional(found?.map(Arc::new))))
 }
 
@@ -134,12 +138,22 @@ fn fold(function: Function, items: &[Value], meter: &mut Meter) -> Outcome {
     }
 }
 
+/// In ascending order, neighbours of different types not compared.
 fn is_sorted(items: &[Value]) -> Outcome {
-    let mut sorted = true;
-    for (left, right) in items.iter().zip(items.iter().skip(1)) {
-        sorted &= left.order(right)? != Ordering::Greater;
+    let mut before: Option<&Value> = None;
+    for item in items {
+        if matches!(
+            item,
+            Value::Null | Value::List(_) | Value::Map(_) | Value::Optional(_) | Value::Type(_)
+        ) {
+            return None;
+        }
+        if before.is_some_and(|before| before.order(item) == Some(Ordering::Greater)) {
+            return Some(Ok(Value::Bool(false)));
+        }
+        before = Some(item);
     }
-    Some(Ok(Value::Bool(sorted)))
+    Some(Ok(Value::Bool(true)))
 }
 
 fn sum(items: &[Value], meter: &mut Meter) -> Outcome {

@@ -90,23 +90,22 @@ pub(super) fn compare(function: Function, arguments: &[Value], meter: &mut Meter
     if let Err(fault) = meter.compares(a, b) {
         return Some(Err(fault));
     }
-    let verdict = match function {
-        Function::Equal => a == b,
-        Function::NotEqual => a != b,
-        _ => ordered(function, a, b)?,
-    };
-    Some(Ok(Value::Bool(verdict)))
+    match function {
+        Function::Equal => Some(Ok(Value::Bool(a == b))),
+        Function::NotEqual => Some(Ok(Value::Bool(a != b))),
+        _ => ordered(function, a, b),
+    }
 }
 
-fn ordered(function: Function, a: &Value, b: &Value) -> Option<bool> {
+fn ordered(function: Function, a: &Value, b: &Value) -> Outcome {
     let Some(order) = a.order(b) else {
-        // Not a number is neither less nor greater than any number.
-        return (a.is_number() && b.is_number()).then_some(false);
+        // Not a number has no place in the order of numbers.
+        return (a.is_number() && b.is_number()).then_some(Err(Fault::InvalidArgument(function.name())));
     };
-    Some(match function {
+    Some(Ok(Value::Bool(match function {
         Function::Less => order == Ordering::Less,
         Function::LessEqual => order != Ordering::Greater,
         Function::Greater => order == Ordering::Greater,
         _ => order != Ordering::Less,
-    })
+    })))
 }

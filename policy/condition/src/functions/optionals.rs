@@ -1,4 +1,4 @@
-//! Values that may be absent.
+//! Values that may be absent. `or` and `orValue` are no calls but nodes of their own: they evaluate lazily.
 
 use std::sync::Arc;
 
@@ -13,9 +13,6 @@ pub(super) fn apply(function: Function, arguments: &[Value]) -> Outcome {
         (F::OptionalNonZero, [value]) => Ok(Value::Optional((!value.is_zero()).then(|| Arc::new(value.clone())))),
         (F::HasValue, [Value::Optional(inner)]) => Ok(Value::Bool(inner.is_some())),
         (F::OptionalValue, [Value::Optional(inner)]) => inner.as_deref().cloned().ok_or(Fault::EmptyOptional),
-        (F::Or, [Value::Optional(None), other @ Value::Optional(_)]) => Ok(other.clone()),
-        (F::Or, [some @ Value::Optional(Some(_)), _]) => Ok(some.clone()),
-        (F::OrValue, [Value::Optional(inner), default]) => Ok(inner.as_deref().unwrap_or(default).clone()),
         _ => return None,
     })
 }

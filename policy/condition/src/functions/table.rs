@@ -208,6 +208,23 @@ functions! {
 }
 
 impl Function {
+    /// Whether it takes a time zone.
+    pub(crate) fn reads_time(self) -> bool {
+        matches!(
+            self,
+            F::FullYear
+                | F::Month
+                | F::Date
+                | F::DayOfMonth
+                | F::DayOfWeek
+                | F::DayOfYear
+                | F::Hours
+                | F::Minutes
+                | F::Seconds
+                | F::Milliseconds
+        )
+    }
+
     /// The name as written in an expression; operators without the place-holders of the syntax tree.
     pub(crate) fn name(self) -> &'static str {
         let name = TABLE

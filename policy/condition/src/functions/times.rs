@@ -122,8 +122,18 @@ pub(super) fn parse_timestamp(text: &str) -> Option<Value> {
             (local, parse_offset(offset)?)
         }
     };
-    let shaped =
-        local.len() >= 19 && local.as_bytes().get(10) == Some(&b'T') && !local.contains(['[', '+', ',', 'Z', 'z']);
+    // As in Go: a comma may stand for the point, decimals past the ninth are dropped, there are no leap seconds.
+    let local = local.get(..local.len().min(29))?;
+    let comma = local.as_bytes().get(19) == Some(&b',');
+    let local = if comma {
+        local.replacen(',', ".", 1)
+    } else {
+        local.to_owned()
+    };
+    let is_leap_second = local.get(17..19) == Some("60");
+    let plain = |c: char| c.is_ascii_digit() || "-:.T".contains(c);
+    let shaped = local.len() >= 19 && local.as_bytes().get(10) == Some(&b'T') && local.chars().all(plain);
+    let shaped = shaped && !is_leap_second;
     let local: DateTime = shaped.then(|| local.parse().ok())??;
     timestamp(local.duration_since(EPOCH).as_nanos() - offset)
 }
@@ -140,7 +150,7 @@ fn parse_offset(text: &str) -> Option<i128> {
         .iter()
         .all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()));
     let (hours, minutes): (i128, i128) = digits.then(|| Some((hours.parse().ok()?, minutes.parse().ok()?)))??;
-    (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60) * NANOS)
+    (hours <= 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60) * NANOS)
 }
 
 /// RFC 3339 in UTC with as many decimals as are not zero.

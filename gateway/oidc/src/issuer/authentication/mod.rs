@@ -341,7 +341,7 @@ impl Reader {
                         expression,
                         message,
                         &format!("{path}.expression"),
-                        compile::over_claims,
+                        compile::kubernetes_claims,
                         &mut compiled,
                     );
                 }
@@ -380,7 +380,7 @@ impl Reader {
                         expression,
                         at.value.message.as_ref(),
                         &path,
-                        compile::over_user,
+                        compile::kubernetes_user,
                         &mut compiled,
                     );
                 }
@@ -456,7 +456,7 @@ impl Reader {
                     );
                 }
                 let path = format!("{path}.expression");
-                self.expression(expression, &path, compile::over_claims, check)
+                self.expression(expression, &path, compile::kubernetes_claims, check)
                     .map(Source::Expression)
             }
             (Some(claim), None) => {
@@ -487,7 +487,7 @@ impl Reader {
             }),
             (None, Some(expression)) => {
                 let path = format!("{path}.expression");
-                self.expression(expression, &path, compile::over_claims, compile::must_be_text)
+                self.expression(expression, &path, compile::kubernetes_claims, compile::must_be_text)
                     .map(Source::Expression)
             }
         }
@@ -512,7 +512,9 @@ impl Reader {
                 self.add(at, &path, "must not be empty");
                 continue;
             };
-            if let Some(program) = self.expression(expression, &path, compile::over_claims, compile::must_be_texts) {
+            if let Some(program) =
+                self.expression(expression, &path, compile::kubernetes_claims, compile::must_be_texts)
+            {
                 compiled.push((key.value.clone(), program));
             }
         }
