@@ -1,8 +1,8 @@
 //! The test bench: real counterparts (etcd, kube-apiserver, kubectl, a node that runs pods) for stories, soaks and benches.
 //!
 //! It is not a fake of anything: what it starts are the pinned programs of `tests/counterparts`, built by
-//! `cargo xtask counterparts` into `target/counterparts/bin`. It depends on no crate of the gateway, so a story drives the
-//! gateway as its users do.
+//! `cargo xtask counterparts` into `target/counterparts/bin`. It depends on no crate of the gateway but the ledger's
+//! reader, so a story drives the gateway as its users do.
 //!
 //! ```no_run
 //! use tests::cluster::{Cluster, Options};
@@ -18,8 +18,10 @@
 //! Invariant: everything started here ends with the test runner, also when that is killed with SIGKILL
 //! ([`process`] says how), and has its own ports, data folder and process group.
 
+pub mod browser;
 pub mod cluster;
 pub mod counterparts;
+pub mod gateway;
 pub mod http;
 pub mod kubectl;
 pub mod pki;

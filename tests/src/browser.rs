@@ -1,0 +1,144 @@
+//! A browser as small as a sign-in needs: plain HTTP on loopback, cookies by host and port, redirects one at a time.
+//!
+//! Not for what pages look like: that is for a real browser. Blocking.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One person's browser.
+#[derive(Debug, Default)]
+pub struct Browser {
+    cookies: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A page, or where it sends.
+#[derive(Debug)]
+pub struct Page {
+    /// Where it came from.
+    pub url: String,
+    /// The status code.
+    pub status: u16,
+    /// `Location`.
+    pub location: Option<String>,
+    /// The text.
+    pub body: String,
+}
+
+impl Browser {
+    /// Opens `url` and follows redirects until a page comes or an address that begins with `stop`.
+    ///
+    /// # Errors
+    /// No answer, or more than twenty redirects.
+    pub fn open(&mut self, url: &str, stop: &str) -> anyhow::Result<Page> {
+        let mut url = url.to_owned();
+        for _ in 0..20 {
+            let page = self.request("GET", &url, "")?;
+            let Some(location) = &page.location else {
+                return Ok(page);
+            };
+            url = absolute(&url, location)?;
+            if url.starts_with(stop) {
+                return Ok(Page {
+                    location: Some(url),
+                    ..page
+                });
+            }
+        }
+        bail!("{url} redirects without end")
+    }
+
+    /// Sends one request; `form` is a form's body.
+    ///
+    /// # Errors
+    /// No answer within 20 s, or no HTTP.
+    pub fn request(&mut self, method: &str, url: &str, form: &str) -> anyhow::Result<Page> {
+        let (authority, target) = split(url)?;
+        let mut head =
+            format!("{method} {target} HTTP/1.0\r\nHost: {authority}\r\nAccept: text/html,application/json\r\n");
+        let jar = self.cookies.entry(authority.clone()).or_default();
+        if !jar.is_empty() {
+            let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            head.push_str(&format!("Cookie: {}\r\n", cookies.join("; ")));
+        }
+        if method == "POST" {
+            head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n{form}", form.len()));
+        let mut stream = TcpStream::connect(&authority).with_context(|| format!("connect to {authority}"))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(head.as_bytes())?;
+        let mut answer = Vec::new();
+        stream
+            .read_to_end(&mut answer)
+            .with_context(|| format!("read the answer of {url}"))?;
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .with_context(|| format!("{url} answers no HTTP: {answer:?}"))?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .context("a status line")?;
+        let mut location = None;
+        for line in head.lines().skip(1) {
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
+            match name.to_ascii_lowercase().as_str() {
+                "location" => location = Some(value.trim().to_owned()),
+                "set-cookie" => keep_cookie(jar, value.trim()),
+                _ => {}
+            }
+        }
+        Ok(Page {
+            url: url.to_owned(),
+            status,
+            location,
+            body: body.to_owned(),
+        })
+    }
+}
+
+fn keep_cookie(jar: &mut BTreeMap<String, String>, line: &str) {
+    let mut parts = line.split(';');
+    let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
+        return;
+    };
+    let gone = parts.any(|part| part.trim().eq_ignore_ascii_case("max-age=0"));
+    if gone || value.is_empty() {
+        jar.remove(name);
+    } else {
+        jar.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+fn split(url: &str) -> anyhow::Result<(String, String)> {
+    let rest = url
+        .strip_prefix("http://")
+        .with_context(|| format!("{url} is not plain http"))?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    Ok((
+        authority.to_owned(),
+        if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("/{target}")
+        },
+    ))
+}
+
+fn absolute(from: &str, location: &str) -> anyhow::Result<String> {
+    if location.starts_with('/') {
+        let (authority, _) = split(from)?;
+        return Ok(format!("http://{authority}{location}"));
+    }
+    Ok(location.to_owned())
+}

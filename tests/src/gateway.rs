@@ -1,0 +1,333 @@
+//! The gateway itself as a process, in front of a [`Cluster`], with a certified OpenID provider beside it.
+//!
+//! It runs on exactly the accounts and rights that `deploy/kubernetes/` ships. A person signs in as people do, by browser.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+use crate::cluster::Cluster;
+use crate::kubectl::{Credential, Kubectl, kubeconfig};
+use crate::pki::Ca;
+use crate::process::{Folder, Process};
+use crate::wait::try_until;
+use crate::{counterparts, http};
+
+const VERIFIER: &str = "verifier-verifier-verifier-verifier-verifier";
+/// BASE64URL(SHA-256(VERIFIER)).
+const CHALLENGE: &str = "fD3GLJ_KzCDB0w6uDOSFNNdflrHwtv8Cizh6P5pJkfQ";
+/// Where a command line would listen for its code; nobody does here, the address is read instead.
+const LOOPBACK: &str = "http://127.0.0.1:9/callback";
+
+/// `oidc-provider` as a program. The end of its input ends it, so it ends with this process, however that ends.
+#[derive(Debug)]
+pub struct Provider {
+    child: Child,
+    /// Its issuer URL.
+    pub issuer: String,
+    /// Where it takes orders.
+    pub control: String,
+    /// The gateway's client secret.
+    pub secret: String,
+}
+
+impl Provider {
+    /// Starts it for a gateway at `url`.
+    ///
+    /// # Errors
+    /// node or its packages are missing.
+    pub fn start(url: &str) -> anyhow::Result<Self> {
+        let folder = counterparts::repository().join("tests/counterparts/provider");
+        ensure!(
+            folder.join("node_modules").is_dir(),
+            "no node_modules in tests/counterparts/provider: run `cargo xtask counterparts`"
+        );
+        let options = json!({
+            "redirectUris": [format!("{url}/callback")],
+            "logoutUri": format!("{url}/backchannel-logout"),
+            "postLogoutUris": [format!("{url}/signed-out")],
+        });
+        let mut command = Command::new("node");
+        command.arg("server.mjs").arg(options.to_string()).current_dir(folder);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start node")?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("the provider's output")?).read_line(&mut line)?;
+        let ready: Value =
+            serde_json::from_str(&line).with_context(|| format!("the provider did not start: {line:?}"))?;
+        let text = |name: &str| {
+            ready[name]
+                .as_str()
+                .map(str::to_owned)
+                .context("the provider's first line")
+        };
+        Ok(Self {
+            issuer: text("issuer")?,
+            control: text("control")?,
+            secret: text("clientSecret")?,
+            child,
+        })
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What may differ from the usual gateway of the tests.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Instead of `confirm`.
+    pub authorization: Option<&'static str>,
+    /// A file of access rules.
+    pub rules: Option<String>,
+    /// Members to merge into the configuration's top level.
+    pub more: Option<Value>,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    /// The provider.
+    pub provider: Provider,
+    folder: Folder,
+    /// The gateway host.
+    pub url: String,
+    /// The Kubernetes listener.
+    pub address: SocketAddr,
+    admin: SocketAddr,
+    ca: Ca,
+    config: PathBuf,
+}
+
+/// What a sign-in gives.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// The token for the cluster.
+    pub token: String,
+    /// The handle with which the next one is had.
+    pub handle: String,
+}
+
+impl Gateway {
+    /// Starts a gateway in front of `cluster`, on the shipped rights, and waits until it is ready.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub fn start(cluster: &Cluster, options: &Options) -> anyhow::Result<Self> {
+        cluster.apply_gateway_rights()?;
+        let folder = Folder::new("gateway")?;
+        let (host, address, admin) = (free()?, free()?, free()?);
+        let url = format!("http://{host}");
+        let provider = Provider::start(&url)?;
+        let ca = Ca::new("gateway")?;
+        let certificate = ca.server(&["127.0.0.1", "localhost"])?;
+        let write = |name: &str, text: &str| folder.write(name, text).map(|path| path.display().to_string());
+        let credential = |account: &str| write(account, &cluster.service_account_token("gatescribe", account)?);
+        let mut configured = json!({
+            "apiVersion": "gatescribe.dev/v1",
+            "url": url,
+            "dataDir": folder.path().join("data"),
+            "listeners": [
+                { "name": "gateway", "address": host.to_string(), "serves": ["gateway"] },
+                { "name": "kubernetes", "address": address.to_string(), "serves": ["kubernetes"], "tls": {
+                    "certFile": write("tls.crt", &certificate.certificate)?,
+                    "keyFile": write("tls.key", &certificate.key)?,
+                    "caFile": write("ca.crt", ca.certificate())?,
+                } },
+            ],
+            "admin": { "address": admin.to_string() },
+            "identity": { "providers": [{
+                "name": "corp", "issuer": provider.issuer, "clientId": "gatescribe",
+                "clientSecret": format!("${{file:{}}}", write("client-secret", &provider.secret)?),
+                "claims": { "user": "email", "groups": "groups" },
+            }] },
+            "clusters": [{
+                "name": "bench", "servers": [cluster.url()],
+                "caFile": write("cluster-ca.crt", cluster.ca().certificate())?,
+                "impersonator": { "tokenFile": credential("impersonator")? },
+                "observer": { "tokenFile": credential("observer")? },
+                "authorization": options.authorization.unwrap_or("confirm"),
+            }],
+        });
+        if let Some(rules) = &options.rules {
+            configured["policy"] = json!({ "rules": [write("rules.yaml", rules)?] });
+        }
+        if let (Some(Value::Object(more)), Some(members)) = (options.more.clone(), configured.as_object_mut()) {
+            members.extend(more);
+        }
+        // JSON is YAML.
+        let config = folder.write("gatescribe.yaml", configured.to_string())?;
+        let process = serve(&config, &folder)?;
+        let gateway = Self {
+            process,
+            provider,
+            folder,
+            url,
+            address,
+            admin,
+            ca,
+            config,
+        };
+        gateway.ready()?;
+        Ok(gateway)
+    }
+
+    /// Waits until the gateway says that it is ready.
+    ///
+    /// # Errors
+    /// It does not within a minute; its log's end is in the error.
+    pub fn ready(&self) -> anyhow::Result<()> {
+        let ask = || {
+            let page = Browser::default().request("GET", &format!("http://{}/readyz", self.admin), "")?;
+            ensure!(page.status == 200, "{}", page.body);
+            Ok(())
+        };
+        try_until("the gateway is ready", Duration::from_secs(60), ask).with_context(|| self.process.log_end(30))
+    }
+
+    /// Signs a person in by browser, as `gatescribe login` would, and takes a token for the cluster.
+    ///
+    /// # Errors
+    /// A step does not lead on; the page is in the error.
+    pub fn sign_in(&self, person: &str) -> anyhow::Result<SignedIn> {
+        let query = format!(
+            "response_type=code&client_id=gatescribe-cli&redirect_uri={LOOPBACK}&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256&login_hint={person}"
+        );
+        let page = Browser::default().open(&format!("{}/authorize?{query}", self.url), LOOPBACK)?;
+        let location = page
+            .location
+            .with_context(|| format!("the sign-in ends at {} with {}:\n{}", page.url, page.status, page.body))?;
+        let code = location
+            .split(['?', '&'])
+            .find_map(|pair| pair.strip_prefix("code="))
+            .with_context(|| format!("a code in {location}"))?;
+        self.token(&format!("grant_type=authorization_code&client_id=gatescribe-cli&code={code}&code_verifier={VERIFIER}&redirect_uri={LOOPBACK}&audience=bench"))
+    }
+
+    /// Takes the next token for `audience` by the rotating handle.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn renew(&self, handle: &str, audience: &str) -> anyhow::Result<SignedIn> {
+        self.token(&format!(
+            "grant_type=refresh_token&client_id=gatescribe-cli&refresh_token={handle}&audience={audience}"
+        ))
+    }
+
+    fn token(&self, form: &str) -> anyhow::Result<SignedIn> {
+        let page = Browser::default().request("POST", &format!("{}/token", self.url), form)?;
+        ensure!(page.status == 200, "/token answers {}: {}", page.status, page.body);
+        let answer: Value = serde_json::from_str(&page.body)?;
+        let text = |name: &str| {
+            answer[name]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("`{name}` in {answer}"))
+        };
+        let handle = text("refresh_token")?;
+        match answer["access_token"].as_str() {
+            Some(token) => Ok(SignedIn {
+                token: token.to_owned(),
+                handle,
+            }),
+            None => self.renew(&handle, "bench"),
+        }
+    }
+
+    /// kubectl through the gateway with a token.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be written.
+    pub fn kubectl(&self, name: &str, token: &str) -> anyhow::Result<Kubectl> {
+        let text = kubeconfig(&self.server(), self.ca.certificate(), &Credential::Token(token));
+        let path = self.folder.write(&format!("{name}.kubeconfig"), text)?;
+        let home = self.folder.path().join(format!("home-{name}"));
+        std::fs::create_dir_all(&home)?;
+        Ok(Kubectl::new(&path, &home))
+    }
+
+    /// The cluster's URL at the gateway.
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("https://{}/clusters/bench", self.address)
+    }
+
+    /// Raw HTTPS to the Kubernetes listener.
+    ///
+    /// # Errors
+    /// The CA is unusable.
+    pub fn client(&self) -> anyhow::Result<http::Client> {
+        http::Client::new(self.address, self.ca.certificate(), None)
+    }
+
+    /// The ledger's folder.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.folder.path().join("data/ledger")
+    }
+
+    /// Everything in the ledger that is durable, oldest first.
+    ///
+    /// # Errors
+    /// The ledger is damaged, or a leaf is no JSON.
+    pub fn records(&self) -> anyhow::Result<Vec<Value>> {
+        let reader = ledger::Reader::open(&self.ledger())?;
+        let mut records = Vec::new();
+        for record in reader.records_from(0) {
+            records.push(serde_json::from_slice(&record?.leaf)?);
+        }
+        Ok(records)
+    }
+
+    /// What the gateway has written to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The process, to be signalled.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The admin listener.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Starts the process again on the same folder, after it has ended.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        self.process = serve(&self.config, &self.folder)?;
+        self.ready()
+    }
+}
+
+fn serve(config: &std::path::Path, folder: &Folder) -> anyhow::Result<Process> {
+    let mut command = Command::new(counterparts::own_binary("gatescribe")?);
+    command.arg("serve").arg("--config").arg(config);
+    Process::start("gatescribe", &command, folder)
+}
+
+fn free() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
