@@ -233,3 +233,80 @@ fn system_roots() -> Result<RootCertStore, FetchSetupError> {
         Ok(roots)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each connection with the same bytes, then keeps it open.
+    async fn server(answer: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(&answer).await;
+                held.push(stream);
+            }
+        });
+        url
+    }
+
+    async fn fetch(url: &str) -> Result<Response<Bytes>, FetchError> {
+        let request = Request::get(url).body(Bytes::new()).unwrap();
+        HyperFetch::new(None).unwrap().fetch(request).await
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_handed_back_and_not_followed() {
+        let url =
+            server(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
+        assert_eq!(fetch(&url).await.unwrap().status(), http::StatusCode::FOUND);
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_one_mebibyte_is_refused_announced_or_not() {
+        let announced = b"HTTP/1.1 200 OK\r\ncontent-length: 1048577\r\n\r\n".to_vec();
+        assert!(matches!(
+            fetch(&server(announced).await).await,
+            Err(FetchError::TooLong)
+        ));
+        let mut dripped = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        for _ in 0..17 {
+            dripped.extend_from_slice(b"10000\r\n");
+            dripped.extend(std::iter::repeat_n(b'x', 65_536));
+            dripped.extend_from_slice(b"\r\n");
+        }
+        assert!(matches!(fetch(&server(dripped).await).await, Err(FetchError::TooLong)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_ends_is_given_up() {
+        let url = server(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()).await;
+        assert!(matches!(fetch(&url).await, Err(FetchError::TooSlow)));
+    }
+
+    #[tokio::test]
+    async fn plain_http_leaves_this_machine_never() {
+        for url in [
+            "http://idp.example/token",
+            "http://192.0.2.1/token",
+            "ftp://127.0.0.1/",
+            "http://127.0.0.1.evil.example/",
+        ] {
+            assert!(matches!(fetch(url).await, Err(FetchError::Address)), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_ca_file_without_a_certificate_is_refused_by_name() {
+        assert!(matches!(
+            HyperFetch::new(Some(b"no pem")),
+            Err(FetchSetupError::NoCertificate)
+        ));
+    }
+}
