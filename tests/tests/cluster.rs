@@ -1,7 +1,7 @@
 //! The control plane of the bench is a real one, and its options do what they say.
 
 use serde_json::json;
-use tests::cluster::{Cluster, Options};
+use tests::cluster::{Cluster, Options, any_admin_of};
 use tests::kubectl::Credential;
 use tests::wait::{PATIENCE, wait_until};
 
@@ -38,6 +38,34 @@ fn versions_are_the_pinned_ones() -> anyhow::Result<()> {
     let version: serde_json::Value = serde_json::from_str(&cluster.admin()?.ok(&["version", "-o", "json"])?)?;
     assert_eq!(version["clientVersion"]["gitVersion"], "v1.36.3");
     assert_eq!(version["serverVersion"]["gitVersion"], "v1.36.3");
+    Ok(())
+}
+
+#[test]
+fn a_persons_own_cluster_is_used_when_named() -> anyhow::Result<()> {
+    let shared = Cluster::shared()?.admin()?;
+    let named = any_admin_of(Some(shared.kubeconfig()))?;
+    assert_eq!(named.kubeconfig(), shared.kubeconfig());
+    assert!(named.ok(&["auth", "whoami"])?.contains("admin"));
+    let missing = any_admin_of(Some("/nowhere/kubeconfig".as_ref())).unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "GATESCRIBE_TEST_KUBECONFIG: no file /nowhere/kubeconfig"
+    );
+    assert_eq!(any_admin_of(None)?.kubeconfig(), shared.kubeconfig());
+    Ok(())
+}
+
+#[test]
+fn debian_programs_run_without_being_installed() -> anyhow::Result<()> {
+    let set = tests::tools::debian(&["nginx", "nginx-common", "wrk"])?;
+    let mut version = set.command("nginx")?;
+    version.arg("-v");
+    let said = tests::kubectl::run(version, "", PATIENCE)?;
+    assert!(said.stderr.starts_with("nginx version: nginx/"), "{said}");
+    assert!(set.command("no-such-program").is_err());
+    let again = tests::tools::debian(&["nginx", "nginx-common", "wrk"])?;
+    assert_eq!(again.root(), set.root());
     Ok(())
 }
 

@@ -52,6 +52,33 @@ impl Options {
     }
 }
 
+/// kubectl as administrator of the cluster that `GATESCRIBE_TEST_KUBECONFIG` names, for people who have one; else of the
+/// shared cluster of this binary. For stories that need an API server and nothing of its inside (audit log, authority).
+///
+/// # Errors
+/// The shared cluster could not be started.
+pub fn any_admin() -> anyhow::Result<Kubectl> {
+    any_admin_of(std::env::var_os("GATESCRIBE_TEST_KUBECONFIG").as_deref().map(Path::new))
+}
+
+/// [`any_admin`] with the variable's value given.
+///
+/// # Errors
+/// The named file is not there, or the shared cluster could not be started.
+pub fn any_admin_of(kubeconfig: Option<&Path>) -> anyhow::Result<Kubectl> {
+    let Some(kubeconfig) = kubeconfig else {
+        return Cluster::shared()?.admin();
+    };
+    anyhow::ensure!(
+        kubeconfig.is_file(),
+        "GATESCRIBE_TEST_KUBECONFIG: no file {}",
+        kubeconfig.display()
+    );
+    let home = crate::counterparts::target().join("tests-home");
+    std::fs::create_dir_all(&home)?;
+    Ok(Kubectl::new(&std::path::absolute(kubeconfig)?, &home))
+}
+
 /// A running control plane. Dropping it ends it and removes its data.
 #[derive(Debug)]
 pub struct Cluster {
