@@ -43,7 +43,8 @@ fn a_named_human_calls_a_real_cluster_and_the_ledger_says_so() -> anyhow::Result
     assert_eq!(created.code, 0, "{created}\n{}", gateway.log());
     let read = kubectl.run(&["get", "configmap", "first", "-n", "shop", "-o", "jsonpath={.data.a}"])?;
     assert_eq!((read.code, read.stdout.as_str()), (0, "b"), "{read}\n{}", gateway.log());
-    let mut watch = kubectl.start(&["get", "configmaps", "-n", "shop", "--watch-only", "-o", "name"])?;
+    let mut watch = kubectl.start(&["get", "configmaps", "-n", "shop", "--watch", "-o", "name"])?;
+    watch.line("the list before the watch", |line| line.contains("configmap/first"))?;
     kubectl.ok(&["create", "configmap", "second", "-n", "shop"])?;
     watch.line("the watch shows the new object", |line| {
         line.contains("configmap/second")
