@@ -20,7 +20,7 @@ pub(super) fn begin(log: &Log) -> anyhow::Result<()> {
         .with_writer(std::io::stderr);
     let begun = match log.format {
         Format::Json => builder.json().flatten_event(true).try_init(),
-        Format::Text => builder.try_init(),
+        Format::Text => builder.with_ansi(crate::terminal::color()).try_init(),
     };
     begun
         .map_err(|error| anyhow::anyhow!("{error}"))

@@ -59,20 +59,26 @@ pub(crate) fn command(file: &Path, check: bool) -> Exit {
         fail(&error);
         return Exit::Fault;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            fail(&anyhow::Error::new(error).context("cannot start"));
-            return Exit::Fault;
-        }
-    };
-    match runtime.block_on(run(config, check)) {
+    match runtime().and_then(|runtime| runtime.block_on(run(config, check))) {
         Ok(()) => Exit::Done,
         Err(error) => {
             fail(&error);
             Exit::Fault
         }
     }
+}
+
+/// The runtime of a server.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+}
+
+/// Begins to write logs; once for a process.
+pub(crate) fn begin_logs(log: &config::Log) -> anyhow::Result<()> {
+    logging::begin(log)
 }
 
 async fn run(config: Config, check: bool) -> anyhow::Result<()> {
@@ -314,10 +320,9 @@ fn listen(config: &Config, gate: &Arc<Gate>, metrics: &Arc<ListenerMetrics>) -> 
             .parse()
             .with_context(|| format!("listener `{}`", listener.name))?;
         let security = security(listener).with_context(|| format!("listener `{}`", listener.name))?;
-        bound.push(Listener::bind(
-            ListenerConfig::new(&listener.name, address, security),
-            Arc::clone(metrics),
-        )?);
+        let mut configured = ListenerConfig::new(&listener.name, address, security);
+        configured.limits.connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
+        bound.push(Listener::bind(configured, Arc::clone(metrics))?);
     }
     // All are bound before any accepts: a start that fails has served nobody.
     Ok(bound

@@ -151,15 +151,6 @@ impl Drop for Place {
     }
 }
 
-impl Place {
-    /// Adds to the subject's bytes of today.
-    pub fn wrote(&self, bytes: usize) {
-        self.used
-            .bytes
-            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
 impl Budgets {
     /// Empty budgets with these limits.
     #[must_use]
@@ -204,6 +195,14 @@ impl Budgets {
             return refuse(limit);
         }
         Ok(Place { used, stream })
+    }
+
+    /// Adds to a subject's bytes of today.
+    pub fn wrote(&self, subject: &SubjectId, bytes: usize) {
+        if let Some(used) = self.subjects.get(subject) {
+            used.bytes
+                .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
     }
 
     /// Whether one more record without identity may be written now; otherwise it is counted.
@@ -353,7 +352,8 @@ mod tests {
     #[test]
     fn bytes_of_a_day_are_forgotten_at_midnight_and_not_before() {
         let budgets = Budgets::new(limits());
-        budgets.enter(&subject(1), false, at(86_400)).unwrap().wrote(1_000);
+        drop(budgets.enter(&subject(1), false, at(86_400)).unwrap());
+        budgets.wrote(&subject(1), 1_000);
         assert_eq!(
             budgets.enter(&subject(1), false, at(2 * 86_400 - 1)).unwrap_err(),
             Limit::BytesPerDay(1_000)

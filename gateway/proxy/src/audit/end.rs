@@ -190,7 +190,7 @@ impl End {
             outcome: Some(outcome),
             ..self.trail.head(&self.station.boot, now)
         };
-        self.station.settle(kind, self.slot.take(), &record);
+        self.station.settle(&self.trail, kind, self.slot.take(), &record);
     }
 }
 

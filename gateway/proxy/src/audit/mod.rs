@@ -218,7 +218,7 @@ impl Station {
             outcome: Some(outcome),
             ..trail.head(&self.boot, now)
         };
-        self.forget(RecordKind::Refusal, &record);
+        self.wrote(trail, self.forget(RecordKind::Refusal, &record));
     }
 
     /// Writes the counts of what was limited since the last call. Called by a timer and at the end of the process.
@@ -274,32 +274,41 @@ impl Station {
             decision: trail.decided(),
             ..trail.head(&self.boot, trail.received)
         };
-        record.body().map_err(|_| Refusal::Internal)
+        let body = record.body().map_err(|_| Refusal::Internal)?;
+        self.wrote(trail, body.len());
+        Ok(body)
     }
 
-    fn forget(&self, kind: RecordKind, record: &Record<'_>) {
-        match record.body() {
-            Ok(body) => {
-                if let Err(error) = self.ledger.append_forget(kind, body, Vec::new()) {
-                    tracing::warn!(record.kind = kind.name(), error = %error, "a record that nobody waits for was not taken");
-                }
-            }
-            Err(error) => tracing::error!(error = %error, "a record could not be encoded"),
+    /// What a record costs counts against its subject's day, whatever the call came to.
+    fn wrote(&self, trail: &Trail, bytes: usize) {
+        if let Some(identity) = trail.identity.as_deref() {
+            self.budgets.wrote(identity.subject().id(), bytes);
         }
     }
 
-    fn settle(&self, kind: RecordKind, slot: Option<OutcomeSlot>, record: &Record<'_>) {
-        let Some(slot) = slot else {
-            return self.forget(kind, record);
+    /// Writes a record that nobody waits for; returns its length.
+    fn forget(&self, kind: RecordKind, record: &Record<'_>) -> usize {
+        let Ok(body) = record.body().inspect_err(not_encoded) else {
+            return 0;
         };
-        match record.body() {
-            Ok(body) => {
-                if let Err(error) = slot.fill(kind, body) {
-                    // A later start lists the call as "outcome unknown", which is then true.
-                    tracing::error!(error = %error, "an outcome was not taken");
-                }
-            }
-            Err(error) => tracing::error!(error = %error, "an outcome could not be encoded"),
+        let length = body.len();
+        if let Err(error) = self.ledger.append_forget(kind, body, Vec::new()) {
+            tracing::warn!(record.kind = kind.name(), error = %error, "a record that nobody waits for was not taken");
+        }
+        length
+    }
+
+    fn settle(&self, trail: &Trail, kind: RecordKind, slot: Option<OutcomeSlot>, record: &Record<'_>) {
+        let Some(slot) = slot else {
+            return self.wrote(trail, self.forget(kind, record));
+        };
+        let Ok(body) = record.body().inspect_err(not_encoded) else {
+            return;
+        };
+        self.wrote(trail, body.len());
+        if let Err(error) = slot.fill(kind, body) {
+            // A later start lists the call as "outcome unknown", which is then true.
+            tracing::error!(error = %error, "an outcome was not taken");
         }
     }
 
@@ -338,6 +347,10 @@ impl Station {
     fn read_clock(&self) -> Reading {
         self.clock.read()
     }
+}
+
+fn not_encoded(error: &serde_json::Error) {
+    tracing::error!(error = %error, "a record could not be encoded");
 }
 
 fn blank<'a>(id: &'a RequestId, boot: &'a str, now: Reading) -> Record<'a> {
