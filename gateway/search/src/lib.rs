@@ -1,1 +1,38 @@
+//! Finds records: who did what, from the ledger's own files.
 //!
+//! - [`Query`] is the small language that people type; [`Fold`] joins the records of one request into a [`Row`].
+//! - [`Archive`] is a ledger's folder, with or without the process that writes it; [`Archive::search`] walks it from the
+//!   newest record back, [`Archive::show`] finds one act by its id, [`Tail`] follows what comes.
+//!
+//! It reads and never writes; all it keeps (where blocks of records begin and their times) is derived and can be thrown
+//! away. Time and the budget of a search are arguments. There is no async here: callers give it a thread that may block.
+//!
+//! Invariants:
+//! - Nobody sees a record outside the [`Scope`] that was given, not even as a count or as a suggestion.
+//! - What is hidden from the default view is counted exactly for the range that was searched, and what was not read is said.
+//! - A record that this version cannot read is shown as such and never left out.
+//!
+//! Why a walk and no index yet: the ledger is ordered by time, so most questions touch its newest blocks only. Columns and
+//! text indexes come beside it later and change nothing in what a query means.
+
+mod act;
+mod archive;
+mod fold;
+mod leaf;
+mod nearest;
+mod query;
+mod row;
+mod scan;
+mod show;
+mod tail;
+mod view;
+
+pub use archive::{Archive, SearchError};
+pub use fold::{Ending, Fold, Piece};
+pub use nearest::Nearest;
+pub use query::{Key, Query, QueryError, QueryWhy, TimeBound, fuzz_query, read_time};
+pub use row::{Call, Decision, Network, Outcome, Row, Scope, Who};
+pub use scan::{Budget, Page, Range, Search, Stopped};
+pub use show::{Found, Shown};
+pub use tail::Tail;
+pub use view::{Busy, Folded, View};

@@ -113,7 +113,19 @@ impl Reader {
             from: seq.max(first),
             until: u64::MAX,
             only: false,
+            begin: None,
             window: None,
+        }
+    }
+
+    /// The records of one segment from the record `seq` on, whose first frame begins at `offset` (`Record::offset` of an
+    /// earlier walk): nothing before it is read.
+    #[must_use]
+    pub fn records_in_from(&self, segment: SegmentInfo, seq: u64, offset: u64) -> Records {
+        Records {
+            from: seq,
+            begin: Some(offset),
+            ..self.records_in(segment)
         }
     }
 
@@ -127,6 +139,7 @@ impl Reader {
             from: first,
             until: u64::MAX,
             only: true,
+            begin: None,
             window: None,
         }
     }
@@ -222,6 +235,8 @@ pub struct Records {
     until: u64,
     /// Whether to stay in this segment.
     only: bool,
+    /// Where in the first segment the record `from` begins, when that is known.
+    begin: Option<u64>,
     window: Option<Window>,
 }
 
@@ -275,6 +290,9 @@ impl Records {
                 }
             }
             let mut window = Window::open(&self.reader, self.at)?;
+            if let Some(offset) = self.begin.take() {
+                window.skip_to(offset, self.from);
+            }
             // What an abandoned segment holds behind its end was never durable there.
             if let Some(next) = self.reader.next_of(self.at)
                 && let Ok(header) = self.reader.header(&segment_name(next))

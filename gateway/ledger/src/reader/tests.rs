@@ -102,6 +102,24 @@ fn segments_can_be_read_from_the_newest_and_records_found_again_by_place() {
 }
 
 #[test]
+fn a_segment_can_be_read_from_a_place_within_it() {
+    let disk = SimDisk::new(1);
+    let ledger = open(&disk);
+    append(&ledger, 60);
+    let reader = reader(&disk);
+    let segment = reader.segments()[1];
+    let all: Vec<Record> = reader.records_in(segment).map(Result::unwrap).collect();
+    let (seq, offset) = (all[3].seq, all[3].offset);
+    let rest: Vec<Record> = reader
+        .records_in_from(segment, seq, offset)
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(rest, all[3..]);
+    let wrong = reader.records_in_from(segment, seq + 1, offset).next().unwrap();
+    assert!(wrong.is_err(), "another record stands there");
+}
+
+#[test]
 fn hashes_of_the_side_file_are_those_of_the_leaves() {
     let disk = SimDisk::new(1);
     let ledger = open(&disk);

@@ -68,6 +68,12 @@ impl Window {
         self.expected = None;
     }
 
+    /// As [`Window::seek`], where it is known which record begins there; anything else is damage.
+    pub(super) fn skip_to(&mut self, offset: u64, seq: u64) {
+        self.offset = offset;
+        self.expected = Some(seq);
+    }
+
     pub(super) fn set_end(&mut self, end: Option<u64>) {
         self.end = end;
     }

@@ -1,0 +1,134 @@
+//! Lines as people would type them, and what cannot be smuggled into one.
+
+use serde_json::json;
+
+use super::*;
+
+fn of(kind: RecordKind, leaf: serde_json::Value) -> String {
+    line(kind, &Leaf::read(leaf.to_string().as_bytes()).unwrap())
+}
+
+fn request(verb: &str, resource: &str, more: serde_json::Value) -> String {
+    let mut req = json!({"method": "GET", "path": "/x", "verb": verb, "group": "", "resource": resource});
+    for (name, value) in more.as_object().unwrap() {
+        req[name] = value.clone();
+    }
+    of(RecordKind::Access, json!({"id": "1", "req": req}))
+}
+
+#[test]
+fn ordinary_requests_read_as_the_commands_that_lead_to_them() {
+    let shop = json!({"namespace": "shop"});
+    let web = json!({"namespace": "shop", "name": "web-0"});
+    assert_eq!(request("list", "pods", shop.clone()), "kubectl get pods -n shop");
+    assert_eq!(request("get", "pods", web.clone()), "kubectl get pods web-0 -n shop");
+    assert_eq!(request("delete", "pods", web), "kubectl delete pod web-0 -n shop");
+    assert_eq!(request("list", "pods", json!({})), "kubectl get pods -A");
+    assert_eq!(request("list", "nodes", json!({})), "kubectl get nodes");
+    assert_eq!(
+        request("watch", "pods", shop.clone()),
+        "kubectl get pods -n shop --watch"
+    );
+    assert_eq!(
+        request("create", "configmaps", shop.clone()),
+        "kubectl create configmap -n shop"
+    );
+    assert_eq!(
+        request("deletecollection", "pods", shop),
+        "kubectl delete pods --all -n shop"
+    );
+    assert_eq!(
+        request("get", "namespaces", json!({"namespace": "shop", "name": "shop"})),
+        "kubectl get namespaces shop"
+    );
+    assert_eq!(
+        request(
+            "patch",
+            "deployments",
+            json!({"group": "apps", "namespace": "a", "name": "b", "dry_run": true})
+        ),
+        "kubectl patch deployment b -n a --dry-run=server"
+    );
+    assert_eq!(
+        request(
+            "list",
+            "widgets",
+            json!({"group": "shop.example.com", "namespace": "a"})
+        ),
+        "kubectl get widgets.shop.example.com -n a"
+    );
+}
+
+#[test]
+fn subresources_and_reviews_read_as_their_own_commands() {
+    let sub = |verb: &str, resource: &str, sub: &str| {
+        request(
+            verb,
+            resource,
+            json!({"namespace": "shop", "name": "web", "subresource": sub}),
+        )
+    };
+    assert_eq!(sub("get", "pods", "exec"), "kubectl exec web -n shop");
+    assert_eq!(sub("create", "pods", "portforward"), "kubectl port-forward web -n shop");
+    assert_eq!(sub("get", "pods", "log"), "kubectl logs web -n shop");
+    assert_eq!(
+        sub("create", "serviceaccounts", "token"),
+        "kubectl create token web -n shop"
+    );
+    assert_eq!(
+        sub("patch", "deployments", "scale"),
+        "kubectl scale deployment web -n shop"
+    );
+    assert_eq!(sub("create", "pods", "eviction"), "GET /x");
+    assert_eq!(
+        request("create", "selfsubjectaccessreviews", json!({})),
+        "kubectl auth can-i"
+    );
+    assert_eq!(
+        request("create", "selfsubjectreviews", json!({})),
+        "kubectl auth whoami"
+    );
+}
+
+#[test]
+fn the_clients_own_command_is_believed_only_where_it_fits_the_verb() {
+    let claims = |verb: &str, command: &str| {
+        request(
+            verb,
+            "pods",
+            json!({"namespace": "a", "name": "b", "kubectl_command": command}),
+        )
+    };
+    assert_eq!(claims("get", "kubectl describe"), "kubectl describe pods b -n a");
+    assert_eq!(claims("patch", "kubectl label"), "kubectl label pod b -n a");
+    assert_eq!(claims("delete", "kubectl get"), "kubectl delete pod b -n a");
+    assert_eq!(claims("patch", "kubectl get"), "kubectl patch pod b -n a");
+}
+
+#[test]
+fn names_cannot_leave_their_place_or_turn_the_terminal() {
+    let hostile = request(
+        "get",
+        "pods",
+        json!({"namespace": "a; rm -rf /", "name": "x\u{1b}[31m'\u{202e}"}),
+    );
+    assert_eq!(
+        hostile,
+        "kubectl get pods 'x\\u{1b}[31m'\\''\\u{202e}' -n 'a; rm -rf /'"
+    );
+}
+
+#[test]
+fn acting_as_somebody_is_said_and_so_is_what_fits_no_command() {
+    let leaf = json!({"id": "1", "as": {"user": "bob", "groups": ["dev"]},
+        "req": {"method": "GET", "path": "/healthz", "verb": "get"}});
+    assert_eq!(of(RecordKind::Access, leaf), "GET /healthz --as bob --as-group dev");
+    assert_eq!(
+        of(RecordKind::Refusal, json!({"id": "1", "net": {"ip": "1.2.3.4"}})),
+        "connection without a request"
+    );
+    let session = json!({"id": "1", "person": {"what": "signedIn", "provider": "corp"}});
+    assert_eq!(of(RecordKind::Session, session), "signed in at corp");
+    let sum = json!({"id": "1", "sum": {"count": 7, "what": "limited requests of strangers"}});
+    assert_eq!(of(RecordKind::Summary, sum), "7 × limited requests of strangers");
+}

@@ -1,0 +1,117 @@
+//! A ledger's folder, with or without the process that writes it.
+
+mod catalog;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ledger::{ReadError, Reader};
+use model::time::Timestamp;
+
+use catalog::Catalog;
+pub(crate) use catalog::{Block, Indexed, read_block};
+
+/// Why a search could not begin. What goes wrong on the way stands in its page.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The folder or a record cannot be read.
+    #[error("the ledger in `{dir}` cannot be read")]
+    Unreadable {
+        /// Which folder.
+        dir: String,
+        /// Why.
+        source: ReadError,
+    },
+}
+
+/// A ledger to search in. Keeps where blocks of records begin, so that the next search is quicker; that is derived.
+pub struct Archive {
+    dir: PathBuf,
+    durable: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
+    catalog: Mutex<Catalog>,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Archive {
+    /// Files alone: nobody is known to write them. A call without an end is then "unknown".
+    #[must_use]
+    pub fn of_dir(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            durable: None,
+            catalog: Mutex::default(),
+        }
+    }
+
+    /// The ledger of this process. `durable` gives the number of durable records; nothing beyond is read.
+    #[must_use]
+    pub fn live(dir: &Path, durable: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self {
+            durable: Some(Arc::new(durable)),
+            ..Self::of_dir(dir)
+        }
+    }
+
+    pub(crate) const fn is_live(&self) -> bool {
+        self.durable.is_some()
+    }
+
+    /// The records that may be read now end before this one.
+    pub(crate) fn end(&self) -> u64 {
+        self.durable.as_ref().map_or(u64::MAX, |durable| durable())
+    }
+
+    pub(crate) fn reader(&self) -> Result<Reader, SearchError> {
+        Reader::open(&self.dir).map_err(|source| self.unreadable(source))
+    }
+
+    pub(crate) fn unreadable(&self, source: ReadError) -> SearchError {
+        SearchError::Unreadable {
+            dir: self.dir.display().to_string(),
+            source,
+        }
+    }
+
+    /// The blocks of a segment that end before `end`, as far as `go_on` allows to look.
+    pub(crate) fn blocks(
+        &self,
+        reader: &Reader,
+        segment: ledger::SegmentInfo,
+        end: u64,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Indexed {
+        // Reading happens without the lock, so that one search in a new segment does not hold up the others.
+        let known = self.catalog().known(segment.first_seq);
+        let indexed = catalog::extend(known, reader, segment, end, go_on);
+        // What lies beyond `end` for this caller may lie within it for the next; only what is durable is kept.
+        if indexed.trouble.is_none() {
+            self.catalog().keep(segment.first_seq, Arc::clone(&indexed.index));
+        }
+        indexed
+    }
+
+    /// When the first record of a segment was written; `None` while it has none.
+    pub(crate) fn begin_of(&self, reader: &Reader, segment: ledger::SegmentInfo, end: u64) -> Option<Timestamp> {
+        if segment.first_seq >= end {
+            return None;
+        }
+        if let Some(known) = self.catalog().begin_of(segment.first_seq) {
+            return Some(known);
+        }
+        let record = reader.records_in(segment).until(end).next()?.ok()?;
+        let time = crate::leaf::time_of(&record.leaf)?;
+        self.catalog().keep_begin(segment.first_seq, time);
+        Some(time)
+    }
+
+    fn catalog(&self) -> std::sync::MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

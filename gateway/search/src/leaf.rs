@@ -1,0 +1,169 @@
+//! A leaf as search reads it: the members that rows are made of, all optional, since older and newer gateways write other
+//! ones. Members that are not listed here are kept in the ledger and shown by [`crate::Archive::show`] as they stand.
+
+use model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Leaf {
+    pub(crate) id: String,
+    pub(crate) pair: Option<u64>,
+    pub(crate) t: Option<Timestamp>,
+    pub(crate) boot: String,
+    pub(crate) cluster: Option<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) by: Option<By>,
+    #[serde(rename = "as")]
+    pub(crate) effective: Option<Effective>,
+    pub(crate) net: Option<Net>,
+    pub(crate) req: Option<Request>,
+    pub(crate) decision: Option<Decided>,
+    pub(crate) outcome: Option<Ended>,
+    pub(crate) object: Option<Object>,
+    pub(crate) person: Option<Person>,
+    pub(crate) sum: Option<Summed>,
+    pub(crate) gap: Option<Gap>,
+    pub(crate) recovery: Option<Recovered>,
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct By {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) iss: String,
+    pub(crate) sub: String,
+    pub(crate) user: String,
+    pub(crate) email: Option<String>,
+    pub(crate) session: Option<String>,
+    pub(crate) credential: String,
+    pub(crate) origin: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Effective {
+    pub(crate) user: String,
+    pub(crate) groups: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Net {
+    pub(crate) ip: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query_keys: Vec<String>,
+    pub(crate) verb: String,
+    pub(crate) action: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) resource: Option<String>,
+    pub(crate) subresource: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) dry_run: bool,
+    pub(crate) agent: Option<String>,
+    pub(crate) kubectl_command: Option<String>,
+    pub(crate) kubectl_session: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Decided {
+    pub(crate) allowed: bool,
+    pub(crate) who: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) rules: Vec<Value>,
+    pub(crate) policy: String,
+    pub(crate) stated_reason: Option<String>,
+    pub(crate) diverged: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ended {
+    pub(crate) end: String,
+    pub(crate) status: Option<u16>,
+    pub(crate) reason: Option<String>,
+    pub(crate) took: Option<Took>,
+    pub(crate) why: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Took {
+    pub(crate) total: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Object {
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Person {
+    pub(crate) what: String,
+    pub(crate) session: Option<String>,
+    pub(crate) provider: Option<String>,
+    pub(crate) why: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Summed {
+    pub(crate) count: u64,
+    pub(crate) what: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Gap {
+    pub(crate) why: String,
+    pub(crate) lost: u64,
+    pub(crate) refused: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Recovered {
+    pub(crate) dropped_bytes: u64,
+}
+
+impl Leaf {
+    /// `None`: no JSON, or a member has another type than in version 1.
+    pub(crate) fn read(leaf: &[u8]) -> Option<Self> {
+        serde_json::from_slice(leaf).ok()
+    }
+}
+
+/// The time alone, for the map of blocks; the rest of the leaf is skipped.
+pub(crate) fn time_of(leaf: &[u8]) -> Option<Timestamp> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct OnlyTime {
+        t: Option<Timestamp>,
+    }
+    serde_json::from_slice::<OnlyTime>(leaf).ok()?.t
+}
+
+/// The id, from the fixed place where the gateway writes it; `None` when it does not stand there plainly.
+pub(crate) fn id_of(leaf: &[u8]) -> Option<&str> {
+    const BEFORE: &[u8] = b"\"id\":\"";
+    let head = leaf.get(..leaf.len().min(96)).unwrap_or_default();
+    let start = memchr::memmem::find(head, BEFORE)? + BEFORE.len();
+    let rest = leaf.get(start..)?;
+    let id = rest.get(..memchr::memchr(b'"', rest)?)?;
+    std::str::from_utf8(id).ok().filter(|id| !id.contains('\\'))
+}

@@ -1,0 +1,168 @@
+//! What is most like a name that was not found: from what was seen, never from what the asker may not see.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::query::{Key, Query, matches};
+use crate::row::Row;
+
+/// A value of a query that nothing has, and what is like it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Nearest {
+    /// The key.
+    pub key: &'static str,
+    /// The value that was asked for.
+    pub value: String,
+    /// Values that exist in what was read, most alike first; empty when none is like it.
+    pub candidates: Vec<String>,
+}
+
+/// At most so many different values of one key are remembered; beyond, suggestions come from the first ones seen.
+const MOST_NAMES: usize = 4_096;
+const MOST_CANDIDATES: usize = 3;
+
+/// The names that were seen while searching.
+#[derive(Debug, Default)]
+pub(crate) struct Vocabulary {
+    names: [BTreeSet<String>; KEYS.len()],
+    /// For each wanted user: whether anybody is meant by it.
+    found_users: BTreeSet<String>,
+}
+
+const KEYS: [Key; 6] = [
+    Key::User,
+    Key::Resource,
+    Key::Namespace,
+    Key::Name,
+    Key::Cluster,
+    Key::Verb,
+];
+
+impl Vocabulary {
+    pub(crate) fn learn(&mut self, row: &Row, query: &Query) {
+        let who = row.who.as_ref();
+        let values = [
+            who.map(|who| who.user.as_str()),
+            row.resource.as_deref(),
+            row.namespace.as_deref(),
+            row.name.as_deref(),
+            row.cluster.as_deref(),
+            Some(row.verb.as_str()),
+        ];
+        for (names, value) in self.names.iter_mut().zip(values) {
+            if let Some(value) = value
+                && !value.is_empty()
+                && names.len() < MOST_NAMES
+                && !names.contains(value)
+            {
+                names.insert(value.to_owned());
+            }
+        }
+        if let Some(who) = who {
+            for wanted in query.wanted(Key::User) {
+                if !self.found_users.contains(wanted.text()) && matches::is_user(who, wanted) {
+                    self.found_users.insert(wanted.text().to_owned());
+                }
+            }
+        }
+    }
+
+    /// For each value of the query that nothing has: what is like it.
+    pub(crate) fn nearest(&self, query: &Query) -> Vec<Nearest> {
+        let mut answer = Vec::new();
+        for (key, names) in KEYS.into_iter().zip(&self.names) {
+            for wanted in query.wanted(key) {
+                let base = wanted.text().split(['/', '.']).next().unwrap_or_default();
+                let known = names.iter().any(|name| wanted.matches(name))
+                    || (key == Key::Resource && names.iter().any(|name| is_resource(name, base)))
+                    || (key == Key::User && self.found_users.contains(wanted.text()));
+                if !known && wanted.exact().is_some() {
+                    answer.push(Nearest {
+                        key: key.name(),
+                        value: wanted.text().to_owned(),
+                        candidates: nearest_of(wanted.text(), names.iter().map(String::as_str), MOST_CANDIDATES),
+                    });
+                }
+            }
+        }
+        answer
+    }
+}
+
+fn is_resource(name: &str, wanted: &str) -> bool {
+    name == wanted || crate::act::names::singular(name) == Some(wanted)
+}
+
+/// The names most like `wanted`, most alike first; none that is not like it at all.
+pub(crate) fn nearest_of<'n>(wanted: &str, names: impl Iterator<Item = &'n str>, most: usize) -> Vec<String> {
+    let wanted: Vec<char> = wanted.to_lowercase().chars().take(64).collect();
+    // Two letters changed places are two edits, and the commonest slip of all.
+    let allowed = if wanted.len() < 4 {
+        1
+    } else {
+        (wanted.len() / 3).clamp(2, 4)
+    };
+    let mut scored: Vec<(usize, &str)> = names
+        .filter_map(|name| {
+            let lower: Vec<char> = name.to_lowercase().chars().take(64).collect();
+            let within = !wanted.is_empty() && wanted.len() >= 3 && contains(&lower, &wanted);
+            let distance = distance(&wanted, &lower);
+            (within || distance <= allowed).then_some((if within { 1 } else { distance }, name))
+        })
+        .collect();
+    scored.sort_unstable();
+    scored.dedup();
+    scored.into_iter().take(most).map(|(_, name)| name.to_owned()).collect()
+}
+
+fn contains(text: &[char], piece: &[char]) -> bool {
+    text.windows(piece.len()).any(|window| window == piece)
+}
+
+/// Edits (insert, remove, replace) from one to the other (Levenshtein).
+fn distance(one: &[char], other: &[char]) -> usize {
+    let mut costs: Vec<usize> = (0..=other.len()).collect();
+    for (row, a) in one.iter().enumerate() {
+        let mut diagonal = row;
+        let mut left = row + 1;
+        if let Some(first) = costs.first_mut() {
+            *first = left;
+        }
+        for (cost, b) in costs.iter_mut().skip(1).zip(other) {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = *cost;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cost = left;
+        }
+    }
+    costs.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_most_like_a_name_comes_first_and_what_is_not_like_it_never() {
+        let names = ["alice", "alina", "bob", "malice"];
+        assert_eq!(nearest_of("alcie", names.into_iter(), 3), ["alice"]);
+        assert_eq!(nearest_of("alic", names.into_iter(), 3), ["alice", "malice", "alina"]);
+        assert_eq!(nearest_of("zzzz", names.into_iter(), 3), Vec::<String>::new());
+        assert_eq!(nearest_of("", names.into_iter(), 3), Vec::<String>::new());
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        let chars = |text: &str| text.chars().collect::<Vec<char>>();
+        for (one, other, edits) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("abc", "abc", 0),
+            ("ab", "ba", 2),
+        ] {
+            assert_eq!(distance(&chars(one), &chars(other)), edits, "{one} {other}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One act with all its records, by its id.
+//!
+//! A request's id is a UUIDv7 and so says when it was made: its neighbourhood in time is looked at first, everything after that.
+
+use std::time::Duration;
+
+use ledger::{Reader, Record, SegmentInfo};
+use model::event::RecordKind;
+use model::time::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::archive::{Archive, Block, SearchError, read_block};
+use crate::fold::Piece;
+use crate::row::{Row, Scope};
+use crate::scan::{CLOCK_SLACK, in_words, tip};
+
+/// One act.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// As in a search.
+    pub record: Row,
+    /// Its records as they stand in the ledger, oldest first, members unknown to this version included.
+    pub records: Vec<Box<RawValue>>,
+    /// What could not be read or was not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What became of looking for an id.
+#[derive(Debug)]
+pub enum Found {
+    /// It is there and may be seen.
+    Yes(Box<Shown>),
+    /// It is not there, or may not be seen: the two look the same.
+    No,
+    /// The budget ended before all was looked at.
+    NotYet,
+}
+
+/// Records of one act that are shown at most; a stream that lived for weeks has many signs of life.
+const MOST_RECORDS: usize = 256;
+
+impl Archive {
+    /// Finds one act by the id of its request or the sequence number of a record.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn show(&self, id: &str, scope: &Scope, go_on: &mut dyn FnMut() -> bool) -> Result<Found, SearchError> {
+        let reader = self.reader()?;
+        let wanted = match id.parse::<u64>() {
+            Ok(seq) => Wanted::Number(seq),
+            Err(_) if id.is_empty() || id.len() > 64 || id.contains(['"', '\\']) => return Ok(Found::No),
+            Err(_) => Wanted::Id(id),
+        };
+        let near = time_of_id(id).map(|time| (time.minus(CLOCK_SLACK), time.plus(CLOCK_SLACK)));
+        for bounds in [near, None].into_iter().skip(usize::from(near.is_none())) {
+            match self.find(&reader, &wanted, bounds, go_on) {
+                Looked::Found(segment, block) => {
+                    return Ok(self.collect(&reader, &wanted, segment, &block, scope, go_on));
+                }
+                Looked::NotYet => return Ok(Found::NotYet),
+                Looked::Nowhere => {}
+            }
+        }
+        Ok(Found::No)
+    }
+
+    fn find(
+        &self,
+        reader: &Reader,
+        wanted: &Wanted<'_>,
+        bounds: Option<(Timestamp, Timestamp)>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Looked {
+        let end = self.end();
+        for segment in self.segments_between(reader, bounds, end).iter().rev() {
+            if let Wanted::Number(seq) = wanted
+                && (*seq < segment.first_seq || segment.next_seq.is_some_and(|next| *seq >= next))
+            {
+                continue;
+            }
+            let indexed = self.blocks(reader, *segment, end, go_on);
+            if !indexed.whole {
+                return Looked::NotYet;
+            }
+            for block in indexed.index.iter().rev() {
+                let outside = bounds.is_some_and(|(from, to)| block.to < from || block.from > to);
+                if outside || matches!(wanted, Wanted::Number(seq) if !(block.first..block.next).contains(seq)) {
+                    continue;
+                }
+                if !go_on() {
+                    return Looked::NotYet;
+                }
+                let leaves = read_block(reader, *segment, block).unwrap_or_default();
+                if leaves.iter().any(|one| wanted.begins(one.seq, one.kind, &one.bytes)) {
+                    return Looked::Found(*segment, *block);
+                }
+            }
+        }
+        Looked::Nowhere
+    }
+
+    fn segments_between(&self, reader: &Reader, bounds: Option<(Timestamp, Timestamp)>, end: u64) -> Vec<SegmentInfo> {
+        let all = reader.segments();
+        let Some((from, to)) = bounds else { return all.to_vec() };
+        let begin = |one: &SegmentInfo| self.begin_of(reader, *one, end).unwrap_or(Timestamp::MAX);
+        let upto = all.partition_point(|one| begin(one) <= to);
+        let first = all.partition_point(|one| begin(one) <= from).saturating_sub(1);
+        all.get(first..upto.max(first)).unwrap_or_default().to_vec()
+    }
+
+    /// Walks on from the block in which the act begins until its end.
+    fn collect(
+        &self,
+        reader: &Reader,
+        wanted: &Wanted<'_>,
+        segment: SegmentInfo,
+        block: &Block,
+        scope: &Scope,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Found {
+        let here = reader.records_in_from(segment, block.first, block.offset);
+        let behind = reader.segments().iter().filter(|one| one.first_seq > segment.first_seq);
+        let walks = std::iter::once(here).chain(behind.map(|one| reader.records_in(*one)));
+        let mut act = Act::default();
+        for (at, record) in walks.flat_map(|walk| walk.until(self.end())).enumerate() {
+            match record {
+                Ok(record) => act.take(wanted, &record),
+                Err(error) => {
+                    act.note = Some(format!("part of the ledger cannot be read: {}", in_words(&error)));
+                    break;
+                }
+            }
+            // What begins and ends in one record has nothing behind it.
+            if act.is_whole() {
+                break;
+            }
+            if at % 1_024 == 1_023 && !go_on() {
+                act.note = Some("its end was not looked for to the end of the ledger".to_owned());
+                break;
+            }
+        }
+        let Some(mut row) = act.row.filter(|row| scope.shows(row)) else {
+            return Found::No;
+        };
+        if act.note.is_some() && row.awaits_end() {
+            row.set_end("notRead", None);
+        } else if let (Some(tip), _) = tip(self, reader, go_on) {
+            tip.settle(&mut row, &act.boot, self.is_live());
+        }
+        Found::Yes(Box::new(Shown {
+            record: row,
+            records: act.raw,
+            note: act.note,
+        }))
+    }
+}
+
+enum Looked {
+    Found(SegmentInfo, Block),
+    Nowhere,
+    NotYet,
+}
+
+enum Wanted<'w> {
+    Id(&'w str),
+    Number(u64),
+}
+
+impl Wanted<'_> {
+    fn begins(&self, seq: u64, kind: RecordKind, leaf: &[u8]) -> bool {
+        match self {
+            Self::Number(wanted) => seq == *wanted,
+            Self::Id(id) => {
+                memchr::memmem::find(leaf, id.as_bytes()).is_some()
+                    && matches!(Piece::of(seq, kind, leaf), Piece::Begin(row, _) if row.id == *id)
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Act {
+    row: Option<Row>,
+    boot: String,
+    raw: Vec<Box<RawValue>>,
+    note: Option<String>,
+    ended: bool,
+}
+
+impl Act {
+    fn take(&mut self, wanted: &Wanted<'_>, record: &Record) {
+        if self.row.is_none() && !wanted.begins(record.seq, record.kind, &record.leaf) {
+            return;
+        }
+        match (Piece::read(record), &mut self.row) {
+            (Piece::Begin(row, boot), None) => (self.row, self.boot) = (Some(*row), boot),
+            // The number of a record that ends something: shown by itself.
+            (Piece::End(_), None) => {
+                self.row = Some(Row::unreadable(
+                    record.seq,
+                    record.kind,
+                    crate::leaf::time_of(&record.leaf),
+                ));
+                self.ended = true;
+            }
+            (Piece::Begin(other, _), Some(row)) if !row.id.is_empty() && other.id == row.id => {}
+            (Piece::End(ending), Some(row)) if ending.belongs_to(row) => {
+                self.ended |= ending.is_last();
+                ending.join(row);
+            }
+            _ => return,
+        }
+        if self.raw.len() < MOST_RECORDS
+            && let Ok(text) = std::str::from_utf8(&record.leaf)
+            && let Ok(raw) = RawValue::from_string(text.to_owned())
+        {
+            self.raw.push(raw);
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ended
+            || self
+                .row
+                .as_ref()
+                .is_some_and(|row| !row.awaits_end() && !row.end_is("inFlight"))
+    }
+}
+
+/// The time in a UUIDv7 (RFC 9562 §5.7).
+fn time_of_id(id: &str) -> Option<Timestamp> {
+    let hex: String = id.chars().filter(|c| *c != '-').collect();
+    let is_v7 = hex.len() == 32 && hex.is_ascii() && hex.as_bytes().get(12) == Some(&b'7');
+    let millis = i64::from_str_radix(hex.get(..12).filter(|_| is_v7)?, 16).ok()?;
+    let time = Duration::from_millis(u64::try_from(millis).ok()?);
+    Some(Timestamp::EPOCH.plus(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_request_says_when_it_was_made() {
+        let time = time_of_id("017f22e2-79b0-7cc3-98c4-dc0c0c07398f").unwrap();
+        assert_eq!(time.to_string(), "2022-02-22T19:22:22.000000Z"); // the example of RFC 9562, A.6
+        assert_eq!(time_of_id("017f22e2-79b0-4cc3-98c4-dc0c0c07398f"), None);
+        assert_eq!(time_of_id("last"), None);
+    }
+}

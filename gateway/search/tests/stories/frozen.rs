@@ -1,0 +1,104 @@
+//! Leaves of version 1 as `model::event::Record` writes them, frozen, and the rows they must always become.
+
+use std::path::Path;
+
+use crate::world::{ALICE, BOB, ROBOT, World, in_run, on, path, search};
+use ledger::Reader;
+use model::event::{Person as SessionPerson, Record, RecordKind, Request, Source, Summed};
+use search::{Archive, View};
+
+/// One of everything that the gateway writes.
+fn write(world: &World) {
+    let session = SessionPerson {
+        what: "signedIn",
+        session: Some("5e551011"),
+        provider: Some("corp"),
+        why: None,
+    };
+    let mut record = world.asked(world.id(), &ALICE, Request::default());
+    (record.req, record.decision, record.person) = (None, None, Some(session));
+    world.write(RecordKind::Session, &record);
+    world.pass(1);
+    world.call(&ALICE, path("/apis"), 200);
+    world.call(&ALICE, in_run("run-1", on("list", "pods", None)), 200);
+    world.call(&ALICE, in_run("run-2", on("patch", "deployments", Some("web"))), 200);
+    world.call(&ROBOT, on("create", "configmaps", None), 201);
+    world.refused(&BOB, on("delete", "secrets", Some("key")));
+    world.call(&BOB, on("delete", "pods", Some("web-0")), 403);
+    let exec = Request {
+        action: Some("exec"),
+        subresource: Some("exec"),
+        ..on("get", "pods", Some("web-0"))
+    };
+    let id = world.id();
+    world.write(RecordKind::Open, &world.asked(id, &ALICE, exec));
+    let id = world.id();
+    let sample = Record {
+        source: Source::Sample,
+        ..world.asked(id, &BOB, on("get", "services", Some("web")))
+    };
+    world.write(RecordKind::Access, &sample);
+    let sum = Summed {
+        count: 41,
+        from: world.time(),
+        to: world.time(),
+        what: "limited requests of strangers",
+        by: &[("429", 41)],
+    };
+    let id = world.id();
+    world.write(
+        RecordKind::Summary,
+        &Record {
+            sum: Some(sum),
+            ..world.record(id)
+        },
+    );
+    let id = world.id();
+    let mut read = world.asked(id, &ALICE, path("/api/v1/audit/records"));
+    (read.decision, read.note) = (None, Some("searched for `user:bob`: 2 results"));
+    world.write(RecordKind::AuditRead, &read);
+    world.close();
+}
+
+fn leaves(dir: &Path) -> String {
+    let mut text = String::new();
+    for record in Reader::open(dir).unwrap().records_from(0) {
+        text.push_str(std::str::from_utf8(&record.unwrap().leaf).unwrap());
+        text.push('\n');
+    }
+    text
+}
+
+fn same_as_frozen(name: &str, now: &str) {
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/v1").join(name);
+    let then = std::fs::read_to_string(&frozen).unwrap_or_default();
+    if now != then {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&kept, now).unwrap();
+        panic!(
+            "{name} differs from the frozen one; what is made now is in {}",
+            kept.display()
+        );
+    }
+}
+
+#[test]
+fn leaves_of_version_1_are_written_as_they_were_frozen() {
+    let world = World::new();
+    write(&world);
+    same_as_frozen("leaves.ndjson", &leaves(world.dir.path()));
+}
+
+#[test]
+fn leaves_of_version_1_become_the_rows_that_were_frozen() {
+    let world = World::new();
+    write(&world);
+    let archive = Archive::of_dir(world.dir.path());
+    let mut text = String::new();
+    for view in [View::Acts, View::All] {
+        let page = search(&archive, "", world.time(), |search| search.view = view);
+        text.push_str(&serde_json::to_string_pretty(&page).unwrap());
+        text.push('\n');
+    }
+    same_as_frozen("rows.json", &text);
+}

@@ -1,0 +1,11 @@
+//! Search over real ledgers in temporary folders.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; the lint spares only `#[test]` functions"
+)]
+
+mod following;
+mod frozen;
+mod searching;
+mod world;
