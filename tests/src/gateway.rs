@@ -294,6 +294,19 @@ impl Gateway {
         Ok(records)
     }
 
+    /// The records, once they satisfy `enough`: refusals and ends are not waited for by the calls that cause them.
+    ///
+    /// # Errors
+    /// They do not within 20 s.
+    pub fn records_with(&self, what: &str, enough: impl Fn(&[Value]) -> bool) -> anyhow::Result<Vec<Value>> {
+        let look = || {
+            let records = self.records()?;
+            ensure!(enough(&records), "not yet: {} records", records.len());
+            Ok(records)
+        };
+        try_until(what, Duration::from_secs(20), look)
+    }
+
     /// What the gateway has written to its log.
     #[must_use]
     pub fn log(&self) -> String {

@@ -59,7 +59,11 @@ fn a_named_human_calls_a_real_cluster_and_the_ledger_says_so() -> anyhow::Result
         "{refused}"
     );
 
-    let records = gateway.records()?;
+    let refusal = |record: &Value| record["kind"] == "refusal";
+    let outcomes = |records: &[Value]| records.iter().filter(|record| record["kind"] == "outcome").count() == 2;
+    let records = gateway.records_with("both ends and the refusal", |records| {
+        outcomes(records) && records.iter().any(refusal)
+    })?;
     let intent = find(&records, "intent", "")
         .or_else(|| {
             records

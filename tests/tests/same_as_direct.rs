@@ -231,7 +231,9 @@ fn kubectl_says_the_same_through_the_gate_and_every_call_joins_one_record() -> a
 
 /// Both ways: each event of the impersonator has its record, each record that was sent has its event.
 fn joins(cluster: &Cluster, gateway: &Gateway) -> anyhow::Result<()> {
-    let records = gateway.records()?;
+    let ends = |records: &[Value], kind: &str| records.iter().filter(|record| record["kind"] == kind).count();
+    let settled = |records: &[Value]| ends(records, "intent") == ends(records, "outcome");
+    let records = gateway.records_with("every intent has its outcome", settled)?;
     let mut people: BTreeMap<&str, &str> = BTreeMap::new();
     for record in &records {
         if let (Some("intent" | "access" | "open"), Some(id)) = (record["kind"].as_str(), record["id"].as_str()) {
@@ -278,7 +280,8 @@ fn a_call_that_goes_around_the_gate_with_a_known_id_is_not_taken_for_ours() -> a
     gateway
         .kubectl("alice", &alice.token)?
         .ok(&["create", "configmap", "mine", "-n", "second-hand"])?;
-    let records = gateway.records()?;
+    let ended = |records: &[Value]| records.iter().any(|record| record["kind"] == "outcome");
+    let records = gateway.records_with("the create has its outcome", ended)?;
     let id = records
         .iter()
         .find(|record| record["kind"] == "intent")

@@ -30,7 +30,7 @@ use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
 use crate::listener::{Conn, Handler, Head, Inbound, Refused};
 use crate::refusal::{self, Asked, Refusal};
-use crate::site::{GatewayHost, Site, Sites};
+use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
 use crate::upstream::{self, Call, Expected, Pool, SendError, StreamClass, UpstreamBody};
 
 /// How long a call that may have an effect goes on after its client has left, to learn how it ended.
@@ -109,7 +109,7 @@ impl Gate {
             return Err(Refusal::Malformed(violation).into());
         }
         let (cluster, raw) = match self.sites.site(conn.listener(), &head) {
-            Site::Gateway => return Ok(self.host.serve(trail, request).await),
+            Site::Gateway => return self.gateway_host(&head, request, trail).await,
             Site::Cluster { id, target } => (id, target),
             Site::Unknown => return Err(Refusal::UnknownHost.into()),
         };
@@ -157,6 +157,26 @@ impl Gate {
             Permitted::Read(permit) => self.read(gate, conn, permit, request, trail, place).await,
             Permitted::Effect(permit) => self.effect(gate, permit, request, trail, place).await,
         }
+    }
+
+    /// The gateway host authenticates and records what people do there by itself; the one path that is answered without
+    /// identity on every listener is recorded here.
+    async fn gateway_host(
+        &self,
+        head: &Head,
+        request: Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Response<Outbound>, Stop> {
+        grow(trail)?.target = Target::parse(&head.target).ok();
+        let response = self.host.serve(trail, request).await;
+        if trail
+            .target
+            .as_ref()
+            .is_some_and(|target| target.path_raw() == WELL_KNOWN)
+        {
+            self.audit.visited(trail, response.status().as_u16());
+        }
+        Ok(response)
     }
 
     /// A pure read: asked upstream while its record goes to the disk; the answer is held until that is durable.

@@ -54,7 +54,7 @@ pub struct Sites {
 }
 
 /// The one path that is answered without identity on a listener that serves clusters alone.
-const WELL_KNOWN: &[u8] = b"/.well-known/gatescribe";
+pub const WELL_KNOWN: &str = "/.well-known/gatescribe";
 
 impl Sites {
     /// `gateway_host` is the host of the configured `url`, without port.
@@ -92,7 +92,7 @@ impl Sites {
             if let Some(prefixed) = split_cluster_prefix(&head.target) {
                 return self.by_path(prefixed.cluster, head.target.slice_ref(prefixed.rest));
             }
-            if path(&head.target) == WELL_KNOWN {
+            if path(&head.target) == WELL_KNOWN.as_bytes() {
                 return Site::Gateway;
             }
         }

@@ -4,31 +4,45 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use proxy::audit::Trail;
 use proxy::body::Outbound;
 use proxy::listener::Inbound;
-use proxy::site::GatewayHost;
+use proxy::request::plain;
+use proxy::site::{GatewayHost, WELL_KNOWN};
 use tower::ServiceExt as _;
 
 /// The console's router as the gateway host.
 #[derive(Clone, Debug)]
 pub(super) struct ConsoleHost {
     router: Router,
+    document: Bytes,
 }
 
 impl ConsoleHost {
-    /// Serves `router`.
-    #[must_use]
-    pub(super) const fn new(router: Router) -> Self {
-        Self { router }
+    /// Serves `router`. `document` is the answer to `/.well-known/gatescribe`, which is asked of Kubernetes listeners too:
+    /// there the host name is not the gateway's, and the router would send the asker away.
+    pub(super) fn new(router: Router, document: &serde_json::Value) -> Self {
+        Self {
+            router,
+            document: document.to_string().into(),
+        }
     }
 }
 
 impl GatewayHost for ConsoleHost {
     fn serve<'a>(&'a self, trail: &'a Trail, request: Request<Inbound>) -> BoxFuture<'a, Response<Outbound>> {
+        if request.method() == http::Method::GET && request.uri().path() == WELL_KNOWN {
+            let mut answer = plain(http::StatusCode::OK, self.document.clone());
+            answer.headers_mut().insert(
+                http::header::CONTENT_TYPE,
+                http::HeaderValue::from_static("application/json"),
+            );
+            return Box::pin(std::future::ready(answer));
+        }
         let peer = console::Peer {
             ip: trail.peer.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             port: trail.peer.port,

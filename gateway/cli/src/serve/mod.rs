@@ -143,6 +143,7 @@ impl Gateway {
             .iter()
             .map(|joined| entry(config, &url, joined))
             .collect::<anyhow::Result<_>>()?;
+        let document = console::gatescribe_document(&url, &entries);
         let (_entries, entries) = keep(entries, &stop);
         let parts = console::Parts {
             lifetimes: lifetimes(&config.identity.session),
@@ -154,7 +155,10 @@ impl Gateway {
             clock: Arc::new(now),
             url: url.clone(),
         };
-        let host = Arc::new(host::ConsoleHost::new(console::router(parts, axum::Router::new())));
+        let host = Arc::new(host::ConsoleHost::new(
+            console::router(parts, axum::Router::new()),
+            &document,
+        ));
 
         let checks = readiness(&ledger, &clusters, &trust);
         let identity = identity_station(config, &url, &store, &feed, trust, &clusters)?;

@@ -221,6 +221,32 @@ impl Station {
         self.wrote(trail, self.forget(RecordKind::Refusal, &record));
     }
 
+    /// Records a visit to what is public, by somebody who showed nothing. All of them share the strangers' budget.
+    pub fn visited(&self, trail: &Trail, status: u16) {
+        let now = self.clock.read();
+        if self.budgets.stranger(now).is_err() {
+            return;
+        }
+        let outcome = Outcome {
+            end: Answer::Answered,
+            status: Some(status),
+            reason: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            took: None,
+            body_sha256: None,
+            unread: None,
+            why: None,
+        };
+        let record = Record {
+            net: Some(trail.network()),
+            req: Some(trail.request(&[])),
+            outcome: Some(outcome),
+            ..trail.head(&self.boot, now)
+        };
+        let _ = self.forget(RecordKind::Access, &record);
+    }
+
     /// Writes the counts of what was limited since the last call. Called by a timer and at the end of the process.
     pub fn write_summaries(&self) {
         let now = self.clock.read();
