@@ -12,7 +12,10 @@
 //! Invariants: a sign-in that is not recorded did not happen; an end of access is in the store before anybody is told;
 //! every page is escaped, without script, uncached and unframeable; each table that strangers can fill is bounded.
 //!
-//! Not here: the audit API and the single-page console; they are merged in by [`router`]'s second argument.
+//! [`api`] is the gateway's own API: audit records, `can`, `why`. It and the single-page console are merged in by
+//! [`router`]'s second argument.
+
+pub mod api;
 
 mod answer;
 mod app;

@@ -41,6 +41,15 @@ impl GatewayKeys {
     }
 }
 
+impl GatewayKeys {
+    /// Verifies a token for our own API; the session it names.
+    pub(crate) fn session_of(&self, token: &str, now: Timestamp) -> Result<String, TokenError> {
+        let parsed = Unverified::parse(token)?;
+        let verified = self.verifier.verify(&parsed, API_AUDIENCE, now)?;
+        Ok(verified.claims.session)
+    }
+}
+
 /// A signed token and its life.
 #[derive(Debug)]
 pub(crate) struct Minted {
@@ -92,9 +101,7 @@ pub(crate) fn mint(app: &Inner, session: &Session, audience: &str) -> Result<Min
 
 /// Verifies a token for our own API; the session it names.
 pub(crate) fn verify(app: &Inner, token: &str) -> Result<String, TokenError> {
-    let parsed = Unverified::parse(token)?;
-    let verified = app.parts.keys.verifier.verify(&parsed, API_AUDIENCE, app.now())?;
-    Ok(verified.claims.session)
+    app.parts.keys.session_of(token, app.now())
 }
 
 pub(crate) fn jwks(app: &Inner) -> &str {

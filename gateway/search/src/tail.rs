@@ -110,6 +110,12 @@ impl Tail {
         next.checked_sub(1)
     }
 
+    /// Whether there is more to read at once; of files alone that is not known.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.ready.is_empty() || (self.archive.is_live() && self.records.position() < self.archive.end())
+    }
+
     /// What was found since the beginning and is not given.
     #[must_use]
     pub fn folded(&self) -> Folded {

@@ -1,0 +1,122 @@
+//! Who asks, and whose records they may see.
+
+use http::StatusCode;
+use search::Scope;
+use state::{Session, SessionId, Standing};
+
+use super::Inner;
+use super::can::Asking;
+use super::read::{AuditAct, AuditRead};
+use crate::answer::Refused;
+use crate::caller::Caller;
+use crate::limit::Act;
+use crate::record::Who;
+use crate::token::in_words;
+
+/// A person with a live session.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) session: Session,
+    pub(super) scope: Scope,
+    caller: Caller,
+}
+
+impl Asker {
+    /// Verifies the caller's token and looks up the session.
+    pub(super) async fn of(api: &Inner, caller: Caller) -> Result<Self, Refused> {
+        let source = caller.source();
+        api.limiter
+            .may(Act::WrongCredential, &source, api.now())
+            .map_err(Refused::too_often)?;
+        match Self::session_of(api, &caller).await {
+            Ok(session) => {
+                let scope = scope(api, &session);
+                Ok(Self { session, scope, caller })
+            }
+            Err(refused) => {
+                if refused.status == StatusCode::UNAUTHORIZED {
+                    // The verdict on the next one is `may`'s; this one is refused anyway.
+                    let _ = api.limiter.take(Act::WrongCredential, &source, api.now());
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    async fn session_of(api: &Inner, caller: &Caller) -> Result<Session, Refused> {
+        let token = caller
+            .bearer
+            .as_ref()
+            .ok_or_else(|| unauthorized("a bearer token is required"))?;
+        let named = api
+            .parts
+            .keys
+            .session_of(token.reveal(), api.now())
+            .map_err(|why| unauthorized(why.to_string()))?;
+        let id = SessionId::parse(&named).ok_or_else(|| unauthorized("the token names no session"))?;
+        live(api, id).await
+    }
+
+    /// The same person as they stand now; an error when the session has ended.
+    pub(super) async fn again(&self, api: &Inner) -> Result<Self, Refused> {
+        let session = live(api, self.session.id.clone()).await?;
+        let scope = scope(api, &session);
+        Ok(Self {
+            session,
+            scope,
+            caller: self.caller.clone(),
+        })
+    }
+
+    /// What is recorded of their reading.
+    pub(super) fn reads(&self, api: &Inner, act: AuditAct, what: &str, results: u64) -> AuditRead {
+        AuditRead {
+            at: api.now(),
+            act,
+            what: what.to_owned(),
+            all: self.scope == Scope::All,
+            results,
+            session: self.session.id.clone(),
+            who: Who::of(&self.session),
+            peer: self.caller.peer.clone(),
+            agent: self.caller.agent.clone(),
+        }
+    }
+
+    pub(super) fn asking(&self) -> Asking {
+        Asking {
+            session: self.session.id.clone(),
+            who: Who::of(&self.session),
+            peer: self.caller.peer.clone(),
+        }
+    }
+}
+
+async fn live(api: &Inner, id: SessionId) -> Result<Session, Refused> {
+    let (store, now) = (api.parts.store.clone(), api.now());
+    let found = tokio::task::spawn_blocking(move || store.session(&id, now)).await;
+    let Ok(Ok(found)) = found else {
+        tracing::error!("session store failed");
+        return Err(Refused::unavailable(
+            "the gateway cannot look up your session right now; try again",
+        ));
+    };
+    let session = found.ok_or_else(|| unauthorized("the token's session is not known here"))?;
+    match session.standing {
+        Standing::Live => Ok(session),
+        Standing::Ended(why) => Err(unauthorized(format!("the session has ended: {}", in_words(why)))),
+    }
+}
+
+fn scope(api: &Inner, session: &Session) -> Scope {
+    let groups = &session.identity.groups;
+    if api.parts.audit_groups.iter().any(|group| groups.contains(group)) {
+        Scope::All
+    } else {
+        Scope::Own(session.subject_id.clone())
+    }
+}
+
+fn unauthorized(why: impl Into<String>) -> Refused {
+    Refused::new(StatusCode::UNAUTHORIZED, "invalid_token", why)
+}

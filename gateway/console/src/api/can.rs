@@ -1,0 +1,174 @@
+//! `can`: may I do this? Answered by the same evaluator that decides calls, behind [`Explain`].
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Response};
+use futures::future::BoxFuture;
+use http::StatusCode;
+use model::decision::{Nearest, RuleRef};
+use serde_json::{Value, json};
+use state::SessionId;
+
+use super::Api;
+use super::asker::Asker;
+use super::parameters::Parameters;
+use crate::answer::Refused;
+use crate::caller::Caller;
+use crate::record::{Peer, Who};
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// Under which sign-in.
+    pub session: SessionId,
+    /// Who.
+    pub who: Who,
+    /// From where, for conditions on the network.
+    pub peer: Option<Peer>,
+}
+
+/// What is asked about: an API resource, or a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CanQuestion {
+    /// Which cluster; may be left out where there is one.
+    pub cluster: Option<String>,
+    /// The Kubernetes verb, or the lower-case HTTP method of a path.
+    pub verb: String,
+    /// API group; empty for core.
+    pub group: String,
+    /// Resource, plural; empty when a path is asked about.
+    pub resource: String,
+    /// Subresource; empty for none.
+    pub subresource: String,
+    /// Namespace; empty for all, or for resources without one.
+    pub namespace: String,
+    /// Name; empty for any.
+    pub name: String,
+    /// The path; empty when a resource is asked about.
+    pub path: String,
+}
+
+/// What would be decided.
+#[derive(Clone, Debug, Default)]
+pub struct CanAnswer {
+    /// Whether the call would be allowed.
+    pub allowed: bool,
+    /// Stable code of the reason, when not.
+    pub reason: Option<String>,
+    /// In words, one sentence each: why, and what would help.
+    pub words: Vec<String>,
+    /// The rules that mattered and that the asker may see.
+    pub rules: Vec<RuleRef>,
+    /// The nearest role that would do and that the asker may see.
+    pub nearest: Option<Nearest>,
+    /// Digest of the policy.
+    pub policy: String,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotExplain {
+    /// No such cluster.
+    #[error("there is no cluster `{0}`")]
+    NoSuchCluster(String),
+    /// There are several, and none was named.
+    #[error("say which cluster: {}", .0.join(", "))]
+    WhichCluster(Vec<String>),
+    /// The question makes no sense, in words.
+    #[error("{0}")]
+    Question(String),
+    /// It cannot be decided now, in words.
+    #[error("this cannot be decided right now: {0}")]
+    Unavailable(String),
+}
+
+/// Decides without doing. The composition root joins it with `access`.
+pub trait Explain: Send + Sync {
+    /// What would be decided if `asking` did this now.
+    fn can<'a>(
+        &'a self,
+        asking: &'a Asking,
+        question: &'a CanQuestion,
+    ) -> BoxFuture<'a, Result<CanAnswer, CannotExplain>>;
+}
+
+const KNOWN: [&str; 8] = [
+    "cluster",
+    "verb",
+    "group",
+    "resource",
+    "subresource",
+    "namespace",
+    "name",
+    "path",
+];
+
+pub(super) async fn can(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let asker = Asker::of(&api, caller).await?;
+    let question = question(&Parameters::read(pairs, &KNOWN)?)?;
+    let answer = api
+        .parts
+        .explain
+        .can(&asker.asking(), &question)
+        .await
+        .map_err(|error| match error {
+            CannotExplain::NoSuchCluster(_) => Refused::new(StatusCode::NOT_FOUND, "not_found", error.to_string()),
+            CannotExplain::WhichCluster(_) | CannotExplain::Question(_) => Refused::request(error.to_string()),
+            CannotExplain::Unavailable(_) => Refused::unavailable(error.to_string()),
+        })?;
+    Ok(Json(json!({
+        "allowed": answer.allowed,
+        "reason": answer.reason,
+        "words": answer.words,
+        "rules": answer.rules.iter().map(told).collect::<Vec<Value>>(),
+        "nearest": answer.nearest.map(|nearest| json!({"role": nearest.role, "namespace": nearest.namespace})),
+        "policy": answer.policy,
+    }))
+    .into_response())
+}
+
+fn question(parameters: &Parameters) -> Result<CanQuestion, Refused> {
+    let text = |name: &str| parameters.text(name).unwrap_or_default().to_owned();
+    let question = CanQuestion {
+        cluster: parameters.text("cluster").map(str::to_owned),
+        verb: text("verb"),
+        group: text("group"),
+        resource: text("resource"),
+        subresource: text("subresource"),
+        namespace: text("namespace"),
+        name: text("name"),
+        path: text("path"),
+    };
+    if question.verb.is_empty() || question.resource.is_empty() == question.path.is_empty() {
+        return Err(Refused::request("give `verb`, and either `resource` or `path`"));
+    }
+    if !question.path.is_empty() && (!question.path.starts_with('/') || has_object(&question)) {
+        return Err(Refused::request(
+            "`path` begins with `/` and stands without group, subresource, namespace and name",
+        ));
+    }
+    Ok(question)
+}
+
+fn has_object(question: &CanQuestion) -> bool {
+    let of_object = [
+        &question.group,
+        &question.subresource,
+        &question.namespace,
+        &question.name,
+    ];
+    of_object.into_iter().any(|text| !text.is_empty())
+}
+
+/// A rule with its line for people.
+fn told(rule: &RuleRef) -> Value {
+    let mut value = serde_json::to_value(rule).unwrap_or_default();
+    if let Some(members) = value.as_object_mut() {
+        members.insert("text".to_owned(), rule.to_string().into());
+    }
+    value
+}

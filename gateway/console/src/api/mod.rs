@@ -1,0 +1,132 @@
+//! The gateway's own API: audit records, `can`, `why`. Bearer tokens of ours with the audience [`crate::API_AUDIENCE`] only.
+//!
+//! - `GET /api/v1/audit/records?q=&since=&until=&limit=&after=&all=` → [`search::Page`] as JSON
+//! - `GET /api/v1/audit/records/{id}` → [`search::Shown`] and the scope
+//! - `GET /api/v1/audit/tail?q=&after=&all=` → lines of JSON, see [`tail`]
+//! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
+//! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
+//!
+//! Invariants:
+//! - Without an audit role one sees one's own records only, and is told so. The role is membership in a configured group,
+//!   looked up in the session as it stands now, not in the token.
+//! - What is read of the ledger is itself recorded before it is shown; what cannot be recorded is not shown.
+//! - Searches run on threads that may block, a few at a time, each with a budget; who comes when all places are taken is told so.
+//!
+//! Not here: how records are found (crate `search`), how rights are decided (behind [`Explain`]).
+
+mod asker;
+mod can;
+mod parameters;
+mod places;
+mod read;
+mod records;
+pub mod tail;
+mod why;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use model::time::Timestamp;
+use state::Store;
+use tokio::sync::watch;
+
+pub use can::{Asking, CanAnswer, CanQuestion, CannotExplain, Explain};
+pub use read::{AuditAct, AuditRead, AuditRecorder};
+
+use crate::answer::Refused;
+use crate::limit::Limiter;
+use crate::minting::GatewayKeys;
+use places::Places;
+
+/// How long one search or view may take.
+const SEARCH_TIME: Duration = Duration::from_secs(5);
+/// Bytes of records that one search may read.
+const SEARCH_BYTES: u64 = 1 << 30;
+
+/// What the composition root hands over.
+pub struct ApiParts {
+    /// The keys of the gateway's own tokens.
+    pub keys: Arc<GatewayKeys>,
+    /// Sessions.
+    pub store: Arc<Store>,
+    /// The ledger, for reading ([`search::Archive::live`]).
+    pub archive: Arc<search::Archive>,
+    /// The number of durable records; changes wake the tails (`Ledger::on_durable`).
+    pub durable: watch::Receiver<u64>,
+    /// Where reading is recorded.
+    pub recorder: Arc<dyn AuditRecorder>,
+    /// What answers `can`.
+    pub explain: Arc<dyn Explain>,
+    /// Members of one of these groups see everybody's records; an empty list means nobody does.
+    pub audit_groups: Vec<String>,
+    /// Now.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl fmt::Debug for ApiParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiParts")
+            .field("audit_groups", &self.audit_groups)
+            .finish_non_exhaustive()
+    }
+}
+
+type Api = Arc<Inner>;
+
+struct Inner {
+    parts: ApiParts,
+    limiter: Limiter,
+    searches: Arc<Places>,
+    tails: Arc<Places>,
+}
+
+/// The API's routes, to be merged into [`crate::router`].
+pub fn router(parts: ApiParts) -> Router {
+    routes(inner(parts))
+}
+
+fn inner(parts: ApiParts) -> Api {
+    Arc::new(Inner {
+        parts,
+        limiter: Limiter::default(),
+        // Two cores serve the request path besides; one person cannot take all places.
+        searches: Places::new(4, 2),
+        tails: Places::new(256, 8),
+    })
+}
+
+fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/audit/records", get(records::search))
+        .route("/api/v1/audit/records/{id}", get(records::show))
+        .route("/api/v1/audit/tail", get(tail::tail))
+        .route("/api/v1/can", get(can::can))
+        .route("/api/v1/why/{id}", get(why::why))
+        .with_state(api)
+}
+
+impl Inner {
+    fn now(&self) -> Timestamp {
+        (self.parts.clock)()
+    }
+
+    /// Records that somebody reads, or refuses to go on.
+    async fn record(&self, read: AuditRead) -> Result<(), Refused> {
+        self.parts.recorder.audit_read(read).await.map_err(|error| {
+            tracing::error!(error = %error, "reading of audit records not recorded");
+            Refused::unavailable("that you read records could not be recorded, so nothing is shown; try again")
+        })
+    }
+}
+
+fn unreadable(error: &search::SearchError) -> Refused {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(error = %error, cause, "the ledger cannot be read");
+    Refused::unavailable("the ledger cannot be read right now; the gateway's log says more")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The audit of the audit: who read what.
+
+use futures::future::BoxFuture;
+use model::time::Timestamp;
+use state::SessionId;
+
+use crate::record::{NotRecorded, Peer, Who};
+
+/// What somebody did with the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditAct {
+    /// Searched.
+    Searched,
+    /// Looked at one act with its records.
+    Viewed,
+    /// Asked why something was decided.
+    AskedWhy,
+    /// Began to follow.
+    TailBegan,
+    /// Followed until now.
+    TailEnded,
+}
+
+impl AuditAct {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Searched => "searched",
+            Self::Viewed => "viewed",
+            Self::AskedWhy => "askedWhy",
+            Self::TailBegan => "tailBegan",
+            Self::TailEnded => "tailEnded",
+        }
+    }
+
+    /// The route that it came through.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Searched => "/api/v1/audit/records",
+            Self::Viewed => "/api/v1/audit/records/{id}",
+            Self::AskedWhy => "/api/v1/why/{id}",
+            Self::TailBegan | Self::TailEnded => "/api/v1/audit/tail",
+        }
+    }
+}
+
+/// One reading of the ledger, of the record kind `auditread`.
+#[derive(Clone, Debug)]
+pub struct AuditRead {
+    /// When.
+    pub at: Timestamp,
+    /// What was done.
+    pub act: AuditAct,
+    /// The query, or the id; at most 1,000 bytes.
+    pub what: String,
+    /// Whether everybody's records were looked at, and not only one's own.
+    pub all: bool,
+    /// How many rows were shown.
+    pub results: u64,
+    /// Under which sign-in.
+    pub session: SessionId,
+    /// Who.
+    pub who: Who,
+    /// From where.
+    pub peer: Option<Peer>,
+    /// With which program.
+    pub agent: Option<String>,
+}
+
+impl AuditRead {
+    /// The sentence for the record's `note`, whole: what was asked, in whose records, and what came of it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let whose = if self.all { "all" } else { "own" };
+        let (what, results) = (&self.what, self.results);
+        match self.act {
+            AuditAct::Searched => format!("searched {whose} records for `{what}`: {results} shown"),
+            AuditAct::Viewed => format!("viewed record `{what}` among {whose} records: {results} shown"),
+            AuditAct::AskedWhy => format!("asked why of `{what}` among {whose} records: {results} shown"),
+            AuditAct::TailBegan => format!("began to follow {whose} records for `{what}`"),
+            AuditAct::TailEnded => format!("followed {whose} records for `{what}`: {results} shown"),
+        }
+    }
+}
+
+/// Writes readings down. Resolves when the record is durable.
+pub trait AuditRecorder: Send + Sync {
+    /// Writes one reading down.
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<(), NotRecorded>>;
+}
