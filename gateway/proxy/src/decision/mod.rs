@@ -18,7 +18,7 @@ use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
 use model::cluster::ClusterId;
 use model::decision::{Allowed, Denial, Denied, RuleRef, UpstreamIdentity, Verdict};
 use model::request::{Kind, RequestFacts};
-use model::subject::SubjectKind;
+use model::subject::{Subject, SubjectKind};
 use model::time::Timestamp;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
@@ -120,6 +120,27 @@ pub struct Decided {
     pub sent_groups_hash: Arc<str>,
 }
 
+/// One case to be judged: a request, or a question about one.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What is asked.
+    pub call: Call<'a>,
+    /// Who asks.
+    pub subject: &'a Subject,
+    /// As whom the subject asks to act.
+    pub impersonation: Option<&'a Impersonation>,
+    /// From where.
+    pub source: Option<IpAddr>,
+    /// When the person last proved who they are.
+    pub signed_in: Option<Timestamp>,
+    /// In which authentication context.
+    pub acr: Option<&'a str>,
+    /// Whether a reason was stated.
+    pub reason_stated: bool,
+    /// The point in time.
+    pub now: Timestamp,
+}
+
 /// The cluster's own yes counts no longer than this.
 const CONFIRMED_FOR: Duration = Duration::from_secs(10);
 /// A remembered yes is looked at anew at least this often, so that a stale snapshot ends it.
@@ -202,13 +223,31 @@ impl Station {
         key: Option<Key>,
     ) -> Result<Arc<Yes>, Refusal> {
         let now = trail.received.wall;
-        let (verdict, cacheable) = self.ask_rules(rules, identity, wanted, facts, trail);
+        let impersonation = wanted.map(|wanted| Impersonation {
+            user: wanted.user.as_str().into(),
+            uid: wanted.uid.as_deref().map(Into::into),
+            groups: wanted.groups.iter().map(|group| group.as_str().into()).collect(),
+            extra: Arc::new(wanted.extra.clone()),
+        });
+        let case = Case {
+            call: Call::of(self.settings.cluster.as_str(), facts),
+            subject: identity.subject(),
+            impersonation: impersonation.as_ref(),
+            source: trail.peer.ip.parse().ok(),
+            signed_in: identity.auth_time(),
+            acr: identity.acr(),
+            reason_stated: identity.stated_reason(now).is_some(),
+            now,
+        };
+        let (verdict, cacheable) = self.ask_rules(rules, &case);
         let (allowed, until) = match verdict {
             Verdict::Allow(allowed) => (allowed, now.plus(REMEMBERED_FOR)),
             Verdict::Deny(denied) => return Err(Refusal::Denied(Box::new(denied))),
-            Verdict::AskCluster { if_yes, if_no } => {
-                (self.ask_cluster(if_yes, if_no, facts).await?, now.plus(CONFIRMED_FOR))
-            }
+            Verdict::AskCluster { if_yes, if_no } => (
+                self.ask_cluster(if_yes, if_no, attributes(&Attributes::of(facts)))
+                    .await?,
+                now.plus(CONFIRMED_FOR),
+            ),
         };
         let until = until.min(allowed.not_after);
         let yes = Arc::new(yes(allowed, identity, wanted.is_some())?);
@@ -224,44 +263,48 @@ impl Station {
         Ok(yes)
     }
 
-    fn ask_rules(
-        &self,
-        rules: &Rules,
-        identity: &Identity,
-        wanted: Option<&RequestedImpersonation>,
-        facts: &RequestFacts,
-        trail: &Trail,
-    ) -> (Verdict, bool) {
-        let now = trail.received.wall;
-        let impersonation = wanted.map(|wanted| Impersonation {
-            user: wanted.user.as_str().into(),
-            uid: wanted.uid.as_deref().map(Into::into),
-            groups: wanted.groups.iter().map(|group| group.as_str().into()).collect(),
-            extra: Arc::new(wanted.extra.clone()),
-        });
+    /// Whether a call would be allowed now, and under which policy: the same evaluation as for a request, the cluster asked
+    /// where a request would ask it.
+    ///
+    /// # Errors
+    /// The denial, inside.
+    pub async fn judge(&self, case: &Case<'_>) -> (Result<Allowed, Refusal>, Arc<str>) {
+        let rules = Arc::clone(&self.rules.borrow());
+        let verdict = match self.ask_rules(&rules, case).0 {
+            Verdict::Allow(allowed) => Ok(allowed),
+            Verdict::Deny(denied) => Err(Refusal::Denied(Box::new(denied))),
+            Verdict::AskCluster { if_yes, if_no } => {
+                self.ask_cluster(if_yes, if_no, attributes(&case.call.asked)).await
+            }
+        };
+        (verdict, Arc::clone(&rules.digest))
+    }
+
+    fn ask_rules(&self, rules: &Rules, case: &Case<'_>) -> (Verdict, bool) {
         let device = BTreeMap::new();
         let situation = Situation {
-            now,
-            source: trail.peer.ip.parse::<IpAddr>().ok(),
-            signed_in: identity.auth_time(),
-            acr: identity.acr(),
+            now: case.now,
+            source: case.source,
+            signed_in: case.signed_in,
+            acr: case.acr,
             amr: &[],
             device: &device,
             namespaces: &rules.namespaces,
-            reason_stated: identity.stated_reason(now).is_some(),
+            reason_stated: case.reason_stated,
             approved_by: &[],
         };
+        let freshness = if rules.complete {
+            self.freshness(case.now)
+        } else {
+            Freshness::Stale { age_seconds: 0 }
+        };
         let query = Query {
-            call: Call::of(self.settings.cluster.as_str(), facts),
-            subject: identity.subject(),
-            impersonation: impersonation.as_ref(),
+            call: case.call,
+            subject: case.subject,
+            impersonation: case.impersonation,
             situation: &situation,
             snapshot: &rules.snapshot,
-            freshness: if rules.complete {
-                self.freshness(now)
-            } else {
-                Freshness::Stale { age_seconds: 0 }
-            },
+            freshness,
             rules: &rules.rules,
             authorization: self.settings.authorization,
             max_groups: self.settings.max_groups,
@@ -285,14 +328,19 @@ impl Station {
         (verdict, decision.cacheable)
     }
 
-    async fn ask_cluster(&self, if_yes: Allowed, mut if_no: Denied, facts: &RequestFacts) -> Result<Allowed, Refusal> {
+    async fn ask_cluster(
+        &self,
+        if_yes: Allowed,
+        mut if_no: Denied,
+        what: AccessAttributes,
+    ) -> Result<Allowed, Refusal> {
         let question = AccessQuestion {
             cluster: self.settings.cluster.clone(),
             user: Arc::clone(&if_yes.upstream.user),
             uid: if_yes.upstream.uid.clone(),
             groups: Arc::clone(&if_yes.upstream.groups),
             extra: Arc::clone(&if_yes.upstream.extra),
-            what: attributes(facts),
+            what,
         };
         match self.confirm.ask(question).await {
             AccessAnswer::Yes { .. } => return Ok(if_yes),
@@ -346,21 +394,21 @@ fn yes(mut allowed: Allowed, identity: &Identity, nested: bool) -> Result<Yes, R
     })
 }
 
-fn attributes(facts: &RequestFacts) -> AccessAttributes {
-    if facts.is_resource_request() {
+fn attributes(asked: &Attributes<'_>) -> AccessAttributes {
+    if asked.is_resource {
         AccessAttributes::Resource {
-            verb: facts.authorization_verb().into(),
-            group: facts.api_group().into(),
-            version: facts.api_version().into(),
-            resource: facts.resource().into(),
-            subresource: facts.subresource().into(),
-            namespace: facts.namespace().into(),
-            name: facts.name().into(),
+            verb: asked.verb.into(),
+            group: asked.group.into(),
+            version: "*".into(),
+            resource: asked.resource.into(),
+            subresource: asked.subresource.into(),
+            namespace: asked.namespace.into(),
+            name: asked.name.into(),
         }
     } else {
         AccessAttributes::NonResource {
-            verb: facts.authorization_verb().into(),
-            path: facts.path().into(),
+            verb: asked.verb.into(),
+            path: asked.path.into(),
         }
     }
 }
