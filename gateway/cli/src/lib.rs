@@ -2,6 +2,7 @@
 //!
 //! The only crate that knows all others, and the only one that reads the environment, prints, or ends the process.
 
+mod client;
 pub mod config;
 mod config_command;
 mod exit;
@@ -45,6 +46,8 @@ enum Command {
     /// Look at configurations.
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
+    #[command(flatten)]
+    Client(client::ClientCommand),
 }
 
 /// Runs the command line.
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
     let exit = match arguments.command {
         Command::Serve { config, check } => serve::command(&config, check),
         Command::Config(command) => config_command::run(command),
+        Command::Client(command) => client::run(command, <Arguments as clap::CommandFactory>::command),
     };
     exit.into()
 }

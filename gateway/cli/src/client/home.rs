@@ -4,7 +4,7 @@
 //! Layout: `sessions/<host>-<digest>.json` one per gateway, `.lock` beside it, and `current`, the last gateway that was
 //! signed in to. The folder `sessions` is for its owner only.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use aws_lc_rs::digest;
 use console::GatewayUrl;
@@ -20,7 +20,11 @@ pub(crate) struct Home(PathBuf);
 impl Home {
     /// Finds it; creates nothing.
     pub(crate) fn find() -> Result<Self, Trouble> {
-        let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let named = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         if let Some(own) = named("GATESCRIBE_HOME") {
             return Ok(Self(own));
         }
@@ -38,7 +42,7 @@ impl Home {
 
     /// A folder that a test made.
     #[cfg(test)]
-    pub(crate) fn at(folder: &Path) -> Self {
+    pub(crate) fn at(folder: &std::path::Path) -> Self {
         Self(folder.to_owned())
     }
 
@@ -84,11 +88,22 @@ fn file_name(gateway: &GatewayUrl) -> String {
     let bare = gateway.as_str().split("//").nth(1).unwrap_or_default();
     let readable: String = bare
         .chars()
-        .map(|character| if character.is_ascii_alphanumeric() || character == '.' { character } else { '_' })
+        .map(|character| {
+            if character.is_ascii_alphanumeric() || character == '.' {
+                character
+            } else {
+                '_'
+            }
+        })
         .take(80)
         .collect();
     let digest = digest::digest(&digest::SHA256, gateway.as_str().as_bytes());
-    let short: String = digest.as_ref().iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = digest
+        .as_ref()
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{readable}-{short}")
 }
 

@@ -99,6 +99,9 @@ mod tests {
 
     #[test]
     fn a_server_cannot_move_the_cursor() {
-        assert_eq!(clean("a\u{1b}[2Jb\r\nc\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d");
+        assert_eq!(
+            clean("a\u{1b}[2Jb\r\nc\u{202e}d"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d"
+        );
     }
 }

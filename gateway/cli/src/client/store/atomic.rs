@@ -51,18 +51,26 @@ impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         let remedy = match &error {
             StoreError::Unreadable { path, .. } | StoreError::Unwritable { path, .. } => {
-                format!("make `{}` yours and writable, or set GATESCRIBE_HOME to another folder", path.display())
+                format!(
+                    "make `{}` yours and writable, or set GATESCRIBE_HOME to another folder",
+                    path.display()
+                )
             }
             StoreError::Foreign { path, .. } => {
                 format!("update gatescribe, or remove `{}` and sign in again", path.display())
             }
             StoreError::Busy { .. } => {
                 let exit = Exit::SignIn;
-                return Self::new(exit, "the sign-in was not finished").because(error.to_string())
-                    .remedy("finish or cancel the sign-in that is open in the other terminal, then run the command again");
+                return Self::new(exit, "the sign-in was not finished")
+                    .because(error.to_string())
+                    .remedy(
+                        "finish or cancel the sign-in that is open in the other terminal, then run the command again",
+                    );
             }
         };
-        Self::new(Exit::Fault, "the session cannot be kept").because(chain(&error)).remedy(remedy)
+        Self::new(Exit::Fault, "the session cannot be kept")
+            .because(chain(&error))
+            .remedy(remedy)
     }
 }
 

@@ -163,7 +163,8 @@ impl Kept {
     /// Whether a person may be asked to sign in without having typed `login`.
     pub(crate) fn may_prompt(&self, now: Timestamp) -> bool {
         // A time in the future is a clock that was set back; it must not close the door for years.
-        self.prompted_at.is_none_or(|at| at > now || now.since(at) >= PROMPT_EVERY)
+        self.prompted_at
+            .is_none_or(|at| at > now || now.since(at) >= PROMPT_EVERY)
     }
 
     pub(crate) const fn prompted(&mut self, now: Timestamp) {
@@ -172,7 +173,10 @@ impl Kept {
 
     /// What this parent was told a moment ago.
     pub(crate) fn refused_before(&self, parent: u32, now: Timestamp) -> Option<&Refusal> {
-        self.refusals.iter().rev().find(|refusal| refusal.parent == parent && refusal.counts(now))
+        self.refusals
+            .iter()
+            .rev()
+            .find(|refusal| refusal.parent == parent && refusal.counts(now))
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal) {

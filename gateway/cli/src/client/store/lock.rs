@@ -115,7 +115,10 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 fn sign(mut file: &File) {
     // For words only: a lock without a name is a lock.
-    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()));
 }
 
 fn holder(path: &Path) -> Holder {

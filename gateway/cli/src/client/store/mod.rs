@@ -11,6 +11,8 @@ mod lock;
 
 pub(crate) use atomic::{StoreError, write_private, write_through};
 pub(crate) use kept::{Kept, Refusal, Secret, Session, Token};
+#[cfg(test)]
+use lock::Holder;
 pub(crate) use lock::{Lock, Patience};
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,177 @@
+//! `gatescribe can` and `gatescribe why`: the gateway's own evaluator, asked under one's own name.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::gateway::{API, escape, read_json};
+use super::home::Home;
+use super::session::{block_on, ready};
+use super::table::facts;
+use super::trouble::{Trouble, clean};
+use super::whoami::plain;
+use super::{API_VERSION, GatewayArgument, Output};
+use crate::Exit;
+use crate::terminal::data;
+
+/// What is asked about.
+#[derive(Args, Debug)]
+pub(crate) struct CanArguments {
+    /// A Kubernetes verb: get, list, create, delete, …
+    verb: String,
+    /// A resource, with the name of an object behind a slash if it is about one.
+    #[arg(value_name = "RESOURCE[/NAME]")]
+    resource: String,
+    /// The namespace; without it, the whole cluster is asked about.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// The cluster; needed where there are several.
+    #[arg(long)]
+    cluster: Option<String>,
+    /// The subresource, for example log or exec.
+    #[arg(long)]
+    subresource: Option<String>,
+    /// For whom.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    gateway: GatewayArgument,
+}
+
+pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
+    let (resource, name) = match arguments.resource.split_once('/') {
+        Some((resource, name)) => (resource, Some(name)),
+        None => (arguments.resource.as_str(), None),
+    };
+    let pairs = [
+        ("verb", Some(arguments.verb.as_str())),
+        ("resource", Some(resource)),
+        ("name", name),
+        ("namespace", arguments.namespace.as_deref()),
+        ("subresource", arguments.subresource.as_deref()),
+        ("cluster", arguments.cluster.as_deref()),
+    ];
+    let told = ask(&arguments.gateway, &format!("/can{}", query(&pairs)))?;
+    let allowed = told.get("allowed").and_then(Value::as_bool).ok_or_else(|| {
+        Trouble::new(Exit::Fault, "the gateway's answer is not understood")
+            .because("it holds no `allowed`")
+            .remedy("update gatescribe on the older side: `gatescribe version`")
+    })?;
+    show(
+        "Access",
+        &told,
+        arguments.output,
+        if allowed { "✔ yes" } else { "✖ no" },
+    );
+    Ok(if allowed { Exit::Done } else { Exit::No })
+}
+
+pub(super) fn why(id: &str, output: Output, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
+    let told = ask(gateway, &format!("/why/{}", escape(id)))?;
+    let head = match told.get("allowed").and_then(Value::as_bool) {
+        Some(true) => "✔ allowed",
+        Some(false) => "✖ refused",
+        None => "recorded",
+    };
+    show("Decision", &told, output, head);
+    Ok(Exit::Done)
+}
+
+fn ask(gateway: &GatewayArgument, path: &str) -> Result<Map<String, Value>, Trouble> {
+    let home = Home::find()?;
+    block_on(async {
+        let ready = ready(&home, gateway.url.as_deref(), API).await?;
+        let url = format!("{}{path}", ready.kept.endpoints.api);
+        read_json(&ready.client, &url, ready.token.reveal()).await
+    })
+}
+
+/// `?a=b&c=d` of what is there.
+pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
+    let pairs: Vec<String> = pairs
+        .iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name}={}", escape(value))))
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
+}
+
+fn show(kind: &str, told: &Map<String, Value>, output: Output, head: &str) {
+    data(&match output {
+        Output::Json => {
+            let mut document = Map::new();
+            document.insert("apiVersion".to_owned(), json!(API_VERSION));
+            document.insert("kind".to_owned(), json!(kind));
+            document.extend(told.clone());
+            format!("{:#}\n", Value::Object(document))
+        }
+        Output::Table => format!("{head}\n{}", lines(told, 1)),
+    });
+}
+
+/// The members of an answer, nested ones indented; `allowed` is the headline already.
+fn lines(told: &Map<String, Value>, depth: usize) -> String {
+    let indent = "  ".repeat(depth);
+    let is_tree = |value: &Value| match value {
+        Value::Object(members) => !members.is_empty(),
+        Value::Array(items) => items.iter().any(Value::is_object),
+        _ => false,
+    };
+    let flat: Vec<(&str, String)> = told
+        .iter()
+        .filter(|(name, value)| *name != "allowed" && !is_tree(value))
+        .map(|(name, value)| (name.as_str(), plain(value)))
+        .filter(|(_, text)| !text.is_empty())
+        .collect();
+    let mut text: String = facts(&flat).lines().map(|line| format!("{indent}{line}\n")).collect();
+    for (name, value) in told.iter().filter(|(_, value)| is_tree(value)) {
+        text.push_str(&format!("{indent}{}\n", clean(name)));
+        text.push_str(&branch(value, depth + 1));
+    }
+    text
+}
+
+fn branch(value: &Value, depth: usize) -> String {
+    match value {
+        Value::Object(members) => lines(members, depth),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| branch(item, depth))
+            .collect::<Vec<_>>()
+            .join(&format!("{}-\n", "  ".repeat(depth))),
+        other => format!("{}{}\n", "  ".repeat(depth), clean(&plain(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_cannot_leave_its_place_in_the_address() {
+        assert_eq!(
+            query(&[
+                ("verb", Some("get")),
+                ("name", Some("a&cluster=b#/../")),
+                ("namespace", None)
+            ]),
+            "?verb=get&name=a%26cluster%3Db%23%2F..%2F"
+        );
+        assert_eq!(query(&[("a", None)]), "");
+    }
+
+    #[test]
+    fn a_decision_is_shown_as_a_tree() {
+        let told = json!({
+            "allowed": false, "decision": "7F3K", "because": "no binding grants it",
+            "rules": [{"rule": "RoleBinding dev/view", "verdict": "no match"}, {"rule": "b"}], "empty": null,
+        });
+        assert_eq!(
+            lines(told.as_object().unwrap(), 1),
+            "  because   no binding grants it\n  decision  7F3K\n  rules\n    rule     RoleBinding dev/view\n    verdict  no \
+             match\n    -\n    rule  b\n"
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! Records for a person.
+
+use std::io::IsTerminal as _;
+
+use serde_json::{Map, Value};
+
+use crate::client::session::in_seconds;
+use crate::client::table::{facts, table};
+use crate::client::trouble::clean;
+use crate::client::whoami::plain;
+use crate::terminal::say;
+
+const HEADS: [&str; 5] = ["TIME (UTC)", "WHO", "ACT", "CLUSTER", "RESULT"];
+/// The widths of a followed line, whose neighbours are not known yet.
+const TAIL_WIDTHS: [usize; 5] = [20, 24, 0, 12, 24];
+
+/// How wide a table may be: a terminal's width, and unlimited where the reader is a program.
+pub(super) fn width() -> Option<usize> {
+    std::io::stdout().is_terminal().then(crate::terminal::width)
+}
+
+/// A table of rows.
+pub(super) fn rows(records: &[Value], width: Option<usize>) -> String {
+    if records.is_empty() {
+        return String::new();
+    }
+    table(&HEADS, &records.iter().map(cells).collect::<Vec<_>>(), width)
+}
+
+/// One line of a stream, under heads the first time.
+pub(super) fn line(record: &Value, heads: bool, width: Option<usize>) -> String {
+    let pad = |cells: Vec<String>| {
+        let act = width.map_or(60, |width| {
+            width.saturating_sub(TAIL_WIDTHS.iter().sum::<usize>() + 8).max(20)
+        });
+        let mut line = String::new();
+        for (cell, fits) in cells.iter().zip(TAIL_WIDTHS) {
+            let fits = if fits == 0 { act } else { fits };
+            line.push_str(&format!("{:fits$}  ", clean(cell)));
+        }
+        format!("{}\n", line.trim_end())
+    };
+    let head = if heads {
+        pad(HEADS.map(str::to_owned).to_vec())
+    } else {
+        String::new()
+    };
+    format!("{head}{}", pad(cells(record)))
+}
+
+fn cells(record: &Value) -> Vec<String> {
+    let word = |name: &str| record.get(name).map_or_else(String::new, plain);
+    vec![
+        word("t").trim_end_matches('Z').replace('T', " "),
+        who(record),
+        act(record),
+        word("cluster"),
+        result(record),
+    ]
+}
+
+fn who(record: &Value) -> String {
+    let who = record.get("who");
+    let part = |name: &str| {
+        who.and_then(|who| who.get(name))
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    part("user").or(part("email")).or(part("id")).unwrap_or("-").to_owned()
+}
+
+fn act(record: &Value) -> String {
+    let word = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let act = match word("act") {
+        act if act.is_empty() => format!("{} {}", word("verb"), word("resource")).trim().to_owned(),
+        act => act,
+    };
+    match record.get("count").and_then(Value::as_u64) {
+        Some(count) if count > 1 => format!("{act} (×{count})"),
+        _ => act,
+    }
+}
+
+/// A word first, so that nothing is said by colour alone.
+fn result(record: &Value) -> String {
+    let outcome = record.get("outcome");
+    let text = |name: &str| {
+        outcome
+            .and_then(|outcome| outcome.get(name))
+            .map_or_else(String::new, plain)
+    };
+    let (end, status, reason) = (text("end"), text("status"), text("reason"));
+    let sample = if record.get("source").and_then(Value::as_str) == Some("sample") {
+        " (sample)"
+    } else {
+        ""
+    };
+    let refused = record
+        .get("refused")
+        .and_then(Value::as_bool)
+        .unwrap_or(end == "refused");
+    let mark = match end.as_str() {
+        _ if refused => "✖ refused",
+        "" => "",
+        "answered" | "allowed" | "ok" => "✔",
+        "inFlight" => "… runs",
+        other => other,
+    };
+    let whole = format!("{mark} {status} {reason}");
+    format!("{}{sample}", whole.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What was searched, how far behind it is, whose it is; to stderr, as it is no data.
+pub(super) fn say_around(found: &Map<String, Value>, nothing: bool) {
+    let range = found.get("range");
+    let bound = |name: &str| range.and_then(|range| range.get(name)).map_or_else(String::new, plain);
+    let (from, to) = (bound("from"), bound("to"));
+    if nothing {
+        let lag = found.get("lag_seconds").and_then(Value::as_f64).unwrap_or(0.0);
+        say(&format!(
+            "nothing found from {} to {}; what is newer than {lag:.0} s may not be searchable yet",
+            or(&from, "the beginning"),
+            or(&to, "now")
+        ));
+        let nearest = found
+            .get("nearest")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        if !nearest.is_empty() {
+            say(&format!(
+                "  nearest: {}",
+                nearest
+                    .iter()
+                    .map(|name| clean(&nearest_name(name)))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ));
+        }
+    }
+    if found.get("scope").and_then(Value::as_str) == Some("own") {
+        say("only your own acts are shown; whoever administers the gateway can give you an audit role");
+    }
+    if let Some(more) = found.get("more").and_then(Value::as_bool).filter(|more| *more) {
+        debug_assert!(more);
+        say("there is more; narrow the query or raise --limit");
+    }
+}
+
+fn nearest_name(value: &Value) -> String {
+    let Some(members) = value.as_object() else {
+        return plain(value);
+    };
+    members.values().map(plain).collect::<Vec<_>>().join(":")
+}
+
+fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
+    if text.is_empty() { other } else { text }
+}
+
+/// Every member on a line of its own, nested ones by their path: nothing of a record is left out.
+pub(super) fn whole(record: &Map<String, Value>) -> String {
+    let mut lines = Vec::new();
+    flatten("", &Value::Object(record.clone()), &mut lines);
+    let lines: Vec<(&str, String)> = lines
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    facts(&lines)
+}
+
+fn flatten(path: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+    let below = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .for_each(|(name, value)| flatten(&below(name), value, lines)),
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(place, item)| flatten(&below(&place.to_string()), item, lines));
+        }
+        Value::String(text) => {
+            let shown = model::time::Timestamp::parse(text).map_or_else(|_| text.clone(), in_seconds);
+            lines.push((clean(path), shown));
+        }
+        other => lines.push((clean(path), plain(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn record() -> Value {
+        json!({
+            "id": "0192", "t": "2026-11-21T05:00:00.123456Z", "who": {"user": "alice@example.test", "id": "s1"},
+            "act": "kubectl delete pod web-0 -n payments", "cluster": "prod", "count": 1, "source": "gateway",
+            "outcome": {"end": "answered", "status": 200}, "calls": [{"id": "a", "seq": 7}], "groups": ["a", "b"],
+        })
+    }
+
+    #[test]
+    fn a_row_says_when_who_what_where_and_how_it_ended() {
+        assert_eq!(
+            rows(&[record()], None),
+            "TIME (UTC)           WHO                 ACT                                   CLUSTER  RESULT\n\
+             2026-11-21 05:00:00  alice@example.test  kubectl delete pod web-0 -n payments  prod     ✔ 200\n"
+        );
+    }
+
+    #[test]
+    fn what_is_refused_folded_or_a_sample_says_so_in_words() {
+        let mut folded = record();
+        folded["count"] = json!(14);
+        folded["source"] = json!("sample");
+        folded["outcome"] = json!({"end": "refused", "status": 403, "reason": "Forbidden"});
+        let cells = cells(&folded);
+        assert_eq!(cells[2], "kubectl delete pod web-0 -n payments (×14)");
+        assert_eq!(cells[4], "✖ refused 403 Forbidden (sample)");
+    }
+
+    #[test]
+    fn nothing_of_a_record_is_left_out() {
+        let text = whole(record().as_object().unwrap());
+        for line in [
+            "calls.0.id      a",
+            "calls.0.seq     7",
+            "groups          a, b",
+            "outcome.status  200",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

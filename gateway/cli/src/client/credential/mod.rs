@@ -1,0 +1,215 @@
+//! `gatescribe kube credential`: what kubectl runs on every command (client.authentication.k8s.io).
+//!
+//! It must never annoy (ux §3.6): from what is kept it answers without network, lock or runtime; a person is asked at
+//! most once for all processes that wait, and not again within a quarter of an hour; where nobody is, nothing is opened.
+//! Standard output carries one ExecCredential or nothing.
+
+mod exec;
+
+pub(crate) use exec::ExecCall;
+
+use console::GatewayUrl;
+
+use super::gateway::{Cluster, discover};
+use super::home::Home;
+use super::http::{Client, Trust, now};
+use super::session::{Held, Renewal, block_on, client_of, refreshed, sign_in_needed, with_clocks};
+use super::signin::Surroundings;
+use super::store::{Kept, Place, Refusal, Token};
+use super::trouble::Trouble;
+use crate::Exit;
+use crate::terminal::data;
+
+/// Answers kubectl.
+pub(crate) fn run(gateway: &str, cluster: &str) -> Exit {
+    match answer(gateway, cluster) {
+        Ok(Answer::Credential(text)) => {
+            data(&text);
+            Exit::Done
+        }
+        // kubectl asks several times in a row; the person has read it once.
+        Ok(Answer::RefusedBefore(exit)) => exit,
+        Err(trouble) => trouble.said(),
+    }
+}
+
+enum Answer {
+    Credential(String),
+    RefusedBefore(Exit),
+}
+
+/// One question of kubectl.
+struct Question<'a> {
+    call: ExecCall,
+    gateway: GatewayUrl,
+    cluster: &'a str,
+    place: Place,
+    parent: Option<u32>,
+}
+
+fn answer(gateway: &str, cluster: &str) -> Result<Answer, Trouble> {
+    let call = ExecCall::of_environment()?;
+    let gateway = super::gateway::url_of(gateway)?;
+    let place = Home::find()?.place(&gateway);
+    let question = Question {
+        call,
+        gateway,
+        cluster,
+        place,
+        parent: parent(),
+    };
+    if let Some(answer) = question.at_once(question.place.read()?.as_ref())? {
+        return Ok(answer);
+    }
+    question.slowly()
+}
+
+impl Question<'_> {
+    /// What can be said without asking anybody.
+    fn at_once(&self, kept: Option<&Kept>) -> Result<Option<Answer>, Trouble> {
+        let Some(kept) = kept else { return Ok(None) };
+        let now = now();
+        // A cluster that we do not know yet, or that moved: the gateway is asked before anything is handed out.
+        let is_bound = self.known(kept).is_some_and(|cluster| self.call.is_for(cluster));
+        if let Some(token) = kept.usable(self.cluster, now).filter(|_| is_bound) {
+            return Ok(Some(Answer::Credential(self.call.credential(token))));
+        }
+        let before = self.parent.and_then(|parent| kept.refused_before(parent, now));
+        Ok(before.map(|refusal| Answer::RefusedBefore(exit_of(refusal.exit))))
+    }
+
+    fn known<'k>(&self, kept: &'k Kept) -> Option<&'k Cluster> {
+        kept.clusters.iter().find(|cluster| cluster.name == self.cluster)
+    }
+
+    fn slowly(&self) -> Result<Answer, Trouble> {
+        let held = Held::take(&self.place)?;
+        let kept = self.place.read()?;
+        // Whoever held the lock may have done the work, or been told no.
+        if let Some(answer) = self.at_once(kept.as_ref())? {
+            return Ok(answer);
+        }
+        let obtained = block_on(self.obtain(&held, kept));
+        match obtained {
+            Ok(token) => Ok(Answer::Credential(self.call.credential(&token))),
+            Err(trouble) => {
+                self.remember(&held, &trouble);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// So that kubectl's next attempts end at once and in silence. Best effort: the answer is "no" anyway.
+    fn remember(&self, held: &Held<'_>, trouble: &Trouble) {
+        if let (Some(parent), Ok(Some(mut kept))) = (self.parent, self.place.read()) {
+            kept.refuse(Refusal {
+                parent,
+                at: now(),
+                exit: code_of(trouble.exit),
+            });
+            drop(held.save(&kept));
+        }
+    }
+
+    async fn obtain(&self, held: &Held<'_>, kept: Option<Kept>) -> Result<Token, Trouble> {
+        let (mut kept, client) = self.acquainted(held, kept).await?;
+        let why = match held.renew(&client, &mut kept, self.cluster).await? {
+            Renewal::Token(token) => return Ok(token),
+            Renewal::SignInNeeded(why) => why,
+        };
+        let refused = |why| Err(sign_in_needed(&self.gateway, why));
+        let Some(way) = Surroundings::look().for_plugin(self.call.interactive) else {
+            return refused(why);
+        };
+        let now = now();
+        if !kept.may_prompt(now) {
+            return refused(why.or_else(|| Some("a sign-in was asked for less than 15 minutes ago".to_owned())));
+        }
+        kept.prompted(now);
+        held.save(&kept)?;
+        let given = held.sign_in(&client, &mut kept, None, self.cluster, way).await?;
+        Ok(given.token)
+    }
+
+    /// The gateway's facts, with the cluster that kubectl speaks to among them; else nothing is handed out.
+    async fn acquainted(&self, held: &Held<'_>, kept: Option<Kept>) -> Result<(Kept, Client), Trouble> {
+        if let Some(kept) = kept {
+            let client = client_of(&kept)?;
+            if self.known(&kept).is_some_and(|cluster| self.call.is_for(cluster)) {
+                return Ok((kept, client));
+            }
+            let trust = kept.trust.clone();
+            return self.asked(held, client, Some(kept), &trust).await;
+        }
+        let client = Client::new(&Trust::System, self.gateway.is_secure())?;
+        self.asked(held, client, None, &Trust::System).await
+    }
+
+    async fn asked(
+        &self,
+        held: &Held<'_>,
+        client: Client,
+        kept: Option<Kept>,
+        trust: &Trust,
+    ) -> Result<(Kept, Client), Trouble> {
+        let found = discover(&client, &self.gateway)
+            .await
+            .map_err(|error| with_clocks(error.into(), &client))?;
+        if found.gateway != self.gateway {
+            return Err(sign_in_needed(
+                &found.gateway,
+                Some("the gateway has another address now".to_owned()),
+            ));
+        }
+        let kept = refreshed(kept, trust, &found);
+        held.save(&kept)?;
+        match self.known(&kept) {
+            None => Err(
+                Trouble::new(Exit::NotFound, format!("the gateway has no cluster `{}`", self.cluster)).remedy(format!(
+                    "gatescribe login {} writes the clusters that there are",
+                    self.gateway.as_str()
+                )),
+            ),
+            Some(cluster) if !self.call.is_for(cluster) => Err(self.call.refusal(cluster, &self.gateway)),
+            Some(_) => Ok((kept, client)),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn parent() -> Option<u32> {
+    Some(std::os::unix::process::parent_id())
+}
+
+/// The standard library does not say it there; the bound on how often a person is asked holds all the same.
+#[cfg(not(unix))]
+const fn parent() -> Option<u32> {
+    None
+}
+
+const CODES: [(Exit, u8); 5] = [
+    (Exit::SignIn, 3),
+    (Exit::NotPermitted, 4),
+    (Exit::NotFound, 5),
+    (Exit::Conflict, 6),
+    (Exit::Unreachable, 7),
+];
+
+fn code_of(exit: Exit) -> u8 {
+    CODES
+        .iter()
+        .find(|(known, _)| *known == exit)
+        .map_or(9, |(_, code)| *code)
+}
+
+fn exit_of(code: u8) -> Exit {
+    CODES
+        .iter()
+        .find(|(_, known)| *known == code)
+        .map_or(Exit::Fault, |(exit, _)| *exit)
+}
+
+/// When a token's end is told to kubectl: it does not ask early, and does not repeat a call that met 401.
+fn told_end(token: &Token) -> String {
+    super::session::in_seconds(token.usable_until())
+}
