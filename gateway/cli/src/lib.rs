@@ -5,6 +5,7 @@
 mod client;
 pub mod config;
 mod config_command;
+mod demonstrate;
 mod exit;
 mod serve;
 mod terminal;
@@ -43,6 +44,11 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Run the whole thing on this machine, with an embedded identity provider and Kubernetes API.
+    #[command(
+        after_help = "Examples:\n  gatescribe demo\n  gatescribe demo --keep ./gatescribe-demo\n\nExit codes: 0 stopped in order, 9 a fault\nSee also: gatescribe login, gatescribe audit search"
+    )]
+    Demo(demonstrate::Arguments),
     /// Look at configurations.
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
@@ -67,6 +73,7 @@ pub fn run() -> ExitCode {
     };
     let exit = match arguments.command {
         Command::Serve { config, check } => serve::command(&config, check),
+        Command::Demo(arguments) => demonstrate::command(&arguments),
         Command::Config(command) => config_command::run(command),
         Command::Client(command) => client::run(command, <Arguments as clap::CommandFactory>::command),
     };

@@ -1,4 +1,5 @@
-//! Embedded stand-ins for a laptop and for tests: an OpenID provider ([`identity`]) and a sample web service ([`service`]).
+//! Embedded stand-ins for a laptop and for tests: an OpenID provider ([`identity`]), a Kubernetes API look-alike
+//! ([`kubernetes`]) and a sample web service ([`service`]).
 //!
 //! They stand where the *outside* world stands, never where a part of the gateway stands: no policy, ledger or proxy code
 //! is replaced or shortened by them. They hold no real secret, ask for no password, and therefore refuse every address
@@ -8,6 +9,7 @@
 //! May depend on `policy/model` only; knows no other crate of the gateway.
 
 pub mod identity;
+pub mod kubernetes;
 mod loopback;
 mod random;
 pub mod service;

@@ -18,7 +18,8 @@ use crate::terminal::data;
 pub(crate) struct CanArguments {
     /// A Kubernetes verb: get, list, create, delete, …
     verb: String,
-    /// A resource, with the name of an object behind a slash if it is about one.
+    /// A resource (with its API group behind a dot: deployments.apps), with the name of an object behind a slash if it is
+    /// about one; or a path that begins with a slash, such as /metrics.
     #[arg(value_name = "RESOURCE[/NAME]")]
     resource: String,
     /// The namespace; without it, the whole cluster is asked about.
@@ -38,14 +39,13 @@ pub(crate) struct CanArguments {
 }
 
 pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
-    let (resource, name) = match arguments.resource.split_once('/') {
-        Some((resource, name)) => (resource, Some(name)),
-        None => (arguments.resource.as_str(), None),
-    };
+    let asked = Asked::read(&arguments.resource);
     let pairs = [
         ("verb", Some(arguments.verb.as_str())),
-        ("resource", Some(resource)),
-        ("name", name),
+        ("group", asked.group),
+        ("resource", asked.resource),
+        ("name", asked.name),
+        ("path", asked.path),
         ("namespace", arguments.namespace.as_deref()),
         ("subresource", arguments.subresource.as_deref()),
         ("cluster", arguments.cluster.as_deref()),
@@ -63,6 +63,38 @@ pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
         if allowed { "✔ yes" } else { "✖ no" },
     );
     Ok(if allowed { Exit::Done } else { Exit::No })
+}
+
+/// `deployments.apps/web` or `/metrics`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked<'a> {
+    group: Option<&'a str>,
+    resource: Option<&'a str>,
+    name: Option<&'a str>,
+    path: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    fn read(text: &'a str) -> Self {
+        if text.starts_with('/') {
+            return Self {
+                path: Some(text),
+                ..Self::default()
+            };
+        }
+        let (kind, name) = text
+            .split_once('/')
+            .map_or((text, None), |(kind, name)| (kind, Some(name)));
+        let (resource, group) = kind
+            .split_once('.')
+            .map_or((kind, None), |(kind, group)| (kind, Some(group)));
+        Self {
+            group,
+            resource: Some(resource),
+            name,
+            path: None,
+        }
+    }
 }
 
 pub(super) fn why(id: &str, output: Output, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
@@ -107,8 +139,34 @@ fn show(kind: &str, told: &Map<String, Value>, output: Output, head: &str) {
             document.extend(told.clone());
             format!("{:#}\n", Value::Object(document))
         }
-        Output::Table => format!("{head}\n{}", lines(told, 1)),
+        Output::Table => format!("{head}\n{}", sentences(told)),
     });
+}
+
+/// The gateway's own sentences; where there are none, every member.
+fn sentences(told: &Map<String, Value>) -> String {
+    let words: Vec<String> = told
+        .get("words")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(plain)
+        .collect();
+    if words.is_empty() {
+        return lines(told, 1);
+    }
+    let act = told.get("act").map(plain).into_iter();
+    let nearest = told.get("nearest").and_then(Value::as_object).map(|nearest| {
+        let word = |name: &str| nearest.get(name).map_or_else(String::new, plain);
+        match word("namespace") {
+            everywhere if everywhere.is_empty() => format!("nearest role: {}", word("role")),
+            namespace => format!("nearest role: {} in {namespace}", word("role")),
+        }
+    });
+    act.chain(words)
+        .chain(nearest)
+        .map(|line| format!("  {}\n", clean(&line)))
+        .collect()
 }
 
 /// The members of an answer, nested ones indented; `allowed` is the headline already.
@@ -160,6 +218,41 @@ mod tests {
             "?verb=get&name=a%26cluster%3Db%23%2F..%2F"
         );
         assert_eq!(query(&[("a", None)]), "");
+    }
+
+    #[test]
+    fn what_is_asked_about_is_read_as_kubectl_reads_it() {
+        let asked = Asked::read("deployments.apps/web");
+        assert_eq!(
+            (asked.group, asked.resource, asked.name),
+            (Some("apps"), Some("deployments"), Some("web"))
+        );
+        assert_eq!(
+            Asked::read("pods"),
+            Asked {
+                resource: Some("pods"),
+                ..Asked::default()
+            }
+        );
+        assert_eq!(
+            Asked::read("/metrics"),
+            Asked {
+                path: Some("/metrics"),
+                ..Asked::default()
+            }
+        );
+    }
+
+    #[test]
+    fn the_gateways_own_sentences_come_first() {
+        let told = json!({
+            "allowed": false, "act": "kubectl delete pod web-0", "words": ["The gateway refused it.", "No rule matched."],
+            "nearest": {"role": "edit", "namespace": "payments"}, "rules": [],
+        });
+        assert_eq!(
+            sentences(told.as_object().unwrap()),
+            "  kubectl delete pod web-0\n  The gateway refused it.\n  No rule matched.\n  nearest role: edit in payments\n"
+        );
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(crate) enum ClientCommand {
         0 told, 3 not signed in, 5 no such decision of yours\nSee also: gatescribe can, gatescribe audit show"
     )]
     Why {
-        /// The id that a refusal names, or `last`: your own last decision.
+        /// The id that a refusal names, or `last`: your last call that was refused.
         #[arg(default_value = "last")]
         id: String,
         /// For whom.

@@ -131,6 +131,9 @@ pub struct Identity {
     /// they are, for kubelogin and CI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication_configuration_file: Option<String>,
+    /// Members of these groups see everybody's records; all others see their own.
+    #[serde(default)]
+    pub audit_groups: Vec<String>,
     /// Accept ServiceAccount tokens that were issued for the gateway's audience.
     #[serde(default)]
     pub service_accounts: ServiceAccounts,

@@ -2,6 +2,7 @@
 //! taken down in the reverse one.
 
 mod admin;
+mod api;
 mod cluster;
 mod data;
 mod host;
@@ -145,20 +146,19 @@ impl Gateway {
             .collect::<anyhow::Result<_>>()?;
         let document = console::gatescribe_document(&url, &entries);
         let (_entries, entries) = keep(entries, &stop);
+        let keys = Arc::new(GatewayKeys::new(&url, signing, &[]).context("the token key cannot be used")?);
+        let api = audit_api(config, &data, &ledger, &audit, &store, &keys, &clusters);
         let parts = console::Parts {
             lifetimes: lifetimes(&config.identity.session),
             store: Arc::clone(&store),
             issuers: Arc::new(identity::Ready::new(sources, trust.clone(), &feed)),
             clusters: entries,
             recorder: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&audit))),
-            keys: Arc::new(GatewayKeys::new(&url, signing, &[]).context("the token key cannot be used")?),
+            keys: Arc::clone(&keys),
             clock: Arc::new(now),
             url: url.clone(),
         };
-        let host = Arc::new(host::ConsoleHost::new(
-            console::router(parts, axum::Router::new()),
-            &document,
-        ));
+        let host = Arc::new(host::ConsoleHost::new(console::router(parts, api), &document));
 
         let checks = readiness(&ledger, &clusters, &trust);
         let identity = identity_station(config, &url, &store, &feed, trust, &clusters)?;
@@ -207,11 +207,7 @@ impl Gateway {
 }
 
 fn open_ledger(config: &Config, data: &DataDir, boot: &Arc<str>) -> anyhow::Result<Arc<Ledger>> {
-    let dir = config
-        .ledger
-        .dir
-        .as_ref()
-        .map_or_else(|| data.at("ledger"), PathBuf::from);
+    let dir = ledger_dir(config, data);
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the ledger's folder `{}`", dir.display()))?;
     let options = ledger::Options {
         segment_bytes: config.ledger.segment_size.bytes(),
@@ -230,6 +226,47 @@ fn open_ledger(config: &Config, data: &DataDir, boot: &Arc<str>) -> anyhow::Resu
         );
     }
     Ok(Arc::new(ledger))
+}
+
+fn ledger_dir(config: &Config, data: &DataDir) -> PathBuf {
+    config
+        .ledger
+        .dir
+        .as_ref()
+        .map_or_else(|| data.at("ledger"), PathBuf::from)
+}
+
+fn audit_api(
+    config: &Config,
+    data: &DataDir,
+    ledger: &Arc<Ledger>,
+    audit: &Arc<Station>,
+    store: &Arc<state::Store>,
+    keys: &Arc<GatewayKeys>,
+    clusters: &[Joined],
+) -> axum::Router {
+    let (grown, durable) = watch::channel(ledger.durable().size);
+    // Called by the ledger's writer: it only sets a number.
+    ledger.on_durable(move |size| {
+        grown.send_replace(size);
+    });
+    let size = durable.clone();
+    let clusters = clusters
+        .iter()
+        .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
+        .collect();
+    console::api::router(console::api::ApiParts {
+        keys: Arc::clone(keys),
+        store: Arc::clone(store),
+        archive: Arc::new(search::Archive::live(&ledger_dir(config, data), move || *size.borrow())),
+        durable,
+        recorder: Arc::new(api::Readings {
+            audit: Arc::clone(audit),
+        }),
+        explain: Arc::new(api::Evaluators { clusters }),
+        audit_groups: config.identity.audit_groups.clone(),
+        clock: Arc::new(now),
+    })
 }
 
 fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {

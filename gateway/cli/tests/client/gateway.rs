@@ -248,16 +248,21 @@ fn answer(request: &Request, state: &Mutex<State>, script: Script, url: &str) ->
         "/api/v1/audit/records" if query.get("q").is_some_and(|words| words.contains("bob")) => {
             respond("200 OK", &json!({
                 "records": [], "scope": "all", "range": {"from": "2026-11-20T00:00:00Z", "to": "2026-11-21T00:00:00Z"},
-                "lag_seconds": 1, "nearest": ["bobby"],
+                "lag_seconds": 1, "nearest": [{"key": "user", "value": "bob", "candidates": ["bobby"]}],
             }).to_string())
         }
         "/api/v1/audit/records" => respond("200 OK", &json!({
-            "records": [record(7)], "scope": "own", "range": {"from": null, "to": null}, "lag_seconds": 0, "nearest": [],
+            "records": [record(7)], "scope": "own", "note": "You see your own records only: …",
+                "folded": {"discovery": 12, "machines": 3, "machines_refused": 1}, "next": 7, "stopped": "limit", "range": {"from": null, "to": null}, "lag_seconds": 0, "nearest": [],
         }).to_string()),
         "/api/v1/audit/tail" => {
             let mut state = state.lock().unwrap();
             state.tails += 1;
-            let line = format!("{}\n", record(if state.tails == 1 { 7 } else { 8 }));
+            let seq = if state.tails == 1 { 7 } else { 8 };
+            let note = json!({"begin": {"scope": "own", "note": "You see your own records only."}});
+            let line = format!("{note}
+{}
+", json!({"record": record(seq), "position": seq}));
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{line}\r\n0\r\n\r\n", line.len())
         }
         "/api/v1/why/7F3K" => respond("404 Not Found", r#"{"error":"not_found","error_description":"no such decision"}"#),

@@ -515,7 +515,7 @@ fn a_search_says_whose_acts_it_shows_and_what_was_searched() {
         text(&found.stdout)
     );
     assert!(
-        text(&found.stderr).contains("only your own acts are shown"),
+        text(&found.stderr).contains("You see your own records only"),
         "{}",
         text(&found.stderr)
     );
@@ -531,7 +531,7 @@ fn a_search_says_whose_acts_it_shows_and_what_was_searched() {
         "nothing found from 2026-11-20T00:00:00Z to 2026-11-21T00:00:00Z",
     );
     assert!(
-        text(&nothing.stderr).contains("nearest: bobby"),
+        text(&nothing.stderr).contains("nearest to user:bob are bobby"),
         "{}",
         text(&nothing.stderr)
     );

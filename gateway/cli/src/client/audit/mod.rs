@@ -1,27 +1,23 @@
 //! `gatescribe audit`: the gateway's records under one's own sign-in. Without an audit role that is one's own acts, and it
 //! is said.
 
+//!
+//! With `--dir` the files of a ledger are read instead: by whoever may read them, with nobody to ask.
+
+mod files;
+mod follow;
+mod remote;
 mod render;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
-use super::ask::query;
-use super::gateway::{API, authorized, escape, read_json, refused_api};
-use super::home::Home;
-use super::http::HttpError;
-use super::session::{Ready, block_on, ready};
 use super::trouble::Trouble;
 use super::{API_VERSION, GatewayArgument};
 use crate::Exit;
-use crate::terminal::{data, say};
-
-/// Longer than any record (16 KiB) by far: what has no line end by then is no record.
-const LONGEST_LINE: usize = 1024 * 1024;
-/// How often a broken stream is taken up again before the person is told.
-const ATTEMPTS: u32 = 5;
+use crate::terminal::data;
 
 /// Search, follow, show.
 #[derive(Debug, Subcommand)]
@@ -50,7 +46,7 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         all: bool,
         #[command(flatten)]
-        gateway: GatewayArgument,
+        from: From,
     },
     /// Show one record whole.
     #[command(
@@ -65,7 +61,7 @@ pub(crate) enum AuditCommand {
         #[arg(short, long, value_enum, default_value_t = super::Output::Table)]
         output: super::Output,
         #[command(flatten)]
-        gateway: GatewayArgument,
+        from: From,
     },
 }
 
@@ -81,7 +77,7 @@ pub(crate) struct SearchArguments {
     #[arg(long, value_parser = time)]
     until: Option<String>,
     /// How many rows at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: u32,
     /// Show discovery and controllers, too, each call by itself.
     #[arg(long)]
@@ -89,6 +85,16 @@ pub(crate) struct SearchArguments {
     /// How it is written.
     #[arg(short, long, value_enum, default_value_t = Form::Table)]
     output: Form,
+    #[command(flatten)]
+    from: From,
+}
+
+/// Where the records are.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct From {
+    /// Read a ledger's folder instead of asking a gateway.
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    dir: Option<PathBuf>,
     #[command(flatten)]
     gateway: GatewayArgument,
 }
@@ -129,24 +135,23 @@ pub(super) fn run(command: &AuditCommand) -> Result<Exit, Trouble> {
             query,
             output,
             all,
-            gateway,
-        } => follow(&query.join(" "), *output, *all, gateway),
-        AuditCommand::Show { id, output, gateway } => show(id, *output, gateway),
+            from,
+        } => {
+            let words = query.join(" ");
+            match &from.dir {
+                Some(dir) => files::follow(dir, &words, *output, *all),
+                None => follow::follow(&words, *output, *all, &from.gateway),
+            }
+        }
+        AuditCommand::Show { id, output, from } => show(id, *output, from),
     }
 }
 
 fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
-    let words = arguments.query.join(" ");
-    let limit = arguments.limit.to_string();
-    let pairs = [
-        ("q", Some(words.as_str()).filter(|words| !words.is_empty())),
-        ("since", arguments.since.as_deref()),
-        ("until", arguments.until.as_deref()),
-        ("limit", Some(limit.as_str())),
-        ("all", arguments.all.then_some("true")),
-    ];
-    let path = format!("/audit/records{}", query(&pairs));
-    let found: Map<String, Value> = ask(&arguments.gateway, &path)?;
+    let found = match &arguments.from.dir {
+        Some(dir) => files::find(dir, arguments)?,
+        None => remote::find(arguments)?,
+    };
     let records = found
         .get("records")
         .and_then(Value::as_array)
@@ -161,12 +166,18 @@ fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
     Ok(if records.is_empty() { Exit::No } else { Exit::Done })
 }
 
-fn show(id: &str, output: super::Output, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
-    let found: Map<String, Value> = ask(gateway, &format!("/audit/records/{}", escape(id)))?;
+fn show(id: &str, output: super::Output, from: &From) -> Result<Exit, Trouble> {
+    let found = match &from.dir {
+        Some(dir) => files::show(dir, id)?,
+        None => remote::show(id, &from.gateway)?,
+    };
     data(&match output {
         super::Output::Json => document("Record", &found),
         super::Output::Table => render::whole(&found),
     });
+    if let Some(note) = found.get("note").and_then(Value::as_str) {
+        crate::terminal::say(&super::trouble::clean(note));
+    }
     Ok(Exit::Done)
 }
 
@@ -176,139 +187,4 @@ fn document(kind: &str, found: &Map<String, Value>) -> String {
     document.insert("kind".to_owned(), json!(kind));
     document.extend(found.clone());
     format!("{:#}\n", Value::Object(document))
-}
-
-fn ask(gateway: &GatewayArgument, path: &str) -> Result<Map<String, Value>, Trouble> {
-    let home = Home::find()?;
-    block_on(async {
-        let ready = ready(&home, gateway.url.as_deref(), API).await?;
-        read_json(
-            &ready.client,
-            &format!("{}{path}", ready.kept.endpoints.api),
-            ready.token.reveal(),
-        )
-        .await
-    })
-}
-
-/// Until interrupted. A stream that breaks, or whose token ended, is taken up behind the last record.
-fn follow(words: &str, output: Lines, all: bool, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
-    let home = Home::find()?;
-    block_on(async {
-        let mut progress = Progress::default();
-        loop {
-            let ready = ready(&home, gateway.url.as_deref(), API).await?;
-            let broke = stream(&ready, words, output, all, &mut progress).await?;
-            match broke {
-                None => return Ok(Exit::Done),
-                Some(trouble) if progress.failures >= ATTEMPTS => return Err(trouble),
-                Some(_) => {
-                    progress.failures += 1;
-                    let wait = std::time::Duration::from_secs(1 << progress.failures.min(4));
-                    say(&format!("the stream broke; taking it up again in {} s", wait.as_secs()));
-                    tokio::time::sleep(wait).await;
-                }
-            }
-        }
-    })
-}
-
-#[derive(Default)]
-struct Progress {
-    after: Option<u64>,
-    failures: u32,
-    heads: bool,
-}
-
-/// `Ok(None)`: nobody reads us any more. `Ok(Some(_))`: worth another attempt.
-async fn stream(
-    ready: &Ready,
-    words: &str,
-    output: Lines,
-    all: bool,
-    progress: &mut Progress,
-) -> Result<Option<Trouble>, Trouble> {
-    let after = progress.after.map(|after| after.to_string());
-    let pairs = [
-        ("q", Some(words).filter(|words| !words.is_empty())),
-        ("all", all.then_some("true")),
-        ("after", after.as_deref()),
-    ];
-    let url = format!("{}/audit/tail{}", ready.kept.endpoints.api, query(&pairs));
-    let answer = match ready.client.open(authorized(&url, ready.token.reveal())?).await {
-        Ok(answer) => answer,
-        Err(error) => return Ok(Some(error.into())),
-    };
-    if !answer.status().is_success() {
-        let (head, body) = answer.into_parts();
-        let body = http_body_util::Limited::new(body, LONGEST_LINE).collect().await;
-        let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let status = head.status;
-        let trouble = refused_api(&http::Response::from_parts(head, body));
-        let passes = status.is_server_error() || status == http::StatusCode::UNAUTHORIZED;
-        return if passes { Ok(Some(trouble)) } else { Err(trouble) };
-    }
-    lines(answer.into_body(), output, progress, &ready.kept.gateway).await
-}
-
-async fn lines(
-    mut body: Incoming,
-    output: Lines,
-    progress: &mut Progress,
-    host: &str,
-) -> Result<Option<Trouble>, Trouble> {
-    let mut rest: Vec<u8> = Vec::new();
-    loop {
-        let frame = match body.frame().await {
-            Some(Ok(frame)) => frame,
-            Some(Err(cause)) => {
-                return Ok(Some(
-                    HttpError::Broken {
-                        host: host.to_owned(),
-                        cause,
-                    }
-                    .into(),
-                ));
-            }
-            None => {
-                let ended = Trouble::new(Exit::Unreachable, "the gateway ended the stream").remedy("run it again");
-                return Ok(Some(ended));
-            }
-        };
-        rest.extend_from_slice(frame.data_ref().map(|bytes| &**bytes).unwrap_or_default());
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            if !one(&line, output, progress) {
-                return Ok(None);
-            }
-        }
-        if rest.len() > LONGEST_LINE {
-            return Err(Trouble::new(Exit::Fault, "the gateway sends no records")
-                .because("a line has no end")
-                .remedy("check that the address is the gateway's own"));
-        }
-    }
-}
-
-/// One record to stdout; `false` when nobody reads it. Empty lines keep the connection alive.
-fn one(line: &[u8], output: Lines, progress: &mut Progress) -> bool {
-    use std::io::Write as _;
-    let Ok(record) = serde_json::from_slice::<Value>(line) else {
-        return true;
-    };
-    progress.failures = 0;
-    let sequence = ["last_seq", "seq", "first_seq"]
-        .into_iter()
-        .find_map(|name| record.get(name).and_then(Value::as_u64));
-    progress.after = sequence.or(progress.after);
-    let mut text = String::new();
-    match output {
-        Lines::Jsonl => text.push_str(&format!("{record}\n")),
-        Lines::Table => {
-            let heads = !std::mem::replace(&mut progress.heads, true);
-            text.push_str(&render::line(&record, heads, render::width()));
-        }
-    }
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }

@@ -110,48 +110,72 @@ fn result(record: &Value) -> String {
     format!("{}{sample}", whole.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// What was searched, how far behind it is, whose it is; to stderr, as it is no data.
+/// What was searched, how far behind it is, what is folded away: to stderr, as it is no data.
 pub(super) fn say_around(found: &Map<String, Value>, nothing: bool) {
-    let range = found.get("range");
-    let bound = |name: &str| range.and_then(|range| range.get(name)).map_or_else(String::new, plain);
-    let (from, to) = (bound("from"), bound("to"));
+    let word = |name: &str| found.get(name).map_or_else(String::new, plain);
     if nothing {
-        let lag = found.get("lag_seconds").and_then(Value::as_f64).unwrap_or(0.0);
-        say(&format!(
-            "nothing found from {} to {}; what is newer than {lag:.0} s may not be searchable yet",
-            or(&from, "the beginning"),
-            or(&to, "now")
-        ));
-        let nearest = found
-            .get("nearest")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        if !nearest.is_empty() {
-            say(&format!(
-                "  nearest: {}",
-                nearest
-                    .iter()
-                    .map(|name| clean(&nearest_name(name)))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ));
+        say(&nothing_found(found));
+    }
+    if let Some(folded) = found.get("folded").and_then(folded).filter(|_| !nothing) {
+        say(&folded);
+    }
+    for (name, before) in [("note", ""), ("trouble", "! ")] {
+        if !word(name).is_empty() {
+            say(&format!("{before}{}", clean(&word(name))));
         }
     }
-    if found.get("scope").and_then(Value::as_str) == Some("own") {
-        say("only your own acts are shown; whoever administers the gateway can give you an audit role");
-    }
-    if let Some(more) = found.get("more").and_then(Value::as_bool).filter(|more| *more) {
-        debug_assert!(more);
-        say("there is more; narrow the query or raise --limit");
+    match (word("stopped").as_str(), word("next").is_empty()) {
+        ("budget", _) => {
+            say("! not all was searched in the time there is; narrow it with --since, user: or namespace:")
+        }
+        (_, false) => say("there is more; narrow the query or raise --limit"),
+        _ => {}
     }
 }
 
-fn nearest_name(value: &Value) -> String {
-    let Some(members) = value.as_object() else {
-        return plain(value);
+fn nothing_found(found: &Map<String, Value>) -> String {
+    let range = found.get("range");
+    let bound = |name: &str| range.and_then(|range| range.get(name)).map_or_else(String::new, plain);
+    let (from, to) = (bound("from"), bound("to"));
+    let lag = found.get("lag_seconds").and_then(Value::as_u64);
+    let lag = lag.map_or_else(
+        || "there is no record yet".to_owned(),
+        |lag| format!("the newest record is {lag} s old"),
+    );
+    let mut said = format!(
+        "nothing found from {} to {}; {lag}",
+        or(&from, "the beginning"),
+        or(&to, "now")
+    );
+    for nearest in found.get("nearest").and_then(Value::as_array).into_iter().flatten() {
+        let word = |name: &str| nearest.get(name).map_or_else(String::new, plain);
+        let line = match word("candidates") {
+            none if none.is_empty() => format!("nothing is like {}:{}", word("key"), word("value")),
+            candidates => format!("nearest to {}:{} are {candidates}", word("key"), word("value")),
+        };
+        said.push_str(&format!("\n  {}", clean(&line)));
+    }
+    said
+}
+
+/// Counts of what the default view leaves out.
+fn folded(folded: &Value) -> Option<String> {
+    let count = |name: &str| folded.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let programs = match count("machines_refused") {
+        0 => "of programs".to_owned(),
+        refused => format!("of programs ({refused} refused)"),
     };
-    members.values().map(plain).collect::<Vec<_>>().join(":")
+    let parts: Vec<String> = [
+        (count("discovery"), "of discovery".to_owned()),
+        (count("machines"), programs),
+        (count("audit_reads"), "of reading the audit".to_owned()),
+        (count("checkpoints"), "checkpoints".to_owned()),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    (!parts.is_empty()).then(|| format!("folded away: {}; --all shows them", parts.join(", ")))
 }
 
 fn or<'a>(text: &'a str, other: &'a str) -> &'a str {

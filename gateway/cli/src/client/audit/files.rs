@@ -1,0 +1,104 @@
+//! Records from a ledger's files, without a gateway.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use search::{Archive, Budget, Found, Query, Scope, Search, SearchError, Tail, View};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::follow::Written;
+use super::{Lines, SearchArguments};
+use crate::Exit;
+use crate::client::http::now;
+use crate::client::trouble::{Trouble, chain};
+
+/// How often files are looked at again; nobody tells us when they grow.
+const EVERY: Duration = Duration::from_millis(500);
+const ROWS: usize = 100;
+const RECORDS: usize = 10_000;
+
+pub(super) fn find(dir: &Path, arguments: &SearchArguments) -> Result<Map<String, Value>, Trouble> {
+    let query = query(&arguments.query.join(" "))?;
+    let bound = |text: &Option<String>| text.as_deref().and_then(search::read_time);
+    let query = query
+        .within(bound(&arguments.since), bound(&arguments.until))
+        .map_err(|twice| wrong_query(format!("`{twice}` stands both in the query and beside it; say it once")))?;
+    let search = Search {
+        query: &query,
+        scope: &Scope::All,
+        view: view(arguments.all),
+        limit: usize::try_from(arguments.limit).unwrap_or(usize::MAX),
+        after: None,
+        now: now(),
+    };
+    // The person at the keyboard ends a search that takes too long.
+    let budget = Budget {
+        bytes: u64::MAX,
+        go_on: &mut || true,
+    };
+    let page = Archive::of_dir(dir)
+        .search(&search, budget)
+        .map_err(|error| unreadable(&error))?;
+    members(&page)
+}
+
+pub(super) fn show(dir: &Path, id: &str) -> Result<Map<String, Value>, Trouble> {
+    let found = Archive::of_dir(dir)
+        .show(id, &Scope::All, &mut || true)
+        .map_err(|error| unreadable(&error))?;
+    match found {
+        Found::Yes(shown) => members(&shown),
+        Found::No | Found::NotYet => Err(Trouble::new(
+            Exit::NotFound,
+            format!("there is no record `{id}` in this folder"),
+        )
+        .remedy("gatescribe audit search --dir DIR lists what there is")),
+    }
+}
+
+pub(super) fn follow(dir: &Path, words: &str, output: Lines, all: bool) -> Result<Exit, Trouble> {
+    let archive = Arc::new(Archive::of_dir(dir));
+    let begun = Tail::new(archive, query(words)?, Scope::All, view(all), None);
+    let mut tail = begun.map_err(|error| unreadable(&error))?;
+    let mut written = Written::new(output);
+    loop {
+        let rows = tail.poll(now(), ROWS, RECORDS).map_err(|error| unreadable(&error))?;
+        for row in &rows {
+            if !written.record(&Value::Object(members(row)?)) {
+                return Ok(Exit::Done);
+            }
+        }
+        if rows.is_empty() {
+            std::thread::sleep(EVERY);
+        }
+    }
+}
+
+fn query(words: &str) -> Result<Query, Trouble> {
+    Query::parse(words).map_err(|error| wrong_query(error.to_string()))
+}
+
+const fn view(all: bool) -> View {
+    if all { View::All } else { View::Acts }
+}
+
+fn members(value: &impl Serialize) -> Result<Map<String, Value>, Trouble> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) | Err(_) => Err(Trouble::new(Exit::Fault, "the records cannot be shown").remedy("update gatescribe")),
+    }
+}
+
+fn wrong_query(why: String) -> Trouble {
+    Trouble::new(Exit::Usage, "the query is not understood")
+        .because(why)
+        .remedy("see gatescribe audit search --help")
+}
+
+fn unreadable(error: &SearchError) -> Trouble {
+    Trouble::new(Exit::Fault, "the ledger cannot be read")
+        .because(chain(error))
+        .remedy("name the ledger's folder (`ledger` in the gateway's dataDir), as somebody who may read it")
+}

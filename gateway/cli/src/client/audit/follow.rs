@@ -1,0 +1,179 @@
+//! Following the gateway's records: lines of JSON, each with one member that says what it is (`begin`, `record`, `alive`,
+//! `end`), and a position where one can go on.
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::Lines;
+use super::render;
+use crate::Exit;
+use crate::client::GatewayArgument;
+use crate::client::ask::query;
+use crate::client::gateway::{API, authorized, refused_api};
+use crate::client::home::Home;
+use crate::client::http::HttpError;
+use crate::client::session::{Ready, block_on, ready};
+use crate::client::trouble::{Trouble, clean};
+use crate::terminal::say;
+
+/// Longer than any record (16 KiB) by far: what has no line end by then is no record.
+const LONGEST_LINE: usize = 1024 * 1024;
+/// How often in a row a broken stream is taken up again before it is given up.
+const ATTEMPTS: u32 = 5;
+
+/// What was written so far.
+pub(super) struct Written {
+    output: Lines,
+    has_heads: bool,
+}
+
+impl Written {
+    pub(super) const fn new(output: Lines) -> Self {
+        Self {
+            output,
+            has_heads: false,
+        }
+    }
+
+    /// One record to stdout; `false` when nobody reads it.
+    pub(super) fn record(&mut self, record: &Value) -> bool {
+        use std::io::Write as _;
+        let text = match self.output {
+            Lines::Jsonl => format!("{record}\n"),
+            Lines::Table => render::line(record, !std::mem::replace(&mut self.has_heads, true), render::width()),
+        };
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    }
+}
+
+struct Progress {
+    written: Written,
+    after: Option<u64>,
+    failures: u32,
+    was_noted: bool,
+}
+
+/// How one stream ended.
+enum Ended {
+    /// Nobody reads us any more.
+    Unread,
+    /// Worth another attempt.
+    Broken(Trouble),
+}
+
+/// Until interrupted. A stream that breaks, or whose token ended, is taken up behind the last record.
+pub(super) fn follow(words: &str, output: Lines, all: bool, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
+    let home = Home::find()?;
+    block_on(async {
+        let written = Written::new(output);
+        let mut progress = Progress {
+            written,
+            after: None,
+            failures: 0,
+            was_noted: false,
+        };
+        loop {
+            let ready = ready(&home, gateway.url.as_deref(), API).await?;
+            match stream(&ready, words, all, &mut progress).await? {
+                Ended::Unread => return Ok(Exit::Done),
+                Ended::Broken(trouble) if progress.failures >= ATTEMPTS => return Err(trouble),
+                Ended::Broken(trouble) => {
+                    progress.failures += 1;
+                    let wait = std::time::Duration::from_secs(1 << progress.failures.min(4));
+                    say(&format!(
+                        "{}\ntaking it up again in {} s",
+                        trouble.text(),
+                        wait.as_secs()
+                    ));
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    })
+}
+
+async fn stream(ready: &Ready, words: &str, all: bool, progress: &mut Progress) -> Result<Ended, Trouble> {
+    let after = progress.after.map(|after| after.to_string());
+    let pairs = [
+        ("q", Some(words).filter(|words| !words.is_empty())),
+        ("all", all.then_some("true")),
+        ("after", after.as_deref()),
+    ];
+    let url = format!("{}/audit/tail{}", ready.kept.endpoints.api, query(&pairs));
+    let answer = match ready.client.open(authorized(&url, ready.token.reveal())?).await {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Ended::Broken(error.into())),
+    };
+    if answer.status().is_success() {
+        return lines(answer.into_body(), progress, &ready.kept.gateway).await;
+    }
+    let (head, body) = answer.into_parts();
+    let body = http_body_util::Limited::new(body, LONGEST_LINE).collect().await;
+    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let status = head.status;
+    let trouble = refused_api(&http::Response::from_parts(head, body));
+    let passes = status.is_server_error() || status == http::StatusCode::UNAUTHORIZED;
+    if passes {
+        Ok(Ended::Broken(trouble))
+    } else {
+        Err(trouble)
+    }
+}
+
+async fn lines(mut body: Incoming, progress: &mut Progress, host: &str) -> Result<Ended, Trouble> {
+    let mut rest: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(cause) => {
+                return Ok(Ended::Broken(
+                    HttpError::Broken {
+                        host: host.to_owned(),
+                        cause,
+                    }
+                    .into(),
+                ));
+            }
+        };
+        rest.extend_from_slice(frame.data_ref().map(|bytes| &**bytes).unwrap_or_default());
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            if let Some(ended) = progress.line(&line) {
+                return Ok(ended);
+            }
+        }
+        if rest.len() > LONGEST_LINE {
+            return Err(Trouble::new(Exit::Fault, "the gateway sends no records")
+                .because("a line has no end")
+                .remedy("check that the address is the gateway's own"));
+        }
+    }
+    Ok(Ended::Broken(
+        Trouble::new(Exit::Unreachable, "the stream ended").because("the gateway closed it"),
+    ))
+}
+
+impl Progress {
+    fn line(&mut self, line: &[u8]) -> Option<Ended> {
+        let Ok(line) = serde_json::from_slice::<Value>(line) else {
+            return None;
+        };
+        self.failures = 0;
+        self.after = line.get("position").and_then(Value::as_u64).or(self.after);
+        let note = line
+            .get("begin")
+            .and_then(|begin| begin.get("note"))
+            .and_then(Value::as_str);
+        if let Some(note) = note.filter(|_| !std::mem::replace(&mut self.was_noted, true)) {
+            say(&clean(note));
+        }
+        if let Some(why) = line.get("end").and_then(Value::as_str) {
+            let trouble = Trouble::new(Exit::Unreachable, "the stream ended").because(why);
+            return Some(Ended::Broken(trouble));
+        }
+        let record = line.get("record")?;
+        (!self.written.record(record)).then_some(Ended::Unread)
+    }
+}

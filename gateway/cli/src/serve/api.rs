@@ -1,0 +1,181 @@
+//! The audit API's part of the composition: reads are recorded, and `can` asks the evaluator that decides requests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use access::rbac::Attributes;
+use access::rule::Call;
+use console::api::{Asking, AuditRead, AuditRecorder, CanAnswer, CanQuestion, CannotExplain, Explain};
+use console::{NotRecorded, Who};
+use futures::future::BoxFuture;
+use model::cluster::ClusterId;
+use model::event::{By, Network, Record, RecordKind, Request};
+use model::subject::{Subject, SubjectKind, SubjectParts};
+use model::time::Timestamp;
+use proxy::audit::{RequestId, Station};
+use proxy::decision::Case;
+use proxy::refusal::Refusal;
+use proxy::request::ClusterGate;
+
+/// Writes readings of the ledger into the ledger.
+#[derive(Clone, Debug)]
+pub(super) struct Readings {
+    pub(super) audit: Arc<Station>,
+}
+
+impl Readings {
+    async fn write(&self, read: AuditRead) -> Result<(), NotRecorded> {
+        let (id, now) = (RequestId::new(), self.audit.clock().read());
+        let ip = read.peer.as_ref().map(|peer| peer.ip.to_string()).unwrap_or_default();
+        let net = read.peer.as_ref().map(|peer| Network {
+            ip: &ip,
+            port: peer.port,
+            http: "",
+            listener: &peer.listener,
+        });
+        let req = Request {
+            method: "GET",
+            path: read.act.path(),
+            agent: read.agent.as_deref(),
+            ..Request::default()
+        };
+        let sentence = read.sentence();
+        let record = Record {
+            id: id.as_str(),
+            t: read.at,
+            mono: now.mono,
+            boot: self.audit.boot(),
+            by: Some(by(&read.who, read.session.as_str())),
+            net,
+            req: Some(req),
+            note: Some(&sentence),
+            ..Record::default()
+        };
+        self.audit
+            .write(RecordKind::AuditRead, &record)
+            .await
+            .map(drop)
+            .map_err(|refusal| NotRecorded(refusal.in_words()))
+    }
+}
+
+/// Who it is, for a record.
+pub(super) fn by<'a>(who: &'a Who, session: &'a str) -> By<'a> {
+    By {
+        id: &who.subject_id,
+        kind: SubjectKind::Person,
+        iss: &who.identity.issuer,
+        sub: &who.identity.subject,
+        user: &who.identity.username,
+        email: who.identity.email.as_deref(),
+        groups_hash: "",
+        session: Some(session),
+        credential: "gatewayToken",
+        credential_id: None,
+        auth_time: who.auth_time,
+        origin: None,
+    }
+}
+
+impl AuditRecorder for Readings {
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<(), NotRecorded>> {
+        Box::pin(self.write(read))
+    }
+}
+
+/// Answers `can` by the clusters' decision stations.
+#[derive(Clone, Debug)]
+pub(super) struct Evaluators {
+    pub(super) clusters: BTreeMap<ClusterId, Arc<ClusterGate>>,
+}
+
+impl Evaluators {
+    fn gate(&self, name: Option<&str>) -> Result<(&ClusterId, &Arc<ClusterGate>), CannotExplain> {
+        let mut all = self.clusters.iter();
+        match (name, all.next(), all.next()) {
+            (Some(name), ..) => {
+                let found = self.clusters.iter().find(|(id, _)| id.as_str() == name);
+                found.ok_or_else(|| CannotExplain::NoSuchCluster(name.to_owned()))
+            }
+            (None, Some(only), None) => Ok(only),
+            (None, ..) => Err(CannotExplain::WhichCluster(
+                self.clusters.keys().map(ToString::to_string).collect(),
+            )),
+        }
+    }
+
+    async fn judge(&self, asking: &Asking, question: &CanQuestion) -> Result<CanAnswer, CannotExplain> {
+        let (id, gate) = self.gate(question.cluster.as_deref())?;
+        let subject = subject(&asking.who).map_err(|error| CannotExplain::Question(error.to_string()))?;
+        let asked = Attributes {
+            verb: &question.verb,
+            group: &question.group,
+            resource: &question.resource,
+            subresource: &question.subresource,
+            namespace: &question.namespace,
+            name: &question.name,
+            path: &question.path,
+            is_resource: question.path.is_empty(),
+        };
+        let case = Case {
+            call: Call::asking(id.as_str(), asked),
+            subject: &subject,
+            impersonation: None,
+            source: asking.peer.as_ref().map(|peer| peer.ip),
+            signed_in: asking.who.auth_time.map(Timestamp::from_unix_seconds),
+            acr: asking.who.acr.as_deref(),
+            reason_stated: false,
+            now: super::now(),
+        };
+        let (verdict, policy) = gate.decision.judge(&case).await;
+        let policy = policy.to_string();
+        Ok(match verdict {
+            Ok(allowed) => CanAnswer {
+                allowed: true,
+                rules: allowed.rules,
+                policy,
+                ..CanAnswer::default()
+            },
+            Err(refusal) => {
+                let (words, reason) = (vec![refusal.in_words()], Some(refusal.code().to_owned()));
+                let (rules, nearest) = match refusal {
+                    Refusal::Denied(denied) => (denied.rules, denied.nearest),
+                    _ => (Vec::new(), None),
+                };
+                CanAnswer {
+                    allowed: false,
+                    reason,
+                    words,
+                    rules,
+                    nearest,
+                    policy,
+                }
+            }
+        })
+    }
+}
+
+impl Explain for Evaluators {
+    fn can<'a>(
+        &'a self,
+        asking: &'a Asking,
+        question: &'a CanQuestion,
+    ) -> BoxFuture<'a, Result<CanAnswer, CannotExplain>> {
+        Box::pin(self.judge(asking, question))
+    }
+}
+
+fn subject(who: &Who) -> Result<Subject, model::subject::SubjectError> {
+    let identity = &who.identity;
+    Subject::new(SubjectParts {
+        id: who.subject_id.clone(),
+        kind: SubjectKind::Person,
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        username: identity.username.clone(),
+        uid: identity.uid.clone(),
+        groups: identity.groups.clone(),
+        extra: identity.extra.clone(),
+        email: identity.email.clone(),
+    })
+}
