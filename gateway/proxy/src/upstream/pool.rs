@@ -125,7 +125,11 @@ impl<B: SendBody> Pool<B> {
     ///
     /// # Errors
     /// [`SendError`]: what it says about the effect is exact.
-    pub(crate) async fn send(&self, call: &Call, request: Request<B>) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
+    pub(crate) async fn send(
+        &self,
+        call: &Call,
+        request: Request<B>,
+    ) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
         let mut outgoing = Outgoing::new(request);
         if let Err(broken) = outgoing.check(call) {
             return Err(outgoing.give_back(broken.into()));
