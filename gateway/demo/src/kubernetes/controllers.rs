@@ -7,10 +7,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::defaults::{self, number, suffix};
+use super::defaults::{self, suffix};
+use super::endpoints::publish;
+use super::events::{note, started};
 use super::json::{At as _, set};
-use super::kinds::{DEPLOYMENTS, ENDPOINTSLICES, EVENTS, KindId, PODS, REPLICASETS, SERVICES, STATEFULSETS};
-use super::rfc3339;
+use super::kinds::{DEPLOYMENTS, KindId, PODS, REPLICASETS, SERVICES, STATEFULSETS};
 use super::status::Refusal;
 use super::store::{Key, Object, World};
 
@@ -42,7 +43,7 @@ pub(super) fn settle(world: &mut World, namespace: &str) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn text<'a>(object: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(object: &'a Value, name: &str) -> &'a str {
     object.at("metadata").at(name).as_str().unwrap_or_default()
 }
 
@@ -58,7 +59,7 @@ fn is_owned(object: &Value, uid: &Value) -> bool {
         .is_some_and(|owners| owners.iter().any(|owner| owner.at("uid") == uid))
 }
 
-fn owner(kind: KindId, object: &Value) -> Value {
+pub(super) fn owner(kind: KindId, object: &Value) -> Value {
     json!([{
         "apiVersion": kind.row().api_version(), "kind": kind.row().kind, "name": object.at("metadata").at("name"),
         "uid": object.at("metadata").at("uid"), "controller": true, "blockOwnerDeletion": true,
@@ -304,59 +305,6 @@ fn new_pod(world: &mut World, kind: KindId, parent: &Object, name: &str) -> Resu
     Ok(pod)
 }
 
-/// The two events that a new pod always has.
-///
-/// # Errors
-/// 403 when the world is full.
-pub(super) fn started(world: &mut World, pod: &Object) -> Result<(), Refusal> {
-    let node = pod.at("spec").at("nodeName").as_str().unwrap_or_default();
-    let assigned = format!(
-        "Successfully assigned {}/{} to {node}",
-        text(pod, "namespace"),
-        text(pod, "name")
-    );
-    note(world, PODS, pod, "Scheduled", &assigned, "default-scheduler")?;
-    note(world, PODS, pod, "Started", "Container started", "kubelet")
-}
-
-/// Writes an event about an object.
-///
-/// # Errors
-/// 403 when the world is full.
-pub(super) fn note(
-    world: &mut World,
-    kind: KindId,
-    about: &Object,
-    reason: &str,
-    message: &str,
-    from: &str,
-) -> Result<(), Refusal> {
-    let now = rfc3339(world.now);
-    let namespace = if text(about, "namespace").is_empty() {
-        "default"
-    } else {
-        text(about, "namespace")
-    };
-    let name = format!(
-        "{}.{:016x}",
-        text(about, "name"),
-        number(&format!("{reason}/{message}/{}", world.revision()))
-    );
-    let is_warning = matches!(reason, "BackOff" | "Failed" | "Unhealthy");
-    let mut event = json!({
-        "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
-        "involvedObject": {
-            "apiVersion": kind.row().api_version(), "kind": kind.row().kind, "name": about.at("metadata").at("name"),
-            "namespace": namespace, "uid": about.at("metadata").at("uid"), "resourceVersion": about.at("metadata").at("resourceVersion"),
-        },
-        "reason": reason, "message": message, "type": if is_warning { "Warning" } else { "Normal" },
-        "source": {"component": from}, "reportingComponent": from, "reportingInstance": "",
-        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-    });
-    defaults::fill(&mut event, EVENTS, world);
-    world.put(Key::new(EVENTS, namespace, &name), event).map(|_| ())
-}
-
 /// A deployment's status, as its controller would report it.
 fn report(world: &mut World, deployment: &Object) -> Result<(), Refusal> {
     let namespace = text(deployment, "namespace");
@@ -406,63 +354,4 @@ fn report(world: &mut World, deployment: &Object) -> Result<(), Refusal> {
     world
         .put(Key::new(DEPLOYMENTS, namespace, text(deployment, "name")), changed)
         .map(|_| ())
-}
-
-/// The endpoint slice of a service with a selector.
-fn publish(world: &mut World, service: &Object) -> Result<(), Refusal> {
-    let (namespace, name) = (text(service, "namespace"), text(service, "name"));
-    let Some(selector) = service.at("spec").at("selector").as_object() else {
-        return Ok(());
-    };
-    let is_behind = |pod: &Object| {
-        selector
-            .iter()
-            .all(|(key, value)| pod.at("metadata").at("labels").at(key.as_str()) == value)
-    };
-    let endpoints: Vec<Value> = world
-        .within(PODS, namespace)
-        .iter()
-        .filter(|pod| is_behind(pod))
-        .map(endpoint)
-        .collect();
-    let port = |port: &Value| json!({"name": port.at("name").as_str().unwrap_or_default(), "port": port.at("targetPort").as_u64().or(port.at("port").as_u64()), "protocol": port.at("protocol")});
-    let ports: Vec<Value> = service
-        .at("spec")
-        .at("ports")
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(port)
-        .collect();
-    let slice_name = format!("{name}-{}", suffix(text(service, "uid"), 5));
-    let key = Key::new(ENDPOINTSLICES, namespace, &slice_name);
-    let slice = match world.object(&key) {
-        Some(known) => {
-            let mut slice = Value::clone(known);
-            set(&mut slice, &["endpoints"], json!(endpoints));
-            set(&mut slice, &["ports"], json!(ports));
-            slice
-        }
-        None => {
-            let mut slice = json!({
-                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                "metadata": {"name": slice_name, "namespace": namespace, "labels": {"kubernetes.io/service-name": name},
-                    "ownerReferences": owner(SERVICES, service)},
-                "endpoints": endpoints, "ports": ports,
-            });
-            defaults::fill(&mut slice, ENDPOINTSLICES, world);
-            slice
-        }
-    };
-    world.put(key, slice).map(|_| ())
-}
-
-fn endpoint(pod: &Object) -> Value {
-    let is_ready = is_ready(pod);
-    json!({
-        "addresses": [pod.at("status").at("podIP")],
-        "conditions": {"ready": is_ready, "serving": is_ready, "terminating": false},
-        "nodeName": pod.at("spec").at("nodeName"),
-        "targetRef": {"kind": "Pod", "namespace": pod.at("metadata").at("namespace"), "name": pod.at("metadata").at("name"), "uid": pod.at("metadata").at("uid")},
-    })
 }

@@ -7,10 +7,13 @@
 //! It is the *other side* of the gateway: it authenticates the gateway's two tokens, honours impersonation and decides
 //! again by its own objects. Bounded: objects, watchers, body size, remembered changes; each limit says what happens then.
 
+mod body;
 mod caller;
 mod controllers;
 mod defaults;
 mod discovery;
+mod endpoints;
+mod events;
 mod json;
 mod kinds;
 mod list;
@@ -21,6 +24,7 @@ mod patch;
 mod query;
 mod rbac;
 mod reviews;
+mod rights;
 mod schema;
 mod selector;
 mod serve;

@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::controllers::{self, settle};
+use super::controllers::settle;
 use super::defaults::{self, suffix};
+use super::events;
 use super::json::{At as _, set};
 use super::kinds::{KindId, NAMESPACES, PODS};
 use super::patch;
@@ -72,7 +73,7 @@ pub(super) fn create(world: &mut World, kind: KindId, namespace: &str, mut objec
     defaults::fill(&mut object, kind, world);
     let made = world.put(key.clone(), object)?;
     if kind == PODS {
-        controllers::started(world, &made)?;
+        events::started(world, &made)?;
     }
     settle(world, namespace)?;
     Ok(world.object(&key).cloned().unwrap_or(made))

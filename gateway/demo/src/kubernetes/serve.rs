@@ -7,14 +7,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, WARNING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::body::{parse, read, without_directives};
 use super::caller::{self, User};
 use super::json::At as _;
 use super::kinds::{CLUSTERROLEBINDINGS, CLUSTERROLES, KindId, NAMESPACES, PODS, ROLEBINDINGS, ROLES};
@@ -27,12 +26,9 @@ use super::status::{self, Refusal, json_response};
 use super::store::{Effect, Key, Object, Scope, World};
 use super::target::{self, Resource, Target};
 use super::watch::{self, Asked};
-use super::{Cluster, defaults, discovery, logs, openapi, reviews, schema};
+use super::{Cluster, defaults, discovery, logs, openapi, reviews};
 
-/// The API server's own limit.
-const BODY: usize = 3 * 1024 * 1024;
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 pub(super) fn router(cluster: Arc<Cluster>) -> Router {
     Router::new().fallback(answer).with_state(cluster)
@@ -97,16 +93,16 @@ fn rbac(cluster: &Cluster) -> RbacObjects {
 }
 
 /// One authenticated request.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     cluster: Arc<Cluster>,
     parts: &'a Parts,
-    query: Query,
+    pub(super) query: Query,
     user: User,
     rbac: RbacObjects,
 }
 
 impl Call<'_> {
-    fn header(&self, name: HeaderName) -> &str {
+    pub(super) fn header(&self, name: HeaderName) -> &str {
         self.parts
             .headers
             .get(name)
@@ -199,58 +195,40 @@ impl Call<'_> {
             return self.review(resource, verb, body).await;
         }
         let kind = KindId::by_plural(&resource.group, &resource.plural).ok_or_else(Refusal::not_served)?;
+        match (subresource, resource.name.as_deref()) {
+            ("", None) => self.collection(kind, resource, verb, selector, body).await,
+            ("", Some(name)) if verb == "watch" => self.watch(kind, resource, selector.and_name(name)),
+            (_, name) => self.named(kind, resource, name.unwrap_or_default(), verb, body).await,
+        }
+    }
+
+    /// A call about one object by its name, or about a subresource of it.
+    async fn named(
+        &self,
+        kind: KindId,
+        resource: &Resource,
+        name: &str,
+        verb: &str,
+        body: Body,
+    ) -> Result<Response, Refusal> {
         let row = kind.row();
-        if row.is_namespaced && resource.name.is_some() && resource.namespace.is_none() {
+        if row.is_namespaced && resource.namespace.is_none() {
             return Err(Refusal::bad_request(
                 "an empty namespace may not be set when a resource name is provided",
             ));
         }
-        match (subresource, resource.name.as_deref()) {
-            ("", None) => self.collection(kind, resource, verb, selector, body).await,
-            ("", Some(name)) if verb == "watch" => {
-                let selector = selector.and_name(name);
-                self.watch(kind, resource, selector)
-            }
-            ("", Some(name)) => {
-                self.one(
-                    &Key::new(kind, self.home(kind, resource), name),
-                    verb,
-                    Part::Whole,
-                    body,
-                )
-                .await
-            }
-            ("status", Some(name)) if row.has_status => {
-                self.one(
-                    &Key::new(kind, self.home(kind, resource), name),
-                    verb,
-                    Part::Status,
-                    body,
-                )
-                .await
-            }
-            ("scale", Some(name)) if row.has_scale => {
-                self.one(
-                    &Key::new(kind, self.home(kind, resource), name),
-                    verb,
-                    Part::Scale,
-                    body,
-                )
-                .await
-            }
-            ("log", Some(name)) if kind == PODS && verb == "get" => {
-                let key = Key::new(kind, self.home(kind, resource), name);
-                logs::answer(&self.cluster, &key, &self.query, || self.place())
-            }
-            (other, _) => Err(Refusal::not_in_demo(&format!("`{}/{other}`", resource.plural))),
-        }
-    }
-
-    fn home<'b>(&self, kind: KindId, resource: &'b Resource) -> &'b str {
-        if kind == NAMESPACES {
+        let home = if kind == NAMESPACES {
             ""
         } else {
             resource.namespace.as_deref().unwrap_or_default()
+        };
+        let key = Key::new(kind, home, name);
+        match resource.subresource.as_deref().unwrap_or_default() {
+            "" => self.one(&key, verb, Part::Whole, body).await,
+            "status" if row.has_status => self.one(&key, verb, Part::Status, body).await,
+            "scale" if row.has_scale => self.one(&key, verb, Part::Scale, body).await,
+            "log" if kind == PODS && verb == "get" => logs::answer(&self.cluster, &key, &self.query, || self.place()),
+            other => Err(Refusal::not_in_demo(&format!("`{}/{other}`", resource.plural))),
         }
     }
 
@@ -437,82 +415,6 @@ impl Call<'_> {
         };
         self.cluster.store.write(effect, self.cluster.now(), act)
     }
-
-    /// The body as an object; None if it is empty.
-    async fn object(&self, body: Body) -> Result<Option<Value>, Refusal> {
-        let bytes = read(body).await?;
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let kind = self.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
-        match kind {
-            "" | "application/json" => parse(&bytes).map(Some),
-            PROTOBUF => {
-                let message = |api_version: &str, kind: &str| match kind {
-                    "DeleteOptions" => Some("meta.DeleteOptions"),
-                    "Scale" => Some("autoscaling.Scale"),
-                    _ => KindId::by_kind(api_version, kind)
-                        .map(|id| id.row().message)
-                        .or_else(|| reviews::message(api_version, kind)),
-                };
-                schema::decode(&bytes, message)
-                    .map(Some)
-                    .map_err(|error| Refusal::bad_request(error.to_string()))
-            }
-            other => Err(Refusal::media(format!(
-                "the body of media type `{other}` is not in the demo; use application/json"
-            ))),
-        }
-    }
-
-    async fn deletion(&self, body: Body) -> Result<Deletion, Refusal> {
-        let options = self.object(body).await?.unwrap_or_default();
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let policy = options
-            .at("propagationPolicy")
-            .as_str()
-            .unwrap_or_else(|| self.query.text("propagationPolicy"));
-        if options.at("dryRun").as_array().is_some_and(|all| !all.is_empty()) && self.query.text("dryRun").is_empty() {
-            return Err(Refusal::bad_request(
-                "dryRun of a deletion must stand in the query, too",
-            ));
-        }
-        Ok(Deletion {
-            is_orphaning: policy == "Orphan" || options.at("orphanDependents") == true,
-            uid: text(options.at("preconditions").at("uid")),
-            resource_version: text(options.at("preconditions").at("resourceVersion")),
-        })
-    }
-
-    fn patch_format(&self) -> Result<PatchFormat, Refusal> {
-        match self.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim() {
-            "application/merge-patch+json" => Ok(PatchFormat::Merge),
-            "application/json-patch+json" => Ok(PatchFormat::Json),
-            "application/strategic-merge-patch+json" => Ok(PatchFormat::Strategic),
-            kind if kind.starts_with("application/apply-patch") => Err(Refusal::media(
-                "server-side apply is not in the demo; use `kubectl apply` without --server-side",
-            )),
-            other => Err(Refusal::media(format!(
-                "the body of media type `{other}` is no patch that the demo knows"
-            ))),
-        }
-    }
-
-    /// `fieldValidation`: refuses unknown fields, or warns of them, or is silent.
-    fn validate(&self, kind: KindId, object: &Value) -> Result<Option<String>, Refusal> {
-        let unknown: Vec<String> = schema::unknown_fields(object, kind.row().message)
-            .iter()
-            .map(|path| format!("unknown field '{path}'"))
-            .collect();
-        match (self.query.text("fieldValidation"), unknown.is_empty()) {
-            (_, true) | ("Ignore", _) => Ok(None),
-            ("Strict", _) => Err(Refusal::bad_request(format!(
-                "strict decoding error: {}",
-                unknown.join(", ").replace('\'', "\"")
-            ))),
-            _ => Ok(Some(unknown.join(", "))),
-        }
-    }
 }
 
 fn delete_all(
@@ -532,28 +434,4 @@ fn delete_all(
         }
     }
     Ok(gone)
-}
-
-/// A strategic patch without its `$` directives, so that only real fields are validated.
-fn without_directives(change: &Value) -> Value {
-    match change {
-        Value::Object(members) => members
-            .iter()
-            .filter(|(name, _)| !name.starts_with('$'))
-            .map(|(name, value)| (name.clone(), without_directives(value)))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-        Value::Array(elements) => elements.iter().map(without_directives).collect(),
-        other => other.clone(),
-    }
-}
-
-async fn read(body: Body) -> Result<Bytes, Refusal> {
-    let read = Limited::new(body, BODY).collect().await;
-    read.map(http_body_util::Collected::to_bytes)
-        .map_err(|_| Refusal::too_large(BODY))
-}
-
-fn parse(bytes: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| Refusal::bad_request(format!("the body is no JSON: {error}")))
 }
