@@ -11,6 +11,8 @@ use std::process::Command;
 /// The crate of stories. Its test files named `in_process_…` need no counterpart; all others do.
 const TESTS: &str = "gatescribe-tests";
 const IN_PROCESS: &str = "in_process_";
+/// Test files of this name in other crates run a real kubectl, so they wait until it is built.
+const KUBECTL: &str = "kubectl";
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -37,9 +39,13 @@ pub(super) fn unit() -> anyhow::Result<Count> {
 pub(super) fn in_process() -> anyhow::Result<Count> {
     let mut total = Count::default();
     for package in packages()? {
-        let names = package
-            .tests()
-            .filter(|name| package.name != TESTS || name.starts_with(IN_PROCESS));
+        let names = package.tests().filter(|name| {
+            if package.name == TESTS {
+                name.starts_with(IN_PROCESS)
+            } else {
+                *name != KUBECTL
+            }
+        });
         let names: Vec<String> = names.map(str::to_owned).collect();
         if !names.is_empty() {
             total += run_named(&package.name, &names)?;
@@ -64,7 +70,12 @@ pub(super) fn counterparts() -> anyhow::Result<Count> {
         .filter(|name| !name.starts_with(IN_PROCESS))
         .map(str::to_owned)
         .collect();
-    run_named(TESTS, &names)
+    let mut total = run_named(TESTS, &names)?;
+    let others = all.iter().filter(|package| package.name != TESTS);
+    for package in others.filter(|package| package.tests().any(|name| name == KUBECTL)) {
+        total += run_named(&package.name, &[KUBECTL.to_owned()])?;
+    }
+    Ok(total)
 }
 
 /// cargo-deny, installed once below `target/tools`.
