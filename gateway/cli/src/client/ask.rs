@@ -143,19 +143,24 @@ fn show(kind: &str, told: &Map<String, Value>, output: Output, head: &str) {
     });
 }
 
-/// The gateway's own sentences; where there are none, every member.
+/// The gateway's own sentences, or the rules by their text; where there is neither, every member.
 fn sentences(told: &Map<String, Value>) -> String {
-    let words: Vec<String> = told
-        .get("words")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .map(plain)
-        .collect();
+    let list = |name: &str| {
+        told.get(name)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
+    let mut words: Vec<String> = list("words").iter().map(plain).collect();
+    if words.is_empty() {
+        words = list("rules")
+            .iter()
+            .filter_map(|rule| rule.get("text").map(plain))
+            .collect();
+    }
     if words.is_empty() {
         return lines(told, 1);
     }
-    let act = told.get("act").map(plain).into_iter();
     let nearest = told.get("nearest").and_then(Value::as_object).map(|nearest| {
         let word = |name: &str| nearest.get(name).map_or_else(String::new, plain);
         match word("namespace") {
@@ -163,7 +168,9 @@ fn sentences(told: &Map<String, Value>) -> String {
             namespace => format!("nearest role: {} in {namespace}", word("role")),
         }
     });
-    act.chain(words)
+    let act = told.get("act").map(plain);
+    act.into_iter()
+        .chain(words)
         .chain(nearest)
         .map(|line| format!("  {}\n", clean(&line)))
         .collect()
@@ -253,6 +260,12 @@ mod tests {
             sentences(told.as_object().unwrap()),
             "  kubectl delete pod web-0\n  The gateway refused it.\n  No rule matched.\n  nearest role: edit in payments\n"
         );
+    }
+
+    #[test]
+    fn a_yes_names_the_rule_that_says_so() {
+        let told = json!({"allowed": true, "words": [], "rules": [{"kind": "x", "text": "RoleBinding a → Role b"}], "policy": "p"});
+        assert_eq!(sentences(told.as_object().unwrap()), "  RoleBinding a → Role b\n");
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use console::GatewayUrl;
+use model::time::Timestamp;
 
 use super::gateway::{API, Discovery, discover, url_of};
 use super::home::Home;
 use super::http::{Client, Fingerprint, Trust, now};
 use super::kubeconfig::{Entry, Kubeconfig, Written};
 use super::program;
-use super::session::{Held, block_on, refreshed, warn_of_clocks, with_clocks};
+use super::session::{Held, block_on, in_seconds, refreshed, warn_of_clocks, with_clocks};
 use super::signin::{Surroundings, Way};
 use super::store::Kept;
 use super::trouble::Trouble;
@@ -137,14 +138,13 @@ fn say_who(kept: &Kept) {
     let who = session
         .and_then(|session| session.username.as_deref())
         .unwrap_or("yourself");
-    let until = session
-        .and_then(|session| session.ends.as_deref())
-        .map(|ends| format!(", until {ends}"));
-    say(&format!(
-        "✔ signed in at {} as {who}{}",
-        kept.gateway,
-        until.unwrap_or_default()
-    ));
+    let ends = session.and_then(|session| session.ends.as_deref());
+    // A gateway that writes times in another way is quoted as it is.
+    let ends = ends.map(|ends| Timestamp::parse(ends).map_or_else(|_| ends.to_owned(), in_seconds));
+    let until = ends
+        .map(|ends| format!(", until {ends} unless it is used"))
+        .unwrap_or_default();
+    say(&format!("✔ signed in at {} as {who}{until}", kept.gateway));
 }
 
 fn say_contexts(kubeconfig: &Kubeconfig, written: &Written) {

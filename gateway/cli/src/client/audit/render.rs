@@ -182,10 +182,11 @@ fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
     if text.is_empty() { other } else { text }
 }
 
-/// Every member on a line of its own, nested ones by their path: nothing of a record is left out.
+/// Every member that says something on a line of its own, nested ones by their path: nothing of a record is left out.
 pub(super) fn whole(record: &Map<String, Value>) -> String {
     let mut lines = Vec::new();
     flatten("", &Value::Object(record.clone()), &mut lines);
+    lines.retain(|(_, value)| !value.is_empty());
     let lines: Vec<(&str, String)> = lines
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))
