@@ -28,7 +28,7 @@ type OnRenewal = Box<dyn FnOnce(&Form) + Send>;
 struct State {
     script: Script,
     requests: Vec<(String, String)>,
-    pages: String,
+    pages: std::sync::mpsc::Sender<String>,
     handle: u64,
     ended: u64,
     /// The last exchange: handle, key, and the handle that came of it.
@@ -74,16 +74,18 @@ impl Held {
 pub(crate) struct Gateway {
     url: String,
     state: Arc<Mutex<State>>,
+    pages: std::sync::mpsc::Receiver<String>,
 }
 
 impl Gateway {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, pages) = std::sync::mpsc::channel();
         let state = State {
             script: Script::Ordinary,
             requests: Vec::new(),
-            pages: String::new(),
+            pages: sender,
             handle: 0,
             ended: 0,
             exchanged: None,
@@ -102,7 +104,7 @@ impl Gateway {
                 std::thread::spawn(move || serve(stream.unwrap(), &shared, &own));
             }
         });
-        Self { url, state }
+        Self { url, state, pages }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -150,8 +152,9 @@ impl Gateway {
         self.state.lock().unwrap().requests.len()
     }
 
-    pub(crate) fn pages(&self) -> String {
-        self.state.lock().unwrap().pages.clone()
+    /// The page that a browser got at the end of a sign-in; waits for it, as the browser outlives the command.
+    pub(crate) fn page(&self) -> String {
+        self.pages.recv().unwrap()
     }
 }
 
@@ -240,7 +243,8 @@ fn answer(request: &Request, state: &Mutex<State>, script: Script, url: &str) ->
             "subject": "42", "session": {"client": "cli"}, "claims": {"sub": "42"},
         }).to_string()),
         "/page" => {
-            state.lock().unwrap().pages.push_str(&request.body);
+            // A test that has ended reads no pages.
+            drop(state.lock().unwrap().pages.send(request.body.clone()));
             respond("200 OK", "")
         }
         "/api/v1/can" if query["verb"] == "get" => respond("200 OK", r#"{"allowed":true,"because":"view"}"#),

@@ -418,7 +418,7 @@ fn login_writes_a_context_without_a_secret_and_keeps_what_was_there() {
     );
     assert!(!after.contains("gsh1.") && !after.contains("eyJ"), "{after}");
     // The page that the browser got.
-    assert!(machine.gateway.pages().contains("Signed in as alice@example.test"));
+    assert!(machine.gateway.page().contains("Signed in as alice@example.test"));
 }
 
 #[test]
