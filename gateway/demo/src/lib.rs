@@ -1,5 +1,5 @@
 //! Embedded stand-ins for a laptop and for tests: an OpenID provider ([`identity`]), a Kubernetes API look-alike
-//! ([`kubernetes`]) and a sample web service ([`service`]).
+//! ([`kubernetes`]), a sample web service ([`service`]) and two weeks of made-up history ([`history`]).
 //!
 //! They stand where the *outside* world stands, never where a part of the gateway stands: no policy, ledger or proxy code
 //! is replaced or shortened by them. They hold no real secret, ask for no password, and therefore refuse every address
@@ -8,6 +8,7 @@
 //!
 //! May depend on `policy/model` only; knows no other crate of the gateway.
 
+pub mod history;
 pub mod identity;
 pub mod kubernetes;
 mod loopback;

@@ -66,7 +66,7 @@ pub struct Options {
     pub credentials: Credentials,
     /// Who decides; [`StoredRbac`] unless told otherwise.
     pub authorizer: Arc<dyn Authorizer>,
-    /// The clock. The world's ages count back from its first answer.
+    /// The clock. Ages in the world count back from what it says at the start.
     pub clock: Clock,
     /// How often a followed log has a new line.
     pub log_interval: Duration,
@@ -159,6 +159,30 @@ impl Cluster {
 
     fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+}
+
+/// What the history needs to know of the fixed world: who may do what, and which pods there are.
+pub(crate) struct Known {
+    pub(crate) rights: RbacObjects,
+    /// Namespace and name.
+    pub(crate) pods: Vec<(String, String)>,
+}
+
+/// The fixed world, as far as the history needs it. The same at every call.
+pub(crate) fn known() -> Known {
+    let world = world::build(Timestamp::EPOCH, MOST_OBJECTS);
+    let pods = store::Scope {
+        kind: kinds::PODS,
+        namespace: None,
+    };
+    let pods = world
+        .scope(&pods)
+        .map(|(key, _)| (key.namespace.clone(), key.name.clone()))
+        .collect();
+    Known {
+        rights: serve::rbac(&world),
+        pods,
     }
 }
 

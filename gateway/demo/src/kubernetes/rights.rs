@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::status::Refusal;
 use super::store::World;
 use super::world::make;
+use Subject::{Account, Group};
 
 /// Makes the roles, bindings and accounts.
 ///
@@ -15,54 +16,73 @@ pub(super) fn grant(world: &mut World) -> Result<(), Refusal> {
         let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules});
         make(world, "", role)?;
     }
-    let group = |name: &str| json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name});
-    let account = |name: &str| json!({"kind": "ServiceAccount", "namespace": "platform", "name": name});
-    let cluster = [
-        ("dev-view", "view", group("dev")),
-        ("sre-admin", "cluster-admin", group("sre")),
-        ("audit-view", "view", group("audit")),
-        ("audit-rbac", "rbac-reader", group("audit")),
-        (
-            "gatescribe-impersonator",
-            "gatescribe-impersonator",
-            account("gatescribe-impersonator"),
-        ),
-        (
-            "gatescribe-observer",
-            "gatescribe-observer",
-            account("gatescribe-observer"),
-        ),
-        ("system:basic-user", "system:basic-user", group("system:authenticated")),
-        ("system:discovery", "system:discovery", group("system:authenticated")),
-    ];
-    for (name, role, subject) in cluster {
-        make(
-            world,
-            "",
-            binding("ClusterRoleBinding", name, "ClusterRole", role, &subject),
-        )?;
+    for (namespace, name) in ACCOUNTS {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+        make(world, namespace, account)?;
     }
-    for name in ["gatescribe-impersonator", "gatescribe-observer"] {
-        make(
-            world,
-            "platform",
-            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}),
-        )?;
-    }
-    make(
-        world,
-        "shop",
-        binding("RoleBinding", "dev-edit", "ClusterRole", "edit", &group("dev")),
-    )?;
     let rules = json!([{"apiGroups": [""], "resources": ["pods/exec", "pods/portforward"], "verbs": ["create"]}]);
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "debug"}, "rules": rules});
-    make(world, "payments", role)?;
-    make(
-        world,
-        "payments",
-        binding("RoleBinding", "debug-oncall", "Role", "debug", &group("oncall")),
-    )
+    let debug = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "debug"}, "rules": rules});
+    make(world, "payments", debug)?;
+    for (namespace, name, role, subject) in BINDINGS {
+        let kind = if namespace.is_empty() {
+            "ClusterRoleBinding"
+        } else {
+            "RoleBinding"
+        };
+        let role_kind = if role == "debug" { "Role" } else { "ClusterRole" };
+        make(
+            world,
+            namespace,
+            binding(kind, name, role_kind, role, &subject.object()),
+        )?;
+    }
+    Ok(())
 }
+
+/// Whom a binding names.
+#[derive(Debug, Clone, Copy)]
+enum Subject {
+    Group(&'static str),
+    /// Namespace and name.
+    Account(&'static str, &'static str),
+}
+
+impl Subject {
+    fn object(self) -> Value {
+        match self {
+            Group(name) => json!({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name}),
+            Account(namespace, name) => json!({"kind": "ServiceAccount", "namespace": namespace, "name": name}),
+        }
+    }
+}
+
+const ACCOUNTS: [(&str, &str); 5] = [
+    ("platform", "gatescribe-impersonator"),
+    ("platform", "gatescribe-observer"),
+    ("platform", "gitops"),
+    ("monitoring", "kube-state-metrics"),
+    ("default", "ci-runner"),
+];
+
+/// Namespace (empty: the whole cluster), name, role, subject.
+#[rustfmt::skip]
+const BINDINGS: [(&str, &str, &str, Subject); 15] = [
+    ("", "dev-view", "view", Group("dev")),
+    ("", "sre-admin", "cluster-admin", Group("sre")),
+    ("", "audit-view", "view", Group("audit")),
+    ("", "audit-rbac", "rbac-reader", Group("audit")),
+    ("", "gatescribe-impersonator", "gatescribe-impersonator", Account("platform", "gatescribe-impersonator")),
+    ("", "gatescribe-observer", "gatescribe-observer", Account("platform", "gatescribe-observer")),
+    ("", "gitops", "view", Account("platform", "gitops")),
+    ("", "kube-state-metrics", "view", Account("monitoring", "kube-state-metrics")),
+    ("", "system:basic-user", "system:basic-user", Group("system:authenticated")),
+    ("", "system:discovery", "system:discovery", Group("system:authenticated")),
+    ("shop", "dev-edit", "edit", Group("dev")),
+    ("shop", "gitops", "edit", Account("platform", "gitops")),
+    ("shop", "ci-runner", "view", Account("default", "ci-runner")),
+    ("payments", "gitops", "edit", Account("platform", "gitops")),
+    ("payments", "debug-oncall", "debug", Group("oncall")),
+];
 
 fn binding(kind: &str, name: &str, role_kind: &str, role: &str, subject: &Value) -> Value {
     json!({

@@ -1,6 +1,7 @@
 //! What the fields of a Kubernetes object are: numbers for protobuf, names for validation, merge keys for patches.
 //!
-//! Read once from `schema.txt`, a table of the message fields that the demo's kinds can reach. kubectl's typed calls send
+//! Read once from `schema.txt`, a table of the message fields that the demo's kinds can reach: the `json`, `protobuf`
+//! and `patch*` tags of k8s.io/api and k8s.io/apimachinery v0.36.3, nothing else of them. kubectl's typed calls send
 //! protobuf and do not fall back to JSON on 415, so a stand-in that wants to be reached by real kubectl has to read it.
 //! Answers are always JSON, which every client accepts beside protobuf. Not a general protobuf library: decoding only,
 //! depth limited to [`DEPTH`], unknown fields skipped as protobuf demands.

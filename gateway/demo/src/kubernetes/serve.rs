@@ -56,7 +56,7 @@ async fn answer(State(cluster): State<Arc<Cluster>>, request: Request) -> Respon
 }
 
 async fn handle(cluster: &Arc<Cluster>, parts: &Parts, body: Body) -> Result<Response, Refusal> {
-    let rbac = rbac(cluster);
+    let rbac = cluster.store.read(rbac);
     let authenticated = caller::authenticate(&cluster.credentials, &parts.headers)?;
     let user = caller::impersonate(authenticated, &parts.headers, |asked| {
         cluster.authorizer.decide(&rbac, asked).is_allowed
@@ -75,21 +75,20 @@ async fn handle(cluster: &Arc<Cluster>, parts: &Parts, body: Body) -> Result<Res
     }
 }
 
-fn rbac(cluster: &Cluster) -> RbacObjects {
-    cluster.store.read(|world| {
-        let all = |kind| {
-            world
-                .scope(&Scope { kind, namespace: None })
-                .map(|(_, object)| Arc::clone(object))
-                .collect()
-        };
-        RbacObjects {
-            roles: all(ROLES),
-            role_bindings: all(ROLEBINDINGS),
-            cluster_roles: all(CLUSTERROLES),
-            cluster_role_bindings: all(CLUSTERROLEBINDINGS),
-        }
-    })
+/// The RBAC objects as they stand.
+pub(super) fn rbac(world: &World) -> RbacObjects {
+    let all = |kind| {
+        world
+            .scope(&Scope { kind, namespace: None })
+            .map(|(_, object)| Arc::clone(object))
+            .collect()
+    };
+    RbacObjects {
+        roles: all(ROLES),
+        role_bindings: all(ROLEBINDINGS),
+        cluster_roles: all(CLUSTERROLES),
+        cluster_role_bindings: all(CLUSTERROLEBINDINGS),
+    }
 }
 
 /// One authenticated request.
