@@ -23,6 +23,7 @@ use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
 use feeds::issuers::IssuerFeed;
 use ledger::{Ledger, RealDisk};
 use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
+use model::event::{Record, RecordKind};
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
 use proxy::ask::{Ask, Asked};
@@ -125,6 +126,7 @@ impl Gateway {
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let ledger = open_ledger(config, &data, &boot)?;
         let audit = Station::new(Arc::clone(&ledger), clock, boot, limits(&config.limits));
+        record_start(&audit).await?;
         let store = open_store(&data)?;
         let mut registry = Registry::default();
         let (listener_metrics, upstream_metrics) = (Arc::new(ListenerMetrics::default()), UpstreamMetrics::default());
@@ -267,6 +269,24 @@ fn audit_api(
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),
     })
+}
+
+/// A run begins: nothing is served that comes before its record.
+async fn record_start(audit: &Station) -> anyhow::Result<()> {
+    let (id, now) = (audit::RequestId::new(), audit.clock().read());
+    let note = format!("gatescribe {} begins", env!("CARGO_PKG_VERSION"));
+    let record = Record {
+        id: id.as_str(),
+        t: now.wall,
+        mono: now.mono,
+        boot: audit.boot(),
+        note: Some(&note),
+        ..Record::default()
+    };
+    let written = audit.write(RecordKind::Start, &record).await;
+    written
+        .map(drop)
+        .map_err(|refusal| anyhow::anyhow!("{}", refusal.in_words()))
 }
 
 fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {
