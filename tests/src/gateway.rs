@@ -3,8 +3,8 @@
 //! It runs on exactly the accounts and rights that `deploy/kubernetes/` ships. A person signs in as people do, by browser.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::browser::Browser;
 use crate::cluster::Cluster;
 use crate::kubectl::{Credential, Kubectl, kubeconfig};
 use crate::pki::Ca;
+use crate::ports::Port;
 use crate::process::{Folder, Process};
 use crate::wait::try_until;
 use crate::{counterparts, http};
@@ -88,7 +89,7 @@ impl Drop for Provider {
 }
 
 /// What may differ from the usual gateway of the tests.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Instead of `confirm`.
     pub authorization: Option<&'static str>,
@@ -96,22 +97,39 @@ pub struct Options {
     pub rules: Option<String>,
     /// Members to merge into the configuration's top level.
     pub more: Option<Value>,
+    /// A program with arguments that runs the gateway, given behind them: a tracer, a profiler.
+    pub under: Option<Command>,
 }
 
-/// A running gateway.
+/// What the gateway stands in front of, as its configuration says it.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The URL of the API server.
+    pub server: String,
+    /// Its authority, PEM; none for plain HTTP on loopback.
+    pub ca: Option<String>,
+    /// The impersonator's token.
+    pub impersonator: String,
+    /// The observer's token.
+    pub observer: String,
+}
+
+/// A running gateway. Its folder outlives the process, so that it can be killed and started again; it goes with this value.
 #[derive(Debug)]
 pub struct Gateway {
     process: Process,
     /// The provider.
     pub provider: Provider,
-    folder: Folder,
     /// The gateway host.
     pub url: String,
     /// The Kubernetes listener.
     pub address: SocketAddr,
     admin: SocketAddr,
     ca: Ca,
-    config: PathBuf,
+    command: Command,
+    // Dropped last: the process writes into it.
+    folder: Folder,
+    _ports: [Port; 3],
 }
 
 /// What a sign-in gives.
@@ -130,25 +148,40 @@ impl Gateway {
     /// A part does not start.
     pub fn start(cluster: &Cluster, options: &Options) -> anyhow::Result<Self> {
         cluster.apply_gateway_rights()?;
-        let folder = Folder::new("gateway")?;
-        let (host, address, admin) = (free()?, free()?, free()?);
+        let upstream = Upstream {
+            server: cluster.url(),
+            ca: Some(cluster.ca().certificate().to_owned()),
+            impersonator: cluster.service_account_token("gatescribe", "impersonator")?,
+            observer: cluster.service_account_token("gatescribe", "observer")?,
+        };
+        Self::before(&upstream, options)
+    }
+
+    /// Starts a gateway in front of anything that speaks as an API server does, and waits until it is ready.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub fn before(upstream: &Upstream, options: &Options) -> anyhow::Result<Self> {
+        let folder = Folder::held("gateway")?;
+        let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let [host, address, admin] = ports.each_ref().map(Port::address);
         let url = format!("http://{host}");
         let provider = Provider::start(&url)?;
         let ca = Ca::new("gateway")?;
         let certificate = ca.server(&["127.0.0.1", "localhost"])?;
         let write = |name: &str, text: &str| folder.write(name, text).map(|path| path.display().to_string());
-        let credential = |account: &str| write(account, &cluster.service_account_token("gatescribe", account)?);
+        let listener = json!({
+            "certFile": write("tls.crt", &certificate.certificate)?,
+            "keyFile": write("tls.key", &certificate.key)?,
+            "caFile": write("ca.crt", ca.certificate())?,
+        });
         let mut configured = json!({
             "apiVersion": "gatescribe.dev/v1",
             "url": url,
             "dataDir": folder.path().join("data"),
             "listeners": [
                 { "name": "gateway", "address": host.to_string(), "serves": ["gateway"] },
-                { "name": "kubernetes", "address": address.to_string(), "serves": ["kubernetes"], "tls": {
-                    "certFile": write("tls.crt", &certificate.certificate)?,
-                    "keyFile": write("tls.key", &certificate.key)?,
-                    "caFile": write("ca.crt", ca.certificate())?,
-                } },
+                { "name": "kubernetes", "address": address.to_string(), "serves": ["kubernetes"], "tls": listener },
             ],
             "admin": { "address": admin.to_string() },
             "identity": { "providers": [{
@@ -157,13 +190,15 @@ impl Gateway {
                 "claims": { "user": "email", "groups": "groups" },
             }] },
             "clusters": [{
-                "name": "bench", "servers": [cluster.url()],
-                "caFile": write("cluster-ca.crt", cluster.ca().certificate())?,
-                "impersonator": { "tokenFile": credential("impersonator")? },
-                "observer": { "tokenFile": credential("observer")? },
+                "name": "bench", "servers": [upstream.server],
+                "impersonator": { "tokenFile": write("impersonator", &upstream.impersonator)? },
+                "observer": { "tokenFile": write("observer", &upstream.observer)? },
                 "authorization": options.authorization.unwrap_or("confirm"),
             }],
         });
+        if let Some(ca) = &upstream.ca {
+            configured["clusters"][0]["caFile"] = json!(write("cluster-ca.crt", ca)?);
+        }
         if let Some(rules) = &options.rules {
             configured["policy"] = json!({ "rules": [write("rules.yaml", rules)?] });
         }
@@ -172,16 +207,18 @@ impl Gateway {
         }
         // JSON is YAML.
         let config = folder.write("gatescribe.yaml", configured.to_string())?;
-        let process = serve(&config, &folder)?;
+        let command = command(&config, options.under.as_ref())?;
+        let process = Process::start("gatescribe", &command, &folder)?;
         let gateway = Self {
             process,
             provider,
-            folder,
             url,
             address,
             admin,
             ca,
-            config,
+            command,
+            folder,
+            _ports: ports,
         };
         gateway.ready()?;
         Ok(gateway)
@@ -275,6 +312,12 @@ impl Gateway {
         http::Client::new(self.address, self.ca.certificate(), None)
     }
 
+    /// The authority of its certificate, PEM.
+    #[must_use]
+    pub fn ca(&self) -> &str {
+        self.ca.certificate()
+    }
+
     /// The ledger's folder.
     #[must_use]
     pub fn ledger(&self) -> PathBuf {
@@ -325,22 +368,38 @@ impl Gateway {
         self.admin
     }
 
-    /// Starts the process again on the same folder, after it has ended.
+    /// Waits until the process has ended, which somebody must have caused.
     ///
     /// # Errors
-    /// It does not become ready.
+    /// It did not end.
+    pub fn wait(&mut self) -> anyhow::Result<()> {
+        self.process.wait().map(drop)
+    }
+
+    /// Waits until the process has ended, which somebody must have caused, and starts it again on the same folder.
+    ///
+    /// # Errors
+    /// It did not end, or does not become ready.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        self.process = serve(&self.config, &self.folder)?;
+        self.process.wait()?;
+        self.process = Process::start("gatescribe", &self.command, &self.folder)?;
         self.ready()
     }
 }
 
-fn serve(config: &std::path::Path, folder: &Folder) -> anyhow::Result<Process> {
-    let mut command = Command::new(counterparts::own_binary("gatescribe")?);
+fn command(config: &Path, under: Option<&Command>) -> anyhow::Result<Command> {
+    let gateway = counterparts::own_binary("gatescribe")?;
+    let mut command = match under {
+        None => Command::new(gateway),
+        Some(under) => {
+            let mut command = Command::new(under.get_program());
+            command.args(under.get_args()).arg(gateway);
+            for (name, value) in under.get_envs() {
+                command.env(name, value.unwrap_or_default());
+            }
+            command
+        }
+    };
     command.arg("serve").arg("--config").arg(config);
-    Process::start("gatescribe", &command, folder)
-}
-
-fn free() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    Ok(command)
 }

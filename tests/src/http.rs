@@ -1,5 +1,6 @@
 //! A small blocking HTTPS client for readiness and raw questions: one request per connection, HTTP/1.0, so that an answer
-//! ends where the connection ends and needs no decoding. Not for what a story is about: those speak for themselves.
+//! ends where the connection ends and needs no decoding; and, for load, HTTP/1.1 connections that are kept. Not for what
+//! a story is about: those speak for themselves.
 
 use crate::pki::Identity;
 use anyhow::{Context, bail};
@@ -85,18 +86,8 @@ impl Client {
     /// # Errors
     /// No connection, no answer within 20 s, or no HTTP.
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Result<Answer> {
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_nodelay(true)?; // head and body are two writes
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let name = ServerName::IpAddress(self.address.ip().into());
-        let mut tls = StreamOwned::new(ClientConnection::new(Arc::clone(&self.tls), name)?, stream);
-        let mut head = format!("{method} {target} HTTP/1.0\r\nHost: {}\r\n", self.address);
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        tls.write_all(head.as_bytes())?;
+        let mut tls = self.stream()?;
+        tls.write_all(self.head("1.0", method, target, headers, body).as_bytes())?;
         tls.write_all(body)?;
         let mut answer = Vec::new();
         match tls.read_to_end(&mut answer) {
@@ -105,6 +96,102 @@ impl Client {
             other => drop(other?),
         }
         parse(&answer, method == "HEAD")
+    }
+
+    /// A connection for many requests, one after another: what puts load on a gateway.
+    ///
+    /// # Errors
+    /// No connection.
+    pub fn connect(&self) -> anyhow::Result<Connection> {
+        Ok(Connection {
+            tls: self.stream()?,
+            client: self.clone(),
+            received: Vec::new(),
+        })
+    }
+
+    fn stream(&self) -> anyhow::Result<Stream> {
+        let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        stream.set_nodelay(true)?; // head and body are two writes
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let name = ServerName::IpAddress(self.address.ip().into());
+        Ok(StreamOwned::new(
+            ClientConnection::new(Arc::clone(&self.tls), name)?,
+            stream,
+        ))
+    }
+
+    fn head(&self, version: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+        let mut head = format!("{method} {target} HTTP/{version}\r\nHost: {}\r\n", self.address);
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        head
+    }
+}
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// One HTTP/1.1 connection. After an error it is of no use.
+#[derive(Debug)]
+pub struct Connection {
+    tls: Stream,
+    client: Client,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// One request and its answer. HEAD is not for here.
+    ///
+    /// # Errors
+    /// The connection ended before the whole answer, or nothing came for 20 s.
+    pub fn exchange(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
+        self.received.clear();
+        let mut request = self.client.head("1.1", method, target, headers, body).into_bytes();
+        request.extend_from_slice(body);
+        self.tls.write_all(&request)?;
+        self.more_until(|bytes| bytes.windows(4).any(|four| four == b"\r\n\r\n"))?;
+        let mut answer = parse(&self.received, true)?;
+        let field = |name: &str| {
+            answer.head.lines().find_map(|line| {
+                let (key, value) = line.split_once(':')?;
+                key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+            })
+        };
+        if field("transfer-encoding").is_some() {
+            // What we ask here is answered in a few chunks, and nothing follows the last one.
+            self.more_until(|bytes| bytes.ends_with(b"0\r\n\r\n"))?;
+        } else {
+            let length: usize = field("content-length").unwrap_or_default().parse().unwrap_or(0);
+            let have = self.received.len() - answer.body.len();
+            self.more_until(|bytes| bytes.len() >= have + length)?;
+        }
+        answer.body = parse(&self.received, true)?.body;
+        Ok(answer)
+    }
+
+    /// Whether any byte of an answer to the last request came.
+    #[must_use]
+    pub fn heard(&self) -> bool {
+        !self.received.is_empty()
+    }
+
+    fn more_until(&mut self, enough: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
+        let mut piece = [0; 4096];
+        while !enough(&self.received) {
+            let read = self.tls.read(&mut piece)?;
+            anyhow::ensure!(read > 0, "the connection ended");
+            self.received.extend(piece.iter().take(read));
+        }
+        Ok(())
     }
 }
 

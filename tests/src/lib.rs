@@ -21,10 +21,12 @@
 pub mod browser;
 pub mod cluster;
 pub mod counterparts;
+pub mod fake;
 pub mod gateway;
 pub mod http;
 pub mod kubectl;
 pub mod pki;
+pub mod ports;
 pub mod process;
 pub mod tools;
 pub mod wait;

@@ -4,11 +4,12 @@
 //! own, with its output in a log file of the data folder.
 
 use crate::counterparts;
-use crate::wait::{PATIENCE, wait_until};
+use crate::wait::{PATIENCE, try_until, wait_until};
 use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,6 +18,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    holder: Option<Child>,
 }
 
 impl Folder {
@@ -28,7 +30,32 @@ impl Folder {
         let made = tempfile::Builder::new()
             .prefix(&format!("gatescribe-{what}-"))
             .tempdir()?;
-        Ok(Self { path: made.keep() })
+        Ok(Self {
+            path: made.keep(),
+            holder: None,
+        })
+    }
+
+    /// As [`Folder::new`], but it outlives every process in it, so that one can be killed and started again on what it
+    /// left. It goes when this value is dropped, or when the runner ends in whatever way.
+    ///
+    /// # Errors
+    /// The disk refuses, or the supervisor is not built.
+    pub fn held(what: &str) -> anyhow::Result<Self> {
+        let mut folder = Self::new(what)?;
+        let mut holder = Command::new(counterparts::own_binary("gatescribe-supervise")?);
+        holder.arg("--folder").arg(&folder.path).arg("--hold");
+        let mut holder = holder
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start the folder's holder")?;
+        // It says a byte once it has its share of the folder; before that, another process' end would remove it.
+        let said = holder.stdout.take().map(|mut said| said.read_exact(&mut [0]));
+        folder.holder = Some(holder);
+        said.context("the holder's output")?.context("the folder is not held")?;
+        Ok(folder)
     }
 
     /// Where it is.
@@ -45,6 +72,15 @@ impl Folder {
         let path = self.path.join(name);
         std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
         Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(holder) = &mut self.holder {
+            drop(holder.stdin.take()); // the lifeline
+            let _ = holder.wait();
+        }
     }
 }
 
@@ -135,6 +171,15 @@ impl Process {
     /// The system does not know.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.supervisor.try_wait()?)
+    }
+
+    /// Waits until it has ended, with all that it started: its ports and locks are free then.
+    ///
+    /// # Errors
+    /// It still runs after a minute: nobody told it to end.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        let what = format!("{} has ended", self.name);
+        try_until(&what, PATIENCE, || self.ended()?.context("it runs"))
     }
 
     /// Its whole output so far.

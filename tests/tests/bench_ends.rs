@@ -51,6 +51,20 @@ fn a_dropped_process_takes_its_escaped_grandchildren_along() -> anyhow::Result<(
 }
 
 #[test]
+fn a_held_folder_outlives_its_programs_and_goes_with_its_holder() -> anyhow::Result<()> {
+    let folder = Folder::held("held")?;
+    let path = folder.path().to_path_buf();
+    for name in ["first", "second"] {
+        let mut process = Process::start(name, &Command::new("true"), &folder)?;
+        assert!(process.wait()?.success());
+        assert!(path.join(format!("{name}.log")).is_file(), "{name} left what it wrote");
+    }
+    drop(folder);
+    assert!(!path.exists());
+    Ok(())
+}
+
+#[test]
 fn when_the_supervisor_is_killed_its_program_dies_too() -> anyhow::Result<()> {
     let folder = Folder::new("orphan")?;
     let mut command = Command::new("sleep");

@@ -1,4 +1,4 @@
-//! `gatescribe-supervise [--folder DIR] [--pid-file FILE] -- COMMAND…`: runs a command for a test runner and ends with it.
+//! `gatescribe-supervise [--folder DIR] [--pid-file FILE] (--hold | -- COMMAND…)`: runs a command for a test runner and ends with it.
 //!
 //! Standard input is the lifeline: the runner holds the other end of that pipe, and the kernel closes it when the runner
 //! ends in whatever way, SIGKILL included. (A parent-death signal from the runner would not do: it fires when the *thread*
@@ -6,7 +6,9 @@
 //! group: we are their subreaper. Should the supervisor itself be killed, the command dies by its parent-death signal,
 //! which is set in a second stage that replaces itself by the command, so no code runs between fork and exec.
 //!
-//! `--folder`: each supervisor of a bench shares a lock on the data folder; the last one to end removes it.
+//! `--folder`: each supervisor of a bench shares a lock on the data folder; the last one to end removes it. With `--hold`
+//! instead of a command it runs nothing and only keeps its share until the lifeline ends, so that the folder outlives the
+//! programs in it; it writes one byte when it has the share.
 
 use anyhow::{Context, bail};
 use nix::errno::Errno;
@@ -16,7 +18,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -27,6 +29,7 @@ const SECOND_STAGE: &str = "--become";
 struct Arguments {
     folder: Option<PathBuf>,
     pid_file: Option<PathBuf>,
+    hold: bool,
     command: Vec<OsString>,
 }
 
@@ -34,12 +37,14 @@ fn main() -> ExitCode {
     let result = if std::env::args().nth(1).as_deref() == Some(SECOND_STAGE) {
         become_command()
     } else {
-        parse(std::env::args_os().skip(1)).and_then(|arguments| supervise(&arguments))
+        parse(std::env::args_os().skip(1)).and_then(|arguments| match arguments.hold {
+            true => hold(&arguments),
+            false => supervise(&arguments),
+        })
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            use std::io::Write;
             let _ = writeln!(std::io::stderr(), "gatescribe-supervise: {error:#}");
             ExitCode::from(127)
         }
@@ -50,18 +55,20 @@ fn parse(mut words: impl Iterator<Item = OsString>) -> anyhow::Result<Arguments>
     let mut arguments = Arguments {
         folder: None,
         pid_file: None,
+        hold: false,
         command: Vec::new(),
     };
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("--folder") => arguments.folder = words.next().map(PathBuf::from),
             Some("--pid-file") => arguments.pid_file = words.next().map(PathBuf::from),
+            Some("--hold") => arguments.hold = true,
             Some("--") => arguments.command = words.by_ref().collect(),
             _ => bail!("unknown argument {}", word.display()),
         }
     }
-    if arguments.command.is_empty() {
-        bail!("no command");
+    if arguments.command.is_empty() != arguments.hold {
+        bail!("either a command or --hold");
     }
     Ok(arguments)
 }
@@ -83,7 +90,7 @@ fn supervise(arguments: &Arguments) -> anyhow::Result<u8> {
         publish_pid(file, pid)?;
     }
     std::thread::spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin().take(u64::MAX), &mut std::io::sink());
+        lifeline_ends();
         let _ = kill(pid, Signal::SIGKILL); // wakes the main thread, which ends the rest
     });
     let status = command.wait().context("wait for the command")?;
@@ -92,6 +99,22 @@ fn supervise(arguments: &Arguments) -> anyhow::Result<u8> {
         leave_folder(folder, &lock);
     }
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125))
+}
+
+fn hold(arguments: &Arguments) -> anyhow::Result<u8> {
+    let folder = arguments.folder.as_deref().context("--hold needs --folder")?;
+    let lock = share_folder(folder)?;
+    let mut out = std::io::stdout();
+    out.write_all(b"h")
+        .and_then(|()| out.flush())
+        .context("say that it is held")?;
+    lifeline_ends();
+    leave_folder(folder, &lock);
+    Ok(0)
+}
+
+fn lifeline_ends() {
+    let _ = std::io::copy(&mut std::io::stdin().take(u64::MAX), &mut std::io::sink());
 }
 
 /// Written whole or not at all: a reader that sees the file sees the number.

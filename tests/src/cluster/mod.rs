@@ -11,6 +11,7 @@ mod start;
 use crate::http;
 use crate::kubectl::{Credential, Kubectl, Output, kubeconfig};
 use crate::pki::{Ca, Identity};
+use crate::ports::Port;
 use crate::process::{Folder, Process};
 use crate::wait::{PATIENCE, wait_until};
 use anyhow::Context;
@@ -91,6 +92,7 @@ pub struct Cluster {
     ca: Ca,
     admin: Identity,
     client: http::Client,
+    _ports: [Port; 3],
 }
 
 impl Cluster {

@@ -4,31 +4,20 @@ use super::files::{Files, NODE};
 use super::{Cluster, Options};
 use crate::counterparts::{program, repository};
 use crate::http;
+use crate::ports::Port;
 use crate::process::{Folder, Process};
 use crate::wait::{PATIENCE, try_until};
 use anyhow::{Context, bail};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-/// A free port may be taken by another between our look and the server's bind; then all is begun anew.
-const TRIES: usize = 3;
-
 pub(super) fn start(options: &Options) -> anyhow::Result<Cluster> {
-    let mut tries = 1;
-    loop {
-        match once(options) {
-            Err(error) if tries < TRIES && format!("{error:#}").contains("address already in use") => tries += 1,
-            result => return result,
-        }
-    }
-}
-
-fn once(options: &Options) -> anyhow::Result<Cluster> {
     let folder = Folder::new("bench")?;
     let files = Files::write(&folder, options)?;
-    let [etcd_port, peer_port, port] = free_ports()?;
+    let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+    let [etcd_port, peer_port, port] = ports.each_ref().map(|port| port.address().port());
     let etcd = Process::start("etcd", &etcd(&folder, etcd_port, peer_port)?, &folder)?;
     let command = apiserver(&folder, &files, options, etcd_port, port)?;
     let apiserver = Process::start("kube-apiserver", &command, &folder)?;
@@ -47,22 +36,12 @@ fn once(options: &Options) -> anyhow::Result<Cluster> {
         ca: files.ca,
         admin: files.admin,
         client,
+        _ports: ports,
     };
     if options.node {
         node_ready(&cluster, options)?;
     }
     Ok(cluster)
-}
-
-/// Three different free ports: all are held until the last is found.
-fn free_ports() -> anyhow::Result<[u16; 3]> {
-    let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let held = [hold()?, hold()?, hold()?];
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
 }
 
 fn etcd(folder: &Folder, port: u16, peer_port: u16) -> anyhow::Result<Command> {
