@@ -1,0 +1,136 @@
+//! Promise 4 as the kernel sees it: of one create through the gateway, the sync of its intent returns before the first
+//! byte of it is written to the upstream socket. Seen by strace, from start to end of the process.
+//!
+//! It needs the right to trace one's own child; where that is forbidden it fails and says so (`cargo xtask check
+//! --without counterparts` leaves it out by name).
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+use tests::tools::debian;
+
+const ROLES: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: makes-configmaps }
+rules:
+- { apiGroups: [""], resources: [configmaps], verbs: [create] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: makes-configmaps }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: makes-configmaps }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+"#;
+
+#[test]
+fn the_intent_is_synced_before_the_first_byte_goes_upstream() -> anyhow::Result<()> {
+    let strace = debian(&["strace", "libunwind8", "liblzma5"])?.command("strace")?;
+    let folder = tempfile::tempdir()?;
+    let trace = folder.path().join("trace");
+    let calls = "trace=fdatasync,fsync,sync_file_range,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg";
+    let mut under = strace;
+    // -yy: files and sockets by name; -s: long enough for a record and the head of a request; -I2: it can be told to end.
+    under.args([
+        "-f",
+        "-yy",
+        "-I2",
+        "-s",
+        "16384",
+        "-E",
+        "LD_LIBRARY_PATH",
+        "-e",
+        calls,
+        "-o",
+    ]);
+    under.arg(&trace);
+    let upstream = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("enforce"),
+        rules: Some(ROLES.to_owned()),
+        under: Some(under),
+        ..Options::default()
+    };
+    let mut gateway = Gateway::before(&upstream.upstream(), &options)
+        .context("the gateway under strace (is ptrace permitted here?)")?;
+    let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let answer = gateway.client()?.send(
+        "POST",
+        "/clusters/bench/api/v1/namespaces/default/configmaps",
+        &[("Authorization", &bearer), ("Content-Type", "application/json")],
+        br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"one"}}"#,
+    )?;
+    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    let arrived = upstream.take_effects();
+    assert_eq!(arrived.len(), 1, "one create: {arrived:?}");
+    let id = arrived.keys().next().context("its id")?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.wait()?;
+
+    let trace = String::from_utf8_lossy(&std::fs::read(&trace)?).into_owned();
+    synced_before_sent(&trace, id)
+}
+
+/// Whether, in a trace, the intent `id` is written, then synced, and only then sent.
+fn synced_before_sent(trace: &str, id: &str) -> anyhow::Result<()> {
+    let lines: Vec<&str> = trace.lines().collect();
+    let is_intent = |line: &str| line.contains(r#"\"kind\":\"intent\""#) && line.contains(id) && line.contains(".seg>");
+    let is_sent = |line: &str| line.contains("POST /api/v1/") && line.contains(id) && line.contains("<TCP:[");
+    let find =
+        |what: fn(&str) -> bool, from: usize| lines.iter().skip(from).position(|line| what(line)).map(|at| at + from);
+    let written = lines
+        .iter()
+        .position(|line| is_intent(line))
+        .context("the intent's write")?;
+    let sent = lines
+        .iter()
+        .position(|line| is_sent(line))
+        .context("the request's write")?;
+    let written = ended(&lines, written).context("the end of the intent's write")?;
+    let sync = |line: &str| line.contains("fdatasync(") && line.contains(".seg>");
+    let sync = find(sync, written).context("a sync of the ledger after the intent's write")?;
+    let synced = ended(&lines, sync).context("the end of the sync")?;
+    ensure!(
+        lines.get(synced).is_some_and(|line| line.trim_end().ends_with("= 0")),
+        "the sync failed"
+    );
+    ensure!(
+        synced < sent,
+        "sent at line {sent}, synced at line {synced}:\n{}\n{}",
+        lines.get(sent).unwrap_or(&""),
+        lines.get(synced).unwrap_or(&"")
+    );
+    Ok(())
+}
+
+/// The line on which the call that begins at `at` returns: the same, or the one where strace resumes it.
+fn ended(lines: &[&str], at: usize) -> Option<usize> {
+    let line = lines.get(at)?;
+    if !line.contains("<unfinished ...>") {
+        return Some(at);
+    }
+    let thread = line.split_whitespace().next()?;
+    let resumes = |line: &&str| line.split_whitespace().next() == Some(thread) && line.contains(" resumed>");
+    lines.iter().skip(at + 1).position(resumes).map(|after| after + at + 1)
+}
+
+#[test]
+fn a_trace_with_the_request_before_the_sync_is_told_apart() {
+    let write = r#"7 pwrite64(9</d/0.seg>, "{\"v\":1,\"kind\":\"intent\",\"id\":\"X\"}", 30, 0) = 30"#;
+    let (begins, ends) = (
+        "7 fdatasync(9</d/0.seg> <unfinished ...>",
+        "7 <... fdatasync resumed>) = 0",
+    );
+    let whole = "7 fdatasync(9</d/0.seg>) = 0";
+    let sent =
+        r#"8 writev(12<TCP:[127.0.0.1:1->127.0.0.1:2]>, [{iov_base="POST /api/v1/x HTTP/1.1\r\naudit-id: X"}], 1) = 9"#;
+    let judge = |lines: &[&str]| synced_before_sent(&lines.join("\n"), "X").is_ok();
+    assert!(judge(&[write, whole, sent]));
+    assert!(judge(&[write, begins, ends, sent]));
+    assert!(!judge(&[write, begins, sent, ends]));
+    assert!(!judge(&[write, sent, whole]));
+    assert!(!judge(&[whole, write, sent]), "a sync before the write does not count");
+    assert!(!judge(&[write, "7 fdatasync(9</d/0.seg>) = -1 EIO", sent]));
+    assert!(!judge(&[write, whole]), "nothing was sent");
+}
