@@ -122,23 +122,25 @@ impl Gate {
             .authenticate(conn, &cluster, request.headers_mut(), trail.received)
             .await?;
         grow(trail)?.identity = Some(Arc::clone(who.identity()));
-        let impersonation =
-            RequestedImpersonation::read(request.headers()).map_err(|error| Refusal::Headers(error.to_string()))?;
+        let impersonation = RequestedImpersonation::read(request.headers());
         let wire = Wire {
             method: request.method().as_str(),
             wants_upgrade: head.upgrade.is_some(),
-            impersonates: impersonation.is_some(),
+            impersonates: matches!(impersonation, Ok(Some(_))),
         };
-        let facts = RequestFacts::classify(&target, wire).map_err(|error| Refusal::Headers(error.to_string()))?;
-        grow(trail)?.facts = Some(facts.clone());
-        grow(trail)?.effective = impersonation;
-        let long = facts.long_running();
+        let facts = RequestFacts::classify(&target, wire);
+        grow(trail)?.facts = facts.as_ref().ok().cloned();
+        // Whatever is wrong with the rest of the head, its refusal is a record too and costs the same budget.
+        let long = facts.as_ref().is_ok_and(RequestFacts::long_running);
         let place = self
             .audit
             .budgets()
             .enter(who.identity().subject().id(), long, trail.received)
             .map_err(Refusal::Limit)
             .map_err(Stop::Ended)?;
+        let impersonation = impersonation.map_err(|error| Refusal::Headers(error.to_string()))?;
+        let facts = facts.map_err(|error| Refusal::Headers(error.to_string()))?;
+        grow(trail)?.effective = impersonation;
         let decided = gate
             .decision
             .decide(&who, trail.effective.as_ref(), &facts, trail)

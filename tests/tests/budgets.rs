@@ -1,0 +1,116 @@
+//! Promise 8 in small: above a budget calls are refused and counted, exactly, whatever is wrong with them, and somebody
+//! else's budget is not touched. In bulk and with times: `cargo xtask soak flood`.
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+
+const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
+const SENT: usize = 40;
+
+/// One record a second, five seconds' worth at once: far less than is sent.
+fn start(upstream: &FakeApiServer) -> anyhow::Result<Gateway> {
+    let options = Options {
+        authorization: Some("observe"),
+        more: Some(json!({ "limits": { "recordsPerSecond": 1, "strangersPerSecond": 1 } })),
+        ..Options::default()
+    };
+    Gateway::before(&upstream.upstream(), &options)
+}
+
+/// Sends the same call again and again and says how many were answered with each of `statuses`.
+fn send<const N: usize>(
+    gateway: &Gateway,
+    headers: &[(&str, &str)],
+    times: usize,
+    statuses: [u16; N],
+) -> anyhow::Result<[usize; N]> {
+    let client = gateway.client()?;
+    let mut seen = [0; N];
+    for _ in 0..times {
+        let status = client.get(TARGET, headers)?.status;
+        let known = statuses.iter().position(|known| *known == status);
+        seen[known.with_context(|| format!("status {status}"))?] += 1;
+    }
+    Ok(seen)
+}
+
+/// Records of calls and counts in summaries, of the person with this address, or of strangers.
+fn accounted(gateway: &mut Gateway, who: Option<&str>) -> anyhow::Result<(usize, usize)> {
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.wait()?;
+    let records = gateway.records()?;
+    let calls: Vec<&Value> = records
+        .iter()
+        .filter(|record| {
+            ["access", "intent", "refusal"]
+                .iter()
+                .any(|kind| record["kind"] == *kind)
+        })
+        .filter(|record| record["by"]["user"].as_str() == who)
+        .collect();
+    let subject = match who {
+        None => "strangers".to_owned(),
+        Some(_) => calls
+            .first()
+            .and_then(|record| record["by"]["id"].as_str())
+            .context("a subject")?
+            .to_owned(),
+    };
+    let counts = records.iter().filter(|record| {
+        record["sum"]["what"]
+            .as_str()
+            .is_some_and(|what| what.ends_with(&subject))
+    });
+    let counted = counts.filter_map(|record| record["sum"]["count"].as_u64()).sum::<u64>();
+    Ok((calls.len(), usize::try_from(counted)?))
+}
+
+#[test]
+fn calls_above_a_persons_budget_are_refused_and_counted_and_nobody_elses() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let bearer = |person: &str| Ok::<_, anyhow::Error>(format!("Bearer {}", gateway.sign_in(person)?.token));
+    let (alice, bob) = (bearer("alice")?, bearer("bob")?);
+    let [served, limited] = send(&gateway, &[("Authorization", &alice)], SENT, [200, 429])?;
+    assert!(served >= 5 && limited > 0, "{served} were served, {limited} were not");
+    let [served_bob] = send(&gateway, &[("Authorization", &bob)], 3, [200])?;
+    assert_eq!(served_bob, 3, "bob feels nothing of it");
+    let (recorded, counted) = accounted(&mut gateway, Some("alice@example.com"))?;
+    assert_eq!((recorded, counted), (served, limited));
+    Ok(())
+}
+
+#[test]
+fn a_persons_malformed_calls_cost_the_same_budget() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let alice = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let headers = [("Authorization", alice.as_str()), ("Impersonate-Nobody", "x")];
+    let [malformed, limited] = send(&gateway, &headers, SENT, [400, 429])?;
+    assert!(
+        malformed >= 5 && limited > 0,
+        "{malformed} were told what is wrong, {limited} were not"
+    );
+    let (recorded, counted) = accounted(&mut gateway, Some("alice@example.com"))?;
+    assert_eq!((recorded, counted), (malformed, limited));
+    Ok(())
+}
+
+#[test]
+fn strangers_are_all_refused_and_all_counted_and_people_feel_nothing() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let bob = format!("Bearer {}", gateway.sign_in("bob")?.token);
+    let [nothing] = send(&gateway, &[], SENT / 2, [401])?;
+    let [junk] = send(&gateway, &[("Authorization", "Bearer not.a.token")], SENT / 2, [401])?;
+    assert_eq!(nothing + junk, SENT);
+    let [served] = send(&gateway, &[("Authorization", &bob)], 3, [200])?;
+    assert_eq!(served, 3);
+    let (recorded, counted) = accounted(&mut gateway, None)?;
+    assert_eq!(recorded + counted, SENT, "{recorded} recorded, {counted} counted");
+    assert!(counted > 0, "their budget is full");
+    Ok(())
+}
