@@ -211,7 +211,7 @@ impl Passing {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(end), Some(data)) = (&mut self.end, frame.data_ref()) {
-                    end.passed(data.len());
+                    end.passed(data);
                 }
                 if self.body.is_end_stream() {
                     self.settle(Answer::Answered, None);

@@ -224,7 +224,8 @@ impl Gate {
     ) -> Result<Response<Outbound>, Stop> {
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         let digest = Arc::new(DigestCell::new());
-        let request = dress(request, recorded.permit().outgoing(), trail, &end, Some(&digest));
+        let wanted = (!trail.sends_secrets()).then_some(&digest);
+        let request = dress(request, recorded.permit().outgoing(), trail, &end, wanted);
         let call = call(trail, recorded.permit());
         let (answer, answered) = oneshot::channel();
         let sending = Sending {
@@ -441,6 +442,9 @@ fn deliver(
         return Err(Stop::Ended(Refusal::GatewayCredential));
     }
     let (mut parts, body) = response.into_parts();
+    if let Some(want) = trail.wants(parts.status) {
+        end.scans(audit::Scan::new(&parts.headers, want));
+    }
     headers::strip_response(&mut parts.headers, ResponseKind::Kubernetes);
     let ours = HeaderValue::from_str(trail.id.as_str()).ok();
     if let (Some(ours), Some(theirs)) = (ours, parts.headers.get("audit-id"))

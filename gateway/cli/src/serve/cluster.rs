@@ -1,5 +1,6 @@
 //! One cluster's part of the composition: how it is reached, what is known of it, who decides, who asks it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,6 @@ use access::decide::Authorization;
 use access::rbac::Snapshot;
 use access::rule::RuleSet;
 use anyhow::Context as _;
-use aws_lc_rs::digest;
 use feeds::cluster::ClusterView;
 use feeds::observer::Heard;
 use feeds::rules::RuleFiles;
@@ -21,6 +21,7 @@ use proxy::upstream::{Limits as PoolLimits, Pool, UpstreamMetrics};
 use reach::{Authorities, ClusterConnection, ClusterSource, CredentialSource, Explicit, InCluster, Tuning};
 use tokio::sync::watch;
 
+use super::recorder::{PolicySet, short_digest};
 use crate::config;
 
 /// How long the cluster may take to answer a review.
@@ -37,6 +38,8 @@ pub(super) struct Joined {
     pub(super) id: ClusterId,
     pub(super) gate: Arc<ClusterGate>,
     pub(super) tokens: Option<Ask<TokenQuestion, TokenAnswer>>,
+    /// What the rules consist of, for the record of their changes.
+    pub(super) policies: watch::Receiver<Arc<PolicySet>>,
 }
 
 /// Joins a cluster's feeds and stations and starts what keeps them fresh. Within a tokio runtime.
@@ -73,9 +76,10 @@ pub(super) fn join(
         stale_after: STALE_AFTER,
         cache_entries: REMEMBERED,
     };
+    let (publish, policies) = watch::channel(Arc::default());
     let decision = decision::Station::new(
         settings,
-        compile(view, files.clone()),
+        compile(view, files.clone(), publish),
         Arc::new(move || heard.last()),
         confirm,
     );
@@ -84,6 +88,7 @@ pub(super) fn join(
         id,
         gate: Arc::new(ClusterGate { pool, decision }),
         tokens,
+        policies,
     })
 }
 
@@ -154,6 +159,7 @@ fn credential(credential: &config::Credential) -> anyhow::Result<CredentialSourc
 fn compile(
     mut view: watch::Receiver<Arc<ClusterView>>,
     mut files: watch::Receiver<Arc<RuleFiles>>,
+    publish: watch::Sender<Arc<PolicySet>>,
 ) -> watch::Receiver<Arc<Rules>> {
     let nothing = Rules {
         snapshot: Snapshot::new(access::rbac::Objects::default()),
@@ -174,7 +180,11 @@ fn compile(
             );
             let work = tokio::task::spawn_blocking(move || rules_of(&newest, &newest_files, version));
             match work.await {
-                Ok(rules) => {
+                Ok((rules, set)) => {
+                    if rules.complete {
+                        // Nobody writes them down in a run without a recorder.
+                        let _ = publish.send(Arc::new(set));
+                    }
                     if compiled.send(Arc::new(rules)).is_err() {
                         return;
                     }
@@ -190,7 +200,7 @@ fn compile(
     rules
 }
 
-fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> Rules {
+fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> (Rules, PolicySet) {
     let mut objects = access::rbac::Objects::clone(&view.objects);
     objects.roles.extend(files.policy.rbac.roles.iter().cloned());
     objects
@@ -202,17 +212,13 @@ fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> Rules {
     objects
         .cluster_role_bindings
         .extend(files.policy.rbac.cluster_role_bindings.iter().cloned());
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(&serde_json::to_vec(&objects).unwrap_or_default());
-    context.update(files.digest.as_bytes());
-    let text: String = context
-        .finish()
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Rules {
+    let all = serde_json::to_vec(&objects).unwrap_or_default();
+    let digest: Arc<str> = short_digest([all.as_slice(), files.digest.as_bytes()]).into();
+    let set = PolicySet {
+        digest: Arc::clone(&digest),
+        objects: outline(&objects, files),
+    };
+    let rules = Rules {
         snapshot: Snapshot::new(objects),
         namespaces: view
             .namespaces
@@ -220,8 +226,36 @@ fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> Rules {
             .map(|namespace| (Arc::clone(&namespace.name), namespace.labels.clone()))
             .collect(),
         rules: RuleSet::new(files.policy.rules.clone()),
-        digest: text.into(),
+        digest,
         version,
         complete: view.complete,
+    };
+    (rules, set)
+}
+
+/// Each object by kind and name with the digest of its content; the rule files count as one.
+fn outline(objects: &access::rbac::Objects, files: &RuleFiles) -> BTreeMap<String, String> {
+    fn entry(kind: &str, metadata: &access::rbac::Meta, object: &impl serde::Serialize) -> (String, String) {
+        let name = match &metadata.namespace {
+            Some(namespace) => format!("{kind} {namespace}/{}", metadata.name),
+            None => format!("{kind} {}", metadata.name),
+        };
+        (
+            name,
+            short_digest([serde_json::to_vec(object).unwrap_or_default().as_slice()]),
+        )
     }
+    let roles = [("Role", &objects.roles), ("ClusterRole", &objects.cluster_roles)];
+    let bindings = [
+        ("RoleBinding", &objects.role_bindings),
+        ("ClusterRoleBinding", &objects.cluster_role_bindings),
+    ];
+    let roles = roles
+        .iter()
+        .flat_map(|(kind, all)| all.iter().map(move |role| entry(kind, &role.metadata, role)));
+    let bindings = bindings
+        .iter()
+        .flat_map(|(kind, all)| all.iter().map(move |binding| entry(kind, &binding.metadata, binding)));
+    let own = ("rule files".to_owned(), files.digest.clone());
+    roles.chain(bindings).chain(std::iter::once(own)).collect()
 }

@@ -23,7 +23,6 @@ use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
 use feeds::issuers::IssuerFeed;
 use ledger::{Ledger, RealDisk};
 use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
-use model::event::{Record, RecordKind};
 use model::time::Timestamp;
 use prometheus_client::registry::Registry;
 use proxy::ask::{Ask, Asked};
@@ -125,8 +124,11 @@ impl Gateway {
         let clock = Clock::system();
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let ledger = open_ledger(config, &data, &boot)?;
+        let epoch = ledger.durable().size;
         let audit = Station::new(Arc::clone(&ledger), clock, boot, limits(&config.limits));
-        record_start(&audit).await?;
+        recorder::remember_origins(&ledger_dir(config, &data), &audit).context("the ledger cannot be read")?;
+        recorder::start(&audit, url.as_str(), epoch).await?;
+        recorder::config(&audit, config).await?;
         let store = open_store(&data)?;
         let mut registry = Registry::default();
         let (listener_metrics, upstream_metrics) = (Arc::new(ListenerMetrics::default()), UpstreamMetrics::default());
@@ -135,6 +137,10 @@ impl Gateway {
 
         let files = rule_files(&config.policy)?;
         let clusters = join_clusters(config, &files, &upstream_metrics)?;
+        for joined in &clusters {
+            let (audit, id) = (Arc::clone(&audit), joined.id.clone());
+            tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
+        }
         let signing = data.signing_key()?;
         let sources = identity::sources(&config.identity, &url)?;
         let published = oidc::gateway::SigningKey::key_set([&signing]).context("the token key cannot be used")?;
@@ -269,24 +275,6 @@ fn audit_api(
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),
     })
-}
-
-/// A run begins: nothing is served that comes before its record.
-async fn record_start(audit: &Station) -> anyhow::Result<()> {
-    let (id, now) = (audit::RequestId::new(), audit.clock().read());
-    let note = format!("gatescribe {} begins", env!("CARGO_PKG_VERSION"));
-    let record = Record {
-        id: id.as_str(),
-        t: now.wall,
-        mono: now.mono,
-        boot: audit.boot(),
-        note: Some(&note),
-        ..Record::default()
-    };
-    let written = audit.write(RecordKind::Start, &record).await;
-    written
-        .map(drop)
-        .map_err(|refusal| anyhow::anyhow!("{}", refusal.in_words()))
 }
 
 fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {

@@ -1,12 +1,29 @@
-//! What happens to sessions, as records of the kind `session`.
+//! What happens to sessions, rules, configuration and the process itself, as records.
+//!
+//! Requests are not recorded here: the audit station does that.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use aws_lc_rs::digest;
 use console::{NotRecorded, Recorder, SessionEvent};
 use futures::future::BoxFuture;
-use model::event::{By, Network, Person, Record, RecordKind, Request};
+use ledger::Reader;
+use model::cluster::ClusterId;
+use model::event::{By, ConfigChange, Network, Person, PolicyChange, Record, RecordKind, Request, Started};
 use model::subject::SubjectKind;
+use model::time::Timestamp;
 use proxy::audit::{RequestId, Station};
+use tokio::sync::watch;
+
+use crate::config::Config;
+
+/// Names that one `policy` record gives; beyond it the counts speak.
+const MOST_NAMES: usize = 20;
+/// Of how many newest segments a start reads who holds issued credentials: 512 MiB at their usual size.
+const SEGMENTS_BACK: usize = 8;
 
 /// Writes session events through the audit station.
 #[derive(Clone, Debug)]
@@ -83,5 +100,230 @@ impl LedgerRecorder {
 impl Recorder for LedgerRecorder {
     fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<(), NotRecorded>> {
         Box::pin(self.write(event))
+    }
+}
+
+/// A run begins: nothing is served that comes before its record. `epoch` is the number of records before it.
+///
+/// # Errors
+/// The ledger cannot take it.
+pub(super) async fn start(audit: &Station, url: &str, epoch: u64) -> anyhow::Result<()> {
+    let (id, now) = (RequestId::new(), audit.clock().read());
+    let note = format!("gatescribe {} begins", env!("CARGO_PKG_VERSION"));
+    let record = Record {
+        start: Some(Started {
+            version: env!("CARGO_PKG_VERSION"),
+            origin: url,
+            epoch,
+        }),
+        note: Some(&note),
+        id: id.as_str(),
+        t: now.wall,
+        mono: now.mono,
+        boot: audit.boot(),
+        ..Record::default()
+    };
+    written(audit.write(RecordKind::Start, &record).await)
+}
+
+/// The configuration takes effect.
+///
+/// # Errors
+/// The ledger cannot take it.
+pub(super) async fn config(audit: &Station, config: &Config) -> anyhow::Result<()> {
+    let text = serde_saphyr::to_string(config).context("the configuration cannot be written down")?;
+    let (id, now, digest) = (RequestId::new(), audit.clock().read(), short_digest([text.as_bytes()]));
+    let record = Record {
+        config: Some(ConfigChange {
+            digest: &digest,
+            refused: None,
+        }),
+        note: Some("configuration in effect"),
+        id: id.as_str(),
+        t: now.wall,
+        mono: now.mono,
+        boot: audit.boot(),
+        ..Record::default()
+    };
+    written(audit.write(RecordKind::Config, &record).await)
+}
+
+fn written(sequence: Result<u64, proxy::refusal::Refusal>) -> anyhow::Result<()> {
+    sequence
+        .map(drop)
+        .map_err(|refusal| anyhow::anyhow!("{}", refusal.in_words()))
+}
+
+/// SHA-256, hexadecimal, first 16 bytes.
+pub(super) fn short_digest<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for piece in pieces {
+        context.update(piece);
+    }
+    let digest = context.finish();
+    digest
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// What a compiled set of rules consists of, for telling two sets apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PolicySet {
+    /// As decisions name it; empty before everything was heard of once.
+    pub(super) digest: Arc<str>,
+    /// Each object's name and the digest of its content.
+    pub(super) objects: BTreeMap<String, String>,
+}
+
+/// Writes a `policy` record for each set of rules of a cluster that takes effect. Sets that follow one another faster than
+/// they can be written are one change, from the first to the last.
+pub(super) async fn policies(audit: Arc<Station>, cluster: ClusterId, mut sets: watch::Receiver<Arc<PolicySet>>) {
+    let mut before = Arc::new(PolicySet::default());
+    loop {
+        let newest = Arc::clone(&sets.borrow_and_update());
+        if newest.digest != before.digest {
+            record_policy(&audit, &cluster, &before, &newest).await;
+            before = newest;
+        }
+        if sets.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn record_policy(audit: &Station, cluster: &ClusterId, before: &PolicySet, now_in_effect: &PolicySet) {
+    let difference = Difference::between(before, now_in_effect);
+    let (id, now) = (RequestId::new(), audit.clock().read());
+    let note = format!(
+        "rules of cluster {cluster} in effect: {} new, {} changed, {} gone",
+        difference.added, difference.changed, difference.removed
+    );
+    let record = Record {
+        note: Some(&note),
+        policy: Some(PolicyChange {
+            digest: &now_in_effect.digest,
+            before: &before.digest,
+            added: difference.added,
+            changed: difference.changed,
+            removed: difference.removed,
+            names: &difference.names,
+            refused: None,
+        }),
+        cluster: Some(cluster),
+        id: id.as_str(),
+        t: now.wall,
+        mono: now.mono,
+        boot: audit.boot(),
+        ..Record::default()
+    };
+    if let Err(refusal) = audit.write(RecordKind::Policy, &record).await {
+        tracing::warn!(policy.digest = &*now_in_effect.digest, why = %refusal.in_words(), "a change of rules could not be recorded");
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Difference {
+    added: u64,
+    changed: u64,
+    removed: u64,
+    names: Vec<String>,
+}
+
+impl Difference {
+    fn between(before: &PolicySet, after: &PolicySet) -> Self {
+        let mut found = Self::default();
+        for (name, content) in &after.objects {
+            match before.objects.get(name) {
+                None => found.added = found.note('+', name, found.added),
+                Some(old) if old != content => found.changed = found.note('~', name, found.changed),
+                Some(_) => {}
+            }
+        }
+        for name in before.objects.keys().filter(|name| !after.objects.contains_key(*name)) {
+            found.removed = found.note('-', name, found.removed);
+        }
+        found
+    }
+
+    fn note(&mut self, sign: char, name: &str, count: u64) -> u64 {
+        if self.names.len() < MOST_NAMES {
+            self.names.push(format!("{sign}{name}"));
+        }
+        count.saturating_add(1)
+    }
+}
+
+/// Reads from the newest records who holds which issued credential, so that a restart forgets nobody's origin.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub(super) fn remember_origins(ledger: &Path, audit: &Station) -> anyhow::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Leaf {
+        t: Timestamp,
+        issued: Held,
+    }
+    #[derive(serde::Deserialize)]
+    struct Held {
+        id: String,
+        origin: String,
+        expires: Option<i64>,
+    }
+    let reader = Reader::open(ledger)?;
+    let back = reader.segments().len().saturating_sub(SEGMENTS_BACK);
+    let now = audit.clock().read().wall.unix_seconds();
+    let from = reader.segments().get(back).map_or(0, |segment| segment.first_seq);
+    for record in reader.records_from(from) {
+        let record = record?;
+        if record.kind != RecordKind::Issued {
+            continue;
+        }
+        let Ok(leaf) = serde_json::from_slice::<Leaf>(&record.leaf) else {
+            continue; // written by a later version in a way that this one does not know
+        };
+        if leaf.issued.expires.is_none_or(|expires| expires > now) {
+            let origin = leaf.issued.origin.as_str().into();
+            audit
+                .origins()
+                .keep(&leaf.issued.id, &origin, leaf.issued.expires, leaf.t);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(objects: &[(&str, &str)]) -> PolicySet {
+        PolicySet {
+            digest: "d".into(),
+            objects: objects
+                .iter()
+                .map(|(name, content)| ((*name).to_owned(), (*content).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_change_of_rules_names_what_came_what_changed_and_what_went() {
+        let before = set(&[("Role a/x", "1"), ("Role a/y", "1"), ("ClusterRole z", "1")]);
+        let after = set(&[("Role a/x", "1"), ("Role a/y", "2"), ("RoleBinding a/b", "1")]);
+        let found = Difference::between(&before, &after);
+        assert_eq!((found.added, found.changed, found.removed), (1, 1, 1));
+        assert_eq!(found.names, ["~Role a/y", "+RoleBinding a/b", "-ClusterRole z"]);
+        assert_eq!(Difference::between(&after, &after), Difference::default());
+    }
+
+    #[test]
+    fn of_a_large_change_the_counts_are_exact_and_the_names_are_the_first() {
+        let names: Vec<String> = (0..1_000).map(|n| format!("Role a/{n:04}")).collect();
+        let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let found = Difference::between(&set(&[]), &set(&many));
+        assert_eq!((found.added, found.names.len()), (1_000, MOST_NAMES));
+        assert_eq!(found.names.first().map(String::as_str), Some("+Role a/0000"));
     }
 }

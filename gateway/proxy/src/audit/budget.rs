@@ -112,6 +112,15 @@ impl Counted {
         self.to.fetch_max(at, Ordering::Relaxed);
     }
 
+    fn put_back(&self, counts: &Suppressed) {
+        let nanos = |at: Timestamp| u64::try_from(at.unix_nanos()).unwrap_or(0);
+        if self.count.fetch_add(counts.count, Ordering::AcqRel) == 0 {
+            self.to.store(0, Ordering::Relaxed);
+        }
+        self.from.store(nanos(counts.from), Ordering::Relaxed);
+        self.to.fetch_max(nanos(counts.to), Ordering::Relaxed);
+    }
+
     fn take(&self, subject: Option<SubjectId>) -> Option<Suppressed> {
         let count = self.count.swap(0, Ordering::AcqRel);
         let at =
@@ -233,6 +242,19 @@ impl Budgets {
         taken
     }
 
+    /// Puts counts back whose summary could not be written: the next one has them.
+    pub fn give_back(&self, counts: &Suppressed) {
+        match &counts.subject {
+            None => self.strangers.suppressed.put_back(counts),
+            Some(subject) => self
+                .subjects
+                .entry(subject.clone())
+                .or_default()
+                .suppressed
+                .put_back(counts),
+        }
+    }
+
     fn count(&self, used: &Used, now: Reading, limit: Limit) -> Limit {
         used.suppressed.add(now.wall);
         limit
@@ -347,6 +369,23 @@ mod tests {
             budgets.take_suppressed().first().map(|s| (s.subject.clone(), s.count)),
             Some((None, 44))
         );
+    }
+
+    #[test]
+    fn counts_whose_summary_was_not_taken_stand_in_the_next_one() {
+        let budgets = Budgets::new(limits());
+        let flood = |at_second| (0..50).filter(|_| budgets.stranger(at(at_second)).is_err()).count();
+        let (first, second) = (flood(5), flood(6));
+        let taken = budgets.take_suppressed();
+        let third = flood(7);
+        taken.iter().for_each(|counts| budgets.give_back(counts));
+        let again = budgets.take_suppressed();
+        let all = u64::try_from(first + second + third).unwrap();
+        assert_eq!(
+            again.iter().map(|s| (s.count, s.from, s.to)).collect::<Vec<_>>(),
+            [(all, at(5).wall, at(7).wall)]
+        );
+        assert!(budgets.take_suppressed().is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ledger::OutcomeSlot;
 use model::event::{Answer, Outcome, Record, RecordKind, Served, Span};
 
+use super::scan::{Scan, Seen, Unread};
 use super::{Station, Trail};
 use crate::clock::Reading;
 
@@ -39,6 +40,7 @@ pub struct End {
     bytes_in: Arc<AtomicU64>,
     bytes_out: u64,
     body_sha256: Option<String>,
+    scan: Option<Scan>,
 }
 
 impl std::fmt::Debug for End {
@@ -81,6 +83,7 @@ impl End {
             bytes_in: Arc::default(),
             bytes_out: 0,
             body_sha256: None,
+            scan: None,
         }
     }
 
@@ -123,9 +126,19 @@ impl End {
         self.first = Some(self.elapsed(self.station.read_clock()));
     }
 
+    /// Fields of the answer are wanted.
+    pub(crate) fn scans(&mut self, scan: Scan) {
+        self.scan = Some(scan);
+    }
+
     /// Response bytes have passed.
-    pub fn passed(&mut self, bytes: usize) {
-        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    pub fn passed(&mut self, bytes: &[u8]) {
+        self.bytes_out = self
+            .bytes_out
+            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if let Some(scan) = &mut self.scan {
+            scan.feed(bytes);
+        }
     }
 
     /// The digest of the request body, hexadecimal.
@@ -163,10 +176,16 @@ impl End {
             RecordKind::Intent => RecordKind::Outcome,
             _ => RecordKind::Close,
         };
+        let seen = self.seen(end);
+        let (seen, unread) = match &seen {
+            Some(Ok(seen)) => (Some(seen), None),
+            Some(Err(why)) => (None, Some(why.in_words())),
+            None => (None, None),
+        };
         let outcome = Outcome {
             end,
             status: self.status,
-            reason: None,
+            reason: seen.and_then(Seen::reason),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out,
             took: Some(Span {
@@ -174,7 +193,8 @@ impl End {
                 total,
             }),
             body_sha256: self.body_sha256.as_deref(),
-            unread: None,
+            unread,
+            diverged: self.status == Some(403),
             why,
         };
         let attempts = (self.attempts > 1).then_some(self.attempts);
@@ -188,9 +208,23 @@ impl End {
             pair: self.pair,
             upstream,
             outcome: Some(outcome),
+            object: seen.and_then(|seen| seen.object(self.trail.asks_for_one())),
+            items: seen.and_then(Seen::items),
             ..self.trail.head(&self.station.boot, now)
         };
         self.station.settle(&self.trail, kind, self.slot.take(), &record);
+        if let Some(issued) = seen.and_then(|seen| seen.issued.as_ref()) {
+            self.station.issued(&self.trail, self.pair, issued);
+        }
+    }
+
+    /// What was seen of the answer, if it was looked at and something came.
+    fn seen(&mut self, end: Answer) -> Option<Result<Seen, Unread>> {
+        let scan = self.scan.take().filter(|_| self.bytes_out > 0)?;
+        Some(match end {
+            Answer::Answered => scan.finish(),
+            _ => Err(Unread::NotWhole),
+        })
     }
 }
 

@@ -6,15 +6,20 @@
 
 mod budget;
 mod end;
+mod origin;
+mod scan;
 mod trail;
+mod words;
 
 use std::sync::Arc;
 
 use ledger::{AppendError, Ledger, OutcomeSlot, Ticket};
-use model::event::{Answer, Decided, Network, Outcome, Record, RecordKind, Summed};
+use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Summed};
 
 pub use self::budget::{Budgets, Limits, Place, Suppressed};
 pub use self::end::End;
+pub use self::origin::Origins;
+pub(crate) use self::scan::Scan;
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
 use crate::clock::{Clock, Reading};
 use crate::decision::{Effect, Permit, PureRead};
@@ -85,6 +90,7 @@ pub struct Station {
     clock: Clock,
     boot: Arc<str>,
     budgets: Budgets,
+    origins: Origins,
 }
 
 impl Station {
@@ -96,6 +102,7 @@ impl Station {
             clock,
             boot,
             budgets: Budgets::new(limits),
+            origins: Origins::default(),
         })
     }
 
@@ -115,6 +122,47 @@ impl Station {
     #[must_use]
     pub const fn budgets(&self) -> &Budgets {
         &self.budgets
+    }
+
+    /// Who holds which credential that was issued through the gate.
+    #[must_use]
+    pub const fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// Who asks, and who stands behind an issued credential.
+    fn by<'a>(&self, trail: &'a Trail, origin: &'a mut Option<Arc<str>>) -> Option<By<'a>> {
+        let mut by = trail.by()?;
+        *origin = by.credential_id.and_then(|id| self.origins.of(id));
+        by.origin = origin.as_deref();
+        Some(by)
+    }
+
+    /// Records that an answer handed a credential out: its id alone. A later call with it carries this caller as origin.
+    fn issued(&self, trail: &Trail, pair: Option<u64>, seen: &scan::Issued) {
+        let (now, mut origin) = (self.clock.read(), None);
+        let Some(by) = self.by(trail, &mut origin) else { return };
+        let holder: Arc<str> = by.origin.unwrap_or(by.user).into();
+        if !self.origins.keep(&seen.id, &holder, seen.expires, now.wall) {
+            return; // seen before: a certificate is read as often as somebody looks at it
+        }
+        let account = trail.account();
+        let issued = Issued {
+            id: &seen.id,
+            what: if account.is_some() { "token" } else { "certificate" },
+            account: account.as_deref(),
+            serial: seen.serial.as_deref(),
+            expires: seen.expires,
+            origin: &holder,
+        };
+        let record = Record {
+            pair,
+            by: Some(by),
+            effective: trail.effective(),
+            issued: Some(issued),
+            ..trail.head(&self.boot, now)
+        };
+        self.wrote(trail, self.forget(RecordKind::Issued, &record));
     }
 
     /// Writes the intent of an effect and waits until it is durable.
@@ -207,10 +255,12 @@ impl Station {
             took: None,
             body_sha256: None,
             unread: None,
+            diverged: false,
             why: Some(&words),
         };
+        let mut origin = None;
         let record = Record {
-            by: trail.by(),
+            by: self.by(trail, &mut origin),
             effective: trail.effective(),
             net: Some(trail.network()),
             req: Some(trail.request(&keys)),
@@ -236,6 +286,7 @@ impl Station {
             took: None,
             body_sha256: None,
             unread: None,
+            diverged: false,
             why: None,
         };
         let record = Record {
@@ -269,7 +320,10 @@ impl Station {
                 sum: Some(sum),
                 ..blank(&id, &self.boot, now)
             };
-            self.forget(RecordKind::Summary, &record);
+            if self.forget(RecordKind::Summary, &record).is_none() {
+                // A full disk must not make a count smaller: it stands in a later summary.
+                self.budgets.give_back(&suppressed);
+            }
         }
     }
 
@@ -292,8 +346,9 @@ impl Station {
     fn opening(&self, trail: &Trail) -> Result<Vec<u8>, Refusal> {
         let keys = trail.query_keys();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut origin = None;
         let record = Record {
-            by: trail.by(),
+            by: self.by(trail, &mut origin),
             effective: trail.effective(),
             net: Some(trail.network()),
             req: Some(trail.request(&keys)),
@@ -306,22 +361,22 @@ impl Station {
     }
 
     /// What a record costs counts against its subject's day, whatever the call came to.
-    fn wrote(&self, trail: &Trail, bytes: usize) {
+    fn wrote(&self, trail: &Trail, bytes: impl Into<Option<usize>>) {
+        let bytes = bytes.into().unwrap_or(0);
         if let Some(identity) = trail.identity.as_deref() {
             self.budgets.wrote(identity.subject().id(), bytes);
         }
     }
 
-    /// Writes a record that nobody waits for; returns its length.
-    fn forget(&self, kind: RecordKind, record: &Record<'_>) -> usize {
-        let Ok(body) = record.body().inspect_err(not_encoded) else {
-            return 0;
-        };
+    /// Writes a record that nobody waits for; returns its length, or nothing when the ledger does not take it.
+    fn forget(&self, kind: RecordKind, record: &Record<'_>) -> Option<usize> {
+        let body = record.body().inspect_err(not_encoded).ok()?;
         let length = body.len();
         if let Err(error) = self.ledger.append_forget(kind, body, Vec::new()) {
             tracing::warn!(record.kind = kind.name(), error = %error, "a record that nobody waits for was not taken");
+            return None;
         }
-        length
+        Some(length)
     }
 
     fn settle(&self, trail: &Trail, kind: RecordKind, slot: Option<OutcomeSlot>, record: &Record<'_>) {
@@ -360,6 +415,7 @@ impl Station {
             took: None,
             body_sha256: None,
             unread: None,
+            diverged: false,
             why: Some(&why),
         };
         let record = Record {
@@ -373,6 +429,11 @@ impl Station {
     fn read_clock(&self) -> Reading {
         self.clock.read()
     }
+}
+
+/// Entry for the fuzzer: reads foreign bytes as an answer, in JSON and in protobuf.
+pub fn fuzz_answer_scan(data: &[u8]) {
+    scan::fuzz(data);
 }
 
 fn not_encoded(error: &serde_json::Error) {

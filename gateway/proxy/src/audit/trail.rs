@@ -11,6 +11,8 @@ use model::decision::RuleRef;
 use model::event::{By, Decided, Effective, Network, Record, Request};
 use model::request::{Action, RequestFacts, Target};
 
+use super::scan::Want;
+use super::words;
 use crate::clock::Reading;
 use crate::headers::RequestedImpersonation;
 use crate::identity::Identity;
@@ -109,7 +111,7 @@ pub struct Trail {
     claims: Claims,
 }
 
-/// Most of what a client says about itself that is kept inline; longer words are cut, which the ledger marks by length.
+/// Most of what a client says about itself that is looked at.
 const MAX_CLAIM: usize = 256;
 
 impl Trail {
@@ -117,11 +119,11 @@ impl Trail {
     #[must_use]
     pub fn new(received: Reading, peer: Peer, http: &'static str, method: http::Method, headers: &HeaderMap) -> Self {
         let claims = Claims {
-            agent: claim(headers, "user-agent", MAX_CLAIM),
-            content_type: claim(headers, "content-type", 128),
-            kubectl_command: claim(headers, "kubectl-command", 128),
-            kubectl_session: claim(headers, "kubectl-session", 64),
-            audit_id: claim(headers, "audit-id", 64),
+            agent: claim(headers, "user-agent", MAX_CLAIM, |text| Some(words::agent(text))),
+            content_type: claim(headers, "content-type", 128, words::media_type),
+            kubectl_command: claim(headers, "kubectl-command", 128, words::command),
+            kubectl_session: claim(headers, "kubectl-session", 64, words::session),
+            audit_id: claim(headers, "audit-id", 64, |text| Some(text)),
         };
         Self {
             id: RequestId::new(),
@@ -171,7 +173,7 @@ impl Trail {
         let some = |text: &'a str| (!text.is_empty()).then_some(text);
         Request {
             method: self.method.as_str(),
-            path: self.target.as_ref().map_or("", Target::path_raw),
+            path: self.target.as_ref().map_or("", |target| words::path(target.path_raw())),
             query_keys,
             verb: facts.map_or("", |facts| facts.verb().as_str()),
             action: facts
@@ -193,6 +195,42 @@ impl Trail {
         }
     }
 
+    /// Whether one object is asked for, by name or by creating it.
+    pub(super) fn asks_for_one(&self) -> bool {
+        let facts = self.facts.as_ref();
+        facts.is_some_and(|facts| !matches!(facts.verb().as_str(), "list" | "watch" | "deletecollection"))
+    }
+
+    /// What is looked for in an answer with this status; `None`: it is not looked at.
+    pub(crate) fn wants(&self, status: http::StatusCode) -> Option<Want> {
+        let facts = self.facts.as_ref()?;
+        if !status.is_success() {
+            return Some(Want::Names);
+        }
+        let is_object = facts.is_resource_request() && !facts.long_running() && facts.subresource() != "log";
+        let entered = facts.subresource() == "proxy";
+        (is_object && !entered).then(
+            || match (facts.resource(), facts.subresource(), facts.verb().as_str()) {
+                ("serviceaccounts", "token", "create") => Want::Token,
+                ("certificatesigningrequests", _, verb) if verb != "list" => Want::Certificate,
+                _ => Want::Names,
+            },
+        )
+    }
+
+    /// Whether the body is a secret or holds one: not even its digest is kept, because a short secret can be guessed by it.
+    pub(crate) fn sends_secrets(&self) -> bool {
+        let resource = self.facts.as_ref().map_or("", RequestFacts::resource);
+        matches!(resource, "secrets" | "tokenreviews")
+    }
+
+    /// The account whose token is asked for.
+    pub(super) fn account(&self) -> Option<String> {
+        let facts = self.facts.as_ref()?;
+        (facts.resource() == "serviceaccounts")
+            .then(|| format!("system:serviceaccount:{}:{}", facts.namespace(), facts.name()))
+    }
+
     pub(super) fn decided(&self) -> Option<Decided<'_>> {
         let decision = self.decision.as_ref()?;
         Some(Decided {
@@ -207,7 +245,7 @@ impl Trail {
         })
     }
 
-    /// The query's keys, decoded; keys that are no text are left out of the record.
+    /// The query's keys, decoded; what is no name is only marked.
     pub(super) fn query_keys(&self) -> Vec<String> {
         let Some(query) = self.target.as_ref().and_then(Target::query_raw) else {
             return Vec::new();
@@ -217,11 +255,8 @@ impl Trail {
             .filter(|pair| !pair.is_empty())
             .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
         let decode = |key: &str| {
-            percent_encoding::percent_decode_str(&key.replace('+', " "))
-                .decode_utf8_lossy()
-                .chars()
-                .take(64)
-                .collect()
+            let key = key.replace('+', " ");
+            words::query_key(&percent_encoding::percent_decode_str(&key).decode_utf8_lossy()).to_owned()
         };
         keys.take(32).map(decode).collect()
     }
@@ -240,8 +275,8 @@ impl Trail {
 }
 
 /// A header's text for the record: printable, bounded. The first value counts; what is no text is left out.
-fn claim(headers: &HeaderMap, name: &str, most: usize) -> Option<Box<str>> {
+fn claim(headers: &HeaderMap, name: &str, most: usize, form: fn(&str) -> Option<&str>) -> Option<Box<str>> {
     let text = headers.get(name)?.to_str().ok()?;
     let kept: String = text.chars().filter(|c| !c.is_control()).take(most).collect();
-    (!kept.is_empty()).then(|| kept.into())
+    form(&kept).filter(|kept| !kept.is_empty()).map(Into::into)
 }

@@ -219,6 +219,7 @@ impl World {
             }),
             body_sha256: None,
             unread: None,
+            diverged: false,
             why: None,
         };
         Record {
@@ -257,6 +258,7 @@ impl World {
             took: None,
             body_sha256: None,
             unread: None,
+            diverged: false,
             why: Some("no rule allows alice to delete secrets in shop"),
         });
         self.write(RecordKind::Refusal, &record);

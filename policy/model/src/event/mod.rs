@@ -8,6 +8,6 @@ mod record;
 
 pub use kind::RecordKind;
 pub use record::{
-    Answer, By, Decided, Effective, ItemsSeen, Network, Object, Outcome, Part, Person, Record, Request, Served, Source,
-    Span, Summed, Workload,
+    Answer, By, ConfigChange, Decided, Effective, Issued, ItemsSeen, Network, Object, Outcome, Part, Person,
+    PolicyChange, Record, Request, Served, Source, Span, Started, Summed, Workload,
 };

@@ -89,6 +89,18 @@ pub struct Record<'a> {
     /// Counts of what was summed up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sum: Option<Summed<'a>>,
+    /// A credential that the answer handed out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Issued<'a>>,
+    /// A set of rules that took effect or was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyChange<'a>>,
+    /// The configuration that took effect or was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigChange<'a>>,
+    /// The run that begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Started<'a>>,
     /// Commitments to what is kept beside the leaf.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parts: &'a [Part],
@@ -293,9 +305,12 @@ pub struct Outcome<'a> {
     /// SHA-256 of the request body, hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<&'a str>,
-    /// Why the body's fields were not read.
+    /// Why the answer's fields were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<&'a str>,
+    /// Our yes met the cluster's no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub diverged: bool,
     /// Why it ended, in words, when it did not simply answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'a str>,
@@ -395,6 +410,73 @@ pub struct Summed<'a> {
     /// Counts by sub-class.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub by: &'a [(&'a str, u64)],
+}
+
+/// A credential that was handed out, by its id; never the credential.
+#[derive(Clone, Debug, Serialize)]
+pub struct Issued<'a> {
+    /// `JTI=…` or `X509SHA256=…`, as the API server names it (`authentication.kubernetes.io/credential-id`).
+    pub id: &'a str,
+    /// `token` or `certificate`.
+    pub what: &'static str,
+    /// The account that a token is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<&'a str>,
+    /// Serial number of a certificate, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<&'a str>,
+    /// Unix seconds of its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
+    /// Who holds it from now on: the person behind the call, through any number of issued credentials.
+    pub origin: &'a str,
+}
+
+/// A set of rules that took effect or was refused. Counts are exact; names are the first few.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyChange<'a> {
+    /// Digest of the set, as decisions name it in `decision.policy`.
+    pub digest: &'a str,
+    /// Digest of the set before it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub before: &'a str,
+    /// How many objects are new.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub added: u64,
+    /// How many have another content.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub changed: u64,
+    /// How many are gone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub removed: u64,
+    /// `+kind namespace/name`, `~…`, `-…`: the first of them, in order.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub names: &'a [String],
+    /// Why it was refused, when it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'a str>,
+}
+
+/// The configuration that took effect or was refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigChange<'a> {
+    /// SHA-256 of the effective configuration as `config show --effective` prints it, so without secrets; hexadecimal,
+    /// first 16 bytes.
+    pub digest: &'a str,
+    /// Why it was refused, when it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'a str>,
+}
+
+/// A run of the process begins.
+#[derive(Clone, Debug, Serialize)]
+pub struct Started<'a> {
+    /// The release.
+    pub version: &'a str,
+    /// The gateway's own URL: whose log this is.
+    pub origin: &'a str,
+    /// How many records stood in the log before this run; rises with each. All records of the run carry its `boot`.
+    pub epoch: u64,
 }
 
 /// A commitment to bytes that are kept beside the leaf and can be erased.

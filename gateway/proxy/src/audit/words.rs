@@ -1,0 +1,203 @@
+//! What of a stranger's words may stand in a record: only what has the form of something harmless (promise 6).
+//!
+//! Default-deny: a word is kept because it looks like a product name, a path segment or a query key, never because it does
+//! not look like a secret. What is cut is cut as a whole; nothing of it remains.
+
+use percent_encoding::percent_decode_str;
+
+/// A product name (`kubectl`) or its version.
+const MOST_PRODUCT: usize = 32;
+const MOST_VERSION: usize = 24;
+/// A remark in parentheses (`(linux/amd64)`), and each word of it.
+const MOST_REMARK: usize = 80;
+const MOST_REMARK_WORD: usize = 24;
+/// A segment of a path that is no resource's.
+const MOST_SEGMENT: usize = 32;
+/// A query key.
+const MOST_KEY: usize = 32;
+
+fn is_plain(text: &str, most: usize, marks: &str) -> bool {
+    !text.is_empty() && text.len() <= most && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
+}
+
+/// The beginning of a `User-Agent` as far as it consists of products and remarks (RFC 9110 §10.1.5).
+pub(super) fn agent(text: &str) -> &str {
+    let mut end = 0;
+    let mut rest = text;
+    loop {
+        let trimmed = rest.trim_start_matches(' ');
+        let Some(length) = product(trimmed).or_else(|| remark(trimmed)) else {
+            break;
+        };
+        end = text.len().saturating_sub(trimmed.len()).saturating_add(length);
+        rest = trimmed.get(length..).unwrap_or_default();
+        if !rest.is_empty() && !rest.starts_with(' ') {
+            break;
+        }
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+fn product(text: &str) -> Option<usize> {
+    let word = text.split(' ').next()?;
+    let (name, version) = word.split_once('/').unwrap_or((word, "0"));
+    (is_plain(name, MOST_PRODUCT, "-_.") && is_plain(version, MOST_VERSION, "-_.+")).then_some(word.len())
+}
+
+fn remark(text: &str) -> Option<usize> {
+    let inside = text.strip_prefix('(')?;
+    let inside = inside.get(..inside.find(')')?)?;
+    let words = |c: char| c == ' ' || c == ';' || c == ',' || c == '/';
+    let fits = inside.len() <= MOST_REMARK
+        && inside
+            .split(words)
+            .filter(|word| !word.is_empty())
+            .all(|word| is_plain(word, MOST_REMARK_WORD, "-_.:"));
+    fits.then(|| inside.len().saturating_add(2))
+}
+
+/// The part of a raw path that may be recorded: all of it when it names Kubernetes resources, but not what stands behind
+/// `/proxy/`, which belongs to a backend; elsewhere its segments up to the first that is not short and plain.
+pub(super) fn path(raw: &str) -> &str {
+    let segments: Vec<&str> = raw.split('/').skip(1).collect();
+    let kept = match segments.first().copied() {
+        Some("api") => before_tail(&segments, 2),
+        Some("apis") => before_tail(&segments, 3),
+        _ => segments
+            .iter()
+            .take_while(|segment| segment.is_empty() || is_plain(segment, MOST_SEGMENT, "-_.~"))
+            .count(),
+    };
+    if kept >= segments.len() {
+        return raw;
+    }
+    let length: usize = segments
+        .iter()
+        .take(kept)
+        .map(|segment| segment.len().saturating_add(1))
+        .sum();
+    raw.get(..length.saturating_add(1)).unwrap_or_default()
+}
+
+/// How many segments stand before a proxy's tail. `at` is the resource's place: `/api/v1/namespaces/N/services/S/proxy/…`,
+/// `/api/v1/nodes/N/proxy/…`, and the old form `/api/v1/proxy/…`.
+fn before_tail(segments: &[&str], at: usize) -> usize {
+    let is = |place: usize, word: &str| {
+        let segment = segments.get(place).copied().unwrap_or_default();
+        percent_decode_str(segment).eq(word.bytes())
+    };
+    let name = if is(at, "namespaces") {
+        at.saturating_add(4)
+    } else {
+        at.saturating_add(2)
+    };
+    if is(at, "proxy") {
+        at.saturating_add(1)
+    } else if is(name, "proxy") {
+        name.saturating_add(1)
+    } else {
+        segments.len()
+    }
+}
+
+/// A decoded query key, or a mark where it is none.
+pub(super) fn query_key(decoded: &str) -> &str {
+    if is_plain(decoded, MOST_KEY, "-_.") {
+        decoded
+    } else {
+        "(not a name)"
+    }
+}
+
+/// `Kubectl-Command`: words of lower-case letters.
+pub(super) fn command(text: &str) -> Option<&str> {
+    let is_word = |word: &str| word.len() <= 16 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    (text.len() <= 64 && text.split(' ').all(is_word)).then_some(text)
+}
+
+/// `Kubectl-Session`: a UUID.
+pub(super) fn session(text: &str) -> Option<&str> {
+    let fits = text.len() <= 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    fits.then_some(text)
+}
+
+/// The media type alone, without parameters.
+pub(super) fn media_type(text: &str) -> Option<&str> {
+    let media = text.split(';').next()?.trim();
+    let (kind, form) = media.split_once('/')?;
+    (is_plain(kind, 16, "-") && is_plain(form, 64, "-.+")).then_some(media)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_agents_of_real_clients_stay_whole() {
+        for text in [
+            "kubectl/v1.36.3 (linux/amd64) kubernetes/0000000",
+            "curl/8.5.0",
+            "Helm/3.15.1",
+            "kube-controller-manager/v1.36.3 (linux/amd64) kubernetes/d2b7d5a/leader-election",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+        ] {
+            let whole = text.strip_suffix("/leader-election").unwrap_or(text);
+            assert!(
+                agent(text) == text || agent(text).len() >= whole.rfind(' ').unwrap_or(0),
+                "{text}: {}",
+                agent(text)
+            );
+        }
+        assert_eq!(agent("kubectl/v1 token=abc"), "kubectl/v1");
+        assert_eq!(agent("kubectl/v1 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "kubectl/v1");
+        assert_eq!(agent("(Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6Ing)"), "");
+        assert_eq!(agent("é"), "");
+    }
+
+    #[test]
+    fn what_stands_behind_proxy_belongs_to_the_backend() {
+        for (raw, kept) in [
+            (
+                "/api/v1/namespaces/a/services/b/proxy/reset/s3cret",
+                "/api/v1/namespaces/a/services/b/proxy/",
+            ),
+            (
+                "/api/v1/namespaces/a/services/b/pr%6Fxy/x",
+                "/api/v1/namespaces/a/services/b/pr%6Fxy/",
+            ),
+            ("/api/v1/nodes/n/proxy/x", "/api/v1/nodes/n/proxy/"),
+            ("/api/v1/proxy/namespaces/a/services/b/x", "/api/v1/proxy/"),
+            (
+                "/api/v1/namespaces/proxy/pods/proxy",
+                "/api/v1/namespaces/proxy/pods/proxy",
+            ),
+            (
+                "/apis/g/v1/namespaces/a/things/b/proxy/x",
+                "/apis/g/v1/namespaces/a/things/b/proxy/",
+            ),
+            ("/apis/g/v1/namespaces/a/things/b", "/apis/g/v1/namespaces/a/things/b"),
+            ("/openapi/v3/apis/apps/v1", "/openapi/v3/apis/apps/v1"),
+            ("/reset/0123456789012345678901234567890123456789/x", "/reset/"),
+            ("/", "/"),
+            ("", ""),
+        ] {
+            assert_eq!(path(raw), kept, "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_only_a_beginning_of_it_stays(text in any::<String>()) {
+            prop_assert!(text.starts_with(agent(&text)));
+            prop_assert!(text.starts_with(path(&text)));
+        }
+
+        #[test]
+        fn a_long_word_never_stays_in_an_agent(before in "[a-z]{1,8}/[0-9.]{1,6}", secret in "[A-Za-z0-9_.=-]{33,80}") {
+            let text = format!("{before} {secret} more/1");
+            prop_assert_eq!(agent(&text), before);
+        }
+    }
+}
