@@ -95,7 +95,7 @@ pub struct Options {
     pub authorization: Option<&'static str>,
     /// A file of access rules.
     pub rules: Option<String>,
-    /// Members to merge into the configuration's top level.
+    /// Members to merge into the configuration, at any depth.
     pub more: Option<Value>,
     /// A program with arguments that runs the gateway, given behind them: a tracer, a profiler.
     pub under: Option<Command>,
@@ -202,8 +202,8 @@ impl Gateway {
         if let Some(rules) = &options.rules {
             configured["policy"] = json!({ "rules": [write("rules.yaml", rules)?] });
         }
-        if let (Some(Value::Object(more)), Some(members)) = (options.more.clone(), configured.as_object_mut()) {
-            members.extend(more);
+        if let Some(more) = options.more.clone() {
+            merge(&mut configured, more);
         }
         // JSON is YAML.
         let config = folder.write("gatescribe.yaml", configured.to_string())?;
@@ -402,4 +402,16 @@ fn command(config: &Path, under: Option<&Command>) -> anyhow::Result<Command> {
     };
     command.arg("serve").arg("--config").arg(config);
     Ok(command)
+}
+
+/// Objects are merged, anything else is replaced.
+fn merge(into: &mut Value, more: Value) {
+    match (into, more) {
+        (Value::Object(into), Value::Object(more)) => {
+            for (name, value) in more {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (into, more) => *into = more,
+    }
 }

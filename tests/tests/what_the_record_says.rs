@@ -1,0 +1,834 @@
+//! Whole records of real calls, field by field (docs/reference/record-fields.md names these stories), and what must never
+//! stand in one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tests::cluster::Cluster;
+use tests::gateway::{Gateway, Options};
+use tests::http::Client;
+
+fn roles(namespace: &str, group: &str) -> String {
+    format!(
+        r#"
+apiVersion: v1
+kind: Namespace
+metadata: {{ name: {namespace} }}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{ name: robot, namespace: {namespace} }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{ name: works, namespace: {namespace} }}
+rules:
+- apiGroups: [""]
+  resources: [configmaps, secrets, serviceaccounts, serviceaccounts/token, services, services/proxy]
+  verbs: ["*"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{ name: works, namespace: {namespace} }}
+roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: Role, name: works }}
+subjects:
+- {{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: {group} }}
+- {{ kind: ServiceAccount, name: robot, namespace: {namespace} }}
+"#
+    )
+}
+
+struct Caller {
+    client: Client,
+    bearer: String,
+}
+
+impl Caller {
+    fn new(gateway: &Gateway, token: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: gateway.client()?,
+            bearer: format!("Bearer {token}"),
+        })
+    }
+
+    /// Sends a call and returns its id, its status and its body.
+    fn call(
+        &self,
+        method: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<(String, u16, Vec<u8>)> {
+        let mut headers = vec![("Authorization", self.bearer.as_str())];
+        headers.extend_from_slice(more);
+        let answer = self
+            .client
+            .send(method, &format!("/clusters/bench{path}"), &headers, body)?;
+        let id = answer.head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("audit-id").then(|| value.trim().to_owned())
+        });
+        Ok((
+            id.with_context(|| format!("an Audit-Id in {}", answer.head))?,
+            answer.status,
+            answer.body,
+        ))
+    }
+}
+
+/// The first and the last record of a call, once both are there.
+fn both(gateway: &Gateway, id: &str) -> anyhow::Result<(Value, Value)> {
+    let ends = |record: &&Value| record["id"] == id && (record["kind"] == "outcome" || record["kind"] == "close");
+    let records = gateway.records_with("the end of the call", |records| {
+        records.iter().any(|record| ends(&record))
+    })?;
+    let first = records
+        .iter()
+        .find(|record| record["id"] == id)
+        .context("its first record")?;
+    let last = records.iter().find(ends).context("its end")?;
+    assert_eq!(last["pair"], first["seq"]);
+    Ok((first.clone(), last.clone()))
+}
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const PROTOBUF: (&str, &str) = ("Accept", "application/vnd.kubernetes.protobuf");
+
+#[test]
+fn a_record_says_what_was_asked_by_whom_and_what_the_answer_was_about() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("fields", "dev"))?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+    let maps = "/api/v1/namespaces/fields/configmaps";
+
+    let sent = br#"{"metadata":{"generateName":"made-"}}"#;
+    let (id, status, body) = alice.call("POST", maps, &[JSON], sent)?;
+    let made: Value = serde_json::from_slice(&body)?;
+    assert_eq!(status, 201, "{made}");
+    let (intent, outcome) = both(&gateway, &id)?;
+    assert_eq!(
+        (&intent["kind"], &outcome["kind"]),
+        (&json!("intent"), &json!("outcome"))
+    );
+    for field in ["name", "namespace", "uid"] {
+        assert_eq!(
+            outcome["object"][field], made["metadata"][field],
+            "{field} of what was created"
+        );
+    }
+    assert_eq!(
+        outcome["object"]["resource_version"],
+        made["metadata"]["resourceVersion"]
+    );
+    assert_eq!(outcome["outcome"]["bytes_in"], sent.len());
+    assert_eq!(outcome["outcome"]["bytes_out"], body.len());
+    assert_eq!(outcome["outcome"]["body_sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(outcome["upstream"]["address"], cluster.address().to_string());
+    assert!(outcome["upstream"]["local_port"].as_u64().is_some_and(|port| port > 0));
+    assert_eq!(intent["by"]["user"], "alice@example.com");
+    assert_eq!(intent["net"]["ip"], "127.0.0.1");
+    let asked = ["verb", "group", "version", "resource", "namespace"].map(|member| intent["req"][member].as_str());
+    assert_eq!(asked, ["create", "", "v1", "configmaps", "fields"].map(Some));
+    assert!(outcome["outcome"]["took"]["total"].as_u64() >= outcome["outcome"]["took"]["first"].as_u64());
+    assert!(outcome["mono"].as_u64() > intent["mono"].as_u64() && outcome["boot"] == intent["boot"]);
+    assert!(
+        intent["by"]["credential_id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("JTI="))
+    );
+    for hash in [
+        &intent["by"]["groups_hash"],
+        &intent["decision"]["sent_groups_hash"],
+        &intent["decision"]["policy"],
+    ] {
+        assert_eq!(hash.as_str().map(str::len), Some(32), "{intent}");
+    }
+    assert_eq!(intent["decision"]["rules"].as_array().map(Vec::is_empty), Some(false));
+    assert_eq!(intent["req"]["content_type"], "application/json");
+
+    alice.call("POST", maps, &[JSON], br#"{"metadata":{"name":"zz-last"}}"#)?;
+    let listed: Value = serde_json::from_slice(&alice.call("GET", maps, &[], b"")?.2)?;
+    let listed = listed["items"].as_array().context("items")?;
+    for accept in [
+        ("Accept", "application/json"),
+        PROTOBUF,
+        ("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"),
+    ] {
+        let (id, _, _) = alice.call("GET", &format!("{maps}?limit=500"), &[accept], b"")?;
+        let (access, close) = both(&gateway, &id)?;
+        assert_eq!(access["req"]["query_keys"], json!(["limit"]));
+        assert_eq!(close["items"]["last"], "zz-last", "{accept:?}: {close}");
+        assert_eq!(close["items"]["count"], listed.len(), "{close}");
+        assert_eq!(close["items"]["first"], listed[0]["metadata"]["name"]);
+        let (id, _, _) = alice.call("GET", &format!("{maps}/zz-last"), &[accept], b"")?;
+        let (_, close) = both(&gateway, &id)?;
+        assert_eq!(close["object"]["name"], "zz-last", "{accept:?}: {close}");
+        assert!(close["object"]["uid"].as_str().is_some_and(|uid| uid.len() == 36));
+        let (id, status, _) = alice.call("GET", &format!("{maps}/missing"), &[accept], b"")?;
+        let (_, close) = both(&gateway, &id)?;
+        assert_eq!(
+            (status, &close["outcome"]["reason"]),
+            (404, &json!("NotFound")),
+            "{accept:?}: {close}"
+        );
+    }
+    let (id, _, _) = alice.call("GET", "/openapi/v2", &[("Accept-Encoding", "gzip")], b"")?;
+    assert!(
+        both(&gateway, &id)?.1["outcome"].get("unread").is_none(),
+        "no object is asked for"
+    );
+    let big = json!({"metadata": {"name": "big"}, "data": {"a": "x".repeat(200_000)}}).to_string();
+    alice.call("POST", maps, &[JSON], big.as_bytes())?;
+    let (id, _, _) = alice.call("GET", &format!("{maps}/big"), &[("Accept-Encoding", "gzip")], b"")?;
+    assert_eq!(both(&gateway, &id)?.1["outcome"]["unread"], "the answer is compressed");
+    let forbidden = alice.call("GET", "/api/v1/namespaces/kube-system/secrets", &[], b"")?;
+    let refusal = gateway.records_with("the refusal", |records| {
+        records.iter().any(|record| record["id"] == *forbidden.0)
+    })?;
+    let refusal = refusal
+        .iter()
+        .find(|record| record["id"] == *forbidden.0)
+        .context("the refusal")?;
+    assert_eq!(
+        (&refusal["kind"], &refusal["outcome"]["status"]),
+        (&json!("refusal"), &json!(403))
+    );
+    Ok(())
+}
+
+#[test]
+fn the_life_of_the_gateway_and_its_rules_stand_in_the_ledger() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("life", "dev"))?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let policies = |records: &[Value]| records.iter().filter(|record| record["kind"] == "policy").count();
+    let records = gateway.records_with("the first rules", |records| policies(records) == 1)?;
+    let of = |records: &[Value], kind: &str| records.iter().find(|record| record["kind"] == kind).cloned();
+    let start = of(&records, "start").context("a start")?;
+    assert_eq!(
+        (&start["start"]["origin"], &start["start"]["epoch"]),
+        (&json!(gateway.url), &json!(0))
+    );
+    let config = of(&records, "config").context("a configuration")?;
+    assert_eq!(config["config"]["digest"].as_str().map(str::len), Some(32));
+    let first = of(&records, "policy").context("rules")?;
+    assert_eq!(first["cluster"], "bench");
+
+    let binding = roles("life", "ops");
+    cluster.admin()?.apply(&binding)?;
+    let changed = |record: &&Value| {
+        let names = record["policy"]["names"].as_array();
+        names.is_some_and(|names| names.iter().any(|name| name == "~RoleBinding life/works"))
+    };
+    let records = gateway.records_with("the change of the binding", |records| {
+        records.iter().any(|r| changed(&r))
+    })?;
+    let change = records.iter().find(changed).context("the change")?;
+    assert_ne!(change["policy"]["digest"], change["policy"]["before"]);
+    assert_eq!(change["boot"], start["boot"]);
+    Ok(())
+}
+
+#[test]
+fn a_call_with_a_token_that_a_person_asked_for_names_that_person_also_after_a_restart() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("origin", "dev"))?;
+    let more = json!({"identity": {"serviceAccounts": {"accept": true}}});
+    let options = Options {
+        more: Some(more),
+        ..Options::default()
+    };
+    let mut gateway = Gateway::start(cluster, &options)?;
+    let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+    let request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [gateway.url]}});
+    let path = "/api/v1/namespaces/origin/serviceaccounts/robot/token";
+    let (id, status, body) = alice.call("POST", path, &[JSON], request.to_string().as_bytes())?;
+    let answer: Value = serde_json::from_slice(&body)?;
+    assert_eq!(status, 201, "{answer}");
+    let token = answer["status"]["token"].as_str().context("a token")?;
+    let is_issued = |record: &&Value| record["kind"] == "issued" && record["id"] == *id;
+    let records = gateway.records_with("the issued credential", |records| records.iter().any(|r| is_issued(&r)))?;
+    let issued = &records.iter().find(is_issued).context("issued")?["issued"];
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).context("claims")?)?;
+    let claims: Value = serde_json::from_slice(&payload)?;
+    assert_eq!(
+        issued["id"],
+        format!("JTI={}", claims["jti"].as_str().unwrap_or_default())
+    );
+    assert_eq!(issued["account"], "system:serviceaccount:origin:robot");
+    assert_eq!(issued["origin"], "alice@example.com");
+    assert_eq!(issued["expires"], claims["exp"]);
+
+    let token = token.to_owned();
+    let acts = |gateway: &Gateway| -> anyhow::Result<Value> {
+        let robot = Caller::new(gateway, &token)?;
+        let (id, status, body) = robot.call("GET", "/api/v1/namespaces/origin/configmaps", &[], b"")?;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        Ok(both(gateway, &id)?.0)
+    };
+    let access = acts(&gateway)?;
+    assert_eq!(access["by"]["user"], "system:serviceaccount:origin:robot");
+    assert_eq!(access["by"]["origin"], "alice@example.com", "{access}");
+    gateway.process().signal(nix::sys::signal::Signal::SIGKILL)?;
+    gateway.start_again()?;
+    assert_eq!(
+        acts(&gateway)?["by"]["origin"],
+        "alice@example.com",
+        "a restart forgets nobody"
+    );
+    Ok(())
+}
+
+/// One secret that is planted, in all forms in which it could be written down.
+struct Canary {
+    what: &'static str,
+    forms: Vec<Vec<u8>>,
+}
+
+struct Canaries(Vec<Canary>);
+
+impl Canaries {
+    /// Makes a canary: long and random, as secrets are.
+    fn plant(&mut self, what: &'static str) -> String {
+        let secret = format!("canary{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
+        self.watch(what, &secret);
+        secret
+    }
+
+    /// Watches out for a secret that somebody else made.
+    fn watch(&mut self, what: &'static str, secret: &str) {
+        let bytes = secret.as_bytes();
+        let mut forms = vec![bytes.to_vec(), secret.to_uppercase().into_bytes()];
+        forms.push(
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                .into_bytes(),
+        );
+        // Base64 of a text inside another one: at each of three offsets, without the characters that its neighbours share.
+        for before in 0..3 {
+            let encoded = STANDARD.encode([vec![b'x'; before], bytes.to_vec()].concat());
+            let inner = encoded.trim_end_matches('=');
+            let inner = &inner[before + 1..inner.len().saturating_sub(3)];
+            forms.push(inner.as_bytes().to_vec());
+            forms.push(inner.replace('+', "-").replace('/', "_").into_bytes());
+        }
+        self.0.push(Canary { what, forms });
+    }
+
+    /// The canaries that stand in these bytes.
+    fn found_in(&self, place: &str, bytes: &[u8]) -> Vec<String> {
+        let stands = |form: &Vec<u8>| bytes.windows(form.len()).any(|window| window == form);
+        let found = self.0.iter().filter(|canary| canary.forms.iter().any(stands));
+        found
+            .map(|canary| format!("{} stands in {place}", canary.what))
+            .collect()
+    }
+}
+
+fn files_under(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            files.extend(files_under(&entry.path())?);
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}
+
+/// A file without the zeros that a preallocated segment ends with.
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = match std::fs::read(file) {
+        // Beside a running gateway a spare becomes a segment, a journal goes.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes?,
+    };
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(end);
+    Ok(bytes)
+}
+
+#[test]
+fn the_search_for_canaries_finds_one_in_every_form() {
+    let mut canaries = Canaries(Vec::new());
+    let secret = canaries.plant("the secret");
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for text in [secret.clone(), secret.to_uppercase(), hex] {
+        assert_eq!(
+            canaries.found_in("x", format!("a{text}b").as_bytes()).len(),
+            1,
+            "{text}"
+        );
+    }
+    for before in ["", "a", "ab", "abc"] {
+        let text = STANDARD.encode(format!("{before}{secret} and more"));
+        assert_eq!(canaries.found_in("x", text.as_bytes()).len(), 1, "{text}");
+    }
+    assert!(canaries.found_in("x", b"canary").is_empty());
+}
+
+#[test]
+fn no_secret_that_passes_or_knocks_is_written_down_anywhere() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("canaries", "dev"))?;
+    let mut trace = Command::new("env");
+    trace.arg("RUST_LOG=trace");
+    let options = Options {
+        under: Some(trace),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let signed_in = gateway.sign_in("alice")?;
+    let mut canaries = Canaries(Vec::new());
+    canaries.watch("the gateway's client secret", &gateway.provider.secret);
+    canaries.watch("a gateway token", &signed_in.token);
+    canaries.watch("a handle", &signed_in.handle);
+    let next = gateway.renew(&signed_in.handle, "bench")?;
+    canaries.watch("the next handle", &next.handle);
+    canaries.watch(
+        "the next token's signature",
+        next.token.rsplit('.').next().unwrap_or_default(),
+    );
+    for account in ["impersonator", "observer"] {
+        let token = std::fs::read_to_string(gateway.folder().join(account))?;
+        canaries.watch(
+            "a credential for the cluster",
+            token.rsplit('.').next().unwrap_or_default(),
+        );
+    }
+    let mut shown = Vec::new();
+    strangers(&gateway, &mut canaries, &mut shown)?;
+    secrets(&gateway, &next.token, &mut canaries)?;
+    words(&gateway, &next.token, &mut canaries, &mut shown)?;
+
+    let metrics =
+        tests::browser::Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
+    assert_eq!(metrics.status, 200);
+    let mut found = canaries.found_in("the metrics", metrics.body.as_bytes());
+    found.extend(canaries.found_in("what strangers and callers were told", &shown));
+    // The ends of the last calls are not waited for by the calls themselves.
+    gateway.records_with("the last call has ended", |records| {
+        let ended = |id: &Value| {
+            records
+                .iter()
+                .any(|record| record["id"] == *id && record.get("outcome").is_some())
+        };
+        records
+            .iter()
+            .filter(|record| record["kind"] == "access" || record["kind"] == "intent")
+            .all(|record| ended(&record["id"]))
+    })?;
+    let log = gateway.log();
+    found.extend(canaries.found_in("the log", log.as_bytes()));
+    let files = files_under(&gateway.folder().join("data"))?;
+    for file in &files {
+        found.extend(canaries.found_in(&file.display().to_string(), &read(file)?));
+    }
+    found.sort();
+    found.dedup();
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(files.iter().any(|file| file.ends_with("state.sqlite")), "{files:?}");
+    assert!(
+        log.contains("TRACE"),
+        "the log was written at its lowest level:\n{}",
+        log.get(..2_000).unwrap_or(&log)
+    );
+    Ok(())
+}
+
+/// What somebody presents who is nobody.
+fn strangers(gateway: &Gateway, canaries: &mut Canaries, shown: &mut Vec<u8>) -> anyhow::Result<()> {
+    let client = gateway.client()?;
+    let target = "/clusters/bench/api/v1/namespaces/default/pods";
+    let header = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let signature = canaries.plant("the signature of a bad token");
+    let claim = canaries.plant("a claim of a bad token");
+    let forged = format!(
+        "{}.{}.{signature}",
+        header(json!({"alg": "ES256", "kid": claim})),
+        header(json!({"iss": gateway.url, "sub": claim, "aud": claim, "exp": 4_000_000_000_u64}))
+    );
+    let foreign = format!(
+        "{}.{}.{signature}",
+        header(json!({"alg": "none", "kid": "a"})),
+        header(json!({"iss": format!("https://{claim}")}))
+    );
+    let opaque = canaries.plant("an opaque token");
+    let basic = canaries.plant("basic auth");
+    let cookie = canaries.plant("a cookie");
+    let scheme = canaries.plant("another scheme");
+    let protocol = canaries.plant("a token among the WebSocket protocols");
+    for (name, value) in [
+        ("Authorization", format!("Bearer {forged}")),
+        ("Authorization", format!("Bearer {foreign}")),
+        ("Authorization", format!("Bearer {opaque}")),
+        (
+            "Authorization",
+            format!("Basic {}", STANDARD.encode(format!("alice:{basic}"))),
+        ),
+        ("Authorization", format!("{scheme} {scheme}")),
+        ("Cookie", format!("session={cookie}; gatescribe={cookie}")),
+        ("Proxy-Authorization", format!("Bearer {opaque}")),
+        ("X-Forwarded-Access-Token", opaque.clone()),
+        ("X-Gatescribe-User", opaque.clone()),
+        ("Impersonate-User", opaque.clone()),
+        (
+            "Sec-WebSocket-Protocol",
+            format!(
+                "base64url.bearer.authorization.k8s.io.{}, v4.channel.k8s.io",
+                URL_SAFE_NO_PAD.encode(&protocol)
+            ),
+        ),
+    ] {
+        let answer = client.get(
+            target,
+            &[(name, &value), ("Connection", "Upgrade"), ("Upgrade", "websocket")],
+        )?;
+        assert!(answer.status >= 400, "{name}");
+        shown.extend(answer.body);
+        shown.extend(answer.head.bytes());
+    }
+    let query = canaries.plant("a query value");
+    let path = canaries.plant("a path that is no resource's");
+    let tail = canaries.plant("a path behind /proxy/");
+    for target in [
+        format!("{target}?token={query}&access_token={query}&{query}"),
+        format!("/clusters/bench/{path}"),
+        format!("/clusters/bench/api/v1/namespaces/a/services/b/proxy/{tail}"),
+        format!("/{path}"),
+        format!("/clusters/bench/%zz{path}"),
+        format!("/clusters/{path}/api"),
+    ] {
+        let _ = client.get(&target, &[])?;
+    }
+    for (path, form) in [
+        (
+            "token",
+            format!("grant_type=refresh_token&client_id=gatescribe-cli&refresh_token={opaque}&audience=bench"),
+        ),
+        (
+            "token",
+            format!(
+                "grant_type=authorization_code&client_id=gatescribe-cli&code={opaque}&code_verifier={opaque}&redirect_uri=http://127.0.0.1:9/x"
+            ),
+        ),
+        (
+            "token",
+            format!(
+                "grant_type=urn:ietf:params:oauth:grant-type:device_code&client_id=gatescribe-cli&device_code={opaque}"
+            ),
+        ),
+        ("revoke", format!("token={opaque}&client_id=gatescribe-cli")),
+        ("backchannel-logout", format!("logout_token={forged}")),
+        ("callback", format!("code={opaque}&state={opaque}")),
+    ] {
+        tests::browser::Browser::default().request("POST", &format!("{}/{path}", gateway.url), &form)?;
+    }
+    for path in [
+        format!("callback?code={opaque}&state={opaque}"),
+        format!("callback?error={opaque}&state={opaque}"),
+        format!("authorize?token={query}"),
+        path.clone(),
+    ] {
+        tests::browser::Browser::default().request("GET", &format!("{}/{path}", gateway.url), "")?;
+    }
+    Ok(())
+}
+
+/// Secrets of the cluster that pass, in each direction and form.
+fn secrets(gateway: &Gateway, token: &str, canaries: &mut Canaries) -> anyhow::Result<()> {
+    let alice = Caller::new(gateway, token)?;
+    let path = "/api/v1/namespaces/canaries/secrets";
+    let data = canaries.plant("data of a Secret");
+    let text = canaries.plant("stringData of a Secret");
+    let value = STANDARD.encode(&data);
+    let secret = json!({"metadata": {"name": "s"}, "data": {"a": value}, "stringData": {"b": text}}).to_string();
+    assert_eq!(alice.call("POST", path, &[JSON], secret.as_bytes())?.1, 201);
+    let is_there = |answer: (String, u16, Vec<u8>)| {
+        assert_eq!(answer.1, 200, "{}", String::from_utf8_lossy(&answer.2));
+        let stands = |what: &str| answer.2.windows(what.len()).any(|window| window == what.as_bytes());
+        assert!(stands(&value) || stands(&data), "the call itself shows the secret");
+    };
+    for accept in [("Accept", "application/json"), PROTOBUF] {
+        is_there(alice.call("GET", &format!("{path}/s"), &[accept], b"")?);
+        is_there(alice.call("GET", path, &[accept], b"")?);
+        is_there(alice.call("GET", &format!("{path}?watch=1&timeoutSeconds=1"), &[accept], b"")?);
+        let merge = ("Content-Type", "application/merge-patch+json");
+        is_there(alice.call(
+            "PATCH",
+            &format!("{path}/s"),
+            &[accept, merge],
+            json!({"stringData": {"c": data}}).to_string().as_bytes(),
+        )?);
+    }
+    let apply = ("Content-Type", "application/apply-patch+yaml");
+    let applied = format!(
+        "{{\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"metadata\": {{\"name\": \"s\"}}, \"data\": {{\"d\": \"{value}\"}}}}"
+    );
+    alice.call(
+        "PATCH",
+        &format!("{path}/s?fieldManager=me&force=true"),
+        &[apply],
+        applied.as_bytes(),
+    )?;
+    for wrong in [
+        format!("{{\"metadata\": {{\"name\": \"s\"}}, \"data\": \"{data}\"}}"),
+        format!("{{{data}"),
+        format!("{{\"kind\": \"{data}\"}}"),
+    ] {
+        assert!(alice.call("POST", path, &[JSON], wrong.as_bytes())?.1 >= 400);
+    }
+    let kubectl = gateway.kubectl("canaries", token)?;
+    kubectl.ok(&[
+        "create",
+        "secret",
+        "generic",
+        "k",
+        "-n",
+        "canaries",
+        &format!("--from-literal=a={data}"),
+    ])?;
+    kubectl.ok(&["get", "secret", "k", "-n", "canaries", "-o", "yaml"])?;
+    for accept in [("Accept", "application/json"), PROTOBUF] {
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}).to_string();
+        let token = alice.call(
+            "POST",
+            "/api/v1/namespaces/canaries/serviceaccounts/robot/token",
+            &[JSON, accept],
+            request.as_bytes(),
+        )?;
+        assert_eq!(token.1, 201);
+        let text = String::from_utf8_lossy(&token.2).into_owned();
+        let start = text.find("eyJ").context("a token in the answer")?;
+        let token: String = text[start..]
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+            .collect();
+        canaries.watch(
+            "an issued token's signature",
+            token
+                .rsplit('.')
+                .next()
+                .unwrap_or_default()
+                .get(..80)
+                .context("a signature")?,
+        );
+        canaries.watch(
+            "an issued token's claims",
+            token
+                .split('.')
+                .nth(1)
+                .unwrap_or_default()
+                .get(40..)
+                .context("claims")?,
+        );
+    }
+    Ok(())
+}
+
+/// What a signed-in person's client says about itself, and where secrets are put by mistake.
+fn words(gateway: &Gateway, token: &str, canaries: &mut Canaries, shown: &mut Vec<u8>) -> anyhow::Result<()> {
+    let alice = Caller::new(gateway, token)?;
+    let maps = "/api/v1/namespaces/canaries/configmaps";
+    let word = canaries.plant("a word of a client about itself");
+    let query = canaries.plant("a query value of a person");
+    let tail = canaries.plant("a tail behind /proxy/ of a person");
+    for (name, value) in [
+        ("User-Agent", format!("kubectl/v1.36.3 (linux/amd64) {word}")),
+        ("User-Agent", format!("Bearer {word}")),
+        ("Cookie", format!("session={word}")),
+        ("Kubectl-Command", format!("kubectl --token={word}")),
+        ("Kubectl-Session", word.clone()),
+        ("Content-Type", format!("application/json; token={word}")),
+        ("X-Api-Key", word.clone()),
+        ("Referer", format!("https://example.com/?token={word}")),
+        ("Traceparent", word.clone()),
+    ] {
+        shown.extend(alice.call("GET", maps, &[(name, &value)], b"")?.2);
+    }
+    for target in [
+        format!("{maps}?token={query}"),
+        format!("{maps}?labelSelector=a%3D{query}"),
+        format!("{maps}?{query}=1"),
+        format!("/api/v1/namespaces/canaries/services/s:80/proxy/reset/{tail}?token={tail}"),
+        format!("/api/v1/namespaces/canaries/pods/p/exec?command=mysql&command=-p{query}"),
+        format!("/reset/{tail}"),
+    ] {
+        alice.call("GET", &target, &[], b"")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_audit_disk_refuses_with_the_reason_and_recovers_by_itself() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("full", "dev"))?;
+    let more = json!({"ledger": {"segmentSize": "8MiB"}});
+    // An ignored signal stays ignored in what the shell becomes: a file that grows too long is an error and no end.
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("trap '' XFSZ; exec \"$0\" \"$@\"");
+    let options = Options {
+        more: Some(more),
+        under: Some(shell),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let token = gateway.sign_in("alice")?.token;
+    let alice = Caller::new(&gateway, &token)?;
+    let limit = |bytes: &str| -> anyhow::Result<()> {
+        let pid = gateway.process().pid()?.to_string();
+        let done = Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")])
+            .status()?;
+        anyhow::ensure!(done.success(), "prlimit");
+        Ok(())
+    };
+    // No new file of the ledger has room from now on; what is allocated already is still written.
+    limit("8388608")?;
+    limit("65536")?;
+    // Long names make long records, so that the allocated room is soon used up.
+    let long = format!("/api/v1/namespaces/full/configmaps/{}", "x".repeat(12_000));
+    let refused = (0..4_000).find_map(|_| {
+        alice
+            .call("GET", &long, &[], b"")
+            .ok()
+            .filter(|(_, status, _)| *status == 503)
+    });
+    let (_, _, body) = refused.with_context(|| format!("the disk never was full\n{}", gateway.log()))?;
+    let status: Value = serde_json::from_slice(&body)?;
+    assert_eq!(status["kind"], "Status");
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("the audit disk is full")),
+        "{status}"
+    );
+    assert!(status["details"].get("retryAfterSeconds").is_none(), "{status}");
+    // What is left has room for shorter records yet.
+    let is_refused = |_: u32| {
+        let answer = alice
+            .client
+            .get("/clusters/bench/api", &[("Authorization", &alice.bearer)])
+            .ok()?;
+        (answer.status == 503).then_some(answer)
+    };
+    let answer = (0..4_000)
+        .find_map(is_refused)
+        .context("short records were taken without end")?;
+    assert!(
+        !answer.head.to_ascii_lowercase().contains("retry-after"),
+        "{}",
+        answer.head
+    );
+    let kubectl = gateway.kubectl("alice", &token)?;
+    let told = kubectl.run(&["create", "configmap", "never", "-n", "full"])?;
+    assert!(
+        told.code != 0 && told.stderr.contains("the audit disk is full"),
+        "{told}"
+    );
+    let direct = cluster.admin()?.run(&["get", "configmap", "never", "-n", "full"])?;
+    assert!(
+        direct.stderr.contains("NotFound"),
+        "nothing without a record reached the cluster: {direct}"
+    );
+
+    limit("unlimited")?;
+    tests::wait::try_until("calls are taken again", tests::wait::PATIENCE, || {
+        let again = kubectl.run(&["create", "configmap", "again", "-n", "full"])?;
+        anyhow::ensure!(again.code == 0, "{again}");
+        Ok(())
+    })?;
+    let gaps = |records: &[Value]| records.iter().any(|record| record["gap"]["refused"].as_u64() > Some(0));
+    gateway.records_with("the gap says what was refused", gaps)?;
+    Ok(())
+}
+
+/// How many events the summaries count, for strangers and for this subject.
+fn summed(records: &[Value], whose: &str) -> u64 {
+    let sums = records
+        .iter()
+        .filter(|record| record["kind"] == "summary")
+        .map(|record| &record["sum"]);
+    sums.filter(|sum| sum["what"].as_str().is_some_and(|what| what.contains(whose)))
+        .filter_map(|sum| sum["count"].as_u64())
+        .sum()
+}
+
+#[test]
+fn floods_fill_their_own_budget_only_and_are_counted_to_the_last_one() -> anyhow::Result<()> {
+    const STRANGERS: u64 = 150;
+    const CALLS: u64 = 120;
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("floods", "dev"))?;
+    let more = json!({"limits": {"strangersPerSecond": 1, "recordsPerSecond": 4}});
+    let gateway = Gateway::start(
+        cluster,
+        &Options {
+            more: Some(more),
+            ..Options::default()
+        },
+    )?;
+    let signed_in = gateway.sign_in("alice")?;
+    let alice = Caller::new(&gateway, &signed_in.token)?;
+    let bob = Caller::new(&gateway, &gateway.sign_in("bob")?.token)?;
+    let earlier = |records: &[Value]| {
+        let of_strangers = |record: &&Value| record["kind"] == "refusal" && record.get("by").is_none();
+        u64::try_from(records.iter().filter(of_strangers).count()).unwrap_or(0)
+    };
+    let before = earlier(&gateway.records()?);
+    let client = gateway.client()?;
+    let target = "/api/v1/namespaces/floods/configmaps";
+    let mut limited = 0;
+    for round in 0..STRANGERS {
+        let answer = client.get(
+            &format!("/clusters/bench{target}"),
+            &[("Authorization", "Bearer nobody")],
+        )?;
+        assert_eq!(answer.status, 401);
+        if round < CALLS {
+            let (_, status, body) = alice.call("GET", target, &[], b"")?;
+            assert!(status == 200 || status == 429, "{status}");
+            if status == 429 {
+                limited += 1;
+                assert!(
+                    String::from_utf8_lossy(&body).contains("records"),
+                    "the reason: {}",
+                    String::from_utf8_lossy(&body)
+                );
+            }
+        }
+    }
+    assert!(limited > 0, "alice has met her limit");
+    assert_ne!(bob.call("GET", target, &[], b"")?.1, 429, "bob has a budget of his own");
+    let whose = format!("subject {}", subject(&gateway.records()?, "alice@example.com")?);
+    let records = gateway.records_with("every flood is counted", |records| {
+        earlier(records) - before + summed(records, "strangers") == STRANGERS && summed(records, &whose) == limited
+    })?;
+    assert!(
+        summed(&records, "strangers") > STRANGERS / 2,
+        "most of them were only counted"
+    );
+    Ok(())
+}
+
+fn subject(records: &[Value], user: &str) -> anyhow::Result<String> {
+    let by = records
+        .iter()
+        .map(|record| &record["by"])
+        .find(|by| by["user"] == user && by["credential"] == "gatewayToken");
+    Ok(by.context("a record of theirs")?["id"]
+        .as_str()
+        .context("an id")?
+        .to_owned())
+}
