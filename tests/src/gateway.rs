@@ -318,6 +318,12 @@ impl Gateway {
         self.ca.certificate()
     }
 
+    /// The folder with all that the gateway writes: data, logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The ledger's folder.
     #[must_use]
     pub fn ledger(&self) -> PathBuf {

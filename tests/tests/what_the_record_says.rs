@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use proxy::audit::{Class, PartKey, open_part};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
@@ -197,6 +198,78 @@ fn a_record_says_what_was_asked_by_whom_and_what_the_answer_was_about() -> anyho
     assert_eq!(
         (&refusal["kind"], &refusal["outcome"]["status"]),
         (&json!("refusal"), &json!(403))
+    );
+    Ok(())
+}
+
+/// A part of a record, opened with the key that the data folder keeps.
+fn opened(gateway: &Gateway, id: &str, class: Class) -> anyhow::Result<Option<String>> {
+    let records = ledger::Reader::open(&gateway.ledger())?
+        .records_from(0)
+        .collect::<Result<Vec<_>, _>>()?;
+    let leaf = |record: &ledger::Record| serde_json::from_slice::<Value>(&record.leaf);
+    let record = records
+        .iter()
+        .find(|record| leaf(record).is_ok_and(|leaf| leaf["id"] == *id))
+        .context("the record")?;
+    let leaf = leaf(record)?;
+    let parts = leaf["parts"].as_array().cloned().unwrap_or_default();
+    assert_eq!(parts.len(), record.parts.len(), "{leaf}");
+    let Some(at) = parts.iter().position(|part| part["name"] == class.name()) else {
+        return Ok(None);
+    };
+    let data = gateway.folder().join("data");
+    let seal = <[u8; 32]>::try_from(std::fs::read(data.join("keys/seal"))?).map_err(|_| anyhow::anyhow!("32 bytes"))?;
+    let keys = state::SealingKeys::new(state::SealingKey::new(&seal).context("a key")?, Vec::new());
+    let store = state::Store::open(&data.join("state.sqlite"), keys, state::Limits::default())?;
+    let subject = leaf["by"]["id"].as_str().context("a subject")?;
+    let key = store.part_key(subject, class.name(), model::time::Timestamp::EPOCH)?;
+    assert_eq!(parts[at]["key"], key.id);
+    let key = PartKey::new(&key.id, &key.bytes).context("a key")?;
+    let commitment = parts[at]["commitment"].as_str().context("a commitment")?;
+    let bytes = open_part(&key, id, class, commitment, &record.parts[at]).context("the part opens")?;
+    assert_eq!(parts[at]["len"], bytes.len());
+    Ok(Some(String::from_utf8(bytes)?))
+}
+
+#[test]
+fn what_may_not_stand_in_a_record_is_sealed_beside_it() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("parts", "dev"))?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+    let target = "/api/v1/namespaces/parts/configmaps?limit=5&labelSelector=app%3Dshop&token=never";
+    let agent = "kubectl/v1.36.3 (linux/amd64) on behalf of: somebody@example.com";
+    let (id, status, _) = alice.call("GET", target, &[("User-Agent", agent)], b"")?;
+    assert_eq!(status, 200);
+    let (access, _) = both(&gateway, &id)?;
+    assert_eq!(access["req"]["options"], "limit=5");
+    assert_eq!(access["req"]["agent"], "kubectl/v1.36.3 (linux/amd64) on behalf");
+    assert_eq!(
+        opened(&gateway, &id, Class::Query)?.as_deref(),
+        Some("labelSelector=app%3Dshop")
+    );
+    assert_eq!(opened(&gateway, &id, Class::Agent)?.as_deref(), Some(agent));
+    assert_eq!(opened(&gateway, &id, Class::Path)?, None);
+    let reader = ledger::Reader::open(&gateway.ledger())?;
+    let verified = reader.verify(*reader.segments().last().context("a segment")?)?;
+    assert_eq!(verified.parts, 2);
+
+    let (plain, _, _) = alice.call(
+        "GET",
+        "/api/v1/namespaces/parts/configmaps?limit=5",
+        &[("User-Agent", "kubectl/v1.36.3")],
+        b"",
+    )?;
+    assert!(
+        both(&gateway, &plain)?.0.get("parts").is_none(),
+        "an ordinary call has none"
+    );
+    let map = "/api/v1/namespaces/parts/configmaps?fieldManager=someone-else";
+    let (made, status, _) = alice.call("POST", map, &[JSON], br#"{"metadata":{"name":"a"}}"#)?;
+    assert_eq!(
+        (status, opened(&gateway, &made, Class::Query)?.as_deref()),
+        (201, Some("fieldManager=someone-else"))
     );
     Ok(())
 }
@@ -694,6 +767,8 @@ fn a_full_audit_disk_refuses_with_the_reason_and_recovers_by_itself() -> anyhow:
         anyhow::ensure!(done.success(), "prlimit");
         Ok(())
     };
+    let kubectl = gateway.kubectl("alice", &token)?;
+    kubectl.ok(&["create", "configmap", "before", "-n", "full"])?;
     // No new file of the ledger has room from now on; what is allocated already is still written.
     limit("8388608")?;
     limit("65536")?;
@@ -731,7 +806,6 @@ fn a_full_audit_disk_refuses_with_the_reason_and_recovers_by_itself() -> anyhow:
         "{}",
         answer.head
     );
-    let kubectl = gateway.kubectl("alice", &token)?;
     let told = kubectl.run(&["create", "configmap", "never", "-n", "full"])?;
     assert!(
         told.code != 0 && told.stderr.contains("the audit disk is full"),

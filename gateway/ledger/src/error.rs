@@ -139,6 +139,10 @@ pub(crate) enum DamageKind {
     Neighbours,
     #[error("record {seq} is missing")]
     Missing { seq: u64 },
+    #[error("record {seq} commits to {missing} parts that are not there")]
+    PartsMissing { seq: u64, missing: usize },
+    #[error("the records do not lead to the next segment's root")]
+    Root,
     #[error("it is {len} bytes long, more than a segment can be")]
     Size { len: u64 },
 }

@@ -35,7 +35,7 @@ pub use error::{AppendError, Damage, FillError, FillWhy, OpenError, ReadError};
 pub use ledger::Ledger;
 pub use options::Options;
 pub use queue::{Head, OutcomeSlot, Part};
-pub use reader::{Reader, Record, Records, SegmentInfo, fuzz_frame_reader};
+pub use reader::{Reader, Record, Records, SegmentInfo, Verified, fuzz_frame_reader};
 pub use recovery::{Recovery, Unfinished};
 pub use ticket::{Durable, Lost, Ticket};
 pub use tree::{Frontier, Hash, leaf_hash, node_hash};

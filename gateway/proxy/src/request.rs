@@ -192,7 +192,7 @@ impl Gate {
         place: Place,
     ) -> Result<Response<Outbound>, Stop> {
         let long = trail.facts.as_ref().is_some_and(RequestFacts::long_running);
-        let (access, mut end) = self.audit.access(trail, &permit)?;
+        let (access, mut end) = self.audit.access(trail, &permit).await?;
         let request = dress(request, permit.outgoing(), trail, &end, None);
         let call = call(trail, &permit).pure_read();
         end.sent();

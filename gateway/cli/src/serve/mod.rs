@@ -8,6 +8,7 @@ mod data;
 mod host;
 mod identity;
 mod logging;
+mod part_keys;
 mod recorder;
 mod sessions;
 
@@ -125,11 +126,14 @@ impl Gateway {
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let ledger = open_ledger(config, &data, &boot)?;
         let epoch = ledger.durable().size;
-        let audit = Station::new(Arc::clone(&ledger), clock, boot, limits(&config.limits));
+        let store = open_store(&data)?;
+        let keys = Arc::new(part_keys::StoredKeys {
+            store: Arc::clone(&store),
+        });
+        let audit = Station::keeping_parts(Arc::clone(&ledger), clock, boot, limits(&config.limits), keys);
         recorder::remember_origins(&ledger_dir(config, &data), &audit).context("the ledger cannot be read")?;
         recorder::start(&audit, url.as_str(), epoch).await?;
         recorder::config(&audit, config).await?;
-        let store = open_store(&data)?;
         let mut registry = Registry::default();
         let (listener_metrics, upstream_metrics) = (Arc::new(ListenerMetrics::default()), UpstreamMetrics::default());
         listener_metrics.register(&mut registry);

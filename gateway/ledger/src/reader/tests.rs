@@ -176,3 +176,28 @@ fn a_missing_segment_is_reported() {
         "{error}"
     );
 }
+
+#[test]
+fn a_part_that_the_record_commits_to_and_that_is_not_there_is_found_and_located() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = || Arc::new(RealDisk::new(dir.path()));
+    let (ledger, _) = Ledger::open(dir.path(), Options::default(), disk()).unwrap();
+    let part = || Part { bytes: vec![1; 40] };
+    let write = |body: &str, parts| {
+        let ticket = ledger
+            .append(RecordKind::Access, body.as_bytes().to_vec(), parts)
+            .unwrap();
+        ticket.wait().unwrap()
+    };
+    write(r#"{"id":"a","parts":[{},{}]}"#, vec![part(), part()]);
+    write(r#"{"id":"b","note":"\"parts\":[{}]"}"#, Vec::new());
+    let reader = Reader::open(dir.path()).unwrap();
+    let segment = reader.segments()[0];
+    assert_eq!(reader.verify(segment).unwrap(), Verified { records: 2, parts: 2 });
+    write(r#"{"id":"c","parts":[{},{}]}"#, vec![part()]);
+    let error = reader.verify(segment).unwrap_err().to_string();
+    assert!(
+        error.contains("record 2 commits to 1 parts that are not there"),
+        "{error}"
+    );
+}

@@ -207,13 +207,18 @@ impl Round {
         let filler: String = (0..self.rng.len(most))
             .map(|index| if index % 7 == 0 { 'x' } else { 'y' })
             .collect();
-        let body = format!("{{\"id\":\"r{}\"{pair},\"note\":\"{filler}\"}}", self.written).into_bytes();
         let mut parts = Vec::new();
         while kind != RecordKind::Outcome && self.rng.one_in(4) {
             parts.push(Part {
                 bytes: vec![0xa5; 1 + self.rng.len(900)],
             });
         }
+        let named = if parts.is_empty() {
+            String::new()
+        } else {
+            format!(",\"parts\":[{}]", vec!["{}"; parts.len()].join(","))
+        };
+        let body = format!("{{\"id\":\"r{}\"{pair}{named},\"note\":\"{filler}\"}}", self.written).into_bytes();
         Written { kind, body, parts }
     }
 
@@ -289,6 +294,9 @@ impl Round {
                     frontier.size()
                 ));
             }
+            if record.missing_parts() > 0 {
+                return Err(format!("record {} lacks a part", record.seq));
+            }
             frontier.push(leaf_hash(&record.leaf));
             report.gaps += u64::from(record.kind == RecordKind::Gap);
             report.unknown += u64::from(record.leaf.windows(9).any(|word| word == b"\"unknown\""));
@@ -299,6 +307,9 @@ impl Round {
                 open.remove(&pair);
             }
             found.insert(record.seq, record);
+        }
+        for segment in reader.segments() {
+            reader.verify(*segment).map_err(|error| format!("verify: {error}"))?;
         }
         let head = ledger.durable();
         if head.size != frontier.size() || head.root != frontier.root() {

@@ -7,6 +7,7 @@
 mod budget;
 mod end;
 mod origin;
+mod part;
 mod scan;
 mod trail;
 mod words;
@@ -19,6 +20,7 @@ use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, Record
 pub use self::budget::{Budgets, Limits, Place, Suppressed};
 pub use self::end::End;
 pub use self::origin::Origins;
+pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::Scan;
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
 use crate::clock::{Clock, Reading};
@@ -91,19 +93,40 @@ pub struct Station {
     boot: Arc<str>,
     budgets: Budgets,
     origins: Origins,
+    sealer: Option<part::Sealer>,
 }
 
 impl Station {
     /// A station that writes to `ledger`; `boot` names this run of the process in each record.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, clock: Clock, boot: Arc<str>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self::without_parts(ledger, clock, boot, limits))
+    }
+
+    /// As [`Station::new`]; what may not stand in a record is kept beside it, sealed under `keys`.
+    #[must_use]
+    pub fn keeping_parts(
+        ledger: Arc<Ledger>,
+        clock: Clock,
+        boot: Arc<str>,
+        limits: Limits,
+        keys: Arc<dyn PartKeys>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            sealer: Some(part::Sealer::new(keys)),
+            ..Self::without_parts(ledger, clock, boot, limits)
+        })
+    }
+
+    fn without_parts(ledger: Arc<Ledger>, clock: Clock, boot: Arc<str>, limits: Limits) -> Self {
+        Self {
             ledger,
             clock,
             boot,
             budgets: Budgets::new(limits),
             origins: Origins::default(),
-        })
+            sealer: None,
+        }
     }
 
     /// The clock that stamps records.
@@ -185,10 +208,10 @@ impl Station {
         } else {
             RecordKind::Intent
         };
-        let body = self.opening(trail)?;
+        let (body, parts) = self.opening(trail).await?;
         let appended = match kind {
-            RecordKind::Open => self.ledger.append_open(body, Vec::new()),
-            _ => self.ledger.append_intent(body, Vec::new()),
+            RecordKind::Open => self.ledger.append_open(body, parts),
+            _ => self.ledger.append_intent(body, parts),
         };
         let (ticket, slot) = appended.map_err(|error| full(&error))?;
         let mut end = End::of_effect(Arc::clone(self), Arc::clone(trail), slot, kind);
@@ -214,11 +237,15 @@ impl Station {
     ///
     /// # Errors
     /// The ledger cannot take it: nothing may be asked, as the answer could not be shown.
-    pub fn access(self: &Arc<Self>, trail: &Arc<Trail>, _permit: &Permit<PureRead>) -> Result<(Access, End), Refusal> {
-        let body = self.opening(trail)?;
+    pub async fn access(
+        self: &Arc<Self>,
+        trail: &Arc<Trail>,
+        _permit: &Permit<PureRead>,
+    ) -> Result<(Access, End), Refusal> {
+        let (body, parts) = self.opening(trail).await?;
         let ticket = self
             .ledger
-            .append(RecordKind::Access, body, Vec::new())
+            .append(RecordKind::Access, body, parts)
             .map_err(|error| full(&error))?;
         Ok((Access { ticket }, End::of_read(Arc::clone(self), Arc::clone(trail))))
     }
@@ -231,6 +258,7 @@ impl Station {
         }
         let keys = trail.query_keys();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let options = trail.options();
         let words = refusal.in_words();
         let rules = match refusal {
             Refusal::Denied(denied) => denied.rules.as_slice(),
@@ -263,7 +291,7 @@ impl Station {
             by: self.by(trail, &mut origin),
             effective: trail.effective(),
             net: Some(trail.network()),
-            req: Some(trail.request(&keys)),
+            req: Some(trail.request(&keys, &options)),
             decision: Some(decided),
             outcome: Some(outcome),
             ..trail.head(&self.boot, now)
@@ -291,7 +319,7 @@ impl Station {
         };
         let record = Record {
             net: Some(trail.network()),
-            req: Some(trail.request(&[])),
+            req: Some(trail.request(&[], "")),
             outcome: Some(outcome),
             ..trail.head(&self.boot, now)
         };
@@ -343,7 +371,13 @@ impl Station {
             .map_err(|lost| Refusal::LedgerRefuses(lost.to_string()))
     }
 
-    fn opening(&self, trail: &Trail) -> Result<Vec<u8>, Refusal> {
+    /// The record that opens a request, with its parts.
+    async fn opening(&self, trail: &Trail) -> Result<(Vec<u8>, Vec<ledger::Part>), Refusal> {
+        let (named, kept) = match &self.sealer {
+            Some(sealer) => sealer.parts(trail).await?,
+            None => Default::default(),
+        };
+        let options = trail.options();
         let keys = trail.query_keys();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let mut origin = None;
@@ -351,13 +385,15 @@ impl Station {
             by: self.by(trail, &mut origin),
             effective: trail.effective(),
             net: Some(trail.network()),
-            req: Some(trail.request(&keys)),
+            req: Some(trail.request(&keys, &options)),
             decision: trail.decided(),
+            parts: &named,
             ..trail.head(&self.boot, trail.received)
         };
         let body = record.body().map_err(|_| Refusal::Internal)?;
-        self.wrote(trail, body.len());
-        Ok(body)
+        let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
+        self.wrote(trail, body.len().saturating_add(beside));
+        Ok((body, kept))
     }
 
     /// What a record costs counts against its subject's day, whatever the call came to.

@@ -75,6 +75,7 @@ pub struct DecisionTrail {
 #[derive(Clone, Debug, Default)]
 struct Claims {
     agent: Option<Box<str>>,
+    whole_agent: Option<Box<str>>,
     content_type: Option<Box<str>>,
     kubectl_command: Option<Box<str>>,
     kubectl_session: Option<Box<str>>,
@@ -113,12 +114,18 @@ pub struct Trail {
 
 /// Most of what a client says about itself that is looked at.
 const MAX_CLAIM: usize = 256;
+/// As much of a `User-Agent` is kept beside the record, where the record has not all of it.
+const MAX_AGENT: usize = 1024;
 
 impl Trail {
     /// The beginning: a head has arrived.
     #[must_use]
     pub fn new(received: Reading, peer: Peer, http: &'static str, method: http::Method, headers: &HeaderMap) -> Self {
+        let whole_agent = claim(headers, "user-agent", MAX_AGENT, |text| {
+            (text.len() > words::agent(text).len() || text.len() > MAX_CLAIM).then_some(text)
+        });
         let claims = Claims {
+            whole_agent,
             agent: claim(headers, "user-agent", MAX_CLAIM, |text| Some(words::agent(text))),
             content_type: claim(headers, "content-type", 128, words::media_type),
             kubectl_command: claim(headers, "kubectl-command", 128, words::command),
@@ -167,7 +174,18 @@ impl Trail {
         }
     }
 
-    pub(super) fn request<'a>(&'a self, query_keys: &'a [&'a str]) -> Request<'a> {
+    /// The `User-Agent`, where not all of it stands in the record.
+    pub(super) fn whole_agent(&self) -> Option<&str> {
+        self.claims.whole_agent.as_deref()
+    }
+
+    /// Query parameters that stand in the record with their values.
+    pub(super) fn options(&self) -> String {
+        let query = self.target.as_ref().and_then(Target::query_raw);
+        query.map(words::options).unwrap_or_default()
+    }
+
+    pub(super) fn request<'a>(&'a self, query_keys: &'a [&'a str], options: &'a str) -> Request<'a> {
         let facts = self.facts.as_ref();
         let resource = facts.filter(|facts| facts.is_resource_request());
         let some = |text: &'a str| (!text.is_empty()).then_some(text);
@@ -175,6 +193,7 @@ impl Trail {
             method: self.method.as_str(),
             path: self.target.as_ref().map_or("", |target| words::path(target.path_raw())),
             query_keys,
+            options,
             verb: facts.map_or("", |facts| facts.verb().as_str()),
             action: facts
                 .map(RequestFacts::action)

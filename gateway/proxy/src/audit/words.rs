@@ -100,6 +100,89 @@ fn before_tail(segments: &[&str], at: usize) -> usize {
     }
 }
 
+/// The pairs of a raw query, as they came.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter_map(|pair| pair.split_once('='))
+}
+
+/// Query parameters that Kubernetes defines (ListOptions, GetOptions, CreateOptions, PatchOptions, DeleteOptions, PodLogOptions,
+/// PodExecOptions). `command` has a class of its own.
+const KUBERNETES_KEYS: &[&str] = &[
+    "allowWatchBookmarks",
+    "container",
+    "continue",
+    "dryRun",
+    "fieldManager",
+    "fieldSelector",
+    "fieldValidation",
+    "follow",
+    "force",
+    "gracePeriodSeconds",
+    "includeObject",
+    "labelSelector",
+    "limit",
+    "limitBytes",
+    "orphanDependents",
+    "ports",
+    "pretty",
+    "previous",
+    "propagationPolicy",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "sinceSeconds",
+    "sinceTime",
+    "stderr",
+    "stdin",
+    "stdout",
+    "stream",
+    "tailLines",
+    "timeout",
+    "timeoutSeconds",
+    "timestamps",
+    "tty",
+    "watch",
+];
+/// Values that are one of a fixed list.
+const FIXED: &[&str] = &[
+    "true",
+    "false",
+    "All",
+    "Background",
+    "Foreground",
+    "Orphan",
+    "Exact",
+    "NotOlderThan",
+    "Strict",
+    "Warn",
+    "Ignore",
+    "Metadata",
+    "Object",
+    "None",
+];
+
+/// Whether Kubernetes itself knows a query parameter of this name.
+pub(super) fn is_kubernetes_key(key: &str) -> bool {
+    KUBERNETES_KEYS.contains(&key)
+}
+
+/// Whether a value is a number or a fixed word and so may stand in the record itself.
+pub(super) fn is_plain_value(value: &str) -> bool {
+    let digits = value.strip_suffix(['s', 'm', 'h']).unwrap_or(value);
+    let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || FIXED.contains(&value)
+}
+
+/// The part of a query that may stand in the record itself.
+pub(super) fn options(query: &str) -> String {
+    let plain = pairs(query).filter(|(key, value)| is_kubernetes_key(key) && is_plain_value(value));
+    plain
+        .take(32)
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join("&")
+}
+
 /// A decoded query key, or a mark where it is none.
 pub(super) fn query_key(decoded: &str) -> &str {
     if is_plain(decoded, MOST_KEY, "-_.") {
@@ -154,6 +237,13 @@ mod tests {
         assert_eq!(agent("kubectl/v1 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "kubectl/v1");
         assert_eq!(agent("(Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6Ing)"), "");
         assert_eq!(agent("é"), "");
+    }
+
+    #[test]
+    fn of_a_query_only_numbers_and_fixed_words_under_known_names_stand_in_the_record() {
+        let query =
+            "limit=500&watch=true&token=1&labelSelector=app%3Da&dryRun=All&timeout=30s&limit=abc&x&resourceVersion=";
+        assert_eq!(options(query), "limit=500&watch=true&dryRun=All&timeout=30s");
     }
 
     #[test]

@@ -194,6 +194,9 @@ pub struct Request<'a> {
     /// The query's keys, decoded, in order.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub query_keys: &'a [&'a str],
+    /// Query parameters of Kubernetes whose value is a number or a fixed word: `limit=500&watch=true`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub options: &'a str,
     /// The Kubernetes verb.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub verb: &'a str,
@@ -482,14 +485,16 @@ pub struct Started<'a> {
 /// A commitment to bytes that are kept beside the leaf and can be erased.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
-    /// What it is: `query`, `agent`, `command`, `body`.
+    /// What it is: `query`, `agent`, `command`, `path`.
     pub name: &'static str,
     /// Length of the bytes before encryption.
     pub len: u64,
-    /// SHA-256 over salt and bytes, hexadecimal.
+    /// HMAC-SHA256 of the bytes, keyed by the salt that is sealed with them; hexadecimal.
     pub commitment: String,
     /// Class of the key it is sealed under.
     pub class: &'static str,
+    /// Public name of that key.
+    pub key: String,
 }
 
 impl Record<'_> {

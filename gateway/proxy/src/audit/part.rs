@@ -1,0 +1,246 @@
+//! What is kept beside a record and can be erased without touching it: values of a query, a whole `User-Agent`, exec arguments,
+//! the tail of a path. The record holds a salted commitment to each; salt and bytes are sealed under a key of the subject's own
+//! for that class of data, and the key lives outside the ledger. Destroying it is the erasure.
+//!
+//! Invariants: nothing leaves this file unsealed; what has no subject has no part; a query value is kept only under a
+//! key that Kubernetes itself knows (promise 6).
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use aws_lc_rs::{constant_time, hmac};
+use futures::future::BoxFuture;
+use model::event::Part;
+use model::subject::SubjectId;
+use quick_cache::sync::Cache;
+
+use super::trail::Trail;
+use super::words;
+use crate::refusal::Refusal;
+
+const VERSION: u8 = 1;
+const SALT_LEN: usize = 32;
+/// The longest part, before it is sealed.
+const MOST: usize = 16 << 10;
+/// Keys that are held in memory; others are asked for again.
+const MOST_KEYS: usize = 50_000;
+
+/// What sort of data a key is for, so that one sort can be erased or kept shorter than another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Values of query parameters.
+    Query,
+    /// `User-Agent`.
+    Agent,
+    /// Arguments of exec.
+    Command,
+    /// What stands behind `/proxy/`, or in a path that is no resource's.
+    Path,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 4] = [Self::Query, Self::Agent, Self::Command, Self::Path];
+
+    /// The name in records and of the keys.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Agent => "agent",
+            Self::Command => "command",
+            Self::Path => "path",
+        }
+    }
+}
+
+/// The key of one subject for one class.
+pub struct PartKey {
+    id: Box<str>,
+    key: LessSafeKey,
+}
+
+impl fmt::Debug for PartKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartKey({})", self.id)
+    }
+}
+
+impl PartKey {
+    /// From its public name and its 32 bytes. `None` never happens for 32 bytes; the cryptography's answer is passed on.
+    #[must_use]
+    pub fn new(id: &str, bytes: &[u8; 32]) -> Option<Self> {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).ok()?);
+        Some(Self { id: id.into(), key })
+    }
+}
+
+/// Where the keys are kept.
+pub trait PartKeys: Send + Sync + fmt::Debug {
+    /// The key of this subject for this class: made at first use, and durable before it is given out.
+    ///
+    /// # Errors
+    /// In words why it cannot be had; the call is refused then.
+    fn key(&self, subject: &SubjectId, class: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>>;
+}
+
+/// Seals parts with the keys of their subjects.
+#[derive(Debug)]
+pub(super) struct Sealer {
+    keys: Arc<dyn PartKeys>,
+    known: Cache<(SubjectId, Class), Arc<PartKey>>,
+}
+
+impl Sealer {
+    pub(super) fn new(keys: Arc<dyn PartKeys>) -> Self {
+        Self {
+            keys,
+            known: Cache::new(MOST_KEYS),
+        }
+    }
+
+    /// All parts of this request, sealed.
+    ///
+    /// # Errors
+    /// A key cannot be had: the record would not be whole.
+    pub(super) async fn parts(&self, trail: &Trail) -> Result<(Vec<Part>, Vec<ledger::Part>), Refusal> {
+        let Some(subject) = trail.identity.as_deref().map(|identity| identity.subject().id()) else {
+            return Ok(Default::default());
+        };
+        let (mut named, mut kept) = (Vec::new(), Vec::new());
+        for (class, bytes) in loose(trail) {
+            let key = self.key(subject, class).await?;
+            let (part, sealed) = seal(&key, trail.id.as_str(), class, &bytes).ok_or(Refusal::Internal)?;
+            named.push(part);
+            kept.push(sealed);
+        }
+        Ok((named, kept))
+    }
+
+    async fn key(&self, subject: &SubjectId, class: Class) -> Result<Arc<PartKey>, Refusal> {
+        let wanted = (subject.clone(), class);
+        if let Some(key) = self.known.get(&wanted) {
+            return Ok(key);
+        }
+        let key = self.keys.key(subject, class).await;
+        let key = key.map_err(|why| Refusal::LedgerRefuses(format!("the key of a part cannot be had: {why}")))?;
+        self.known.insert(wanted, Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+/// What of this request is kept beside its record, not sealed yet.
+fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
+    let mut loose = Vec::new();
+    let mut keep = |class, bytes: &[u8]| {
+        if !bytes.is_empty() {
+            loose.push((class, bytes.get(..MOST).unwrap_or(bytes).to_vec()));
+        }
+    };
+    if let Some(target) = &trail.target {
+        let path = target.path_raw();
+        keep(
+            Class::Path,
+            path.as_bytes().get(words::path(path).len()..).unwrap_or_default(),
+        );
+        let pairs = || words::pairs(target.query_raw().unwrap_or_default());
+        let join = |wanted: fn(&(&str, &str)) -> bool, separator: &str| {
+            let kept = pairs().filter(wanted).map(|(key, value)| format!("{key}={value}"));
+            kept.collect::<Vec<_>>().join(separator)
+        };
+        keep(Class::Command, join(|(key, _)| *key == "command", "&").as_bytes());
+        let values = |(key, value): &(&str, &str)| words::is_kubernetes_key(key) && !words::is_plain_value(value);
+        keep(Class::Query, join(values, "&").as_bytes());
+    }
+    keep(Class::Agent, trail.whole_agent().unwrap_or_default().as_bytes());
+    loose
+}
+
+/// Version, nonce, and sealed: salt and bytes. Bound to the request and the part's name, so that no part can stand for another.
+fn seal(key: &PartKey, request: &str, class: Class, bytes: &[u8]) -> Option<(Part, ledger::Part)> {
+    let (mut nonce, mut body) = ([0; NONCE_LEN], vec![0; SALT_LEN]);
+    let random = SystemRandom::new();
+    random.fill(&mut nonce).ok()?;
+    random.fill(&mut body).ok()?;
+    let commitment = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &body), bytes);
+    body.extend_from_slice(bytes);
+    key.key
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(request, class), &mut body)
+        .ok()?;
+    let part = Part {
+        name: class.name(),
+        len: u64::try_from(bytes.len()).ok()?,
+        commitment: commitment.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        class: class.name(),
+        key: key.id.to_string(),
+    };
+    let bytes = [&[VERSION][..], &nonce, &body].concat();
+    Some((part, ledger::Part { bytes }))
+}
+
+/// Opens a part and compares it with its commitment (hexadecimal). `None`: another key, another request, or changed bytes.
+#[must_use]
+pub fn open_part(key: &PartKey, request: &str, class: Class, commitment: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    let (&version, rest) = sealed.split_first()?;
+    let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
+    if version != VERSION {
+        return None;
+    }
+    let mut body = body.to_vec();
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let plain = key.key.open_in_place(nonce, bound_to(request, class), &mut body).ok()?;
+    let (salt, bytes) = plain.split_first_chunk::<SALT_LEN>()?;
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), bytes);
+    let text: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    constant_time::verify_slices_are_equal(text.as_bytes(), commitment.as_bytes()).ok()?;
+    Some(bytes.to_vec())
+}
+
+/// Entry for the fuzzer: foreign bytes are no part, and never a panic.
+pub fn fuzz_open_part(data: &[u8]) {
+    if let Some(key) = PartKey::new("k", &[7; 32]) {
+        let _ = open_part(&key, "r", Class::Query, "", data);
+    }
+}
+
+fn bound_to(request: &str, class: Class) -> Aad<Vec<u8>> {
+    Aad::from(["gatescribe part v1", request, class.name()].join("\0").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_part_opens_under_its_own_key_request_and_class_alone(bytes in prop::collection::vec(any::<u8>(), 1..300), flip: prop::sample::Index) {
+            let (key, other) = (PartKey::new("a", &[1; 32]).unwrap(), PartKey::new("b", &[2; 32]).unwrap());
+            let (part, sealed) = seal(&key, "r", Class::Query, &bytes).unwrap();
+            let open = |key, request, class, sealed: &[u8]| open_part(key, request, class, &part.commitment, sealed);
+            prop_assert_eq!(open(&key, "r", Class::Query, &sealed.bytes), Some(bytes.clone()));
+            prop_assert_eq!(open(&other, "r", Class::Query, &sealed.bytes), None);
+            prop_assert_eq!(open(&key, "s", Class::Query, &sealed.bytes), None);
+            prop_assert_eq!(open(&key, "r", Class::Agent, &sealed.bytes), None);
+            let mut changed = sealed.bytes.clone();
+            changed[flip.index(sealed.bytes.len())] ^= 1;
+            prop_assert_eq!(open(&key, "r", Class::Query, &changed), None);
+            prop_assert_eq!(open_part(&key, "r", Class::Query, "00", &sealed.bytes), None);
+        }
+
+        #[test]
+        fn foreign_bytes_are_no_part(data in prop::collection::vec(any::<u8>(), 0..200)) {
+            fuzz_open_part(&data);
+        }
+    }
+
+    #[test]
+    fn equal_values_have_different_commitments_so_that_none_can_be_guessed_by_another() {
+        let key = PartKey::new("a", &[1; 32]).unwrap();
+        let commitment = || seal(&key, "r", Class::Query, b"app=shop").unwrap().0.commitment;
+        assert_ne!(commitment(), commitment());
+    }
+}

@@ -1,0 +1,79 @@
+//! The keys under which parts of records are sealed: one for each subject and class, random, never derived, so that
+//! destroying one leaves nothing to make it from again.
+
+use model::time::Timestamp;
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::secret::random_bytes;
+use crate::{StateError, Store};
+
+/// A key as it is kept.
+pub struct PartKeyBytes {
+    /// Its public name, which stands in records.
+    pub id: String,
+    /// The key.
+    pub bytes: [u8; 32],
+}
+
+impl std::fmt::Debug for PartKeyBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PartKeyBytes({})", self.id)
+    }
+}
+
+const TABLE: &str = "part_keys";
+
+impl Store {
+    /// The key of this subject for this class; made and durable at first use.
+    ///
+    /// # Errors
+    /// The database failed, or the kept key does not open.
+    pub fn part_key(&self, subject: &str, class: &str, now: Timestamp) -> Result<PartKeyBytes, StateError> {
+        const FIND: &str = "SELECT id, sealed FROM part_keys WHERE subject_id = ?1 AND class = ?2";
+        let kept: Option<(String, Vec<u8>)> = self.read(|connection| {
+            let mut find = connection.prepare_cached(FIND)?;
+            Ok(find
+                .query_row(params![subject, class], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?)
+        })?;
+        if let Some((id, sealed)) = kept {
+            return self.opened(id, &sealed);
+        }
+        let bytes = random_bytes::<32>()?;
+        let id: String = random_bytes::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sealed = self.keys.seal(TABLE, &id, &bytes)?;
+        let (id, sealed): (String, Vec<u8>) = self.write(|transaction| {
+            // Two first calls at the same time: the first key stays.
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO part_keys (id, subject_id, class, sealed, created_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![id, subject, class, sealed, now.unix_nanos()])?;
+            let mut find = transaction.prepare_cached(FIND)?;
+            Ok(find.query_row(params![subject, class], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        })?;
+        self.opened(id, &sealed)
+    }
+
+    fn opened(&self, id: String, sealed: &[u8]) -> Result<PartKeyBytes, StateError> {
+        let bytes = self.keys.open(TABLE, &id, sealed)?;
+        let bytes = bytes.try_into().map_err(|_| StateError::Sealed { table: TABLE })?;
+        Ok(PartKeyBytes { id, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::test_store;
+
+    #[test]
+    fn a_key_is_made_once_for_each_subject_and_class() {
+        let (store, now) = (test_store(), Timestamp::EPOCH);
+        let first = store.part_key("alice", "query", now).unwrap();
+        let again = store.part_key("alice", "query", now).unwrap();
+        assert_eq!((&first.id, first.bytes), (&again.id, again.bytes));
+        for (subject, class) in [("bob", "query"), ("alice", "agent")] {
+            let other = store.part_key(subject, class, now).unwrap();
+            assert_ne!((&other.id, other.bytes), (&first.id, first.bytes));
+        }
+    }
+}
