@@ -228,6 +228,15 @@ impl Running {
         Ok(stdin.flush()?)
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) -> anyhow::Result<()> {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        Ok(nix::sys::signal::kill(pid, signal)?)
+    }
+
     /// Closes its standard input.
     pub fn close_input(&mut self) {
         drop(self.child.stdin.take());

@@ -21,6 +21,7 @@
 pub mod browser;
 pub mod cluster;
 pub mod counterparts;
+pub mod demo;
 pub mod fake;
 pub mod gateway;
 pub mod http;

@@ -207,3 +207,34 @@ impl Drop for Process {
         let _ = self.supervisor.wait();
     }
 }
+
+/// Set in the environment of a program that a test starts, so that every descendant can be found by it.
+pub const MARK: &str = "GATESCRIBE_TEST_MARK";
+
+/// Live processes with the mark in their environment.
+#[must_use]
+pub fn marked(mark: &str) -> Vec<u32> {
+    let wanted = format!("{MARK}={mark}");
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let environment = std::fs::read(entry.path().join("environ")).ok()?;
+            let found = environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == wanted.as_bytes());
+            (found && alive(pid)).then_some(pid)
+        })
+        .collect()
+}
+
+/// Whether a process lives. A zombie that nobody waits for is dead.
+#[must_use]
+pub fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    })
+}

@@ -3,11 +3,8 @@
 use std::process::Command;
 use tests::counterparts::own_binary;
 use tests::kubectl::Running;
-use tests::process::{Folder, Process};
+use tests::process::{Folder, MARK, Process, alive, marked};
 use tests::wait::{PATIENCE, wait_until};
-
-/// Set in the environment of the runner that the test starts, so that every descendant can be found by it.
-const MARK: &str = "GATESCRIBE_TEST_MARK";
 
 #[test]
 fn after_sigkill_of_the_runner_nothing_is_left() -> anyhow::Result<()> {
@@ -82,30 +79,4 @@ fn when_the_supervisor_is_killed_its_program_dies_too() -> anyhow::Result<()> {
     })?;
     std::fs::remove_dir_all(folder.path())?;
     Ok(())
-}
-
-/// Live processes with the mark in their environment.
-fn marked(mark: &str) -> Vec<u32> {
-    let wanted = format!("{MARK}={mark}");
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let environment = std::fs::read(entry.path().join("environ")).ok()?;
-            let found = environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == wanted.as_bytes());
-            (found && alive(pid)).then_some(pid)
-        })
-        .collect()
-}
-
-/// A zombie that nobody waits for is dead.
-fn alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-    })
 }

@@ -46,7 +46,9 @@ enum Command {
     },
     /// Run the whole thing on this machine, with an embedded identity provider and Kubernetes API.
     #[command(
-        after_help = "Examples:\n  gatescribe demo\n  gatescribe demo --keep ./gatescribe-demo\n\nExit codes: 0 stopped in order, 9 a fault\nSee also: gatescribe login, gatescribe audit search"
+        after_help = "Examples:\n  gatescribe demo\n  gatescribe demo --keep ./gatescribe-demo\n  gatescribe demo --script\n  gatescribe demo --cluster \
+        kind-dev\n\nExit codes: 0 stopped in order, 1 a step of the script was not as promised, or the \
+        cluster was not lent, 9 a fault\nSee also: gatescribe login, gatescribe audit search"
     )]
     Demo(demonstrate::Arguments),
     /// Look at configurations.

@@ -11,7 +11,7 @@ mod audit;
 mod credential;
 mod gateway;
 mod home;
-mod http;
+pub(crate) mod http;
 mod kubeconfig;
 mod login;
 mod logout;

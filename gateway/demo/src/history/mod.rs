@@ -15,6 +15,7 @@ mod tests;
 
 use std::time::Duration;
 
+use model::decision::RuleRef;
 use model::event::Source;
 use model::time::Timestamp;
 
@@ -125,7 +126,7 @@ pub struct Act {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Let through by this binding.
-    Allowed(String),
+    Allowed(RuleRef),
     /// Refused: no binding matched.
     Refused,
 }
@@ -178,6 +179,13 @@ impl Act {
         }
     }
 
+    /// The object's name as far as the path says it: that of a new object stands in its body alone.
+    #[must_use]
+    pub fn name_in_path(&self) -> &str {
+        let is_new = self.verb == "create" && self.subresource.is_empty();
+        if is_new { "" } else { &self.name }
+    }
+
     /// The path, without a query.
     #[must_use]
     pub fn path(&self) -> String {
@@ -189,7 +197,7 @@ impl Act {
             path.push_str("/namespaces/");
             path.push_str(self.namespace);
         }
-        for part in [self.resource, &self.name, self.subresource] {
+        for part in [self.resource, self.name_in_path(), self.subresource] {
             if !part.is_empty() {
                 path.push('/');
                 path.push_str(part);

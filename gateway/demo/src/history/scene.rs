@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use model::decision::{RuleEffect, RuleKind, RuleRef};
 use model::time::Timestamp;
+use serde_json::Value;
 
 use super::{Act, Actor, Decision, Happening};
 use crate::identity::Person;
-use crate::kubernetes::{Attributes, Authorizer as _, Known, StoredRbac, User, known};
+use crate::kubernetes::{Attributes, Known, User, known};
 
 /// Everything of an act but its name, and the user: names do not matter to the world's bindings.
 type Question = (
@@ -108,12 +110,8 @@ impl Scene {
             name: &act.name,
             path: None,
         };
-        let verdict = StoredRbac.decide(&self.known.rights, &attributes);
-        let decision = if verdict.is_allowed {
-            Decision::Allowed(verdict.reason)
-        } else {
-            Decision::Refused
-        };
+        let granting = self.known.rights.granting(&attributes);
+        let decision = granting.map_or(Decision::Refused, |binding| Decision::Allowed(rule(binding)));
         self.answers.insert(question, decision.clone());
         decision
     }
@@ -138,5 +136,25 @@ pub(super) fn user(actor: Actor) -> User {
         name: name.to_owned(),
         groups,
         ..User::default()
+    }
+}
+
+/// A binding as a record names it.
+fn rule(binding: &Value) -> RuleRef {
+    let word = |path: &str| binding.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let kind = if word("/kind") == "RoleBinding" {
+        RuleKind::RoleBinding
+    } else {
+        RuleKind::ClusterRoleBinding
+    };
+    RuleRef {
+        kind,
+        name: word("/metadata/name").into(),
+        namespace: Some(word("/metadata/namespace"))
+            .filter(|name| !name.is_empty())
+            .map(Into::into),
+        role: Some(format!("{}/{}", word("/roleRef/kind"), word("/roleRef/name")).into()),
+        effect: RuleEffect::Allow,
+        why: None,
     }
 }

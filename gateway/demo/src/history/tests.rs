@@ -179,6 +179,9 @@ fn paths_and_methods_are_those_of_the_api() {
         (act.method(), act.path().as_str()),
         ("PATCH", "/apis/apps/v1/namespaces/shop/deployments/web")
     );
+    let act = tasks::rbac("create", "rolebindings", "payments", "debug-erin");
+    let made = "/apis/rbac.authorization.k8s.io/v1/namespaces/payments/rolebindings";
+    assert_eq!((act.method(), act.path().as_str()), ("POST", made));
     let act = tasks::core("list", "nodes", "", "");
     assert_eq!((act.method(), act.path().as_str()), ("GET", "/api/v1/nodes"));
 }

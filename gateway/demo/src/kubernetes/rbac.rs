@@ -97,13 +97,10 @@ pub struct StoredRbac;
 
 impl Authorizer for StoredRbac {
     fn decide(&self, objects: &RbacObjects, attributes: &Attributes<'_>) -> Verdict {
-        let granting = objects
-            .rules_for(attributes.user, attributes.namespace)
-            .find(|(_, rule)| covers(rule, attributes));
-        match granting {
-            Some((binding, _)) => Verdict {
+        match objects.granting(attributes) {
+            Some(binding) => Verdict {
                 is_allowed: true,
-                reason: format!("RBAC: allowed by {binding}"),
+                reason: format!("RBAC: allowed by {}", words(binding)),
             },
             None => Verdict {
                 is_allowed: false,
@@ -114,12 +111,19 @@ impl Authorizer for StoredRbac {
 }
 
 impl RbacObjects {
-    /// Every rule that reaches the user in a namespace (or, if empty, in the whole cluster), with its binding in words.
+    /// The first binding that allows what is asked.
+    pub(crate) fn granting<'a>(&'a self, attributes: &'a Attributes<'_>) -> Option<&'a Value> {
+        self.rules_for(attributes.user, attributes.namespace)
+            .find(|(_, rule)| covers(rule, attributes))
+            .map(|(binding, _)| binding)
+    }
+
+    /// Every rule that reaches the user in a namespace (or, if empty, in the whole cluster), with its binding.
     pub(super) fn rules_for<'a>(
         &'a self,
         user: &'a User,
         namespace: &'a str,
-    ) -> impl Iterator<Item = (String, &'a Value)> + 'a {
+    ) -> impl Iterator<Item = (&'a Value, &'a Value)> + 'a {
         let cluster = self.cluster_role_bindings.iter();
         let local = self
             .role_bindings
@@ -134,7 +138,7 @@ impl RbacObjects {
                     .and_then(|role| role.at("rules").as_array())
                     .into_iter()
                     .flatten();
-                rules.map(move |rule| (words(binding), rule))
+                rules.map(move |rule| (binding.as_ref(), rule))
             })
     }
 

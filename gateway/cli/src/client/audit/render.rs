@@ -11,6 +11,8 @@ use crate::client::whoami::plain;
 use crate::terminal::say;
 
 const HEADS: [&str; 5] = ["TIME (UTC)", "WHO", "ACT", "CLUSTER", "RESULT"];
+/// Below this many columns a table says less, so that its acts stay readable.
+const NARROW: usize = 110;
 /// The widths of a followed line, whose neighbours are not known yet.
 const TAIL_WIDTHS: [usize; 5] = [20, 24, 0, 12, 24];
 
@@ -24,7 +26,41 @@ pub(super) fn rows(records: &[Value], width: Option<usize>) -> String {
     if records.is_empty() {
         return String::new();
     }
-    table(&HEADS, &records.iter().map(cells).collect::<Vec<_>>(), width)
+    let cells: Vec<Vec<String>> = records.iter().map(cells).collect();
+    match width {
+        Some(narrow) if narrow < NARROW => narrowed(records, &cells, narrow),
+        _ => table(&HEADS, &cells, width),
+    }
+}
+
+/// For a small terminal the year, the reason's name and a cluster that is the same everywhere give way to the acts.
+fn narrowed(records: &[Value], cells: &[Vec<String>], width: usize) -> String {
+    let same = cells
+        .iter()
+        .all(|row| row.get(3) == cells.first().and_then(|first| first.get(3)));
+    let pick = |row: &[String], record: Option<&Value>| -> Vec<String> {
+        row.iter()
+            .enumerate()
+            .filter(|(place, _)| *place != 3 || !same)
+            .map(|(place, cell)| match (place, record) {
+                (0, Some(_)) => cell.chars().skip(5).collect(),
+                (4, Some(record)) => {
+                    let reason = record.pointer("/outcome/reason").map_or_else(String::new, plain);
+                    let without = cell.replacen(&reason, "", usize::from(!reason.is_empty()));
+                    without.split_whitespace().collect::<Vec<_>>().join(" ")
+                }
+                _ => cell.clone(),
+            })
+            .collect()
+    };
+    let heads = pick(&HEADS.map(str::to_owned), None);
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let rows: Vec<Vec<String>> = cells
+        .iter()
+        .zip(records)
+        .map(|(row, record)| pick(row, Some(record)))
+        .collect();
+    table(&heads, &rows, Some(width))
 }
 
 /// One line of a stream, under heads the first time.
@@ -251,6 +287,18 @@ mod tests {
         let cells = cells(&folded);
         assert_eq!(cells[2], "kubectl delete pod web-0 -n payments (×14)");
         assert_eq!(cells[4], "✖ refused 403 Forbidden (sample)");
+    }
+
+    #[test]
+    fn in_a_small_terminal_the_act_stays_readable() {
+        let mut refused = record();
+        refused["outcome"] = json!({"end": "refused", "status": 403, "reason": "Forbidden"});
+        assert_eq!(
+            rows(&[record(), refused], Some(90)),
+            "TIME (UTC)      WHO                 ACT                                   RESULT\n\
+             11-21 05:00:00  alice@example.test  kubectl delete pod web-0 -n payments  ✔ 200\n\
+             11-21 05:00:00  alice@example.test  kubectl delete pod web-0 -n payments  ✖ refused 403\n"
+        );
     }
 
     #[test]

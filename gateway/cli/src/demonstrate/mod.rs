@@ -1,0 +1,251 @@
+//! `gatescribe demo`: the real gateway on a laptop, between embedded stand-ins for the world outside.
+//!
+//! Provider and Kubernetes API are stand-ins; policy, ledger, proxy and sign-in are the very ones that `serve` runs, on a
+//! configuration that is written and checked like anybody's. Nothing is left behind but a folder named by `--keep`,
+//! however the demo ends: Ctrl-C, SIGTERM, SIGHUP, a failed start, a panic.
+
+mod borrowed;
+mod browse;
+mod place;
+mod sample;
+mod script;
+mod signal;
+mod words;
+mod world;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::Exit;
+use crate::config;
+use crate::serve::{Gateway, begin_logs, runtime};
+use crate::terminal::{fail, say};
+use borrowed::{Answer, Borrowed};
+use place::{Files, Folder, Ports};
+use sample::Written;
+use signal::Told;
+use world::{Cluster, People};
+
+/// How long open calls may go on, and what is still being written may take.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the demo is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Keep ledger, keys and kubeconfig in this folder.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Where kubectl will reach the gateway; a free port is taken when this one is busy.
+    #[arg(long, default_value_t = 7443)]
+    port: u16,
+    /// Perform the whole story by itself, print it, and stop.
+    #[arg(long)]
+    script: bool,
+    /// Put the gateway in front of this real cluster: a context of your kubeconfig. Says first what it would create there.
+    #[arg(long, value_name = "CONTEXT", conflicts_with = "script")]
+    cluster: Option<String>,
+    /// Create it without asking.
+    #[arg(long, requires = "cluster")]
+    yes: bool,
+    #[command(subcommand)]
+    helper: Option<Helper>,
+}
+
+/// What belongs to the demo and is not the demo.
+#[derive(Debug, clap::Subcommand)]
+enum Helper {
+    /// Sign in to the demo without a browser: name it in BROWSER.
+    #[command(
+        hide = true,
+        after_help = "Examples:\n  export BROWSER='gatescribe demo browse alice'\n\nExit codes: 0 signed in, 3 not signed \
+        in\nSee also: gatescribe login"
+    )]
+    Browse(browse::Arguments),
+}
+
+/// Runs the command.
+pub(crate) fn command(arguments: &Arguments) -> Exit {
+    if let Some(Helper::Browse(browse)) = &arguments.helper {
+        return browse::command(browse);
+    }
+    match whole(arguments) {
+        Ok(exit) => exit,
+        Err(error) => {
+            fail(&error);
+            Exit::Fault
+        }
+    }
+}
+
+/// The folder outlives the runtime and everything that runs in it, so that nobody writes into it while it goes.
+fn whole(arguments: &Arguments) -> anyhow::Result<Exit> {
+    // Warnings would be about the stand-ins coming and going.
+    begin_logs(&config::Log {
+        level: config::Level::Error,
+        format: config::Format::Text,
+    })?;
+    let runtime = runtime()?;
+    let mut told = {
+        let _inside = runtime.enter();
+        Told::listen()?
+    };
+    let folder = Folder::new(arguments.keep.as_deref())?;
+    let outcome = runtime.block_on(run(arguments, &folder, &mut told));
+    runtime.shutdown_timeout(STOP_WITHIN);
+    folder.leave();
+    outcome
+}
+
+async fn run(arguments: &Arguments, folder: &Folder, told: &mut Told) -> anyhow::Result<Exit> {
+    let demo = tokio::select! {
+        demo = Demo::start(arguments, folder) => demo?,
+        () = told.to_stop() => return Ok(Exit::Done),
+    };
+    let Some(demo) = demo else {
+        say("nothing was created");
+        return Ok(Exit::No);
+    };
+    let exit = if arguments.script {
+        tokio::select! {
+            as_promised = demo.perform(folder) => if as_promised? { Exit::Done } else { Exit::No },
+            () = told.to_stop() => Exit::No,
+        }
+    } else {
+        demo.tell();
+        told.to_stop().await;
+        say("\nstopping");
+        Exit::Done
+    };
+    demo.stop().await?;
+    Ok(exit)
+}
+
+/// The cluster behind the gateway.
+enum Behind {
+    Embedded(Cluster),
+    Real(Box<Borrowed>),
+}
+
+/// Everything that runs.
+struct Demo {
+    ports: Ports,
+    files: Files,
+    people: People,
+    cluster: Behind,
+    gateway: Gateway,
+    history: Option<Written>,
+    took: Duration,
+}
+
+impl Demo {
+    /// `None`: the person does not want what it would take.
+    async fn start(arguments: &Arguments, folder: &Folder) -> anyhow::Result<Option<Self>> {
+        match Self::attempt(arguments, folder, false).await {
+            // Between letting go of a port and listening there, another demo may have been faster.
+            Err(error) if place::was_taken(&error) && folder.begin_again() => {
+                Self::attempt(arguments, folder, true).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(arguments: &Arguments, folder: &Folder, is_again: bool) -> anyhow::Result<Option<Self>> {
+        let Some(cluster) = behind(arguments, folder).await? else {
+            return Ok(None);
+        };
+        let began = Instant::now();
+        let mut ports = if is_again {
+            Ports::any()?
+        } else {
+            Ports::usual(arguments.port)?
+        };
+        ports.give(ports.provider);
+        let people = People::start(&ports).await?;
+        let files = Files::write(folder.path(), &ports, "demo")?;
+        let (history, configured, prefix) = match &cluster {
+            Behind::Embedded(cluster) => (
+                history(folder, people.issuer()).await?,
+                cluster.configured(folder.path())?,
+                "",
+            ),
+            // The history is of the embedded world; beside a real one it would only confuse.
+            Behind::Real(borrowed) => (None, borrowed.configured().clone(), borrowed::PREFIX),
+        };
+        let config = world::configuration(folder.path(), &ports, &people, &files, &configured, prefix)?;
+        for address in [ports.gateway, ports.kubernetes, ports.admin] {
+            ports.give(address);
+        }
+        let gateway = Gateway::start(&config).await?;
+        Ok(Some(Self {
+            ports,
+            files,
+            people,
+            cluster,
+            gateway,
+            history,
+            took: began.elapsed(),
+        }))
+    }
+
+    fn tell(&self) {
+        say(&words::ready(&words::Facts {
+            took: self.took,
+            issuer: self.people.issuer(),
+            gateway: self.ports.gateway,
+            kubernetes: self.ports.kubernetes,
+            environment: &self.files.environment,
+            history: self.history,
+            kubectl: words::has_kubectl(),
+            browser: words::has_browser(),
+            playground: match &self.cluster {
+                Behind::Embedded(_) => None,
+                Behind::Real(borrowed) => Some(borrowed.playground()),
+            },
+        }));
+    }
+
+    async fn perform(&self, folder: &Folder) -> anyhow::Result<bool> {
+        script::perform(&script::Stage {
+            files: &self.files,
+            folder: folder.path(),
+            gateway: &format!("http://{}", self.ports.gateway),
+            kubectl: words::has_kubectl(),
+        })
+        .await
+    }
+
+    /// The gateway first, so that no call is under way when its rights go.
+    async fn stop(self) -> anyhow::Result<()> {
+        self.gateway.stop(STOP_WITHIN).await?;
+        self.people.stop().await;
+        match self.cluster {
+            Behind::Embedded(cluster) => cluster.stop().await,
+            Behind::Real(borrowed) => drop(borrowed),
+        }
+        Ok(())
+    }
+}
+
+async fn behind(arguments: &Arguments, folder: &Folder) -> anyhow::Result<Option<Behind>> {
+    let Some(context) = arguments.cluster.clone() else {
+        return Ok(Some(Behind::Embedded(Cluster::start().await?)));
+    };
+    let (folder, yes) = (folder.path().to_owned(), arguments.yes);
+    let answer = tokio::task::spawn_blocking(move || borrowed::borrow(&context, &folder, yes))
+        .await
+        .context("borrowing the cluster broke")??;
+    Ok(match answer {
+        Answer::Lent(borrowed) => Some(Behind::Real(borrowed)),
+        Answer::Declined => None,
+    })
+}
+
+async fn history(folder: &Folder, issuer: &str) -> anyhow::Result<Option<Written>> {
+    let (dir, issuer) = (folder.path().join("data/ledger"), issuer.to_owned());
+    let now = demo::system_clock()();
+    tokio::task::spawn_blocking(move || sample::write(&dir, &issuer, now))
+        .await
+        .context("writing the sample history broke")?
+}
