@@ -115,7 +115,21 @@ impl Demo {
     /// # Errors
     /// It does not become ready; what it said is in the error.
     pub fn start(surroundings: Surroundings, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut running = Running::start(surroundings.demo(arguments)?)?;
+        Self::start_with(surroundings, arguments, &[])
+    }
+
+    /// As [`Demo::start`], with more in its environment.
+    ///
+    /// # Errors
+    /// As [`Demo::start`].
+    pub fn start_with(
+        surroundings: Surroundings,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut command = surroundings.demo(arguments)?;
+        command.envs(environment.iter().copied());
+        let mut running = Running::start(command)?;
         let environment = running.line("the demo names its environment", |line| line.starts_with("  . /"))?;
         running.line("the demo is ready", |line| line.contains("Ctrl-C stops it"))?;
         Ok(Self {
@@ -165,7 +179,7 @@ impl Demo {
     pub fn sign_in(&self, person: &str) -> anyhow::Result<()> {
         let said = self.shell(person, "gatescribe login \"$GATESCRIBE_GATEWAY\"")?;
         ensure!(
-            said.code == 0 && said.stderr.contains(&format!("as {person}@")),
+            said.code == 0 && said.stderr.contains(&format!("{person}@demo.example")),
             "{said}"
         );
         Ok(())

@@ -184,7 +184,7 @@ impl Gateway {
                 { "name": "kubernetes", "address": address.to_string(), "serves": ["kubernetes"], "tls": listener },
             ],
             "admin": { "address": admin.to_string() },
-            "identity": { "providers": [{
+            "identity": { "auditGroups": ["auditor"], "providers": [{
                 "name": "corp", "issuer": provider.issuer, "clientId": "gatescribe",
                 "clientSecret": format!("${{file:{}}}", write("client-secret", &provider.secret)?),
                 "claims": { "user": "email", "groups": "groups" },

@@ -3,12 +3,19 @@
 //! It prints `folder PATH` and, when all is ready, `ready`; with `--state FILE` it also writes there what one needs to use
 //! the bench, whole or not at all. It ends on SIGTERM, SIGINT or the death of its terminal; what it started ends with it
 //! even after SIGKILL (see `process`).
+//!
+//! With the part `gateway` it stands as a whole: provider, gateway, and three people who are signed in.
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use tests::browser::Browser;
 use tests::cluster::{Cluster, Options};
+use tests::gateway::{Gateway, Options as GatewayOptions};
+use tests::kubectl::run;
+use tests::wait::PATIENCE;
 
 #[derive(Parser)]
 struct Arguments {
@@ -24,7 +31,7 @@ enum Task {
         #[arg(
             long,
             value_delimiter = ',',
-            default_value = "apiserver,controller-manager,scheduler,node"
+            default_value = "apiserver,controller-manager,scheduler,node,gateway"
         )]
         parts: Vec<Part>,
         /// Leads a session of its own, so that closing a terminal does not end it.
@@ -33,6 +40,13 @@ enum Task {
         /// Where to write what a person needs to use it, as JSON.
         #[arg(long)]
         state: Option<PathBuf>,
+    },
+    /// Signs a person in, as a browser that is named in BROWSER.
+    Browse {
+        /// Who.
+        person: String,
+        /// Where the sign-in begins.
+        url: String,
     },
 }
 
@@ -43,10 +57,34 @@ enum Part {
     Scheduler,
     Node,
     Kwok,
+    Gateway,
 }
 
+/// Name, group at the provider, role in the cluster.
+const PEOPLE: [(&str, &str, &str); 3] = [
+    ("alice", "dev", "view"),
+    ("bob", "sre", "edit"),
+    ("carol", "auditor", "view"),
+];
+
 fn main() -> anyhow::Result<()> {
-    let Task::Run { parts, session, state } = Arguments::parse().task;
+    match Arguments::parse().task {
+        Task::Run { parts, session, state } => keep_running(&parts, session, state.as_deref()),
+        Task::Browse { person, url } => {
+            let page = Browser::default().open(&format!("{url}&login_hint={person}"), "-")?;
+            anyhow::ensure!(
+                page.status == 200,
+                "{} answers {}: {}",
+                page.url,
+                page.status,
+                page.body
+            );
+            Ok(())
+        }
+    }
+}
+
+fn keep_running(parts: &[Part], session: bool, state: Option<&Path>) -> anyhow::Result<()> {
     if session {
         nix::unistd::setsid().context("lead a session")?;
     }
@@ -62,55 +100,81 @@ fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "folder {}", cluster.folder().path().display())?;
     cluster.apply_gateway_rights().context("apply deploy/kubernetes")?;
-    let described = describe(&cluster)?;
+    let mut described = describe(&cluster)?;
+    // Held until the end: dropping it ends the gateway and its provider.
+    let gateway = if has(Part::Gateway) {
+        let gateway = Gateway::start(&cluster, &GatewayOptions::default()).context("start the gateway")?;
+        described["people"] = people(&cluster, &gateway)?;
+        described["gateway"] = gateway.url.clone().into();
+        described["ledger"] = path(&gateway.ledger());
+        Some(gateway)
+    } else {
+        None
+    };
     if let Some(path) = state {
-        write_whole(&path, &described.to_string())?;
+        write_whole(path, &described.to_string())?;
     }
     writeln!(out, "ready")?;
     out.flush()?;
     wait_for_the_end();
+    drop(gateway);
     Ok(())
 }
 
-/// What `xtask up` shows. The provider and the gateway join here when they are part of the bench.
+/// What `xtask up` shows.
 fn describe(cluster: &Cluster) -> anyhow::Result<serde_json::Value> {
-    let people = [
-        ("alice", "dev", "view"),
-        ("bob", "ops", "edit"),
-        ("carol", "admins", "cluster-admin"),
-    ];
-    let admin = cluster.admin()?;
-    let mut kubeconfigs = serde_json::Map::new();
-    for (person, group, role) in people {
-        let binding = format!("bench-{group}");
-        admin.ok(&[
-            "create",
-            "clusterrolebinding",
-            &binding,
-            "--clusterrole",
-            role,
-            "--group",
-            group,
-        ])?;
-        let kubectl = cluster.as_person(person, &[group])?;
-        kubeconfigs.insert(format!("{person} ({group}: {role})"), path(kubectl.kubeconfig()));
-    }
-    kubeconfigs.insert("admin (system:masters)".to_owned(), path(admin.kubeconfig()));
     Ok(serde_json::json!({
         "pid": std::process::id(),
         "folder": path(cluster.folder().path()),
         "server": cluster.url(),
         "auditLog": path(&cluster.audit_log()),
         "kubectl": path(&tests::counterparts::program("kubectl")?),
-        "kubeconfigs": kubeconfigs,
+        "gatescribe": path(&tests::counterparts::own_binary("gatescribe")?),
+        "admin": format!("KUBECONFIG={}", cluster.admin()?.kubeconfig().display()),
+        "people": [],
         "try": [
             "kubectl auth whoami",
             "kubectl get pods -A",
             "kubectl create deployment hello --image=none -- sh -c 'while date; do sleep 5; done'",
             "kubectl logs -f deployment/hello",
-            "kubectl exec -it deployment/hello -- sh",
+            "kubectl get secrets -A",
+            "gatescribe why",
+            "gatescribe audit search --since 10m",
         ],
     }))
+}
+
+/// Binds each person's group to a role, signs them in as they would do it, and says what a shell needs to be that person.
+fn people(cluster: &Cluster, gateway: &Gateway) -> anyhow::Result<serde_json::Value> {
+    let (admin, program) = (cluster.admin()?, tests::counterparts::own_binary("gatescribe")?);
+    let bench = std::env::current_exe().context("find this program")?;
+    let mut people = Vec::new();
+    for (person, group, role) in PEOPLE {
+        let (binding, role_of, group_of) = (
+            format!("bench-{group}"),
+            format!("--clusterrole={role}"),
+            format!("--group={group}"),
+        );
+        admin.ok(&["create", "clusterrolebinding", &binding, &role_of, &group_of])?;
+        let home = cluster.folder().path().join(format!("person-{person}"));
+        std::fs::create_dir(&home)?;
+        let kubeconfig = home.join("kubeconfig");
+        let mut login = Command::new(&program);
+        login.args(["login", &gateway.url, "--kubeconfig"]).arg(&kubeconfig);
+        login
+            .env("GATESCRIBE_HOME", &home)
+            .env("BROWSER", format!("{} browse {person}", bench.display()));
+        let said = run(login, "", PATIENCE)?;
+        anyhow::ensure!(said.code == 0, "{person} cannot sign in: {said}");
+        let exports = format!(
+            "KUBECONFIG={} GATESCRIBE_HOME={} KUBECACHEDIR={}",
+            kubeconfig.display(),
+            home.display(),
+            home.join("cache").display()
+        );
+        people.push(serde_json::json!({ "who": format!("{person} (group {group}, role {role})"), "exports": exports }));
+    }
+    Ok(people.into())
 }
 
 fn path(path: &Path) -> serde_json::Value {

@@ -1,7 +1,7 @@
 //! `up` and `down`: the bench for a person, kept running by `gatescribe-bench` in a session of its own.
 //!
-//! All state is `target/up/state.json`, written by that process when it is ready. The provider and the gateway join in
-//! `tests/src/bin/bench.rs`; what they add to the state is printed here without further ado.
+//! All state is `target/up/state.json`, written by that process when it is ready: cluster, node, provider, gateway, and three
+//! people who are signed in. What is printed here is made of it.
 
 use crate::command::{cargo, output, root, succeeds, tell};
 use crate::counterparts;
@@ -28,15 +28,17 @@ pub(crate) fn up() -> anyhow::Result<()> {
         return show(&state);
     }
     counterparts::build()?;
-    if !succeeds(&mut cargo(&["build", "-p", "gatescribe-tests", "--bins"]))? {
+    let build = ["build", "-p", "gatescribe-tests", "-p", "gatescribe-cli", "--bins"];
+    if !succeeds(&mut cargo(&build))? {
         bail!("the bench does not build");
     }
     let folder = folder();
     std::fs::create_dir_all(&folder)?;
+    let folder = folder.canonicalize()?;
     let _ = std::fs::remove_file(state_file());
     let log = folder.join("bench.log");
     let mut bench = start(&log)?;
-    tell("Starting etcd, kube-apiserver, controller manager, scheduler and a node …");
+    tell("Starting etcd, kube-apiserver, controller manager, scheduler, a node, a provider and the gateway …");
     let begun = Instant::now();
     while !state_file().is_file() {
         if let Some(status) = bench.try_wait()? {
@@ -138,8 +140,9 @@ fn read_state() -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&std::fs::read_to_string(state_file())?)?)
 }
 
+/// `GATESCRIBE_UP` names another one, so that a test does not meet the bench of the person who runs it.
 fn folder() -> PathBuf {
-    root().join("target/up")
+    std::env::var_os("GATESCRIBE_UP").map_or_else(|| root().join("target/up"), PathBuf::from)
 }
 
 fn state_file() -> PathBuf {
@@ -149,30 +152,36 @@ fn state_file() -> PathBuf {
 /// What is there, and commands to paste.
 fn show(state: &Value) -> anyhow::Result<()> {
     let text = |key: &str| state.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
-    tell(&format!("\nAPI server   {}", text("server")));
-    tell(&format!("audit log    {}", text("auditLog")));
-    tell(&format!("logs         {}/*.log", text("folder")));
-    tell(&format!("kubectl      {}\n", text("kubectl")));
-    let people = state
-        .get("kubeconfigs")
-        .and_then(Value::as_object)
-        .context("the state has no kubeconfigs")?;
-    for (person, file) in people {
-        tell(&format!(
-            "{person:28} export KUBECONFIG={}",
-            file.as_str().unwrap_or_default()
-        ));
+    for (what, key) in [
+        ("API server", "server"),
+        ("its audit log", "auditLog"),
+        ("gateway", "gateway"),
+        ("its ledger", "ledger"),
+    ] {
+        tell(&format!("{what:<14} {}", text(key)));
     }
-    tell("\nTry, after one of these exports:");
-    let kubectl = text("kubectl");
-    for line in state
-        .get("try")
+    tell(&format!("{:<14} {}/*.log", "logs", text("folder")));
+    tell("\nIn another terminal, become somebody:\n");
+    let people = state
+        .get("people")
         .and_then(Value::as_array)
+        .context("the state has no people")?;
+    for person in people {
+        let word = |key: &str| person.get(key).and_then(Value::as_str).unwrap_or_default();
+        tell(&format!("# {}\nexport {}", word("who"), word("exports")));
+    }
+    tell(&format!(
+        "# past the gateway, as system:masters\nexport {}",
+        text("admin")
+    ));
+    let folders: Vec<String> = ["kubectl", "gatescribe"]
         .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        tell(&format!("  {}", line.replace("kubectl ", &format!("{kubectl} "))));
+        .filter_map(|program| Some(Path::new(&text(program)).parent()?.display().to_string()))
+        .collect();
+    tell(&format!("\nThen try:\n\n  export PATH={}:$PATH", folders.join(":")));
+    let lines = state.get("try").and_then(Value::as_array).into_iter().flatten();
+    for line in lines.filter_map(Value::as_str) {
+        tell(&format!("  {line}"));
     }
     tell("\nAway with it: cargo xtask down");
     Ok(())

@@ -52,12 +52,14 @@ impl Call<'_> {
             .at("propagationPolicy")
             .as_str()
             .unwrap_or_else(|| self.query.text("propagationPolicy"));
-        if options.at("dryRun").as_array().is_some_and(|all| !all.is_empty()) && self.query.text("dryRun").is_empty() {
-            return Err(Refusal::bad_request(
-                "dryRun of a deletion must stand in the query, too",
-            ));
+        let dry_run = options.at("dryRun").as_array().map_or(&[][..], Vec::as_slice);
+        if let Some(other) = dry_run.iter().find(|value| *value != "All") {
+            return Err(Refusal::bad_request(format!(
+                "dryRun: unsupported value {other}: supported is \"All\""
+            )));
         }
         Ok(Deletion {
+            is_dry_run: !dry_run.is_empty(),
             is_orphaning: policy == "Orphan" || options.at("orphanDependents") == true,
             uid: text(options.at("preconditions").at("uid")),
             resource_version: text(options.at("preconditions").at("resourceVersion")),

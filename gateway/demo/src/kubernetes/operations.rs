@@ -34,6 +34,8 @@ pub(super) enum PatchFormat {
 /// What a `DeleteOptions` asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Deletion {
+    /// Only said, not done.
+    pub(super) is_dry_run: bool,
     /// Dependents stay.
     pub(super) is_orphaning: bool,
     pub(super) uid: Option<String>,

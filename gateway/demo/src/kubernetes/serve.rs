@@ -294,7 +294,7 @@ impl Call<'_> {
             "deletecollection" => {
                 let deletion = self.deletion(body).await?;
                 let scope = self.scope(kind, resource);
-                let gone = self.write(|world| delete_all(world, &scope, &selector, &deletion))?;
+                let gone = self.remove(&deletion, |world| delete_all(world, &scope, &selector, &deletion))?;
                 let row = kind.row();
                 let list = json!({"kind": format!("{}List", row.kind), "apiVersion": row.api_version(), "metadata": {}, "items": gone});
                 Ok(json_response(StatusCode::OK, &list))
@@ -337,7 +337,7 @@ impl Call<'_> {
             ("delete", Part::Whole) => {
                 let deletion = self.deletion(body).await?;
                 let row = key.kind.row();
-                match self.write(|world| operations::delete(world, key, &deletion))? {
+                match self.remove(&deletion, |world| operations::delete(world, key, &deletion))? {
                     Deleted::Gone(object) => Ok(json_response(StatusCode::OK, &status::deleted(row, &object))),
                     Deleted::Ending(object) => self.shown(StatusCode::OK, key.kind, &object, None),
                 }
@@ -403,16 +403,25 @@ impl Call<'_> {
     }
 
     fn write<T>(&self, act: impl FnOnce(&mut World) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        let effect = match self.query.text("dryRun") {
-            "" => Effect::Kept,
-            "All" => Effect::DryRun,
-            other => {
-                return Err(Refusal::bad_request(format!(
-                    "dryRun: unsupported value \"{other}\": supported is \"All\""
-                )));
-            }
-        };
+        let effect = self.effect()?;
         self.cluster.store.write(effect, self.cluster.now(), act)
+    }
+
+    /// A deletion may say in its body alone that it is none, as kubectl does.
+    fn remove<T>(&self, deletion: &Deletion, act: impl FnOnce(&mut World) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let asked = self.effect()?;
+        let effect = if deletion.is_dry_run { Effect::DryRun } else { asked };
+        self.cluster.store.write(effect, self.cluster.now(), act)
+    }
+
+    fn effect(&self) -> Result<Effect, Refusal> {
+        match self.query.text("dryRun") {
+            "" => Ok(Effect::Kept),
+            "All" => Ok(Effect::DryRun),
+            other => Err(Refusal::bad_request(format!(
+                "dryRun: unsupported value \"{other}\": supported is \"All\""
+            ))),
+        }
     }
 }
 

@@ -367,6 +367,19 @@ async fn a_dry_run_answers_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_says_in_its_body_that_it_is_none_deletes_nothing() {
+    let bench = Bench::new();
+    let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "dryRun": ["All"]});
+    let path = "/api/v1/namespaces/shop/configmaps/web-settings";
+    let (status, _) = bench.call("DELETE", path, &options).await;
+    assert_eq!(status, 200);
+    let (status, _) = bench.call("GET", path, &Value::Null).await;
+    assert_eq!(status, 200);
+    let other = json!({"apiVersion": "v1", "kind": "DeleteOptions", "dryRun": ["Some"]});
+    assert_eq!(bench.call("DELETE", path, &other).await.0, 400);
+}
+
+#[tokio::test]
 async fn more_watches_than_there_are_places_are_refused_and_ended_ones_give_theirs_back() {
     let bench = Bench::new();
     let mut held = Vec::new();

@@ -1,0 +1,113 @@
+//! `gatescribe demo --cluster`: the real gateway before somebody's real cluster, and nothing of it stays there.
+
+use nix::sys::signal::Signal;
+use std::process::Command;
+use tests::cluster::{Cluster, Options};
+use tests::demo::{Demo, Surroundings};
+use tests::kubectl::run;
+use tests::wait::{PATIENCE, wait_until};
+
+/// Everything that carries the label of any run, by name.
+fn created(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let kinds = "namespaces,clusterroles,clusterrolebindings,serviceaccounts,rolebindings";
+    let found = cluster
+        .admin()?
+        .ok(&["get", kinds, "-A", "-l", "gatescribe.dev/demo", "-o", "name"])?;
+    Ok(found.lines().map(str::to_owned).collect())
+}
+
+/// Surroundings whose kubectl knows the cluster as `bench`, as its administrator.
+fn surroundings(cluster: &Cluster) -> anyhow::Result<(Surroundings, String)> {
+    let kubeconfig = cluster.admin()?.kubeconfig().display().to_string();
+    Ok((Surroundings::new(true)?, kubeconfig))
+}
+
+#[test]
+fn a_real_cluster_is_borrowed_and_given_back() -> anyhow::Result<()> {
+    let cluster = Cluster::start(Options {
+        controller_manager: true,
+        ..Options::default()
+    })?;
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (surroundings, kubeconfig) = surroundings(&cluster)?;
+        let demo = Demo::start_with(
+            surroundings,
+            &["--cluster", "bench", "--yes"],
+            &[("KUBECONFIG", &kubeconfig)],
+        )?;
+        let made = created(&cluster)?;
+        let listed = demo.said().join("\n");
+        for kind in [
+            "namespace/",
+            "clusterrole.",
+            "clusterrolebinding.",
+            "serviceaccount/",
+            "rolebinding.",
+        ] {
+            assert!(made.iter().any(|name| name.starts_with(kind)), "{kind}: {made:?}");
+        }
+        for name in made
+            .iter()
+            .filter_map(|name| name.split_once('/').map(|(_, name)| name))
+        {
+            assert!(listed.contains(name), "`{name}` was not said:\n{listed}");
+        }
+        story(&cluster, &demo, &listed)?;
+        let (code, left) = demo.end(signal)?;
+        assert_eq!((code, left), (0, Vec::new()));
+        wait_until("nothing of it is in the cluster", PATIENCE, || {
+            created(&cluster).is_ok_and(|left| left.is_empty()).then_some(())
+        })?;
+    }
+    Ok(())
+}
+
+/// What a person would try, as alice and as bob.
+fn story(cluster: &Cluster, demo: &Demo, listed: &str) -> anyhow::Result<()> {
+    demo.sign_in("alice")?;
+    let read = demo.shell("alice", "kubectl get namespaces")?;
+    assert!(read.code == 0 && read.stdout.contains("kube-system"), "{read}");
+    let refused = demo.shell("alice", "kubectl get secrets -A")?;
+    assert!(
+        refused.code == 1
+            && refused
+                .stderr
+                .contains("gatescribe-demo:alice@demo.example may not list secrets"),
+        "{refused}"
+    );
+    demo.sign_in("bob")?;
+    let line = listed
+        .lines()
+        .find(|line| line.contains("kubectl create configmap hi"))
+        .expect("bob's line");
+    let written = demo.shell("bob", line.trim().split("  ").next().unwrap_or_default())?;
+    assert_eq!(written.code, 0, "{written}");
+    let event = cluster.audit_event("the cluster saw bob", |event| {
+        event.person() == "gatescribe-demo:bob@demo.example" && event.verb == "create"
+    })?;
+    let shown = demo.shell("bob", &format!("gatescribe audit show {}", event.audit_id))?;
+    assert!(shown.code == 0 && shown.stdout.contains("configmaps"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_created_unasked_or_for_a_context_that_is_not_there() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    for (arguments, says) in [
+        (vec!["--cluster", "bench"], "add --yes"),
+        (vec!["--cluster", "elsewhere", "--yes"], "no such context"),
+    ] {
+        let (surroundings, kubeconfig) = surroundings(cluster)?;
+        let mut command: Command = surroundings.demo(&arguments)?;
+        command.env("KUBECONFIG", kubeconfig);
+        let told = run(command, "y\n", PATIENCE)?;
+        assert!(told.code != 0 && told.stderr.contains(says), "{told}");
+        assert_eq!(created(cluster)?, Vec::<String>::new());
+        assert!(
+            !surroundings.left()?.iter().any(|left| left.contains("gatescribe")),
+            "{:?}",
+            surroundings.left()?
+        );
+    }
+    Ok(())
+}
