@@ -28,6 +28,19 @@ fn a_real_cluster_is_borrowed_and_given_back() -> anyhow::Result<()> {
         controller_manager: true,
         ..Options::default()
     })?;
+    // A new cluster's controller manager fills `view` and `edit` in a moment.
+    let rules = [
+        "get",
+        "clusterrole",
+        "view",
+        "edit",
+        "-o",
+        "jsonpath={.items[*].rules[*].verbs}",
+    ];
+    wait_until("the cluster's own roles have rules", PATIENCE, || {
+        let found = cluster.kubectl(&rules).ok()?.stdout;
+        (found.contains("list") && found.contains("create")).then_some(())
+    })?;
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let (surroundings, kubeconfig) = surroundings(&cluster)?;
         let demo = Demo::start_with(
@@ -80,10 +93,12 @@ fn story(cluster: &Cluster, demo: &Demo, listed: &str) -> anyhow::Result<()> {
         .lines()
         .find(|line| line.contains("kubectl create configmap hi"))
         .expect("bob's line");
-    let written = demo.shell("bob", line.trim().split("  ").next().unwrap_or_default())?;
+    let line = line.trim().split("  ").next().unwrap_or_default();
+    let written = demo.shell("bob", line)?;
     assert_eq!(written.code, 0, "{written}");
+    let playground = line.rsplit(' ').next().unwrap_or_default();
     let event = cluster.audit_event("the cluster saw bob", |event| {
-        event.person() == "gatescribe-demo:bob@demo.example" && event.verb == "create"
+        event.person() == "gatescribe-demo:bob@demo.example" && event.request_uri.contains(playground)
     })?;
     let shown = demo.shell("bob", &format!("gatescribe audit show {}", event.audit_id))?;
     assert!(shown.code == 0 && shown.stdout.contains("configmaps"), "{shown}");

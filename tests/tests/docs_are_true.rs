@@ -15,10 +15,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::counterparts::repository;
-use tests::gateway::{Gateway, Options as GatewayOptions};
-use tests::wait::{PATIENCE, try_until};
+use tests::demo::Surroundings;
+use tests::kubectl::run;
+use tests::wait::PATIENCE;
 
 // ---- generated pages ----
 
@@ -382,94 +382,46 @@ fn the_mistakes_on_the_first_page_are_shown_as_the_program_shows_them() {
     compare("docs/start.md", &with_picture("docs/start.md", &picture));
 }
 
-const SHOP: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: shop }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: { name: developer, namespace: shop }
-rules:
-- { apiGroups: [""], resources: [configmaps], verbs: [get, create] }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: developers, namespace: shop }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: developer }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
-"#;
+/// The steps of the demo's story that make the picture.
+const SHOWN: [&str; 5] = [
+    "kubectl create",
+    "kubectl get secrets",
+    "gatescribe why",
+    "gatescribe audit search --since",
+    "gatescribe audit search name:",
+];
 
 #[test]
 fn the_picture_in_the_readme_is_a_real_run() -> anyhow::Result<()> {
-    let cluster = Cluster::start(ClusterOptions::default())?;
-    cluster.admin()?.apply(SHOP)?;
-    let gateway = Gateway::start(&cluster, &GatewayOptions::default())?;
-    let kubectl = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let mut picture = String::new();
-    for command in [
-        "create configmap greeting -n shop --from-literal=text=hello",
-        "get configmap greeting -n shop -o jsonpath={.data}",
-        "get secrets -n shop",
-    ] {
-        let output = kubectl.run(&command.split(' ').collect::<Vec<_>>())?;
-        let said = format!("{}{}", output.stdout, output.stderr);
-        let _ = writeln!(picture, "$ kubectl {command}\n{}\n", said.trim_end());
-    }
-    let told = try_until("each call has its records", PATIENCE, || {
-        let records = gateway.records()?;
-        let told: Vec<String> = records
-            .iter()
-            .filter_map(|record| in_one_line(record, &records))
-            .collect();
-        anyhow::ensure!(told.len() == 4, "{told:#?}");
-        Ok(told)
-    })?;
-    let _ = write!(
-        picture,
-        "the ledger, oldest first, some members:\n{}\n",
-        told.join("\n")
+    let surroundings = Surroundings::new(true)?;
+    let told = run(surroundings.demo(&["--script"])?, "", PATIENCE)?;
+    anyhow::ensure!(told.code == 0, "the story is not as promised: {told}");
+    let steps = told.stdout.split("\n\n").filter(|step| {
+        let command = step.lines().find_map(|line| line.strip_prefix("$ "));
+        command.is_some_and(|command| SHOWN.iter().any(|shown| command.starts_with(shown)))
+    });
+    let picture: Vec<String> = steps
+        .map(|step| step.lines().filter_map(in_the_picture).collect())
+        .collect();
+    assert_eq!(picture.len(), SHOWN.len(), "{}", told.stdout);
+    compare(
+        "README.md",
+        &with_picture("README.md", &without_ids(&picture.join("\n"))),
     );
-    compare("README.md", &with_picture("README.md", &without_ids(&picture)));
     Ok(())
 }
 
-/// What the record of one of the three calls says, in its own words; `None` for other calls (discovery, sign-in) and for the
-/// ends of reads.
-fn in_one_line(record: &Value, all: &[Value]) -> Option<String> {
-    let begins = if record["kind"] == "outcome" {
-        all.iter().find(|other| other["seq"] == record["pair"])?
-    } else {
-        record
-    };
-    if !matches!(begins["req"]["resource"].as_str()?, "configmaps" | "secrets") || record["kind"] == "close" {
+/// Without what differs from run to run: days, the time of what just happened, and how much was folded away.
+fn in_the_picture(line: &str) -> Option<String> {
+    if line.starts_with("folded away") || line.starts_with('#') {
         return None;
     }
-    let rule = |rule: &Value| format!("{} {}", text(&rule["kind"]), text(&rule["name"]));
-    let (by, asked) = (&begins["by"], &begins["req"]);
-    let what = format!(
-        "{} {}/{} {}",
-        text(&asked["verb"]),
-        text(&asked["namespace"]),
-        text(&asked["resource"]),
-        asked["name"].as_str().unwrap_or("")
-    )
-    .trim_end()
-    .to_owned();
-    let how = match record["kind"].as_str()? {
-        "outcome" => format!("{} {}", text(&record["outcome"]["end"]), record["outcome"]["status"]),
-        "refusal" => text(&record["decision"]["reason"]).to_owned(),
-        _ => record["decision"]["rules"].as_array()?.first().map(rule)?,
-    };
-    Some(format!(
-        "{:<8} {:<18} {what:<33} {how}",
-        text(&record["kind"]),
-        text(&by["user"])
-    ))
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
+    let is_time = line.starts_with("20") && line.as_bytes().get(10) == Some(&b' ');
+    Some(match (is_time, line.contains("(sample)")) {
+        (false, _) => format!("{line}\n"),
+        (true, true) => format!("2026-11-18{}\n", &line[10..]),
+        (true, false) => format!("2026-11-21 10:15:00{}\n", &line[19..]),
+    })
 }
 
 /// Ids differ in each run: a UUID is shown by dots.

@@ -130,10 +130,15 @@ enum Behind {
 
 /// Everything that runs.
 struct Demo {
+    cluster: Behind,
+    parts: Parts,
+}
+
+/// What stands around the cluster.
+struct Parts {
     ports: Ports,
     files: Files,
     people: People,
-    cluster: Behind,
     gateway: Gateway,
     history: Option<Written>,
     took: Duration,
@@ -142,29 +147,65 @@ struct Demo {
 impl Demo {
     /// `None`: the person does not want what it would take.
     async fn start(arguments: &Arguments, folder: &Folder) -> anyhow::Result<Option<Self>> {
-        match Self::attempt(arguments, folder, false).await {
-            // Between letting go of a port and listening there, another demo may have been faster.
-            Err(error) if place::was_taken(&error) && folder.begin_again() => {
-                Self::attempt(arguments, folder, true).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn attempt(arguments: &Arguments, folder: &Folder, is_again: bool) -> anyhow::Result<Option<Self>> {
         let Some(cluster) = behind(arguments, folder).await? else {
             return Ok(None);
         };
         let began = Instant::now();
-        let mut ports = if is_again {
-            Ports::any()?
-        } else {
-            Ports::usual(arguments.port)?
+        let parts = match Parts::start(Ports::usual(arguments.port)?, folder, &cluster, began).await {
+            // Between letting go of a port and listening there, another demo may have been faster.
+            Err(error) if place::was_taken(&error) && folder.begin_again() => {
+                Parts::start(Ports::any()?, folder, &cluster, began).await?
+            }
+            outcome => outcome?,
         };
+        Ok(Some(Self { cluster, parts }))
+    }
+
+    fn tell(&self) {
+        say(&words::ready(&words::Facts {
+            took: self.parts.took,
+            issuer: self.parts.people.issuer(),
+            gateway: self.parts.ports.gateway,
+            kubernetes: self.parts.ports.kubernetes,
+            environment: &self.parts.files.environment,
+            history: self.parts.history,
+            kubectl: words::has_kubectl(),
+            browser: words::has_browser(),
+            playground: match &self.cluster {
+                Behind::Embedded(_) => None,
+                Behind::Real(borrowed) => Some(borrowed.playground()),
+            },
+        }));
+    }
+
+    async fn perform(&self, folder: &Folder) -> anyhow::Result<bool> {
+        script::perform(&script::Stage {
+            files: &self.parts.files,
+            folder: folder.path(),
+            gateway: &format!("http://{}", self.parts.ports.gateway),
+            kubectl: words::has_kubectl(),
+        })
+        .await
+    }
+
+    /// The gateway first, so that no call is under way when its rights go.
+    async fn stop(self) -> anyhow::Result<()> {
+        self.parts.gateway.stop(STOP_WITHIN).await?;
+        self.parts.people.stop().await;
+        match self.cluster {
+            Behind::Embedded(cluster) => cluster.stop().await,
+            Behind::Real(borrowed) => drop(borrowed),
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    async fn start(mut ports: Ports, folder: &Folder, cluster: &Behind, began: Instant) -> anyhow::Result<Self> {
         ports.give(ports.provider);
         let people = People::start(&ports).await?;
         let files = Files::write(folder.path(), &ports, "demo")?;
-        let (history, configured, prefix) = match &cluster {
+        let (history, configured, prefix) = match cluster {
             Behind::Embedded(cluster) => (
                 history(folder, people.issuer()).await?,
                 cluster.configured(folder.path())?,
@@ -178,53 +219,14 @@ impl Demo {
             ports.give(address);
         }
         let gateway = Gateway::start(&config).await?;
-        Ok(Some(Self {
+        Ok(Self {
             ports,
             files,
             people,
-            cluster,
             gateway,
             history,
             took: began.elapsed(),
-        }))
-    }
-
-    fn tell(&self) {
-        say(&words::ready(&words::Facts {
-            took: self.took,
-            issuer: self.people.issuer(),
-            gateway: self.ports.gateway,
-            kubernetes: self.ports.kubernetes,
-            environment: &self.files.environment,
-            history: self.history,
-            kubectl: words::has_kubectl(),
-            browser: words::has_browser(),
-            playground: match &self.cluster {
-                Behind::Embedded(_) => None,
-                Behind::Real(borrowed) => Some(borrowed.playground()),
-            },
-        }));
-    }
-
-    async fn perform(&self, folder: &Folder) -> anyhow::Result<bool> {
-        script::perform(&script::Stage {
-            files: &self.files,
-            folder: folder.path(),
-            gateway: &format!("http://{}", self.ports.gateway),
-            kubectl: words::has_kubectl(),
         })
-        .await
-    }
-
-    /// The gateway first, so that no call is under way when its rights go.
-    async fn stop(self) -> anyhow::Result<()> {
-        self.gateway.stop(STOP_WITHIN).await?;
-        self.people.stop().await;
-        match self.cluster {
-            Behind::Embedded(cluster) => cluster.stop().await,
-            Behind::Real(borrowed) => drop(borrowed),
-        }
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ mod documents;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
@@ -38,7 +38,7 @@ struct Context<'a> {
 
 /// What was created in somebody's cluster. Dropping it removes that.
 pub(super) struct Borrowed {
-    context: String,
+    kubectl: Kubectl,
     documents: Documents,
     cluster: Value,
 }
@@ -54,7 +54,11 @@ pub(super) enum Answer {
 /// # Errors
 /// There is no such context, nobody can be asked, or the cluster refuses; nothing stays there then.
 pub(super) fn borrow(context: &str, folder: &Path, is_agreed: bool) -> anyhow::Result<Answer> {
-    let context = Context::look(context)?;
+    let kubectl = Kubectl {
+        context: context.to_owned(),
+        cache: folder.join("kubectl-cache"),
+    };
+    let context = Context::look(context, &kubectl)?;
     let documents = Documents::new(&run_id(folder), context.is_constrained)?;
     say(&plan(&context, &documents));
     if !is_agreed && !agrees()? {
@@ -62,13 +66,15 @@ pub(super) fn borrow(context: &str, folder: &Path, is_agreed: bool) -> anyhow::R
     }
     // From here on a drop removes whatever of it was created.
     let mut borrowed = Borrowed {
-        context: context.name.to_owned(),
+        kubectl,
         documents,
         cluster: Value::Null,
     };
-    kubectl(context.name, &["apply", "-f", "-"], &borrowed.documents.text())
+    borrowed
+        .kubectl
+        .run(&["apply", "-f", "-"], &borrowed.documents.text())
         .context("the cluster does not take what the demo needs")?;
-    borrowed.cluster = configured(&context, folder, borrowed.documents.namespace())?;
+    borrowed.cluster = configured(&context, folder, &borrowed)?;
     Ok(Answer::Lent(Box::new(borrowed)))
 }
 
@@ -87,12 +93,11 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let delete = ["delete", "--ignore-not-found", "--wait=false", "-f", "-"];
-        match kubectl(&self.context, &delete, &self.documents.text()) {
-            Ok(_) => say(&format!("removed from `{}` what was created there", self.context)),
+        let context = &self.kubectl.context;
+        match self.kubectl.run(&delete, &self.documents.text()) {
+            Ok(_) => say(&format!("removed from `{context}` what was created there")),
             Err(error) => say(&format!(
-                "✖ not everything could be removed from `{}`: {error:#}\n  do this  kubectl --context {} delete {} -l {}",
-                self.context,
-                self.context,
+                "✖ not everything could be removed from `{context}`: {error:#}\n  do this  kubectl --context {context} delete {} -l {}",
                 documents::KINDS,
                 self.documents.label(),
             )),
@@ -101,10 +106,9 @@ impl Drop for Borrowed {
 }
 
 impl<'a> Context<'a> {
-    fn look(name: &'a str) -> anyhow::Result<Self> {
+    fn look(name: &'a str, kubectl: &Kubectl) -> anyhow::Result<Self> {
         let view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
-        let view: Value =
-            serde_json::from_str(&kubectl(name, &view, "").context("the kubeconfig has no such context")?)?;
+        let view: Value = serde_json::from_str(&kubectl.run(&view, "").context("the kubeconfig has no such context")?)?;
         let cluster = view
             .pointer("/clusters/0/cluster")
             .context("the context has no cluster")?;
@@ -118,7 +122,9 @@ impl<'a> Context<'a> {
             "the context reaches the cluster through a proxy, which the gateway does not do"
         );
         let version: Value = serde_json::from_str(
-            &kubectl(name, &["version", "-o", "json"], "").context("the cluster cannot be reached")?,
+            &kubectl
+                .run(&["version", "-o", "json"], "")
+                .context("the cluster cannot be reached")?,
         )?;
         let part = |member: &str| number(version.pointer(&format!("/serverVersion/{member}")));
         Ok(Self {
@@ -185,10 +191,14 @@ fn agrees() -> anyhow::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-fn configured(context: &Context<'_>, folder: &Path, namespace: &str) -> anyhow::Result<Value> {
+fn configured(context: &Context<'_>, folder: &Path, borrowed: &Borrowed) -> anyhow::Result<Value> {
+    let namespace = borrowed.documents.namespace();
     let token = |account: &str| -> anyhow::Result<Value> {
         let create = ["create", "token", account, "-n", namespace, "--duration", TOKENS_FOR];
-        let token = kubectl(context.name, &create, "").context("the cluster gives no token")?;
+        let token = borrowed
+            .kubectl
+            .run(&create, "")
+            .context("the cluster gives no token")?;
         Ok(json!({ "tokenFile": written(folder, account, token.trim())? }))
     };
     let mut cluster = json!({
@@ -205,26 +215,36 @@ fn configured(context: &Context<'_>, folder: &Path, namespace: &str) -> anyhow::
     Ok(cluster)
 }
 
-/// In a process group of its own: Ctrl-C is for the demo, which then still has to clean up by this.
-fn kubectl(context: &str, arguments: &[&str], input: &str) -> anyhow::Result<String> {
-    let mut child = Command::new("kubectl")
-        .args(["--context", context])
-        .args(arguments)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("kubectl cannot be run; `--cluster` needs it")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // Small enough for the pipe; a kubectl that ends without reading says why by itself.
-        let _ = stdin.write_all(input.as_bytes());
+/// The person's own kubectl, with one context of their kubeconfig.
+struct Kubectl {
+    context: String,
+    /// In the demo's folder, so that nothing of it stays in the person's home.
+    cache: PathBuf,
+}
+
+impl Kubectl {
+    /// In a process group of its own: Ctrl-C is for the demo, which then still has to clean up by this.
+    fn run(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+        let mut child = Command::new("kubectl")
+            .args(["--context", &self.context])
+            .args(arguments)
+            .env("KUBECACHEDIR", &self.cache)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("kubectl cannot be run; `--cluster` needs it")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // Small enough for the pipe; a kubectl that ends without reading says why by itself.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8(output.stdout)?)
     }
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[cfg(test)]
