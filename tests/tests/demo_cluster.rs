@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use std::process::Command;
 use tests::cluster::{Cluster, Options};
 use tests::demo::{Demo, Surroundings};
-use tests::kubectl::run;
+use tests::kubectl::{Running, run};
 use tests::wait::{PATIENCE, wait_until};
 
 /// Everything that carries the label of any run, by name.
@@ -103,6 +103,27 @@ fn story(cluster: &Cluster, demo: &Demo, listed: &str) -> anyhow::Result<()> {
     let shown = demo.shell("bob", &format!("gatescribe audit show {}", event.audit_id))?;
     assert!(shown.code == 0 && shown.stdout.contains("configmaps"), "{shown}");
     Ok(())
+}
+
+#[test]
+fn told_to_stop_while_it_borrows_it_gives_everything_back() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    let (surroundings, kubeconfig) = surroundings(cluster)?;
+    let mut command = surroundings.demo(&["--cluster", "bench", "--yes"])?;
+    command.env("KUBECONFIG", kubeconfig);
+    let mut running = Running::start(command)?;
+    running.line("it says what it creates", |line| line.contains("ClusterRole view"))?;
+    running.signal(Signal::SIGTERM)?;
+    assert_eq!(running.end()?, 0, "{:?}", running.lines());
+    assert_eq!(roles(cluster)?, Vec::<String>::new(), "{:?}", running.lines());
+    assert_eq!(surroundings.left()?, Vec::<String>::new());
+    Ok(())
+}
+
+/// Roles and bindings of any run; without a controller manager a namespace that was deleted stays `Terminating`.
+fn roles(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let all = created(cluster)?;
+    Ok(all.into_iter().filter(|name| name.contains("role")).collect())
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod kubeconfig;
 mod login;
 mod logout;
 mod session;
-mod signin;
+pub(crate) mod signin;
 mod store;
 mod table;
 mod trouble;

@@ -19,10 +19,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::Exit;
+use crate::client::signin::Surroundings;
 use crate::config;
 use crate::serve::{Gateway, begin_logs, runtime};
 use crate::terminal::{fail, say};
-use borrowed::{Answer, Borrowed};
+use borrowed::Borrowed;
 use place::{Files, Folder, Ports};
 use sample::Written;
 use signal::Told;
@@ -170,7 +171,7 @@ impl Demo {
             environment: &self.parts.files.environment,
             history: self.parts.history,
             kubectl: words::has_kubectl(),
-            browser: words::has_browser(),
+            browser: Surroundings::look().has_browser(),
             playground: match &self.cluster {
                 Behind::Embedded(_) => None,
                 Behind::Real(borrowed) => Some(borrowed.playground()),
@@ -234,14 +235,16 @@ async fn behind(arguments: &Arguments, folder: &Folder) -> anyhow::Result<Option
     let Some(context) = arguments.cluster.clone() else {
         return Ok(Some(Behind::Embedded(Cluster::start().await?)));
     };
-    let (folder, yes) = (folder.path().to_owned(), arguments.yes);
-    let answer = tokio::task::spawn_blocking(move || borrowed::borrow(&context, &folder, yes))
+    let (path, yes) = (folder.path().to_owned(), arguments.yes);
+    let proposal = tokio::task::spawn_blocking(move || borrowed::propose(&context, &path, yes))
         .await
-        .context("borrowing the cluster broke")??;
-    Ok(match answer {
-        Answer::Lent(borrowed) => Some(Behind::Real(borrowed)),
-        Answer::Declined => None,
-    })
+        .context("looking at the cluster broke")??;
+    if !proposal.is_agreed {
+        return Ok(None);
+    }
+    // On this very thread, which does nothing else: a signal is heard after it, and finds what has to be removed.
+    let borrowed = proposal.create(folder.path())?;
+    Ok(Some(Behind::Real(Box::new(borrowed))))
 }
 
 async fn history(folder: &Folder, issuer: &str) -> anyhow::Result<Option<Written>> {

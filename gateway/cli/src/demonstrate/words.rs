@@ -27,14 +27,6 @@ pub(super) fn has_kubectl() -> bool {
     std::env::split_paths(&path).any(|folder| folder.join("kubectl").is_file())
 }
 
-/// Whether somebody could be shown a page here.
-pub(super) fn has_browser() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let remote = is_set("SSH_CONNECTION") || is_set("SSH_TTY");
-    let display = cfg!(target_os = "macos") || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY");
-    is_set("BROWSER") || (display && !remote) || is_set("WSL_DISTRO_NAME")
-}
-
 /// The whole text.
 pub(super) fn ready(facts: &Facts<'_>) -> String {
     let mut text = format!(

@@ -69,7 +69,7 @@ impl Surroundings {
 
     /// `BROWSER` is a person's own word that one can be opened here, also where an editor brings it to the near end of an
     /// SSH connection. Without it, a browser on the far end is of no use.
-    const fn has_browser(&self) -> bool {
+    pub(crate) const fn has_browser(&self) -> bool {
         self.browser.is_some() || (self.display && !self.ssh)
     }
 }

@@ -26,9 +26,8 @@ use crate::terminal::say;
 /// Tokens of the two accounts; the cluster may give shorter ones.
 const TOKENS_FOR: &str = "12h";
 
-/// A context of the person's kubeconfig.
-struct Context<'a> {
-    name: &'a str,
+/// The cluster of a context.
+struct Context {
     server: String,
     ca: Option<String>,
     server_name: Option<String>,
@@ -43,39 +42,56 @@ pub(super) struct Borrowed {
     cluster: Value,
 }
 
-/// What the person answered.
-pub(super) enum Answer {
-    Lent(Box<Borrowed>),
-    Declined,
+/// What would be created, and whether it may be.
+pub(super) struct Proposal {
+    kubectl: Kubectl,
+    cluster: Context,
+    documents: Documents,
+    /// The person's answer.
+    pub(super) is_agreed: bool,
 }
 
-/// Lists what would be created, asks, creates it and fetches the two tokens. Blocks.
+/// Lists what would be created, and asks. Blocks for as long as the person thinks; creates nothing.
 ///
 /// # Errors
-/// There is no such context, nobody can be asked, or the cluster refuses; nothing stays there then.
-pub(super) fn borrow(context: &str, folder: &Path, is_agreed: bool) -> anyhow::Result<Answer> {
+/// There is no such context, or nobody can be asked.
+pub(super) fn propose(context: &str, folder: &Path, is_agreed: bool) -> anyhow::Result<Proposal> {
     let kubectl = Kubectl {
         context: context.to_owned(),
         cache: folder.join("kubectl-cache"),
     };
-    let context = Context::look(context, &kubectl)?;
-    let documents = Documents::new(&run_id(folder), context.is_constrained)?;
-    say(&plan(&context, &documents));
-    if !is_agreed && !agrees()? {
-        return Ok(Answer::Declined);
-    }
-    // From here on a drop removes whatever of it was created.
-    let mut borrowed = Borrowed {
+    let cluster = Context::look(&kubectl)?;
+    let documents = Documents::new(&run_id(folder), cluster.is_constrained)?;
+    say(&plan(context, &cluster, &documents));
+    let is_agreed = is_agreed || agrees()?;
+    Ok(Proposal {
         kubectl,
+        cluster,
         documents,
-        cluster: Value::Null,
-    };
-    borrowed
-        .kubectl
-        .run(&["apply", "-f", "-"], &borrowed.documents.text())
-        .context("the cluster does not take what the demo needs")?;
-    borrowed.cluster = configured(&context, folder, &borrowed)?;
-    Ok(Answer::Lent(Box::new(borrowed)))
+        is_agreed,
+    })
+}
+
+impl Proposal {
+    /// Creates it and fetches the two tokens. Blocks for as long as kubectl needs, and is not to be left in between: who
+    /// calls it owns what was created.
+    ///
+    /// # Errors
+    /// The cluster refuses; whatever was created is removed then.
+    pub(super) fn create(self, folder: &Path) -> anyhow::Result<Borrowed> {
+        // From here on a drop removes whatever of it was created.
+        let mut borrowed = Borrowed {
+            kubectl: self.kubectl,
+            documents: self.documents,
+            cluster: Value::Null,
+        };
+        borrowed
+            .kubectl
+            .run(&["apply", "-f", "-"], &borrowed.documents.text())
+            .context("the cluster does not take what the demo needs")?;
+        borrowed.cluster = configured(&self.cluster, folder, &borrowed)?;
+        Ok(borrowed)
+    }
 }
 
 impl Borrowed {
@@ -105,8 +121,8 @@ impl Drop for Borrowed {
     }
 }
 
-impl<'a> Context<'a> {
-    fn look(name: &'a str, kubectl: &Kubectl) -> anyhow::Result<Self> {
+impl Context {
+    fn look(kubectl: &Kubectl) -> anyhow::Result<Self> {
         let view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
         let view: Value = serde_json::from_str(&kubectl.run(&view, "").context("the kubeconfig has no such context")?)?;
         let cluster = view
@@ -128,7 +144,6 @@ impl<'a> Context<'a> {
         )?;
         let part = |member: &str| number(version.pointer(&format!("/serverVersion/{member}")));
         Ok(Self {
-            name,
             server: word("server").context("the context names no server")?,
             ca: word("certificate-authority-data"),
             server_name: word("tls-server-name"),
@@ -158,17 +173,17 @@ fn run_id(folder: &Path) -> String {
     })
 }
 
-fn plan(context: &Context<'_>, documents: &Documents) -> String {
+fn plan(name: &str, cluster: &Context, documents: &Documents) -> String {
     let mut text = format!(
         "The demo would create this in `{}` ({}), all labelled {}:\n\n",
-        context.name,
-        context.server,
+        name,
+        cluster.server,
         documents.label()
     );
     for (kind, name, says) in documents.listed() {
         let _ = writeln!(text, "  {kind:<19} {name:<38} {says}");
     }
-    if !context.is_constrained {
+    if !cluster.is_constrained {
         text.push_str(
             "\n  ! the cluster is older than Kubernetes 1.36: there the impersonator's token is worth as much as\n    cluster-admin while the demo runs\n",
         );
@@ -191,7 +206,7 @@ fn agrees() -> anyhow::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-fn configured(context: &Context<'_>, folder: &Path, borrowed: &Borrowed) -> anyhow::Result<Value> {
+fn configured(context: &Context, folder: &Path, borrowed: &Borrowed) -> anyhow::Result<Value> {
     let namespace = borrowed.documents.namespace();
     let token = |account: &str| -> anyhow::Result<Value> {
         let create = ["create", "token", account, "-n", namespace, "--duration", TOKENS_FOR];
@@ -262,13 +277,12 @@ mod tests {
     fn an_older_cluster_is_warned_about() {
         let said = |is_constrained| {
             let context = Context {
-                name: "kind-dev",
                 server: "https://127.0.0.1:6443".to_owned(),
                 ca: None,
                 server_name: None,
                 is_constrained,
             };
-            plan(&context, &Documents::new("abc123", is_constrained).unwrap())
+            plan("kind-dev", &context, &Documents::new("abc123", is_constrained).unwrap())
         };
         assert!(said(false).contains("cluster-admin while the demo runs"));
         assert!(!said(true).contains("cluster-admin"));

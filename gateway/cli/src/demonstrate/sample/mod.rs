@@ -4,20 +4,23 @@
 //! do what in it was asked of the embedded cluster's own bindings. Records have times of their own, so they come first.
 //! Invariant: each beginning has its end, so that a later start finds nothing open.
 
+mod members;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use demo::history::{Act, Actor, Decision, Happening, Plan, SOURCE};
+use demo::history::{Actor, Decision, Happening, Plan, SOURCE};
 use demo::identity::Person as DemoPerson;
 use ledger::{Ledger, OutcomeSlot, RealDisk, Ticket};
 use model::cluster::ClusterId;
-use model::decision::RuleRef;
-use model::event::{Answer, By, Decided, Network, Object, Outcome, Person, Record, RecordKind, Request, Span};
-use model::subject::{SubjectId, SubjectKind};
+use model::event::{Answer, By, Outcome, Person, Record, RecordKind, Span};
+use model::subject::SubjectKind;
 use model::time::Timestamp;
 use proxy::identity::{groups_hash, subject_id};
+
+use members::{Who, by, decided, id, kind, made, name_of, network, query_keys, refused, request};
 
 /// Names the records' run.
 const BOOT: &str = "sample";
@@ -326,154 +329,6 @@ impl<'l> Scribe<'l> {
                 }
             }
         }
-    }
-}
-
-/// The actor of a record.
-struct Who {
-    id: SubjectId,
-    kind: SubjectKind,
-    issuer: String,
-    subject: &'static str,
-    user: &'static str,
-    email: Option<&'static str>,
-    session: Option<String>,
-    credential: &'static str,
-    auth_time: Option<i64>,
-}
-
-impl Who {
-    fn by(&self) -> By<'_> {
-        By {
-            email: self.email,
-            session: self.session.as_deref(),
-            credential: self.credential,
-            auth_time: self.auth_time,
-            ..by(&self.id, self.kind, (&self.issuer, self.subject), self.user)
-        }
-    }
-}
-
-fn by<'a>(id: &'a SubjectId, kind: SubjectKind, (iss, sub): (&'a str, &'a str), user: &'a str) -> By<'a> {
-    By {
-        id,
-        kind,
-        iss,
-        sub,
-        user,
-        email: None,
-        groups_hash: "",
-        session: None,
-        credential: "",
-        credential_id: None,
-        auth_time: None,
-        origin: None,
-    }
-}
-
-/// UUIDv7 of the act's own time; what is random elsewhere counts here.
-fn id(at: Timestamp, number: usize) -> String {
-    let millis = u64::try_from(at.unix_nanos() / 1_000_000).unwrap_or(0);
-    let mut rest = [0; 10];
-    let low = u64::try_from(number).unwrap_or(0).to_be_bytes();
-    for (to, from) in rest.iter_mut().rev().zip(low.iter().rev()) {
-        *to = *from;
-    }
-    uuid::Builder::from_unix_timestamp_millis(millis, &rest)
-        .into_uuid()
-        .to_string()
-}
-
-fn name_of(session: u32) -> String {
-    format!("sample-{session}")
-}
-
-fn kind(happening: &Happening) -> RecordKind {
-    let act = &happening.act;
-    match (&happening.decision, act.verb, act.subresource) {
-        (Decision::Refused, _, _) => RecordKind::Refusal,
-        (_, _, "exec" | "attach" | "portforward") => RecordKind::Open,
-        (_, "get" | "list" | "watch", _) => RecordKind::Access,
-        _ => RecordKind::Intent,
-    }
-}
-
-fn query_keys(act: &Act) -> Vec<&'static str> {
-    match (act.verb, act.subresource) {
-        (_, "exec") => vec!["command", "container", "stdout"],
-        ("watch", _) => vec!["watch"],
-        ("patch", _) => vec!["fieldManager"],
-        _ => Vec::new(),
-    }
-}
-
-fn request<'a>(act: &'a Act, path: &'a str, query_keys: &'a [&'a str], agent: &'a str) -> Request<'a> {
-    let some = |text: &'a str| (!text.is_empty()).then_some(text);
-    Request {
-        method: act.method(),
-        path,
-        query_keys,
-        verb: act.verb,
-        action: some(act.subresource).filter(|action| matches!(*action, "exec" | "portforward" | "log")),
-        group: Some(act.group),
-        version: Some("v1"),
-        resource: Some(act.resource),
-        subresource: some(act.subresource),
-        namespace: some(act.namespace),
-        name: some(act.name_in_path()),
-        agent: some(agent),
-        ..Request::default()
-    }
-}
-
-/// The new object, as a scan of the answer would have found it.
-fn made(act: &Act, status: u16) -> Option<Object<'_>> {
-    let is_made = act.name_in_path().is_empty() && !act.name.is_empty() && status == 201;
-    is_made.then(|| Object {
-        name: Some(&act.name),
-        namespace: Some(act.namespace).filter(|namespace| !namespace.is_empty()),
-        uid: None,
-        resource_version: None,
-    })
-}
-
-fn decided(decision: &Decision) -> Decided<'_> {
-    let (allowed, rules): (bool, &[RuleRef]) = match decision {
-        Decision::Allowed(rule) => (true, std::slice::from_ref(rule)),
-        Decision::Refused => (false, &[]),
-    };
-    Decided {
-        allowed,
-        who: "gateway",
-        reason: (!allowed).then_some("clusterSaysNo"),
-        rules,
-        policy: "",
-        sent_groups_hash: "",
-        stated_reason: None,
-        diverged: false,
-    }
-}
-
-const fn refused() -> Outcome<'static> {
-    Outcome {
-        end: Answer::Refused,
-        status: Some(403),
-        reason: Some("Forbidden"),
-        bytes_in: 0,
-        bytes_out: 0,
-        took: None,
-        body_sha256: None,
-        unread: None,
-        why: None,
-    }
-}
-
-const fn network<'a>(ip: &'a str, listener: &'a str) -> Network<'a> {
-    Network {
-        ip,
-        port: 0,
-        http: "HTTP/2.0",
-        listener,
     }
 }
 
