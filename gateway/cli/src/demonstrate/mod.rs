@@ -102,7 +102,7 @@ fn whole(arguments: &Arguments) -> anyhow::Result<Exit> {
 async fn run(arguments: &Arguments, folder: &Folder, told: &mut Told) -> anyhow::Result<Exit> {
     let demo = tokio::select! {
         demo = Demo::start(arguments, folder) => demo?,
-        () = told.to_stop() => return Ok(Exit::Done),
+        () = told.stop() => return Ok(Exit::Done),
     };
     let Some(demo) = demo else {
         say("nothing was created");
@@ -111,11 +111,11 @@ async fn run(arguments: &Arguments, folder: &Folder, told: &mut Told) -> anyhow:
     let exit = if arguments.script {
         tokio::select! {
             as_promised = demo.perform(folder) => if as_promised? { Exit::Done } else { Exit::No },
-            () = told.to_stop() => Exit::No,
+            () = told.stop() => Exit::No,
         }
     } else {
         demo.tell();
-        told.to_stop().await;
+        told.stop().await;
         say("\nstopping");
         Exit::Done
     };

@@ -22,7 +22,7 @@ impl Told {
     }
 
     /// Waits for the first of them. Cancelling loses none that comes later.
-    pub(super) async fn to_stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
