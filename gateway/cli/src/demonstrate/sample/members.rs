@@ -142,6 +142,7 @@ pub(super) const fn refused() -> Outcome<'static> {
         body_sha256: None,
         unread: None,
         why: None,
+        diverged: false,
     }
 }
 
