@@ -83,7 +83,8 @@ impl Problems {
         (line, column)
     }
 
-    /// For a person: each with its lines, a caret and what to do. `color` only for a terminal.
+    /// For a person: each with its lines, a caret and what to do, the first fifty when there are more; how many there are
+    /// is said. `color` only for a terminal.
     #[must_use]
     pub fn for_a_person(&self, color: bool, width: usize) -> String {
         let theme = if color {
@@ -95,7 +96,7 @@ impl Problems {
             .with_width(width)
             .with_context_lines(1);
         let mut text = String::new();
-        for problem in &self.list {
+        for problem in self.list.iter().take(SHOWN) {
             let report = Report {
                 problem,
                 source: NamedSource::new(&self.file, self.text.clone()),
@@ -105,11 +106,16 @@ impl Problems {
             text.push('\n');
         }
         let noun = if self.list.len() == 1 { "problem" } else { "problems" };
-        let _ = writeln!(text, "{}: {} {noun}", self.file, self.list.len());
+        let which = if self.list.len() > SHOWN {
+            format!(", of which the first {SHOWN} are shown")
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "{}: {} {noun}{which}", self.file, self.list.len());
         text
     }
 
-    /// For a machine: one JSON object a line, `file:line:column` and words.
+    /// For a machine, all of them: one JSON object a line, `file:line:column` and words.
     #[must_use]
     pub fn for_a_machine(&self) -> String {
         let mut text = String::new();
@@ -124,6 +130,9 @@ impl Problems {
         text
     }
 }
+
+/// What somebody can still read. Each repeats its lines, and a line may be the whole file: more would be megabytes.
+const SHOWN: usize = 50;
 
 struct Report<'a> {
     problem: &'a Problem,

@@ -185,3 +185,20 @@ fn every_key_of_the_schema_says_what_it_is_for() {
     walk(&json_schema(), "", &mut silent);
     assert_eq!(silent, Vec::<String>::new());
 }
+
+#[test]
+fn of_very_many_problems_a_person_is_shown_fifty_and_told_how_many_there_are() {
+    let line = format!("{{ {} }}", "serves: 8443, ".repeat(500));
+    let problems = parse("many.yaml", &line).unwrap_err();
+    let count = problems.list().len();
+    assert!(count > 50, "{count}");
+    let shown = problems.for_a_person(false, 80);
+    assert!(
+        shown.ends_with(&format!(
+            "many.yaml: {count} problems, of which the first 50 are shown\n"
+        )),
+        "{}",
+        shown.lines().last().unwrap_or_default()
+    );
+    assert_eq!(problems.for_a_machine().lines().count(), count);
+}
