@@ -63,6 +63,14 @@ const REGISTRY: &[Entry] = &[
         features: "",
         what: "a stranger's flood and a signed-in person's, while others work: budgets hold, counts are exact",
     },
+    Entry {
+        kind: Kind::Soak,
+        name: "fuzz",
+        package: "gatescribe-tests",
+        example: "fuzz",
+        features: "",
+        what: "every parser of foreign bytes against mutations of its corpus; `-- NAME …` for some of them",
+    },
 ];
 
 /// Builds it in release mode, runs it, and holds it to its last line.

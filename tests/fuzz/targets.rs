@@ -1,0 +1,16 @@
+//! The fuzz targets by name: one list for the fuzzer and for the replay of its corpora.
+
+/// A target takes any bytes and panics only when something that holds for all of them does not hold.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them. A name is also that of the folder of its corpus.
+pub(crate) const TARGETS: &[(&str, Target)] = &[
+    ("configuration", cli::config::fuzz_configuration),
+    ("frame_reader", ledger::fuzz_frame_reader),
+    ("head_guard", proxy::listener::fuzz_head_guard),
+    ("header_strip", proxy::headers::fuzz_header_strip),
+    ("jwt_preparse", oidc::fuzz_jwt_preparse),
+    ("query", search::fuzz_query),
+    ("request_info", model::request::fuzz_request_info),
+    ("target", model::request::fuzz_target),
+];
