@@ -5,10 +5,11 @@
 //! stories that run against the real server. Plain HTTP/1.1 on loopback, one thread per connection.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -33,6 +34,8 @@ struct Asked {
     target: String,
     audit_id: Option<String>,
 }
+
+const BOOKMARK_EVERY: Duration = Duration::from_secs(20);
 
 const OBJECT: &str =
     r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x","namespace":"default","resourceVersion":"7"}}"#;
@@ -93,8 +96,7 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
             writer.write_all(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
             )?;
-            std::io::copy(&mut reader, &mut std::io::sink())?; // until the watcher goes
-            return Ok(());
+            return watched(&mut reader, &mut writer);
         }
         let (status, text) = answer(&asked);
         let answer = format!(
@@ -104,6 +106,23 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
         writer.write_all(answer.as_bytes())?;
     }
     Ok(())
+}
+
+/// Until the watcher goes, a bookmark now and then: a watch without any is believed stale (after 90 s).
+fn watched(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) -> anyhow::Result<()> {
+    const BOOKMARK: &str =
+        r#"{"type":"BOOKMARK","object":{"kind":"Any","apiVersion":"v1","metadata":{"resourceVersion":"1"}}}"#;
+    reader.get_ref().set_read_timeout(Some(BOOKMARK_EVERY))?;
+    loop {
+        match reader.read(&mut [0]) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                write!(writer, "{:x}\r\n{BOOKMARK}\n\r\n", BOOKMARK.len() + 1)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn note(asked: &Asked, seen: &Seen) {
