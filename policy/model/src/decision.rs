@@ -100,8 +100,8 @@ pub struct Obligations {
     pub reason: bool,
     /// Sign-in must be at most this many seconds old.
     pub max_auth_age_seconds: Option<u64>,
-    /// Sign-in must have had this authentication context (`acr`).
-    pub acr: Option<Arc<str>>,
+    /// Sign-in must have had each of these authentication contexts (`acr`). It has one, so that two are never met.
+    pub acr: Vec<Arc<str>>,
     /// Somebody of these groups must have approved.
     pub approval_from: Vec<Arc<str>>,
 }

@@ -272,7 +272,7 @@ fn unmet(query: &Query<'_>, owed: &Obligations) -> Option<Unmet> {
             .signed_in
             .is_none_or(|at| situation.now.since(at).as_secs() >= limit)
     });
-    let too_weak = owed.acr.as_deref().is_some_and(|acr| situation.acr != Some(acr));
+    let too_weak = owed.acr.iter().any(|acr| situation.acr != Some(acr));
     if too_old || too_weak {
         return Some(Unmet::StepUp);
     }

@@ -166,8 +166,11 @@ fn join(into: &mut Obligations, other: &Obligations) {
         (Some(one), Some(two)) => Some(one.min(two)),
         (one, two) => one.or(two),
     };
-    // Two different contexts cannot both be met by one sign-in of one `acr`; the first in rule order stands.
-    into.acr = into.acr.take().or_else(|| other.acr.clone());
+    for acr in &other.acr {
+        if !into.acr.contains(acr) {
+            into.acr.push(acr.clone());
+        }
+    }
     for group in &other.approval_from {
         if !into.approval_from.contains(group) {
             into.approval_from.push(group.clone());

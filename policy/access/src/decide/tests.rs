@@ -20,6 +20,7 @@ struct World {
     authorization: Authorization,
     freshness: Freshness,
     reason: bool,
+    acr: Option<&'static str>,
 }
 
 impl World {
@@ -55,6 +56,7 @@ impl World {
             authorization: Authorization::Enforce,
             freshness: Freshness::Fresh,
             reason: false,
+            acr: None,
         }
     }
 
@@ -87,7 +89,7 @@ impl World {
             now: self.now,
             source: None,
             signed_in: self.signed_in,
-            acr: None,
+            acr: self.acr,
             amr: &[],
             device: &self.device,
             namespaces: &self.labels,
@@ -418,6 +420,25 @@ fn obligations_are_owed_even_where_rbac_allows() {
         say(&world.decide("al", &["dev"], "GET", POD)),
         "deny Obligation(StepUp)"
     );
+}
+
+#[test]
+fn two_rules_that_demand_different_contexts_are_both_owed() {
+    let owed = |acr: &str| {
+        json!({"effect": "allow", "subjects": {"groups": ["*"]}, "obligations": {"stepUp": {"acr": acr}},
+               "kubernetes": {"verbs": ["get"], "resources": ["pods"]}})
+    };
+    for (rules, met) in [
+        (vec![owed("basic")], true),
+        (vec![owed("basic"), owed("basic")], true),
+        (vec![owed("basic"), owed("hardware")], false),
+        (vec![owed("hardware"), owed("basic")], false),
+    ] {
+        let mut world = World::new(&rules);
+        world.acr = Some("basic");
+        let said = say(&world.decide("al", &["dev"], "GET", POD));
+        assert_eq!(said == "deny Obligation(StepUp)", !met, "{rules:?}: {said}");
+    }
 }
 
 #[test]

@@ -296,7 +296,11 @@ fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {
         record: spec.record,
         reason: spec.reason,
         max_auth_age_seconds: max_age.map(|age| age.as_secs()),
-        acr: step_up.and_then(|step_up| step_up.acr.as_deref()).map(Into::into),
+        acr: step_up
+            .and_then(|step_up| step_up.acr.as_deref())
+            .map(Into::into)
+            .into_iter()
+            .collect(),
         approval_from: from.into_iter().map(Into::into).collect(),
     }
 }
