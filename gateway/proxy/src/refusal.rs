@@ -214,10 +214,17 @@ fn denial_in_words(denial: &Denial) -> String {
                 "you are in {have} groups that matter here, more than the {limit} that are sent to a cluster; they are never cut"
             )
         }
-        Denial::Obligation(Unmet::Reason) => "this needs a stated reason".to_owned(),
-        Denial::Obligation(Unmet::Recording) => "this must be recorded, and recording is not available".to_owned(),
+        Denial::Obligation(Unmet::Reason) => {
+            "this needs a stated reason, and this release has no way to state one".to_owned()
+        }
+        Denial::Obligation(Unmet::Recording) => {
+            "a rule wants this call recorded (`record`), and this release records no sessions".to_owned()
+        }
         Denial::Obligation(Unmet::StepUp) => "this needs a fresh sign-in".to_owned(),
-        Denial::Obligation(Unmet::Approval { from }) => format!("this needs approval from {}", from.join(" or ")),
+        Denial::Obligation(Unmet::Approval { from }) => format!(
+            "this needs approval from {}, and this release has no way to ask for it",
+            from.join(" or ")
+        ),
         Denial::StaleSnapshot { age_seconds } => {
             format!("the gateway has not heard from the cluster for {age_seconds} s and does not decide on old rules")
         }
@@ -361,6 +368,9 @@ fn denied_lines(lines: &mut Lines, causes: &mut Vec<Cause>, denied: &Denied, ask
     let next = match &denied.denial {
         Denial::NoGroups => "gatescribe whoami --claims",
         Denial::Obligation(Unmet::StepUp) => asked.sign_in,
+        Denial::Obligation(Unmet::Recording | Unmet::Reason | Unmet::Approval { .. }) => {
+            "ask whoever writes the rules: this obligation cannot be met yet"
+        }
         _ => "gatescribe why last",
     };
     lines.add("next", next);

@@ -16,7 +16,7 @@ use access::rbac::{Attributes, CacheKey, Snapshot};
 use access::rule::{Call, NamespaceLabels, RuleSet, Situation};
 use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
 use model::cluster::ClusterId;
-use model::decision::{Allowed, Denial, Denied, RuleRef, UpstreamIdentity, Verdict};
+use model::decision::{Allowed, Denial, Denied, RuleRef, Unmet, UpstreamIdentity, Verdict};
 use model::request::{Kind, RequestFacts};
 use model::subject::{Subject, SubjectKind};
 use model::time::Timestamp;
@@ -249,6 +249,7 @@ impl Station {
                 now.plus(CONFIRMED_FOR),
             ),
         };
+        let allowed = recordable(allowed)?;
         let until = until.min(allowed.not_after);
         let yes = Arc::new(yes(allowed, identity, wanted.is_some())?);
         if let Some(key) = key.filter(|_| cacheable) {
@@ -277,7 +278,7 @@ impl Station {
                 self.ask_cluster(if_yes, if_no, attributes(&case.call.asked)).await
             }
         };
-        (verdict, Arc::clone(&rules.digest))
+        (verdict.and_then(recordable), Arc::clone(&rules.digest))
     }
 
     fn ask_rules(&self, rules: &Rules, case: &Case<'_>) -> (Verdict, bool) {
@@ -366,6 +367,19 @@ impl Station {
             }
         }
     }
+}
+
+/// Refuses what must be recorded: nothing in this release records a session, and a duty that nobody can meet is no
+/// permission (promises 3 and 9). Whoever records will ask here whether they can.
+fn recordable(allowed: Allowed) -> Result<Allowed, Refusal> {
+    if !allowed.obligations.record {
+        return Ok(allowed);
+    }
+    Err(Refusal::Denied(Box::new(Denied {
+        denial: Denial::Obligation(Unmet::Recording),
+        rules: allowed.rules,
+        nearest: None,
+    })))
 }
 
 /// The identity headers of an allowed call. A person's carry the session, so that the cluster's own log names it too; it is

@@ -1,0 +1,143 @@
+//! What a rule demands of an allowed call is met or the call is refused, with words that a person can act on.
+
+use tests::cluster::Cluster;
+use tests::gateway::{Gateway, Options};
+
+const ROLES: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: duties }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: dev, namespace: duties }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+"#;
+
+/// One rule for each kind of object, so that each duty is met alone.
+const RULES: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: recorded }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [configmaps] }
+  obligations: { record: true }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: reasoned }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [services] }
+  obligations: { reason: true }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: approved }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [endpoints] }
+  obligations: { approval: { from: [sre] } }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: fresh-enough }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [pods] }
+  obligations: { stepUp: { maxAge: 8h } }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: strong-enough }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [secrets] }
+  obligations: { stepUp: { acr: "urn:example:hardware" } }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: over }
+spec:
+  effect: forbid
+  until: "2020-01-01T00:00:00Z"
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [replicationcontrollers] }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: rehearsed }
+spec:
+  effect: forbid
+  mode: shadow
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [limitranges] }
+"#;
+
+#[test]
+fn a_duty_that_cannot_be_met_refuses_the_call_and_says_so() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(ROLES)?;
+    let options = Options {
+        rules: Some(RULES.to_owned()),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let alice = gateway.sign_in("alice")?;
+    let kubectl = gateway.kubectl("alice", &alice.token)?;
+    for (resource, because) in [
+        (
+            "configmaps",
+            "a rule wants this call recorded (`record`), and this release records no sessions",
+        ),
+        (
+            "services",
+            "this needs a stated reason, and this release has no way to state one",
+        ),
+        (
+            "endpoints",
+            "this needs approval from sre, and this release has no way to ask for it",
+        ),
+    ] {
+        let refused = kubectl.run(&["get", resource, "-n", "duties"])?;
+        assert_eq!(refused.code, 1, "{resource}: {refused}");
+        let words = [
+            because,
+            "next      ask whoever writes the rules",
+            "rule      AccessRule ",
+        ];
+        for word in words {
+            assert!(refused.stderr.contains(word), "{resource}: no `{word}` in {refused}");
+        }
+        let write = kubectl.run(&["delete", resource, "none", "-n", "duties"])?;
+        assert_eq!(write.code, 1, "{resource}: {write}");
+        assert!(write.stderr.contains(because), "{resource}: {write}");
+    }
+    let too_weak = kubectl.run(&["get", "secrets", "-n", "duties"])?;
+    assert!(
+        too_weak.stderr.contains("this needs a fresh sign-in") && too_weak.stderr.contains("gatescribe login"),
+        "{too_weak}"
+    );
+    for resource in ["pods", "replicationcontrollers", "limitranges"] {
+        let allowed = kubectl.run(&["get", resource, "-n", "duties"])?;
+        assert_eq!(allowed.code, 0, "{resource}: {allowed}");
+    }
+    let of = |resource: &'static str| {
+        move |record: &serde_json::Value| record["kind"] == "access" && record["req"]["resource"] == resource
+    };
+    let records = gateway.records_with("the reads", |records| records.iter().any(of("limitranges")))?;
+    let rehearsed = records
+        .iter()
+        .find(|record| of("limitranges")(record))
+        .expect("found above");
+    let rules = rehearsed["decision"]["rules"].to_string();
+    assert!(rules.contains("rehearsed") && rules.contains("wouldforbid"), "{rules}");
+    Ok(())
+}
