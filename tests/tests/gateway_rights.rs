@@ -235,6 +235,7 @@ fn observer_checks() -> Vec<Check> {
         ("/apis/rbac.authorization.k8s.io/v1", "clusterroles"),
         ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
         ("/apis/gatescribe.dev/v1", "accessrules"),
+        ("/apis/gatescribe.dev/v1", "clusteraccessrules"),
     ] {
         let all = format!("{group}/{resource}");
         let scoped = ["pods", "serviceaccounts", "roles", "rolebindings"].contains(&resource);

@@ -9,6 +9,7 @@ use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
 use model::cluster::ClusterId;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::ClusterView;
 
@@ -20,16 +21,25 @@ pub(super) enum Kind {
     RoleBinding,
     ClusterRoleBinding,
     Namespace,
+    AccessRule,
+    ClusterAccessRule,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Role,
         Self::ClusterRole,
         Self::RoleBinding,
         Self::ClusterRoleBinding,
         Self::Namespace,
+        Self::AccessRule,
+        Self::ClusterAccessRule,
     ];
+
+    /// Whether a cluster may lack this kind: our own, whose definition not everybody installs.
+    pub(super) const fn is_optional(self) -> bool {
+        matches!(self, Self::AccessRule | Self::ClusterAccessRule)
+    }
 
     pub(super) const fn name(self) -> &'static str {
         self.resource().2
@@ -38,12 +48,15 @@ impl Kind {
     /// Group, version, kind, plural.
     pub(super) const fn resource(self) -> (&'static str, &'static str, &'static str, &'static str) {
         const RBAC: &str = "rbac.authorization.k8s.io";
+        const OURS: &str = "gatescribe.dev";
         match self {
             Self::Role => (RBAC, "v1", "Role", "roles"),
             Self::ClusterRole => (RBAC, "v1", "ClusterRole", "clusterroles"),
             Self::RoleBinding => (RBAC, "v1", "RoleBinding", "rolebindings"),
             Self::ClusterRoleBinding => (RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
+            Self::AccessRule => (OURS, "v1", "AccessRule", "accessrules"),
+            Self::ClusterAccessRule => (OURS, "v1", "ClusterAccessRule", "clusteraccessrules"),
         }
     }
 }
@@ -65,7 +78,13 @@ struct Table<T> {
     standing: BTreeMap<Key, T>,
     listing: Option<BTreeMap<Key, T>>,
     listed: bool,
+    /// How often in a row the cluster has said that it knows no such kind.
+    absent: u32,
 }
+
+/// An answer "no such kind" counts at once where nothing stands, and else only when it was heard so often: an API server
+/// that has just started must not lift a forbid for a moment.
+const ABSENT_FOR_SURE: u32 = 3;
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
@@ -73,7 +92,21 @@ impl<T> Default for Table<T> {
             standing: BTreeMap::new(),
             listing: None,
             listed: false,
+            absent: 0,
         }
+    }
+}
+
+impl<T> Table<T> {
+    /// The cluster says that it knows no such kind. Says whether what stands has changed.
+    fn is_absent(&mut self) -> bool {
+        self.absent = self.absent.saturating_add(1);
+        if !self.standing.is_empty() && self.absent < ABSENT_FOR_SURE {
+            return false;
+        }
+        let first = !std::mem::replace(&mut self.listed, true);
+        let had = !std::mem::take(&mut self.standing).is_empty();
+        first || had
     }
 }
 
@@ -104,6 +137,7 @@ impl<T: PartialEq> Table<T> {
                 false
             }
             Event::InitDone => {
+                self.absent = 0;
                 let first = !std::mem::replace(&mut self.listed, true);
                 let listing = self.listing.take().unwrap_or_default();
                 let changed = listing != self.standing;
@@ -143,6 +177,30 @@ fn namespace(object: &DynamicObject) -> Result<Namespace, String> {
     })
 }
 
+/// The part of an access rule that its reader sees; what the API server adds is left out, so that its own bookkeeping is no
+/// change of policy. It is read later, with all others, as each alone may be invalid.
+fn access_rule(object: &DynamicObject) -> Value {
+    let mut metadata = serde_json::json!({ "name": object.metadata.name });
+    if let (Some(namespace), Some(members)) = (&object.metadata.namespace, metadata.as_object_mut()) {
+        members.insert("namespace".to_owned(), namespace.as_str().into());
+    }
+    let (kind, version) = object
+        .types
+        .as_ref()
+        .map_or(("AccessRule", "gatescribe.dev/v1"), |types| {
+            (&types.kind, &types.api_version)
+        });
+    let mut rule = serde_json::json!({ "apiVersion": version, "kind": kind, "metadata": metadata });
+    if let (Value::Object(data), Some(members)) = (&object.data, rule.as_object_mut()) {
+        members.extend(
+            data.iter()
+                .filter(|(member, _)| *member != "status")
+                .map(|(k, v)| (k.clone(), v.clone())),
+        );
+    }
+    rule
+}
+
 /// Everything that is known so far.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
@@ -151,6 +209,8 @@ pub(super) struct Collected {
     role_bindings: Table<Binding>,
     cluster_role_bindings: Table<Binding>,
     namespaces: Table<Namespace>,
+    access_rules: Table<Value>,
+    cluster_access_rules: Table<Value>,
 }
 
 impl Collected {
@@ -162,6 +222,19 @@ impl Collected {
             Kind::RoleBinding => self.role_bindings.apply(kind, event, typed),
             Kind::ClusterRoleBinding => self.cluster_role_bindings.apply(kind, event, typed),
             Kind::Namespace => self.namespaces.apply(kind, event, namespace),
+            Kind::AccessRule => self.access_rules.apply(kind, event, |object| Ok(access_rule(object))),
+            Kind::ClusterAccessRule => self
+                .cluster_access_rules
+                .apply(kind, event, |object| Ok(access_rule(object))),
+        }
+    }
+
+    /// The cluster knows no such kind. Only for kinds that it may lack; says whether the view has changed by it.
+    pub(super) fn is_absent(&mut self, kind: Kind) -> bool {
+        match kind {
+            Kind::AccessRule => self.access_rules.is_absent(),
+            Kind::ClusterAccessRule => self.cluster_access_rules.is_absent(),
+            Kind::Role | Kind::ClusterRole | Kind::RoleBinding | Kind::ClusterRoleBinding | Kind::Namespace => false,
         }
     }
 
@@ -173,18 +246,30 @@ impl Collected {
             cluster_role_bindings: self.cluster_role_bindings.standing.values().cloned().collect(),
         };
         let listed = [
-            self.roles.listed,
-            self.cluster_roles.listed,
-            self.role_bindings.listed,
-            self.cluster_role_bindings.listed,
-            self.namespaces.listed,
+            (Kind::Role, self.roles.listed),
+            (Kind::ClusterRole, self.cluster_roles.listed),
+            (Kind::RoleBinding, self.role_bindings.listed),
+            (Kind::ClusterRoleBinding, self.cluster_role_bindings.listed),
+            (Kind::Namespace, self.namespaces.listed),
+            (Kind::AccessRule, self.access_rules.listed),
+            (Kind::ClusterAccessRule, self.cluster_access_rules.listed),
         ];
+        let missing: Vec<&'static str> = listed
+            .into_iter()
+            .filter_map(|(kind, listed)| (!listed).then_some(kind.name()))
+            .collect();
+        let rules = self.access_rules.standing.values();
         ClusterView {
             cluster,
             objects: Arc::new(objects),
             namespaces: self.namespaces.standing.values().cloned().collect(),
             version,
-            complete: listed.into_iter().all(|listed| listed),
+            access_rules: rules
+                .chain(self.cluster_access_rules.standing.values())
+                .cloned()
+                .collect(),
+            complete: missing.is_empty(),
+            missing: missing.into(),
         }
     }
 }
@@ -193,7 +278,7 @@ impl Collected {
 mod tests {
     use super::*;
 
-    fn object(kind: &str, name: &str, data: serde_json::Value) -> DynamicObject {
+    fn object(kind: &str, name: &str, data: Value) -> DynamicObject {
         let mut value = serde_json::json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": name } });
         value.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
         serde_json::from_value(value).unwrap()
@@ -248,11 +333,51 @@ mod tests {
         assert_eq!(names(&collected), Vec::<String>::new());
     }
 
+    fn rule(name: &str, effect: &str) -> DynamicObject {
+        let value = serde_json::json!({ "apiVersion": "gatescribe.dev/v1", "kind": "AccessRule",
+            "metadata": { "name": name, "namespace": "shop", "resourceVersion": "7", "managedFields": [] },
+            "spec": { "effect": effect }, "status": { "seen": true } });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn rules(collected: &Collected) -> Vec<Value> {
+        collected.view(ClusterId::new("c").unwrap(), 1).access_rules.to_vec()
+    }
+
+    #[test]
+    fn an_access_rule_goes_on_as_it_was_written_and_bookkeeping_is_no_change() {
+        let mut collected = Collected::default();
+        assert!(collected.apply(Kind::AccessRule, Event::Apply(rule("a", "forbid"))));
+        let mut again = rule("a", "forbid");
+        again.metadata.resource_version = Some("8".to_owned());
+        again.data["status"] = serde_json::json!({ "seen": false });
+        assert!(!collected.apply(Kind::AccessRule, Event::Apply(again)));
+        let written = serde_json::json!({ "apiVersion": "gatescribe.dev/v1", "kind": "AccessRule",
+            "metadata": { "name": "a", "namespace": "shop" }, "spec": { "effect": "forbid" } });
+        assert_eq!(rules(&collected), [written]);
+    }
+
+    #[test]
+    fn a_cluster_without_our_kinds_is_complete_and_a_passing_no_lifts_no_forbid() {
+        let mut collected = Collected::default();
+        assert!(collected.is_absent(Kind::AccessRule), "the first answer counts");
+        assert!(!collected.is_absent(Kind::AccessRule), "and the second is no change");
+        collected.apply(Kind::AccessRule, Event::Init);
+        collected.apply(Kind::AccessRule, Event::InitApply(rule("a", "forbid")));
+        assert!(collected.apply(Kind::AccessRule, Event::InitDone));
+        assert!(!collected.is_absent(Kind::AccessRule) && !collected.is_absent(Kind::AccessRule));
+        assert_eq!(rules(&collected).len(), 1);
+        assert!(collected.is_absent(Kind::AccessRule), "the third time it is believed");
+        assert_eq!(rules(&collected).len(), 0);
+        assert!(!collected.is_absent(Kind::Role), "RBAC is never optional");
+    }
+
     #[test]
     fn a_view_is_complete_only_when_every_kind_was_listed() {
         let mut collected = Collected::default();
         for kind in Kind::ALL {
-            assert!(!collected.view(ClusterId::new("c").unwrap(), 1).complete);
+            let view = collected.view(ClusterId::new("c").unwrap(), 1);
+            assert!(!view.complete && view.missing.contains(&kind.name()));
             collected.apply(kind, Event::Init);
             assert!(
                 collected.apply(kind, Event::InitDone),

@@ -1,4 +1,4 @@
-//! What decisions need to know of a cluster: RBAC objects and namespaces, watched as the observer.
+//! What decisions need to know of a cluster: RBAC objects, namespaces and our own access rules, watched as the observer.
 
 mod collect;
 
@@ -12,6 +12,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use model::cluster::ClusterId;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,10 +29,14 @@ pub struct ClusterView {
     pub objects: Arc<Objects>,
     /// Its namespaces and their labels.
     pub namespaces: Arc<[Namespace]>,
+    /// Its `AccessRule` and `ClusterAccessRule` objects as written; each is read alone, as it may be invalid.
+    pub access_rules: Arc<[Value]>,
     /// Rises with each view.
     pub version: u64,
     /// Whether every kind has been listed at least once; before that nothing may be decided on it.
     pub complete: bool,
+    /// The kinds that have not been listed yet.
+    pub missing: Arc<[&'static str]>,
 }
 
 /// Changes that come close together become one view: a hundred bindings applied at once are compiled once.
@@ -46,8 +51,10 @@ pub fn channel(cluster: ClusterId) -> (watch::Sender<Arc<ClusterView>>, watch::R
         cluster,
         objects: Arc::default(),
         namespaces: Arc::default(),
+        access_rules: Arc::default(),
         version: 0,
         complete: false,
+        missing: Arc::default(),
     };
     watch::channel(Arc::new(nothing))
 }
@@ -63,7 +70,18 @@ pub async fn observe(client: kube::Client, heard: Heard, views: watch::Sender<Ar
         tokio::select! {
             event = events.next() => {
                 let Some((kind, event)) = event else { return };
-                match event.map(|event| collected.apply(kind, event)) {
+                let changed = match event {
+                    Ok(event) => Ok(collected.apply(kind, event)),
+                    Err(error) if kind.is_optional() && is_unknown(&error) => {
+                        let changed = collected.is_absent(kind);
+                        if changed {
+                            tracing::info!(kind = kind.name(), "the cluster does not know this kind (deploy/kubernetes/access-rules.yaml defines it): rules come from files alone");
+                        }
+                        Ok(changed)
+                    }
+                    Err(error) => Err(error),
+                };
+                match changed {
                     Ok(true) => {
                         let now = Instant::now();
                         dirty = Some((dirty.map_or(now, |(first, _)| first), now));
@@ -82,6 +100,15 @@ pub async fn observe(client: kube::Client, heard: Heard, views: watch::Sender<Ar
             }
             () = views.closed() => return,
         }
+    }
+}
+
+/// The API server has no such resource: 404 to a listing of all of them.
+fn is_unknown(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
     }
 }
 
