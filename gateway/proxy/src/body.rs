@@ -12,10 +12,11 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use model::event::Answer;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::audit::{End, Place};
 use crate::listener::{Inbound, InboundError};
+use crate::session::LongCall;
 use crate::upstream::{BodyError, UpstreamBody};
 
 /// A request body on its way up.
@@ -121,11 +122,21 @@ struct Passing {
     body: UpstreamBody<Uplink>,
     end: Option<End>,
     place: Option<Place>,
-    ender: Option<(
-        CancellationToken,
-        Pin<Box<tokio_util::sync::WaitForCancellationFutureOwned>>,
-    )>,
+    ender: Option<Ender>,
 }
+
+/// A call that goes on, and what wakes it when it has to end.
+struct Ender {
+    call: LongCall,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The last byte that passed ended a line: events of a watch and lines of a log do, so that here nobody is cut short.
+    at_boundary: bool,
+    /// What has passed since it had to end.
+    surplus: usize,
+}
+
+/// A call that has to end may finish what it began to say, up to this.
+const MAX_SURPLUS: usize = 64 * 1024;
 
 impl std::fmt::Debug for Outbound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -163,16 +174,16 @@ impl Outbound {
         Self { from: From::Host(body) }
     }
 
-    /// An answer of a cluster with the duties that end with it. When `ender` is cancelled the answer ends cleanly at the
-    /// next frame, so that a client lists again and meets the refusal there (G-10).
+    /// An answer of a cluster with the duties that end with it. When `call` has to end, the answer ends cleanly between two
+    /// events, so that a client lists again and meets the refusal there (G-10).
     #[must_use]
-    pub fn cluster(
-        body: UpstreamBody<Uplink>,
-        end: End,
-        place: Option<Place>,
-        ender: Option<CancellationToken>,
-    ) -> Self {
-        let ender = ender.map(|token| (token.clone(), Box::pin(token.cancelled_owned())));
+    pub fn cluster(body: UpstreamBody<Uplink>, end: End, place: Option<Place>, call: Option<LongCall>) -> Self {
+        let ender = call.map(|call| Ender {
+            cancelled: Box::pin(call.ender().clone().cancelled_owned()),
+            call,
+            at_boundary: true,
+            surplus: 0,
+        });
         let mut passing = Passing {
             body,
             end: Some(end),
@@ -188,23 +199,47 @@ impl Outbound {
     }
 }
 
+impl Ender {
+    fn is_over(&self) -> bool {
+        self.call.is_over() || self.call.ender().is_cancelled()
+    }
+
+    fn passed(&mut self, data: &Bytes) {
+        self.at_boundary = data.last().is_none_or(|last| *last == b'\n');
+        if self.call.is_over() {
+            self.surplus = self.surplus.saturating_add(data.len());
+        }
+    }
+}
+
 impl Passing {
     fn settle(&mut self, answer: Answer, why: Option<&str>) {
         self.place = None;
+        self.ender = None;
         if let Some(end) = self.end.take() {
             end.settle(answer, why);
         }
     }
 
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((token, cancelled)) = &mut self.ender else {
+    /// Ends the answer if it has to end and nobody is in the middle of a sentence.
+    fn ends_here(&mut self, cx: &mut Context<'_>, nothing_comes: bool) -> bool {
+        let Some(ender) = &mut self.ender else {
             return false;
         };
-        token.is_cancelled() || cancelled.as_mut().poll(cx).is_ready()
+        if nothing_comes {
+            // Also asks to be woken.
+            let _ = ender.cancelled.as_mut().poll(cx);
+        }
+        if !ender.is_over() || !(nothing_comes || ender.at_boundary || ender.surplus > MAX_SURPLUS) {
+            return false;
+        }
+        let why = ender.call.why();
+        self.settle(Answer::Ended, Some(&why));
+        true
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutboundError>>> {
-        if self.end.is_none() {
+        if self.end.is_none() || self.ends_here(cx, false) {
             return Poll::Ready(None);
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
@@ -213,6 +248,9 @@ impl Passing {
                 if let (Some(end), Some(data)) = (&mut self.end, frame.data_ref()) {
                     end.passed(data);
                 }
+                if let (Some(ender), Some(data)) = (&mut self.ender, frame.data_ref()) {
+                    ender.passed(data);
+                }
                 if self.body.is_end_stream() {
                     self.settle(Answer::Answered, None);
                 }
@@ -220,11 +258,7 @@ impl Passing {
             Poll::Ready(None) => self.settle(Answer::Answered, None),
             Poll::Ready(Some(Err(error))) => self.settle(Answer::UpstreamLost, Some(&error.to_string())),
             Poll::Pending => {
-                if self.is_over(cx) {
-                    self.settle(
-                        Answer::Ended,
-                        Some("ended by the gateway: its rules, sessions or keys have changed, or it stops"),
-                    );
+                if self.ends_here(cx, true) {
                     return Poll::Ready(None);
                 }
             }

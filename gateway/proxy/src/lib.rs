@@ -14,5 +14,6 @@ pub mod identity;
 pub mod listener;
 pub mod refusal;
 pub mod request;
+pub mod session;
 pub mod site;
 pub mod upstream;

@@ -69,6 +69,8 @@ pub enum Limit {
     Strangers,
     /// Long-running calls of one subject.
     Streams(u32),
+    /// Long-running calls of all together.
+    LongCalls(usize),
 }
 
 impl Refusal {
@@ -178,6 +180,10 @@ impl std::fmt::Display for Limit {
             Self::Streams(limit) => write!(
                 f,
                 "you hold {limit} watches and other long calls, which is the limit of one person"
+            ),
+            Self::LongCalls(limit) => write!(
+                f,
+                "{limit} watches and other long calls go through this gateway, which is its limit"
             ),
         }
     }

@@ -21,7 +21,6 @@ use model::cluster::ClusterId;
 use model::event::Answer;
 use model::request::{RequestFacts, Target, Wire};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, DecisionTrail, End, Peer, Place, Recorded, Trail};
 use crate::body::{DigestCell, Outbound, Uplink};
@@ -29,7 +28,8 @@ use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
 use crate::listener::{Conn, Handler, Head, Inbound, Refused};
-use crate::refusal::{self, Asked, Refusal};
+use crate::refusal::{self, Asked, Limit, Refusal};
+use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
 use crate::upstream::{self, Call, Expected, Pool, SendError, StreamClass, UpstreamBody};
 
@@ -42,15 +42,16 @@ pub struct ClusterGate {
     /// Connections to it.
     pub pool: Pool<Uplink>,
     /// Decisions about it.
-    pub decision: decision::Station,
+    pub decision: Arc<decision::Station>,
 }
 
 /// Everything a request passes through.
 pub struct Gate {
     sites: Sites,
-    identity: identity::Station,
+    identity: Arc<identity::Station>,
     audit: Arc<audit::Station>,
     clusters: HashMap<ClusterId, Arc<ClusterGate>>,
+    calls: Arc<Registry>,
     host: Arc<dyn GatewayHost>,
     sign_in: Arc<str>,
 }
@@ -82,9 +83,10 @@ impl Gate {
     #[must_use]
     pub fn new(
         sites: Sites,
-        identity: identity::Station,
+        identity: Arc<identity::Station>,
         audit: Arc<audit::Station>,
         clusters: HashMap<ClusterId, Arc<ClusterGate>>,
+        calls: Arc<Registry>,
         host: Arc<dyn GatewayHost>,
         sign_in: Arc<str>,
     ) -> Self {
@@ -93,6 +95,7 @@ impl Gate {
             identity,
             audit,
             clusters,
+            calls,
             host,
             sign_in,
         }
@@ -100,7 +103,7 @@ impl Gate {
 
     async fn serve(
         &self,
-        conn: &Conn,
+        conn: &Arc<Conn>,
         head: Head,
         mut request: Request<Inbound>,
         trail: &mut Arc<Trail>,
@@ -155,10 +158,33 @@ impl Gate {
         }
         let _ = headers::strip(request.headers_mut(), &[]);
         *request.uri_mut() = forwarded(&target)?;
+        let duties = Duties {
+            call: self.goes_on(long, conn, trail, decided.grounds)?,
+            place,
+        };
         match decided.permit {
-            Permitted::Read(permit) => self.read(gate, conn, permit, request, trail, place).await,
-            Permitted::Effect(permit) => self.effect(gate, permit, request, trail, place).await,
+            Permitted::Read(permit) => self.read(gate, permit, request, trail, duties).await,
+            Permitted::Effect(permit) => self.effect(gate, permit, request, trail, duties).await,
         }
+    }
+
+    /// A call that goes on stands in the table before it is sent, so that no change of rules passes it by.
+    fn goes_on(
+        &self,
+        long: bool,
+        conn: &Arc<Conn>,
+        trail: &Arc<Trail>,
+        grounds: Grounds,
+    ) -> Result<Option<LongCall>, Refusal> {
+        if !long {
+            return Ok(None);
+        }
+        let entered = self
+            .calls
+            .enter(Arc::clone(trail), Some(Arc::clone(conn)), conn.draining(), grounds);
+        entered
+            .map(Some)
+            .map_err(|full| Refusal::Limit(Limit::LongCalls(full.most)))
     }
 
     /// The gateway host authenticates and records what people do there by itself; the one path that is answered without
@@ -185,13 +211,11 @@ impl Gate {
     async fn read(
         &self,
         gate: &ClusterGate,
-        conn: &Conn,
         permit: Permit<PureRead>,
         request: Request<Inbound>,
         trail: &Arc<Trail>,
-        place: Place,
+        duties: Duties,
     ) -> Result<Response<Outbound>, Stop> {
-        let long = trail.facts.as_ref().is_some_and(RequestFacts::long_running);
         let (access, mut end) = self.audit.access(trail, &permit).await?;
         let request = dress(request, permit.outgoing(), trail, &end, None);
         let call = call(trail, &permit).pure_read();
@@ -209,8 +233,7 @@ impl Gate {
             }
         };
         end.pairs_with(sequence);
-        let ender = long.then(|| conn.draining().clone());
-        deliver(response, end, Some(place), ender, trail)
+        deliver(response, end, duties, trail)
     }
 
     /// An effect: nothing leaves before its intent is durable, and it goes on without its client to learn how it ended.
@@ -220,7 +243,7 @@ impl Gate {
         permit: Permit<Effect>,
         request: Request<Inbound>,
         trail: &Arc<Trail>,
-        place: Place,
+        duties: Duties,
     ) -> Result<Response<Outbound>, Stop> {
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         let digest = Arc::new(DigestCell::new());
@@ -238,7 +261,7 @@ impl Gate {
         };
         tokio::spawn(sending.run(answer));
         match answered.await {
-            Ok(Ok((response, end))) => deliver(response, end, Some(place), None, trail),
+            Ok(Ok((response, end))) => deliver(response, end, duties, trail),
             Ok(Err(refusal)) => Err(Stop::Ended(refusal)),
             Err(_) => Err(Stop::Ended(Refusal::Internal)),
         }
@@ -301,6 +324,12 @@ impl Handler for Gate {
     fn connection_refused(&self, conn: &Conn, reason: Refused) {
         self.audit.connection_refused(conn, reason);
     }
+}
+
+/// What ends with the answer: the subject's place, and for a call that goes on its place in the table of those.
+struct Duties {
+    place: Place,
+    call: Option<LongCall>,
 }
 
 /// One sending of an effect, in a task of its own.
@@ -422,8 +451,7 @@ fn timeout(target: &Target) -> Option<Duration> {
 fn deliver(
     response: Response<UpstreamBody<Uplink>>,
     mut end: End,
-    place: Option<Place>,
-    ender: Option<CancellationToken>,
+    duties: Duties,
     trail: &Trail,
 ) -> Result<Response<Outbound>, Stop> {
     if let Some(facts) = response.extensions().get::<upstream::Facts>() {
@@ -453,7 +481,7 @@ fn deliver(
         end.audit_id_differs();
         parts.headers.insert("audit-id", ours);
     }
-    let body = Outbound::cluster(body, end, place, ender);
+    let body = Outbound::cluster(body, end, Some(duties.place), duties.call);
     Ok(Response::from_parts(parts, body))
 }
 

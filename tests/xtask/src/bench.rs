@@ -71,6 +71,14 @@ const REGISTRY: &[Entry] = &[
         features: "",
         what: "every parser of foreign bytes against mutations of its corpus; `-- NAME …` for some of them",
     },
+    Entry {
+        kind: Kind::Bench,
+        name: "long_calls",
+        package: "gatescribe-proxy",
+        example: "long_calls",
+        features: "bench",
+        what: "20,000 watches under way, one binding taken away: until those now refused have ended",
+    },
 ];
 
 /// Builds it in release mode, runs it, and holds it to its last line.

@@ -372,6 +372,10 @@ pub struct Limits {
     #[serde(default = "streams")]
     #[schemars(range(min = 1, max = 100_000))]
     pub streams: u32,
+    /// Watches and other long calls of all subjects together; more are refused, those that go on stay.
+    #[serde(default = "long_calls")]
+    #[schemars(range(min = 16, max = 1_000_000))]
+    pub long_calls: u32,
     /// Records one subject may cause each second.
     #[serde(default = "records_per_second")]
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -398,6 +402,7 @@ impl Default for Limits {
         Self {
             in_flight: in_flight(),
             streams: streams(),
+            long_calls: long_calls(),
             records_per_second: records_per_second(),
             bytes_per_day: bytes_per_day(),
             strangers_per_second: strangers(),
@@ -412,6 +417,9 @@ const fn in_flight() -> u32 {
 }
 const fn streams() -> u32 {
     2_000
+}
+const fn long_calls() -> u32 {
+    50_000
 }
 const fn records_per_second() -> u32 {
     2_000

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use access::decide::Authorization;
 use access::rbac::Snapshot;
-use access::rule::RuleSet;
+use access::rule::{Consequence, LoadProblem, RuleSet, load_objects};
 use anyhow::Context as _;
 use feeds::cluster::ClusterView;
 use feeds::observer::Heard;
@@ -21,6 +21,7 @@ use proxy::upstream::{Limits as PoolLimits, Pool, UpstreamMetrics};
 use reach::{Authorities, ClusterConnection, ClusterSource, CredentialSource, Explicit, InCluster, Tuning};
 use tokio::sync::watch;
 
+use super::metrics::PolicyMetrics;
 use super::recorder::{PolicySet, short_digest};
 use crate::config;
 
@@ -40,6 +41,7 @@ pub(super) struct Joined {
     pub(super) tokens: Option<Ask<TokenQuestion, TokenAnswer>>,
     /// What the rules consist of, for the record of their changes.
     pub(super) policies: watch::Receiver<Arc<PolicySet>>,
+    pub(super) view: watch::Receiver<Arc<ClusterView>>,
 }
 
 /// Joins a cluster's feeds and stations and starts what keeps them fresh. Within a tokio runtime.
@@ -49,6 +51,7 @@ pub(super) fn join(
     accept_accounts: bool,
     files: &watch::Receiver<Arc<RuleFiles>>,
     metrics: &UpstreamMetrics,
+    policy: &PolicyMetrics,
 ) -> anyhow::Result<Joined> {
     let id = ClusterId::new(&cluster.name)?;
     let connection = ClusterConnection::new(id.clone(), source(cluster)?, Tuning::default());
@@ -79,16 +82,20 @@ pub(super) fn join(
     let (publish, policies) = watch::channel(Arc::default());
     let decision = decision::Station::new(
         settings,
-        compile(view, files.clone(), publish),
+        compile(id.clone(), policy.clone(), view.clone(), files.clone(), publish),
         Arc::new(move || heard.last()),
         confirm,
     );
     let pool = Pool::new(connection, PoolLimits::default(), metrics.clone());
     Ok(Joined {
         id,
-        gate: Arc::new(ClusterGate { pool, decision }),
+        gate: Arc::new(ClusterGate {
+            pool,
+            decision: Arc::new(decision),
+        }),
         tokens,
         policies,
+        view,
     })
 }
 
@@ -157,6 +164,8 @@ fn credential(credential: &config::Credential) -> anyhow::Result<CredentialSourc
 /// Compiles views and rule files into rules, off the request path, one after the other; a request sees the old ones until
 /// the new ones are whole.
 fn compile(
+    cluster: ClusterId,
+    policy: PolicyMetrics,
     mut view: watch::Receiver<Arc<ClusterView>>,
     mut files: watch::Receiver<Arc<RuleFiles>>,
     publish: watch::Sender<Arc<PolicySet>>,
@@ -172,6 +181,7 @@ fn compile(
     let (compiled, rules) = watch::channel(Arc::new(nothing));
     tokio::spawn(async move {
         let mut version = 0_u64;
+        let mut told = Vec::new();
         loop {
             version = version.wrapping_add(1);
             let (newest, newest_files) = (
@@ -180,7 +190,9 @@ fn compile(
             );
             let work = tokio::task::spawn_blocking(move || rules_of(&newest, &newest_files, version));
             match work.await {
-                Ok((rules, set)) => {
+                Ok((rules, set, problems)) => {
+                    policy.in_effect(&cluster, rules.rules.rules().len(), &problems);
+                    tell(&cluster, &problems, &mut told);
                     if rules.complete {
                         // Nobody writes them down in a run without a recorder.
                         let _ = publish.send(Arc::new(set));
@@ -200,7 +212,27 @@ fn compile(
     rules
 }
 
-fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> (Rules, PolicySet) {
+/// Says each invalid object once, and again when it has changed.
+fn tell(cluster: &ClusterId, problems: &[LoadProblem], told: &mut Vec<LoadProblem>) {
+    for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+        let meaning = match problem.effect {
+            Consequence::Forbids => "it forbids all that its readable part reaches",
+            Consequence::GrantsNothing => "it grants nothing",
+            Consequence::NothingLoaded => "nothing of it is loaded",
+        };
+        tracing::error!(
+            cluster = %cluster,
+            kind = problem.source,
+            rule = problem.rule,
+            problem = problem.what,
+            meaning,
+            "an access rule of the cluster is invalid"
+        );
+    }
+    *told = problems.to_vec();
+}
+
+fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> (Rules, PolicySet, Vec<LoadProblem>) {
     let mut objects = access::rbac::Objects::clone(&view.objects);
     objects.roles.extend(files.policy.rbac.roles.iter().cloned());
     objects
@@ -212,11 +244,15 @@ fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> (Rules, Poli
     objects
         .cluster_role_bindings
         .extend(files.policy.rbac.cluster_role_bindings.iter().cloned());
+    let (of_cluster, problems) = load_objects(view.access_rules.iter());
+    let mut rules = files.policy.rules.clone();
+    rules.extend(of_cluster);
     let all = serde_json::to_vec(&objects).unwrap_or_default();
-    let digest: Arc<str> = short_digest([all.as_slice(), files.digest.as_bytes()]).into();
+    let own = serde_json::to_vec(&view.access_rules[..]).unwrap_or_default();
+    let digest: Arc<str> = short_digest([all.as_slice(), files.digest.as_bytes(), own.as_slice()]).into();
     let set = PolicySet {
         digest: Arc::clone(&digest),
-        objects: outline(&objects, files),
+        objects: outline(&objects, files, &view.access_rules),
     };
     let rules = Rules {
         snapshot: Snapshot::new(objects),
@@ -225,16 +261,16 @@ fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> (Rules, Poli
             .iter()
             .map(|namespace| (Arc::clone(&namespace.name), namespace.labels.clone()))
             .collect(),
-        rules: RuleSet::new(files.policy.rules.clone()),
+        rules: RuleSet::new(rules),
         digest,
         version,
         complete: view.complete,
     };
-    (rules, set)
+    (rules, set, problems)
 }
 
 /// Each object by kind and name with the digest of its content; the rule files count as one.
-fn outline(objects: &access::rbac::Objects, files: &RuleFiles) -> BTreeMap<String, String> {
+fn outline(objects: &access::rbac::Objects, files: &RuleFiles, own: &[serde_json::Value]) -> BTreeMap<String, String> {
     fn entry(kind: &str, metadata: &access::rbac::Meta, object: &impl serde::Serialize) -> (String, String) {
         let name = match &metadata.namespace {
             Some(namespace) => format!("{kind} {namespace}/{}", metadata.name),
@@ -256,6 +292,21 @@ fn outline(objects: &access::rbac::Objects, files: &RuleFiles) -> BTreeMap<Strin
     let bindings = bindings
         .iter()
         .flat_map(|(kind, all)| all.iter().map(move |binding| entry(kind, &binding.metadata, binding)));
-    let own = ("rule files".to_owned(), files.digest.clone());
-    roles.chain(bindings).chain(std::iter::once(own)).collect()
+    let of_files = ("rule files".to_owned(), files.digest.clone());
+    let own = own.iter().map(access_rule);
+    roles.chain(bindings).chain(own).chain(std::iter::once(of_files)).collect()
+}
+
+/// An access rule of the cluster by kind and name with the digest of its content.
+fn access_rule(rule: &serde_json::Value) -> (String, String) {
+    let text = |pointer| rule.pointer(pointer).and_then(serde_json::Value::as_str);
+    let (kind, name) = (text("/kind").unwrap_or_default(), text("/metadata/name").unwrap_or_default());
+    let name = match text("/metadata/namespace") {
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
+    };
+    (
+        name,
+        short_digest([serde_json::to_vec(rule).unwrap_or_default().as_slice()]),
+    )
 }

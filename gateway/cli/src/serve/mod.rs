@@ -3,11 +3,13 @@
 
 mod admin;
 mod api;
+mod chores;
 mod cluster;
 mod data;
 mod host;
 mod identity;
 mod logging;
+mod metrics;
 mod part_keys;
 mod recorder;
 mod sessions;
@@ -33,6 +35,7 @@ use proxy::identity::{Acceptance, Questions, Station as IdentityStation};
 use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules};
 use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
 use proxy::request::Gate;
+use proxy::session::{Keeper, LongCallMetrics, Registry as LongCalls};
 use proxy::site::{Serves as SiteServes, Sites};
 use proxy::upstream::UpstreamMetrics;
 use tokio::sync::{mpsc, watch};
@@ -46,8 +49,6 @@ use crate::{Exit, config_command};
 
 /// How long open calls may go on after the process was told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
-/// How often counts of what was limited become records.
-const SUMMARIES_EVERY: Duration = Duration::from_secs(10);
 /// A verified token counts so long without another look at its session; revocation clears it at once.
 const SESSION_CHECK: Duration = Duration::from_secs(60);
 
@@ -130,17 +131,25 @@ impl Gateway {
         let keys = Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&store),
         });
-        let audit = Station::keeping_parts(Arc::clone(&ledger), clock, boot, limits(&config.limits), keys);
+        let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
         recorder::remember_origins(&ledger_dir(config, &data), &audit).context("the ledger cannot be read")?;
         recorder::start(&audit, url.as_str(), epoch).await?;
         recorder::config(&audit, config).await?;
         let mut registry = Registry::default();
         let (listener_metrics, upstream_metrics) = (Arc::new(ListenerMetrics::default()), UpstreamMetrics::default());
+        let long_call_metrics = LongCallMetrics::default();
         listener_metrics.register(&mut registry);
         upstream_metrics.register(&mut registry);
+        long_call_metrics.register(&mut registry);
+        let policy_metrics = metrics::PolicyMetrics::default();
+        policy_metrics.register(&mut registry);
+        let calls = LongCalls::new(
+            usize::try_from(config.limits.long_calls).unwrap_or(usize::MAX),
+            long_call_metrics,
+        );
 
         let files = rule_files(&config.policy)?;
-        let clusters = join_clusters(config, &files, &upstream_metrics)?;
+        let clusters = join_clusters(config, &files, &upstream_metrics, &policy_metrics)?;
         for joined in &clusters {
             let (audit, id) = (Arc::clone(&audit), joined.id.clone());
             tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
@@ -173,7 +182,13 @@ impl Gateway {
         let host = Arc::new(host::ConsoleHost::new(console::router(parts, api), &document));
 
         let checks = readiness(&ledger, &clusters, &trust);
-        let identity = identity_station(config, &url, &store, &feed, trust, &clusters)?;
+        let revision = store.revision();
+        let (identity, revisions) = identity_station(config, &url, &store, &feed, trust, &clusters)?;
+        let stations = clusters
+            .iter()
+            .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate.decision)))
+            .collect();
+        Keeper::new(Arc::clone(&calls), Arc::clone(&identity), stations, clock.clone()).start(&stop);
         let gates = clusters
             .iter()
             .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
@@ -184,12 +199,22 @@ impl Gateway {
             identity,
             Arc::clone(&audit),
             gates,
+            Arc::clone(&calls),
             host,
             sign_in.into(),
         ));
         let running = listen(config, &gate, &listener_metrics)?;
         admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
-        tokio::spawn(summaries(Arc::clone(&audit), stop.clone()));
+        tokio::spawn(chores::summaries(Arc::clone(&audit), stop.clone()));
+        tokio::spawn(chores::sweeps(Arc::clone(&store), clock.clone(), stop.clone()));
+        tokio::spawn(chores::ends_of_sessions(
+            store,
+            calls,
+            clock,
+            revisions,
+            revision,
+            stop.clone(),
+        ));
         Ok(Self {
             ledger,
             audit,
@@ -298,12 +323,13 @@ fn join_clusters(
     config: &Config,
     files: &watch::Receiver<Arc<feeds::rules::RuleFiles>>,
     metrics: &UpstreamMetrics,
+    policy: &metrics::PolicyMetrics,
 ) -> anyhow::Result<Vec<Joined>> {
     let accounts = config.identity.service_accounts.accept;
     config
         .clusters
         .iter()
-        .map(|cluster| cluster::join(cluster, &config.limits, accounts, files, metrics))
+        .map(|cluster| cluster::join(cluster, &config.limits, accounts, files, metrics, policy))
         .collect()
 }
 
@@ -322,7 +348,7 @@ fn identity_station(
     feed: &Arc<IssuerFeed>,
     trust: watch::Receiver<Arc<oidc::Trust>>,
     clusters: &[Joined],
-) -> anyhow::Result<IdentityStation> {
+) -> anyhow::Result<(Arc<IdentityStation>, watch::Receiver<u64>)> {
     let (keys, asked) = key_asks();
     tokio::spawn(Arc::clone(feed).answer(asked));
     let (sessions, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
@@ -343,8 +369,12 @@ fn identity_station(
     };
     let station = IdentityStation::new(trust, Questions { keys, sessions, tokens }, acceptance)?;
     let revoked = station.cache();
-    store.watch_revision(move |_| revoked.clear());
-    Ok(station)
+    let (raise, revisions) = watch::channel(store.revision());
+    store.watch_revision(move |revision| {
+        revoked.clear();
+        raise.send_replace(revision);
+    });
+    Ok((Arc::new(station), revisions))
 }
 
 fn sites(config: &Config, url: &GatewayUrl, clusters: &[Joined]) -> anyhow::Result<Sites> {
@@ -502,21 +532,21 @@ fn readiness(
     ));
     for joined in clusters {
         let gate = Arc::clone(&joined.gate);
-        let check =
-            move || (!gate.decision.is_ready(now())).then(|| "its roles have not been heard of lately".to_owned());
+        let view = joined.view.clone();
+        let check = move || {
+            if gate.decision.is_ready(now()) {
+                return None;
+            }
+            let missing = view.borrow().missing.join(", ");
+            Some(if missing.is_empty() {
+                "nothing was heard of it lately, or nothing at all yet".to_owned()
+            } else {
+                format!("not listed yet: {missing}")
+            })
+        };
         checks.push((format!("cluster {}", joined.id), Box::new(check)));
     }
     checks
-}
-
-async fn summaries(audit: Arc<Station>, stop: CancellationToken) {
-    let mut beat = tokio::time::interval(SUMMARIES_EVERY);
-    loop {
-        tokio::select! {
-            _ = beat.tick() => audit.write_summaries(),
-            () = stop.cancelled() => return,
-        }
-    }
 }
 
 fn limits(limits: &config::Limits) -> audit::Limits {

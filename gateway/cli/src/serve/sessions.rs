@@ -17,18 +17,19 @@ pub(super) async fn answer(
         let store = Arc::clone(&store);
         tokio::task::spawn_blocking(move || {
             // Whoever asked may have gone.
-            let _ = answer.send(look_up(&store, &question));
+            let _ = answer.send(look_up(&store, &question, now()));
         });
     }
 }
 
-fn look_up(store: &Store, question: &SessionQuestion) -> SessionAnswer {
+/// Looks a session up, at one point in time.
+pub(super) fn look_up(store: &Store, question: &SessionQuestion, now: Timestamp) -> SessionAnswer {
     let Some(id) = SessionId::parse(&question.session) else {
         return SessionAnswer::Ended {
             why: "there is no such session".to_owned(),
         };
     };
-    match store.session(&id, now()) {
+    match store.session(&id, now) {
         Ok(Some(session)) => match session.standing {
             state::Standing::Live => SessionAnswer::Live {
                 ends_at: session.idle_end.min(session.absolute_end),

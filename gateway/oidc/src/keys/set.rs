@@ -125,6 +125,12 @@ impl KeySet {
         self.keys.is_empty()
     }
 
+    /// Whether a key of this RFC 7638 thumbprint is in it.
+    #[must_use]
+    pub fn holds(&self, thumbprint: &[u8; 32]) -> bool {
+        self.keys.iter().any(|key| key.thumbprint == *thumbprint)
+    }
+
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }

@@ -29,6 +29,7 @@ use crate::audit::Trail;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Authenticated, Identity, groups_hash};
 use crate::refusal::Refusal;
+use crate::session::Grounds;
 
 /// The rules of one cluster as they stand now. Immutable; a change is a new one with another version.
 #[derive(Debug)]
@@ -102,6 +103,7 @@ struct Known {
 /// A yes, with everything the record and the permit need.
 struct Yes {
     allowed: Allowed,
+    grounds: Grounds,
     outgoing: Arc<Outgoing>,
     rules: Arc<[RuleRef]>,
     sent_groups_hash: Arc<str>,
@@ -118,6 +120,28 @@ pub struct Decided {
     pub policy: Arc<str>,
     /// Hash of the groups that are sent.
     pub sent_groups_hash: Arc<str>,
+    /// What a call that goes on rests on.
+    pub grounds: Grounds,
+}
+
+/// A call under way, decided anew by the rules as they are now.
+#[derive(Debug)]
+pub(crate) enum Anew {
+    /// It would be allowed.
+    Stands(Grounds),
+    /// It would be refused.
+    Refused(Refusal),
+    /// The cluster has to be asked: see [`Station::ask_anew`].
+    Ask(Box<Asking>),
+}
+
+/// A question to the cluster about a call under way.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    if_yes: Allowed,
+    if_no: Denied,
+    what: AccessAttributes,
+    grounds: Grounds,
 }
 
 /// One case to be judged: a request, or a question about one.
@@ -210,7 +234,80 @@ impl Station {
             rules: Arc::clone(&yes.rules),
             policy: Arc::clone(&rules.digest),
             sent_groups_hash: Arc::clone(&yes.sent_groups_hash),
+            grounds: yes.grounds,
         })
+    }
+
+    /// The version of the rules now.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.rules.borrow().version
+    }
+
+    /// The rules as they change.
+    #[must_use]
+    pub fn rules(&self) -> watch::Receiver<Arc<Rules>> {
+        self.rules.clone()
+    }
+
+    /// Decides a call under way by the newest rules, without anything that is remembered. A trail without identity or facts
+    /// is refused.
+    pub(crate) fn anew(&self, trail: &Trail, now: Timestamp) -> Anew {
+        let rules = Arc::clone(&self.rules.borrow());
+        let (Some(identity), Some(facts)) = (trail.identity.as_deref(), trail.facts.as_ref()) else {
+            return Anew::Refused(Refusal::Internal);
+        };
+        let impersonation = trail.effective.as_ref().map(wanted);
+        let case = self.case(identity, impersonation.as_ref(), facts, trail, now);
+        let (verdict, cacheable) = self.ask_rules(&rules, &case);
+        let grounds = |allowed: &Allowed, from_cluster| Grounds {
+            version: rules.version,
+            not_after: allowed.not_after,
+            from_cluster,
+            momentary: !cacheable,
+        };
+        match verdict {
+            Verdict::Allow(allowed) => {
+                let grounds = grounds(&allowed, false);
+                recordable(allowed).map_or_else(Anew::Refused, |_| Anew::Stands(grounds))
+            }
+            Verdict::Deny(denied) => Anew::Refused(Refusal::Denied(Box::new(denied))),
+            Verdict::AskCluster { if_yes, if_no } => Anew::Ask(Box::new(Asking {
+                grounds: grounds(&if_yes, true),
+                if_yes,
+                if_no,
+                what: attributes(&Attributes::of(facts)),
+            })),
+        }
+    }
+
+    /// Asks the cluster what the rules cannot say.
+    ///
+    /// # Errors
+    /// It would be refused.
+    pub(crate) async fn ask_anew(&self, asking: Asking) -> Result<Grounds, Refusal> {
+        let allowed = self.ask_cluster(asking.if_yes, asking.if_no, asking.what).await?;
+        recordable(allowed).map(|_| asking.grounds)
+    }
+
+    fn case<'a>(
+        &'a self,
+        identity: &'a Identity,
+        impersonation: Option<&'a Impersonation>,
+        facts: &'a RequestFacts,
+        trail: &Trail,
+        now: Timestamp,
+    ) -> Case<'a> {
+        Case {
+            call: Call::of(self.settings.cluster.as_str(), facts),
+            subject: identity.subject(),
+            impersonation,
+            source: trail.peer.ip.parse().ok(),
+            signed_in: identity.auth_time(),
+            acr: identity.acr(),
+            reason_stated: identity.stated_reason(now).is_some(),
+            now,
+        }
     }
 
     async fn evaluate(
@@ -223,35 +320,27 @@ impl Station {
         key: Option<Key>,
     ) -> Result<Arc<Yes>, Refusal> {
         let now = trail.received.wall;
-        let impersonation = wanted.map(|wanted| Impersonation {
-            user: wanted.user.as_str().into(),
-            uid: wanted.uid.as_deref().map(Into::into),
-            groups: wanted.groups.iter().map(|group| group.as_str().into()).collect(),
-            extra: Arc::new(wanted.extra.clone()),
-        });
-        let case = Case {
-            call: Call::of(self.settings.cluster.as_str(), facts),
-            subject: identity.subject(),
-            impersonation: impersonation.as_ref(),
-            source: trail.peer.ip.parse().ok(),
-            signed_in: identity.auth_time(),
-            acr: identity.acr(),
-            reason_stated: identity.stated_reason(now).is_some(),
-            now,
-        };
+        let impersonation = wanted.map(self::wanted);
+        let case = self.case(identity, impersonation.as_ref(), facts, trail, now);
         let (verdict, cacheable) = self.ask_rules(rules, &case);
-        let (allowed, until) = match verdict {
-            Verdict::Allow(allowed) => (allowed, now.plus(REMEMBERED_FOR)),
+        let (allowed, from_cluster) = match verdict {
+            Verdict::Allow(allowed) => (allowed, false),
             Verdict::Deny(denied) => return Err(Refusal::Denied(Box::new(denied))),
-            Verdict::AskCluster { if_yes, if_no } => (
-                self.ask_cluster(if_yes, if_no, attributes(&Attributes::of(facts)))
-                    .await?,
-                now.plus(CONFIRMED_FOR),
-            ),
+            Verdict::AskCluster { if_yes, if_no } => {
+                let what = attributes(&Attributes::of(facts));
+                (self.ask_cluster(if_yes, if_no, what).await?, true)
+            }
         };
         let allowed = recordable(allowed)?;
-        let until = until.min(allowed.not_after);
-        let yes = Arc::new(yes(allowed, identity, wanted.is_some())?);
+        let grounds = Grounds {
+            version: rules.version,
+            not_after: allowed.not_after,
+            from_cluster,
+            momentary: !cacheable,
+        };
+        let remembered = if from_cluster { CONFIRMED_FOR } else { REMEMBERED_FOR };
+        let until = now.plus(remembered).min(allowed.not_after);
+        let yes = Arc::new(yes(allowed, grounds, identity, wanted.is_some())?);
         if let Some(key) = key.filter(|_| cacheable) {
             self.cache.insert(
                 key,
@@ -384,7 +473,7 @@ fn recordable(allowed: Allowed) -> Result<Allowed, Refusal> {
 
 /// The identity headers of an allowed call. A person's carry the session, so that the cluster's own log names it too; it is
 /// constant per session, because the API server caches by these values. A ServiceAccount goes by its name alone.
-fn yes(mut allowed: Allowed, identity: &Identity, nested: bool) -> Result<Yes, Refusal> {
+fn yes(mut allowed: Allowed, grounds: Grounds, identity: &Identity, nested: bool) -> Result<Yes, Refusal> {
     if nested || identity.subject().kind() == SubjectKind::Person {
         let mut extra = BTreeMap::clone(&allowed.upstream.extra);
         extra.insert("gatescribe.dev/session".to_owned(), vec![identity.session().to_owned()]);
@@ -402,10 +491,20 @@ fn yes(mut allowed: Allowed, identity: &Identity, nested: bool) -> Result<Yes, R
     let sent_groups_hash = groups_hash(&allowed.upstream.groups);
     Ok(Yes {
         allowed,
+        grounds,
         outgoing: Arc::new(outgoing),
         rules,
         sent_groups_hash,
     })
+}
+
+fn wanted(wanted: &RequestedImpersonation) -> Impersonation {
+    Impersonation {
+        user: wanted.user.as_str().into(),
+        uid: wanted.uid.as_deref().map(Into::into),
+        groups: wanted.groups.iter().map(|group| group.as_str().into()).collect(),
+        extra: Arc::new(wanted.extra.clone()),
+    }
 }
 
 fn attributes(asked: &Attributes<'_>) -> AccessAttributes {

@@ -54,6 +54,7 @@ pub(super) fn identity(chain: &Arc<[CertificateDer<'static>]>) -> Result<Identit
         acr: None,
         stated_reason: None,
         expires_at: Timestamp::from_unix_seconds(certificate.validity().not_after.timestamp()),
+        signed_by: None,
     })
 }
 

@@ -8,6 +8,7 @@
 mod cache;
 mod certificate;
 mod credential;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ use tokio::sync::watch;
 use self::cache::Known;
 pub use self::cache::{NoRandom, TokenCache};
 use self::credential::Presented;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) use self::standing::for_bench;
+pub(crate) use self::standing::holds_at_first;
 use crate::ask::Ask;
 use crate::clock::Reading;
 use crate::listener::{ClientCertificate, Conn};
@@ -69,6 +73,8 @@ pub struct Identity {
     groups_hash: Arc<str>,
     stated_reason: Option<(Arc<str>, Timestamp)>,
     expires_at: Timestamp,
+    /// RFC 7638 thumbprint of the provider's key behind it.
+    signed_by: Option<[u8; 32]>,
 }
 
 impl Identity {
@@ -349,6 +355,7 @@ impl Station {
             acr: claims.acr.map(Into::into),
             stated_reason,
             expires_at: claims.expires_at,
+            signed_by: None,
         };
         Ok((identity, now.plus(self.acceptance.session_check)))
     }
@@ -478,6 +485,7 @@ fn person(verified: VerifiedToken, credential: Credential) -> Result<Identity, R
         acr: verified.acr.map(Into::into),
         stated_reason: None,
         expires_at: verified.expires_at,
+        signed_by: Some(verified.key),
     })
 }
 
@@ -516,6 +524,7 @@ fn account(
         acr: None,
         stated_reason: None,
         expires_at,
+        signed_by: None,
     })
 }
 

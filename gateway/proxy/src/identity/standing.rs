@@ -1,0 +1,138 @@
+//! Whether whoever was proved would be proved still: asked for calls that go on, which no longer carry their credential.
+//!
+//! Each kind of credential ends in its own way, and no way is silence: a session is looked up, a signing key must still be
+//! published, a certificate is verified anew, and what cannot be asked again holds for a bounded time.
+
+use std::time::Duration;
+
+use model::ask::{SessionAnswer, SessionQuestion};
+use model::time::Timestamp;
+
+use super::{Credential, Identity, Station};
+use crate::listener::{ClientCertificate, Conn};
+use crate::refusal::Refusal;
+
+/// A call of a ServiceAccount goes on for so long. Its token is not kept, so that it cannot be reviewed again; clients in a
+/// cluster open their watches anew every five to ten minutes by themselves (client-go, `reflector.go`).
+const ACCOUNT_HOLDS: Duration = Duration::from_secs(600);
+
+impl Station {
+    /// Whether `identity`, proved at `since`, would be proved now, and until when that is known to hold.
+    ///
+    /// # Errors
+    /// [`Refusal::CannotVerify`] when nobody can tell; any other says that it would not.
+    pub async fn still(
+        &self,
+        identity: &Identity,
+        conn: Option<&Conn>,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Timestamp, Refusal> {
+        match identity.credential {
+            Credential::GatewayToken => self.session_stands(identity).await,
+            Credential::ProviderToken => self.provider_vouches(identity, now),
+            Credential::ServiceAccount => before(
+                since.plus(ACCOUNT_HOLDS),
+                now,
+                "a ServiceAccount proves itself anew every 10 minutes",
+            ),
+            Credential::Certificate => match conn.map(Conn::client_certificate) {
+                Some(ClientCertificate::Verified(_)) => {
+                    before(identity.expires_at, now, "the client certificate has expired")
+                }
+                Some(ClientCertificate::Rejected(_, problem)) => Err(Refusal::BadCredential(problem.to_string())),
+                Some(ClientCertificate::Absent) | None => Err(Refusal::NoCredential),
+            },
+        }
+    }
+
+    async fn session_stands(&self, identity: &Identity) -> Result<Timestamp, Refusal> {
+        let question = SessionQuestion {
+            session: identity.session.clone(),
+        };
+        match self.questions.sessions.ask(question).await {
+            SessionAnswer::Live { ends_at, .. } => Ok(ends_at),
+            SessionAnswer::Ended { why } => Err(Refusal::SessionEnded(format!("the sign-in has ended: {why}"))),
+            SessionAnswer::Unknown { why } => {
+                Err(Refusal::CannotVerify(format!("the sign-in cannot be looked up: {why}")))
+            }
+        }
+    }
+
+    /// The key that signed the token is still published by an issuer that is still accepted.
+    fn provider_vouches(&self, identity: &Identity, now: Timestamp) -> Result<Timestamp, Refusal> {
+        let trust = self.trust.borrow();
+        let issuer = identity.subject.issuer();
+        if trust.issuers.find(issuer).is_none() {
+            return Err(Refusal::BadCredential(
+                "the token's issuer is accepted no longer".to_owned(),
+            ));
+        }
+        let published = trust
+            .keys
+            .get(issuer)
+            .zip(identity.signed_by)
+            .is_some_and(|(keys, key)| keys.holds(&key));
+        if !published {
+            return Err(Refusal::BadCredential(
+                "the key that signed the token is published by its issuer no longer".to_owned(),
+            ));
+        }
+        before(identity.expires_at, now, "the token has expired")
+    }
+
+    /// The keys and issuers as they change, for whoever looks after calls that go on.
+    #[must_use]
+    pub fn trust(&self) -> tokio::sync::watch::Receiver<std::sync::Arc<oidc::Trust>> {
+        self.trust.clone()
+    }
+}
+
+/// For how long a call of this identity goes on before anybody has to be asked.
+pub(crate) fn holds_at_first(identity: &Identity, since: Timestamp) -> Timestamp {
+    match identity.credential {
+        // Looked up every minute, and told of each end at once.
+        Credential::GatewayToken => Timestamp::MAX,
+        Credential::ServiceAccount => since.plus(ACCOUNT_HOLDS),
+        Credential::ProviderToken | Credential::Certificate => identity.expires_at,
+    }
+}
+
+fn before(end: Timestamp, now: Timestamp, why: &str) -> Result<Timestamp, Refusal> {
+    if now < end {
+        Ok(end)
+    } else {
+        Err(Refusal::BadCredential(why.to_owned()))
+    }
+}
+
+/// An identity that nobody proved, for the bench of long calls and its tests.
+#[cfg(any(test, feature = "bench"))]
+#[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
+pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> Identity {
+    use model::subject::{Subject, SubjectKind, SubjectParts};
+    let subject = Subject::new(SubjectParts {
+        id: super::subject_id("https://idp", user),
+        kind: SubjectKind::Person,
+        issuer: "https://idp".to_owned(),
+        subject: user.to_owned(),
+        username: user.to_owned(),
+        uid: None,
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        extra: std::collections::BTreeMap::new(),
+        email: None,
+    })
+    .expect("a plain name");
+    Identity {
+        groups_hash: super::groups_hash(subject.groups()),
+        session: format!("session-of-{user}").into(),
+        subject,
+        credential,
+        credential_id: None,
+        auth_time: None,
+        acr: None,
+        stated_reason: None,
+        expires_at: Timestamp::MAX,
+        signed_by: Some([7; 32]),
+    }
+}

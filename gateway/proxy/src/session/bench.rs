@@ -1,0 +1,253 @@
+//! Many calls under way and a change of rules: how long until those that are now refused have ended. For the bench
+//! `long_calls` and the tests of this module.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::{Duration, Instant};
+
+use access::decide::Authorization;
+use access::rbac::{Objects, Snapshot};
+use access::rule::{NamespaceLabels, RuleSet, load_objects};
+use model::ask::{AccessAnswer, AccessQuestion, KeyAnswer, SessionAnswer, SessionQuestion, TokenAnswer};
+use model::cluster::ClusterId;
+use model::request::{RequestFacts, Target, Wire};
+use model::time::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Grounds, Keeper, LongCall, LongCallMetrics, Registry};
+use crate::ask::{Ask, Asked};
+use crate::audit::{Peer, Trail};
+use crate::clock::Clock;
+use crate::decision::{self, Rules, Settings};
+use crate::identity::{self, Acceptance, Identity, Questions};
+
+/// The cluster of this world.
+pub const CLUSTER: &str = "bench";
+
+/// A table with its keeper, and the hands that move the world around it.
+#[derive(Debug)]
+pub struct World {
+    /// The table.
+    pub registry: Arc<Registry>,
+    /// What looks after it.
+    pub keeper: Keeper,
+    /// Its one cluster.
+    pub cluster: ClusterId,
+    /// The clock's hand.
+    pub hand: Arc<AtomicI64>,
+    /// Ends all calls as a drain does.
+    pub draining: CancellationToken,
+    /// Questions about sessions.
+    pub sessions: mpsc::Receiver<Asked<SessionQuestion, SessionAnswer>>,
+    /// Questions to the cluster.
+    pub reviews: mpsc::Receiver<Asked<AccessQuestion, AccessAnswer>>,
+    station: Arc<decision::Station>,
+    clock: Clock,
+    rules: watch::Sender<Arc<Rules>>,
+    trust: watch::Sender<Arc<oidc::Trust>>,
+}
+
+/// When this world begins.
+pub const BEGIN: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+impl World {
+    /// A world for `most` calls, without rules.
+    ///
+    /// # Panics
+    /// There are no random bytes.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
+    pub fn new(most: usize, authorization: Authorization) -> Self {
+        let cluster = ClusterId::new(CLUSTER).expect("a fixed name");
+        let (clock, hand) = Clock::manual(BEGIN.unix_nanos());
+        let (rules, newest) = watch::channel(Arc::new(rules(0, &[], &[])));
+        let (confirm, reviews) = Ask::new(64, Duration::from_secs(5), |why| AccessAnswer::Unknown { why });
+        let settings = Settings {
+            cluster: cluster.clone(),
+            authorization,
+            max_groups: 64,
+            stale_after: Duration::from_secs(90),
+            cache_entries: 1_000,
+        };
+        let heard = clock.clone();
+        let heard = Arc::new(move || heard.read().wall);
+        let station = Arc::new(decision::Station::new(settings, newest, heard, confirm));
+        let (trust, trusted) = watch::channel(Arc::new(trust()));
+        let (keys, _) = Ask::new(1, Duration::from_secs(1), |_| KeyAnswer::Unknown);
+        let (sessions, asked) = Ask::new(64, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
+        let questions = Questions {
+            keys,
+            sessions,
+            tokens: BTreeMap::<_, Ask<_, TokenAnswer>>::new(),
+        };
+        let acceptance = Acceptance {
+            service_account_audience: String::new(),
+            cache_entries: 16,
+            session_check: Duration::from_secs(60),
+        };
+        let identity = identity::Station::new(trusted, questions, acceptance).expect("random bytes");
+        let registry = Registry::new(most, LongCallMetrics::default());
+        let keeper = Keeper::new(
+            Arc::clone(&registry),
+            Arc::new(identity),
+            HashMap::from([(cluster.clone(), Arc::clone(&station))]),
+            clock.clone(),
+        );
+        Self {
+            registry,
+            keeper,
+            cluster,
+            hand,
+            draining: CancellationToken::new(),
+            sessions: asked,
+            reviews,
+            station,
+            clock,
+            rules,
+            trust,
+        }
+    }
+
+    /// Puts other rules into effect: RBAC that lets each of `groups` watch pods in every namespace, and access rules.
+    pub fn rules(&self, groups: &[&str], access_rules: &[Value]) {
+        let version = self.rules.borrow().version.saturating_add(1);
+        self.rules.send_replace(Arc::new(rules(version, groups, access_rules)));
+    }
+
+    /// Puts other issuers and keys into effect.
+    pub fn trust(&self, change: impl FnOnce(&mut oidc::Trust)) {
+        let mut next = oidc::Trust::clone(&self.trust.borrow());
+        change(&mut next);
+        self.trust.send_replace(Arc::new(next));
+    }
+
+    /// A watch of pods by `identity`, as it stands after the decision.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
+    pub fn watch(&self, identity: Arc<Identity>, namespace: &str) -> Arc<Trail> {
+        let raw = format!("/api/v1/namespaces/{namespace}/pods?watch=true");
+        let target = Target::parse(raw.as_bytes()).expect("a good target");
+        let wire = Wire {
+            method: "GET",
+            wants_upgrade: false,
+            impersonates: false,
+        };
+        let peer = Peer {
+            ip: "127.0.0.1".into(),
+            port: 1,
+            listener: "kubernetes".into(),
+        };
+        let mut trail = Trail::new(
+            self.clock.read(),
+            peer,
+            "HTTP/1.1",
+            http::Method::GET,
+            &http::HeaderMap::new(),
+        );
+        trail.facts = Some(RequestFacts::classify(&target, wire).expect("a good request"));
+        trail.cluster = Some(self.cluster.clone());
+        trail.target = Some(target);
+        trail.identity = Some(identity);
+        Arc::new(trail)
+    }
+
+    /// Lets it into the table on what the rules say now.
+    ///
+    /// # Panics
+    /// The table is full.
+    #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
+    pub fn enter(&self, trail: &Arc<Trail>) -> LongCall {
+        let grounds = Grounds {
+            version: self.station.version(),
+            not_after: Timestamp::MAX,
+            from_cluster: false,
+            momentary: false,
+        };
+        self.registry
+            .enter(Arc::clone(trail), None, &self.draining, grounds)
+            .expect("a place")
+    }
+}
+
+fn rules(version: u64, groups: &[&str], access_rules: &[Value]) -> Rules {
+    let bindings: Vec<Value> = groups
+        .iter()
+        .map(|group| {
+            json!({"metadata": {"name": format!("watchers-{group}")}, "roleRef": {"kind": "ClusterRole", "name": "watcher"},
+                   "subjects": [{"kind": "Group", "name": group}]})
+        })
+        .collect();
+    let objects = json!({
+        "clusterRoles": [{"metadata": {"name": "watcher"}, "rules": [
+            {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods"]}]}],
+        "clusterRoleBindings": bindings,
+    });
+    let objects: Objects = serde_json::from_value(objects).unwrap_or_default();
+    Rules {
+        snapshot: Snapshot::new(objects),
+        namespaces: NamespaceLabels::new(),
+        rules: RuleSet::new(load_objects(access_rules).0),
+        digest: "".into(),
+        version,
+        complete: true,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
+fn trust() -> oidc::Trust {
+    let (key, _) = oidc::gateway::SigningKey::generate().expect("a key");
+    let published = oidc::gateway::SigningKey::key_set([&key]).expect("its public half");
+    let verifier = oidc::gateway::GatewayVerifier::new("https://gate", published, Duration::ZERO);
+    oidc::Trust {
+        issuers: Arc::new(oidc::Issuers::new(Vec::new()).expect("no two of them")),
+        keys: BTreeMap::new(),
+        discoveries: BTreeMap::new(),
+        gateway: Arc::new(verifier),
+        generation: 1,
+    }
+}
+
+/// What one round came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// From the change until every call was decided.
+    pub took: Duration,
+    /// Calls that ended.
+    pub ended: usize,
+    /// Calls that go on.
+    pub open: usize,
+}
+
+/// `calls` watches of as many people in 100 groups, 10,000 bindings in force; then one binding is taken away.
+pub async fn round(calls: usize) -> Round {
+    const GROUPS: usize = 100;
+    let world = World::new(calls, Authorization::Enforce);
+    let groups: Vec<String> = (0..10_000).map(|number| format!("team-{number}")).collect();
+    let mut names: Vec<&str> = groups.iter().map(String::as_str).collect();
+    world.rules(&names, &[]);
+    let held: Vec<LongCall> = (0..calls)
+        .map(|number| {
+            let group = groups.get(number % GROUPS).map_or("", String::as_str);
+            let person = identity::for_bench(
+                &format!("person-{number}"),
+                &[group],
+                identity::Credential::GatewayToken,
+            );
+            world.enter(&world.watch(Arc::new(person), "shop"))
+        })
+        .collect();
+    names.remove(7);
+    world.rules(&names, &[]);
+    let began = Instant::now();
+    world.keeper.rules_changed(&world.cluster).await;
+    let took = began.elapsed();
+    let ended = held.iter().filter(|call| call.is_over()).count();
+    Round {
+        took,
+        ended,
+        open: held.len().saturating_sub(ended),
+    }
+}

@@ -1,0 +1,206 @@
+//! One call that goes on: what it was allowed on, and the way to end it.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use model::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::Registry;
+use crate::audit::Trail;
+use crate::identity::holds_at_first;
+use crate::listener::Conn;
+
+/// What a yes to a call that goes on rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grounds {
+    /// The version of the rules that said it.
+    pub version: u64,
+    /// Until when the rules say it at most.
+    pub not_after: Timestamp,
+    /// The cluster itself was asked: no feed tells when it changes its mind, so it is asked again in growing distances.
+    pub from_cluster: bool,
+    /// A rule looks at the moment (`when`, `until`): the same rules can say no a minute later.
+    pub momentary: bool,
+}
+
+/// A call in the table.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: u64,
+    pub(super) trail: Arc<Trail>,
+    pub(super) conn: Option<Arc<Conn>>,
+    /// The version of the rules that allowed it last.
+    pub(super) version: AtomicU64,
+    /// When it is looked at next whatever happens, nanoseconds since the epoch.
+    look_at: AtomicI64,
+    /// How often the cluster itself has said yes since the rules changed.
+    asked: AtomicU64,
+    /// Until when its caller is known to be proved.
+    proved_until: AtomicI64,
+    /// Since when its caller could not be looked up; 0 while that was possible.
+    unknown_since: AtomicI64,
+    /// The cluster is being asked about it.
+    is_asked: AtomicBool,
+    is_over: AtomicBool,
+    why: OnceLock<Box<str>>,
+    token: CancellationToken,
+}
+
+/// Whoever signed in is looked up this often, besides each end of a session that is told at once.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// The cluster's own yes is asked again after this, then in doubling distances up to the second.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(640));
+
+impl Entry {
+    pub(super) fn new(
+        id: u64,
+        trail: Arc<Trail>,
+        conn: Option<Arc<Conn>>,
+        draining: &CancellationToken,
+        grounds: Grounds,
+    ) -> Self {
+        let now = trail.received.wall;
+        let proved = trail
+            .identity
+            .as_deref()
+            .map_or(now, |identity| holds_at_first(identity, now));
+        let entry = Self {
+            id,
+            trail,
+            conn,
+            version: AtomicU64::new(0),
+            look_at: AtomicI64::new(0),
+            asked: AtomicU64::new(0),
+            proved_until: AtomicI64::new(proved.unix_nanos()),
+            unknown_since: AtomicI64::new(0),
+            is_asked: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            why: OnceLock::new(),
+            token: draining.child_token(),
+        };
+        entry.stands(grounds, now);
+        entry
+    }
+
+    /// Takes a new yes.
+    pub(super) fn stands(&self, grounds: Grounds, now: Timestamp) {
+        if self.version.swap(grounds.version, Ordering::AcqRel) != grounds.version {
+            self.asked.store(0, Ordering::Relaxed);
+        }
+        let mut next = now.plus(LOOK_EVERY);
+        if grounds.from_cluster {
+            let times = self.asked.fetch_add(1, Ordering::Relaxed).min(6);
+            let (first, last) = ASK_AGAIN;
+            next = now.plus(first.saturating_mul(1 << times).min(last));
+        } else if !grounds.momentary && !self.proved_by_session() {
+            next = Timestamp::MAX;
+        }
+        let proved = self.proved_until.load(Ordering::Acquire);
+        self.look_at
+            .store(next.min(grounds.not_after).unix_nanos().min(proved), Ordering::Release);
+    }
+
+    /// Its caller is proved until then.
+    pub(super) fn proved(&self, until: Timestamp) {
+        self.unknown_since.store(0, Ordering::Relaxed);
+        self.proved_until.store(until.unix_nanos(), Ordering::Release);
+    }
+
+    /// For how long its caller could not be looked up, now included.
+    pub(super) fn unknown_for(&self, now: Timestamp) -> Duration {
+        let nanos = now.unix_nanos();
+        let since = self
+            .unknown_since
+            .compare_exchange(0, nanos, Ordering::AcqRel, Ordering::Acquire);
+        now.since(Timestamp::from_unix_nanos(since.err().unwrap_or(nanos)))
+    }
+
+    pub(super) fn look_again(&self, at: Timestamp) {
+        self.look_at.store(at.unix_nanos(), Ordering::Release);
+    }
+
+    /// False when somebody asks already.
+    pub(super) fn begin_asking(&self) -> bool {
+        !self.is_asked.swap(true, Ordering::AcqRel)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_being_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Acquire)
+    }
+
+    pub(super) fn end_asking(&self) {
+        self.is_asked.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.look_at.load(Ordering::Acquire) <= now.unix_nanos()
+    }
+
+    fn proved_by_session(&self) -> bool {
+        let identity = self.trail.identity.as_deref();
+        identity.is_some_and(|identity| identity.credential() == crate::identity::Credential::GatewayToken)
+    }
+
+    pub(super) fn session(&self) -> Option<&str> {
+        self.trail.identity.as_deref().map(crate::identity::Identity::session)
+    }
+
+    /// Ends it: the first reason stands. False when it was over already.
+    pub(super) fn end(&self, why: &str) -> bool {
+        let first = self.why.set(why.into()).is_ok();
+        self.is_over.store(true, Ordering::Release);
+        self.token.cancel();
+        first
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+}
+
+/// The place of a call in the table, held by whoever carries its answer. Dropping it gives the place back.
+#[must_use = "a call that holds no place is not decided anew"]
+pub struct LongCall {
+    pub(super) registry: Arc<Registry>,
+    pub(super) entry: Arc<Entry>,
+}
+
+impl std::fmt::Debug for LongCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LongCall")
+            .field("id", &self.entry.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for LongCall {
+    fn drop(&mut self) {
+        self.registry.leave(self.entry.id);
+    }
+}
+
+impl LongCall {
+    /// Resolves when the call has to end.
+    #[must_use]
+    pub fn ender(&self) -> &CancellationToken {
+        &self.entry.token
+    }
+
+    /// Whether it has to end. Cheap: asked before each piece of the answer.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.entry.has_ended()
+    }
+
+    /// Why it has to end, for the record.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self.entry.why.get() {
+            Some(why) => format!("ended by the gateway: {why}"),
+            None => "ended by the gateway: it stops".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Calls that go on: watches, followed logs, later upgrades. Each stands in one table with what it was allowed on, is
+//! decided anew whenever that changes, and ends cleanly when it would now be refused (DESIGN, "The way of a request").
+//!
+//! It is no second decision: the stations of identity and decision are asked again, as for a request. Invariant: a call is in
+//! the table from before it is sent until its end is recorded, and only those that are now refused end.
+
+#[cfg(any(test, feature = "bench"))]
+pub mod bench;
+mod call;
+mod keeper;
+mod metrics;
+mod registry;
+#[cfg(test)]
+mod tests;
+
+pub use self::call::{Grounds, LongCall};
+pub use self::keeper::Keeper;
+pub use self::metrics::{Cause, LongCallMetrics};
+pub use self::registry::{Full, Registry};

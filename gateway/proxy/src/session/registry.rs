@@ -1,0 +1,177 @@
+//! The table of calls that go on. Bounded: when it is full, a new long call is refused with 429 and the old ones stay.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use model::cluster::ClusterId;
+use model::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::call::{Entry, Grounds, LongCall};
+use super::metrics::{Cause, LongCallMetrics};
+use crate::audit::Trail;
+use crate::listener::Conn;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry {
+    calls: DashMap<u64, Arc<Entry>>,
+    next: AtomicU64,
+    held: AtomicUsize,
+    most: usize,
+    ended: Mutex<Ended>,
+    pub(super) metrics: LongCallMetrics,
+}
+
+/// Sessions that ended lately. A call that was authenticated just before its session ended enters the table just after;
+/// here it finds out.
+#[derive(Debug, Default)]
+struct Ended {
+    why: HashMap<Box<str>, (Timestamp, Box<str>)>,
+}
+
+/// Longer than any request is under way between identity and this table.
+const REMEMBERED: Duration = Duration::from_secs(120);
+/// Most ends that are remembered; a flood of ends above it forgets the oldest ones first.
+const MOST_ENDED: usize = 10_000;
+
+/// The table is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{most} watches and other long calls go through this gateway, which is its limit")]
+pub struct Full {
+    /// The limit.
+    pub most: usize,
+}
+
+impl Registry {
+    /// A table for `most` calls.
+    #[must_use]
+    pub fn new(most: usize, metrics: LongCallMetrics) -> Arc<Self> {
+        Arc::new(Self {
+            calls: DashMap::new(),
+            next: AtomicU64::new(1),
+            held: AtomicUsize::new(0),
+            most,
+            ended: Mutex::default(),
+            metrics,
+        })
+    }
+
+    /// Puts a call in that was just allowed on `grounds`, before it is sent. `draining` ends it, too; `conn` is asked about
+    /// the client's certificate.
+    ///
+    /// # Errors
+    /// There is no place left: the call must be refused.
+    pub fn enter(
+        self: &Arc<Self>,
+        trail: Arc<Trail>,
+        conn: Option<Arc<Conn>>,
+        draining: &CancellationToken,
+        grounds: Grounds,
+    ) -> Result<LongCall, Full> {
+        let more = |held: usize| (held < self.most).then_some(held.saturating_add(1));
+        if self
+            .held
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .is_err()
+        {
+            self.metrics.full.inc();
+            return Err(Full { most: self.most });
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let entry = Arc::new(Entry::new(id, trail, conn, draining, grounds));
+        self.calls.insert(id, Arc::clone(&entry));
+        self.metrics.open.inc();
+        // After it stands in the table: an end that comes now finds it there, one that came before is found here.
+        if let Some(why) = entry.session().and_then(|session| self.ended_lately(session)) {
+            self.end(&entry, Cause::Session, &why);
+        }
+        Ok(LongCall {
+            registry: Arc::clone(self),
+            entry,
+        })
+    }
+
+    pub(super) fn leave(&self, id: u64) {
+        if self.calls.remove(&id).is_some() {
+            self.held.fetch_sub(1, Ordering::AcqRel);
+            self.metrics.open.dec();
+        }
+    }
+
+    /// How many go on now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether none goes on.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Ends the calls of a session that has ended. Returns how many.
+    pub fn end_session(&self, session: &str, why: &str, now: Timestamp) -> usize {
+        self.remember_end(session, why, now);
+        let of_it = self.chosen(|entry| entry.session() == Some(session));
+        of_it
+            .iter()
+            .filter(|entry| self.end(entry, Cause::Session, why))
+            .count()
+    }
+
+    pub(super) fn end(&self, entry: &Entry, cause: Cause, why: &str) -> bool {
+        let first = entry.end(why);
+        if first {
+            self.metrics.ended(cause);
+            tracing::info!(
+                request.id = entry.trail.id.as_str(),
+                cause = cause.as_str(),
+                "a long call has ended: it would be refused now"
+            );
+        }
+        first
+    }
+
+    /// The calls to one cluster that were last allowed by another version of its rules.
+    pub(super) fn of_other_rules(&self, cluster: &ClusterId, version: u64) -> Vec<Arc<Entry>> {
+        self.chosen(|entry| {
+            entry.trail.cluster.as_ref() == Some(cluster) && entry.version.load(Ordering::Acquire) != version
+        })
+    }
+
+    pub(super) fn chosen(&self, is: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
+        self.calls
+            .iter()
+            .filter(|entry| !entry.has_ended() && is(entry))
+            .map(|entry| Arc::clone(&entry))
+            .collect()
+    }
+
+    fn ended_lately(&self, session: &str) -> Option<Box<str>> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.why.get(session).map(|(_, why)| why.clone())
+    }
+
+    fn remember_end(&self, session: &str, why: &str, now: Timestamp) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.why.len() >= MOST_ENDED {
+            ended.why.retain(|_, (at, _)| now.since(*at) < REMEMBERED);
+        }
+        if ended.why.len() >= MOST_ENDED {
+            let oldest = ended
+                .why
+                .iter()
+                .min_by_key(|(_, (at, _))| *at)
+                .map(|(session, _)| session.clone());
+            if let Some(oldest) = oldest {
+                ended.why.remove(&oldest);
+            }
+        }
+        ended.why.insert(session.into(), (now, why.into()));
+    }
+}

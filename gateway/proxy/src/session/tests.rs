@@ -1,0 +1,257 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use access::decide::Authorization;
+use model::ask::{AccessAnswer, SessionAnswer};
+use model::time::Timestamp;
+use serde_json::json;
+
+use super::bench::{BEGIN, World, round};
+use super::{Cause, Grounds, LongCall};
+use crate::identity::{Credential, Identity, for_bench};
+
+fn person(name: &str, group: &str) -> Arc<Identity> {
+    Arc::new(for_bench(name, &[group], Credential::GatewayToken))
+}
+
+fn advance(world: &World, by: Duration) {
+    let now = BEGIN.plus(by).unix_nanos();
+    world.hand.store(now, Ordering::Relaxed);
+}
+
+fn open(calls: &[&LongCall]) -> Vec<bool> {
+    calls.iter().map(|call| !call.is_over()).collect()
+}
+
+#[tokio::test]
+async fn a_change_of_rules_ends_only_what_is_now_refused() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev", "ops"], &[]);
+    let dev = world.enter(&world.watch(person("al", "dev"), "shop"));
+    let ops = world.enter(&world.watch(person("bo", "ops"), "shop"));
+    world.rules(&["ops"], &[]);
+    world.keeper.rules_changed(&world.cluster).await;
+    assert_eq!(open(&[&dev, &ops]), [false, true]);
+    assert_eq!(dev.why(), "ended by the gateway: no role and no rule allows it");
+    assert!(dev.ender().is_cancelled() && !ops.ender().is_cancelled());
+    assert_eq!(world.registry.metrics.ended_for(Cause::Rules), 1);
+}
+
+#[tokio::test]
+async fn a_new_forbid_ends_what_it_reaches_and_is_named_in_the_record() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let shop = world.enter(&world.watch(person("al", "dev"), "shop"));
+    let bank = world.enter(&world.watch(person("al", "dev"), "bank"));
+    let forbid = json!({"apiVersion": "gatescribe.dev/v1", "kind": "AccessRule", "metadata": {"name": "shut", "namespace": "shop"},
+        "spec": {"effect": "forbid", "subjects": {"groups": ["*"]}, "kubernetes": {"verbs": ["watch"], "resources": ["pods"]}}});
+    world.rules(&["dev"], &[forbid]);
+    world.keeper.rules_changed(&world.cluster).await;
+    assert_eq!(open(&[&shop, &bank]), [false, true]);
+    assert_eq!(
+        shop.why(),
+        "ended by the gateway: a rule forbids it (AccessRule shop/shut)"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_ends_takes_its_own_calls_and_no_others() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let (al, bo) = (person("al", "dev"), person("bo", "dev"));
+    let (first, second) = (
+        world.enter(&world.watch(Arc::clone(&al), "a")),
+        world.enter(&world.watch(Arc::clone(&al), "b")),
+    );
+    let other = world.enter(&world.watch(bo, "a"));
+    let ended = world.registry.end_session(al.session(), "you signed out", BEGIN);
+    assert_eq!(ended, 2);
+    assert_eq!(open(&[&first, &second, &other]), [false, false, true]);
+    let late = world.enter(&world.watch(al, "c"));
+    assert!(late.is_over(), "authenticated before the end, entered after it");
+    assert_eq!(late.why(), "ended by the gateway: you signed out");
+}
+
+#[tokio::test]
+async fn a_session_that_runs_out_is_found_by_the_minute_and_silence_holds_for_another() {
+    let mut world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let call = world.enter(&world.watch(person("al", "dev"), "a"));
+    world.keeper.time_passed(&world.cluster).await;
+    assert!(world.sessions.try_recv().is_err(), "nobody is asked before the minute");
+    for (seconds, answer, stands) in [
+        (61, SessionAnswer::Unknown { why: "no disk".into() }, true),
+        (
+            100,
+            SessionAnswer::Live {
+                ends_at: BEGIN.plus(Duration::from_secs(130)),
+                stated_reason: None,
+            },
+            true,
+        ),
+        (131, SessionAnswer::Unknown { why: "no disk".into() }, true),
+        (170, SessionAnswer::Unknown { why: "no disk".into() }, true),
+        (192, SessionAnswer::Unknown { why: "no disk".into() }, false),
+    ] {
+        advance(&world, Duration::from_secs(seconds));
+        let (keeper, cluster) = (world.keeper.clone(), world.cluster.clone());
+        let looking = tokio::spawn(async move { keeper.time_passed(&cluster).await });
+        let (question, reply) = world.sessions.recv().await.unwrap();
+        assert_eq!(&*question.session, "session-of-al");
+        reply.send(answer).unwrap();
+        looking.await.unwrap();
+        assert_eq!(!call.is_over(), stands, "after {seconds} s");
+    }
+    assert_eq!(
+        call.why(),
+        "ended by the gateway: the sign-in cannot be looked up: no disk"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_its_issuer_withdraws_ends_what_it_vouched_for() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let token = Arc::new(for_bench("al", &["dev"], Credential::ProviderToken));
+    let by_provider = world.enter(&world.watch(token, "a"));
+    let by_gateway = world.enter(&world.watch(person("bo", "dev"), "a"));
+    world.trust(|trust| trust.generation += 1);
+    world.keeper.keys_changed().await;
+    assert_eq!(open(&[&by_provider, &by_gateway]), [false, true]);
+    assert_eq!(
+        by_provider.why(),
+        "ended by the gateway: the token's issuer is accepted no longer"
+    );
+    assert_eq!(world.registry.metrics.ended_for(Cause::Credential), 1);
+}
+
+#[tokio::test]
+async fn what_the_cluster_alone_allows_is_asked_again_and_ends_at_its_no() {
+    let mut world = World::new(8, Authorization::Confirm);
+    world.rules(&["dev"], &[]);
+    let call = world.enter(&world.watch(person("al", "dev"), "a"));
+    world.rules(&[], &[]);
+    for (seconds, answer, stands) in [
+        (0, AccessAnswer::Yes { reason: None }, true),
+        (11, AccessAnswer::Yes { reason: None }, true),
+        (
+            32,
+            AccessAnswer::No {
+                reason: Some("webhook".into()),
+            },
+            false,
+        ),
+    ] {
+        advance(&world, Duration::from_secs(seconds));
+        if seconds == 0 {
+            world.keeper.rules_changed(&world.cluster).await;
+        } else {
+            // The caller's session is looked up with it.
+            let (keeper, cluster) = (world.keeper.clone(), world.cluster.clone());
+            let looking = tokio::spawn(async move { keeper.time_passed(&cluster).await });
+            let (_, reply) = world.sessions.recv().await.unwrap();
+            let ends_at = Timestamp::MAX;
+            reply
+                .send(SessionAnswer::Live {
+                    ends_at,
+                    stated_reason: None,
+                })
+                .unwrap();
+            looking.await.unwrap();
+        }
+        let (_, reply) = world.reviews.recv().await.unwrap();
+        reply.send(answer).unwrap();
+        if !stands {
+            call.ender().cancelled().await;
+        }
+        // Whoever asked has to see the answer before the next look.
+        while world.registry.chosen(|entry| entry.is_being_asked()).len() == 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(!call.is_over(), stands, "after {seconds} s");
+    }
+    assert!(call.why().contains("the cluster agrees: webhook"), "{}", call.why());
+}
+
+#[tokio::test]
+async fn a_yes_that_ends_is_decided_anew_at_its_end() {
+    let world = World::new(8, Authorization::Enforce);
+    let until = BEGIN.plus(Duration::from_secs(30));
+    let rule = json!({"apiVersion": "gatescribe.dev/v1", "kind": "AccessRule", "metadata": {"name": "tonight"},
+        "spec": {"effect": "allow", "until": until.to_string(), "subjects": {"groups": ["*"]},
+                 "kubernetes": {"verbs": ["watch"], "resources": ["pods"]}}});
+    world.rules(&[], &[rule]);
+    let identity = Arc::new(for_bench("al", &["dev"], Credential::ServiceAccount));
+    let trail = world.watch(identity, "a");
+    let grounds = Grounds {
+        version: 1,
+        not_after: until,
+        from_cluster: false,
+        momentary: true,
+    };
+    let call = world.registry.enter(trail, None, &world.draining, grounds).unwrap();
+    advance(&world, Duration::from_secs(29));
+    world.keeper.time_passed(&world.cluster).await;
+    assert!(!call.is_over());
+    advance(&world, Duration::from_secs(30));
+    world.keeper.time_passed(&world.cluster).await;
+    assert!(call.is_over());
+}
+
+#[tokio::test]
+async fn a_call_that_was_allowed_by_rules_just_replaced_is_found_by_the_next_beat() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let identity = Arc::new(for_bench("al", &["dev"], Credential::ServiceAccount));
+    let trail = world.watch(identity, "a");
+    let grounds = Grounds {
+        version: 1,
+        not_after: Timestamp::MAX,
+        from_cluster: false,
+        momentary: false,
+    };
+    world.rules(&[], &[]);
+    world.keeper.rules_changed(&world.cluster).await;
+    let call = world.registry.enter(trail, None, &world.draining, grounds).unwrap();
+    assert!(!call.is_over());
+    world.keeper.time_passed(&world.cluster).await;
+    assert!(call.is_over());
+}
+
+#[tokio::test]
+async fn a_full_table_refuses_and_a_place_comes_back_with_the_end() {
+    let world = World::new(1, Authorization::Enforce);
+    let trail = world.watch(person("al", "dev"), "a");
+    let first = world.enter(&trail);
+    let grounds = Grounds {
+        version: 0,
+        not_after: Timestamp::MAX,
+        from_cluster: false,
+        momentary: false,
+    };
+    let enter = || world.registry.enter(Arc::clone(&trail), None, &world.draining, grounds);
+    let full = enter().unwrap_err();
+    assert_eq!(
+        full.to_string(),
+        "1 watches and other long calls go through this gateway, which is its limit"
+    );
+    drop(first);
+    assert!(world.registry.is_empty());
+    assert!(enter().is_ok());
+}
+
+#[tokio::test]
+async fn a_drain_ends_all_and_says_so() {
+    let world = World::new(8, Authorization::Enforce);
+    let call = world.enter(&world.watch(person("al", "dev"), "a"));
+    world.draining.cancel();
+    assert!(call.ender().is_cancelled());
+    assert_eq!(call.why(), "ended by the gateway: it stops");
+}
+
+#[tokio::test]
+async fn of_many_calls_exactly_those_of_the_lost_binding_end() {
+    let found = round(1_000).await;
+    assert_eq!((found.ended, found.open), (10, 990));
+}
