@@ -356,6 +356,20 @@ impl Gateway {
         try_until(what, Duration::from_secs(20), look)
     }
 
+    /// A file of its folder, such as `gatescribe.yaml` or `tls.crt`.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Another certificate for the same listener, of the same authority.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub fn next_certificate(&self) -> anyhow::Result<crate::pki::Identity> {
+        self.ca.server(&["127.0.0.1", "localhost"])
+    }
+
     /// What the gateway has written to its log.
     #[must_use]
     pub fn log(&self) -> String {

@@ -73,6 +73,22 @@ impl Client {
         })
     }
 
+    /// The certificate that the server shows to a new connection, DER.
+    ///
+    /// # Errors
+    /// No connection, or no handshake.
+    pub fn certificate(&self) -> anyhow::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let name = ServerName::IpAddress(self.address.ip().into());
+        let mut tls = ClientConnection::new(Arc::clone(&self.tls), name)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream)?;
+        }
+        let chain = tls.peer_certificates().context("no certificate")?;
+        Ok(chain.first().context("an empty chain")?.to_vec())
+    }
+
     /// GET.
     ///
     /// # Errors

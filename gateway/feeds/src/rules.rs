@@ -98,8 +98,21 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, RuleFilesError> {
 }
 
 /// Publishes the files whenever they change and are right as a whole. Wrong ones are told, and the old policy stays.
-pub async fn keep_fresh(paths: Vec<PathBuf>, publish: watch::Sender<Arc<RuleFiles>>) {
+/// Other `paths` count from the moment they come; the end of their channel ends this.
+pub async fn keep_fresh(mut paths: watch::Receiver<Vec<PathBuf>>, publish: watch::Sender<Arc<RuleFiles>>) {
+    loop {
+        let now = paths.borrow_and_update().clone();
+        tokio::select! {
+            () = follow(now, &publish) => return,
+            changed = paths.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn follow(paths: Vec<PathBuf>, publish: &watch::Sender<Arc<RuleFiles>>) {
     let (wake, mut woken) = mpsc::channel::<()>(1);
+    // The first look is due at once: these may be other files than before.
+    let _ = wake.try_send(());
     // Dropped at the end of this function, which ends the watching.
     let _watcher = watcher(&paths, wake);
     let mut refused = None;

@@ -11,8 +11,25 @@ use http::{StatusCode, header};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-/// What `/readyz` looks at: a name, and why it is not ready, if so.
-pub(super) type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
+/// What `/readyz` looks at.
+pub(super) type Check = Box<dyn Fn() -> Health + Send + Sync>;
+
+/// How a part of the gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Well.
+    Good,
+    /// It serves, and a person should know this.
+    But(String),
+    /// It cannot serve, for this reason.
+    NotReady(String),
+}
+
+impl Health {
+    pub(super) fn unless(trouble: Option<String>) -> Self {
+        trouble.map_or(Self::Good, Self::NotReady)
+    }
+}
 
 struct Shared {
     checks: Vec<(String, Check)>,
@@ -51,8 +68,9 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let mut text = String::new();
     for (name, check) in &shared.checks {
         match check() {
-            None => text.push_str(&format!("[+] {name} ok\n")),
-            Some(why) => {
+            Health::Good => text.push_str(&format!("[+] {name} ok\n")),
+            Health::But(what) => text.push_str(&format!("[+] {name} ok, but: {what}\n")),
+            Health::NotReady(why) => {
                 ready = false;
                 text.push_str(&format!("[-] {name} not ready: {why}\n"));
             }

@@ -5,6 +5,7 @@
 use access::rule::{Consequence, LoadProblem};
 use model::cluster::ClusterId;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -52,5 +53,44 @@ impl PolicyMetrics {
             .get_or_create(&label)
             .set(with(Consequence::GrantsNothing));
         self.forbidding.get_or_create(&label).set(with(Consequence::Forbids));
+    }
+}
+
+/// Reloads of the configuration. Cheap to clone, shared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReloadMetrics {
+    good: Gauge,
+    refused: Counter,
+    waiting: Gauge,
+}
+
+impl ReloadMetrics {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "gateway_config_file_in_force",
+            "1 when the configuration file as it is now is in force, 0 when it has mistakes and an older one is",
+            self.good.clone(),
+        );
+        registry.register(
+            "gateway_config_reloads_refused",
+            "Changes of the configuration file that were refused as a whole",
+            self.refused.clone(),
+        );
+        registry.register(
+            "gateway_config_changes_waiting",
+            "Changed keys of the configuration file that need a restart",
+            self.waiting.clone(),
+        );
+    }
+
+    /// The file is in force, but for so many keys.
+    pub(super) fn in_force(&self, waiting: usize) {
+        self.good.set(1);
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn refused(&self) {
+        self.good.set(0);
+        self.refused.inc();
     }
 }

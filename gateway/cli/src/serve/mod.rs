@@ -12,9 +12,10 @@ mod logging;
 mod metrics;
 mod part_keys;
 mod recorder;
+mod reload;
 mod sessions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,8 +42,10 @@ use proxy::upstream::UpstreamMetrics;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::admin::Health;
 use self::cluster::Joined;
 use self::data::DataDir;
+use self::reload::TlsFiles;
 use crate::config::{self, Config, Serves};
 use crate::terminal::{fail, say};
 use crate::{Exit, config_command};
@@ -58,11 +61,14 @@ pub(crate) fn command(file: &Path, check: bool) -> Exit {
         Ok(config) => config,
         Err(error) => return config_command::explain(error),
     };
-    if let Err(error) = logging::begin(&config.log) {
-        fail(&error);
-        return Exit::Fault;
-    }
-    match runtime().and_then(|runtime| runtime.block_on(run(config, check))) {
+    let levels = match logging::begin(&config.log) {
+        Ok(levels) => levels,
+        Err(error) => {
+            fail(&error);
+            return Exit::Fault;
+        }
+    };
+    match runtime().and_then(|runtime| runtime.block_on(run(file, config, levels, check))) {
         Ok(()) => Exit::Done,
         Err(error) => {
             fail(&error);
@@ -81,14 +87,18 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Begins to write logs; once for a process.
 pub(crate) fn begin_logs(log: &config::Log) -> anyhow::Result<()> {
-    logging::begin(log)
+    logging::begin(log).map(drop)
 }
 
-async fn run(config: Config, check: bool) -> anyhow::Result<()> {
-    let gateway = Gateway::start(&config).await?;
+async fn run(file: &Path, config: Config, levels: logging::Levels, check: bool) -> anyhow::Result<()> {
+    let mut gateway = Gateway::start(&config).await?;
     if check {
         say("✔ the configuration and everything that it names can be used");
         return gateway.stop(Duration::ZERO).await;
+    }
+    if let Some(handles) = gateway.handles.take() {
+        let reloader = reload::Reloader::new(file.to_owned(), &config, levels, handles);
+        tokio::spawn(reloader.follow(gateway.stop.clone()));
     }
     tracing::info!(url = config.url, clusters = config.clusters.len(), "the gateway serves");
     stop_signal().await?;
@@ -113,6 +123,8 @@ pub(crate) struct Gateway {
     audit: Arc<Station>,
     running: Vec<Running>,
     stop: CancellationToken,
+    /// Whoever reloads takes them; until then they keep their channels open.
+    handles: Option<reload::Handles>,
 }
 
 impl Gateway {
@@ -148,7 +160,7 @@ impl Gateway {
             long_call_metrics,
         );
 
-        let files = rule_files(&config.policy)?;
+        let (rule_paths, files) = rule_files(&config.policy)?;
         let clusters = join_clusters(config, &files, &upstream_metrics, &policy_metrics)?;
         for joined in &clusters {
             let (audit, id) = (Arc::clone(&audit), joined.id.clone());
@@ -181,7 +193,8 @@ impl Gateway {
         };
         let host = Arc::new(host::ConsoleHost::new(console::router(parts, api), &document));
 
-        let checks = readiness(&ledger, &clusters, &trust);
+        let note = Arc::new(reload::Note::default());
+        let checks = readiness(&ledger, &clusters, &trust, &note);
         let revision = store.revision();
         let (identity, revisions) = identity_station(config, &url, &store, &feed, trust, &clusters)?;
         let stations = clusters
@@ -203,7 +216,21 @@ impl Gateway {
             host,
             sign_in.into(),
         ));
-        let running = listen(config, &gate, &listener_metrics)?;
+        let (running, tls) = listen(config, &gate, &listener_metrics)?;
+        let reload_metrics = metrics::ReloadMetrics::default();
+        reload_metrics.register(&mut registry);
+        let handles = reload::Handles {
+            audit: Arc::clone(&audit),
+            calls: Arc::clone(&calls),
+            stations: clusters
+                .iter()
+                .map(|joined| Arc::clone(&joined.gate.decision))
+                .collect(),
+            rules: rule_paths,
+            tls,
+            metrics: reload_metrics,
+            note,
+        };
         admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
         tokio::spawn(chores::summaries(Arc::clone(&audit), stop.clone()));
         tokio::spawn(chores::sweeps(Arc::clone(&store), clock.clone(), stop.clone()));
@@ -220,6 +247,7 @@ impl Gateway {
             audit,
             running,
             stop,
+            handles: Some(handles),
         })
     }
 
@@ -311,12 +339,15 @@ fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {
     Ok(Arc::new(store.context("the session store cannot be opened")?))
 }
 
-fn rule_files(policy: &config::Policy) -> anyhow::Result<watch::Receiver<Arc<feeds::rules::RuleFiles>>> {
+type RulePaths = watch::Sender<Vec<PathBuf>>;
+
+fn rule_files(policy: &config::Policy) -> anyhow::Result<(RulePaths, watch::Receiver<Arc<feeds::rules::RuleFiles>>)> {
     let paths: Vec<PathBuf> = policy.rules.iter().map(PathBuf::from).collect();
     let first = feeds::rules::read(&paths).context("the rule files have mistakes")?;
     let (publish, files) = watch::channel(Arc::new(first));
+    let (rule_paths, paths) = watch::channel(paths);
     tokio::spawn(feeds::rules::keep_fresh(paths, publish));
-    Ok(files)
+    Ok((rule_paths, files))
 }
 
 fn join_clusters(
@@ -395,32 +426,35 @@ fn sites(config: &Config, url: &GatewayUrl, clusters: &[Joined]) -> anyhow::Resu
     ))
 }
 
-fn listen(config: &Config, gate: &Arc<Gate>, metrics: &Arc<ListenerMetrics>) -> anyhow::Result<Vec<Running>> {
-    let mut bound = Vec::new();
+type TlsSenders = BTreeMap<String, watch::Sender<TlsFiles>>;
+
+fn listen(
+    config: &Config,
+    gate: &Arc<Gate>,
+    metrics: &Arc<ListenerMetrics>,
+) -> anyhow::Result<(Vec<Running>, TlsSenders)> {
+    let (mut bound, mut senders) = (Vec::new(), TlsSenders::new());
     for listener in &config.listeners {
         let address: SocketAddr = listener
             .address
             .parse()
             .with_context(|| format!("listener `{}`", listener.name))?;
-        let security = security(listener).with_context(|| format!("listener `{}`", listener.name))?;
+        let security = security(listener, &mut senders).with_context(|| format!("listener `{}`", listener.name))?;
         let mut configured = ListenerConfig::new(&listener.name, address, security);
         configured.limits.connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
         bound.push(Listener::bind(configured, Arc::clone(metrics))?);
     }
     // All are bound before any accepts: a start that fails has served nobody.
-    Ok(bound
-        .into_iter()
-        .map(|listener| listener.start(Arc::clone(gate)))
-        .collect())
+    let running = bound.into_iter().map(|listener| listener.start(Arc::clone(gate)));
+    Ok((running.collect(), senders))
 }
 
-fn security(listener: &config::Listener) -> anyhow::Result<Security> {
+fn security(listener: &config::Listener, senders: &mut TlsSenders) -> anyhow::Result<Security> {
     let Some(tls) = &listener.tls else {
         return Ok(Security::PlainLoopback);
     };
     let read = |file: &str| std::fs::read(file).with_context(|| format!("cannot read `{file}`"));
     let certificates = Arc::new(CertificateStore::load(&read(&tls.cert_file)?, &read(&tls.key_file)?)?);
-    tokio::spawn(reload_certificates(tls.clone(), Arc::clone(&certificates)));
     let client_certificates = match &listener.client_certificates {
         Some(clients) => {
             let authorities = Arc::new(ClientAuthorities::load(&read(&clients.ca_file)?)?);
@@ -431,32 +465,55 @@ fn security(listener: &config::Listener) -> anyhow::Result<Security> {
         }
         None => None,
     };
+    let (sender, files) = watch::channel(TlsFiles {
+        tls: tls.clone(),
+        clients: listener.client_certificates.clone(),
+    });
+    let authorities = client_certificates.as_ref().map(|rules| Arc::clone(&rules.authorities));
+    tokio::spawn(reload_certificates(files, Arc::clone(&certificates), authorities));
+    senders.insert(listener.name.clone(), sender);
     Ok(Security::Tls {
         certificates,
         client_certificates,
     })
 }
 
-/// Compares the files every second; a pair that does not fit keeps the old one and is told once.
-async fn reload_certificates(tls: config::Tls, certificates: Arc<CertificateStore>) {
-    let read = |tls: &config::Tls| Some((std::fs::read(&tls.cert_file).ok()?, std::fs::read(&tls.key_file).ok()?));
-    let mut known = read(&tls);
+/// Compares the files every second; what does not fit keeps the old one and is told once.
+async fn reload_certificates(
+    files: watch::Receiver<TlsFiles>,
+    certificates: Arc<CertificateStore>,
+    authorities: Option<Arc<ClientAuthorities>>,
+) {
+    let pair = |tls: &config::Tls| Some((std::fs::read(&tls.cert_file).ok()?, std::fs::read(&tls.key_file).ok()?));
+    let bundle = |files: &TlsFiles| std::fs::read(&files.clients.as_ref()?.ca_file).ok();
+    let first = files.borrow().clone();
+    let (mut known_pair, mut known_bundle) = (pair(&first.tls), bundle(&first));
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     loop {
         beat.tick().await;
-        let found = read(&tls);
-        if found == known || found.is_none() {
-            continue;
-        }
-        if let Some((chain, key)) = &found {
+        let named = files.borrow().clone();
+        let (found, found_bundle) = (pair(&named.tls), bundle(&named));
+        if let Some((chain, key)) = found.as_ref().filter(|_| found != known_pair) {
             match certificates.reload(chain, key) {
-                Ok(()) => tracing::info!(file = tls.cert_file, "new serving certificate in effect"),
+                Ok(()) => tracing::info!(file = named.tls.cert_file, "new serving certificate in effect"),
                 Err(error) => {
-                    tracing::error!(file = tls.cert_file, error = %error, "the new serving certificate cannot be used; the old one stays")
+                    tracing::error!(file = named.tls.cert_file, error = %error, "the new serving certificate cannot be used; the old one stays")
                 }
             }
+            known_pair = found;
         }
-        known = found;
+        if let (Some(authorities), Some(pem)) = (
+            &authorities,
+            found_bundle.as_ref().filter(|_| found_bundle != known_bundle),
+        ) {
+            match authorities.reload(pem) {
+                Ok(()) => tracing::info!("new authorities of client certificates in effect"),
+                Err(error) => {
+                    tracing::error!(error = %error, "the new authorities of client certificates cannot be used; the old ones stay")
+                }
+            }
+            known_bundle = found_bundle;
+        }
     }
 }
 
@@ -512,22 +569,21 @@ fn readiness(
     ledger: &Arc<Ledger>,
     clusters: &[Joined],
     trust: &watch::Receiver<Arc<oidc::Trust>>,
+    note: &Arc<reload::Note>,
 ) -> Vec<(String, admin::Check)> {
-    let mut checks: Vec<(String, admin::Check)> = Vec::new();
+    let note = Arc::clone(note);
+    let mut checks: Vec<(String, admin::Check)> = vec![("configuration".to_owned(), Box::new(move || note.health()))];
     let ledger = Arc::clone(ledger);
     checks.push((
         "ledger".to_owned(),
-        Box::new(move || ledger.trouble().map(|trouble| trouble.to_string())),
+        Box::new(move || Health::unless(ledger.trouble().map(|trouble| trouble.to_string()))),
     ));
     let trust = trust.clone();
     checks.push((
         "identity".to_owned(),
         Box::new(move || {
-            trust
-                .borrow()
-                .keys
-                .is_empty()
-                .then(|| "no issuer's keys are known yet".to_owned())
+            let none = trust.borrow().keys.is_empty();
+            Health::unless(none.then(|| "no issuer's keys are known yet".to_owned()))
         }),
     ));
     for joined in clusters {
@@ -535,10 +591,10 @@ fn readiness(
         let view = joined.view.clone();
         let check = move || {
             if gate.decision.is_ready(now()) {
-                return None;
+                return Health::Good;
             }
             let missing = view.borrow().missing.join(", ");
-            Some(if missing.is_empty() {
+            Health::NotReady(if missing.is_empty() {
                 "nothing was heard of it lately, or nothing at all yet".to_owned()
             } else {
                 format!("not listed yet: {missing}")

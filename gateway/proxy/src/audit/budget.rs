@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use model::subject::SubjectId;
 use model::time::Timestamp;
@@ -137,7 +138,7 @@ impl Counted {
 /// All budgets of the process.
 #[derive(Debug)]
 pub struct Budgets {
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     strangers: Used,
     subjects: DashMap<SubjectId, Arc<Used>>,
 }
@@ -165,10 +166,15 @@ impl Budgets {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             strangers: Used::default(),
             subjects: DashMap::new(),
         }
+    }
+
+    /// Puts other limits in force. What is held above a lower limit stays until it is given back.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Takes a place for a request of `subject`.
@@ -183,20 +189,25 @@ impl Budgets {
         if let Some(limit) = self.over_bytes(&used, now) {
             return refuse(limit);
         }
-        let interval = 1_000_000_000 / u64::from(self.limits.records_per_second.max(1));
-        if !used
-            .rate
-            .admit(now.mono, interval, u64::from(self.limits.burst_seconds) * 1_000_000_000)
-        {
-            return refuse(Limit::RecordsPerSecond(self.limits.records_per_second));
+        let interval = 1_000_000_000 / u64::from(self.limits.load().records_per_second.max(1));
+        if !used.rate.admit(
+            now.mono,
+            interval,
+            u64::from(self.limits.load().burst_seconds) * 1_000_000_000,
+        ) {
+            return refuse(Limit::RecordsPerSecond(self.limits.load().records_per_second));
         }
         let (cell, most, limit) = if stream {
-            (&used.streams, self.limits.streams, Limit::Streams(self.limits.streams))
+            (
+                &used.streams,
+                self.limits.load().streams,
+                Limit::Streams(self.limits.load().streams),
+            )
         } else {
             (
                 &used.in_flight,
-                self.limits.in_flight,
-                Limit::InFlight(self.limits.in_flight),
+                self.limits.load().in_flight,
+                Limit::InFlight(self.limits.load().in_flight),
             )
         };
         let more = |held: u32| (held < most).then_some(held.saturating_add(1));
@@ -219,12 +230,12 @@ impl Budgets {
     /// # Errors
     /// [`Limit::Strangers`].
     pub fn stranger(&self, now: Reading) -> Result<(), Limit> {
-        let interval = 1_000_000_000 / u64::from(self.limits.strangers_per_second.max(1));
-        if self
-            .strangers
-            .rate
-            .admit(now.mono, interval, u64::from(self.limits.burst_seconds) * 1_000_000_000)
-        {
+        let interval = 1_000_000_000 / u64::from(self.limits.load().strangers_per_second.max(1));
+        if self.strangers.rate.admit(
+            now.mono,
+            interval,
+            u64::from(self.limits.load().burst_seconds) * 1_000_000_000,
+        ) {
             Ok(())
         } else {
             Err(self.count(&self.strangers, now, Limit::Strangers))
@@ -265,7 +276,7 @@ impl Budgets {
         if used.day.swap(today, Ordering::Relaxed) != today {
             used.bytes.store(0, Ordering::Relaxed);
         }
-        let limit = self.limits.bytes_per_day;
+        let limit = self.limits.load().bytes_per_day;
         (used.bytes.load(Ordering::Relaxed) >= limit).then_some(Limit::BytesPerDay(limit))
     }
 
@@ -273,10 +284,10 @@ impl Budgets {
         if let Some(used) = self.subjects.get(subject) {
             return Some(Arc::clone(&used));
         }
-        if self.subjects.len() >= self.limits.subjects {
+        if self.subjects.len() >= self.limits.load().subjects {
             self.forget_idle(now);
         }
-        let has_room = self.subjects.len() < self.limits.subjects;
+        let has_room = self.subjects.len() < self.limits.load().subjects;
         has_room.then(|| Arc::clone(&self.subjects.entry(subject.clone()).or_default()))
     }
 
@@ -285,7 +296,7 @@ impl Budgets {
             let busy = used.in_flight.load(Ordering::Relaxed) > 0 || used.streams.load(Ordering::Relaxed) > 0;
             // A subject whose bytes of today would be forgotten could start over: it stays.
             let counts = used.suppressed.count.load(Ordering::Relaxed) > 0
-                || used.bytes.load(Ordering::Relaxed) > self.limits.bytes_per_day / 2;
+                || used.bytes.load(Ordering::Relaxed) > self.limits.load().bytes_per_day / 2;
             busy || counts || !used.rate.is_idle(now.mono)
         });
     }
@@ -316,6 +327,27 @@ mod tests {
             strangers_per_second: 5,
             subjects: 2,
         }
+    }
+
+    #[test]
+    fn another_limit_counts_from_the_next_call() {
+        let budgets = Budgets::new(limits());
+        let subject = SubjectId::from_digest([9; 16]);
+        let held: Vec<_> = (0..2).map(|_| budgets.enter(&subject, false, at(0)).unwrap()).collect();
+        assert!(budgets.enter(&subject, false, at(0)).is_err());
+        budgets.set_limits(Limits {
+            in_flight: 3,
+            ..limits()
+        });
+        let third = budgets.enter(&subject, false, at(0)).unwrap();
+        budgets.set_limits(Limits {
+            in_flight: 1,
+            ..limits()
+        });
+        drop(third);
+        assert!(budgets.enter(&subject, false, at(0)).is_err(), "two are held still");
+        drop(held);
+        assert!(budgets.enter(&subject, false, at(0)).is_ok());
     }
 
     #[test]

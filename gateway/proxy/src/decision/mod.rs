@@ -9,6 +9,7 @@ mod permit;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use access::decide::{Authorization, Freshness, Impersonation, Query, decide, nearest};
@@ -73,6 +74,7 @@ pub struct Station {
     heard: Heard,
     confirm: Ask<AccessQuestion, AccessAnswer>,
     cache: Cache<Key, Known>,
+    max_groups: AtomicUsize,
 }
 
 impl std::fmt::Debug for Station {
@@ -181,12 +183,18 @@ impl Station {
     ) -> Self {
         let cache = Cache::new(settings.cache_entries);
         Self {
+            max_groups: AtomicUsize::new(settings.max_groups),
             settings,
             rules,
             heard,
             confirm,
             cache,
         }
+    }
+
+    /// Puts another greatest number of groups in force. What is remembered counts for its half minute.
+    pub fn set_max_groups(&self, most: usize) {
+        self.max_groups.store(most, Ordering::Relaxed);
     }
 
     /// Whether decisions can be made: every kind of object was listed and the cluster was heard of lately.
@@ -397,7 +405,7 @@ impl Station {
             freshness,
             rules: &rules.rules,
             authorization: self.settings.authorization,
-            max_groups: self.settings.max_groups,
+            max_groups: self.max_groups.load(Ordering::Relaxed),
         };
         let decision = decide(&query);
         for error in &decision.errors {

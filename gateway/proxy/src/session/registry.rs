@@ -21,7 +21,7 @@ pub struct Registry {
     calls: DashMap<u64, Arc<Entry>>,
     next: AtomicU64,
     held: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
     ended: Mutex<Ended>,
     pub(super) metrics: LongCallMetrics,
 }
@@ -54,10 +54,15 @@ impl Registry {
             calls: DashMap::new(),
             next: AtomicU64::new(1),
             held: AtomicUsize::new(0),
-            most,
+            most: AtomicUsize::new(most),
             ended: Mutex::default(),
             metrics,
         })
+    }
+
+    /// Puts another limit in force; calls above a lower one go on.
+    pub fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Puts a call in that was just allowed on `grounds`, before it is sent. `draining` ends it, too; `conn` is asked about
@@ -72,14 +77,15 @@ impl Registry {
         draining: &CancellationToken,
         grounds: Grounds,
     ) -> Result<LongCall, Full> {
-        let more = |held: usize| (held < self.most).then_some(held.saturating_add(1));
+        let most = self.most.load(Ordering::Relaxed);
+        let more = |held: usize| (held < most).then_some(held.saturating_add(1));
         if self
             .held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
             .is_err()
         {
             self.metrics.full.inc();
-            return Err(Full { most: self.most });
+            return Err(Full { most });
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let entry = Arc::new(Entry::new(id, trail, conn, draining, grounds));

@@ -1,0 +1,292 @@
+//! The configuration while running: read again at SIGHUP and when the file changes. Whole or not at all: everything that
+//! the new file names is read and checked before anything of it counts. What cannot change without a restart is said by
+//! name and keeps its old value; a file with mistakes leaves the old configuration in force and says so.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use proxy::audit::Station;
+use proxy::decision;
+use proxy::listener::tls::{CertificatePair, ClientAuthorities};
+use proxy::session::Registry as LongCalls;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::admin::Health;
+use super::logging::Levels;
+use super::metrics::ReloadMetrics;
+use crate::config::{self, Config, ConfigError};
+
+/// How often the file is compared with what was read; a projected volume swaps links, which watches of files miss.
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
+
+/// The files of one listener's certificates.
+#[derive(Clone, Debug)]
+pub(super) struct TlsFiles {
+    pub(super) tls: config::Tls,
+    pub(super) clients: Option<config::ClientCertificates>,
+}
+
+/// What takes a new value while running.
+pub(super) struct Handles {
+    pub(super) audit: Arc<Station>,
+    pub(super) calls: Arc<LongCalls>,
+    pub(super) stations: Vec<Arc<decision::Station>>,
+    pub(super) rules: watch::Sender<Vec<PathBuf>>,
+    pub(super) tls: BTreeMap<String, watch::Sender<TlsFiles>>,
+    pub(super) metrics: ReloadMetrics,
+    /// What a person should know about the last reload.
+    pub(super) note: Arc<Note>,
+}
+
+/// What `/readyz` says about the configuration.
+#[derive(Debug, Default)]
+pub(super) struct Note(Mutex<Option<String>>);
+
+impl Note {
+    fn set(&self, text: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let note = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        note.map_or(Health::Good, Health::But)
+    }
+}
+
+/// Follows one file.
+pub(super) struct Reloader {
+    file: PathBuf,
+    /// The configuration of the start: what needs a restart stays as it was there.
+    started: Value,
+    read: Option<Vec<u8>>,
+    levels: Levels,
+    handles: Handles,
+}
+
+impl Reloader {
+    pub(super) fn new(file: PathBuf, started: &Config, levels: Levels, handles: Handles) -> Self {
+        handles.metrics.in_force(0);
+        Self {
+            read: std::fs::read(&file).ok(),
+            file,
+            started: serde_json::to_value(started).unwrap_or_default(),
+            levels,
+            handles,
+        }
+    }
+
+    /// Reloads at SIGHUP and at changes of the file, until `stop`.
+    pub(super) async fn follow(mut self, stop: CancellationToken) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => Some(hangup),
+            Err(error) => {
+                tracing::warn!(error = %error, "SIGHUP cannot be listened for; changes of the file are taken all the same");
+                None
+            }
+        };
+        let mut beat = tokio::time::interval(COMPARE_EVERY);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                _ = hung_up(&mut hangup) => true,
+                _ = beat.tick() => false,
+                () = stop.cancelled() => return,
+            };
+            // A file that is being replaced is not there for a moment; a reload that was asked for says so.
+            let found = std::fs::read(&self.file).ok();
+            if asked || (found.is_some() && found != self.read) {
+                self.read = found;
+                self.reload();
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match self.take() {
+            Ok(waiting) if waiting.is_empty() => {
+                self.handles.metrics.in_force(0);
+                self.handles.note.set(None);
+                tracing::info!(file = %self.file.display(), "the configuration was read again and is in force");
+            }
+            Ok(waiting) => {
+                let names = waiting.join(", ");
+                self.handles.metrics.in_force(waiting.len());
+                tracing::warn!(file = %self.file.display(), keys = names, "the configuration was read again; these changes need a restart and do not count yet");
+                self.handles
+                    .note
+                    .set(Some(format!("these changes need a restart: {names}")));
+            }
+            Err(why) => {
+                let why = format!("{why:#}");
+                self.handles.metrics.refused();
+                tracing::error!(file = %self.file.display(), why, "the new configuration cannot be used; the old one stays in force");
+                self.handles.note.set(Some(format!(
+                    "the configuration file cannot be used, the old one stays in force: {why}"
+                )));
+            }
+        }
+    }
+
+    /// Takes the file as it is now; answers which changes have to wait for a restart.
+    fn take(&self) -> anyhow::Result<Vec<String>> {
+        let new = config::load(&self.file).map_err(in_one_line)?;
+        let mut waiting = differences(&self.started, &serde_json::to_value(&new).unwrap_or_default());
+        waiting.retain(|key| !is_live(key));
+        let paths: Vec<PathBuf> = new.policy.rules.iter().map(PathBuf::from).collect();
+        feeds::rules::read(&paths).context("the rule files have mistakes")?;
+        let tls = self.certificates(&new)?;
+        if self.levels.from_environment && new.log.level != self.levels.at_start {
+            waiting.push("log.level (RUST_LOG is set and counts)".to_owned());
+        }
+        // From here on nothing fails: it counts as a whole.
+        self.levels.set(new.log.level);
+        self.handles.audit.budgets().set_limits(super::limits(&new.limits));
+        let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        self.handles.calls.set_most(number(new.limits.long_calls));
+        for station in &self.handles.stations {
+            station.set_max_groups(number(new.limits.groups));
+        }
+        self.handles.rules.send_replace(paths);
+        for (files, sender) in tls {
+            sender.send_replace(files);
+        }
+        Ok(waiting)
+    }
+
+    /// The certificates of all listeners that take new ones, each pair read and checked.
+    fn certificates(&self, new: &Config) -> anyhow::Result<Vec<(TlsFiles, &watch::Sender<TlsFiles>)>> {
+        let read = |file: &str| std::fs::read(file).with_context(|| format!("cannot read `{file}`"));
+        let mut all = Vec::new();
+        for listener in &new.listeners {
+            let (Some(tls), Some(sender)) = (&listener.tls, self.handles.tls.get(&listener.name)) else {
+                continue;
+            };
+            let place = || format!("listener `{}`", listener.name);
+            CertificatePair::from_pem(&read(&tls.cert_file)?, &read(&tls.key_file)?).with_context(place)?;
+            // Whether client certificates are asked for was agreed on at the start.
+            let clients = listener
+                .client_certificates
+                .clone()
+                .filter(|_| sender.borrow().clients.is_some());
+            if let Some(clients) = &clients {
+                ClientAuthorities::load(&read(&clients.ca_file)?).with_context(place)?;
+            }
+            let tls = tls.clone();
+            all.push((TlsFiles { tls, clients }, sender));
+        }
+        Ok(all)
+    }
+}
+
+async fn hung_up(hangup: &mut Option<tokio::signal::unix::Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn in_one_line(error: ConfigError) -> anyhow::Error {
+    match error {
+        ConfigError::Wrong(problems) => {
+            let each = problems.list().iter().map(|problem| {
+                let (line, column) = problems.line_and_column(problem);
+                format!("{line}:{column}: {}", problem.what)
+            });
+            anyhow::anyhow!("{}", each.collect::<Vec<_>>().join("; "))
+        }
+        error => anyhow::Error::new(error),
+    }
+}
+
+/// Keys whose new value counts without a restart.
+fn is_live(key: &str) -> bool {
+    const LIMITS: [&str; 7] = [
+        "inFlight",
+        "streams",
+        "longCalls",
+        "recordsPerSecond",
+        "bytesPerDay",
+        "strangersPerSecond",
+        "groups",
+    ];
+    let limit = key.strip_prefix("limits.").is_some_and(|name| LIMITS.contains(&name));
+    let certificate = key.starts_with("listeners[")
+        && [".tls.certFile", ".tls.keyFile", ".clientCertificates.caFile"]
+            .iter()
+            .any(|ending| key.ends_with(ending));
+    limit || certificate || key == "log.level" || key == "policy.rules" || key.starts_with("policy.rules[")
+}
+
+/// The keys that differ, as a person writes them: `listeners[0].address`.
+fn differences(old: &Value, new: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(String::new(), old, new, &mut found);
+    found
+}
+
+fn walk(place: String, old: &Value, new: &Value, found: &mut Vec<String>) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
+            for name in names {
+                let at = if place.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{place}.{name}")
+                };
+                let member = |of: &serde_json::Map<String, Value>| of.get(name).cloned().unwrap_or_default();
+                walk(at, &member(old), &member(new), found);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            for (number, (old, new)) in old.iter().zip(new).enumerate() {
+                walk(format!("{place}[{number}]"), old, new, found);
+            }
+        }
+        (old, new) if old != new => found.push(place),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_named_as_they_are_written() {
+        let old = serde_json::json!({"url": "a", "listeners": [{"address": "x", "tls": {"certFile": "1"}}], "log": {}});
+        let new = serde_json::json!({"url": "b", "listeners": [{"address": "y", "tls": {"certFile": "2"}}], "log": {"level": "debug"},
+                                     "clusters": [1]});
+        let found = differences(&old, &new);
+        assert_eq!(
+            found,
+            [
+                "listeners[0].address",
+                "listeners[0].tls.certFile",
+                "log.level",
+                "url",
+                "clusters"
+            ]
+        );
+        let waiting: Vec<_> = found.iter().filter(|key| !is_live(key)).collect();
+        assert_eq!(waiting, ["listeners[0].address", "url", "clusters"]);
+    }
+
+    #[test]
+    fn a_limit_that_is_fixed_at_the_start_is_not_called_live() {
+        assert!(
+            is_live("limits.inFlight")
+                && is_live("policy.rules[1]")
+                && is_live("listeners[3].clientCertificates.caFile")
+        );
+        assert!(!is_live("limits.connections") && !is_live("listeners[0].tls.caFile") && !is_live("log.format"));
+    }
+}
