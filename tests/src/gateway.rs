@@ -291,7 +291,15 @@ impl Gateway {
     /// # Errors
     /// The kubeconfig cannot be written.
     pub fn kubectl(&self, name: &str, token: &str) -> anyhow::Result<Kubectl> {
-        let text = kubeconfig(&self.server(), self.ca.certificate(), &Credential::Token(token));
+        self.kubectl_with(name, &Credential::Token(token))
+    }
+
+    /// kubectl through the gateway with any credential.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be written.
+    pub fn kubectl_with(&self, name: &str, credential: &Credential<'_>) -> anyhow::Result<Kubectl> {
+        let text = kubeconfig(&self.server(), self.ca.certificate(), credential);
         let path = self.folder.write(&format!("{name}.kubeconfig"), text)?;
         let home = self.folder.path().join(format!("home-{name}"));
         std::fs::create_dir_all(&home)?;

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tests::browser::Browser;
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
+use tests::kubectl::Credential;
+use tests::pki::Ca;
 use tests::wait::{PATIENCE, try_until};
 
 const WORLD: &str = r#"
@@ -182,5 +184,54 @@ fn a_new_certificate_serves_new_connections_and_cuts_no_old_one() -> anyhow::Res
             .iter()
             .any(|record| record["outcome"]["end"] == "ended")
     );
+    Ok(())
+}
+
+#[test]
+fn an_authority_that_is_withdrawn_ends_the_watches_of_its_people() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    let admin = cluster.admin()?;
+    admin.apply(WORLD)?;
+    let mut gateway = Gateway::start(cluster, &Options::default())?;
+    let (old, new) = (Ca::new("people")?, Ca::new("other people")?);
+    let authorities = gateway.file("people.crt");
+    std::fs::write(&authorities, format!("{}{}", old.certificate(), new.certificate()))?;
+    change(&gateway, |config| {
+        config["listeners"][1]["clientCertificates"] = json!({ "caFile": authorities });
+    })?;
+    says(&gateway, "/readyz", "need a restart: listeners[1].clientCertificates")?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    try_until("the gateway has stopped", PATIENCE, || {
+        anyhow::ensure!(page(&gateway, "/livez").is_err(), "it answers");
+        Ok(())
+    })?;
+    gateway.start_again()?;
+
+    let mut watches = Vec::new();
+    for (name, ca) in [("withdrawn", &old), ("kept", &new)] {
+        let person = ca.client(&format!("{name}@example.com"), &["dev"])?;
+        let kubectl = gateway.kubectl_with(name, &Credential::Certificate(&person))?;
+        let mut watch = kubectl.start(&["get", "configmaps", "-n", "reload", "--watch", "-o", "name"])?;
+        watch.line("the list before the watch", |line| line == "configmap/here")?;
+        watches.push((kubectl, watch));
+    }
+    says(&gateway, "/metrics", "gateway_session_long_calls_open 2\n")?;
+    replace(&authorities, new.certificate())?;
+    let [(withdrawn, ended), (_, kept)] = watches.as_mut_slice() else {
+        anyhow::bail!("two watches");
+    };
+    ended.end()?;
+    let refused = withdrawn.run(&["get", "configmaps", "-n", "reload"])?;
+    assert!(refused.stderr.contains("signed by no trusted authority"), "{refused}");
+    admin.ok(&["create", "configmap", "after-the-authority", "-n", "reload"])?;
+    kept.line("the other watch goes on", |line| {
+        line == "configmap/after-the-authority"
+    })?;
+    let why = "ended by the gateway: the client certificate is signed by no trusted authority";
+    gateway.records_with("the close says why", |records| {
+        records
+            .iter()
+            .any(|record| record["kind"] == "close" && record["outcome"]["why"] == why)
+    })?;
     Ok(())
 }
