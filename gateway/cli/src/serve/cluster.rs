@@ -294,13 +294,20 @@ fn outline(objects: &access::rbac::Objects, files: &RuleFiles, own: &[serde_json
         .flat_map(|(kind, all)| all.iter().map(move |binding| entry(kind, &binding.metadata, binding)));
     let of_files = ("rule files".to_owned(), files.digest.clone());
     let own = own.iter().map(access_rule);
-    roles.chain(bindings).chain(own).chain(std::iter::once(of_files)).collect()
+    roles
+        .chain(bindings)
+        .chain(own)
+        .chain(std::iter::once(of_files))
+        .collect()
 }
 
 /// An access rule of the cluster by kind and name with the digest of its content.
 fn access_rule(rule: &serde_json::Value) -> (String, String) {
     let text = |pointer| rule.pointer(pointer).and_then(serde_json::Value::as_str);
-    let (kind, name) = (text("/kind").unwrap_or_default(), text("/metadata/name").unwrap_or_default());
+    let (kind, name) = (
+        text("/kind").unwrap_or_default(),
+        text("/metadata/name").unwrap_or_default(),
+    );
     let name = match text("/metadata/namespace") {
         Some(namespace) => format!("{kind} {namespace}/{name}"),
         None => format!("{kind} {name}"),
