@@ -1,16 +1,26 @@
-//! The one place that calls cryptography: public keys parsed once, signatures checked and made, digests.
+//! The one place that calls cryptography: public keys, signatures checked, digests. Signatures are checked by the
+//! jsonwebtoken crate over its aws-lc-rs backend; see docs/decisions/0004-token-signatures.md for what it does not do.
 
 use std::fmt;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters};
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
 use crate::Algorithm;
 
-/// A parsed public key for one algorithm.
+/// A public key for one algorithm, found good when its set was read.
 #[derive(Clone)]
-pub(crate) struct PublicKey(ParsedPublicKey);
+pub(crate) struct PublicKey(Checker);
+
+#[derive(Clone)]
+enum Checker {
+    Library(jsonwebtoken::Algorithm, DecodingKey),
+    /// ES512, which the library does not know.
+    Own(ParsedPublicKey),
+}
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,16 +29,17 @@ impl fmt::Debug for PublicKey {
 }
 
 impl PublicKey {
-    /// An RSA key; `None` when aws-lc refuses it or the algorithm is not RSA.
+    /// An RSA key; `None` when aws-lc refuses it or the algorithm is not RSA. The library takes any numbers for a key and
+    /// would find out with each token.
     pub(crate) fn rsa(algorithm: Algorithm, modulus: &[u8], exponent: &[u8]) -> Option<Self> {
         let parameters = rsa_parameters(algorithm)?;
-        PublicKeyComponents {
+        let numbers = PublicKeyComponents {
             n: modulus,
             e: exponent,
-        }
-        .to_parsed_public_key(parameters)
-        .ok()
-        .map(Self)
+        };
+        numbers.to_parsed_public_key(parameters).ok()?;
+        let key = DecodingKey::from_rsa_raw_components(modulus, exponent);
+        Some(Self(Checker::Library(known(algorithm)?, key)))
     }
 
     /// A point on the curve of an ECDSA algorithm, uncompressed form.
@@ -39,18 +50,47 @@ impl PublicKey {
             Algorithm::ES512 => &signature::ECDSA_P521_SHA512_FIXED,
             _ => return None,
         };
-        ParsedPublicKey::new(verification, point).ok().map(Self)
+        let parsed = ParsedPublicKey::new(verification, point).ok()?;
+        Some(Self(match known(algorithm) {
+            // Its raw form is what the library calls DER.
+            Some(algorithm) => Checker::Library(algorithm, DecodingKey::from_ec_der(point)),
+            None => Checker::Own(parsed),
+        }))
     }
 
     /// An Ed25519 key that is not of small order: such a key accepts one signature for many messages.
     pub(crate) fn edwards(bytes: &[u8]) -> Option<Self> {
         let usable = bytes.len() == 32 && !is_small_order(bytes);
-        usable.then(|| ParsedPublicKey::new(&signature::ED25519, bytes).ok().map(Self))?
+        usable.then(|| ParsedPublicKey::new(&signature::ED25519, bytes).ok())??;
+        let key = DecodingKey::from_ed_der(bytes);
+        Some(Self(Checker::Library(jsonwebtoken::Algorithm::EdDSA, key)))
     }
 
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.verify_sig(message, signature).is_ok()
+        match &self.0 {
+            // The backend is named, never the process's default one: that panics when a feature elsewhere adds a second.
+            Checker::Library(algorithm, key) => (DEFAULT_PROVIDER.verifier_factory)(algorithm, key)
+                .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok()),
+            Checker::Own(key) => key.verify_sig(message, signature).is_ok(),
+        }
     }
+}
+
+/// The library's name for an algorithm.
+pub(crate) fn known(algorithm: Algorithm) -> Option<jsonwebtoken::Algorithm> {
+    use jsonwebtoken::Algorithm as Known;
+    Some(match algorithm {
+        Algorithm::RS256 => Known::RS256,
+        Algorithm::RS384 => Known::RS384,
+        Algorithm::RS512 => Known::RS512,
+        Algorithm::PS256 => Known::PS256,
+        Algorithm::PS384 => Known::PS384,
+        Algorithm::PS512 => Known::PS512,
+        Algorithm::ES256 => Known::ES256,
+        Algorithm::ES384 => Known::ES384,
+        Algorithm::ES512 => return None,
+        Algorithm::EdDSA => Known::EdDSA,
+    })
 }
 
 fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {

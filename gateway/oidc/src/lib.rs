@@ -16,10 +16,9 @@
 //! - `login`: authorization code with PKCE, exchange, renewal, revocation, logout in both directions.
 //! - `gateway`: the tokens the gateway itself issues.
 //!
-//! Signatures are checked by aws-lc-rs itself, in `crypto` alone. A JWT library would parse the key again for every token
-//! and has defaults that must each be turned off (`nbf` unchecked, required claims empty, 60 seconds of leeway); the shape
-//! checks before it would be ours anyway. The crate openidconnect would bring a second cryptography stack for a handful
-//! of form posts.
+//! Signatures are checked and made by jsonwebtoken over aws-lc-rs, in `crypto` and `gateway` alone; the messages of a
+//! sign-in are openidconnect's, in `login::library` alone. Around both stands what they leave open: one reading for each
+//! text, limits, keys that are found good before they are used, time as an argument (docs/decisions/0004).
 //!
 //! Invariant: no error of this crate contains a token or a part of one.
 

@@ -89,7 +89,10 @@ fn not_finished(error: &CallbackError) -> ArrivalError {
 }
 
 async fn exchange(provider: &Provider, code: &Code) -> Result<Tokens, ArrivalError> {
-    let response = provider.send(code.token_request()).await.map_err(|error| {
+    let request = code
+        .token_request()
+        .map_err(|error| ArrivalError::failed("provider_unusable", error.to_string()))?;
+    let response = provider.send(request).await.map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::warn!(provider = &*provider.name, error = %error, cause, "code not exchanged");
         ArrivalError::failed(

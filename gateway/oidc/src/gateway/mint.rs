@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_LIFETIME;
 use crate::KeySet;
-use crate::crypto::sha256;
-use crate::encoding::encode;
 
 /// A P-256 key pair of the gateway.
 pub struct SigningKey {
-    pair: EcdsaKeyPair,
+    key: EncodingKey,
     kid: String,
-    coordinates: (String, String),
+    public: Jwk,
 }
 
 impl fmt::Debug for SigningKey {
@@ -59,20 +60,18 @@ impl SigningKey {
     /// # Errors
     /// The bytes are no such key.
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, MintError> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes).map_err(|_| MintError::Key)?;
-        // The point is 0x04, x, y (SEC 1 §2.3.3).
-        let point = pair.public_key().as_ref().to_vec();
-        let coordinates = point.get(1..33).zip(point.get(33..65)).ok_or(MintError::Key)?;
-        let coordinates = (encode(coordinates.0), encode(coordinates.1));
-        let canonical = format!(
-            r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#,
-            coordinates.0, coordinates.1
-        );
-        Ok(Self {
-            pair,
-            kid: encode(&sha256(canonical.as_bytes())),
-            coordinates,
-        })
+        // With a second backend in the tree the library would panic for want of a choice. A default that somebody set
+        // before is this one or a mistake that the next line shows.
+        let _ = DEFAULT_PROVIDER.install_default();
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, bytes).map_err(|_| MintError::Key)?;
+        let key = EncodingKey::from_ec_der(bytes);
+        let mut public = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(|_| MintError::Key)?;
+        let kid = public
+            .thumbprint(ThumbprintHash::SHA256)
+            .map_err(|_| MintError::Library)?;
+        public.common.key_id = Some(kid.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { key, kid, public })
     }
 
     /// Its name: the RFC 7638 thumbprint.
@@ -83,7 +82,7 @@ impl SigningKey {
 
     /// The public halves as a JSON Web Key Set, for `/jwks`. Keep the previous key in it for ten minutes after a change.
     pub fn render_jwks<'k>(keys: impl IntoIterator<Item = &'k Self>) -> String {
-        let keys: Vec<_> = keys.into_iter().map(Self::jwk).collect();
+        let keys: Vec<_> = keys.into_iter().map(|key| &key.public).collect();
         serde_json::json!({ "keys": keys }).to_string()
     }
 
@@ -95,25 +94,10 @@ impl SigningKey {
         KeySet::parse(Self::render_jwks(keys).as_bytes()).map_err(|_| MintError::Key)
     }
 
-    fn jwk(&self) -> serde_json::Value {
-        let (x, y) = &self.coordinates;
-        serde_json::json!({
-            "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.kid, "use": "sig", "alg": "ES256",
-        })
-    }
-
     /// Signs what the mint would never sign.
     #[cfg(test)]
-    pub(crate) fn sign_for_tests(&self, message: &[u8]) -> Vec<u8> {
-        self.sign(message).expect("signs")
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, MintError> {
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), message)
-            .map_err(|_| MintError::Library)?;
-        Ok(signature.as_ref().to_vec())
+    pub(crate) fn sign_for_tests(&self, message: &[u8]) -> String {
+        jsonwebtoken::crypto::sign(message, &self.key, Algorithm::ES256).expect("signs")
     }
 }
 
@@ -163,13 +147,6 @@ pub struct GatewayClaims {
     pub acr: Option<String>,
     /// Who it is.
     pub identity: ProviderIdentity,
-}
-
-#[derive(Serialize)]
-struct Header<'m> {
-    alg: &'static str,
-    typ: &'static str,
-    kid: &'m str,
 }
 
 #[derive(Serialize)]
@@ -237,18 +214,9 @@ impl Mint {
             acr: claims.acr.as_deref(),
             gs: &claims.identity,
         };
-        let header = Header {
-            alg: "ES256",
-            typ: "at+jwt",
-            kid: &self.key.kid,
-        };
-        let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| encode(&json)).map_err(|_| MintError::Claims);
-        let signed = format!(
-            "{}.{}",
-            part(serde_json::to_vec(&header))?,
-            part(serde_json::to_vec(&payload))?
-        );
-        let signature = self.key.sign(signed.as_bytes())?;
-        Ok(format!("{signed}.{}", encode(&signature)))
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(self.key.kid.clone());
+        jsonwebtoken::encode(&header, &payload, &self.key.key).map_err(|_| MintError::Library)
     }
 }

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Client, ClientAuthentication, StartError};
+use super::{Client, ClientAuthentication, StartError, library};
 use crate::encoding::object;
 use crate::http_values::{escape, form};
 use crate::{Answer, Discovery, Outgoing};
@@ -29,14 +29,11 @@ impl Client {
             .token
             .as_ref()
             .ok_or(StartError::NoEndpoint("token_endpoint"))?;
-        let fields = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", refresh_token.expose_secret()),
-        ];
-        Ok(self.post(endpoint, &fields))
+        library::refresh_request(self, endpoint, refresh_token)
     }
 
-    /// Takes a refresh token back (RFC 7009); `None` when the provider cannot.
+    /// Takes a refresh token back (RFC 7009); `None` when the provider cannot. Made here: the library refuses every
+    /// revocation endpoint on http, also a loopback one.
     #[must_use]
     pub fn revocation_request(&self, discovery: &Discovery, refresh_token: &SecretString) -> Option<Outgoing> {
         let fields = [
@@ -93,7 +90,7 @@ impl Client {
 /// What a token endpoint gave.
 pub struct Tokens {
     /// For `at_hash` and userinfo; the gateway needs it for nothing else.
-    pub access_token: Option<SecretString>,
+    pub access_token: SecretString,
     /// Not verified yet: see [`super::Code::purpose`].
     pub id_token: Option<SecretString>,
     /// Store it before anything else: a provider that rotates has ended the old one.
@@ -204,46 +201,45 @@ impl Tokens {
         }
         let members = object(answer.body);
         if answer.status != StatusCode::OK {
-            let named = members
-                .as_ref()
-                .ok()
-                .and_then(|members| members.get("error"))
-                .and_then(Value::as_str);
-            return Err(match named {
-                Some(name) if answer.status.is_client_error() => ExchangeError::Refused(ProviderError::named(name)),
+            return Err(match members.ok().as_ref().and_then(library::named_error) {
+                Some(error) if answer.status.is_client_error() => ExchangeError::Refused(error),
                 _ => ExchangeError::Unavailable(answer.status.as_u16()),
             });
         }
-        let members = members.map_err(|_| ExchangeError::Malformed("no JSON object"))?;
+        let mut members = members.map_err(|_| ExchangeError::Malformed("no JSON object"))?;
         if members.contains_key("error") {
-            let name = members.get("error").and_then(Value::as_str).unwrap_or_default();
-            return Err(ExchangeError::Refused(ProviderError::named(name)));
+            return Err(ExchangeError::Refused(
+                library::named_error(&members).unwrap_or(ProviderError::Other),
+            ));
         }
-        if !members
-            .get("token_type")
-            .and_then(Value::as_str)
-            .is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
-        {
-            return Err(ExchangeError::Malformed("`token_type` is not Bearer"));
-        }
-        let secret = |name: &'static str| match members.get(name) {
-            None => Ok(None),
-            Some(Value::String(token)) if !token.is_empty() && token.len() <= MAX_TOKEN_BYTES => {
-                Ok(Some(SecretString::from(token.as_str())))
-            }
-            Some(_) => Err(ExchangeError::Malformed(name)),
-        };
-        let expires_in = match members.get("expires_in") {
-            None => None,
-            Some(value) => Some(seconds(value).ok_or(ExchangeError::Malformed("expires_in"))?),
-        };
-        Ok(Self {
-            access_token: secret("access_token")?,
-            id_token: secret("id_token")?,
-            refresh_token: secret("refresh_token")?,
-            expires_in,
-        })
+        put_right(&mut members)?;
+        library::granted(members)
     }
+}
+
+/// What the library would read too widely, refuse without saying what, or not take from providers that exist.
+fn put_right(members: &mut Map<String, Value>) -> Result<(), ExchangeError> {
+    let is_bearer = |value: &Value| value.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
+    if !members.get("token_type").is_some_and(is_bearer) {
+        return Err(ExchangeError::Malformed("`token_type` is not Bearer"));
+    }
+    let is_token = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|token| !token.is_empty() && token.len() <= MAX_TOKEN_BYTES)
+    };
+    for name in ["access_token", "id_token", "refresh_token"] {
+        if members.get(name).is_some_and(|value| !is_token(value)) {
+            return Err(ExchangeError::Malformed(name));
+        }
+    }
+    if let Some(value) = members.get_mut("expires_in") {
+        let life = seconds(value).ok_or(ExchangeError::Malformed("expires_in"))?;
+        *value = Value::from(life.as_secs());
+    }
+    // Nobody here asks which scopes were granted, and some providers send them as a list.
+    members.remove("scope");
+    Ok(())
 }
 
 /// A number of seconds, or its text: some providers quote it.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use model::time::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{Client, append};
-use crate::http_values::form;
+use super::{Client, library};
 use crate::preparse::Kind;
 use crate::verify::{LOGOUT_EVENT, check_times};
 use crate::{Discovery, Issuer, KeySet, TokenError, Unverified};
@@ -29,12 +28,7 @@ impl Client {
         return_to: Option<&str>,
         state: Option<&str>,
     ) -> Option<String> {
-        let endpoint = discovery.end_session.as_ref()?;
-        let mut query = vec![("client_id", self.client_id.as_str())];
-        query.extend(id_token.map(|token| ("id_token_hint", token.expose_secret())));
-        query.extend(return_to.map(|url| ("post_logout_redirect_uri", url)));
-        query.extend(state.map(|state| ("state", state)));
-        Some(append(endpoint, &form(query)))
+        library::logout_url(self, discovery.end_session.as_ref()?, id_token, return_to, state)
     }
 }
 

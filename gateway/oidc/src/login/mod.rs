@@ -4,6 +4,7 @@
 //! gives it away by value, so that an attempt can be used once only.
 
 mod exchange;
+mod library;
 mod logout;
 
 pub use exchange::{ExchangeError, ProviderError, Tokens};
@@ -18,9 +19,7 @@ use http::Uri;
 use model::time::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::crypto::sha256;
 use crate::encoding::encode;
-use crate::http_values::form;
 use crate::verify::equal;
 use crate::{Discovery, Purpose};
 
@@ -130,6 +129,9 @@ pub enum StartError {
     /// The document is another issuer's.
     #[error("the discovery document is not the one of this client's issuer")]
     OtherIssuer,
+    /// An endpoint or the redirect URI is no URL that a request can be made for.
+    #[error("no request can be made for the provider's endpoints or the redirect URI")]
+    Unusable,
 }
 
 impl Client {
@@ -155,7 +157,7 @@ impl Client {
             .token
             .clone()
             .ok_or(StartError::NoEndpoint("token_endpoint"))?;
-        let url = append(endpoint, &self.authorization_query(options, &secrets));
+        let url = library::authorization_url(self, (endpoint, &token_endpoint), options, &secrets)?;
         let attempt = LoginAttempt {
             client: self.clone(),
             secrets,
@@ -166,42 +168,6 @@ impl Client {
         };
         Ok((url, attempt))
     }
-
-    fn authorization_query(&self, options: &LoginOptions, secrets: &LoginSecrets) -> String {
-        let challenge = encode(&sha256(secrets.verifier.expose_secret().as_bytes()));
-        let scope = self.scope();
-        let max_age = options.max_age.map(|age| age.as_secs().to_string());
-        let acr_values = options.acr_values.join(" ");
-        let mut query = vec![
-            ("response_type", "code"),
-            ("client_id", &self.client_id),
-            ("redirect_uri", &self.redirect_uri),
-            ("scope", &scope),
-            ("state", &secrets.state),
-            ("nonce", &secrets.nonce),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        query.extend(max_age.as_deref().map(|age| ("max_age", age)));
-        query.extend((!acr_values.is_empty()).then_some(("acr_values", acr_values.as_str())));
-        query.extend(options.prompt.as_deref().map(|prompt| ("prompt", prompt)));
-        query.extend(options.login_hint.as_deref().map(|hint| ("login_hint", hint)));
-        form(query)
-    }
-
-    fn scope(&self) -> String {
-        let mut scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
-        if !scopes.contains(&"openid") {
-            scopes.insert(0, "openid");
-        }
-        scopes.join(" ")
-    }
-}
-
-/// An endpoint with a query behind it; the endpoint may have one of its own (RFC 6749 §3.1).
-pub(crate) fn append(endpoint: &Uri, query: &str) -> String {
-    let separator = if endpoint.query().is_some() { '&' } else { '?' };
-    format!("{endpoint}{separator}{query}")
 }
 
 /// Why a browser's return starts no session. The attempt is gone in every case.
@@ -305,17 +271,16 @@ pub fn callback_state(parameters: &str) -> Result<String, CallbackError> {
 
 impl Code {
     /// The token request (RFC 6749 §4.1.3, RFC 7636 §4.5). Send it once.
-    #[must_use]
-    pub fn token_request(&self) -> crate::Outgoing {
+    ///
+    /// # Errors
+    /// The endpoint is no URL that a request can be made for.
+    pub fn token_request(&self) -> Result<crate::Outgoing, StartError> {
         let attempt = &self.attempt;
-        attempt.client.post(
+        library::code_request(
+            &attempt.client,
             &attempt.token_endpoint,
-            &[
-                ("grant_type", "authorization_code"),
-                ("code", self.code.expose_secret()),
-                ("redirect_uri", &attempt.client.redirect_uri),
-                ("code_verifier", attempt.secrets.verifier.expose_secret()),
-            ],
+            &self.code,
+            &attempt.secrets.verifier,
         )
     }
 
@@ -325,7 +290,7 @@ impl Code {
         Purpose::SignIn {
             client_id: &self.attempt.client.client_id,
             nonce: &self.attempt.secrets.nonce,
-            access_token: tokens.access_token.as_ref().map(|token| token.expose_secret()),
+            access_token: Some(tokens.access_token.expose_secret()),
             max_age: self.attempt.max_age,
         }
     }

@@ -65,7 +65,7 @@ fn refusal(mint: &Mint, header: Value, changes: Value) -> String {
         encode(payload.to_string().as_bytes())
     );
     let signature = mint.key().sign_for_tests(signed.as_bytes());
-    let token = format!("{signed}.{}", encode(&signature));
+    let token = format!("{signed}.{signature}");
     let parsed = match Unverified::parse(&token) {
         Ok(parsed) => parsed,
         Err(error) => return error.code().to_owned(),

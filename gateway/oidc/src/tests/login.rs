@@ -78,11 +78,12 @@ fn w_01_the_browser_is_sent_with_pkce_state_and_nonce() {
     assert_eq!(attempt.state(), first);
     assert_eq!(
         url,
-        "https://idp.corp.example/auth?tenant=1&response_type=code&client_id=gate%20scribe\
-         &redirect_uri=https%3A%2F%2Fgate.corp.example%2Fcallback&scope=openid%20email%20offline_access\
-         &state=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8&nonce=ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8\
+        "https://idp.corp.example/auth?tenant=1&response_type=code&client_id=gate+scribe\
+         &state=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\
          &code_challenge=9F3IKnUj0Ul0zqBQ4wKOi_BqjuhVqdYwNOu0-57MIwU&code_challenge_method=S256\
-         &max_age=900&acr_values=mfa&prompt=login&login_hint=ann%40corp.example"
+         &redirect_uri=https%3A%2F%2Fgate.corp.example%2Fcallback&scope=openid+email+offline_access\
+         &nonce=ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8\
+         &acr_values=mfa&login_hint=ann%40corp.example&max_age=900&prompt=login"
     );
 }
 
@@ -146,7 +147,7 @@ fn oidc_14_an_answer_of_another_provider_never_reaches_the_token_endpoint() {
         }
     }
     let code = finish(true, "code=c&state=STATE&iss=https%3A%2F%2Fidp.corp.example").unwrap();
-    assert_eq!(code.token_request().uri(), "https://idp.corp.example/token");
+    assert_eq!(code.token_request().unwrap().uri(), "https://idp.corp.example/token");
     let mut other = discovery(true);
     other.issuer = "https://evil.example".into();
     let started = client(ClientAuthentication::None).begin(
@@ -187,21 +188,20 @@ fn w_03_the_code_is_exchanged_with_the_verifier_and_the_clients_proof() {
             .begin(&discovery(false), &LoginOptions::default(), secrets, now())
             .unwrap();
         let parameters = format!("code=a%2Bb&state={}", attempt.state());
-        attempt.finish(&parameters, now()).unwrap().token_request()
+        attempt.finish(&parameters, now()).unwrap().token_request().unwrap()
     };
     let public = exchange(ClientAuthentication::None);
     assert_eq!(public.method(), "POST");
     let verifier = encode(&[7; 32]);
-    let common = format!(
-        "grant_type=authorization_code&code=a%2Bb&redirect_uri=https%3A%2F%2Fgate.corp.example%2Fcallback&code_verifier={verifier}"
-    );
-    assert_eq!(body(&public), format!("{common}&client_id=gate%20scribe"));
+    let grant = format!("grant_type=authorization_code&code=a%2Bb&code_verifier={verifier}");
+    let back = "redirect_uri=https%3A%2F%2Fgate.corp.example%2Fcallback";
+    assert_eq!(body(&public), format!("{grant}&client_id=gate+scribe&{back}"));
     assert!(public.headers().get("authorization").is_none());
     let basic = exchange(ClientAuthentication::Basic("s:e c/ret".into()));
-    assert_eq!(body(&basic), common);
+    assert_eq!(body(&basic), format!("{grant}&{back}"));
     assert_eq!(
         basic.headers()["authorization"],
-        "Basic Z2F0ZSUyMHNjcmliZTpzJTNBZSUyMGMlMkZyZXQ="
+        "Basic Z2F0ZStzY3JpYmU6cyUzQWUrYyUyRnJldA=="
     );
     assert!(
         !format!("{basic:?}").contains("Z2F0"),
@@ -210,7 +210,7 @@ fn w_03_the_code_is_exchanged_with_the_verifier_and_the_clients_proof() {
     let post = exchange(ClientAuthentication::Post("s&".into()));
     assert_eq!(
         body(&post),
-        format!("{common}&client_id=gate%20scribe&client_secret=s%26")
+        format!("{grant}&client_id=gate+scribe&client_secret=s%26&{back}")
     );
 }
 
@@ -236,7 +236,7 @@ fn w_04_renewal_and_revocation_are_form_posts_to_their_endpoints() {
         (request.uri().path(), &*body(&request)),
         (
             "/token",
-            "grant_type=refresh_token&refresh_token=r%2F1&client_id=gate%20scribe"
+            "grant_type=refresh_token&refresh_token=r%2F1&client_id=gate+scribe"
         )
     );
     let request = client.revocation_request(&discovery(true), &token).unwrap();
@@ -278,6 +278,10 @@ fn idp_05_an_answer_that_is_not_tokens_gives_no_tokens() {
             r#"{"token_type":"DPoP","access_token":"a"}"#,
             "`token_type` is not Bearer",
         ),
+        (
+            r#"{"token_type":"Bearer","id_token":"i"}"#,
+            "`access_token` is missing or a member has another type",
+        ),
         (r#"{"token_type":"Bearer","id_token":7}"#, "id_token"),
         (r#"{"token_type":"Bearer","expires_in":-5}"#, "expires_in"),
         (r#"{"token_type":"Bearer","refresh_token":""}"#, "refresh_token"),
@@ -300,6 +304,15 @@ fn idp_05_an_answer_that_is_not_tokens_gives_no_tokens() {
         read(200, r#"{"error":"invalid_grant"}"#).unwrap_err(),
         ExchangeError::Refused(ProviderError::InvalidGrant)
     );
+}
+
+#[test]
+fn answers_of_providers_that_quote_numbers_or_list_scopes_are_read() {
+    let odd = read(
+        200,
+        r#"{"token_type":"Bearer","access_token":"a","expires_in":"3599","scope":["openid"]}"#,
+    );
+    assert_eq!(odd.unwrap().expires_in, Some(Duration::from_secs(3599)));
 }
 
 #[test]
@@ -349,7 +362,7 @@ fn w_05_the_browser_signs_out_with_a_hint_and_an_exact_return() {
     );
     assert_eq!(
         url.unwrap(),
-        "https://idp.corp.example/end?client_id=gate%20scribe&id_token_hint=id&post_logout_redirect_uri=https%3A%2F%2Fgate.corp.example%2F&state=s"
+        "https://idp.corp.example/end?client_id=gate+scribe&post_logout_redirect_uri=https%3A%2F%2Fgate.corp.example%2F&state=s&id_token_hint=id"
     );
 }
 

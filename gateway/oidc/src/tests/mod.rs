@@ -4,6 +4,7 @@ mod configuration;
 mod gateway_tokens;
 mod keys;
 mod kit;
+mod libraries;
 mod login;
 mod mapping;
 mod reading;
