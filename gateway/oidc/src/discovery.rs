@@ -50,7 +50,8 @@ pub enum DiscoveryError {
         /// What the configuration says.
         configured: String,
     },
-    /// An endpoint is missing, no URL, or neither https nor loopback.
+    /// An endpoint is missing, no URL, or on plain http. Only an issuer that is itself on loopback http may name such
+    /// endpoints: else an issuer far away could make the gateway call services of its own machine.
     #[error("the discovery document's `{0}` is missing or not an https URL")]
     Endpoint(&'static str),
     /// S256 is not among the offered challenge methods.
@@ -86,13 +87,14 @@ impl Discovery {
             });
         }
         check_challenge_methods(&members)?;
+        let uri = |name| uri(&members, name, issuer.url().starts_with("http://"));
         Ok(Self {
             issuer: found.to_owned(),
-            jwks: uri(&members, "jwks_uri")?.ok_or(DiscoveryError::Endpoint("jwks_uri"))?,
-            authorization: uri(&members, "authorization_endpoint")?,
-            token: uri(&members, "token_endpoint")?,
-            revocation: uri(&members, "revocation_endpoint")?,
-            end_session: uri(&members, "end_session_endpoint")?,
+            jwks: uri("jwks_uri")?.ok_or(DiscoveryError::Endpoint("jwks_uri"))?,
+            authorization: uri("authorization_endpoint")?,
+            token: uri("token_endpoint")?,
+            revocation: uri("revocation_endpoint")?,
+            end_session: uri("end_session_endpoint")?,
             answers_with_issuer: members.get("authorization_response_iss_parameter_supported")
                 == Some(&Value::Bool(true)),
         })
@@ -115,13 +117,14 @@ fn check_challenge_methods(members: &Map<String, Value>) -> Result<(), Discovery
     }
 }
 
-fn uri(members: &Map<String, Value>, name: &'static str) -> Result<Option<Uri>, DiscoveryError> {
+fn uri(members: &Map<String, Value>, name: &'static str, on_loopback: bool) -> Result<Option<Uri>, DiscoveryError> {
     match members.get(name) {
         None => Ok(None),
         Some(value) => {
             let uri = value
                 .as_str()
                 .and_then(endpoint)
+                .filter(|uri| on_loopback || uri.scheme_str() == Some("https"))
                 .ok_or(DiscoveryError::Endpoint(name))?;
             Ok(Some(uri))
         }

@@ -400,8 +400,21 @@ fn oidc_23_endpoints_must_be_https_or_loopback_and_redirects_are_not_followed() 
         let error = discover(&discovery(json!({"token_endpoint": uri})).to_string()).unwrap_err();
         assert_eq!(error, DiscoveryError::Endpoint("token_endpoint"), "{uri}");
     }
-    assert!(discover(&discovery(json!({"jwks_uri": "http://127.0.0.1:1/jwks"})).to_string()).is_ok());
-    assert!(discover(&discovery(json!({"jwks_uri": "http://[::1]:1/jwks"})).to_string()).is_ok());
+    for uri in [
+        "http://127.0.0.1:1/jwks",
+        "http://[::1]:1/jwks",
+        "http://localhost:1/jwks",
+    ] {
+        let document = discovery(json!({"jwks_uri": uri})).to_string();
+        assert_eq!(
+            discover(&document).unwrap_err(),
+            DiscoveryError::Endpoint("jwks_uri"),
+            "an issuer far away names a service of this machine: {uri}"
+        );
+        let near = issuer(json!({"issuer": "http://127.0.0.1:1"}));
+        let document = document.replace(ISSUER, "http://127.0.0.1:1");
+        assert!(answered(200, None, &document, |answer| Discovery::read(&near, answer)).is_ok());
+    }
     assert_eq!(
         discover(&discovery(json!({"code_challenge_methods_supported": ["plain"]})).to_string()).unwrap_err(),
         DiscoveryError::ChallengeMethod
