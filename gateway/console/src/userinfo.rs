@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use oidc::verify::Explanation;
 use serde_json::{Value, json};
 use state::{Session, SessionId, Standing};
 
@@ -36,6 +37,7 @@ pub(crate) async fn userinfo(State(app): State<App>, caller: Caller) -> Result<R
         .and_then(|(tokens, _)| serde_json::from_str(&tokens.claims).ok())
         .unwrap_or(Value::Null);
     let identity = &session.identity;
+    let explained = explained(&app, &session, &word);
     Ok(Json(json!({
         "sub": session.subject_id.as_str(),
         "sid": session.id.as_str(),
@@ -57,8 +59,25 @@ pub(crate) async fn userinfo(State(app): State<App>, caller: Caller) -> Result<R
             "endsAtLatest": session.absolute_end,
         },
         "claims": word,
+        "mapping": explained.as_ref().map(in_one_line),
+        "droppedGroups": explained.as_ref().map(|explained| &explained.dropped_groups),
+        "overage": explained.as_ref().map(|explained| explained.overage),
     }))
     .into_response())
+}
+
+/// How the claims became this person; nothing when the provider is not configured any more.
+fn explained(app: &App, session: &Session, claims: &Value) -> Option<Explanation> {
+    let providers = app.parts.issuers.providers();
+    let provider = providers.iter().find(|provider| *provider.name == *session.provider)?;
+    Some(provider.issuer.explain(claims.as_object()?))
+}
+
+fn in_one_line(explained: &Explanation) -> String {
+    match &explained.groups {
+        Some(groups) => format!("user name from {}, groups from {groups}", explained.username),
+        None => format!("user name from {}, no groups", explained.username),
+    }
 }
 
 async fn session_of_bearer(app: &App, caller: &Caller) -> Result<Session, Refused> {

@@ -122,10 +122,7 @@ fn text(gateway: &str, told: &Map<String, Value>) -> String {
 
 /// Groups that the provider named and that do not count here, with the reason.
 fn dropped(told: &Map<String, Value>) -> String {
-    let dropped = told
-        .get("droppedGroups")
-        .or_else(|| told.get("groupsDropped"))
-        .and_then(Value::as_array);
+    let dropped = told.get("droppedGroups").and_then(Value::as_array);
     let lines: Vec<(String, String)> = dropped
         .into_iter()
         .flatten()
@@ -145,14 +142,9 @@ fn dropped(told: &Map<String, Value>) -> String {
 }
 
 /// Microsoft's and others' way to leave groups out of a token when there are many (distributed claims, OpenID Connect
-/// Core §5.6.2).
+/// Core §5.6.2). The gateway knows which claims say so.
 fn overage(told: &Map<String, Value>) -> String {
-    let claims = told.get("claims");
-    let elsewhere = claims
-        .and_then(|claims| claims.get("_claim_names"))
-        .and_then(|names| names.get("groups"));
-    let says_so = claims.and_then(|claims| claims.get("hasgroups")).is_some();
-    if elsewhere.is_some() || says_so {
+    if told.get("overage") == Some(&Value::Bool(true)) {
         "\n! the provider left the groups out of the token because there are too many; let it send only groups that are \
          assigned to the application\n"
             .to_owned()
@@ -191,7 +183,7 @@ mod tests {
             "groups": ["dev", "ops"], "email": null, "uid": null, "auth_time": 1_700_000_000,
             "session": {"client": "cli", "began": "2026-11-21T05:00:00.123456Z", "endsIdle": "2026-11-21T17:00:00Z",
                         "endsAtLatest": "2026-11-28T05:00:00Z"},
-            "mapping": "claim `email`", "droppedGroups": [{"group": "system:masters", "reason": "reserved"}],
+            "mapping": "claim `email`", "overage": true, "droppedGroups": [{"group": "system:masters", "reason": "reserved"}],
             "claims": {"sub": "42", "hasgroups": true},
         });
         let text = text("https://gate.example", told.as_object().unwrap());

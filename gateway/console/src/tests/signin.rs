@@ -542,6 +542,9 @@ async fn whoami_tells_the_claims_and_never_a_token_of_the_provider() {
         (&told["username"], &told["claims"]["sid"]),
         (&json!("alice"), &json!("provider-sid"))
     );
+    let mapping = told["mapping"].as_str().unwrap();
+    assert!(mapping.starts_with("user name from claim `"), "{mapping}");
+    assert_eq!((&told["droppedGroups"], &told["overage"]), (&json!([]), &json!(false)));
     for secret in ["refresh-0", "provider-access-token", "eyJ"] {
         assert!(!seen.body.contains(secret), "{}", seen.body);
     }

@@ -246,3 +246,48 @@ fn a_token_cannot_make_a_rule_slow() {
         "{error}"
     );
 }
+
+#[test]
+fn whoever_asks_is_told_which_groups_do_not_count_and_why() {
+    let told = |settings: Value, claims: Value| issuer(settings).explain(claims.as_object().unwrap());
+    let mapped = told(
+        json!({"usernameClaim": "email", "groupsPrefix": "corp:"}),
+        json!({"groups": ["dev", "", "ops", "dev"]}),
+    );
+    assert_eq!(mapped.username, "claim `email`");
+    assert_eq!(mapped.groups.as_deref(), Some("claim `groups` behind `corp:`"));
+    let dropped: Vec<_> = mapped
+        .dropped_groups
+        .iter()
+        .map(|dropped| (&*dropped.group, dropped.reason))
+        .collect();
+    assert_eq!(dropped, [("", "its name is empty"), ("dev", "it is named twice")]);
+    assert!(!mapped.overage);
+    let unmapped = told(json!({"groupsClaim": Value::Null}), json!({"groups": ["dev"]}));
+    assert_eq!(unmapped.groups, None);
+    assert!(unmapped.dropped_groups[0].reason.contains("no claim of this provider"));
+    for claims in [
+        json!({"hasgroups": true}),
+        json!({"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://x"}}}),
+    ] {
+        assert!(told(json!({}), claims).overage);
+    }
+}
+
+#[test]
+fn o_18_oidc_27_a_tenants_person_is_named_by_ids_and_other_tenants_are_strangers() {
+    let tenant = "https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0";
+    let mine = issuer(json!({"issuer": tenant, "usernameClaim": "oid", "usernamePrefix": "entra:"}));
+    let person = |iss: &str| {
+        // Addresses of other tenants' people can be anything (nOAuth); they name nobody.
+        let claims = claims_with(json!({"iss": iss, "oid": "o-1", "upn": "ceo@corp.example", "email_verified": false}));
+        verify_as(&mine, &signed(&claims), Purpose::Bearer)
+    };
+    assert_eq!(person(tenant).unwrap().username, "entra:o-1");
+    let foreign = tenant.replace("1111", "9999");
+    assert_eq!(person(&foreign).unwrap_err(), TokenError::UnknownIssuer);
+    for shared in ["common", "organizations", "consumers", "{tenantid}"] {
+        let url = format!("https://login.microsoftonline.com/{shared}/v2.0");
+        assert!(provider(json!({ "issuer": url })).compile().is_err(), "{shared}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Judging a token: who signed it, for whom, when, and whom it names. Each refusal is one [`TokenError`].
 
+mod explain;
 mod mapping;
 mod names;
 
@@ -18,6 +19,7 @@ use crate::keys::Key;
 use crate::preparse::Kind;
 use crate::{Algorithm, Issuer, KeySet, TokenError, Unverified, algorithm};
 
+pub use explain::{DroppedGroup, Explanation};
 pub(crate) use names::is_deceptive;
 
 /// The member of `events` that makes a logout token (OIDC Back-Channel Logout §2.4).
