@@ -131,11 +131,20 @@ pub(crate) enum ClientCommand {
 pub(crate) enum IdpCommand {
     /// Sign in anew and show what arrived: claims, the mapping used, groups kept and dropped.
     #[command(
-        after_help = "Examples:\n  gatescribe idp test\n  gatescribe idp test --provider corp -o json\n\nThe new session \
-        takes the place of the one before.\n\nExit codes: 0 signed in, 3 not signed in, 7 the gateway cannot be reached\nSee \
-        also: gatescribe whoami --claims"
+        after_help = "Examples:\n  gatescribe idp test\n  gatescribe idp test --provider corp -o json\n  gatescribe idp test \
+        --config gw.yaml\n  gatescribe idp test --config gw.yaml --provider corp --token id-token.txt\n\nThe new session \
+        takes the place of the one before. With --config nobody signs in: every issuer of the file is asked for its \
+        description and keys as the gateway would, and a token from a file is judged.\n\nExit codes: 0 signed in, or every \
+        issuer is as it should be; 1 an issuer or the token is not; 3 not signed in; 7 the gateway or an issuer cannot be \
+        reached\nSee also: gatescribe whoami --claims"
     )]
     Test {
+        /// Ask the issuers of this configuration, without a gateway.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "no_browser", "output"])]
+        config: Option<PathBuf>,
+        /// Judge the token in this file.
+        #[arg(long, value_name = "FILE", requires = "config")]
+        token: Option<PathBuf>,
         /// Which provider.
         #[arg(long)]
         provider: Option<String>,
@@ -205,6 +214,14 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
             gateway,
         } => whoami::run(claims, output, &gateway),
         ClientCommand::Idp(IdpCommand::Test {
+            config: Some(file),
+            token,
+            provider,
+            ..
+        }) => return crate::serve::providers::command(&file, provider.as_deref(), token.as_deref()),
+        ClientCommand::Idp(IdpCommand::Test {
+            config: None,
+            token: _,
             provider,
             device,
             no_browser,

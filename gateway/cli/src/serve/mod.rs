@@ -11,6 +11,7 @@ mod identity;
 mod logging;
 mod metrics;
 mod part_keys;
+pub(crate) mod providers;
 mod recorder;
 mod reload;
 mod sessions;
