@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Page};
 use crate::cluster::Cluster;
 use crate::kubectl::{Credential, Kubectl, kubeconfig};
 use crate::pki::Ca;
@@ -50,7 +50,8 @@ impl Provider {
             "no node_modules in tests/counterparts/provider: run `cargo xtask counterparts`"
         );
         let options = json!({
-            "redirectUris": [format!("{url}/callback")],
+            // With other providers beside it the gateway has an address for each.
+            "redirectUris": [format!("{url}/callback"), format!("{url}/callback/corp")],
             "logoutUri": format!("{url}/backchannel-logout"),
             "postLogoutUris": [format!("{url}/signed-out")],
         });
@@ -81,6 +82,18 @@ impl Provider {
     }
 }
 
+impl Provider {
+    /// Ends it, as an outage does.
+    ///
+    /// # Errors
+    /// It had ended already.
+    pub fn end(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
 impl Drop for Provider {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -99,6 +112,10 @@ pub struct Options {
     pub more: Option<Value>,
     /// A program with arguments that runs the gateway, given behind them: a tracer, a profiler.
     pub under: Option<Command>,
+    /// Members to merge into the configuration's `identity`.
+    pub identity: Option<Value>,
+    /// Providers besides the certified one, as the configuration has them.
+    pub providers: Vec<Value>,
 }
 
 /// What the gateway stands in front of, as its configuration says it.
@@ -202,6 +219,12 @@ impl Gateway {
         if let Some(rules) = &options.rules {
             configured["policy"] = json!({ "rules": [write("rules.yaml", rules)?] });
         }
+        if let Some(identity) = options.identity.clone() {
+            merge(&mut configured, json!({ "identity": identity }));
+        }
+        if let Some(providers) = configured["identity"]["providers"].as_array_mut() {
+            providers.extend(options.providers.iter().cloned());
+        }
         if let Some(more) = options.more.clone() {
             merge(&mut configured, more);
         }
@@ -242,10 +265,7 @@ impl Gateway {
     /// # Errors
     /// A step does not lead on; the page is in the error.
     pub fn sign_in(&self, person: &str) -> anyhow::Result<SignedIn> {
-        let query = format!(
-            "response_type=code&client_id=gatescribe-cli&redirect_uri={LOOPBACK}&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256&login_hint={person}"
-        );
-        let page = Browser::default().open(&format!("{}/authorize?{query}", self.url), LOOPBACK)?;
+        let page = self.visit("corp", person)?;
         let location = page
             .location
             .with_context(|| format!("the sign-in ends at {} with {}:\n{}", page.url, page.status, page.body))?;
@@ -254,6 +274,18 @@ impl Gateway {
             .find_map(|pair| pair.strip_prefix("code="))
             .with_context(|| format!("a code in {location}"))?;
         self.token(&format!("grant_type=authorization_code&client_id=gatescribe-cli&code={code}&code_verifier={VERIFIER}&redirect_uri={LOOPBACK}&audience=bench"))
+    }
+
+    /// What a browser ends at when a person signs in at one of the providers: the command line's address with a code, or
+    /// a page that says why not.
+    ///
+    /// # Errors
+    /// A step gives no answer.
+    pub fn visit(&self, provider: &str, person: &str) -> anyhow::Result<Page> {
+        let query = format!(
+            "response_type=code&client_id=gatescribe-cli&redirect_uri={LOOPBACK}&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256&login_hint={person}&provider={provider}"
+        );
+        Browser::default().open(&format!("{}/authorize?{query}", self.url), LOOPBACK)
     }
 
     /// Takes the next token for `audience` by the rotating handle.
@@ -382,6 +414,12 @@ impl Gateway {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("gatescribe.yaml")
     }
 
     /// The process, to be signalled.

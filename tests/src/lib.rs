@@ -24,6 +24,7 @@ pub mod counterparts;
 pub mod demo;
 pub mod fake;
 pub mod gateway;
+pub mod hostile;
 pub mod http;
 pub mod kubectl;
 pub mod pki;
