@@ -79,6 +79,22 @@ const REGISTRY: &[Entry] = &[
         features: "bench",
         what: "20,000 watches under way, one binding taken away: until those now refused have ended",
     },
+    Entry {
+        kind: Kind::Bench,
+        name: "token_cost",
+        package: "gatescribe-oidc",
+        example: "token_cost",
+        features: "",
+        what: "verifying tokens of providers and of the gateway, and making the latter, on one thread without a cache",
+    },
+    Entry {
+        kind: Kind::Bench,
+        name: "credential",
+        package: "gatescribe-tests",
+        example: "credential",
+        features: "",
+        what: "the credential plugin from start to exit, with a token in its cache",
+    },
 ];
 
 /// Builds it in release mode, runs it, and holds it to its last line.
