@@ -194,7 +194,9 @@ impl Value {
             Self::List(items) => items.is_empty(),
             Self::Map(map) => map.is_empty(),
             Self::Optional(Some(inner)) => inner.is_zero(),
-            Self::Timestamp(_) | Self::Ip(_) | Self::Cidr(_) | Self::Type(_) => false,
+            // The first moment of year 1 is Go's zero time.
+            Self::Timestamp(nanos) => *nanos == -62_135_596_800_000_000_000,
+            Self::Ip(_) | Self::Cidr(_) | Self::Type(_) => false,
         }
     }
 }

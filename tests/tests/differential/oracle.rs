@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// How many pairs to compare.
-pub fn pairs() -> usize {
-    number("GATESCRIBE_DIFFERENTIAL_PAIRS", 100_000)
+/// How many pairs to compare where nobody says.
+pub fn pairs_or(default: usize) -> usize {
+    number("GATESCRIBE_DIFFERENTIAL_PAIRS", default)
 }
 
 /// The seed of the generators; the same one always asks the same questions.

@@ -59,6 +59,7 @@ const MODULES: &[Module] = &[
     Module {
         folder: "oracle",
         programs: &[
+            ("oracle-cel", "./oracle-cel"),
             ("oracle-rbac", "./oracle-rbac"),
             ("oracle-requestinfo", "./oracle-requestinfo"),
         ],

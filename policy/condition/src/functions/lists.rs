@@ -167,7 +167,10 @@ fn sum(items: &[Value], meter: &mut Meter) -> Outcome {
     ) {
         return None;
     }
-    let mut total = first.clone();
+    let mut total = match first {
+        Value::Double(first) => Value::Double(0.0 + first), // the sum starts at zero: there is no -0.0
+        first => first.clone(),
+    };
     for item in rest {
         total = match numbers::apply(Function::Add, &[total, item.clone()], meter)? {
             Ok(total) => total,
@@ -186,10 +189,16 @@ fn extreme(items: &[Value], wanted: Ordering) -> Outcome {
             "max"
         })));
     };
-    best.order(best)?;
+    if !best.is_number() {
+        best.order(best)?;
+    }
     for item in rest {
-        if item.order(best)? == wanted {
-            best = item;
+        match item.order(best) {
+            Some(order) if order == wanted => best = item,
+            Some(_) => {}
+            // What is not a number is never preferred, and stays when it comes first.
+            None if item.is_number() && best.is_number() => {}
+            None => return None,
         }
     }
     Some(Ok(best.clone()))

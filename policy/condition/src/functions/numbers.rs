@@ -91,10 +91,20 @@ pub(super) fn compare(function: Function, arguments: &[Value], meter: &mut Meter
         return Some(Err(fault));
     }
     match function {
+        // An address or network is compared with its like or null only; as the second operand, it is merely another thing.
+        Function::Equal | Function::NotEqual
+            if is_network(a) && !matches!(b, Value::Null) && a.type_name() != b.type_name() =>
+        {
+            None
+        }
         Function::Equal => Some(Ok(Value::Bool(a == b))),
         Function::NotEqual => Some(Ok(Value::Bool(a != b))),
         _ => ordered(function, a, b),
     }
+}
+
+const fn is_network(value: &Value) -> bool {
+    matches!(value, Value::Ip(_) | Value::Cidr(_))
 }
 
 fn ordered(function: Function, a: &Value, b: &Value) -> Outcome {

@@ -149,7 +149,7 @@ table! {
     Member "getMilliseconds" Milliseconds: (Timestamp) Int, (Timestamp, String) Int, (Duration) Int;
 
     Global "optional.of" OptionalOf: (A) OPTIONAL;
-    Global "optional.none" OptionalNone: () Optional(&Dyn);
+    Global "optional.none" OptionalNone: () OPTIONAL;
     Global "optional.ofNonZeroValue" OptionalNonZero: (A) OPTIONAL;
     Member "hasValue" HasValue: (OPTIONAL) Bool;
     Member "value" OptionalValue: (OPTIONAL) A;

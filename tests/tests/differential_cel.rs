@@ -1,0 +1,246 @@
+//! Our CEL against the API server's own environment of structured authentication, expression by expression.
+//!
+//! 20,000 by default, as many as `GATESCRIBE_DIFFERENTIAL_PAIRS` says otherwise. Compared are the class (does not load,
+//! fails when evaluated, gives a value) and the value. The oracle is `tests/counterparts/oracle/oracle-cel`.
+
+#[path = "differential/expressions.rs"]
+mod expressions;
+#[path = "differential/oracle.rs"]
+mod oracle;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use access::generate::Random;
+use condition::{Budget, Context, Declarations, ObjectType, Type, Value, compile};
+use expressions::{Asked, Input, asked};
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Answer {
+    load: String,
+    fault: String,
+    value: String,
+}
+
+/// How each side classes an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    DoesNotLoad(String),
+    Fails(String),
+    Gives(String),
+}
+
+impl Verdict {
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Gives(ours), Self::Gives(theirs)) => ours == theirs,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+fn theirs(answer: Answer) -> Verdict {
+    if !answer.load.is_empty() {
+        return Verdict::DoesNotLoad(answer.load);
+    }
+    if !answer.fault.is_empty() {
+        return Verdict::Fails(answer.fault);
+    }
+    Verdict::Gives(answer.value)
+}
+
+/// As `gateway/oidc` declares them.
+fn declarations(input: &Input) -> Declarations {
+    match input {
+        Input::Claims(_) => Declarations::new().variable("claims", Type::map(Type::String, Type::Any)),
+        Input::User(_) => {
+            let user = ObjectType::new(
+                "kubernetes.UserInfo",
+                [
+                    ("username", Type::String),
+                    ("uid", Type::String),
+                    ("groups", Type::list(Type::String)),
+                    ("extra", Type::map(Type::String, Type::list(Type::String))),
+                ],
+            );
+            Declarations::new().variable("user", Type::object(user))
+        }
+    }
+    .as_kubernetes()
+}
+
+fn ours(asked: &Asked) -> Verdict {
+    let (name, json) = match &asked.input {
+        Input::Claims(claims) => ("claims", claims),
+        Input::User(user) => ("user", user),
+    };
+    let program = match compile(&asked.expression, &declarations(&asked.input)) {
+        Ok(program) => program,
+        Err(error) => return Verdict::DoesNotLoad(error.to_string()),
+    };
+    let context = Context::new().with(name, Value::from_json(json));
+    match program.evaluate(&context, Budget::default()) {
+        Ok(value) => Verdict::Gives(canonical(&value)),
+        Err(error) => Verdict::Fails(error.to_string()),
+    }
+}
+
+/// The oracle's spelling of a value.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => format!("int {value}"),
+        Value::Uint(value) => format!("uint {value}"),
+        Value::Double(value) if value.is_nan() => "double NaN".to_owned(),
+        Value::Double(value) => format!("double {:x}", value.to_bits()),
+        Value::String(text) => format!("string {}", hex(text.as_bytes())),
+        Value::Bytes(bytes) => format!("bytes {}", hex(bytes)),
+        Value::Timestamp(nanos) => {
+            let (seconds, rest) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
+            format!("timestamp {seconds}.{rest:09}")
+        }
+        Value::Duration(nanos) => format!("duration {nanos}"),
+        Value::Ip(address) => format!("ip {address}"),
+        Value::Cidr(network) => format!("cidr {}/{}", network.address, network.prefix),
+        Value::List(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(", ")),
+        Value::Map(map) => {
+            let mut entries: Vec<_> = map
+                .keys()
+                .map(|key| {
+                    let value = map.find(&key).expect("a key of the map is in it");
+                    format!("{}: {}", canonical(&key), canonical(value))
+                })
+                .collect();
+            entries.sort();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Optional(None) => "none".to_owned(),
+        Value::Optional(Some(inner)) => format!("some({})", canonical(inner)),
+        Value::Type(name) => format!("type {name}"),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a text can be written");
+        text
+    })
+}
+
+/// The kinds of difference that stay, each described in `policy/condition`'s documentation.
+fn known(asked: &Asked, ours: &Verdict, theirs: &Verdict) -> Option<&'static str> {
+    use Verdict::{DoesNotLoad, Fails, Gives};
+    let has = |part: &str| asked.expression.contains(part);
+    match (ours, theirs) {
+        (_, DoesNotLoad(why)) if why.starts_with("no answer") => Some("no answer there"),
+        (Fails(_) | Gives(_), DoesNotLoad(why)) if why.starts_with("program instantiation failed") => {
+            Some("constants that cannot be folded there")
+        }
+        (Gives(_), Fails(why)) if has("optMap") && why.contains("unsupported conversion") => {
+            Some("constants that change by being folded there")
+        }
+        (Gives(_), Gives(_)) if has("optMap") => Some("constants that change by being folded there"),
+        (Fails(_) | Gives(_), DoesNotLoad(_)) if has("{}.") || has("{}[") => {
+            Some("the type of what an empty map holds")
+        }
+        (DoesNotLoad(why), Fails(_) | Gives(_))
+            if why.starts_with("elements of types") && (has("{}.") || has("{}[") || has("optMap")) =>
+        {
+            Some("the type of what an empty map or an optional holds")
+        }
+        (Fails(_), Gives(_)) if has("dyn(") && (has(".find") || has(".matches")) => {
+            Some("what is wrapped, taken for its text")
+        }
+        _ if has("ofNonZeroValue(claims") || has("ofNonZeroValue(user") => {
+            Some("an empty list or map of the input is not zero there")
+        }
+        (Gives(ours), Gives(_)) if has("ofNonZeroValue") && ours.contains("none") => {
+            Some("an empty list or map of the input is not zero there")
+        }
+        (Fails(why), Gives(_)) if has("dyn(") && (why.starts_with("`==`") || why.starts_with("`!=`")) => {
+            Some("an address, wrapped, compared with what is none")
+        }
+        (Gives(_), Gives(_)) if has("double(") && (has("922337203685477580") || has("18446744073709551615u")) => {
+            Some("a whole number beyond 2^53 compared with a double")
+        }
+        (Gives(_), Gives(_)) if has("string(") && has(" * ") => Some("a double between two shortest decimals"),
+        _ => None,
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    known: BTreeMap<&'static str, usize>,
+    loads: usize,
+    faults: usize,
+    values: usize,
+    differences: Vec<String>,
+}
+
+#[test]
+fn every_expression_means_what_it_means_to_the_api_server() {
+    let mut random = Random::new(oracle::seed());
+    let count = oracle::pairs_or(20_000);
+    let all: Vec<Asked> = (0..count).map(|_| asked(&mut random)).collect();
+    let mut tally = Tally::default();
+    oracle::ask("oracle-cel", all.iter().map(Asked::line).collect(), |at, line| {
+        let answer: Answer = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let (asked, theirs) = (&all[at], theirs(answer));
+        match &theirs {
+            Verdict::DoesNotLoad(_) => tally.loads += 1,
+            Verdict::Fails(_) => tally.faults += 1,
+            Verdict::Gives(_) => tally.values += 1,
+        }
+        let ours = ours(asked);
+        if ours.same(&theirs) {
+            return;
+        }
+        if let Some(kind) = known(asked, &ours, &theirs) {
+            *tally.known.entry(kind).or_default() += 1;
+        } else {
+            tally
+                .differences
+                .push(format!("{}\n  we:   {ours:?}\n  they: {theirs:?}", asked.line()));
+        }
+    });
+    let known: usize = tally.known.values().sum();
+    eprintln!(
+        "cel pairs={count} values={} faults={} loads_refused={} known={known} differences={}\n{:?}",
+        tally.values,
+        tally.faults,
+        tally.loads,
+        tally.differences.len(),
+        tally.known
+    );
+    assert!(
+        known * 500 <= count,
+        "{known} of {count} are of the known kinds: {:?}",
+        tally.known
+    );
+    assert!(
+        tally.values * 10 >= count * 3,
+        "only {} of {count} give a value",
+        tally.values
+    );
+    assert!(
+        tally.faults * 20 >= count,
+        "only {} of {count} fail when evaluated",
+        tally.faults
+    );
+    assert!(tally.loads * 50 >= count, "only {} of {count} do not load", tally.loads);
+    assert!(
+        tally.differences.is_empty(),
+        "{} of {count} differ:\n{}",
+        tally.differences.len(),
+        tally
+            .differences
+            .iter()
+            .take(40)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+}
