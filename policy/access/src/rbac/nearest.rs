@@ -21,7 +21,9 @@ pub struct Candidate<'a> {
 
 impl Snapshot {
     /// The role that is bound in the namespace or cluster-wide, would allow the question, may be seen, and grants the
-    /// least besides: fewest rules, then by name. Roles that nobody holds there are never suggested.
+    /// least besides: fewest rules, then by name. Failing that, the first of Kubernetes' own `view`, `edit` and `admin`
+    /// that would allow it in a namespace: everybody knows these names, so they are named to people who may read no role.
+    /// Other roles that nobody holds there are never suggested.
     pub fn nearest(&self, asked: &Attributes<'_>, may_see: impl Fn(Candidate<'_>) -> bool) -> Option<Nearest> {
         let verb = VerbMask::of(asked.verb);
         let mut best: Option<(usize, Arc<str>)> = None;
@@ -42,8 +44,15 @@ impl Snapshot {
                 best = Some((breadth, role.label.clone()));
             }
         }
-        let namespace = (!asked.namespace.is_empty()).then(|| asked.namespace.into());
-        best.map(|(_, role)| Nearest { role, namespace })
+        let namespace: Option<Arc<str>> = (!asked.namespace.is_empty()).then(|| asked.namespace.into());
+        let role = best.map(|(_, role)| role).or_else(|| {
+            namespace.as_ref()?;
+            let role = self
+                .user_facing_roles()
+                .find(|role| role.rules.iter().any(|rule| rule.allows(asked, verb, Bend::default())))?;
+            Some(role.label.clone())
+        })?;
+        Some(Nearest { role, namespace })
     }
 
     /// Whether RBAC lets the subject read a role, and so hear of it.

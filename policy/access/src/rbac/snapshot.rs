@@ -21,7 +21,13 @@ pub struct Snapshot {
     bindings: Vec<CompiledBinding>,
     cluster: SubjectIndex,
     namespaces: HashMap<Arc<str>, SubjectIndex>,
+    /// Where Kubernetes' user-facing roles stand in `roles`, in the order of [`USER_FACING`].
+    user_facing: [Option<usize>; USER_FACING.len()],
 }
+
+/// The cluster roles that every cluster has for people, the one that grants least first (Kubernetes documentation, "Using
+/// RBAC Authorization", user-facing roles). `cluster-admin` is not among them: it is no answer to a refusal.
+const USER_FACING: [&str; 3] = ["view", "edit", "admin"];
 
 /// What RBAC says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,6 +129,12 @@ impl Snapshot {
             _ => return,
         };
         // The first of a name wins, as in a look-up through a list; a cluster never has two.
+        if key.is_none()
+            && let Some(place) = USER_FACING.iter().position(|name| **name == *role.metadata.name)
+            && let Some(slot) = self.user_facing.get_mut(place)
+        {
+            slot.get_or_insert(at);
+        }
         found.by_name.entry((key, role.metadata.name.clone())).or_insert(at);
         self.roles.push(CompiledRole {
             label: format!("{kind}/{}", role.metadata.name).into(),
@@ -266,6 +278,11 @@ impl Snapshot {
             let role = binding.role.ok().and_then(|role| self.roles.get(role))?;
             Some((binding, role))
         })
+    }
+
+    pub(super) fn user_facing_roles(&self) -> impl Iterator<Item = &CompiledRole> {
+        let known = self.user_facing.iter().flatten();
+        known.filter_map(|at| self.roles.get(*at))
     }
 
     /// The bindings of the subject that count in a namespace, in order and each once.

@@ -173,7 +173,7 @@ fn the_nearest_role_is_the_narrowest_that_is_bound_and_may_be_seen() {
         role(&|candidate| candidate.namespace.is_none()).unwrap(),
         "ClusterRole/admin"
     );
-    assert_eq!(role(&|_| false), None);
+    assert_eq!(role(&|_| false).unwrap(), "ClusterRole/admin", "everybody knows of it");
     let ops = groups(&["ops"]);
     assert!(world.may_see(
         &SubjectView::impersonated("x", &ops),
@@ -189,6 +189,30 @@ fn the_nearest_role_is_the_narrowest_that_is_bound_and_may_be_seen() {
             namespace: None
         }
     ));
+}
+
+#[test]
+fn the_roles_that_every_cluster_has_for_people_are_named_to_everybody() {
+    let role = |name: &str, verbs: &[&str]| json!({"metadata": {"name": name}, "rules": [{"verbs": verbs, "apiGroups": [""], "resources": ["pods"]}]});
+    let snapshot = Snapshot::new(objects(json!({"clusterRoles": [
+        role("admin", &["*"]), role("edit", &["get", "delete"]), role("view", &["get"]), role("aaa", &["*"]),
+        role("cluster-admin", &["*", "x"]),
+    ]})));
+    let nearest = |method: &str, target: &str| {
+        let facts = facts(method, target);
+        let near = snapshot.nearest(&Attributes::of(&facts), |_| false);
+        near.map(|near| (near.role.to_string(), near.namespace.unwrap().to_string()))
+    };
+    let found = |role: &str| Some((format!("ClusterRole/{role}"), "a".to_owned()));
+    assert_eq!(nearest("GET", "/api/v1/namespaces/a/pods/p"), found("view"));
+    assert_eq!(nearest("DELETE", "/api/v1/namespaces/a/pods/p"), found("edit"));
+    assert_eq!(nearest("PATCH", "/api/v1/namespaces/a/pods/p"), found("admin"));
+    assert_eq!(
+        nearest("GET", "/api/v1/namespaces/a/secrets/s"),
+        None,
+        "none of them would do"
+    );
+    assert_eq!(nearest("GET", "/api/v1/pods"), None, "they are for namespaces");
 }
 
 #[test]
