@@ -1,0 +1,291 @@
+//! What a person reads: every refusal of ours, printed by a real kubectl, against golden cases.
+//!
+//! The cases stand in `refusals/`, one file each; `UPDATE_CASES=1` writes them anew. A variant without a case does not
+//! compile (`file`), a case without a variant fails.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on stops where it stands"
+)]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use model::decision::{Denial, Denied, Nearest, RuleEffect, RuleKind, RuleRef, Unmet};
+use model::request::{RequestFacts, Target, TargetError, Wire};
+use proxy::listener::Violation;
+use proxy::refusal::{Asked, Limit, Refusal, answer};
+
+const ID: &str = "01234567-89ab-7def-8123-456789abcdef";
+const TARGET: &str = "/api/v1/namespaces/payments/pods/web-0";
+
+/// The file of a refusal's case.
+fn file(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Malformed(_) => "malformed",
+        Refusal::Target(_) => "target",
+        Refusal::Headers(_) => "headers",
+        Refusal::UnknownHost => "unknown-host",
+        Refusal::NoCredential => "no-credential",
+        Refusal::BadCredential(_) => "bad-credential",
+        Refusal::CannotVerify(_) => "cannot-verify",
+        Refusal::SessionEnded(_) => "session-ended",
+        Refusal::Denied(denied) => denial_file(denied),
+        Refusal::Limit(limit) => match limit {
+            Limit::InFlight(_) => "limit-in-flight",
+            Limit::RecordsPerSecond(_) => "limit-records",
+            Limit::BytesPerDay(_) => "limit-bytes",
+            Limit::Strangers => "limit-strangers",
+            Limit::Streams(_) => "limit-streams",
+            Limit::LongCalls(_) => "limit-long-calls",
+        },
+        Refusal::LedgerRefuses(_) => "ledger",
+        Refusal::UpstreamUnreachable(_) => "upstream-unreachable",
+        Refusal::UpstreamLost(_) => "upstream-lost",
+        Refusal::UpstreamSilent => "upstream-silent",
+        Refusal::GatewayCredential => "gateway-credential",
+        Refusal::NotYet(_) => "not-yet",
+        Refusal::Draining => "draining",
+        Refusal::Internal => "internal",
+    }
+}
+
+fn denial_file(denied: &Denied) -> &'static str {
+    match &denied.denial {
+        Denial::Forbidden => "forbidden",
+        Denial::NoRule => "no-rule",
+        Denial::NoGroups => "no-groups",
+        Denial::UnknownVerb => "unknown-verb",
+        Denial::MayNotImpersonate { .. } => "may-not-impersonate",
+        Denial::ReservedName { .. } => "reserved-name",
+        Denial::TooManyGroups { .. } => "too-many-groups",
+        Denial::Obligation(Unmet::Reason) => "owes-reason",
+        Denial::Obligation(Unmet::Recording) => "owes-recording",
+        Denial::Obligation(Unmet::StepUp) => "owes-step-up",
+        Denial::Obligation(Unmet::Approval { .. }) => "owes-approval",
+        Denial::StaleSnapshot { .. } => "stale-snapshot",
+        Denial::ClusterSaysNo { .. } => "cluster-says-no",
+        Denial::ClusterSilent => "cluster-silent",
+    }
+}
+
+fn denied(denial: Denial) -> Refusal {
+    Refusal::Denied(Box::new(Denied {
+        denial,
+        rules: Vec::new(),
+        nearest: None,
+    }))
+}
+
+fn by_a_rule(denial: Denial) -> Refusal {
+    let rule = RuleRef {
+        kind: RuleKind::AccessRule,
+        name: "no-payments-at-night".into(),
+        namespace: Some("payments".into()),
+        role: None,
+        effect: RuleEffect::Forbid,
+        why: None,
+    };
+    Refusal::Denied(Box::new(Denied {
+        denial,
+        rules: vec![rule],
+        nearest: None,
+    }))
+}
+
+fn near(denial: Denial) -> Refusal {
+    let nearest = Nearest {
+        role: "ClusterRole/view".into(),
+        namespace: Some("payments".into()),
+    };
+    Refusal::Denied(Box::new(Denied {
+        denial,
+        rules: Vec::new(),
+        nearest: Some(nearest),
+    }))
+}
+
+fn denials() -> Vec<Refusal> {
+    let owes = |unmet| by_a_rule(Denial::Obligation(unmet));
+    vec![
+        by_a_rule(Denial::Forbidden),
+        near(Denial::NoRule),
+        denied(Denial::NoGroups),
+        denied(Denial::UnknownVerb),
+        denied(Denial::MayNotImpersonate {
+            what: "group ops".to_owned(),
+        }),
+        denied(Denial::ReservedName {
+            name: "system:masters".to_owned(),
+        }),
+        denied(Denial::TooManyGroups { have: 300, limit: 200 }),
+        owes(Unmet::Reason),
+        owes(Unmet::Recording),
+        owes(Unmet::StepUp),
+        owes(Unmet::Approval {
+            from: vec!["leads".into(), "sre".into()],
+        }),
+        denied(Denial::StaleSnapshot { age_seconds: 95 }),
+        near(Denial::ClusterSaysNo {
+            reason: Some("no RBAC policy matched".to_owned()),
+        }),
+        denied(Denial::ClusterSilent),
+    ]
+}
+
+fn all() -> Vec<Refusal> {
+    let words = |text: &str| text.to_owned();
+    let mut all = vec![
+        Refusal::Malformed(Violation::BareLineFeed),
+        Refusal::Target(TargetError::Fragment { at: 7 }),
+        Refusal::Headers(words("two `Authorization` lines")),
+        Refusal::UnknownHost,
+        Refusal::NoCredential,
+        Refusal::BadCredential(words("the token expired 5 m ago")),
+        Refusal::CannotVerify(words("the issuer's keys cannot be had")),
+        Refusal::SessionEnded(words("you signed out at 10:00")),
+        Refusal::Limit(Limit::InFlight(256)),
+        Refusal::Limit(Limit::RecordsPerSecond(500)),
+        Refusal::Limit(Limit::BytesPerDay(1_073_741_824)),
+        Refusal::Limit(Limit::Strangers),
+        Refusal::Limit(Limit::Streams(64)),
+        Refusal::Limit(Limit::LongCalls(20_000)),
+        Refusal::LedgerRefuses(words("no space left on device")),
+        Refusal::UpstreamUnreachable(words("connection refused")),
+        Refusal::UpstreamLost(words("the connection broke")),
+        Refusal::UpstreamSilent,
+        Refusal::GatewayCredential,
+        Refusal::NotYet("exec"),
+        Refusal::Draining,
+        Refusal::Internal,
+    ];
+    all.extend(denials());
+    all
+}
+
+fn refused(refusal: &Refusal) -> (u16, String, Vec<u8>) {
+    let target = Target::parse(TARGET.as_bytes()).unwrap();
+    let wire = Wire {
+        method: "GET",
+        wants_upgrade: false,
+        impersonates: false,
+    };
+    let facts = RequestFacts::classify(&target, wire).unwrap();
+    let groups: Vec<Arc<str>> = vec!["dev".into(), "oncall".into()];
+    let known = matches!(refusal, Refusal::Denied(_) | Refusal::Limit(_) | Refusal::NotYet(_));
+    let asked = Asked {
+        id: ID,
+        user: known.then_some("ann@corp.example"),
+        groups: if known { &groups } else { &[] },
+        facts: Some(&facts),
+        sign_in: "gatescribe login https://gw.example.com",
+    };
+    let response = answer(refusal, &asked);
+    let mut headers = String::new();
+    for (name, value) in response.headers() {
+        headers.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    (response.status().as_u16(), headers, response.body().to_vec())
+}
+
+/// What the API server says about itself, as far as `get pod` asks.
+const DISCOVERY: [(&str, &str); 3] = [
+    ("/api", r#"{"kind":"APIVersions","versions":["v1"]}"#),
+    ("/apis", r#"{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"#),
+    (
+        "/api/v1",
+        r#"{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","singularName":"pod","namespaced":true,"kind":"Pod","verbs":["get","list"]}]}"#,
+    ),
+];
+
+/// Answers with this refusal for as long as the process lives. Kinds are told to everybody, as kubectl mostly has them in
+/// its cache: where discovery itself is refused it prints its own words instead of ours.
+fn serve(refusal: &Refusal) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (code, headers, body) = refused(refusal);
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let asked = path(&connection);
+            let about = DISCOVERY.iter().find(|(path, _)| *path == asked);
+            let _ = match about {
+                Some((_, text)) => reply(
+                    &mut connection,
+                    200,
+                    "content-type: application/json\r\n",
+                    text.as_bytes(),
+                ),
+                None => reply(&mut connection, code, &headers, &body),
+            };
+        }
+    });
+    address
+}
+
+/// The path of a request, whose head is read to its end.
+fn path(connection: &TcpStream) -> String {
+    let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
+    let first = lines.next().unwrap_or_default();
+    lines.take_while(|line| !line.is_empty()).for_each(drop);
+    let target = first.split(' ').nth(1).unwrap_or_default();
+    target.split('?').next().unwrap_or_default().to_owned()
+}
+
+fn reply(connection: &mut TcpStream, code: u16, headers: &str, body: &[u8]) -> std::io::Result<()> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {code} x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+    connection.write_all(head.as_bytes())?;
+    connection.write_all(body)
+}
+
+fn kubectl() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/counterparts/bin/kubectl");
+    assert!(path.exists(), "kubectl is missing: run `cargo xtask counterparts`");
+    path
+}
+
+fn printed(refusal: &Refusal, home: &Path) -> String {
+    let output = Command::new(kubectl())
+        .env_clear()
+        .env("HOME", home)
+        .env("KUBECONFIG", "/dev/null")
+        .args(["--server", &format!("http://{}", serve(refusal))])
+        .args(["--token", "none", "get", "pod", "web-0", "-n", "payments"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn every_refusal_reads_well_in_plain_kubectl() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refusals");
+    let home = tempfile::tempdir().unwrap();
+    let write = std::env::var_os("UPDATE_CASES").is_some();
+    let mut cases = BTreeSet::new();
+    for refusal in all() {
+        let case = file(&refusal);
+        assert!(cases.insert(format!("{case}.txt")), "{case} stands twice in the list");
+        let printed = printed(&refusal, home.path());
+        let path = folder.join(format!("{case}.txt"));
+        if write {
+            std::fs::write(&path, &printed).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(printed, golden, "{case}: `UPDATE_CASES=1` writes the new words");
+        assert!(printed.contains(ID), "{case} does not name the decision:\n{printed}");
+    }
+    let files: BTreeSet<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files, cases, "one file for each refusal");
+}
