@@ -293,6 +293,36 @@ struct Cause {
     message: String,
 }
 
+/// What to do about a refusal that is not about this caller's rights.
+const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> {
+    Some(match refusal {
+        Refusal::NoCredential
+        | Refusal::BadCredential(_)
+        | Refusal::SessionEnded(_)
+        | Refusal::UnknownHost
+        | Refusal::Limit(Limit::Strangers) => asked.sign_in,
+        Refusal::CannotVerify(_) => "try again in a moment; your sign-in itself was not refused",
+        Refusal::LedgerRefuses(_) => "tell whoever runs the gateway; the call was not sent",
+        Refusal::UpstreamUnreachable(_) => "nothing was sent; try again in a moment",
+        Refusal::UpstreamLost(_) | Refusal::UpstreamSilent => {
+            "the call may have had its effect: look before you repeat it"
+        }
+        Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Headers(_) => {
+            "no kubectl sends this: look at the program, or at what stands between it and the gateway"
+        }
+        Refusal::Limit(Limit::InFlight(_)) => "wait until some of them have ended",
+        Refusal::Limit(Limit::Streams(_)) => "end some of them first",
+        Refusal::Limit(Limit::RecordsPerSecond(_)) => "make fewer calls at a time",
+        Refusal::Limit(Limit::BytesPerDay(_) | Limit::LongCalls(_)) => {
+            "ask whoever runs the gateway for a higher limit"
+        }
+        Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway, with the decision below",
+        Refusal::NotYet(_) => "until a release has it, this needs another way to the cluster",
+        Refusal::Draining => "try again in a moment",
+        Refusal::Denied(_) => return None,
+    })
+}
+
 /// The text and the structured causes of a refusal.
 fn explain(refusal: &Refusal, asked: &Asked<'_>) -> (String, Vec<Cause>) {
     let mut causes = vec![Cause {
@@ -303,31 +333,12 @@ fn explain(refusal: &Refusal, asked: &Asked<'_>) -> (String, Vec<Cause>) {
         text: first_line(refusal, asked),
     };
     match refusal {
-        Refusal::NoCredential | Refusal::BadCredential(_) | Refusal::SessionEnded(_) => {
-            lines.add("next", asked.sign_in);
-        }
-        Refusal::CannotVerify(_) => lines.add("next", "try again in a moment; your sign-in itself was not refused"),
         Refusal::Denied(denied) => denied_lines(&mut lines, &mut causes, denied, asked),
-        Refusal::LedgerRefuses(why) => {
-            lines.add("because", why);
-            lines.add("next", "tell whoever runs the gateway; the call was not sent");
+        other => {
+            if let Some(next) = next_step(other, asked) {
+                lines.add("next", next);
+            }
         }
-        Refusal::UpstreamUnreachable(why) => {
-            lines.add("because", why);
-            lines.add("next", "nothing was sent; try again in a moment");
-        }
-        Refusal::UpstreamLost(_) | Refusal::UpstreamSilent => {
-            lines.add("next", "the call may have had its effect: look before you repeat it");
-        }
-        Refusal::Malformed(_)
-        | Refusal::Target(_)
-        | Refusal::Headers(_)
-        | Refusal::UnknownHost
-        | Refusal::Limit(_)
-        | Refusal::GatewayCredential
-        | Refusal::NotYet(_)
-        | Refusal::Draining
-        | Refusal::Internal => {}
     }
     causes.push(Cause {
         reason: "GatescribeReason",
@@ -356,7 +367,9 @@ fn denied_lines(lines: &mut Lines, causes: &mut Vec<Cause>, denied: &Denied, ask
             }
         );
     }
-    lines.add("because", &because);
+    if !matches!(denied.denial, Denial::MayNotImpersonate { .. }) {
+        lines.add("because", &because); // there the first line says it all
+    }
     for rule in &denied.rules {
         lines.add("rule", &rule.to_string());
         causes.push(Cause {
