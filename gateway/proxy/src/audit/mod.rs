@@ -214,23 +214,17 @@ impl Station {
             _ => self.ledger.append_intent(body, parts),
         };
         let (ticket, slot) = appended.map_err(|error| full(&error))?;
-        let mut end = End::of_effect(Arc::clone(self), Arc::clone(trail), slot, kind);
-        match ticket.await {
-            Ok(durable) => {
-                end.pairs_with(durable.seq);
-                Ok((
-                    Recorded {
-                        permit,
-                        sequence: durable.seq,
-                    },
-                    end,
-                ))
-            }
-            Err(lost) => {
-                end.withdraw();
-                Err(Refusal::LedgerRefuses(lost.to_string()))
-            }
-        }
+        let end = End::of_effect(Arc::clone(self), Arc::clone(trail), slot, kind);
+        let (sequence, end) = Self::intended(ticket, end).await?;
+        Ok((Recorded { permit, sequence }, end))
+    }
+
+    /// Waits in a task of its own: an end can only be written once its intent is durable. Whoever leaves in between leaves
+    /// the waiting to the task, which then drops the end, and that says `notSent`.
+    async fn intended(ticket: Ticket, end: End) -> Result<(u64, End), Refusal> {
+        tokio::spawn(until_durable(ticket, end))
+            .await
+            .unwrap_or(Err(Refusal::Internal))
     }
 
     /// Hands the access record of a pure read to the ledger. It becomes durable beside the upstream call.
@@ -486,6 +480,22 @@ fn blank<'a>(id: &'a RequestId, boot: &'a str, now: Reading) -> Record<'a> {
     }
 }
 
+async fn until_durable(ticket: Ticket, mut end: End) -> Result<(u64, End), Refusal> {
+    match ticket.await {
+        Ok(durable) => {
+            end.pairs_with(durable.seq);
+            Ok((durable.seq, end))
+        }
+        Err(lost) => {
+            end.withdraw();
+            Err(Refusal::LedgerRefuses(lost.to_string()))
+        }
+    }
+}
+
 fn full(error: &AppendError) -> Refusal {
     Refusal::LedgerRefuses(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
