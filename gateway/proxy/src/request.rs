@@ -21,6 +21,7 @@ use model::cluster::ClusterId;
 use model::event::Answer;
 use model::request::{RequestFacts, Target, Wire};
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use crate::audit::{self, DecisionTrail, End, Peer, Place, Recorded, Trail};
 use crate::body::{DigestCell, Outbound, Uplink};
@@ -54,6 +55,8 @@ pub struct Gate {
     calls: Arc<Registry>,
     host: Arc<dyn GatewayHost>,
     sign_in: Arc<str>,
+    /// Effects that are being sent. They outlive their clients and have to be waited for before the ledger is closed.
+    sending: TaskTracker,
 }
 
 impl std::fmt::Debug for Gate {
@@ -98,7 +101,15 @@ impl Gate {
             calls,
             host,
             sign_in,
+            sending: TaskTracker::new(),
         }
+    }
+
+    /// Waits until every effect that was sent has its end: half a minute at most after its client has left. To be called
+    /// when no new requests come.
+    pub async fn ended(&self) {
+        self.sending.close();
+        self.sending.wait().await;
     }
 
     async fn serve(
@@ -258,10 +269,11 @@ impl Gate {
             request,
             end,
             digest,
+            duties,
         };
-        tokio::spawn(sending.run(answer));
+        self.sending.spawn(sending.run(answer));
         match answered.await {
-            Ok(Ok((response, end))) => deliver(response, end, duties, trail),
+            Ok(Ok((response, end, duties))) => deliver(response, end, duties, trail),
             Ok(Err(refusal)) => Err(Stop::Ended(refusal)),
             Err(_) => Err(Stop::Ended(Refusal::Internal)),
         }
@@ -340,9 +352,11 @@ struct Sending {
     request: Request<Uplink>,
     end: End,
     digest: Arc<DigestCell>,
+    /// The subject's place is taken until the end is known, also when the client has left.
+    duties: Duties,
 }
 
-type Sent = Result<(Response<UpstreamBody<Uplink>>, End), Refusal>;
+type Sent = Result<(Response<UpstreamBody<Uplink>>, End, Duties), Refusal>;
 
 impl Sending {
     async fn run(self, mut answer: oneshot::Sender<Sent>) {
@@ -353,6 +367,7 @@ impl Sending {
             request,
             mut end,
             digest,
+            duties,
         } = self;
         end.sent();
         let sent = tokio::select! {
@@ -365,7 +380,7 @@ impl Sending {
         match sent {
             Ok(response) => {
                 end.answered(response.status().as_u16());
-                if let Err(Ok((_, end))) = answer.send(Ok((response, end))) {
+                if let Err(Ok((_, end, _))) = answer.send(Ok((response, end, duties))) {
                     end.settle(Answer::ClientGone, Some("the client left before the answer came"));
                 }
             }

@@ -122,6 +122,7 @@ async fn stop_signal() -> anyhow::Result<()> {
 pub(crate) struct Gateway {
     ledger: Arc<Ledger>,
     audit: Arc<Station>,
+    gate: Arc<Gate>,
     running: Vec<Running>,
     stop: CancellationToken,
     /// Whoever reloads takes them; until then they keep their channels open.
@@ -246,6 +247,7 @@ impl Gateway {
         Ok(Self {
             ledger,
             audit,
+            gate,
             running,
             stop,
             handles: Some(handles),
@@ -254,6 +256,7 @@ impl Gateway {
 
     /// Stops: no new connections, open calls get `within` to end, the last counts are written, the ledger is closed.
     pub(crate) async fn stop(self, within: Duration) -> anyhow::Result<()> {
+        let until = tokio::time::Instant::now() + within;
         let drains: Vec<_> = self
             .running
             .into_iter()
@@ -263,6 +266,8 @@ impl Gateway {
             let report = drain.await.context("a listener broke while it drained")?;
             tracing::info!(finished = report.finished, cut = report.cut, "a listener has drained");
         }
+        // Whoever still learns how a call ended has the rest of the time; what then has no end is "unknown" at the next start.
+        let _ = tokio::time::timeout_at(until, self.gate.ended()).await;
         self.stop.cancel();
         self.audit.write_summaries();
         let ledger = self.ledger;
