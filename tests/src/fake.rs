@@ -144,13 +144,15 @@ fn answer(asked: &Asked) -> (&'static str, String) {
         "clusterroles" => "ClusterRole",
         "clusterrolebindings" => "ClusterRoleBinding",
         "namespaces" => "Namespace",
+        "accessrules" => "AccessRule",
+        "clusteraccessrules" => "ClusterAccessRule",
         _ if asked.method == "GET" => return ("200 OK", OBJECT.to_owned()),
         _ => return ("201 Created", OBJECT.to_owned()),
     };
-    let version = if kind == "Namespace" {
-        "v1"
-    } else {
-        "rbac.authorization.k8s.io/v1"
+    let version = match kind {
+        "Namespace" => "v1",
+        "AccessRule" | "ClusterAccessRule" => "gatescribe.dev/v1",
+        _ => "rbac.authorization.k8s.io/v1",
     };
     let list =
         format!(r#"{{"kind":"{kind}List","apiVersion":"{version}","metadata":{{"resourceVersion":"1"}},"items":[]}}"#);
