@@ -1,5 +1,5 @@
-//! Prints durable records per second and CPU per record at 1, 16, 64 and 256 waiting callers:
-//! `append_rate [FOLDER] [SECONDS] [BODY BYTES]`. A quick look; the measured bench is `ledger_append` in `tests/bench`.
+//! `bench ledger_append`: durable records per second and CPU per record at 1, 16, 64 and 256 waiting callers, beside what
+//! the disk itself does: `ledger_append [--quick] [FOLDER] [BODY BYTES]`.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::future::Future as _;
@@ -16,30 +16,53 @@ use model::event::RecordKind;
 use nix::sys::resource::{UsageWho, getrusage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let dir = arguments.next().unwrap_or_else(|| "target/append_rate".to_owned());
-    let seconds: u64 = arguments.next().unwrap_or_default().parse().unwrap_or(3);
-    let bytes: usize = arguments.next().unwrap_or_default().parse().unwrap_or(700);
+    let (flags, rest): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument == "--quick");
+    let dir = rest.first().map_or("target/ledger_append", String::as_str);
+    let how_long = Duration::from_secs(if flags.is_empty() { 5 } else { 1 });
+    let bytes: usize = rest.get(1).and_then(|bytes| bytes.parse().ok()).unwrap_or(RECORD_BYTES);
     let body = format!("{{\"id\":\"0193\",\"note\":\"{}\"}}", "x".repeat(bytes)).into_bytes();
+    let mut line = format!("ledger_append body={}", body.len());
     for waiting in [1, 16, 64, 256] {
-        let dir = Path::new(&dir).join(waiting.to_string());
-        let begin = Instant::now();
-        let (ledger, recovery) = Ledger::open(&dir, Options::default(), Arc::new(RealDisk::new(&dir)))?;
-        if let Some(last) = recovery.last_seq {
-            println!(
-                "append_rate recovered last_seq={last} in_ms={}",
-                begin.elapsed().as_millis()
-            );
-        }
-        let (rate, cpu) = measure(&ledger, &body, waiting, Duration::from_secs(seconds))?;
-        println!(
-            "append_rate waiting={waiting} body={} rps={rate:.0} cpu_us={cpu:.2}",
-            body.len()
-        );
+        let dir = Path::new(dir).join(waiting.to_string());
+        let (ledger, _) = Ledger::open(&dir, Options::default(), Arc::new(RealDisk::new(&dir)))?;
+        let (rate, cpu) = measure(&ledger, &body, waiting, how_long)?;
+        println!("waiting={waiting} rps={rate:.0} cpu_us={cpu:.2}");
+        line.push_str(&format!(" rps_{waiting}={rate:.0} cpu_us_{waiting}={cpu:.2}"));
         ledger.close();
         std::fs::remove_dir_all(&dir)?;
     }
+    let (syncs, bytes) = disk(Path::new(dir), how_long)?;
+    println!("{line} disk_syncs_per_s={syncs:.0} disk_mb_per_s={bytes:.0}");
     Ok(())
+}
+
+/// About what the access record of `request_cost` has.
+const RECORD_BYTES: usize = 1_000;
+
+/// What the disk does by itself: 4 KiB and fdatasync, then 1 MiB and fdatasync, each again and again in place.
+fn disk(dir: &Path, how_long: Duration) -> Result<(f64, f64), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join("disk");
+    let mut rates = Vec::new();
+    for bytes in [4_096, 1 << 20] {
+        std::fs::write(&path, vec![0; 1 << 20])?;
+        let mut file = std::fs::File::options().write(true).open(&path)?;
+        file.sync_all()?;
+        let (piece, begin, mut done) = (vec![1; bytes], Instant::now(), 0_u32);
+        while begin.elapsed() < how_long {
+            std::io::Seek::rewind(&mut file)?;
+            std::io::Write::write_all(&mut file, &piece)?;
+            file.sync_data()?;
+            done += 1;
+        }
+        rates.push(f64::from(done) / begin.elapsed().as_secs_f64());
+    }
+    std::fs::remove_file(&path)?;
+    let mut rates = rates.into_iter();
+    Ok((
+        rates.next().unwrap_or_default(),
+        rates.next().unwrap_or_default() * 1.048_576,
+    ))
 }
 
 /// One thread keeps `waiting` records in flight, as that many tasks of one runtime thread would.
