@@ -27,6 +27,7 @@ pub mod gateway;
 pub mod hostile;
 pub mod http;
 pub mod kubectl;
+pub mod measure;
 pub mod pki;
 pub mod ports;
 pub mod process;

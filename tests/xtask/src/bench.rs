@@ -27,8 +27,9 @@ pub(crate) enum Kind {
     Soak,
 }
 
-/// One entry: add a line here and a cargo example in the package it belongs to. The example gets `--quick`, `--rounds N`
-/// and `--minutes N` as they were given.
+/// One entry: add a line here and a cargo example in the package it belongs to, or a subcommand of `gatescribe-measure`
+/// (`tests/bench/measure`) for a bench that starts programs. It gets `--quick`, `--rounds N` and `--minutes N` as they were
+/// given.
 struct Entry {
     kind: Kind,
     name: &'static str,
@@ -36,6 +37,21 @@ struct Entry {
     example: &'static str,
     features: &'static str,
     what: &'static str,
+}
+
+/// The program of the benches that start programs. No example, because an example is built with all that the tests need,
+/// which is the gateway a second time.
+const MEASURE: &str = "gatescribe-measure";
+
+const fn measure(name: &'static str, what: &'static str) -> Entry {
+    Entry {
+        kind: Kind::Bench,
+        name,
+        package: "gatescribe-tests",
+        example: MEASURE,
+        features: "",
+        what,
+    }
 }
 
 const REGISTRY: &[Entry] = &[
@@ -95,6 +111,25 @@ const REGISTRY: &[Entry] = &[
         features: "",
         what: "the credential plugin from start to exit, with a token in its cache",
     },
+    measure(
+        "request_cost",
+        "CPU per audited GET, beside nginx and a bare pass-through program",
+    ),
+    measure(
+        "added_latency",
+        "what the gateway adds to reads and writes, beside one bare fdatasync",
+    ),
+    measure("decision", "the evaluator with 10, 1,000 and 10,000 bindings"),
+    measure("idle_watches", "memory of idle watches, one TLS connection each"),
+    measure("start", "from the start of the process to ready"),
+    Entry {
+        kind: Kind::Bench,
+        name: "ledger_append",
+        package: "gatescribe-ledger",
+        example: "ledger_append",
+        features: "",
+        what: "durable records a second and CPU each, at 1, 16, 64 and 256 waiting",
+    },
 ];
 
 /// Builds it in release mode, runs it, and holds it to its last line.
@@ -126,19 +161,23 @@ pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
             bail!("the programs that {name} starts do not build");
         }
     }
+    let target = if entry.example == MEASURE { "--bin" } else { "--example" };
     let mut command = cargo(&[
         "run",
         "--release",
         "--quiet",
         "-p",
         entry.package,
-        "--example",
+        target,
         entry.example,
     ]);
     if !entry.features.is_empty() {
         command.args(["--features", entry.features]);
     }
     command.arg("--");
+    if entry.example == MEASURE {
+        command.arg(entry.name);
+    }
     command.args(passed_on(arguments));
     let mut last = String::new();
     let succeeded = lines(&mut command, |line| {

@@ -1,0 +1,90 @@
+//! CPU time of a process, all its threads counted, and on which core it may run.
+
+use anyhow::{Context, ensure};
+use std::process::Command;
+
+/// The core of what is measured.
+pub const MEASURED: &str = "0";
+/// The core of load and upstream.
+pub const AROUND: &str = "1";
+
+/// User and system time that a process has used, in microseconds: fields 14 and 15 of `/proc/PID/stat`, which add up all
+/// threads, also those that have ended.
+///
+/// # Errors
+/// There is no such process.
+pub fn used(pid: i32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
+    let (_, fields) = stat.rsplit_once(") ").context("a stat line")?;
+    let field = |n: usize| -> anyhow::Result<f64> { Ok(fields.split(' ').nth(n).context("a field")?.parse()?) };
+    Ok((field(11)? + field(12)?) * 1e6 / TICKS_PER_SECOND)
+}
+
+/// Of several processes together.
+///
+/// # Errors
+/// One is gone.
+pub fn used_by(pids: &[i32]) -> anyhow::Result<f64> {
+    pids.iter().map(|pid| used(*pid)).sum()
+}
+
+/// Resident memory, in KiB.
+///
+/// # Errors
+/// There is no such process.
+pub fn resident_kib(pid: i32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;
+    Ok(number.parse()?)
+}
+
+/// Keeps this process, with all its threads, on [`AROUND`]. On a machine with one core there is nothing to choose.
+///
+/// # Errors
+/// `taskset` (util-linux) is missing.
+pub fn keep_around() -> anyhow::Result<()> {
+    let mut command = Command::new("taskset");
+    command.args(["-a", "-c", "-p", AROUND, &std::process::id().to_string()]);
+    let output = command.output().context("run taskset")?;
+    ensure!(
+        output.status.success(),
+        "taskset: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// The same command on the measured core.
+#[must_use]
+pub fn on_measured(command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned
+        .args(["-c", MEASURED])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            pinned.env(name, value);
+        }
+    }
+    pinned
+}
+
+/// `USER_HZ`, part of Linux' interface to programs on every architecture that we build for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_meter_counts_what_this_process_has_used() {
+        let pid = std::process::id().cast_signed();
+        let before = super::used(pid).unwrap();
+        let mut spun = 0_u64;
+        crate::wait::wait_until("some CPU is used", crate::wait::PATIENCE, || {
+            spun = (0..1_000_000_u64).fold(spun, |sum, n| sum.rotate_left(1) ^ std::hint::black_box(n));
+            (super::used(pid).unwrap() > before).then_some(())
+        })
+        .unwrap();
+    }
+}
