@@ -413,7 +413,9 @@ fn the_picture_in_the_readme_is_a_real_run() -> anyhow::Result<()> {
 
 /// Without what differs from run to run: days, the time of what just happened, and how much was folded away.
 fn in_the_picture(line: &str) -> Option<String> {
-    if line.starts_with("folded away") || line.starts_with('#') {
+    // The last two are said on a machine that is busy with other tests.
+    let passing = ["folded away", "#", "The search ended early", "! not all was searched"];
+    if passing.iter().any(|start| line.starts_with(start)) {
         return None;
     }
     let is_time = line.starts_with("20") && line.as_bytes().get(10) == Some(&b' ');
