@@ -461,3 +461,14 @@ async fn reviews_answer_for_oneself_and_for_others() {
         false
     );
 }
+
+#[tokio::test]
+async fn the_observer_hears_that_there_are_no_access_rules_and_not_that_it_may_not_know() {
+    let bench = Bench::new();
+    for plural in ["accessrules", "clusteraccessrules"] {
+        let path = format!("/apis/gatescribe.dev/v1/{plural}");
+        let asked = |token: &str| Request::get(&path).header("authorization", format!("Bearer {token}"));
+        assert_eq!(bench.send(asked("two"), "").await.status(), 404, "{plural}");
+        assert_eq!(bench.send(asked("one"), "").await.status(), 403, "{plural}");
+    }
+}
