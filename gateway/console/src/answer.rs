@@ -5,8 +5,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use model::subject::SubjectId;
 use serde_json::{Value, json};
 
+use crate::door::Tally;
 use crate::page::Page;
 
 /// An answer to a program that asked wrongly, or that cannot be served now.
@@ -17,6 +19,8 @@ pub(crate) struct Refused {
     pub(crate) description: String,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) more: Option<(&'static str, Value)>,
+    /// What the ledger is to learn of it, where no handler has recorded it; a 401 always says so.
+    pub(crate) tally: Option<Box<Tally>>,
 }
 
 impl Refused {
@@ -27,6 +31,7 @@ impl Refused {
             description: description.into(),
             retry_after: None,
             more: None,
+            tally: None,
         }
     }
 
@@ -51,13 +56,31 @@ impl Refused {
             "slow_down",
             format!("too many attempts from this address; try again in {seconds} s"),
         );
+        refused.tally = Some(Box::new(Tally::Counted(None)));
         refused.retry_after = Some(Duration::from_secs(seconds));
+        refused
+    }
+
+    /// A person asks for more than one person may.
+    pub(crate) fn too_many_of_yours(subject: &SubjectId, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + 1;
+        let mut refused = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "slow_down",
+            format!("too many requests of yours; try again in {seconds} s"),
+        );
+        refused.retry_after = Some(Duration::from_secs(seconds));
+        refused.tally = Some(Box::new(Tally::Counted(Some(subject.clone()))));
         refused
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
+        let tally = match self.tally {
+            None if self.status == StatusCode::UNAUTHORIZED => Some(Tally::WrongCredential(self.description.clone())),
+            said => said.map(|tally| *tally),
+        };
         let mut body = json!({"error": self.error, "error_description": self.description});
         if let (Some((name, value)), Some(members)) = (self.more, body.as_object_mut()) {
             members.insert(name.to_owned(), value);
@@ -73,6 +96,9 @@ impl IntoResponse for Refused {
                 HeaderValue::from_static("Bearer realm=\"gatescribe\""),
             );
         }
+        if let Some(tally) = tally {
+            response.extensions_mut().insert(tally);
+        }
         response
     }
 }
@@ -86,6 +112,7 @@ pub(crate) fn too_often_page(wait: Duration) -> Page {
         "Too many sign-ins were started from your network address in a short time.",
         &format!("Wait {seconds} seconds, then try again."),
     )
+    .tally(Tally::Counted(None))
 }
 
 pub(crate) fn unavailable_page() -> Page {

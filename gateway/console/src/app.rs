@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
 use axum::routing::{get, post};
-use http::{StatusCode, header};
 use model::time::Timestamp;
 use state::{SessionId, StateError, Store};
 use tokio::sync::watch;
 
-use crate::answer::{Refused, harden};
-use crate::limit::Limiter;
+use crate::answer::Refused;
+use crate::caller::Caller;
+use crate::door::{door, nothing_here};
+use crate::limit::{Act, Limiter};
 use crate::minting::GatewayKeys;
 use crate::record::{NotRecorded, Recorder, SessionEvent};
 use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
@@ -108,6 +109,14 @@ impl Inner {
     pub(crate) async fn record_after(&self, event: SessionEvent) {
         let _ = self.record(event).await;
     }
+
+    /// A credential that is none, or none any more: recorded up to a rate for each source; an error above it, for
+    /// which the caller's answer must be counted ([`crate::door::Tally`]).
+    pub(crate) async fn wrong_credential(&self, caller: &Caller, event: SessionEvent) -> Result<(), Duration> {
+        self.limiter.take(Act::WrongCredential, &caller.source(), self.now())?;
+        self.record_after(event).await;
+        Ok(())
+    }
 }
 
 /// The gateway host. `api` is merged in behind the same checks: host, limits, headers.
@@ -138,40 +147,5 @@ pub fn router(parts: Parts, api: Router) -> Router {
         .with_state(app.clone())
         .merge(api)
         .fallback(nothing_here)
-        .layer(middleware::from_fn_with_state(app, own_host))
-}
-
-/// Answers only for the host that is configured: a code or a form must not be accepted under another name (protocol
-/// W-02, DNS rebinding).
-async fn own_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    let url = &app.parts.url;
-    let mut lines = request.headers().get_all(header::HOST).iter();
-    let named = match (request.uri().authority(), lines.next(), lines.next()) {
-        (Some(authority), None, None) => url.is_authority(authority.as_str()),
-        (authority, Some(line), None) => {
-            line.to_str().is_ok_and(|host| url.is_authority(host))
-                && authority.is_none_or(|authority| url.is_authority(authority.as_str()))
-        }
-        _ => false,
-    };
-    let response = if named {
-        next.run(request).await
-    } else {
-        Refused::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "invalid_request",
-            format!("this host is {}; use that address", url.as_str()),
-        )
-        .into_response()
-    };
-    harden(response, url.is_secure())
-}
-
-async fn nothing_here() -> Response {
-    Refused::new(
-        StatusCode::NOT_FOUND,
-        "not_found",
-        "there is nothing at this path; `/.well-known/gatescribe` names what there is",
-    )
-    .into_response()
+        .layer(middleware::from_fn_with_state(app, door))
 }

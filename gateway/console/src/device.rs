@@ -71,6 +71,7 @@ pub(crate) async fn page(State(app): State<App>, Query(pairs): Query<Vec<(String
 /// `POST /device`: the code was typed.
 pub(crate) async fn entered(State(app): State<App>, caller: Caller, posted: Posted) -> Response {
     let (source, now) = (caller.source(), app.now());
+    // Looked at before the code is: so short a code could be guessed, and a right guess must not be told from a wrong one.
     if let Err(wait) = app.limiter.may(Act::WrongUserCode, &source, now) {
         return too_often_page(wait).into_response();
     }
@@ -89,6 +90,8 @@ pub(crate) async fn entered(State(app): State<App>, caller: Caller, posted: Post
     let (Some(user_code), Some(_)) = (typed, found) else {
         // The verdict on the next one is `may`'s; this one is refused anyway.
         let _ = app.limiter.take(Act::WrongUserCode, &source, now);
+        let event = SessionEvent::new(What::CredentialRefused, now, Some(&caller));
+        app.record_after(event.because("unknown_user_code", None)).await;
         return code_page(
             &app,
             "",

@@ -23,6 +23,7 @@ mod caller;
 mod cookie;
 mod device;
 mod discovery;
+mod door;
 mod fetch;
 mod form;
 mod limit;

@@ -1,4 +1,4 @@
-//! How often one source may try. In memory: a restart forgives. Bounded: when more sources are known than fit, those
+//! How often one source, or one subject, may try. In memory: a restart forgives. Bounded: when more sources are known than fit, those
 //! that have recovered are forgotten, and if none has, newcomers share one budget until some have.
 
 use std::collections::HashMap;
@@ -16,8 +16,14 @@ pub(crate) enum Act {
     Device,
     /// A wrong user code: 34 bits must not be guessable (RFC 8628 §5.1).
     WrongUserCode,
-    /// A wrong code, handle or token.
+    /// A wrong code, handle or token. Above it they are refused all the same, and counted instead of recorded.
     WrongCredential,
+    /// A path or a host name that is not here: a browser that looks for an icon must not use up the other one.
+    Stray,
+    /// A renewal, by subject: each is a write of the store.
+    Renewal,
+    /// A question to the API, by subject: most leave a record.
+    Question,
     /// A logout token, whose signature costs us work.
     LogoutToken,
 }
@@ -29,7 +35,9 @@ impl Act {
             Self::SignIn => (120, Duration::from_millis(500)),
             Self::Device => (30, Duration::from_secs(2)),
             Self::WrongUserCode => (10, Duration::from_secs(60)),
-            Self::WrongCredential => (60, Duration::from_secs(1)),
+            Self::WrongCredential | Self::Stray => (60, Duration::from_secs(1)),
+            Self::Renewal => (120, Duration::from_millis(500)),
+            Self::Question => (300, Duration::from_millis(100)),
             Self::LogoutToken => (500, Duration::from_millis(10)),
         }
     }

@@ -25,10 +25,6 @@ use crate::upstream::{self, LogoutToken, Provider};
 /// wants; `provider` in the answer says what became of the provider's own tokens.
 pub(crate) async fn revoke(State(app): State<App>, caller: Caller, posted: Posted) -> Result<Response, Refused> {
     let fields = fields(posted)?;
-    let source = caller.source();
-    app.limiter
-        .may(Act::WrongCredential, &source, app.now())
-        .map_err(Refused::too_often)?;
     let token = fields
         .find("token")
         .ok_or_else(|| Refused::request("token is required: the handle"))?;
@@ -53,8 +49,9 @@ pub(crate) async fn revoke(State(app): State<App>, caller: Caller, posted: Poste
         }
         Exchanged::Ended(..) => return Ok(Json(json!({"revoked": true, "provider": "notTold"})).into_response()),
         Exchanged::Unknown => {
-            // The verdict on the next one is `may`'s; this one is answered as the RFC wants.
-            let _ = app.limiter.take(Act::WrongCredential, &source, now);
+            let event = SessionEvent::new(What::CredentialRefused, now, Some(&caller));
+            let event = event.because("unknown_credential", "an unknown handle was to be revoked".to_owned());
+            app.wrong_credential(&caller, event).await.map_err(Refused::too_often)?;
             return Ok(Json(json!({"revoked": true, "provider": "notTold"})).into_response());
         }
     };

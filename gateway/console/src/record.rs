@@ -48,6 +48,8 @@ pub enum What {
     CredentialRefused,
     /// A logout token that is none.
     LogoutTokenRefused,
+    /// A request for another host's name, or for a path where nothing is.
+    RequestRefused,
 }
 
 impl What {
@@ -67,6 +69,7 @@ impl What {
             Self::DeviceDenied => "deviceDenied",
             Self::CredentialRefused => "credentialRefused",
             Self::LogoutTokenRefused => "logoutTokenRefused",
+            Self::RequestRefused => "requestRefused",
         }
     }
 }
@@ -144,6 +147,13 @@ impl SessionEvent {
         self
     }
 
+    /// Whether whoever caused it has proved to be nobody: the record then comes out of the strangers' budget. One with a
+    /// refused credential proves nothing, also where the record says whose it was.
+    #[must_use]
+    pub const fn is_by_stranger(&self) -> bool {
+        self.who.is_none() || matches!(self.what, What::CredentialRefused)
+    }
+
     pub(crate) fn because(mut self, why: &'static str, note: impl Into<Option<String>>) -> Self {
         self.why = Some(why);
         self.note = note.into();
@@ -165,4 +175,7 @@ pub struct NotRecorded(pub String);
 pub trait Recorder: Send + Sync {
     /// Writes one event down.
     fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<(), NotRecorded>>;
+
+    /// One more refusal without a record of its own: the next summary counts it, for this subject or for strangers.
+    fn count(&self, whose: Option<&SubjectId>);
 }

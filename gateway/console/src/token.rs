@@ -17,6 +17,7 @@ use state::{DevicePoll, EndReason, Exchange, Exchanged, RedeemedCode, Secret, Se
 use crate::answer::Refused;
 use crate::app::{App, Inner, Unavailable};
 use crate::caller::Caller;
+use crate::door::Tally;
 use crate::form::Fields;
 use crate::limit::Act;
 use crate::loopback::LoopbackRedirect;
@@ -32,9 +33,6 @@ pub(crate) type Posted = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 pub(crate) async fn token(State(app): State<App>, caller: Caller, posted: Posted) -> Result<Response, Refused> {
     let fields = fields(posted)?;
-    app.limiter
-        .may(Act::WrongCredential, &caller.source(), app.now())
-        .map_err(Refused::too_often)?;
     let audience = audience(&app, &fields)?;
     let (session, handle) = match fields.find("grant_type") {
         Some("authorization_code") => by_code(&app, &caller, &fields).await?,
@@ -96,8 +94,10 @@ async fn by_code(app: &App, caller: &Caller, fields: &Fields) -> Result<(Session
     let now = app.now();
     let (id, payload) = match app.store(move |store| store.redeem_code(&code, now)).await? {
         RedeemedCode::First { session, payload } => (session, payload),
-        RedeemedCode::Again { session } => {
-            end_event(app, caller, &session, What::CodeReused, EndReason::CodeReused).await;
+        RedeemedCode::Again { session, ended } => {
+            if ended {
+                end_event(app, caller, &session, What::CodeReused, EndReason::CodeReused).await;
+            }
             return Err(wrong(
                 app,
                 caller,
@@ -161,6 +161,9 @@ async fn by_handle(app: &App, caller: &Caller, fields: &Fields) -> Result<(Sessi
     let handle = Secret::presented(handle);
     let key = fields.find("request_id").map(Secret::presented);
     let session = look(app, caller, &handle, key.as_ref()).await?;
+    app.limiter
+        .take(Act::Renewal, session.subject_id.as_str(), app.now())
+        .map_err(|wait| Refused::too_many_of_yours(&session.subject_id, wait))?;
     match renew_if_due(app, caller, &session).await {
         Renewed::Current | Renewed::OldWordCounts => {}
         Renewed::Ended => {
@@ -205,15 +208,20 @@ async fn judged(app: &App, caller: &Caller, exchanged: Exchanged) -> Result<(Ses
             app.record_after(event.because(EndReason::HandleReused.name(), None))
                 .await;
             let why = "this handle was used before; somebody else may hold it, so the session has ended";
-            Err(wrong_known(app, caller, why))
+            Err(Refused::grant(format!("{why}; {SIGN_IN_AGAIN}")))
         }
         Exchanged::Ended(session, why) => {
             let event = SessionEvent::new(What::CredentialRefused, app.now(), Some(caller)).about(&session);
-            app.record_after(event.because(why.name(), None)).await;
-            Err(Refused::grant(format!(
-                "the session has ended ({}); {SIGN_IN_AGAIN}",
-                in_words(why)
-            )))
+            let mut refused = Refused::grant(format!("the session has ended ({}); {SIGN_IN_AGAIN}", in_words(why)));
+            // However often it comes, its holder is told the truth; only the records have an end.
+            if app
+                .wrong_credential(caller, event.because(why.name(), None))
+                .await
+                .is_err()
+            {
+                refused.tally = Some(Box::new(Tally::Counted(None)));
+            }
+            Err(refused)
         }
         Exchanged::Unknown => Err(wrong(app, caller, "this handle is not known here").await),
     }
@@ -235,15 +243,11 @@ async fn first_handle(app: &App, id: &SessionId) -> Result<(Session, Secret), Re
 /// A credential that is none: counted against its source and written down.
 async fn wrong(app: &App, caller: &Caller, why: &str) -> Refused {
     let event = SessionEvent::new(What::CredentialRefused, app.now(), Some(caller));
-    app.record_after(event.because("unknown_credential", why.to_owned()))
-        .await;
-    wrong_known(app, caller, why)
-}
-
-fn wrong_known(app: &App, caller: &Caller, why: &str) -> Refused {
-    // The verdict on the next one is `may`'s; this one is refused anyway.
-    let _ = app.limiter.take(Act::WrongCredential, &caller.source(), app.now());
-    Refused::grant(format!("{why}; {SIGN_IN_AGAIN}"))
+    let event = event.because("unknown_credential", why.to_owned());
+    match app.wrong_credential(caller, event).await {
+        Ok(()) => Refused::grant(format!("{why}; {SIGN_IN_AGAIN}")),
+        Err(wait) => Refused::too_often(wait),
+    }
 }
 
 async fn end_event(app: &App, caller: &Caller, id: &SessionId, what: What, why: EndReason) {

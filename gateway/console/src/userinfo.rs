@@ -17,20 +17,10 @@ use crate::minting;
 use crate::token::in_words;
 
 pub(crate) async fn userinfo(State(app): State<App>, caller: Caller) -> Result<Response, Refused> {
-    let source = caller.source();
+    let session = session_of_bearer(&app, &caller).await?;
     app.limiter
-        .may(Act::WrongCredential, &source, app.now())
-        .map_err(Refused::too_often)?;
-    let session = match session_of_bearer(&app, &caller).await {
-        Ok(session) => session,
-        Err(refused) => {
-            if refused.status == StatusCode::UNAUTHORIZED {
-                // The verdict on the next one is `may`'s; this one is refused anyway.
-                let _ = app.limiter.take(Act::WrongCredential, &source, app.now());
-            }
-            return Err(refused);
-        }
-    };
+        .take(Act::Question, session.subject_id.as_str(), app.now())
+        .map_err(|wait| Refused::too_many_of_yours(&session.subject_id, wait))?;
     let id = session.id.clone();
     let tokens = app.store(move |store| store.provider_tokens(&id)).await?;
     let word: Value = tokens

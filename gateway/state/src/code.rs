@@ -32,6 +32,8 @@ pub enum RedeemedCode {
     Again {
         /// Which session ended, or had ended.
         session: SessionId,
+        /// Whether it ended now.
+        ended: bool,
     },
     /// It was there, too long ago.
     Expired,
@@ -95,8 +97,8 @@ impl Store {
                 what: "session_id",
             })?;
             if used_at.is_some() {
-                end(transaction, &session, EndReason::CodeReused, now)?;
-                return Ok(Some(Err(RedeemedCode::Again { session })));
+                let ended = end(transaction, &session, EndReason::CodeReused, now)?;
+                return Ok(Some(Err(RedeemedCode::Again { session, ended })));
             }
             transaction
                 .prepare_cached("UPDATE codes SET used_at = ?2 WHERE code_hash = ?1")?

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use ledger::Reader;
 use model::cluster::ClusterId;
 use model::event::{By, ConfigChange, Network, Person, PolicyChange, Record, RecordKind, Request, Started};
-use model::subject::SubjectKind;
+use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
 use proxy::audit::{RequestId, Station};
 use tokio::sync::watch;
@@ -41,7 +41,7 @@ impl LedgerRecorder {
     async fn write(&self, event: SessionEvent) -> Result<(), NotRecorded> {
         let now = self.audit.clock().read();
         // Strangers share one budget; what is above it is counted, and a refusal stands without a record of its own.
-        if event.who.is_none() && self.audit.budgets().stranger(now).is_err() {
+        if event.is_by_stranger() && self.audit.budgets().stranger(now).is_err() {
             return Ok(());
         }
         let id = RequestId::new();
@@ -100,6 +100,10 @@ impl LedgerRecorder {
 impl Recorder for LedgerRecorder {
     fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<(), NotRecorded>> {
         Box::pin(self.write(event))
+    }
+
+    fn count(&self, whose: Option<&SubjectId>) {
+        self.audit.budgets().count_refusal(whose, self.audit.clock().read());
     }
 }
 

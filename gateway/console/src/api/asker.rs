@@ -22,25 +22,14 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// Verifies the caller's token and looks up the session.
+    /// Verifies the caller's token and looks up the session; so often for each person.
     pub(super) async fn of(api: &Inner, caller: Caller) -> Result<Self, Refused> {
-        let source = caller.source();
+        let session = Self::session_of(api, &caller).await?;
         api.limiter
-            .may(Act::WrongCredential, &source, api.now())
-            .map_err(Refused::too_often)?;
-        match Self::session_of(api, &caller).await {
-            Ok(session) => {
-                let scope = scope(api, &session);
-                Ok(Self { session, scope, caller })
-            }
-            Err(refused) => {
-                if refused.status == StatusCode::UNAUTHORIZED {
-                    // The verdict on the next one is `may`'s; this one is refused anyway.
-                    let _ = api.limiter.take(Act::WrongCredential, &source, api.now());
-                }
-                Err(refused)
-            }
-        }
+            .take(Act::Question, session.subject_id.as_str(), api.now())
+            .map_err(|wait| Refused::too_many_of_yours(&session.subject_id, wait))?;
+        let scope = scope(api, &session);
+        Ok(Self { session, scope, caller })
     }
 
     async fn session_of(api: &Inner, caller: &Caller) -> Result<Session, Refused> {

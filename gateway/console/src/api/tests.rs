@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::door::Tally;
 use crate::record::NotRecorded;
 use crate::settings::GatewayUrl;
 
@@ -312,6 +313,32 @@ async fn only_a_live_session_with_a_token_for_this_api_is_answered() {
         assert_eq!(answer["error_description"], "the session has ended: you signed out");
     }
     assert_eq!(world.read_sentences().len(), 1);
+}
+
+#[tokio::test]
+async fn one_person_asks_so_often_and_another_is_answered() {
+    let world = world();
+    let (alice, bob) = (world.signed_in(1, "alice", &[]), world.signed_in(2, "bob", &[]));
+    let (of_alice, of_bob) = (world.bearer(&alice), world.bearer(&bob));
+    let target = "/api/v1/audit/records";
+    for _ in 0..300 {
+        assert_eq!(world.get(&of_alice, target).await.0, StatusCode::OK);
+    }
+    let refused = world.send(&of_alice, target).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let tally = refused.extensions().get::<Tally>();
+    assert_eq!(tally, Some(&Tally::Counted(Some(alice.subject_id.clone()))));
+    assert_eq!(world.get(&of_bob, target).await.0, StatusCode::OK);
+    assert_eq!(
+        world.read_sentences().len(),
+        301,
+        "what is refused for its number leaves no record"
+    );
+    let stranger = world.send("nonsense", target).await;
+    assert!(matches!(
+        stranger.extensions().get::<Tally>(),
+        Some(Tally::WrongCredential(_))
+    ));
 }
 
 #[tokio::test]

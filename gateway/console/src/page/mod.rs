@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Response, StatusCode, header};
 
+use crate::door::Tally;
+
 const STYLE: &str = include_str!("style.css");
 
 static STYLE_DIGEST: LazyLock<String> =
@@ -33,6 +35,7 @@ pub(crate) struct Page {
     title: String,
     body: String,
     form_targets: Vec<String>,
+    tally: Option<Tally>,
 }
 
 impl Page {
@@ -42,6 +45,7 @@ impl Page {
             mood,
             title: title.to_owned(),
             body: String::new(),
+            tally: None,
             form_targets: Vec::new(),
         }
     }
@@ -49,6 +53,12 @@ impl Page {
     /// An error: what happened, why, what to do now.
     pub(crate) fn error(status: StatusCode, what: &str, why: &str, now: &str) -> Self {
         Self::new(status, Mood::Bad, what).text(why).text(now)
+    }
+
+    /// What the ledger is to learn of it.
+    pub(crate) fn tally(mut self, tally: Tally) -> Self {
+        self.tally = Some(tally);
+        self
     }
 
     pub(crate) fn text(mut self, text: &str) -> Self {
@@ -141,7 +151,8 @@ impl Page {
         )
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(mut self) -> Response<Body> {
+        let tally = self.tally.take();
         let mut response = Response::new(Body::from(self.html()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -150,6 +161,9 @@ impl Page {
             HeaderValue::from_static("text/html; charset=utf-8"),
         );
         headers.insert(header::CONTENT_SECURITY_POLICY, self.policy());
+        if let Some(tally) = tally {
+            response.extensions_mut().insert(tally);
+        }
         response
     }
 

@@ -13,7 +13,6 @@ use crate::app::{App, Inner};
 use crate::caller::Caller;
 use crate::cookie::Cookie;
 use crate::form::with_query;
-use crate::limit::Act;
 use crate::page::Page;
 use crate::record::{SessionEvent, What};
 use crate::upstream::{ArrivalError, arrive};
@@ -21,9 +20,6 @@ use crate::upstream::{ArrivalError, arrive};
 /// `GET /callback` and `GET /callback/<provider>`: which of them was answered to is compared with the redirect address
 /// of the provider that was asked.
 pub(crate) async fn callback(State(app): State<App>, caller: Caller, uri: Uri) -> Response {
-    if let Err(wait) = app.limiter.may(Act::WrongCredential, &caller.source(), app.now()) {
-        return too_often_page(wait).into_response();
-    }
     let query = uri.query().unwrap_or_default();
     let attempt = match take(&app, &caller, query).await {
         Ok(attempt) => attempt,
@@ -57,10 +53,10 @@ async fn take(app: &Inner, caller: &Caller, query: &str) -> Result<Attempt, Page
 
 /// An answer that belongs to nothing: a bookmark, a back button, or somebody who tries.
 async fn refuse(app: &Inner, caller: &Caller, why: &'static str) -> Page {
-    // The verdict on the next one is `may`'s; this one is refused anyway.
-    let _ = app.limiter.take(Act::WrongCredential, &caller.source(), app.now());
     let event = SessionEvent::new(What::SignInRefused, app.now(), Some(caller)).because(why, None);
-    app.record_after(event).await;
+    if let Err(wait) = app.wrong_credential(caller, event).await {
+        return too_often_page(wait);
+    }
     let reason = match why {
         "too_late" => "It took longer than the sign-in is kept open.",
         "other_browser" => "It was begun in another browser, or this browser keeps no cookies.",

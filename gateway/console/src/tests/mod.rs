@@ -2,6 +2,7 @@
 
 mod devices;
 mod logout;
+mod refusals;
 mod renewal;
 mod signin;
 mod world;

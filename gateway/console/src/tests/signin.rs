@@ -588,6 +588,11 @@ async fn wrong_credentials_are_slowed_down_by_source() {
         last = world.renew("gsh1.nonsense", None).await.status;
     }
     assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        *world.ledger.counted.lock().unwrap(),
+        [None],
+        "the one without a record"
+    );
     world.pass(Duration::from_secs(2));
     assert_eq!(world.renew("gsh1.nonsense", None).await.status, StatusCode::BAD_REQUEST);
 }

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use model::subject::SubjectId;
 use model::time::Timestamp;
 use oidc::gateway::SigningKey;
 use oidc::login::{Client, ClientAuthentication};
@@ -182,6 +183,8 @@ impl Fetch for Idp {
 pub(super) struct Ledger {
     pub(super) events: Mutex<Vec<SessionEvent>>,
     pub(super) full: Mutex<bool>,
+    /// Refusals without a record of their own: whose.
+    pub(super) counted: Mutex<Vec<Option<SubjectId>>>,
 }
 
 impl Recorder for Ledger {
@@ -193,6 +196,10 @@ impl Recorder for Ledger {
             self.events.lock().unwrap().push(event);
             Ok(())
         })
+    }
+
+    fn count(&self, whose: Option<&SubjectId>) {
+        self.counted.lock().unwrap().push(whose.cloned());
     }
 }
 
@@ -295,6 +302,7 @@ pub(super) fn world(setup: Setup) -> World {
     let ledger = Arc::new(Ledger {
         events: Mutex::default(),
         full: Mutex::new(false),
+        counted: Mutex::default(),
     });
     let url = GatewayUrl::parse(URL).unwrap();
     let clusters: Arc<[ClusterEntry]> = Arc::new([ClusterEntry {

@@ -242,6 +242,14 @@ impl Budgets {
         }
     }
 
+    /// Counts a refusal that has no record of its own and was judged elsewhere (the gateway host).
+    pub fn count_refusal(&self, whose: Option<&SubjectId>, now: Reading) {
+        match whose.and_then(|subject| self.of(subject, now)) {
+            Some(used) => used.suppressed.add(now.wall),
+            None => self.strangers.suppressed.add(now.wall),
+        }
+    }
+
     /// Takes all counts since the last call, for summaries.
     pub fn take_suppressed(&self) -> Vec<Suppressed> {
         let known = self
