@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long most conditions may take before a story fails. Generous: a busy machine is no defect.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
