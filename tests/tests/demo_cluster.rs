@@ -2,24 +2,23 @@
 
 use nix::sys::signal::Signal;
 use std::process::Command;
-use tests::cluster::{Cluster, Options};
+use tests::cluster::{Cluster, Options, any_admin};
 use tests::demo::{Demo, Surroundings};
-use tests::kubectl::{Running, run};
+use tests::kubectl::{Kubectl, Running, run};
 use tests::wait::{PATIENCE, wait_until};
 
 /// Everything that carries the label of any run, by name.
-fn created(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+fn created(admin: &Kubectl) -> anyhow::Result<Vec<String>> {
     let kinds = "namespaces,clusterroles,clusterrolebindings,serviceaccounts,rolebindings";
-    let found = cluster
-        .admin()?
-        .ok(&["get", kinds, "-A", "-l", "gatescribe.dev/demo", "-o", "name"])?;
+    let found = admin.ok(&["get", kinds, "-A", "-l", "gatescribe.dev/demo", "-o", "name"])?;
     Ok(found.lines().map(str::to_owned).collect())
 }
 
-/// Surroundings whose kubectl knows the cluster as `bench`, as its administrator.
-fn surroundings(cluster: &Cluster) -> anyhow::Result<(Surroundings, String)> {
-    let kubeconfig = cluster.admin()?.kubeconfig().display().to_string();
-    Ok((Surroundings::new(true)?, kubeconfig))
+/// Surroundings whose kubectl knows the cluster as its administrator, the kubeconfig and the context's name.
+fn surroundings(admin: &Kubectl) -> anyhow::Result<(Surroundings, String, String)> {
+    let kubeconfig = admin.kubeconfig().display().to_string();
+    let context = admin.ok(&["config", "current-context"])?.trim().to_owned();
+    Ok((Surroundings::new(true)?, kubeconfig, context))
 }
 
 #[test]
@@ -41,14 +40,15 @@ fn a_real_cluster_is_borrowed_and_given_back() -> anyhow::Result<()> {
         let found = cluster.kubectl(&rules).ok()?.stdout;
         (found.contains("list") && found.contains("create")).then_some(())
     })?;
+    let admin = cluster.admin()?;
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let (surroundings, kubeconfig) = surroundings(&cluster)?;
+        let (surroundings, kubeconfig, context) = surroundings(&admin)?;
         let demo = Demo::start_with(
             surroundings,
-            &["--cluster", "bench", "--yes"],
+            &["--cluster", &context, "--yes"],
             &[("KUBECONFIG", &kubeconfig)],
         )?;
-        let made = created(&cluster)?;
+        let made = created(&admin)?;
         let listed = demo.said().join("\n");
         for kind in [
             "namespace/",
@@ -69,7 +69,7 @@ fn a_real_cluster_is_borrowed_and_given_back() -> anyhow::Result<()> {
         let (code, left) = demo.end(signal)?;
         assert_eq!((code, left), (0, Vec::new()));
         wait_until("nothing of it is in the cluster", PATIENCE, || {
-            created(&cluster).is_ok_and(|left| left.is_empty()).then_some(())
+            created(&admin).is_ok_and(|left| left.is_empty()).then_some(())
         })?;
     }
     Ok(())
@@ -107,38 +107,39 @@ fn story(cluster: &Cluster, demo: &Demo, listed: &str) -> anyhow::Result<()> {
 
 #[test]
 fn told_to_stop_while_it_borrows_it_gives_everything_back() -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    let (surroundings, kubeconfig) = surroundings(cluster)?;
-    let mut command = surroundings.demo(&["--cluster", "bench", "--yes"])?;
+    let admin = any_admin()?;
+    let (surroundings, kubeconfig, context) = surroundings(&admin)?;
+    let mut command = surroundings.demo(&["--cluster", &context, "--yes"])?;
     command.env("KUBECONFIG", kubeconfig);
     let mut running = Running::start(command)?;
     running.line("it says what it creates", |line| line.contains("ClusterRole view"))?;
     running.signal(Signal::SIGTERM)?;
     assert_eq!(running.end()?, 0, "{:?}", running.lines());
-    assert_eq!(roles(cluster)?, Vec::<String>::new(), "{:?}", running.lines());
+    assert_eq!(roles(&admin)?, Vec::<String>::new(), "{:?}", running.lines());
     assert_eq!(surroundings.left()?, Vec::<String>::new());
     Ok(())
 }
 
 /// Roles and bindings of any run; without a controller manager a namespace that was deleted stays `Terminating`.
-fn roles(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let all = created(cluster)?;
+fn roles(admin: &Kubectl) -> anyhow::Result<Vec<String>> {
+    let all = created(admin)?;
     Ok(all.into_iter().filter(|name| name.contains("role")).collect())
 }
 
 #[test]
 fn nothing_is_created_unasked_or_for_a_context_that_is_not_there() -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
+    let admin = any_admin()?;
+    let (_, _, context) = surroundings(&admin)?;
     for (arguments, says) in [
-        (vec!["--cluster", "bench"], "add --yes"),
+        (vec!["--cluster", &context], "add --yes"),
         (vec!["--cluster", "elsewhere", "--yes"], "no such context"),
     ] {
-        let (surroundings, kubeconfig) = surroundings(cluster)?;
+        let (surroundings, kubeconfig, _) = surroundings(&admin)?;
         let mut command: Command = surroundings.demo(&arguments)?;
         command.env("KUBECONFIG", kubeconfig);
         let told = run(command, "y\n", PATIENCE)?;
         assert!(told.code != 0 && told.stderr.contains(says), "{told}");
-        assert_eq!(created(cluster)?, Vec::<String>::new());
+        assert_eq!(created(&admin)?, Vec::<String>::new());
         assert!(
             !surroundings.left()?.iter().any(|left| left.contains("gatescribe")),
             "{:?}",
