@@ -145,6 +145,82 @@ fn what_can_be_taken_is_and_what_cannot_says_so_by_name() -> anyhow::Result<()> 
     Ok(())
 }
 
+const SHELLS: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: no-shells }
+spec:
+  effect: forbid
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [pods/exec] }
+"#;
+
+#[test]
+fn a_rule_file_counts_as_soon_as_it_is_written_and_a_bad_one_changes_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    let admin = cluster.admin()?;
+    admin.apply(WORLD)?;
+    let rules = Some(SHELLS.to_owned());
+    let gateway = Gateway::start(
+        cluster,
+        &Options {
+            rules,
+            ..Options::default()
+        },
+    )?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let (secrets, watched) = (
+        ["get", "secrets", "-n", "reload"],
+        ["get", "configmaps", "-n", "reload", "--watch", "-o", "name"],
+    );
+    alice.ok(&secrets)?;
+    let mut watch = alice.start(&watched)?;
+    watch.line("the list before the watch", |line| line == "configmap/here")?;
+    let file = gateway.file("rules.yaml");
+    let refused_by = |rule: &'static str| {
+        try_until(rule, PATIENCE, || {
+            let refused = alice.run(&secrets)?;
+            anyhow::ensure!(refused.code == 1 && refused.stderr.contains(rule), "{refused}");
+            Ok(())
+        })
+    };
+
+    // The file itself, without a word to the gateway: secrets are shut, and the watch of other things goes on.
+    replace(&file, &format!("{SHELLS}---{FORBID}"))?;
+    refused_by("AccessRule no-secrets")?;
+    admin.ok(&["create", "configmap", "rules-changed", "-n", "reload"])?;
+    watch.line("the watch goes on", |line| line == "configmap/rules-changed")?;
+
+    // One misspelt member: nothing of the new file counts, also not that it lacks the rule.
+    replace(&file, &SHELLS.replace("subjects", "subject"))?;
+    try_until("the mistake is told", PATIENCE, || {
+        anyhow::ensure!(
+            gateway
+                .log()
+                .contains("the rule files have mistakes; the old rules stay in effect"),
+            "not yet"
+        );
+        Ok(())
+    })?;
+    refused_by("AccessRule no-secrets")?;
+
+    // Written in place, as a shell does; the rule now shuts what the watch is about, and ends it.
+    std::fs::write(
+        &file,
+        FORBID
+            .replace("no-secrets", "no-configs")
+            .replace("[secrets]", "[configmaps]"),
+    )?;
+    try_until("secrets are open again", PATIENCE, || alice.ok(&secrets).map(drop))?;
+    watch.end()?;
+    let refused = alice.run(&watched)?;
+    assert!(
+        refused.code == 1 && refused.stderr.contains("AccessRule no-configs"),
+        "{refused}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_new_certificate_serves_new_connections_and_cuts_no_old_one() -> anyhow::Result<()> {
     let cluster = Cluster::shared()?;
