@@ -21,6 +21,9 @@ use crate::wait::try_until;
 use crate::{counterparts, http};
 
 const VERIFIER: &str = "verifier-verifier-verifier-verifier-verifier";
+/// What the certificates of its Kubernetes listener are good for. Nobody resolves the last two: who uses them connects by
+/// address or through a proxy.
+const NAMES: [&str; 4] = ["127.0.0.1", "localhost", "gate.example", "*.gate.example"];
 /// BASE64URL(SHA-256(VERIFIER)).
 const CHALLENGE: &str = "fD3GLJ_KzCDB0w6uDOSFNNdflrHwtv8Cizh6P5pJkfQ";
 /// Where a command line would listen for its code; nobody does here, the address is read instead.
@@ -92,6 +95,45 @@ impl Provider {
         self.child.wait()?;
         Ok(())
     }
+}
+
+impl Provider {
+    /// An ID token for the client `kubernetes`, as kubelogin or a CI job holds it: by the device flow, without the gateway.
+    ///
+    /// # Errors
+    /// A step is refused.
+    pub fn raw_token(&self, person: &str) -> anyhow::Result<String> {
+        let scope = "client_id=kubernetes&scope=openid+email+groups";
+        let asked = post(&format!("{}/device/auth", self.issuer), scope)?;
+        let text = |value: &Value, name: &str| {
+            let found = value[name].as_str().map(str::to_owned);
+            found.with_context(|| format!("`{name}` in {value}"))
+        };
+        let approved = self.control(
+            "/device",
+            &json!({ "userCode": text(&asked, "user_code")?, "login": person }),
+        )?;
+        ensure!(approved["approved"] == true, "{approved}");
+        let form = format!(
+            "grant_type=urn:ietf:params:oauth:grant-type:device_code&client_id=kubernetes&device_code={}",
+            text(&asked, "device_code")?
+        );
+        text(&post(&format!("{}/token", self.issuer), &form)?, "id_token")
+    }
+
+    /// Gives it an order; `control.mjs` lists them.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub fn control(&self, path: &str, order: &Value) -> anyhow::Result<Value> {
+        post(&format!("{}{path}", self.control), &order.to_string())
+    }
+}
+
+fn post(url: &str, body: &str) -> anyhow::Result<Value> {
+    let page = Browser::default().request("POST", url, body)?;
+    ensure!(page.status < 300, "{url} answers {}: {}", page.status, page.body);
+    Ok(serde_json::from_str(&page.body)?)
 }
 
 impl Drop for Provider {
@@ -185,7 +227,7 @@ impl Gateway {
         let url = format!("http://{host}");
         let provider = Provider::start(&url)?;
         let ca = Ca::new("gateway")?;
-        let certificate = ca.server(&["127.0.0.1", "localhost"])?;
+        let certificate = ca.server(&NAMES)?;
         let write = |name: &str, text: &str| folder.write(name, text).map(|path| path.display().to_string());
         let listener = json!({
             "certFile": write("tls.crt", &certificate.certificate)?,
@@ -407,7 +449,7 @@ impl Gateway {
     /// # Errors
     /// It cannot be signed.
     pub fn next_certificate(&self) -> anyhow::Result<crate::pki::Identity> {
-        self.ca.server(&["127.0.0.1", "localhost"])
+        self.ca.server(&NAMES)
     }
 
     /// What the gateway has written to its log.
@@ -470,9 +512,17 @@ fn command(config: &Path, under: Option<&Command>) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Objects are merged, anything else is replaced.
+/// Objects are merged by name and lists by place, anything else is replaced.
 fn merge(into: &mut Value, more: Value) {
     match (into, more) {
+        (Value::Array(into), Value::Array(more)) => {
+            for (place, value) in more.into_iter().enumerate() {
+                match into.get_mut(place) {
+                    Some(known) => merge(known, value),
+                    None => into.push(value),
+                }
+            }
+        }
         (Value::Object(into), Value::Object(more)) => {
             for (name, value) in more {
                 merge(into.entry(name).or_insert(Value::Null), value);

@@ -139,7 +139,10 @@ impl Client {
     }
 
     fn head(&self, version: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
-        let mut head = format!("{method} {target} HTTP/{version}\r\nHost: {}\r\n", self.address);
+        let mut head = format!("{method} {target} HTTP/{version}\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str(&format!("Host: {}\r\n", self.address));
+        }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
