@@ -114,3 +114,58 @@ fn strangers_are_all_refused_and_all_counted_and_people_feel_nothing() -> anyhow
     assert!(counted > 0, "their budget is full");
     Ok(())
 }
+
+/// The longest record, as docs/explanation/ledger-format.md promises it.
+const LONGEST: usize = 16 << 10;
+
+/// The records of refusals, once there are so many, with their lengths as JSON.
+fn refusals(gateway: &Gateway, most: usize) -> anyhow::Result<Vec<(Value, usize)>> {
+    let is_refusal = |record: &&Value| record["kind"] == "refusal";
+    let records = gateway.records_with("the refusals", |records| {
+        records.iter().filter(is_refusal).count() >= most
+    })?;
+    let refusals = records.into_iter().filter(|record| is_refusal(&record));
+    Ok(refusals
+        .map(|record| (record.clone(), record.to_string().len()))
+        .collect())
+}
+
+#[test]
+fn a_strangers_target_of_60_000_bytes_makes_a_short_record_that_says_its_length() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let gateway = start(&upstream)?;
+    let path = format!("/api/v1/namespaces/{}/pods", "a".repeat(60_000));
+    let answer = gateway.client()?.get(&format!("/clusters/bench{path}"), &[])?;
+    assert_eq!(answer.status, 401);
+    let refusals = refusals(&gateway, 1)?;
+    let (record, length) = refusals.first().context("a refusal")?;
+    assert!(*length <= LONGEST, "{length} bytes");
+    let recorded = record["req"]["path"].as_str().context("a path")?;
+    let (beginning, said) = recorded.split_at(1_024);
+    assert!(path.starts_with(beginning));
+    assert_eq!(said, format!("… ({} bytes)", path.len()));
+    Ok(())
+}
+
+#[test]
+fn a_refused_call_as_somebody_in_255_long_groups_is_recorded_with_their_count_and_hash() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let gateway = start(&upstream)?;
+    let alice = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let groups: Vec<String> = (0..255).map(|n| format!("{n:03}{}", "g".repeat(297))).collect();
+    let mut headers = vec![("Authorization", alice.as_str()), ("Impersonate-User", "admin")];
+    headers.extend(groups.iter().map(|group| ("Impersonate-Group", group.as_str())));
+    let answer = gateway.client()?.get(TARGET, &headers)?;
+    assert_eq!(answer.status, 403);
+    let refusals = refusals(&gateway, 1)?;
+    let (record, length) = refusals.first().context("a refusal")?;
+    assert!(*length <= LONGEST, "{length} bytes");
+    let named = record["as"]["groups"].as_array().context("groups")?;
+    assert_eq!(
+        named.first().and_then(Value::as_str),
+        groups.first().map(String::as_str)
+    );
+    assert_eq!(record["as"]["groups_count"], 255);
+    assert_eq!(record["as"]["groups_hash"].as_str().map(str::len), Some(32));
+    Ok(())
+}

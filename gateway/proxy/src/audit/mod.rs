@@ -258,11 +258,13 @@ impl Station {
             Refusal::Denied(denied) => denied.rules.as_slice(),
             _ => &[],
         };
+        let (rules, rules_count) = trail::first_few(rules);
         let decided = Decided {
             allowed: false,
             who: "gateway",
             reason: Some(refusal.code()),
             rules,
+            rules_count,
             policy: trail.decision.as_ref().map_or("", |decision| &decision.policy),
             sent_groups_hash: "",
             stated_reason: None,

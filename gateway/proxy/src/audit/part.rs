@@ -140,11 +140,7 @@ fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
         }
     };
     if let Some(target) = &trail.target {
-        let path = target.path_raw();
-        keep(
-            Class::Path,
-            path.as_bytes().get(words::path(path).len()..).unwrap_or_default(),
-        );
+        keep(Class::Path, words::beside(target.path_raw()).as_bytes());
         let pairs = || words::pairs(target.query_raw().unwrap_or_default());
         let join = |wanted: fn(&(&str, &str)) -> bool, separator: &str| {
             let kept = pairs().filter(wanted).map(|(key, value)| format!("{key}={value}"));

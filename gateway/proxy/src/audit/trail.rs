@@ -15,7 +15,7 @@ use super::scan::Want;
 use super::words;
 use crate::clock::Reading;
 use crate::headers::RequestedImpersonation;
-use crate::identity::Identity;
+use crate::identity::{Identity, groups_hash};
 
 /// The id of a request: UUIDv7 text, which is its `Audit-ID` upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,6 +114,8 @@ pub struct Trail {
 
 /// Most of what a client says about itself that is looked at.
 const MAX_CLAIM: usize = 256;
+/// Groups, extra keys and rules that a record names; a longer list is counted (and groups are hashed).
+const MOST_NAMED: usize = 8;
 /// As much of a `User-Agent` is kept beside the record, where the record has not all of it.
 const MAX_AGENT: usize = 1024;
 
@@ -156,12 +158,15 @@ impl Trail {
 
     pub(super) fn effective(&self) -> Option<Effective<'_>> {
         let asked = self.effective.as_ref()?;
-        let extra_keys = asked.extra.keys().map(String::as_str).collect();
+        let (groups, groups_count) = first_few(&asked.groups);
         Some(Effective {
             user: &asked.user,
             uid: asked.uid.as_deref(),
-            groups: &asked.groups,
-            extra_keys,
+            groups,
+            groups_count,
+            groups_hash: groups_count.map(|_| groups_hash(&asked.groups)),
+            extra_keys: asked.extra.keys().map(String::as_str).take(MOST_NAMED).collect(),
+            extra_count: (asked.extra.len() > MOST_NAMED).then_some(asked.extra.len()),
         })
     }
 
@@ -252,11 +257,13 @@ impl Trail {
 
     pub(super) fn decided(&self) -> Option<Decided<'_>> {
         let decision = self.decision.as_ref()?;
+        let (rules, rules_count) = first_few(&decision.rules);
         Some(Decided {
             allowed: true,
             who: "gateway",
             reason: None,
-            rules: &decision.rules,
+            rules,
+            rules_count,
             policy: &decision.policy,
             sent_groups_hash: &decision.sent_groups_hash,
             stated_reason: self.stated_reason.as_deref(),
@@ -290,6 +297,15 @@ impl Trail {
             cluster: self.cluster.as_ref(),
             ..Record::default()
         }
+    }
+}
+
+/// The first few, and how many there are where those are not all: a caller chooses how many groups it names, and a policy how
+/// many rules matter to a call.
+pub(super) fn first_few<T>(all: &[T]) -> (&[T], Option<usize>) {
+    match all.get(..MOST_NAMED) {
+        Some(first) if first.len() < all.len() => (first, Some(all.len())),
+        _ => (all, None),
     }
 }
 

@@ -13,6 +13,8 @@ const MOST_REMARK: usize = 80;
 const MOST_REMARK_WORD: usize = 24;
 /// A segment of a path that is no resource's.
 const MOST_SEGMENT: usize = 32;
+/// A path, as any text of a record.
+const MOST_PATH: usize = 1_024;
 /// A query key.
 const MOST_KEY: usize = 32;
 
@@ -77,6 +79,13 @@ pub(super) fn path(raw: &str) -> &str {
         .map(|segment| segment.len().saturating_add(1))
         .sum();
     raw.get(..length.saturating_add(1)).unwrap_or_default()
+}
+
+/// The part of a raw path that is kept beside its record: what [`path`] leaves out, or all of it where the record cuts it.
+pub(super) fn beside(raw: &str) -> &str {
+    let kept = path(raw).len();
+    let from = if kept > MOST_PATH { 0 } else { kept };
+    raw.get(from..).unwrap_or_default()
 }
 
 /// How many segments stand before a proxy's tail. `at` is the resource's place: `/api/v1/namespaces/N/services/S/proxy/…`,

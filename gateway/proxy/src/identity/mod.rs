@@ -544,8 +544,8 @@ pub fn subject_id(issuer: &str, subject: &str) -> SubjectId {
 
 /// SHA-256 over sorted group names, each followed by 0x00; the first 16 bytes in hexadecimal.
 #[must_use]
-pub fn groups_hash(groups: &[Arc<str>]) -> Arc<str> {
-    let mut sorted: Vec<&str> = groups.iter().map(|group| &**group).collect();
+pub fn groups_hash<G: AsRef<str>>(groups: &[G]) -> Arc<str> {
+    let mut sorted: Vec<&str> = groups.iter().map(AsRef::as_ref).collect();
     sorted.sort_unstable();
     let mut context = digest::Context::new(&digest::SHA256);
     for group in sorted {

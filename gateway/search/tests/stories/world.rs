@@ -185,6 +185,7 @@ impl World {
             who: "gateway",
             reason: None,
             rules: &RULES,
+            rules_count: None,
             policy: "sha256:77",
             sent_groups_hash: "",
             stated_reason: None,

@@ -3,6 +3,7 @@
 //! The body of a record is a compact JSON object with a fixed member order (the order of the fields here). The ledger
 //! splices `"v":1,"kind":…,"seq":…` in front of it. Readers keep members they do not know.
 
+mod cut;
 mod kind;
 mod record;
 

@@ -1,7 +1,10 @@
 //! The members of leaf v1, in their fixed order. Absent members are left out, never `null`.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::cut::Cut;
 use crate::cluster::ClusterId;
 use crate::decision::RuleRef;
 use crate::subject::SubjectId;
@@ -152,12 +155,21 @@ pub struct Effective<'a> {
     /// `Impersonate-Uid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<&'a str>,
-    /// `Impersonate-Group`.
+    /// `Impersonate-Group`: the first few.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub groups: &'a [String],
-    /// Names of the extra keys.
+    /// How many there were, where not all are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_count: Option<usize>,
+    /// All of them, hashed as [`By::groups_hash`] is, where not all are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_hash: Option<Arc<str>>,
+    /// Names of the extra keys: the first few.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_keys: Vec<&'a str>,
+    /// How many there were, where not all are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_count: Option<usize>,
 }
 
 /// A workload that acts for a person.
@@ -251,9 +263,12 @@ pub struct Decided<'a> {
     /// Stable code of the reason of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
-    /// The rules that mattered.
+    /// The rules that mattered: the first few.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub rules: &'a [RuleRef],
+    /// How many there were, where not all are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules_count: Option<usize>,
     /// Digest of the policy that decided.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub policy: &'a str,
@@ -497,14 +512,34 @@ pub struct Part {
     pub key: String,
 }
 
+/// The longest body: a record has 16 KiB, and the ledger writes up to 64 bytes of its own in front.
+const MOST_BODY: usize = (16 << 10) - 64;
+/// Bytes of each text, from what is usual down to what makes any record fit.
+const MOST_TEXT: [usize; 3] = [1_024, 256, 64];
+
 impl Record<'_> {
-    /// The compact JSON object that the ledger takes as a body.
+    /// The compact JSON object that the ledger takes as a body, so that the record has at most 16 KiB. A text of more than 1 KiB
+    /// is cut: its beginning, then `… (N bytes)`.
     ///
     /// # Errors
     /// None in practice: every member is a plain value. The serialiser's error is handed on all the same.
     pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
+        self.body_within(MOST_BODY)
+    }
+
+    /// As [`Record::body`] in at most `most` bytes: texts are cut shorter, down to 64 bytes, until it fits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn body_within(&self, most: usize) -> Result<Vec<u8>, serde_json::Error> {
         let mut out = Vec::with_capacity(1_024);
-        serde_json::to_writer(&mut out, self)?;
+        for text in MOST_TEXT {
+            out.clear();
+            self.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Cut::at(text)))?;
+            if out.len() <= most {
+                break;
+            }
+        }
         Ok(out)
     }
 }

@@ -124,6 +124,7 @@ pub(super) fn decided(decision: &Decision) -> Decided<'_> {
         who: "gateway",
         reason: (!allowed).then_some("clusterSaysNo"),
         rules,
+        rules_count: None,
         policy: "",
         sent_groups_hash: "",
         stated_reason: None,
