@@ -67,6 +67,12 @@ impl OutcomeSlot {
         (seq < LOST).then_some(seq)
     }
 
+    /// The longest body that it takes.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.place.as_ref().map_or(0, |place| place.shared.limits().outcome)
+    }
+
     /// Appends the outcome (`RecordKind::Outcome` or `Close`) in its reserved place: no full queue and no full disk refuses it.
     /// `body` has `"pair":<the intent's sequence number>` at its top level.
     ///

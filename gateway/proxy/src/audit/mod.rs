@@ -4,6 +4,8 @@
 //! else for an effect. [`Held`] keeps the answer to a pure read shut until its access record is durable. Neither can be
 //! built, opened early or used twice outside this module: see `tests/compile_fail`.
 
+#[cfg(test)]
+mod bounded;
 mod budget;
 mod end;
 mod origin;
@@ -415,7 +417,7 @@ impl Station {
         let Some(slot) = slot else {
             return self.wrote(trail, self.forget(kind, record));
         };
-        let Ok(body) = record.body().inspect_err(not_encoded) else {
+        let Ok(body) = record.body_within(slot.most()).inspect_err(not_encoded) else {
             return;
         };
         self.wrote(trail, body.len());
