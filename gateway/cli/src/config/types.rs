@@ -387,6 +387,10 @@ pub struct Limits {
     #[serde(default = "strangers")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub strangers_per_second: u32,
+    /// Ledger bytes of all strangers together each second.
+    #[serde(default = "strangers_bytes")]
+    #[schemars(range(min = 1_024, max = 1_000_000_000))]
+    pub strangers_bytes_per_second: u32,
     /// Most groups that are sent to a cluster for one person; more are refused, never cut.
     #[serde(default = "groups")]
     #[schemars(range(min = 1, max = 1_000))]
@@ -406,6 +410,7 @@ impl Default for Limits {
             records_per_second: records_per_second(),
             bytes_per_day: bytes_per_day(),
             strangers_per_second: strangers(),
+            strangers_bytes_per_second: strangers_bytes(),
             groups: groups(),
             connections: connections(),
         }
@@ -429,6 +434,9 @@ const fn bytes_per_day() -> Size {
 }
 const fn strangers() -> u32 {
     50
+}
+const fn strangers_bytes() -> u32 {
+    32 * 1024
 }
 const fn groups() -> u32 {
     64

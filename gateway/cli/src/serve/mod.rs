@@ -618,6 +618,7 @@ fn limits(limits: &config::Limits) -> audit::Limits {
         records_per_second: limits.records_per_second,
         bytes_per_day: limits.bytes_per_day.bytes(),
         strangers_per_second: limits.strangers_per_second,
+        strangers_bytes_per_second: limits.strangers_bytes_per_second,
         ..audit::Limits::default()
     }
 }

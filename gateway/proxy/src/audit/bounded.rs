@@ -78,3 +78,30 @@ fn an_outcome_with_10_kb_of_error_text_still_ends_its_call() {
         "{said}"
     );
 }
+
+#[test]
+fn a_flood_of_long_targets_stays_within_the_strangers_bytes_and_is_counted_to_the_last_one() {
+    let world = World::new(Limits {
+        strangers_per_second: 1_000_000,
+        strangers_bytes_per_second: 10,
+        ..Limits::default()
+    });
+    let mut trail = world.trail();
+    let path = format!("/api/v1/namespaces/{}", "a".repeat(60_000));
+    trail.target = Some(model::request::Target::parse(path.as_bytes()).unwrap());
+    let recorded = (0..100)
+        .filter(|_| world.station.refuse(&trail, &Refusal::NoCredential))
+        .count();
+    world.station.write_summaries();
+    let records = world.records();
+    let refusals: Vec<usize> = records
+        .iter()
+        .filter(|record| record["kind"] == "refusal")
+        .map(|record| record.to_string().len())
+        .collect();
+    assert_eq!(refusals.len(), recorded);
+    assert_eq!(recorded, 1, "it alone is more than five seconds' worth");
+    assert!(refusals.iter().all(|length| *length < 4_096), "{refusals:?}");
+    let summary = records.iter().find(|record| record["kind"] == "summary").unwrap();
+    assert_eq!(summary["sum"]["count"], 100 - recorded);
+}

@@ -31,6 +31,8 @@ pub struct Limits {
     pub bytes_per_day: u64,
     /// Records of all strangers together each second.
     pub strangers_per_second: u32,
+    /// Ledger bytes of all strangers together each second: not each day, so that a flood in the morning hides no evening.
+    pub strangers_bytes_per_second: u32,
     /// Subjects that are remembered at the same time.
     pub subjects: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Limits {
             burst_seconds: 5,
             bytes_per_day: 8 << 30,
             strangers_per_second: 50,
+            strangers_bytes_per_second: 32 << 10,
             subjects: 200_000,
         }
     }
@@ -65,6 +68,16 @@ impl Rate {
         self.arrival
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
             .is_ok()
+    }
+
+    /// Whether anything may come at `now`, where what it takes is known only afterwards and [`Rate::charge`]d then.
+    fn has_room(&self, now: u64, tolerance: u64) -> bool {
+        self.arrival.load(Ordering::Relaxed).saturating_sub(now) <= tolerance
+    }
+
+    fn charge(&self, now: u64, interval: u64) {
+        let next = |arrival: u64| Some(arrival.max(now).saturating_add(interval));
+        let _ = self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
     fn is_idle(&self, now: u64) -> bool {
@@ -140,6 +153,7 @@ impl Counted {
 pub struct Budgets {
     limits: ArcSwap<Limits>,
     strangers: Used,
+    strangers_bytes: Rate,
     subjects: DashMap<SubjectId, Arc<Used>>,
 }
 
@@ -168,6 +182,7 @@ impl Budgets {
         Self {
             limits: ArcSwap::from_pointee(limits),
             strangers: Used::default(),
+            strangers_bytes: Rate::default(),
             subjects: DashMap::new(),
         }
     }
@@ -230,19 +245,24 @@ impl Budgets {
     /// # Errors
     /// [`Limit::Strangers`].
     pub fn stranger(&self, now: Reading) -> Result<(), Limit> {
-        let interval = 1_000_000_000 / u64::from(self.limits.load().strangers_per_second.max(1));
-        if self.strangers.rate.admit(
-            now.mono,
-            interval,
-            u64::from(self.limits.load().burst_seconds) * 1_000_000_000,
-        ) {
+        let limits = self.limits.load();
+        let interval = 1_000_000_000 / u64::from(limits.strangers_per_second.max(1));
+        let burst = u64::from(limits.burst_seconds) * 1_000_000_000;
+        if self.strangers_bytes.has_room(now.mono, burst) && self.strangers.rate.admit(now.mono, interval, burst) {
             Ok(())
         } else {
             Err(self.count(&self.strangers, now, Limit::Strangers))
         }
     }
 
-    /// Counts a refusal that has no record of its own and was judged elsewhere (the gateway host).
+    /// Adds a record without identity to what strangers may write.
+    pub fn strangers_wrote(&self, bytes: usize, now: Reading) {
+        let each = 1_000_000_000 / u64::from(self.limits.load().strangers_bytes_per_second.max(1));
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.strangers_bytes.charge(now.mono, each.saturating_mul(bytes));
+    }
+
+    /// Counts a refusal that has no record of its own: judged elsewhere (the gateway host), or not taken by the ledger.
     pub fn count_refusal(&self, whose: Option<&SubjectId>, now: Reading) {
         match whose.and_then(|subject| self.of(subject, now)) {
             Some(used) => used.suppressed.add(now.wall),
@@ -333,6 +353,7 @@ mod tests {
             burst_seconds: 1,
             bytes_per_day: 1_000,
             strangers_per_second: 5,
+            strangers_bytes_per_second: 100,
             subjects: 2,
         }
     }
@@ -409,6 +430,26 @@ mod tests {
             budgets.take_suppressed().first().map(|s| (s.subject.clone(), s.count)),
             Some((None, 44))
         );
+    }
+
+    #[test]
+    fn strangers_who_write_much_write_seldom_and_each_is_counted() {
+        let budgets = Budgets::new(limits());
+        let mut written = 0;
+        for second in 1..=100 {
+            for _ in 0..3 {
+                if budgets.stranger(at(second)).is_ok() {
+                    budgets.strangers_wrote(1_000, at(second));
+                    written += 1;
+                }
+            }
+        }
+        assert!(
+            (10..=12).contains(&written),
+            "{written} times 1,000 bytes in 100 s, 100 bytes a second"
+        );
+        let counted: u64 = budgets.take_suppressed().iter().map(|counts| counts.count).sum();
+        assert_eq!(written + counted, 300);
     }
 
     #[test]

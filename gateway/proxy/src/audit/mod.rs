@@ -17,6 +17,7 @@ mod words;
 use std::sync::Arc;
 
 use ledger::{AppendError, Ledger, OutcomeSlot, Ticket};
+use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Summed};
 
 pub use self::budget::{Budgets, Limits, Place, Suppressed};
@@ -246,43 +247,43 @@ impl Station {
         Ok((Access { ticket }, End::of_read(Arc::clone(self), Arc::clone(trail))))
     }
 
-    /// Records a refusal. It is not waited for: a refusal has no effect and shows nothing.
-    pub fn refuse(&self, trail: &Trail, refusal: &Refusal) {
-        let now = self.clock.read();
-        if trail.identity.is_none() && self.budgets.stranger(now).is_err() {
-            return; // counted; the next summary says how many
-        }
-        let keys = trail.query_keys();
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let options = trail.options();
+    /// Records a refusal, and says whether it did: above a budget, or when the ledger does not take it, it is only counted. It
+    /// is not waited for: a refusal has no effect and shows nothing.
+    pub fn refuse(&self, trail: &Trail, refusal: &Refusal) -> bool {
         let words = refusal.in_words();
         let rules = match refusal {
             Refusal::Denied(denied) => denied.rules.as_slice(),
             _ => &[],
         };
+        let outcome = Outcome {
+            status: Some(refusal.status().as_u16()),
+            reason: Some(refusal.reason()),
+            why: Some(&words),
+            ..bare(Answer::Refused)
+        };
+        self.turned_away(trail, refusal.code(), rules, outcome)
+    }
+
+    fn turned_away(&self, trail: &Trail, code: &str, rules: &[RuleRef], outcome: Outcome<'_>) -> bool {
+        let now = self.clock.read();
+        let subject = trail.identity.as_deref().map(|identity| identity.subject().id());
+        if subject.is_none() && self.budgets.stranger(now).is_err() {
+            return false; // counted; the next summary says how many
+        }
+        let keys = trail.query_keys();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let options = trail.options();
         let (rules, rules_count) = trail::first_few(rules);
         let decided = Decided {
             allowed: false,
             who: "gateway",
-            reason: Some(refusal.code()),
+            reason: Some(code),
             rules,
             rules_count,
             policy: trail.decision.as_ref().map_or("", |decision| &decision.policy),
             sent_groups_hash: "",
             stated_reason: None,
             diverged: false,
-        };
-        let outcome = Outcome {
-            end: Answer::Refused,
-            status: Some(refusal.status().as_u16()),
-            reason: Some(refusal.reason()),
-            bytes_in: 0,
-            bytes_out: 0,
-            took: None,
-            body_sha256: None,
-            unread: None,
-            diverged: false,
-            why: Some(&words),
         };
         let mut origin = None;
         let record = Record {
@@ -294,7 +295,12 @@ impl Station {
             outcome: Some(outcome),
             ..trail.head(&self.boot, now)
         };
-        self.wrote(trail, self.forget(RecordKind::Refusal, &record));
+        let Some(length) = self.forget(RecordKind::Refusal, &record) else {
+            self.budgets.count_refusal(subject, now);
+            return false;
+        };
+        self.wrote(trail, length);
+        true
     }
 
     /// Records a visit to what is public, by somebody who showed nothing. All of them share the strangers' budget.
@@ -304,16 +310,8 @@ impl Station {
             return;
         }
         let outcome = Outcome {
-            end: Answer::Answered,
             status: Some(status),
-            reason: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            took: None,
-            body_sha256: None,
-            unread: None,
-            diverged: false,
-            why: None,
+            ..bare(Answer::Answered)
         };
         let record = Record {
             net: Some(trail.network()),
@@ -321,7 +319,7 @@ impl Station {
             outcome: Some(outcome),
             ..trail.head(&self.boot, now)
         };
-        let _ = self.forget(RecordKind::Access, &record);
+        self.wrote(trail, self.forget(RecordKind::Access, &record));
     }
 
     /// Writes the counts of what was limited since the last call. Called by a timer and at the end of the process.
@@ -359,6 +357,9 @@ impl Station {
     /// The ledger cannot take it.
     pub async fn write(&self, kind: RecordKind, record: &Record<'_>) -> Result<u64, Refusal> {
         let body = record.body().map_err(|_| Refusal::Internal)?;
+        if kind == RecordKind::Session && record.by.is_none() {
+            self.budgets.strangers_wrote(body.len(), self.clock.read());
+        }
         let ticket = self
             .ledger
             .append(kind, body, Vec::new())
@@ -394,11 +395,12 @@ impl Station {
         Ok((body, kept))
     }
 
-    /// What a record costs counts against its subject's day, whatever the call came to.
+    /// What a record costs counts against its subject's day, or against what strangers share, whatever the call came to.
     fn wrote(&self, trail: &Trail, bytes: impl Into<Option<usize>>) {
         let bytes = bytes.into().unwrap_or(0);
-        if let Some(identity) = trail.identity.as_deref() {
-            self.budgets.wrote(identity.subject().id(), bytes);
+        match trail.identity.as_deref() {
+            Some(identity) => self.budgets.wrote(identity.subject().id(), bytes),
+            None => self.budgets.strangers_wrote(bytes, self.clock.read()),
         }
     }
 
@@ -441,23 +443,20 @@ impl Station {
             listener: conn.listener(),
         };
         let outcome = Outcome {
-            end: Answer::Refused,
-            status: None,
-            reason: None,
             bytes_in: conn.counters().bytes_read(),
             bytes_out: conn.counters().bytes_written(),
-            took: None,
-            body_sha256: None,
-            unread: None,
-            diverged: false,
             why: Some(&why),
+            ..bare(Answer::Refused)
         };
         let record = Record {
             net: Some(net),
             outcome: Some(outcome),
             ..blank(&id, &self.boot, now)
         };
-        self.forget(RecordKind::Refusal, &record);
+        match self.forget(RecordKind::Refusal, &record) {
+            Some(length) => self.budgets.strangers_wrote(length, now),
+            None => self.budgets.count_refusal(None, now),
+        }
     }
 
     fn read_clock(&self) -> Reading {
@@ -472,6 +471,22 @@ pub fn fuzz_answer_scan(data: &[u8]) {
 
 fn not_encoded(error: &serde_json::Error) {
     tracing::error!(error = %error, "a record could not be encoded");
+}
+
+/// An end of which no more is known.
+const fn bare(end: Answer) -> Outcome<'static> {
+    Outcome {
+        end,
+        status: None,
+        reason: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        took: None,
+        body_sha256: None,
+        unread: None,
+        diverged: false,
+        why: None,
+    }
 }
 
 fn blank<'a>(id: &'a RequestId, boot: &'a str, now: Reading) -> Record<'a> {
