@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct FakeApiServer {
 struct Seen {
     effects: Mutex<HashMap<String, u64>>,
     reads: AtomicU64,
+    keeps_silent: AtomicBool,
+    asked_in_vain: AtomicU64,
 }
 
 /// What was asked, as far as it matters here.
@@ -77,6 +79,17 @@ impl FakeApiServer {
         std::mem::take(&mut *self.seen.effects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// From now on no SubjectAccessReview is answered.
+    pub fn keep_silent_about_rights(&self) {
+        self.seen.keeps_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// How many SubjectAccessReviews were not answered.
+    #[must_use]
+    pub fn asked_in_vain(&self) -> u64 {
+        self.seen.asked_in_vain.load(Ordering::Relaxed)
+    }
+
     /// How many reads arrived with an `Audit-ID`: those for people.
     #[must_use]
     pub fn reads(&self) -> u64 {
@@ -97,6 +110,11 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
             )?;
             return watched(&mut reader, &mut writer);
+        }
+        if asked.target.ends_with("/subjectaccessreviews") && seen.keeps_silent.load(Ordering::Relaxed) {
+            seen.asked_in_vain.fetch_add(1, Ordering::Relaxed);
+            std::io::copy(&mut reader, &mut std::io::sink())?; // until the asker goes
+            return Ok(());
         }
         let (status, text) = answer(&asked);
         let answer = format!(

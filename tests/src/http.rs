@@ -162,6 +162,16 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// One request without a body, whose answer nobody waits for.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> anyhow::Result<()> {
+        let request = self.client.head("1.1", method, target, headers, b"");
+        self.tls.write_all(request.as_bytes())?;
+        Ok(self.tls.flush()?)
+    }
+
     /// One request and its answer. HEAD is not for here.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! Promise 8 in small: above a budget calls are refused and counted, exactly, whatever is wrong with them, and somebody
 //! else's budget is not touched. In bulk and with times: `cargo xtask soak flood`.
 
-use anyhow::Context as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::wait::try_until;
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
 const SENT: usize = 40;
@@ -167,5 +170,28 @@ fn a_refused_call_as_somebody_in_255_long_groups_is_recorded_with_their_count_an
     );
     assert_eq!(record["as"]["groups_count"], 255);
     assert_eq!(record["as"]["groups_hash"].as_str().map(str::len), Some(32));
+    Ok(())
+}
+
+#[test]
+fn who_leaves_before_its_call_is_decided_leaves_one_record_of_it() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let gateway = Gateway::before(&upstream.upstream(), &Options::default())?;
+    let alice = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    upstream.keep_silent_about_rights();
+    let mut connection = gateway.client()?.connect()?;
+    connection.ask("GET", TARGET, &[("Authorization", &alice)])?;
+    try_until("the cluster is asked", Duration::from_secs(20), || {
+        ensure!(upstream.asked_in_vain() == 1, "not yet");
+        Ok(())
+    })?;
+    drop(connection);
+    let refusals = refusals(&gateway, 1)?;
+    let (record, _) = refusals.first().context("a refusal")?;
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(record["decision"]["reason"], "clientLeft");
+    assert_eq!(record["outcome"]["end"], "clientGone");
+    assert_eq!(record["by"]["user"], "alice@example.com");
+    assert_eq!(record["req"]["resource"], "configmaps");
     Ok(())
 }

@@ -207,6 +207,7 @@ impl Gate {
         trail: &mut Arc<Trail>,
     ) -> Result<Response<Outbound>, Stop> {
         grow(trail)?.target = Target::parse(&head.target).ok();
+        trail.tells_elsewhere();
         let response = self.host.serve(trail, request).await;
         if trail
             .target
@@ -313,10 +314,15 @@ impl Handler for Gate {
             request.method().clone(),
             request.headers(),
         );
-        let mut trail = Arc::new(trail);
-        let served = AssertUnwindSafe(self.serve(&conn, head, request, &mut trail))
+        let mut waiting = Waiting {
+            audit: &self.audit,
+            conn: &conn,
+            trail: Arc::new(trail),
+        };
+        let served = AssertUnwindSafe(self.serve(&conn, head, request, &mut waiting.trail))
             .catch_unwind()
             .await;
+        let trail = waiting.over();
         let stop = match served {
             Ok(Ok(response)) => return response,
             Ok(Err(stop)) => stop,
@@ -335,6 +341,29 @@ impl Handler for Gate {
 
     fn connection_refused(&self, conn: &Conn, reason: Refused) {
         self.audit.connection_refused(conn, reason);
+    }
+}
+
+/// A request that nobody has answered or opened yet. When its client leaves meanwhile, dropping this says so: identity and
+/// policy may have to ask somebody, and whoever breaks off then would leave no trace.
+struct Waiting<'a> {
+    audit: &'a audit::Station,
+    conn: &'a Conn,
+    trail: Arc<Trail>,
+}
+
+impl Waiting<'_> {
+    fn over(self) -> Arc<Trail> {
+        self.trail.tells_elsewhere();
+        Arc::clone(&self.trail)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.trail.is_told() {
+            self.audit.left(&self.trail, self.conn.draining().is_cancelled());
+        }
     }
 }
 

@@ -67,6 +67,7 @@ impl End {
     }
 
     fn new(station: Arc<Station>, trail: Arc<Trail>, slot: Option<OutcomeSlot>, opened_by: RecordKind) -> Self {
+        trail.tells_elsewhere();
         Self {
             station,
             trail,

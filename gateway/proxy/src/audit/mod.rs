@@ -264,6 +264,28 @@ impl Station {
         self.turned_away(trail, refusal.code(), rules, outcome)
     }
 
+    /// Records that nobody waits any more for what was not decided yet: the client has left, or the process stops.
+    pub fn left(&self, trail: &Trail, is_draining: bool) {
+        let (code, end, why) = if is_draining {
+            (
+                "draining",
+                Answer::Ended,
+                "the gateway stopped before there was an answer",
+            )
+        } else {
+            (
+                "clientLeft",
+                Answer::ClientGone,
+                "the client left before there was an answer",
+            )
+        };
+        let outcome = Outcome {
+            why: Some(why),
+            ..bare(end)
+        };
+        self.turned_away(trail, code, &[], outcome);
+    }
+
     fn turned_away(&self, trail: &Trail, code: &str, rules: &[RuleRef], outcome: Outcome<'_>) -> bool {
         let now = self.clock.read();
         let subject = trail.identity.as_deref().map(|identity| identity.subject().id());

@@ -4,6 +4,7 @@
 //! enter, the query's values stay out (promise 6).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
 use model::cluster::ClusterId;
@@ -110,6 +111,7 @@ pub struct Trail {
     /// The reason that the person stated.
     pub stated_reason: Option<Arc<str>>,
     claims: Claims,
+    told: AtomicBool,
 }
 
 /// Most of what a client says about itself that is looked at.
@@ -148,7 +150,18 @@ impl Trail {
             decision: None,
             stated_reason: None,
             claims,
+            told: AtomicBool::new(false),
         }
+    }
+
+    /// Somebody has the duty from now on to say how this request ends: an [`End`](super::End), its answer, the gateway host.
+    pub(crate) fn tells_elsewhere(&self) {
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has that duty.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// Who asks, for a record.
