@@ -122,7 +122,8 @@ fn a_duty_that_cannot_be_met_refuses_the_call_and_says_so() -> anyhow::Result<()
     }
     let too_weak = kubectl.run(&["get", "secrets", "-n", "duties"])?;
     assert!(
-        too_weak.stderr.contains("this needs a fresh sign-in") && too_weak.stderr.contains("gatescribe login"),
+        too_weak.stderr.contains("this needs a fresh sign-in")
+            && too_weak.stderr.contains("gatescribe login --fresh http"),
         "{too_weak}"
     );
     for resource in ["pods", "replicationcontrollers", "limitranges"] {

@@ -245,7 +245,11 @@ impl World {
 
     async fn sign_in(&self, person: &str) -> Value {
         let back = Browser::new(self).sign_in(person).await;
-        let code = query(&back, "code").unwrap_or_else(|| panic!("{back}"));
+        self.redeem(&back).await
+    }
+
+    async fn redeem(&self, back: &str) -> Value {
+        let code = query(back, "code").unwrap_or_else(|| panic!("{back}"));
         let (status, answer) = self
             .post(
                 "/token",
@@ -337,7 +341,11 @@ impl<'w> Browser<'w> {
     }
 
     async fn sign_in(&mut self, person: &str) -> String {
-        let fields = [
+        self.sign_in_with(person, &[]).await
+    }
+
+    async fn sign_in_with(&mut self, person: &str, wishes: &[(&str, &str)]) -> String {
+        let mut fields = vec![
             ("response_type", "code"),
             ("client_id", "gatescribe-cli"),
             ("redirect_uri", LOOPBACK),
@@ -346,6 +354,7 @@ impl<'w> Browser<'w> {
             ("code_challenge_method", "S256"),
             ("login_hint", person),
         ];
+        fields.extend_from_slice(wishes);
         self.get(&format!("{}/authorize?{}", self.world.url, form(&fields)))
             .await
             .url
@@ -474,6 +483,21 @@ async fn people_sign_in_with_code_and_pkce_and_are_who_the_provider_says() {
         assert!(said["auth_time"].as_i64().unwrap() > 1_700_000_000, "{said}");
     }
     assert_eq!(world.told(), [What::SignedIn; 3]);
+}
+
+/// What `gatescribe login --fresh` asks for: whom the provider remembers it does not ask who they are otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_provider_asks_again_only_when_a_fresh_sign_in_is_wanted() {
+    let world = World::start(NEVER).await;
+    let mut browser = Browser::new(&world);
+    let mut asked = Vec::new();
+    for wishes in [&[][..], &[], &[("prompt", "login"), ("max_age", "600")]] {
+        let before = world.count("/interaction/*").await;
+        let back = browser.sign_in_with("alice", wishes).await;
+        assert_eq!(claims(&world.redeem(&back).await)["gs"]["username"], "alice");
+        asked.push(world.count("/interaction/*").await - before);
+    }
+    assert!(asked[0] > asked[1] && asked[2] > asked[1], "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

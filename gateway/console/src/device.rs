@@ -65,7 +65,7 @@ pub(crate) async fn authorization(State(app): State<App>, caller: Caller, posted
 pub(crate) async fn page(State(app): State<App>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
     let fields = Fields::read(pairs).unwrap_or_default();
     let typed = fields.find("user_code").and_then(user_code_form).unwrap_or_default();
-    code_page(&app, &typed, fields.find("provider"), None).into_response()
+    code_page(&app, &typed, &kept(&fields), None).into_response()
 }
 
 /// `POST /device`: the code was typed.
@@ -79,7 +79,7 @@ pub(crate) async fn entered(State(app): State<App>, caller: Caller, posted: Post
         return foreign_page().into_response();
     }
     let Ok(fields) = fields(posted) else {
-        return code_page(&app, "", None, Some("That was no code.")).into_response();
+        return code_page(&app, "", &[], Some("That was no code.")).into_response();
     };
     let typed = fields.find("user_code").and_then(user_code_form);
     let wanted = typed.clone().unwrap_or_default();
@@ -95,20 +95,21 @@ pub(crate) async fn entered(State(app): State<App>, caller: Caller, posted: Post
         return code_page(
             &app,
             "",
-            None,
+            &kept(&fields),
             Some("No device waits for that code. Codes are good for a few minutes."),
         )
         .into_response();
     };
-    let provider = fields.find("provider").map(str::to_owned);
-    leave_for_device(
-        &app,
-        &caller,
-        user_code.clone(),
-        provider,
-        &[("user_code".to_owned(), user_code)],
-    )
-    .await
+    leave_for_device(&app, &caller, user_code, &fields).await
+}
+
+/// What the terminal wished for beside the code; the page passes it on.
+fn kept(fields: &Fields) -> Vec<(&'static str, &str)> {
+    let found = |name| fields.find(name).map(|value| (name, value));
+    ["provider", "prompt", "max_age", "acr_values"]
+        .into_iter()
+        .filter_map(found)
+        .collect()
 }
 
 /// After the sign-in: the question. Its form carries a ticket; ticket and browser cookie together find it again.
@@ -222,14 +223,14 @@ fn described(device: &Device) -> String {
     format!("device at {} calls itself `{}`", device.source, device.asked_by)
 }
 
-fn code_page(app: &App, typed: &str, provider: Option<&str>, wrong: Option<&str>) -> Page {
+fn code_page(app: &App, typed: &str, kept: &[(&str, &str)], wrong: Option<&str>) -> Page {
     let (status, mood) = match wrong {
         Some(_) => (StatusCode::BAD_REQUEST, Mood::Bad),
         None => (StatusCode::OK, Mood::Plain),
     };
     let page = Page::new(status, mood, "Sign in on a device")
         .text(wrong.unwrap_or("Type the code that your terminal shows."))
-        .user_code_form(typed, provider)
+        .user_code_form(typed, kept)
         .small("Go on only if you started this yourself. Nobody who is honest sends you a code.");
     page.leads_to(app.parts.issuers.providers().iter().map(|provider| provider.origin()))
 }

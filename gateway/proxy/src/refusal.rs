@@ -226,7 +226,10 @@ fn denial_in_words(denial: &Denial) -> String {
         Denial::Obligation(Unmet::Recording) => {
             "a rule wants this call recorded (`record`), and this release records no sessions".to_owned()
         }
-        Denial::Obligation(Unmet::StepUp) => "this needs a fresh sign-in".to_owned(),
+        Denial::Obligation(Unmet::StepUp { acr }) if acr.is_empty() => "this needs a fresh sign-in".to_owned(),
+        Denial::Obligation(Unmet::StepUp { acr }) => {
+            format!("this needs a fresh sign-in of the kind {}", acr.join(" and "))
+        }
         Denial::Obligation(Unmet::Approval { from }) => format!(
             "this needs approval from {}, and this release has no way to ask for it",
             from.join(" or ")
@@ -255,6 +258,8 @@ pub struct Asked<'a> {
     pub groups: &'a [Arc<str>],
     /// What was asked, once parsed.
     pub facts: Option<&'a RequestFacts>,
+    /// Whether the caller signed in here: only then does our API answer what `gatescribe why` asks.
+    pub signed_in: bool,
     /// How to sign in, such as `gatescribe login https://gw.example.com`.
     pub sign_in: &'a str,
 }
@@ -384,15 +389,36 @@ fn denied_lines(lines: &mut Lines, causes: &mut Vec<Cause>, denied: &Denied, ask
         );
         lines.add("closest", &format!("{}, bound {place}", nearest.role));
     }
-    let next = match &denied.denial {
-        Denial::NoGroups => "gatescribe whoami --claims",
-        Denial::Obligation(Unmet::StepUp) => asked.sign_in,
+    if let Some(next) = next_after_denial(&denied.denial, asked) {
+        lines.add("next", &next);
+    }
+}
+
+/// A command that this caller can run: a workload, a certificate or a token from elsewhere has no session to ask with.
+fn next_after_denial(denial: &Denial, asked: &Asked<'_>) -> Option<String> {
+    match denial {
         Denial::Obligation(Unmet::Recording | Unmet::Reason | Unmet::Approval { .. }) => {
-            "ask whoever writes the rules: this obligation cannot be met yet"
+            Some("ask whoever writes the rules: this obligation cannot be met yet".to_owned())
         }
-        _ => "gatescribe why last",
-    };
-    lines.add("next", next);
+        _ if !asked.signed_in => None,
+        Denial::NoGroups => Some("gatescribe whoami --claims".to_owned()),
+        Denial::Obligation(Unmet::StepUp { acr }) => Some(sign_in_anew(asked.sign_in, acr)),
+        _ => Some(format!("gatescribe why {}", asked.id)),
+    }
+}
+
+/// The command to sign in, with which the provider asks again, in the ways that are owed.
+fn sign_in_anew(sign_in: &str, acr: &[Arc<str>]) -> String {
+    let mut command = sign_in.replacen("gatescribe login", "gatescribe login --fresh", 1);
+    for class in acr {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@".contains(&byte);
+        let _ = match class.bytes().all(plain) {
+            true => write!(command, " --acr {class}"),
+            // As a shell takes it whole.
+            false => write!(command, " --acr '{}'", class.replace('\'', "'\\''")),
+        };
+    }
+    command
 }
 
 fn first_line(refusal: &Refusal, asked: &Asked<'_>) -> String {

@@ -287,6 +287,7 @@ impl Gate {
             user: identity.map(|identity| identity.subject().username()),
             groups: identity.map_or(&[], |identity| identity.subject().groups()),
             facts: trail.facts.as_ref(),
+            signed_in: identity.is_some_and(|identity| identity.credential() == identity::Credential::GatewayToken),
             sign_in: &self.sign_in,
         };
         refusal::answer(refusal, &asked).map(Outbound::bytes)

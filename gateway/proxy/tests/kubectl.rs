@@ -62,7 +62,8 @@ fn denial_file(denied: &Denied) -> &'static str {
         Denial::TooManyGroups { .. } => "too-many-groups",
         Denial::Obligation(Unmet::Reason) => "owes-reason",
         Denial::Obligation(Unmet::Recording) => "owes-recording",
-        Denial::Obligation(Unmet::StepUp) => "owes-step-up",
+        Denial::Obligation(Unmet::StepUp { acr }) if acr.is_empty() => "owes-step-up",
+        Denial::Obligation(Unmet::StepUp { .. }) => "owes-step-up-of-a-kind",
         Denial::Obligation(Unmet::Approval { .. }) => "owes-approval",
         Denial::StaleSnapshot { .. } => "stale-snapshot",
         Denial::ClusterSaysNo { .. } => "cluster-says-no",
@@ -122,7 +123,10 @@ fn denials() -> Vec<Refusal> {
         denied(Denial::TooManyGroups { have: 300, limit: 200 }),
         owes(Unmet::Reason),
         owes(Unmet::Recording),
-        owes(Unmet::StepUp),
+        owes(Unmet::StepUp { acr: Vec::new() }),
+        owes(Unmet::StepUp {
+            acr: vec!["phr".into(), "urn:example it's".into()],
+        }),
         owes(Unmet::Approval {
             from: vec!["leads".into(), "sre".into()],
         }),
@@ -164,7 +168,7 @@ fn all() -> Vec<Refusal> {
     all
 }
 
-fn refused(refusal: &Refusal) -> (u16, String, Vec<u8>) {
+fn refused(refusal: &Refusal, signed_in: bool) -> (u16, String, Vec<u8>) {
     let target = Target::parse(TARGET.as_bytes()).unwrap();
     let wire = Wire {
         method: "GET",
@@ -179,6 +183,7 @@ fn refused(refusal: &Refusal) -> (u16, String, Vec<u8>) {
         user: known.then_some("ann@corp.example"),
         groups: if known { &groups } else { &[] },
         facts: Some(&facts),
+        signed_in: signed_in && known,
         sign_in: "gatescribe login https://gw.example.com",
     };
     let response = answer(refusal, &asked);
@@ -204,7 +209,7 @@ const DISCOVERY: [(&str, &str); 3] = [
 fn serve(refusal: &Refusal) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (code, headers, body) = refused(refusal);
+    let (code, headers, body) = refused(refusal, true);
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
@@ -259,6 +264,20 @@ fn printed(refusal: &Refusal, home: &Path) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
+}
+
+/// A ServiceAccount, a certificate, a token of a provider: our API answers none of them.
+#[test]
+fn whoever_has_no_session_here_is_told_no_command_that_needs_one() {
+    for refusal in denials() {
+        let (_, _, body) = refused(&refusal, false);
+        let body = String::from_utf8(body).unwrap();
+        assert!(
+            !body.contains("gatescribe why") && !body.contains("gatescribe whoami"),
+            "{body}"
+        );
+        assert!(!body.contains("gatescribe login"), "{body}");
+    }
 }
 
 #[test]

@@ -158,7 +158,10 @@ pub enum Unmet {
     /// The session must be recorded and cannot be.
     Recording,
     /// Sign-in is too old or not strong enough.
-    StepUp,
+    StepUp {
+        /// The ways of proving who one is that are owed, all of them; empty when any does.
+        acr: Vec<Arc<str>>,
+    },
     /// Approval is needed from one of these groups.
     Approval {
         /// The groups.

@@ -12,7 +12,7 @@ use super::http::{Client, Fingerprint, Trust, now};
 use super::kubeconfig::{Entry, Kubeconfig, Written};
 use super::program;
 use super::session::{Held, block_on, in_seconds, refreshed, warn_of_clocks, with_clocks};
-use super::signin::{Surroundings, Way};
+use super::signin::{Fresh, Surroundings, Way, Wish};
 use super::store::Kept;
 use super::trouble::Trouble;
 use crate::Exit;
@@ -32,6 +32,12 @@ pub(crate) struct LoginArguments {
     /// Which identity provider, where the gateway has several.
     #[arg(long)]
     provider: Option<String>,
+    /// Prove who you are anew, also where the provider still knows you: for rules that want a recent sign-in.
+    #[arg(long)]
+    fresh: bool,
+    /// Prove it in this way, as a refusal names it (the provider's `acr`). May stand several times.
+    #[arg(long, value_name = "CLASS", requires = "fresh")]
+    acr: Vec<String>,
     /// Put before the cluster's name in the name of its context.
     #[arg(long, default_value = "")]
     context_prefix: String,
@@ -59,7 +65,8 @@ pub(super) fn run(arguments: &LoginArguments) -> Result<Exit, Trouble> {
         let entries = entries(&met.found, &arguments.context_prefix)?;
         // Before a person is sent to sign in, not after.
         kubeconfig.check(&entries)?;
-        let kept = sign_in(&home, &met, arguments.provider.as_deref(), way).await?;
+        let proof = arguments.fresh.then_some(Fresh { acr: &arguments.acr });
+        let kept = sign_in(&home, &met, arguments.provider.as_deref(), proof, way).await?;
         warn_of_clocks(&met.client);
         Ok((kept, entries))
     })?;
@@ -94,11 +101,22 @@ pub(super) async fn meet(home: &Home, typed: &GatewayUrl, said: Option<Trust>) -
 }
 
 /// Signs in and keeps the session; the gateway becomes the current one.
-pub(super) async fn sign_in(home: &Home, met: &Met, provider: Option<&str>, way: Way) -> Result<Kept, Trouble> {
+pub(super) async fn sign_in(
+    home: &Home,
+    met: &Met,
+    provider: Option<&str>,
+    fresh: Option<Fresh<'_>>,
+    way: Way,
+) -> Result<Kept, Trouble> {
     let place = home.place(&met.found.gateway);
     let held = Held::take(&place)?;
     let mut kept = refreshed(place.read()?, &met.trust, &met.found);
-    held.sign_in(&met.client, &mut kept, provider, API, way).await?;
+    let wish = Wish {
+        provider,
+        fresh,
+        audience: API,
+    };
+    held.sign_in(&met.client, &mut kept, wish, way).await?;
     home.make_current(&met.found.gateway)?;
     Ok(kept)
 }

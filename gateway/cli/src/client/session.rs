@@ -10,7 +10,7 @@ use model::time::Timestamp;
 use super::gateway::{Discovery, Given, Grant, TokenError, redeem};
 use super::home::Home;
 use super::http::{Client, HttpError, Trust, now};
-use super::signin::{SignIn, Way, random, sign_in};
+use super::signin::{SignIn, Way, Wish, random, sign_in};
 use super::store::{Kept, Lock, Patience, Place, Secret, Token};
 use super::trouble::Trouble;
 use crate::Exit;
@@ -92,25 +92,24 @@ impl Held<'_> {
         &self,
         client: &Client,
         kept: &mut Kept,
-        provider: Option<&str>,
-        audience: &str,
+        wish: Wish<'_>,
         way: Way,
     ) -> Result<Given, Trouble> {
         let gateway = gateway_of(kept)?;
         let (endpoints, clusters) = (kept.endpoints.clone(), kept.clusters.clone());
-        let wish = SignIn {
+        let audience = wish.audience;
+        let to = SignIn {
             gateway: &gateway,
             endpoints: &endpoints,
             clusters: &clusters,
-            provider,
-            audience,
+            wish,
         };
         let mut keep = |given: &Given| {
             kept.begin(given.session.clone());
             kept.tokens.insert(audience.to_owned(), given.token.clone());
             self.save(kept)
         };
-        let signed_in = sign_in(client, &wish, way, &mut keep).await;
+        let signed_in = sign_in(client, &to, way, &mut keep).await;
         signed_in.map_err(|trouble| with_clocks(trouble, client))
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn test(
     let way = Surroundings::look().for_login(device, no_browser);
     let told = block_on(async {
         let met = meet(&home, &gateway, None).await?;
-        let kept = sign_in(&home, &met, provider, way).await?;
+        let kept = sign_in(&home, &met, provider, None, way).await?;
         let token = kept.tokens.get(API).map(|token| token.secret().clone());
         let token =
             token.ok_or_else(|| Trouble::new(Exit::Fault, "the sign-in left no token").remedy("run it again"))?;

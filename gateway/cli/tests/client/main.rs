@@ -422,6 +422,36 @@ fn login_writes_a_context_without_a_secret_and_keeps_what_was_there() {
 }
 
 #[test]
+fn a_fresh_sign_in_makes_the_provider_ask_in_a_browser_here_and_elsewhere() {
+    let machine = Machine::new();
+    let login = [
+        "login",
+        machine.gateway.url(),
+        "--fresh",
+        "--acr",
+        "phr",
+        "--acr",
+        "urn:x y",
+    ];
+    let wished = "prompt=login&max_age=600&acr_values=phr%20urn%3Ax%20y";
+    let done = machine.run(&login);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let asked = machine.gateway.requests("/authorize");
+    assert!(
+        asked.iter().all(|query| query.contains(wished)) && asked.len() == 1,
+        "{asked:?}"
+    );
+    let shown = machine.run(&[&login[..], &["--device"]].concat());
+    let shown = text(&shown.stderr);
+    assert!(shown.contains(&format!("/device?{wished}")), "{shown}");
+    assert_refused(
+        &machine.run(&["login", machine.gateway.url(), "--acr", "phr"]),
+        2,
+        "--fresh",
+    );
+}
+
+#[test]
 fn names_that_are_taken_are_said_before_anybody_signs_in() {
     let machine = Machine::new();
     let before = "contexts:\n- name: prod\n  context: {cluster: direct, user: admin}\n";

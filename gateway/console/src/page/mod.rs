@@ -115,16 +115,18 @@ impl Page {
     }
 
     /// The form for the code of a device.
-    pub(crate) fn user_code_form(mut self, typed: &str, provider: Option<&str>) -> Self {
-        let chosen = provider.map(escape).map_or_else(String::new, |name| {
-            format!("<input type=\"hidden\" name=\"provider\" value=\"{name}\">")
+    pub(crate) fn user_code_form(mut self, typed: &str, kept: &[(&str, &str)]) -> Self {
+        let kept: String = kept.iter().fold(String::new(), |mut all, (name, value)| {
+            let (name, value) = (escape(name), escape(value));
+            let _ = write!(all, "<input type=\"hidden\" name=\"{name}\" value=\"{value}\">");
+            all
         });
         let _ = write!(
             self.body,
             "<form method=\"post\" action=\"/device\"><label for=\"user_code\">Code</label>\
              <input id=\"user_code\" name=\"user_code\" value=\"{}\" required maxlength=\"16\" autocomplete=\"off\" \
              autocapitalize=\"characters\" spellcheck=\"false\" placeholder=\"XXXX-XXXX\">\
-             {chosen}<button>Continue</button></form>",
+             {kept}<button>Continue</button></form>",
             escape(typed)
         );
         self

@@ -78,19 +78,18 @@ pub(crate) async fn browser(State(app): State<App>, caller: Caller, Query(pairs)
 }
 
 /// A person typed the code of a device that waits.
-pub(crate) async fn leave_for_device(
-    app: &Inner,
-    caller: &Caller,
-    user_code: String,
-    provider: Option<String>,
-    pairs: &[(String, String)],
-) -> Response {
+pub(crate) async fn leave_for_device(app: &Inner, caller: &Caller, user_code: String, fields: &Fields) -> Response {
+    let wished = ["prompt", "max_age", "acr_values"];
+    let wished = wished.map(|name| Some((name.to_owned(), fields.find(name)?.to_owned())));
+    let pairs: Vec<_> = std::iter::once(("user_code".to_owned(), user_code.clone()))
+        .chain(wished.into_iter().flatten())
+        .collect();
     let asked = Asked {
         purpose: Purpose::Device { user_code },
-        provider,
-        wishes: Wishes::default(),
+        provider: fields.find("provider").map(str::to_owned),
+        wishes: Wishes::read(fields),
     };
-    go(app, caller, asked, ("/device", pairs)).await
+    go(app, caller, asked, ("/device", &pairs)).await
 }
 
 /// `GET /`: what this host is, for whoever types its address.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::world::{Browser, Setup, World, world};
+use super::world::{Browser, Setup, World, query, world};
 use crate::What;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -204,4 +204,33 @@ async fn an_approval_that_cannot_be_recorded_signs_nothing_in() {
     assert_eq!(seen.status, StatusCode::SERVICE_UNAVAILABLE);
     *world.ledger.full.lock().unwrap() = false;
     assert_eq!(poll(&world, &device).await["error"], "authorization_pending");
+}
+
+/// `gatescribe login --fresh --device`: the terminal's wishes are in the address that it shows.
+#[tokio::test]
+async fn a_terminal_can_wish_for_a_fresh_sign_in_and_the_page_passes_it_on() {
+    let world = world(Setup::One);
+    let device = begin(&world).await;
+    let mut browser = Browser::new(&world);
+    let page = browser
+        .get("/device?prompt=login&max_age=600&acr_values=mfa%20%22hw")
+        .await;
+    for hidden in [
+        "name=\"prompt\" value=\"login\"",
+        "name=\"max_age\" value=\"600\"",
+        "name=\"acr_values\" value=\"mfa &quot;hw\"",
+    ] {
+        assert!(page.body.contains(hidden), "{hidden}: {}", page.body);
+    }
+    let code = device["user_code"].as_str().unwrap();
+    let sent = [
+        ("user_code", code),
+        ("prompt", "login"),
+        ("max_age", "600"),
+        ("acr_values", "mfa"),
+    ];
+    let away = browser.post("/device", &sent, "same-origin").await.location();
+    for (name, value) in &sent[1..] {
+        assert_eq!(query(&away, name).as_deref(), Some(*value));
+    }
 }

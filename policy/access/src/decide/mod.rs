@@ -274,7 +274,7 @@ fn unmet(query: &Query<'_>, owed: &Obligations) -> Option<Unmet> {
     });
     let too_weak = owed.acr.iter().any(|acr| situation.acr != Some(acr));
     if too_old || too_weak {
-        return Some(Unmet::StepUp);
+        return Some(Unmet::StepUp { acr: owed.acr.clone() });
     }
     if owed.reason && !situation.reason_stated {
         return Some(Unmet::Reason);

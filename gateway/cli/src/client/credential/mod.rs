@@ -14,7 +14,7 @@ use super::gateway::{Cluster, discover};
 use super::home::Home;
 use super::http::{Client, Trust, now};
 use super::session::{Held, Renewal, block_on, client_of, refreshed, sign_in_needed, with_clocks};
-use super::signin::Surroundings;
+use super::signin::{Surroundings, Wish};
 use super::store::{Kept, Place, Refusal, Token};
 use super::trouble::Trouble;
 use crate::Exit;
@@ -127,7 +127,9 @@ impl Question<'_> {
         }
         kept.prompted(now);
         held.save(&kept)?;
-        let given = held.sign_in(&client, &mut kept, None, self.cluster, way).await?;
+        let given = held
+            .sign_in(&client, &mut kept, Wish::for_audience(self.cluster), way)
+            .await?;
         Ok(given.token)
     }
 

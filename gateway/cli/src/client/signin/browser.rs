@@ -18,10 +18,10 @@ use crate::terminal::say;
 /// Half of what the gateway keeps a sign-in open for, so that it is ours that ends first, with a reason.
 const WAIT: Duration = Duration::from_secs(5 * 60);
 
-pub(super) async fn sign_in(client: &Client, wish: &SignIn<'_>, open: bool, keep: Keep<'_>) -> Result<Given, Trouble> {
+pub(super) async fn sign_in(client: &Client, to: &SignIn<'_>, open: bool, keep: Keep<'_>) -> Result<Given, Trouble> {
     let (state, verifier) = (random()?, random()?);
     let mut loopback = Loopback::bind(&state).await.map_err(no_loopback)?;
-    let url = address(wish, loopback.redirect(), &state, &verifier);
+    let url = address(to, loopback.redirect(), &state, &verifier);
     say(&format!("Sign in with your browser:\n\n  {url}\n"));
     if open {
         open_browser(url);
@@ -29,9 +29,9 @@ pub(super) async fn sign_in(client: &Client, wish: &SignIn<'_>, open: bool, keep
     let returned = tokio::time::timeout(WAIT, loopback.returned()).await;
     let returned = returned.ok().flatten().ok_or_else(nobody_came)?;
     let Returned { answer, reply } = returned;
-    let finished = finish(client, wish, loopback.redirect(), &verifier, answer.as_ref(), keep).await;
+    let finished = finish(client, to, loopback.redirect(), &verifier, answer.as_ref(), keep).await;
     reply.send(match &finished {
-        Ok(given) => signed_in(wish, given),
+        Ok(given) => signed_in(to, given),
         Err(trouble) => Reply::failed(trouble),
     });
     // The browser reads the page from this process; it must not be gone before.
@@ -41,13 +41,13 @@ pub(super) async fn sign_in(client: &Client, wish: &SignIn<'_>, open: bool, keep
 
 async fn finish(
     client: &Client,
-    wish: &SignIn<'_>,
+    to: &SignIn<'_>,
     redirect: &str,
     verifier: &Secret,
     answer: &super::loopback::Answer,
     keep: Keep<'_>,
 ) -> Result<Given, Trouble> {
-    if answer.issuer.as_deref() != Some(wish.gateway.as_str()) {
+    if answer.issuer.as_deref() != Some(to.gateway.as_str()) {
         return Err(Trouble::new(Exit::SignIn, "the sign-in was not finished")
             .because("the answer came from another issuer than the gateway that was asked (RFC 9207)")
             .remedy("run the command again; if it happens again, tell whoever administers the gateway"));
@@ -61,24 +61,25 @@ async fn finish(
         verifier,
         redirect,
     };
-    let given = redeem(client, wish.endpoints, &grant, wish.audience).await?;
+    let given = redeem(client, to.endpoints, &grant, to.wish.audience).await?;
     keep(&given)?;
     Ok(given)
 }
 
-fn address(wish: &SignIn<'_>, redirect: &str, state: &Secret, verifier: &Secret) -> String {
+fn address(to: &SignIn<'_>, redirect: &str, state: &Secret, verifier: &Secret) -> String {
     let challenge = digest::digest(&digest::SHA256, verifier.reveal().as_bytes());
     let challenge = URL_SAFE_NO_PAD.encode(challenge.as_ref());
-    let provider = wish
-        .provider
-        .map(|name| format!("&provider={}", escape(name)))
-        .unwrap_or_default();
+    let provider = to.wish.provider;
+    let provider = provider.map(|name| format!("&provider={}", escape(name)));
+    let fresh = to.wish.fresh.map(|fresh| format!("&{}", fresh.parameters()));
     format!(
         "{}?response_type=code&client_id={CLIENT}&redirect_uri={}&state={}&code_challenge={challenge}\
-         &code_challenge_method=S256{provider}",
-        wish.endpoints.authorization,
+         &code_challenge_method=S256{}{}",
+        to.endpoints.authorization,
         escape(redirect),
         state.reveal(),
+        provider.unwrap_or_default(),
+        fresh.unwrap_or_default(),
     )
 }
 
@@ -91,8 +92,8 @@ fn open_browser(url: String) {
     });
 }
 
-fn signed_in(wish: &SignIn<'_>, given: &Given) -> Reply {
-    let clusters: Vec<String> = wish.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+fn signed_in(to: &SignIn<'_>, given: &Given) -> Reply {
+    let clusters: Vec<String> = to.clusters.iter().map(|cluster| cluster.name.clone()).collect();
     let facts = console::SignedIn {
         username: given.session.username.as_deref().unwrap_or("yourself"),
         groups: given.groups,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::time::Timestamp;
 
-use super::{Keep, SignIn};
+use super::{Keep, SignIn, Wish};
 use crate::Exit;
 use crate::client::gateway::{DeviceCode, DevicePoll, Given, TokenError, ask_for_device, poll_device};
 use crate::client::http::{Client, now};
@@ -16,14 +16,14 @@ const SLOWER: Duration = Duration::from_secs(5);
 /// Nobody is asked more often than this, whatever the server says.
 const FASTEST: Duration = Duration::from_secs(1);
 
-pub(super) async fn sign_in(client: &Client, wish: &SignIn<'_>, keep: Keep<'_>) -> Result<Given, Trouble> {
-    let code = ask_for_device(client, wish.endpoints, &machine_name()).await?;
-    show(&code, wish.provider);
+pub(super) async fn sign_in(client: &Client, to: &SignIn<'_>, keep: Keep<'_>) -> Result<Given, Trouble> {
+    let code = ask_for_device(client, to.endpoints, &machine_name()).await?;
+    show(&code, to.wish);
     let mut rhythm = Rhythm::new(&code, now());
     loop {
         let wait = rhythm.next(now()).ok_or_else(too_late)?;
         tokio::time::sleep(wait).await;
-        match poll_device(client, wish.endpoints, &code.device_code, wish.audience).await {
+        match poll_device(client, to.endpoints, &code.device_code, to.wish.audience).await {
             Ok(DevicePoll::Given(given)) => {
                 keep(&given)?;
                 return Ok(*given);
@@ -39,21 +39,35 @@ pub(super) async fn sign_in(client: &Client, wish: &SignIn<'_>, keep: Keep<'_>) 
     }
 }
 
-fn show(code: &DeviceCode, provider: Option<&str>) {
-    let provider = provider
+fn show(code: &DeviceCode, wish: Wish<'_>) {
+    let provider = wish
+        .provider
         .map(|name| format!("  and choose `{name}`"))
         .unwrap_or_default();
     say(&format!(
         "Sign in with a browser on any machine:\n\n  open  {}{provider}\n  code  {}\n",
-        code.uri, code.user_code
+        with_wish(&code.uri, wish),
+        code.user_code
     ));
     if let Some(complete) = &code.complete_uri {
+        let complete = with_wish(complete, wish);
         say(&format!("or open the address with the code in it:\n\n  {complete}\n"));
     }
     say(&format!(
         "The code is good for {} minutes. Waiting …",
         code.lifetime.as_secs() / 60
     ));
+}
+
+/// The page passes on how the person is to prove who they are.
+fn with_wish(uri: &str, wish: Wish<'_>) -> String {
+    match wish.fresh {
+        None => uri.to_owned(),
+        Some(fresh) => {
+            let mark = if uri.contains('?') { '&' } else { '?' };
+            format!("{uri}{mark}{}", fresh.parameters())
+        }
+    }
 }
 
 /// When to ask next.
