@@ -1,9 +1,11 @@
 //! Verified tokens, remembered: bounded, keyed by a MAC so that no token is kept, and checked against time on each hit.
 //!
 //! Key: HMAC-SHA-256 under a key of this process over the length-prefixed token and cluster (protocol.md R-01).
-//! An entry is served only while its token, its session check and its key set still stand.
+//! An entry is served only while its token, its session check and its key set still stand. What was looked up before a
+//! revocation is not remembered after it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::hmac;
 use model::cluster::ClusterId;
@@ -50,7 +52,13 @@ pub struct TokenCache {
     key: hmac::Key,
     good: Cache<Fingerprint, Known>,
     bad: Cache<Fingerprint, Known>,
+    /// How often all was forgotten.
+    epoch: AtomicU64,
 }
+
+/// What was forgotten until now, read before something is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
 
 impl std::fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,6 +87,7 @@ impl TokenCache {
             key,
             good: Cache::new(entries),
             bad: Cache::new(entries.min(10_000)),
+            epoch: AtomicU64::new(0),
         })
     }
 
@@ -110,17 +119,56 @@ impl TokenCache {
         (now < *until && generation == *of).then_some(known)
     }
 
-    /// Remembers.
-    pub(super) fn put(&self, fingerprint: Fingerprint, known: Known) {
-        match known {
-            Known::Good { .. } => self.good.insert(fingerprint, known),
-            Known::Bad { .. } => self.bad.insert(fingerprint, known),
+    /// To be read before a look-up whose result is to be remembered.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::SeqCst))
+    }
+
+    /// Remembers what was looked up since `began`, unless all was forgotten in between: the look-up may be older than the
+    /// revocation. Looked at after the insertion, so that one of the two sees the other whatever their order.
+    pub(super) fn put(&self, fingerprint: Fingerprint, known: Known, began: Epoch) {
+        let table = match known {
+            Known::Good { .. } => &self.good,
+            Known::Bad { .. } => &self.bad,
+        };
+        table.insert(fingerprint, known);
+        if self.epoch() != began {
+            table.remove(&fingerprint);
         }
     }
 
     /// Forgets all that is known: used when a session or a person is revoked.
     pub fn clear(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
         self.good.clear();
         self.bad.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_looked_up_before_a_revocation_is_not_remembered_after_it() {
+        let cache = TokenCache::new(10).unwrap();
+        let fingerprint = cache.fingerprint(&ClusterId::new("prod").unwrap(), "token");
+        let known = || Known::Good {
+            identity: Arc::new(crate::identity::for_bench(
+                "ann",
+                &[],
+                crate::identity::Credential::GatewayToken,
+            )),
+            until: Timestamp::MAX,
+            generation: 1,
+        };
+        let began = cache.epoch();
+        cache.clear();
+        cache.put(fingerprint, known(), began);
+        assert!(cache.get(&fingerprint, Timestamp::EPOCH, 1).is_none());
+        cache.put(fingerprint, known(), cache.epoch());
+        assert!(cache.get(&fingerprint, Timestamp::EPOCH, 1).is_some());
+        cache.clear();
+        assert!(cache.get(&fingerprint, Timestamp::EPOCH, 1).is_none());
     }
 }

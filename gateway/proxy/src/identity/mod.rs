@@ -256,6 +256,7 @@ impl Station {
             Some(Known::Bad { why, .. }) => return Err(Refusal::BadCredential(why.to_string())),
             None => {}
         }
+        let began = self.cache.epoch();
         match self.verify(cluster, token, now).await {
             Ok((identity, until)) => {
                 let identity = Arc::new(identity);
@@ -267,6 +268,7 @@ impl Station {
                         until,
                         generation,
                     },
+                    began,
                 );
                 Ok(Authenticated { identity })
             }
@@ -279,6 +281,7 @@ impl Station {
                         until,
                         generation,
                     },
+                    began,
                 );
                 Err(Refusal::BadCredential(why))
             }
