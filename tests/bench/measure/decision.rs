@@ -63,15 +63,13 @@ fn subject(person: usize) -> anyhow::Result<Subject> {
 
 /// Nanoseconds for each of 10,000 questions.
 fn ask(world: &World, snapshot: &Snapshot, people: &[Subject], round: usize) -> anyhow::Result<f64> {
-    let (rules, labels, device) = (RuleSet::new(Rules::default()), NamespaceLabels::new(), BTreeMap::new());
+    let (rules, labels) = (RuleSet::new(Rules::default()), NamespaceLabels::new());
     let names: Vec<String> = (0..world::NAMESPACES).map(world::name).collect();
     let situation = Situation {
         now: Timestamp::from_unix_seconds(1_800_000_000),
         source: None,
         signed_in: None,
         acr: None,
-        amr: &[],
-        device: &device,
         namespaces: &labels,
         reason_stated: false,
         approved_by: &[],

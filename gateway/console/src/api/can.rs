@@ -57,7 +57,7 @@ pub struct CanAnswer {
     pub reason: Option<String>,
     /// In words, one sentence each: why, and what would help.
     pub words: Vec<String>,
-    /// The rules that mattered and that the asker may see.
+    /// The rules that mattered: those that reach the asker's own call, which nobody is locked out of knowing (promise 10).
     pub rules: Vec<RuleRef>,
     /// The nearest role that would do and that the asker may see.
     pub nearest: Option<Nearest>,

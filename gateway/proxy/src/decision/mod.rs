@@ -379,14 +379,11 @@ impl Station {
     }
 
     fn ask_rules(&self, rules: &Rules, case: &Case<'_>) -> (Verdict, bool) {
-        let device = BTreeMap::new();
         let situation = Situation {
             now: case.now,
             source: case.source,
             signed_in: case.signed_in,
             acr: case.acr,
-            amr: &[],
-            device: &device,
             namespaces: &rules.namespaces,
             reason_stated: case.reason_stated,
             approved_by: &[],

@@ -14,7 +14,6 @@ struct World {
     snapshot: Snapshot,
     rules: RuleSet,
     labels: NamespaceLabels,
-    device: BTreeMap<String, String>,
     now: Timestamp,
     signed_in: Option<Timestamp>,
     authorization: Authorization,
@@ -50,7 +49,6 @@ impl World {
             snapshot: Snapshot::new(objects),
             rules: RuleSet::new(compiled(rules)),
             labels: NamespaceLabels::from([("a".into(), BTreeMap::from([("tier".into(), "gold".into())]))]),
-            device: BTreeMap::new(),
             now: Timestamp::from_unix_seconds(1_000_000),
             signed_in: Some(Timestamp::from_unix_seconds(999_000)),
             authorization: Authorization::Enforce,
@@ -90,8 +88,6 @@ impl World {
             source: None,
             signed_in: self.signed_in,
             acr: self.acr,
-            amr: &[],
-            device: &self.device,
             namespaces: &self.labels,
             reason_stated: self.reason,
             approved_by: &[],
@@ -413,12 +409,12 @@ fn obligations_are_owed_even_where_rbac_allows() {
     world.now = allowed.not_after;
     assert_eq!(
         say(&world.decide("al", &["dev"], "GET", POD)),
-        "deny Obligation(StepUp)"
+        "deny Obligation(StepUp { acr: [] })"
     );
     world.signed_in = None;
     assert_eq!(
         say(&world.decide("al", &["dev"], "GET", POD)),
-        "deny Obligation(StepUp)"
+        "deny Obligation(StepUp { acr: [] })"
     );
 }
 
@@ -437,7 +433,7 @@ fn two_rules_that_demand_different_contexts_are_both_owed() {
         let mut world = World::new(&rules);
         world.acr = Some("basic");
         let said = say(&world.decide("al", &["dev"], "GET", POD));
-        assert_eq!(said == "deny Obligation(StepUp)", !met, "{rules:?}: {said}");
+        assert_eq!(said.starts_with("deny Obligation(StepUp"), !met, "{rules:?}: {said}");
     }
 }
 

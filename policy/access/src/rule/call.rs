@@ -102,10 +102,6 @@ pub struct Situation<'a> {
     pub signed_in: Option<Timestamp>,
     /// The authentication context class of that.
     pub acr: Option<&'a str>,
-    /// The authentication methods of that.
-    pub amr: &'a [Arc<str>],
-    /// What is known of the device.
-    pub device: &'a BTreeMap<String, String>,
     /// Labels of namespaces, as far as the snapshot knows them.
     pub namespaces: &'a NamespaceLabels,
     /// Whether a reason was stated.

@@ -8,8 +8,9 @@ use model::time::Timestamp;
 
 use super::call::{Call, Situation, Who};
 
-/// What an expression may use, for the reference page: name and type.
-pub const DECLARED: [(&str, &str); 6] = [
+/// What an expression may use, for the reference page: name and type. Only what something fills: a rule that asks for more
+/// is refused at load, where it would otherwise fail at every call.
+pub const DECLARED: [(&str, &str); 5] = [
     (
         "request",
         "cluster, verb, group, resource, subresource, namespace, name, path, method, action: string",
@@ -17,8 +18,7 @@ pub const DECLARED: [(&str, &str); 6] = [
     ("subject", "username, uid, issuer, email: string; groups: list(string)"),
     ("source", "ip: net.IP"),
     ("now", "timestamp"),
-    ("auth", "age: int (seconds); acr: string; amr: list(string)"),
-    ("device", "map(string, string)"),
+    ("auth", "age: int (seconds); acr: string"),
 ];
 
 static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| {
@@ -37,18 +37,13 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| {
     ]);
     let mut subject = texts(&["username", "uid", "issuer", "email"]);
     subject.push(("groups", Type::list(Type::String)));
-    let auth = [
-        ("age", Type::Int),
-        ("acr", Type::String),
-        ("amr", Type::list(Type::String)),
-    ];
+    let auth = [("age", Type::Int), ("acr", Type::String)];
     Declarations::new()
         .variable("request", Type::object(ObjectType::new("request", request)))
         .variable("subject", Type::object(ObjectType::new("subject", subject)))
         .variable("source", Type::object(ObjectType::new("source", [("ip", Type::Ip)])))
         .variable("now", Type::Timestamp)
         .variable("auth", Type::object(ObjectType::new("auth", auth)))
-        .variable("device", Type::map(Type::String, Type::String))
 });
 
 /// The condition of a rule.
@@ -103,15 +98,6 @@ pub(super) fn context(who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>)
         .with("source", source(situation.source))
         .with("now", Value::time(situation.now))
         .with("auth", auth(situation))
-        .with(
-            "device",
-            Value::record(
-                situation
-                    .device
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), Value::text(value))),
-            ),
-        )
 }
 
 fn request(call: &Call<'_>) -> Value {
@@ -148,6 +134,5 @@ fn auth(situation: &Situation<'_>) -> Value {
     let age = |at: Timestamp| i64::try_from(situation.now.since(at).as_secs()).unwrap_or(i64::MAX);
     let age = situation.signed_in.map(|at| ("age", Value::Int(age(at))));
     let acr = situation.acr.map(|acr| ("acr", Value::text(acr)));
-    let amr = ("amr", Value::texts(situation.amr.iter().map(AsRef::as_ref)));
-    Value::record(age.into_iter().chain(acr).chain([amr]))
+    Value::record(age.into_iter().chain(acr))
 }

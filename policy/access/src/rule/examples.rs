@@ -1,6 +1,6 @@
 //! Tests inside the policy: examples with their expected decision, run at load.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,8 +77,7 @@ fn outcome(example: &Example, set: &RuleSet) -> Result<Expected, String> {
     let call = Call::asking(&request.cluster, asked);
     let labels: NamespaceLabels =
         HashMap::from([(request.namespace.as_str().into(), request.namespace_labels.clone())]);
-    let device = BTreeMap::new();
-    let situation = situation(request, &labels, &device)?;
+    let situation = situation(request, &labels)?;
     Ok(fold(set, &who, &call, &situation))
 }
 
@@ -99,11 +98,7 @@ fn subject(example: &Example) -> Result<(SubjectKind, String), String> {
     }
 }
 
-fn situation<'a>(
-    request: &'a ExampleRequest,
-    namespaces: &'a NamespaceLabels,
-    device: &'a BTreeMap<String, String>,
-) -> Result<Situation<'a>, String> {
+fn situation<'a>(request: &'a ExampleRequest, namespaces: &'a NamespaceLabels) -> Result<Situation<'a>, String> {
     let now = match &request.at {
         Some(at) => Timestamp::parse(at).map_err(|error| error.to_string())?,
         None => Timestamp::EPOCH,
@@ -114,8 +109,6 @@ fn situation<'a>(
         source: request.from,
         signed_in: ago.map(|ago| now.minus(ago)),
         acr: request.acr.as_deref(),
-        amr: &[],
-        device,
         namespaces,
         reason_stated: false,
         approved_by: &[],

@@ -70,6 +70,19 @@ fn an_example_that_does_not_hold_refuses_the_whole_file() {
 }
 
 #[test]
+fn a_condition_on_what_nothing_fills_is_refused_at_load() {
+    for when in ["\"hwk\" in auth.amr", "device.managed == \"yes\""] {
+        let told = problems(&rule(&format!(
+            "\neffect: allow\nsubjects: {{groups: [dev]}}\nkubernetes: {{verbs: [get], resources: [pods]}}\nwhen: '{when}'\n"
+        )));
+        assert!(
+            told.iter().any(|line| line.contains("spec.when: line 1, column")),
+            "{when}: {told:#?}"
+        );
+    }
+}
+
+#[test]
 fn mistakes_are_told_all_at_once_with_their_place() {
     let text = rule(
         r#"
