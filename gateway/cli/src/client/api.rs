@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &ApiArguments) -> Result<Exit, Trouble> {
 }
 
 /// The one cluster, or the one that was named.
-fn pick(kept: &Kept, named: Option<&str>) -> Result<Cluster, Trouble> {
+pub(super) fn pick(kept: &Kept, named: Option<&str>) -> Result<Cluster, Trouble> {
     let names = || {
         kept.clusters
             .iter()
@@ -108,7 +108,7 @@ fn pick(kept: &Kept, named: Option<&str>) -> Result<Cluster, Trouble> {
     })
 }
 
-fn client_for(ready: &Ready, cluster: &Cluster) -> Result<Client, Trouble> {
+pub(super) fn client_for(ready: &Ready, cluster: &Cluster) -> Result<Client, Trouble> {
     let trust = match &cluster.ca_data {
         Some(data) => {
             let pem = STANDARD

@@ -3,23 +3,25 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::api::{client_for, pick};
 use super::gateway::{API, escape, read_json};
 use super::home::Home;
-use super::session::{block_on, ready};
+use super::resources::{self, Known};
+use super::session::{block_on, chosen, ready, sign_in_needed};
 use super::table::facts;
 use super::trouble::{Trouble, clean};
 use super::whoami::plain;
 use super::{API_VERSION, GatewayArgument, Output};
 use crate::Exit;
-use crate::terminal::data;
+use crate::terminal::{data, say};
 
 /// What is asked about.
 #[derive(Args, Debug)]
 pub(crate) struct CanArguments {
     /// A Kubernetes verb: get, list, create, delete, …
     verb: String,
-    /// A resource (with its API group behind a dot: deployments.apps), with the name of an object behind a slash if it is
-    /// about one; or a path that begins with a slash, such as /metrics.
+    /// A resource as kubectl names it (deploy, deployment, deployments.apps), with the name of an object behind a slash if
+    /// it is about one; or a path that begins with a slash, such as /metrics.
     #[arg(value_name = "RESOURCE[/NAME]")]
     resource: String,
     /// The namespace; without it, the whole cluster is asked about.
@@ -40,10 +42,17 @@ pub(crate) struct CanArguments {
 
 pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
     let asked = Asked::read(&arguments.resource);
+    let meant = meant(arguments, &asked)?;
+    let meant = meant.as_ref();
     let pairs = [
         ("verb", Some(arguments.verb.as_str())),
-        ("group", asked.group),
-        ("resource", asked.resource),
+        (
+            "group",
+            meant.map_or(asked.group, |known| {
+                Some(&known.group).filter(|group| !group.is_empty()).map(String::as_str)
+            }),
+        ),
+        ("resource", meant.map_or(asked.resource, |known| Some(&known.plural))),
         ("name", asked.name),
         ("path", asked.path),
         ("namespace", arguments.namespace.as_deref()),
@@ -63,6 +72,36 @@ pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
         if allowed { "✔ yes" } else { "✖ no" },
     );
     Ok(if allowed { Exit::Done } else { Exit::No })
+}
+
+/// The resource as the cluster names it. What RBAC knows and no cluster lists is asked as typed: all resources, and whom one
+/// may act as.
+fn meant(arguments: &CanArguments, asked: &Asked<'_>) -> Result<Option<Known>, Trouble> {
+    let Some(resource) = asked.resource.filter(|resource| *resource != "*") else {
+        return Ok(None);
+    };
+    if arguments.verb.starts_with("impersonate") {
+        return Ok(None);
+    }
+    let home = Home::find()?;
+    let gateway = chosen(&home, arguments.gateway.url.as_deref())?;
+    let kept = home.place(&gateway).read()?;
+    let kept = kept.ok_or_else(|| sign_in_needed(&gateway, None))?;
+    let cluster = pick(&kept, arguments.cluster.as_deref())?;
+    let known = block_on(async {
+        let ready = ready(&home, Some(gateway.as_str()), &cluster.name).await?;
+        let client = client_for(&ready, &cluster)?;
+        Ok::<_, Trouble>(resources::read(&client, &cluster.server, ready.token.reveal()).await?)
+    });
+    match known {
+        Ok(known) if !known.is_empty() => resources::find(&known, resource, asked.group).cloned().map(Some),
+        Err(trouble) if trouble.exit == Exit::SignIn => Err(trouble),
+        // The gateway can still be asked: it decides by names and needs no list of them.
+        Ok(_) | Err(_) => {
+            say("! the cluster did not say what its resources are called; asked as typed");
+            Ok(None)
+        }
+    }
 }
 
 /// `deployments.apps/web` or `/metrics`.

@@ -15,6 +15,7 @@ pub(crate) mod http;
 mod kubeconfig;
 mod login;
 mod logout;
+mod resources;
 mod session;
 pub(crate) mod signin;
 mod store;

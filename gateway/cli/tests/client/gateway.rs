@@ -270,6 +270,10 @@ fn answer(request: &Request, state: &Mutex<State>, script: Script, url: &str) ->
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{line}\r\n0\r\n\r\n", line.len())
         }
         "/api/v1/why/7F3K" => respond("404 Not Found", r#"{"error":"not_found","error_description":"no such decision"}"#),
+        "/clusters/prod/api" => respond("200 OK", &json!({"items": [{"metadata": {}, "versions": [{"version": "v1", "resources": [
+            {"resource": "pods", "singularResource": "pod", "shortNames": ["po"]}]}]}]}).to_string()),
+        "/clusters/prod/apis" => respond("200 OK", &json!({"items": [{"metadata": {"name": "apps"}, "versions": [{"resources": [
+            {"resource": "deployments", "singularResource": "deployment", "shortNames": ["deploy"]}]}]}]}).to_string()),
         "/clusters/prod/api/v1/namespaces" => respond("403 Forbidden", r#"{"kind":"Status"}"#),
         _ => respond("404 Not Found", r#"{"error":"not_found"}"#),
     }

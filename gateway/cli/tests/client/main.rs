@@ -535,6 +535,36 @@ fn an_answer_of_the_gateway_becomes_an_exit_code() {
 }
 
 #[test]
+fn a_question_names_a_resource_as_kubectl_would() {
+    let machine = Machine::signed_in();
+    // The scripted cluster is plain http on loopback and has no certificate to check.
+    machine.change_kept(|kept| kept["clusters"][0]["caData"] = Value::Null);
+    for typed in ["deploy", "deployment/web", "deployments.apps"] {
+        let answer = machine.run(&["can", "get", typed]);
+        assert_eq!(answer.status.code(), Some(0), "{}", text(&answer.stderr));
+    }
+    let asked = machine.gateway.requests("/api/v1/can");
+    assert!(
+        asked.len() == 3
+            && asked
+                .iter()
+                .all(|query| query.contains("group=apps&resource=deployments")),
+        "{asked:?}"
+    );
+    assert!(asked[1].contains("name=web"), "{asked:?}");
+    assert_refused(
+        &machine.run(&["can", "get", "deploymants"]),
+        5,
+        "no resource `deploymants`",
+    );
+    assert_eq!(
+        machine.gateway.requests("/api/v1/can").len(),
+        3,
+        "what there is not is not asked about"
+    );
+}
+
+#[test]
 fn a_search_says_whose_acts_it_shows_and_what_was_searched() {
     let machine = Machine::signed_in();
     let found = machine.run(&["audit", "search", "user:alice", "verb:delete", "--since", "2h"]);
