@@ -73,6 +73,12 @@ impl Key {
         }
     }
 
+    /// The same key under the same name for the same algorithms.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let algorithms = |key: &Self| key.forms.iter().map(|(algorithm, _)| *algorithm).collect::<Vec<_>>();
+        self.thumbprint == other.thumbprint && self.kid == other.kid && algorithms(self) == algorithms(other)
+    }
+
     /// Whether another key of this name would make the name ambiguous.
     pub(crate) fn conflicts(&self, other: &Self) -> bool {
         self.kid.is_some() && self.kid == other.kid && self.kty == other.kty

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use model::time::Timestamp;
 
-use super::{KeySet, KeySetError};
+use super::{Key, KeySet, KeySetError};
 use crate::Answer;
 
 /// Between two fetches that tokens cause.
@@ -160,9 +160,10 @@ impl KeyState {
         }
     }
 
+    /// The same keys stay the same `Arc`: whoever compares by it forgets nothing then.
     fn replace(&mut self, new: KeySet) -> Fetched {
-        let old = self.set.replace(Arc::new(new));
-        let (Some(old), Some(new)) = (old, &self.set) else {
+        let Some(old) = self.set.clone() else {
+            self.set = Some(Arc::new(new));
             self.generation += 1;
             return Fetched::Changed {
                 removed: Vec::new(),
@@ -174,30 +175,23 @@ impl KeyState {
                 self.negative.remove(kid.as_str());
             }
         }
-        let has = |set: &KeySet, thumbprint: &[u8; 32], kid: &Option<String>| {
-            set.keys()
-                .iter()
-                .any(|key| key.thumbprint == *thumbprint && key.kid == *kid)
-        };
-        let removed: Vec<_> = old
-            .keys()
-            .iter()
-            .filter(|key| !has(new, &key.thumbprint, &key.kid))
-            .map(|key| key.thumbprint)
-            .collect();
-        let added: Vec<_> = new
-            .keys()
-            .iter()
-            .filter(|key| !has(&old, &key.thumbprint, &key.kid))
-            .collect();
+        let has = |set: &KeySet, key: &Key| set.keys().iter().any(|other| other.is_same(key));
+        let removed: Vec<_> = old.keys().iter().filter(|key| !has(&new, key)).collect();
+        let added: Vec<_> = new.keys().iter().filter(|key| !has(&old, key)).collect();
         if removed.is_empty() && added.is_empty() {
             return Fetched::Unchanged;
         }
+        let removed = removed.into_iter().map(|key| key.thumbprint).collect();
         let reused_names = added
             .iter()
-            .filter(|key| old.keys().iter().any(|known| known.conflicts(key)))
+            .filter(|key| {
+                old.keys()
+                    .iter()
+                    .any(|known| known.conflicts(key) && known.thumbprint != key.thumbprint)
+            })
             .filter_map(|key| key.kid.clone())
             .collect();
+        self.set = Some(Arc::new(new));
         self.generation += 1;
         Fetched::Changed { removed, reused_names }
     }

@@ -1,5 +1,6 @@
 //! Key sets, discovery documents, and when keys are fetched.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -318,10 +319,15 @@ fn o_15_oidc_21_a_withdrawn_key_goes_and_a_reused_name_is_told() {
             reused_names: vec![]
         }
     );
+    let before = Arc::clone(state.keys().unwrap());
     let same = answered(200, None, &set_of(&[rsa_jwk("a")]), |answer| {
         state.fetched(Some(answer), later(120))
     });
     assert_eq!((same, state.generation()), (Fetched::Unchanged, 2));
+    assert!(
+        Arc::ptr_eq(&before, state.keys().unwrap()),
+        "nobody has to forget anything"
+    );
     let replaced = with(rsa_jwk("a"), "e", json!(encode(&[3])));
     let changed = answered(200, None, &set_of(&[replaced]), |answer| {
         state.fetched(Some(answer), later(180))
