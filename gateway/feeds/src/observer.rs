@@ -1,19 +1,19 @@
 //! A Kubernetes client for the observer's credential, over the cluster's own way of being reached.
 //!
-//! HTTP/1.1 only: these are a handful of watches and small questions, never a person's bytes. Every response byte marks
-//! the cluster as heard of, so that a bookmark counts as a sign of life although the watcher keeps it to itself.
+//! HTTP/1.1 only: these are a handful of watches and small questions, never a person's bytes. Each watched kind has a
+//! pulse of its own, beaten by every byte of a successful answer, so that a bookmark counts as a sign of life although the
+//! watcher keeps it to itself. Invariant: nothing but the lists and watches of a kind says that the kind is known.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -25,49 +25,146 @@ use model::time::Timestamp;
 use reach::{ClusterConnection, ReachError, Security, Stream};
 use tower::Service;
 
-/// When the cluster was last heard of: updated by each byte that it sends.
-#[derive(Clone, Debug, Default)]
-pub struct Heard(Arc<AtomicI64>);
+use crate::cluster::Kind;
 
-impl Heard {
-    /// When the last byte came; [`Timestamp::EPOCH`] when none has.
-    #[must_use]
-    pub fn last(&self) -> Timestamp {
-        Timestamp::from_unix_nanos(self.0.load(Ordering::Relaxed))
+/// Where the time comes from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// When one kind of object was last heard of.
+#[derive(Clone)]
+pub(crate) struct Pulse {
+    last: Arc<AtomicI64>,
+    clock: Clock,
+    /// A cluster that says "no such kind" has spoken of it, too.
+    absence_counts: bool,
+}
+
+impl Pulse {
+    fn beat(&self) {
+        self.last.fetch_max((self.clock)().unix_nanos(), Ordering::Relaxed);
     }
 
-    fn now(&self) {
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        self.0
-            .fetch_max(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX), Ordering::Relaxed);
+    /// Takes the head of an answer in; says whether the pieces of its body are signs of life.
+    fn hears(&self, status: StatusCode) -> bool {
+        if status.is_success() || (self.absence_counts && status == StatusCode::NOT_FOUND) {
+            self.beat();
+        }
+        status.is_success()
     }
 }
 
-/// A client that speaks as the observer.
+/// When a cluster was last heard of: as long ago as the kind that has been silent longest. A decision rests on all kinds,
+/// so that one of them, refused or stuck, makes the whole old.
+#[derive(Clone)]
+pub struct Heard {
+    kinds: Arc<[Arc<AtomicI64>]>,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Heard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heard")
+            .field("last", &self.last())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Heard {
+    /// Nothing has been heard of yet.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            kinds: Kind::ALL.iter().map(|_| Arc::default()).collect(),
+            clock,
+        }
+    }
+
+    /// When the last byte of the most silent kind came; [`Timestamp::EPOCH`] while one has never been heard of.
+    #[must_use]
+    pub fn last(&self) -> Timestamp {
+        let oldest = self.kinds.iter().map(|kind| kind.load(Ordering::Relaxed)).min();
+        Timestamp::from_unix_nanos(oldest.unwrap_or_default())
+    }
+
+    pub(crate) fn pulse(&self, kind: Kind) -> Pulse {
+        let place = Kind::ALL.iter().position(|known| *known == kind);
+        let last = place.and_then(|place| self.kinds.get(place)).cloned();
+        Pulse {
+            last: last.unwrap_or_default(),
+            clock: Arc::clone(&self.clock),
+            absence_counts: kind.is_optional(),
+        }
+    }
+}
+
+/// A client that speaks as the observer and asks questions.
 #[must_use]
-pub fn client(connection: &Arc<ClusterConnection>, heard: &Heard) -> kube::Client {
-    let http = HyperClient::builder(TokioExecutor::new()).build(Dialer(Arc::clone(connection)));
-    kube::Client::new(
-        Observer {
-            connection: Arc::clone(connection),
-            http,
-            heard: heard.clone(),
-        },
-        "default",
-    )
+pub fn client(connection: &Arc<ClusterConnection>) -> kube::Client {
+    kube::Client::new(Observer::new(connection), "default")
+}
+
+/// A client for the lists and watches of one kind, whose answers beat its pulse.
+pub(crate) fn watching(connection: &Arc<ClusterConnection>, pulse: Pulse) -> kube::Client {
+    listening(Observer::new(connection), pulse)
+}
+
+/// A client over `inner` whose answers beat `pulse`.
+pub(crate) fn listening<S, B>(inner: S, pulse: Pulse) -> kube::Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<tower::BoxError>,
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<tower::BoxError>,
+{
+    kube::Client::new(Listening { inner, pulse }, "default")
+}
+
+struct Listening<S> {
+    inner: S,
+    pulse: Pulse,
+}
+
+impl<S, B> Service<Request<Body>> for Listening<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Listened<B>>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (pulse, answer) = (self.pulse.clone(), self.inner.call(request));
+        Box::pin(async move {
+            let response = answer.await?;
+            let pulse = pulse.hears(response.status()).then_some(pulse);
+            Ok(response.map(|body| Listened { body, pulse }))
+        })
+    }
 }
 
 #[derive(Clone)]
 struct Observer {
     connection: Arc<ClusterConnection>,
     http: HyperClient<Dialer, Body>,
-    heard: Heard,
+}
+
+impl Observer {
+    fn new(connection: &Arc<ClusterConnection>) -> Self {
+        Self {
+            connection: Arc::clone(connection),
+            http: HyperClient::builder(TokioExecutor::new()).build(Dialer(Arc::clone(connection))),
+        }
+    }
 }
 
 impl Service<Request<Body>> for Observer {
-    type Response = Response<Listened>;
+    type Response = Response<Incoming>;
     type Error = HyperError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -82,15 +179,13 @@ impl Service<Request<Body>> for Observer {
                 .headers_mut()
                 .insert(http::header::AUTHORIZATION, authorization.clone());
         }
-        let (http, heard, connection) = (self.http.clone(), self.heard.clone(), Arc::clone(&self.connection));
+        let (http, connection) = (self.http.clone(), Arc::clone(&self.connection));
         Box::pin(async move {
             let response = http.request(request).await?;
-            if response.status() == http::StatusCode::UNAUTHORIZED {
+            if response.status() == StatusCode::UNAUTHORIZED {
                 connection.observer().was_refused();
-            } else {
-                heard.now();
             }
-            Ok(response.map(|body| Listened { body, heard }))
+            Ok(response)
         })
     }
 }
@@ -104,21 +199,20 @@ fn at_cluster(uri: &Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// A response body that marks the cluster as heard of with each piece.
-#[derive(Debug)]
-pub struct Listened {
-    body: Incoming,
-    heard: Heard,
+/// A response body that beats a pulse with each piece.
+struct Listened<B> {
+    body: B,
+    pulse: Option<Pulse>,
 }
 
-impl HttpBody for Listened {
-    type Data = Bytes;
-    type Error = hyper::Error;
+impl<B: HttpBody + Unpin> HttpBody for Listened<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
-            self.heard.now();
+        if let (Poll::Ready(Some(Ok(_))), Some(pulse)) = (&polled, &self.pulse) {
+            pulse.beat();
         }
         polled
     }

@@ -234,8 +234,13 @@ fn denial_in_words(denial: &Denial) -> String {
             "this needs approval from {}, and this release has no way to ask for it",
             from.join(" or ")
         ),
-        Denial::StaleSnapshot { age_seconds } => {
-            format!("the gateway has not heard from the cluster for {age_seconds} s and does not decide on old rules")
+        Denial::StaleSnapshot { age_seconds: None } => {
+            "the gateway has not learnt all rules of the cluster yet and decides nothing without them".to_owned()
+        }
+        Denial::StaleSnapshot {
+            age_seconds: Some(seconds),
+        } => {
+            format!("the gateway has not heard from the cluster for {seconds} s and does not decide on old rules")
         }
         Denial::ClusterSaysNo { reason: Some(reason) } => {
             format!("no role allows it, and the cluster agrees: {reason}")

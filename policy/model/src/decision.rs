@@ -138,8 +138,8 @@ pub enum Denial {
     Obligation(Unmet),
     /// The cluster's objects have not been heard of for too long to decide on them.
     StaleSnapshot {
-        /// Seconds since the last sign of life.
-        age_seconds: u64,
+        /// Seconds since the last sign of life; `None` when they have never been listed as a whole.
+        age_seconds: Option<u64>,
     },
     /// The cluster was asked and said no.
     ClusterSaysNo {

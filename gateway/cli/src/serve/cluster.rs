@@ -57,10 +57,10 @@ pub(super) fn join(
     let connection = ClusterConnection::new(id.clone(), source(cluster)?, Tuning::default());
     let connection = Arc::new(connection.with_context(|| format!("cluster `{id}`"))?);
     tokio::spawn(Arc::clone(&connection).keep_fresh());
-    let heard = Heard::default();
-    let client = feeds::observer::client(&connection, &heard);
+    let heard = Heard::new(Arc::new(super::now));
+    let client = feeds::observer::client(&connection);
     let (views, view) = feeds::cluster::channel(id.clone());
-    tokio::spawn(feeds::cluster::observe(client.clone(), heard.clone(), views));
+    tokio::spawn(feeds::cluster::observe(Arc::clone(&connection), heard.clone(), views));
     let (confirm, asked) = Ask::new(REVIEWS_WAITING, REVIEW_WITHIN, |why| AccessAnswer::Unknown { why });
     tokio::spawn(feeds::answers::access(client.clone(), asked));
     let tokens = accept_accounts.then(|| {

@@ -15,7 +15,7 @@ use super::ClusterView;
 
 /// The kinds that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Role,
     ClusterRole,
     RoleBinding,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Role,
         Self::ClusterRole,
         Self::RoleBinding,
@@ -37,7 +37,7 @@ impl Kind {
     ];
 
     /// Whether a cluster may lack this kind: our own, whose definition not everybody installs.
-    pub(super) const fn is_optional(self) -> bool {
+    pub(crate) const fn is_optional(self) -> bool {
         matches!(self, Self::AccessRule | Self::ClusterAccessRule)
     }
 

@@ -12,13 +12,15 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use model::cluster::ClusterId;
+use reach::ClusterConnection;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::collect::Collected;
+pub(crate) use self::collect::Kind;
 pub use self::collect::Namespace;
-use self::collect::{Collected, Kind};
-use crate::observer::Heard;
+use crate::observer::{self, Heard, Pulse};
 
 /// What is known of a cluster at one point in time.
 #[derive(Clone, Debug)]
@@ -61,8 +63,15 @@ pub fn channel(cluster: ClusterId) -> (watch::Sender<Arc<ClusterView>>, watch::R
 
 /// Watches until nobody listens. Errors of the watch are told by log and repaired by listing again; what is known stays
 /// until something newer comes, and [`Heard`] says how old it is.
-pub async fn observe(client: kube::Client, heard: Heard, views: watch::Sender<Arc<ClusterView>>) {
-    let mut events: SelectAll<_> = Kind::ALL.into_iter().map(|kind| stream(&client, kind)).collect();
+pub async fn observe(connection: Arc<ClusterConnection>, heard: Heard, views: watch::Sender<Arc<ClusterView>>) {
+    observe_with(|pulse| observer::watching(&connection, pulse), heard, views).await;
+}
+
+async fn observe_with(client: impl Fn(Pulse) -> kube::Client, heard: Heard, views: watch::Sender<Arc<ClusterView>>) {
+    let streams = Kind::ALL
+        .into_iter()
+        .map(|kind| stream(client(heard.pulse(kind)), kind));
+    let mut events: SelectAll<_> = streams.collect();
     let mut collected = Collected::default();
     let mut dirty: Option<(Instant, Instant)> = None;
     loop {
@@ -121,14 +130,20 @@ async fn sleep_until(due: Option<Instant>) {
 
 type Events = futures::stream::BoxStream<'static, (Kind, Result<Event<DynamicObject>, watcher::Error>)>;
 
-fn stream(client: &kube::Client, kind: Kind) -> Events {
+/// A watch ends so often by itself. An API server sends a bookmark each minute only where something of the kind has
+/// changed since its own start; that it takes the watch up again is the sign of life that never fails.
+const WATCH_SECONDS: u32 = 60;
+
+fn stream(client: kube::Client, kind: Kind) -> Events {
     let (group, version, name, plural) = kind.resource();
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), plural);
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    // Bookmarks come once a minute; the timeout makes a silent connection end and be listed again.
-    let config = watcher::Config::default().timeout(290);
+    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
     watch_objects(api, config)
         .default_backoff()
         .map(move |event| (kind, event))
         .boxed()
 }
+
+#[cfg(test)]
+mod tests;

@@ -391,7 +391,7 @@ impl Station {
         let freshness = if rules.complete {
             self.freshness(case.now)
         } else {
-            Freshness::Stale { age_seconds: 0 }
+            Freshness::Stale { age_seconds: None }
         };
         let query = Query {
             call: case.call,
@@ -452,12 +452,13 @@ impl Station {
     }
 
     fn freshness(&self, now: Timestamp) -> Freshness {
-        let age = now.since((self.heard)());
+        let heard = (self.heard)();
+        let age = now.since(heard);
         if age <= self.settings.stale_after {
             Freshness::Fresh
         } else {
             Freshness::Stale {
-                age_seconds: age.as_secs(),
+                age_seconds: (heard != Timestamp::EPOCH).then_some(age.as_secs()),
             }
         }
     }

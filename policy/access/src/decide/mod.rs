@@ -46,7 +46,7 @@ pub enum Freshness {
     /// The cluster has not been heard of for so long; what it grants is not believed.
     Stale {
         /// Seconds since the last sign of life.
-        age_seconds: u64,
+        age_seconds: Option<u64>,
     },
 }
 

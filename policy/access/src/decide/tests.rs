@@ -440,15 +440,15 @@ fn two_rules_that_demand_different_contexts_are_both_owed() {
 #[test]
 fn a_stale_snapshot_grants_nothing() {
     let mut world = World::new(&[]);
-    world.freshness = Freshness::Stale { age_seconds: 91 };
+    world.freshness = Freshness::Stale { age_seconds: Some(91) };
     assert_eq!(
         say(&world.decide("al", &["dev"], "GET", POD)),
-        "deny StaleSnapshot { age_seconds: 91 }"
+        "deny StaleSnapshot { age_seconds: Some(91) }"
     );
     world.authorization = Authorization::Confirm;
     assert_eq!(
         say(&world.decide("al", &["dev"], "GET", POD)),
-        "ask, else StaleSnapshot { age_seconds: 91 }"
+        "ask, else StaleSnapshot { age_seconds: Some(91) }"
     );
 }
 
