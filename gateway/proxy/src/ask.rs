@@ -65,27 +65,43 @@ where
     /// Asks, or joins the flight of an equal question. Cancel-safe: the question is carried by a task of its own, so
     /// that an asker who goes away takes no answer from the others.
     pub async fn ask(&self, question: Q) -> A {
-        let mut flight = match self.flights.entry(question.clone()) {
+        self.ask_keeping(question, ()).await
+    }
+
+    /// Joins the flight of an equal question; `None` when there is none.
+    pub async fn join(&self, question: &Q) -> Option<A> {
+        let flight = self.flights.get(question).map(|flight| flight.clone())?;
+        Some(self.landed(flight).await)
+    }
+
+    /// As [`Ask::ask`]; `kept` is dropped when the question is done, even if its asker has gone before.
+    pub(crate) async fn ask_keeping<K: Send + 'static>(&self, question: Q, kept: K) -> A {
+        let flight = match self.flights.entry(question.clone()) {
             Entry::Occupied(entry) => entry.get().clone(),
             Entry::Vacant(entry) => {
                 let (publish, flight) = watch::channel(None);
                 entry.insert(flight.clone());
-                self.carry(question, publish);
+                self.carry(question, publish, kept);
                 flight
             }
         };
+        self.landed(flight).await
+    }
+
+    async fn landed(&self, mut flight: watch::Receiver<Option<A>>) -> A {
         match flight.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone().unwrap_or_else(|| (self.unknown)("no answer".to_owned())),
             Err(_) => (self.unknown)("the question was dropped".to_owned()),
         }
     }
 
-    fn carry(&self, question: Q, publish: watch::Sender<Option<A>>) {
+    fn carry<K: Send + 'static>(&self, question: Q, publish: watch::Sender<Option<A>>, kept: K) {
         let (sender, deadline, unknown) = (self.sender.clone(), self.deadline, self.unknown);
         let flights = Arc::clone(&self.flights);
         tokio::spawn(async move {
             let answer = put(&sender, question.clone(), deadline).await.unwrap_or_else(unknown);
             flights.remove(&question);
+            drop(kept);
             // Nobody listens any more when all askers have gone.
             let _ = publish.send(Some(answer));
         });

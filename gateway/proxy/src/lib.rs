@@ -16,4 +16,5 @@ pub mod refusal;
 pub mod request;
 pub mod session;
 pub mod site;
+mod turnstile;
 pub mod upstream;

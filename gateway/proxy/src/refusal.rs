@@ -71,6 +71,10 @@ pub enum Limit {
     Streams(u32),
     /// Long-running calls of all together.
     LongCalls(usize),
+    /// Questions per second that only the cluster can answer, of one subject.
+    Questions(u32),
+    /// Logs that one subject reads at the same time.
+    Logs(u32),
 }
 
 impl Refusal {
@@ -184,6 +188,14 @@ impl std::fmt::Display for Limit {
             Self::LongCalls(limit) => write!(
                 f,
                 "{limit} watches and other long calls go through this gateway, which is its limit"
+            ),
+            Self::Questions(limit) => write!(
+                f,
+                "the cluster had to be asked whether you may do this, and you have used up the {limit} such questions a second of one person"
+            ),
+            Self::Logs(limit) => write!(
+                f,
+                "you read {limit} logs at the same time, which is the limit of one person"
             ),
         }
     }

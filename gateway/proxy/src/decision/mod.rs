@@ -5,6 +5,8 @@
 //! Invariant: no answer, an old snapshot and an unknown verb are a no (promise 3).
 
 mod permit;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,7 +21,7 @@ use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
 use model::cluster::ClusterId;
 use model::decision::{Allowed, Denial, Denied, RuleRef, Unmet, UpstreamIdentity, Verdict};
 use model::request::{Kind, RequestFacts};
-use model::subject::{Subject, SubjectKind};
+use model::subject::{Subject, SubjectId, SubjectKind};
 use model::time::Timestamp;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
@@ -29,8 +31,9 @@ use crate::ask::Ask;
 use crate::audit::Trail;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Authenticated, Identity, groups_hash};
-use crate::refusal::Refusal;
+use crate::refusal::{Limit, Refusal};
 use crate::session::Grounds;
+use crate::turnstile::{Pace, TurnedAway, Turnstile};
 
 /// The rules of one cluster as they stand now. Immutable; a change is a new one with another version.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ pub struct Station {
     heard: Heard,
     confirm: Ask<AccessQuestion, AccessAnswer>,
     cache: Cache<Key, Known>,
+    askers: Turnstile<SubjectId>,
+    noes: Cache<AccessQuestion, (AccessAnswer, Timestamp)>,
     max_groups: AtomicUsize,
 }
 
@@ -169,6 +174,18 @@ pub struct Case<'a> {
 
 /// The cluster's own yes counts no longer than this.
 const CONFIRMED_FOR: Duration = Duration::from_secs(10);
+/// The cluster's own no is remembered so long: a client that tries again at once costs it nothing.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
+/// Noes that are remembered.
+const NOES: usize = 10_000;
+/// What one subject may make the gateway ask the cluster. The feed sends 32 questions at the same time.
+const ASKING: Pace = Pace {
+    per_second: 50,
+    burst_seconds: 5,
+    at_once: 8,
+    wait: Duration::from_secs(5),
+    askers: 100_000,
+};
 /// A remembered yes is looked at anew at least this often, so that a stale snapshot ends it.
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 
@@ -189,6 +206,8 @@ impl Station {
             heard,
             confirm,
             cache,
+            askers: Turnstile::new(ASKING),
+            noes: Cache::new(NOES),
         }
     }
 
@@ -294,7 +313,10 @@ impl Station {
     /// # Errors
     /// It would be refused.
     pub(crate) async fn ask_anew(&self, asking: Asking) -> Result<Grounds, Refusal> {
-        let allowed = self.ask_cluster(asking.if_yes, asking.if_no, asking.what).await?;
+        // Nobody chose this moment: it costs no share of the person's, and what was heard before does not count.
+        let question = self.question(&asking.if_yes, asking.what);
+        let answer = self.confirm.ask(question).await;
+        let allowed = self.answered(answer, asking.if_yes, asking.if_no)?;
         recordable(allowed).map(|_| asking.grounds)
     }
 
@@ -336,7 +358,9 @@ impl Station {
             Verdict::Deny(denied) => return Err(Refusal::Denied(Box::new(denied))),
             Verdict::AskCluster { if_yes, if_no } => {
                 let what = attributes(&Attributes::of(facts));
-                (self.ask_cluster(if_yes, if_no, what).await?, true)
+                let question = self.question(&if_yes, what);
+                let answer = self.ask_cluster(question, case.subject, now).await?;
+                (self.answered(answer, if_yes, if_no)?, true)
             }
         };
         let allowed = recordable(allowed)?;
@@ -372,7 +396,9 @@ impl Station {
             Verdict::Allow(allowed) => Ok(allowed),
             Verdict::Deny(denied) => Err(Refusal::Denied(Box::new(denied))),
             Verdict::AskCluster { if_yes, if_no } => {
-                self.ask_cluster(if_yes, if_no, attributes(&case.call.asked)).await
+                let question = self.question(&if_yes, attributes(&case.call.asked));
+                let answer = self.ask_cluster(question, case.subject, case.now).await;
+                answer.and_then(|answer| self.answered(answer, if_yes, if_no))
             }
         };
         (verdict.and_then(recordable), Arc::clone(&rules.digest))
@@ -423,21 +449,44 @@ impl Station {
         (verdict, decision.cacheable)
     }
 
-    async fn ask_cluster(
-        &self,
-        if_yes: Allowed,
-        mut if_no: Denied,
-        what: AccessAttributes,
-    ) -> Result<Allowed, Refusal> {
-        let question = AccessQuestion {
+    fn question(&self, if_yes: &Allowed, what: AccessAttributes) -> AccessQuestion {
+        AccessQuestion {
             cluster: self.settings.cluster.clone(),
             user: Arc::clone(&if_yes.upstream.user),
             uid: if_yes.upstream.uid.clone(),
             groups: Arc::clone(&if_yes.upstream.groups),
             extra: Arc::clone(&if_yes.upstream.extra),
             what,
-        };
-        match self.confirm.ask(question).await {
+        }
+    }
+
+    /// Asks the cluster within the share of `asker`. What was refused a moment ago and what is being asked already costs
+    /// nothing.
+    async fn ask_cluster(
+        &self,
+        question: AccessQuestion,
+        asker: &Subject,
+        now: Timestamp,
+    ) -> Result<AccessAnswer, Refusal> {
+        if let Some((no, until)) = self.noes.get(&question)
+            && now < until
+        {
+            return Ok(no);
+        }
+        if let Some(answer) = self.confirm.join(&question).await {
+            return Ok(answer);
+        }
+        let over = |TurnedAway| Refusal::Limit(Limit::Questions(ASKING.per_second));
+        let place = self.askers.pass(asker.id(), now).await.map_err(over)?;
+        let answer = self.confirm.ask_keeping(question.clone(), place).await;
+        if matches!(answer, AccessAnswer::No { .. }) {
+            self.noes.insert(question, (answer.clone(), now.plus(REFUSED_FOR)));
+        }
+        Ok(answer)
+    }
+
+    fn answered(&self, answer: AccessAnswer, if_yes: Allowed, mut if_no: Denied) -> Result<Allowed, Refusal> {
+        match answer {
             AccessAnswer::Yes { .. } => return Ok(if_yes),
             AccessAnswer::No { reason } if matches!(if_no.denial, Denial::NoRule) => {
                 if_no.denial = Denial::ClusterSaysNo { reason }

@@ -172,7 +172,7 @@ impl World {
     }
 }
 
-fn rules(version: u64, groups: &[&str], access_rules: &[Value]) -> Rules {
+pub(crate) fn rules(version: u64, groups: &[&str], access_rules: &[Value]) -> Rules {
     let bindings: Vec<Value> = groups
         .iter()
         .map(|group| {
@@ -197,7 +197,7 @@ fn rules(version: u64, groups: &[&str], access_rules: &[Value]) -> Rules {
 }
 
 #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
-fn trust() -> oidc::Trust {
+pub(crate) fn trust() -> oidc::Trust {
     let (key, _) = oidc::gateway::SigningKey::generate().expect("a key");
     let published = oidc::gateway::SigningKey::key_set([&key]).expect("its public half");
     let verifier = oidc::gateway::GatewayVerifier::new("https://gate", published, Duration::ZERO);

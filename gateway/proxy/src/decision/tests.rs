@@ -1,0 +1,149 @@
+//! What the cluster is asked on behalf of whom, and how often.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::rbac::Attributes;
+use access::rule::Call;
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::identity::{Credential, for_bench};
+use crate::session::bench;
+
+const BEGIN: Timestamp = bench::BEGIN;
+
+type Reviews = mpsc::Receiver<(AccessQuestion, oneshot::Sender<AccessAnswer>)>;
+
+fn station(complete: bool, heard: Timestamp) -> (Arc<Station>, Reviews) {
+    let mut none = bench::rules(1, &[], &[]);
+    none.complete = complete;
+    let (_, rules) = watch::channel(Arc::new(none));
+    let (confirm, reviews) = Ask::new(1_024, Duration::from_secs(5), |why| AccessAnswer::Unknown { why });
+    let settings = Settings {
+        cluster: ClusterId::new(bench::CLUSTER).unwrap(),
+        authorization: Authorization::Confirm,
+        max_groups: 64,
+        stale_after: Duration::from_secs(90),
+        cache_entries: 1_000,
+    };
+    let station = Station::new(settings, rules, Arc::new(move || heard), confirm);
+    (Arc::new(station), reviews)
+}
+
+async fn asks(station: &Station, user: &str, name: &str, now: Timestamp) -> Result<Allowed, Refusal> {
+    let identity = for_bench(user, &["dev"], Credential::GatewayToken);
+    let asked = Attributes {
+        verb: "get",
+        group: "",
+        resource: "pods",
+        subresource: "",
+        namespace: "shop",
+        name,
+        path: "",
+        is_resource: true,
+    };
+    let case = Case {
+        call: Call::asking(bench::CLUSTER, asked),
+        subject: identity.subject(),
+        impersonation: None,
+        source: None,
+        signed_in: None,
+        acr: None,
+        reason_stated: false,
+        now,
+    };
+    station.judge(&case).await.0
+}
+
+fn limit(judged: Result<Allowed, Refusal>) -> Option<Limit> {
+    match judged {
+        Err(Refusal::Limit(limit)) => Some(limit),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_too_much_is_told_so_and_takes_no_answer_from_others() {
+    let (station, mut reviews) = station(true, BEGIN);
+    let flood: Vec<_> = (0..1_000)
+        .map(|number| {
+            let station = Arc::clone(&station);
+            // A client that leaves as soon as it has asked frees nothing by that.
+            tokio::spawn(async move {
+                let name = format!("pod-{number}");
+                let asked = asks(&station, "al", &name, BEGIN);
+                tokio::time::timeout(Duration::from_secs(1), asked).await.ok()
+            })
+        })
+        .collect();
+    let mut of_al = Vec::new();
+    while of_al.len() < ASKING.at_once {
+        of_al.push(reviews.recv().await.unwrap());
+    }
+    let bo = tokio::spawn({
+        let station = Arc::clone(&station);
+        async move { asks(&station, "bo", "pod-1", BEGIN).await.is_ok() }
+    });
+    let (question, reply) = reviews.recv().await.unwrap();
+    assert_eq!(&*question.user, "bo", "al has no more places than {}", ASKING.at_once);
+    reply.send(AccessAnswer::Yes { reason: None }).unwrap();
+    assert!(bo.await.unwrap());
+    let mut told = 0;
+    for asked in flood {
+        if let Some(judged) = asked.await.unwrap() {
+            assert_eq!(limit(judged), Some(Limit::Questions(50)));
+            told += 1;
+        }
+    }
+    assert_eq!(told, 1_000 - 251, "all above the burst");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_is_remembered_for_two_seconds_and_a_silence_not_at_all() {
+    let (station, mut reviews) = station(true, BEGIN);
+    let mut asked = 0;
+    for (seconds, answer, is_asked) in [
+        (0, AccessAnswer::Unknown { why: "late".into() }, true),
+        (0, AccessAnswer::No { reason: None }, true),
+        (1, AccessAnswer::No { reason: None }, false),
+        (2, AccessAnswer::Yes { reason: None }, true),
+    ] {
+        let wants = matches!(answer, AccessAnswer::Yes { .. });
+        let station = Arc::clone(&station);
+        let now = BEGIN.plus(Duration::from_secs(seconds));
+        let judged = tokio::spawn(async move { asks(&station, "al", "pod", now).await.is_ok() });
+        if is_asked {
+            reviews.recv().await.unwrap().1.send(answer).unwrap();
+            asked += 1;
+        }
+        assert_eq!(judged.await.unwrap(), wants, "after {seconds} s");
+    }
+    assert_eq!(asked, 3);
+    assert!(reviews.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn before_the_first_list_a_refusal_speaks_of_no_seconds() {
+    for (complete, heard, said) in [
+        (false, BEGIN, "has not learnt all rules"),
+        (true, Timestamp::EPOCH, "has not learnt all rules"),
+        (
+            true,
+            Timestamp::from_unix_seconds(BEGIN.unix_seconds() - 91),
+            "for 91 s",
+        ),
+    ] {
+        let (station, mut reviews) = station(complete, heard);
+        let judged = tokio::spawn(async move { asks(&station, "al", "pod", BEGIN).await });
+        reviews
+            .recv()
+            .await
+            .unwrap()
+            .1
+            .send(AccessAnswer::No { reason: None })
+            .unwrap();
+        let words = judged.await.unwrap().unwrap_err().in_words();
+        assert!(words.contains(said), "{words}");
+    }
+}
