@@ -22,7 +22,7 @@ pub async fn access(client: kube::Client, mut asked: mpsc::Receiver<(AccessQuest
         let client = client.clone();
         tokio::spawn(async move {
             // The asker may have gone: then nobody needs the answer.
-            let _ = answer.send(review_access(&client, &question).await);
+            give(answer, review_access(&client, &question)).await;
             drop(place);
         });
     }
@@ -37,9 +37,19 @@ pub async fn tokens(client: kube::Client, mut asked: mpsc::Receiver<(TokenQuesti
         };
         let client = client.clone();
         tokio::spawn(async move {
-            let _ = answer.send(review_token(&client, &question).await);
+            give(answer, review_token(&client, &question)).await;
             drop(place);
         });
+    }
+}
+
+/// Nobody waits beyond the asker's deadline: a cluster that is silent would keep every place for ever.
+async fn give<A>(mut to: oneshot::Sender<A>, review: impl Future<Output = A>) {
+    tokio::select! {
+        answer = review => {
+            let _ = to.send(answer);
+        }
+        () = to.closed() => {}
     }
 }
 

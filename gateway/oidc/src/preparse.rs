@@ -84,6 +84,12 @@ impl<'t> Unverified<'t> {
     pub fn issuer(&self) -> Result<&str, TokenError> {
         self.claims.required_text("iss")
     }
+
+    /// Whether the token says that it is meant for `audience`; nothing is verified by that.
+    #[must_use]
+    pub fn names_audience(&self, audience: &str) -> bool {
+        self.claims.audiences().is_ok_and(|named| named.contains(&audience))
+    }
 }
 
 fn split(token: &str) -> Result<(&str, &str, &str, &str), TokenError> {

@@ -8,9 +8,13 @@
 mod cache;
 mod certificate;
 mod credential;
+mod newcomers;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +28,10 @@ use model::time::Timestamp;
 use oidc::{Purpose, TokenError, Trust, Unverified, VerifiedToken};
 use tokio::sync::watch;
 
-use self::cache::Known;
+use self::cache::{Fingerprint, Known};
 pub use self::cache::{NoRandom, TokenCache};
 use self::credential::Presented;
+use self::newcomers::Newcomers;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::standing::for_bench;
 pub(crate) use self::standing::holds_at_first;
@@ -192,6 +197,7 @@ pub struct Station {
     questions: Questions,
     acceptance: Acceptance,
     cache: Arc<TokenCache>,
+    newcomers: Newcomers,
 }
 
 /// A ServiceAccount's answer counts no longer than this (DESIGN, "Identity").
@@ -213,6 +219,7 @@ impl Station {
             questions,
             acceptance,
             cache,
+            newcomers: Newcomers::new(),
         })
     }
 
@@ -239,7 +246,7 @@ impl Station {
             });
         }
         match (presented, by_certificate) {
-            (Presented::Bearer(token), _) => self.token(cluster, &token, now.wall).await,
+            (Presented::Bearer(token), _) => self.token(cluster, &token, conn.peer().ip(), now.wall).await,
             (_, Some(Err(refusal))) => Err(refusal),
             (Presented::UnknownScheme(scheme), _) => Err(Refusal::BadCredential(format!(
                 "`Authorization` uses {scheme}; only bearer tokens are accepted"
@@ -248,7 +255,13 @@ impl Station {
         }
     }
 
-    async fn token(&self, cluster: &ClusterId, token: &str, now: Timestamp) -> Result<Authenticated, Refusal> {
+    async fn token(
+        &self,
+        cluster: &ClusterId,
+        token: &str,
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<Authenticated, Refusal> {
         let fingerprint = self.cache.fingerprint(cluster, token);
         let generation = self.trust.borrow().generation;
         match self.cache.get(&fingerprint, now, generation) {
@@ -257,7 +270,7 @@ impl Station {
             None => {}
         }
         let began = self.cache.epoch();
-        match self.verify(cluster, token, now).await {
+        match self.verify(cluster, token, (fingerprint, from), now).await {
             Ok((identity, until)) => {
                 let identity = Arc::new(identity);
                 let until = until.min(identity.expires_at);
@@ -290,7 +303,13 @@ impl Station {
     }
 
     /// The identity and until when it counts without another look.
-    async fn verify(&self, cluster: &ClusterId, token: &str, now: Timestamp) -> Result<(Identity, Timestamp), Refusal> {
+    async fn verify(
+        &self,
+        cluster: &ClusterId,
+        token: &str,
+        presented: (Fingerprint, IpAddr),
+        now: Timestamp,
+    ) -> Result<(Identity, Timestamp), Refusal> {
         let bad = |error: TokenError| Refusal::BadCredential(error.to_string());
         let unverified = Unverified::parse(token).map_err(bad)?;
         let trust = Arc::clone(&self.trust.borrow());
@@ -299,7 +318,15 @@ impl Station {
         }
         match trust.issuers.select(&unverified) {
             Ok(_) => self.provider_token(&trust, token, now).await,
-            Err(_) if self.questions.tokens.contains_key(cluster) => self.service_account(cluster, token, now).await,
+            Err(_) if self.questions.tokens.contains_key(cluster) => {
+                let audience = &self.acceptance.service_account_audience;
+                if !may_be_account(&unverified, audience) {
+                    return Err(Refusal::BadCredential(format!(
+                        "the token is no sign-in of the gateway, and no ServiceAccount's for the audience `{audience}`"
+                    )));
+                }
+                self.service_account(cluster, token, presented, now).await
+            }
             Err(error) => Err(bad(error)),
         }
     }
@@ -415,6 +442,7 @@ impl Station {
         &self,
         cluster: &ClusterId,
         token: &str,
+        (fingerprint, from): (Fingerprint, IpAddr),
         now: Timestamp,
     ) -> Result<(Identity, Timestamp), Refusal> {
         let Some(ask) = self.questions.tokens.get(cluster) else {
@@ -428,7 +456,16 @@ impl Station {
             token: token.into(),
             audiences,
         };
-        match ask.ask(question).await {
+        let place = self.newcomers.pass(&fingerprint, from, now).await.map_err(|_| {
+            Refusal::CannotVerify(
+                "too many tokens that nobody has verified yet come from your address, or all together".to_owned(),
+            )
+        })?;
+        let answer = ask.ask_keeping(question, place).await;
+        if matches!(answer, TokenAnswer::Authenticated { .. }) {
+            self.newcomers.is_known(fingerprint);
+        }
+        match answer {
             TokenAnswer::Authenticated {
                 username,
                 uid,
@@ -452,6 +489,12 @@ impl Station {
     pub fn cache(&self) -> Arc<TokenCache> {
         Arc::clone(&self.cache)
     }
+}
+
+/// What a ServiceAccount's token says of itself, if the cluster could accept it for `audience`. Tokens that stand in secrets
+/// name no audience; their issuer is always the same.
+fn may_be_account(token: &Unverified<'_>, audience: &str) -> bool {
+    token.names_audience(audience) || token.issuer().is_ok_and(|issuer| issuer == "kubernetes/serviceaccount")
 }
 
 fn verify_with(trust: &Trust, text: &str, now: Timestamp) -> Result<VerifiedToken, TokenError> {
