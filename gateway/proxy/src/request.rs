@@ -36,6 +36,8 @@ use crate::upstream::{self, Call, Expected, Pool, SendError, StreamClass, Upstre
 
 /// How long a call that may have an effect goes on after its client has left, to learn how it ended.
 const LEARN_WITHIN: Duration = Duration::from_secs(30);
+/// Logs that one subject reads at the same time: an eighth of the connections for logs to one cluster.
+const LOGS_OF_ONE: u32 = 128;
 
 /// What stands behind one cluster's name.
 #[derive(Debug)]
@@ -150,6 +152,10 @@ impl Gate {
             .audit
             .budgets()
             .enter(who.identity().subject().id(), long, trail.received)
+            .and_then(|place| match &facts {
+                Ok(facts) if reads_log(facts) => place.for_log(LOGS_OF_ONE, trail.received),
+                _ => Ok(place),
+            })
             .map_err(Refusal::Limit)
             .map_err(Stop::Ended)?;
         let impersonation = impersonation.map_err(|error| Refusal::Headers(error.to_string()))?;
@@ -463,10 +469,15 @@ fn dress(
     request
 }
 
+/// Whether the answer is a log, which takes a connection for itself.
+fn reads_log(facts: &RequestFacts) -> bool {
+    facts.subresource() == "log"
+}
+
 fn call<K>(trail: &Trail, permit: &Permit<K>) -> Call {
     let facts = trail.facts.as_ref();
     let class = match facts {
-        Some(facts) if facts.subresource() == "log" => StreamClass::FollowLog,
+        Some(facts) if reads_log(facts) => StreamClass::FollowLog,
         Some(facts) if facts.long_running() => StreamClass::Watch,
         _ => StreamClass::Short,
     };

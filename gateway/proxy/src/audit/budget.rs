@@ -90,6 +90,7 @@ impl Rate {
 struct Used {
     in_flight: AtomicU32,
     streams: AtomicU32,
+    logs: AtomicU32,
     rate: Rate,
     day: AtomicU64,
     bytes: AtomicU64,
@@ -162,10 +163,32 @@ pub struct Budgets {
 pub struct Place {
     used: Arc<Used>,
     stream: bool,
+    log: bool,
+}
+
+impl Place {
+    /// The same place for the reading of a log, of which one subject has at most `most` at the same time: each holds a
+    /// connection to the cluster for itself, and these are few.
+    ///
+    /// # Errors
+    /// The limit is reached; the place is given back, and the refusal is counted for the subject's next summary.
+    pub fn for_log(mut self, most: u32, now: Reading) -> Result<Self, Limit> {
+        let more = |held: u32| (held < most).then_some(held.saturating_add(1));
+        let entered = self.used.logs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        if entered.is_err() {
+            self.used.suppressed.add(now.wall);
+            return Err(Limit::Logs(most));
+        }
+        self.log = true;
+        Ok(self)
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.log {
+            self.used.logs.fetch_sub(1, Ordering::Relaxed);
+        }
         let cell = if self.stream {
             &self.used.streams
         } else {
@@ -229,7 +252,11 @@ impl Budgets {
         if cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return refuse(limit);
         }
-        Ok(Place { used, stream })
+        Ok(Place {
+            used,
+            stream,
+            log: false,
+        })
     }
 
     /// Adds to a subject's bytes of today.
@@ -394,6 +421,22 @@ mod tests {
         );
         drop(first);
         assert!(budgets.enter(&subject(1), false, at(1)).is_ok());
+    }
+
+    #[test]
+    fn one_reads_no_more_logs_than_a_share_and_somebody_else_has_their_own() {
+        let limits = Limits {
+            streams: 10,
+            ..limits()
+        };
+        let budgets = Budgets::new(limits);
+        let log = |n| budgets.enter(&subject(n), true, at(1)).unwrap().for_log(2, at(1));
+        let held = (log(1).unwrap(), log(1).unwrap());
+        assert_eq!(log(1).unwrap_err(), Limit::Logs(2));
+        assert!(log(2).is_ok());
+        drop(held.0);
+        assert!(log(1).is_ok(), "given back with its end");
+        assert_eq!(budgets.take_suppressed().first().map(|counts| counts.count), Some(1));
     }
 
     #[test]
