@@ -9,7 +9,8 @@ use model::cluster::ClusterId;
 
 use super::problem::Problem;
 use super::tree::Node;
-use super::types::{Cluster, Config, Listener, Provider, Serves};
+use super::types::{Cluster, Config, Credential, Listener, Provider, Serves};
+use super::value::Size;
 
 /// Everything in `config` that cannot work.
 pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
@@ -21,6 +22,7 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     check.listeners(config);
     check.identity(config);
     check.clusters(config);
+    check.sizes(config);
     check.found
 }
 
@@ -180,7 +182,23 @@ impl Check<'_> {
             }
             self.provider(i, provider);
         }
+        if identity.service_accounts.audience.is_some() && !identity.service_accounts.accept {
+            self.say(
+                "/identity/serviceAccounts/audience",
+                "`audience` has no effect without `accept: true`",
+                "never read",
+                "add `accept: true`, or remove it",
+            );
+        }
         let session = &identity.session;
+        if session.idle.duration().as_secs() < 60 {
+            self.say(
+                "/identity/session/idle",
+                "`idle` must be at least 1m",
+                "everybody would be signed out at once",
+                "8h is the default",
+            );
+        }
         if session.token.duration().as_secs() > 600 || session.token.duration().as_secs() < 60 {
             self.say(
                 "/identity/session/token",
@@ -196,6 +214,45 @@ impl Check<'_> {
                 "this would never count",
                 "make `idle` at most `max`",
             );
+        }
+    }
+
+    fn sizes(&mut self, config: &Config) {
+        let ledger = &config.ledger;
+        for (path, size, least, most) in [
+            (
+                "/ledger/segmentSize",
+                ledger.segment_size,
+                Size::mebibytes(1),
+                Size::mebibytes(1024),
+            ),
+            (
+                "/ledger/queueSize",
+                ledger.queue_size,
+                Size::mebibytes(1),
+                Size::mebibytes(4096),
+            ),
+            (
+                "/limits/bytesPerDay",
+                config.limits.bytes_per_day,
+                Size::mebibytes(1),
+                Size::MAX,
+            ),
+        ] {
+            let key = path.rsplit('/').next().unwrap_or_default();
+            if size < least || size > most {
+                let until = if most == Size::MAX {
+                    String::new()
+                } else {
+                    format!(" and at most {most}")
+                };
+                self.say(
+                    path,
+                    format!("`{key}` must be at least {least}{until}"),
+                    "out of range",
+                    "leave it out for the default",
+                );
+            }
         }
     }
 
@@ -270,14 +327,22 @@ impl Check<'_> {
             );
         }
         if cluster.in_cluster {
+            let cert = |of: &Option<Credential>| of.as_ref().is_some_and(|of| of.cert_file.is_some());
+            let key = |of: &Option<Credential>| of.as_ref().is_some_and(|of| of.key_file.is_some());
             let written = [
                 ("servers", !cluster.servers.is_empty()),
                 ("caFile", cluster.ca_file.is_some()),
+                ("tlsServerName", cluster.tls_server_name.is_some()),
+                ("impersonator/certFile", cert(&cluster.impersonator)),
+                ("impersonator/keyFile", key(&cluster.impersonator)),
+                ("observer/certFile", cert(&cluster.observer)),
+                ("observer/keyFile", key(&cluster.observer)),
             ];
             for (key, _) in written.into_iter().filter(|(_, is)| *is) {
+                let name = key.rsplit('/').next().unwrap_or_default();
                 self.say(
                     &at(key),
-                    format!("`{key}` has no effect beside `inCluster`"),
+                    format!("`{name}` has no effect beside `inCluster`"),
                     "never read",
                     "remove one of the two",
                 );

@@ -119,6 +119,47 @@ fn what_cannot_work_together_is_said_where_it_is_written() {
 }
 
 #[test]
+fn what_would_be_ignored_or_never_work_is_said() {
+    for (from, to, said) in [
+        (
+            "clusters:",
+            "  serviceAccounts: { audience: https://gw }\nclusters:",
+            vec!["`audience` has no effect without `accept: true`"],
+        ),
+        (
+            "session: { idle: 4h,",
+            "session: { idle: 0s,",
+            vec!["`idle` must be at least 1m"],
+        ),
+        (
+            "clusters:",
+            "ledger: { segmentSize: 0KiB, queueSize: 0KiB }\nlimits: { bytesPerDay: 0KiB }\nclusters:",
+            vec![
+                "`segmentSize` must be at least 1MiB and at most 1GiB",
+                "`queueSize` must be at least 1MiB and at most 4GiB",
+                "`bytesPerDay` must be at least 1MiB",
+            ],
+        ),
+        (
+            "    servers: [https://10.0.0.1:6443]\n    caFile: /cluster/ca.crt\n    impersonator: { tokenFile: /cluster/impersonator }\n",
+            "    inCluster: true\n    tlsServerName: kubernetes\n    impersonator: { certFile: /c, keyFile: /k }\n",
+            vec![
+                "`tlsServerName` has no effect beside `inCluster`",
+                "`certFile` has no effect beside `inCluster`",
+                "`keyFile` has no effect beside `inCluster`",
+            ],
+        ),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let what: Vec<_> = told(&GOOD.replace(from, to))
+            .into_iter()
+            .map(|(_, _, what, _)| what)
+            .collect();
+        assert_eq!(what, said);
+    }
+}
+
+#[test]
 fn a_secret_in_the_file_is_refused_and_not_repeated() {
     let text = GOOD.replace("${file:/run/secrets/oidc}", "hunter2");
     let problems = parse("gw.yaml", &text).unwrap_err();

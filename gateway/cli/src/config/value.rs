@@ -70,6 +70,9 @@ impl std::str::FromStr for Span {
 pub struct Size(u64);
 
 impl Size {
+    /// The largest.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// So many mebibytes.
     #[must_use]
     pub const fn mebibytes(mebibytes: u64) -> Self {
