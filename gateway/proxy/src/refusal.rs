@@ -333,8 +333,8 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
             "no kubectl sends this: look at the program, or at what stands between it and the gateway"
         }
         Refusal::Limit(Limit::InFlight(_)) => "wait until some of them have ended",
-        Refusal::Limit(Limit::Streams(_)) => "end some of them first",
-        Refusal::Limit(Limit::RecordsPerSecond(_)) => "make fewer calls at a time",
+        Refusal::Limit(Limit::Streams(_) | Limit::Logs(_)) => "end some of them first",
+        Refusal::Limit(Limit::RecordsPerSecond(_) | Limit::Questions(_)) => "make fewer calls at a time",
         Refusal::Limit(Limit::BytesPerDay(_) | Limit::LongCalls(_)) => {
             "ask whoever runs the gateway for a higher limit"
         }

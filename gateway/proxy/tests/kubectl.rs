@@ -39,6 +39,8 @@ fn file(refusal: &Refusal) -> &'static str {
             Limit::Strangers => "limit-strangers",
             Limit::Streams(_) => "limit-streams",
             Limit::LongCalls(_) => "limit-long-calls",
+            Limit::Questions(_) => "limit-questions",
+            Limit::Logs(_) => "limit-logs",
         },
         Refusal::LedgerRefuses(_) => "ledger",
         Refusal::UpstreamUnreachable(_) => "upstream-unreachable",
@@ -130,7 +132,7 @@ fn denials() -> Vec<Refusal> {
         owes(Unmet::Approval {
             from: vec!["leads".into(), "sre".into()],
         }),
-        denied(Denial::StaleSnapshot { age_seconds: 95 }),
+        denied(Denial::StaleSnapshot { age_seconds: Some(95) }),
         near(Denial::ClusterSaysNo {
             reason: Some("no RBAC policy matched".to_owned()),
         }),
@@ -155,6 +157,8 @@ fn all() -> Vec<Refusal> {
         Refusal::Limit(Limit::Strangers),
         Refusal::Limit(Limit::Streams(64)),
         Refusal::Limit(Limit::LongCalls(20_000)),
+        Refusal::Limit(Limit::Questions(50)),
+        Refusal::Limit(Limit::Logs(128)),
         Refusal::LedgerRefuses(words("no space left on device")),
         Refusal::UpstreamUnreachable(words("connection refused")),
         Refusal::UpstreamLost(words("the connection broke")),
