@@ -112,8 +112,13 @@ fn strangers_are_all_refused_and_all_counted_and_people_feel_nothing() -> anyhow
     assert_eq!(nothing + junk, SENT);
     let [served] = send(&gateway, &[("Authorization", &bob)], 3, [200])?;
     assert_eq!(served, 3);
+    let text = String::from_utf8(gateway.client()?.get(TARGET, &[])?.body)?;
+    assert!(
+        !text.contains("decision") && !text.contains("GatescribeDecision"),
+        "nobody could look it up: {text}"
+    );
     let (recorded, counted) = accounted(&mut gateway, None)?;
-    assert_eq!(recorded + counted, SENT, "{recorded} recorded, {counted} counted");
+    assert_eq!(recorded + counted, SENT + 1, "{recorded} recorded, {counted} counted");
     assert!(counted > 0, "their budget is full");
     Ok(())
 }

@@ -75,6 +75,8 @@ pub enum Limit {
     Questions(u32),
     /// Logs that one subject reads at the same time.
     Logs(u32),
+    /// Subjects that are told apart at the same time.
+    Subjects,
 }
 
 impl Refusal {
@@ -185,6 +187,7 @@ impl std::fmt::Display for Limit {
                 f,
                 "you hold {limit} watches and other long calls, which is the limit of one person"
             ),
+            Self::Subjects => f.write_str("more people use this gateway at the moment than it can tell apart"),
             Self::LongCalls(limit) => write!(
                 f,
                 "{limit} watches and other long calls go through this gateway, which is its limit"
@@ -277,6 +280,8 @@ pub struct Asked<'a> {
     pub facts: Option<&'a RequestFacts>,
     /// Whether the caller signed in here: only then does our API answer what `gatescribe why` asks.
     pub signed_in: bool,
+    /// Whether there is a record under that id; above a limit a refusal is only counted.
+    pub recorded: bool,
     /// How to sign in, such as `gatescribe login https://gw.example.com`.
     pub sign_in: &'a str,
 }
@@ -338,6 +343,8 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
         Refusal::Limit(Limit::BytesPerDay(_) | Limit::LongCalls(_)) => {
             "ask whoever runs the gateway for a higher limit"
         }
+        Refusal::Limit(Limit::Subjects) => "try again in a moment",
+        Refusal::GatewayCredential | Refusal::Internal if !asked.recorded => "tell whoever runs the gateway",
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway, with the decision below",
         Refusal::NotYet(_) => "until a release has it, this needs another way to the cluster",
         Refusal::Draining => "try again in a moment",
@@ -347,10 +354,13 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
 
 /// The text and the structured causes of a refusal.
 fn explain(refusal: &Refusal, asked: &Asked<'_>) -> (String, Vec<Cause>) {
-    let mut causes = vec![Cause {
-        reason: "GatescribeDecision",
-        message: asked.id.to_owned(),
-    }];
+    let mut causes = Vec::new();
+    if asked.recorded {
+        causes.push(Cause {
+            reason: "GatescribeDecision",
+            message: asked.id.to_owned(),
+        });
+    }
     let mut lines = Lines {
         text: first_line(refusal, asked),
     };
@@ -366,10 +376,18 @@ fn explain(refusal: &Refusal, asked: &Asked<'_>) -> (String, Vec<Cause>) {
         reason: "GatescribeReason",
         message: refusal.code().to_owned(),
     });
-    lines.add(
-        "decision",
-        &format!("{} (refused by the gateway, not by the cluster)", asked.id),
-    );
+    if asked.recorded {
+        lines.add(
+            "decision",
+            &format!("{} (refused by the gateway, not by the cluster)", asked.id),
+        );
+    } else {
+        // No id is given out that nobody can look up.
+        lines.add(
+            "refused",
+            "by the gateway, not by the cluster; counted, without a record of its own",
+        );
+    }
     (lines.text, causes)
 }
 
@@ -420,6 +438,7 @@ fn next_after_denial(denial: &Denial, asked: &Asked<'_>) -> Option<String> {
         _ if !asked.signed_in => None,
         Denial::NoGroups => Some("gatescribe whoami --claims".to_owned()),
         Denial::Obligation(Unmet::StepUp { acr }) => Some(sign_in_anew(asked.sign_in, acr)),
+        _ if !asked.recorded => None,
         _ => Some(format!("gatescribe why {}", asked.id)),
     }
 }

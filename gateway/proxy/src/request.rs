@@ -75,6 +75,8 @@ enum Stop {
     Refused(Refusal),
     /// The end of an opened record says it.
     Ended(Refusal),
+    /// It is above a limit and was counted.
+    Counted(Refusal),
 }
 
 impl From<Refusal> for Stop {
@@ -157,7 +159,7 @@ impl Gate {
                 _ => Ok(place),
             })
             .map_err(Refusal::Limit)
-            .map_err(Stop::Ended)?;
+            .map_err(Stop::Counted)?;
         let impersonation = impersonation.map_err(|error| Refusal::Headers(error.to_string()))?;
         let facts = facts.map_err(|error| Refusal::Headers(error.to_string()))?;
         grow(trail)?.effective = impersonation;
@@ -286,7 +288,7 @@ impl Gate {
         }
     }
 
-    fn refuse(&self, trail: &Trail, refusal: &Refusal) -> Response<Outbound> {
+    fn refuse(&self, trail: &Trail, refusal: &Refusal, recorded: bool) -> Response<Outbound> {
         let identity = trail.identity.as_deref();
         let asked = Asked {
             id: trail.id.as_str(),
@@ -294,6 +296,7 @@ impl Gate {
             groups: identity.map_or(&[], |identity| identity.subject().groups()),
             facts: trail.facts.as_ref(),
             signed_in: identity.is_some_and(|identity| identity.credential() == identity::Credential::GatewayToken),
+            recorded,
             sign_in: &self.sign_in,
         };
         refusal::answer(refusal, &asked).map(Outbound::bytes)
@@ -336,14 +339,15 @@ impl Handler for Gate {
             // The panic hook has told where; the caller learns only the id.
             Err(_) => Stop::Refused(Refusal::Internal),
         };
-        let refusal = match stop {
+        let (refusal, recorded) = match stop {
             Stop::Refused(refusal) => {
-                self.audit.refuse(&trail, &refusal);
-                refusal
+                let recorded = self.audit.refuse(&trail, &refusal);
+                (refusal, recorded)
             }
-            Stop::Ended(refusal) => refusal,
+            Stop::Ended(refusal) => (refusal, true),
+            Stop::Counted(refusal) => (refusal, false),
         };
-        self.refuse(&trail, &refusal)
+        self.refuse(&trail, &refusal, recorded)
     }
 
     fn connection_refused(&self, conn: &Conn, reason: Refused) {

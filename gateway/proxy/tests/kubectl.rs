@@ -41,6 +41,7 @@ fn file(refusal: &Refusal) -> &'static str {
             Limit::LongCalls(_) => "limit-long-calls",
             Limit::Questions(_) => "limit-questions",
             Limit::Logs(_) => "limit-logs",
+            Limit::Subjects => "limit-subjects",
         },
         Refusal::LedgerRefuses(_) => "ledger",
         Refusal::UpstreamUnreachable(_) => "upstream-unreachable",
@@ -159,6 +160,7 @@ fn all() -> Vec<Refusal> {
         Refusal::Limit(Limit::LongCalls(20_000)),
         Refusal::Limit(Limit::Questions(50)),
         Refusal::Limit(Limit::Logs(128)),
+        Refusal::Limit(Limit::Subjects),
         Refusal::LedgerRefuses(words("no space left on device")),
         Refusal::UpstreamUnreachable(words("connection refused")),
         Refusal::UpstreamLost(words("the connection broke")),
@@ -188,6 +190,7 @@ fn refused(refusal: &Refusal, signed_in: bool) -> (u16, String, Vec<u8>) {
         groups: if known { &groups } else { &[] },
         facts: Some(&facts),
         signed_in: signed_in && known,
+        recorded: is_recorded(refusal),
         sign_in: "gatescribe login https://gw.example.com",
     };
     let response = answer(refusal, &asked);
@@ -300,11 +303,21 @@ fn every_refusal_reads_well_in_plain_kubectl() {
         }
         let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert_eq!(printed, golden, "{case}: `UPDATE_CASES=1` writes the new words");
-        assert!(printed.contains(ID), "{case} does not name the decision:\n{printed}");
+        let is_recorded = is_recorded(&refusal);
+        assert_eq!(
+            printed.contains(ID),
+            is_recorded,
+            "{case}: a decision is named where there is one:\n{printed}"
+        );
     }
     let files: BTreeSet<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(files, cases, "one file for each refusal");
+}
+
+/// What is above a subject's or the strangers' limit is only counted.
+fn is_recorded(refusal: &Refusal) -> bool {
+    !matches!(refusal, Refusal::Limit(limit) if !matches!(limit, Limit::LongCalls(_) | Limit::Questions(_)))
 }

@@ -2,8 +2,8 @@
 //!
 //! Each subject has limits of its own; all records without identity share one. Above a limit the call is answered
 //! 429 and only counted: the counts become summaries with exact numbers. The table of subjects is bounded: when it is
-//! full, idle subjects are dropped; when none is idle, a new subject shares the strangers' budget, so that the table
-//! never refuses somebody whom it knows.
+//! full, idle subjects are dropped; when none is idle, a new subject is refused and counted, so that the table never refuses
+//! somebody whom it knows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -105,11 +105,22 @@ struct Counted {
     to: AtomicU64,
 }
 
+/// Whose calls were counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of all without identity.
+    Strangers,
+    /// Of those for whom the table of subjects had no room.
+    Newcomers,
+    /// Of one subject.
+    Subject(SubjectId),
+}
+
 /// Counts that are ready to be written as a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suppressed {
-    /// Whose; `None` for strangers.
-    pub subject: Option<SubjectId>,
+    /// Whose.
+    pub whose: Whose,
     /// How many, exactly.
     pub count: u64,
     /// The first of them.
@@ -136,12 +147,12 @@ impl Counted {
         self.to.fetch_max(nanos(counts.to), Ordering::Relaxed);
     }
 
-    fn take(&self, subject: Option<SubjectId>) -> Option<Suppressed> {
+    fn take(&self, whose: Whose) -> Option<Suppressed> {
         let count = self.count.swap(0, Ordering::AcqRel);
         let at =
             |cell: &AtomicU64| Timestamp::from_unix_nanos(i64::try_from(cell.load(Ordering::Relaxed)).unwrap_or(0));
         (count > 0).then(|| Suppressed {
-            subject,
+            whose,
             count,
             from: at(&self.from),
             to: at(&self.to),
@@ -155,6 +166,7 @@ pub struct Budgets {
     limits: ArcSwap<Limits>,
     strangers: Used,
     strangers_bytes: Rate,
+    newcomers: Counted,
     subjects: DashMap<SubjectId, Arc<Used>>,
 }
 
@@ -206,6 +218,7 @@ impl Budgets {
             limits: ArcSwap::from_pointee(limits),
             strangers: Used::default(),
             strangers_bytes: Rate::default(),
+            newcomers: Counted::default(),
             subjects: DashMap::new(),
         }
     }
@@ -221,7 +234,8 @@ impl Budgets {
     /// The limit that is reached. The refusal is counted for the subject's next summary and must not be recorded.
     pub fn enter(&self, subject: &SubjectId, stream: bool, now: Reading) -> Result<Place, Limit> {
         let Some(used) = self.of(subject, now) else {
-            return Err(self.count(&self.strangers, now, Limit::Strangers));
+            self.newcomers.add(now.wall);
+            return Err(Limit::Subjects);
         };
         let refuse = |limit| Err(self.count(&used, now, limit));
         if let Some(limit) = self.over_bytes(&used, now) {
@@ -291,9 +305,10 @@ impl Budgets {
 
     /// Counts a refusal that has no record of its own: judged elsewhere (the gateway host), or not taken by the ledger.
     pub fn count_refusal(&self, whose: Option<&SubjectId>, now: Reading) {
-        match whose.and_then(|subject| self.of(subject, now)) {
-            Some(used) => used.suppressed.add(now.wall),
+        match whose.map(|subject| self.of(subject, now)) {
             None => self.strangers.suppressed.add(now.wall),
+            Some(None) => self.newcomers.add(now.wall),
+            Some(Some(used)) => used.suppressed.add(now.wall),
         }
     }
 
@@ -302,17 +317,19 @@ impl Budgets {
         let known = self
             .subjects
             .iter()
-            .filter_map(|entry| entry.value().suppressed.take(Some(entry.key().clone())));
+            .filter_map(|entry| entry.value().suppressed.take(Whose::Subject(entry.key().clone())));
         let mut taken: Vec<_> = known.collect();
-        taken.extend(self.strangers.suppressed.take(None));
+        taken.extend(self.strangers.suppressed.take(Whose::Strangers));
+        taken.extend(self.newcomers.take(Whose::Newcomers));
         taken
     }
 
     /// Puts counts back whose summary could not be written: the next one has them.
     pub fn give_back(&self, counts: &Suppressed) {
-        match &counts.subject {
-            None => self.strangers.suppressed.put_back(counts),
-            Some(subject) => self
+        match &counts.whose {
+            Whose::Strangers => self.strangers.suppressed.put_back(counts),
+            Whose::Newcomers => self.newcomers.put_back(counts),
+            Whose::Subject(subject) => self
                 .subjects
                 .entry(subject.clone())
                 .or_default()
@@ -450,7 +467,7 @@ mod tests {
         assert_eq!(
             suppressed,
             [Suppressed {
-                subject: Some(subject(1)),
+                whose: Whose::Subject(subject(1)),
                 count: 89,
                 from: at(5).wall,
                 to: at(5).wall
@@ -470,8 +487,8 @@ mod tests {
         assert_eq!(admitted, 6);
         assert!(budgets.enter(&subject(1), false, at(5)).is_ok());
         assert_eq!(
-            budgets.take_suppressed().first().map(|s| (s.subject.clone(), s.count)),
-            Some((None, 44))
+            budgets.take_suppressed().first().map(|s| (s.whose.clone(), s.count)),
+            Some((Whose::Strangers, 44))
         );
     }
 
@@ -534,7 +551,14 @@ mod tests {
         let _also = budgets.enter(&subject(3), false, at(100)).unwrap();
         assert_eq!(
             budgets.enter(&subject(4), false, at(100)).unwrap_err(),
-            Limit::Strangers
+            Limit::Subjects,
+            "who has signed in is not told of strangers"
         );
+        let counted: Vec<_> = budgets
+            .take_suppressed()
+            .into_iter()
+            .map(|s| (s.whose, s.count))
+            .collect();
+        assert_eq!(counted, [(Whose::Newcomers, 1)]);
     }
 }

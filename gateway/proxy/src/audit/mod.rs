@@ -20,7 +20,7 @@ use ledger::{AppendError, Ledger, OutcomeSlot, Ticket};
 use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Summed};
 
-pub use self::budget::{Budgets, Limits, Place, Suppressed};
+pub use self::budget::{Budgets, Limits, Place, Suppressed, Whose};
 pub use self::end::End;
 pub use self::origin::Origins;
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
@@ -349,12 +349,11 @@ impl Station {
         let now = self.clock.read();
         for suppressed in self.budgets.take_suppressed() {
             let id = RequestId::new();
-            let what = suppressed
-                .subject
-                .as_ref()
-                .map_or("limited requests of strangers".to_owned(), |subject| {
-                    format!("limited requests of subject {subject}")
-                });
+            let what = match &suppressed.whose {
+                Whose::Strangers => "limited requests of strangers".to_owned(),
+                Whose::Newcomers => "limited requests of subjects for whom there was no room".to_owned(),
+                Whose::Subject(subject) => format!("limited requests of subject {subject}"),
+            };
             let sum = Summed {
                 count: suppressed.count,
                 from: suppressed.from,
