@@ -227,6 +227,16 @@ mod tests {
     }
 
     #[test]
+    fn every_registered_example_is_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for entry in REGISTRY.iter().filter(|entry| entry.package != "gatescribe-tests") {
+            let folder = entry.package.trim_start_matches("gatescribe-");
+            let file = root.join(format!("gateway/{folder}/examples/{}.rs", entry.example));
+            assert!(file.is_file(), "{}: no {}", entry.name, file.display());
+        }
+    }
+
+    #[test]
     fn no_name_is_registered_twice() {
         let mut seen = std::collections::HashSet::new();
         assert!(
