@@ -1,3 +1,5 @@
+//! A good file loads; every mistake is said, all at once, at its place.
+
 use super::*;
 
 const GOOD: &str = r#"apiVersion: gatescribe.dev/v1

@@ -1,3 +1,5 @@
+//! Which long calls a change ends, and which it leaves alone.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

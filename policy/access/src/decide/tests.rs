@@ -1,3 +1,5 @@
+//! Decisions as tables and as laws: forbid wins, silence forbids, obligations are owed.
+
 use std::collections::BTreeMap;
 
 use model::request::{RequestFacts, Target, Wire};

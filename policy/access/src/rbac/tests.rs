@@ -1,3 +1,5 @@
+//! RBAC clause by clause, with the names of what allowed.
+
 use std::sync::Arc;
 
 use model::request::{RequestFacts, Target, Wire};

@@ -1,3 +1,5 @@
+//! Access rules: what loads, what is refused at load, and what matches.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the store keeps, who may read it, and what happens when several processes write.
+
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;

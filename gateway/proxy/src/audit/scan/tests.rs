@@ -1,3 +1,5 @@
+//! The scanners against whole parses of the same bytes, in any pieces, and against foreign ones.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
