@@ -158,6 +158,8 @@ pub struct Options {
     pub identity: Option<Value>,
     /// Providers besides the certified one, as the configuration has them.
     pub providers: Vec<Value>,
+    /// All providers may give the same names (`identity.dangerSharedNames`).
+    pub shared_names: bool,
 }
 
 /// What the gateway stands in front of, as its configuration says it.
@@ -266,6 +268,15 @@ impl Gateway {
         }
         if let Some(providers) = configured["identity"]["providers"].as_array_mut() {
             providers.extend(options.providers.iter().cloned());
+        }
+        if options.shared_names {
+            let providers = configured["identity"]["providers"].as_array();
+            let issuers: Vec<Value> = providers
+                .into_iter()
+                .flatten()
+                .map(|one| one["issuer"].clone())
+                .collect();
+            configured["identity"]["dangerSharedNames"] = json!(issuers);
         }
         if let Some(more) = options.more.clone() {
             merge(&mut configured, more);

@@ -64,6 +64,7 @@ fn world() -> anyhow::Result<World> {
     let began = Instant::now();
     let options = Options {
         providers: Way::ALL.iter().map(provider).collect(),
+        shared_names: true,
         ..Options::default()
     };
     let gateway = Gateway::start(&cluster, &options)?;

@@ -53,6 +53,7 @@
 //!
 //! Without it, a constant that `ip`, `cidr` or a time zone cannot read is refused at load as well.
 
+mod beginning;
 mod check;
 mod declarations;
 mod error;

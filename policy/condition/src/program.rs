@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::beginning;
 use crate::check::Checker;
 use crate::functions::Function;
 use crate::pattern::Pattern;
@@ -48,6 +49,13 @@ impl Program {
         self.mentions
             .iter()
             .any(|(known, selected)| known == variable && selected == field)
+    }
+
+    /// The text with which every text that the expression can give begins, as far as it can be read off the expression;
+    /// empty when nothing is certain. For a list, that of all its elements. An empty text counts as none.
+    #[must_use]
+    pub fn beginning(&self) -> String {
+        beginning::of(&self.root)
     }
 
     /// The declared variables that the expression uses.

@@ -390,6 +390,33 @@ fn mentions_sees_every_way_to_select_a_field() {
 }
 
 #[test]
+fn the_beginning_of_all_texts_is_read_off_and_never_guessed() {
+    for (source, beginning) in [
+        ("'ci:' + claims.sub", "ci:"),
+        ("'ci:' + claims.sub + ':' + claims.job", "ci:"),
+        ("'ci:' + 'prod:' + claims.sub", "ci:prod:"),
+        ("claims.groups.map(g, 'ci:' + g)", "ci:"),
+        ("claims.groups.filter(g, g != 'x').map(g, 'ci:' + g)", "ci:"),
+        ("['ci:all', 'ci:' + claims.sub]", "ci:"),
+        ("['ci:all'] + claims.groups.map(g, 'ci:' + g)", "ci:"),
+        ("claims.ok ? 'ci:' + claims.sub : ''", "ci:"),
+        ("claims.ok ? ['ci:all'] : []", "ci:all"),
+        ("claims.ok ? 'ci:a' : 'cd:b'", "c"),
+        // Whatever could be anything has no beginning.
+        ("claims.sub", ""),
+        ("claims.sub + ':ci'", ""),
+        ("claims.ok ? 'ci:' + claims.sub : claims.email", ""),
+        ("['ci:all'] + claims.groups", ""),
+        ("claims.groups + ['ci:all']", ""),
+        ("claims.groups.filter(g, g.startsWith('ci:'))", ""),
+        ("[dyn('ci:all'), dyn(claims.sub)]", ""),
+        ("('ci:' + claims.sub).replace('ci:', '')", ""),
+    ] {
+        assert_eq!(compile(source, &declared()).unwrap().beginning(), beginning, "{source}");
+    }
+}
+
+#[test]
 fn result_types_are_known_where_they_can_be() {
     for (source, expected) in [
         ("claims.sub", "dyn"),

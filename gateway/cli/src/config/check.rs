@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use model::cluster::ClusterId;
+use oidc::issuer::Reach;
 
 use super::problem::Problem;
+use super::shared_names::{self, Finding, Named};
 use super::tree::Node;
-use super::types::{Cluster, Config, Credential, Listener, Provider, Serves};
+use super::types::{Cluster, Config, Credential, Identity, Listener, Provider, Serves};
 use super::value::Size;
 
 /// Everything in `config` that cannot work.
@@ -182,6 +184,7 @@ impl Check<'_> {
             }
             self.provider(i, provider);
         }
+        self.shared_names(identity);
         if identity.service_accounts.audience.is_some() && !identity.service_accounts.accept {
             self.say(
                 "/identity/serviceAccounts/audience",
@@ -214,6 +217,26 @@ impl Check<'_> {
                 "this would never count",
                 "make `idle` at most `max`",
             );
+        }
+    }
+
+    /// What providers alone show; issuers of an `AuthenticationConfiguration` are seen when that file is read.
+    fn shared_names(&mut self, identity: &Identity) {
+        let issuers: Vec<Named> = identity.providers.iter().map(Provider::named).collect();
+        for finding in shared_names::findings(identity, &issuers) {
+            let (path, label) = match &finding {
+                Finding::Unsaid { issuer, reach, .. } => (
+                    place_of_names(&identity.providers, issuer, *reach),
+                    "whose names may these be?",
+                ),
+                Finding::Needless { .. } if identity.authentication_configuration_file.is_some() => continue,
+                Finding::Needless { issuer } => {
+                    let listed = identity.danger_shared_names.iter().position(|listed| listed == issuer);
+                    let path = format!("/identity/dangerSharedNames/{}", listed.unwrap_or_default());
+                    (path, "without effect")
+                }
+            };
+            self.say(&path, finding.to_string(), label, finding.help());
         }
     }
 
@@ -385,6 +408,23 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Where the prefix that reaches too far is written, or else the issuer without one.
+fn place_of_names(providers: &[Provider], issuer: &str, reach: Reach) -> String {
+    let found = providers
+        .iter()
+        .enumerate()
+        .find(|(_, provider)| provider.issuer == issuer);
+    let Some((i, provider)) = found else {
+        return "/identity/providers".to_owned();
+    };
+    let key = match reach {
+        Reach::Groups if !provider.claims.group_prefix.is_empty() => "claims/groupPrefix",
+        Reach::Users | Reach::UsersAndGroups if !provider.claims.user_prefix.is_empty() => "claims/userPrefix",
+        _ => "issuer",
+    };
+    format!("/identity/providers/{i}/{key}")
 }
 
 /// A URL without a path.

@@ -4,6 +4,7 @@
 mod check;
 mod problem;
 mod schema;
+pub(crate) mod shared_names;
 mod tree;
 mod types;
 mod value;

@@ -161,6 +161,93 @@ fn what_would_be_ignored_or_never_work_is_said() {
     }
 }
 
+/// Claims of the second provider, what is added, and what is to be told.
+type Case = (&'static str, String, Vec<(usize, usize, String)>);
+
+/// `GOOD` with a second provider, whose claims are `claims`.
+fn two_providers(claims: &str, more: &str) -> String {
+    GOOD.replace(
+        "clusters:",
+        &format!("    - name: partners\n      issuer: https://id.partner.example\n      clientId: us\n      claims: {claims}\n{more}clusters:"),
+    )
+}
+
+#[test]
+fn an_issuer_that_can_name_anothers_people_is_refused_unless_said_in_words() {
+    let (corp, partner) = ("https://login.example.com/realms/corp", "https://id.partner.example");
+    let danger = |list: &str| format!("  dangerSharedNames: [{list}]\n");
+    let can = |from: &str, what: &str, of: &str| format!("the issuer `{from}` can name {what} of the issuer `{of}`");
+    let cases: [Case; 8] = [
+        // GOOD's own provider: no prefix of users, `oidc:` for groups.
+        (
+            "{ groupPrefix: 'p:' }",
+            String::new(),
+            vec![
+                (13, 15, can(corp, "people", partner)),
+                (18, 15, can(partner, "people", corp)),
+            ],
+        ),
+        (
+            "{ userPrefix: 'p:', groupPrefix: 'oidc:' }",
+            String::new(),
+            vec![
+                (13, 15, can(corp, "people and groups", partner)),
+                (20, 48, can(partner, "groups", corp)),
+            ],
+        ),
+        // Who has a prefix of its own names nobody else; who has none names everybody.
+        (
+            "{ userPrefix: 'p:', groupPrefix: 'p:' }",
+            String::new(),
+            vec![(13, 15, can(corp, "people", partner))],
+        ),
+        ("{ userPrefix: 'p:', groupPrefix: 'p:' }", danger(corp), vec![]),
+        ("{ groupPrefix: 'p:' }", danger(&format!("{corp}, {partner}")), vec![]),
+        (
+            "{ groupPrefix: 'p:' }",
+            danger(corp),
+            vec![(18, 15, can(partner, "people", corp))],
+        ),
+        // What is said without need would cover tomorrow's mistake.
+        (
+            "{ userPrefix: 'p:', groupPrefix: 'p:' }",
+            danger(&format!("{corp}, {partner}")),
+            vec![(21, 62, format!("no issuer `{partner}` names others' people or groups"))],
+        ),
+        (
+            "{ userPrefix: 'p:', groupPrefix: 'p:' }",
+            danger(&format!("{corp}, https://who.example")),
+            vec![(
+                21,
+                62,
+                "no issuer `https://who.example` names others' people or groups".to_owned(),
+            )],
+        ),
+    ];
+    for (claims, more, expected) in cases {
+        let text = two_providers(claims, &more);
+        let told: Vec<_> = match parse("gw.yaml", &text) {
+            Ok(_) => Vec::new(),
+            Err(_) => told(&text)
+                .into_iter()
+                .map(|(line, column, what, _)| (line, column, what))
+                .collect(),
+        };
+        assert_eq!(told, expected, "{text}");
+    }
+    let shown = parse("gw.yaml", &two_providers("{ groupPrefix: 'p:' }", ""))
+        .unwrap_err()
+        .for_a_person(false, 300);
+    for words in [
+        "[gw.yaml:13:15]",
+        "whose names may these be?",
+        "give each its own prefixes",
+        "`identity.dangerSharedNames`",
+    ] {
+        assert!(shown.contains(words), "{words} in:\n{shown}");
+    }
+}
+
 #[test]
 fn a_secret_in_the_file_is_refused_and_not_repeated() {
     let text = GOOD.replace("${file:/run/secrets/oidc}", "hunter2");

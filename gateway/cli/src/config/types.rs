@@ -131,6 +131,10 @@ pub struct Identity {
     /// they are, for kubelogin and CI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication_configuration_file: Option<String>,
+    /// URLs of issuers that may give names which another issuer gives, too: without prefixes that keep the two apart,
+    /// `alice` of the one is `alice` of the other, with her roles. Refused unless each such issuer is listed here.
+    #[serde(default)]
+    pub danger_shared_names: Vec<String>,
     /// Members of these groups see everybody's records; all others see their own.
     #[serde(default)]
     pub audit_groups: Vec<String>,

@@ -16,6 +16,7 @@ use proxy::ask::Ask;
 use tokio::sync::watch;
 
 use crate::config;
+use crate::config::shared_names::{self, Named};
 
 /// A provider at which people sign in, without what only the network knows.
 struct Configured {
@@ -67,6 +68,7 @@ pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl) -> anyhow::
             compiled.push(issuer);
         }
     }
+    names_apart(identity, &compiled)?;
     let issuers =
         Arc::new(Issuers::new(compiled).map_err(|error| anyhow::anyhow!("two issuers have the URL `{}`", error.0))?);
     let mut feed = Vec::new();
@@ -97,6 +99,31 @@ pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl) -> anyhow::
         feed,
         providers,
     })
+}
+
+/// All issuers together, those of the `AuthenticationConfiguration`, too.
+fn names_apart(identity: &config::Identity, issuers: &[Issuer]) -> anyhow::Result<()> {
+    let named: Vec<Named> = issuers
+        .iter()
+        .map(|issuer| Named {
+            url: issuer.url().to_owned(),
+            names: issuer.name_space(),
+        })
+        .collect();
+    let found = shared_names::findings(identity, &named);
+    let told: Vec<String> = found
+        .iter()
+        .map(|finding| format!("{finding}: {}", finding.help()))
+        .collect();
+    anyhow::ensure!(told.is_empty(), "{}", told.join("\n  "));
+    if !identity.danger_shared_names.is_empty() {
+        let issuers = identity.danger_shared_names.join(", ");
+        tracing::warn!(
+            issuers,
+            "these issuers may name people and groups of other issuers, as `dangerSharedNames` says"
+        );
+    }
+    Ok(())
 }
 
 fn provider_issuer(provider: &config::Provider) -> anyhow::Result<Issuer> {
@@ -215,5 +242,56 @@ impl console::Issuers for Ready {
                 })
                 .await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: { url: https://ci.example, audiences: [gatescribe] }
+  claimMappings:
+    username: { expression: "USERNAME" }
+    groups: { claim: groups, prefix: "ci:" }
+"#;
+
+    fn told(username: &str, danger: &[&str]) -> Vec<String> {
+        let text = FILE.replace("USERNAME", username);
+        let mut issuers = oidc::issuer::read_authentication_configuration(&text, &[])
+            .unwrap()
+            .issuers;
+        let other = text
+            .replace("https://ci.example", "https://other.example")
+            .replace("USERNAME", "claims.sub");
+        let other = other
+            .replace(username, "'other:' + claims.sub")
+            .replace("prefix: \"ci:\"", "prefix: \"other:\"");
+        issuers.extend(
+            oidc::issuer::read_authentication_configuration(&other, &[])
+                .unwrap()
+                .issuers,
+        );
+        let identity: config::Identity =
+            serde_json::from_value(serde_json::json!({ "dangerSharedNames": danger })).unwrap();
+        let told = names_apart(&identity, &issuers).err().map(|error| error.to_string());
+        told.iter().flat_map(|all| all.lines()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn issuers_of_an_authentication_configuration_are_kept_apart_by_what_their_expressions_give() {
+        assert_eq!(told("'ci:' + claims.sub", &[]), Vec::<String>::new());
+        let found = told("claims.sub", &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("the issuer `https://ci.example` can name people of the issuer `https://other.example`: give each its own"),
+            "{found:?}"
+        );
+        assert_eq!(told("claims.sub", &["https://ci.example"]), Vec::<String>::new());
+        assert!(
+            told("'ci:' + claims.sub", &["https://ci.example"])[0].starts_with("no issuer `https://ci.example` names")
+        );
     }
 }

@@ -3,9 +3,11 @@
 mod authentication;
 mod checks;
 mod compile;
+mod names;
 mod provider;
 
 pub use authentication::{AuthenticationConfiguration, Problem, read_authentication_configuration};
+pub use names::{NameSpace, Reach};
 pub use provider::{Field, FieldProblem, Provider, Rule as ProviderRule};
 
 use std::collections::BTreeMap;
