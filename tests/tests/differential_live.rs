@@ -245,7 +245,7 @@ fn a_running_api_server_answers_every_review_as_we_decide() -> anyhow::Result<()
         live.create_world(number, world)?;
     }
     live.create_last_and_wait()?;
-    let snapshot = Snapshot::new(live.objects()?);
+    let snapshot = Snapshot::new(&live.objects()?);
 
     let everyday_ones: Vec<_> = (0..200).map(|_| everyday(&mut random)).collect();
     let questions = worlds.iter().flat_map(|world| &world.questions).chain(&everyday_ones);

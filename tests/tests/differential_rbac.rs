@@ -24,7 +24,7 @@ struct Figures {
 impl Figures {
     fn count(&mut self, world: &World, answers: &str) {
         assert_eq!(answers.len(), world.questions.len(), "one answer for each question");
-        let snapshot = Snapshot::new(world.objects.clone());
+        let snapshot = Snapshot::new(&world.objects);
         for (question, answer) in world.questions.iter().zip(answers.bytes()) {
             let theirs = answer == b'1';
             let subject = SubjectView::exactly(&question.user, &question.groups);

@@ -29,7 +29,7 @@ pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
         };
         objects.roles.clear();
         let began = Instant::now();
-        let snapshot = Snapshot::new(objects);
+        let snapshot = Snapshot::new(&objects);
         let compiled = began.elapsed().as_secs_f64() * 1e3;
         let people = (0..size.people).map(subject).collect::<anyhow::Result<Vec<_>>>()?;
         let times = (0..rounds)

@@ -1,13 +1,10 @@
 //! One cluster's part of the composition: how it is reached, what is known of it, who decides, who asks it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use access::decide::Authorization;
-use access::rbac::Snapshot;
-use access::rule::{Consequence, LoadProblem, RuleSet, load_objects};
 use anyhow::Context as _;
 use feeds::cluster::ClusterView;
 use feeds::observer::Heard;
@@ -15,14 +12,15 @@ use feeds::rules::RuleFiles;
 use model::ask::{AccessAnswer, TokenAnswer, TokenQuestion};
 use model::cluster::ClusterId;
 use proxy::ask::Ask;
-use proxy::decision::{self, Rules};
+use proxy::decision;
 use proxy::request::ClusterGate;
 use proxy::upstream::{Limits as PoolLimits, Pool, UpstreamMetrics};
 use reach::{Authorities, ClusterConnection, ClusterSource, CredentialSource, Explicit, InCluster, Tuning};
 use tokio::sync::watch;
 
 use super::metrics::PolicyMetrics;
-use super::recorder::{PolicySet, short_digest};
+use super::outline::PolicySet;
+use super::policy::compile;
 use crate::config;
 
 /// How long the cluster may take to answer a review.
@@ -159,161 +157,4 @@ fn credential(credential: &config::Credential) -> anyhow::Result<CredentialSourc
         }),
         _ => anyhow::bail!("a credential is either `tokenFile`, or `certFile` with `keyFile`"),
     }
-}
-
-/// Compiles views and rule files into rules, off the request path, one after the other; a request sees the old ones until
-/// the new ones are whole.
-fn compile(
-    cluster: ClusterId,
-    policy: PolicyMetrics,
-    mut view: watch::Receiver<Arc<ClusterView>>,
-    mut files: watch::Receiver<Arc<RuleFiles>>,
-    publish: watch::Sender<Arc<PolicySet>>,
-) -> watch::Receiver<Arc<Rules>> {
-    let nothing = Rules {
-        snapshot: Snapshot::new(access::rbac::Objects::default()),
-        namespaces: access::rule::NamespaceLabels::new(),
-        rules: RuleSet::new(access::rule::Rules::default()),
-        digest: "".into(),
-        version: 0,
-        complete: false,
-    };
-    let (compiled, rules) = watch::channel(Arc::new(nothing));
-    tokio::spawn(async move {
-        let mut version = 0_u64;
-        let mut told = Vec::new();
-        loop {
-            version = version.wrapping_add(1);
-            let (newest, newest_files) = (
-                Arc::clone(&view.borrow_and_update()),
-                Arc::clone(&files.borrow_and_update()),
-            );
-            let work = tokio::task::spawn_blocking(move || rules_of(&newest, &newest_files, version));
-            match work.await {
-                Ok((rules, set, problems)) => {
-                    policy.in_effect(&cluster, rules.rules.rules().len(), &problems);
-                    tell(&cluster, &problems, &mut told);
-                    if rules.complete {
-                        // Nobody writes them down in a run without a recorder.
-                        let _ = publish.send(Arc::new(set));
-                    }
-                    if compiled.send(Arc::new(rules)).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => tracing::error!(error = %error, "rules could not be compiled; the old ones stay"),
-            }
-            tokio::select! {
-                changed = view.changed() => if changed.is_err() { return },
-                changed = files.changed() => if changed.is_err() { return },
-            }
-        }
-    });
-    rules
-}
-
-/// Says each invalid object once, and again when it has changed.
-fn tell(cluster: &ClusterId, problems: &[LoadProblem], told: &mut Vec<LoadProblem>) {
-    for problem in problems.iter().filter(|problem| !told.contains(problem)) {
-        let meaning = match problem.effect {
-            Consequence::Forbids => "it forbids all that its readable part reaches",
-            Consequence::GrantsNothing => "it grants nothing",
-            Consequence::NothingLoaded => "nothing of it is loaded",
-        };
-        tracing::error!(
-            cluster = %cluster,
-            kind = problem.source,
-            rule = problem.rule,
-            problem = problem.what,
-            meaning,
-            "an access rule of the cluster is invalid"
-        );
-    }
-    *told = problems.to_vec();
-}
-
-fn rules_of(view: &ClusterView, files: &RuleFiles, version: u64) -> (Rules, PolicySet, Vec<LoadProblem>) {
-    let mut objects = access::rbac::Objects::clone(&view.objects);
-    objects.roles.extend(files.policy.rbac.roles.iter().cloned());
-    objects
-        .cluster_roles
-        .extend(files.policy.rbac.cluster_roles.iter().cloned());
-    objects
-        .role_bindings
-        .extend(files.policy.rbac.role_bindings.iter().cloned());
-    objects
-        .cluster_role_bindings
-        .extend(files.policy.rbac.cluster_role_bindings.iter().cloned());
-    let (of_cluster, problems) = load_objects(view.access_rules.iter());
-    let mut rules = files.policy.rules.clone();
-    rules.extend(of_cluster);
-    let all = serde_json::to_vec(&objects).unwrap_or_default();
-    let own = serde_json::to_vec(&view.access_rules[..]).unwrap_or_default();
-    let digest: Arc<str> = short_digest([all.as_slice(), files.digest.as_bytes(), own.as_slice()]).into();
-    let set = PolicySet {
-        digest: Arc::clone(&digest),
-        objects: outline(&objects, files, &view.access_rules),
-    };
-    let rules = Rules {
-        snapshot: Snapshot::new(objects),
-        namespaces: view
-            .namespaces
-            .iter()
-            .map(|namespace| (Arc::clone(&namespace.name), namespace.labels.clone()))
-            .collect(),
-        rules: RuleSet::new(rules),
-        digest,
-        version,
-        complete: view.complete,
-    };
-    (rules, set, problems)
-}
-
-/// Each object by kind and name with the digest of its content; the rule files count as one.
-fn outline(objects: &access::rbac::Objects, files: &RuleFiles, own: &[serde_json::Value]) -> BTreeMap<String, String> {
-    fn entry(kind: &str, metadata: &access::rbac::Meta, object: &impl serde::Serialize) -> (String, String) {
-        let name = match &metadata.namespace {
-            Some(namespace) => format!("{kind} {namespace}/{}", metadata.name),
-            None => format!("{kind} {}", metadata.name),
-        };
-        (
-            name,
-            short_digest([serde_json::to_vec(object).unwrap_or_default().as_slice()]),
-        )
-    }
-    let roles = [("Role", &objects.roles), ("ClusterRole", &objects.cluster_roles)];
-    let bindings = [
-        ("RoleBinding", &objects.role_bindings),
-        ("ClusterRoleBinding", &objects.cluster_role_bindings),
-    ];
-    let roles = roles
-        .iter()
-        .flat_map(|(kind, all)| all.iter().map(move |role| entry(kind, &role.metadata, role)));
-    let bindings = bindings
-        .iter()
-        .flat_map(|(kind, all)| all.iter().map(move |binding| entry(kind, &binding.metadata, binding)));
-    let of_files = ("rule files".to_owned(), files.digest.clone());
-    let own = own.iter().map(access_rule);
-    roles
-        .chain(bindings)
-        .chain(own)
-        .chain(std::iter::once(of_files))
-        .collect()
-}
-
-/// An access rule of the cluster by kind and name with the digest of its content.
-fn access_rule(rule: &serde_json::Value) -> (String, String) {
-    let text = |pointer| rule.pointer(pointer).and_then(serde_json::Value::as_str);
-    let (kind, name) = (
-        text("/kind").unwrap_or_default(),
-        text("/metadata/name").unwrap_or_default(),
-    );
-    let name = match text("/metadata/namespace") {
-        Some(namespace) => format!("{kind} {namespace}/{name}"),
-        None => format!("{kind} {name}"),
-    };
-    (
-        name,
-        short_digest([serde_json::to_vec(rule).unwrap_or_default().as_slice()]),
-    )
 }

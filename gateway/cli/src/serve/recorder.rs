@@ -2,7 +2,6 @@
 //!
 //! Requests are not recorded here: the audit station does that.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,10 +17,9 @@ use model::time::Timestamp;
 use proxy::audit::{RequestId, Station};
 use tokio::sync::watch;
 
+use super::outline::{Difference, PolicySet};
 use crate::config::Config;
 
-/// Names that one `policy` record gives; beyond it the counts speak.
-const MOST_NAMES: usize = 20;
 /// Of how many newest segments a start reads who holds issued credentials: 512 MiB at their usual size.
 const SEGMENTS_BACK: usize = 8;
 
@@ -173,15 +171,6 @@ pub(super) fn short_digest<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> St
         .collect()
 }
 
-/// What a compiled set of rules consists of, for telling two sets apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct PolicySet {
-    /// As decisions name it; empty before everything was heard of once.
-    pub(super) digest: Arc<str>,
-    /// Each object's name and the digest of its content.
-    pub(super) objects: BTreeMap<String, String>,
-}
-
 /// Writes a `policy` record for each set of rules of a cluster that takes effect. Sets that follow one another faster than
 /// they can be written are one change, from the first to the last.
 pub(super) async fn policies(audit: Arc<Station>, cluster: ClusterId, mut sets: watch::Receiver<Arc<PolicySet>>) {
@@ -228,38 +217,6 @@ async fn record_policy(audit: &Station, cluster: &ClusterId, before: &PolicySet,
     }
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Difference {
-    added: u64,
-    changed: u64,
-    removed: u64,
-    names: Vec<String>,
-}
-
-impl Difference {
-    fn between(before: &PolicySet, after: &PolicySet) -> Self {
-        let mut found = Self::default();
-        for (name, content) in &after.objects {
-            match before.objects.get(name) {
-                None => found.added = found.note('+', name, found.added),
-                Some(old) if old != content => found.changed = found.note('~', name, found.changed),
-                Some(_) => {}
-            }
-        }
-        for name in before.objects.keys().filter(|name| !after.objects.contains_key(*name)) {
-            found.removed = found.note('-', name, found.removed);
-        }
-        found
-    }
-
-    fn note(&mut self, sign: char, name: &str, count: u64) -> u64 {
-        if self.names.len() < MOST_NAMES {
-            self.names.push(format!("{sign}{name}"));
-        }
-        count.saturating_add(1)
-    }
-}
-
 /// Reads from the newest records who holds which issued credential, so that a restart forgets nobody's origin.
 ///
 /// # Errors
@@ -296,38 +253,4 @@ pub(super) fn remember_origins(ledger: &Path, audit: &Station) -> anyhow::Result
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(objects: &[(&str, &str)]) -> PolicySet {
-        PolicySet {
-            digest: "d".into(),
-            objects: objects
-                .iter()
-                .map(|(name, content)| ((*name).to_owned(), (*content).to_owned()))
-                .collect(),
-        }
-    }
-
-    #[test]
-    fn a_change_of_rules_names_what_came_what_changed_and_what_went() {
-        let before = set(&[("Role a/x", "1"), ("Role a/y", "1"), ("ClusterRole z", "1")]);
-        let after = set(&[("Role a/x", "1"), ("Role a/y", "2"), ("RoleBinding a/b", "1")]);
-        let found = Difference::between(&before, &after);
-        assert_eq!((found.added, found.changed, found.removed), (1, 1, 1));
-        assert_eq!(found.names, ["~Role a/y", "+RoleBinding a/b", "-ClusterRole z"]);
-        assert_eq!(Difference::between(&after, &after), Difference::default());
-    }
-
-    #[test]
-    fn of_a_large_change_the_counts_are_exact_and_the_names_are_the_first() {
-        let names: Vec<String> = (0..1_000).map(|n| format!("Role a/{n:04}")).collect();
-        let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
-        let found = Difference::between(&set(&[]), &set(&many));
-        assert_eq!((found.added, found.names.len()), (1_000, MOST_NAMES));
-        assert_eq!(found.names.first().map(String::as_str), Some("+Role a/0000"));
-    }
 }

@@ -78,6 +78,8 @@ struct Table<T> {
     standing: BTreeMap<Key, T>,
     listing: Option<BTreeMap<Key, T>>,
     listed: bool,
+    /// What stands, as the last view got it; nothing after a change.
+    shared: Option<Arc<[T]>>,
     /// How often in a row the cluster has said that it knows no such kind.
     absent: u32,
 }
@@ -92,6 +94,7 @@ impl<T> Default for Table<T> {
             standing: BTreeMap::new(),
             listing: None,
             listed: false,
+            shared: None,
             absent: 0,
         }
     }
@@ -106,11 +109,24 @@ impl<T> Table<T> {
         }
         let first = !std::mem::replace(&mut self.listed, true);
         let had = !std::mem::take(&mut self.standing).is_empty();
+        self.shared = None;
         first || had
     }
 }
 
-impl<T: PartialEq> Table<T> {
+impl<T: Clone> Table<T> {
+    /// What stands: the very same as long as nothing has changed.
+    fn shared(&mut self) -> Arc<[T]> {
+        let standing = &self.standing;
+        Arc::clone(self.shared.get_or_insert_with(|| standing.values().cloned().collect()))
+    }
+
+    fn values(&self) -> Vec<T> {
+        self.standing.values().cloned().collect()
+    }
+}
+
+impl<T: PartialEq + Clone> Table<T> {
     /// Whether what stands has changed.
     fn apply(
         &mut self,
@@ -125,14 +141,18 @@ impl<T: PartialEq> Table<T> {
                 None
             }
         };
-        match event {
+        let changed = match event {
             Event::Init => {
                 self.listing = Some(BTreeMap::new());
                 false
             }
             Event::InitApply(object) => {
                 if let (Some(listing), Some(value)) = (&mut self.listing, read(&object)) {
-                    listing.insert(key(&object), value);
+                    let key = key(&object);
+                    // The very one that stands, where it is the same: whoever compiles the view sees that by the reference.
+                    let standing = self.standing.get(&key).filter(|standing| **standing == value);
+                    let value = standing.cloned().unwrap_or(value);
+                    listing.insert(key, value);
                 }
                 false
             }
@@ -153,7 +173,11 @@ impl<T: PartialEq> Table<T> {
                 None => self.standing.remove(&key(&object)).is_some(),
             },
             Event::Delete(object) => self.standing.remove(&key(&object)).is_some(),
+        };
+        if changed {
+            self.shared = None;
         }
+        changed
     }
 }
 
@@ -164,9 +188,11 @@ fn key(object: &DynamicObject) -> Key {
     )
 }
 
-fn typed<T: DeserializeOwned>(object: &DynamicObject) -> Result<T, String> {
+fn typed<T: DeserializeOwned>(object: &DynamicObject) -> Result<Arc<T>, String> {
     let value = serde_json::to_value(object).map_err(|error| error.to_string())?;
-    serde_json::from_value(value).map_err(|error| error.to_string())
+    serde_json::from_value(value)
+        .map(Arc::new)
+        .map_err(|error| error.to_string())
 }
 
 fn namespace(object: &DynamicObject) -> Result<Namespace, String> {
@@ -204,10 +230,10 @@ fn access_rule(object: &DynamicObject) -> Value {
 /// Everything that is known so far.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
-    roles: Table<Role>,
-    cluster_roles: Table<Role>,
-    role_bindings: Table<Binding>,
-    cluster_role_bindings: Table<Binding>,
+    roles: Table<Arc<Role>>,
+    cluster_roles: Table<Arc<Role>>,
+    role_bindings: Table<Arc<Binding>>,
+    cluster_role_bindings: Table<Arc<Binding>>,
     namespaces: Table<Namespace>,
     access_rules: Table<Value>,
     cluster_access_rules: Table<Value>,
@@ -238,12 +264,12 @@ impl Collected {
         }
     }
 
-    pub(super) fn view(&self, cluster: ClusterId, version: u64) -> ClusterView {
+    pub(super) fn view(&mut self, cluster: ClusterId, version: u64) -> ClusterView {
         let objects = Objects {
-            roles: self.roles.standing.values().cloned().collect(),
-            cluster_roles: self.cluster_roles.standing.values().cloned().collect(),
-            role_bindings: self.role_bindings.standing.values().cloned().collect(),
-            cluster_role_bindings: self.cluster_role_bindings.standing.values().cloned().collect(),
+            roles: self.roles.values(),
+            cluster_roles: self.cluster_roles.values(),
+            role_bindings: self.role_bindings.values(),
+            cluster_role_bindings: self.cluster_role_bindings.values(),
         };
         let listed = [
             (Kind::Role, self.roles.listed),
@@ -258,16 +284,13 @@ impl Collected {
             .into_iter()
             .filter_map(|(kind, listed)| (!listed).then_some(kind.name()))
             .collect();
-        let rules = self.access_rules.standing.values();
         ClusterView {
             cluster,
             objects: Arc::new(objects),
-            namespaces: self.namespaces.standing.values().cloned().collect(),
+            namespaces: self.namespaces.shared(),
             version,
-            access_rules: rules
-                .chain(self.cluster_access_rules.standing.values())
-                .cloned()
-                .collect(),
+            access_rules: self.access_rules.shared(),
+            cluster_access_rules: self.cluster_access_rules.shared(),
             complete: missing.is_empty(),
             missing: missing.into(),
         }
@@ -292,7 +315,7 @@ mod tests {
         )
     }
 
-    fn names(collected: &Collected) -> Vec<String> {
+    fn names(collected: &mut Collected) -> Vec<String> {
         let view = collected.view(ClusterId::new("c").unwrap(), 1);
         view.objects
             .cluster_roles
@@ -312,12 +335,16 @@ mod tests {
         ] {
             collected.apply(Kind::ClusterRole, event);
         }
-        assert_eq!(names(&collected), ["a", "b"]);
+        assert_eq!(names(&mut collected), ["a", "b"]);
         assert!(!collected.apply(Kind::ClusterRole, Event::Init));
         assert!(!collected.apply(Kind::ClusterRole, Event::InitApply(role("b", "get"))));
-        assert_eq!(names(&collected), ["a", "b"], "an unfinished listing changes nothing");
+        assert_eq!(
+            names(&mut collected),
+            ["a", "b"],
+            "an unfinished listing changes nothing"
+        );
         assert!(collected.apply(Kind::ClusterRole, Event::InitDone));
-        assert_eq!(names(&collected), ["b"]);
+        assert_eq!(names(&mut collected), ["b"]);
     }
 
     #[test]
@@ -330,7 +357,7 @@ mod tests {
         );
         let broken = object("ClusterRole", "a", serde_json::json!({ "rules": "all" }));
         assert!(collected.apply(Kind::ClusterRole, Event::Apply(broken)));
-        assert_eq!(names(&collected), Vec::<String>::new());
+        assert_eq!(names(&mut collected), Vec::<String>::new());
     }
 
     fn rule(name: &str, effect: &str) -> DynamicObject {
@@ -340,7 +367,7 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn rules(collected: &Collected) -> Vec<Value> {
+    fn rules(collected: &mut Collected) -> Vec<Value> {
         collected.view(ClusterId::new("c").unwrap(), 1).access_rules.to_vec()
     }
 
@@ -354,7 +381,7 @@ mod tests {
         assert!(!collected.apply(Kind::AccessRule, Event::Apply(again)));
         let written = serde_json::json!({ "apiVersion": "gatescribe.dev/v1", "kind": "AccessRule",
             "metadata": { "name": "a", "namespace": "shop" }, "spec": { "effect": "forbid" } });
-        assert_eq!(rules(&collected), [written]);
+        assert_eq!(rules(&mut collected), [written]);
     }
 
     #[test]
@@ -366,9 +393,9 @@ mod tests {
         collected.apply(Kind::AccessRule, Event::InitApply(rule("a", "forbid")));
         assert!(collected.apply(Kind::AccessRule, Event::InitDone));
         assert!(!collected.is_absent(Kind::AccessRule) && !collected.is_absent(Kind::AccessRule));
-        assert_eq!(rules(&collected).len(), 1);
+        assert_eq!(rules(&mut collected).len(), 1);
         assert!(collected.is_absent(Kind::AccessRule), "the third time it is believed");
-        assert_eq!(rules(&collected).len(), 0);
+        assert_eq!(rules(&mut collected).len(), 0);
         assert!(!collected.is_absent(Kind::Role), "RBAC is never optional");
     }
 

@@ -22,7 +22,8 @@ pub(crate) use self::collect::Kind;
 pub use self::collect::Namespace;
 use crate::observer::{self, Heard, Pulse};
 
-/// What is known of a cluster at one point in time.
+/// What is known of a cluster at one point in time. A view shares with the one before it whatever has not changed, down to
+/// each RBAC object, so that a comparison of references tells what has.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
     /// Which cluster.
@@ -31,8 +32,10 @@ pub struct ClusterView {
     pub objects: Arc<Objects>,
     /// Its namespaces and their labels.
     pub namespaces: Arc<[Namespace]>,
-    /// Its `AccessRule` and `ClusterAccessRule` objects as written; each is read alone, as it may be invalid.
+    /// Its `AccessRule` objects as written; each is read alone, as it may be invalid.
     pub access_rules: Arc<[Value]>,
+    /// Its `ClusterAccessRule` objects, in the same way.
+    pub cluster_access_rules: Arc<[Value]>,
     /// Rises with each view.
     pub version: u64,
     /// Whether every kind has been listed at least once; before that nothing may be decided on it.
@@ -54,6 +57,7 @@ pub fn channel(cluster: ClusterId) -> (watch::Sender<Arc<ClusterView>>, watch::R
         objects: Arc::default(),
         namespaces: Arc::default(),
         access_rules: Arc::default(),
+        cluster_access_rules: Arc::default(),
         version: 0,
         complete: false,
         missing: Arc::default(),

@@ -39,11 +39,11 @@ use crate::turnstile::{Pace, TurnedAway, Turnstile};
 #[derive(Debug)]
 pub struct Rules {
     /// RBAC.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// Labels of namespaces.
-    pub namespaces: NamespaceLabels,
+    pub namespaces: Arc<NamespaceLabels>,
     /// Our own rules.
-    pub rules: RuleSet,
+    pub rules: Arc<RuleSet>,
     /// Digest over all of it, for records.
     pub digest: Arc<str>,
     /// Rises with each change.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use access::decide::Authorization;
 use access::rbac::{Objects, Snapshot};
-use access::rule::{NamespaceLabels, RuleSet, load_objects};
+use access::rule::{RuleSet, load_objects};
 use model::ask::{AccessAnswer, AccessQuestion, KeyAnswer, SessionAnswer, SessionQuestion, TokenAnswer};
 use model::cluster::ClusterId;
 use model::request::{RequestFacts, Target, Wire};
@@ -187,9 +187,9 @@ pub(crate) fn rules(version: u64, groups: &[&str], access_rules: &[Value]) -> Ru
     });
     let objects: Objects = serde_json::from_value(objects).unwrap_or_default();
     Rules {
-        snapshot: Snapshot::new(objects),
-        namespaces: NamespaceLabels::new(),
-        rules: RuleSet::new(load_objects(access_rules).0),
+        snapshot: Arc::new(Snapshot::new(&objects)),
+        namespaces: Arc::default(),
+        rules: Arc::new(RuleSet::new(load_objects(access_rules).0)),
         digest: "".into(),
         version,
         complete: true,

@@ -48,7 +48,7 @@ impl World {
         }))
         .unwrap();
         Self {
-            snapshot: Snapshot::new(objects),
+            snapshot: Snapshot::new(&objects),
             rules: RuleSet::new(compiled(rules)),
             labels: NamespaceLabels::from([("a".into(), BTreeMap::from([("tier".into(), "gold".into())]))]),
             now: Timestamp::from_unix_seconds(1_000_000),

@@ -110,27 +110,27 @@ pub fn world(random: &mut Random, questions: usize) -> World {
     let mut objects = Objects::default();
     for _ in 0..=random.below(3) {
         let namespace = random.pick(&NAMESPACES);
-        objects.roles.push(role(random, Some(namespace)));
+        objects.roles.push(role(random, Some(namespace)).into());
     }
     for _ in 0..=random.below(3) {
-        objects.cluster_roles.push(role(random, None));
+        objects.cluster_roles.push(role(random, None).into());
     }
     keep_first_of_each_name(&mut objects.roles);
     keep_first_of_each_name(&mut objects.cluster_roles);
     for _ in 0..=random.below(3) {
         let namespace = random.pick(&NAMESPACES);
         let binding = binding(random, &objects, Some(namespace), objects.role_bindings.len());
-        objects.role_bindings.push(binding);
+        objects.role_bindings.push(binding.into());
     }
     for _ in 0..random.below(3) {
         let binding = binding(random, &objects, None, objects.cluster_role_bindings.len());
-        objects.cluster_role_bindings.push(binding);
+        objects.cluster_role_bindings.push(binding.into());
     }
     let questions = (0..questions).map(|_| question(random, &objects)).collect();
     World { objects, questions }
 }
 
-fn keep_first_of_each_name(roles: &mut Vec<Role>) {
+fn keep_first_of_each_name(roles: &mut Vec<Arc<Role>>) {
     let mut seen = std::collections::HashSet::new();
     roles.retain(|role| seen.insert((role.metadata.namespace.clone(), role.metadata.name.clone())));
 }

@@ -4,6 +4,7 @@
 //! to its bindings. A differential test against the Go code holds the two together.
 
 mod attributes;
+mod compile;
 mod matching;
 mod nearest;
 mod objects;

@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The RBAC objects of one cluster.
+/// The RBAC objects of one cluster. They are shared: a change of one of ten thousand copies references, and whoever
+/// compiles them sees by the references which are the same as before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Objects {
     /// `Role`s.
-    pub roles: Vec<Role>,
+    pub roles: Vec<Arc<Role>>,
     /// `ClusterRole`s, with their stored rules.
-    pub cluster_roles: Vec<Role>,
+    pub cluster_roles: Vec<Arc<Role>>,
     /// `RoleBinding`s.
-    pub role_bindings: Vec<Binding>,
+    pub role_bindings: Vec<Arc<Binding>>,
     /// `ClusterRoleBinding`s.
-    pub cluster_role_bindings: Vec<Binding>,
+    pub cluster_role_bindings: Vec<Arc<Binding>>,
 }
 
 /// The part of `ObjectMeta` that matters here.
@@ -102,6 +103,17 @@ pub struct Binding {
     pub role_ref: RoleRef,
 }
 
+impl Binding {
+    /// Its namespace; an empty one is none.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&Arc<str>> {
+        self.metadata
+            .namespace
+            .as_ref()
+            .filter(|namespace| !namespace.is_empty())
+    }
+}
+
 /// `rbac/v1.Subject`. Its `apiGroup` decides nothing in the API server's evaluator, nor here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundSubject {
@@ -130,7 +142,7 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(fro
 
 /// Fills aggregated cluster roles as the cluster's controller would: the union of the rules of all roles that a
 /// selector matches. For files alone; in a cluster the stored rules are what the API server obeys.
-pub fn aggregate(cluster_roles: &mut [Role]) {
+pub fn aggregate(cluster_roles: &mut [Arc<Role>]) {
     // An aggregated role may itself be selected; each pass carries rules one step further.
     for _ in 0..cluster_roles.len() {
         let before = cluster_roles.to_vec();
@@ -150,8 +162,10 @@ pub fn aggregate(cluster_roles: &mut [Role]) {
                     }
                 }
             }
-            changed |= rules != role.rules;
-            role.rules = rules;
+            if rules != role.rules {
+                changed = true;
+                Arc::make_mut(role).rules = rules;
+            }
         }
         if !changed {
             return;

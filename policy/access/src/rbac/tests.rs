@@ -29,7 +29,7 @@ fn groups(names: &[&str]) -> Vec<Arc<str>> {
 }
 
 fn world() -> Snapshot {
-    Snapshot::new(objects(json!({
+    Snapshot::new(&objects(json!({
         "clusterRoles": [
             {"metadata": {"name": "view"}, "rules": [
                 {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods", "pods/log"]}]},
@@ -196,7 +196,7 @@ fn the_nearest_role_is_the_narrowest_that_is_bound_and_may_be_seen() {
 #[test]
 fn the_roles_that_every_cluster_has_for_people_are_named_to_everybody() {
     let role = |name: &str, verbs: &[&str]| json!({"metadata": {"name": name}, "rules": [{"verbs": verbs, "apiGroups": [""], "resources": ["pods"]}]});
-    let snapshot = Snapshot::new(objects(json!({"clusterRoles": [
+    let snapshot = Snapshot::new(&objects(json!({"clusterRoles": [
         role("admin", &["*"]), role("edit", &["get", "delete"]), role("view", &["get"]), role("aaa", &["*"]),
         role("cluster-admin", &["*", "x"]),
     ]})));
@@ -219,7 +219,7 @@ fn the_roles_that_every_cluster_has_for_people_are_named_to_everybody() {
 
 #[test]
 fn aggregated_roles_of_files_are_put_together_from_those_selected() {
-    let mut roles: Vec<Role> = serde_json::from_value(json!([
+    let mut roles: Vec<Arc<Role>> = serde_json::from_value(json!([
         {"metadata": {"name": "all"}, "rules": [{"verbs": ["old"]}],
          "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]}},
         {"metadata": {"name": "one", "labels": {"to": "all"}}, "rules": [{"verbs": ["get"]}]},
@@ -250,4 +250,39 @@ fn two_questions_share_a_cache_key_only_when_they_are_the_same() {
         assert_ne!(base, key(method, raw), "{method} {raw}");
     }
     assert_ne!(key("GET", "/healthz"), key("GET", "/livez"));
+}
+
+#[test]
+fn the_next_snapshot_shares_what_stayed_and_decides_as_a_new_one() {
+    let binding = |namespace: &str, name: &str, role: &str, user: &str| -> Arc<Binding> {
+        serde_json::from_value(json!({"metadata": {"name": name, "namespace": namespace},
+            "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [{"kind": "User", "name": user}]}))
+        .unwrap()
+    };
+    let mut now = objects(json!({"clusterRoles": [
+        {"metadata": {"name": "view"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}]}));
+    now.role_bindings = vec![binding("a", "one", "view", "ann"), binding("b", "one", "view", "bob")];
+    let first = Snapshot::new(&now);
+    let allows = |snapshot: &Snapshot, user: &str, namespace: &str| {
+        let facts = facts("GET", &format!("/api/v1/namespaces/{namespace}/pods/p"));
+        decide(snapshot, &SubjectView::exactly(user, &[]), &facts)
+            .allowed_by
+            .is_some()
+    };
+    assert!(allows(&first, "ann", "a") && allows(&first, "bob", "b"));
+    // One binding is another, one is new, the other namespace is as it was.
+    now.role_bindings[0] = binding("a", "one", "view", "eve");
+    now.role_bindings.push(binding("a", "two", "view", "kim"));
+    let second = first.next(&now);
+    assert!(second.shares("b", &first) && !second.shares("a", &first));
+    assert!(!allows(&second, "ann", "a") && allows(&second, "eve", "a") && allows(&second, "kim", "a"));
+    assert!(
+        allows(&second, "bob", "b") && allows(&first, "ann", "a"),
+        "the old one stays as it was"
+    );
+    // What a role grants counts everywhere; a namespace without bindings is gone.
+    now.cluster_roles[0] = Role::default().into();
+    now.role_bindings.remove(1);
+    let third = second.next(&now);
+    assert!(!third.shares("b", &second) && !allows(&third, "eve", "a") && !allows(&third, "bob", "b"));
 }

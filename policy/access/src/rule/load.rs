@@ -183,10 +183,16 @@ fn read_document(
         ("rbac.authorization.k8s.io/v1", kind) => {
             check_rbac_keys(&parse(document.text)?).map_err(one)?;
             match kind {
-                "Role" => policy.rbac.roles.push(namespaced(parse::<Role>(document.text)?)?),
-                "ClusterRole" => policy.rbac.cluster_roles.push(parse(document.text)?),
-                "RoleBinding" => policy.rbac.role_bindings.push(parse::<Binding>(document.text)?),
-                "ClusterRoleBinding" => policy.rbac.cluster_role_bindings.push(parse(document.text)?),
+                "Role" => policy
+                    .rbac
+                    .roles
+                    .push(namespaced(parse::<Role>(document.text)?)?.into()),
+                "ClusterRole" => policy.rbac.cluster_roles.push(parse::<Role>(document.text)?.into()),
+                "RoleBinding" => policy.rbac.role_bindings.push(parse::<Binding>(document.text)?.into()),
+                "ClusterRoleBinding" => policy
+                    .rbac
+                    .cluster_role_bindings
+                    .push(parse::<Binding>(document.text)?.into()),
                 other => return Err(one(format!("kind: `{other}` is no RBAC object"))),
             }
             Ok(None)
