@@ -12,7 +12,7 @@ use crate::error::{AppendError, OpenError};
 use crate::frame::{MAX_LEAF_LEN, MAX_PART_LEN};
 use crate::leaf::{self, PREFIX_MAX};
 use crate::options::Options;
-use crate::queue::{Head, Item, Limits, OutcomeSlot, Part, Role, Shared};
+use crate::queue::{Head, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::ticket::{Promise, Ticket, ticket};
 use crate::writer::Engine;
@@ -215,6 +215,21 @@ impl Ledger {
         self.shared.listen(Box::new(listener));
     }
 
+    /// Lets the caller say when it is time to write, which is worth much where records come in bursts: the writer's thread would
+    /// else take the processor from whoever is about to bring the next record, and sync each alone. `pending` is called once
+    /// when something waits to be written, and once more when something comes that somebody waits for; it must return at
+    /// once and see to it that [`Ledger::nudge`] is called soon. Ends when the returned value is dropped.
+    #[must_use = "dropping it ends the gathering"]
+    pub fn gather(self: &Arc<Self>, pending: impl Fn(Pending) + Send + Sync + 'static) -> Gathering {
+        self.shared.gather(Some(Box::new(pending)));
+        Gathering(Arc::clone(&self.shared))
+    }
+
+    /// Has what has come together written now.
+    pub fn nudge(&self) {
+        self.shared.nudge();
+    }
+
     /// Blocks until more than `size` records are durable or the time is over; returns the durable size.
     #[must_use]
     pub fn wait_beyond(&self, size: u64, timeout: Duration) -> u64 {
@@ -258,6 +273,16 @@ impl Ledger {
 
     fn writer(&self) -> std::sync::MutexGuard<'_, Option<Writer>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody says when it is time to write; see [`Ledger::gather`].
+#[derive(Debug)]
+pub struct Gathering(Arc<Shared>);
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        self.0.gather(None);
     }
 }
 

@@ -142,6 +142,7 @@ impl Gateway {
         let clock = Clock::system();
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let ledger = open_ledger(config, &data, &boot)?;
+        audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
         let store = open_store(&data)?;
         let keys = Arc::new(part_keys::StoredKeys {

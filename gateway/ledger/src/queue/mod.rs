@@ -3,7 +3,8 @@
 //! **When it is full:** ordinary records are refused at once ([`AppendError::Full`]) above `queue_bytes` or
 //! `queue_records`. Outcomes are counted apart, by the slots given out (`max_open`), and are never refused for room.
 //!
-//! Invariant: the writer is notified only while it is parked, so a busy writer costs its callers no wake-up.
+//! Invariant: the writer is notified only while it is parked, so a busy writer costs its callers no wake-up. While somebody
+//! gathers ([`crate::Ledger::gather`]), it is notified when they say so, or when very much has come together.
 
 mod slot;
 
@@ -114,8 +115,19 @@ pub(crate) struct Shared {
     head: Mutex<Frontier>,
     advanced: Condvar,
     listeners: RwLock<Vec<Listener>>,
+    gatherer: RwLock<Option<Gatherer>>,
 }
 
+/// That something waits to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pending {
+    /// Nobody waits for it.
+    Unawaited,
+    /// Somebody does.
+    Awaited,
+}
+
+type Gatherer = Box<dyn Fn(Pending) + Send + Sync>;
 type Listener = Box<dyn Fn(u64) + Send + Sync>;
 
 /// The bounds of the queue.
@@ -137,6 +149,10 @@ struct Queue {
     parked: bool,
     closing: bool,
     probe: bool,
+    /// Whether somebody says when it is time to write, whether they have, and what they were told of.
+    gathers: bool,
+    nudged: bool,
+    announced: Option<Pending>,
 }
 
 /// What the writer got.
@@ -182,6 +198,9 @@ impl Shared {
             parked: false,
             closing: false,
             probe: false,
+            gathers: false,
+            nudged: false,
+            announced: None,
         };
         Self {
             queue: Mutex::new(queue),
@@ -192,6 +211,7 @@ impl Shared {
             head: Mutex::new(Frontier::default()),
             advanced: Condvar::new(),
             listeners: RwLock::new(Vec::new()),
+            gatherer: RwLock::new(None),
         }
     }
 
@@ -228,11 +248,55 @@ impl Shared {
     }
 
     fn enqueue(&self, mut queue: MutexGuard<'_, Queue>, item: Item) {
+        let pending = match item.promise {
+            Some(_) => Pending::Awaited,
+            None => Pending::Unawaited,
+        };
         queue.items.push(item);
+        if queue.gathers && queue.items.len() < GATHERED_AT_MOST {
+            let is_news = queue.announced.is_none_or(|announced| announced < pending);
+            queue.announced = queue.announced.max(Some(pending));
+            drop(queue);
+            if is_news {
+                self.tell(pending);
+            }
+            return;
+        }
+        queue.nudged = true;
+        self.wake(queue);
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
         let wake = std::mem::take(&mut queue.parked);
         drop(queue);
         if wake {
             self.work.notify_one();
+        }
+    }
+
+    fn tell(&self, pending: Pending) {
+        let gatherer = self.gatherer.read().unwrap_or_else(PoisonError::into_inner);
+        match &*gatherer {
+            Some(gatherer) => gatherer(pending),
+            // It went away in between.
+            None => self.nudge(),
+        }
+    }
+
+    /// From now on somebody else says when it is time to write; without one, every record says so.
+    pub(crate) fn gather(&self, gatherer: Option<Gatherer>) {
+        let gathers = gatherer.is_some();
+        *self.gatherer.write().unwrap_or_else(PoisonError::into_inner) = gatherer;
+        lock(&self.queue).gathers = gathers;
+        self.nudge();
+    }
+
+    /// It is time to write what has come together.
+    pub(crate) fn nudge(&self) {
+        let mut queue = lock(&self.queue);
+        if !queue.items.is_empty() {
+            queue.nudged = true;
+            self.wake(queue);
         }
     }
 
@@ -273,7 +337,7 @@ impl Shared {
         let mut queue = lock(&self.queue);
         queue.bytes = queue.bytes.saturating_sub(done.bytes);
         queue.records = queue.records.saturating_sub(done.records);
-        while queue.items.is_empty() && !queue.closing && !queue.probe {
+        while !queue.is_due() && !queue.closing && !queue.probe {
             let timeout = match wait {
                 Wait::No => break,
                 Wait::Forever => None,
@@ -288,6 +352,7 @@ impl Shared {
             queue.parked = false;
         }
         std::mem::swap(&mut queue.items, inbox);
+        (queue.nudged, queue.announced) = (false, None);
         let load = Load {
             bytes: queue.bytes,
             records: queue.records,
@@ -371,7 +436,14 @@ impl Shared {
     }
 }
 
+/// More than this is written without being told.
+const GATHERED_AT_MOST: usize = 1_024;
+
 impl Queue {
+    fn is_due(&self) -> bool {
+        !self.items.is_empty() && (self.nudged || !self.gathers)
+    }
+
     fn refusal(&self, limits: Limits, weight: usize) -> Option<AppendError> {
         if self.closing {
             return Some(AppendError::Closed);

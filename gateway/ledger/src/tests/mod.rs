@@ -2,6 +2,7 @@
 
 mod appending;
 mod faults;
+mod gathering;
 mod recovering;
 
 use std::path::Path;

@@ -8,6 +8,7 @@
 mod bounded;
 mod budget;
 mod end;
+mod gather;
 mod origin;
 mod part;
 mod scan;
@@ -22,6 +23,7 @@ use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, Record
 
 pub use self::budget::{Budgets, Limits, Place, Suppressed, Whose};
 pub use self::end::End;
+pub use self::gather::gather;
 pub use self::origin::Origins;
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::Scan;
