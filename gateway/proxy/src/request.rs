@@ -308,7 +308,7 @@ impl Handler for Gate {
 
     async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Response<Outbound> {
         let peer = Peer {
-            ip: conn.peer().ip().to_string().into(),
+            ip: Arc::clone(conn.peer_ip()),
             port: conn.peer().port(),
             listener: Arc::clone(conn.listener()),
         };

@@ -458,9 +458,9 @@ impl Station {
         if self.budgets.stranger(now).is_err() {
             return;
         }
-        let (id, ip, why) = (RequestId::new(), conn.peer().ip().to_string(), format!("{reason:?}"));
+        let (id, why) = (RequestId::new(), format!("{reason:?}"));
         let net = Network {
-            ip: &ip,
+            ip: conn.peer_ip(),
             port: conn.peer().port(),
             http: "",
             listener: conn.listener(),

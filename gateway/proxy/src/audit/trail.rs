@@ -3,8 +3,10 @@
 //! Invariant: nothing in it is a secret. Credentials are named by id, header values other than the few listed here never
 //! enter, the query's values stay out (promise 6).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use model::cluster::ClusterId;
@@ -18,6 +20,34 @@ use crate::clock::Reading;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Identity, groups_hash};
 
+/// Random bytes of one thread, fetched by the hundred: asking for each id by itself is a system call for each request.
+/// They make ids unique and are no secret.
+struct Pool {
+    bytes: [u8; 512],
+    used: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 512], used: 512 }) };
+}
+
+impl Pool {
+    /// Bytes that nobody had before; `None` when there are none to be had.
+    fn take(&mut self) -> Option<[u8; 10]> {
+        let (random, left) = match self.bytes.get(self.used..).and_then(<[u8]>::split_first_chunk) {
+            Some((random, left)) => (*random, left.len()),
+            None => {
+                self.used = self.bytes.len(); // what a failed fetch leaves behind is not used
+                aws_lc_rs::rand::fill(&mut self.bytes).ok()?;
+                let (random, left) = self.bytes.split_first_chunk()?;
+                (*random, left.len())
+            }
+        };
+        self.used = self.bytes.len() - left;
+        Some(random)
+    }
+}
+
 /// The id of a request: UUIDv7 text, which is its `Audit-ID` upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId([u8; 36]);
@@ -27,7 +57,16 @@ impl RequestId {
     #[must_use]
     pub fn new() -> Self {
         let mut text = [0; 36];
-        uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        let id = POOL
+            .with_borrow_mut(Pool::take)
+            .map_or_else(uuid::Uuid::now_v7, |random| {
+                let since = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default();
+                let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+                uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
+            });
+        id.hyphenated().encode_lower(&mut text);
         Self(text)
     }
 
@@ -327,4 +366,30 @@ fn claim(headers: &HeaderMap, name: &str, most: usize, form: fn(&str) -> Option<
     let text = headers.get(name)?.to_str().ok()?;
     let kept: String = text.chars().filter(|c| !c.is_control()).take(most).collect();
     form(&kept).filter(|kept| !kept.is_empty()).map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_are_version_7_differ_and_are_ordered_by_time() {
+        let ids: Vec<RequestId> = (0..10_000).map(|_| RequestId::new()).collect();
+        let different: HashSet<_> = ids.iter().collect();
+        assert_eq!(different.len(), ids.len(), "also beyond one fetch of random bytes");
+        for pair in ids.windows(2) {
+            let stamp = |id: &RequestId| id.as_str()[..13].to_owned();
+            assert!(stamp(&pair[0]) <= stamp(&pair[1]), "{pair:?}");
+        }
+        let version = uuid::Uuid::parse_str(ids[0].as_str()).unwrap().get_version_num();
+        assert_eq!(version, 7);
+    }
+
+    #[test]
+    fn threads_do_not_share_random_bytes() {
+        let elsewhere = std::thread::spawn(|| (0..100).map(|_| RequestId::new()).collect::<HashSet<_>>());
+        let here: HashSet<_> = (0..100).map(|_| RequestId::new()).collect();
+        assert!(here.is_disjoint(&elsewhere.join().unwrap()));
+    }
 }

@@ -27,6 +27,8 @@ use super::tls::{ClientAuthorities, ClientCertificateProblem, Verdict};
 pub struct Conn {
     id: u64,
     peer: SocketAddr,
+    /// The peer's address as records write it: formatted once, not for each request.
+    peer_ip: Arc<str>,
     local: SocketAddr,
     listener: Arc<str>,
     tls: Option<TlsFacts>,
@@ -97,6 +99,7 @@ impl Conn {
         Self {
             id,
             peer,
+            peer_ip: peer.ip().to_string().into(),
             local,
             listener,
             tls: None,
@@ -131,6 +134,12 @@ impl Conn {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The peer's address without its port, as text.
+    #[must_use]
+    pub fn peer_ip(&self) -> &Arc<str> {
+        &self.peer_ip
     }
 
     /// The address on which the connection was accepted.
