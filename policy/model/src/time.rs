@@ -91,6 +91,24 @@ fn nanos(duration: Duration) -> i64 {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.stamp().as_str())
+    }
+}
+
+/// A time as text; without the formatting machinery, because every record is stamped several times.
+struct Stamp([u8; 27]);
+
+impl Stamp {
+    fn as_str(&self) -> &str {
+        // Digits and separators only.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Timestamp {
+    /// The years that nanoseconds reach, 1677 to 2262, have four digits.
+    fn stamp(self) -> Stamp {
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
         let (days, second_of_day) = (
             self.unix_seconds().div_euclid(86_400),
             self.unix_seconds().rem_euclid(86_400),
@@ -98,10 +116,22 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil_from_days(days);
         let micros = self.0.rem_euclid(1_000_000_000) / 1_000;
         let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
-        )
+        let fields = [
+            (year, 0..4),
+            (month, 5..7),
+            (day, 8..10),
+            (hour, 11..13),
+            (minute, 14..16),
+            (second, 17..19),
+            (micros, 20..26),
+        ];
+        for (mut number, place) in fields {
+            for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
+                *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+                number /= 10;
+            }
+        }
+        Stamp(text)
     }
 }
 
@@ -126,7 +156,7 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.stamp().as_str())
     }
 }
 
@@ -151,6 +181,13 @@ mod tests {
                 format!("{}", expected.strftime("%Y-%m-%dT%H:%M:%S.000000Z"))
             );
         }
+    }
+
+    #[test]
+    fn the_first_and_the_last_time_have_years_of_four_digits() {
+        let first = Timestamp::from_unix_nanos(i64::MIN).to_string();
+        assert_eq!(first, "1677-09-21T00:12:43.145224Z");
+        assert_eq!(Timestamp::MAX.to_string(), "2262-04-11T23:47:16.854775Z");
     }
 
     #[test]

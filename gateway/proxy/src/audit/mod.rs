@@ -492,7 +492,7 @@ pub fn fuzz_answer_scan(data: &[u8]) {
     scan::fuzz(data);
 }
 
-fn not_encoded(error: &serde_json::Error) {
+fn not_encoded(error: &model::event::NotPlain) {
     tracing::error!(error = %error, "a record could not be encoded");
 }
 

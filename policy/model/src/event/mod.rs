@@ -7,6 +7,7 @@ mod cut;
 mod kind;
 mod record;
 
+pub use cut::NotPlain;
 pub use kind::RecordKind;
 pub use record::{
     Answer, By, ConfigChange, Decided, Effective, Issued, ItemsSeen, Network, Object, Outcome, Part, Person,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::cut::Cut;
+use super::cut::{Cut, NotPlain};
 use crate::cluster::ClusterId;
 use crate::decision::RuleRef;
 use crate::subject::SubjectId;
@@ -522,8 +522,8 @@ impl Record<'_> {
     /// is cut: its beginning, then `… (N bytes)`.
     ///
     /// # Errors
-    /// None in practice: every member is a plain value. The serialiser's error is handed on all the same.
-    pub fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
+    /// None in practice: every member is a plain value.
+    pub fn body(&self) -> Result<Vec<u8>, NotPlain> {
         self.body_within(MOST_BODY)
     }
 
@@ -531,11 +531,14 @@ impl Record<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn body_within(&self, most: usize) -> Result<Vec<u8>, serde_json::Error> {
-        let mut out = Vec::with_capacity(1_024);
+    pub fn body_within(&self, most: usize) -> Result<Vec<u8>, NotPlain> {
+        let mut out = Vec::with_capacity(1_536);
         for text in MOST_TEXT {
             out.clear();
-            self.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Cut::at(text)))?;
+            self.serialize(&mut Cut {
+                out: &mut out,
+                most: text,
+            })?;
             if out.len() <= most {
                 break;
             }
