@@ -9,6 +9,7 @@ mod permit;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,6 +99,47 @@ struct Key {
     user: Box<str>,
     groups: Box<str>,
     asked: CacheKey,
+}
+
+/// The same, borrowed: a look-up allocates nothing.
+#[derive(Clone, Copy)]
+struct Lookup<'a> {
+    version: u64,
+    identity: &'a Identity,
+    asked: Attributes<'a>,
+}
+
+impl Lookup<'_> {
+    fn to_key(self) -> Key {
+        Key {
+            version: self.version,
+            session: self.identity.session().into(),
+            user: self.identity.subject().username().into(),
+            groups: self.identity.groups_hash().into(),
+            asked: CacheKey::of(&self.asked),
+        }
+    }
+}
+
+/// Field by field as [`Key`]'s own.
+impl Hash for Lookup<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.version.hash(state);
+        self.identity.session().hash(state);
+        self.identity.subject().username().hash(state);
+        self.identity.groups_hash().hash(state);
+        self.asked.hash_as_key(state);
+    }
+}
+
+impl quick_cache::Equivalent<Key> for Lookup<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.version == key.version
+            && *self.identity.session() == *key.session
+            && *self.identity.subject().username() == *key.user
+            && *self.identity.groups_hash() == *key.groups
+            && key.asked.is_of(&self.asked)
+    }
 }
 
 /// A remembered yes.
@@ -235,12 +277,10 @@ impl Station {
     ) -> Result<Decided, Refusal> {
         let rules = Arc::clone(&self.rules.borrow());
         let (identity, now) = (who.identity(), trail.received.wall);
-        let key = wanted.is_none().then(|| Key {
+        let key = wanted.is_none().then(|| Lookup {
             version: rules.version,
-            session: identity.session().into(),
-            user: identity.subject().username().into(),
-            groups: identity.groups_hash().into(),
-            asked: CacheKey::of(&Attributes::of(facts)),
+            identity,
+            asked: Attributes::of(facts),
         });
         let remembered = key
             .as_ref()
@@ -347,7 +387,7 @@ impl Station {
         wanted: Option<&RequestedImpersonation>,
         facts: &RequestFacts,
         trail: &Trail,
-        key: Option<Key>,
+        key: Option<Lookup<'_>>,
     ) -> Result<Arc<Yes>, Refusal> {
         let now = trail.received.wall;
         let impersonation = wanted.map(self::wanted);
@@ -375,7 +415,7 @@ impl Station {
         let yes = Arc::new(yes(allowed, grounds, identity, wanted.is_some())?);
         if let Some(key) = key.filter(|_| cacheable) {
             self.cache.insert(
-                key,
+                key.to_key(),
                 Known {
                     decided: Arc::clone(&yes),
                     until,

@@ -1,5 +1,6 @@
 //! RBAC clause by clause, with the names of what allowed.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use model::request::{RequestFacts, Target, Wire};
@@ -238,6 +239,16 @@ fn two_questions_share_a_cache_key_only_when_they_are_the_same() {
     let key = |method: &str, raw: &str| CacheKey::of(&Attributes::of(&facts(method, raw)));
     let base = key("GET", "/api/v1/namespaces/a/pods/p");
     assert_eq!(base, key("HEAD", "/api/v1/namespaces/a/pods/p/"));
+    let (same, hasher) = (facts("HEAD", "/api/v1/namespaces/a/pods/p/"), RandomState::new());
+    let asked = Attributes::of(&same);
+    assert!(base.is_of(&asked));
+    let mut hashed = hasher.build_hasher();
+    asked.hash_as_key(&mut hashed);
+    assert_eq!(
+        hasher.hash_one(&base),
+        hashed.finish(),
+        "a look-up finds what was put in"
+    );
     for (method, raw) in [
         ("PUT", "/api/v1/namespaces/a/pods/p"),
         ("GET", "/api/v1/namespaces/b/pods/p"),
@@ -248,6 +259,7 @@ fn two_questions_share_a_cache_key_only_when_they_are_the_same() {
         ("GET", "/api/v1/namespaces/a/pods"),
     ] {
         assert_ne!(base, key(method, raw), "{method} {raw}");
+        assert!(!base.is_of(&Attributes::of(&facts(method, raw))), "{method} {raw}");
     }
     assert_ne!(key("GET", "/healthz"), key("GET", "/livez"));
 }
