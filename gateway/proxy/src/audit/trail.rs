@@ -3,12 +3,14 @@
 //! Invariant: nothing in it is a secret. Credentials are named by id, header values other than the few listed here never
 //! enter, the query's values stay out (promise 6).
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName};
 use model::cluster::ClusterId;
 use model::decision::RuleRef;
 use model::event::{By, Decided, Effective, Network, Record, Request};
@@ -164,16 +166,16 @@ impl Trail {
     /// The beginning: a head has arrived.
     #[must_use]
     pub fn new(received: Reading, peer: Peer, http: &'static str, method: http::Method, headers: &HeaderMap) -> Self {
-        let whole_agent = claim(headers, "user-agent", MAX_AGENT, |text| {
-            (text.len() > words::agent(text).len() || text.len() > MAX_CLAIM).then_some(text)
-        });
+        let said = claim(headers, &USER_AGENT, MAX_AGENT, |text| Some(text));
+        let said = said.as_deref().unwrap_or_default();
+        let agent = words::agent(said.get(..MAX_CLAIM).unwrap_or(said));
         let claims = Claims {
-            whole_agent,
-            agent: claim(headers, "user-agent", MAX_CLAIM, |text| Some(words::agent(text))),
-            content_type: claim(headers, "content-type", 128, words::media_type),
-            kubectl_command: claim(headers, "kubectl-command", 128, words::command),
-            kubectl_session: claim(headers, "kubectl-session", 64, words::session),
-            audit_id: claim(headers, "audit-id", 64, |text| Some(text)),
+            whole_agent: (said.len() > agent.len()).then(|| said.into()),
+            agent: (!agent.is_empty()).then(|| agent.into()),
+            content_type: claim(headers, &CONTENT_TYPE, 128, words::media_type),
+            kubectl_command: claim(headers, &KUBECTL_COMMAND, 128, words::command),
+            kubectl_session: claim(headers, &KUBECTL_SESSION, 64, words::session),
+            audit_id: claim(headers, &AUDIT_ID, 64, |text| Some(text)),
         };
         Self {
             id: RequestId::new(),
@@ -362,11 +364,20 @@ pub(super) fn first_few<T>(all: &[T]) -> (&[T], Option<usize>) {
 }
 
 /// A header's text for the record: printable, bounded. The first value counts; what is no text is left out.
-fn claim(headers: &HeaderMap, name: &str, most: usize, form: fn(&str) -> Option<&str>) -> Option<Box<str>> {
+fn claim(headers: &HeaderMap, name: &HeaderName, most: usize, form: fn(&str) -> Option<&str>) -> Option<Box<str>> {
+    // Text is ASCII here; of control characters it can hold the tab alone.
     let text = headers.get(name)?.to_str().ok()?;
-    let kept: String = text.chars().filter(|c| !c.is_control()).take(most).collect();
+    let kept = if text.contains('\t') {
+        Cow::Owned(text.chars().filter(|c| *c != '\t').take(most).collect())
+    } else {
+        Cow::Borrowed(text.get(..most).unwrap_or(text))
+    };
     form(&kept).filter(|kept| !kept.is_empty()).map(Into::into)
 }
+
+static KUBECTL_COMMAND: HeaderName = HeaderName::from_static("kubectl-command");
+static KUBECTL_SESSION: HeaderName = HeaderName::from_static("kubectl-session");
+static AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 #[cfg(test)]
 mod tests {
@@ -379,7 +390,7 @@ mod tests {
         let different: HashSet<_> = ids.iter().collect();
         assert_eq!(different.len(), ids.len(), "also beyond one fetch of random bytes");
         for pair in ids.windows(2) {
-            let stamp = |id: &RequestId| id.as_str()[..13].to_owned();
+            let stamp = |id: &RequestId| id.as_str().get(..13).map(str::to_owned);
             assert!(stamp(&pair[0]) <= stamp(&pair[1]), "{pair:?}");
         }
         let version = uuid::Uuid::parse_str(ids[0].as_str()).unwrap().get_version_num();

@@ -3,6 +3,7 @@
 //! Default-deny: a word is kept because it looks like a product name, a path segment or a query key, never because it does
 //! not look like a secret. What is cut is cut as a whole; nothing of it remains.
 
+use memchr::memmem;
 use percent_encoding::percent_decode_str;
 
 /// A product name (`kubectl`) or its version.
@@ -19,7 +20,9 @@ const MOST_PATH: usize = 1_024;
 const MOST_KEY: usize = 32;
 
 fn is_plain(text: &str, most: usize, marks: &str) -> bool {
-    !text.is_empty() && text.len() <= most && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
+    let marks = marks.as_bytes();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || marks.contains(&byte);
+    !text.is_empty() && text.len() <= most && text.bytes().all(is_plain)
 }
 
 /// The beginning of a `User-Agent` as far as it consists of products and remarks (RFC 9110 §10.1.5).
@@ -61,6 +64,14 @@ fn remark(text: &str) -> Option<usize> {
 /// The part of a raw path that may be recorded: all of it when it names Kubernetes resources, but not what stands behind
 /// `/proxy/`, which belongs to a backend; elsewhere its segments up to the first that is not short and plain.
 pub(super) fn path(raw: &str) -> &str {
+    // Nearly always: a tail needs the word `proxy`, plain or percent-encoded.
+    let is_kubernetes = raw.starts_with("/api/") || raw.starts_with("/apis/");
+    if is_kubernetes
+        && memchr::memchr(b'%', raw.as_bytes()).is_none()
+        && memmem::find(raw.as_bytes(), b"/proxy").is_none()
+    {
+        return raw;
+    }
     let segments: Vec<&str> = raw.split('/').skip(1).collect();
     let kept = match segments.first().copied() {
         Some("api") => before_tail(&segments, 2),

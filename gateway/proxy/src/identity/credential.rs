@@ -84,7 +84,7 @@ fn from_authorization(headers: &HeaderMap) -> Result<Presented, PresentedError> 
             .find(|known| scheme.eq_ignore_ascii_case(known));
         return Ok(Presented::UnknownScheme(known.unwrap_or("another scheme").to_owned()));
     }
-    if rest.is_empty() || rest.starts_with(' ') || rest.contains([' ', '\t']) {
+    if rest.is_empty() || memchr::memchr2(b' ', b'\t', rest.as_bytes()).is_some() {
         return Ok(Presented::Nothing);
     }
     Ok(Presented::Bearer(rest.to_owned()))

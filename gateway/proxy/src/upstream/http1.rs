@@ -75,7 +75,6 @@ pub(super) async fn start<B: SendBody>(socket: Socket<B>, place: Place) -> Resul
         cause: Arc::new(io::Error::other(cause)),
     };
     let (sender, connection) = Builder::new()
-        .max_headers(MOST_HEADERS)
         .handshake::<_, Http1Body<B>>(TokioIo::new(socket))
         .await
         .map_err(failed)?;
@@ -269,6 +268,4 @@ impl<B: SendBody> Body for Http1Body<B> {
     }
 }
 
-/// Header lines in one answer; the API server sends about ten.
-const MOST_HEADERS: usize = 128;
 const READY_WITHIN: Duration = Duration::from_secs(1);
