@@ -248,6 +248,9 @@ impl Cluster {
     /// # Errors
     /// The server refuses a document.
     pub fn apply_gateway_rights(&self) -> anyhow::Result<()> {
+        // kubectl looks whether an object is there and then creates it; two at once would both create it.
+        static ONE_AFTER_THE_OTHER: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AFTER_THE_OTHER.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = crate::counterparts::repository().join("deploy/kubernetes");
         for file in ["namespace.yaml", "impersonator.yaml", "observer.yaml"] {
             self.apply_file(&folder.join(file))?;
