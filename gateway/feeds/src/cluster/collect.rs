@@ -264,14 +264,8 @@ impl Collected {
         }
     }
 
-    pub(super) fn view(&mut self, cluster: ClusterId, version: u64) -> ClusterView {
-        let objects = Objects {
-            roles: self.roles.values(),
-            cluster_roles: self.cluster_roles.values(),
-            role_bindings: self.role_bindings.values(),
-            cluster_role_bindings: self.cluster_role_bindings.values(),
-        };
-        let listed = [
+    fn listed(&self) -> [(Kind, bool); 7] {
+        [
             (Kind::Role, self.roles.listed),
             (Kind::ClusterRole, self.cluster_roles.listed),
             (Kind::RoleBinding, self.role_bindings.listed),
@@ -279,8 +273,23 @@ impl Collected {
             (Kind::Namespace, self.namespaces.listed),
             (Kind::AccessRule, self.access_rules.listed),
             (Kind::ClusterAccessRule, self.cluster_access_rules.listed),
-        ];
-        let missing: Vec<&'static str> = listed
+        ]
+    }
+
+    /// Whether every kind has been listed at least once.
+    pub(super) fn is_complete(&self) -> bool {
+        self.listed().iter().all(|(_, listed)| *listed)
+    }
+
+    pub(super) fn view(&mut self, cluster: ClusterId, version: u64) -> ClusterView {
+        let objects = Objects {
+            roles: self.roles.values(),
+            cluster_roles: self.cluster_roles.values(),
+            role_bindings: self.role_bindings.values(),
+            cluster_role_bindings: self.cluster_role_bindings.values(),
+        };
+        let missing: Vec<&'static str> = self
+            .listed()
             .into_iter()
             .filter_map(|(kind, listed)| (!listed).then_some(kind.name()))
             .collect();

@@ -79,7 +79,15 @@ async fn observe_with(client: impl Fn(Pulse) -> kube::Client, heard: Heard, view
     let mut collected = Collected::default();
     let mut dirty: Option<(Instant, Instant)> = None;
     loop {
-        let due = dirty.map(|(first, last)| (last + SETTLE).min(first + AT_LEAST));
+        // Nothing is decided before everything was listed once: whoever starts waits for nothing more.
+        let is_first = collected.is_complete() && !views.borrow().complete;
+        let due = dirty.map(|(first, last)| {
+            if is_first {
+                first
+            } else {
+                (last + SETTLE).min(first + AT_LEAST)
+            }
+        });
         tokio::select! {
             event = events.next() => {
                 let Some((kind, event)) = event else { return };
@@ -132,6 +140,9 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
+/// Objects in one page of a listing; a page is a round trip.
+const PAGE: u32 = 5_000;
+
 type Events = futures::stream::BoxStream<'static, (Kind, Result<Event<DynamicObject>, watcher::Error>)>;
 
 /// A watch ends so often by itself. An API server sends a bookmark each minute only where something of the kind has
@@ -142,7 +153,7 @@ fn stream(client: kube::Client, kind: Kind) -> Events {
     let (group, version, name, plural) = kind.resource();
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), plural);
     let api: Api<DynamicObject> = Api::all_with(client, &resource);
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     watch_objects(api, config)
         .default_backoff()
         .map(move |event| (kind, event))
