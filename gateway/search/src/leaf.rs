@@ -85,7 +85,6 @@ pub(crate) struct Decided {
     pub(crate) rules: Vec<Value>,
     pub(crate) policy: String,
     pub(crate) stated_reason: Option<String>,
-    pub(crate) diverged: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -95,6 +94,7 @@ pub(crate) struct Ended {
     pub(crate) status: Option<u16>,
     pub(crate) reason: Option<String>,
     pub(crate) took: Option<Took>,
+    pub(crate) diverged: bool,
     pub(crate) why: Option<String>,
 }
 

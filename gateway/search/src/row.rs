@@ -96,6 +96,9 @@ pub struct Outcome {
     /// From the request's head to its end, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_us: Option<u64>,
+    /// Our yes met the cluster's no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub diverged: bool,
 }
 
 /// What was decided and why, as it was recorded.
@@ -117,9 +120,6 @@ pub struct Decision {
     /// The reason that the caller stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stated_reason: Option<String>,
-    /// Our yes met the cluster's no.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub diverged: bool,
 }
 
 /// One of several calls that a row stands for.
@@ -382,6 +382,7 @@ impl From<Ended> for Outcome {
             reason: ended.reason,
             why: ended.why,
             took_us: ended.took.map(|took| took.total),
+            diverged: ended.diverged,
         }
     }
 }
@@ -395,7 +396,6 @@ impl From<Decided> for Decision {
             rules: decided.rules,
             policy: decided.policy,
             stated_reason: decided.stated_reason,
-            diverged: decided.diverged,
         }
     }
 }

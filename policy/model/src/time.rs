@@ -47,12 +47,6 @@ impl Timestamp {
         self.0.div_euclid(1_000_000_000)
     }
 
-    /// Milliseconds since the epoch, rounded down.
-    #[must_use]
-    pub const fn unix_millis(self) -> i64 {
-        self.0.div_euclid(1_000_000)
-    }
-
     /// This much later; saturates.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {

@@ -208,16 +208,7 @@ fn in_one_line(error: ConfigError) -> anyhow::Error {
 
 /// Keys whose new value counts without a restart.
 fn is_live(key: &str) -> bool {
-    const LIMITS: [&str; 7] = [
-        "inFlight",
-        "streams",
-        "longCalls",
-        "recordsPerSecond",
-        "bytesPerDay",
-        "strangersPerSecond",
-        "groups",
-    ];
-    let limit = key.strip_prefix("limits.").is_some_and(|name| LIMITS.contains(&name));
+    let limit = key.starts_with("limits.") && key != "limits.connections";
     let certificate = key.starts_with("listeners[")
         && [".tls.certFile", ".tls.keyFile", ".clientCertificates.caFile"]
             .iter()

@@ -307,7 +307,6 @@ impl Station {
             policy: trail.decision.as_ref().map_or("", |decision| &decision.policy),
             sent_groups_hash: "",
             stated_reason: None,
-            diverged: false,
         };
         let mut origin = None;
         let record = Record {
@@ -458,7 +457,7 @@ impl Station {
         if self.budgets.stranger(now).is_err() {
             return;
         }
-        let (id, why) = (RequestId::new(), format!("{reason:?}"));
+        let (id, why) = (RequestId::new(), reason.in_words());
         let net = Network {
             ip: conn.peer_ip(),
             port: conn.peer().port(),
@@ -468,7 +467,7 @@ impl Station {
         let outcome = Outcome {
             bytes_in: conn.counters().bytes_read(),
             bytes_out: conn.counters().bytes_written(),
-            why: Some(&why),
+            why: Some(why),
             ..bare(Answer::Refused)
         };
         let record = Record {

@@ -321,7 +321,6 @@ impl Trail {
             policy: &decision.policy,
             sent_groups_hash: &decision.sent_groups_hash,
             stated_reason: self.stated_reason.as_deref(),
-            diverged: false,
         })
     }
 

@@ -65,11 +65,6 @@ impl Inbound {
         self.received
     }
 
-    /// Lifts the deadline between two pieces of data, for calls in which a client may be silent (gRPC streams).
-    pub fn allow_silence(&mut self) {
-        self.progress_deadline = None;
-    }
-
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
         let Some(limit) = self.progress_deadline else {
             return Poll::Pending;

@@ -62,6 +62,29 @@ pub enum CloseReason {
     DrainDeadline,
 }
 
+impl CloseReason {
+    /// For the record. What is written there stays: a text is never changed, only added.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Finished => "the connection ended in the ordinary way",
+            Self::Disconnected => "the peer left in the middle",
+            Self::ProtocolError => "the bytes were not the protocol that was agreed on",
+            Self::Violation => "a request was refused for its bytes",
+            Self::FirstByte => "no first byte came in time",
+            Self::RequestHead => "no whole request head came in time",
+            Self::KeepAliveIdle => "no next request came in time",
+            Self::WriteProgress => "the peer took no byte for too long",
+            Self::Http2Frame => "an HTTP/2 frame or header block was not finished in time",
+            Self::Http2FirstStream => "no HTTP/2 stream was opened in time",
+            Self::Http2Idle => "no HTTP/2 stream was open for too long",
+            Self::Http2Ping => "an HTTP/2 PING was not answered",
+            Self::Http2Flood => "too many HTTP/2 frames without use",
+            Self::DrainDeadline => "the connection was open at the drain deadline",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProtocolLabel {
     protocol: Protocol,

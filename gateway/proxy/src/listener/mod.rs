@@ -73,6 +73,28 @@ pub enum Refused {
     Body(Violation),
 }
 
+impl Refused {
+    /// For the record. What is written there stays: a text is never changed, only added.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::AddressLimit => "the address has too many open connections",
+            Self::Body(violation) => violation.text(),
+            Self::Tls(failure) => match failure {
+                tls::TlsFailure::ClientHelloDeadline => "TLS: no whole ClientHello came in time",
+                tls::TlsFailure::HandshakeDeadline => "TLS: the handshake did not end in time",
+                tls::TlsFailure::Disconnected => "TLS: the peer left during the handshake",
+                tls::TlsFailure::NotTls => "TLS: the bytes were no TLS",
+                tls::TlsFailure::NothingInCommon => "TLS: no version, cipher suite or protocol in common",
+                tls::TlsFailure::AlertReceived => "TLS: the peer ended the handshake with an alert",
+                tls::TlsFailure::ClientCertificate => "TLS: the client's certificate or its proof was malformed",
+                tls::TlsFailure::ProtocolError => "TLS: the peer broke the protocol",
+            },
+            Self::Closed(reason) => reason.in_words(),
+        }
+    }
+}
+
 /// Runs the HTTP/1 guard over arbitrary bytes, split in two places that the data chooses; for fuzzing.
 pub fn fuzz_head_guard(data: &[u8]) {
     guard::machine::fuzz(data);

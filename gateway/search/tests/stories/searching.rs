@@ -189,6 +189,12 @@ fn refusals_are_found_with_their_reason_whoever_refused() {
         .map(|row| (row.refused_by.unwrap(), row.reason.as_deref().unwrap()))
         .collect();
     assert_eq!(by, [("cluster", "Forbidden"), ("gateway", "noRule")]);
+    let diverged: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| row.outcome.as_ref().unwrap().diverged)
+        .collect();
+    assert_eq!(diverged, [true, false], "our yes met the cluster's no");
     assert_eq!(
         world.acts("reason:noRule status:4xx"),
         ["kubectl delete secret a -n shop"]

@@ -189,7 +189,6 @@ impl World {
             policy: "sha256:77",
             sent_groups_hash: "",
             stated_reason: None,
-            diverged: false,
         };
         let net = Network {
             ip: "10.1.2.3",
@@ -220,7 +219,7 @@ impl World {
             }),
             body_sha256: None,
             unread: None,
-            diverged: false,
+            diverged: status == 403,
             why: None,
         };
         Record {

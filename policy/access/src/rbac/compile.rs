@@ -190,10 +190,6 @@ impl Shard {
         &self.bindings
     }
 
-    pub(super) fn names_group(&self, group: &str) -> bool {
-        self.index.groups.contains_key(group)
-    }
-
     /// Adds the subject's bindings, in order and each once.
     pub(super) fn applying<'s>(&'s self, subject: &SubjectView<'_>, bend: Bend, found: &mut Vec<&'s CompiledBinding>) {
         let mut places = Vec::new();

@@ -196,14 +196,6 @@ impl Snapshot {
             })
     }
 
-    /// Whether any binding names the group; groups that none names change nothing upstream.
-    #[must_use]
-    pub fn binds_group(&self, group: &str) -> bool {
-        std::iter::once(&self.cluster)
-            .chain(self.namespaces.values())
-            .any(|shard| shard.names_group(group))
-    }
-
     #[cfg(test)]
     pub(super) fn shares(&self, namespace: &str, other: &Self) -> bool {
         let of = |snapshot: &Self| snapshot.namespaces.get(namespace).map(Arc::as_ptr);

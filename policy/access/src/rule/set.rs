@@ -1,7 +1,6 @@
 //! All rules in force, found by whom they are about.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use model::subject::SubjectKind;
 
@@ -109,13 +108,6 @@ impl RuleSet {
             .into_iter()
             .map(|rule| (rule, rule.reach(who, call, situation)))
             .collect()
-    }
-
-    /// The groups that rules take on upstream, for a check that some binding names them.
-    pub fn acting_groups(&self) -> impl Iterator<Item = (&Rule, &Arc<str>)> {
-        self.rules
-            .iter()
-            .flat_map(|rule| rule.act_as().iter().map(move |group| (rule, group)))
     }
 }
 

@@ -278,9 +278,6 @@ pub struct Decided<'a> {
     /// The stated reason of the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stated_reason: Option<&'a str>,
-    /// Our yes met the cluster's no.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub diverged: bool,
 }
 
 /// The upstream side of the call.

@@ -128,7 +128,6 @@ pub(super) fn decided(decision: &Decision) -> Decided<'_> {
         policy: "",
         sent_groups_hash: "",
         stated_reason: None,
-        diverged: false,
     }
 }
 
