@@ -180,7 +180,16 @@ fn people_are_found_by_each_of_their_names() {
 fn refusals_are_found_with_their_reason_whoever_refused() {
     let world = World::new();
     world.refused(&ALICE, on("delete", "secrets", Some("a")));
-    world.call(&ALICE, on("delete", "secrets", Some("b")), 403);
+    let id = world.id();
+    let seq = world.write(
+        RecordKind::Intent,
+        &world.asked(id, &ALICE, on("delete", "secrets", Some("b"))),
+    );
+    let mut no = world.ended(id, seq, 403);
+    if let Some(outcome) = &mut no.outcome {
+        outcome.diverged = true;
+    }
+    world.write(RecordKind::Outcome, &no);
     world.call(&ALICE, on("delete", "secrets", Some("c")), 200);
     let page = world.search("outcome:refused");
     let by: Vec<_> = page

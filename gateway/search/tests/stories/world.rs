@@ -219,7 +219,7 @@ impl World {
             }),
             body_sha256: None,
             unread: None,
-            diverged: status == 403,
+            diverged: false,
             why: None,
         };
         Record {
