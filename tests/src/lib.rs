@@ -19,6 +19,7 @@
 //! ([`process`] says how), and has its own ports, data folder and process group.
 
 pub mod browser;
+pub mod caller;
 pub mod cluster;
 pub mod counterparts;
 pub mod demo;
