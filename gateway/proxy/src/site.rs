@@ -119,3 +119,109 @@ impl Sites {
 fn path(target: &[u8]) -> &[u8] {
     target.split(|byte| *byte == b'?').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::Host;
+
+    const PODS: &str = "/api/v1/pods?limit=1";
+    const PREFIXED: &str = "/clusters/prod/api/v1/pods?limit=1";
+
+    /// What `listener` of a gateway at `Gate.Example` with the clusters `prod` and `dev` makes of a host and a target.
+    fn site(listener: &str, host: &str, target: &'static str) -> Site {
+        let serves = |gateway, kubernetes| Serves { gateway, kubernetes };
+        let listeners = [
+            ("both", serves(true, true)),
+            ("gateway", serves(true, false)),
+            ("kubernetes", serves(false, true)),
+        ];
+        let listeners = listeners.map(|(name, serves)| (Arc::from(name), serves)).into();
+        let clusters = ["prod", "dev"].map(|name| ClusterId::new(name).unwrap());
+        let head = Head {
+            target: Bytes::from_static(target.as_bytes()),
+            host: Host::parse(host.as_bytes()).ok(),
+            violation: None,
+            header_lines: 1,
+            header_bytes: 1,
+            upgrade: None,
+        };
+        Sites::new("Gate.Example", clusters, listeners).site(&Arc::from(listener), &head)
+    }
+
+    fn cluster(name: &str, target: &'static str) -> Site {
+        Site::Cluster {
+            id: ClusterId::new(name).unwrap(),
+            target: Bytes::from_static(target.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn a_clusters_host_name_in_any_spelling_is_that_cluster_with_the_whole_target() {
+        for host in [
+            "prod.gate.example",
+            "PROD.Gate.EXAMPLE",
+            "prod.gate.example:8443",
+            "prod.gate.example.",
+        ] {
+            assert_eq!(site("both", host, PODS), cluster("prod", PODS), "{host}");
+            assert_eq!(site("kubernetes", host, PODS), cluster("prod", PODS), "{host}");
+        }
+        assert_eq!(site("both", "dev.gate.example", PODS), cluster("dev", PODS));
+        let foreign = site("both", "dev.gate.example", PREFIXED);
+        assert_eq!(
+            foreign,
+            cluster("dev", PREFIXED),
+            "a prefix on a cluster's host is the API server's path, no choice"
+        );
+        let own = site("both", "prod.gate.example", WELL_KNOWN);
+        assert_eq!(own, cluster("prod", WELL_KNOWN), "and so is every path of ours");
+    }
+
+    #[test]
+    fn a_name_that_only_looks_like_a_clusters_is_unknown_on_every_listener() {
+        for host in [
+            "other.gate.example",
+            "a.prod.gate.example",
+            "prodgate.example",
+            "prod-gate.example",
+            "prod.gate.example.evil.example",
+            "gate.example.prod",
+            "evil.example",
+            "prod",
+        ] {
+            for listener in ["both", "gateway", "kubernetes", "no-such-listener"] {
+                for target in [PODS, PREFIXED, WELL_KNOWN] {
+                    assert_eq!(site(listener, host, target), Site::Unknown, "{listener} {host}{target}");
+                }
+            }
+        }
+        assert_eq!(
+            site("gateway", "prod.gate.example", PODS),
+            Site::Unknown,
+            "no cluster is served there"
+        );
+    }
+
+    #[test]
+    fn a_prefix_chooses_on_the_gateways_own_name_and_on_addresses() {
+        for host in ["gate.example", "127.0.0.1:8443", "[::1]:8443", "localhost"] {
+            for listener in ["both", "kubernetes"] {
+                assert_eq!(
+                    site(listener, host, PREFIXED),
+                    cluster("prod", PODS),
+                    "{listener} {host}"
+                );
+                assert_eq!(
+                    site(listener, host, "/clusters/other/api"),
+                    Site::Unknown,
+                    "{listener} {host}"
+                );
+                assert_eq!(site(listener, host, WELL_KNOWN), Site::Gateway, "{listener} {host}");
+            }
+            assert_eq!(site("gateway", host, PREFIXED), Site::Gateway, "{host}");
+            assert_eq!(site("both", host, "/authorize"), Site::Gateway, "{host}");
+            assert_eq!(site("kubernetes", host, "/authorize"), Site::Unknown, "{host}");
+        }
+    }
+}
