@@ -32,5 +32,6 @@ pub mod measure;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod relay;
 pub mod tools;
 pub mod wait;

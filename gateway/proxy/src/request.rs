@@ -32,7 +32,7 @@ use crate::listener::{Conn, Handler, Head, Inbound, Refused};
 use crate::refusal::{self, Asked, Limit, Refusal};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
-use crate::upstream::{self, Call, Expected, Pool, SendError, StreamClass, UpstreamBody};
+use crate::upstream::{self, Call, Expected, NoAnswer, Pool, SendError, StreamClass, UpstreamBody};
 
 /// How long a call that may have an effect goes on after its client has left, to learn how it ended.
 const LEARN_WITHIN: Duration = Duration::from_secs(30);
@@ -241,11 +241,8 @@ impl Gate {
         let call = call(trail, &permit).pure_read();
         end.sent();
         let answer = upstream::read(&gate.pool, &call, permit, request).await;
-        let response = match answer {
-            Ok(response) => response,
-            Err(error) => return Err(Stop::Ended(unanswered(end, error))),
-        };
-        let (response, sequence) = match access.hold(response).open().await {
+        // Held also where there is none: what its end says belongs to a record that is there.
+        let (answer, sequence) = match access.hold(answer).open().await {
             Ok(opened) => opened,
             Err(refusal) => {
                 end.withdraw();
@@ -253,7 +250,10 @@ impl Gate {
             }
         };
         end.pairs_with(sequence);
-        deliver(response, end, duties, trail)
+        match answer {
+            Ok(response) => deliver(response, end, duties, trail),
+            Err(NoAnswer { error, attempts }) => Err(Stop::Ended(unanswered(end, error, attempts))),
+        }
     }
 
     /// An effect: nothing leaves before its intent is durable, and it goes on without its client to learn how it ended.
@@ -424,9 +424,9 @@ impl Sending {
                     end.settle(Answer::ClientGone, Some("the client left before the answer came"));
                 }
             }
-            Err(upstream::NoEffectAnswer { error, .. }) => {
+            Err(upstream::NoEffectAnswer { error, attempts, .. }) => {
                 // Nobody reads it when the client has left; the end is written either way.
-                let _ = answer.send(Err(unanswered(end, error)));
+                let _ = answer.send(Err(unanswered(end, error, attempts)));
             }
         }
     }
@@ -546,7 +546,8 @@ fn deliver(
 }
 
 /// Writes the end of a call that got no answer, and says what the caller is told.
-fn unanswered<R>(mut end: End, error: SendError<R>) -> Refusal {
+fn unanswered<R>(mut end: End, error: SendError<R>, attempts: u32) -> Refusal {
+    end.tried(attempts);
     let why = error.why();
     let words = match std::error::Error::source(why) {
         Some(source) => format!("{why}: {source}"),

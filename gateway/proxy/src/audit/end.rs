@@ -99,6 +99,11 @@ impl End {
         self.attempts = attempts;
     }
 
+    /// How often it was sent in vain: nothing answered, so there is no address.
+    pub fn tried(&mut self, attempts: u32) {
+        self.attempts = attempts;
+    }
+
     /// The answer carried another `Audit-Id` than ours.
     pub fn audit_id_differs(&mut self) {
         self.other_audit_id = true;
@@ -199,9 +204,14 @@ impl End {
             why,
         };
         let attempts = (self.attempts > 1).then_some(self.attempts);
-        let upstream = self.upstream.as_ref().map(|(address, port)| Served {
-            address: Some(address),
-            local_port: Some(*port),
+        let served = self
+            .upstream
+            .as_ref()
+            .map(|(address, port)| (&**address, *port))
+            .unzip();
+        let upstream = (served.0.is_some() || attempts.is_some()).then_some(Served {
+            address: served.0,
+            local_port: served.1,
             attempts,
             audit_id_differs: self.other_audit_id,
         });

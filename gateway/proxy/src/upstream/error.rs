@@ -30,6 +30,16 @@ impl<B> SendError<B> {
     }
 }
 
+/// A request that has no answer, and how often it was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct NoAnswer<B> {
+    /// What is known about its effect.
+    pub error: SendError<B>,
+    /// How often it was handed to a connection; 0: none took it.
+    pub attempts: u32,
+}
+
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -6,7 +6,7 @@
 use http::{Request, Response};
 
 use super::outgoing::SendBody;
-use super::{Call, Pool, SendError, UpstreamBody};
+use super::{Call, NoAnswer, Pool, SendError, UpstreamBody};
 use crate::audit::Recorded;
 use crate::decision::{Effect, Permit, PureRead};
 
@@ -15,6 +15,8 @@ use crate::decision::{Effect, Permit, PureRead};
 pub struct NoEffectAnswer<B> {
     /// What is known about its effect.
     pub error: SendError<B>,
+    /// How often it was handed to a connection; 0: none took it.
+    pub attempts: u32,
     /// The evidence, if the request provably never left: it may be sent again on the same record.
     pub unused: Option<Recorded<Permit<Effect>>>,
 }
@@ -22,13 +24,13 @@ pub struct NoEffectAnswer<B> {
 /// Sends a pure read.
 ///
 /// # Errors
-/// [`SendError`].
+/// [`NoAnswer`].
 pub async fn read<B: SendBody>(
     pool: &Pool<B>,
     call: &Call,
     permit: Permit<PureRead>,
     request: Request<B>,
-) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
+) -> Result<Response<UpstreamBody<B>>, NoAnswer<B>> {
     let answer = pool.send(call, request).await;
     drop(permit);
     answer
@@ -46,9 +48,13 @@ pub async fn effect<B: SendBody>(
 ) -> Result<Response<UpstreamBody<B>>, NoEffectAnswer<B>> {
     match pool.send(call, request).await {
         Ok(response) => Ok(response),
-        Err(error) => {
+        Err(NoAnswer { error, attempts }) => {
             let unused = matches!(error, SendError::NotSent { .. }).then_some(recorded);
-            Err(NoEffectAnswer { error, unused })
+            Err(NoEffectAnswer {
+                error,
+                attempts,
+                unused,
+            })
         }
     }
 }

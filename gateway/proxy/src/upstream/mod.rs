@@ -39,7 +39,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 pub use body::{BodyError, UpstreamBody};
-pub use error::{BadAnswer, Fault, SendError, Why};
+pub use error::{BadAnswer, Fault, NoAnswer, SendError, Why};
 pub use gate::{NoEffectAnswer, effect, read};
 pub use identity::{IdentityBroken, assert_identity};
 pub use metrics::UpstreamMetrics;

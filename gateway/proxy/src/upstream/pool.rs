@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::body::UpstreamBody;
-use super::error::{Failed, SendError, Why};
+use super::error::{Failed, NoAnswer, SendError, Why};
 use super::lane::{Lane, Lease, Shared};
 use super::metrics::ByClass;
 use super::outgoing::{Outgoing, SendBody};
@@ -124,11 +124,22 @@ impl<B: SendBody> Pool<B> {
     /// Dropped before it is done, the request is cancelled upstream; whether it had its effect is then unknown.
     ///
     /// # Errors
-    /// [`SendError`]: what it says about the effect is exact.
+    /// [`NoAnswer`]: what it says about the effect is exact.
     pub(crate) async fn send(
         &self,
         call: &Call,
         request: Request<B>,
+    ) -> Result<Response<UpstreamBody<B>>, NoAnswer<B>> {
+        let mut attempts = 0;
+        let sent = self.send_counted(call, request, &mut attempts).await;
+        sent.map_err(|error| NoAnswer { error, attempts })
+    }
+
+    async fn send_counted(
+        &self,
+        call: &Call,
+        request: Request<B>,
+        attempts: &mut u32,
     ) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
         let mut outgoing = Outgoing::new(request);
         if let Err(broken) = outgoing.check(call) {
@@ -140,6 +151,7 @@ impl<B: SendBody> Pool<B> {
                 Ok(lease) => lease,
                 Err(why) => return Err(resends.give_up(outgoing, why)),
             };
+            *attempts = attempts.saturating_add(1);
             match self.attempt(lease, call, outgoing, resends.total()).await {
                 Ok(response) => return Ok(response),
                 Err(Failed::Unprocessed {

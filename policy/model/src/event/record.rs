@@ -289,7 +289,8 @@ pub struct Served<'a> {
     /// Our local port on that connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_port: Option<u16>,
-    /// How often the request was sent; more than once only where it provably had no effect before.
+    /// How often the request was sent, if more than once: only where it provably had no effect before, and a pure read
+    /// once more where nothing was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
     /// The answer carried another `Audit-Id` than ours.

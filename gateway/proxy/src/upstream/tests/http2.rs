@@ -282,7 +282,10 @@ async fn ups_03_refused_after_more_of_the_body_than_is_kept_says_unprocessed() {
     }
     peer.reset(stream, REFUSED_STREAM).await;
     match sent.await.unwrap() {
-        Err(SendError::Unprocessed { why: Why::Refused }) => {}
+        Err(NoAnswer {
+            error: SendError::Unprocessed { why: Why::Refused },
+            ..
+        }) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -435,7 +438,7 @@ async fn ups_01_fewer_bytes_than_announced_are_an_error() {
     peer.data(stream, b"half", true).await;
     match sent.await.unwrap() {
         Ok(response) => assert!(text(response).await.is_err()),
-        Err(error) => assert!(matches!(error, SendError::Unknown { .. })),
+        Err(none) => assert!(matches!(none.error, SendError::Unknown { .. })),
     }
 }
 
@@ -523,7 +526,8 @@ async fn ups_11_garbage_frames_end_the_connection_and_the_next_request_gets_anot
         let mut peer = upstream.accept(100).await;
         peer.request().await;
         peer.write(kind, flags, stream, payload).await;
-        assert!(matches!(sent.await.unwrap(), Err(SendError::Unknown { .. })), "{kind}");
+        let sent = sent.await.unwrap().map_err(|none| none.error);
+        assert!(matches!(sent, Err(SendError::Unknown { .. })), "{kind}");
         let sent = fire(&pool, call(SHORT), get("/api"));
         let mut peer = upstream.accept(100).await;
         let stream = peer.request().await;

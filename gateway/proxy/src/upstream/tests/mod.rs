@@ -26,7 +26,7 @@ use super::*;
 
 type TestBody = UnsyncBoxBody<Bytes, BoxError>;
 type TestPool = Arc<Pool<TestBody>>;
-type Sent = Result<Response<UpstreamBody<TestBody>>, SendError<TestBody>>;
+type Sent = Result<Response<UpstreamBody<TestBody>>, NoAnswer<TestBody>>;
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -119,7 +119,10 @@ fn open_connections(pool: &TestPool, class: StreamClass) -> i64 {
 
 fn unknown(sent: Sent) -> Why {
     match sent {
-        Err(SendError::Unknown { why }) => why,
+        Err(NoAnswer {
+            error: SendError::Unknown { why },
+            ..
+        }) => why,
         Err(other) => panic!("not unknown but: {other}"),
         Ok(response) => panic!("not unknown but an answer: {}", response.status()),
     }
@@ -127,7 +130,10 @@ fn unknown(sent: Sent) -> Why {
 
 fn not_sent(sent: Sent) -> (Request<TestBody>, Why) {
     match sent {
-        Err(SendError::NotSent { request, why }) => (*request, why),
+        Err(NoAnswer {
+            error: SendError::NotSent { request, why },
+            ..
+        }) => (*request, why),
         Err(other) => panic!("not `not sent` but: {other}"),
         Ok(response) => panic!("not `not sent` but an answer: {}", response.status()),
     }
