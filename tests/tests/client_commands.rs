@@ -162,6 +162,12 @@ fn a_person_signs_in_works_asks_why_and_signs_out_by_commands_alone() -> anyhow:
     assert_eq!(member(&told, "username")?, "alice@example.com");
     assert_eq!(member(&told, "groups")?, serde_json::json!(["dev"]));
     assert_eq!(member(&told, "claims")?["sub"], "alice", "{told}");
+    let bindings = &member(&told, "clusters")?[0]["bindings"];
+    let by_group = |binding: &serde_json::Value| binding["by"]["group"] == "dev" && binding["namespace"] == "shop";
+    ensure!(
+        bindings.as_array().is_some_and(|all| all.iter().any(by_group)),
+        "the binding that names her group: {bindings}"
+    );
     alice.ok("gatescribe can create configmaps -n shop")?;
     assert_eq!(alice.types("gatescribe can list secrets -n shop")?.code, 1);
     assert_eq!(

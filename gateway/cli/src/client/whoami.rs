@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::gateway::{API, read_json, url_of};
+use super::gateway::{API, Endpoints, read_json, url_of};
 use super::home::Home;
+use super::http::Client;
 use super::login::{meet, sign_in};
 use super::session::{block_on, chosen, ready, warn_of_clocks, with_clocks};
 use super::signin::Surroundings;
@@ -17,7 +18,7 @@ pub(super) fn run(claims: bool, output: Output, gateway: &GatewayArgument) -> Re
     let home = Home::find()?;
     let told = block_on(async {
         let ready = ready(&home, gateway.url.as_deref(), API).await?;
-        let told = read_json(&ready.client, &ready.kept.endpoints.userinfo, ready.token.reveal()).await;
+        let told = read(&ready.client, &ready.kept.endpoints, ready.token.reveal()).await;
         warn_of_clocks(&ready.client);
         told.map_err(|trouble| with_clocks(trouble, &ready.client))
             .map(|told| (ready.kept.gateway, told))
@@ -45,12 +46,20 @@ pub(super) fn test(
         let token = kept.tokens.get(API).map(|token| token.secret().clone());
         let token =
             token.ok_or_else(|| Trouble::new(Exit::Fault, "the sign-in left no token").remedy("run it again"))?;
-        let told = read_json(&met.client, &kept.endpoints.userinfo, token.reveal()).await?;
+        let told = read(&met.client, &kept.endpoints, token.reveal()).await?;
         warn_of_clocks(&met.client);
         Ok((kept.gateway, told))
     })?;
     show(told, true, output);
     Ok(Exit::Done)
+}
+
+/// What the gateway says of the person, and which bindings name them.
+async fn read(client: &Client, endpoints: &Endpoints, token: &str) -> Result<Map<String, Value>, Trouble> {
+    let mut told: Map<String, Value> = read_json(client, &endpoints.userinfo, token).await?;
+    let bound: Map<String, Value> = read_json(client, &format!("{}/bindings", endpoints.api), token).await?;
+    told.extend(bound);
+    Ok(told)
 }
 
 fn show((gateway, mut told): (String, Map<String, Value>), claims: bool, output: Output) {
@@ -109,6 +118,7 @@ fn text(gateway: &str, told: &Map<String, Value>) -> String {
     let mut text = facts(&lines);
     text.push_str(&dropped(told));
     text.push_str(&overage(told));
+    text.push_str(&bindings(told));
     if let Some(claims) = told.get("claims").and_then(Value::as_object) {
         let claims: Vec<(&str, String)> = claims
             .iter()
@@ -116,6 +126,40 @@ fn text(gateway: &str, told: &Map<String, Value>) -> String {
             .collect();
         text.push_str("\nwhat the provider said\n");
         text.push_str(&facts(&claims));
+    }
+    text
+}
+
+/// The bindings that name the person in each cluster, and by which name.
+fn bindings(told: &Map<String, Value>) -> String {
+    let member = |of: &Value, name: &str| of.get(name).map_or_else(String::new, plain);
+    let clusters = told.get("clusters").and_then(Value::as_array);
+    let mut text = String::new();
+    for cluster in clusters.into_iter().flatten() {
+        let known = match cluster.get("isKnown").and_then(Value::as_bool) {
+            Some(false) => ", as far as is known: the cluster cannot be read right now",
+            _ => "",
+        };
+        text.push_str(&format!("\nbindings in {}{known}\n", member(cluster, "cluster")));
+        let named = cluster.get("bindings").and_then(Value::as_array);
+        let lines: Vec<(String, String)> = named
+            .into_iter()
+            .flatten()
+            .map(|binding| {
+                let group = binding.pointer("/by/group").and_then(Value::as_str);
+                let by = group.map_or_else(|| "by your name".to_owned(), |group| format!("by group {group}"));
+                (member(binding, "text"), by)
+            })
+            .collect();
+        let lines: Vec<(&str, String)> = lines.iter().map(|(text, by)| (text.as_str(), by.clone())).collect();
+        text.push_str(&facts(&lines));
+        let count = cluster.get("count").and_then(Value::as_u64).unwrap_or_default();
+        let rest = count.saturating_sub(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+        match (lines.is_empty(), rest) {
+            (true, _) => text.push_str("  none names you or one of your groups\n"),
+            (false, 0) => {}
+            (false, rest) => text.push_str(&format!("  and {rest} more (`-o json` has the first 200)\n")),
+        }
     }
     text
 }
@@ -185,6 +229,12 @@ mod tests {
                         "endsAtLatest": "2026-11-28T05:00:00Z"},
             "mapping": "claim `email`", "overage": true, "droppedGroups": [{"group": "system:masters", "reason": "reserved"}],
             "claims": {"sub": "42", "hasgroups": true},
+            "clusters": [
+                {"cluster": "prod", "isKnown": true, "count": 3, "bindings": [
+                    {"text": "RoleBinding shop/viewers → ClusterRole/view", "by": {"group": "dev"}},
+                    {"text": "RoleBinding shop/me → Role/mine", "by": {"user": true}}]},
+                {"cluster": "spare", "isKnown": false, "count": 0, "bindings": []},
+            ],
         });
         let text = text("https://gate.example", told.as_object().unwrap());
         assert_eq!(
@@ -201,6 +251,12 @@ mod tests {
              \ngroups that do not count\nsystem:masters  reserved\n\
              \n! the provider left the groups out of the token because there are too many; let it send only groups that are \
              assigned to the application\n\
+             \nbindings in prod\n\
+             RoleBinding shop/viewers → ClusterRole/view  by group dev\n\
+             RoleBinding shop/me → Role/mine              by your name\n  \
+             and 1 more (`-o json` has the first 200)\n\
+             \nbindings in spare, as far as is known: the cluster cannot be read right now\n  \
+             none names you or one of your groups\n\
              \nwhat the provider said\nhasgroups  true\nsub        42\n"
         );
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use access::rbac::Attributes;
+use access::rbac::{Attributes, SubjectView};
 use access::rule::Call;
-use console::api::{Asking, AuditRead, AuditRecorder, CanAnswer, CanQuestion, CannotExplain, Explain};
+use console::api::{Asking, AuditRead, AuditRecorder, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
 use console::{NotRecorded, Who};
 use futures::future::BoxFuture;
 use model::cluster::ClusterId;
@@ -162,6 +162,20 @@ impl Explain for Evaluators {
         question: &'a CanQuestion,
     ) -> BoxFuture<'a, Result<CanAnswer, CannotExplain>> {
         Box::pin(self.judge(asking, question))
+    }
+
+    fn bindings(&self, asking: &Asking) -> Result<Vec<Bound>, CannotExplain> {
+        let subject = subject(&asking.who).map_err(|error| CannotExplain::Question(error.to_string()))?;
+        let view = SubjectView::impersonated(subject.username(), subject.groups());
+        let bound = |(id, gate): (&ClusterId, &Arc<ClusterGate>)| {
+            let rules = Arc::clone(&gate.decision.rules().borrow());
+            Bound {
+                cluster: id.to_string(),
+                is_known: gate.decision.is_ready(super::now()),
+                bindings: rules.snapshot.bindings_of(&view),
+            }
+        };
+        Ok(self.clusters.iter().map(bound).collect())
     }
 }
 

@@ -1,5 +1,7 @@
 //! `can`: may I do this? Answered by the same evaluator that decides calls, behind [`Explain`].
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
@@ -90,6 +92,52 @@ pub trait Explain: Send + Sync {
         asking: &'a Asking,
         question: &'a CanQuestion,
     ) -> BoxFuture<'a, Result<CanAnswer, CannotExplain>>;
+
+    /// The bindings that name whoever asks, cluster by cluster.
+    ///
+    /// # Errors
+    /// [`CannotExplain::Question`]: the sign-in makes no subject.
+    fn bindings(&self, asking: &Asking) -> Result<Vec<Bound>, CannotExplain>;
+}
+
+/// What binds somebody in one cluster.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Whether everything is known of the cluster; else bindings may be missing.
+    pub is_known: bool,
+    /// Each binding, with the group by which it names them; `None`: by the user's own name.
+    pub bindings: Vec<(RuleRef, Option<Arc<str>>)>,
+}
+
+/// Bindings of one cluster that one answer names; beyond it the count speaks.
+const MOST_BINDINGS: usize = 200;
+
+/// `GET /api/v1/bindings`: which bindings name the asker, one's own and nobody else's.
+pub(super) async fn bindings(State(api): State<Api>, caller: Caller) -> Result<Response, Refused> {
+    let asker = Asker::of(&api, caller).await?;
+    let clusters = api
+        .parts
+        .explain
+        .bindings(&asker.asking())
+        .map_err(|error| Refused::request(error.to_string()))?;
+    let cluster = |bound: &Bound| {
+        let named = bound.bindings.iter().take(MOST_BINDINGS).map(|(rule, group)| {
+            let mut value = told(rule);
+            if let Some(members) = value.as_object_mut() {
+                members.insert(
+                    "by".to_owned(),
+                    group
+                        .as_deref()
+                        .map_or_else(|| json!({"user": true}), |group| json!({"group": group})),
+                );
+            }
+            value
+        });
+        json!({"cluster": bound.cluster, "isKnown": bound.is_known, "count": bound.bindings.len(), "bindings": named.collect::<Vec<_>>()})
+    };
+    Ok(Json(json!({"clusters": clusters.iter().map(cluster).collect::<Vec<Value>>()})).into_response())
 }
 
 const KNOWN: [&str; 8] = [

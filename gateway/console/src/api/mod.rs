@@ -4,6 +4,7 @@
 //! - `GET /api/v1/audit/records/{id}` → [`search::Shown`] and the scope
 //! - `GET /api/v1/audit/tail?q=&after=&all=` → lines of JSON, see [`tail`]
 //! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
+//! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
 //! Invariants:
@@ -33,7 +34,7 @@ use model::time::Timestamp;
 use state::Store;
 use tokio::sync::watch;
 
-pub use can::{Asking, CanAnswer, CanQuestion, CannotExplain, Explain};
+pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
 pub use read::{AuditAct, AuditRead, AuditRecorder};
 
 use crate::answer::Refused;
@@ -104,6 +105,7 @@ fn routes(api: Api) -> Router {
         .route("/api/v1/audit/records/{id}", get(records::show))
         .route("/api/v1/audit/tail", get(tail::tail))
         .route("/api/v1/can", get(can::can))
+        .route("/api/v1/bindings", get(can::bindings))
         .route("/api/v1/why/{id}", get(why::why))
         .with_state(api)
 }

@@ -52,7 +52,27 @@ impl AuditRecorder for Notes {
 
 struct Decides;
 
+fn viewers() -> RuleRef {
+    RuleRef {
+        kind: RuleKind::RoleBinding,
+        name: "viewers".into(),
+        namespace: Some("shop".into()),
+        role: Some("ClusterRole/view".into()),
+        effect: RuleEffect::Allow,
+        why: None,
+    }
+}
+
 impl Explain for Decides {
+    fn bindings(&self, asking: &Asking) -> Result<Vec<Bound>, CannotExplain> {
+        let team = format!("{}'s team", asking.who.identity.username);
+        Ok(vec![Bound {
+            cluster: "prod".to_owned(),
+            is_known: true,
+            bindings: vec![(viewers(), Some(team.into()))],
+        }])
+    }
+
     fn can<'a>(
         &'a self,
         asking: &'a Asking,
@@ -63,14 +83,7 @@ impl Explain for Decides {
                 return Err(CannotExplain::NoSuchCluster("nowhere".to_owned()));
             }
             let allowed = asked.verb == "get" && asking.who.identity.username == "alice";
-            let rule = RuleRef {
-                kind: RuleKind::RoleBinding,
-                name: "viewers".into(),
-                namespace: Some("shop".into()),
-                role: Some("ClusterRole/view".into()),
-                effect: RuleEffect::Allow,
-                why: None,
-            };
+            let rule = viewers();
             let nearest = Nearest {
                 role: "ClusterRole/edit".into(),
                 namespace: Some("shop".into()),
@@ -557,6 +570,31 @@ async fn a_call_that_the_cluster_refused_is_not_laid_at_the_gateways_door() {
             &json!("cluster"),
             &json!("The gateway allowed it, and the cluster refused it (Forbidden).")
         )
+    );
+}
+
+#[tokio::test]
+async fn one_hears_which_bindings_name_oneself_and_by_which_group() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(1, "alice", &[]));
+    let (status, told) = world.get(&token, "/api/v1/bindings").await;
+    assert_eq!(status, StatusCode::OK);
+    let cluster = &told["clusters"][0];
+    assert_eq!(
+        (&cluster["cluster"], &cluster["isKnown"], &cluster["count"]),
+        (&json!("prod"), &json!(true), &json!(1))
+    );
+    let binding = &cluster["bindings"][0];
+    assert_eq!(
+        (&binding["text"], &binding["by"]),
+        (
+            &json!("RoleBinding shop/viewers → ClusterRole/view"),
+            &json!({"group": "alice's team"})
+        )
+    );
+    assert_eq!(
+        world.get("nonsense", "/api/v1/bindings").await.0,
+        StatusCode::UNAUTHORIZED
     );
 }
 

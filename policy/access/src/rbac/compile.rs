@@ -1,6 +1,6 @@
 //! Compiling RBAC objects: the table of roles, and the bindings of one namespace (or of the cluster) by whom they name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use model::decision::{RuleEffect, RuleKind, RuleRef};
@@ -188,6 +188,24 @@ impl Shard {
 
     pub(super) fn bindings(&self) -> &[CompiledBinding] {
         &self.bindings
+    }
+
+    /// The bindings that name the subject, in order and each once, with the group by which they do; by the user's own name first.
+    pub(super) fn naming<'s>(
+        &'s self,
+        subject: &SubjectView<'_>,
+    ) -> impl Iterator<Item = (&'s CompiledBinding, Option<Arc<str>>)> {
+        let mut places: BTreeMap<usize, Option<Arc<str>>> = BTreeMap::new();
+        let users = self.index.users.get(subject.username()).into_iter().flatten();
+        places.extend(users.map(|(at, _)| (*at, None)));
+        for group in subject.groups() {
+            for at in self.index.groups.get(group).into_iter().flatten() {
+                places.entry(*at).or_insert_with(|| Some(group.into()));
+            }
+        }
+        places
+            .into_iter()
+            .filter_map(|(at, by)| Some((self.bindings.get(at)?, by)))
     }
 
     /// Adds the subject's bindings, in order and each once.

@@ -176,6 +176,19 @@ impl Snapshot {
             .collect()
     }
 
+    /// Every binding that names the subject, cluster-wide ones first, then by namespace; with the group by which it does
+    /// (`None`: by the user's own name). Also those whose role does not exist.
+    #[must_use]
+    pub fn bindings_of(&self, subject: &SubjectView<'_>) -> Vec<(RuleRef, Option<Arc<str>>)> {
+        let mut namespaces: Vec<_> = self.namespaces.iter().collect();
+        namespaces.sort_by_key(|(namespace, _)| *namespace);
+        std::iter::once(&self.cluster)
+            .chain(namespaces.into_iter().map(|(_, shard)| shard))
+            .flat_map(|shard| shard.naming(subject))
+            .map(|(binding, by)| (binding.as_ref(RuleEffect::Allow), by))
+            .collect()
+    }
+
     /// Every rule that the subject holds in a namespace (empty: cluster-wide alone), with its binding.
     pub fn rules_of<'s>(
         &'s self,

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
+use model::decision::RuleRef;
 use model::request::{RequestFacts, Target, Wire};
 use serde_json::json;
 
@@ -297,4 +298,28 @@ fn the_next_snapshot_shares_what_stayed_and_decides_as_a_new_one() {
     now.role_bindings.remove(1);
     let third = second.next(&now);
     assert!(!third.shares("b", &second) && !allows(&third, "eve", "a") && !allows(&third, "bob", "b"));
+}
+
+#[test]
+fn the_bindings_of_a_subject_say_by_which_name_they_bind() {
+    let world = world();
+    let told = |user: &str, of: &[&str]| -> Vec<String> {
+        let (user, of) = (user.to_owned(), groups(of));
+        let bindings = world.bindings_of(&SubjectView::impersonated(&user, &of));
+        let text = |(rule, by): (RuleRef, Option<Arc<str>>)| format!("{rule} by {}", by.as_deref().unwrap_or("name"));
+        bindings.into_iter().map(text).collect()
+    };
+    assert_eq!(
+        told("sam", &["dev", "ops"]),
+        [
+            "ClusterRoleBinding admins → ClusterRole/admin by ops",
+            "RoleBinding a/dev-shell → Role/shell by name",
+            "RoleBinding a/dev-view → ClusterRole/view by dev",
+        ]
+    );
+    assert_eq!(
+        told("system:serviceaccount:a:bot", &[]),
+        ["RoleBinding a/dev-shell → Role/shell by name"]
+    );
+    assert!(told("nobody", &[]).is_empty());
 }
