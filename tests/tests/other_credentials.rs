@@ -218,6 +218,13 @@ impl World {
             "{name}: {words}"
         );
         assert!(record.get("by").is_none(), "nobody was proved: {record}");
+        let presented = &record["presented"];
+        let is_told = match credential {
+            Credential::Certificate(_) => *presented == json!({"credential": "certificate"}),
+            Credential::Token(_) if presented["credential"] == "token" => presented.get("iss").is_none(),
+            Credential::Token(_) => presented["credential"] == "providerToken" && presented["iss"].is_string(),
+        };
+        assert!(is_told, "{name}: what was presented: {record}");
         ensure!(
             self.cluster.audit_events()?.iter().all(|event| event.audit_id != id),
             "it reached the server"

@@ -135,10 +135,17 @@ impl Gate {
         let target = Target::parse(&raw).map_err(Refusal::Target)?;
         grow(trail)?.target = Some(target.clone());
         let gate = self.clusters.get(&cluster).ok_or(Refusal::UnknownHost)?;
-        let who = self
+        let proved = self
             .identity
             .authenticate(conn, &cluster, request.headers_mut(), trail.received)
-            .await?;
+            .await;
+        let who = match proved {
+            Ok(who) => who,
+            Err(unproved) => {
+                grow(trail)?.presented = Some((unproved.credential, unproved.issuer));
+                return Err(unproved.refusal.into());
+            }
+        };
         grow(trail)?.identity = Some(Arc::clone(who.identity()));
         let impersonation = RequestedImpersonation::read(request.headers());
         let wire = Wire {

@@ -312,6 +312,7 @@ impl Station {
         let record = Record {
             by: self.by(trail, &mut origin),
             effective: trail.effective(),
+            presented: trail.presented(),
             net: Some(trail.network()),
             req: Some(trail.request(&keys, &options)),
             decision: Some(decided),

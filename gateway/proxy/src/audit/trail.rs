@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName};
 use model::cluster::ClusterId;
 use model::decision::RuleRef;
-use model::event::{By, Decided, Effective, Network, Record, Request};
+use model::event::{By, Decided, Effective, Network, Presented, Record, Request};
 use model::request::{Action, RequestFacts, Target};
 
 use super::scan::Want;
@@ -145,6 +145,8 @@ pub struct Trail {
     pub facts: Option<RequestFacts>,
     /// Who asks, once proved.
     pub identity: Option<Arc<Identity>>,
+    /// What was presented in vain, and the configured issuer that it names.
+    pub presented: Option<(&'static str, Option<Arc<str>>)>,
     /// Whom they want to act as.
     pub effective: Option<RequestedImpersonation>,
     /// Why it was allowed.
@@ -187,6 +189,7 @@ impl Trail {
             target: None,
             facts: None,
             identity: None,
+            presented: None,
             effective: None,
             decision: None,
             stated_reason: None,
@@ -208,6 +211,14 @@ impl Trail {
     /// Who asks, for a record.
     pub(super) fn by(&self) -> Option<By<'_>> {
         self.identity.as_deref().map(Identity::by)
+    }
+
+    pub(super) fn presented(&self) -> Option<Presented<'_>> {
+        let (credential, iss) = self.presented.as_ref()?;
+        Some(Presented {
+            credential,
+            iss: iss.as_deref(),
+        })
     }
 
     pub(super) fn effective(&self) -> Option<Effective<'_>> {

@@ -205,6 +205,27 @@ const TOKEN_REVIEW_COUNTS: Duration = Duration::from_secs(10);
 /// A refused token is remembered no longer than this.
 const REFUSAL_COUNTS: Duration = Duration::from_secs(10);
 
+/// Nobody was proved.
+#[derive(Debug)]
+pub struct Unproved {
+    /// What the caller is told.
+    pub refusal: Refusal,
+    /// What was presented, as [`model::event::Presented`] names it.
+    pub credential: &'static str,
+    /// The configured issuer that the token names.
+    pub issuer: Option<Arc<str>>,
+}
+
+impl Unproved {
+    const fn by(credential: &'static str, refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            credential,
+            issuer: None,
+        }
+    }
+}
+
 impl Station {
     /// # Errors
     /// There are no random bytes for the cache's key.
@@ -226,15 +247,16 @@ impl Station {
     /// Proves who sends this request to `cluster`.
     ///
     /// # Errors
-    /// A refusal with words for the caller; none of them contains the credential.
+    /// A refusal with words for the caller, and what was presented; none of it contains the credential.
     pub async fn authenticate(
         &self,
         conn: &Conn,
         cluster: &ClusterId,
         headers: &mut HeaderMap,
         now: Reading,
-    ) -> Result<Authenticated, Refusal> {
-        let presented = credential::read(headers).map_err(|error| Refusal::Headers(error.to_string()))?;
+    ) -> Result<Authenticated, Unproved> {
+        let presented = credential::read(headers)
+            .map_err(|error| Unproved::by("unreadable", Refusal::Headers(error.to_string())))?;
         let by_certificate = match conn.client_certificate() {
             ClientCertificate::Absent => None,
             ClientCertificate::Verified(chain) => Some(certificate::identity(&chain)),
@@ -246,12 +268,34 @@ impl Station {
             });
         }
         match (presented, by_certificate) {
-            (Presented::Bearer(token), _) => self.token(cluster, &token, conn.peer().ip(), now.wall).await,
-            (_, Some(Err(refusal))) => Err(refusal),
-            (Presented::UnknownScheme(scheme), _) => Err(Refusal::BadCredential(format!(
-                "`Authorization` uses {scheme}; only bearer tokens are accepted"
-            ))),
-            (Presented::Nothing, _) => Err(Refusal::NoCredential),
+            (Presented::Bearer(token), _) => {
+                let proved = self.token(cluster, &token, conn.peer().ip(), now.wall).await;
+                proved.map_err(|refusal| self.named_by(&token, refusal))
+            }
+            (_, Some(Err(refusal))) => Err(Unproved::by("certificate", refusal)),
+            (Presented::UnknownScheme(scheme), _) => Err(Unproved::by(
+                "otherScheme",
+                Refusal::BadCredential(format!(
+                    "`Authorization` uses {scheme}; only bearer tokens are accepted"
+                )),
+            )),
+            (Presented::Nothing, _) => Err(Unproved::by("none", Refusal::NoCredential)),
+        }
+    }
+
+    /// Whose token it says that it is: only a name that was configured here goes into a record.
+    fn named_by(&self, token: &str, refusal: Refusal) -> Unproved {
+        let trust = Arc::clone(&self.trust.borrow());
+        let unverified = Unverified::parse(token).ok();
+        let is_ours = |token: &Unverified<'_>| trust.gateway.is_ours(token);
+        let issuer = unverified.as_ref().and_then(|token| trust.issuers.select(token).ok());
+        match (unverified.as_ref().is_some_and(is_ours), issuer) {
+            (true, _) => Unproved::by("gatewayToken", refusal),
+            (false, Some(issuer)) => Unproved {
+                issuer: Some(issuer.url().into()),
+                ..Unproved::by("providerToken", refusal)
+            },
+            (false, None) => Unproved::by("token", refusal),
         }
     }
 

@@ -11,5 +11,5 @@ pub use cut::NotPlain;
 pub use kind::RecordKind;
 pub use record::{
     Answer, By, ConfigChange, Decided, Effective, Issued, ItemsSeen, Network, Object, Outcome, Part, Person,
-    PolicyChange, Record, Request, Served, Source, Span, Started, Summed, Workload,
+    PolicyChange, Presented, Record, Request, Served, Source, Span, Started, Summed, Workload,
 };

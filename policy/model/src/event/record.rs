@@ -65,6 +65,9 @@ pub struct Record<'a> {
     /// Workloads that acted for the person, nearest last (RFC 8693 §4.1 `act`).
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub act: &'a [Workload<'a>],
+    /// What was presented, where it proved nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presented: Option<Presented<'a>>,
     /// From where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net: Option<Network<'a>>,
@@ -145,6 +148,17 @@ pub struct By<'a> {
     /// The person a laundered credential was issued to, when known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<&'a str>,
+}
+
+/// A credential that proved nobody; never the credential itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Presented<'a> {
+    /// `none`, `gatewayToken`, `providerToken`, `token` (of no issuer that counts here), `certificate`, `otherScheme`,
+    /// `unreadable`.
+    pub credential: &'static str,
+    /// The issuer that a token names, where it is a configured one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<&'a str>,
 }
 
 /// Who the call was evaluated as.
