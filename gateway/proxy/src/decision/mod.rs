@@ -5,6 +5,18 @@
 //! Invariant: no answer, an old snapshot and an unknown verb are a no (promise 3).
 
 mod permit;
+fn situation<'a>(rules: &'a Rules, case: &Case<'a>) -> Situation<'a> {
+    Situation {
+        now: case.now,
+        source: case.source,
+        signed_in: case.signed_in,
+        acr: case.acr,
+        namespaces: &rules.namespaces,
+        reason_stated: case.reason_stated,
+        approved_by: &[],
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -395,12 +407,13 @@ impl Station {
         let (verdict, cacheable) = self.ask_rules(rules, &case);
         let (allowed, from_cluster) = match verdict {
             Verdict::Allow(allowed) => (allowed, false),
-            Verdict::Deny(denied) => return Err(Refusal::Denied(Box::new(denied))),
+            Verdict::Deny(denied) => return Err(self.finally(rules, &case, Refusal::Denied(Box::new(denied)))),
             Verdict::AskCluster { if_yes, if_no } => {
                 let what = attributes(&Attributes::of(facts));
                 let question = self.question(&if_yes, what);
                 let answer = self.ask_cluster(question, case.subject, now).await?;
-                (self.answered(answer, if_yes, if_no)?, true)
+                let answered = self.answered(answer, if_yes, if_no);
+                (answered.map_err(|refusal| self.finally(rules, &case, refusal))?, true)
             }
         };
         let allowed = recordable(allowed)?;
@@ -441,52 +454,49 @@ impl Station {
                 answer.and_then(|answer| self.answered(answer, if_yes, if_no))
             }
         };
-        (verdict.and_then(recordable), Arc::clone(&rules.digest))
+        let judged = verdict.and_then(recordable);
+        (
+            judged.map_err(|refusal| self.finally(&rules, case, refusal)),
+            Arc::clone(&rules.digest),
+        )
     }
 
     fn ask_rules(&self, rules: &Rules, case: &Case<'_>) -> (Verdict, bool) {
-        let situation = Situation {
-            now: case.now,
-            source: case.source,
-            signed_in: case.signed_in,
-            acr: case.acr,
-            namespaces: &rules.namespaces,
-            reason_stated: case.reason_stated,
-            approved_by: &[],
+        let situation = situation(rules, case);
+        let decision = decide(&self.query(rules, case, &situation));
+        for error in &decision.errors {
+            tracing::debug!(binding = %error.binding, role = &*error.role, "a binding names a role that does not exist");
+        }
+        (decision.verdict, decision.cacheable)
+    }
+
+    /// The refusal of a call that nobody is asked about any more. Only now the nearest role is looked for: most of what
+    /// the rules are silent about is allowed by the cluster in the end.
+    fn finally(&self, rules: &Rules, case: &Case<'_>, refusal: Refusal) -> Refusal {
+        let Refusal::Denied(mut denied) = refusal else {
+            return refusal;
         };
+        denied.nearest = nearest(&self.query(rules, case, &situation(rules, case)));
+        Refusal::Denied(denied)
+    }
+
+    fn query<'a>(&self, rules: &'a Rules, case: &'a Case<'_>, situation: &'a Situation<'a>) -> Query<'a> {
         let freshness = if rules.complete {
             self.freshness(case.now)
         } else {
             Freshness::Stale { age_seconds: None }
         };
-        let query = Query {
+        Query {
             call: case.call,
             subject: case.subject,
             impersonation: case.impersonation,
-            situation: &situation,
+            situation,
             snapshot: &rules.snapshot,
             freshness,
             rules: &rules.rules,
             authorization: self.settings.authorization,
             max_groups: self.max_groups.load(Ordering::Relaxed),
-        };
-        let decision = decide(&query);
-        for error in &decision.errors {
-            tracing::debug!(binding = %error.binding, role = &*error.role, "a binding names a role that does not exist");
         }
-        let name_a_role = |mut denied: Denied| {
-            denied.nearest = nearest(&query);
-            denied
-        };
-        let verdict = match decision.verdict {
-            Verdict::Deny(denied) => Verdict::Deny(name_a_role(denied)),
-            Verdict::AskCluster { if_yes, if_no } => Verdict::AskCluster {
-                if_yes,
-                if_no: name_a_role(if_no),
-            },
-            allow @ Verdict::Allow(_) => allow,
-        };
-        (verdict, decision.cacheable)
     }
 
     fn question(&self, if_yes: &Allowed, what: AccessAttributes) -> AccessQuestion {

@@ -147,3 +147,21 @@ async fn before_the_first_list_a_refusal_speaks_of_no_seconds() {
         assert!(words.contains(said), "{words}");
     }
 }
+
+#[tokio::test]
+async fn a_role_is_looked_for_only_when_nobody_is_asked_any_more() {
+    let (station, mut reviews) = station(true, BEGIN);
+    let has_suggested = || station.rules().borrow().snapshot.has_suggested();
+    for (answer, suggests) in [
+        (AccessAnswer::Yes { reason: None }, false),
+        (AccessAnswer::No { reason: None }, true),
+    ] {
+        let judging = Arc::clone(&station);
+        let judged = tokio::spawn(async move { asks(&judging, "al", "pod", BEGIN).await.is_ok() });
+        let (_, reply) = reviews.recv().await.unwrap();
+        assert!(!has_suggested(), "the cluster has not answered yet");
+        reply.send(answer).unwrap();
+        judged.await.unwrap();
+        assert_eq!(has_suggested(), suggests);
+    }
+}

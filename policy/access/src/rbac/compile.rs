@@ -1,11 +1,12 @@
 //! Compiling RBAC objects: the table of roles, and the bindings of one namespace (or of the cluster) by whom they name.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::decision::{RuleEffect, RuleKind, RuleRef};
 
 use super::matching::Rule;
+use super::nearest::BoundRole;
 use super::objects::{Binding, BoundSubject, Objects, Role};
 use super::snapshot::{RoleError, RoleProblem};
 use super::subject::{SERVICE_ACCOUNT_PREFIX, SubjectView};
@@ -49,6 +50,8 @@ pub(super) struct Shard {
     of: Vec<Arc<Binding>>,
     bindings: Vec<CompiledBinding>,
     index: SubjectIndex,
+    /// Made at the first refusal that wants to name a role.
+    bound_roles: OnceLock<Vec<BoundRole>>,
 }
 
 /// From subjects to the bindings that name them, each list ascending.
@@ -178,6 +181,7 @@ impl Shard {
             of: of.iter().map(|binding| Arc::clone(binding)).collect(),
             bindings,
             index,
+            bound_roles: OnceLock::new(),
         }
     }
 
@@ -186,8 +190,18 @@ impl Shard {
         self.of.len() == bindings.len() && self.of.iter().zip(bindings).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    pub(super) fn bindings(&self) -> &[CompiledBinding] {
-        &self.bindings
+    pub(super) fn bound_roles(&self, roles: &Roles) -> &[BoundRole] {
+        self.bound_roles.get_or_init(|| {
+            let named = self.bindings.iter().filter_map(|binding| {
+                let at = binding.role.ok()?;
+                Some((at, roles.get(at)?))
+            });
+            BoundRole::gather(named)
+        })
+    }
+
+    pub(super) fn has_suggested(&self) -> bool {
+        self.bound_roles.get().is_some()
     }
 
     /// The bindings that name the subject, in order and each once, with the group by which they do; by the user's own name first.

@@ -14,7 +14,7 @@ mod subject;
 mod tests;
 
 pub use self::attributes::{Attributes, CacheKey};
-pub use self::nearest::{Candidate, is_binding};
+pub use self::nearest::{Candidate, LOOKED_AT, is_binding};
 pub use self::objects::{AggregationRule, Binding, BoundSubject, Meta, Objects, PolicyRule, Role, RoleRef, aggregate};
 pub use self::snapshot::{RbacVerdict, RoleError, RoleProblem, Snapshot};
 pub use self::subject::{AUTHENTICATED, SubjectView, service_account};

@@ -12,6 +12,7 @@ use model::decision::{RuleEffect, RuleRef};
 use super::attributes::Attributes;
 use super::compile::{CompiledBinding, CompiledRole, Roles, Shard};
 use super::matching::VerbMask;
+use super::nearest::BoundRole;
 use super::objects::{Binding, Objects, PolicyRule};
 use super::subject::SubjectView;
 use crate::mutant::{Bend, Mutant};
@@ -215,12 +216,23 @@ impl Snapshot {
         of(self).is_some() && of(self) == of(other)
     }
 
-    pub(super) fn bindings_in(&self, namespace: &str) -> impl Iterator<Item = (&CompiledBinding, &CompiledRole)> {
-        let here = std::iter::once(&self.cluster).chain(self.namespaces.get(namespace));
-        here.flat_map(|shard| shard.bindings()).filter_map(|binding| {
-            let role = binding.role.ok().and_then(|role| self.roles.get(role))?;
-            Some((binding, role))
-        })
+    pub(super) fn role(&self, at: usize) -> Option<&CompiledRole> {
+        self.roles.get(at)
+    }
+
+    /// The bound roles of the whole cluster and those of a namespace, each list in the order of suggestion.
+    pub(super) fn bound_roles(&self, namespace: &str) -> [&[BoundRole]; 2] {
+        let here = self.namespaces.get(namespace);
+        [
+            self.cluster.bound_roles(&self.roles),
+            here.map_or(&[], |shard| shard.bound_roles(&self.roles)),
+        ]
+    }
+
+    /// Whether anybody has asked for the nearest role yet: it is to be asked for final refusals alone.
+    #[must_use]
+    pub fn has_suggested(&self) -> bool {
+        self.cluster.has_suggested()
     }
 
     pub(super) fn user_facing_roles(&self) -> impl Iterator<Item = &CompiledRole> {

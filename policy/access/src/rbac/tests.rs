@@ -196,6 +196,33 @@ fn the_nearest_role_is_the_narrowest_that_is_bound_and_may_be_seen() {
 }
 
 #[test]
+fn a_suggestion_costs_one_look_at_each_role_and_no_more_than_a_bound() {
+    let role = |name: String| json!({"metadata": {"name": name}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]});
+    let binding = |name: String, role: String, namespace: &str| {
+        json!({"metadata": {"name": name, "namespace": namespace},
+               "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+               "subjects": [{"kind": "User", "name": "u", "apiGroup": "rbac.authorization.k8s.io"}]})
+    };
+    let looks = |roles: usize, bindings: usize| {
+        let snapshot = Snapshot::new(&objects(json!({
+            "clusterRoles": (0..roles).map(|i| role(format!("r{i}"))).collect::<Vec<_>>(),
+            "roleBindings": (0..bindings).map(|i| binding(format!("b{i}"), format!("r{}", i % roles), "a")).collect::<Vec<_>>(),
+        })));
+        assert!(!snapshot.has_suggested(), "made for nobody");
+        let looks = std::cell::Cell::new(0);
+        let facts = facts("GET", "/api/v1/namespaces/a/pods/p");
+        let near = snapshot.nearest(&Attributes::of(&facts), |_| {
+            looks.set(looks.get() + 1);
+            false
+        });
+        assert!(near.is_none() && snapshot.has_suggested());
+        looks.get()
+    };
+    assert_eq!(looks(3, 5_000), 3, "each role once, however often it is bound");
+    assert_eq!(looks(LOOKED_AT + 500, LOOKED_AT + 500), LOOKED_AT);
+}
+
+#[test]
 fn the_roles_that_every_cluster_has_for_people_are_named_to_everybody() {
     let role = |name: &str, verbs: &[&str]| json!({"metadata": {"name": name}, "rules": [{"verbs": verbs, "apiGroups": [""], "resources": ["pods"]}]});
     let snapshot = Snapshot::new(&objects(json!({"clusterRoles": [
