@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -27,6 +27,8 @@ struct Seen {
     effects: Mutex<HashMap<String, u64>>,
     reads: AtomicU64,
     keeps_silent: AtomicBool,
+    held: Mutex<bool>,
+    released: Condvar,
     asked_in_vain: AtomicU64,
 }
 
@@ -79,6 +81,21 @@ impl FakeApiServer {
         std::mem::take(&mut *self.seen.effects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// From now on what people ask is answered only after [`FakeApiServer::release`].
+    pub fn hold(&self) {
+        self.set_held(true);
+    }
+
+    /// Answers what was held.
+    pub fn release(&self) {
+        self.set_held(false);
+    }
+
+    fn set_held(&self, held: bool) {
+        *self.seen.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        self.seen.released.notify_all();
+    }
+
     /// From now on no SubjectAccessReview is answered.
     pub fn keep_silent_about_rights(&self) {
         self.seen.keeps_silent.store(true, Ordering::Relaxed);
@@ -115,6 +132,10 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
             seen.asked_in_vain.fetch_add(1, Ordering::Relaxed);
             std::io::copy(&mut reader, &mut std::io::sink())?; // until the asker goes
             return Ok(());
+        }
+        if asked.audit_id.is_some() {
+            let held = seen.held.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(seen.released.wait_while(held, |held| *held));
         }
         let (status, text) = answer(&asked);
         let answer = format!(

@@ -126,16 +126,27 @@ impl Client {
         })
     }
 
+    /// A connection on which a story writes and reads HTTP/2's own bytes.
+    ///
+    /// # Errors
+    /// No connection.
+    pub fn http2(&self) -> anyhow::Result<Stream> {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        self.stream_with(Arc::new(tls))
+    }
+
     fn stream(&self) -> anyhow::Result<Stream> {
+        self.stream_with(Arc::clone(&self.tls))
+    }
+
+    fn stream_with(&self, tls: Arc<ClientConfig>) -> anyhow::Result<Stream> {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_nodelay(true)?; // head and body are two writes
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let name = ServerName::IpAddress(self.address.ip().into());
-        Ok(StreamOwned::new(
-            ClientConnection::new(Arc::clone(&self.tls), name)?,
-            stream,
-        ))
+        Ok(StreamOwned::new(ClientConnection::new(tls, name)?, stream))
     }
 
     fn head(&self, version: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
@@ -151,7 +162,8 @@ impl Client {
     }
 }
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+/// A TLS connection.
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// One HTTP/1.1 connection. After an error it is of no use.
 #[derive(Debug)]
@@ -187,6 +199,14 @@ impl Connection {
         let mut request = self.client.head("1.1", method, target, headers, body).into_bytes();
         request.extend_from_slice(body);
         self.tls.write_all(&request)?;
+        self.answer()
+    }
+
+    /// The answer to what was asked with [`Connection::ask`].
+    ///
+    /// # Errors
+    /// As of [`Connection::exchange`].
+    pub fn answer(&mut self) -> anyhow::Result<Answer> {
         self.more_until(|bytes| bytes.windows(4).any(|four| four == b"\r\n\r\n"))?;
         let mut answer = parse(&self.received, true)?;
         let field = |name: &str| {

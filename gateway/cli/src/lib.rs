@@ -29,7 +29,7 @@ struct Arguments {
 enum Command {
     /// Run the gateway.
     #[command(
-        after_help = "Examples:\n  gatescribe serve --config /etc/gatescribe/gatescribe.yaml\n  gatescribe serve --config gw.yaml --check\n\nExit codes: 0 stopped in order, 1 mistakes in the configuration, 9 a fault\nSee also: gatescribe config check"
+        after_help = "Examples:\n  gatescribe serve --config /etc/gatescribe/gatescribe.yaml\n  gatescribe serve --config gw.yaml --check\n\nExit codes: 0 stopped in order, 1 mistakes in the configuration or in what it names, 9 a fault\nSee also: gatescribe config check"
     )]
     Serve {
         /// The configuration file.

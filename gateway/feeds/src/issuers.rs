@@ -49,6 +49,8 @@ struct Entry {
     source: IssuerSource,
     state: Mutex<KeyState>,
     done: Notify,
+    /// Why the last fetch brought nothing that can be used.
+    trouble: Mutex<Option<String>>,
 }
 
 /// How often the background looks whether a fetch is due; the state machine decides.
@@ -80,6 +82,7 @@ impl IssuerFeed {
                     source,
                     state: Mutex::new(KeyState::new()),
                     done: Notify::new(),
+                    trouble: Mutex::default(),
                 }),
             )
         };
@@ -90,6 +93,13 @@ impl IssuerFeed {
             }),
             snapshots,
         )
+    }
+
+    /// Why the last fetch of an issuer's keys brought nothing that can be used; `None` when it did, or none has ended yet.
+    #[must_use]
+    pub fn trouble(&self, issuer: &str) -> Option<String> {
+        let entry = self.entries.get(issuer)?;
+        entry.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Fetches what is due, for as long as anybody looks.
@@ -152,6 +162,11 @@ impl IssuerFeed {
             body: response.body(),
         });
         let (fetched, keys) = entry.with_state(|state| (state.fetched(answer.as_ref(), now()), state.keys().cloned()));
+        *entry.trouble.lock().unwrap_or_else(PoisonError::into_inner) = match (&fetched, &response) {
+            (_, Err(why)) => Some(why.clone()),
+            (Fetched::Failed(error), _) => Some(error.to_string()),
+            _ => None,
+        };
         match (&fetched, &response) {
             (_, Err(why)) => tracing::warn!(
                 issuer = issuer.url(),

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -84,6 +85,16 @@ impl Heard {
     pub fn last(&self) -> Timestamp {
         let oldest = self.kinds.iter().map(|kind| kind.load(Ordering::Relaxed)).min();
         Timestamp::from_unix_nanos(oldest.unwrap_or_default())
+    }
+
+    /// The kinds that nothing was heard of for longer than `after`, by name.
+    #[must_use]
+    pub fn silent(&self, now: Timestamp, after: Duration) -> Vec<&'static str> {
+        let heard = Kind::ALL.iter().zip(self.kinds.iter());
+        heard
+            .filter(|(_, last)| now.since(Timestamp::from_unix_nanos(last.load(Ordering::Relaxed))) > after)
+            .map(|(kind, _)| kind.name())
+            .collect()
     }
 
     pub(crate) fn pulse(&self, kind: Kind) -> Pulse {
@@ -184,6 +195,8 @@ impl Service<Request<Body>> for Observer {
             let response = http.request(request).await?;
             if response.status() == StatusCode::UNAUTHORIZED {
                 connection.observer().was_refused();
+            } else {
+                connection.observer().was_accepted();
             }
             Ok(response)
         })

@@ -127,7 +127,7 @@ impl Gate {
             return Err(Refusal::Malformed(violation).into());
         }
         let (cluster, raw) = match self.sites.site(conn.listener(), &head) {
-            Site::Gateway => return self.gateway_host(&head, request, trail).await,
+            Site::Gateway => return self.gateway_host(conn, &head, request, trail).await,
             Site::Cluster { id, target } => (id, target),
             Site::Unknown => return Err(Refusal::UnknownHost.into()),
         };
@@ -167,6 +167,8 @@ impl Gate {
             })
             .map_err(Refusal::Limit)
             .map_err(Stop::Counted)?;
+        // Here and not earlier: the record says who it was.
+        no_new_ones(conn)?;
         let impersonation = impersonation.map_err(|error| Refusal::Headers(error.to_string()))?;
         let facts = facts.map_err(|error| Refusal::Headers(error.to_string()))?;
         grow(trail)?.effective = impersonation;
@@ -217,11 +219,13 @@ impl Gate {
     /// identity on every listener is recorded here.
     async fn gateway_host(
         &self,
+        conn: &Conn,
         head: &Head,
         request: Request<Inbound>,
         trail: &mut Arc<Trail>,
     ) -> Result<Response<Outbound>, Stop> {
         grow(trail)?.target = Target::parse(&head.target).ok();
+        no_new_ones(conn)?;
         trail.tells_elsewhere();
         let response = self.host.serve(trail, request).await;
         if trail
@@ -447,6 +451,15 @@ async fn left_long_ago(answer: &mut oneshot::Sender<Sent>) {
 /// The trail is still ours alone: nothing has been opened on it.
 fn grow(trail: &mut Arc<Trail>) -> Result<&mut Trail, Refusal> {
     Arc::get_mut(trail).ok_or(Refusal::Internal)
+}
+
+/// A drain takes no new requests, not on connections that were there before it either. HTTP/2 lets a client send some until
+/// it has seen GOAWAY; they are safe to send again, elsewhere.
+fn no_new_ones(conn: &Conn) -> Result<(), Refusal> {
+    if conn.draining().is_cancelled() {
+        return Err(Refusal::Draining);
+    }
+    Ok(())
 }
 
 fn forwarded(target: &Target) -> Result<Uri, Refusal> {

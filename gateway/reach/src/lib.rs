@@ -34,7 +34,7 @@ pub use connection::{ClusterConnection, Refreshed, Tuning};
 pub use credential::Snapshot;
 pub use dial::Dial;
 pub use error::{Fault, ReachError};
-pub use identity::Identity;
+pub use identity::{Identity, Trouble};
 pub use server::{Scheme, Server};
 pub use source::{Authorities, ClusterSource, CredentialSource, Explicit, InCluster};
 pub use stream::{Established, Protocol, Security, Stream};

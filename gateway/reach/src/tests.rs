@@ -434,6 +434,39 @@ async fn f_10_a_refused_credential_is_read_again_at_once() {
     keeper.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_credential_says_what_is_wrong_with_it_until_that_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "first").unwrap();
+    let mut source = explicit(vec!["https://127.0.0.1".to_owned()], &Authority::new().pem());
+    source.observer = CredentialSource::TokenFile(file.clone());
+    let cluster = ClusterConnection::new(id(), ClusterSource::Explicit(source), Tuning::default()).unwrap();
+    let observer = cluster.observer();
+    assert_eq!(observer.trouble(), None);
+    observer.was_refused();
+    assert_eq!(observer.trouble(), Some(Trouble::Refused));
+    observer.was_accepted();
+    assert_eq!(observer.trouble(), None, "an answer to the same credential ends it");
+    observer.was_refused();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(observer.trouble(), None, "nobody has asked for a minute");
+    observer.was_refused();
+    std::fs::write(&file, "second").unwrap();
+    assert!(cluster.refresh().unwrap().observer);
+    assert_eq!(observer.trouble(), None, "another credential was not refused");
+    std::fs::remove_file(&file).unwrap();
+    cluster.refresh().unwrap_err();
+    let Some(Trouble::Unreadable(why)) = observer.trouble() else {
+        panic!("{:?}", observer.trouble());
+    };
+    assert!(why.contains(&file.display().to_string()), "{why}");
+    assert_eq!(cluster.impersonator().trouble(), None, "the other one is well");
+    std::fs::write(&file, "second").unwrap();
+    cluster.refresh().unwrap();
+    assert_eq!(observer.trouble(), None);
+}
+
 fn kubeconfig(folder: &Path, cluster: &str, user: &str) -> Result<ClusterConnection, ReachError> {
     let path = folder.join("config");
     let text = format!(

@@ -36,4 +36,4 @@ pub use secret::{Secret, SessionId, user_code_form};
 pub use session::{
     ClientKind, EndReason, Exchange, Exchanged, Identity, NewSession, ProviderTokens, Session, SessionSecrets, Standing,
 };
-pub use store::{Limits, Store, SweepReport};
+pub use store::{Limits, Store, SweepReport, inspect};

@@ -123,6 +123,18 @@ impl Store {
         })
     }
 
+    /// Whether the database answers. Blocking.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn answers(&self) -> Result<(), StateError> {
+        self.read(|connection| {
+            Ok(connection
+                .query_row("SELECT revision FROM meta", [], |row| row.get::<_, i64>(0))
+                .map(drop)?)
+        })
+    }
+
     /// The number of the latest end of access. Cheap: no database access.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -193,6 +205,45 @@ impl Store {
     }
 }
 
+/// Whether the file could be opened as a store of this release, without touching it: a gateway may be using it. What is
+/// not there yet can be made, and what a write-ahead log still holds is taken for good.
+///
+/// # Errors
+/// The file cannot be read, is another program's, or was written by a newer release.
+pub fn inspect(path: &Path) -> Result<(), StateError> {
+    let open = |source| StateError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(open(error)),
+    };
+    let mut header = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(&mut file, 100), &mut header).map_err(open)?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    // https://www.sqlite.org/fileformat2.html#the_database_header
+    let number = |at: usize| {
+        let bytes = header.get(at..at.saturating_add(4))?;
+        Some(i64::from(u32::from_be_bytes(bytes.try_into().ok()?)))
+    };
+    let (Some(version), Some(application), true) = (number(60), number(68), header.starts_with(b"SQLite format 3\0"))
+    else {
+        return Err(StateError::Foreign { found: 0 });
+    };
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if version > known {
+        return Err(StateError::Newer { found: version, known });
+    }
+    if application != 0 && application != APPLICATION_ID {
+        return Err(StateError::Foreign { found: application });
+    }
+    Ok(())
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StateError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
@@ -250,6 +301,45 @@ pub(crate) mod tests {
             .unwrap();
         let error = Store::open(&path, test_keys(), Limits::default()).unwrap_err();
         assert!(matches!(error, StateError::Newer { found: 99, .. }), "{error}");
+        let looked = inspect(&path).unwrap_err();
+        assert!(matches!(looked, StateError::Newer { found: 99, .. }), "{looked}");
+    }
+
+    #[test]
+    fn looking_at_a_store_leaves_every_byte_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let files = || {
+            let mut all: Vec<_> = std::fs::read_dir(folder.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+                .collect();
+            all.sort();
+            all
+        };
+        inspect(&path).unwrap();
+        assert_eq!(files(), [], "what is not there is not made");
+        let store = Store::open(&path, test_keys(), Limits::default()).unwrap();
+        let before = files();
+        inspect(&path).unwrap();
+        assert_eq!(files(), before);
+        drop(store);
+        std::fs::write(&path, "no database at all, but long enough to be one").unwrap();
+        assert!(matches!(inspect(&path), Err(StateError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_database_that_was_taken_away_does_not_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let store = Store::open(&path, test_keys(), Limits::default()).unwrap();
+        store.answers().unwrap();
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("DROP TABLE meta")
+            .unwrap();
+        assert!(matches!(store.answers(), Err(StateError::Database(_))));
     }
 
     #[test]

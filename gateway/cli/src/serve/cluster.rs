@@ -28,7 +28,7 @@ const REVIEW_WITHIN: Duration = Duration::from_secs(5);
 /// Reviews that may wait for the cluster; more are answered "unknown".
 const REVIEWS_WAITING: usize = 1_024;
 /// Without event, bookmark or listing for so long, what the cluster grants is not believed (DESIGN, "Policy").
-const STALE_AFTER: Duration = Duration::from_secs(90);
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(90);
 /// Verdicts that are remembered for one cluster.
 const REMEMBERED: usize = 200_000;
 
@@ -40,6 +40,8 @@ pub(super) struct Joined {
     /// What the rules consist of, for the record of their changes.
     pub(super) policies: watch::Receiver<Arc<PolicySet>>,
     pub(super) view: watch::Receiver<Arc<ClusterView>>,
+    /// When each kind was last heard of.
+    pub(super) heard: Heard,
 }
 
 /// Joins a cluster's feeds and stations and starts what keeps them fresh. Within a tokio runtime.
@@ -81,7 +83,10 @@ pub(super) fn join(
     let decision = decision::Station::new(
         settings,
         compile(id.clone(), policy.clone(), view.clone(), files.clone(), publish),
-        Arc::new(move || heard.last()),
+        Arc::new({
+            let heard = heard.clone();
+            move || heard.last()
+        }),
         confirm,
     );
     let pool = Pool::new(connection, PoolLimits::default(), metrics.clone());
@@ -94,10 +99,11 @@ pub(super) fn join(
         tokens,
         policies,
         view,
+        heard,
     })
 }
 
-fn source(cluster: &config::Cluster) -> anyhow::Result<ClusterSource> {
+pub(super) fn source(cluster: &config::Cluster) -> anyhow::Result<ClusterSource> {
     let observer = cluster.observer.as_ref().map(credential).transpose()?;
     if cluster.in_cluster {
         return in_cluster(cluster);

@@ -36,6 +36,22 @@ impl DataDir {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// Looks at a folder that a gateway may be using, or that is not there yet. Nothing is made.
+    ///
+    /// # Errors
+    /// [`DataDir::open`] would fail, or a key in it cannot be used.
+    pub(super) fn look(root: &Path) -> anyhow::Result<Self> {
+        let this = Self { root: root.to_owned() };
+        let keys = this.at("keys");
+        if keys.exists() {
+            private(&keys)?;
+            this.known_signing_key()?;
+            this.known_seal()?;
+        }
+        can_be_made(root)?;
+        Ok(this)
+    }
+
     /// A path in it.
     #[must_use]
     pub(super) fn at(&self, name: &str) -> PathBuf {
@@ -47,11 +63,10 @@ impl DataDir {
     /// # Errors
     /// It cannot be read, made or kept.
     pub(super) fn signing_key(&self) -> anyhow::Result<SigningKey> {
-        let path = self.at("keys/gateway-token.p8");
-        match read_key(&path)? {
-            Some(bytes) => SigningKey::from_pkcs8(&bytes)
-                .with_context(|| format!("`{}` is no P-256 key in PKCS#8", path.display())),
+        match self.known_signing_key()? {
+            Some(key) => Ok(key),
             None => {
+                let path = self.at(SIGNING_KEY);
                 let (key, bytes) = SigningKey::generate().context("cannot make the token key")?;
                 write_key(&path, &bytes)?;
                 Ok(key)
@@ -64,14 +79,10 @@ impl DataDir {
     /// # Errors
     /// It cannot be read, made or kept.
     pub(super) fn sealing_keys(&self) -> anyhow::Result<SealingKeys> {
-        let path = self.at("keys/seal");
-        let bytes: [u8; 32] = match read_key(&path)? {
-            Some(bytes) => bytes
-                .as_slice()
-                .try_into()
-                .ok()
-                .with_context(|| format!("`{}` must hold 32 bytes", path.display()))?,
+        let bytes: [u8; 32] = match self.known_seal()? {
+            Some(bytes) => bytes,
             None => {
+                let path = self.at(SEAL);
                 let mut bytes = [0; 32];
                 if SystemRandom::new().fill(&mut bytes).is_err() {
                     bail!("the system gives no random bytes");
@@ -83,6 +94,38 @@ impl DataDir {
         let key = SealingKey::new(&bytes).context("the sealing key cannot be used")?;
         Ok(SealingKeys::new(key, Vec::new()))
     }
+
+    fn known_signing_key(&self) -> anyhow::Result<Option<SigningKey>> {
+        let path = self.at(SIGNING_KEY);
+        let known = read_key(&path)?.map(|bytes| SigningKey::from_pkcs8(&bytes));
+        known
+            .transpose()
+            .with_context(|| format!("`{}` is no P-256 key in PKCS#8", path.display()))
+    }
+
+    fn known_seal(&self) -> anyhow::Result<Option<[u8; 32]>> {
+        let path = self.at(SEAL);
+        let known = read_key(&path)?.map(|bytes| bytes.as_slice().try_into());
+        known
+            .transpose()
+            .ok()
+            .with_context(|| format!("`{}` must hold 32 bytes", path.display()))
+    }
+}
+
+const SIGNING_KEY: &str = "keys/gateway-token.p8";
+const SEAL: &str = "keys/seal";
+
+/// Whether the folder is there, or could be: what stands on its way is a folder in which we may write.
+pub(super) fn can_be_made(folder: &Path) -> anyhow::Result<()> {
+    let mut there = folder
+        .ancestors()
+        .map(|up| if up.as_os_str().is_empty() { Path::new(".") } else { up });
+    let nearest = there.find(|up| up.exists()).unwrap_or_else(|| Path::new("/"));
+    anyhow::ensure!(nearest.is_dir(), "`{}` is no folder", nearest.display());
+    let writable = nix::unistd::access(nearest, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK);
+    anyhow::ensure!(writable.is_ok(), "`{}` cannot be written to", nearest.display());
+    Ok(())
 }
 
 fn read_key(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {

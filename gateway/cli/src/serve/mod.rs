@@ -3,6 +3,7 @@
 
 mod admin;
 mod api;
+mod check;
 mod chores;
 mod cluster;
 mod data;
@@ -14,6 +15,7 @@ mod outline;
 mod part_keys;
 mod policy;
 pub(crate) mod providers;
+mod readiness;
 mod recorder;
 mod reload;
 mod sessions;
@@ -45,12 +47,11 @@ use proxy::upstream::UpstreamMetrics;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::admin::Health;
 use self::cluster::Joined;
 use self::data::DataDir;
 use self::reload::TlsFiles;
 use crate::config::{self, Config, Serves};
-use crate::terminal::{fail, say};
+use crate::terminal::fail;
 use crate::{Exit, config_command};
 
 /// How long open calls may go on after the process was told to stop.
@@ -71,8 +72,18 @@ pub(crate) fn command(file: &Path, check: bool) -> Exit {
             return Exit::Fault;
         }
     };
-    match runtime().and_then(|runtime| runtime.block_on(run(file, config, levels, check))) {
-        Ok(()) => Exit::Done,
+    // As in `Gateway::start`: what is looked at may speak TLS.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let done = runtime().and_then(|runtime| {
+        runtime.block_on(async {
+            if check {
+                return Ok(check::run(&config).await);
+            }
+            run(file, config, levels).await.map(|()| Exit::Done)
+        })
+    });
+    match done {
+        Ok(exit) => exit,
         Err(error) => {
             fail(&error);
             Exit::Fault
@@ -93,12 +104,8 @@ pub(crate) fn begin_logs(log: &config::Log) -> anyhow::Result<()> {
     logging::begin(log).map(drop)
 }
 
-async fn run(file: &Path, config: Config, levels: logging::Levels, check: bool) -> anyhow::Result<()> {
+async fn run(file: &Path, config: Config, levels: logging::Levels) -> anyhow::Result<()> {
     let mut gateway = Gateway::start(&config).await?;
-    if check {
-        say("✔ the configuration and everything that it names can be used");
-        return gateway.stop(Duration::ZERO).await;
-    }
     if let Some(handles) = gateway.handles.take() {
         let reloader = reload::Reloader::new(file.to_owned(), &config, levels, handles);
         tokio::spawn(reloader.follow(gateway.stop.clone()));
@@ -126,6 +133,8 @@ pub(crate) struct Gateway {
     audit: Arc<Station>,
     gate: Arc<Gate>,
     running: Vec<Running>,
+    /// Said first, so that whoever sends requests here sends them elsewhere.
+    told_to_stop: CancellationToken,
     stop: CancellationToken,
     /// Whoever reloads takes them; until then they keep their channels open.
     handles: Option<reload::Handles>,
@@ -199,7 +208,16 @@ impl Gateway {
         let host = Arc::new(host::ConsoleHost::new(console::router(parts, api), &document));
 
         let note = Arc::new(reload::Note::default());
-        let checks = readiness(&ledger, &clusters, &trust, &note);
+        let told_to_stop = CancellationToken::new();
+        let checks = readiness::checks(readiness::Parts {
+            told_to_stop: told_to_stop.clone(),
+            note: Arc::clone(&note),
+            ledger: Arc::clone(&ledger),
+            store: Arc::clone(&store),
+            trust: trust.clone(),
+            feed: Arc::clone(&feed),
+            clusters: &clusters,
+        });
         let revision = store.revision();
         let (identity, revisions) = identity_station(config, &url, &store, &feed, trust, &clusters)?;
         let stations = clusters
@@ -252,6 +270,7 @@ impl Gateway {
             audit,
             gate,
             running,
+            told_to_stop,
             stop,
             handles: Some(handles),
         })
@@ -260,6 +279,7 @@ impl Gateway {
     /// Stops: no new connections, open calls get `within` to end, the last counts are written, the ledger is closed.
     pub(crate) async fn stop(self, within: Duration) -> anyhow::Result<()> {
         let until = tokio::time::Instant::now() + within;
+        self.told_to_stop.cancel();
         let drains: Vec<_> = self
             .running
             .into_iter()
@@ -572,46 +592,6 @@ fn keep<T: Send + Sync + 'static>(value: T, stop: &CancellationToken) -> (Cancel
         drop(sender);
     });
     (stop.clone(), receiver)
-}
-
-fn readiness(
-    ledger: &Arc<Ledger>,
-    clusters: &[Joined],
-    trust: &watch::Receiver<Arc<oidc::Trust>>,
-    note: &Arc<reload::Note>,
-) -> Vec<(String, admin::Check)> {
-    let note = Arc::clone(note);
-    let mut checks: Vec<(String, admin::Check)> = vec![("configuration".to_owned(), Box::new(move || note.health()))];
-    let ledger = Arc::clone(ledger);
-    checks.push((
-        "ledger".to_owned(),
-        Box::new(move || Health::unless(ledger.trouble().map(|trouble| trouble.to_string()))),
-    ));
-    let trust = trust.clone();
-    checks.push((
-        "identity".to_owned(),
-        Box::new(move || {
-            let none = trust.borrow().keys.is_empty();
-            Health::unless(none.then(|| "no issuer's keys are known yet".to_owned()))
-        }),
-    ));
-    for joined in clusters {
-        let gate = Arc::clone(&joined.gate);
-        let view = joined.view.clone();
-        let check = move || {
-            if gate.decision.is_ready(now()) {
-                return Health::Good;
-            }
-            let missing = view.borrow().missing.join(", ");
-            Health::NotReady(if missing.is_empty() {
-                "nothing was heard of it lately, or nothing at all yet".to_owned()
-            } else {
-                format!("not listed yet: {missing}")
-            })
-        };
-        checks.push((format!("cluster {}", joined.id), Box::new(check)));
-    }
-    checks
 }
 
 fn limits(limits: &config::Limits) -> audit::Limits {

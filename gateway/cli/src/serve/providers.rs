@@ -111,6 +111,19 @@ fn line(what: &str, good: bool, words: &str) -> String {
     format!("  {} {what:<10} {words}\n", if good { '✔' } else { '✘' })
 }
 
+/// What a person should know about an issuer, as far as it can be learnt without a token.
+pub(super) async fn trouble(source: &IssuerSource) -> Option<String> {
+    let report = ask(source, None, super::now()).await;
+    let bad = report
+        .text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix('✘'));
+    let words: Vec<String> = bad
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    (report.exit != Exit::Done).then(|| words.join("; "))
+}
+
 async fn ask(source: &IssuerSource, token: Option<&str>, now: Timestamp) -> Report {
     let issuer = &source.issuer;
     let mut report = Report {

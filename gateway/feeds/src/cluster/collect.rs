@@ -41,7 +41,7 @@ impl Kind {
         matches!(self, Self::AccessRule | Self::ClusterAccessRule)
     }
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         self.resource().2
     }
 

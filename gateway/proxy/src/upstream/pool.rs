@@ -254,6 +254,8 @@ impl<B: SendBody> Pool<B> {
             // Our credential, not the caller's: have its file read again at once (F-10).
             self.shared.metrics.unauthorized.inc();
             self.shared.cluster.impersonator().was_refused();
+        } else {
+            self.shared.cluster.impersonator().was_accepted();
         }
         Ok(response)
     }

@@ -1,0 +1,198 @@
+//! `gatescribe serve --check`: everything that a start would need, looked at without starting. It may run beside a gateway on
+//! the same configuration: it takes no lock, writes no record, makes no file and binds no configured port.
+//!
+//! What would end a start is wrong; whoever is only silent now (an issuer, a cluster) would be waited for by a running
+//! gateway, and is told as a note.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use console::GatewayUrl;
+use model::cluster::ClusterId;
+use proxy::listener::tls::{CertificatePair, ClientAuthorities};
+use reach::{ClusterConnection, Security, Tuning};
+
+use super::data::{self, DataDir};
+use super::{cluster, identity, ledger_dir, providers};
+use crate::Exit;
+use crate::config::{self, Config};
+use crate::terminal::{fail, say};
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Found {
+    wrong: Vec<anyhow::Error>,
+    notes: Vec<String>,
+}
+
+impl Found {
+    fn take<T>(&mut self, result: anyhow::Result<T>) -> Option<T> {
+        result.map_err(|error| self.wrong.push(error)).ok()
+    }
+}
+
+/// Looks at everything and says all of it at once.
+pub(super) async fn run(config: &Config) -> Exit {
+    let found = look(config).await;
+    for note in &found.notes {
+        say(&format!("! {note}"));
+    }
+    for wrong in &found.wrong {
+        fail(wrong);
+    }
+    if !found.wrong.is_empty() {
+        return Exit::No;
+    }
+    say("✔ the configuration and every file that it names can be used; ports and the ledger's lock were not tried");
+    Exit::Done
+}
+
+async fn look(config: &Config) -> Found {
+    let mut found = Found::default();
+    found.take(folders(config));
+    let rules: Vec<PathBuf> = config.policy.rules.iter().map(PathBuf::from).collect();
+    found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
+    for listener in &config.listeners {
+        found.take(certificates(listener).with_context(|| format!("listener `{}`", listener.name)));
+    }
+    let addresses = config.listeners.iter().map(|listener| &listener.address);
+    for address in addresses.chain([&config.admin.address]) {
+        found.take(belongs_here(address));
+    }
+    for cluster in &config.clusters {
+        look_at_cluster(&mut found, cluster).await;
+    }
+    let sources = GatewayUrl::parse(&config.url)
+        .map_err(anyhow::Error::new)
+        .and_then(|url| identity::sources(&config.identity, &url));
+    for source in found.take(sources).into_iter().flat_map(|sources| sources.feed) {
+        if let Some(why) = providers::trouble(&source).await {
+            found.notes.push(format!("issuer `{}`: {why}", source.issuer.url()));
+        }
+    }
+    found
+}
+
+fn folders(config: &Config) -> anyhow::Result<()> {
+    let data = DataDir::look(Path::new(&config.data_dir))?;
+    state::inspect(&data.at("state.sqlite")).context("the session store cannot be opened")?;
+    let ledger = ledger_dir(config, &data);
+    data::can_be_made(&ledger).context("the ledger cannot be opened")?;
+    if ledger.exists() {
+        ledger::Reader::open(&ledger).context("the ledger cannot be read")?;
+    }
+    Ok(())
+}
+
+fn certificates(listener: &config::Listener) -> anyhow::Result<()> {
+    let read = |file: &str| std::fs::read(file).with_context(|| format!("cannot read `{file}`"));
+    if let Some(tls) = &listener.tls {
+        CertificatePair::from_pem(&read(&tls.cert_file)?, &read(&tls.key_file)?)?;
+        tls.ca_file.as_deref().map(read).transpose()?;
+    }
+    if let Some(clients) = &listener.client_certificates {
+        ClientAuthorities::load(&read(&clients.ca_file)?)?;
+    }
+    Ok(())
+}
+
+/// The address without its port: that one a running gateway may hold. Bound to any free port and let go at once.
+fn belongs_here(address: &str) -> anyhow::Result<()> {
+    let address: SocketAddr = address.parse().with_context(|| format!("`{address}` is no address"))?;
+    TcpListener::bind((address.ip(), 0))
+        .with_context(|| format!("`{}` is no address of this machine", address.ip()))?;
+    Ok(())
+}
+
+async fn look_at_cluster(found: &mut Found, cluster: &config::Cluster) {
+    let name = || format!("cluster `{}`", cluster.name);
+    let connection = cluster::source(cluster).and_then(|source| {
+        let id = ClusterId::new(&cluster.name)?;
+        Ok(ClusterConnection::new(id, source, Tuning::default())?)
+    });
+    let Some(connection) = found.take(connection.with_context(name)) else {
+        return;
+    };
+    for identity in [connection.impersonator(), connection.observer()] {
+        if let Err(error) = connection.dial(identity, Security::Either).await {
+            found.notes.push(format!("{}: {:#}", name(), anyhow::Error::new(error)));
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(folder: &Path) -> Config {
+        let text = format!(
+            r#"{{ "apiVersion": "gatescribe.dev/v1", "url": "http://127.0.0.1:9443", "dataDir": "{0}/data",
+              "listeners": [
+                {{ "name": "gateway", "address": "127.0.0.1:9443", "serves": ["gateway"] }},
+                {{ "name": "kubernetes", "address": "127.0.0.1:9444", "serves": ["kubernetes"],
+                  "tls": {{ "certFile": "{0}/tls.crt", "keyFile": "{0}/tls.key" }} }} ],
+              "identity": {{ "providers": [ {{ "name": "corp", "issuer": "http://127.0.0.1:1", "clientId": "us",
+                "clientSecret": "${{file:{0}/secret}}" }} ] }},
+              "policy": {{ "rules": ["{0}/rules.yaml"] }},
+              "clusters": [ {{ "name": "prod", "servers": ["http://127.0.0.1:1"],
+                "impersonator": {{ "tokenFile": "{0}/impersonator" }}, "observer": {{ "tokenFile": "{0}/observer" }} }} ] }}"#,
+            folder.display()
+        );
+        config::parse("check.yaml", &text)
+            .map_err(|problems| problems.for_a_person(false, 100))
+            .unwrap()
+    }
+
+    fn texts(found: &Found) -> Vec<String> {
+        found.wrong.iter().map(|error| format!("{error:#}")).collect()
+    }
+
+    #[tokio::test]
+    async fn everything_that_would_end_a_start_is_said_at_once_and_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = look(&config(folder.path())).await;
+        let wrong = texts(&found);
+        for file in ["rules.yaml", "tls.crt", "impersonator", "secret"] {
+            let about = wrong.iter().filter(|text| text.contains(file)).count();
+            assert_eq!(about, 1, "{file} in {wrong:#?}");
+        }
+        assert_eq!(wrong.len(), 4, "{wrong:#?}");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "something was made"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_now_is_a_note_and_no_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        write("tls.crt", &made.cert.pem());
+        write("tls.key", &made.signing_key.serialize_pem());
+        write("rules.yaml", "");
+        for name in ["impersonator", "observer", "secret"] {
+            write(name, "text");
+        }
+        let found = look(&config(folder.path())).await;
+        assert_eq!(texts(&found), Vec::<String>::new());
+        assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+        assert!(found.notes[0].starts_with("cluster `prod`: "), "{:?}", found.notes);
+        assert!(
+            found.notes[1].starts_with("issuer `http://127.0.0.1:1`: "),
+            "{:?}",
+            found.notes
+        );
+        assert!(!folder.path().join("data").exists(), "something was made");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_found_without_its_port() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        belongs_here(&held.local_addr().unwrap().to_string()).unwrap();
+        belongs_here("192.0.2.1:443").unwrap_err();
+    }
+}

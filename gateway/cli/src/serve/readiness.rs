@@ -1,0 +1,188 @@
+//! What `/readyz` says: one line for each thing that has to be well before a request can be served, with the reason when it
+//! is not. What is only half well says so and does not take the gateway out of service.
+
+use std::sync::Arc;
+
+use feeds::issuers::IssuerFeed;
+use ledger::Ledger;
+use reach::{Identity, Trouble};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::admin::{Check, Health};
+use super::cluster::{Joined, STALE_AFTER};
+use super::reload;
+
+/// What is looked at.
+pub(super) struct Parts<'a> {
+    pub(super) told_to_stop: CancellationToken,
+    pub(super) note: Arc<reload::Note>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) store: Arc<state::Store>,
+    pub(super) trust: watch::Receiver<Arc<oidc::Trust>>,
+    pub(super) feed: Arc<IssuerFeed>,
+    pub(super) clusters: &'a [Joined],
+}
+
+/// All checks, in the order in which they are shown.
+pub(super) fn checks(parts: Parts<'_>) -> Vec<(String, Check)> {
+    let Parts {
+        told_to_stop,
+        note,
+        ledger,
+        store,
+        trust,
+        feed,
+        clusters,
+    } = parts;
+    let mut checks: Vec<(String, Check)> = vec![
+        ("shutdown".to_owned(), Box::new(move || shutdown(&told_to_stop))),
+        ("configuration".to_owned(), Box::new(move || note.health())),
+        (
+            "ledger".to_owned(),
+            Box::new(move || Health::unless(ledger.trouble().map(|trouble| trouble.to_string()))),
+        ),
+        ("state".to_owned(), Box::new(move || state(store.answers()))),
+    ];
+    let urls: Vec<String> = trust
+        .borrow()
+        .issuers
+        .iter()
+        .map(|issuer| issuer.url().to_owned())
+        .collect();
+    for url in urls {
+        let (trust, feed) = (trust.clone(), Arc::clone(&feed));
+        let name = format!("issuer {url}");
+        let check = move || {
+            let known = &trust.borrow().keys;
+            issuer(known.contains_key(url.as_str()), !known.is_empty(), feed.trouble(&url))
+        };
+        checks.push((name, Box::new(check)));
+    }
+    for joined in clusters {
+        checks.extend(of_cluster(joined));
+    }
+    checks
+}
+
+fn of_cluster(joined: &Joined) -> [(String, Check); 3] {
+    let (view, heard) = (joined.view.clone(), joined.heard.clone());
+    let gate = Arc::clone(&joined.gate);
+    let snapshot = move || {
+        let now = super::now();
+        let silent = heard.silent(now, STALE_AFTER);
+        cluster(gate.decision.is_ready(now), &view.borrow().missing, &silent)
+    };
+    let connection = Arc::clone(joined.gate.pool.cluster());
+    let impersonator = move || credential(connection.impersonator());
+    let connection = Arc::clone(joined.gate.pool.cluster());
+    let observer = move || credential(connection.observer());
+    [
+        (format!("cluster {}", joined.id), Box::new(snapshot)),
+        (format!("cluster {} impersonator", joined.id), Box::new(impersonator)),
+        (format!("cluster {} observer", joined.id), Box::new(observer)),
+    ]
+}
+
+fn shutdown(told_to_stop: &CancellationToken) -> Health {
+    let told = told_to_stop.is_cancelled();
+    Health::unless(told.then(|| "told to stop: no new requests are taken, those under way may end".to_owned()))
+}
+
+fn state(answer: Result<(), state::StateError>) -> Health {
+    Health::unless(answer.err().map(|error| format!("{:#}", anyhow::Error::new(error))))
+}
+
+/// One issuer that is not ready shuts its own people out only; without any nobody can sign in.
+fn issuer(known: bool, any_known: bool, trouble: Option<String>) -> Health {
+    match (known, trouble) {
+        (true, None) => Health::Good,
+        (true, Some(why)) => Health::But(format!(
+            "its keys cannot be fetched anew, the last good ones stay: {why}"
+        )),
+        (false, why) => {
+            let why = why.unwrap_or_else(|| "not fetched yet".to_owned());
+            let text = format!("its keys are not known: {why}");
+            if any_known {
+                Health::But(text)
+            } else {
+                Health::NotReady(text)
+            }
+        }
+    }
+}
+
+fn cluster(ready: bool, missing: &[&str], silent: &[&str]) -> Health {
+    if ready {
+        return Health::Good;
+    }
+    Health::NotReady(if !missing.is_empty() {
+        format!("not listed yet: {}", missing.join(", "))
+    } else if silent.is_empty() {
+        "what was listed is being put together".to_owned()
+    } else {
+        format!("nothing heard for {} s: {}", STALE_AFTER.as_secs(), silent.join(", "))
+    })
+}
+
+fn credential(identity: &Identity) -> Health {
+    match identity.trouble() {
+        None => Health::Good,
+        Some(Trouble::Refused) => Health::NotReady("the cluster does not accept this credential (401)".to_owned()),
+        Some(Trouble::Unreadable(why)) => Health::But(format!(
+            "its files cannot be read anew, the previous content stays in use: {why}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_was_told_to_stop_is_not_ready() {
+        let told = CancellationToken::new();
+        assert_eq!(shutdown(&told), Health::Good);
+        told.cancel();
+        assert!(matches!(shutdown(&told), Health::NotReady(why) if why.starts_with("told to stop")));
+    }
+
+    #[test]
+    fn an_issuer_without_keys_says_why_and_counts_only_when_it_is_the_last() {
+        let why = || Some("connection refused".to_owned());
+        assert_eq!(issuer(true, true, None), Health::Good);
+        assert!(matches!(issuer(true, true, why()), Health::But(text) if text.ends_with("stay: connection refused")));
+        assert_eq!(
+            issuer(false, true, why()),
+            Health::But("its keys are not known: connection refused".to_owned())
+        );
+        assert_eq!(
+            issuer(false, false, why()),
+            Health::NotReady("its keys are not known: connection refused".to_owned())
+        );
+        assert_eq!(
+            issuer(false, false, None),
+            Health::NotReady("its keys are not known: not fetched yet".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_ready_names_the_kinds() {
+        assert_eq!(cluster(true, &[], &[]), Health::Good);
+        assert_eq!(
+            cluster(false, &["Role", "Namespace"], &["Role"]),
+            Health::NotReady("not listed yet: Role, Namespace".to_owned())
+        );
+        assert_eq!(
+            cluster(false, &[], &["RoleBinding"]),
+            Health::NotReady("nothing heard for 90 s: RoleBinding".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_database_that_does_not_answer_is_said_with_its_reason() {
+        assert_eq!(state(Ok(())), Health::Good);
+        let broken = state(Err(state::StateError::Foreign { found: 1 }));
+        assert!(matches!(broken, Health::NotReady(why) if why.contains("not one of Gatescribe")));
+    }
+}

@@ -1,0 +1,63 @@
+//! `gatescribe serve --check` beside a gateway on the same configuration: it says that all is well, and changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use tests::counterparts;
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+
+/// Every file below a folder and its bytes.
+fn files(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                all.insert(path.clone(), std::fs::read(path)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn a_check_beside_a_running_gateway_finds_all_well_and_changes_no_byte() -> anyhow::Result<()> {
+    let fake = FakeApiServer::start()?;
+    let gateway = Gateway::before(&fake.upstream(), &Options::default())?;
+    let data = gateway.ledger().parent().context("no data folder")?.to_owned();
+    // It holds its ports and its lock, and cannot write meanwhile: whatever changes is the check's doing.
+    gateway.process().signal(Signal::SIGSTOP)?;
+    let before = files(&data)?;
+    ensure!(before.len() > 3, "{:?}", before.keys());
+    let checked = Command::new(counterparts::own_binary("gatescribe")?)
+        .arg("serve")
+        .arg("--check")
+        .arg("--config")
+        .arg(gateway.config())
+        .output();
+    let after = files(&data);
+    gateway.process().signal(Signal::SIGCONT)?;
+    let (checked, after) = (checked?, after?);
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    ensure!(checked.status.code() == Some(0), "{:?}: {said}", checked.status);
+    ensure!(
+        said.contains("✔ the configuration and every file that it names can be used"),
+        "{said}"
+    );
+    ensure!(!said.contains("! "), "{said}");
+    let changed: Vec<_> = before
+        .keys()
+        .chain(after.keys())
+        .filter(|path| before.get(*path) != after.get(*path))
+        .collect();
+    ensure!(changed.is_empty(), "{changed:?}");
+    // The gateway has felt nothing.
+    gateway.ready()
+}
