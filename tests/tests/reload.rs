@@ -204,6 +204,14 @@ fn a_rule_file_counts_as_soon_as_it_is_written_and_a_bad_one_changes_nothing() -
     })?;
     refused_by("AccessRule no-secrets")?;
 
+    // Emptied, as a full disk or a shell's `>` leaves it: what was forbidden stays so.
+    std::fs::write(&file, "")?;
+    try_until("the emptiness is told", PATIENCE, || {
+        anyhow::ensure!(gateway.log().contains("had rules and is empty now"), "not yet");
+        Ok(())
+    })?;
+    refused_by("AccessRule no-secrets")?;
+
     // Written in place, as a shell does; the rule now shuts what the watch is about, and ends it.
     std::fs::write(
         &file,

@@ -4,6 +4,7 @@
 //! volume swaps a symbolic link, which watches of single files miss.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,11 @@ pub struct RuleFiles {
     pub policy: FilePolicy,
     /// Changes with every byte of any file.
     pub digest: String,
+    texts: Texts,
 }
+
+/// What stands in each file.
+type Texts = BTreeMap<String, String>;
 
 /// Why the files are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -40,25 +45,32 @@ pub enum RuleFilesError {
 
 /// Without any word from the system, files are compared this often.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// Between two readings that have to agree.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Files that are different so many times in a row are not being saved but used for something else.
+const READINGS: usize = 50;
+/// With this line a file says that it is meant to have no rules.
+const NO_RULES: &str = "# no rules";
 
 /// Reads all files now.
 ///
 /// # Errors
 /// See [`RuleFilesError`]; nothing is taken then.
 pub fn read(paths: &[PathBuf]) -> Result<RuleFiles, RuleFilesError> {
-    parse(&texts(paths)?)
+    parse(texts(paths)?)
 }
 
-fn parse(texts: &BTreeMap<String, String>) -> Result<RuleFiles, RuleFilesError> {
+fn parse(texts: Texts) -> Result<RuleFiles, RuleFilesError> {
     let policy =
         load_files(texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))).map_err(RuleFilesError::Wrong)?;
     Ok(RuleFiles {
         policy,
         digest: format!("{texts:?}"),
+        texts,
     })
 }
 
-fn texts(paths: &[PathBuf]) -> Result<BTreeMap<String, String>, RuleFilesError> {
+fn texts(paths: &[PathBuf]) -> Result<Texts, RuleFilesError> {
     let mut texts = BTreeMap::new();
     for path in paths {
         for file in files(path)? {
@@ -122,21 +134,17 @@ async fn follow(paths: Vec<PathBuf>, publish: &watch::Sender<Arc<RuleFiles>>) {
             () = tokio::time::sleep(COMPARE_EVERY) => {}
             () = publish.closed() => return,
         }
-        let read = match tokio::task::spawn_blocking({
+        let read = || {
             let paths = paths.clone();
-            move || read(&paths)
-        })
-        .await
-        {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(error = %error, "the rule files could not be looked at");
-                continue;
+            async move {
+                let read = tokio::task::spawn_blocking(move || texts(&paths)).await;
+                read.map_err(|error| error.to_string())?.map_err(in_one_line)
             }
         };
-        match read {
-            Ok(files) if files.digest == publish.borrow().digest => refused = None,
-            Ok(files) => {
+        let now = publish.borrow().clone();
+        match settled(read).await.and_then(|texts| now.followed_by(texts)) {
+            Ok(None) => refused = None,
+            Ok(Some(files)) => {
                 refused = None;
                 tracing::info!(
                     rules = files.policy.rules.len(),
@@ -144,8 +152,7 @@ async fn follow(paths: Vec<PathBuf>, publish: &watch::Sender<Arc<RuleFiles>>) {
                 );
                 publish.send_replace(Arc::new(files));
             }
-            Err(error) => {
-                let words = error.to_string();
+            Err(words) => {
                 if refused.as_ref() != Some(&words) {
                     tracing::error!(
                         error = words,
@@ -156,6 +163,57 @@ async fn follow(paths: Vec<PathBuf>, publish: &watch::Sender<Arc<RuleFiles>>) {
             }
         }
     }
+}
+
+fn in_one_line(error: RuleFilesError) -> String {
+    match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// What two readings one after the other agree on. Whoever writes a file in place empties it first and fills it then; what
+/// is read between the two is nobody's policy.
+async fn settled<F, R>(read: F) -> Result<Texts, String>
+where
+    F: Fn() -> R,
+    R: Future<Output = Result<Texts, String>>,
+{
+    let mut last = read().await;
+    for _ in 0..READINGS {
+        tokio::time::sleep(SETTLE).await;
+        let next = read().await;
+        if next == last {
+            return next;
+        }
+        last = next;
+    }
+    Err("they change all the time: write them once, or put a new file in the place of the old one".to_owned())
+}
+
+impl RuleFiles {
+    /// The policy that these files make after this one; `None` when they are the same.
+    fn followed_by(&self, texts: Texts) -> Result<Option<Self>, String> {
+        if texts == self.texts {
+            return Ok(None);
+        }
+        for (file, text) in &texts {
+            let had_rules = self.texts.get(file).is_some_and(|text| !is_blank(text));
+            if had_rules && is_blank(text) && !text.lines().any(|line| line.trim() == NO_RULES) {
+                return Err(format!(
+                    "`{file}` had rules and is empty now: take it out of `policy.rules`, or write the line `{NO_RULES}` into it, if that is meant"
+                ));
+            }
+        }
+        parse(texts).map(Some).map_err(in_one_line)
+    }
+}
+
+/// Whether no document stands in a file: blank lines, comments and separators only.
+fn is_blank(text: &str) -> bool {
+    text.lines()
+        .map(str::trim)
+        .all(|line| line.is_empty() || line.starts_with('#') || line == "---" || line == "...")
 }
 
 fn watcher(paths: &[PathBuf], wake: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
@@ -177,4 +235,97 @@ fn watcher(paths: &[PathBuf], wake: mpsc::Sender<()>) -> Option<notify::Recommen
         }
     }
     Some(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    const FORBID: &str = "apiVersion: gatescribe.dev/v1\nkind: AccessRule\nmetadata: { name: no-shells }\nspec:\n  effect: forbid\n  subjects: { groups: [\"*\"] }\n  kubernetes: { verbs: [\"*\"], resources: [pods/exec] }\n";
+
+    fn one(text: &str) -> Texts {
+        [("rules.yaml".to_owned(), text.to_owned())].into()
+    }
+
+    fn with_rules() -> RuleFiles {
+        parse(one(FORBID)).unwrap()
+    }
+
+    /// Readings that give these texts one after the other, then the last one for ever.
+    async fn settle(readings: &[&str]) -> (Result<Texts, String>, Duration) {
+        let left: RefCell<VecDeque<&str>> = RefCell::new(readings.iter().copied().collect());
+        let began = tokio::time::Instant::now();
+        let read = || {
+            let mut left = left.borrow_mut();
+            let text = if left.len() > 1 {
+                left.pop_front()
+            } else {
+                left.front().copied()
+            };
+            std::future::ready(Ok(one(text.unwrap())))
+        };
+        (settled(read).await, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stands_in_a_file_while_it_is_written_is_never_taken() {
+        let half = FORBID.split_at(80).0;
+        for readings in [
+            vec![FORBID],
+            vec!["", FORBID],
+            vec!["", half, FORBID],
+            vec![half, "", half, FORBID],
+        ] {
+            let (texts, took) = settle(&readings).await;
+            assert_eq!(texts, Ok(one(FORBID)), "{readings:?}");
+            assert_eq!(took, SETTLE * u32::try_from(readings.len()).unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_never_settle_are_told_and_end_the_look() {
+        let turns: Vec<String> = (0..200).map(|turn| format!("# {turn}")).collect();
+        let turns: Vec<&str> = turns.iter().map(String::as_str).collect();
+        let (texts, _) = settle(&turns).await;
+        assert!(texts.unwrap_err().starts_with("they change all the time"));
+    }
+
+    #[test]
+    fn a_file_that_had_rules_and_is_empty_keeps_the_old_ones_unless_it_says_so_in_words() {
+        let now = with_rules();
+        for empty in [
+            "",
+            "\n\n",
+            "---\n",
+            "# rules of the shop\n",
+            "# no rules at all, or not yet\n",
+        ] {
+            let told = now.followed_by(one(empty)).unwrap_err();
+            assert!(
+                told.starts_with("`rules.yaml` had rules and is empty now"),
+                "{empty:?}: {told}"
+            );
+        }
+        let meant = now.followed_by(one("# since the move\n# no rules\n")).unwrap().unwrap();
+        assert_eq!(meant.policy.rules.len(), 0);
+        assert_eq!(
+            meant.followed_by(one("")).unwrap().unwrap().policy.rules.len(),
+            0,
+            "nothing is lost any more"
+        );
+        let gone = now.followed_by(Texts::new()).unwrap().unwrap();
+        assert_eq!(gone.policy.rules.len(), 0, "who takes a file away means it");
+    }
+
+    #[test]
+    fn half_a_document_changes_nothing_and_the_same_files_are_no_news() {
+        let now = with_rules();
+        assert!(now.followed_by(one(FORBID)).unwrap().is_none());
+        assert!(now.followed_by(one(FORBID.split_at(80).0)).is_err());
+        let two = format!("{FORBID}---\n{}", FORBID.replace("no-shells", "no-more"));
+        assert_eq!(now.followed_by(one(&two)).unwrap().unwrap().policy.rules.len(), 2);
+    }
 }
