@@ -87,6 +87,20 @@ impl Check<'_> {
             }
             self.listener(i, listener);
         }
+        let hands_on = config
+            .listeners
+            .iter()
+            .position(|one| one.serves.contains(&Serves::Kubernetes));
+        for (i, listener) in config.listeners.iter().enumerate() {
+            if Some(i) != hands_on && listener.tls.as_ref().is_some_and(|tls| tls.ca_file.is_some()) {
+                self.say(
+                    &format!("/listeners/{i}/tls/caFile"),
+                    "`caFile` has no effect on this listener",
+                    "never read",
+                    "`login` hands on that of the first listener that serves `kubernetes`: remove this one",
+                );
+            }
+        }
         let served = |what| config.listeners.iter().any(|listener| listener.serves.contains(&what));
         for (what, name) in [(Serves::Gateway, "gateway"), (Serves::Kubernetes, "kubernetes")] {
             if !config.listeners.is_empty() && !served(what) {
@@ -300,6 +314,14 @@ impl Check<'_> {
                 );
             }
             Some(_) => {}
+        }
+        if provider.claims.user != "email" && self.root.has(&at("claims/requireVerifiedEmail")) {
+            self.say(
+                &at("claims/requireVerifiedEmail"),
+                "`requireVerifiedEmail` has no effect unless `user` is `email`",
+                "never read",
+                "remove it, or make `user` the claim `email`",
+            );
         }
         for (key, prefix) in [
             ("userPrefix", &provider.claims.user_prefix),

@@ -129,6 +129,26 @@ fn what_would_be_ignored_or_never_work_is_said() {
             vec!["`audience` has no effect without `accept: true`"],
         ),
         (
+            "identity:",
+            "  - { name: second, address: '0.0.0.0:8444', serves: [kubernetes], tls: { certFile: /c, keyFile: /k, caFile: /ca } }\nidentity:",
+            vec!["`caFile` has no effect on this listener"],
+        ),
+        (
+            "claims: { user: email,",
+            "claims: { user: sub, requireVerifiedEmail: true,",
+            vec!["`requireVerifiedEmail` has no effect unless `user` is `email`"],
+        ),
+        (
+            "clusters:",
+            "limits: { strangersPerSecond: 0, strangersBytesPerSecond: 0, inFlight: 0, connections: 0 }\nclusters:",
+            vec![
+                "`strangersPerSecond` must be at least 1",
+                "`strangersBytesPerSecond` must be at least 1024",
+                "`inFlight` must be at least 1",
+                "`connections` must be at least 16",
+            ],
+        ),
+        (
             "session: { idle: 4h,",
             "session: { idle: 0s,",
             vec!["`idle` must be at least 1m"],
@@ -331,4 +351,57 @@ fn of_very_many_problems_a_person_is_shown_fifty_and_told_how_many_there_are() {
         shown.lines().last().unwrap_or_default()
     );
     assert_eq!(problems.for_a_machine().lines().count(), count);
+}
+
+/// Every Rust file of the program but the configuration's own and tests.
+fn readers(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("config") {
+                readers(&path, text);
+            }
+        } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("tests.rs") {
+            let file = std::fs::read_to_string(&path).unwrap();
+            text.push_str(file.split("#[cfg(test)]").next().unwrap());
+        }
+    }
+}
+
+/// An option that is read by nobody is an option without effect (promise 9). This finds a field whose name nobody outside
+/// the configuration takes, whichever the value it is taken from.
+#[test]
+fn every_key_of_the_schema_is_taken_by_code_outside_the_configuration() {
+    let mut text = String::new();
+    readers(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let taken = |field: &str| {
+        text.match_indices(&format!(".{field}"))
+            .any(|(at, found)| !text.as_bytes().get(at + found.len()).copied().is_some_and(is_word))
+    };
+    let schema = json_schema();
+    let of = |of: &serde_json::Value| -> Vec<String> {
+        of["properties"]
+            .as_object()
+            .map(|map| map.keys().cloned().collect())
+            .unwrap_or_default()
+    };
+    let mut keys = of(&schema);
+    keys.extend(schema["$defs"].as_object().unwrap().values().flat_map(of));
+    assert!(keys.len() > 60, "{keys:?}");
+    let snake = |key: &str| {
+        key.chars().fold(String::new(), |mut name, letter| {
+            if letter.is_uppercase() {
+                name.push('_');
+            }
+            name.extend(letter.to_lowercase());
+            name
+        })
+    };
+    // The version is held against its only value when the file is read.
+    let unread: Vec<_> = keys
+        .iter()
+        .filter(|key| *key != "apiVersion" && !taken(&snake(key)))
+        .collect();
+    assert_eq!(unread, Vec::<&String>::new());
 }

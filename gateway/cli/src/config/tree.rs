@@ -69,6 +69,21 @@ impl Node {
         }
     }
 
+    /// Whether `path` (`/clusters/0/name`) is written.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let mut node = self;
+        for step in path.split('/').filter(|step| !step.is_empty()) {
+            let next = match &node.kind {
+                NodeKind::Mapping(_) => node.member(step).map(|member| &member.value),
+                NodeKind::Sequence(items) => step.parse::<usize>().ok().and_then(|i| items.get(i)),
+                NodeKind::Scalar(_) => None,
+            };
+            let Some(next) = next else { return false };
+            node = next;
+        }
+        true
+    }
+
     /// Where `path` (`/clusters/0/name`) stands; the nearest parent's place when it is not written.
     pub(super) fn place(&self, path: &str) -> Range<usize> {
         let mut node = self;

@@ -272,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_but_that_of_connections_counts_at_once() {
+        let limits = serde_json::to_value(config::Limits::default()).unwrap();
+        let waiting: Vec<_> = limits
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| !is_live(&format!("limits.{name}")))
+            .collect();
+        assert_eq!(waiting, ["connections"]);
+    }
+
+    #[test]
     fn a_limit_that_is_fixed_at_the_start_is_not_called_live() {
         assert!(
             is_live("limits.inFlight")
