@@ -63,12 +63,12 @@ impl Page {
 
     pub(crate) fn text(mut self, text: &str) -> Self {
         // Writing to a String cannot fail, here and below.
-        let _ = write!(self.body, "<p>{}</p>", escape(text));
+        let _ = write!(self.body, "<p>{}</p>", prose(text));
         self
     }
 
     pub(crate) fn small(mut self, text: &str) -> Self {
-        let _ = write!(self.body, "<p class=\"small\">{}</p>", escape(text));
+        let _ = write!(self.body, "<p class=\"small\">{}</p>", prose(text));
         self
     }
 
@@ -205,6 +205,26 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// Escaped text in which what stands between two backticks is code, as in every message of ours. A backtick without a
+/// second one stays what it is.
+fn prose(text: &str) -> String {
+    let pieces: Vec<&str> = text.split('`').collect();
+    let mut html = String::with_capacity(text.len());
+    for (number, piece) in pieces.iter().enumerate() {
+        let (opens, closes) = (number % 2 == 1, number.saturating_add(1) < pieces.len());
+        match (opens, closes) {
+            (true, true) => {
+                let _ = write!(html, "<code>{}</code>", escape(piece));
+            }
+            (true, false) => {
+                let _ = write!(html, "`{}", escape(piece));
+            }
+            (false, _) => html.push_str(&escape(piece)),
+        }
+    }
+    html
+}
+
 /// What the page says after a sign-in; the command line shows it on its own loopback address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedIn<'a> {
@@ -246,6 +266,31 @@ mod tests {
             escape("<script>\"'&\u{202e}\r\n"),
             "&lt;script&gt;&quot;&#39;&amp;\u{fffd}\u{fffd}\u{fffd}"
         );
+    }
+
+    #[test]
+    fn what_stands_between_backticks_is_shown_as_code_and_keeps_no_power() {
+        let page = Page::error(
+            StatusCode::BAD_REQUEST,
+            "No",
+            "Run `gatescribe login <URL>` again",
+            "or `ask",
+        )
+        .html();
+        assert!(
+            page.contains("<p>Run <code>gatescribe login &lt;URL&gt;</code> again</p><p>or `ask</p>"),
+            "{page}"
+        );
+        for (text, html) in [
+            ("", ""),
+            ("`", "`"),
+            ("a``b", "a<code></code>b"),
+            ("`</code><b>`", "<code>&lt;/code&gt;&lt;b&gt;</code>"),
+            ("`a` and `b`", "<code>a</code> and <code>b</code>"),
+            ("`a` and `b", "<code>a</code> and `b"),
+        ] {
+            assert_eq!(prose(text), html);
+        }
     }
 
     #[test]
