@@ -200,3 +200,51 @@ fn who_leaves_before_its_call_is_decided_leaves_one_record_of_it() -> anyhow::Re
     assert_eq!(record["req"]["resource"], "configmaps");
     Ok(())
 }
+
+/// A log takes a connection to the cluster for itself: one person holds an eighth of those, and others read theirs.
+#[test]
+fn one_persons_logs_leave_room_for_those_of_others() -> anyhow::Result<()> {
+    const LOGS_OF_ONE: u64 = 128;
+    const LOG: &str = "/clusters/bench/api/v1/namespaces/default/pods/p/log?follow=true";
+    let upstream = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("observe"),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&upstream.upstream(), &options)?;
+    let (alice, bob) = (gateway.sign_in("alice")?.token, gateway.sign_in("bob")?.token);
+    let bearer = |token: &str| format!("Bearer {token}");
+    upstream.hold();
+    let client = gateway.client()?;
+    let mut open = Vec::new();
+    for _ in 0..LOGS_OF_ONE {
+        let mut connection = client.connect()?;
+        connection.ask("GET", LOG, &[("Authorization", &bearer(&alice))])?;
+        open.push(connection);
+    }
+    try_until("all of alice's logs are asked for", Duration::from_secs(60), || {
+        ensure!(upstream.reads() == LOGS_OF_ONE, "{}", upstream.reads());
+        Ok(())
+    })?;
+    let refused = client.get(LOG, &[("Authorization", &bearer(&alice))])?;
+    let words = refused.json()?["message"].as_str().unwrap_or_default().to_owned();
+    ensure!(
+        refused.status == 429 && words.contains("128"),
+        "{}: {words}",
+        refused.status
+    );
+    // Other calls of hers are none of those, and somebody else's log is none of hers.
+    let mut others = [client.connect()?, client.connect()?];
+    others[0].ask("GET", TARGET, &[("Authorization", &bearer(&alice))])?;
+    others[1].ask("GET", LOG, &[("Authorization", &bearer(&bob))])?;
+    try_until("both are asked for", Duration::from_secs(60), || {
+        ensure!(upstream.reads() == LOGS_OF_ONE + 2, "{}", upstream.reads());
+        Ok(())
+    })?;
+    upstream.release();
+    for connection in &mut others {
+        let answer = connection.answer()?;
+        ensure!(answer.status == 200, "{}", answer.head);
+    }
+    Ok(())
+}

@@ -199,3 +199,45 @@ fn told_to_stop_it_says_so_refuses_new_requests_and_lets_the_others_end() -> any
     ensure!(answered == 2, "{answered} reads");
     Ok(())
 }
+
+#[test]
+fn an_effect_whose_client_has_left_is_waited_for_and_gets_its_end() -> anyhow::Result<()> {
+    let fake = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("observe"),
+        ..Options::default()
+    };
+    let mut gateway = Gateway::before(&fake.upstream(), &options)?;
+    let alice = gateway.sign_in("alice")?;
+    fake.hold();
+    let mut client = gateway.client()?.connect()?;
+    client.ask(
+        "DELETE",
+        TARGET,
+        &[("Authorization", &format!("Bearer {}", alice.token))],
+    )?;
+    let sent = try_until("the call arrived upstream", Duration::from_secs(60), || {
+        let effects = fake.take_effects();
+        effects.keys().find(|id| !id.is_empty()).cloned().context("not yet")
+    })?;
+    drop(client);
+    gateway.process().signal(Signal::SIGTERM)?;
+    // Nothing is open any more: only the sending keeps the gateway.
+    try_until("both listeners have drained", Duration::from_secs(60), || {
+        let drained = gateway.log().matches("a listener has drained").count();
+        ensure!(drained == 2, "{drained}");
+        Ok(())
+    })?;
+    fake.release();
+    gateway.wait()?;
+    let records = gateway.records()?;
+    let of = |kind: &str| {
+        records
+            .iter()
+            .find(|record| record["kind"] == kind && record.to_string().contains(&sent))
+    };
+    ensure!(of("intent").is_some(), "no intent of {sent}");
+    let end = of("outcome").with_context(|| format!("no outcome of {sent} in {records:#?}"))?;
+    ensure!(end["outcome"]["status"] == 201, "{end}");
+    Ok(())
+}

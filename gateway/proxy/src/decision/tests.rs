@@ -165,3 +165,28 @@ async fn a_role_is_looked_for_only_when_nobody_is_asked_any_more() {
         assert_eq!(has_suggested(), suggests);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_place_in_asking_is_free_again_once_its_question_is_answered() {
+    let (station, mut reviews) = station(true, BEGIN);
+    let ask = |number: usize| {
+        let station = Arc::clone(&station);
+        tokio::spawn(async move { asks(&station, "al", &format!("pod-{number}"), BEGIN).await.is_ok() })
+    };
+    let asked: Vec<_> = (0..=ASKING.at_once).map(ask).collect();
+    let mut questions = Vec::new();
+    while questions.len() < ASKING.at_once {
+        questions.push(reviews.recv().await.unwrap());
+    }
+    tokio::task::yield_now().await;
+    assert!(reviews.try_recv().is_err(), "one more than there are places");
+    let (_, reply) = questions.pop().unwrap();
+    reply.send(AccessAnswer::Yes { reason: None }).unwrap();
+    questions.push(reviews.recv().await.unwrap());
+    for (_, reply) in questions {
+        reply.send(AccessAnswer::Yes { reason: None }).unwrap();
+    }
+    for judged in asked {
+        assert!(judged.await.unwrap());
+    }
+}
