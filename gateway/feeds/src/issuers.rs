@@ -4,6 +4,7 @@
 //! fetches at most once per cool-down, and the last good set stays while an issuer is silent (protocol.md O-12…O-14).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +43,20 @@ impl std::fmt::Debug for IssuerSource {
 pub struct IssuerFeed {
     trust: watch::Sender<Arc<Trust>>,
     entries: BTreeMap<Arc<str>, Arc<Entry>>,
+    fetches: Fetches,
+}
+
+#[derive(Debug, Default)]
+struct Fetches {
+    good: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Fetches {
+    fn count(&self, worked: bool) {
+        let which = if worked { &self.good } else { &self.failed };
+        which.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -89,6 +104,7 @@ impl IssuerFeed {
         (
             Arc::new(Self {
                 trust,
+                fetches: Fetches::default(),
                 entries: sources.into_iter().map(entry).collect(),
             }),
             snapshots,
@@ -100,6 +116,15 @@ impl IssuerFeed {
     pub fn trouble(&self, issuer: &str) -> Option<String> {
         let entry = self.entries.get(issuer)?;
         entry.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fetches of keys that worked, and that did not, so far.
+    #[must_use]
+    pub fn fetches(&self) -> (u64, u64) {
+        (
+            self.fetches.good.load(Ordering::Relaxed),
+            self.fetches.failed.load(Ordering::Relaxed),
+        )
     }
 
     /// Fetches what is due, for as long as anybody looks.
@@ -167,6 +192,8 @@ impl IssuerFeed {
             (Fetched::Failed(error), _) => Some(error.to_string()),
             _ => None,
         };
+        let worked = response.is_ok() && !matches!(fetched, Fetched::Failed(_));
+        self.fetches.count(worked);
         match (&fetched, &response) {
             (_, Err(why)) => tracing::warn!(
                 issuer = issuer.url(),

@@ -12,7 +12,7 @@ use crate::error::{AppendError, OpenError};
 use crate::frame::{MAX_LEAF_LEN, MAX_PART_LEN};
 use crate::leaf::{self, PREFIX_MAX};
 use crate::options::Options;
-use crate::queue::{Head, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
+use crate::queue::{Counts, Head, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::ticket::{Promise, Ticket, ticket};
 use crate::writer::Engine;
@@ -246,6 +246,12 @@ impl Ledger {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shared.slots()
+    }
+
+    /// What was done since the ledger was opened, and what waits.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.counts()
     }
 
     /// Asks the writer to try a full or failing disk again now and not only when `Options::probe_every` is over.

@@ -34,7 +34,7 @@ pub use disk::RealDisk;
 pub use error::{AppendError, Damage, FillError, FillWhy, OpenError, ReadError};
 pub use ledger::{Gathering, Ledger};
 pub use options::Options;
-pub use queue::{Head, OutcomeSlot, Part, Pending};
+pub use queue::{Counts, Head, OutcomeSlot, Part, Pending};
 pub use reader::{Reader, Record, Records, SegmentInfo, Verified, fuzz_frame_reader};
 pub use recovery::{Recovery, Unfinished};
 pub use ticket::{Durable, Lost, Ticket};

@@ -57,7 +57,7 @@ impl Clock {
         match self {
             Self::System { began } => Reading {
                 wall: wall(),
-                mono: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+                mono: nanos_since(*began),
             },
             Self::Manual(hand) => {
                 let nanos = hand.load(Ordering::Relaxed);
@@ -68,6 +68,19 @@ impl Clock {
             }
         }
     }
+
+    /// Reads monotonic time alone: nanoseconds since the process began.
+    #[must_use]
+    pub fn mono(&self) -> u64 {
+        match self {
+            Self::System { began } => nanos_since(*began),
+            Self::Manual(_) => self.read().mono,
+        }
+    }
+}
+
+fn nanos_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn wall() -> Timestamp {

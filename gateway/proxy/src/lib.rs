@@ -12,6 +12,7 @@ pub mod decision;
 pub mod headers;
 pub mod identity;
 pub mod listener;
+pub mod observe;
 pub mod refusal;
 pub mod request;
 pub mod session;

@@ -14,6 +14,7 @@ use model::request::{RequestFacts, TargetError};
 use serde::Serialize;
 
 use crate::listener::Violation;
+use crate::observe::Reason;
 
 /// Why a request is not served, as a closed list.
 #[derive(Clone, Debug)]
@@ -80,28 +81,43 @@ pub enum Limit {
 }
 
 impl Refusal {
-    /// A stable code for records, metrics and searches.
+    /// Its kind, for records, metrics and searches.
+    #[must_use]
+    pub fn kind(&self) -> Reason {
+        match self {
+            Self::Malformed(_) => Reason::Malformed,
+            Self::Target(_) => Reason::Target,
+            Self::Headers(_) => Reason::Headers,
+            Self::UnknownHost => Reason::UnknownHost,
+            Self::NoCredential => Reason::NoCredential,
+            Self::BadCredential(_) => Reason::BadCredential,
+            Self::CannotVerify(_) => Reason::CannotVerify,
+            Self::SessionEnded(_) => Reason::SessionEnded,
+            Self::Denied(denied) => denial_kind(&denied.denial),
+            Self::Limit(_) => Reason::Limit,
+            Self::LedgerRefuses(_) => Reason::Ledger,
+            Self::UpstreamUnreachable(_) => Reason::UpstreamUnreachable,
+            Self::UpstreamLost(_) => Reason::UpstreamLost,
+            Self::UpstreamSilent => Reason::UpstreamSilent,
+            Self::GatewayCredential => Reason::GatewayCredential,
+            Self::NotYet(_) => Reason::NotYet,
+            Self::Draining => Reason::Draining,
+            Self::Internal => Reason::Internal,
+        }
+    }
+
+    /// The name of its kind; stable.
     #[must_use]
     pub fn code(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    /// The limit that was met.
+    #[must_use]
+    pub const fn limit(&self) -> Option<Limit> {
         match self {
-            Self::Malformed(_) => "malformed",
-            Self::Target(_) => "target",
-            Self::Headers(_) => "headers",
-            Self::UnknownHost => "unknownHost",
-            Self::NoCredential => "noCredential",
-            Self::BadCredential(_) => "badCredential",
-            Self::CannotVerify(_) => "cannotVerify",
-            Self::SessionEnded(_) => "sessionEnded",
-            Self::Denied(denied) => denial_code(&denied.denial),
-            Self::Limit(_) => "limit",
-            Self::LedgerRefuses(_) => "ledger",
-            Self::UpstreamUnreachable(_) => "upstreamUnreachable",
-            Self::UpstreamLost(_) => "upstreamLost",
-            Self::UpstreamSilent => "upstreamSilent",
-            Self::GatewayCredential => "gatewayCredential",
-            Self::NotYet(_) => "notYet",
-            Self::Draining => "draining",
-            Self::Internal => "internal",
+            Self::Limit(limit) => Some(*limit),
+            _ => None,
         }
     }
 
@@ -204,19 +220,19 @@ impl std::fmt::Display for Limit {
     }
 }
 
-const fn denial_code(denial: &Denial) -> &'static str {
+const fn denial_kind(denial: &Denial) -> Reason {
     match denial {
-        Denial::Forbidden => "forbidden",
-        Denial::NoRule => "noRule",
-        Denial::NoGroups => "noGroups",
-        Denial::UnknownVerb => "unknownVerb",
-        Denial::MayNotImpersonate { .. } => "mayNotImpersonate",
-        Denial::ReservedName { .. } => "reservedName",
-        Denial::TooManyGroups { .. } => "tooManyGroups",
-        Denial::Obligation(_) => "obligation",
-        Denial::StaleSnapshot { .. } => "staleSnapshot",
-        Denial::ClusterSaysNo { .. } => "clusterSaysNo",
-        Denial::ClusterSilent => "clusterSilent",
+        Denial::Forbidden => Reason::Forbidden,
+        Denial::NoRule => Reason::NoRule,
+        Denial::NoGroups => Reason::NoGroups,
+        Denial::UnknownVerb => Reason::UnknownVerb,
+        Denial::MayNotImpersonate { .. } => Reason::MayNotImpersonate,
+        Denial::ReservedName { .. } => Reason::ReservedName,
+        Denial::TooManyGroups { .. } => Reason::TooManyGroups,
+        Denial::Obligation(_) => Reason::Obligation,
+        Denial::StaleSnapshot { .. } => Reason::StaleSnapshot,
+        Denial::ClusterSaysNo { .. } => Reason::ClusterSaysNo,
+        Denial::ClusterSilent => Reason::ClusterSilent,
     }
 }
 

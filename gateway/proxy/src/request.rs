@@ -22,6 +22,7 @@ use model::event::Answer;
 use model::request::{RequestFacts, Target, Wire};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::audit::{self, DecisionTrail, End, Peer, Place, Recorded, Trail};
 use crate::body::{DigestCell, Outbound, Uplink};
@@ -29,6 +30,7 @@ use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
 use crate::listener::{Conn, Handler, Head, Inbound, Refused};
+use crate::observe::{Requests, Series};
 use crate::refusal::{self, Asked, Limit, Refusal};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
@@ -46,6 +48,8 @@ pub struct ClusterGate {
     pub pool: Pool<Uplink>,
     /// Decisions about it.
     pub decision: Arc<decision::Station>,
+    /// Where its requests are counted.
+    pub series: Arc<Series>,
 }
 
 /// Everything a request passes through.
@@ -57,6 +61,8 @@ pub struct Gate {
     calls: Arc<Registry>,
     host: Arc<dyn GatewayHost>,
     sign_in: Arc<str>,
+    /// Where requests are counted that are no cluster's.
+    observed: Arc<Requests>,
     /// Effects that are being sent. They outlive their clients and have to be waited for before the ledger is closed.
     sending: TaskTracker,
 }
@@ -105,8 +111,16 @@ impl Gate {
             calls,
             host,
             sign_in,
+            observed: Arc::new(Requests::new([])),
             sending: TaskTracker::new(),
         }
+    }
+
+    /// Counts requests here. Without it those that are no cluster's are counted where nobody looks.
+    #[must_use]
+    pub fn observed_by(mut self, requests: Arc<Requests>) -> Self {
+        self.observed = requests;
+        self
     }
 
     /// Waits until every effect that was sent has its end: half a minute at most after its client has left. To be called
@@ -135,6 +149,7 @@ impl Gate {
         let target = Target::parse(&raw).map_err(Refusal::Target)?;
         grow(trail)?.target = Some(target.clone());
         let gate = self.clusters.get(&cluster).ok_or(Refusal::UnknownHost)?;
+        grow(trail)?.counted_in(&gate.series);
         let proved = self
             .identity
             .authenticate(conn, &cluster, request.headers_mut(), trail.received)
@@ -147,6 +162,8 @@ impl Gate {
             }
         };
         grow(trail)?.identity = Some(Arc::clone(who.identity()));
+        grow(trail)?.links_to(request.headers());
+        trail.passed_identity(self.audit.clock().mono());
         let impersonation = RequestedImpersonation::read(request.headers());
         let wire = Wire {
             method: request.method().as_str(),
@@ -175,7 +192,9 @@ impl Gate {
         let decided = gate
             .decision
             .decide(&who, trail.effective.as_ref(), &facts, trail)
-            .await?;
+            .await;
+        trail.passed_decision(self.audit.clock().mono());
+        let decided = decided?;
         grow(trail)?.decision = Some(DecisionTrail {
             rules: decided.rules,
             policy: decided.policy,
@@ -225,9 +244,14 @@ impl Gate {
         trail: &mut Arc<Trail>,
     ) -> Result<Response<Outbound>, Stop> {
         grow(trail)?.target = Target::parse(&head.target).ok();
+        grow(trail)?.counted_in(self.observed.host());
         no_new_ones(conn)?;
         trail.tells_elsewhere();
-        let response = self.host.serve(trail, request).await;
+        let serving = self.host.serve(trail, request);
+        // People sign in here, seldom: whatever is logged meanwhile carries the id.
+        let span = tracing::error_span!("request", request.id = trail.id.as_str());
+        let response = serving.instrument(span).await;
+        trail.told_end(Some(response.status().as_u16()), self.audit.clock().mono());
         if trail
             .target
             .as_ref()
@@ -251,7 +275,11 @@ impl Gate {
         let request = dress(request, permit.outgoing(), trail, &end, None);
         let call = call(trail, &permit).pure_read();
         end.sent();
+        trail.leaves(self.audit.clock().mono());
         let answer = upstream::read(&gate.pool, &call, permit, request).await;
+        if answer.is_ok() {
+            trail.first_byte(self.audit.clock().mono());
+        }
         // Held also where there is none: what its end says belongs to a record that is there.
         let (answer, sequence) = match access.hold(answer).open().await {
             Ok(opened) => opened,
@@ -260,6 +288,7 @@ impl Gate {
                 return Err(Stop::Refused(refusal));
             }
         };
+        trail.opened(self.audit.clock().mono());
         end.pairs_with(sequence);
         match answer {
             Ok(response) => deliver(response, end, duties, trail),
@@ -277,6 +306,7 @@ impl Gate {
         duties: Duties,
     ) -> Result<Response<Outbound>, Stop> {
         let (recorded, end) = self.audit.intend(trail, permit).await?;
+        trail.passed_intent(self.audit.clock().mono());
         let digest = Arc::new(DigestCell::new());
         let wanted = (!trail.sends_secrets()).then_some(&digest);
         let request = dress(request, recorded.permit().outgoing(), trail, &end, wanted);
@@ -328,13 +358,14 @@ impl Handler for Gate {
         } else {
             "HTTP/1.1"
         };
-        let trail = Trail::new(
+        let mut trail = Trail::new(
             self.audit.clock().read(),
             peer,
             http,
             request.method().clone(),
             request.headers(),
         );
+        trail.counted_in(self.observed.nobody());
         let mut waiting = Waiting {
             audit: &self.audit,
             conn: &conn,
@@ -348,7 +379,10 @@ impl Handler for Gate {
             Ok(Ok(response)) => return response,
             Ok(Err(stop)) => stop,
             // The panic hook has told where; the caller learns only the id.
-            Err(_) => Stop::Refused(Refusal::Internal),
+            Err(_) => {
+                tracing::error!(request.id = trail.id.as_str(), "a request panicked");
+                Stop::Refused(Refusal::Internal)
+            }
         };
         let (refusal, recorded) = match stop {
             Stop::Refused(refusal) => {
@@ -358,6 +392,9 @@ impl Handler for Gate {
             Stop::Ended(refusal) => (refusal, true),
             Stop::Counted(refusal) => (refusal, false),
         };
+        let now = self.audit.clock().mono();
+        trail.turned_down(&refusal, now);
+        trail.told_end(Some(refusal.status().as_u16()), now);
         self.refuse(&trail, &refusal, recorded)
     }
 
@@ -384,6 +421,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.trail.is_told() {
+            self.trail.told_end(None, self.audit.clock().mono());
             self.audit.left(&self.trail, self.conn.draining().is_cancelled());
         }
     }

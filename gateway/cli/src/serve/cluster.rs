@@ -13,6 +13,7 @@ use model::ask::{AccessAnswer, TokenAnswer, TokenQuestion};
 use model::cluster::ClusterId;
 use proxy::ask::Ask;
 use proxy::decision;
+use proxy::observe::Requests;
 use proxy::request::ClusterGate;
 use proxy::upstream::{Limits as PoolLimits, Pool, UpstreamMetrics};
 use reach::{Authorities, ClusterConnection, ClusterSource, CredentialSource, Explicit, InCluster, Tuning};
@@ -52,6 +53,7 @@ pub(super) fn join(
     files: &watch::Receiver<Arc<RuleFiles>>,
     metrics: &UpstreamMetrics,
     policy: &PolicyMetrics,
+    requests: &Requests,
 ) -> anyhow::Result<Joined> {
     let id = ClusterId::new(&cluster.name)?;
     let connection = ClusterConnection::new(id.clone(), source(cluster)?, Tuning::default());
@@ -80,6 +82,7 @@ pub(super) fn join(
         cache_entries: REMEMBERED,
     };
     let (publish, policies) = watch::channel(Arc::default());
+    let series = requests.of(&id);
     let decision = decision::Station::new(
         settings,
         compile(id.clone(), policy.clone(), view.clone(), files.clone(), publish),
@@ -95,6 +98,7 @@ pub(super) fn join(
         gate: Arc::new(ClusterGate {
             pool,
             decision: Arc::new(decision),
+            series,
         }),
         tokens,
         policies,

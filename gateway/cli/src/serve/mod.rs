@@ -40,6 +40,7 @@ use proxy::clock::Clock;
 use proxy::identity::{Acceptance, Questions, Station as IdentityStation};
 use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules};
 use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
+use proxy::observe::Requests;
 use proxy::request::Gate;
 use proxy::session::{Keeper, LongCallMetrics, Registry as LongCalls};
 use proxy::site::{Serves as SiteServes, Sites};
@@ -167,6 +168,10 @@ impl Gateway {
         listener_metrics.register(&mut registry);
         upstream_metrics.register(&mut registry);
         long_call_metrics.register(&mut registry);
+        registry.register_collector(Box::new(metrics::Process::new()));
+        let names = config.clusters.iter().map(|cluster| cluster.name.as_str());
+        let requests = Arc::new(Requests::new(names));
+        registry.register_collector(Box::new(Arc::clone(&requests)));
         let policy_metrics = metrics::PolicyMetrics::default();
         policy_metrics.register(&mut registry);
         let calls = LongCalls::new(
@@ -175,7 +180,7 @@ impl Gateway {
         );
 
         let (rule_paths, files) = rule_files(&config.policy)?;
-        let clusters = join_clusters(config, &files, &upstream_metrics, &policy_metrics)?;
+        let clusters = join_clusters(config, &files, &upstream_metrics, &policy_metrics, &requests)?;
         for joined in &clusters {
             let (audit, id) = (Arc::clone(&audit), joined.id.clone());
             tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
@@ -230,7 +235,15 @@ impl Gateway {
             .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
             .collect();
         let sign_in = format!("gatescribe login {}", url.as_str());
-        let gate = Arc::new(Gate::new(
+        registry.register_collector(Box::new(metrics::Parts {
+            ledger: Arc::clone(&ledger),
+            ledger_dir: ledger_dir(config, &data),
+            identity: Arc::clone(&identity),
+            keys: feed,
+            clusters: clusters.iter().map(watched).collect(),
+            clock: now,
+        }));
+        let gate = Gate::new(
             sites(config, &url, &clusters)?,
             identity,
             Arc::clone(&audit),
@@ -238,7 +251,8 @@ impl Gateway {
             Arc::clone(&calls),
             host,
             sign_in.into(),
-        ));
+        );
+        let gate = Arc::new(gate.observed_by(requests));
         let (running, tls) = listen(config, &gate, &listener_metrics)?;
         let reload_metrics = metrics::ReloadMetrics::default();
         reload_metrics.register(&mut registry);
@@ -297,6 +311,14 @@ impl Gateway {
         tokio::task::spawn_blocking(move || ledger.close())
             .await
             .context("the ledger's end broke")
+    }
+}
+
+fn watched(joined: &Joined) -> metrics::Watched {
+    metrics::Watched {
+        name: joined.id.as_str().into(),
+        gate: Arc::clone(&joined.gate),
+        heard: joined.heard.clone(),
     }
 }
 
@@ -384,12 +406,13 @@ fn join_clusters(
     files: &watch::Receiver<Arc<feeds::rules::RuleFiles>>,
     metrics: &UpstreamMetrics,
     policy: &metrics::PolicyMetrics,
+    requests: &Requests,
 ) -> anyhow::Result<Vec<Joined>> {
     let accounts = config.identity.service_accounts.accept;
     config
         .clusters
         .iter()
-        .map(|cluster| cluster::join(cluster, &config.limits, accounts, files, metrics, policy))
+        .map(|cluster| cluster::join(cluster, &config.limits, accounts, files, metrics, policy, requests))
         .collect()
 }
 

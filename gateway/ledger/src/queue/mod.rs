@@ -9,7 +9,7 @@
 mod slot;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,23 @@ impl Head {
     pub fn last_seq(&self) -> Option<u64> {
         self.size.checked_sub(1)
     }
+}
+
+/// What the ledger has done since it was opened, and what it has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Durable records, those of earlier runs included.
+    pub records: u64,
+    /// Batches written and synced.
+    pub syncs: u64,
+    /// Bytes of those batches.
+    pub bytes: u64,
+    /// Records that wait for the disk, outcomes in their reserved places apart.
+    pub waiting: usize,
+    /// Bytes of those.
+    pub waiting_bytes: usize,
+    /// Records that were not taken: the queue or the disk was full, the disk failed, or the ledger was closed.
+    pub refused: u64,
 }
 
 /// One record on its way.
@@ -116,6 +133,8 @@ pub(crate) struct Shared {
     advanced: Condvar,
     listeners: RwLock<Vec<Listener>>,
     gatherer: RwLock<Option<Gatherer>>,
+    syncs: AtomicU64,
+    written: AtomicU64,
 }
 
 /// That something waits to be written.
@@ -145,6 +164,7 @@ struct Queue {
     bytes: usize,
     records: usize,
     refused: u64,
+    refused_in_all: u64,
     health: Health,
     parked: bool,
     closing: bool,
@@ -194,6 +214,7 @@ impl Shared {
             bytes: 0,
             records: 0,
             refused: 0,
+            refused_in_all: 0,
             health: Health::Healthy,
             parked: false,
             closing: false,
@@ -212,6 +233,8 @@ impl Shared {
             advanced: Condvar::new(),
             listeners: RwLock::new(Vec::new()),
             gatherer: RwLock::new(None),
+            syncs: AtomicU64::new(0),
+            written: AtomicU64::new(0),
         }
     }
 
@@ -228,6 +251,7 @@ impl Shared {
         let mut queue = lock(&self.queue);
         let weight = item.weight();
         if let Some(refusal) = queue.refusal(self.limits, weight) {
+            queue.refused_in_all += 1;
             queue.refused += u64::from(matches!(refusal, AppendError::DiskFull | AppendError::DiskFailed));
             return Err(refusal);
         }
@@ -400,6 +424,26 @@ impl Shared {
     /// How many records were refused since the last call.
     pub(crate) fn take_refused(&self) -> u64 {
         std::mem::take(&mut lock(&self.queue).refused)
+    }
+
+    /// One batch of so many bytes was written and synced.
+    pub(crate) fn synced(&self, bytes: u64) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What operators see of it.
+    pub(crate) fn counts(&self) -> Counts {
+        let records = lock(&self.head).size();
+        let queue = lock(&self.queue);
+        Counts {
+            records,
+            syncs: self.syncs.load(Ordering::Relaxed),
+            bytes: self.written.load(Ordering::Relaxed),
+            waiting: queue.records,
+            waiting_bytes: queue.bytes,
+            refused: queue.refused_in_all,
+        }
     }
 
     /// Publishes the durable head; the frontier is copied into a buffer that is already there.

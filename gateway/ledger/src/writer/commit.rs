@@ -86,6 +86,7 @@ impl Engine {
         if let Some(active) = &mut self.active {
             active.pos += to_u64(self.buf.len());
         }
+        self.shared.synced(to_u64(self.buf.len()));
         self.durable.copy_from(&self.frontier);
         self.buf.clear();
         self.opening = 0;

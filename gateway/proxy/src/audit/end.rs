@@ -129,7 +129,9 @@ impl End {
     pub fn answered(&mut self, status: u16) {
         self.stage = Stage::Answered;
         self.status = Some(status);
-        self.first = Some(self.elapsed(self.station.read_clock()));
+        let now = self.station.read_clock();
+        self.first = Some(self.elapsed(now));
+        self.trail.first_byte(now.mono);
     }
 
     /// Fields of the answer are wanted.
@@ -177,6 +179,7 @@ impl End {
             return;
         }
         let now = self.station.read_clock();
+        self.trail.told_end(self.status, now.mono);
         let total = self.elapsed(now);
         let kind = match self.opened_by {
             RecordKind::Intent => RecordKind::Outcome,

@@ -429,10 +429,10 @@ impl Station {
 
     /// Writes a record that nobody waits for; returns its length, or nothing when the ledger does not take it.
     fn forget(&self, kind: RecordKind, record: &Record<'_>) -> Option<usize> {
-        let body = record.body().inspect_err(not_encoded).ok()?;
+        let body = record.body().inspect_err(|error| not_encoded(record, error)).ok()?;
         let length = body.len();
         if let Err(error) = self.ledger.append_forget(kind, body, Vec::new()) {
-            tracing::warn!(record.kind = kind.name(), error = %error, "a record that nobody waits for was not taken");
+            tracing::warn!(request.id = record.id, record.kind = kind.name(), error = %error, "a record that nobody waits for was not taken");
             return None;
         }
         Some(length)
@@ -442,13 +442,16 @@ impl Station {
         let Some(slot) = slot else {
             return self.wrote(trail, self.forget(kind, record));
         };
-        let Ok(body) = record.body_within(slot.most()).inspect_err(not_encoded) else {
+        let Ok(body) = record
+            .body_within(slot.most())
+            .inspect_err(|error| not_encoded(record, error))
+        else {
             return;
         };
         self.wrote(trail, body.len());
         if let Err(error) = slot.fill(kind, body) {
             // A later start lists the call as "outcome unknown", which is then true.
-            tracing::error!(error = %error, "an outcome was not taken");
+            tracing::error!(request.id = record.id, error = %error, "an outcome was not taken");
         }
     }
 
@@ -492,8 +495,8 @@ pub fn fuzz_answer_scan(data: &[u8]) {
     scan::fuzz(data);
 }
 
-fn not_encoded(error: &model::event::NotPlain) {
-    tracing::error!(error = %error, "a record could not be encoded");
+fn not_encoded(record: &Record<'_>, error: &model::event::NotPlain) {
+    tracing::error!(request.id = record.id, error = %error, "a record could not be encoded");
 }
 
 /// An end of which no more is known.

@@ -21,6 +21,7 @@ use super::words;
 use crate::clock::Reading;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Identity, groups_hash};
+use crate::observe::Seen;
 
 /// Random bytes of one thread, fetched by the hundred: asking for each id by itself is a system call for each request.
 /// They make ids unique and are no secret.
@@ -70,6 +71,12 @@ impl RequestId {
             });
         id.hyphenated().encode_lower(&mut text);
         Self(text)
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 16] {
+        uuid::Uuid::try_parse_ascii(&self.0).unwrap_or_default().into_bytes()
     }
 
     /// The 36 characters.
@@ -155,6 +162,8 @@ pub struct Trail {
     pub stated_reason: Option<Arc<str>>,
     claims: Claims,
     told: AtomicBool,
+    /// What operators see of it.
+    pub(crate) seen: Seen,
 }
 
 /// Most of what a client says about itself that is looked at.
@@ -195,6 +204,7 @@ impl Trail {
             stated_reason: None,
             claims,
             told: AtomicBool::new(false),
+            seen: Seen::default(),
         }
     }
 

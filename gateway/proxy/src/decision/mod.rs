@@ -44,6 +44,7 @@ use crate::ask::Ask;
 use crate::audit::Trail;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Authenticated, Identity, groups_hash};
+use crate::observe::DecidedBy;
 use crate::refusal::{Limit, Refusal};
 use crate::session::Grounds;
 use crate::turnstile::{Pace, TurnedAway, Turnstile};
@@ -299,7 +300,10 @@ impl Station {
             .and_then(|key| self.cache.get(key))
             .filter(|known| now < known.until);
         let yes = match remembered {
-            Some(known) => known.decided,
+            Some(known) => {
+                trail.decided_by(DecidedBy::Memory);
+                known.decided
+            }
             None => self.evaluate(&rules, identity, wanted, facts, trail, key).await?,
         };
         let not_after = yes.allowed.not_after.min(identity.expires_at());
@@ -315,6 +319,12 @@ impl Station {
             sent_groups_hash: Arc::clone(&yes.sent_groups_hash),
             grounds: yes.grounds,
         })
+    }
+
+    /// Decisions that are remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.cache.len()
     }
 
     /// The version of the rules now.
@@ -405,6 +415,10 @@ impl Station {
         let impersonation = wanted.map(self::wanted);
         let case = self.case(identity, impersonation.as_ref(), facts, trail, now);
         let (verdict, cacheable) = self.ask_rules(rules, &case);
+        trail.decided_by(match &verdict {
+            Verdict::AskCluster { .. } => DecidedBy::Cluster,
+            Verdict::Allow(_) | Verdict::Deny(_) => DecidedBy::Rules,
+        });
         let (allowed, from_cluster) = match verdict {
             Verdict::Allow(allowed) => (allowed, false),
             Verdict::Deny(denied) => return Err(self.finally(rules, &case, Refusal::Denied(Box::new(denied)))),
@@ -412,6 +426,7 @@ impl Station {
                 let what = attributes(&Attributes::of(facts));
                 let question = self.question(&if_yes, what);
                 let answer = self.ask_cluster(question, case.subject, now).await?;
+                trail.reviewed(&answer);
                 let answered = self.answered(answer, if_yes, if_no);
                 (answered.map_err(|refusal| self.finally(rules, &case, refusal))?, true)
             }

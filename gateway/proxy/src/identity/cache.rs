@@ -13,6 +13,7 @@ use model::time::Timestamp;
 use quick_cache::sync::Cache;
 
 use super::Identity;
+use crate::observe::{Tally, closed};
 
 /// The MAC that stands for a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +48,18 @@ pub(super) enum Known {
     },
 }
 
+impl Known {
+    fn holds(&self, now: Timestamp, generation: u64) -> bool {
+        let (Self::Good {
+            until, generation: of, ..
+        }
+        | Self::Bad {
+            until, generation: of, ..
+        }) = self;
+        now < *until && generation == *of
+    }
+}
+
 /// The table of known tokens.
 pub struct TokenCache {
     key: hmac::Key,
@@ -54,6 +67,19 @@ pub struct TokenCache {
     bad: Cache<Fingerprint, Known>,
     /// How often all was forgotten.
     epoch: AtomicU64,
+    counts: Tally<{ Lookup::ALL.len() }>,
+}
+
+closed! {
+    /// What looking a token up came to.
+    Lookup {
+        /// It was known to be good.
+        Good = "good",
+        /// It was known to be bad.
+        Bad = "bad",
+        /// It had to be verified.
+        Miss = "miss",
+    }
 }
 
 /// What was forgotten until now, read before something is looked up.
@@ -88,6 +114,7 @@ impl TokenCache {
             good: Cache::new(entries),
             bad: Cache::new(entries.min(10_000)),
             epoch: AtomicU64::new(0),
+            counts: Tally::default(),
         })
     }
 
@@ -109,14 +136,26 @@ impl TokenCache {
     /// What is known, if it still holds at `now` under keys of `generation`.
     #[must_use]
     pub(super) fn get(&self, fingerprint: &Fingerprint, now: Timestamp, generation: u64) -> Option<Known> {
-        let known = self.good.get(fingerprint).or_else(|| self.bad.get(fingerprint))?;
-        let (Known::Good {
-            until, generation: of, ..
-        }
-        | Known::Bad {
-            until, generation: of, ..
-        }) = &known;
-        (now < *until && generation == *of).then_some(known)
+        let known = self.good.get(fingerprint).or_else(|| self.bad.get(fingerprint));
+        let known = known.filter(|known| known.holds(now, generation));
+        self.counts.add(match &known {
+            Some(Known::Good { .. }) => Lookup::Good,
+            Some(Known::Bad { .. }) => Lookup::Bad,
+            None => Lookup::Miss,
+        } as usize);
+        known
+    }
+
+    /// How often a look-up came to this.
+    #[must_use]
+    pub fn looked_up(&self, to: Lookup) -> u64 {
+        self.counts.of(to as usize)
+    }
+
+    /// Tokens that are remembered: good and bad ones.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.good.len(), self.bad.len())
     }
 
     /// To be read before a look-up whose result is to be remembered.

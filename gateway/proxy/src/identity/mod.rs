@@ -29,7 +29,7 @@ use oidc::{Purpose, TokenError, Trust, Unverified, VerifiedToken};
 use tokio::sync::watch;
 
 use self::cache::{Fingerprint, Known};
-pub use self::cache::{NoRandom, TokenCache};
+pub use self::cache::{Lookup, NoRandom, TokenCache};
 use self::credential::Presented;
 use self::newcomers::Newcomers;
 #[cfg(any(test, feature = "bench"))]
@@ -38,6 +38,7 @@ pub(crate) use self::standing::holds_at_first;
 use crate::ask::Ask;
 use crate::clock::Reading;
 use crate::listener::{ClientCertificate, Conn};
+use crate::observe::{Review, Tally};
 use crate::refusal::Refusal;
 
 /// What kind of credential proved the caller, as a closed list.
@@ -54,6 +55,14 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [
+        Self::GatewayToken,
+        Self::ProviderToken,
+        Self::ServiceAccount,
+        Self::Certificate,
+    ];
+
     /// The name in records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -198,6 +207,7 @@ pub struct Station {
     acceptance: Acceptance,
     cache: Arc<TokenCache>,
     newcomers: Newcomers,
+    reviews: Tally<{ Review::ALL.len() }>,
 }
 
 /// A ServiceAccount's answer counts no longer than this (DESIGN, "Identity").
@@ -241,7 +251,14 @@ impl Station {
             acceptance,
             cache,
             newcomers: Newcomers::new(),
+            reviews: Tally::default(),
         })
+    }
+
+    /// TokenReviews that clusters answered so.
+    #[must_use]
+    pub fn token_reviews(&self, answer: Review) -> u64 {
+        self.reviews.of(answer as usize)
     }
 
     /// Proves who sends this request to `cluster`.
@@ -506,6 +523,11 @@ impl Station {
             )
         })?;
         let answer = ask.ask_keeping(question, place).await;
+        self.reviews.add(match &answer {
+            TokenAnswer::Authenticated { .. } => Review::Yes,
+            TokenAnswer::Refused { .. } => Review::No,
+            TokenAnswer::Unknown { .. } => Review::Unknown,
+        } as usize);
         if matches!(answer, TokenAnswer::Authenticated { .. }) {
             self.newcomers.is_known(fingerprint);
         }

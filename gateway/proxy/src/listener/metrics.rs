@@ -10,6 +10,7 @@ use prometheus_client::{
 };
 
 use super::{tls::TlsFailure, violation::Violation};
+use crate::observe::listed;
 
 /// Counters of one listener. Register each listener in a sub-registry with its name as a label.
 #[derive(Debug)]
@@ -23,43 +24,46 @@ pub struct ListenerMetrics {
     pub(crate) go_aways: Counter,
     pub(crate) http1: Counter,
     pub(crate) http2: Counter,
+    pub(crate) tls_handshakes: Counter,
     requests: Family<ProtocolLabel, Counter>,
     tls_failures: Family<TlsFailureLabel, Counter>,
     closed: Family<CloseLabel, Counter>,
     violations: Family<ViolationLabel, Counter>,
 }
 
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum CloseReason {
-    /// In the ordinary way, by either side.
-    Finished,
-    /// The peer vanished or cut the connection in the middle.
-    Disconnected,
-    /// The bytes were not the protocol that was agreed on.
-    ProtocolError,
-    /// A request was refused for its bytes.
-    Violation,
-    /// No first byte in time.
-    FirstByte,
-    /// No whole request head in time.
-    RequestHead,
-    /// No next request in time.
-    KeepAliveIdle,
-    /// The peer took no byte for too long.
-    WriteProgress,
-    /// An HTTP/2 frame or header block was not finished in time.
-    Http2Frame,
-    /// No HTTP/2 stream was opened in time.
-    Http2FirstStream,
-    /// No HTTP/2 stream was open for too long.
-    Http2Idle,
-    /// An HTTP/2 PING was not answered.
-    Http2Ping,
-    /// Too many HTTP/2 frames without use.
-    Http2Flood,
-    /// The connection was open at the drain deadline.
-    DrainDeadline,
+listed! {
+    /// Why a connection ended.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+    pub enum CloseReason {
+        /// In the ordinary way, by either side.
+        Finished,
+        /// The peer vanished or cut the connection in the middle.
+        Disconnected,
+        /// The bytes were not the protocol that was agreed on.
+        ProtocolError,
+        /// A request was refused for its bytes.
+        Violation,
+        /// No first byte in time.
+        FirstByte,
+        /// No whole request head in time.
+        RequestHead,
+        /// No next request in time.
+        KeepAliveIdle,
+        /// The peer took no byte for too long.
+        WriteProgress,
+        /// An HTTP/2 frame or header block was not finished in time.
+        Http2Frame,
+        /// No HTTP/2 stream was opened in time.
+        Http2FirstStream,
+        /// No HTTP/2 stream was open for too long.
+        Http2Idle,
+        /// An HTTP/2 PING was not answered.
+        Http2Ping,
+        /// Too many HTTP/2 frames without use.
+        Http2Flood,
+        /// The connection was open at the drain deadline.
+        DrainDeadline,
+    }
 }
 
 impl CloseReason {
@@ -129,9 +133,10 @@ impl Default for ListenerMetrics {
                 protocol: Protocol::Http2,
             }),
             requests,
-            tls_failures: Family::default(),
-            closed: Family::default(),
-            violations: Family::default(),
+            tls_handshakes: Counter::default(),
+            tls_failures: each(TlsFailure::ALL, |reason| TlsFailureLabel { reason }),
+            closed: each(CloseReason::ALL, |reason| CloseLabel { reason }),
+            violations: each(Violation::ALL, |violation| ViolationLabel { violation }),
         }
     }
 }
@@ -160,6 +165,11 @@ impl ListenerMetrics {
             "accept_errors",
             "Failures to accept, such as no free descriptor",
             self.accept_errors.clone(),
+        );
+        registry.register(
+            "tls_handshakes",
+            "TLS handshakes that succeeded",
+            self.tls_handshakes.clone(),
         );
         registry.register(
             "tls_failures",
@@ -247,6 +257,12 @@ impl ListenerMetrics {
         self.over_address_limit.get()
     }
 
+    /// Handshakes that succeeded so far.
+    #[must_use]
+    pub fn tls_handshakes(&self) -> u64 {
+        self.tls_handshakes.get()
+    }
+
     pub(crate) fn count_close(&self, reason: CloseReason) {
         self.closed.get_or_create(&CloseLabel { reason }).inc();
     }
@@ -258,4 +274,13 @@ impl ListenerMetrics {
     pub(crate) fn count_violation(&self, violation: Violation) {
         self.violations.get_or_create(&ViolationLabel { violation }).inc();
     }
+}
+
+/// A family with all its series.
+fn each<T: Copy, L: Clone + std::hash::Hash + Eq>(members: &[T], label: impl Fn(T) -> L) -> Family<L, Counter> {
+    let family = Family::default();
+    for member in members {
+        drop(family.get_or_create_owned(&label(*member)));
+    }
+    family
 }

@@ -88,6 +88,7 @@ impl<H: Handler> Serving<H> {
                 self.handler.connection_refused(&conn, Refused::Tls(failure));
             }
             Ok((stream, sni)) => {
+                self.metrics.tls_handshakes.inc();
                 let (facts, chain) = describe(&stream, sni);
                 let alpn = facts.alpn;
                 let conn = Arc::new(conn.with_tls(facts, chain, tls.authorities()));

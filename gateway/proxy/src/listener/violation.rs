@@ -7,93 +7,97 @@
 use http::StatusCode;
 use prometheus_client::encoding::EncodeLabelValue;
 
-/// What is wrong with a request head or with the framing of its body (RFC 9110, RFC 9112, RFC 9113).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Violation {
-    /// The request line is not `METHOD SP target SP HTTP/x.y`.
-    RequestLineMalformed,
-    /// The method is a token that this gateway does not know; methods are case-sensitive (RFC 9110 §9.1).
-    MethodUnknown,
-    /// `CONNECT` or `TRACE`.
-    MethodForbidden,
-    /// Neither HTTP/1.1 nor HTTP/1.0 on a connection that negotiated HTTP/1.1.
-    VersionUnsupported,
-    /// The target is longer than the limit.
-    TargetTooLong,
-    /// The target is neither a path, nor `*` with `OPTIONS`, nor an absolute URL with a path.
-    TargetFormUnknown,
-    /// A control byte, 8-bit byte, `\`, `#` or another character that a target cannot contain (RFC 3986).
-    TargetByteForbidden,
-    /// A `%` that is not followed by two hexadecimal digits.
-    TargetPercentInvalid,
-    /// An absolute target whose scheme is not the one of this listener.
-    TargetSchemeForbidden,
-    /// An absolute target or `:authority` that names another host than `Host`.
-    TargetHostMismatch,
-    /// Empty lines before the request line.
-    LeadingBlankLine,
-    /// A line that ends with LF alone.
-    BareLineFeed,
-    /// A CR that is not followed by LF.
-    BareCarriageReturn,
-    /// A header line that begins with white space (obs-fold).
-    FoldedHeader,
-    /// A header line without a colon, or with a name that is not a token.
-    HeaderNameInvalid,
-    /// A header value with a control byte.
-    HeaderValueInvalid,
-    /// A name that a lenient reader takes for one of the headers that frame or route a message.
-    FramingHeaderAlias,
-    /// The whole head is larger than the limit.
-    HeadTooLarge,
-    /// One header line is larger than the limit.
-    HeaderLineTooLarge,
-    /// More header lines than the limit.
-    TooManyHeaders,
-    /// `Content-Length` is not a plain decimal number without leading zeros.
-    ContentLengthInvalid,
-    /// More than one `Content-Length`, even if they are equal.
-    ContentLengthRepeated,
-    /// `Transfer-Encoding` is not exactly `chunked`.
-    TransferEncodingUnsupported,
-    /// More than one `Transfer-Encoding` line.
-    TransferEncodingRepeated,
-    /// Both `Content-Length` and `Transfer-Encoding`.
-    LengthAndTransferEncoding,
-    /// `Transfer-Encoding` in an HTTP/1.0 request.
-    TransferEncodingOnHttp10,
-    /// An HTTP/1.0 request with a method that has a body, without `Content-Length`.
-    LengthRequired,
-    /// No `Host` and no `:authority`.
-    HostMissing,
-    /// More than one `Host`.
-    HostRepeated,
-    /// A `Host` that is empty, a list, or has user information, a path or a bad port.
-    HostInvalid,
-    /// The host has other TLS settings than the name for which this connection was opened.
-    MisdirectedHost,
-    /// An `Expect` other than `100-continue`.
-    ExpectationUnknown,
-    /// `Upgrade` without `Connection: upgrade`.
-    UpgradeWithoutConnection,
-    /// `Upgrade` to anything but exactly one of `websocket` and `SPDY/3.1`.
-    UpgradeUnknown,
-    /// `Upgrade` in a request that announces a body.
-    UpgradeWithBody,
-    /// `Upgrade` on HTTP/1.0.
-    UpgradeOnHttp10,
-    /// A chunk size that is not one to fifteen hexadecimal digits, or has no CR LF behind it.
-    ChunkSizeInvalid,
-    /// Chunk extensions with control bytes, or more of them than the limit.
-    ChunkExtensionInvalid,
-    /// Chunk data that is not followed by CR LF.
-    ChunkEndMissing,
-    /// A trailer section that is malformed or larger than the limit.
-    TrailerInvalid,
-    /// A header of one connection (`Connection`, `Upgrade`, `Transfer-Encoding`, `TE`, …) in an HTTP/2 request.
-    ConnectionHeaderOnHttp2,
-    /// What was checked and what was parsed afterwards are not the same; never seen, refused all the same.
-    HeadsDisagree,
+use crate::observe::listed;
+
+listed! {
+    /// What is wrong with a request head or with the framing of its body (RFC 9110, RFC 9112, RFC 9113).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+    pub enum Violation {
+        /// The request line is not `METHOD SP target SP HTTP/x.y`.
+        RequestLineMalformed,
+        /// The method is a token that this gateway does not know; methods are case-sensitive (RFC 9110 §9.1).
+        MethodUnknown,
+        /// `CONNECT` or `TRACE`.
+        MethodForbidden,
+        /// Neither HTTP/1.1 nor HTTP/1.0 on a connection that negotiated HTTP/1.1.
+        VersionUnsupported,
+        /// The target is longer than the limit.
+        TargetTooLong,
+        /// The target is neither a path, nor `*` with `OPTIONS`, nor an absolute URL with a path.
+        TargetFormUnknown,
+        /// A control byte, 8-bit byte, `\`, `#` or another character that a target cannot contain (RFC 3986).
+        TargetByteForbidden,
+        /// A `%` that is not followed by two hexadecimal digits.
+        TargetPercentInvalid,
+        /// An absolute target whose scheme is not the one of this listener.
+        TargetSchemeForbidden,
+        /// An absolute target or `:authority` that names another host than `Host`.
+        TargetHostMismatch,
+        /// Empty lines before the request line.
+        LeadingBlankLine,
+        /// A line that ends with LF alone.
+        BareLineFeed,
+        /// A CR that is not followed by LF.
+        BareCarriageReturn,
+        /// A header line that begins with white space (obs-fold).
+        FoldedHeader,
+        /// A header line without a colon, or with a name that is not a token.
+        HeaderNameInvalid,
+        /// A header value with a control byte.
+        HeaderValueInvalid,
+        /// A name that a lenient reader takes for one of the headers that frame or route a message.
+        FramingHeaderAlias,
+        /// The whole head is larger than the limit.
+        HeadTooLarge,
+        /// One header line is larger than the limit.
+        HeaderLineTooLarge,
+        /// More header lines than the limit.
+        TooManyHeaders,
+        /// `Content-Length` is not a plain decimal number without leading zeros.
+        ContentLengthInvalid,
+        /// More than one `Content-Length`, even if they are equal.
+        ContentLengthRepeated,
+        /// `Transfer-Encoding` is not exactly `chunked`.
+        TransferEncodingUnsupported,
+        /// More than one `Transfer-Encoding` line.
+        TransferEncodingRepeated,
+        /// Both `Content-Length` and `Transfer-Encoding`.
+        LengthAndTransferEncoding,
+        /// `Transfer-Encoding` in an HTTP/1.0 request.
+        TransferEncodingOnHttp10,
+        /// An HTTP/1.0 request with a method that has a body, without `Content-Length`.
+        LengthRequired,
+        /// No `Host` and no `:authority`.
+        HostMissing,
+        /// More than one `Host`.
+        HostRepeated,
+        /// A `Host` that is empty, a list, or has user information, a path or a bad port.
+        HostInvalid,
+        /// The host has other TLS settings than the name for which this connection was opened.
+        MisdirectedHost,
+        /// An `Expect` other than `100-continue`.
+        ExpectationUnknown,
+        /// `Upgrade` without `Connection: upgrade`.
+        UpgradeWithoutConnection,
+        /// `Upgrade` to anything but exactly one of `websocket` and `SPDY/3.1`.
+        UpgradeUnknown,
+        /// `Upgrade` in a request that announces a body.
+        UpgradeWithBody,
+        /// `Upgrade` on HTTP/1.0.
+        UpgradeOnHttp10,
+        /// A chunk size that is not one to fifteen hexadecimal digits, or has no CR LF behind it.
+        ChunkSizeInvalid,
+        /// Chunk extensions with control bytes, or more of them than the limit.
+        ChunkExtensionInvalid,
+        /// Chunk data that is not followed by CR LF.
+        ChunkEndMissing,
+        /// A trailer section that is malformed or larger than the limit.
+        TrailerInvalid,
+        /// A header of one connection (`Connection`, `Upgrade`, `Transfer-Encoding`, `TE`, …) in an HTTP/2 request.
+        ConnectionHeaderOnHttp2,
+        /// What was checked and what was parsed afterwards are not the same; never seen, refused all the same.
+        HeadsDisagree,
+    }
 }
 
 impl Violation {

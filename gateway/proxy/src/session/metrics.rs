@@ -6,17 +6,21 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Why a call was ended by us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Cause {
-    /// The rules would refuse it now.
-    Rules,
-    /// Its session has ended.
-    Session,
-    /// What proved its caller counts no longer.
-    Credential,
-    /// Whether its caller still counts could not be found out for too long.
-    Unknown,
+use crate::observe::listed;
+
+listed! {
+    /// Why a call was ended by us.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+    pub enum Cause {
+        /// The rules would refuse it now.
+        Rules,
+        /// Its session has ended.
+        Session,
+        /// What proved its caller counts no longer.
+        Credential,
+        /// Whether its caller still counts could not be found out for too long.
+        Unknown,
+    }
 }
 
 impl Cause {
@@ -62,6 +66,9 @@ impl LongCallMetrics {
             "Decisions made anew about long calls under way",
             self.decided.clone(),
         );
+        for cause in Cause::ALL {
+            drop(self.ended.get_or_create_owned(&ByCause { cause: *cause }));
+        }
         registry.register(
             "gateway_session_long_calls_ended",
             "Long calls ended by the gateway because they would be refused now, by cause",

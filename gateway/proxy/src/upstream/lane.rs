@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::gauge::Gauge;
 use reach::{ClusterConnection, Protocol, ReachError, Security};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -34,6 +35,8 @@ pub(super) struct Lane<B: SendBody> {
     class: StreamClass,
     sockets: usize,
     shared: Arc<Shared>,
+    /// Streams open of this class: found once, as each request counts itself there twice.
+    streams: Gauge,
     state: Mutex<State<B>>,
 }
 
@@ -77,6 +80,7 @@ impl<B: SendBody> Lane<B> {
         Arc::new(Self {
             class,
             sockets,
+            streams: shared.metrics.streams(class),
             shared,
             state: Mutex::new(state),
         })
@@ -307,11 +311,7 @@ impl<B: SendBody> Lane<B> {
 
     fn opened(self: &Arc<Self>) -> OpenStream<B> {
         if self.class != StreamClass::Upgrade {
-            self.shared
-                .metrics
-                .open_streams
-                .get_or_create(&ByClass::of(self.class))
-                .inc();
+            self.streams.inc();
         }
         OpenStream { lane: Arc::clone(self) }
     }
@@ -344,12 +344,7 @@ struct OpenStream<B: SendBody> {
 impl<B: SendBody> Drop for OpenStream<B> {
     fn drop(&mut self) {
         if self.lane.class != StreamClass::Upgrade {
-            self.lane
-                .shared
-                .metrics
-                .open_streams
-                .get_or_create(&ByClass::of(self.lane.class))
-                .dec();
+            self.lane.streams.dec();
         }
     }
 }

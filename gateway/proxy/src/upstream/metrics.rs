@@ -25,6 +25,7 @@ pub struct UpstreamMetrics {
 impl UpstreamMetrics {
     /// Declares all of them.
     pub fn register(&self, registry: &mut Registry) {
+        self.create_all();
         let open = "Streams now open to clusters, upgrades counted until their socket closes";
         registry.register("gateway_upstream_open_streams", open, self.open_streams.clone());
         let sockets = "Connections to clusters now open or being opened";
@@ -57,6 +58,35 @@ impl UpstreamMetrics {
         registry.register("gateway_upstream_turned_away", turned_away, self.turned_away.clone());
         let unauthorized = "Answers 401 to the gateway's own credential";
         registry.register("gateway_upstream_unauthorized", unauthorized, self.unauthorized.clone());
+    }
+
+    /// All series, from the start.
+    fn create_all(&self) {
+        for class in StreamClass::ALL {
+            let label = ByClass::of(*class);
+            for gauges in [&self.open_streams, &self.open_connections] {
+                drop(gauges.get_or_create_owned(&label));
+            }
+            for counters in [
+                &self.connection_failures,
+                &self.silent_connections,
+                &self.resends,
+                &self.turned_away,
+            ] {
+                drop(counters.get_or_create_owned(&label));
+            }
+            for protocol in [Protocol::Http1, Protocol::Http2] {
+                drop(
+                    self.connections
+                        .get_or_create_owned(&ByClassAndProtocol::of(*class, protocol)),
+                );
+            }
+        }
+    }
+
+    /// The gauge of streams of one class, for those who count each of them.
+    pub(super) fn streams(&self, class: StreamClass) -> Gauge {
+        self.open_streams.get_or_create_owned(&ByClass::of(class))
     }
 
     /// Streams open now, in one class.

@@ -38,6 +38,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::observe::listed;
+
 pub use body::{BodyError, UpstreamBody};
 pub use error::{BadAnswer, Fault, NoAnswer, SendError, Why};
 pub use gate::{NoEffectAnswer, effect, read};
@@ -46,17 +48,19 @@ pub use metrics::UpstreamMetrics;
 pub use outgoing::{BoxError, SendBody};
 pub use pool::{Facts, Limits, Pool};
 
-/// What kind of stream a request opens; each has connections of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StreamClass {
-    /// Answers and ends.
-    Short,
-    /// Stays open; HTTP/2 where offered.
-    Watch,
-    /// `log?follow` and whatever else sends many tiny chunks: HTTP/1.1, one stream per connection.
-    FollowLog,
-    /// exec, attach, port-forward, WebSockets: HTTP/1.1 on a connection never used again.
-    Upgrade,
+listed! {
+    /// What kind of stream a request opens; each has connections of its own.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum StreamClass {
+        /// Answers and ends.
+        Short,
+        /// Stays open; HTTP/2 where offered.
+        Watch,
+        /// `log?follow` and whatever else sends many tiny chunks: HTTP/1.1, one stream per connection.
+        FollowLog,
+        /// exec, attach, port-forward, WebSockets: HTTP/1.1 on a connection never used again.
+        Upgrade,
+    }
 }
 
 /// When a request may be sent a second time.

@@ -16,6 +16,8 @@ use rustls::{
     server::NoClientAuth,
 };
 
+use crate::observe::listed;
+
 pub(crate) use clients::Verdict;
 pub use clients::{AuthorityError, ClientAuthorities, ClientCertificateProblem, ClientCertificateRules};
 pub use serving::{CertificateError, CertificatePair, CertificateStore};
@@ -83,25 +85,27 @@ fn configuration(
     Ok(config)
 }
 
-/// Why a handshake failed, as far as it matters to an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum TlsFailure {
-    /// No whole ClientHello in time.
-    ClientHelloDeadline,
-    /// No end of the handshake in time.
-    HandshakeDeadline,
-    /// The peer left.
-    Disconnected,
-    /// The bytes were no TLS, perhaps plain HTTP.
-    NotTls,
-    /// No version, cipher suite or protocol in common.
-    NothingInCommon,
-    /// The peer refused our certificate or ended the handshake with an alert.
-    AlertReceived,
-    /// The peer's certificate or its proof of possession was malformed.
-    ClientCertificate,
-    /// Anything else that breaks the protocol.
-    ProtocolError,
+listed! {
+    /// Why a handshake failed, as far as it matters to an operator.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+    pub enum TlsFailure {
+        /// No whole ClientHello in time.
+        ClientHelloDeadline,
+        /// No end of the handshake in time.
+        HandshakeDeadline,
+        /// The peer left.
+        Disconnected,
+        /// The bytes were no TLS, perhaps plain HTTP.
+        NotTls,
+        /// No version, cipher suite or protocol in common.
+        NothingInCommon,
+        /// The peer refused our certificate or ended the handshake with an alert.
+        AlertReceived,
+        /// The peer's certificate or its proof of possession was malformed.
+        ClientCertificate,
+        /// Anything else that breaks the protocol.
+        ProtocolError,
+    }
 }
 
 impl TlsFailure {

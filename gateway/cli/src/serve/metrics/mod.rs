@@ -2,6 +2,9 @@
 //!
 //! Labels: cluster names come from the configuration, all else from closed enums.
 
+mod parts;
+mod process;
+
 use access::rule::{Consequence, LoadProblem};
 use model::cluster::ClusterId;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+pub(super) use self::parts::{Parts, Watched};
+pub(super) use self::process::Process;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCluster {

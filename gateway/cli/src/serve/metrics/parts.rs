@@ -1,0 +1,213 @@
+//! What stands still between two scrapes and is read when somebody looks: the ledger, caches, snapshots, keys.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use feeds::issuers::IssuerFeed;
+use feeds::observer::Heard;
+use ledger::{AppendError, Ledger};
+use model::time::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use proxy::identity::{Lookup, Station as IdentityStation};
+use proxy::observe::{Name, Review, Sheet, number};
+use proxy::request::ClusterGate;
+
+/// The parts that are looked at.
+pub(crate) struct Parts {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) ledger_dir: PathBuf,
+    pub(crate) identity: Arc<IdentityStation>,
+    pub(crate) keys: Arc<IssuerFeed>,
+    pub(crate) clusters: Vec<Watched>,
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+/// One cluster, as far as it is looked at.
+pub(crate) struct Watched {
+    pub(crate) name: Arc<str>,
+    pub(crate) gate: Arc<ClusterGate>,
+    pub(crate) heard: Heard,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Parts {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet::new(encoder);
+        self.ledger(&mut sheet)?;
+        self.disk(&mut sheet)?;
+        self.identity(&mut sheet)?;
+        self.snapshots(&mut sheet)
+    }
+}
+
+const NONE: [(&str, &str); 0] = [];
+
+/// A value with the name of its cluster.
+type ByCluster = ([(&'static str, Arc<str>); 1], f64);
+
+impl Parts {
+    fn ledger(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let counts = self.ledger.counts();
+        let size = |size: usize| number(u64::try_from(size).unwrap_or(u64::MAX));
+        sheet.gauges(RECORDS, [(NONE, number(counts.records))])?;
+        sheet.counters(BYTES, [(NONE, number(counts.bytes))])?;
+        sheet.counters(SYNCS, [(NONE, number(counts.syncs))])?;
+        sheet.gauges(WAITING, [(NONE, size(counts.waiting))])?;
+        sheet.gauges(WAITING_BYTES, [(NONE, size(counts.waiting_bytes))])?;
+        sheet.gauges(OPEN, [(NONE, size(self.ledger.in_flight()))])?;
+        sheet.counters(REFUSED, [(NONE, number(counts.refused))])?;
+        let trouble = self.ledger.trouble();
+        let is = |kind: &str| f64::from(u8::from(trouble.as_ref().map_or("none", trouble_name) == kind));
+        sheet.gauges(TROUBLE, TROUBLES.map(|kind| ([("trouble", kind)], is(kind))))
+    }
+
+    fn disk(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Ok(disk) = nix::sys::statvfs::statvfs(&self.ledger_dir) else {
+            return Ok(());
+        };
+        let blocks = |count: u64| number(count.saturating_mul(disk.fragment_size()));
+        sheet.gauges(DISK_FREE, [(NONE, blocks(disk.blocks_available()))])?;
+        sheet.gauges(DISK_SIZE, [(NONE, blocks(disk.blocks()))])
+    }
+
+    fn identity(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let cache = self.identity.cache();
+        let lookups = Lookup::ALL
+            .iter()
+            .map(|to| ([("result", to.as_str())], number(cache.looked_up(*to))));
+        sheet.counters(LOOKUPS, lookups)?;
+        let (good, bad) = cache.sizes();
+        let sizes = [("good", good), ("bad", bad)]
+            .map(|(kind, size)| ([("kind", kind)], number(u64::try_from(size).unwrap_or(u64::MAX))));
+        sheet.gauges(CACHED, sizes)?;
+        let reviews = Review::ALL.iter().map(|answer| {
+            (
+                [("answer", answer.as_str())],
+                number(self.identity.token_reviews(*answer)),
+            )
+        });
+        sheet.counters(TOKEN_REVIEWS, reviews)?;
+        let (good, failed) = self.keys.fetches();
+        let fetches = [("good", good), ("failed", failed)];
+        sheet.counters(
+            FETCHES,
+            fetches.map(|(result, count)| ([("result", result)], number(count))),
+        )
+    }
+
+    fn snapshots(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let now = (self.clock)();
+        let each = |value: &dyn Fn(&Watched) -> Option<f64>| -> Vec<ByCluster> {
+            let rows = self.clusters.iter();
+            rows.filter_map(|cluster| Some(([("cluster", Arc::clone(&cluster.name))], value(cluster)?)))
+                .collect()
+        };
+        let age = |cluster: &Watched| {
+            let heard = cluster.heard.last();
+            // Nothing heard yet is no age; the next gauge says it.
+            (heard != Timestamp::EPOCH).then(|| now.since(heard).as_secs_f64())
+        };
+        sheet.gauges(SNAPSHOT_AGE, each(&age))?;
+        let ready = |cluster: &Watched| Some(f64::from(u8::from(cluster.gate.decision.is_ready(now))));
+        sheet.gauges(SNAPSHOT_READY, each(&ready))?;
+        let version = |cluster: &Watched| Some(number(cluster.gate.decision.version()));
+        sheet.gauges(SNAPSHOT_VERSION, each(&version))?;
+        let remembered = |cluster: &Watched| {
+            let size = cluster.gate.decision.remembered();
+            Some(number(u64::try_from(size).unwrap_or(u64::MAX)))
+        };
+        sheet.gauges(DECISIONS_REMEMBERED, each(&remembered))
+    }
+}
+
+const TROUBLES: [&str; 6] = ["none", "diskFull", "diskFailed", "corrupt", "closed", "other"];
+
+const fn trouble_name(trouble: &AppendError) -> &'static str {
+    match trouble {
+        AppendError::DiskFull => "diskFull",
+        AppendError::DiskFailed => "diskFailed",
+        AppendError::Corrupt => "corrupt",
+        AppendError::Closed => "closed",
+        _ => "other",
+    }
+}
+
+const RECORDS: Name = Name {
+    name: "gateway_ledger_records",
+    says: "Durable records in the ledger, those of earlier runs included.",
+};
+const BYTES: Name = Name {
+    name: "gateway_ledger_written_bytes",
+    says: "Bytes of records and parts written to the ledger and synced.",
+};
+const SYNCS: Name = Name {
+    name: "gateway_ledger_syncs",
+    says: "Batches of records written and synced; records per sync is how well the disk is shared.",
+};
+const WAITING: Name = Name {
+    name: "gateway_ledger_waiting_records",
+    says: "Records that wait for the disk now.",
+};
+const WAITING_BYTES: Name = Name {
+    name: "gateway_ledger_waiting_bytes",
+    says: "Bytes of records that wait for the disk now; at `ledger.queueSize` calls are refused.",
+};
+const OPEN: Name = Name {
+    name: "gateway_ledger_open_calls",
+    says: "Calls with a durable beginning and no end yet.",
+};
+const REFUSED: Name = Name {
+    name: "gateway_ledger_records_refused",
+    says: "Records that the ledger did not take; each is a call refused, or a record that nobody waited for.",
+};
+const TROUBLE: Name = Name {
+    name: "gateway_ledger_trouble",
+    says: "1 at what keeps the ledger from taking records, or at `none`.",
+};
+const DISK_FREE: Name = Name {
+    name: "gateway_ledger_disk_free_bytes",
+    says: "Space on the ledger's file system that the gateway may use.",
+};
+const DISK_SIZE: Name = Name {
+    name: "gateway_ledger_disk_size_bytes",
+    says: "Size of the ledger's file system.",
+};
+const LOOKUPS: Name = Name {
+    name: "gateway_identity_cache_lookups",
+    says: "Tokens looked up among those verified before, by result.",
+};
+const CACHED: Name = Name {
+    name: "gateway_identity_cache_entries",
+    says: "Tokens remembered, good ones and refused ones.",
+};
+const TOKEN_REVIEWS: Name = Name {
+    name: "gateway_identity_token_reviews",
+    says: "TokenReviews of ServiceAccount tokens, by the cluster's answer.",
+};
+const FETCHES: Name = Name {
+    name: "gateway_identity_key_fetches",
+    says: "Fetches of issuers' keys, by result.",
+};
+const SNAPSHOT_AGE: Name = Name {
+    name: "gateway_snapshot_age_seconds",
+    says: "Since the last word of the most silent kind of object; above 90 s nothing is decided. Absent until all were heard of.",
+};
+const SNAPSHOT_READY: Name = Name {
+    name: "gateway_snapshot_ready",
+    says: "1 while decisions about the cluster can be made.",
+};
+const SNAPSHOT_VERSION: Name = Name {
+    name: "gateway_snapshot_version",
+    says: "How often the rules about the cluster have been compiled since the start.",
+};
+const DECISIONS_REMEMBERED: Name = Name {
+    name: "gateway_decision_cache_entries",
+    says: "Decisions remembered.",
+};
