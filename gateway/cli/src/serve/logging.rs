@@ -62,6 +62,9 @@ pub(super) fn begin(log: &Log) -> anyhow::Result<Levels> {
     })
 }
 
+/// Our own crates at the level asked for; those of others never below `info`: what they write for each frame helps their
+/// authors, costs more than the call, and is nothing that anybody here has looked through for secrets. `RUST_LOG` has the last
+/// word.
 fn filter(level: Level) -> EnvFilter {
     let level = match level {
         Level::Error => "error",
@@ -69,5 +72,52 @@ fn filter(level: Level) -> EnvFilter {
         Level::Info => "info",
         Level::Debug => "debug",
     };
-    EnvFilter::new(format!("{level},kube_runtime=error"))
+    let mut filter = match level {
+        "debug" => "info".to_owned(),
+        level => level.to_owned(),
+    };
+    filter.push_str(",kube_runtime=error");
+    for name in OURS {
+        filter.push_str(&format!(",{name}={level}"));
+    }
+    EnvFilter::new(filter)
+}
+
+const OURS: [&str; 13] = [
+    "model",
+    "access",
+    "condition",
+    "oidc",
+    "ledger",
+    "state",
+    "reach",
+    "search",
+    "proxy",
+    "feeds",
+    "console",
+    "demo",
+    "cli",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crate_of_ours_has_a_level_of_its_own() {
+        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")).unwrap();
+        let ours = manifest
+            .lines()
+            .filter_map(|line| line.split_once(" = { path = \"").map(|(name, _)| name));
+        assert_eq!(ours.collect::<Vec<_>>(), OURS);
+    }
+
+    #[test]
+    fn others_say_nothing_below_info() {
+        let filter = filter(Level::Debug).to_string();
+        assert!(
+            filter.contains("proxy=debug") && filter.split(',').any(|part| part == "info"),
+            "{filter}"
+        );
+    }
 }
