@@ -13,4 +13,5 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("query", search::fuzz_query),
     ("request_info", model::request::fuzz_request_info),
     ("target", model::request::fuzz_target),
+    ("traceparent", proxy::observe::fuzz_traceparent),
 ];

@@ -21,6 +21,7 @@
 pub mod browser;
 pub mod caller;
 pub mod cluster;
+pub mod collector;
 pub mod counterparts;
 pub mod demo;
 pub mod fake;
@@ -29,6 +30,7 @@ pub mod hostile;
 pub mod http;
 pub mod kubectl;
 pub mod measure;
+pub mod metrics;
 pub mod pki;
 pub mod ports;
 pub mod process;

@@ -25,6 +25,7 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     check.identity(config);
     check.clusters(config);
     check.sizes(config);
+    check.telemetry(config);
     check.found
 }
 
@@ -36,6 +37,40 @@ struct Check<'a> {
 impl Check<'_> {
     fn say(&mut self, path: &str, what: impl Into<String>, label: &str, help: impl Into<String>) {
         self.found.push(Problem::new(what, label, self.root.place(path), help));
+    }
+
+    fn telemetry(&mut self, config: &Config) {
+        let Some(otlp) = &config.telemetry.otlp else { return };
+        let uri = otlp.endpoint.parse::<http::Uri>().ok();
+        let origin = uri.as_ref().and_then(|uri| {
+            let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+            Origin::parse(&format!("{scheme}://{authority}"))
+        });
+        if !origin.is_some_and(|origin| origin.https || origin.loopback) {
+            self.say(
+                "/telemetry/otlp/endpoint",
+                "`endpoint` is no https URL of a collector",
+                "this value",
+                "write for example `https://otel.example.com:4318/v1/traces`; plain http is accepted on loopback only",
+            );
+        } else if uri.is_some_and(|uri| uri.path() == "/") {
+            self.say(
+                "/telemetry/otlp/endpoint",
+                "`endpoint` has no path",
+                "no collector takes traces at `/`",
+                "most collectors take them at `/v1/traces`",
+            );
+        }
+        for (i, header) in otlp.headers.iter().enumerate() {
+            if header.name.parse::<http::HeaderName>().is_err() {
+                self.say(
+                    &format!("/telemetry/otlp/headers/{i}/name"),
+                    "this is no name of a header",
+                    "this value",
+                    "write for example `authorization`",
+                );
+            }
+        }
     }
 
     fn url(&mut self, config: &Config) {

@@ -121,6 +121,43 @@ fn what_cannot_work_together_is_said_where_it_is_written() {
 }
 
 #[test]
+fn a_collector_of_traces_is_an_https_url_with_a_path_and_its_headers_are_references() {
+    let with = |otlp: &str| format!("{GOOD}telemetry: {{ otlp: {{ {otlp} }} }}\n");
+    let said = |otlp: &str| -> Vec<String> { told(&with(otlp)).into_iter().map(|(_, _, what, _)| what).collect() };
+    for good in [
+        "endpoint: 'https://otel.example.com:4318/v1/traces', sampleOneIn: 100",
+        "endpoint: 'http://127.0.0.1:4318/v1/traces', headers: [{ name: x-key, value: '${env:KEY}' }]",
+    ] {
+        assert!(parse("gw.yaml", &with(good)).is_ok(), "{good}");
+    }
+    for (bad, what) in [
+        (
+            "endpoint: 'http://otel.example.com:4318/v1/traces'",
+            "`endpoint` is no https URL of a collector",
+        ),
+        (
+            "endpoint: otel.example.com",
+            "`endpoint` is no https URL of a collector",
+        ),
+        ("endpoint: 'https://otel.example.com:4318'", "`endpoint` has no path"),
+        (
+            "endpoint: 'https://o/v1/traces', sampleOneIn: 0",
+            "`sampleOneIn` must be at least 1",
+        ),
+        (
+            "endpoint: 'https://o/v1/traces', headers: [{ name: 'a b', value: '${env:KEY}' }]",
+            "this is no name of a header",
+        ),
+        (
+            "endpoint: 'https://o/v1/traces', headers: [{ name: a, value: hunter2 }]",
+            "`value` cannot be read",
+        ),
+    ] {
+        assert_eq!(said(bad), [what], "{bad}");
+    }
+}
+
+#[test]
 fn what_would_be_ignored_or_never_work_is_said() {
     for (from, to, said) in [
         (

@@ -37,6 +37,9 @@ pub struct Config {
     /// Structured logs; they are no audit records.
     #[serde(default)]
     pub log: Log,
+    /// Traces for operators; they are no audit records.
+    #[serde(default)]
+    pub telemetry: Telemetry,
 }
 
 /// Versions of the configuration format.
@@ -474,6 +477,47 @@ pub enum Level {
     Info,
     /// Per request.
     Debug,
+}
+
+/// Traces for operators. Off unless a collector is named.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Telemetry {
+    /// A collector of OpenTelemetry traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<Otlp>,
+}
+
+/// A collector that speaks OTLP over HTTP in protobuf. Only what stands here counts; no `OTEL_…` variable is read.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Otlp {
+    /// Where traces are posted, such as `https://otel.example.com:4318/v1/traces`. `https`, except on loopback.
+    pub endpoint: String,
+    /// PEM file of authorities to trust for it instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Headers by which the collector knows the gateway.
+    #[serde(default)]
+    pub headers: Vec<OtlpHeader>,
+    /// One of so many requests is traced; 1 traces all. Nothing that a client sends changes it.
+    #[serde(default = "sample_one_in")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub sample_one_in: u32,
+}
+
+const fn sample_one_in() -> u32 {
+    1
+}
+
+/// One header.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OtlpHeader {
+    /// Its name.
+    pub name: String,
+    /// Its value: `${env:NAME}` or `${file:/path}`. Read at the start.
+    pub value: Secret,
 }
 
 /// Forms of a log line.

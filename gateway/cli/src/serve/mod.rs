@@ -19,6 +19,7 @@ mod readiness;
 mod recorder;
 mod reload;
 mod sessions;
+mod telemetry;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -137,6 +138,7 @@ pub(crate) struct Gateway {
     /// Said first, so that whoever sends requests here sends them elsewhere.
     told_to_stop: CancellationToken,
     stop: CancellationToken,
+    traces: Option<tokio::task::JoinHandle<()>>,
     /// Whoever reloads takes them; until then they keep their channels open.
     handles: Option<reload::Handles>,
 }
@@ -170,7 +172,9 @@ impl Gateway {
         long_call_metrics.register(&mut registry);
         registry.register_collector(Box::new(metrics::Process::new()));
         let names = config.clusters.iter().map(|cluster| cluster.name.as_str());
-        let requests = Arc::new(Requests::new(names));
+        let telemetry = telemetry::begin(&config.telemetry, stop.clone())?;
+        registry.register_collector(Box::new(telemetry.counts));
+        let requests = Arc::new(Requests::traced(names, telemetry.spans.as_ref()));
         registry.register_collector(Box::new(Arc::clone(&requests)));
         let policy_metrics = metrics::PolicyMetrics::default();
         policy_metrics.register(&mut registry);
@@ -286,6 +290,7 @@ impl Gateway {
             running,
             told_to_stop,
             stop,
+            traces: telemetry.sender,
             handles: Some(handles),
         })
     }
@@ -306,6 +311,7 @@ impl Gateway {
         // Whoever still learns how a call ended has the rest of the time; what then has no end is "unknown" at the next start.
         let _ = tokio::time::timeout_at(until, self.gate.ended()).await;
         self.stop.cancel();
+        telemetry::end(self.traces).await;
         self.audit.write_summaries();
         let ledger = self.ledger;
         tokio::task::spawn_blocking(move || ledger.close())
