@@ -17,7 +17,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tests::counterparts::repository;
 use tests::demo::Surroundings;
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
 use tests::kubectl::run;
+use tests::metrics::Scrape;
 use tests::wait::PATIENCE;
 
 // ---- generated pages ----
@@ -91,6 +94,148 @@ fn the_page_of_conditions_lists_every_variable_and_function() {
         condition::MAX_NESTED_LOOPS
     );
     compare("docs/reference/conditions.md", &page);
+}
+
+#[test]
+fn the_page_of_metrics_and_the_alerts_say_what_a_running_gateway_says() -> anyhow::Result<()> {
+    let gateway = Gateway::before(&FakeApiServer::start()?.upstream(), &Options::default())?;
+    let scrape = Scrape::of(gateway.admin())?;
+    let alerts = alerts()?;
+    for (alert, expression, _) in &alerts {
+        asks_what_there_is(alert, expression, &scrape);
+    }
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(
+        repository().join("deploy/grafana/gatescribe.json"),
+    )?)?;
+    let targets = dashboard["panels"].as_array().into_iter().flatten();
+    let expressions: Vec<&str> = targets
+        .flat_map(|panel| panel["targets"].as_array().into_iter().flatten())
+        .filter_map(|target| target["expr"].as_str())
+        .collect();
+    assert!(expressions.len() > 10, "the dashboard has panels");
+    for expression in expressions {
+        asks_what_there_is("the dashboard", expression, &scrape);
+    }
+    compare("docs/reference/metrics.md", &metrics_page(&scrape, &alerts));
+    Ok(())
+}
+
+/// Name, expression and summary of each alert.
+fn alerts() -> anyhow::Result<Vec<(String, String, String)>> {
+    let text = std::fs::read_to_string(repository().join("deploy/prometheus/alerts.yaml"))?;
+    let file: Value = serde_saphyr::from_str(&text)?;
+    let rules = file["groups"].as_array().into_iter().flatten();
+    let rules = rules.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+    let alerts: Vec<_> = rules
+        .map(|rule| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            (
+                text(&rule["alert"]),
+                text(&rule["expr"]),
+                text(&rule["annotations"]["summary"]),
+            )
+        })
+        .collect();
+    anyhow::ensure!(!alerts.is_empty(), "there are alerts");
+    for (alert, expression, summary) in &alerts {
+        anyhow::ensure!(
+            !alert.is_empty() && !expression.is_empty() && !summary.is_empty(),
+            "{alert}: {expression}: {summary}"
+        );
+    }
+    Ok(alerts)
+}
+
+/// The metrics that an expression asks for, with its conditions on labels.
+fn asked(expression: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let name = regex::Regex::new(r"\b(?:gateway|gatescribe|process)_[a-z0-9_]+(\{[^}]*\})?").unwrap();
+    let pair = regex::Regex::new(r#"([a-z]+)=~?"([^"]*)""#).unwrap();
+    let found = name.find_iter(expression).map(|found| {
+        let (name, conditions) = found.as_str().split_once('{').unwrap_or((found.as_str(), ""));
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
+        let pairs = pair.captures_iter(conditions);
+        (
+            name.to_owned(),
+            pairs.map(|pair| (pair[1].to_owned(), pair[2].to_owned())).collect(),
+        )
+    });
+    found.collect()
+}
+
+fn asks_what_there_is(who: &str, expression: &str, scrape: &Scrape) {
+    let asked = asked(expression);
+    assert!(!asked.is_empty(), "{who} asks for nothing of ours: {expression}");
+    for (name, conditions) in asked {
+        let metric = scrape.metrics.get(&name);
+        let metric = metric.unwrap_or_else(|| panic!("{who} asks for `{name}`, which there is not"));
+        for (label, values) in conditions {
+            let known = metric.labels.iter().find(|(known, _)| *known == label);
+            let known = known.unwrap_or_else(|| panic!("{who}: `{name}` has no label `{label}`"));
+            for value in values.split('|').filter(|value| *value != "$cluster") {
+                assert!(
+                    known.1.iter().any(|known| known == value),
+                    "{who}: `{name}` never has {label}=`{value}`"
+                );
+            }
+        }
+    }
+}
+
+fn metrics_page(scrape: &Scrape, alerts: &[(String, String, String)]) -> String {
+    let mut page = head(
+        "Metrics",
+        "a running gateway's /metrics and deploy/prometheus/alerts.yaml",
+    );
+    page.push_str("`/metrics` on the [admin address](configuration.md#admin), in the form of OpenMetrics. Every series is there from the start and none comes later: ");
+    page.push_str("values of labels are members of closed lists or names of clusters in the configuration, so nobody who sends requests can make one. ");
+    page.push_str("No label has a person, a path, an object or an address in it; for those there is the ledger.\n\n");
+    page.push_str("[`deploy/prometheus/alerts.yaml`](../../deploy/prometheus/alerts.yaml) and [`deploy/grafana/gatescribe.json`](../../deploy/grafana/gatescribe.json) ");
+    page.push_str("ask for nothing that is not listed here.\n");
+    for (name, metric) in &scrape.metrics {
+        let _ = write!(page, "\n## {name}\n\nA {}. {}\n", metric.kind, sentence(&metric.says));
+        if !metric.labels.is_empty() {
+            page.push('\n');
+        }
+        for (label, values) in &metric.labels {
+            let _ = writeln!(page, "- `{label}`: {}", values_of(label, values));
+        }
+        let used = alerts
+            .iter()
+            .filter(|(_, expression, _)| asked(expression).iter().any(|(asked, _)| asked == name));
+        for (number, (alert, expression, summary)) in used.enumerate() {
+            let before = if number == 0 { "\n" } else { "" };
+            let _ = writeln!(page, "{before}- Alert {alert}, when `{expression}`: {summary}");
+        }
+    }
+    page
+}
+
+fn sentence(text: &str) -> String {
+    if text.ends_with('.') {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}
+
+fn values_of(label: &str, values: &[String]) -> String {
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    match label {
+        "version" => "the release".to_owned(),
+        "cluster" => {
+            let named = "the names of the configured clusters";
+            let others: Vec<&str> = values.into_iter().filter(|value| value.starts_with('(')).collect();
+            if others.is_empty() {
+                named.to_owned()
+            } else {
+                format!("{named}, {}", quoted(&others))
+            }
+        }
+        _ => quoted(&values),
+    }
 }
 
 const FORMS: &str = "
