@@ -57,8 +57,11 @@ pub(super) fn test(
 /// What the gateway says of the person, and which bindings name them.
 async fn read(client: &Client, endpoints: &Endpoints, token: &str) -> Result<Map<String, Value>, Trouble> {
     let mut told: Map<String, Value> = read_json(client, &endpoints.userinfo, token).await?;
-    let bound: Map<String, Value> = read_json(client, &format!("{}/bindings", endpoints.api), token).await?;
-    told.extend(bound);
+    // An older gateway does not know the question, and who one is stands without it.
+    match read_json::<Map<String, Value>>(client, &format!("{}/bindings", endpoints.api), token).await {
+        Ok(bound) => told.extend(bound),
+        Err(trouble) => drop(told.insert("bindingsUnknown".to_owned(), json!(trouble.text()))),
+    }
     Ok(told)
 }
 
@@ -135,6 +138,9 @@ fn bindings(told: &Map<String, Value>) -> String {
     let member = |of: &Value, name: &str| of.get(name).map_or_else(String::new, plain);
     let clusters = told.get("clusters").and_then(Value::as_array);
     let mut text = String::new();
+    if let Some(why) = told.get("bindingsUnknown").and_then(Value::as_str) {
+        text.push_str(&format!("\n! the gateway did not say which bindings name you: {why}\n"));
+    }
     for cluster in clusters.into_iter().flatten() {
         let known = match cluster.get("isKnown").and_then(Value::as_bool) {
             Some(false) => ", as far as is known: the cluster cannot be read right now",

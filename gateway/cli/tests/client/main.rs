@@ -493,6 +493,7 @@ fn whoami_shows_what_the_gateway_says_and_logout_leaves_no_secret() {
         (&json!("gatescribe/v1"), &json!("alice@example.test"))
     );
     assert_eq!(told["claims"]["sub"], "42");
+    assert!(told["bindingsUnknown"].is_string(), "this gateway is older: {told}");
     let handle = machine.kept()["session"]["handle"].as_str().unwrap().to_owned();
     assert!(machine.run(&["logout"]).status.success());
     assert_eq!(machine.gateway.requests("/revoke"), [format!("token={handle}")]);
