@@ -5,11 +5,13 @@ pub(crate) type Target = fn(&[u8]);
 
 /// All of them. A name is also that of the folder of its corpus.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
+    ("answer_scan", proxy::audit::fuzz_answer_scan),
     ("configuration", cli::config::fuzz_configuration),
     ("frame_reader", ledger::fuzz_frame_reader),
     ("head_guard", proxy::listener::fuzz_head_guard),
     ("header_strip", proxy::headers::fuzz_header_strip),
     ("jwt_preparse", oidc::fuzz_jwt_preparse),
+    ("open_part", proxy::audit::fuzz_open_part),
     ("query", search::fuzz_query),
     ("request_info", model::request::fuzz_request_info),
     ("target", model::request::fuzz_target),
