@@ -18,7 +18,7 @@ pub(crate) enum ConfigCommand {
     Check {
         /// The configuration file.
         file: PathBuf,
-        /// For whom.
+        /// Output format.
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },

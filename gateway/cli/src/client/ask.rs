@@ -33,7 +33,7 @@ pub(crate) struct CanArguments {
     /// The subresource, for example log or exec.
     #[arg(long)]
     subresource: Option<String>,
-    /// For whom.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     #[command(flatten)]

@@ -62,7 +62,7 @@ pub(crate) enum ClientCommand {
         /// Show what the provider said, too.
         #[arg(long)]
         claims: bool,
-        /// For whom.
+        /// Output format.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
         #[command(flatten)]
@@ -86,7 +86,7 @@ pub(crate) enum ClientCommand {
         /// The id that a refusal names, or `last`: your last call that was refused.
         #[arg(default_value = "last")]
         id: String,
-        /// For whom.
+        /// Output format.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
         #[command(flatten)]
@@ -121,7 +121,7 @@ pub(crate) enum ClientCommand {
         gatescribe whoami"
     )]
     Version {
-        /// For whom.
+        /// Output format.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
@@ -155,7 +155,7 @@ pub(crate) enum IdpCommand {
         /// Print the address, open nothing.
         #[arg(long)]
         no_browser: bool,
-        /// For whom.
+        /// Output format.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
         #[command(flatten)]

@@ -57,7 +57,7 @@ pub(crate) enum AuditCommand {
     Show {
         /// The id of a row, or the Audit-Id of an answer.
         id: String,
-        /// For whom.
+        /// Output format.
         #[arg(short, long, value_enum, default_value_t = super::Output::Table)]
         output: super::Output,
         #[command(flatten)]

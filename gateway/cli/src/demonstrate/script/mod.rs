@@ -44,7 +44,7 @@ pub(super) async fn perform(stage: &Stage<'_>) -> anyhow::Result<bool> {
         if let Some(remark) = step.remark {
             data(&format!("# {remark}\n"));
         }
-        data(&format!("$ {}\n", step.typed()));
+        data(&format!("{}$ {}\n", step.who, step.typed()));
         let played = play(stage, &step).await?;
         data(&format!("{}\n\n", shown(&played.said)));
         if let Some(fault) = step.fault(&played.said, played.code) {
