@@ -1,7 +1,7 @@
 //! The life of one request, top to bottom. The only file that knows the order.
 //!
 //! ```text
-//! head ─► site ─► target ─► identity ─► facts ─► budget ─► decision ─► intent or access ─► strip, add ─► upstream ─► answer
+//! head ─► site ─► target ─► identity ─► facts ─► budget ─► decision ─► strip ─► intent or access ─► add ─► upstream ─► answer
 //! ```
 //!
 //! Invariants: every path through here ends in one answer and one recorded end (promise 1, 4); what is decided, recorded and
