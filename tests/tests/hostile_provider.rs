@@ -1,5 +1,5 @@
-//! Providers that attack or fail, against the real gateway: issue "what must hold" 6, protocol.md O-01 … O-15, security.md
-//! §2.7 and §2.16. Twenty-three issuers misbehave at once while a certified provider's people work.
+//! Providers that attack or fail, against the real gateway: O-01 … O-15 of docs/reference/statements.md.
+//! Twenty-three issuers misbehave at once while a certified provider's people work.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

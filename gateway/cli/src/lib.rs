@@ -58,6 +58,12 @@ enum Command {
     Client(client::ClientCommand),
 }
 
+/// The whole command line as a value, for the page that describes it.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the command line.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -77,7 +83,7 @@ pub fn run() -> ExitCode {
         Command::Serve { config, check } => serve::command(&config, check),
         Command::Demo(arguments) => demonstrate::command(&arguments),
         Command::Config(command) => config_command::run(command),
-        Command::Client(command) => client::run(command, <Arguments as clap::CommandFactory>::command),
+        Command::Client(command) => client::run(command, command_line),
     };
     exit.into()
 }

@@ -1,7 +1,7 @@
 //! Answers the request path's questions to the cluster: SubjectAccessReview and TokenReview, as the observer.
 //!
 //! Invariant: anything but an explicit yes is no. `denied` wins over `allowed`, an evaluation error beside a no stays a no,
-//! and a token is good only with one of our audiences (security.md POL-12, OIDC-29).
+//! and a token is good only with one of our audiences (POL-12, OIDC-29).
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Keeps the issuers' keys fresh and answers "is there a newer key?" on the way of a token.
 //!
 //! `oidc::KeyState` says when to fetch; here it is only sent. At most one fetch per issuer is under way, an unknown `kid`
-//! fetches at most once per cool-down, and the last good set stays while an issuer is silent (protocol.md O-12…O-14).
+//! fetches at most once per cool-down, and the last good set stays while an issuer is silent (O-12…O-14).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,7 +2,7 @@
 //!
 //! Whatever changes outside (cluster objects, rule files, issuer keys) arrives here, becomes our own types at the door and
 //! goes on as an immutable snapshot in a `watch` channel. Feeds never speak for a person: they use the observer's
-//! credential, which can do nothing but look (DESIGN, "Two credentials per cluster").
+//! credential, which can do nothing but look.
 //!
 //! Invariant: a snapshot says when the world was last heard of; whoever decides on it refuses when that is too long ago.
 

@@ -2,7 +2,7 @@
 //!
 //! Strangers learn how to sign in and nothing else; a signed-in person learns the rule, the nearest role and the next
 //! command; the operator finds the rest in the record under the decision id. `Retry-After` is never sent: client-go
-//! would repeat the call ten times before it prints a word (protocol.md K-04).
+//! would repeat the call ten times before it prints a word (K-04).
 
 use std::fmt::Write as _;
 use std::sync::Arc;

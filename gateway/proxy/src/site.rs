@@ -1,5 +1,5 @@
 //! Which site a request is for: the gateway host or one cluster. Decided by the host name and the raw path prefix alone,
-//! before anything reads the target (DESIGN, "Hosts").
+//! before anything reads the target.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

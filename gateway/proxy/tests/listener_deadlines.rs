@@ -1,4 +1,4 @@
-//! Every phase of a connection ends by a deadline of its own: security.md appendix A "Time", TLS-01, RES-01, RES-02,
+//! Every phase of a connection ends by a deadline of its own: TLS-01, RES-01, RES-02,
 //! H2-15, H2-16. Each test shortens one deadline, leaves all others far away and waits for the close.
 
 #![cfg(test)]

@@ -1,4 +1,4 @@
-//! HTTP/1 over real sockets, byte for byte: security.md §2.1 and appendix A, protocol.md §1 A.
+//! HTTP/1 over real sockets, byte for byte; names begin with the ids of docs/reference/statements.md.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! HTTP/2 over real TLS, frame by frame: security.md §2.2 and appendix A, protocol.md §1 A.
+//! HTTP/2 over real TLS, frame by frame; names begin with the ids of docs/reference/statements.md.
 
 #![cfg(test)]
 

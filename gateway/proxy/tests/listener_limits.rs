@@ -1,4 +1,4 @@
-//! Limits of connections and the drain: security.md RES-09 in part, RES-13, RES-16; protocol.md A-17.
+//! Limits of connections and the drain: RES-09 in part, RES-13, RES-16; A-17.
 
 #![cfg(test)]
 

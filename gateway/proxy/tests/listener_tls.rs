@@ -1,4 +1,4 @@
-//! TLS and certificates: protocol.md A-01…; security.md §2.3.
+//! TLS and certificates: A-01… of docs/reference/statements.md.
 
 #![cfg(test)]
 

@@ -1,6 +1,6 @@
 //! Which addresses a cluster has, and which of them to try first.
 //!
-//! Names are resolved anew at each dial (dials are rare; protocol.md I-08), an answer that fails or stalls falls back to the
+//! Names are resolved anew at each dial (dials are rare; I-08), an answer that fails or stalls falls back to the
 //! last good one. An address that failed is avoided for a back-off that doubles, yet tried last rather than never: with all
 //! of them failing, trying is the only way to notice that one is back.
 

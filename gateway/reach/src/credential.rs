@@ -28,7 +28,7 @@ impl Snapshot {
         self.generation
     }
 
-    /// `Bearer …`, marked sensitive so that HPACK never indexes it (protocol.md I-13) and `Debug` never prints it; `None`
+    /// `Bearer …`, marked sensitive so that HPACK never indexes it (I-13) and `Debug` never prints it; `None`
     /// where a client certificate speaks.
     #[must_use]
     pub fn authorization(&self) -> Option<&HeaderValue> {

@@ -101,7 +101,7 @@ async fn connect(attempt: Attempt) -> Result<(Attempt, TcpStream), ReachError> {
 }
 
 /// Small requests leave at once, and a peer that vanished is noticed on HTTP/1.1 too, where there is no ping:
-/// after 15 s of silence three probes, 5 s apart; unacknowledged data gives up after 30 s (security.md UPS-08: ≤ 45 s).
+/// after 15 s of silence three probes, 5 s apart; unacknowledged data gives up after 30 s (UPS-08: ≤ 45 s).
 fn tune(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);

@@ -75,7 +75,7 @@ impl Identity {
         self.current.load_full()
     }
 
-    /// The upstream answered 401 to our credential: have the files read again soon (protocol.md F-10). Cheap and safe to
+    /// The upstream answered 401 to our credential: have the files read again soon (F-10). Cheap and safe to
     /// call per answer, since calls fold into one and [`crate::ClusterConnection::keep_fresh`] has a cool-down.
     pub fn was_refused(&self) {
         *lock(&self.refused) = Some(Refused {

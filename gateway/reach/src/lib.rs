@@ -6,11 +6,11 @@
 //!
 //! Three properties hold whatever the configuration says:
 //! - **The server's name is always verified.** There is no switch for it; a kubeconfig that asks for
-//!   `insecure-skip-tls-verify` is refused with the remedy in the message (protocol.md I-11).
+//!   `insecure-skip-tls-verify` is refused with the remedy in the message (I-11).
 //! - **Plain http is for loopback only** (tests, demo, benches). The host must be `localhost` or a loopback address, and the
 //!   resolved address is checked again at each dial, so that no DNS answer moves a clear-text credential off the machine.
 //! - **A reload never makes things worse.** Files are read as a whole, parsed as a whole, and only a complete new snapshot
-//!   replaces the old one; a half-written file keeps what works and says so (security.md UPS-05).
+//!   replaces the old one; a half-written file keeps what works and says so (UPS-05).
 //!
 //! The impersonator and the observer are two [`Identity`] values so that a caller must name which of the two it means.
 

@@ -1,4 +1,4 @@
-//! Names of tests carry the ids of protocol.md §1 I and security.md §2.14.
+//! Names of tests begin with the ids of docs/reference/statements.md.
 
 use std::collections::VecDeque;
 use std::future::Future;

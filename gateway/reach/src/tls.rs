@@ -1,6 +1,6 @@
 //! rustls client settings for one credential: one that offers HTTP/2 and HTTP/1.1, one for HTTP/1.1 alone.
 //!
-//! Follow-logs and upgrades need HTTP/1.1 (protocol.md I-01, I-05), and ALPN is the only honest way to ask for it. The name
+//! Follow-logs and upgrades need HTTP/1.1 (I-01, I-05), and ALPN is the only honest way to ask for it. The name
 //! of the server is verified by rustls' own verifier; no other verifier is ever installed.
 
 use std::fmt;

@@ -93,7 +93,7 @@ pub struct SubjectParts {
 /// An authenticated subject as policy sees it.
 ///
 /// Invariant: the user name is not empty; names carry no control characters; a `system:` name is held only by a
-/// service account and is then exactly its own (DESIGN, "Identity").
+/// service account and is then exactly its own.
 #[derive(Clone, Debug)]
 pub struct Subject {
     id: SubjectId,

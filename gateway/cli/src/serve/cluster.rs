@@ -28,7 +28,7 @@ use crate::config;
 const REVIEW_WITHIN: Duration = Duration::from_secs(5);
 /// Reviews that may wait for the cluster; more are answered "unknown".
 const REVIEWS_WAITING: usize = 1_024;
-/// Without event, bookmark or listing for so long, what the cluster grants is not believed (DESIGN, "Policy").
+/// Without event, bookmark or listing for so long, what the cluster grants is not believed.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(90);
 /// Verdicts that are remembered for one cluster.
 const REMEMBERED: usize = 200_000;

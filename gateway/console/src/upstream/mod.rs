@@ -30,7 +30,7 @@ use crate::form::Fields;
 use crate::page::Page;
 
 /// Kubernetes' name for the id of the presented token. It would change with each renewal, and extras are constant per
-/// session, or the API server's caches would miss each time (DESIGN, "Identity").
+/// session, or the API server's caches would miss each time.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// A provider that people can sign in at now: its discovery document and keys are known.

@@ -131,7 +131,7 @@ struct Claims {
     audit_id: Option<Box<str>>,
 }
 
-/// See the module.
+/// What one request gathers on its way, for its records: a short list of fields, and no header or body beside them.
 #[derive(Debug)]
 pub struct Trail {
     /// The request's id.

@@ -1,6 +1,6 @@
 //! Verified tokens, remembered: bounded, keyed by a MAC so that no token is kept, and checked against time on each hit.
 //!
-//! Key: HMAC-SHA-256 under a key of this process over the length-prefixed token and cluster (protocol.md R-01).
+//! Key: HMAC-SHA-256 under a key of this process over the length-prefixed token and cluster.
 //! An entry is served only while its token, its session check and its key set still stand. What was looked up before a
 //! revocation is not remembered after it.
 

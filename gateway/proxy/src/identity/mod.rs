@@ -210,7 +210,7 @@ pub struct Station {
     reviews: Tally<{ Review::ALL.len() }>,
 }
 
-/// A ServiceAccount's answer counts no longer than this (DESIGN, "Identity").
+/// A ServiceAccount's answer counts no longer than this.
 const TOKEN_REVIEW_COUNTS: Duration = Duration::from_secs(10);
 /// A refused token is remembered no longer than this.
 const REFUSAL_COUNTS: Duration = Duration::from_secs(10);

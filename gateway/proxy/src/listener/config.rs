@@ -55,7 +55,7 @@ pub enum Security {
     },
 }
 
-/// Deadlines of each phase of a connection (security.md appendix A, consequence 1).
+/// Deadlines of each phase of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// From accept to a whole ClientHello.

@@ -3,7 +3,7 @@
 //! accept → limits → TLS → deadlines → the guard (HTTP/1) or frame watch (HTTP/2) → hyper → checks → [`Handler`].
 //! The listener knows no identity, route or policy, writes no record and builds no body: it hands every request on with
 //! its facts, refused ones included, and tells the handler about connections that never came to a request. hyper and h2
-//! do the parsing; what they forgive or wait for without end (security.md, appendix A) is refused and ended here.
+//! do the parsing; what they forgive or wait for without end is refused and ended here.
 //!
 //! Invariants: every phase of a connection has a deadline; every request that reaches the handler without a violation
 //! names one host and has the target bytes that arrived; nothing of one connection touches another.

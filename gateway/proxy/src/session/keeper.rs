@@ -34,7 +34,7 @@ const CHUNK: usize = 64;
 /// Who cannot be looked up is kept for so long, and tried again in this distance.
 const UNKNOWN_HOLDS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
 
-/// See the module.
+/// Decides the calls of a [`Registry`] anew after each change, and ends those that would be refused now.
 #[derive(Clone, Debug)]
 pub struct Keeper {
     registry: Arc<Registry>,

@@ -1,5 +1,5 @@
 //! Calls that go on: watches, followed logs, later upgrades. Each stands in one table with what it was allowed on, is
-//! decided anew whenever that changes, and ends cleanly when it would now be refused (DESIGN, "The way of a request").
+//! decided anew whenever that changes, and ends cleanly when it would now be refused.
 //!
 //! It is no second decision: the stations of identity and decision are asked again, as for a request. Invariant: a call is in
 //! the table from before it is sent until its end is recorded, and only those that are now refused end.

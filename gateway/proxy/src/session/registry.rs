@@ -15,7 +15,7 @@ use super::metrics::{Cause, LongCallMetrics};
 use crate::audit::Trail;
 use crate::listener::Conn;
 
-/// See the module.
+/// The table of the calls that go on (watches, followed logs), bounded by `limits.longCalls`.
 #[derive(Debug)]
 pub struct Registry {
     calls: DashMap<u64, Arc<Entry>>,

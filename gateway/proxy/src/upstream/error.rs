@@ -12,13 +12,24 @@ use super::IdentityBroken;
 pub enum SendError<B> {
     /// Nothing of it was processed and its body was not touched: here it is again.
     #[error("not sent: {why}")]
-    NotSent { request: Box<Request<B>>, why: Why },
+    NotSent {
+        /// The request as it was given.
+        request: Box<Request<B>>,
+        /// What kept it.
+        why: Why,
+    },
     /// The upstream refused it before processing (RFC 9113 §8.7), yet its body is partly gone. There was no effect.
     #[error("not processed: {why}")]
-    Unprocessed { why: Why },
+    Unprocessed {
+        /// What the upstream said, or how the connection ended.
+        why: Why,
+    },
     /// It may or may not have had its effect.
     #[error("outcome unknown: {why}")]
-    Unknown { why: Why },
+    Unknown {
+        /// How it was lost, or how long the upstream was silent.
+        why: Why,
+    },
 }
 
 impl<B> SendError<B> {

@@ -24,7 +24,7 @@ pub struct NoEffectAnswer<B> {
 /// Sends a pure read.
 ///
 /// # Errors
-/// [`NoAnswer`].
+/// [`NoAnswer`]: it was not sent, not processed, or lost on the way.
 pub async fn read<B: SendBody>(
     pool: &Pool<B>,
     call: &Call,
@@ -39,7 +39,7 @@ pub async fn read<B: SendBody>(
 /// Sends an effect whose intent is durable.
 ///
 /// # Errors
-/// [`NoEffectAnswer`].
+/// [`NoEffectAnswer`]: with the evidence when the request provably never left, without it when it may have had its effect.
 pub async fn effect<B: SendBody>(
     pool: &Pool<B>,
     call: &Call,

@@ -1,6 +1,6 @@
 //! HTTP/2 connections, by the `h2` crate: the live stream limit, windows, pings, exact causes of failure.
 //!
-//! Windows (protocol.md I-04): 256 KiB per stream and 64 MiB per connection carry 256 stalled readers without slowing anyone,
+//! Windows (I-04): 256 KiB per stream and 64 MiB per connection carry 256 stalled readers without slowing anyone,
 //! so [`MOST_STREAMS`] is a ceiling for configuration, too. `h2` has a budget for frames under 256 bytes that wait to be read: half
 //! the connection window, 32 MiB here. A stalled reader of 50-byte frames takes about 1 MiB of it, so one does no harm
 //! (I-05); some thirty on one connection would end it. Hence follow-logs, whose chunks are that small, never come here.

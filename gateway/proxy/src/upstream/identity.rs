@@ -1,7 +1,7 @@
-//! The last look at the identity headers, on the very map that is serialised (security.md I5).
+//! The last look at the identity headers, on the very map that is serialised (I5 of the threat model).
 //!
 //! The decision and header stations build them; this asserts them after everything else ran, for upgrades and resends too.
-//! Without it a lost header would send the request with our own credential alone (protocol.md F-02).
+//! Without it a lost header would send the request with our own credential alone (F-02).
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;

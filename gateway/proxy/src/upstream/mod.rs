@@ -1,7 +1,7 @@
 //! Station 5: connect and forward. An own connection pool for one cluster.
 //!
 //! hyper's pooled client opens one HTTP/2 connection per host and queues silently once its streams are used up
-//! (protocol.md I-03), and its HTTP/2 body reader takes a peer's `RST_STREAM(CANCEL)` for a clean end (G-07). So this pool
+//! (I-03), and its HTTP/2 body reader takes a peer's `RST_STREAM(CANCEL)` for a clean end (G-07). So this pool
 //! stands on `hyper::client::conn::http1` and, for HTTP/2, on the crate hyper itself uses for it, `h2`: that is where the live
 //! stream limit, exact reset and GOAWAY causes and interim answers can be seen.
 //!
@@ -85,11 +85,14 @@ pub enum Expected {
 /// How one request is to be sent.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// Which of the pool's connections may carry it.
     pub class: StreamClass,
+    /// Whom its identity headers must name; looked at once more when it is sent.
     pub expected: Expected,
+    /// When it may be sent a second time.
     pub repeat: Repeat,
     /// How long the answer's head may take after sending began; `None`: as long as the caller waits. The caller adds
-    /// the request's own `timeout` (protocol.md G-04).
+    /// the request's own `timeout` (G-04).
     pub answer_within: Option<Duration>,
 }
 

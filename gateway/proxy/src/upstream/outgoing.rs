@@ -140,7 +140,7 @@ fn target(uri: &Uri, server: &Server, protocol: Protocol) -> Result<Uri, Why> {
     }
 }
 
-/// Framing is generated here from the body itself and never copied from the client (security.md I8).
+/// Framing is generated here from the body itself and never copied from the client (I8 of the threat model).
 fn frame(headers: &mut HeaderMap, method: &Method, length: &SizeHint) {
     headers.remove(TRANSFER_ENCODING);
     headers.remove(CONTENT_LENGTH);

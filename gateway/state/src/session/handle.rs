@@ -116,7 +116,8 @@ impl Store {
         })
     }
 
-    /// Exchanges a handle for the next one, atomically. See the module for what a repetition gets.
+    /// Exchanges a handle for the next one, atomically. The same handle again gets the
+    /// same answer only with the same request key, within 30 s; otherwise it ends the session.
     ///
     /// # Errors
     /// The database failed: the old handle is still good.

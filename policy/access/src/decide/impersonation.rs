@@ -3,7 +3,7 @@
 //! The questions are the API server's own (k8s.io/apiserver, pkg/endpoints/filters/impersonation): verb `impersonate`
 //! on `users`, `groups`, `serviceaccounts`, and on `uids` and `userextras/<key>` of `authentication.k8s.io`. We are
 //! stricter in one point: a name that begins with `system:` must be granted by that very name, and the cluster's
-//! masters and nodes are nobody's to impersonate (DESIGN, "Identity").
+//! masters and nodes are nobody's to impersonate.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

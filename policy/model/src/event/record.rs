@@ -253,7 +253,7 @@ pub struct Request<'a> {
     /// `dryRun=All`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// `User-Agent`, at most 256 bytes; more is a part.
+    /// Products and remarks of `User-Agent`, at most 256 bytes. What it says beyond that is kept whole as a sealed part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a str>,
     /// `Kubectl-Command`.
@@ -315,7 +315,7 @@ pub struct Served<'a> {
 /// How a call ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome<'a> {
-    /// `answered`, `refused`, `notSent`, `unknown`, `aborted`, `clientGone`, `upstreamLost`, `ended`.
+    /// `answered`, `refused`, `notSent`, `unknown`, `clientGone`, `upstreamLost`, `ended`.
     pub end: Answer,
     /// HTTP status.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -47,7 +47,7 @@ impl Action {
         }
     }
 
-    /// Whether it is a stream for which `create` is asked whatever the HTTP method (KEP-4006; protocol.md B-18).
+    /// Whether it is a stream for which `create` is asked whatever the HTTP method (KEP-4006; B-18).
     #[must_use]
     pub const fn streams(self) -> bool {
         matches!(self, Self::Exec | Self::Attach | Self::PortForward)

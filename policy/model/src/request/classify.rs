@@ -131,7 +131,7 @@ impl RequestFacts {
         Ok(())
     }
 
-    /// DESIGN, "The way of a request": what is not known to be a plain read is an effect.
+    /// What is not known to be a plain read is an effect.
     fn kind_of(&self, wire: Wire<'_>) -> Kind {
         let reads = matches!(wire.method, "GET" | "HEAD");
         // Other groups have such subresources too (virtual machines, for one); they are no plain reads either.

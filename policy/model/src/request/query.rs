@@ -1,7 +1,7 @@
 //! Query parameters as the API server reads them (Go's `net/url.ParseQuery`).
 //!
 //! A parameter that contains `;` is dropped, as Go drops it: a reader that kept `watch=1;x` would classify a list as a
-//! watch. The query itself goes upstream unchanged (protocol.md B-14).
+//! watch. The query itself goes upstream unchanged (B-14).
 
 use std::borrow::Cow;
 

@@ -358,7 +358,7 @@ pub struct Prefixed<'a> {
     pub rest: &'a [u8],
 }
 
-/// Splits `/clusters/<name>` off a raw target, once and before anything else reads it (protocol.md C-08).
+/// Splits `/clusters/<name>` off a raw target, once and before anything else reads it (C-08).
 ///
 /// `None` when the target has no such prefix. An escaped or upper-case spelling is no prefix, nor is one that a query
 /// follows at once: the bytes behind the prefix must themselves be a target.

@@ -1,6 +1,6 @@
 //! Streams whose answers nobody takes.
 //!
-//! A client can open a stream, close its window and so pin an answer for ever (security.md H2-15); hyper and h2 wait.
+//! A client can open a stream, close its window and so pin an answer for ever (H2-15); hyper and h2 wait.
 //! Each stream's future is therefore run here with a deadline on being read. Invariant: a stream that waits for its
 //! peer longer than the deadline is dropped, which resets it; one that waits for its handler or its body is not.
 

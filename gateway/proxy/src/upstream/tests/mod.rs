@@ -1,4 +1,4 @@
-//! The pool against upstreams that do what they should not. Names carry the ids of protocol.md §1 and security.md §2.
+//! The pool against upstreams that do what they should not. Names begin with the ids of docs/reference/statements.md.
 //!
 //! Both upstreams are raw sockets of our own, so that each byte and its moment are the test's: [`plain`] writes HTTP/1.1 by
 //! hand, [`framed`] writes HTTP/2 frames by hand.
