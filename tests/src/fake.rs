@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::captured::{Arrived, Kept};
 use crate::gateway::Upstream;
 
 /// A running stand-in. Its threads end with the process.
@@ -30,6 +31,16 @@ struct Seen {
     held: Mutex<bool>,
     released: Condvar,
     asked_in_vain: AtomicU64,
+    rights: Mutex<Rights>,
+    captures: AtomicBool,
+    arrived: Kept,
+}
+
+/// What is said to a SubjectAccessReview, and how many came.
+#[derive(Debug, Default)]
+struct Rights {
+    allowed: Option<bool>,
+    asked: u64,
 }
 
 /// What was asked, as far as it matters here.
@@ -37,6 +48,7 @@ struct Asked {
     method: String,
     target: String,
     audit_id: Option<String>,
+    arrived: Arrived,
 }
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(20);
@@ -107,6 +119,32 @@ impl FakeApiServer {
         self.seen.asked_in_vain.load(Ordering::Relaxed)
     }
 
+    /// From now on SubjectAccessReviews are answered with yes or no.
+    pub fn answer_rights(&self, allowed: bool) {
+        self.rights().allowed = Some(allowed);
+    }
+
+    /// How many SubjectAccessReviews came since [`FakeApiServer::answer_rights`], answered or not.
+    #[must_use]
+    pub fn asked_rights(&self) -> u64 {
+        self.rights().asked
+    }
+
+    fn rights(&self) -> MutexGuard<'_, Rights> {
+        self.seen.rights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the calls for people are kept as they arrive.
+    pub fn capture(&self) {
+        self.seen.captures.store(true, Ordering::Relaxed);
+    }
+
+    /// The calls for people that arrived since the last call, byte for byte.
+    #[must_use]
+    pub fn take_arrived(&self) -> Vec<Arrived> {
+        self.seen.arrived.take()
+    }
+
     /// How many reads arrived with an `Audit-ID`: those for people.
     #[must_use]
     pub fn reads(&self) -> u64 {
@@ -121,7 +159,14 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
     while let Some((asked, length)) = head(&mut reader)? {
         // The head is what went upstream: it counts whether or not the rest comes.
         note(&asked, seen);
-        body(&mut reader, length)?;
+        let trailers = body(&mut reader, length)?;
+        if asked.audit_id.is_some() && seen.captures.load(Ordering::Relaxed) {
+            let arrived = Arrived {
+                trailers,
+                ..asked.arrived.clone()
+            };
+            seen.arrived.keep(arrived);
+        }
         if asked.target.contains("watch=") {
             writer.write_all(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -137,14 +182,33 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
             let held = seen.held.lock().unwrap_or_else(PoisonError::into_inner);
             drop(seen.released.wait_while(held, |held| *held));
         }
-        let (status, text) = answer(&asked);
+        let (status, text) = review(&asked, seen).unwrap_or_else(|| answer(&asked.method, &asked.target));
+        // Said back, as the real one does.
+        let id = asked
+            .audit_id
+            .map(|id| format!("Audit-Id: {id}\r\n"))
+            .unwrap_or_default();
         let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
+            "HTTP/1.1 {status}\r\n{id}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
             text.len()
         );
         writer.write_all(answer.as_bytes())?;
     }
     Ok(())
+}
+
+/// The answer to a SubjectAccessReview, if it was said what that is.
+fn review(asked: &Asked, seen: &Seen) -> Option<(&'static str, String)> {
+    if !asked.target.ends_with("/subjectaccessreviews") {
+        return None;
+    }
+    let mut rights = seen.rights.lock().unwrap_or_else(PoisonError::into_inner);
+    let allowed = rights.allowed?;
+    rights.asked += 1;
+    let text = format!(
+        r#"{{"kind":"SubjectAccessReview","apiVersion":"authorization.k8s.io/v1","spec":{{}},"status":{{"allowed":{allowed}}}}}"#
+    );
+    Some(("201 Created", text))
 }
 
 /// Until the watcher goes, a bookmark now and then: a watch without any is believed stale (after 90 s).
@@ -174,8 +238,9 @@ fn note(asked: &Asked, seen: &Seen) {
     }
 }
 
-fn answer(asked: &Asked) -> (&'static str, String) {
-    let path = asked.target.split('?').next().unwrap_or_default();
+/// What any stand-in answers: lists with nothing in them, and the same small object for all else.
+pub(crate) fn answer(method: &str, target: &str) -> (&'static str, String) {
+    let path = target.split('?').next().unwrap_or_default();
     let last = path.rsplit('/').next().unwrap_or_default();
     let kind = match last {
         "roles" => "Role",
@@ -185,7 +250,7 @@ fn answer(asked: &Asked) -> (&'static str, String) {
         "namespaces" => "Namespace",
         "accessrules" => "AccessRule",
         "clusteraccessrules" => "ClusterAccessRule",
-        _ if asked.method == "GET" => return ("200 OK", OBJECT.to_owned()),
+        _ if method == "GET" => return ("200 OK", OBJECT.to_owned()),
         _ => return ("201 Created", OBJECT.to_owned()),
     };
     let version = match kind {
@@ -206,24 +271,30 @@ enum Framing {
 
 /// The next head; `None` when the connection ends before one begins.
 fn head(reader: &mut BufReader<TcpStream>) -> anyhow::Result<Option<(Asked, Framing)>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
+    let line = raw_line(reader)?;
+    if line.is_empty() {
         return Ok(None);
     }
-    let mut words = line.split(' ');
+    let text = String::from_utf8_lossy(&line);
+    let mut words = text.split(' ');
     let mut word = || words.next().map(str::to_owned).context("no request line");
     let mut asked = Asked {
         method: word()?,
         target: word()?,
         audit_id: None,
+        arrived: Arrived {
+            first: vec![shown(&line)],
+            ..Arrived::default()
+        },
     };
     let mut framing = Framing::Length(0);
     loop {
-        let mut field = String::new();
-        if reader.read_line(&mut field)? == 0 {
+        let field = raw_line(reader)?;
+        if field.is_empty() {
             bail!("the head was cut off");
         }
-        let Some((name, value)) = field.trim_end().split_once(':') else {
+        let text = String::from_utf8_lossy(&field);
+        let Some((name, value)) = text.trim_end().split_once(':') else {
             return Ok(Some((asked, framing)));
         };
         match name.to_ascii_lowercase().as_str() {
@@ -232,21 +303,47 @@ fn head(reader: &mut BufReader<TcpStream>) -> anyhow::Result<Option<(Asked, Fram
             "transfer-encoding" => framing = Framing::Chunked,
             _ => {}
         }
+        asked.arrived.fields.push(shown(&field));
     }
 }
 
-fn body(reader: &mut BufReader<TcpStream>, framing: Framing) -> anyhow::Result<()> {
+/// One line with its end; nothing at the end of the connection.
+fn raw_line(reader: &mut BufReader<TcpStream>) -> anyhow::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line)?;
+    Ok(line)
+}
+
+/// A line without its end. Only the very bytes CR LF are its end.
+fn shown(line: &[u8]) -> String {
+    line.strip_suffix(b"\r\n").unwrap_or(line).escape_ascii().to_string()
+}
+
+/// Reads past a body; what is given back are the lines of its trailers.
+fn body(reader: &mut BufReader<TcpStream>, framing: Framing) -> anyhow::Result<Vec<String>> {
     if let Framing::Length(length) = framing {
-        return skip(reader, length);
+        skip(reader, length)?;
+        return Ok(Vec::new());
     }
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let length = u64::from_str_radix(line.trim_end(), 16).context("a chunk's length")?;
-        skip(reader, length + 2)?;
         if length == 0 {
-            return Ok(());
+            return trailers(reader);
         }
+        skip(reader, length + 2)?;
+    }
+}
+
+fn trailers(reader: &mut BufReader<TcpStream>) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    loop {
+        let line = raw_line(reader)?;
+        if line.trim_ascii_end().is_empty() {
+            return Ok(lines);
+        }
+        lines.push(shown(&line));
     }
 }
 

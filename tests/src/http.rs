@@ -202,6 +202,16 @@ impl Connection {
         self.answer()
     }
 
+    /// A request written by the caller byte by byte, and its answer.
+    ///
+    /// # Errors
+    /// As of [`Connection::exchange`].
+    pub fn exchange_bytes(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+        self.received.clear();
+        self.tls.write_all(request)?;
+        self.answer()
+    }
+
     /// The answer to what was asked with [`Connection::ask`].
     ///
     /// # Errors

@@ -20,6 +20,7 @@
 
 pub mod browser;
 pub mod caller;
+pub mod captured;
 pub mod cluster;
 pub mod collector;
 pub mod counterparts;

@@ -1,7 +1,7 @@
 //! Promise 1, attacked: identity headers from outside in every spelling, against a real API server. What the server's own
 //! audit log says of each call is compared: it always ran as alice, with her groups, by the impersonator, or not at all.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
 
@@ -114,6 +114,9 @@ fn no_spelling_of_an_identity_header_changes_who_it_is() -> anyhow::Result<()> {
         let person = event.impersonated_user.expect("it was impersonated");
         assert_eq!(person.username, "alice@example.com", "{headers:?}");
         assert_eq!(person.groups, ["dev", "system:authenticated"], "{headers:?}");
+        // D-09: ours and the gateway's own, never what the caller says of itself.
+        let addresses = event.rest.get("sourceIPs");
+        assert_eq!(addresses, Some(&json!(["127.0.0.1"])), "{headers:?}");
     }
     for (headers, status) in REFUSED {
         let mut all = vec![("Authorization", bearer.as_str())];

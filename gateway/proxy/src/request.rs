@@ -204,6 +204,7 @@ impl Gate {
             return Err(Refusal::NotYet("entering a pod, node or service").into());
         }
         let _ = headers::strip(request.headers_mut(), &[]);
+        headers::strip_credentials(request.headers_mut());
         *request.uri_mut() = forwarded(&target)?;
         let duties = Duties {
             call: self.goes_on(long, conn, trail, decided.grounds)?,

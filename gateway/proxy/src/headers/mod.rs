@@ -11,7 +11,10 @@ mod response;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE,
+    },
 };
 
 pub use impersonation::{ImpersonationError, RequestedImpersonation};
@@ -57,6 +60,14 @@ pub fn strip(headers: &mut HeaderMap, extra_managed: &[HeaderName]) -> Stripped 
         headers.remove(name);
     }
     stripped
+}
+
+/// Removes what on a call to an API server could only be somebody's credential (protocol D-11): no API server takes a
+/// cookie, and outside an upgrade none reads a subprotocol, which may hold a bearer token. Not for a service behind a
+/// route, whose own cookies pass.
+pub fn strip_credentials(headers: &mut HeaderMap) {
+    headers.remove(COOKIE);
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
 }
 
 /// Whether `name` may never pass from a client, in whatever spelling; the last check before a request is sent.

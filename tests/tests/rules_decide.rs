@@ -1,0 +1,157 @@
+//! What an access rule can say, end to end: conditions on the address, the time and the sign-in, groups taken on for one
+//! call, on the real API server; and `confirm`, where the API server's word is asked for what the gateway does not know.
+
+use std::sync::OnceLock;
+
+use tests::caller::{self, Caller};
+use tests::cluster::Cluster;
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+
+const ROLES: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: ruled }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: reads, namespace: ruled }
+rules:
+- { apiGroups: [""], resources: [configmaps, secrets, services, endpoints, pods, events], verbs: [get, list] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: dev, namespace: ruled }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: reads }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: reads-limits, namespace: ruled }
+rules: [{ apiGroups: [""], resources: [limitranges], verbs: [get, list] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: reads-limits, namespace: ruled }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: reads-limits }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: "gatescribe:reads-limits" }]
+"#;
+
+/// A resource of its own for each condition, and whether it holds for alice, who has just signed in here.
+const CONDITIONS: [(&str, &str, bool); 6] = [
+    ("configmaps", r#"source.ip == ip("127.0.0.1")"#, true),
+    ("secrets", r#"!(source.ip == ip("127.0.0.1"))"#, false),
+    ("services", r#"now > timestamp("2020-01-01T00:00:00Z")"#, true),
+    ("endpoints", r#"now < timestamp("2020-01-01T00:00:00Z")"#, false),
+    ("pods", "auth.age < 36000", true),
+    ("events", "auth.age >= 36000", false),
+];
+
+/// The shared cluster with the roles in it; two who apply the same objects at once meet "already exists".
+fn prepared() -> anyhow::Result<&'static Cluster> {
+    static PREPARED: OnceLock<Result<&'static Cluster, String>> = OnceLock::new();
+    let prepare = || {
+        let cluster = Cluster::shared()?;
+        cluster.admin()?.apply(ROLES)?;
+        anyhow::Ok(cluster)
+    };
+    let prepared = PREPARED.get_or_init(|| prepare().map_err(|error| format!("{error:#}")));
+    prepared.clone().map_err(anyhow::Error::msg)
+}
+
+fn get(resource: &str) -> String {
+    format!("/api/v1/namespaces/ruled/{resource}")
+}
+
+#[test]
+fn a_condition_forbids_exactly_where_it_holds() -> anyhow::Result<()> {
+    let cluster = prepared()?;
+    let rule = |(resource, when, _): &(&str, &str, bool)| {
+        format!(
+            "apiVersion: gatescribe.dev/v1\nkind: AccessRule\nmetadata: {{ name: no-{resource} }}\nspec:\n  effect: forbid\n  subjects: {{ groups: [dev] }}\n  kubernetes: {{ verbs: [get, list], resources: [{resource}] }}\n  when: '{when}'\n"
+        )
+    };
+    let options = Options {
+        rules: Some(CONDITIONS.iter().map(rule).collect::<Vec<_>>().join("---\n")),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+    for (resource, when, holds) in CONDITIONS {
+        let (_, status, body) = alice.call("GET", &get(resource), &[], b"")?;
+        let text = String::from_utf8_lossy(&body);
+        assert_eq!(status, if holds { 403 } else { 200 }, "{when}: {text}");
+        assert_eq!(text.contains(&format!("no-{resource}")), holds, "{when}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_group_taken_on_reaches_the_cluster_for_the_calls_of_its_rule_only() -> anyhow::Result<()> {
+    const RULE: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: limits }
+spec:
+  effect: allow
+  subjects: { groups: [dev] }
+  kubernetes: { verbs: [get, list], resources: [limitranges], namespaces: [ruled] }
+  as: { groups: ["gatescribe:reads-limits"] }
+"#;
+    let cluster = prepared()?;
+    for (rules, status) in [(Some(RULE.to_owned()), 200), (None, 403)] {
+        let with_rule = rules.is_some();
+        let options = Options {
+            rules,
+            ..Options::default()
+        };
+        let gateway = Gateway::start(cluster, &options)?;
+        let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+        let (id, seen, body) = alice.call("GET", &get("limitranges"), &[], b"")?;
+        assert_eq!(seen, status, "{}", String::from_utf8_lossy(&body));
+        let (other, seen, _) = alice.call("GET", &get("configmaps"), &[], b"")?;
+        assert_eq!(seen, 200);
+        let groups = |id: &str| -> anyhow::Result<Vec<String>> {
+            let event = cluster.audit_event("the call in the server's log", |event| event.audit_id == id)?;
+            Ok(event.impersonated_user.unwrap_or_default().groups)
+        };
+        assert_eq!(groups(&other)?, ["dev", "system:authenticated"]);
+        if with_rule {
+            assert_eq!(groups(&id)?, ["dev", "gatescribe:reads-limits", "system:authenticated"]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_gateway_does_not_know_the_cluster_is_asked_and_its_word_counts() -> anyhow::Result<()> {
+    let fake = FakeApiServer::start()?;
+    fake.answer_rights(true);
+    let gateway = Gateway::before(&fake.upstream(), &Options::default())?;
+    let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+    let ask = |name: &str| {
+        alice.call(
+            "GET",
+            &format!("/api/v1/namespaces/default/configmaps/{name}"),
+            &[],
+            b"",
+        )
+    };
+    let before = fake.asked_rights();
+    let (id, status, body) = ask("yes")?;
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    assert_eq!(fake.asked_rights(), before + 1);
+    let (first, _) = caller::both(&gateway, &id)?;
+    assert_eq!(first["by"]["user"], "alice@example.com");
+
+    fake.answer_rights(false);
+    let reads = fake.reads();
+    let (_, status, _) = ask("no")?;
+    assert_eq!(status, 403);
+    assert_eq!(
+        (fake.asked_rights(), fake.reads()),
+        (before + 2, reads),
+        "nothing was sent"
+    );
+    Ok(())
+}
