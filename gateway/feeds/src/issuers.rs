@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -66,6 +66,8 @@ struct Entry {
     done: Notify,
     /// Why the last fetch brought nothing that can be used.
     trouble: Mutex<Option<String>>,
+    /// Why nobody is believed any more whom it vouches for.
+    disowned: OnceLock<String>,
 }
 
 /// How often the background looks whether a fetch is due; the state machine decides.
@@ -98,6 +100,7 @@ impl IssuerFeed {
                     state: Mutex::new(KeyState::new()),
                     done: Notify::new(),
                     trouble: Mutex::default(),
+                    disowned: OnceLock::new(),
                 }),
             )
         };
@@ -115,6 +118,9 @@ impl IssuerFeed {
     #[must_use]
     pub fn trouble(&self, issuer: &str) -> Option<String> {
         let entry = self.entries.get(issuer)?;
+        if let Some(why) = entry.disowned.get() {
+            return Some(why.clone());
+        }
         entry.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -127,6 +133,27 @@ impl IssuerFeed {
         )
     }
 
+    /// Believes no token of an issuer any more, whatever it publishes, until the process starts anew. `false`: it was not
+    /// believed before either.
+    pub fn disown(&self, issuer: &str, why: &str) -> bool {
+        let Some(entry) = self.entries.get(issuer) else {
+            return false;
+        };
+        if entry.disowned.set(why.to_owned()).is_err() {
+            return false;
+        }
+        self.trust.send_modify(|trust| {
+            let mut next = Trust::clone(trust);
+            next.issuers = Arc::new(next.issuers.without(issuer));
+            next.keys.remove(issuer);
+            next.discoveries.remove(issuer);
+            // What was verified under the old one counts no longer.
+            next.generation = next.generation.wrapping_add(1);
+            *trust = Arc::new(next);
+        });
+        true
+    }
+
     /// Fetches what is due, for as long as anybody looks.
     pub async fn keep_fresh(self: Arc<Self>) {
         let mut beat = tokio::time::interval(BEAT);
@@ -137,7 +164,7 @@ impl IssuerFeed {
                 () = self.trust.closed() => return,
             }
             for entry in self.entries.values() {
-                if entry.with_state(|state| state.due(now())) {
+                if entry.disowned.get().is_none() && entry.with_state(|state| state.due(now())) {
                     tokio::spawn(Arc::clone(&self).fetch(Arc::clone(entry)));
                 }
             }
@@ -147,7 +174,8 @@ impl IssuerFeed {
     /// Answers questions about unknown keys.
     pub async fn answer(self: Arc<Self>, mut asked: mpsc::Receiver<(KeyQuestion, oneshot::Sender<KeyAnswer>)>) {
         while let Some((question, answer)) = asked.recv().await {
-            let Some(entry) = self.entries.get(&question.issuer).cloned() else {
+            let known = self.entries.get(&question.issuer).cloned();
+            let Some(entry) = known.filter(|entry| entry.disowned.get().is_none()) else {
                 let _ = answer.send(KeyAnswer::Unknown);
                 continue;
             };
@@ -217,6 +245,10 @@ impl IssuerFeed {
 
     fn publish(&self, issuer: &str, keys: Option<Arc<oidc::KeySet>>, discovery: Option<Discovery>) {
         self.trust.send_if_modified(|trust| {
+            // A fetch may have been under way when the issuer was disowned.
+            if trust.issuers.find(issuer).is_none() {
+                return false;
+            }
             let mut next = Trust::clone(trust);
             let mut changed = false;
             if let Some(keys) = keys
@@ -262,4 +294,59 @@ fn now() -> Timestamp {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp::from_unix_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: { url: https://people.example, audiences: [us] }
+  claimMappings: { username: { claim: sub, prefix: "" } }
+- issuer: { url: https://cluster.example, audiences: [us] }
+  claimMappings: { username: { claim: sub, prefix: "" } }
+"#;
+
+    #[tokio::test]
+    async fn of_a_disowned_issuer_nothing_is_believed_or_asked_any_more() {
+        let read = oidc::issuer::read_authentication_configuration(FILE, &[]).unwrap();
+        let issuers = Arc::new(Issuers::new(read.issuers).unwrap());
+        let fetch: Fetch = Arc::new(|_| Box::pin(async { Err("not asked".to_owned()) }));
+        let sources = issuers.iter().map(|issuer| IssuerSource {
+            issuer: Arc::clone(issuer),
+            fetch: Arc::clone(&fetch),
+        });
+        let sources = sources.collect();
+        let (key, _) = oidc::gateway::SigningKey::generate().unwrap();
+        let own = oidc::gateway::SigningKey::key_set([&key]).unwrap();
+        let late = Arc::new(own.clone());
+        let gateway = GatewayVerifier::new("https://gate.example", own, Duration::ZERO);
+        let (feed, trust) = IssuerFeed::new(issuers, sources, Arc::new(gateway));
+        let before = trust.borrow().generation;
+
+        assert!(feed.disown("https://cluster.example", "a cluster's"));
+        assert!(!feed.disown("https://cluster.example", "said once"));
+        assert!(!feed.disown("https://unknown.example", "nobody's"));
+        let now = Arc::clone(&trust.borrow());
+        assert_ne!(now.generation, before, "what was verified before counts no longer");
+        let left: Vec<_> = now.issuers.iter().map(|issuer| issuer.url().to_owned()).collect();
+        assert_eq!(left, ["https://people.example"]);
+        assert_eq!(feed.trouble("https://cluster.example").as_deref(), Some("a cluster's"));
+
+        // A fetch that was under way brings its keys too late.
+        feed.publish("https://cluster.example", Some(late), None);
+        assert!(!trust.borrow().keys.contains_key("https://cluster.example"));
+        let (ask, asked) = mpsc::channel(1);
+        tokio::spawn(Arc::clone(&feed).answer(asked));
+        let (answer, answered) = oneshot::channel();
+        let question = KeyQuestion {
+            issuer: "https://cluster.example".into(),
+            kid: "k".into(),
+        };
+        ask.send((question, answer)).await.unwrap();
+        assert!(matches!(answered.await.unwrap(), KeyAnswer::Unknown));
+        assert_eq!(feed.trouble("https://cluster.example").as_deref(), Some("a cluster's"));
+    }
 }

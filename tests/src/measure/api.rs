@@ -60,7 +60,7 @@ pub async fn place() -> anyhow::Result<TcpListener> {
 /// # Errors
 /// The socket is gone.
 pub fn issuer_at(place: &TcpListener) -> anyhow::Result<String> {
-    Ok(format!("http://{}", place.local_addr()?))
+    Ok(format!("http://{}/people", place.local_addr()?))
 }
 
 impl Api {
@@ -261,8 +261,10 @@ async fn own<S: AsyncWrite + Unpin>(stream: &mut S, state: &State, target: &str)
         return watch(stream, state, plural).await;
     }
     let (status, answer) = match path {
-        "/.well-known/openid-configuration" => (200, discovery(&state.issuer)),
-        "/jwks" => (200, state.world.keys()),
+        // Who issues its own accounts' tokens is somebody else than who issues people's.
+        "/.well-known/openid-configuration" => (200, json!({ "issuer": "https://kubernetes.default.svc" })),
+        "/people/.well-known/openid-configuration" => (200, discovery(&state.issuer)),
+        "/people/jwks" => (200, state.world.keys()),
         _ if path.ends_with("/subjectaccessreviews") => {
             state.reviews.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(state.delay_ms.load(Ordering::Relaxed))).await;

@@ -393,6 +393,9 @@ impl Check<'_> {
                 );
             }
             self.cluster(i, cluster);
+            for (provider, _) in providers_of(config, &cluster.service_account_issuers) {
+                self.found.push(account_issuer(self.root, provider, &cluster.name));
+            }
         }
     }
 
@@ -465,6 +468,23 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Providers whose issuer is one of `issuers`, with their places in the list.
+fn providers_of<'a>(config: &'a Config, issuers: &'a [String]) -> impl Iterator<Item = (usize, &'a Provider)> {
+    let providers = config.identity.providers.iter().enumerate();
+    providers.filter(|(_, provider)| issuers.contains(&provider.issuer))
+}
+
+/// The provider at this place of the list is the issuer of a cluster's own ServiceAccount tokens.
+pub(super) fn account_issuer(root: &Node, provider: usize, cluster: &str) -> Problem {
+    Problem::new(
+        format!("this issuer is that of the ServiceAccount tokens of cluster `{cluster}`"),
+        "no provider of people",
+        root.place(&format!("/identity/providers/{provider}/issuer")),
+        "remove the provider: a deleted account's token would be good until it expires; ServiceAccounts have their own way in, \
+         `identity.serviceAccounts`",
+    )
 }
 
 /// Where the prefix that reaches too far is written, or else the issuer without one.

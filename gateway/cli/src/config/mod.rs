@@ -91,6 +91,17 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
     }
 }
 
+/// The same problem as [`parse`] finds where a cluster's issuer is written in the file, for one that was learnt elsewhere.
+pub(crate) fn account_issuer(path: &Path, provider: usize, cluster: &str) -> ConfigError {
+    let file = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(source) => return ConfigError::Unreadable { file, source },
+    };
+    let found = tree::Node::parse(&text).map(|root| vec![check::account_issuer(&root, provider, cluster)]);
+    ConfigError::Wrong(Problems::new(&file, &text, found.unwrap_or_else(|found| found)))
+}
+
 /// The JSON Schema of the configuration (draft 2020-12), for editors and for the reference page.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {

@@ -218,6 +218,29 @@ fn what_would_be_ignored_or_never_work_is_said() {
     }
 }
 
+#[test]
+fn a_provider_that_is_a_clusters_own_issuer_is_refused_at_its_place() {
+    let issuer = GOOD
+        .lines()
+        .position(|line| line.trim_start().starts_with("issuer:"))
+        .unwrap();
+    let url = GOOD.lines().nth(issuer).unwrap().trim().trim_start_matches("issuer: ");
+    let text = GOOD.replace(
+        "    caFile: /cluster/ca.crt\n",
+        &format!("    caFile: /cluster/ca.crt\n    serviceAccountIssuers: [https://other.example, {url}]\n"),
+    );
+    let found = told(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (line, column, what, _) = &found[0];
+    assert_eq!((*line, *column), (issuer + 1, 15), "{found:?}");
+    assert_eq!(
+        what,
+        "this issuer is that of the ServiceAccount tokens of cluster `prod`"
+    );
+    let text = text.replace(&format!(", {url}]"), "]");
+    assert!(parse("gw.yaml", &text).is_ok());
+}
+
 /// Claims of the second provider, what is added, and what is to be told.
 type Case = (&'static str, String, Vec<(usize, usize, String)>);
 

@@ -293,6 +293,11 @@ pub struct Cluster {
     /// Take server and authorities from the pod's own ServiceAccount.
     #[serde(default)]
     pub in_cluster: bool,
+    /// Who issues this cluster's ServiceAccount tokens (`--service-account-issuer`, each of them), where the gateway cannot
+    /// learn it from the observer's token and the API server's `/.well-known/openid-configuration`. None of them may be an
+    /// issuer of people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_account_issuers: Vec<String>,
     /// What counts when RBAC as the gateway knows it is silent.
     #[serde(default)]
     pub authorization: Authorization,

@@ -6,6 +6,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use console::GatewayUrl;
@@ -13,11 +15,15 @@ use model::cluster::ClusterId;
 use proxy::listener::tls::{CertificatePair, ClientAuthorities};
 use reach::{ClusterConnection, Security, Tuning};
 
+use super::account_issuers::{self, Known, Refused};
 use super::data::{self, DataDir};
 use super::{cluster, identity, ledger_dir, providers};
-use crate::Exit;
 use crate::config::{self, Config};
 use crate::terminal::{fail, say};
+use crate::{Exit, config_command};
+
+/// How long a cluster may take to say who issues its ServiceAccount tokens.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -33,13 +39,20 @@ impl Found {
 }
 
 /// Looks at everything and says all of it at once.
-pub(super) async fn run(config: &Config) -> Exit {
+pub(super) async fn run(file: &Path, config: &Config) -> Exit {
     let found = look(config).await;
     for note in &found.notes {
         say(&format!("! {note}"));
     }
     for wrong in &found.wrong {
-        fail(wrong);
+        match wrong.downcast_ref::<Refused>() {
+            Some(refused) => drop(config_command::explain(config::account_issuer(
+                file,
+                refused.place,
+                &refused.cluster,
+            ))),
+            None => fail(wrong),
+        }
     }
     if !found.wrong.is_empty() {
         return Exit::No;
@@ -60,12 +73,13 @@ async fn look(config: &Config) -> Found {
     for address in addresses.chain([&config.admin.address]) {
         found.take(belongs_here(address));
     }
+    let mut accounts = Known::said(&config.clusters);
     for cluster in &config.clusters {
-        look_at_cluster(&mut found, cluster).await;
+        look_at_cluster(&mut found, &mut accounts, cluster).await;
     }
     let sources = GatewayUrl::parse(&config.url)
         .map_err(anyhow::Error::new)
-        .and_then(|url| identity::sources(&config.identity, &url));
+        .and_then(|url| identity::sources(&config.identity, &url, &accounts));
     for source in found.take(sources).into_iter().flat_map(|sources| sources.feed) {
         if let Some(why) = providers::trouble(&source).await {
             found.notes.push(format!("issuer `{}`: {why}", source.issuer.url()));
@@ -105,7 +119,7 @@ fn belongs_here(address: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn look_at_cluster(found: &mut Found, cluster: &config::Cluster) {
+async fn look_at_cluster(found: &mut Found, accounts: &mut Known, cluster: &config::Cluster) {
     let name = || format!("cluster `{}`", cluster.name);
     let connection = cluster::source(cluster).and_then(|source| {
         let id = ClusterId::new(&cluster.name)?;
@@ -119,6 +133,16 @@ async fn look_at_cluster(found: &mut Found, cluster: &config::Cluster) {
             found.notes.push(format!("{}: {:#}", name(), anyhow::Error::new(error)));
             return;
         }
+    }
+    let client = feeds::observer::client(&Arc::new(connection));
+    match tokio::time::timeout(ANSWERS_WITHIN, feeds::account_issuer::ask(&client)).await {
+        Ok(Ok(issuer)) => accounts.add(issuer, &cluster.name),
+        _ if !account_issuers::of_cluster(cluster).is_empty() => {}
+        Ok(Err(why)) => found.notes.push(format!(
+            "{}: who issues its ServiceAccount tokens is not known: {why}",
+            name()
+        )),
+        Err(_) => found.notes.push(format!("{}: no answer", name())),
     }
 }
 

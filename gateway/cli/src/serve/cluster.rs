@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use access::decide::Authorization;
 use anyhow::Context as _;
+use feeds::account_issuer::AccountIssuer;
 use feeds::cluster::ClusterView;
 use feeds::observer::Heard;
 use feeds::rules::RuleFiles;
@@ -19,6 +20,7 @@ use proxy::upstream::{Limits as PoolLimits, Pool, UpstreamMetrics};
 use reach::{Authorities, ClusterConnection, ClusterSource, CredentialSource, Explicit, InCluster, Tuning};
 use tokio::sync::watch;
 
+use super::account_issuers;
 use super::metrics::PolicyMetrics;
 use super::outline::PolicySet;
 use super::policy::compile;
@@ -43,6 +45,10 @@ pub(super) struct Joined {
     pub(super) view: watch::Receiver<Arc<ClusterView>>,
     /// When each kind was last heard of.
     pub(super) heard: Heard,
+    /// Who issues its ServiceAccount tokens, as it publishes it.
+    pub(super) account_issuer: watch::Receiver<AccountIssuer>,
+    /// The same is written in the configuration or in the gateway's own token for it.
+    pub(super) says_account_issuer: bool,
 }
 
 /// Joins a cluster's feeds and stations and starts what keeps them fresh. Within a tokio runtime.
@@ -65,6 +71,8 @@ pub(super) fn join(
     tokio::spawn(feeds::cluster::observe(Arc::clone(&connection), heard.clone(), views));
     let (confirm, asked) = Ask::new(REVIEWS_WAITING, REVIEW_WITHIN, |why| AccessAnswer::Unknown { why });
     tokio::spawn(feeds::answers::access(client.clone(), asked));
+    let (publish, account_issuer) = watch::channel(AccountIssuer::default());
+    tokio::spawn(feeds::account_issuer::keep_fresh(client.clone(), publish));
     let tokens = accept_accounts.then(|| {
         let (ask, asked) = Ask::new(REVIEWS_WAITING, REVIEW_WITHIN, |why| TokenAnswer::Unknown { why });
         tokio::spawn(feeds::answers::tokens(client, asked));
@@ -104,6 +112,8 @@ pub(super) fn join(
         policies,
         view,
         heard,
+        account_issuer,
+        says_account_issuer: !account_issuers::of_cluster(cluster).is_empty(),
     })
 }
 

@@ -15,6 +15,7 @@ use oidc::{Issuer, Issuers, Trust};
 use proxy::ask::Ask;
 use tokio::sync::watch;
 
+use super::account_issuers::Known;
 use crate::config;
 use crate::config::shared_names::{self, Named};
 
@@ -33,8 +34,9 @@ pub(super) struct Sources {
     providers: Vec<Configured>,
 }
 
-/// Reads issuers and providers from the configuration.
-pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl) -> anyhow::Result<Sources> {
+/// Reads issuers and providers from the configuration. None may be one of `accounts`, the clusters' own.
+pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl, accounts: &Known) -> anyhow::Result<Sources> {
+    accounts.check(&identity.providers)?;
     let mut compiled: Vec<Issuer> = Vec::new();
     let mut ways: HashMap<String, Arc<HyperFetch>> = HashMap::new();
     for provider in &identity.providers {
@@ -48,7 +50,7 @@ pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl) -> anyhow::
     if let Some(path) = &identity.authentication_configuration_file {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read `authenticationConfigurationFile` `{path}`"))?;
-        let read = oidc::issuer::read_authentication_configuration(&text, &[]);
+        let read = oidc::issuer::read_authentication_configuration(&text, &accounts.urls());
         for issuer in read
             .map_err(|problems| {
                 anyhow::anyhow!(

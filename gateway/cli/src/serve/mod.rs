@@ -1,6 +1,7 @@
 //! `gatescribe serve`: the composition root. Every part is made here, in the order in which the parts need one another, and
 //! taken down in the reverse one.
 
+mod account_issuers;
 mod admin;
 mod api;
 mod check;
@@ -79,17 +80,20 @@ pub(crate) fn command(file: &Path, check: bool) -> Exit {
     let done = runtime().and_then(|runtime| {
         runtime.block_on(async {
             if check {
-                return Ok(check::run(&config).await);
+                return Ok(check::run(file, &config).await);
             }
             run(file, config, levels).await.map(|()| Exit::Done)
         })
     });
     match done {
         Ok(exit) => exit,
-        Err(error) => {
-            fail(&error);
-            Exit::Fault
-        }
+        Err(error) => match error.downcast_ref::<account_issuers::Refused>() {
+            Some(refused) => config_command::explain(config::account_issuer(file, refused.place, &refused.cluster)),
+            None => {
+                fail(&error);
+                Exit::Fault
+            }
+        },
     }
 }
 
@@ -190,11 +194,13 @@ impl Gateway {
             tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
         }
         let signing = data.signing_key()?;
-        let sources = identity::sources(&config.identity, &url)?;
+        let accounts = account_issuers::Known::learnt(&config.clusters, &clusters).await;
+        let sources = identity::sources(&config.identity, &url, &accounts)?;
         let published = oidc::gateway::SigningKey::key_set([&signing]).context("the token key cannot be used")?;
         let verifier = oidc::gateway::GatewayVerifier::new(url.as_str(), published, Duration::ZERO);
         let (feed, trust) = IssuerFeed::new(Arc::clone(&sources.issuers), sources.feed.clone(), Arc::new(verifier));
         tokio::spawn(Arc::clone(&feed).keep_fresh());
+        account_issuers::disown_later(&clusters, &feed);
 
         let entries: Arc<[ClusterEntry]> = clusters
             .iter()

@@ -10,6 +10,7 @@ use model::time::Timestamp;
 use oidc::verify::Explanation;
 use oidc::{Answer, Discovery, KeySet, Purpose, TokenError, Unverified};
 
+use super::account_issuers::Known;
 use super::identity;
 use crate::config::{self, Config};
 use crate::terminal::{data, fail};
@@ -40,7 +41,12 @@ pub(crate) fn command(file: &Path, only: Option<&str>, token: Option<&Path>) -> 
 async fn look(config: &Config, only: Option<&str>, token: Option<&Path>) -> anyhow::Result<(String, Exit)> {
     let token = token.map(std::fs::read_to_string).transpose()?;
     let token = token.as_deref().map(str::trim);
-    let sources = identity::sources(&config.identity, &GatewayUrl::parse(&config.url)?)?.feed;
+    let sources = identity::sources(
+        &config.identity,
+        &GatewayUrl::parse(&config.url)?,
+        &Known::said(&config.clusters),
+    )?
+    .feed;
     let is_wanted =
         |source: &&IssuerSource| only.is_none_or(|name| [source.issuer.name(), source.issuer.url()].contains(&name));
     let wanted: Vec<&IssuerSource> = sources.iter().filter(is_wanted).collect();

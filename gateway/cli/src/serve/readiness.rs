@@ -9,6 +9,7 @@ use reach::{Identity, Trouble};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::account_issuers;
 use super::admin::{Check, Health};
 use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
@@ -65,7 +66,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<(String, Check)> {
     checks
 }
 
-fn of_cluster(joined: &Joined) -> [(String, Check); 3] {
+fn of_cluster(joined: &Joined) -> [(String, Check); 4] {
     let (view, heard) = (joined.view.clone(), joined.heard.clone());
     let gate = Arc::clone(&joined.gate);
     let snapshot = move || {
@@ -77,10 +78,16 @@ fn of_cluster(joined: &Joined) -> [(String, Check); 3] {
     let impersonator = move || credential(connection.impersonator());
     let connection = Arc::clone(joined.gate.pool.cluster());
     let observer = move || credential(connection.observer());
+    let (issuer, is_said) = (joined.account_issuer.clone(), joined.says_account_issuer);
+    let accounts = move || account_issuers::health(&issuer.borrow(), is_said);
     [
         (format!("cluster {}", joined.id), Box::new(snapshot)),
         (format!("cluster {} impersonator", joined.id), Box::new(impersonator)),
         (format!("cluster {} observer", joined.id), Box::new(observer)),
+        (
+            format!("cluster {} service account issuer", joined.id),
+            Box::new(accounts),
+        ),
     ]
 }
 

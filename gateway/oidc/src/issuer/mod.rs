@@ -150,6 +150,17 @@ impl Issuers {
         self.0.get(url)
     }
 
+    /// All but one: whoever has its tokens is no longer vouched for.
+    #[must_use]
+    pub fn without(&self, url: &str) -> Self {
+        let others = self.0.iter().filter(|(known, _)| ***known != *url);
+        Self(
+            others
+                .map(|(url, issuer)| (Arc::clone(url), Arc::clone(issuer)))
+                .collect(),
+        )
+    }
+
     /// All of them, by URL.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Issuer>> {
         self.0.values()
