@@ -1,8 +1,9 @@
 //! The README's first command, through a real process: it keeps what it prints, and leaves nothing behind.
 
 use nix::sys::signal::Signal;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use tests::browser::Browser;
 use tests::demo::{Demo, Surroundings};
 use tests::kubectl::{Running, run};
 use tests::wait::{PATIENCE, wait_until};
@@ -120,6 +121,34 @@ fn every_line_that_it_prints_can_be_run() -> anyhow::Result<()> {
         let (code, left) = demo.end(Signal::SIGTERM)?;
         assert_eq!((code, left), (0, Vec::new()));
     }
+    Ok(())
+}
+
+#[test]
+fn the_sample_service_is_where_it_is_said_to_be_and_said_to_be_plain() -> anyhow::Result<()> {
+    let demo = Demo::start(Surroundings::new(false)?, &[])?;
+    let said = demo.said();
+    let line = said.iter().position(|line| line.contains("sample service"));
+    let [line, note] = line
+        .and_then(|line| said.get(line..line + 2))
+        .expect("the line and its note")
+    else {
+        unreachable!("two lines");
+    };
+    assert!(note.contains("not behind the gateway's sign-on yet"), "{note}");
+    let url = line.split_whitespace().last().expect("an address");
+    let address: SocketAddr = url.strip_prefix("http://").expect("a URL").parse()?;
+    assert!(address.ip().is_loopback(), "{line}");
+    let page = Browser::default().request("GET", url, "")?;
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(
+        page.body.contains("These are the headers that reached it"),
+        "{}",
+        page.body
+    );
+    let (code, left) = demo.end(Signal::SIGTERM)?;
+    assert_eq!((code, left), (0, Vec::new()));
+    assert!(TcpStream::connect(address).is_err(), "it ends with the demo");
     Ok(())
 }
 

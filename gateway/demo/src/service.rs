@@ -79,6 +79,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn an_address_that_others_can_reach_is_refused() {
+        let refused = start("0.0.0.0:0".parse().unwrap()).await.unwrap_err();
+        assert!(matches!(refused, StartError::NotLoopback { .. }), "{refused}");
+    }
+
+    #[tokio::test]
     async fn the_page_shows_what_it_received_and_escapes_it() {
         let listening = start("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let stream = tokio::net::TcpStream::connect(listening.address()).await.unwrap();

@@ -13,6 +13,7 @@ mod signal;
 mod words;
 mod world;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,8 @@ struct Parts {
     ports: Ports,
     files: Files,
     people: People,
+    /// A page that is not behind the gateway yet.
+    service: demo::Listening,
     gateway: Gateway,
     history: Option<Written>,
     took: Duration,
@@ -166,6 +169,7 @@ impl Demo {
         say(&words::ready(&words::Facts {
             took: self.parts.took,
             issuer: self.parts.people.issuer(),
+            service: self.parts.service.address(),
             gateway: self.parts.ports.gateway,
             kubernetes: self.parts.ports.kubernetes,
             environment: &self.parts.files.environment,
@@ -192,6 +196,7 @@ impl Demo {
     /// The gateway first, so that no call is under way when its rights go.
     async fn stop(self) -> anyhow::Result<()> {
         self.parts.gateway.stop(STOP_WITHIN).await?;
+        self.parts.service.stop().await;
         self.parts.people.stop().await;
         match self.cluster {
             Behind::Embedded(cluster) => cluster.stop().await,
@@ -205,6 +210,9 @@ impl Parts {
     async fn start(mut ports: Ports, folder: &Folder, cluster: &Behind, began: Instant) -> anyhow::Result<Self> {
         ports.give(ports.provider);
         let people = People::start(&ports).await?;
+        let service = demo::service::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .await
+            .context("the sample service does not start")?;
         let files = Files::write(folder.path(), &ports, "demo")?;
         let (history, configured, prefix) = match cluster {
             Behind::Embedded(cluster) => (
@@ -224,6 +232,7 @@ impl Parts {
             ports,
             files,
             people,
+            service,
             gateway,
             history,
             took: began.elapsed(),

@@ -11,6 +11,7 @@ use super::sample::Written;
 pub(super) struct Facts<'a> {
     pub(super) took: Duration,
     pub(super) issuer: &'a str,
+    pub(super) service: SocketAddr,
     pub(super) gateway: SocketAddr,
     pub(super) kubernetes: SocketAddr,
     pub(super) environment: &'a Path,
@@ -81,6 +82,8 @@ fn parts(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
         ("Kubernetes API", api),
         ("gateway", format!("http://{} to sign in", facts.gateway)),
         ("", format!("https://{} for kubectl", facts.kubernetes)),
+        ("sample service", format!("http://{}", facts.service)),
+        ("", "plain: not behind the gateway's sign-on yet".to_owned()),
         ("ledger", history),
     ]
 }
@@ -153,6 +156,7 @@ mod tests {
         ready(&Facts {
             took: Duration::from_millis(700),
             issuer: "http://127.0.0.1:45001",
+            service: SocketAddr::from(([127, 0, 0, 1], 45002)),
             gateway: SocketAddr::from(([127, 0, 0, 1], 45000)),
             kubernetes: SocketAddr::from(([127, 0, 0, 1], 45443)),
             environment: Path::new("/tmp/gatescribe-demo-LgZmof/env"),
