@@ -68,7 +68,18 @@ async fn checks_of_ours_answer_with_the_status_of_the_violation_and_then_go_away
             with("POST", "/", &[("content-length", "00")]),
             V::ContentLengthInvalid,
         ),
+        ("C-07 8-bit bytes", with("GET", "/\u{e9}", &[]), V::TargetByteForbidden),
         ("D-16", with("POST", "/", &[("expect", "x")]), V::ExpectationUnknown),
+        (
+            "D-16 twice",
+            with("POST", "/", &[("expect", "100-continue"), ("expect", "100-continue")]),
+            V::ExpectationUnknown,
+        ),
+        (
+            "H2-10 host list",
+            with("GET", "/", &[("host", "localhost, b.example")]),
+            V::HostInvalid,
+        ),
         (
             "alias",
             with("GET", "/", &[("transfer_encoding", "chunked")]),
@@ -220,6 +231,17 @@ async fn h1_13_trailers_over_http2_are_dropped() {
     let seen = gate.notes.seen.lock().unwrap()[0].clone();
     assert_eq!(seen.body.unwrap(), "abc");
     assert!(seen.headers.is_empty());
+}
+
+/// `http::Uri` cuts it off within h2, before anything of ours; docs/explanation/threat-model.md says so.
+#[tokio::test]
+async fn path_05_of_a_path_with_a_fragment_every_station_gets_what_stands_before_it() {
+    for (written, given) in [("/a#b", "/a"), ("/a?x=1#b", "/a?x=1"), ("/a#/../b?y", "/a")] {
+        let (gate, mut stream) = open(|_| {}).await;
+        stream.write_all(&with("GET", written, &[])).await.unwrap();
+        assert_eq!(outcome(&mut stream, 1).await.status(), 200, "{written}");
+        assert_eq!(gate.notes.targets(), [given], "{written}");
+    }
 }
 
 #[tokio::test]
