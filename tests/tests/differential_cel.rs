@@ -15,6 +15,7 @@ use access::generate::Random;
 use condition::{Budget, Context, Declarations, ObjectType, Type, Value, compile};
 use expressions::{Asked, Input, asked};
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -243,4 +244,129 @@ fn every_expression_means_what_it_means_to_the_api_server() {
             .collect::<Vec<_>>()
             .join("\n")
     );
+}
+
+/// Of Kubernetes' page on structured authentication (`AuthenticationConfiguration`), word for word, and of the words in its
+/// API's own documentation; with what one is expected to give here.
+const DOCUMENTED: &[(&str, &str)] = &[
+    (r#"claims.hd == "example.com""#, "true"),
+    ("claims.exp - claims.nbf <= 86400", "true"),
+    (r#"claims.username + ":external-user""#, "string"),
+    (r#""system:" + claims.username"#, "string"),
+    (r#"claims.roles.split(",")"#, "["),
+    ("claims.sub", "string"),
+    ("claims.uid", "string"),
+    ("claims.tenant", "string"),
+    ("claims.some_claim", "string"),
+    ("claims.email", "string"),
+    ("claims.email_verified == true", "true"),
+    ("claims.?email_verified.orValue(true)", "true"),
+    ("claims.?email_verified.orValue(true) == true", "true"),
+    ("claims.foo.bar.baz", "string"),
+    ("has(claims.email)", "true"),
+    ("claims.username in ['foo', 'bar']", "true"),
+    ("!user.username.startsWith('system:')", "true"),
+    ("user.groups.all(group, !group.startsWith('system:'))", "true"),
+    ("user.username == 'foo:external-user'", "true"),
+    ("user.uid.size() > 0", "true"),
+    ("user.extra['example.com/tenant'] == ['t1']", "true"),
+];
+
+/// What a token of those examples holds, and the person made of it.
+fn documented_input(expression: &str) -> Input {
+    if expression.contains("user.") {
+        return Input::User(json!({
+            "username": "foo:external-user", "uid": "auth", "groups": ["user", "admin"],
+            "extra": { "example.com/tenant": ["t1"] },
+        }));
+    }
+    Input::Claims(json!({
+        "hd": "example.com", "exp": 1_703_232_949_i64, "nbf": 1_703_146_549_i64, "username": "foo", "roles": "user,admin",
+        "sub": "auth", "uid": "7", "tenant": "t1", "some_claim": "s", "email": "foo@example.com", "email_verified": true,
+        "foo": { "bar": { "baz": "nested" } },
+    }))
+}
+
+/// Asks the API server's environment the same, in order.
+fn asked_there(all: &[Asked]) -> Vec<Verdict> {
+    let mut there = Vec::new();
+    oracle::ask("oracle-cel", all.iter().map(Asked::line).collect(), |_, line| {
+        let answer: Answer = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        there.push(theirs(answer));
+    });
+    assert_eq!(there.len(), all.len(), "one answer for each");
+    there
+}
+
+#[test]
+fn every_example_of_the_documentation_of_structured_authentication_loads_and_means_the_same() {
+    let all: Vec<Asked> = DOCUMENTED
+        .iter()
+        .map(|(expression, _)| Asked {
+            expression: (*expression).to_owned(),
+            input: documented_input(expression),
+        })
+        .collect();
+    for ((asked, there), (_, begins)) in all.iter().zip(asked_there(&all)).zip(DOCUMENTED) {
+        let Verdict::Gives(value) = ours(asked) else {
+            panic!("{}: {:?}", asked.expression, ours(asked));
+        };
+        assert_eq!(Verdict::Gives(value.clone()), there, "{}", asked.expression);
+        assert!(value.starts_with(begins), "{}: {value}", asked.expression);
+    }
+    eprintln!("documented={}", all.len());
+}
+
+/// What the API server has and we have not: each row uses one function or macro outside our list.
+const OUTSIDE: &[&str] = &[
+    r#"quantity("1Gi").isGreaterThan(quantity("1Mi"))"#,
+    r#"quantity("1Gi").isInteger()"#,
+    r#"quantity("1Gi").asInteger() > 1"#,
+    r#"isQuantity("1Gi")"#,
+    r#"url("https://a.example/b").getHost() == "a.example""#,
+    r#"url("https://a.example/b").getScheme() == "https""#,
+    r#"isURL("https://a.example")"#,
+    r#"semver("1.2.3").isLessThan(semver("2.0.0"))"#,
+    r#"semver("1.2.3").major() == 1"#,
+    r#"isSemver("1.2.3")"#,
+    r#"format.named("dns1123Label").hasValue()"#,
+    r#"format.dns1123Label().validate("a").hasValue()"#,
+    r#""%s".format(["a"]) == "a""#,
+    r#"strings.quote("a") == "a""#,
+    "[[1]].flatten().size() == 1",
+    "[1, 2].slice(0, 1).size() == 1",
+    "[2, 1].sort() == [1, 2]",
+    "[1, 1].distinct().size() == 1",
+    "lists.range(2).size() == 2",
+    "[1].all(i, v, v == 1)",
+    "[1].exists(i, v, v == 1)",
+    "[1].transformList(i, v, v).size() == 1",
+    r#"{"a": 1}.transformMap(k, v, v).size() == 1"#,
+];
+
+#[test]
+fn what_is_outside_our_list_of_functions_is_refused_at_load_though_the_api_server_has_it() {
+    let all: Vec<Asked> = OUTSIDE
+        .iter()
+        .map(|expression| Asked {
+            expression: (*expression).to_owned(),
+            input: Input::Claims(json!({})),
+        })
+        .collect();
+    let mut unsupported = 0;
+    for (asked, there) in all.iter().zip(asked_there(&all)) {
+        assert!(
+            matches!(there, Verdict::Gives(_)),
+            "not even there: {}: {there:?}",
+            asked.expression
+        );
+        assert!(
+            matches!(ours(asked), Verdict::DoesNotLoad(_)),
+            "not refused at load: {}: {:?}",
+            asked.expression,
+            ours(asked)
+        );
+        unsupported += 1;
+    }
+    eprintln!("unsupported={unsupported}");
 }

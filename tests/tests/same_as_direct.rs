@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::request::{RequestFacts, Target, Wire};
 use serde_json::Value;
+use tests::cluster::audit::Event;
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::Kubectl;
@@ -444,7 +446,81 @@ fn kubectl_says_the_same_through_the_gate_and_every_call_joins_one_record() -> a
         differences.join("\n")
     );
     watches(&cluster, &direct, &through)?;
-    joins(&cluster, &gateway)
+    joins(&cluster, &gateway)?;
+    every_target_is_read_as_the_server_reads_it(&cluster)
+}
+
+/// What clients sent to the API server without us, as its own log has it: our reader accepts each target, and sees in it the
+/// verb and the object that the server saw.
+fn every_target_is_read_as_the_server_reads_it(cluster: &Cluster) -> anyhow::Result<()> {
+    let ours = [IMPERSONATOR, OBSERVER];
+    let events = cluster.audit_events()?;
+    let direct = events
+        .iter()
+        .filter(|event| !ours.contains(&event.user.username.as_str()));
+    let (mut targets, mut refused, mut differ) = (0_usize, Vec::new(), Vec::new());
+    for event in direct {
+        targets += 1;
+        match read_as(event) {
+            Err(why) => refused.push(format!("{}: {why}", event.request_uri)),
+            Ok(None) => {}
+            Ok(Some(difference)) => differ.push(format!("{}: {difference}", event.request_uri)),
+        }
+    }
+    println!("refused_valid={} targets={targets}", refused.len());
+    ensure!(targets > 400, "only {targets} targets");
+    ensure!(refused.is_empty(), "refused though valid: {refused:#?}");
+    ensure!(differ.is_empty(), "read otherwise: {differ:#?}");
+    Ok(())
+}
+
+/// Where our reading differs from the event.
+fn read_as(event: &Event) -> Result<Option<String>, String> {
+    let target = Target::parse(event.request_uri.as_bytes()).map_err(|error| error.to_string())?;
+    let wire = Wire {
+        method: method_of(&event.verb),
+        wants_upgrade: false,
+        impersonates: false,
+    };
+    let facts = RequestFacts::classify(&target, wire).map_err(|error| error.to_string())?;
+    if facts.is_resource_request() != event.object_ref.is_some() {
+        return Ok(Some("one of us says that it is no object".to_owned()));
+    }
+    let Some(object) = &event.object_ref else {
+        let same = facts.verb().as_str() == event.verb;
+        return Ok((!same).then(|| {
+            format!(
+                "verb: we say `{}`, the API server says `{}`",
+                facts.verb().as_str(),
+                event.verb
+            )
+        }));
+    };
+    // The log has a name that a body gave; ours is that of the target alone.
+    let named = |name: &str| event.verb != "create" || !name.is_empty();
+    let rows = [
+        ("verb", facts.verb().as_str(), event.verb.as_str()),
+        ("group", facts.api_group(), &object.api_group),
+        ("resource", facts.resource(), &object.resource),
+        ("subresource", facts.subresource(), &object.subresource),
+        ("namespace", facts.namespace(), &object.namespace),
+        ("name", facts.name(), &object.name),
+    ];
+    let differs = |(what, ours, theirs): &(&str, &str, &str)| ours != theirs && (*what != "name" || named(ours));
+    let found = rows.into_iter().find(|row| differs(row));
+    Ok(found.map(|(what, ours, theirs)| format!("{what}: we say `{ours}`, the API server says `{theirs}`")))
+}
+
+/// The log has the verb alone; each comes of one method.
+fn method_of(verb: &str) -> &str {
+    match verb {
+        "create" | "post" => "POST",
+        "update" | "put" => "PUT",
+        "patch" => "PATCH",
+        "delete" | "deletecollection" => "DELETE",
+        "head" => "HEAD",
+        _ => "GET",
+    }
 }
 
 /// A watch that shows nothing of what there is, told of a change, and ended by the person.
