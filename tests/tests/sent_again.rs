@@ -2,6 +2,7 @@
 //! the gateway and the real API server refuses streams and ends connections, before and after the server saw the request.
 
 use serde_json::{Value, json};
+use tests::browser::Browser;
 use tests::caller::{Caller, JSON, both, roles};
 use tests::cluster::audit::Event;
 use tests::cluster::{Cluster, Options as ClusterOptions};
@@ -154,4 +155,91 @@ fn an_effect_is_sent_again_only_if_the_server_refused_to_begin_with_it() -> anyh
         assert_eq!(world.exists(name)?, arrived == 1, "{name}");
     }
     Ok(())
+}
+
+/// How many of each call go to a server that ends every fiftieth connection.
+const CALLS: usize = 300;
+
+/// I-09. The server itself says GOAWAY, as large clusters have it so that clients spread again.
+#[test]
+fn i_09_a_server_that_says_goaway_at_random_costs_no_call_and_makes_no_object_twice() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions {
+        apiserver_arguments: vec!["--goaway-chance=0.02".to_owned()],
+        ..ClusterOptions::default()
+    })?;
+    cluster.admin()?.apply(&roles("again", "dev"))?;
+    let gateway = Gateway::start(&cluster, &Options::default())?;
+    let token = gateway.sign_in("alice")?.token;
+    let kubectl = gateway.kubectl("alice", &token)?;
+    let watch = [
+        "get",
+        "configmaps",
+        "-n",
+        "again",
+        "-l",
+        "made=here",
+        "--watch-only",
+        "-o",
+        "name",
+    ];
+    let mut watching = kubectl.start(&watch)?;
+    cluster.audit_event("the watch has begun", |event| {
+        event.verb == "watch" && event.request_uri.starts_with(MAPS) && event.request_uri.contains("made%3Dhere")
+    })?;
+
+    let bearer = format!("Bearer {token}");
+    let headers = [("Authorization", bearer.as_str()), JSON];
+    let mut connection = gateway.client()?.connect()?;
+    let maps = format!("/clusters/bench{MAPS}");
+    let before = dialled_by(&gateway)?;
+    let mut made = std::collections::BTreeSet::new();
+    for _ in 0..CALLS {
+        // The server gives the name: a create that is sent twice makes two.
+        let object = json!({ "metadata": { "generateName": "made-", "labels": { "made": "here" } } }).to_string();
+        let answer = connection.exchange("POST", &maps, &headers, object.as_bytes())?;
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        let name = answer.json()?["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let read = connection.exchange("GET", &format!("{maps}/{name}"), &headers, b"")?;
+        assert_eq!(read.status, 200, "{}", String::from_utf8_lossy(&read.body));
+        assert!(made.insert(name), "a name is given once");
+    }
+    for _ in 0..5 {
+        kubectl.ok(&["get", "configmaps", "-n", "again"])?;
+    }
+    let there = cluster.kubectl(&["get", "configmaps", "-n", "again", "-l", "made=here", "-o", "name"])?;
+    assert_eq!(there.stdout.lines().count(), CALLS, "each was made exactly once");
+    try_until("the watch has told every one", PATIENCE, || {
+        let told: std::collections::BTreeSet<_> = watching.lines().into_iter().collect();
+        anyhow::ensure!(told.len() >= CALLS, "{} of {CALLS}", told.len());
+        Ok(())
+    })?;
+    let told = watching.lines();
+    assert!(
+        told.iter()
+            .all(|line| line.strip_prefix("configmap/").is_some_and(|name| made.contains(name))),
+        "{told:?}"
+    );
+    watching.signal(nix::sys::signal::Signal::SIGINT)?;
+    watching.end()?;
+
+    // Else the server never did what this is about: of 600 calls about twelve end their connection.
+    let dialled = dialled_by(&gateway)? - before;
+    println!("errors=0 creates={CALLS} reads={CALLS} more_connections={dialled}");
+    assert!(dialled >= 2, "only {dialled} connections more");
+    Ok(())
+}
+
+/// How many connections to the cluster the gateway has opened.
+fn dialled_by(gateway: &Gateway) -> anyhow::Result<u64> {
+    let metrics = Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
+    let lines = metrics
+        .body
+        .lines()
+        .filter(|line| line.starts_with("gateway_upstream_connections_total"));
+    Ok(lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum())
 }
