@@ -22,11 +22,15 @@ pub fn target() -> PathBuf {
 /// # Errors
 /// There is no such program; the error names the command that builds it.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
-        let given = Path::new(&assets).join(name);
-        if given.is_file() {
-            return Ok(given);
-        }
+    program_of(
+        std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from).as_deref(),
+        name,
+    )
+}
+
+fn program_of(assets: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(given) = assets.map(|assets| assets.join(name)).filter(|given| given.is_file()) {
+        return Ok(given);
     }
     let built = target().join("counterparts/bin").join(name);
     if built.is_file() {
@@ -53,4 +57,28 @@ pub fn own_binary(name: &str) -> anyhow::Result<PathBuf> {
                 running.display()
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_the_given_assets_is_taken_from_there_and_the_rest_from_the_repository() -> anyhow::Result<()> {
+        let assets = tempfile::tempdir()?;
+        let own = assets.path().join("kubectl");
+        std::fs::write(&own, "")?;
+        // A folder of that name is no program.
+        std::fs::create_dir(assets.path().join("etcd"))?;
+        assert_eq!(program_of(Some(assets.path()), "kubectl")?, own);
+        let ours = |name: &str| target().join("counterparts/bin").join(name);
+        for name in ["etcd", "kube-apiserver"] {
+            // Where nothing is built, the error says what builds it.
+            match program_of(Some(assets.path()), name) {
+                Ok(found) => assert_eq!(found, ours(name)),
+                Err(error) => assert!(error.to_string().contains("cargo xtask counterparts"), "{error}"),
+            }
+        }
+        Ok(())
+    }
 }
