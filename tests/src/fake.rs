@@ -250,6 +250,7 @@ pub(crate) fn answer(method: &str, target: &str) -> (&'static str, String) {
         "namespaces" => "Namespace",
         "accessrules" => "AccessRule",
         "clusteraccessrules" => "ClusterAccessRule",
+        "openid-configuration" => return ("200 OK", r#"{"issuer":"https://kubernetes.default.svc"}"#.to_owned()),
         _ if method == "GET" => return ("200 OK", OBJECT.to_owned()),
         _ => return ("201 Created", OBJECT.to_owned()),
     };
