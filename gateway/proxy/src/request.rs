@@ -594,11 +594,11 @@ fn deliver(
     }
     headers::strip_response(&mut parts.headers, ResponseKind::Kubernetes);
     let ours = HeaderValue::from_str(trail.id.as_str()).ok();
-    if let (Some(ours), Some(theirs)) = (ours, parts.headers.get("audit-id"))
-        && ours != theirs
-    {
-        end.audit_id_differs();
-        parts.headers.insert("audit-id", ours);
+    if let Some(ours) = ours {
+        let before = parts.headers.insert("audit-id", ours.clone());
+        if before.is_some_and(|theirs| theirs != ours) {
+            end.audit_id_differs();
+        }
     }
     let body = Outbound::cluster(body, end, Some(duties.place), duties.call);
     Ok(Response::from_parts(parts, body))
