@@ -147,9 +147,10 @@ impl Sum {
             let p = |share| self.percentile(phase, share).as_micros();
             let answers = self.answers.get(&phase);
             format!(
-                "{phase:?} p50={}us p99={}us {:?}",
+                "{phase:?} p50={}us p99={}us max={}us {:?}",
                 p(0.5),
                 p(0.99),
+                p(1.0),
                 answers.unwrap_or(&BTreeMap::new())
             )
         };

@@ -396,6 +396,10 @@ impl Handler for Gate {
         let now = self.audit.clock().mono();
         trail.turned_down(&refusal, now);
         trail.told_end(Some(refusal.status().as_u16()), now);
+        if !recorded {
+            // Whoever is above a budget waits until all others who are ready have had their turn (promise 8).
+            tokio::task::yield_now().await;
+        }
         self.refuse(&trail, &refusal, recorded)
     }
 
