@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
 /// What a sign-in leaves behind (gateway/cli/src/client/store), with a token for an hour.
 fn keep_token(home: &std::path::Path) -> anyhow::Result<()> {
     let hash = (DEFAULT_PROVIDER.key_utils.compute_digest)(GATEWAY.as_bytes(), ThumbprintHash::SHA256)?;
-    let short: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let short = hex::encode(hash.get(..5).unwrap_or_default());
     let end = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 3600;
     let end = model::time::Timestamp::from_unix_seconds(i64::try_from(end)?);
     let at = |path: &str| format!("{GATEWAY}{path}");

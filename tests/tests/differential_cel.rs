@@ -9,7 +9,6 @@ mod expressions;
 mod oracle;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use access::generate::Random;
 use condition::{Budget, Context, Declarations, ObjectType, Type, Value, compile};
@@ -97,8 +96,8 @@ fn canonical(value: &Value) -> String {
         Value::Uint(value) => format!("uint {value}"),
         Value::Double(value) if value.is_nan() => "double NaN".to_owned(),
         Value::Double(value) => format!("double {:x}", value.to_bits()),
-        Value::String(text) => format!("string {}", hex(text.as_bytes())),
-        Value::Bytes(bytes) => format!("bytes {}", hex(bytes)),
+        Value::String(text) => format!("string {}", hex::encode(text.as_bytes())),
+        Value::Bytes(bytes) => format!("bytes {}", hex::encode(bytes)),
         Value::Timestamp(nanos) => {
             let (seconds, rest) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
             format!("timestamp {seconds}.{rest:09}")
@@ -122,13 +121,6 @@ fn canonical(value: &Value) -> String {
         Value::Optional(Some(inner)) => format!("some({})", canonical(inner)),
         Value::Type(name) => format!("type {name}"),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a text can be written");
-        text
-    })
 }
 
 /// The kinds of difference that stay, each described in `policy/condition`'s documentation.

@@ -32,13 +32,7 @@ impl Canaries {
     fn watch(&mut self, what: &'static str, secret: &str) {
         let bytes = secret.as_bytes();
         let mut forms = vec![bytes.to_vec(), secret.to_uppercase().into_bytes()];
-        forms.push(
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                .into_bytes(),
-        );
+        forms.push(hex::encode(bytes).into_bytes());
         // Base64 of a text inside another one: at each of three offsets, without the characters that its neighbours share.
         for before in 0..3 {
             let encoded = STANDARD.encode([vec![b'x'; before], bytes.to_vec()].concat());
@@ -90,7 +84,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 fn the_search_for_canaries_finds_one_in_every_form() {
     let mut canaries = Canaries(Vec::new());
     let secret = canaries.plant("the secret");
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(&secret);
     for text in [secret.clone(), secret.to_uppercase(), hex] {
         assert_eq!(
             canaries.found_in("x", format!("a{text}b").as_bytes()).len(),

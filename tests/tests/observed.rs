@@ -137,15 +137,11 @@ fn request_lines(gateway: &Gateway) -> Vec<Value> {
     lines.filter(|line| line["message"] == "request").collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The span of a whole request with its attributes, and the names of the spans below it.
 fn trace(spans: &[Span], id: &str) -> Option<(Span, Vec<String>)> {
     let of_trace: Vec<&Span> = spans
         .iter()
-        .filter(|span| hex(&span.trace_id) == id.replace('-', ""))
+        .filter(|span| hex::encode(&span.trace_id) == id.replace('-', ""))
         .collect();
     let root = of_trace.iter().find(|span| span.parent_span_id.is_empty())?;
     let below = of_trace.iter().filter(|span| span.parent_span_id == root.span_id);
@@ -232,10 +228,13 @@ fn a_real_call_is_one_trace_one_line_and_one_record_under_the_same_id_and_no_sec
     let (list, below) = trace(&spans, &listed).unwrap_or_default();
     assert_eq!(below, ["identity", "decision", "upstream", "audit", "answer"]);
     assert_eq!(
-        list.links.iter().map(|link| hex(&link.trace_id)).collect::<Vec<_>>(),
+        list.links
+            .iter()
+            .map(|link| hex::encode(&link.trace_id))
+            .collect::<Vec<_>>(),
         [theirs]
     );
-    assert!(create.links.is_empty() && spans.iter().all(|span| hex(&span.trace_id) != theirs));
+    assert!(create.links.is_empty() && spans.iter().all(|span| hex::encode(&span.trace_id) != theirs));
 
     let heads = collector.heads();
     assert!(

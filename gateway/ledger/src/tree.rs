@@ -132,8 +132,7 @@ mod tests {
         let mut frontier = Frontier::default();
         for (leaf, root) in leaves.iter().zip(expected) {
             frontier.push(leaf_hash(leaf));
-            let hex: String = frontier.root().iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, root);
+            assert_eq!(hex::encode(frontier.root()), root);
         }
     }
 

@@ -469,7 +469,7 @@ impl Sending {
             () = left_long_ago(&mut answer) => return end.settle(Answer::Unknown, Some("the client left and no answer came")),
         };
         if let Some(digest) = digest.get() {
-            end.digest(hex(digest));
+            end.digest(hex::encode(digest));
         }
         match sent {
             Ok(response) => {
@@ -628,18 +628,6 @@ fn unanswered<R>(mut end: End, error: SendError<R>, attempts: u32) -> Refusal {
     };
     end.settle_with(answer, refusal.status().as_u16(), Some(&words));
     refusal
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(
-        String::with_capacity(bytes.len().saturating_mul(2)),
-        |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        },
-    )
 }
 
 /// A whole answer of ours.

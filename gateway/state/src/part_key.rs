@@ -40,7 +40,7 @@ impl Store {
             return self.opened(id, &sealed);
         }
         let bytes = random_bytes::<32>()?;
-        let id: String = random_bytes::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(random_bytes::<8>()?);
         let sealed = self.keys.seal(TABLE, &id, &bytes)?;
         let (id, sealed): (String, Vec<u8>) = self.write(|transaction| {
             // Two first calls at the same time: the first key stays.

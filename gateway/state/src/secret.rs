@@ -50,7 +50,7 @@ impl SessionId {
     #[must_use]
     pub fn of(secret: &Secret) -> Self {
         let digest = hash("session", secret.reveal());
-        Self(hexadecimal(digest.get(..16).unwrap_or_default()))
+        Self(hex::encode(digest.get(..16).unwrap_or_default()))
     }
 
     /// Reads 32 lower-case hexadecimal digits.
@@ -86,17 +86,6 @@ pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], StateError> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| StateError::Random)?;
     Ok(bytes)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 /// The letters of user codes: no vowels, so that no words appear, and nothing that looks alike (RFC 8628 §6.1).

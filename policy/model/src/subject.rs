@@ -17,13 +17,7 @@ impl SubjectId {
     /// From the digest that the caller computed (this crate holds no cryptography).
     #[must_use]
     pub fn from_digest(digest: [u8; 16]) -> Self {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(32);
-        for byte in digest {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text.into())
+        Self(hex::encode(digest).into())
     }
 
     /// Reads the 32 digits; `None` when the text is not of that form.

@@ -98,12 +98,7 @@ fn file_name(gateway: &GatewayUrl) -> String {
         .take(80)
         .collect();
     let digest = digest::digest(&digest::SHA256, gateway.as_str().as_bytes());
-    let short: String = digest
-        .as_ref()
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let short = hex::encode(digest.as_ref().get(..5).unwrap_or_default());
     format!("{readable}-{short}")
 }
 

@@ -163,12 +163,7 @@ pub(super) fn short_digest<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> St
         context.update(piece);
     }
     let digest = context.finish();
-    digest
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(digest.as_ref().get(..16).unwrap_or_default())
 }
 
 /// Writes a `policy` record for each set of rules of a cluster that takes effect. Sets that follow one another faster than

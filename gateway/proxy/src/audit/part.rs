@@ -168,7 +168,7 @@ fn seal(key: &PartKey, request: &str, class: Class, bytes: &[u8]) -> Option<(Par
     let part = Part {
         name: class.name(),
         len: u64::try_from(bytes.len()).ok()?,
-        commitment: commitment.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        commitment: hex::encode(commitment),
         class: class.name(),
         key: key.id.to_string(),
     };
@@ -189,7 +189,7 @@ pub fn open_part(key: &PartKey, request: &str, class: Class, commitment: &str, s
     let plain = key.key.open_in_place(nonce, bound_to(request, class), &mut body).ok()?;
     let (salt, bytes) = plain.split_first_chunk::<SALT_LEN>()?;
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), bytes);
-    let text: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = hex::encode(tag);
     constant_time::verify_slices_are_equal(text.as_bytes(), commitment.as_bytes()).ok()?;
     Some(bytes.to_vec())
 }

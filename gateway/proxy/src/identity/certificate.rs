@@ -43,7 +43,7 @@ pub(super) fn identity(chain: &Arc<[CertificateDer<'static>]>) -> Result<Identit
     });
     let subject = subject.map_err(|error| bad(&format!("names nobody that may come from outside: {error}")))?;
     let fingerprint = digest::digest(&digest::SHA256, leaf);
-    let id: String = fingerprint.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex::encode(fingerprint);
     Ok(Identity {
         groups_hash: groups_hash(subject.groups()),
         session: subject.id().as_str().into(),

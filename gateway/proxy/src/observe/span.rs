@@ -242,8 +242,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(trace in any::<[u8; 16]>(), span in any::<[u8; 8]>(), flags in any::<u8>()) {
             prop_assume!(trace != [0; 16] && span != [0; 8]);
-            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-            let text = format!("00-{}-{}-{flags:02x}", hex(&trace), hex(&span));
+            let text = format!("00-{}-{}-{flags:02x}", hex::encode(trace), hex::encode(span));
             prop_assert_eq!(Link::parse(text.as_bytes()), Some(Link { trace, span }));
         }
     }

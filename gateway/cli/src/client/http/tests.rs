@@ -84,7 +84,7 @@ async fn get(trust: &Trust, address: SocketAddr) -> Result<Response<Bytes>, Http
 
 fn pin(certificate: &CertificateDer<'_>) -> Trust {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(digest);
     Trust::Pin {
         sha256: Fingerprint::parse(&hex).unwrap(),
     }

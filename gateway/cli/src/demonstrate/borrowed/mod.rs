@@ -166,11 +166,7 @@ fn run_id(folder: &Path) -> String {
         &aws_lc_rs::digest::SHA256,
         format!("{name} {} {:?}", std::process::id(), std::time::SystemTime::now()).as_bytes(),
     );
-    digest.as_ref().iter().take(3).fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(digest.as_ref().get(..3).unwrap_or_default())
 }
 
 fn plan(name: &str, cluster: &Context, documents: &Documents) -> String {

@@ -60,10 +60,9 @@ impl Issued {
     fn of_certificate(pem: &[u8]) -> Option<Self> {
         let der = CertificateDer::from_pem_slice(pem).ok()?;
         let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         Some(Self {
-            id: format!("X509SHA256={}", hex(digest::digest(&digest::SHA256, &der).as_ref())).into(),
-            serial: Some(hex(certificate.raw_serial().get(..20.min(certificate.raw_serial().len()))?).into()),
+            id: format!("X509SHA256={}", hex::encode(digest::digest(&digest::SHA256, &der))).into(),
+            serial: Some(hex::encode(certificate.raw_serial().get(..20.min(certificate.raw_serial().len()))?).into()),
             expires: Some(certificate.validity().not_after.timestamp()),
         })
     }

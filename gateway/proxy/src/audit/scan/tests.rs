@@ -335,7 +335,7 @@ fn of_a_certificate_only_fingerprint_serial_and_end_are_kept() {
         .issued
         .unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.der());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(digest);
     assert_eq!(*issued.id, format!("X509SHA256={hex}"));
     assert!(issued.serial.is_some() && issued.expires.is_some());
 }
