@@ -481,7 +481,7 @@ fn first_line(refusal: &Refusal, asked: &Asked<'_>) -> String {
                 Denial::MayNotImpersonate { what } => format!("{user} may not act as {what}"),
                 _ => format!(
                     "{user} may not {}",
-                    asked.facts.map_or_else(|| "do this".to_owned(), deed)
+                    asked.facts.map_or_else(|| "do this".to_owned(), act_in_words)
                 ),
             }
         }
@@ -494,7 +494,7 @@ fn first_line(refusal: &Refusal, asked: &Asked<'_>) -> String {
 
 /// The act in words: `create pods/exec "web-0" in namespace payments`.
 #[must_use]
-pub fn deed(facts: &RequestFacts) -> String {
+pub fn act_in_words(facts: &RequestFacts) -> String {
     if !facts.is_resource_request() {
         return format!("{} the path {}", facts.verb().as_str(), facts.path());
     }

@@ -145,11 +145,11 @@ impl Gate {
             Site::Cluster { id, target } => (id, target),
             Site::Unknown => return Err(Refusal::UnknownHost.into()),
         };
-        grow(trail)?.cluster = Some(cluster.clone());
+        unshared(trail)?.cluster = Some(cluster.clone());
         let target = Target::parse(&raw).map_err(Refusal::Target)?;
-        grow(trail)?.target = Some(target.clone());
+        unshared(trail)?.target = Some(target.clone());
         let gate = self.clusters.get(&cluster).ok_or(Refusal::UnknownHost)?;
-        grow(trail)?.counted_in(&gate.series);
+        unshared(trail)?.counted_in(&gate.series);
         let proved = self
             .identity
             .authenticate(conn, &cluster, request.headers_mut(), trail.received)
@@ -157,12 +157,12 @@ impl Gate {
         let who = match proved {
             Ok(who) => who,
             Err(unproved) => {
-                grow(trail)?.presented = Some((unproved.credential, unproved.issuer));
+                unshared(trail)?.presented = Some((unproved.credential, unproved.issuer));
                 return Err(unproved.refusal.into());
             }
         };
-        grow(trail)?.identity = Some(Arc::clone(who.identity()));
-        grow(trail)?.links_to(request.headers());
+        unshared(trail)?.identity = Some(Arc::clone(who.identity()));
+        unshared(trail)?.links_to(request.headers());
         trail.passed_identity(self.audit.clock().mono());
         let impersonation = RequestedImpersonation::read(request.headers());
         let wire = Wire {
@@ -171,7 +171,7 @@ impl Gate {
             impersonates: matches!(impersonation, Ok(Some(_))),
         };
         let facts = RequestFacts::classify(&target, wire);
-        grow(trail)?.facts = facts.as_ref().ok().cloned();
+        unshared(trail)?.facts = facts.as_ref().ok().cloned();
         // Whatever is wrong with the rest of the head, its refusal is a record too and costs the same budget.
         let long = facts.as_ref().is_ok_and(RequestFacts::long_running);
         let place = self
@@ -188,14 +188,14 @@ impl Gate {
         no_new_ones(conn)?;
         let impersonation = impersonation.map_err(|error| Refusal::Headers(error.to_string()))?;
         let facts = facts.map_err(|error| Refusal::Headers(error.to_string()))?;
-        grow(trail)?.effective = impersonation;
+        unshared(trail)?.effective = impersonation;
         let decided = gate
             .decision
             .decide(&who, trail.effective.as_ref(), &facts, trail)
             .await;
         trail.passed_decision(self.audit.clock().mono());
         let decided = decided?;
-        grow(trail)?.decision = Some(DecisionTrail {
+        unshared(trail)?.decision = Some(DecisionTrail {
             rules: decided.rules,
             policy: decided.policy,
             sent_groups_hash: decided.sent_groups_hash,
@@ -244,8 +244,8 @@ impl Gate {
         request: Request<Inbound>,
         trail: &mut Arc<Trail>,
     ) -> Result<Response<Outbound>, Stop> {
-        grow(trail)?.target = Target::parse(&head.target).ok();
-        grow(trail)?.counted_in(self.observed.host());
+        unshared(trail)?.target = Target::parse(&head.target).ok();
+        unshared(trail)?.counted_in(self.observed.host());
         no_new_ones(conn)?;
         trail.tells_elsewhere();
         let serving = self.host.serve(trail, request);
@@ -273,7 +273,7 @@ impl Gate {
         duties: Duties,
     ) -> Result<Response<Outbound>, Stop> {
         let (access, mut end) = self.audit.access(trail, &permit).await?;
-        let request = dress(request, permit.outgoing(), trail, &end, None);
+        let request = with_own_headers(request, permit.outgoing(), trail, &end, None);
         let call = call(trail, &permit).pure_read();
         end.sent();
         trail.leaves(self.audit.clock().mono());
@@ -310,7 +310,7 @@ impl Gate {
         trail.passed_intent(self.audit.clock().mono());
         let digest = Arc::new(DigestCell::new());
         let wanted = (!trail.sends_secrets()).then_some(&digest);
-        let request = dress(request, recorded.permit().outgoing(), trail, &end, wanted);
+        let request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, wanted);
         let call = call(trail, recorded.permit());
         let (answer, answered) = oneshot::channel();
         let sending = Sending {
@@ -492,7 +492,7 @@ async fn left_long_ago(answer: &mut oneshot::Sender<Sent>) {
 }
 
 /// The trail is still ours alone: nothing has been opened on it.
-fn grow(trail: &mut Arc<Trail>) -> Result<&mut Trail, Refusal> {
+fn unshared(trail: &mut Arc<Trail>) -> Result<&mut Trail, Refusal> {
     Arc::get_mut(trail).ok_or(Refusal::Internal)
 }
 
@@ -512,7 +512,7 @@ fn forwarded(target: &Target) -> Result<Uri, Refusal> {
 }
 
 /// Adds what only the gateway may say, after everything of that kind was stripped.
-fn dress(
+fn with_own_headers(
     request: Request<Inbound>,
     outgoing: &decision::Outgoing,
     trail: &Trail,

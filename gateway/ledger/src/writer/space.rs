@@ -54,7 +54,7 @@ impl Engine {
             match self.room(item) {
                 Room::Here => return Ok(()),
                 Room::Next => self.rotate(),
-                Room::Nowhere => self.grow(item)?,
+                Room::Nowhere => self.reserve_room(item)?,
             }
         }
     }
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Allocates one more spare, or closes the ledger for ordinary records until there is space again.
-    fn grow(&mut self, item: &Item) -> Result<(), Lost> {
+    fn reserve_room(&mut self, item: &Item) -> Result<(), Lost> {
         if self.shared.health() != Health::Healthy {
             return Err(self.suspended());
         }

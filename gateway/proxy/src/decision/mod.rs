@@ -92,7 +92,7 @@ pub struct Station {
     confirm: Ask<AccessQuestion, AccessAnswer>,
     cache: Cache<Key, Known>,
     askers: Turnstile<SubjectId>,
-    noes: Cache<AccessQuestion, (AccessAnswer, Timestamp)>,
+    recent_denials: Cache<AccessQuestion, (AccessAnswer, Timestamp)>,
     max_groups: AtomicUsize,
 }
 
@@ -232,7 +232,7 @@ const CONFIRMED_FOR: Duration = Duration::from_secs(10);
 /// The cluster's own no is remembered so long: a client that tries again at once costs it nothing.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 /// Noes that are remembered.
-const NOES: usize = 10_000;
+const RECENT_DENIALS: usize = 10_000;
 /// What one subject may make the gateway ask the cluster. The feed sends 32 questions at the same time.
 const ASKING: Pace = Pace {
     per_second: 50,
@@ -262,7 +262,7 @@ impl Station {
             confirm,
             cache,
             askers: Turnstile::new(ASKING),
-            noes: Cache::new(NOES),
+            recent_denials: Cache::new(RECENT_DENIALS),
         }
     }
 
@@ -533,7 +533,7 @@ impl Station {
         asker: &Subject,
         now: Timestamp,
     ) -> Result<AccessAnswer, Refusal> {
-        if let Some((no, until)) = self.noes.get(&question)
+        if let Some((no, until)) = self.recent_denials.get(&question)
             && now < until
         {
             return Ok(no);
@@ -545,7 +545,8 @@ impl Station {
         let place = self.askers.pass(asker.id(), now).await.map_err(over)?;
         let answer = self.confirm.ask_keeping(question.clone(), place).await;
         if matches!(answer, AccessAnswer::No { .. }) {
-            self.noes.insert(question, (answer.clone(), now.plus(REFUSED_FOR)));
+            self.recent_denials
+                .insert(question, (answer.clone(), now.plus(REFUSED_FOR)));
         }
         Ok(answer)
     }

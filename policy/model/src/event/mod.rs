@@ -3,13 +3,13 @@
 //! The body of a record is a compact JSON object with a fixed member order (the order of the fields here). The ledger
 //! splices `"v":1,"kind":…,"seq":…` in front of it. Readers keep members they do not know.
 
-mod cut;
 mod kind;
 mod record;
+mod writer;
 
-pub use cut::NotPlain;
 pub use kind::RecordKind;
 pub use record::{
     Answer, By, ConfigChange, Decided, Effective, Issued, ItemsSeen, Network, Object, Outcome, Part, Person,
     PolicyChange, Presented, Record, Request, Served, Source, Span, Started, Summed, Workload,
 };
+pub use writer::NotPlain;

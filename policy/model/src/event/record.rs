@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::cut::{Cut, NotPlain};
+use super::writer::{NotPlain, RecordWriter};
 use crate::cluster::ClusterId;
 use crate::decision::RuleRef;
 use crate::subject::SubjectId;
@@ -547,7 +547,7 @@ impl Record<'_> {
         let mut out = Vec::with_capacity(1_536);
         for text in MOST_TEXT {
             out.clear();
-            self.serialize(&mut Cut {
+            self.serialize(&mut RecordWriter {
                 out: &mut out,
                 most: text,
             })?;

@@ -25,7 +25,7 @@ fn not_plain<T>(what: &str) -> Result<T, NotPlain> {
 }
 
 /// Writes compact JSON whose texts have at most so many bytes.
-pub(super) struct Cut<'o> {
+pub(super) struct RecordWriter<'o> {
     pub(super) out: &'o mut Vec<u8>,
     pub(super) most: usize,
 }
@@ -49,7 +49,7 @@ fn is_escaped(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-impl Cut<'_> {
+impl RecordWriter<'_> {
     fn text(&mut self, text: &str) {
         self.out.push(b'"');
         // Nearly always; all bytes are looked at, which needs no branch for each.
@@ -124,13 +124,13 @@ impl Cut<'_> {
 
 /// A list or an object under way.
 pub(super) struct Members<'c, 'o> {
-    cut: &'c mut Cut<'o>,
+    cut: &'c mut RecordWriter<'o>,
     is_first: bool,
     end: u8,
 }
 
 impl<'c, 'o> Members<'c, 'o> {
-    fn begin(cut: &'c mut Cut<'o>, (begin, end): (u8, u8)) -> Self {
+    fn begin(cut: &'c mut RecordWriter<'o>, (begin, end): (u8, u8)) -> Self {
         cut.out.push(begin);
         Self {
             cut,
@@ -139,7 +139,7 @@ impl<'c, 'o> Members<'c, 'o> {
         }
     }
 
-    fn next(&mut self) -> &mut Cut<'o> {
+    fn next(&mut self) -> &mut RecordWriter<'o> {
         if !std::mem::take(&mut self.is_first) {
             self.cut.out.push(b',');
         }
@@ -164,7 +164,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-impl<'c, 'o> Serializer for &'c mut Cut<'o> {
+impl<'c, 'o> Serializer for &'c mut RecordWriter<'o> {
     type Ok = ();
     type Error = NotPlain;
     type SerializeSeq = Members<'c, 'o>;
