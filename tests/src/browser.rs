@@ -1,4 +1,4 @@
-//! A browser as small as a sign-in needs: plain HTTP on loopback, cookies by host and port, redirects one at a time.
+//! A browser as small as a sign-in needs: loopback alone, cookies by host and port, redirects one at a time.
 //!
 //! Not for what pages look like: that is for a real browser. Blocking.
 
@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::http::Client;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One person's browser.
 #[derive(Debug, Default)]
 pub struct Browser {
     cookies: BTreeMap<String, BTreeMap<String, String>>,
+    ca: Option<String>,
 }
 
 /// A page, or where it sends.
@@ -31,6 +34,15 @@ pub struct Page {
 }
 
 impl Browser {
+    /// A browser whose user trusts this authority (PEM), for what is `https`.
+    #[must_use]
+    pub fn trusting(ca: &str) -> Self {
+        Self {
+            ca: Some(ca.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Opens `url` and follows redirects until a page comes or an address that begins with `stop`.
     ///
     /// # Errors
@@ -58,7 +70,7 @@ impl Browser {
     /// # Errors
     /// No answer within 20 s, or no HTTP.
     pub fn request(&mut self, method: &str, url: &str, form: &str) -> anyhow::Result<Page> {
-        let (authority, target) = split(url)?;
+        let (scheme, authority, target) = split(url)?;
         let mut head =
             format!("{method} {target} HTTP/1.0\r\nHost: {authority}\r\nAccept: text/html,application/json\r\n");
         let jar = self.cookies.entry(authority.clone()).or_default();
@@ -70,13 +82,17 @@ impl Browser {
             head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
         }
         head.push_str(&format!("Content-Length: {}\r\n\r\n{form}", form.len()));
-        let mut stream = TcpStream::connect(&authority).with_context(|| format!("connect to {authority}"))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(head.as_bytes())?;
-        let mut answer = Vec::new();
-        stream
-            .read_to_end(&mut answer)
-            .with_context(|| format!("read the answer of {url}"))?;
+        let answer = match scheme {
+            "https" => {
+                let ca = self
+                    .ca
+                    .as_deref()
+                    .with_context(|| format!("nobody vouches for {url}"))?;
+                Client::new(authority.parse()?, ca, None)?.exchange(head.as_bytes())
+            }
+            _ => plainly(&authority, head.as_bytes()),
+        };
+        let answer = answer.with_context(|| format!("read the answer of {url}"))?;
         let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer
             .split_once("\r\n\r\n")
@@ -119,26 +135,29 @@ fn keep_cookie(jar: &mut BTreeMap<String, String>, line: &str) {
     }
 }
 
-fn split(url: &str) -> anyhow::Result<(String, String)> {
-    let rest = url
-        .strip_prefix("http://")
-        .with_context(|| format!("{url} is not plain http"))?;
+fn plainly(authority: &str, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(authority).with_context(|| format!("connect to {authority}"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// Scheme, authority and target.
+fn split(url: &str) -> anyhow::Result<(&str, String, String)> {
+    let (scheme, rest) = url.split_once("://").with_context(|| format!("{url} is no URL"))?;
+    anyhow::ensure!(matches!(scheme, "http" | "https"), "{url} is nothing for a browser");
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
-    Ok((
-        authority.to_owned(),
-        if target.starts_with('/') {
-            target.to_owned()
-        } else {
-            format!("/{target}")
-        },
-    ))
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    Ok((scheme, authority.to_owned(), format!("{slash}{target}")))
 }
 
 fn absolute(from: &str, location: &str) -> anyhow::Result<String> {
     if location.starts_with('/') {
-        let (authority, _) = split(from)?;
-        return Ok(format!("http://{authority}{location}"));
+        let (scheme, authority, _) = split(from)?;
+        return Ok(format!("{scheme}://{authority}{location}"));
     }
     Ok(location.to_owned())
 }

@@ -160,6 +160,8 @@ pub struct Options {
     pub providers: Vec<Value>,
     /// All providers may give the same names (`identity.dangerSharedNames`).
     pub shared_names: bool,
+    /// The gateway host speaks TLS with a certificate of its own, as outside a bench.
+    pub secure_host: bool,
 }
 
 /// What the gateway stands in front of, as its configuration says it.
@@ -226,7 +228,7 @@ impl Gateway {
         let folder = Folder::held("gateway")?;
         let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
         let [host, address, admin] = ports.each_ref().map(Port::address);
-        let url = format!("http://{host}");
+        let url = format!("{}://{host}", if options.secure_host { "https" } else { "http" });
         let provider = Provider::start(&url)?;
         let ca = Ca::new("gateway")?;
         let certificate = ca.server(&NAMES)?;
@@ -257,6 +259,12 @@ impl Gateway {
                 "authorization": options.authorization.unwrap_or("confirm"),
             }],
         });
+        if options.secure_host {
+            let own = ca.server(&NAMES)?;
+            configured["listeners"][0]["tls"] = json!({
+                "certFile": write("host.crt", &own.certificate)?, "keyFile": write("host.key", &own.key)?,
+            });
+        }
         if let Some(ca) = &upstream.ca {
             configured["clusters"][0]["caFile"] = json!(write("cluster-ca.crt", ca)?);
         }
@@ -338,7 +346,8 @@ impl Gateway {
         let query = format!(
             "response_type=code&client_id=gatescribe-cli&redirect_uri={LOOPBACK}&state=s&code_challenge={CHALLENGE}&code_challenge_method=S256&login_hint={person}&provider={provider}"
         );
-        Browser::default().open(&format!("{}/authorize?{query}", self.url), LOOPBACK)
+        self.browser()
+            .open(&format!("{}/authorize?{query}", self.url), LOOPBACK)
     }
 
     /// Takes the next token for `audience` by the rotating handle.
@@ -352,7 +361,7 @@ impl Gateway {
     }
 
     fn token(&self, form: &str) -> anyhow::Result<SignedIn> {
-        let page = Browser::default().request("POST", &format!("{}/token", self.url), form)?;
+        let page = self.browser().request("POST", &format!("{}/token", self.url), form)?;
         ensure!(page.status == 200, "/token answers {}: {}", page.status, page.body);
         let answer: Value = serde_json::from_str(&page.body)?;
         let text = |name: &str| {
@@ -403,6 +412,12 @@ impl Gateway {
     /// The CA is unusable.
     pub fn client(&self) -> anyhow::Result<http::Client> {
         http::Client::new(self.address, self.ca.certificate(), None)
+    }
+
+    /// A new browser of somebody who trusts its authority.
+    #[must_use]
+    pub fn browser(&self) -> Browser {
+        Browser::trusting(self.ca())
     }
 
     /// The authority of its certificate, PEM.

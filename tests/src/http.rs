@@ -102,16 +102,25 @@ impl Client {
     /// # Errors
     /// No connection, no answer within 20 s, or no HTTP.
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Result<Answer> {
+        let head = self.head("1.0", method, target, headers, body);
+        let answer = self.exchange(&[head.as_bytes(), body].concat())?;
+        parse(&answer, method == "HEAD")
+    }
+
+    /// Writes the bytes of an HTTP/1.0 request and reads to the end.
+    ///
+    /// # Errors
+    /// No connection, or no answer within 20 s.
+    pub fn exchange(&self, request: &[u8]) -> anyhow::Result<Vec<u8>> {
         let mut tls = self.stream()?;
-        tls.write_all(self.head("1.0", method, target, headers, body).as_bytes())?;
-        tls.write_all(body)?;
+        tls.write_all(request)?;
         let mut answer = Vec::new();
         match tls.read_to_end(&mut answer) {
             // Go closes HTTP/1.0 connections without the TLS goodbye at times; the head tells if all came.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             other => drop(other?),
         }
-        parse(&answer, method == "HEAD")
+        Ok(answer)
     }
 
     /// A connection for many requests, one after another: what puts load on a gateway.

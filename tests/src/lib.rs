@@ -32,6 +32,7 @@ pub mod http;
 pub mod kubectl;
 pub mod measure;
 pub mod metrics;
+pub mod person;
 pub mod pki;
 pub mod ports;
 pub mod process;

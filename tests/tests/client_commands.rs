@@ -1,16 +1,11 @@
 //! The commands of people against the real parts: kubectl with our credential plugin, `gatescribe serve`, a certified
 //! provider, a browser by script. What a refusal tells a person to run is run, as it is printed.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use tests::browser::Browser;
 use tests::cluster::{Cluster, Options as ClusterOptions};
-use tests::counterparts::{own_binary, program};
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Output, Running, run};
+use tests::person::Person;
 use tests::wait::{PATIENCE, try_until};
 
 const WORLD: &str = r#"
@@ -42,86 +37,6 @@ spec:
   subjects: { groups: ["*"] }
   kubernetes: { verbs: [delete, deletecollection], resources: [pods] }
 "#;
-
-/// A person's machine: a home, a kubeconfig that only `gatescribe login` writes, and the two programs on the path.
-struct Person<'g> {
-    gateway: &'g Gateway,
-    name: &'static str,
-    folder: tempfile::TempDir,
-}
-
-impl<'g> Person<'g> {
-    fn new(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Self> {
-        let folder = tempfile::TempDir::with_prefix("gatescribe-person-")?;
-        for made in ["bin", "home"] {
-            std::fs::create_dir(folder.path().join(made))?;
-        }
-        for (file, found) in [
-            ("gatescribe", own_binary("gatescribe")?),
-            ("kubectl", program("kubectl")?),
-        ] {
-            std::os::unix::fs::symlink(found, folder.path().join("bin").join(file))?;
-        }
-        Ok(Self { gateway, name, folder })
-    }
-
-    fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("kubeconfig")
-    }
-
-    /// A line as it would be typed, without quotes in it.
-    fn command(&self, line: &str) -> anyhow::Result<Command> {
-        let mut words = line.split_whitespace();
-        let name = words.next().context("an empty line")?;
-        let mut command = Command::new(self.folder.path().join("bin").join(name));
-        command.args(words).env_clear().current_dir(self.folder.path());
-        command
-            .env("PATH", self.folder.path().join("bin"))
-            .env("HOME", self.folder.path().join("home"))
-            .env("KUBECONFIG", self.kubeconfig())
-            .env("GATESCRIBE_NO_BROWSER", "1")
-            .env("LC_ALL", "C.UTF-8");
-        Ok(command)
-    }
-
-    fn types(&self, line: &str) -> anyhow::Result<Output> {
-        run(self.command(line)?, "", PATIENCE).with_context(|| line.to_owned())
-    }
-
-    fn ok(&self, line: &str) -> anyhow::Result<Output> {
-        let output = self.types(line)?;
-        ensure!(output.code == 0, "{line}: {output}\n{}", self.gateway.log());
-        Ok(output)
-    }
-
-    /// Runs a line that asks for a sign-in, and signs in with a browser by script.
-    fn signs_in(&self, line: &str) -> anyhow::Result<()> {
-        let mut running = Running::start(self.command(line)?)?;
-        let address = running.line("the address to sign in at", |line| line.trim().starts_with("http://"))?;
-        let page = Browser::default().open(&format!("{}&login_hint={}", address.trim(), self.name), "nowhere:")?;
-        ensure!(
-            page.status == 200,
-            "the sign-in ends with {}: {}",
-            page.status,
-            page.body
-        );
-        let (code, said) = (running.end()?, running.lines().join("\n"));
-        ensure!(code == 0, "{line} ends with {code}:\n{said}");
-        Ok(())
-    }
-
-    /// The line behind `next` in a refusal that kubectl has printed.
-    fn next(refused: &Output) -> anyhow::Result<String> {
-        let found = refused
-            .stderr
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("next "));
-        Ok(found
-            .with_context(|| format!("no next step: {refused}"))?
-            .trim()
-            .to_owned())
-    }
-}
 
 fn member(text: &str, name: &str) -> anyhow::Result<Value> {
     let document: Value = serde_json::from_str(text).with_context(|| text.to_owned())?;
@@ -195,8 +110,8 @@ fn searches(alice: &Person<'_>, id: &str) -> anyhow::Result<()> {
         "{shown}"
     );
     for (name, sees) in [("bob", false), ("carol", true)] {
-        let other = Person::new(alice.gateway, name)?;
-        other.signs_in(&format!("gatescribe login {}", alice.gateway.url))?;
+        let other = Person::new(alice.gateway(), name)?;
+        other.signs_in(&format!("gatescribe login {}", alice.gateway().url))?;
         let found = other.types("gatescribe audit search --since 10m user:alice@example.com")?;
         assert_eq!(found.code, i32::from(!sees), "{name}: {found}");
         assert_eq!(found.stdout.contains("alice@example.com"), sees, "{name}: {found}");
