@@ -1,0 +1,220 @@
+//! `gatescribe audit search | show | tail`, by the gateway and from the ledger's files beside it, and `gatescribe idp test`.
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tests::cluster::Cluster;
+use tests::gateway::{Gateway, Options};
+use tests::kubectl::{Output, Running};
+use tests::person::Person;
+use tests::wait::{PATIENCE, try_until};
+
+const WORLD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: told }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: told-dev, namespace: told }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+"#;
+
+fn gateway() -> anyhow::Result<Gateway> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(WORLD)?;
+    Gateway::start(cluster, &Options::default())
+}
+
+fn signed_in<'g>(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Person<'g>> {
+    let person = Person::new(gateway, name)?;
+    person.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    Ok(person)
+}
+
+fn document(output: &Output) -> anyhow::Result<Value> {
+    serde_json::from_str(&output.stdout).with_context(|| output.to_string())
+}
+
+fn create(person: &Person<'_>, name: &str) -> anyhow::Result<()> {
+    let line = format!("kubectl create configmap {name} -n told --from-literal=a=b");
+    person.ok(&line).map(drop)
+}
+
+#[test]
+fn the_files_of_a_ledger_that_is_being_written_say_what_the_gateway_says() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    create(&alice, "in-files")?;
+    alice.ok("kubectl get configmap in-files -n told")?;
+    assert_eq!(alice.types("kubectl get configmap in-files -n default")?.code, 1);
+    let dir = format!("--dir {}", gateway.ledger().display());
+    // The gateway still writes into these files; both look at the same three acts once their ends are there.
+    let question = "gatescribe audit search name:in-files -o json";
+    let by_gateway = try_until("the three acts have ended", PATIENCE, || {
+        let found = document(&carol.ok(question)?)?;
+        let records = found["records"].as_array().context("records")?.clone();
+        let ended = records.iter().filter(|record| record["outcome"]["end"] != "inFlight");
+        ensure!(records.len() == 3 && ended.count() == 3, "{found}");
+        Ok(records)
+    })?;
+    let by_files = carol.ok(&format!("{question} {dir}"))?;
+    assert_eq!(document(&by_files)?["records"], Value::Array(by_gateway.clone()));
+    let table = |line: &str| carol.ok(line).map(|found| found.stdout);
+    let question = "gatescribe audit search name:in-files";
+    assert_eq!(table(question)?, table(&format!("{question} {dir}"))?);
+
+    let id = by_gateway[0]["id"].as_str().context("an id")?;
+    let show = format!("gatescribe audit show {id} -o json");
+    let shown = document(&carol.ok(&format!("{show} {dir}"))?)?;
+    assert_eq!(shown["record"]["id"], id, "{shown}");
+    assert_eq!(shown["record"], document(&carol.ok(&show)?)?["record"]);
+    for (line, code, words) in [
+        (
+            format!("gatescribe audit search name:nowhere {dir}"),
+            1,
+            "nothing found",
+        ),
+        (
+            format!("gatescribe audit search status:soon {dir}"),
+            2,
+            "the query is not understood",
+        ),
+        (
+            format!("gatescribe audit tail status:soon {dir}"),
+            2,
+            "the query is not understood",
+        ),
+        (
+            format!("gatescribe audit show 0192f0c1-7c3e-7d00-a000-0000000007f3 {dir}"),
+            5,
+            "there is no record",
+        ),
+        (
+            "gatescribe audit search --dir nowhere".to_owned(),
+            9,
+            "the ledger cannot be read",
+        ),
+        (
+            format!("gatescribe audit show {id} --dir nowhere"),
+            9,
+            "the ledger cannot be read",
+        ),
+        (
+            "gatescribe audit tail --dir nowhere".to_owned(),
+            9,
+            "the ledger cannot be read",
+        ),
+    ] {
+        let told = carol.types(&line)?;
+        assert!(told.code == code && told.stderr.contains(words), "{line}: {told}");
+        assert_eq!(told.stdout, "", "{line}");
+    }
+
+    // Nothing says when it has begun, so acts are made until one arrives.
+    let mut tail = Running::start(carol.command(&format!("gatescribe audit tail verb:create {dir}"))?)?;
+    let mut number = 0;
+    let row = try_until("an act arrives from the files", PATIENCE, || {
+        number += 1;
+        create(&alice, &format!("followed-{number}"))?;
+        let lines = tail.lines();
+        let row = lines
+            .iter()
+            .find(|line| line.contains("kubectl create configmap"))
+            .cloned();
+        row.with_context(|| format!("{lines:?}"))
+    })?;
+    assert!(row.contains("alice@example.com") && row.contains("-n told"), "{row}");
+    tail.kill_hard()
+}
+
+#[test]
+fn a_followed_act_comes_as_one_row_and_discovery_is_folded_with_a_count() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let alice = signed_in(&gateway, "alice")?;
+    let mut tail = Running::start(alice.command("gatescribe audit tail namespace:told")?)?;
+    // The note is the first thing that the gateway sends, after it has begun to follow.
+    tail.line("the note that it has begun", |line| {
+        line.contains("your own records only")
+    })?;
+    create(&alice, "row")?;
+    alice.ok("kubectl delete configmap row -n told")?;
+    tail.line("the act behind it", |line| {
+        line.contains("kubectl delete") && line.contains(" row ")
+    })?;
+    let lines = tail.lines();
+    let of = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
+    assert_eq!((of("TIME (UTC)"), of("kubectl create")), (1, 1), "{lines:?}");
+    let row = lines
+        .iter()
+        .find(|line| line.contains("kubectl create"))
+        .context("a row")?;
+    for words in [
+        "alice@example.com",
+        "kubectl create configmap",
+        "-n told",
+        "bench",
+        "201",
+    ] {
+        assert!(row.contains(words), "no `{words}` in {row}");
+    }
+    tail.kill_hard()?;
+
+    // kubectl looked around first, which is no act of hers.
+    let search = "gatescribe audit search user:alice@example.com --limit 500";
+    let folded = alice.ok(search)?;
+    assert!(
+        folded.stderr.contains("folded away: ") && folded.stderr.contains(" of discovery"),
+        "{folded}"
+    );
+    let whole = alice.ok(&format!("{search} --all"))?;
+    assert!(!whole.stderr.contains("folded away"), "{whole}");
+    let looked_around = |found: &Output| {
+        found
+            .stdout
+            .lines()
+            .filter(|line| line.contains("/openapi") || line.contains("/api"))
+            .count()
+    };
+    assert_eq!(looked_around(&folded), 0, "{folded}");
+    assert!(looked_around(&whole) > 0, "{whole}");
+    let count = document(&alice.ok(&format!("{search} -o json"))?)?["folded"]["discovery"].as_u64();
+    assert_eq!(
+        count.and_then(|count| usize::try_from(count).ok()),
+        Some(looked_around(&whole)),
+        "{whole}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_person_sees_what_arrived_of_a_new_sign_in_and_what_it_is_good_for() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let alice = signed_in(&gateway, "alice")?;
+    let session = |told: &Value| told["session"].clone();
+    let before = document(&alice.ok("gatescribe whoami -o json")?)?;
+    let said = alice.signs_in("gatescribe idp test")?;
+    for words in [
+        "alice@example.com",
+        "corp",
+        "mapping",
+        "what the provider said",
+        "email_verified",
+        "bindings in bench",
+        "by group dev",
+    ] {
+        assert!(said.contains(words), "no `{words}` in\n{said}");
+    }
+    let after = document(&alice.ok("gatescribe whoami -o json")?)?;
+    assert_ne!(session(&before), session(&after), "it signed in anew");
+    alice.ok("kubectl get configmaps -n told")?;
+    // Somebody without groups is told so.
+    let dave = Person::new(&gateway, "dave")?;
+    let said = dave.signs_in(&format!("gatescribe idp test --gateway {}", gateway.url))?;
+    assert!(
+        said.contains("dave@example.com") && said.contains("groups     none"),
+        "{said}"
+    );
+    assert!(!said.contains("by group dev"), "{said}");
+    Ok(())
+}
