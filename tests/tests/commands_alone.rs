@@ -1,0 +1,204 @@
+//! Commands that need no gateway, as they are typed: `config`, `completion`, and where there is colour.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tests::counterparts::{own_binary, repository};
+use tests::kubectl::{Output, run};
+use tests::wait::PATIENCE;
+
+const SECRET: &str = "swordfish-swordfish-swordfish";
+const MISTAKES: &str = "docs/examples/with-mistakes.yaml";
+
+fn command(arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(own_binary("gatescribe")?);
+    command.args(arguments).env_clear().current_dir(repository());
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C.UTF-8")
+        .env("CLIENT_SECRET", SECRET);
+    Ok(command)
+}
+
+fn types(arguments: &[&str]) -> anyhow::Result<Output> {
+    run(command(arguments)?, "", PATIENCE).with_context(|| arguments.join(" "))
+}
+
+/// A file with everything that could be resolved: two kinds of references, and files that are named.
+fn good(folder: &Path) -> anyhow::Result<String> {
+    let write = |name: &str| -> anyhow::Result<String> {
+        let path = folder.join(name);
+        std::fs::write(&path, SECRET)?;
+        Ok(path.display().to_string())
+    };
+    let text = format!(
+        r#"apiVersion: gatescribe.dev/v1
+url: http://127.0.0.1:8080
+dataDir: {data}
+listeners:
+  - {{ name: gateway, address: "127.0.0.1:8080", serves: [gateway] }}
+  - {{ name: kubernetes, address: "127.0.0.1:8443", serves: [kubernetes], tls: {{ certFile: {one}, keyFile: {two} }} }}
+identity:
+  dangerSharedNames: ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
+  providers:
+    - {{ name: corp, issuer: "http://127.0.0.1:9000", clientId: gatescribe, clientSecret: "${{file:{file}}}", claims: {{ user: email, groups: groups }} }}
+    - {{ name: other, issuer: "http://127.0.0.1:9001", clientId: gatescribe, clientSecret: "${{env:CLIENT_SECRET}}", claims: {{ user: email }} }}
+clusters:
+  - {{ name: bench, servers: ["https://127.0.0.1:6443"], impersonator: {{ tokenFile: {one} }}, observer: {{ tokenFile: {two} }} }}
+"#,
+        data = folder.join("data").display(),
+        file = write("client-secret")?,
+        one = write("impersonator")?,
+        two = write("observer")?,
+    );
+    let path = folder.join("gatescribe.yaml");
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+#[test]
+fn a_configuration_is_checked_shown_and_described_by_command() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = good(folder.path())?;
+    let checked = types(&["config", "check", &file])?;
+    ensure!(checked.code == 0 && checked.stderr.contains("no problem"), "{checked}");
+    assert_eq!(checked.stdout, "");
+
+    let shown = types(&["config", "show", "--effective", &file])?;
+    ensure!(shown.code == 0 && shown.stdout.contains("segmentSize"), "{shown}");
+    assert!(!format!("{shown}").contains(SECRET), "a secret was resolved: {shown}");
+    for reference in ["${env:CLIENT_SECRET}", "${file:"] {
+        assert!(shown.stdout.contains(reference), "{shown}");
+    }
+    // What is shown is a configuration itself, and the same one.
+    let again = folder.path().join("again.yaml");
+    std::fs::write(&again, &shown.stdout)?;
+    let again = again.display().to_string();
+    assert_eq!(types(&["config", "check", &again])?.code, 0, "{shown}");
+    assert_eq!(types(&["config", "show", "--effective", &again])?.stdout, shown.stdout);
+    assert_eq!(
+        types(&["config", "show", &file])?.stdout,
+        std::fs::read_to_string(&file)?
+    );
+
+    let schema = types(&["config", "schema"])?;
+    let described: Value = serde_json::from_str(&schema.stdout).context("the schema")?;
+    ensure!(
+        schema.code == 0 && described["properties"]["clusters"].is_object(),
+        "{described}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_configuration_with_mistakes_is_refused_by_every_command_with_its_code() -> anyhow::Result<()> {
+    for arguments in [
+        &["config", "check", MISTAKES][..],
+        &["config", "show", MISTAKES],
+        &["config", "show", "--effective", MISTAKES],
+        &["serve", "--config", MISTAKES],
+    ] {
+        let refused = types(arguments)?;
+        assert_eq!(
+            (refused.code, refused.stdout.as_str()),
+            (1, ""),
+            "{arguments:?}: {refused}"
+        );
+        assert!(
+            refused.stderr.contains("with-mistakes.yaml:"),
+            "{arguments:?}: {refused}"
+        );
+    }
+    let lines = types(&["config", "check", MISTAKES, "-o", "json"])?;
+    assert_eq!(lines.code, 1);
+    let problems: Vec<Value> = lines
+        .stdout
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    ensure!(
+        problems.len() > 1 && problems.iter().all(|problem| problem["line"].is_u64()),
+        "{lines}"
+    );
+    for arguments in [
+        &["config", "check", "nowhere.yaml"][..],
+        &["config", "show", "nowhere.yaml"],
+    ] {
+        assert_eq!(types(arguments)?.code, 9, "{arguments:?}");
+    }
+    assert_eq!(types(&["config", "check"])?.code, 2);
+    Ok(())
+}
+
+/// Runs a line in a terminal, as `script` gives one.
+fn in_a_terminal(line: &str, environment: &[(&str, &str)]) -> anyhow::Result<Output> {
+    let mut command = Command::new("script");
+    command
+        .args(["-qefc", line, "/dev/null"])
+        .env_clear()
+        .current_dir(repository());
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C.UTF-8")
+        .env("TERM", "xterm-256color")
+        .env("SHELL", "/bin/sh");
+    command.envs(environment.iter().copied());
+    run(command, "", PATIENCE).with_context(|| line.to_owned())
+}
+
+#[test]
+fn colours_are_for_terminals_whose_owner_wants_them() -> anyhow::Result<()> {
+    const COLOUR: char = '\u{1b}';
+    let program = own_binary("gatescribe")?;
+    let line = format!("{} config check {MISTAKES}", program.display());
+    let coloured = in_a_terminal(&line, &[])?;
+    ensure!(coloured.code == 1 && coloured.stdout.contains(COLOUR), "{coloured}");
+    let plain = in_a_terminal(&line, &[("NO_COLOR", "1")])?;
+    ensure!(
+        plain.code == 1 && plain.stdout.contains("with-mistakes.yaml"),
+        "{plain}"
+    );
+    assert!(!plain.stdout.contains(COLOUR), "{plain}");
+    for arguments in [
+        &["config", "check", MISTAKES][..],
+        &["audit", "search", "--help"],
+        &["no-such-command"],
+    ] {
+        let piped = types(arguments)?;
+        assert!(!format!("{piped}").contains(COLOUR), "{arguments:?}: {piped}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_shell_gets_completions_and_bash_completes_by_them() -> anyhow::Result<()> {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let told = types(&["completion", shell])?;
+        ensure!(told.code == 0 && told.stderr.is_empty(), "{shell}: {told}");
+        for command in ["audit", "login", "whoami", "demo"] {
+            assert!(told.stdout.contains(command), "{shell} knows no {command}");
+        }
+    }
+    assert_eq!(types(&["completion", "tcsh"])?.code, 2);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("completion");
+    std::fs::write(&file, types(&["completion", "bash"])?.stdout)?;
+    let bash = |arguments: &[&str]| {
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "--noprofile"]).args(arguments).arg(&file);
+        run(bash, "", PATIENCE)
+    };
+    let read = bash(&["-n"])?;
+    assert_eq!((read.code, read.stderr.as_str()), (0, ""), "{read}");
+    // What the shell does at the key: the registered function is asked with the words so far.
+    let at_the_key = r#"set -e; . "$0"; registered=$(complete -p gatescribe); function=${registered#*-F }; function=${function%% *}
+COMP_WORDS=(gatescribe audit ""); COMP_CWORD=2; COMPREPLY=(); "$function" gatescribe "" audit; printf '%s\n' "${COMPREPLY[@]}""#;
+    let told = bash(&["-c", at_the_key])?;
+    let words: Vec<&str> = told.stdout.lines().collect();
+    for word in ["search", "tail", "show"] {
+        assert!(words.contains(&word), "no `{word}`: {told}");
+    }
+    Ok(())
+}
