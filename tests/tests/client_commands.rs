@@ -1,10 +1,15 @@
 //! The commands of people against the real parts: kubectl with our credential plugin, `gatescribe serve`, a certified
 //! provider, a browser by script. What a refusal tells a person to run is run, as it is printed.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::counterparts::repository;
 use tests::gateway::{Gateway, Options};
+use tests::kubectl::Running;
 use tests::person::Person;
 use tests::wait::{PATIENCE, try_until};
 
@@ -183,4 +188,118 @@ fn signs_out(cluster: &Cluster, alice: &Person<'_>, login: &str) -> anyhow::Resu
     assert_eq!(before, after, "nothing reached the cluster");
     alice.signs_in(login)?;
     alice.ok("kubectl get configmaps -n shop").map(drop)
+}
+
+/// Which story runs a command that a refusal prints, by the command without its particulars. A command that is not here
+/// has no runner.
+const RUNNERS: [(&str, &str, &str); 5] = [
+    ("gatescribe login URL", include_str!("client_commands.rs"), "signs_out"),
+    ("gatescribe why ID", include_str!("client_commands.rs"), "refusals"),
+    (
+        "gatescribe whoami --claims",
+        include_str!("client_commands.rs"),
+        "refusals",
+    ),
+    ("gatescribe login --fresh URL", include_str!("obligations.rs"), STEP_UP),
+    (
+        "gatescribe login --fresh URL --acr CLASS",
+        include_str!("obligations.rs"),
+        STEP_UP,
+    ),
+];
+const STEP_UP: &str = "a_demanded_sign_in_is_done_by_the_printed_command_and_the_call_then_works";
+
+/// A printed command without its particulars; nothing where the next step is words.
+fn shape(next: &str) -> Option<String> {
+    let command = next.strip_prefix("gatescribe ")?;
+    let (command, is_classed) = match command.split_once(" --acr ") {
+        Some((before, _)) => (before, true),
+        None => (command, false),
+    };
+    let word = |word: &str| match word {
+        url if url.starts_with("https://") => "URL".to_owned(),
+        id if id.len() == 36 && id.matches('-').count() == 4 => "ID".to_owned(),
+        other => other.to_owned(),
+    };
+    let words: Vec<String> = command.split(' ').map(word).collect();
+    let class = if is_classed { " --acr CLASS" } else { "" };
+    Some(format!("gatescribe {}{class}", words.join(" ")))
+}
+
+#[test]
+fn every_command_that_a_refusal_prints_is_run_by_a_story() -> anyhow::Result<()> {
+    let folder = repository().join("gateway/proxy/tests/refusals");
+    let mut printed = std::collections::BTreeSet::new();
+    for case in std::fs::read_dir(folder)? {
+        let text = std::fs::read_to_string(case?.path())?;
+        let next = text.lines().find_map(|line| line.trim().strip_prefix("next "));
+        let next = next.with_context(|| format!("a refusal without a next step:\n{text}"))?;
+        printed.extend(shape(next.trim()));
+    }
+    for shape in &printed {
+        let runner = RUNNERS.iter().find(|(known, ..)| known == shape);
+        let (_, story, name) = runner.with_context(|| format!("no story runs `{shape}`"))?;
+        ensure!(
+            story.contains(&format!("fn {name}(")),
+            "`{shape}`: there is no story `{name}`"
+        );
+    }
+    for (shape, ..) in RUNNERS {
+        ensure!(printed.contains(shape), "no refusal prints `{shape}` any more");
+    }
+    Ok(())
+}
+
+/// Commands of twenty terminals at a time, and a browser that only notes what it was to open.
+#[test]
+fn twenty_kubectl_in_terminals_open_one_browser_and_say_whom_they_wait_for() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(WORLD)?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = Person::new(&gateway, "alice")?;
+    alice.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    alice.ok("gatescribe logout")?;
+    let (browser, opened) = (alice.folder().join("bin/browser"), alice.folder().join("opened"));
+    std::fs::write(&browser, format!("#!/bin/sh\necho \"$1\" >> {}\n", opened.display()))?;
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755))?;
+    let start = |_| {
+        // kubectl asks nobody who has no terminal; `script` gives it one.
+        let mut command = alice.command("kubectl")?;
+        let own = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+        let mut terminal = Command::new("/usr/bin/script");
+        terminal.args([
+            "-qefc",
+            "kubectl get configmaps -n shop -o name && echo done",
+            "/dev/null",
+        ]);
+        terminal
+            .env_clear()
+            .envs(own)
+            .env_remove("GATESCRIBE_NO_BROWSER")
+            .current_dir(alice.folder());
+        terminal.env("SHELL", "/bin/sh").env("BROWSER", &browser);
+        command = terminal;
+        Running::start(command)
+    };
+    let mut all = (0..20).map(start).collect::<anyhow::Result<Vec<Running>>>()?;
+    let addresses = || std::fs::read_to_string(&opened).unwrap_or_default();
+    let waits = |line: &String| line.contains("waiting for another gatescribe (pid ");
+    let address = try_until("one has a browser, another says that it waits", PATIENCE, || {
+        let waiting = all.iter().filter(|one| one.lines().iter().any(waits)).count();
+        let addresses = addresses();
+        ensure!(waiting > 0 && addresses.ends_with('\n'), "{waiting} wait, {addresses}");
+        Ok(addresses.lines().next().unwrap_or_default().to_owned())
+    })?;
+    let page = gateway
+        .browser()
+        .open(&format!("{address}&login_hint=alice"), "nowhere:")?;
+    assert_eq!(page.status, 200, "{}", page.body);
+    for one in &mut all {
+        let (code, said) = (one.end()?, one.lines().join("\n"));
+        ensure!(code == 0 && said.contains("done"), "{code}: {said}");
+    }
+    assert_eq!(addresses().lines().count(), 1, "{}", addresses());
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
+use tests::person::Person;
 
 const ROLES: &str = r#"
 apiVersion: v1
@@ -140,5 +141,35 @@ fn a_duty_that_cannot_be_met_refuses_the_call_and_says_so() -> anyhow::Result<()
         .expect("found above");
     let rules = rehearsed["decision"]["rules"].to_string();
     assert!(rules.contains("rehearsed") && rules.contains("wouldforbid"), "{rules}");
+    Ok(())
+}
+
+/// The step-up commands of a refusal, run as they are printed: by a shell that knows nothing else.
+#[test]
+fn a_demanded_sign_in_is_done_by_the_printed_command_and_the_call_then_works() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(ROLES)?;
+    let options = Options {
+        rules: Some(RULES.to_owned()),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let alice = Person::new(&gateway, "alice")?;
+    alice.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    alice.ok("kubectl get pods -n duties")?;
+    let call = "kubectl get secrets -n duties";
+    let refused = alice.types(call)?;
+    assert_eq!(refused.code, 1, "{refused}");
+    let next = Person::next(&refused)?;
+    assert_eq!(
+        next,
+        format!("gatescribe login --fresh {} --acr urn:example:hardware", gateway.url)
+    );
+    // Fresh alone is not of the class that the rule wants.
+    let (fresh, _) = next.split_once(" --acr").expect("compared above");
+    alice.signs_in(fresh)?;
+    assert_eq!(Person::next(&alice.types(call)?)?, next, "the class counts");
+    alice.signs_in(&next)?;
+    alice.ok(call)?;
     Ok(())
 }

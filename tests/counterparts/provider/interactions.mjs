@@ -19,7 +19,9 @@ export async function answerInteraction(request, response, { provider, people, a
       return finish(provider, request, response, { consent: await consent(provider, details) });
     }
     if (!people.has(login)) return text(response, 400, `no such person: ${login}`);
-    return finish(provider, request, response, { login: { accountId: login } });
+    // Whoever asks for a class of proof gets the first that they name, as if it had been shown.
+    const acr = details.params.acr_values?.split(' ')[0];
+    return finish(provider, request, response, { login: { accountId: login, acr } });
   }
 }
 

@@ -19,6 +19,7 @@ export function createProvider({ issuer, clients, keys, memory, people }) {
       email: ['email', 'email_verified'],
       groups: ['groups'],
     },
+    acrValues: ['urn:example:hardware'],
     pkce: { required: () => true },
     features: {
       devInteractions: { enabled: false },
