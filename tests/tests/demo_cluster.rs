@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use std::process::Command;
 use tests::cluster::{Cluster, Options, any_admin};
+use tests::counterparts::own_binary;
 use tests::demo::{Demo, Surroundings};
 use tests::kubectl::{Kubectl, Running, run};
 use tests::wait::{PATIENCE, wait_until};
@@ -145,6 +146,35 @@ fn nothing_is_created_unasked_or_for_a_context_that_is_not_there() -> anyhow::Re
             "{:?}",
             surroundings.left()?
         );
+    }
+    Ok(())
+}
+
+/// At a terminal, as `script` gives one, a person is asked: "n" creates nothing, "y" goes on until Ctrl-C.
+#[test]
+fn at_a_terminal_a_person_is_asked_and_their_answer_counts() -> anyhow::Result<()> {
+    let admin = any_admin()?;
+    for (answer, agreed) in [("n\n", false), ("\n", false), ("y\n", true)] {
+        let (surroundings, kubeconfig, context) = surroundings(&admin)?;
+        let line = format!("exec {} demo --cluster {context}", own_binary("gatescribe")?.display());
+        let mut command = Command::new("/usr/bin/script");
+        surroundings.surround(command.args(["-qefc", &line, "/dev/null"]));
+        command.env("KUBECONFIG", kubeconfig).env("SHELL", "/bin/sh");
+        let mut running = Running::start(command)?;
+        running.line("it says what it would create", |line| {
+            line.contains("what is bound to them above")
+        })?;
+        assert_eq!(roles(&admin)?, Vec::<String>::new(), "nothing is created unasked");
+        running.write(answer)?;
+        if agreed {
+            running.line("it goes on", |line| line.contains("Ctrl-C stops it"))?;
+            assert_ne!(roles(&admin)?, Vec::<String>::new());
+            running.write("\u{3}")?;
+        }
+        let (code, said) = (running.end()?, running.lines().join("\n"));
+        assert!(said.contains("Create it? [y/N]"), "{said}");
+        assert_eq!(code == 0, agreed, "{answer:?} ends with {code}: {said}");
+        assert_eq!(roles(&admin)?, Vec::<String>::new(), "{said}");
     }
     Ok(())
 }

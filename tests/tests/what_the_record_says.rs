@@ -339,11 +339,22 @@ fn a_full_audit_disk_refuses_with_the_reason_and_recovers_by_itself() -> anyhow:
     // finds none is the one to look at.
     let refused = |number: u32| {
         let name = format!("never-{number}");
-        let told = kubectl.run(&["create", "configmap", &name, "-n", "full"]).ok()?;
-        (told.code != 0).then_some((name, told))
+        let begun = std::time::Instant::now();
+        let told = kubectl
+            .run(&["create", "configmap", &name, "-n", "full", "-v=6"])
+            .ok()?;
+        (told.code != 0).then_some((name, told, begun.elapsed()))
     };
-    let (name, told) = (0..200).find_map(refused).context("creates were taken without end")?;
+    let (name, told, took) = (0..200).find_map(refused).context("creates were taken without end")?;
     assert!(told.stderr.contains("the audit disk is full"), "{told}");
+    println!("kubectl said so after {} ms", took.as_millis());
+    // What would make a person wait is a second attempt; kubectl makes one where an answer invites it.
+    let sent = told
+        .stderr
+        .lines()
+        .filter(|line| line.contains("POST") && line.contains("503"))
+        .count();
+    assert_eq!(sent, 1, "{told}");
     let direct = cluster.admin()?.run(&["get", "configmap", &name, "-n", "full"])?;
     assert!(
         direct.stderr.contains("NotFound"),
