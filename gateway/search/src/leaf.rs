@@ -43,7 +43,7 @@ pub(crate) struct By {
     pub(crate) origin: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Effective {
     pub(crate) user: String,
@@ -56,7 +56,7 @@ pub(crate) struct Net {
     pub(crate) ip: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Request {
     pub(crate) method: String,

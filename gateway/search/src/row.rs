@@ -6,7 +6,7 @@ use model::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::act;
+use crate::act::{self, Unnamed};
 use crate::leaf::{Decided, Ended, Leaf, Request};
 
 /// Whose records may be seen.
@@ -220,12 +220,14 @@ pub struct Row {
     pub action: Option<String>,
     #[serde(skip)]
     pub(crate) kinds: Vec<RecordKind>,
+    #[serde(skip)]
+    unnamed: Option<Box<Unnamed>>,
 }
 
 impl Row {
     /// A row from the record that begins an act.
     pub(crate) fn begin(seq: u64, kind: RecordKind, leaf: Leaf) -> Self {
-        let act = act::line(kind, &leaf);
+        let (act, unnamed) = (act::line(kind, &leaf), Unnamed::of(kind, &leaf));
         let Leaf {
             id,
             t,
@@ -268,6 +270,7 @@ impl Row {
             id,
             cluster,
             who,
+            unnamed,
             ..Self::of_request(seq, kind, act, req)
         };
         if let Some(object) = object {
@@ -319,9 +322,11 @@ impl Row {
             kubectl_session: some(req.kubectl_session),
             action: some(req.action),
             kinds: vec![kind],
+            unnamed: None,
         }
     }
 
+    /// What an answer says of its object. What the request said counts more: it was decided on.
     pub(crate) fn learn_object(&mut self, object: crate::leaf::Object) {
         if self.name.is_none() {
             self.name = object.name.filter(|name| !name.is_empty());
@@ -329,6 +334,16 @@ impl Row {
         if self.namespace.is_none() {
             self.namespace = object.namespace.filter(|name| !name.is_empty());
         }
+        if let Some(name) = &self.name
+            && let Some(unnamed) = self.unnamed.take()
+        {
+            self.act = unnamed.line(name, self.namespace.as_deref());
+        }
+    }
+
+    /// Whether only the end of the call can say which object it was about.
+    pub(crate) const fn awaits_name(&self) -> bool {
+        self.unnamed.is_some()
     }
 
     /// Whether it promises a record of its end.

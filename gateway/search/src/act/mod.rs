@@ -84,6 +84,35 @@ fn summed(leaf: &Leaf) -> String {
     )
 }
 
+/// A creation whose path names no object. The name stands in the body or is the server's choice (`generateName`), so only
+/// the end of the call says it, and the line is put together again then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unnamed {
+    req: Request,
+    effective: Option<Effective>,
+}
+
+impl Unnamed {
+    /// What to remember of the record that begins an act; `None` where no name can be missing.
+    pub(crate) fn of(kind: RecordKind, leaf: &Leaf) -> Option<Box<Self>> {
+        let req = leaf.req.as_ref()?;
+        let awaits_name = kind == RecordKind::Intent && req.verb == "create" && req.name.is_none();
+        awaits_name.then(|| {
+            Box::new(Self {
+                req: req.clone(),
+                effective: leaf.effective.clone(),
+            })
+        })
+    }
+
+    /// The line, now that the name is known.
+    pub(crate) fn line(mut self, name: &str, namespace: Option<&str>) -> String {
+        self.req.name = Some(name.to_owned());
+        self.req.namespace = namespace.map(str::to_owned);
+        words(RecordKind::Intent, &self.req, self.effective.as_ref())
+    }
+}
+
 fn called(kind: RecordKind, leaf: &Leaf) -> String {
     let nothing = Request::default();
     let req = leaf.req.as_ref().unwrap_or(&nothing);
@@ -93,8 +122,12 @@ fn called(kind: RecordKind, leaf: &Leaf) -> String {
             _ => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
         };
     }
+    words(kind, req, leaf.effective.as_ref())
+}
+
+fn words(kind: RecordKind, req: &Request, effective: Option<&Effective>) -> String {
     let mut words = kubectl(kind, req).unwrap_or_else(|| raw(req));
-    if let Some(effective) = &leaf.effective {
+    if let Some(effective) = effective {
         words.push_str(&acting_as(effective));
     }
     words

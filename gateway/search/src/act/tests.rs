@@ -132,3 +132,25 @@ fn acting_as_somebody_is_said_and_so_is_what_fits_no_command() {
     let sum = json!({"id": "1", "sum": {"count": 7, "what": "limited requests of strangers"}});
     assert_eq!(of(RecordKind::Summary, sum), "7 × limited requests of strangers");
 }
+
+#[test]
+fn a_creation_gets_the_name_that_only_its_end_says() {
+    let intent = |verb: &str, name: Option<&str>| {
+        let leaf = json!({"id": "1", "as": {"user": "bob"}, "req": {
+            "method": "POST", "path": "/x", "verb": verb, "group": "", "resource": "pods",
+            "namespace": "shop", "name": name, "kubectl_command": "kubectl run",
+        }});
+        Leaf::read(leaf.to_string().as_bytes()).unwrap()
+    };
+    let made = intent("create", None);
+    assert_eq!(line(RecordKind::Intent, &made), "kubectl run pod -n shop --as bob");
+    let unnamed = Unnamed::of(RecordKind::Intent, &made).unwrap();
+    assert_eq!(
+        unnamed.line("web-x7k\u{1b}", Some("shop")),
+        "kubectl run pod 'web-x7k\\u{1b}' -n shop --as bob"
+    );
+    // A name that was decided on stays, and what is refused makes nothing.
+    assert_eq!(Unnamed::of(RecordKind::Intent, &intent("create", Some("web"))), None);
+    assert_eq!(Unnamed::of(RecordKind::Intent, &intent("deletecollection", None)), None);
+    assert_eq!(Unnamed::of(RecordKind::Refusal, &made), None);
+}

@@ -94,6 +94,13 @@ impl Query {
             What::Field(..) | What::Words(_) | What::From(_) => false,
         })
     }
+
+    /// Whether the name of the object decides if an act is found.
+    pub(crate) fn asks_for_name(&self) -> bool {
+        self.terms
+            .iter()
+            .any(|term| matches!(term.what, What::Words(_) | What::Field(Key::Name, _)))
+    }
 }
 
 /// Parses foreign bytes as a query and a time. Never panics, whatever they are.

@@ -159,7 +159,8 @@ impl Page {
         }
         if self.unread_ends > 0 {
             said.push(format!(
-                "How {} calls ended was not looked up, so they were not compared with what you ask about their end.",
+                "How {} calls ended was not looked up, so they were not compared with what you ask about their end or the name of \
+                 what they made.",
                 self.unread_ends
             ));
         }

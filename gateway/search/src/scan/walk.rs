@@ -227,12 +227,13 @@ impl<'a, 'b> Walk<'a, 'b> {
         } else {
             self.tip.settle(&mut row, boot, self.archive.is_live());
         }
-        self.vocabulary.learn(&row, self.search.query);
+        let query = self.search.query;
+        self.vocabulary.learn(&row, query);
         let unread = row.end_is("notRead");
-        if unread && self.search.query.asks_for_end() {
+        if unread && (query.asks_for_end() || (row.awaits_name() && query.asks_for_name())) {
             self.unread_ends += 1;
         }
-        if self.search.query.matches(&row) {
+        if query.matches(&row) {
             if self.rows.place(row) == Placed::Full {
                 return false;
             }

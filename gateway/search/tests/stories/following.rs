@@ -166,3 +166,27 @@ fn rows_come_in_portions_and_none_is_lost() {
         .collect();
     assert_eq!(sizes, [10, 10, 5, 0]);
 }
+
+#[test]
+fn a_slow_creation_gets_its_name_at_its_end_and_is_then_found_by_it() {
+    let world = World::new();
+    let (mut all, mut named) = (
+        tail(&world, "", Scope::All, None),
+        tail(&world, "name:settings", Scope::All, None),
+    );
+    let id = world.id();
+    let seq = world.write(
+        RecordKind::Intent,
+        &world.asked(id, &ALICE, on("create", "configmaps", None)),
+    );
+    world.pass(2);
+    assert_eq!(
+        poll(&mut all, &world),
+        [seen("kubectl create configmap -n shop", "inFlight")]
+    );
+    assert!(poll(&mut named, &world).is_empty());
+    world.write(RecordKind::Outcome, &world.named(id, seq, "settings"));
+    let whole = [seen("kubectl create configmap settings -n shop", "answered")];
+    assert_eq!(poll(&mut all, &world), whole);
+    assert_eq!(poll(&mut named, &world), whole);
+}

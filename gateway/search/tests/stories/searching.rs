@@ -528,3 +528,58 @@ fn damage_is_told_and_hides_nothing_that_can_be_read() {
     assert!(page.trouble.unwrap().contains("is damaged at byte"));
     assert!(page.note.unwrap().contains("Part of the ledger cannot be read"));
 }
+
+#[test]
+fn a_creation_is_shown_and_found_by_the_name_that_its_answer_says() {
+    let world = World::new();
+    world.made(&ALICE, on("create", "configmaps", None), "settings");
+    world.made(&ALICE, on("create", "jobs", None), "nightly-x7k2p");
+    world.call(&ALICE, on("create", "pods", None), 201);
+    assert_eq!(
+        world.acts("verb:create"),
+        [
+            "kubectl create pod -n shop",
+            "kubectl create job nightly-x7k2p -n shop",
+            "kubectl create configmap settings -n shop"
+        ]
+    );
+    assert_eq!(world.acts("name:settings"), ["kubectl create configmap settings -n shop"]);
+    assert_eq!(world.acts("name:nightly-*"), ["kubectl create job nightly-x7k2p -n shop"]);
+    assert_eq!(world.acts("\"job nightly\""), ["kubectl create job nightly-x7k2p -n shop"]);
+    let page = world.search("name:setings");
+    assert_eq!(page.nearest[0].candidates, ["settings"]);
+    // A run that made two things names both.
+    for name in ["one", "two"] {
+        world.made(&ALICE, in_run("run-1", on("create", "secrets", None)), name);
+    }
+    let page = world.search("resource:secrets");
+    let calls: Vec<&str> = page.rows[0].calls.iter().map(|call| call.act.as_str()).collect();
+    assert_eq!(calls, ["kubectl create secret two -n shop", "kubectl create secret one -n shop"]);
+}
+
+#[test]
+fn a_name_that_stands_far_behind_is_looked_up_or_said_to_be_missing() {
+    let world = World::new();
+    let id = world.id();
+    let seq = world.write(RecordKind::Intent, &world.asked(id, &ALICE, on("create", "configmaps", None)));
+    // More records than are looked at ahead. One sync is enough for all.
+    let ledger = world.ledger();
+    let mut last = None;
+    for _ in 0..8_500 {
+        world.pass(1);
+        let read = world.asked(world.id(), &BOB, on("get", "pods", Some("web-0")));
+        let body = read.body().unwrap();
+        last = Some(ledger.append(RecordKind::Access, body, Vec::new()).unwrap());
+    }
+    last.unwrap().wait().unwrap();
+    world.write(RecordKind::Outcome, &world.named(id, seq, "settings"));
+    let until = Timestamp::from_unix_seconds(BEGIN + 1);
+    assert_eq!(
+        world.acts(&format!("verb:create until:{until}")),
+        ["kubectl create configmap settings -n shop"]
+    );
+    let page = world.search(&format!("name:settings until:{until}"));
+    assert_eq!((page.rows.len(), page.unread_ends), (0, 1));
+    assert!(page.note.unwrap().contains("or the name of what they made"));
+    assert_eq!(world.search(&format!("name:web-0 until:{until}")).rows.len(), 0);
+}

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use ledger::{Ledger, Options, OutcomeSlot, RealDisk};
 use model::cluster::ClusterId;
 use model::decision::{RuleEffect, RuleKind, RuleRef};
-use model::event::{Answer, By, Decided, Network, Outcome, Record, RecordKind, Request, Span};
+use model::event::{Answer, By, Decided, Network, Object, Outcome, Record, RecordKind, Request, Span};
 use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
 use search::{Archive, Budget, Page, Query, Scope, Search, View};
@@ -241,6 +241,28 @@ impl World {
         let seq = self.write(begin, &self.asked(id, who, req));
         self.write(end, &self.ended(id, seq, status));
         id
+    }
+
+    /// A creation, whose name only the answer says; its id.
+    pub(crate) fn made(&self, who: &'static Person, req: Request<'static>, name: &'static str) -> &'static str {
+        let id = self.id();
+        let seq = self.write(RecordKind::Intent, &self.asked(id, who, req));
+        self.write(RecordKind::Outcome, &self.named(id, seq, name));
+        id
+    }
+
+    /// The end of a call whose answer holds an object of this name.
+    pub(crate) fn named(&self, id: &'static str, pair: u64, name: &'static str) -> Record<'static> {
+        let object = Object {
+            name: Some(name),
+            namespace: Some("shop"),
+            uid: None,
+            resource_version: None,
+        };
+        Record {
+            object: Some(object),
+            ..self.ended(id, pair, 201)
+        }
     }
 
     pub(crate) fn refused(&self, who: &'static Person, req: Request<'static>) -> &'static str {
