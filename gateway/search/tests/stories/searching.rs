@@ -543,9 +543,18 @@ fn a_creation_is_shown_and_found_by_the_name_that_its_answer_says() {
             "kubectl create configmap settings -n shop"
         ]
     );
-    assert_eq!(world.acts("name:settings"), ["kubectl create configmap settings -n shop"]);
-    assert_eq!(world.acts("name:nightly-*"), ["kubectl create job nightly-x7k2p -n shop"]);
-    assert_eq!(world.acts("\"job nightly\""), ["kubectl create job nightly-x7k2p -n shop"]);
+    assert_eq!(
+        world.acts("name:settings"),
+        ["kubectl create configmap settings -n shop"]
+    );
+    assert_eq!(
+        world.acts("name:nightly-*"),
+        ["kubectl create job nightly-x7k2p -n shop"]
+    );
+    assert_eq!(
+        world.acts("\"job nightly\""),
+        ["kubectl create job nightly-x7k2p -n shop"]
+    );
     let page = world.search("name:setings");
     assert_eq!(page.nearest[0].candidates, ["settings"]);
     // A run that made two things names both.
@@ -554,14 +563,20 @@ fn a_creation_is_shown_and_found_by_the_name_that_its_answer_says() {
     }
     let page = world.search("resource:secrets");
     let calls: Vec<&str> = page.rows[0].calls.iter().map(|call| call.act.as_str()).collect();
-    assert_eq!(calls, ["kubectl create secret two -n shop", "kubectl create secret one -n shop"]);
+    assert_eq!(
+        calls,
+        ["kubectl create secret two -n shop", "kubectl create secret one -n shop"]
+    );
 }
 
 #[test]
 fn a_name_that_stands_far_behind_is_looked_up_or_said_to_be_missing() {
     let world = World::new();
     let id = world.id();
-    let seq = world.write(RecordKind::Intent, &world.asked(id, &ALICE, on("create", "configmaps", None)));
+    let seq = world.write(
+        RecordKind::Intent,
+        &world.asked(id, &ALICE, on("create", "configmaps", None)),
+    );
     // More records than are looked at ahead. One sync is enough for all.
     let ledger = world.ledger();
     let mut last = None;
