@@ -13,7 +13,7 @@ use crate::terminal::{color, data, fail, say, width};
 pub(crate) enum ConfigCommand {
     /// Say everything that is wrong with a configuration, all at once.
     #[command(
-        after_help = "Examples:\n  gatescribe config check gw.yaml\n  gatescribe config check gw.yaml -o json\n\nExit codes: 0 no problem, 1 problems, 9 the file cannot be read"
+        after_help = "Examples:\n  gatescribe config check gw.yaml\n  gatescribe config check gw.yaml -o json\n\nExit codes: 0 no problem, 1 problems, 9 the file cannot be read\nSee also: gatescribe serve --check, gatescribe config show"
     )]
     Check {
         /// The configuration file.
@@ -23,7 +23,9 @@ pub(crate) enum ConfigCommand {
         output: Output,
     },
     /// Show a configuration with every default filled in. Secrets are references and stay so.
-    #[command(after_help = "Example:\n  gatescribe config show --effective gw.yaml")]
+    #[command(
+        after_help = "Examples:\n  gatescribe config show gw.yaml\n  gatescribe config show --effective gw.yaml\n\nExit codes: 0 shown, 1 problems, 9 the file cannot be read\nSee also: gatescribe config check"
+    )]
     Show {
         /// The configuration file.
         file: PathBuf,
@@ -32,7 +34,9 @@ pub(crate) enum ConfigCommand {
         effective: bool,
     },
     /// Print the JSON Schema, for editors.
-    #[command(after_help = "Example:\n  gatescribe config schema > gatescribe.schema.json")]
+    #[command(
+        after_help = "Examples:\n  gatescribe config schema > gatescribe.schema.json\n  gatescribe config schema | less\n\nExit codes: 0 printed\nSee also: gatescribe config check"
+    )]
     Schema,
 }
 

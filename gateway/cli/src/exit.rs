@@ -1,4 +1,4 @@
-//! Exit codes: stable, documented in `gatescribe help exit-codes`, the same for every command.
+//! Exit codes: stable, the same for every command, and each on the page `docs/reference/exit-codes.md`, which is made from here.
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use client::arranged;
 pub use exit::Exit;
 
 /// An access gateway for Kubernetes that can prove who did what.
@@ -67,7 +68,7 @@ pub fn command_line() -> clap::Command {
 /// Runs the command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(arranged(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap prints help to stdout and mistakes to stderr; nothing can be done if even that fails.

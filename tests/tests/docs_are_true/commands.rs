@@ -126,7 +126,7 @@ const KEYS: &str = "
 For `gatescribe audit search` and `tail`. All terms must hold. `key:a,b` holds when one of the values does; `-` in front turns a
 term round; quotes keep spaces and commas; `*` in a value stands for any characters; upper and lower case are the same. Words
 without a key are looked for anywhere in the act, the path, the agent and the sentences of a record. `since:` and `until:` take
-`5m`, `2h`, `7d` (ago), a day (`2026-11-01`, UTC) or a time in RFC 3339 form.
+`5m`, `2h`, `7d` (ago), `today` or `yesterday` (its beginning, UTC), a day (`2026-11-01`, UTC) or a time in RFC 3339 form.
 
 | Key | Finds by |
 |---|---|
@@ -142,7 +142,7 @@ const VARIABLES: &str = "
 | `GATESCRIBE_HOME` | client commands | where sessions are kept; else `gatescribe` in the platform's folder for configurations |
 | `GATESCRIBE_NO_BROWSER` | `login`, the kubectl plugin | when not empty: print the address, open nothing |
 | `BROWSER` | `login`, the kubectl plugin | the program that opens the sign-in page |
-| `KUBECONFIG` | `login`, `logout` | which kubeconfig is written |
+| `KUBECONFIG` | `login` | which kubeconfig is written |
 | `NO_COLOR` | all | when not empty: no colours |
 | `COLUMNS` | all | how wide words for a person may be; from 40 |
 | `RUST_LOG` | `serve` | refines the log's level, whatever the configuration says |

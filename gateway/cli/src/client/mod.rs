@@ -23,6 +23,8 @@ mod table;
 mod trouble;
 mod whoami;
 
+pub use audit::arranged;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};

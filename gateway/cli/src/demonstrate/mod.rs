@@ -61,8 +61,8 @@ enum Helper {
     /// Sign in to the demo without a browser: name it in BROWSER.
     #[command(
         hide = true,
-        after_help = "Examples:\n  export BROWSER='gatescribe demo browse alice'\n\nExit codes: 0 signed in, 3 not signed \
-        in\nSee also: gatescribe login"
+        after_help = "Examples:\n  export BROWSER='gatescribe demo browse alice'\n  BROWSER='gatescribe demo browse bob' \
+        gatescribe login http://127.0.0.1:7002\n\nExit codes: 0 signed in, 3 not signed in\nSee also: gatescribe login"
     )]
     Browse(browse::Arguments),
 }

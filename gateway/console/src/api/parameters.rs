@@ -57,7 +57,7 @@ impl Parameters {
         let Some(text) = self.text(name) else { return Ok(None) };
         read_time(text).map(Some).ok_or_else(|| {
             Refused::request(format!(
-                "`{name}` takes 5m, 2h, 7d, a day such as 2026-11-01, or a time such as 2026-11-01T10:30:00Z"
+                "`{name}` takes 5m, 2h, 7d, yesterday, a day such as 2026-11-01, or a time such as 2026-11-01T10:30:00Z"
             ))
         })
     }

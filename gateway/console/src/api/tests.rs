@@ -441,7 +441,7 @@ async fn wrong_parameters_are_refused_with_their_place() {
         ("records?all=yes", "`all` takes true or false"),
         (
             "records?since=lately",
-            "`since` takes 5m, 2h, 7d, a day such as 2026-11-01, or a time such as 2026-11-01T10:30:00Z",
+            "`since` takes 5m, 2h, 7d, yesterday, a day such as 2026-11-01, or a time such as 2026-11-01T10:30:00Z",
         ),
         (
             "records?since=1h&q=since:2h",

@@ -5,7 +5,7 @@
 //! - `key:a,b` holds when one of the values does; `-` in front turns a term round; quotes keep spaces and commas.
 //! - `*` in a value stands for any characters; upper and lower case are the same.
 //! - words without a key are looked for anywhere in the act, the path, the agent and the sentences of a record.
-//! - `since:` and `until:` take `5m`, `2h`, `7d` (ago), a day (`2026-11-01`, UTC) or a time in RFC 3339 form.
+//! - `since:` and `until:` take `5m`, `2h`, `7d` (ago), `today` or `yesterday` (its beginning, UTC), a day (`2026-11-01`, UTC) or a time in RFC 3339 form.
 //!
 //! What is typed wrongly is refused with its place and the nearest thing that exists; nothing is guessed or ignored.
 

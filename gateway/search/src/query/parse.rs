@@ -280,7 +280,8 @@ impl Parser<'_> {
         let ([value], None, false) = (values, &slot, negated) else {
             return Err(self.wrong(start, QueryWhy::OneTime { key: key.name() }));
         };
-        let expected = "it takes 5m, 2h, 7d, a day such as 2026-11-01, or a time such as 2026-11-01T10:30:00Z";
+        let expected =
+            "it takes 5m, 2h, 7d, yesterday, a day such as 2026-11-01, or a time such as 2026-11-01T10:30:00Z";
         let bound = read_time(&value.text)
             .ok_or_else(|| self.wrong(value.start, QueryWhy::bad_value(key, &value.text, expected)))?;
         *slot = Some(bound);

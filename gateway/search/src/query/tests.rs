@@ -136,6 +136,13 @@ fn times_are_bounds_and_relative_ones_are_resolved_late() {
         bounds("until:2026-11-21T12:00:00+01:00").1.unwrap(),
         "2026-11-21T11:00:00.000000Z"
     );
+    assert_eq!(
+        bounds("since:yesterday until:Today"),
+        (
+            Some("2026-11-20T00:00:00.000000Z".into()),
+            Some("2026-11-21T00:00:00.000000Z".into())
+        )
+    );
     assert_eq!(bounds("pods"), (None, None));
     let twice = Query::parse("since:1h").unwrap().within(read_time("2h"), None);
     assert_eq!(twice, Err("since"));
@@ -178,8 +185,8 @@ fn a_wrong_query_says_what_and_where() {
         "position 1: `until:` can stand once, with one value and without `-`"
     );
     assert_eq!(
-        wrong("since:yesterday").2,
-        "position 7: `yesterday` cannot stand after `since:`; it takes 5m, 2h, 7d, a day such as 2026-11-01, or a time \
+        wrong("since:soon").2,
+        "position 7: `soon` cannot stand after `since:`; it takes 5m, 2h, 7d, yesterday, a day such as 2026-11-01, or a time \
          such as 2026-11-01T10:30:00Z"
     );
     assert_eq!(

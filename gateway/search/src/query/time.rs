@@ -11,9 +11,14 @@ use model::time::Timestamp;
 pub enum TimeBound {
     /// So long before now.
     Ago(Duration),
+    /// The beginning of the day that is so many days before today, in UTC.
+    Day(u16),
     /// A point in time.
     At(Timestamp),
 }
+
+/// A day, as UTC has no others.
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl TimeBound {
     /// The point in time.
@@ -21,16 +26,26 @@ impl TimeBound {
     pub fn at(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Ago(duration) => now.minus(duration),
+            Self::Day(before) => {
+                let today = now.unix_seconds().div_euclid(86_400).saturating_mul(86_400);
+                Timestamp::from_unix_seconds(today).minus(DAY * u32::from(before))
+            }
             Self::At(time) => time,
         }
     }
 }
 
-/// Reads `90s`, `5m`, `2h`, `7d`, `4w` (ago), `2026-11-01`, `2026-11-01T10:30` (both UTC) or RFC 3339.
+/// Reads `90s`, `5m`, `2h`, `7d`, `4w` (ago), `today`, `yesterday` (its beginning), `2026-11-01`, `2026-11-01T10:30` (both UTC) or RFC 3339.
 #[must_use]
 pub fn read_time(text: &str) -> Option<TimeBound> {
     if let Some(duration) = duration(text) {
         return Some(TimeBound::Ago(duration));
+    }
+    if let Some(before) = ["today", "yesterday"]
+        .into_iter()
+        .position(|day| day.eq_ignore_ascii_case(text))
+    {
+        return u16::try_from(before).ok().map(TimeBound::Day);
     }
     if !text.is_ascii() || text.len() > 40 {
         return None;

@@ -1,6 +1,5 @@
 //! `gatescribe audit`: the gateway's records under one's own sign-in. Without an audit role that is one's own acts, and it
 //! is said.
-
 //!
 //! With `--dir` the files of a ledger are read instead: by whoever may read them, with nobody to ask.
 
@@ -9,6 +8,7 @@ mod follow;
 mod remote;
 mod render;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -23,16 +23,11 @@ use crate::terminal::data;
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Search what was recorded: one row for each human act, newest first.
-    #[command(
-        after_help = "Examples:\n  gatescribe audit search user:alice verb:delete --since 2h\n  gatescribe audit search \
-        'namespace:payments refused:true' --since yesterday -o json\n\nWords without a key match anything. Discovery and \
-        controllers are folded with counts; --all unfolds them.\n\nExit codes: 0 found, 1 nothing found, 2 the query is not \
-        understood, 3 not signed in, 7 the gateway cannot be reached\nSee also: gatescribe audit tail, gatescribe audit show"
-    )]
+    #[command(after_help = search_help())]
     Search(SearchArguments),
     /// Follow what is recorded from now on, one line each.
     #[command(
-        after_help = "Examples:\n  gatescribe audit tail\n  gatescribe audit tail refused:true -o jsonl\n\nExit codes: 3 \
+        after_help = "Examples:\n  gatescribe audit tail\n  gatescribe audit tail outcome:refused -user:bob -o jsonl\n\nExit codes: 3 \
         not signed in, 4 not permitted, 7 the connection broke and could not be taken up again, 130 interrupted\nSee also: \
         gatescribe audit search"
     )]
@@ -119,6 +114,43 @@ pub(crate) enum Lines {
     Jsonl,
 }
 
+fn search_help() -> String {
+    let keys: Vec<&str> = search::Key::ALL.iter().map(|key| key.name()).collect();
+    format!(
+        "Examples:\n  gatescribe audit search user:alice verb:delete --since 2h\n  gatescribe audit search \
+         'ns:payments outcome:refused' -user:bob --since yesterday -o json\n\nKeys: {}. `key:a,b` holds for a or b, `-key:a` \
+         turns it round, `*` stands for anything. Words without a key match anything. Discovery and controllers are folded \
+         with counts; --all unfolds them.\n\nExit codes: 0 found, 1 nothing found, 2 the query is not understood, 3 not \
+         signed in, 7 the gateway cannot be reached\nSee also: gatescribe audit tail, gatescribe audit show",
+        keys.join(", ")
+    )
+}
+
+/// The command line with every term like `-user:bob` behind `--`: a term that is turned round begins as a flag does, and
+/// could only be said by who knows that. The order of terms means nothing.
+pub fn arranged(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    let is = |place: usize, names: &[&str]| {
+        words
+            .get(place)
+            .is_some_and(|word| names.iter().any(|name| word == name))
+    };
+    if !is(1, &["audit"]) || !is(2, &["search", "tail"]) || words.iter().any(|word| word == "--") {
+        return words;
+    }
+    let turned: Vec<OsString> = words.extract_if(3.., |word| is_turned_term(word)).collect();
+    if !turned.is_empty() {
+        words.push(OsString::from("--"));
+        words.extend(turned);
+    }
+    words
+}
+
+fn is_turned_term(word: &OsStr) -> bool {
+    let key = word.to_str().and_then(|word| word.strip_prefix('-')?.split_once(':'));
+    key.is_some_and(|(key, _)| key.len() > 1 && key.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
 /// Understood here as the gateway understands it, so that a mistake is said before anything is sent; the gateway's clock
 /// counts for relative times.
 fn time(text: &str) -> Result<String, String> {
@@ -187,4 +219,34 @@ fn document(kind: &str, found: &Map<String, Value>) -> String {
     document.insert("kind".to_owned(), json!(kind));
     document.extend(found.clone());
     format!("{:#}\n", Value::Object(document))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arranged_line(line: &str) -> String {
+        let words = arranged(line.split(' ').map(OsString::from));
+        let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_term_that_is_turned_round_is_no_flag() {
+        assert_eq!(
+            arranged_line("gatescribe audit search -user:bob verb:get --since 2h -ns:a,b -o json"),
+            "gatescribe audit search verb:get --since 2h -o json -- -user:bob -ns:a,b"
+        );
+        // What is no such term, or was arranged by the person, stays where it is.
+        for line in [
+            "gatescribe audit search -o json user:bob",
+            "gatescribe audit search -ojson --since=2h -u",
+            "gatescribe audit search -- -user:bob verb:get",
+            "gatescribe audit show -user:bob",
+            "gatescribe can get pods -n a:b",
+            "gatescribe",
+        ] {
+            assert_eq!(arranged_line(line), line);
+        }
+    }
 }
