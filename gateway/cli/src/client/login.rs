@@ -11,7 +11,7 @@ use super::home::Home;
 use super::http::{Client, Fingerprint, Trust, now};
 use super::kubeconfig::{Entry, Kubeconfig, Written};
 use super::program;
-use super::session::{Held, block_on, in_seconds, refreshed, warn_of_clocks, with_clocks};
+use super::session::{Held, block_on, gateway_of, in_seconds, refreshed, warn_of_clocks, with_clocks};
 use super::signin::{Fresh, Surroundings, Way, Wish};
 use super::store::Kept;
 use super::trouble::Trouble;
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &LoginArguments) -> Result<Exit, Trouble> {
     let home = Home::find()?;
     let way = Surroundings::look().for_login(arguments.device, arguments.no_browser);
     let kubeconfig = Kubeconfig::find(arguments.kubeconfig.as_deref())?;
-    let (kept, entries) = block_on(async {
+    let (kept, entries, met_before) = block_on(async {
         let met = meet(&home, &typed, given_trust(arguments)?).await?;
         let entries = entries(&met.found, &arguments.context_prefix)?;
         // Before a person is sent to sign in, not after.
@@ -68,9 +68,17 @@ pub(super) fn run(arguments: &LoginArguments) -> Result<Exit, Trouble> {
         let proof = arguments.fresh.then_some(Fresh { acr: &arguments.acr });
         let kept = sign_in(&home, &met, arguments.provider.as_deref(), proof, way).await?;
         warn_of_clocks(&met.client);
-        Ok((kept, entries))
+        Ok((kept, entries, met.before))
     })?;
     say_who(&kept);
+    if !met_before {
+        let gateway = gateway_of(&kept)?;
+        let place = home.place(&gateway);
+        say(&format!(
+            "  its secrets lie in {}, for your account alone; nothing of them in the kubeconfig",
+            place.path().display()
+        ));
+    }
     let time = now()
         .to_string()
         .chars()
@@ -87,15 +95,23 @@ pub(super) struct Met {
     pub(super) found: Discovery,
     pub(super) client: Client,
     trust: Trust,
+    /// Whether somebody signed in there from here.
+    before: bool,
 }
 
 /// Asks the address. Without a word on trust, what was said at an earlier login counts, else the system's certificates.
 pub(super) async fn meet(home: &Home, typed: &GatewayUrl, said: Option<Trust>) -> Result<Met, Trouble> {
     let known = home.place(typed).read()?;
+    let before = known.is_some();
     let trust = said.or(known.map(|known| known.trust)).unwrap_or(Trust::System);
     let client = Client::new(&trust, typed.is_secure())?;
     match discover(&client, typed).await {
-        Ok(found) => Ok(Met { found, client, trust }),
+        Ok(found) => Ok(Met {
+            found,
+            client,
+            trust,
+            before,
+        }),
         Err(error) => Err(with_clocks(error.into(), &client)),
     }
 }

@@ -11,7 +11,7 @@ use super::gateway::{Discovery, Given, Grant, TokenError, redeem};
 use super::home::Home;
 use super::http::{Client, HttpError, Trust, now};
 use super::signin::{SignIn, Way, Wish, random, sign_in};
-use super::store::{Kept, Lock, Patience, Place, Secret, Token};
+use super::store::{Holder, Kept, Lock, Patience, Place, Secret, Token};
 use super::trouble::Trouble;
 use crate::Exit;
 use crate::terminal::say;
@@ -35,14 +35,18 @@ pub(crate) enum Renewal {
 impl Held<'_> {
     /// Waits for the lock and says so after a second.
     pub(crate) fn take(place: &Place) -> Result<Held<'_>, Trouble> {
-        let patience = Patience::for_a_sign_in(|holder| {
-            say(&format!(
-                "waiting for another gatescribe{holder} that signs in or renews …"
-            ));
-        });
+        Self::take_with(place, &Patience::for_a_sign_in(say_waiting))
+    }
+
+    /// As [`Held::take`], for a command that no person sees: it waits for no person either.
+    pub(crate) fn take_unattended(place: &Place) -> Result<Held<'_>, Trouble> {
+        Self::take_with(place, &Patience::for_a_renewal(say_waiting))
+    }
+
+    fn take_with<'p>(place: &'p Place, patience: &Patience) -> Result<Held<'p>, Trouble> {
         Ok(Held {
             place,
-            lock: place.lock(&patience)?,
+            lock: place.lock(patience)?,
         })
     }
 
@@ -104,14 +108,25 @@ impl Held<'_> {
             clusters: &clusters,
             wish,
         };
+        self.lock.signs_in();
         let mut keep = |given: &Given| {
             kept.begin(given.session.clone());
             kept.tokens.insert(audience.to_owned(), given.token.clone());
+            self.place.forget_refusals();
             self.save(kept)
         };
         let signed_in = sign_in(client, &to, way, &mut keep).await;
         signed_in.map_err(|trouble| with_clocks(trouble, client))
     }
+}
+
+fn say_waiting(holder: Holder) {
+    let what = if holder.signs_in {
+        "signs in"
+    } else {
+        "renews the session"
+    };
+    say(&format!("waiting for another gatescribe{holder} that {what} …"));
 }
 
 /// What is kept of a gateway that was just discovered: the session of before, under today's addresses.
@@ -176,7 +191,7 @@ pub(crate) async fn ready(home: &Home, gateway: Option<&str>, audience: &str) ->
             token: token.secret().clone(),
             kept,
         }),
-        Renewal::SignInNeeded(why) => Err(sign_in_needed(&gateway, why)),
+        Renewal::SignInNeeded(why) => Err(with_clocks(sign_in_needed(&gateway, why), &client)),
     }
 }
 
@@ -235,7 +250,7 @@ pub(crate) fn with_clocks(trouble: Trouble, client: &Client) -> Trouble {
 pub(crate) fn warn_of_clocks(client: &Client) {
     if let Some(clocks) = client.clocks() {
         say(&format!(
-            "! {clocks}; set the clock, or sign-ins and certificates will fail"
+            "! {clocks}; set the clock (timedatectl set-ntp true), or sign-ins and certificates will fail"
         ));
     }
 }

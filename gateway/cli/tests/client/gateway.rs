@@ -20,6 +20,8 @@ pub(crate) enum Script {
     Hangup,
     /// Any request at all is a mistake of the test.
     Silent,
+    /// Its clock is three hours ahead.
+    Ahead,
 }
 
 type Form = BTreeMap<String, String>;
@@ -205,22 +207,26 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>, url: &str) {
     if script == Script::Hangup {
         return;
     }
-    let answer = answer(&request, state, script, url);
+    let ahead = if script == Script::Ahead { 3 * 3_600 + 30 } else { 0 };
+    let answer = answer(&request, state, script, url).replacen(DATE, &httpdate(ahead), 1);
     // A client that was killed takes no answer.
     let _ = stream.write_all(answer.as_bytes());
 }
 
 fn respond(status: &str, body: &str) -> String {
-    let date = httpdate();
     format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nDate: {date}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nDate: {DATE}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
 }
 
-/// The real time, as servers send it.
-fn httpdate() -> String {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+/// Where the time of the answer goes.
+const DATE: &str = "(now)";
+
+/// The real time and so many seconds, as servers send it.
+fn httpdate(ahead: i64) -> String {
+    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+    let now = now.to_zoned(jiff::tz::TimeZone::UTC);
     jiff::fmt::rfc2822::DateTimePrinter::new()
         .zoned_to_string(&now)
         .unwrap()

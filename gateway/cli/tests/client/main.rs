@@ -229,10 +229,15 @@ fn a_kept_token_needs_neither_network_nor_lock() {
 }
 
 #[test]
-fn where_nobody_is_nothing_is_opened_and_one_message_is_said() {
+fn where_nobody_is_nothing_is_opened_asked_or_waited_for_and_one_message_is_said() {
     let machine = Machine::new();
+    machine.gateway.script(Script::Silent);
     let login = format!("run gatescribe login {}", machine.gateway.url());
     assert_refused(&machine.credential(&machine.info(false)).output().unwrap(), 3, &login);
+    // Never free: whoever waited for it would not come back.
+    let lock = machine.file("told").with_extension("lock");
+    let lock = std::fs::File::create(lock).unwrap();
+    lock.lock().unwrap();
     // kubectl calls up to six times in a row.
     for _ in 0..5 {
         let again = machine.credential(&machine.info(false)).output().unwrap();
@@ -240,9 +245,57 @@ fn where_nobody_is_nothing_is_opened_and_one_message_is_said() {
     }
     assert_refused(&machine.credential_of_another_parent(&machine.info(false)), 3, &login);
     let mut quiet = machine.credential(&machine.info(true));
-    machine.change_kept(|kept| kept["refusals"] = json!([]));
+    std::fs::remove_file(machine.file("told")).unwrap();
     assert_refused(&quiet.env("GATESCRIBE_NO_BROWSER", "1").output().unwrap(), 3, &login);
-    assert_eq!(machine.browsers(), 0);
+    assert_eq!((machine.browsers(), machine.gateway.all_requests()), (0, 0));
+}
+
+#[test]
+fn a_script_waits_neither_for_a_person_who_signs_in_nor_after_a_session_that_is_over() {
+    use std::io::Write as _;
+    let machine = Machine::signed_in();
+    let asked = machine.gateway.all_requests();
+    let mut lock = std::fs::File::options().write(true).open(machine.file("lock")).unwrap();
+    lock.lock().unwrap();
+    lock.write_all(b"4711 signs in").unwrap();
+    // There is a session to renew, and somebody else at it for as long as a person takes.
+    assert_refused(
+        &machine.credential_of_another_parent(&machine.info(false)),
+        3,
+        "somebody is signing in with another gatescribe (pid 4711)",
+    );
+    machine.change_kept(|kept| kept["session"] = Value::Null);
+    let login = format!("run gatescribe login {}", machine.gateway.url());
+    assert_refused(&machine.credential_of_another_parent(&machine.info(false)), 3, &login);
+    assert_eq!((machine.browsers(), machine.gateway.all_requests()), (0, asked));
+}
+
+#[test]
+fn clocks_that_differ_are_said_with_both_times_and_what_to_do() {
+    let machine = Machine::signed_in();
+    machine.gateway.script(Script::Ahead);
+    let output = machine.credential_of_another_parent(&machine.info(false));
+    token(&output);
+    let said = text(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for words in [
+        "! the gateway's clock and this machine's differ by 180 min",
+        "(there 20",
+        ", here 20",
+        "set the clock (timedatectl set-ntp true)",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    // Where it went wrong it stands beside the reason.
+    machine.gateway.end_sessions();
+    machine.change_kept(|kept| kept["tokens"] = json!({}));
+    let output = machine.credential_of_another_parent(&machine.info(false));
+    assert_refused(&output, 3, "the session has ended");
+    assert!(
+        text(&output.stderr).contains("set the clock (timedatectl"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
@@ -419,6 +472,42 @@ fn login_writes_a_context_without_a_secret_and_keeps_what_was_there() {
     assert!(!after.contains("gsh1.") && !after.contains("eyJ"), "{after}");
     // The page that the browser got.
     assert!(machine.gateway.page().contains("Signed in as alice@example.test"));
+}
+
+#[cfg(unix)]
+#[test]
+fn where_the_secrets_lie_is_said_once_and_nobody_else_can_read_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let machine = Machine::new();
+    // Whatever the person's umask lets others do.
+    let mut login = Command::new("/bin/sh");
+    login.args(["-c", "umask 000; \"$@\"", "sh", BINARY, "login", machine.gateway.url()]);
+    let said = text(&machine.surround(&mut login).output().unwrap().stderr);
+    let file = machine.file("json");
+    assert!(
+        said.contains(&format!(
+            "its secrets lie in {}, for your account alone",
+            file.display()
+        )),
+        "{said}"
+    );
+    let own = machine.home.path().join("own");
+    let mut seen = Vec::new();
+    for folder in [own.as_path(), file.parent().unwrap()] {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+            seen.push(path);
+        }
+    }
+    assert_eq!(own.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    let again = machine.run(&["login", machine.gateway.url()]);
+    assert!(
+        !text(&again.stderr).contains("its secrets lie in"),
+        "{}",
+        text(&again.stderr)
+    );
 }
 
 #[test]
@@ -640,37 +729,71 @@ fn a_raw_call_goes_to_the_cluster_with_its_own_token() {
     assert!(grants.last().unwrap().ends_with("audience=prod"), "{grants:?}");
 }
 
+/// Each command that does something by itself, with what stands before it.
+fn commands(command: &clap::Command) -> Vec<(String, clap::Command)> {
+    let name = command.get_name().to_owned();
+    let own = (!command.is_subcommand_required_set()).then(|| (name.clone(), command.clone()));
+    let below = command.get_subcommands().flat_map(commands);
+    let below = below.map(|(rest, inner)| (format!("{name} {rest}"), inner));
+    own.into_iter().chain(below).collect()
+}
+
+/// The words of a line as a shell would split it, up to where its output goes.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split(['>', '|']).next().unwrap_or_default();
+    let quoted = line.split('\'').enumerate();
+    quoted
+        .flat_map(|(place, part)| match place % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
 #[test]
-fn each_command_explains_itself_with_examples_and_exit_codes() {
-    let commands: [&[&str]; 13] = [
-        &["login"],
-        &["logout"],
-        &["whoami"],
-        &["idp", "test"],
-        &["can"],
-        &["why"],
-        &["api"],
-        &["audit", "search"],
-        &["audit", "tail"],
-        &["audit", "show"],
-        &["kube", "credential"],
-        &["completion"],
-        &["version"],
-    ];
-    let machine = Machine::new();
-    for command in commands {
-        let help = machine.run(&[command, &["--help"]].concat());
-        let help = text(&help.stdout);
+fn each_command_explains_itself_with_exit_codes_and_examples_that_it_understands() {
+    let whole = cli::command_line();
+    let commands = commands(&whole);
+    for (name, command) in &commands {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let examples = help.lines().skip_while(|line| !line.starts_with("Examples:")).skip(1);
-        let examples = examples.take_while(|line| line.starts_with("  ")).count();
+        let examples: Vec<&str> = examples.take_while(|line| line.starts_with("  ")).collect();
         assert!(
-            examples >= 2 && help.contains("Exit codes:") && help.contains("See also:"),
-            "{command:?}\n{help}"
+            examples.len() >= 2 && help.contains("Exit codes:") && help.contains("See also:"),
+            "{name}\n{help}"
         );
+        for example in examples.iter().filter(|line| line.starts_with("  gatescribe ")) {
+            let words = cli::arranged(words(example).into_iter().map(Into::into));
+            let understood = whole.clone().try_get_matches_from(words);
+            let matches = understood.unwrap_or_else(|error| panic!("{example}\n{error}"));
+            let (_, mut inner) = matches.subcommand().unwrap();
+            while let Some((_, next)) = inner.subcommand() {
+                inner = next;
+            }
+            if let Ok(Some(query)) = inner.try_get_many::<String>("query") {
+                let query: Vec<&str> = query.map(String::as_str).collect();
+                search::Query::parse(&query.join(" ")).unwrap_or_else(|error| panic!("{example}\n{error}"));
+            }
+        }
+    }
+    assert!(commands.len() > 15, "{}", commands.len());
+    let machine = Machine::new();
+    let help = text(&machine.run(&["audit", "search", "--help"]).stdout);
+    for key in search::Key::ALL {
+        assert!(help.contains(key.name()), "{}\n{help}", key.name());
     }
     let completion = machine.run(&["completion", "bash"]);
     assert!(text(&completion.stdout).contains("audit"));
     let version = machine.run(&["version", "-o", "json"]);
     let version: Value = serde_json::from_slice(&version.stdout).unwrap();
     assert_eq!(version["apiVersion"], "gatescribe/v1");
+}
+
+#[test]
+fn a_term_that_is_turned_round_reaches_the_gateway_as_it_was_typed() {
+    let machine = Machine::signed_in();
+    let found = machine.run(&["audit", "search", "-source:sample", "user:alice", "--since", "2h"]);
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    let asked = machine.gateway.requests("/api/v1/audit/records");
+    assert_eq!(asked, ["q=user%3Aalice%20-source%3Asample&since=2h&limit=50"]);
 }

@@ -13,8 +13,8 @@ use console::GatewayUrl;
 use super::gateway::{Cluster, discover};
 use super::home::Home;
 use super::http::{Client, Trust, now};
-use super::session::{Held, Renewal, block_on, client_of, refreshed, sign_in_needed, with_clocks};
-use super::signin::{Surroundings, Wish};
+use super::session::{Held, Renewal, block_on, client_of, refreshed, sign_in_needed, warn_of_clocks, with_clocks};
+use super::signin::{Surroundings, Way, Wish};
 use super::store::{Kept, Place, Refusal, Token};
 use super::trouble::Trouble;
 use crate::Exit;
@@ -45,37 +45,62 @@ struct Question<'a> {
     cluster: &'a str,
     place: Place,
     parent: Option<u32>,
+    /// How a person could sign in here; `None` where nobody is.
+    way: Option<Way>,
 }
 
 fn answer(gateway: &str, cluster: &str) -> Result<Answer, Trouble> {
     let call = ExecCall::of_environment()?;
     let gateway = super::gateway::url_of(gateway)?;
     let place = Home::find()?.place(&gateway);
+    let way = Surroundings::look().for_plugin(call.interactive);
     let question = Question {
         call,
         gateway,
         cluster,
         place,
         parent: parent(),
+        way,
     };
-    if let Some(answer) = question.at_once(question.place.read()?.as_ref())? {
-        return Ok(answer);
+    let answered = question.answered();
+    if let Err(trouble) = &answered {
+        question.remember(trouble);
     }
-    question.slowly()
+    answered
 }
 
 impl Question<'_> {
-    /// What can be said without asking anybody.
+    fn answered(&self) -> Result<Answer, Trouble> {
+        match self.at_once(self.place.read()?.as_ref())? {
+            Some(answer) => Ok(answer),
+            None => self.slowly(),
+        }
+    }
+
+    /// What can be said without asking or waiting for anybody. That is all there is where no session is and nobody who
+    /// could sign in.
     fn at_once(&self, kept: Option<&Kept>) -> Result<Option<Answer>, Trouble> {
-        let Some(kept) = kept else { return Ok(None) };
         let now = now();
-        // A cluster that we do not know yet, or that moved: the gateway is asked before anything is handed out.
-        let is_bound = self.known(kept).is_some_and(|cluster| self.call.is_for(cluster));
-        if let Some(token) = kept.usable(self.cluster, now).filter(|_| is_bound) {
+        if let Some(token) = kept.and_then(|kept| self.bound(kept)?.usable(self.cluster, now)) {
             return Ok(Some(Answer::Credential(self.call.credential(token))));
         }
-        let before = self.parent.and_then(|parent| kept.refused_before(parent, now));
-        Ok(before.map(|refusal| Answer::RefusedBefore(exit_of(refusal.exit))))
+        let before = self.parent.and_then(|parent| self.place.refused_before(parent, now));
+        if let Some(refusal) = before {
+            return Ok(Some(Answer::RefusedBefore(exit_of(refusal.exit))));
+        }
+        let has_session = kept.is_some_and(|kept| kept.session.is_some());
+        if self.way.is_none() && !has_session {
+            return Err(sign_in_needed(&self.gateway, None));
+        }
+        Ok(None)
+    }
+
+    /// What is kept, if kubectl asks for the cluster that we know. One that we do not know yet, or that moved: the gateway
+    /// is asked before anything is handed out.
+    fn bound<'k>(&self, kept: &'k Kept) -> Option<&'k Kept> {
+        self.known(kept)
+            .is_some_and(|cluster| self.call.is_for(cluster))
+            .then_some(kept)
     }
 
     fn known<'k>(&self, kept: &'k Kept) -> Option<&'k Cluster> {
@@ -83,42 +108,41 @@ impl Question<'_> {
     }
 
     fn slowly(&self) -> Result<Answer, Trouble> {
-        let held = Held::take(&self.place)?;
+        let held = match self.way {
+            Some(_) => Held::take(&self.place)?,
+            None => Held::take_unattended(&self.place)?,
+        };
         let kept = self.place.read()?;
         // Whoever held the lock may have done the work, or been told no.
         if let Some(answer) = self.at_once(kept.as_ref())? {
             return Ok(answer);
         }
-        let obtained = block_on(self.obtain(&held, kept));
-        match obtained {
-            Ok(token) => Ok(Answer::Credential(self.call.credential(&token))),
-            Err(trouble) => {
-                self.remember(&held, &trouble);
-                Err(trouble)
-            }
-        }
+        let token = block_on(self.obtain(&held, kept))?;
+        Ok(Answer::Credential(self.call.credential(&token)))
     }
 
     /// So that kubectl's next attempts end at once and in silence. Best effort: the answer is "no" anyway.
-    fn remember(&self, held: &Held<'_>, trouble: &Trouble) {
-        if let (Some(parent), Ok(Some(mut kept))) = (self.parent, self.place.read()) {
-            kept.refuse(Refusal {
+    fn remember(&self, trouble: &Trouble) {
+        if let Some(parent) = self.parent {
+            drop(self.place.refuse(Refusal {
                 parent,
                 at: now(),
                 exit: code_of(trouble.exit),
-            });
-            drop(held.save(&kept));
+            }));
         }
     }
 
     async fn obtain(&self, held: &Held<'_>, kept: Option<Kept>) -> Result<Token, Trouble> {
         let (mut kept, client) = self.acquainted(held, kept).await?;
         let why = match held.renew(&client, &mut kept, self.cluster).await? {
-            Renewal::Token(token) => return Ok(token),
+            Renewal::Token(token) => {
+                warn_of_clocks(&client);
+                return Ok(token);
+            }
             Renewal::SignInNeeded(why) => why,
         };
-        let refused = |why| Err(sign_in_needed(&self.gateway, why));
-        let Some(way) = Surroundings::look().for_plugin(self.call.interactive) else {
+        let refused = |why| Err(with_clocks(sign_in_needed(&self.gateway, why), &client));
+        let Some(way) = self.way else {
             return refused(why);
         };
         let now = now();
@@ -130,6 +154,7 @@ impl Question<'_> {
         let given = held
             .sign_in(&client, &mut kept, Wish::for_audience(self.cluster), way)
             .await?;
+        warn_of_clocks(&client);
         Ok(given.token)
     }
 
@@ -137,7 +162,7 @@ impl Question<'_> {
     async fn acquainted(&self, held: &Held<'_>, kept: Option<Kept>) -> Result<(Kept, Client), Trouble> {
         if let Some(kept) = kept {
             let client = client_of(&kept)?;
-            if self.known(&kept).is_some_and(|cluster| self.call.is_for(cluster)) {
+            if self.bound(&kept).is_some() {
                 return Ok((kept, client));
             }
             let trust = kept.trust.clone();

@@ -37,6 +37,12 @@ pub(crate) enum StoreError {
         #[source]
         cause: serde_json::Error,
     },
+    /// Another process has a person sign in, and nobody here can wait for that.
+    #[error("somebody is signing in with another gatescribe{holder}")]
+    SigningIn {
+        /// Who, if it said so.
+        holder: Holder,
+    },
     /// Another process does not let go.
     #[error("another gatescribe{holder} is still busy with this gateway after {seconds} s")]
     Busy {
@@ -59,9 +65,8 @@ impl From<StoreError> for Trouble {
             StoreError::Foreign { path, .. } => {
                 format!("update gatescribe, or remove `{}` and sign in again", path.display())
             }
-            StoreError::Busy { .. } => {
-                let exit = Exit::SignIn;
-                return Self::new(exit, "the sign-in was not finished")
+            StoreError::Busy { .. } | StoreError::SigningIn { .. } => {
+                return Self::new(Exit::SignIn, "the sign-in was not finished")
                     .because(error.to_string())
                     .remedy(
                         "finish or cancel the sign-in that is open in the other terminal, then run the command again",
@@ -107,7 +112,7 @@ pub(super) fn private_folder(folder: &Path) -> Result<(), StoreError> {
     builder.create(folder).map_err(unwritable)
 }
 
-fn private_options() -> std::fs::OpenOptions {
+pub(super) fn private_options() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -10,12 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::client::gateway::{Cluster, Endpoints};
 use crate::client::http::Trust;
 
-/// How long the result "no" counts for processes of the same parent: kubectl runs its plugin six times (ux §3.6).
-const REFUSAL_COUNTS: Duration = Duration::from_secs(10);
 /// How often a person may be bothered without having asked.
 const PROMPT_EVERY: Duration = Duration::from_secs(15 * 60);
-/// Parents that are remembered; more than run at once within ten seconds on a laptop.
-const REFUSALS: usize = 256;
 
 /// Text that no log, message or `Debug` shows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +55,9 @@ pub(crate) struct Kept {
     pub(crate) tokens: BTreeMap<String, Token>,
     /// When a sign-in was last put before the person unasked, since the last one that succeeded.
     prompted_at: Option<Timestamp>,
-    refusals: Vec<Refusal>,
+    /// Results "no" stood here before they had a file of their own ([`super::told`]); dropped where there are some.
+    #[serde(default, skip_serializing, deserialize_with = "dropped")]
+    refusals: (),
 }
 
 /// A session as this side knows it.
@@ -81,18 +79,6 @@ pub(crate) struct Token {
     token: Secret,
     /// Until when it is handed out: its end less a margin, as clients do not ask again for a call under way.
     usable_until: Timestamp,
-}
-
-/// A result "no".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Refusal {
-    /// The process that called us.
-    pub(crate) parent: u32,
-    /// When.
-    pub(crate) at: Timestamp,
-    /// The exit code of then.
-    pub(crate) exit: u8,
 }
 
 impl Token {
@@ -132,7 +118,7 @@ impl Kept {
             exchange_under_way: None,
             tokens: BTreeMap::new(),
             prompted_at: None,
-            refusals: Vec::new(),
+            refusals: (),
         }
     }
 
@@ -150,7 +136,6 @@ impl Kept {
         self.end();
         self.session = Some(session);
         self.prompted_at = None;
-        self.refusals.clear();
     }
 
     /// Forgets every secret; trust and addresses stay.
@@ -170,29 +155,10 @@ impl Kept {
     pub(crate) const fn prompted(&mut self, now: Timestamp) {
         self.prompted_at = Some(now);
     }
-
-    /// What this parent was told a moment ago.
-    pub(crate) fn refused_before(&self, parent: u32, now: Timestamp) -> Option<&Refusal> {
-        self.refusals
-            .iter()
-            .rev()
-            .find(|refusal| refusal.parent == parent && refusal.counts(now))
-    }
-
-    pub(crate) fn refuse(&mut self, refusal: Refusal) {
-        let now = refusal.at;
-        self.refusals.retain(|known| known.counts(now));
-        if self.refusals.len() >= REFUSALS {
-            self.refusals.remove(0);
-        }
-        self.refusals.push(refusal);
-    }
 }
 
-impl Refusal {
-    fn counts(&self, now: Timestamp) -> bool {
-        self.at <= now && now.since(self.at) < REFUSAL_COUNTS
-    }
+fn dropped<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(drop)
 }
 
 /// The number 1. Another number is a file of another program version and is not guessed at.

@@ -1,6 +1,7 @@
 //! The lock of one gateway's file: the operating system's, so that a holder that dies has let go.
 //!
-//! The holder writes its process id into the lock file; that is for words only and decides nothing.
+//! The holder writes its process id into the lock file, and whether a person signs in by it. That is for words, and for
+//! those who cannot wait for a person; who holds the lock is decided by the operating system alone.
 
 use std::fmt;
 use std::fs::File;
@@ -10,6 +11,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::atomic::StoreError;
+
+/// What stands behind the process id while a person signs in.
+const SIGNS_IN: &str = " signs in";
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct Patience {
     pub(crate) most: Duration,
     /// Told once.
     pub(crate) tell: fn(Holder),
+    /// Whether a sign-in is waited for.
+    pub(crate) for_a_person: bool,
 }
 
 impl Patience {
@@ -32,6 +38,16 @@ impl Patience {
             quiet: Duration::from_secs(1),
             most: Duration::from_secs(6 * 60),
             tell,
+            for_a_person: true,
+        }
+    }
+
+    /// Where nobody is: as long as a renewal can take, and not behind a sign-in.
+    pub(crate) const fn for_a_renewal(tell: fn(Holder)) -> Self {
+        Self {
+            most: Duration::from_secs(45),
+            for_a_person: false,
+            ..Self::for_a_sign_in(tell)
         }
     }
 }
@@ -43,12 +59,16 @@ impl fmt::Debug for Patience {
 }
 
 /// Who holds the lock, as far as it said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Holder(Option<u32>);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pid: Option<u32>,
+    /// Whether a person signs in by it.
+    pub(crate) signs_in: bool,
+}
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |pid| write!(f, " (pid {pid})"))
+        self.pid.map_or(Ok(()), |pid| write!(f, " (pid {pid})"))
     }
 }
 
@@ -61,11 +81,22 @@ impl Lock {
         let file = open(path).map_err(unwritable)?;
         let file = match file.try_lock() {
             Ok(()) => file,
-            Err(std::fs::TryLockError::WouldBlock) => wait(file, path, patience)?,
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let holder = holder(path);
+                if holder.signs_in && !patience.for_a_person {
+                    return Err(StoreError::SigningIn { holder });
+                }
+                wait(file, path, patience)?
+            }
             Err(std::fs::TryLockError::Error(cause)) => return Err(unwritable(cause)),
         };
-        sign(&file);
+        sign(&file, "");
         Ok(Self(file))
+    }
+
+    /// Tells those who come that a person signs in.
+    pub(crate) fn signs_in(&self) {
+        sign(&self.0, SIGNS_IN);
     }
 }
 
@@ -113,16 +144,21 @@ fn open(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-fn sign(mut file: &File) {
-    // For words only: a lock without a name is a lock.
+fn sign(mut file: &File, doing: &str) {
+    // A lock without a name is a lock.
     let _ = file
         .set_len(0)
         .and_then(|()| file.rewind())
-        .and_then(|()| write!(file, "{}", std::process::id()));
+        .and_then(|()| write!(file, "{}{doing}", std::process::id()));
 }
 
 fn holder(path: &Path) -> Holder {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(20).read_to_string(&mut text));
-    Holder(read.ok().and_then(|_| text.trim().parse().ok()))
+    match File::open(path).and_then(|file| file.take(40).read_to_string(&mut text)) {
+        Ok(_) => Holder {
+            pid: text.trim_end_matches(SIGNS_IN).trim().parse().ok(),
+            signs_in: text.ends_with(SIGNS_IN),
+        },
+        Err(_) => Holder::default(),
+    }
 }

@@ -8,20 +8,21 @@
 mod atomic;
 mod kept;
 mod lock;
+mod told;
 
 pub(crate) use atomic::{StoreError, write_private, write_through};
-pub(crate) use kept::{Kept, Refusal, Secret, Session, Token};
-#[cfg(test)]
-use lock::Holder;
-pub(crate) use lock::{Lock, Patience};
+pub(crate) use kept::{Kept, Secret, Session, Token};
+pub(crate) use lock::{Holder, Lock, Patience};
+pub(crate) use told::Refusal;
 
 use std::path::{Path, PathBuf};
 
-/// The file of one gateway, and the lock beside it.
+/// The file of one gateway, the lock beside it, and what was told a moment ago.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     file: PathBuf,
     lock: PathBuf,
+    told: PathBuf,
 }
 
 impl Place {
@@ -29,7 +30,13 @@ impl Place {
         Self {
             file: folder.join(format!("{name}.json")),
             lock: folder.join(format!("{name}.lock")),
+            told: folder.join(format!("{name}.told")),
         }
+    }
+
+    /// The file, for words.
+    pub(crate) fn path(&self) -> &Path {
+        &self.file
     }
 
     /// What is kept; `None` before the first sign-in.

@@ -54,6 +54,7 @@ const IN_SILENCE: Patience = Patience {
     quiet: Duration::from_secs(5),
     most: Duration::from_secs(60),
     tell: |_| {},
+    for_a_person: true,
 };
 
 #[test]
@@ -92,11 +93,6 @@ fn a_secret_is_in_no_debug_text() {
 fn the_format_of_version_one_is_frozen() {
     let mut kept = kept();
     kept.prompted(NOW);
-    kept.refuse(Refusal {
-        parent: 42,
-        at: NOW,
-        exit: 3,
-    });
     kept.exchange_under_way = Some(Secret::new("key"));
     assert_eq!(
         serde_json::to_value(&kept).unwrap(),
@@ -112,9 +108,11 @@ fn the_format_of_version_one_is_frozen() {
             "exchangeUnderWay": "key",
             "tokens": {"prod": {"token": "a.b.geheim", "usableUntil": "1970-01-12T13:56:10.000000Z"}},
             "promptedAt": "1970-01-12T13:46:40.000000Z",
-            "refusals": [{"parent": 42, "at": "1970-01-12T13:46:40.000000Z", "exit": 3}],
         })
     );
+    let mut before = serde_json::to_value(&kept).unwrap();
+    before["refusals"] = serde_json::json!([{"parent": 42, "at": "1970-01-12T13:46:40.000000Z", "exit": 3}]);
+    assert_eq!(Kept::parse(before.to_string().as_bytes()).unwrap(), kept);
 }
 
 #[test]
@@ -139,18 +137,13 @@ fn a_new_session_keeps_nothing_of_the_one_before() {
     let mut kept = kept();
     kept.exchange_under_way = Some(Secret::new("key"));
     kept.prompted(NOW);
-    kept.refuse(Refusal {
-        parent: 42,
-        at: NOW,
-        exit: 3,
-    });
     kept.begin(Session {
         handle: Secret::new("gsh1.new"),
         username: None,
         ends: None,
     });
     assert!(kept.tokens.is_empty() && kept.exchange_under_way.is_none());
-    assert!(kept.may_prompt(NOW) && kept.refused_before(42, NOW).is_none());
+    assert!(kept.may_prompt(NOW));
 }
 
 #[test]
@@ -165,24 +158,39 @@ fn a_person_is_asked_once_in_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn a_no_counts_ten_seconds_and_for_its_parent_only() {
-    let mut kept = kept();
-    kept.refuse(Refusal {
-        parent: 42,
-        at: NOW,
-        exit: 3,
-    });
-    assert!(kept.refused_before(42, NOW.plus(Duration::from_secs(9))).is_some());
-    assert!(kept.refused_before(42, NOW.plus(Duration::from_secs(10))).is_none());
-    assert!(kept.refused_before(43, NOW).is_none());
-    for parent in 0..1000 {
-        kept.refuse(Refusal {
+fn a_no_counts_ten_seconds_and_for_its_parent_only_also_where_nothing_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path());
+    let refuse = |parent| {
+        let refusal = Refusal {
             parent,
             at: NOW,
             exit: 3,
-        });
+        };
+        place.refuse(refusal).unwrap();
+    };
+    refuse(42);
+    let found = place.refused_before(42, NOW.plus(Duration::from_secs(9)));
+    assert_eq!(found.map(|refusal| refusal.exit), Some(3));
+    assert_eq!(place.refused_before(42, NOW.plus(Duration::from_secs(10))), None);
+    assert_eq!(place.refused_before(43, NOW), None);
+    // A clock that was set back does not keep anybody silent.
+    assert_eq!(place.refused_before(42, NOW.minus(Duration::from_secs(1))), None);
+    (0..300).for_each(refuse);
+    assert!(place.refused_before(299, NOW).is_some() && place.refused_before(0, NOW).is_none());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(place.folder()), mode(&place.told)), (0o700, 0o600));
     }
-    assert!(kept.refused_before(999, NOW).is_some() && kept.refused_before(0, NOW).is_none());
+    // A half that somebody is writing is no answer, and is written over.
+    std::fs::write(&place.told, "[{\"parent\":7,").unwrap();
+    assert_eq!(place.refused_before(7, NOW), None);
+    refuse(7);
+    assert!(place.refused_before(7, NOW).is_some());
+    place.forget_refusals();
+    assert_eq!(place.refused_before(7, NOW), None);
 }
 
 #[test]
@@ -209,6 +217,7 @@ fn the_second_waits_for_the_first_is_told_who_it_is_and_then_has_it() {
             quiet: Duration::ZERO,
             most: Duration::from_secs(60),
             tell: |holder| TOLD.set(holder).unwrap(),
+            for_a_person: true,
         };
         sender.send(()).unwrap();
         second.lock(&patience).map(drop)
@@ -228,6 +237,7 @@ fn waiting_has_an_end_and_says_who_is_busy() {
         quiet: Duration::ZERO,
         most: Duration::ZERO,
         tell: |_| {},
+        for_a_person: false,
     };
     let error = place.lock(&patience).unwrap_err();
     let expected = format!(
@@ -235,4 +245,29 @@ fn waiting_has_an_end_and_says_who_is_busy() {
         std::process::id()
     );
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn where_nobody_is_a_renewal_is_waited_for_and_a_sign_in_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path());
+    let held = place.lock(&IN_SILENCE).unwrap();
+    let at_once = Patience {
+        quiet: Duration::ZERO,
+        most: Duration::ZERO,
+        ..Patience::for_a_renewal(|_| {})
+    };
+    assert!(matches!(place.lock(&at_once).unwrap_err(), StoreError::Busy { .. }));
+    held.signs_in();
+    // However long a renewal could have been waited for: this does not.
+    let error = place.lock(&Patience::for_a_renewal(|_| {})).unwrap_err();
+    let who = format!(
+        "somebody is signing in with another gatescribe (pid {})",
+        std::process::id()
+    );
+    assert_eq!(error.to_string(), who);
+    // What a holder wrote that is gone holds nobody up.
+    drop(held);
+    std::fs::write(&place.lock, "1 signs in").unwrap();
+    place.lock(&Patience::for_a_renewal(|_| {})).unwrap();
 }
