@@ -81,7 +81,14 @@ impl Vocabulary {
                     answer.push(Nearest {
                         key: key.name(),
                         value: wanted.text().to_owned(),
-                        candidates: nearest_of(wanted.text(), names.iter().map(String::as_str), MOST_CANDIDATES),
+                        candidates: match key {
+                            Key::User => nearest_by(
+                                wanted.text(),
+                                names.iter().flat_map(|name| as_typed(name)),
+                                MOST_CANDIDATES,
+                            ),
+                            _ => nearest_of(wanted.text(), names.iter().map(String::as_str), MOST_CANDIDATES),
+                        },
                     });
                 }
             }
@@ -94,8 +101,21 @@ fn is_resource(name: &str, wanted: &str) -> bool {
     name == wanted || crate::act::names::singular(name) == Some(wanted)
 }
 
+/// What people type for this user name, each with the name: all of it, or what finds it as well (`matches::is_user`).
+fn as_typed(name: &str) -> impl Iterator<Item = (&str, &str)> {
+    let local = name.split_once('@').map(|(local, _)| local);
+    let behind_prefix = name.split_once(':').map(|(_, rest)| rest);
+    let typed = [Some(name), local, behind_prefix].into_iter().flatten();
+    typed.map(move |typed| (typed, name))
+}
+
 /// The names most like `wanted`, most alike first; none that is not like it at all.
 pub(crate) fn nearest_of<'n>(wanted: &str, names: impl Iterator<Item = &'n str>, most: usize) -> Vec<String> {
+    nearest_by(wanted, names.map(|name| (name, name)), most)
+}
+
+/// As [`nearest_of`], where a name is compared by another one that stands before it.
+fn nearest_by<'n>(wanted: &str, names: impl Iterator<Item = (&'n str, &'n str)>, most: usize) -> Vec<String> {
     let wanted: Vec<char> = wanted.to_lowercase().chars().take(64).collect();
     // Two letters changed places are two edits, and the commonest slip of all.
     let allowed = if wanted.len() < 4 {
@@ -104,15 +124,16 @@ pub(crate) fn nearest_of<'n>(wanted: &str, names: impl Iterator<Item = &'n str>,
         (wanted.len() / 3).clamp(2, 4)
     };
     let mut scored: Vec<(usize, &str)> = names
-        .filter_map(|name| {
-            let lower: Vec<char> = name.to_lowercase().chars().take(64).collect();
+        .filter_map(|(typed, name)| {
+            let lower: Vec<char> = typed.to_lowercase().chars().take(64).collect();
             let within = !wanted.is_empty() && wanted.len() >= 3 && contains(&lower, &wanted);
             let distance = distance(&wanted, &lower);
             (within || distance <= allowed).then_some((if within { 1 } else { distance }, name))
         })
         .collect();
     scored.sort_unstable();
-    scored.dedup();
+    let mut seen = BTreeSet::new();
+    scored.retain(|(_, name)| seen.insert(*name));
     scored.into_iter().take(most).map(|(_, name)| name.to_owned()).collect()
 }
 
@@ -150,6 +171,16 @@ mod tests {
         assert_eq!(nearest_of("alic", names.into_iter(), 3), ["alice", "malice", "alina"]);
         assert_eq!(nearest_of("zzzz", names.into_iter(), 3), Vec::<String>::new());
         assert_eq!(nearest_of("", names.into_iter(), 3), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_user_is_like_what_is_typed_for_the_user() {
+        let names = ["alice@a-long.example.com", "oidc:bob", "carol"];
+        let nearest = |wanted| nearest_by(wanted, names.into_iter().flat_map(as_typed), 3);
+        assert_eq!(nearest("alise"), ["alice@a-long.example.com"]);
+        assert_eq!(nearest("bobb"), ["oidc:bob"]);
+        assert_eq!(nearest("carl"), ["carol"]);
+        assert_eq!(nearest("example"), ["alice@a-long.example.com"]);
     }
 
     #[test]

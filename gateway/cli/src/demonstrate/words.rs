@@ -118,6 +118,9 @@ fn to_try(facts: &Facts<'_>) -> Vec<(String, &'static str)> {
         line("gatescribe why", "the last refusal, rule by rule"),
         line("gatescribe can delete pods -n shop", "before one tries"),
         line("gatescribe audit search --since 10m", "what you just did"),
+    ]);
+    lines.extend(another_browser(facts, "carol"));
+    lines.extend([
         line(
             &format!("gatescribe login http://{}", facts.gateway),
             "again, as carol: she sees all",
@@ -130,12 +133,21 @@ fn to_try(facts: &Facts<'_>) -> Vec<(String, &'static str)> {
     lines
 }
 
+/// Where no browser asks who one is, somebody else signs in by another word in the environment.
+fn another_browser(facts: &Facts<'_>, name: &str) -> Option<(String, &'static str)> {
+    let command = format!("export BROWSER='gatescribe demo browse {name}'");
+    (!facts.browser).then_some((command, "from here on somebody else signs in"))
+}
+
 /// Before a real cluster nobody knows what is in it.
 fn real(facts: &Facts<'_>, playground: &str, first: &'static str) -> Vec<(String, &'static str)> {
-    vec![
+    let mut lines = vec![
         ("kubectl get namespaces".to_owned(), first),
         ("kubectl get secrets -A".to_owned(), "refused, and it says why"),
         ("gatescribe why".to_owned(), "the last refusal, rule by rule"),
+    ];
+    lines.extend(another_browser(facts, "bob"));
+    lines.extend([
         (
             format!("gatescribe login http://{}", facts.gateway),
             "again, as bob: he may write here:",
@@ -145,7 +157,8 @@ fn real(facts: &Facts<'_>, playground: &str, first: &'static str) -> Vec<(String
             "allowed, and written down first",
         ),
         ("gatescribe audit search --since 10m".to_owned(), "what you just did"),
-    ]
+    ]);
+    lines
 }
 
 #[cfg(test)]
@@ -176,7 +189,12 @@ mod tests {
                     let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
                     assert!(long.is_empty(), "{long:#?}");
                     assert_eq!(text.contains("\n  kubectl"), kubectl || playground.is_some());
-                    assert_eq!(text.contains("export BROWSER"), !browser);
+                    // Whoever follows the text without a browser is the one whom each step means.
+                    let second = if playground.is_some() { "bob" } else { "carol" };
+                    for name in ["alice", second] {
+                        let by = format!("  export BROWSER='gatescribe demo browse {name}'");
+                        assert_eq!(text.contains(&by), !browser, "{text}");
+                    }
                 }
             }
         }
