@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tests::cluster::{Cluster, Options, any_admin};
 use tests::counterparts::own_binary;
 use tests::demo::{Demo, Surroundings};
@@ -13,6 +14,20 @@ fn created(admin: &Kubectl) -> anyhow::Result<Vec<String>> {
     let kinds = "namespaces,clusterroles,clusterrolebindings,serviceaccounts,rolebindings";
     let found = admin.ok(&["get", kinds, "-A", "-l", "gatescribe.dev/demo", "-o", "name"])?;
     Ok(found.lines().map(str::to_owned).collect())
+}
+
+/// The stories that share a cluster come one after the other: each looks at what is in it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was created besides. Without a controller manager a namespace that was deleted stays `Terminating`, so that an
+/// earlier story can leave one.
+fn created_since(admin: &Kubectl, before: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut now = created(admin)?;
+    now.retain(|name| !before.contains(name));
+    Ok(now)
 }
 
 /// Surroundings whose kubectl knows the cluster as its administrator, the kubeconfig and the context's name.
@@ -108,6 +123,7 @@ fn story(cluster: &Cluster, demo: &Demo, listed: &str) -> anyhow::Result<()> {
 
 #[test]
 fn told_to_stop_while_it_borrows_it_gives_everything_back() -> anyhow::Result<()> {
+    let _alone = alone();
     let admin = any_admin()?;
     let (surroundings, kubeconfig, context) = surroundings(&admin)?;
     let mut command = surroundings.demo(&["--cluster", &context, "--yes"])?;
@@ -129,8 +145,10 @@ fn roles(admin: &Kubectl) -> anyhow::Result<Vec<String>> {
 
 #[test]
 fn nothing_is_created_unasked_or_for_a_context_that_is_not_there() -> anyhow::Result<()> {
+    let _alone = alone();
     let admin = any_admin()?;
     let (_, _, context) = surroundings(&admin)?;
+    let before = created(&admin)?;
     for (arguments, says) in [
         (vec!["--cluster", &context], "add --yes"),
         (vec!["--cluster", "elsewhere", "--yes"], "no such context"),
@@ -140,7 +158,7 @@ fn nothing_is_created_unasked_or_for_a_context_that_is_not_there() -> anyhow::Re
         command.env("KUBECONFIG", kubeconfig);
         let told = run(command, "y\n", PATIENCE)?;
         assert!(told.code != 0 && told.stderr.contains(says), "{told}");
-        assert_eq!(created(&admin)?, Vec::<String>::new());
+        assert_eq!(created_since(&admin, &before)?, Vec::<String>::new());
         assert!(
             !surroundings.left()?.iter().any(|left| left.contains("gatescribe")),
             "{:?}",
@@ -153,8 +171,10 @@ fn nothing_is_created_unasked_or_for_a_context_that_is_not_there() -> anyhow::Re
 /// At a terminal, as `script` gives one, a person is asked: "n" creates nothing, "y" goes on until Ctrl-C.
 #[test]
 fn at_a_terminal_a_person_is_asked_and_their_answer_counts() -> anyhow::Result<()> {
+    let _alone = alone();
     let admin = any_admin()?;
     for (answer, agreed) in [("n\n", false), ("\n", false), ("y\n", true)] {
+        let before = created(&admin)?;
         let (surroundings, kubeconfig, context) = surroundings(&admin)?;
         let line = format!("exec {} demo --cluster {context}", own_binary("gatescribe")?.display());
         let mut command = Command::new("/usr/bin/script");
@@ -164,17 +184,21 @@ fn at_a_terminal_a_person_is_asked_and_their_answer_counts() -> anyhow::Result<(
         running.line("it says what it would create", |line| {
             line.contains("what is bound to them above")
         })?;
-        assert_eq!(roles(&admin)?, Vec::<String>::new(), "nothing is created unasked");
+        let nothing = Vec::<String>::new();
+        assert_eq!(created_since(&admin, &before)?, nothing, "nothing is created unasked");
         running.write(answer)?;
         if agreed {
             running.line("it goes on", |line| line.contains("Ctrl-C stops it"))?;
-            assert_ne!(roles(&admin)?, Vec::<String>::new());
+            assert_ne!(roles(&admin)?, nothing);
             running.write("\u{3}")?;
         }
         let (code, said) = (running.end()?, running.lines().join("\n"));
         assert!(said.contains("Create it? [y/N]"), "{said}");
         assert_eq!(code == 0, agreed, "{answer:?} ends with {code}: {said}");
-        assert_eq!(roles(&admin)?, Vec::<String>::new(), "{said}");
+        assert_eq!(roles(&admin)?, nothing, "{said}");
+        if !agreed {
+            assert_eq!(created_since(&admin, &before)?, nothing, "{said}");
+        }
     }
     Ok(())
 }
