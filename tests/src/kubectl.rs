@@ -252,12 +252,13 @@ impl Running {
         Ok(())
     }
 
-    /// Waits for its end, at most 60 s; -1 if it was killed.
+    /// Waits for its end, and until all that it wrote is among the lines, at most 60 s each; -1 if it was killed.
     ///
     /// # Errors
-    /// It did not end.
+    /// It did not end, or somebody whom it started still holds its outputs.
     pub fn end(&mut self) -> anyhow::Result<i32> {
         let status = wait_until("the command ends", PATIENCE, || self.child.try_wait().transpose())??;
+        wait_until("its outputs end", PATIENCE, || self.read_to_end().then_some(()))?;
         Ok(status.code().unwrap_or(-1))
     }
 }
