@@ -13,7 +13,11 @@ use crate::StateError;
 use crate::seal::SealingKeys;
 
 /// One script for each version; a script is never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+];
 /// "GtSc": marks the file as ours in its header.
 const APPLICATION_ID: i64 = 0x4774_5363;
 

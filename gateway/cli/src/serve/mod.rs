@@ -12,6 +12,7 @@ mod host;
 mod identity;
 mod logging;
 mod metrics;
+mod origins;
 mod outline;
 mod part_keys;
 mod policy;
@@ -165,7 +166,8 @@ impl Gateway {
             store: Arc::clone(&store),
         });
         let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
-        recorder::remember_origins(&ledger_dir(config, &data), &audit).context("the ledger cannot be read")?;
+        let read = origins::remember(&ledger_dir(config, &data), epoch, &store, &audit)
+            .context("who holds issued credentials cannot be read")?;
         recorder::start(&audit, url.as_str(), epoch).await?;
         recorder::config(&audit, config).await?;
         let mut registry = Registry::default();
@@ -280,6 +282,13 @@ impl Gateway {
         };
         admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
         tokio::spawn(chores::summaries(Arc::clone(&audit), stop.clone()));
+        tokio::spawn(origins::keep(
+            Arc::clone(&audit),
+            Arc::clone(&ledger),
+            Arc::clone(&store),
+            read,
+            stop.clone(),
+        ));
         tokio::spawn(chores::sweeps(Arc::clone(&store), clock.clone(), stop.clone()));
         tokio::spawn(chores::ends_of_sessions(
             store,

@@ -2,26 +2,20 @@
 //!
 //! Requests are not recorded here: the audit station does that.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use aws_lc_rs::digest;
 use console::{NotRecorded, Recorder, SessionEvent};
 use futures::future::BoxFuture;
-use ledger::Reader;
 use model::cluster::ClusterId;
 use model::event::{By, ConfigChange, Network, Person, PolicyChange, Record, RecordKind, Request, Started};
 use model::subject::{SubjectId, SubjectKind};
-use model::time::Timestamp;
 use proxy::audit::{RequestId, Station};
 use tokio::sync::watch;
 
 use super::outline::{Difference, PolicySet};
 use crate::config::Config;
-
-/// Of how many newest segments a start reads who holds issued credentials: 512 MiB at their usual size.
-const SEGMENTS_BACK: usize = 8;
 
 /// Writes session events through the audit station.
 #[derive(Clone, Debug)]
@@ -210,42 +204,4 @@ async fn record_policy(audit: &Station, cluster: &ClusterId, before: &PolicySet,
     if let Err(refusal) = audit.write(RecordKind::Policy, &record).await {
         tracing::warn!(policy.digest = &*now_in_effect.digest, why = %refusal.in_words(), "a change of rules could not be recorded");
     }
-}
-
-/// Reads from the newest records who holds which issued credential, so that a restart forgets nobody's origin.
-///
-/// # Errors
-/// The ledger cannot be read.
-pub(super) fn remember_origins(ledger: &Path, audit: &Station) -> anyhow::Result<()> {
-    #[derive(serde::Deserialize)]
-    struct Leaf {
-        t: Timestamp,
-        issued: Held,
-    }
-    #[derive(serde::Deserialize)]
-    struct Held {
-        id: String,
-        origin: String,
-        expires: Option<i64>,
-    }
-    let reader = Reader::open(ledger)?;
-    let back = reader.segments().len().saturating_sub(SEGMENTS_BACK);
-    let now = audit.clock().read().wall.unix_seconds();
-    let from = reader.segments().get(back).map_or(0, |segment| segment.first_seq);
-    for record in reader.records_from(from) {
-        let record = record?;
-        if record.kind != RecordKind::Issued {
-            continue;
-        }
-        let Ok(leaf) = serde_json::from_slice::<Leaf>(&record.leaf) else {
-            continue; // written by a later version in a way that this one does not know
-        };
-        if leaf.issued.expires.is_none_or(|expires| expires > now) {
-            let origin = leaf.issued.origin.as_str().into();
-            audit
-                .origins()
-                .keep(&leaf.issued.id, &origin, leaf.issued.expires, leaf.t);
-        }
-    }
-    Ok(())
 }

@@ -24,7 +24,7 @@ use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, Record
 pub use self::budget::{Budgets, Limits, Place, Suppressed, Whose};
 pub use self::end::End;
 pub use self::gather::gather;
-pub use self::origin::Origins;
+pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::Scan;
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
