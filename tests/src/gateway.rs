@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Page};
@@ -293,7 +293,7 @@ impl Gateway {
         let config = folder.write("gatescribe.yaml", configured.to_string())?;
         let command = command(&config, options.under.as_ref())?;
         let process = Process::start("gatescribe", &command, &folder)?;
-        let gateway = Self {
+        let mut gateway = Self {
             process,
             provider,
             url,
@@ -308,17 +308,26 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Waits until the gateway says that it is ready.
+    /// Waits until the gateway says that it is ready, with every cluster.
     ///
     /// # Errors
-    /// It does not within a minute; its log's end is in the error.
-    pub fn ready(&self) -> anyhow::Result<()> {
-        let ask = || {
-            let page = Browser::default().request("GET", &format!("http://{}/readyz", self.admin), "")?;
-            ensure!(page.status == 200, "{}", page.body);
+    /// It does not within a minute, or its process ends before; its log's end is in the error.
+    pub fn ready(&mut self) -> anyhow::Result<()> {
+        let readyz = format!("http://{}/readyz", self.admin);
+        let mut ended = None;
+        let asked = try_until("the gateway is ready", Duration::from_secs(60), || {
+            ended = self.process.ended()?;
+            if ended.is_some() {
+                return Ok(());
+            }
+            let page = Browser::default().request("GET", &readyz, "")?;
+            ensure!(page.status == 200 && !page.body.contains("[-]"), "{}", page.body);
             Ok(())
-        };
-        try_until("the gateway is ready", Duration::from_secs(60), ask).with_context(|| self.process.log_end(30))
+        });
+        if let Some(status) = ended {
+            bail!("the gateway ended ({status}):\n{}", self.process.log_end(30));
+        }
+        asked.with_context(|| self.process.log_end(30))
     }
 
     /// Signs a person in by browser, as `gatescribe login` would, and takes a token for the cluster.

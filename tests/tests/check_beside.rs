@@ -30,7 +30,7 @@ fn files(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
 #[test]
 fn a_check_beside_a_running_gateway_finds_all_well_and_changes_no_byte() -> anyhow::Result<()> {
     let fake = FakeApiServer::start()?;
-    let gateway = Gateway::before(&fake.upstream(), &Options::default())?;
+    let mut gateway = Gateway::before(&fake.upstream(), &Options::default())?;
     let data = gateway.ledger().parent().context("no data folder")?.to_owned();
     // It holds its ports and its lock, and cannot write meanwhile: whatever changes is the check's doing.
     gateway.process().signal(Signal::SIGSTOP)?;
@@ -60,4 +60,19 @@ fn a_check_beside_a_running_gateway_finds_all_well_and_changes_no_byte() -> anyh
     ensure!(changed.is_empty(), "{changed:?}");
     // The gateway has felt nothing.
     gateway.ready()
+}
+
+#[test]
+fn a_gateway_that_ends_before_it_is_ready_is_told_with_its_last_words() -> anyhow::Result<()> {
+    let fake = FakeApiServer::start()?;
+    // A mistake: the file is not there.
+    let options = Options {
+        more: Some(serde_json::json!({ "policy": { "rules": ["/nowhere/rules.yaml"] } })),
+        ..Options::default()
+    };
+    let error = Gateway::before(&fake.upstream(), &options).expect_err("it has started");
+    let error = format!("{error:#}");
+    ensure!(error.starts_with("the gateway ended (exit status: "), "{error}");
+    ensure!(error.contains("/nowhere/rules.yaml"), "{error}");
+    Ok(())
 }
