@@ -30,6 +30,7 @@ struct Seen {
     keeps_silent: AtomicBool,
     held: Mutex<bool>,
     released: Condvar,
+    refuses: AtomicBool,
     asked_in_vain: AtomicU64,
     rights: Mutex<Rights>,
     captures: AtomicBool,
@@ -55,6 +56,8 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(20);
 
 const OBJECT: &str =
     r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x","namespace":"default","resourceVersion":"7"}}"#;
+
+const UNAUTHORIZED: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
 
 impl FakeApiServer {
     /// Starts it on a free port.
@@ -111,6 +114,11 @@ impl FakeApiServer {
     /// From now on no SubjectAccessReview is answered.
     pub fn keep_silent_about_rights(&self) {
         self.seen.keeps_silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether calls for people are answered 401 from now on, as by a server that does not know who impersonates.
+    pub fn refuse_the_gateway(&self, refuses: bool) {
+        self.seen.refuses.store(refuses, Ordering::Relaxed);
     }
 
     /// How many SubjectAccessReviews were not answered.
@@ -182,7 +190,13 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
             let held = seen.held.lock().unwrap_or_else(PoisonError::into_inner);
             drop(seen.released.wait_while(held, |held| *held));
         }
-        let (status, text) = review(&asked, seen).unwrap_or_else(|| answer(&asked.method, &asked.target));
+        let (status, text) = match review(&asked, seen) {
+            Some(reviewed) => reviewed,
+            None if asked.audit_id.is_some() && seen.refuses.load(Ordering::Relaxed) => {
+                ("401 Unauthorized", UNAUTHORIZED.to_owned())
+            }
+            None => answer(&asked.method, &asked.target),
+        };
         // Said back, as the real one does.
         let id = asked
             .audit_id

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use serde_json::json;
+use tests::browser::Browser;
 use tests::caller;
 use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::wait::try_until;
 
@@ -47,5 +50,61 @@ fn a_refused_credential_of_the_gateways_is_no_ones_fault_and_the_next_one_is_tak
 
     std::fs::write(gateway.file("impersonator"), good)?;
     try_until("the next credential is taken up", PATIENCE, || kubectl.ok(&get))?;
+    Ok(())
+}
+
+#[test]
+fn a_cluster_that_refuses_the_gateway_takes_no_other_cluster_out_of_service() -> anyhow::Result<()> {
+    let (bench, east) = (FakeApiServer::start()?, FakeApiServer::start()?);
+    let folder = tempfile::tempdir()?;
+    let token = folder.path().join("token");
+    std::fs::write(&token, "credential")?;
+    let second = json!({
+        "name": "east", "servers": [east.upstream().server],
+        "impersonator": { "tokenFile": token }, "observer": { "tokenFile": token }, "authorization": "observe",
+    });
+    let options = Options {
+        authorization: Some("observe"),
+        more: Some(json!({ "clusters": [{}, second] })),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&bench.upstream(), &options)?;
+    let readyz = || Browser::default().request("GET", &format!("http://{}/readyz", gateway.admin()), "");
+    let page = readyz()?;
+    ensure!(page.body.ends_with("\nreadyz check passed\n"), "{}", page.body);
+    let alice = gateway.sign_in("alice")?;
+    let at_east = gateway.renew(&alice.handle, "east")?.token;
+    let client = gateway.client()?;
+    let status = |cluster: &str, token: &str| {
+        let target = format!("/clusters/{cluster}/api/v1/namespaces/default/configmaps/x");
+        let answer = client.get(&target, &[("Authorization", &format!("Bearer {token}"))]);
+        answer.map(|answer| answer.status)
+    };
+
+    east.refuse_the_gateway(true);
+    ensure!(status("east", &at_east)? == 502, "east serves");
+    // In the first half minute every cluster is waited for.
+    let page = try_until("it is ready without east", PATIENCE, || {
+        ensure!(status("east", &at_east)? == 502, "east serves");
+        let page = readyz()?;
+        ensure!(page.status == 200, "{}", page.body);
+        Ok(page.body)
+    })?;
+    let line = "[-] cluster east impersonator not ready: the cluster does not accept this credential (401)\n";
+    ensure!(page.contains(line), "{page}");
+    ensure!(
+        page.ends_with("\nreadyz check passed, without cluster east\n"),
+        "{page}"
+    );
+    ensure!(status("bench", &alice.token)? == 200, "the other cluster is served");
+
+    bench.refuse_the_gateway(true);
+    let page = try_until("no cluster is left", PATIENCE, || {
+        ensure!(status("east", &at_east)? == 502 && status("bench", &alice.token)? == 502);
+        let page = readyz()?;
+        ensure!(page.status == 503, "{}", page.body);
+        Ok(page.body)
+    })?;
+    ensure!(page.ends_with("\nreadyz check failed\n"), "{page}");
     Ok(())
 }

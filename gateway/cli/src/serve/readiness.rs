@@ -1,5 +1,5 @@
 //! What `/readyz` says: one line for each thing that has to be well before a request can be served, with the reason when it
-//! is not. What is only half well says so and does not take the gateway out of service.
+//! is not. What is only half well says so and does not take the gateway out of service; nor does one cluster of several.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::account_issuers;
-use super::admin::{Check, Health};
+use super::admin::{Check, Health, Part};
 use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
 
@@ -25,8 +25,8 @@ pub(super) struct Parts<'a> {
     pub(super) clusters: &'a [Joined],
 }
 
-/// All checks, in the order in which they are shown.
-pub(super) fn checks(parts: Parts<'_>) -> Vec<(String, Check)> {
+/// All lines, in the order in which they are shown.
+pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
     let Parts {
         told_to_stop,
         note,
@@ -60,13 +60,15 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<(String, Check)> {
         };
         checks.push((name, Box::new(check)));
     }
-    for joined in clusters {
-        checks.extend(of_cluster(joined));
-    }
-    checks
+    let ours = checks.into_iter().map(|(name, check)| Part {
+        name,
+        cluster: None,
+        check,
+    });
+    ours.chain(clusters.iter().flat_map(of_cluster)).collect()
 }
 
-fn of_cluster(joined: &Joined) -> [(String, Check); 4] {
+fn of_cluster(joined: &Joined) -> [Part; 4] {
     let (view, heard) = (joined.view.clone(), joined.heard.clone());
     let gate = Arc::clone(&joined.gate);
     let snapshot = move || {
@@ -80,14 +82,16 @@ fn of_cluster(joined: &Joined) -> [(String, Check); 4] {
     let observer = move || credential(connection.observer());
     let (issuer, is_said) = (joined.account_issuer.clone(), joined.says_account_issuer);
     let accounts = move || account_issuers::health(&issuer.borrow(), is_said);
+    let part = |what: &str, check: Check| Part {
+        name: format!("cluster {}{what}", joined.id),
+        cluster: Some(joined.id.clone()),
+        check,
+    };
     [
-        (format!("cluster {}", joined.id), Box::new(snapshot)),
-        (format!("cluster {} impersonator", joined.id), Box::new(impersonator)),
-        (format!("cluster {} observer", joined.id), Box::new(observer)),
-        (
-            format!("cluster {} service account issuer", joined.id),
-            Box::new(accounts),
-        ),
+        part("", Box::new(snapshot)),
+        part(" impersonator", Box::new(impersonator)),
+        part(" observer", Box::new(observer)),
+        part(" service account issuer", Box::new(accounts)),
     ]
 }
 
