@@ -47,6 +47,9 @@ fn a_refused_credential_of_the_gateways_is_no_ones_fault_and_the_next_one_is_tak
     let (_, end) = caller::both(&gateway, &id)?;
     let why = "the cluster did not accept the gateway's own credential";
     assert_eq!(end["outcome"]["why"], why, "{end}");
+    // What the person was told, and what the cluster had said to the gateway.
+    assert_eq!(end["outcome"]["status"], 502, "{end}");
+    assert_eq!(end["upstream"]["status"], 401, "{end}");
 
     std::fs::write(gateway.file("impersonator"), good)?;
     try_until("the next credential is taken up", PATIENCE, || kubectl.ok(&get))?;

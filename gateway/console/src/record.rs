@@ -121,6 +121,8 @@ pub struct SessionEvent {
     pub why: Option<&'static str>,
     /// One sentence for a human.
     pub note: Option<String>,
+    /// By which means they signed in (`amr`), where the provider says so.
+    pub amr: Vec<String>,
 }
 
 impl SessionEvent {
@@ -136,6 +138,7 @@ impl SessionEvent {
             agent: caller.and_then(|caller| caller.agent.clone()),
             why: None,
             note: None,
+            amr: Vec::new(),
         }
     }
 

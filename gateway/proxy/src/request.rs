@@ -586,11 +586,12 @@ fn deliver(
     }
     end.answered(response.status().as_u16());
     if response.status() == http::StatusCode::UNAUTHORIZED {
-        end.settle(
-            Answer::Answered,
-            Some("the cluster did not accept the gateway's own credential"),
+        let refusal = Refusal::GatewayCredential;
+        end.settle_instead(
+            refusal.status().as_u16(),
+            "the cluster did not accept the gateway's own credential",
         );
-        return Err(Stop::Ended(Refusal::GatewayCredential));
+        return Err(Stop::Ended(refusal));
     }
     let (mut parts, body) = response.into_parts();
     if let Some(want) = trail.wants(parts.status) {

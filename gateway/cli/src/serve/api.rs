@@ -74,6 +74,7 @@ pub(super) fn by<'a>(who: &'a Who, session: &'a str) -> By<'a> {
         credential_id: None,
         auth_time: who.auth_time,
         origin: None,
+        acr: who.acr.as_deref(),
     }
 }
 

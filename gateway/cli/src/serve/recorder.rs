@@ -17,6 +17,9 @@ use tokio::sync::watch;
 use super::outline::{Difference, PolicySet};
 use crate::config::Config;
 
+/// Means of one sign-in that its record names; nobody has as many.
+const MOST_AMR: usize = 8;
+
 /// Writes session events through the audit station.
 #[derive(Clone, Debug)]
 pub(super) struct LedgerRecorder {
@@ -58,6 +61,7 @@ impl LedgerRecorder {
             credential_id: None,
             auth_time: who.auth_time,
             origin: None,
+            acr: who.acr.as_deref(),
         });
         let req = event.agent.as_deref().map(|agent| Request {
             agent: Some(agent),
@@ -68,6 +72,7 @@ impl LedgerRecorder {
             session,
             provider: event.provider.as_deref(),
             why: event.why,
+            amr: event.amr.get(..MOST_AMR).unwrap_or(&event.amr),
         };
         let record = Record {
             id: id.as_str(),

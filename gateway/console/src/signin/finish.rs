@@ -152,7 +152,8 @@ pub(crate) async fn begin_recorded(
             return Ok(Begun::Locked { why });
         }
     };
-    let event = SessionEvent::new(What::SignedIn, now, Some(caller)).about(&session);
+    let mut event = SessionEvent::new(What::SignedIn, now, Some(caller)).about(&session);
+    event.amr.clone_from(&vouched.amr);
     if app.record(event).await.is_err() {
         let id = session.id.clone();
         // If this fails, too, the session stays without a holder and ends by itself when its first use is due.

@@ -51,6 +51,9 @@ pub(crate) struct Vouched {
     pub(crate) identity: Identity,
     pub(crate) auth_time: Option<i64>,
     pub(crate) acr: Option<String>,
+    /// Absent from what an earlier release kept of a sign-in under way.
+    #[serde(default)]
+    pub(crate) amr: Vec<String>,
     pub(crate) tokens: ProviderTokens,
 }
 

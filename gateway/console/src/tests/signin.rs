@@ -51,6 +51,21 @@ async fn a_provider_that_does_not_say_when_people_signed_in_proves_no_recent_sig
     assert_eq!(claims(answer["access_token"].as_str().unwrap())["auth_time"], 0);
 }
 
+#[tokio::test]
+async fn the_record_of_a_sign_in_says_by_which_means_and_in_which_context_it_was() {
+    let world = world(Setup::One);
+    *world.idp.claims.lock().unwrap() = json!({"amr": ["pwd", "hwk"], "acr": "phr"});
+    world.signed_in().await;
+    let event = world.ledger.events.lock().unwrap()[0].clone();
+    assert_eq!(
+        (event.what, event.amr.join(" ")),
+        (What::SignedIn, "pwd hwk".to_owned())
+    );
+    let who = event.who.unwrap();
+    assert_eq!(who.acr.as_deref(), Some("phr"));
+    assert!(who.auth_time.is_some());
+}
+
 /// OIDC-13: state missing, empty, replayed, unknown, from another browser.
 #[tokio::test]
 async fn an_answer_without_its_own_state_and_browser_signs_nobody_in_and_burns_the_attempt() {

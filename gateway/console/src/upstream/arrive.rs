@@ -129,6 +129,7 @@ async fn vouched(app: &Inner, provider: &Arc<Provider>, code: &Code, tokens: &To
         identity,
         auth_time: token.auth_time.map(model::time::Timestamp::unix_seconds),
         acr: token.acr.clone(),
+        amr: token.amr.clone(),
         tokens: ProviderTokens {
             refresh: tokens
                 .refresh_token

@@ -36,6 +36,7 @@ pub struct End {
     pair: Option<u64>,
     stage: Stage,
     status: Option<u16>,
+    upstream_status: Option<u16>,
     first: Option<u64>,
     bytes_in: Arc<AtomicU64>,
     bytes_out: u64,
@@ -80,6 +81,7 @@ impl End {
             pair: None,
             stage: Stage::Before,
             status: None,
+            upstream_status: None,
             first: None,
             bytes_in: Arc::default(),
             bytes_out: 0,
@@ -165,6 +167,12 @@ impl End {
         self.write(end, why);
     }
 
+    /// Writes the end of a call whose answer is not passed on: the caller is told `status` by the gateway.
+    pub fn settle_instead(mut self, status: u16, why: &str) {
+        self.upstream_status = self.status.replace(status);
+        self.write(Answer::Answered, Some(why));
+    }
+
     /// Takes the duty back: the opening record never became durable, so there is nothing to end.
     pub(crate) fn withdraw(mut self) {
         self.settled = true;
@@ -212,11 +220,13 @@ impl End {
             .as_ref()
             .map(|(address, port)| (&**address, *port))
             .unzip();
-        let upstream = (served.0.is_some() || attempts.is_some()).then_some(Served {
+        let said = served.0.is_some() || attempts.is_some() || self.upstream_status.is_some();
+        let upstream = said.then_some(Served {
             address: served.0,
             local_port: served.1,
             attempts,
             audit_id_differs: self.other_audit_id,
+            status: self.upstream_status,
         });
         let record = Record {
             pair: self.pair,

@@ -159,6 +159,7 @@ impl Identity {
             credential_id: self.credential_id.as_deref(),
             auth_time: self.auth_time.map(Timestamp::unix_seconds),
             origin: None,
+            acr: self.acr.as_deref(),
         }
     }
 }

@@ -14,6 +14,7 @@ fn write(world: &World) {
         session: Some("5e551011"),
         provider: Some("corp"),
         why: None,
+        amr: &[],
     };
     let mut record = world.asked(world.id(), &ALICE, Request::default());
     (record.req, record.decision, record.person) = (None, None, Some(session));

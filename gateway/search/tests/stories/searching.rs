@@ -219,6 +219,7 @@ fn sessions_gaps_and_summaries_are_rows_and_checkpoints_are_counted() {
         session: Some("5e55"),
         provider: Some("corp"),
         why: None,
+        amr: &[],
     };
     let mut record = world.asked(world.id(), &ALICE, path(""));
     (record.req, record.decision, record.person) = (None, None, Some(session));

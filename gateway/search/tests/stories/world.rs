@@ -179,6 +179,7 @@ impl World {
             credential_id: None,
             auth_time: None,
             origin: None,
+            acr: None,
         };
         let decided = Decided {
             allowed: true,

@@ -148,6 +148,9 @@ pub struct By<'a> {
     /// The person a laundered credential was issued to, when known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<&'a str>,
+    /// In which authentication context the sign-in was, as the provider calls it (OpenID Connect Core §2 `acr`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<&'a str>,
 }
 
 /// A credential that proved nobody; never the credential itself.
@@ -310,6 +313,9 @@ pub struct Served<'a> {
     /// The answer carried another `Audit-Id` than ours.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub audit_id_differs: bool,
+    /// HTTP status of the answer from upstream, where the caller was told another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 /// How a call ended.
@@ -317,7 +323,7 @@ pub struct Served<'a> {
 pub struct Outcome<'a> {
     /// `answered`, `refused`, `notSent`, `unknown`, `clientGone`, `upstreamLost`, `ended`.
     pub end: Answer,
-    /// HTTP status.
+    /// HTTP status that the caller was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// `reason` of a Kubernetes `Status` in the answer.
@@ -355,7 +361,7 @@ const fn is_zero(value: &u64) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
-    /// Upstream answered and the answer was passed on.
+    /// Upstream answered and the answer was passed on; or one of ours instead, and [`Served::status`] has upstream's.
     Answered,
     /// Refused by the gateway.
     Refused,
@@ -424,6 +430,9 @@ pub struct Person<'a> {
     /// Why, when refused or ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'a str>,
+    /// By which means the person proved who they are, in the provider's words (RFC 8176): the first few.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub amr: &'a [String],
 }
 
 /// Exact counts of records that were summed up instead of written one by one.

@@ -431,6 +431,7 @@ mod tests {
                 req: Some(Request { path: &text, dry_run: numbers.0.is_multiple_of(2), ..Request::default() }),
                 upstream: Some(crate::event::Served {
                     address: Some(&text), local_port: Some(numbers.2), attempts: Some(numbers.3), audit_id_differs: true,
+                    status: Some(numbers.2),
                 }),
                 sum: Some(crate::event::Summed {
                     count: 1, from: crate::time::Timestamp::EPOCH, to: crate::time::Timestamp::MAX, what: &text, by: &by,

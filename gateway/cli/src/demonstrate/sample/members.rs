@@ -45,6 +45,7 @@ pub(super) fn by<'a>(id: &'a SubjectId, kind: SubjectKind, (iss, sub): (&'a str,
         credential_id: None,
         auth_time: None,
         origin: None,
+        acr: None,
     }
 }
 

@@ -204,6 +204,7 @@ impl<'l> Scribe<'l> {
                 session: Some(&session),
                 provider: Some("demo"),
                 why: None,
+                amr: &[],
             }),
             ..self.head(id, at)
         };
