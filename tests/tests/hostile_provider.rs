@@ -226,6 +226,11 @@ fn forged_tokens_are_refused(world: &World) -> anyhow::Result<()> {
             "system:",
         ),
         (
+            "accounts of the cluster",
+            hostile.token(&good, &changed("groups", json!(["system:serviceaccounts"])))?,
+            "system:",
+        ),
+        (
             "a critical extension",
             hostile.token(&header(json!({"crit": ["x"], "x": 1})), &claims)?,
             "critical",

@@ -33,6 +33,7 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: looks }
 subjects:
 - { apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }
 - { apiGroup: rbac.authorization.k8s.io, kind: Group, name: "corp:dev" }
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: "people:dev" }
 - { apiGroup: rbac.authorization.k8s.io, kind: Group, name: "ci:dev" }
 - { apiGroup: rbac.authorization.k8s.io, kind: Group, name: "robots:dev" }
 "#;
@@ -109,7 +110,13 @@ struct Arrived {
 }
 
 impl World {
-    fn start() -> anyhow::Result<Self> {
+    /// With a beginning for the names in certificates. Without one they could be anybody's, and that has to be said.
+    fn start(prefix: &str) -> anyhow::Result<Self> {
+        let shared: &[&str] = if prefix.is_empty() {
+            &["certificates:kubernetes"]
+        } else {
+            &[]
+        };
         let cluster = Cluster::start(ClusterOptions::default())?;
         cluster.admin()?.apply(WORLD)?;
         let certified = Provider::start("http://127.0.0.1:9")?;
@@ -121,6 +128,7 @@ impl World {
         let more = Some(json!({
             "identity": {
                 "authenticationConfigurationFile": file,
+                "dangerSharedNames": shared,
                 "providers": [{
                     "acceptAudiences": ["kubernetes"],
                     "claims": { "userPrefix": "corp:", "groupPrefix": "corp:" },
@@ -128,7 +136,9 @@ impl World {
             },
             // What is refused here is written down one by one, as fast as this story goes.
             "limits": { "strangersPerSecond": 10_000 },
-            "listeners": [{}, { "clientCertificates": { "caFile": authorities } }],
+            "listeners": [{}, { "clientCertificates": {
+                "caFile": authorities, "userPrefix": prefix, "groupPrefix": prefix,
+            } }],
         }));
         let options = Options {
             more,
@@ -242,15 +252,16 @@ fn groups(of: &[&str]) -> Vec<String> {
 
 #[test]
 fn certificates_and_raw_tokens_of_several_issuers_arrive_and_are_recorded_as_the_right_people() -> anyhow::Result<()> {
-    let world = World::start()?;
+    let world = World::start("people:")?;
     let (scripted, corp) = (world.scripted.issuer(Way::Honest), &world.gateway.provider);
 
     let certificate = world.people.client("erin@example.com", &["dev"])?;
     let erin = world.gets_in("erin", &Credential::Certificate(&certificate))?;
     assert_eq!(
         (erin.user.username.as_str(), erin.user.groups),
-        ("erin@example.com", groups(&["dev"]))
+        ("people:erin@example.com", groups(&["people:dev"]))
     );
+    assert_eq!(erin.by["sub"], "erin@example.com", "the authority's own name for them");
     assert_eq!(erin.by["credential"], "certificate");
     assert_eq!(erin.by["iss"], "certificate:people");
 
@@ -263,7 +274,7 @@ fn certificates_and_raw_tokens_of_several_issuers_arrive_and_are_recorded_as_the
         (ci.user.username.as_str(), ci.user.groups),
         ("ci:alice", groups(&["ci:dev"]))
     );
-    let token = world.scripted(&json!({"sub": "alice", "jti": "7"}))?;
+    let token = world.scripted(&json!({"sub": "alice", "jti": "7", "acr": "phr"}))?;
     let (id, status, words) = world.call(&Credential::Token(&token))?;
     assert_eq!(status, 403, "{words}");
     assert!(
@@ -288,6 +299,11 @@ fn certificates_and_raw_tokens_of_several_issuers_arrive_and_are_recorded_as_the
         robot.user.extra.get("example.com/address").map(Vec::as_slice),
         Some(["mallory@example.com".to_owned()].as_slice())
     );
+    // HDR-10: a name beyond ASCII is one line of UTF-8, and the server reads it so.
+    let token = world.scripted(&json!({"sub": "\u{e5}lice \u{2603}", "groups": ["dev", "gr\u{fc}n"]}))?;
+    let beyond = world.gets_in("beyond", &Credential::Token(&token))?;
+    assert_eq!(beyond.user.username, "robots:\u{e5}lice \u{2603}");
+    assert_eq!(beyond.user.groups, groups(&["robots:dev", "robots:gr\u{fc}n"]));
     for (who, issuer) in [
         (&alice.by, &corp.issuer),
         (&ci.by, &world.certified.issuer),
@@ -297,6 +313,8 @@ fn certificates_and_raw_tokens_of_several_issuers_arrive_and_are_recorded_as_the
         assert_eq!(who["iss"], **issuer);
         assert_eq!(who["sub"], "alice", "the issuer's own name for them");
     }
+    assert_eq!(robot.by["acr"], "phr", "in which way, where the issuer says it");
+    assert!(alice.by.get("acr").is_none(), "{}", alice.by);
     assert_ne!(alice.by["id"], ci.by["id"]);
     assert_ne!(ci.by["id"], robot.by["id"]);
     Ok(())
@@ -304,7 +322,7 @@ fn certificates_and_raw_tokens_of_several_issuers_arrive_and_are_recorded_as_the
 
 #[test]
 fn certificates_and_raw_tokens_that_break_a_rule_are_refused_and_recorded_with_the_rule() -> anyhow::Result<()> {
-    let world = World::start()?;
+    let world = World::start("")?;
     // They have a good twin, so that each is refused for what is wrong with it.
     world.cluster.admin()?.apply(EXTRAS)?;
     let good = world.scripted(&json!({}))?;
@@ -319,6 +337,20 @@ fn certificates_and_raw_tokens_that_break_a_rule_are_refused_and_recorded_with_t
         ("expired", long_ago, "has expired"),
         ("too-long", json!({"exp": now + 7_200}), "tokens live an hour at most"),
         ("left", json!({"sub": "mallory-the-second"}), "this one has left"),
+        // HDR-10: nothing that could end a header line makes a name.
+        ("lines-user", json!({"sub": "a\r\nImpersonate-User: root"}), "a control"),
+        ("nul-user", json!({"sub": "a\u{0}b"}), "a control"),
+        (
+            "line-group",
+            json!({"groups": ["dev\nImpersonate-Group: system:masters"]}),
+            "a control",
+        ),
+        ("line-uid", json!({"jti": "7\nImpersonate-Uid: 0"}), "a control"),
+        (
+            "line-extra",
+            json!({"email": "a@b\r\nImpersonate-User: root"}),
+            "a control",
+        ),
         (
             "no-groups",
             json!({"groups": null}),
@@ -354,12 +386,20 @@ fn certificates_and_raw_tokens_that_break_a_rule_are_refused_and_recorded_with_t
         &Credential::Certificate(&stranger),
         "signed by no trusted authority",
     )?;
-    let reserved = world.people.client("system:admin", &["dev"])?;
-    world.is_refused(
-        "admin",
-        &Credential::Certificate(&reserved),
-        "`system:admin` is reserved",
-    )?;
+    for (name, user, group, reserved) in [
+        ("admin", "system:admin", "dev", "system:admin"),
+        ("masters", "erin", "system:masters", "system:masters"),
+        (
+            "account",
+            "system:serviceaccount:shop:robot",
+            "dev",
+            "system:serviceaccount:shop:robot",
+        ),
+    ] {
+        let certificate = world.people.client(user, &[group])?;
+        let why = format!("`{reserved}` is reserved");
+        world.is_refused(name, &Credential::Certificate(&certificate), &why)?;
+    }
     Ok(())
 }
 

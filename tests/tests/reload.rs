@@ -282,8 +282,12 @@ fn an_authority_that_is_withdrawn_ends_the_watches_of_its_people() -> anyhow::Re
     std::fs::write(&authorities, format!("{}{}", old.certificate(), new.certificate()))?;
     change(&gateway, |config| {
         config["listeners"][1]["clientCertificates"] = json!({ "caFile": authorities });
+        // The provider of the tests has no prefixes, and neither have these certificates.
+        let provider = config["identity"]["providers"][0]["issuer"].clone();
+        config["identity"]["dangerSharedNames"] = json!([provider, "certificates:kubernetes"]);
     })?;
-    says(&gateway, "/readyz", "need a restart: listeners[1].clientCertificates")?;
+    says(&gateway, "/readyz", "listeners[1].clientCertificates")?;
+    says(&gateway, "/readyz", "need a restart: identity.dangerSharedNames")?;
     gateway.process().signal(Signal::SIGTERM)?;
     try_until("the gateway has stopped", PATIENCE, || {
         anyhow::ensure!(page(&gateway, "/livez").is_err(), "it answers");

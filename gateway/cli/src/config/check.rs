@@ -9,9 +9,9 @@ use model::cluster::ClusterId;
 use oidc::issuer::Reach;
 
 use super::problem::Problem;
-use super::shared_names::{self, Finding, Named};
+use super::shared_names::{self, Finding, certificates_of};
 use super::tree::Node;
-use super::types::{Cluster, Config, Credential, Identity, Listener, Provider, Serves};
+use super::types::{Cluster, Config, Credential, Listener, Provider, Serves};
 use super::value::Size;
 
 /// Everything in `config` that cannot work.
@@ -233,7 +233,7 @@ impl Check<'_> {
             }
             self.provider(i, provider);
         }
-        self.shared_names(identity);
+        self.shared_names(config);
         if identity.service_accounts.audience.is_some() && !identity.service_accounts.accept {
             self.say(
                 "/identity/serviceAccounts/audience",
@@ -270,14 +270,13 @@ impl Check<'_> {
     }
 
     /// What providers alone show; issuers of an `AuthenticationConfiguration` are seen when that file is read.
-    fn shared_names(&mut self, identity: &Identity) {
-        let issuers: Vec<Named> = identity.providers.iter().map(Provider::named).collect();
-        for finding in shared_names::findings(identity, &issuers) {
+    fn shared_names(&mut self, config: &Config) {
+        let identity = &config.identity;
+        for finding in shared_names::findings(identity, &config.named()) {
             let (path, label) = match &finding {
-                Finding::Unsaid { issuer, reach, .. } => (
-                    place_of_names(&identity.providers, issuer, *reach),
-                    "whose names may these be?",
-                ),
+                Finding::Unsaid { issuer, reach, .. } => {
+                    (place_of_names(config, issuer, *reach), "whose names may these be?")
+                }
                 Finding::Needless { .. } if identity.authentication_configuration_file.is_some() => continue,
                 Finding::Needless { issuer } => {
                     let listed = identity.danger_shared_names.iter().position(|listed| listed == issuer);
@@ -488,11 +487,13 @@ pub(super) fn account_issuer(root: &Node, provider: usize, cluster: &str) -> Pro
 }
 
 /// Where the prefix that reaches too far is written, or else the issuer without one.
-fn place_of_names(providers: &[Provider], issuer: &str, reach: Reach) -> String {
-    let found = providers
-        .iter()
-        .enumerate()
-        .find(|(_, provider)| provider.issuer == issuer);
+fn place_of_names(config: &Config, issuer: &str, reach: Reach) -> String {
+    let mut listeners = config.listeners.iter();
+    if let Some(i) = listeners.position(|listener| certificates_of(listener) == issuer) {
+        return format!("/listeners/{i}/clientCertificates");
+    }
+    let providers = config.identity.providers.iter();
+    let found = providers.enumerate().find(|(_, provider)| provider.issuer == issuer);
     let Some((i, provider)) = found else {
         return "/identity/providers".to_owned();
     };

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use oidc::issuer::{NameSpace, Reach};
 
-use super::types::{Identity, Provider};
+use super::types::{Config, Identity, Listener, Provider};
 
 /// An issuer and whose names it can give.
 pub(crate) struct Named {
-    /// Its URL.
+    /// Its URL; of client certificates `certificates:` and the listener's name.
     pub(crate) url: String,
+    /// Who vouches: two listeners with the same authorities speak of the same people.
+    pub(crate) vouches: String,
     /// Its names.
     pub(crate) names: NameSpace,
 }
@@ -38,6 +40,7 @@ impl Provider {
     pub(crate) fn named(&self) -> Named {
         Named {
             url: self.issuer.clone(),
+            vouches: self.issuer.clone(),
             names: NameSpace {
                 users: self.claims.user_prefix.clone(),
                 groups: Some(self.claims.group_prefix.clone()),
@@ -46,11 +49,40 @@ impl Provider {
     }
 }
 
+/// The client certificates of all listeners, as issuers of names: a common name is a user as a claim is.
+pub(crate) fn certificates(listeners: &[Listener]) -> Vec<Named> {
+    let named = |listener: &Listener| {
+        let clients = listener.client_certificates.as_ref()?;
+        Some(Named {
+            url: certificates_of(listener),
+            vouches: clients.ca_file.clone(),
+            names: NameSpace {
+                users: clients.user_prefix.clone(),
+                groups: Some(clients.group_prefix.clone()),
+            },
+        })
+    };
+    listeners.iter().filter_map(named).collect()
+}
+
+/// How the client certificates of a listener are named among issuers.
+pub(crate) fn certificates_of(listener: &Listener) -> String {
+    format!("certificates:{}", listener.name)
+}
+
+impl Config {
+    /// Providers and client certificates.
+    pub(crate) fn named(&self) -> Vec<Named> {
+        let providers = self.identity.providers.iter().map(Provider::named);
+        providers.chain(certificates(&self.listeners)).collect()
+    }
+}
+
 /// Everything that is wrong between `issuers` and what `identity` says about them.
 pub(crate) fn findings(identity: &Identity, issuers: &[Named]) -> Vec<Finding> {
     let said: BTreeSet<&str> = identity.danger_shared_names.iter().map(String::as_str).collect();
     let reached = |of: &Named| {
-        let others = issuers.iter().filter(|other| other.url != of.url);
+        let others = issuers.iter().filter(|other| other.vouches != of.vouches);
         others
             .filter_map(|other| Some((other.url.clone(), of.names.reaches(&other.names)?)))
             .next()

@@ -328,6 +328,63 @@ fn an_issuer_that_can_name_anothers_people_is_refused_unless_said_in_words() {
     }
 }
 
+/// `GOOD` with a second listener that takes client certificates.
+fn with_certificates(prefixes: &str, more: &str) -> String {
+    GOOD.replace("serves: [gateway, kubernetes]", "serves: [gateway]").replace(
+        "identity:\n",
+        &format!(
+            "  - name: k8s\n    address: 0.0.0.0:6443\n    serves: [kubernetes]\n    tls: {{ certFile: /tls/tls.crt, keyFile: /tls/tls.key }}\n    clientCertificates: {{ caFile: /tls/people.crt{prefixes} }}\nidentity:\n{more}"
+        ),
+    )
+}
+
+#[test]
+fn client_certificates_share_no_names_with_an_issuer_unless_said_in_words() {
+    let corp = "https://login.example.com/realms/corp";
+    let danger = |list: &str| format!("  dangerSharedNames: [{list}]\n");
+    let certificates = (
+        13,
+        5,
+        format!("the issuer `certificates:k8s` can name people and groups of the issuer `{corp}`"),
+    );
+    let people = |line: usize| {
+        (
+            line,
+            15,
+            format!("the issuer `{corp}` can name people of the issuer `certificates:k8s`"),
+        )
+    };
+    let cases: [Case; 5] = [
+        // GOOD's own provider: no prefix of users, `oidc:` for groups.
+        ("", String::new(), vec![certificates.clone(), people(18)]),
+        (
+            ", userPrefix: 'cert:', groupPrefix: 'cert:'",
+            String::new(),
+            vec![people(18)],
+        ),
+        (", userPrefix: 'cert:', groupPrefix: 'cert:'", danger(corp), vec![]),
+        ("", danger(corp), vec![certificates]),
+        ("", danger(&format!("{corp}, 'certificates:k8s'")), vec![]),
+    ];
+    for (prefixes, more, expected) in cases {
+        let text = with_certificates(prefixes, &more);
+        let found: Vec<_> = match parse("gw.yaml", &text) {
+            Ok(_) => Vec::new(),
+            Err(_) => told(&text)
+                .into_iter()
+                .map(|(line, column, what, _)| (line, column, what))
+                .collect(),
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+    // The same authorities at two listeners speak of the same people.
+    let twice = with_certificates(", userPrefix: 'cert:', groupPrefix: 'cert:'", &danger(corp)).replace(
+        "identity:\n",
+        "  - name: k8s-too\n    address: 0.0.0.0:7443\n    serves: [kubernetes]\n    tls: { certFile: /tls/tls.crt, keyFile: /tls/tls.key }\n    clientCertificates: { caFile: /tls/people.crt, userPrefix: 'cert:', groupPrefix: 'cert:' }\nidentity:\n",
+    );
+    assert!(parse("gw.yaml", &twice).is_ok(), "{twice}");
+}
+
 #[test]
 fn a_secret_in_the_file_is_refused_and_not_repeated() {
     let text = GOOD.replace("${file:/run/secrets/oidc}", "hunter2");

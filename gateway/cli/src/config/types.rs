@@ -97,6 +97,12 @@ pub struct Tls {
 pub struct ClientCertificates {
     /// PEM file of the authorities that may vouch for people.
     pub ca_file: String,
+    /// Put in front of the common name to make the user. Keep it apart from the prefixes of issuers.
+    #[serde(default)]
+    pub user_prefix: String,
+    /// Put in front of each organisation to make a group.
+    #[serde(default)]
+    pub group_prefix: String,
 }
 
 /// Health and metrics for operators.
@@ -135,7 +141,8 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication_configuration_file: Option<String>,
     /// URLs of issuers that may give names which another issuer gives, too: without prefixes that keep the two apart,
-    /// `alice` of the one is `alice` of the other, with her roles. Refused unless each such issuer is listed here.
+    /// `alice` of the one is `alice` of the other, with her roles. Refused unless each such issuer is listed here. The
+    /// client certificates of a listener are an issuer, too: `certificates:NAME` of the listener.
     #[serde(default)]
     pub danger_shared_names: Vec<String>,
     /// Members of these groups see everybody's records; all others see their own.

@@ -79,7 +79,7 @@ async fn look(config: &Config) -> Found {
     }
     let sources = GatewayUrl::parse(&config.url)
         .map_err(anyhow::Error::new)
-        .and_then(|url| identity::sources(&config.identity, &url, &accounts));
+        .and_then(|url| identity::sources(config, &url, &accounts));
     for source in found.take(sources).into_iter().flat_map(|sources| sources.feed) {
         if let Some(why) = providers::trouble(&source).await {
             found.notes.push(format!("issuer `{}`: {why}", source.issuer.url()));

@@ -16,8 +16,8 @@ use proxy::ask::Ask;
 use tokio::sync::watch;
 
 use super::account_issuers::Known;
-use crate::config;
 use crate::config::shared_names::{self, Named};
+use crate::config::{self, Config};
 
 /// A provider at which people sign in, without what only the network knows.
 struct Configured {
@@ -35,7 +35,8 @@ pub(super) struct Sources {
 }
 
 /// Reads issuers and providers from the configuration. None may be one of `accounts`, the clusters' own.
-pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl, accounts: &Known) -> anyhow::Result<Sources> {
+pub(super) fn sources(config: &Config, url: &GatewayUrl, accounts: &Known) -> anyhow::Result<Sources> {
+    let identity = &config.identity;
     accounts.check(&identity.providers)?;
     let mut compiled: Vec<Issuer> = Vec::new();
     let mut ways: HashMap<String, Arc<HyperFetch>> = HashMap::new();
@@ -70,7 +71,7 @@ pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl, accounts: &
             compiled.push(issuer);
         }
     }
-    names_apart(identity, &compiled)?;
+    names_apart(identity, &compiled, shared_names::certificates(&config.listeners))?;
     let issuers =
         Arc::new(Issuers::new(compiled).map_err(|error| anyhow::anyhow!("two issuers have the URL `{}`", error.0))?);
     let mut feed = Vec::new();
@@ -103,15 +104,14 @@ pub(super) fn sources(identity: &config::Identity, url: &GatewayUrl, accounts: &
     })
 }
 
-/// All issuers together, those of the `AuthenticationConfiguration`, too.
-fn names_apart(identity: &config::Identity, issuers: &[Issuer]) -> anyhow::Result<()> {
-    let named: Vec<Named> = issuers
-        .iter()
-        .map(|issuer| Named {
-            url: issuer.url().to_owned(),
-            names: issuer.name_space(),
-        })
-        .collect();
+/// All issuers together, those of the `AuthenticationConfiguration`, too, and `certificates` of clients.
+fn names_apart(identity: &config::Identity, issuers: &[Issuer], certificates: Vec<Named>) -> anyhow::Result<()> {
+    let named = issuers.iter().map(|issuer| Named {
+        url: issuer.url().to_owned(),
+        vouches: issuer.url().to_owned(),
+        names: issuer.name_space(),
+    });
+    let named: Vec<Named> = named.chain(certificates).collect();
     let found = shared_names::findings(identity, &named);
     let told: Vec<String> = found
         .iter()
@@ -278,7 +278,9 @@ jwt:
         );
         let identity: config::Identity =
             serde_json::from_value(serde_json::json!({ "dangerSharedNames": danger })).unwrap();
-        let told = names_apart(&identity, &issuers).err().map(|error| error.to_string());
+        let told = names_apart(&identity, &issuers, Vec::new())
+            .err()
+            .map(|error| error.to_string());
         told.iter().flat_map(|all| all.lines()).map(str::to_owned).collect()
     }
 

@@ -40,7 +40,7 @@ use prometheus_client::registry::Registry;
 use proxy::ask::{Ask, Asked};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
-use proxy::identity::{Acceptance, Questions, Station as IdentityStation};
+use proxy::identity::{Acceptance, CertificateNames, Questions, Station as IdentityStation};
 use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules};
 use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
 use proxy::observe::Requests;
@@ -197,7 +197,7 @@ impl Gateway {
         }
         let signing = data.signing_key()?;
         let accounts = account_issuers::Known::learnt(&config.clusters, &clusters).await;
-        let sources = identity::sources(&config.identity, &url, &accounts)?;
+        let sources = identity::sources(config, &url, &accounts)?;
         let published = oidc::gateway::SigningKey::key_set([&signing]).context("the token key cannot be used")?;
         let verifier = oidc::gateway::GatewayVerifier::new(url.as_str(), published, Duration::ZERO);
         let (feed, trust) = IssuerFeed::new(Arc::clone(&sources.issuers), sources.feed.clone(), Arc::new(verifier));
@@ -470,6 +470,18 @@ fn identity_station(
             .unwrap_or_else(|| url.as_str().to_owned()),
         cache_entries: 100_000,
         session_check: SESSION_CHECK,
+        certificates: config
+            .listeners
+            .iter()
+            .filter_map(|listener| {
+                let clients = listener.client_certificates.as_ref()?;
+                let names = CertificateNames {
+                    user_prefix: clients.user_prefix.clone(),
+                    group_prefix: clients.group_prefix.clone(),
+                };
+                Some((listener.name.clone(), names))
+            })
+            .collect(),
     };
     let station = IdentityStation::new(trust, Questions { keys, sessions, tokens }, acceptance)?;
     let revoked = station.cache();

@@ -41,12 +41,7 @@ pub(crate) fn command(file: &Path, only: Option<&str>, token: Option<&Path>) -> 
 async fn look(config: &Config, only: Option<&str>, token: Option<&Path>) -> anyhow::Result<(String, Exit)> {
     let token = token.map(std::fs::read_to_string).transpose()?;
     let token = token.as_deref().map(str::trim);
-    let sources = identity::sources(
-        &config.identity,
-        &GatewayUrl::parse(&config.url)?,
-        &Known::said(&config.clusters),
-    )?
-    .feed;
+    let sources = identity::sources(config, &GatewayUrl::parse(&config.url)?, &Known::said(&config.clusters))?.feed;
     let is_wanted =
         |source: &&IssuerSource| only.is_none_or(|name| [source.issuer.name(), source.issuer.url()].contains(&name));
     let wanted: Vec<&IssuerSource> = sources.iter().filter(is_wanted).collect();

@@ -13,7 +13,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,7 @@ use tokio::sync::watch;
 
 use self::cache::{Fingerprint, Known};
 pub use self::cache::{Lookup, NoRandom, TokenCache};
+pub use self::certificate::CertificateNames;
 use self::credential::Presented;
 use self::newcomers::Newcomers;
 #[cfg(any(test, feature = "bench"))]
@@ -198,6 +199,8 @@ pub struct Acceptance {
     pub cache_entries: usize,
     /// How long a verified token counts without another look at its session.
     pub session_check: Duration,
+    /// By the listener that took a client certificate: with what the names in it begin.
+    pub certificates: HashMap<String, CertificateNames>,
 }
 
 /// The identity station.
@@ -277,7 +280,10 @@ impl Station {
             .map_err(|error| Unproved::by("unreadable", Refusal::Headers(error.to_string())))?;
         let by_certificate = match conn.client_certificate() {
             ClientCertificate::Absent => None,
-            ClientCertificate::Verified(chain) => Some(certificate::identity(&chain)),
+            ClientCertificate::Verified(chain) => {
+                let names = self.acceptance.certificates.get(&**conn.listener());
+                Some(certificate::identity(&chain, names))
+            }
             ClientCertificate::Rejected(_, problem) => Some(Err(Refusal::BadCredential(problem.to_string()))),
         };
         if let Some(Ok(identity)) = by_certificate {

@@ -39,6 +39,7 @@ fn station() -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>
         service_account_audience: OURS.to_owned(),
         cache_entries: 100,
         session_check: Duration::from_secs(60),
+        certificates: HashMap::new(),
     };
     (Arc::new(Station::new(trust, questions, acceptance).unwrap()), asked)
 }
