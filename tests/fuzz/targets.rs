@@ -12,6 +12,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("header_strip", proxy::headers::fuzz_header_strip),
     ("jwt_preparse", oidc::fuzz_jwt_preparse),
     ("open_part", proxy::audit::fuzz_open_part),
+    ("own_rights", proxy::fuzz_own_rights),
     ("query", search::fuzz_query),
     ("request_info", model::request::fuzz_request_info),
     ("target", model::request::fuzz_target),

@@ -155,3 +155,108 @@ fn what_the_gateway_does_not_know_the_cluster_is_asked_and_its_word_counts() -> 
     );
     Ok(())
 }
+
+/// kubectl tells the cluster's own answer, and the gateway what it makes of it, on standard error.
+const OWN_RULES: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: secrets-stay }
+spec:
+  effect: forbid
+  subjects: { groups: [dev] }
+  kubernetes: { verbs: [get], resources: [secrets] }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: limits }
+spec:
+  effect: allow
+  subjects: { groups: [dev] }
+  kubernetes: { verbs: [get, list], resources: [limitranges], namespaces: [ruled] }
+  as: { groups: ["gatescribe:reads-limits"] }
+"#;
+
+const REFUSES: &str = "Warning: the gateway would refuse this, whatever the cluster answers: ";
+
+#[test]
+fn l_04_what_the_cluster_says_of_own_rights_comes_with_what_the_gateway_makes_of_it() -> anyhow::Result<()> {
+    let cluster = prepared()?;
+    let options = Options {
+        rules: Some(OWN_RULES.to_owned()),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let token = gateway.sign_in("alice")?.token;
+    let kubectl = gateway.kubectl("alice", &token)?;
+    let lets = "Warning: the gateway lets this pass beyond what the cluster answers (AccessRule limits)";
+    let cases: [(&[&str], &str, i32, Option<&str>); 7] = [
+        (&["get", "configmaps"], "yes", 0, None),
+        (&["delete", "configmaps"], "no", 1, None),
+        (&["get", "secrets"], "yes", 0, Some("(AccessRule secrets-stay)")),
+        (&["list", "secrets"], "yes", 0, None),
+        (&["get", "limitranges"], "no", 1, Some(lets)),
+        (&["*", "*"], "no", 1, Some("ask about one act")),
+        (
+            &["create", "pods", "--subresource=exec"],
+            "no",
+            1,
+            Some("is not built yet in this release"),
+        ),
+    ];
+    for (asked, answer, code, warning) in cases {
+        let said = kubectl.run(&[&["auth", "can-i", "-n", "ruled"], asked].concat())?;
+        assert_eq!((said.stdout.trim(), said.code), (answer, code), "{asked:?}: {said}");
+        let warned = said.stderr.contains("Warning: ") && said.stderr.contains("gateway");
+        assert_eq!(warned, warning.is_some(), "{asked:?}: {said}");
+        assert!(said.stderr.contains(warning.unwrap_or_default()), "{asked:?}: {said}");
+    }
+    let secrets = kubectl.run(&["auth", "can-i", "get", "secrets", "-n", "ruled"])?;
+    assert!(secrets.stderr.starts_with(REFUSES), "{secrets}");
+    // It is as it says.
+    assert_eq!(kubectl.run(&["get", "secret", "any", "-n", "ruled"])?.code, 1);
+    kubectl.ok(&["get", "limitranges", "-n", "ruled"])?;
+    let list = kubectl.run(&["auth", "can-i", "--list", "-n", "ruled"])?;
+    assert!(list.stdout.contains("secrets"), "{list}");
+    assert!(list.stderr.contains("which are not in this list"), "{list}");
+    asked_raw(&Caller::new(&gateway, &token)?)
+}
+
+/// The same question in Kubernetes' protobuf, and one that nothing of ours reads.
+fn asked_raw(alice: &Caller) -> anyhow::Result<()> {
+    let field = |number: u8, value: &[u8]| -> anyhow::Result<Vec<u8>> {
+        Ok([&[(number << 3) | 2, u8::try_from(value.len())?], value].concat())
+    };
+    let act = [field(1, b"ruled")?, field(2, b"get")?, field(5, b"secrets")?].concat();
+    let object = field(2, &field(1, &act)?)?;
+    let kind = [
+        field(1, b"authorization.k8s.io/v1")?,
+        field(2, b"SelfSubjectAccessReview")?,
+    ]
+    .concat();
+    let protobuf = [&b"k8s\0"[..], &field(1, &kind)?, &field(2, &object)?].concat();
+    let yaml = b"{apiVersion: authorization.k8s.io/v1, kind: SelfSubjectAccessReview, spec: {resourceAttributes: {namespace: ruled, verb: get, resource: secrets}}}";
+    for (form, body, warning) in [
+        (
+            "application/vnd.kubernetes.protobuf",
+            &protobuf[..],
+            "AccessRule secrets-stay",
+        ),
+        ("application/yaml", &yaml[..], "could not be compared"),
+    ] {
+        let target = "/clusters/bench/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let headers = [
+            ("Authorization", alice.bearer.as_str()),
+            ("Content-Type", form),
+            ("Accept", "application/json"),
+        ];
+        let answer = alice.client.send("POST", target, &headers, body)?;
+        assert_eq!(answer.status, 201, "{form}: {}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(answer.json()?["status"]["allowed"], true, "{form}");
+        let warned = answer
+            .head
+            .lines()
+            .any(|line| line.to_ascii_lowercase().starts_with("warning: 299 gatescribe \"") && line.contains(warning));
+        assert!(warned, "{form}: {}", answer.head);
+    }
+    Ok(())
+}

@@ -24,6 +24,7 @@ pub struct Uplink {
     inbound: Inbound,
     count: Arc<AtomicU64>,
     digest: Option<(digest::Context, Arc<DigestCell>)>,
+    copy: Option<(Vec<u8>, usize, Arc<CopyCell>)>,
 }
 
 impl std::fmt::Debug for Uplink {
@@ -36,6 +37,8 @@ impl std::fmt::Debug for Uplink {
 
 /// Where the digest of a whole request body is put.
 pub type DigestCell = std::sync::OnceLock<[u8; 32]>;
+/// Where the copy of a whole short request body is put.
+pub type CopyCell = std::sync::OnceLock<Vec<u8>>;
 
 impl Uplink {
     /// Counts into `count`.
@@ -45,6 +48,7 @@ impl Uplink {
             inbound,
             count,
             digest: None,
+            copy: None,
         }
     }
 
@@ -57,7 +61,18 @@ impl Uplink {
         self
     }
 
+    /// Also copies the bytes, if they are no more than `most`; the copy is put into `cell` when the body ends cleanly.
+    #[must_use]
+    pub fn copied(mut self, most: usize, cell: Arc<CopyCell>) -> Self {
+        self.copy = Some((Vec::new(), most, cell));
+        self
+    }
+
     fn finish(&mut self) {
+        if let Some((bytes, _, cell)) = self.copy.take() {
+            // As below.
+            let _ = cell.set(bytes);
+        }
         if let Some((context, cell)) = self.digest.take()
             && let Ok(digest) = context.finish().as_ref().try_into()
         {
@@ -82,13 +97,23 @@ impl Body for Uplink {
                     if let Some((context, _)) = &mut this.digest {
                         context.update(data);
                     }
+                    if let Some((bytes, most, _)) = &mut this.copy {
+                        if bytes.len().saturating_add(data.len()) <= *most {
+                            bytes.extend_from_slice(data);
+                        } else {
+                            this.copy = None;
+                        }
+                    }
                 }
                 if this.inbound.is_end_stream() {
                     this.finish();
                 }
             }
             Poll::Ready(None) => this.finish(),
-            Poll::Ready(Some(Err(_))) => this.digest = None,
+            Poll::Ready(Some(Err(_))) => {
+                this.digest = None;
+                this.copy = None;
+            }
             Poll::Pending => {}
         }
         polled

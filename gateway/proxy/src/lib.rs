@@ -13,9 +13,12 @@ pub mod headers;
 pub mod identity;
 pub mod listener;
 pub mod observe;
+mod own_rights;
 pub mod refusal;
 pub mod request;
 pub mod session;
 pub mod site;
 mod turnstile;
 pub mod upstream;
+
+pub use own_rights::fuzz_own_rights;

@@ -25,12 +25,13 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::audit::{self, DecisionTrail, End, Peer, Place, Recorded, Trail};
-use crate::body::{DigestCell, Outbound, Uplink};
+use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
 use crate::listener::{Conn, Handler, Head, Inbound, Refused};
 use crate::observe::{Requests, Series};
+use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
@@ -310,7 +311,12 @@ impl Gate {
         trail.passed_intent(self.audit.clock().mono());
         let digest = Arc::new(DigestCell::new());
         let wanted = (!trail.sends_secrets()).then_some(&digest);
-        let request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, wanted);
+        let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, wanted);
+        let about = trail.facts.as_ref().and_then(About::of);
+        let asked = Arc::new(CopyCell::new());
+        if about.is_some() {
+            request = request.map(|body| body.copied(MOST_QUESTION, Arc::clone(&asked)));
+        }
         let call = call(trail, recorded.permit());
         let (answer, answered) = oneshot::channel();
         let sending = Sending {
@@ -324,7 +330,17 @@ impl Gate {
         };
         self.sending.spawn(sending.run(answer));
         match answered.await {
-            Ok(Ok((response, end, duties))) => deliver(response, end, duties, trail),
+            Ok(Ok((response, end, duties))) => {
+                let mut response = deliver(response, end, duties, trail)?;
+                if let Some(about) = about.filter(|_| response.status().is_success()) {
+                    let question = asked.get().and_then(|body| Question::read(body));
+                    let foreseen = gate.decision.foresees(about, question.as_ref(), trail);
+                    if let Some(warning) = foreseen.and_then(|text| own_rights::warning(&text)) {
+                        response.headers_mut().append(http::header::WARNING, warning);
+                    }
+                }
+                Ok(response)
+            }
             Ok(Err(refusal)) => Err(Stop::Ended(refusal)),
             Err(_) => Err(Stop::Ended(Refusal::Internal)),
         }

@@ -5,18 +5,6 @@
 //! Invariant: no answer, an old snapshot and an unknown verb are a no (promise 3).
 
 mod permit;
-fn situation<'a>(rules: &'a Rules, case: &Case<'a>) -> Situation<'a> {
-    Situation {
-        now: case.now,
-        source: case.source,
-        signed_in: case.signed_in,
-        acr: case.acr,
-        namespaces: &rules.namespaces,
-        reason_stated: case.reason_stated,
-        approved_by: &[],
-    }
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +20,7 @@ use access::rbac::{Attributes, CacheKey, Snapshot};
 use access::rule::{Call, NamespaceLabels, RuleSet, Situation};
 use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
 use model::cluster::ClusterId;
-use model::decision::{Allowed, Denial, Denied, RuleRef, Unmet, UpstreamIdentity, Verdict};
+use model::decision::{Allowed, Denial, Denied, RuleEffect, RuleKind, RuleRef, Unmet, UpstreamIdentity, Verdict};
 use model::request::{Kind, RequestFacts};
 use model::subject::{Subject, SubjectId, SubjectKind};
 use model::time::Timestamp;
@@ -45,6 +33,7 @@ use crate::audit::Trail;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Authenticated, Identity, groups_hash};
 use crate::observe::DecidedBy;
+use crate::own_rights::{About, Question};
 use crate::refusal::{Limit, Refusal};
 use crate::session::Grounds;
 use crate::turnstile::{Pace, TurnedAway, Turnstile};
@@ -476,6 +465,46 @@ impl Station {
         )
     }
 
+    /// What the cluster does not know when somebody asks it about their own rights: where the gateway would decide
+    /// otherwise, in one sentence. `None`: nowhere, as far as the rules say. Nobody is asked for it.
+    pub(crate) fn foresees(&self, about: About, question: Option<&Question>, trail: &Trail) -> Option<String> {
+        let rules = Arc::clone(&self.rules.borrow());
+        let (identity, facts) = (trail.identity.as_deref()?, trail.facts.as_ref()?);
+        let has_rules = !rules.rules.rules().is_empty();
+        let asked = match (about, question.and_then(Question::asked)) {
+            (About::Rules, _) => return has_rules.then(|| LIST_OF_THE_CLUSTERS.to_owned()),
+            (About::Act, None) => return Some(NOT_COMPARED.to_owned()),
+            (About::Act, Some(asked)) => asked,
+        };
+        let impersonation = trail.effective.as_ref().map(wanted);
+        let case = Case {
+            call: Call::asking(self.settings.cluster.as_str(), asked),
+            ..self.case(identity, impersonation.as_ref(), facts, trail, trail.received.wall)
+        };
+        if case.call.action.enters() {
+            let refusal = Refusal::NotYet("entering a pod, node or service");
+            return Some(format!("{REFUSES}: {}", refusal.in_words()));
+        }
+        match self.ask_rules(&rules, &case).0 {
+            Verdict::Allow(allowed) => match recordable(allowed) {
+                Err(refusal) => Some(format!("{REFUSES}: {}", refusal.in_words())),
+                Ok(allowed) => {
+                    beyond(&allowed).or_else(|| (has_rules && asks_for_all(&asked)).then(|| WIDE.to_owned()))
+                }
+            },
+            Verdict::Deny(denied) => {
+                let by = denied
+                    .rules
+                    .first()
+                    .map(|rule| format!(" ({rule})"))
+                    .unwrap_or_default();
+                let refusal = Refusal::Denied(Box::new(denied));
+                Some(format!("{REFUSES}: {}{by}", refusal.in_words()))
+            }
+            Verdict::AskCluster { .. } => (has_rules && asks_for_all(&asked)).then(|| WIDE.to_owned()),
+        }
+    }
+
     fn ask_rules(&self, rules: &Rules, case: &Case<'_>) -> (Verdict, bool) {
         let situation = situation(rules, case);
         let decision = decide(&self.query(rules, case, &situation));
@@ -579,6 +608,30 @@ impl Station {
     }
 }
 
+/// The allow rule alone that lets a call pass, in words: the cluster, asked about the person, says no.
+fn beyond(allowed: &Allowed) -> Option<String> {
+    let ours = |rule: &&RuleRef| rule.kind == RuleKind::AccessRule && rule.effect == RuleEffect::Allow;
+    let theirs = |rule: &RuleRef| rule.kind != RuleKind::AccessRule;
+    if allowed.rules.iter().any(theirs) {
+        return None;
+    }
+    let rule = allowed.rules.iter().find(ours)?;
+    Some(format!(
+        "the gateway lets this pass beyond what the cluster answers ({rule})"
+    ))
+}
+
+/// Whether a question is about more than one kind of act: rules may refuse a part of it.
+fn asks_for_all(asked: &Attributes<'_>) -> bool {
+    [asked.verb, asked.group, asked.resource].contains(&"*")
+}
+
+const REFUSES: &str = "the gateway would refuse this, whatever the cluster answers";
+const WIDE: &str = "the gateway has access rules of its own, which may refuse a part of this; ask about one act";
+const LIST_OF_THE_CLUSTERS: &str = "the gateway has access rules of its own, which are not in this list and may refuse a part of it; ask about one act";
+const NOT_COMPARED: &str =
+    "this question could not be compared with the gateway's own rules, which may refuse what the cluster allows";
+
 /// Refuses what must be recorded: nothing in this release records a session, and a duty that nobody can meet is no
 /// permission (promises 3 and 9). Whoever records will ask here whether they can.
 fn recordable(allowed: Allowed) -> Result<Allowed, Refusal> {
@@ -625,6 +678,18 @@ fn wanted(wanted: &RequestedImpersonation) -> Impersonation {
         uid: wanted.uid.as_deref().map(Into::into),
         groups: wanted.groups.iter().map(|group| group.as_str().into()).collect(),
         extra: Arc::new(wanted.extra.clone()),
+    }
+}
+
+fn situation<'a>(rules: &'a Rules, case: &Case<'a>) -> Situation<'a> {
+    Situation {
+        now: case.now,
+        source: case.source,
+        signed_in: case.signed_in,
+        acr: case.acr,
+        namespaces: &rules.namespaces,
+        reason_stated: case.reason_stated,
+        approved_by: &[],
     }
 }
 
