@@ -26,6 +26,7 @@ pub mod collector;
 pub mod counterparts;
 pub mod demo;
 pub mod fake;
+pub mod frames;
 pub mod gateway;
 pub mod hostile;
 pub mod http;

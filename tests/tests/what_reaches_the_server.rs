@@ -2,11 +2,15 @@
 //! one list, compared line by line. HTTP/1.1 and HTTP/2 clients, HTTP/1.1 and HTTP/2 upstreams; both are stand-ins that keep
 //! what arrives, because the real server's audit log shows only what it understood.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use anyhow::{Context as _, ensure};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tests::captured::{Arrived, CapturingHttp2};
 use tests::fake::FakeApiServer;
+use tests::frames::Http2;
 use tests::gateway::{Gateway, Options, Upstream};
 use tests::measure::load;
 
@@ -50,6 +54,7 @@ const STRIPPED: &[Fields] = &[
     &[("Audit-ID", b"11111111-2222-3333-4444-555555555555")],
     &[("audit-id", b"one"), ("AUDIT-ID", b"two"), ("Audit_Id", b"three")],
     &[("Proxy-Authorization", b"Bearer root")],
+    // HDR-12, as crumbs (RFC 9113 section 8.2.3), with odd spacing and quoted.
     &[
         ("Cookie", b"session=stolen"),
         ("cookie", b"__Host-gatescribe=\"stolen\" ; a=b"),
@@ -274,6 +279,7 @@ fn story(server: &Server<'_>) -> anyhow::Result<()> {
             ensure!(status == 200 && !id.is_empty(), "{what}: {status}");
             server.arrived(&what, &server.expected("GET", &id, passed))?;
         }
+        hdr_14(server, &client, &bearer)?;
         for fields in REFUSED {
             let (status, _) = client.call(&bearer, fields, false)?;
             ensure!((400..404).contains(&status), "{which}: {fields:?}: {status}");
@@ -283,6 +289,149 @@ fn story(server: &Server<'_>) -> anyhow::Result<()> {
         let (status, id) = client.call(&bearer, &[], true)?;
         ensure!(status == 201, "{what}: {status}");
         server.arrived(&what, &server.expected_with_body(&client, &id))?;
+    }
+    Ok(())
+}
+
+/// A thousand ranges are nobody's business here but the server's: they arrive as they were said.
+fn hdr_14(server: &Server<'_>, client: &Client<'_>, bearer: &str) -> anyhow::Result<()> {
+    static RANGES: LazyLock<String> = LazyLock::new(|| {
+        let sets: Vec<String> = (0..1_000).map(|at| format!("{at}-{at}")).collect();
+        format!("bytes={}", sets.join(","))
+    });
+    static FIELDS: LazyLock<Vec<(&str, &[u8])>> = LazyLock::new(|| vec![("range", RANGES.as_bytes())]);
+    let (status, id) = client.call(bearer, &FIELDS, false)?;
+    ensure!(status == 200, "{status}");
+    server.arrived("a thousand ranges", &server.expected("GET", &id, &FIELDS))
+}
+
+/// A gateway in front of a stand-in that keeps what arrives, and alice's token.
+fn captured() -> anyhow::Result<(FakeApiServer, Gateway, String)> {
+    let fake = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("observe"),
+        more: Some(serde_json::json!({ "limits": { "recordsPerSecond": 100_000 } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&fake.upstream(), &options)?;
+    let token = gateway.sign_in("alice")?.token;
+    fake.capture();
+    Ok((fake, gateway, token))
+}
+
+#[test]
+fn hdr_13_one_well_formed_credential_or_none() -> anyhow::Result<()> {
+    let (fake, gateway, token) = captured()?;
+    for (form, status) in [
+        ("Bearer TOKEN", 200),
+        ("bearer TOKEN", 200),
+        ("BEARER TOKEN  ", 200),
+        ("", 401),
+        ("Bearer", 401),
+        ("Bearer ", 401),
+        ("Bearer  TOKEN", 401),
+        ("Bearer\tTOKEN", 401),
+        ("BearerTOKEN", 401),
+        ("\"Bearer\" TOKEN", 401),
+        ("Bearer \"TOKEN\"", 401),
+        ("Bearer TOKEN TOKEN", 401),
+        ("Bearer TOKEN, Bearer TOKEN", 401),
+        ("Bearer TOKEN,Basic cm9vdDo=", 401),
+        ("Basic cm9vdDo=, Bearer TOKEN", 401),
+        ("Basic cm9vdDo=", 401),
+    ] {
+        let (seen, _) = http1(&gateway, &form.replace("TOKEN", &token), &[], false)?;
+        assert_eq!(seen, status, "{form:?}");
+        let arrived = fake.take_arrived();
+        assert_eq!(arrived.len(), usize::from(status == 200), "{form:?}: {arrived:?}");
+        let ours = |line: &String| line == "authorization: Bearer impersonator";
+        assert!(
+            arrived.iter().all(|one| one.fields.iter().any(ours)),
+            "{form:?}: {arrived:?}"
+        );
+    }
+    Ok(())
+}
+
+/// HDR-02 as well: nobody is trusted to say where a call comes from.
+#[test]
+fn hdr_09_a_thousand_calls_with_one_id_of_the_clients_have_a_thousand_of_ours() -> anyhow::Result<()> {
+    const SAID: &str = "11111111-2222-3333-4444-555555555555";
+    let (fake, gateway, token) = captured()?;
+    let bearer = format!("Bearer {token}");
+    let mut connection = gateway.client()?.connect()?;
+    for _ in 0..1_000 {
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Audit-ID", SAID),
+            ("X-Request-Id", SAID),
+            ("traceparent", "00-11111111222233334444555555555555-1111111111111111-01"),
+            ("X-Forwarded-For", "1.2.3.4"),
+        ];
+        let answer = connection.exchange("GET", &format!("/clusters/bench{PATH}"), &headers, b"")?;
+        ensure!(answer.status == 200, "{}", answer.status);
+    }
+    let arrived = fake.take_arrived();
+    let lines = arrived.iter().flat_map(|one| &one.fields);
+    let ids: BTreeSet<&str> = lines.filter_map(|line| line.strip_prefix("audit-id: ")).collect();
+    assert_eq!((arrived.len(), ids.len()), (1_000, 1_000));
+    assert!(!ids.contains(SAID));
+    let records = gateway.records()?;
+    let ours: Vec<_> = records
+        .iter()
+        .filter(|record| record["kind"] == "access" && record["req"]["client_audit_id"] == SAID)
+        .collect();
+    let recorded: BTreeSet<&str> = ours.iter().filter_map(|record| record["id"].as_str()).collect();
+    assert_eq!(recorded, ids);
+    assert!(
+        ours.iter().all(|record| record["net"]["ip"] == "127.0.0.1"),
+        "{:?}",
+        ours.first()
+    );
+    Ok(())
+}
+
+/// HTTP/1.1 shows us the target as it was written, and one with a fragment is refused (RFC 9112 §3.2). HTTP/2's library cuts
+/// the fragment off first; then the very path that is left is decided, recorded and sent.
+#[test]
+fn path_05_a_fragment_is_refused_or_gone_before_anything_is_decided() -> anyhow::Result<()> {
+    const LIST: &str = "/api/v1/namespaces/default/configmaps";
+    let (fake, gateway, token) = captured()?;
+    let bearer = format!("Bearer {token}");
+    let tails = [
+        ("/a#b", "/a"),
+        ("/a?x=1#b", "/a?x=1"),
+        ("/a#/../../secrets/b?y", "/a"),
+        ("#", ""),
+    ];
+    for (written, _) in tails {
+        let target = format!("/clusters/bench{LIST}{written}");
+        let answer = gateway
+            .client()?
+            .send("GET", &target, &[("Authorization", &bearer)], b"")?;
+        assert_eq!(answer.status, 400, "{written}");
+        assert_eq!(fake.take_arrived(), [], "{written}");
+    }
+    let mut modern = Http2::begin(gateway.client()?.http2()?)?;
+    let authority = gateway.address.to_string();
+    for (stream, (written, left)) in (1..).step_by(2).zip(tails) {
+        let target = format!("/clusters/bench{LIST}{written}");
+        modern.get(stream, &authority, &target, &[("authorization", &bearer)])?;
+        modern.body(stream)?;
+        let arrived = fake.take_arrived();
+        let first: Vec<&str> = arrived.iter().flat_map(|one| &one.first).map(String::as_str).collect();
+        assert_eq!(first, [format!("GET {LIST}{left} HTTP/1.1")], "{written}");
+        let path = left.split('?').next().unwrap_or_default();
+        let id = arrived[0]
+            .fields
+            .iter()
+            .find_map(|line| line.strip_prefix("audit-id: "));
+        let records = gateway.records()?;
+        let access = records
+            .iter()
+            .find(|record| record["kind"] == "access" && record["id"] == id.unwrap_or_default());
+        let access = access.with_context(|| format!("{written}: no access record of {id:?}"))?;
+        assert_eq!(access["req"]["path"], format!("{LIST}{path}"), "{written}");
     }
     Ok(())
 }

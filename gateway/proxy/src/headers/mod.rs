@@ -73,19 +73,50 @@ pub fn strip_credentials(headers: &mut HeaderMap) {
 /// Whether `name` may never pass from a client, in whatever spelling; the last check before a request is sent.
 #[must_use]
 pub fn is_forbidden(name: &HeaderName, extra_managed: &[HeaderName]) -> bool {
-    let bytes = name.as_str().as_bytes();
-    if is_plain(bytes) {
-        return is_managed(bytes) || HOP_BY_HOP.contains(name) || extra_managed.contains(name);
+    MANAGED.forbids(name, extra_managed)
+}
+
+/// What may never pass from a client. There is one in the program; tests leave entries out to see that each is needed.
+#[derive(Clone, Copy)]
+struct Managed<'a> {
+    /// Beginnings of reduced names.
+    prefixes: &'a [&'a str],
+    /// Reduced names.
+    names: &'a [&'a str],
+    hops: &'a [HeaderName],
+}
+
+static MANAGED: Managed<'static> = Managed {
+    prefixes: &MANAGED_PREFIXES,
+    names: &MANAGED_NAMES,
+    hops: &HOP_BY_HOP,
+};
+
+impl Managed<'_> {
+    fn forbids(&self, name: &HeaderName, extra: &[HeaderName]) -> bool {
+        let bytes = name.as_str().as_bytes();
+        if is_plain(bytes) {
+            return self.covers(bytes) || self.hops.contains(name) || extra.contains(name);
+        }
+        if memchr::memchr(b'_', bytes).is_some() {
+            return true;
+        }
+        let reduced = Reduced::of(bytes);
+        self.covers(reduced.as_bytes())
+            || self
+                .hops
+                .iter()
+                .chain(extra)
+                .any(|managed| managed.as_str().as_bytes() == reduced.as_bytes())
     }
-    if memchr::memchr(b'_', bytes).is_some() {
-        return true;
-    }
-    let reduced = Reduced::of(bytes);
-    is_managed(reduced.as_bytes())
-        || HOP_BY_HOP
+
+    /// Whether a reduced name is one whose word only the gateway may give.
+    fn covers(&self, reduced: &[u8]) -> bool {
+        self.prefixes
             .iter()
-            .chain(extra_managed)
-            .any(|managed| managed.as_str().as_bytes() == reduced.as_bytes())
+            .any(|prefix| reduced.starts_with(prefix.as_bytes()))
+            || self.names.iter().any(|managed| managed.as_bytes() == reduced)
+    }
 }
 
 /// All names in all `Connection` lines; `HeaderMap::remove` alone would show only the first line (protocol D-03).
@@ -108,14 +139,6 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 fn may_be_nominated(name: &HeaderName) -> bool {
     let name = name.as_str();
     name != "host" && name != COOKIE.as_str() && !name.starts_with("content-")
-}
-
-/// Whether a reduced name is one whose word only the gateway may give.
-fn is_managed(reduced: &[u8]) -> bool {
-    MANAGED_PREFIXES
-        .iter()
-        .any(|prefix| reduced.starts_with(prefix.as_bytes()))
-        || MANAGED_NAMES.iter().any(|managed| managed.as_bytes() == reduced)
 }
 
 /// Prefixes of reduced names. `impersonate` without dash catches `Impersonate` and `Impersonate-` as well.

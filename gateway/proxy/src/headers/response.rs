@@ -41,7 +41,7 @@ fn is_needed(name: &HeaderName) -> bool {
 }
 
 /// Orders that proxies in front of us might carry out.
-static ORDERS_TO_PROXIES: [HeaderName; 4] = [
+pub(super) static ORDERS_TO_PROXIES: [HeaderName; 4] = [
     HeaderName::from_static("x-accel-redirect"),
     HeaderName::from_static("x-accel-buffering"),
     HeaderName::from_static("x-sendfile"),
