@@ -293,7 +293,7 @@ fn story(server: &Server<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A thousand ranges are nobody's business here but the server's: they arrive as they were said.
+/// HDR-14: a thousand ranges are nobody's business here but the server's: they arrive as they were said.
 fn hdr_14(server: &Server<'_>, client: &Client<'_>, bearer: &str) -> anyhow::Result<()> {
     static RANGES: LazyLock<String> = LazyLock::new(|| {
         let sets: Vec<String> = (0..1_000).map(|at| format!("{at}-{at}")).collect();
