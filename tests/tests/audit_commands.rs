@@ -125,6 +125,16 @@ fn the_files_of_a_ledger_that_is_being_written_say_what_the_gateway_says() -> an
         row.with_context(|| format!("{lines:?}"))
     })?;
     assert!(row.contains("alice@example.com") && row.contains("-n told"), "{row}");
+    tail.kill_hard()?;
+    let mut tail = Running::start(carol.command(&format!("gatescribe audit tail {dir}"))?)?;
+    try_until("what is folded away is counted", PATIENCE, || {
+        // Her question is a record, and no act of anybody.
+        carol.types("gatescribe audit search name:nowhere")?;
+        let lines = tail.lines();
+        let is_counted = |line: &String| line.contains("folded away: ") && line.contains(" of reading the audit");
+        ensure!(lines.iter().any(is_counted), "{lines:?}");
+        Ok(())
+    })?;
     tail.kill_hard()
 }
 

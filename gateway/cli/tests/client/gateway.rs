@@ -270,7 +270,9 @@ fn answer(request: &Request, state: &Mutex<State>, script: Script, url: &str) ->
             state.tails += 1;
             let seq = if state.tails == 1 { 7 } else { 8 };
             let note = json!({"begin": {"scope": "own", "note": "You see your own records only."}});
+            let alive = json!({"alive": {"folded": {"discovery": 3, "machines": 1, "audit_reads": 0}}, "position": seq});
             let line = format!("{note}
+{alive}
 {}
 ", json!({"record": record(seq), "position": seq}));
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{line}\r\n0\r\n\r\n", line.len())

@@ -705,7 +705,10 @@ fn a_followed_stream_is_written_as_it_comes() {
     assert_eq!(sequence(lines.next().unwrap().unwrap()), json!(8));
     assert_eq!(machine.gateway.requests("/api/v1/audit/tail"), ["", "after=7"]);
     child.kill().unwrap();
-    child.wait().unwrap();
+    let said = text(&child.wait_with_output().unwrap().stderr);
+    // Both streams say the same count.
+    let folded = "folded away: 3 of discovery, 1 of programs; --all shows them";
+    assert_eq!(said.matches(folded).count(), 1, "{said}");
 }
 
 #[test]

@@ -71,6 +71,7 @@ pub(super) fn follow(dir: &Path, words: &str, output: Lines, all: bool) -> Resul
             }
         }
         if rows.is_empty() {
+            written.folded(&Value::Object(members(&tail.folded())?));
             std::thread::sleep(EVERY);
         }
     }

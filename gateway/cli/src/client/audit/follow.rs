@@ -26,6 +26,8 @@ const ATTEMPTS: u32 = 5;
 pub(super) struct Written {
     output: Lines,
     has_heads: bool,
+    /// As many as were folded away when it was said last.
+    folded: u64,
 }
 
 impl Written {
@@ -33,6 +35,23 @@ impl Written {
         Self {
             output,
             has_heads: false,
+            folded: 0,
+        }
+    }
+
+    /// What was found so far and is not shown. It is said when it has doubled: a line for each number would be what was
+    /// folded away.
+    pub(super) fn folded(&mut self, folded: &Value) {
+        let count = |name: &str| folded.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let all: u64 = ["discovery", "machines", "audit_reads", "checkpoints"]
+            .into_iter()
+            .map(count)
+            .fold(0, u64::saturating_add);
+        if all > 0 && all / 2 >= self.folded {
+            self.folded = all;
+            if let Some(words) = render::folded(folded) {
+                say(&words);
+            }
         }
     }
 
@@ -168,6 +187,9 @@ impl Progress {
             .and_then(Value::as_str);
         if let Some(note) = note.filter(|_| !std::mem::replace(&mut self.was_noted, true)) {
             say(&clean(note));
+        }
+        if let Some(folded) = line.pointer("/alive/folded") {
+            self.written.folded(folded);
         }
         if let Some(why) = line.get("end").and_then(Value::as_str) {
             let trouble = Trouble::new(Exit::Unreachable, "the stream ended").because(why);

@@ -195,7 +195,7 @@ fn nothing_found(found: &Map<String, Value>) -> String {
 }
 
 /// Counts of what the default view leaves out.
-fn folded(folded: &Value) -> Option<String> {
+pub(super) fn folded(folded: &Value) -> Option<String> {
     let count = |name: &str| folded.get(name).and_then(Value::as_u64).unwrap_or(0);
     let programs = match count("machines_refused") {
         0 => "of programs".to_owned(),
