@@ -111,8 +111,8 @@ impl FakeApiServer {
         self.seen.released.notify_all();
     }
 
-    /// From now on no SubjectAccessReview is answered.
-    pub fn keep_silent_about_rights(&self) {
+    /// From now on no SubjectAccessReview and no TokenReview is answered.
+    pub fn keep_silent_in_reviews(&self) {
         self.seen.keeps_silent.store(true, Ordering::Relaxed);
     }
 
@@ -121,7 +121,7 @@ impl FakeApiServer {
         self.seen.refuses.store(refuses, Ordering::Relaxed);
     }
 
-    /// How many SubjectAccessReviews were not answered.
+    /// How many of those were not answered.
     #[must_use]
     pub fn asked_in_vain(&self) -> u64 {
         self.seen.asked_in_vain.load(Ordering::Relaxed)
@@ -181,7 +181,10 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
             )?;
             return watched(&mut reader, &mut writer);
         }
-        if asked.target.ends_with("/subjectaccessreviews") && seen.keeps_silent.load(Ordering::Relaxed) {
+        let is_review = ["/subjectaccessreviews", "/tokenreviews"]
+            .iter()
+            .any(|review| asked.target.ends_with(review));
+        if is_review && seen.keeps_silent.load(Ordering::Relaxed) {
             seen.asked_in_vain.fetch_add(1, Ordering::Relaxed);
             std::io::copy(&mut reader, &mut std::io::sink())?; // until the asker goes
             return Ok(());

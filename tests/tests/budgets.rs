@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::hostile::signed_part;
 use tests::wait::try_until;
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
@@ -183,7 +184,7 @@ fn who_leaves_before_its_call_is_decided_leaves_one_record_of_it() -> anyhow::Re
     let upstream = FakeApiServer::start()?;
     let gateway = Gateway::before(&upstream.upstream(), &Options::default())?;
     let alice = format!("Bearer {}", gateway.sign_in("alice")?.token);
-    upstream.keep_silent_about_rights();
+    upstream.keep_silent_in_reviews();
     let mut connection = gateway.client()?.connect()?;
     connection.ask("GET", TARGET, &[("Authorization", &alice)])?;
     try_until("the cluster is asked", Duration::from_secs(20), || {
@@ -198,6 +199,44 @@ fn who_leaves_before_its_call_is_decided_leaves_one_record_of_it() -> anyhow::Re
     assert_eq!(record["outcome"]["end"], "clientGone");
     assert_eq!(record["by"]["user"], "alice@example.com");
     assert_eq!(record["req"]["resource"], "configmaps");
+    Ok(())
+}
+
+#[test]
+fn who_leaves_while_their_token_is_reviewed_leaves_one_record_of_it() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let options = Options {
+        identity: Some(json!({ "serviceAccounts": { "accept": true } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&upstream.upstream(), &options)?;
+    upstream.keep_silent_in_reviews();
+    let claims = json!({
+        "iss": "https://kubernetes.default.svc", "aud": [gateway.url], "exp": 4_000_000_000_u64,
+        "sub": "system:serviceaccount:shop:robot",
+    });
+    let token = format!(
+        "{}.c2lnbmF0dXJl",
+        signed_part(&json!({ "alg": "RS256", "kid": "k" }), &claims)
+    );
+    let mut connection = gateway.client()?.connect()?;
+    connection.ask("GET", TARGET, &[("Authorization", &format!("Bearer {token}"))])?;
+    try_until("the cluster is asked", Duration::from_secs(20), || {
+        ensure!(upstream.asked_in_vain() == 1, "not yet");
+        Ok(())
+    })?;
+    drop(connection);
+    let refusals = refusals(&gateway, 1)?;
+    let (record, _) = refusals.first().context("a refusal")?;
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(record["decision"]["reason"], "clientLeft");
+    assert_eq!(record["outcome"]["end"], "clientGone");
+    assert!(record.get("by").is_none(), "nobody was proved: {record}");
+    assert_eq!(record["req"]["path"], "/api/v1/namespaces/default/configmaps");
+    assert!(
+        !record.to_string().contains("robot"),
+        "what it said of itself is nobody's word: {record}"
+    );
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! What an access rule can say, end to end: conditions on the address, the time and the sign-in, groups taken on for one
 //! call, on the real API server; and `confirm`, where the API server's word is asked for what the gateway does not know.
 
-use std::sync::OnceLock;
+use std::sync::{Barrier, OnceLock};
+use std::time::Instant;
 
 use tests::caller::{self, Caller};
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 
@@ -152,6 +153,55 @@ fn what_the_gateway_does_not_know_the_cluster_is_asked_and_its_word_counts() -> 
         (fake.asked_rights(), fake.reads()),
         (before + 2, reads),
         "nothing was sent"
+    );
+    Ok(())
+}
+
+/// Who asks the same at the same time is answered by one question to the cluster, as the cluster itself counts. An answer is
+/// remembered for more than a second, so that a machine too slow for "at the same time" may ask once more for each second.
+#[test]
+fn equal_calls_at_the_same_time_make_the_cluster_answer_one_review() -> anyhow::Result<()> {
+    const CALLERS: usize = 24;
+    const OBSERVER: &str = "system:serviceaccount:gatescribe:observer";
+    let cluster = Cluster::start(ClusterOptions::default())?;
+    let gateway = Gateway::start(&cluster, &Options::default())?;
+    let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let barrier = Barrier::new(CALLERS);
+    let began = Instant::now();
+    let statuses = std::thread::scope(|scope| {
+        let call = || {
+            let connection = gateway.client().and_then(|client| client.connect());
+            barrier.wait(); // also without one: the others wait for everybody
+            let mut connection = connection?;
+            let headers = [("Authorization", bearer.as_str())];
+            let answer = connection.exchange(
+                "GET",
+                "/clusters/bench/api/v1/namespaces/default/secrets",
+                &headers,
+                b"",
+            )?;
+            anyhow::Ok(answer.status)
+        };
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(call)).collect();
+        let joined = callers.into_iter().map(|caller| caller.join().expect("a caller"));
+        joined.collect::<anyhow::Result<Vec<u16>>>()
+    })?;
+    let most = 1 + usize::try_from(began.elapsed().as_secs())?;
+    assert_eq!(statuses, [403; CALLERS]);
+    // What comes behind it in the log is there only when all before it is.
+    cluster.kubectl(&["get", "configmaps", "--field-selector=metadata.name=behind-the-reviews"])?;
+    cluster.audit_event("the last call", |event| {
+        event.request_uri.contains("behind-the-reviews")
+    })?;
+    let events = cluster.audit_events()?;
+    let is_review = |event: &&tests::cluster::audit::Event| {
+        let resource = event.object_ref.as_ref().map(|object| object.resource.as_str());
+        event.user.username == OBSERVER && resource == Some("subjectaccessreviews") && event.stage == "ResponseComplete"
+    };
+    let reviews = events.iter().filter(is_review).count();
+    assert!(
+        (1..=most).contains(&reviews),
+        "{reviews} reviews for {CALLERS} equal calls, at most {most}"
     );
     Ok(())
 }

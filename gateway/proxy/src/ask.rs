@@ -19,6 +19,8 @@ pub struct Ask<Q, A> {
     sender: mpsc::Sender<Asked<Q, A>>,
     deadline: Duration,
     unknown: fn(String) -> A,
+    /// So long after it landed a flight can still be joined.
+    lingers: Duration,
     flights: Arc<DashMap<Q, watch::Receiver<Option<A>>>>,
 }
 
@@ -28,6 +30,7 @@ impl<Q, A> Clone for Ask<Q, A> {
             sender: self.sender.clone(),
             deadline: self.deadline,
             unknown: self.unknown,
+            lingers: self.lingers,
             flights: Arc::clone(&self.flights),
         }
     }
@@ -56,36 +59,57 @@ where
                 sender,
                 deadline,
                 unknown,
+                lingers: Duration::ZERO,
                 flights: Arc::default(),
             },
             receiver,
         )
     }
 
-    /// Asks, or joins the flight of an equal question. Cancel-safe: the question is carried by a task of its own, so
-    /// that an asker who goes away takes no answer from the others.
-    pub async fn ask(&self, question: Q) -> A {
-        self.ask_keeping(question, ()).await
+    /// Lets a flight that has landed be joined for so long. Whoever remembers answers needs a moment to do so, and an
+    /// equal question in that moment would be asked again. What stays in the table is what is asked in that time.
+    #[must_use]
+    pub fn lingering(mut self, lingers: Duration) -> Self {
+        self.lingers = lingers;
+        self
     }
 
-    /// Joins the flight of an equal question; `None` when there is none.
+    /// Asks, or joins the flight of an equal question that is under way. Cancel-safe: the question is carried by a task of
+    /// its own, so that an asker who goes away takes no answer from the others.
+    pub async fn ask(&self, question: Q) -> A {
+        let flight = self.flight(question, (), |flight| flight.borrow().is_none());
+        self.landed(flight).await
+    }
+
+    /// Joins the flight of an equal question, also one that lingers; `None` when there is none.
     pub async fn join(&self, question: &Q) -> Option<A> {
         let flight = self.flights.get(question).map(|flight| flight.clone())?;
         Some(self.landed(flight).await)
     }
 
-    /// As [`Ask::ask`]; `kept` is dropped when the question is done, even if its asker has gone before.
+    /// As [`Ask::ask`], and a flight that lingers is joined, too; `kept` is dropped when the question is done, even if its
+    /// asker has gone before.
     pub(crate) async fn ask_keeping<K: Send + 'static>(&self, question: Q, kept: K) -> A {
-        let flight = match self.flights.entry(question.clone()) {
-            Entry::Occupied(entry) => entry.get().clone(),
-            Entry::Vacant(entry) => {
+        let flight = self.flight(question, kept, |_| true);
+        self.landed(flight).await
+    }
+
+    /// The flight of an equal question, if it `counts`, or a new one.
+    fn flight<K: Send + 'static>(
+        &self,
+        question: Q,
+        kept: K,
+        counts: impl Fn(&watch::Receiver<Option<A>>) -> bool,
+    ) -> watch::Receiver<Option<A>> {
+        match self.flights.entry(question.clone()) {
+            Entry::Occupied(entry) if counts(entry.get()) => entry.get().clone(),
+            entry => {
                 let (publish, flight) = watch::channel(None);
-                entry.insert(flight.clone());
+                drop(entry.insert(flight.clone()));
                 self.carry(question, publish, kept);
                 flight
             }
-        };
-        self.landed(flight).await
+        }
     }
 
     async fn landed(&self, mut flight: watch::Receiver<Option<A>>) -> A {
@@ -97,13 +121,23 @@ where
 
     fn carry<K: Send + 'static>(&self, question: Q, publish: watch::Sender<Option<A>>, kept: K) {
         let (sender, deadline, unknown) = (self.sender.clone(), self.deadline, self.unknown);
-        let flights = Arc::clone(&self.flights);
+        let (flights, lingers) = (Arc::clone(&self.flights), self.lingers);
         tokio::spawn(async move {
-            let answer = put(&sender, question.clone(), deadline).await.unwrap_or_else(unknown);
-            flights.remove(&question);
+            let answered = put(&sender, question.clone(), deadline).await;
+            let lingers = lingers.checked_mul(u32::from(answered.is_ok())).unwrap_or_default();
+            let answer = answered.unwrap_or_else(unknown);
+            let own = publish.subscribe();
+            let take_away = || flights.remove_if(&question, |_, flight| flight.same_channel(&own));
+            if lingers.is_zero() {
+                take_away();
+            }
             drop(kept);
             // Nobody listens any more when all askers have gone.
             let _ = publish.send(Some(answer));
+            if !lingers.is_zero() {
+                tokio::time::sleep(lingers).await;
+                take_away();
+            }
         });
     }
 }
@@ -148,6 +182,46 @@ mod tests {
             assert_eq!(asker.await.unwrap(), Ok(1));
         }
         assert!(asked.try_recv().is_err(), "asked once");
+    }
+
+    /// An answer that nobody has had time to remember yet is not asked for again; who wants it anew gets it anew.
+    #[tokio::test(start_paused = true)]
+    async fn a_question_right_behind_the_answer_has_that_answer_and_is_asked_anew_after_a_moment() {
+        let (ask, mut asked) = Ask::<u32, _>::new(8, Duration::from_secs(5), unknown);
+        let ask = ask.lingering(Duration::from_secs(1));
+        let answering = tokio::spawn(async move {
+            let mut count = 0;
+            while let Some((_, answer)) = asked.recv().await {
+                count += 1;
+                answer.send(Ok(count)).unwrap();
+            }
+        });
+        assert_eq!(ask.ask_keeping(7, ()).await, Ok(1));
+        assert_eq!(ask.join(&7).await, Some(Ok(1)));
+        assert_eq!(ask.ask_keeping(7, ()).await, Ok(1));
+        assert_eq!(
+            ask.ask_keeping(8, ()).await,
+            Ok(2),
+            "another question is another flight"
+        );
+        assert_eq!(ask.ask(7).await, Ok(3), "what was heard before does not count here");
+        // The end of the first flight's moment takes nothing from the one that took its place.
+        tokio::time::sleep(Duration::from_millis(999)).await;
+        assert_eq!(ask.join(&7).await, Some(Ok(3)));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(ask.join(&7).await, None);
+        assert!(ask.flights.is_empty());
+        drop(ask);
+        answering.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_answered_is_asked_again_at_once() {
+        let (ask, mut asked) = Ask::<u32, _>::new(8, Duration::from_secs(5), unknown);
+        let ask = ask.lingering(Duration::from_secs(1));
+        assert_eq!(ask.ask_keeping(7, ()).await, Err("no answer within 5000 ms".to_owned()));
+        assert_eq!(ask.join(&7).await, None);
+        assert!(asked.recv().await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,6 +70,7 @@ pub(super) fn join(
     let (views, view) = feeds::cluster::channel(id.clone());
     tokio::spawn(feeds::cluster::observe(Arc::clone(&connection), heard.clone(), views));
     let (confirm, asked) = Ask::new(REVIEWS_WAITING, REVIEW_WITHIN, |why| AccessAnswer::Unknown { why });
+    let confirm = confirm.lingering(decision::CONFIRMING);
     tokio::spawn(feeds::answers::access(client.clone(), asked));
     let (publish, account_issuer) = watch::channel(AccountIssuer::default());
     tokio::spawn(feeds::account_issuer::keep_fresh(client.clone(), publish));

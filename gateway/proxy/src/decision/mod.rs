@@ -216,8 +216,10 @@ pub struct Case<'a> {
     pub now: Timestamp,
 }
 
-/// The cluster's own yes counts no longer than this.
-const CONFIRMED_FOR: Duration = Duration::from_secs(10);
+/// The cluster's own yes counts no longer than this, and it may be as old as [`CONFIRMING`] when it is heard: ten seconds.
+const CONFIRMED_FOR: Duration = Duration::from_secs(9);
+/// So long an answer of the cluster's is also that of an equal question, until whoever asked has remembered it.
+pub const CONFIRMING: Duration = Duration::from_secs(1);
 /// The cluster's own no is remembered so long: a client that tries again at once costs it nothing.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 /// Noes that are remembered.
