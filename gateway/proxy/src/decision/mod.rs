@@ -495,11 +495,8 @@ impl Station {
                 }
             },
             Verdict::Deny(denied) => {
-                let by = denied
-                    .rules
-                    .first()
-                    .map(|rule| format!(" ({rule})"))
-                    .unwrap_or_default();
+                let by = denied.rules.first().filter(|rule| rule.effect == RuleEffect::Forbid);
+                let by = by.map(|rule| format!(" ({rule})")).unwrap_or_default();
                 let refusal = Refusal::Denied(Box::new(denied));
                 Some(format!("{REFUSES}: {}{by}", refusal.in_words()))
             }
