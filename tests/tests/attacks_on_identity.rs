@@ -1,9 +1,12 @@
 //! Promise 1, attacked: identity headers from outside in every spelling, against a real API server. What the server's own
 //! audit log says of each call is compared: it always ran as alice, with her groups, by the impersonator, or not at all.
 
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
+use tests::measure::load;
 
 const ROLES: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
@@ -190,4 +193,95 @@ fn strangers_get_nothing_but_the_way_to_sign_in() -> anyhow::Result<()> {
         "what was presented is not repeated"
     );
     Ok(())
+}
+
+const ACTS_AS_ANYBODY: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: acts-as-anybody }
+rules:
+- { apiGroups: [""], resources: [users, groups], verbs: [impersonate] }
+- { apiGroups: [authentication.k8s.io], resources: [uids, userextras/gatescribe-test], verbs: [impersonate] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: acts-as-anybody }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: acts-as-anybody }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+"#;
+
+/// HTTP/2 carries a space at either end of a value, HTTP/1.1 cannot: a name with one is decided as one name and read by the
+/// server as another. Logs always go upstream by HTTP/1.1.
+const LOG: &str = "/clusters/bench/api/v1/namespaces/default/pods/none/log";
+
+#[test]
+fn a_name_with_a_space_at_its_end_is_no_other_persons_name() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default())?;
+    cluster.admin()?.apply(ACTS_AS_ANYBODY)?;
+    let options = Options {
+        authorization: Some("observe"),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(&cluster, &options)?;
+    let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ask = |lines: &[(&'static str, &'static str)]| runtime.block_on(by_http2(&gateway, &bearer, lines));
+    let of_logs = || -> anyhow::Result<Vec<_>> {
+        let events = cluster.audit_events()?;
+        Ok(events
+            .into_iter()
+            .filter(|event| event.request_uri.ends_with("/log"))
+            .collect())
+    };
+
+    for (lines, what) in [
+        (&[("impersonate-user", "boss ")][..], "a user"),
+        (&[("impersonate-user", " boss")], "a user"),
+        (
+            &[("impersonate-user", "bob"), ("impersonate-group", " system:monitoring")],
+            "a group",
+        ),
+        (&[("impersonate-user", "bob"), ("impersonate-group", "ops ")], "a group"),
+        (&[("impersonate-user", "bob"), ("impersonate-uid", "7 ")], "a uid"),
+        (
+            &[("impersonate-user", "bob"), ("impersonate-extra-gatescribe-test", " a")],
+            "an extra",
+        ),
+    ] {
+        let (status, text) = ask(lines)?;
+        assert_eq!(status, 400, "{what} {lines:?}: {text} {:?}", of_logs()?);
+        assert!(text.contains("Impersonate-"), "{text}");
+    }
+    let (_, text) = ask(&[("impersonate-user", "bob"), ("impersonate-group", "ops")])?;
+    assert!(text.contains("bob") || text.contains("not found"), "{text}");
+    let event = cluster.audit_event("a sound name arrives", |event| event.person() == "bob")?;
+    assert_eq!(
+        event.impersonated_user.expect("impersonated").groups,
+        ["ops", "system:authenticated"]
+    );
+    assert!(
+        of_logs()?.iter().all(|event| event.person() == "bob"),
+        "and nobody else"
+    );
+    Ok(())
+}
+
+async fn by_http2(gateway: &Gateway, bearer: &str, lines: &[(&'static str, &str)]) -> anyhow::Result<(u16, String)> {
+    let stream = tokio::net::TcpStream::connect(gateway.address).await?;
+    let tls = tokio_rustls::TlsConnector::from(load::client_config(gateway.ca(), true)?);
+    let name = rustls::pki_types::ServerName::IpAddress(gateway.address.ip().into());
+    let io = TokioIo::new(tls.connect(name, stream).await?);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+    let serving = tokio::spawn(connection);
+    let mut request = http::Request::builder()
+        .uri(format!("https://{}{LOG}", gateway.address))
+        .header("authorization", bearer);
+    for (name, value) in lines {
+        request = request.header(*name, http::HeaderValue::from_bytes(value.as_bytes())?);
+    }
+    let answer = sender.send_request(request.body(Empty::<bytes::Bytes>::new())?).await?;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await?.to_bytes();
+    serving.abort();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

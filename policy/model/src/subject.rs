@@ -86,8 +86,8 @@ pub struct SubjectParts {
 
 /// An authenticated subject as policy sees it.
 ///
-/// Invariant: the user name is not empty; names carry no control characters; a `system:` name is held only by a
-/// service account and is then exactly its own.
+/// Invariant: the user name is not empty; names carry no control characters and no space at an end; a `system:` name is
+/// held only by a service account and is then exactly its own.
 #[derive(Clone, Debug)]
 pub struct Subject {
     id: SubjectId,
@@ -110,6 +110,12 @@ pub enum SubjectError {
     /// A control character could split a header or a line.
     #[error("the {what} contains a control character")]
     ControlCharacter {
+        /// Which value.
+        what: &'static str,
+    },
+    /// A space at an end does not survive as part of a header's value (RFC 9110 §5.5): the cluster would read another name.
+    #[error("the {what} begins or ends with a space")]
+    Padded {
         /// Which value.
         what: &'static str,
     },
@@ -198,22 +204,15 @@ fn check_names(parts: &SubjectParts) -> Result<(), SubjectError> {
     if parts.username.is_empty() {
         return Err(SubjectError::EmptyUsername);
     }
-    let no_control = |what, text: &str| {
-        if text.chars().any(char::is_control) {
-            Err(SubjectError::ControlCharacter { what })
-        } else {
-            Ok(())
-        }
-    };
-    no_control("user name", &parts.username)?;
-    no_control("uid", parts.uid.as_deref().unwrap_or_default())?;
+    check_text("user name", &parts.username)?;
+    check_text("uid", parts.uid.as_deref().unwrap_or_default())?;
     for group in &parts.groups {
-        no_control("group name", group)?;
+        check_text("group name", group)?;
     }
     for (key, values) in &parts.extra {
-        no_control("extra key", key)?;
+        check_text("extra key", key)?;
         for value in values {
-            no_control("extra value", value)?;
+            check_text("extra value", value)?;
         }
     }
     if parts.kind == SubjectKind::ServiceAccount {
@@ -223,6 +222,22 @@ fn check_names(parts: &SubjectParts) -> Result<(), SubjectError> {
     match names.into_iter().find(|name| name.starts_with("system:")) {
         Some(name) => Err(SubjectError::Reserved { name: name.clone() }),
         None => Ok(()),
+    }
+}
+
+/// Whether a text is not the same once the spaces at its ends are gone.
+#[must_use]
+pub fn is_padded(text: &str) -> bool {
+    text.trim().len() != text.len()
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), SubjectError> {
+    if text.chars().any(char::is_control) {
+        Err(SubjectError::ControlCharacter { what })
+    } else if is_padded(text) {
+        Err(SubjectError::Padded { what })
+    } else {
+        Ok(())
     }
 }
 
@@ -292,6 +307,28 @@ mod tests {
             SubjectError::ControlCharacter { what: "group name" }
         );
         assert_eq!(person("", &[]).unwrap_err(), SubjectError::EmptyUsername);
+    }
+
+    #[test]
+    fn a_name_that_a_header_would_carry_as_another_one_is_refused() {
+        for padded in ["alice ", " alice", "\u{a0}alice"] {
+            assert_eq!(
+                person(padded, &[]).unwrap_err(),
+                SubjectError::Padded { what: "user name" },
+                "{padded:?}"
+            );
+        }
+        for padded in [" system:masters", "dev ", " "] {
+            assert_eq!(
+                person("alice", &["dev", padded]).unwrap_err(),
+                SubjectError::Padded { what: "group name" },
+                "{padded:?}"
+            );
+        }
+        assert!(
+            person("Alice de la Cruz", &["team a"]).is_ok(),
+            "a space inside a name is its own"
+        );
     }
 
     #[test]

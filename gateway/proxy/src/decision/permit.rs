@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::decision::{Obligations, UpstreamIdentity};
+use model::subject::is_padded;
 use model::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -73,7 +74,7 @@ pub struct Outgoing {
 
 /// A name cannot be written as a header value. The call fails; it is never sent without the name (F-02).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {what} cannot be sent to a cluster: it is no plain text of one line")]
+#[error("the {what} cannot be sent to a cluster: it is no plain text of one line without spaces at its ends")]
 pub struct NotAHeader {
     /// Which name.
     pub what: &'static str,
@@ -96,7 +97,7 @@ impl Outgoing {
     pub fn new(identity: &UpstreamIdentity) -> Result<Self, NotAHeader> {
         // The API server reads header bytes as UTF-8, so a name beyond ASCII goes out as its UTF-8 bytes.
         let value = |what, text: &str| {
-            let clean = !text.is_empty() && !text.chars().any(char::is_control);
+            let clean = !text.is_empty() && !text.chars().any(char::is_control) && !is_padded(text);
             let value = HeaderValue::from_bytes(text.as_bytes()).ok().filter(|_| clean);
             value.ok_or(NotAHeader { what })
         };
@@ -175,17 +176,20 @@ mod tests {
 
     #[test]
     fn d_15_a_name_that_would_split_a_line_or_vanish_makes_no_identity() {
-        for bad in ["", "a\r\nb", "a\0"] {
+        for bad in ["", "a\r\nb", "a\0", "boss ", " boss"] {
             assert_eq!(
                 Outgoing::new(&identity(bad, &[])),
                 Err(NotAHeader { what: "user name" }),
                 "{bad:?}"
             );
         }
-        assert_eq!(
-            Outgoing::new(&identity("alice", &["x\ny"])),
-            Err(NotAHeader { what: "group name" })
-        );
+        for bad in ["x\ny", " system:masters", "dev "] {
+            assert_eq!(
+                Outgoing::new(&identity("alice", &[bad])),
+                Err(NotAHeader { what: "group name" }),
+                "{bad:?}"
+            );
+        }
         assert!(
             Outgoing::new(&identity("jürgen", &[])).is_ok(),
             "UTF-8 is sent as it is"

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderValue};
+use model::subject::is_padded;
 use percent_encoding::percent_decode_str;
 
 use super::name::Reduced;
@@ -59,6 +60,10 @@ pub enum ImpersonationError {
     /// A value that is not UTF-8 without control characters.
     #[error("an `Impersonate-…` value is not plain UTF-8 text; send it without control characters")]
     ValueInvalid,
+    /// A value with a space at an end. HTTP/2 carries it and HTTP/1.1 does not (RFC 9110 §5.5), so that the name that was
+    /// decided on would not be the one that the API server reads.
+    #[error("an `Impersonate-…` value begins or ends with a space, which not every hop keeps; send it without")]
+    ValuePadded,
     /// More groups or extra values than any person has.
     #[error("there are too many `Impersonate-…` lines; send at most 256")]
     TooMany,
@@ -125,7 +130,7 @@ impl Reader {
         match self.user {
             None if is_empty => Ok(None),
             None => Err(ImpersonationError::UserMissing),
-            Some(user) if user.trim().is_empty() => Err(ImpersonationError::UserEmpty),
+            Some(user) if user.is_empty() => Err(ImpersonationError::UserEmpty),
             Some(user) => Ok(Some(RequestedImpersonation {
                 user,
                 groups: self.groups,
@@ -149,6 +154,8 @@ fn text(value: &HeaderValue) -> Result<String, ImpersonationError> {
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ImpersonationError::ValueInvalid)?;
     if text.chars().any(char::is_control) {
         Err(ImpersonationError::ValueInvalid)
+    } else if is_padded(text) {
+        Err(ImpersonationError::ValuePadded)
     } else {
         Ok(text.to_owned())
     }

@@ -340,12 +340,12 @@ fn f_06_a_whole_request_to_act_as_someone_is_read() {
 fn imp_03_to_imp_07_requests_that_can_be_read_in_two_ways_are_refused() {
     use ImpersonationError as E;
     let user = ("Impersonate-User", "bob");
-    let cases: [(&[(&str, &str)], E); 18] = [
+    let cases: [(&[(&str, &str)], E); 22] = [
         (&[("Impersonate-Group", "g")], E::UserMissing),
         (&[("Impersonate-Uid", "u")], E::UserMissing),
         (&[("Impersonate-Extra-k", "v")], E::UserMissing),
         (&[("Impersonate-User", "")], E::UserEmpty),
-        (&[("Impersonate-User", "  ")], E::UserEmpty),
+        (&[("Impersonate-User", "  ")], E::ValuePadded),
         (&[user, user], E::UserRepeated),
         (
             &[user, ("Impersonate-Uid", "1"), ("Impersonate-Uid", "2")],
@@ -371,6 +371,10 @@ fn imp_03_to_imp_07_requests_that_can_be_read_in_two_ways_are_refused() {
             E::ExtraKeyReserved,
         ),
         (&[user, ("Impersonate-Group", "a\tb")], E::ValueInvalid),
+        (&[("Impersonate-User", "boss ")], E::ValuePadded),
+        (&[user, ("Impersonate-Group", " system:masters")], E::ValuePadded),
+        (&[user, ("Impersonate-Uid", "7 ")], E::ValuePadded),
+        (&[user, ("Impersonate-Extra-a", " x")], E::ValuePadded),
     ];
     for (lines, expected) in cases {
         assert_eq!(RequestedImpersonation::read(&map(lines)), Err(expected), "{lines:?}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::decision::Obligations;
+use model::subject::is_padded;
 use model::time::Timestamp;
 
 use super::compiled::{Rule, Scope};
@@ -126,6 +127,9 @@ fn read_time(text: &str) -> Result<Timestamp, String> {
 fn plain(text: &str) -> Result<Box<str>, String> {
     if text.is_empty() {
         return Err("an empty name matches nothing".to_owned());
+    }
+    if is_padded(text) {
+        return Err(format!("`{text}` begins or ends with a space, which no name does"));
     }
     if text != "*" && text.contains('*') {
         return Err(format!("`{text}`: a star stands for all, never for a part of a name"));
