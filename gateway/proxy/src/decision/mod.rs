@@ -31,7 +31,7 @@ pub use self::permit::{Effect, NotAHeader, Outgoing, Permit, Permitted, PureRead
 use crate::ask::Ask;
 use crate::audit::Trail;
 use crate::headers::RequestedImpersonation;
-use crate::identity::{Authenticated, Identity, groups_hash};
+use crate::identity::{Authenticated, Identity, Vouched, groups_hash};
 use crate::observe::DecidedBy;
 use crate::own_rights::{About, Question};
 use crate::refusal::{Limit, Refusal};
@@ -97,9 +97,7 @@ impl std::fmt::Debug for Station {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     version: u64,
-    session: Box<str>,
-    user: Box<str>,
-    groups: Box<str>,
+    who: Vouched,
     asked: CacheKey,
 }
 
@@ -115,9 +113,7 @@ impl Lookup<'_> {
     fn to_key(self) -> Key {
         Key {
             version: self.version,
-            session: self.identity.session().into(),
-            user: self.identity.subject().username().into(),
-            groups: self.identity.groups_hash().into(),
+            who: *self.identity.vouched(),
             asked: CacheKey::of(&self.asked),
         }
     }
@@ -127,20 +123,14 @@ impl Lookup<'_> {
 impl Hash for Lookup<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.version.hash(state);
-        self.identity.session().hash(state);
-        self.identity.subject().username().hash(state);
-        self.identity.groups_hash().hash(state);
+        self.identity.vouched().hash(state);
         self.asked.hash_as_key(state);
     }
 }
 
 impl quick_cache::Equivalent<Key> for Lookup<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.version == key.version
-            && *self.identity.session() == *key.session
-            && *self.identity.subject().username() == *key.user
-            && *self.identity.groups_hash() == *key.groups
-            && key.asked.is_of(&self.asked)
+        self.version == key.version && *self.identity.vouched() == key.who && key.asked.is_of(&self.asked)
     }
 }
 

@@ -8,7 +8,7 @@ use access::rule::Call;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::identity::{Credential, for_bench};
+use crate::identity::{Credential, by_another_token, for_bench, proved};
 use crate::session::bench;
 
 const BEGIN: Timestamp = bench::BEGIN;
@@ -20,15 +20,18 @@ fn station(complete: bool, heard: Timestamp) -> (Arc<Station>, Reviews) {
     none.complete = complete;
     let (_, rules) = watch::channel(Arc::new(none));
     let (confirm, reviews) = Ask::new(1_024, Duration::from_secs(5), |why| AccessAnswer::Unknown { why });
-    let settings = Settings {
+    let station = Station::new(settings(), rules, Arc::new(move || heard), confirm);
+    (Arc::new(station), reviews)
+}
+
+fn settings() -> Settings {
+    Settings {
         cluster: ClusterId::new(bench::CLUSTER).unwrap(),
         authorization: Authorization::Confirm,
         max_groups: 64,
         stale_after: Duration::from_secs(90),
         cache_entries: 1_000,
-    };
-    let station = Station::new(settings, rules, Arc::new(move || heard), confirm);
-    (Arc::new(station), reviews)
+    }
 }
 
 async fn asks(station: &Station, user: &str, name: &str, now: Timestamp) -> Result<Allowed, Refusal> {
@@ -189,4 +192,67 @@ async fn a_place_in_asking_is_free_again_once_its_question_is_answered() {
     for judged in asked {
         assert!(judged.await.unwrap());
     }
+}
+
+/// A request to watch pods, as a trail has it before its decision.
+fn watches_pods() -> (Trail, RequestFacts) {
+    let peer = crate::audit::Peer {
+        ip: "10.0.0.1".into(),
+        port: 1,
+        listener: "l".into(),
+    };
+    let at = crate::clock::Reading { wall: BEGIN, mono: 0 };
+    let trail = Trail::new(at, peer, "HTTP/2.0", http::Method::GET, &http::HeaderMap::new());
+    let target = model::request::Target::parse(b"/api/v1/namespaces/shop/pods?watch=1").unwrap();
+    let wire = model::request::Wire {
+        method: "GET",
+        wants_upgrade: false,
+        impersonates: false,
+    };
+    (trail, RequestFacts::classify(&target, wire).unwrap())
+}
+
+async fn decides(station: &Station, identity: &Identity) -> Result<Vec<String>, Refusal> {
+    let (trail, facts) = watches_pods();
+    let decided = station.decide(&proved(identity), None, &facts, &trail).await?;
+    let mut headers = http::HeaderMap::new();
+    match &decided.permit {
+        Permitted::Read(permit) => permit.outgoing().add_to(&mut headers),
+        Permitted::Effect(permit) => permit.outgoing().add_to(&mut headers),
+    }
+    let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+    Ok(headers.iter().map(line).collect())
+}
+
+#[tokio::test]
+async fn a_yes_to_one_token_is_none_to_another_of_the_same_sign_in() {
+    let with_gold = serde_json::json!({
+        "apiVersion": "gatescribe.dev/v1", "kind": "ClusterAccessRule", "metadata": { "name": "gold" },
+        "spec": { "effect": "allow", "subjects": { "groups": ["dev"] },
+            "kubernetes": { "verbs": ["watch"], "resources": ["pods"] }, "obligations": { "stepUp": { "acr": "gold" } } },
+    });
+    let (_rules, newest) = watch::channel(Arc::new(bench::rules(1, &["dev"], &[with_gold])));
+    let (confirm, _reviews) = Ask::new(1, Duration::from_secs(5), |why| AccessAnswer::Unknown { why });
+    let station = Station::new(settings(), newest, Arc::new(|| BEGIN), confirm);
+    let plain = for_bench("al", &["dev"], Credential::ProviderToken);
+    let gold = by_another_token(&plain, Some("gold"), &[("scope", "all")]);
+    let narrow = by_another_token(&plain, Some("gold"), &[("scope", "narrow")]);
+
+    for _ in 0..2 {
+        let sent = decides(&station, &gold).await.unwrap();
+        assert!(sent.contains(&"impersonate-extra-scope: all".to_owned()), "{sent:?}");
+        let sent = decides(&station, &narrow).await.unwrap();
+        assert!(sent.contains(&"impersonate-extra-scope: narrow".to_owned()), "{sent:?}");
+        let refused = decides(&station, &plain).await.unwrap_err();
+        assert!(
+            refused.in_words().contains("fresh sign-in of the kind gold"),
+            "{}",
+            refused.in_words()
+        );
+    }
+    assert_eq!(
+        station.remembered(),
+        2,
+        "what is allowed is remembered, each for its own token"
+    );
 }

@@ -12,7 +12,7 @@ use model::time::Timestamp;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
-use super::{Credential, Identity, groups_hash, subject_id};
+use super::{Credential, Identity, Vouched, groups_hash, subject_id};
 use crate::refusal::Refusal;
 
 /// With what the names of people begin who are proved by a certificate; the empty text changes nothing.
@@ -58,7 +58,7 @@ pub(super) fn identity(
     let subject = subject.map_err(|error| bad(&format!("names nobody that may come from outside: {error}")))?;
     let fingerprint = digest::digest(&digest::SHA256, leaf);
     let id = hex::encode(fingerprint);
-    Ok(Identity {
+    Ok(Identity::of(Identity {
         groups_hash: groups_hash(subject.groups()),
         session: subject.id().as_str().into(),
         subject,
@@ -69,7 +69,8 @@ pub(super) fn identity(
         stated_reason: None,
         expires_at: Timestamp::from_unix_seconds(certificate.validity().not_after.timestamp()),
         signed_by: None,
-    })
+        vouched: Vouched::default(),
+    }))
 }
 
 /// The one common name. NUL and other control characters are refused where the subject is made (TLS-07).

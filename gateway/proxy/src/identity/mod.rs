@@ -12,6 +12,7 @@ mod newcomers;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod vouched;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -36,6 +37,9 @@ use self::newcomers::Newcomers;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::standing::for_bench;
 pub(crate) use self::standing::holds_at_first;
+#[cfg(test)]
+pub(crate) use self::standing::{by_another_token, proved};
+pub(crate) use self::vouched::Vouched;
 use crate::ask::Ask;
 use crate::clock::Reading;
 use crate::listener::{ClientCertificate, Conn};
@@ -90,9 +94,21 @@ pub struct Identity {
     expires_at: Timestamp,
     /// RFC 7638 thumbprint of the provider's key behind it.
     signed_by: Option<[u8; 32]>,
+    vouched: Vouched,
 }
 
 impl Identity {
+    /// The identity of these parts; no other way leads to one.
+    fn of(mut parts: Self) -> Self {
+        parts.vouched = Vouched::of(&parts);
+        parts
+    }
+
+    /// See [`Vouched`].
+    pub(crate) const fn vouched(&self) -> &Vouched {
+        &self.vouched
+    }
+
     /// Who.
     #[must_use]
     pub const fn subject(&self) -> &Subject {
@@ -443,7 +459,7 @@ impl Station {
             email: person.email,
         });
         let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
-        let identity = Identity {
+        let identity = Identity::of(Identity {
             groups_hash: groups_hash(subject.groups()),
             subject,
             session,
@@ -454,7 +470,8 @@ impl Station {
             stated_reason,
             expires_at: claims.expires_at,
             signed_by: None,
-        };
+            vouched: Vouched::default(),
+        });
         Ok((identity, now.plus(self.acceptance.session_check)))
     }
 
@@ -594,7 +611,7 @@ fn person(verified: VerifiedToken, credential: Credential) -> Result<Identity, R
         .session
         .or_else(|| verified.token_id.clone())
         .unwrap_or_else(|| subject.id().to_string());
-    Ok(Identity {
+    Ok(Identity::of(Identity {
         groups_hash: groups_hash(subject.groups()),
         subject,
         session: session.into(),
@@ -605,7 +622,8 @@ fn person(verified: VerifiedToken, credential: Credential) -> Result<Identity, R
         stated_reason: None,
         expires_at: verified.expires_at,
         signed_by: Some(verified.key),
-    })
+        vouched: Vouched::default(),
+    }))
 }
 
 fn account(
@@ -633,7 +651,7 @@ fn account(
         email: None,
     });
     let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
-    Ok(Identity {
+    Ok(Identity::of(Identity {
         groups_hash: groups_hash(subject.groups()),
         session: subject.id().as_str().into(),
         subject,
@@ -644,7 +662,8 @@ fn account(
         stated_reason: None,
         expires_at,
         signed_by: None,
-    })
+        vouched: Vouched::default(),
+    }))
 }
 
 /// The opaque id of an issuer's subject; see [`SubjectId`].

@@ -123,7 +123,7 @@ pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> 
         email: None,
     })
     .expect("a plain name");
-    Identity {
+    Identity::of(Identity {
         groups_hash: super::groups_hash(subject.groups()),
         session: format!("session-of-{user}").into(),
         subject,
@@ -134,5 +134,40 @@ pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> 
         stated_reason: None,
         expires_at: Timestamp::MAX,
         signed_by: Some([7; 32]),
+        vouched: super::Vouched::default(),
+    })
+}
+
+/// The same person by another token of the same sign-in.
+#[cfg(test)]
+pub(crate) fn by_another_token(one: &Identity, acr: Option<&str>, extra: &[(&str, &str)]) -> Identity {
+    use model::subject::{Subject, SubjectParts};
+    let subject = &one.subject;
+    let subject = Subject::new(SubjectParts {
+        id: subject.id().clone(),
+        kind: subject.kind(),
+        issuer: subject.issuer().to_owned(),
+        subject: subject.subject().to_owned(),
+        username: subject.username().to_owned(),
+        uid: None,
+        groups: subject.groups().iter().map(ToString::to_string).collect(),
+        extra: extra
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()]))
+            .collect(),
+        email: None,
+    });
+    Identity::of(Identity {
+        subject: subject.expect("plain names"),
+        acr: acr.map(Into::into),
+        ..one.clone()
+    })
+}
+
+/// Proof that nobody gave.
+#[cfg(test)]
+pub(crate) fn proved(identity: &Identity) -> super::Authenticated {
+    super::Authenticated {
+        identity: std::sync::Arc::new(identity.clone()),
     }
 }
