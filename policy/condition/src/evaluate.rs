@@ -130,15 +130,20 @@ impl Meter {
     }
 }
 
-/// Evaluates a program.
-pub(crate) fn evaluate(program: &Program, context: &Context, budget: Budget) -> Result<Value, RuntimeError> {
+/// Evaluates a program and takes what that cost off `budget`.
+pub(crate) fn evaluate(program: &Program, context: &Context, budget: &mut Budget) -> Result<Value, RuntimeError> {
     let mut run = Run {
         program,
         context,
-        meter: Meter::new(budget),
+        meter: Meter::new(*budget),
         locals: Vec::new(),
     };
-    run.node(&program.root)
+    let value = run.node(&program.root);
+    *budget = Budget {
+        steps: run.meter.steps,
+        bytes: run.meter.bytes,
+    };
+    value
 }
 
 struct Run<'a> {

@@ -67,8 +67,16 @@ impl Program {
     ///
     /// # Errors
     /// Any [`crate::Fault`], with its place in the expression. An error is never a verdict: the caller refuses.
-    pub fn evaluate(&self, context: &Context, budget: Budget) -> Result<Value, RuntimeError> {
-        evaluate::evaluate(self, context, budget)
+    pub fn evaluate(&self, context: &Context, mut budget: Budget) -> Result<Value, RuntimeError> {
+        evaluate::evaluate(self, context, &mut budget)
+    }
+
+    /// Evaluates within what is left of a budget that several programs share.
+    ///
+    /// # Errors
+    /// As [`Program::evaluate`].
+    pub fn evaluate_sharing(&self, context: &Context, left: &mut Budget) -> Result<Value, RuntimeError> {
+        evaluate::evaluate(self, context, left)
     }
 }
 

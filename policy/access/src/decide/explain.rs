@@ -3,7 +3,7 @@
 use model::decision::{Nearest, RuleRef};
 
 use super::{Decision, Query, decide};
-use crate::rule::{Reach, Who};
+use crate::rule::{Inquiry, Reach, Who};
 
 /// The whole decision tree of one call.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct Explanation {
     pub decision: Decision,
     /// Every binding that allows it by itself.
     pub bindings: Vec<RuleRef>,
-    /// Every rule that is about whoever acts, and what it said.
+    /// Every rule that is about whoever acts, those of other namespaces apart, and what it said.
     pub rules: Vec<RuleTrace>,
     /// The nearest role that would do, when nothing allows it.
     pub nearest: Option<Nearest>,
@@ -31,7 +31,7 @@ pub struct RuleTrace {
 #[must_use]
 pub fn explain(query: &Query<'_>) -> Explanation {
     let who = query.acting();
-    let asked = query.rules.ask(&who, &query.call, query.situation);
+    let asked = query.rules.ask(&Inquiry::new(&who, &query.call, query.situation));
     let rules = asked
         .into_iter()
         .map(|(rule, reach)| RuleTrace {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::decision::{Obligations, RuleEffect, RuleRef};
 
 use super::Query;
-use crate::rule::{Call, Effect, Mode, Reach, Rule, Who};
+use crate::rule::{Call, Effect, Inquiry, Mode, Reach, Rule, Who};
 
 /// The outcome of all rules for one call.
 #[derive(Debug, Default)]
@@ -28,9 +28,10 @@ pub(super) struct Rulings {
 /// Asks all rules that are about `who`.
 pub(super) fn ruled(query: &Query<'_>, who: &Who<'_>, call: &Call<'_>) -> Rulings {
     let mut rulings = Rulings::default();
-    for rule in query.rules.about(who) {
-        rulings.momentary |= rule.depends_on_the_moment();
-        let reach = rule.reach(who, call, query.situation);
+    let asked = Inquiry::new(who, call, query.situation);
+    for rule in query.rules.about(who, call.asked.namespace) {
+        let reach = rule.reach(&asked);
+        rulings.momentary |= rule.depends_on_the_moment(&reach);
         rulings.add(rule, reach);
     }
     rulings

@@ -11,6 +11,8 @@ use super::*;
 use crate::rbac::Objects;
 use crate::rule::{NamespaceLabels, Rules, load_objects};
 
+mod tenants;
+
 /// Everything a query borrows.
 struct World {
     snapshot: Snapshot,

@@ -6,9 +6,9 @@ use model::decision::{Obligations, RuleEffect, RuleKind, RuleRef};
 use model::request::Action;
 use model::time::Timestamp;
 
-use super::call::{Call, Situation, Who};
-use super::condition::{self, Condition};
+use super::condition::Condition;
 use super::document::{Effect, Mode};
+use super::inquiry::Inquiry;
 use super::labels::LabelSelector;
 use super::pattern::{PathPattern, ResourcePattern};
 use super::scope;
@@ -132,25 +132,30 @@ impl Rule {
         names.into_iter().flatten().map(AsRef::as_ref)
     }
 
-    /// Whether its answer can change while subject, request and rules stay the same.
+    /// Whether its answer can change while subject, request and rules stay the same, having been `reach`. What its scope
+    /// misses it always misses, and what has ended does not begin again.
     #[must_use]
-    pub const fn depends_on_the_moment(&self) -> bool {
-        self.until.is_some() || self.condition.depends_on_the_moment()
+    pub const fn depends_on_the_moment(&self, reach: &Reach) -> bool {
+        let settled = match reach {
+            Reach::Misses(Miss::Condition) | Reach::Applies | Reach::Fails(_) => false,
+            Reach::Misses(_) => true,
+        };
+        !settled && (self.until.is_some() || self.condition.depends_on_the_moment())
     }
 
     /// Whether it reaches the call. That it is about the subject was found by the index.
     #[must_use]
-    pub fn reach(&self, who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Reach {
-        if self.until.is_some_and(|until| situation.now >= until) {
+    pub fn reach(&self, asked: &Inquiry<'_>) -> Reach {
+        if self.until.is_some_and(|until| asked.situation.now >= until) {
             return Reach::Misses(Miss::Ended);
         }
         let Some(scope) = &self.scope else {
             return Reach::Misses(Miss::NotKubernetes);
         };
-        if let Some(miss) = scope::miss(scope, self, call, situation) {
+        if let Some(miss) = scope::miss(scope, self, asked.call, asked.situation) {
             return Reach::Misses(miss);
         }
-        match self.condition.holds(&|| condition::context(who, call, situation)) {
+        match asked.holds(&self.condition, self.namespace.is_some()) {
             Ok(true) => Reach::Applies,
             Ok(false) => Reach::Misses(Miss::Condition),
             Err(why) => Reach::Fails(why),

@@ -77,11 +77,11 @@ impl Condition {
         matches!(self, Self::When(_))
     }
 
-    pub(super) fn holds(&self, values: &dyn Fn() -> Context) -> Result<bool, Arc<str>> {
+    pub(super) fn holds(&self, values: &Context, budget: &mut Budget) -> Result<bool, Arc<str>> {
         match self {
             Self::Always => Ok(true),
             Self::Unreadable(why) => Err(why.clone()),
-            Self::When(program) => match program.evaluate(&values(), Budget::default()) {
+            Self::When(program) => match program.evaluate_sharing(values, budget) {
                 Ok(Value::Bool(holds)) => Ok(holds),
                 Ok(other) => Err(format!("its condition gave {} instead of true or false", other.type_name()).into()),
                 Err(error) => Err(format!("its condition failed: {error}").into()),

@@ -4,28 +4,48 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use condition::Budget;
 use model::subject::SubjectKind;
 use model::time::Timestamp;
 
 use super::call::{Call, NamespaceLabels, Situation, Who};
 use super::compiled::Reach;
 use super::document::{AccessRuleDocument, Effect, Example, ExampleRequest, Expected, Mode};
+use super::inquiry::Inquiry;
 use super::pattern;
 use super::set::{RuleSet, Rules};
 use crate::rbac::{Attributes, SubjectView};
 
+/// What the examples of one tenant's rule may cost together, whenever rules are read: two and a half milliseconds. While
+/// rules are read, no change of another one is in force.
+const OF_A_TENANT: Budget = Budget {
+    steps: 50_000,
+    bytes: 1 << 20,
+};
+
 /// The examples of a document that do not come out as written.
 pub(super) fn failures(document: &AccessRuleDocument, rules: &Rules) -> Vec<String> {
+    run(document, rules, None)
+}
+
+/// The same for an object that a tenant may have written: all its examples share one budget.
+pub(super) fn failures_of_object(document: &AccessRuleDocument, rules: &Rules) -> Vec<String> {
+    let is_local = document.metadata.namespace.is_some();
+    run(document, rules, is_local.then_some(OF_A_TENANT))
+}
+
+fn run(document: &AccessRuleDocument, rules: &Rules, mut shared: Option<Budget>) -> Vec<String> {
     if document.spec.tests.is_empty() {
         return Vec::new();
     }
     let set = RuleSet::new(rules.clone());
-    let failure = |example: &Example| match outcome(example, &set) {
-        Ok(got) if got == example.expect => None,
-        Ok(got) => {
+    let failure = |example: &Example| match outcome(example, &set, shared.as_mut()) {
+        Ok((got, _)) if got == example.expect => None,
+        Ok((got, why)) => {
             let (want, got) = (word(example.expect), word(got));
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             Some(format!(
-                "example `{}`: expected {want}, but the rules say {got}",
+                "example `{}`: expected {want}, but the rules say {got}{why}",
                 example.name
             ))
         }
@@ -42,7 +62,10 @@ const fn word(expected: Expected) -> &'static str {
     }
 }
 
-fn outcome(example: &Example, set: &RuleSet) -> Result<Expected, String> {
+/// What the rules say, and why where one of them failed.
+type Said = (Expected, Option<Arc<str>>);
+
+fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Result<Said, String> {
     let groups: Vec<Arc<str>> = example
         .subject
         .groups
@@ -78,7 +101,14 @@ fn outcome(example: &Example, set: &RuleSet) -> Result<Expected, String> {
     let labels: NamespaceLabels =
         HashMap::from([(request.namespace.as_str().into(), request.namespace_labels.clone())]);
     let situation = situation(request, &labels)?;
-    Ok(fold(set, &who, &call, &situation))
+    let asked = Inquiry::new(&who, &call, &situation);
+    let Some(left) = shared else {
+        return Ok(fold(set, &asked));
+    };
+    let asked = asked.within(*left);
+    let said = fold(set, &asked);
+    *left = asked.left();
+    Ok(said)
 }
 
 fn subject(example: &Example) -> Result<(SubjectKind, String), String> {
@@ -115,14 +145,15 @@ fn situation<'a>(request: &'a ExampleRequest, namespaces: &'a NamespaceLabels) -
     })
 }
 
-fn fold(set: &RuleSet, who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Expected {
+fn fold(set: &RuleSet, asked: &Inquiry<'_>) -> Said {
     let mut decided = Expected::Silent;
-    for (rule, reach) in set.ask(who, call, situation) {
+    for (rule, reach) in set.ask(asked) {
         match (rule.mode(), rule.effect(), reach) {
-            (Mode::Enforce, Effect::Forbid, Reach::Applies | Reach::Fails(_)) => return Expected::Forbid,
+            (Mode::Enforce, Effect::Forbid, Reach::Applies) => return (Expected::Forbid, None),
+            (Mode::Enforce, Effect::Forbid, Reach::Fails(why)) => return (Expected::Forbid, Some(why)),
             (Mode::Enforce, Effect::Allow, Reach::Applies) => decided = Expected::Allow,
             _ => {}
         }
     }
-    decided
+    (decided, None)
 }

@@ -295,7 +295,7 @@ pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules,
         let read = match AccessRuleDocument::deserialize(object) {
             Err(error) => Err(vec![error.to_string()]),
             Ok(document) => compile::compile(&document).and_then(|compiled| {
-                let failures = examples::failures(&document, &Rules(vec![compiled.clone()]));
+                let failures = examples::failures_of_object(&document, &Rules(vec![compiled.clone()]));
                 if failures.is_empty() {
                     Ok(compiled)
                 } else {

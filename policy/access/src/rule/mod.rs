@@ -9,6 +9,7 @@ mod compiled;
 mod condition;
 mod document;
 mod examples;
+mod inquiry;
 mod labels;
 mod load;
 mod pattern;
@@ -25,6 +26,7 @@ pub use self::document::{
     API_VERSION, AccessRuleDocument, ActAs, ApprovalSpec, Effect, Example, ExampleRequest, ExampleSubject, Expected,
     KubernetesScope, Mode, ObligationSpec, RuleMeta, ServiceScope, Spec, StepUpSpec, Subjects,
 };
+pub use self::inquiry::Inquiry;
 pub use self::labels::{LabelOperator, LabelRequirement, LabelSelector};
 pub use self::load::{Consequence, FilePolicy, LoadProblem, load_files, load_objects};
 pub use self::set::{RuleSet, Rules};

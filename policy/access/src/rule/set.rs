@@ -1,18 +1,28 @@
 //! All rules in force, found by whom they are about.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use model::subject::SubjectKind;
 
-use super::call::{Call, Situation, Who};
-use super::compile::Compiled;
+use super::call::Who;
+use super::compile::{Compiled, SubjectPatterns};
 use super::compiled::{Reach, Rule};
+use super::inquiry::Inquiry;
 use super::pattern::WorkloadPattern;
 
 /// An immutable set of rules. Their order as given means nothing: they are kept in the order of their names.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    everywhere: Index,
+    /// Rules of a namespace reach nothing beyond it and are not looked at there.
+    namespaces: HashMap<Arc<str>, Index>,
+}
+
+/// Where the rules stand that are about somebody.
+#[derive(Debug, Default)]
+struct Index {
     people: HashMap<Box<str>, Vec<usize>>,
     groups: HashMap<Box<str>, Vec<usize>>,
     any_person: Vec<usize>,
@@ -52,16 +62,11 @@ impl RuleSet {
         let mut set = Self::default();
         for Compiled { rule, subjects } in rules {
             let at = set.rules.len();
-            for person in subjects.people {
-                set.people.entry(person).or_default().push(at);
-            }
-            for group in subjects.groups {
-                set.groups.entry(group).or_default().push(at);
-            }
-            set.any_person.extend(subjects.any_person.then_some(at));
-            set.everyone.extend(subjects.everyone.then_some(at));
-            set.workloads
-                .extend(subjects.workloads.into_iter().map(|pattern| (pattern, at)));
+            let index = match &rule.namespace {
+                Some(namespace) => set.namespaces.entry(Arc::clone(namespace)).or_default(),
+                None => &mut set.everywhere,
+            };
+            index.add(subjects, at);
             set.rules.push(rule);
         }
         set
@@ -73,10 +78,44 @@ impl RuleSet {
         &self.rules
     }
 
-    /// The rules that are about somebody, in the order of their names and each once.
+    /// The rules that are about somebody and a namespace (empty: none), in the order of their names and each once.
     #[must_use]
-    pub fn about(&self, who: &Who<'_>) -> Vec<&Rule> {
-        let mut found: Vec<usize> = self.everyone.clone();
+    pub fn about(&self, who: &Who<'_>, namespace: &str) -> Vec<&Rule> {
+        let mut found = Vec::new();
+        for index in std::iter::once(&self.everywhere).chain(self.namespaces.get(namespace)) {
+            index.find(who, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|at| self.rules.get(at)).collect()
+    }
+
+    /// What each rule about somebody says to a call.
+    #[must_use]
+    pub fn ask(&self, asked: &Inquiry<'_>) -> Vec<(&Rule, Reach)> {
+        self.about(asked.who, asked.call.asked.namespace)
+            .into_iter()
+            .map(|rule| (rule, rule.reach(asked)))
+            .collect()
+    }
+}
+
+impl Index {
+    fn add(&mut self, subjects: SubjectPatterns, at: usize) {
+        for person in subjects.people {
+            self.people.entry(person).or_default().push(at);
+        }
+        for group in subjects.groups {
+            self.groups.entry(group).or_default().push(at);
+        }
+        self.any_person.extend(subjects.any_person.then_some(at));
+        self.everyone.extend(subjects.everyone.then_some(at));
+        self.workloads
+            .extend(subjects.workloads.into_iter().map(|pattern| (pattern, at)));
+    }
+
+    fn find(&self, who: &Who<'_>, found: &mut Vec<usize>) {
+        found.extend(&self.everyone);
         match who.kind {
             SubjectKind::Person => {
                 found.extend(&self.any_person);
@@ -96,18 +135,6 @@ impl RuleSet {
         for group in who.view.groups() {
             found.extend(self.groups.get(group).into_iter().flatten());
         }
-        found.sort_unstable();
-        found.dedup();
-        found.into_iter().filter_map(|at| self.rules.get(at)).collect()
-    }
-
-    /// What each rule about somebody says to a call.
-    #[must_use]
-    pub fn ask(&self, who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Vec<(&Rule, Reach)> {
-        self.about(who)
-            .into_iter()
-            .map(|rule| (rule, rule.reach(who, call, situation)))
-            .collect()
     }
 }
 

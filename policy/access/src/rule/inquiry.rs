@@ -1,0 +1,69 @@
+//! One call that many rules are asked about.
+//!
+//! The values for their conditions are made once. Invariant: all rules of the call's namespace together cost no more than
+//! one small budget, whoever wrote however many of them; rules of the whole cluster have a budget each.
+
+use std::cell::{Cell, OnceCell};
+
+use condition::{Budget, Context};
+
+use super::call::{Call, Situation, Who};
+use super::condition::{self as values, Condition};
+
+/// What the conditions of one namespace's rules may cost together, for one call: half a millisecond.
+const OF_A_NAMESPACE: Budget = Budget {
+    steps: 10_000,
+    bytes: 64 << 10,
+};
+
+/// What is asked, and what the answers may still cost.
+#[derive(Debug)]
+pub struct Inquiry<'a> {
+    pub(super) who: &'a Who<'a>,
+    pub(super) call: &'a Call<'a>,
+    pub(super) situation: &'a Situation<'a>,
+    values: OnceCell<Context>,
+    of_the_namespace: Cell<Budget>,
+}
+
+impl<'a> Inquiry<'a> {
+    /// An inquiry about a call by `who`.
+    #[must_use]
+    pub const fn new(who: &'a Who<'a>, call: &'a Call<'a>, situation: &'a Situation<'a>) -> Self {
+        Self {
+            who,
+            call,
+            situation,
+            values: OnceCell::new(),
+            of_the_namespace: Cell::new(OF_A_NAMESPACE),
+        }
+    }
+
+    /// The same within what earlier ones have left over.
+    pub(super) fn within(mut self, left: Budget) -> Self {
+        self.of_the_namespace = Cell::new(left);
+        self
+    }
+
+    /// What the rules of the namespace may still cost.
+    pub(super) fn left(&self) -> Budget {
+        self.of_the_namespace.get()
+    }
+
+    /// Whether a condition of a rule holds; `local`: of one of the namespace.
+    pub(super) fn holds(&self, condition: &Condition, local: bool) -> Result<bool, std::sync::Arc<str>> {
+        if matches!(condition, Condition::Always) {
+            return Ok(true);
+        }
+        let values = self
+            .values
+            .get_or_init(|| values::context(self.who, self.call, self.situation));
+        if !local {
+            return condition.holds(values, &mut Budget::default());
+        }
+        let mut left = self.of_the_namespace.get();
+        let held = condition.holds(values, &mut left);
+        self.of_the_namespace.set(left);
+        held
+    }
+}
