@@ -2,8 +2,9 @@
 //! run stand together.
 //!
 //! Which calls belong to one run is the client's word (`Kubectl-Session`), so it may hide nothing: calls are joined only
-//! within one person's one sign-in, each different change keeps a row of its own, refused calls are never joined to allowed
-//! ones, and a row is led by its most telling call.
+//! within one person's one sign-in and one namespace, each different change keeps a row of its own and so does each object
+//! that was changed or looked at by name, refused calls are never joined to allowed ones, and a row is led by its most
+//! telling call.
 
 use std::collections::HashMap;
 
@@ -262,14 +263,22 @@ fn belongs(home: &Row, row: &Row) -> bool {
     if home.refused != row.refused || home.cluster != row.cluster || home.effective != row.effective {
         return false;
     }
+    if home.namespace != row.namespace {
+        return false;
+    }
     let same_kind = home.resource == row.resource && home.group == row.group;
     match (weight(home), weight(row)) {
-        (Weight::Read, Weight::Read) => same_kind || is_side_look(row) || is_side_look(home),
-        (Weight::Read, _) | (_, Weight::Read) => same_kind,
+        (Weight::Read, Weight::Read) => same_kind && is_seen_with(home, row) || is_side_look(row) || is_side_look(home),
+        (Weight::Read, _) | (_, Weight::Read) => same_kind && is_seen_with(home, row),
         (Weight::Effect | Weight::Enter, Weight::Effect | Weight::Enter) => {
-            same_kind && home.verb == row.verb && home.subresource == row.subresource
+            same_kind && home.name == row.name && home.verb == row.verb && home.subresource == row.subresource
         }
     }
+}
+
+/// Whether both are about the same object, or one of them about all: a name beside another one would be hidden by it.
+fn is_seen_with(home: &Row, row: &Row) -> bool {
+    home.name == row.name || home.name.is_none() || row.name.is_none()
 }
 
 /// `kubectl describe` looks at the events of what it describes.

@@ -119,10 +119,10 @@ fn one_sees_ones_own_acts_only_without_an_audit_role() {
 }
 
 #[test]
-fn reads_of_one_run_are_given_once_and_its_changes_each() {
+fn reads_of_one_object_in_a_run_are_given_once_and_its_changes_each() {
     let world = World::new();
     let mut tail = tail(&world, "", Scope::All, None);
-    for name in ["a", "b"] {
+    for name in ["a", "b", "a"] {
         world.call(&ALICE, in_run("r", on("get", "pods", Some(name))), 200);
     }
     for name in ["a", "b"] {
@@ -133,6 +133,7 @@ fn reads_of_one_run_are_given_once_and_its_changes_each() {
         acts,
         [
             "kubectl get pods a -n shop",
+            "kubectl get pods b -n shop",
             "kubectl delete pod a -n shop",
             "kubectl delete pod b -n shop"
         ]

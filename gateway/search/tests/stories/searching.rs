@@ -158,6 +158,39 @@ fn a_forged_run_hides_no_other_change_no_refusal_and_nobody_else() {
 }
 
 #[test]
+fn a_forged_run_hides_no_other_object_behind_one_of_the_same_kind() {
+    let world = World::new();
+    let elsewhere = |request: model::event::Request<'static>| model::event::Request {
+        namespace: Some("payments"),
+        ..request
+    };
+    for verb in ["get", "delete"] {
+        world.call(&ALICE, in_run("r", on(verb, "secrets", Some("mine"))), 200);
+        world.call(&ALICE, in_run("r", on(verb, "secrets", Some("theirs"))), 200);
+        world.call(&ALICE, in_run("r", elsewhere(on(verb, "secrets", Some("mine")))), 200);
+    }
+    world.call(&ALICE, in_run("r", elsewhere(on("list", "events", None))), 200);
+    assert_eq!(
+        world.acts(""),
+        [
+            "kubectl get secrets mine -n payments",
+            "kubectl delete secret mine -n payments",
+            "kubectl delete secret theirs -n shop",
+            "kubectl delete secret mine -n shop",
+        ],
+        "looking at an object is led by what was done to that very one, or leads its events"
+    );
+    world.call(&ALICE, in_run("s", on("list", "pods", None)), 200);
+    world.call(&ALICE, in_run("s", elsewhere(on("list", "pods", None))), 200);
+    world.call(&ALICE, in_run("s", on("get", "pods", Some("web-0"))), 200);
+    assert_eq!(
+        world.acts("resource:pods"),
+        ["kubectl get pods -n shop", "kubectl get pods -n payments"],
+        "whoever listed them all has seen each"
+    );
+}
+
+#[test]
 fn people_are_found_by_each_of_their_names() {
     let world = World::new();
     world.call(&ALICE, on("list", "pods", None), 200);
@@ -562,10 +595,8 @@ fn a_creation_is_shown_and_found_by_the_name_that_its_answer_says() {
     for name in ["one", "two"] {
         world.made(&ALICE, in_run("run-1", on("create", "secrets", None)), name);
     }
-    let page = world.search("resource:secrets");
-    let calls: Vec<&str> = page.rows[0].calls.iter().map(|call| call.act.as_str()).collect();
     assert_eq!(
-        calls,
+        world.acts("resource:secrets"),
         ["kubectl create secret two -n shop", "kubectl create secret one -n shop"]
     );
 }
