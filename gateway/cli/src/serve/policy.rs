@@ -123,7 +123,7 @@ impl Compiler {
         self.snapshot = Arc::new(self.snapshot.next(&objects));
         let own = match self.own.take() {
             Some(own) if own.is_of(view, files) => own,
-            _ => Own::new(view, files),
+            before => Own::new(before, view, files),
         };
         let objects = self.outline(&objects, &own);
         let digest: Arc<str> = digest(&objects).into();
@@ -191,21 +191,36 @@ struct Own {
     rules: Arc<RuleSet>,
     problems: Vec<LoadProblem>,
     entries: Vec<Arc<Entry>>,
+    /// What each object was read as, by the digest of its content: a change of one costs no reading of the others, however
+    /// many examples tenants write.
+    read: HashMap<String, Arc<Read>>,
 }
 
+/// One object of the cluster, read: its rule, and what is wrong with it.
+type Read = (access::rule::Rules, Vec<LoadProblem>);
+
 impl Own {
-    fn new(view: &ClusterView, files: &Arc<RuleFiles>) -> Self {
+    fn new(before: Option<Self>, view: &ClusterView, files: &Arc<RuleFiles>) -> Self {
         let of = [Arc::clone(&view.access_rules), Arc::clone(&view.cluster_access_rules)];
-        let (of_cluster, problems) = load_objects(of.iter().flat_map(|rules| rules.iter()));
-        let mut rules = files.policy.rules.clone();
-        rules.extend(of_cluster);
-        let of_files = Entry {
+        let before = before.map(|own| own.read).unwrap_or_default();
+        let (mut rules, mut problems) = (files.policy.rules.clone(), Vec::new());
+        let (mut entries, mut read) = (Vec::new(), HashMap::new());
+        for rule in of.iter().flat_map(|rules| rules.iter()) {
+            let entry = access_rule(rule);
+            let one = before.get(&entry.content).map(Arc::clone);
+            let one = one.unwrap_or_else(|| Arc::new(load_objects([rule])));
+            rules.extend(one.0.clone());
+            problems.extend(one.1.iter().cloned());
+            read.insert(entry.content.clone(), one);
+            entries.push(Arc::new(entry));
+        }
+        entries.push(Arc::new(Entry {
             name: "rule files".to_owned(),
             content: files.digest.clone(),
-        };
-        let entries = of.iter().flat_map(|rules| rules.iter()).map(access_rule);
+        }));
         Self {
-            entries: entries.chain(std::iter::once(of_files)).map(Arc::new).collect(),
+            entries,
+            read,
             files: Arc::clone(files),
             rules: Arc::new(RuleSet::new(rules)),
             problems,
@@ -339,5 +354,44 @@ mod tests {
         assert_ne!(third.set.digest, second.set.digest);
         assert!(!Arc::ptr_eq(&third.rules.rules, &second.rules.rules));
         assert_eq!(third.problems.len(), 1, "an invalid rule is said");
+    }
+
+    #[test]
+    fn a_change_of_one_access_rule_reads_no_other_one_again() {
+        let files = Arc::new(RuleFiles::default());
+        let rule = |name: &str, verb: &str| {
+            json!({"apiVersion": "gatescribe.dev/v1", "kind": "AccessRule", "metadata": {"name": name, "namespace": "a"},
+                "spec": {"effect": "forbid", "subjects": {"groups": ["*"]}, "kubernetes": {"verbs": [verb], "resources": ["pods"]}}})
+        };
+        let mut compiler = Compiler::default();
+        let mut next = |rules: Vec<Value>| {
+            let made = compiler.next(&view(vec![], &rules.into()), &files);
+            let read = compiler.own.as_ref().unwrap().read.clone();
+            (made, read)
+        };
+        let (first, before) = next(vec![
+            rule("one", "get"),
+            rule("two", "get"),
+            json!({"kind": "AccessRule"}),
+        ]);
+        let (second, after) = next(vec![
+            rule("one", "get"),
+            rule("two", "list"),
+            json!({"kind": "AccessRule"}),
+        ]);
+        let same = |content: &&String| {
+            before
+                .get(*content)
+                .is_some_and(|old| Arc::ptr_eq(old, &after[*content]))
+        };
+        assert_eq!((after.len(), after.keys().filter(same).count()), (3, 2));
+        assert_eq!(second.problems, first.problems, "what is wrong is told all the same");
+        assert_eq!(second.rules.rules.rules().len(), 2);
+        let (third, after) = next(vec![]);
+        assert_eq!(
+            (third.rules.rules.rules().len(), after.len()),
+            (0, 0),
+            "what is gone is forgotten"
+        );
     }
 }
