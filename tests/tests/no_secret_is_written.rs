@@ -1,6 +1,8 @@
 //! No secret that passes or knocks is written down anywhere: canaries are planted wherever one can stand, and looked for in
 //! every form, in ledger, state, log, metrics and answers.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -130,6 +132,9 @@ fn no_secret_that_passes_or_knocks_is_written_down_anywhere() -> anyhow::Result<
     }
     let mut shown = Vec::new();
     strangers(&gateway, &mut canaries, &mut shown)?;
+    let api = gateway.renew(&next.handle, "gatescribe-api")?;
+    canaries.watch("the handle after it", &api.handle);
+    on_the_gateway_host(&gateway, &api.token, &mut canaries)?;
     secrets(&gateway, &next.token, &mut canaries)?;
     words(&gateway, &next.token, &mut canaries, &mut shown)?;
 
@@ -264,6 +269,34 @@ fn strangers(gateway: &Gateway, canaries: &mut Canaries, shown: &mut Vec<u8>) ->
     ] {
         tests::browser::Browser::default().request("GET", &format!("{}/{path}", gateway.url), "")?;
     }
+    Ok(())
+}
+
+/// What a client says about itself where people sign in and records are read.
+fn on_the_gateway_host(gateway: &Gateway, token: &str, canaries: &mut Canaries) -> anyhow::Result<()> {
+    let word = canaries.plant("a word of a client about itself on the gateway host");
+    let host = gateway.url.trim_start_matches("http://");
+    let tell = |request: &str, more: &str, form: &str| -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(host)?;
+        let head = format!(
+            "{request} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: Bearer {word}\r\n{more}Content-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let wrong = tell(
+        "POST /token",
+        form,
+        "grant_type=refresh_token&client_id=gatescribe-cli&refresh_token=x&audience=bench",
+    )?;
+    assert!(wrong.contains("invalid_grant"), "{wrong}");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let read = tell("GET /api/v1/audit/records?limit=1", &bearer, "")?;
+    assert!(read.contains(" 200 "), "{read}");
     Ok(())
 }
 

@@ -219,8 +219,14 @@ fn holder(app: &App, caller: &Caller, ticket: &str) -> Option<Secret> {
     Some(Secret::presented(&format!("{ticket}.{}", browser.reveal())))
 }
 
+/// For the record: a stranger chose the name, so that it stands there only when it looks like one of a machine.
 fn described(device: &Device) -> String {
-    format!("device at {} calls itself `{}`", device.source, device.asked_by)
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" .-_@()".contains(&byte);
+    let name = device.asked_by.as_str();
+    match name.len() <= 64 && name.bytes().all(plain) && name.split(' ').all(|word| word.len() <= 32) {
+        true => format!("device at {} calls itself `{name}`", device.source),
+        false => format!("device at {} calls itself something that is no name", device.source),
+    }
 }
 
 fn code_page(app: &App, typed: &str, kept: &[(&str, &str)], wrong: Option<&str>) -> Page {

@@ -36,7 +36,11 @@ impl Readings {
         let req = Request {
             method: "GET",
             path: read.act.path(),
-            agent: read.agent.as_deref(),
+            agent: read
+                .agent
+                .as_deref()
+                .map(proxy::audit::agent)
+                .filter(|agent| !agent.is_empty()),
             ..Request::default()
         };
         let sentence = read.sentence();

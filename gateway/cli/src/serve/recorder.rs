@@ -63,7 +63,9 @@ impl LedgerRecorder {
             origin: None,
             acr: who.acr.as_deref(),
         });
-        let req = event.agent.as_deref().map(|agent| Request {
+        // As on the way of a request: a client may put anything there, a secret too.
+        let agent = event.agent.as_deref().map(proxy::audit::agent);
+        let req = agent.filter(|agent| !agent.is_empty()).map(|agent| Request {
             agent: Some(agent),
             ..Request::default()
         });

@@ -28,6 +28,7 @@ pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::Scan;
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
+pub use self::words::agent;
 use crate::clock::{Clock, Reading};
 use crate::decision::{Effect, Permit, PureRead};
 use crate::listener::{Conn, Refused};

@@ -26,7 +26,8 @@ fn is_plain(text: &str, most: usize, marks: &str) -> bool {
 }
 
 /// The beginning of a `User-Agent` as far as it consists of products and remarks (RFC 9110 §10.1.5).
-pub(super) fn agent(text: &str) -> &str {
+#[must_use]
+pub fn agent(text: &str) -> &str {
     let mut end = 0;
     let mut rest = text;
     loop {
