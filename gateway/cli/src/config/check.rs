@@ -408,6 +408,14 @@ impl Check<'_> {
                 "it becomes a host name and a path segment",
             );
         }
+        if cluster.name == console::API_AUDIENCE {
+            self.say(
+                &at("name"),
+                format!("`{}` is the gateway's own API", cluster.name),
+                "this name",
+                "choose another: tokens name what they are for, and one for the API would be good for this cluster",
+            );
+        }
         if cluster.in_cluster {
             let cert = |of: &Option<Credential>| of.as_ref().is_some_and(|of| of.cert_file.is_some());
             let key = |of: &Option<Credential>| of.as_ref().is_some_and(|of| of.key_file.is_some());

@@ -166,6 +166,11 @@ fn what_would_be_ignored_or_never_work_is_said() {
             vec!["`audience` has no effect without `accept: true`"],
         ),
         (
+            "- name: prod",
+            "- name: gatescribe-api",
+            vec!["`gatescribe-api` is the gateway's own API"],
+        ),
+        (
             "identity:",
             "  - { name: second, address: '0.0.0.0:8444', serves: [kubernetes], tls: { certFile: /c, keyFile: /k, caFile: /ca } }\nidentity:",
             vec!["`caFile` has no effect on this listener"],
