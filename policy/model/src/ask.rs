@@ -127,6 +127,9 @@ pub enum TokenAnswer {
 pub struct SessionQuestion {
     /// Its public id (`sid` of the gateway token).
     pub session: Arc<str>,
+    /// How many ends of access the asker had heard of. Equal questions share an answer; one of after an end must not get that
+    /// of before it.
+    pub after: u64,
 }
 
 /// What is known of a session.

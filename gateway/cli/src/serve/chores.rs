@@ -111,6 +111,7 @@ async fn read_ends(store: &Arc<Store>, from: u64, clock: &Clock) -> Result<(Vec<
             };
             let question = SessionQuestion {
                 session: id.as_str().into(),
+                after: revocation.revision,
             };
             let why = match look_up(&store, &question, now) {
                 SessionAnswer::Ended { why } | SessionAnswer::Unknown { why } => why,

@@ -86,6 +86,13 @@ closed! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
+impl Epoch {
+    /// How often all was forgotten.
+    pub(super) const fn ends(self) -> u64 {
+        self.0
+    }
+}
+
 impl std::fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenCache")

@@ -429,14 +429,7 @@ impl Station {
             .claims;
         let session: Arc<str> = claims.session.as_str().into();
         let person = claims.identity;
-        let stated_reason = match self
-            .questions
-            .sessions
-            .ask(SessionQuestion {
-                session: Arc::clone(&session),
-            })
-            .await
-        {
+        let stated_reason = match self.questions.sessions.ask(self.about_session(&session)).await {
             SessionAnswer::Live { stated_reason, .. } => stated_reason.map(|(reason, until)| (reason.into(), until)),
             SessionAnswer::Ended { why } => {
                 return Err(Refusal::SessionEnded(format!("your sign-in has ended: {why}")));
@@ -473,6 +466,14 @@ impl Station {
             vouched: Vouched::default(),
         });
         Ok((identity, now.plus(self.acceptance.session_check)))
+    }
+
+    /// Asked after an end, it is another question than before it: none joins an answer that was on its way then.
+    fn about_session(&self, session: &Arc<str>) -> SessionQuestion {
+        SessionQuestion {
+            session: Arc::clone(session),
+            after: self.cache.epoch().ends(),
+        }
     }
 
     async fn provider_token(

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::ask::{SessionAnswer, SessionQuestion};
+use model::ask::SessionAnswer;
 use model::time::Timestamp;
 
 use super::{Credential, Identity, Station};
@@ -47,9 +47,7 @@ impl Station {
     }
 
     async fn session_stands(&self, identity: &Identity) -> Result<Timestamp, Refusal> {
-        let question = SessionQuestion {
-            session: identity.session.clone(),
-        };
+        let question = self.about_session(&identity.session);
         match self.questions.sessions.ask(question).await {
             SessionAnswer::Live { ends_at, .. } => Ok(ends_at),
             SessionAnswer::Ended { why } => Err(Refusal::SessionEnded(format!("the sign-in has ended: {why}"))),

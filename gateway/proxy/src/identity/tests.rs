@@ -26,9 +26,15 @@ fn cluster() -> ClusterId {
 }
 
 fn station() -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>) {
+    let (sessions, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
+    station_asking(sessions)
+}
+
+fn station_asking(
+    sessions: Ask<SessionQuestion, SessionAnswer>,
+) -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>) {
     let (_, trust) = watch::channel(Arc::new(bench::trust()));
     let (keys, _) = Ask::new(1, Duration::from_secs(1), |_| KeyAnswer::Unknown);
-    let (sessions, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
     let (tokens, asked) = Ask::new(1_024, Duration::from_secs(5), |why| TokenAnswer::Unknown { why });
     let questions = Questions {
         keys,
@@ -120,4 +126,34 @@ async fn a_token_for_somebody_else_is_refused_without_asking_the_cluster() {
         "{refused:?}"
     );
     assert_eq!(*count.lock().unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_about_a_session_after_its_end_gets_no_answer_from_before_it() {
+    let (sessions, mut asked) = Ask::new(8, Duration::from_secs(60), |why| SessionAnswer::Unknown { why });
+    let (station, _) = station_asking(sessions);
+    let identity = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+    let looks = || {
+        let (station, identity) = (Arc::clone(&station), Arc::clone(&identity));
+        tokio::spawn(async move { station.still(&identity, None, bench::BEGIN, bench::BEGIN).await })
+    };
+    let before = looks();
+    let (_, of_before) = asked.recv().await.unwrap();
+    // The session ends while that answer is on its way.
+    station.cache().clear();
+    let after = looks();
+    let anew = tokio::time::timeout(Duration::from_secs(5), asked.recv()).await;
+    let (_, of_after) = anew.expect("the store is asked anew").unwrap();
+    let live = SessionAnswer::Live {
+        ends_at: Timestamp::MAX,
+        stated_reason: None,
+    };
+    of_before.send(live).unwrap();
+    of_after
+        .send(SessionAnswer::Ended {
+            why: "signed out".to_owned(),
+        })
+        .unwrap();
+    assert!(before.await.unwrap().is_ok());
+    assert!(matches!(after.await.unwrap(), Err(Refusal::SessionEnded(_))));
 }
