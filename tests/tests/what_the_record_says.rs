@@ -270,6 +270,48 @@ fn a_call_with_a_token_that_a_person_asked_for_names_that_person_also_after_a_re
     Ok(())
 }
 
+/// Whoever asks for a token chooses the form of the answer and what stands beside the token: none of it hides that they hold it.
+#[test]
+fn a_token_leaves_its_trace_in_whatever_form_it_was_asked_for() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("traces", "dev"))?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+    let path = "/api/v1/namespaces/traces/serviceaccounts/robot/token";
+    let asking = |note: usize, audience: usize| {
+        json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "metadata": {"annotations": {"note": "n".repeat(note)}},
+            "spec": {"audiences": [gateway.url, "a".repeat(audience)]},
+        })
+        .to_string()
+    };
+    for (accept, note, audience) in [
+        (("Accept", "application/yaml"), 0, 1),
+        (("Accept", "application/yaml, application/json;q=0.5"), 0, 1),
+        (("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"), 0, 1),
+        (("Accept", "application/cbor"), 0, 1),
+        (("Accept-Encoding", "gzip"), 200_000, 1),
+        (PROTOBUF, 1_200_000, 1),
+        (("Accept", "*/*"), 1_200_000, 1),
+        (("Accept", "application/json"), 0, 30_000),
+    ] {
+        let (id, status, body) = alice.call("POST", path, &[JSON, accept], asking(note, audience).as_bytes())?;
+        let what = format!("{accept:?} {note} {audience}: {status}");
+        let stands = |text: &[u8]| body.windows(text.len()).any(|window| window == text);
+        assert!(status == 201 || !stands(b"eyJ"), "{what}: no token in a refusal");
+        if status != 201 {
+            assert_eq!(status, 400, "{what}: {}", String::from_utf8_lossy(&body));
+            continue;
+        }
+        let is_issued = |record: &Value| record["kind"] == "issued" && record["id"] == *id;
+        let records = gateway.records_with(&format!("the trace of {what}"), |all| all.iter().any(is_issued))?;
+        let issued = records.iter().find(|record| is_issued(record)).context("issued")?;
+        assert_eq!(issued["issued"]["origin"], "alice@example.com", "{what}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_full_audit_disk_refuses_with_the_reason_and_recovers_by_itself() -> anyhow::Result<()> {
     let cluster = Cluster::shared()?;

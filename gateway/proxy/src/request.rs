@@ -206,6 +206,9 @@ impl Gate {
         }
         let _ = headers::strip(request.headers_mut(), &[]);
         headers::strip_credentials(request.headers_mut());
+        if trail.asks_for_token() {
+            headers::ask_readably(request.headers_mut()).map_err(|error| Refusal::Headers(error.to_string()))?;
+        }
         *request.uri_mut() = forwarded(&target)?;
         let duties = Duties {
             call: self.goes_on(long, conn, trail, decided.grounds)?,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ledger::OutcomeSlot;
 use model::event::{Answer, Outcome, Record, RecordKind, Served, Span};
 
-use super::scan::{Scan, Seen, Unread};
+use super::scan::{Issued, Scan, Seen, Unread};
 use super::{Station, Trail};
 use crate::clock::Reading;
 
@@ -193,7 +193,7 @@ impl End {
             RecordKind::Intent => RecordKind::Outcome,
             _ => RecordKind::Close,
         };
-        let seen = self.seen(end);
+        let (seen, issued) = self.seen(end);
         let (seen, unread) = match &seen {
             Some(Ok(seen)) => (Some(seen), None),
             Some(Err(why)) => (None, Some(why.in_words())),
@@ -237,18 +237,18 @@ impl End {
             ..self.trail.head(&self.station.boot, now)
         };
         self.station.settle(&self.trail, kind, self.slot.take(), &record);
-        if let Some(issued) = seen.and_then(|seen| seen.issued.as_ref()) {
+        if let Some(issued) = seen.and_then(|seen| seen.issued.as_ref()).or(issued.as_ref()) {
             self.station.issued(&self.trail, self.pair, issued);
         }
     }
 
-    /// What was seen of the answer, if it was looked at and something came.
-    fn seen(&mut self, end: Answer) -> Option<Result<Seen, Unread>> {
-        let scan = self.scan.take().filter(|_| self.bytes_out > 0)?;
-        Some(match end {
-            Answer::Answered => scan.finish(),
-            _ => Err(Unread::NotWhole),
-        })
+    /// What was seen of the answer, if it was looked at and something came; and the credential in one that broke off.
+    fn seen(&mut self, end: Answer) -> (Option<Result<Seen, Unread>>, Option<Issued>) {
+        match self.scan.take().filter(|_| self.bytes_out > 0) {
+            None => (None, None),
+            Some(scan) if end == Answer::Answered => (Some(scan.finish()), None),
+            Some(scan) => (Some(Err(Unread::NotWhole)), scan.issued_so_far()),
+        }
     }
 }
 

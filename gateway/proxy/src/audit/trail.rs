@@ -306,15 +306,23 @@ impl Trail {
         if !status.is_success() {
             return Some(Want::Names);
         }
+        if self.asks_for_token() {
+            return Some(Want::Token);
+        }
         let is_object = facts.is_resource_request() && !facts.long_running() && facts.subresource() != "log";
         let entered = facts.subresource() == "proxy";
-        (is_object && !entered).then(
-            || match (facts.resource(), facts.subresource(), facts.verb().as_str()) {
-                ("serviceaccounts", "token", "create") => Want::Token,
-                ("certificatesigningrequests", _, verb) if verb != "list" => Want::Certificate,
-                _ => Want::Names,
-            },
-        )
+        (is_object && !entered).then(|| match (facts.resource(), facts.verb().as_str()) {
+            ("certificatesigningrequests", verb) if verb != "list" => Want::Certificate,
+            _ => Want::Names,
+        })
+    }
+
+    /// Whether the answer hands out a ServiceAccount's token.
+    pub(crate) fn asks_for_token(&self) -> bool {
+        let facts = self.facts.as_ref();
+        facts.is_some_and(|facts| {
+            (facts.resource(), facts.subresource(), facts.verb().as_str()) == ("serviceaccounts", "token", "create")
+        })
     }
 
     /// Whether the body is a secret or holds one: not even its digest is kept, because a short secret can be guessed by it.

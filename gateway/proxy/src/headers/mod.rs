@@ -7,6 +7,7 @@
 
 mod impersonation;
 pub(crate) mod name;
+mod readable;
 mod response;
 
 use http::{
@@ -19,6 +20,7 @@ use http::{
 
 pub use impersonation::{ImpersonationError, RequestedImpersonation};
 use name::{Reduced, is_plain};
+pub use readable::{NotReadable, ask_readably};
 pub use response::{ResponseKind, strip_response};
 
 /// What was taken out of a request's headers; the kept ones are still in their map.

@@ -97,6 +97,11 @@ impl Scanner {
         (self.state == State::Over).then_some((self.seen, self.credential))
     }
 
+    /// The credential, once it has passed.
+    pub(super) fn credential(self) -> Option<Zeroizing<Vec<u8>>> {
+        self.credential
+    }
+
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {

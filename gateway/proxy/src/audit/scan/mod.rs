@@ -23,8 +23,11 @@ const MOST_JSON: usize = 1 << 20;
 const MOST_PROTOBUF: usize = 64 << 20;
 /// The longest name that is kept. Kubernetes' own limit is 253.
 const MOST_NAME: usize = 512;
-/// The longest token or certificate chain whose id is looked for.
-const MOST_CREDENTIAL: usize = 32 << 10;
+/// Of an answer that hands a token out all is looked at: whoever asks for it chooses what stands in front of the token.
+const MOST_WITH_TOKEN: usize = MOST_PROTOBUF;
+/// The longest token or certificate chain whose id is looked for: a line of a header, in which it would be presented here,
+/// is no longer.
+const MOST_CREDENTIAL: usize = 64 << 10;
 
 /// Why fields are `unread`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +233,11 @@ impl Scan {
     pub(crate) fn json(want: Want) -> Self {
         Self {
             form: Form::Json(Box::new(json::Scanner::new(want))),
-            left: MOST_JSON,
+            left: if want == Want::Token {
+                MOST_WITH_TOKEN
+            } else {
+                MOST_JSON
+            },
             want,
         }
     }
@@ -278,6 +285,18 @@ impl Scan {
         let (mut seen, credential) = scanned.ok_or(Unread::NotWhole)?;
         seen.issued = credential.and_then(|bytes| Issued::read(self.want, &bytes));
         Ok(seen)
+    }
+}
+
+impl Scan {
+    /// The id of a credential that has passed, where the rest of the answer did not: whoever leaves holds it all the same.
+    pub(crate) fn issued_so_far(self) -> Option<Issued> {
+        let credential = match self.form {
+            Form::Json(scanner) => scanner.credential(),
+            Form::Protobuf(scanner) => scanner.credential(),
+            Form::Unread(_) => None,
+        };
+        credential.and_then(|bytes| Issued::read(self.want, &bytes))
     }
 }
 

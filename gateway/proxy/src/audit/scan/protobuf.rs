@@ -101,6 +101,11 @@ impl Scanner {
         (at_end && self.has_object).then_some((self.seen, self.credential))
     }
 
+    /// The credential, once it has passed.
+    pub(super) fn credential(self) -> Option<Zeroizing<Vec<u8>>> {
+        self.credential
+    }
+
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -1,5 +1,7 @@
 //! The scanners against whole parses of the same bytes, in any pieces, and against foreign ones.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -318,6 +320,35 @@ fn of_a_token_only_its_id_and_its_end_are_kept() {
         .issued
         .unwrap();
     assert_eq!(&*issued.id, "JTI=0195-a");
+}
+
+#[test]
+fn a_token_that_has_passed_is_known_though_its_holder_left_before_the_end() {
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiIwMTk1LWEiLCJleHAiOjE3OTAwMDAwMDAsInN1YiI6InN5c3RlbTpzZXJ2aWNlYWNjb3VudDphOmIifQ.c2ln";
+    let note = "n".repeat(MOST_JSON);
+    let answer = format!(
+        r#"{{"kind":"TokenRequest","metadata":{{"annotations":{{"a":"{note}"}}}},"status":{{"token":"{token}"}}}}"#
+    );
+    let behind = answer.find(token).unwrap() + token.len();
+    for (end, issued) in [(answer.len(), true), (behind + 1, true), (behind, false)] {
+        let mut scan = Scan::json(Want::Token);
+        answer.as_bytes()[..end]
+            .chunks(4_096)
+            .for_each(|piece| scan.feed(piece));
+        let id = scan.issued_so_far().map(|issued| issued.id);
+        assert_eq!(id.as_deref(), issued.then_some("JTI=0195-a"), "{end}");
+    }
+    let mut longest = Scan::json(Want::Token);
+    let claims = URL_SAFE_NO_PAD.encode(json!({"jti": "0195-a", "aud": "a".repeat(40_000)}).to_string());
+    longest.feed(
+        json!({"status": {"token": format!("a.{claims}.b")}})
+            .to_string()
+            .as_bytes(),
+    );
+    assert!(
+        longest.finish().unwrap().issued.is_some(),
+        "as long as a header's line may be"
+    );
 }
 
 #[test]
