@@ -45,7 +45,7 @@ pub enum Freshness {
     Fresh,
     /// The cluster has not been heard of for so long; what it grants is not believed.
     Stale {
-        /// Seconds since the last sign of life.
+        /// Seconds since the last sign of life; none while not all of it has been listed once. Then nothing is decided.
         age_seconds: Option<u64>,
     },
 }
@@ -160,6 +160,10 @@ enum Outcome {
 fn verdict(query: &Query<'_>, found: &mut Rulings, errors: &mut Vec<RoleError>) -> Outcome {
     if query.call.asked.is_resource && query.call.asked.verb.is_empty() {
         return Outcome::Deny(Denial::UnknownVerb);
+    }
+    // Forbids are among what is not known yet, so that nobody's yes would do: no rule's, and not the cluster's own.
+    if let Freshness::Stale { age_seconds: None } = query.freshness {
+        return Outcome::Deny(Denial::StaleSnapshot { age_seconds: None });
     }
     let caller = Who::of(query.subject);
     let who = query.acting();

@@ -467,6 +467,24 @@ fn too_many_groups_are_refused_and_never_cut() {
     assert!(say(&world.decide("al", &groups[..4], "GET", POD)).starts_with("allow"));
 }
 
+#[test]
+fn before_everything_was_listed_once_nothing_is_decided_for_nobody_knows_what_is_forbidden() {
+    let allow = json!({"effect": "allow", "subjects": {"people": ["al"]},
+        "kubernetes": {"verbs": ["*"], "resources": ["*"], "paths": ["*"]}});
+    let mut world = World::new(&[allow]);
+    world.freshness = Freshness::Stale { age_seconds: None };
+    for authorization in [Authorization::Confirm, Authorization::Observe, Authorization::Enforce] {
+        world.authorization = authorization;
+        for raw in [POD, "/api", "/healthz"] {
+            assert_eq!(
+                say(&world.decide("al", &["dev"], "GET", raw)),
+                "deny StaleSnapshot { age_seconds: None }",
+                "{authorization:?} {raw}"
+            );
+        }
+    }
+}
+
 fn wanting(user: &str, groups: &[&str]) -> Impersonation {
     Impersonation {
         user: user.into(),
