@@ -16,8 +16,9 @@ use proxy::listener::tls::{CertificatePair, ClientAuthorities};
 use reach::{ClusterConnection, Security, Tuning};
 
 use super::account_issuers::{self, Known, Refused};
+use super::books::ledger_dir;
 use super::data::{self, DataDir};
-use super::{cluster, identity, ledger_dir, providers};
+use super::{cluster, identity, providers};
 use crate::config::{self, Config};
 use crate::terminal::{fail, say};
 use crate::{Exit, config_command};

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use oidc::{Issuer, Issuers, Trust};
 use proxy::ask::Ask;
 use tokio::sync::watch;
 
-use super::account_issuers::Known;
+use super::account_issuers::{self, Known};
+use super::cluster::Joined;
 use crate::config::shared_names::{self, Named};
 use crate::config::{self, Config};
 
@@ -32,6 +34,37 @@ pub(super) struct Sources {
     pub(super) issuers: Arc<Issuers>,
     pub(super) feed: Vec<IssuerSource>,
     providers: Vec<Configured>,
+}
+
+/// Whom the gateway believes, and how it learns their keys.
+pub(super) struct Believed {
+    pub(super) feed: Arc<IssuerFeed>,
+    pub(super) trust: watch::Receiver<Arc<Trust>>,
+    /// The console's view of them.
+    pub(super) ready: Arc<Ready>,
+}
+
+impl Believed {
+    /// Reads the issuers from the configuration and begins to keep their keys fresh; `signing` is the gateway's own key.
+    ///
+    /// # Errors
+    /// An issuer cannot be believed as it is configured.
+    pub(super) async fn begin(
+        config: &Config,
+        url: &GatewayUrl,
+        signing: &oidc::gateway::SigningKey,
+        clusters: &[Joined],
+    ) -> anyhow::Result<Self> {
+        let accounts = Known::learnt(&config.clusters, clusters).await;
+        let sources = sources(config, url, &accounts)?;
+        let published = oidc::gateway::SigningKey::key_set([signing]).context("the token key cannot be used")?;
+        let verifier = oidc::gateway::GatewayVerifier::new(url.as_str(), published, Duration::ZERO);
+        let (feed, trust) = IssuerFeed::new(Arc::clone(&sources.issuers), sources.feed.clone(), Arc::new(verifier));
+        tokio::spawn(Arc::clone(&feed).keep_fresh());
+        account_issuers::disown_later(clusters, &feed);
+        let ready = Arc::new(Ready::new(sources, trust.clone(), &feed));
+        Ok(Self { feed, trust, ready })
+    }
 }
 
 /// Reads issuers and providers from the configuration. None may be one of `accounts`, the clusters' own.

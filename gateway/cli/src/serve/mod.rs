@@ -4,13 +4,16 @@
 mod account_issuers;
 mod admin;
 mod api;
+mod books;
 mod check;
 mod chores;
 mod cluster;
 mod data;
 mod host;
 mod identity;
+mod listeners;
 mod logging;
+mod measures;
 mod metrics;
 mod origins;
 mod outline;
@@ -23,7 +26,7 @@ mod reload;
 mod sessions;
 mod telemetry;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,28 +35,24 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use base64::Engine as _;
 use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
-use feeds::issuers::IssuerFeed;
-use ledger::{Ledger, RealDisk};
+use ledger::Ledger;
 use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
 use model::time::Timestamp;
-use prometheus_client::registry::Registry;
 use proxy::ask::{Ask, Asked};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
 use proxy::identity::{Acceptance, CertificateNames, Questions, Station as IdentityStation};
-use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules};
-use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
-use proxy::observe::Requests;
+use proxy::listener::Running;
 use proxy::request::Gate;
-use proxy::session::{Keeper, LongCallMetrics, Registry as LongCalls};
+use proxy::session::Keeper;
 use proxy::site::{Serves as SiteServes, Sites};
-use proxy::upstream::UpstreamMetrics;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::books::Books;
 use self::cluster::Joined;
 use self::data::DataDir;
-use self::reload::TlsFiles;
+use self::measures::Measures;
 use crate::config::{self, Config, Serves};
 use crate::terminal::fail;
 use crate::{Exit, config_command};
@@ -155,157 +154,87 @@ impl Gateway {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let url = GatewayUrl::parse(&config.url)?;
         let data = DataDir::open(Path::new(&config.data_dir))?;
-        let stop = CancellationToken::new();
-        let clock = Clock::system();
-        let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
-        let ledger = open_ledger(config, &data, &boot)?;
-        audit::gather(&ledger, stop.clone());
-        let epoch = ledger.durable().size;
-        let store = open_store(&data)?;
-        let keys = Arc::new(part_keys::StoredKeys {
-            store: Arc::clone(&store),
-        });
-        let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
-        let read = origins::remember(&ledger_dir(config, &data), epoch, &store, &audit)
-            .context("who holds issued credentials cannot be read")?;
-        recorder::start(&audit, url.as_str(), epoch).await?;
-        recorder::config(&audit, config).await?;
-        let mut registry = Registry::default();
-        let (listener_metrics, upstream_metrics) = (Arc::new(ListenerMetrics::default()), UpstreamMetrics::default());
-        let long_call_metrics = LongCallMetrics::default();
-        listener_metrics.register(&mut registry);
-        upstream_metrics.register(&mut registry);
-        long_call_metrics.register(&mut registry);
-        registry.register_collector(Box::new(metrics::Process::new()));
-        let names = config.clusters.iter().map(|cluster| cluster.name.as_str());
-        let telemetry = telemetry::begin(&config.telemetry, stop.clone())?;
-        registry.register_collector(Box::new(telemetry.counts));
-        let requests = Arc::new(Requests::traced(names, telemetry.spans.as_ref()));
-        registry.register_collector(Box::new(Arc::clone(&requests)));
-        let policy_metrics = metrics::PolicyMetrics::default();
-        policy_metrics.register(&mut registry);
-        let calls = LongCalls::new(
-            usize::try_from(config.limits.long_calls).unwrap_or(usize::MAX),
-            long_call_metrics,
-        );
-
+        let (stop, clock) = (CancellationToken::new(), Clock::system());
+        let books = Books::open(config, &data, &url, &clock, &stop).await?;
+        let measures = Measures::begin(config, &stop)?;
         let (rule_paths, files) = rule_files(&config.policy)?;
-        let clusters = join_clusters(config, &files, &upstream_metrics, &policy_metrics, &requests)?;
+        let clusters = join_clusters(config, &files, &measures)?;
         for joined in &clusters {
-            let (audit, id) = (Arc::clone(&audit), joined.id.clone());
+            let (audit, id) = (Arc::clone(&books.audit), joined.id.clone());
             tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
         }
         let signing = data.signing_key()?;
-        let accounts = account_issuers::Known::learnt(&config.clusters, &clusters).await;
-        let sources = identity::sources(config, &url, &accounts)?;
-        let published = oidc::gateway::SigningKey::key_set([&signing]).context("the token key cannot be used")?;
-        let verifier = oidc::gateway::GatewayVerifier::new(url.as_str(), published, Duration::ZERO);
-        let (feed, trust) = IssuerFeed::new(Arc::clone(&sources.issuers), sources.feed.clone(), Arc::new(verifier));
-        tokio::spawn(Arc::clone(&feed).keep_fresh());
-        account_issuers::disown_later(&clusters, &feed);
-
-        let entries: Arc<[ClusterEntry]> = clusters
+        let issuers = identity::Believed::begin(config, &url, &signing, &clusters).await?;
+        let revision = books.store.revision();
+        let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters)?;
+        let stations = clusters
             .iter()
-            .map(|joined| entry(config, &url, joined))
-            .collect::<anyhow::Result<_>>()?;
-        let document = console::gatescribe_document(&url, &entries);
-        let (_entries, entries) = keep(entries, &stop);
-        let keys = Arc::new(GatewayKeys::new(&url, signing, &[]).context("the token key cannot be used")?);
-        let api = audit_api(config, &data, &ledger, &audit, &store, &keys, &clusters);
-        let parts = console::Parts {
-            lifetimes: lifetimes(&config.identity.session),
-            store: Arc::clone(&store),
-            issuers: Arc::new(identity::Ready::new(sources, trust.clone(), &feed)),
-            clusters: entries,
-            recorder: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&audit))),
-            keys: Arc::clone(&keys),
-            clock: Arc::new(now),
-            url: url.clone(),
-        };
-        let host = Arc::new(host::ConsoleHost::new(console::router(parts, api), &document));
-
-        let note = Arc::new(reload::Note::default());
-        let told_to_stop = CancellationToken::new();
+            .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate.decision)));
+        Keeper::new(
+            Arc::clone(&measures.calls),
+            Arc::clone(&identity),
+            stations.collect(),
+            clock.clone(),
+        )
+        .start(&stop);
+        let gate = Gate::new(
+            sites(config, &url, &clusters)?,
+            Arc::clone(&identity),
+            Arc::clone(&books.audit),
+            clusters
+                .iter()
+                .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
+                .collect(),
+            Arc::clone(&measures.calls),
+            Arc::new(gateway_host(config, &url, &books, &clusters, signing, &issuers, &stop)?),
+            format!("gatescribe login {}", url.as_str()).into(),
+        );
+        let gate = Arc::new(gate.observed_by(Arc::clone(&measures.requests)));
+        let (running, tls) = listeners::listen(config, &gate, &measures.listeners)?;
+        let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());
         let checks = readiness::checks(readiness::Parts {
             told_to_stop: told_to_stop.clone(),
             note: Arc::clone(&note),
-            ledger: Arc::clone(&ledger),
-            store: Arc::clone(&store),
-            trust: trust.clone(),
-            feed: Arc::clone(&feed),
+            ledger: Arc::clone(&books.ledger),
+            store: Arc::clone(&books.store),
+            trust: issuers.trust.clone(),
+            feed: Arc::clone(&issuers.feed),
             clusters: &clusters,
         });
-        let revision = store.revision();
-        let (identity, revisions) = identity_station(config, &url, &store, &feed, trust, &clusters)?;
-        let stations = clusters
-            .iter()
-            .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate.decision)))
-            .collect();
-        Keeper::new(Arc::clone(&calls), Arc::clone(&identity), stations, clock.clone()).start(&stop);
-        let gates = clusters
-            .iter()
-            .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
-            .collect();
-        let sign_in = format!("gatescribe login {}", url.as_str());
+        let mut registry = measures.registry;
         registry.register_collector(Box::new(metrics::Parts {
-            ledger: Arc::clone(&ledger),
-            ledger_dir: ledger_dir(config, &data),
-            identity: Arc::clone(&identity),
-            keys: feed,
+            ledger: Arc::clone(&books.ledger),
+            ledger_dir: books.dir.clone(),
+            identity,
+            keys: issuers.feed,
             clusters: clusters.iter().map(watched).collect(),
             clock: now,
         }));
-        let gate = Gate::new(
-            sites(config, &url, &clusters)?,
-            identity,
-            Arc::clone(&audit),
-            gates,
-            Arc::clone(&calls),
-            host,
-            sign_in.into(),
-        );
-        let gate = Arc::new(gate.observed_by(requests));
-        let (running, tls) = listen(config, &gate, &listener_metrics)?;
-        let reload_metrics = metrics::ReloadMetrics::default();
-        reload_metrics.register(&mut registry);
+        admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
+        books.keep_in_order(&clock, &stop);
+        let (store, calls) = (Arc::clone(&books.store), Arc::clone(&measures.calls));
+        let ends = chores::ends_of_sessions(store, calls, clock, revisions, revision, stop.clone());
+        tokio::spawn(ends);
         let handles = reload::Handles {
-            audit: Arc::clone(&audit),
-            calls: Arc::clone(&calls),
+            audit: Arc::clone(&books.audit),
+            calls: measures.calls,
             stations: clusters
                 .iter()
                 .map(|joined| Arc::clone(&joined.gate.decision))
                 .collect(),
             rules: rule_paths,
             tls,
-            metrics: reload_metrics,
+            metrics: measures.reload,
             note,
         };
-        admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
-        tokio::spawn(chores::summaries(Arc::clone(&audit), stop.clone()));
-        tokio::spawn(origins::keep(
-            Arc::clone(&audit),
-            Arc::clone(&ledger),
-            Arc::clone(&store),
-            read,
-            stop.clone(),
-        ));
-        tokio::spawn(chores::sweeps(Arc::clone(&store), clock.clone(), stop.clone()));
-        tokio::spawn(chores::ends_of_sessions(
-            store,
-            calls,
-            clock,
-            revisions,
-            revision,
-            stop.clone(),
-        ));
         Ok(Self {
-            ledger,
-            audit,
+            ledger: books.ledger,
+            audit: books.audit,
             gate,
             running,
             told_to_stop,
             stop,
-            traces: telemetry.sender,
+            traces: measures.traces,
             handles: Some(handles),
         })
     }
@@ -343,48 +272,41 @@ fn watched(joined: &Joined) -> metrics::Watched {
     }
 }
 
-fn open_ledger(config: &Config, data: &DataDir, boot: &Arc<str>) -> anyhow::Result<Arc<Ledger>> {
-    let dir = ledger_dir(config, data);
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the ledger's folder `{}`", dir.display()))?;
-    let options = ledger::Options {
-        segment_bytes: config.ledger.segment_size.bytes(),
-        queue_bytes: usize::try_from(config.ledger.queue_size.bytes()).context("`ledger.queueSize` is too large")?,
-        boot: Arc::clone(boot),
-        clock: Arc::new(now),
-        ..ledger::Options::default()
-    };
-    let (ledger, recovery) =
-        Ledger::open(&dir, options, Arc::new(RealDisk::new(&dir))).context("the ledger cannot be opened")?;
-    if recovery.dropped_bytes > 0 || !recovery.unfinished.is_empty() {
-        tracing::warn!(
-            dropped_bytes = recovery.dropped_bytes,
-            unknown = recovery.unfinished.len(),
-            "the last run did not end in order: calls without an end are recorded as `outcome unknown`"
-        );
-    }
-    Ok(Arc::new(ledger))
-}
-
-fn ledger_dir(config: &Config, data: &DataDir) -> PathBuf {
-    config
-        .ledger
-        .dir
-        .as_ref()
-        .map_or_else(|| data.at("ledger"), PathBuf::from)
-}
-
-fn audit_api(
+/// What answers at the gateway's own host: sign-in, discovery, the API.
+fn gateway_host(
     config: &Config,
-    data: &DataDir,
-    ledger: &Arc<Ledger>,
-    audit: &Arc<Station>,
-    store: &Arc<state::Store>,
-    keys: &Arc<GatewayKeys>,
+    url: &GatewayUrl,
+    books: &Books,
     clusters: &[Joined],
-) -> axum::Router {
-    let (grown, durable) = watch::channel(ledger.durable().size);
+    signing: oidc::gateway::SigningKey,
+    issuers: &identity::Believed,
+    stop: &CancellationToken,
+) -> anyhow::Result<host::ConsoleHost> {
+    let entries: Arc<[ClusterEntry]> = clusters
+        .iter()
+        .map(|joined| entry(config, url, joined))
+        .collect::<anyhow::Result<_>>()?;
+    let document = console::gatescribe_document(url, &entries);
+    let (_entries, entries) = keep(entries, stop);
+    let keys = Arc::new(GatewayKeys::new(url, signing, &[]).context("the token key cannot be used")?);
+    let api = audit_api(config, books, &keys, clusters);
+    let parts = console::Parts {
+        lifetimes: lifetimes(&config.identity.session),
+        store: Arc::clone(&books.store),
+        issuers: Arc::clone(&issuers.ready) as Arc<dyn console::Issuers>,
+        clusters: entries,
+        recorder: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&books.audit))),
+        keys,
+        clock: Arc::new(now),
+        url: url.clone(),
+    };
+    Ok(host::ConsoleHost::new(console::router(parts, api), &document))
+}
+
+fn audit_api(config: &Config, books: &Books, keys: &Arc<GatewayKeys>, clusters: &[Joined]) -> axum::Router {
+    let (grown, durable) = watch::channel(books.ledger.durable().size);
     // Called by the ledger's writer: it only sets a number.
-    ledger.on_durable(move |size| {
+    books.ledger.on_durable(move |size| {
         grown.send_replace(size);
     });
     let size = durable.clone();
@@ -394,21 +316,16 @@ fn audit_api(
         .collect();
     console::api::router(console::api::ApiParts {
         keys: Arc::clone(keys),
-        store: Arc::clone(store),
-        archive: Arc::new(search::Archive::live(&ledger_dir(config, data), move || *size.borrow())),
+        store: Arc::clone(&books.store),
+        archive: Arc::new(search::Archive::live(&books.dir, move || *size.borrow())),
         durable,
         recorder: Arc::new(api::Readings {
-            audit: Arc::clone(audit),
+            audit: Arc::clone(&books.audit),
         }),
         explain: Arc::new(api::Evaluators { clusters }),
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),
     })
-}
-
-fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {
-    let store = state::Store::open(&data.at("state.sqlite"), data.sealing_keys()?, state::Limits::default());
-    Ok(Arc::new(store.context("the session store cannot be opened")?))
 }
 
 type RulePaths = watch::Sender<Vec<PathBuf>>;
@@ -425,10 +342,9 @@ fn rule_files(policy: &config::Policy) -> anyhow::Result<(RulePaths, watch::Rece
 fn join_clusters(
     config: &Config,
     files: &watch::Receiver<Arc<feeds::rules::RuleFiles>>,
-    metrics: &UpstreamMetrics,
-    policy: &metrics::PolicyMetrics,
-    requests: &Requests,
+    measures: &Measures,
 ) -> anyhow::Result<Vec<Joined>> {
+    let (metrics, policy, requests) = (&measures.upstream, &measures.policy, &measures.requests);
     let accounts = config.identity.service_accounts.accept;
     config
         .clusters
@@ -449,12 +365,11 @@ fn identity_station(
     config: &Config,
     url: &GatewayUrl,
     store: &Arc<state::Store>,
-    feed: &Arc<IssuerFeed>,
-    trust: watch::Receiver<Arc<oidc::Trust>>,
+    issuers: &identity::Believed,
     clusters: &[Joined],
 ) -> anyhow::Result<(Arc<IdentityStation>, watch::Receiver<u64>)> {
     let (keys, asked) = key_asks();
-    tokio::spawn(Arc::clone(feed).answer(asked));
+    tokio::spawn(Arc::clone(&issuers.feed).answer(asked));
     let (sessions, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
     tokio::spawn(sessions::answer(Arc::clone(store), asked));
     let tokens = clusters
@@ -483,7 +398,7 @@ fn identity_station(
             })
             .collect(),
     };
-    let station = IdentityStation::new(trust, Questions { keys, sessions, tokens }, acceptance)?;
+    let station = IdentityStation::new(issuers.trust.clone(), Questions { keys, sessions, tokens }, acceptance)?;
     let revoked = station.cache();
     let (raise, revisions) = watch::channel(store.revision());
     store.watch_revision(move |revision| {
@@ -509,97 +424,6 @@ fn sites(config: &Config, url: &GatewayUrl, clusters: &[Joined]) -> anyhow::Resu
         clusters.iter().map(|joined| joined.id.clone()),
         listeners,
     ))
-}
-
-type TlsSenders = BTreeMap<String, watch::Sender<TlsFiles>>;
-
-fn listen(
-    config: &Config,
-    gate: &Arc<Gate>,
-    metrics: &Arc<ListenerMetrics>,
-) -> anyhow::Result<(Vec<Running>, TlsSenders)> {
-    let (mut bound, mut senders) = (Vec::new(), TlsSenders::new());
-    for listener in &config.listeners {
-        let address: SocketAddr = listener
-            .address
-            .parse()
-            .with_context(|| format!("listener `{}`", listener.name))?;
-        let security = security(listener, &mut senders).with_context(|| format!("listener `{}`", listener.name))?;
-        let mut configured = ListenerConfig::new(&listener.name, address, security);
-        configured.limits.connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
-        bound.push(Listener::bind(configured, Arc::clone(metrics))?);
-    }
-    // All are bound before any accepts: a start that fails has served nobody.
-    let running = bound.into_iter().map(|listener| listener.start(Arc::clone(gate)));
-    Ok((running.collect(), senders))
-}
-
-fn security(listener: &config::Listener, senders: &mut TlsSenders) -> anyhow::Result<Security> {
-    let Some(tls) = &listener.tls else {
-        return Ok(Security::PlainLoopback);
-    };
-    let read = |file: &str| std::fs::read(file).with_context(|| format!("cannot read `{file}`"));
-    let certificates = Arc::new(CertificateStore::load(&read(&tls.cert_file)?, &read(&tls.key_file)?)?);
-    let client_certificates = match &listener.client_certificates {
-        Some(clients) => {
-            let authorities = Arc::new(ClientAuthorities::load(&read(&clients.ca_file)?)?);
-            Some(ClientCertificateRules {
-                authorities,
-                silent_names: Arc::default(),
-            })
-        }
-        None => None,
-    };
-    let (sender, files) = watch::channel(TlsFiles {
-        tls: tls.clone(),
-        clients: listener.client_certificates.clone(),
-    });
-    let authorities = client_certificates.as_ref().map(|rules| Arc::clone(&rules.authorities));
-    tokio::spawn(reload_certificates(files, Arc::clone(&certificates), authorities));
-    senders.insert(listener.name.clone(), sender);
-    Ok(Security::Tls {
-        certificates,
-        client_certificates,
-    })
-}
-
-/// Compares the files every second; what does not fit keeps the old one and is told once.
-async fn reload_certificates(
-    files: watch::Receiver<TlsFiles>,
-    certificates: Arc<CertificateStore>,
-    authorities: Option<Arc<ClientAuthorities>>,
-) {
-    let pair = |tls: &config::Tls| Some((std::fs::read(&tls.cert_file).ok()?, std::fs::read(&tls.key_file).ok()?));
-    let bundle = |files: &TlsFiles| std::fs::read(&files.clients.as_ref()?.ca_file).ok();
-    let first = files.borrow().clone();
-    let (mut known_pair, mut known_bundle) = (pair(&first.tls), bundle(&first));
-    let mut beat = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        beat.tick().await;
-        let named = files.borrow().clone();
-        let (found, found_bundle) = (pair(&named.tls), bundle(&named));
-        if let Some((chain, key)) = found.as_ref().filter(|_| found != known_pair) {
-            match certificates.reload(chain, key) {
-                Ok(()) => tracing::info!(file = named.tls.cert_file, "new serving certificate in effect"),
-                Err(error) => {
-                    tracing::error!(file = named.tls.cert_file, error = %error, "the new serving certificate cannot be used; the old one stays")
-                }
-            }
-            known_pair = found;
-        }
-        if let (Some(authorities), Some(pem)) = (
-            &authorities,
-            found_bundle.as_ref().filter(|_| found_bundle != known_bundle),
-        ) {
-            match authorities.reload(pem) {
-                Ok(()) => tracing::info!("new authorities of client certificates in effect"),
-                Err(error) => {
-                    tracing::error!(error = %error, "the new authorities of client certificates cannot be used; the old ones stay")
-                }
-            }
-            known_bundle = found_bundle;
-        }
-    }
 }
 
 fn entry(config: &Config, url: &GatewayUrl, joined: &Joined) -> anyhow::Result<ClusterEntry> {

@@ -1,0 +1,110 @@
+//! What is written down and kept: the ledger, the state file, and the audit station that writes to them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use console::GatewayUrl;
+use ledger::{Ledger, RealDisk};
+use proxy::audit::{self, Station};
+use proxy::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use super::data::DataDir;
+use super::{limits, now, origins, part_keys, recorder};
+use crate::config::Config;
+
+/// The ledger, the state file and the audit station.
+pub(super) struct Books {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) store: Arc<state::Store>,
+    pub(super) audit: Arc<Station>,
+    /// Where the ledger lies.
+    pub(super) dir: PathBuf,
+    /// How many records the origins in the state file stand on.
+    origins_from: u64,
+}
+
+impl Books {
+    /// Opens them, recovers what the last run left, and records the start and the configuration in force.
+    ///
+    /// # Errors
+    /// One of them cannot be opened, read or written.
+    pub(super) async fn open(
+        config: &Config,
+        data: &DataDir,
+        url: &GatewayUrl,
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let dir = ledger_dir(config, data);
+        let ledger = open_ledger(config, &dir, &boot)?;
+        audit::gather(&ledger, stop.clone());
+        let epoch = ledger.durable().size;
+        let store = open_store(data)?;
+        let keys = Arc::new(part_keys::StoredKeys {
+            store: Arc::clone(&store),
+        });
+        let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
+        let origins_from =
+            origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
+        recorder::start(&audit, url.as_str(), epoch).await?;
+        recorder::config(&audit, config).await?;
+        Ok(Self {
+            ledger,
+            store,
+            audit,
+            dir,
+            origins_from,
+        })
+    }
+
+    /// Begins what keeps them in order beside requests.
+    pub(super) fn keep_in_order(&self, clock: &Clock, stop: &CancellationToken) {
+        let (audit, store) = (Arc::clone(&self.audit), Arc::clone(&self.store));
+        let origins = origins::keep(audit, Arc::clone(&self.ledger), store, self.origins_from, stop.clone());
+        tokio::spawn(origins);
+        tokio::spawn(super::chores::summaries(Arc::clone(&self.audit), stop.clone()));
+        tokio::spawn(super::chores::sweeps(
+            Arc::clone(&self.store),
+            clock.clone(),
+            stop.clone(),
+        ));
+    }
+}
+
+fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<Arc<Ledger>> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the ledger's folder `{}`", dir.display()))?;
+    let options = ledger::Options {
+        segment_bytes: config.ledger.segment_size.bytes(),
+        queue_bytes: usize::try_from(config.ledger.queue_size.bytes()).context("`ledger.queueSize` is too large")?,
+        boot: Arc::clone(boot),
+        clock: Arc::new(now),
+        ..ledger::Options::default()
+    };
+    let (ledger, recovery) =
+        Ledger::open(dir, options, Arc::new(RealDisk::new(dir))).context("the ledger cannot be opened")?;
+    if recovery.dropped_bytes > 0 || !recovery.unfinished.is_empty() {
+        tracing::warn!(
+            dropped_bytes = recovery.dropped_bytes,
+            unknown = recovery.unfinished.len(),
+            "the last run did not end in order: calls without an end are recorded as `outcome unknown`"
+        );
+    }
+    Ok(Arc::new(ledger))
+}
+
+/// Where the ledger lies.
+pub(super) fn ledger_dir(config: &Config, data: &DataDir) -> PathBuf {
+    config
+        .ledger
+        .dir
+        .as_ref()
+        .map_or_else(|| data.at("ledger"), PathBuf::from)
+}
+
+fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {
+    let store = state::Store::open(&data.at("state.sqlite"), data.sealing_keys()?, state::Limits::default());
+    Ok(Arc::new(store.context("the session store cannot be opened")?))
+}
