@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use model::time::Timestamp;
 use serde_json::json;
-use state::{EndReason, Exchange, Exchanged, ProviderTokens, Secret, Session, Standing};
+use state::{EndReason, Exchange, Exchanged, Logout, ProviderTokens, Secret, Session, Standing};
 
 use crate::answer::{Refused, see_other, unavailable_page};
 use crate::app::{App, Unavailable};
@@ -212,16 +212,16 @@ async fn end_named(app: &App, token: LogoutToken) -> Result<Vec<Session>, Refuse
     let now = app.now();
     let ended = app
         .store(move |store| {
-            if !store.first_sight(&token.issuer, &token.id, token.remember_until, now)? {
+            let logout = Logout {
+                issuer: &token.issuer,
+                token: &token.id,
+                remember_until: token.remember_until,
+                provider_sid: token.session.as_deref(),
+                subject: token.subject.as_deref(),
+            };
+            let Some(ids) = store.end_by_logout(&logout, now)? else {
                 return Ok(None);
-            }
-            let ids = store.end_by_issuer(
-                &token.issuer,
-                token.session.as_deref(),
-                token.subject.as_deref(),
-                EndReason::ProviderLogout,
-                now,
-            )?;
+            };
             let sessions = ids
                 .iter()
                 .map(|id| store.session(id, now))

@@ -35,6 +35,7 @@ pub use part_key::PartKeyBytes;
 pub use revocation::{Revocation, Revoked};
 pub use seal::{SealingKey, SealingKeys};
 pub use secret::{Secret, SessionId, user_code_form};
+pub use seen::Logout;
 pub use session::{
     ClientKind, EndReason, Exchange, Exchanged, Identity, NewSession, ProviderTokens, Session, SessionSecrets, Standing,
 };

@@ -360,33 +360,6 @@ impl Store {
         self.write(|transaction| end(transaction, id, why, now))
     }
 
-    /// Ends the sessions that an issuer names by its own session id, by subject, or by both. Answers which ended.
-    ///
-    /// # Errors
-    /// The database failed: nothing ended.
-    pub fn end_by_issuer(
-        &self,
-        issuer: &str,
-        provider_sid: Option<&str>,
-        subject: Option<&str>,
-        why: EndReason,
-        now: Timestamp,
-    ) -> Result<Vec<SessionId>, StateError> {
-        if provider_sid.is_none() && subject.is_none() {
-            return Ok(Vec::new());
-        }
-        self.write(|transaction| {
-            let ids = transaction
-                .prepare_cached(
-                    "SELECT id FROM sessions WHERE issuer = ?1 AND (?2 IS NULL OR provider_sid = ?2)
-                     AND (?3 IS NULL OR subject = ?3) AND revoked_at IS NULL",
-                )?
-                .query_map(params![issuer, provider_sid, subject], |row| row.get::<_, String>(0))?
-                .collect::<Result<Vec<_>, _>>()?;
-            end_all(transaction, &ids, why, now)
-        })
-    }
-
     fn seal_tokens(&self, id: &SessionId, tokens: &ProviderTokens) -> Result<Vec<u8>, StateError> {
         let plain = serde_json::to_vec(tokens).map_err(|_| row::broken("tokens"))?;
         self.keys.seal("sessions", id.as_str(), &plain)
@@ -419,6 +392,28 @@ pub(crate) fn end(
         raise(transaction, &Revoked::Session(id.clone()), why.name(), now)?;
     }
     Ok(ended == 1)
+}
+
+/// Ends the sessions that an issuer names by its own session id, by subject, or by both. Answers which ended.
+pub(crate) fn end_by_issuer(
+    transaction: &Transaction<'_>,
+    issuer: &str,
+    provider_sid: Option<&str>,
+    subject: Option<&str>,
+    why: EndReason,
+    now: Timestamp,
+) -> Result<Vec<SessionId>, StateError> {
+    if provider_sid.is_none() && subject.is_none() {
+        return Ok(Vec::new());
+    }
+    let ids = transaction
+        .prepare_cached(
+            "SELECT id FROM sessions WHERE issuer = ?1 AND (?2 IS NULL OR provider_sid = ?2)
+             AND (?3 IS NULL OR subject = ?3) AND revoked_at IS NULL",
+        )?
+        .query_map(params![issuer, provider_sid, subject], |row| row.get::<_, String>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    end_all(transaction, &ids, why, now)
 }
 
 pub(crate) fn end_all(

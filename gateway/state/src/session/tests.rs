@@ -426,7 +426,7 @@ fn a_provider_ends_its_own_sessions_and_nobody_elses() {
     let (other, _) = begin(&store, &other, NOW);
     let end = |issuer: &str, sid: Option<&str>, sub: Option<&str>| {
         store
-            .end_by_issuer(issuer, sid, sub, EndReason::ProviderLogout, at(1))
+            .write(|transaction| end_by_issuer(transaction, issuer, sid, sub, EndReason::ProviderLogout, at(1)))
             .unwrap()
     };
     assert_eq!(end("https://idp.example", None, None), vec![]);
