@@ -21,6 +21,11 @@ pub(crate) fn fail(error: &anyhow::Error) {
     say(&format!("✖ {}", chain.join(": ")));
 }
 
+/// Whether a person may be there who reads and answers.
+pub(crate) fn is_attended() -> bool {
+    std::io::stdin().is_terminal() || std::io::stderr().is_terminal()
+}
+
 /// Whether words for a person may be coloured.
 pub(crate) fn color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()

@@ -178,7 +178,15 @@ pub(crate) async fn ready(home: &Home, gateway: Option<&str>, audience: &str) ->
             kept,
         });
     }
-    let held = Held::take(&place)?;
+    let attended = crate::terminal::is_attended();
+    if !attended && kept.session.is_none() {
+        return Err(sign_in_needed(&gateway, None));
+    }
+    let held = if attended {
+        Held::take(&place)
+    } else {
+        Held::take_unattended(&place)
+    }?;
     let mut kept = place.read()?.ok_or_else(|| sign_in_needed(&gateway, None))?;
     let client = client_of(&kept)?;
     if let Some(token) = kept.usable(audience, now()) {

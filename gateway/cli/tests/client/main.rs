@@ -264,9 +264,13 @@ fn a_script_waits_neither_for_a_person_who_signs_in_nor_after_a_session_that_is_
         3,
         "somebody is signing in with another gatescribe (pid 4711)",
     );
+    let signs_in = "somebody is signing in with another gatescribe (pid 4711)";
+    machine.change_kept(|kept| kept["tokens"] = json!({}));
+    assert_refused(&machine.run(&["whoami"]), 3, signs_in);
     machine.change_kept(|kept| kept["session"] = Value::Null);
     let login = format!("run gatescribe login {}", machine.gateway.url());
     assert_refused(&machine.credential_of_another_parent(&machine.info(false)), 3, &login);
+    assert_refused(&machine.run(&["whoami"]), 3, &login);
     assert_eq!((machine.browsers(), machine.gateway.all_requests()), (0, asked));
 }
 

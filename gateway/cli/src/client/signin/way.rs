@@ -1,6 +1,5 @@
 //! Which way a person signs in here: whether there is a browser to open, by what the environment says.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 /// The way.
@@ -38,7 +37,7 @@ impl Surroundings {
             display: graphical || is_set("WSL_DISTRO_NAME"),
             browser: std::env::var("BROWSER").ok().filter(|value| !value.trim().is_empty()),
             no_browser: is_set("GATESCRIBE_NO_BROWSER"),
-            terminal: std::io::stdin().is_terminal() || std::io::stderr().is_terminal(),
+            terminal: crate::terminal::is_attended(),
         }
     }
 
