@@ -179,7 +179,7 @@ impl Step {
 
     /// Whether the story goes on with what this one is told.
     pub(super) fn is_refused(&self) -> bool {
-        std::ptr::eq(self.says, REFUSAL)
+        self.says == REFUSAL
     }
 
     /// In what it is not as promised.
