@@ -1,7 +1,7 @@
 //! Promise 8, attacked: a stranger's flood and one signed-in person's flood, each while others work at a steady rate.
 //!
 //! Time goes in turns of quiet, stranger and person, so that whatever else the machine does falls on all three. The
-//! attackers run as processes of the lowest priority: they take what processor time is left, as if they were elsewhere.
+//! attackers run as idle processes (`SCHED_IDLE`): they take what processor time is left, as if they were elsewhere.
 //! At the end the gateway is stopped in order, and the ledger must account for every call of the attackers, as a record
 //! or in a summary's count: `counted` equals `sent`.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
@@ -284,8 +284,8 @@ fn start_attack(gateway: &Gateway, token: Option<String>, length: Duration) -> a
         "token": token,
         "seconds": length.as_secs(),
     });
-    Command::new("nice")
-        .args(["-n", "19"])
+    Command::new("chrt")
+        .args(["--idle", "0"])
         .arg(std::env::current_exe()?)
         .env(ORDER, order.to_string())
         .stdin(Stdio::null())
