@@ -428,8 +428,8 @@ impl Handler for Gate {
     }
 }
 
-/// Who is above a budget goes on slowly, so that a flood leaves the processor to everybody else (promise 8). Nobody within
-/// theirs waits here, and no stop of the gateway does.
+/// Who is above a budget goes on slowly, so that a flood leaves the processor to everybody else (promise 8); so does a
+/// refusal that a full ledger could not take. Nobody else waits here, and no stop of the gateway does.
 async fn slow_down(conn: &Conn) {
     tokio::select! {
         () = tokio::time::sleep(ABOVE_A_BUDGET) => {}

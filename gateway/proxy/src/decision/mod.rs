@@ -212,7 +212,7 @@ const CONFIRMED_FOR: Duration = Duration::from_secs(9);
 pub const CONFIRMING: Duration = Duration::from_secs(1);
 /// The cluster's own no is remembered so long: a client that tries again at once costs it nothing.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
-/// Noes that are remembered.
+/// How many of them.
 const RECENT_DENIALS: usize = 10_000;
 /// What one subject may make the gateway ask the cluster. The feed sends 32 questions at the same time.
 const ASKING: Pace = Pace {

@@ -1,3 +1,5 @@
+//! Sessions from their begin to each of their ends: exchange, reuse, limits, locks, logout.
+
 use super::*;
 use crate::store::tests::{test_keys, test_store};
 use crate::{Limits, NewCode, RedeemedCode, Revocation};
