@@ -109,11 +109,14 @@ impl Kubectl {
         Ok(output.stdout)
     }
 
-    /// Applies a YAML text.
+    /// Applies a YAML text, after those that are being applied: kubectl asks before it creates, so that of two that apply
+    /// the same new object at the same time one is told `AlreadyExists`.
     ///
     /// # Errors
     /// The server refuses it.
     pub fn apply(&self, yaml: &str) -> anyhow::Result<()> {
+        static ONE_AFTER_ANOTHER: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AFTER_ANOTHER.lock().unwrap_or_else(PoisonError::into_inner);
         let output = self.run_with_input(&["apply", "-f", "-"], yaml)?;
         anyhow::ensure!(output.code == 0, "kubectl apply: {output}");
         Ok(())

@@ -122,3 +122,20 @@ fn kwok_plays_hundreds_of_pods() -> anyhow::Result<()> {
     })?;
     Ok(())
 }
+
+#[test]
+fn the_same_new_objects_may_be_applied_by_many_at_the_same_time() -> anyhow::Result<()> {
+    let admin = Cluster::shared()?.admin()?;
+    let items: Vec<_> = (0..4)
+        .map(
+            |number| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("wanted-{number}")}}),
+        )
+        .collect();
+    let world = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+    std::thread::scope(|scope| {
+        let applied: Vec<_> = (0..6).map(|_| scope.spawn(|| admin.apply(&world))).collect();
+        applied
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
