@@ -6,6 +6,7 @@ pub(crate) type Target = fn(&[u8]);
 /// All of them. A name is also that of the folder of its corpus.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("answer_scan", proxy::audit::fuzz_answer_scan),
+    ("asciicast", recording::fuzz_asciicast),
     ("configuration", cli::config::fuzz_configuration),
     ("frame_reader", ledger::fuzz_frame_reader),
     ("head_guard", proxy::listener::fuzz_head_guard),
@@ -14,7 +15,12 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("open_part", proxy::audit::fuzz_open_part),
     ("own_rights", proxy::fuzz_own_rights),
     ("query", search::fuzz_query),
+    ("recording_reader", recording::fuzz_recording_reader),
     ("request_info", model::request::fuzz_request_info),
+    ("spdy_tap", recording::tap::fuzz_spdy_tap),
+    ("stream_protocol", recording::tap::fuzz_stream_protocol),
+    ("tar_reader", recording::fuzz_tar_reader),
     ("target", model::request::fuzz_target),
     ("traceparent", proxy::observe::fuzz_traceparent),
+    ("websocket_tap", recording::tap::fuzz_websocket_tap),
 ];

@@ -1,0 +1,303 @@
+//! Sealing: chunks become durable, unreadable without the key, and chained.
+//!
+//! One file for each session, appended to and never rewritten. [`Sealer::seal`] returns when the chunk is on the disk, so that
+//! its hash can be anchored in the ledger afterwards. What this gives and does not give:
+//! - whoever lacks the key can neither read a chunk nor make one that opens;
+//! - each chunk's hash covers the one before, so the newest hash stands for all chunks up to it. Whoever has the key could write
+//!   the whole file anew, and anybody can cut its end: only the hashes in the ledger show that;
+//! - a running hash and no Merkle tree, since a recording is only ever read from its beginning: a tree would buy proofs
+//!   for single chunks, which mean nothing by themselves.
+//!
+//! Invariant: a chunk's number is used once with one content. After a failed write the very same bytes are written again;
+//! after a failed sync nothing is, because what the disk holds is then not known.
+
+pub(crate) mod format;
+mod key;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::chunk::{Chunk, MAX_PLAIN_BYTES};
+use format::{CHUNK_HEADER, ChunkHeader, FILE_HEADER, Hash, TAG, check, chunk_hash, file_header, header_hash};
+pub(crate) use key::Cipher;
+pub use key::SessionKey;
+
+/// Level 1: recording must keep up with a tunnel, and terminals are small.
+const LEVEL: i32 = 1;
+
+/// What stands for a recording up to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// How many chunks are sealed.
+    pub chunks: u64,
+    /// How many frames they hold.
+    pub frames: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Hash of the newest chunk, which covers all; of the file's header while there is none.
+    pub hash: Hash,
+}
+
+/// A chunk that is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its number, from 0.
+    pub number: u64,
+    /// Its hash, which covers all chunks before.
+    pub hash: Hash,
+    /// Its bytes in the file, header included.
+    pub length: u64,
+    /// How many frames it holds.
+    pub frames: u32,
+}
+
+/// Why a chunk is not on the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The file cannot be made. A session must not begin then.
+    #[error("the recording cannot be begun at `{}`", path.display())]
+    Create {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The chunk was not written, and nothing of it is left. The same chunk may be sealed again.
+    #[error("a chunk of the recording could not be written")]
+    Write(#[source] io::Error),
+    /// The disk did not confirm. Nothing more can be sealed into this file.
+    #[error("the disk did not confirm a chunk of the recording")]
+    Sync(#[source] io::Error),
+    /// An earlier failure left the file in an unknown state.
+    #[error("the recording was given up after an earlier failure")]
+    GivenUp,
+    /// Chunks must come in their order; one is missing, or came twice, or comes after the end.
+    #[error("chunk {found} of the recording came where {expected} belongs")]
+    OutOfOrder {
+        /// The number that belongs here.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// Compression or encryption refused, which they do not for chunks of the recorder.
+    #[error("a chunk of the recording could not be sealed")]
+    Unsealable,
+}
+
+/// Writes the file of one session. Blocks; belongs on a thread that may.
+pub struct Sealer {
+    file: File,
+    path: PathBuf,
+    session: Uuid,
+    cipher: Cipher,
+    compressor: zstd::bulk::Compressor<'static>,
+    root: Root,
+    state: State,
+    /// A chunk that was sealed and could not be written.
+    pending: Option<Pending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The last chunk is in.
+    Ended,
+    GivenUp,
+}
+
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    hash: Hash,
+    bytes: Vec<u8>,
+}
+
+impl Sealer {
+    /// Makes `<session>.rec` in `folder`, readable by its owner only. When this returns, the file is durable and can be found after a
+    /// crash; a session must not begin before.
+    ///
+    /// # Errors
+    /// [`SealError::Create`]: the folder is missing, full or not ours, or the session has a recording already.
+    pub fn create(folder: &Path, session: Uuid, key: &SessionKey) -> Result<Self, SealError> {
+        let path = folder.join(format!("{session}.rec"));
+        let file = create_durably(folder, &path, session).map_err(|source| SealError::Create {
+            path: path.clone(),
+            source,
+        })?;
+        let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(|_| SealError::Unsealable)?;
+        Ok(Self {
+            file,
+            path,
+            session,
+            cipher: key.cipher().ok_or(SealError::Unsealable)?,
+            compressor,
+            root: Root {
+                chunks: 0,
+                frames: 0,
+                bytes: to_u64(FILE_HEADER),
+                hash: header_hash(session),
+            },
+            state: State::Open,
+            pending: None,
+        })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands for all that is sealed.
+    #[must_use]
+    pub fn root(&self) -> Root {
+        self.root
+    }
+
+    /// Compresses, encrypts, appends and syncs. When this returns a value, the chunk is durable.
+    ///
+    /// # Errors
+    /// After [`SealError::Write`] the same chunk may come again, for instance when the disk has room; after every other error
+    /// of the disk nothing more can be sealed.
+    pub fn seal(&mut self, chunk: &Chunk) -> Result<Sealed, SealError> {
+        match self.state {
+            State::GivenUp => return Err(SealError::GivenUp),
+            State::Open if chunk.number == self.root.chunks => {}
+            State::Open | State::Ended => {
+                return Err(SealError::OutOfOrder {
+                    expected: self.root.chunks,
+                    found: chunk.number,
+                });
+            }
+        }
+        let pending = match self.pending.take() {
+            Some(pending) if pending.number == chunk.number => pending,
+            _ => self.encode(chunk)?,
+        };
+        self.append(pending, chunk)
+    }
+
+    /// Closes the file; what stands for the whole recording.
+    ///
+    /// # Errors
+    /// The disk did not confirm.
+    pub fn close(self) -> Result<Root, SealError> {
+        if self.state == State::GivenUp {
+            return Err(SealError::GivenUp);
+        }
+        self.file.sync_all().map_err(SealError::Sync)?;
+        Ok(self.root)
+    }
+
+    fn encode(&mut self, chunk: &Chunk) -> Result<Pending, SealError> {
+        if chunk.bytes.len() > MAX_PLAIN_BYTES {
+            return Err(SealError::Unsealable);
+        }
+        let mut sealed = self
+            .compressor
+            .compress(&chunk.bytes)
+            .map_err(|_| SealError::Unsealable)?;
+        let length = |length: usize| u32::try_from(length).map_err(|_| SealError::Unsealable);
+        let mut header = ChunkHeader {
+            sealed: length(sealed.len().saturating_add(TAG))?,
+            plain: length(chunk.bytes.len())?,
+            number: chunk.number,
+            first_frame: chunk.first_frame,
+            from_micros: chunk.from_micros,
+            until_micros: chunk.until_micros,
+            frames: chunk.frames,
+            is_last: chunk.is_last,
+            before: self.root.hash,
+            check: 0,
+        };
+        let covered = header.covered();
+        if !self.cipher.seal(self.session, chunk.number, &covered, &mut sealed) {
+            return Err(SealError::Unsealable);
+        }
+        header.check = check(&covered, &sealed);
+        let mut bytes = Vec::with_capacity(sealed.len().saturating_add(CHUNK_HEADER));
+        bytes.extend_from_slice(&covered);
+        bytes.extend_from_slice(&header.check.to_le_bytes());
+        bytes.extend_from_slice(&sealed);
+        Ok(Pending {
+            number: chunk.number,
+            hash: chunk_hash(&covered, &sealed),
+            bytes,
+        })
+    }
+
+    fn append(&mut self, pending: Pending, chunk: &Chunk) -> Result<Sealed, SealError> {
+        if let Err(error) = self.file.write_all(&pending.bytes) {
+            return Err(self.taken_back(pending, error));
+        }
+        if let Err(error) = self.file.sync_data() {
+            self.state = State::GivenUp;
+            return Err(SealError::Sync(error));
+        }
+        let length = to_u64(pending.bytes.len());
+        self.root = Root {
+            chunks: self.root.chunks.saturating_add(1),
+            frames: self.root.frames.saturating_add(chunk.frames.into()),
+            bytes: self.root.bytes.saturating_add(length),
+            hash: pending.hash,
+        };
+        if chunk.is_last {
+            self.state = State::Ended;
+        }
+        Ok(Sealed {
+            number: chunk.number,
+            hash: pending.hash,
+            length,
+            frames: chunk.frames,
+        })
+    }
+
+    /// A write failed half-way, as on a full disk: what arrived of it goes again, and the same bytes wait for another try.
+    fn taken_back(&mut self, pending: Pending, error: io::Error) -> SealError {
+        let end = self.root.bytes;
+        let is_back = self
+            .file
+            .set_len(end)
+            .and_then(|()| self.file.seek(SeekFrom::Start(end)));
+        if is_back.is_err() {
+            self.state = State::GivenUp;
+        } else {
+            self.pending = Some(pending);
+        }
+        SealError::Write(error)
+    }
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer")
+            .field("path", &self.path)
+            .field("root", &self.root)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file that is there after a crash: its bytes, its inode and its name in the folder are synced. One that cannot be is not left behind.
+fn create_durably(folder: &Path, path: &Path, session: Uuid) -> io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut begin = || {
+        file.write_all(&file_header(session))?;
+        file.sync_all()?;
+        File::open(folder)?.sync_all()
+    };
+    if let Err(error) = begin() {
+        // The session is refused for the first reason; a rest of the file would only look like a recording.
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+fn to_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

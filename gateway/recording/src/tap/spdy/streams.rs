@@ -1,0 +1,248 @@
+//! The streams of one SPDY connection and what each of them carries.
+//!
+//! Invariants: an id means one stream for the life of the connection (Go's server answers a second SYN_STREAM of the same or a
+//! lower id with a reset and stays with the first); a client cannot make what comes Down untold, by a reset of the stream either,
+//! behind which Go's server goes on writing to it.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::super::{Channel, Way, Why};
+use super::Meaning;
+use super::headers::{Opening, StreamKind};
+
+/// All streams that are open.
+#[derive(Debug)]
+pub(super) struct Streams {
+    meaning: Meaning,
+    open: HashMap<u32, Stream>,
+    /// Those of a port-forward that the client gave up and the server did not end since; it owes them no end.
+    given_up: VecDeque<u32>,
+    last: PerWay<u32>,
+    /// Halves of a port-forward's connections whose other half has not come, by request id.
+    halves: HashMap<Box<[u8]>, Half>,
+    connections: u32,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// None if nobody reads it.
+    channel: Option<Channel>,
+    is_open: PerWay<bool>,
+    /// By the client.
+    is_given_up: bool,
+    /// Under which request it waits, or once waited, for its other half.
+    request: Option<Box<[u8]>>,
+}
+
+#[derive(Debug)]
+struct Half {
+    stream: u32,
+    is_data: bool,
+    connection: u32,
+}
+
+/// One of a thing for each direction.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PerWay<T> {
+    pub(super) up: T,
+    pub(super) down: T,
+}
+
+impl<T> PerWay<T> {
+    pub(super) fn of(&mut self, way: Way) -> &mut T {
+        match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        }
+    }
+}
+
+impl Streams {
+    pub(super) fn new(meaning: Meaning) -> Self {
+        Self {
+            meaning,
+            open: HashMap::new(),
+            given_up: VecDeque::new(),
+            last: PerWay::default(),
+            halves: HashMap::new(),
+            connections: 0,
+        }
+    }
+
+    /// Opens the stream `id`; says what it carries.
+    pub(super) fn open(&mut self, way: Way, id: u32, opening: &Opening<'_>) -> Result<Option<Channel>, Why> {
+        let last = self.last.of(way);
+        if id <= *last || self.open.contains_key(&id) {
+            return Err("a SPDY stream id that was used before");
+        }
+        *last = id;
+        while self.open.len() >= MAX_OPEN {
+            let oldest = self.given_up.pop_front().ok_or("more than 4096 SPDY streams at once")?;
+            self.remove(oldest);
+        }
+        let mut request = None;
+        let channel = match (way, self.meaning) {
+            (Way::Down, _) => None, // kubectl takes such a stream and never reads it
+            (Way::Up, Meaning::Command { .. }) => command_channel(opening.kind),
+            (Way::Up, Meaning::Forward) => self.forward_channel(id, opening, &mut request),
+        };
+        let is_open = PerWay { up: true, down: true };
+        self.open.insert(
+            id,
+            Stream {
+                channel,
+                is_open,
+                is_given_up: false,
+                request,
+            },
+        );
+        Ok(channel)
+    }
+
+    /// The channel that `bytes` more of stream `id` are for; None if nobody reads them.
+    pub(super) fn data(&mut self, way: Way, id: u32) -> Result<Option<Channel>, Why> {
+        // Behind a reset of the other side, or of its own: kubectl may write on to a stream that it gave up, and servers drop that.
+        let Some(stream) = self
+            .open
+            .get(&id)
+            .filter(|stream| way == Way::Down || !stream.is_given_up)
+        else {
+            return Ok(None);
+        };
+        // Go's reader may deliver it or not. Down it is told, for whoever reads it; Up nobody could say what the pod was sent.
+        if way == Way::Up && !stream.is_open.up {
+            return Err("SPDY data behind the end of its stream");
+        }
+        Ok(stream.channel.filter(|channel| channel.flows(way)))
+    }
+
+    /// No more of stream `id` comes this way; says what it carried, once.
+    pub(super) fn end(&mut self, way: Way, id: u32) -> Option<Channel> {
+        let stream = self.open.get_mut(&id)?;
+        let was_open = std::mem::take(stream.is_open.of(way));
+        let channel = stream.channel.filter(|_| was_open);
+        if !stream.is_open.up && !stream.is_open.down {
+            self.remove(id);
+        }
+        channel
+    }
+
+    /// Stream `id` was given up; says what it carried.
+    pub(super) fn reset(&mut self, way: Way, id: u32) -> Option<Channel> {
+        let stream = self.open.get_mut(&id)?;
+        let channel = stream.channel.filter(|_| !stream.is_given_up);
+        if way == Way::Down || !stream.is_open.down {
+            self.remove(id);
+        } else if !std::mem::replace(&mut stream.is_given_up, true) {
+            stream.is_open.up = false;
+            self.give_up(id);
+        }
+        channel
+    }
+
+    /// Lets stream `id` be forgotten when room is needed. Those of a command stay: there are five.
+    fn give_up(&mut self, id: u32) {
+        if matches!(self.meaning, Meaning::Command { .. }) {
+            return;
+        }
+        if self.given_up.len() >= 2 * MAX_OPEN {
+            self.given_up.retain(|id| self.open.contains_key(id));
+        }
+        self.given_up.push_back(id);
+    }
+
+    fn remove(&mut self, id: u32) {
+        let request = self.open.remove(&id).and_then(|stream| stream.request);
+        if let Some(request) = request
+            && self.halves.get(&request).is_some_and(|half| half.stream == id)
+        {
+            self.halves.remove(&request);
+        }
+    }
+
+    /// The streams that may still carry something Down, in the order in which they were opened.
+    pub(super) fn open_down(&self) -> Vec<(u32, Channel)> {
+        let open = self.open.iter().filter(|(_, stream)| stream.is_open.down);
+        let mut open: Vec<_> = open.filter_map(|(id, stream)| Some((*id, stream.channel?))).collect();
+        open.sort_unstable_by_key(|(id, _)| *id);
+        open
+    }
+
+    /// The last stream that the client opened.
+    pub(super) fn last_up(&self) -> u32 {
+        self.last.up
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        let requests = self.open.values().filter_map(|stream| stream.request.as_ref());
+        self.open.capacity() * size_of::<(u32, Stream)>()
+            + self.halves.capacity() * size_of::<(Box<[u8]>, Half)>()
+            + self.given_up.capacity() * size_of::<u32>()
+            + requests.map(|request| 2 * request.len()).sum::<usize>()
+    }
+
+    /// Finds the connection of a stream by its request, as k8s.io/cri-streaming/pkg/streaming/portforward does.
+    fn forward_channel(&mut self, id: u32, opening: &Opening<'_>, waits: &mut Option<Box<[u8]>>) -> Option<Channel> {
+        let port = opening.port?;
+        let is_data = match opening.kind? {
+            StreamKind::Data => true,
+            StreamKind::Error => false,
+            StreamKind::Stdin | StreamKind::Stdout | StreamKind::Stderr | StreamKind::Resize => return None,
+        };
+        let request = request(id, is_data, opening.request);
+        let connection = match self.halves.get(&request) {
+            Some(half) if half.is_data != is_data => {
+                let connection = half.connection;
+                self.halves.remove(&request);
+                connection
+            }
+            // The server refuses it; what it carries is told all the same, as a connection of its own.
+            Some(_) => self.next_connection(),
+            None => {
+                let connection = self.next_connection();
+                let half = Half {
+                    stream: id,
+                    is_data,
+                    connection,
+                };
+                self.halves.insert(request.clone(), half);
+                *waits = Some(request);
+                connection
+            }
+        };
+        Some(if is_data {
+            Channel::Forward { connection, port }
+        } else {
+            Channel::ForwardError { connection, port }
+        })
+    }
+
+    fn next_connection(&mut self) -> u32 {
+        let connection = self.connections;
+        self.connections = connection.saturating_add(1);
+        connection
+    }
+}
+
+/// Clients without request ids open the error stream first and the data stream next.
+fn request(id: u32, is_data: bool, said: &[u8]) -> Box<[u8]> {
+    if !said.is_empty() {
+        return said.into();
+    }
+    let id = if is_data { i64::from(id) - 2 } else { i64::from(id) };
+    id.to_string().into_bytes().into_boxed_slice()
+}
+
+fn command_channel(kind: Option<StreamKind>) -> Option<Channel> {
+    Some(match kind? {
+        StreamKind::Stdin => Channel::Stdin,
+        StreamKind::Stdout => Channel::Stdout,
+        StreamKind::Stderr => Channel::Stderr,
+        StreamKind::Error => Channel::Status,
+        StreamKind::Resize => Channel::Resize,
+        StreamKind::Data => return None,
+    })
+}
+
+/// At once. A port-forward opens two for each connection.
+const MAX_OPEN: usize = 4096;

@@ -1,0 +1,392 @@
+//! A reader of tar streams, for what `kubectl cp` carries: names, sizes, modes and digests; contents pass and are not kept.
+//!
+//! It takes pieces of any length and needs memory for one header and one extended header (64 KiB at most). What it cannot
+//! read, or what two programs could read differently, ends it: it then hands back what it holds, so that the caller can
+//! keep the rest as ordinary bytes and nothing passes unaccounted.
+//!
+//! Sparse files are digested as they stand in the archive, holes left out. Compressed archives are not read.
+
+mod header;
+mod pax;
+#[cfg(test)]
+mod tests;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use header::{BLOCK, Block, Header};
+use pax::Extended;
+
+/// An extended header may have so many bytes.
+const MAX_EXTENDED: u64 = 64 << 10;
+/// Of a name so many bytes are kept: PATH_MAX of Linux.
+const MAX_NAME: usize = 4096;
+
+/// One entry of an archive, when its content has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) kind: u8,
+    pub(crate) mode: u32,
+    pub(crate) size: u64,
+    /// Bytes of content that came.
+    pub(crate) seen: u64,
+    /// Of the content that came; for regular files.
+    pub(crate) sha256: Option<[u8; 32]>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+}
+
+/// The stream cannot be read on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unread<'a> {
+    pub(crate) why: &'static str,
+    /// Bytes of earlier pieces that were held and not understood.
+    pub(crate) held: Vec<u8>,
+    /// The rest of this piece.
+    pub(crate) rest: &'a [u8],
+}
+
+/// Reads one archive.
+pub(crate) struct TarReader {
+    state: State,
+    extended: Extended,
+    entry: Option<(Entry, Option<Context>)>,
+}
+
+enum State {
+    /// A header comes; so much of it is here. `is_after_zero`: the block before was all zeros.
+    Header {
+        block: Box<Block>,
+        have: usize,
+        is_after_zero: bool,
+    },
+    /// Blocks with the map of a sparse file come.
+    Map { block: Box<Block>, have: usize },
+    /// An extended header comes.
+    Extended { kind: u8, left: u64, bytes: Vec<u8> },
+    /// Content of the entry comes.
+    Content { left: u64 },
+    /// Zeros up to the next block.
+    Padding { left: u64 },
+    /// Two blocks of zeros ended it; only more zeros may come.
+    Ended,
+}
+
+impl State {
+    fn header(is_after_zero: bool) -> Self {
+        Self::Header {
+            block: Box::new([0; BLOCK]),
+            have: 0,
+            is_after_zero,
+        }
+    }
+}
+
+impl TarReader {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::header(false),
+            extended: Extended::default(),
+            entry: None,
+        }
+    }
+
+    /// Reads the next piece and tells the entries that end in it.
+    pub(crate) fn read<'a>(&mut self, bytes: &'a [u8], tell: &mut impl FnMut(Entry)) -> Result<(), Unread<'a>> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = match self.step(rest, tell) {
+                Ok(rest) => rest,
+                Err((why, rest)) => {
+                    let held = self.held();
+                    if let Some(entry) = self.finish_entry() {
+                        tell(entry);
+                    }
+                    return Err(Unread { why, held, rest });
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The stream has ended: the entry that broke off, and bytes that were held.
+    pub(crate) fn finish(mut self) -> (Option<Entry>, Vec<u8>) {
+        let held = self.held();
+        (self.finish_entry(), held)
+    }
+
+    fn step<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        tell: &mut impl FnMut(Entry),
+    ) -> Result<&'a [u8], (&'static str, &'a [u8])> {
+        match &mut self.state {
+            State::Header { block, have, .. } | State::Map { block, have } => {
+                let (rest, is_full) = fill(block, have, bytes);
+                if is_full {
+                    self.block_is_full(tell).map_err(|why| (why, rest))?;
+                }
+                Ok(rest)
+            }
+            State::Extended { left, bytes: held, .. } => {
+                let (taken, rest) = split(bytes, *left);
+                held.extend_from_slice(taken);
+                *left = left.saturating_sub(length(taken));
+                if *left == 0 {
+                    self.extended_is_full().map_err(|why| (why, rest))?;
+                }
+                Ok(rest)
+            }
+            State::Content { left } => {
+                let (taken, rest) = split(bytes, *left);
+                *left = left.saturating_sub(length(taken));
+                let is_whole = *left == 0;
+                self.content(taken);
+                if is_whole {
+                    self.end_entry(tell);
+                }
+                Ok(rest)
+            }
+            State::Padding { left } => {
+                let (taken, rest) = split(bytes, *left);
+                let zeros = taken.iter().take_while(|byte| **byte == 0).count();
+                if zeros < taken.len() {
+                    let behind = bytes.get(zeros..).unwrap_or_default();
+                    return Err(("bytes between a file and the next header", behind));
+                }
+                *left = left.saturating_sub(length(taken));
+                if *left == 0 {
+                    self.state = State::header(false);
+                }
+                Ok(rest)
+            }
+            State::Ended => {
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                let rest = bytes.get(zeros..).unwrap_or_default();
+                if rest.is_empty() {
+                    Ok(rest)
+                } else {
+                    Err(("bytes behind the end of the archive", rest))
+                }
+            }
+        }
+    }
+
+    fn block_is_full(&mut self, tell: &mut impl FnMut(Entry)) -> Result<(), &'static str> {
+        match &self.state {
+            State::Header {
+                block, is_after_zero, ..
+            } => {
+                if header::is_zero(block) {
+                    self.state = if *is_after_zero {
+                        State::Ended
+                    } else {
+                        State::header(true)
+                    };
+                    return Ok(());
+                }
+                if *is_after_zero {
+                    return Err("one block of zeros between headers");
+                }
+                let header = header::parse(block)?;
+                self.begin(header, tell)
+            }
+            State::Map { block, .. } => {
+                if header::map_goes_on(block) {
+                    self.state = map();
+                } else {
+                    self.begin_content(tell);
+                }
+                Ok(())
+            }
+            State::Extended { .. } | State::Content { .. } | State::Padding { .. } | State::Ended => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, header: Header, tell: &mut impl FnMut(Entry)) -> Result<(), &'static str> {
+        if matches!(header.kind, b'x' | b'g' | b'L' | b'K') {
+            return self.begin_extended(header.kind, header.size);
+        }
+        let extended = std::mem::take(&mut self.extended);
+        let said = extended.size.unwrap_or(header.size);
+        let size = match header.kind {
+            b'1' => 0, // GNU and Go agree that a link has no content, whatever its size says
+            b'2'..=b'6' if said != 0 => return Err("a size where no content belongs"),
+            _ => said,
+        };
+        let is_file = matches!(header.kind, b'0' | b'7' | 0 | b'S');
+        let entry = Entry {
+            kind: header.kind.max(b'0'),
+            mode: header.mode,
+            size,
+            seen: 0,
+            sha256: None,
+            name: cut(extended.name.unwrap_or(header.name)),
+            link: cut(extended.link.unwrap_or(header.link)),
+        };
+        self.entry = Some((entry, is_file.then(|| Context::new(&SHA256))));
+        if header.has_more_map {
+            self.state = map();
+        } else {
+            self.begin_content(tell);
+        }
+        Ok(())
+    }
+
+    fn begin_extended(&mut self, kind: u8, size: u64) -> Result<(), &'static str> {
+        if size > MAX_EXTENDED {
+            return Err("an extended header of more than 64 KiB");
+        }
+        self.state = State::Extended {
+            kind,
+            left: size,
+            bytes: Vec::new(),
+        };
+        if size == 0 { self.extended_is_full() } else { Ok(()) }
+    }
+
+    fn extended_is_full(&mut self) -> Result<(), &'static str> {
+        let State::Extended { kind, bytes, .. } = &self.state else {
+            return Ok(());
+        };
+        match kind {
+            b'x' => self.extended.read(bytes)?,
+            b'L' => self.extended.name = Some(header::text(bytes).to_vec()),
+            b'K' => self.extended.link = Some(header::text(bytes).to_vec()),
+            // A global header's names and sizes are of no entry; readers do not agree whether they count.
+            _ => Extended::default().read(bytes)?,
+        }
+        self.state = padding(length(bytes));
+        Ok(())
+    }
+
+    fn begin_content(&mut self, tell: &mut impl FnMut(Entry)) {
+        let size = self.entry.as_ref().map_or(0, |(entry, _)| entry.size);
+        self.state = State::Content { left: size };
+        if size == 0 {
+            self.end_entry(tell);
+        }
+    }
+
+    fn content(&mut self, bytes: &[u8]) {
+        if let Some((entry, digest)) = &mut self.entry {
+            entry.seen = entry.seen.saturating_add(length(bytes));
+            if let Some(digest) = digest {
+                digest.update(bytes);
+            }
+        }
+    }
+
+    fn end_entry(&mut self, tell: &mut impl FnMut(Entry)) {
+        let size = self.entry.as_ref().map_or(0, |(entry, _)| entry.size);
+        self.state = padding(size);
+        if let Some(entry) = self.finish_entry() {
+            tell(entry);
+        }
+    }
+
+    fn finish_entry(&mut self) -> Option<Entry> {
+        let (mut entry, digest) = self.entry.take()?;
+        entry.sha256 = digest.and_then(|digest| digest.finish().as_ref().try_into().ok());
+        Some(entry)
+    }
+
+    fn held(&mut self) -> Vec<u8> {
+        match &mut self.state {
+            State::Header { block, have, .. } | State::Map { block, have } => {
+                block.get(..*have).unwrap_or_default().to_vec()
+            }
+            State::Extended { bytes, .. } => std::mem::take(bytes),
+            State::Content { .. } | State::Padding { .. } | State::Ended => Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for TarReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TarReader")
+    }
+}
+
+fn map() -> State {
+    State::Map {
+        block: Box::new([0; BLOCK]),
+        have: 0,
+    }
+}
+
+/// The zeros behind content of `size` bytes.
+fn padding(size: u64) -> State {
+    let block = length(&[0; BLOCK]);
+    match size.checked_rem(block).unwrap_or(0) {
+        0 => State::header(false),
+        over => State::Padding {
+            left: block.saturating_sub(over),
+        },
+    }
+}
+
+/// Fills a block; what is left of the bytes, and whether the block is full.
+fn fill<'a>(block: &mut Block, have: &mut usize, bytes: &'a [u8]) -> (&'a [u8], bool) {
+    let free = block.get_mut(*have..).unwrap_or_default();
+    let count = free.len().min(bytes.len());
+    let (taken, rest) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
+    if let Some(free) = free.get_mut(..count) {
+        free.copy_from_slice(taken);
+    }
+    *have = have.saturating_add(count);
+    (rest, *have == BLOCK)
+}
+
+fn split(bytes: &[u8], at_most: u64) -> (&[u8], &[u8]) {
+    let count = usize::try_from(at_most).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.split_at_checked(count).unwrap_or((bytes, &[]))
+}
+
+fn cut(mut name: Vec<u8>) -> Vec<u8> {
+    name.truncate(MAX_NAME);
+    name
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// Fuzz entry: any bytes, whole and cut in two, are read alike, never panic, and every byte is accounted for.
+pub fn fuzz_tar_reader(data: &[u8]) {
+    let whole = read_all(&[data]);
+    let at = data
+        .first()
+        .map_or(0, |cut| usize::from(*cut).saturating_mul(data.len()).wrapping_div(256));
+    let (head, tail) = data.split_at_checked(at).unwrap_or((data, &[]));
+    assert_eq!(whole, read_all(&[head, tail]), "cuts make no difference");
+    assert!(whole.1.len() <= data.len(), "no byte is kept that did not come");
+    for entry in &whole.0 {
+        assert!(
+            entry.seen <= entry.size && entry.name.len() <= MAX_NAME,
+            "what an entry says is bounded"
+        );
+    }
+}
+
+/// All entries, and the bytes that were not understood.
+fn read_all(pieces: &[&[u8]]) -> (Vec<Entry>, Vec<u8>) {
+    let (mut entries, mut kept) = (Vec::new(), Vec::new());
+    let mut reader = Some(TarReader::new());
+    for piece in pieces {
+        let Some(tar) = &mut reader else {
+            kept.extend_from_slice(piece);
+            continue;
+        };
+        if let Err(unread) = tar.read(piece, &mut |entry| entries.push(entry)) {
+            kept.extend_from_slice(&unread.held);
+            kept.extend_from_slice(unread.rest);
+            reader = None;
+        }
+    }
+    if let Some(tar) = reader {
+        let (entry, held) = tar.finish();
+        entries.extend(entry);
+        kept.extend(held);
+    }
+    (entries, kept)
+}

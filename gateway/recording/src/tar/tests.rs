@@ -1,0 +1,272 @@
+//! Archives made here, header by header, and archives of the machine's own tar.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use proptest::prelude::*;
+
+use super::*;
+
+fn header(name: &str, kind: u8, size: u64) -> Vec<u8> {
+    let mut block = vec![0; BLOCK];
+    block[..name.len().min(100)].copy_from_slice(&name.as_bytes()[..name.len().min(100)]);
+    block[100..108].copy_from_slice(b"0000640\0");
+    block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    block[156] = kind;
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    seal(block)
+}
+
+/// Sets the checksum.
+fn seal(mut block: Vec<u8>) -> Vec<u8> {
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+fn padded(content: &[u8]) -> Vec<u8> {
+    let mut out = content.to_vec();
+    out.resize(content.len().next_multiple_of(BLOCK), 0);
+    out
+}
+
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    [header(name, b'0', content.len() as u64), padded(content)].concat()
+}
+
+fn extended(kind: u8, content: &[u8]) -> Vec<u8> {
+    [header("ext", kind, content.len() as u64), padded(content)].concat()
+}
+
+fn archive(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = parts.concat();
+    out.extend([0; 2 * BLOCK]);
+    out
+}
+
+fn pax(key: &str, value: &str) -> Vec<u8> {
+    let rest = format!(" {key}={value}\n");
+    let mut length = rest.len() + 1;
+    while length.to_string().len() + rest.len() != length {
+        length = length.to_string().len() + rest.len();
+    }
+    format!("{length}{rest}").into_bytes()
+}
+
+fn hash(content: &[u8]) -> Option<[u8; 32]> {
+    digest(&SHA256, content).as_ref().try_into().ok()
+}
+
+/// Why reading ended, reading the whole at once.
+fn why(bytes: &[u8]) -> &'static str {
+    TarReader::new().read(bytes, &mut |_| {}).unwrap_err().why
+}
+
+#[test]
+fn names_sizes_modes_and_digests_of_files_are_read() {
+    let bytes = archive(&[file("a/b.txt", b"hello"), header("a/", b'5', 0), file("empty", b"")]);
+    let (entries, kept) = read_all(&[&bytes]);
+    assert!(kept.is_empty());
+    let names: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.kind, entry.size, entry.name.as_slice()))
+        .collect();
+    assert_eq!(
+        names,
+        [(b'0', 5, &b"a/b.txt"[..]), (b'5', 0, b"a/"), (b'0', 0, b"empty")]
+    );
+    assert_eq!(entries[0].mode, 0o640);
+    assert_eq!(entries[0].sha256, hash(b"hello"));
+    assert_eq!(entries[1].sha256, None);
+    assert_eq!(entries[2].sha256, hash(b""));
+}
+
+#[test]
+fn long_names_of_pax_and_of_gnu_tar_are_read() {
+    let long = "d/".repeat(120);
+    let records = [pax("path", &long), pax("mtime", "1.5"), pax("size", "3")].concat();
+    let bytes = archive(&[
+        extended(b'x', &records),
+        header("short", b'0', 0),
+        padded(b"abc"),
+        extended(b'L', format!("{long}gnu\0").as_bytes()),
+        extended(b'K', b"where it points\0"),
+        header("short", b'2', 0),
+        file("plain", b"x"),
+    ]);
+    let (entries, kept) = read_all(&[&bytes]);
+    assert!(kept.is_empty());
+    assert_eq!(entries[0].name, long.as_bytes());
+    assert_eq!((entries[0].size, entries[0].sha256), (3, hash(b"abc")));
+    assert_eq!(entries[1].name, format!("{long}gnu").as_bytes());
+    assert_eq!(entries[1].link, b"where it points");
+    assert_eq!(entries[2].name, b"plain", "an extended header is of one entry");
+}
+
+#[test]
+fn a_ustar_prefix_stands_in_front_of_the_name() {
+    let mut block = header("name", b'0', 0);
+    block[345..351].copy_from_slice(b"prefix");
+    let (entries, _) = read_all(&[&archive(&[seal(block)])]);
+    assert_eq!(entries[0].name, b"prefix/name");
+}
+
+#[test]
+fn sizes_above_eight_gibibytes_are_read() {
+    let mut block = header("large", b'0', 0);
+    block[124..136].fill(0);
+    block[124] = 0x80;
+    block[130] = 4; // 4 << 40
+    let bytes = [seal(block), vec![7; 100]].concat();
+    let (entries, kept) = read_all(&[&bytes]);
+    assert_eq!((entries[0].size, entries[0].seen), (4 << 40, 100));
+    assert!(kept.is_empty());
+}
+
+#[test]
+fn old_sparse_files_are_read_with_the_blocks_of_their_map() {
+    let mut block = header("sparse", b'S', 4);
+    block[257..265].copy_from_slice(b"ustar  \0");
+    block[482] = 1;
+    let mut map = vec![0; BLOCK];
+    map[504] = 1;
+    let bytes = archive(&[seal(block), map, vec![0; BLOCK], padded(b"data"), file("next", b"n")]);
+    let (entries, kept) = read_all(&[&bytes]);
+    assert!(kept.is_empty());
+    assert_eq!((entries[0].seen, entries[0].sha256), (4, hash(b"data")));
+    assert_eq!(entries[1].name, b"next");
+}
+
+#[test]
+fn what_is_no_archive_is_handed_back_whole() {
+    let bytes = vec![b'x'; 2000];
+    assert_eq!(read_all(&[&bytes]), (vec![], bytes.clone()));
+    let good = file("a", b"1");
+    let (entries, kept) = read_all(&[&good[..700], &good[700..], &bytes[..9], &bytes[9..]]);
+    assert_eq!(entries.len(), 1);
+    assert_eq!(kept, bytes);
+}
+
+#[test]
+fn what_two_programs_may_read_differently_ends_the_reading() {
+    assert_eq!(why(&[b'x'; 512]), "no tar header: its checksum is no number");
+    let mut wrong = header("a", b'0', 1);
+    wrong[0] = b'b';
+    assert_eq!(why(&wrong), "no tar header: its checksum is wrong");
+    assert_eq!(why(&header("folder", b'5', 9)), "a size where no content belongs");
+    assert_eq!(
+        why(&extended(b'x', b"12 no equals\n")[..]),
+        "a pax header that cannot be read"
+    );
+    assert_eq!(why(&extended(b'x', &pax("size", "-1"))), "a pax size that is no number");
+    assert_eq!(
+        why(&header("x", b'x', 65_537)),
+        "an extended header of more than 64 KiB"
+    );
+    let lone = [vec![0; BLOCK], file("a", b"")].concat();
+    assert_eq!(why(&lone), "one block of zeros between headers");
+    let behind = [archive(&[]), b"more".to_vec()].concat();
+    assert_eq!(why(&behind), "bytes behind the end of the archive");
+    let mut padding = file("a", b"1");
+    padding[1023] = b'!';
+    assert_eq!(why(&padding), "bytes between a file and the next header");
+}
+
+#[test]
+fn a_stream_that_breaks_off_tells_what_came_of_the_file() {
+    let bytes = file("a", &[5; 3000]);
+    let (entries, kept) = read_all(&[&bytes[..512 + 1000]]);
+    assert_eq!((entries[0].size, entries[0].seen), (3000, 1000));
+    assert_eq!(entries[0].sha256, hash(&[5; 1000]));
+    assert!(kept.is_empty());
+    let (entries, kept) = read_all(&[&bytes[..300]]);
+    assert!(entries.is_empty());
+    assert_eq!(kept, &bytes[..300], "half a header is handed back");
+}
+
+/// The archive that the machine's own tar writes of a folder with a long name, a link and an empty file.
+#[test]
+fn an_archive_of_the_machines_tar_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "n".repeat(180);
+    std::fs::write(folder.path().join(&long), b"long").unwrap();
+    std::fs::write(folder.path().join("data"), vec![9; 70_000]).unwrap();
+    std::os::unix::fs::symlink("data", folder.path().join("link")).unwrap();
+    for format in ["--format=gnu", "--format=posix"] {
+        let tar = std::process::Command::new("tar")
+            .args([format, "-cf", "-", "-C"])
+            .arg(folder.path())
+            .arg(".")
+            .output()
+            .unwrap();
+        let (mut entries, kept) = read_all(&tar.stdout.chunks(777).collect::<Vec<_>>());
+        assert!(kept.is_empty(), "{format}");
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        let names: Vec<_> = entries
+            .iter()
+            .map(|entry| String::from_utf8_lossy(&entry.name).into_owned())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "./".to_owned(),
+                "./data".to_owned(),
+                "./link".to_owned(),
+                format!("./{long}")
+            ]
+        );
+        assert_eq!(entries[1].sha256, hash(&[9; 70_000]));
+        assert_eq!(entries[2].link, b"data");
+        assert_eq!(entries[3].sha256, hash(b"long"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn cuts_make_no_difference(
+        files in prop::collection::vec(("[a-z]{1,12}", prop::collection::vec(any::<u8>(), 0..1500)), 0..4),
+        tail in prop::collection::vec(any::<u8>(), 0..40),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        cuts in prop::collection::vec(1..900_usize, 1..20),
+    ) {
+        let parts: Vec<_> = files.iter().map(|(name, content)| file(name, content)).collect();
+        let mut bytes = [archive(&parts), tail.clone()].concat();
+        if let Some((place, with)) = &damage {
+            let place = place.index(bytes.len());
+            bytes[place] = *with;
+        }
+        let whole = read_all(&[&bytes]);
+        if damage.is_none() {
+            prop_assert_eq!(whole.0.len(), files.len());
+            let kept: Vec<u8> = tail.iter().copied().skip_while(|byte| *byte == 0).collect();
+            prop_assert_eq!(&whole.1, &kept);
+        }
+        let mut pieces = Vec::new();
+        let mut rest = bytes.as_slice();
+        for cut in cuts.iter().cycle() {
+            let (piece, behind) = rest.split_at(rest.len().min(*cut));
+            pieces.push(piece);
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(read_all(&pieces), whole);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+        fuzz_tar_reader(&bytes);
+    }
+
+    #[test]
+    fn no_header_with_a_good_checksum_makes_it_panic(
+        fields in prop::collection::vec(any::<u8>(), BLOCK),
+        kind in prop::sample::select(b"0123456LKxgSVM\0".to_vec()),
+        rest in prop::collection::vec(any::<u8>(), 0..2000),
+    ) {
+        let mut block = fields;
+        block[156] = kind;
+        block[124..136].copy_from_slice(b"00000000777\0");
+        fuzz_tar_reader(&[seal(block), rest].concat());
+    }
+}

@@ -1,0 +1,295 @@
+//! Casts, transcripts and playing.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{CastVersion, Damage, Player, ReadError, Shown, ViewError};
+
+fn cast(recording: &Recording, version: CastVersion) -> Vec<String> {
+    let out = recording.write_cast(version, Vec::new()).unwrap();
+    String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn text(recording: &Recording) -> String {
+    String::from_utf8(recording.write_text(Vec::new()).unwrap()).unwrap()
+}
+
+fn size(text: &str) -> (Way, Event<'_>) {
+    let (channel, bytes) = (Channel::Resize, text.as_bytes());
+    (Way::Up, Event::Data { channel, bytes })
+}
+
+#[test]
+fn a_terminal_becomes_a_cast_of_both_versions() {
+    let failed = br#"{"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
+    let (_folder, recording) = recorded(
+        head(&["sh", "-l"], true),
+        &[
+            (1_000, down(Channel::Stdout, b"$ \xe2\x82")),
+            (2_500, size(r#"{"Width":100,"Height":30}"#)),
+            (2_500_001, down(Channel::Stdout, b"\xac\r\n\xff\x1b[1m\"")),
+            (2_600_000, size(r#"{"Width":90,"Height":30}"#)),
+            (2_600_000, size(r#"{"Width":90,"Height":30}"#)),
+            (3_000_000, down(Channel::Status, failed)),
+        ],
+    );
+    let v3 = cast(&recording, CastVersion::V3);
+    assert_eq!(
+        v3,
+        [
+            r#"{"version":3,"term":{"cols":100,"rows":30},"timestamp":1800000000,"command":"sh -l","title":"web-0"}"#,
+            r#"[0.001000, "o", "$ "]"#,
+            r#"[2.499001, "o", "€\r\n�\u001b[1m\""]"#,
+            r#"[0.099999, "r", "90x30"]"#,
+            r#"[0.400000, "x", "3"]"#,
+        ]
+    );
+    let v2 = cast(&recording, CastVersion::V2);
+    assert_eq!(
+        v2,
+        [
+            r#"{"version":2,"width":100,"height":30,"timestamp":1800000000,"command":"sh -l","title":"web-0"}"#,
+            r#"[0.001000, "o", "$ "]"#,
+            r#"[2.500001, "o", "€\r\n�\u001b[1m\""]"#,
+            r#"[2.600000, "r", "90x30"]"#,
+        ]
+    );
+}
+
+#[test]
+fn without_a_size_a_cast_has_the_usual_one() {
+    let (_folder, recording) = recorded(
+        head(&["sh"], true),
+        &[
+            (1, down(Channel::Stdout, b"a")),
+            (500_001, size(r#"{"Width":100,"Height":30}"#)),
+            (500_002, down(Channel::Stdout, b"b")),
+        ],
+    );
+    let lines = cast(&recording, CastVersion::V3);
+    assert!(lines[0].contains(r#""term":{"cols":80,"rows":24}"#));
+    assert_eq!(lines[2], r#"[0.500000, "r", "100x30"]"#);
+}
+
+#[test]
+fn without_a_terminal_lines_end_as_a_screen_needs_it() {
+    let stdin = (
+        Way::Up,
+        Event::Data {
+            channel: Channel::Stdin,
+            bytes: b"in\n",
+        },
+    );
+    let (_folder, recording) = recorded(
+        head(&["cat"], false),
+        &[
+            (1, stdin),
+            (2, down(Channel::Stdout, b"a\nb\r")),
+            (3, down(Channel::Stderr, b"e\n")),
+            (4, down(Channel::Stdout, b"\nghp_x")),
+            (5, down(Channel::Stdout, b"\xc3")),
+        ],
+    );
+    let lines = cast(&recording, CastVersion::V3);
+    assert_eq!(
+        lines[1..],
+        [
+            r#"[0.000001, "i", "in\n"]"#,
+            r#"[0.000001, "o", "a\r\nb\r"]"#,
+            r#"[0.000001, "o", "e\r\n"]"#,
+            r#"[0.000001, "o", "\nghp_*"]"#,
+            r#"[0.000001, "m", "masked: GitHub token (1)"]"#,
+            r#"[0.000000, "o", "�"]"#,
+        ]
+    );
+}
+
+#[test]
+fn a_transcript_is_what_the_lines_came_to() {
+    let (_folder, recording) = recorded(
+        head(&["sh"], true),
+        &[
+            (1, down(Channel::Stdout, b"\x1b]0;title\x07$ \x1b[32mls\x1b[0m\r\n")),
+            (2, down(Channel::Stdout, b"10%\r50%\r100% done   \r\n")),
+            (
+                3,
+                down(
+                    Channel::Stdout,
+                    b"mistooke\x08\x08\x08\x1b[Kke\r\nabcdef\x1b[3D\x1b[2Px\r\n",
+                ),
+            ),
+            (
+                4,
+                down(
+                    Channel::Stdout,
+                    b"\x1b[?1049h\x1b[Hfull screen\x1b[2;2Hvim\x1b[?1049l$ \xe2\x82",
+                ),
+            ),
+            (5, down(Channel::Stdout, b"\xac")),
+        ],
+    );
+    assert_eq!(
+        text(&recording),
+        "$ ls\n100% done\nmistoke\nabcx\n[a full-screen program]\n$ €\n"
+    );
+}
+
+#[test]
+fn a_transcript_without_a_terminal_tells_the_streams_apart() {
+    let stdin = (
+        Way::Up,
+        Event::Data {
+            channel: Channel::Stdin,
+            bytes: b"in\n",
+        },
+    );
+    let (_folder, recording) = recorded(
+        head(&["cat"], false),
+        &[
+            (1, stdin),
+            (2, down(Channel::Stdout, b"out\n")),
+            (3, down(Channel::Stderr, b"err")),
+            (4, down(Channel::Status, br#"{"status":"Success"}"#)),
+        ],
+    );
+    assert_eq!(text(&recording), "> in\nout\n! err\n[exit 0]\n");
+}
+
+#[test]
+fn files_and_connections_stand_in_a_transcript() {
+    let web = Channel::Forward {
+        connection: 0,
+        port: 80,
+    };
+    let (_folder, recording) = recorded(
+        head(&[], false),
+        &[
+            (
+                1,
+                (
+                    Way::Up,
+                    Event::Data {
+                        channel: web,
+                        bytes: b"GET",
+                    },
+                ),
+            ),
+            (2, (Way::Up, Event::Closed { channel: web })),
+            (2, (Way::Down, Event::Closed { channel: web })),
+        ],
+    );
+    assert_eq!(
+        text(&recording),
+        "[connection 0 to port 80: 3 bytes to the pod, 0 from it]\n"
+    );
+}
+
+fn steps(player: &mut Player<'_>) -> Vec<(Duration, u64, Vec<u8>)> {
+    let mut out = Vec::new();
+    while let Some(step) = player.next_step().unwrap() {
+        if let Shown::Output(bytes) = step.shown {
+            out.push((step.delay, step.at_micros, bytes.to_vec()));
+        }
+    }
+    out
+}
+
+#[test]
+fn playing_waits_as_long_as_it_took() {
+    let events = [
+        (1_000, down(Channel::Stdout, b"a")),
+        (1_000, down(Channel::Stdout, b"b")),
+        (61_000_000, down(Channel::Stderr, b"c")),
+    ];
+    let (_folder, recording) = recorded(head(&["sh"], false), &events);
+    let played = |percent_of: u32, longest: Option<Duration>| {
+        let mut player = Player::new(&recording, percent(percent_of), longest);
+        steps(&mut player)
+            .into_iter()
+            .map(|(delay, ..)| delay)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(played(100, None), [micros(1_000), micros(0), micros(60_999_000)]);
+    assert_eq!(played(200, None), [micros(500), micros(0), micros(30_499_500)]);
+    assert_eq!(
+        played(50, Some(micros(4_000))),
+        [micros(2_000), micros(0), micros(8_000)]
+    );
+}
+
+#[test]
+fn beginning_in_the_middle_shows_all_before_at_once() {
+    let events: Vec<_> = (1..=10_u64)
+        .map(|second| (second * 1_000_000, down(Channel::Stdout, b".")))
+        .collect();
+    let (_folder, recording) = recorded(head(&["sh"], true), &events);
+    let mut player = Player::new(&recording, percent(100), None).starting_at(5_500_000);
+    let delays: Vec<_> = steps(&mut player)
+        .into_iter()
+        .map(|(delay, at, _)| (at / 1_000_000, delay))
+        .collect();
+    assert_eq!(delays.len(), 10);
+    for (second, delay) in delays {
+        let expected = match second {
+            0..=5 => micros(0),
+            6 => micros(500_000),
+            _ => micros(1_000_000),
+        };
+        assert_eq!(delay, expected, "{second}");
+    }
+}
+
+#[test]
+fn a_damaged_recording_is_shown_up_to_the_damage_and_says_so() {
+    let events: Vec<_> = (1..=9_u64)
+        .map(|second| (second * 3_000_000, down(Channel::Stdout, b"line\n")))
+        .collect();
+    let (folder, recording) = recorded(head(&["sh"], true), &events);
+    let path = std::fs::read_dir(folder.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert!(recording.survey().root.chunks > 3);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let damaged = Recording::open(&path, &SessionKey::new(KEY), &[]).unwrap();
+    let mut out = Vec::new();
+    let error = damaged.write_text(&mut out).unwrap_err();
+    assert!(
+        matches!(error, ViewError::Read(ReadError::Damaged(Damage::Corrupt { .. }))),
+        "{error:?}"
+    );
+    assert!(out.starts_with(b"line\nline\n"));
+}
+
+proptest! {
+    #[test]
+    fn any_frames_make_a_cast_of_json_lines(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        crate::fuzz_asciicast(&bytes);
+    }
+
+    #[test]
+    fn data_frames_make_a_cast_of_json_lines(
+        frames in prop::collection::vec((prop::sample::select(vec![0x80_u8, 1, 2]), prop::collection::vec(any::<u8>(), 0..40)), 0..12),
+        first: u8,
+    ) {
+        let mut bytes = vec![first];
+        for (channel, data) in &frames {
+            bytes.extend([2, 9, u8::try_from(data.len() + 1).unwrap(), *channel]);
+            bytes.extend(data);
+        }
+        crate::fuzz_asciicast(&bytes);
+    }
+
+    #[test]
+    fn text_that_is_cut_anywhere_is_the_same_text(text in ".{0,60}", cut in 1..7_usize) {
+        let mut utf8 = crate::cast::Utf8::default();
+        let mut out: String = text.as_bytes().chunks(cut).map(|piece| utf8.text(piece)).collect();
+        out.push_str(&utf8.finish());
+        prop_assert_eq!(out, text);
+    }
+}

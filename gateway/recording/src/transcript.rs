@@ -1,0 +1,248 @@
+//! A transcript: what a session showed, as lines of plain text.
+//!
+//! A state machine reads the escape sequences (crate `vte`), so what was overwritten in a line, as progress bars do, is
+//! overwritten here too. A program that takes the whole screen (the alternate screen of xterm) is named and left out:
+//! its screen is no text with an order; play it instead.
+//!
+//! Without a terminal, lines of stdin begin with `> ` and those of stderr with `! `.
+
+use std::io::Write;
+
+use vte::{Params, Parser, Perform};
+
+use crate::cast::{ViewError, file_text, note_text};
+use crate::frame::{Connection, Frame};
+use crate::reader::Recording;
+use crate::tap::Channel;
+
+/// A longer line is broken: a stream need not have any line ends.
+const LONGEST_LINE: usize = 4096;
+
+/// One stream, as lines.
+pub struct Transcript {
+    parser: Parser,
+    lines: Lines,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    line: Vec<char>,
+    column: usize,
+    is_full_screen: bool,
+    done: String,
+    prefix: &'static str,
+}
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self::new("")
+    }
+}
+
+impl Transcript {
+    /// Each line begins with `prefix`.
+    #[must_use]
+    pub fn new(prefix: &'static str) -> Self {
+        Self {
+            parser: Parser::new(),
+            lines: Lines {
+                prefix,
+                ..Lines::default()
+            },
+        }
+    }
+
+    /// Reads on; the lines that are complete.
+    pub fn read(&mut self, bytes: &[u8]) -> String {
+        self.parser.advance(&mut self.lines, bytes);
+        std::mem::take(&mut self.lines.done)
+    }
+
+    /// The line that was begun.
+    pub fn finish(&mut self) -> String {
+        self.lines.break_off();
+        std::mem::take(&mut self.lines.done)
+    }
+}
+
+impl std::fmt::Debug for Transcript {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transcript").finish_non_exhaustive()
+    }
+}
+
+impl Recording {
+    /// Writes the whole recording as plain text.
+    ///
+    /// # Errors
+    /// The recording is damaged or cannot be read; what came before is written. Or `out` fails.
+    pub fn write_text<W: Write>(&self, mut out: W) -> Result<W, ViewError> {
+        let is_terminal = self.head()?.is_some_and(|head| head.terminal);
+        let prefix = |prefix| if is_terminal { "" } else { prefix };
+        let mut streams = [
+            Transcript::new("> "),
+            Transcript::default(),
+            Transcript::new(prefix("! ")),
+        ];
+        let mut frames = self.frames();
+        while let Some(stamped) = frames.next()? {
+            if let Frame::Data { channel, bytes, .. } = stamped.frame {
+                let [stdin, stdout, stderr] = &mut streams;
+                let stream = match channel {
+                    Channel::Stdin => stdin,
+                    Channel::Stderr => stderr,
+                    _ => stdout,
+                };
+                out.write_all(stream.read(bytes).as_bytes())?;
+            } else if let Some(line) = line_of(&stamped.frame) {
+                for stream in &mut streams {
+                    out.write_all(stream.finish().as_bytes())?;
+                }
+                writeln!(out, "[{line}]")?;
+            }
+        }
+        for stream in &mut streams {
+            out.write_all(stream.finish().as_bytes())?;
+        }
+        out.flush()?;
+        Ok(out)
+    }
+}
+
+/// What is told between the lines.
+fn line_of(frame: &Frame<'_>) -> Option<String> {
+    match frame {
+        Frame::Note { noted, count, text } => Some(note_text(*noted, *count, text)),
+        Frame::File(file) => Some(file_text(file)),
+        Frame::Connection(connection) => Some(connection_text(connection)),
+        Frame::Status { code: Some(code), .. } => Some(format!("exit {code}")),
+        Frame::Status { code: None, text } => Some(String::from_utf8_lossy(text).into_owned()),
+        _ => None,
+    }
+}
+
+fn connection_text(connection: &Connection<'_>) -> String {
+    let what = match connection.channel {
+        Channel::Forward { connection, port } => format!("connection {connection} to port {port}"),
+        _ => "connection".to_owned(),
+    };
+    let (up, down) = (connection.up, connection.down);
+    let how = if connection.was_reset { ", given up" } else { "" };
+    let error = String::from_utf8_lossy(connection.error);
+    let error = if error.is_empty() {
+        error
+    } else {
+        format!(": {error}").into()
+    };
+    format!("{what}: {up} bytes to the pod, {down} from it{how}{error}")
+}
+
+impl Lines {
+    fn end(&mut self) {
+        let text: String = self.line.drain(..).collect();
+        self.column = 0;
+        self.done.push_str(self.prefix);
+        self.done.push_str(text.trim_end());
+        self.done.push('\n');
+    }
+
+    /// The cursor goes elsewhere; a line that says nothing is not told.
+    fn break_off(&mut self) {
+        if self.line.iter().any(|letter| *letter != ' ') {
+            self.end();
+        }
+        self.line.clear();
+        self.column = 0;
+    }
+
+    fn go_to(&mut self, column: usize) {
+        self.column = column.min(LONGEST_LINE);
+    }
+
+    fn erase(&mut self, mode: u16) {
+        let (from, to) = match mode {
+            0 => (self.column, self.line.len()),
+            1 => (0, self.column.saturating_add(1)),
+            _ => (0, self.line.len()),
+        };
+        self.blank(from, to);
+    }
+
+    fn blank(&mut self, from: usize, to: usize) {
+        for letter in self.line.iter_mut().take(to).skip(from) {
+            *letter = ' ';
+        }
+    }
+
+    fn full_screen(&mut self, begins: bool) {
+        if begins && !self.is_full_screen {
+            self.break_off();
+            self.line.extend("[a full-screen program]".chars());
+            self.end();
+        }
+        self.is_full_screen = begins;
+    }
+}
+
+impl Perform for Lines {
+    fn print(&mut self, letter: char) {
+        if self.is_full_screen {
+            return;
+        }
+        if self.column >= LONGEST_LINE {
+            self.end();
+        }
+        if self.column >= self.line.len() {
+            self.line.resize(self.column.saturating_add(1), ' ');
+        }
+        if let Some(place) = self.line.get_mut(self.column) {
+            *place = letter;
+        }
+        self.column = self.column.saturating_add(1);
+    }
+
+    fn execute(&mut self, byte: u8) {
+        match byte {
+            _ if self.is_full_screen => {}
+            b'\n' => self.end(),
+            b'\r' => self.column = 0,
+            0x08 => self.column = self.column.saturating_sub(1),
+            b'\t' => self.go_to(self.column.saturating_add(8) & !7),
+            _ => {}
+        }
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, action: char) {
+        let first = params
+            .iter()
+            .next()
+            .and_then(|param| param.first())
+            .copied()
+            .unwrap_or(0);
+        let count = usize::from(first.max(1));
+        match (intermediates, action) {
+            (b"?", 'h' | 'l') if matches!(first, 47 | 1047 | 1049) => self.full_screen(action == 'h'),
+            _ if self.is_full_screen || !intermediates.is_empty() => {}
+            (_, 'K') => self.erase(first),
+            (_, 'X') => self.blank(self.column, self.column.saturating_add(count)),
+            (_, 'C') => self.go_to(self.column.saturating_add(count)),
+            (_, 'D') => self.go_to(self.column.saturating_sub(count)),
+            (_, 'G') => self.go_to(count.saturating_sub(1)),
+            (_, 'P') => {
+                let end = self.column.saturating_add(count).min(self.line.len());
+                if self.column < end {
+                    self.line.drain(self.column..end);
+                }
+            }
+            (_, '@') => {
+                let blanks = std::iter::repeat_n(' ', count.min(LONGEST_LINE));
+                if self.column < self.line.len() {
+                    self.line.splice(self.column..self.column, blanks);
+                    self.line.truncate(LONGEST_LINE);
+                }
+            }
+            (_, 'A' | 'B' | 'E' | 'F' | 'H' | 'f' | 'd' | 'J') if !(action == 'J' && first == 0) => self.break_off(),
+            _ => {}
+        }
+    }
+}
