@@ -35,6 +35,15 @@ struct Seen {
     rights: Mutex<Rights>,
     captures: AtomicBool,
     arrived: Kept,
+    upgrades: Mutex<Upgrades>,
+}
+
+/// What is answered to a request to switch protocols, and what came behind it.
+#[derive(Debug, Default)]
+struct Upgrades {
+    answer: Option<Vec<u8>>,
+    asked: u64,
+    came: Vec<u8>,
 }
 
 /// What is said to a SubjectAccessReview, and how many came.
@@ -49,6 +58,7 @@ struct Asked {
     method: String,
     target: String,
     audit_id: Option<String>,
+    wants_upgrade: bool,
     arrived: Arrived,
 }
 
@@ -138,6 +148,18 @@ impl FakeApiServer {
         self.rights().asked
     }
 
+    /// From now on a request to switch protocols gets these very bytes; all that comes behind it is sent back, until it ends.
+    pub fn answer_upgrades(&self, answer: &[u8]) {
+        self.seen.upgrades().answer = Some(answer.to_vec());
+    }
+
+    /// How many requests to switch protocols came, and what came behind them.
+    #[must_use]
+    pub fn upgraded(&self) -> (u64, Vec<u8>) {
+        let upgrades = self.seen.upgrades();
+        (upgrades.asked, upgrades.came.clone())
+    }
+
     fn rights(&self) -> MutexGuard<'_, Rights> {
         self.seen.rights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,6 +181,35 @@ impl FakeApiServer {
         self.seen.reads.load(Ordering::Relaxed)
     }
 }
+
+impl Seen {
+    fn upgrades(&self) -> MutexGuard<'_, Upgrades> {
+        self.upgrades.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Upgrades {
+    fn asked(&mut self) -> Option<Vec<u8>> {
+        self.asked += 1;
+        self.answer.clone()
+    }
+}
+
+/// Sends back what comes. When nothing more comes it says so, and only then it ends.
+fn echo(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream, seen: &Seen) -> anyhow::Result<()> {
+    let mut piece = [0; 4096];
+    loop {
+        let read = reader.read(&mut piece)?;
+        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
+            return Ok(writer.write_all(LAST_WORDS)?);
+        };
+        seen.upgrades().came.extend_from_slice(piece);
+        writer.write_all(piece)?;
+    }
+}
+
+/// What an echo says when it was told that no more comes.
+pub const LAST_WORDS: &[u8] = b"that was all";
 
 fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
@@ -192,6 +243,10 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
         if asked.audit_id.is_some() {
             let held = seen.held.lock().unwrap_or_else(PoisonError::into_inner);
             drop(seen.released.wait_while(held, |held| *held));
+        }
+        if let Some(answer) = asked.wants_upgrade.then(|| seen.upgrades().asked()).flatten() {
+            writer.write_all(&answer)?;
+            return echo(&mut reader, &mut writer, seen);
         }
         let (status, text) = match review(&asked, seen) {
             Some(reviewed) => reviewed,
@@ -300,6 +355,7 @@ fn head(reader: &mut BufReader<TcpStream>) -> anyhow::Result<Option<(Asked, Fram
         method: word()?,
         target: word()?,
         audit_id: None,
+        wants_upgrade: false,
         arrived: Arrived {
             first: vec![shown(&line)],
             ..Arrived::default()
@@ -317,6 +373,7 @@ fn head(reader: &mut BufReader<TcpStream>) -> anyhow::Result<Option<(Asked, Fram
         };
         match name.to_ascii_lowercase().as_str() {
             "audit-id" => asked.audit_id = Some(value.trim().to_owned()),
+            "upgrade" => asked.wants_upgrade = true,
             "content-length" => framing = Framing::Length(value.trim().parse()?),
             "transfer-encoding" => framing = Framing::Chunked,
             _ => {}

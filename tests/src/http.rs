@@ -145,6 +145,14 @@ impl Client {
         self.stream_with(Arc::new(tls))
     }
 
+    /// A connection on which a story writes and reads its own bytes.
+    ///
+    /// # Errors
+    /// No connection.
+    pub fn open(&self) -> anyhow::Result<Stream> {
+        self.stream()
+    }
+
     fn stream(&self) -> anyhow::Result<Stream> {
         self.stream_with(Arc::clone(&self.tls))
     }

@@ -1,10 +1,13 @@
-//! What this release does not carry (exec, attach, port-forward, the proxy subresources): real kubectl, by WebSocket and by
-//! SPDY, gets an answer that says so; it is decided and recorded like any other call, and nothing reaches the cluster.
+//! Entering a pod through the gate: real kubectl, the real API server, a node whose pods are real processes; over WebSocket and
+//! over SPDY. What a client sees is compared in `every_client`; here it is what the gate decides, records and ends.
+
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::Kubectl;
+use tests::wait::{PATIENCE, try_until};
 
 const WORLD: &str = r#"
 apiVersion: v1
@@ -17,14 +20,14 @@ metadata: { name: enters, namespace: shop }
 rules:
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list]
+  verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [pods/exec, pods/attach, pods/portforward, pods/proxy, services/proxy]
   verbs: [get, create]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: { name: enters, namespace: shop }
+metadata: { name: dev-enters, namespace: shop }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: enters }
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
 ---
@@ -35,35 +38,64 @@ rules:
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list]
+# `get` was enough for a WebSocket once; here the streams ask `create`.
+- apiGroups: [""]
+  resources: [pods/exec, pods/attach, pods/portforward]
+  verbs: [get]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: { name: looks, namespace: shop }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: looks }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: sre }]
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: auditor }]
 ---
 apiVersion: v1
 kind: Pod
 metadata: { name: web, namespace: shop }
 spec:
-  nodeName: nowhere
-  containers: [{ name: c, image: none, ports: [{ containerPort: 80 }] }]
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: web
+      image: none
+      command: [sh, -c, 'exec "$NODE_BINARY" http --listen "$POD_IP:0"']
+      env: [{ name: POD_IP, valueFrom: { fieldRef: { fieldPath: status.podIP } } }]
 "#;
 
-/// kubectl looks at the pod's state before it asks: no node runs it, so it is said.
-const RUNNING: &str = r#"{"status":{"phase":"Running","containerStatuses":[{"name":"c","ready":true,"restartCount":0,"image":"none","imageID":"","state":{"running":{}}}]}}"#;
-
-const SAYS: &str = "entering a pod, node or service is not built yet in this release";
-
 /// Command and the subresource that it asks for.
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 4] = [
     ("exec web -n shop -- true", "exec"),
     ("attach web -n shop", "attach"),
     ("port-forward web -n shop :80", "portforward"),
-    ("get --raw /api/v1/namespaces/shop/pods/web:80/proxy/x", "proxy"),
     ("get --raw /api/v1/namespaces/shop/services/web:80/proxy/", "proxy"),
 ];
 
+fn world() -> anyhow::Result<&'static Cluster> {
+    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let begin = || {
+        let cluster = Cluster::start(ClusterOptions {
+            node: true,
+            ..ClusterOptions::default()
+        })?;
+        let admin = cluster.admin()?;
+        admin.apply(WORLD)?;
+        admin.ok(&[
+            "wait",
+            "--for=condition=Ready",
+            "pod/web",
+            "-n",
+            "shop",
+            "--timeout=50s",
+        ])?;
+        anyhow::Ok(cluster)
+    };
+    WORLD_OF_ALL
+        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// The two protocols that kubectl speaks for streams.
 fn ways(kubectl: &Kubectl) -> [(&'static str, Kubectl); 2] {
     let over = |websockets: &str| {
         let all = kubectl.clone().with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
@@ -72,76 +104,134 @@ fn ways(kubectl: &Kubectl) -> [(&'static str, Kubectl); 2] {
     [("WebSocket", over("true")), ("SPDY", over("false"))]
 }
 
-fn says(kubectl: &Kubectl, line: &str, words: &str) -> anyhow::Result<()> {
-    let said = kubectl.run(&line.split(' ').collect::<Vec<_>>())?;
-    anyhow::ensure!(said.code == 1 && said.stderr.contains(words), "no `{words}`: {said}");
-    Ok(())
+fn of(record: &Value, user: &str, subresource: &str) -> bool {
+    record["by"]["user"] == user && record["req"]["subresource"] == subresource
 }
 
-/// Refusals by the subresource that was asked for, with the status.
-fn refused(records: &[Value], user: &str, status: u16) -> Vec<String> {
-    let wanted = |record: &&Value| {
-        record["kind"] == "refusal" && record["by"]["user"] == user && record["outcome"]["status"] == status
-    };
-    let name = |record: &Value| record["req"]["subresource"].as_str().unwrap_or_default().to_owned();
-    records.iter().filter(wanted).map(name).collect()
+/// The record that ended the one with this id.
+fn close_of<'r>(records: &'r [Value], open: &Value) -> Option<&'r Value> {
+    records
+        .iter()
+        .find(|record| record["kind"] == "close" && record["id"] == open["id"])
 }
 
 #[test]
-fn entering_is_decided_recorded_and_said_not_to_be_built() -> anyhow::Result<()> {
-    let cluster = Cluster::start(ClusterOptions::default())?;
-    let admin = cluster.admin()?;
-    admin.apply(WORLD)?;
-    admin.ok(&[
-        "patch",
-        "pod",
-        "web",
-        "-n",
-        "shop",
-        "--subresource=status",
-        "--type=strategic",
-        "-p",
-        RUNNING,
-    ])?;
-    let gateway = Gateway::start(&cluster, &Options::default())?;
+fn h_02_exec_is_one_session_with_its_bytes_and_exit_code_over_both_protocols() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
     let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
     for (way, kubectl) in ways(&alice) {
+        let script = "cat; echo trouble >&2; exit 3";
+        let said = kubectl.run_with_input(&["exec", "-i", "web", "-n", "shop", "--", "sh", "-c", script], "in\n")?;
+        assert_eq!((said.stdout.as_str(), said.code), ("in\n", 3), "{way}: {said}");
+        assert_eq!(
+            said.stderr, "trouble\ncommand terminated with exit code 3\n",
+            "{way}: {said}"
+        );
+    }
+    let opened = |record: &&Value| record["kind"] == "open" && of(record, "alice@example.com", "exec");
+    let records = gateway.records_with("both sessions are closed", |records| {
+        let mut all = records.iter().filter(opened).peekable();
+        all.peek().is_some() && all.filter(|open| close_of(records, open).is_some()).count() == 2
+    })?;
+    for open in records.iter().filter(opened) {
+        assert_eq!(open["req"]["action"], "exec", "{open}");
+        let close = close_of(&records, open).expect("waited for");
+        assert_eq!(close["pair"], open["seq"], "{close}");
+        assert_eq!(close["outcome"]["end"], "answered", "{close}");
+        assert_eq!(close["outcome"]["status"], 101, "{close}");
+        let bytes = |name: &str| close["outcome"][name].as_u64().unwrap_or_default();
+        assert!(bytes("bytes_in") > 3 && bytes("bytes_out") > 10, "{close}");
+    }
+    Ok(())
+}
+
+#[test]
+fn k8s_01_looking_at_a_stream_is_not_entering_whatever_the_protocol() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let carol = gateway.kubectl("carol", &gateway.sign_in("carol")?.token)?;
+    for (way, kubectl) in ways(&carol) {
         for (line, subresource) in COMMANDS {
-            says(&kubectl, line, SAYS).map_err(|error| error.context(format!("{way}: {line}")))?;
-            let records = gateway.records_with("the refusal is recorded", |records| {
-                refused(records, "alice@example.com", 501)
-                    .iter()
-                    .any(|asked| asked == subresource)
-            })?;
-            assert!(records.len() > 1);
+            let said = kubectl.run(&line.split(' ').collect::<Vec<_>>())?;
+            assert!(
+                said.code == 1 && said.stderr.contains("carol@example.com may not "),
+                "{way} {subresource}: {said}"
+            );
         }
     }
-    // Without the right it is refused before: what is not built lends nobody a right.
-    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
-    for (way, kubectl) in ways(&bob) {
-        for (line, _) in COMMANDS {
-            says(&kubectl, line, "bob@example.com may not ")
-                .map_err(|error| error.context(format!("{way}: {line}")))?;
-        }
-    }
-    let enters = |records: &[Value]| refused(records, "bob@example.com", 403).len() >= 2 * COMMANDS.len();
-    let records = gateway.records_with("bob's refusals", enters)?;
-    let of_streams = |record: &&Value| record["kind"] == "refusal" && record["req"]["subresource"] == "exec";
-    assert!(
-        records
+    let refused = |records: &[Value], subresource: &str| {
+        let of_it = |record: &&Value| {
+            record["kind"] == "refusal"
+                && of(record, "carol@example.com", subresource)
+                && record["outcome"]["status"] == 403
+        };
+        records.iter().filter(of_it).count()
+    };
+    gateway.records_with("carol's refusals", |records| {
+        COMMANDS
             .iter()
-            .filter(of_streams)
-            .all(|record| record["req"]["action"] == "exec")
-    );
-    assert_eq!(refused(&records, "bob@example.com", 501), Vec::<String>::new());
+            .all(|(_, subresource)| refused(records, subresource) >= 2)
+    })?;
     // A plain call behind them, so that whatever was wrongly sent before it would be in the server's log by now.
-    alice.ok(&["get", "pod", "web", "-n", "shop"])?;
+    carol.ok(&["get", "pod", "web", "-n", "shop"])?;
     for event in cluster.audit_events()? {
         let entered = event
             .object_ref
             .as_ref()
             .is_some_and(|object| ["exec", "attach", "portforward", "proxy"].contains(&object.subresource.as_str()));
-        assert!(!entered, "it reached the cluster: {} {}", event.verb, event.request_uri);
+        let hers = event
+            .impersonated_user
+            .as_ref()
+            .is_some_and(|user| user.username == "carol@example.com");
+        assert!(
+            !(entered && hers),
+            "it reached the cluster: {} {}",
+            event.verb,
+            event.request_uri
+        );
     }
+    Ok(())
+}
+
+#[test]
+fn h_22_a_removed_binding_ends_sessions_with_words_and_leaves_those_of_others() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let binding = WORLD
+        .split("---")
+        .find(|document| document.contains("dev-enters"))
+        .expect("it is there")
+        .replace("dev-enters", "for-a-while")
+        .replace("name: dev }", "name: sre }");
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
+    let talk = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done";
+    let exec = ["exec", "web", "-n", "shop", "--", "sh", "-c", talk];
+    for ((way, hers), (_, his)) in ways(&alice).into_iter().zip(ways(&bob)) {
+        admin.apply(&binding)?;
+        try_until("bob may enter", PATIENCE, || {
+            bob.ok(&["exec", "web", "-n", "shop", "--", "true"]).map(drop)
+        })?;
+        let (mut hers, mut his) = (hers.start(&exec)?, his.start(&exec)?);
+        for running in [&mut hers, &mut his] {
+            running.line("the command talks", |line| line == "line 2")?;
+        }
+        admin.ok(&["delete", "rolebinding", "for-a-while", "-n", "shop"])?;
+        let words = his.line("bob is told why", |line| line.contains("ended by the gateway: no role"))?;
+        assert_ne!(his.end()?, 0, "{way}: {words}");
+        let seen = hers.lines().len();
+        try_until("alice's goes on", PATIENCE, || {
+            anyhow::ensure!(hers.lines().len() > seen + 3, "nothing new");
+            Ok(())
+        })?;
+    }
+    let ended = |records: &[Value]| {
+        records
+            .iter()
+            .filter(|record| record["kind"] == "close" && record["outcome"]["end"] == "ended")
+            .count()
+    };
+    gateway.records_with("two ended", |records| ended(records) == 2)?;
     Ok(())
 }

@@ -93,27 +93,21 @@ fn a_duty_that_cannot_be_met_refuses_the_call_and_says_so() -> anyhow::Result<()
     let gateway = Gateway::start(cluster, &options)?;
     let alice = gateway.sign_in("alice")?;
     let kubectl = gateway.kubectl("alice", &alice.token)?;
-    for (resource, because) in [
-        (
-            "configmaps",
-            "a rule wants this call recorded (`record`), and this release records no sessions",
-        ),
+    for (resource, because, next) in [
         (
             "services",
-            "this needs a stated reason, and this release has no way to state one",
+            "this needs a stated reason",
+            "next      gatescribe reason 'TEXT' --for 15m",
         ),
         (
             "endpoints",
             "this needs approval from sre, and this release has no way to ask for it",
+            "next      ask whoever writes the rules",
         ),
     ] {
         let refused = kubectl.run(&["get", resource, "-n", "duties"])?;
         assert_eq!(refused.code, 1, "{resource}: {refused}");
-        let words = [
-            because,
-            "next      ask whoever writes the rules",
-            "rule      AccessRule ",
-        ];
+        let words = [because, next, "rule      AccessRule "];
         for word in words {
             assert!(refused.stderr.contains(word), "{resource}: no `{word}` in {refused}");
         }
@@ -127,7 +121,8 @@ fn a_duty_that_cannot_be_met_refuses_the_call_and_says_so() -> anyhow::Result<()
             && too_weak.stderr.contains("gatescribe login --fresh http"),
         "{too_weak}"
     );
-    for resource in ["pods", "replicationcontrollers", "limitranges"] {
+    // A call that is no session is in the ledger whole: there is nothing more to record.
+    for resource in ["configmaps", "pods", "replicationcontrollers", "limitranges"] {
         let allowed = kubectl.run(&["get", resource, "-n", "duties"])?;
         assert_eq!(allowed.code, 0, "{resource}: {allowed}");
     }
@@ -171,5 +166,68 @@ fn a_demanded_sign_in_is_done_by_the_printed_command_and_the_call_then_works() -
     assert_eq!(Person::next(&alice.types(call)?)?, next, "the class counts");
     alice.signs_in(&next)?;
     alice.ok(call)?;
+    Ok(())
+}
+
+/// A reason that is demanded, stated by the printed command, by the sign-in's own way and for one call.
+#[test]
+fn a_demanded_reason_is_stated_by_the_printed_command_and_stands_in_the_records() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(ROLES)?;
+    let options = Options {
+        rules: Some(RULES.to_owned()),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let alice = Person::new(&gateway, "alice")?;
+    alice.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let call = "kubectl get services -n duties";
+    let refused = alice.types(call)?;
+    assert_eq!(refused.code, 1, "{refused}");
+    assert_eq!(Person::next(&refused)?, "gatescribe reason 'TEXT' --for 15m");
+
+    let stated = alice.types("gatescribe reason TICKET-4711 --for 15m")?;
+    assert!(stated.code == 0 && stated.stderr.contains("stated until "), "{stated}");
+    alice.ok(call)?;
+    assert_eq!(alice.types("gatescribe reason")?.stdout, "TICKET-4711\n");
+    let cleared = alice.types("gatescribe reason --clear")?;
+    assert_eq!(cleared.code, 0, "{cleared}");
+    assert_eq!(alice.types(call)?.code, 1, "it is taken back at once");
+    let short = alice.types("gatescribe reason x")?;
+    assert!(
+        short.code == 2 && short.stderr.contains("3 to 500 characters"),
+        "{short}"
+    );
+
+    // For one call, as who one is; nobody else's name is lent by it.
+    let with = "--as=alice@example.com --as-user-extra=gatescribe.dev/reason=TICKET-4712";
+    alice.ok(&format!("{call} {with}"))?;
+    let another = alice.types(&format!("{call} {}", with.replace("alice", "bob")))?;
+    assert!(
+        another.code == 1 && another.stderr.contains("may not act as"),
+        "{another}"
+    );
+
+    let of = |record: &serde_json::Value, reason: &str| {
+        record["kind"] == "access"
+            && record["req"]["resource"] == "services"
+            && record["decision"]["stated_reason"] == reason
+    };
+    let records = gateway.records_with("both reasons", |records| {
+        ["TICKET-4711", "TICKET-4712"]
+            .iter()
+            .all(|reason| records.iter().any(|record| of(record, reason)))
+    })?;
+    let one = records
+        .iter()
+        .find(|record| of(record, "TICKET-4712"))
+        .expect("waited for");
+    assert!(one.get("as").is_none(), "acting as oneself is no impersonation: {one}");
+    let stated = |what: &str| {
+        records
+            .iter()
+            .any(|record| record["kind"] == "session" && record["person"]["what"] == what)
+    };
+    assert!(stated("reasonStated") && stated("reasonTakenBack"), "their own records");
     Ok(())
 }

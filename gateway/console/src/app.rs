@@ -21,7 +21,7 @@ use crate::minting::GatewayKeys;
 use crate::record::{NotRecorded, Recorder, SessionEvent};
 use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
 use crate::upstream::Issuers;
-use crate::{device, discovery, logout, signin, token, userinfo};
+use crate::{device, discovery, logout, reason, signin, token, userinfo};
 
 /// Most bytes of a form.
 const MAX_FORM: usize = 32 * 1024;
@@ -143,6 +143,7 @@ pub fn router(parts: Parts, api: Router) -> Router {
         .route("/backchannel-logout", post(logout::back_channel))
         .route("/jwks", get(discovery::keys))
         .route("/userinfo", get(userinfo::userinfo))
+        .route("/api/v1/reason", post(reason::state).delete(reason::take_back))
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .with_state(app.clone())
         .merge(api)

@@ -31,6 +31,7 @@ mod logout;
 mod loopback;
 mod minting;
 mod page;
+mod reason;
 mod record;
 mod renewal;
 mod settings;

@@ -24,6 +24,8 @@ pub(crate) enum Act {
     Renewal,
     /// A question to the API, by subject: most leave a record.
     Question,
+    /// Stating a reason, by subject: each is a write of the store and a record, and all tokens are looked up anew.
+    Reason,
     /// A logout token, whose signature costs us work.
     LogoutToken,
 }
@@ -38,6 +40,7 @@ impl Act {
             Self::WrongCredential | Self::Stray => (60, Duration::from_secs(1)),
             Self::Renewal => (120, Duration::from_millis(500)),
             Self::Question => (300, Duration::from_millis(100)),
+            Self::Reason => (20, Duration::from_secs(3)),
             Self::LogoutToken => (500, Duration::from_millis(10)),
         }
     }

@@ -44,6 +44,10 @@ pub enum What {
     DeviceApproved,
     /// A person said no to a device.
     DeviceDenied,
+    /// A person stated why they do what comes next.
+    ReasonStated,
+    /// A person took that back.
+    ReasonTakenBack,
     /// A request with a credential that counts no longer, or never did.
     CredentialRefused,
     /// A logout token that is none.
@@ -67,6 +71,8 @@ impl What {
             Self::CodeReused => "codeReused",
             Self::DeviceApproved => "deviceApproved",
             Self::DeviceDenied => "deviceDenied",
+            Self::ReasonStated => "reasonStated",
+            Self::ReasonTakenBack => "reasonTakenBack",
             Self::CredentialRefused => "credentialRefused",
             Self::LogoutTokenRefused => "logoutTokenRefused",
             Self::RequestRefused => "requestRefused",

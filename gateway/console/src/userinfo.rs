@@ -48,6 +48,7 @@ pub(crate) async fn userinfo(State(app): State<App>, caller: Caller) -> Result<R
             "endsIdle": session.idle_end,
             "endsAtLatest": session.absolute_end,
         },
+        "reason": session.stated_reason.as_ref().map(|(text, until)| json!({"text": text, "until": until})),
         "claims": word,
         "mapping": explained.as_ref().map(in_one_line),
         "droppedGroups": explained.as_ref().map(|explained| &explained.dropped_groups),
@@ -70,7 +71,8 @@ fn in_one_line(explained: &Explanation) -> String {
     }
 }
 
-async fn session_of_bearer(app: &App, caller: &Caller) -> Result<Session, Refused> {
+/// The live session whose token the caller presents.
+pub(crate) async fn session_of_bearer(app: &App, caller: &Caller) -> Result<Session, Refused> {
     let unauthorized = |why: String| Refused::new(StatusCode::UNAUTHORIZED, "invalid_token", why);
     let token = caller
         .bearer

@@ -16,6 +16,7 @@ pub mod observe;
 mod own_rights;
 pub mod refusal;
 pub mod request;
+mod sending;
 pub mod session;
 pub mod site;
 mod turnstile;

@@ -49,8 +49,6 @@ pub enum Refusal {
     UpstreamSilent,
     /// The gateway's own credential was not accepted; never shown as the caller's fault.
     GatewayCredential,
-    /// Recognised, decided, recorded, and not built yet.
-    NotYet(&'static str),
     /// The process is about to stop.
     Draining,
     /// Our own fault.
@@ -100,7 +98,6 @@ impl Refusal {
             Self::UpstreamLost(_) => Reason::UpstreamLost,
             Self::UpstreamSilent => Reason::UpstreamSilent,
             Self::GatewayCredential => Reason::GatewayCredential,
-            Self::NotYet(_) => Reason::NotYet,
             Self::Draining => Reason::Draining,
             Self::Internal => Reason::Internal,
         }
@@ -136,7 +133,6 @@ impl Refusal {
             Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
             Self::UpstreamSilent => StatusCode::GATEWAY_TIMEOUT,
-            Self::NotYet(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -150,7 +146,7 @@ impl Refusal {
             StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => "ServiceUnavailable",
             StatusCode::GATEWAY_TIMEOUT => "Timeout",
-            StatusCode::NOT_IMPLEMENTED | StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+            StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
             StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
             _ => "BadRequest",
         }
@@ -174,7 +170,6 @@ impl Refusal {
             Self::UpstreamLost(why) => format!("the cluster's answer was lost: {why}"),
             Self::UpstreamSilent => "the cluster did not answer in time".to_owned(),
             Self::GatewayCredential => "the cluster did not accept the gateway's own credential".to_owned(),
-            Self::NotYet(what) => format!("{what} is not built yet in this release"),
             Self::Draining => "the gateway is about to stop".to_owned(),
             Self::Internal => "a fault of the gateway".to_owned(),
         }
@@ -251,11 +246,9 @@ fn denial_in_words(denial: &Denial) -> String {
                 "you are in {have} groups that matter here, more than the {limit} that are sent to a cluster; they are never cut"
             )
         }
-        Denial::Obligation(Unmet::Reason) => {
-            "this needs a stated reason, and this release has no way to state one".to_owned()
-        }
+        Denial::Obligation(Unmet::Reason) => "this needs a stated reason".to_owned(),
         Denial::Obligation(Unmet::Recording) => {
-            "a rule wants this call recorded (`record`), and this release records no sessions".to_owned()
+            "this session has to be recorded, and it cannot be recorded now".to_owned()
         }
         Denial::Obligation(Unmet::StepUp { acr }) if acr.is_empty() => "this needs a fresh sign-in".to_owned(),
         Denial::Obligation(Unmet::StepUp { acr }) => {
@@ -362,7 +355,6 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
         Refusal::Limit(Limit::Subjects) => "try again in a moment",
         Refusal::GatewayCredential | Refusal::Internal if !asked.recorded => "tell whoever runs the gateway",
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway, with the decision below",
-        Refusal::NotYet(_) => "until a release has it, this needs another way to the cluster",
         Refusal::Draining => "try again in a moment",
         Refusal::Denied(_) => return None,
     })
@@ -448,9 +440,14 @@ fn denied_lines(lines: &mut Lines, causes: &mut Vec<Cause>, denied: &Denied, ask
 /// A command that this caller can run: a workload, a certificate or a token from elsewhere has no session to ask with.
 fn next_after_denial(denial: &Denial, asked: &Asked<'_>) -> Option<String> {
     match denial {
-        Denial::Obligation(Unmet::Recording | Unmet::Reason | Unmet::Approval { .. }) => {
+        Denial::Obligation(Unmet::Recording) => Some("tell whoever runs the gateway; nothing was sent".to_owned()),
+        Denial::Obligation(Unmet::Approval { .. }) => {
             Some("ask whoever writes the rules: this obligation cannot be met yet".to_owned())
         }
+        Denial::Obligation(Unmet::Reason) if asked.signed_in => Some(STATE_REASON.to_owned()),
+        Denial::Obligation(Unmet::Reason) => asked
+            .user
+            .map(|user| format!("kubectl --as={user} --as-user-extra=gatescribe.dev/reason='TEXT' …")),
         _ if !asked.signed_in => None,
         Denial::NoGroups => Some("gatescribe whoami --claims".to_owned()),
         Denial::Obligation(Unmet::StepUp { acr }) => Some(sign_in_anew(asked.sign_in, acr)),
@@ -458,6 +455,9 @@ fn next_after_denial(denial: &Denial, asked: &Asked<'_>) -> Option<String> {
         _ => Some(format!("gatescribe why {}", asked.id)),
     }
 }
+
+/// A person states it for what comes next.
+const STATE_REASON: &str = "gatescribe reason 'TEXT' --for 15m";
 
 /// The command to sign in, with which the provider asks again, in the ways that are owed.
 fn sign_in_anew(sign_in: &str, acr: &[Arc<str>]) -> String {

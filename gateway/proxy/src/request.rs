@@ -15,30 +15,33 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use http::header::WARNING;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::upgrade::OnUpgrade;
 use model::cluster::ClusterId;
-use model::event::Answer;
-use model::request::{RequestFacts, Target, Wire};
+use model::decision::{Denial, Denied, Obligations, Unmet};
+use model::request::{Action, RequestFacts, Target, Wire};
+use model::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::audit::{self, DecisionTrail, End, Peer, Place, Recorded, Trail};
+use crate::audit::{self, DecisionTrail, End, Peer, Place, Trail};
 use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
-use crate::listener::{Conn, Handler, Head, Inbound, Refused};
+use crate::listener::{Conn, Handler, Head, Inbound, Refused, Upgrade};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
+use crate::sending::{Sending, unanswered};
+use crate::session::tunnel::{Bounds, Recording, Recordings, Sides, Tunnel, Which, tap};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
-use crate::upstream::{self, Call, Expected, NoAnswer, Pool, SendError, StreamClass, UpstreamBody};
+use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass, UpstreamBody};
 
-/// How long a call that may have an effect goes on after its client has left, to learn how it ended.
-const LEARN_WITHIN: Duration = Duration::from_secs(30);
 /// What an answer waits that is above a budget: a connection has twenty of them a second then, at next to no cost.
 const ABOVE_A_BUDGET: Duration = Duration::from_millis(50);
 /// Logs that one subject reads at the same time: an eighth of the connections for logs to one cluster.
@@ -68,6 +71,10 @@ pub struct Gate {
     observed: Arc<Requests>,
     /// Effects that are being sent. They outlive their clients and have to be waited for before the ledger is closed.
     sending: TaskTracker,
+    /// How long a tunnel may last.
+    bounds: Bounds,
+    /// How sessions are recorded, if they can be.
+    recordings: Option<Recordings>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -116,7 +123,16 @@ impl Gate {
             sign_in,
             observed: Arc::new(Requests::new([])),
             sending: TaskTracker::new(),
+            bounds: Bounds::default(),
+            recordings: None,
         }
+    }
+
+    /// Records sessions so. Without it a session that has to be recorded is refused.
+    #[must_use]
+    pub fn recording_sessions(mut self, recordings: Recordings) -> Self {
+        self.recordings = Some(recordings);
+        self
     }
 
     /// Counts requests here. Without it those that are no cluster's are counted where nobody looks.
@@ -168,6 +184,12 @@ impl Gate {
         unshared(trail)?.links_to(request.headers());
         trail.passed_identity(self.audit.clock().mono());
         let impersonation = RequestedImpersonation::read(request.headers());
+        let stated = impersonation.as_ref().ok().and_then(Option::as_ref);
+        let stated = stated.and_then(|asked| asked.reason.as_deref()).map(Arc::from);
+        let known = who.identity().stated_reason(trail.received.wall).cloned();
+        unshared(trail)?.stated_reason = stated.or(known);
+        let own = who.identity().subject().username();
+        let impersonation = impersonation.map(|asked| asked.and_then(|asked| asked.unless_only_reason(own)));
         let wire = Wire {
             method: request.method().as_str(),
             wants_upgrade: head.upgrade.is_some(),
@@ -176,7 +198,7 @@ impl Gate {
         let facts = RequestFacts::classify(&target, wire);
         unshared(trail)?.facts = facts.as_ref().ok().cloned();
         // Whatever is wrong with the rest of the head, its refusal is a record too and costs the same budget.
-        let long = facts.as_ref().is_ok_and(RequestFacts::long_running);
+        let long = head.upgrade.is_some() || facts.as_ref().is_ok_and(RequestFacts::long_running);
         let place = self
             .audit
             .budgets()
@@ -203,22 +225,30 @@ impl Gate {
             policy: decided.policy,
             sent_groups_hash: decided.sent_groups_hash,
         });
-        if facts.action().enters() || head.upgrade.is_some() {
-            return Err(Refusal::NotYet("entering a pod, node or service").into());
-        }
         let _ = headers::strip(request.headers_mut(), &[]);
-        headers::strip_credentials(request.headers_mut());
+        headers::strip_credentials(request.headers_mut(), head.upgrade);
         if trail.asks_for_token() {
             headers::ask_readably(request.headers_mut()).map_err(|error| Refusal::Headers(error.to_string()))?;
         }
         *request.uri_mut() = forwarded(&target)?;
+        let ends = ends_at(&decided.permit, decided.grounds, trail.received.wall);
+        let warning = ends.filter(|_| long);
+        if head.upgrade.is_none() && passes_unrecorded(&facts) && owes_recording(&decided.permit) {
+            return Err(unrecorded(trail).into());
+        }
         let duties = Duties {
+            warning,
             call: self.goes_on(long, conn, trail, decided.grounds)?,
             place,
         };
-        match decided.permit {
-            Permitted::Read(permit) => self.read(gate, permit, request, trail, duties).await,
-            Permitted::Effect(permit) => self.effect(gate, permit, request, trail, duties).await,
+        match (decided.permit, head.upgrade) {
+            (Permitted::Read(permit), None) => self.read(gate, permit, request, trail, duties).await,
+            (Permitted::Effect(permit), None) => self.effect(gate, permit, request, trail, duties).await,
+            (Permitted::Effect(permit), Some(upgrade)) => {
+                self.upgrade(gate, permit, upgrade, request, trail, duties).await
+            }
+            // The classifier calls every upgrade an effect.
+            (Permitted::Read(_), Some(_)) => Err(Refusal::Internal.into()),
         }
     }
 
@@ -323,29 +353,146 @@ impl Gate {
             request = request.map(|body| body.copied(MOST_QUESTION, Arc::clone(&asked)));
         }
         let call = call(trail, recorded.permit());
-        let (answer, answered) = oneshot::channel();
-        let sending = Sending {
-            gate: Arc::clone(gate),
-            call,
-            recorded,
-            request,
-            end,
-            digest,
-            duties,
+        let (response, end, duties) = self
+            .send(Sending {
+                gate: Arc::clone(gate),
+                call,
+                recorded,
+                request,
+                end,
+                digest,
+                duties,
+            })
+            .await?;
+        let mut response = deliver(response, end, duties, trail)?;
+        if let Some(about) = about.filter(|_| response.status().is_success()) {
+            let question = asked.get().and_then(|body| Question::read(body));
+            let foreseen = gate.decision.foresees(about, question.as_ref(), trail);
+            if let Some(warning) = foreseen.and_then(|text| own_rights::warning(&text)) {
+                response.headers_mut().append(WARNING, warning);
+            }
+        }
+        Ok(response)
+    }
+
+    /// An upgrade: an effect whose answer, if it is the cluster's 101, begins a tunnel. Our own 101 follows the cluster's,
+    /// with its words (H-04).
+    async fn upgrade(
+        &self,
+        gate: &Arc<ClusterGate>,
+        permit: Permit<Effect>,
+        upgrade: Upgrade,
+        mut request: Request<Inbound>,
+        trail: &Arc<Trail>,
+        duties: Duties,
+    ) -> Result<Response<Outbound>, Stop> {
+        let recording = self.recording(permit.obligations(), trail).await?;
+        let (recorded, end) = self.audit.intend(trail, permit).await?;
+        trail.passed_intent(self.audit.clock().mono());
+        let asked = AskedUpgrade {
+            client: hyper::upgrade::on(&mut request),
+            bounds: self.bounds.within(recorded.permit().obligations()),
+            recording,
         };
+        let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
+        headers::ask_upgrade(request.headers_mut(), upgrade);
+        let call = call(trail, recorded.permit()).upgraded();
+        let (response, end, duties) = self
+            .send(Sending {
+                gate: Arc::clone(gate),
+                call,
+                recorded,
+                request,
+                end,
+                digest: Arc::default(),
+                duties,
+            })
+            .await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.tunnel(response, asked, end, duties, trail);
+        }
+        if let Some(recording) = asked.recording {
+            recording.withdraw().await;
+        }
+        if let Some(words) = no_answer_to_upgrade(response.status(), trail) {
+            let refusal = Refusal::UpstreamLost(words.clone());
+            end.settle_instead(refusal.status().as_u16(), &words);
+            return Err(Stop::Ended(refusal));
+        }
+        deliver(response, end, duties, trail)
+    }
+
+    /// The recording of a session that has to have one. It stands ready before anything is asked of the cluster.
+    async fn recording(&self, owed: &Obligations, trail: &Arc<Trail>) -> Result<Option<Recording>, Refusal> {
+        let is_session = trail.facts.as_ref().is_some_and(|facts| facts.action().enters());
+        let all = self
+            .recordings
+            .as_ref()
+            .is_some_and(|recordings| recordings.which == Which::All);
+        if !is_session || !(owed.record || all) {
+            return Ok(None);
+        }
+        let Some(recordings) = &self.recordings else {
+            return Err(unrecorded(trail));
+        };
+        match recordings.begin(trail).await {
+            Ok(recording) => {
+                // Set once: a trail has one recording.
+                let _ = trail.recording.set(recording.anchor());
+                Ok(Some(recording))
+            }
+            Err(why) => {
+                tracing::error!(request.id = trail.id.as_str(), why, "a session cannot be recorded");
+                Err(unrecorded(trail))
+            }
+        }
+    }
+
+    /// Passes the cluster's 101 on and carries what follows.
+    fn tunnel(
+        &self,
+        mut response: Response<UpstreamBody<Uplink>>,
+        asked: AskedUpgrade,
+        mut end: End,
+        duties: Duties,
+        trail: &Arc<Trail>,
+    ) -> Result<Response<Outbound>, Stop> {
+        note_connection(&response, &mut end);
+        let Duties {
+            warning,
+            place,
+            call: Some(call),
+        } = duties
+        else {
+            return Err(Stop::Refused(Refusal::Internal));
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut parts, _) = response.into_parts();
+        let tunnel = Tunnel {
+            sides: Sides {
+                client: asked.client,
+                upstream,
+            },
+            tap: tap(trail, &parts.headers),
+            recording: asked.recording,
+            bounds: asked.bounds,
+            end,
+            call,
+            place,
+        };
+        self.sending.spawn(tunnel.run());
+        headers::strip_response_to_upgrade(&mut parts.headers);
+        own_audit_id(&mut parts.headers, trail);
+        parts.headers.extend(warning.map(|text| (WARNING, text)));
+        Ok(Response::from_parts(parts, Outbound::bytes(Bytes::new())))
+    }
+
+    /// Sends an effect in a task of its own, so that it is ended and recorded whether its client waits or not.
+    async fn send(&self, sending: Sending) -> Result<(Response<UpstreamBody<Uplink>>, End, Duties), Stop> {
+        let (answer, answered) = oneshot::channel();
         self.sending.spawn(sending.run(answer));
         match answered.await {
-            Ok(Ok((response, end, duties))) => {
-                let mut response = deliver(response, end, duties, trail)?;
-                if let Some(about) = about.filter(|_| response.status().is_success()) {
-                    let question = asked.get().and_then(|body| Question::read(body));
-                    let foreseen = gate.decision.foresees(about, question.as_ref(), trail);
-                    if let Some(warning) = foreseen.and_then(|text| own_rights::warning(&text)) {
-                        response.headers_mut().append(http::header::WARNING, warning);
-                    }
-                }
-                Ok(response)
-            }
+            Ok(Ok(sent)) => Ok(sent),
             Ok(Err(refusal)) => Err(Stop::Ended(refusal)),
             Err(_) => Err(Stop::Ended(Refusal::Internal)),
         }
@@ -461,63 +608,19 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// What stands ready when an upgrade is asked for.
+struct AskedUpgrade {
+    client: OnUpgrade,
+    bounds: Bounds,
+    recording: Option<Recording>,
+}
+
 /// What ends with the answer: the subject's place, and for a call that goes on its place in the table of those.
-struct Duties {
+pub(crate) struct Duties {
+    /// Names the end of a call that goes on, where it is known at its beginning.
+    warning: Option<HeaderValue>,
     place: Place,
     call: Option<LongCall>,
-}
-
-/// One sending of an effect, in a task of its own.
-struct Sending {
-    gate: Arc<ClusterGate>,
-    call: Call,
-    recorded: Recorded<Permit<Effect>>,
-    request: Request<Uplink>,
-    end: End,
-    digest: Arc<DigestCell>,
-    /// The subject's place is taken until the end is known, also when the client has left.
-    duties: Duties,
-}
-
-type Sent = Result<(Response<UpstreamBody<Uplink>>, End, Duties), Refusal>;
-
-impl Sending {
-    async fn run(self, mut answer: oneshot::Sender<Sent>) {
-        let Self {
-            gate,
-            call,
-            recorded,
-            request,
-            mut end,
-            digest,
-            duties,
-        } = self;
-        end.sent();
-        let sent = tokio::select! {
-            sent = upstream::effect(&gate.pool, &call, recorded, request) => sent,
-            () = left_long_ago(&mut answer) => return end.settle(Answer::Unknown, Some("the client left and no answer came")),
-        };
-        if let Some(digest) = digest.get() {
-            end.digest(hex::encode(digest));
-        }
-        match sent {
-            Ok(response) => {
-                end.answered(response.status().as_u16());
-                if let Err(Ok((_, end, _))) = answer.send(Ok((response, end, duties))) {
-                    end.settle(Answer::ClientGone, Some("the client left before the answer came"));
-                }
-            }
-            Err(upstream::NoEffectAnswer { error, attempts, .. }) => {
-                // Nobody reads it when the client has left; the end is written either way.
-                let _ = answer.send(Err(unanswered(end, error, attempts)));
-            }
-        }
-    }
-}
-
-async fn left_long_ago(answer: &mut oneshot::Sender<Sent>) {
-    answer.closed().await;
-    tokio::time::sleep(LEARN_WITHIN).await;
 }
 
 /// The trail is still ours alone: nothing has been opened on it.
@@ -606,15 +709,9 @@ fn deliver(
     duties: Duties,
     trail: &Trail,
 ) -> Result<Response<Outbound>, Stop> {
-    if let Some(facts) = response.extensions().get::<upstream::Facts>() {
-        end.asked(
-            facts.peer.to_string().into(),
-            facts.local.port(),
-            facts.resends.saturating_add(1),
-        );
-    }
+    note_connection(&response, &mut end);
     end.answered(response.status().as_u16());
-    if response.status() == http::StatusCode::UNAUTHORIZED {
+    if response.status() == StatusCode::UNAUTHORIZED {
         let refusal = Refusal::GatewayCredential;
         end.settle_instead(
             refusal.status().as_u16(),
@@ -627,42 +724,82 @@ fn deliver(
         end.scans(audit::Scan::new(&parts.headers, want));
     }
     headers::strip_response(&mut parts.headers, ResponseKind::Kubernetes);
-    let ours = HeaderValue::from_str(trail.id.as_str()).ok();
-    if let Some(ours) = ours {
-        let before = parts.headers.insert("audit-id", ours.clone());
-        if before.is_some_and(|theirs| theirs != ours) {
-            end.audit_id_differs();
-        }
+    if own_audit_id(&mut parts.headers, trail) {
+        end.audit_id_differs();
+    }
+    if let Some(text) = duties.warning {
+        parts.headers.append(WARNING, text);
     }
     let body = Outbound::cluster(body, end, Some(duties.place), duties.call);
     Ok(Response::from_parts(parts, body))
 }
 
-/// Writes the end of a call that got no answer, and says what the caller is told.
-fn unanswered<R>(mut end: End, error: SendError<R>, attempts: u32) -> Refusal {
-    end.tried(attempts);
-    let why = error.why();
-    let words = match std::error::Error::source(why) {
-        Some(source) => format!("{why}: {source}"),
-        None => why.to_string(),
+/// A rule or the configuration wants it recorded, and it cannot be (promise 3).
+fn unrecorded(trail: &Trail) -> Refusal {
+    let rules = trail.decision.as_ref().map(|decision| decision.rules.to_vec());
+    Refusal::Denied(Box::new(Denied {
+        denial: Denial::Obligation(Unmet::Recording),
+        rules: rules.unwrap_or_default(),
+        nearest: None,
+    }))
+}
+
+/// When a call that goes on will end by the rules that allow it; kubectl prints it.
+fn ends_at(permit: &Permitted, grounds: Grounds, now: Timestamp) -> Option<HeaderValue> {
+    let owed = match permit {
+        Permitted::Read(permit) => permit.obligations(),
+        Permitted::Effect(permit) => permit.obligations(),
     };
-    let (answer, refusal) = match &error {
-        SendError::NotSent { .. } | SendError::Unprocessed { .. } => {
-            end.not_sent();
-            (Answer::NotSent, Refusal::UpstreamUnreachable(words.clone()))
-        }
-        SendError::Unknown {
-            why: upstream::Why::AnswerTimedOut { .. },
-        } => (Answer::Unknown, Refusal::UpstreamSilent),
-        SendError::Unknown { .. } => (Answer::Unknown, Refusal::UpstreamLost(words.clone())),
+    let longest = owed
+        .longest_seconds
+        .map(|seconds| now.plus(Duration::from_secs(seconds)));
+    let end = grounds.not_after.min(longest.unwrap_or(Timestamp::MAX));
+    (end < Timestamp::MAX).then(|| own_rights::warning(&format!("the rules that allow this end it at {end}")))?
+}
+
+/// What enters without becoming a session: plain requests to whatever listens in a pod. Their bodies are in no recording.
+fn passes_unrecorded(facts: &RequestFacts) -> bool {
+    facts.action() == Action::Proxy
+}
+
+const fn owes_recording(permit: &Permitted) -> bool {
+    match permit {
+        Permitted::Read(permit) => permit.obligations().record,
+        Permitted::Effect(permit) => permit.obligations().record,
+    }
+}
+
+/// By which connection the answer came, for the record.
+fn note_connection<B>(response: &Response<B>, end: &mut End) {
+    if let Some(facts) = response.extensions().get::<upstream::Facts>() {
+        end.asked(
+            facts.peer.to_string().into(),
+            facts.local.port(),
+            facts.resends.saturating_add(1),
+        );
+    }
+}
+
+/// The answer names our record. True when the cluster gave another name.
+fn own_audit_id(headers: &mut HeaderMap, trail: &Trail) -> bool {
+    let Ok(ours) = HeaderValue::from_str(trail.id.as_str()) else {
+        return false;
     };
-    end.settle_with(answer, refusal.status().as_u16(), Some(&words));
-    refusal
+    let before = headers.insert("audit-id", ours.clone());
+    before.is_some_and(|theirs| theirs != ours)
+}
+
+/// What is wrong with an answer to an upgrade that is neither the switch nor a refusal (H-06): a redirect would lead the
+/// credential elsewhere. A plain answer to a plain read that also offered to switch is one (RFC 9110 §7.8).
+fn no_answer_to_upgrade(status: StatusCode, trail: &Trail) -> Option<String> {
+    let streams = trail.facts.as_ref().is_some_and(|facts| facts.action().streams());
+    let is_none = status.is_informational() || status.is_redirection() || (streams && status.is_success());
+    is_none.then(|| format!("it answered a request to switch protocols with {}", status.as_u16()))
 }
 
 /// A whole answer of ours.
 #[must_use]
-pub fn plain(status: http::StatusCode, body: Bytes) -> Response<Outbound> {
+pub fn plain(status: StatusCode, body: Bytes) -> Response<Outbound> {
     let mut response = Response::new(Outbound::bytes(body));
     *response.status_mut() = status;
     response

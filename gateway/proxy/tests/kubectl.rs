@@ -48,7 +48,6 @@ fn file(refusal: &Refusal) -> &'static str {
         Refusal::UpstreamLost(_) => "upstream-lost",
         Refusal::UpstreamSilent => "upstream-silent",
         Refusal::GatewayCredential => "gateway-credential",
-        Refusal::NotYet(_) => "not-yet",
         Refusal::Draining => "draining",
         Refusal::Internal => "internal",
     }
@@ -166,7 +165,6 @@ fn all() -> Vec<Refusal> {
         Refusal::UpstreamLost(words("the connection broke")),
         Refusal::UpstreamSilent,
         Refusal::GatewayCredential,
-        Refusal::NotYet("exec"),
         Refusal::Draining,
         Refusal::Internal,
     ];
@@ -183,7 +181,7 @@ fn refused(refusal: &Refusal, signed_in: bool) -> (u16, String, Vec<u8>) {
     };
     let facts = RequestFacts::classify(&target, wire).unwrap();
     let groups: Vec<Arc<str>> = vec!["dev".into(), "oncall".into()];
-    let known = matches!(refusal, Refusal::Denied(_) | Refusal::Limit(_) | Refusal::NotYet(_));
+    let known = matches!(refusal, Refusal::Denied(_) | Refusal::Limit(_));
     let asked = Asked {
         id: ID,
         user: known.then_some("ann@corp.example"),

@@ -104,6 +104,10 @@ pub struct Obligations {
     pub acr: Vec<Arc<str>>,
     /// Somebody of these groups must have approved.
     pub approval_from: Vec<Arc<str>>,
+    /// A session in which nothing passes for so many seconds ends.
+    pub idle_seconds: Option<u64>,
+    /// A session ends after so many seconds, whatever passes.
+    pub longest_seconds: Option<u64>,
 }
 
 /// Why policy refuses.

@@ -15,6 +15,7 @@ pub(crate) mod http;
 mod kubeconfig;
 mod login;
 mod logout;
+mod reason;
 mod resources;
 mod session;
 pub(crate) mod signin;
@@ -102,6 +103,21 @@ pub(crate) enum ClientCommand {
         fault there\nSee also: gatescribe can, kubectl get --raw"
     )]
     Api(api::ApiArguments),
+    /// State why I do what comes next, for rules that demand it.
+    #[command(
+        after_help = "Examples:\n  gatescribe reason 'TICKET-4711: web does not start' --for 30m\n  gatescribe reason\n  gatescribe \
+        reason --clear\n\nIt is bound to the sign-in and stands in each record of what it is used for meanwhile.\n\nExit codes: 0 \
+        stated, shown or taken back, 2 no reason, 3 not signed in, 7 the gateway cannot be reached\nSee also: gatescribe exec, \
+        gatescribe whoami"
+    )]
+    Reason(reason::ReasonArguments),
+    /// kubectl exec with a reason for this one session.
+    #[command(
+        after_help = "Examples:\n  gatescribe exec --reason 'TICKET-4711: look at the disk' -it web-0 -n shop -- sh\n\nIt runs kubectl \
+        exec with --as and --as-user-extra=gatescribe.dev/reason=TEXT.\n\nExit codes: those of kubectl exec; 3 not signed in, 9 kubectl \
+        cannot be run\nSee also: gatescribe reason"
+    )]
+    Exec(reason::ExecArguments),
     /// Search, follow and show what was recorded.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -234,6 +250,8 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
         ClientCommand::Can(arguments) => ask::can(&arguments),
         ClientCommand::Why { id, output, gateway } => ask::why(&id, output, &gateway),
         ClientCommand::Api(arguments) => api::run(&arguments),
+        ClientCommand::Reason(arguments) => reason::run(&arguments),
+        ClientCommand::Exec(arguments) => reason::exec(&arguments),
         ClientCommand::Audit(command) => audit::run(&command),
         ClientCommand::Completion { shell } => Ok(about::completion(shell, whole())),
         ClientCommand::Version { output } => Ok(about::version(output)),

@@ -14,7 +14,8 @@ use std::path::Path;
 pub use self::problem::{Problem, Problems};
 pub use self::types::{
     Admin, ApiVersion, Authorization, Claims, ClientCertificates, Cluster, Config, Credential, Format, Identity,
-    Ledger, Level, Limits, Listener, Log, Otlp, Policy, Provider, Serves, ServiceAccounts, Session, Telemetry, Tls,
+    Ledger, Level, Limits, Listener, Log, Otlp, Policy, Provider, RecordedSessions, Recording, Serves, ServiceAccounts,
+    Session, Telemetry, Tls,
 };
 pub use self::value::{Secret, Size, Span};
 

@@ -31,6 +31,9 @@ pub struct Config {
     /// The audit ledger.
     #[serde(default)]
     pub ledger: Ledger,
+    /// Recordings of sessions inside pods.
+    #[serde(default)]
+    pub recording: Recording,
     /// What one subject, and all strangers together, may use.
     #[serde(default)]
     pub limits: Limits,
@@ -370,6 +373,29 @@ impl Default for Ledger {
             queue_size: queue_size(),
         }
     }
+}
+
+/// Recordings of exec, attach, port-forward and what else enters a pod. Each is one encrypted file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Recording {
+    /// Their folder; `<dataDir>/recordings` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+    /// Which sessions are recorded. One that has to be and cannot be does not begin.
+    #[serde(default)]
+    pub sessions: RecordedSessions,
+}
+
+/// Which sessions are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RecordedSessions {
+    /// Those that an access rule allows with `obligations: {record: true}`.
+    #[default]
+    ByRule,
+    /// Every one.
+    All,
 }
 
 const fn segment_size() -> Size {

@@ -1,5 +1,7 @@
 //! What is written down and kept: the ledger, the state file, and the audit station that writes to them.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,17 +10,20 @@ use console::GatewayUrl;
 use ledger::{Ledger, RealDisk};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
+use proxy::session::{Recordings, Which};
 use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::{limits, now, origins, part_keys, recorder};
-use crate::config::Config;
+use crate::config::{Config, RecordedSessions};
 
 /// The ledger, the state file and the audit station.
 pub(super) struct Books {
     pub(super) ledger: Arc<Ledger>,
     pub(super) store: Arc<state::Store>,
     pub(super) audit: Arc<Station>,
+    /// How sessions are recorded.
+    pub(super) recordings: Recordings,
     /// Where the ledger lies.
     pub(super) dir: PathBuf,
     /// How many records the origins in the state file stand on.
@@ -46,6 +51,7 @@ impl Books {
         let keys = Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&store),
         });
+        let recordings = recordings(config, data, Arc::clone(&keys))?;
         let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
         let origins_from =
             origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
@@ -55,6 +61,7 @@ impl Books {
             ledger,
             store,
             audit,
+            recordings,
             dir,
             origins_from,
         })
@@ -102,6 +109,30 @@ pub(super) fn ledger_dir(config: &Config, data: &DataDir) -> PathBuf {
         .dir
         .as_ref()
         .map_or_else(|| data.at("ledger"), PathBuf::from)
+}
+
+fn recordings(config: &Config, data: &DataDir, keys: Arc<part_keys::StoredKeys>) -> anyhow::Result<Recordings> {
+    let folder = recordings_dir(config, data);
+    // Not readable by others: names and times of sessions stand in the list of files.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .with_context(|| format!("cannot make the folder of recordings `{}`", folder.display()))?;
+    Ok(Recordings {
+        folder,
+        keys,
+        which: match config.recording.sessions {
+            RecordedSessions::ByRule => Which::ByRule,
+            RecordedSessions::All => Which::All,
+        },
+    })
+}
+
+/// Where recordings lie.
+pub(super) fn recordings_dir(config: &Config, data: &DataDir) -> PathBuf {
+    let dir = config.recording.dir.as_ref();
+    dir.map_or_else(|| data.at("recordings"), PathBuf::from)
 }
 
 fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {

@@ -16,7 +16,7 @@ use proxy::listener::tls::{CertificatePair, ClientAuthorities};
 use reach::{ClusterConnection, Security, Tuning};
 
 use super::account_issuers::{self, Known, Refused};
-use super::books::ledger_dir;
+use super::books::{ledger_dir, recordings_dir};
 use super::data::{self, DataDir};
 use super::{cluster, identity, providers};
 use crate::config::{self, Config};
@@ -97,6 +97,7 @@ fn folders(config: &Config) -> anyhow::Result<()> {
     if ledger.exists() {
         ledger::Reader::open(&ledger).context("the ledger cannot be read")?;
     }
+    data::can_be_made(&recordings_dir(config, &data)).context("sessions cannot be recorded")?;
     Ok(())
 }
 

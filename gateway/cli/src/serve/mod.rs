@@ -189,6 +189,7 @@ impl Gateway {
             Arc::new(gateway_host(config, &url, &books, &clusters, signing, &issuers, &stop)?),
             format!("gatescribe login {}", url.as_str()).into(),
         );
+        let gate = gate.recording_sessions(books.recordings.clone());
         let gate = Arc::new(gate.observed_by(Arc::clone(&measures.requests)));
         let (running, tls) = listeners::listen(config, &gate, &measures.listeners)?;
         let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());

@@ -1,10 +1,12 @@
-//! The keys of parts, from the state store: outside the ledger, so that destroying one erases what it sealed.
+//! The keys of parts and recordings, from the state store: outside the ledger, so that destroying one erases what it sealed.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use model::subject::SubjectId;
 use proxy::audit::{Class, PartKey, PartKeys};
+use proxy::session::RecordingKeys;
+use recording::SessionKey;
 use state::Store;
 
 /// Keys that the state store keeps.
@@ -26,4 +28,24 @@ impl PartKeys for StoredKeys {
             key.map(Arc::new).ok_or_else(|| "it cannot be used".to_owned())
         })
     }
+}
+
+impl RecordingKeys for StoredKeys {
+    fn new_key(&self, subject: &SubjectId, session: &str) -> BoxFuture<'_, Result<SessionKey, String>> {
+        let (store, subject) = (Arc::clone(&self.store), subject.clone());
+        let class = recording_class(session);
+        Box::pin(async move {
+            let make = move || store.part_key(subject.as_str(), &class, super::now());
+            let made = tokio::task::spawn_blocking(make).await;
+            let made = made
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())?;
+            Ok(SessionKey::new(made.bytes))
+        })
+    }
+}
+
+/// One key for each session, of its subject: destroying one erases one recording, destroying a subject's erases all of theirs.
+pub(super) fn recording_class(session: &str) -> String {
+    format!("recording:{session}")
 }

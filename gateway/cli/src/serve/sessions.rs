@@ -33,7 +33,7 @@ pub(super) fn look_up(store: &Store, question: &SessionQuestion, now: Timestamp)
         Ok(Some(session)) => match session.standing {
             state::Standing::Live => SessionAnswer::Live {
                 ends_at: session.idle_end.min(session.absolute_end),
-                stated_reason: None,
+                stated_reason: session.stated_reason,
             },
             state::Standing::Ended(why) => SessionAnswer::Ended {
                 why: in_words(why).to_owned(),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ledger::OutcomeSlot;
 use model::event::{Answer, Outcome, Record, RecordKind, Served, Span};
 
+use super::beat::{Anchor, Heartbeats};
 use super::scan::{Issued, Scan, Seen, Unread};
 use super::{Station, Trail};
 use crate::clock::Reading;
@@ -41,6 +42,8 @@ pub struct End {
     bytes_in: Arc<AtomicU64>,
     bytes_out: u64,
     body_sha256: Option<String>,
+    exit_code: Option<i32>,
+    kept: Option<(Anchor, bool)>,
     scan: Option<Scan>,
 }
 
@@ -86,6 +89,8 @@ impl End {
             bytes_in: Arc::default(),
             bytes_out: 0,
             body_sha256: None,
+            exit_code: None,
+            kept: None,
             scan: None,
         }
     }
@@ -151,6 +156,27 @@ impl End {
         }
     }
 
+    /// The command of a session has ended with this code.
+    pub(crate) const fn exited(&mut self, code: i32) {
+        self.exit_code = Some(code);
+    }
+
+    /// What stands for the recording at the end, and whether all of the session is in it.
+    pub(crate) fn kept(&mut self, anchor: Anchor, is_whole: bool) {
+        self.kept = Some((anchor, is_whole));
+    }
+
+    /// What writes that the call goes on.
+    pub(crate) fn heartbeats(&self) -> Heartbeats {
+        Heartbeats {
+            station: Arc::clone(&self.station),
+            trail: Arc::clone(&self.trail),
+            pair: self.pair,
+            bytes_in: Arc::clone(&self.bytes_in),
+            bytes_out: Arc::default(),
+        }
+    }
+
     /// The digest of the request body, hexadecimal.
     pub fn digest(&mut self, sha256: String) {
         self.body_sha256 = Some(sha256);
@@ -210,6 +236,7 @@ impl End {
                 total,
             }),
             body_sha256: self.body_sha256.as_deref(),
+            exit_code: self.exit_code,
             unread,
             diverged: self.status == Some(403),
             why,
@@ -234,6 +261,7 @@ impl End {
             outcome: Some(outcome),
             object: seen.and_then(|seen| seen.object(self.trail.asks_for_one())),
             items: seen.and_then(Seen::items),
+            recording: self.kept.as_ref().map(|(anchor, is_whole)| anchor.recorded(!is_whole)),
             ..self.trail.head(&self.station.boot, now)
         };
         self.station.settle(&self.trail, kind, self.slot.take(), &record);

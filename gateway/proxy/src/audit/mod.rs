@@ -4,6 +4,7 @@
 //! else for an effect. [`Held`] keeps the answer to a pure read shut until its access record is durable. Neither can be
 //! built, opened early or used twice outside this module: see `tests/compile_fail`.
 
+mod beat;
 #[cfg(test)]
 mod bounded;
 mod budget;
@@ -21,6 +22,7 @@ use ledger::{AppendError, Ledger, OutcomeSlot, Ticket};
 use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Summed};
 
+pub(crate) use self::beat::{Anchor, Heartbeats};
 pub use self::budget::{Budgets, Limits, Place, Suppressed, Whose};
 pub use self::end::End;
 pub use self::gather::gather;
@@ -307,7 +309,7 @@ impl Station {
             rules_count,
             policy: trail.decision.as_ref().map_or("", |decision| &decision.policy),
             sent_groups_hash: "",
-            stated_reason: None,
+            stated_reason: trail.stated_reason.as_deref(),
         };
         let mut origin = None;
         let record = Record {
@@ -410,6 +412,7 @@ impl Station {
             net: Some(trail.network()),
             req: Some(trail.request(&keys, &options)),
             decision: trail.decided(),
+            recording: trail.recording.get().map(|anchor| anchor.recorded(false)),
             parts: &named,
             ..trail.head(&self.boot, trail.received)
         };
@@ -510,6 +513,7 @@ const fn bare(end: Answer) -> Outcome<'static> {
         bytes_out: 0,
         took: None,
         body_sha256: None,
+        exit_code: None,
         unread: None,
         diverged: false,
         why: None,

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -16,6 +16,7 @@ use model::decision::RuleRef;
 use model::event::{By, Decided, Effective, Network, Presented, Record, Request};
 use model::request::{Action, RequestFacts, Target};
 
+use super::beat::Anchor;
 use super::scan::Want;
 use super::words;
 use crate::clock::Reading;
@@ -160,6 +161,8 @@ pub struct Trail {
     pub decision: Option<DecisionTrail>,
     /// The reason that the person stated.
     pub stated_reason: Option<Arc<str>>,
+    /// The recording that stands ready for it.
+    pub(crate) recording: OnceLock<Anchor>,
     claims: Claims,
     told: AtomicBool,
     /// What operators see of it.
@@ -202,6 +205,7 @@ impl Trail {
             effective: None,
             decision: None,
             stated_reason: None,
+            recording: OnceLock::new(),
             claims,
             told: AtomicBool::new(false),
             seen: Seen::default(),

@@ -20,7 +20,7 @@ use access::rbac::{Attributes, CacheKey, Snapshot};
 use access::rule::{Call, NamespaceLabels, RuleSet, Situation};
 use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
 use model::cluster::ClusterId;
-use model::decision::{Allowed, Denial, Denied, RuleEffect, RuleKind, RuleRef, Unmet, UpstreamIdentity, Verdict};
+use model::decision::{Allowed, Denial, Denied, RuleEffect, RuleKind, RuleRef, UpstreamIdentity, Verdict};
 use model::request::{Kind, RequestFacts};
 use model::subject::{Subject, SubjectId, SubjectKind};
 use model::time::Timestamp;
@@ -98,6 +98,8 @@ impl std::fmt::Debug for Station {
 struct Key {
     version: u64,
     who: Vouched,
+    /// Rules can demand one. Which it is they do not see.
+    reason_stated: bool,
     asked: CacheKey,
 }
 
@@ -106,6 +108,7 @@ struct Key {
 struct Lookup<'a> {
     version: u64,
     identity: &'a Identity,
+    reason_stated: bool,
     asked: Attributes<'a>,
 }
 
@@ -114,6 +117,7 @@ impl Lookup<'_> {
         Key {
             version: self.version,
             who: *self.identity.vouched(),
+            reason_stated: self.reason_stated,
             asked: CacheKey::of(&self.asked),
         }
     }
@@ -124,13 +128,17 @@ impl Hash for Lookup<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.version.hash(state);
         self.identity.vouched().hash(state);
+        self.reason_stated.hash(state);
         self.asked.hash_as_key(state);
     }
 }
 
 impl quick_cache::Equivalent<Key> for Lookup<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.version == key.version && *self.identity.vouched() == key.who && key.asked.is_of(&self.asked)
+        self.version == key.version
+            && self.reason_stated == key.reason_stated
+            && *self.identity.vouched() == key.who
+            && key.asked.is_of(&self.asked)
     }
 }
 
@@ -274,6 +282,7 @@ impl Station {
         let key = wanted.is_none().then(|| Lookup {
             version: rules.version,
             identity,
+            reason_stated: trail.stated_reason.is_some(),
             asked: Attributes::of(facts),
         });
         let remembered = key
@@ -339,7 +348,7 @@ impl Station {
         match verdict {
             Verdict::Allow(allowed) => {
                 let grounds = grounds(&allowed, false);
-                recordable(allowed).map_or_else(Anew::Refused, |_| Anew::Stands(grounds))
+                Anew::Stands(grounds)
             }
             Verdict::Deny(denied) => Anew::Refused(Refusal::Denied(Box::new(denied))),
             Verdict::AskCluster { if_yes, if_no } => Anew::Ask(Box::new(Asking {
@@ -359,8 +368,8 @@ impl Station {
         // Nobody chose this moment: it costs no share of the person's, and what was heard before does not count.
         let question = self.question(&asking.if_yes, asking.what);
         let answer = self.confirm.ask(question).await;
-        let allowed = self.answered(answer, asking.if_yes, asking.if_no)?;
-        recordable(allowed).map(|_| asking.grounds)
+        self.answered(answer, asking.if_yes, asking.if_no)
+            .map(|_| asking.grounds)
     }
 
     fn case<'a>(
@@ -378,7 +387,8 @@ impl Station {
             source: trail.peer.ip.parse().ok(),
             signed_in: identity.auth_time(),
             acr: identity.acr(),
-            reason_stated: identity.stated_reason(now).is_some(),
+            // As it was when the call began: a session does not end with the time of its reason.
+            reason_stated: trail.stated_reason.is_some(),
             now,
         }
     }
@@ -412,7 +422,6 @@ impl Station {
                 (answered.map_err(|refusal| self.finally(rules, &case, refusal))?, true)
             }
         };
-        let allowed = recordable(allowed)?;
         let grounds = Grounds {
             version: rules.version,
             not_after: allowed.not_after,
@@ -450,9 +459,8 @@ impl Station {
                 answer.and_then(|answer| self.answered(answer, if_yes, if_no))
             }
         };
-        let judged = verdict.and_then(recordable);
         (
-            judged.map_err(|refusal| self.finally(&rules, case, refusal)),
+            verdict.map_err(|refusal| self.finally(&rules, case, refusal)),
             Arc::clone(&rules.digest),
         )
     }
@@ -473,17 +481,10 @@ impl Station {
             call: Call::asking(self.settings.cluster.as_str(), asked),
             ..self.case(identity, impersonation.as_ref(), facts, trail, trail.received.wall)
         };
-        if case.call.action.enters() {
-            let refusal = Refusal::NotYet("entering a pod, node or service");
-            return Some(format!("{REFUSES}: {}", refusal.in_words()));
-        }
         match self.ask_rules(&rules, &case).0 {
-            Verdict::Allow(allowed) => match recordable(allowed) {
-                Err(refusal) => Some(format!("{REFUSES}: {}", refusal.in_words())),
-                Ok(allowed) => {
-                    beyond(&allowed).or_else(|| (has_rules && asks_for_all(&asked)).then(|| WIDE.to_owned()))
-                }
-            },
+            Verdict::Allow(allowed) => {
+                beyond(&allowed).or_else(|| (has_rules && asks_for_all(&asked)).then(|| WIDE.to_owned()))
+            }
             Verdict::Deny(denied) => {
                 let by = denied.rules.first().filter(|rule| rule.effect == RuleEffect::Forbid);
                 let by = by.map(|rule| format!(" ({rule})")).unwrap_or_default();
@@ -620,19 +621,6 @@ const WIDE: &str = "the gateway has access rules of its own, which may refuse a 
 const LIST_OF_THE_CLUSTERS: &str = "the gateway has access rules of its own, which are not in this list and may refuse a part of it; ask about one act";
 const NOT_COMPARED: &str =
     "this question could not be compared with the gateway's own rules, which may refuse what the cluster allows";
-
-/// Refuses what must be recorded: nothing in this release records a session, and a duty that nobody can meet is no
-/// permission (promises 3 and 9). Whoever records will ask here whether they can.
-fn recordable(allowed: Allowed) -> Result<Allowed, Refusal> {
-    if !allowed.obligations.record {
-        return Ok(allowed);
-    }
-    Err(Refusal::Denied(Box::new(Denied {
-        denial: Denial::Obligation(Unmet::Recording),
-        rules: allowed.rules,
-        nearest: None,
-    })))
-}
 
 /// The identity headers of an allowed call. A person's carry the session, so that the cluster's own log names it too; it is
 /// constant per session, because the API server caches by these values. A ServiceAccount goes by its name alone.

@@ -23,6 +23,8 @@ pub struct RequestedImpersonation {
     pub uid: Option<String>,
     /// `Impersonate-Extra-KEY`, by decoded key in lower case; each line one value.
     pub extra: BTreeMap<String, Vec<String>>,
+    /// Why, as the caller states it: the extra `gatescribe.dev/reason`, which is meant for the gateway and goes no further.
+    pub reason: Option<String>,
 }
 
 /// Why a request for nested impersonation is refused with 400.
@@ -57,6 +59,9 @@ pub enum ImpersonationError {
     /// A key that only the gateway may set (IMP-07, protocol F-05).
     #[error("the key of an `Impersonate-Extra-…` header is reserved for the gateway; leave it out")]
     ExtraKeyReserved,
+    /// A reason that is none.
+    #[error("`gatescribe.dev/reason` is given once, with 3 to 500 characters")]
+    ReasonInvalid,
     /// A value that is not UTF-8 without control characters.
     #[error("an `Impersonate-…` value is not plain UTF-8 text; send it without control characters")]
     ValueInvalid,
@@ -86,6 +91,13 @@ impl RequestedImpersonation {
         }
         reader.finish()
     }
+
+    /// What is left for somebody called `own`: whoever only states a reason for acting as they are acts as nobody else.
+    #[must_use]
+    pub fn unless_only_reason(self, own: &str) -> Option<Self> {
+        let acts_as_self = self.user == own && self.groups.is_empty() && self.uid.is_none() && self.extra.is_empty();
+        (self.reason.is_none() || !acts_as_self).then_some(self)
+    }
 }
 
 #[derive(Default)]
@@ -94,6 +106,7 @@ struct Reader {
     groups: Vec<String>,
     uid: Option<String>,
     extra: BTreeMap<String, Vec<String>>,
+    reason: Option<String>,
     lines: usize,
 }
 
@@ -117,7 +130,13 @@ impl Reader {
                     name.strip_prefix("impersonate-extra-")
                         .ok_or(ImpersonationError::NameUnknown)?,
                 )?;
-                if self.extra.insert(key, values).is_some() {
+                if key == REASON {
+                    let before = self.reason.replace(one(values, ImpersonationError::ReasonInvalid)?);
+                    let is_one = self.reason.as_deref().is_some_and(is_reason);
+                    if before.is_some() || !is_one {
+                        return Err(ImpersonationError::ReasonInvalid);
+                    }
+                } else if self.extra.insert(key, values).is_some() {
                     return Err(ImpersonationError::ExtraKeyRepeated);
                 }
             }
@@ -126,7 +145,8 @@ impl Reader {
     }
 
     fn finish(self) -> Result<Option<RequestedImpersonation>, ImpersonationError> {
-        let is_empty = self.groups.is_empty() && self.uid.is_none() && self.extra.is_empty();
+        let has_more = !self.extra.is_empty() || self.reason.is_some();
+        let is_empty = self.groups.is_empty() && self.uid.is_none() && !has_more;
         match self.user {
             None if is_empty => Ok(None),
             None => Err(ImpersonationError::UserMissing),
@@ -136,6 +156,7 @@ impl Reader {
                 groups: self.groups,
                 uid: self.uid,
                 extra: self.extra,
+                reason: self.reason,
             })),
         }
     }
@@ -185,11 +206,16 @@ fn extra_key(written: &str) -> Result<String, ImpersonationError> {
     let reserved = RESERVED_KEY_DOMAINS
         .iter()
         .any(|domain| key.split('/').next().is_some_and(|host| is_within(host, domain)));
-    if reserved {
+    if reserved && key != REASON {
         Err(ImpersonationError::ExtraKeyReserved)
     } else {
         Ok(key)
     }
+}
+
+/// As the gateway's API takes one.
+fn is_reason(text: &str) -> bool {
+    (3..=500).contains(&text.chars().count())
 }
 
 fn is_within(host: &str, domain: &str) -> bool {
@@ -198,4 +224,6 @@ fn is_within(host: &str, domain: &str) -> bool {
 
 /// Keys under these domains carry the gateway's own word.
 const RESERVED_KEY_DOMAINS: [&str; 1] = ["gatescribe.dev"];
+/// The key under which a caller states a reason.
+const REASON: &str = "gatescribe.dev/reason";
 const MAX_LINES: usize = 256;

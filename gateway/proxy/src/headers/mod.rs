@@ -21,7 +21,9 @@ use http::{
 pub use impersonation::{ImpersonationError, RequestedImpersonation};
 use name::{Reduced, is_plain};
 pub use readable::{NotReadable, ask_readably};
-pub use response::{ResponseKind, strip_response};
+pub use response::{ResponseKind, strip_response, strip_response_to_upgrade};
+
+use crate::listener::Upgrade;
 
 /// What was taken out of a request's headers; the kept ones are still in their map.
 #[derive(Debug, Default)]
@@ -65,11 +67,23 @@ pub fn strip(headers: &mut HeaderMap, extra_managed: &[HeaderName]) -> Stripped 
 }
 
 /// Removes what on a call to an API server could only be somebody's credential (protocol D-11): no API server takes a
-/// cookie, and outside an upgrade none reads a subprotocol, which may hold a bearer token. Not for a service behind a
-/// route, whose own cookies pass.
-pub fn strip_credentials(headers: &mut HeaderMap) {
+/// cookie, and outside an upgrade to a WebSocket none reads a subprotocol, which may hold a bearer token; of an upgrade's, the
+/// identity station has taken the token out. Not for a service behind a route, whose own cookies pass.
+pub fn strip_credentials(headers: &mut HeaderMap, upgrade: Option<Upgrade>) {
     headers.remove(COOKIE);
-    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    if upgrade != Some(Upgrade::WebSocket) {
+        headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    }
+}
+
+/// Asks the next hop to switch protocols, in our own words; after [`strip`], which took the client's.
+pub fn ask_upgrade(headers: &mut HeaderMap, upgrade: Upgrade) {
+    let protocol = match upgrade {
+        Upgrade::WebSocket => "websocket",
+        Upgrade::Spdy31 => "SPDY/3.1",
+    };
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(protocol));
 }
 
 /// Whether `name` may never pass from a client, in whatever spelling; the last check before a request is sent.

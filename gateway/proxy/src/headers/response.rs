@@ -1,6 +1,9 @@
 //! What of an upstream's answer may reach the client (protocol D-14, HDR-11).
 
-use http::{HeaderMap, HeaderName, header::SET_COOKIE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONNECTION, SET_COOKIE, UPGRADE},
+};
 
 use super::{HOP_BY_HOP, nominated};
 
@@ -28,6 +31,17 @@ pub fn strip_response(headers: &mut HeaderMap, kind: ResponseKind) {
     }
     if kind == ResponseKind::Kubernetes {
         headers.remove(SET_COOKIE);
+    }
+}
+
+/// The same for a Kubernetes API server's 101, which the sender has compared with what was asked: its switch and the protocols
+/// that it chose stay.
+pub fn strip_response_to_upgrade(headers: &mut HeaderMap) {
+    let upgrade = headers.get(UPGRADE).cloned();
+    strip_response(headers, ResponseKind::Kubernetes);
+    if let Some(upgrade) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, upgrade);
     }
 }
 

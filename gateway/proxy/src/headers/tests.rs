@@ -337,10 +337,50 @@ fn f_06_a_whole_request_to_act_as_someone_is_read() {
 }
 
 #[test]
+fn a_reason_for_acting_as_oneself_is_no_impersonation_and_lends_nothing() {
+    let why = ("Impersonate-Extra-gatescribe.dev%2freason", "TICKET-4711");
+    let read = |more: &[(&str, &str)]| {
+        let lines = [&[("Impersonate-User", "ann"), why], more].concat();
+        RequestedImpersonation::read(&map(&lines)).unwrap().unwrap()
+    };
+    let alone = read(&[]);
+    assert_eq!(alone.reason.as_deref(), Some("TICKET-4711"));
+    assert!(alone.extra.is_empty(), "it goes no further");
+    assert_eq!(alone.clone().unless_only_reason("ann"), None);
+    // Whoever asks for anything else asks for an impersonation: another name, a group, an extra of their own.
+    assert_eq!(alone.clone().unless_only_reason("bob"), Some(alone.clone()));
+    assert_eq!(alone.clone().unless_only_reason("ann "), Some(alone));
+    for more in [
+        ("Impersonate-Group", "g"),
+        ("Impersonate-Uid", "u"),
+        ("Impersonate-Extra-k", "v"),
+    ] {
+        let asked = read(&[more]);
+        assert_eq!(asked.clone().unless_only_reason("ann"), Some(asked));
+    }
+    let without = RequestedImpersonation::read(&map(&[("Impersonate-User", "ann")]))
+        .unwrap()
+        .unwrap();
+    assert_eq!(without.clone().unless_only_reason("ann"), Some(without), "as before");
+}
+
+#[test]
 fn imp_03_to_imp_07_requests_that_can_be_read_in_two_ways_are_refused() {
     use ImpersonationError as E;
     let user = ("Impersonate-User", "bob");
-    let cases: [(&[(&str, &str)], E); 22] = [
+    let why = "Impersonate-Extra-gatescribe.dev%2freason";
+    let cases: [(&[(&str, &str)], E); 26] = [
+        (&[user, (why, "one"), (why, "another")], E::ReasonInvalid),
+        (
+            &[
+                user,
+                (why, "one"),
+                ("Impersonate-Extra-Gatescribe.dev%2Freason", "another"),
+            ],
+            E::ReasonInvalid,
+        ),
+        (&[user, (why, "x")], E::ReasonInvalid),
+        (&[(why, "a reason")], E::UserMissing),
         (&[("Impersonate-Group", "g")], E::UserMissing),
         (&[("Impersonate-Uid", "u")], E::UserMissing),
         (&[("Impersonate-Extra-k", "v")], E::UserMissing),

@@ -96,8 +96,6 @@ closed! {
         UpstreamSilent = "upstreamSilent",
         /// The cluster refused the gateway's own credential.
         GatewayCredential = "gatewayCredential",
-        /// Not in this release.
-        NotYet = "notYet",
         /// The gateway is about to stop.
         Draining = "draining",
         /// A fault of ours.
@@ -160,7 +158,6 @@ impl Reason {
             | Self::Obligation
             | Self::ClusterSaysNo
             | Self::Limit
-            | Self::NotYet
             | Self::Draining => false,
         }
     }

@@ -1,4 +1,4 @@
-//! Calls that go on: watches, followed logs, later upgrades. Each stands in one table with what it was allowed on, is
+//! Calls that go on: watches, followed logs, upgrades. Each stands in one table with what it was allowed on, is
 //! decided anew whenever that changes, and ends cleanly when it would now be refused.
 //!
 //! It is no second decision: the stations of identity and decision are asked again, as for a request. Invariant: a call is in
@@ -12,8 +12,10 @@ mod metrics;
 mod registry;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tunnel;
 
 pub use self::call::{Grounds, LongCall};
 pub use self::keeper::Keeper;
 pub use self::metrics::{Cause, LongCallMetrics};
 pub use self::registry::{Full, Registry};
+pub use self::tunnel::{RecordingKeys, Recordings, Which, fuzz_exit_status};

@@ -96,13 +96,15 @@ pub struct Call {
     pub answer_within: Option<Duration>,
 }
 
+const ANSWER_WITHIN: Duration = Duration::from_secs(75);
+
 impl Call {
     /// A call that repeats only what was not processed, with a minute and a quarter for the answer's head, above the API server's own
     /// minute so that its 504 arrives and not ours; long-running classes have no such limit.
     #[must_use]
     pub fn new(class: StreamClass, expected: Expected) -> Self {
         let answer_within = match class {
-            StreamClass::Short => Some(Duration::from_secs(75)),
+            StreamClass::Short => Some(ANSWER_WITHIN),
             StreamClass::Watch | StreamClass::FollowLog | StreamClass::Upgrade => None,
         };
         Self {
@@ -111,6 +113,15 @@ impl Call {
             repeat: Repeat::IfUnprocessed,
             answer_within,
         }
+    }
+
+    /// The same, for an upgrade: on a connection of its own. The answer's head may take as long as a short request's: what
+    /// goes on is what follows it.
+    #[must_use]
+    pub fn upgraded(mut self) -> Self {
+        self.class = StreamClass::Upgrade;
+        self.answer_within = Some(ANSWER_WITHIN);
+        self
     }
 
     /// The same, for a pure read.

@@ -224,6 +224,8 @@ pub struct Session {
     pub absolute_end: Timestamp,
     /// Counts handles handed out.
     pub generation: i64,
+    /// The reason that the person has stated, and until when it holds; absent at the time asked about, when it is over.
+    pub stated_reason: Option<(String, Timestamp)>,
     /// Whether it still counts, at the time that was asked about.
     pub standing: Standing,
 }
@@ -348,6 +350,29 @@ impl Store {
                      WHERE id = ?1 AND tokens_version = ?2 AND revoked_at IS NULL",
                 )?
                 .execute(params![id.as_str(), expected_version, sealed, identity, checked_at])?;
+            Ok(changed == 1)
+        })
+    }
+
+    /// Keeps the reason that the person states for what comes next, and until when it holds, in place of the one before;
+    /// `None` takes it back. False when the session is unknown or has ended. Whoever remembers the session asks again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn state_reason(&self, id: &SessionId, reason: Option<(&str, Timestamp)>) -> Result<bool, StateError> {
+        self.write(|transaction| {
+            let changed = transaction
+                .prepare_cached(
+                    "UPDATE sessions SET reason = ?2, reason_until = ?3 WHERE id = ?1 AND revoked_at IS NULL",
+                )?
+                .execute(params![
+                    id.as_str(),
+                    reason.map(|(text, _)| text),
+                    reason.map(|(_, until)| until.unix_nanos())
+                ])?;
+            transaction
+                .prepare_cached("UPDATE meta SET revision = revision + 1")?
+                .execute([])?;
             Ok(changed == 1)
         })
     }

@@ -10,7 +10,7 @@ use crate::{SessionId, StateError};
 /// With the lock that may lie over the person, so that each reading sees it.
 pub(super) const SELECT: &str = "SELECT s.id, s.subject_id, s.provider, s.provider_sid, s.identity, s.client, s.source,
     s.auth_time, s.acr, s.tokens_version, s.checked_at, s.created_at, s.last_used_at, s.idle_end, s.absolute_end,
-    s.generation, s.revoked_why, l.before, s.revoked_at
+    s.generation, s.revoked_why, l.before, s.revoked_at, s.reason, s.reason_until
     FROM sessions s LEFT JOIN locks l ON l.subject_id = s.subject_id";
 
 pub(super) fn read_session(row: &Row<'_>, now: Timestamp) -> Result<Session, StateError> {
@@ -24,6 +24,8 @@ pub(super) fn read_session(row: &Row<'_>, now: Timestamp) -> Result<Session, Sta
         None if idle_end <= now => Standing::Ended(EndReason::Idle),
         None => Standing::Live,
     };
+    let (reason, reason_until) = (row.get::<_, Option<String>>(19)?, row.get::<_, Option<i64>>(20)?);
+    let stated = reason.zip(reason_until.map(Timestamp::from_unix_nanos));
     Ok(Session {
         id: SessionId::parse(row.get_ref(0)?.as_str().map_err(|_| broken("id"))?).ok_or_else(|| broken("id"))?,
         subject_id: SubjectId::parse(&row.get::<_, String>(1)?).ok_or_else(|| broken("subject_id"))?,
@@ -41,6 +43,7 @@ pub(super) fn read_session(row: &Row<'_>, now: Timestamp) -> Result<Session, Sta
         idle_end,
         absolute_end,
         generation: row.get(15)?,
+        stated_reason: stated.filter(|(_, until)| *until > now),
         standing,
     })
 }

@@ -159,14 +159,20 @@ impl Rulings {
     }
 }
 
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// The stricter of both in each part.
 fn join(into: &mut Obligations, other: &Obligations) {
     into.record |= other.record;
     into.reason |= other.reason;
-    into.max_auth_age_seconds = match (into.max_auth_age_seconds, other.max_auth_age_seconds) {
-        (Some(one), Some(two)) => Some(one.min(two)),
-        (one, two) => one.or(two),
-    };
+    into.max_auth_age_seconds = least(into.max_auth_age_seconds, other.max_auth_age_seconds);
+    into.idle_seconds = least(into.idle_seconds, other.idle_seconds);
+    into.longest_seconds = least(into.longest_seconds, other.longest_seconds);
     for acr in &other.acr {
         if !into.acr.contains(acr) {
             into.acr.push(acr.clone());

@@ -292,6 +292,12 @@ fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {
     }
     let max_age = step_up.and_then(|step_up| step_up.max_age.as_deref());
     let max_age = max_age.and_then(|text| wrong.keep("spec.obligations.stepUp.maxAge", pattern::duration(text)));
+    let mut seconds = |name: &str, text: &Option<String>| {
+        let text = text.as_deref()?;
+        let span = wrong.keep(&format!("spec.obligations.{name}"), pattern::duration(text))?;
+        Some(span.as_secs())
+    };
+    let (idle_seconds, longest_seconds) = (seconds("idle", &spec.idle), seconds("longest", &spec.longest));
     let from = spec.approval.as_ref().map(|approval| &approval.from);
     let from = wrong
         .list("spec.obligations.approval.from", from, exact)
@@ -306,6 +312,8 @@ fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {
             .into_iter()
             .collect(),
         approval_from: from.into_iter().map(Into::into).collect(),
+        idle_seconds,
+        longest_seconds,
     }
 }
 

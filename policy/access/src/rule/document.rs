@@ -153,6 +153,10 @@ pub struct ObligationSpec {
     pub approval: Option<ApprovalSpec>,
     /// Sign-in is recent or strong enough.
     pub step_up: Option<StepUpSpec>,
+    /// A session (exec, attach, port-forward) in which nothing passes ends after this, such as `15m`; units s, m, h, d.
+    pub idle: Option<String>,
+    /// A session ends after this, whatever passes.
+    pub longest: Option<String>,
 }
 
 /// Who may approve.

@@ -89,6 +89,12 @@ pub struct Record<'a> {
     /// A list in the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemsSeen<'a>>,
+    /// What stands for the recording of a session, as far as it is on the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recorded<'a>>,
+    /// What has passed in a call that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Passed>,
     /// What happened to a session, when that is what the record says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub person: Option<Person<'a>>,
@@ -341,6 +347,9 @@ pub struct Outcome<'a> {
     /// SHA-256 of the request body, hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<&'a str>,
+    /// The exit code of a session's command, where the cluster said one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
     /// Why the answer's fields were not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread: Option<&'a str>,
@@ -375,6 +384,22 @@ pub enum Answer {
     UpstreamLost,
     /// The gateway ended it: drain, revocation, limit.
     Ended,
+}
+
+impl Answer {
+    /// The name in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::NotSent => "notSent",
+            Self::Unknown => "unknown",
+            Self::ClientGone => "clientGone",
+            Self::UpstreamLost => "upstreamLost",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// Durations in microseconds.
@@ -414,6 +439,31 @@ pub struct ItemsSeen<'a> {
     /// Name of the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<&'a str>,
+}
+
+/// The anchor of a recording: its file cannot be changed up to here without the change being found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recorded<'a> {
+    /// Chunks on the disk.
+    pub chunks: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Hash of the newest chunk, which covers all before it; of the file's header while there is none. Hexadecimal.
+    pub hash: &'a str,
+    /// At the end: not all that passed is kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+}
+
+/// Bytes of a call that goes on, framing included.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Passed {
+    /// From the client.
+    pub bytes_in: u64,
+    /// To the client.
+    pub bytes_out: u64,
 }
 
 /// What happened to a session.

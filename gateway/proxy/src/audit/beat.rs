@@ -1,0 +1,94 @@
+//! That a call goes on, and what stands for its recording up to then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::event::{Passed, Record, RecordKind, Recorded};
+use recording::Root;
+
+use super::{Station, Trail};
+
+/// What stands for a recording as far as it is on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    chunks: u64,
+    frames: u64,
+    bytes: u64,
+    hash: Box<str>,
+}
+
+impl Anchor {
+    pub(crate) fn of(root: &Root) -> Self {
+        Self {
+            chunks: root.chunks,
+            frames: root.frames,
+            bytes: root.bytes,
+            hash: hex::encode(root.hash).into(),
+        }
+    }
+
+    pub(super) fn recorded(&self, incomplete: bool) -> Recorded<'_> {
+        Recorded {
+            chunks: self.chunks,
+            frames: self.frames,
+            bytes: self.bytes,
+            hash: &self.hash,
+            incomplete,
+        }
+    }
+}
+
+/// Writes the heartbeats of one call. They are not waited for: each stands for what is on the disk already.
+#[derive(Debug)]
+pub(crate) struct Heartbeats {
+    pub(super) station: Arc<Station>,
+    pub(super) trail: Arc<Trail>,
+    pub(super) pair: Option<u64>,
+    pub(crate) bytes_in: Arc<AtomicU64>,
+    pub(crate) bytes_out: Arc<AtomicU64>,
+}
+
+impl Heartbeats {
+    /// It goes on.
+    pub(crate) fn alive(&self) {
+        self.write(None);
+    }
+
+    /// It goes on, and so much of it is kept.
+    pub(crate) fn recorded(&self, anchor: &Anchor) {
+        self.write(Some(anchor.recorded(false)));
+    }
+
+    fn write(&self, recording: Option<Recorded<'_>>) {
+        let now = self.station.read_clock();
+        let record = Record {
+            pair: self.pair,
+            recording,
+            passed: Some(Passed {
+                bytes_in: self.bytes_in.load(Ordering::Relaxed),
+                bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            }),
+            ..self.trail.head(&self.station.boot, now)
+        };
+        let length = self.station.forget(RecordKind::Heartbeat, &record);
+        self.station.wrote(&self.trail, length);
+    }
+}
+
+#[cfg(test)]
+impl Heartbeats {
+    /// Heartbeats into a ledger in `folder` that nobody reads.
+    pub(crate) fn into_folder(folder: &std::path::Path, trail: Arc<Trail>) -> Self {
+        let options = ledger::Options::default();
+        let disk = Arc::new(ledger::RealDisk::new(folder));
+        let (ledger, _) = ledger::Ledger::open_by_hand(folder, options, disk).unwrap();
+        let (clock, _) = crate::clock::Clock::manual(1_790_000_000_000_000_000);
+        Self {
+            station: Station::new(Arc::new(ledger), clock, "boot".into(), super::Limits::default()),
+            trail,
+            pair: None,
+            bytes_in: Arc::default(),
+            bytes_out: Arc::default(),
+        }
+    }
+}

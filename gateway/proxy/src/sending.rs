@@ -1,0 +1,93 @@
+//! One effect on its way: sent in a task of its own, so that it has its end whether its client waits or not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use model::event::Answer;
+use tokio::sync::oneshot;
+
+use crate::audit::{End, Recorded};
+use crate::body::{DigestCell, Uplink};
+use crate::decision::{Effect, Permit};
+use crate::refusal::Refusal;
+use crate::request::{ClusterGate, Duties};
+use crate::upstream::{self, Call, SendError, UpstreamBody};
+
+/// How long a call that may have an effect goes on after its client has left, to learn how it ended.
+const LEARN_WITHIN: Duration = Duration::from_secs(30);
+/// One sending of an effect, in a task of its own.
+pub(crate) struct Sending {
+    pub(crate) gate: Arc<ClusterGate>,
+    pub(crate) call: Call,
+    pub(crate) recorded: Recorded<Permit<Effect>>,
+    pub(crate) request: Request<Uplink>,
+    pub(crate) end: End,
+    pub(crate) digest: Arc<DigestCell>,
+    /// The subject's place is taken until the end is known, also when the client has left.
+    pub(crate) duties: Duties,
+}
+
+/// An answer with what ends with it, or what the caller is told instead; the end is written then.
+pub(crate) type Sent = Result<(Response<UpstreamBody<Uplink>>, End, Duties), Refusal>;
+
+impl Sending {
+    pub(crate) async fn run(self, mut answer: oneshot::Sender<Sent>) {
+        let Self {
+            gate,
+            call,
+            recorded,
+            request,
+            mut end,
+            digest,
+            duties,
+        } = self;
+        end.sent();
+        let sent = tokio::select! {
+            sent = upstream::effect(&gate.pool, &call, recorded, request) => sent,
+            () = left_long_ago(&mut answer) => return end.settle(Answer::Unknown, Some("the client left and no answer came")),
+        };
+        if let Some(digest) = digest.get() {
+            end.digest(hex::encode(digest));
+        }
+        match sent {
+            Ok(response) => {
+                end.answered(response.status().as_u16());
+                if let Err(Ok((_, end, _))) = answer.send(Ok((response, end, duties))) {
+                    end.settle(Answer::ClientGone, Some("the client left before the answer came"));
+                }
+            }
+            Err(upstream::NoEffectAnswer { error, attempts, .. }) => {
+                // Nobody reads it when the client has left; the end is written either way.
+                let _ = answer.send(Err(unanswered(end, error, attempts)));
+            }
+        }
+    }
+}
+
+async fn left_long_ago(answer: &mut oneshot::Sender<Sent>) {
+    answer.closed().await;
+    tokio::time::sleep(LEARN_WITHIN).await;
+}
+
+/// Writes the end of a call that got no answer, and says what the caller is told.
+pub(crate) fn unanswered<R>(mut end: End, error: SendError<R>, attempts: u32) -> Refusal {
+    end.tried(attempts);
+    let why = error.why();
+    let words = match std::error::Error::source(why) {
+        Some(source) => format!("{why}: {source}"),
+        None => why.to_string(),
+    };
+    let (answer, refusal) = match &error {
+        SendError::NotSent { .. } | SendError::Unprocessed { .. } => {
+            end.not_sent();
+            (Answer::NotSent, Refusal::UpstreamUnreachable(words.clone()))
+        }
+        SendError::Unknown {
+            why: upstream::Why::AnswerTimedOut { .. },
+        } => (Answer::Unknown, Refusal::UpstreamSilent),
+        SendError::Unknown { .. } => (Answer::Unknown, Refusal::UpstreamLost(words.clone())),
+    };
+    end.settle_with(answer, refusal.status().as_u16(), Some(&words));
+    refusal
+}

@@ -1,0 +1,203 @@
+//! What passes, as the tap reads it: when data passed last, and how the command ended.
+
+use std::task::Context;
+
+use recording::tap::{Channel, Event, Farewell, Protocol, Tap, Torn, Way};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::recording::{Flow, Recording};
+use crate::audit::Heartbeats;
+
+/// As much of the final `Status` is looked at: the API server's own are a few hundred bytes.
+const MOST_STATUS: usize = 16 * 1024;
+
+/// Looks at the bytes of one tunnel.
+#[derive(Debug)]
+pub(super) struct Observer {
+    tap: Option<Tap>,
+    pub(super) recording: Option<Recording>,
+    /// Why what passes can no longer be recorded, though it has to be.
+    unrecorded: Option<String>,
+    /// When data passed last; a ping is none. Where nobody can tell what is data, all of it is.
+    active: Instant,
+    status: Vec<u8>,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// It was not run, or not to its end: the cluster's words.
+    Failed(String),
+}
+
+impl Observer {
+    pub(super) fn new(tap: Option<Tap>, recording: Option<Recording>) -> Self {
+        let unread = recording.is_some() && tap.is_none();
+        Self {
+            tap,
+            recording,
+            unrecorded: unread.then(|| "what passes cannot be recorded: its protocol is not known".to_owned()),
+            active: Instant::now(),
+            status: Vec::new(),
+        }
+    }
+
+    pub(super) const fn active(&self) -> Instant {
+        self.active
+    }
+
+    pub(super) fn see(&mut self, way: Way, piece: &[u8]) {
+        let Some(tap) = &mut self.tap else {
+            self.active = Instant::now();
+            return;
+        };
+        let (mut has_data, status, recording) = (false, &mut self.status, &mut self.recording);
+        let fed = tap.feed(way, piece, &mut |way, event| {
+            if let Some(recording) = recording {
+                recording.event(way, event);
+            }
+            if let Event::Data { channel, bytes } = event {
+                has_data = true;
+                if (channel, way) == (Channel::Status, Way::Down) {
+                    let room = MOST_STATUS.saturating_sub(status.len());
+                    status.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+                }
+            }
+        });
+        let is_torn = tap.is_torn();
+        if let Err(torn) = fed {
+            self.lost(&torn);
+        }
+        if has_data || is_torn {
+            self.active = Instant::now();
+        }
+    }
+
+    /// From here on nobody can tell what is data. The tap is shown the rest all the same: it knows where words may be said.
+    fn lost(&mut self, torn: &Torn) {
+        tracing::warn!(error = %torn, "the bytes of a session could not be read");
+        if let Some(recording) = &mut self.recording {
+            recording.torn(torn);
+            self.unrecorded = Some(format!("what passes cannot be recorded: {torn}"));
+        }
+    }
+
+    /// Moves the recording along; whether bytes may be read.
+    ///
+    /// # Errors
+    /// In words why the session has to end.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, String> {
+        if let Some(why) = self.unrecorded.take() {
+            return Err(why);
+        }
+        match &mut self.recording {
+            Some(recording) => recording.poll(cx, heartbeats),
+            None => Ok(Flow::Goes),
+        }
+    }
+
+    /// Whether there are words at all that could be said in this protocol.
+    pub(super) const fn can_speak(&self) -> bool {
+        self.tap.is_some()
+    }
+
+    /// The bytes that tell the person, if they may be said here.
+    pub(super) fn farewell(&self, words: &Farewell) -> Option<Vec<u8>> {
+        self.tap.as_ref()?.farewell(words)
+    }
+
+    /// Whether a command runs whose end the cluster tells, to somebody who reads it.
+    pub(super) fn awaits_exit(&self) -> bool {
+        let protocol = self.tap.as_ref().map(Tap::protocol);
+        matches!(
+            protocol,
+            Some(Protocol::SpdyCommand { .. } | Protocol::WebSocketCommand { .. })
+        )
+    }
+
+    /// How the command ended, if the cluster has said so.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        if self.status.is_empty() {
+            return None;
+        }
+        exit(&self.status)
+    }
+}
+
+/// `Status` as the streams of v4 and v5 carry it (k8s.io/apimachinery `remotecommand`); older ones say a text.
+fn exit(status: &[u8]) -> Option<Exit> {
+    let Ok(status) = serde_json::from_slice::<Status>(status) else {
+        let text = String::from_utf8_lossy(status);
+        let first = text.lines().next()?.chars().take(MOST_WORDS).collect();
+        return Some(Exit::Failed(first));
+    };
+    if status.status.as_deref() == Some("Success") {
+        return Some(Exit::Code(0));
+    }
+    let code = || {
+        let cause = status
+            .details
+            .as_ref()?
+            .causes
+            .iter()
+            .find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
+        cause.message.as_deref()?.parse().ok()
+    };
+    if status.reason.as_deref() == Some("NonZeroExitCode")
+        && let Some(code) = code()
+    {
+        return Some(Exit::Code(code));
+    }
+    let words = status
+        .message
+        .unwrap_or_else(|| "it failed without saying why".to_owned());
+    Some(Exit::Failed(words.chars().take(MOST_WORDS).collect()))
+}
+
+const MOST_WORDS: usize = 256;
+
+#[derive(Deserialize)]
+struct Status {
+    status: Option<String>,
+    message: Option<String>,
+    reason: Option<String>,
+    details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    causes: Vec<Cause>,
+}
+
+#[derive(Deserialize)]
+struct Cause {
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+/// Entry for the fuzzer: foreign bytes where a `Status` should be.
+pub fn fuzz_exit_status(data: &[u8]) {
+    let _ = exit(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_how_the_command_ended() {
+        let code = br#"{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: 3","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
+        assert_eq!(exit(code), Some(Exit::Code(3)));
+        assert_eq!(exit(br#"{"metadata":{},"status":"Success"}"#), Some(Exit::Code(0)));
+        let gone = br#"{"status":"Failure","message":"container gone","reason":"InternalError","code":500}"#;
+        assert_eq!(exit(gone), Some(Exit::Failed("container gone".to_owned())));
+        assert_eq!(exit(b"no such file\n"), Some(Exit::Failed("no such file".to_owned())));
+        // A code that is none is no code.
+        let odd = br#"{"status":"Failure","message":"m","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"x"}]}}"#;
+        assert_eq!(exit(odd), Some(Exit::Failed("m".to_owned())));
+    }
+}

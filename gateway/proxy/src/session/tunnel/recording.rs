@@ -1,0 +1,308 @@
+//! The recording of one tunnel: what the tap saw goes into chunks, chunks to the disk on a thread that may block, and their
+//! newest hash into the ledger.
+//!
+//! Invariants: a session begins only when its file is there (promise 3); a chunk is never dropped: while one is being written
+//! and the next one is full, nothing more is read from either side; what cannot be kept ends the session.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use model::request::{Action, RequestFacts};
+use model::subject::SubjectId;
+use recording::tap::{Event, Torn, Way};
+use recording::{Chunk, Ended, Head, Kind, Recorder, Root, Rules, SealError, Sealer, SessionKey};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::audit::{Anchor, Heartbeats, Trail};
+
+/// A failing disk is given so long before the session ends.
+const WRITES_WITHIN: Duration = Duration::from_secs(5);
+/// Between two attempts.
+const TRIES_AGAIN: Duration = Duration::from_millis(250);
+/// The newest hash stands in the ledger at least this often while something passes.
+const ANCHORED_EVERY: Duration = Duration::from_secs(10);
+/// For the last chunks, at the end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Which sessions are recorded besides those that a rule wants recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// None.
+    #[default]
+    ByRule,
+    /// Every one.
+    All,
+}
+
+/// Where the keys of recordings are kept.
+pub trait RecordingKeys: Send + Sync + std::fmt::Debug {
+    /// A new key for this session of this subject, durable before it is given out.
+    ///
+    /// # Errors
+    /// In words why it cannot be had; the session is refused then.
+    fn new_key(&self, subject: &SubjectId, session: &str) -> BoxFuture<'_, Result<SessionKey, String>>;
+}
+
+/// How sessions are recorded.
+#[derive(Clone, Debug)]
+pub struct Recordings {
+    /// The folder of their files.
+    pub folder: PathBuf,
+    /// Their keys.
+    pub keys: Arc<dyn RecordingKeys>,
+    /// Which ones.
+    pub which: Which,
+}
+
+impl Recordings {
+    /// Begins the recording of a session that is about to be asked for: its file is on the disk when this returns.
+    ///
+    /// # Errors
+    /// In words why it cannot be recorded.
+    pub(crate) async fn begin(&self, trail: &Trail) -> Result<Recording, String> {
+        let identity = trail.identity.as_deref().ok_or("nobody is known to have called")?;
+        let key = self.keys.new_key(identity.subject().id(), trail.id.as_str()).await?;
+        let (folder, session) = (self.folder.clone(), uuid::Uuid::from_bytes(trail.id.bytes()));
+        let head = head(trail, session).ok_or("this kind of call cannot be recorded")?;
+        let mut recorder = Recorder::new(head, Rules::default());
+        // Who it is, where and why is on the disk before anything passes.
+        let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
+        let make = move || {
+            let sealer = Sealer::create(&folder, session, &key)?;
+            let (sealer, sealed) = seal(Box::new(sealer), &first);
+            sealed.map(|()| sealer)
+        };
+        let made = tokio::task::spawn_blocking(make).await;
+        let sealer = made
+            .map_err(|error| error.to_string())?
+            .map_err(|error| in_words(&error))?;
+        Ok(Recording::new(recorder, sealer))
+    }
+}
+
+/// What the request says about the session.
+fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
+    let facts = trail.facts.as_ref()?;
+    let kind = match facts.action() {
+        Action::Exec => Kind::Exec,
+        Action::Attach => Kind::Attach,
+        Action::PortForward => Kind::PortForward,
+        Action::Proxy => Kind::Proxy,
+        _ => return None,
+    };
+    let query = trail.target.as_ref()?.query();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let all = |name: &str| {
+        let wanted = query.clone().filter(|(key, _)| key.as_ref() == name.as_bytes());
+        wanted.map(|(_, value)| text(&value)).collect::<Vec<_>>()
+    };
+    Some(Head {
+        session,
+        kind,
+        cluster: trail.cluster.as_ref()?.as_str().to_owned(),
+        who: trail.identity.as_deref()?.subject().username().to_owned(),
+        namespace: facts.namespace().to_owned(),
+        pod: pod(facts),
+        container: query.first("container").map(|value| text(&value)),
+        command: all("command"),
+        terminal: query.first("tty").is_some_and(|value| is_true(&value)),
+        reason: trail.stated_reason.as_deref().map(str::to_owned),
+        started: trail.received.wall,
+    })
+}
+
+/// The pod, or `service/name`, `node/name` behind a `proxy` subresource.
+fn pod(facts: &RequestFacts) -> String {
+    match facts.resource() {
+        "pods" => facts.name().to_owned(),
+        other => format!("{}/{}", other.trim_end_matches('s'), facts.name()),
+    }
+}
+
+/// As Go's conversion reads a parameter: anything but these is true (k8s.io/apimachinery `Convert_Slice_string_To_bool`).
+fn is_true(value: &[u8]) -> bool {
+    !value.eq_ignore_ascii_case(b"false") && value != b"0"
+}
+
+/// One recording under way.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    recorder: Recorder,
+    began: Instant,
+    sealing: Sealing,
+    /// When the open chunk has to go to the disk though it is not full.
+    due: Option<Pin<Box<Sleep>>>,
+    root: Root,
+    anchored: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Sealing {
+    Idle(Box<Sealer>),
+    Busy(JoinHandle<Sent>),
+    Over,
+}
+
+type Sent = (Box<Sealer>, Result<(), SealError>);
+
+impl Recording {
+    fn new(recorder: Recorder, sealer: Box<Sealer>) -> Self {
+        Self {
+            recorder,
+            began: Instant::now(),
+            root: sealer.root(),
+            sealing: Sealing::Idle(sealer),
+            due: None,
+            anchored: None,
+        }
+    }
+
+    /// What stands for what is on the disk.
+    pub(crate) fn anchor(&self) -> Anchor {
+        Anchor::of(&self.root)
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn event(&mut self, way: Way, event: Event<'_>) {
+        let at = self.micros();
+        self.recorder.event(at, way, event);
+        if self.due.is_none() {
+            self.due = Some(Box::pin(sleep_until(Instant::now() + CHUNK_WITHIN)));
+        }
+    }
+
+    /// What passed could not be read.
+    pub(super) fn torn(&mut self, torn: &Torn) {
+        let at = self.micros();
+        self.recorder.torn(at, torn);
+    }
+
+    /// Moves chunks to the disk. Ready when nothing more may be read until one is there.
+    ///
+    /// # Errors
+    /// In words why the session has to end.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, String> {
+        loop {
+            let is_due = self.is_due(cx);
+            match &mut self.sealing {
+                Sealing::Over => return Err("the recording is over".to_owned()),
+                Sealing::Busy(sent) => match Pin::new(sent).poll(cx) {
+                    Poll::Pending => return Ok(if is_due { Flow::Waits } else { Flow::Goes }),
+                    Poll::Ready(sent) => self.arrived(sent, heartbeats)?,
+                },
+                Sealing::Idle(_) if !is_due => return Ok(Flow::Goes),
+                Sealing::Idle(_) => self.send_off(),
+            }
+        }
+    }
+
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let by_time = self.due.as_mut().is_some_and(|due| due.as_mut().poll(cx).is_ready());
+        by_time || self.recorder.is_due(self.micros())
+    }
+
+    fn send_off(&mut self) {
+        self.due = None;
+        let Some(chunk) = self.recorder.take(self.micros()) else {
+            return;
+        };
+        match std::mem::replace(&mut self.sealing, Sealing::Over) {
+            Sealing::Idle(sealer) => {
+                self.sealing = Sealing::Busy(tokio::task::spawn_blocking(move || seal(sealer, &[chunk])));
+            }
+            other => self.sealing = other,
+        }
+    }
+
+    fn arrived(&mut self, sent: Result<Sent, tokio::task::JoinError>, heartbeats: &Heartbeats) -> Result<(), String> {
+        self.sealing = Sealing::Over;
+        let (sealer, result) = sent.map_err(|error| error.to_string())?;
+        result.map_err(|error| in_words(&error))?;
+        self.root = sealer.root();
+        self.sealing = Sealing::Idle(sealer);
+        if self.anchored.is_none_or(|at| at.elapsed() >= ANCHORED_EVERY) {
+            self.anchored = Some(Instant::now());
+            heartbeats.recorded(&self.anchor());
+        }
+        Ok(())
+    }
+
+    /// Writes the rest. What stands for the whole, and whether the whole is there.
+    pub(super) async fn finish(self, ended: Ended) -> (Anchor, bool) {
+        let at = self.micros();
+        let chunks = self.recorder.finish(at, ended);
+        let rest = async move {
+            let sealer = match self.sealing {
+                Sealing::Idle(sealer) => sealer,
+                Sealing::Busy(sent) => {
+                    let (sealer, result) = sent.await.ok()?;
+                    result.ok()?;
+                    sealer
+                }
+                Sealing::Over => return None,
+            };
+            let sealed = tokio::task::spawn_blocking(move || {
+                let (sealer, result) = seal(sealer, &chunks);
+                let root = sealer.root();
+                let is_whole = result.and_then(|()| sealer.close()).is_ok();
+                (root, is_whole)
+            });
+            sealed.await.ok()
+        };
+        match tokio::time::timeout(ENDS_WITHIN, rest).await {
+            Ok(Some((root, is_whole))) => (Anchor::of(&root), is_whole),
+            Ok(None) | Err(_) => (Anchor::of(&self.root), false),
+        }
+    }
+
+    /// Takes the recording back: there is no session after all.
+    pub(crate) async fn withdraw(self) {
+        if let Sealing::Idle(sealer) = self.sealing {
+            let path = sealer.path().to_owned();
+            drop(sealer);
+            if let Err(error) = tokio::fs::remove_file(&path).await {
+                tracing::warn!(error = %error, path = %path.display(), "an empty recording could not be removed");
+            }
+        }
+    }
+}
+
+/// Whether bytes may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Goes,
+    Waits,
+}
+
+/// A disk that is full or slow for a moment ends no session.
+fn seal(mut sealer: Box<Sealer>, chunks: &[Chunk]) -> Sent {
+    let until = std::time::Instant::now() + WRITES_WITHIN;
+    for chunk in chunks {
+        loop {
+            match sealer.seal(chunk) {
+                Ok(_) => break,
+                Err(SealError::Write(_)) if std::time::Instant::now() < until => std::thread::sleep(TRIES_AGAIN),
+                Err(error) => return (sealer, Err(error)),
+            }
+        }
+    }
+    (sealer, Ok(()))
+}
+
+fn in_words(error: &SealError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// What the recorder's own rule is, for the clock that wakes it.
+const CHUNK_WITHIN: Duration = Duration::from_secs(2);

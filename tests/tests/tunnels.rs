@@ -1,0 +1,243 @@
+//! What happens to the bytes of an upgraded call, with an API server's stand-in that answers whatever a story says: the rows
+//! of an upgrade that a real one cannot be made to play.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tests::fake::{FakeApiServer, LAST_WORDS};
+use tests::gateway::{Gateway, Options};
+use tests::http::Stream;
+use tests::wait::{PATIENCE, try_until};
+
+const ROLES: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: enters }
+rules:
+- { apiGroups: [""], resources: [pods, pods/exec, pods/portforward], verbs: [create, get, watch] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: enters }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: enters }
+subjects:
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }
+"#;
+
+const EXEC: &str = "/clusters/bench/api/v1/namespaces/default/pods/x/exec?command=true";
+const FORWARD: &str = "/clusters/bench/api/v1/namespaces/default/pods/x/portforward";
+const GRANTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+
+struct Stage {
+    fake: FakeApiServer,
+    gateway: Gateway,
+    token: String,
+}
+
+impl Stage {
+    fn new() -> anyhow::Result<Self> {
+        let fake = FakeApiServer::start()?;
+        let options = Options {
+            authorization: Some("enforce"),
+            rules: Some(ROLES.to_owned()),
+            ..Options::default()
+        };
+        let gateway = Gateway::before(&fake.upstream(), &options)?;
+        let token = gateway.sign_in("alice")?.token;
+        Ok(Self { fake, gateway, token })
+    }
+
+    /// Asks for a switch to SPDY with `early` right behind the head, and reads the head of the answer; what came right
+    /// behind that is given, too.
+    fn ask(&self, target: &str, early: &[u8]) -> anyhow::Result<(Stream, String, Vec<u8>)> {
+        let mut stream = self.gateway.client()?.open()?;
+        let address = self.gateway.server();
+        let host = address
+            .trim_start_matches("https://")
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\nContent-Length: 0\r\n\r\n",
+            self.token
+        );
+        stream.write_all(&[head.as_bytes(), early].concat())?;
+        let mut received = Vec::new();
+        loop {
+            if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
+                let behind = received.split_off(end + 4);
+                return Ok((stream, String::from_utf8_lossy(&received).into_owned(), behind));
+            }
+            let mut piece = [0; 4096];
+            let read = stream.read(&mut piece)?;
+            ensure!(
+                read > 0,
+                "the connection ended in the head: {}",
+                String::from_utf8_lossy(&received)
+            );
+            received.extend_from_slice(&piece[..read]);
+        }
+    }
+
+    fn close(&self) -> anyhow::Result<Value> {
+        let is_close = |record: &Value| record["kind"] == "close" && record["pair"].is_u64();
+        let records = self
+            .gateway
+            .records_with("the close", |records| records.iter().any(is_close))?;
+        records.into_iter().find(is_close).context("waited for")
+    }
+}
+
+/// Reads to the end, however the other side ends it.
+fn rest(stream: &mut Stream) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(bytes),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[test]
+fn h_08_h_10_what_comes_right_behind_a_head_passes_once_and_an_end_in_one_direction_leaves_the_other()
+-> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    stage
+        .fake
+        .answer_upgrades(&[GRANTED.as_bytes(), b"glued to the 101;"].concat());
+    let (mut stream, head, behind) = stage.ask(FORWARD, b"glued to the head;")?;
+    ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    for field in [
+        "upgrade: SPDY/3.1",
+        "connection: Upgrade",
+        "x-stream-protocol-version: v4.channel.k8s.io",
+    ] {
+        ensure!(
+            head.to_lowercase().contains(&field.to_lowercase()),
+            "no {field} in {head}"
+        );
+    }
+    stream.write_all(b"later;")?;
+    // No more from here: TLS says goodbye, and so does TCP.
+    stream.conn.send_close_notify();
+    stream.conn.complete_io(&mut stream.sock)?;
+    stream.sock.shutdown(Shutdown::Write)?;
+    let said = [behind, rest(&mut stream)?].concat();
+    let wanted = [b"glued to the 101;glued to the head;later;".as_slice(), LAST_WORDS].concat();
+    assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&wanted));
+    assert_eq!(stage.fake.upgraded().1, b"glued to the head;later;");
+    let close = stage.close()?;
+    assert_eq!(close["outcome"]["end"], "answered", "{close}");
+    assert_eq!(close["outcome"]["status"], 101, "{close}");
+    assert_eq!(close["outcome"]["bytes_in"], 24, "{close}");
+    assert_eq!(
+        close["outcome"]["bytes_out"].as_u64(),
+        Some(wanted.len() as u64),
+        "{close}"
+    );
+    Ok(())
+}
+
+#[test]
+fn h_05_h_07_a_refused_upgrade_is_told_whole_and_nothing_more_reaches_that_connection() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let told = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"container gone","code":404}"#;
+    let answer = format!(
+        "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{told}",
+        told.len()
+    );
+    stage.fake.answer_upgrades(answer.as_bytes());
+    let (mut stream, head, behind) = stage.ask(EXEC, b"GET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    ensure!(
+        head.starts_with("HTTP/1.1 404 ") && head.contains("connection: close"),
+        "{head}"
+    );
+    let body = [behind, rest(&mut stream)?].concat();
+    assert_eq!(String::from_utf8_lossy(&body), told);
+    let close = stage.close()?;
+    assert_eq!(
+        (&close["outcome"]["end"], &close["outcome"]["status"]),
+        (&"answered".into(), &404.into()),
+        "{close}"
+    );
+    assert_eq!(
+        stage.fake.upgraded(),
+        (1, Vec::new()),
+        "what followed the head reached the cluster"
+    );
+    Ok(())
+}
+
+#[test]
+fn h_06_an_answer_that_is_neither_switch_nor_refusal_leads_nowhere() -> anyhow::Result<()> {
+    for (answer, status) in [
+        (
+            "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n",
+            302,
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200),
+    ] {
+        let stage = Stage::new()?;
+        stage.fake.answer_upgrades(answer.as_bytes());
+        let (mut stream, head, _) = stage.ask(EXEC, b"")?;
+        ensure!(head.starts_with("HTTP/1.1 502 ") && !head.contains("169.254"), "{head}");
+        ensure!(
+            rest(&mut stream)?.ends_with(b"}\n") || head.contains("content-length"),
+            "a Status"
+        );
+        let close = stage.close()?;
+        assert_eq!(close["outcome"]["status"], 502, "{close}");
+        assert_eq!(close["upstream"]["status"], status, "{close}");
+        assert_eq!(stage.fake.upgraded().0, 1, "followed");
+    }
+    Ok(())
+}
+
+#[test]
+fn ups_09_a_switch_that_was_not_asked_for_is_none() -> anyhow::Result<()> {
+    for answer in [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\nX-Stream-Protocol-Version: v9.channel.k8s.io\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n",
+    ] {
+        let stage = Stage::new()?;
+        stage.fake.answer_upgrades(answer.as_bytes());
+        let (_, head, _) = stage.ask(EXEC, b"early")?;
+        ensure!(head.starts_with("HTTP/1.1 502 "), "{answer}: {head}");
+        let close = stage.close()?;
+        assert_eq!(close["outcome"]["end"], "unknown", "{close}");
+        assert_eq!(stage.fake.upgraded().1, b"", "bytes of a tunnel that never was");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_vanishes_ends_the_session_on_both_sides() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    stage.fake.answer_upgrades(GRANTED.as_bytes());
+    let (mut stream, head, behind) = stage.ask(EXEC, b"hello")?;
+    ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // The echo comes with the head or behind it.
+    stream.read_exact(&mut vec![0; 5 - behind.len()])?;
+    // A reset, as of a process that was killed with bytes unread.
+    socket2::SockRef::from(&stream.sock).set_linger(Some(std::time::Duration::ZERO))?;
+    drop(stream);
+    let close = stage.close()?;
+    assert_eq!(close["outcome"]["end"], "clientGone", "{close}");
+    try_until("nothing is open any more", PATIENCE, || {
+        let page = tests::browser::Browser::default().request(
+            "GET",
+            &format!("http://{}/metrics", stage.gateway.admin()),
+            "",
+        )?;
+        for line in [
+            "gateway_session_long_calls_open 0",
+            r#"gateway_upstream_open_connections{class="Upgrade",cluster="bench"} 0"#,
+        ] {
+            ensure!(page.body.lines().any(|found| found == line), "no {line}");
+        }
+        Ok(())
+    })
+}
