@@ -40,6 +40,9 @@ func main() {
 		case "http":
 			serveSample(os.Args[2:])
 			return
+		case "sink":
+			serveSink(os.Args[2:])
+			return
 		}
 	}
 	if err := run(parseOptions()); err != nil {

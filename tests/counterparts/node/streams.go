@@ -44,10 +44,21 @@ func (r *runtime) Exec(ctx context.Context, id string, words []string, in io.Rea
 	} else {
 		err = execOnPipes(command, in, out, errOut)
 	}
+	linger(ctx)
 	if err == nil {
 		return nil
 	}
 	return utilexec.CodeExitError{Err: err, Code: exitCode(err)}
+}
+
+// linger keeps the connection for a moment after the last output. Whoever returns ends the connection, and a SPDY reader
+// on the way (spdystream: the API server's, a client's) drops what it has received and not yet handed on when that comes;
+// on a busy machine it has not. The runtimes that people use lose such output, too.
+func linger(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(250 * time.Millisecond):
+	}
 }
 
 func execOnPipes(command *exec.Cmd, in io.Reader, out, errOut io.WriteCloser) error {
@@ -133,6 +144,7 @@ func (r *runtime) Attach(ctx context.Context, id string, in io.Reader, out, errO
 	}
 	select {
 	case <-c.done:
+		linger(ctx)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

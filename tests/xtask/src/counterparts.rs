@@ -1,4 +1,5 @@
-//! Building the real counterparts: pinned Go modules into `target/counterparts/bin`, pinned npm packages in place.
+//! Building the real counterparts: pinned Go modules into `target/counterparts/bin`, pinned npm packages in place, pinned
+//! Python packages into `target/counterparts/python`.
 //!
 //! A stamp beside each remembers pins, sources, flags and compiler; what has not changed is not built again.
 
@@ -24,6 +25,15 @@ const KUBERNETES_VERSION: &[&str] = &[
     "k8s.io/client-go/pkg/version.gitVersion=v1.36.3",
     "k8s.io/client-go/pkg/version.gitMajor=1",
     "k8s.io/client-go/pkg/version.gitMinor=36",
+];
+
+const OLDER_KUBECTL_VERSION: &[&str] = &[
+    "k8s.io/component-base/version.gitVersion=v1.28.15",
+    "k8s.io/component-base/version.gitMajor=1",
+    "k8s.io/component-base/version.gitMinor=28",
+    "k8s.io/client-go/pkg/version.gitVersion=v1.28.15",
+    "k8s.io/client-go/pkg/version.gitMajor=1",
+    "k8s.io/client-go/pkg/version.gitMinor=28",
 ];
 
 const MODULES: &[Module] = &[
@@ -55,6 +65,22 @@ const MODULES: &[Module] = &[
         programs: &[("gatescribe-node", ".")],
         settings: &[],
     },
+    // Clients beside the newest kubectl, each with libraries of its own age.
+    Module {
+        folder: "kubectl",
+        programs: &[("kubectl-1.28", "k8s.io/kubernetes/cmd/kubectl")],
+        settings: OLDER_KUBECTL_VERSION,
+    },
+    Module {
+        folder: "clientgo",
+        programs: &[("clientgo", ".")],
+        settings: &[],
+    },
+    Module {
+        folder: "helm",
+        programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
+        settings: &[],
+    },
     // Kubernetes' own evaluators behind a line protocol, for differential tests.
     Module {
         folder: "oracle",
@@ -75,7 +101,7 @@ const PACKAGES: &[&str] = &["provider"];
 /// # Errors
 /// A tool is missing, or a build fails.
 pub(crate) fn build() -> anyhow::Result<()> {
-    need(&["go", "node", "npm"])?;
+    need(&["go", "node", "npm", "python3"])?;
     let go = output(Command::new("go").arg("version"))?;
     for module in MODULES {
         let folder = root().join("tests/counterparts").join(module.folder);
@@ -88,7 +114,7 @@ pub(crate) fn build() -> anyhow::Result<()> {
     for package in PACKAGES {
         npm_install(&root().join("tests/counterparts").join(package), package)?;
     }
-    Ok(())
+    python_install(&root().join("tests/counterparts/python"))
 }
 
 const FLAGS: &[&str] = &["-trimpath"];
@@ -149,6 +175,35 @@ fn npm_install(folder: &Path, package: &str) -> anyhow::Result<()> {
         .current_dir(folder);
     if !succeeds(&mut command)? {
         bail!("npm ci in tests/counterparts/{package} failed");
+    }
+    std::fs::write(stamp_file, stamp)?;
+    Ok(())
+}
+
+/// A virtual environment with exactly the packages that `requirements.txt` names, by digest.
+fn python_install(folder: &Path) -> anyhow::Result<()> {
+    let python = output(Command::new("python3").arg("--version"))?;
+    let stamp = format!("{python}{:016x}", digest(folder, &["txt"])?);
+    let stamp_file = stamp_file("python")?;
+    let home = root().join("target/counterparts/python");
+    let installed = home.join("bin/python").exists();
+    if installed && std::fs::read_to_string(&stamp_file).is_ok_and(|have| have == stamp) {
+        return Ok(());
+    }
+    tell("python: pip install …");
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear"]).arg(&home);
+    if !succeeds(&mut make)? {
+        bail!("python3 -m venv failed (on Debian: apt-get install python3-venv)");
+    }
+    let mut install = Command::new(home.join("bin/python"));
+    install
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        // Nothing is built, nothing comes that is not named, and what comes has the digest that is named.
+        .args(["--only-binary=:all:", "--no-deps", "--require-hashes", "-r"])
+        .arg(folder.join("requirements.txt"));
+    if !succeeds(&mut install)? {
+        bail!("pip install in tests/counterparts/python failed");
     }
     std::fs::write(stamp_file, stamp)?;
     Ok(())
