@@ -37,6 +37,7 @@ impl fmt::Display for Output {
 /// kubectl with one kubeconfig.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
+    program: &'static str,
     kubeconfig: PathBuf,
     home: PathBuf,
     environment: Vec<(String, String)>,
@@ -47,6 +48,7 @@ impl Kubectl {
     #[must_use]
     pub fn new(kubeconfig: &Path, home: &Path) -> Self {
         Self {
+            program: "kubectl",
             kubeconfig: kubeconfig.to_path_buf(),
             home: home.to_path_buf(),
             environment: Vec::new(),
@@ -60,6 +62,13 @@ impl Kubectl {
         self
     }
 
+    /// Another program of the bench that reads kubeconfigs, in the same place: an older kubectl, Helm.
+    #[must_use]
+    pub const fn program(mut self, name: &'static str) -> Self {
+        self.program = name;
+        self
+    }
+
     /// The kubeconfig it uses.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
@@ -69,9 +78,9 @@ impl Kubectl {
     /// The command, for those who want to start it in their own way (a terminal, say).
     ///
     /// # Errors
-    /// There is no kubectl in the bench.
+    /// There is no such program in the bench.
     pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
-        let mut command = Command::new(counterparts::program("kubectl")?);
+        let mut command = Command::new(counterparts::program(self.program)?);
         command.args(arguments).current_dir(&self.home).env_clear();
         // An exec plugin of the kubeconfig is found by PATH.
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
