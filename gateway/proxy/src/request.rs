@@ -411,9 +411,6 @@ impl Gate {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.tunnel(response, asked, end, duties, trail);
         }
-        if let Some(recording) = asked.recording {
-            recording.withdraw().await;
-        }
         if let Some(words) = no_answer_to_upgrade(response.status(), trail) {
             let refusal = Refusal::UpstreamLost(words.clone());
             end.settle_instead(refusal.status().as_u16(), &words);

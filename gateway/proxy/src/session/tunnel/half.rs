@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What one direction holds at most: four TLS records, so that they leave in one write.
 const ROOM: usize = 64 * 1024;
-/// Less room than a TLS record has is not worth another read before what is there is written.
+/// What it holds until that was once too little: most terminals never send as much. Less room than this, which is a TLS
+/// record's, is not worth another read before what is there is written.
 const RECORD: usize = 16 * 1024;
 
 /// Where a direction broke.
@@ -24,7 +25,7 @@ pub(super) enum Broken {
 /// The bytes between one reader and one writer.
 #[derive(Debug)]
 pub(super) struct Half {
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     held: Range<usize>,
     stage: Stage,
     unflushed: bool,
@@ -42,7 +43,7 @@ enum Stage {
 impl Half {
     pub(super) fn new() -> Self {
         Self {
-            buffer: vec![0; ROOM].into(),
+            buffer: vec![0; RECORD],
             held: 0..0,
             stage: Stage::Flowing,
             unflushed: false,
@@ -107,6 +108,9 @@ impl Half {
     ) -> Result<Poll<()>, Broken> {
         if !self.held.is_empty() {
             return Ok(Poll::Ready(()));
+        }
+        if self.held.end == self.buffer.len() {
+            self.buffer.resize(ROOM, 0);
         }
         self.held = 0..0;
         loop {

@@ -34,7 +34,10 @@ pub(super) enum Exit {
 }
 
 impl Observer {
-    pub(super) fn new(tap: Option<Tap>, recording: Option<Recording>) -> Self {
+    pub(super) fn new(tap: Option<Tap>, mut recording: Option<Recording>) -> Self {
+        if let Some(recording) = &mut recording {
+            recording.begins();
+        }
         let unread = recording.is_some() && tap.is_none();
         Self {
             tap,

@@ -139,6 +139,7 @@ pub(crate) struct Recording {
     due: Option<Pin<Box<Sleep>>>,
     root: Root,
     anchored: Option<Instant>,
+    unless_begun: RemovedUnlessBegun,
 }
 
 #[derive(Debug)]
@@ -156,6 +157,9 @@ impl Recording {
             recorder,
             began: Instant::now(),
             root: sealer.root(),
+            unless_begun: RemovedUnlessBegun {
+                path: Some(sealer.path().to_owned()),
+            },
             sealing: Sealing::Idle(sealer),
             due: None,
             anchored: None,
@@ -263,14 +267,24 @@ impl Recording {
         }
     }
 
-    /// Takes the recording back: there is no session after all.
-    pub(crate) async fn withdraw(self) {
-        if let Sealing::Idle(sealer) = self.sealing {
-            let path = sealer.path().to_owned();
-            drop(sealer);
-            if let Err(error) = tokio::fs::remove_file(&path).await {
-                tracing::warn!(error = %error, path = %path.display(), "an empty recording could not be removed");
-            }
+    /// There is a session: from here on the file stays, however it ends.
+    pub(super) fn begins(&mut self) {
+        self.unless_begun.path = None;
+    }
+}
+
+/// Without a session there is nothing to keep: the call was refused, or its caller left before it began.
+#[derive(Debug)]
+struct RemovedUnlessBegun {
+    path: Option<PathBuf>,
+}
+
+impl Drop for RemovedUnlessBegun {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!(error = %error, path = %path.display(), "an empty recording could not be removed");
         }
     }
 }
