@@ -22,6 +22,7 @@ impl std::fmt::Debug for PartKeyBytes {
 }
 
 const TABLE: &str = "part_keys";
+const FIND: &str = "SELECT id, sealed FROM part_keys WHERE subject_id = ?1 AND class = ?2";
 
 impl Store {
     /// The key of this subject for this class; made and durable at first use.
@@ -29,15 +30,8 @@ impl Store {
     /// # Errors
     /// The database failed, or the kept key does not open.
     pub fn part_key(&self, subject: &str, class: &str, now: Timestamp) -> Result<PartKeyBytes, StateError> {
-        const FIND: &str = "SELECT id, sealed FROM part_keys WHERE subject_id = ?1 AND class = ?2";
-        let kept: Option<(String, Vec<u8>)> = self.read(|connection| {
-            let mut find = connection.prepare_cached(FIND)?;
-            Ok(find
-                .query_row(params![subject, class], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?)
-        })?;
-        if let Some((id, sealed)) = kept {
-            return self.opened(id, &sealed);
+        if let Some(kept) = self.find_part_key(subject, class)? {
+            return Ok(kept);
         }
         let bytes = random_bytes::<32>()?;
         let id = hex::encode(random_bytes::<8>()?);
@@ -51,6 +45,20 @@ impl Store {
             Ok(find.query_row(params![subject, class], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })?;
         self.opened(id, &sealed)
+    }
+
+    /// The key of this subject for this class, where there is one: a key that was destroyed does not come back by being looked for.
+    ///
+    /// # Errors
+    /// The database failed, or the kept key does not open.
+    pub fn find_part_key(&self, subject: &str, class: &str) -> Result<Option<PartKeyBytes>, StateError> {
+        let kept: Option<(String, Vec<u8>)> = self.read(|connection| {
+            let mut find = connection.prepare_cached(FIND)?;
+            Ok(find
+                .query_row(params![subject, class], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?)
+        })?;
+        kept.map(|(id, sealed)| self.opened(id, &sealed)).transpose()
     }
 
     fn opened(&self, id: String, sealed: &[u8]) -> Result<PartKeyBytes, StateError> {
@@ -68,7 +76,14 @@ mod tests {
     #[test]
     fn a_key_is_made_once_for_each_subject_and_class() {
         let (store, now) = (test_store(), Timestamp::EPOCH);
+        assert!(
+            store.find_part_key("alice", "query").unwrap().is_none(),
+            "looking for one makes none"
+        );
+        assert!(store.find_part_key("alice", "query").unwrap().is_none());
         let first = store.part_key("alice", "query", now).unwrap();
+        let found = store.find_part_key("alice", "query").unwrap().unwrap();
+        assert_eq!((&first.id, first.bytes), (&found.id, found.bytes));
         let again = store.part_key("alice", "query", now).unwrap();
         assert_eq!((&first.id, first.bytes), (&again.id, again.bytes));
         for (subject, class) in [("bob", "query"), ("alice", "agent")] {
