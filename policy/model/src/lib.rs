@@ -7,6 +7,7 @@ pub mod ask;
 pub mod cluster;
 pub mod decision;
 pub mod event;
+pub mod live;
 pub mod request;
 pub mod subject;
 pub mod time;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::live::Counted;
 use super::registry::Registry;
 use crate::audit::Trail;
 use crate::identity::holds_at_first;
@@ -45,6 +46,8 @@ pub(super) struct Entry {
     is_asked: AtomicBool,
     is_over: AtomicBool,
     why: OnceLock<Box<str>>,
+    /// What has passed, once it is a session: there are none for watches and followed logs.
+    pub(super) counted: OnceLock<Counted>,
     token: CancellationToken,
 }
 
@@ -78,6 +81,7 @@ impl Entry {
             is_asked: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             why: OnceLock::new(),
+            counted: OnceLock::new(),
             token: draining.child_token(),
         };
         entry.stands(grounds, now);
@@ -183,6 +187,12 @@ impl Drop for LongCall {
 }
 
 impl LongCall {
+    /// It has become a session, whose bytes these count: from now on it is listed.
+    pub(crate) fn is_session(&self, counted: Counted) {
+        // Set once: a call becomes a session once.
+        let _ = self.entry.counted.set(counted);
+    }
+
     /// Resolves when the call has to end.
     #[must_use]
     pub fn ender(&self) -> &CancellationToken {

@@ -16,6 +16,8 @@ listed! {
         Rules,
         /// Its session has ended.
         Session,
+        /// A person has ended it.
+        Person,
         /// What proved its caller counts no longer.
         Credential,
         /// Whether its caller still counts could not be found out for too long.
@@ -28,6 +30,7 @@ impl Cause {
         match self {
             Self::Rules => "rules",
             Self::Session => "session",
+            Self::Person => "person",
             Self::Credential => "credential",
             Self::Unknown => "unknown",
         }
@@ -71,7 +74,7 @@ impl LongCallMetrics {
         }
         registry.register(
             "gateway_session_long_calls_ended",
-            "Long calls ended by the gateway because they would be refused now, by cause",
+            "Long calls ended by the gateway because they would be refused now or somebody ended them, by cause",
             self.ended.clone(),
         );
     }

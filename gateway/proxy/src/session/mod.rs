@@ -8,6 +8,7 @@
 pub mod bench;
 mod call;
 mod keeper;
+mod live;
 mod metrics;
 mod registry;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub(crate) mod tunnel;
 
 pub use self::call::{Grounds, LongCall};
 pub use self::keeper::Keeper;
+pub use self::live::EndError;
 pub use self::metrics::{Cause, LongCallMetrics};
 pub use self::registry::{Full, Registry};
 pub use self::tunnel::{RecordingKeys, Recordings, Which, fuzz_exit_status};

@@ -137,7 +137,7 @@ impl Registry {
             tracing::info!(
                 request.id = entry.trail.id.as_str(),
                 cause = cause.as_str(),
-                "a long call has ended: it would be refused now"
+                "a long call was ended"
             );
         }
         first

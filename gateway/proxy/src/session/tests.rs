@@ -1,7 +1,7 @@
 //! Which long calls a change ends, and which it leaves alone.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use access::decide::Authorization;
@@ -10,7 +10,8 @@ use model::time::Timestamp;
 use serde_json::json;
 
 use super::bench::{BEGIN, World, round};
-use super::{Cause, Grounds, LongCall};
+use super::live::Counted;
+use super::{Cause, EndError, Grounds, LongCall};
 use crate::identity::{Credential, Identity, for_bench};
 
 fn person(name: &str, group: &str) -> Arc<Identity> {
@@ -256,4 +257,44 @@ async fn a_drain_ends_all_and_says_so() {
 async fn of_many_calls_exactly_those_of_the_lost_binding_end() {
     let found = round(1_000).await;
     assert_eq!((found.ended, found.open), (10, 990));
+}
+
+#[tokio::test]
+async fn a_call_is_listed_when_it_has_become_a_session_and_ends_once_with_words() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let al = person("al", "dev");
+    let (watch, session) = (
+        world.enter(&world.watch(Arc::clone(&al), "shop")),
+        world.enter(&world.watch(Arc::clone(&al), "bank")),
+    );
+    assert!(world.registry.sessions().is_empty(), "watches are no sessions");
+    let (up, down) = (Arc::default(), Arc::<AtomicU64>::default());
+    session.is_session(Counted {
+        up,
+        down: Arc::clone(&down),
+    });
+    down.store(7, Ordering::Relaxed);
+    let listed = world.registry.sessions();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let found = &listed[0];
+    assert_eq!(
+        (found.namespace.as_str(), found.bytes_in, found.bytes_out),
+        ("bank", 0, 7)
+    );
+    assert_eq!(
+        (found.user.as_str(), &found.subject),
+        (al.subject().username(), al.subject().id())
+    );
+    assert_eq!(world.registry.session(&found.id).as_ref(), Some(found));
+    assert_eq!(world.registry.end_one("another", "x"), Err(EndError::Over));
+    assert_eq!(world.registry.end_one(&found.id, "ended by eve: over"), Ok(()));
+    assert_eq!(world.registry.end_one(&found.id, "again"), Err(EndError::Over));
+    assert_eq!(open(&[&watch, &session]), [true, false]);
+    assert_eq!(session.why(), "ended by the gateway: ended by eve: over");
+    assert_eq!(world.registry.metrics.ended_for(Cause::Person), 1);
+    assert!(
+        world.registry.sessions().is_empty(),
+        "what was told to end is not listed"
+    );
 }

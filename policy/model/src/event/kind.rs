@@ -23,7 +23,7 @@ pub enum RecordKind {
     Refusal = 7,
     /// An answer given to another proxy's forward-auth question; never counted as coverage.
     Verdict = 8,
-    /// Sign-in, renewal, sign-out, revocation.
+    /// Sign-in, renewal, sign-out, revocation; a person ended somebody's exec, attach or port-forward.
     Session = 9,
     /// A grant was asked for, approved, denied, used or ended.
     Grant = 10,

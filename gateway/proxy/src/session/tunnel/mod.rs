@@ -15,6 +15,7 @@ mod tests;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use self::recording::Flow;
 pub(crate) use self::recording::Recording;
 pub use self::recording::{RecordingKeys, Recordings, Which};
 use super::LongCall;
+use super::live::Counted;
 use crate::audit::{End, Heartbeats, Place};
 
 /// How long a tunnel may last.
@@ -133,6 +135,10 @@ impl Tunnel {
             (_, Err(_)) => return end.settle(Answer::UpstreamLost, Some("the cluster left before the session began")),
         };
         let heartbeats = end.heartbeats();
+        call.is_session(Counted {
+            up: Arc::clone(&heartbeats.bytes_in),
+            down: Arc::clone(&heartbeats.bytes_out),
+        });
         let observer = Observer::new(tap, recording);
         let mut carried = Carried::new(
             TokioIo::new(client),

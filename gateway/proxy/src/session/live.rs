@@ -1,0 +1,88 @@
+//! Sessions under way, for people: who is where since when, and the way to end one.
+//!
+//! A session is a call that has become something else than HTTP; watches and followed logs stand in the same table and are none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::live::LiveSession;
+
+use super::call::Entry;
+use super::metrics::Cause;
+use super::registry::Registry;
+
+/// The counters of a session's bytes, framing included.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    /// From the person.
+    pub(crate) up: Arc<AtomicU64>,
+    /// To the person.
+    pub(crate) down: Arc<AtomicU64>,
+}
+
+/// Why a session was not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndError {
+    /// None of this id goes on.
+    #[error("it does not go on any more")]
+    Over,
+}
+
+impl Registry {
+    /// The sessions that go on now and have not been told to end, oldest first.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<LiveSession> {
+        let mut live: Vec<LiveSession> = self.chosen(|_| true).iter().filter_map(|entry| entry.live()).collect();
+        live.sort_by(|one, other| (one.since, &one.id).cmp(&(other.since, &other.id)));
+        live
+    }
+
+    /// The session with this id, if it goes on.
+    #[must_use]
+    pub fn session(&self, id: &str) -> Option<LiveSession> {
+        self.chosen(|entry| entry.is(id)).first().and_then(|entry| entry.live())
+    }
+
+    /// Ends one session: the person is told `why` where the protocol has a place for words, and the record says it.
+    ///
+    /// # Errors
+    /// It has ended, or is ending already.
+    pub fn end_one(&self, id: &str, why: &str) -> Result<(), EndError> {
+        let found = self.chosen(|entry| entry.is(id));
+        let ended = found.iter().any(|entry| self.end(entry, Cause::Person, why));
+        if ended { Ok(()) } else { Err(EndError::Over) }
+    }
+}
+
+impl Entry {
+    fn is(&self, id: &str) -> bool {
+        self.counted.get().is_some() && self.trail.id.as_str() == id
+    }
+
+    fn live(&self) -> Option<LiveSession> {
+        let counted = self.counted.get()?;
+        let trail = &self.trail;
+        let subject = trail.identity.as_deref()?.subject();
+        let facts = trail.facts.as_ref()?;
+        let query = trail.target.as_ref()?.query();
+        Some(LiveSession {
+            id: trail.id.as_str().to_owned(),
+            subject: subject.id().clone(),
+            user: subject.username().to_owned(),
+            email: subject.email().map(str::to_owned),
+            cluster: trail.cluster.as_ref()?.as_str().to_owned(),
+            namespace: facts.namespace().to_owned(),
+            resource: facts.resource().to_owned(),
+            name: facts.name().to_owned(),
+            container: query
+                .first("container")
+                .map(|value| String::from_utf8_lossy(&value).into_owned()),
+            action: facts.action().as_str().to_owned(),
+            stated_reason: trail.stated_reason.as_deref().map(str::to_owned),
+            since: trail.received.wall,
+            bytes_in: counted.up.load(Ordering::Relaxed),
+            bytes_out: counted.down.load(Ordering::Relaxed),
+            is_recorded: trail.recording.get().is_some(),
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! A session under way: an exec, attach or port-forward, or another call that became something else than HTTP.
+
+use serde::Serialize;
+
+use crate::subject::SubjectId;
+use crate::time::Timestamp;
+
+/// Who is where since when, and what has passed up to now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LiveSession {
+    /// The id of its request, which is the session's name everywhere.
+    pub id: String,
+    /// Whose it is.
+    pub subject: SubjectId,
+    /// Their Kubernetes user name.
+    pub user: String,
+    /// For display.
+    pub email: Option<String>,
+    /// Which cluster.
+    pub cluster: String,
+    /// The namespace; empty where there is none.
+    pub namespace: String,
+    /// `pods`, `services`, `nodes`.
+    pub resource: String,
+    /// The object's name.
+    pub name: String,
+    /// The container, where the request names one.
+    pub container: Option<String>,
+    /// `exec`, `attach`, `portforward`, `proxy`.
+    pub action: String,
+    /// Why, where the person has stated it.
+    pub stated_reason: Option<String>,
+    /// When its request came.
+    pub since: Timestamp,
+    /// Bytes from the person up to now, framing included.
+    pub bytes_in: u64,
+    /// Bytes to the person up to now, framing included.
+    pub bytes_out: u64,
+    /// It is being recorded.
+    pub is_recorded: bool,
+}
