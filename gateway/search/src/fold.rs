@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use ledger::Record;
 use model::event::RecordKind;
 
-use crate::leaf::{self, Decided, Ended, Leaf, Object};
+use crate::leaf::{self, Decided, Ended, Kept, Leaf, Object, Passed};
 use crate::row::{Outcome, Row};
 
 /// As many as calls may be in flight at once (`ledger::Options::max_open`).
@@ -33,6 +33,8 @@ pub struct Ending {
     outcome: Option<Ended>,
     object: Option<Object>,
     decision: Option<Decided>,
+    recording: Option<Kept>,
+    passed: Option<Passed>,
 }
 
 impl Piece {
@@ -61,6 +63,8 @@ impl Piece {
                 outcome: leaf.outcome,
                 object: leaf.object,
                 decision: leaf.decision,
+                recording: leaf.recording,
+                passed: leaf.passed,
             }));
         }
         let boot = leaf.boot.clone();
@@ -91,7 +95,16 @@ impl Ending {
         if !row.kinds.contains(&self.kind) {
             row.kinds.push(self.kind);
         }
+        // A sign of life may say less than an earlier one: that it goes on, and nothing of the recording.
+        row.recording = self.recording.or(row.recording.take());
+        row.passed = self.passed.or(row.passed);
         if let Some(ended) = self.outcome {
+            if row.is_session() {
+                row.passed = Some(Passed {
+                    bytes_in: ended.bytes_in,
+                    bytes_out: ended.bytes_out,
+                });
+            }
             row.outcome = Some(Outcome::from(ended));
         } else if self.kind == RecordKind::Heartbeat && row.awaits_end() {
             row.set_end("inFlight", None);
@@ -151,8 +164,10 @@ impl Fold {
     fn keep(&mut self, ending: Ending) {
         let key = ending.key();
         if let Some(parts) = self.waiting.get_mut(&key) {
-            // Walking back, each sign of life is older than what is here already, and says less.
-            if ending.kind != RecordKind::Heartbeat {
+            // Walking back, each sign of life is older than what is here already, and says less; but of the recording the
+            // newest word may stand in an older one.
+            let tells = ending.recording.is_some() && parts.iter().all(|part| part.recording.is_none());
+            if ending.kind != RecordKind::Heartbeat || tells {
                 parts.push(ending);
             }
             return;

@@ -22,6 +22,8 @@ pub(crate) struct Leaf {
     pub(crate) decision: Option<Decided>,
     pub(crate) outcome: Option<Ended>,
     pub(crate) object: Option<Object>,
+    pub(crate) recording: Option<Kept>,
+    pub(crate) passed: Option<Passed>,
     pub(crate) person: Option<Person>,
     pub(crate) sum: Option<Summed>,
     pub(crate) gap: Option<Gap>,
@@ -93,9 +95,39 @@ pub(crate) struct Ended {
     pub(crate) end: String,
     pub(crate) status: Option<u16>,
     pub(crate) reason: Option<String>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
     pub(crate) took: Option<Took>,
+    pub(crate) exit_code: Option<i32>,
     pub(crate) diverged: bool,
     pub(crate) why: Option<String>,
+}
+
+/// Of a recording, as far as it was on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Kept {
+    /// Chunks.
+    pub chunks: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Hash of the newest chunk, which covers all; of the file's header while there is none. Hexadecimal.
+    pub hash: String,
+    /// The session has ended and not all of it is kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+}
+
+/// Bytes of a session, framing included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Passed {
+    /// From the person.
+    pub bytes_in: u64,
+    /// To the person.
+    pub bytes_out: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

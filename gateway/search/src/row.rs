@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::act::{self, Unnamed};
-use crate::leaf::{Decided, Ended, Leaf, Request};
+use crate::leaf::{Decided, Ended, Kept, Leaf, Passed, Request};
 
 /// Whose records may be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,9 @@ pub struct Outcome {
     /// From the request's head to its end, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_us: Option<u64>,
+    /// The exit code of a session's command, where the cluster said one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
     /// Our yes met the cluster's no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub diverged: bool,
@@ -191,6 +194,12 @@ pub struct Row {
     /// How it ended; absent where nothing ends (sessions, the ledger's own records).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// Bytes of a session up to its end, or up to its last sign of life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Passed>,
+    /// What was last known of a session's recording; absent where it was not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Kept>,
     /// Whether it was refused, by the gateway or by the cluster.
     pub refused: bool,
     /// `gateway` or `cluster`, when refused.
@@ -240,6 +249,8 @@ impl Row {
             decision,
             outcome,
             object,
+            recording,
+            passed,
             person,
             sum,
             note,
@@ -267,6 +278,8 @@ impl Row {
             source: source.unwrap_or_else(|| "gateway".to_owned()),
             t: t.unwrap_or_default(),
             note: note.or_else(|| person.and_then(|person| person.why)),
+            recording,
+            passed,
             id,
             cluster,
             who,
@@ -311,6 +324,8 @@ impl Row {
             net: None,
             agent: some(req.agent),
             outcome: None,
+            passed: None,
+            recording: None,
             refused: false,
             refused_by: None,
             reason: None,
@@ -355,6 +370,12 @@ impl Row {
             )
     }
 
+    /// Whether it is a session: a call that became something else than HTTP, whatever came of it.
+    #[must_use]
+    pub fn is_session(&self) -> bool {
+        self.kinds.first() == Some(&RecordKind::Open)
+    }
+
     /// Whether nobody can say yet how it ended.
     pub(crate) fn end_is(&self, end: &str) -> bool {
         self.outcome.as_ref().is_some_and(|outcome| outcome.end == end)
@@ -397,6 +418,7 @@ impl From<Ended> for Outcome {
             reason: ended.reason,
             why: ended.why,
             took_us: ended.took.map(|took| took.total),
+            exit_code: ended.exit_code,
             diverged: ended.diverged,
         }
     }

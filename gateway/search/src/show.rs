@@ -212,7 +212,8 @@ impl Act {
             }
             _ => return,
         }
-        if self.raw.len() < MOST_RECORDS
+        // The end is shown in any case.
+        if (self.raw.len() < MOST_RECORDS || self.ended)
             && let Ok(text) = std::str::from_utf8(&record.leaf)
             && let Ok(raw) = RawValue::from_string(text.to_owned())
         {

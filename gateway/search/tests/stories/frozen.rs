@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::world::{ALICE, BOB, ROBOT, World, in_run, on, path, search};
 use ledger::Reader;
-use model::event::{Person as SessionPerson, Record, RecordKind, Request, Source, Summed};
+use model::event::{
+    Answer, Outcome, Passed, Person as SessionPerson, Record, RecordKind, Recorded, Request, Source, Summed,
+};
 use search::{Archive, View};
 
 /// One of everything that the gateway writes.
@@ -61,6 +63,72 @@ fn write(world: &World) {
     world.close();
 }
 
+/// Sessions: one that was recorded and exited, one that a person ended, one that goes on.
+fn write_sessions(world: &World) {
+    let exec = Request {
+        action: Some("exec"),
+        subresource: Some("exec"),
+        ..on("create", "pods", Some("web-0"))
+    };
+    let begins = |recorded: bool| {
+        let id = world.id();
+        let open = Record {
+            recording: recorded.then_some(kept(0, "00", false)),
+            ..world.asked(id, &ALICE, exec.clone())
+        };
+        (id, world.write(RecordKind::Open, &open))
+    };
+    let (id, open) = begins(true);
+    let goes_on = |id, open, recording, bytes_out| Record {
+        pair: Some(open),
+        recording,
+        passed: Some(Passed {
+            bytes_in: 40,
+            bytes_out,
+        }),
+        ..world.record(id)
+    };
+    world.heartbeat(&goes_on(id, open, Some(kept(1, "11", false)), 700));
+    world.heartbeat(&goes_on(id, open, None, 900));
+    world.pass(60);
+    let mut close = Record {
+        recording: Some(kept(2, "22", false)),
+        ..world.ended(id, open, 101)
+    };
+    close.outcome = close.outcome.map(|outcome| Outcome {
+        exit_code: Some(3),
+        bytes_in: 41,
+        ..outcome
+    });
+    world.write(RecordKind::Close, &close);
+    let (id, open) = begins(true);
+    let mut close = Record {
+        recording: Some(kept(1, "33", true)),
+        ..world.ended(id, open, 101)
+    };
+    close.outcome = close.outcome.map(|outcome| Outcome {
+        end: Answer::Ended,
+        why: Some("ended by the gateway: ended by oidc:bob: the change is done"),
+        ..outcome
+    });
+    world.write(RecordKind::Close, &close);
+    let (id, open) = begins(true);
+    world.heartbeat(&goes_on(id, open, Some(kept(1, "44", false)), 10));
+    world.heartbeat(&goes_on(id, open, None, 20));
+    begins(false);
+    world.close();
+}
+
+fn kept(chunks: u64, hash: &'static str, incomplete: bool) -> Recorded<'static> {
+    Recorded {
+        chunks,
+        frames: chunks * 5,
+        bytes: 28 + chunks * 400,
+        hash,
+        incomplete,
+    }
+}
+
 fn leaves(dir: &Path) -> String {
     let mut text = String::new();
     for record in Reader::open(dir).unwrap().records_from(0) {
@@ -102,4 +170,17 @@ fn leaves_of_version_1_become_the_rows_that_were_frozen() {
         text.push('\n');
     }
     same_as_frozen("rows.json", &text);
+}
+
+#[test]
+fn sessions_of_version_1_are_written_as_they_were_frozen_and_become_the_same_rows() {
+    let world = World::new();
+    write_sessions(&world);
+    same_as_frozen("sessions.ndjson", &leaves(world.dir.path()));
+    let archive = Archive::of_dir(world.dir.path());
+    let page = search(&archive, "kind:open", world.time(), |search| search.view = View::All);
+    same_as_frozen(
+        "session-rows.json",
+        &format!("{}\n", serde_json::to_string_pretty(&page).unwrap()),
+    );
 }
