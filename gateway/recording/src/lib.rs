@@ -37,7 +37,7 @@ pub use reader::{Anchor, Damage, Frames, ReadError, Recording, Survey, Tail, fuz
 pub use recorder::Recorder;
 pub use seal::{Root, SealError, Sealed, Sealer, SessionKey};
 pub use tar::fuzz_tar_reader;
-pub use transcript::Transcript;
+pub use transcript::{Transcript, in_words};
 
 #[cfg(test)]
 mod tests;

@@ -94,7 +94,7 @@ impl Recording {
                     _ => stdout,
                 };
                 out.write_all(stream.read(bytes).as_bytes())?;
-            } else if let Some(line) = line_of(&stamped.frame) {
+            } else if let Some(line) = in_words(&stamped.frame) {
                 for stream in &mut streams {
                     out.write_all(stream.finish().as_bytes())?;
                 }
@@ -109,8 +109,9 @@ impl Recording {
     }
 }
 
-/// What is told between the lines.
-fn line_of(frame: &Frame<'_>) -> Option<String> {
+/// A frame that is no stream's data, in words: notes, files, connections and the exit; none for others.
+#[must_use]
+pub fn in_words(frame: &Frame<'_>) -> Option<String> {
     match frame {
         Frame::Note { noted, count, text } => Some(note_text(*noted, *count, text)),
         Frame::File(file) => Some(file_text(file)),

@@ -231,6 +231,16 @@ impl Recording {
         Frames::new(self, self.scan.places.partition_point(ends_before))
     }
 
+    /// The plain bytes of one chunk, for a [`FrameIter`]; none where no such chunk is whole. For who gives the frames on piece by
+    /// piece and holds no borrow meanwhile.
+    ///
+    /// # Errors
+    /// The chunk is not what was sealed.
+    pub fn chunk(&self, number: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let place = usize::try_from(number).ok().and_then(|at| self.scan.places.get(at));
+        place.map(|place| self.open_chunk(place)).transpose()
+    }
+
     /// The frames of all chunks from this number on.
     #[must_use]
     pub fn frames_of_chunk(&self, number: u64) -> Frames<'_> {
