@@ -73,7 +73,7 @@ async fn asker(app: &App, caller: &Caller) -> Result<Session, Refused> {
 }
 
 /// One line of readable text: it stands in records and is shown in terminals.
-fn readable(text: &str) -> Result<String, Refused> {
+pub(crate) fn readable(text: &str) -> Result<String, Refused> {
     let text = text.trim();
     if text.chars().any(char::is_control) {
         return Err(Refused::request("a reason is one line of text"));

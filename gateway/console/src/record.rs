@@ -48,6 +48,8 @@ pub enum What {
     ReasonStated,
     /// A person took that back.
     ReasonTakenBack,
+    /// A person ended an exec, attach or port-forward that went on.
+    SessionCut,
     /// A request with a credential that counts no longer, or never did.
     CredentialRefused,
     /// A logout token that is none.
@@ -73,6 +75,7 @@ impl What {
             Self::DeviceDenied => "deviceDenied",
             Self::ReasonStated => "reasonStated",
             Self::ReasonTakenBack => "reasonTakenBack",
+            Self::SessionCut => "sessionCut",
             Self::CredentialRefused => "credentialRefused",
             Self::LogoutTokenRefused => "logoutTokenRefused",
             Self::RequestRefused => "requestRefused",

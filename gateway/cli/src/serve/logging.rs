@@ -83,12 +83,13 @@ fn filter(level: Level) -> EnvFilter {
     EnvFilter::new(filter)
 }
 
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "model",
     "access",
     "condition",
     "oidc",
     "ledger",
+    "recording",
     "state",
     "reach",
     "search",

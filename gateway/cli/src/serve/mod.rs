@@ -21,6 +21,7 @@ mod part_keys;
 mod policy;
 pub(crate) mod providers;
 mod readiness;
+mod recorded;
 mod recorder;
 mod reload;
 mod sessions;
@@ -44,7 +45,7 @@ use proxy::clock::Clock;
 use proxy::identity::{Acceptance, CertificateNames, Questions, Station as IdentityStation};
 use proxy::listener::Running;
 use proxy::request::Gate;
-use proxy::session::Keeper;
+use proxy::session::{Keeper, Registry as LongCalls};
 use proxy::site::{Serves as SiteServes, Sites};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -177,6 +178,15 @@ impl Gateway {
             clock.clone(),
         )
         .start(&stop);
+        let host = HostParts {
+            config,
+            url: &url,
+            books: &books,
+            clusters: &clusters,
+            calls: &measures.calls,
+            issuers: &issuers,
+            stop: &stop,
+        };
         let gate = Gate::new(
             sites(config, &url, &clusters)?,
             Arc::clone(&identity),
@@ -186,7 +196,7 @@ impl Gateway {
                 .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
                 .collect(),
             Arc::clone(&measures.calls),
-            Arc::new(gateway_host(config, &url, &books, &clusters, signing, &issuers, &stop)?),
+            Arc::new(gateway_host(&host, signing)?),
             format!("gatescribe login {}", url.as_str()).into(),
         );
         let gate = gate.recording_sessions(books.recordings.clone());
@@ -273,16 +283,29 @@ fn watched(joined: &Joined) -> metrics::Watched {
     }
 }
 
+/// What the gateway's own host is made of.
+#[derive(Clone, Copy)]
+struct HostParts<'a> {
+    config: &'a Config,
+    url: &'a GatewayUrl,
+    books: &'a Books,
+    clusters: &'a [Joined],
+    calls: &'a Arc<LongCalls>,
+    issuers: &'a identity::Believed,
+    stop: &'a CancellationToken,
+}
+
 /// What answers at the gateway's own host: sign-in, discovery, the API.
-fn gateway_host(
-    config: &Config,
-    url: &GatewayUrl,
-    books: &Books,
-    clusters: &[Joined],
-    signing: oidc::gateway::SigningKey,
-    issuers: &identity::Believed,
-    stop: &CancellationToken,
-) -> anyhow::Result<host::ConsoleHost> {
+fn gateway_host(parts: &HostParts<'_>, signing: oidc::gateway::SigningKey) -> anyhow::Result<host::ConsoleHost> {
+    let HostParts {
+        config,
+        url,
+        books,
+        clusters,
+        calls,
+        issuers,
+        stop,
+    } = *parts;
     let entries: Arc<[ClusterEntry]> = clusters
         .iter()
         .map(|joined| entry(config, url, joined))
@@ -290,7 +313,7 @@ fn gateway_host(
     let document = console::gatescribe_document(url, &entries);
     let (_entries, entries) = keep(entries, stop);
     let keys = Arc::new(GatewayKeys::new(url, signing, &[]).context("the token key cannot be used")?);
-    let api = audit_api(config, books, &keys, clusters);
+    let api = audit_api(config, books, &keys, clusters, calls);
     let parts = console::Parts {
         lifetimes: lifetimes(&config.identity.session),
         store: Arc::clone(&books.store),
@@ -304,7 +327,13 @@ fn gateway_host(
     Ok(host::ConsoleHost::new(console::router(parts, api), &document))
 }
 
-fn audit_api(config: &Config, books: &Books, keys: &Arc<GatewayKeys>, clusters: &[Joined]) -> axum::Router {
+fn audit_api(
+    config: &Config,
+    books: &Books,
+    keys: &Arc<GatewayKeys>,
+    clusters: &[Joined],
+    calls: &Arc<LongCalls>,
+) -> axum::Router {
     let (grown, durable) = watch::channel(books.ledger.durable().size);
     // Called by the ledger's writer: it only sets a number.
     books.ledger.on_durable(move |size| {
@@ -324,6 +353,14 @@ fn audit_api(config: &Config, books: &Books, keys: &Arc<GatewayKeys>, clusters: 
             audit: Arc::clone(&books.audit),
         }),
         explain: Arc::new(api::Evaluators { clusters }),
+        events: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&books.audit))),
+        sessions: Arc::new(recorded::RecordedSessions {
+            calls: Arc::clone(calls),
+            folder: books.recordings.folder.clone(),
+            keys: part_keys::StoredKeys {
+                store: Arc::clone(&books.store),
+            },
+        }),
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),
     })

@@ -45,6 +45,19 @@ impl RecordingKeys for StoredKeys {
     }
 }
 
+impl StoredKeys {
+    /// The key of a session's recording, where there is one still. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn recording_key(&self, subject: &SubjectId, session: &str) -> Result<Option<SessionKey>, String> {
+        let found = self.store.find_part_key(subject.as_str(), &recording_class(session));
+        Ok(found
+            .map_err(|error| error.to_string())?
+            .map(|key| SessionKey::new(key.bytes)))
+    }
+}
+
 /// One key for each session, of its subject: destroying one erases one recording, destroying a subject's erases all of theirs.
 pub(super) fn recording_class(session: &str) -> String {
     format!("recording:{session}")

@@ -10,7 +10,7 @@ use super::read::{AuditAct, AuditRead};
 use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::limit::Act;
-use crate::record::Who;
+use crate::record::{SessionEvent, What, Who};
 use crate::token::in_words;
 
 /// A person with a live session.
@@ -70,6 +70,11 @@ impl Asker {
             peer: self.caller.peer.clone(),
             agent: self.caller.agent.clone(),
         }
+    }
+
+    /// What is recorded of something that they did.
+    pub(super) fn does(&self, api: &Inner, what: What) -> SessionEvent {
+        SessionEvent::new(what, api.now(), Some(&self.caller)).about(&self.session)
     }
 
     pub(super) fn asking(&self) -> Asking {

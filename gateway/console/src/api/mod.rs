@@ -5,6 +5,7 @@
 //! - `GET /api/v1/audit/tail?q=&after=&all=` → lines of JSON, see [`tail`]
 //! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
+//! - `GET /api/v1/sessions…`, see [`sessions`]
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
 //! Invariants:
@@ -21,6 +22,7 @@ mod parameters;
 mod places;
 mod read;
 mod records;
+pub mod sessions;
 pub mod tail;
 mod why;
 
@@ -29,23 +31,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
 use model::time::Timestamp;
 use state::Store;
 use tokio::sync::watch;
 
 pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
 pub use read::{AuditAct, AuditRead, AuditRecorder};
+pub use sessions::{CannotOpen, Sessions};
 
 use crate::answer::Refused;
 use crate::limit::Limiter;
 use crate::minting::GatewayKeys;
+use crate::record::Recorder;
 use places::Places;
 
 /// How long one search or view may take.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
 /// Bytes of records that one search may read.
 const SEARCH_BYTES: u64 = 1 << 30;
+
+/// Most bytes of a question's body.
+const MAX_BODY: usize = 16 << 10;
 
 /// What the composition root hands over.
 pub struct ApiParts {
@@ -61,6 +69,10 @@ pub struct ApiParts {
     pub recorder: Arc<dyn AuditRecorder>,
     /// What answers `can`.
     pub explain: Arc<dyn Explain>,
+    /// Where what somebody does to a session is recorded.
+    pub events: Arc<dyn Recorder>,
+    /// Sessions under way, and recordings.
+    pub sessions: Arc<dyn Sessions>,
     /// Members of one of these groups see everybody's records; an empty list means nobody does.
     pub audit_groups: Vec<String>,
     /// Now.
@@ -82,6 +94,8 @@ struct Inner {
     limiter: Limiter,
     searches: Arc<Places>,
     tails: Arc<Places>,
+    /// Recordings that are read now.
+    plays: Arc<Places>,
 }
 
 /// The API's routes, to be merged into [`crate::router`].
@@ -96,6 +110,7 @@ fn inner(parts: ApiParts) -> Api {
         // Two cores serve the request path besides; one person cannot take all places.
         searches: Places::new(4, 2),
         tails: Places::new(256, 8),
+        plays: Places::new(32, 4),
     })
 }
 
@@ -107,6 +122,11 @@ fn routes(api: Api) -> Router {
         .route("/api/v1/can", get(can::can))
         .route("/api/v1/bindings", get(can::bindings))
         .route("/api/v1/why/{id}", get(why::why))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/{id}", get(sessions::show))
+        .route("/api/v1/sessions/{id}/recording", get(sessions::recording))
+        .route("/api/v1/sessions/{id}/end", post(sessions::end))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }
 
@@ -131,4 +151,4 @@ fn unreadable(error: &search::SearchError) -> Refused {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,13 +33,18 @@ impl Parameters {
 
     /// The query as typed and as read, bounded by `since` and `until`.
     pub(super) fn query(&self) -> Result<(String, Query), Refused> {
+        self.query_and("")
+    }
+
+    /// As [`Parameters::query`], of which also `more` must hold.
+    pub(super) fn query_and(&self, more: &str) -> Result<(String, Query), Refused> {
         let text = self.text("q").unwrap_or_default();
         if text.len() > MOST_QUERY {
             return Err(Refused::request(format!(
                 "a query has at most {MOST_QUERY} bytes, since it is recorded whole"
             )));
         }
-        let query = Query::parse(text).map_err(|error| wrong_query(&error))?;
+        let query = Query::parse(format!("{text} {more}").trim_end()).map_err(|error| wrong_query(&error))?;
         let (since, until) = (self.time("since")?, self.time("until")?);
         let query = query.within(since, until).map_err(|twice| {
             Refused::request(format!("`{twice}` stands both in the query and beside it; say it once"))
@@ -69,12 +74,17 @@ impl Parameters {
             .map_err(|_| Refused::request(format!("`{name}` takes a whole number")))
     }
 
-    pub(super) fn view(&self) -> Result<View, Refused> {
-        match self.text("all") {
-            None | Some("false") => Ok(View::Acts),
-            Some("true") => Ok(View::All),
-            Some(_) => Err(Refused::request("`all` takes true or false")),
+    /// Whether a parameter is `true`; not when it is left out.
+    pub(super) fn truth(&self, name: &str) -> Result<bool, Refused> {
+        match self.text(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Refused::request(format!("`{name}` takes true or false"))),
         }
+    }
+
+    pub(super) fn view(&self) -> Result<View, Refused> {
+        Ok(if self.truth("all")? { View::All } else { View::Acts })
     }
 }
 

@@ -19,6 +19,16 @@ pub enum AuditAct {
     TailBegan,
     /// Followed until now.
     TailEnded,
+    /// Looked at the list of sessions.
+    ListedSessions,
+    /// Looked at one session.
+    ViewedSession,
+    /// Played a recording.
+    PlayedRecording,
+    /// Took a recording away as a cast or as text.
+    ExportedRecording,
+    /// Watched a session while it went on.
+    WatchedSession,
 }
 
 impl AuditAct {
@@ -31,6 +41,11 @@ impl AuditAct {
             Self::AskedWhy => "askedWhy",
             Self::TailBegan => "tailBegan",
             Self::TailEnded => "tailEnded",
+            Self::ListedSessions => "listedSessions",
+            Self::ViewedSession => "viewedSession",
+            Self::PlayedRecording => "playedRecording",
+            Self::ExportedRecording => "exportedRecording",
+            Self::WatchedSession => "watchedSession",
         }
     }
 
@@ -42,6 +57,9 @@ impl AuditAct {
             Self::Viewed => "/api/v1/audit/records/{id}",
             Self::AskedWhy => "/api/v1/why/{id}",
             Self::TailBegan | Self::TailEnded => "/api/v1/audit/tail",
+            Self::ListedSessions => "/api/v1/sessions",
+            Self::ViewedSession => "/api/v1/sessions/{id}",
+            Self::PlayedRecording | Self::ExportedRecording | Self::WatchedSession => "/api/v1/sessions/{id}/recording",
         }
     }
 }
@@ -81,6 +99,15 @@ impl AuditRead {
             AuditAct::AskedWhy => format!("asked why of `{what}` among {whose} records: {results} shown"),
             AuditAct::TailBegan => format!("began to follow {whose} records for `{what}`"),
             AuditAct::TailEnded => format!("followed {whose} records for `{what}`: {results} shown"),
+            AuditAct::ListedSessions => format!("listed {whose} sessions for `{what}`: {results} shown"),
+            AuditAct::ViewedSession => format!("viewed session `{what}` among {whose} sessions: {results} shown"),
+            AuditAct::PlayedRecording => {
+                format!("played the recording of session `{what}`, of {whose} sessions: {results}")
+            }
+            AuditAct::ExportedRecording => {
+                format!("exported the recording of session `{what}`, of {whose} sessions: {results}")
+            }
+            AuditAct::WatchedSession => format!("watched session `{what}`, of {whose} sessions: {results}"),
         }
     }
 }

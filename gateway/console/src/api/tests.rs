@@ -31,9 +31,9 @@ const URL: &str = "https://gate.example";
 const START: i64 = 1_795_000_000;
 
 #[derive(Default)]
-struct Notes {
+pub(super) struct Notes {
     reads: Mutex<Vec<AuditRead>>,
-    fails: AtomicBool,
+    pub(super) fails: AtomicBool,
     wrote: tokio::sync::Notify,
 }
 
@@ -98,18 +98,20 @@ impl Explain for Decides {
     }
 }
 
-struct World {
+pub(super) struct World {
     _dir: tempfile::TempDir,
-    ledger: Arc<Ledger>,
-    store: Arc<Store>,
-    notes: Arc<Notes>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) store: Arc<Store>,
+    pub(super) notes: Arc<Notes>,
+    pub(super) sessions: Arc<sessions::tests::Known>,
+    pub(super) events: Arc<sessions::tests::Events>,
     mint: Mint,
     router: Router,
     api: Api,
     now: Arc<AtomicI64>,
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(dir.path(), Options::default(), Arc::new(RealDisk::new(dir.path())))
         .unwrap()
@@ -125,6 +127,8 @@ fn world() -> World {
     let url = GatewayUrl::parse(URL).unwrap();
     let now = Arc::new(AtomicI64::new(START));
     let (notes, clock, size) = (Arc::new(Notes::default()), now.clone(), ledger.clone());
+    let sessions: Arc<sessions::tests::Known> = Arc::default();
+    let events: Arc<sessions::tests::Events> = Arc::default();
     let parts = ApiParts {
         keys: Arc::new(GatewayKeys::new(&url, signing, &[]).unwrap()),
         store: store.clone(),
@@ -132,6 +136,8 @@ fn world() -> World {
         durable,
         recorder: notes.clone(),
         explain: Arc::new(Decides),
+        events: events.clone(),
+        sessions: sessions.clone(),
         audit_groups: vec!["auditors".to_owned()],
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
     };
@@ -142,6 +148,8 @@ fn world() -> World {
         ledger,
         store,
         notes,
+        sessions,
+        events,
         mint,
         router: routes(Arc::clone(&api)),
         api,
@@ -149,16 +157,16 @@ fn world() -> World {
     }
 }
 
-fn subject(number: u8) -> SubjectId {
+pub(super) fn subject(number: u8) -> SubjectId {
     SubjectId::from_digest([number; 16])
 }
 
 impl World {
-    fn time(&self) -> Timestamp {
+    pub(super) fn time(&self) -> Timestamp {
         Timestamp::from_unix_seconds(self.now.load(Ordering::SeqCst))
     }
 
-    fn signed_in(&self, number: u8, name: &str, groups: &[&str]) -> Session {
+    pub(super) fn signed_in(&self, number: u8, name: &str, groups: &[&str]) -> Session {
         let identity = Identity {
             issuer: "https://idp.example".to_owned(),
             subject: format!("u-{number}"),
@@ -220,25 +228,38 @@ impl World {
         self.mint.sign(&claims).unwrap()
     }
 
-    fn bearer(&self, session: &Session) -> String {
+    pub(super) fn bearer(&self, session: &Session) -> String {
         self.token(session, crate::API_AUDIENCE)
     }
 
     async fn send(&self, token: &str, target: &str) -> http::Response<Body> {
-        let request = Request::get(target)
+        self.ask(http::Method::GET, token, target, String::new()).await
+    }
+
+    pub(super) async fn ask(
+        &self,
+        method: http::Method,
+        token: &str,
+        target: &str,
+        body: String,
+    ) -> http::Response<Body> {
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .body(Body::empty())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
             .unwrap();
         self.router.clone().oneshot(request).await.unwrap()
     }
 
-    async fn get(&self, token: &str, target: &str) -> (StatusCode, Value) {
+    pub(super) async fn get(&self, token: &str, target: &str) -> (StatusCode, Value) {
         let (head, body) = self.send(token, target).await.into_parts();
         let bytes = to_bytes(body, 1 << 20).await.unwrap();
         (head.status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
-    fn append(&self, kind: RecordKind, body: Value) {
+    pub(super) fn append(&self, kind: RecordKind, body: Value) {
         self.ledger
             .append(kind, body.to_string().into_bytes(), Vec::new())
             .unwrap()
@@ -247,7 +268,7 @@ impl World {
     }
 
     /// A read that was answered.
-    fn read(&self, id: &str, number: u8, name: &str, resource: &str) {
+    pub(super) fn read(&self, id: &str, number: u8, name: &str, resource: &str) {
         let path = format!("/api/v1/namespaces/shop/{resource}");
         self.append(
             RecordKind::Access,
@@ -275,7 +296,7 @@ impl World {
         );
     }
 
-    fn read_sentences(&self) -> Vec<String> {
+    pub(super) fn read_sentences(&self) -> Vec<String> {
         self.notes
             .reads
             .lock()
@@ -286,7 +307,7 @@ impl World {
     }
 }
 
-fn by(number: u8, name: &str) -> Value {
+pub(super) fn by(number: u8, name: &str) -> Value {
     json!({"id": subject(number), "kind": "person", "iss": "https://idp.example", "sub": format!("u-{number}"), "user": name,
            "credential": "gatewayToken"})
 }
@@ -632,13 +653,13 @@ async fn can_is_answered_by_what_decides_and_a_wrong_question_is_refused() {
     }
 }
 
-struct Lines {
+pub(super) struct Lines {
     body: Body,
     ready: std::collections::VecDeque<Value>,
 }
 
 impl Lines {
-    async fn next(&mut self) -> Option<Value> {
+    pub(super) async fn next(&mut self) -> Option<Value> {
         while self.ready.is_empty() {
             let frame = self.body.frame().await?.unwrap().into_data().unwrap();
             let text = String::from_utf8(frame.to_vec()).unwrap();
@@ -649,7 +670,7 @@ impl Lines {
     }
 }
 
-async fn follow(world: &World, token: &str, target: &str) -> Lines {
+pub(super) async fn follow(world: &World, token: &str, target: &str) -> Lines {
     let response = world.send(token, target).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/x-ndjson");

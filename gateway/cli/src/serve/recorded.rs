@@ -1,0 +1,58 @@
+//! Sessions for the gateway's own API: the table of those that go on, and the recordings of all.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use console::api::{CannotOpen, Sessions};
+use model::live::LiveSession;
+use model::subject::SubjectId;
+use proxy::session::Registry;
+use recording::{Anchor, ReadError, Recording};
+
+use super::part_keys::StoredKeys;
+
+/// The table, the folder of recordings, and their keys.
+#[derive(Debug)]
+pub(super) struct RecordedSessions {
+    pub(super) calls: Arc<Registry>,
+    pub(super) folder: PathBuf,
+    pub(super) keys: StoredKeys,
+}
+
+impl Sessions for RecordedSessions {
+    fn live(&self) -> Vec<LiveSession> {
+        self.calls.sessions()
+    }
+
+    fn one(&self, id: &str) -> Option<LiveSession> {
+        self.calls.session(id)
+    }
+
+    fn end(&self, id: &str, why: &str) -> bool {
+        self.calls.end_one(id, why).is_ok()
+    }
+
+    fn recording(&self, subject: &SubjectId, session: &str, anchors: &[Anchor]) -> Result<Recording, CannotOpen> {
+        // As the file is named, and nothing else: what stands in a record names no other file.
+        let id = uuid::Uuid::try_parse(session).map_err(|error| CannotOpen::Unreadable(error.to_string()))?;
+        let key = self.keys.recording_key(subject, session).map_err(CannotOpen::NotNow)?;
+        let key = key.ok_or(CannotOpen::Erased)?;
+        let recording = Recording::open(&self.folder.join(format!("{id}.rec")), &key, anchors);
+        let recording = recording.map_err(|error| unreadable(&error))?;
+        if recording.survey().session == id {
+            Ok(recording)
+        } else {
+            Err(CannotOpen::Unreadable("it is another session's".to_owned()))
+        }
+    }
+}
+
+fn unreadable(error: &ReadError) -> CannotOpen {
+    match error {
+        ReadError::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => CannotOpen::Missing,
+        other => {
+            let cause = std::error::Error::source(other).map(|cause| format!(": {cause}"));
+            CannotOpen::Unreadable(format!("{other}{}", cause.unwrap_or_default()))
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! A recording as it is read: lines of JSON (`application/x-ndjson`), each an object with one of these members:
+//!
+//! - `begin`: `{id, live, standing, why?, head?}`, the first line: who did what where, and how the recording stands;
+//! - with `format=frames`, by `at` (microseconds since the session began): `out` (base64 of what the process wrote), `size`
+//!   (`[columns, rows]` of the person's terminal), `words` (notes, files, connections, how it exited);
+//! - with the other formats `text`: the next piece of the cast or transcript;
+//! - `alive`: nothing came for a while;
+//! - `end`: `{standing, why?}`, the last line; `damaged` as standing says that what came before is all that can be relied on;
+//! - `stopped`: why the reader may not read on, the last line.
+//!
+//! What is not the ledger's is never sent: each chunk is authenticated before a byte of it is, and the chain is held against the
+//! ledger when the file is opened. With `follow` what is sealed later follows at most a second after it is on the disk, and when the
+//! session ends it is all held against the ledger again.
+//!
+//! A reader that does not read costs one chunk (at most 2 MiB, as text) with `frames`; with the others a thread, for at most
+//! [`UNREAD`], and 64 KiB.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::Stream;
+use http::{StatusCode, header};
+use recording::{CastVersion, Frame, FrameIter, ReadError, Recording, Stamped, Tail, ViewError, in_words};
+use search::Found;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::verdict::Verdict;
+use super::{CannotOpen, Known};
+use crate::answer::Refused;
+use crate::api::Api;
+use crate::api::asker::Asker;
+use crate::api::parameters::Parameters;
+use crate::api::places::Place;
+use crate::api::read::AuditAct;
+use crate::api::records::blocking;
+use crate::caller::Caller;
+
+/// How often a file that grows is looked at.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// A sign of life after so many looks without anything new.
+const QUIET_LOOKS: u32 = 15;
+/// A session that has ended writes its last chunk within this many looks, and its end into the ledger.
+const LAST_LOOKS: u32 = 15;
+/// A reader of a cast or text that takes nothing for so long is given up.
+const UNREAD: Duration = Duration::from_secs(30);
+/// A piece of a cast or text.
+const PIECE: usize = 64 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Frames,
+    Cast(CastVersion),
+    Text,
+}
+
+/// Reads a recording.
+pub(in crate::api) async fn recording(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let asker = Asker::of(&api, caller).await?;
+    let parameters = Parameters::read(pairs, &["format", "follow"])?;
+    let format = format(parameters.text("format"))?;
+    let follow = parameters.truth("follow")?;
+    let act = match (format, follow) {
+        (Format::Frames, true) => AuditAct::WatchedSession,
+        (Format::Frames, false) => AuditAct::PlayedRecording,
+        (_, false) => AuditAct::ExportedRecording,
+        (_, true) => return Err(Refused::request("only `format=frames` can be followed")),
+    };
+    let place = api.plays.take(&asker.session.subject_id)?;
+    let known = Known::find(&api, &asker, &id, act).await?;
+    if known.row.recording.is_none() {
+        return Err(not_recorded(&known));
+    }
+    let (opened, known) = open(&api, &asker, known).await?;
+    let live = api.parts.sessions.one(&known.row.id).is_some();
+    let verdict = Verdict::of(&opened, &known.row);
+    let head = opened
+        .as_ref()
+        .ok()
+        .and_then(|recording| recording.head().ok().flatten());
+    let mut begin = json!({"id": known.row.id, "live": live, "head": head});
+    add(&mut begin, &verdict);
+    let begin = line(&json!({"begin": begin}));
+    let body = match (opened, format) {
+        (Ok(_), _) if matches!(verdict, Verdict::Nothing { .. }) => Body::from([begin, end(&verdict)].concat()),
+        (Err(_), _) => Body::from([begin, end(&verdict)].concat()),
+        (Ok(recording), Format::Frames) => {
+            let playing = Playing {
+                revision: api.parts.store.revision(),
+                api,
+                asker,
+                known,
+                recording: Some(recording),
+                next: 0,
+                follow,
+                begin: Some(begin),
+                is_over: false,
+                _place: place,
+            };
+            Body::from_stream(playing.lines())
+        }
+        (Ok(recording), format) => Body::from_stream(written(recording, format, verdict, begin, place)),
+    };
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+fn format(said: Option<&str>) -> Result<Format, Refused> {
+    Ok(match said {
+        None | Some("frames") => Format::Frames,
+        Some("asciicast") => Format::Cast(CastVersion::V3),
+        Some("asciicast-v2") => Format::Cast(CastVersion::V2),
+        Some("text") => Format::Text,
+        Some(_) => {
+            return Err(Refused::request(
+                "`format` takes frames, asciicast, asciicast-v2 or text",
+            ));
+        }
+    })
+}
+
+fn not_recorded(known: &Known) -> Refused {
+    let why = format!(
+        "session {} was not recorded: that needs a rule with `obligations: {{record: true}}` that matches it, or `recording.sessions: all` \
+         in the gateway's configuration",
+        known.row.id
+    );
+    Refused::new(StatusCode::NOT_FOUND, "not_recorded", why)
+}
+
+type Opened = (Result<Recording, CannotOpen>, Known);
+
+async fn open(api: &Api, asker: &Asker, known: Known) -> Result<Opened, Refused> {
+    let sessions = Arc::clone(&api.parts.sessions);
+    let opened = blocking(api, asker, move |_| {
+        let opened = known.open(&*sessions);
+        Ok((opened, known))
+    })
+    .await?;
+    if let (Err(CannotOpen::NotNow(why)), _) = &opened {
+        return Err(Refused::unavailable(format!(
+            "the recording cannot be looked up: {why}"
+        )));
+    }
+    Ok(opened)
+}
+
+fn line(value: &Value) -> Bytes {
+    Bytes::from(format!("{value}\n"))
+}
+
+fn end(verdict: &Verdict) -> Bytes {
+    line(&json!({ "end": verdict }))
+}
+
+fn add(to: &mut Value, verdict: &Verdict) {
+    if let (Some(members), Ok(Value::Object(more))) = (to.as_object_mut(), serde_json::to_value(verdict)) {
+        members.extend(more);
+    }
+}
+
+/// Frames under way to one reader.
+struct Playing {
+    api: Api,
+    asker: Asker,
+    known: Known,
+    /// Away while a thread reads in it; for good when that thread panicked.
+    recording: Option<Recording>,
+    /// The chunk that comes next.
+    next: u64,
+    follow: bool,
+    revision: u64,
+    begin: Option<Bytes>,
+    is_over: bool,
+    _place: Place,
+}
+
+/// What one look at the file came to.
+enum Look {
+    /// A chunk, as lines.
+    Chunk(Vec<u8>),
+    /// Nothing more is there.
+    Nothing(Tail),
+    /// It cannot be read on.
+    Broken(ReadError),
+}
+
+impl Playing {
+    fn lines(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+        futures::stream::unfold(self, |mut playing| async move {
+            let bytes = playing.next().await?;
+            Some((Ok(bytes), playing))
+        })
+    }
+
+    /// The next lines; none after the last.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(begin) = self.begin.take() {
+            return Some(begin);
+        }
+        if self.is_over {
+            return None;
+        }
+        let mut looks = 0;
+        loop {
+            if let Err(refused) = self.may_still().await {
+                self.is_over = true;
+                return Some(line(&json!({"stopped": refused.description})));
+            }
+            let goes_on = self.follow && self.api.parts.sessions.one(&self.known.row.id).is_some();
+            match self.look().await {
+                Some(Look::Chunk(lines)) => {
+                    self.next += 1;
+                    if !lines.is_empty() {
+                        return Some(lines.into());
+                    }
+                }
+                Some(Look::Nothing(Tail::Open | Tail::Torn { .. }))
+                    if goes_on || (self.may_grow() && looks < LAST_LOOKS) =>
+                {
+                    looks += 1;
+                    if goes_on && looks >= QUIET_LOOKS {
+                        return Some(line(&json!({"alive": true})));
+                    }
+                    tokio::time::sleep(LOOKS_EVERY).await;
+                }
+                Some(Look::Nothing(_)) => return Some(self.end().await),
+                Some(Look::Broken(error)) => {
+                    self.is_over = true;
+                    return Some(end(&Verdict::broken(&error)));
+                }
+                None => {
+                    self.is_over = true;
+                    return Some(line(
+                        &json!({"stopped": "the recording could not be read on; begin again"}),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Whether it went on when the reader came, so that its last chunk may be under way.
+    fn may_grow(&self) -> bool {
+        let outcome = self.known.row.outcome.as_ref();
+        self.follow && outcome.is_none_or(|outcome| outcome.end == "inFlight")
+    }
+
+    /// The next chunk, on a thread that may block. None when that thread panicked.
+    async fn look(&mut self) -> Option<Look> {
+        let (mut recording, number, follow) = (self.recording.take()?, self.next, self.follow);
+        let task = tokio::task::spawn_blocking(move || {
+            let look = look(&mut recording, number, follow);
+            (recording, look)
+        });
+        let (recording, look) = task.await.ok()?;
+        self.recording = Some(recording);
+        Some(look)
+    }
+
+    /// A person who may see less than before reads no further.
+    async fn may_still(&mut self) -> Result<(), Refused> {
+        let revision = self.api.parts.store.revision();
+        if self.revision == revision {
+            return Ok(());
+        }
+        let asker = self.asker.again(&self.api).await?;
+        if asker.scope != self.asker.scope {
+            return Err(Refused::request("what you may see has changed; begin again"));
+        }
+        (self.asker, self.revision) = (asker, revision);
+        Ok(())
+    }
+
+    /// How it stands at the end. What grew meanwhile is held against what the ledger says now.
+    async fn end(&mut self) -> Bytes {
+        self.is_over = true;
+        if !self.follow {
+            let tail = self.recording.as_ref().map(Recording::tail);
+            return tail.map_or_else(
+                || end(&Verdict::Whole),
+                |tail| end(&Verdict::of_tail(tail, &self.known.row)),
+            );
+        }
+        let mut verdict = None;
+        for _ in 0..LAST_LOOKS {
+            match self.verdict_now().await {
+                Ok(Verdict::GoesOn) => tokio::time::sleep(LOOKS_EVERY).await,
+                Ok(found) => {
+                    verdict = Some(found);
+                    break;
+                }
+                Err(refused) => return line(&json!({"stopped": refused.description})),
+            }
+        }
+        end(&verdict.unwrap_or(Verdict::GoesOn))
+    }
+
+    async fn verdict_now(&self) -> Result<Verdict, Refused> {
+        let (archive, sessions) = (
+            Arc::clone(&self.api.parts.archive),
+            Arc::clone(&self.api.parts.sessions),
+        );
+        let (id, scope) = (self.known.row.id.clone(), self.asker.scope.clone());
+        let found = blocking(&self.api, &self.asker, move |go_on| {
+            let Found::Yes(shown) = archive.show(&id, &scope, go_on)? else {
+                return Ok(None);
+            };
+            let known = Known::of(*shown);
+            // The ledger's own word of the end is waited for.
+            if known
+                .row
+                .outcome
+                .as_ref()
+                .is_none_or(|outcome| outcome.end == "inFlight")
+            {
+                return Ok(Some(Verdict::GoesOn));
+            }
+            Ok(Some(Verdict::of(&known.open(&*sessions), &known.row)))
+        });
+        let gone = || Refused::unavailable("its record could not be found again");
+        found.await?.ok_or_else(gone)
+    }
+}
+
+fn look(recording: &mut Recording, number: u64, follow: bool) -> Look {
+    let mut found = recording.chunk(number);
+    if follow && matches!(found, Ok(None)) {
+        if let Err(error) = recording.refresh() {
+            return Look::Broken(error);
+        }
+        found = recording.chunk(number);
+    }
+    match found {
+        Ok(Some(plain)) => match lines_of(&plain) {
+            Ok(lines) => Look::Chunk(lines),
+            Err(error) => Look::Broken(error),
+        },
+        Ok(None) => Look::Nothing(recording.tail()),
+        Err(error) => Look::Broken(error),
+    }
+}
+
+fn lines_of(plain: &[u8]) -> Result<Vec<u8>, ReadError> {
+    let mut lines = Vec::new();
+    for stamped in FrameIter::new(plain).map_err(ReadError::Frame)? {
+        if let Some(value) = value_of(&stamped.map_err(ReadError::Frame)?) {
+            lines.extend_from_slice(value.to_string().as_bytes());
+            lines.push(b'\n');
+        }
+    }
+    Ok(lines)
+}
+
+/// A frame as a player wants it; none for what it does not show.
+fn value_of(stamped: &Stamped<'_>) -> Option<Value> {
+    use recording::tap::Channel;
+    let at = stamped.at_micros;
+    match stamped.frame {
+        Frame::Data {
+            channel: Channel::Stdout | Channel::Stderr,
+            bytes,
+            ..
+        } => Some(json!({"at": at, "out": STANDARD.encode(bytes)})),
+        Frame::Resize { columns, rows } => Some(json!({"at": at, "size": [columns, rows]})),
+        ref other => in_words(other).map(|words| json!({"at": at, "words": words})),
+    }
+}
+
+/// A cast or text, written by a thread of its own.
+fn written(
+    recording: Recording,
+    format: Format,
+    verdict: Verdict,
+    begin: Bytes,
+    place: Place,
+) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let mut out = Lines {
+            sender,
+            runtime,
+            text: Vec::new(),
+        };
+        let done = match format {
+            Format::Cast(version) => recording.write_cast(version, &mut out).map(drop),
+            Format::Text | Format::Frames => recording.write_text(&mut out).map(drop),
+        };
+        let verdict = match done {
+            Ok(()) => verdict,
+            Err(ViewError::Read(error)) => Verdict::broken(&error),
+            // The reader has gone.
+            Err(ViewError::Write(_)) => return,
+        };
+        let _ = std::io::Write::flush(&mut out).and_then(|()| out.send(end(&verdict)));
+    });
+    let first = futures::stream::once(std::future::ready(begin));
+    let rest = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+    futures::StreamExt::map(futures::StreamExt::chain(first, rest), Ok)
+}
+
+/// Takes text and sends it as lines of JSON; cut at the ends of its own lines.
+struct Lines {
+    sender: mpsc::Sender<Bytes>,
+    runtime: tokio::runtime::Handle,
+    text: Vec<u8>,
+}
+
+impl Lines {
+    fn send(&mut self, bytes: Bytes) -> std::io::Result<()> {
+        let sent = self
+            .runtime
+            .block_on(tokio::time::timeout(UNREAD, self.sender.send(bytes)));
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn send_text(&mut self, upto: usize) -> std::io::Result<()> {
+        let rest = self.text.split_off(upto);
+        let text = std::mem::replace(&mut self.text, rest);
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.send(line(&json!({"text": String::from_utf8_lossy(&text)})))
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        if self.text.len() >= PIECE
+            && let Some(end) = self.text.iter().rposition(|byte| *byte == b'\n')
+        {
+            self.send_text(end + 1)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.send_text(self.text.len())
+    }
+}

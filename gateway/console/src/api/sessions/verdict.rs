@@ -1,0 +1,149 @@
+//! What a recording is worth: its file held against the ledger.
+
+use recording::{ReadError, Recording, Tail};
+use search::Row;
+use serde::Serialize;
+
+use super::CannotOpen;
+
+/// How a recording stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "standing", rename_all = "camelCase")]
+pub(super) enum Verdict {
+    /// All of the session is there, as the ledger says.
+    Whole,
+    /// The session goes on; all up to now is as the ledger says.
+    GoesOn,
+    /// What is there is as the ledger says, and the end was never kept.
+    Incomplete {
+        /// Why.
+        why: String,
+    },
+    /// There was nothing to keep.
+    Nothing {
+        /// Why.
+        why: String,
+    },
+    /// Something is missing or was changed.
+    Damaged {
+        /// What and where.
+        why: String,
+    },
+    /// Nobody can read it.
+    Erased {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Verdict {
+    /// The verdict on a recording that was opened, or not.
+    pub(super) fn of(opened: &Result<Recording, CannotOpen>, row: &Row) -> Self {
+        match opened {
+            Err(_) if has_nothing(row) => Self::of_tail(Tail::Open, row),
+            Ok(recording) => Self::of_tail(recording.tail(), row),
+            Err(error) => Self::unopened(error),
+        }
+    }
+
+    /// The verdict on a file that ends so.
+    pub(super) fn of_tail(tail: Tail, row: &Row) -> Self {
+        if has_nothing(row) {
+            return Self::Nothing {
+                why: "the session ended before anything passed in it".to_owned(),
+            };
+        }
+        let end = row.outcome.as_ref().map_or("", |outcome| outcome.end.as_str());
+        let is_whole = row.recording.as_ref().is_none_or(|kept| !kept.incomplete);
+        Self::on(tail, end, is_whole)
+    }
+
+    fn unopened(error: &CannotOpen) -> Self {
+        let why = error.to_string();
+        match error {
+            CannotOpen::Erased => Self::Erased { why },
+            CannotOpen::Missing | CannotOpen::Unreadable(_) | CannotOpen::NotNow(_) => Self::Damaged { why },
+        }
+    }
+
+    /// The verdict on a file that ends so, of a session whose end the ledger names so.
+    fn on(tail: Tail, end: &str, was_kept: bool) -> Self {
+        match tail {
+            Tail::Closed => Self::Whole,
+            Tail::Damaged(damage) => Self::Damaged {
+                why: damage.to_string(),
+            },
+            Tail::Open | Tail::Torn { .. } if matches!(end, "" | "inFlight" | "notRead") => Self::GoesOn,
+            Tail::Open | Tail::Torn { .. } if end == "unknown" => Self::Incomplete {
+                why: "the gateway stopped before the session had ended".to_owned(),
+            },
+            Tail::Open | Tail::Torn { .. } if !was_kept => Self::Incomplete {
+                why: "not all of the session could be kept, and the ledger says so".to_owned(),
+            },
+            Tail::Open | Tail::Torn { .. } => Self::Damaged {
+                why: "its end is missing, and the ledger says that it was there".to_owned(),
+            },
+        }
+    }
+
+    /// What is said when it cannot be read on.
+    pub(super) fn broken(error: &ReadError) -> Self {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        Self::Damaged {
+            why: format!("{error}{}", cause.unwrap_or_default()),
+        }
+    }
+}
+
+/// Whether the ledger says that a session ended and no chunk was ever on the disk: the cluster refused it, or the person left
+/// before it began. What is kept of a session that began has one chunk at least, also when nothing passed.
+fn has_nothing(row: &Row) -> bool {
+    let end = row.outcome.as_ref().map_or("", |outcome| outcome.end.as_str());
+    let has_ended = !matches!(end, "" | "inFlight" | "notRead" | "unknown");
+    has_ended
+        && row
+            .recording
+            .as_ref()
+            .is_some_and(|kept| kept.chunks == 0 && !kept.incomplete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_end_is_damage_only_where_the_ledger_says_that_it_was_kept() {
+        let torn = Tail::Torn { at: 28, bytes: 3 };
+        for (tail, end, incomplete, standing) in [
+            (Tail::Closed, "answered", false, "whole"),
+            (Tail::Open, "inFlight", false, "goesOn"),
+            (torn, "inFlight", false, "goesOn"),
+            (torn, "unknown", false, "incomplete"),
+            (Tail::Open, "ended", true, "incomplete"),
+            (Tail::Open, "answered", false, "damaged"),
+            (torn, "answered", false, "damaged"),
+            (
+                Tail::Damaged(recording::Damage::Corrupt { number: 2 }),
+                "inFlight",
+                false,
+                "damaged",
+            ),
+        ] {
+            let verdict = serde_json::to_value(Verdict::on(tail, end, !incomplete)).unwrap();
+            assert_eq!(verdict["standing"], standing, "{tail:?} {end} {incomplete}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let erased = Verdict::unopened(&CannotOpen::Erased);
+        assert!(matches!(erased, Verdict::Erased { why } if why.contains("erased")));
+        let missing = Verdict::unopened(&CannotOpen::Missing);
+        assert_eq!(
+            missing,
+            Verdict::Damaged {
+                why: "its file is not there".to_owned()
+            }
+        );
+    }
+}
