@@ -27,6 +27,8 @@ pub enum Exit {
     Fault = 9,
     /// Partly done.
     Partly = 10,
+    /// Interrupted by Ctrl-C: what the shell says of a program that SIGINT ended (128 + 2).
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

@@ -13,11 +13,13 @@ mod gateway;
 mod home;
 pub(crate) mod http;
 mod kubeconfig;
+mod lines;
 mod login;
 mod logout;
 mod reason;
 mod resources;
 mod session;
+mod sessions;
 pub(crate) mod signin;
 mod store;
 mod table;
@@ -113,7 +115,8 @@ pub(crate) enum ClientCommand {
     Reason(reason::ReasonArguments),
     /// kubectl exec with a reason for this one session.
     #[command(
-        after_help = "Examples:\n  gatescribe exec --reason 'TICKET-4711: look at the disk' -it web-0 -n shop -- sh\n\nIt runs kubectl \
+        after_help = "Examples:\n  gatescribe exec --reason 'TICKET-4711: look at the disk' -it web-0 -n shop -- sh\n  gatescribe \
+        exec --reason TICKET-4711 deploy/web -n shop -- env\n\nIt runs kubectl \
         exec with --as and --as-user-extra=gatescribe.dev/reason=TEXT.\n\nExit codes: those of kubectl exec; 3 not signed in, 9 kubectl \
         cannot be run\nSee also: gatescribe reason"
     )]
@@ -121,6 +124,9 @@ pub(crate) enum ClientCommand {
     /// Search, follow and show what was recorded.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// List, play, watch and end sessions in pods.
+    #[command(subcommand)]
+    Session(sessions::SessionCommand),
     /// What kubectl calls.
     #[command(subcommand, hide = true)]
     Kube(KubeCommand),
@@ -253,6 +259,7 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
         ClientCommand::Reason(arguments) => reason::run(&arguments),
         ClientCommand::Exec(arguments) => reason::exec(&arguments),
         ClientCommand::Audit(command) => audit::run(&command),
+        ClientCommand::Session(command) => sessions::run(&command),
         ClientCommand::Completion { shell } => Ok(about::completion(shell, whole())),
         ClientCommand::Version { output } => Ok(about::version(output)),
     };

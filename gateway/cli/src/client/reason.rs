@@ -107,7 +107,7 @@ async fn send(ready: &Ready, method: Method, body: &str) -> Result<bytes::Bytes,
     }
 }
 
-async fn request(
+pub(super) async fn request(
     client: &Client,
     method: Method,
     url: &str,

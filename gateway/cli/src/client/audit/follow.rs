@@ -5,14 +5,14 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::Lines;
+use super::Lines as Form;
 use super::render;
 use crate::Exit;
 use crate::client::GatewayArgument;
 use crate::client::ask::query;
 use crate::client::gateway::{API, authorized, refused_api};
 use crate::client::home::Home;
-use crate::client::http::HttpError;
+use crate::client::lines::{Lines, NoLine};
 use crate::client::session::{Ready, block_on, ready};
 use crate::client::trouble::{Trouble, clean};
 use crate::terminal::say;
@@ -24,14 +24,14 @@ const ATTEMPTS: u32 = 5;
 
 /// What was written so far.
 pub(super) struct Written {
-    output: Lines,
+    output: Form,
     has_heads: bool,
     /// As many as were folded away when it was said last.
     folded: u64,
 }
 
 impl Written {
-    pub(super) const fn new(output: Lines) -> Self {
+    pub(super) const fn new(output: Form) -> Self {
         Self {
             output,
             has_heads: false,
@@ -59,8 +59,8 @@ impl Written {
     pub(super) fn record(&mut self, record: &Value) -> bool {
         use std::io::Write as _;
         let text = match self.output {
-            Lines::Jsonl => format!("{record}\n"),
-            Lines::Table => render::line(record, !std::mem::replace(&mut self.has_heads, true), render::width()),
+            Form::Jsonl => format!("{record}\n"),
+            Form::Table => render::line(record, !std::mem::replace(&mut self.has_heads, true), render::width()),
         };
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
@@ -83,7 +83,7 @@ enum Ended {
 }
 
 /// Until interrupted. A stream that breaks, or whose token ended, is taken up behind the last record.
-pub(super) fn follow(words: &str, output: Lines, all: bool, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
+pub(super) fn follow(words: &str, output: Form, all: bool, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
     let home = Home::find()?;
     block_on(async {
         let written = Written::new(output);
@@ -141,37 +141,28 @@ async fn stream(ready: &Ready, words: &str, all: bool, progress: &mut Progress) 
     }
 }
 
-async fn lines(mut body: Incoming, progress: &mut Progress, host: &str) -> Result<Ended, Trouble> {
-    let mut rest: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(cause) => {
+async fn lines(body: Incoming, progress: &mut Progress, host: &str) -> Result<Ended, Trouble> {
+    let mut lines = Lines::of(body, host, LONGEST_LINE);
+    loop {
+        match lines.next().await {
+            Ok(Some(line)) => {
+                if let Some(ended) = progress.line(&line) {
+                    return Ok(ended);
+                }
+            }
+            Ok(None) => {
                 return Ok(Ended::Broken(
-                    HttpError::Broken {
-                        host: host.to_owned(),
-                        cause,
-                    }
-                    .into(),
+                    Trouble::new(Exit::Unreachable, "the stream ended").because("the gateway closed it"),
                 ));
             }
-        };
-        rest.extend_from_slice(frame.data_ref().map(|bytes| &**bytes).unwrap_or_default());
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            if let Some(ended) = progress.line(&line) {
-                return Ok(ended);
+            Err(NoLine::Broken(error)) => return Ok(Ended::Broken(error.into())),
+            Err(NoLine::TooLong) => {
+                return Err(Trouble::new(Exit::Fault, "the gateway sends no records")
+                    .because("a line has no end")
+                    .remedy("check that the address is the gateway's own"));
             }
         }
-        if rest.len() > LONGEST_LINE {
-            return Err(Trouble::new(Exit::Fault, "the gateway sends no records")
-                .because("a line has no end")
-                .remedy("check that the address is the gateway's own"));
-        }
     }
-    Ok(Ended::Broken(
-        Trouble::new(Exit::Unreachable, "the stream ended").because("the gateway closed it"),
-    ))
 }
 
 impl Progress {

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
+pub(super) use render::width;
+
 use super::trouble::Trouble;
 use super::{API_VERSION, GatewayArgument};
 use crate::Exit;
@@ -136,7 +138,8 @@ pub fn arranged(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
             .get(place)
             .is_some_and(|word| names.iter().any(|name| word == name))
     };
-    if !is(1, &["audit"]) || !is(2, &["search", "tail"]) || words.iter().any(|word| word == "--") {
+    let takes_terms = is(1, &["audit"]) && is(2, &["search", "tail"]) || is(1, &["session"]) && is(2, &["ls"]);
+    if !takes_terms || words.iter().any(|word| word == "--") {
         return words;
     }
     let turned: Vec<OsString> = words.extract_if(3.., |word| is_turned_term(word)).collect();
@@ -154,7 +157,7 @@ fn is_turned_term(word: &OsStr) -> bool {
 
 /// Understood here as the gateway understands it, so that a mistake is said before anything is sent; the gateway's clock
 /// counts for relative times.
-fn time(text: &str) -> Result<String, String> {
+pub(super) fn time(text: &str) -> Result<String, String> {
     match search::read_time(text) {
         Some(_) => Ok(text.to_owned()),
         None => Err("a time is 2h, 30m, 7d, yesterday, 2026-11-01 or 2026-11-01T10:00:00Z".to_owned()),
@@ -191,7 +194,7 @@ fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
         .map(Vec::as_slice)
         .unwrap_or_default();
     match arguments.output {
-        Form::Table => data(&render::rows(records, render::width())),
+        Form::Table => data(&render::rows(records, width())),
         Form::Jsonl => data(&records.iter().map(|record| format!("{record}\n")).collect::<String>()),
         Form::Json => data(&document("RecordList", &found)),
     }
@@ -237,6 +240,10 @@ mod tests {
         assert_eq!(
             arranged_line("gatescribe audit search -user:bob verb:get --since 2h -ns:a,b -o json"),
             "gatescribe audit search verb:get --since 2h -o json -- -user:bob -ns:a,b"
+        );
+        assert_eq!(
+            arranged_line("gatescribe session ls --live -user:bob"),
+            "gatescribe session ls --live -- -user:bob"
         );
         // What is no such term, or was arranged by the person, stays where it is.
         for line in [

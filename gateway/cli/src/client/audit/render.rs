@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use serde_json::{Map, Value};
 
 use crate::client::session::in_seconds;
+use crate::client::sessions::session_result;
 use crate::client::table::{facts, table};
 use crate::client::trouble::clean;
 use crate::client::whoami::plain;
@@ -17,7 +18,7 @@ const NARROW: usize = 110;
 const TAIL_WIDTHS: [usize; 5] = [20, 24, 0, 12, 24];
 
 /// How wide a table may be: a terminal's width, and unlimited where the reader is a program.
-pub(super) fn width() -> Option<usize> {
+pub(in crate::client) fn width() -> Option<usize> {
     std::io::stdout().is_terminal().then(crate::terminal::width)
 }
 
@@ -126,6 +127,9 @@ fn result(record: &Value) -> String {
             .map_or_else(String::new, plain)
     };
     let (end, status, reason) = (text("end"), text("status"), text("reason"));
+    if record.get("kind").and_then(Value::as_str) == Some("open") {
+        return session_result(outcome, record.get("refused").and_then(Value::as_bool) == Some(true));
+    }
     let sample = if record.get("source").and_then(Value::as_str) == Some("sample") {
         " (sample)"
     } else {

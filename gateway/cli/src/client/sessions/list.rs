@@ -1,0 +1,382 @@
+//! Sessions for a person: the list, and one of them.
+
+use serde_json::{Map, Value, json};
+
+use super::LsArguments;
+use super::ask::{get, path_of, whole_id};
+use super::stream::Standing;
+use crate::Exit;
+use crate::client::ask::query;
+use crate::client::gateway::API;
+use crate::client::home::Home;
+use crate::client::session::{block_on, in_seconds, ready};
+use crate::client::table::{facts, table};
+use crate::client::trouble::{Trouble, clean};
+use crate::client::whoami::plain;
+use crate::client::{API_VERSION, GatewayArgument, Output};
+use crate::terminal::{data, say};
+
+const HEADS: [&str; 8] = [
+    "TIME (UTC)",
+    "WHO",
+    "WHERE",
+    "WHAT",
+    "HOW LONG",
+    "BYTES",
+    "RESULT",
+    "ID",
+];
+
+pub(super) fn list(arguments: &LsArguments) -> Result<Exit, Trouble> {
+    let home = Home::find()?;
+    let (words, limit) = (arguments.query.join(" "), arguments.limit.to_string());
+    let asked = query(&[
+        ("live", arguments.live.then_some("true")),
+        ("q", Some(words.as_str()).filter(|words| !words.is_empty())),
+        ("since", arguments.since.as_deref()),
+        ("until", arguments.until.as_deref()),
+        ("limit", Some(&limit)),
+    ]);
+    let found = block_on(async {
+        let ready = ready(&home, arguments.gateway.url.as_deref(), API).await?;
+        get(&ready, &asked).await
+    })?;
+    let sessions = found.get("sessions").and_then(Value::as_array).map(Vec::as_slice);
+    let sessions = sessions.unwrap_or_default();
+    match arguments.output {
+        Output::Json => data(&document("SessionList", &found)),
+        Output::Table if !sessions.is_empty() => {
+            let rows: Vec<Vec<String>> = sessions.iter().map(cells).collect();
+            data(&table(&HEADS, &rows, super::super::audit::width()));
+        }
+        Output::Table => {}
+    }
+    say_around(&found, sessions.is_empty(), arguments.live);
+    Ok(if sessions.is_empty() { Exit::No } else { Exit::Done })
+}
+
+fn say_around(found: &Map<String, Value>, nothing: bool, live: bool) {
+    if nothing {
+        say(if live {
+            "no session goes on"
+        } else {
+            "no session was found"
+        });
+    }
+    if found.get("scope").and_then(Value::as_str) == Some("own") {
+        say("You see your own sessions only: you have no audit role.");
+    }
+    if let Some(trouble) = found.get("trouble").and_then(Value::as_str) {
+        say(&format!("! {}", clean(trouble)));
+    }
+    match (found.get("stopped").and_then(Value::as_str), found.get("next")) {
+        (Some("budget"), _) => say("! not all was searched in the time there is; narrow it with --since, user: or ns:"),
+        (_, Some(Value::Number(_))) => say("there is more; narrow the query or raise --limit"),
+        _ => {}
+    }
+}
+
+fn document(kind: &str, found: &Map<String, Value>) -> String {
+    let mut document = Map::new();
+    document.insert("apiVersion".to_owned(), json!(API_VERSION));
+    document.insert("kind".to_owned(), json!(kind));
+    document.extend(found.clone());
+    format!("{:#}\n", Value::Object(document))
+}
+
+fn cells(session: &Value) -> Vec<String> {
+    let id = word(session, "id");
+    let short = id.len().saturating_sub(8);
+    vec![
+        time(session),
+        who(session),
+        place(session),
+        what(session),
+        how_long(session),
+        bytes(session),
+        result(session),
+        id.get(short..).unwrap_or_default().to_owned(),
+    ]
+}
+
+fn word(session: &Value, name: &str) -> String {
+    session.get(name).map_or_else(String::new, plain)
+}
+
+fn time(session: &Value) -> String {
+    word(session, "t").trim_end_matches('Z').replace('T', " ")
+}
+
+fn who(session: &Value) -> String {
+    let part = |name: &str| {
+        let part = session.pointer("/who")?.get(name)?.as_str()?;
+        Some(part.to_owned()).filter(|part| !part.is_empty())
+    };
+    part("user").or_else(|| part("email")).unwrap_or_else(|| "-".to_owned())
+}
+
+/// `ns/pod/container`; a node or service by its kind.
+fn place(session: &Value) -> String {
+    let name = match word(session, "resource").as_str() {
+        "pods" | "" => word(session, "name"),
+        other => format!("{}:{}", other.trim_end_matches('s'), word(session, "name")),
+    };
+    let parts = [word(session, "namespace"), name, word(session, "container")];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+fn what(session: &Value) -> String {
+    match word(session, "action").as_str() {
+        "portforward" => "port-forward".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn how_long(session: &Value) -> String {
+    let micros = session.get("took_us").and_then(Value::as_u64);
+    micros.map_or_else(String::new, |micros| in_words(micros / 1_000))
+}
+
+fn in_words(millis: u64) -> String {
+    let seconds = millis / 1_000;
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => format!("{millis} ms"),
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+fn bytes(session: &Value) -> String {
+    let count = |name: &str| session.get(name).and_then(Value::as_u64);
+    match (count("bytes_in"), count("bytes_out")) {
+        (None, None) => String::new(),
+        (up, down) => format!("↑{} ↓{}", size(up.unwrap_or(0)), size(down.unwrap_or(0))),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    let mut whole = (bytes, 0);
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if whole.0 < 1_024 {
+            let (number, rest) = whole;
+            return match (number < 10 && unit != "B", rest * 10 / 1_024) {
+                (true, tenth) if tenth > 0 => format!("{number}.{tenth} {unit}"),
+                _ => format!("{number} {unit}"),
+            };
+        }
+        whole = (whole.0 / 1_024, whole.0 % 1_024);
+    }
+    format!("{} TiB", whole.0)
+}
+
+/// In words: `live`, `exit 3`, `ended: …`, what the cluster said.
+fn result(session: &Value) -> String {
+    if session.get("live").and_then(Value::as_bool) == Some(true) {
+        return "live".to_owned();
+    }
+    let refused = session.get("refused").and_then(Value::as_bool) == Some(true);
+    session_result(session.get("outcome"), refused)
+}
+
+/// How a session ended, for tables.
+pub(in crate::client) fn session_result(outcome: Option<&Value>, refused: bool) -> String {
+    let of = |name: &str| outcome.and_then(|outcome| outcome.get(name));
+    let text = |name: &str| of(name).map_or_else(String::new, plain);
+    let (end, status, why) = (text("end"), text("status"), text("why"));
+    if refused {
+        return format!("✖ refused {status}").trim_end().to_owned();
+    }
+    if let Some(code) = of("exit_code").and_then(Value::as_i64) {
+        return if code == 0 {
+            "✔ exit 0".to_owned()
+        } else {
+            format!("exit {code}")
+        };
+    }
+    let ours = why.strip_prefix("ended by the gateway: ");
+    match end.as_str() {
+        "answered" if status != "101" => format!("✖ {status}"),
+        "answered" if why.is_empty() => "✔".to_owned(),
+        "ended" => match ours {
+            Some(by) if by.starts_with("ended by ") => by.to_owned(),
+            Some(other) => format!("ended: {other}"),
+            None => "ended".to_owned(),
+        },
+        "inFlight" => "… runs".to_owned(),
+        "" => "unknown".to_owned(),
+        _ if !why.is_empty() => why,
+        other => other.to_owned(),
+    }
+}
+
+pub(super) fn show(id: &str, output: Output, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
+    let home = Home::find()?;
+    let found = block_on(async {
+        let ready = ready(&home, gateway.url.as_deref(), API).await?;
+        let id = whole_id(&ready, id).await?;
+        get(&ready, &path_of(&id)).await
+    })?;
+    let nothing = Value::Null;
+    let session = found.get("session").unwrap_or(&nothing);
+    let recording = found.get("recording").filter(|recording| recording.is_object());
+    data(&match output {
+        Output::Json => document("Session", &found),
+        Output::Table => facts(&told(session, recording)),
+    });
+    if let Some(note) = found.get("note").and_then(Value::as_str) {
+        say(&clean(note));
+    }
+    match recording.map(Standing::of) {
+        Some(damaged @ Standing::Damaged(_)) => damaged.judged(),
+        Some(
+            Standing::Whole | Standing::GoesOn | Standing::Incomplete(_) | Standing::Erased(_) | Standing::Nothing(_),
+        )
+        | None => Ok(Exit::Done),
+    }
+}
+
+fn told(session: &Value, recording: Option<&Value>) -> Vec<(&'static str, String)> {
+    let head = |name: &str| recording.and_then(|recording| recording.pointer(name));
+    let command = head("/head/command").and_then(Value::as_array).map(|words| {
+        let words = words.iter().filter_map(Value::as_str);
+        words.collect::<Vec<_>>().join(" ")
+    });
+    let began = session.get("t").and_then(Value::as_str);
+    let began = began
+        .and_then(|text| model::time::Timestamp::parse(text).ok())
+        .map(in_seconds);
+    let place = match (place(session), head("/head/container").and_then(Value::as_str)) {
+        (place, Some(container)) if word(session, "container").is_empty() => format!("{place}/{container}"),
+        (place, _) => place,
+    };
+    let finish = |name: &str| {
+        head(&format!("/finish/{name}"))
+            .and_then(Value::as_u64)
+            .filter(|count| *count > 0)
+    };
+    let counted = [
+        ("masked", "secrets masked"),
+        ("files", "files copied"),
+        ("connections", "connections"),
+    ];
+    let counted = counted
+        .iter()
+        .filter_map(|(name, words)| Some(format!("{} {words}", finish(name)?)));
+    let mut all = vec![
+        ("session", word(session, "id")),
+        ("who", who(session)),
+        ("where", place),
+        ("cluster", word(session, "cluster")),
+        ("what", what(session)),
+        ("command", command.unwrap_or_default()),
+        ("reason", word(session, "stated_reason")),
+        ("began", began.unwrap_or_default()),
+        ("how long", how_long(session)),
+        ("bytes", bytes(session)),
+        ("result", result(session)),
+        ("recording", kept(session, recording)),
+        ("in it", counted.collect::<Vec<_>>().join(", ")),
+    ];
+    all.retain(|(_, value)| !value.is_empty());
+    all
+}
+
+fn kept(session: &Value, recording: Option<&Value>) -> String {
+    let Some(recording) = recording else {
+        let live = session.get("recorded").and_then(Value::as_bool) == Some(true);
+        return if live {
+            "under way"
+        } else {
+            "none: no rule and no configuration asked for one"
+        }
+        .to_owned();
+    };
+    let length = session.pointer("/recording/bytes").and_then(Value::as_u64).map(size);
+    let length = length.map_or_else(String::new, |length| format!(", {length}"));
+    match Standing::of(recording) {
+        Standing::Whole => format!("whole, as the ledger says{length}"),
+        Standing::GoesOn => format!("goes on, as the ledger says up to now{length}"),
+        Standing::Incomplete(why) => format!("without its end: {why}"),
+        Standing::Damaged(why) => format!("DAMAGED: {why}"),
+        Standing::Erased(why) => format!("erased: {why}"),
+        Standing::Nothing(why) => format!("nothing: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Value {
+        json!({
+            "id": "0192f0c1-7c3e-7d00-a000-0000000007f3", "t": "2026-11-21T05:00:00.123456Z", "live": false,
+            "who": {"id": "s", "user": "alice@example.com"}, "cluster": "prod", "namespace": "shop", "resource": "pods",
+            "name": "web-0", "action": "exec", "bytes_in": 40, "bytes_out": 1_300, "took_us": 63_000_000, "recorded": true,
+            "recording": {"chunks": 2, "frames": 9, "bytes": 828, "hash": "22"}, "refused": false,
+            "outcome": {"end": "answered", "status": 101, "exit_code": 3},
+        })
+    }
+
+    #[test]
+    fn a_row_says_when_who_where_what_how_long_how_much_and_how_it_ended() {
+        let mut live = session();
+        live["live"] = json!(true);
+        live["container"] = json!("nginx");
+        live["action"] = json!("portforward");
+        let rows = [cells(&live), cells(&session())];
+        assert_eq!(
+            table(&HEADS, &rows, None),
+            "TIME (UTC)           WHO                WHERE             WHAT          HOW LONG   BYTES           RESULT  ID\n\
+             2026-11-21 05:00:00  alice@example.com  shop/web-0/nginx  port-forward  1 min 3 s  ↑40 B ↓1.2 KiB  live    000007f3\n\
+             2026-11-21 05:00:00  alice@example.com  shop/web-0        exec          1 min 3 s  ↑40 B ↓1.2 KiB  exit 3  000007f3\n"
+        );
+    }
+
+    #[test]
+    fn every_end_of_a_session_has_its_words() {
+        let gateway = |why: &str| json!({"end": "ended", "status": 101, "why": format!("ended by the gateway: {why}")});
+        for (outcome, words) in [
+            (json!({"end": "answered", "status": 101, "exit_code": 0}), "✔ exit 0"),
+            (json!({"end": "answered", "status": 101}), "✔"),
+            (json!({"end": "answered", "status": 404}), "✖ 404"),
+            (
+                gateway("ended by carol: the change is over"),
+                "ended by carol: the change is over",
+            ),
+            (gateway("it stops"), "ended: it stops"),
+            (
+                json!({"end": "clientGone", "why": "the client left: reset"}),
+                "the client left: reset",
+            ),
+            (json!({"end": "unknown"}), "unknown"),
+            (json!({"end": "inFlight"}), "… runs"),
+        ] {
+            assert_eq!(session_result(Some(&outcome), false), words, "{outcome}");
+        }
+        assert_eq!(
+            session_result(Some(&json!({"end": "answered", "status": 403})), true),
+            "✖ refused 403"
+        );
+    }
+
+    #[test]
+    fn one_session_is_told_with_its_command_and_how_its_recording_stands() {
+        let recording = json!({
+            "standing": "whole", "chunks": 2, "finish": {"masked": 1, "files": 0},
+            "head": {"command": ["sh", "-c", "id"], "container": "nginx"},
+        });
+        assert_eq!(
+            facts(&told(&session(), Some(&recording))),
+            "session    0192f0c1-7c3e-7d00-a000-0000000007f3\nwho        alice@example.com\nwhere      shop/web-0/nginx\n\
+             cluster    prod\nwhat       exec\ncommand    sh -c id\nbegan      2026-11-21T05:00:00Z\nhow long   1 min 3 s\n\
+             bytes      ↑40 B ↓1.2 KiB\nresult     exit 3\nrecording  whole, as the ledger says, 828 B\nin it      1 secrets masked\n"
+        );
+        let damaged = json!({"standing": "damaged", "why": "chunk 1 is missing; chunk 2 stands in its place"});
+        assert!(kept(&session(), Some(&damaged)).starts_with("DAMAGED: chunk 1 is missing"));
+    }
+}
