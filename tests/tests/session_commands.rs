@@ -1,0 +1,380 @@
+//! `gatescribe session ls | show | play | export | watch | end`: an auditor sees, plays and ends what somebody does in a pod, and
+//! nobody else does.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::gateway::{Gateway, Options};
+use tests::kubectl::{Output, Running, run};
+use tests::person::Person;
+use tests::wait::{PATIENCE, try_until};
+
+const WORLD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: kept }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: dev, namespace: kept }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: shell, namespace: kept }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers: [{ name: shell, image: none }]
+"#;
+
+const RULES: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: kept-is-recorded }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { actions: [enter], namespaces: [kept], verbs: [create], resources: [pods/exec] }
+  obligations: { record: true }
+"#;
+
+/// Of a shape that the recorder knows.
+const SECRET: &str = "ghp_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789";
+
+fn world() -> anyhow::Result<&'static Cluster> {
+    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let begin = || {
+        let cluster = Cluster::start(ClusterOptions {
+            node: true,
+            ..ClusterOptions::default()
+        })?;
+        let admin = cluster.admin()?;
+        admin.apply(WORLD)?;
+        admin.ok(&[
+            "wait",
+            "--for=condition=Ready",
+            "pod/shell",
+            "-n",
+            "kept",
+            "--timeout=50s",
+        ])?;
+        anyhow::Ok(cluster)
+    };
+    WORLD_OF_ALL
+        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn gateway() -> anyhow::Result<Gateway> {
+    let options = Options {
+        rules: Some(RULES.to_owned()),
+        ..Options::default()
+    };
+    Gateway::start(world()?, &options)
+}
+
+fn signed_in<'g>(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Person<'g>> {
+    let person = Person::new(gateway, name)?;
+    person.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    Ok(person)
+}
+
+/// `kubectl exec` of a shell line in the pod.
+fn exec(person: &Person<'_>, line: &str) -> anyhow::Result<Command> {
+    let mut command = person.command("kubectl exec shell -n kept -- sh -c")?;
+    command.arg(line);
+    Ok(command)
+}
+
+fn document(output: &Output) -> anyhow::Result<Value> {
+    serde_json::from_str(&output.stdout).with_context(|| output.to_string())
+}
+
+/// The one session that is listed so and for which `is` holds.
+fn session(person: &Person<'_>, listed: &str, is: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    try_until("the session is listed", PATIENCE, || {
+        let said = person.types(&format!("gatescribe session ls {listed} -o json"))?;
+        let found = document(&said)?;
+        let sessions = found["sessions"].as_array().context("sessions")?;
+        let found: Vec<&Value> = sessions.iter().filter(|session| is(session)).collect();
+        ensure!(found.len() == 1, "{said}");
+        Ok(found[0].clone())
+    })
+}
+
+fn id(session: &Value) -> anyhow::Result<&str> {
+    session["id"].as_str().context("an id")
+}
+
+/// A line in a terminal: what it draws there, and how it ends.
+fn in_terminal(person: &Person<'_>, line: &str) -> anyhow::Result<Output> {
+    let own = person.command("gatescribe")?;
+    let own = own
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+    let mut terminal = Command::new("/usr/bin/script");
+    terminal.args(["-qefc", line, "/dev/null"]);
+    terminal.env_clear().envs(own).current_dir(person.folder());
+    terminal.env("SHELL", "/bin/sh").env("TERM", "xterm");
+    run(terminal, "", PATIENCE)
+}
+
+#[test]
+fn an_auditor_lists_plays_and_exports_what_somebody_did_and_nobody_else_does() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol, bob) = (
+        signed_in(&gateway, "alice")?,
+        signed_in(&gateway, "carol")?,
+        signed_in(&gateway, "bob")?,
+    );
+    let said = run(
+        exec(&alice, &format!("echo first-words; echo {SECRET}; exit 3"))?,
+        "",
+        PATIENCE,
+    )?;
+    ensure!(
+        said.code == 3 && said.stdout.contains(SECRET),
+        "the person gets every byte: {said}"
+    );
+    let listed = session(&carol, "user:alice ns:kept", |session| {
+        session["outcome"]["exit_code"] == 3
+    })?;
+    assert_eq!(
+        (&listed["recorded"], &listed["live"]),
+        (&Value::Bool(true), &Value::Bool(false))
+    );
+    let (whole, short) = (id(&listed)?, &id(&listed)?[28..]);
+
+    let table = carol.ok("gatescribe session ls ns:kept")?;
+    for words in ["TIME (UTC)", "kept/shell", "exec", "exit 3", short] {
+        assert!(table.stdout.contains(words), "no `{words}`: {table}");
+    }
+    let shown = carol.ok(&format!("gatescribe session show {short}"))?;
+    for words in [
+        whole,
+        "first-words",
+        "exit 3",
+        "whole, as the ledger says",
+        "secrets masked",
+    ] {
+        assert!(shown.stdout.contains(words), "no `{words}`: {shown}");
+    }
+    let searched = carol.ok("gatescribe audit search user:alice kind:open ns:kept")?;
+    assert!(
+        searched.stdout.contains("exit 3") && !searched.stdout.contains("101"),
+        "{searched}"
+    );
+
+    is_exported(&carol, whole)?;
+    is_played(&carol, whole)?;
+    is_nobody_elses(&bob, whole)?;
+    assert!(
+        alice
+            .ok(&format!("gatescribe session show {whole}"))?
+            .stdout
+            .contains("whole")
+    );
+    let reads = gateway.records_with("each look is recorded", |records| {
+        let said = |words: &str| {
+            let notes = records.iter().filter(|record| record["kind"] == "auditread");
+            let mut notes = notes.filter_map(|record| record["note"].as_str());
+            notes.any(|note| note.starts_with(words) && note.contains(whole))
+        };
+        said("viewed session") && said("played the recording") && said("exported the recording")
+    })?;
+    assert!(!format!("{reads:?}").contains(SECRET));
+    is_cut(&gateway, &carol, whole)
+}
+
+/// As text, and as a cast whose lines are all JSON; without the secret.
+fn is_exported(carol: &Person<'_>, id: &str) -> anyhow::Result<()> {
+    let cast = carol.ok(&format!("gatescribe session export {id}"))?;
+    let lines: Vec<Value> = cast
+        .stdout
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .with_context(|| cast.to_string())?;
+    assert_eq!(lines[0]["version"], 3, "{cast}");
+    let output = lines
+        .iter()
+        .filter(|event| event[1] == "o")
+        .filter_map(|event| event[2].as_str());
+    let output: String = output.collect();
+    assert!(
+        output.contains("first-words") && !cast.stdout.contains(SECRET),
+        "{cast}"
+    );
+    carol.ok(&format!("gatescribe session export {id} --format text -o copy.txt"))?;
+    let text = std::fs::read_to_string(carol.folder().join("copy.txt"))?;
+    assert!(text.contains("first-words\n") && !text.contains(SECRET), "{text}");
+    let again = carol.types(&format!("gatescribe session export {id} --format text -o copy.txt"))?;
+    assert_eq!(again.code, 6, "nothing is written over: {again}");
+    Ok(())
+}
+
+fn is_played(carol: &Person<'_>, id: &str) -> anyhow::Result<()> {
+    let refused = carol.types(&format!("gatescribe session play {id}"))?;
+    assert!(
+        refused.code == 2 && refused.stderr.contains("session export"),
+        "{refused}"
+    );
+    let played = in_terminal(carol, &format!("gatescribe session play {id} --speed 100 --idle 1s"))?;
+    assert!(played.code == 0 && played.stdout.contains("first-words"), "{played}");
+    assert!(!played.stdout.contains(SECRET), "{played}");
+    Ok(())
+}
+
+/// What is somebody else's looks as if it were not there.
+fn is_nobody_elses(bob: &Person<'_>, id: &str) -> anyhow::Result<()> {
+    let listed = bob.types("gatescribe session ls")?;
+    assert!(listed.code == 1 && listed.stdout.is_empty(), "{listed}");
+    let nowhere = bob.types("gatescribe session show 0192f0c1-7c3e-7d00-a000-0000000007f3")?;
+    for line in [
+        format!("gatescribe session show {id}"),
+        format!("gatescribe session export {id}"),
+        format!("gatescribe session watch {id}"),
+        format!("gatescribe session end {id} --reason because"),
+    ] {
+        let refused = bob.types(&line)?;
+        assert_eq!(
+            (refused.code, refused.stdout.as_str()),
+            (nowhere.code, ""),
+            "{line}: {refused}"
+        );
+        assert!(refused.stderr.contains("there is no such session"), "{line}: {refused}");
+    }
+    Ok(())
+}
+
+/// A byte that was changed is found and named, also where all of the rest is as it was.
+fn is_cut(gateway: &Gateway, carol: &Person<'_>, id: &str) -> anyhow::Result<()> {
+    let path: PathBuf = gateway.file("data/recordings").join(format!("{id}.rec"));
+    let whole = std::fs::read(&path)?;
+    let (last, rest) = whole.split_last().context("an empty recording")?;
+    std::fs::write(&path, rest)?;
+    for line in [
+        format!("gatescribe session show {id}"),
+        format!("gatescribe session export {id}"),
+    ] {
+        let told = carol.types(&line)?;
+        assert!(
+            told.code == 8 && told.stderr.contains("the recording is damaged"),
+            "{line}: {told}"
+        );
+        assert!(told.stderr.contains("but the ledger knows chunk"), "{line}: {told}");
+    }
+    std::fs::write(&path, [rest, &[!last]].concat())?;
+    assert_eq!(carol.types(&format!("gatescribe session show {id}"))?.code, 8);
+    std::fs::remove_file(&path)?;
+    let told = carol.types(&format!("gatescribe session export {id}"))?;
+    assert!(
+        told.code == 8 && told.stderr.contains("its file is not there"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_session_that_goes_on_is_watched_and_ended_with_words_that_the_person_reads() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    for (round, websockets) in ["true", "false"].into_iter().enumerate() {
+        let mut command = exec(
+            &alice,
+            &format!("echo begun-{round}; while :; do echo tick; sleep 0.2; done"),
+        )?;
+        command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+        let mut working = Running::start(command)?;
+        working.line("it runs", |line| line == format!("begun-{round}"))?;
+        let live = session(&carol, "--live user:alice", |_| true)?;
+        assert_eq!(
+            (&live["live"], &live["action"], &live["name"]),
+            (&Value::Bool(true), &"exec".into(), &"shell".into())
+        );
+        let id = id(&live)?;
+        let mut watching = Running::start(carol.command(&format!("gatescribe session watch {id}"))?)?;
+        watching.line("what was before is shown", |line| line == format!("begun-{round}"))?;
+        watching.line("what comes is shown", |line| line == "tick")?;
+        let refused = carol.types(&format!("gatescribe session end {id}"))?;
+        assert_eq!(refused.code, 2, "without a reason nothing ends: {refused}");
+        let ended = carol.ok(&format!("gatescribe session end {id} --reason TICKET-4711"))?;
+        assert!(ended.stderr.contains("alice@"), "{ended}");
+        assert_ne!(working.end()?, 0, "{:?}", working.lines());
+        let read = working.lines().join("\n");
+        assert!(
+            read.contains("ended by the gateway: ended by carol@") && read.contains(": TICKET-4711"),
+            "{read}"
+        );
+        assert_eq!(watching.end()?, 0, "{:?}", watching.lines());
+        let over = carol.types(&format!("gatescribe session end {id} --reason again"))?;
+        assert!(
+            over.code == 6 && over.stderr.contains("does not go on any more"),
+            "{over}"
+        );
+        let records = gateway.records_with("its end", |records| {
+            records
+                .iter()
+                .any(|record| record["kind"] == "close" && record["id"] == id)
+        })?;
+        let find = |kind: &str, is: &dyn Fn(&Value) -> bool| {
+            let found = records.iter().find(|record| record["kind"] == kind && is(record));
+            found.cloned().with_context(|| format!("no {kind} of it"))
+        };
+        let cut = find("session", &|record| {
+            record["person"]["what"] == "sessionCut" && record["note"].as_str().is_some_and(|note| note.contains(id))
+        })?;
+        assert!(
+            cut["note"].as_str().is_some_and(|note| note.ends_with("TICKET-4711")),
+            "{cut}"
+        );
+        assert!(
+            cut["by"]["user"]
+                .as_str()
+                .is_some_and(|user| user.starts_with("carol@")),
+            "{cut}"
+        );
+        let close = find("close", &|record| record["id"] == id)?;
+        assert!(cut["seq"].as_u64() < close["seq"].as_u64(), "it is recorded first");
+        let shown = carol.ok(&format!("gatescribe session show {id}"))?;
+        assert!(
+            shown.stdout.contains("ended by carol@") && shown.stdout.contains("whole"),
+            "{shown}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_session_without_a_recording_says_what_a_rule_would_need() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
+    let alice = signed_in(&gateway, "alice")?;
+    let said = run(exec(&alice, "true")?, "", PATIENCE)?;
+    assert_eq!(said.code, 0, "{said}");
+    let listed = session(&alice, "", |session| session["outcome"]["exit_code"] == 0)?;
+    let id = id(&listed)?;
+    let shown = alice.ok(&format!("gatescribe session show {id}"))?;
+    assert!(
+        shown
+            .stdout
+            .contains("none: no rule and no configuration asked for one"),
+        "{shown}"
+    );
+    let refused = alice.types(&format!("gatescribe session export {id}"))?;
+    assert_eq!(refused.code, 5, "{refused}");
+    for words in [
+        "this session was not recorded",
+        "obligations: {record: true}",
+        "recording.sessions: all",
+    ] {
+        assert!(refused.stderr.contains(words), "no `{words}`: {refused}");
+    }
+    Ok(())
+}
