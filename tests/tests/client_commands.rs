@@ -192,7 +192,7 @@ fn signs_out(cluster: &Cluster, alice: &Person<'_>, login: &str) -> anyhow::Resu
 
 /// Which story runs a command that a refusal prints, by the command without its particulars. A command that is not here
 /// has no runner.
-const RUNNERS: [(&str, &str, &str); 5] = [
+const RUNNERS: [(&str, &str, &str); 6] = [
     ("gatescribe login URL", include_str!("client_commands.rs"), "signs_out"),
     ("gatescribe why ID", include_str!("client_commands.rs"), "refusals"),
     (
@@ -205,6 +205,11 @@ const RUNNERS: [(&str, &str, &str); 5] = [
         "gatescribe login --fresh URL --acr CLASS",
         include_str!("obligations.rs"),
         STEP_UP,
+    ),
+    (
+        "gatescribe reason 'TEXT' --for 15m",
+        include_str!("obligations.rs"),
+        "a_demanded_reason_is_stated_by_the_printed_command_and_stands_in_the_records",
     ),
 ];
 const STEP_UP: &str = "a_demanded_sign_in_is_done_by_the_printed_command_and_the_call_then_works";

@@ -232,8 +232,13 @@ impl<C: Io, U: Io> Carried<C, U> {
             {
                 return Poll::Ready(Over::Ours(call.why()));
             }
+            let was_whole = self.left_first.is_none();
             if let Poll::Ready(over) = self.poll(cx, count) {
                 return Poll::Ready(over);
+            }
+            if was_whole && self.left_first.is_some() {
+                // What is left has a shorter limit, from now on and not from when the longer one ends.
+                limit.as_mut().reset(self.next_limit().0);
             }
             while beat.poll_tick(cx).is_ready() {
                 self.heartbeats.alive();

@@ -98,7 +98,9 @@ async fn one_direction_alone_has_a_shorter_limit() {
     let stage = Stage::new();
     let (mut carried, mut person, _pod) = stage.tunnel(64, Bounds::default());
     person.shutdown().await.unwrap();
+    let began = Instant::now();
     let over = carried.carry(&stage.call, &mut |_, _| {}).await;
+    assert_eq!(began.elapsed(), HALF_CLOSED_IDLE);
     assert_eq!(
         ours(&over),
         "ended by the gateway: nothing has passed for 5 min, its limit"
