@@ -2,7 +2,7 @@
 //!
 //! - `GET /api/v1/sessions?live=&q=&since=&until=&limit=&after=` → `{sessions: […], scope, …}`, those that go on first
 //! - `GET /api/v1/sessions/{id}` → `{session, recording?, scope}`
-//! - `GET /api/v1/sessions/{id}/recording?format=frames|asciicast|asciicast-v2|text&follow=` → lines of JSON, see [`stream`]
+//! - `GET /api/v1/sessions/{id}/recording?format=frames|asciicast|asciicast-v2|text&follow=` → lines of JSON, see `stream.rs`
 //! - `POST /api/v1/sessions/{id}/end {"reason": …}` → `{id, who}`; the person reads who ended it and why
 //!
 //! Invariants:
