@@ -4,9 +4,13 @@
 //! head ─► site ─► target ─► identity ─► facts ─► budget ─► decision ─► strip ─► intent or access ─► add ─► upstream ─► answer
 //! ```
 //!
+//! What becomes of an upgrade behind the decision stands in [`upgrade`].
+//!
 //! Invariants: every path through here ends in one answer and one recorded end (promise 1, 4); what is decided, recorded and
 //! forwarded is one parsed target (promise 2); nothing is sent for an effect before its intent is durable and nothing is
 //! shown of a read before its access record is (promise 4).
+
+mod upgrade;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -18,26 +22,25 @@ use futures::FutureExt as _;
 use http::header::WARNING;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use hyper::upgrade::OnUpgrade;
 use model::cluster::ClusterId;
-use model::decision::{Denial, Denied, Obligations, Unmet};
-use model::request::{Action, RequestFacts, Target, Wire};
+use model::request::{RequestFacts, Target, Wire};
 use model::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::audit::{self, DecisionTrail, End, Peer, Place, Trail};
+use self::upgrade::refused_as_unrecorded;
+use crate::audit::{self, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
 use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
-use crate::listener::{Conn, Handler, Head, Inbound, Refused, Upgrade};
+use crate::listener::{Conn, Handler, Head, Inbound, Refused};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
 use crate::sending::{Sending, unanswered};
-use crate::session::tunnel::{Bounds, Recording, Recordings, Sides, Tunnel, Which, tap};
+use crate::session::tunnel::{Bounds, Recordings};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
 use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass, UpstreamBody};
@@ -75,6 +78,7 @@ pub struct Gate {
     bounds: Bounds,
     /// How sessions are recorded, if they can be.
     recordings: Option<Recordings>,
+    fallbacks: Fallbacks,
 }
 
 impl std::fmt::Debug for Gate {
@@ -125,6 +129,7 @@ impl Gate {
             sending: TaskTracker::new(),
             bounds: Bounds::default(),
             recordings: None,
+            fallbacks: Fallbacks::default(),
         }
     }
 
@@ -197,6 +202,7 @@ impl Gate {
         };
         let facts = RequestFacts::classify(&target, wire);
         unshared(trail)?.facts = facts.as_ref().ok().cloned();
+        unshared(trail)?.fallback_of = self.fallbacks.first_attempt(trail, self.audit.clock().mono());
         // Whatever is wrong with the rest of the head, its refusal is a record too and costs the same budget.
         let long = head.upgrade.is_some() || facts.as_ref().is_ok_and(RequestFacts::long_running);
         let place = self
@@ -231,16 +237,17 @@ impl Gate {
             headers::ask_readably(request.headers_mut()).map_err(|error| Refusal::Headers(error.to_string()))?;
         }
         *request.uri_mut() = forwarded(&target)?;
-        let ends = ends_at(&decided.permit, decided.grounds, trail.received.wall);
-        let warning = ends.filter(|_| long);
-        if head.upgrade.is_none() && passes_unrecorded(&facts) && owes_recording(&decided.permit) {
-            return Err(unrecorded(trail).into());
+        let warning = end_warning(&decided.permit, decided.grounds, trail.received.wall).filter(|_| long);
+        let owed = decided.permit.obligations();
+        if head.upgrade.is_none() && self.must_be_a_session(owed, &facts, &target) {
+            return Err(refused_as_unrecorded(trail).into());
         }
-        let duties = Duties {
-            warning,
-            call: self.goes_on(long, conn, trail, decided.grounds)?,
-            place,
-        };
+        let call = self.enter_table(long, conn, trail, decided.grounds)?;
+        if let (Some(call), Some(seconds), None) = (&call, owed.longest_seconds, head.upgrade) {
+            // A tunnel keeps its own limits.
+            call.lasts_at_most(Duration::from_secs(seconds));
+        }
+        let duties = Duties { warning, call, place };
         match (decided.permit, head.upgrade) {
             (Permitted::Read(permit), None) => self.read(gate, permit, request, trail, duties).await,
             (Permitted::Effect(permit), None) => self.effect(gate, permit, request, trail, duties).await,
@@ -253,7 +260,7 @@ impl Gate {
     }
 
     /// A call that goes on stands in the table before it is sent, so that no change of rules passes it by.
-    fn goes_on(
+    fn enter_table(
         &self,
         long: bool,
         conn: &Arc<Conn>,
@@ -375,115 +382,6 @@ impl Gate {
         Ok(response)
     }
 
-    /// An upgrade: an effect whose answer, if it is the cluster's 101, begins a tunnel. Our own 101 follows the cluster's,
-    /// with its words (H-04).
-    async fn upgrade(
-        &self,
-        gate: &Arc<ClusterGate>,
-        permit: Permit<Effect>,
-        upgrade: Upgrade,
-        mut request: Request<Inbound>,
-        trail: &Arc<Trail>,
-        duties: Duties,
-    ) -> Result<Response<Outbound>, Stop> {
-        let recording = self.recording(permit.obligations(), trail).await?;
-        let (recorded, end) = self.audit.intend(trail, permit).await?;
-        trail.passed_intent(self.audit.clock().mono());
-        let asked = AskedUpgrade {
-            client: hyper::upgrade::on(&mut request),
-            bounds: self.bounds.within(recorded.permit().obligations()),
-            recording,
-        };
-        let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
-        headers::ask_upgrade(request.headers_mut(), upgrade);
-        let call = call(trail, recorded.permit()).upgraded();
-        let (response, end, duties) = self
-            .send(Sending {
-                gate: Arc::clone(gate),
-                call,
-                recorded,
-                request,
-                end,
-                digest: Arc::default(),
-                duties,
-            })
-            .await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.tunnel(response, asked, end, duties, trail);
-        }
-        if let Some(words) = no_answer_to_upgrade(response.status(), trail) {
-            let refusal = Refusal::UpstreamLost(words.clone());
-            end.settle_instead(refusal.status().as_u16(), &words);
-            return Err(Stop::Ended(refusal));
-        }
-        deliver(response, end, duties, trail)
-    }
-
-    /// The recording of a session that has to have one. It stands ready before anything is asked of the cluster.
-    async fn recording(&self, owed: &Obligations, trail: &Arc<Trail>) -> Result<Option<Recording>, Refusal> {
-        let is_session = trail.facts.as_ref().is_some_and(|facts| facts.action().enters());
-        let all = self
-            .recordings
-            .as_ref()
-            .is_some_and(|recordings| recordings.which == Which::All);
-        if !is_session || !(owed.record || all) {
-            return Ok(None);
-        }
-        let Some(recordings) = &self.recordings else {
-            return Err(unrecorded(trail));
-        };
-        match recordings.begin(trail).await {
-            Ok(recording) => {
-                // Set once: a trail has one recording.
-                let _ = trail.recording.set(recording.anchor());
-                Ok(Some(recording))
-            }
-            Err(why) => {
-                tracing::error!(request.id = trail.id.as_str(), why, "a session cannot be recorded");
-                Err(unrecorded(trail))
-            }
-        }
-    }
-
-    /// Passes the cluster's 101 on and carries what follows.
-    fn tunnel(
-        &self,
-        mut response: Response<UpstreamBody<Uplink>>,
-        asked: AskedUpgrade,
-        mut end: End,
-        duties: Duties,
-        trail: &Arc<Trail>,
-    ) -> Result<Response<Outbound>, Stop> {
-        note_connection(&response, &mut end);
-        let Duties {
-            warning,
-            place,
-            call: Some(call),
-        } = duties
-        else {
-            return Err(Stop::Refused(Refusal::Internal));
-        };
-        let upstream = hyper::upgrade::on(&mut response);
-        let (mut parts, _) = response.into_parts();
-        let tunnel = Tunnel {
-            sides: Sides {
-                client: asked.client,
-                upstream,
-            },
-            tap: tap(trail, &parts.headers),
-            recording: asked.recording,
-            bounds: asked.bounds,
-            end,
-            call,
-            place,
-        };
-        self.sending.spawn(tunnel.run());
-        headers::strip_response_to_upgrade(&mut parts.headers);
-        own_audit_id(&mut parts.headers, trail);
-        parts.headers.extend(warning.map(|text| (WARNING, text)));
-        Ok(Response::from_parts(parts, Outbound::bytes(Bytes::new())))
-    }
-
     /// Sends an effect in a task of its own, so that it is ended and recorded whether its client waits or not.
     async fn send(&self, sending: Sending) -> Result<(Response<UpstreamBody<Uplink>>, End, Duties), Stop> {
         let (answer, answered) = oneshot::channel();
@@ -532,6 +430,7 @@ impl Handler for Gate {
             request.headers(),
         );
         trail.counted_in(self.observed.nobody());
+        trail.upgrade = head.upgrade;
         let mut waiting = Waiting {
             audit: &self.audit,
             conn: &conn,
@@ -541,6 +440,15 @@ impl Handler for Gate {
             .catch_unwind()
             .await;
         let trail = waiting.over();
+        let led_nowhere = match &served {
+            Ok(Ok(response)) => response.status() != StatusCode::SWITCHING_PROTOCOLS,
+            // Without a record there is nothing to name.
+            Ok(Err(stop)) => !matches!(stop, Stop::Counted(_)),
+            Err(_) => true,
+        };
+        if led_nowhere {
+            self.fallbacks.failed(&trail, self.audit.clock().mono());
+        }
         let stop = match served {
             Ok(Ok(response)) => return response,
             Ok(Err(stop)) => stop,
@@ -603,13 +511,6 @@ impl Drop for Waiting<'_> {
             self.audit.left(&self.trail, self.conn.draining().is_cancelled());
         }
     }
-}
-
-/// What stands ready when an upgrade is asked for.
-struct AskedUpgrade {
-    client: OnUpgrade,
-    bounds: Bounds,
-    recording: Option<Recording>,
 }
 
 /// What ends with the answer: the subject's place, and for a call that goes on its place in the table of those.
@@ -731,39 +632,14 @@ fn deliver(
     Ok(Response::from_parts(parts, body))
 }
 
-/// A rule or the configuration wants it recorded, and it cannot be (promise 3).
-fn unrecorded(trail: &Trail) -> Refusal {
-    let rules = trail.decision.as_ref().map(|decision| decision.rules.to_vec());
-    Refusal::Denied(Box::new(Denied {
-        denial: Denial::Obligation(Unmet::Recording),
-        rules: rules.unwrap_or_default(),
-        nearest: None,
-    }))
-}
-
 /// When a call that goes on will end by the rules that allow it; kubectl prints it.
-fn ends_at(permit: &Permitted, grounds: Grounds, now: Timestamp) -> Option<HeaderValue> {
-    let owed = match permit {
-        Permitted::Read(permit) => permit.obligations(),
-        Permitted::Effect(permit) => permit.obligations(),
-    };
-    let longest = owed
+fn end_warning(permit: &Permitted, grounds: Grounds, now: Timestamp) -> Option<HeaderValue> {
+    let longest = permit
+        .obligations()
         .longest_seconds
         .map(|seconds| now.plus(Duration::from_secs(seconds)));
     let end = grounds.not_after.min(longest.unwrap_or(Timestamp::MAX));
     (end < Timestamp::MAX).then(|| own_rights::warning(&format!("the rules that allow this end it at {end}")))?
-}
-
-/// What enters without becoming a session: plain requests to whatever listens in a pod. Their bodies are in no recording.
-fn passes_unrecorded(facts: &RequestFacts) -> bool {
-    facts.action() == Action::Proxy
-}
-
-const fn owes_recording(permit: &Permitted) -> bool {
-    match permit {
-        Permitted::Read(permit) => permit.obligations().record,
-        Permitted::Effect(permit) => permit.obligations().record,
-    }
 }
 
 /// By which connection the answer came, for the record.
@@ -784,14 +660,6 @@ fn own_audit_id(headers: &mut HeaderMap, trail: &Trail) -> bool {
     };
     let before = headers.insert("audit-id", ours.clone());
     before.is_some_and(|theirs| theirs != ours)
-}
-
-/// What is wrong with an answer to an upgrade that is neither the switch nor a refusal (H-06): a redirect would lead the
-/// credential elsewhere. A plain answer to a plain read that also offered to switch is one (RFC 9110 §7.8).
-fn no_answer_to_upgrade(status: StatusCode, trail: &Trail) -> Option<String> {
-    let streams = trail.facts.as_ref().is_some_and(|facts| facts.action().streams());
-    let is_none = status.is_informational() || status.is_redirection() || (streams && status.is_success());
-    is_none.then(|| format!("it answered a request to switch protocols with {}", status.as_u16()))
 }
 
 /// A whole answer of ours.

@@ -121,6 +121,7 @@ fn head() -> Head {
         container: None,
         command: Vec::new(),
         terminal: false,
+        input_kept: false,
         reason: None,
         started: Timestamp::EPOCH,
     }

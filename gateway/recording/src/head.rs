@@ -19,6 +19,8 @@ pub enum Kind {
     PortForward,
     /// An upgraded connection through a `proxy` subresource.
     Proxy,
+    /// Any other call that switched protocols: a console of an aggregated API, a watch over WebSocket.
+    Other,
 }
 
 /// Who did what where: the first frame of a recording.
@@ -48,6 +50,9 @@ pub struct Head {
     /// The process has a terminal (`tty=true`).
     #[serde(default)]
     pub terminal: bool,
+    /// What is typed is kept though there may be a terminal, because nobody can say that it echoes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub input_kept: bool,
     /// Why the person entered, where they had to say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

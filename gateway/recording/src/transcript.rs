@@ -13,7 +13,7 @@ use vte::{Params, Parser, Perform};
 use crate::cast::{ViewError, file_text, note_text};
 use crate::frame::{Connection, Frame};
 use crate::reader::Recording;
-use crate::tap::Channel;
+use crate::tap::{Channel, Way};
 
 /// A longer line is broken: a stream need not have any line ends.
 const LONGEST_LINE: usize = 4096;
@@ -86,11 +86,11 @@ impl Recording {
         ];
         let mut frames = self.frames();
         while let Some(stamped) = frames.next()? {
-            if let Frame::Data { channel, bytes, .. } = stamped.frame {
+            if let Frame::Data { way, channel, bytes } = stamped.frame {
                 let [stdin, stdout, stderr] = &mut streams;
-                let stream = match channel {
-                    Channel::Stdin => stdin,
-                    Channel::Stderr => stderr,
+                let stream = match (channel, way) {
+                    (Channel::Stdin, _) | (Channel::Message { .. }, Way::Up) => stdin,
+                    (Channel::Stderr, _) => stderr,
                     _ => stdout,
                 };
                 out.write_all(stream.read(bytes).as_bytes())?;

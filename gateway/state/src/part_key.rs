@@ -61,6 +61,19 @@ impl Store {
         kept.map(|(id, sealed)| self.opened(id, &sealed)).transpose()
     }
 
+    /// Destroys the key of this subject for this class: whatever it sealed cannot be opened any more. False when there was none.
+    ///
+    /// # Errors
+    /// The database failed: nothing changed.
+    pub fn drop_part_key(&self, subject: &str, class: &str) -> Result<bool, StateError> {
+        self.write(|transaction| {
+            let dropped = transaction
+                .prepare_cached("DELETE FROM part_keys WHERE subject_id = ?1 AND class = ?2")?
+                .execute(params![subject, class])?;
+            Ok(dropped == 1)
+        })
+    }
+
     fn opened(&self, id: String, sealed: &[u8]) -> Result<PartKeyBytes, StateError> {
         let bytes = self.keys.open(TABLE, &id, sealed)?;
         let bytes = bytes.try_into().map_err(|_| StateError::Sealed { table: TABLE })?;
@@ -90,5 +103,16 @@ mod tests {
             let other = store.part_key(subject, class, now).unwrap();
             assert_ne!((&other.id, other.bytes), (&first.id, first.bytes));
         }
+    }
+    #[test]
+    fn a_destroyed_key_is_gone_and_no_other() {
+        let (store, now) = (test_store(), Timestamp::EPOCH);
+        for subject in ["alice", "bob"] {
+            store.part_key(subject, "recording:1", now).unwrap();
+        }
+        assert!(store.drop_part_key("alice", "recording:1").unwrap());
+        assert!(!store.drop_part_key("alice", "recording:1").unwrap());
+        assert!(store.find_part_key("alice", "recording:1").unwrap().is_none());
+        assert!(store.find_part_key("bob", "recording:1").unwrap().is_some());
     }
 }

@@ -376,7 +376,7 @@ impl Default for Ledger {
 }
 
 /// Recordings of exec, attach, port-forward and what else enters a pod. Each is one encrypted file.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Recording {
     /// Their folder; `<dataDir>/recordings` when left out.
@@ -385,6 +385,24 @@ pub struct Recording {
     /// Which sessions are recorded. One that has to be and cannot be does not begin.
     #[serde(default)]
     pub sessions: RecordedSessions,
+    /// Where the disk has less free than this, no session that has to be recorded begins, and those that go on end: the ledger
+    /// may need the room.
+    #[serde(default = "keep_free")]
+    pub keep_free: Size,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            sessions: RecordedSessions::default(),
+            keep_free: keep_free(),
+        }
+    }
+}
+
+const fn keep_free() -> Size {
+    Size::mebibytes(512)
 }
 
 /// Which sessions are recorded.

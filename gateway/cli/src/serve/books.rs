@@ -10,7 +10,7 @@ use console::GatewayUrl;
 use ledger::{Ledger, RealDisk};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
-use proxy::session::{Recordings, Which};
+use proxy::session::{Recordings, SessionsToRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
@@ -122,9 +122,10 @@ fn recordings(config: &Config, data: &DataDir, keys: Arc<part_keys::StoredKeys>)
     Ok(Recordings {
         folder,
         keys,
+        keeps_free: config.recording.keep_free.bytes(),
         which: match config.recording.sessions {
-            RecordedSessions::ByRule => Which::ByRule,
-            RecordedSessions::All => Which::All,
+            RecordedSessions::ByRule => SessionsToRecord::ByRule,
+            RecordedSessions::All => SessionsToRecord::All,
         },
     })
 }

@@ -423,6 +423,7 @@ fn identity_station(
             .unwrap_or_else(|| url.as_str().to_owned()),
         cache_entries: 100_000,
         session_check: SESSION_CHECK,
+        longest_sign_in: config.identity.session.max.duration(),
         certificates: config
             .listeners
             .iter()

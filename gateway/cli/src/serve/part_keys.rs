@@ -43,6 +43,19 @@ impl RecordingKeys for StoredKeys {
             Ok(SessionKey::new(made.bytes))
         })
     }
+
+    fn forget(&self, subject: &SubjectId, session: &str) {
+        let (store, subject, class) = (Arc::clone(&self.store), subject.clone(), recording_class(session));
+        let forget = move || {
+            if let Err(error) = store.drop_part_key(subject.as_str(), &class) {
+                tracing::warn!(error = %error, "the key of a recording that never began is still kept");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(forget)),
+            Err(_) => forget(),
+        }
+    }
 }
 
 impl StoredKeys {

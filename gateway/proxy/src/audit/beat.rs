@@ -59,6 +59,12 @@ impl Heartbeats {
         self.write(Some(anchor.recorded(false)));
     }
 
+    /// So many bytes of its recording are on the disk. They count against its subject's day, as records do.
+    pub(crate) fn kept(&self, bytes: u64) {
+        self.station
+            .wrote(&self.trail, usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
     fn write(&self, recording: Option<Recorded<'_>>) {
         let now = self.station.read_clock();
         let record = Record {

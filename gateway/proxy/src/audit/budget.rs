@@ -27,7 +27,7 @@ pub struct Limits {
     pub records_per_second: u32,
     /// How many seconds' worth of records may come at once.
     pub burst_seconds: u32,
-    /// Ledger bytes one subject may cause each day (UTC).
+    /// Bytes of the ledger and of recordings that one subject may cause each day (UTC).
     pub bytes_per_day: u64,
     /// Records of all strangers together each second.
     pub strangers_per_second: u32,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ledger::OutcomeSlot;
-use model::event::{Answer, Outcome, Record, RecordKind, Served, Span};
+use model::event::{Answer, Outcome, Record, RecordKind, Recorded, Served, Span};
 
 use super::beat::{Anchor, Heartbeats};
 use super::scan::{Issued, Scan, Seen, Unread};
@@ -40,9 +40,11 @@ pub struct End {
     upstream_status: Option<u16>,
     first: Option<u64>,
     bytes_in: Arc<AtomicU64>,
-    bytes_out: u64,
+    bytes_out: Arc<AtomicU64>,
     body_sha256: Option<String>,
     exit_code: Option<i32>,
+    /// A session stood behind it, so that its recording stays whatever comes.
+    has_begun: bool,
     kept: Option<(Anchor, bool)>,
     scan: Option<Scan>,
 }
@@ -87,9 +89,10 @@ impl End {
             upstream_status: None,
             first: None,
             bytes_in: Arc::default(),
-            bytes_out: 0,
+            bytes_out: Arc::default(),
             body_sha256: None,
             exit_code: None,
+            has_begun: false,
             kept: None,
             scan: None,
         }
@@ -148,9 +151,8 @@ impl End {
 
     /// Response bytes have passed.
     pub fn passed(&mut self, bytes: &[u8]) {
-        self.bytes_out = self
-            .bytes_out
-            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes_out.fetch_add(length, Ordering::Relaxed);
         if let Some(scan) = &mut self.scan {
             scan.feed(bytes);
         }
@@ -166,14 +168,15 @@ impl End {
         self.kept = Some((anchor, is_whole));
     }
 
-    /// What writes that the call goes on.
-    pub(crate) fn heartbeats(&self) -> Heartbeats {
+    /// A session begins. What is returned writes that it goes on, and counts its bytes for this end too.
+    pub(crate) fn begins(&mut self) -> Heartbeats {
+        self.has_begun = true;
         Heartbeats {
             station: Arc::clone(&self.station),
             trail: Arc::clone(&self.trail),
             pair: self.pair,
             bytes_in: Arc::clone(&self.bytes_in),
-            bytes_out: Arc::default(),
+            bytes_out: Arc::clone(&self.bytes_out),
         }
     }
 
@@ -230,7 +233,7 @@ impl End {
             status: self.status,
             reason: seen.and_then(Seen::reason),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
-            bytes_out: self.bytes_out,
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
             took: Some(Span {
                 first: self.first.unwrap_or(total),
                 total,
@@ -238,7 +241,7 @@ impl End {
             body_sha256: self.body_sha256.as_deref(),
             exit_code: self.exit_code,
             unread,
-            diverged: self.status == Some(403),
+            diverged: self.diverged(seen),
             why,
         };
         let attempts = (self.attempts > 1).then_some(self.attempts);
@@ -255,24 +258,40 @@ impl End {
             audit_id_differs: self.other_audit_id,
             status: self.upstream_status,
         });
+        let slot = self.slot.take();
         let record = Record {
             pair: self.pair,
             upstream,
             outcome: Some(outcome),
             object: seen.and_then(|seen| seen.object(self.trail.asks_for_one())),
             items: seen.and_then(Seen::items),
-            recording: self.kept.as_ref().map(|(anchor, is_whole)| anchor.recorded(!is_whole)),
+            recording: self.recorded(),
             ..self.trail.head(&self.station.boot, now)
         };
-        self.station.settle(&self.trail, kind, self.slot.take(), &record);
+        self.station.settle(&self.trail, kind, slot, &record);
         if let Some(issued) = seen.and_then(|seen| seen.issued.as_ref()).or(issued.as_ref()) {
             self.station.issued(&self.trail, self.pair, issued);
         }
     }
 
+    /// What stands for the recording at the end. One that stood ready for a session which never began is taken back.
+    fn recorded(&self) -> Option<Recorded<'_>> {
+        let kept = self.kept.as_ref().map(|(anchor, is_whole)| anchor.recorded(!is_whole));
+        let taken_back = !self.has_begun && self.trail.recording.get().is_some();
+        kept.or_else(|| taken_back.then(Recorded::default))
+    }
+
+    /// Whether the cluster refused what the gateway allowed. Behind an upgrade or a `proxy` subresource somebody else may answer
+    /// 403 too: there only the cluster's own words count.
+    fn diverged(&self, seen: Option<&Seen>) -> bool {
+        let by_others = self.opened_by == RecordKind::Open || self.trail.reaches_a_backend();
+        let in_words = || seen.and_then(Seen::reason) == Some("Forbidden");
+        self.status == Some(403) && (!by_others || in_words())
+    }
+
     /// What was seen of the answer, if it was looked at and something came; and the credential in one that broke off.
     fn seen(&mut self, end: Answer) -> (Option<Result<Seen, Unread>>, Option<Issued>) {
-        match self.scan.take().filter(|_| self.bytes_out > 0) {
+        match self.scan.take().filter(|_| self.bytes_out.load(Ordering::Relaxed) > 0) {
             None => (None, None),
             Some(scan) if end == Answer::Answered => (Some(scan.finish()), None),
             Some(scan) => (Some(Err(Unread::NotWhole)), scan.issued_so_far()),

@@ -9,6 +9,7 @@ mod beat;
 mod bounded;
 mod budget;
 mod end;
+mod fallback;
 mod gather;
 mod origin;
 mod part;
@@ -25,6 +26,7 @@ use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, Record
 pub(crate) use self::beat::{Anchor, Heartbeats};
 pub use self::budget::{Budgets, Limits, Place, Suppressed, Whose};
 pub use self::end::End;
+pub(crate) use self::fallback::Fallbacks;
 pub use self::gather::gather;
 pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};

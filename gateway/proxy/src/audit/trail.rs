@@ -22,6 +22,7 @@ use super::words;
 use crate::clock::Reading;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Identity, groups_hash};
+use crate::listener::Upgrade;
 use crate::observe::Seen;
 
 /// Random bytes of one thread, fetched by the hundred: asking for each id by itself is a system call for each request.
@@ -163,6 +164,10 @@ pub struct Trail {
     pub stated_reason: Option<Arc<str>>,
     /// The recording that stands ready for it.
     pub(crate) recording: OnceLock<Anchor>,
+    /// The protocol that it asks to switch to.
+    pub(crate) upgrade: Option<Upgrade>,
+    /// The attempt over the other protocol that this one repeats.
+    pub(crate) fallback_of: Option<RequestId>,
     claims: Claims,
     told: AtomicBool,
     /// What operators see of it.
@@ -206,6 +211,8 @@ impl Trail {
             decision: None,
             stated_reason: None,
             recording: OnceLock::new(),
+            upgrade: None,
+            fallback_of: None,
             claims,
             told: AtomicBool::new(false),
             seen: Seen::default(),
@@ -269,6 +276,13 @@ impl Trail {
         query.map(words::options).unwrap_or_default()
     }
 
+    /// The container that is entered, where one is named and the name is one (RFC 1123 label).
+    fn container(&self) -> Option<&str> {
+        self.facts.as_ref().filter(|facts| facts.action().enters())?;
+        let mut named = words::pairs(self.target.as_ref()?.query_raw()?).filter(|(key, _)| *key == "container");
+        named.next().map(|(_, name)| name).filter(|name| words::is_label(name))
+    }
+
     pub(super) fn request<'a>(&'a self, query_keys: &'a [&'a str], options: &'a str) -> Request<'a> {
         let facts = self.facts.as_ref();
         let resource = facts.filter(|facts| facts.is_resource_request());
@@ -295,6 +309,8 @@ impl Trail {
             kubectl_command: self.claims.kubectl_command.as_deref(),
             kubectl_session: self.claims.kubectl_session.as_deref(),
             client_audit_id: self.claims.audit_id.as_deref(),
+            container: self.container(),
+            fallback_of: self.fallback_of.as_ref().map(RequestId::as_str),
         }
     }
 
@@ -314,11 +330,15 @@ impl Trail {
             return Some(Want::Token);
         }
         let is_object = facts.is_resource_request() && !facts.long_running() && facts.subresource() != "log";
-        let entered = facts.subresource() == "proxy";
-        (is_object && !entered).then(|| match (facts.resource(), facts.verb().as_str()) {
+        (is_object && !self.reaches_a_backend()).then(|| match (facts.resource(), facts.verb().as_str()) {
             ("certificatesigningrequests", verb) if verb != "list" => Want::Certificate,
             _ => Want::Names,
         })
+    }
+
+    /// Whether something behind the API server answers: a pod, a service, a node.
+    pub(super) fn reaches_a_backend(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| facts.subresource() == "proxy")
     }
 
     /// Whether the answer hands out a ServiceAccount's token.

@@ -194,6 +194,11 @@ pub(super) fn is_plain_value(value: &str) -> bool {
     is_number || FIXED.contains(&value)
 }
 
+/// Whether it is a label of RFC 1123, as names of containers are.
+pub(super) fn is_label(name: &str) -> bool {
+    is_plain(name, 63, "-") && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
 /// The part of a query that may stand in the record itself.
 pub(super) fn options(query: &str) -> String {
     let plain = pairs(query).filter(|(key, value)| is_kubernetes_key(key) && is_plain_value(value));

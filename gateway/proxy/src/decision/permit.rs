@@ -65,6 +65,17 @@ pub enum Permitted {
     Effect(Permit<Effect>),
 }
 
+impl Permitted {
+    /// What is still owed.
+    #[must_use]
+    pub const fn obligations(&self) -> &Obligations {
+        match self {
+            Self::Read(permit) => permit.obligations(),
+            Self::Effect(permit) => permit.obligations(),
+        }
+    }
+}
+
 /// The identity headers of a call, ready to be added; made once per identity and policy, shared by its calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {

@@ -38,7 +38,7 @@ use self::newcomers::Newcomers;
 pub(crate) use self::standing::for_bench;
 pub(crate) use self::standing::holds_at_first;
 #[cfg(test)]
-pub(crate) use self::standing::{by_another_token, proved};
+pub(crate) use self::standing::{by_another_token, expiring, proved};
 pub(crate) use self::vouched::Vouched;
 use crate::ask::Ask;
 use crate::clock::Reading;
@@ -215,6 +215,8 @@ pub struct Acceptance {
     pub cache_entries: usize,
     /// How long a verified token counts without another look at its session.
     pub session_check: Duration,
+    /// How long a sign-in lasts at most; calls of who has none go on no longer.
+    pub longest_sign_in: Duration,
     /// By the listener that took a client certificate: with what the names in it begin.
     pub certificates: HashMap<String, CertificateNames>,
 }

@@ -1,7 +1,8 @@
 //! Whether whoever was proved would be proved still: asked for calls that go on, which no longer carry their credential.
 //!
 //! Each kind of credential ends in its own way, and no way is silence: a session is looked up, a signing key must still be
-//! published, a certificate is verified anew, and what cannot be asked again holds for a bounded time.
+//! published, a certificate is verified anew. That a token expires ends nothing that it began: it says how long it may be
+//! presented, not how long a call may take. Whoever has no sign-in here may go on as long as a sign-in lasts at most.
 
 use std::time::Duration;
 
@@ -12,9 +13,8 @@ use super::{Credential, Identity, Station};
 use crate::listener::{ClientCertificate, Conn};
 use crate::refusal::Refusal;
 
-/// A call of a ServiceAccount goes on for so long. Its token is not kept, so that it cannot be reviewed again; clients in a
-/// cluster open their watches anew every five to ten minutes by themselves (client-go, `reflector.go`).
-const ACCOUNT_HOLDS: Duration = Duration::from_secs(600);
+/// Whoever has no sign-in here is looked at again after this; a withdrawn key is told at once.
+const LOOKED_AT_AFTER: Duration = Duration::from_secs(600);
 
 impl Station {
     /// Whether `identity`, proved at `since`, would be proved now, and until when that is known to hold.
@@ -30,12 +30,12 @@ impl Station {
     ) -> Result<Timestamp, Refusal> {
         match identity.credential {
             Credential::GatewayToken => self.session_stands(identity).await,
-            Credential::ProviderToken => self.provider_vouches(identity, now),
-            Credential::ServiceAccount => before(
-                since.plus(ACCOUNT_HOLDS),
-                now,
-                "a ServiceAccount proves itself anew every 10 minutes",
-            ),
+            Credential::ProviderToken => {
+                self.provider_vouches(identity)?;
+                self.without_sign_in(since, now)
+            }
+            // Its token is not kept, so that it cannot be reviewed again; its rights are looked at as everybody's.
+            Credential::ServiceAccount => self.without_sign_in(since, now),
             Credential::Certificate => match conn.map(Conn::client_certificate) {
                 Some(ClientCertificate::Verified(_)) => {
                     before(identity.expires_at, now, "the client certificate has expired")
@@ -57,8 +57,13 @@ impl Station {
         }
     }
 
+    fn without_sign_in(&self, since: Timestamp, now: Timestamp) -> Result<Timestamp, Refusal> {
+        let why = "without a sign-in at the gateway a call goes on no longer than a sign-in lasts";
+        before(since.plus(self.acceptance.longest_sign_in), now, why)
+    }
+
     /// The key that signed the token is still published by an issuer that is still accepted.
-    fn provider_vouches(&self, identity: &Identity, now: Timestamp) -> Result<Timestamp, Refusal> {
+    fn provider_vouches(&self, identity: &Identity) -> Result<(), Refusal> {
         let trust = self.trust.borrow();
         let issuer = identity.subject.issuer();
         if trust.issuers.find(issuer).is_none() {
@@ -76,7 +81,7 @@ impl Station {
                 "the key that signed the token is published by its issuer no longer".to_owned(),
             ));
         }
-        before(identity.expires_at, now, "the token has expired")
+        Ok(())
     }
 
     /// The keys and issuers as they change, for whoever looks after calls that go on.
@@ -91,8 +96,8 @@ pub(crate) fn holds_at_first(identity: &Identity, since: Timestamp) -> Timestamp
     match identity.credential {
         // Looked up every minute, and told of each end at once.
         Credential::GatewayToken => Timestamp::MAX,
-        Credential::ServiceAccount => since.plus(ACCOUNT_HOLDS),
-        Credential::ProviderToken | Credential::Certificate => identity.expires_at,
+        Credential::ServiceAccount | Credential::ProviderToken => since.plus(LOOKED_AT_AFTER),
+        Credential::Certificate => identity.expires_at,
     }
 }
 
@@ -160,6 +165,15 @@ pub(crate) fn by_another_token(one: &Identity, acr: Option<&str>, extra: &[(&str
         acr: acr.map(Into::into),
         ..one.clone()
     })
+}
+
+/// The same person by a credential that ends then.
+#[cfg(test)]
+pub(crate) fn expiring(one: &Identity, expires_at: Timestamp) -> Identity {
+    Identity {
+        expires_at,
+        ..one.clone()
+    }
 }
 
 /// Proof that nobody gave.

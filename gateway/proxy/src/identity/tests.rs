@@ -45,6 +45,7 @@ fn station_asking(
         service_account_audience: OURS.to_owned(),
         cache_entries: 100,
         session_check: Duration::from_secs(60),
+        longest_sign_in: Duration::from_secs(86_400),
         certificates: HashMap::new(),
     };
     (Arc::new(Station::new(trust, questions, acceptance).unwrap()), asked)

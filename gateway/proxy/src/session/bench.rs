@@ -87,6 +87,7 @@ impl World {
             service_account_audience: String::new(),
             cache_entries: 16,
             session_check: Duration::from_secs(60),
+            longest_sign_in: Duration::from_secs(86_400),
             certificates: HashMap::new(),
         };
         let identity = identity::Station::new(trusted, questions, acceptance).expect("random bytes");

@@ -46,8 +46,11 @@ pub(super) struct Entry {
     is_asked: AtomicBool,
     is_over: AtomicBool,
     why: OnceLock<Box<str>>,
-    /// What has passed, once it is a session: there are none for watches and followed logs.
-    pub(super) counted: OnceLock<Counted>,
+    /// How long it may go on by the rules, and when that is over.
+    longest: OnceLock<(Duration, Timestamp)>,
+    /// Once it is a session: watches and followed logs are none.
+    pub(super) session: OnceLock<Session>,
+    /// Cancelled when it is over, and when the gateway drains.
     token: CancellationToken,
 }
 
@@ -81,7 +84,8 @@ impl Entry {
             is_asked: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             why: OnceLock::new(),
-            counted: OnceLock::new(),
+            longest: OnceLock::new(),
+            session: OnceLock::new(),
             token: draining.child_token(),
         };
         entry.stands(grounds, now);
@@ -140,7 +144,15 @@ impl Entry {
     }
 
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.look_at.load(Ordering::Acquire) <= now.unix_nanos()
+        self.look_at.load(Ordering::Acquire) <= now.unix_nanos() || self.has_lasted(now).is_some()
+    }
+
+    /// How long it was allowed to go on, once it has.
+    pub(super) fn has_lasted(&self, now: Timestamp) -> Option<Duration> {
+        self.longest
+            .get()
+            .filter(|(_, end)| *end <= now)
+            .map(|(longest, _)| *longest)
     }
 
     fn proved_by_session(&self) -> bool {
@@ -157,12 +169,24 @@ impl Entry {
         let first = self.why.set(why.into()).is_ok();
         self.is_over.store(true, Ordering::Release);
         self.token.cancel();
+        if let Some(session) = self.session.get() {
+            session.over.cancel();
+        }
         first
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.is_over.load(Ordering::Acquire)
     }
+}
+
+/// What only a session has.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// What has passed.
+    pub(super) counted: Counted,
+    /// Cancelled when it is over, and for nothing else: unlike a watch, a session goes on for a while when the gateway drains.
+    over: CancellationToken,
 }
 
 /// The place of a call in the table, held by whoever carries its answer. Dropping it gives the place back.
@@ -187,13 +211,30 @@ impl Drop for LongCall {
 }
 
 impl LongCall {
-    /// It has become a session, whose bytes these count: from now on it is listed.
-    pub(crate) fn is_session(&self, counted: Counted) {
-        // Set once: a call becomes a session once.
-        let _ = self.entry.counted.set(counted);
+    /// It ends when it has gone on so long, whatever passes.
+    pub(crate) fn lasts_at_most(&self, longest: Duration) {
+        let end = self.entry.trail.received.wall.plus(longest);
+        // Set once: a call is allowed once.
+        let _ = self.entry.longest.set((longest, end));
     }
 
-    /// Resolves when the call has to end.
+    /// It has become a session, whose bytes these count: from now on it is listed. Cancelled is what is returned when it has to
+    /// end, but not yet when the gateway only drains.
+    pub(crate) fn becomes_session(&self, counted: Counted) -> CancellationToken {
+        let over = CancellationToken::new();
+        let session = Session {
+            counted,
+            over: over.clone(),
+        };
+        // Set once: a call becomes a session once.
+        let _ = self.entry.session.set(session);
+        if self.is_over() {
+            over.cancel();
+        }
+        over
+    }
+
+    /// Resolves when the call has to end, and when the gateway begins to drain; [`LongCall::is_over`] tells which.
     #[must_use]
     pub fn ender(&self) -> &CancellationToken {
         &self.entry.token

@@ -17,6 +17,7 @@ use model::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::call::Entry;
+use super::in_words;
 use super::metrics::Cause;
 use super::registry::Registry;
 use crate::clock::Clock;
@@ -127,6 +128,12 @@ impl Keeper {
             let is_due = entry.is_due(now) || entry.version.load(Ordering::Acquire) != version;
             is_due && entry.trail.cluster.as_ref() == Some(cluster)
         });
+        let (over, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|entry| entry.has_lasted(now).is_some());
+        for entry in over {
+            let longest = entry.has_lasted(now).unwrap_or_default();
+            let why = format!("it has lasted {}, its limit", in_words(longest));
+            self.registry.end(&entry, Cause::Rules, &why);
+        }
         let proved = stream::iter(due)
             .map(|entry| async move { self.is_proved(&entry, now).await.then_some(entry) })
             .buffer_unordered(AT_ONCE)

@@ -56,11 +56,11 @@ impl Registry {
 
 impl Entry {
     fn is(&self, id: &str) -> bool {
-        self.counted.get().is_some() && self.trail.id.as_str() == id
+        self.session.get().is_some() && self.trail.id.as_str() == id
     }
 
     fn live(&self) -> Option<LiveSession> {
-        let counted = self.counted.get()?;
+        let counted = &self.session.get()?.counted;
         let trail = &self.trail;
         let subject = trail.identity.as_deref()?.subject();
         let facts = trail.facts.as_ref()?;

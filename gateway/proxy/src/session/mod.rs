@@ -20,4 +20,13 @@ pub use self::keeper::Keeper;
 pub use self::live::EndError;
 pub use self::metrics::{Cause, LongCallMetrics};
 pub use self::registry::{Full, Registry};
-pub use self::tunnel::{RecordingKeys, Recordings, Which, fuzz_exit_status};
+pub use self::tunnel::{RecordingKeys, Recordings, SessionsToRecord, fuzz_exit_status};
+
+/// A span for people, in the largest unit that it is whole in.
+fn in_words(span: std::time::Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds >= 3_600 && seconds % 3_600 == 0 => format!("{} h", seconds / 3_600),
+        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::bench::{BEGIN, World, round};
 use super::live::Counted;
 use super::{Cause, EndError, Grounds, LongCall};
-use crate::identity::{Credential, Identity, for_bench};
+use crate::identity::{Credential, Identity, expiring, for_bench};
 
 fn person(name: &str, group: &str) -> Arc<Identity> {
     Arc::new(for_bench(name, &[group], Credential::GatewayToken))
@@ -127,6 +127,46 @@ async fn a_key_that_its_issuer_withdraws_ends_what_it_vouched_for() {
         "ended by the gateway: the token's issuer is accepted no longer"
     );
     assert_eq!(world.registry.metrics.ended_for(Cause::Credential), 1);
+}
+
+/// An exec or a copy goes on when the token that began it has expired, and ends as a sign-in does.
+#[tokio::test]
+async fn no_expiry_of_a_token_ends_a_call_and_its_longest_sign_in_does() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let by = |credential| {
+        let identity = expiring(
+            &for_bench("al", &["dev"], credential),
+            BEGIN.plus(Duration::from_secs(3_600)),
+        );
+        world.enter(&world.watch(Arc::new(identity), "a"))
+    };
+    let account = by(Credential::ServiceAccount);
+    for (seconds, goes_on) in [(601, true), (3_601, true), (86_399, true), (86_400, false)] {
+        advance(&world, Duration::from_secs(seconds));
+        world.keeper.time_passed(&world.cluster).await;
+        assert_eq!(!account.is_over(), goes_on, "after {seconds} s");
+    }
+    assert_eq!(
+        account.why(),
+        "ended by the gateway: without a sign-in at the gateway a call goes on no longer than a sign-in lasts"
+    );
+}
+
+#[tokio::test]
+async fn a_call_ends_at_the_longest_that_its_rules_allow() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let enter = || world.enter(&world.watch(Arc::new(for_bench("al", &["dev"], Credential::ServiceAccount)), "a"));
+    let (short, long) = (enter(), enter());
+    short.lasts_at_most(Duration::from_secs(90 * 60));
+    advance(&world, Duration::from_secs(90 * 60 - 1));
+    world.keeper.time_passed(&world.cluster).await;
+    assert_eq!(open(&[&short, &long]), [true, true]);
+    advance(&world, Duration::from_secs(90 * 60));
+    world.keeper.time_passed(&world.cluster).await;
+    assert_eq!(open(&[&short, &long]), [false, true]);
+    assert_eq!(short.why(), "ended by the gateway: it has lasted 90 min, its limit");
 }
 
 #[tokio::test]
@@ -270,7 +310,7 @@ async fn a_call_is_listed_when_it_has_become_a_session_and_ends_once_with_words(
     );
     assert!(world.registry.sessions().is_empty(), "watches are no sessions");
     let (up, down) = (Arc::default(), Arc::<AtomicU64>::default());
-    session.is_session(Counted {
+    session.becomes_session(Counted {
         up,
         down: Arc::clone(&down),
     });

@@ -309,6 +309,7 @@ pub fn fuzz_asciicast(data: &[u8]) {
         container: None,
         command: Vec::new(),
         terminal: first & 1 == 1,
+        input_kept: false,
         reason: None,
         started: model::time::Timestamp::EPOCH,
     };

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::head::{Ended, Kind, Rules};
 use crate::recorder::Recorder;
-use crate::seal::{Sealed, Sealer};
+use crate::seal::{SealError, Sealed, Sealer};
 use crate::tap::{Channel, Event, Way};
 
 const KEY: [u8; 32] = [5; 32];
@@ -24,6 +24,7 @@ fn head(session: u128) -> Head {
         container: None,
         command: vec!["cat".into()],
         terminal: false,
+        input_kept: false,
         reason: None,
         started: Timestamp::from_unix_seconds(1_800_000_000),
     }
@@ -129,6 +130,20 @@ fn damage(recording: &Recording) -> (Vec<u8>, Damage) {
 }
 
 #[test]
+fn a_recording_leaves_the_room_that_it_was_told_to_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::new(head(7), Rules::default());
+    let chunk = recorder.take(0).unwrap();
+    let sealer = Sealer::create(folder.path(), Uuid::from_u128(7), &SessionKey::new(KEY)).unwrap();
+    let mut sealer = sealer.keeping_free(u64::MAX);
+    let full = sealer.seal(&chunk).unwrap_err();
+    assert!(matches!(full, SealError::Room { .. }), "{full}");
+    // The same chunk may come again.
+    sealer = sealer.keeping_free(1);
+    assert_eq!(sealer.seal(&chunk).unwrap().number, 0);
+}
+
+#[test]
 fn what_was_sealed_is_read_and_agrees_with_the_ledger() {
     let made = Made::of(1, &[b"one ", b"two ", b"three"], true);
     let recording = Recording::open(&made.path, &SessionKey::new(KEY), &made.anchors()).unwrap();
@@ -165,13 +180,13 @@ fn the_file_is_private_and_shows_nothing_of_what_passed() {
 fn one_session_has_one_recording() {
     let made = Made::of(1, &[], false);
     let again = Sealer::create(made.folder.path(), Uuid::from_u128(1), &SessionKey::new(KEY));
-    assert!(matches!(again, Err(crate::SealError::Create { .. })));
+    assert!(matches!(again, Err(SealError::Create { .. })));
     let nowhere = Sealer::create(
         &made.folder.path().join("none"),
         Uuid::from_u128(2),
         &SessionKey::new(KEY),
     );
-    assert!(matches!(nowhere, Err(crate::SealError::Create { .. })));
+    assert!(matches!(nowhere, Err(SealError::Create { .. })));
 }
 
 #[test]
@@ -226,7 +241,7 @@ fn a_chunk_that_a_full_disk_refused_is_sealed_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     setrlimit(Resource::RLIMIT_FSIZE, 10, hard).unwrap();
     let refused = Sealer::create(folder.path(), Uuid::from_u128(1), &SessionKey::new(KEY));
-    assert!(matches!(refused, Err(crate::SealError::Create { .. })));
+    assert!(matches!(refused, Err(SealError::Create { .. })));
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
         0,
@@ -244,7 +259,7 @@ fn a_chunk_that_a_full_disk_refused_is_sealed_when_there_is_room() {
     recorder.event(1, Way::Down, Event::Data { channel, bytes });
     let chunk = recorder.take(2).unwrap();
     for _ in 0..2 {
-        assert!(matches!(sealer.seal(&chunk), Err(crate::SealError::Write(_))));
+        assert!(matches!(sealer.seal(&chunk), Err(SealError::Write(_))));
         let length = std::fs::metadata(sealer.path()).unwrap().len();
         assert_eq!(length, 28, "nothing of it is left");
     }

@@ -1,4 +1,4 @@
-//! Connections of a port-forward, and other upgraded connections: counted and digested, not kept.
+//! Connections of a port-forward, counted and digested, not kept; and other upgraded connections, whose messages are kept beside.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,7 +106,11 @@ impl Connections {
 
     /// Tells what passed since the last time, so that a crash does not take the counts of what is open with it.
     pub(super) fn tell_counts(&mut self, at: u64, writer: &mut Writer) {
-        for open in self.open.values_mut() {
+        for open in self
+            .open
+            .values_mut()
+            .filter(|open| !matches!(open.channel, Channel::Message { .. }))
+        {
             for (way, side) in [(Way::Up, &mut open.up), (Way::Down, &mut open.down)] {
                 let bytes = side.bytes.saturating_sub(side.told);
                 side.told = side.bytes;

@@ -15,11 +15,17 @@ pub(super) fn of(command: &[String]) -> Option<(Way, Channel)> {
         // `kubectl cp --retries` reads from a byte on; only the first try is an archive from its beginning.
         ["sh", "-c", script] => {
             let (tar, tail) = script.split_once(" | tail -c+")?;
-            let is_whole = matches!(tail, "0" | "1") && !tar.contains(['|', ';', '&', '>', '<', '`', '$', '\n']);
-            of_tar(&tar.split(' ').collect::<Vec<_>>()).filter(|_| is_whole)
+            let is_whole = matches!(tail, "0" | "1") && tar.bytes().all(is_plain);
+            // A shell only takes archives out, as kubectl asks.
+            of_tar(&tar.split(' ').collect::<Vec<_>>()).filter(|(way, _)| is_whole && *way == Way::Down)
         }
         words => of_tar(words),
     }
+}
+
+/// What a shell takes as it stands.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-' | b'.' | b'/' | b'_')
 }
 
 fn of_tar(words: &[&str]) -> Option<(Way, Channel)> {
@@ -33,9 +39,9 @@ fn of_tar(words: &[&str]) -> Option<(Way, Channel)> {
         flags = rest.next()?;
     }
     let letters = flags.strip_prefix('-').unwrap_or(flags);
-    let is_plain = letters.ends_with('f') && letters.bytes().all(|letter| b"cxvmpf".contains(&letter));
+    let is_short = letters.ends_with('f') && letters.bytes().all(|letter| b"cxvmpf".contains(&letter));
     let is_safe = rest.next() == Some(&"-") && rest.all(|word| *word == "-C" || !word.starts_with('-'));
-    if !is_plain || !is_safe {
+    if !is_short || !is_safe {
         return None;
     }
     match (letters.contains('c'), letters.contains('x')) {

@@ -36,7 +36,7 @@ use writer::Writer;
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
-    is_terminal: bool,
+    drops_input: bool,
     input_was_noted: bool,
     copy: Option<Copying>,
     sizes: SizeReader,
@@ -65,7 +65,7 @@ impl Recorder {
         copy::shorten(&mut head.command);
         let mut recorder = Self {
             writer: Writer::new(rules, found),
-            is_terminal: head.terminal,
+            drops_input: head.terminal && !head.input_kept,
             input_was_noted: false,
             copy: copy.map(|(way, channel)| Copying {
                 way,
@@ -160,9 +160,11 @@ impl Recorder {
             }
         }
         match channel {
-            Channel::Stdin if self.is_terminal => self.input(at, length),
-            Channel::Forward { .. } | Channel::Message { .. } => {
+            Channel::Stdin if self.drops_input => self.input(at, length),
+            Channel::Forward { .. } => self.connections.data(at, way, channel, bytes, &mut self.writer),
+            Channel::Message { .. } => {
                 self.connections.data(at, way, channel, bytes, &mut self.writer);
+                self.writer.data(at, way, channel, bytes);
             }
             _ => self.stream(at, way, channel, bytes),
         }

@@ -20,6 +20,7 @@ fn head(command: &[&str], terminal: bool) -> Head {
         container: None,
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         terminal,
+        input_kept: false,
         reason: None,
         started: Timestamp::from_unix_seconds(1_800_000_000),
     }
@@ -147,6 +148,39 @@ fn what_is_typed_into_a_terminal_is_counted_and_not_kept() {
     assert_eq!(others[1], "Note { noted: InputNotKept, count: 1, text: [] }");
     assert_eq!(others[2], "Counted { way: Up, channel: Stdin, bytes: 8 }");
     assert!(!format!("{said:?}").contains("hunt"));
+}
+
+#[test]
+fn what_is_typed_is_kept_where_nobody_can_say_that_it_echoes() {
+    let typed = [(1, Way::Up, data(Channel::Stdin, b"id\r"))];
+    let attached = Head {
+        kind: Kind::Attach,
+        input_kept: true,
+        ..head(&[], true)
+    };
+    assert_eq!(stream(&record(attached, &typed), Channel::Stdin), b"id\r");
+}
+
+#[test]
+fn messages_of_another_meaning_are_kept_masked_and_counted() {
+    let text = Channel::Message { is_text: true };
+    let said = record(
+        Head {
+            kind: Kind::Proxy,
+            ..head(&[], false)
+        },
+        &[
+            (1, Way::Up, data(text, b"login password=hunter2\n")),
+            (2, Way::Down, data(text, b"welcome")),
+            (9_000_000, Way::Down, data(text, b"!")),
+        ],
+    );
+    let kept = String::from_utf8(stream(&said, text)).unwrap();
+    assert_eq!(kept, "login password=*******\nwelcome!");
+    let others = others(&said);
+    assert!(!others.iter().any(|one| one.starts_with("Counted")), "{others:?}");
+    let end = others.iter().find(|one| one.starts_with("Connection")).unwrap();
+    assert!(end.contains("up: 23, down: 8"), "{end}");
 }
 
 #[test]
@@ -334,6 +368,9 @@ fn only_plain_tar_commands_are_a_copy() {
         &["sh", "-c", "tar cf - /data | tail -c+512"],
         &["sh", "-c", "tar cf - $(id) | tail -c+0"],
         &["sh", "-c", "tar cf - x; id | tail -c+0"],
+        &["sh", "-c", "tar cf - '--to-command=sh' | tail -c+1"],
+        &["sh", "-c", "tar cf - x\t--to-command=sh | tail -c+1"],
+        &["sh", "-c", "tar xf - | tail -c+1"],
         &[],
     ] {
         assert_eq!(of(other), None, "{other:?}");

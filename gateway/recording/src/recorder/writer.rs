@@ -38,6 +38,8 @@ pub(super) struct Writer {
     stdin: Masker,
     stdout: Masker,
     stderr: Masker,
+    /// Of messages of another meaning, to the pod and from it.
+    messages: [Masker; 2],
     found: Counts,
     masked: u64,
 }
@@ -59,6 +61,7 @@ impl Writer {
             stdin: Masker::default(),
             stdout: Masker::default(),
             stderr: Masker::default(),
+            messages: Default::default(),
             found,
             masked: 0,
         }
@@ -141,7 +144,7 @@ impl Writer {
             self.begin(at);
             let (piece, behind) = rest.split_at_checked(self.room()).unwrap_or((rest, &[]));
             let start = encode_data(way, channel, piece, after, &mut self.bytes);
-            self.mask(channel, start);
+            self.mask(way, channel, start);
             self.count_frame();
             rest = behind;
         }
@@ -149,7 +152,8 @@ impl Writer {
 
     /// Writes down what was counted and masked since the last time.
     pub(super) fn flush_notes(&mut self, at: u64) {
-        for masker in [&mut self.stdin, &mut self.stdout, &mut self.stderr] {
+        let [up, down] = &mut self.messages;
+        for masker in [&mut self.stdin, &mut self.stdout, &mut self.stderr, up, down] {
             masker.cut(&mut self.found);
         }
         if self.typed > 0 {
@@ -178,11 +182,14 @@ impl Writer {
         self.count_frame();
     }
 
-    fn mask(&mut self, channel: Channel, start: usize) {
-        let masker = match channel {
-            Channel::Stdin => &mut self.stdin,
-            Channel::Stdout => &mut self.stdout,
-            Channel::Stderr => &mut self.stderr,
+    fn mask(&mut self, way: Way, channel: Channel, start: usize) {
+        let [up, down] = &mut self.messages;
+        let masker = match (channel, way) {
+            (Channel::Stdin, _) => &mut self.stdin,
+            (Channel::Stdout, _) => &mut self.stdout,
+            (Channel::Stderr, _) => &mut self.stderr,
+            (Channel::Message { .. }, Way::Up) => up,
+            (Channel::Message { .. }, Way::Down) => down,
             _ => return,
         };
         if self.rules.masking == Masking::On {

@@ -69,6 +69,18 @@ pub enum SealError {
     /// The chunk was not written, and nothing of it is left. The same chunk may be sealed again.
     #[error("a chunk of the recording could not be written")]
     Write(#[source] io::Error),
+    /// The chunk was not written, because the disk has too little room left that is not for recordings. The same chunk may be
+    /// sealed again.
+    #[error("the disk has {free} bytes left, and recordings leave {keeps} free for the ledger")]
+    Room {
+        /// Bytes that may be used.
+        free: u64,
+        /// Bytes that recordings leave.
+        keeps: u64,
+    },
+    /// The chunk was not written, and some of it may be left. Nothing more can be sealed into this file.
+    #[error("a chunk of the recording could not be written, nor taken back")]
+    Unclear(#[source] io::Error),
     /// The disk did not confirm. Nothing more can be sealed into this file.
     #[error("the disk did not confirm a chunk of the recording")]
     Sync(#[source] io::Error),
@@ -97,6 +109,8 @@ pub struct Sealer {
     compressor: zstd::bulk::Compressor<'static>,
     root: Root,
     state: State,
+    /// Bytes of the disk that are left alone.
+    keeps_free: u64,
     /// A chunk that was sealed and could not be written.
     pending: Option<Pending>,
 }
@@ -142,8 +156,16 @@ impl Sealer {
                 hash: header_hash(session),
             },
             state: State::Open,
+            keeps_free: 0,
             pending: None,
         })
+    }
+
+    /// Seals nothing that would leave less than `bytes` of the disk: a recording may fill no ledger.
+    #[must_use]
+    pub const fn keeping_free(mut self, bytes: u64) -> Self {
+        self.keeps_free = bytes;
+        self
     }
 
     /// Where the file is.
@@ -174,6 +196,7 @@ impl Sealer {
                 });
             }
         }
+        self.check_room(to_u64(chunk.bytes.len()))?;
         let pending = match self.pending.take() {
             Some(pending) if pending.number == chunk.number => pending,
             _ => self.encode(chunk)?,
@@ -191,6 +214,19 @@ impl Sealer {
         }
         self.file.sync_all().map_err(SealError::Sync)?;
         Ok(self.root)
+    }
+
+    fn check_room(&self, wanted: u64) -> Result<(), SealError> {
+        if self.keeps_free == 0 {
+            return Ok(());
+        }
+        let disk = nix::sys::statvfs::fstatvfs(&self.file).map_err(|error| SealError::Write(error.into()))?;
+        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+        if free < self.keeps_free.saturating_add(wanted) {
+            let keeps = self.keeps_free;
+            return Err(SealError::Room { free, keeps });
+        }
+        Ok(())
     }
 
     fn encode(&mut self, chunk: &Chunk) -> Result<Pending, SealError> {
@@ -265,9 +301,9 @@ impl Sealer {
             .and_then(|()| self.file.seek(SeekFrom::Start(end)));
         if is_back.is_err() {
             self.state = State::GivenUp;
-        } else {
-            self.pending = Some(pending);
+            return SealError::Unclear(error);
         }
+        self.pending = Some(pending);
         SealError::Write(error)
     }
 }

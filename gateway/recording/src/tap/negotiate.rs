@@ -30,11 +30,11 @@ pub struct Upgrade<'a> {
 }
 
 impl Protocol {
-    /// The protocol that was agreed upon; None when nobody can read it: SPDY of an unknown meaning, or no known upgrade at all.
+    /// The protocol that was agreed upon; None when nobody can read it: a command, a port-forward or SPDY in a version that is not known here, or no known upgrade at all.
     #[must_use]
     pub fn of(agreed: &Upgrade<'_>) -> Option<Self> {
         if agreed.upgrade.eq_ignore_ascii_case("websocket") {
-            return Some(Self::of_websocket(agreed.act, agreed.subprotocol.unwrap_or_default()));
+            return Self::of_websocket(agreed.act, agreed.subprotocol.unwrap_or_default());
         }
         if agreed.upgrade.eq_ignore_ascii_case("SPDY/3.1") {
             return Self::of_spdy(agreed.act, agreed.stream_version.unwrap_or_default());
@@ -42,18 +42,20 @@ impl Protocol {
         None
     }
 
-    fn of_websocket(act: Act, subprotocol: &str) -> Self {
-        let command = |base64, version| Self::WebSocketCommand { base64, version };
+    /// A subprotocol of commands means one wherever it is spoken: a node serves them to whoever comes through its `proxy` too.
+    fn of_websocket(act: Act, subprotocol: &str) -> Option<Self> {
+        let command = |base64, version| Some(Self::WebSocketCommand { base64, version });
         match (act, subprotocol) {
-            (Act::Command, "" | "channel.k8s.io") => command(false, Version::V1),
-            (Act::Command, "base64.channel.k8s.io") => command(true, Version::V1),
-            (Act::Command, "v4.channel.k8s.io") => command(false, Version::V4),
-            (Act::Command, "v4.base64.channel.k8s.io") => command(true, Version::V4),
-            (Act::Command, "v5.channel.k8s.io") => command(false, Version::V5),
-            (Act::Forward, "" | "v4.channel.k8s.io") => Self::WebSocketForward { base64: false },
-            (Act::Forward, "v4.base64.channel.k8s.io") => Self::WebSocketForward { base64: true },
-            (Act::Forward, "SPDY/3.1+portforward.k8s.io") => Self::WebSocketTunnel,
-            _ => Self::WebSocketPlain,
+            (Act::Command, "") | (Act::Command | Act::Other, "channel.k8s.io") => command(false, Version::V1),
+            (Act::Command | Act::Other, "base64.channel.k8s.io") => command(true, Version::V1),
+            (Act::Command | Act::Other, "v4.channel.k8s.io") => command(false, Version::V4),
+            (Act::Command | Act::Other, "v4.base64.channel.k8s.io") => command(true, Version::V4),
+            (Act::Command | Act::Other, "v5.channel.k8s.io") => command(false, Version::V5),
+            (Act::Forward, "" | "v4.channel.k8s.io") => Some(Self::WebSocketForward { base64: false }),
+            (Act::Forward, "v4.base64.channel.k8s.io") => Some(Self::WebSocketForward { base64: true }),
+            (Act::Forward | Act::Other, "SPDY/3.1+portforward.k8s.io") => Some(Self::WebSocketTunnel),
+            (Act::Other, _) => Some(Self::WebSocketPlain),
+            (Act::Command | Act::Forward, _) => None,
         }
     }
 

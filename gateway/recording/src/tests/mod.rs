@@ -27,6 +27,7 @@ fn head(command: &[&str], terminal: bool) -> Head {
         container: Some("app".into()),
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         terminal,
+        input_kept: false,
         reason: Some("ticket 1".into()),
         started: Timestamp::from_unix_seconds(1_800_000_000),
     }

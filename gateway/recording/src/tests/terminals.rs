@@ -62,6 +62,7 @@ fn record(seen: &[(u64, Seen)], piece: usize, rules: Rules) -> (tempfile::TempDi
         container: None,
         command: vec!["sh".into()],
         terminal: true,
+        input_kept: false,
         reason: None,
         started: Timestamp::from_unix_seconds(1_800_000_000),
     };

@@ -274,6 +274,12 @@ pub struct Request<'a> {
     /// The client's own `Audit-ID`, at most 64 printable characters; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_audit_id: Option<&'a str>,
+    /// The container that is entered, where the client names one (`container` of the query).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<&'a str>,
+    /// Id of the WebSocket attempt that led nowhere and that this call repeats over SPDY/3.1 (KEP-4006).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_of: Option<&'a str>,
 }
 
 /// What was decided.
@@ -441,8 +447,9 @@ pub struct ItemsSeen<'a> {
     pub last: Option<&'a str>,
 }
 
-/// The anchor of a recording: its file cannot be changed up to here without the change being found.
-#[derive(Clone, Debug, Serialize)]
+/// The anchor of a recording: its file cannot be changed up to here without the change being found. At the end, all zero: the
+/// session never began, and what stood ready for it was taken away.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Recorded<'a> {
     /// Chunks on the disk.
     pub chunks: u64,

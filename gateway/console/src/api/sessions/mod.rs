@@ -13,6 +13,7 @@
 mod stream;
 mod verdict;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -168,7 +169,7 @@ impl Item {
             namespace: row.namespace,
             resource: row.resource,
             name: row.name,
-            container: None,
+            container: row.container,
             action: row.action,
             stated_reason: row.decision.and_then(|decision| decision.stated_reason),
             bytes_in: row.passed.map(|passed| passed.bytes_in),
@@ -208,28 +209,36 @@ pub(super) async fn list(
         _ => return Err(Refused::request(format!("`limit` takes 1 to {MOST}"))),
     };
     let after = parameters.number("after")?;
-    let mut live = Vec::new();
-    if after.is_none() {
-        live = live_ones(&api, &asker, &query, parameters.text("q")).await?;
-    }
+    let mut live = live_ones(&api, &asker, &query, parameters.text("q")).await?;
     let going_on = live.len();
-    live.truncate(limit);
+    // Those that go on stand on the first page, as far as there is room, and in no row of a later one.
+    let mut rest = live.split_off(live.len().min(limit));
+    let on_first: HashSet<String> = live.iter().map(|one| one.id.clone()).collect();
+    if after.is_some() {
+        live.clear();
+    }
     let now = api.now();
     let mut answer = json!({"scope": asker.scope.name(), "live": going_on});
     let mut items: Vec<Item> = Vec::new();
     if !only_live {
         let wanted = Wanted {
             query,
-            view: View::All,
+            view: View::Sessions,
             limit,
             after,
         };
         let page = run(&api, &asker, asker.scope.clone(), wanted).await?;
-        let ended = page
-            .rows
-            .into_iter()
-            .filter(|row| live.iter().all(|one| one.id != row.id));
-        items = ended.map(Item::of_row).collect();
+        let rows = page.rows.into_iter().filter(|row| !on_first.contains(&row.id));
+        let mut still_live = |id: &str| {
+            let at = rest.iter().position(|one| one.id == id)?;
+            Some(rest.swap_remove(at))
+        };
+        items = rows
+            .map(|row| {
+                let live = still_live(&row.id);
+                Item::of(row, live, now)
+            })
+            .collect();
         for (name, value) in [
             ("note", json!(page.note)),
             ("next", json!(page.next)),

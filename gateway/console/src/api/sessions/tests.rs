@@ -109,16 +109,20 @@ impl Taped {
             container: Some("nginx".to_owned()),
             command: vec!["sh".to_owned()],
             terminal: true,
+            input_kept: false,
             reason: None,
             started: world.time(),
         };
         let sealer = Sealer::create(world.sessions.folder.path(), id, &SessionKey::new(KEY)).unwrap();
-        let taped = Self {
+        let mut taped = Self {
             id,
             recorder: Some(Recorder::new(head, Rules::default())),
             sealer,
             at: 0,
         };
+        // As the gateway does it: the head is on the disk before the session is asked for.
+        let head = taped.recorder.as_mut().unwrap().take(0).unwrap();
+        taped.seal(&head);
         world.session(&taped.id.to_string(), 1, "alice", Some(taped.kept()));
         taped
     }
@@ -286,6 +290,19 @@ async fn one_sees_ones_own_sessions_and_an_auditor_everybodys_those_that_go_on_f
         ids(&all),
         [("b-2", true), ("a-1", true), ("a-2", false), ("b-1", false)]
     );
+    // Page by page each is told once, and as it is.
+    let (mut told, mut next) = (Vec::new(), String::new());
+    loop {
+        let (_, page) = world.get(&eve, &format!("/api/v1/sessions?limit=1{next}")).await;
+        told.extend(ids(&page).into_iter().map(|(id, live)| (id.to_owned(), live)));
+        let Some(after) = page["next"].as_u64() else { break };
+        next = format!("&after={after}");
+    }
+    told.sort();
+    assert_eq!(
+        told,
+        [("a-1", true), ("a-2", false), ("b-1", false), ("b-2", true)].map(|(id, live)| (id.to_owned(), live))
+    );
     let (_, live) = world.get(&eve, "/api/v1/sessions?live=true&q=user:bob").await;
     assert_eq!(ids(&live), [("b-2", true)]);
     let (_, of_bob) = world.get(&eve, "/api/v1/sessions?q=user:bob").await;
@@ -383,16 +400,16 @@ async fn what_is_not_as_the_ledger_says_is_said_and_nothing_behind_it_is_shown()
             .await;
         (out(&lines), lines.last().unwrap()["end"].clone())
     };
-    // Cut behind the first chunk.
-    let length = u32::from_le_bytes(*whole[28..].first_chunk().unwrap()) as usize;
-    std::fs::write(&path, &whole[..28 + 84 + length]).unwrap();
+    // Cut behind the second chunk: the first has the head alone.
+    let behind = |at: usize| at + 84 + u32::from_le_bytes(*whole[at..].first_chunk().unwrap()) as usize;
+    std::fs::write(&path, &whole[..behind(behind(28))]).unwrap();
     for format in ["frames", "asciicast", "text"] {
         let (_, end) = standing(format).await;
         assert_eq!(
             end,
             json!({"standing": "damaged", "why": match format {
-                "frames" => "the file ends after 1 chunks, but the ledger knows chunk 2",
-                _ => "the recording is damaged: the file ends after 1 chunks, but the ledger knows chunk 2",
+                "frames" => "the file ends after 2 chunks, but the ledger knows chunk 3",
+                _ => "the recording is damaged: the file ends after 2 chunks, but the ledger knows chunk 3",
             }}),
             "{format}"
         );
@@ -456,7 +473,8 @@ async fn a_session_that_never_began_has_nothing_and_misses_nothing() {
     let (refused, left) = (Taped::begin(&world), Taped::begin(&world));
     std::fs::remove_file(world.sessions.file(refused.id)).unwrap();
     for taped in [&refused, &left] {
-        world.closed(&taped.name(), 0, None);
+        let nothing = json!({"chunks": 0, "frames": 0, "bytes": 0, "hash": ""});
+        world.closed(&taped.name(), 0, Some(nothing));
         let (_, shown) = world.get(&token, &taped.path("")).await;
         assert_eq!(shown["recording"]["standing"], "nothing", "{shown}");
         for format in ["frames", "text"] {

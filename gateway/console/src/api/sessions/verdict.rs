@@ -95,8 +95,8 @@ impl Verdict {
     }
 }
 
-/// Whether the ledger says that a session ended and no chunk was ever on the disk: the cluster refused it, or the person left
-/// before it began. What is kept of a session that began has one chunk at least, also when nothing passed.
+/// Whether the ledger says that a session ended and nothing is kept of it: the cluster refused it, or the person left before it
+/// began. What is kept of a session that began has one chunk at least, also when nothing passed.
 fn has_nothing(row: &Row) -> bool {
     let end = row.outcome.as_ref().map_or("", |outcome| outcome.end.as_str());
     let has_ended = !matches!(end, "" | "inFlight" | "notRead" | "unknown");

@@ -20,6 +20,8 @@ pub(super) enum Broken {
     Reading(io::Error),
     /// Whoever receives is gone.
     Writing(io::Error),
+    /// A piece was read that may not pass.
+    Withheld,
 }
 
 /// The bytes between one reader and one writer.
@@ -56,14 +58,15 @@ impl Half {
     }
 
     /// Moves bytes until nothing more can be done now. Ready when the receiver has the end. Each piece is shown to `see`
-    /// once, in order, after it was read and before any of it is written. Without `may_read` only what is held moves.
+    /// once, in order, after it was read and before any of it is written; where that says no, nothing of it is. Without `may_read`
+    /// only what is held moves.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin),
         to: &mut (impl AsyncWrite + Unpin),
         may_read: bool,
-        see: &mut impl FnMut(&[u8]),
+        see: &mut impl FnMut(&[u8]) -> bool,
     ) -> Poll<Result<(), Broken>> {
         loop {
             match self.stage {
@@ -104,7 +107,7 @@ impl Half {
         &mut self,
         cx: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin),
-        see: &mut impl FnMut(&[u8]),
+        see: &mut impl FnMut(&[u8]) -> bool,
     ) -> Result<Poll<()>, Broken> {
         if !self.held.is_empty() {
             return Ok(Poll::Ready(()));
@@ -130,7 +133,9 @@ impl Half {
                 self.stage = Stage::Ended;
                 return Ok(Poll::Ready(()));
             }
-            see(piece);
+            if !see(piece) {
+                return Err(Broken::Withheld);
+            }
             self.held.end += piece.len();
         }
     }

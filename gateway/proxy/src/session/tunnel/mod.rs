@@ -1,7 +1,13 @@
 //! A call that has become something else than HTTP: exec, attach, port-forward, WebSockets. Its bytes are carried both ways
 //! unchanged until one side ends it, or the gateway does, with words where the protocol has a place for them (H-18).
 //!
-//! What it is not: it decides nothing and reads nothing into the bytes; a tap is shown each piece. Invariants: what is read is
+//! One exec, in the order of the code: the decision (`request.rs`) says yes to an upgrade; the call is entered into the table of
+//! calls that go on, so that lost rights find it; its recording stands ready ([`Recordings::begin`]); its intent, a record of the
+//! kind `open`, is durable (`audit`); the cluster is asked (`request/upgrade.rs`); on its 101 the call becomes a session
+//! ([`LongCall::becomes_session`]); bytes are carried ([`Carried::carry`]), each piece shown to the tap ([`Observer::see`]); it
+//! ends, with words where we end it; its recording is finished and its close is written ([`record`]).
+//!
+//! What it is not: it decides nothing and changes no byte; a tap is shown each piece. Invariants: what is read is
 //! written once and in order (H-08); an end in one direction is passed on and the other keeps flowing (H-10); whatever
 //! happens, the session's end is recorded once.
 
@@ -12,9 +18,10 @@ mod recording;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -27,17 +34,18 @@ use hyper_util::rt::TokioIo;
 use model::decision::Obligations;
 use model::event::Answer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, Sleep, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use self::half::{Broken, Half};
 pub use self::observer::fuzz_exit_status;
 use self::observer::{Exit, Observer};
-pub(crate) use self::protocol::tap;
+pub(crate) use self::protocol::{may_be_read, runs_a_command, tap_for};
 use self::recording::Flow;
 pub(crate) use self::recording::Recording;
-pub use self::recording::{RecordingKeys, Recordings, Which};
-use super::LongCall;
+pub use self::recording::{RecordingKeys, Recordings, SessionsToRecord};
 use super::live::Counted;
+use super::{LongCall, in_words};
 use crate::audit::{End, Heartbeats, Place};
 
 /// How long a tunnel may last.
@@ -103,6 +111,22 @@ pub(crate) struct Tunnel {
     pub(crate) place: Place,
 }
 
+/// What ends a session by time alone.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    Idle(Duration),
+    Longest(Duration),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle(idle) => write!(f, "nothing has passed for {}", in_words(*idle)),
+            Self::Longest(longest) => write!(f, "it has lasted {}", in_words(*longest)),
+        }
+    }
+}
+
 /// How a tunnel ended.
 #[derive(Debug)]
 enum Over {
@@ -116,67 +140,81 @@ enum Over {
     Ours(String),
 }
 
+impl Over {
+    fn unrecorded(observer: &Observer) -> Self {
+        let why = observer.unrecorded().unwrap_or("what passes cannot be recorded");
+        Self::Ours(format!("ended by the gateway: {why}"))
+    }
+}
+
 impl Tunnel {
     /// Carries the bytes until the end, and records it.
     pub(crate) async fn run(self) {
         let Self {
             sides,
             tap,
-            recording,
+            mut recording,
             bounds,
             mut end,
             call,
             place,
         } = self;
+        let heartbeats = end.begins();
+        if let Some(recording) = &mut recording {
+            recording.begins();
+        }
         // The upgraded streams come when the 101 of each side has been written or read, or not at all.
         let (client, upstream) = match tokio::join!(sides.client, sides.upstream) {
             (Ok(client), Ok(upstream)) => (client, upstream),
-            (Err(_), _) => return end.settle(Answer::ClientGone, Some("the client left before the session began")),
-            (_, Err(_)) => return end.settle(Answer::UpstreamLost, Some("the cluster left before the session began")),
+            (Err(_), _) => {
+                let why = "the client left before the session began";
+                return record(end, recording, Answer::ClientGone, Some(why.to_owned())).await;
+            }
+            (_, Err(_)) => {
+                let why = "the cluster left before the session began";
+                return record(end, recording, Answer::UpstreamLost, Some(why.to_owned())).await;
+            }
         };
-        let heartbeats = end.heartbeats();
-        call.is_session(Counted {
+        let over = call.becomes_session(Counted {
             up: Arc::clone(&heartbeats.bytes_in),
             down: Arc::clone(&heartbeats.bytes_out),
         });
-        let observer = Observer::new(tap, recording);
         let mut carried = Carried::new(
             TokioIo::new(client),
             TokioIo::new(upstream),
-            observer,
+            Observer::new(tap, recording),
             bounds,
             heartbeats,
         );
-        let mut count = |way, piece: &[u8]| {
-            if way == Way::Down {
-                end.passed(piece);
-            }
-        };
-        let over = carried.carry(&call, &mut count).await;
+        let ended = carried.carry(&call, over).await;
         let mut told = false;
-        if let Over::Ours(why) = &over {
+        if let Over::Ours(why) = &ended {
             // Whoever does not read cannot be told.
-            let telling = timeout(FAREWELL_WITHIN, carried.say_farewell(why, &mut count)).await;
-            told = telling.is_ok();
+            told = timeout(FAREWELL_WITHIN, carried.say_farewell(why)).await.is_ok();
         }
-        drop((call, place));
-        let (answer, why) = carried.outcome(&over);
+        let (answer, why) = carried.outcome(&ended);
         if let Some(Exit::Code(code)) = carried.observer.exit() {
             end.exited(code);
         }
-        if let Some(recording) = carried.observer.recording.take() {
-            let ended = Ended {
-                how: answer.as_str().to_owned(),
-                why: why.clone(),
-            };
-            let (anchor, is_whole) = recording.finish(ended).await;
-            end.kept(anchor, is_whole);
-        }
-        end.settle(answer, why.as_deref());
+        record(end, carried.observer.recording.take(), answer, why).await;
+        drop((call, place));
         if told {
             carried.linger().await;
         }
     }
+}
+
+/// Writes the end, with what is kept of the session.
+async fn record(mut end: End, recording: Option<Recording>, answer: Answer, why: Option<String>) {
+    if let Some(recording) = recording {
+        let ended = Ended {
+            how: answer.as_str().to_owned(),
+            why: why.clone(),
+        };
+        let (anchor, is_whole) = recording.finish(ended).await;
+        end.kept(anchor, is_whole);
+    }
+    end.settle(answer, why.as_deref());
 }
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -211,44 +249,38 @@ impl<C: Io, U: Io> Carried<C, U> {
         }
     }
 
-    async fn carry(&mut self, call: &LongCall, count: &mut impl FnMut(Way, &[u8])) -> Over {
-        let mut limit = pin!(sleep_until(self.next_limit().0));
-        let mut ended = pin!(call.ender().cancelled());
-        let mut draining: Option<Pin<Box<Sleep>>> = None;
-        let mut beat = interval_at(self.began + ALIVE_EVERY, ALIVE_EVERY);
+    /// `over` is cancelled when the session has to end.
+    async fn carry(&mut self, call: &LongCall, over: CancellationToken) -> Over {
+        let mut is_over = pin!(over.cancelled());
+        let mut has_drained = pin!(async {
+            call.ender().cancelled().await;
+            tokio::time::sleep(DRAINS_WITHIN).await;
+        });
+        let mut next_beat = self.began + ALIVE_EVERY;
+        let mut timer = pin!(sleep_until(self.next_limit().0.min(next_beat)));
         poll_fn(|cx| {
-            if call.is_over() {
+            if is_over.as_mut().poll(cx).is_ready() || has_drained.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Over::Ours(call.why()));
             }
-            if draining.is_none() && ended.as_mut().poll(cx).is_ready() {
-                if call.is_over() {
-                    return Poll::Ready(Over::Ours(call.why()));
-                }
-                draining = Some(Box::pin(tokio::time::sleep(DRAINS_WITHIN)));
+            if let Poll::Ready(ended) = self.poll(cx) {
+                return Poll::Ready(ended);
             }
-            if draining
-                .as_mut()
-                .is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
-            {
-                return Poll::Ready(Over::Ours(call.why()));
-            }
-            let was_whole = self.left_first.is_none();
-            if let Poll::Ready(over) = self.poll(cx, count) {
-                return Poll::Ready(over);
-            }
-            if was_whole && self.left_first.is_some() {
-                // What is left has a shorter limit, from now on and not from when the longer one ends.
-                limit.as_mut().reset(self.next_limit().0);
-            }
-            while beat.poll_tick(cx).is_ready() {
+            // The clock is asked and not the timer alone: among bytes that never pause, a timer may not get its turn.
+            let now = Instant::now();
+            if next_beat <= now {
                 self.heartbeats.alive();
+                next_beat = now + ALIVE_EVERY;
             }
-            while limit.as_mut().poll(cx).is_ready() {
-                let (at, why) = self.next_limit();
-                if at <= Instant::now() {
-                    return Poll::Ready(Over::Ours(why));
-                }
-                limit.as_mut().reset(at);
+            let (at, limit) = self.next_limit();
+            if at <= now {
+                return Poll::Ready(Over::Ours(format!("ended by the gateway: {limit}, its limit")));
+            }
+            let wake = at.min(next_beat);
+            if wake < timer.deadline() {
+                timer.as_mut().reset(wake);
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                timer.as_mut().reset(wake);
             }
             Poll::Pending
         })
@@ -277,7 +309,7 @@ impl<C: Io, U: Io> Carried<C, U> {
     }
 
     /// When it has to end if nothing passes until then, and why.
-    fn next_limit(&self) -> (Instant, String) {
+    fn next_limit(&self) -> (Instant, Limit) {
         let idle = if self.up.has_ended() || self.down.has_ended() {
             self.bounds.idle.min(HALF_CLOSED_IDLE)
         } else {
@@ -285,21 +317,12 @@ impl<C: Io, U: Io> Carried<C, U> {
         };
         let quiet = self.observer.active() + idle;
         match self.bounds.longest.map(|longest| (self.began + longest, longest)) {
-            Some((at, longest)) if at <= quiet => (
-                at,
-                format!("ended by the gateway: it has lasted {}, its limit", in_words(longest)),
-            ),
-            _ => (
-                quiet,
-                format!(
-                    "ended by the gateway: nothing has passed for {}, its limit",
-                    in_words(idle)
-                ),
-            ),
+            Some((at, longest)) if at <= quiet => (at, Limit::Longest(longest)),
+            _ => (quiet, Limit::Idle(idle)),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, count: &mut impl FnMut(Way, &[u8])) -> Poll<Over> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         let Self {
             client,
             upstream,
@@ -312,17 +335,15 @@ impl<C: Io, U: Io> Carried<C, U> {
         } = self;
         let may_read = match observer.poll(cx, heartbeats) {
             Ok(flow) => flow == Flow::Goes,
-            Err(why) => return Poll::Ready(Over::Ours(format!("ended by the gateway: {why}"))),
+            Err(_) => return Poll::Ready(Over::unrecorded(observer)),
         };
         let going_up = up.poll(cx, client, upstream, may_read, &mut |piece| {
-            count(Way::Up, piece);
             add(&heartbeats.bytes_in, piece);
-            observer.see(Way::Up, piece);
+            observer.see(Way::Up, piece)
         });
         let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
-            count(Way::Down, piece);
             add(&heartbeats.bytes_out, piece);
-            observer.see(Way::Down, piece);
+            observer.see(Way::Down, piece)
         });
         if left_first.is_none() {
             *left_first = match (up.has_ended(), down.has_ended()) {
@@ -330,6 +351,11 @@ impl<C: Io, U: Io> Carried<C, U> {
                 (false, true) => Some(Way::Down),
                 (false, false) => None,
             };
+        }
+        if let (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) =
+            (&going_up, &going_down)
+        {
+            return Poll::Ready(Over::unrecorded(observer));
         }
         match (going_up, going_down) {
             (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
@@ -344,26 +370,28 @@ impl<C: Io, U: Io> Carried<C, U> {
     }
 
     /// Tells the person why it ends, behind the last whole piece of what the pod said.
-    async fn say_farewell(&mut self, why: &str, count: &mut impl FnMut(Way, &[u8])) {
+    async fn say_farewell(&mut self, why: &str) {
         let words = Farewell::of(why);
         let Self {
             client,
             upstream,
             down,
             observer,
+            heartbeats,
             ..
         } = self;
         let farewell = poll_fn(|cx| {
             loop {
                 ready!(down.poll_rest(cx, client))?;
                 let said = observer.farewell(&words);
-                if said.is_some() || !observer.can_speak() {
+                // Nothing more is read where it could not be recorded.
+                if said.is_some() || !observer.can_speak() || observer.unrecorded().is_some() {
                     return Poll::Ready(Ok(said));
                 }
                 // In the middle of a sentence: the rest of it first.
                 let more = down.poll(cx, upstream, client, true, &mut |piece| {
-                    count(Way::Down, piece);
-                    observer.see(Way::Down, piece);
+                    add(&heartbeats.bytes_out, piece);
+                    observer.see(Way::Down, piece)
                 });
                 if let Poll::Ready(ended) = more {
                     return Poll::Ready(ended.map(|()| None));
@@ -396,12 +424,4 @@ impl<C: Io, U: Io> Carried<C, U> {
 
 fn add(counter: &AtomicU64, piece: &[u8]) {
     counter.fetch_add(u64::try_from(piece.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-}
-
-fn in_words(span: Duration) -> String {
-    match span.as_secs() {
-        seconds if seconds >= 3_600 && seconds % 3_600 == 0 => format!("{} h", seconds / 3_600),
-        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
-        seconds => format!("{seconds} s"),
-    }
 }

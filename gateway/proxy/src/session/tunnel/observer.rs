@@ -34,10 +34,7 @@ pub(super) enum Exit {
 }
 
 impl Observer {
-    pub(super) fn new(tap: Option<Tap>, mut recording: Option<Recording>) -> Self {
-        if let Some(recording) = &mut recording {
-            recording.begins();
-        }
+    pub(super) fn new(tap: Option<Tap>, recording: Option<Recording>) -> Self {
         let unread = recording.is_some() && tap.is_none();
         Self {
             tap,
@@ -52,10 +49,11 @@ impl Observer {
         self.active
     }
 
-    pub(super) fn see(&mut self, way: Way, piece: &[u8]) {
+    /// Takes a piece that was read. False: it has to be recorded and cannot be, so it must not pass.
+    pub(super) fn see(&mut self, way: Way, piece: &[u8]) -> bool {
         let Some(tap) = &mut self.tap else {
             self.active = Instant::now();
-            return;
+            return self.unrecorded.is_none();
         };
         let (mut has_data, status, recording) = (false, &mut self.status, &mut self.recording);
         let fed = tap.feed(way, piece, &mut |way, event| {
@@ -77,6 +75,7 @@ impl Observer {
         if has_data || is_torn {
             self.active = Instant::now();
         }
+        self.unrecorded.is_none()
     }
 
     /// From here on nobody can tell what is data. The tap is shown the rest all the same: it knows where words may be said.
@@ -93,13 +92,21 @@ impl Observer {
     /// # Errors
     /// In words why the session has to end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, String> {
-        if let Some(why) = self.unrecorded.take() {
-            return Err(why);
+        if let Some(why) = &self.unrecorded {
+            return Err(why.clone());
         }
         match &mut self.recording {
-            Some(recording) => recording.poll(cx, heartbeats),
+            Some(recording) => {
+                let flow = recording.poll(cx, heartbeats);
+                flow.inspect_err(|why| self.unrecorded = Some(why.clone()))
+            }
             None => Ok(Flow::Goes),
         }
+    }
+
+    /// Why what passes can no longer be recorded, though it has to be.
+    pub(super) fn unrecorded(&self) -> Option<&str> {
+        self.unrecorded.as_deref()
     }
 
     /// Whether there are words at all that could be said in this protocol.

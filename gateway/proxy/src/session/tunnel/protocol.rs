@@ -2,19 +2,16 @@
 
 use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderName};
-use model::request::Action;
+use model::request::{Action, Target};
 use recording::tap::{self, Act, Protocol, Tap};
 
 use crate::audit::Trail;
+use crate::listener::Upgrade;
 
 /// The tap for a call whose answer has these headers. None: nobody can read what follows.
-pub(crate) fn tap(trail: &Trail, answered: &HeaderMap) -> Option<Tap> {
+pub(crate) fn tap_for(trail: &Trail, answered: &HeaderMap) -> Option<Tap> {
     let text = |name: &HeaderName| answered.get(name).and_then(|value| value.to_str().ok());
-    let act = match trail.facts.as_ref()?.action() {
-        Action::Exec | Action::Attach => Act::Command,
-        Action::PortForward => Act::Forward,
-        _ => Act::Other,
-    };
+    let act = act(trail)?;
     let protocol = Protocol::of(&tap::Upgrade {
         act,
         upgrade: text(&UPGRADE)?,
@@ -36,3 +33,57 @@ pub(crate) fn tap(trail: &Trail, answered: &HeaderMap) -> Option<Tap> {
 }
 
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+
+/// Whether there is a tap for what this upgrade may become; told before the cluster is asked.
+pub(crate) fn may_be_read(trail: &Trail, upgrade: Upgrade) -> bool {
+    // SPDY of an unknown meaning; any WebSocket is read as messages at least.
+    act(trail).is_some_and(|act| act != Act::Other || upgrade == Upgrade::WebSocket)
+}
+
+/// Whether a node's kubelet is asked to run something in a pod, or to let the caller into one.
+pub(crate) fn runs_a_command(target: &Target) -> bool {
+    matches!(of_kubelet(target), Some("run" | "exec" | "attach" | "portForward"))
+}
+
+fn act(trail: &Trail) -> Option<Act> {
+    Some(match trail.facts.as_ref()?.action() {
+        Action::Exec | Action::Attach => Act::Command,
+        Action::PortForward => Act::Forward,
+        Action::Proxy => match of_kubelet(trail.target.as_ref()?) {
+            Some("exec" | "attach") => Act::Command,
+            Some("portForward") => Act::Forward,
+            _ => Act::Other,
+        },
+        _ => Act::Other,
+    })
+}
+
+/// The first word of the path behind a node's `proxy`, which is what its kubelet goes by
+/// (k8s.io/kubernetes/pkg/kubelet/server `InstallDebuggingHandlers`).
+fn of_kubelet(target: &Target) -> Option<&str> {
+    let path = std::str::from_utf8(target.path()).ok()?;
+    let mut words = path.strip_prefix("/api/v1/nodes/")?.split('/').skip(1);
+    (words.next() == Some("proxy")).then(|| words.next())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nodes_kubelet_is_asked_what_the_path_behind_proxy_says_however_it_is_spelled() {
+        for (path, word) in [
+            ("/api/v1/nodes/n/proxy/exec/shop/web/main?tty=1", Some("exec")),
+            ("/api/v1/nodes/https:n:10250/proxy/%65xec/shop/web/main", Some("exec")),
+            ("/api/v1/nodes/n/proxy/portForward/shop/web", Some("portForward")),
+            ("/api/v1/nodes/n/proxy", None),
+            ("/api/v1/namespaces/nodes/pods/web/proxy/exec/a/b/c", None),
+        ] {
+            let target = Target::parse(path.as_bytes()).unwrap();
+            assert_eq!(of_kubelet(&target), word, "{path}");
+        }
+        let asks = |path: &str| runs_a_command(&Target::parse(path.as_bytes()).unwrap());
+        assert!(asks("/api/v1/nodes/n/proxy/run/shop/web/main?cmd=id"));
+        assert!(!asks("/api/v1/nodes/n/proxy/metrics"));
+    }
+}

@@ -31,7 +31,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Which sessions are recorded besides those that a rule wants recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Which {
+pub enum SessionsToRecord {
     /// None.
     #[default]
     ByRule,
@@ -46,6 +46,9 @@ pub trait RecordingKeys: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// In words why it cannot be had; the session is refused then.
     fn new_key(&self, subject: &SubjectId, session: &str) -> BoxFuture<'_, Result<SessionKey, String>>;
+
+    /// The session never began, so that its key opens nothing: it may be forgotten. Does not block.
+    fn forget(&self, subject: &SubjectId, session: &str);
 }
 
 /// How sessions are recorded.
@@ -56,7 +59,9 @@ pub struct Recordings {
     /// Their keys.
     pub keys: Arc<dyn RecordingKeys>,
     /// Which ones.
-    pub which: Which,
+    pub which: SessionsToRecord,
+    /// Bytes of the disk that recordings leave alone: it may be the ledger's too, and a full ledger stops everybody (promise 8).
+    pub keeps_free: u64,
 }
 
 impl Recordings {
@@ -68,20 +73,27 @@ impl Recordings {
         let identity = trail.identity.as_deref().ok_or("nobody is known to have called")?;
         let key = self.keys.new_key(identity.subject().id(), trail.id.as_str()).await?;
         let (folder, session) = (self.folder.clone(), uuid::Uuid::from_bytes(trail.id.bytes()));
+        let (keys, subject, keeps_free) = (Arc::clone(&self.keys), identity.subject().id().clone(), self.keeps_free);
+        // From here on, so that nothing is left behind either when nobody waits any more or the first chunk cannot be sealed.
+        let mut unless_begun = RemovedUnlessBegun {
+            path: None,
+            key: Some(Box::new(move || keys.forget(&subject, &session.to_string()))),
+        };
         let head = head(trail, session).ok_or("this kind of call cannot be recorded")?;
         let mut recorder = Recorder::new(head, Rules::default());
         // Who it is, where and why is on the disk before anything passes.
         let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
         let make = move || {
-            let sealer = Sealer::create(&folder, session, &key)?;
+            let sealer = Sealer::create(&folder, session, &key)?.keeping_free(keeps_free);
+            unless_begun.path = Some(sealer.path().to_owned());
             let (sealer, sealed) = seal(Box::new(sealer), &first);
-            sealed.map(|()| sealer)
+            sealed.map(|()| (sealer, unless_begun))
         };
         let made = tokio::task::spawn_blocking(make).await;
-        let sealer = made
+        let (sealer, unless_begun) = made
             .map_err(|error| error.to_string())?
             .map_err(|error| in_words(&error))?;
-        Ok(Recording::new(recorder, sealer))
+        Ok(Recording::new(recorder, sealer, unless_begun))
     }
 }
 
@@ -93,7 +105,7 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
         Action::Attach => Kind::Attach,
         Action::PortForward => Kind::PortForward,
         Action::Proxy => Kind::Proxy,
-        _ => return None,
+        _ => Kind::Other,
     };
     let query = trail.target.as_ref()?.query();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -101,6 +113,7 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
         let wanted = query.clone().filter(|(key, _)| key.as_ref() == name.as_bytes());
         wanted.map(|(_, value)| text(&value)).collect::<Vec<_>>()
     };
+    let asked = |name: &str| query.first(name).is_some_and(|value| is_true(&value));
     Some(Head {
         session,
         kind,
@@ -110,7 +123,10 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
         pod: pod(facts),
         container: query.first("container").map(|value| text(&value)),
         command: all("command"),
-        terminal: query.first("tty").is_some_and(|value| is_true(&value)),
+        terminal: asked("tty"),
+        // What is typed is not kept where a terminal echoes it: only an exec has a terminal because the client says so, and only
+        // who reads the output lets the echo pass. Whether an attached container has one, its pod says.
+        input_kept: kind != Kind::Exec || !asked("stdout"),
         reason: trail.stated_reason.as_deref().map(str::to_owned),
         started: trail.received.wall,
     })
@@ -152,14 +168,12 @@ enum Sealing {
 type Sent = (Box<Sealer>, Result<(), SealError>);
 
 impl Recording {
-    fn new(recorder: Recorder, sealer: Box<Sealer>) -> Self {
+    fn new(recorder: Recorder, sealer: Box<Sealer>, unless_begun: RemovedUnlessBegun) -> Self {
         Self {
             recorder,
             began: Instant::now(),
             root: sealer.root(),
-            unless_begun: RemovedUnlessBegun {
-                path: Some(sealer.path().to_owned()),
-            },
+            unless_begun,
             sealing: Sealing::Idle(sealer),
             due: None,
             anchored: None,
@@ -230,7 +244,8 @@ impl Recording {
         self.sealing = Sealing::Over;
         let (sealer, result) = sent.map_err(|error| error.to_string())?;
         result.map_err(|error| in_words(&error))?;
-        self.root = sealer.root();
+        let before = std::mem::replace(&mut self.root, sealer.root());
+        heartbeats.kept(self.root.bytes.saturating_sub(before.bytes));
         self.sealing = Sealing::Idle(sealer);
         if self.anchored.is_none_or(|at| at.elapsed() >= ANCHORED_EVERY) {
             self.anchored = Some(Instant::now());
@@ -269,18 +284,30 @@ impl Recording {
 
     /// There is a session: from here on the file stays, however it ends.
     pub(super) fn begins(&mut self) {
-        self.unless_begun.path = None;
+        (self.unless_begun.path, self.unless_begun.key) = (None, None);
     }
 }
 
 /// Without a session there is nothing to keep: the call was refused, or its caller left before it began.
-#[derive(Debug)]
 struct RemovedUnlessBegun {
     path: Option<PathBuf>,
+    /// Forgets its key.
+    key: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl std::fmt::Debug for RemovedUnlessBegun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemovedUnlessBegun")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Drop for RemovedUnlessBegun {
     fn drop(&mut self) {
+        if let Some(forget) = self.key.take() {
+            forget();
+        }
         if let Some(path) = &self.path
             && let Err(error) = std::fs::remove_file(path)
         {

@@ -83,7 +83,14 @@ impl Streams {
         let mut request = None;
         let channel = match (way, self.meaning) {
             (Way::Down, _) => None, // kubectl takes such a stream and never reads it
-            (Way::Up, Meaning::Command { .. }) => command_channel(opening.kind),
+            (Way::Up, Meaning::Command { .. }) => {
+                let channel = command_channel(opening.kind);
+                // Which of two the pod reads is for its runtime to choose.
+                if channel.is_some() && self.open.values().any(|stream| stream.channel == channel) {
+                    return Err("a second SPDY stream for the same channel");
+                }
+                channel
+            }
             (Way::Up, Meaning::Forward) => self.forward_channel(id, opening, &mut request),
         };
         let is_open = PerWay { up: true, down: true };

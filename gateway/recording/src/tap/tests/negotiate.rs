@@ -65,28 +65,49 @@ fn each_protocol_of_a_port_forward_is_known_by_its_name() {
 }
 
 #[test]
-fn an_unknown_name_is_a_plain_websocket_and_no_spdy_at_all() {
-    for act in [Act::Command, Act::Forward, Act::Other] {
-        for name in [
-            "v6.channel.k8s.io",
-            "V4.CHANNEL.K8S.IO",
-            "SPDY/3.1+v5.channel.k8s.io",
-            "chat",
-        ] {
-            assert_eq!(
-                websocket(act, Some(name)),
-                Some(Protocol::WebSocketPlain),
-                "{act:?} {name}"
-            );
+fn an_unknown_name_is_nothing_that_could_be_read_where_its_meaning_counts() {
+    for name in [
+        "v6.channel.k8s.io",
+        "V4.CHANNEL.K8S.IO",
+        "SPDY/3.1+v5.channel.k8s.io",
+        "chat",
+    ] {
+        for act in [Act::Command, Act::Forward] {
+            assert_eq!(websocket(act, Some(name)), None, "{act:?} {name}");
+        }
+        assert_eq!(
+            websocket(Act::Other, Some(name)),
+            Some(Protocol::WebSocketPlain),
+            "{name}"
+        );
+        for act in [Act::Command, Act::Forward, Act::Other] {
             assert_eq!(spdy(act, Some(name)), None, "{act:?} {name}");
         }
     }
-    assert_eq!(
-        websocket(Act::Other, Some("v4.channel.k8s.io")),
-        Some(Protocol::WebSocketPlain)
-    );
     assert_eq!(websocket(Act::Other, None), Some(Protocol::WebSocketPlain));
     assert_eq!(spdy(Act::Other, None), None);
+}
+
+#[test]
+fn a_command_is_one_through_a_proxy_too() {
+    for name in [
+        "channel.k8s.io",
+        "base64.channel.k8s.io",
+        "v4.channel.k8s.io",
+        "v4.base64.channel.k8s.io",
+        "v5.channel.k8s.io",
+    ] {
+        assert_eq!(
+            websocket(Act::Other, Some(name)),
+            websocket(Act::Command, Some(name)),
+            "{name}"
+        );
+        assert!(websocket(Act::Other, Some(name)).is_some());
+    }
+    assert_eq!(
+        websocket(Act::Other, Some("SPDY/3.1+portforward.k8s.io")),
+        Some(Protocol::WebSocketTunnel)
+    );
 }
 
 #[test]

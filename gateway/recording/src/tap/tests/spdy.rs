@@ -636,11 +636,20 @@ fn streams_that_the_client_gave_up_and_the_server_ended_are_forgotten() {
 }
 
 #[test]
+fn a_second_stream_of_a_kind_is_torn_since_nobody_can_say_which_is_read() {
+    let (mut client, mut tap) = (SpdyWriter::new(), Tap::new(V4, vec![]));
+    let up =
+        [1, 3, 5].map(|id| client.syn_stream(id, &[("streamtype", ["stdin", "stdout", "stdin"][id as usize / 2])]));
+    let torn = tap.feed(UP, &up.concat(), &mut |_, _| {}).unwrap_err();
+    assert_eq!(torn.why, "a second SPDY stream for the same channel");
+}
+
+#[test]
 fn a_command_does_not_forget_streams_to_make_room() {
     let (mut client, mut tap) = (SpdyWriter::new(), Tap::new(V4, vec![]));
     let torn = (0..5000_u32).find_map(|number| {
         let id = 2 * number + 1;
-        let up = [client.syn_stream(id, &[("streamtype", "stdout")]), rst(id)].concat();
+        let up = [client.syn_stream(id, &[("streamtype", "of no meaning")]), rst(id)].concat();
         tap.feed(UP, &up, &mut |_, _| {}).err()
     });
     assert_eq!(torn.map(|torn| torn.why), Some("more than 4096 SPDY streams at once"));

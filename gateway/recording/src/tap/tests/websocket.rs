@@ -374,19 +374,20 @@ fn a_torn_tap_is_silent_in_both_directions() {
 }
 
 #[test]
-fn behind_a_close_frame_nothing_is_read_that_way() {
-    let pieces = [
-        up(&[
-            &ws_frame(0x88, Some(MASK), b"\x03\xe8bye"),
-            &[0xff; 40],
-            &ws_up(b"\x00ls"),
-        ]),
-        down(&[&ws_down(b"\x01late output")]),
-    ];
+fn behind_a_close_frame_only_control_frames_are_read_that_way() {
+    let close = ws_frame(0x88, Some(MASK), b"\x03\xe8bye");
+    let ping = ws_frame(0x89, Some(MASK), b"");
+    let pieces = [up(&[&close, &ping, &close]), down(&[&ws_down(b"\x01late output")])];
     assert_eq!(
         told(V5, &pieces),
         [left(UP), data(DOWN, Channel::Stdout, "late output")]
     );
+    // A peer that reads on would take it, so it must not pass unseen.
+    let mut tap = Tap::new(V5, vec![]);
+    let mut see = |_, _: Event<'_>| {};
+    tap.feed(UP, &close, &mut see).unwrap();
+    let torn = tap.feed(UP, &ws_up(b"\x00ls"), &mut see).unwrap_err();
+    assert_eq!(torn.why, "a WebSocket message behind a close frame");
 }
 
 #[test]

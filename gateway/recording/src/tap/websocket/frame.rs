@@ -17,6 +17,8 @@ pub(super) struct Frames {
     /// The key, turned so that its first byte is for the next byte of the payload.
     mask: [u8; 4],
     has_open_message: bool,
+    /// A close frame has come.
+    has_closed: bool,
     scratch: Box<[u8]>,
 }
 
@@ -29,8 +31,6 @@ enum At {
     /// Ping or pong.
     Control,
     Close,
-    /// Behind a close frame: nobody reads on (§1.4).
-    Over,
 }
 
 /// What frames are made of.
@@ -62,6 +62,7 @@ impl Frames {
             left: 0,
             mask: [0; 4],
             has_open_message: false,
+            has_closed: false,
             scratch: vec![0; scratch].into_boxed_slice(),
         }
     }
@@ -79,7 +80,6 @@ impl Frames {
                 }
                 At::Data { .. } => self.data(bytes, take)?,
                 At::Control | At::Close => self.skip(bytes, take)?,
-                At::Over => return Ok(()),
             };
         }
         Ok(())
@@ -87,7 +87,7 @@ impl Frames {
 
     /// Whether a message may begin here; never behind a close frame.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.at == At::Header && self.have == 0 && !self.has_open_message
+        self.at == At::Header && self.have == 0 && !self.has_open_message && !self.has_closed
     }
 
     fn header_byte(&mut self, byte: u8) -> Result<(), Why> {
@@ -107,6 +107,10 @@ impl Frames {
     fn check_first(&self, byte: u8) -> Result<(), Why> {
         if byte & RESERVED_BITS != 0 {
             return Err("a WebSocket frame with reserved bits"); // no extension is ever agreed upon
+        }
+        if self.has_closed && byte & OPCODE < CLOSE {
+            // Nothing may follow (§1.4), but a peer that reads on would take it.
+            return Err("a WebSocket message behind a close frame");
         }
         match (byte & OPCODE, self.has_open_message) {
             (CONTINUATION, false) => Err("a WebSocket continuation of nothing"),
@@ -217,10 +221,13 @@ impl Frames {
                 take(Part::End)
             }
             At::Close => {
-                self.at = At::Over;
+                self.at = At::Header;
+                // Said once.
+                if std::mem::replace(&mut self.has_closed, true) {
+                    return Ok(());
+                }
                 take(Part::Close)
             }
-            At::Over => Ok(()),
             At::Header | At::Data { is_last: false } | At::Control => {
                 self.at = At::Header;
                 Ok(())

@@ -1,0 +1,190 @@
+//! A request that wants to become something else than HTTP: its recording stands ready, its intent is durable, the cluster is
+//! asked, and behind its 101 a tunnel begins.
+//!
+//! ```text
+//! permit ─► recording ─► intent ─► upstream ─┬─ 101 ─► our 101, tunnel
+//!                                            └─ else ─► its answer, and no tunnel
+//! ```
+//!
+//! Invariant: a session that has to be recorded is asked for only when its recording is there (promise 3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{SEC_WEBSOCKET_EXTENSIONS, WARNING};
+use http::{Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use model::decision::{Denial, Denied, Obligations, Unmet};
+use model::request::{Action, RequestFacts, Target};
+
+use super::{ClusterGate, Duties, Gate, Stop, call, deliver, note_connection, own_audit_id, with_own_headers};
+use crate::audit::{End, Trail};
+use crate::body::{Outbound, Uplink};
+use crate::decision::{Effect, Permit};
+use crate::headers;
+use crate::listener::{Inbound, Upgrade};
+use crate::refusal::Refusal;
+use crate::sending::Sending;
+use crate::session::tunnel::{
+    Bounds, Recording, SessionsToRecord, Sides, Tunnel, may_be_read, runs_a_command, tap_for,
+};
+use crate::upstream::UpstreamBody;
+
+/// What stands ready when an upgrade is asked for.
+struct AskedUpgrade {
+    client: OnUpgrade,
+    bounds: Bounds,
+    recording: Option<Recording>,
+}
+
+impl Gate {
+    /// An upgrade: an effect whose answer, if it is the cluster's 101, begins a tunnel. Our own 101 follows the cluster's,
+    /// with its words (H-04).
+    pub(super) async fn upgrade(
+        &self,
+        gate: &Arc<ClusterGate>,
+        permit: Permit<Effect>,
+        upgrade: Upgrade,
+        mut request: Request<Inbound>,
+        trail: &Arc<Trail>,
+        duties: Duties,
+    ) -> Result<Response<Outbound>, Stop> {
+        let recording = self.recording(permit.obligations(), upgrade, trail).await?;
+        let (recorded, end) = self.audit.intend(trail, permit).await?;
+        trail.passed_intent(self.audit.clock().mono());
+        let asked = AskedUpgrade {
+            client: hyper::upgrade::on(&mut request),
+            bounds: self.bounds.within(recorded.permit().obligations()),
+            recording,
+        };
+        let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
+        headers::ask_upgrade(request.headers_mut(), upgrade);
+        if asked.recording.is_some() {
+            // What is compressed cannot be read, so nobody is asked whether it may be (RFC 7692).
+            request.headers_mut().remove(SEC_WEBSOCKET_EXTENSIONS);
+        }
+        let call = call(trail, recorded.permit()).upgraded();
+        let (response, end, duties) = self
+            .send(Sending {
+                gate: Arc::clone(gate),
+                call,
+                recorded,
+                request,
+                end,
+                digest: Arc::default(),
+                duties,
+            })
+            .await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.tunnel(response, asked, end, duties, trail);
+        }
+        if let Some(words) = no_answer_to_upgrade(response.status(), trail) {
+            let refusal = Refusal::UpstreamLost(words.clone());
+            end.settle_instead(refusal.status().as_u16(), &words);
+            return Err(Stop::Ended(refusal));
+        }
+        deliver(response, end, duties, trail)
+    }
+
+    /// Whether this plain request has to be a session, so that what it does is in a recording. What enters by a plain request
+    /// leaves no more than its head in the ledger.
+    pub(super) fn must_be_a_session(&self, owed: &Obligations, facts: &RequestFacts, target: &Target) -> bool {
+        facts.action() == Action::Proxy && (owed.record || (self.records_all() && runs_a_command(target)))
+    }
+
+    fn records_all(&self) -> bool {
+        let recordings = self.recordings.as_ref();
+        recordings.is_some_and(|recordings| recordings.which == SessionsToRecord::All)
+    }
+
+    /// The recording of a session that has to have one. It stands ready before anything is asked of the cluster.
+    async fn recording(
+        &self,
+        owed: &Obligations,
+        upgrade: Upgrade,
+        trail: &Arc<Trail>,
+    ) -> Result<Option<Recording>, Refusal> {
+        let enters = trail.facts.as_ref().is_some_and(|facts| facts.action().enters());
+        if !(owed.record || enters && self.records_all()) {
+            return Ok(None);
+        }
+        let recordings = self.recordings.as_ref().filter(|_| may_be_read(trail, upgrade));
+        let Some(recordings) = recordings else {
+            return Err(refused_as_unrecorded(trail));
+        };
+        match recordings.begin(trail).await {
+            Ok(recording) => {
+                // Set once: a trail has one recording.
+                let _ = trail.recording.set(recording.anchor());
+                Ok(Some(recording))
+            }
+            Err(why) => {
+                tracing::error!(request.id = trail.id.as_str(), why, "a session cannot be recorded");
+                Err(refused_as_unrecorded(trail))
+            }
+        }
+    }
+
+    /// Passes the cluster's 101 on and carries what follows.
+    fn tunnel(
+        &self,
+        mut response: Response<UpstreamBody<Uplink>>,
+        asked: AskedUpgrade,
+        mut end: End,
+        duties: Duties,
+        trail: &Arc<Trail>,
+    ) -> Result<Response<Outbound>, Stop> {
+        note_connection(&response, &mut end);
+        let Duties {
+            warning,
+            place,
+            call: Some(call),
+        } = duties
+        else {
+            // Every upgrade stands in the table of calls that go on.
+            let refusal = Refusal::Internal;
+            end.settle_instead(
+                refusal.status().as_u16(),
+                "the session had no place in the table of sessions",
+            );
+            return Err(Stop::Ended(refusal));
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut parts, _) = response.into_parts();
+        let tunnel = Tunnel {
+            sides: Sides {
+                client: asked.client,
+                upstream,
+            },
+            tap: tap_for(trail, &parts.headers),
+            recording: asked.recording,
+            bounds: asked.bounds,
+            end,
+            call,
+            place,
+        };
+        self.sending.spawn(tunnel.run());
+        headers::strip_response_to_upgrade(&mut parts.headers);
+        own_audit_id(&mut parts.headers, trail);
+        parts.headers.extend(warning.map(|text| (WARNING, text)));
+        Ok(Response::from_parts(parts, Outbound::bytes(Bytes::new())))
+    }
+}
+
+/// A rule or the configuration wants it recorded, and it cannot be (promise 3).
+pub(super) fn refused_as_unrecorded(trail: &Trail) -> Refusal {
+    let rules = trail.decision.as_ref().map(|decision| decision.rules.to_vec());
+    Refusal::Denied(Box::new(Denied {
+        denial: Denial::Obligation(Unmet::Recording),
+        rules: rules.unwrap_or_default(),
+        nearest: None,
+    }))
+}
+
+/// What is wrong with an answer to an upgrade that is neither the switch nor a refusal (H-06): a redirect would lead the
+/// credential elsewhere. A plain answer to a plain read that also offered to switch is one (RFC 9110 §7.8).
+fn no_answer_to_upgrade(status: StatusCode, trail: &Trail) -> Option<String> {
+    let streams = trail.facts.as_ref().is_some_and(|facts| facts.action().streams());
+    let is_none = status.is_informational() || status.is_redirection() || (streams && status.is_success());
+    is_none.then(|| format!("it answered a request to switch protocols with {}", status.as_u16()))
+}
