@@ -76,6 +76,8 @@ pub(crate) struct Request {
     pub(crate) agent: Option<String>,
     pub(crate) kubectl_command: Option<String>,
     pub(crate) kubectl_session: Option<String>,
+    pub(crate) container: Option<String>,
+    pub(crate) fallback_of: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -182,6 +182,9 @@ pub struct Row {
     /// Name of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The container that was entered, where the client named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -224,6 +227,9 @@ pub struct Row {
     /// The client's word on which kubectl run it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubectl_session: Option<String>,
+    /// Id of the WebSocket attempt that led nowhere and that this call repeated over SPDY/3.1; the gateway's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_of: Option<String>,
     /// What sort of act, beyond the verb.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
@@ -320,6 +326,7 @@ impl Row {
             subresource: some(req.subresource),
             namespace: some(req.namespace),
             name: some(req.name),
+            container: some(req.container),
             cluster: None,
             net: None,
             agent: some(req.agent),
@@ -335,6 +342,7 @@ impl Row {
             source: "gateway".to_owned(),
             note: None,
             kubectl_session: some(req.kubectl_session),
+            fallback_of: some(req.fallback_of),
             action: some(req.action),
             kinds: vec![kind],
             unnamed: None,

@@ -5,6 +5,9 @@
 //! within one person's one sign-in and one namespace, each different change keeps a row of its own and so does each object
 //! that was changed or looked at by name, refused calls are never joined to allowed ones, and a row is led by its most
 //! telling call.
+//!
+//! That a session was asked for by WebSocket first and then by SPDY/3.1 is the gateway's own word: both are one act, which
+//! the second tells, whatever became of the first.
 
 use std::collections::HashMap;
 
@@ -19,6 +22,8 @@ pub enum View {
     /// One row for each human act.
     #[default]
     Acts,
+    /// One row for each session: its attempts over two protocols stand together, and nothing else does.
+    Sessions,
     /// One row for each request and each record of the ledger's own.
     All,
 }
@@ -143,8 +148,19 @@ pub(crate) struct Rows {
 /// What belongs together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Run {
-    Kubectl { who: String, sign_in: String, run: String },
-    Stranger { ip: String, reason: String },
+    /// What repeated the attempt of this id.
+    Fallback {
+        attempt: String,
+    },
+    Kubectl {
+        who: String,
+        sign_in: String,
+        run: String,
+    },
+    Stranger {
+        ip: String,
+        reason: String,
+    },
 }
 
 impl Rows {
@@ -167,6 +183,10 @@ impl Rows {
             self.folded.add(&row, noise);
             return Placed::Folded;
         }
+        if let Some(second) = self.repeated_by(&row) {
+            mention(second, &row);
+            return Placed::Joined;
+        }
         let run = if self.view == View::Acts { run_of(&row) } else { None };
         if let Some(run) = &run
             && let Some(index) = self.home_of(run, &row)
@@ -178,15 +198,26 @@ impl Rows {
         if self.rows.len() >= self.most {
             return Placed::Full;
         }
-        if let Some(run) = run {
+        let repeated = row.fallback_of.clone().filter(|_| self.view != View::All);
+        let repeated = repeated.map(|attempt| Run::Fallback { attempt });
+        for run in run.into_iter().chain(repeated) {
             self.runs.entry(run).or_default().push(self.rows.len());
         }
         self.rows.push(row);
         Placed::New
     }
 
+    /// The act of the call that repeated this one. Calls are placed from the newest to the oldest, so it is there already.
+    fn repeated_by(&mut self, attempt: &Row) -> Option<&mut Row> {
+        let run = Run::Fallback {
+            attempt: attempt.id.clone(),
+        };
+        let index = self.runs.remove(&run)?.pop()?;
+        self.rows.get_mut(index)
+    }
+
     fn noise(&self, row: &Row) -> Option<Noise> {
-        if self.view == View::All || self.shows_all {
+        if self.view != View::Acts || self.shows_all {
             None
         } else if row.kind == "checkpoint" {
             Some(Noise::Checkpoint)
@@ -304,18 +335,24 @@ fn weight(row: &Row) -> Weight {
 /// Adds a call to a row; the more telling one leads, and of equals the earlier.
 fn join(home: &mut Row, row: Row) {
     let rank = |row: &Row| (weight(row), !is_side_look(row), std::cmp::Reverse(row.first_seq));
+    mention(home, &row);
+    let (count, first_seq) = (home.count + row.count, home.first_seq.min(row.first_seq));
+    if rank(&row) > rank(home) {
+        let calls = std::mem::take(&mut home.calls);
+        *home = row;
+        home.calls = calls;
+    }
+    (home.count, home.first_seq) = (count, first_seq);
+}
+
+/// Names a call among those of a row.
+fn mention(home: &mut Row, row: &Row) {
     if home.calls.is_empty() {
         home.calls.push(call(home));
     }
-    let (count, first_seq) = (home.count + row.count, home.first_seq.min(row.first_seq));
-    let mut calls = std::mem::take(&mut home.calls);
-    if calls.len() < MOST_CALLS {
-        calls.push(call(&row));
+    if home.calls.len() < MOST_CALLS {
+        home.calls.push(call(row));
     }
-    if rank(&row) > rank(home) {
-        *home = row;
-    }
-    (home.count, home.first_seq, home.calls) = (count, first_seq, calls);
 }
 
 fn call(row: &Row) -> Call {

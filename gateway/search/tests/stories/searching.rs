@@ -3,7 +3,7 @@
 use crate::world::{ALICE, BEGIN, BOB, ROBOT, World, acts, in_run, on, path, search, search_as};
 use model::event::{Person as SessionPerson, RecordKind, Summed};
 use model::time::Timestamp;
-use search::{Archive, Budget, Found, Query, Scope, Search, Stopped, View};
+use search::{Archive, Budget, Found, Page, Query, Scope, Search, Stopped, View};
 
 #[test]
 fn the_records_of_one_request_are_one_row() {
@@ -136,6 +136,46 @@ fn world_exec(run: &'static str) -> model::event::Request<'static> {
             ..on("get", "pods", Some("web-0"))
         },
     )
+}
+
+#[test]
+fn a_session_that_was_asked_for_over_two_protocols_is_one_act_told_by_the_second() {
+    let world = World::new();
+    let exec = |fallback_of| model::event::Request {
+        action: Some("exec"),
+        subresource: Some("exec"),
+        fallback_of,
+        ..on("create", "pods", Some("web-0"))
+    };
+    let first = world.call(&ALICE, exec(None), 403);
+    world.call(&ALICE, on("list", "pods", None), 200);
+    let second = world.call(&ALICE, exec(Some(first)), 101);
+    let alone = world.call(&ALICE, exec(None), 403);
+    let told = |page: &Page| -> Vec<_> {
+        let rows = page.rows.iter().filter(|row| row.action.is_some());
+        rows.map(|row| (row.id.clone(), row.refused, row.count, row.calls.len()))
+            .collect()
+    };
+    let folded = [(alone.to_owned(), true, 1, 0), (second.to_owned(), false, 1, 2)];
+    let page = world.search("");
+    assert_eq!(told(&page), folded);
+    assert_eq!(
+        page.rows
+            .iter()
+            .flat_map(|row| &row.calls)
+            .map(|call| &call.id)
+            .collect::<Vec<_>>(),
+        [second, first]
+    );
+    let in_view = |view| search(&world.archive(), "", world.time(), |search| search.view = view);
+    assert_eq!(told(&in_view(View::Sessions)), folded);
+    assert_eq!(told(&in_view(View::All)).len(), 3);
+    // Who asks for refusals alone is told of the attempt.
+    let refused: Vec<_> = told(&world.search("outcome:refused"))
+        .into_iter()
+        .map(|one| one.0)
+        .collect();
+    assert_eq!(refused, [alone, first]);
 }
 
 #[test]
