@@ -443,7 +443,7 @@ pub struct Limits {
     #[serde(default = "records_per_second")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub records_per_second: u32,
-    /// Ledger bytes one subject may cause each day.
+    /// Bytes of the ledger and of recordings that one subject may cause each day.
     #[serde(default = "bytes_per_day")]
     pub bytes_per_day: Size,
     /// Records of all strangers together each second.
