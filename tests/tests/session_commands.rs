@@ -172,6 +172,15 @@ fn an_auditor_lists_plays_and_exports_what_somebody_did_and_nobody_else_does() -
         "{searched}"
     );
 
+    // The words of the command stand in no record in the clear; who may see the record may see them, masked.
+    let record = document(&carol.ok(&format!("gatescribe audit show {whole} -o json"))?)?;
+    let command = record["parts"]["command"].as_array().context("a command")?;
+    assert_eq!((&command[0], &command[1]), (&Value::from("sh"), &Value::from("-c")));
+    let script = command[2].as_str().context("a script")?;
+    assert!(
+        script.starts_with("echo first-words;") && !script.contains(SECRET),
+        "{script}"
+    );
     is_exported(&carol, whole)?;
     is_played(&carol, whole)?;
     is_nobody_elses(&bob, whole)?;

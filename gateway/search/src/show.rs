@@ -7,13 +7,30 @@ use std::time::Duration;
 use ledger::{Reader, Record, SegmentInfo};
 use model::event::RecordKind;
 use model::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::archive::{Archive, Block, SearchError, read_block};
 use crate::fold::Piece;
 use crate::row::{Row, Scope};
 use crate::scan::{CLOCK_SLACK, in_words, tip};
+
+/// What stands sealed beside a record, with what the record says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct SealedPart {
+    /// What it is: `query`, `agent`, `command`, `path`.
+    pub name: String,
+    /// Class of the key it is sealed under.
+    pub class: String,
+    /// Public name of that key.
+    pub key: String,
+    /// HMAC-SHA256 of the plain bytes, keyed by the salt that is sealed with them; hexadecimal.
+    pub commitment: String,
+    /// The sealed bytes.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+}
 
 /// One act.
 #[derive(Debug, Serialize)]
@@ -22,6 +39,9 @@ pub struct Shown {
     pub record: Row,
     /// Its records as they stand in the ledger, oldest first, members unknown to this version included.
     pub records: Vec<Box<RawValue>>,
+    /// What stands sealed beside the record that begins it.
+    #[serde(skip)]
+    pub sealed: Vec<SealedPart>,
     /// What could not be read or was not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -152,6 +172,7 @@ impl Archive {
         Found::Yes(Box::new(Shown {
             record: row,
             records: act.raw,
+            sealed: act.sealed,
             note: act.note,
         }))
     }
@@ -185,6 +206,7 @@ struct Act {
     row: Option<Row>,
     boot: String,
     raw: Vec<Box<RawValue>>,
+    sealed: Vec<SealedPart>,
     note: Option<String>,
     ended: bool,
 }
@@ -195,7 +217,10 @@ impl Act {
             return;
         }
         match (Piece::read(record), &mut self.row) {
-            (Piece::Begin(row, boot), None) => (self.row, self.boot) = (Some(*row), boot),
+            (Piece::Begin(row, boot), None) => {
+                (self.row, self.boot) = (Some(*row), boot);
+                self.sealed = sealed(record);
+            }
             // The number of a record that ends something: shown by itself.
             (Piece::End(_), None) => {
                 self.row = Some(Row::unreadable(
@@ -228,6 +253,23 @@ impl Act {
                 .as_ref()
                 .is_some_and(|row| !row.awaits_end() && !row.end_is("inFlight"))
     }
+}
+
+/// The parts of a record, in the order in which it names them.
+fn sealed(record: &Record) -> Vec<SealedPart> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Named {
+        parts: Vec<SealedPart>,
+    }
+    let named: Named = serde_json::from_slice(&record.leaf).unwrap_or_default();
+    let parts = named.parts.into_iter().zip(&record.parts);
+    parts
+        .map(|(part, bytes)| SealedPart {
+            bytes: bytes.clone(),
+            ..part
+        })
+        .collect()
 }
 
 /// The time in a UUIDv7 (RFC 9562 §5.7).

@@ -361,6 +361,9 @@ fn audit_api(
                 store: Arc::clone(&books.store),
             },
         }),
+        opener: Arc::new(part_keys::StoredKeys {
+            store: Arc::clone(&books.store),
+        }),
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),
     })

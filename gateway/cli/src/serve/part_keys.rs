@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use console::api::{Opened, OpensParts};
 use futures::future::BoxFuture;
 use model::subject::SubjectId;
-use proxy::audit::{Class, PartKey, PartKeys};
+use proxy::audit::{Class, PartKey, PartKeys, open_part};
 use proxy::session::RecordingKeys;
 use recording::SessionKey;
+use search::SealedPart;
 use state::Store;
 
 /// Keys that the state store keeps.
@@ -54,6 +56,25 @@ impl RecordingKeys for StoredKeys {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(forget)),
             Err(_) => forget(),
+        }
+    }
+}
+
+impl OpensParts for StoredKeys {
+    fn open(&self, subject: &SubjectId, request: &str, part: &SealedPart) -> Opened {
+        let Some(class) = Class::ALL.into_iter().find(|class| class.name() == part.class) else {
+            return Opened::Unreadable("it is of a class that this version does not know".to_owned());
+        };
+        let kept = match self.store.find_part_key(subject.as_str(), class.name()) {
+            Ok(kept) => kept.filter(|kept| kept.id == part.key),
+            Err(error) => return Opened::Unreadable(error.to_string()),
+        };
+        let Some(key) = kept.and_then(|kept| PartKey::new(&kept.id, &kept.bytes)) else {
+            return Opened::Erased;
+        };
+        match open_part(&key, request, class, &part.commitment, &part.bytes) {
+            Some(plain) => Opened::Plain(plain),
+            None => Opened::Unreadable("it is not what the record says that stood beside it".to_owned()),
         }
     }
 }

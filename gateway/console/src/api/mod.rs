@@ -1,7 +1,7 @@
 //! The gateway's own API: audit records, `can`, `why`. Bearer tokens of ours with the audience [`crate::API_AUDIENCE`] only.
 //!
 //! - `GET /api/v1/audit/records?q=&since=&until=&limit=&after=&all=` → [`search::Page`] as JSON
-//! - `GET /api/v1/audit/records/{id}` → [`search::Shown`] and the scope
+//! - `GET /api/v1/audit/records/{id}` → [`search::Shown`], its sealed parts opened, and the scope
 //! - `GET /api/v1/audit/tail?q=&after=&all=` → lines of JSON, see [`tail`]
 //! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
@@ -19,6 +19,7 @@
 mod asker;
 mod can;
 mod parameters;
+mod parts;
 mod places;
 mod read;
 mod records;
@@ -38,6 +39,7 @@ use state::Store;
 use tokio::sync::watch;
 
 pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
+pub use parts::{Opened, OpensParts};
 pub use read::{AuditAct, AuditRead, AuditRecorder};
 pub use sessions::{CannotOpen, Sessions};
 
@@ -73,6 +75,8 @@ pub struct ApiParts {
     pub events: Arc<dyn Recorder>,
     /// Sessions under way, and recordings.
     pub sessions: Arc<dyn Sessions>,
+    /// Opens what stands sealed beside records.
+    pub opener: Arc<dyn OpensParts>,
     /// Members of one of these groups see everybody's records; an empty list means nobody does.
     pub audit_groups: Vec<String>,
     /// Now.

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::asker::Asker;
 use super::parameters::Parameters;
+use super::parts;
 use super::read::AuditAct;
 use super::{Api, SEARCH_BYTES, SEARCH_TIME, unreadable};
 use crate::answer::Refused;
@@ -47,9 +48,14 @@ pub(super) async fn search(
 
 pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Refused> {
     let asker = Asker::of(&api, caller).await?;
-    let shown = look_up(&api, &asker, &id, AuditAct::Viewed).await?;
-    let Shown { record, records, note } = shown;
-    Ok(Json(json!({"record": record, "records": records, "note": note, "scope": asker.scope.name()})).into_response())
+    let mut shown = look_up(&api, &asker, &id, AuditAct::Viewed).await?;
+    let parts = parts::opened(&api, &mut shown).await?;
+    let Shown {
+        record, records, note, ..
+    } = shown;
+    let scope = asker.scope.name();
+    let answer = json!({"record": record, "parts": parts, "records": records, "note": note, "scope": scope});
+    Ok(Json(answer).into_response())
 }
 
 /// What is searched for.

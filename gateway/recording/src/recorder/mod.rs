@@ -302,15 +302,24 @@ fn tell_file(at: u64, way: Way, entry: &Entry, writer: &mut Writer, files: &mut 
 }
 
 /// Masks the command as one line, since `--password` and what belongs to it are two arguments, and the reason.
-fn mask_head(head: &mut Head, found: &mut Counts) {
-    let mut line = head.command.join(" ").into_bytes();
+/// Replaces known patterns of secrets in the words of a command, as a recording's head does.
+pub fn mask_words(words: &mut [String]) {
+    mask_command(words, &mut Counts::default());
+}
+
+fn mask_command(words: &mut [String], found: &mut Counts) {
+    let mut line = words.join(" ").into_bytes();
     mask_text(&mut line, found);
     let mut rest = line.as_slice();
-    for argument in &mut head.command {
+    for argument in words {
         let (masked, behind) = rest.split_at_checked(argument.len()).unwrap_or((rest, &[]));
         *argument = String::from_utf8_lossy(masked).into_owned();
         rest = behind.get(1..).unwrap_or_default();
     }
+}
+
+fn mask_head(head: &mut Head, found: &mut Counts) {
+    mask_command(&mut head.command, found);
     if let Some(reason) = head.reason.take() {
         let mut reason = reason.into_bytes();
         mask_text(&mut reason, found);

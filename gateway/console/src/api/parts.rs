@@ -1,0 +1,88 @@
+//! What stands sealed beside a record: values that a record must not have in the clear, such as the arguments of an exec. Whoever
+//! may see the record may see them, for as long as nobody has erased their key.
+
+use std::sync::Arc;
+
+use model::subject::SubjectId;
+use percent_encoding::percent_decode_str;
+use search::{SealedPart, Shown};
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use crate::answer::Refused;
+
+/// Opens parts.
+pub trait OpensParts: Send + Sync {
+    /// Opens one part of this request of this subject, and compares it with the record's commitment. Blocks.
+    fn open(&self, subject: &SubjectId, request: &str, part: &SealedPart) -> Opened;
+}
+
+/// What became of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Its bytes.
+    Plain(Vec<u8>),
+    /// Its key is there no more.
+    Erased,
+    /// It is not what the record committed to, or cannot be looked up now: in words.
+    Unreadable(String),
+}
+
+/// The parts of an act as JSON, by name: the words of a command, known patterns of secrets masked; the text of others.
+pub(super) async fn opened(api: &Api, shown: &mut Shown) -> Result<Map<String, Value>, Refused> {
+    let sealed = std::mem::take(&mut shown.sealed);
+    let subject = shown.record.who.as_ref().and_then(|who| SubjectId::parse(&who.id));
+    let (Some(subject), false) = (subject, sealed.is_empty()) else {
+        return Ok(Map::new());
+    };
+    let (opener, request) = (Arc::clone(&api.parts.opener), shown.record.id.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        let open = |part: SealedPart| {
+            let told = told(&part.name, opener.open(&subject, &request, &part));
+            (part.name, told)
+        };
+        sealed.into_iter().map(open).collect()
+    });
+    opening
+        .await
+        .map_err(|_| Refused::unavailable("what is sealed beside the record cannot be opened now; try again"))
+}
+
+fn told(name: &str, opened: Opened) -> Value {
+    match opened {
+        Opened::Plain(bytes) if name == "command" => {
+            let query = String::from_utf8_lossy(&bytes).into_owned();
+            let words = query.split('&').filter_map(|pair| pair.strip_prefix("command="));
+            let mut words: Vec<String> = words.map(decoded).collect();
+            recording::mask_words(&mut words);
+            json!(words)
+        }
+        Opened::Plain(bytes) => json!(String::from_utf8_lossy(&bytes)),
+        Opened::Erased => json!({"erased": "its key is not in the gateway's store"}),
+        Opened::Unreadable(why) => json!({"unreadable": why}),
+    }
+}
+
+/// As a query's value reads.
+fn decoded(value: &str) -> String {
+    let value = value.replace('+', " ");
+    percent_decode_str(&value).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_word_by_word_and_what_is_gone_is_said() {
+        let plain = |text: &str| Opened::Plain(text.as_bytes().to_vec());
+        let command = "command=sh&command=-c&command=echo+a%26b%20%C3%A4+password%3Dhunter2";
+        assert_eq!(
+            told("command", plain(command)),
+            json!(["sh", "-c", "echo a&b ä password=*******"])
+        );
+        assert_eq!(told("query", plain("container=main")), json!("container=main"));
+        assert!(told("command", Opened::Erased)["erased"].is_string());
+        assert_eq!(told("path", Opened::Unreadable("x".into())), json!({"unreadable": "x"}));
+    }
+}
