@@ -1,7 +1,10 @@
 //! Clients that start with WebSockets before an API server that knows none for streams: the attempt is refused, the second
 //! one over SPDY carries the stream, and all comes out as it does direct.
 
-use anyhow::ensure;
+use std::collections::HashSet;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
 use tests::cluster::audit::Event;
 
 use super::libraries::streams_that_fall_back;
@@ -14,6 +17,7 @@ fn h_24_a_stream_that_falls_back_to_spdy_is_the_same() -> anyhow::Result<()> {
     let world = World::with(vec![NO_WEBSOCKETS.to_owned()])?;
     super::kubectl::streams_that_fall_back(&world)?;
     streams_that_fall_back(&world)?;
+    both_attempts_are_one_session(&world)?;
     let events = world.cluster.audit_events()?;
     for (way, person) in [("direct", "alice@example.com"), ("gate", IMPERSONATOR)] {
         let answered = |accepted: bool| {
@@ -35,3 +39,34 @@ fn h_24_a_stream_that_falls_back_to_spdy_is_the_same() -> anyhow::Result<()> {
 
 /// In whose name the gateway calls.
 const IMPERSONATOR: &str = "system:serviceaccount:gatescribe:impersonator";
+
+/// The record of each stream names the attempt by WebSocket that led nowhere, and each attempt is named once.
+fn both_attempts_are_one_session(world: &World) -> anyhow::Result<()> {
+    let closed = |records: &[Value], id: &Value| {
+        let mut closes = records
+            .iter()
+            .filter(|record| record["kind"] == "close" && record["id"] == *id);
+        closes.next().and_then(|close| close["outcome"]["status"].as_u64())
+    };
+    let streams = |records: &[Value]| -> Vec<Value> {
+        let opens = records.iter().filter(|record| record["kind"] == "open");
+        opens
+            .filter(|open| closed(records, &open["id"]) == Some(101))
+            .cloned()
+            .collect()
+    };
+    let records = world
+        .gateway
+        .records_with("the ends of the streams", |records| streams(records).len() >= 2)?;
+    let mut named = HashSet::new();
+    for stream in streams(&records) {
+        let first = &stream["req"]["fallback_of"];
+        ensure!(named.insert(first.to_string()), "one attempt is named twice: {first}");
+        let mut opens = records.iter().filter(|record| record["kind"] == "open");
+        let attempt = opens.find(|open| open["id"] == *first);
+        let attempt = attempt.with_context(|| format!("no attempt is named by {stream}"))?;
+        ensure!(attempt["req"]["path"] == stream["req"]["path"], "{attempt} {stream}");
+        ensure!(closed(&records, first).is_some_and(|status| status >= 400), "{attempt}");
+    }
+    Ok(())
+}
