@@ -294,14 +294,17 @@ impl<C: Io, U: Io> Carried<C, U> {
             // The command has ended; how the connections end after it tells nothing.
             (_, Some(Exit::Code(_))) => (Answer::Answered, None),
             (_, Some(Exit::Failed(words))) => (Answer::Answered, Some(format!("the cluster said: {words}"))),
-            (Over::Client(error), None) => (Answer::ClientGone, Some(format!("the client left: {error}"))),
+            (Over::Client(error), None) if self.left_first != Some(Way::Down) => {
+                (Answer::ClientGone, Some(format!("the client left: {error}")))
+            }
             (Over::Upstream(error), None) => (Answer::UpstreamLost, Some(format!("the cluster left: {error}"))),
-            (Over::Both, None) if !self.observer.awaits_exit() => (Answer::Answered, None),
+            // How a client goes whose cluster has left tells nothing.
+            (Over::Both | Over::Client(_), None) if !self.observer.awaits_exit() => (Answer::Answered, None),
             (Over::Both, None) if self.left_first == Some(Way::Up) => (
                 Answer::ClientGone,
                 Some("the client left before the command had ended".to_owned()),
             ),
-            (Over::Both, None) => {
+            (Over::Both | Over::Client(_), None) => {
                 let words = "the cluster ended it without saying how the command had ended";
                 (Answer::UpstreamLost, Some(words.to_owned()))
             }
@@ -333,39 +336,45 @@ impl<C: Io, U: Io> Carried<C, U> {
             left_first,
             ..
         } = self;
-        let may_read = match observer.poll(cx, heartbeats) {
-            Ok(flow) => flow == Flow::Goes,
-            Err(_) => return Poll::Ready(Over::unrecorded(observer)),
-        };
-        let going_up = up.poll(cx, client, upstream, may_read, &mut |piece| {
-            add(&heartbeats.bytes_in, piece);
-            observer.see(Way::Up, piece)
-        });
-        let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
-            add(&heartbeats.bytes_out, piece);
-            observer.see(Way::Down, piece)
-        });
-        if left_first.is_none() {
-            *left_first = match (up.has_ended(), down.has_ended()) {
-                (true, _) => Some(Way::Up),
-                (false, true) => Some(Way::Down),
-                (false, false) => None,
+        loop {
+            let may_read = match observer.poll(cx, heartbeats) {
+                Ok(flow) => flow == Flow::Goes,
+                Err(_) => return Poll::Ready(Over::unrecorded(observer)),
             };
-        }
-        if let (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) =
-            (&going_up, &going_down)
-        {
-            return Poll::Ready(Over::unrecorded(observer));
-        }
-        match (going_up, going_down) {
-            (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
-                Poll::Ready(Over::Client(error))
+            let going_up = up.poll(cx, client, upstream, may_read, &mut |piece| {
+                add(&heartbeats.bytes_in, piece);
+                observer.see(Way::Up, piece)
+            });
+            let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
+                add(&heartbeats.bytes_out, piece);
+                observer.see(Way::Down, piece)
+            });
+            if left_first.is_none() {
+                *left_first = match (up.has_ended(), down.has_ended()) {
+                    (true, _) => Some(Way::Up),
+                    (false, true) => Some(Way::Down),
+                    (false, false) => None,
+                };
             }
-            (Poll::Ready(Err(Broken::Writing(error))), _) | (_, Poll::Ready(Err(Broken::Reading(error)))) => {
-                Poll::Ready(Over::Upstream(error))
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Over::Both),
-            _ => Poll::Pending,
+            return match (going_up, going_down) {
+                (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) => {
+                    Poll::Ready(Over::unrecorded(observer))
+                }
+                (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
+                    Poll::Ready(Over::Client(error))
+                }
+                (Poll::Ready(Err(Broken::Writing(error))), _) | (_, Poll::Ready(Err(Broken::Reading(error)))) => {
+                    Poll::Ready(Over::Upstream(error))
+                }
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Over::Both),
+                // The clock of what was just seen has to know whom to wake.
+                _ => match observer.poll(cx, heartbeats) {
+                    Err(_) => Poll::Ready(Over::unrecorded(observer)),
+                    // The chunk that was waited for came in between.
+                    Ok(Flow::Goes) if !may_read => continue,
+                    Ok(_) => Poll::Pending,
+                },
+            };
         }
     }
 
