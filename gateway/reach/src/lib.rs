@@ -37,4 +37,4 @@ pub use error::{Fault, ReachError};
 pub use identity::{Identity, Trouble};
 pub use server::{Scheme, Server};
 pub use source::{Authorities, ClusterSource, CredentialSource, Explicit, InCluster};
-pub use stream::{Established, Protocol, Security, Stream};
+pub use stream::{Established, Patience, Protocol, Security, Stream};

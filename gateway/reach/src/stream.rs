@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -47,6 +48,37 @@ pub struct Established {
 pub enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Lifts a connection's limit for bytes that nobody takes, also when the connection itself is in other hands by then.
+#[derive(Debug)]
+pub struct Patience(Socket);
+
+impl Patience {
+    /// From now on the other side may pause for as long as it likes: a stopped process behind a session closes its window for
+    /// hours, which the limit would take for a lost peer. A peer that is silent while nothing is under way is still noticed.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn lift(self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.0.set_tcp_user_timeout(None)?;
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// The way to lift the limit later. It holds a descriptor of its own until then.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn patience(&self) -> io::Result<Patience> {
+        let tcp = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        SockRef::from(tcp).try_clone().map(Patience)
+    }
 }
 
 impl AsyncRead for Stream {

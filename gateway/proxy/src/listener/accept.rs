@@ -428,6 +428,28 @@ mod tests {
         assert_eq!(backoff.after(&io::ErrorKind::ConnectionAborted.into()), None);
     }
 
+    /// What the system does with these is its own to show: no loopback loses packets.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_08_a_peer_that_vanished_is_looked_for_within_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (_client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        prepare(&stream, Duration::from_secs(60)).unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        let probes = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(socket.tcp_keepalive_time().unwrap() + probes, Duration::from_secs(45));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
+        super::super::conn::Wire::enter_tunnel(&stream);
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            None,
+            "a stopped terminal is no lost peer"
+        );
+        assert!(socket.keepalive().unwrap());
+    }
+
     #[test]
     fn one_ipv6_subscriber_is_one_address_and_a_mapped_ipv4_address_is_itself() {
         let count = |text: &str| counted_as(text.parse().unwrap()).to_string();

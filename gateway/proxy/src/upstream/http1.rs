@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use reach::{Protocol, ReachError};
+use reach::{Patience, Protocol, ReachError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -35,6 +35,8 @@ pub(super) struct Http1Connection<B> {
     task: Option<AbortHandle>,
     place: Place,
     idle_since: Instant,
+    /// Of a connection that becomes something else.
+    patience: Option<Patience>,
 }
 
 impl<B> Http1Connection<B> {
@@ -54,8 +56,12 @@ impl<B> Http1Connection<B> {
         &self.place
     }
 
+    /// It is a session from now on, in which the other side may pause.
     pub(super) fn detach(mut self) {
         self.task = None;
+        if let Some(Err(error)) = self.patience.take().map(Patience::lift) {
+            tracing::debug!(error = %error, "the limit of a session's connection could not be lifted");
+        }
     }
 }
 
@@ -68,7 +74,11 @@ impl<B> Drop for Http1Connection<B> {
 }
 
 /// Speaks HTTP/1.1 on an open socket.
-pub(super) async fn start<B: SendBody>(socket: Socket<B>, place: Place) -> Result<Http1Connection<B>, ReachError> {
+pub(super) async fn start<B: SendBody>(
+    socket: Socket<B>,
+    place: Place,
+    patience: Option<Patience>,
+) -> Result<Http1Connection<B>, ReachError> {
     let address = place.peer;
     let failed = |cause| ReachError::Handshake {
         address,
@@ -89,6 +99,7 @@ pub(super) async fn start<B: SendBody>(socket: Socket<B>, place: Place) -> Resul
         task: Some(task.abort_handle()),
         place,
         idle_since: Instant::now(),
+        patience,
     })
 }
 

@@ -264,9 +264,14 @@ impl<B: SendBody> Lane<B> {
             local: established.local,
             generation: established.generation,
         };
+        // Without one more descriptor it is a session that ends when its pod pauses for half a minute.
+        let patience = match self.class {
+            StreamClass::Upgrade => established.stream.patience().ok(),
+            StreamClass::Short | StreamClass::Watch | StreamClass::FollowLog => None,
+        };
         let socket = Socket::new(established.stream, slot);
         let opened = match established.protocol {
-            Protocol::Http1 => Opened::Http1(http1::start(socket, place).await?),
+            Protocol::Http1 => Opened::Http1(http1::start(socket, place, patience).await?),
             Protocol::Http2 => Opened::Http2(http2::start(socket, place, &self.shared, self.class).await?),
         };
         let by = ByClassAndProtocol::of(self.class, established.protocol);

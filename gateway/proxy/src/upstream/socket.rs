@@ -40,6 +40,14 @@ impl<B: SendBody> Socket<B> {
     pub(super) fn new(stream: Stream, slot: Slot<B>) -> Self {
         Self { stream, _slot: slot }
     }
+
+    #[cfg(test)]
+    pub(super) fn tcp(&self) -> &tokio::net::TcpStream {
+        match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        }
+    }
 }
 
 impl<B: SendBody> AsyncRead for Socket<B> {

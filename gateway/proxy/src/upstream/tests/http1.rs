@@ -416,6 +416,32 @@ async fn ups_09_a_right_switch_hands_over_the_connection_with_glued_bytes_once()
     until(|| pool.open_streams() == 0).await;
 }
 
+/// A stopped process in a pod closes its window for hours; before the switch half a minute without a sign is enough.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn h_11_behind_a_switch_the_other_side_may_pause_for_as_long_as_it_likes() {
+    let upstream = Plain::new().await;
+    let pool = upstream.pool();
+    let sent = fire(&pool, call(StreamClass::Upgrade), exec());
+    let mut peer = upstream.accept().await;
+    peer.head().await;
+    let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    peer.write(&format!("{SWITCH}{accept}\r\n")).await;
+    let mut response = sent.await.unwrap().unwrap();
+    let upgraded = hyper::upgrade::on(&mut response).await.unwrap();
+    let parts = upgraded
+        .downcast::<hyper_util::rt::TokioIo<Socket<TestBody>>>()
+        .unwrap();
+    let socket = parts.io.inner();
+    let socket = socket2::SockRef::from(socket.tcp());
+    assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+    assert!(
+        socket.keepalive().unwrap(),
+        "one that is gone while nothing is under way is noticed"
+    );
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(15));
+}
+
 #[tokio::test]
 async fn ups_09_a_wrong_switch_is_refused() {
     let right = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
@@ -442,7 +468,7 @@ async fn ups_09_a_wrong_switch_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_upgrade_answers_and_its_connection_is_never_used_again() {
+async fn h_09_a_refused_upgrade_answers_and_its_connection_is_never_used_again() {
     let upstream = Plain::new().await;
     let pool = upstream.pool();
     for _ in 0..2 {
