@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::captured::{Arrived, Kept};
+use crate::channels;
 use crate::gateway::Upstream;
 
 /// A running stand-in. Its threads end with the process.
@@ -38,12 +39,39 @@ struct Seen {
     upgrades: Mutex<Upgrades>,
 }
 
-/// What is answered to a request to switch protocols, and what came behind it.
+/// What is answered to requests to switch protocols, and what came behind them.
 #[derive(Debug, Default)]
 struct Upgrades {
-    answer: Option<Vec<u8>>,
+    plays: Vec<Play>,
     asked: u64,
+}
+
+/// What becomes of those whose target has this in it.
+#[derive(Debug)]
+struct Play {
+    part: String,
+    answer: Vec<u8>,
+    then: Then,
     came: Vec<u8>,
+    poured: u64,
+    ended: u64,
+}
+
+/// What follows a switch of protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// All that comes is sent back, until it ends.
+    Echo,
+    /// A command that writes what it reads, on channels in a WebSocket: see [`crate::channels::serve_cat`].
+    Cat,
+    /// All that comes is read and nothing is said.
+    Listen,
+    /// Nothing is read and nothing is said.
+    Stall,
+    /// The connection ends.
+    Leave,
+    /// Messages of output without end, as fast as they are taken, each with its number: [`crate::channels::numbered`].
+    Pour,
 }
 
 /// What is said to a SubjectAccessReview, and how many came.
@@ -150,14 +178,50 @@ impl FakeApiServer {
 
     /// From now on a request to switch protocols gets these very bytes; all that comes behind it is sent back, until it ends.
     pub fn answer_upgrades(&self, answer: &[u8]) {
-        self.seen.upgrades().answer = Some(answer.to_vec());
+        self.answer_upgrades_of("", answer, Then::Echo);
     }
 
-    /// How many requests to switch protocols came, and what came behind them.
+    /// As [`FakeApiServer::answer_upgrades`] for targets with `part` in them; of several that fit the latest counts.
+    pub fn answer_upgrades_of(&self, part: &str, answer: &[u8], then: Then) {
+        self.seen.upgrades().plays.push(Play {
+            part: part.to_owned(),
+            answer: answer.to_vec(),
+            then,
+            came: Vec::new(),
+            poured: 0,
+            ended: 0,
+        });
+    }
+
+    /// How many requests to switch protocols came, and what came behind those that were echoed.
     #[must_use]
     pub fn upgraded(&self) -> (u64, Vec<u8>) {
+        let asked = self.seen.upgrades().asked;
+        (asked, self.came(""))
+    }
+
+    /// What came behind the switches of targets with `part` in them, one after another.
+    #[must_use]
+    pub fn came(&self, part: &str) -> Vec<u8> {
         let upgrades = self.seen.upgrades();
-        (upgrades.asked, upgrades.came.clone())
+        let of_it = upgrades.plays.iter().filter(|play| play.part == part);
+        of_it.flat_map(|play| play.came.iter().copied()).collect()
+    }
+
+    /// How many of the upgraded connections for `part` were read to their ends.
+    #[must_use]
+    pub fn ended(&self, part: &str) -> u64 {
+        let upgrades = self.seen.upgrades();
+        let of_it = upgrades.plays.iter().filter(|play| play.part == part);
+        of_it.map(|play| play.ended).sum()
+    }
+
+    /// How many bytes of [`Then::Pour`] have been taken for `part`.
+    #[must_use]
+    pub fn poured(&self, part: &str) -> u64 {
+        let upgrades = self.seen.upgrades();
+        let of_it = upgrades.plays.iter().filter(|play| play.part == part);
+        of_it.map(|play| play.poured).sum()
     }
 
     fn rights(&self) -> MutexGuard<'_, Rights> {
@@ -189,21 +253,60 @@ impl Seen {
 }
 
 impl Upgrades {
-    fn asked(&mut self) -> Option<Vec<u8>> {
+    /// The place of the play for a target, and what is answered.
+    fn asked(&mut self, target: &str) -> Option<(usize, Vec<u8>)> {
         self.asked += 1;
-        self.answer.clone()
+        let at = self.plays.iter().rposition(|play| target.contains(&play.part))?;
+        Some((at, self.plays.get(at)?.answer.clone()))
+    }
+
+    fn play(&mut self, at: usize) -> anyhow::Result<&mut Play> {
+        self.plays.get_mut(at).context("what was ordered stays")
+    }
+}
+
+fn play(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream, seen: &Seen, at: usize) -> anyhow::Result<()> {
+    let then = seen.upgrades().play(at)?.then;
+    match then {
+        Then::Echo => echo(reader, writer, seen, at),
+        Then::Cat => {
+            let mut keep = |piece: &[u8]| seen.upgrades().play(at).map(|play| play.came.extend_from_slice(piece));
+            channels::serve_cat(reader, writer, &mut keep)
+        }
+        Then::Listen => {
+            let mut piece = [0; 4096];
+            loop {
+                let read = reader.read(&mut piece)?;
+                let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
+                    return Ok(());
+                };
+                seen.upgrades().play(at)?.came.extend_from_slice(piece);
+            }
+        }
+        Then::Leave => Ok(()),
+        Then::Stall => loop {
+            std::thread::park(); // the socket stays open for as long as the process lives
+        },
+        Then::Pour => {
+            for number in 0_u32.. {
+                let message = channels::numbered(number);
+                writer.write_all(&message)?;
+                seen.upgrades().play(at)?.poured += u64::try_from(message.len())?;
+            }
+            Ok(())
+        }
     }
 }
 
 /// Sends back what comes. When nothing more comes it says so, and only then it ends.
-fn echo(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream, seen: &Seen) -> anyhow::Result<()> {
+fn echo(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream, seen: &Seen, at: usize) -> anyhow::Result<()> {
     let mut piece = [0; 4096];
     loop {
         let read = reader.read(&mut piece)?;
         let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
             return Ok(writer.write_all(LAST_WORDS)?);
         };
-        seen.upgrades().came.extend_from_slice(piece);
+        seen.upgrades().play(at)?.came.extend_from_slice(piece);
         writer.write_all(piece)?;
     }
 }
@@ -244,9 +347,12 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
             let held = seen.held.lock().unwrap_or_else(PoisonError::into_inner);
             drop(seen.released.wait_while(held, |held| *held));
         }
-        if let Some(answer) = asked.wants_upgrade.then(|| seen.upgrades().asked()).flatten() {
+        let upgrade = asked.wants_upgrade.then(|| seen.upgrades().asked(&asked.target));
+        if let Some((at, answer)) = upgrade.flatten() {
             writer.write_all(&answer)?;
-            return echo(&mut reader, &mut writer, seen);
+            let played = play(&mut reader, &mut writer, seen, at);
+            seen.upgrades().play(at)?.ended += 1;
+            return played;
         }
         let (status, text) = match review(&asked, seen) {
             Some(reviewed) => reviewed,

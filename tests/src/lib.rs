@@ -21,6 +21,7 @@
 pub mod browser;
 pub mod caller;
 pub mod captured;
+pub mod channels;
 pub mod cluster;
 pub mod collector;
 pub mod counterparts;
@@ -39,4 +40,5 @@ pub mod ports;
 pub mod process;
 pub mod relay;
 pub mod tools;
+pub mod upgraded;
 pub mod wait;

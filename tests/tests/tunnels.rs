@@ -1,14 +1,14 @@
 //! What happens to the bytes of an upgraded call, with an API server's stand-in that answers whatever a story says: the rows
 //! of an upgrade that a real one cannot be made to play.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::Read as _;
 use std::net::Shutdown;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::fake::{FakeApiServer, LAST_WORDS};
 use tests::gateway::{Gateway, Options};
-use tests::http::Stream;
+use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
 const ROLES: &str = r#"
@@ -49,36 +49,15 @@ impl Stage {
         Ok(Self { fake, gateway, token })
     }
 
-    /// Asks for a switch to SPDY with `early` right behind the head, and reads the head of the answer; what came right
-    /// behind that is given, too.
-    fn ask(&self, target: &str, early: &[u8]) -> anyhow::Result<(Stream, String, Vec<u8>)> {
-        let mut stream = self.gateway.client()?.open()?;
-        let address = self.gateway.server();
-        let host = address
-            .trim_start_matches("https://")
-            .split('/')
-            .next()
-            .unwrap_or_default();
-        let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\nContent-Length: 0\r\n\r\n",
-            self.token
-        );
-        stream.write_all(&[head.as_bytes(), early].concat())?;
-        let mut received = Vec::new();
-        loop {
-            if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
-                let behind = received.split_off(end + 4);
-                return Ok((stream, String::from_utf8_lossy(&received).into_owned(), behind));
-            }
-            let mut piece = [0; 4096];
-            let read = stream.read(&mut piece)?;
-            ensure!(
-                read > 0,
-                "the connection ended in the head: {}",
-                String::from_utf8_lossy(&received)
-            );
-            received.extend_from_slice(&piece[..read]);
-        }
+    /// Asks for a switch to SPDY with `early` right behind the head.
+    fn ask(&self, target: &str, early: &[u8]) -> anyhow::Result<Upgraded> {
+        Upgraded::ask(
+            &self.gateway,
+            &self.token,
+            target,
+            Switch::Spdy("v4.channel.k8s.io"),
+            early,
+        )
     }
 
     fn close(&self) -> anyhow::Result<Value> {
@@ -90,16 +69,6 @@ impl Stage {
     }
 }
 
-/// Reads to the end, however the other side ends it.
-fn rest(stream: &mut Stream) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    match stream.read_to_end(&mut bytes) {
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(bytes),
-        Err(error) => Err(error.into()),
-    }
-}
-
 #[test]
 fn h_08_h_10_what_comes_right_behind_a_head_passes_once_and_an_end_in_one_direction_leaves_the_other()
 -> anyhow::Result<()> {
@@ -107,8 +76,9 @@ fn h_08_h_10_what_comes_right_behind_a_head_passes_once_and_an_end_in_one_direct
     stage
         .fake
         .answer_upgrades(&[GRANTED.as_bytes(), b"glued to the 101;"].concat());
-    let (mut stream, head, behind) = stage.ask(FORWARD, b"glued to the head;")?;
-    ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let mut client = stage.ask(FORWARD, b"glued to the head;")?;
+    let head = &client.head;
+    ensure!(client.is_granted(), "{head}");
     for field in [
         "upgrade: SPDY/3.1",
         "connection: Upgrade",
@@ -119,12 +89,13 @@ fn h_08_h_10_what_comes_right_behind_a_head_passes_once_and_an_end_in_one_direct
             "no {field} in {head}"
         );
     }
-    stream.write_all(b"later;")?;
+    client.write(b"later;")?;
     // No more from here: TLS says goodbye, and so does TCP.
+    let stream = &mut client.stream;
     stream.conn.send_close_notify();
     stream.conn.complete_io(&mut stream.sock)?;
     stream.sock.shutdown(Shutdown::Write)?;
-    let said = [behind, rest(&mut stream)?].concat();
+    let said = client.rest()?;
     let wanted = [b"glued to the 101;glued to the head;later;".as_slice(), LAST_WORDS].concat();
     assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&wanted));
     assert_eq!(stage.fake.upgraded().1, b"glued to the head;later;");
@@ -149,13 +120,13 @@ fn h_05_h_07_a_refused_upgrade_is_told_whole_and_nothing_more_reaches_that_conne
         told.len()
     );
     stage.fake.answer_upgrades(answer.as_bytes());
-    let (mut stream, head, behind) = stage.ask(EXEC, b"GET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut client = stage.ask(EXEC, b"GET /api/v1/secrets HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let head = &client.head;
     ensure!(
         head.starts_with("HTTP/1.1 404 ") && head.contains("connection: close"),
         "{head}"
     );
-    let body = [behind, rest(&mut stream)?].concat();
-    assert_eq!(String::from_utf8_lossy(&body), told);
+    assert_eq!(String::from_utf8_lossy(&client.rest()?), told);
     let close = stage.close()?;
     assert_eq!(
         (&close["outcome"]["end"], &close["outcome"]["status"]),
@@ -181,12 +152,11 @@ fn h_06_an_answer_that_is_neither_switch_nor_refusal_leads_nowhere() -> anyhow::
     ] {
         let stage = Stage::new()?;
         stage.fake.answer_upgrades(answer.as_bytes());
-        let (mut stream, head, _) = stage.ask(EXEC, b"")?;
+        let mut client = stage.ask(EXEC, b"")?;
+        let body = client.rest()?;
+        let head = &client.head;
         ensure!(head.starts_with("HTTP/1.1 502 ") && !head.contains("169.254"), "{head}");
-        ensure!(
-            rest(&mut stream)?.ends_with(b"}\n") || head.contains("content-length"),
-            "a Status"
-        );
+        ensure!(body.ends_with(b"}\n") || head.contains("content-length"), "a Status");
         let close = stage.close()?;
         assert_eq!(close["outcome"]["status"], 502, "{close}");
         assert_eq!(close["upstream"]["status"], status, "{close}");
@@ -204,8 +174,8 @@ fn ups_09_a_switch_that_was_not_asked_for_is_none() -> anyhow::Result<()> {
     ] {
         let stage = Stage::new()?;
         stage.fake.answer_upgrades(answer.as_bytes());
-        let (_, head, _) = stage.ask(EXEC, b"early")?;
-        ensure!(head.starts_with("HTTP/1.1 502 "), "{answer}: {head}");
+        let client = stage.ask(EXEC, b"early")?;
+        ensure!(client.head.starts_with("HTTP/1.1 502 "), "{answer}: {}", client.head);
         let close = stage.close()?;
         assert_eq!(close["outcome"]["end"], "unknown", "{close}");
         assert_eq!(stage.fake.upgraded().1, b"", "bytes of a tunnel that never was");
@@ -217,13 +187,12 @@ fn ups_09_a_switch_that_was_not_asked_for_is_none() -> anyhow::Result<()> {
 fn a_client_that_vanishes_ends_the_session_on_both_sides() -> anyhow::Result<()> {
     let stage = Stage::new()?;
     stage.fake.answer_upgrades(GRANTED.as_bytes());
-    let (mut stream, head, behind) = stage.ask(EXEC, b"hello")?;
-    ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    // The echo comes with the head or behind it.
-    stream.read_exact(&mut vec![0; 5 - behind.len()])?;
+    let mut client = stage.ask(EXEC, b"hello")?;
+    ensure!(client.is_granted(), "{}", client.head);
+    client.read_exact(&mut [0; 5])?;
     // A reset, as of a process that was killed with bytes unread.
-    socket2::SockRef::from(&stream.sock).set_linger(Some(std::time::Duration::ZERO))?;
-    drop(stream);
+    socket2::SockRef::from(&client.stream.sock).set_linger(Some(std::time::Duration::ZERO))?;
+    drop(client);
     let close = stage.close()?;
     assert_eq!(close["outcome"]["end"], "clientGone", "{close}");
     try_until("nothing is open any more", PATIENCE, || {

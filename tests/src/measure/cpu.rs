@@ -33,9 +33,21 @@ pub fn used_by(pids: &[i32]) -> anyhow::Result<f64> {
 /// # Errors
 /// There is no such process.
 pub fn resident_kib(pid: i32) -> anyhow::Result<f64> {
+    of_status(pid, "VmRSS:")
+}
+
+/// The most that was ever resident, in KiB.
+///
+/// # Errors
+/// There is no such process.
+pub fn peak_kib(pid: i32) -> anyhow::Result<f64> {
+    of_status(pid, "VmHWM:")
+}
+
+fn of_status(pid: i32, name: &'static str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next()).context(name)?;
     Ok(number.parse()?)
 }
 

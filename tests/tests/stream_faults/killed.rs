@@ -1,0 +1,305 @@
+//! Real programs that are killed or stopped in the middle of real sessions: the gateway, the API server, the node.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use recording::{Anchor, Survey, Tail};
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+use tests::kubectl::{Kubectl, Running};
+use tests::person::Person;
+use tests::wait::{PATIENCE, try_until};
+
+use super::stage::{Neighbour, end_of, one_end_each};
+
+const WORLD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: kept }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: dev, namespace: kept }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: here, namespace: kept }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: shell, namespace: kept }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers: [{ name: shell, image: none }]
+"#;
+
+/// Every session in `kept` is recorded.
+const RULES: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: kept-is-recorded }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { actions: [enter], namespaces: [kept] }
+  obligations: { record: true }
+"#;
+
+const TALK: &str = "echo begun; while :; do echo tick; sleep 0.1; done";
+
+fn world() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::start(ClusterOptions {
+        node: true,
+        ..ClusterOptions::default()
+    })?;
+    let admin = cluster.admin()?;
+    admin.apply(WORLD)?;
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "pod/shell",
+        "-n",
+        "kept",
+        "--timeout=50s",
+    ];
+    admin.ok(&ready)?;
+    Ok(cluster)
+}
+
+fn options() -> Options {
+    Options {
+        rules: Some(RULES.to_owned()),
+        ..Options::default()
+    }
+}
+
+fn over(kubectl: &Kubectl, websockets: &str) -> Kubectl {
+    kubectl.clone().with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets)
+}
+
+/// A shell line in the pod, over a WebSocket and over SPDY.
+fn both_ways(kubectl: &Kubectl, line: &str) -> anyhow::Result<Vec<Running>> {
+    let words = ["exec", "-i", "shell", "-n", "kept", "--", "sh", "-c", line];
+    ["true", "false"]
+        .into_iter()
+        .map(|on| {
+            let mut running = over(kubectl, on).start(&words)?;
+            running.line("the command runs", |line| line == "begun")?;
+            Ok(running)
+        })
+        .collect()
+}
+
+/// Waits for what [`both_ways`] started, whose connection is lost. Over SPDY kubectl takes the end of a connection for the end of
+/// a command, here as direct (k8s.io/client-go/tools/remotecommand, `watchErrorStream`); over a WebSocket it says that it failed.
+fn end_in_vain(talking: &mut [Running]) -> anyhow::Result<()> {
+    for (running, is_told) in talking.iter_mut().zip([true, false]) {
+        let code = running.end()?;
+        ensure!(
+            code != 0 || !is_told,
+            "kubectl took it for an end: {:?}",
+            running.lines()
+        );
+    }
+    Ok(())
+}
+
+/// The sessions that have begun, by id, with what the ledger knows of their recordings.
+fn sessions(records: &[Value]) -> anyhow::Result<BTreeMap<String, Vec<Anchor>>> {
+    let mut found = BTreeMap::new();
+    for open in records.iter().filter(|record| record["kind"] == "open") {
+        let id = open["id"].as_str().context("an id")?;
+        let of_it = records.iter().filter(|record| record["id"] == id);
+        let anchors = of_it.filter_map(|record| anchor(&record["recording"]));
+        found.insert(id.to_owned(), anchors.collect());
+    }
+    Ok(found)
+}
+
+fn anchor(recording: &Value) -> Option<Anchor> {
+    let hash = hex::decode(recording["hash"].as_str()?).ok()?;
+    Anchor::of_root(recording["chunks"].as_u64()?, hash.try_into().ok()?)
+}
+
+fn survey(gateway: &Gateway, id: &str, anchors: &[Anchor]) -> anyhow::Result<Survey> {
+    let folder = gateway.file("data/recordings");
+    Ok(Survey::of(Path::new(&folder.join(format!("{id}.rec"))), anchors)?)
+}
+
+#[test]
+fn promise_4_a_gateway_killed_in_a_session_leaves_one_end_and_what_was_sealed() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let mut gateway = Gateway::start(&cluster, &options())?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let mut talking = both_ways(&alice, TALK)?;
+    let records = gateway.records_with("both have begun", |records| {
+        records.iter().filter(|record| record["kind"] == "open").count() == 2
+    })?;
+    let begun = sessions(&records)?;
+    try_until("some of each is sealed", PATIENCE, || {
+        for id in begun.keys() {
+            let survey = survey(&gateway, id, &[])?;
+            ensure!(survey.root.chunks >= 3, "{survey:?}");
+        }
+        Ok(())
+    })?;
+
+    gateway.process().signal(Signal::SIGKILL)?;
+    end_in_vain(&mut talking)?;
+    // Killed once more while nothing goes on: what had no end has one by then, and gets no other.
+    gateway.start_again()?;
+    gateway.process().signal(Signal::SIGKILL)?;
+    gateway.start_again()?;
+
+    let records = gateway.records()?;
+    let ends = one_end_each(&records)?;
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    let carol = Person::new(&gateway, "carol")?;
+    carol.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    for (id, anchors) in sessions(&records)? {
+        assert_eq!(ends[&id]["outcome"]["end"], "unknown", "{}", ends[&id]);
+        let survey = survey(&gateway, &id, &anchors)?;
+        assert!(matches!(survey.tail, Tail::Open | Tail::Torn { .. }), "{survey:?}");
+        assert!(survey.root.chunks >= 3 && !anchors.is_empty(), "{survey:?}");
+        let read = carol.types(&format!("gatescribe session export {id} --format text"))?;
+        assert_eq!(read.code, 10, "{read}");
+        assert!(
+            read.stdout.contains("begun\n") && read.stdout.contains("tick\n"),
+            "{read}"
+        );
+        let why = "the recording has no end: the gateway stopped before the session had ended";
+        assert!(read.stderr.contains(why), "{read}");
+        let shown = carol.ok(&format!("gatescribe session show {id}"))?;
+        assert!(
+            shown
+                .stdout
+                .contains("the gateway stopped before the session had ended"),
+            "{shown}"
+        );
+    }
+    // Others are as before, with the token of before.
+    let said = alice.ok(&["exec", "shell", "-n", "kept", "--", "echo", "again"])?;
+    assert_eq!(said, "again\n");
+    Ok(())
+}
+
+/// Another cluster behind the same gateway, played by the stand-in.
+fn with_another_cluster(fake: &FakeApiServer, folder: &Path) -> anyhow::Result<Options> {
+    let token = folder.join("token");
+    std::fs::write(&token, "token")?;
+    let upstream = fake.upstream();
+    let other = json!({
+        "name": "other", "servers": [upstream.server], "authorization": "observe",
+        "impersonator": { "tokenFile": token }, "observer": { "tokenFile": token },
+    });
+    Ok(Options {
+        more: Some(json!({ "clusters": [{}, other] })),
+        ..options()
+    })
+}
+
+#[test]
+fn an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spares_the_other_cluster() -> anyhow::Result<()> {
+    let (cluster, fake, folder) = (world()?, FakeApiServer::start()?, tempfile::tempdir()?);
+    let gateway = Gateway::start(&cluster, &with_another_cluster(&fake, folder.path())?)?;
+    let signed_in = gateway.sign_in("alice")?;
+    let elsewhere = gateway.renew(&signed_in.handle, "other")?;
+    let alice = gateway.kubectl("alice", &signed_in.token)?;
+    let mut neighbour = Neighbour::begin(&fake, &gateway, &elsewhere.token, "other")?;
+    let mut talking = both_ways(&alice, TALK)?;
+    let mut watching = alice.start(&["get", "configmaps", "-n", "kept", "--watch", "-o", "name"])?;
+    watching.line("the watch has begun", |line| line == "configmap/here")?;
+    let watches = |record: &Value| record["kind"] == "access" && record["req"]["verb"] == "watch";
+    let records = gateway.records_with("the watch is recorded", |records| records.iter().any(watches))?;
+    let watch = records
+        .iter()
+        .find(|record| watches(record))
+        .context("waited for")?
+        .clone();
+
+    kill(cluster.pid_of("kube-apiserver")?, Signal::SIGKILL)?;
+    end_in_vain(&mut talking)?;
+    watching.end()?;
+    neighbour.echoes()?;
+    let records = gateway.records()?;
+    for id in sessions(&records)?
+        .keys()
+        .filter(|id| neighbour.id().is_ok_and(|other| other != **id))
+    {
+        let end = end_of(&gateway, id)?;
+        assert_eq!(end["outcome"]["end"], "upstreamLost", "{end}");
+        assert!(end["recording"].get("incomplete").is_none(), "{end}");
+        let survey = survey(&gateway, id, &[])?;
+        assert_eq!(survey.tail, Tail::Closed, "the recording is whole: {survey:?}");
+    }
+    let end = end_of(&gateway, watch["id"].as_str().context("an id")?)?;
+    assert_eq!(end["outcome"]["end"], "upstreamLost", "{end}");
+    neighbour.echoes()?;
+    let id = neighbour.id()?;
+    drop(neighbour);
+    end_of(&gateway, &id)?;
+    let records = gateway.records()?;
+    assert_eq!(one_end_each(&records)?.len(), 3);
+    let ends = records
+        .iter()
+        .filter(|record| record["pair"] == watch["seq"] && record["kind"] == "close");
+    assert_eq!(ends.count(), 1, "the watch ended once");
+    Ok(())
+}
+
+/// Lets a stopped process go on, also when the story fails.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn stop(pid: Pid) -> anyhow::Result<Self> {
+        kill(pid, Signal::SIGSTOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGCONT); // it may be gone
+    }
+}
+
+#[test]
+fn a_node_that_stands_still_ends_its_sessions_at_the_idle_limit_with_words_and_no_watch() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let idle_ends = Options {
+        rules: Some(RULES.replace("record: true", "record: true, idle: 20s")),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(&cluster, &idle_ends)?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let mut watching = alice.start(&["get", "configmaps", "-n", "kept", "--watch", "-o", "name"])?;
+    watching.line("the watch has begun", |line| line == "configmap/here")?;
+    let mut talking = both_ways(&alice, "echo begun; sleep 1000")?;
+    let stopped = Stopped::stop(cluster.pid_of("node")?)?;
+    for running in &mut talking {
+        let why = "nothing has passed for 20 s, its limit";
+        running.line("the person is told", |line| line.contains(why))?;
+        assert_ne!(running.end()?, 0);
+    }
+    admin.ok(&["create", "configmap", "meanwhile", "-n", "kept"])?;
+    watching.line("the watch goes on", |line| line == "configmap/meanwhile")?;
+    drop(stopped);
+    let ended = |records: &[Value]| {
+        records
+            .iter()
+            .filter(|record| record["outcome"]["end"] == "ended")
+            .count()
+    };
+    let records = gateway.records_with("both ends", |records| ended(records) == 2)?;
+    assert_eq!(one_end_each(&records)?.len(), 2);
+    Ok(())
+}

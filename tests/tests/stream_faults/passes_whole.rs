@@ -1,0 +1,273 @@
+//! What has to pass as it is, and be kept, whatever a client speaks: every subprotocol, control frames, fragments of a server,
+//! WebSockets behind a proxy subresource, and a 101 that is the cluster's.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tests::channels::{BINARY, CONTINUATION, EXIT, LAST, PING, PONG, TEXT, of_client, of_server, typed};
+use tests::fake::Then;
+use tests::person::Person;
+use tests::upgraded::{ACCEPT, Switch, Upgraded};
+use tests::wait::{PATIENCE, try_until};
+
+use super::stage::{Stage, V5, exec_target, part};
+
+/// The text of a session's recording, as an auditor takes it away.
+fn exported(auditor: &Person<'_>, id: &str) -> anyhow::Result<String> {
+    let said = try_until("the recording is found", PATIENCE, || {
+        auditor.ok(&format!("gatescribe session export {id} --format text"))
+    })?;
+    Ok(said.stdout)
+}
+
+fn auditor<'g>(stage: &'g Stage) -> anyhow::Result<Person<'g>> {
+    let carol = Person::new(&stage.gateway, "carol")?;
+    carol.signs_in(&format!("gatescribe login {}", stage.gateway.url))?;
+    Ok(carol)
+}
+
+#[test]
+fn h_13_h_14_every_subprotocol_of_a_command_passes_and_is_recorded() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let carol = auditor(&stage)?;
+    for (number, (protocol, is_base64)) in [
+        ("", false),
+        ("channel.k8s.io", false),
+        ("base64.channel.k8s.io", true),
+        ("v4.channel.k8s.io", false),
+        ("v4.base64.channel.k8s.io", true),
+        ("v5.channel.k8s.io", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let line = format!("line-of-{number}");
+        let mut client = stage.exec(&format!("kept/p-{number}"), Switch::WebSocket(protocol), b"", Then::Cat)?;
+        ensure!(
+            client.field("sec-websocket-protocol").unwrap_or_default() == protocol,
+            "{}",
+            client.head
+        );
+        client.write(&typed(is_base64, 0, line.as_bytes()))?;
+        let (kind, payload) = tests::channels::on_channel(is_base64, 1, line.as_bytes());
+        let back = client.frame()?;
+        assert_eq!((back.first, &back.payload), (LAST | kind, &payload), "{protocol}");
+        client.write(&typed(is_base64, 0, EXIT))?;
+        client.rest()?;
+        let id = client.id()?;
+        drop(client);
+        let end = stage.end_of(&id)?;
+        assert_eq!(end["outcome"]["end"], "answered", "{protocol}: {end}");
+        if protocol.starts_with('v') {
+            assert_eq!(end["outcome"]["exit_code"], 0, "{protocol}: {end}");
+        }
+        let text = exported(&carol, &id)?;
+        assert!(text.contains(&line), "{protocol}: {text}");
+    }
+    Ok(())
+}
+
+/// A stream protocol of tomorrow: where it has to be recorded not a byte of it passes, elsewhere all of them do.
+#[test]
+fn h_14_a_command_in_an_unknown_protocol_never_passes_unrecorded() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let mut neighbour = stage.neighbour()?;
+    for (number, switch) in [
+        Switch::Spdy("v9.channel.k8s.io"),
+        Switch::WebSocket("v9.channel.k8s.io"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let place = format!("kept/v9-{number}");
+        let mut client = stage.exec(&place, switch, b"a secret", Then::Listen)?;
+        // It may be over before this arrives.
+        let _ = client.write(b"a command");
+        assert!(!String::from_utf8_lossy(&client.rest()?).contains("secret"));
+        let end = stage.end_of(&client.id()?)?;
+        let why = "ended by the gateway: what passes cannot be recorded: its protocol is not known";
+        assert_eq!(
+            (&end["outcome"]["end"], &end["outcome"]["why"]),
+            (&"ended".into(), &why.into()),
+            "{end}"
+        );
+        stage.upstream_is_over(&place)?;
+        assert_eq!(stage.came(&place), b"", "it reached the pod");
+
+        let place = format!("free/v9-{number}");
+        let mut client = stage.exec(&place, switch, b"said", Then::Listen)?;
+        client.write(b"a command")?;
+        let mut said = [0; 4];
+        client.read_exact(&mut said)?;
+        assert_eq!(&said, b"said");
+        try_until("the command arrives", PATIENCE, || {
+            ensure!(stage.came(&place) == b"a command", "not yet");
+            Ok(())
+        })?;
+        neighbour.echoes()?;
+    }
+    neighbour.leaves(&stage.gateway)
+}
+
+#[test]
+fn h_12_h_15_control_frames_and_fragments_pass_as_they_came_and_none_is_added() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let carol = auditor(&stage)?;
+    let down = [
+        of_server(LAST | PING, b"are you there?"),
+        of_server(BINARY, b"\x01one mess"),
+        of_server(LAST | PONG, b""),
+        of_server(CONTINUATION, b"age in"),
+        of_server(LAST | PING, b""),
+        of_server(LAST | CONTINUATION, b" pieces\n"),
+    ]
+    .concat();
+    let up = [
+        of_client(LAST | PONG, b"are you there?"),
+        of_client(LAST | PING, b"and you?"),
+        typed(false, 0, b"typed"),
+        typed(false, 4, br#"{"Width":80,"Height":24}"#),
+    ]
+    .concat();
+    let mut client = stage.exec("kept/frames", V5, &down, Then::Listen)?;
+    let mut said = vec![0; down.len()];
+    client.read_exact(&mut said)?;
+    assert!(said == down, "what the cluster said was changed");
+    // One byte at a time: where a record ends means nothing.
+    for byte in &up {
+        client.write(&[*byte])?;
+    }
+    // `came` has it raw.
+    try_until("all of it arrives", PATIENCE, || {
+        ensure!(stage.came("kept/frames").len() >= up.len(), "not yet");
+        Ok(())
+    })?;
+    let stream = &mut client.stream;
+    stream.conn.send_close_notify();
+    stream.conn.complete_io(&mut stream.sock)?;
+    stream.sock.shutdown(std::net::Shutdown::Write)?;
+    assert_eq!(client.rest()?, b"", "nothing was added for the person");
+    stage.upstream_is_over("kept/frames")?;
+    assert!(
+        stage.came("kept/frames") == up,
+        "nothing was added or changed for the pod"
+    );
+    let id = client.id()?;
+    stage.end_of(&id)?;
+    let text = exported(&carol, &id)?;
+    assert!(text.contains("one message in pieces\n"), "{text}");
+    Ok(())
+}
+
+/// A terminal whose size nobody ever tells: what it shows is recorded, and passes at once.
+#[test]
+fn h_17_output_before_a_size_that_never_comes_is_recorded() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let carol = auditor(&stage)?;
+    let target = format!("{}&tty=true", exec_target("bench", "kept/tty"));
+    stage
+        .fake
+        .answer_upgrades_of(&part("kept/tty"), &V5.granted(), Then::Cat);
+    let mut client = Upgraded::ask(&stage.gateway, &stage.alice.token, &target, V5, b"")?;
+    client.write(&typed(false, 0, b"shown"))?;
+    assert_eq!(client.frame()?.payload, b"\x01shown");
+    let id = client.id()?;
+    // While the session goes on and nothing else passes: what was shown is on the disk soon.
+    let path = stage.gateway.file("data/recordings").join(format!("{id}.rec"));
+    try_until("what was shown is sealed", PATIENCE, || {
+        let survey = recording::Survey::of(&path, &[])?;
+        ensure!(survey.root.chunks >= 2, "{survey:?}");
+        Ok(())
+    })?;
+    client.write(&typed(false, 0, EXIT))?;
+    client.rest()?;
+    drop(client);
+    let end = stage.end_of(&id)?;
+    assert_eq!(end["outcome"]["exit_code"], 0, "{end}");
+    let text = exported(&carol, &id)?;
+    assert!(text.contains("shown"), "{text}");
+    let shown = carol.ok(&format!("gatescribe session show {id} -o json"))?;
+    let shown: Value = serde_json::from_str(&shown.stdout)?;
+    assert_eq!(shown["recording"]["head"]["terminal"], true, "{shown}");
+    Ok(())
+}
+
+/// WebSockets to whatever listens behind a pod, a service or a node are sessions as exec is: entered, recorded, ended.
+#[test]
+fn h_21_a_websocket_behind_a_proxy_subresource_is_entered_and_recorded() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let mut neighbour = stage.neighbour()?;
+    let carol = stage.gateway.sign_in("carol")?;
+    for path in [
+        "/api/v1/namespaces/kept/pods/web:80/proxy/socket",
+        "/api/v1/namespaces/kept/services/web:80/proxy/socket",
+        "/api/v1/nodes/node-1/proxy/socket",
+    ] {
+        let target = format!("/clusters/bench{path}");
+        let switch = Switch::WebSocket("chat");
+        stage.fake.answer_upgrades_of(path, &switch.granted(), Then::Cat);
+        let refused = Upgraded::ask(&stage.gateway, &carol.token, &target, switch, b"")?;
+        assert!(refused.head.starts_with("HTTP/1.1 403 "), "{path}: {}", refused.head);
+        let mut client = Upgraded::ask(&stage.gateway, &stage.alice.token, &target, switch, b"")?;
+        assert!(client.is_granted(), "{path}: {}", client.head);
+        client.write(&of_client(LAST | TEXT, b"hello"))?;
+        assert_eq!(client.frame()?.payload, b"iello", "as the stand-in answers");
+        let id = client.id()?;
+        drop(client);
+        let end = stage.end_of(&id)?;
+        let records = stage.gateway.records()?;
+        let open = records
+            .iter()
+            .find(|record| record["seq"] == end["pair"])
+            .context("its beginning")?;
+        assert_eq!(
+            (&open["kind"], &open["req"]["action"]),
+            (&"open".into(), &"proxy".into()),
+            "{open}"
+        );
+        assert!(open["recording"]["chunks"].as_u64() >= Some(1), "{open}");
+        assert!(end["recording"]["frames"].as_u64() >= Some(3), "{end}");
+        neighbour.echoes()?;
+    }
+    neighbour.leaves(&stage.gateway)?;
+    stage.each_session_has_one_end()?;
+    Ok(())
+}
+
+/// Our 101 waits for the cluster's, and says what that one chose.
+#[test]
+fn h_04_the_switch_is_answered_when_the_cluster_has_answered_and_with_its_words() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let offered = "v5.channel.k8s.io, v4.channel.k8s.io, channel.k8s.io";
+    let chosen = Switch::WebSocket("v4.channel.k8s.io");
+    stage
+        .fake
+        .answer_upgrades_of(&part("kept/chooses"), &chosen.granted(), Then::Cat);
+    stage.fake.hold();
+    let target = exec_target("bench", "kept/chooses");
+    let offers = Switch::WebSocket(offered);
+    let mut asked = Upgraded::begin(&stage.gateway, &stage.alice.token, &target, offers, b"")?;
+    try_until("the request is with the cluster", PATIENCE, || {
+        ensure!(stage.fake.reads() == 1, "not yet");
+        Ok(())
+    })?;
+    asked.stream.sock.set_nonblocking(true)?;
+    let early = asked.stream.read(&mut [0]);
+    asked.stream.sock.set_nonblocking(false)?;
+    let is_silent = early
+        .as_ref()
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    assert!(is_silent, "answered before the cluster: {early:?}");
+    stage.fake.release();
+    let client = asked.answer()?;
+    ensure!(client.is_granted(), "{}", client.head);
+    assert_eq!(
+        client.field("sec-websocket-protocol"),
+        Some("v4.channel.k8s.io"),
+        "{}",
+        client.head
+    );
+    assert_eq!(client.field("sec-websocket-accept"), Some(ACCEPT), "{}", client.head);
+    Ok(())
+}

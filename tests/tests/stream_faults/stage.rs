@@ -1,0 +1,245 @@
+//! A gateway before an API server's stand-in, and a neighbour whose session has to go on whatever the story does.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::channels::{BINARY, EXIT, LAST, typed};
+use tests::fake::{FakeApiServer, Then};
+use tests::gateway::{Gateway, Options, SignedIn};
+use tests::measure::cpu::peak_kib;
+use tests::metrics::Scrape;
+use tests::upgraded::{Switch, Upgraded};
+use tests::wait::{PATIENCE, try_until};
+
+/// Developers and operators enter every pod. In `kept`, `idle` and `short` that is recorded, in `free` it is not.
+const RULES: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: enters }
+rules:
+- apiGroups: [""]
+  resources: [pods, pods/exec, pods/attach, pods/portforward, pods/proxy, services/proxy, nodes/proxy]
+  verbs: [create, get, watch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: enters }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: enters }
+subjects:
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: sre }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: kept-is-recorded }
+spec:
+  effect: allow
+  subjects: { groups: [dev, sre] }
+  kubernetes: { actions: [enter], namespaces: [kept] }
+  obligations: { record: true }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: nodes-are-recorded }
+spec:
+  effect: allow
+  subjects: { groups: [dev, sre] }
+  kubernetes: { actions: [enter], resources: [nodes/proxy] }
+  obligations: { record: true }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: idle-ends }
+spec:
+  effect: allow
+  subjects: { groups: [dev, sre] }
+  kubernetes: { actions: [enter], namespaces: [idle] }
+  obligations: { record: true, idle: 5s }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: short-ends }
+spec:
+  effect: allow
+  subjects: { groups: [dev, sre] }
+  kubernetes: { actions: [enter], namespaces: [short] }
+  obligations: { record: true, longest: 5s }
+"#;
+
+/// The subprotocol of today's kubectl.
+pub(crate) const V5: Switch<'static> = Switch::WebSocket("v5.channel.k8s.io");
+/// The one of its fallback.
+pub(crate) const SPDY: Switch<'static> = Switch::Spdy("v4.channel.k8s.io");
+
+pub(crate) struct Stage {
+    pub(crate) fake: FakeApiServer,
+    pub(crate) gateway: Gateway,
+    pub(crate) alice: SignedIn,
+}
+
+impl Stage {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let fake = FakeApiServer::start()?;
+        let options = Options {
+            authorization: Some("enforce"),
+            rules: Some(RULES.to_owned()),
+            ..Options::default()
+        };
+        let gateway = Gateway::before(&fake.upstream(), &options)?;
+        let alice = gateway.sign_in("alice")?;
+        Ok(Self { fake, gateway, alice })
+    }
+
+    /// Begins `exec` in a pod whose server grants the switch, says `glued` right behind that, and goes on as ordered.
+    pub(crate) fn exec(&self, place: &str, switch: Switch<'_>, glued: &[u8], then: Then) -> anyhow::Result<Upgraded> {
+        let answer = [switch.granted().as_slice(), glued].concat();
+        self.fake.answer_upgrades_of(&part(place), &answer, then);
+        let client = Upgraded::ask(
+            &self.gateway,
+            &self.alice.token,
+            &exec_target("bench", place),
+            switch,
+            b"",
+        )?;
+        ensure!(client.is_granted(), "{place}: {}", client.head);
+        Ok(client)
+    }
+
+    /// Bob's session, which is recorded too.
+    pub(crate) fn neighbour(&self) -> anyhow::Result<Neighbour> {
+        let bob = self.gateway.sign_in("bob")?;
+        Neighbour::begin(&self.fake, &self.gateway, &bob.token, "bench")
+    }
+
+    /// The end of a session, once it is recorded.
+    pub(crate) fn end_of(&self, id: &str) -> anyhow::Result<Value> {
+        end_of(&self.gateway, id)
+    }
+
+    /// Waits until the stand-in has read a pod's connection to its end: nothing more of it can come.
+    pub(crate) fn upstream_is_over(&self, place: &str) -> anyhow::Result<()> {
+        try_until("the cluster's side has ended", PATIENCE, || {
+            ensure!(self.fake.ended(&part(place)) == 1, "{place} goes on");
+            Ok(())
+        })
+    }
+
+    /// What reached a pod.
+    pub(crate) fn came(&self, place: &str) -> Vec<u8> {
+        self.fake.came(&part(place))
+    }
+
+    /// The most memory that the gateway has ever had, KiB.
+    pub(crate) fn peak_kib(&self) -> anyhow::Result<f64> {
+        peak_kib(self.gateway.process().pid()?.as_raw())
+    }
+
+    /// Waits until so many sessions are open.
+    pub(crate) fn has_open(&self, sessions: f64) -> anyhow::Result<()> {
+        try_until("what has ended is given back", PATIENCE, || {
+            let scrape = Scrape::of(self.gateway.admin())?;
+            for series in [
+                "gateway_session_long_calls_open",
+                r#"gateway_upstream_open_connections{class="Upgrade"}"#,
+            ] {
+                let open = scrape.series.get(series).copied();
+                ensure!(open == Some(sessions), "{series} is {open:?}");
+            }
+            Ok(())
+        })
+    }
+
+    /// Stops the gateway, so that nothing more can be written, and looks at every session that it ever had.
+    pub(crate) fn each_session_has_one_end(mut self) -> anyhow::Result<BTreeMap<String, Value>> {
+        self.gateway.process().signal(Signal::SIGTERM)?;
+        self.gateway.wait()?;
+        one_end_each(&self.gateway.records()?)
+    }
+}
+
+/// `namespace/pod` as it stands in a target.
+pub(crate) fn part(place: &str) -> String {
+    let (namespace, pod) = place.split_once('/').unwrap_or(("kept", place));
+    format!("/namespaces/{namespace}/pods/{pod}/")
+}
+
+/// The target of `exec` in `namespace/pod` of a cluster.
+pub(crate) fn exec_target(cluster: &str, place: &str) -> String {
+    let options = "command=cat&container=main&stdin=true&stdout=true&stderr=true";
+    format!("/clusters/{cluster}/api/v1{}exec?{options}", part(place))
+}
+
+/// The end of a session, once it is recorded.
+pub(crate) fn end_of(gateway: &Gateway, id: &str) -> anyhow::Result<Value> {
+    let is_end = |record: &Value| record["kind"] == "close" && record["id"] == id;
+    let records = gateway.records_with("the end of the session", |records| records.iter().any(is_end))?;
+    records.into_iter().find(is_end).context("waited for")
+}
+
+/// The end of each session by its id; an error where one has none or more than one.
+pub(crate) fn one_end_each(records: &[Value]) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut ends = BTreeMap::new();
+    for open in records.iter().filter(|record| record["kind"] == "open") {
+        let of_it = |record: &&Value| record["kind"] == "close" && record["pair"] == open["seq"];
+        let found: Vec<&Value> = records.iter().filter(of_it).collect();
+        ensure!(found.len() == 1, "{} ends of {open}: {found:?}", found.len());
+        let id = open["id"].as_str().context("an id")?;
+        ensure!(found[0]["id"] == *id, "{} ends {open}", found[0]);
+        ends.insert(id.to_owned(), found[0].clone());
+    }
+    ensure!(!ends.is_empty(), "there were no sessions");
+    Ok(ends)
+}
+
+/// Somebody else's session: whatever is typed comes back.
+pub(crate) struct Neighbour {
+    client: Upgraded,
+    round: u32,
+}
+
+impl Neighbour {
+    pub(crate) fn begin(fake: &FakeApiServer, gateway: &Gateway, token: &str, cluster: &str) -> anyhow::Result<Self> {
+        let place = "kept/neighbour";
+        fake.answer_upgrades_of(&part(place), &V5.granted(), Then::Cat);
+        let client = Upgraded::ask(gateway, token, &exec_target(cluster, place), V5, b"")?;
+        ensure!(client.is_granted(), "{}", client.head);
+        let mut this = Self { client, round: 0 };
+        this.echoes()?;
+        Ok(this)
+    }
+
+    pub(crate) fn id(&self) -> anyhow::Result<String> {
+        self.client.id()
+    }
+
+    /// One more line there and back.
+    pub(crate) fn echoes(&mut self) -> anyhow::Result<()> {
+        self.round += 1;
+        let line = format!("round {}", self.round);
+        self.client.write(&typed(false, 0, line.as_bytes()))?;
+        let back = self.client.frame().context("the neighbour's session does not go on")?;
+        ensure!(back.first == LAST | BINARY, "{back:?}");
+        ensure!(back.payload == [b"\x01", line.as_bytes()].concat(), "{back:?}");
+        Ok(())
+    }
+
+    /// Ends it well; its record says so, and so does its recording.
+    pub(crate) fn leaves(mut self, gateway: &Gateway) -> anyhow::Result<()> {
+        self.echoes()?;
+        self.client.write(&typed(false, 0, EXIT))?;
+        let status = self.client.frame()?;
+        ensure!(status.payload.first() == Some(&3), "{status:?}");
+        let id = self.client.id()?;
+        drop(self);
+        let end = end_of(gateway, &id)?;
+        ensure!(end["outcome"]["exit_code"] == 0, "{end}");
+        let kept = &end["recording"];
+        ensure!(
+            kept["chunks"].as_u64() >= Some(1) && kept.get("incomplete").is_none(),
+            "{end}"
+        );
+        Ok(())
+    }
+}
