@@ -190,8 +190,15 @@ struct Cause {
 }
 
 /// Entry for the fuzzer: foreign bytes where a `Status` should be.
+///
+/// # Panics
+/// When what is kept of a pod's words has no bound, or an end well or with a code is said of something that is no JSON.
 pub fn fuzz_exit_status(data: &[u8]) {
-    let _ = exit(data);
+    match exit(data) {
+        Some(Exit::Failed(words)) => assert!(words.chars().count() <= MOST_WORDS, "{} bytes", words.len()),
+        Some(Exit::Code(_)) => assert!(serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()),
+        None => assert!(String::from_utf8_lossy(data).lines().next().is_none()),
+    }
 }
 
 #[cfg(test)]
@@ -209,5 +216,12 @@ mod tests {
         // A code that is none is no code.
         let odd = br#"{"status":"Failure","message":"m","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"x"}]}}"#;
         assert_eq!(exit(odd), Some(Exit::Failed("m".to_owned())));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_an_end_that_can_be_told(data in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600)) {
+            fuzz_exit_status(&data);
+        }
     }
 }
