@@ -1,5 +1,5 @@
-//! Programs on client libraries: client-go over each protocol, and the official Python client. They are asked in the same
-//! words; what one of them cannot do is no row of its.
+//! Programs on client libraries: client-go over each protocol, and the official clients for Python and JavaScript. They are
+//! asked in the same words; what one of them cannot do is no row of its.
 
 use std::process::Command;
 
@@ -16,6 +16,12 @@ const PYTHON: Client = Client {
     name: "python",
     command: python,
     protocol: "v4",
+};
+
+const JAVASCRIPT: Client = Client {
+    name: "javascript",
+    command: javascript,
+    protocol: "v5",
 };
 
 const fn client_go(protocol: &'static str) -> Client {
@@ -45,6 +51,20 @@ fn python(side: &Side, _: &Client) -> anyhow::Result<Command> {
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg(repository().join("tests/counterparts/python/client.py"));
     command.args(["--namespace", NAMESPACE]);
+    Ok(command)
+}
+
+fn javascript(side: &Side, _: &Client) -> anyhow::Result<Command> {
+    let folder = repository().join("tests/counterparts/javascript");
+    anyhow::ensure!(
+        folder.join("node_modules").is_dir(),
+        "no node_modules in tests/counterparts/javascript: run `cargo xtask counterparts`"
+    );
+    let like = side.kubectl.command(&[])?;
+    let mut command = Command::new("node");
+    command.env_clear();
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.arg(folder.join("client.mjs")).args(["--namespace", NAMESPACE]);
     Ok(command)
 }
 
@@ -87,8 +107,13 @@ fn h_24_a_program_on_client_go_is_served_the_same_over_every_protocol() -> anyho
 }
 
 #[test]
-fn h_24_the_python_client_is_served_the_same() -> anyhow::Result<()> {
+fn h_24_h_13_the_python_client_is_served_the_same_over_the_fourth_version() -> anyhow::Result<()> {
     same(World::shared()?, &[PYTHON], ROWS)
+}
+
+#[test]
+fn h_24_the_javascript_client_is_served_the_same() -> anyhow::Result<()> {
+    same(World::shared()?, &[JAVASCRIPT], ROWS)
 }
 
 /// The rows of streams for a cluster that is not the shared one.

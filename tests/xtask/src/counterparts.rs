@@ -94,7 +94,7 @@ const MODULES: &[Module] = &[
 ];
 
 /// npm packages: folders below `tests/counterparts/` with a `package-lock.json`.
-const PACKAGES: &[&str] = &["provider"];
+const PACKAGES: &[&str] = &["provider", "javascript"];
 
 /// Builds what changed.
 ///
