@@ -83,22 +83,24 @@ fn kubectl(gateway: &Gateway, names: &Names, server: &str, token: &str) -> anyho
     Ok(Kubectl::new(&path, &home))
 }
 
-#[test]
-fn a_cluster_is_reached_by_its_host_name_and_by_no_other() -> anyhow::Result<()> {
-    let cluster = Cluster::start(ClusterOptions::default())?;
-    cluster.admin()?.apply(WORLD)?;
+/// A gateway with a name, and its clusters below that.
+fn by_name() -> Options {
     let more = Some(json!({
         "url": "https://gate.example",
         "identity": { "providers": [{ "acceptAudiences": ["kubernetes"] }] },
         "listeners": [{}, { "serves": ["kubernetes", "gateway"] }],
     }));
-    let gateway = Gateway::start(
-        &cluster,
-        &Options {
-            more,
-            ..Options::default()
-        },
-    )?;
+    Options {
+        more,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_cluster_is_reached_by_its_host_name_and_by_no_other() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::default())?;
+    cluster.admin()?.apply(WORLD)?;
+    let gateway = Gateway::start(&cluster, &by_name())?;
     let token = gateway.provider.raw_token("alice")?;
     let names = Names::lead_to(gateway.address)?;
 
@@ -173,6 +175,66 @@ fn by_host_header(gateway: &Gateway, token: &str) -> anyhow::Result<()> {
         assert_eq!(answer.status, status, "{host}{target}: {said}");
         let unknown = said.contains("no site answers to this host name");
         assert_eq!(unknown, status == 421, "{host}: {said}");
+    }
+    Ok(())
+}
+
+const POD: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: { name: shell, namespace: shop }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers: [{ name: shell, image: none }]
+"#;
+
+/// Behind a company's proxy, which only the environment names: the streams go through it as the calls do.
+#[test]
+fn h_24_streams_go_through_the_proxy_that_the_environment_names() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions {
+        node: true,
+        ..ClusterOptions::default()
+    })?;
+    let admin = cluster.admin()?;
+    admin.apply(WORLD)?;
+    admin.apply(POD)?;
+    let ready = [
+        "wait",
+        "--for=condition=Ready",
+        "pod/shell",
+        "-n",
+        "shop",
+        "--timeout=50s",
+    ];
+    admin.ok(&ready)?;
+    let gateway = Gateway::start(&cluster, &by_name())?;
+    let names = Names::lead_to(gateway.address)?;
+    let text = kubeconfig(
+        "https://bench.gate.example",
+        gateway.ca(),
+        &Credential::Token(&gateway.provider.raw_token("alice")?),
+    );
+    let (path, home) = (gateway.file("proxied.kubeconfig"), gateway.file("home-proxied"));
+    std::fs::write(&path, text)?;
+    std::fs::create_dir_all(&home)?;
+    let proxied = Kubectl::new(&path, &home).with("HTTPS_PROXY", &format!("http://{}", names.address));
+    for (websockets, program) in [("true", "kubectl"), ("false", "kubectl"), ("false", "kubectl-1.28")] {
+        let before = names.asked().len();
+        let kubectl = proxied.clone().program(program);
+        let kubectl = kubectl.with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+        let said = kubectl.run_with_input(
+            &["exec", "-i", "shell", "-n", "shop", "--", "sh", "-c", "cat; exit 3"],
+            "through\n",
+        )?;
+        assert_eq!(
+            (said.stdout.as_str(), said.code),
+            ("through\n", 3),
+            "{program} {websockets}: {said}"
+        );
+        let asked = names.asked();
+        assert!(asked.len() > before, "{program} {websockets}: it went around the proxy");
+        assert!(asked.iter().all(|name| name == "bench.gate.example:443"), "{asked:?}");
     }
     Ok(())
 }

@@ -3,10 +3,14 @@
 
 use std::sync::OnceLock;
 
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
 use serde_json::Value;
+use tests::browser::Browser;
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::Kubectl;
+use tests::metrics::Scrape;
 use tests::wait::{PATIENCE, try_until};
 
 const WORLD: &str = r#"
@@ -60,6 +64,14 @@ spec:
       image: none
       command: [sh, -c, 'exec "$NODE_BINARY" http --listen "$POD_IP:0"']
       env: [{ name: POD_IP, valueFrom: { fieldRef: { fieldPath: status.podIP } } }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: near, namespace: shop }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers: [{ name: near, image: none, command: [sh, -c, 'exec "$NODE_BINARY" http --listen 127.0.0.1:0'] }]
 "#;
 
 /// Command and the subresource that it asks for.
@@ -83,6 +95,7 @@ fn world() -> anyhow::Result<&'static Cluster> {
             "wait",
             "--for=condition=Ready",
             "pod/web",
+            "pod/near",
             "-n",
             "shop",
             "--timeout=50s",
@@ -116,7 +129,7 @@ fn close_of<'r>(records: &'r [Value], open: &Value) -> Option<&'r Value> {
 }
 
 #[test]
-fn h_02_exec_is_one_session_with_its_bytes_and_exit_code_over_both_protocols() -> anyhow::Result<()> {
+fn h_02_h_13_exec_is_one_session_with_its_bytes_and_exit_code_over_both_protocols() -> anyhow::Result<()> {
     let gateway = Gateway::start(world()?, &Options::default())?;
     let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
     for (way, kubectl) in ways(&alice) {
@@ -142,6 +155,70 @@ fn h_02_exec_is_one_session_with_its_bytes_and_exit_code_over_both_protocols() -
         let bytes = |name: &str| close["outcome"][name].as_u64().unwrap_or_default();
         assert!(bytes("bytes_in") > 3 && bytes("bytes_out") > 10, "{close}");
     }
+    Ok(())
+}
+
+/// Asks what listens in the pod through a port that kubectl forwards.
+fn asked(kubectl: &Kubectl, port: &str) -> anyhow::Result<String> {
+    let mut forwarding = kubectl.start(&["port-forward", "near", "-n", "shop", &format!(":{port}")])?;
+    let said = forwarding.line("it forwards", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
+    let local = said.trim_start_matches("Forwarding from ").split(' ').next();
+    let page = Browser::default().request("GET", &format!("http://{}/there", local.unwrap_or_default()), "")?;
+    forwarding.signal(Signal::SIGINT)?;
+    forwarding.end()?;
+    Ok(page.body)
+}
+
+#[test]
+fn h_03_a_port_is_forwarded_over_spdy_and_through_a_tunnel_in_a_websocket() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let admin = cluster.admin()?;
+    let port = try_until("it says where it listens", PATIENCE, || {
+        let log = admin.ok(&["logs", "near", "-n", "shop"])?;
+        let port = log
+            .lines()
+            .find_map(|line| line.strip_prefix("listening on 127.0.0.1:"));
+        Ok(port.context("not yet")?.to_owned())
+    })?;
+    for (way, kubectl) in ways(&alice) {
+        let body = asked(&kubectl, &port)?;
+        assert!(body.starts_with("GET /there HTTP/1."), "{way}: {body}");
+    }
+    let opened = |record: &&Value| record["kind"] == "open" && of(record, "alice@example.com", "portforward");
+    let records = gateway.records_with("both are closed", |records| {
+        let mut all = records.iter().filter(opened).peekable();
+        all.peek().is_some() && all.filter(|open| close_of(records, open).is_some()).count() == 2
+    })?;
+    // A tunnel begins as WebSockets do; SPDY alone is asked for by POST.
+    let methods: Vec<&str> = records
+        .iter()
+        .filter(opened)
+        .filter_map(|open| open["req"]["method"].as_str())
+        .collect();
+    assert_eq!(methods, ["GET", "POST"]);
+    Ok(())
+}
+
+/// The API server offers HTTP/2, on which no stream of this kind can be carried.
+#[test]
+fn h_09_each_upgrade_has_a_connection_of_its_own_over_http1() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    for (_, kubectl) in ways(&alice) {
+        for _ in 0..2 {
+            kubectl.ok(&["exec", "near", "-n", "shop", "--", "true"])?;
+        }
+    }
+    let scrape = Scrape::of(gateway.admin())?;
+    let opened = |class: &str, protocol: &str| {
+        let series = format!("gateway_upstream_connections_total{{class=\"{class}\",protocol=\"{protocol}\"}}");
+        scrape.series.get(&series).copied()
+    };
+    assert_eq!(opened("Upgrade", "Http1"), Some(4.0));
+    assert_eq!(opened("Upgrade", "Http2"), Some(0.0));
+    assert!(opened("Short", "Http2") >= Some(1.0), "kubectl's other calls");
     Ok(())
 }
 

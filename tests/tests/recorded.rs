@@ -1,7 +1,7 @@
 //! Sessions that have to be recorded are, with anchors in the ledger, or they do not begin.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::Kubectl;
+use tests::person::Person;
 
 const WORLD: &str = r#"
 apiVersion: v1
@@ -194,5 +195,51 @@ fn everything_is_recorded_where_the_configuration_says_so_and_a_refused_session_
         1,
         "one for the session, none for the refused one"
     );
+    Ok(())
+}
+
+/// `cp` is an exec of `tar`: the recording names the files, both ways, and keeps none of what is in them.
+#[test]
+fn h_20_a_copy_is_known_by_its_files() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &options())?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let carol = Person::new(&gateway, "carol")?;
+    carol.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let folder = tempfile::tempdir()?;
+    let (there, back) = (folder.path().join("payroll.csv"), folder.path().join("back.csv"));
+    std::fs::write(&there, "a-salary-canary\n")?;
+    let path = |path: &Path| path.to_str().map(str::to_owned).context("UTF-8");
+    for kubectl in ways(&alice) {
+        kubectl.ok(&["cp", &path(&there)?, "kept/shell:payroll.csv"])?;
+        kubectl.ok(&["cp", "kept/shell:payroll.csv", &path(&back)?])?;
+        assert_eq!(std::fs::read_to_string(&back)?, "a-salary-canary\n");
+    }
+    let closed = |records: &[Value]| {
+        let closes = records.iter().filter(|record| record["kind"] == "close");
+        closes.filter(|record| record["recording"].is_object()).count()
+    };
+    // To copy into a pod kubectl first asks whether the destination is a folder.
+    let records = gateway.records_with("all sessions are closed", |records| closed(records) >= 6)?;
+    let mut copies = 0;
+    let is_kept = |record: &&Value| record["kind"] == "close" && record["recording"].is_object();
+    for close in records.iter().filter(is_kept) {
+        let id = close["id"].as_str().context("an id")?;
+        let shown = carol.ok(&format!("gatescribe session show {id} -o json"))?;
+        let shown: Value = serde_json::from_str(&shown.stdout)?;
+        let command = &shown["recording"]["head"]["command"];
+        if command[0] != "tar" {
+            continue;
+        }
+        copies += 1;
+        assert_eq!(shown["recording"]["finish"]["totals"]["files"], 1, "{shown}");
+        let text = carol
+            .ok(&format!("gatescribe session export {id} --format text"))?
+            .stdout;
+        assert!(
+            text.contains("payroll.csv") && !text.contains("canary"),
+            "{command}: {text}"
+        );
+    }
+    assert_eq!(copies, 4, "two ways, two protocols");
     Ok(())
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tests::caller::{Caller, JSON, PROTOBUF, both, roles};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
+use tests::upgraded::{Switch, Upgraded};
 
 #[test]
 fn a_record_says_what_was_asked_by_whom_and_what_the_answer_was_about() -> anyhow::Result<()> {
@@ -183,6 +184,70 @@ fn what_may_not_stand_in_a_record_is_sealed_beside_it() -> anyhow::Result<()> {
         (status, opened(&gateway, &made, Class::Query)?.as_deref()),
         (201, Some("fieldManager=someone-else"))
     );
+    Ok(())
+}
+
+const ENTERS: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: enters, namespace: commands }
+rules: [{ apiGroups: [""], resources: [pods/exec], verbs: [create] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: enters, namespace: commands }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: enters }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+"#;
+
+/// What runs may have a secret in it; that something runs, where and with which streams may not be hidden.
+#[test]
+fn h_20_of_a_session_its_streams_stand_in_the_record_and_its_command_sealed_beside_it() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("commands", "dev"))?;
+    cluster.admin()?.apply(ENTERS)?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let token = gateway.sign_in("alice")?.token;
+    for (query, command) in [
+        (
+            "command=sh&command=-c&command=echo%20a%20b&container=main&stdin=true&stdout=true&tty=true",
+            "command=sh&command=-c&command=echo%20a%20b",
+        ),
+        (
+            "command=tar&command=cf&command=-&command=%2Fetc&stdout=true&stderr=true",
+            "command=tar&command=cf&command=-&command=%2Fetc",
+        ),
+        (
+            "command=tar&command=-xmf&command=-&command=-C&command=%2Ftmp&stdin=true",
+            "command=tar&command=-xmf&command=-&command=-C&command=%2Ftmp",
+        ),
+    ] {
+        let target = format!("/clusters/bench/api/v1/namespaces/commands/pods/nobody/exec?{query}");
+        let asked = Upgraded::ask(&gateway, &token, &target, Switch::Spdy("v4.channel.k8s.io"), b"")?;
+        assert!(
+            asked.head.starts_with("HTTP/1.1 404 "),
+            "there is no such pod: {}",
+            asked.head
+        );
+        let id = asked.id()?;
+        let (open, end) = both(&gateway, &id)?;
+        assert_eq!(
+            (&open["kind"], &open["req"]["action"]),
+            (&json!("open"), &json!("exec")),
+            "{open}"
+        );
+        let options: Vec<&str> = query.split('&').filter(|pair| pair.ends_with("=true")).collect();
+        assert_eq!(open["req"]["options"], options.join("&"), "{open}");
+        assert_eq!(
+            opened(&gateway, &id, Class::Command)?.as_deref(),
+            Some(command),
+            "{open}"
+        );
+        for record in [open, end] {
+            let text = record.to_string();
+            assert!(!text.contains("echo") && !text.contains("etc"), "{text}");
+        }
+    }
     Ok(())
 }
 

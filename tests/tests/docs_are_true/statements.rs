@@ -1,5 +1,5 @@
 //! The list of statements: every id that the code cites has a row, no row is left over, and UPDATE_DOCS=1 writes where
-//! into the last column.
+//! into the last column. What no test shows stands in a table of its own at the end, with the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,12 @@ use tests::counterparts::repository;
 const PAGE: &str = "docs/reference/statements.md";
 /// So many tests of a statement are named; more are counted.
 const NAMED: usize = 3;
+/// Behind this line stand the rows that need no citation and a reason instead.
+const UNSHOWN: &str = "## Statements without a test, and why";
+/// A sentence.
+const SHORTEST_REASON: usize = 30;
+/// Areas of which each statement, from 01 to this one, has a test or a reason.
+const WHOLE_AREAS: &[(&str, u32)] = &[("H", 24)];
 
 /// Where an id is cited.
 #[derive(Default)]
@@ -21,16 +27,55 @@ struct Cited {
 fn every_id_that_the_code_cites_stands_in_the_list_of_statements() {
     let page = std::fs::read_to_string(repository().join(PAGE)).unwrap();
     let cited = cited();
-    let listed: BTreeSet<&str> = page.lines().filter_map(row).map(|(id, _)| id).collect();
-    let known = |id: &&str| !listed.contains(id);
-    let missing: Vec<&str> = cited.keys().map(String::as_str).filter(known).collect();
+    let (tested, unshown) = parts(&page);
+    let listed: BTreeSet<&str> = tested.lines().filter_map(row).map(|(id, _)| id).collect();
+    let reasons = reasons(unshown);
+    let unknown = |id: &&str| !listed.contains(id) && !reasons.contains_key(id);
+    let missing: Vec<&str> = cited.keys().map(String::as_str).filter(unknown).collect();
     assert!(missing.is_empty(), "{PAGE} has no row for {missing:?}");
     let left: Vec<&&str> = listed.iter().filter(|id| !cited.contains_key(**id)).collect();
     assert!(left.is_empty(), "{PAGE}: nothing cites {left:?} any more");
     if std::env::var("UPDATE_DOCS").is_ok_and(|value| value == "1") {
         // The last column names tests, and whether they exist is checked with all other names: a new test needs no new page.
-        std::fs::write(repository().join(PAGE), with_places(&page, &cited)).unwrap();
+        let written = with_places(tested, &cited);
+        std::fs::write(repository().join(PAGE), written + unshown).unwrap();
     }
+}
+
+#[test]
+fn what_no_test_shows_says_why_and_each_statement_of_a_whole_area_is_shown_or_there() {
+    let page = std::fs::read_to_string(repository().join(PAGE)).unwrap();
+    let reasons = reasons(parts(&page).1);
+    for (id, (what, why)) in &reasons {
+        assert!(!what.is_empty() && why.len() >= SHORTEST_REASON, "{id}: {what}: {why}");
+    }
+    let cited = cited();
+    let is_shown = |id: &str| {
+        let by_test = |cited: &Cited| !cited.tests.is_empty() || cited.files.iter().any(|file| file.contains("tests"));
+        cited.get(id).is_some_and(by_test)
+    };
+    let all = WHOLE_AREAS
+        .iter()
+        .flat_map(|(area, last)| (1..=*last).map(move |number| format!("{area}-{number:02}")));
+    let neither: Vec<String> = all
+        .filter(|id| !is_shown(id) && !reasons.contains_key(id.as_str()))
+        .collect();
+    assert!(neither.is_empty(), "{PAGE}: no test and no reason for {neither:?}");
+}
+
+/// The page up to the rows without a test, and from their heading on.
+fn parts(page: &str) -> (&str, &str) {
+    page.split_at(page.find(UNSHOWN).unwrap_or(page.len()))
+}
+
+/// What is not shown of a statement, and why, by id.
+fn reasons(unshown: &str) -> BTreeMap<&str, (&str, &str)> {
+    let rows = unshown.lines().filter_map(|line| {
+        let (id, _) = row(line)?;
+        let mut cells = line.trim_matches('|').split(" | ").skip(1).map(str::trim);
+        Some((id, (cells.next()?, cells.next()?)))
+    });
+    rows.collect()
 }
 
 fn with_places(page: &str, cited: &BTreeMap<String, Cited>) -> String {
@@ -125,6 +170,16 @@ fn ids_of_a_name(name: &str) -> Vec<String> {
             _ => None,
         })
         .collect()
+}
+
+#[test]
+fn a_row_without_a_test_has_its_id_what_and_why() {
+    let page = format!(
+        "| A-01 | Said. | own | x |\n\n{UNSHOWN}\n\n| Id | What | Why |\n|---|---|---|\n| H-24 | Lens | A window. |\n"
+    );
+    let (tested, unshown) = parts(&page);
+    assert!(tested.contains("A-01") && !tested.contains("H-24"));
+    assert_eq!(reasons(unshown), BTreeMap::from([("H-24", ("Lens", "A window."))]));
 }
 
 #[test]

@@ -347,3 +347,18 @@ fn in_words(error: &SealError) -> String {
 
 /// What the recorder's own rule is, for the clock that wakes it.
 const CHUNK_WITHIN: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h_19_a_parameter_is_true_unless_it_is_a_zero_or_false() {
+        for value in ["true", "TRUE", "1", "t", "yes", "", "00", "no", "false "] {
+            assert!(is_true(value.as_bytes()), "{value:?}");
+        }
+        for value in ["0", "false", "False", "FALSE"] {
+            assert!(!is_true(value.as_bytes()), "{value:?}");
+        }
+    }
+}

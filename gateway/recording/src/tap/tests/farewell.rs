@@ -50,7 +50,7 @@ fn a_status_is_one_that_kubectl_prints_and_an_exit_code_to_others() {
 }
 
 #[test]
-fn h18_a_websocket_command_ends_with_a_status_and_a_normal_close() {
+fn h_18_a_websocket_command_ends_with_a_status_and_a_normal_close() {
     let status = b"\x03{\"status\":\"Failure\"}";
     let expected = [ws_down(status), close(1000, "ended by ana: lunch")].concat();
     for version in [Version::V4, Version::V5] {
@@ -69,7 +69,7 @@ fn h18_a_websocket_command_ends_with_a_status_and_a_normal_close() {
 }
 
 #[test]
-fn h18_other_websockets_end_with_a_close_for_policy() {
+fn h_18_other_websockets_end_with_a_close_for_policy() {
     let expected = close(1008, "ended by ana: lunch");
     assert_eq!(farewell(Protocol::WebSocketPlain, &[]), Some(expected.clone()));
     let greeted = [(
@@ -86,7 +86,7 @@ fn h18_other_websockets_end_with_a_close_for_policy() {
 }
 
 #[test]
-fn h18_a_spdy_command_ends_with_its_error_stream_and_a_goaway() {
+fn h_18_a_spdy_command_ends_with_its_error_stream_and_a_goaway() {
     let mut client = SpdyWriter::new();
     let up = [
         client.syn_stream(1, &[("streamtype", "error")]),
@@ -109,7 +109,7 @@ fn h18_a_spdy_command_ends_with_its_error_stream_and_a_goaway() {
 }
 
 #[test]
-fn h18_a_port_forward_ends_its_connections_and_leaves_the_goaway_to_the_client() {
+fn h_18_a_port_forward_ends_its_connections_and_leaves_the_goaway_to_the_client() {
     let opened = [(UP, connections(&mut SpdyWriter::new(), 2)), (DOWN, spdy_last(7, b""))];
     let expected = [
         spdy_last(1, b"ended by ana: lunch"),
@@ -127,7 +127,7 @@ fn h18_a_port_forward_ends_its_connections_and_leaves_the_goaway_to_the_client()
 }
 
 #[test]
-fn h18_nothing_is_said_within_a_frame_or_a_message() {
+fn h_18_nothing_is_said_within_a_frame_or_a_message() {
     let down = [
         ws_down(b"\x01abc"),
         ws_frame(0x02, None, b"\x01a"),

@@ -91,7 +91,7 @@ fn a_terminal_tells_its_size_on_a_stream_of_its_own() {
 }
 
 #[test]
-fn h16_every_kind_of_header_block_goes_through_the_same_state() {
+fn h_16_every_kind_of_header_block_goes_through_the_same_state() {
     let (mut client, mut server) = (SpdyWriter::new(), SpdyWriter::new());
     let up = [
         client.syn_stream(1, &[("streamtype", "stdin"), ("x-long", &"word ".repeat(200))]),
@@ -121,7 +121,7 @@ fn h16_every_kind_of_header_block_goes_through_the_same_state() {
 }
 
 #[test]
-fn h16_all_control_frames_are_stepped_over_the_unknown_by_their_length() {
+fn h_16_all_control_frames_are_stepped_over_the_unknown_by_their_length() {
     let mut client = SpdyWriter::new();
     let up = [
         settings(&[]),
@@ -141,7 +141,7 @@ fn h16_all_control_frames_are_stepped_over_the_unknown_by_their_length() {
 }
 
 #[test]
-fn h16_stream_ids_have_31_bits() {
+fn h_16_stream_ids_have_31_bits() {
     let mut client = SpdyWriter::new();
     let up = [
         client.syn_stream(0x0123_4567, &[("streamtype", "stdin")]),

@@ -81,7 +81,7 @@ fn standard_error_stays_apart_and_long_messages_come_whole() {
 }
 
 #[test]
-fn h15_a_message_in_fragments_has_its_channel_once_and_pings_may_come_between() {
+fn h_15_a_message_in_fragments_has_its_channel_once_and_pings_may_come_between() {
     let pieces = [down(&[
         &ws_frame(0x02, None, b"\x02ab"),
         &ws_frame(0x89, None, b"ping"),
@@ -102,7 +102,7 @@ fn h15_a_message_in_fragments_has_its_channel_once_and_pings_may_come_between() 
 }
 
 #[test]
-fn h15_fragments_of_a_client_are_not_read_where_servers_take_them_for_messages() {
+fn h_15_fragments_of_a_client_are_not_read_where_servers_take_them_for_messages() {
     let fragments = [up(&[
         &ws_frame(0x02, Some(MASK), b"\x04{}"),
         &ws_frame(0x80, Some(MASK), b"\x00rm -rf /\r"),
@@ -125,7 +125,7 @@ fn h15_fragments_of_a_client_are_not_read_where_servers_take_them_for_messages()
 }
 
 #[test]
-fn h13_a_v5_close_message_closes_the_channel_that_it_names() {
+fn h_13_a_v5_close_message_closes_the_channel_that_it_names() {
     let pieces = [up(&[
         &ws_up(b"\x00abc"),
         &ws_up(b"\xff\x00"),
@@ -174,7 +174,7 @@ fn what_is_sent_on_a_channel_that_nobody_reads_is_not_told() {
 }
 
 #[test]
-fn h14_base64_is_decoded_however_it_is_cut() {
+fn h_14_base64_is_decoded_however_it_is_cut() {
     let text = |message: &str| ws_frame(0x81, None, message.as_bytes());
     let pieces = [
         down(&[
@@ -283,7 +283,7 @@ fn other_websockets_are_read_as_messages() {
 }
 
 #[test]
-fn h03_a_tunnel_carries_spdy_wherever_its_messages_end() {
+fn h_03_a_tunnel_carries_spdy_wherever_its_messages_end() {
     let (mut client, mut server) = (SpdyWriter::new(), SpdyWriter::new());
     let spdy_up = [
         client.syn_stream(1, &[("streamtype", "error"), ("port", "80"), ("requestid", "0")]),
@@ -322,7 +322,7 @@ fn h03_a_tunnel_carries_spdy_wherever_its_messages_end() {
 }
 
 #[test]
-fn res14_malformed_frames_are_not_read() {
+fn res_14_malformed_frames_are_not_read() {
     let cases: [(&str, Way, Vec<u8>); 15] = [
         ("a WebSocket frame with reserved bits", DOWN, vec![0xc2]), // compression, never agreed upon
         ("a WebSocket frame with reserved bits", DOWN, vec![0xa2]),
@@ -391,7 +391,7 @@ fn behind_a_close_frame_only_control_frames_are_read_that_way() {
 }
 
 #[test]
-fn res14_an_endless_message_and_a_million_pings_cost_no_memory() {
+fn res_14_an_endless_message_and_a_million_pings_cost_no_memory() {
     let mut tap = Tap::new(V5, vec![]);
     let mut bytes = 0_u64;
     let mut feed = |way, piece: &[u8]| {
