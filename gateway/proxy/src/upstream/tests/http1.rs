@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::plain::{OK, Plain};
 use super::*;
+use crate::upstream::socket::Socket;
 
 const SHORT: StreamClass = StreamClass::Short;
 
