@@ -15,7 +15,7 @@ use model::event::Answer;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::audit::{End, Place};
-use crate::listener::{Inbound, InboundError};
+use crate::listener::{Inbound, InboundError, Taking};
 use crate::session::LongCall;
 use crate::upstream::{BodyError, UpstreamBody};
 
@@ -148,7 +148,11 @@ struct Passing {
     end: Option<End>,
     place: Option<Place>,
     ender: Option<Ender>,
+    taking: Taking,
 }
+
+/// Why an answer ended that its client took no more of (G-09).
+const STALLED: &str = "ended by the gateway: stalled: the client takes no more of the answer";
 
 /// A call that goes on, and what wakes it when it has to end.
 struct Ender {
@@ -202,7 +206,13 @@ impl Outbound {
     /// An answer of a cluster with the duties that end with it. When `call` has to end, the answer ends cleanly between two
     /// events, so that a client lists again and meets the refusal there (G-10).
     #[must_use]
-    pub fn cluster(body: UpstreamBody<Uplink>, end: End, place: Option<Place>, call: Option<LongCall>) -> Self {
+    pub fn cluster(
+        body: UpstreamBody<Uplink>,
+        end: End,
+        place: Option<Place>,
+        call: Option<LongCall>,
+        taking: Taking,
+    ) -> Self {
         let ender = call.map(|call| Ender {
             cancelled: Box::pin(call.ender().clone().cancelled_owned()),
             call,
@@ -214,6 +224,7 @@ impl Outbound {
             end: Some(end),
             place,
             ender,
+            taking,
         };
         if passing.body.is_end_stream() {
             passing.settle(Answer::Answered, None);
@@ -289,6 +300,15 @@ impl Passing {
             }
         }
         polled.map(|frame| frame.map(|frame| frame.map_err(OutboundError::from)))
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // Whoever left has its own end: that of a dropped one.
+        if self.end.is_some() && self.taking.is_stalled() {
+            self.settle(Answer::Ended, Some(STALLED));
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
-use crate::listener::{Conn, Handler, Head, Inbound, Refused};
+use crate::listener::{Conn, Handler, Head, Inbound, Refused, Taking};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
@@ -247,7 +247,12 @@ impl Gate {
             // A tunnel keeps its own limits.
             call.lasts_at_most(Duration::from_secs(seconds));
         }
-        let duties = Duties { warning, call, place };
+        let duties = Duties {
+            warning,
+            call,
+            place,
+            taking: request.body().taking(),
+        };
         match (decided.permit, head.upgrade) {
             (Permitted::Read(permit), None) => self.read(gate, permit, request, trail, duties).await,
             (Permitted::Effect(permit), None) => self.effect(gate, permit, request, trail, duties).await,
@@ -519,6 +524,7 @@ pub(crate) struct Duties {
     warning: Option<HeaderValue>,
     place: Place,
     call: Option<LongCall>,
+    taking: Taking,
 }
 
 /// The trail is still ours alone: nothing has been opened on it.
@@ -628,7 +634,7 @@ fn deliver(
     if let Some(text) = duties.warning {
         parts.headers.append(WARNING, text);
     }
-    let body = Outbound::cluster(body, end, Some(duties.place), duties.call);
+    let body = Outbound::cluster(body, end, Some(duties.place), duties.call, duties.taking);
     Ok(Response::from_parts(parts, body))
 }
 

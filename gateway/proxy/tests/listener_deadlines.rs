@@ -99,7 +99,7 @@ async fn an_announced_body_that_is_never_sent_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_is_given_up() {
+async fn g_09_an_answer_that_nobody_reads_is_given_up_and_says_so() {
     for target in ["/endless", "/big"] {
         let gate = with(|deadlines| deadlines.write_progress = SHORT);
         let mut stream = gate.connect().await;
@@ -111,11 +111,31 @@ async fn an_answer_that_nobody_reads_is_given_up() {
             .until(|notes| notes.refusals() == [Refused::Closed(CloseReason::WriteProgress)])
             .await;
         assert_eq!(gate.metrics.open(), 0);
+        assert_eq!(gate.notes.stalled(), [target]);
     }
 }
 
 #[tokio::test]
-async fn a_quiet_answer_is_not_a_stalled_one() {
+async fn g_09_a_client_that_left_has_not_stalled() {
+    let gate = plain();
+    let mut stream = gate.connect().await;
+    stream
+        .write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    gate.notes.until(|notes| notes.targets() == ["/endless"]).await;
+    drop(stream);
+    guarded(async {
+        while gate.metrics.open() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(gate.notes.stalled(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn g_03_a_quiet_answer_is_not_a_stalled_one() {
     let gate = with(|deadlines| {
         deadlines.write_progress = SHORT;
         deadlines.keep_alive_idle = SHORT;
@@ -305,7 +325,7 @@ async fn h2_a_08_a_peer_that_answers_no_ping_is_closed_and_a_live_watch_is_not()
 }
 
 #[tokio::test]
-async fn h2_15_a_stream_pinned_by_a_zero_window_is_reset_and_the_others_live() {
+async fn h2_15_g_09_a_stream_pinned_by_a_zero_window_is_reset_and_the_others_live() {
     let authority = Authority::new("a");
     let gate = start(
         tls(&authority).0,
@@ -337,6 +357,9 @@ async fn h2_15_a_stream_pinned_by_a_zero_window_is_reset_and_the_others_live() {
     reset.sort_unstable();
     assert_eq!(reset, [1, 5], "a quiet watch waits for its upstream, not for the peer");
     assert_eq!(gate.metrics.stalled_streams(), 2);
+    let mut stalled = gate.notes.stalled();
+    stalled.sort_unstable();
+    assert_eq!(stalled, ["/endless", "/pinned"]);
 }
 
 #[tokio::test]

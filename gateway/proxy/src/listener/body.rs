@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     http2::StreamProgress,
+    metrics::CloseReason,
     shared::{InFlight, Shared},
     timer::Deadline,
     violation::Violation,
@@ -31,6 +32,23 @@ pub struct Inbound {
     progress_deadline: Option<Duration>,
     waiting_since: Option<Instant>,
     deadline: Deadline,
+    stream: Option<Arc<StreamProgress>>,
+}
+
+/// Whether the client takes the answer to one request; outlives the request.
+#[derive(Clone, Debug)]
+pub struct Taking {
+    shared: Arc<Shared>,
+    stream: Option<Arc<StreamProgress>>,
+}
+
+impl Taking {
+    /// Whether the answer was given up because the client took nothing of it for too long. A client that left did not stall.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        let stream_stalled = self.stream.as_ref().is_some_and(|stream| stream.is_given_up());
+        stream_stalled || self.shared.close_reason() == Some(CloseReason::WriteProgress)
+    }
 }
 
 /// Why a request body ended before its end.
@@ -48,9 +66,15 @@ pub enum InboundError {
 }
 
 impl Inbound {
-    pub(crate) fn new(incoming: Incoming, shared: Arc<Shared>, progress_deadline: Duration) -> Self {
+    pub(crate) fn new(
+        incoming: Incoming,
+        shared: Arc<Shared>,
+        progress_deadline: Duration,
+        stream: Option<Arc<StreamProgress>>,
+    ) -> Self {
         Self {
             incoming,
+            stream,
             shared,
             received: 0,
             progress_deadline: Some(progress_deadline),
@@ -63,6 +87,15 @@ impl Inbound {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// What will say whether the client takes the answer.
+    #[must_use]
+    pub fn taking(&self) -> Taking {
+        Taking {
+            shared: Arc::clone(&self.shared),
+            stream: self.stream.clone(),
+        }
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {

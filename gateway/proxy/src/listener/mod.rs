@@ -29,7 +29,7 @@ use std::{error::Error, future::Future, sync::Arc};
 use bytes::Bytes;
 
 pub use accept::{DrainReport, ListenError, Listener, Running};
-pub use body::{Inbound, InboundError};
+pub use body::{Inbound, InboundError, Taking};
 pub use config::{Deadlines, Limits, ListenerConfig, Security};
 pub use conn::{Alpn, ClientCertificate, Conn, Counters, TlsFacts, TlsVersion};
 pub use guard::target::Scheme;

@@ -276,7 +276,7 @@ impl<H: Handler> Serving<H> {
             is_violation: head.violation.is_some(),
         };
         let body_progress = self.deadlines.body_progress;
-        let request = request.map(|body| Inbound::new(body, parts.shared.clone(), body_progress));
+        let request = request.map(|body| Inbound::new(body, parts.shared.clone(), body_progress, stream.clone()));
         let handling = async { self.handler.handle(parts.conn.clone(), head, request).await };
         let mut response = match AssertUnwindSafe(handling).catch_unwind().await {
             Ok(response) => response.map(Some),

@@ -6,6 +6,7 @@
 
 use std::{
     future::Future,
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -45,15 +46,28 @@ pub(crate) struct WriteWatch {
 }
 
 impl WriteWatch {
-    /// Takes the result of one write or flush; true when the peer has taken nothing for `limit`.
-    pub(crate) fn observe<T>(&mut self, result: &Poll<T>, limit: Duration, cx: &mut Context<'_>) -> bool {
-        if result.is_ready() {
+    /// Takes the result of one write or flush; true when the peer has taken nothing for `limit`, by our clock or by that of
+    /// the system, whose user timeout is as long.
+    pub(crate) fn observe<T>(&mut self, result: &Poll<io::Result<T>>, limit: Duration, cx: &mut Context<'_>) -> bool {
+        if let Poll::Ready(result) = result {
             self.stalled_since = None;
-            return false;
+            return result.as_ref().is_err_and(timed_out);
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
         self.deadline.poll(since.checked_add(limit), cx)
     }
+}
+
+impl WriteWatch {
+    /// Whether a failure to read tells that the peer takes nothing of what waits to be written: whoever asks the socket first
+    /// is told. Where nothing waits, the peer has merely gone.
+    pub(crate) fn explains(&self, error: &io::Error) -> bool {
+        self.stalled_since.is_some() && timed_out(error)
+    }
+}
+
+fn timed_out(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
 }
 
 #[cfg(test)]

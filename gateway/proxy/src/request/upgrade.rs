@@ -139,6 +139,7 @@ impl Gate {
             warning,
             place,
             call: Some(call),
+            taking: _,
         } = duties
         else {
             // Every upgrade stands in the table of calls that go on.

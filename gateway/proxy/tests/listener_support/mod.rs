@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper_util::rt::TokioIo;
 use proxy::listener::{
     Conn, Deadlines, Handler, Head, Inbound, InboundError, Limits, Listener, ListenerConfig, ListenerMetrics, Refused,
-    Running, Security, Violation,
+    Running, Security, Taking, Violation,
     tls::{CertificateStore, ClientAuthorities, ClientCertificateRules},
 };
 use tokio::{
@@ -37,6 +37,7 @@ pub(crate) struct Seen {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Result<Bytes, String>,
     pub(crate) connection: Arc<Conn>,
+    pub(crate) taking: Taking,
 }
 
 /// Notes everything; answers by path.
@@ -68,6 +69,13 @@ impl Notes {
             .iter()
             .map(|seen| seen.target.clone())
             .collect()
+    }
+
+    /// The targets of which the client took no more of the answer.
+    pub(crate) fn stalled(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let stalled = seen.iter().filter(|seen| seen.taking.is_stalled());
+        stalled.map(|seen| seen.target.clone()).collect()
     }
 
     pub(crate) fn violations(&self) -> Vec<Option<Violation>> {
@@ -134,6 +142,7 @@ impl Notes {
             headers: request.headers().clone(),
             body,
             connection,
+            taking: request.body().taking(),
         });
         self.changed.send_modify(|changes| *changes += 1);
     }

@@ -290,6 +290,14 @@ impl<S: Wire, L> GuardedIo<S, L> {
         result
     }
 
+    /// The system gave the peer up while something waited for it.
+    fn noted(&self, error: Error) -> Error {
+        if self.write_watch.explains(&error) {
+            self.shared.close_because(CloseReason::WriteProgress);
+        }
+        error
+    }
+
     /// Reads and discards for a short while behind a refusal, else the kernel answers unread bytes with a reset that
     /// destroys our answer on its way (RFC 9112 §9.6).
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -330,7 +338,7 @@ impl<S: Wire, L: Unpin> AsyncRead for GuardedIo<S, L> {
                 return Poll::Ready(Ok(()));
             }
             let step = match &mut this.mode {
-                Mode::Http => ready!(this.poll_http(cx, buffer))?,
+                Mode::Http => ready!(this.poll_http(cx, buffer)).map_err(|error| this.noted(error))?,
                 Mode::Refused([]) => return Poll::Pending,
                 Mode::Refused(stand_in) => {
                     let (now, later) = stand_in.split_at(stand_in.len().min(buffer.remaining()));

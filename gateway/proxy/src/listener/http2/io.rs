@@ -90,7 +90,13 @@ impl<S: Wire, L: Unpin> AsyncRead for WatchedIo<S, L> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        if Pin::new(&mut this.wire).poll_read(cx, buffer)?.is_ready() {
+        let read = Pin::new(&mut this.wire).poll_read(cx, buffer);
+        if let Poll::Ready(Err(error)) = &read
+            && this.write_watch.explains(error)
+        {
+            this.shared.close_because(CloseReason::WriteProgress);
+        }
+        if read?.is_ready() {
             let fresh = buffer.filled().get(before..).unwrap_or_default();
             this.conn.counters().add_read(fresh.len());
             if this.frames.advance(fresh, Instant::now()).is_err() {

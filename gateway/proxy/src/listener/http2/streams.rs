@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -25,6 +25,7 @@ use super::super::{metrics::ListenerMetrics, timer::Deadline};
 pub(crate) struct StreamProgress {
     /// Twice the number of deliveries, plus one while the body has nothing to deliver.
     state: AtomicU64,
+    is_given_up: AtomicBool,
 }
 
 impl StreamProgress {
@@ -37,6 +38,11 @@ impl StreamProgress {
     /// The body waits for its own source.
     pub(crate) fn awaits_body(&self) {
         self.state.fetch_or(1, Ordering::Relaxed);
+    }
+
+    /// Whether the answer was dropped because the peer took nothing of it.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Acquire)
     }
 
     /// The delivery that waits for the peer, if one does.
@@ -114,6 +120,10 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         let target = this.waiting.and_then(|(_, since)| since.checked_add(this.limit));
         if this.deadline.poll(target, cx) {
             this.metrics.stalled_streams.inc();
+            if let Some(progress) = &this.progress {
+                // Before the answer is dropped, which happens next: its end says why.
+                progress.is_given_up.store(true, Ordering::Release);
+            }
             return Poll::Ready(());
         }
         Poll::Pending
