@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::Body;
 use model::time::Timestamp;
 use reach::{ClusterConnection, ReachError, Security, Stream};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tower::BoxError;
 use tower::Service;
 
 use crate::cluster::Kind;
@@ -124,9 +126,9 @@ pub(crate) fn listening<S, B>(inner: S, pulse: Pulse) -> kube::Client
 where
     S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
-    S::Error: Into<tower::BoxError>,
+    S::Error: Into<BoxError>,
     B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
-    B::Error: Into<tower::BoxError>,
+    B::Error: Into<BoxError>,
 {
     kube::Client::new(Listening { inner, pulse }, "default")
 }
@@ -140,21 +142,23 @@ impl<S, B> Service<Request<Body>> for Listening<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
 {
     type Response = Response<Listened<B>>;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (pulse, answer) = (self.pulse.clone(), self.inner.call(request));
         Box::pin(async move {
-            let response = answer.await?;
+            let answered = timeout(SILENT_AFTER, answer).await.map_err(|_| Silent)?;
+            let response = answered.map_err(Into::into)?;
             let pulse = pulse.hears(response.status()).then_some(pulse);
-            Ok(response.map(|body| Listened { body, pulse }))
+            Ok(response.map(|body| Listened::new(body, pulse)))
         })
     }
 }
@@ -212,22 +216,50 @@ fn at_cluster(uri: &Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// A response body that beats a pulse with each piece.
+/// An API server sends each watch a bookmark a minute. One that is silent for longer has gone, whatever its socket says; it
+/// is noticed here before what it said last is too old to decide by (90 s).
+const SILENT_AFTER: Duration = Duration::from_secs(75);
+
+/// The next list goes by another connection, and by another address if that one does not answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the API server said nothing for {} s", SILENT_AFTER.as_secs())]
+struct Silent;
+
+/// A response body that beats a pulse with each piece, and does not wait for ever for the next.
 struct Listened<B> {
     body: B,
     pulse: Option<Pulse>,
+    silence: Pin<Box<Sleep>>,
 }
 
-impl<B: HttpBody + Unpin> HttpBody for Listened<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl<B> Listened<B> {
+    fn new(body: B, pulse: Option<Pulse>) -> Self {
+        Self {
+            body,
+            pulse,
+            silence: Box::pin(sleep(SILENT_AFTER)),
+        }
+    }
+}
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let (Poll::Ready(Some(Ok(_))), Some(pulse)) = (&polled, &self.pulse) {
+impl<B: HttpBody + Unpin> HttpBody for Listened<B>
+where
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            ready!(this.silence.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(Silent.into())));
+        };
+        if let (Some(Ok(_)), Some(pulse)) = (&frame, &this.pulse) {
             pulse.beat();
         }
-        polled
+        this.silence.as_mut().reset(Instant::now() + SILENT_AFTER);
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -285,5 +317,35 @@ impl Write for Dialled {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ups_08_a_watch_that_goes_silent_ends_in_an_error_and_one_with_bookmarks_does_not() {
+        let bookmarks = stream::unfold(0_u32, |told| async move {
+            if told < 3 {
+                sleep(Duration::from_secs(62)).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{}\n"))), told + 1))
+        });
+        let began = Instant::now();
+        let mut watch = Listened::new(StreamBody::new(Box::pin(bookmarks)), None);
+        for _ in 0..3 {
+            assert!(watch.frame().await.unwrap().is_ok());
+        }
+        let error = watch.frame().await.unwrap().unwrap_err();
+        assert!(error.is::<Silent>(), "{error}");
+        assert_eq!(began.elapsed(), Duration::from_secs(3 * 62 + 75));
     }
 }
