@@ -72,13 +72,15 @@ fn accept_is_right(asked: &HeaderMap, answered: &HeaderMap) -> bool {
     }
 }
 
-/// What the answer chose, its parameters aside, was offered. Choosing nothing is always allowed.
+/// What the answer chose, its parameters aside, was offered. Choosing nothing is always allowed; an API server that was
+/// offered no WebSocket protocol says so with an empty value (G-12).
 fn is_among_asked(asked: &HeaderMap, answered: &HeaderMap, name: &HeaderName) -> bool {
     let offers = || asked.get_all(name).iter().flat_map(choices);
     answered
         .get_all(name)
         .iter()
         .flat_map(choices)
+        .filter(|chosen| !chosen.is_empty())
         .all(|chosen| offers().any(|offer| offer == chosen))
 }
 

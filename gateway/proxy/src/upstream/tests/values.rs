@@ -1,6 +1,6 @@
 //! What needs no socket.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 use prometheus_client::registry::Registry;
 
 use super::super::outgoing::Outgoing;
@@ -33,6 +33,24 @@ fn i5_exactly_one_user_and_the_right_one() {
     assert_eq!(assert_identity(&HeaderMap::new(), &Expected::Nobody), Ok(()));
     let case = map(&[("impersonate-user", "Ada")]);
     assert_eq!(assert_identity(&case, &expected), Err(IdentityBroken::Other));
+}
+
+/// As `k8s.io/apimachinery` answers who offers no protocol: with the name of none.
+#[test]
+fn g_12_a_switch_that_names_no_protocol_has_chosen_none_and_one_that_was_not_offered_is_wrong() {
+    let asked = map(&[
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ]);
+    for (protocol, is_right) in [("", true), ("binary.k8s.io", false), (", binary.k8s.io", false)] {
+        let answered = map(&[
+            ("upgrade", "websocket"),
+            ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ("sec-websocket-protocol", protocol),
+        ]);
+        let checked = answer::check_status(StatusCode::SWITCHING_PROTOCOLS, StreamClass::Upgrade, &asked, &answered);
+        assert_eq!(checked.is_ok(), is_right, "{protocol:?}");
+    }
 }
 
 #[tokio::test]
