@@ -13,8 +13,14 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 /// The connection takes no new streams.
 pub const GO_AWAY: u8 = 7;
+/// A stream was given up.
+pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
-const END_STREAM: u8 = 1;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const ACK: u8 = 1;
+/// Flag of the last frame of an answer.
+pub const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// One frame (RFC 9113 §4.1).
@@ -39,11 +45,60 @@ impl Http2 {
     ///
     /// # Errors
     /// The connection ended.
-    pub fn begin(mut stream: Stream) -> anyhow::Result<Self> {
+    pub fn begin(stream: Stream) -> anyhow::Result<Self> {
+        Self::with_settings(stream, &[])
+    }
+
+    /// Sends the preface of a client that takes no byte of any answer until it says so with [`Http2::takes`].
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub fn begin_without_window(stream: Stream) -> anyhow::Result<Self> {
+        // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+        Self::with_settings(stream, &[0, 4, 0, 0, 0, 0])
+    }
+
+    fn with_settings(mut stream: Stream, settings: &[u8]) -> anyhow::Result<Self> {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
         let mut this = Self(stream);
-        this.write(SETTINGS, 0, 0, &[])?;
+        this.write(SETTINGS, 0, 0, settings)?;
         Ok(this)
+    }
+
+    /// Takes so many more bytes of an answer.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub fn takes(&mut self, stream: u32, bytes: u32) -> anyhow::Result<()> {
+        for stream in [stream, 0] {
+            self.write(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The next frame of a stream, doing a client's chores meanwhile: settings are acknowledged and pings answered.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub fn next(&mut self) -> anyhow::Result<Frame> {
+        loop {
+            let frame = self.read()?;
+            match frame.kind {
+                SETTINGS if frame.flags & ACK == 0 => self.write(SETTINGS, ACK, 0, &[])?,
+                PING if frame.flags & ACK == 0 => self.write(PING, ACK, 0, &frame.payload)?,
+                _ if frame.stream != 0 => return Ok(frame),
+                _ => {}
+            }
+        }
+    }
+
+    /// How long to wait for a frame.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn patient(self, patience: std::time::Duration) -> anyhow::Result<Self> {
+        self.0.sock.set_read_timeout(Some(patience))?;
+        Ok(self)
     }
 
     fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> anyhow::Result<()> {

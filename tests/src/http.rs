@@ -196,6 +196,7 @@ impl Connection {
     /// # Errors
     /// The connection ended.
     pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.received.clear();
         let request = self.client.head("1.1", method, target, headers, b"");
         self.tls.write_all(request.as_bytes())?;
         Ok(self.tls.flush()?)

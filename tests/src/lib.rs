@@ -27,6 +27,7 @@ pub mod collector;
 pub mod counterparts;
 pub mod demo;
 pub mod fake;
+pub mod fed;
 pub mod frames;
 pub mod gateway;
 pub mod hostile;

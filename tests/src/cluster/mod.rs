@@ -38,6 +38,8 @@ pub struct Options {
     pub audit_policy: Option<String>,
     /// Further arguments of kube-apiserver; they come last, so they win.
     pub apiserver_arguments: Vec<String>,
+    /// Starts a second kube-apiserver on the same etcd; all else uses the first.
+    pub second_apiserver: bool,
 }
 
 impl Options {
@@ -86,13 +88,14 @@ pub struct Cluster {
     // Dropped in this order: whoever depends on another goes first.
     parts: Mutex<Vec<Process>>,
     apiserver: Process,
+    second: Option<(Process, SocketAddr)>,
     etcd: Process,
     folder: Folder,
     address: SocketAddr,
     ca: Ca,
     admin: Identity,
     client: http::Client,
-    _ports: [Port; 3],
+    _ports: [Port; 4],
 }
 
 impl Cluster {
@@ -127,6 +130,12 @@ impl Cluster {
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
+    }
+
+    /// Where the second API server listens, if there is one.
+    #[must_use]
+    pub fn second_address(&self) -> Option<SocketAddr> {
+        self.second.as_ref().map(|(_, address)| *address)
     }
 
     /// The authority that signed the API server's certificate, and whose client certificates it accepts.
@@ -227,6 +236,14 @@ impl Cluster {
         audit::read(&self.audit_log())
     }
 
+    /// What the second API server's own audit log has by now.
+    ///
+    /// # Errors
+    /// There is none, or as of [`Cluster::audit_events`].
+    pub fn audit_events_of_second(&self) -> anyhow::Result<Vec<audit::Event>> {
+        audit::read(&self.folder.path().join("audit-2.log"))
+    }
+
     /// Waits for the first audit event for which `wanted` holds.
     ///
     /// # Errors
@@ -267,7 +284,7 @@ impl Cluster {
         self.admin()?.ok(&["apply", "-f", path]).map(drop)
     }
 
-    /// The part `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `node` or `kwok`: its pid.
+    /// The part `etcd`, `kube-apiserver`, `kube-apiserver-2`, `kube-controller-manager`, `kube-scheduler`, `node` or `kwok`: its pid.
     ///
     /// # Errors
     /// It was not started.
@@ -275,6 +292,7 @@ impl Cluster {
         match part {
             "etcd" => self.etcd.pid(),
             "kube-apiserver" => self.apiserver.pid(),
+            "kube-apiserver-2" => self.second.as_ref().context("there is one API server")?.0.pid(),
             _ => {
                 let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
                 let found = parts.iter().find(|process| process.name() == part);

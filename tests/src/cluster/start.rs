@@ -16,20 +16,27 @@ use std::sync::Mutex;
 pub(super) fn start(options: &Options) -> anyhow::Result<Cluster> {
     let folder = Folder::new("bench")?;
     let files = Files::write(&folder, options)?;
-    let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
-    let [etcd_port, peer_port, port] = ports.each_ref().map(|port| port.address().port());
+    let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?, Port::reserve()?];
+    let [etcd_port, peer_port, port, second_port] = ports.each_ref().map(|port| port.address().port());
     let etcd = Process::start("etcd", &etcd(&folder, etcd_port, peer_port)?, &folder)?;
-    let command = apiserver(&folder, &files, options, etcd_port, port)?;
+    let command = apiserver_command(&folder, &files, options, (etcd_port, port, "audit.log"))?;
     let apiserver = Process::start("kube-apiserver", &command, &folder)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let client = http::Client::new(address, files.ca.certificate(), Some(&files.admin))?;
     let mut parts = [etcd, apiserver];
     ready(&mut parts, &client)?;
+    let second = if options.second_apiserver {
+        let command = apiserver_command(&folder, &files, options, (etcd_port, second_port, "audit-2.log"))?;
+        Some(second(&command, &folder, &files, second_port)?)
+    } else {
+        None
+    };
     let components = components(&folder, &files, options, address)?;
     let [etcd, apiserver] = parts;
     let cluster = Cluster {
         parts: Mutex::new(components),
         apiserver,
+        second,
         etcd,
         folder,
         address,
@@ -63,7 +70,22 @@ fn etcd(folder: &Folder, port: u16, peer_port: u16) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-fn apiserver(folder: &Folder, files: &Files, options: &Options, etcd_port: u16, port: u16) -> anyhow::Result<Command> {
+/// Another API server, once it is ready.
+fn second(command: &Command, folder: &Folder, files: &Files, port: u16) -> anyhow::Result<(Process, SocketAddr)> {
+    let mut process = Process::start("kube-apiserver-2", command, folder)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let client = http::Client::new(address, files.ca.certificate(), Some(&files.admin))?;
+    ready(std::slice::from_mut(&mut process), &client)?;
+    Ok((process, address))
+}
+
+/// `ports`: of etcd, and the server's own; and the name of its audit log.
+fn apiserver_command(
+    folder: &Folder,
+    files: &Files,
+    options: &Options,
+    (etcd_port, port, audit_log): (u16, u16, &str),
+) -> anyhow::Result<Command> {
     let mut command = Command::new(program("kube-apiserver")?);
     command.arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"));
     command.args(["--bind-address=127.0.0.1".to_owned(), format!("--secure-port={port}")]);
@@ -93,7 +115,7 @@ fn apiserver(folder: &Folder, files: &Files, options: &Options, etcd_port: u16, 
         ("--kubelet-client-certificate", &files.kubelet_client.0),
         ("--kubelet-client-key", &files.kubelet_client.1),
         ("--audit-policy-file", &files.audit_policy),
-        ("--audit-log-path", &folder.path().join("audit.log")),
+        ("--audit-log-path", &folder.path().join(audit_log)),
     ] {
         command.arg(flagged(flag, path));
     }
@@ -114,7 +136,7 @@ fn flagged(flag: &str, path: &Path) -> std::ffi::OsString {
 }
 
 /// Waits for `/readyz`, or for the end of a process, whichever comes first.
-fn ready(parts: &mut [Process; 2], client: &http::Client) -> anyhow::Result<()> {
+fn ready(parts: &mut [Process], client: &http::Client) -> anyhow::Result<()> {
     let mut ended = None;
     let asked = try_until("kube-apiserver is ready", PATIENCE, || {
         for part in parts.iter_mut() {
@@ -131,8 +153,8 @@ fn ready(parts: &mut [Process; 2], client: &http::Client) -> anyhow::Result<()> 
     if let Some(story) = ended {
         bail!("{story}");
     }
-    let [_, apiserver] = parts;
-    asked.with_context(|| apiserver.log_end(20))
+    let log = || parts.last().map(|apiserver| apiserver.log_end(20)).unwrap_or_default();
+    asked.with_context(log)
 }
 
 fn components(folder: &Folder, files: &Files, options: &Options, server: SocketAddr) -> anyhow::Result<Vec<Process>> {
