@@ -571,6 +571,10 @@ fn in_the_picture(line: &str) -> Option<String> {
     if passing.iter().any(|start| line.starts_with(start)) {
         return None;
     }
+    // The same may be said behind something else.
+    let line = line
+        .split_once(" The search ended early")
+        .map_or(line, |(said, _)| said);
     let is_time = line.starts_with("20") && line.as_bytes().get(10) == Some(&b' ');
     Some(match (is_time, line.contains("(sample)")) {
         (false, _) => format!("{line}\n"),
