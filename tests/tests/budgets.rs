@@ -73,7 +73,7 @@ fn accounted(gateway: &mut Gateway, who: Option<&str>) -> anyhow::Result<(usize,
 }
 
 #[test]
-fn calls_above_a_persons_budget_are_refused_and_counted_and_nobody_elses() -> anyhow::Result<()> {
+fn k_07_calls_above_a_persons_budget_are_refused_and_counted_and_nobody_elses() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let mut gateway = start(&upstream)?;
     let bearer = |person: &str| Ok::<_, anyhow::Error>(format!("Bearer {}", gateway.sign_in(person)?.token));
@@ -284,6 +284,49 @@ fn one_persons_logs_leave_room_for_those_of_others() -> anyhow::Result<()> {
     for connection in &mut others {
         let answer = connection.answer()?;
         ensure!(answer.status == 200, "{}", answer.head);
+    }
+    Ok(())
+}
+
+/// Watches have a limit of their own: whoever holds as many as they may still gets answers to everything else.
+#[test]
+fn k_07_watches_are_counted_apart_from_short_calls() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("observe"),
+        more: Some(json!({ "limits": { "streams": 2, "inFlight": 2 } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&upstream.upstream(), &options)?;
+    let alice = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let (client, headers) = (gateway.client()?, [("Authorization", alice.as_str())]);
+    let watch = format!("{TARGET}?watch=true");
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut connection = client.connect()?;
+        connection.ask("GET", &watch, &headers)?;
+        held.push(connection);
+    }
+    try_until("both watches are open", Duration::from_secs(60), || {
+        ensure!(upstream.reads() == 2, "{}", upstream.reads());
+        Ok(())
+    })?;
+    let refused = client.get(&watch, &headers)?;
+    let told = refused.json()?;
+    let words = told["message"].as_str().unwrap_or_default();
+    ensure!(
+        refused.status == 429 && words.contains("2 watches"),
+        "{}: {words}",
+        refused.status
+    );
+    ensure!(told["reason"] == "TooManyRequests" && told["code"] == 429, "{told}");
+    ensure!(
+        !refused.head.to_ascii_lowercase().contains("retry-after"),
+        "{}",
+        refused.head
+    );
+    for _ in 0..3 {
+        ensure!(client.get(TARGET, &headers)?.status == 200, "short calls are others");
     }
     Ok(())
 }

@@ -121,7 +121,7 @@ fn prepared() -> anyhow::Result<&'static Cluster> {
 }
 
 #[test]
-fn an_aggregated_api_answers_the_same_person() -> anyhow::Result<()> {
+fn l_06_an_aggregated_api_answers_the_same_person() -> anyhow::Result<()> {
     let cluster = prepared()?;
     let admin = cluster.admin()?;
     admin.apply(&registered(things()?.port()))?;
@@ -158,7 +158,7 @@ fn an_aggregated_api_answers_the_same_person() -> anyhow::Result<()> {
 }
 
 #[test]
-fn compressed_lists_protobuf_health_and_metrics_come_as_the_server_says_them() -> anyhow::Result<()> {
+fn j_06_compressed_lists_protobuf_health_and_metrics_come_as_the_server_says_them() -> anyhow::Result<()> {
     let cluster = prepared()?;
     // The API server compresses from 128 KiB on.
     let large = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "large", "namespace": "shop" },

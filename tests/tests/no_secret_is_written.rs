@@ -102,7 +102,7 @@ fn the_search_for_canaries_finds_one_in_every_form() {
 }
 
 #[test]
-fn no_secret_that_passes_or_knocks_is_written_down_anywhere() -> anyhow::Result<()> {
+fn j_07_no_secret_that_passes_or_knocks_is_written_down_anywhere() -> anyhow::Result<()> {
     let cluster = Cluster::shared()?;
     cluster.admin()?.apply(&roles("canaries", "dev"))?;
     let mut trace = Command::new("env");

@@ -120,7 +120,7 @@ const LISTS: [(&str, usize); 9] = [
 ];
 
 #[test]
-fn three_thousand_pods_are_listed_and_watched_alike_through_the_gate_and_direct() -> anyhow::Result<()> {
+fn g_11_three_thousand_pods_are_listed_and_watched_alike_through_the_gate_and_direct() -> anyhow::Result<()> {
     let cluster = herd()?;
     let gateway = Gateway::start(&cluster, &Options::default())?;
     let through = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;

@@ -286,7 +286,7 @@ fn whoever_has_no_session_here_is_told_no_command_that_needs_one() {
 }
 
 #[test]
-fn every_refusal_reads_well_in_plain_kubectl() {
+fn k_01_k_02_k_03_every_refusal_reads_well_in_plain_kubectl() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refusals");
     let home = tempfile::tempdir().unwrap();
     let write = std::env::var_os("UPDATE_CASES").is_some();
@@ -313,6 +313,45 @@ fn every_refusal_reads_well_in_plain_kubectl() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(files, cases, "one file for each refusal");
+}
+
+/// kubectl makes sense of a Status alone: of a page it would show the markup, of plain words the code.
+#[test]
+fn k_01_k_02_every_refusal_is_a_status_in_json_that_agrees_with_its_code() {
+    for refusal in all() {
+        let (code, headers, body) = refused(&refusal, true);
+        let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let told = ["kind", "apiVersion", "status"].map(|name| status[name].as_str().unwrap());
+        assert_eq!(told, ["Status", "v1", "Failure"], "{status}");
+        assert_eq!(status["code"], code, "{status}");
+        assert_eq!(status["reason"], refusal.reason(), "{status}");
+        assert!(!status["message"].as_str().unwrap().is_empty(), "{status}");
+        assert!(headers.contains("content-type: application/json\r\n"), "{headers}");
+        // client-go repeats whatever carries it ten times (K-04).
+        assert!(!headers.contains("retry-after"), "{headers}");
+        let asks = headers.contains("www-authenticate: ");
+        assert_eq!(asks, code == 401, "{headers}");
+    }
+}
+
+#[test]
+fn k_09_each_way_in_which_the_cluster_or_the_gateway_fails_has_its_status_and_its_reason() {
+    let words = || "why".to_owned();
+    let failures = [
+        (Refusal::UpstreamUnreachable(words()), 502),
+        (Refusal::UpstreamLost(words()), 502),
+        (Refusal::UpstreamSilent, 504),
+        (Refusal::GatewayCredential, 502),
+        (Refusal::LedgerRefuses(words()), 503),
+        (Refusal::Draining, 503),
+        (Refusal::Limit(Limit::LongCalls(7)), 429),
+        (Refusal::Internal, 500),
+    ];
+    let codes: BTreeSet<&str> = failures.iter().map(|(failure, _)| failure.code()).collect();
+    assert_eq!(codes.len(), failures.len(), "each counts for itself: {codes:?}");
+    for (failure, status) in failures {
+        assert_eq!(failure.status().as_u16(), status, "{failure:?}");
+    }
 }
 
 /// What is above a subject's or the strangers' limit is only counted.

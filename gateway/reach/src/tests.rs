@@ -329,6 +329,7 @@ fn ups_05_a_rotated_token_is_picked_up_and_a_half_written_one_is_not() {
     source.impersonator = CredentialSource::TokenFile(file.clone());
     let cluster = connection(source);
     assert_eq!(sent(cluster.impersonator()), "Bearer first");
+    // I-13
     assert!(cluster.impersonator().current().authorization().unwrap().is_sensitive());
     assert_eq!(
         cluster.refresh().unwrap(),

@@ -1,0 +1,670 @@
+//! Watches and logs on a real API server, in every form in which it tells them: the same bytes through the gate as direct;
+//! and they go on through everything that changes meanwhile but the rules that allow them.
+
+use std::io::{Read as _, Write as _};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::caller::JSON;
+use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::gateway::{Gateway, Options};
+use tests::http::Client;
+use tests::kubectl::{Kubectl, Running};
+use tests::metrics::Scrape;
+use tests::wait::{PATIENCE, try_until};
+
+const WORLD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: forms }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: everything-here }
+rules:
+- { apiGroups: ["*"], resources: ["*"], verbs: ["*"] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: dev, namespace: forms }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: everything-here }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: widgets.example.com }
+spec:
+  group: example.com
+  names: { kind: Widget, plural: widgets, singular: widget }
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    # A table without an age, which would be another one a second later.
+    additionalPrinterColumns: [{ name: Size, type: integer, jsonPath: .spec.size }]
+    schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: talker, namespace: forms }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: talker
+      image: none
+      command: [sh, -c, "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done"]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: told, namespace: forms }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers:
+    - { name: told, image: none, command: [sh, -c, "echo told; exec sleep 1000"] }
+"#;
+
+/// The cluster of this file: with a node, and with CBOR, which is off unless somebody switches it on.
+fn world() -> anyhow::Result<&'static Cluster> {
+    static WORLD_ONCE: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let start = || {
+        let cluster = Cluster::start(ClusterOptions {
+            node: true,
+            apiserver_arguments: vec!["--feature-gates=CBORServingAndStorage=true".to_owned()],
+            ..ClusterOptions::default()
+        })?;
+        let admin = cluster.admin()?;
+        admin.apply(WORLD)?;
+        admin.ok(&[
+            "wait",
+            "--for=condition=Established",
+            "crd/widgets.example.com",
+            "--timeout=50s",
+        ])?;
+        let ready = [
+            "wait",
+            "--for=condition=Ready",
+            "pod/talker",
+            "pod/told",
+            "-n",
+            "forms",
+            "--timeout=50s",
+        ];
+        admin.ok(&ready)?;
+        anyhow::Ok(cluster)
+    };
+    WORLD_ONCE
+        .get_or_init(|| start().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// The same person, through the gate and direct.
+struct Sides {
+    gateway: Gateway,
+    through: Client,
+    bearer: String,
+    direct: Client,
+}
+
+impl Sides {
+    fn new(cluster: &Cluster, options: &Options) -> anyhow::Result<Self> {
+        let gateway = Gateway::start(cluster, options)?;
+        let identity = cluster.ca().client("alice@example.com", &["dev"])?;
+        Ok(Self {
+            through: gateway.client()?,
+            bearer: format!("Bearer {}", gateway.sign_in("alice")?.token),
+            direct: Client::new(cluster.address(), cluster.ca().certificate(), Some(&identity))?,
+            gateway,
+        })
+    }
+
+    /// Content type and body of the two answers, direct first.
+    fn both(&self, target: &str, accept: &str) -> anyhow::Result<[(String, Vec<u8>); 2]> {
+        let direct = self.direct.get(target, &[("Accept", accept)])?;
+        let headers = [("Accept", accept), ("Authorization", self.bearer.as_str())];
+        let through = self.through.get(&format!("/clusters/bench{target}"), &headers)?;
+        let mut both = Vec::new();
+        for answer in [direct, through] {
+            ensure!(
+                answer.status == 200,
+                "{target}: {}",
+                String::from_utf8_lossy(&answer.body)
+            );
+            let mut fields = answer.head.lines().filter_map(|line| line.split_once(": "));
+            let kind = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            both.push((kind.context("a content type")?.1.to_owned(), answer.body));
+        }
+        both.try_into().map_err(|_| anyhow::anyhow!("two answers"))
+    }
+}
+
+/// Where a collection stands now.
+fn revision(cluster: &Cluster, collection: &str) -> anyhow::Result<String> {
+    let list = cluster.client().get(&format!("{collection}?limit=1"), &[])?.json()?;
+    Ok(list["metadata"]["resourceVersion"]
+        .as_str()
+        .context("a resource version")?
+        .to_owned())
+}
+
+/// Three changes of one object, of this name.
+fn changes(cluster: &Cluster, collection: &str, mut object: Value, name: &str) -> anyhow::Result<()> {
+    object["metadata"] = json!({ "name": name });
+    let patch = ("Content-Type", "application/merge-patch+json");
+    let one = format!("{collection}/{name}");
+    for (method, target, headers, body) in [
+        ("POST", collection, JSON, object.to_string()),
+        (
+            "PATCH",
+            one.as_str(),
+            patch,
+            r#"{"metadata":{"labels":{"seen":"yes"}}}"#.to_owned(),
+        ),
+        ("DELETE", one.as_str(), JSON, String::new()),
+    ] {
+        let answer = cluster.client().send(method, target, &[headers], body.as_bytes())?;
+        ensure!(
+            answer.status < 300,
+            "{method} {target}: {}",
+            String::from_utf8_lossy(&answer.body)
+        );
+    }
+    Ok(())
+}
+
+const MAPS: &str = "/api/v1/namespaces/forms/configmaps";
+const WIDGETS: &str = "/apis/example.com/v1/namespaces/forms/widgets";
+
+/// Forms of a watch: collection, what is accepted, what comes, and what is in it.
+const FORMS: [(&str, &str, &str, &[u8]); 5] = [
+    (MAPS, "application/json", "application/json", b"{\"type\":\"DELETED\""),
+    (
+        MAPS,
+        "application/vnd.kubernetes.protobuf;stream=watch",
+        "application/vnd.kubernetes.protobuf;stream=watch",
+        b"k8s\0",
+    ),
+    (MAPS, "application/cbor", "application/cbor-seq", b"DELETED"),
+    (
+        WIDGETS,
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json",
+        b"\"kind\":\"Table\"",
+    ),
+    (
+        WIDGETS,
+        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+        "application/json",
+        b"\"kind\":\"PartialObjectMetadata\"",
+    ),
+];
+
+#[test]
+fn g_11_a_watch_in_every_form_is_the_same_bytes_through_the_gate() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let sides = Sides::new(cluster, &Options::default())?;
+    for (number, (collection, accept, kind, has)) in FORMS.into_iter().enumerate() {
+        let from = revision(cluster, collection)?;
+        let object = match collection {
+            MAPS => json!({ "data": { "k": "v" } }),
+            _ => json!({ "apiVersion": "example.com/v1", "kind": "Widget", "spec": { "size": 3 } }),
+        };
+        let name = format!("form-{number}");
+        changes(cluster, collection, object, &name)?;
+        // Of these three changes alone: other tests have objects of their own beside them.
+        let query = format!("watch=true&resourceVersion={from}&timeoutSeconds=2&fieldSelector=metadata.name%3D{name}");
+        let [direct, through] = sides.both(&format!("{collection}?{query}"), accept)?;
+        ensure!(direct.0.starts_with(kind), "{accept}: {}", direct.0);
+        ensure!(
+            direct.1.windows(has.len()).any(|part| part == has),
+            "{accept}: {}",
+            direct.1.escape_ascii()
+        );
+        let of = |(kind, mut body): (String, Vec<u8>)| {
+            // An API server writes the members of a CBOR map in a new order each time, so that nobody relies on one.
+            if accept == "application/cbor" {
+                body.sort_unstable();
+            }
+            (kind, body)
+        };
+        let (direct, through) = (of(direct), of(through));
+        ensure!(direct == through, "{accept}:\n{direct:?}\n{through:?}");
+    }
+    Ok(())
+}
+
+/// A watch's lines, without how far the server's own reading was when it wrote a bookmark.
+fn told(body: &[u8]) -> anyhow::Result<Vec<Value>> {
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let read = |line| -> anyhow::Result<Value> {
+        let mut event: Value = serde_json::from_slice(line)?;
+        if event["type"] == "BOOKMARK" {
+            event["object"]["metadata"]["resourceVersion"] = json!("…");
+        }
+        Ok(event)
+    };
+    lines.map(read).collect()
+}
+
+/// The bookmark behind the last object that was there at the beginning (KEP-3157).
+fn ends(event: &Value) -> bool {
+    event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"] == "true"
+}
+
+#[test]
+fn g_11_bookmarks_and_initial_events_come_as_the_server_sends_them() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let sides = Sides::new(cluster, &Options::default())?;
+    for name in ["initial-a", "initial-b"] {
+        let object = json!({ "metadata": { "name": name, "labels": { "initial": "yes" } } }).to_string();
+        ensure!(cluster.client().send("POST", MAPS, &[JSON], object.as_bytes())?.status == 201);
+    }
+    let query = "watch=true&labelSelector=initial%3Dyes&allowWatchBookmarks=true&timeoutSeconds=3&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let [direct, through] = sides.both(&format!("{MAPS}?{query}"), "application/json")?;
+    let [direct, through] = [told(&direct.1)?, told(&through.1)?];
+    for side in [&direct, &through] {
+        let added = side.iter().filter(|event| event["type"] == "ADDED").count();
+        ensure!(
+            added == 2 && side.iter().filter(|event| ends(event)).count() == 1,
+            "{side:?}"
+        );
+    }
+    // How many plain bookmarks there are besides is as the server's clock has it.
+    let kept = |side: Vec<Value>| {
+        let kept = side.into_iter();
+        kept.filter(|event| event["type"] != "BOOKMARK" || ends(event))
+            .collect::<Vec<_>>()
+    };
+    let (expected, found) = (kept(direct), kept(through));
+    ensure!(expected == found, "{expected:?}\n{found:?}");
+    Ok(())
+}
+
+#[test]
+fn a_list_in_pieces_is_the_same_bytes_through_the_gate() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let sides = Sides::new(cluster, &Options::default())?;
+    for number in 0..7 {
+        let object = json!({ "metadata": { "name": format!("piece-{number}"), "labels": { "piece": "yes" } } });
+        ensure!(
+            cluster
+                .client()
+                .send("POST", MAPS, &[JSON], object.to_string().as_bytes())?
+                .status
+                == 201
+        );
+    }
+    let at = revision(cluster, MAPS)?;
+    let mut query = format!("limit=3&resourceVersion={at}&resourceVersionMatch=Exact");
+    let mut pieces = Vec::new();
+    loop {
+        let target = format!("{MAPS}?labelSelector=piece%3Dyes&{query}");
+        let [direct, through] = sides.both(&target, "application/json")?;
+        ensure!(direct == through, "{direct:?}\n{through:?}");
+        let list: Value = serde_json::from_slice(&direct.1)?;
+        pieces.push(list["items"].as_array().map_or(0, Vec::len));
+        match list["metadata"]["continue"].as_str() {
+            Some(next) if !next.is_empty() => query = format!("limit=3&continue={}", next.replace('=', "%3D")),
+            _ => break,
+        }
+    }
+    ensure!(pieces.iter().sum::<usize>() == 7 && pieces.len() >= 3, "{pieces:?}");
+    Ok(())
+}
+
+/// What a WebSocket says after its handshake, to its end; the handshake's head comes first.
+fn websocket(client: &Client, host: &str, target: &str, more: &str) -> anyhow::Result<(String, Vec<u8>)> {
+    let mut stream = client.open()?;
+    stream.sock.set_read_timeout(Some(PATIENCE))?;
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: https://{host}\r\n{more}\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut received = Vec::new();
+    match stream.read_to_end(&mut received) {
+        Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(error.into()),
+        _ => {}
+    }
+    let end = received
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .context("a head")?;
+    let said = received.split_off(end + 4);
+    Ok((String::from_utf8(received)?, said))
+}
+
+#[test]
+fn g_12_watches_and_logs_over_websockets_say_the_same_through_the_gate() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let sides = Sides::new(cluster, &Options::default())?;
+    let from = revision(cluster, MAPS)?;
+    changes(cluster, MAPS, json!({}), "over-websocket")?;
+    let watch = format!(
+        "{MAPS}?watch=true&resourceVersion={from}&timeoutSeconds=2&fieldSelector=metadata.name%3Dover-websocket"
+    );
+    let log = "/api/v1/namespaces/forms/pods/told/log".to_owned();
+    let cases = [
+        (&watch, "", "DELETED"),
+        (&log, "", "told\n"),
+        (&log, "binary.k8s.io", "told\n"),
+        // BASE64("told\n")
+        (&log, "base64.binary.k8s.io", "dG9sZAo="),
+    ];
+    let hosts = [cluster.address().to_string(), sides.gateway.address.to_string()];
+    for (target, protocol, has) in cases {
+        let offer = match protocol {
+            "" => String::new(),
+            offered => format!("Sec-WebSocket-Protocol: {offered}\r\n"),
+        };
+        let [at_server, at_gate] = &hosts;
+        let direct = websocket(&sides.direct, at_server, target, &offer)?;
+        let with_token = format!("{offer}Authorization: {}\r\n", sides.bearer);
+        let through = websocket(
+            &sides.through,
+            at_gate,
+            &format!("/clusters/bench{target}"),
+            &with_token,
+        )?;
+        for (head, said) in [&direct, &through] {
+            ensure!(head.starts_with("HTTP/1.1 101 "), "{target} {protocol}: {head}");
+            let lower = head.to_lowercase();
+            let chosen = lower.contains(&format!("sec-websocket-protocol: {protocol}\r\n"));
+            ensure!(protocol.is_empty() || chosen, "{protocol}: {head}");
+            ensure!(
+                said.windows(has.len()).any(|part| part == has.as_bytes()),
+                "{target} {protocol}: {}",
+                said.escape_ascii()
+            );
+        }
+        ensure!(
+            unframed(&direct.1)? == unframed(&through.1)?,
+            "{target} {protocol}:\n{}\n{}",
+            direct.1.escape_ascii(),
+            through.1.escape_ascii()
+        );
+    }
+    Ok(())
+}
+
+/// What is in the messages that a server sends (RFC 6455 §5.2), the close frame left out.
+fn unframed(mut said: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let [first, second, rest @ ..] = said {
+        let (length, rest) = match (second, rest) {
+            (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            (127, _) => anyhow::bail!("a message of more than 64 KiB"),
+            (short, rest) => (usize::from(*short), rest),
+        };
+        let (payload, next) = rest.split_at_checked(length).context("a message that broke off")?;
+        if first & 0x0f != 8 {
+            all.extend_from_slice(payload);
+        }
+        said = next;
+    }
+    Ok(all)
+}
+
+#[test]
+fn g_14_the_logs_of_fifty_pods_are_followed_at_the_same_time() -> anyhow::Result<()> {
+    const PODS: usize = 50;
+    let cluster = world()?;
+    let go = cluster.folder().path().join("go");
+    let script = format!(
+        "echo I am here; while [ ! -e {} ]; do sleep 0.5; done; echo and gone",
+        go.display()
+    );
+    let pods = (0..PODS).map(|number| {
+        json!({ "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": format!("many-{number}"), "namespace": "forms", "labels": { "app": "many" } },
+            "spec": { "nodeName": "node-1", "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
+                "containers": [{ "name": "c", "image": "none", "command": ["sh", "-c", script] }] } })
+    });
+    let items: Vec<Value> = pods.collect();
+    let admin = cluster.admin()?;
+    admin.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
+    admin.ok(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod",
+        "-l",
+        "app=many",
+        "-n",
+        "forms",
+        "--timeout=100s",
+    ])?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let follow = [
+        "logs",
+        "-f",
+        "-l",
+        "app=many",
+        "-n",
+        "forms",
+        "--max-log-requests=50",
+        "--tail=-1",
+    ];
+    let mut logs = alice.start(&follow)?;
+    let said = |logs: &Running, words: &str| logs.lines().iter().filter(|line| *line == words).count();
+    try_until("each of them is heard", PATIENCE, || {
+        let heard = said(&logs, "I am here");
+        ensure!(heard == PODS, "{heard} of {PODS}");
+        Ok(())
+    })?;
+    let open = Scrape::of(gateway.admin())?.sum("gateway_upstream_open_connections", &[("class", "FollowLog")]);
+    ensure!(open >= 50.0, "{open} connections: they share some");
+    std::fs::write(&go, "")?;
+    assert_eq!(logs.end()?, 0, "{:?}", logs.lines());
+    assert_eq!((said(&logs, "I am here"), said(&logs, "and gone")), (PODS, PODS));
+    Ok(())
+}
+
+#[test]
+fn g_14_previous_logs_and_timestamps_are_the_same_through_the_gate() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let mark = cluster.folder().path().join("was-here");
+    let script = format!(
+        "if [ ! -e {0} ]; then touch {0}; echo first life; exit 1; fi; echo second life; exec sleep 1000",
+        mark.display()
+    );
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "twice", "namespace": "forms" },
+        "spec": { "nodeName": "node-1", "terminationGracePeriodSeconds": 0,
+            "containers": [{ "name": "c", "image": "none", "command": ["sh", "-c", script] }] } });
+    admin.apply(&pod.to_string())?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let through = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let direct = cluster.as_person("alice@example.com", &["dev"])?;
+    try_until("it lives again", PATIENCE, || {
+        let said = admin.ok(&["logs", "twice", "-n", "forms"])?;
+        ensure!(said == "second life\n", "{said}");
+        Ok(())
+    })?;
+    for (more, has) in [
+        ("--previous", "first life\n"),
+        ("--timestamps", "Z second life\n"),
+        ("--tail=1", "second life\n"),
+    ] {
+        let command = ["logs", "twice", "-n", "forms", more];
+        let [expected, found] = [direct.ok(&command)?, through.ok(&command)?];
+        ensure!(
+            expected.ends_with(has) && expected == found,
+            "{more}: {expected:?} {found:?}"
+        );
+    }
+    Ok(())
+}
+
+fn replace(file: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, text)?;
+    Ok(std::fs::rename(draft, file)?)
+}
+
+/// A watch and a followed log of one person.
+struct Followed {
+    watch: Running,
+    log: Running,
+}
+
+impl Followed {
+    fn begin(kubectl: &Kubectl, gateway: &Gateway) -> anyhow::Result<Self> {
+        let followed = Self {
+            watch: kubectl.start(&[
+                "get",
+                "configmaps",
+                "-n",
+                "forms",
+                "-l",
+                "followed=yes",
+                "--watch-only",
+                "-o",
+                "name",
+            ])?,
+            log: kubectl.start(&["logs", "-f", "talker", "-n", "forms", "--tail=1"])?,
+        };
+        try_until("both are in the table", PATIENCE, || {
+            let open = Scrape::of(gateway.admin())?.sum("gateway_session_long_calls_open", &[]);
+            ensure!((open - 2.0).abs() < f64::EPSILON, "{open}");
+            Ok(())
+        })?;
+        Ok(followed)
+    }
+
+    /// Something made now is told, and the log says more.
+    fn goes_on(&mut self, admin: &Kubectl, after: &str) -> anyhow::Result<()> {
+        let seen = self.log.lines().len();
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": after, "namespace": "forms", "labels": { "followed": "yes" } } });
+        admin.apply(&object.to_string())?;
+        let wanted = format!("configmap/{after}");
+        self.watch.line(after, |line| line == wanted)?;
+        try_until("the log goes on", PATIENCE, || {
+            let now = self.log.lines().len();
+            ensure!(now > seen + 2, "{after}: {now} lines, {seen} before");
+            Ok(())
+        })
+    }
+}
+
+#[test]
+fn g_03_watches_and_followed_logs_go_on_through_reload_rotations_and_the_end_of_their_token() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let options = Options {
+        identity: Some(json!({ "session": { "token": "1m" } })),
+        ..Options::default()
+    };
+    let mut gateway = Gateway::start(cluster, &options)?;
+    let token = gateway.sign_in("alice")?.token;
+    let mut followed = Followed::begin(&gateway.kubectl("alice", &token)?, &gateway)?;
+
+    let file = gateway.file("gatescribe.yaml");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    config["log"] = json!({ "level": "debug" });
+    replace(&file, &config.to_string())?;
+    try_until("the new configuration is in force", PATIENCE, || {
+        ensure!(gateway.log().contains("\"level\":\"DEBUG\""), "no debug line");
+        Ok(())
+    })?;
+    followed.goes_on(&admin, "after-the-reload")?;
+
+    gateway.provider.control("/rotate", &json!({ "withdraw": true }))?;
+    gateway.sign_in("bob").context("with the provider's new key")?;
+    followed.goes_on(&admin, "after-the-providers-keys")?;
+
+    let next = cluster.service_account_token("gatescribe", "impersonator")?;
+    replace(&gateway.file("impersonator"), &next)?;
+    try_until("the gateway's next credential is in force", PATIENCE, || {
+        ensure!(gateway.log().contains("cluster credentials read anew"), "not yet");
+        Ok(())
+    })?;
+    followed.goes_on(&admin, "after-the-gateways-credential")?;
+
+    let bearer = format!("Bearer {token}");
+    let client = gateway.client()?;
+    try_until("the token has ended", PATIENCE, || {
+        let target = "/clusters/bench/api/v1/namespaces/forms/configmaps?limit=1";
+        let answer = client.get(target, &[("Authorization", &bearer)])?;
+        ensure!(answer.status == 401, "{}", answer.status);
+        Ok(())
+    })?;
+    followed.goes_on(&admin, "after-the-token")?;
+
+    gateway.process().signal(Signal::SIGTERM)?;
+    for running in [&mut followed.watch, &mut followed.log] {
+        assert_eq!(running.end()?, 0, "{:?}", running.lines().last());
+    }
+    gateway.wait()?;
+    let closes = gateway
+        .records()?
+        .into_iter()
+        .filter(|record| record["outcome"]["end"] == "ended");
+    let why: Vec<Value> = closes.map(|close| close["outcome"]["why"].clone()).collect();
+    assert_eq!(
+        why,
+        [
+            json!("ended by the gateway: it stops"),
+            json!("ended by the gateway: it stops")
+        ]
+    );
+    Ok(())
+}
+
+/// `kubectl rollout status` is an informer of client-go: it lists and watches again by itself, and says so to nobody.
+#[test]
+fn g_10_client_go_lists_again_after_a_drain_and_misses_nothing() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "drained", "namespace": "forms" },
+        "spec": { "replicas": 1, "selector": { "matchLabels": { "app": "drained" } },
+            "template": { "metadata": { "labels": { "app": "drained" } },
+                "spec": { "containers": [{ "name": "c", "image": "none" }] } } } });
+    admin.apply(&deployment.to_string())?;
+    let mut gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let mut waiting = alice.start(&[
+        "rollout",
+        "status",
+        "deployment/drained",
+        "-n",
+        "forms",
+        "--timeout=170s",
+    ])?;
+    waiting.line("it waits", |line| line.starts_with("Waiting for deployment"))?;
+    try_until("it watches", PATIENCE, || {
+        let open = Scrape::of(gateway.admin())?.sum("gateway_session_long_calls_open", &[]);
+        ensure!((open - 1.0).abs() < f64::EPSILON, "{open}");
+        Ok(())
+    })?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.start_again()?;
+    // Nobody controls deployments here: what a controller would write is written by hand, while nobody may be watching.
+    let status = r#"{"status":{"observedGeneration":1,"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}}"#;
+    admin.ok(&[
+        "patch",
+        "deployment",
+        "drained",
+        "-n",
+        "forms",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        status,
+    ])?;
+    assert_eq!(waiting.end()?, 0, "{:?}", waiting.lines());
+    let last = waiting.lines().pop().unwrap_or_default();
+    assert!(last.contains("successfully rolled out"), "{:?}", waiting.lines());
+    let records = gateway.records()?;
+    let ended = records
+        .iter()
+        .filter(|record| record["outcome"]["why"] == "ended by the gateway: it stops");
+    assert_eq!(ended.count(), 1);
+    Ok(())
+}
