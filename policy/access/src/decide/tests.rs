@@ -423,6 +423,35 @@ fn obligations_are_owed_even_where_rbac_allows() {
 }
 
 #[test]
+fn of_several_rules_about_a_session_the_strictest_counts_in_each_part() {
+    let owed = |obligations: Value| {
+        json!({"effect": "allow", "subjects": {"groups": ["*"]}, "obligations": obligations,
+               "kubernetes": {"actions": ["enter"], "namespaces": ["a"]}})
+    };
+    let of = |rules: &[Value]| {
+        let decision = World::new(rules).decide("al", &["shell"], "POST", "/api/v1/namespaces/a/pods/p/exec");
+        let Verdict::Allow(allowed) = decision.verdict else {
+            panic!("{decision:?}")
+        };
+        let owed = allowed.obligations;
+        (owed.record, owed.idle_seconds, owed.longest_seconds)
+    };
+    let (short, long) = (
+        owed(json!({"idle": "90s", "longest": "2d"})),
+        owed(json!({"idle": "15m", "longest": "8h", "record": true})),
+    );
+    assert_eq!(of(&[]), (false, None, None));
+    assert_eq!(of(std::slice::from_ref(&short)), (false, Some(90), Some(172_800)));
+    let both = (true, Some(90), Some(28_800));
+    assert_eq!(of(&[short.clone(), long.clone()]), both);
+    assert_eq!(of(&[long, short]), both, "in any order");
+    // A rule about something else demands nothing here.
+    let elsewhere = json!({"effect": "allow", "subjects": {"groups": ["*"]}, "obligations": {"idle": "1s"},
+                           "kubernetes": {"actions": ["enter"], "namespaces": ["b"]}});
+    assert_eq!(of(&[elsewhere]), (false, None, None));
+}
+
+#[test]
 fn two_rules_that_demand_different_contexts_are_both_owed() {
     let owed = |acr: &str| {
         json!({"effect": "allow", "subjects": {"groups": ["*"]}, "obligations": {"stepUp": {"acr": acr}},
