@@ -250,6 +250,9 @@ fn denial_in_words(denial: &Denial) -> String {
         Denial::Obligation(Unmet::Recording) => {
             "this session has to be recorded, and it cannot be recorded now".to_owned()
         }
+        Denial::Obligation(Unmet::NoSession) => {
+            "what enters here has to be recorded, and a plain request passes in no session that could be".to_owned()
+        }
         Denial::Obligation(Unmet::StepUp { acr }) if acr.is_empty() => "this needs a fresh sign-in".to_owned(),
         Denial::Obligation(Unmet::StepUp { acr }) => {
             format!("this needs a fresh sign-in of the kind {}", acr.join(" and "))
@@ -441,6 +444,9 @@ fn denied_lines(lines: &mut Lines, causes: &mut Vec<Cause>, denied: &Denied, ask
 fn next_after_denial(denial: &Denial, asked: &Asked<'_>) -> Option<String> {
     match denial {
         Denial::Obligation(Unmet::Recording) => Some("tell whoever runs the gateway; nothing was sent".to_owned()),
+        Denial::Obligation(Unmet::NoSession) => {
+            Some("ask whoever writes the rules; what goes through kubectl port-forward is recorded".to_owned())
+        }
         Denial::Obligation(Unmet::Approval { .. }) => {
             Some("ask whoever writes the rules: this obligation cannot be met yet".to_owned())
         }

@@ -23,6 +23,7 @@ use http::header::WARNING;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use model::cluster::ClusterId;
+use model::decision::Unmet;
 use model::request::{RequestFacts, Target, Wire};
 use model::time::Timestamp;
 use tokio::sync::oneshot;
@@ -240,7 +241,7 @@ impl Gate {
         let warning = end_warning(&decided.permit, decided.grounds, trail.received.wall).filter(|_| long);
         let owed = decided.permit.obligations();
         if head.upgrade.is_none() && self.must_be_a_session(owed, &facts, &target) {
-            return Err(refused_as_unrecorded(trail).into());
+            return Err(refused_as_unrecorded(trail, Unmet::NoSession).into());
         }
         let call = self.enter_table(long, conn, trail, decided.grounds)?;
         if let (Some(call), Some(seconds), None) = (&call, owed.longest_seconds, head.upgrade) {

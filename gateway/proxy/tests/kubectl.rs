@@ -64,6 +64,7 @@ fn denial_file(denied: &Denied) -> &'static str {
         Denial::TooManyGroups { .. } => "too-many-groups",
         Denial::Obligation(Unmet::Reason) => "owes-reason",
         Denial::Obligation(Unmet::Recording) => "owes-recording",
+        Denial::Obligation(Unmet::NoSession) => "owes-a-session",
         Denial::Obligation(Unmet::StepUp { acr }) if acr.is_empty() => "owes-step-up",
         Denial::Obligation(Unmet::StepUp { .. }) => "owes-step-up-of-a-kind",
         Denial::Obligation(Unmet::Approval { .. }) => "owes-approval",
@@ -125,6 +126,7 @@ fn denials() -> Vec<Refusal> {
         denied(Denial::TooManyGroups { have: 300, limit: 200 }),
         owes(Unmet::Reason),
         owes(Unmet::Recording),
+        owes(Unmet::NoSession),
         owes(Unmet::StepUp { acr: Vec::new() }),
         owes(Unmet::StepUp {
             acr: vec!["phr".into(), "urn:example it's".into()],

@@ -161,6 +161,8 @@ pub enum Unmet {
     Reason,
     /// The session must be recorded and cannot be.
     Recording,
+    /// What enters must be recorded, and this is no session: a plain request through a `proxy` subresource.
+    NoSession,
     /// Sign-in is too old or not strong enough.
     StepUp {
         /// The ways of proving who one is that are owed, all of them; empty when any does.

@@ -110,7 +110,7 @@ impl Gate {
         }
         let recordings = self.recordings.as_ref().filter(|_| may_be_read(trail, upgrade));
         let Some(recordings) = recordings else {
-            return Err(refused_as_unrecorded(trail));
+            return Err(refused_as_unrecorded(trail, Unmet::Recording));
         };
         match recordings.begin(trail).await {
             Ok(recording) => {
@@ -120,7 +120,7 @@ impl Gate {
             }
             Err(why) => {
                 tracing::error!(request.id = trail.id.as_str(), why, "a session cannot be recorded");
-                Err(refused_as_unrecorded(trail))
+                Err(refused_as_unrecorded(trail, Unmet::Recording))
             }
         }
     }
@@ -173,10 +173,10 @@ impl Gate {
 }
 
 /// A rule or the configuration wants it recorded, and it cannot be (promise 3).
-pub(super) fn refused_as_unrecorded(trail: &Trail) -> Refusal {
+pub(super) fn refused_as_unrecorded(trail: &Trail, unmet: Unmet) -> Refusal {
     let rules = trail.decision.as_ref().map(|decision| decision.rules.to_vec());
     Refusal::Denied(Box::new(Denied {
-        denial: Denial::Obligation(Unmet::Recording),
+        denial: Denial::Obligation(unmet),
         rules: rules.unwrap_or_default(),
         nearest: None,
     }))
