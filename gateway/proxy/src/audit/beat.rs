@@ -83,14 +83,10 @@ impl Heartbeats {
 
 #[cfg(test)]
 impl Heartbeats {
-    /// Heartbeats into a ledger in `folder` that nobody reads.
-    pub(crate) fn into_folder(folder: &std::path::Path, trail: Arc<Trail>) -> Self {
-        let options = ledger::Options::default();
-        let disk = Arc::new(ledger::RealDisk::new(folder));
-        let (ledger, _) = ledger::Ledger::open_by_hand(folder, options, disk).unwrap();
-        let (clock, _) = crate::clock::Clock::manual(1_790_000_000_000_000_000);
+    /// Heartbeats into a ledger that is driven by hand, at the times of a clock.
+    pub(crate) fn into_ledger(ledger: &Arc<ledger::Ledger>, clock: crate::clock::Clock, trail: Arc<Trail>) -> Self {
         Self {
-            station: Station::new(Arc::new(ledger), clock, "boot".into(), super::Limits::default()),
+            station: Station::new(Arc::clone(ledger), clock, "boot".into(), super::Limits::default()),
             trail,
             pair: None,
             bytes_in: Arc::default(),

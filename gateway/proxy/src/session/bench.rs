@@ -128,13 +128,22 @@ impl World {
 
     /// A watch of pods by `identity`, as it stands after the decision.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
     pub fn watch(&self, identity: Arc<Identity>, namespace: &str) -> Arc<Trail> {
-        let raw = format!("/api/v1/namespaces/{namespace}/pods?watch=true");
+        self.call(
+            identity,
+            &format!("/api/v1/namespaces/{namespace}/pods?watch=true"),
+            false,
+        )
+    }
+
+    /// A GET of `raw` by `identity`, as it stands after the decision.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
+    pub fn call(&self, identity: Arc<Identity>, raw: &str, wants_upgrade: bool) -> Arc<Trail> {
         let target = Target::parse(raw.as_bytes()).expect("a good target");
         let wire = Wire {
             method: "GET",
-            wants_upgrade: false,
+            wants_upgrade,
             impersonates: false,
         };
         let peer = Peer {

@@ -24,6 +24,17 @@ pub(super) enum Broken {
     Withheld,
 }
 
+/// What is to become of a piece that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It passes.
+    Passes,
+    /// It passes, and nothing more is to be read for now.
+    PassesLast,
+    /// It must not pass, and nothing behind it.
+    Withheld,
+}
+
 /// The bytes between one reader and one writer.
 #[derive(Debug)]
 pub(super) struct Half {
@@ -31,6 +42,8 @@ pub(super) struct Half {
     held: Range<usize>,
     stage: Stage,
     unflushed: bool,
+    /// Whoever was shown the last piece wants no more for now.
+    is_held_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +62,7 @@ impl Half {
             held: 0..0,
             stage: Stage::Flowing,
             unflushed: false,
+            is_held_up: false,
         }
     }
 
@@ -58,16 +72,18 @@ impl Half {
     }
 
     /// Moves bytes until nothing more can be done now. Ready when the receiver has the end. Each piece is shown to `see`
-    /// once, in order, after it was read and before any of it is written; where that says no, nothing of it is. Without `may_read`
-    /// only what is held moves.
+    /// once, in order, after it was read and before any of it is written. Without `may_read` only what is held moves. What
+    /// [`Seen`] says then: after a piece that is the last for now, what was read is written and nothing more is read;
+    /// [`Half::was_held_up`] says so, and no waker stands for what could be read.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin),
         to: &mut (impl AsyncWrite + Unpin),
         may_read: bool,
-        see: &mut impl FnMut(&[u8]) -> bool,
+        see: &mut impl FnMut(&[u8]) -> Seen,
     ) -> Poll<Result<(), Broken>> {
+        self.is_held_up = false;
         loop {
             match self.stage {
                 Stage::Closed => return Poll::Ready(Ok(())),
@@ -83,13 +99,18 @@ impl Half {
                 Stage::Flowing => {
                     let read = self.poll_read(cx, from, see)?;
                     ready!(self.poll_write(cx, to))?;
-                    if read.is_pending() {
+                    if read.is_pending() || self.is_held_up {
                         ready!(self.poll_flush(cx, to))?;
                         return Poll::Pending;
                     }
                 }
             }
         }
+    }
+
+    /// Whether it stopped reading because whoever was shown the last piece wanted no more.
+    pub(super) const fn was_held_up(&self) -> bool {
+        self.is_held_up
     }
 
     /// Writes what is held and nothing more; ready when the receiver has it.
@@ -107,7 +128,7 @@ impl Half {
         &mut self,
         cx: &mut Context<'_>,
         from: &mut (impl AsyncRead + Unpin),
-        see: &mut impl FnMut(&[u8]) -> bool,
+        see: &mut impl FnMut(&[u8]) -> Seen,
     ) -> Result<Poll<()>, Broken> {
         if !self.held.is_empty() {
             return Ok(Poll::Ready(()));
@@ -133,10 +154,14 @@ impl Half {
                 self.stage = Stage::Ended;
                 return Ok(Poll::Ready(()));
             }
-            if !see(piece) {
-                return Err(Broken::Withheld);
+            match see(piece) {
+                Seen::Withheld => return Err(Broken::Withheld),
+                seen => self.is_held_up = seen == Seen::PassesLast,
             }
             self.held.end += piece.len();
+            if self.is_held_up {
+                return Ok(Poll::Ready(()));
+            }
         }
     }
 

@@ -326,6 +326,18 @@ impl<C: Io, U: Io> Carried<C, U> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        loop {
+            let over = self.poll_once(cx);
+            // A chunk became full: it goes to the disk, and unless the one before is still on its way there, reading goes on.
+            let is_held_up = self.up.was_held_up() || self.down.was_held_up();
+            // Or it was begun, and what wakes us when it is old has to be asked once.
+            if over.is_ready() || !(is_held_up || self.observer.has_a_new_timer()) {
+                return over;
+            }
+        }
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         let Self {
             client,
             upstream,
@@ -336,45 +348,37 @@ impl<C: Io, U: Io> Carried<C, U> {
             left_first,
             ..
         } = self;
-        loop {
-            let may_read = match observer.poll(cx, heartbeats) {
-                Ok(flow) => flow == Flow::Goes,
-                Err(_) => return Poll::Ready(Over::unrecorded(observer)),
+        let may_read = match observer.poll(cx, heartbeats) {
+            Ok(flow) => flow == Flow::Goes,
+            Err(_) => return Poll::Ready(Over::unrecorded(observer)),
+        };
+        let going_up = up.poll(cx, client, upstream, may_read, &mut |piece| {
+            add(&heartbeats.bytes_in, piece);
+            observer.see(Way::Up, piece)
+        });
+        let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
+            add(&heartbeats.bytes_out, piece);
+            observer.see(Way::Down, piece)
+        });
+        if left_first.is_none() {
+            *left_first = match (up.has_ended(), down.has_ended()) {
+                (true, _) => Some(Way::Up),
+                (false, true) => Some(Way::Down),
+                (false, false) => None,
             };
-            let going_up = up.poll(cx, client, upstream, may_read, &mut |piece| {
-                add(&heartbeats.bytes_in, piece);
-                observer.see(Way::Up, piece)
-            });
-            let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
-                add(&heartbeats.bytes_out, piece);
-                observer.see(Way::Down, piece)
-            });
-            if left_first.is_none() {
-                *left_first = match (up.has_ended(), down.has_ended()) {
-                    (true, _) => Some(Way::Up),
-                    (false, true) => Some(Way::Down),
-                    (false, false) => None,
-                };
+        }
+        match (going_up, going_down) {
+            (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) => {
+                Poll::Ready(Over::unrecorded(observer))
             }
-            return match (going_up, going_down) {
-                (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) => {
-                    Poll::Ready(Over::unrecorded(observer))
-                }
-                (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
-                    Poll::Ready(Over::Client(error))
-                }
-                (Poll::Ready(Err(Broken::Writing(error))), _) | (_, Poll::Ready(Err(Broken::Reading(error)))) => {
-                    Poll::Ready(Over::Upstream(error))
-                }
-                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Over::Both),
-                // The clock of what was just seen has to know whom to wake.
-                _ => match observer.poll(cx, heartbeats) {
-                    Err(_) => Poll::Ready(Over::unrecorded(observer)),
-                    // The chunk that was waited for came in between.
-                    Ok(Flow::Goes) if !may_read => continue,
-                    Ok(_) => Poll::Pending,
-                },
-            };
+            (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
+                Poll::Ready(Over::Client(error))
+            }
+            (Poll::Ready(Err(Broken::Writing(error))), _) | (_, Poll::Ready(Err(Broken::Reading(error)))) => {
+                Poll::Ready(Over::Upstream(error))
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Over::Both),
+            _ => Poll::Pending,
         }
     }
 

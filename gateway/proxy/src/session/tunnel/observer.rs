@@ -6,6 +6,7 @@ use recording::tap::{Channel, Event, Farewell, Protocol, Tap, Torn, Way};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::half::Seen;
 use super::recording::{Flow, Recording};
 use crate::audit::Heartbeats;
 
@@ -49,11 +50,12 @@ impl Observer {
         self.active
     }
 
-    /// Takes a piece that was read. False: it has to be recorded and cannot be, so it must not pass.
-    pub(super) fn see(&mut self, way: Way, piece: &[u8]) -> bool {
+    /// Takes a piece that was read. Withheld: it has to be recorded and cannot be. After the last for now [`Observer::poll`] has to be
+    /// asked before more is read.
+    pub(super) fn see(&mut self, way: Way, piece: &[u8]) -> Seen {
         let Some(tap) = &mut self.tap else {
             self.active = Instant::now();
-            return self.unrecorded.is_none();
+            return self.seen();
         };
         let (mut has_data, status, recording) = (false, &mut self.status, &mut self.recording);
         let fed = tap.feed(way, piece, &mut |way, event| {
@@ -75,7 +77,7 @@ impl Observer {
         if has_data || is_torn {
             self.active = Instant::now();
         }
-        self.unrecorded.is_none()
+        self.seen()
     }
 
     /// From here on nobody can tell what is data. The tap is shown the rest all the same: it knows where words may be said.
@@ -109,6 +111,21 @@ impl Observer {
         self.unrecorded.as_deref()
     }
 
+    fn seen(&self) -> Seen {
+        if self.unrecorded.is_some() {
+            Seen::Withheld
+        } else if self.recording.as_ref().is_some_and(Recording::has_a_chunk) {
+            Seen::PassesLast
+        } else {
+            Seen::Passes
+        }
+    }
+
+    /// Whether something has passed whose time to be kept wakes nobody before [`Observer::poll`].
+    pub(super) fn has_a_new_timer(&self) -> bool {
+        self.recording.as_ref().is_some_and(Recording::has_a_new_timer)
+    }
+
     /// Whether there are words at all that could be said in this protocol.
     pub(super) const fn can_speak(&self) -> bool {
         self.tap.is_some()
@@ -126,6 +143,11 @@ impl Observer {
             protocol,
             Some(Protocol::SpdyCommand { .. } | Protocol::WebSocketCommand { .. })
         )
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_torn(&self) -> bool {
+        self.tap.as_ref().is_some_and(Tap::is_torn)
     }
 
     /// How the command ended, if the cluster has said so.

@@ -15,7 +15,7 @@ use model::request::{Action, RequestFacts};
 use model::subject::SubjectId;
 use recording::tap::{Event, Torn, Way};
 use recording::{Chunk, Ended, Head, Kind, Recorder, Root, Rules, SealError, Sealer, SessionKey};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::audit::{Anchor, Heartbeats, Trail};
@@ -81,18 +81,19 @@ impl Recordings {
         };
         let head = head(trail, session).ok_or("this kind of call cannot be recorded")?;
         let mut recorder = Recorder::new(head, Rules::default());
-        // Who it is, where and why is on the disk before anything passes.
-        let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
         let make = move || {
             let sealer = Sealer::create(&folder, session, &key)?.keeping_free(keeps_free);
             unless_begun.path = Some(sealer.path().to_owned());
-            let (sealer, sealed) = seal(Box::new(sealer), &first);
-            sealed.map(|()| (sealer, unless_begun))
+            Ok((Box::new(sealer), unless_begun))
         };
         let made = tokio::task::spawn_blocking(make).await;
         let (sealer, unless_begun) = made
             .map_err(|error| error.to_string())?
-            .map_err(|error| in_words(&error))?;
+            .map_err(|error: SealError| in_words(&error))?;
+        // Who it is, where and why is on the disk before anything passes.
+        let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
+        let (sealer, sealed) = seal(sealer, first).await.map_err(|error| error.to_string())?;
+        sealed.map_err(|error| in_words(&error))?;
         Ok(Recording::new(recorder, sealer, unless_begun))
     }
 }
@@ -153,6 +154,8 @@ pub(crate) struct Recording {
     sealing: Sealing,
     /// When the open chunk has to go to the disk though it is not full.
     due: Option<Pin<Box<Sleep>>>,
+    /// Nobody is woken at that time yet: a timer wakes whoever polled it.
+    is_due_new: bool,
     root: Root,
     anchored: Option<Instant>,
     unless_begun: RemovedUnlessBegun,
@@ -165,7 +168,8 @@ enum Sealing {
     Over,
 }
 
-type Sent = (Box<Sealer>, Result<(), SealError>);
+/// The sealer comes back, unless its thread panicked.
+type Sent = Result<(Box<Sealer>, Result<(), SealError>), JoinError>;
 
 impl Recording {
     fn new(recorder: Recorder, sealer: Box<Sealer>, unless_begun: RemovedUnlessBegun) -> Self {
@@ -176,6 +180,7 @@ impl Recording {
             unless_begun,
             sealing: Sealing::Idle(sealer),
             due: None,
+            is_due_new: false,
             anchored: None,
         }
     }
@@ -194,7 +199,13 @@ impl Recording {
         self.recorder.event(at, way, event);
         if self.due.is_none() {
             self.due = Some(Box::pin(sleep_until(Instant::now() + CHUNK_WITHIN)));
+            self.is_due_new = true;
         }
+    }
+
+    /// Whether a chunk is full, or old enough, and has to go to the disk before more is read.
+    pub(super) fn has_a_chunk(&self) -> bool {
+        self.recorder.is_due(self.micros())
     }
 
     /// What passed could not be read.
@@ -222,7 +233,13 @@ impl Recording {
         }
     }
 
+    /// Whether nobody is woken yet when what has passed has to go to the disk.
+    pub(super) const fn has_a_new_timer(&self) -> bool {
+        self.is_due_new
+    }
+
     fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_due_new = false;
         let by_time = self.due.as_mut().is_some_and(|due| due.as_mut().poll(cx).is_ready());
         by_time || self.recorder.is_due(self.micros())
     }
@@ -234,15 +251,15 @@ impl Recording {
         };
         match std::mem::replace(&mut self.sealing, Sealing::Over) {
             Sealing::Idle(sealer) => {
-                self.sealing = Sealing::Busy(tokio::task::spawn_blocking(move || seal(sealer, &[chunk])));
+                self.sealing = Sealing::Busy(tokio::spawn(seal(sealer, vec![chunk])));
             }
             other => self.sealing = other,
         }
     }
 
-    fn arrived(&mut self, sent: Result<Sent, tokio::task::JoinError>, heartbeats: &Heartbeats) -> Result<(), String> {
+    fn arrived(&mut self, sent: Result<Sent, JoinError>, heartbeats: &Heartbeats) -> Result<(), String> {
         self.sealing = Sealing::Over;
-        let (sealer, result) = sent.map_err(|error| error.to_string())?;
+        let (sealer, result) = sent.flatten().map_err(|error| error.to_string())?;
         result.map_err(|error| in_words(&error))?;
         let before = std::mem::replace(&mut self.root, sealer.root());
         heartbeats.kept(self.root.bytes.saturating_sub(before.bytes));
@@ -262,19 +279,17 @@ impl Recording {
             let sealer = match self.sealing {
                 Sealing::Idle(sealer) => sealer,
                 Sealing::Busy(sent) => {
-                    let (sealer, result) = sent.await.ok()?;
+                    let (sealer, result) = sent.await.flatten().ok()?;
                     result.ok()?;
                     sealer
                 }
                 Sealing::Over => return None,
             };
-            let sealed = tokio::task::spawn_blocking(move || {
-                let (sealer, result) = seal(sealer, &chunks);
-                let root = sealer.root();
-                let is_whole = result.and_then(|()| sealer.close()).is_ok();
-                (root, is_whole)
-            });
-            sealed.await.ok()
+            let (sealer, result) = seal(sealer, chunks).await.ok()?;
+            let root = sealer.root();
+            let closed = tokio::task::spawn_blocking(move || sealer.close().is_ok());
+            let is_whole = result.is_ok() && closed.await.is_ok_and(|is_closed| is_closed);
+            Some((root, is_whole))
         };
         match tokio::time::timeout(ENDS_WITHIN, rest).await {
             Ok(Some((root, is_whole))) => (Anchor::of(&root), is_whole),
@@ -323,19 +338,29 @@ pub(super) enum Flow {
     Waits,
 }
 
-/// A disk that is full or slow for a moment ends no session.
-fn seal(mut sealer: Box<Sealer>, chunks: &[Chunk]) -> Sent {
-    let until = std::time::Instant::now() + WRITES_WITHIN;
-    for chunk in chunks {
-        loop {
-            match sealer.seal(chunk) {
-                Ok(_) => break,
-                Err(SealError::Write(_)) if std::time::Instant::now() < until => std::thread::sleep(TRIES_AGAIN),
-                Err(error) => return (sealer, Err(error)),
+/// Writes chunks on a thread that may block. A disk that is full or slow for a moment ends no session: what it does not take is
+/// tried again, for [`WRITES_WITHIN`].
+async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>) -> Sent {
+    let until = Instant::now() + WRITES_WITHIN;
+    loop {
+        let writing = tokio::task::spawn_blocking(move || {
+            let failed = chunks
+                .iter()
+                .enumerate()
+                .find_map(|(place, chunk)| Some((place, sealer.seal(chunk).err()?)));
+            (sealer, chunks, failed)
+        });
+        let (back, mut rest, failed) = writing.await?;
+        match failed {
+            Some((done, SealError::Write(_) | SealError::Room { .. })) if Instant::now() < until => {
+                rest.drain(..done);
+                (sealer, chunks) = (back, rest);
+                tokio::time::sleep(TRIES_AGAIN).await;
             }
+            Some((_, error)) => return Ok((back, Err(error))),
+            None => return Ok((back, Ok(()))),
         }
     }
-    (sealer, Ok(()))
 }
 
 fn in_words(error: &SealError) -> String {

@@ -1,13 +1,18 @@
 //! What a tunnel does to bytes and when it ends, between two sides in memory and with a clock that is set.
 
+mod recorded;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::recording::tap::{Protocol, Version};
 use access::decide::Authorization;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
+use crate::audit::Trail;
+use crate::clock::Clock;
 use crate::identity::{Credential, for_bench};
 use crate::session::bench::World;
 
@@ -15,18 +20,25 @@ struct Stage {
     world: World,
     call: LongCall,
     folder: tempfile::TempDir,
-    trail: Arc<crate::audit::Trail>,
+    ledger: Arc<ledger::Ledger>,
+    /// An exec.
+    trail: Arc<Trail>,
 }
 
 impl Stage {
     fn new() -> Self {
         let world = World::new(8, Authorization::Enforce);
         let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
-        let trail = world.watch(person, "shop");
+        let exec = "/api/v1/namespaces/shop/pods/web/exec?command=sh&stdout=true";
+        let trail = world.call(person, exec, true);
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(ledger::RealDisk::new(folder.path()));
+        let (ledger, _) = ledger::Ledger::open_by_hand(folder.path(), ledger::Options::default(), disk).unwrap();
         Self {
             call: world.enter(&trail),
+            ledger: Arc::new(ledger),
             world,
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             trail,
         }
     }
@@ -41,12 +53,38 @@ impl Stage {
 
     /// A tunnel, and the outer ends of its two sides.
     fn tunnel(&self, room: usize, bounds: Bounds) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
+        self.observed(room, bounds, Observer::new(None, None))
+    }
+
+    fn observed(
+        &self,
+        room: usize,
+        bounds: Bounds,
+        observer: Observer,
+    ) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
         let (person, client) = duplex(room);
         let (upstream, pod) = duplex(room);
-        let heartbeats = Heartbeats::into_folder(self.folder.path(), Arc::clone(&self.trail));
-        let carried = Carried::new(client, upstream, Observer::new(None, None), bounds, heartbeats);
+        let clock = Clock::Manual(Arc::clone(&self.world.hand));
+        let heartbeats = Heartbeats::into_ledger(&self.ledger, clock, Arc::clone(&self.trail));
+        let carried = Carried::new(client, upstream, observer, bounds, heartbeats);
         (carried, person, pod)
     }
+}
+
+const WEBSOCKET: Protocol = Protocol::WebSocketCommand {
+    base64: false,
+    version: Version::V5,
+};
+const SPDY: Protocol = Protocol::SpdyCommand { version: Version::V4 };
+
+fn tap(protocol: Protocol) -> Tap {
+    Tap::new(protocol, Vec::new())
+}
+
+/// What a server says on its output, as a WebSocket message (RFC 6455 §5.2).
+fn stdout(bytes: &[u8]) -> Vec<u8> {
+    let length = u64::try_from(bytes.len() + 1).unwrap();
+    [&[0x82, 127], &length.to_be_bytes()[..], &[1], bytes].concat()
 }
 
 fn ours(over: &Over) -> &str {
@@ -75,6 +113,69 @@ async fn h_11_where_nothing_passes_it_ends_at_the_limit_and_not_before() {
         "ended by the gateway: nothing has passed for 4 h, its limit"
     );
     assert_eq!(began.elapsed().as_secs(), 7 * 3_600, "from the last byte on");
+}
+
+/// A client that only shows that it is there keeps no session open: pings of both transports, both ways.
+#[tokio::test(start_paused = true)]
+async fn h_11_pings_are_no_data_and_end_nothing_later() {
+    let spdy = b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x01".as_slice();
+    let (asked, answered) = (b"\x89\x80\x00\x00\x00\x00".as_slice(), b"\x8a\x00".as_slice());
+    for (protocol, up, down) in [(WEBSOCKET, asked, answered), (SPDY, spdy, spdy)] {
+        let stage = Stage::new();
+        let observer = Observer::new(Some(tap(protocol)), None);
+        let (mut carried, mut person, mut pod) = stage.observed(64, Bounds::default(), observer);
+        let began = Instant::now();
+        let pinging = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(300)).await;
+                person.write_all(up).await.unwrap();
+                pod.write_all(down).await.unwrap();
+                pod.read_exact(&mut vec![0; up.len()]).await.unwrap();
+                person.read_exact(&mut vec![0; down.len()]).await.unwrap();
+            }
+        };
+        let over = tokio::select! {
+            over = carried.carry(&stage.call, stage.over()) => over,
+            () = pinging => unreachable!(),
+        };
+        assert_eq!(
+            ours(&over),
+            "ended by the gateway: nothing has passed for 4 h, its limit",
+            "{protocol:?}"
+        );
+        assert_eq!(began.elapsed().as_secs(), 4 * 3_600, "{protocol:?}");
+        assert!(!carried.observer.is_torn(), "{protocol:?}");
+    }
+}
+
+#[test]
+fn what_a_rule_demands_makes_bounds_shorter_and_never_longer() {
+    let hour = Duration::from_secs(3_600);
+    let bounds = |idle: Duration, longest: Option<Duration>| Bounds { idle, longest };
+    let owed = |idle: Option<Duration>, longest: Option<Duration>| Obligations {
+        idle_seconds: idle.map(|idle| idle.as_secs()),
+        longest_seconds: longest.map(|longest| longest.as_secs()),
+        ..Obligations::default()
+    };
+    let usual = Bounds::default();
+    assert_eq!((usual.idle, usual.longest), (4 * hour, None));
+    for (before, owed, after) in [
+        (usual, owed(None, None), usual),
+        (usual, owed(Some(hour), Some(8 * hour)), bounds(hour, Some(8 * hour))),
+        (usual, owed(Some(9 * hour), None), usual),
+        (
+            bounds(hour, Some(hour)),
+            owed(Some(hour * 2), Some(hour * 2)),
+            bounds(hour, Some(hour)),
+        ),
+        (
+            bounds(hour, Some(2 * hour)),
+            owed(None, Some(hour)),
+            bounds(hour, Some(hour)),
+        ),
+    ] {
+        assert_eq!(before.within(&owed), after, "{before:?} with {owed:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

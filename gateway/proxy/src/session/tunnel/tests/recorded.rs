@@ -1,0 +1,408 @@
+//! A tunnel with a real recording: what the ledger is told of it while it grows, what a slow or full disk does to the bytes, and
+//! what ends a session that has to be recorded.
+
+use std::path::{Path, PathBuf};
+
+use ::recording::tap::Channel;
+use ::recording::{Anchor, Frame, Noted, Recording as Read, SessionKey, Tail};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use model::subject::SubjectId;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::*;
+use crate::session::bench::BEGIN;
+
+const KEY: [u8; 32] = [7; 32];
+const CHUNK: usize = 1 << 20;
+
+#[derive(Debug)]
+struct OneKey;
+
+impl RecordingKeys for OneKey {
+    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, String>> {
+        async { Ok(SessionKey::new(KEY)) }.boxed()
+    }
+}
+
+impl Stage {
+    /// The recording of an exec that is about to begin.
+    async fn recording(&self) -> Recording {
+        let recordings = Recordings {
+            folder: self.folder.path().to_owned(),
+            keys: Arc::new(OneKey),
+            which: Which::All,
+        };
+        recordings.begin(&self.trail).await.unwrap()
+    }
+
+    async fn recorded(&self, protocol: Protocol) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
+        let recording = self.recording().await;
+        let observer = Observer::new(Some(tap(protocol)), Some(recording));
+        self.observed(4 * CHUNK, Bounds::default(), observer)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join(format!("{}.rec", self.trail.id.as_str()))
+    }
+
+    /// The heartbeats in the ledger.
+    fn heartbeats(&self) -> Vec<Value> {
+        self.ledger.drive();
+        let reader = ledger::Reader::open(self.folder.path()).unwrap();
+        let records = reader
+            .records_from(0)
+            .map(|record| serde_json::from_slice::<Value>(&record.unwrap().leaf).unwrap());
+        records.filter(|record| record["kind"] == "heartbeat").collect()
+    }
+
+    /// The clock of the records follows the one that timers wait for.
+    fn set_clock(&self, began: Instant) {
+        let now = BEGIN.plus(began.elapsed()).unix_nanos();
+        self.world.hand.store(now, Ordering::Relaxed);
+    }
+
+    async fn finish(&self, carried: &mut Carried<DuplexStream, DuplexStream>) -> (crate::audit::Anchor, bool) {
+        let recording = carried.observer.recording.take().unwrap();
+        let (how, why) = ("ended".to_owned(), None);
+        recording.finish(Ended { how, why }).await
+    }
+}
+
+/// What the process wrote, as it is in the file, and the file's end.
+fn output(path: &Path, anchors: &[Anchor]) -> (Vec<u8>, Tail, Vec<Noted>) {
+    let recording = Read::open(path, &SessionKey::new(KEY), anchors).unwrap();
+    let (mut out, mut notes) = (Vec::new(), Vec::new());
+    let mut frames = recording.frames();
+    while let Some(stamped) = frames.next().unwrap() {
+        match stamped.frame {
+            Frame::Data {
+                channel: Channel::Stdout,
+                bytes,
+                ..
+            } => out.extend_from_slice(bytes),
+            Frame::Note { noted, .. } => notes.push(noted),
+            _ => {}
+        }
+    }
+    (out, recording.tail(), notes)
+}
+
+fn anchor(heartbeat: &Value) -> Anchor {
+    let kept = &heartbeat["recording"];
+    let hash = hex::decode(kept["hash"].as_str().unwrap()).unwrap();
+    Anchor::of_root(kept["chunks"].as_u64().unwrap(), hash.try_into().unwrap()).unwrap()
+}
+
+/// Seconds since the session began.
+fn second(record: &Value) -> u64 {
+    let at = model::time::Timestamp::parse(record["t"].as_str().unwrap()).unwrap();
+    at.since(BEGIN).as_secs()
+}
+
+/// Reads and forgets. Polled behind the tunnel, so that nothing but the tunnel itself wakes it.
+async fn unread(mut stream: DuplexStream) {
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_something_passes_the_ledger_is_told_every_ten_seconds_what_is_kept() {
+    let stage = Stage::new();
+    let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+    let began = Instant::now();
+    let talking = async {
+        for _ in 0..100 {
+            pod.write_all(&stdout(b"x")).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            stage.set_clock(began);
+        }
+        // Nothing for 40 minutes.
+        for _ in 0..40 {
+            sleep(Duration::from_secs(60)).await;
+            stage.set_clock(began);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = talking => {}
+        over = carried.carry(&stage.call, stage.over()) => panic!("{over:?}"),
+        () = unread(person) => unreachable!(),
+    }
+    let (anchors, alive): (Vec<Value>, Vec<Value>) = stage
+        .heartbeats()
+        .into_iter()
+        .partition(|record| record["recording"].is_object());
+    let told: Vec<u64> = anchors.iter().map(second).collect();
+    assert!(
+        told.first().is_some_and(|first| *first <= 3),
+        "after the first chunk: {told:?}"
+    );
+    for pair in told.windows(2) {
+        assert!((10..=13).contains(&(pair[1] - pair[0])), "{told:?}");
+    }
+    let last = *told.last().unwrap();
+    assert!(
+        (90..=103).contains(&last),
+        "to the end of what passed, and not beyond: {told:?}"
+    );
+    assert_eq!(
+        alive.iter().map(second).collect::<Vec<_>>().len(),
+        (100 + 2_400) / 300,
+        "that it goes on is said all the time"
+    );
+    for heartbeat in anchors.iter().chain(&alive) {
+        assert_eq!(heartbeat["id"], stage.trail.id.as_str(), "{heartbeat}");
+        assert!(heartbeat["passed"]["bytes_out"].as_u64() > Some(0), "{heartbeat}");
+    }
+    // Each of them holds for the file as it became.
+    let (_, is_whole) = stage.finish(&mut carried).await;
+    assert!(is_whole);
+    let anchors: Vec<Anchor> = anchors.iter().map(anchor).collect();
+    assert!(
+        anchors.windows(2).all(|pair| pair[0].number < pair[1].number),
+        "{anchors:?}"
+    );
+    let (out, tail, _) = output(&stage.file(), &anchors);
+    assert_eq!((out, tail), (vec![b'x'; 100], Tail::Closed));
+    let forged = Anchor {
+        hash: [0; 32],
+        ..anchors[0]
+    };
+    assert!(
+        matches!(
+            Read::open(&stage.file(), &SessionKey::new(KEY), &[forged])
+                .unwrap()
+                .tail(),
+            Tail::Damaged(_)
+        ),
+        "an anchor that is not the file's is seen"
+    );
+}
+
+/// One piece and then silence: nobody else wakes the tunnel, and it is on the disk after two seconds all the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_followed_by_silence_is_kept_in_time() {
+    let stage = Stage::new();
+    let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+    let talking = async {
+        pod.write_all(&stdout(b"only this")).await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+    };
+    tokio::select! {
+        biased;
+        () = talking => {}
+        over = carried.carry(&stage.call, stage.over()) => panic!("{over:?}"),
+        () = unread(person) => unreachable!(),
+    }
+    assert_eq!(output(&stage.file(), &[]).0, b"only this");
+    assert_eq!(stage.heartbeats().len(), 1, "and the ledger knows");
+}
+
+/// Bytes that neither compress nor look like a secret.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).flatten().take(length).collect()
+}
+
+/// A limit on the size of files holds for a whole process: such a test runs itself in one of its own. True in there.
+fn is_alone(name: &str) -> bool {
+    const ALONE: &str = "GATESCRIBE_TEST_LIMITED";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    // Whoever ignores the signal is told by the write.
+    let run = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            &format!("session::tunnel::tests::recorded::{name}"),
+            "--nocapture",
+        ])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
+/// No file grows beyond so many bytes; without a number beyond what it could before.
+fn disk_takes(bytes: Option<u64>) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, bytes.unwrap_or(hard), hard).unwrap();
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
+}
+
+#[test]
+fn while_the_disk_takes_nothing_nothing_is_read_and_no_chunk_is_lost() {
+    if !is_alone("while_the_disk_takes_nothing_nothing_is_read_and_no_chunk_is_lost") {
+        return;
+    }
+    paused().block_on(async {
+        let stage = Stage::new();
+        let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+        let passed = Arc::clone(&carried.heartbeats.bytes_out);
+        let passed = || passed.load(Ordering::Relaxed);
+        let noise = noise(5 * CHUNK);
+        let messages: Vec<Vec<u8>> = noise.chunks(32_768).map(stdout).collect();
+        let all: u64 = messages.iter().map(|message| message.len() as u64).sum();
+        disk_takes(Some(std::fs::metadata(stage.file()).unwrap().len() + 100));
+        let talking = async {
+            for message in &messages {
+                pod.write_all(message).await.unwrap();
+            }
+        };
+        // The first full chunk is tried in vain, and the next one is full as well.
+        let looking = async {
+            sleep(Duration::from_secs(3)).await;
+            let stalled = passed();
+            let most = 2 * CHUNK + 4 * 64 * 1024;
+            assert!((CHUNK as u64..=most as u64).contains(&stalled), "{stalled} of {all}");
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(passed(), stalled, "nothing more is read");
+            disk_takes(None);
+            while passed() < all {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = async { tokio::join!(talking, looking) } => {}
+            over = carried.carry(&stage.call, stage.over()) => panic!("{over:?}"),
+            () = unread(person) => unreachable!(),
+        }
+        let (_, is_whole) = stage.finish(&mut carried).await;
+        assert!(is_whole);
+        let (out, tail, _) = output(&stage.file(), &[]);
+        assert!(out == noise, "every byte is kept");
+        assert_eq!(tail, Tail::Closed);
+    });
+}
+
+#[test]
+fn a_disk_that_fails_for_longer_than_five_seconds_ends_the_session_with_words() {
+    if !is_alone("a_disk_that_fails_for_longer_than_five_seconds_ends_the_session_with_words") {
+        return;
+    }
+    paused().block_on(async {
+        let stage = Stage::new();
+        let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+        let began = Instant::now();
+        disk_takes(Some(std::fs::metadata(stage.file()).unwrap().len() + 10));
+        let talking = async {
+            pod.write_all(&stdout(b"what cannot be kept")).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let over = tokio::select! {
+            biased;
+            () = talking => unreachable!(),
+            over = carried.carry(&stage.call, stage.over()) => over,
+            () = unread(person) => unreachable!(),
+        };
+        assert_eq!(
+            ours(&over),
+            "ended by the gateway: a chunk of the recording could not be written: File too large (os error 27)"
+        );
+        // Two seconds until the chunk is due, five in which it is tried again.
+        assert!((7..=8).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        let (anchor, is_whole) = stage.finish(&mut carried).await;
+        assert!(!is_whole, "the record says that not all is kept");
+        assert!(stage.heartbeats().is_empty(), "nothing is anchored that is not there");
+        disk_takes(None);
+        let kept = serde_json::to_value(format!("{anchor:?}")).unwrap();
+        assert!(kept.as_str().is_some_and(|kept| kept.contains("chunks: 1")), "{kept}");
+        assert_eq!(output(&stage.file(), &[]).1, Tail::Open, "what was there is whole");
+    });
+}
+
+#[test]
+fn a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session() {
+    if !is_alone("a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session") {
+        return;
+    }
+    paused().block_on(async {
+        let stage = Stage::new();
+        let recordings = Recordings {
+            folder: stage.folder.path().to_owned(),
+            keys: Arc::new(OneKey),
+            which: Which::All,
+        };
+        // Room for the file's own header, and for nothing behind it.
+        disk_takes(Some(40));
+        let why = recordings.begin(&stage.trail).await.unwrap_err();
+        disk_takes(None);
+        assert_eq!(
+            why,
+            "a chunk of the recording could not be written: File too large (os error 27)"
+        );
+        assert!(!stage.file().exists(), "nothing of it is left");
+    });
+}
+
+/// H-17: what cannot be read is passed on where nobody has to keep it, and ends the session where somebody does.
+#[tokio::test(start_paused = true)]
+async fn h_17_bytes_that_cannot_be_read_end_a_session_that_has_to_be_recorded_and_no_other() {
+    let garbage = b"\xff\xffthis is no frame of either protocol".as_slice();
+    for protocol in [SPDY, WEBSOCKET] {
+        let stage = Stage::new();
+        let (mut carried, _person, mut pod) = stage.recorded(protocol).await;
+        pod.write_all(garbage).await.unwrap();
+        let over = carried.carry(&stage.call, stage.over()).await;
+        let why = ours(&over);
+        assert!(
+            why.starts_with(
+                "ended by the gateway: what passes cannot be recorded: what went to the person could not be read: "
+            ),
+            "{protocol:?}: {why}"
+        );
+        let (_, is_whole) = stage.finish(&mut carried).await;
+        assert!(is_whole, "up to there it is kept, and the file says why it ends");
+        let (_, tail, notes) = output(&stage.file(), &[]);
+        assert_eq!(
+            (tail, notes),
+            (Tail::Closed, vec![Noted::Torn(Way::Down)]),
+            "{protocol:?}"
+        );
+
+        let stage = Stage::new();
+        let observer = Observer::new(Some(tap(protocol)), None);
+        let (mut carried, mut person, mut pod) = stage.observed(4_096, Bounds::default(), observer);
+        let talking = async {
+            pod.write_all(garbage).await.unwrap();
+            pod.write_all(b"and more").await.unwrap();
+            let mut read = vec![0; garbage.len() + 8];
+            person.read_exact(&mut read).await.unwrap();
+            read
+        };
+        let read = tokio::select! {
+            over = carried.carry(&stage.call, stage.over()) => panic!("{protocol:?}: {over:?}"),
+            read = talking => read,
+        };
+        assert_eq!(read, [garbage, b"and more"].concat(), "{protocol:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn h_17_a_protocol_that_nobody_can_read_ends_a_session_that_has_to_be_recorded() {
+    let stage = Stage::new();
+    let observer = Observer::new(None, Some(stage.recording().await));
+    let (mut carried, _person, _pod) = stage.observed(64, Bounds::default(), observer);
+    let over = carried.carry(&stage.call, stage.over()).await;
+    assert_eq!(
+        ours(&over),
+        "ended by the gateway: what passes cannot be recorded: its protocol is not known"
+    );
+}
