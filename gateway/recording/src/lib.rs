@@ -1,7 +1,7 @@
 //! Session recordings: what passes through an exec, attach or port-forward is read on the way, kept, and played again.
 //!
 //! ```text
-//! bytes ─► tap ─► Event ─► Recorder ─► Chunk ─► Sealer ─► <id>.rec ─► Recording ─► Frames ─► cast, transcript, Player
+//! bytes ─► tap ─► Event ─► Recorder ─► Chunk ─► Sealer ─► <id>.rec ─► Recording ─► Frames ─► cast, transcript, a player
 //!                 (masks, counts,      (zstd, AEAD,         (checks the
 //!                  reads tar)           chain, sync)          chain)
 //! ```
@@ -14,12 +14,13 @@
 //! nothing says whether a line is missing. Frames are the evidence; casts and transcripts are views of them. The format is
 //! described in `docs/explanation/recording-format.md`.
 
+#[cfg(any(test, feature = "captures"))]
+pub mod captures;
 mod cast;
 mod chunk;
 mod frame;
 mod head;
 mod mask;
-mod player;
 mod reader;
 mod recorder;
 mod seal;
@@ -32,7 +33,6 @@ pub use chunk::{Chunk, MAX_PLAIN_BYTES};
 pub use frame::{Connection, Frame, FrameError, FrameIter, Noted, Stamped, TarFile};
 pub use head::{Ended, Finish, Head, Kind, Masking, Rules, Totals};
 pub use mask::Secret;
-pub use player::{Player, Shown, Step};
 pub use reader::{Anchor, Damage, Frames, ReadError, Recording, Survey, Tail, fuzz_recording_reader};
 pub use recorder::{Recorder, mask_words};
 pub use seal::{Root, SealError, Sealed, Sealer, SessionKey};

@@ -29,18 +29,6 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// The next frame, which comes again from [`Frames::next`].
-    pub(crate) fn peek(&mut self) -> Result<Option<Stamped<'_>>, ReadError> {
-        if !self.fill()? {
-            return Ok(None);
-        }
-        match self.here().next() {
-            Some(Ok(stamped)) => Ok(Some(stamped)),
-            Some(Err(error)) => Err(ReadError::Frame(error)),
-            None => Ok(None),
-        }
-    }
-
     /// The next frame; none at the end of what is whole, also when the end is torn or still open (see [`Recording::tail`]).
     ///
     /// # Errors
@@ -74,14 +62,6 @@ impl<'a> Frames<'a> {
             }
         }
         Ok(true)
-    }
-
-    fn here(&self) -> FrameIter<'_> {
-        FrameIter::resume(
-            self.plain.get(self.read..).unwrap_or_default(),
-            self.number,
-            self.at_micros,
-        )
     }
 
     /// Opens the next chunk; false at the end.

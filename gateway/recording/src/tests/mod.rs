@@ -5,9 +5,6 @@ mod frozen;
 mod terminals;
 mod views;
 
-use std::num::NonZeroU32;
-use std::time::Duration;
-
 use model::time::Timestamp;
 use uuid::Uuid;
 
@@ -62,14 +59,6 @@ fn recorded(head: Head, events: &[(u64, (Way, Event<'_>))]) -> (tempfile::TempDi
     }
     let recording = Recording::open(sealer.path(), &SessionKey::new(KEY), &[]).unwrap();
     (folder, recording)
-}
-
-fn percent(percent: u32) -> NonZeroU32 {
-    NonZeroU32::new(percent).unwrap()
-}
-
-fn micros(micros: u64) -> Duration {
-    Duration::from_micros(micros)
 }
 
 #[test]

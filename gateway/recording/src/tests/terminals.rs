@@ -1,52 +1,14 @@
-//! Playing is exact: at any time the screen of a player is the screen that the person had. What vim, top and two progress bars really
-//! wrote (tests/captures) goes to one terminal emulator as it was, and to another through recorder, file and player.
+//! What is kept is exact: at any time the screen that the frames draw is the screen that the person had. What vim, top and two
+//! progress bars really wrote (tests/captures) goes to one terminal emulator as it was, and to another through recorder and file.
+//! That a player draws the same is the command line's to show (`gateway/cli/src/client/sessions/playback`).
 
-use std::num::{NonZeroU16, NonZeroU32};
-use std::path::Path;
-use std::time::Duration;
+use std::num::NonZeroU16;
 
+use crate::captures::{FIRST_SIZE, RESIZED_MICROS, SECOND_SIZE, Seen, capture};
 use crate::tap::{Channel, Event, Way};
-use crate::{CastVersion, Ended, Head, Kind, Masking, Player, Recorder, Recording, Rules, Sealer, SessionKey, Shown};
+use crate::{CastVersion, Ended, Frame, Head, Kind, Masking, Recorder, Recording, Rules, Sealer, SessionKey};
 use model::time::Timestamp;
 use uuid::Uuid;
-
-const FIRST_SIZE: (u16, u16) = (100, 30);
-const SECOND_SIZE: (u16, u16) = (72, 20);
-/// When the window of the capture of vim became smaller.
-const RESIZED_MICROS: u64 = 3_500_000;
-
-/// What happened on the person's side.
-#[derive(Clone, Debug)]
-enum Seen {
-    Output(Vec<u8>),
-    Size(u16, u16),
-}
-
-/// A capture as events in time.
-fn capture(name: &str) -> Vec<(u64, Seen)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
-    let out = std::fs::read(folder.join(format!("{name}.out"))).unwrap();
-    let timing = std::fs::read_to_string(folder.join(format!("{name}.timing"))).unwrap();
-    let (mut at, mut rest) = (0, out.as_slice());
-    let mut seen = vec![(0, Seen::Size(FIRST_SIZE.0, FIRST_SIZE.1))];
-    for line in timing.lines() {
-        let (seconds, length) = line.split_once(' ').unwrap();
-        at += in_micros(Duration::from_secs_f64(seconds.parse().unwrap()));
-        let (piece, behind) = rest.split_at(length.parse().unwrap());
-        seen.push((at, Seen::Output(piece.to_vec())));
-        rest = behind;
-    }
-    assert!(rest.is_empty(), "the times are of these bytes");
-    if name == "vim" {
-        let place = seen.iter().position(|(at, _)| *at > RESIZED_MICROS).unwrap();
-        seen.insert(place, (RESIZED_MICROS, Seen::Size(SECOND_SIZE.0, SECOND_SIZE.1)));
-    }
-    seen
-}
-
-fn in_micros(time: Duration) -> u64 {
-    time.as_micros().try_into().unwrap()
-}
 
 /// Records what was seen, in pieces of at most `piece` bytes.
 fn record(seen: &[(u64, Seen)], piece: usize, rules: Rules) -> (tempfile::TempDir, Recording) {
@@ -118,21 +80,18 @@ fn real(seen: &[(u64, Seen)], until: u64) -> vt100::Parser {
     terminal
 }
 
-/// A player's terminal at this time, which it knows by adding up its pauses.
-fn played(recording: &Recording, until: u64) -> vt100::Parser {
+/// The terminal that the frames draw, at this time.
+fn drawn(recording: &Recording, until: u64) -> vt100::Parser {
     let mut terminal = terminal();
-    let mut player = Player::new(recording, NonZeroU32::new(100).unwrap(), None);
-    let mut clock = Duration::ZERO;
-    while let Some(step) = player.next_step().unwrap() {
-        clock += step.delay;
-        assert_eq!(in_micros(clock), step.at_micros, "pauses add up");
-        if step.at_micros > until {
+    let mut frames = recording.frames();
+    while let Some(stamped) = frames.next().unwrap() {
+        if stamped.at_micros > until {
             break;
         }
-        match step.shown {
-            Shown::Output(bytes) => terminal.process(bytes),
-            Shown::Resized { columns, rows } => terminal.set_size(side(rows), side(columns)),
-            Shown::Exited(_) | Shown::Noted(_) => {}
+        match stamped.frame {
+            Frame::Data { bytes, .. } => terminal.process(bytes),
+            Frame::Resize { columns, rows } => terminal.set_size(side(rows), side(columns)),
+            _ => {}
         }
     }
     terminal
@@ -168,7 +127,7 @@ fn is_exact(name: &str, piece: usize, rules: Rules) {
     for at in times(&seen) {
         assert_eq!(
             state(&real(&seen, at)),
-            state(&played(&recording, at)),
+            state(&drawn(&recording, at)),
             "{name} at {at} µs"
         );
     }
@@ -183,19 +142,19 @@ fn unmasked() -> Rules {
 }
 
 #[test]
-fn vim_is_played_exactly() {
+fn vim_is_kept_exactly() {
     is_exact("vim", 4096, unmasked());
     is_exact("vim", 7, unmasked());
 }
 
 #[test]
-fn top_is_played_exactly() {
+fn top_is_kept_exactly() {
     is_exact("top", 4096, Rules::default());
     is_exact("top", 11, Rules::default());
 }
 
 #[test]
-fn progress_bars_are_played_exactly() {
+fn progress_bars_are_kept_exactly() {
     is_exact("progress", 4096, Rules::default());
     is_exact("progress", 1, Rules::default());
 }
@@ -241,7 +200,7 @@ fn a_masked_secret_in_vim_moves_nothing_on_the_screen() {
     let (_two, masked) = record(&seen, 4096, Rules::default());
     let mut hidden = 0;
     for at in times(&seen) {
-        let (open, masked) = (played(&open, at), played(&masked, at));
+        let (open, masked) = (drawn(&open, at), drawn(&masked, at));
         assert_eq!(open.screen().cursor_position(), masked.screen().cursor_position());
         let (rows, columns) = open.screen().size();
         for (row, column) in (0..rows.get()).flat_map(|row| (0..columns.get()).map(move |column| (row, column))) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{CastVersion, Damage, Player, ReadError, Shown, ViewError};
+use crate::{CastVersion, Damage, ReadError, ViewError};
 
 fn cast(recording: &Recording, version: CastVersion) -> Vec<String> {
     let out = recording.write_cast(version, Vec::new()).unwrap();
@@ -182,61 +182,6 @@ fn files_and_connections_stand_in_a_transcript() {
         text(&recording),
         "[connection 0 to port 80: 3 bytes to the pod, 0 from it]\n"
     );
-}
-
-fn steps(player: &mut Player<'_>) -> Vec<(Duration, u64, Vec<u8>)> {
-    let mut out = Vec::new();
-    while let Some(step) = player.next_step().unwrap() {
-        if let Shown::Output(bytes) = step.shown {
-            out.push((step.delay, step.at_micros, bytes.to_vec()));
-        }
-    }
-    out
-}
-
-#[test]
-fn playing_waits_as_long_as_it_took() {
-    let events = [
-        (1_000, down(Channel::Stdout, b"a")),
-        (1_000, down(Channel::Stdout, b"b")),
-        (61_000_000, down(Channel::Stderr, b"c")),
-    ];
-    let (_folder, recording) = recorded(head(&["sh"], false), &events);
-    let played = |percent_of: u32, longest: Option<Duration>| {
-        let mut player = Player::new(&recording, percent(percent_of), longest);
-        steps(&mut player)
-            .into_iter()
-            .map(|(delay, ..)| delay)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(played(100, None), [micros(1_000), micros(0), micros(60_999_000)]);
-    assert_eq!(played(200, None), [micros(500), micros(0), micros(30_499_500)]);
-    assert_eq!(
-        played(50, Some(micros(4_000))),
-        [micros(2_000), micros(0), micros(8_000)]
-    );
-}
-
-#[test]
-fn beginning_in_the_middle_shows_all_before_at_once() {
-    let events: Vec<_> = (1..=10_u64)
-        .map(|second| (second * 1_000_000, down(Channel::Stdout, b".")))
-        .collect();
-    let (_folder, recording) = recorded(head(&["sh"], true), &events);
-    let mut player = Player::new(&recording, percent(100), None).starting_at(5_500_000);
-    let delays: Vec<_> = steps(&mut player)
-        .into_iter()
-        .map(|(delay, at, _)| (at / 1_000_000, delay))
-        .collect();
-    assert_eq!(delays.len(), 10);
-    for (second, delay) in delays {
-        let expected = match second {
-            0..=5 => micros(0),
-            6 => micros(500_000),
-            _ => micros(1_000_000),
-        };
-        assert_eq!(delay, expected, "{second}");
-    }
 }
 
 #[test]

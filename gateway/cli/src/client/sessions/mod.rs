@@ -5,6 +5,7 @@ mod export;
 mod list;
 mod pace;
 mod play;
+mod playback;
 mod screen;
 mod stream;
 
@@ -49,7 +50,8 @@ pub(crate) enum SessionCommand {
     #[command(
         after_help = "Examples:\n  gatescribe session play 0192f0c1-7c3e-7d00-a000-0000000007f3\n  gatescribe session play \
         000007f3 --at 1m30s --speed 4 --idle 500ms\n\nWhat came before --at is drawn at once, so the screen is the one of that \
-        moment. A terminal as large as the recorded one shows what the person saw. Ctrl-C ends it.\n\nExit codes: 0 played, 2 this \
+        moment. The window takes the size of the recorded one and is put back at the end; a terminal that takes none shows \
+        lines elsewhere, and it is said. Ctrl-C ends it.\n\nExit codes: 0 played, 2 this \
         is no terminal, 3 not signed in, 5 there is none, or it was not recorded, 8 the recording is damaged or missing, \
         10 its end was never kept, 130 interrupted\nSee also: gatescribe session export, gatescribe session watch"
     )]

@@ -1,55 +1,219 @@
 //! The terminal while it shows what another one showed.
+//!
+//! Invariant: however showing ends, by its end, by Ctrl-C or by an error, the terminal is left as a shell expects one.
 
-use std::io::{IsTerminal as _, Stdout, Write as _};
+use std::io::{self, IsTerminal as _, Stdout, Write};
+use std::time::Duration;
 
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use tokio::time::{Instant, sleep};
 
-/// Standard output, as the recorded terminal was: bytes go through as they are. Put back when dropped.
-pub(super) struct Screen {
-    out: Stdout,
-    before: Option<Termios>,
-    is_terminal: bool,
+/// Where something is drawn.
+pub(super) trait Terminal: Write {
+    /// Whether there is a terminal at all; else bytes go to a file or a pipe and nothing but them does.
+    fn is_there(&self) -> bool;
+    /// Columns and lines that it has now; none when it does not know.
+    fn size(&self) -> Option<(u16, u16)>;
+    /// Lets bytes through as they are and shows nothing that is typed.
+    fn let_through(&mut self);
+    /// Undoes that.
+    fn put_back(&mut self);
 }
 
-/// Colours, cursor, main screen, mouse and pasting as usual; a new line.
-const AS_USUAL: &[u8] =
-    b"\x1b[0m\x1b[?25h\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?7h\x1b>\r\n";
+/// This process' own, on standard output.
+#[derive(Debug)]
+pub(super) struct Own {
+    out: Stdout,
+    before: Option<Termios>,
+}
 
-impl Screen {
-    /// `raw`: the recorded process wrote for a terminal, so that line feeds are only that.
-    pub(super) fn begin(raw: bool) -> Self {
-        let out = std::io::stdout();
-        let is_terminal = out.is_terminal();
-        let before = tcgetattr(&out).ok().filter(|_| is_terminal && raw);
-        if let Some(before) = &before {
-            let mut during = before.clone();
-            during.output_flags.remove(OutputFlags::OPOST);
-            // Ctrl-C still ends it; other keys would be drawn between what is played.
-            during.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON);
-            // A terminal that takes no settings shows it all the same.
-            let _ = tcsetattr(&out, SetArg::TCSADRAIN, &during);
-        }
+impl Own {
+    pub(super) fn new() -> Self {
         Self {
-            out,
-            before,
-            is_terminal,
+            out: io::stdout(),
+            before: None,
         }
+    }
+}
+
+impl Write for Own {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Terminal for Own {
+    fn is_there(&self) -> bool {
+        self.out.is_terminal()
+    }
+
+    fn size(&self) -> Option<(u16, u16)> {
+        let (columns, lines) = terminal_size::terminal_size_of(&self.out)?;
+        Some((columns.0, lines.0))
+    }
+
+    fn let_through(&mut self) {
+        let Ok(before) = tcgetattr(&self.out) else { return };
+        let mut during = before.clone();
+        during.output_flags.remove(OutputFlags::OPOST);
+        // Ctrl-C still ends it; other keys would be drawn between what is played.
+        during.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON);
+        // A terminal that takes no settings shows it all the same.
+        let _ = tcsetattr(&self.out, SetArg::TCSADRAIN, &during);
+        self.before = Some(before);
+    }
+
+    fn put_back(&mut self) {
+        if let Some(before) = self.before.take() {
+            // What was recorded may have asked the terminal something (where its cursor is, what it can): the answer stands
+            // where keys do, and no shell shall read it.
+            let _ = tcsetattr(&self.out, SetArg::TCSAFLUSH, &before);
+        }
+    }
+}
+
+/// A terminal that shows what the recorded one did. Put back when dropped.
+#[derive(Debug)]
+pub(super) struct Screen<T: Terminal> {
+    terminal: T,
+    /// The recorded process wrote for a terminal, so that line feeds are only that.
+    is_raw: bool,
+    has_begun: bool,
+    sizes: Sizes,
+}
+
+/// What is known of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sizes {
+    /// It has not been asked for another one.
+    Own,
+    /// It was, and takes them as far as one can see; before it had this one.
+    Asked { before: Option<(u16, u16)> },
+    /// It does not take any.
+    Refuses { wanted: (u16, u16) },
+}
+
+/// How long a terminal is given to take a size that it was asked for.
+const TAKES_WITHIN: Duration = Duration::from_millis(250);
+const LOOKS_EVERY: Duration = Duration::from_millis(10);
+/// No window is larger; what a recording says is not trusted with the memory of whoever plays it.
+const LARGEST: u16 = 1_000;
+
+/// What a program that was cut off may have left: a sequence in its middle, the other screen, colours, letters that are lines,
+/// inserting, keys of applications (also as vim and kitty have them), margins, no line breaks, no cursor, mouse, pasting. The
+/// cursor is kept first: whoever leaves the other screen without being in it would be put where it was kept last.
+const AS_USUAL: &[u8] = b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b(B\x0f\x1b[4l\x1b[?5l\x1b[?1l\x1b>\x1b[>4m\x1b[<9u\x1b7\x1b[r\x1b8\
+\x1b[?7h\x1b[?25h\x1b[0 q\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?2004l\r\n";
+
+impl<T: Terminal> Screen<T> {
+    /// Nothing is changed before something is shown.
+    pub(super) const fn new(terminal: T, is_raw: bool) -> Self {
+        Self {
+            terminal,
+            is_raw,
+            has_begun: false,
+            sizes: Sizes::Own,
+        }
+    }
+
+    pub(super) const fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Columns and lines of the window.
+    pub(super) fn size(&self) -> Option<(u16, u16)> {
+        self.terminal.size().filter(|_| self.terminal.is_there())
     }
 
     /// False when nobody reads.
     pub(super) fn show(&mut self, bytes: &[u8]) -> bool {
-        let mut out = self.out.lock();
-        out.write_all(bytes).and_then(|()| out.flush()).is_ok()
+        self.begin();
+        self.write(bytes)
+    }
+
+    /// Asks the window for the size that the recorded one had (xterm's `CSI 8 t`), and sees whether it takes it: a screen of
+    /// another size breaks lines and scrolls elsewhere.
+    pub(super) async fn take_size(&mut self, columns: u16, lines: u16) {
+        let is_one = (1..=LARGEST).contains(&columns) && (1..=LARGEST).contains(&lines);
+        if !is_one || !self.is_raw || !self.terminal.is_there() {
+            return;
+        }
+        self.begin();
+        let now = self.terminal.size();
+        self.sizes = match self.sizes {
+            Sizes::Refuses { .. } => Sizes::Refuses {
+                wanted: (columns, lines),
+            },
+            known if now == Some((columns, lines)) => known,
+            Sizes::Own => Sizes::Asked { before: now },
+            asked @ Sizes::Asked { .. } => asked,
+        };
+        if now == Some((columns, lines)) || matches!(self.sizes, Sizes::Refuses { .. }) {
+            return;
+        }
+        self.write(&ask_for(columns, lines));
+        if now.is_some() && !self.has_taken(columns, lines).await {
+            self.sizes = Sizes::Refuses {
+                wanted: (columns, lines),
+            };
+        }
+    }
+
+    /// The size that this terminal would have to have and did not take.
+    pub(super) fn refused_size(&self) -> Option<(u16, u16)> {
+        match self.sizes {
+            Sizes::Refuses { wanted } if self.size() != Some(wanted) => Some(wanted),
+            Sizes::Refuses { .. } | Sizes::Own | Sizes::Asked { .. } => None,
+        }
+    }
+
+    async fn has_taken(&self, columns: u16, lines: u16) -> bool {
+        let until = Instant::now() + TAKES_WITHIN;
+        loop {
+            if self.terminal.size() == Some((columns, lines)) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(LOOKS_EVERY).await;
+        }
+    }
+
+    fn begin(&mut self) {
+        if !self.has_begun && self.is_raw && self.terminal.is_there() {
+            self.terminal.let_through();
+        }
+        self.has_begun = true;
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        let written = self.terminal.write_all(bytes);
+        written.and_then(|()| self.terminal.flush()).is_ok()
     }
 }
 
-impl Drop for Screen {
+impl<T: Terminal> Drop for Screen<T> {
     fn drop(&mut self) {
-        if self.is_terminal {
-            let _ = self.show(AS_USUAL);
+        if !self.has_begun || !self.terminal.is_there() {
+            return;
         }
-        if let Some(before) = &self.before {
-            let _ = tcsetattr(&self.out, SetArg::TCSADRAIN, before);
+        let mut last = AS_USUAL.to_vec();
+        if let Sizes::Asked {
+            before: Some((columns, lines)),
+        } = self.sizes
+        {
+            last.extend(ask_for(columns, lines));
         }
+        self.write(&last);
+        self.terminal.put_back();
     }
+}
+
+fn ask_for(columns: u16, lines: u16) -> Vec<u8> {
+    format!("\x1b[8;{lines};{columns}t").into_bytes()
 }

@@ -31,8 +31,8 @@ pub(super) struct Stream {
 pub(super) enum Event {
     /// The process wrote, so long after the session began.
     Out(Duration, Vec<u8>),
-    /// The person's terminal has this size.
-    Size(u64, u64),
+    /// The person's terminal has this size from then on: columns and lines.
+    Size(Duration, u16, u16),
     /// A note, a file, a connection, how it exited.
     Words(String),
     /// The next piece of a cast or text.
@@ -149,7 +149,7 @@ async fn value(lines: &mut Lines) -> Result<Option<Value>, Trouble> {
 }
 
 /// None for signs of life and for what a later gateway says.
-fn event(line: &Value) -> Result<Option<Event>, Trouble> {
+pub(super) fn event(line: &Value) -> Result<Option<Event>, Trouble> {
     let text = |name: &str| line.get(name).and_then(Value::as_str);
     if let Some(why) = text("stopped") {
         return Err(Trouble::new(Exit::Unreachable, "the gateway does not go on")
@@ -159,14 +159,14 @@ fn event(line: &Value) -> Result<Option<Event>, Trouble> {
     if let Some(end) = line.get("end") {
         return Ok(Some(Event::End(Standing::of(end))));
     }
+    let at = Duration::from_micros(line.get("at").and_then(Value::as_u64).unwrap_or(0));
     if let Some(out) = text("out") {
         let bytes = STANDARD.decode(out).map_err(|_| broken_off())?;
-        let at = line.get("at").and_then(Value::as_u64).unwrap_or(0);
-        return Ok(Some(Event::Out(Duration::from_micros(at), bytes)));
+        return Ok(Some(Event::Out(at, bytes)));
     }
     if let Some(size) = line.get("size").and_then(Value::as_array) {
-        let number = |place: usize| size.get(place).and_then(Value::as_u64).unwrap_or(0);
-        return Ok(Some(Event::Size(number(0), number(1))));
+        let number = |place: usize| size.get(place).and_then(Value::as_u64)?.try_into().ok();
+        return Ok(Some(Event::Size(at, number(0).unwrap_or(0), number(1).unwrap_or(0))));
     }
     let words = text("words").map(|words| Event::Words(clean(words)));
     Ok(words.or_else(|| text("text").map(|text| Event::Text(text.to_owned()))))
@@ -190,7 +190,15 @@ mod tests {
             read(json!({"at": 1_500_000, "out": "G1toaQ=="})),
             Some(Event::Out(Duration::from_millis(1_500), b"\x1b[hi".to_vec()))
         );
-        assert_eq!(read(json!({"at": 1, "size": [100, 24]})), Some(Event::Size(100, 24)));
+        assert_eq!(
+            read(json!({"at": 1_000, "size": [100, 24]})),
+            Some(Event::Size(Duration::from_millis(1), 100, 24))
+        );
+        assert_eq!(
+            read(json!({"at": 0, "size": [65_536, -1]})),
+            Some(Event::Size(Duration::ZERO, 0, 0)),
+            "what is no size of a window is none"
+        );
         assert_eq!(
             read(json!({"at": 1, "words": "exit 3"})),
             Some(Event::Words("exit 3".to_owned()))

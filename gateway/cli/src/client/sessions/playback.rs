@@ -1,0 +1,117 @@
+//! What `play` and `watch` do with what comes: when it is shown, on which screen, and what is said besides.
+//!
+//! Output goes to the terminal byte for byte as it was recorded, at its time, in a window of the recorded size where the
+//! terminal takes one: so the screen is at any time the one that the person had. There are no stored screens: to begin in the
+//! middle, all output before is drawn without waiting.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::pace::Pace;
+use super::screen::{Screen, Terminal};
+use super::stream::{Event, Standing};
+use crate::terminal::say;
+
+/// Notes that are kept for the end, so that they do not stand in the middle of a screen.
+const MOST_NOTES: usize = 100;
+/// As late as this is caught up with.
+const LATE: Duration = Duration::from_millis(200);
+
+/// One recording on its way to one terminal. Dropping it puts the terminal back.
+#[derive(Debug)]
+pub(super) struct Playback<T: Terminal> {
+    screen: Screen<T>,
+    /// Whether the recorded process had a terminal.
+    had_terminal: bool,
+    pace: Option<Pace>,
+    last: Duration,
+    due: Instant,
+    notes: Vec<String>,
+}
+
+/// How it goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// With the next event.
+    More,
+    /// Nobody reads what is shown.
+    Unread,
+    /// That was all.
+    Over(Standing),
+}
+
+impl<T: Terminal> Playback<T> {
+    /// With a pace what was, without one what is.
+    pub(super) fn new(terminal: T, had_terminal: bool, pace: Option<Pace>) -> Self {
+        Self {
+            screen: Screen::new(terminal, had_terminal),
+            had_terminal,
+            pace,
+            last: Duration::ZERO,
+            due: Instant::now(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Waits until its time has come, and shows it.
+    pub(super) async fn take(&mut self, event: Event) -> Next {
+        match event {
+            Event::Out(at, bytes) => {
+                self.wait(at).await;
+                if !self.screen.show(&bytes) {
+                    return Next::Unread;
+                }
+            }
+            Event::Size(at, columns, lines) => {
+                self.wait(at).await;
+                self.tell_size(columns, lines);
+                self.screen.take_size(columns, lines).await;
+            }
+            Event::Words(words) if self.had_terminal => {
+                if self.notes.len() < MOST_NOTES {
+                    self.notes.push(words);
+                }
+            }
+            Event::Words(words) => say(&format!("[{words}]")),
+            Event::End(standing) => return Next::Over(standing),
+            Event::Text(_) => {}
+        }
+        Next::More
+    }
+
+    /// Puts the terminal back; what is to be said then.
+    pub(super) fn end(mut self) -> Vec<String> {
+        let refused = self.screen.refused_size();
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(refused.map(|(columns, lines)| {
+            format!(
+                "this terminal does not take the size of the recorded one, {columns} columns and {lines} lines: what was shown \
+                 may have stood elsewhere"
+            )
+        }));
+        notes
+    }
+
+    /// Before the first thing is drawn; behind it there is no place for words.
+    fn tell_size(&self, columns: u16, lines: u16) {
+        if self.had_terminal && !self.screen.has_begun() && self.screen.size() != Some((columns, lines)) {
+            say(&format!(
+                "recorded in a terminal of {columns} columns and {lines} lines"
+            ));
+        }
+    }
+
+    /// Against a schedule and not one after the other: what drawing takes is not added to what was waited.
+    async fn wait(&mut self, at: Duration) {
+        let Some(pace) = &self.pace else { return };
+        let pause = pace.between(self.last, at);
+        self.last = self.last.max(at);
+        // A gateway that is slow moves the schedule; nothing is hurried to catch up.
+        self.due = self.due.max(Instant::now().checked_sub(LATE).unwrap_or(self.due)) + pause;
+        sleep_until(self.due).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

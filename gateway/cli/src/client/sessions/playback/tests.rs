@@ -1,0 +1,391 @@
+//! Playing is exact: at any time the screen of whoever plays is the screen that the person had. What vim, top and progress bars
+//! really wrote goes to one terminal emulator as it was, and to another one as the gateway's lines, through all that `play` does.
+
+use std::io::{self, Write};
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use recording::captures::{FIRST_SIZE, SECOND_SIZE, Seen, capture};
+use serde_json::json;
+
+use super::super::stream::event;
+use super::*;
+
+const CAPTURES: [&str; 3] = ["vim", "top", "progress"];
+/// A timer has no more than milliseconds.
+const TIMERS: Duration = Duration::from_millis(2);
+const USUAL: (u16, u16) = (80, 24);
+
+/// Everything that a screen shows: letters, colours, cursor, modes, size.
+type State = (String, String, (u16, u16), (u16, u16));
+
+fn state(screen: &vt100::Screen) -> State {
+    (
+        screen.state_formatted(),
+        screen.contents(),
+        screen.cursor_position(),
+        size_of(screen),
+    )
+}
+
+fn size_of(screen: &vt100::Screen) -> (u16, u16) {
+    let (lines, columns) = screen.size();
+    (columns.get(), lines.get())
+}
+
+fn side(length: u16) -> NonZeroU16 {
+    NonZeroU16::new(length).unwrap()
+}
+
+/// A window that is asked for a size.
+#[derive(Debug, Default)]
+struct Window {
+    takes_none: bool,
+    asked: Vec<(u16, u16)>,
+}
+
+impl vt100::Callbacks for Window {
+    fn resize(&mut self, screen: &mut vt100::Screen, (lines, columns): (u16, u16)) {
+        self.asked.push((columns, lines));
+        if !self.takes_none {
+            screen.set_size(side(lines), side(columns));
+        }
+    }
+}
+
+/// A terminal emulator with its history.
+struct Drawn {
+    parser: vt100::Parser<Window>,
+    bytes: Vec<u8>,
+    began: Instant,
+    moments: Vec<(Duration, State)>,
+    settings: Vec<&'static str>,
+    knows_size: bool,
+    is_there: bool,
+}
+
+#[derive(Clone)]
+struct Emulated(Arc<Mutex<Drawn>>);
+
+impl Emulated {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Drawn {
+            parser: vt100::Parser::new_with_callbacks(side(USUAL.1), side(USUAL.0), 100, Window::default()),
+            bytes: Vec::new(),
+            began: Instant::now(),
+            moments: Vec::new(),
+            settings: Vec::new(),
+            knows_size: true,
+            is_there: true,
+        })))
+    }
+
+    fn drawn(&self) -> MutexGuard<'_, Drawn> {
+        self.0.lock().unwrap()
+    }
+
+    fn asked(&self) -> Vec<(u16, u16)> {
+        self.drawn().parser.callbacks().asked.clone()
+    }
+}
+
+impl Write for Emulated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut drawn = self.drawn();
+        drawn.parser.process(bytes);
+        drawn.bytes.extend_from_slice(bytes);
+        let moment = (drawn.began.elapsed(), state(drawn.parser.screen()));
+        drawn.moments.push(moment);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Terminal for Emulated {
+    fn is_there(&self) -> bool {
+        self.drawn().is_there
+    }
+
+    fn size(&self) -> Option<(u16, u16)> {
+        let drawn = self.drawn();
+        drawn.knows_size.then(|| size_of(drawn.parser.screen()))
+    }
+
+    fn let_through(&mut self) {
+        self.drawn().settings.push("let through");
+    }
+
+    fn put_back(&mut self) {
+        self.drawn().settings.push("put back");
+    }
+}
+
+/// The gateway's lines of a capture (`gateway/console/src/api/sessions/stream.rs`), as `play` reads them.
+fn events(seen: &[(u64, Seen)]) -> Vec<Event> {
+    let lines = seen.iter().map(|(at, seen)| match seen {
+        Seen::Output(bytes) => json!({"at": at, "out": STANDARD.encode(bytes)}),
+        Seen::Size(columns, lines) => json!({"at": at, "size": [columns, lines]}),
+    });
+    lines.map(|line| event(&line).unwrap().unwrap()).collect()
+}
+
+/// The person's own terminal after each thing that happened.
+fn real(seen: &[(u64, Seen)]) -> Vec<State> {
+    let mut terminal = vt100::Parser::new(side(USUAL.1), side(USUAL.0), 100);
+    let after = |(_, seen): &(u64, Seen)| {
+        match seen {
+            Seen::Output(bytes) => terminal.process(bytes),
+            Seen::Size(columns, lines) => terminal.set_size(side(*lines), side(*columns)),
+        }
+        state(terminal.screen())
+    };
+    seen.iter().map(after).collect()
+}
+
+fn pace(from: Duration, speed: f64, idle: Duration) -> Pace {
+    Pace { from, idle, speed }
+}
+
+const AS_IT_WAS: (Duration, f64, Duration) = (Duration::ZERO, 1.0, Duration::MAX);
+
+/// Plays a capture to its end; all that was drawn, and when.
+async fn play(seen: &[(u64, Seen)], (from, speed, idle): (Duration, f64, Duration)) -> Vec<(Duration, State)> {
+    let emulated = Emulated::new();
+    let mut playback = Playback::new(emulated.clone(), true, Some(pace(from, speed, idle)));
+    for event in events(seen) {
+        assert_eq!(playback.take(event).await, Next::More);
+    }
+    let moments = emulated.drawn().moments.clone();
+    assert!(playback.end().is_empty());
+    moments
+}
+
+/// When each thing is to be seen: pauses as they were but for what is skipped, cut and hurried.
+fn due(seen: &[(u64, Seen)], (from, speed, idle): (Duration, f64, Duration)) -> Vec<Duration> {
+    let (mut clock, mut last) = (Duration::ZERO, from);
+    let at = |(at, _): &(u64, Seen)| {
+        let at = Duration::from_micros(*at);
+        clock += at.saturating_sub(last).min(idle).div_f64(speed);
+        last = last.max(at);
+        clock
+    };
+    seen.iter().map(at).collect()
+}
+
+/// The same screens in the same order, each as long as it was: so at any time the same one.
+#[track_caller]
+fn is_exact(name: &str, moments: &[(Duration, State)], real: &[State], due: &[Duration]) {
+    assert_eq!(moments.len(), real.len(), "{name}");
+    for (place, ((drawn_at, drawn), (real, due))) in moments.iter().zip(real.iter().zip(due)).enumerate() {
+        let late = drawn_at.checked_sub(*due);
+        assert!(
+            late.is_some_and(|late| late <= TIMERS),
+            "{name} {place}: at {drawn_at:?} instead of {due:?}"
+        );
+        assert_eq!(drawn, real, "{name} {place}, at {due:?}");
+    }
+}
+
+async fn is_played_exactly(name: &str) {
+    let seen = capture(name);
+    let real = real(&seen);
+    let all = Duration::from_micros(seen.last().unwrap().0);
+    let half = Duration::from_millis(500);
+    for played in [
+        AS_IT_WAS,
+        (Duration::ZERO, 4.0, Duration::MAX),
+        (Duration::ZERO, 0.25, Duration::MAX),
+        (Duration::ZERO, 1.0, half),
+        (Duration::ZERO, 100.0, Duration::ZERO),
+        (all / 3, 2.0, half),
+    ] {
+        let moments = play(&seen, played).await;
+        is_exact(&format!("{name} {played:?}"), &moments, &real, &due(&seen, played));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn vim_is_played_exactly() {
+    is_played_exactly("vim").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn top_is_played_exactly() {
+    is_played_exactly("top").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_bars_are_played_exactly() {
+    is_played_exactly("progress").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_one_begins_the_screen_is_the_one_of_that_moment() {
+    for name in CAPTURES {
+        let seen = capture(name);
+        let real = real(&seen);
+        let all = Duration::from_micros(seen.last().unwrap().0);
+        for part in 0..=20 {
+            let from = all * part / 20;
+            let moments = play(&seen, (from, 1.0, Duration::MAX)).await;
+            let before = |at: &Duration| *at <= from;
+            let before = seen
+                .iter()
+                .filter(|(at, _)| before(&Duration::from_micros(*at)))
+                .count();
+            let at_once = moments.iter().take_while(|(at, _)| *at <= TIMERS).count();
+            assert!(at_once >= before, "{name} from {from:?}: {at_once} of {before}");
+            let behind = due(&seen, (from, 1.0, Duration::MAX));
+            is_exact(&format!("{name} from {from:?}"), &moments, &real, &behind);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_has_the_size_of_the_recorded_one_and_its_own_again_at_the_end() {
+    let emulated = Emulated::new();
+    let seen = capture("vim");
+    let mut playback = Playback::new(
+        emulated.clone(),
+        true,
+        Some(pace(Duration::ZERO, 100.0, Duration::ZERO)),
+    );
+    for event in events(&seen) {
+        playback.take(event).await;
+    }
+    assert_eq!(emulated.asked(), [FIRST_SIZE, SECOND_SIZE]);
+    assert!(playback.end().is_empty());
+    assert_eq!(emulated.asked(), [FIRST_SIZE, SECOND_SIZE, USUAL]);
+    assert_eq!(emulated.drawn().settings, ["let through", "put back"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_takes_no_size_is_asked_once_and_it_is_said() {
+    let emulated = Emulated::new();
+    emulated.drawn().parser.callbacks_mut().takes_none = true;
+    let mut playback = Playback::new(emulated.clone(), true, None);
+    for (columns, lines) in [(100, 30), (90, 30)] {
+        playback.take(Event::Size(Duration::ZERO, columns, lines)).await;
+    }
+    playback.take(Event::Words("exit 3".to_owned())).await;
+    let notes = playback.end();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert_eq!(notes[0], "exit 3");
+    assert!(
+        notes[1].starts_with("this terminal does not take the size of the recorded one, 90 columns and 30 lines"),
+        "{notes:?}"
+    );
+    assert_eq!(emulated.asked(), [(100, 30)], "nothing is put back that was not taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_terminal_that_does_not_know_its_size_is_asked_each_time_and_nobody_waits_for_it() {
+    let emulated = Emulated::new();
+    emulated.drawn().knows_size = false;
+    let mut playback = Playback::new(emulated.clone(), true, None);
+    // A size of nothing would ask for the largest window, and one beyond all windows for memory.
+    for (columns, lines) in [(0, 0), (100, 30), (65_535, 65_535), (90, 30)] {
+        playback.take(Event::Size(Duration::ZERO, columns, lines)).await;
+    }
+    assert_eq!(emulated.drawn().began.elapsed(), Duration::ZERO);
+    assert!(playback.end().is_empty());
+    assert_eq!(emulated.asked(), [(100, 30), (90, 30)]);
+}
+
+/// Ctrl-C drops the playback wherever it stands (`play.rs`).
+#[tokio::test(start_paused = true)]
+async fn a_playback_that_is_broken_off_leaves_a_terminal_for_a_shell() {
+    for name in CAPTURES {
+        let all = events(&capture(name));
+        for most in (1..=all.len()).step_by(all.len() / 40 + 1).chain([all.len()]) {
+            let emulated = Emulated::new();
+            let fast = pace(Duration::ZERO, 100.0, Duration::ZERO);
+            let mut playback = Playback::new(emulated.clone(), true, Some(fast));
+            for event in events(&capture(name)).into_iter().take(most) {
+                playback.take(event).await;
+            }
+            drop(playback);
+            is_a_shells(&emulated, &format!("{name}, {most} of {}", all.len()));
+        }
+    }
+}
+
+/// What the captures do not leave behind, each alone, and sequences that never end.
+#[tokio::test(start_paused = true)]
+async fn nothing_that_a_program_can_leave_behind_stays() {
+    for left in [
+        "\x1b[?1049h\x1b[?25l\x1b[?1h\x1b=",
+        "\x1b[?1000h\x1b[?1002h\x1b[?1006h\x1b[?2004h",
+        "\x1b[31;44;1;4;7m",
+        "\x1b[5;10r",
+        "\x1b]0;a title without an end",
+        "\x1bP a string without an end",
+        "\x1b[38;5;",
+        "\x1b",
+    ] {
+        let emulated = Emulated::new();
+        let mut playback = Playback::new(emulated.clone(), true, None);
+        playback
+            .take(Event::Out(Duration::ZERO, left.as_bytes().to_vec()))
+            .await;
+        drop(playback);
+        is_a_shells(&emulated, &format!("{left:?}"));
+    }
+}
+
+#[track_caller]
+fn is_a_shells(emulated: &Emulated, what: &str) {
+    let mut drawn = emulated.drawn();
+    assert_eq!(drawn.settings, ["let through", "put back"], "{what}");
+    drawn.parser.process(b"$ ls");
+    let screen = drawn.parser.screen();
+    assert_eq!(size_of(screen), USUAL, "{what}");
+    assert!(
+        screen.contents().trim_end().ends_with("$ ls"),
+        "{what}: {:?}",
+        screen.contents()
+    );
+    let modes = [
+        ("another screen", screen.alternate_screen()),
+        ("keys", screen.application_keypad() || screen.application_cursor()),
+        ("no cursor", screen.hide_cursor()),
+        ("pasting", screen.bracketed_paste()),
+        ("mouse", screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None),
+        (
+            "colours",
+            screen.fgcolor() != vt100::Color::Default || screen.bgcolor() != vt100::Color::Default,
+        ),
+        ("letters", screen.bold() || screen.underline() || screen.inverse()),
+    ];
+    for (mode, is_left) in modes {
+        assert!(!is_left, "{what}: {mode}");
+    }
+    drawn.parser.process(&[b'\n'; 100]);
+    assert_eq!(
+        drawn.parser.screen().cursor_position().0,
+        USUAL.1 - 1,
+        "{what}: margins"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn into_a_pipe_goes_what_the_process_wrote_and_nothing_else() {
+    let emulated = Emulated::new();
+    emulated.drawn().is_there = false;
+    let mut playback = Playback::new(emulated.clone(), true, None);
+    playback.take(Event::Size(Duration::ZERO, 100, 30)).await;
+    playback.take(Event::Out(Duration::ZERO, b"one\r\n".to_vec())).await;
+    playback.take(Event::Out(Duration::ZERO, b"two\r\n".to_vec())).await;
+    assert_eq!(
+        playback.take(Event::End(Standing::Whole)).await,
+        Next::Over(Standing::Whole)
+    );
+    playback.end();
+    assert_eq!(emulated.drawn().bytes, b"one\r\ntwo\r\n");
+    assert!(emulated.drawn().settings.is_empty());
+}
