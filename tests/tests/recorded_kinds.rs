@@ -1,0 +1,666 @@
+//! Every kind of session that kubectl begins, recorded end to end: real kubectl, the real API server, a node whose pods are real
+//! processes. For each the ledger says who, where, why allowed, how much passed and how it ended, the file is whole, and it holds
+//! what it should and nothing else.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::gateway::{Gateway, Options};
+use tests::kubectl::{Running, run};
+use tests::person::Person;
+use tests::wait::{PATIENCE, try_until};
+
+const WORLD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: kept }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: dev, namespace: kept }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: shell, namespace: kept }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers: [{ name: shell, image: none }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: kept }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: web
+      image: none
+      command: [sh, -c, 'exec "$NODE_BINARY" http --listen 127.0.0.1:0']
+"#;
+
+const RULES: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: kept-is-recorded }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { actions: [enter], namespaces: [kept] }
+  obligations: { record: true }
+"#;
+
+/// The variables by which kubectl begins with WebSockets or with SPDY, and a name for each.
+const WAYS: [(&str, &str); 2] = [("websocket", "true"), ("spdy", "false")];
+
+/// Typed where nothing echoes.
+const TYPED_UNSEEN: &str = "correct-horse-battery";
+/// What a file or a connection carries, and no recording has.
+const CONTENT: &str = "content-canary-0815";
+
+fn world() -> anyhow::Result<&'static Cluster> {
+    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let begin = || {
+        let cluster = Cluster::start(ClusterOptions {
+            node: true,
+            ..ClusterOptions::default()
+        })?;
+        let admin = cluster.admin()?;
+        admin.apply(WORLD)?;
+        for pod in ["shell", "web"] {
+            is_ready(&cluster, pod)?;
+        }
+        anyhow::Ok(cluster)
+    };
+    WORLD_OF_ALL
+        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn is_ready(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
+    let pod = format!("pod/{pod}");
+    let wait = ["wait", "--for=condition=Ready", &pod, "-n", "kept", "--timeout=50s"];
+    cluster.admin()?.ok(&wait).map(drop)
+}
+
+/// A pod whose one container runs a script, and is not started again.
+fn pod(name: &str, tty: bool, script: &str) -> anyhow::Result<()> {
+    let cluster = world()?;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "kept" },
+        "spec": {
+            "nodeName": "node-1", "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
+            "containers": [{
+                "name": "main", "image": "none", "stdin": true, "stdinOnce": !tty, "tty": tty,
+                "command": ["sh", "-c", script],
+            }],
+        },
+    });
+    cluster.admin()?.apply(&pod.to_string())?;
+    is_ready(cluster, name)
+}
+
+fn gateway() -> anyhow::Result<Gateway> {
+    let options = Options {
+        rules: Some(RULES.to_owned()),
+        ..Options::default()
+    };
+    Gateway::start(world()?, &options)
+}
+
+fn signed_in<'g>(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Person<'g>> {
+    let person = Person::new(gateway, name)?;
+    person.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    Ok(person)
+}
+
+/// kubectl with these words, over one of the two transports.
+fn kubectl(person: &Person<'_>, websockets: &str, words: &[&str]) -> anyhow::Result<Command> {
+    let mut command = person.command("kubectl")?;
+    command.args(["-n", "kept"]).args(words);
+    for variable in ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"] {
+        command.env(variable, websockets);
+    }
+    Ok(command)
+}
+
+/// The command in a terminal of 117 columns and 31 lines, which becomes one of 133 and 50 as soon as the file `grows` is there.
+fn in_terminal(person: &Person<'_>, command: &Command, grows: &Path) -> anyhow::Result<Command> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted: Vec<String> = words
+        .map(|word| Ok(format!("'{}'", word.to_str().context("UTF-8")?.replace('\'', r"'\''"))))
+        .collect::<anyhow::Result<_>>()?;
+    let script = format!(
+        "stty rows 31 cols 117; T=$(tty)\n(while [ ! -e {} ]; do sleep 0.1; done; stty rows 50 cols 133 < $T) &\nexec {}\n",
+        grows.display(),
+        quoted.join(" ")
+    );
+    let file = person.folder().join("terminal.sh");
+    std::fs::write(&file, script)?;
+    let mut terminal = Command::new("/usr/bin/script");
+    terminal.args(["-qefc", &format!("sh {}", file.display()), "/dev/null"]);
+    let own = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    terminal.env_clear().envs(own).current_dir(person.folder());
+    let path = format!("{}:/usr/bin:/bin", person.folder().join("bin").display());
+    terminal.env("PATH", path).env("SHELL", "/bin/sh").env("TERM", "xterm");
+    Ok(terminal)
+}
+
+/// The sessions that have ended and for which `is` holds, once there are so many.
+fn ended(carol: &Person<'_>, count: usize, is: impl Fn(&Value) -> bool) -> anyhow::Result<Vec<String>> {
+    try_until("the sessions have ended", PATIENCE, || {
+        let said = carol.types("gatescribe session ls user:alice ns:kept --limit 200 -o json")?;
+        let listed: Value = serde_json::from_str(&said.stdout).with_context(|| said.to_string())?;
+        let listed = listed["sessions"].as_array().context("sessions")?;
+        let found = listed.iter().filter(|session| has_ended(session) && is(session));
+        let found: Vec<String> = found
+            .filter_map(|session| Some(session["id"].as_str()?.to_owned()))
+            .collect();
+        ensure!(found.len() == count, "{} of {count}: {said}", found.len());
+        Ok(found)
+    })
+}
+
+/// Whether it has ended, and something of it was kept.
+fn has_ended(session: &Value) -> bool {
+    let goes_on = session["live"] == true || session["outcome"]["end"] == "inFlight";
+    !goes_on && session["recording"]["chunks"].as_u64() > Some(0)
+}
+
+fn one(carol: &Person<'_>, is: impl Fn(&Value) -> bool) -> anyhow::Result<String> {
+    ended(carol, 1, is)?.pop().context("counted")
+}
+
+/// What is known of one session.
+#[derive(Debug)]
+struct Kept {
+    /// The record of its end.
+    close: Value,
+    /// What its recording says of itself: the first and the last frame.
+    head: Value,
+    finish: Value,
+    text: String,
+    cast: Vec<Value>,
+}
+
+/// Holds what is the same for every kind: who, where and why stand at the beginning, how much and how at the end, the recording
+/// is anchored in both, and its file is all of it.
+fn kept(gateway: &Gateway, carol: &Person<'_>, id: &str, (action, pod): (&str, &str)) -> anyhow::Result<Kept> {
+    let of = |kind: &'static str| move |record: &&Value| record["kind"] == kind && record["id"] == id;
+    let records = gateway.records_with("its end", |records| records.iter().any(|record| of("close")(&record)))?;
+    let find = |kind: &'static str| {
+        let found = records.iter().find(of(kind)).cloned();
+        found.with_context(|| format!("no {kind} of {id}"))
+    };
+    let (open, close) = (find("open")?, find("close")?);
+    assert_eq!(open["by"]["user"], "alice@example.com", "{open}");
+    assert_eq!(
+        (&open["req"]["action"], &open["req"]["namespace"], &open["req"]["name"]),
+        (&action.into(), &"kept".into(), &pod.into()),
+        "{open}"
+    );
+    assert!(
+        open["decision"]["rules"].to_string().contains("kept-is-recorded"),
+        "{open}"
+    );
+    assert_eq!(
+        open["recording"]["chunks"], 1,
+        "who and where was on the disk before: {open}"
+    );
+    assert_eq!(close["pair"], open["seq"], "{close}");
+    assert!(close["outcome"]["bytes_out"].as_u64() > Some(0), "{close}");
+    let anchor = &close["recording"];
+    assert!(
+        anchor.get("incomplete").is_none() && anchor["hash"] != open["recording"]["hash"],
+        "{close}"
+    );
+    let file = gateway.file("data/recordings").join(format!("{id}.rec"));
+    assert_eq!(
+        anchor["bytes"].as_u64(),
+        Some(std::fs::metadata(file)?.len()),
+        "{close}"
+    );
+
+    let shown = carol.ok(&format!("gatescribe session show {id}"))?;
+    assert!(shown.stdout.contains("whole, as the ledger says"), "{shown}");
+    let shown = carol.ok(&format!("gatescribe session show {id} -o json"))?;
+    let shown: Value = serde_json::from_str(&shown.stdout)?;
+    let recording = &shown["recording"];
+    assert_eq!(recording["standing"], "whole", "{shown}");
+    let head = &recording["head"];
+    assert_eq!(
+        (&head["who"], &head["namespace"], &head["pod"]),
+        (&"alice@example.com".into(), &"kept".into(), &pod.into()),
+        "{shown}"
+    );
+    let text = carol
+        .ok(&format!("gatescribe session export {id} --format text"))?
+        .stdout;
+    let cast = carol.ok(&format!("gatescribe session export {id} --format asciicast"))?;
+    let cast: Vec<Value> = cast
+        .stdout
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .with_context(|| cast.to_string())?;
+    assert_eq!(cast[0]["version"], 3, "{cast:?}");
+    Ok(Kept {
+        close,
+        head: head.clone(),
+        finish: recording["finish"].clone(),
+        text,
+        cast,
+    })
+}
+
+impl Kept {
+    /// The sizes that the terminal had, the usual one left out that stands in a cast whose terminal was late to say its own.
+    fn sizes(&self) -> Vec<String> {
+        let term = &self.cast[0]["term"];
+        let first = format!("{}x{}", term["cols"], term["rows"]);
+        let later = self.events("r");
+        let mut sizes: Vec<String> = std::iter::once(first).chain(later).collect();
+        if sizes.len() > 1 && sizes[0] == "80x24" {
+            sizes.remove(0);
+        }
+        sizes
+    }
+
+    /// The data of all events of this code in the cast.
+    fn events(&self, code: &str) -> Vec<String> {
+        let events = self.cast.iter().skip(1).filter(|event| event[1] == code);
+        events
+            .filter_map(|event| event[2].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    fn holds_nowhere(&self, canary: &str) {
+        assert!(!self.text.contains(canary), "{}", self.text);
+        assert!(
+            !self.cast.iter().any(|line| line.to_string().contains(canary)),
+            "{:?}",
+            self.cast
+        );
+    }
+}
+
+#[test]
+fn a_terminal_is_kept_with_its_sizes_and_without_what_is_typed_unseen() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    for (round, (way, websockets)) in WAYS.into_iter().enumerate() {
+        let code = 6 + round;
+        let script = format!(
+            "stty -echo; echo ready; read secret; stty echo; echo asked; read word; echo got $word; \
+             while [ \"$(stty size)\" != \"50 133\" ]; do sleep 0.05; done; echo resized; exit {code}"
+        );
+        let grows = alice.folder().join(format!("grows-{way}"));
+        let words = ["exec", "-it", "shell", "-c", "shell", "--", "sh", "-c", &script];
+        let command = kubectl(&alice, websockets, &words)?;
+        let mut terminal = Running::start(in_terminal(&alice, &command, &grows)?)?;
+        terminal.line("nothing echoes", |line| line == "ready")?;
+        terminal.write(&format!("{TYPED_UNSEEN}\n"))?;
+        terminal.line("it echoes again", |line| line == "asked")?;
+        terminal.write("typed-in-sight\n")?;
+        terminal.line("what was typed", |line| line == "got typed-in-sight")?;
+        std::fs::write(grows, "")?;
+        assert_eq!(terminal.end()?, i32::try_from(code)?, "{way}: {:?}", terminal.lines());
+        let seen = terminal.lines().join("\n");
+        assert!(
+            seen.contains("resized") && !seen.contains(TYPED_UNSEEN),
+            "{way}: {seen}"
+        );
+
+        let id = one(&carol, |session| session["outcome"]["exit_code"] == code)?;
+        let kept = kept(&gateway, &carol, &id, ("exec", "shell"))?;
+        assert_eq!(
+            (&kept.head["container"], &kept.head["terminal"], &kept.head["command"]),
+            (&"shell".into(), &true.into(), &json!(["sh", "-c", script])),
+            "{way}"
+        );
+        assert_eq!(kept.close["outcome"]["exit_code"], code, "{way}: {}", kept.close);
+        assert!(
+            kept.close["outcome"]["bytes_in"].as_u64() > Some(0),
+            "{way}: {}",
+            kept.close
+        );
+        assert_eq!(kept.sizes(), ["117x31", "133x50"], "{way}: {:?}", kept.cast);
+        assert_eq!(kept.events("x"), [code.to_string()], "{way}");
+        let drawn = kept.events("o").concat();
+        let in_order = [
+            "ready\r\n",
+            "asked\r\n",
+            "typed-in-sight\r\n",
+            "got typed-in-sight\r\n",
+            "resized\r\n",
+        ];
+        let mut rest = drawn.as_str();
+        for words in in_order {
+            let place = rest
+                .find(words)
+                .with_context(|| format!("{way}: {words:?} in {drawn:?}"))?;
+            rest = &rest[place + words.len()..];
+        }
+        assert!(
+            kept.text.contains("got typed-in-sight\n") && kept.text.contains("[what is typed is not kept]"),
+            "{way}: {}",
+            kept.text
+        );
+        assert!(kept.events("i").is_empty(), "{way}: {:?}", kept.cast);
+        kept.holds_nowhere(TYPED_UNSEEN);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_attached_process_is_kept_with_and_without_a_terminal() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    for (way, websockets) in WAYS {
+        let plain = format!("attached-{way}");
+        pod(&plain, false, "while read line; do echo got $line; done; exit 7")?;
+        let command = kubectl(&alice, websockets, &["attach", "-i", &plain])?;
+        let said = run(command, "typed-to-it\n", PATIENCE)?;
+        assert!(
+            said.code == 0 && said.stdout.contains("got typed-to-it\n"),
+            "{way}: {said}"
+        );
+        let id = one(&carol, |session| session["name"] == plain.as_str())?;
+        let found = kept(&gateway, &carol, &id, ("attach", &plain))?;
+        assert_eq!(
+            (&found.head["kind"], &found.head["terminal"]),
+            (&"attach".into(), &false.into()),
+            "{way}: {}",
+            found.head
+        );
+        for line in ["> typed-to-it\n", "got typed-to-it\n"] {
+            assert!(found.text.contains(line), "{way}: no {line:?} in {}", found.text);
+        }
+        assert_eq!(found.events("i").concat(), "typed-to-it\n", "{way}");
+        assert_eq!(found.events("o").concat(), "got typed-to-it\r\n", "{way}");
+
+        let terminal = format!("terminal-{way}");
+        // What the pod says until somebody is there is said again and again.
+        let script = "stty -echo; (while :; do echo ready; sleep 0.1; done) & read secret; kill $!; wait; stty echo; \
+                      echo asked; read word; echo got $word";
+        pod(&terminal, true, script)?;
+        let command = kubectl(&alice, websockets, &["attach", "-it", &terminal])?;
+        let mut running = Running::start(in_terminal(&alice, &command, Path::new("/nowhere"))?)?;
+        running.line("nothing echoes", |line| line == "ready")?;
+        running.write(&format!("{TYPED_UNSEEN}\n"))?;
+        running.line("it echoes again", |line| line == "asked")?;
+        running.write("typed-in-sight\n")?;
+        running.line("what was typed", |line| line == "got typed-in-sight")?;
+        running.end()?;
+        let id = one(&carol, |session| session["name"] == terminal.as_str())?;
+        let found = kept(&gateway, &carol, &id, ("attach", &terminal))?;
+        assert_eq!(found.head["terminal"], true, "{way}: {}", found.head);
+        assert_eq!(
+            found.sizes().last().map(String::as_str),
+            Some("117x31"),
+            "{way}: {:?}",
+            found.cast
+        );
+        assert!(found.text.contains("got typed-in-sight\n"), "{way}: {}", found.text);
+        found.holds_nowhere(TYPED_UNSEEN);
+    }
+    Ok(())
+}
+
+/// Regular files as name, length and SHA-256.
+type Files = BTreeSet<(String, u64, String)>;
+
+/// The files below a folder, their names as an archive of the folder `name` has them.
+fn files(folder: &Path, name: &str) -> anyhow::Result<Files> {
+    let mut found = Files::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let own = path.file_name().and_then(|own| own.to_str()).context("UTF-8")?;
+        let name = format!("{name}/{own}");
+        if path.is_dir() {
+            found.extend(files(&path, &name)?);
+            continue;
+        }
+        let bytes = std::fs::read(&path)?;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+        found.insert((name, u64::try_from(bytes.len())?, hex::encode(digest)));
+    }
+    Ok(found)
+}
+
+/// The files that a transcript names: `[into the pod: NAME, 7 bytes, sha256 …]`.
+fn named(text: &str, way: &str) -> anyhow::Result<Files> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    let of_it = lines.filter_map(|line| line.strip_prefix(way)?.strip_prefix(": "));
+    let regular = of_it.filter_map(|line| line.rsplit_once(", sha256 "));
+    regular
+        .map(|(file, digest)| {
+            let (name, length) = file.rsplit_once(", ").context("a length")?;
+            let length = length.strip_suffix(" bytes").context("bytes")?.parse()?;
+            Ok((name.to_owned(), length, digest.to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn a_copy_is_kept_as_names_sizes_and_digests_both_ways() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    for (way, websockets) in WAYS {
+        let (here, back) = (
+            alice.folder().join(format!("here-{way}")),
+            alice.folder().join(format!("back-{way}")),
+        );
+        std::fs::create_dir_all(here.join("sub/deeper"))?;
+        std::fs::write(here.join("plain.txt"), format!("{CONTENT}\n"))?;
+        let payload = CONTENT.repeat(60_000);
+        std::fs::write(here.join("sub/payload.bin"), &payload[..1_000_003])?;
+        std::fs::write(here.join("sub/deeper/empty"), "")?;
+        let there = format!("copied-{way}");
+        let at = |path: &Path| path.to_str().map(str::to_owned).context("UTF-8");
+        let pod = format!("shell:{there}");
+        for words in [[&at(&here)?, &pod], [&pod, &at(&back)?]] {
+            let command = kubectl(&alice, websockets, &["cp", words[0], words[1]])?;
+            let said = run(command, "", PATIENCE)?;
+            assert_eq!(said.code, 0, "{way}: {said}");
+        }
+        let real = files(&here, &there)?;
+        assert_eq!(real.len(), 3);
+        assert_eq!(files(&back, &there)?, real, "{way}: it came back as it was");
+
+        // kubectl asks first whether the place is a folder, in a session of its own.
+        let copies = try_until("both copies are listed", PATIENCE, || {
+            let said = carol.types("gatescribe session ls user:alice ns:kept --limit 200 -o json")?;
+            let listed: Value = serde_json::from_str(&said.stdout)?;
+            let listed = listed["sessions"].as_array().context("sessions")?;
+            let mut found = Vec::new();
+            // It leaves with the last byte of an archive and does not wait for the exit code.
+            for session in listed.iter().filter(|session| has_ended(session)) {
+                let id = session["id"].as_str().context("an id")?;
+                let text = carol.types(&format!("gatescribe session export {id} --format text"))?;
+                if text.stdout.contains(&format!(" the pod: {there}/")) {
+                    found.push(id.to_owned());
+                }
+            }
+            ensure!(found.len() == 2, "{} of 2: {said}", found.len());
+            Ok(found)
+        })?;
+        let mut ways = BTreeSet::new();
+        for id in copies {
+            let kept = kept(&gateway, &carol, &id, ("exec", "shell"))?;
+            let (up, down) = (named(&kept.text, "into the pod")?, named(&kept.text, "out of the pod")?);
+            let (which, told) = if up.is_empty() { ("down", down) } else { ("up", up) };
+            assert_eq!(told, real, "{way} {which}: {}", kept.text);
+            assert!(kept.finish["files"].as_u64() >= Some(3), "{way}: {}", kept.finish);
+            let passed = if which == "up" { "bytes_in" } else { "bytes_out" };
+            assert!(
+                kept.close["outcome"][passed].as_u64() > Some(1_000_003),
+                "{way} {which}: {}",
+                kept.close
+            );
+            for (name, _, digest) in &real {
+                let notes = kept.events("m");
+                assert!(
+                    notes.iter().any(|note| note.contains(name) && note.contains(digest)),
+                    "{way} {which}: {notes:?}"
+                );
+            }
+            kept.holds_nowhere(CONTENT);
+            ways.insert(which);
+        }
+        assert_eq!(ways.len(), 2, "{way}: one each way");
+    }
+    Ok(())
+}
+
+/// Where the sample service listens: on loopback, so the port alone.
+fn port() -> anyhow::Result<u16> {
+    let admin = world()?.admin()?;
+    try_until("the sample says where it listens", PATIENCE, || {
+        let log = admin.ok(&["logs", "web", "-n", "kept"])?;
+        let found = log.lines().find_map(|line| line.strip_prefix("listening on "));
+        let (_, port) = found.context("not yet")?.rsplit_once(':').context("no port")?;
+        Ok(port.parse()?)
+    })
+}
+
+/// Asks through a forwarded port; how many bytes went each way.
+fn ask(address: &str, path: &str) -> anyhow::Result<(usize, usize)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let question = format!("GET {path} HTTP/1.1\r\nHost: sample\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.contains(CONTENT), "{answer}");
+    Ok((question.len(), answer.len()))
+}
+
+#[test]
+fn a_forwarded_port_is_kept_as_connections_and_counts() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let port = port()?;
+    for (round, (way, websockets)) in WAYS.into_iter().enumerate() {
+        let ports = format!(":{port}");
+        let words = ["port-forward", "pod/web", "--address", "127.0.0.1", &ports];
+        let mut forward = Running::start(kubectl(&alice, websockets, &words)?)?;
+        let line = forward.line("a local port", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
+        let local = line.trim_start_matches("Forwarding from ").split(' ').next();
+        let local = local.context("no address")?;
+        let mut passed = BTreeSet::new();
+        for path in [format!("/{CONTENT}"), format!("/a-longer-path/{CONTENT}")] {
+            passed.insert(ask(local, &path)?);
+        }
+        forward.signal(Signal::SIGINT)?;
+        forward.end()?;
+
+        let is_forward = |session: &Value| session["action"] == "portforward";
+        let ids = ended(&carol, round + 1, is_forward)?;
+        // The newest first.
+        let kept = kept(&gateway, &carol, &ids[0], ("portforward", "web"))?;
+        assert_eq!(kept.head["kind"], "portForward", "{way}: {}", kept.head);
+        assert_eq!(kept.finish["connections"], 2, "{way}: {}", kept.finish);
+        assert!(
+            kept.close["outcome"].get("exit_code").is_none(),
+            "{way}: {}",
+            kept.close
+        );
+        let told: BTreeSet<(usize, usize)> = kept
+            .text
+            .lines()
+            .map(|line| connection(line, port).with_context(|| format!("{way}: {line}")))
+            .collect::<anyhow::Result<_>>()?;
+        assert_eq!(told, passed, "{way}: {}", kept.text);
+        kept.holds_nowhere(CONTENT);
+    }
+    Ok(())
+}
+
+/// `[connection 0 to port 80: 3 bytes to the pod, 4 from it]` as its counts.
+fn connection(line: &str, port: u16) -> anyhow::Result<(usize, usize)> {
+    let (name, counts) = line.split_once(&format!(" to port {port}: ")).context("a port")?;
+    ensure!(name.starts_with("[connection "), "no connection");
+    let (up, down) = counts.split_once(" bytes to the pod, ").context("up")?;
+    let (down, _) = down.split_once(" from it").context("down")?;
+    Ok((up.parse()?, down.parse()?))
+}
+
+#[test]
+fn debugging_leaves_the_new_container_and_what_was_done_in_it() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    for (way, websockets) in WAYS {
+        let name = format!("debugged-{way}");
+        pod(&name, false, "exec sleep 1000")?;
+        let script = "read line; echo got $line";
+        let begins = ["debug", &name, "-i", "--image=none", "-c", "looks", "--profile=general"];
+        let words = [&begins[..], &["--", "sh", "-c", script]].concat();
+        let command = kubectl(&alice, websockets, &words)?;
+        let said = run(command, "typed-to-it\n", PATIENCE)?;
+        assert!(
+            said.code == 0 && said.stdout.contains("got typed-to-it\n"),
+            "{way}: {said}"
+        );
+
+        let id = one(&carol, |session| session["name"] == name.as_str())?;
+        let kept = kept(&gateway, &carol, &id, ("attach", &name))?;
+        assert_eq!(kept.head["container"], "looks", "{way}: {}", kept.head);
+        assert!(
+            kept.text.contains("> typed-to-it\n") && kept.text.contains("got typed-to-it\n"),
+            "{way}: {}",
+            kept.text
+        );
+        let of_it = |record: &Value| {
+            record["req"]["subresource"] == "ephemeralcontainers" && record["req"]["name"] == name.as_str()
+        };
+        let records = gateway.records_with("the container's end", |records| {
+            let intent = records
+                .iter()
+                .find(|record| record["kind"] == "intent" && of_it(record));
+            let ends = |record: &Value| {
+                record["kind"] == "outcome" && intent.is_some_and(|intent| record["id"] == intent["id"])
+            };
+            records.iter().any(ends)
+        })?;
+        let intent = records
+            .iter()
+            .find(|record| record["kind"] == "intent" && of_it(record));
+        let intent = intent.context("waited for")?;
+        assert_eq!(
+            (&intent["by"]["user"], &intent["req"]["verb"]),
+            (&"alice@example.com".into(), &"patch".into()),
+            "{way}: {intent}"
+        );
+        assert!(
+            intent["decision"]["rules"].to_string().contains("kept-is-recorded"),
+            "a new container is a way in: {intent}"
+        );
+        let outcome = records
+            .iter()
+            .find(|record| record["kind"] == "outcome" && record["id"] == intent["id"])
+            .context("waited for")?;
+        assert_eq!(outcome["outcome"]["status"], 200, "{way}: {outcome}");
+        let open = records
+            .iter()
+            .find(|record| record["kind"] == "open" && record["id"] == id.as_str());
+        assert!(
+            open.is_some_and(|open| open["seq"].as_u64() > intent["seq"].as_u64()),
+            "{way}: first the container, then what is done in it"
+        );
+    }
+    Ok(())
+}
