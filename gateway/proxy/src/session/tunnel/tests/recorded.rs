@@ -25,6 +25,8 @@ impl RecordingKeys for OneKey {
     fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, String>> {
         async { Ok(SessionKey::new(KEY)) }.boxed()
     }
+
+    fn forget(&self, _: &SubjectId, _: &str) {}
 }
 
 impl Stage {
@@ -33,7 +35,8 @@ impl Stage {
         let recordings = Recordings {
             folder: self.folder.path().to_owned(),
             keys: Arc::new(OneKey),
-            which: Which::All,
+            which: SessionsToRecord::All,
+            keeps_free: 0,
         };
         recordings.begin(&self.trail).await.unwrap()
     }
@@ -338,7 +341,8 @@ fn a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session() {
         let recordings = Recordings {
             folder: stage.folder.path().to_owned(),
             keys: Arc::new(OneKey),
-            which: Which::All,
+            which: SessionsToRecord::All,
+            keeps_free: 0,
         };
         // Room for the file's own header, and for nothing behind it.
         disk_takes(Some(40));
