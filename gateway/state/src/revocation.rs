@@ -6,7 +6,6 @@ use model::subject::SubjectId;
 use model::time::Timestamp;
 use rusqlite::{Transaction, params};
 
-use crate::session::{EndReason, end_all};
 use crate::{SessionId, StateError, Store};
 
 /// Longer than any token of ours lives; what is older is read from the session or the lock itself.
@@ -57,51 +56,6 @@ impl Store {
                 });
             }
             Ok(revocations)
-        })
-    }
-
-    /// Ends all sessions of a person that began before `before`, and refuses new ones until then: the past ends what
-    /// is open, [`Timestamp::MAX`] locks the person out until [`Store::unlock`].
-    ///
-    /// # Errors
-    /// The database failed: nothing changed.
-    pub fn lock(
-        &self,
-        subject: &SubjectId,
-        before: Timestamp,
-        why: &str,
-        now: Timestamp,
-    ) -> Result<Vec<SessionId>, StateError> {
-        self.write(|transaction| {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO locks (subject_id, before, why) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (subject_id) DO UPDATE SET why = ?3, before = max(before, ?2)",
-                )?
-                .execute(params![subject.as_str(), before.unix_nanos(), why])?;
-            raise(transaction, &Revoked::Subject(subject.clone(), before), why, now)?;
-            let ids = transaction
-                .prepare_cached(
-                    "SELECT id FROM sessions WHERE subject_id = ?1 AND created_at < ?2 AND revoked_at IS NULL",
-                )?
-                .query_map(params![subject.as_str(), before.unix_nanos()], |row| {
-                    row.get::<_, String>(0)
-                })?
-                .collect::<Result<Vec<_>, _>>()?;
-            end_all(transaction, &ids, EndReason::Locked, now)
-        })
-    }
-
-    /// Lets a person sign in again. Sessions that ended stay ended. False when there was no lock.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub fn unlock(&self, subject: &SubjectId) -> Result<bool, StateError> {
-        self.write(|transaction| {
-            let removed = transaction
-                .prepare_cached("DELETE FROM locks WHERE subject_id = ?1")?
-                .execute(params![subject.as_str()])?;
-            Ok(removed == 1)
         })
     }
 }

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
+    include_str!("schema/0005.sql"),
 ];
 /// "GtSc": marks the file as ours in its header.
 const APPLICATION_ID: i64 = 0x4774_5363;
@@ -39,6 +40,8 @@ pub struct Limits {
     pub sessions_per_subject: u32,
     /// Identifiers of logout tokens remembered against replay.
     pub seen: u32,
+    /// Locks. Only auditors make them, so a full table refuses.
+    pub locks: u32,
 }
 
 impl Default for Limits {
@@ -51,6 +54,7 @@ impl Default for Limits {
             codes: 10_000,
             sessions_per_subject: 64,
             seen: 50_000,
+            locks: 10_000,
         }
     }
 }
@@ -81,7 +85,7 @@ impl fmt::Debug for Store {
 pub struct SweepReport {
     /// Sessions past their end and past the time they are kept.
     pub sessions: usize,
-    /// Expired attempts, codes, device codes, replay marks.
+    /// Expired attempts, codes, device codes, replay marks, locks.
     pub short_lived: usize,
     /// Revocations that no token can need any more.
     pub revocations: usize,
@@ -167,6 +171,8 @@ impl Store {
             for table in ["attempts", "codes", "devices", "seen"] {
                 short_lived += gone(table, "expires_at", now_nanos)?;
             }
+            // The sessions that a lock ended are ended by themselves.
+            short_lived += gone("locks", "before", now_nanos)?;
             Ok(SweepReport {
                 sessions,
                 short_lived,

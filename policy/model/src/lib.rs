@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod decision;
 pub mod event;
 pub mod live;
+pub mod lock;
 pub mod request;
 pub mod subject;
 pub mod time;

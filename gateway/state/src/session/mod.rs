@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use handle::{Exchange, Exchanged};
 
+use crate::lock::refuses;
 use crate::revocation::{Revoked, raise};
 use crate::{Secret, SessionId, StateError, Store};
 use row::{SELECT, read_session};
@@ -242,7 +243,7 @@ impl Store {
         let identity = serde_json::to_string(&new.identity).map_err(|_| row::broken("identity"))?;
         let limit = self.limits.sessions_per_subject;
         let session = self.write(|transaction| {
-            if let Some(why) = lock_over(transaction, &new.subject_id, now)? {
+            if let Some(why) = refuses(transaction, &new.subject_id, &new.identity.username, now)? {
                 return Ok(Err(why));
             }
             make_place(transaction, &new.subject_id, limit, now)?;
@@ -464,13 +465,6 @@ fn touch(transaction: &Transaction<'_>, id: &SessionId, now: Timestamp) -> Resul
         )?
         .execute(params![id.as_str(), now.unix_nanos()])?;
     Ok(())
-}
-
-fn lock_over(transaction: &Transaction<'_>, subject: &SubjectId, now: Timestamp) -> Result<Option<String>, StateError> {
-    Ok(transaction
-        .prepare_cached("SELECT why FROM locks WHERE subject_id = ?1 AND before > ?2")?
-        .query_row(params![subject.as_str(), now.unix_nanos()], |row| row.get(0))
-        .optional()?)
 }
 
 fn make_place(

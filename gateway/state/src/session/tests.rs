@@ -1,8 +1,11 @@
 //! Sessions from their begin to each of their ends: exchange, reuse, limits, locks, logout.
 
+use model::lock::Lock;
+use model::subject::SubjectKind;
+
 use super::*;
 use crate::store::tests::{test_keys, test_store};
-use crate::{Limits, NewCode, RedeemedCode, Revocation};
+use crate::{Limits, Locking, NewCode, RedeemedCode, Revocation};
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
 
@@ -44,6 +47,20 @@ fn begin(store: &Store, new: &NewSession, now: Timestamp) -> (Session, Secret) {
     match store.begin_session(new, now).unwrap() {
         SessionSecrets::Begun { session, secret } => (*session, secret),
         SessionSecrets::Locked { why } => panic!("locked: {why}"),
+    }
+}
+
+/// A lock on alice.
+fn lock(until: Timestamp, why: &str, now: Timestamp) -> Lock {
+    Lock {
+        subject: alice().subject_id,
+        kind: SubjectKind::Person,
+        user: alice().identity.username,
+        email: None,
+        until,
+        why: why.to_owned(),
+        by: "carol@example.com".to_owned(),
+        at: now,
     }
 }
 
@@ -357,10 +374,8 @@ fn a_lock_ends_what_is_open_and_refuses_what_comes_until_it_is_lifted() {
     let store = test_store();
     let (id, handle) = with_handle(&store);
     let subject = alice().subject_id;
-    assert_eq!(
-        store.lock(&subject, Timestamp::MAX, "left the company", at(1)).unwrap(),
-        vec![id]
-    );
+    let told = store.lock(&lock(Timestamp::MAX, "left the company", at(1))).unwrap();
+    assert_eq!(told, Locking::Done(vec![id]));
     assert!(matches!(
         exchange(&store, &handle, None, at(2)),
         Exchanged::Ended(_, EndReason::Locked)
@@ -376,16 +391,115 @@ fn a_lock_ends_what_is_open_and_refuses_what_comes_until_it_is_lifted() {
 }
 
 #[test]
+fn a_lock_reaches_every_session_of_the_user_name_whoever_vouched_and_no_other() {
+    let store = test_store();
+    let (mut elsewhere, mut other) = (alice(), alice());
+    elsewhere.subject_id = SubjectId::from_digest([7; 16]);
+    other.subject_id = SubjectId::from_digest([8; 16]);
+    other.identity.username = "bob".to_owned();
+    let (first, _) = begin(&store, &alice(), at(0));
+    let (second, _) = begin(&store, &elsewhere, at(0));
+    let (his, _) = begin(&store, &other, at(0));
+    let told = store.lock(&lock(Timestamp::MAX, "left", at(1))).unwrap();
+    let Locking::Done(ended) = told else { panic!("{told:?}") };
+    assert_eq!(ended.len(), 2);
+    assert!(ended.contains(&first.id) && ended.contains(&second.id), "{ended:?}");
+    assert_eq!(store.session(&his.id, at(2)).unwrap().unwrap().standing, Standing::Live);
+    let refused = store.begin_session(&elsewhere, at(2)).unwrap();
+    assert!(matches!(refused, SessionSecrets::Locked { .. }), "{refused:?}");
+    begin(&store, &other, at(2));
+}
+
+#[test]
+fn a_lock_ends_by_itself_and_a_shorter_one_does_not_end_it_sooner() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = Store::open(&path, test_keys(), Limits::default()).unwrap();
+    let before = store.revision();
+    store.lock(&lock(at(100), "for a while", at(1))).unwrap();
+    let shorter = store.lock(&lock(at(50), "shorter", at(2))).unwrap();
+    assert_eq!(
+        shorter,
+        Locking::Longer(Box::new(lock(at(100), "for a while", at(1)))),
+        "the longer one stays"
+    );
+    drop(store);
+    let store = Store::open(&path, test_keys(), Limits::default()).unwrap();
+    assert!(store.revision() > before);
+    assert_eq!(store.locks(at(99)).unwrap(), [lock(at(100), "for a while", at(1))]);
+    let refused = store.begin_session(&alice(), at(99)).unwrap();
+    let until = format!("for a while (until {})", at(100));
+    assert!(matches!(refused, SessionSecrets::Locked { why } if why == until));
+    assert_eq!(store.locks(at(100)).unwrap(), []);
+    let (session, _) = begin(&store, &alice(), at(100));
+    store.sweep(at(101)).unwrap();
+    let standing = |id| store.session(id, at(102)).unwrap().unwrap().standing;
+    assert_eq!(standing(&session.id), Standing::Live);
+    store.lock(&lock(at(103), "again", at(102))).unwrap();
+    store.sweep(at(104)).unwrap();
+    assert_eq!(
+        standing(&session.id),
+        Standing::Ended(EndReason::Locked),
+        "the lock is gone, its end is not"
+    );
+}
+
+#[test]
+fn locks_are_bounded_and_one_in_place_of_another_needs_no_more_room() {
+    let limits = Limits {
+        locks: 1,
+        ..Limits::default()
+    };
+    let store = Store::in_memory(test_keys(), limits).unwrap();
+    store.lock(&lock(at(5), "one", at(1))).unwrap();
+    store.lock(&lock(at(6), "in its place", at(2))).unwrap();
+    let mut another = lock(at(5), "two", at(1));
+    another.subject = SubjectId::from_digest([7; 16]);
+    let refused = store.lock(&another).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            StateError::Full {
+                table: "locks",
+                limit: 1
+            }
+        ),
+        "{refused}"
+    );
+    assert!(store.unlock(&alice().subject_id).unwrap());
+    assert!(!store.unlock(&alice().subject_id).unwrap());
+    store.lock(&another).unwrap();
+}
+
+#[test]
+fn a_person_is_found_by_user_name_address_or_subject_id_and_each_name_once() {
+    let store = test_store();
+    begin(&store, &alice(), at(0));
+    begin(&store, &alice(), at(1));
+    let mut renamed = alice();
+    renamed.identity.username = "alice.lee".to_owned();
+    renamed.identity.email = Some("Alice@Example.com".to_owned());
+    begin(&store, &renamed, at(2));
+    let names = |who: &str| -> Vec<String> {
+        let found = store.people(who).unwrap();
+        found.into_iter().map(|(_, identity)| identity.username).collect()
+    };
+    assert_eq!(names("alice.lee"), ["alice.lee"]);
+    assert_eq!(
+        names("alice@example.com").first().map(String::as_str),
+        Some("alice.lee")
+    );
+    assert_eq!(names(alice().subject_id.as_str()).len(), 2, "newest first, each once");
+    assert_eq!(names("ali"), Vec::<String>::new());
+}
+
+#[test]
 fn all_before_a_time_spares_what_began_after_it() {
     let store = test_store();
     let (old, _) = begin(&store, &alice(), at(0));
     let (new, _) = begin(&store, &alice(), at(10));
-    assert_eq!(
-        store
-            .lock(&alice().subject_id, at(5), "password reset", at(11))
-            .unwrap(),
-        vec![old.id]
-    );
+    let told = store.lock(&lock(at(5), "password reset", at(11))).unwrap();
+    assert_eq!(told, Locking::Done(vec![old.id]));
     assert_eq!(
         store.session(&new.id, at(12)).unwrap().unwrap().standing,
         Standing::Live
@@ -403,7 +517,7 @@ fn every_end_raises_the_revision_and_can_be_read_in_order() {
     let (first, _) = begin(&store, &alice(), NOW);
     let (second, _) = begin(&store, &alice(), NOW);
     store.end_session(&first.id, EndReason::SignedOut, at(1)).unwrap();
-    store.lock(&alice().subject_id, at(2), "reset", at(2)).unwrap();
+    store.lock(&lock(at(2), "reset", at(2))).unwrap();
     assert_eq!((store.revision(), told.load(Ordering::SeqCst)), (3, 3));
     let all = store.revocations_since(0, 100).unwrap();
     let what: Vec<_> = all.iter().map(|revocation| revocation.revoked.clone()).collect();
