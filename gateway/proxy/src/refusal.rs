@@ -35,6 +35,8 @@ pub enum Refusal {
     CannotVerify(String),
     /// The sign-in behind the credential has ended.
     SessionEnded(String),
+    /// The caller is proved, and locked out by an administrator.
+    Locked(String),
     /// Policy says no.
     Denied(Box<Denied>),
     /// A limit of this subject, or the shared one of strangers, is reached.
@@ -91,6 +93,7 @@ impl Refusal {
             Self::BadCredential(_) => Reason::BadCredential,
             Self::CannotVerify(_) => Reason::CannotVerify,
             Self::SessionEnded(_) => Reason::SessionEnded,
+            Self::Locked(_) => Reason::Locked,
             Self::Denied(denied) => denial_kind(&denied.denial),
             Self::Limit(_) => Reason::Limit,
             Self::LedgerRefuses(_) => Reason::Ledger,
@@ -128,7 +131,7 @@ impl Refusal {
             Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SessionEnded(_) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Locked(_) => StatusCode::FORBIDDEN,
             Self::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
@@ -158,9 +161,11 @@ impl Refusal {
         match self {
             Self::Malformed(violation) => violation.to_string(),
             Self::Target(error) => error.to_string(),
-            Self::Headers(why) | Self::BadCredential(why) | Self::CannotVerify(why) | Self::SessionEnded(why) => {
-                why.clone()
-            }
+            Self::Headers(why)
+            | Self::BadCredential(why)
+            | Self::CannotVerify(why)
+            | Self::SessionEnded(why)
+            | Self::Locked(why) => why.clone(),
             Self::UnknownHost => "no site answers to this host name".to_owned(),
             Self::NoCredential => "no credential was presented".to_owned(),
             Self::Denied(denied) => denial_in_words(&denied.denial),
@@ -341,6 +346,7 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
         | Refusal::UnknownHost
         | Refusal::Limit(Limit::Strangers) => asked.sign_in,
         Refusal::CannotVerify(_) => "try again in a moment; your sign-in itself was not refused",
+        Refusal::Locked(_) => "ask whoever locked you out; signing in again does not help until then",
         Refusal::LedgerRefuses(_) => "tell whoever runs the gateway; the call was not sent",
         Refusal::UpstreamUnreachable(_) => "nothing was sent; try again in a moment",
         Refusal::UpstreamLost(_) | Refusal::UpstreamSilent => {

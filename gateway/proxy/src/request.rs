@@ -181,10 +181,7 @@ impl Gate {
             .await;
         let who = match proved {
             Ok(who) => who,
-            Err(unproved) => {
-                unshared(trail)?.presented = Some((unproved.credential, unproved.issuer));
-                return Err(unproved.refusal.into());
-            }
+            Err(unproved) => return Err(self.turned_back(unproved, unshared(trail)?)),
         };
         unshared(trail)?.identity = Some(Arc::clone(who.identity()));
         unshared(trail)?.links_to(request.headers());
@@ -262,6 +259,24 @@ impl Gate {
             }
             // The classifier calls every upgrade an effect.
             (Permitted::Read(_), Some(_)) => Err(Refusal::Internal.into()),
+        }
+    }
+
+    /// Who is proved and locked out stands in the record, and their refusals cost their own budget.
+    fn turned_back(&self, unproved: identity::Unproved, trail: &mut Trail) -> Stop {
+        let Some(known) = unproved.known else {
+            trail.presented = Some((unproved.credential, unproved.issuer));
+            return unproved.refusal.into();
+        };
+        let of_theirs = self
+            .audit
+            .budgets()
+            .enter(known.subject().id(), false, trail.received)
+            .err();
+        trail.identity = Some(known);
+        match of_theirs {
+            Some(limit) => Stop::Counted(Refusal::Limit(limit)),
+            None => unproved.refusal.into(),
         }
     }
 

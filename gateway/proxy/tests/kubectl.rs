@@ -31,6 +31,7 @@ fn file(refusal: &Refusal) -> &'static str {
         Refusal::BadCredential(_) => "bad-credential",
         Refusal::CannotVerify(_) => "cannot-verify",
         Refusal::SessionEnded(_) => "session-ended",
+        Refusal::Locked(_) => "locked",
         Refusal::Denied(denied) => denial_file(denied),
         Refusal::Limit(limit) => match limit {
             Limit::InFlight(_) => "limit-in-flight",
@@ -153,6 +154,9 @@ fn all() -> Vec<Refusal> {
         Refusal::BadCredential(words("the token expired 5 m ago")),
         Refusal::CannotVerify(words("the issuer's keys cannot be had")),
         Refusal::SessionEnded(words("you signed out at 10:00")),
+        Refusal::Locked(words(
+            "ann@corp.example is locked by lee@corp.example until 2026-11-22T10:00:00Z: TICKET-4711",
+        )),
         Refusal::Limit(Limit::InFlight(256)),
         Refusal::Limit(Limit::RecordsPerSecond(500)),
         Refusal::Limit(Limit::BytesPerDay(1_073_741_824)),
@@ -183,7 +187,7 @@ fn refused(refusal: &Refusal, signed_in: bool) -> (u16, String, Vec<u8>) {
     };
     let facts = RequestFacts::classify(&target, wire).unwrap();
     let groups: Vec<Arc<str>> = vec!["dev".into(), "oncall".into()];
-    let known = matches!(refusal, Refusal::Denied(_) | Refusal::Limit(_));
+    let known = matches!(refusal, Refusal::Denied(_) | Refusal::Limit(_) | Refusal::Locked(_));
     let asked = Asked {
         id: ID,
         user: known.then_some("ann@corp.example"),

@@ -8,6 +8,7 @@
 mod cache;
 mod certificate;
 mod credential;
+mod locked;
 mod newcomers;
 mod standing;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use http::HeaderMap;
 use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer, SessionQuestion, TokenAnswer, TokenQuestion};
 use model::cluster::ClusterId;
 use model::event::By;
+use model::lock::Locks;
 use model::subject::{Subject, SubjectId, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use oidc::{Purpose, TokenError, Trust, Unverified, VerifiedToken};
@@ -33,6 +35,7 @@ use self::cache::{Fingerprint, Known};
 pub use self::cache::{Lookup, NoRandom, TokenCache};
 pub use self::certificate::CertificateNames;
 use self::credential::Presented;
+use self::locked::{LockedOut, Turned};
 use self::newcomers::Newcomers;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::standing::for_bench;
@@ -225,6 +228,7 @@ pub struct Acceptance {
 #[derive(Debug)]
 pub struct Station {
     trust: watch::Receiver<Arc<Trust>>,
+    locks: watch::Receiver<Arc<Locks>>,
     questions: Questions,
     acceptance: Acceptance,
     cache: Arc<TokenCache>,
@@ -246,6 +250,8 @@ pub struct Unproved {
     pub credential: &'static str,
     /// The configured issuer that the token names.
     pub issuer: Option<Arc<str>>,
+    /// Whom the credential does prove, but who is locked out.
+    pub known: Option<Arc<Identity>>,
 }
 
 impl Unproved {
@@ -254,6 +260,7 @@ impl Unproved {
             refusal,
             credential,
             issuer: None,
+            known: None,
         }
     }
 }
@@ -263,12 +270,14 @@ impl Station {
     /// There are no random bytes for the cache's key.
     pub fn new(
         trust: watch::Receiver<Arc<Trust>>,
+        locks: watch::Receiver<Arc<Locks>>,
         questions: Questions,
         acceptance: Acceptance,
     ) -> Result<Self, NoRandom> {
         let cache = Arc::new(TokenCache::new(acceptance.cache_entries)?);
         Ok(Self {
             trust,
+            locks,
             questions,
             acceptance,
             cache,
@@ -305,14 +314,16 @@ impl Station {
             ClientCertificate::Rejected(_, problem) => Some(Err(Refusal::BadCredential(problem.to_string()))),
         };
         if let Some(Ok(identity)) = by_certificate {
-            return Ok(Authenticated {
-                identity: Arc::new(identity),
-            });
+            return self.admit(Arc::new(identity), now.wall).map_err(Unproved::from);
         }
         match (presented, by_certificate) {
             (Presented::Bearer(token), _) => {
                 let proved = self.token(cluster, &token, conn.peer().ip(), now.wall).await;
-                proved.map_err(|refusal| self.named_by(&token, refusal))
+                match proved.and_then(|identity| self.admit(identity, now.wall).map_err(Turned::Locked)) {
+                    Ok(proved) => Ok(proved),
+                    Err(Turned::Locked(out)) => Err(out.into()),
+                    Err(Turned::Refused(refusal)) => Err(self.named_by(&token, refusal)),
+                }
             }
             (_, Some(Err(refusal))) => Err(Unproved::by("certificate", refusal)),
             (Presented::UnknownScheme(scheme), _) => Err(Unproved::by(
@@ -347,12 +358,12 @@ impl Station {
         token: &str,
         from: IpAddr,
         now: Timestamp,
-    ) -> Result<Authenticated, Refusal> {
+    ) -> Result<Arc<Identity>, Turned> {
         let fingerprint = self.cache.fingerprint(cluster, token);
         let generation = self.trust.borrow().generation;
         match self.cache.get(&fingerprint, now, generation) {
-            Some(Known::Good { identity, .. }) => return Ok(Authenticated { identity }),
-            Some(Known::Bad { why, .. }) => return Err(Refusal::BadCredential(why.to_string())),
+            Some(Known::Good { identity, .. }) => return Ok(identity),
+            Some(Known::Bad { why, .. }) => return Err(Refusal::BadCredential(why.to_string()).into()),
             None => {}
         }
         let began = self.cache.epoch();
@@ -369,9 +380,9 @@ impl Station {
                     },
                     began,
                 );
-                Ok(Authenticated { identity })
+                Ok(identity)
             }
-            Err(Refusal::BadCredential(why)) => {
+            Err(Turned::Refused(Refusal::BadCredential(why))) => {
                 let until = now.plus(REFUSAL_COUNTS);
                 self.cache.put(
                     fingerprint,
@@ -382,9 +393,9 @@ impl Station {
                     },
                     began,
                 );
-                Err(Refusal::BadCredential(why))
+                Err(Refusal::BadCredential(why).into())
             }
-            Err(refusal) => Err(refusal),
+            Err(turned) => Err(turned),
         }
     }
 
@@ -395,7 +406,7 @@ impl Station {
         token: &str,
         presented: (Fingerprint, IpAddr),
         now: Timestamp,
-    ) -> Result<(Identity, Timestamp), Refusal> {
+    ) -> Result<(Identity, Timestamp), Turned> {
         let bad = |error: TokenError| Refusal::BadCredential(error.to_string());
         let unverified = Unverified::parse(token).map_err(bad)?;
         let trust = Arc::clone(&self.trust.borrow());
@@ -403,17 +414,18 @@ impl Station {
             return self.gateway_token(&trust, cluster, &unverified, now).await;
         }
         match trust.issuers.select(&unverified) {
-            Ok(_) => self.provider_token(&trust, token, now).await,
+            Ok(_) => Ok(self.provider_token(&trust, token, now).await?),
             Err(_) if self.questions.tokens.contains_key(cluster) => {
                 let audience = &self.acceptance.service_account_audience;
                 if !may_be_account(&unverified, audience) {
-                    return Err(Refusal::BadCredential(format!(
+                    let why = format!(
                         "the token is no sign-in of the gateway, and no ServiceAccount's for the audience `{audience}`"
-                    )));
+                    );
+                    return Err(Refusal::BadCredential(why).into());
                 }
-                self.service_account(cluster, token, presented, now).await
+                Ok(self.service_account(cluster, token, presented, now).await?)
             }
-            Err(error) => Err(bad(error)),
+            Err(error) => Err(bad(error).into()),
         }
     }
 
@@ -423,7 +435,7 @@ impl Station {
         cluster: &ClusterId,
         token: &Unverified<'_>,
         now: Timestamp,
-    ) -> Result<(Identity, Timestamp), Refusal> {
+    ) -> Result<(Identity, Timestamp), Turned> {
         let claims = trust
             .gateway
             .verify(token, cluster.as_str(), now)
@@ -431,17 +443,6 @@ impl Station {
             .claims;
         let session: Arc<str> = claims.session.as_str().into();
         let person = claims.identity;
-        let stated_reason = match self.questions.sessions.ask(self.about_session(&session)).await {
-            SessionAnswer::Live { stated_reason, .. } => stated_reason.map(|(reason, until)| (reason.into(), until)),
-            SessionAnswer::Ended { why } => {
-                return Err(Refusal::SessionEnded(format!("your sign-in has ended: {why}")));
-            }
-            SessionAnswer::Unknown { why } => {
-                return Err(Refusal::CannotVerify(format!(
-                    "your sign-in cannot be looked up: {why}"
-                )));
-            }
-        };
         let subject = Subject::new(SubjectParts {
             id: subject_id(&person.iss, &person.sub),
             kind: SubjectKind::Person,
@@ -454,7 +455,7 @@ impl Station {
             email: person.email,
         });
         let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
-        let identity = Identity::of(Identity {
+        let mut identity = Identity {
             groups_hash: groups_hash(subject.groups()),
             subject,
             session,
@@ -462,12 +463,27 @@ impl Station {
             credential_id: Some(format!("JTI={}", claims.token_id).into()),
             auth_time: Some(claims.auth_time),
             acr: claims.acr.map(Into::into),
-            stated_reason,
+            stated_reason: None,
             expires_at: claims.expires_at,
             signed_by: None,
             vouched: Vouched::default(),
-        });
-        Ok((identity, now.plus(self.acceptance.session_check)))
+        };
+        // A lock ends the session, too; of the two reasons the person reads the one that helps.
+        if let Some(lock) = self.lock_on(&identity.subject, now) {
+            return Err(Turned::Locked(LockedOut::by(&lock, Arc::new(Identity::of(identity)))));
+        }
+        match self.questions.sessions.ask(self.about_session(&identity.session)).await {
+            SessionAnswer::Live { stated_reason, .. } => {
+                identity.stated_reason = stated_reason.map(|(reason, until)| (reason.into(), until));
+            }
+            SessionAnswer::Ended { why } => {
+                return Err(Refusal::SessionEnded(format!("your sign-in has ended: {why}")).into());
+            }
+            SessionAnswer::Unknown { why } => {
+                return Err(Refusal::CannotVerify(format!("your sign-in cannot be looked up: {why}")).into());
+            }
+        }
+        Ok((Identity::of(identity), now.plus(self.acceptance.session_check)))
     }
 
     /// Asked after an end, it is another question than before it: none joins an answer that was on its way then.

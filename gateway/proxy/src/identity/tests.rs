@@ -1,9 +1,11 @@
-//! Tokens of ServiceAccounts beside a flood of texts that look like them.
+//! Tokens of ServiceAccounts beside a flood of texts that look like them, sessions that end meanwhile, and locks.
 
 use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::lock::Lock;
+use oidc::gateway::{GatewayClaims, GatewayVerifier, Mint, ProviderIdentity, SigningKey};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -33,7 +35,16 @@ fn station() -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>
 fn station_asking(
     sessions: Ask<SessionQuestion, SessionAnswer>,
 ) -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>) {
-    let (_, trust) = watch::channel(Arc::new(bench::trust()));
+    let (_, locks) = watch::channel(Arc::default());
+    station_with(sessions, bench::trust(), locks)
+}
+
+fn station_with(
+    sessions: Ask<SessionQuestion, SessionAnswer>,
+    trust: Trust,
+    locks: watch::Receiver<Arc<Locks>>,
+) -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>) {
+    let (_, trust) = watch::channel(Arc::new(trust));
     let (keys, _) = Ask::new(1, Duration::from_secs(1), |_| KeyAnswer::Unknown);
     let (tokens, asked) = Ask::new(1_024, Duration::from_secs(5), |why| TokenAnswer::Unknown { why });
     let questions = Questions {
@@ -48,7 +59,10 @@ fn station_asking(
         longest_sign_in: Duration::from_secs(86_400),
         certificates: HashMap::new(),
     };
-    (Arc::new(Station::new(trust, questions, acceptance).unwrap()), asked)
+    (
+        Arc::new(Station::new(trust, locks, questions, acceptance).unwrap()),
+        asked,
+    )
 }
 
 /// A cluster that needs a tenth of a second for each answer, 32 at the same time, and knows the tokens whose text it is told.
@@ -123,7 +137,7 @@ async fn a_token_for_somebody_else_is_refused_without_asking_the_cluster() {
         .token(&cluster(), &token("https://other", "a"), from, bench::BEGIN)
         .await;
     assert!(
-        matches!(&refused, Err(Refusal::BadCredential(why)) if why.contains(OURS)),
+        matches!(&refused, Err(Turned::Refused(Refusal::BadCredential(why))) if why.contains(OURS)),
         "{refused:?}"
     );
     assert_eq!(*count.lock().unwrap(), 0);
@@ -157,4 +171,97 @@ async fn who_asks_about_a_session_after_its_end_gets_no_answer_from_before_it() 
         .unwrap();
     assert!(before.await.unwrap().is_ok());
     assert!(matches!(after.await.unwrap(), Err(Refusal::SessionEnded(_))));
+}
+
+fn lock(user: &str, until: Timestamp) -> Lock {
+    Lock {
+        subject: subject_id("https://idp", user),
+        kind: SubjectKind::Person,
+        user: user.to_owned(),
+        email: None,
+        until,
+        why: "TICKET-7".to_owned(),
+        by: "carol".to_owned(),
+        at: bench::BEGIN,
+    }
+}
+
+#[tokio::test]
+async fn who_is_locked_out_is_admitted_by_no_credential_and_named_in_the_refusal() {
+    let (publish, locks) = watch::channel(Arc::default());
+    let (sessions, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
+    let (station, _) = station_with(sessions, bench::trust(), locks);
+    let until = bench::BEGIN.plus(Duration::from_secs(60));
+    let admits = |name: &str, credential, now| station.admit(Arc::new(for_bench(name, &[], credential)), now);
+    for credential in Credential::ALL {
+        publish.send_replace(Arc::new(Locks::new([lock("al", until)])));
+        let unproved = Unproved::from(admits("al", credential, bench::BEGIN).unwrap_err());
+        assert_eq!(unproved.known.unwrap().subject().username(), "al");
+        assert_eq!(
+            (unproved.credential, unproved.refusal.status().as_u16()),
+            (credential.as_str(), 403)
+        );
+        assert_eq!(
+            unproved.refusal.in_words(),
+            format!("al is locked by carol until {until}: TICKET-7")
+        );
+        assert!(admits("bo", credential, bench::BEGIN).is_ok());
+        assert!(admits("al", credential, until).is_ok(), "it ends by itself");
+        publish.send_replace(Arc::default());
+        assert!(admits("al", credential, bench::BEGIN).is_ok(), "it was lifted");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_ours_whose_person_is_locked_out_is_told_of_the_lock_and_not_of_the_session_that_it_ended() {
+    let (signing, pkcs8) = SigningKey::generate().unwrap();
+    let mut trust = bench::trust();
+    let published = SigningKey::key_set([&signing]).unwrap();
+    trust.gateway = Arc::new(GatewayVerifier::new(OURS, published, Duration::ZERO));
+    let (publish, locks) = watch::channel(Arc::default());
+    let (sessions, mut asked) = Ask::new(8, Duration::from_secs(5), |why| SessionAnswer::Unknown { why });
+    let (station, _) = station_with(sessions, trust, locks);
+    let claims = GatewayClaims {
+        issuer: OURS.to_owned(),
+        audience: bench::CLUSTER.to_owned(),
+        subject: subject_id("https://idp", "al").to_string(),
+        session: "s".to_owned(),
+        token_id: "t".to_owned(),
+        issued_at: bench::BEGIN,
+        expires_at: bench::BEGIN.plus(Duration::from_secs(600)),
+        auth_time: bench::BEGIN,
+        acr: None,
+        identity: ProviderIdentity {
+            iss: "https://idp".to_owned(),
+            sub: "al".to_owned(),
+            username: "al".to_owned(),
+            groups: Vec::new(),
+            uid: None,
+            email: None,
+            extra: BTreeMap::new(),
+        },
+    };
+    let token = Mint::new(SigningKey::from_pkcs8(&pkcs8).unwrap())
+        .sign(&claims)
+        .unwrap();
+    let from = "10.0.0.1".parse().unwrap();
+    publish.send_replace(Arc::new(Locks::new([lock("al", Timestamp::MAX)])));
+    let refused = station.token(&cluster(), &token, from, bench::BEGIN).await;
+    let Err(Turned::Locked(out)) = refused else {
+        panic!("{refused:?}");
+    };
+    let unproved = Unproved::from(out);
+    assert_eq!(unproved.refusal.in_words(), "al is locked by carol: TICKET-7");
+    assert!(asked.try_recv().is_err(), "no question is needed");
+    publish.send_replace(Arc::default());
+    let cluster = cluster();
+    let (again, ()) = tokio::join!(station.token(&cluster, &token, from, bench::BEGIN), async {
+        let (_, reply) = asked.recv().await.unwrap();
+        let why = "signed out".to_owned();
+        reply.send(SessionAnswer::Ended { why }).unwrap();
+    });
+    assert!(
+        matches!(again, Err(Turned::Refused(Refusal::SessionEnded(_)))),
+        "{again:?}"
+    );
 }

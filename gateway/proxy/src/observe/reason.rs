@@ -62,6 +62,8 @@ closed! {
         CannotVerify = "cannotVerify",
         /// The sign-in has ended.
         SessionEnded = "sessionEnded",
+        /// The caller is locked out.
+        Locked = "locked",
         /// A rule forbids it.
         Forbidden = "forbidden",
         /// No role and no rule allows it.
@@ -148,6 +150,7 @@ impl Reason {
             | Self::NoCredential
             | Self::BadCredential
             | Self::SessionEnded
+            | Self::Locked
             | Self::Forbidden
             | Self::NoRule
             | Self::NoGroups

@@ -90,7 +90,8 @@ impl World {
             longest_sign_in: Duration::from_secs(86_400),
             certificates: HashMap::new(),
         };
-        let identity = identity::Station::new(trusted, questions, acceptance).expect("random bytes");
+        let (_, locks) = watch::channel(Arc::default());
+        let identity = identity::Station::new(trusted, locks, questions, acceptance).expect("random bytes");
         let registry = Registry::new(most, LongCallMetrics::default());
         let keeper = Keeper::new(
             Arc::clone(&registry),

@@ -18,6 +18,8 @@ listed! {
         Session,
         /// A person has ended it.
         Person,
+        /// Its caller was locked out.
+        Locked,
         /// What proved its caller counts no longer.
         Credential,
         /// Whether its caller still counts could not be found out for too long.
@@ -31,6 +33,7 @@ impl Cause {
             Self::Rules => "rules",
             Self::Session => "session",
             Self::Person => "person",
+            Self::Locked => "locked",
             Self::Credential => "credential",
             Self::Unknown => "unknown",
         }

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use model::cluster::ClusterId;
+use model::lock::Locks;
 use model::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Entry, Grounds, LongCall};
 use super::metrics::{Cause, LongCallMetrics};
 use crate::audit::Trail;
+use crate::identity::Identity;
 use crate::listener::Conn;
 
 /// The table of the calls that go on (watches, followed logs), bounded by `limits.longCalls`.
@@ -23,6 +26,7 @@ pub struct Registry {
     held: AtomicUsize,
     most: AtomicUsize,
     ended: Mutex<Ended>,
+    locks: ArcSwap<Locks>,
     pub(super) metrics: LongCallMetrics,
 }
 
@@ -56,6 +60,7 @@ impl Registry {
             held: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
             ended: Mutex::default(),
+            locks: ArcSwap::default(),
             metrics,
         })
     }
@@ -95,6 +100,7 @@ impl Registry {
         if let Some(why) = entry.session().and_then(|session| self.ended_lately(session)) {
             self.end(&entry, Cause::Session, &why);
         }
+        self.end_if_locked(&entry, &self.locks.load(), entry.trail.received.wall);
         Ok(LongCall {
             registry: Arc::clone(self),
             entry,
@@ -128,6 +134,23 @@ impl Registry {
             .iter()
             .filter(|entry| self.end(entry, Cause::Session, why))
             .count()
+    }
+
+    /// Puts these locks in force: ends the calls of everybody who is locked out now, and whatever of theirs still enters.
+    /// Returns how many it ended.
+    pub fn lock_out(&self, locks: Arc<Locks>, now: Timestamp) -> usize {
+        // Before the table is looked through: whoever enters meanwhile finds them, or is found.
+        self.locks.store(Arc::clone(&locks));
+        let all = self.chosen(|_| true);
+        all.iter()
+            .filter(|entry| self.end_if_locked(entry, &locks, now))
+            .count()
+    }
+
+    fn end_if_locked(&self, entry: &Entry, locks: &Locks, now: Timestamp) -> bool {
+        let subject = entry.trail.identity.as_deref().map(Identity::subject);
+        let lock = subject.and_then(|subject| locks.over(subject, now));
+        lock.is_some_and(|lock| self.end(entry, Cause::Locked, &lock.in_words()))
     }
 
     pub(super) fn end(&self, entry: &Entry, cause: Cause, why: &str) -> bool {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use access::decide::Authorization;
 use model::ask::{AccessAnswer, SessionAnswer};
+use model::lock::{Lock, Locks};
 use model::time::Timestamp;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::bench::{BEGIN, World, round};
 use super::live::Counted;
@@ -337,4 +339,87 @@ async fn a_call_is_listed_when_it_has_become_a_session_and_ends_once_with_words(
         world.registry.sessions().is_empty(),
         "what was told to end is not listed"
     );
+}
+
+fn lock(who: &Identity, until: Timestamp) -> Lock {
+    let subject = who.subject();
+    Lock {
+        subject: subject.id().clone(),
+        kind: subject.kind(),
+        user: subject.username().to_owned(),
+        email: None,
+        until,
+        why: "TICKET-7".to_owned(),
+        by: "carol".to_owned(),
+        at: BEGIN,
+    }
+}
+
+#[tokio::test]
+async fn a_lock_ends_the_calls_of_its_subject_by_every_credential_and_no_others_until_it_is_over() {
+    let world = World::new(16, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let of = |name: &str, credential| world.enter(&world.watch(Arc::new(for_bench(name, &["dev"], credential)), "a"));
+    let hers: Vec<LongCall> = Credential::ALL.map(|credential| of("al", credential)).into();
+    let his: Vec<LongCall> = Credential::ALL.map(|credential| of("bo", credential)).into();
+    let until = BEGIN.plus(Duration::from_secs(60));
+    let locks = Arc::new(Locks::new([lock(&person("al", "dev"), until)]));
+    assert_eq!(world.registry.lock_out(Arc::clone(&locks), BEGIN), 4);
+    assert!(hers.iter().all(|call| call.is_over() && call.ender().is_cancelled()));
+    assert!(his.iter().all(|call| !call.is_over() && !call.ender().is_cancelled()));
+    let why = format!("ended by the gateway: al is locked by carol until {until}: TICKET-7");
+    assert!(hers.iter().all(|call| call.why() == why), "{}", hers[0].why());
+    assert_eq!(world.registry.metrics.ended_for(Cause::Locked), 4);
+    assert_eq!(world.registry.lock_out(Arc::clone(&locks), BEGIN), 0, "once");
+    let late = of("al", Credential::Certificate);
+    assert_eq!(late.why(), why, "authenticated before the lock, entered after it");
+    assert!(late.is_over());
+    advance(&world, Duration::from_secs(60));
+    assert!(!of("al", Credential::Certificate).is_over(), "it has ended by itself");
+    advance(&world, Duration::ZERO);
+    assert_eq!(world.registry.lock_out(Arc::default(), BEGIN), 0);
+    assert!(!of("al", Credential::Certificate).is_over(), "it was lifted");
+}
+
+/// By the clock of the test: nothing here waits for a beat that comes later.
+#[tokio::test(start_paused = true)]
+async fn whatever_changes_ends_what_it_refuses_within_two_seconds() {
+    type Change = fn(&World, &Identity);
+    let changes: [(&str, Credential, Change); 5] = [
+        ("a lock", Credential::Certificate, |world, who| {
+            let locks = Locks::new([lock(who, Timestamp::MAX)]);
+            world.registry.lock_out(Arc::new(locks), BEGIN);
+        }),
+        ("a removed binding", Credential::ServiceAccount, |world, _| {
+            world.rules(&["ops"], &[]);
+        }),
+        ("a new forbid", Credential::GatewayToken, |world, _| {
+            let forbid = json!({"apiVersion": "gatescribe.dev/v1", "kind": "AccessRule", "metadata": {"name": "shut"},
+                "spec": {"effect": "forbid", "subjects": {"groups": ["dev"]},
+                         "kubernetes": {"verbs": ["watch"], "resources": ["pods"]}}});
+            world.rules(&["dev", "ops"], &[forbid]);
+        }),
+        ("an issuer's key", Credential::ProviderToken, |world, _| {
+            world.trust(|trust| trust.generation += 1);
+        }),
+        ("a session", Credential::GatewayToken, |world, who| {
+            world.registry.end_session(who.session(), "signed out", BEGIN);
+        }),
+    ];
+    for (what, credential, change) in changes {
+        let world = World::new(8, Authorization::Enforce);
+        world.rules(&["dev", "ops"], &[]);
+        let stop = CancellationToken::new();
+        world.keeper.clone().start(&stop);
+        let al = Arc::new(for_bench("al", &["dev"], credential));
+        let hers = world.enter(&world.watch(Arc::clone(&al), "a"));
+        let his = world.enter(&world.watch(person("bo", "ops"), "a"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!hers.is_over(), "{what}: too early");
+        change(&world, &al);
+        let ended = tokio::time::timeout(Duration::from_secs(2), hers.ender().cancelled()).await;
+        assert!(ended.is_ok(), "{what}: it goes on");
+        assert!(!his.is_over(), "{what}: somebody else's has ended");
+        stop.cancel();
+    }
 }
