@@ -50,6 +50,10 @@ pub enum What {
     ReasonTakenBack,
     /// A person ended an exec, attach or port-forward that went on.
     SessionCut,
+    /// A person locked somebody out.
+    UserLocked,
+    /// A person lifted a lock.
+    UserUnlocked,
     /// A request with a credential that counts no longer, or never did.
     CredentialRefused,
     /// A logout token that is none.
@@ -76,6 +80,8 @@ impl What {
             Self::ReasonStated => "reasonStated",
             Self::ReasonTakenBack => "reasonTakenBack",
             Self::SessionCut => "sessionCut",
+            Self::UserLocked => "userLocked",
+            Self::UserUnlocked => "userUnlocked",
             Self::CredentialRefused => "credentialRefused",
             Self::LogoutTokenRefused => "logoutTokenRefused",
             Self::RequestRefused => "requestRefused",

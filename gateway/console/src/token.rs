@@ -270,7 +270,7 @@ pub(crate) const fn in_words(why: EndReason) -> &'static str {
         EndReason::CodeReused => "a one-time code was used wrongly",
         EndReason::ProviderRefused => "the provider no longer vouches for you",
         EndReason::ProviderLogout => "you signed out at the provider",
-        EndReason::Locked => "an administrator ended it",
+        EndReason::Locked => "an administrator has locked this account",
         EndReason::Replaced => "you began newer sessions",
         EndReason::NotRecorded => "it could not be recorded",
     }

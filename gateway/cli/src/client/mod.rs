@@ -24,6 +24,7 @@ pub(crate) mod signin;
 mod store;
 mod table;
 mod trouble;
+mod users;
 mod whoami;
 
 pub use audit::arranged;
@@ -127,6 +128,9 @@ pub(crate) enum ClientCommand {
     /// List, play, watch and end sessions in pods.
     #[command(subcommand)]
     Session(sessions::SessionCommand),
+    /// Lock users out and let them in again.
+    #[command(subcommand)]
+    User(users::UserCommand),
     /// What kubectl calls.
     #[command(subcommand, hide = true)]
     Kube(KubeCommand),
@@ -260,6 +264,7 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
         ClientCommand::Exec(arguments) => reason::exec(&arguments),
         ClientCommand::Audit(command) => audit::run(&command),
         ClientCommand::Session(command) => sessions::run(&command),
+        ClientCommand::User(command) => users::run(&command),
         ClientCommand::Completion { shell } => Ok(about::completion(shell, whole())),
         ClientCommand::Version { output } => Ok(about::version(output)),
     };

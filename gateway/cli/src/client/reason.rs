@@ -51,7 +51,7 @@ pub(crate) struct ExecArguments {
     gateway: GatewayArgument,
 }
 
-fn span(text: &str) -> Result<Span, String> {
+pub(super) fn span(text: &str) -> Result<Span, String> {
     text.parse::<Span>().map_err(|error| error.to_string())
 }
 

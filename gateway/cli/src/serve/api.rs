@@ -34,7 +34,7 @@ impl Readings {
             listener: &peer.listener,
         });
         let req = Request {
-            method: "GET",
+            method: read.act.method(),
             path: read.act.path(),
             agent: read
                 .agent

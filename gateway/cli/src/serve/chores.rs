@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::api::LocksInForce as _;
 use model::ask::{SessionAnswer, SessionQuestion};
 use proxy::audit::Station;
 use proxy::clock::Clock;
@@ -12,6 +13,7 @@ use state::{Revoked, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::locks::LockBook;
 use super::sessions::look_up;
 
 /// How often counts of what was limited become records.
@@ -59,42 +61,54 @@ pub(super) async fn sweeps(store: Arc<Store>, clock: Clock, stop: CancellationTo
     }
 }
 
-/// Ends the long calls of each session that ends, as soon as the store says so. `revisions` tells of each change, `from` is
-/// the revision before the first request.
-pub(super) async fn ends_of_sessions(
-    store: Arc<Store>,
-    calls: Arc<Registry>,
-    clock: Clock,
-    mut revisions: watch::Receiver<u64>,
-    mut from: u64,
-    stop: CancellationToken,
-) {
-    loop {
-        match read_ends(&store, from, &clock).await {
-            Ok((ended, reached)) => {
-                for (session, why) in ended {
-                    calls.end_session(&session, &why, clock.read().wall);
-                }
+/// Ends the long calls of whoever loses access, as soon as the store says so.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) store: Arc<Store>,
+    pub(super) calls: Arc<Registry>,
+    pub(super) locks: Arc<LockBook>,
+    pub(super) clock: Clock,
+}
+
+impl Ends {
+    /// `revisions` tells of each change, `from` is the revision before the first request.
+    pub(super) async fn follow(self, mut revisions: watch::Receiver<u64>, mut from: u64, stop: CancellationToken) {
+        loop {
+            match self.once(from).await {
                 // There may be another page.
-                if std::mem::replace(&mut from, reached) != reached {
-                    continue;
+                Ok(reached) => {
+                    if std::mem::replace(&mut from, reached) != reached {
+                        continue;
+                    }
+                }
+                Err(why) => {
+                    tracing::error!(
+                        error = why,
+                        "ends of access cannot be read; long calls of whoever lost it go on until they can"
+                    );
+                    tokio::select! {
+                        () = tokio::time::sleep(AGAIN_AFTER) => continue,
+                        () = stop.cancelled() => return,
+                    }
                 }
             }
-            Err(why) => {
-                tracing::error!(
-                    error = why,
-                    "ends of sessions cannot be read; long calls of ended sessions go on until they can"
-                );
-                tokio::select! {
-                    () = tokio::time::sleep(AGAIN_AFTER) => continue,
-                    () = stop.cancelled() => return,
-                }
+            tokio::select! {
+                changed = revisions.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
             }
         }
-        tokio::select! {
-            changed = revisions.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
+    }
+
+    /// Locks come first: a lock ends sessions, too, and of the two reasons the person reads the one of the lock.
+    async fn once(&self, from: u64) -> Result<u64, String> {
+        let locks = Arc::clone(&self.locks);
+        let refreshed = tokio::task::spawn_blocking(move || locks.refresh().map_err(|error| error.to_string()));
+        refreshed.await.map_err(|error| error.to_string())??;
+        let (ended, reached) = read_ends(&self.store, from, &self.clock).await?;
+        for (session, why) in ended {
+            self.calls.end_session(&session, &why, self.clock.read().wall);
         }
+        Ok(reached)
     }
 }
 

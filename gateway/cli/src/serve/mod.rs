@@ -12,6 +12,7 @@ mod data;
 mod host;
 mod identity;
 mod listeners;
+mod locks;
 mod logging;
 mod measures;
 mod metrics;
@@ -167,7 +168,9 @@ impl Gateway {
         let signing = data.signing_key()?;
         let issuers = identity::Believed::begin(config, &url, &signing, &clusters).await?;
         let revision = books.store.revision();
-        let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters)?;
+        let (locks, in_force) =
+            locks::LockBook::open(&books.store, &measures.calls, &clock).context("who is locked out cannot be read")?;
+        let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters, in_force)?;
         let stations = clusters
             .iter()
             .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate.decision)));
@@ -184,6 +187,7 @@ impl Gateway {
             books: &books,
             clusters: &clusters,
             calls: &measures.calls,
+            locks: &locks,
             issuers: &issuers,
             stop: &stop,
         };
@@ -223,9 +227,13 @@ impl Gateway {
         }));
         admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
         books.keep_in_order(&clock, &stop);
-        let (store, calls) = (Arc::clone(&books.store), Arc::clone(&measures.calls));
-        let ends = chores::ends_of_sessions(store, calls, clock, revisions, revision, stop.clone());
-        tokio::spawn(ends);
+        let ends = chores::Ends {
+            store: Arc::clone(&books.store),
+            calls: Arc::clone(&measures.calls),
+            locks,
+            clock,
+        };
+        tokio::spawn(ends.follow(revisions, revision, stop.clone()));
         let handles = reload::Handles {
             audit: Arc::clone(&books.audit),
             calls: measures.calls,
@@ -291,6 +299,7 @@ struct HostParts<'a> {
     books: &'a Books,
     clusters: &'a [Joined],
     calls: &'a Arc<LongCalls>,
+    locks: &'a Arc<locks::LockBook>,
     issuers: &'a identity::Believed,
     stop: &'a CancellationToken,
 }
@@ -302,9 +311,9 @@ fn gateway_host(parts: &HostParts<'_>, signing: oidc::gateway::SigningKey) -> an
         url,
         books,
         clusters,
-        calls,
         issuers,
         stop,
+        ..
     } = *parts;
     let entries: Arc<[ClusterEntry]> = clusters
         .iter()
@@ -313,7 +322,7 @@ fn gateway_host(parts: &HostParts<'_>, signing: oidc::gateway::SigningKey) -> an
     let document = console::gatescribe_document(url, &entries);
     let (_entries, entries) = keep(entries, stop);
     let keys = Arc::new(GatewayKeys::new(url, signing, &[]).context("the token key cannot be used")?);
-    let api = audit_api(config, books, &keys, clusters, calls);
+    let api = audit_api(parts, &keys);
     let parts = console::Parts {
         lifetimes: lifetimes(&config.identity.session),
         store: Arc::clone(&books.store),
@@ -327,13 +336,15 @@ fn gateway_host(parts: &HostParts<'_>, signing: oidc::gateway::SigningKey) -> an
     Ok(host::ConsoleHost::new(console::router(parts, api), &document))
 }
 
-fn audit_api(
-    config: &Config,
-    books: &Books,
-    keys: &Arc<GatewayKeys>,
-    clusters: &[Joined],
-    calls: &Arc<LongCalls>,
-) -> axum::Router {
+fn audit_api(parts: &HostParts<'_>, keys: &Arc<GatewayKeys>) -> axum::Router {
+    let HostParts {
+        config,
+        books,
+        clusters,
+        calls,
+        locks,
+        ..
+    } = *parts;
     let (grown, durable) = watch::channel(books.ledger.durable().size);
     // Called by the ledger's writer: it only sets a number.
     books.ledger.on_durable(move |size| {
@@ -364,6 +375,7 @@ fn audit_api(
         opener: Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&books.store),
         }),
+        locks: Arc::clone(locks) as Arc<dyn console::api::LocksInForce>,
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),
     })
@@ -408,6 +420,7 @@ fn identity_station(
     store: &Arc<state::Store>,
     issuers: &identity::Believed,
     clusters: &[Joined],
+    locks: watch::Receiver<Arc<model::lock::Locks>>,
 ) -> anyhow::Result<(Arc<IdentityStation>, watch::Receiver<u64>)> {
     let (keys, asked) = key_asks();
     tokio::spawn(Arc::clone(&issuers.feed).answer(asked));
@@ -440,7 +453,8 @@ fn identity_station(
             })
             .collect(),
     };
-    let station = IdentityStation::new(issuers.trust.clone(), Questions { keys, sessions, tokens }, acceptance)?;
+    let questions = Questions { keys, sessions, tokens };
+    let station = IdentityStation::new(issuers.trust.clone(), locks, questions, acceptance)?;
     let revoked = station.cache();
     let (raise, revisions) = watch::channel(store.revision());
     store.watch_revision(move |revision| {

@@ -6,6 +6,7 @@
 //! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
 //! - `GET /api/v1/sessions…`, see [`sessions`]
+//! - `POST /api/v1/users/lock` and `…/unlock`, `GET …/locks`, see [`users`]
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
 //! Invariants:
@@ -25,6 +26,7 @@ mod read;
 mod records;
 pub mod sessions;
 pub mod tail;
+pub mod users;
 mod why;
 
 use std::fmt;
@@ -42,6 +44,7 @@ pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
 pub use parts::{Opened, OpensParts};
 pub use read::{AuditAct, AuditRead, AuditRecorder};
 pub use sessions::{CannotOpen, Sessions};
+pub use users::LocksInForce;
 
 use crate::answer::Refused;
 use crate::limit::Limiter;
@@ -77,6 +80,8 @@ pub struct ApiParts {
     pub sessions: Arc<dyn Sessions>,
     /// Opens what stands sealed beside records.
     pub opener: Arc<dyn OpensParts>,
+    /// What makes the request path see the store's locks.
+    pub locks: Arc<dyn LocksInForce>,
     /// Members of one of these groups see everybody's records; an empty list means nobody does.
     pub audit_groups: Vec<String>,
     /// Now.
@@ -130,6 +135,9 @@ fn routes(api: Api) -> Router {
         .route("/api/v1/sessions/{id}", get(sessions::show))
         .route("/api/v1/sessions/{id}/recording", get(sessions::recording))
         .route("/api/v1/sessions/{id}/end", post(sessions::end))
+        .route("/api/v1/users/locks", get(users::list))
+        .route("/api/v1/users/lock", post(users::lock))
+        .route("/api/v1/users/unlock", post(users::unlock))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }

@@ -29,6 +29,10 @@ pub enum AuditAct {
     ExportedRecording,
     /// Watched a session while it went on.
     WatchedSession,
+    /// Looked in records for whoever has a name, to lock them out.
+    LookedForUser,
+    /// Looked at the list of who is locked out.
+    ListedLocks,
 }
 
 impl AuditAct {
@@ -46,6 +50,27 @@ impl AuditAct {
             Self::PlayedRecording => "playedRecording",
             Self::ExportedRecording => "exportedRecording",
             Self::WatchedSession => "watchedSession",
+            Self::LookedForUser => "lookedForUser",
+            Self::ListedLocks => "listedLocks",
+        }
+    }
+
+    /// By which HTTP method it came.
+    #[must_use]
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::LookedForUser => "POST",
+            Self::Searched
+            | Self::Viewed
+            | Self::AskedWhy
+            | Self::TailBegan
+            | Self::TailEnded
+            | Self::ListedSessions
+            | Self::ViewedSession
+            | Self::PlayedRecording
+            | Self::ExportedRecording
+            | Self::WatchedSession
+            | Self::ListedLocks => "GET",
         }
     }
 
@@ -60,6 +85,8 @@ impl AuditAct {
             Self::ListedSessions => "/api/v1/sessions",
             Self::ViewedSession => "/api/v1/sessions/{id}",
             Self::PlayedRecording | Self::ExportedRecording | Self::WatchedSession => "/api/v1/sessions/{id}/recording",
+            Self::LookedForUser => "/api/v1/users/lock",
+            Self::ListedLocks => "/api/v1/users/locks",
         }
     }
 }
@@ -108,6 +135,10 @@ impl AuditRead {
                 format!("exported the recording of session `{what}`, of {whose} sessions: {results}")
             }
             AuditAct::WatchedSession => format!("watched session `{what}`, of {whose} sessions: {results}"),
+            AuditAct::LookedForUser => {
+                format!("looked in {whose} records for `{what}` to lock them out: {results} found")
+            }
+            AuditAct::ListedLocks => format!("listed who is locked out: {results} shown"),
         }
     }
 }

@@ -105,6 +105,7 @@ pub(super) struct World {
     pub(super) notes: Arc<Notes>,
     pub(super) sessions: Arc<sessions::tests::Known>,
     pub(super) events: Arc<sessions::tests::Events>,
+    pub(super) locks: Arc<users::tests::Refreshed>,
     mint: Mint,
     router: Router,
     api: Api,
@@ -138,6 +139,7 @@ pub(super) fn world() -> World {
     let (notes, clock, size) = (Arc::new(Notes::default()), now.clone(), ledger.clone());
     let sessions: Arc<sessions::tests::Known> = Arc::default();
     let events: Arc<sessions::tests::Events> = Arc::default();
+    let locks = Arc::new(users::tests::Refreshed::new(&store, &events));
     let parts = ApiParts {
         keys: Arc::new(GatewayKeys::new(&url, signing, &[]).unwrap()),
         store: store.clone(),
@@ -148,6 +150,7 @@ pub(super) fn world() -> World {
         events: events.clone(),
         sessions: sessions.clone(),
         opener: Arc::new(NoKeys),
+        locks: locks.clone(),
         audit_groups: vec!["auditors".to_owned()],
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
     };
@@ -160,6 +163,7 @@ pub(super) fn world() -> World {
         notes,
         sessions,
         events,
+        locks,
         mint,
         router: routes(Arc::clone(&api)),
         api,
@@ -177,6 +181,13 @@ impl World {
     }
 
     pub(super) fn signed_in(&self, number: u8, name: &str, groups: &[&str]) -> Session {
+        match self.signs_in(number, name, groups) {
+            SessionSecrets::Begun { session, .. } => *session,
+            SessionSecrets::Locked { why } => panic!("{why}"),
+        }
+    }
+
+    pub(super) fn signs_in(&self, number: u8, name: &str, groups: &[&str]) -> SessionSecrets {
         let identity = Identity {
             issuer: "https://idp.example".to_owned(),
             subject: format!("u-{number}"),
@@ -206,10 +217,7 @@ impl World {
             idle: Duration::from_secs(3_600),
             absolute: Duration::from_secs(36_000),
         };
-        match self.store.begin_session(&new, self.time()).unwrap() {
-            SessionSecrets::Begun { session, .. } => *session,
-            SessionSecrets::Locked { why } => panic!("{why}"),
-        }
+        self.store.begin_session(&new, self.time()).unwrap()
     }
 
     fn token(&self, session: &Session, audience: &str) -> String {
@@ -734,7 +742,7 @@ async fn a_tail_ends_with_its_session() {
     world.read("a-1", 1, "alice", "pods");
     assert_eq!(
         lines.next().await.unwrap(),
-        json!({"end": "the session has ended: an administrator ended it"})
+        json!({"end": "the session has ended: an administrator has locked this account"})
     );
     assert_eq!(lines.next().await, None);
 }

@@ -447,10 +447,17 @@ async fn a_locked_person_is_told_so_and_gets_nothing() {
         .to_owned();
     let subject = model::subject::SubjectId::parse(&subject).unwrap();
     let now = model::time::Timestamp::from_unix_seconds(world.idp.seconds());
-    world
-        .store
-        .lock(&subject, model::time::Timestamp::MAX, "left the company", now)
-        .unwrap();
+    let lock = model::lock::Lock {
+        subject,
+        kind: model::subject::SubjectKind::Person,
+        user: "alice@example.com".to_owned(),
+        email: None,
+        until: model::time::Timestamp::MAX,
+        why: "left the company".to_owned(),
+        by: "carol@example.com".to_owned(),
+        at: now,
+    };
+    world.store.lock(&lock).unwrap();
     let back = Browser::new(&world).sign_in().await;
     assert_eq!(query(&back, "error").as_deref(), Some("access_denied"));
     assert!(query(&back, "error_description").unwrap().contains("left the company"));

@@ -60,6 +60,8 @@ fn session(person: Option<&Person>) -> String {
         "reasonStated" => "reason stated".to_owned(),
         "reasonTakenBack" => "reason taken back".to_owned(),
         "sessionCut" => "ended a session".to_owned(),
+        "userLocked" => "locked a user".to_owned(),
+        "userUnlocked" => "unlocked a user".to_owned(),
         "credentialRefused" => "credential refused".to_owned(),
         "logoutTokenRefused" => "logout token refused".to_owned(),
         other => plain(other),

@@ -77,10 +77,27 @@ impl Sessions for Known {
 
 /// What is written down of what people do.
 #[derive(Default)]
-pub(in crate::api) struct Events(Mutex<Vec<SessionEvent>>);
+pub(in crate::api) struct Events(Mutex<Vec<SessionEvent>>, std::sync::atomic::AtomicBool);
+
+impl Events {
+    /// What happened and the sentence about it.
+    pub(in crate::api) fn said(&self) -> Vec<(&'static str, String)> {
+        let events = self.0.lock().unwrap();
+        let said = |event: &SessionEvent| (event.what.name(), event.note.clone().unwrap());
+        events.iter().map(said).collect()
+    }
+
+    /// From now on nothing can be written down, or can again.
+    pub(in crate::api) fn fails(&self, fails: bool) {
+        self.1.store(fails, std::sync::atomic::Ordering::SeqCst);
+    }
+}
 
 impl crate::record::Recorder for Events {
     fn record(&self, event: SessionEvent) -> futures::future::BoxFuture<'_, Result<(), NotRecorded>> {
+        if self.1.load(std::sync::atomic::Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(NotRecorded("disk full".to_owned()))));
+        }
         self.0.lock().unwrap().push(event);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -228,7 +245,7 @@ impl World {
         all
     }
 
-    async fn posts(&self, token: &str, target: &str, body: &Value) -> (StatusCode, Value) {
+    pub(in crate::api) async fn posts(&self, token: &str, target: &str, body: &Value) -> (StatusCode, Value) {
         let (head, body) = self
             .ask(Method::POST, token, target, body.to_string())
             .await
@@ -546,7 +563,7 @@ async fn who_may_see_no_more_follows_no_further() {
     }
     assert_eq!(
         last,
-        json!({"stopped": "the session has ended: an administrator ended it"})
+        json!({"stopped": "the session has ended: an administrator has locked this account"})
     );
     assert_eq!(lines.next().await, None);
 }
@@ -591,13 +608,8 @@ async fn a_session_is_ended_by_its_person_or_an_auditor_and_who_did_is_recorded_
             ("a-2".to_owned(), "ended by alice: the change is over".to_owned())
         ]
     );
-    let events = world.events.0.lock().unwrap();
-    let said: Vec<_> = events
-        .iter()
-        .map(|event| (event.what.name(), event.note.clone().unwrap()))
-        .collect();
     assert_eq!(
-        said,
+        world.events.said(),
         [
             (
                 "sessionCut",
