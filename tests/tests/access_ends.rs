@@ -1,0 +1,394 @@
+//! Whoever loses access while they are in a pod reads why, over both protocols, and others feel nothing: a lock by an auditor
+//! over every credential of a person, a session that ends, an issuer's key that is withdrawn, a rule that is removed. Real
+//! kubectl, the real API server, a node whose pods are real processes.
+//!
+//! What a removed binding and an end by a person do is told in `entering` and `session_commands`.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use tests::browser::Browser;
+use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::gateway::{Gateway, Options};
+use tests::kubectl::{Credential, Kubectl, Output, Running};
+use tests::person::Person;
+use tests::pki::Ca;
+use tests::wait::{PATIENCE, try_until};
+
+const WORLD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: enters, namespace: shop }
+rules:
+- apiGroups: [""]
+  resources: [pods, configmaps]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods/exec, pods/portforward]
+  verbs: [create]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: enters, namespace: shop }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: enters }
+subjects:
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: sre }
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: "corp:dev" }
+- { apiGroup: rbac.authorization.k8s.io, kind: Group, name: "corp:sre" }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: here, namespace: shop }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: web, namespace: shop }
+spec:
+  nodeName: node-1
+  terminationGracePeriodSeconds: 1
+  containers: [{ name: web, image: none }]
+"#;
+
+/// Lets those in who have no binding, as a group that has one.
+const GUESTS: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: guests-enter }
+spec:
+  effect: allow
+  subjects: { groups: [guest] }
+  kubernetes: { verbs: [get, create], resources: [pods, pods/exec], namespaces: [shop] }
+  as: { groups: [dev] }
+"#;
+
+/// In its place: nobody is in that group.
+const NO_GUESTS: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: others-enter }
+spec:
+  effect: allow
+  subjects: { groups: [nobody-is-here] }
+  kubernetes: { verbs: [get], resources: [pods], namespaces: [shop] }
+"#;
+
+const TALK: &str = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done";
+const LOOK: [&str; 4] = ["get", "configmaps", "-n", "shop"];
+
+fn world() -> anyhow::Result<&'static Cluster> {
+    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let begin = || {
+        let cluster = Cluster::start(ClusterOptions {
+            node: true,
+            ..ClusterOptions::default()
+        })?;
+        let admin = cluster.admin()?;
+        admin.apply(WORLD)?;
+        admin.ok(&[
+            "wait",
+            "--for=condition=Ready",
+            "pod/web",
+            "-n",
+            "shop",
+            "--timeout=50s",
+        ])?;
+        anyhow::Ok(cluster)
+    };
+    WORLD_OF_ALL
+        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// The two protocols that kubectl speaks for streams.
+fn over(kubectl: &Kubectl, websockets: bool) -> Kubectl {
+    let websockets = websockets.to_string();
+    let all = kubectl.clone().with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", &websockets);
+    all.with("KUBECTL_PORT_FORWARD_WEBSOCKETS", &websockets)
+}
+
+/// A command in the pod that goes on.
+fn talks(kubectl: &Kubectl, websockets: bool) -> anyhow::Result<Running> {
+    let mut running = over(kubectl, websockets).start(&["exec", "web", "-n", "shop", "--", "sh", "-c", TALK])?;
+    running.line("the command talks", |line| line == "line 2")?;
+    Ok(running)
+}
+
+/// One over each protocol.
+fn both_ways(kubectl: &Kubectl) -> anyhow::Result<[Running; 2]> {
+    Ok([talks(kubectl, true)?, talks(kubectl, false)?])
+}
+
+/// It has ended, and the person has read `words`.
+fn has_read(running: &mut Running, words: &str) -> anyhow::Result<()> {
+    let code = running.end()?;
+    let said = running.lines().join("\n");
+    ensure!(code != 0 && said.contains(words), "{code}, no `{words}` in:\n{said}");
+    Ok(())
+}
+
+fn goes_on(running: &Running) -> anyhow::Result<()> {
+    let seen = running.lines().len();
+    try_until("it goes on", PATIENCE, || {
+        ensure!(running.lines().len() > seen + 2, "nothing new");
+        Ok(())
+    })
+}
+
+/// All of them stand in the gateway's table: a watch is asked for after its list.
+fn are_open(gateway: &Gateway, calls: usize) -> anyhow::Result<()> {
+    try_until("the long calls are in the table", PATIENCE, || {
+        let page = Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
+        let line = format!("gateway_session_long_calls_open {calls}");
+        ensure!(page.body.lines().any(|found| found == line), "not {calls} yet");
+        Ok(())
+    })
+}
+
+/// What the gateway ended of a user's calls, by its reasons.
+fn ended<'r>(records: &'r [Value], user: &str) -> Vec<&'r str> {
+    let opened = |close: &Value| {
+        let of_it = |record: &&Value| record["seq"] == close["pair"] && record["by"]["user"] == user;
+        records.iter().any(|record| of_it(&record))
+    };
+    records
+        .iter()
+        .filter(|record| record["kind"] == "close" && record["outcome"]["end"] == "ended" && opened(record))
+        .filter_map(|record| record["outcome"]["why"].as_str())
+        .collect()
+}
+
+fn first<'r>(records: &'r [Value], is: impl Fn(&Value) -> bool) -> anyhow::Result<&'r Value> {
+    records.iter().find(|record| is(record)).context("no such record")
+}
+
+/// Names that a sign-in, a raw token and a certificate share: to the cluster they are one person.
+fn gateway_for_every_credential(people: &Ca) -> anyhow::Result<Gateway> {
+    let cluster = world()?;
+    let authorities = cluster.folder().write("people.crt", people.certificate())?;
+    let more = Some(json!({
+        "identity": {
+            "auditGroups": ["corp:auditor"],
+            "dangerSharedNames": ["certificates:kubernetes"],
+            "providers": [{
+                "acceptAudiences": ["kubernetes"],
+                "claims": { "userPrefix": "corp:", "groupPrefix": "corp:" },
+            }],
+        },
+        "listeners": [{}, { "clientCertificates": { "caFile": authorities } }],
+    }));
+    Gateway::start(
+        cluster,
+        &Options {
+            more,
+            ..Options::default()
+        },
+    )
+}
+
+const ALICE: &str = "corp:alice@example.com";
+const LOCKED: &str = "corp:alice@example.com is locked by corp:carol@example.com: TICKET-4711";
+
+/// Everything that alice has open.
+struct Open {
+    over_websocket: Running,
+    over_spdy: Running,
+    watch: Running,
+    forward: Running,
+}
+
+impl Open {
+    fn begin(session: &Kubectl, raw: &Kubectl, certified: &Kubectl) -> anyhow::Result<Self> {
+        let mut watch = certified.start(&["get", "configmaps", "-n", "shop", "--watch", "-o", "name"])?;
+        watch.line("the list before the watch", |line| line == "configmap/here")?;
+        let mut forward = over(session, true).start(&["port-forward", "pod/web", "-n", "shop", ":80"])?;
+        forward.line("a local port", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
+        Ok(Self {
+            over_websocket: talks(session, true)?,
+            over_spdy: talks(raw, false)?,
+            watch,
+            forward,
+        })
+    }
+
+    fn all_end(&mut self) -> anyhow::Result<()> {
+        for exec in [&mut self.over_websocket, &mut self.over_spdy] {
+            has_read(exec, LOCKED)?;
+        }
+        // A watch has no place for words: kubectl begins it anew, and reads them there, or leaves.
+        self.watch.end()?;
+        // Neither has a port-forward.
+        self.forward.end()?;
+        Ok(())
+    }
+}
+
+fn is_refused(said: &Output) -> anyhow::Result<()> {
+    ensure!(said.code == 1 && said.stderr.contains(LOCKED), "{said}");
+    ensure!(said.stderr.contains("ask whoever locked you out"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_lock_ends_all_that_its_person_has_open_by_every_credential_and_nobody_elses() -> anyhow::Result<()> {
+    let people = Ca::new("people")?;
+    let gateway = gateway_for_every_credential(&people)?;
+    let certificate = people.client(ALICE, &["corp:dev"])?;
+    let token = gateway.provider.raw_token("alice")?;
+    let session = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let raw = gateway.kubectl("alice-raw", &token)?;
+    let certified = gateway.kubectl_with("alice-certified", &Credential::Certificate(&certificate))?;
+    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
+    let carol = Person::new(&gateway, "carol")?;
+    carol.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let mut hers = Open::begin(&session, &raw, &certified)?;
+    let his = talks(&bob, true)?;
+    are_open(&gateway, 5)?;
+
+    let told = carol.ok("gatescribe user lock alice@example.com --reason TICKET-4711")?;
+    assert!(told.stderr.contains(&format!("{ALICE} is locked out")), "{told}");
+    hers.all_end()?;
+    goes_on(&his)?;
+    for kubectl in [&session, &raw, &certified] {
+        is_refused(&kubectl.run(&LOOK)?)?;
+        is_refused(&kubectl.run(&["exec", "web", "-n", "shop", "--", "true"])?)?;
+    }
+    let refused = gateway.visit("corp", "alice")?;
+    assert!(
+        format!("{:?} {}", refused.location, refused.body).contains("TICKET-4711"),
+        "{refused:?}"
+    );
+    bob.ok(&LOOK)?;
+
+    let listed = carol.ok("gatescribe user locks")?;
+    assert!(
+        listed.stdout.contains(ALICE) && listed.stdout.contains("TICKET-4711"),
+        "{listed}"
+    );
+    let himself = carol.types("gatescribe user lock carol@example.com --reason mistake")?;
+    assert!(
+        himself.code == 6 && himself.stderr.contains("you cannot lock out yourself"),
+        "{himself}"
+    );
+    let nobody = carol.types("gatescribe user lock alicia@example.com --reason mistake")?;
+    assert!(
+        nobody.code == 5 && nobody.stderr.contains("alicia@example.com"),
+        "{nobody}"
+    );
+    carol.ok("gatescribe user unlock alice@example.com --reason found-again")?;
+    raw.ok(&LOOK)?;
+    certified.ok(&LOOK)?;
+    let over = session.run(&LOOK)?;
+    assert_eq!(over.code, 1, "what had ended stays ended: {over}");
+    let again = gateway.kubectl("alice-again", &gateway.sign_in("alice")?.token)?;
+    again.ok(&["exec", "web", "-n", "shop", "--", "true"])?;
+    goes_on(&his)?;
+    assert_eq!(carol.types("gatescribe user locks")?.code, 1);
+    drop(his);
+    is_recorded(&gateway)
+}
+
+fn is_recorded(gateway: &Gateway) -> anyhow::Result<()> {
+    let why = format!("ended by the gateway: {LOCKED}");
+    let turned_away = |records: &[Value], credential: &str| {
+        let of_it = |record: &&Value| {
+            record["kind"] == "refusal"
+                && record["by"]["user"] == ALICE
+                && record["by"]["credential"] == credential
+                && record["decision"]["reason"] == "locked"
+                && record["outcome"]["status"] == 403
+        };
+        records.iter().any(|record| of_it(&record))
+    };
+    // Who was turned away is known, whatever they presented.
+    let records = gateway.records_with("four closes, and a refusal of each credential", |records| {
+        let credentials = ["gatewayToken", "providerToken", "certificate"];
+        ended(records, ALICE).len() == 4 && credentials.iter().all(|credential| turned_away(records, credential))
+    })?;
+    assert!(
+        ended(&records, ALICE).iter().all(|ended| *ended == why),
+        "{:?}",
+        ended(&records, ALICE)
+    );
+    assert_eq!(ended(&records, "corp:bob@example.com"), Vec::<&str>::new());
+    let what = |what: &'static str| move |record: &Value| record["person"]["what"] == what;
+    let locked = first(&records, what("userLocked"))?;
+    let unlocked = first(&records, what("userUnlocked"))?;
+    for (record, begins, ends) in [
+        (locked, "locked corp:alice@example.com (", "TICKET-4711"),
+        (unlocked, "unlocked corp:alice@example.com (", "now: found-again"),
+    ] {
+        let note = record["note"].as_str().context("a note")?;
+        assert!(note.starts_with(begins) && note.ends_with(ends), "{note}");
+        assert_eq!(record["by"]["user"], "corp:carol@example.com", "{record}");
+    }
+    let close = first(&records, |record| record["outcome"]["why"] == why)?;
+    assert!(locked["seq"].as_u64() < close["seq"].as_u64(), "the record comes first");
+    Ok(())
+}
+
+#[test]
+fn a_session_that_ends_is_read_of_in_the_pod() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
+    let (leaving, staying) = (gateway.sign_in("alice")?, gateway.sign_in("alice")?);
+    let mut left = both_ways(&gateway.kubectl("alice-1", &leaving.token)?)?;
+    let stayed = both_ways(&gateway.kubectl("alice-2", &staying.token)?)?;
+    let form = format!("token={}&client_id=gatescribe-cli", leaving.handle);
+    let page = Browser::default().request("POST", &format!("{}/revoke", gateway.url), &form)?;
+    assert_eq!(page.status, 200, "{}", page.body);
+    for exec in &mut left {
+        has_read(exec, "ended by the gateway: the sign-in has ended: you signed out")?;
+    }
+    stayed.iter().try_for_each(goes_on)
+}
+
+#[test]
+fn an_issuers_key_that_is_withdrawn_is_read_of_in_the_pod() -> anyhow::Result<()> {
+    let options = Options {
+        more: Some(json!({ "identity": { "providers": [{ "acceptAudiences": ["kubernetes"] }] } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(world()?, &options)?;
+    let alice = gateway.kubectl("alice", &gateway.provider.raw_token("alice")?)?;
+    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
+    let (mut hers, his) = (both_ways(&alice)?, both_ways(&bob)?);
+    gateway.provider.control("/rotate", &json!({ "withdraw": true }))?;
+    // A token of the new key makes the gateway look for it.
+    let newer = gateway.kubectl("newer", &gateway.provider.raw_token("alice")?)?;
+    try_until("the new key is known", PATIENCE, || newer.ok(&LOOK).map(drop))?;
+    for exec in &mut hers {
+        has_read(
+            exec,
+            "ended by the gateway: the key that signed the token is published by its issuer no longer",
+        )?;
+    }
+    his.iter().try_for_each(goes_on)
+}
+
+#[test]
+fn a_rule_that_is_removed_is_read_of_in_the_pod() -> anyhow::Result<()> {
+    let options = Options {
+        rules: Some(GUESTS.to_owned()),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(world()?, &options)?;
+    let guest = json!({ "id": "alice", "claims": { "groups": ["guest"] } });
+    gateway.provider.control("/people", &guest)?;
+    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
+    let (mut hers, his) = (both_ways(&alice)?, both_ways(&bob)?);
+    // As editors and projected volumes do: another file under the same name.
+    let draft = gateway.file("rules.draft");
+    std::fs::write(&draft, NO_GUESTS)?;
+    std::fs::rename(draft, gateway.file("rules.yaml"))?;
+    for exec in &mut hers {
+        has_read(exec, "ended by the gateway: no role")?;
+    }
+    his.iter().try_for_each(goes_on)
+}
