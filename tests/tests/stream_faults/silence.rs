@@ -14,7 +14,7 @@ use super::stage::{Neighbour, Stage, V5, part};
 /// What one session may cost the gateway in memory of its own, whatever the other side does not take. Generous: what it
 /// guards against has no end at all.
 const MOST_KIB: f64 = 48.0 * 1024.0;
-const NOTHING_PASSED: &str = "ended by the gateway: nothing has passed for 5 s, its limit";
+const NOTHING_PASSED: &str = "ended by the gateway: nothing has passed for 10 s, its limit";
 
 /// What a writer is told whom nobody listens to any more.
 const STOPPED: [ErrorKind; 4] = [

@@ -56,7 +56,7 @@ spec:
   effect: allow
   subjects: { groups: [dev, sre] }
   kubernetes: { actions: [enter], namespaces: [idle] }
-  obligations: { record: true, idle: 5s }
+  obligations: { record: true, idle: 10s }
 ---
 apiVersion: gatescribe.dev/v1
 kind: AccessRule
@@ -171,11 +171,13 @@ pub(crate) fn exec_target(cluster: &str, place: &str) -> String {
     format!("/clusters/{cluster}/api/v1{}exec?{options}", part(place))
 }
 
-/// The end of a session, once it is recorded.
+/// The end of a session, once it is recorded; some end at a limit only.
 pub(crate) fn end_of(gateway: &Gateway, id: &str) -> anyhow::Result<Value> {
     let is_end = |record: &Value| record["kind"] == "close" && record["id"] == id;
-    let records = gateway.records_with("the end of the session", |records| records.iter().any(is_end))?;
-    records.into_iter().find(is_end).context("waited for")
+    try_until("the end of the session", PATIENCE, || {
+        let end = gateway.records()?.into_iter().find(is_end);
+        end.with_context(|| format!("{id} has none"))
+    })
 }
 
 /// The end of each session by its id; an error where one has none or more than one.
