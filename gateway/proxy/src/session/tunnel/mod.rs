@@ -294,10 +294,14 @@ impl<C: Io, U: Io> Carried<C, U> {
             // The command has ended; how the connections end after it tells nothing.
             (_, Some(Exit::Code(_))) => (Answer::Answered, None),
             (_, Some(Exit::Failed(words))) => (Answer::Answered, Some(format!("the cluster said: {words}"))),
-            (Over::Client(error), None) if self.left_first != Some(Way::Down) => {
-                (Answer::ClientGone, Some(format!("the client left: {error}")))
-            }
-            (Over::Upstream(error), None) => (Answer::UpstreamLost, Some(format!("the cluster left: {error}"))),
+            (Over::Client(error), None) if self.left_first != Some(Way::Down) => (
+                Answer::ClientGone,
+                Some(format!("the client left: {}", in_plain(error))),
+            ),
+            (Over::Upstream(error), None) => (
+                Answer::UpstreamLost,
+                Some(format!("the cluster left: {}", in_plain(error))),
+            ),
             // How a client goes whose cluster has left tells nothing.
             (Over::Both | Over::Client(_), None) if !self.observer.awaits_exit() => (Answer::Answered, None),
             (Over::Both, None) if self.left_first == Some(Way::Up) => (
@@ -437,4 +441,12 @@ impl<C: Io, U: Io> Carried<C, U> {
 
 fn add(counter: &AtomicU64, piece: &[u8]) {
     counter.fetch_add(u64::try_from(piece.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+/// For the record: the TLS library's own words for this name a page about programming.
+fn in_plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "its connection ended without a farewell".to_owned(),
+        _ => error.to_string(),
+    }
 }

@@ -273,6 +273,15 @@ async fn a_side_that_breaks_is_named() {
     pod.write_all(b"to nobody").await.unwrap();
     let over = carried.carry(&stage.call, stage.over()).await;
     assert!(matches!(over, Over::Client(_)), "{over:?}");
+    let (answer, why) = carried.outcome(&over);
+    assert_eq!(answer, Answer::ClientGone);
+    assert_eq!(why.as_deref(), Some("the client left: broken pipe"));
+    let library = "peer closed connection without sending TLS close_notify: https://docs.rs/…";
+    let unasked = Over::Client(io::Error::new(io::ErrorKind::UnexpectedEof, library));
+    assert_eq!(
+        carried.outcome(&unasked).1.as_deref(),
+        Some("the client left: its connection ended without a farewell")
+    );
 }
 
 proptest! {
