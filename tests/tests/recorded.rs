@@ -29,6 +29,13 @@ spec:
   nodeName: node-1
   terminationGracePeriodSeconds: 1
   containers: [{ name: shell, image: none }]
+---
+# On no node: whoever wants to enter it is refused by the cluster, which kubectl asks.
+apiVersion: v1
+kind: Pod
+metadata: { name: nowhere, namespace: kept }
+spec:
+  containers: [{ name: shell, image: none }]
 "#;
 
 const RULES: &str = r#"
@@ -182,8 +189,11 @@ fn everything_is_recorded_where_the_configuration_says_so_and_a_refused_session_
     };
     let gateway = Gateway::start(world()?, &options)?;
     let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let missing = alice.run(&["exec", "shell", "-c", "nobody", "-n", "kept", "--", "true"])?;
-    assert_eq!(missing.code, 1, "{missing}");
+    let missing = alice.run(&["exec", "nowhere", "-n", "kept", "--", "true"])?;
+    assert!(
+        missing.code == 1 && missing.stderr.contains("does not have a host assigned"),
+        "{missing}"
+    );
     alice.ok(&["exec", "shell", "-n", "kept", "--", "true"])?;
     gateway.records_with("the end", |records| {
         records

@@ -1,7 +1,7 @@
 //! `gatescribe session ls | show | play | export | watch | end`: an auditor sees, plays and ends what somebody does in a pod, and
 //! nobody else does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -30,6 +30,13 @@ metadata: { name: shell, namespace: kept }
 spec:
   nodeName: node-1
   terminationGracePeriodSeconds: 1
+  containers: [{ name: shell, image: none }]
+---
+# On no node: whoever wants to enter it is refused by the cluster, which kubectl asks.
+apiVersion: v1
+kind: Pod
+metadata: { name: nowhere, namespace: kept }
+spec:
   containers: [{ name: shell, image: none }]
 "#;
 
@@ -115,6 +122,11 @@ fn id(session: &Value) -> anyhow::Result<&str> {
 
 /// A line in a terminal: what it draws there, and how it ends.
 fn in_terminal(person: &Person<'_>, line: &str) -> anyhow::Result<Output> {
+    run(terminal(person, line)?, "", PATIENCE)
+}
+
+/// A line in a terminal that does not say how large it is.
+fn terminal(person: &Person<'_>, line: &str) -> anyhow::Result<Command> {
     let own = person.command("gatescribe")?;
     let own = own
         .get_envs()
@@ -122,8 +134,9 @@ fn in_terminal(person: &Person<'_>, line: &str) -> anyhow::Result<Output> {
     let mut terminal = Command::new("/usr/bin/script");
     terminal.args(["-qefc", line, "/dev/null"]);
     terminal.env_clear().envs(own).current_dir(person.folder());
-    terminal.env("SHELL", "/bin/sh").env("TERM", "xterm");
-    run(terminal, "", PATIENCE)
+    let path = format!("{}:/usr/bin:/bin", person.folder().join("bin").display());
+    terminal.env("PATH", path).env("SHELL", "/bin/sh").env("TERM", "xterm");
+    Ok(terminal)
 }
 
 #[test]
@@ -384,6 +397,214 @@ fn a_session_without_a_recording_says_what_a_rule_would_need() -> anyhow::Result
         "recording.sessions: all",
     ] {
         assert!(refused.stderr.contains(words), "no `{words}`: {refused}");
+    }
+    Ok(())
+}
+
+/// What top drew on a screen of 100 columns and 30 lines: colours, letters beyond ASCII, cursor movements.
+const TOP: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../gateway/recording/tests/captures/top.out"
+);
+
+/// The command in a terminal of 100 columns and 30 lines, which becomes one of 72 and 20 as soon as the file `shrinks` is there.
+fn in_a_window(person: &Person<'_>, command: &Command, shrinks: &Path) -> anyhow::Result<Output> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted: Vec<String> = words
+        .map(|word| Ok(format!("'{}'", word.to_str().context("UTF-8")?.replace('\'', r"'\''"))))
+        .collect::<anyhow::Result<_>>()?;
+    let script = format!(
+        "stty rows 30 cols 100; T=$(tty)\n(while [ ! -e {} ]; do sleep 0.1; done; stty rows 20 cols 72 < $T) &\nexec {}\n",
+        shrinks.display(),
+        quoted.join(" ")
+    );
+    std::fs::write(person.folder().join("window.sh"), script)?;
+    in_terminal(person, "sh window.sh")
+}
+
+/// What the person's terminal was sent, byte for byte, in a window of the size that theirs had, also when it changed.
+#[test]
+fn what_is_played_is_byte_for_byte_what_the_person_had() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let shrinks = alice.folder().join("shrinks");
+    let line = format!(
+        "stty -opost; head -c 3000 {TOP}; touch {}; while [ \"$(stty size)\" != \"20 72\" ]; do sleep 0.05; done; tail -c +3001 {TOP}",
+        shrinks.display()
+    );
+    let mut command = alice.command("kubectl exec -it shell -n kept -- sh -c")?;
+    command.arg(line);
+    let had = in_a_window(&alice, &command, &shrinks)?;
+    assert_eq!(had.code, 0, "{had}");
+    assert!(had.stdout.contains("load average"), "{had}");
+    let listed = session(&carol, "user:alice ns:kept", |session| {
+        session["outcome"]["exit_code"] == 0 && session["outcome"]["end"] == "answered"
+    })?;
+    let id = id(&listed)?;
+    for pace in ["--speed 100 --idle 0s", "--at 1h", "--at 100ms --speed 4 --idle 200ms"] {
+        let played = in_terminal(&carol, &format!("gatescribe session play {id} {pace}"))?;
+        assert_eq!(played.code, 0, "{pace}: {played}");
+        let (_, drawn) = played
+            .stdout
+            .split_once("\x1b[8;30;100t")
+            .with_context(|| format!("{pace}: {played}"))?;
+        let (drawn, _) = drawn.split_once('\x18').with_context(|| format!("{pace}: {played}"))?;
+        assert_eq!(drawn.matches("\x1b[8;20;72t").count(), 1, "{pace}: {played}");
+        assert_eq!(drawn.replace("\x1b[8;20;72t", ""), had.stdout, "{pace}");
+    }
+    Ok(())
+}
+
+/// Ctrl-C in the middle of a recording: the terminal's settings are those of before, and so is what it shows.
+#[test]
+fn playing_that_is_broken_off_leaves_the_terminal_as_it_was() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    // The other screen and no cursor, and then nothing for long.
+    let line = "printf '\\033[?1049h\\033[?25lfirst\\r\\n'; sleep 5; printf '\\033[?1049l\\033[?25hlast\\r\\n'";
+    let mut command = alice.command("kubectl exec -it shell -n kept -- sh -c")?;
+    command.arg(line);
+    let had = in_a_window(&alice, &command, Path::new("/nowhere"))?;
+    assert!(had.code == 0 && had.stdout.contains("last"), "{had}");
+    let listed = session(&carol, "user:alice ns:kept", |session| {
+        session["outcome"]["exit_code"] == 0
+    })?;
+    let script = format!(
+        "trap : INT\necho before $(stty -g)\ngatescribe session play {} --speed 0.25 --idle 1h\necho code $?\necho after $(stty -g)\n",
+        id(&listed)?
+    );
+    std::fs::write(carol.folder().join("play.sh"), script)?;
+    let mut playing = Running::start(terminal(&carol, "sh play.sh")?)?;
+    playing.line("it is played", |line| line.ends_with("first"))?;
+    playing.write("\x03")?;
+    playing.line("it is broken off", |line| line.ends_with("code 130"))?;
+    playing.end()?;
+    let lines = playing.lines();
+    let settings = |when: &str| {
+        let found = lines.iter().find_map(|line| line.strip_prefix(when));
+        found.with_context(|| format!("no `{when}` in {lines:?}"))
+    };
+    assert_eq!(settings("before ")?, settings("after ")?, "{lines:?}");
+    let drawn = lines.join("\n");
+    assert!(!drawn.contains("last"), "{drawn}");
+    for back in ["\x1b[?1049l", "\x1b[?25h", "\x1b[0m"] {
+        assert!(drawn.contains(back), "no {back:?} in {drawn:?}");
+    }
+    Ok(())
+}
+
+/// The gateway is killed in the middle: what was kept up to then is shown, and that the end is missing.
+#[test]
+fn a_recording_without_its_end_is_told_from_a_damaged_one() -> anyhow::Result<()> {
+    let mut gateway = gateway()?;
+    let id = {
+        let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+        let mut working = Running::start(exec(&alice, "echo begun; while :; do echo tick; sleep 0.2; done")?)?;
+        working.line("it runs", |line| line == "begun")?;
+        let live = session(&carol, "--live user:alice", |_| true)?;
+        let id = id(&live)?.to_owned();
+        let shown = carol.ok(&format!("gatescribe session show {id}"))?;
+        assert!(
+            shown.stdout.contains("goes on, as the ledger says up to now"),
+            "{shown}"
+        );
+        gateway.records_with("a chunk of it is anchored", |records| {
+            let mut beats = records.iter().filter(|record| record["kind"] == "heartbeat");
+            beats.any(|beat| beat["id"] == id.as_str() && beat["recording"]["chunks"].as_u64() > Some(1))
+        })?;
+        gateway.process().signal(nix::sys::signal::Signal::SIGKILL)?;
+        id
+    };
+    gateway.start_again()?;
+    let carol = signed_in(&gateway, "carol")?;
+    session(&carol, "user:alice ns:kept", |session| {
+        session["outcome"]["end"] == "unknown"
+    })?;
+    let shown = carol.types(&format!("gatescribe session show {id}"))?;
+    assert_eq!(shown.code, 0, "{shown}");
+    assert!(
+        shown
+            .stdout
+            .contains("without its end: the gateway stopped before the session had ended"),
+        "{shown}"
+    );
+    let text = carol.types(&format!("gatescribe session export {id} --format text"))?;
+    assert_eq!(text.code, 10, "{text}");
+    assert!(
+        text.stdout.starts_with("begun\ntick\n") && text.stderr.contains("the recording has no end"),
+        "{text}"
+    );
+    let played = in_terminal(&carol, &format!("gatescribe session play {id} --speed 100 --idle 0s"))?;
+    assert!(played.code == 10 && played.stdout.contains("begun"), "{played}");
+
+    Ok(())
+}
+
+/// A session that the cluster refused: the person reads the cluster's words, and there was nothing to keep.
+#[test]
+fn a_session_that_never_began_has_a_recording_of_nothing_and_not_a_damaged_one() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let missing = run(alice.command("kubectl exec nowhere -n kept -- true")?, "", PATIENCE)?;
+    assert!(
+        missing.code == 1 && missing.stderr.contains("does not have a host assigned"),
+        "{missing}"
+    );
+    let is_open = |record: &&Value| record["kind"] == "open" && record["req"]["action"] == "exec";
+    let records = gateway.records_with("it has ended", |records| {
+        let open = records.iter().find(is_open);
+        let ends = |record: &Value| record["kind"] == "close" && open.is_some_and(|open| record["id"] == open["id"]);
+        records.iter().any(ends)
+    })?;
+    let id = records.iter().find(is_open).context("waited for")?["id"]
+        .as_str()
+        .context("an id")?;
+    let shown = try_until("it is found", PATIENCE, || {
+        let shown = carol.types(&format!("gatescribe session show {id}"))?;
+        ensure!(shown.code != 5, "{shown}");
+        Ok(shown)
+    })?;
+    let words = "nothing: the session ended before anything passed in it";
+    assert!(shown.code == 0 && shown.stdout.contains(words), "{shown}");
+    for line in [
+        format!("gatescribe session export {id}"),
+        format!("gatescribe session watch {id}"),
+    ] {
+        let told = carol.types(&line)?;
+        assert!(
+            told.code == 5 && told.stderr.contains("nothing was recorded"),
+            "{line}: {told}"
+        );
+    }
+    Ok(())
+}
+
+/// One's own sessions without any audit role: seen, played, taken away and ended.
+#[test]
+fn everybody_sees_plays_and_ends_their_own() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let alice = signed_in(&gateway, "alice")?;
+    let mut working = Running::start(exec(&alice, "echo begun; while :; do echo tick; sleep 0.2; done")?)?;
+    working.line("it runs", |line| line == "begun")?;
+    let live = session(&alice, "--live", |_| true)?;
+    let id = id(&live)?;
+    alice.ok(&format!("gatescribe session end {id} --reason done"))?;
+    assert_ne!(working.end()?, 0);
+    assert!(working.lines().join("\n").contains(": done"), "{:?}", working.lines());
+    session(&alice, "ns:kept", |session| session["outcome"]["end"] == "ended")?;
+    let played = in_terminal(&alice, &format!("gatescribe session play {id} --speed 100 --idle 0s"))?;
+    assert!(played.code == 0 && played.stdout.contains("begun"), "{played}");
+    let text = alice.ok(&format!("gatescribe session export {id} --format text"))?;
+    assert!(text.stdout.starts_with("begun\n"), "{text}");
+    for words in [
+        "listed own sessions",
+        "played the recording of session",
+        "exported the recording of session",
+    ] {
+        gateway.records_with(words, |records| {
+            let mut notes = records.iter().filter(|record| record["kind"] == "auditread");
+            notes.any(|record| record["note"].as_str().is_some_and(|note| note.starts_with(words)))
+        })?;
     }
     Ok(())
 }
