@@ -221,7 +221,7 @@ impl Sealer {
             return Ok(());
         }
         let disk = nix::sys::statvfs::fstatvfs(&self.file).map_err(|error| SealError::Write(error.into()))?;
-        let free = u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size());
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
         if free < self.keeps_free.saturating_add(wanted) {
             let keeps = self.keeps_free;
             return Err(SealError::Room { free, keeps });

@@ -2,6 +2,7 @@
 
 mod ask;
 mod export;
+mod harmless;
 mod list;
 mod pace;
 mod play;

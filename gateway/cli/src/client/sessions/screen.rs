@@ -8,6 +8,8 @@ use std::time::Duration;
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use tokio::time::{Instant, sleep};
 
+use super::harmless::Harmless;
+
 /// Where something is drawn.
 pub(super) trait Terminal: Write {
     /// Whether there is a terminal at all; else bytes go to a file or a pipe and nothing but them does.
@@ -84,6 +86,7 @@ pub(super) struct Screen<T: Terminal> {
     is_raw: bool,
     has_begun: bool,
     sizes: Sizes,
+    harmless: Harmless,
 }
 
 /// What is known of the window.
@@ -111,12 +114,13 @@ const AS_USUAL: &[u8] = b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b(B\x0f
 
 impl<T: Terminal> Screen<T> {
     /// Nothing is changed before something is shown.
-    pub(super) const fn new(terminal: T, is_raw: bool) -> Self {
+    pub(super) fn new(terminal: T, is_raw: bool) -> Self {
         Self {
             terminal,
             is_raw,
             has_begun: false,
             sizes: Sizes::Own,
+            harmless: Harmless::default(),
         }
     }
 
@@ -129,9 +133,13 @@ impl<T: Terminal> Screen<T> {
         self.terminal.size().filter(|_| self.terminal.is_there())
     }
 
-    /// False when nobody reads.
+    /// Draws what was recorded; a terminal is not told what would do more than draw. False when nobody reads.
     pub(super) fn show(&mut self, bytes: &[u8]) -> bool {
         self.begin();
+        if self.terminal.is_there() {
+            let drawn = self.harmless.pass(bytes);
+            return self.write(&drawn);
+        }
         self.write(bytes)
     }
 
