@@ -164,7 +164,7 @@ fn ended<'r>(records: &'r [Value], user: &str) -> Vec<&'r str> {
         .collect()
 }
 
-fn first<'r>(records: &'r [Value], is: impl Fn(&Value) -> bool) -> anyhow::Result<&'r Value> {
+fn first(records: &[Value], is: impl Fn(&Value) -> bool) -> anyhow::Result<&Value> {
     records.iter().find(|record| is(record)).context("no such record")
 }
 

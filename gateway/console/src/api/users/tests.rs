@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use model::event::RecordKind;
 use model::subject::SubjectId;
+use model::subject::SubjectKind::{Person, ServiceAccount};
 use serde_json::Value;
 use state::SessionSecrets;
 
@@ -291,7 +292,6 @@ fn every_lock_on_a_name_is_lifted_together_and_those_of_others_stay() {
         by: "eve".to_owned(),
         at: Timestamp::EPOCH,
     };
-    use model::subject::SubjectKind::{Person, ServiceAccount};
     let all = [
         lock(1, Person, "alice", Some("alice@example.com")),
         lock(2, Person, "alice", None),
@@ -302,7 +302,7 @@ fn every_lock_on_a_name_is_lifted_together_and_those_of_others_stay() {
     ];
     let lifts = |who: &str| -> Result<Vec<u8>, &'static str> {
         let found = find::locked(&all, who).map_err(|refused| refused.error)?;
-        let number = |lock: &Lock| all.iter().position(|one| one == lock).unwrap() as u8 + 1;
+        let number = |lock: &Lock| (1..).zip(&all).find(|(_, one)| *one == lock).unwrap().0;
         Ok(found.iter().map(number).collect())
     };
     assert_eq!(lifts("alice"), Ok(vec![1, 2]));
