@@ -80,7 +80,7 @@ impl Http2 {
     ///
     /// # Errors
     /// The connection ended.
-    pub fn next(&mut self) -> anyhow::Result<Frame> {
+    pub fn next_frame(&mut self) -> anyhow::Result<Frame> {
         loop {
             let frame = self.read()?;
             match frame.kind {

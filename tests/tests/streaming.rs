@@ -72,7 +72,7 @@ impl Reader {
         match self {
             Self::Http1(old) => old.head().map(drop),
             Self::Http2(http2) => {
-                let frame = http2.next()?;
+                let frame = http2.next_frame()?;
                 ensure!(frame.kind == HEADERS && frame.flags & END_STREAM == 0, "{frame:?}");
                 Ok(())
             }
@@ -84,7 +84,7 @@ impl Reader {
         match self {
             Self::Http1(old) => old.chunk(),
             Self::Http2(http2) => {
-                let frame = http2.next()?;
+                let frame = http2.next_frame()?;
                 ensure!(frame.kind == DATA, "the stream ended with frame {}", frame.kind);
                 if frame.payload.is_empty() && frame.flags & END_STREAM != 0 {
                     return Ok(None);
@@ -250,7 +250,7 @@ fn g_08_i_04_a_hundred_stalled_readers_harm_none_of_those_who_share_their_connec
         let fields = [("authorization", stage.bearer.as_str())];
         stalled.get(2 * number + 1, &stage.authority(), WATCH, &fields)?;
         taken.push(stage.fed.next()?.answer_long(64)?);
-        while stalled.next()?.kind != HEADERS {}
+        while stalled.next_frame()?.kind != HEADERS {}
     }
     fills(&taken)?;
 
@@ -308,7 +308,7 @@ fn j_08_g_08_fifty_mebibytes_pass_and_the_gateway_holds_what_the_windows_take() 
     let mut client = Http2::begin_without_window(stage.gateway.client()?.http2()?)?;
     client.get(1, &stage.authority(), CONFIGMAPS, &[("authorization", &stage.bearer)])?;
     let taken = stage.fed.next()?.answer_long(PIECES)?;
-    while client.next()?.kind != HEADERS {}
+    while client.next_frame()?.kind != HEADERS {}
     fills(std::slice::from_ref(&taken))?;
     let without_reading = taken.load(Ordering::Acquire);
     ensure!(
@@ -320,7 +320,7 @@ fn j_08_g_08_fifty_mebibytes_pass_and_the_gateway_holds_what_the_windows_take() 
     let most = WINDOW + READY + u64::from(CLIENTS_WINDOW) / PIECE as u64 + 16;
     let (mut received, mut unsaid, mut held) = (0_u64, 0_u32, Vec::new());
     loop {
-        let frame = client.next()?;
+        let frame = client.next_frame()?;
         ensure!(frame.kind == DATA, "it ended with frame {}", frame.kind);
         unsaid += u32::try_from(frame.payload.len())?;
         held.extend_from_slice(&frame.payload);
@@ -359,7 +359,7 @@ fn g_09_who_takes_nothing_of_an_answer_for_a_minute_is_cut_and_the_record_says_s
     fills(&[taken])?;
 
     let cut = loop {
-        let frame = client.next()?;
+        let frame = client.next_frame()?;
         if frame.kind == RST_STREAM {
             break frame.stream;
         }
@@ -367,7 +367,7 @@ fn g_09_who_takes_nothing_of_an_answer_for_a_minute_is_cut_and_the_record_says_s
     assert_eq!(cut, 1);
     feed.say("{\"goes\":\"on\"}\n")?;
     let event = loop {
-        let frame = client.next()?;
+        let frame = client.next_frame()?;
         if frame.kind == DATA {
             break frame;
         }
