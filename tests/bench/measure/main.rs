@@ -1,10 +1,14 @@
-//! The benches that start programs: `cargo xtask bench NAME`. Each ends with one line `NAME key=value …`.
+//! The benches and soaks that start programs: `cargo xtask bench NAME`, `cargo xtask soak NAME`. Each ends with one line
+//! `NAME key=value …`.
 
 mod added_latency;
 mod decision;
-mod idle_watches;
 mod request_cost;
+mod soak_watches;
 mod start;
+mod terminals;
+mod tunnel;
+mod watches;
 
 use clap::Parser as _;
 
@@ -17,10 +21,16 @@ enum Bench {
     AddedLatency(Quick),
     /// The evaluator alone, with 10, 1,000 and 10,000 bindings.
     Decision(Quick),
-    /// Memory of idle watches, one TLS connection each.
-    IdleWatches(Quick),
+    /// Memory of idle watches, one TLS connection each and ten on one.
+    Watches(watches::Arguments),
     /// From the start of `gatescribe serve` to ready.
     Start(Quick),
+    /// CPU of exec, cp and port-forward for each byte, beside nginx as a TCP proxy with TLS on both sides.
+    Tunnel(tunnel::Arguments),
+    /// CPU, memory and added latency of many recorded terminals at once.
+    Terminals(terminals::Arguments),
+    /// Many watches with churn for a long time: every event once, in order, beside direct watches.
+    SoakWatches(soak_watches::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -35,7 +45,10 @@ fn main() -> anyhow::Result<()> {
         Bench::RequestCost(arguments) => request_cost::run(arguments),
         Bench::AddedLatency(arguments) => added_latency::run(arguments.quick),
         Bench::Decision(arguments) => decision::run(arguments.quick),
-        Bench::IdleWatches(arguments) => idle_watches::run(arguments.quick),
+        Bench::Watches(arguments) => watches::run(&arguments),
         Bench::Start(arguments) => start::run(arguments.quick),
+        Bench::Tunnel(arguments) => tunnel::run(&arguments),
+        Bench::Terminals(arguments) => terminals::run(&arguments),
+        Bench::SoakWatches(arguments) => soak_watches::run(&arguments),
     }
 }

@@ -20,6 +20,17 @@ pub fn used(pid: i32) -> anyhow::Result<f64> {
     Ok((field(11)? + field(12)?) * 1e6 / TICKS_PER_SECOND)
 }
 
+/// User and system time of the children of this process that have ended and were waited for, in microseconds.
+///
+/// # Errors
+/// The system does not know.
+pub fn used_by_children() -> anyhow::Result<f64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1e6 + time.tv_usec() as f64;
+    Ok(micros(usage.user_time()) + micros(usage.system_time()))
+}
+
 /// Of several processes together.
 ///
 /// # Errors

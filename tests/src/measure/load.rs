@@ -6,12 +6,12 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -117,7 +117,7 @@ pub async fn run(
         let (load, shared, connected) = (load.clone(), Arc::clone(&shared), Arc::clone(&connected));
         let next = Next::new(number, load.plan, load.address, Arc::clone(&world));
         tasks.spawn(async move {
-            let stream = connect(&load).await;
+            let stream = connect(load.address, &load.tls, None).await;
             connected.wait().await;
             let latencies = if load.http2 {
                 http2(stream?, next, &shared).await
@@ -152,67 +152,105 @@ pub async fn run(
     })
 }
 
-/// Opens `load.connections` connections with one watch each and holds them; one address may have 2,000 at most.
+/// One address may have 2,000 connections, so many come from several addresses of loopback.
+#[must_use]
+pub fn source(connection: usize) -> IpAddr {
+    let network = u8::try_from(connection / 1_900).unwrap_or(u8::MAX);
+    Ipv4Addr::new(127, 0, network, 1).into()
+}
+
+/// Opens `load.connections` connections with `each` watches and holds them. HTTP/1.1 has one watch on a connection.
 ///
 /// # Errors
 /// A watch does not begin.
-pub async fn watches(load: Load, world: Arc<World>) -> anyhow::Result<tokio::task::JoinSet<anyhow::Result<()>>> {
-    let mut held = tokio::task::JoinSet::new();
+pub async fn watches(load: Load, each: usize, world: Arc<World>) -> anyhow::Result<Held> {
+    let mut held = Held::new();
     for number in 0..load.connections {
         let mut next = Next::new(number, load.plan, load.address, Arc::clone(&world));
-        next.advance();
-        let target = next.target.rsplit_once('/').map_or("", |(pods, _)| pods).to_owned() + "?watch=true";
-        let mut stream = connect(&load).await?;
+        let stream = connect(load.address, &load.tls, Some(source(number))).await?;
         if load.http2 {
-            let (send, connection) = h2::client::handshake(stream).await?;
-            held.spawn(async move { Ok(connection.await?) });
-            let request = http::Request::builder()
-                .uri(format!("https://{}{target}", next.host))
-                .header("authorization", format!("Bearer {}", next.token))
-                .body(())?;
-            let (answer, _) = send.ready().await?.send_request(request, true)?;
-            let mut body = answer.await?.into_body();
-            body.data().await.context("no event")??;
-            held.spawn(async move {
-                while body.data().await.is_some() {}
-                Ok(())
-            });
+            hold_2(stream, &mut next, each, &mut held).await?;
         } else {
-            let request = format!(
-                "GET {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
-                next.host, next.token
-            );
-            stream.write_all(request.as_bytes()).await?;
-            stream.flush().await?;
-            let mut answer = Vec::new();
-            while memchr::memmem::find(&answer, b"BOOKMARK").is_none() {
-                ensure!(
-                    stream.read_buf(&mut answer).await? > 0,
-                    "no watch: {}",
-                    String::from_utf8_lossy(&answer)
-                );
-            }
-            held.spawn(async move {
-                while stream.read_buf(&mut answer).await? > 0 {}
-                Ok(())
-            });
+            ensure!(each == 1, "one watch on each connection of HTTP/1.1");
+            hold_1(stream, &mut next, &mut held).await?;
         }
     }
     Ok(held)
 }
 
-async fn connect(load: &Load) -> anyhow::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(load.address).await?;
+/// What is held: it ends with this value.
+pub type Held = tokio::task::JoinSet<anyhow::Result<()>>;
+
+async fn hold_1(mut stream: TlsStream<TcpStream>, next: &mut Next, held: &mut Held) -> anyhow::Result<()> {
+    let target = next.watch();
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+        next.host, next.token
+    );
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    while memchr::memmem::find(&answer, b"BOOKMARK").is_none() {
+        ensure!(
+            stream.read_buf(&mut answer).await? > 0,
+            "no watch: {}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    held.spawn(async move {
+        while stream.read_buf(&mut answer).await? > 0 {}
+        Ok(())
+    });
+    Ok(())
+}
+
+async fn hold_2(stream: TlsStream<TcpStream>, next: &mut Next, each: usize, held: &mut Held) -> anyhow::Result<()> {
+    let (mut send, connection) = h2::client::handshake(stream).await?;
+    held.spawn(async move { Ok(connection.await?) });
+    for _ in 0..each {
+        let target = next.watch();
+        let request = http::Request::builder()
+            .uri(format!("https://{}{target}", next.host))
+            .header("authorization", format!("Bearer {}", next.token))
+            .body(())?;
+        send = send.ready().await?;
+        let (answer, _) = send.send_request(request, true)?;
+        let mut body = answer.await?.into_body();
+        body.data().await.context("no event")??;
+        held.spawn(async move {
+            // After an error there would be one more at once, and again.
+            while let Some(piece) = body.data().await {
+                piece?;
+            }
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// A TLS connection that speaks the first protocol of `tls`.
+///
+/// # Errors
+/// Nobody listens, or with another certificate or protocol.
+pub async fn connect(
+    address: SocketAddr,
+    tls: &Arc<rustls::ClientConfig>,
+    source: Option<IpAddr>,
+) -> anyhow::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(source) = source {
+        socket.bind((source, 0).into())?;
+    }
+    let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
-    let connector = TlsConnector::from(Arc::clone(&load.tls));
-    let stream = connector
-        .connect(ServerName::IpAddress(load.address.ip().into()), stream)
+    let stream = TlsConnector::from(Arc::clone(tls))
+        .connect(ServerName::IpAddress(address.ip().into()), stream)
         .await?;
     let (_, session) = stream.get_ref();
-    let wanted: &[u8] = if load.http2 { b"h2" } else { b"http/1.1" };
     // An API server that has no ALPN of a kind speaks HTTP/1.1.
+    let spoken = session.alpn_protocol().unwrap_or(b"http/1.1");
     ensure!(
-        session.alpn_protocol().unwrap_or(b"http/1.1") == wanted,
+        tls.alpn_protocols.first().is_none_or(|wanted| wanted == spoken),
         "the proxy does not speak the protocol"
     );
     Ok(stream)
@@ -284,6 +322,13 @@ impl Next {
                 world::name(namespace)
             ),
         };
+    }
+
+    /// The target of a watch on the pods of the next one's namespace.
+    fn watch(&mut self) -> String {
+        self.advance();
+        let (pods, _) = self.target.rsplit_once('/').unwrap_or_default();
+        format!("{pods}?watch=true")
     }
 
     fn method(&self) -> &'static str {

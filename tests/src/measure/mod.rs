@@ -5,9 +5,13 @@
 
 pub mod api;
 pub mod cpu;
+pub mod events;
 pub mod load;
+pub mod payload;
+pub mod real;
 pub mod rivals;
 pub mod stage;
+pub mod terminal;
 pub mod world;
 
 /// The middle of the values; of an even number, the upper of the two in the middle. 0 for none.

@@ -112,6 +112,33 @@ pub fn nginx(folder: &Folder, identity: &Identity, upstream: SocketAddr, tls: bo
     )
 }
 
+/// nginx as a TCP proxy that ends TLS on one side and begins it anew on the other, as the gateway has to. Its buffers are as
+/// large as the gateway's, in its favour.
+///
+/// # Errors
+/// It cannot be fetched or does not start.
+pub fn nginx_stream(folder: &Folder, identity: &Identity, upstream: SocketAddr) -> anyhow::Result<Rival> {
+    let address = free()?;
+    let root = folder.path().display();
+    folder.write("stream.crt", &identity.certificate)?;
+    folder.write("stream.key", &identity.key)?;
+    // Debian has the stream module in a package of its own.
+    let debian = tools::debian(&["libnginx-mod-stream", "nginx"])?;
+    let module = debian.root().join("usr/lib/nginx/modules/ngx_stream_module.so");
+    let text = format!(
+        "load_module {};\nworker_processes 1;\ndaemon off;\nuser root;\npid {root}/stream.pid;\nerror_log stderr warn;\n\
+         events {{ worker_connections 4096; }}\nstream {{\n\
+         server {{ listen {address} ssl; ssl_certificate {root}/stream.crt; ssl_certificate_key {root}/stream.key;\n\
+         ssl_protocols TLSv1.2 TLSv1.3; proxy_buffer_size 64k;\n\
+         proxy_pass {upstream}; proxy_ssl on; proxy_ssl_protocols TLSv1.2 TLSv1.3; }}\n}}\n",
+        module.display()
+    );
+    let configuration = folder.write("stream.conf", text)?;
+    let mut command = debian.command("nginx")?;
+    command.arg("-p").arg(folder.path()).arg("-c").arg(configuration);
+    Rival::begin("nginx-stream", address, address, &command, folder)
+}
+
 /// The pass-through program of `tests/bench/passthrough.rs`.
 ///
 /// # Errors

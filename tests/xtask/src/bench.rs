@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// How many minutes.
     #[arg(long, conflicts_with = "rounds")]
     minutes: Option<u64>,
+    /// How many watches, terminals.
+    #[arg(long)]
+    count: Option<u64>,
     /// Its own arguments, after `--`.
     #[arg(last = true)]
     rest: Vec<String>,
@@ -28,8 +31,8 @@ pub(crate) enum Kind {
 }
 
 /// One entry: add a line here and a cargo example in the package it belongs to, or a subcommand of `gatescribe-measure`
-/// (`tests/bench/measure`) for a bench that starts programs. It gets `--quick`, `--rounds N` and `--minutes N` as they were
-/// given.
+/// (`tests/bench/measure`) for a bench that starts programs (`soak_NAME` for a soak). It gets `--quick`, `--rounds N`,
+/// `--minutes N` and `--count N` as they were given.
 struct Entry {
     kind: Kind,
     name: &'static str,
@@ -120,7 +123,22 @@ const REGISTRY: &[Entry] = &[
         "what the gateway adds to reads and writes, beside one bare fdatasync",
     ),
     measure("decision", "the evaluator with 10, 1,000 and 10,000 bindings"),
-    measure("idle_watches", "memory of idle watches, one TLS connection each"),
+    measure("watches", "memory of idle watches; `--count N` for how many of them"),
+    measure(
+        "tunnel",
+        "CPU of exec, cp and port-forward for each byte, beside nginx as a TCP proxy",
+    ),
+    measure(
+        "terminals",
+        "200 recorded terminals at once: CPU, memory, added latency; `--count N`",
+    ),
+    Entry {
+        kind: Kind::Soak,
+        ..measure(
+            "watches",
+            "2,000 watches with churn beside direct ones: every event once, in order; `--count N`",
+        )
+    },
     measure("start", "from the start of the process to ready"),
     Entry {
         kind: Kind::Bench,
@@ -176,7 +194,10 @@ pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
     }
     command.arg("--");
     if entry.example == MEASURE {
-        command.arg(entry.name);
+        command.arg(match kind {
+            Kind::Bench => entry.name.to_owned(),
+            Kind::Soak => format!("soak_{}", entry.name),
+        });
     }
     command.args(passed_on(arguments));
     let mut last = String::new();
@@ -204,6 +225,9 @@ fn passed_on(arguments: &Arguments) -> Vec<String> {
     }
     if let Some(minutes) = arguments.minutes {
         all.extend(["--minutes".to_owned(), minutes.to_string()]);
+    }
+    if let Some(count) = arguments.count {
+        all.extend(["--count".to_owned(), count.to_string()]);
     }
     all.extend(arguments.rest.iter().cloned());
     all
