@@ -38,7 +38,9 @@ impl Stage {
             which: SessionsToRecord::All,
             keeps_free: 0,
         };
-        recordings.begin(&self.trail).await.unwrap()
+        let mut recording = recordings.begin(&self.trail).await.unwrap();
+        recording.begins();
+        recording
     }
 
     async fn recorded(&self, protocol: Protocol) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
