@@ -41,7 +41,7 @@ use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
 use crate::sending::{Sending, unanswered};
-use crate::session::tunnel::{Bounds, Recordings};
+use crate::session::tunnel::{Bounds, Recordings, never_switches};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
 use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass, UpstreamBody};
@@ -237,7 +237,8 @@ impl Gate {
         *request.uri_mut() = forwarded(&target)?;
         let warning = end_warning(&decided.permit, decided.grounds, trail.received.wall).filter(|_| long);
         let owed = decided.permit.obligations();
-        if head.upgrade.is_none() && self.must_be_a_session(owed, &facts, &target) {
+        let is_plain = head.upgrade.is_none() || never_switches(&target);
+        if is_plain && self.must_be_a_session(owed, &facts, &target) {
             return Err(refused_as_unrecorded(trail, Unmet::NoSession).into());
         }
         let call = self.enter_table(long, conn, trail, decided.grounds)?;

@@ -7,7 +7,7 @@
 //! telling call.
 //!
 //! That a session was asked for by WebSocket first and then by SPDY/3.1 is the gateway's own word: both are one act, which
-//! the second tells, whatever became of the first.
+//! the second tells, unless the first may have run.
 
 use std::collections::HashMap;
 
@@ -209,6 +209,10 @@ impl Rows {
 
     /// The act of the call that repeated this one. Calls are placed from the newest to the oldest, so it is there already.
     fn repeated_by(&mut self, attempt: &Row) -> Option<&mut Row> {
+        // One that may have run is an act of its own.
+        if attempt.end_is("unknown") || attempt.end_is("upstreamLost") {
+            return None;
+        }
         let run = Run::Fallback {
             attempt: attempt.id.clone(),
         };

@@ -28,7 +28,7 @@ pub enum Opened {
     Unreadable(String),
 }
 
-/// The parts of an act as JSON, by name: the words of a command, known patterns of secrets masked; the text of others.
+/// The parts of an act as JSON, by name: the words of a command, the text of others; known patterns of secrets are masked.
 pub(super) async fn opened(api: &Api, shown: &mut Shown) -> Result<Map<String, Value>, Refused> {
     let sealed = std::mem::take(&mut shown.sealed);
     let subject = shown.record.who.as_ref().and_then(|who| SubjectId::parse(&who.id));
@@ -57,7 +57,11 @@ fn told(name: &str, opened: Opened) -> Value {
             recording::mask_words(&mut words);
             json!(words)
         }
-        Opened::Plain(bytes) => json!(String::from_utf8_lossy(&bytes)),
+        Opened::Plain(bytes) => {
+            let mut text = String::from_utf8_lossy(&bytes).into_owned();
+            recording::mask_words(std::slice::from_mut(&mut text));
+            json!(text)
+        }
         Opened::Erased => json!({"erased": "its key is not in the gateway's store"}),
         Opened::Unreadable(why) => json!({"unreadable": why}),
     }
@@ -82,6 +86,10 @@ mod tests {
             json!(["sh", "-c", "echo a&b ä password=*******"])
         );
         assert_eq!(told("query", plain("container=main")), json!("container=main"));
+        assert_eq!(
+            told("path", plain("/login?password=hunter2")),
+            json!("/login?password=*******")
+        );
         assert!(told("command", Opened::Erased)["erased"].is_string());
         assert_eq!(told("path", Opened::Unreadable("x".into())), json!({"unreadable": "x"}));
     }

@@ -57,6 +57,9 @@ impl Gate {
             bounds: self.bounds.within(recorded.permit().obligations()),
             recording,
         };
+        let asks = trail.facts.as_ref().zip(trail.target.as_ref());
+        let must_switch =
+            asks.is_some_and(|(facts, target)| self.must_be_a_session(recorded.permit().obligations(), facts, target));
         let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
         headers::ask_upgrade(request.headers_mut(), upgrade);
         if asked.recording.is_some() {
@@ -78,7 +81,7 @@ impl Gate {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.tunnel(response, asked, end, duties, trail);
         }
-        if let Some(words) = no_answer_to_upgrade(response.status(), trail) {
+        if let Some(words) = no_answer_to_upgrade(response.status(), trail, must_switch) {
             let refusal = Refusal::UpstreamLost(words.clone());
             end.settle_instead(refusal.status().as_u16(), &words);
             return Err(Stop::Ended(refusal));
@@ -184,8 +187,9 @@ pub(super) fn refused_as_unrecorded(trail: &Trail, unmet: Unmet) -> Refusal {
 
 /// What is wrong with an answer to an upgrade that is neither the switch nor a refusal (H-06): a redirect would lead the
 /// credential elsewhere. A plain answer to a plain read that also offered to switch is one (RFC 9110 §7.8).
-fn no_answer_to_upgrade(status: StatusCode, trail: &Trail) -> Option<String> {
+fn no_answer_to_upgrade(status: StatusCode, trail: &Trail, must_switch: bool) -> Option<String> {
     let streams = trail.facts.as_ref().is_some_and(|facts| facts.action().streams());
-    let is_none = status.is_informational() || status.is_redirection() || (streams && status.is_success());
+    let is_none =
+        status.is_informational() || status.is_redirection() || ((streams || must_switch) && status.is_success());
     is_none.then(|| format!("it answered a request to switch protocols with {}", status.as_u16()))
 }

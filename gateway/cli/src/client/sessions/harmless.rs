@@ -137,7 +137,8 @@ impl Harmless {
                 self.held.push(byte);
                 self.at = At::Control;
             }
-            (At::Escape, b'P' | b'X' | b']' | b'^' | b'_') if is_first => self.at = At::String,
+            // `ESC k` sets the title in screen and tmux.
+            (At::Escape, b'P' | b'X' | b']' | b'^' | b'_' | b'k') if is_first => self.at = At::String,
             // DECID asks who it is.
             (At::Escape, b'Z') if is_first => self.at = At::Ground,
             (At::TooLong, 0x40..0x7f) => self.at = At::Ground,
@@ -170,9 +171,11 @@ fn draws(sequence: &[u8]) -> bool {
         return false;
     };
     match (last, before) {
-        (b'n' | b'c' | b't' | b'x', _) => false,
+        (b'n' | b'c' | b't' | b'x' | b'i', _) | (_, b'#') => false,
+        (b'S' | b'm', _) => sequence.get(2) != Some(&b'?'),
         (b'q', before) => *before == b' ' || *before == b'"',
-        (b'p', b'$') | (b'y' | b'w' | b'u' | b'|' | b'}', b'*' | b'\'' | b'$' | b'&') => false,
+        (b'p', b'$') | (b'y' | b'w' | b'u' | b'|' | b'}' | b'z' | b'{', b'*' | b'\'' | b'&') => false,
+        (b'y' | b'w' | b'u' | b'|' | b'}', b'$') => false,
         (b'u', _) => sequence.get(2) != Some(&b'?'),
         _ => true,
     }
@@ -220,6 +223,12 @@ mod tests {
             "\x1b[?u",
             "\x1b[1;1;1;1;1;1*y",
             "\x1bZ",
+            "\x1bktitle\x1b\\",
+            "\x1b[5i",
+            "\x1b[?1;1;0S",
+            "\x1b[?4m",
+            "\x1b[#R",
+            "\x1b[1'z",
             "\x05",
             "\u{9b}6n",
             "\u{9d}52;c;AAAA\x07",

@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use self::half::{Broken, Half};
 pub use self::observer::fuzz_exit_status;
 use self::observer::{Exit, Observer};
-pub(crate) use self::protocol::{may_be_read, runs_a_command, tap_for};
+pub(crate) use self::protocol::{may_be_read, never_switches, runs_a_command, tap_for};
 use self::recording::Flow;
 pub(crate) use self::recording::Recording;
 pub use self::recording::{RecordingKeys, Recordings, SessionsToRecord};
@@ -412,6 +412,10 @@ impl<C: Io, U: Io> Carried<C, U> {
                 });
                 if let Poll::Ready(ended) = more {
                     return Poll::Ready(ended.map(|()| None));
+                }
+                if down.was_held_up() {
+                    // A full chunk holds nobody up now: what is read is kept at the end.
+                    continue;
                 }
                 if observer.can_speak() && observer.farewell(&words).is_none() {
                     return Poll::Pending;

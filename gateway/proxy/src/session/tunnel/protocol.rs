@@ -58,12 +58,32 @@ fn act(trail: &Trail) -> Option<Act> {
     })
 }
 
+/// Whether it runs a command and answers without ever switching protocols.
+pub(crate) fn never_switches(target: &Target) -> bool {
+    of_kubelet(target) == Some("run")
+}
+
 /// The first word of the path behind a node's `proxy`, which is what its kubelet goes by
-/// (k8s.io/kubernetes/pkg/kubelet/server `InstallDebuggingHandlers`).
+/// (k8s.io/kubernetes/pkg/kubelet/server `InstallDebuggingHandlers`), cleaned as the API server cleans it on the way
+/// (`path.Join`).
 fn of_kubelet(target: &Target) -> Option<&str> {
-    let path = std::str::from_utf8(target.path()).ok()?;
-    let mut words = path.strip_prefix("/api/v1/nodes/")?.split('/').skip(1);
-    (words.next() == Some("proxy")).then(|| words.next())?
+    let mut words = target
+        .path()
+        .strip_prefix(b"/api/v1/nodes/")?
+        .split(|byte| *byte == b'/')
+        .skip(1);
+    if words.next() != Some(b"proxy") {
+        return None;
+    }
+    let mut clean: Vec<&[u8]> = Vec::new();
+    for word in words {
+        match word {
+            b"" | b"." => {}
+            b".." => drop(clean.pop()),
+            word => clean.push(word),
+        }
+    }
+    std::str::from_utf8(clean.first()?).ok()
 }
 
 #[cfg(test)]
@@ -76,6 +96,10 @@ mod tests {
             ("/api/v1/nodes/n/proxy/exec/shop/web/main?tty=1", Some("exec")),
             ("/api/v1/nodes/https:n:10250/proxy/%65xec/shop/web/main", Some("exec")),
             ("/api/v1/nodes/n/proxy/portForward/shop/web", Some("portForward")),
+            ("/api/v1/nodes/n/proxy//run/shop/web/main", Some("run")),
+            ("/api/v1/nodes/n/proxy/./run/shop/web/main", Some("run")),
+            ("/api/v1/nodes/n/proxy/x/../run/shop/web/main", Some("run")),
+            ("/api/v1/nodes/n/proxy/%FF/../../run/shop/web/main", Some("run")),
             ("/api/v1/nodes/n/proxy", None),
             ("/api/v1/namespaces/nodes/pods/web/proxy/exec/a/b/c", None),
         ] {

@@ -249,6 +249,11 @@ impl Recording {
         let Some(chunk) = self.recorder.take(self.micros()) else {
             return;
         };
+        if self.recorder.waiting_bytes() > 0 {
+            // What came behind the edge of a full chunk has to be kept in time, too.
+            self.due = Some(Box::pin(sleep_until(Instant::now() + CHUNK_WITHIN)));
+            self.is_due_new = true;
+        }
         match std::mem::replace(&mut self.sealing, Sealing::Over) {
             Sealing::Idle(sealer) => {
                 self.sealing = Sealing::Busy(tokio::spawn(seal(sealer, vec![chunk])));
