@@ -235,6 +235,37 @@ fn h_21_a_websocket_behind_a_proxy_subresource_is_entered_and_recorded() -> anyh
     Ok(())
 }
 
+/// Whoever offers to switch and is answered plainly gets nothing of it where a recording is owed; and what a kubelet runs without
+/// ever switching is not even asked for, however it is spelled.
+#[test]
+fn h_21_an_offer_to_switch_is_no_way_around_a_recording() -> anyhow::Result<()> {
+    const PLAIN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret";
+    let stage = Stage::new()?;
+    for (path, status) in [
+        ("/api/v1/namespaces/kept/services/web:80/proxy/page", "502"),
+        ("/api/v1/nodes/node-1/proxy/run/kept/web/main", "403"),
+        ("/api/v1/nodes/node-1/proxy/x/..//run/kept/web/main", "403"),
+    ] {
+        stage.fake.answer_upgrades_of(path, PLAIN, Then::Cat);
+        let target = format!("/clusters/bench{path}");
+        let asked = Upgraded::ask(
+            &stage.gateway,
+            &stage.alice.token,
+            &target,
+            Switch::WebSocket("chat"),
+            b"",
+        )?;
+        assert!(
+            asked.head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {}",
+            asked.head
+        );
+        assert!(!asked.head.contains("secret"), "{path}: {}", asked.head);
+    }
+    stage.each_session_has_one_end()?;
+    Ok(())
+}
+
 /// Our 101 waits for the cluster's, and says what that one chose.
 #[test]
 fn h_04_the_switch_is_answered_when_the_cluster_has_answered_and_with_its_words() -> anyhow::Result<()> {
