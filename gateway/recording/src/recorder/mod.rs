@@ -24,7 +24,7 @@ mod writer;
 
 use crate::chunk::Chunk;
 use crate::frame::{Frame, Noted, TarFile};
-use crate::head::{Ended, Finish, Head, Masking, Rules, Totals};
+use crate::head::{Ended, Finish, Head, Kind, Masking, Rules, Totals};
 use crate::mask::{Counts, mask_text};
 use crate::tap::{Channel, Event, Torn, Way};
 use crate::tar::{Entry, TarReader};
@@ -36,7 +36,10 @@ use writer::Writer;
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
-    drops_input: bool,
+    typed: Typed,
+    /// The output ended in a carriage return.
+    after_return: bool,
+    is_attached: bool,
     input_was_noted: bool,
     copy: Option<Copying>,
     sizes: SizeReader,
@@ -44,6 +47,31 @@ pub struct Recorder {
     connections: Connections,
     totals: Totals,
 }
+
+/// What becomes of what is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Typed {
+    /// It is kept: nothing echoes it, or nobody can say.
+    Kept,
+    /// It is counted: it goes to a terminal, which echoes what may be seen.
+    Counted,
+    /// Whether an attached process has a terminal only its pod knows; a client may say so falsely. Its output tells: a terminal
+    /// puts a carriage return in front of each line feed.
+    Waits(Vec<u8>),
+}
+
+impl Typed {
+    fn of(head: &Head) -> Self {
+        match (head.terminal && !head.input_kept, head.kind) {
+            (false, _) => Self::Kept,
+            (true, Kind::Attach) => Self::Waits(Vec::new()),
+            (true, _) => Self::Counted,
+        }
+    }
+}
+
+/// So much of what is typed waits for a line of output; then it is kept.
+const MOST_WAITING: usize = 64 << 10;
 
 /// The stream of a `cp` that is being read.
 #[derive(Debug)]
@@ -65,7 +93,9 @@ impl Recorder {
         copy::shorten(&mut head.command);
         let mut recorder = Self {
             writer: Writer::new(rules, found),
-            drops_input: head.terminal && !head.input_kept,
+            typed: Typed::of(&head),
+            after_return: false,
+            is_attached: head.kind == Kind::Attach && head.terminal,
             input_was_noted: false,
             copy: copy.map(|(way, channel)| Copying {
                 way,
@@ -135,6 +165,7 @@ impl Recorder {
         if let Some(exit) = self.status.finish() {
             self.exited(at_micros, exit);
         }
+        self.keep_typed(at_micros);
         self.finish_copy(at_micros);
         self.connections.finish(at_micros, &mut self.writer);
         self.writer.flush_notes(at_micros);
@@ -159,8 +190,11 @@ impl Recorder {
                 self.count(way, length)
             }
         }
+        if channel == Channel::Stdout && self.is_attached {
+            self.judge(at, bytes);
+        }
         match channel {
-            Channel::Stdin if self.drops_input => self.input(at, length),
+            Channel::Stdin => self.typed(at, way, bytes),
             Channel::Forward { .. } => self.connections.data(at, way, channel, bytes, &mut self.writer),
             Channel::Message { .. } => {
                 self.connections.data(at, way, channel, bytes, &mut self.writer);
@@ -176,6 +210,46 @@ impl Recorder {
             Way::Down => &mut self.totals.down,
         };
         *total = total.saturating_add(length);
+    }
+
+    fn typed(&mut self, at: u64, way: Way, bytes: &[u8]) {
+        match &mut self.typed {
+            Typed::Kept => self.stream(at, way, Channel::Stdin, bytes),
+            Typed::Counted => self.input(at, u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Typed::Waits(held) => {
+                held.extend_from_slice(bytes);
+                self.writer.touch(at);
+                if held.len() > MOST_WAITING {
+                    self.keep_typed(at);
+                }
+            }
+        }
+    }
+
+    /// Looks at how lines of an attached process end.
+    fn judge(&mut self, at: u64, bytes: &[u8]) {
+        for byte in bytes {
+            match (byte, self.after_return) {
+                (b'\n', false) => self.keep_typed(at),
+                (b'\n', true) => {
+                    if let Typed::Waits(held) = &self.typed {
+                        let length = u64::try_from(held.len()).unwrap_or(u64::MAX);
+                        self.typed = Typed::Counted;
+                        if length > 0 {
+                            self.input(at, length);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            self.after_return = *byte == b'\r';
+        }
+    }
+
+    fn keep_typed(&mut self, at: u64) {
+        if let Typed::Waits(held) = std::mem::replace(&mut self.typed, Typed::Kept) {
+            self.stream(at, Way::Up, Channel::Stdin, &held);
+        }
     }
 
     /// What was typed into a terminal: how much, not what. The count of a chunk and no finer one, because the rhythm of single

@@ -152,13 +152,27 @@ fn what_is_typed_into_a_terminal_is_counted_and_not_kept() {
 
 #[test]
 fn what_is_typed_is_kept_where_nobody_can_say_that_it_echoes() {
-    let typed = [(1, Way::Up, data(Channel::Stdin, b"id\r"))];
-    let attached = Head {
-        kind: Kind::Attach,
-        input_kept: true,
-        ..head(&[], true)
+    let typed = |line: &'static [u8]| (1, Way::Up, data(Channel::Stdin, line));
+    let says = |line: &'static [u8]| (2, Way::Down, data(Channel::Stdout, line));
+    let kept = |kind, input_kept, events: &[(u64, Way, Event<'static>)]| {
+        let head = Head {
+            kind,
+            input_kept,
+            ..head(&[], true)
+        };
+        String::from_utf8(stream(&record(head, events), Channel::Stdin)).unwrap()
     };
-    assert_eq!(stream(&record(attached, &typed), Channel::Stdin), b"id\r");
+    assert_eq!(kept(Kind::Exec, true, &[typed(b"id\r")]), "id\r");
+    // Of an attached process its output tells: a terminal returns before each line feed.
+    let attach = |events: &[_]| kept(Kind::Attach, false, events);
+    assert_eq!(attach(&[typed(b"id\r")]), "id\r", "it said nothing");
+    assert_eq!(attach(&[typed(b"id\n"), says(b"uid=0\n"), typed(b"ls\n")]), "id\nls\n");
+    assert_eq!(attach(&[says(b"user:\r"), says(b"\npass: "), typed(b"hunter2\r")]), "");
+    assert_eq!(attach(&[typed(b"hunter2\r"), says(b"\r\n"), typed(b"x")]), "");
+    assert_eq!(
+        attach(&[says(b"ok\r\n"), typed(b"hidden"), says(b"no\n"), typed(b"seen")]),
+        "seen"
+    );
 }
 
 #[test]

@@ -125,9 +125,9 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
         container: query.first("container").map(|value| text(&value)),
         command: all("command"),
         terminal: asked("tty"),
-        // What is typed is not kept where a terminal echoes it: only an exec has a terminal because the client says so, and only
-        // who reads the output lets the echo pass. Whether an attached container has one, its pod says.
-        input_kept: kind != Kind::Exec || !asked("stdout"),
+        // What is typed is not kept where a terminal echoes it, and only who reads the output lets the echo pass. A kubelet's
+        // own parameters are others, so that nothing is known of them.
+        input_kept: !matches!(kind, Kind::Exec | Kind::Attach) || !asked("stdout"),
         reason: trail.stated_reason.as_deref().map(str::to_owned),
         started: trail.received.wall,
     })
