@@ -4,7 +4,7 @@
 //! head ─► site ─► target ─► identity ─► facts ─► budget ─► decision ─► strip ─► intent or access ─► add ─► upstream ─► answer
 //! ```
 //!
-//! What becomes of an upgrade behind the decision stands in [`upgrade`].
+//! What becomes of an upgrade behind the decision stands in `request/upgrade.rs`.
 //!
 //! Invariants: every path through here ends in one answer and one recorded end (promise 1, 4); what is decided, recorded and
 //! forwarded is one parsed target (promise 2); nothing is sent for an effect before its intent is durable and nothing is
