@@ -27,7 +27,7 @@ pub struct Revocation {
     pub revision: u64,
     /// What lost access.
     pub revoked: Revoked,
-    /// The reason: a name of [`EndReason`], or an operator's words.
+    /// The reason: a name of [`crate::EndReason`], or an operator's words.
     pub why: String,
     /// When.
     pub at: Timestamp,
