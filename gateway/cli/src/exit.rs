@@ -5,9 +5,10 @@ use std::process::ExitCode;
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, yes, nothing found.
+    /// Done, yes, found; a check found nothing wrong.
     Done = 0,
-    /// The answer is no, or something was found.
+    /// The answer is no; a check found something wrong; a search or list (`audit search`, `session ls`, `user locks`) found
+    /// nothing.
     No = 1,
     /// The command line is wrong.
     Usage = 2,

@@ -148,7 +148,8 @@ pub struct Identity {
     /// client certificates of a listener are an issuer, too: `certificates:NAME` of the listener.
     #[serde(default)]
     pub danger_shared_names: Vec<String>,
-    /// Members of these groups see everybody's records; all others see their own.
+    /// Members of these groups see everybody's records, play and watch everybody's recorded sessions, end sessions and lock people
+    /// out; all others see, play and end their own.
     #[serde(default)]
     pub audit_groups: Vec<String>,
     /// Accept ServiceAccount tokens that were issued for the gateway's audience.
@@ -409,7 +410,7 @@ const fn keep_free() -> Size {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RecordedSessions {
-    /// Those that an access rule allows with `obligations: {record: true}`.
+    /// Those that an access rule reaches with `obligations: {record: true}`, whoever allows them.
     #[default]
     ByRule,
     /// Every one.

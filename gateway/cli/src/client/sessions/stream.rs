@@ -85,7 +85,7 @@ impl Standing {
             Self::Damaged(why) => Err(Trouble::new(Exit::Integrity, "the recording is damaged")
                 .because(why)
                 .remedy(KEEP)),
-            Self::Erased(why) => Err(Trouble::new(Exit::NotFound, "the recording was erased")
+            Self::Erased(why) => Err(Trouble::new(Exit::NotFound, "the recording's key is gone")
                 .because(why)
                 .remedy("gatescribe session show ID says what the ledger still knows")),
         }

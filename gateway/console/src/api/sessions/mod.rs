@@ -68,8 +68,8 @@ pub trait Sessions: Send + Sync {
 /// Why a recording cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotOpen {
-    /// Nobody has the key any more.
-    #[error("its key is not in the gateway's store: it was erased")]
+    /// The store does not have its key.
+    #[error("its key is not in the gateway's store: it was erased, or the store is not the one that it was made with")]
     Erased,
     /// The file is not in its place.
     #[error("its file is not there")]
