@@ -24,6 +24,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use model::cluster::ClusterId;
 use model::decision::Unmet;
+use model::go_duration::parse_go_duration;
 use model::request::{RequestFacts, Target, Wire};
 use model::time::Timestamp;
 use tokio::sync::oneshot;
@@ -612,16 +613,8 @@ fn call<K>(trail: &Trail, permit: &Permit<K>) -> Call {
 /// `timeout=` of the query, in Go's duration form as far as whole seconds, minutes and hours go.
 fn timeout(target: &Target) -> Option<Duration> {
     let value = target.query().first("timeout")?;
-    let text = std::str::from_utf8(&value).ok()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok()?;
-    let seconds = match unit {
-        "s" => number,
-        "m" => number.checked_mul(60)?,
-        "h" => number.checked_mul(3_600)?,
-        _ => return None,
-    };
-    Some(Duration::from_secs(seconds.min(86_400)))
+    let nanos = parse_go_duration(std::str::from_utf8(&value).ok()?)?;
+    Some(Duration::from_nanos(u64::try_from(nanos).ok()?).min(Duration::from_secs(86_400)))
 }
 
 fn deliver(

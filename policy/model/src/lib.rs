@@ -7,6 +7,7 @@ pub mod ask;
 pub mod cluster;
 pub mod decision;
 pub mod event;
+pub mod go_duration;
 pub mod live;
 pub mod lock;
 pub mod request;

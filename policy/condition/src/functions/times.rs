@@ -3,6 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
+use model::go_duration::parse_go_duration;
 
 use super::{Function, Outcome};
 use crate::{Fault, Value};
@@ -165,48 +166,7 @@ pub(super) fn print_timestamp(nanos: i128) -> Option<String> {
 
 /// The form of Go: `-1h2m3.5s`, units h, m, s, ms, us, ns.
 pub(super) fn parse_duration(text: &str) -> Option<Value> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(Value::Duration(0));
-    }
-    let mut total: i128 = 0;
-    while !rest.is_empty() {
-        let (nanos, tail) = parse_duration_part(rest)?;
-        total = total.checked_add(nanos).filter(|total| *total <= 1 << 63)?;
-        rest = tail;
-    }
-    let total = duration(if negative { -total } else { total });
-    total.filter(|_| text.bytes().any(|b| b.is_ascii_digit()))
-}
-
-fn parse_duration_part(text: &str) -> Option<(i128, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, rest) = text.split_at_checked(end)?;
-    let unit_end = rest
-        .find(|c: char| c.is_ascii_digit() || c == '.')
-        .unwrap_or(rest.len());
-    let (unit, rest) = rest.split_at_checked(unit_end)?;
-    let unit: i128 = match unit {
-        "h" => 3600 * NANOS,
-        "m" => 60 * NANOS,
-        "s" => NANOS,
-        "ms" => 1_000_000,
-        "us" | "µs" | "μs" => 1_000,
-        "ns" => 1,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 19 {
-        return None;
-    }
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let digits = fraction.get(..fraction.len().min(18))?;
-    let scale = 10_i128.pow(u32::try_from(digits.len()).ok()?);
-    let part: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
-    Some((whole.checked_mul(unit)?.checked_add(part * unit / scale)?, rest))
+    parse_go_duration(text).map(Value::Duration)
 }
 
 /// Seconds as the shortest decimal of the nearest double, `s` behind: what cel-go prints, which drops a nanosecond from
