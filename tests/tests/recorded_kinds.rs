@@ -220,6 +220,7 @@ fn kept(gateway: &Gateway, carol: &Person<'_>, id: &str, (action, pod): (&str, &
     );
     assert_eq!(close["pair"], open["seq"], "{close}");
     assert!(close["outcome"]["bytes_out"].as_u64() > Some(0), "{close}");
+    assert_eq!(close["upstream"]["node"], "node-1", "{close}");
     let anchor = &close["recording"];
     assert!(
         anchor.get("incomplete").is_none() && anchor["hash"] != open["recording"]["hash"],
@@ -234,6 +235,7 @@ fn kept(gateway: &Gateway, carol: &Person<'_>, id: &str, (action, pod): (&str, &
 
     let shown = carol.ok(&format!("gatescribe session show {id}"))?;
     assert!(shown.stdout.contains("whole, as the ledger says"), "{shown}");
+    assert!(shown.stdout.contains("node-1"), "{shown}");
     let shown = carol.ok(&format!("gatescribe session show {id} -o json"))?;
     let shown: Value = serde_json::from_str(&shown.stdout)?;
     let recording = &shown["recording"];

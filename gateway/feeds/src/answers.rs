@@ -1,16 +1,20 @@
-//! Answers the request path's questions to the cluster: SubjectAccessReview and TokenReview, as the observer.
+//! Answers the request path's questions to the cluster: SubjectAccessReview, TokenReview and where a pod runs, as the observer.
 //!
 //! Invariant: anything but an explicit yes is no. `denied` wins over `allowed`, an evaluation error beside a no stays a no,
-//! and a token is good only with one of our audiences (POL-12, OIDC-29).
+//! and a token is good only with one of our audiences (POL-12, OIDC-29). Of a pod nothing but its node comes here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion, TokenAnswer, TokenQuestion};
+use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion, PodAnswer, PodQuestion, TokenAnswer, TokenQuestion};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Questions that are on their way to one cluster at the same time; more wait in the channel.
 const AT_ONCE: usize = 32;
+/// Without the right to read pods, the cluster is asked again after so long: each refusal stands in its audit log.
+const NOT_ASKED_FOR: Duration = Duration::from_mins(5);
 
 /// Answers access questions until nobody asks any more.
 pub async fn access(client: kube::Client, mut asked: mpsc::Receiver<(AccessQuestion, oneshot::Sender<AccessAnswer>)>) {
@@ -40,6 +44,99 @@ pub async fn tokens(client: kube::Client, mut asked: mpsc::Receiver<(TokenQuesti
             give(answer, review_token(&client, &question)).await;
             drop(place);
         });
+    }
+}
+
+/// Answers where pods run until nobody asks any more. The right to read pods is the operator's to give
+/// (`deploy/kubernetes/observer-pods.yaml`); without it every answer is unknown.
+pub async fn pods(client: kube::Client, mut asked: mpsc::Receiver<(PodQuestion, oneshot::Sender<PodAnswer>)>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let right = Arc::new(Right::default());
+    while let Some((question, answer)) = asked.recv().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let (client, right) = (client.clone(), Arc::clone(&right));
+        tokio::spawn(async move {
+            give(answer, node_of(&client, &question, &right)).await;
+            drop(place);
+        });
+    }
+}
+
+/// Whether the observer may read pods, as far as the cluster has said so lately.
+#[derive(Debug, Default)]
+struct Right {
+    refused: Mutex<Option<Instant>>,
+}
+
+impl Right {
+    fn is_missing(&self) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.is_some_and(|since| since.elapsed() < NOT_ASKED_FOR)
+    }
+
+    /// Whether that is news.
+    fn was_refused(&self) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.replace(Instant::now()).is_none()
+    }
+}
+
+async fn node_of(client: &kube::Client, question: &PodQuestion, right: &Right) -> PodAnswer {
+    const NO_RIGHT: &str = "the observer may not read pods";
+    if right.is_missing() {
+        return PodAnswer::Unknown {
+            why: NO_RIGHT.to_owned(),
+        };
+    }
+    match pod_row(client, question).await {
+        Ok(table) => read_node(&table),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            if right.was_refused() {
+                tracing::info!(
+                    cluster = %question.cluster,
+                    "records of sessions name no node: {NO_RIGHT}; apply deploy/kubernetes/observer-pods.yaml where they should"
+                );
+            }
+            PodAnswer::Unknown {
+                why: NO_RIGHT.to_owned(),
+            }
+        }
+        Err(error) => PodAnswer::Unknown { why: error.to_string() },
+    }
+}
+
+/// As a table without its object: what a pod's environment holds does not leave the cluster for this (API concepts,
+/// "Receiving resources as Tables").
+async fn pod_row(client: &kube::Client, question: &PodQuestion) -> kube::Result<Value> {
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}?includeObject=None",
+        question.namespace, question.name
+    );
+    let request = http::Request::get(path)
+        .header(http::header::ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .body(Vec::new())
+        .map_err(kube::Error::HttpError)?;
+    client.request::<Value>(request).await
+}
+
+/// The cell below the column that the API server calls `Node`.
+fn read_node(table: &Value) -> PodAnswer {
+    let columns = table.get("columnDefinitions").and_then(Value::as_array);
+    let at = columns.and_then(|columns| {
+        let names = |column: &Value| column.get("name").and_then(Value::as_str) == Some("Node");
+        columns.iter().position(names)
+    });
+    let cell = at.and_then(|at| table.pointer(&format!("/rows/0/cells/{at}"))?.as_str());
+    match cell {
+        Some(node) if !node.is_empty() && node != "<none>" => PodAnswer::Node(node.into()),
+        Some(_) => PodAnswer::Unknown {
+            why: "the pod is on no node yet".to_owned(),
+        },
+        None => PodAnswer::Unknown {
+            why: "the answer names no node".to_owned(),
+        },
     }
 }
 
@@ -218,6 +315,46 @@ mod tests {
             read(json!({ "allowed": "true" })),
             AccessAnswer::Unknown { .. }
         ));
+    }
+
+    #[test]
+    fn the_node_of_a_pod_is_the_cell_below_the_column_of_that_name_and_nothing_else() {
+        let table = |columns: &[&str], cells: Value| {
+            let columns: Vec<Value> = columns.iter().map(|name| json!({ "name": name })).collect();
+            read_node(&json!({ "kind": "Table", "columnDefinitions": columns, "rows": [{ "cells": cells }] }))
+        };
+        assert_eq!(
+            table(
+                &["Name", "IP", "Node", "Nominated Node"],
+                json!(["web-0", "10.0.0.1", "n-1", "n-2"])
+            ),
+            PodAnswer::Node("n-1".into())
+        );
+        for (columns, cells) in [
+            (["Name", "Node"], json!(["web-0", "<none>"])),
+            (["Name", "Node"], json!(["web-0", ""])),
+            (["Name", "Node"], json!(["web-0"])),
+            (["Name", "Node"], json!(["web-0", 7])),
+            (["Name", "Nominated Node"], json!(["web-0", "n-2"])),
+        ] {
+            let answer = table(&columns, cells);
+            assert!(matches!(answer, PodAnswer::Unknown { .. }), "{answer:?}");
+        }
+        assert!(matches!(
+            read_node(&json!({ "kind": "Pod" })),
+            PodAnswer::Unknown { .. }
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_right_is_told_once_and_asked_for_again_after_a_while() {
+        let right = Right::default();
+        assert!(!right.is_missing());
+        assert!(right.was_refused());
+        assert!(right.is_missing());
+        assert!(!right.was_refused());
+        tokio::time::advance(NOT_ASKED_FOR).await;
+        assert!(!right.is_missing());
     }
 
     #[test]

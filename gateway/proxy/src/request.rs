@@ -22,6 +22,7 @@ use futures::FutureExt as _;
 use http::header::WARNING;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use model::ask::{PodAnswer, PodQuestion};
 use model::cluster::ClusterId;
 use model::decision::Unmet;
 use model::go_duration::parse_go_duration;
@@ -32,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use self::upgrade::refused_as_unrecorded;
+use crate::ask::Ask;
 use crate::audit::{self, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
 use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Effect, Permit, Permitted, PureRead};
@@ -59,6 +61,8 @@ pub struct ClusterGate {
     pub pool: Pool<Uplink>,
     /// Decisions about it.
     pub decision: Arc<decision::Station>,
+    /// Asks on which node a pod runs.
+    pub pods: Ask<PodQuestion, PodAnswer>,
     /// Where its requests are counted.
     pub series: Arc<Series>,
 }
@@ -684,4 +688,68 @@ pub fn plain(status: StatusCode, body: Bytes) -> Response<Outbound> {
     let mut response = Response::new(Outbound::bytes(body));
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// client-go writes `1m30s` for ninety seconds.
+    #[test]
+    fn g_04_a_time_that_the_client_gives_the_cluster_is_read_as_go_writes_it() {
+        for (query, seconds) in [
+            ("timeout=34s", Some(34)),
+            ("timeout=1m30s", Some(90)),
+            ("x=1&timeout=1h0m0s", Some(3_600)),
+            ("timeout=9000h", Some(86_400)),
+            ("timeout=-1s", None),
+            ("timeout=60", None),
+            ("timeout=5s;a", None),
+        ] {
+            let target = Target::parse(format!("/api/v1/pods?{query}").as_bytes()).unwrap();
+            assert_eq!(timeout(&target), seconds.map(Duration::from_secs), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_end_that_is_known_is_named_and_a_sign_in_s_only_where_it_is_near() {
+        let now = Timestamp::EPOCH.plus(Duration::from_secs(1_000_000));
+        let at = |minutes| now.plus(Duration::from_mins(minutes));
+        let said = |rules, proof| {
+            let value = end_warning(rules, proof, now)?;
+            Some(value.to_str().unwrap().to_owned())
+        };
+        let never = Timestamp::MAX;
+        assert_eq!(said(never, never), None);
+        assert_eq!(
+            said(never, at(61)),
+            None,
+            "nobody is told in the morning when the day ends"
+        );
+        for (rules, proof, words) in [
+            (
+                never,
+                at(59),
+                format!("your sign-in ends at {}, and this with it", at(59)),
+            ),
+            (
+                at(90),
+                at(59),
+                format!("your sign-in ends at {}, and this with it", at(59)),
+            ),
+            (
+                at(58),
+                at(59),
+                format!("the rules that allow this end it at {}", at(58)),
+            ),
+            (
+                at(600),
+                at(90),
+                format!("the rules that allow this end it at {}", at(600)),
+            ),
+        ] {
+            let told = said(rules, proof).unwrap();
+            assert!(told.starts_with("299 ") && told.contains(&words), "{told}");
+        }
+    }
 }

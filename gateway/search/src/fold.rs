@@ -35,6 +35,7 @@ pub struct Ending {
     decision: Option<Decided>,
     recording: Option<Kept>,
     passed: Option<Passed>,
+    node: Option<String>,
 }
 
 impl Piece {
@@ -65,6 +66,7 @@ impl Piece {
                 decision: leaf.decision,
                 recording: leaf.recording,
                 passed: leaf.passed,
+                node: leaf.upstream.and_then(|upstream| upstream.node),
             }));
         }
         let boot = leaf.boot.clone();
@@ -98,6 +100,7 @@ impl Ending {
         // A sign of life may say less than an earlier one: that it goes on, and nothing of the recording.
         row.recording = self.recording.or(row.recording.take());
         row.passed = self.passed.or(row.passed);
+        row.node = self.node.or(row.node.take());
         if let Some(ended) = self.outcome {
             if row.is_session() {
                 row.passed = Some(Passed {

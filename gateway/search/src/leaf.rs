@@ -19,6 +19,7 @@ pub(crate) struct Leaf {
     pub(crate) effective: Option<Effective>,
     pub(crate) net: Option<Net>,
     pub(crate) req: Option<Request>,
+    pub(crate) upstream: Option<Served>,
     pub(crate) decision: Option<Decided>,
     pub(crate) outcome: Option<Ended>,
     pub(crate) object: Option<Object>,
@@ -78,6 +79,12 @@ pub(crate) struct Request {
     pub(crate) kubectl_session: Option<String>,
     pub(crate) container: Option<String>,
     pub(crate) fallback_of: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Served {
+    pub(crate) node: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

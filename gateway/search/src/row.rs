@@ -185,6 +185,9 @@ pub struct Row {
     /// The container that was entered, where the client named one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// The node of the pod that was entered, where the cluster said it to the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// Cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -327,6 +330,7 @@ impl Row {
             namespace: some(req.namespace),
             name: some(req.name),
             container: some(req.container),
+            node: None,
             cluster: None,
             net: None,
             agent: some(req.agent),

@@ -122,6 +122,29 @@ pub enum TokenAnswer {
     },
 }
 
+/// On which node does this pod run?
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodQuestion {
+    /// Which cluster is asked.
+    pub cluster: ClusterId,
+    /// The pod's namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// What the cluster says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodAnswer {
+    /// It runs on this node (`spec.nodeName`).
+    Node(Arc<str>),
+    /// It could not be found out: the observer may not read pods, the pod is gone or waits for a node, the cluster is silent.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
 /// Does this session still stand?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionQuestion {

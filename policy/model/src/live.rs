@@ -26,6 +26,8 @@ pub struct LiveSession {
     pub name: String,
     /// The container, where the request names one.
     pub container: Option<String>,
+    /// The pod's node, where the cluster has said it.
+    pub node: Option<String>,
     /// `exec`, `attach`, `portforward`, `proxy`.
     pub action: String,
     /// Why, where the person has stated it.

@@ -269,7 +269,12 @@ impl Cluster {
         static ONE_AFTER_THE_OTHER: Mutex<()> = Mutex::new(());
         let _turn = ONE_AFTER_THE_OTHER.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = crate::counterparts::repository().join("deploy/kubernetes");
-        for file in ["namespace.yaml", "impersonator.yaml", "observer.yaml"] {
+        for file in [
+            "namespace.yaml",
+            "impersonator.yaml",
+            "observer.yaml",
+            "observer-pods.yaml",
+        ] {
             self.apply_file(&folder.join(file))?;
         }
         Ok(())

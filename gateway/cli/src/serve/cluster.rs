@@ -10,7 +10,7 @@ use feeds::account_issuer::AccountIssuer;
 use feeds::cluster::ClusterView;
 use feeds::observer::Heard;
 use feeds::rules::RuleFiles;
-use model::ask::{AccessAnswer, TokenAnswer, TokenQuestion};
+use model::ask::{AccessAnswer, PodAnswer, TokenAnswer, TokenQuestion};
 use model::cluster::ClusterId;
 use proxy::ask::Ask;
 use proxy::decision;
@@ -28,6 +28,8 @@ use crate::config;
 
 /// How long the cluster may take to answer a review.
 const REVIEW_WITHIN: Duration = Duration::from_secs(5);
+/// How long it may take to say where a pod runs: the end of a short session waits for it.
+const NODE_WITHIN: Duration = Duration::from_secs(2);
 /// Reviews that may wait for the cluster; more are answered "unknown".
 const REVIEWS_WAITING: usize = 1_024;
 /// Without event, bookmark or listing for so long, what the cluster grants is not believed.
@@ -72,6 +74,8 @@ pub(super) fn join(
     let (confirm, asked) = Ask::new(REVIEWS_WAITING, REVIEW_WITHIN, |why| AccessAnswer::Unknown { why });
     let confirm = confirm.lingering(decision::CONFIRMING);
     tokio::spawn(feeds::answers::access(client.clone(), asked));
+    let (pods, asked) = Ask::new(REVIEWS_WAITING, NODE_WITHIN, |why| PodAnswer::Unknown { why });
+    tokio::spawn(feeds::answers::pods(client.clone(), asked));
     let (publish, account_issuer) = watch::channel(AccountIssuer::default());
     tokio::spawn(feeds::account_issuer::keep_fresh(client.clone(), publish));
     let tokens = accept_accounts.then(|| {
@@ -107,6 +111,7 @@ pub(super) fn join(
         gate: Arc::new(ClusterGate {
             pool,
             decision: Arc::new(decision),
+            pods,
             series,
         }),
         tokens,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use model::event::{Passed, Record, RecordKind, Recorded};
+use model::event::{Passed, Record, RecordKind, Recorded, Served};
 use recording::Root;
 
 use super::{Station, Trail};
@@ -69,6 +69,10 @@ impl Heartbeats {
         let now = self.station.read_clock();
         let record = Record {
             pair: self.pair,
+            upstream: self.trail.node.get().map(|node| Served {
+                node: Some(node),
+                ..Served::default()
+            }),
             recording,
             passed: Some(Passed {
                 bytes_in: self.bytes_in.load(Ordering::Relaxed),
@@ -86,7 +90,7 @@ impl Heartbeats {
     /// Heartbeats into a ledger that is driven by hand, at the times of a clock.
     pub(crate) fn into_ledger(ledger: &Arc<ledger::Ledger>, clock: crate::clock::Clock, trail: Arc<Trail>) -> Self {
         Self {
-            station: Station::new(Arc::clone(ledger), clock, "boot".into(), super::Limits::default()),
+            station,
             trail,
             pair: None,
             bytes_in: Arc::default(),

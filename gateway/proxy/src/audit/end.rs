@@ -250,13 +250,15 @@ impl End {
             .as_ref()
             .map(|(address, port)| (&**address, *port))
             .unzip();
-        let said = served.0.is_some() || attempts.is_some() || self.upstream_status.is_some();
+        let node = self.trail.node.get().map(AsRef::as_ref);
+        let said = served.0.is_some() || attempts.is_some() || self.upstream_status.is_some() || node.is_some();
         let upstream = said.then_some(Served {
             address: served.0,
             local_port: served.1,
             attempts,
             audit_id_differs: self.other_audit_id,
             status: self.upstream_status,
+            node,
         });
         let slot = self.slot.take();
         let record = Record {

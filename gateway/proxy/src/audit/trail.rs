@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName};
+use model::ask::PodQuestion;
 use model::cluster::ClusterId;
 use model::decision::RuleRef;
 use model::event::{By, Decided, Effective, Network, Presented, Record, Request};
@@ -164,6 +165,8 @@ pub struct Trail {
     pub stated_reason: Option<Arc<str>>,
     /// The recording that stands ready for it.
     pub(crate) recording: OnceLock<Anchor>,
+    /// The node of the pod that is entered, once the cluster has said it.
+    pub(crate) node: OnceLock<Arc<str>>,
     /// The protocol that it asks to switch to.
     pub(crate) upgrade: Option<Upgrade>,
     /// The attempt over the other protocol that this one repeats.
@@ -211,6 +214,7 @@ impl Trail {
             decision: None,
             stated_reason: None,
             recording: OnceLock::new(),
+            node: OnceLock::new(),
             upgrade: None,
             fallback_of: None,
             claims,
@@ -274,6 +278,19 @@ impl Trail {
     pub(super) fn options(&self) -> String {
         let query = self.target.as_ref().and_then(Target::query_raw);
         query.map(words::options).unwrap_or_default()
+    }
+
+    /// The pod that is entered, where its namespace and name are ones (RFC 1123 subdomains): they become a path of ours.
+    pub(crate) fn pod(&self) -> Option<PodQuestion> {
+        let facts = self.facts.as_ref().filter(|facts| facts.action().enters())?;
+        let is_pod = facts.resource() == "pods" && facts.api_group().is_empty();
+        let is_named = words::is_subdomain(facts.namespace()) && words::is_subdomain(facts.name());
+        let cluster = self.cluster.clone().filter(|_| is_pod && is_named)?;
+        Some(PodQuestion {
+            cluster,
+            namespace: facts.namespace().into(),
+            name: facts.name().into(),
+        })
     }
 
     /// The container that is entered, where one is named and the name is one (RFC 1123 label).

@@ -199,6 +199,12 @@ pub(super) fn is_label(name: &str) -> bool {
     is_plain(name, 63, "-") && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
+/// Whether it is a name of a pod: a subdomain of RFC 1123 whose labels, as everywhere in Kubernetes, may be longer than 63.
+pub(super) fn is_subdomain(name: &str) -> bool {
+    let is_part = |part: &str| is_plain(part, 253, "-") && !part.starts_with('-') && !part.ends_with('-');
+    name.len() <= 253 && !name.bytes().any(|byte| byte.is_ascii_uppercase()) && name.split('.').all(is_part)
+}
+
 /// The part of a query that may stand in the record itself.
 pub(super) fn options(query: &str) -> String {
     let plain = pairs(query).filter(|(key, value)| is_kubernetes_key(key) && is_plain_value(value));

@@ -14,8 +14,10 @@ use bytes::Bytes;
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, WARNING};
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use model::ask::PodAnswer;
 use model::decision::{Denial, Denied, Obligations, Unmet};
 use model::request::{Action, RequestFacts, Target};
+use tokio::task::JoinHandle;
 
 use super::{ClusterGate, Duties, Gate, Stop, call, deliver, note_connection, own_audit_id, with_own_headers};
 use crate::audit::{End, Trail};
@@ -79,7 +81,8 @@ impl Gate {
             })
             .await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.tunnel(response, asked, end, duties, trail);
+            let node = node_is_learnt(gate, trail);
+            return self.tunnel(response, asked, node, end, duties, trail);
         }
         if let Some(words) = no_answer_to_upgrade(response.status(), trail, must_switch) {
             let refusal = Refusal::UpstreamLost(words.clone());
@@ -133,6 +136,7 @@ impl Gate {
         &self,
         mut response: Response<UpstreamBody<Uplink>>,
         asked: AskedUpgrade,
+        node: Option<JoinHandle<()>>,
         mut end: End,
         duties: Duties,
         trail: &Arc<Trail>,
@@ -163,6 +167,7 @@ impl Gate {
             tap: tap_for(trail, &parts.headers),
             recording: asked.recording,
             bounds: asked.bounds,
+            node,
             end,
             call,
             place,
@@ -173,6 +178,18 @@ impl Gate {
         parts.headers.extend(warning.map(|text| (WARNING, text)));
         Ok(Response::from_parts(parts, Outbound::bytes(Bytes::new())))
     }
+}
+
+/// Asks on which node the pod runs that is entered, for the record. Nothing waits for that but the end of the session.
+fn node_is_learnt(gate: &ClusterGate, trail: &Arc<Trail>) -> Option<JoinHandle<()>> {
+    let question = trail.pod()?;
+    let (pods, trail) = (gate.pods.clone(), Arc::clone(trail));
+    Some(tokio::spawn(async move {
+        if let PodAnswer::Node(node) = pods.ask(question).await {
+            // Set once: a trail has one pod.
+            let _ = trail.node.set(node);
+        }
+    }))
 }
 
 /// A rule or the configuration wants it recorded, and it cannot be (promise 3).

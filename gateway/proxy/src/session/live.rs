@@ -77,6 +77,7 @@ impl Entry {
             container: query
                 .first("container")
                 .map(|value| String::from_utf8_lossy(&value).into_owned()),
+            node: trail.node.get().map(|node| node.to_string()),
             action: facts.action().as_str().to_owned(),
             stated_reason: trail.stated_reason.as_deref().map(str::to_owned),
             since: trail.received.wall,

@@ -310,7 +310,7 @@ pub struct Decided<'a> {
 }
 
 /// The upstream side of the call.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Served<'a> {
     /// Address that answered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -328,6 +328,9 @@ pub struct Served<'a> {
     /// HTTP status of the answer from upstream, where the caller was told another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// The node of the pod that is entered, as the cluster said it to the gateway's observer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<&'a str>,
 }
 
 /// How a call ended.

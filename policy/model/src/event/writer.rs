@@ -432,6 +432,7 @@ mod tests {
                 upstream: Some(crate::event::Served {
                     address: Some(&text), local_port: Some(numbers.2), attempts: Some(numbers.3), audit_id_differs: true,
                     status: Some(numbers.2),
+                    node: Some(&text),
                 }),
                 sum: Some(crate::event::Summed {
                     count: 1, from: crate::time::Timestamp::EPOCH, to: crate::time::Timestamp::MAX, what: &text, by: &by,

@@ -271,6 +271,7 @@ fn told(session: &Value, recording: Option<&Value>) -> Vec<(&'static str, String
         ("session", word(session, "id")),
         ("who", who(session)),
         ("where", place),
+        ("node", word(session, "node")),
         ("cluster", word(session, "cluster")),
         ("what", what(session)),
         ("command", command.unwrap_or_default()),

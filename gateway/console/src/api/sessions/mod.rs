@@ -101,6 +101,8 @@ struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stated_reason: Option<String>,
@@ -143,6 +145,7 @@ impl Item {
             resource: some(live.resource),
             name: some(live.name),
             container: live.container,
+            node: live.node,
             action: some(live.action),
             stated_reason: live.stated_reason,
             bytes_in: Some(live.bytes_in),
@@ -170,6 +173,7 @@ impl Item {
             resource: row.resource,
             name: row.name,
             container: row.container,
+            node: row.node,
             action: row.action,
             stated_reason: row.decision.and_then(|decision| decision.stated_reason),
             bytes_in: row.passed.map(|passed| passed.bytes_in),

@@ -227,6 +227,7 @@ impl World {
             resource: "pods".to_owned(),
             name: "web-0".to_owned(),
             container: None,
+            node: None,
             action: "exec".to_owned(),
             stated_reason: None,
             since: self.time(),

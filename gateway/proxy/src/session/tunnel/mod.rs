@@ -34,6 +34,7 @@ use hyper_util::rt::TokioIo;
 use model::decision::Obligations;
 use model::event::Answer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +107,8 @@ pub(crate) struct Tunnel {
     pub(crate) tap: Option<Tap>,
     pub(crate) recording: Option<Recording>,
     pub(crate) bounds: Bounds,
+    /// Learns the pod's node for the record, within a deadline of its own.
+    pub(crate) node: Option<JoinHandle<()>>,
     pub(crate) end: End,
     pub(crate) call: LongCall,
     pub(crate) place: Place,
@@ -155,6 +158,7 @@ impl Tunnel {
             tap,
             mut recording,
             bounds,
+            node,
             mut end,
             call,
             place,
@@ -195,6 +199,10 @@ impl Tunnel {
         let (answer, why) = carried.outcome(&ended);
         if let Some(Exit::Code(code)) = carried.observer.exit() {
             end.exited(code);
+        }
+        if let Some(learnt) = node {
+            // Whether it was or not, the end is recorded.
+            let _ = learnt.await;
         }
         record(end, carried.observer.recording.take(), answer, why).await;
         drop((call, place));
