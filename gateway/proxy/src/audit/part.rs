@@ -13,17 +13,20 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::{constant_time, hmac};
 use futures::future::BoxFuture;
 use model::event::Part;
+use model::request::{MAX_TARGET_BYTES, Target};
 use model::subject::SubjectId;
 use quick_cache::sync::Cache;
 
 use super::trail::Trail;
 use super::words;
 use crate::refusal::Refusal;
+use crate::session::tunnel::runs_a_command;
 
 const VERSION: u8 = 1;
 const SALT_LEN: usize = 32;
-/// The longest part, before it is sealed.
-const MOST: usize = 16 << 10;
+/// The longest part, before it is sealed: as long as the longest target, so that nothing of one is cut.
+const MOST: usize = MAX_TARGET_BYTES;
+const _: () = assert!(MOST + 128 < ledger::frame::MAX_PART_LEN, "a sealed part is a part");
 /// Keys that are held in memory; others are asked for again.
 const MOST_KEYS: usize = 50_000;
 
@@ -133,25 +136,31 @@ impl Sealer {
 
 /// What of this request is kept beside its record, not sealed yet.
 fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
-    let mut loose = Vec::new();
-    let mut keep = |class, bytes: &[u8]| {
-        if !bytes.is_empty() {
-            loose.push((class, bytes.get(..MOST).unwrap_or(bytes).to_vec()));
-        }
-    };
-    if let Some(target) = &trail.target {
-        keep(Class::Path, words::beside(target.path_raw()).as_bytes());
-        let pairs = || words::pairs(target.query_raw().unwrap_or_default());
-        let join = |wanted: fn(&(&str, &str)) -> bool, separator: &str| {
-            let kept = pairs().filter(wanted).map(|(key, value)| format!("{key}={value}"));
-            kept.collect::<Vec<_>>().join(separator)
-        };
-        keep(Class::Command, join(|(key, _)| *key == "command", "&").as_bytes());
-        let values = |(key, value): &(&str, &str)| words::is_kubernetes_key(key) && !words::is_plain_value(value);
-        keep(Class::Query, join(values, "&").as_bytes());
+    let mut loose = trail.target.as_ref().map(of_target).unwrap_or_default();
+    let agent = trail.whole_agent().unwrap_or_default();
+    loose.push((Class::Agent, agent.as_bytes().to_vec()));
+    loose.retain(|(_, bytes)| !bytes.is_empty());
+    for (_, bytes) in &mut loose {
+        bytes.truncate(MOST);
     }
-    keep(Class::Agent, trail.whole_agent().unwrap_or_default().as_bytes());
     loose
+}
+
+fn of_target(target: &Target) -> Vec<(Class, Vec<u8>)> {
+    let join = |wanted: &dyn Fn(&str, &str) -> bool| {
+        let kept = words::pairs(target.query_raw().unwrap_or_default()).filter(|(key, value)| wanted(key, value));
+        let kept = kept.map(|(key, value)| format!("{key}={value}"));
+        kept.collect::<Vec<_>>().join("&").into_bytes()
+    };
+    // A kubelet's `/run` has its command under a name of its own.
+    let by_kubelet = runs_a_command(target);
+    let is_command = |key: &str, _: &str| key == "command" || (by_kubelet && key == "cmd");
+    let is_value = |key: &str, value: &str| words::is_kubernetes_key(key) && !words::is_plain_value(value);
+    vec![
+        (Class::Path, words::beside(target.path_raw()).as_bytes().to_vec()),
+        (Class::Command, join(&is_command)),
+        (Class::Query, join(&is_value)),
+    ]
 }
 
 /// Version, nonce, and sealed: salt and bytes. Bound to the request and the part's name, so that no part can stand for another.
@@ -231,6 +240,29 @@ mod tests {
         fn foreign_bytes_are_no_part(data in prop::collection::vec(any::<u8>(), 0..200)) {
             fuzz_open_part(&data);
         }
+    }
+
+    #[test]
+    fn a_command_is_kept_however_it_is_spelled_and_whoever_is_to_run_it() {
+        let kept = |target: &str| {
+            let parts = of_target(&Target::parse(target.as_bytes()).unwrap()).into_iter();
+            let command = parts
+                .filter(|(class, _)| *class == Class::Command)
+                .map(|(_, bytes)| bytes);
+            String::from_utf8(command.collect::<Vec<_>>().concat()).unwrap()
+        };
+        let exec = "/api/v1/namespaces/a/pods/p/exec?";
+        assert_eq!(kept(&format!("{exec}%63ommand=id&stdout=1")), "command=id");
+        assert_eq!(kept(&format!("{exec}command=a;b&command=id")), "command=id");
+        let long = format!("command={}", "x".repeat(60 << 10));
+        assert_eq!(kept(&format!("{exec}{long}")), long);
+        let run = "/api/v1/nodes/n/proxy/run/a/p/c?cmd=id%20-u";
+        assert_eq!(kept(run), "cmd=id%20-u");
+        assert_eq!(
+            kept("/api/v1/namespaces/a/services/s/proxy/run?cmd=id"),
+            "",
+            "a backend's own word"
+        );
     }
 
     #[test]

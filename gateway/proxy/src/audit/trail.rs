@@ -296,7 +296,7 @@ impl Trail {
     /// The container that is entered, where one is named and the name is one (RFC 1123 label).
     fn container(&self) -> Option<&str> {
         self.facts.as_ref().filter(|facts| facts.action().enters())?;
-        let mut named = words::pairs(self.target.as_ref()?.query_raw()?).filter(|(key, _)| *key == "container");
+        let mut named = words::pairs(self.target.as_ref()?.query_raw()?).filter(|(key, _)| key == "container");
         named.next().map(|(_, name)| name).filter(|name| words::is_label(name))
     }
 

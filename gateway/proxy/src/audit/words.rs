@@ -3,6 +3,8 @@
 //! Default-deny: a word is kept because it looks like a product name, a path segment or a query key, never because it does
 //! not look like a secret. What is cut is cut as a whole; nothing of it remains.
 
+use std::borrow::Cow;
+
 use memchr::memmem;
 use percent_encoding::percent_decode_str;
 
@@ -121,9 +123,20 @@ fn before_tail(segments: &[&str], at: usize) -> usize {
     }
 }
 
-/// The pairs of a raw query, as they came.
-pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query.split('&').filter_map(|pair| pair.split_once('='))
+/// The pairs of a raw query that the API server reads: keys decoded, since `%63ommand` is `command` to it, values as they
+/// came. What has a `;` in it is dropped there, and so here (Go's `net/url.ParseQuery`).
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+    let read = query.split('&').filter(|pair| !pair.contains(';'));
+    read.filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (decoded_key(key), value))
+}
+
+fn decoded_key(key: &str) -> Cow<'_, str> {
+    if !key.contains(['%', '+']) {
+        return Cow::Borrowed(key);
+    }
+    let spaced = key.replace('+', " ");
+    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
 /// Query parameters that Kubernetes defines (ListOptions, GetOptions, CreateOptions, PatchOptions, DeleteOptions, PodLogOptions,
@@ -269,6 +282,41 @@ mod tests {
         assert_eq!(agent("kubectl/v1 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), "kubectl/v1");
         assert_eq!(agent("(Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6Ing)"), "");
         assert_eq!(agent("é"), "");
+    }
+
+    #[test]
+    fn a_key_is_what_the_api_server_reads_however_it_is_spelled() {
+        let query = "%63ommand=sh&command=a%20b&command=x;y&comm+and=1&watch&%77atch=true&=1";
+        let read: Vec<_> = pairs(query).map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(read, ["command=sh", "command=a%20b", "comm and=1", "watch=true", "=1"]);
+        assert_eq!(options("%6Cimit=5&watch=1;2"), "limit=5");
+    }
+
+    #[test]
+    fn no_name_that_is_none_becomes_a_path() {
+        let long = "a".repeat(100);
+        for name in ["web-0", "kube-proxy-n.1", "0", long.as_str()] {
+            assert!(is_subdomain(name), "{name}");
+        }
+        let longest = "a".repeat(254);
+        for name in [
+            "",
+            ".",
+            "..",
+            "a..b",
+            "a/b",
+            "a?b",
+            "a%2fb",
+            "Web",
+            "-a",
+            "a-",
+            "a.-b",
+            "https:a:1",
+            "é",
+            longest.as_str(),
+        ] {
+            assert!(!is_subdomain(name), "{name}");
+        }
     }
 
     #[test]
