@@ -27,7 +27,7 @@ impl Anchor {
         }
     }
 
-    pub(super) fn recorded(&self, incomplete: bool) -> Recorded<'_> {
+    pub(crate) fn recorded(&self, incomplete: bool) -> Recorded<'_> {
         Recorded {
             chunks: self.chunks,
             frames: self.frames,
@@ -59,10 +59,15 @@ impl Heartbeats {
         self.write(Some(anchor.recorded(false)));
     }
 
-    /// So many bytes of its recording are on the disk. They count against its subject's day, as records do.
-    pub(crate) fn kept(&self, bytes: u64) {
+    /// So many bytes of its recording are on the disk. They count against its subject's day, as records do; whether that is
+    /// full: one session must not fill the disk that everybody's are recorded on (promise 8).
+    #[must_use]
+    pub(crate) fn fills_the_day(&self, bytes: u64) -> bool {
         self.station
             .wrote(&self.trail, usize::try_from(bytes).unwrap_or(usize::MAX));
+        let subject = self.trail.identity.as_deref().map(|identity| identity.subject().id());
+        let budgets = self.station.budgets();
+        subject.is_some_and(|subject| budgets.has_filled_its_day(subject, self.station.read_clock()))
     }
 
     fn write(&self, recording: Option<Recorded<'_>>) {
@@ -87,8 +92,21 @@ impl Heartbeats {
 
 #[cfg(test)]
 impl Heartbeats {
-    /// Heartbeats into a ledger that is driven by hand, at the times of a clock.
-    pub(crate) fn into_ledger(ledger: &Arc<ledger::Ledger>, clock: crate::clock::Clock, trail: Arc<Trail>) -> Self {
+    /// Heartbeats into a ledger that is driven by hand, at the times of a clock, of somebody who may fill so many bytes a day.
+    pub(crate) fn into_ledger(
+        ledger: &Arc<ledger::Ledger>,
+        clock: crate::clock::Clock,
+        trail: Arc<Trail>,
+        bytes_per_day: u64,
+    ) -> Self {
+        let limits = super::Limits {
+            bytes_per_day,
+            ..super::Limits::default()
+        };
+        let station = Station::new(Arc::clone(ledger), clock, "boot".into(), limits);
+        let subject = trail.identity.as_deref().map(|identity| identity.subject().id());
+        // Known from its request on.
+        drop(subject.map(|subject| station.budgets().enter(subject, true, station.read_clock())));
         Self {
             station,
             trail,

@@ -281,6 +281,13 @@ impl Budgets {
         }
     }
 
+    /// Whether a subject has filled its bytes of today.
+    #[must_use]
+    pub fn has_filled_its_day(&self, subject: &SubjectId, now: Reading) -> bool {
+        let used = self.subjects.get(subject).map(|used| Arc::clone(&used));
+        used.is_some_and(|used| self.over_bytes(&used, now).is_some())
+    }
+
     /// Whether one more record without identity may be written now; otherwise it is counted.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ const TRIES_AGAIN: Duration = Duration::from_millis(250);
 /// The newest hash stands in the ledger at least this often while something passes.
 const ANCHORED_EVERY: Duration = Duration::from_secs(10);
 /// For the last chunks, at the end.
-const ENDS_WITHIN: Duration = Duration::from_secs(10);
+const ENDS_WITHIN: Duration = Duration::from_secs(8);
 
 /// Which sessions are recorded besides those that a rule wants recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +158,8 @@ pub(crate) struct Recording {
     is_due_new: bool,
     root: Root,
     anchored: Option<Instant>,
+    /// When the ledger is told of what came to the disk since.
+    anchor_due: Option<Pin<Box<Sleep>>>,
     unless_begun: RemovedUnlessBegun,
 }
 
@@ -182,6 +184,7 @@ impl Recording {
             due: None,
             is_due_new: false,
             anchored: None,
+            anchor_due: None,
         }
     }
 
@@ -220,6 +223,13 @@ impl Recording {
     /// In words why the session has to end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, String> {
         loop {
+            if self
+                .anchor_due
+                .as_mut()
+                .is_some_and(|due| due.as_mut().poll(cx).is_ready())
+            {
+                self.anchors(heartbeats);
+            }
             let is_due = self.is_due(cx);
             match &mut self.sealing {
                 Sealing::Over => return Err("the recording is over".to_owned()),
@@ -267,13 +277,27 @@ impl Recording {
         let (sealer, result) = sent.flatten().map_err(|error| error.to_string())?;
         result.map_err(|error| in_words(&error))?;
         let before = std::mem::replace(&mut self.root, sealer.root());
-        heartbeats.kept(self.root.bytes.saturating_sub(before.bytes));
+        let is_full = heartbeats.fills_the_day(self.root.bytes.saturating_sub(before.bytes));
         self.sealing = Sealing::Idle(sealer);
-        if self.anchored.is_none_or(|at| at.elapsed() >= ANCHORED_EVERY) {
-            self.anchored = Some(Instant::now());
-            heartbeats.recorded(&self.anchor());
+        if is_full {
+            return Err(
+                "what is recorded of its person has reached the limit of a day (`limits.bytesPerDay`)".to_owned(),
+            );
+        }
+        match self.anchored.map(|at| at + ANCHORED_EVERY) {
+            Some(due) if Instant::now() < due => {
+                self.anchor_due.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            }
+            _ => self.anchors(heartbeats),
         }
         Ok(())
+    }
+
+    /// Tells the ledger what is on the disk.
+    fn anchors(&mut self, heartbeats: &Heartbeats) {
+        self.anchor_due = None;
+        self.anchored = Some(Instant::now());
+        heartbeats.recorded(&self.anchor());
     }
 
     /// Writes the rest. What stands for the whole, and whether the whole is there.

@@ -23,10 +23,16 @@ struct Stage {
     ledger: Arc<ledger::Ledger>,
     /// An exec.
     trail: Arc<Trail>,
+    bytes_per_day: u64,
 }
 
 impl Stage {
     fn new() -> Self {
+        Self::with_a_day_of(u64::MAX)
+    }
+
+    /// Whose person may have so many bytes recorded a day.
+    fn with_a_day_of(bytes_per_day: u64) -> Self {
         let world = World::new(8, Authorization::Enforce);
         let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
         let exec = "/api/v1/namespaces/shop/pods/web/exec?command=sh&stdout=true";
@@ -40,6 +46,7 @@ impl Stage {
             world,
             folder,
             trail,
+            bytes_per_day,
         }
     }
 
@@ -65,7 +72,7 @@ impl Stage {
         let (person, client) = duplex(room);
         let (upstream, pod) = duplex(room);
         let clock = Clock::Manual(Arc::clone(&self.world.hand));
-        let heartbeats = Heartbeats::into_ledger(&self.ledger, clock, Arc::clone(&self.trail));
+        let heartbeats = Heartbeats::into_ledger(&self.ledger, clock, Arc::clone(&self.trail), self.bytes_per_day);
         let carried = Carried::new(client, upstream, observer, bounds, heartbeats);
         (carried, person, pod)
     }

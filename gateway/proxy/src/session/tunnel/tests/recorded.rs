@@ -124,8 +124,8 @@ async fn while_something_passes_the_ledger_is_told_every_ten_seconds_what_is_kep
             stage.set_clock(began);
         }
         // Nothing for 40 minutes.
-        for _ in 0..40 {
-            sleep(Duration::from_secs(60)).await;
+        for pause in [1; 20].into_iter().chain([60; 40]) {
+            sleep(Duration::from_secs(pause)).await;
             stage.set_clock(began);
         }
     };
@@ -149,12 +149,18 @@ async fn while_something_passes_the_ledger_is_told_every_ten_seconds_what_is_kep
     }
     let last = *told.last().unwrap();
     assert!(
-        (90..=103).contains(&last),
+        (90..=113).contains(&last),
         "to the end of what passed, and not beyond: {told:?}"
+    );
+    let kept = carried.observer.recording.as_ref().unwrap().anchor();
+    assert_eq!(
+        Some(anchors.last().unwrap()["recording"]["chunks"].as_u64().unwrap()),
+        serde_json::to_value(kept.recorded(false)).unwrap()["chunks"].as_u64(),
+        "what the silence began with is anchored, too: {told:?}"
     );
     assert_eq!(
         alive.iter().map(second).collect::<Vec<_>>().len(),
-        (100 + 2_400) / 300,
+        (100 + 20 + 2_400) / 300,
         "that it goes on is said all the time"
     );
     for heartbeat in anchors.iter().chain(&alive) {
@@ -203,6 +209,31 @@ async fn what_is_followed_by_silence_is_kept_in_time() {
     }
     assert_eq!(output(&stage.file(), &[]).0, b"only this");
     assert_eq!(stage.heartbeats().len(), 1, "and the ledger knows");
+}
+
+/// What fills one person's day ends that person's session before it fills the disk that all are recorded on.
+#[tokio::test(start_paused = true)]
+async fn promise_8_a_session_ends_where_its_recording_fills_its_person_s_day() {
+    let stage = Stage::with_a_day_of(3 << 20);
+    let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+    let pouring = async {
+        for _ in 0..64 {
+            pod.write_all(&stdout(&noise(256 << 10))).await.unwrap();
+        }
+    };
+    let over = tokio::select! {
+        biased;
+        over = carried.carry(&stage.call, stage.over()) => over,
+        () = async { tokio::join!(pouring, unread(person)); } => unreachable!(),
+    };
+    let Over::Ours(why) = over else { panic!("{over:?}") };
+    assert!(why.contains("limits.bytesPerDay"), "{why}");
+    let (anchor, is_whole) = stage.finish(&mut carried).await;
+    assert!(is_whole, "what passed is kept");
+    let kept = serde_json::to_value(anchor.recorded(false)).unwrap()["bytes"]
+        .as_u64()
+        .unwrap();
+    assert!(((3 << 20)..(6 << 20)).contains(&kept), "{kept}");
 }
 
 /// Bytes that neither compress nor look like a secret.
