@@ -83,11 +83,26 @@ impl Upgraded {
         switch: Switch<'_>,
         early: &[u8],
     ) -> anyhow::Result<Asked> {
-        let mut stream = gateway.client()?.open()?;
         let method = match switch {
             Switch::Spdy(_) => "POST",
             Switch::WebSocket(_) => "GET",
         };
+        Self::begin_by(method, gateway, token, target, switch, early)
+    }
+
+    /// As [`Upgraded::begin`], by a method of one's own choice.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub fn begin_by(
+        method: &str,
+        gateway: &Gateway,
+        token: &str,
+        target: &str,
+        switch: Switch<'_>,
+        early: &[u8],
+    ) -> anyhow::Result<Asked> {
+        let mut stream = gateway.client()?.open()?;
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: Upgrade\r\n{}Content-Length: 0\r\n\r\n",
             gateway.address,

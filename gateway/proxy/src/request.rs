@@ -43,7 +43,7 @@ use crate::listener::{Conn, Handler, Head, Inbound, Refused, Taking};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
-use crate::sending::{Sending, unanswered};
+use crate::sending::{HeldRecording, Sending, unanswered};
 use crate::session::tunnel::{Bounds, Recordings, never_switches};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
@@ -396,6 +396,7 @@ impl Gate {
                 end,
                 digest,
                 duties,
+                recording: HeldRecording::default(),
             })
             .await?;
         let mut response = deliver(response, end, duties, trail)?;

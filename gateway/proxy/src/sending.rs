@@ -1,9 +1,9 @@
 //! One effect on its way: sent in a task of its own, so that it has its end whether its client waits or not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use model::event::Answer;
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ use crate::body::{DigestCell, Uplink};
 use crate::decision::{Effect, Permit};
 use crate::refusal::Refusal;
 use crate::request::{ClusterGate, Duties};
+use crate::session::tunnel::{Recording, began_without_client};
 use crate::upstream::{self, Call, SendError, UpstreamBody};
 
 /// How long a call that may have an effect goes on after its client has left, to learn how it ended.
@@ -26,6 +27,24 @@ pub(crate) struct Sending {
     pub(crate) digest: Arc<DigestCell>,
     /// The subject's place is taken until the end is known, also when the client has left.
     pub(crate) duties: Duties,
+    /// Of a session that has to be recorded, until its tunnel takes it.
+    pub(crate) recording: HeldRecording,
+}
+
+/// A recording that stands ready while the cluster is asked. Whoever waits for the answer may leave; then what the cluster
+/// began all the same is recorded by whoever asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeldRecording(Arc<Mutex<Option<Recording>>>);
+
+impl HeldRecording {
+    pub(crate) fn new(recording: Option<Recording>) -> Self {
+        Self(Arc::new(Mutex::new(recording)))
+    }
+
+    /// Once: nobody has it afterwards.
+    pub(crate) fn take(&self) -> Option<Recording> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// An answer with what ends with it, or what the caller is told instead; the end is written then.
@@ -41,6 +60,7 @@ impl Sending {
             mut end,
             digest,
             duties,
+            recording,
         } = self;
         end.sent();
         let sent = tokio::select! {
@@ -53,7 +73,10 @@ impl Sending {
         match sent {
             Ok(response) => {
                 end.answered(response.status().as_u16());
-                if let Err(Ok((_, end, _))) = answer.send(Ok((response, end, duties))) {
+                if let Err(Ok((response, end, _))) = answer.send(Ok((response, end, duties))) {
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        return began_without_client(end, recording.take()).await;
+                    }
                     end.settle(Answer::ClientGone, Some("the client left before the answer came"));
                 }
             }

@@ -5,13 +5,13 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use tests::channels::{BINARY, CONTINUATION, EXIT, LAST, PING, PONG, TEXT, of_client, of_server, typed};
+use tests::channels::{BINARY, CLOSE, CONTINUATION, EXIT, LAST, PING, PONG, TEXT, of_client, of_server, typed};
 use tests::fake::Then;
 use tests::person::Person;
 use tests::upgraded::{ACCEPT, Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
-use super::stage::{Stage, V5, exec_target, part};
+use super::stage::{SPDY, Stage, V5, exec_target, part};
 
 /// The text of a session's recording, as an auditor takes it away.
 fn exported(auditor: &Person<'_>, id: &str) -> anyhow::Result<String> {
@@ -300,5 +300,96 @@ fn h_04_the_switch_is_answered_when_the_cluster_has_answered_and_with_its_words(
         client.head
     );
     assert_eq!(client.field("sec-websocket-accept"), Some(ACCEPT), "{}", client.head);
+    Ok(())
+}
+
+/// What was asked for may have run, though nobody was there any more when the cluster began it.
+#[test]
+fn promise_4_what_the_cluster_begins_for_a_client_that_has_left_is_recorded() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let place = "kept/alone";
+    stage.fake.answer_upgrades_of(&part(place), &V5.granted(), Then::Cat);
+    stage.fake.hold();
+    let target = exec_target("bench", place);
+    let asked = Upgraded::begin(&stage.gateway, &stage.alice.token, &target, V5, b"")?;
+    try_until("the request is with the cluster", PATIENCE, || {
+        ensure!(stage.fake.reads() == 1, "not yet");
+        Ok(())
+    })?;
+    drop(asked);
+    stage.fake.release();
+    let records = stage.gateway.records_with("its end", |records| {
+        records.iter().any(|record| record["kind"] == "close")
+    })?;
+    let end = records
+        .iter()
+        .find(|record| record["kind"] == "close")
+        .context("its end")?;
+    assert_eq!(end["outcome"]["end"], "clientGone", "{end}");
+    assert!(end["recording"]["chunks"].as_u64() >= Some(1), "{end}");
+    let id = end["id"].as_str().context("an id")?;
+    let file = stage.gateway.file("data/recordings").join(format!("{id}.rec"));
+    assert_eq!(
+        end["recording"]["bytes"].as_u64(),
+        Some(std::fs::metadata(file)?.len()),
+        "{end}"
+    );
+    let shown = auditor(&stage)?.ok(&format!("gatescribe session show {id}"))?;
+    assert!(shown.stdout.contains("whole, as the ledger says"), "{shown}");
+    stage.each_session_has_one_end()?;
+    Ok(())
+}
+
+/// The code and the words of a close are the sides' own (RFC 6455 §5.5.1), recorded or not.
+#[test]
+fn h_10_the_code_of_a_close_passes_as_it_was_said() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    for place in ["kept/codes", "free/codes"] {
+        let close = [&1011_u16.to_be_bytes()[..], b"the node is going"].concat();
+        let from_client = of_client(LAST | CLOSE, &close);
+        let glued = of_server(LAST | CLOSE, &close);
+        let mut client = stage.exec(place, V5, &glued, Then::Listen)?;
+        let frame = client.frame()?;
+        assert_eq!((frame.kind(), &frame.payload), (CLOSE, &close), "{place}");
+        client.write(&from_client)?;
+        try_until("the client's own close arrives", PATIENCE, || {
+            ensure!(stage.came(place) == from_client, "{:?}", stage.came(place));
+            Ok(())
+        })?;
+        let id = client.id()?;
+        drop(client);
+        stage.end_of(&id)?;
+    }
+    stage.each_session_has_one_end()?;
+    Ok(())
+}
+
+/// The streams of a pod are entered whatever the method: both ask `create`, both are sessions.
+#[test]
+fn h_01_spdy_is_entered_by_get_as_by_post() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    for method in ["GET", "POST"] {
+        let place = format!("kept/by-{}", method.to_lowercase());
+        stage
+            .fake
+            .answer_upgrades_of(&part(&place), &SPDY.granted(), Then::Listen);
+        let target = exec_target("bench", &place);
+        let client = Upgraded::begin_by(method, &stage.gateway, &stage.alice.token, &target, SPDY, b"")?.answer()?;
+        ensure!(client.is_granted(), "{method}: {}", client.head);
+        let id = client.id()?;
+        drop(client);
+        stage.end_of(&id)?;
+        let records = stage.gateway.records()?;
+        let open = records
+            .iter()
+            .find(|record| record["kind"] == "open" && record["id"] == *id)
+            .context("its beginning")?;
+        assert_eq!(
+            (&open["req"]["method"], &open["req"]["verb"], &open["req"]["action"]),
+            (&method.into(), &"create".into(), &"exec".into()),
+            "{open}"
+        );
+        assert!(open["recording"].is_object(), "{open}");
+    }
     Ok(())
 }

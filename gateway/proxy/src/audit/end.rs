@@ -304,6 +304,7 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         match self.stage {
+            _ if self.has_begun => self.write(Answer::Ended, Some("the gateway broke the session off")),
             Stage::Before => self.write(Answer::NotSent, Some("the request ended before it was sent")),
             Stage::Sent => self.write(Answer::Unknown, Some("it was sent and no answer came")),
             Stage::Answered => self.write(Answer::ClientGone, Some("the client left before the end of the answer")),

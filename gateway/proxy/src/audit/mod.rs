@@ -209,11 +209,7 @@ impl Station {
         trail: &Arc<Trail>,
         permit: Permit<Effect>,
     ) -> Result<(Recorded<Permit<Effect>>, End), Refusal> {
-        let kind = if trail
-            .facts
-            .as_ref()
-            .is_some_and(model::request::RequestFacts::long_running)
-        {
+        let kind = if trail.may_become_a_session() {
             RecordKind::Open
         } else {
             RecordKind::Intent

@@ -68,3 +68,40 @@ async fn whoever_leaves_while_the_intent_is_synced_leaves_no_open_call() {
         assert_eq!(outcome["outcome"]["end"], "notSent", "{outcome}");
     }
 }
+
+/// Behind an upgrade a backend may answer 403 for reasons of its own: only the API server's `Status` contradicts the gateway.
+#[tokio::test]
+async fn a_403_behind_an_upgrade_contradicts_the_gateway_in_the_clusters_own_words_alone() {
+    const FORBIDDEN: &[u8] = br#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let (station, ledger) = station(folder.path());
+    let json = http::HeaderMap::from_iter([(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    )]);
+    let cases = [
+        (RecordKind::Open, FORBIDDEN, true),
+        (RecordKind::Open, br#"{"error":"not yours"}"#, false),
+        (RecordKind::Open, b"", false),
+        (RecordKind::Intent, b"", true),
+    ];
+    for (kind, said, _) in cases {
+        let body = br#"{"id":"a"}"#.to_vec();
+        let appended = match kind {
+            RecordKind::Open => ledger.append_open(body, Vec::new()),
+            _ => ledger.append_intent(body, Vec::new()),
+        };
+        let (ticket, slot) = appended.unwrap();
+        ledger.drive();
+        let end = End::of_effect(Arc::clone(&station), trail(&station), slot, kind);
+        let (_, mut end) = Station::intended(ticket, end).await.unwrap();
+        end.answered(403);
+        end.scans(Scan::new(&json, scan::Want::Names));
+        end.passed(said);
+        end.settle(Answer::Answered, None);
+        ledger.drive();
+    }
+    let ends = records(folder.path()).into_iter().filter(|record| record.get("outcome").is_some());
+    let diverged: Vec<bool> = ends.map(|end| end["outcome"]["diverged"] == true).collect();
+    assert_eq!(diverged, cases.map(|(_, _, diverged)| diverged));
+}

@@ -353,6 +353,13 @@ impl Trail {
         })
     }
 
+    /// Whether it is recorded as a session is: whatever asks to switch, and exec, attach and port-forward however they are asked
+    /// for. A plain request through a `proxy` subresource is none.
+    pub(super) fn may_become_a_session(&self) -> bool {
+        let streams = |facts: &RequestFacts| facts.action().streams();
+        self.upgrade.is_some() || self.facts.as_ref().is_some_and(streams)
+    }
+
     /// Whether something behind the API server answers: a pod, a service, a node.
     pub(super) fn reaches_a_backend(&self) -> bool {
         self.facts.as_ref().is_some_and(|facts| facts.subresource() == "proxy")

@@ -9,6 +9,7 @@
 //! Invariant: a session that has to be recorded is asked for only when its recording is there (promise 3).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, WARNING};
@@ -26,7 +27,7 @@ use crate::decision::{Effect, Permit};
 use crate::headers;
 use crate::listener::{Inbound, Upgrade};
 use crate::refusal::Refusal;
-use crate::sending::Sending;
+use crate::sending::{HeldRecording, Sending};
 use crate::session::tunnel::{
     Bounds, Recording, SessionsToRecord, Sides, Tunnel, may_be_read, runs_a_command, tap_for,
 };
@@ -36,7 +37,7 @@ use crate::upstream::UpstreamBody;
 struct AskedUpgrade {
     client: OnUpgrade,
     bounds: Bounds,
-    recording: Option<Recording>,
+    recording: HeldRecording,
 }
 
 impl Gate {
@@ -52,19 +53,21 @@ impl Gate {
         duties: Duties,
     ) -> Result<Response<Outbound>, Stop> {
         let recording = self.recording(permit.obligations(), upgrade, trail).await?;
+        let is_recorded = recording.is_some();
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
         let asked = AskedUpgrade {
             client: hyper::upgrade::on(&mut request),
             bounds: self.bounds.within(recorded.permit().obligations()),
-            recording,
+            recording: HeldRecording::new(recording),
         };
         let asks = trail.facts.as_ref().zip(trail.target.as_ref());
         let must_switch =
             asks.is_some_and(|(facts, target)| self.must_be_a_session(recorded.permit().obligations(), facts, target));
+        let longest = recorded.permit().obligations().longest_seconds.map(Duration::from_secs);
         let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
         headers::ask_upgrade(request.headers_mut(), upgrade);
-        if asked.recording.is_some() {
+        if is_recorded {
             // What is compressed cannot be read, so nobody is asked whether it may be (RFC 7692).
             request.headers_mut().remove(SEC_WEBSOCKET_EXTENSIONS);
         }
@@ -78,6 +81,7 @@ impl Gate {
                 end,
                 digest: Arc::default(),
                 duties,
+                recording: asked.recording.clone(),
             })
             .await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -88,6 +92,10 @@ impl Gate {
             let refusal = Refusal::UpstreamLost(words.clone());
             end.settle_instead(refusal.status().as_u16(), &words);
             return Err(Stop::Ended(refusal));
+        }
+        // A plain answer that may go on, like a watch whose client offered to switch.
+        if let Some((call, longest)) = duties.call.as_ref().zip(longest) {
+            call.lasts_at_most(longest);
         }
         deliver(response, end, duties, trail)
     }
@@ -165,7 +173,7 @@ impl Gate {
                 upstream,
             },
             tap: tap_for(trail, &parts.headers),
-            recording: asked.recording,
+            recording: asked.recording.take(),
             bounds: asked.bounds,
             node,
             end,

@@ -15,7 +15,7 @@ pub enum RecordKind {
     Access = 3,
     /// How a pure read or a stream ended: status, bytes, reason.
     Close = 4,
-    /// A long-running call begins.
+    /// A session in a pod begins, or another call that asks to switch protocols.
     Open = 5,
     /// A long-running call still runs.
     Heartbeat = 6,

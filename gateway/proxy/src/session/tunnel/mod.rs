@@ -212,6 +212,16 @@ impl Tunnel {
     }
 }
 
+/// Records a session that the cluster began when its client had left: what was asked for may have run.
+pub(crate) async fn began_without_client(mut end: End, mut recording: Option<Recording>) {
+    drop(end.begins());
+    if let Some(recording) = &mut recording {
+        recording.begins();
+    }
+    let why = "the client left before the session began; the cluster had begun it";
+    record(end, recording, Answer::ClientGone, Some(why.to_owned())).await;
+}
+
 /// Writes the end, with what is kept of the session.
 async fn record(mut end: End, recording: Option<Recording>, answer: Answer, why: Option<String>) {
     if let Some(recording) = recording {
@@ -368,6 +378,14 @@ impl<C: Io, U: Io> Carried<C, U> {
             add(&heartbeats.bytes_in, piece);
             observer.see(Way::Up, piece)
         });
+        if let Poll::Ready(Err(broken)) = going_up {
+            // What else comes down now would be read and not passed on: words of ours could stand in the middle of it.
+            return Poll::Ready(match broken {
+                Broken::Withheld => Over::unrecorded(observer),
+                Broken::Reading(error) => Over::Client(error),
+                Broken::Writing(error) => Over::Upstream(error),
+            });
+        }
         let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
             add(&heartbeats.bytes_out, piece);
             observer.see(Way::Down, piece)
@@ -380,15 +398,9 @@ impl<C: Io, U: Io> Carried<C, U> {
             };
         }
         match (going_up, going_down) {
-            (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) => {
-                Poll::Ready(Over::unrecorded(observer))
-            }
-            (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
-                Poll::Ready(Over::Client(error))
-            }
-            (Poll::Ready(Err(Broken::Writing(error))), _) | (_, Poll::Ready(Err(Broken::Reading(error)))) => {
-                Poll::Ready(Over::Upstream(error))
-            }
+            (_, Poll::Ready(Err(Broken::Withheld))) => Poll::Ready(Over::unrecorded(observer)),
+            (_, Poll::Ready(Err(Broken::Writing(error)))) => Poll::Ready(Over::Client(error)),
+            (_, Poll::Ready(Err(Broken::Reading(error)))) => Poll::Ready(Over::Upstream(error)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Over::Both),
             _ => Poll::Pending,
         }
