@@ -65,6 +65,15 @@ spec:
 ---
 apiVersion: gatescribe.dev/v1
 kind: AccessRule
+metadata: { name: for-an-hour }
+spec:
+  effect: allow
+  subjects: { groups: ["*"] }
+  kubernetes: { verbs: ["*"], resources: [resourcequotas] }
+  obligations: { longest: 1h }
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
 metadata: { name: over }
 spec:
   effect: forbid
@@ -229,5 +238,32 @@ fn a_demanded_reason_is_stated_by_the_printed_command_and_stands_in_the_records(
             .any(|record| record["kind"] == "session" && record["person"]["what"] == what)
     };
     assert!(stated("reasonStated") && stated("reasonTakenBack"), "their own records");
+    Ok(())
+}
+
+#[test]
+fn a_watch_whose_end_is_known_says_it_at_its_beginning() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(ROLES)?;
+    let options = Options {
+        rules: Some(RULES.to_owned()),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let alice = gateway.sign_in("alice")?;
+    let kubectl = gateway.kubectl("alice", &alice.token)?;
+    // The watch ends by itself: what is looked at is what kubectl printed when it began.
+    let watch = |resource: &str| {
+        let target = format!("/api/v1/namespaces/duties/{resource}?watch=true&timeoutSeconds=1");
+        let ran = kubectl.run(&["get", "--raw", &target])?;
+        anyhow::ensure!(ran.code == 0, "{ran}");
+        Ok(ran.stderr)
+    };
+    let named = watch("resourcequotas")?;
+    assert!(
+        named.contains("Warning: the rules that allow this end it at 20"),
+        "{named}"
+    );
+    assert!(!watch("configmaps")?.contains("Warning"), "its end is not known");
     Ok(())
 }

@@ -51,6 +51,8 @@ use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass, Upstrea
 
 /// What an answer waits that is above a budget: a connection has twenty of them a second then, at next to no cost.
 const ABOVE_A_BUDGET: Duration = Duration::from_millis(50);
+/// A call that goes on is told the end of its sign-in where that is no further away.
+const NAMED_WITHIN: Duration = Duration::from_hours(1);
 /// Logs that one subject reads at the same time: an eighth of the connections for logs to one cluster.
 const LOGS_OF_ONE: u32 = 128;
 
@@ -240,7 +242,9 @@ impl Gate {
             headers::ask_readably(request.headers_mut()).map_err(|error| Refusal::Headers(error.to_string()))?;
         }
         *request.uri_mut() = forwarded(&target)?;
-        let warning = end_warning(&decided.permit, decided.grounds, trail.received.wall).filter(|_| long);
+        let proof_ends = self.identity.known_end(who.identity(), trail.received.wall);
+        let rules_end = end_by_rules(&decided.permit, decided.grounds, trail.received.wall);
+        let warning = end_warning(rules_end, proof_ends, trail.received.wall).filter(|_| long);
         let owed = decided.permit.obligations();
         let is_plain = head.upgrade.is_none() || never_switches(&target);
         if is_plain && self.must_be_a_session(owed, &facts, &target) {
@@ -615,7 +619,7 @@ fn call<K>(trail: &Trail, permit: &Permit<K>) -> Call {
     call
 }
 
-/// `timeout=` of the query, in Go's duration form as far as whole seconds, minutes and hours go.
+/// `timeout=` of the query, a day at most.
 fn timeout(target: &Target) -> Option<Duration> {
     let value = target.query().first("timeout")?;
     let nanos = parse_go_duration(std::str::from_utf8(&value).ok()?)?;
@@ -653,14 +657,25 @@ fn deliver(
     Ok(Response::from_parts(parts, body))
 }
 
-/// When a call that goes on will end by the rules that allow it; kubectl prints it.
-fn end_warning(permit: &Permitted, grounds: Grounds, now: Timestamp) -> Option<HeaderValue> {
-    let longest = permit
-        .obligations()
-        .longest_seconds
-        .map(|seconds| now.plus(Duration::from_secs(seconds)));
-    let end = grounds.not_after.min(longest.unwrap_or(Timestamp::MAX));
-    (end < Timestamp::MAX).then(|| own_rights::warning(&format!("the rules that allow this end it at {end}")))?
+/// When a call that goes on will end by the rules that allow it.
+fn end_by_rules(permit: &Permitted, grounds: Grounds, now: Timestamp) -> Timestamp {
+    let longest = permit.obligations().longest_seconds;
+    let longest = longest.map(|seconds| now.plus(Duration::from_secs(seconds)));
+    grounds.not_after.min(longest.unwrap_or(Timestamp::MAX))
+}
+
+/// Names the end of a call that goes on, where it is known at its beginning; kubectl prints it. A sign-in always has an end:
+/// it is named when it is near.
+fn end_warning(rules_end: Timestamp, proof_ends: Timestamp, now: Timestamp) -> Option<HeaderValue> {
+    let near = now.plus(NAMED_WITHIN);
+    let words = if proof_ends < rules_end && proof_ends < near {
+        format!("your sign-in ends at {proof_ends}, and this with it")
+    } else if rules_end < Timestamp::MAX {
+        format!("the rules that allow this end it at {rules_end}")
+    } else {
+        return None;
+    };
+    own_rights::warning(&words)
 }
 
 /// By which connection the answer came, for the record.

@@ -67,6 +67,7 @@ pub(super) fn identity(
         auth_time: None,
         acr: None,
         stated_reason: None,
+        sign_in_ends: None,
         expires_at: Timestamp::from_unix_seconds(certificate.validity().not_after.timestamp()),
         signed_by: None,
         vouched: Vouched::default(),

@@ -94,6 +94,8 @@ pub struct Identity {
     acr: Option<Arc<str>>,
     groups_hash: Arc<str>,
     stated_reason: Option<(Arc<str>, Timestamp)>,
+    /// When the sign-in ends as it stands now.
+    sign_in_ends: Option<Timestamp>,
     expires_at: Timestamp,
     /// RFC 7638 thumbprint of the provider's key behind it.
     signed_by: Option<[u8; 32]>,
@@ -464,6 +466,7 @@ impl Station {
             auth_time: Some(claims.auth_time),
             acr: claims.acr.map(Into::into),
             stated_reason: None,
+            sign_in_ends: None,
             expires_at: claims.expires_at,
             signed_by: None,
             vouched: Vouched::default(),
@@ -473,7 +476,8 @@ impl Station {
             return Err(Turned::Locked(LockedOut::by(&lock, Arc::new(Identity::of(identity)))));
         }
         match self.questions.sessions.ask(self.about_session(&identity.session)).await {
-            SessionAnswer::Live { stated_reason, .. } => {
+            SessionAnswer::Live { ends_at, stated_reason } => {
+                identity.sign_in_ends = Some(ends_at);
                 identity.stated_reason = stated_reason.map(|(reason, until)| (reason.into(), until));
             }
             SessionAnswer::Ended { why } => {
@@ -639,6 +643,7 @@ fn person(verified: VerifiedToken, credential: Credential) -> Result<Identity, R
         auth_time: verified.auth_time,
         acr: verified.acr.map(Into::into),
         stated_reason: None,
+        sign_in_ends: None,
         expires_at: verified.expires_at,
         signed_by: Some(verified.key),
         vouched: Vouched::default(),
@@ -679,6 +684,7 @@ fn account(
         auth_time: None,
         acr: None,
         stated_reason: None,
+        sign_in_ends: None,
         expires_at,
         signed_by: None,
         vouched: Vouched::default(),

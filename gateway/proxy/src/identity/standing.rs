@@ -46,6 +46,16 @@ impl Station {
         }
     }
 
+    /// When a call ends that `identity` began at `since`, as far as its proof tells now: a sign-in that is used lasts longer.
+    #[must_use]
+    pub fn known_end(&self, identity: &Identity, since: Timestamp) -> Timestamp {
+        match identity.credential {
+            Credential::GatewayToken => identity.sign_in_ends.unwrap_or(Timestamp::MAX),
+            Credential::ProviderToken | Credential::ServiceAccount => since.plus(self.acceptance.longest_sign_in),
+            Credential::Certificate => identity.expires_at,
+        }
+    }
+
     async fn session_stands(&self, identity: &Identity) -> Result<Timestamp, Refusal> {
         let question = self.about_session(&identity.session);
         match self.questions.sessions.ask(question).await {
@@ -135,6 +145,7 @@ pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> 
         auth_time: None,
         acr: None,
         stated_reason: None,
+        sign_in_ends: None,
         expires_at: Timestamp::MAX,
         signed_by: Some([7; 32]),
         vouched: super::Vouched::default(),
