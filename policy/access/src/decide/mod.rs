@@ -1,7 +1,8 @@
 //! The whole decision: a Kubernetes call is allowed iff no forbid matches and RBAC or an allow rule allows it.
 //!
 //! Order: unknown verb, nested impersonation, forbids, discovery, RBAC, allow rules, and for silence the cluster's
-//! mode. Obligations of every allow rule that applies are owed, whoever else allows.
+//! mode. Obligations of every allow rule that applies are owed, whoever else allows; so are those of an allow rule of
+//! which it cannot be told whether it applies, though it grants nothing.
 //!
 //! Invariants (POL-02, kept by properties in `tests`): order and doubles of rules mean nothing; an allow without
 //! obligations never takes an allow away; a forbid never adds one; any matching forbid forbids.

@@ -11,8 +11,10 @@ use crate::rule::{Call, Effect, Inquiry, Mode, Reach, Rule, Who};
 #[derive(Debug, Default)]
 pub(super) struct Rulings {
     forbids: Vec<RuleRef>,
-    allows: Vec<RuleRef>,
-    /// Rules without effect: in shadow, or that failed and therefore grant nothing; and bindings that mattered.
+    allows: Vec<Granted>,
+    /// Allow rules that grant nothing here and whose demands are owed all the same.
+    demanding: Vec<RuleRef>,
+    /// Rules without effect: in shadow, or that failed and demand nothing; and bindings that mattered.
     others: Vec<RuleRef>,
     obligations: Obligations,
     /// Groups of each allow that names some, in the order of rules.
@@ -21,9 +23,18 @@ pub(super) struct Rulings {
     until: Option<model::time::Timestamp>,
     /// Whether any rule asked could answer differently at another moment.
     momentary: bool,
-    /// The names that each allow lists.
-    named: Vec<Vec<Box<str>>>,
 }
+
+/// An allow rule that applied.
+#[derive(Debug)]
+struct Granted {
+    rule: RuleRef,
+    /// The names that it lists.
+    names: Vec<Box<str>>,
+}
+
+/// What follows where an allow rule cannot be told, in the decision's trail.
+const OWED: &str = "it grants nothing, and what it demands is owed";
 
 /// Asks all rules that are about `who`.
 pub(super) fn ruled(query: &Query<'_>, who: &Who<'_>, call: &Call<'_>) -> Rulings {
@@ -44,20 +55,25 @@ impl Rulings {
             Reach::Applies => None,
             Reach::Fails(why) => Some(why),
         };
-        let failed = why.is_some();
-        let named = rule.as_ref(why);
-        match (rule.mode(), rule.effect()) {
-            (Mode::Shadow, _) => self.others.push(named),
-            (Mode::Enforce, Effect::Forbid) => self.forbids.push(named),
+        match (rule.mode(), rule.effect(), why) {
+            (Mode::Shadow, _, why) => self.others.push(rule.as_ref(why)),
+            (Mode::Enforce, Effect::Forbid, why) => self.forbids.push(rule.as_ref(why)),
+            (Mode::Enforce, Effect::Allow, None) => self.allow(rule),
+            // Whether somebody has to be recorded must not hang on a condition that fails (promise 3).
+            (Mode::Enforce, Effect::Allow, Some(why)) if rule.demands() => {
+                join(&mut self.obligations, rule.obligations());
+                self.demanding.push(rule.as_ref(Some(format!("{why}; {OWED}").into())));
+            }
             // It grants nothing, but whoever asks why should see it.
-            (Mode::Enforce, Effect::Allow) if failed => self.others.push(named),
-            (Mode::Enforce, Effect::Allow) => self.allow(rule, named),
+            (Mode::Enforce, Effect::Allow, why) => self.others.push(rule.as_ref(why)),
         }
     }
 
-    fn allow(&mut self, rule: &Rule, named: RuleRef) {
-        self.allows.push(named);
-        self.named.push(rule.names().map(Into::into).collect());
+    fn allow(&mut self, rule: &Rule) {
+        self.allows.push(Granted {
+            rule: rule.as_ref(None),
+            names: rule.names().map(Into::into).collect(),
+        });
         join(&mut self.obligations, rule.obligations());
         if !rule.act_as().is_empty() {
             self.act_as.push(rule.act_as().into());
@@ -79,11 +95,8 @@ impl Rulings {
     /// The first allow rule that applied; with `exactly`, the first that lists this very name.
     pub(super) fn allow_for(&self, exactly: Option<&str>) -> Option<RuleRef> {
         let fits = |names: &[Box<str>]| exactly.is_none_or(|name| names.iter().any(|own| own.as_ref() == name));
-        self.allows
-            .iter()
-            .zip(&self.named)
-            .find(|(_, names)| fits(names))
-            .map(|(rule, _)| rule.clone())
+        let granted = self.allows.iter().find(|granted| fits(&granted.names))?;
+        Some(granted.rule.clone())
     }
 
     pub(super) const fn obligations(&self) -> &Obligations {
@@ -117,11 +130,13 @@ impl Rulings {
                 self.forbids.push(forbid);
             }
         }
-        other
-            .allows
-            .into_iter()
-            .chain(other.others)
-            .for_each(|rule| self.mattered(rule));
+        for rule in other.demanding {
+            if !self.demanding.contains(&rule) {
+                self.demanding.push(rule);
+            }
+        }
+        let granted = other.allows.into_iter().map(|granted| granted.rule);
+        granted.chain(other.others).for_each(|rule| self.mattered(rule));
         join(&mut self.obligations, &other.obligations);
         self.until = match (self.until, other.until) {
             (Some(one), Some(two)) => Some(one.min(two)),
@@ -153,7 +168,8 @@ impl Rulings {
         self.forbids
             .into_iter()
             .chain(decisive)
-            .chain(self.allows)
+            .chain(self.allows.into_iter().map(|granted| granted.rule))
+            .chain(self.demanding)
             .chain(self.others)
             .collect()
     }

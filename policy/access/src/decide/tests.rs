@@ -11,6 +11,7 @@ use super::*;
 use crate::rbac::Objects;
 use crate::rule::{NamespaceLabels, Rules, load_objects};
 
+mod duties;
 mod tenants;
 
 /// Everything a query borrows.

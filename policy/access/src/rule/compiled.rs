@@ -11,7 +11,7 @@ use super::document::{Effect, Mode};
 use super::inquiry::Inquiry;
 use super::labels::LabelSelector;
 use super::pattern::{PathPattern, ResourcePattern};
-use super::scope;
+use super::scope::{self, Cover};
 
 /// A checked rule.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ pub enum Reach {
     Applies,
     /// It does not.
     Misses(Miss),
-    /// It cannot be told.
+    /// It cannot be told: a forbid forbids, an allow grants nothing and what it demands is owed.
     Fails(Arc<str>),
 }
 
@@ -120,6 +120,12 @@ impl Rule {
         &self.obligations
     }
 
+    /// Whether it demands anything.
+    #[must_use]
+    pub fn demands(&self) -> bool {
+        self.obligations != Obligations::default()
+    }
+
     /// The groups that a call beyond RBAC takes on.
     #[must_use]
     pub fn act_as(&self) -> &[Arc<str>] {
@@ -152,13 +158,18 @@ impl Rule {
         let Some(scope) = &self.scope else {
             return Reach::Misses(Miss::NotKubernetes);
         };
-        if let Some(miss) = scope::miss(scope, self, asked.call, asked.situation) {
-            return Reach::Misses(miss);
-        }
-        match asked.holds(&self.condition, self.namespace.is_some()) {
-            Ok(true) => Reach::Applies,
-            Ok(false) => Reach::Misses(Miss::Condition),
-            Err(why) => Reach::Fails(why),
+        let doubt = match scope::cover(scope, self, asked.call, asked.situation) {
+            Cover::Not(miss) => return Reach::Misses(miss),
+            Cover::Surely => None,
+            Cover::Perhaps(..) if self.effect == Effect::Forbid => None,
+            Cover::Perhaps(_, why) if self.demands() => Some(why),
+            Cover::Perhaps(miss, _) => return Reach::Misses(miss),
+        };
+        match (asked.holds(&self.condition, self.namespace.is_some()), doubt) {
+            (Ok(false), _) => Reach::Misses(Miss::Condition),
+            (Err(why), _) => Reach::Fails(why),
+            (Ok(true), Some(why)) => Reach::Fails(why.into()),
+            (Ok(true), None) => Reach::Applies,
         }
     }
 

@@ -1,15 +1,36 @@
 //! Whether a rule's scope covers a call.
 //!
 //! Allow and forbid read the same words with opposite caution. Where the gateway cannot know what a call will touch
-//! (a list over all namespaces, a creation whose name is in the body, a namespace that the snapshot has not seen), an
-//! allow does not cover it and a forbid does.
+//! (a list over all namespaces, a creation whose name is in the body, a namespace that the snapshot has not seen), a
+//! forbid covers it, an allow does not, and what an allow demands is owed as a forbid would forbid.
 
 use super::call::{Call, Situation};
 use super::compiled::{Miss, Rule, Scope};
-use super::document::Effect;
+use super::labels::LabelSelector;
 
-/// The first part of the scope that the call misses.
-pub(super) fn miss(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situation<'_>) -> Option<Miss> {
+/// How far a scope covers a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// It does.
+    Surely,
+    /// It cannot be known, by this part of the scope and for this reason.
+    Perhaps(Miss, &'static str),
+    /// This part of it is missed.
+    Not(Miss),
+}
+
+impl Cover {
+    /// Both parts, the first told first.
+    const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Not(miss), _) | (_, Self::Not(miss)) => Self::Not(miss),
+            (Self::Surely, part) | (part, _) => part,
+        }
+    }
+}
+
+/// How far the scope covers the call; of what is missed, the first part.
+pub(super) fn cover(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situation<'_>) -> Cover {
     let asked = &call.asked;
     let listed = |list: &Option<Vec<Box<str>>>, wanted: &str| {
         list.as_ref().is_none_or(|list| {
@@ -18,33 +39,31 @@ pub(super) fn miss(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situ
         })
     };
     if !listed(&scope.clusters, call.cluster) {
-        return Some(Miss::Cluster);
+        return Cover::Not(Miss::Cluster);
     }
     if !listed(&scope.verbs, asked.verb) {
-        return Some(Miss::Verb);
+        return Cover::Not(Miss::Verb);
     }
     if !object(scope, call) {
-        return Some(Miss::Object);
+        return Cover::Not(Miss::Object);
     }
     if scope
         .actions
         .as_ref()
         .is_some_and(|actions| !actions.contains(&call.action))
     {
-        return Some(Miss::Action);
+        return Cover::Not(Miss::Action);
     }
     if !asked.is_resource {
         // Paths have neither namespace nor name; a rule that is confined to some never reaches them.
         let confined = rule.namespace.is_some() || scope.namespaces.is_some() || scope.selector.is_some();
-        return (confined || scope.names.is_some()).then_some(Miss::Namespace);
+        return if confined || scope.names.is_some() {
+            Cover::Not(Miss::Namespace)
+        } else {
+            Cover::Surely
+        };
     }
-    if !namespace(scope, rule, call, situation) {
-        return Some(Miss::Namespace);
-    }
-    if !name(scope, rule, call) {
-        return Some(Miss::Name);
-    }
-    None
+    namespace(scope, rule, call, situation).and(name(scope, call))
 }
 
 fn object(scope: &Scope, call: &Call<'_>) -> bool {
@@ -57,25 +76,38 @@ fn object(scope: &Scope, call: &Call<'_>) -> bool {
     }
 }
 
-fn namespace(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situation<'_>) -> bool {
+fn namespace(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situation<'_>) -> Cover {
     let asked = &call.asked;
     let own = rule.namespace.as_deref();
     if own.is_none() && scope.namespaces.is_none() && scope.selector.is_none() {
-        return true;
+        return Cover::Surely;
     }
     if asked.namespace.is_empty() {
-        // Over all namespaces it may touch one that is forbidden; a namespaced rule reaches its own only.
-        return rule.effect == Effect::Forbid && own.is_none() && spans_namespaces(call);
+        // It may touch one that is meant; a namespaced rule reaches its own only.
+        return if own.is_none() && spans_namespaces(call) {
+            Cover::Perhaps(Miss::Namespace, "the call may reach into every namespace")
+        } else {
+            Cover::Not(Miss::Namespace)
+        };
     }
     let named = scope
         .namespaces
         .as_ref()
         .is_none_or(|list| list.iter().any(|item| item.as_ref() == asked.namespace));
-    let labelled = scope.selector.as_ref().is_none_or(|selector| {
-        let labels = situation.namespaces.get(asked.namespace);
-        labels.map_or(rule.effect == Effect::Forbid, |labels| selector.matches(labels))
-    });
-    own.is_none_or(|own| own == asked.namespace) && named && labelled
+    if !named || own.is_some_and(|own| own != asked.namespace) {
+        return Cover::Not(Miss::Namespace);
+    }
+    let labelled = |selector: &LabelSelector| {
+        situation
+            .namespaces
+            .get(asked.namespace)
+            .map(|own| selector.matches(own))
+    };
+    match scope.selector.as_ref().map(labelled) {
+        None | Some(Some(true)) => Cover::Surely,
+        Some(Some(false)) => Cover::Not(Miss::Namespace),
+        Some(None) => Cover::Perhaps(Miss::Namespace, "the labels of its namespace are not known"),
+    }
 }
 
 /// Whether a call without namespace may reach into namespaces: it is on a collection, and not on one of those kinds
@@ -110,10 +142,16 @@ fn spans_namespaces(call: &Call<'_>) -> bool {
     collection && !known_cluster_wide
 }
 
-fn name(scope: &Scope, rule: &Rule, call: &Call<'_>) -> bool {
-    let Some(names) = &scope.names else { return true };
-    if call.asked.name.is_empty() {
-        return rule.effect == Effect::Forbid;
+fn name(scope: &Scope, call: &Call<'_>) -> Cover {
+    let asked = &call.asked;
+    let Some(names) = &scope.names else {
+        return Cover::Surely;
+    };
+    if names.iter().any(|name| name.as_ref() == asked.name) {
+        return Cover::Surely;
     }
-    names.iter().any(|name| name.as_ref() == call.asked.name)
+    if asked.name.is_empty() {
+        return Cover::Perhaps(Miss::Name, "the name is not known before the call");
+    }
+    Cover::Not(Miss::Name)
 }

@@ -1,0 +1,207 @@
+//! What allow rules demand is owed wherever a forbid of the same words would forbid, though the rule grants nothing there.
+
+use super::*;
+
+/// An allow rule for everybody that demands all that can be demanded.
+fn demanding(kubernetes: &Value) -> Value {
+    json!({"effect": "allow", "subjects": {"groups": ["*"]}, "kubernetes": kubernetes,
+           "obligations": {"record": true, "idle": "90s", "longest": "8h"}})
+}
+
+/// What is owed, and the rules of the trail.
+fn owed(decision: &Decision) -> (Obligations, Vec<RuleRef>) {
+    match &decision.verdict {
+        Verdict::Allow(allowed) => (allowed.obligations.clone(), allowed.rules.clone()),
+        Verdict::AskCluster { if_yes, .. } => (if_yes.obligations.clone(), if_yes.rules.clone()),
+        Verdict::Deny(denied) => panic!("refused: {denied:?}"),
+    }
+}
+
+/// All that [`demanding`] demands.
+fn everything() -> Obligations {
+    Obligations {
+        record: true,
+        idle_seconds: Some(90),
+        longest_seconds: Some(28_800),
+        ..Obligations::default()
+    }
+}
+
+const NEW: &str = "/api/v1/namespaces/new/pods/p/exec";
+
+#[test]
+fn a_rule_whose_condition_fails_grants_nothing_and_its_demands_are_owed() {
+    let mut rule = demanding(&json!({"actions": ["enter"]}));
+    rule["when"] = json!("auth.acr == 'x'");
+    let mut world = World::new(&[rule]);
+    let (demanded, rules) = owed(&world.decide("al", &["shell"], "POST", EXEC));
+    assert_eq!(demanded, everything());
+    let why = rules.last().unwrap().why.as_deref().unwrap();
+    assert!(
+        why.starts_with("its condition failed") && why.ends_with("; it grants nothing, and what it demands is owed"),
+        "{why}"
+    );
+    assert_eq!(
+        say(&world.decide("al", &["none"], "POST", EXEC)),
+        "deny NoRule",
+        "it grants nothing"
+    );
+    world.acr = Some("y");
+    let (demanded, rules) = owed(&world.decide("al", &["shell"], "POST", EXEC));
+    assert_eq!(
+        demanded,
+        Obligations::default(),
+        "a condition that is false demands nothing"
+    );
+    assert_eq!(rules.len(), 1, "{rules:?}");
+}
+
+#[test]
+fn a_reason_that_a_failing_rule_demands_refuses_the_call() {
+    let mut rule = demanding(&json!({"verbs": ["get"], "resources": ["pods"]}));
+    rule["obligations"] = json!({"reason": true});
+    rule["when"] = json!("source.ip == ip('10.0.0.1')");
+    let mut world = World::new(&[rule]);
+    assert_eq!(
+        say(&world.decide("al", &["dev"], "GET", POD)),
+        "deny Obligation(Reason)"
+    );
+    world.reason = true;
+    assert!(say(&world.decide("al", &["dev"], "GET", POD)).starts_with("allow by ClusterRoleBinding view"));
+}
+
+#[test]
+fn in_a_namespace_whose_labels_are_unknown_the_demands_are_owed() {
+    let gold = json!({"actions": ["enter"], "namespaceSelector": {"matchLabels": {"tier": "gold"}}});
+    let world = World::new(&[demanding(&gold)]);
+    let (demanded, rules) = owed(&world.decide("al", &["shell"], "POST", NEW));
+    assert_eq!(demanded, everything());
+    let why = rules.last().unwrap().why.as_deref().unwrap();
+    assert!(why.starts_with("the labels of its namespace are not known; "), "{why}");
+    assert_eq!(say(&world.decide("al", &["none"], "POST", NEW)), "deny NoRule");
+    let mut false_anyway = demanding(&gold);
+    false_anyway["when"] = json!("request.name == 'q'");
+    let (demanded, _) = owed(&World::new(&[false_anyway]).decide("al", &["shell"], "POST", NEW));
+    assert_eq!(demanded, Obligations::default(), "its condition is asked all the same");
+    let iron = json!({"actions": ["enter"], "namespaceSelector": {"matchLabels": {"tier": "iron"}}});
+    let (demanded, _) = owed(&World::new(&[demanding(&iron)]).decide("al", &["shell"], "POST", EXEC));
+    assert_eq!(demanded, Obligations::default(), "known labels that do not fit");
+}
+
+#[test]
+fn a_list_of_all_namespaces_owes_what_one_of_them_demands() {
+    let of_a = json!({"verbs": ["list"], "resources": ["pods"], "namespaces": ["a"]});
+    let by_name = json!({"verbs": ["list"], "resources": ["pods"], "names": ["p"]});
+    for scope in [of_a, by_name] {
+        let world = World::new(&[demanding(&scope)]);
+        assert_eq!(
+            owed(&world.decide("al", &["dev"], "GET", "/api/v1/pods")).0,
+            everything(),
+            "{scope}"
+        );
+        assert_eq!(
+            say(&world.decide("al", &["none"], "GET", "/api/v1/pods")),
+            "deny NoRule",
+            "{scope}"
+        );
+    }
+    let nodes = json!({"verbs": ["list"], "resources": ["*"], "namespaces": ["a"], });
+    let mut world = World::new(&[demanding(&nodes)]);
+    world.authorization = Authorization::Observe;
+    let (demanded, _) = owed(&world.decide("al", &["dev"], "GET", "/api/v1/nodes"));
+    assert_eq!(demanded, Obligations::default(), "nodes lie in no namespace");
+}
+
+#[test]
+fn a_rule_that_demands_nothing_leaves_no_trace_where_it_cannot_be_told() {
+    let rule = json!({"effect": "allow", "subjects": {"groups": ["*"]},
+        "kubernetes": {"verbs": ["list"], "resources": ["pods"], "namespaces": ["a"]}});
+    let (_, rules) = owed(&World::new(&[rule]).decide("al", &["dev"], "GET", "/api/v1/pods"));
+    assert_eq!(rules.len(), 1, "{rules:?}");
+}
+
+#[test]
+fn a_shadow_and_a_rule_that_has_ended_demand_nothing() {
+    let mut shadow = demanding(&json!({"actions": ["enter"]}));
+    shadow["mode"] = json!("shadow");
+    let mut ended = demanding(&json!({"actions": ["enter"]}));
+    ended["until"] = json!("1970-01-02T00:00:00Z");
+    for mut rule in [shadow, ended] {
+        for when in ["true", "auth.acr == 'x'"] {
+            rule["when"] = json!(when);
+            let world = World::new(std::slice::from_ref(&rule));
+            let (demanded, _) = owed(&world.decide("al", &["shell"], "POST", EXEC));
+            assert_eq!(demanded, Obligations::default(), "{rule}");
+        }
+    }
+}
+
+/// As a forbid, a rule reaches a call; as an allow, its demands are owed there.
+fn any_scope() -> impl Strategy<Value = (Value, Option<&'static str>)> {
+    let act = prop_oneof![
+        Just(json!({"actions": ["enter"]})),
+        Just(json!({"verbs": ["*"], "resources": ["*"]})),
+        Just(json!({"verbs": ["get", "create"], "resources": ["pods", "pods/exec"]})),
+        Just(json!({"verbs": ["*"], "resources": ["nodes", "nodes/proxy"]})),
+    ];
+    let place = prop_oneof![
+        Just(None),
+        Just(Some(("namespaces", json!(["a"])))),
+        Just(Some(("namespaces", json!(["b"])))),
+        Just(Some(("namespaceSelector", json!({"matchLabels": {"tier": "gold"}})))),
+    ];
+    let names = prop_oneof![Just(None), Just(Some("p")), Just(Some("n"))];
+    let when = prop_oneof![
+        Just(None),
+        Just(Some("request.name == 'p'")),
+        Just(Some("auth.acr == 'x'"))
+    ];
+    (act, place, names, when).prop_map(|(mut scope, place, name, when)| {
+        if let Some((member, value)) = place {
+            scope[member] = value;
+        }
+        if let Some(name) = name {
+            scope["names"] = json!([name]);
+        }
+        (scope, when)
+    })
+}
+
+fn any_target() -> impl Strategy<Value = (&'static str, &'static str)> {
+    let raw = prop_oneof![
+        Just(POD),
+        Just(EXEC),
+        Just(NEW),
+        Just("/api/v1/pods"),
+        Just("/api/v1/namespaces/b/pods"),
+        Just("/api/v1/nodes/n"),
+        Just("/api/v1/nodes/n/proxy/exec/a/p/c"),
+        Just("/version"),
+    ];
+    (prop_oneof![Just("GET"), Just("POST")], raw)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_demand_is_owed_exactly_where_a_forbid_of_the_same_words_forbids(said in any_scope(), target in any_target()) {
+        let ((scope, when), (method, raw)) = (said, target);
+        let mut rule = demanding(&scope);
+        if let Some(when) = when {
+            rule["when"] = json!(when);
+        }
+        let mut forbid = rule.clone();
+        forbid["effect"] = json!("forbid");
+        forbid.as_object_mut().unwrap().remove("obligations");
+        let decide = |rule: Value| {
+            let mut world = World::new(&[rule]);
+            // Everything is let through, so that nothing but the rule tells.
+            world.authorization = Authorization::Observe;
+            world.decide("al", &["dev"], method, raw)
+        };
+        let forbids = matches!(decide(forbid).verdict, Verdict::Deny(_));
+        let expected = if forbids { everything() } else { Obligations::default() };
+        prop_assert_eq!(owed(&decide(rule)).0, expected);
+    }
+}
