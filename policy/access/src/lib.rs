@@ -8,8 +8,8 @@
 //! - [`rule`]: `AccessRule` documents of ours, for what RBAC cannot say.
 //! - [`decide`]: the two together, forbid before all else.
 //!
-//! Invariant: deny by default. An empty list grants nothing, an unreadable allow grants nothing, an unreadable or
-//! erroring forbid forbids (promise 3).
+//! Invariant: deny by default. An empty list grants nothing, an unreadable or erroring allow grants nothing and demands
+//! what it demands, an unreadable or erroring forbid forbids (promise 3).
 
 pub mod decide;
 #[cfg(feature = "generate")]

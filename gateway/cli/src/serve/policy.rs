@@ -86,6 +86,7 @@ fn tell(cluster: &ClusterId, problems: &[LoadProblem], told: &mut Vec<LoadProble
         let meaning = match problem.effect {
             Consequence::Forbids => "it forbids all that its readable part reaches",
             Consequence::GrantsNothing => "it grants nothing",
+            Consequence::Demands => "it grants nothing, and what can be read of its obligations is owed",
             Consequence::NothingLoaded => "nothing of it is loaded",
         };
         tracing::error!(

@@ -285,7 +285,7 @@ fn condition(spec: &Spec, wrong: &mut Wrong) -> Condition {
     wrong.keep("spec.when", Condition::parse(text)).unwrap_or_default()
 }
 
-fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {
+pub(super) fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {
     let step_up = spec.step_up.as_ref();
     if step_up.is_some_and(|step_up| step_up.max_age.is_none() && step_up.acr.is_none()) {
         wrong.say("spec.obligations.stepUp", "name `maxAge`, `acr` or both".to_owned());

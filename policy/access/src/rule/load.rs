@@ -2,16 +2,13 @@
 
 use std::fmt;
 
-use model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::compile::{self, Compiled, SubjectPatterns, Wrong};
-use super::compiled::{Rule, Scope};
-use super::condition::Condition;
-use super::document::{AccessRuleDocument, Effect, KubernetesScope, Mode, Subjects};
+use super::compile;
+use super::document::{AccessRuleDocument, Effect};
 use super::examples;
-use super::pattern::{PathPattern, ResourcePattern};
+use super::salvage::{salvage, text};
 use super::set::{Rules, doubles};
 use crate::rbac::{Binding, Objects, Role, aggregate};
 
@@ -48,6 +45,8 @@ pub enum Consequence {
     NothingLoaded,
     /// The object grants nothing.
     GrantsNothing,
+    /// The object grants nothing, and what can be read of its demands is owed where its readable part reaches.
+    Demands,
     /// The object forbids all that its readable part reaches.
     Forbids,
 }
@@ -287,7 +286,8 @@ fn check_rbac_keys(document: &Value) -> Result<(), String> {
 
 /// Reads the `AccessRule` objects of a cluster, each alone: a mistake of one tenant must not freeze revocation for all.
 ///
-/// An invalid allow grants nothing; an invalid forbid forbids what its readable part reaches.
+/// An invalid allow grants nothing, and what it demands is owed as far as it can be read; an invalid forbid forbids what
+/// its readable part reaches.
 pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules, Vec<LoadProblem>) {
     let mut rules = Rules::default();
     let mut problems = Vec::new();
@@ -307,10 +307,10 @@ pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules,
             Ok(compiled) => rules.0.push(compiled),
             Err(wrong) => {
                 let broken = salvage(object, &wrong.join("; "));
-                let effect = if broken.is_some() {
-                    Consequence::Forbids
-                } else {
-                    Consequence::GrantsNothing
+                let effect = match broken.as_ref().map(|broken| broken.rule.effect) {
+                    Some(Effect::Forbid) => Consequence::Forbids,
+                    Some(Effect::Allow) => Consequence::Demands,
+                    None => Consequence::GrantsNothing,
                 };
                 rules.0.extend(broken);
                 problems.extend(wrong.into_iter().map(|what| LoadProblem {
@@ -325,93 +325,4 @@ pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules,
         }
     }
     (rules, problems)
-}
-
-fn text<'v>(object: &'v Value, pointer: &str) -> Option<&'v str> {
-    object.pointer(pointer).and_then(Value::as_str)
-}
-
-/// A forbid that forbids as far as it can be read; what cannot be read of its scope stands for all.
-fn salvage(object: &Value, why: &str) -> Option<Compiled> {
-    if text(object, "/spec/effect") != Some("forbid") || text(object, "/spec/mode") == Some("shadow") {
-        return None;
-    }
-    let subjects = object
-        .pointer("/spec/subjects")
-        .and_then(|subjects| Subjects::deserialize(subjects).ok());
-    let subjects = subjects.and_then(|subjects| compile::readable_subjects(&subjects));
-    let scope = object.pointer("/spec/kubernetes").map(salvage_scope);
-    let only_services = scope.is_none() && object.pointer("/spec/services").is_some();
-    Some(Compiled {
-        subjects: subjects.unwrap_or_else(SubjectPatterns::all),
-        rule: Rule {
-            name: text(object, "/metadata/name").unwrap_or("unreadable").into(),
-            namespace: text(object, "/metadata/namespace").map(Into::into),
-            effect: Effect::Forbid,
-            mode: Mode::Enforce,
-            until: text(object, "/spec/until").and_then(|until| Timestamp::parse(until).ok()),
-            scope: if only_services {
-                None
-            } else {
-                Some(scope.unwrap_or_else(everything))
-            },
-            condition: Condition::Unreadable(format!("it cannot be read in full: {why}").into()),
-            obligations: Default::default(),
-            act_as: Default::default(),
-        },
-    })
-}
-
-/// Reads each member of the scope by itself.
-fn salvage_scope(written: &Value) -> Scope {
-    let Some(members) = written.as_object() else {
-        return everything();
-    };
-    let mut scope = everything();
-    let mut objects_read = false;
-    for (member, value) in members {
-        let single = Value::Object([(member.clone(), value.clone())].into_iter().collect());
-        let Ok(read) = KubernetesScope::deserialize(&single) else {
-            continue;
-        };
-        let mut wrong = Wrong::default();
-        let read = compile::scope(&read, &mut wrong);
-        // One complaint is about the members that were left out here.
-        let complaints = wrong.0.iter().filter(|what| !what.starts_with("spec.kubernetes: "));
-        if complaints.count() > 0 {
-            continue;
-        }
-        match member.as_str() {
-            "clusters" => scope.clusters = read.clusters,
-            "verbs" => scope.verbs = read.verbs,
-            "actions" => scope.actions = read.actions,
-            "names" => scope.names = read.names,
-            "namespaces" => scope.namespaces = read.namespaces,
-            "namespaceSelector" => scope.selector = read.selector,
-            "resources" | "paths" => {
-                if !std::mem::replace(&mut objects_read, true) {
-                    (scope.resources, scope.paths) = (None, None);
-                }
-                scope.resources = scope.resources.or(read.resources);
-                scope.paths = scope.paths.or(read.paths);
-            }
-            _ => {}
-        }
-    }
-    // One of the two was there but unreadable: then all of its sort.
-    if objects_read && members.contains_key("resources") && scope.resources.is_none() {
-        scope.resources = everything().resources;
-    }
-    if objects_read && members.contains_key("paths") && scope.paths.is_none() {
-        scope.paths = everything().paths;
-    }
-    scope
-}
-
-fn everything() -> Scope {
-    Scope {
-        resources: ResourcePattern::parse("*").ok().map(|all| vec![all]),
-        paths: PathPattern::parse("*").ok().map(|all| vec![all]),
-        ..Scope::default()
-    }
 }

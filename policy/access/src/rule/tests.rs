@@ -210,6 +210,57 @@ fn an_invalid_object_harms_only_itself() {
 }
 
 #[test]
+fn an_invalid_allow_demands_what_can_be_read_of_its_demands() {
+    let allow = |demands: serde_json::Value| {
+        let mut spec = json!({"effect": "allow", "subjects": {"people": ["eve"]}, "kubernetes": {"actions": ["enter"]},
+                              "when": "request.vreb == 'get'"});
+        for (member, value) in demands.as_object().unwrap() {
+            spec[member] = value.clone();
+        }
+        object(spec)
+    };
+    let read = |demands: serde_json::Value| {
+        let (rules, told) = load_objects([&allow(demands)]);
+        let owed = rules.0.first().map(|compiled| {
+            let owed = compiled.rule.obligations();
+            (owed.record, owed.reason, owed.idle_seconds)
+        });
+        let effect = if owed.is_some() {
+            Consequence::Demands
+        } else {
+            Consequence::GrantsNothing
+        };
+        assert!(told.iter().all(|problem| problem.effect == effect), "{told:?}");
+        owed
+    };
+    for (demands, owed) in [
+        (json!({}), None),
+        (json!({"obligations": {"record": false}}), None),
+        (json!({"mode": "shadow", "obligations": {"record": true}}), None),
+        (json!({"obligations": {"record": true}}), Some((true, false, None))),
+        (
+            json!({"obligations": {"reason": true, "idle": "15m"}}),
+            Some((false, true, Some(900))),
+        ),
+        (
+            json!({"obligations": {"reason": "yes", "idle": "15m"}}),
+            Some((false, true, Some(900))),
+        ),
+        (json!({"obligations": {"record": "yes"}}), Some((true, false, None))),
+        (
+            json!({"obligations": {"reason": true, "idle": "soon"}}),
+            Some((true, true, None)),
+        ),
+        (json!({"obligations": {"recrod": true}}), Some((true, false, None))),
+        (json!({"obligations": "record"}), Some((true, false, None))),
+        (json!({"obligations": null}), Some((true, false, None))),
+        (json!({"obligation": {"reason": true}}), Some((false, true, None))),
+    ] {
+        assert_eq!(read(demands.clone()), owed, "{demands}");
+    }
+}
+
+#[test]
 fn a_namespaced_rule_cannot_loosen_and_reaches_its_namespace_only() {
     let mut allow = object(json!({"effect": "allow", "subjects": {"people": ["eve"]},
                                   "kubernetes": {"verbs": ["*"], "resources": ["*"]}}));

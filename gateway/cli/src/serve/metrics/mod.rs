@@ -57,7 +57,7 @@ impl PolicyMetrics {
         self.rules.get_or_create(&label).set(count(rules));
         self.granting_nothing
             .get_or_create(&label)
-            .set(with(Consequence::GrantsNothing));
+            .set(with(Consequence::GrantsNothing).saturating_add(with(Consequence::Demands)));
         self.forbidding.get_or_create(&label).set(with(Consequence::Forbids));
     }
 }

@@ -136,6 +136,51 @@ fn a_shadow_and_a_rule_that_has_ended_demand_nothing() {
     }
 }
 
+#[test]
+fn an_invalid_allow_of_the_cluster_demands_where_its_readable_part_reaches() {
+    let mut rule = demanding(&json!({"actions": ["enter"], "namespaces": ["a"], "names": []}));
+    rule["subjects"] = json!({"groups": ["shell"]});
+    let (rules, problems) = load_objects([&object("broken", &rule)]);
+    assert!(!problems.is_empty());
+    let mut world = World::new(&[]);
+    world.rules = RuleSet::new(rules);
+    let (demanded, trail) = owed(&world.decide("al", &["shell"], "POST", EXEC));
+    assert_eq!(demanded, everything());
+    let why = trail.last().unwrap().why.as_deref().unwrap();
+    assert!(
+        why.starts_with("it cannot be read in full: spec.kubernetes.names"),
+        "{why}"
+    );
+    for (groups, raw) in [(["shell"], "/api/v1/namespaces/b/pods/p/exec"), (["dev"], POD)] {
+        let method = if raw == POD { "GET" } else { "POST" };
+        let (demanded, _) = owed(&world.decide("al", &groups, method, raw));
+        assert_eq!(demanded, Obligations::default(), "{raw}");
+    }
+    assert_eq!(
+        say(&world.decide("al", &["x"], "POST", EXEC)),
+        "deny NoRule",
+        "it grants nothing"
+    );
+}
+
+#[test]
+fn a_tenants_allow_is_invalid_and_demands_in_its_own_namespace_only() {
+    let mut rule = object("theirs", &demanding(&json!({"actions": ["enter"]})));
+    rule["metadata"]["namespace"] = json!("a");
+    let (rules, problems) = load_objects([&rule]);
+    assert!(problems[0].what.contains("cannot loosen"), "{problems:?}");
+    let mut world = World::new(&[]);
+    world.rules = RuleSet::new(rules);
+    world.authorization = Authorization::Observe;
+    for (raw, expected) in [
+        (EXEC, everything()),
+        ("/api/v1/namespaces/b/pods/p/exec", Obligations::default()),
+        ("/api/v1/nodes/n/proxy/exec/a/p/c", Obligations::default()),
+    ] {
+        assert_eq!(owed(&world.decide("al", &["shell"], "POST", raw)).0, expected, "{raw}");
+    }
+}
+
 /// As a forbid, a rule reaches a call; as an allow, its demands are owed there.
 fn any_scope() -> impl Strategy<Value = (Value, Option<&'static str>)> {
     let act = prop_oneof![
