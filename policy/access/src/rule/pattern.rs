@@ -67,6 +67,11 @@ impl ResourcePattern {
         })
     }
 
+    /// Whether it names one resource, without star.
+    pub(super) const fn is_one(&self) -> bool {
+        matches!(self.resource, Part::Exactly(_))
+    }
+
     pub(super) fn covers(&self, asked: &Attributes<'_>) -> bool {
         self.resource.covers(asked.resource)
             && self.subresource.covers(asked.subresource)

@@ -1,12 +1,14 @@
 //! Whether a rule's scope covers a call.
 //!
 //! Allow and forbid read the same words with opposite caution. Where the gateway cannot know what a call will touch
-//! (a list over all namespaces, a creation whose name is in the body, a namespace that the snapshot has not seen), a
-//! forbid covers it, an allow does not, and what an allow demands is owed as a forbid would forbid.
+//! (a list over all namespaces, a creation whose name is in the body, a namespace that the snapshot has not seen, a
+//! node through which every pod on it is reached), a forbid covers it, an allow does not, and what an allow demands
+//! is owed as a forbid would forbid.
 
 use super::call::{Call, Situation};
 use super::compiled::{Miss, Rule, Scope};
 use super::labels::LabelSelector;
+use super::pattern::ResourcePattern;
 
 /// How far a scope covers a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,7 @@ fn namespace(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situation<
         return Cover::Surely;
     }
     if asked.namespace.is_empty() {
-        // It may touch one that is meant; a namespaced rule reaches its own only.
+        // It may touch one that is meant; a namespaced rule reaches its own only, so that no tenant rules over nodes.
         return if own.is_none() && spans_namespaces(call) {
             Cover::Perhaps(Miss::Namespace, "the call may reach into every namespace")
         } else {
@@ -110,8 +112,15 @@ fn namespace(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situation<
     }
 }
 
-/// Whether a call without namespace may reach into namespaces: it is on a collection, and not on one of those kinds
-/// that the API server itself keeps cluster-wide. Kinds that are not known here may be namespaced.
+/// Whether a call enters what lies in namespaces without saying which: through a node, whose kubelet runs commands in
+/// every pod on it.
+fn enters_through_a_node(call: &Call<'_>) -> bool {
+    call.action.enters() && call.asked.namespace.is_empty()
+}
+
+/// Whether a call without namespace may reach into namespaces: it enters through a node, or it is on a collection, and
+/// not on one of those kinds that the API server itself keeps cluster-wide. Kinds that are not known here may be
+/// namespaced.
 fn spans_namespaces(call: &Call<'_>) -> bool {
     let collection = matches!(call.asked.verb, "list" | "watch" | "deletecollection" | "create");
     let known_cluster_wide = matches!(
@@ -139,7 +148,7 @@ fn spans_namespaces(call: &Call<'_>) -> bool {
                 "subjectaccessreviews" | "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
             )
     );
-    collection && !known_cluster_wide
+    enters_through_a_node(call) || (collection && !known_cluster_wide)
 }
 
 fn name(scope: &Scope, call: &Call<'_>) -> Cover {
@@ -152,6 +161,11 @@ fn name(scope: &Scope, call: &Call<'_>) -> Cover {
     }
     if asked.name.is_empty() {
         return Cover::Perhaps(Miss::Name, "the name is not known before the call");
+    }
+    // The name of the node; those of the rule may be of pods on it, unless the rule speaks of nodes itself.
+    let is_named = |resource: &ResourcePattern| resource.is_one() && resource.covers(asked);
+    if enters_through_a_node(call) && !scope.resources.iter().flatten().any(is_named) {
+        return Cover::Perhaps(Miss::Name, "the call may reach every pod of the node");
     }
     Cover::Not(Miss::Name)
 }

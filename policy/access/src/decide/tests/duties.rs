@@ -250,3 +250,92 @@ proptest! {
         prop_assert_eq!(owed(&decide(rule)).0, expected);
     }
 }
+
+const KUBELET: &str = "/api/v1/nodes/n/proxy/exec/a/p/c";
+
+#[test]
+fn through_a_node_the_demands_of_every_namespace_are_owed_and_nothing_is_granted() {
+    let of_a = demanding(&json!({"actions": ["enter"], "namespaces": ["a"]}));
+    let gold = demanding(&json!({"actions": ["enter"], "namespaceSelector": {"matchLabels": {"tier": "gold"}}}));
+    let one_pod = demanding(&json!({"actions": ["enter"], "namespaces": ["a"], "names": ["p"]}));
+    for rule in [of_a, gold, one_pod] {
+        let mut world = World::new(std::slice::from_ref(&rule));
+        for (method, raw) in [
+            ("POST", KUBELET),
+            ("GET", "/api/v1/nodes/n/proxy/run/a/p/c?cmd=id"),
+            ("POST", "/api/v1/nodes/n/proxy/attach/a/p/c"),
+            ("POST", "/api/v1/nodes/n/proxy/portForward/a/p"),
+            ("GET", "/api/v1/nodes/n/proxy/cri/exec/TOKEN"),
+            ("GET", "/api/v1/nodes/n/proxy/containerLogs/a/p/c"),
+        ] {
+            world.authorization = Authorization::Observe;
+            let (demanded, trail) = owed(&world.decide("al", &["dev"], method, raw));
+            assert_eq!(demanded, everything(), "{rule} {raw}");
+            let why = trail.last().unwrap().why.as_deref().unwrap();
+            assert!(why.starts_with("the call may reach into every namespace; "), "{why}");
+            world.authorization = Authorization::Enforce;
+            assert_eq!(
+                say(&world.decide("al", &["dev"], method, raw)),
+                "deny NoRule",
+                "it grants nothing"
+            );
+        }
+        // A node itself is nobody's namespace.
+        world.authorization = Authorization::Observe;
+        let (demanded, _) = owed(&world.decide("al", &["dev"], "GET", "/api/v1/nodes/n"));
+        assert_eq!(demanded, Obligations::default(), "{rule}");
+    }
+}
+
+#[test]
+fn a_forbid_of_entering_one_namespace_is_not_left_through_a_node() {
+    for scope in [
+        json!({"actions": ["enter"], "namespaces": ["a"]}),
+        json!({"actions": ["enter"], "namespaceSelector": {"matchLabels": {"tier": "gold"}}}),
+        json!({"verbs": ["*"], "resources": ["*"], "namespaces": ["a"]}),
+        json!({"actions": ["enter"], "namespaces": ["a"], "names": ["p"]}),
+        json!({"actions": ["enter"], "names": ["p"]}),
+    ] {
+        let mut world = World::new(&[forbid("al", &scope)]);
+        world.authorization = Authorization::Observe;
+        for method in ["GET", "POST", "DELETE"] {
+            assert_eq!(
+                say(&world.decide("al", &["dev"], method, KUBELET)),
+                "deny Forbidden",
+                "{scope} {method}"
+            );
+        }
+        assert!(
+            say(&world.decide("al", &["dev"], "GET", "/api/v1/nodes/n")).starts_with("allow"),
+            "{scope}: reading a node enters nothing"
+        );
+    }
+}
+
+#[test]
+fn a_rule_that_speaks_of_nodes_means_their_names() {
+    let scope = json!({"actions": ["enter"], "resources": ["nodes/proxy"], "names": ["m"]});
+    let mut world = World::new(&[forbid("al", &scope), demanding(&scope)]);
+    world.authorization = Authorization::Observe;
+    let (demanded, _) = owed(&world.decide("al", &["dev"], "POST", KUBELET));
+    assert_eq!(demanded, Obligations::default());
+    let other = KUBELET.replace("nodes/n/", "nodes/m/");
+    assert_eq!(say(&world.decide("al", &["dev"], "POST", &other)), "deny Forbidden");
+    // Without the kind a name may be a pod's: it is granted for the node of that name alone, and demanded through any.
+    let world = World::new(&[demanding(&json!({"actions": ["enter"], "names": ["m"]}))]);
+    assert_eq!(owed(&world.decide("al", &["x"], "POST", &other)).0, everything());
+    assert_eq!(say(&world.decide("al", &["x"], "POST", KUBELET)), "deny NoRule");
+}
+
+#[test]
+fn a_tenants_forbid_reaches_no_node() {
+    let mut rule = object("theirs", &forbid("al", &json!({"actions": ["enter"]})));
+    rule["metadata"]["namespace"] = json!("a");
+    let (rules, problems) = load_objects([&rule]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let mut world = World::new(&[]);
+    world.rules = RuleSet::new(rules);
+    world.authorization = Authorization::Observe;
+    assert!(say(&world.decide("al", &["dev"], "POST", KUBELET)).starts_with("allow"));
+    assert_eq!(say(&world.decide("al", &["dev"], "POST", EXEC)), "deny Forbidden");
+}
