@@ -122,7 +122,8 @@ fn granted(query: &Query<'_>, caller: &Who<'_>, asked: Attributes<'_>, found: &m
     // A service account's own name is shortened here, but what is taken on begins with `system:` too.
     let reserved = asked.resource == "serviceaccounts" || asked.name.starts_with("system:");
     let by_rule = said.allow_for(reserved.then_some(asked.name));
-    found.take(said.without_obligations());
+    // What a rule that lets somebody take on a name demands is owed by each call under it.
+    found.take(said);
     if forbidden {
         return None;
     }

@@ -168,9 +168,9 @@ fn verdict(query: &Query<'_>, found: &mut Rulings, errors: &mut Vec<RoleError>) 
     }
     let caller = Who::of(query.subject);
     let who = query.acting();
-    // Whoever borrows a name keeps what is forbidden to them: a forbid cannot be left by `--as`.
+    // Whoever borrows a name keeps what is forbidden to them and demanded of them: neither can be left by `--as`.
     if let Some(wanted) = query.impersonation {
-        let mut own = ruled(query, &caller, &query.call).only_forbids();
+        let mut own = ruled(query, &caller, &query.call).of_a_caller();
         let refused = impersonation::check(query, &caller, wanted, &mut own);
         found.take(own);
         if found.is_forbidden() {

@@ -31,10 +31,13 @@ struct Granted {
     rule: RuleRef,
     /// The names that it lists.
     names: Vec<Box<str>>,
+    demands: bool,
 }
 
 /// What follows where an allow rule cannot be told, in the decision's trail.
 const OWED: &str = "it grants nothing, and what it demands is owed";
+/// Why an allow rule about the caller grants nothing to whom the caller acts as.
+const OF_THE_CALLER: &str = "it is about who acts as another";
 
 /// Asks all rules that are about `who`.
 pub(super) fn ruled(query: &Query<'_>, who: &Who<'_>, call: &Call<'_>) -> Rulings {
@@ -73,6 +76,7 @@ impl Rulings {
         self.allows.push(Granted {
             rule: rule.as_ref(None),
             names: rule.names().map(Into::into).collect(),
+            demands: rule.demands(),
         });
         join(&mut self.obligations, rule.obligations());
         if !rule.act_as().is_empty() {
@@ -131,7 +135,9 @@ impl Rulings {
             }
         }
         for rule in other.demanding {
-            if !self.demanding.contains(&rule) {
+            let same = |own: &RuleRef| (&own.name, &own.namespace) == (&rule.name, &rule.namespace);
+            let is_told = self.allows.iter().any(|granted| same(&granted.rule)) || self.demanding.iter().any(same);
+            if !is_told {
                 self.demanding.push(rule);
             }
         }
@@ -144,23 +150,23 @@ impl Rulings {
         };
     }
 
-    /// What is forbidden to somebody who acts as another; what is allowed to them is not asked.
-    pub(super) fn only_forbids(self) -> Self {
+    /// What is forbidden to somebody who acts as another and demanded of them; what is allowed to them is not asked.
+    pub(super) fn of_a_caller(self) -> Self {
         let would = |rule: &RuleRef| rule.effect == RuleEffect::WouldForbid;
         let others = self.others.into_iter().filter(would).collect();
+        let demanding = self.allows.into_iter().filter(|granted| granted.demands);
+        let demanding = demanding.map(|granted| RuleRef {
+            why: Some(format!("{OF_THE_CALLER}; {OWED}").into()),
+            ..granted.rule
+        });
         Self {
             forbids: self.forbids,
+            demanding: demanding.chain(self.demanding).collect(),
             others,
+            obligations: self.obligations,
             momentary: self.momentary,
             ..Self::default()
         }
-    }
-
-    /// For questions about impersonation: what such a rule demands of a session is demanded of the call itself by
-    /// rules about the call.
-    pub(super) fn without_obligations(mut self) -> Self {
-        self.obligations = Obligations::default();
-        self
     }
 
     /// Every rule that mattered: what forbids, then `decisive`, then what allows, then the rest.

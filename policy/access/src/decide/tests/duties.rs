@@ -339,3 +339,71 @@ fn a_tenants_forbid_reaches_no_node() {
     assert!(say(&world.decide("al", &["dev"], "POST", KUBELET)).starts_with("allow"));
     assert_eq!(say(&world.decide("al", &["dev"], "POST", EXEC)), "deny Forbidden");
 }
+
+fn of_people(people: &str, scope: &Value, demands: Value) -> Value {
+    let mut rule = demanding(scope);
+    rule["subjects"] = json!({"people": [people]});
+    rule["obligations"] = demands;
+    rule
+}
+
+#[test]
+fn what_is_demanded_of_somebody_is_not_left_by_acting_as_somebody_else() {
+    let enter = json!({"actions": ["enter"]});
+    let own = of_people("lead", &enter, json!({"record": true, "idle": "15m", "longest": "1h"}));
+    let theirs = of_people("al", &enter, json!({"idle": "90s", "longest": "8h"}));
+    let wanted = wanting("al", &["shell"]);
+    let act = |rules: &[Value]| World::new(rules).decide_as("lead", &["staff"], "POST", EXEC, Some(&wanted));
+    let (demanded, trail) = owed(&act(&[own.clone(), theirs]));
+    let expected = Obligations {
+        record: true,
+        idle_seconds: Some(90),
+        longest_seconds: Some(3_600),
+        ..Obligations::default()
+    };
+    assert_eq!(demanded, expected, "of both, the strictest");
+    let told = |name: &str| {
+        let rule = trail.iter().find(|rule| &*rule.name == name).unwrap();
+        rule.why.as_deref().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        told("r0"),
+        "it is about who acts as another; it grants nothing, and what it demands is owed"
+    );
+    assert_eq!(told("r1"), "");
+
+    let (demanded, _) = owed(&act(&[of_people("lead", &enter, json!({"record": true}))]));
+    assert!(demanded.record);
+    let mut failing = of_people("lead", &enter, json!({"record": true}));
+    failing["when"] = json!("auth.acr == 'x'");
+    assert!(
+        owed(&act(&[failing])).0.record,
+        "a condition that fails does not open this way either"
+    );
+    let reason = of_people("lead", &enter, json!({"reason": true}));
+    assert_eq!(say(&act(&[reason])), "deny Obligation(Reason)");
+    let everybody = demanding(&enter);
+    let (demanded, trail) = owed(&act(&[everybody]));
+    assert_eq!(demanded, everything());
+    let named = trail.iter().filter(|rule| &*rule.name == "r0").count();
+    assert_eq!(named, 1, "a rule about both is told once: {trail:?}");
+}
+
+#[test]
+fn a_callers_own_rules_demand_and_grant_nothing_under_a_borrowed_name() {
+    let own = of_people("lead", &json!({"actions": ["enter"]}), json!({"record": true}));
+    let world = World::new(&[own]);
+    let said = say(&world.decide_as("lead", &["staff"], "POST", EXEC, Some(&wanting("al", &["dev"]))));
+    assert_eq!(said, "deny NoRule");
+}
+
+#[test]
+fn a_rule_that_lends_a_name_may_demand_something_for_it() {
+    let lend = json!({"verbs": ["impersonate"], "resources": ["users", "groups"]});
+    let rules = [of_people("bo", &lend, json!({"reason": true, "record": true}))];
+    let mut world = World::new(&rules);
+    let act = |world: &World| world.decide_as("bo", &["staff"], "POST", EXEC, Some(&wanting("al", &["shell"])));
+    assert_eq!(say(&act(&world)), "deny Obligation(Reason)");
+    world.reason = true;
+    assert!(owed(&act(&world)).0.record);
+}
