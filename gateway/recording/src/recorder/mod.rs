@@ -39,7 +39,8 @@ pub struct Recorder {
     typed: Typed,
     /// The output ended in a carriage return.
     after_return: bool,
-    is_attached: bool,
+    /// The output has not shown yet whether there is a terminal.
+    is_judged: bool,
     input_was_noted: bool,
     copy: Option<Copying>,
     sizes: SizeReader,
@@ -56,7 +57,8 @@ enum Typed {
     /// It is counted: it goes to a terminal, which echoes what may be seen.
     Counted,
     /// Whether an attached process has a terminal only its pod knows; a client may say so falsely. Its output tells: a terminal
-    /// puts a carriage return in front of each line feed.
+    /// puts a carriage return in front of each line feed. One such line settles it, because a terminal in raw mode has bare ones,
+    /// too; until it comes, a bare one says that there is none.
     Waits(Vec<u8>),
 }
 
@@ -70,7 +72,7 @@ impl Typed {
     }
 }
 
-/// So much of what is typed waits for a line of output; then it is kept.
+/// So much of what is typed waits for a line of output; then it is counted, since it may be a password.
 const MOST_WAITING: usize = 64 << 10;
 
 /// The stream of a `cp` that is being read.
@@ -91,11 +93,12 @@ impl Recorder {
             mask_head(&mut head, &mut found);
         }
         copy::shorten(&mut head.command);
+        let typed = Typed::of(&head);
         let mut recorder = Self {
             writer: Writer::new(rules, found),
-            typed: Typed::of(&head),
             after_return: false,
-            is_attached: head.kind == Kind::Attach && head.terminal,
+            is_judged: matches!(typed, Typed::Waits(_)),
+            typed,
             input_was_noted: false,
             copy: copy.map(|(way, channel)| Copying {
                 way,
@@ -165,7 +168,7 @@ impl Recorder {
         if let Some(exit) = self.status.finish() {
             self.exited(at_micros, exit);
         }
-        self.keep_typed(at_micros);
+        self.count_held(at_micros);
         self.finish_copy(at_micros);
         self.connections.finish(at_micros, &mut self.writer);
         self.writer.flush_notes(at_micros);
@@ -190,7 +193,7 @@ impl Recorder {
                 self.count(way, length)
             }
         }
-        if channel == Channel::Stdout && self.is_attached {
+        if channel == Channel::Stdout && self.is_judged {
             self.judge(at, bytes);
         }
         match channel {
@@ -220,7 +223,7 @@ impl Recorder {
                 held.extend_from_slice(bytes);
                 self.writer.touch(at);
                 if held.len() > MOST_WAITING {
-                    self.keep_typed(at);
+                    self.count_held(at);
                 }
             }
         }
@@ -230,16 +233,13 @@ impl Recorder {
     fn judge(&mut self, at: u64, bytes: &[u8]) {
         for byte in bytes {
             match (byte, self.after_return) {
-                (b'\n', false) => self.keep_typed(at),
                 (b'\n', true) => {
-                    if let Typed::Waits(held) = &self.typed {
-                        let length = u64::try_from(held.len()).unwrap_or(u64::MAX);
-                        self.typed = Typed::Counted;
-                        if length > 0 {
-                            self.input(at, length);
-                        }
-                    }
+                    self.count_held(at);
+                    self.typed = Typed::Counted;
+                    self.is_judged = false;
+                    return;
                 }
+                (b'\n', false) => self.keep_typed(at),
                 _ => {}
             }
             self.after_return = *byte == b'\r';
@@ -247,8 +247,23 @@ impl Recorder {
     }
 
     fn keep_typed(&mut self, at: u64) {
-        if let Typed::Waits(held) = std::mem::replace(&mut self.typed, Typed::Kept) {
+        if let Some(held) = self.held() {
+            self.typed = Typed::Kept;
             self.stream(at, Way::Up, Channel::Stdin, &held);
+        }
+    }
+
+    fn count_held(&mut self, at: u64) {
+        if let Some(held) = self.held().filter(|held| !held.is_empty()) {
+            self.input(at, u64::try_from(held.len()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// What waits, if anything may.
+    fn held(&mut self) -> Option<Vec<u8>> {
+        match &mut self.typed {
+            Typed::Waits(held) => Some(std::mem::take(held)),
+            Typed::Kept | Typed::Counted => None,
         }
     }
 

@@ -165,14 +165,47 @@ fn what_is_typed_is_kept_where_nobody_can_say_that_it_echoes() {
     assert_eq!(kept(Kind::Exec, true, &[typed(b"id\r")]), "id\r");
     // Of an attached process its output tells: a terminal returns before each line feed.
     let attach = |events: &[_]| kept(Kind::Attach, false, events);
-    assert_eq!(attach(&[typed(b"id\r")]), "id\r", "it said nothing");
+    assert_eq!(
+        attach(&[typed(b"hunter2\r"), says(b"no line")]),
+        "",
+        "what may be a password"
+    );
     assert_eq!(attach(&[typed(b"id\n"), says(b"uid=0\n"), typed(b"ls\n")]), "id\nls\n");
     assert_eq!(attach(&[says(b"user:\r"), says(b"\npass: "), typed(b"hunter2\r")]), "");
     assert_eq!(attach(&[typed(b"hunter2\r"), says(b"\r\n"), typed(b"x")]), "");
     assert_eq!(
-        attach(&[says(b"ok\r\n"), typed(b"hidden"), says(b"no\n"), typed(b"seen")]),
+        attach(&[says(b"no\n"), typed(b"seen"), says(b"ok\r\n"), typed(b"hidden")]),
         "seen"
     );
+    let raw_mode = [
+        says(b"$ vi\r\n"),
+        says(b"~\n~\n"),
+        typed(b":q\r"),
+        says(b"$ "),
+        typed(b"hunter2\r"),
+    ];
+    assert_eq!(attach(&raw_mode), "", "a terminal in raw mode is one still");
+}
+
+#[test]
+fn more_than_may_wait_for_a_line_of_output_is_counted() {
+    let head = Head {
+        kind: Kind::Attach,
+        ..head(&[], true)
+    };
+    let long = vec![b'x'; MOST_WAITING + 1];
+    let (up, down) = (
+        |bytes| (1, Way::Up, data(Channel::Stdin, bytes)),
+        |bytes| (2, Way::Down, data(Channel::Stdout, bytes)),
+    );
+    let said = record(head, &[up(&long), up(b"id\n"), down(b"uid=0\n"), up(b"ls\n")]);
+    assert_eq!(
+        stream(&said, Channel::Stdin),
+        b"id\nls\n",
+        "as soon as there is no terminal, it is kept"
+    );
+    let counted = format!("Counted {{ way: Up, channel: Stdin, bytes: {} }}", long.len());
+    assert!(others(&said).contains(&counted.as_str()), "{:?}", others(&said));
 }
 
 #[test]
@@ -580,6 +613,26 @@ proptest! {
             .flat_map(|((way, channel), bytes)| bytes.chunks(cut).map(|piece| (1, *way, data(*channel, piece))))
             .collect();
         prop_assert_eq!(record(head(command, terminal), &whole), record(head(command, terminal), &cut));
+    }
+
+    /// Whatever an attached terminal shows, in whatever mode: nothing is kept of what is typed behind its first line.
+    #[test]
+    fn nothing_typed_into_a_terminal_that_has_shown_itself_is_kept(
+        lines in prop::collection::vec(("(\r\n|\n|\r|x|\u{1b}\\[H){0,6}", "[a-z]{0,9}"), 0..12),
+        cut in 1..9_usize,
+    ) {
+        let head = Head { kind: Kind::Attach, ..head(&[], true) };
+        let mut recorder = Recorder::new(head, Rules::default());
+        recorder.event(1, Way::Up, data(Channel::Stdin, b"before"));
+        recorder.event(1, Way::Down, data(Channel::Stdout, b"$ \r\n"));
+        for (says, types) in &lines {
+            for piece in says.as_bytes().chunks(cut) {
+                recorder.event(1, Way::Down, data(Channel::Stdout, piece));
+            }
+            recorder.event(1, Way::Up, data(Channel::Stdin, types.as_bytes()));
+        }
+        let chunks = recorder.finish(2, ended());
+        prop_assert_eq!(stream(&said(&chunks), Channel::Stdin), b"");
     }
 
     #[test]
