@@ -390,12 +390,12 @@ fn tell_file(at: u64, way: Way, entry: &Entry, writer: &mut Writer, files: &mut 
     writer.frame(at, &Frame::File(file));
 }
 
-/// Masks the command as one line, since `--password` and what belongs to it are two arguments, and the reason.
 /// Replaces known patterns of secrets in the words of a command, as a recording's head does.
 pub fn mask_words(words: &mut [String]) {
     mask_command(words, &mut Counts::default());
 }
 
+/// Masks the command as one line, since `--password` and what belongs to it are two arguments.
 fn mask_command(words: &mut [String], found: &mut Counts) {
     let mut line = words.join(" ").into_bytes();
     mask_text(&mut line, found);
