@@ -252,8 +252,14 @@ impl TarReader {
             b'x' => self.extended.read(bytes)?,
             b'L' => self.extended.name = Some(header::text(bytes).to_vec()),
             b'K' => self.extended.link = Some(header::text(bytes).to_vec()),
-            // A global header's names and sizes are of no entry; readers do not agree whether they count.
-            _ => Extended::default().read(bytes)?,
+            _ => {
+                let mut global = Extended::default();
+                global.read(bytes)?;
+                // GNU tar takes these for all entries behind, Go's reader and busybox for none.
+                if global != Extended::default() {
+                    return Err("a global header that names or sizes entries");
+                }
+            }
         }
         self.state = padding(length(bytes));
         Ok(())

@@ -102,6 +102,15 @@ fn long_names_of_pax_and_of_gnu_tar_are_read() {
     assert_eq!(entries[2].name, b"plain", "an extended header is of one entry");
 }
 
+/// As git writes it, with the commit's id.
+#[test]
+fn a_global_header_that_says_nothing_of_entries_is_passed_over() {
+    let bytes = archive(&[extended(b'g', &pax("comment", "5891b5b522d5df08")), file("a", b"1")]);
+    let (entries, kept) = read_all(&[&bytes]);
+    assert_eq!((entries.len(), kept.len()), (1, 0));
+    assert_eq!(entries[0].name, b"a");
+}
+
 #[test]
 fn a_ustar_prefix_stands_in_front_of_the_name() {
     let mut block = header("name", b'0', 0);
@@ -162,6 +171,16 @@ fn what_two_programs_may_read_differently_ends_the_reading() {
         why(&header("x", b'x', 65_537)),
         "an extended header of more than 64 KiB"
     );
+    for (key, value) in [
+        ("path", "b"),
+        ("linkpath", "b"),
+        ("size", "1"),
+        ("GNU.sparse.name", "b"),
+        ("path", ""),
+    ] {
+        let global = [extended(b'g', &pax(key, value)), file("a", b"1")].concat();
+        assert_eq!(why(&global), "a global header that names or sizes entries", "{key}");
+    }
     let lone = [vec![0; BLOCK], file("a", b"")].concat();
     assert_eq!(why(&lone), "one block of zeros between headers");
     let behind = [archive(&[]), b"more".to_vec()].concat();
