@@ -1,6 +1,6 @@
 //! Connections of a port-forward, counted and digested, not kept; and other upgraded connections, whose messages are kept beside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -11,12 +11,16 @@ use crate::tap::{Channel, Way};
 
 /// So many connections at once are told apart; more are counted.
 const MAX_OPEN: usize = 4096;
+/// So many that are over are known, the newest: a pod that has not heard of a reset writes on for a moment.
+const MAX_OVER: usize = 4096;
 /// Of what the pod says went wrong so much is kept.
 const MAX_ERROR: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     open: BTreeMap<Key, Open>,
+    /// Told already, or not listed: what comes behind opens none of them again.
+    over: BTreeSet<Key>,
     opened: u64,
     unlisted: u64,
 }
@@ -72,11 +76,12 @@ impl Connections {
 
     pub(super) fn open(&mut self, at: u64, way: Way, channel: Channel, writer: &mut Writer) {
         let Some(key) = key(channel) else { return };
-        if self.open.contains_key(&key) {
+        if self.open.contains_key(&key) || self.over.contains(&key) {
             return;
         }
         if self.open.len() >= MAX_OPEN {
             self.unlisted = self.unlisted.saturating_add(1);
+            self.is_over(key);
             return;
         }
         self.opened = self.opened.saturating_add(1);
@@ -162,8 +167,17 @@ impl Connections {
         }
     }
 
+    /// Connections are numbered as they come, so that the lowest is the oldest.
+    fn is_over(&mut self, key: Key) {
+        self.over.insert(key);
+        if self.over.len() > MAX_OVER {
+            self.over.pop_first();
+        }
+    }
+
     fn tell(&mut self, at: u64, key: Key, was_reset: bool, writer: &mut Writer) {
         let Some(mut open) = self.open.remove(&key) else { return };
+        self.is_over(key);
         writer.mask_text(&mut open.error);
         let connection = Connection {
             channel: open.channel,

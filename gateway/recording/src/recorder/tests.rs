@@ -472,6 +472,43 @@ fn a_port_forward_is_kept_as_connections_and_digests() {
 }
 
 #[test]
+fn what_comes_behind_a_connections_end_opens_it_no_second_time() {
+    let (channel, error) = (
+        Channel::Forward {
+            connection: 0,
+            port: 80,
+        },
+        Channel::ForwardError {
+            connection: 0,
+            port: 80,
+        },
+    );
+    let closed = [
+        (3, Way::Up, Event::Closed { channel }),
+        (3, Way::Down, Event::Closed { channel }),
+    ];
+    let reset = [(3, Way::Up, Event::Reset { channel })];
+    for ends in [&closed[..], &reset] {
+        let begins = [
+            (1, Way::Up, Event::Opened { channel }),
+            (2, Way::Down, data(channel, b"ok")),
+        ];
+        let behind = [
+            (4, Way::Down, data(channel, b"more")),
+            (5, Way::Down, data(error, b"broken pipe")),
+        ];
+        let said = record(head(&[], false), &[&begins, ends, &behind].concat());
+        let told = others(&said).into_iter().filter(|one| one.starts_with("Connection("));
+        assert_eq!(told.count(), 1, "{said:?}");
+        let end = others(&said).last().unwrap().to_string();
+        assert!(
+            end.contains(r#""down":6"#) && end.contains(r#""connections":1"#),
+            "{end}"
+        );
+    }
+}
+
+#[test]
 fn what_an_open_connection_carried_is_counted_with_each_chunk() {
     let channel = Channel::Forward {
         connection: 0,
@@ -501,6 +538,7 @@ fn more_connections_than_are_told_apart_are_counted() {
     for connection in 0..5000 {
         let channel = Channel::Forward { connection, port: 1 };
         recorder.event(1, Way::Up, Event::Opened { channel });
+        recorder.event(1, Way::Up, data(channel, b"x"));
     }
     let said = said(&recorder.finish(2, ended()));
     let note = "Note { noted: ConnectionsUnlisted, count: 904, text: [] }";
