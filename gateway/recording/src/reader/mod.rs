@@ -224,13 +224,6 @@ impl Recording {
         Frames::new(self, 0)
     }
 
-    /// The frames from the chunk on in which this time lies; up to a chunk's frames come before it.
-    #[must_use]
-    pub fn frames_from(&self, at_micros: u64) -> Frames<'_> {
-        let ends_before = |place: &Place| place.header.until_micros < at_micros;
-        Frames::new(self, self.scan.places.partition_point(ends_before))
-    }
-
     /// The plain bytes of one chunk, for a [`FrameIter`]; none where no such chunk is whole. For who gives the frames on piece by
     /// piece and holds no borrow meanwhile.
     ///
@@ -239,12 +232,6 @@ impl Recording {
     pub fn chunk(&self, number: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let place = usize::try_from(number).ok().and_then(|at| self.scan.places.get(at));
         place.map(|place| self.open_chunk(place)).transpose()
-    }
-
-    /// The frames of all chunks from this number on.
-    #[must_use]
-    pub fn frames_of_chunk(&self, number: u64) -> Frames<'_> {
-        Frames::new(self, usize::try_from(number).unwrap_or(usize::MAX))
     }
 
     /// Who did what where; none while no chunk is sealed.
@@ -277,16 +264,6 @@ impl Recording {
             }
         }
         Err(ReadError::Frame(FrameError::EndsEarly))
-    }
-
-    /// Reads everything, so that each chunk is proved to be what was sealed; how the recording ends.
-    ///
-    /// # Errors
-    /// The first chunk that is not.
-    pub fn verify(&self) -> Result<Tail, ReadError> {
-        let mut frames = self.frames();
-        while frames.next()?.is_some() {}
-        Ok(self.tail())
     }
 
     /// Decrypts and unpacks a chunk.
