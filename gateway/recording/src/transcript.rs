@@ -6,7 +6,7 @@
 //!
 //! Without a terminal, lines of stdin begin with `> ` and those of stderr with `! `.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use vte::{Params, Parser, Perform};
 
@@ -72,11 +72,11 @@ impl std::fmt::Debug for Transcript {
 }
 
 impl Recording {
-    /// Writes the whole recording as plain text.
+    /// Writes the whole recording as plain text. `without_end` is its last line, in brackets, where the recording has no end.
     ///
     /// # Errors
-    /// The recording is damaged or cannot be read; what came before is written. Or `out` fails.
-    pub fn write_text<W: Write>(&self, mut out: W) -> Result<W, ViewError> {
+    /// The recording is damaged or cannot be read; what came before is written, and a line that says so. Or `out` fails.
+    pub fn write_text<W: Write>(&self, mut out: W, without_end: &str) -> Result<W, ViewError> {
         let is_terminal = self.head()?.is_some_and(|head| head.terminal);
         let prefix = |prefix| if is_terminal { "" } else { prefix };
         let mut streams = [
@@ -85,7 +85,12 @@ impl Recording {
             Transcript::new(prefix("! ")),
         ];
         let mut frames = self.frames();
-        while let Some(stamped) = frames.next()? {
+        let read = loop {
+            let stamped = match frames.next() {
+                Ok(Some(stamped)) => stamped,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
             if let Frame::Data { way, channel, bytes } = stamped.frame {
                 let [stdin, stdout, stderr] = &mut streams;
                 let stream = match (channel, way) {
@@ -95,18 +100,24 @@ impl Recording {
                 };
                 out.write_all(stream.read(bytes).as_bytes())?;
             } else if let Some(line) = in_words(&stamped.frame) {
-                for stream in &mut streams {
-                    out.write_all(stream.finish().as_bytes())?;
-                }
+                finish_lines(&mut streams, &mut out)?;
                 writeln!(out, "[{line}]")?;
             }
-        }
-        for stream in &mut streams {
-            out.write_all(stream.finish().as_bytes())?;
+        };
+        finish_lines(&mut streams, &mut out)?;
+        if let Some(words) = self.last_words(&read, without_end) {
+            writeln!(out, "[{words}]")?;
         }
         out.flush()?;
+        read?;
         Ok(out)
     }
+}
+
+fn finish_lines(streams: &mut [Transcript], out: &mut impl Write) -> io::Result<()> {
+    streams
+        .iter_mut()
+        .try_for_each(|stream| out.write_all(stream.finish().as_bytes()))
 }
 
 /// A frame that is no stream's data, in words: notes, files, connections and the exit; none for others.

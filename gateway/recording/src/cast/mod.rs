@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::frame::{Frame, Noted, Stamped, TarFile};
 use crate::head::Head;
-use crate::reader::{ReadError, Recording};
+use crate::reader::{ReadError, Recording, Tail};
 use crate::tap::{Channel, Way};
 pub(crate) use utf8::Utf8;
 
@@ -113,14 +113,19 @@ impl<W: Write> CastWriter<W> {
     /// # Errors
     /// `out` does.
     pub fn finish(mut self) -> io::Result<W> {
+        self.break_off()?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn break_off(&mut self) -> io::Result<()> {
         for channel in [Channel::Stdin, Channel::Stdout, Channel::Stderr] {
             let text = self.stream(channel).map(|(_, stream)| stream.utf8.finish());
             if let Some(text) = text.filter(|text| !text.is_empty()) {
                 self.text(self.last_micros, channel, &text)?;
             }
         }
-        self.out.flush()?;
-        Ok(self.out)
+        Ok(())
     }
 
     fn data(&mut self, at: u64, channel: Channel, bytes: &[u8]) -> io::Result<()> {
@@ -193,18 +198,37 @@ impl Text {
 }
 
 impl Recording {
-    /// Writes the whole recording as a cast.
+    /// Writes the whole recording as a cast. `without_end` is its last mark where the recording has no end.
     ///
     /// # Errors
-    /// The recording is damaged or cannot be read; what came before is written. Or `out` fails.
-    pub fn write_cast<W: Write>(&self, version: CastVersion, out: W) -> Result<W, ViewError> {
+    /// The recording is damaged or cannot be read; what came before is written, and a mark that says so. Or `out` fails.
+    pub fn write_cast<W: Write>(&self, version: CastVersion, out: W, without_end: &str) -> Result<W, ViewError> {
         let head = self.head()?.ok_or(ReadError::NotARecording)?;
         let mut cast = CastWriter::new(out, version, &head, self.first_size()?)?;
         let mut frames = self.frames();
-        while let Some(stamped) = frames.next()? {
-            cast.frame(&stamped)?;
+        let read = loop {
+            match frames.next() {
+                Ok(Some(stamped)) => cast.frame(&stamped)?,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Some(words) = self.last_words(&read, without_end) {
+            cast.break_off()?;
+            cast.event(cast.last_micros, "m", &words)?;
         }
-        Ok(cast.finish()?)
+        let out = cast.finish()?;
+        read?;
+        Ok(out)
+    }
+
+    /// What stands last in a view that does not end with the recording's end.
+    pub(crate) fn last_words(&self, read: &Result<(), ReadError>, without_end: &str) -> Option<String> {
+        match (read, self.tail()) {
+            (Err(error), _) => Some(format!("the recording cannot be shown further: {error}")),
+            (Ok(()), Tail::Closed) => None,
+            (Ok(()), Tail::Open | Tail::Torn { .. } | Tail::Damaged(_)) => Some(without_end.to_owned()),
+        }
     }
 
     /// The size that the terminal had when it began to be used.

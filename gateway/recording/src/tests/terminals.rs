@@ -224,7 +224,7 @@ fn a_cast_draws_the_same_screen() {
         let seen = capture(name);
         let (_folder, recording) = record(&seen, 1000, unmasked());
         for version in [CastVersion::V2, CastVersion::V3] {
-            let cast = String::from_utf8(recording.write_cast(version, Vec::new()).unwrap()).unwrap();
+            let cast = String::from_utf8(recording.write_cast(version, Vec::new(), "").unwrap()).unwrap();
             let mut terminal = vt100::Parser::new(side(FIRST_SIZE.1), side(FIRST_SIZE.0), 100);
             for line in cast.lines().skip(1) {
                 let (_, code, data): (f64, String, String) = serde_json::from_str(line).unwrap();
@@ -245,10 +245,10 @@ fn a_cast_draws_the_same_screen() {
 #[test]
 fn a_transcript_of_progress_bars_is_their_last_state() {
     let (_folder, recording) = record(&capture("progress"), 50, Rules::default());
-    let text = String::from_utf8(recording.write_text(Vec::new()).unwrap()).unwrap();
+    let text = String::from_utf8(recording.write_text(Vec::new(), "").unwrap()).unwrap();
     assert!(text.contains("100.0%\n"), "{text}");
     assert!(!text.contains('\x1b') && !text.contains('\r'));
     let (_folder, recording) = record(&capture("vim"), 50, unmasked());
-    let text = String::from_utf8(recording.write_text(Vec::new()).unwrap()).unwrap();
+    let text = String::from_utf8(recording.write_text(Vec::new(), "").unwrap()).unwrap();
     assert_eq!(text, "[a full-screen program]\n");
 }

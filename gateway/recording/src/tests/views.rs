@@ -6,12 +6,12 @@ use super::*;
 use crate::{CastVersion, Damage, ReadError, ViewError};
 
 fn cast(recording: &Recording, version: CastVersion) -> Vec<String> {
-    let out = recording.write_cast(version, Vec::new()).unwrap();
+    let out = recording.write_cast(version, Vec::new(), "no end").unwrap();
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
 fn text(recording: &Recording) -> String {
-    String::from_utf8(recording.write_text(Vec::new()).unwrap()).unwrap()
+    String::from_utf8(recording.write_text(Vec::new(), "no end").unwrap()).unwrap()
 }
 
 fn size(text: &str) -> (Way, Event<'_>) {
@@ -203,12 +203,45 @@ fn a_damaged_recording_is_shown_up_to_the_damage_and_says_so() {
     std::fs::write(&path, &bytes).unwrap();
     let damaged = Recording::open(&path, &SessionKey::new(KEY), &[]).unwrap();
     let mut out = Vec::new();
-    let error = damaged.write_text(&mut out).unwrap_err();
+    let error = damaged.write_text(&mut out, "no end").unwrap_err();
     assert!(
         matches!(error, ViewError::Read(ReadError::Damaged(Damage::Corrupt { .. }))),
         "{error:?}"
     );
-    assert!(out.starts_with(b"line\nline\n"));
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("line\nline\n"));
+    assert!(
+        out.ends_with("line\n[the recording cannot be shown further: the recording is damaged]\n"),
+        "{out}"
+    );
+    let mut out = Vec::new();
+    damaged.write_cast(CastVersion::V2, &mut out, "no end").unwrap_err();
+    let out = String::from_utf8(out).unwrap();
+    let last = out.lines().last().unwrap();
+    assert!(
+        last.ends_with(r#", "m", "the recording cannot be shown further: the recording is damaged"]"#),
+        "{last}"
+    );
+}
+
+/// As a crash leaves it.
+#[test]
+fn a_view_says_that_the_recording_has_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = head(&["sh"], true);
+    let mut sealer = Sealer::create(folder.path(), head.session, &SessionKey::new(KEY)).unwrap();
+    let mut recorder = Recorder::new(head, Rules::default());
+    let (way, event) = down(Channel::Stdout, b"$ \xe2");
+    recorder.event(1, way, event);
+    sealer.seal(&recorder.take(2).unwrap()).unwrap();
+    let recording = Recording::open(sealer.path(), &SessionKey::new(KEY), &[]).unwrap();
+    assert_eq!(text(&recording), "$\n[no end]\n");
+    for version in [CastVersion::V2, CastVersion::V3] {
+        let lines = cast(&recording, version);
+        let last = lines.last_chunk::<2>().unwrap();
+        assert!(last[0].ends_with(r#", "o", "�"]"#), "{lines:?}");
+        assert!(last[1].ends_with(r#", "m", "no end"]"#), "{lines:?}");
+    }
 }
 
 proptest! {

@@ -393,9 +393,13 @@ fn written(
             runtime,
             text: Vec::new(),
         };
+        let without_end = match verdict {
+            Verdict::GoesOn => "the session goes on",
+            _ => "the recording has no end",
+        };
         let done = match format {
-            Format::Cast(version) => recording.write_cast(version, &mut out).map(drop),
-            Format::Text | Format::Frames => recording.write_text(&mut out).map(drop),
+            Format::Cast(version) => recording.write_cast(version, &mut out, without_end).map(drop),
+            Format::Text | Format::Frames => recording.write_text(&mut out, without_end).map(drop),
         };
         let verdict = match done {
             Ok(()) => verdict,
