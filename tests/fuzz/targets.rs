@@ -8,7 +8,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("answer_scan", proxy::audit::fuzz_answer_scan),
     ("asciicast", recording::fuzz_asciicast),
     ("configuration", cli::config::fuzz_configuration),
-    ("exit_status", proxy::session::fuzz_exit_status),
+    ("exit_status", recording::fuzz_exit_status),
     ("frame_reader", ledger::fuzz_frame_reader),
     ("head_guard", proxy::listener::fuzz_head_guard),
     ("header_strip", proxy::headers::fuzz_header_strip),

@@ -138,7 +138,8 @@ pub fn numbered(number: u32) -> Vec<u8> {
 }
 
 /// A container's side of a command that writes what it reads: each message comes back one channel up (standard input is 0,
-/// output 1), a ping is answered. It ends well at [`EXIT`], at the end of its input (fifth version) or at the client's end.
+/// output 1), a ping is answered. It ends well at [`EXIT`], at the end of its input (fifth version) or at the client's end; it says
+/// so with `says_status` only, which servers do from the fourth version on.
 /// `keep` is shown each payload.
 ///
 /// # Errors
@@ -146,6 +147,7 @@ pub fn numbered(number: u32) -> Vec<u8> {
 pub fn serve_cat(
     from: &mut impl Read,
     to: &mut impl Write,
+    says_status: bool,
     keep: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     loop {
@@ -158,8 +160,10 @@ pub fn serve_cat(
             (TEXT | BINARY, Some((channel, bytes))) => {
                 let is_exit = bytes == EXIT || bytes == STANDARD.encode(EXIT).as_bytes();
                 if is_exit || *channel == 255 {
-                    let (kind, payload) = on_channel(is_base64, 3, SUCCESS);
-                    to.write_all(&of_server(LAST | kind, &payload))?;
+                    if says_status {
+                        let (kind, payload) = on_channel(is_base64, 3, SUCCESS);
+                        to.write_all(&of_server(LAST | kind, &payload))?;
+                    }
                     return Ok(to.write_all(&of_server(LAST | CLOSE, &1000_u16.to_be_bytes()))?);
                 }
                 let back = [&[channel.wrapping_add(1)], bytes].concat();
@@ -194,12 +198,16 @@ mod tests {
             kept.extend_from_slice(piece);
             Ok(())
         };
-        serve_cat(&mut typed.as_slice(), &mut said, &mut keep).unwrap();
+        serve_cat(&mut typed.as_slice(), &mut said, true, &mut keep).unwrap();
         assert_eq!(kept, b"\0hi\0exit");
         let mut said = said.as_slice();
         let frames: Vec<Frame> = std::iter::from_fn(|| Frame::read(&mut said).ok()).collect();
         let payloads: Vec<&[u8]> = frames.iter().map(|frame| frame.payload.as_slice()).collect();
         let status = [&[3], SUCCESS].concat();
         assert_eq!(payloads, [b"\x01hi".as_slice(), &status, &[3, 232]]);
+        let (mut input, mut said) = (typed.as_slice(), Vec::new());
+        serve_cat(&mut input, &mut said, false, &mut |_| Ok(())).unwrap();
+        let old = [of_server(LAST | BINARY, b"\x01hi"), of_server(LAST | CLOSE, &[3, 232])];
+        assert_eq!(said, old.concat(), "an old version says nothing");
     }
 }

@@ -266,12 +266,19 @@ impl Upgrades {
 }
 
 fn play(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream, seen: &Seen, at: usize) -> anyhow::Result<()> {
-    let then = seen.upgrades().play(at)?.then;
+    let (then, answer) = {
+        let mut upgrades = seen.upgrades();
+        let play = upgrades.play(at)?;
+        (play.then, String::from_utf8_lossy(&play.answer).into_owned())
+    };
+    let says_status = ["v4.", "v5."]
+        .iter()
+        .any(|version| answer.contains(&format!(": {version}")));
     match then {
         Then::Echo => echo(reader, writer, seen, at),
         Then::Cat => {
             let mut keep = |piece: &[u8]| seen.upgrades().play(at).map(|play| play.came.extend_from_slice(piece));
-            channels::serve_cat(reader, writer, &mut keep)
+            channels::serve_cat(reader, writer, says_status, &mut keep)
         }
         Then::Listen => {
             let mut piece = [0; 4096];

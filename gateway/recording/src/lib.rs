@@ -24,6 +24,7 @@ mod mask;
 mod reader;
 mod recorder;
 mod seal;
+mod status;
 pub mod tap;
 mod tar;
 mod transcript;
@@ -36,6 +37,7 @@ pub use mask::Secret;
 pub use reader::{Anchor, Damage, Frames, ReadError, Recording, Survey, Tail, fuzz_recording_reader};
 pub use recorder::{Recorder, mask_words};
 pub use seal::{Root, SealError, Sealed, Sealer, SessionKey};
+pub use status::{Exit, StatusReader, fuzz_exit_status};
 pub use tar::fuzz_tar_reader;
 pub use transcript::{Transcript, in_words};
 

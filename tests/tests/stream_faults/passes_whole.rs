@@ -61,6 +61,8 @@ fn h_13_h_14_every_subprotocol_of_a_command_passes_and_is_recorded() -> anyhow::
         assert_eq!(end["outcome"]["end"], "answered", "{protocol}: {end}");
         if protocol.starts_with('v') {
             assert_eq!(end["outcome"]["exit_code"], 0, "{protocol}: {end}");
+        } else {
+            assert_eq!(end["outcome"]["exit_code"], Value::Null, "{protocol} says none: {end}");
         }
         let text = exported(&carol, &id)?;
         assert!(text.contains(&line), "{protocol}: {text}");

@@ -17,7 +17,7 @@
 
 mod connections;
 mod copy;
-mod small;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -26,10 +26,11 @@ use crate::chunk::Chunk;
 use crate::frame::{Frame, Noted, TarFile};
 use crate::head::{Ended, Finish, Head, Kind, Masking, Rules, Totals};
 use crate::mask::{Counts, mask_text};
+use crate::status::{Exit, StatusReader};
 use crate::tap::{Channel, Event, Torn, Way};
 use crate::tar::{Entry, TarReader};
 use connections::Connections;
-use small::{Exit, SizeReader, StatusReader};
+use sizes::SizeReader;
 use writer::Writer;
 
 /// Records one session. See the module for what is kept.

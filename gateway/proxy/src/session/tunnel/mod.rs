@@ -39,7 +39,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::half::{Broken, Half};
-pub use self::observer::fuzz_exit_status;
 use self::observer::{Exit, Observer};
 pub(crate) use self::protocol::{may_be_read, never_switches, runs_a_command, tap_for};
 use self::recording::Flow;
@@ -310,7 +309,7 @@ impl<C: Io, U: Io> Carried<C, U> {
         match (over, self.observer.exit()) {
             (Over::Ours(why), _) => (Answer::Ended, Some(why.clone())),
             // The command has ended; how the connections end after it tells nothing.
-            (_, Some(Exit::Code(_))) => (Answer::Answered, None),
+            (_, Some(Exit::Code(_) | Exit::Silent)) => (Answer::Answered, None),
             (_, Some(Exit::Failed(words))) => (Answer::Answered, Some(format!("the cluster said: {words}"))),
             (Over::Client(error), None) if self.left_first != Some(Way::Down) => (
                 Answer::ClientGone,
@@ -396,6 +395,9 @@ impl<C: Io, U: Io> Carried<C, U> {
                 (false, true) => Some(Way::Down),
                 (false, false) => None,
             };
+            if *left_first == Some(Way::Up) {
+                observer.client_left();
+            }
         }
         match (going_up, going_down) {
             (_, Poll::Ready(Err(Broken::Withheld))) => Poll::Ready(Over::unrecorded(observer)),

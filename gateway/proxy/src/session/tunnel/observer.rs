@@ -3,15 +3,12 @@
 use std::task::Context;
 
 use recording::tap::{Channel, Event, Farewell, Protocol, Tap, Torn, Way};
-use serde::Deserialize;
+use recording::{Exit as Said, StatusReader};
 use tokio::time::Instant;
 
 use super::half::Seen;
 use super::recording::{Flow, Recording};
 use crate::audit::Heartbeats;
-
-/// As much of the final `Status` is looked at: the API server's own are a few hundred bytes.
-const MOST_STATUS: usize = 16 * 1024;
 
 /// Looks at the bytes of one tunnel.
 #[derive(Debug)]
@@ -22,7 +19,10 @@ pub(super) struct Observer {
     unrecorded: Option<String>,
     /// When data passed last; a ping is none. Where nobody can tell what is data, all of it is.
     active: Instant,
-    status: Vec<u8>,
+    status: StatusReader,
+    said: Option<Said>,
+    /// Who said first that it ends.
+    ended_by: Option<Way>,
 }
 
 /// How a command ended.
@@ -32,6 +32,8 @@ pub(super) enum Exit {
     Code(i32),
     /// It was not run, or not to its end: the cluster's words.
     Failed(String),
+    /// In a version of the protocol that says nothing after success, the cluster ended it without a word.
+    Silent,
 }
 
 impl Observer {
@@ -42,7 +44,9 @@ impl Observer {
             recording,
             unrecorded: unread.then(|| "what passes cannot be recorded: its protocol is not known".to_owned()),
             active: Instant::now(),
-            status: Vec::new(),
+            status: StatusReader::default(),
+            said: None,
+            ended_by: None,
         }
     }
 
@@ -57,17 +61,24 @@ impl Observer {
             self.active = Instant::now();
             return self.seen();
         };
-        let (mut has_data, status, recording) = (false, &mut self.status, &mut self.recording);
+        let (mut has_data, recording) = (false, &mut self.recording);
+        let (status, said, ended_by) = (&mut self.status, &mut self.said, &mut self.ended_by);
         let fed = tap.feed(way, piece, &mut |way, event| {
             if let Some(recording) = recording {
                 recording.event(way, event);
             }
-            if let Event::Data { channel, bytes } = event {
-                has_data = true;
-                if (channel, way) == (Channel::Status, Way::Down) {
-                    let room = MOST_STATUS.saturating_sub(status.len());
-                    status.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            match (event, way) {
+                (Event::Data { channel, bytes }, _) => {
+                    has_data = true;
+                    if (channel, way) == (Channel::Status, Way::Down) {
+                        *said = said.take().or_else(|| status.read(bytes));
+                    }
                 }
+                (Event::Farewell, _) => _ = ended_by.get_or_insert(way),
+                (Event::Closed { channel } | Event::Reset { channel }, Way::Down) if channel == Channel::Status => {
+                    ended_by.get_or_insert(way);
+                }
+                _ => {}
             }
         });
         let is_torn = tap.is_torn();
@@ -150,100 +161,127 @@ impl Observer {
         self.tap.as_ref().is_some_and(Tap::is_torn)
     }
 
+    /// The client's side has ended; what the cluster does after that is its answer to it.
+    pub(super) fn client_left(&mut self) {
+        self.ended_by.get_or_insert(Way::Up);
+    }
+
     /// How the command ended, if the cluster has said so.
     pub(super) fn exit(&self) -> Option<Exit> {
-        if self.status.is_empty() {
-            return None;
+        match self.said.clone().or_else(|| self.status.clone().finish()) {
+            Some(said) => exit(&said),
+            None => (self.ended_by == Some(Way::Down) && self.says_nothing_after_success()).then_some(Exit::Silent),
         }
-        exit(&self.status)
+    }
+
+    fn says_nothing_after_success(&self) -> bool {
+        match self.tap.as_ref().map(Tap::protocol) {
+            Some(Protocol::SpdyCommand { version } | Protocol::WebSocketCommand { version, .. }) => {
+                !version.ends_with_status()
+            }
+            _ => false,
+        }
     }
 }
 
-/// `Status` as the streams of v4 and v5 carry it (k8s.io/apimachinery `remotecommand`); older ones say a text.
-fn exit(status: &[u8]) -> Option<Exit> {
-    let Ok(status) = serde_json::from_slice::<Status>(status) else {
-        let text = String::from_utf8_lossy(status);
-        let first = text.lines().next()?.chars().take(MOST_WORDS).collect();
-        return Some(Exit::Failed(first));
-    };
-    if status.status.as_deref() == Some("Success") {
-        return Some(Exit::Code(0));
+/// None where nobody knows what would have been said.
+fn exit(said: &Said) -> Option<Exit> {
+    if said.is_cut {
+        return None;
     }
-    let code = || {
-        let cause = status
-            .details
-            .as_ref()?
-            .causes
-            .iter()
-            .find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
-        cause.message.as_deref()?.parse().ok()
-    };
-    if status.reason.as_deref() == Some("NonZeroExitCode")
-        && let Some(code) = code()
-    {
+    if let Some(code) = said.code.and_then(|code| i32::try_from(code).ok()) {
         return Some(Exit::Code(code));
     }
-    let words = status
-        .message
-        .unwrap_or_else(|| "it failed without saying why".to_owned());
-    Some(Exit::Failed(words.chars().take(MOST_WORDS).collect()))
+    let text = String::from_utf8_lossy(&said.text);
+    let first: String = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(MOST_WORDS)
+        .collect();
+    Some(Exit::Failed(if first.is_empty() {
+        "it failed without saying why".to_owned()
+    } else {
+        first
+    }))
 }
 
 const MOST_WORDS: usize = 256;
 
-#[derive(Deserialize)]
-struct Status {
-    status: Option<String>,
-    message: Option<String>,
-    reason: Option<String>,
-    details: Option<Details>,
-}
-
-#[derive(Deserialize)]
-struct Details {
-    #[serde(default)]
-    causes: Vec<Cause>,
-}
-
-#[derive(Deserialize)]
-struct Cause {
-    reason: Option<String>,
-    message: Option<String>,
-}
-
-/// Entry for the fuzzer: foreign bytes where a `Status` should be.
-///
-/// # Panics
-/// When what is kept of a pod's words has no bound, or an end well or with a code is said of something that is no JSON.
-pub fn fuzz_exit_status(data: &[u8]) {
-    match exit(data) {
-        Some(Exit::Failed(words)) => assert!(words.chars().count() <= MOST_WORDS, "{} bytes", words.len()),
-        Some(Exit::Code(_)) => assert!(serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()),
-        None => assert!(String::from_utf8_lossy(data).lines().next().is_none()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use recording::tap::Version;
+
     use super::*;
 
-    #[test]
-    fn a_status_says_how_the_command_ended() {
-        let code = br#"{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: 3","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
-        assert_eq!(exit(code), Some(Exit::Code(3)));
-        assert_eq!(exit(br#"{"metadata":{},"status":"Success"}"#), Some(Exit::Code(0)));
-        let gone = br#"{"status":"Failure","message":"container gone","reason":"InternalError","code":500}"#;
-        assert_eq!(exit(gone), Some(Exit::Failed("container gone".to_owned())));
-        assert_eq!(exit(b"no such file\n"), Some(Exit::Failed("no such file".to_owned())));
-        // A code that is none is no code.
-        let odd = br#"{"status":"Failure","message":"m","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"x"}]}}"#;
-        assert_eq!(exit(odd), Some(Exit::Failed("m".to_owned())));
+    fn said(code: Option<u32>, text: &str) -> Said {
+        Said {
+            code,
+            text: text.into(),
+            is_cut: false,
+        }
     }
 
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_an_end_that_can_be_told(data in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600)) {
-            fuzz_exit_status(&data);
+    #[test]
+    fn what_the_cluster_says_of_the_end_is_one_line_with_a_bound() {
+        assert_eq!(exit(&said(Some(3), "m")), Some(Exit::Code(3)));
+        let failed = |words: &str| Some(Exit::Failed(words.to_owned()));
+        assert_eq!(exit(&said(None, "no such file\nmore")), failed("no such file"));
+        assert_eq!(exit(&said(None, "\n")), failed("it failed without saying why"));
+        assert_eq!(exit(&said(None, &"ä".repeat(300))), failed(&"ä".repeat(MOST_WORDS)));
+        let cut = Said {
+            is_cut: true,
+            ..said(None, "{")
+        };
+        assert_eq!(exit(&cut), None);
+    }
+
+    /// A message of a server on this channel, and its farewell (RFC 6455 §5.2).
+    fn message(channel: u8, text: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(text.len() + 1).unwrap();
+        [&[0x82, length, channel], text].concat()
+    }
+
+    const FAREWELL: &[u8] = &[0x88, 2, 3, 232];
+    const CLIENTS_FAREWELL: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 3, 232];
+
+    fn observed(version: Version, pieces: &[(Way, &[u8])]) -> Option<Exit> {
+        let protocol = Protocol::WebSocketCommand { base64: false, version };
+        let mut observer = Observer::new(Some(Tap::new(protocol, Vec::new())), None);
+        for (way, piece) in pieces {
+            observer.see(*way, piece);
         }
+        observer.exit()
+    }
+
+    #[test]
+    fn before_the_fourth_version_an_end_without_a_word_is_a_good_one() {
+        let output = message(1, b"done");
+        let good = [(Way::Down, output.as_slice()), (Way::Down, FAREWELL)];
+        for old in [Version::V1, Version::V2, Version::V3] {
+            assert_eq!(observed(old, &good), Some(Exit::Silent), "{old:?}");
+            assert_eq!(observed(old, &good[..1]), None, "{old:?}: it goes on");
+            let left = [(Way::Up, CLIENTS_FAREWELL), (Way::Down, FAREWELL)];
+            assert_eq!(observed(old, &left), None, "{old:?}: its client left");
+            let words = message(3, b"exit status 2");
+            let failed = [(Way::Down, words.as_slice()), (Way::Down, FAREWELL)];
+            assert_eq!(
+                observed(old, &failed),
+                Some(Exit::Failed("exit status 2".to_owned())),
+                "{old:?}"
+            );
+        }
+        for new in [Version::V4, Version::V5] {
+            assert_eq!(observed(new, &good), None, "{new:?} says how it ended");
+            let status = message(3, br#"{"status":"Success"}"#);
+            assert_eq!(observed(new, &[(Way::Down, status.as_slice())]), Some(Exit::Code(0)));
+        }
+    }
+
+    #[test]
+    fn a_status_that_breaks_off_says_nothing() {
+        let begun = message(3, br#"{"status":"Fail"#);
+        assert_eq!(observed(Version::V4, &[(Way::Down, begun.as_slice())]), None);
     }
 }

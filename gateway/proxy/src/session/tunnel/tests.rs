@@ -291,6 +291,54 @@ async fn a_side_that_breaks_is_named() {
     );
 }
 
+/// Before the fourth version a good end is one without a word: the pod's farewell tells it from an end that came too soon.
+#[tokio::test]
+async fn an_old_version_that_ends_without_a_word_has_ended_well() {
+    let old = Protocol::WebSocketCommand {
+        base64: false,
+        version: Version::V1,
+    };
+    let farewell = b"\x88\x02\x03\xe8".as_slice();
+    let clients = b"\x88\x82\0\0\0\0\x03\xe8".as_slice();
+    for (protocol, pod_says, client_says, answer) in [
+        (
+            old,
+            [stdout(b"done"), farewell.to_vec()].concat(),
+            b"".as_slice(),
+            Answer::Answered,
+        ),
+        (old, stdout(b"so far"), b"", Answer::UpstreamLost),
+        (
+            WEBSOCKET,
+            [stdout(b"done"), farewell.to_vec()].concat(),
+            b"",
+            Answer::UpstreamLost,
+        ),
+        (old, Vec::new(), clients, Answer::ClientGone),
+    ] {
+        let stage = Stage::new();
+        let observer = Observer::new(Some(tap(protocol)), None);
+        let (mut carried, mut person, mut pod) = stage.observed(4_096, Bounds::default(), observer);
+        let talking = async {
+            if client_says.is_empty() {
+                pod.write_all(&pod_says).await.unwrap();
+                pod.shutdown().await.unwrap();
+                person.read_to_end(&mut Vec::new()).await.unwrap();
+                person.shutdown().await.unwrap();
+            } else {
+                person.write_all(client_says).await.unwrap();
+                person.shutdown().await.unwrap();
+                pod.read_to_end(&mut Vec::new()).await.unwrap();
+                // As a server takes leave of whoever has left.
+                pod.write_all(farewell).await.unwrap();
+                pod.shutdown().await.unwrap();
+            }
+        };
+        let (over, ()) = tokio::join!(carried.carry(&stage.call, stage.over()), talking);
+        assert_eq!(carried.outcome(&over).0, answer, "{protocol:?} {over:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
