@@ -39,6 +39,7 @@ mod signin;
 mod token;
 mod upstream;
 mod userinfo;
+mod whole;
 
 #[cfg(test)]
 mod tests;

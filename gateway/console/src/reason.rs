@@ -24,6 +24,7 @@ use crate::caller::Caller;
 use crate::limit::Act;
 use crate::record::{SessionEvent, What};
 use crate::userinfo::session_of_bearer;
+use crate::whole::whole;
 
 /// Characters of a reason.
 const LENGTH: std::ops::RangeInclusive<usize> = 3..=500;
@@ -53,14 +54,15 @@ pub(crate) async fn state(
         .now()
         .plus(Duration::from_secs(stated.seconds))
         .min(session.absolute_end);
-    keep(&app, &caller, &session, Some((text.clone(), until))).await?;
+    let kept = Some((text.clone(), until));
+    whole(async move { keep(&app, &caller, &session, kept).await }).await?;
     Ok(Json(json!({"text": text, "until": until})).into_response())
 }
 
 /// There is none any more.
 pub(crate) async fn take_back(State(app): State<App>, caller: Caller) -> Result<Response, Refused> {
     let session = asker(&app, &caller).await?;
-    keep(&app, &caller, &session, None).await?;
+    whole(async move { keep(&app, &caller, &session, None).await }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

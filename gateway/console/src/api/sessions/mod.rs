@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - One sees and ends one's own sessions, with an audit group everybody's; somebody else's look as if they were not there.
-//! - What is shown of a session, and each end, is recorded before it happens.
+//! - What is shown of a session, and each end, is recorded before it happens; what was recorded as an end is one, also when whoever
+//!   asked for it has gone.
 //! - A recording is shown as far as it is what the ledger says it is, and where it is not, that is said.
 
 mod stream;
@@ -40,6 +41,7 @@ use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::reason::readable;
 use crate::record::What;
+use crate::whole::whole;
 use verdict::Verdict;
 
 /// The records that begin a session.
@@ -469,19 +471,24 @@ pub(super) async fn end(
         let known = Known::find(&api, &asker, &id, AuditAct::ViewedSession).await?;
         return Err(over(&known.row.id));
     };
-    let mut event = asker.does(&api, What::SessionCut);
-    let (user, place) = (&live.user, place(&live));
+    whole(async move { cut(&api, &asker, &live, &reason).await }).await
+}
+
+/// The record, then the end.
+async fn cut(api: &Api, asker: &Asker, live: &LiveSession, reason: &str) -> Result<Response, Refused> {
+    let mut event = asker.does(api, What::SessionCut);
+    let (id, user, place) = (&live.id, &live.user, place(live));
     event.note = Some(format!("ended session {id} of {user} ({place}): {reason}"));
     if let Err(error) = api.parts.events.record(event).await {
         tracing::error!(error = %error, "the end of a session was not recorded");
         let why = "that you end it could not be recorded, so it goes on; try again";
         return Err(Refused::unavailable(why));
     }
-    let who = asker.session.identity.username.clone();
-    if !api.parts.sessions.end(&id, &format!("ended by {who}: {reason}")) {
-        return Err(over(&id));
+    let who = &asker.session.identity.username;
+    if !api.parts.sessions.end(id, &format!("ended by {who}: {reason}")) {
+        return Err(over(id));
     }
-    Ok(Json(json!({"id": id, "who": live.user})).into_response())
+    Ok(Json(json!({"id": id, "who": user})).into_response())
 }
 
 /// `exec shop/web-0 at prod`.

@@ -77,7 +77,11 @@ impl Sessions for Known {
 
 /// What is written down of what people do.
 #[derive(Default)]
-pub(in crate::api) struct Events(Mutex<Vec<SessionEvent>>, std::sync::atomic::AtomicBool);
+pub(in crate::api) struct Events(
+    Mutex<Vec<SessionEvent>>,
+    std::sync::atomic::AtomicBool,
+    tokio::sync::RwLock<()>,
+);
 
 impl Events {
     /// What happened and the sentence about it.
@@ -91,6 +95,26 @@ impl Events {
     pub(in crate::api) fn fails(&self, fails: bool) {
         self.1.store(fails, std::sync::atomic::Ordering::SeqCst);
     }
+
+    /// Somebody asks for something, and goes away when its record is written and nobody has heard of that yet.
+    pub(in crate::api) async fn left_behind_the_record(&self, asked: impl Future) {
+        let heard = self.2.write().await;
+        let mut asked = Box::pin(asked);
+        let written = std::future::poll_fn(|cx| {
+            assert!(
+                asked.as_mut().poll(cx).is_pending(),
+                "it is answered without its record"
+            );
+            if self.said().is_empty() {
+                cx.waker().wake_by_ref();
+                return std::task::Poll::Pending;
+            }
+            std::task::Poll::Ready(())
+        });
+        written.await;
+        drop(asked);
+        drop(heard);
+    }
 }
 
 impl crate::record::Recorder for Events {
@@ -98,8 +122,11 @@ impl crate::record::Recorder for Events {
         if self.1.load(std::sync::atomic::Ordering::SeqCst) {
             return Box::pin(std::future::ready(Err(NotRecorded("disk full".to_owned()))));
         }
-        self.0.lock().unwrap().push(event);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async move {
+            self.0.lock().unwrap().push(event);
+            drop(self.2.read().await);
+            Ok(())
+        })
     }
 
     fn count(&self, _: Option<&SubjectId>) {}
@@ -622,4 +649,26 @@ async fn a_session_is_ended_by_its_person_or_an_auditor_and_who_did_is_recorded_
             )
         ]
     );
+}
+
+#[tokio::test]
+async fn an_end_that_is_recorded_comes_also_when_whoever_asked_for_it_has_gone() {
+    let world = world();
+    let eve = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
+    world.session("a-1", 1, "alice", None);
+    world.live("a-1", 1, "alice");
+    let reason = json!({"reason": "the change is over"});
+    let asked = world.posts(&eve, "/api/v1/sessions/a-1/end", &reason);
+    world.events.left_behind_the_record(asked).await;
+    until(|| !world.sessions.ended.lock().unwrap().is_empty()).await;
+    assert_eq!(world.events.said().len(), 1);
+}
+
+/// Waits for what another task does.
+pub(in crate::api) async fn until(is_so: impl Fn() -> bool) {
+    let given_up = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < given_up, "it never came");
+        tokio::task::yield_now().await;
+    }
 }

@@ -7,7 +7,8 @@
 //! `who` is a Kubernetes user name, an e-mail address or a subject id; a name that is several people's is refused.
 //!
 //! Invariants:
-//! - A lock and its end are recorded before they take effect, with who, whom and why.
+//! - A lock and its end are recorded before they take effect, with who, whom and why; what was recorded takes effect, also when
+//!   whoever asked for it has gone.
 //! - When the answer comes, the request path refuses, or admits again.
 //! - Nobody locks out themselves.
 
@@ -36,6 +37,7 @@ use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::reason::readable;
 use crate::record::What;
+use crate::whole::whole;
 
 /// How long a lock that ends by itself lasts, in seconds: a minute to a year.
 const SECONDS: std::ops::RangeInclusive<u64> = 60..=366 * 86_400;
@@ -86,13 +88,18 @@ pub(super) async fn lock(
     if let Some(longer) = longer(&api, &lock).await? {
         return Err(already(&longer));
     }
-    note(&api, &asker, What::UserLocked, sentence(&lock)).await?;
-    let (wanted, user, subject) = (lock.clone(), lock.user.clone(), lock.subject.clone());
-    let ended = match stored(&api, move |store| store.lock(&wanted)).await? {
+    whole(async move { lock_out(&api, &asker, lock).await }).await
+}
+
+/// The record, then the lock.
+async fn lock_out(api: &Api, asker: &Asker, lock: Lock) -> Result<Response, Refused> {
+    note(api, asker, What::UserLocked, sentence(&lock)).await?;
+    let (user, subject, until) = (lock.user.clone(), lock.subject.clone(), lock.until);
+    let ended = match stored(api, move |store| store.lock(&lock)).await? {
         Locking::Done(ended) => ended.len(),
         Locking::Longer(longer) => return Err(already(&longer)),
     };
-    let calls = in_force(&api).await?;
+    let calls = in_force(api).await?;
     let until = (until < Timestamp::MAX).then_some(until);
     Ok(
         Json(json!({"user": user, "subject": subject, "until": until, "sessions": ended, "calls": calls}))
@@ -112,14 +119,19 @@ pub(super) async fn unlock(
     let now = api.now();
     let locks = stored(&api, move |store| store.locks(now)).await?;
     let lifted = find::locked(&locks, &asked.who)?;
+    whole(async move { let_in(&api, &asker, lifted, why).await }).await
+}
+
+/// The record, then the end of the lock, one after the other.
+async fn let_in(api: &Api, asker: &Asker, lifted: Vec<Lock>, why: Option<String>) -> Result<Response, Refused> {
     for lock in &lifted {
         let said = format!("unlocked {} ({}); it was {}", lock.user, lock.subject, lock.in_words());
         let said = why.iter().fold(said, |said, why| format!("{said}; now: {why}"));
-        note(&api, &asker, What::UserUnlocked, said).await?;
+        note(api, asker, What::UserUnlocked, said).await?;
         let subject = lock.subject.clone();
-        stored(&api, move |store| store.unlock(&subject)).await?;
+        stored(api, move |store| store.unlock(&subject)).await?;
     }
-    in_force(&api).await?;
+    in_force(api).await?;
     Ok(Json(json!({"unlocked": lifted})).into_response())
 }
 

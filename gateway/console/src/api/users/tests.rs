@@ -9,7 +9,7 @@ use serde_json::Value;
 use state::SessionSecrets;
 
 use super::*;
-use crate::api::sessions::tests::Events;
+use crate::api::sessions::tests::{Events, until};
 use crate::api::tests::{World, subject, world};
 
 /// The request path, as far as it hears of locks: whom it knew to be locked at each call, and how many records stood then.
@@ -270,6 +270,34 @@ async fn what_cannot_be_recorded_locks_nobody() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
     assert!(!world.is_refused(1, "alice"));
     assert!(world.locks.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_lock_and_its_end_that_are_recorded_come_also_when_whoever_asked_has_gone() {
+    for is_locked in [false, true] {
+        let world = world();
+        let eve = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
+        world.signed_in(1, "alice", &[]);
+        let asked = json!({"who": "alice", "reason": "because"});
+        if is_locked {
+            let lock = Lock {
+                subject: subject(1),
+                kind: Person,
+                user: "alice".to_owned(),
+                email: None,
+                until: Timestamp::MAX,
+                why: "because".to_owned(),
+                by: "eve".to_owned(),
+                at: world.time(),
+            };
+            world.store.lock(&lock).unwrap();
+        }
+        let target = format!("/api/v1/users/{}", if is_locked { "unlock" } else { "lock" });
+        let asked = world.posts(&eve, &target, &asked);
+        world.events.left_behind_the_record(asked).await;
+        until(|| !world.locks.seen.lock().unwrap().is_empty()).await;
+        assert_eq!(world.is_refused(1, "alice"), !is_locked, "{target}");
+    }
 }
 
 impl World {
