@@ -97,9 +97,7 @@ pub(in crate::api) async fn recording(
         (Err(_), _) => Body::from([begin, end(&verdict)].concat()),
         (Ok(recording), Format::Frames) => {
             let playing = Playing {
-                revision: api.parts.store.revision(),
-                api,
-                asker,
+                reader: Reader::new(api, asker),
                 known,
                 recording: Some(recording),
                 next: 0,
@@ -110,7 +108,10 @@ pub(in crate::api) async fn recording(
             };
             Body::from_stream(playing.lines())
         }
-        (Ok(recording), format) => Body::from_stream(written(recording, format, verdict, begin, place)),
+        (Ok(recording), format) => {
+            let reader = Reader::new(api, asker);
+            Body::from_stream(written(recording, format, verdict, begin, (reader, place)))
+        }
     };
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
@@ -169,17 +170,47 @@ fn add(to: &mut Value, verdict: &Verdict) {
     }
 }
 
-/// Frames under way to one reader.
-struct Playing {
+/// Whoever reads.
+struct Reader {
     api: Api,
     asker: Asker,
+    /// Of the store, when they were last looked up in it.
+    revision: u64,
+}
+
+impl Reader {
+    fn new(api: Api, asker: Asker) -> Self {
+        Self {
+            revision: api.parts.store.revision(),
+            api,
+            asker,
+        }
+    }
+
+    /// A person who may see less than before reads no further.
+    async fn may_still(&mut self) -> Result<(), Refused> {
+        let revision = self.api.parts.store.revision();
+        if self.revision == revision {
+            return Ok(());
+        }
+        let asker = self.asker.again(&self.api).await?;
+        if asker.scope != self.asker.scope {
+            return Err(Refused::request("what you may see has changed; begin again"));
+        }
+        (self.asker, self.revision) = (asker, revision);
+        Ok(())
+    }
+}
+
+/// Frames under way to one reader.
+struct Playing {
+    reader: Reader,
     known: Known,
     /// Away while a thread reads in it; for good when that thread panicked.
     recording: Option<Recording>,
     /// The chunk that comes next.
     next: u64,
     follow: bool,
-    revision: u64,
     begin: Option<Bytes>,
     is_over: bool,
     _place: Place,
@@ -213,11 +244,11 @@ impl Playing {
         }
         let mut looks = 0;
         loop {
-            if let Err(refused) = self.may_still().await {
+            if let Err(refused) = self.reader.may_still().await {
                 self.is_over = true;
                 return Some(line(&json!({"stopped": refused.description})));
             }
-            let goes_on = self.follow && self.api.parts.sessions.one(&self.known.row.id).is_some();
+            let goes_on = self.follow && self.reader.api.parts.sessions.one(&self.known.row.id).is_some();
             match self.look().await {
                 Some(Look::Chunk(lines)) => {
                     self.next += 1;
@@ -267,20 +298,6 @@ impl Playing {
         Some(look)
     }
 
-    /// A person who may see less than before reads no further.
-    async fn may_still(&mut self) -> Result<(), Refused> {
-        let revision = self.api.parts.store.revision();
-        if self.revision == revision {
-            return Ok(());
-        }
-        let asker = self.asker.again(&self.api).await?;
-        if asker.scope != self.asker.scope {
-            return Err(Refused::request("what you may see has changed; begin again"));
-        }
-        (self.asker, self.revision) = (asker, revision);
-        Ok(())
-    }
-
     /// How it stands at the end. What grew meanwhile is held against what the ledger says now.
     async fn end(&mut self) -> Bytes {
         self.is_over = true;
@@ -306,12 +323,10 @@ impl Playing {
     }
 
     async fn verdict_now(&self) -> Result<Verdict, Refused> {
-        let (archive, sessions) = (
-            Arc::clone(&self.api.parts.archive),
-            Arc::clone(&self.api.parts.sessions),
-        );
-        let (id, scope) = (self.known.row.id.clone(), self.asker.scope.clone());
-        let found = blocking(&self.api, &self.asker, move |go_on| {
+        let Reader { api, asker, .. } = &self.reader;
+        let (archive, sessions) = (Arc::clone(&api.parts.archive), Arc::clone(&api.parts.sessions));
+        let (id, scope) = (self.known.row.id.clone(), asker.scope.clone());
+        let found = blocking(api, asker, move |go_on| {
             let Found::Yes(shown) = archive.show(&id, &scope, go_on)? else {
                 return Ok(None);
             };
@@ -382,7 +397,7 @@ fn written(
     format: Format,
     verdict: Verdict,
     begin: Bytes,
-    place: Place,
+    (reader, place): (Reader, Place),
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
     let (sender, mut receiver) = mpsc::channel(1);
     let runtime = tokio::runtime::Handle::current();
@@ -391,6 +406,7 @@ fn written(
         let mut out = Lines {
             sender,
             runtime,
+            reader,
             text: Vec::new(),
         };
         let without_end = match verdict {
@@ -404,7 +420,7 @@ fn written(
         let verdict = match done {
             Ok(()) => verdict,
             Err(ViewError::Read(error)) => Verdict::broken(&error),
-            // The reader has gone.
+            // The reader has gone, or was told that they may not read on.
             Err(ViewError::Write(_)) => return,
         };
         let _ = std::io::Write::flush(&mut out).and_then(|()| out.send(end(&verdict)));
@@ -418,6 +434,7 @@ fn written(
 struct Lines {
     sender: mpsc::Sender<Bytes>,
     runtime: tokio::runtime::Handle,
+    reader: Reader,
     text: Vec<u8>,
 }
 
@@ -437,6 +454,10 @@ impl Lines {
         let text = std::mem::replace(&mut self.text, rest);
         if text.is_empty() {
             return Ok(());
+        }
+        if let Err(refused) = self.runtime.block_on(self.reader.may_still()) {
+            self.send(line(&json!({"stopped": refused.description})))?;
+            return Err(std::io::ErrorKind::PermissionDenied.into());
         }
         self.send(line(&json!({"text": String::from_utf8_lossy(&text)})))
     }

@@ -597,6 +597,37 @@ async fn who_may_see_no_more_follows_no_further() {
 }
 
 #[tokio::test]
+async fn who_may_see_no_more_exports_no_further() {
+    let world = world();
+    let mut taped = Taped::begin(&world);
+    let text = "sixteen letters\n".repeat(8 << 10);
+    (1..=10).for_each(|second| taped.says(second, &text));
+    taped.finish();
+    world.closed(&taped.name(), 0, Some(taped.kept()));
+    for format in ["text", "asciicast"] {
+        let eve = world.signed_in(3, "eve", &["auditors"]);
+        let target = taped.path(&format!("/recording?format={format}"));
+        let mut lines = follow(&world, &world.bearer(&eve), &target).await;
+        let mut texts = 0;
+        let last = loop {
+            let line = lines.next().await.unwrap();
+            if line["text"].is_null() && line["begin"].is_null() {
+                break line;
+            }
+            texts += usize::from(line["text"].is_string());
+            if texts == 1 {
+                let ended = world.store.end_session(&eve.id, state::EndReason::Locked, world.time());
+                ended.unwrap();
+            }
+        };
+        let told = json!({"stopped": "the session has ended: an administrator has locked this account"});
+        assert_eq!(last, told, "{format}");
+        assert!(texts <= 4, "what was under way and no more: {texts} pieces of {format}");
+        assert_eq!(lines.next().await, None);
+    }
+}
+
+#[tokio::test]
 async fn a_session_is_ended_by_its_person_or_an_auditor_and_who_did_is_recorded_first() {
     let world = world();
     let (alice, bob) = (world.signed_in(1, "alice", &[]), world.signed_in(2, "bob", &[]));
