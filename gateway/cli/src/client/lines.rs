@@ -1,14 +1,56 @@
 //! Lines of JSON from the gateway, as they come.
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::http::HttpError;
 
-/// The lines of one answer.
-pub(crate) struct Lines {
+/// An answer's body in pieces.
+pub(crate) trait Source {
+    /// Why there is no more.
+    type Error;
+
+    /// The next piece; none at the end. Cancel-safe.
+    async fn piece(&mut self) -> Option<Result<Bytes, Self::Error>>;
+}
+
+/// An answer as it comes: whoever does not read holds up the sender.
+pub(crate) struct Live {
     body: Incoming,
     host: String,
+}
+
+impl Live {
+    /// The body of an answer of this host.
+    pub(crate) fn new(body: Incoming, host: &str) -> Self {
+        let host = host.to_owned();
+        Self { body, host }
+    }
+}
+
+impl Source for Live {
+    type Error = HttpError;
+
+    async fn piece(&mut self) -> Option<Result<Bytes, HttpError>> {
+        loop {
+            return Some(match self.body.frame().await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(bytes) => Ok(bytes),
+                    Err(_) => continue,
+                },
+                Err(cause) => Err(HttpError::Broken {
+                    host: self.host.clone(),
+                    cause,
+                }),
+            });
+        }
+    }
+}
+
+/// The lines of one answer.
+pub(crate) struct Lines<S> {
+    source: S,
     longest: usize,
     held: Vec<u8>,
     /// Where the next line begins.
@@ -19,19 +61,18 @@ pub(crate) struct Lines {
 
 /// Why no line comes.
 #[derive(Debug)]
-pub(crate) enum NoLine {
-    /// The connection broke.
-    Broken(HttpError),
+pub(crate) enum NoLine<E> {
+    /// Nothing comes any more.
+    Broken(E),
     /// A line has no end.
     TooLong,
 }
 
-impl Lines {
+impl<S: Source> Lines<S> {
     /// The lines of an answer's body; none is longer than `longest` bytes.
-    pub(crate) fn of(body: Incoming, host: &str, longest: usize) -> Self {
+    pub(crate) fn of(source: S, longest: usize) -> Self {
         Self {
-            body,
-            host: host.to_owned(),
+            source,
             longest,
             held: Vec::new(),
             start: 0,
@@ -42,7 +83,7 @@ impl Lines {
     /// The next line without its end; none at the end of the answer, where a piece without a line end is no line.
     ///
     /// Cancel-safe: what was read stays.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, NoLine> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, NoLine<S::Error>> {
         loop {
             let fresh = self.held.get(self.seen..).unwrap_or_default();
             if let Some(length) = fresh.iter().position(|byte| *byte == b'\n') {
@@ -56,18 +97,10 @@ impl Lines {
             if self.held.len() > self.longest {
                 return Err(NoLine::TooLong);
             }
-            match self.body.frame().await {
+            match self.source.piece().await {
                 None => return Ok(None),
-                Some(Ok(frame)) => {
-                    let bytes = frame.data_ref().map(|bytes| &**bytes).unwrap_or_default();
-                    self.held.extend_from_slice(bytes);
-                }
-                Some(Err(cause)) => {
-                    return Err(NoLine::Broken(HttpError::Broken {
-                        host: self.host.clone(),
-                        cause,
-                    }));
-                }
+                Some(Ok(bytes)) => self.held.extend_from_slice(&bytes),
+                Some(Err(error)) => return Err(NoLine::Broken(error)),
             }
         }
     }

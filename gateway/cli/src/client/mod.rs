@@ -21,6 +21,7 @@ mod resources;
 mod session;
 mod sessions;
 pub(crate) mod signin;
+mod spool;
 mod store;
 mod table;
 mod trouble;

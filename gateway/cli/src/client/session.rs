@@ -265,14 +265,21 @@ pub(crate) fn warn_of_clocks(client: &Client) {
 
 /// Runs a future on this thread.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Trouble::new(Exit::Fault, "the program cannot start")
-                .because(error.to_string())
-                .remedy("check the limits of open files and memory (ulimit -a)")
-        })?;
+    on(&mut tokio::runtime::Builder::new_current_thread(), work)
+}
+
+/// Runs a future on this thread, and what it spawns on one beside it: that goes on while this thread waits for whoever reads what
+/// the command writes.
+pub(crate) fn block_on_beside<T>(work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    on(tokio::runtime::Builder::new_multi_thread().worker_threads(1), work)
+}
+
+fn on<T>(runtime: &mut tokio::runtime::Builder, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let runtime = runtime.enable_all().build().map_err(|error| {
+        Trouble::new(Exit::Fault, "the program cannot start")
+            .because(error.to_string())
+            .remedy("check the limits of open files and memory (ulimit -a)")
+    })?;
     let result = runtime.block_on(work);
     // A browser in the terminal or a name look-up that hangs must not keep the command from ending.
     runtime.shutdown_background();

@@ -12,7 +12,7 @@ use crate::client::GatewayArgument;
 use crate::client::ask::query;
 use crate::client::gateway::{API, authorized, refused_api};
 use crate::client::home::Home;
-use crate::client::lines::{Lines, NoLine};
+use crate::client::lines::{Lines, Live, NoLine};
 use crate::client::session::{Ready, block_on, ready};
 use crate::client::trouble::{Trouble, clean};
 use crate::terminal::say;
@@ -142,7 +142,7 @@ async fn stream(ready: &Ready, words: &str, all: bool, progress: &mut Progress) 
 }
 
 async fn lines(body: Incoming, progress: &mut Progress, host: &str) -> Result<Ended, Trouble> {
-    let mut lines = Lines::of(body, host, LONGEST_LINE);
+    let mut lines = Lines::of(Live::new(body, host), LONGEST_LINE);
     loop {
         match lines.next().await {
             Ok(Some(line)) => {

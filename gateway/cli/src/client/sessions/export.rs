@@ -11,7 +11,7 @@ use super::{Copied, ExportArguments};
 use crate::Exit;
 use crate::client::gateway::API;
 use crate::client::home::Home;
-use crate::client::session::{block_on, ready};
+use crate::client::session::{block_on_beside, ready};
 use crate::client::trouble::Trouble;
 use crate::terminal::say;
 
@@ -22,7 +22,7 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<Exit, Trouble> {
         Copied::AsciicastV2 => "asciicast-v2",
         Copied::Text => "text",
     };
-    block_on(async {
+    block_on_beside(async {
         let ready = ready(&home, arguments.gateway.url.as_deref(), API).await?;
         let id = whole_id(&ready, &arguments.id).await?;
         let mut stream = Stream::open(&ready, &id, format, false).await?;

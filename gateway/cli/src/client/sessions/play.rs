@@ -12,7 +12,7 @@ use crate::Exit;
 use crate::client::GatewayArgument;
 use crate::client::gateway::API;
 use crate::client::home::Home;
-use crate::client::session::{block_on, ready};
+use crate::client::session::{block_on_beside, ready};
 use crate::client::trouble::Trouble;
 use crate::terminal::say;
 
@@ -38,7 +38,7 @@ pub(super) fn watch(id: &str, gateway: &GatewayArgument) -> Result<Exit, Trouble
 /// With a pace what was, without one what is.
 fn show(id: &str, gateway: &GatewayArgument, pace: Option<Pace>) -> Result<Exit, Trouble> {
     let home = Home::find()?;
-    block_on(async {
+    block_on_beside(async {
         let shown = async {
             let ready = ready(&home, gateway.url.as_deref(), API).await?;
             let id = whole_id(&ready, id).await?;

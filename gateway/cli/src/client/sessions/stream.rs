@@ -11,8 +11,10 @@ use super::ask::{path_of, refused};
 use crate::Exit;
 use crate::client::ask::query;
 use crate::client::gateway::authorized;
-use crate::client::lines::{Lines, NoLine};
+use crate::client::http::HttpError;
+use crate::client::lines::{Lines, Live, NoLine, Source};
 use crate::client::session::Ready;
+use crate::client::spool::Spool;
 use crate::client::trouble::{Trouble, clean};
 
 /// A chunk has at most 2 MiB; no text of JSON is more than six times as long.
@@ -22,8 +24,24 @@ const REFUSAL: usize = 1 << 20;
 
 /// One recording on its way.
 pub(super) struct Stream {
-    lines: Lines,
+    lines: Coming,
     begin: Value,
+}
+
+/// What goes on is shown as it comes. What was is taken whole at once and shown at leisure: the gateway gives up a reader that
+/// does not read, and a person who plays or pages may do nothing for hours.
+enum Coming {
+    Live(Lines<Live>),
+    Kept(Lines<Spool>),
+}
+
+impl Coming {
+    async fn next(&mut self) -> Result<Option<Value>, Trouble> {
+        match self {
+            Self::Live(lines) => value(lines).await,
+            Self::Kept(lines) => value(lines).await,
+        }
+    }
 }
 
 /// What comes.
@@ -104,8 +122,18 @@ impl Stream {
             let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             return Err(refused(&http::Response::from_parts(head, body)));
         }
-        let mut lines = Lines::of(body, &ready.kept.gateway, LONGEST);
-        let first = value(&mut lines).await?;
+        let host = &ready.kept.gateway;
+        let mut lines = if follow {
+            Coming::Live(Lines::of(Live::new(body, host), LONGEST))
+        } else {
+            let host = host.clone();
+            let body = body.map_err(move |cause| HttpError::Broken {
+                host: host.clone(),
+                cause,
+            });
+            Coming::Kept(Lines::of(Spool::take(body)?, LONGEST))
+        };
+        let first = lines.next().await?;
         let begin = first.as_ref().and_then(|first| first.get("begin")).cloned();
         Ok(Self {
             lines,
@@ -129,7 +157,7 @@ impl Stream {
     /// The next event. After [`Event::End`] nothing comes. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Event, Trouble> {
         loop {
-            let line = value(&mut self.lines).await?.ok_or_else(broken_off)?;
+            let line = self.lines.next().await?.ok_or_else(broken_off)?;
             if let Some(event) = event(&line)? {
                 return Ok(event);
             }
@@ -137,7 +165,7 @@ impl Stream {
     }
 }
 
-async fn value(lines: &mut Lines) -> Result<Option<Value>, Trouble> {
+async fn value<S: Source<Error: Into<Trouble>>>(lines: &mut Lines<S>) -> Result<Option<Value>, Trouble> {
     match lines.next().await {
         Ok(Some(line)) => Ok(Some(serde_json::from_slice(&line).unwrap_or_default())),
         Ok(None) => Ok(None),
