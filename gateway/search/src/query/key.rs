@@ -37,6 +37,8 @@ pub enum Key {
     Session,
     /// `gateway`, `ingested`, `verdict`, `sample`.
     Source,
+    /// `true`, `false`: sessions of which there is a recording, or none.
+    Recorded,
     /// Not before.
     Since,
     /// Before.
@@ -45,7 +47,7 @@ pub enum Key {
 
 impl Key {
     /// Every key, in the order in which help lists them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::User,
         Self::As,
         Self::Verb,
@@ -63,6 +65,7 @@ impl Key {
         Self::Agent,
         Self::Session,
         Self::Source,
+        Self::Recorded,
         Self::Since,
         Self::Until,
     ];
@@ -88,6 +91,7 @@ impl Key {
             Self::Agent => "agent",
             Self::Session => "session",
             Self::Source => "source",
+            Self::Recorded => "recorded",
             Self::Since => "since",
             Self::Until => "until",
         }

@@ -75,6 +75,7 @@ fn field_holds(row: &Row, key: Key, pattern: &Pattern) -> bool {
         Key::Agent => row.agent.as_deref().is_some_and(|agent| pattern.is_in(agent)),
         Key::Session => row.who.as_ref().is_some_and(|who| is(&who.session)) || is(&row.kubectl_session),
         Key::Source => pattern.matches(&row.source),
+        Key::Recorded => row.is_session() && pattern.matches(if row.recording.is_some() { "true" } else { "false" }),
         // The parser gives these another form.
         Key::Status | Key::Outcome | Key::Ip | Key::Since | Key::Until => false,
     }

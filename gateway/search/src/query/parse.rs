@@ -208,32 +208,9 @@ impl Parser<'_> {
                 let expected = "it takes an address, a network such as 10.0.0.0/8, or an address with `*`";
                 Address::read(&value.text, value.quoted).ok_or_else(|| QueryWhy::bad_value(key, &value.text, expected))
             })?),
-            Key::Kind => What::Field(
-                key,
-                self.each(&values, |value| {
-                    let known = RecordKind::ALL.map(RecordKind::name);
-                    let pattern = Pattern::new(&value.text, value.quoted);
-                    let fits = known.iter().any(|name| pattern.matches(name));
-                    if fits {
-                        Ok(pattern)
-                    } else {
-                        Err(QueryWhy::not_among(key, &value.text, &known))
-                    }
-                })?,
-            ),
-            Key::Source => What::Field(
-                key,
-                self.each(&values, |value| {
-                    const KNOWN: [&str; 4] = ["gateway", "ingested", "verdict", "sample"];
-                    let pattern = Pattern::new(&value.text, value.quoted);
-                    let fits = KNOWN.iter().any(|name| pattern.matches(name));
-                    if fits {
-                        Ok(pattern)
-                    } else {
-                        Err(QueryWhy::not_among(key, &value.text, &KNOWN))
-                    }
-                })?,
-            ),
+            Key::Kind => self.among(key, &values, &RecordKind::ALL.map(RecordKind::name))?,
+            Key::Source => self.among(key, &values, &["gateway", "ingested", "verdict", "sample"])?,
+            Key::Recorded => self.among(key, &values, &["true", "false"])?,
             Key::User
             | Key::As
             | Key::Verb
@@ -255,6 +232,18 @@ impl Parser<'_> {
         };
         query.terms.push(Term { negated, what });
         Ok(())
+    }
+
+    /// Values that each fit one of these words at least.
+    fn among(&self, key: Key, values: &[Value], known: &[&'static str]) -> Result<What, QueryError> {
+        let patterns = self.each(values, |value| {
+            let pattern = Pattern::new(&value.text, value.quoted);
+            match known.iter().any(|name| pattern.matches(name)) {
+                true => Ok(pattern),
+                false => Err(QueryWhy::not_among(key, &value.text, known)),
+            }
+        });
+        Ok(What::Field(key, patterns?))
     }
 
     fn each<T>(&self, values: &[Value], read: impl Fn(&Value) -> Result<T, QueryWhy>) -> Result<Vec<T>, QueryError> {

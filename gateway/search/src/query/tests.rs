@@ -104,6 +104,25 @@ fn each_key_finds_its_member_and_a_dash_turns_it_round() {
 }
 
 #[test]
+fn sessions_are_found_by_whether_they_were_recorded_and_what_is_no_session_by_neither() {
+    let session = |recording: Value| {
+        let leaf = json!({"id": "a", "t": "2026-11-21T10:00:00Z", "boot": "b", "recording": recording});
+        Row::begin(7, RecordKind::Open, Leaf::read(leaf.to_string().as_bytes()).unwrap())
+    };
+    let kept = session(json!({"chunks": 1, "frames": 1, "bytes": 9, "hash": "00"}));
+    for (row, is_found) in [
+        (kept, [true, false]),
+        (session(Value::Null), [false, true]),
+        (row(json!({})), [false, false]),
+    ] {
+        let found = ["recorded:true", "recorded:False"].map(|query| Query::parse(query).unwrap().matches(&row));
+        assert_eq!(found, is_found);
+    }
+    let told = Query::parse("recorded:yes").unwrap_err().to_string();
+    assert!(told.contains("true") && told.contains("false"), "{told}");
+}
+
+#[test]
 fn refusals_are_found_whoever_refused() {
     let gateway = row(json!({
         "decision": {"allowed": false, "who": "gateway", "reason": "noRule"}, "outcome": {"end": "refused", "status": 403}
