@@ -50,9 +50,38 @@ impl Sessions for RecordedSessions {
 fn unreadable(error: &ReadError) -> CannotOpen {
     match error {
         ReadError::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => CannotOpen::Missing,
+        // Rights, open files, the disk: nothing of it is the recording's.
+        ReadError::Io(cause) => CannotOpen::NotNow(format!("its file cannot be read: {cause}")),
         other => {
             let cause = std::error::Error::source(other).map(|cause| format!(": {cause}"));
             CannotOpen::Unreadable(format!("{other}{}", cause.unwrap_or_default()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_now_is_no_damaged_one() {
+        let told = |error: Error| unreadable(&ReadError::Io(error));
+        for errno in [
+            nix::errno::Errno::EACCES,
+            nix::errno::Errno::EIO,
+            nix::errno::Errno::EMFILE,
+        ] {
+            assert!(
+                matches!(told(errno.into()), CannotOpen::NotNow(why) if why.contains("cannot be read")),
+                "{errno}"
+            );
+        }
+        assert!(matches!(told(ErrorKind::NotFound.into()), CannotOpen::Missing));
+        assert!(matches!(
+            unreadable(&ReadError::NotARecording),
+            CannotOpen::Unreadable(_)
+        ));
     }
 }

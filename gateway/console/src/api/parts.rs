@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use model::subject::SubjectId;
 use percent_encoding::percent_decode_str;
-use search::{SealedPart, Shown};
+use search::{Row, SealedPart};
 use serde_json::{Map, Value, json};
 
 use super::Api;
 use crate::answer::Refused;
+
+/// The part with the words of a command.
+pub(super) const COMMAND: &str = "command";
 
 /// Opens parts.
 pub trait OpensParts: Send + Sync {
@@ -29,13 +32,12 @@ pub enum Opened {
 }
 
 /// The parts of an act as JSON, by name: the words of a command, the text of others; known patterns of secrets are masked.
-pub(super) async fn opened(api: &Api, shown: &mut Shown) -> Result<Map<String, Value>, Refused> {
-    let sealed = std::mem::take(&mut shown.sealed);
-    let subject = shown.record.who.as_ref().and_then(|who| SubjectId::parse(&who.id));
+pub(super) async fn opened(api: &Api, record: &Row, sealed: Vec<SealedPart>) -> Result<Map<String, Value>, Refused> {
+    let subject = record.who.as_ref().and_then(|who| SubjectId::parse(&who.id));
     let (Some(subject), false) = (subject, sealed.is_empty()) else {
         return Ok(Map::new());
     };
-    let (opener, request) = (Arc::clone(&api.parts.opener), shown.record.id.clone());
+    let (opener, request) = (Arc::clone(&api.parts.opener), record.id.clone());
     let opening = tokio::task::spawn_blocking(move || {
         let open = |part: SealedPart| {
             let told = told(&part.name, opener.open(&subject, &request, &part));
@@ -50,7 +52,7 @@ pub(super) async fn opened(api: &Api, shown: &mut Shown) -> Result<Map<String, V
 
 fn told(name: &str, opened: Opened) -> Value {
     match opened {
-        Opened::Plain(bytes) if name == "command" => {
+        Opened::Plain(bytes) if name == COMMAND => {
             let query = String::from_utf8_lossy(&bytes).into_owned();
             let words = query.split('&').filter_map(|pair| pair.strip_prefix("command="));
             let mut words: Vec<String> = words.map(decoded).collect();

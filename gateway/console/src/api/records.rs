@@ -48,11 +48,14 @@ pub(super) async fn search(
 
 pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Refused> {
     let asker = Asker::of(&api, caller).await?;
-    let mut shown = look_up(&api, &asker, &id, AuditAct::Viewed).await?;
-    let parts = parts::opened(&api, &mut shown).await?;
     let Shown {
-        record, records, note, ..
-    } = shown;
+        record,
+        records,
+        sealed,
+        note,
+        ..
+    } = look_up(&api, &asker, &id, AuditAct::Viewed).await?;
+    let parts = parts::opened(&api, &record, sealed).await?;
     let scope = asker.scope.name();
     let answer = json!({"record": record, "parts": parts, "records": records, "note": note, "scope": scope});
     Ok(Json(answer).into_response())

@@ -115,7 +115,7 @@ fn verdict(row: &Row) -> String {
 }
 
 /// A rule as recorded; one that this version does not know is shown as it stands.
-fn rule_in_words(rule: &Value) -> String {
+pub(super) fn rule_in_words(rule: &Value) -> String {
     let Ok(rule) = serde_json::from_value::<RuleRef>(rule.clone()) else {
         return format!("A rule that this version does not know: {rule}");
     };

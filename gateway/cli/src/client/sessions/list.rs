@@ -16,13 +16,14 @@ use crate::client::whoami::plain;
 use crate::client::{API_VERSION, GatewayArgument, Output};
 use crate::terminal::{data, say};
 
-const HEADS: [&str; 8] = [
+const HEADS: [&str; 9] = [
     "TIME (UTC)",
     "WHO",
     "WHERE",
     "WHAT",
     "HOW LONG",
     "BYTES",
+    "RECORDED",
     "RESULT",
     "ID",
 ];
@@ -51,17 +52,20 @@ pub(super) fn list(arguments: &LsArguments) -> Result<Exit, Trouble> {
         }
         Output::Table => {}
     }
-    say_around(&found, sessions.is_empty(), arguments.live);
+    say_around(&found, sessions, arguments.live);
     Ok(if sessions.is_empty() { Exit::No } else { Exit::Done })
 }
 
-fn say_around(found: &Map<String, Value>, nothing: bool, live: bool) {
-    if nothing {
+fn say_around(found: &Map<String, Value>, sessions: &[Value], live: bool) {
+    if sessions.is_empty() {
         say(if live {
             "no session goes on"
         } else {
             "no session was found"
         });
+    }
+    if let Some(words) = left_out(found, sessions) {
+        say(&words);
     }
     if found.get("scope").and_then(Value::as_str) == Some("own") {
         say("You see your own sessions only: you have no audit role.");
@@ -74,6 +78,16 @@ fn say_around(found: &Map<String, Value>, nothing: bool, live: bool) {
         (_, Some(Value::Number(_))) => say("there is more; narrow the query or raise --limit"),
         _ => {}
     }
+}
+
+/// Those that go on and stand in no row, because there are more of them than rows.
+fn left_out(found: &Map<String, Value>, sessions: &[Value]) -> Option<String> {
+    let shown = sessions.iter().filter(|session| is(session, "live")).count();
+    let all = found.get("live").and_then(Value::as_u64).unwrap_or(0);
+    let is_cut = u64::try_from(shown).is_ok_and(|shown| shown < all);
+    is_cut.then(|| {
+        format!("! {all} sessions go on and {shown} of them are shown; narrow the query or raise --limit (500 at most)")
+    })
 }
 
 fn document(kind: &str, found: &Map<String, Value>) -> String {
@@ -94,9 +108,14 @@ fn cells(session: &Value) -> Vec<String> {
         what(session),
         how_long(session),
         bytes(session),
+        if is(session, "recorded") { "yes" } else { "no" }.to_owned(),
         result(session),
         id.get(short..).unwrap_or_default().to_owned(),
     ]
+}
+
+fn is(session: &Value, name: &str) -> bool {
+    session.get(name).and_then(Value::as_bool) == Some(true)
 }
 
 fn word(session: &Value, name: &str) -> String {
@@ -176,11 +195,10 @@ fn size(bytes: u64) -> String {
 
 /// In words: `live`, `exit 3`, `ended: …`, what the cluster said.
 fn result(session: &Value) -> String {
-    if session.get("live").and_then(Value::as_bool) == Some(true) {
+    if is(session, "live") {
         return "live".to_owned();
     }
-    let refused = session.get("refused").and_then(Value::as_bool) == Some(true);
-    session_result(session.get("outcome"), refused)
+    session_result(session.get("outcome"), is(session, "refused"))
 }
 
 /// How a session ended, for tables.
@@ -226,26 +244,29 @@ pub(super) fn show(id: &str, output: Output, gateway: &GatewayArgument) -> Resul
     let recording = found.get("recording").filter(|recording| recording.is_object());
     data(&match output {
         Output::Json => document("Session", &found),
-        Output::Table => facts(&told(session, recording)),
+        Output::Table => facts(&told(session, recording, &found)),
     });
     if let Some(note) = found.get("note").and_then(Value::as_str) {
         say(&clean(note));
     }
     match recording.map(Standing::of) {
-        Some(damaged @ Standing::Damaged(_)) => damaged.judged(),
+        Some(bad @ (Standing::Damaged(_) | Standing::Unknown(_))) => bad.judged(),
         Some(
-            Standing::Whole | Standing::GoesOn | Standing::Incomplete(_) | Standing::Erased(_) | Standing::Nothing(_),
+            Standing::Whole
+            | Standing::GoesOn
+            | Standing::Closed(_)
+            | Standing::Incomplete(_)
+            | Standing::Erased(_)
+            | Standing::Nothing(_),
         )
         | None => Ok(Exit::Done),
     }
 }
 
-fn told(session: &Value, recording: Option<&Value>) -> Vec<(&'static str, String)> {
+fn told(session: &Value, recording: Option<&Value>, found: &Map<String, Value>) -> Vec<(&'static str, String)> {
     let head = |name: &str| recording.and_then(|recording| recording.pointer(name));
-    let command = head("/head/command").and_then(Value::as_array).map(|words| {
-        let words = words.iter().filter_map(Value::as_str);
-        words.collect::<Vec<_>>().join(" ")
-    });
+    let command = head("/head/command").or_else(|| found.get("command")).map(command);
+    let allowed = found.get("words").and_then(Value::as_array).map(|words| joined(words));
     let began = session.get("t").and_then(Value::as_str);
     let began = began
         .and_then(|text| model::time::Timestamp::parse(text).ok())
@@ -275,22 +296,45 @@ fn told(session: &Value, recording: Option<&Value>) -> Vec<(&'static str, String
         ("cluster", word(session, "cluster")),
         ("what", what(session)),
         ("command", command.unwrap_or_default()),
+        ("allowed by", allowed.unwrap_or_default()),
         ("reason", word(session, "stated_reason")),
         ("began", began.unwrap_or_default()),
         ("how long", how_long(session)),
         ("bytes", bytes(session)),
         ("result", result(session)),
         ("recording", kept(session, recording)),
+        ("root hash", root(session)),
         ("in it", counted.collect::<Vec<_>>().join(", ")),
     ];
     all.retain(|(_, value)| !value.is_empty());
     all
 }
 
+fn joined(words: &[Value]) -> String {
+    words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Its words, or why they cannot be told.
+fn command(command: &Value) -> String {
+    let why = |name: &str| Some(format!("{name}: {}", command.get(name)?.as_str()?));
+    match command.as_array() {
+        Some(words) => joined(words),
+        None => why("erased").or_else(|| why("unreadable")).unwrap_or_default(),
+    }
+}
+
+/// Of the recording, as the ledger has it.
+fn root(session: &Value) -> String {
+    let of = |name: &str| session.pointer("/recording").and_then(|recording| recording.get(name));
+    match (of("hash").and_then(Value::as_str), of("chunks").and_then(Value::as_u64)) {
+        (Some(hash), Some(chunks)) if !hash.is_empty() => format!("{hash} (SHA-256, after {chunks} chunks)"),
+        _ => String::new(),
+    }
+}
+
 fn kept(session: &Value, recording: Option<&Value>) -> String {
     let Some(recording) = recording else {
-        let live = session.get("recorded").and_then(Value::as_bool) == Some(true);
-        return if live {
+        return if is(session, "recorded") {
             "under way"
         } else {
             "none: no rule and no configuration asked for one"
@@ -302,7 +346,9 @@ fn kept(session: &Value, recording: Option<&Value>) -> String {
     match Standing::of(recording) {
         Standing::Whole => format!("whole, as the ledger says{length}"),
         Standing::GoesOn => format!("goes on, as the ledger says up to now{length}"),
+        Standing::Closed(why) => format!("closed; {why}{length}"),
         Standing::Incomplete(why) => format!("without its end: {why}"),
+        Standing::Unknown(why) => format!("cannot be told now: {why}"),
         Standing::Damaged(why) => format!("DAMAGED: {why}"),
         Standing::Erased(why) => format!("erased: {why}"),
         Standing::Nothing(why) => format!("nothing: {why}"),
@@ -329,12 +375,13 @@ mod tests {
         live["live"] = json!(true);
         live["container"] = json!("nginx");
         live["action"] = json!("portforward");
+        live["recorded"] = json!(false);
         let rows = [cells(&live), cells(&session())];
         assert_eq!(
             table(&HEADS, &rows, None),
-            "TIME (UTC)           WHO                WHERE             WHAT          HOW LONG   BYTES           RESULT  ID\n\
-             2026-11-21 05:00:00  alice@example.com  shop/web-0/nginx  port-forward  1 min 3 s  ↑40 B ↓1.2 KiB  live    000007f3\n\
-             2026-11-21 05:00:00  alice@example.com  shop/web-0        exec          1 min 3 s  ↑40 B ↓1.2 KiB  exit 3  000007f3\n"
+            "TIME (UTC)           WHO                WHERE             WHAT          HOW LONG   BYTES           RECORDED  RESULT  ID\n\
+             2026-11-21 05:00:00  alice@example.com  shop/web-0/nginx  port-forward  1 min 3 s  ↑40 B ↓1.2 KiB  no        live    000007f3\n\
+             2026-11-21 05:00:00  alice@example.com  shop/web-0        exec          1 min 3 s  ↑40 B ↓1.2 KiB  yes       exit 3  000007f3\n"
         );
     }
 
@@ -371,13 +418,41 @@ mod tests {
             "standing": "whole", "chunks": 2, "finish": {"masked": 1, "files": 0},
             "head": {"command": ["sh", "-c", "id"], "container": "nginx"},
         });
+        let found = json!({"words": ["RoleBinding shop/dev → ClusterRole/edit allows it."], "command": ["sh"]});
+        let found = found.as_object().unwrap();
         assert_eq!(
-            facts(&told(&session(), Some(&recording))),
-            "session    0192f0c1-7c3e-7d00-a000-0000000007f3\nwho        alice@example.com\nwhere      shop/web-0/nginx\n\
-             cluster    prod\nwhat       exec\ncommand    sh -c id\nbegan      2026-11-21T05:00:00Z\nhow long   1 min 3 s\n\
-             bytes      ↑40 B ↓1.2 KiB\nresult     exit 3\nrecording  whole, as the ledger says, 828 B\nin it      1 secrets masked\n"
+            facts(&told(&session(), Some(&recording), found)),
+            "session     0192f0c1-7c3e-7d00-a000-0000000007f3\nwho         alice@example.com\nwhere       shop/web-0/nginx\n\
+             cluster     prod\nwhat        exec\ncommand     sh -c id\nallowed by  RoleBinding shop/dev → ClusterRole/edit allows it.\n\
+             began       2026-11-21T05:00:00Z\nhow long    1 min 3 s\n\
+             bytes       ↑40 B ↓1.2 KiB\nresult      exit 3\nrecording   whole, as the ledger says, 828 B\n\
+             root hash   22 (SHA-256, after 2 chunks)\nin it       1 secrets masked\n"
         );
         let damaged = json!({"standing": "damaged", "why": "chunk 1 is missing; chunk 2 stands in its place"});
         assert!(kept(&session(), Some(&damaged)).starts_with("DAMAGED: chunk 1 is missing"));
+    }
+
+    #[test]
+    fn a_session_that_was_not_recorded_has_its_command_from_the_record() {
+        for (command, words) in [
+            (json!(["sh", "-c", "id"]), "sh -c id"),
+            (json!({"erased": "its key is gone"}), "erased: its key is gone"),
+            (json!({"unreadable": "it was changed"}), "unreadable: it was changed"),
+        ] {
+            let found = json!({ "command": command });
+            let told = told(&session(), None, found.as_object().unwrap());
+            assert!(told.contains(&("command", words.to_owned())), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_that_go_on_and_are_not_shown_are_counted() {
+        let mut live = session();
+        live["live"] = json!(true);
+        let found = |all: u64| json!({ "live": all }).as_object().unwrap().clone();
+        let shown = [live.clone(), live, session()];
+        assert_eq!(left_out(&found(2), &shown), None);
+        let words = left_out(&found(7), &shown).unwrap();
+        assert!(words.contains("7 sessions go on and 2 of them are shown"), "{words}");
     }
 }

@@ -25,18 +25,13 @@ use crate::Exit;
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionCommand {
     /// List sessions: those that go on first, then those that have ended, newest first.
-    #[command(
-        after_help = "Examples:\n  gatescribe session ls --live\n  gatescribe session ls user:alice ns:shop --since 2h -o json\n\n\
-        The query is that of `gatescribe audit search`. The last column is a session's short id; every command takes it.\n\n\
-        Exit codes: 0 found, 1 nothing found, 2 the query is not understood, 3 not signed in, 7 the gateway cannot be \
-        reached\nSee also: gatescribe session show, gatescribe audit search"
-    )]
+    #[command(after_help = list_help())]
     Ls(LsArguments),
     /// Show one session: who, where, why, how it ended, and whether its recording is what the ledger says.
     #[command(
         after_help = "Examples:\n  gatescribe session show 0192f0c1-7c3e-7d00-a000-0000000007f3\n  gatescribe session show \
-        000007f3 -o json\n\nExit codes: 0 shown, 3 not signed in, 5 there is none that you may see, 8 its recording is \
-        damaged or missing\nSee also: gatescribe session play, gatescribe audit show"
+        000007f3 -o json\n\nExit codes: 0 shown, 3 not signed in, 5 there is none that you may see, 7 how its recording stands \
+        cannot be told now, 8 it is damaged or missing\nSee also: gatescribe session play, gatescribe audit show"
     )]
     Show {
         /// The session: its id, or the end of it as the list shows it.
@@ -162,6 +157,17 @@ pub(crate) struct ExportArguments {
     file: Option<PathBuf>,
     #[command(flatten)]
     gateway: GatewayArgument,
+}
+
+fn list_help() -> String {
+    let keys: Vec<&str> = search::Key::ALL.iter().map(|key| key.name()).collect();
+    format!(
+        "Examples:\n  gatescribe session ls --live\n  gatescribe session ls user:alice ns:shop recorded:true --since 2h -o json\n\n\
+        The query is that of `gatescribe audit search`. Keys: {}. The last column is a session's short id; every command takes \
+        it.\n\nExit codes: 0 found, 1 nothing found, 2 the query is not understood, 3 not signed in, 7 the gateway cannot be \
+        reached\nSee also: gatescribe session show, gatescribe audit search",
+        keys.join(", ")
+    )
 }
 
 pub(super) fn run(command: &SessionCommand) -> Result<Exit, Trouble> {

@@ -64,10 +64,12 @@ pub(super) enum Event {
 pub(super) enum Standing {
     Whole,
     GoesOn,
+    Closed(String),
     Incomplete(String),
     Nothing(String),
     Damaged(String),
     Erased(String),
+    Unknown(String),
 }
 
 impl Standing {
@@ -78,9 +80,11 @@ impl Standing {
         match value.get("standing").and_then(Value::as_str) {
             Some("whole") => Self::Whole,
             Some("goesOn") => Self::GoesOn,
+            Some("closed") => Self::Closed(why),
             Some("incomplete") => Self::Incomplete(why),
             Some("erased") => Self::Erased(why),
             Some("nothing") => Self::Nothing(why),
+            Some("unknown") => Self::Unknown(why),
             _ => Self::Damaged(why),
         }
     }
@@ -91,6 +95,10 @@ impl Standing {
             "keep the file as it is and tell whoever runs the gateway; all that was shown is as the ledger says";
         match self {
             Self::Whole | Self::GoesOn => Ok(Exit::Done),
+            Self::Closed(why) => {
+                crate::terminal::say(&format!("! the recording is closed; {why}"));
+                Ok(Exit::Partly)
+            }
             Self::Incomplete(why) => {
                 crate::terminal::say(&format!(
                     "! the recording has no end: {why}; what is there is as the ledger says"
@@ -100,6 +108,11 @@ impl Standing {
             Self::Nothing(why) => Err(Trouble::new(Exit::NotFound, "nothing was recorded")
                 .because(why)
                 .remedy("gatescribe session show ID says how it ended")),
+            Self::Unknown(why) => Err(
+                Trouble::new(Exit::Unreachable, "how the recording stands cannot be told now")
+                    .because(why)
+                    .remedy("try again in a minute; if it stays so, tell whoever runs the gateway"),
+            ),
             Self::Damaged(why) => Err(Trouble::new(Exit::Integrity, "the recording is damaged")
                 .because(why)
                 .remedy(KEEP)),
@@ -242,10 +255,12 @@ mod tests {
         let end = |standing: &str| Standing::of(&json!({"standing": standing, "why": "because"}));
         assert_eq!(end("whole").judged().unwrap(), Exit::Done);
         assert_eq!(end("incomplete").judged().unwrap(), Exit::Partly);
+        assert_eq!(end("closed").judged().unwrap(), Exit::Partly);
         for (standing, exit) in [
             ("damaged", Exit::Integrity),
             ("erased", Exit::NotFound),
             ("nothing", Exit::NotFound),
+            ("unknown", Exit::Unreachable),
             ("", Exit::Integrity),
         ] {
             assert_eq!(end(standing).judged().unwrap_err().exit, exit, "{standing}");

@@ -1,7 +1,8 @@
 //! Sessions: exec, attach, port-forward and what else became something other than HTTP, while they go on and afterwards.
 //!
 //! - `GET /api/v1/sessions?live=&q=&since=&until=&limit=&after=` → `{sessions: […], scope, …}`, those that go on first
-//! - `GET /api/v1/sessions/{id}` → `{session, recording?, scope}`
+//! - `GET /api/v1/sessions/{id}` → `{session, rules, words, command?, recording?, scope}`: `rules` as they were recorded, `words` is
+//!   one sentence of each, `command` its words, also where nothing was recorded
 //! - `GET /api/v1/sessions/{id}/recording?format=frames|asciicast|asciicast-v2|text&follow=` → lines of JSON, see `stream.rs`
 //! - `POST /api/v1/sessions/{id}/end {"reason": …}` → `{id, who}`; the person reads who ended it and why
 //!
@@ -26,17 +27,19 @@ use model::live::LiveSession;
 use model::subject::SubjectId;
 use model::time::Timestamp;
 use recording::{Anchor, Recording};
-use search::{Found, Kept, Outcome, Row, Scope, Shown, View};
+use search::{Found, Kept, Outcome, Row, Scope, SealedPart, Shown, View};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) use stream::recording;
 
 use super::Api;
 use super::asker::Asker;
 use super::parameters::Parameters;
+use super::parts::{self, COMMAND};
 use super::read::AuditAct;
 use super::records::{Wanted, blocking, count, look_up, run};
+use super::why::rule_in_words;
 use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::reason::readable;
@@ -74,7 +77,7 @@ pub enum CannotOpen {
     #[error("its key is not in the gateway's store: it was erased, or the store is not the one that it was made with")]
     Erased,
     /// The file is not in its place.
-    #[error("its file is not there")]
+    #[error("its file is not there: look in the folder of recordings (`recording.dir`), and restore it from a backup")]
     Missing,
     /// The file is no recording.
     #[error("its file is not readable: {0}")]
@@ -316,8 +319,11 @@ fn may_see(scope: &Scope, subject: &SubjectId) -> bool {
 /// One session, and whether its recording is what the ledger says it is.
 pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Refused> {
     let asker = Asker::of(&api, caller).await?;
-    let known = Known::find(&api, &asker, &id, AuditAct::ViewedSession).await?;
+    let mut known = Known::find(&api, &asker, &id, AuditAct::ViewedSession).await?;
     let live = api.parts.sessions.one(&known.row.id);
+    let command = known.command(&api).await?;
+    let decision = known.row.decision.as_mut();
+    let rules = decision.map_or_else(Vec::new, |decision| std::mem::take(&mut decision.rules));
     let kept = match known.row.recording {
         Some(_) => Some(known.examine(&api, &asker).await?),
         None => None,
@@ -325,6 +331,9 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<
     let scope = asker.scope.name();
     Ok(Json(json!({
         "session": Item::of(known.row, live, api.now()),
+        "words": rules.iter().map(rule_in_words).collect::<Vec<_>>(),
+        "rules": rules,
+        "command": command,
         "recording": kept,
         "note": known.note,
         "scope": scope,
@@ -336,6 +345,7 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<
 struct Known {
     row: Row,
     anchors: Vec<Anchor>,
+    sealed: Vec<SealedPart>,
     note: Option<String>,
 }
 
@@ -368,6 +378,7 @@ impl Known {
         Self {
             row: shown.record,
             anchors,
+            sealed: shown.sealed,
             note: shown.note,
         }
     }
@@ -385,10 +396,18 @@ impl Known {
         sessions.recording(&subject, &self.row.id, &self.anchors)
     }
 
+    /// The words of its command, where its record has them: a list, or why they cannot be told.
+    async fn command(&mut self, api: &Api) -> Result<Option<Value>, Refused> {
+        let mut sealed = std::mem::take(&mut self.sealed);
+        sealed.retain(|part| part.name == COMMAND);
+        Ok(parts::opened(api, &self.row, sealed).await?.remove(COMMAND))
+    }
+
     async fn examine(&self, api: &Api, asker: &Asker) -> Result<Examined, Refused> {
         let known = Self {
             row: self.row.clone(),
             anchors: self.anchors.clone(),
+            sealed: Vec::new(),
             note: None,
         };
         let sessions = Arc::clone(&api.parts.sessions);

@@ -24,6 +24,7 @@ pub(in crate::api) struct Known {
     ended: Mutex<Vec<(String, String)>>,
     folder: tempfile::TempDir,
     has_key: std::sync::atomic::AtomicBool,
+    store_is_silent: std::sync::atomic::AtomicBool,
     /// The places of ends that have not come yet.
     slots: Mutex<HashMap<String, (u64, OutcomeSlot)>>,
 }
@@ -35,6 +36,7 @@ impl Default for Known {
             ended: Mutex::default(),
             folder: tempfile::tempdir().unwrap(),
             has_key: true.into(),
+            store_is_silent: false.into(),
             slots: Mutex::default(),
         }
     }
@@ -64,6 +66,9 @@ impl Sessions for Known {
     }
 
     fn recording(&self, _: &SubjectId, session: &str, anchors: &[Anchor]) -> Result<Recording, CannotOpen> {
+        if self.store_is_silent.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(CannotOpen::NotNow("the store does not answer".to_owned()));
+        }
         if !self.has_key.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(CannotOpen::Erased);
         }
@@ -221,10 +226,11 @@ impl World {
         if let Some(recording) = recording {
             open["recording"] = recording;
         }
-        let (ticket, slot) = self
-            .ledger
-            .append_open(open.to_string().into_bytes(), Vec::new())
-            .unwrap();
+        self.open(id, &open, Vec::new());
+    }
+
+    fn open(&self, id: &str, open: &Value, parts: Vec<ledger::Part>) {
+        let (ticket, slot) = self.ledger.append_open(open.to_string().into_bytes(), parts).unwrap();
         let seq = ticket.wait().unwrap().seq;
         self.sessions.slots.lock().unwrap().insert(id.to_owned(), (seq, slot));
     }
@@ -473,13 +479,29 @@ async fn what_is_not_as_the_ledger_says_is_said_and_nothing_behind_it_is_shown()
     std::fs::remove_file(&path).unwrap();
     assert_eq!(
         standing("frames").await.1,
-        json!({"standing": "damaged", "why": "its file is not there"})
+        json!({"standing": "damaged", "why": CannotOpen::Missing.to_string()})
     );
     let (_, shown) = world.get(&token, &taped.path("")).await;
     assert_eq!(
         shown["recording"],
-        json!({"standing": "damaged", "why": "its file is not there"})
+        json!({"standing": "damaged", "why": CannotOpen::Missing.to_string()})
     );
+    // A store that does not answer says nothing of the recording.
+    world
+        .sessions
+        .store_is_silent
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let (status, shown) = world.get(&token, &taped.path("")).await;
+    assert_eq!(
+        (status, &shown["recording"]["standing"]),
+        (StatusCode::OK, &json!("unknown"))
+    );
+    let (status, _) = world.get(&token, &taped.path("/recording")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    world
+        .sessions
+        .store_is_silent
+        .store(false, std::sync::atomic::Ordering::SeqCst);
     // Erased.
     world.sessions.has_key.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(standing("text").await.1["standing"], "erased");
@@ -508,6 +530,32 @@ async fn what_was_not_recorded_says_what_a_rule_would_need() {
             .get(&token, &format!("/api/v1/sessions/a-1/recording?{wrong}"))
             .await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_says_why_it_was_allowed_and_what_was_run_also_where_nothing_was_recorded() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(1, "alice", &[]));
+    let rule = json!({"kind": "roleBinding", "name": "dev", "namespace": "shop", "role": "ClusterRole/edit", "effect": "allow"});
+    for (id, sealed, command) in [
+        ("a-1", "command=sh&command=-c&command=id", json!(["sh", "-c", "id"])),
+        ("a-2", "?", json!({"erased": "its key is not in the gateway's store"})),
+    ] {
+        let open = json!({"id": id, "t": world.time(), "boot": "b", "cluster": "prod", "by": super::super::tests::by(1, "alice"),
+            "parts": [{"name": "query", "len": 1, "hash": "00", "class": "query"},
+                      {"name": "command", "len": sealed.len(), "hash": "00", "class": "command"}],
+            "decision": {"allowed": true, "who": "gateway", "rules": [rule], "stated_reason": "TICKET-7"}});
+        let part = |text: &str| ledger::Part {
+            bytes: text.as_bytes().to_vec(),
+        };
+        world.open(id, &open, vec![part("container=nginx"), part(sealed)]);
+        let (_, shown) = world.get(&token, &format!("/api/v1/sessions/{id}")).await;
+        assert_eq!(shown["rules"], json!([rule]), "{shown}");
+        let words = shown["words"][0].as_str().unwrap();
+        assert!(words.contains("shop/dev") && words.ends_with("allows it."), "{words}");
+        assert_eq!((&shown["command"], &shown["recording"]), (&command, &Value::Null));
+        assert_eq!(shown["session"]["stated_reason"], "TICKET-7");
     }
 }
 

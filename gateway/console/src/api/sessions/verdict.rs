@@ -1,5 +1,7 @@
 //! What a recording is worth: its file held against the ledger.
 
+use std::io::ErrorKind;
+
 use recording::{ReadError, Recording, Tail};
 use search::Row;
 use serde::Serialize;
@@ -14,6 +16,11 @@ pub(super) enum Verdict {
     Whole,
     /// The session goes on; all up to now is as the ledger says.
     GoesOn,
+    /// All of the session is there, and the ledger does not know its end.
+    Closed {
+        /// Why.
+        why: String,
+    },
     /// What is there is as the ledger says, and the end was never kept.
     Incomplete {
         /// Why.
@@ -31,6 +38,11 @@ pub(super) enum Verdict {
     },
     /// Nobody can read it.
     Erased {
+        /// Why.
+        why: String,
+    },
+    /// It cannot be told at this moment.
+    Unknown {
         /// Why.
         why: String,
     },
@@ -62,13 +74,17 @@ impl Verdict {
         let why = error.to_string();
         match error {
             CannotOpen::Erased => Self::Erased { why },
-            CannotOpen::Missing | CannotOpen::Unreadable(_) | CannotOpen::NotNow(_) => Self::Damaged { why },
+            CannotOpen::Missing | CannotOpen::Unreadable(_) => Self::Damaged { why },
+            CannotOpen::NotNow(_) => Self::Unknown { why },
         }
     }
 
     /// The verdict on a file that ends so, of a session whose end the ledger names so.
     fn on(tail: Tail, end: &str, was_kept: bool) -> Self {
         match tail {
+            Tail::Closed if end == "unknown" => Self::Closed {
+                why: "the ledger's end of it is unknown: the gateway had stopped".to_owned(),
+            },
             Tail::Closed => Self::Whole,
             Tail::Damaged(damage) => Self::Damaged {
                 why: damage.to_string(),
@@ -89,8 +105,11 @@ impl Verdict {
     /// What is said when it cannot be read on.
     pub(super) fn broken(error: &ReadError) -> Self {
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-        Self::Damaged {
-            why: format!("{error}{}", cause.unwrap_or_default()),
+        let why = format!("{error}{}", cause.unwrap_or_default());
+        match error {
+            // A file that has become shorter is another one; all else is between the gateway and its disk.
+            ReadError::Io(cause) if cause.kind() != ErrorKind::UnexpectedEof => Self::Unknown { why },
+            _ => Self::Damaged { why },
         }
     }
 }
@@ -116,6 +135,8 @@ mod tests {
         let torn = Tail::Torn { at: 28, bytes: 3 };
         for (tail, end, incomplete, standing) in [
             (Tail::Closed, "answered", false, "whole"),
+            (Tail::Closed, "inFlight", false, "whole"),
+            (Tail::Closed, "unknown", false, "closed"),
             (Tail::Open, "inFlight", false, "goesOn"),
             (torn, "inFlight", false, "goesOn"),
             (torn, "unknown", false, "incomplete"),
@@ -139,11 +160,20 @@ mod tests {
         let erased = Verdict::unopened(&CannotOpen::Erased);
         assert!(matches!(erased, Verdict::Erased { why } if why.contains("erased")));
         let missing = Verdict::unopened(&CannotOpen::Missing);
-        assert_eq!(
-            missing,
-            Verdict::Damaged {
-                why: "its file is not there".to_owned()
-            }
+        assert!(
+            matches!(missing, Verdict::Damaged { why } if why.contains("`recording.dir`") && why.contains("backup"))
         );
+        let not_now = Verdict::unopened(&CannotOpen::NotNow("the store is busy".to_owned()));
+        assert!(matches!(not_now, Verdict::Unknown { why } if why.contains("the store is busy")));
+    }
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_no_damage_and_a_file_that_lost_its_end_is() {
+        let broken = |kind: ErrorKind| Verdict::broken(&ReadError::Io(kind.into()));
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::Other] {
+            assert!(matches!(broken(kind), Verdict::Unknown { .. }), "{kind}");
+        }
+        assert!(matches!(broken(ErrorKind::UnexpectedEof), Verdict::Damaged { .. }));
+        assert!(matches!(Verdict::broken(&ReadError::Unpack), Verdict::Damaged { .. }));
     }
 }
