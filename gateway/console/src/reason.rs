@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use model::reason::Reason;
 use model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -26,8 +27,6 @@ use crate::record::{SessionEvent, What};
 use crate::userinfo::session_of_bearer;
 use crate::whole::whole;
 
-/// Characters of a reason.
-const LENGTH: std::ops::RangeInclusive<usize> = 3..=500;
 /// For how long one holds.
 const SECONDS: std::ops::RangeInclusive<u64> = 60..=8 * 3_600;
 
@@ -74,16 +73,10 @@ async fn asker(app: &App, caller: &Caller) -> Result<Session, Refused> {
     Ok(session)
 }
 
-/// One line of readable text: it stands in records and is shown in terminals.
+/// The text of a reason.
 pub(crate) fn readable(text: &str) -> Result<String, Refused> {
-    let text = text.trim();
-    if text.chars().any(char::is_control) {
-        return Err(Refused::request("a reason is one line of text"));
-    }
-    if !LENGTH.contains(&text.chars().count()) {
-        return Err(Refused::request("a reason has 3 to 500 characters"));
-    }
-    Ok(text.to_owned())
+    let reason = Reason::parse(text).map_err(|error| Refused::request(error.to_string()))?;
+    Ok(reason.into())
 }
 
 async fn keep(

@@ -10,6 +10,7 @@ pub mod event;
 pub mod go_duration;
 pub mod live;
 pub mod lock;
+pub mod reason;
 pub mod request;
 pub mod subject;
 pub mod time;

@@ -3,9 +3,11 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use clap::Args;
 use http::{Method, Request, header};
+use model::reason::Reason;
 use serde_json::{Value, json};
 
 use super::GatewayArgument;
@@ -18,14 +20,17 @@ use crate::Exit;
 use crate::config::Span;
 use crate::terminal::{data, say};
 
+/// For how long a reason holds where nobody says.
+const USUAL: Duration = Duration::from_secs(15 * 60);
+
 /// A reason for what comes next.
 #[derive(Args, Debug)]
 pub(crate) struct ReasonArguments {
     /// Why; one line. Left out, the one in force is shown.
     text: Option<String>,
-    /// For how long it holds, from 1 minute to 8 hours.
-    #[arg(long = "for", value_name = "TIME", default_value = "15m", value_parser = span)]
-    lasting: Span,
+    /// For how long it holds, from 1 minute to 8 hours; 15m when left out.
+    #[arg(long = "for", value_name = "TIME", requires = "text", conflicts_with = "clear", value_parser = span)]
+    lasting: Option<Span>,
     /// Take it back.
     #[arg(long, conflicts_with = "text")]
     clear: bool,
@@ -60,15 +65,18 @@ pub(super) fn run(arguments: &ReasonArguments) -> Result<Exit, Trouble> {
     block_on(async {
         let ready = ready(&home, arguments.gateway.url.as_deref(), API).await?;
         match &arguments.text {
-            Some(text) => state(&ready, text, arguments.lasting).await,
+            Some(text) => {
+                let lasting = arguments.lasting.map_or(USUAL, Span::duration);
+                state(&ready, text, lasting).await
+            }
             None if arguments.clear => take_back(&ready).await,
             None => show(&ready).await,
         }
     })
 }
 
-async fn state(ready: &Ready, text: &str, lasting: Span) -> Result<Exit, Trouble> {
-    let body = json!({ "text": text, "seconds": lasting.duration().as_secs() });
+async fn state(ready: &Ready, text: &str, lasting: Duration) -> Result<Exit, Trouble> {
+    let body = json!({ "text": text, "seconds": lasting.as_secs() });
     let told = send(ready, Method::POST, &body.to_string()).await?;
     let told: Value = serde_json::from_slice(&told).unwrap_or_default();
     let until = told.get("until").and_then(Value::as_str).map(clean).unwrap_or_default();
@@ -126,6 +134,10 @@ pub(super) async fn request(
 
 /// Becomes kubectl: its terminal, its signals and its exit code are the person's own.
 pub(super) fn exec(arguments: &ExecArguments) -> Result<Exit, Trouble> {
+    let reason = Reason::parse(&arguments.reason).map_err(|error| {
+        Trouble::new(Exit::Usage, error.to_string())
+            .remedy("gatescribe exec --reason 'TICKET-4711: look at the disk' …")
+    })?;
     let home = Home::find()?;
     let gateway = chosen(&home, arguments.gateway.url.as_deref())?;
     let kept = home
@@ -137,7 +149,7 @@ pub(super) fn exec(arguments: &ExecArguments) -> Result<Exit, Trouble> {
     let failed = Command::new("kubectl")
         .arg("exec")
         .arg(format!("--as={user}"))
-        .arg(format!("--as-user-extra=gatescribe.dev/reason={}", arguments.reason))
+        .arg(format!("--as-user-extra=gatescribe.dev/reason={}", reason.as_str()))
         .args(&arguments.arguments)
         .exec();
     Err(Trouble::new(Exit::Fault, "kubectl cannot be run")

@@ -797,6 +797,21 @@ fn each_command_explains_itself_with_exit_codes_and_examples_that_it_understands
 }
 
 #[test]
+fn a_time_without_a_reason_and_a_reason_that_is_none_are_mistakes_of_the_command_line() {
+    let machine = Machine::new();
+    for (line, words) in [
+        (&["reason", "--for", "5m"][..], "TEXT"),
+        (&["reason", "--clear", "--for", "5m"], "--for"),
+        (&["exec", "--reason", "  x ", "web-0"], "3 to 500 characters"),
+    ] {
+        let done = machine.run(line);
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{line:?}: {said}");
+        assert!(said.contains(words), "{line:?}: {said}");
+    }
+}
+
+#[test]
 fn a_term_that_is_turned_round_reaches_the_gateway_as_it_was_typed() {
     let machine = Machine::signed_in();
     let found = machine.run(&["audit", "search", "-source:sample", "user:alice", "--since", "2h"]);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderValue};
+use model::reason::Reason;
 use model::subject::is_padded;
 use percent_encoding::percent_decode_str;
 
@@ -131,9 +132,9 @@ impl Reader {
                         .ok_or(ImpersonationError::NameUnknown)?,
                 )?;
                 if key == REASON {
-                    let before = self.reason.replace(one(values, ImpersonationError::ReasonInvalid)?);
-                    let is_one = self.reason.as_deref().is_some_and(is_reason);
-                    if before.is_some() || !is_one {
+                    let text = one(values, ImpersonationError::ReasonInvalid)?;
+                    let reason = Reason::parse(&text).map_err(|_| ImpersonationError::ReasonInvalid)?;
+                    if self.reason.replace(reason.into()).is_some() {
                         return Err(ImpersonationError::ReasonInvalid);
                     }
                 } else if self.extra.insert(key, values).is_some() {
@@ -211,11 +212,6 @@ fn extra_key(written: &str) -> Result<String, ImpersonationError> {
     } else {
         Ok(key)
     }
-}
-
-/// As the gateway's API takes one.
-fn is_reason(text: &str) -> bool {
-    (3..=500).contains(&text.chars().count())
 }
 
 fn is_within(host: &str, domain: &str) -> bool {
