@@ -4,6 +4,8 @@
 //! command; the operator finds the rest in the record under the decision id. `Retry-After` is never sent: client-go
 //! would repeat the call ten times before it prints a word (K-04).
 
+mod again;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -457,9 +459,7 @@ fn next_after_denial(denial: &Denial, asked: &Asked<'_>) -> Option<String> {
             Some("ask whoever writes the rules: this obligation cannot be met yet".to_owned())
         }
         Denial::Obligation(Unmet::Reason) if asked.signed_in => Some(STATE_REASON.to_owned()),
-        Denial::Obligation(Unmet::Reason) => asked
-            .user
-            .map(|user| format!("kubectl --as={user} --as-user-extra=gatescribe.dev/reason='TEXT' …")),
+        Denial::Obligation(Unmet::Reason) => asked.user.map(|user| again::with_reason(user, asked.facts)),
         _ if !asked.signed_in => None,
         Denial::NoGroups => Some("gatescribe whoami --claims".to_owned()),
         Denial::Obligation(Unmet::StepUp { acr }) => Some(sign_in_anew(asked.sign_in, acr)),
@@ -475,12 +475,7 @@ const STATE_REASON: &str = "gatescribe reason 'TEXT' --for 15m";
 fn sign_in_anew(sign_in: &str, acr: &[Arc<str>]) -> String {
     let mut command = sign_in.replacen("gatescribe login", "gatescribe login --fresh", 1);
     for class in acr {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@".contains(&byte);
-        let _ = match class.bytes().all(plain) {
-            true => write!(command, " --acr {class}"),
-            // As a shell takes it whole.
-            false => write!(command, " --acr '{}'", class.replace('\'', "'\\''")),
-        };
+        let _ = write!(command, " --acr {}", again::quoted(class));
     }
     command
 }
