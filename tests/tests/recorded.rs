@@ -169,7 +169,16 @@ fn promise_3_without_a_place_to_write_no_session_begins() -> anyhow::Result<()> 
         ] {
             assert!(said.stderr.contains(words), "no `{words}`: {said}");
         }
+        // What is wrong with the disk is for whoever runs the gateway, and stands in the record.
+        assert!(!said.stderr.contains("os error"), "{said}");
     }
+    gateway.records_with("why it could not be recorded", |records| {
+        let mut refused = records.iter().filter(|record| record["kind"] == "refusal");
+        refused.any(|record| {
+            let note = record["note"].as_str().unwrap_or_default();
+            note.starts_with("not recorded: ") && note.contains("os error")
+        })
+    })?;
     let admin = cluster.admin()?;
     assert_ne!(
         admin.run(&["exec", "shell", "-n", "kept", "--", "ls", "it-ran"])?.code,

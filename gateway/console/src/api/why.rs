@@ -74,6 +74,12 @@ fn words(row: &Row) -> Vec<String> {
     let mut said = vec![verdict(row)];
     let outcome = row.outcome.as_ref();
     said.extend(outcome.and_then(|outcome| outcome.why.clone()));
+    said.extend(
+        row.note
+            .iter()
+            .filter(|_| row.refused)
+            .map(|note| format!("The gateway noted: {note}.")),
+    );
     if let Some(effective) = &row.effective {
         said.push(format!("It was to be done as `{effective}`."));
     }

@@ -318,6 +318,7 @@ impl Station {
             req: Some(trail.request(&keys, &options)),
             decision: Some(decided),
             outcome: Some(outcome),
+            note: trail.unrecordable.get().map(String::as_str),
             ..trail.head(&self.boot, now)
         };
         let Some(length) = self.forget(RecordKind::Refusal, &record) else {

@@ -167,6 +167,8 @@ pub struct Trail {
     pub(crate) recording: OnceLock<Anchor>,
     /// The node of the pod that is entered, once the cluster has said it.
     pub(crate) node: OnceLock<Arc<str>>,
+    /// Why it cannot be recorded: for whoever runs the gateway and not for the caller.
+    pub(crate) unrecordable: OnceLock<String>,
     /// The protocol that it asks to switch to.
     pub(crate) upgrade: Option<Upgrade>,
     /// The attempt over the other protocol that this one repeats.
@@ -215,6 +217,7 @@ impl Trail {
             stated_reason: None,
             recording: OnceLock::new(),
             node: OnceLock::new(),
+            unrecordable: OnceLock::new(),
             upgrade: None,
             fallback_of: None,
             claims,

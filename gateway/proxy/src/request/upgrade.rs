@@ -134,6 +134,7 @@ impl Gate {
             }
             Err(why) => {
                 tracing::error!(request.id = trail.id.as_str(), why, "a session cannot be recorded");
+                let _ = trail.unrecordable.set(format!("not recorded: {why}"));
                 Err(refused_as_unrecorded(trail, Unmet::Recording))
             }
         }

@@ -392,7 +392,11 @@ async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>) -> Sent {
     }
 }
 
+/// Without the path: it stands in records, which the person may read whom they are about.
 fn in_words(error: &SealError) -> String {
+    if let SealError::Create { source, .. } = error {
+        return format!("a file in `recording.dir` cannot be made: {source}");
+    }
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
