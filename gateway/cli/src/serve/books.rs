@@ -14,6 +14,7 @@ use proxy::session::{Recordings, SessionsToRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
+use super::room::Room;
 use super::{limits, now, origins, part_keys, recorder};
 use crate::config::{Config, RecordedSessions};
 
@@ -65,6 +66,14 @@ impl Books {
             dir,
             origins_from,
         })
+    }
+
+    /// The room of recordings.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            folder: self.recordings.folder.clone(),
+            keeps_free: self.recordings.keeps_free,
+        }
     }
 
     /// Begins what keeps them in order beside requests.

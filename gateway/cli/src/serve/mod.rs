@@ -25,6 +25,7 @@ mod readiness;
 mod recorded;
 mod recorder;
 mod reload;
+mod room;
 mod sessions;
 mod telemetry;
 
@@ -212,6 +213,7 @@ impl Gateway {
             note: Arc::clone(&note),
             ledger: Arc::clone(&books.ledger),
             store: Arc::clone(&books.store),
+            room: books.room(),
             trust: issuers.trust.clone(),
             feed: Arc::clone(&issuers.feed),
             clusters: &clusters,
@@ -220,6 +222,7 @@ impl Gateway {
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
             ledger_dir: books.dir.clone(),
+            room: books.room(),
             identity,
             keys: issuers.feed,
             clusters: clusters.iter().map(watched).collect(),

@@ -13,6 +13,7 @@ use super::account_issuers;
 use super::admin::{Check, Health, Part};
 use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
+use super::room::Room;
 
 /// What is looked at.
 pub(super) struct Parts<'a> {
@@ -20,6 +21,7 @@ pub(super) struct Parts<'a> {
     pub(super) note: Arc<reload::Note>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) store: Arc<state::Store>,
+    pub(super) room: Room,
     pub(super) trust: watch::Receiver<Arc<oidc::Trust>>,
     pub(super) feed: Arc<IssuerFeed>,
     pub(super) clusters: &'a [Joined],
@@ -32,6 +34,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         note,
         ledger,
         store,
+        room,
         trust,
         feed,
         clusters,
@@ -44,6 +47,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
             Box::new(move || Health::unless(ledger.trouble().map(|trouble| trouble.to_string()))),
         ),
         ("state".to_owned(), Box::new(move || state(store.answers()))),
+        ("recordings".to_owned(), Box::new(move || room.health())),
     ];
     let urls: Vec<String> = trust
         .borrow()

@@ -14,10 +14,13 @@ use proxy::identity::{Lookup, Station as IdentityStation};
 use proxy::observe::{Name, Review, Sheet, number};
 use proxy::request::ClusterGate;
 
+use crate::serve::room::Room;
+
 /// The parts that are looked at.
 pub(crate) struct Parts {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) ledger_dir: PathBuf,
+    pub(in crate::serve) room: Room,
     pub(crate) identity: Arc<IdentityStation>,
     pub(crate) keys: Arc<IssuerFeed>,
     pub(crate) clusters: Vec<Watched>,
@@ -42,6 +45,7 @@ impl Collector for Parts {
         let mut sheet = Sheet::new(encoder);
         self.ledger(&mut sheet)?;
         self.disk(&mut sheet)?;
+        self.room(&mut sheet)?;
         self.identity(&mut sheet)?;
         self.snapshots(&mut sheet)
     }
@@ -75,6 +79,14 @@ impl Parts {
         let blocks = |count: u64| number(count.saturating_mul(disk.fragment_size()));
         sheet.gauges(DISK_FREE, [(NONE, blocks(disk.blocks_available()))])?;
         sheet.gauges(DISK_SIZE, [(NONE, blocks(disk.blocks()))])
+    }
+
+    fn room(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let Ok(free) = self.room.free() else {
+            return Ok(());
+        };
+        sheet.gauges(ROOM, [(NONE, number(free))])?;
+        sheet.gauges(KEPT_FREE, [(NONE, number(self.room.keeps_free))])
     }
 
     fn identity(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -178,6 +190,14 @@ const DISK_FREE: Name = Name {
 const DISK_SIZE: Name = Name {
     name: "gateway_ledger_disk_size_bytes",
     says: "Size of the ledger's file system.",
+};
+const ROOM: Name = Name {
+    name: "gateway_recording_disk_free_bytes",
+    says: "Space on the recordings' file system that the gateway may use; absent where their folder cannot be looked at.",
+};
+const KEPT_FREE: Name = Name {
+    name: "gateway_recording_disk_kept_free_bytes",
+    says: "Space that recordings leave alone (`recording.keepFree`): below it no session that has to be recorded begins.",
 };
 const LOOKUPS: Name = Name {
     name: "gateway_identity_cache_lookups",
