@@ -66,7 +66,7 @@ pub(crate) fn never_switches(target: &Target) -> bool {
 /// The first word of the path behind a node's `proxy`, which is what its kubelet goes by
 /// (k8s.io/kubernetes/pkg/kubelet/server `InstallDebuggingHandlers`), cleaned as the API server cleans it on the way
 /// (`path.Join`).
-fn of_kubelet(target: &Target) -> Option<&str> {
+pub(super) fn of_kubelet(target: &Target) -> Option<&str> {
     let mut words = target
         .path()
         .strip_prefix(b"/api/v1/nodes/")?

@@ -18,6 +18,7 @@ use recording::{Chunk, Ended, Head, Kind, Recorder, Root, Rules, SealError, Seal
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::protocol::of_kubelet;
 use crate::audit::{Anchor, Heartbeats, Trail};
 
 /// A failing disk is given so long before the session ends.
@@ -100,21 +101,31 @@ impl Recordings {
 
 /// What the request says about the session.
 fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
-    let facts = trail.facts.as_ref()?;
-    let kind = match facts.action() {
-        Action::Exec => Kind::Exec,
-        Action::Attach => Kind::Attach,
-        Action::PortForward => Kind::PortForward,
-        Action::Proxy => Kind::Proxy,
+    let (facts, target) = (trail.facts.as_ref()?, trail.target.as_ref()?);
+    let kubelets = Some(facts.action())
+        .filter(|action| *action == Action::Proxy)
+        .and_then(|_| of_kubelet(target));
+    let kind = match (facts.action(), kubelets) {
+        (Action::Exec, _) | (Action::Proxy, Some("exec")) => Kind::Exec,
+        (Action::Attach, _) | (Action::Proxy, Some("attach")) => Kind::Attach,
+        (Action::PortForward, _) | (Action::Proxy, Some("portForward")) => Kind::PortForward,
+        (Action::Proxy, _) => Kind::Proxy,
         _ => Kind::Other,
     };
-    let query = trail.target.as_ref()?.query();
+    let query = target.query();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let all = |name: &str| {
         let wanted = query.clone().filter(|(key, _)| key.as_ref() == name.as_bytes());
         wanted.map(|(_, value)| text(&value)).collect::<Vec<_>>()
     };
-    let asked = |name: &str| query.first(name).is_some_and(|value| is_true(&value));
+    // A kubelet has parameters of its own and takes nothing but `1` (k8s.io/kubernetes `pkg/apis/core/types.go`,
+    // k8s.io/cri-streaming `NewOptions`).
+    let (output, says_yes): (_, fn(&[u8]) -> bool) = match kubelets {
+        Some(_) => ("output", |value| value == b"1"),
+        None => ("stdout", is_true),
+    };
+    let asked = |name: &str| query.first(name).is_some_and(|value| says_yes(&value));
+    let runs = matches!(kind, Kind::Exec | Kind::Attach);
     Some(Head {
         session,
         kind,
@@ -124,10 +135,9 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
         pod: pod(facts),
         container: query.first("container").map(|value| text(&value)),
         command: all("command"),
-        terminal: asked("tty"),
-        // What is typed is not kept where a terminal echoes it, and only who reads the output lets the echo pass. A kubelet's
-        // own parameters are others, so that nothing is known of them.
-        input_kept: !matches!(kind, Kind::Exec | Kind::Attach) || !asked("stdout"),
+        terminal: runs && asked("tty"),
+        // What is typed is not kept where a terminal echoes it, and only who reads the output lets the echo pass.
+        input_kept: !runs || !asked(output),
         reason: trail.stated_reason.as_deref().map(str::to_owned),
         started: trail.received.wall,
     })
@@ -408,7 +418,41 @@ const CHUNK_WITHIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use access::decide::Authorization;
+
     use super::*;
+    use crate::identity::{Credential, for_bench};
+    use crate::session::bench::World;
+
+    #[test]
+    fn a_terminal_is_what_the_server_that_is_asked_takes_for_one() {
+        let world = World::new(8, Authorization::Enforce);
+        let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        let of = |path: &str| {
+            let head = head(&world.call(Arc::clone(&person), path, true), uuid::Uuid::nil()).unwrap();
+            (head.kind, head.terminal, head.input_kept)
+        };
+        let kubelet = |path: &str| of(&format!("/api/v1/nodes/n/proxy/{path}"));
+        for (path, found) in [
+            ("exec/shop/web/main?input=1&output=1&tty=1", (Kind::Exec, true, false)),
+            ("exec/shop/web/main?output=1&tty=1&output=0", (Kind::Exec, true, false)),
+            ("attach/shop/web/main?output=1&tty=1", (Kind::Attach, true, false)),
+            // Nobody reads the echo.
+            ("exec/shop/web/main?input=1&tty=1", (Kind::Exec, true, true)),
+            ("exec/shop/web/main?stdout=true&tty=1", (Kind::Exec, true, true)),
+            // No terminal, to a kubelet.
+            ("exec/shop/web/main?output=1&tty=true", (Kind::Exec, false, false)),
+            ("portForward/shop/web?port=80", (Kind::PortForward, false, true)),
+            ("metrics?tty=1&output=1", (Kind::Proxy, false, true)),
+        ] {
+            assert_eq!(kubelet(path), found, "{path}");
+        }
+        let pods = |path: &str| of(&format!("/api/v1/namespaces/shop/pods/{path}"));
+        assert_eq!(pods("web/exec?stdout=true&tty=true"), (Kind::Exec, true, false));
+        assert_eq!(pods("web/attach?stdout=0&tty=true"), (Kind::Attach, true, true));
+        assert_eq!(pods("web/exec?output=1&tty=true"), (Kind::Exec, true, true));
+        assert_eq!(pods("web:80/proxy/exec?tty=1&output=1"), (Kind::Proxy, false, true));
+    }
 
     #[test]
     fn h_19_a_parameter_is_true_unless_it_is_a_zero_or_false() {
