@@ -126,7 +126,7 @@ impl Gate {
         let Some(recordings) = recordings else {
             return Err(refused_as_unrecorded(trail, Unmet::Recording));
         };
-        match recordings.begin(trail).await {
+        match recordings.begin(trail, self.audit.clock().mono()).await {
             Ok(recording) => {
                 // Set once: a trail has one recording.
                 let _ = trail.recording.set(recording.anchor());

@@ -20,7 +20,7 @@ pub(crate) use utf8::Utf8;
 
 /// The size of a terminal that never said its size.
 const USUAL_SIZE: (u16, u16) = (80, 24);
-/// How long after the beginning a first size may come and still be the header's: clients send it after the upgrade.
+/// How long after the first frame behind the head a first size may come and still be the header's: clients send it after the upgrade.
 const SIZE_WITHIN_MICROS: u64 = 500_000;
 
 /// Which asciicast.
@@ -234,9 +234,14 @@ impl Recording {
     /// The size that the terminal had when it began to be used.
     fn first_size(&self) -> Result<Option<(u16, u16)>, ReadError> {
         let mut frames = self.frames();
+        let mut until = None;
         while let Some(stamped) = frames.next()? {
+            if matches!(stamped.frame, Frame::Head(_)) {
+                continue;
+            }
+            let within = || stamped.at_micros.saturating_add(SIZE_WITHIN_MICROS);
             match stamped.frame {
-                _ if stamped.at_micros > SIZE_WITHIN_MICROS => return Ok(None),
+                _ if stamped.at_micros > *until.get_or_insert_with(within) => return Ok(None),
                 Frame::Resize { columns, rows } => return Ok(Some((columns, rows))),
                 _ => {}
             }

@@ -62,13 +62,13 @@ fn without_a_size_a_cast_has_the_usual_one() {
         head(&["sh"], true),
         &[
             (1, down(Channel::Stdout, b"a")),
-            (500_001, size(r#"{"Width":100,"Height":30}"#)),
-            (500_002, down(Channel::Stdout, b"b")),
+            (500_002, size(r#"{"Width":100,"Height":30}"#)),
+            (500_003, down(Channel::Stdout, b"b")),
         ],
     );
     let lines = cast(&recording, CastVersion::V3);
     assert!(lines[0].contains(r#""term":{"cols":80,"rows":24}"#));
-    assert_eq!(lines[2], r#"[0.500000, "r", "100x30"]"#);
+    assert_eq!(lines[2], r#"[0.500001, "r", "100x30"]"#);
 }
 
 #[test]

@@ -66,11 +66,14 @@ pub struct Recordings {
 }
 
 impl Recordings {
-    /// Begins the recording of a session that is about to be asked for: its file is on the disk when this returns.
+    /// Begins the recording of a session that is about to be asked for: its file is on the disk when this returns. `now` is the
+    /// time on the clock that the request was received by, in nanoseconds.
     ///
     /// # Errors
     /// In words why it cannot be recorded.
-    pub(crate) async fn begin(&self, trail: &Trail) -> Result<Recording, String> {
+    pub(crate) async fn begin(&self, trail: &Trail, now: u64) -> Result<Recording, String> {
+        let since = Duration::from_nanos(now.saturating_sub(trail.received.mono));
+        let began = Instant::now().checked_sub(since).ok_or("the clock goes back")?;
         let identity = trail.identity.as_deref().ok_or("nobody is known to have called")?;
         let key = self.keys.new_key(identity.subject().id(), trail.id.as_str()).await?;
         let (folder, session) = (self.folder.clone(), uuid::Uuid::from_bytes(trail.id.bytes()));
@@ -81,7 +84,8 @@ impl Recordings {
             key: Some(Box::new(move || keys.forget(&subject, &session.to_string()))),
         };
         let head = head(trail, session).ok_or("this kind of call cannot be recorded")?;
-        let mut recorder = Recorder::new(head, Rules::default());
+        let rules = Rules::default();
+        let mut recorder = Recorder::new(head, rules);
         let make = move || {
             let sealer = Sealer::create(&folder, session, &key)?.keeping_free(keeps_free);
             unless_begun.path = Some(sealer.path().to_owned());
@@ -95,7 +99,7 @@ impl Recordings {
         let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
         let (sealer, sealed) = seal(sealer, first).await.map_err(|error| error.to_string())?;
         sealed.map_err(|error| in_words(&error))?;
-        Ok(Recording::new(recorder, sealer, unless_begun))
+        Ok(Recording::new(began, rules, recorder, sealer, unless_begun))
     }
 }
 
@@ -160,7 +164,10 @@ fn is_true(value: &[u8]) -> bool {
 #[derive(Debug)]
 pub(crate) struct Recording {
     recorder: Recorder,
+    /// When the request came: the times of all frames count from there, as the head says.
     began: Instant,
+    /// When a chunk is due that is not full.
+    chunk_within: Duration,
     sealing: Sealing,
     /// When the open chunk has to go to the disk though it is not full.
     due: Option<Pin<Box<Sleep>>>,
@@ -184,10 +191,17 @@ enum Sealing {
 type Sent = Result<(Box<Sealer>, Result<(), SealError>), JoinError>;
 
 impl Recording {
-    fn new(recorder: Recorder, sealer: Box<Sealer>, unless_begun: RemovedUnlessBegun) -> Self {
+    fn new(
+        began: Instant,
+        rules: Rules,
+        recorder: Recorder,
+        sealer: Box<Sealer>,
+        unless_begun: RemovedUnlessBegun,
+    ) -> Self {
         Self {
             recorder,
-            began: Instant::now(),
+            began,
+            chunk_within: Duration::from_micros(rules.chunk_micros),
             root: sealer.root(),
             unless_begun,
             sealing: Sealing::Idle(sealer),
@@ -211,7 +225,7 @@ impl Recording {
         let at = self.micros();
         self.recorder.event(at, way, event);
         if self.due.is_none() {
-            self.due = Some(Box::pin(sleep_until(Instant::now() + CHUNK_WITHIN)));
+            self.due = Some(Box::pin(sleep_until(Instant::now() + self.chunk_within)));
             self.is_due_new = true;
         }
     }
@@ -271,7 +285,7 @@ impl Recording {
         };
         if self.recorder.waiting_bytes() > 0 {
             // What came behind the edge of a full chunk has to be kept in time, too.
-            self.due = Some(Box::pin(sleep_until(Instant::now() + CHUNK_WITHIN)));
+            self.due = Some(Box::pin(sleep_until(Instant::now() + self.chunk_within)));
             self.is_due_new = true;
         }
         match std::mem::replace(&mut self.sealing, Sealing::Over) {
@@ -412,9 +426,6 @@ fn in_words(error: &SealError) -> String {
         None => error.to_string(),
     }
 }
-
-/// What the recorder's own rule is, for the clock that wakes it.
-const CHUNK_WITHIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

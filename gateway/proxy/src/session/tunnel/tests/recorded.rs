@@ -38,7 +38,7 @@ impl Stage {
             which: SessionsToRecord::All,
             keeps_free: 0,
         };
-        let mut recording = recordings.begin(&self.trail).await.unwrap();
+        let mut recording = recordings.begin(&self.trail, self.trail.received.mono).await.unwrap();
         recording.begins();
         recording
     }
@@ -190,6 +190,35 @@ async fn while_something_passes_the_ledger_is_told_every_ten_seconds_what_is_kep
         ),
         "an anchor that is not the file's is seen"
     );
+}
+
+/// Who was asked about the caller, and a slow disk, take their time before the session begins.
+#[tokio::test(start_paused = true)]
+async fn the_times_of_a_recording_count_from_when_the_request_came() {
+    let stage = Stage::new();
+    let recordings = Recordings {
+        folder: stage.folder.path().to_owned(),
+        keys: Arc::new(OneKey),
+        which: SessionsToRecord::All,
+        keeps_free: 0,
+    };
+    let waited = Duration::from_secs(7);
+    let now = stage.trail.received.mono + u64::try_from(waited.as_nanos()).unwrap();
+    let mut recording = recordings.begin(&stage.trail, now).await.unwrap();
+    recording.begins();
+    let channel = Channel::Stdout;
+    recording.event(Way::Down, ::recording::tap::Event::Data { channel, bytes: b"$ " });
+    let (how, why) = ("ended".to_owned(), None);
+    assert!(recording.finish(Ended { how, why }).await.1);
+    let read = Read::open(&stage.file(), &SessionKey::new(KEY), &[]).unwrap();
+    let mut frames = read.frames();
+    let mut at = None;
+    while let Some(stamped) = frames.next().unwrap() {
+        if matches!(stamped.frame, Frame::Data { .. }) {
+            at = Some(Duration::from_micros(stamped.at_micros));
+        }
+    }
+    assert!(at >= Some(waited), "{at:?}");
 }
 
 /// One piece and then silence: nobody else wakes the tunnel, and it is on the disk after two seconds all the same.
@@ -379,7 +408,10 @@ fn a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session() {
         };
         // Room for the file's own header, and for nothing behind it.
         disk_takes(Some(40));
-        let why = recordings.begin(&stage.trail).await.unwrap_err();
+        let why = recordings
+            .begin(&stage.trail, stage.trail.received.mono)
+            .await
+            .unwrap_err();
         disk_takes(None);
         assert_eq!(
             why,
