@@ -536,6 +536,7 @@ fn a_recording_without_its_end_is_told_from_a_damaged_one() -> anyhow::Result<()
         text.stdout.starts_with("begun\ntick\n") && text.stderr.contains("the recording has no end"),
         "{text}"
     );
+    assert!(text.stdout.ends_with("[the recording has no end]\n"), "{text}");
     let played = in_terminal(&carol, &format!("gatescribe session play {id} --speed 100 --idle 0s"))?;
     assert!(played.code == 10 && played.stdout.contains("begun"), "{played}");
 
