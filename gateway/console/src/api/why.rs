@@ -126,6 +126,8 @@ pub(super) fn rule_in_words(rule: &Value) -> String {
         return format!("A rule that this version does not know: {rule}");
     };
     let does = match rule.effect {
+        // Only an allow that does not hold has a reason: it could not be told, or it is about somebody else.
+        RuleEffect::Allow if rule.why.is_some() => "does not allow it",
         RuleEffect::Allow => "allows it",
         RuleEffect::Forbid => "forbids it",
         RuleEffect::WouldAllow => "would allow it (shadow mode)",
@@ -134,5 +136,23 @@ pub(super) fn rule_in_words(rule: &Value) -> String {
     match &rule.why {
         Some(why) => format!("{rule} {does}: {why}."),
         None => format!("{rule} {does}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_allow_rule_with_a_reason_is_not_said_to_have_allowed() {
+        let mut rule = json!({"kind": "accessRule", "name": "r", "effect": "allow"});
+        assert_eq!(rule_in_words(&rule), "AccessRule r allows it.");
+        rule["why"] = json!("its condition failed");
+        assert_eq!(
+            rule_in_words(&rule),
+            "AccessRule r does not allow it: its condition failed."
+        );
     }
 }
