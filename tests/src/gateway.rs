@@ -6,7 +6,6 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
@@ -17,7 +16,7 @@ use crate::kubectl::{Credential, Kubectl, kubeconfig};
 use crate::pki::Ca;
 use crate::ports::Port;
 use crate::process::{Folder, Process};
-use crate::wait::try_until;
+use crate::wait::{PATIENCE, try_until};
 use crate::{counterparts, http};
 
 const VERIFIER: &str = "verifier-verifier-verifier-verifier-verifier";
@@ -162,6 +161,17 @@ pub struct Options {
     pub shared_names: bool,
     /// The gateway host speaks TLS with a certificate of its own, as outside a bench.
     pub secure_host: bool,
+}
+
+impl Options {
+    /// The usual gateway with these access rules.
+    #[must_use]
+    pub fn ruled(rules: impl Into<String>) -> Self {
+        Self {
+            rules: Some(rules.into()),
+            ..Self::default()
+        }
+    }
 }
 
 /// What the gateway stands in front of, as its configuration says it.
@@ -311,11 +321,11 @@ impl Gateway {
     /// Waits until the gateway says that it is ready, with every cluster.
     ///
     /// # Errors
-    /// It does not within a minute, or its process ends before; its log's end is in the error.
+    /// It does not, or its process ends before; its log's end is in the error.
     pub fn ready(&mut self) -> anyhow::Result<()> {
         let readyz = format!("http://{}/readyz", self.admin);
         let mut ended = None;
-        let asked = try_until("the gateway is ready", Duration::from_secs(60), || {
+        let asked = try_until("the gateway is ready", PATIENCE, || {
             ended = self.process.ended()?;
             if ended.is_some() {
                 return Ok(());
@@ -387,6 +397,14 @@ impl Gateway {
             }),
             None => self.renew(&handle, "bench"),
         }
+    }
+
+    /// kubectl through the gateway of a person who signs in now, by browser.
+    ///
+    /// # Errors
+    /// The sign-in fails.
+    pub fn kubectl_of(&self, person: &str) -> anyhow::Result<Kubectl> {
+        self.kubectl(person, &self.sign_in(person)?.token)
     }
 
     /// kubectl through the gateway with a token.
@@ -463,14 +481,14 @@ impl Gateway {
     /// The records, once they satisfy `enough`: refusals and ends are not waited for by the calls that cause them.
     ///
     /// # Errors
-    /// They do not within 20 s.
+    /// They do not.
     pub fn records_with(&self, what: &str, enough: impl Fn(&[Value]) -> bool) -> anyhow::Result<Vec<Value>> {
         let look = || {
             let records = self.records()?;
             ensure!(enough(&records), "not yet: {} records", records.len());
             Ok(records)
         };
-        try_until(what, Duration::from_secs(20), look)
+        try_until(what, PATIENCE, look)
     }
 
     /// A file of its folder, such as `gatescribe.yaml` or `tls.crt`.

@@ -2,7 +2,7 @@
 
 use crate::counterparts;
 use crate::pki::Identity;
-use crate::wait::{PATIENCE, wait_until};
+use crate::wait::{PATIENCE, try_until, wait_until};
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -34,6 +34,52 @@ impl fmt::Display for Output {
     }
 }
 
+impl Output {
+    /// Standard output as JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn json(&self) -> anyhow::Result<serde_json::Value> {
+        serde_json::from_str(&self.stdout).with_context(|| self.to_string())
+    }
+}
+
+/// How kubectl begins its streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Over a WebSocket, as newer ones do.
+    WebSocket,
+    /// Over SPDY alone.
+    Spdy,
+}
+
+impl Way {
+    /// One after the other.
+    pub const BOTH: [Self; 2] = [Self::WebSocket, Self::Spdy];
+
+    /// The variables that make kubectl do so.
+    #[must_use]
+    pub const fn variables(self) -> [(&'static str, &'static str); 2] {
+        let websockets = match self {
+            Self::WebSocket => "true",
+            Self::Spdy => "false",
+        };
+        [
+            ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets),
+            ("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets),
+        ]
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebSocket => "websocket",
+            Self::Spdy => "spdy",
+        })
+    }
+}
+
 /// kubectl with one kubeconfig.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
@@ -55,7 +101,14 @@ impl Kubectl {
         }
     }
 
-    /// Adds a variable, for example `KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false` for SPDY.
+    /// The same with all its streams this way.
+    #[must_use]
+    pub fn over(&self, way: Way) -> Self {
+        let variables = way.variables().into_iter();
+        variables.fold(self.clone(), |kubectl, (name, value)| kubectl.with(name, value))
+    }
+
+    /// Adds a variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -92,7 +145,7 @@ impl Kubectl {
         Ok(command)
     }
 
-    /// Runs to the end, at most 60 s.
+    /// Runs to the end.
     ///
     /// # Errors
     /// kubectl is missing or did not end. An exit code other than 0 is no error.
@@ -209,7 +262,7 @@ impl Running {
     /// Waits for the first line for which `wanted` holds.
     ///
     /// # Errors
-    /// None came within 60 s, or the command ended without it; the error has the lines that did.
+    /// None came, or the command ended without it; the error has the lines that did.
     pub fn line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> anyhow::Result<String> {
         let found = wait_until(what, PATIENCE, || {
             let ended = self.child.try_wait().ok().flatten().is_some() && self.read_to_end();
@@ -217,6 +270,30 @@ impl Running {
             line.map(Some).or(ended.then_some(None))
         })?;
         found.with_context(|| format!("{what}: the command ended without it:\n{}", self.lines().join("\n")))
+    }
+
+    /// Waits until it has said three lines more.
+    ///
+    /// # Errors
+    /// It says no more.
+    pub fn goes_on(&self) -> anyhow::Result<()> {
+        let seen = self.lines().len();
+        try_until("it goes on", PATIENCE, || {
+            let now = self.lines().len();
+            anyhow::ensure!(now > seen + 2, "{now} lines, {seen} before");
+            Ok(())
+        })
+    }
+
+    /// Waits until a port-forward has said at which local address it listens.
+    ///
+    /// # Errors
+    /// It says none.
+    pub fn forwards(&mut self) -> anyhow::Result<String> {
+        const BEGINS: &str = "Forwarding from ";
+        let said = self.line("a local port", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
+        let address = said.trim_start_matches(BEGINS).split(' ').next();
+        Ok(address.context("an address")?.to_owned())
     }
 
     /// Whether both outputs were read to their ends.
@@ -264,7 +341,7 @@ impl Running {
         Ok(())
     }
 
-    /// Waits for its end, and until all that it wrote is among the lines, at most 60 s each; -1 if it was killed.
+    /// Waits for its end, and until all that it wrote is among the lines; -1 if it was killed.
     ///
     /// # Errors
     /// It did not end, or somebody whom it started still holds its outputs.

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use serde_json::Value;
 
 use crate::counterparts::{own_binary, program};
 use crate::gateway::Gateway;
-use crate::kubectl::{Output, Running, run};
+use crate::kubectl::{Output, Running, Way, run};
 use crate::pki::Ca;
 use crate::wait::PATIENCE;
 
@@ -37,6 +38,26 @@ impl<'g> Person<'g> {
         }
         std::fs::write(folder.path().join("system-ca.pem"), Ca::new("system")?.certificate())?;
         Ok(Self { gateway, name, folder })
+    }
+
+    /// A new machine of `name`, who has signed in.
+    ///
+    /// # Errors
+    /// A program is not built, or the sign-in fails.
+    pub fn signed_in(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Self> {
+        let person = Self::new(gateway, name)?;
+        person.signs_in(&format!("gatescribe login {}", gateway.url))?;
+        Ok(person)
+    }
+
+    /// As [`Person::signed_in`], for several people one after another.
+    ///
+    /// # Errors
+    /// As of [`Person::signed_in`].
+    pub fn all_signed_in<const N: usize>(gateway: &'g Gateway, names: [&'static str; N]) -> anyhow::Result<[Self; N]> {
+        let people = names.into_iter().map(|name| Self::signed_in(gateway, name));
+        let people: Vec<Self> = people.collect::<anyhow::Result<_>>()?;
+        people.try_into().ok().context("as many as there are names")
     }
 
     /// The gateway that they sign in at.
@@ -75,6 +96,26 @@ impl<'g> Person<'g> {
             .env("SSL_CERT_FILE", self.folder.path().join("system-ca.pem"))
             .env("LC_ALL", "C.UTF-8");
         Ok(command)
+    }
+
+    /// `kubectl` with these words, its streams one of the two ways.
+    ///
+    /// # Errors
+    /// kubectl is not built.
+    pub fn kubectl(&self, way: Way, words: &[&str]) -> anyhow::Result<Command> {
+        let mut command = self.command("kubectl")?;
+        command.args(words).envs(way.variables());
+        Ok(command)
+    }
+
+    /// The sessions that `gatescribe session ls` lists for a search, the newest first.
+    ///
+    /// # Errors
+    /// What it says is no list.
+    pub fn sessions(&self, search: &str) -> anyhow::Result<Vec<Value>> {
+        let said = self.types(&format!("gatescribe session ls {search} -o json"))?;
+        let listed = said.json()?["sessions"].as_array().cloned();
+        listed.with_context(|| format!("no sessions: {said}"))
     }
 
     /// Runs a line to its end.

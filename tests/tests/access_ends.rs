@@ -4,23 +4,21 @@
 //!
 //! What a removed binding and an end by a person do is told in `entering` and `session_commands`.
 
-use std::sync::OnceLock;
-
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::browser::Browser;
-use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Credential, Kubectl, Output, Running};
+use tests::kubectl::{Credential, Kubectl, Output, Running, Way};
+use tests::once::Once;
 use tests::person::Person;
 use tests::pki::Ca;
+use tests::pods::{TALK, namespace, shell};
+use tests::records::ended_of;
 use tests::wait::{PATIENCE, try_until};
 
-const WORLD: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: shop }
----
+/// Who may enter, and what may be watched.
+const RIGHTS: &str = r#"---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: { name: enters, namespace: shop }
@@ -45,14 +43,6 @@ subjects:
 apiVersion: v1
 kind: ConfigMap
 metadata: { name: here, namespace: shop }
----
-apiVersion: v1
-kind: Pod
-metadata: { name: web, namespace: shop }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers: [{ name: web, image: none }]
 "#;
 
 /// Lets those in who have no binding, as a group that has one.
@@ -78,51 +68,26 @@ spec:
   kubernetes: { verbs: [get], resources: [pods], namespaces: [shop] }
 "#;
 
-const TALK: &str = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done";
 const LOOK: [&str; 4] = ["get", "configmaps", "-n", "shop"];
 
 fn world() -> anyhow::Result<&'static Cluster> {
-    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let begin = || {
-        let cluster = Cluster::start(ClusterOptions {
-            node: true,
-            ..ClusterOptions::default()
-        })?;
-        let admin = cluster.admin()?;
-        admin.apply(WORLD)?;
-        admin.ok(&[
-            "wait",
-            "--for=condition=Ready",
-            "pod/web",
-            "-n",
-            "shop",
-            "--timeout=50s",
-        ])?;
-        anyhow::Ok(cluster)
-    };
-    WORLD_OF_ALL
-        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
-}
-
-/// The two protocols that kubectl speaks for streams.
-fn over(kubectl: &Kubectl, websockets: bool) -> Kubectl {
-    let websockets = websockets.to_string();
-    let all = kubectl.clone().with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", &websockets);
-    all.with("KUBECTL_PORT_FORWARD_WEBSOCKETS", &websockets)
+    static WORLD: Once<Cluster> = Once::new();
+    let world = [&namespace("shop"), RIGHTS, &shell("shop", "web")].concat();
+    WORLD.get(|| Cluster::with_pods(&world))
 }
 
 /// A command in the pod that goes on.
-fn talks(kubectl: &Kubectl, websockets: bool) -> anyhow::Result<Running> {
-    let mut running = over(kubectl, websockets).start(&["exec", "web", "-n", "shop", "--", "sh", "-c", TALK])?;
+fn talks(kubectl: &Kubectl, way: Way) -> anyhow::Result<Running> {
+    let mut running = kubectl
+        .over(way)
+        .start(&["exec", "web", "-n", "shop", "--", "sh", "-c", TALK])?;
     running.line("the command talks", |line| line == "line 2")?;
     Ok(running)
 }
 
 /// One over each protocol.
 fn both_ways(kubectl: &Kubectl) -> anyhow::Result<[Running; 2]> {
-    Ok([talks(kubectl, true)?, talks(kubectl, false)?])
+    Ok([talks(kubectl, Way::WebSocket)?, talks(kubectl, Way::Spdy)?])
 }
 
 /// It has ended, and the person has read `words`.
@@ -131,37 +96,6 @@ fn has_read(running: &mut Running, words: &str) -> anyhow::Result<()> {
     let said = running.lines().join("\n");
     ensure!(code != 0 && said.contains(words), "{code}, no `{words}` in:\n{said}");
     Ok(())
-}
-
-fn goes_on(running: &Running) -> anyhow::Result<()> {
-    let seen = running.lines().len();
-    try_until("it goes on", PATIENCE, || {
-        ensure!(running.lines().len() > seen + 2, "nothing new");
-        Ok(())
-    })
-}
-
-/// All of them stand in the gateway's table: a watch is asked for after its list.
-fn are_open(gateway: &Gateway, calls: usize) -> anyhow::Result<()> {
-    try_until("the long calls are in the table", PATIENCE, || {
-        let page = Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
-        let line = format!("gateway_session_long_calls_open {calls}");
-        ensure!(page.body.lines().any(|found| found == line), "not {calls} yet");
-        Ok(())
-    })
-}
-
-/// What the gateway ended of a user's calls, by its reasons.
-fn ended<'r>(records: &'r [Value], user: &str) -> Vec<&'r str> {
-    let opened = |close: &Value| {
-        let of_it = |record: &&Value| record["seq"] == close["pair"] && record["by"]["user"] == user;
-        records.iter().any(|record| of_it(&record))
-    };
-    records
-        .iter()
-        .filter(|record| record["kind"] == "close" && record["outcome"]["end"] == "ended" && opened(record))
-        .filter_map(|record| record["outcome"]["why"].as_str())
-        .collect()
 }
 
 fn first(records: &[Value], is: impl Fn(&Value) -> bool) -> anyhow::Result<&Value> {
@@ -207,11 +141,13 @@ impl Open {
     fn begin(session: &Kubectl, raw: &Kubectl, certified: &Kubectl) -> anyhow::Result<Self> {
         let mut watch = certified.start(&["get", "configmaps", "-n", "shop", "--watch", "-o", "name"])?;
         watch.line("the list before the watch", |line| line == "configmap/here")?;
-        let mut forward = over(session, true).start(&["port-forward", "pod/web", "-n", "shop", ":80"])?;
-        forward.line("a local port", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
+        let mut forward = session
+            .over(Way::WebSocket)
+            .start(&["port-forward", "pod/web", "-n", "shop", ":80"])?;
+        forward.forwards()?;
         Ok(Self {
-            over_websocket: talks(session, true)?,
-            over_spdy: talks(raw, false)?,
+            over_websocket: talks(session, Way::WebSocket)?,
+            over_spdy: talks(raw, Way::Spdy)?,
             watch,
             forward,
         })
@@ -241,20 +177,19 @@ fn a_lock_ends_all_that_its_person_has_open_by_every_credential_and_nobody_elses
     let gateway = gateway_for_every_credential(&people)?;
     let certificate = people.client(ALICE, &["corp:dev"])?;
     let token = gateway.provider.raw_token("alice")?;
-    let session = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let session = gateway.kubectl_of("alice")?;
     let raw = gateway.kubectl("alice-raw", &token)?;
     let certified = gateway.kubectl_with("alice-certified", &Credential::Certificate(&certificate))?;
-    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
-    let carol = Person::new(&gateway, "carol")?;
-    carol.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let bob = gateway.kubectl_of("bob")?;
+    let carol = Person::signed_in(&gateway, "carol")?;
     let mut hers = Open::begin(&session, &raw, &certified)?;
-    let his = talks(&bob, true)?;
-    are_open(&gateway, 5)?;
+    let his = talks(&bob, Way::WebSocket)?;
+    gateway.has_open(5)?;
 
     let told = carol.ok("gatescribe user lock alice@example.com --reason TICKET-4711")?;
     assert!(told.stderr.contains(&format!("{ALICE} is locked out")), "{told}");
     hers.all_end()?;
-    goes_on(&his)?;
+    his.goes_on()?;
     for kubectl in [&session, &raw, &certified] {
         is_refused(&kubectl.run(&LOOK)?)?;
         is_refused(&kubectl.run(&["exec", "web", "-n", "shop", "--", "true"])?)?;
@@ -288,7 +223,7 @@ fn a_lock_ends_all_that_its_person_has_open_by_every_credential_and_nobody_elses
     assert_eq!(over.code, 1, "what had ended stays ended: {over}");
     let again = gateway.kubectl("alice-again", &gateway.sign_in("alice")?.token)?;
     again.ok(&["exec", "web", "-n", "shop", "--", "true"])?;
-    goes_on(&his)?;
+    his.goes_on()?;
     assert_eq!(carol.types("gatescribe user locks")?.code, 1);
     drop(his);
     is_recorded(&gateway)
@@ -309,14 +244,14 @@ fn is_recorded(gateway: &Gateway) -> anyhow::Result<()> {
     // Who was turned away is known, whatever they presented.
     let records = gateway.records_with("four closes, and a refusal of each credential", |records| {
         let credentials = ["gatewayToken", "providerToken", "certificate"];
-        ended(records, ALICE).len() == 4 && credentials.iter().all(|credential| turned_away(records, credential))
+        ended_of(records, ALICE).len() == 4 && credentials.iter().all(|credential| turned_away(records, credential))
     })?;
     assert!(
-        ended(&records, ALICE).iter().all(|ended| *ended == why),
+        ended_of(&records, ALICE).iter().all(|ended| *ended == why),
         "{:?}",
-        ended(&records, ALICE)
+        ended_of(&records, ALICE)
     );
-    assert_eq!(ended(&records, "corp:bob@example.com"), Vec::<&str>::new());
+    assert_eq!(ended_of(&records, "corp:bob@example.com"), Vec::<&str>::new());
     let what = |what: &'static str| move |record: &Value| record["person"]["what"] == what;
     let locked = first(&records, what("userLocked"))?;
     let unlocked = first(&records, what("userUnlocked"))?;
@@ -345,7 +280,7 @@ fn a_session_that_ends_is_read_of_in_the_pod() -> anyhow::Result<()> {
     for exec in &mut left {
         has_read(exec, "ended by the gateway: the sign-in has ended: you signed out")?;
     }
-    stayed.iter().try_for_each(goes_on)
+    stayed.iter().try_for_each(Running::goes_on)
 }
 
 #[test]
@@ -356,7 +291,7 @@ fn an_issuers_key_that_is_withdrawn_is_read_of_in_the_pod() -> anyhow::Result<()
     };
     let gateway = Gateway::start(world()?, &options)?;
     let alice = gateway.kubectl("alice", &gateway.provider.raw_token("alice")?)?;
-    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
+    let bob = gateway.kubectl_of("bob")?;
     let (mut hers, his) = (both_ways(&alice)?, both_ways(&bob)?);
     gateway.provider.control("/rotate", &json!({ "withdraw": true }))?;
     // A token of the new key makes the gateway look for it.
@@ -368,20 +303,16 @@ fn an_issuers_key_that_is_withdrawn_is_read_of_in_the_pod() -> anyhow::Result<()
             "ended by the gateway: the key that signed the token is published by its issuer no longer",
         )?;
     }
-    his.iter().try_for_each(goes_on)
+    his.iter().try_for_each(Running::goes_on)
 }
 
 #[test]
 fn a_rule_that_is_removed_is_read_of_in_the_pod() -> anyhow::Result<()> {
-    let options = Options {
-        rules: Some(GUESTS.to_owned()),
-        ..Options::default()
-    };
-    let gateway = Gateway::start(world()?, &options)?;
+    let gateway = Gateway::start(world()?, &Options::ruled(GUESTS))?;
     let guest = json!({ "id": "alice", "claims": { "groups": ["guest"] } });
     gateway.provider.control("/people", &guest)?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
+    let bob = gateway.kubectl_of("bob")?;
     let (mut hers, his) = (both_ways(&alice)?, both_ways(&bob)?);
     // As editors and projected volumes do: another file under the same name.
     let draft = gateway.file("rules.draft");
@@ -390,5 +321,5 @@ fn a_rule_that_is_removed_is_read_of_in_the_pod() -> anyhow::Result<()> {
     for exec in &mut hers {
         has_read(exec, "ended by the gateway: no role")?;
     }
-    his.iter().try_for_each(goes_on)
+    his.iter().try_for_each(Running::goes_on)
 }

@@ -6,34 +6,15 @@ use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, Running};
 use tests::person::Person;
+use tests::pods::{dev_does_all, namespace};
 use tests::wait::{PATIENCE, try_until};
-
-const WORLD: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: told }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: told-dev, namespace: told }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
-"#;
 
 fn gateway() -> anyhow::Result<Gateway> {
     let cluster = Cluster::shared()?;
-    cluster.admin()?.apply(WORLD)?;
+    cluster
+        .admin()?
+        .apply(&[namespace("told"), dev_does_all("told")].concat())?;
     Gateway::start(cluster, &Options::default())
-}
-
-fn signed_in<'g>(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Person<'g>> {
-    let person = Person::new(gateway, name)?;
-    person.signs_in(&format!("gatescribe login {}", gateway.url))?;
-    Ok(person)
-}
-
-fn document(output: &Output) -> anyhow::Result<Value> {
-    serde_json::from_str(&output.stdout).with_context(|| output.to_string())
 }
 
 fn create(person: &Person<'_>, name: &str) -> anyhow::Result<()> {
@@ -44,7 +25,7 @@ fn create(person: &Person<'_>, name: &str) -> anyhow::Result<()> {
 #[test]
 fn the_files_of_a_ledger_that_is_being_written_say_what_the_gateway_says() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
     create(&alice, "in-files")?;
     alice.ok("kubectl get configmap in-files -n told")?;
     assert_eq!(alice.types("kubectl get configmap in-files -n default")?.code, 1);
@@ -52,23 +33,23 @@ fn the_files_of_a_ledger_that_is_being_written_say_what_the_gateway_says() -> an
     // The gateway still writes into these files; both look at the same three acts once their ends are there.
     let question = "gatescribe audit search name:in-files -o json";
     let by_gateway = try_until("the three acts have ended", PATIENCE, || {
-        let found = document(&carol.ok(question)?)?;
+        let found = carol.ok(question)?.json()?;
         let records = found["records"].as_array().context("records")?.clone();
         let ended = records.iter().filter(|record| record["outcome"]["end"] != "inFlight");
         ensure!(records.len() == 3 && ended.count() == 3, "{found}");
         Ok(records)
     })?;
     let by_files = carol.ok(&format!("{question} {dir}"))?;
-    assert_eq!(document(&by_files)?["records"], Value::Array(by_gateway.clone()));
+    assert_eq!(by_files.json()?["records"], Value::Array(by_gateway.clone()));
     let table = |line: &str| carol.ok(line).map(|found| found.stdout);
     let question = "gatescribe audit search name:in-files";
     assert_eq!(table(question)?, table(&format!("{question} {dir}"))?);
 
     let id = by_gateway[0]["id"].as_str().context("an id")?;
     let show = format!("gatescribe audit show {id} -o json");
-    let shown = document(&carol.ok(&format!("{show} {dir}"))?)?;
+    let shown = carol.ok(&format!("{show} {dir}"))?.json()?;
     assert_eq!(shown["record"]["id"], id, "{shown}");
-    assert_eq!(shown["record"], document(&carol.ok(&show)?)?["record"]);
+    assert_eq!(shown["record"], carol.ok(&show)?.json()?["record"]);
     for (line, code, words) in [
         (
             format!("gatescribe audit search name:nowhere {dir}"),
@@ -141,7 +122,7 @@ fn the_files_of_a_ledger_that_is_being_written_say_what_the_gateway_says() -> an
 #[test]
 fn a_followed_act_comes_as_one_row_and_discovery_is_folded_with_a_count() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let alice = signed_in(&gateway, "alice")?;
+    let alice = Person::signed_in(&gateway, "alice")?;
     let mut tail = Running::start(alice.command("gatescribe audit tail namespace:told")?)?;
     // The note is the first thing that the gateway sends, after it has begun to follow.
     tail.line("the note that it has begun", |line| {
@@ -199,7 +180,7 @@ fn a_followed_act_comes_as_one_row_and_discovery_is_folded_with_a_count() -> any
     };
     assert_eq!(looked_around(&folded), 0, "{folded}");
     assert!(looked_around(&whole) > 0, "{whole}");
-    let count = document(&alice.ok(&format!("{search} -o json"))?)?["folded"]["discovery"].as_u64();
+    let count = alice.ok(&format!("{search} -o json"))?.json()?["folded"]["discovery"].as_u64();
     assert_eq!(
         count.and_then(|count| usize::try_from(count).ok()),
         Some(looked_around(&whole)),
@@ -211,9 +192,9 @@ fn a_followed_act_comes_as_one_row_and_discovery_is_folded_with_a_count() -> any
 #[test]
 fn a_person_sees_what_arrived_of_a_new_sign_in_and_what_it_is_good_for() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let alice = signed_in(&gateway, "alice")?;
+    let alice = Person::signed_in(&gateway, "alice")?;
     let session = |told: &Value| told["session"].clone();
-    let before = document(&alice.ok("gatescribe whoami -o json")?)?;
+    let before = alice.ok("gatescribe whoami -o json")?.json()?;
     let said = alice.signs_in("gatescribe idp test")?;
     for words in [
         "alice@example.com",
@@ -226,7 +207,7 @@ fn a_person_sees_what_arrived_of_a_new_sign_in_and_what_it_is_good_for() -> anyh
     ] {
         assert!(said.contains(words), "no `{words}` in\n{said}");
     }
-    let after = document(&alice.ok("gatescribe whoami -o json")?)?;
+    let after = alice.ok("gatescribe whoami -o json")?.json()?;
     assert_ne!(session(&before), session(&after), "it signed in anew");
     alice.ok("kubectl get configmaps -n told")?;
     // Somebody without groups is told so.

@@ -8,23 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Credential, Kubectl, kubeconfig};
+use tests::kubectl::{Credential, Kubectl, Way, kubeconfig};
+use tests::pods::{dev_does_all, namespace, shell};
 
-const WORLD: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: shop }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: dev, namespace: shop }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: { name: here, namespace: shop }
-"#;
+/// What is looked at.
+const MAP: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: here, namespace: shop }\n";
+
+/// A namespace in which developers may do everything.
+fn shop() -> String {
+    [&namespace("shop"), &dev_does_all("shop"), MAP].concat()
+}
 
 /// A forward proxy (RFC 9110 §9.3.6, CONNECT) through which every name leads to one address. It remembers the names.
 struct Names {
@@ -99,7 +92,7 @@ fn by_name() -> Options {
 #[test]
 fn a_cluster_is_reached_by_its_host_name_and_by_no_other() -> anyhow::Result<()> {
     let cluster = Cluster::start(ClusterOptions::default())?;
-    cluster.admin()?.apply(WORLD)?;
+    cluster.admin()?.apply(&shop())?;
     let gateway = Gateway::start(&cluster, &by_name())?;
     let token = gateway.provider.raw_token("alice")?;
     let names = Names::lead_to(gateway.address)?;
@@ -179,35 +172,10 @@ fn by_host_header(gateway: &Gateway, token: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-const POD: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata: { name: shell, namespace: shop }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers: [{ name: shell, image: none }]
-"#;
-
 /// Behind a company's proxy, which only the environment names: the streams go through it as the calls do.
 #[test]
 fn h_24_streams_go_through_the_proxy_that_the_environment_names() -> anyhow::Result<()> {
-    let cluster = Cluster::start(ClusterOptions {
-        node: true,
-        ..ClusterOptions::default()
-    })?;
-    let admin = cluster.admin()?;
-    admin.apply(WORLD)?;
-    admin.apply(POD)?;
-    let ready = [
-        "wait",
-        "--for=condition=Ready",
-        "pod/shell",
-        "-n",
-        "shop",
-        "--timeout=50s",
-    ];
-    admin.ok(&ready)?;
+    let cluster = Cluster::with_pods(&[shop(), shell("shop", "shell")].concat())?;
     let gateway = Gateway::start(&cluster, &by_name())?;
     let names = Names::lead_to(gateway.address)?;
     let text = kubeconfig(
@@ -219,10 +187,14 @@ fn h_24_streams_go_through_the_proxy_that_the_environment_names() -> anyhow::Res
     std::fs::write(&path, text)?;
     std::fs::create_dir_all(&home)?;
     let proxied = Kubectl::new(&path, &home).with("HTTPS_PROXY", &format!("http://{}", names.address));
-    for (websockets, program) in [("true", "kubectl"), ("false", "kubectl"), ("false", "kubectl-1.28")] {
+    let kinds = [
+        (Way::WebSocket, "kubectl"),
+        (Way::Spdy, "kubectl"),
+        (Way::Spdy, "kubectl-1.28"),
+    ];
+    for (way, program) in kinds {
         let before = names.asked().len();
-        let kubectl = proxied.clone().program(program);
-        let kubectl = kubectl.with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+        let kubectl = proxied.over(way).program(program);
         let said = kubectl.run_with_input(
             &["exec", "-i", "shell", "-n", "shop", "--", "sh", "-c", "cat; exit 3"],
             "through\n",
@@ -230,10 +202,10 @@ fn h_24_streams_go_through_the_proxy_that_the_environment_names() -> anyhow::Res
         assert_eq!(
             (said.stdout.as_str(), said.code),
             ("through\n", 3),
-            "{program} {websockets}: {said}"
+            "{program} {way}: {said}"
         );
         let asked = names.asked();
-        assert!(asked.len() > before, "{program} {websockets}: it went around the proxy");
+        assert!(asked.len() > before, "{program} {way}: it went around the proxy");
         assert!(asked.iter().all(|name| name == "bench.gate.example:443"), "{asked:?}");
     }
     Ok(())

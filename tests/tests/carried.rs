@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use rustls::pki_types::pem::PemObject as _;
@@ -12,6 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
+use tests::once::Once;
 use tests::pki::Ca;
 use tests::wait::{PATIENCE, try_until};
 
@@ -110,14 +111,13 @@ fn registered(port: u16) -> String {
 
 /// The shared cluster with the world in it; two who apply the same objects at once meet "already exists".
 fn prepared() -> anyhow::Result<&'static Cluster> {
-    static PREPARED: OnceLock<Result<&'static Cluster, String>> = OnceLock::new();
+    static PREPARED: Once<&Cluster> = Once::new();
     let prepare = || {
         let cluster = Cluster::shared()?;
         cluster.admin()?.apply(WORLD)?;
-        anyhow::Ok(cluster)
+        Ok(cluster)
     };
-    let prepared = PREPARED.get_or_init(|| prepare().map_err(|error| format!("{error:#}")));
-    prepared.clone().map_err(anyhow::Error::msg)
+    PREPARED.get(prepare).copied()
 }
 
 #[test]

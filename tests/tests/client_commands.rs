@@ -2,7 +2,6 @@
 //! provider, a browser by script. What a refusal tells a person to run is run, as it is printed.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -11,6 +10,7 @@ use tests::counterparts::repository;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::Running;
 use tests::person::Person;
+use tests::terminal::terminal;
 use tests::wait::{PATIENCE, try_until};
 
 const WORLD: &str = r#"
@@ -52,14 +52,7 @@ fn member(text: &str, name: &str) -> anyhow::Result<Value> {
 fn a_person_signs_in_works_asks_why_and_signs_out_by_commands_alone() -> anyhow::Result<()> {
     let cluster = Cluster::start(ClusterOptions::default())?;
     cluster.admin()?.apply(WORLD)?;
-    let rules = Some(RULES.to_owned());
-    let gateway = Gateway::start(
-        &cluster,
-        &Options {
-            rules,
-            ..Options::default()
-        },
-    )?;
+    let gateway = Gateway::start(&cluster, &Options::ruled(RULES))?;
     let login = format!("gatescribe login {}", gateway.url);
     let alice = Person::new(&gateway, "alice")?;
     alice.signs_in(&login)?;
@@ -115,8 +108,7 @@ fn searches(alice: &Person<'_>, id: &str) -> anyhow::Result<()> {
         "{shown}"
     );
     for (name, sees) in [("bob", false), ("carol", true)] {
-        let other = Person::new(alice.gateway(), name)?;
-        other.signs_in(&format!("gatescribe login {}", alice.gateway().url))?;
+        let other = Person::signed_in(alice.gateway(), name)?;
         let found = other.types("gatescribe audit search --since 10m user:alice@example.com")?;
         assert_eq!(found.code, i32::from(!sees), "{name}: {found}");
         assert_eq!(found.stdout.contains("alice@example.com"), sees, "{name}: {found}");
@@ -154,8 +146,7 @@ fn refusals(gateway: &Gateway, alice: &Person<'_>) -> anyhow::Result<()> {
         let told = alice.ok(&format!("gatescribe why {id}"))?;
         assert!(told.stdout.contains(because), "{told}");
     }
-    let dave = Person::new(gateway, "dave")?;
-    dave.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let dave = Person::signed_in(gateway, "dave")?;
     let refused = dave.types("kubectl get configmaps -n shop")?;
     assert!(refused.stderr.contains("gives you no group"), "{refused}");
     let told = dave.ok(&Person::next(&refused)?)?;
@@ -261,31 +252,16 @@ fn twenty_kubectl_in_terminals_open_one_browser_and_say_whom_they_wait_for() -> 
     let cluster = Cluster::shared()?;
     cluster.admin()?.apply(WORLD)?;
     let gateway = Gateway::start(cluster, &Options::default())?;
-    let alice = Person::new(&gateway, "alice")?;
-    alice.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let alice = Person::signed_in(&gateway, "alice")?;
     alice.ok("gatescribe logout")?;
     let (browser, opened) = (alice.folder().join("bin/browser"), alice.folder().join("opened"));
     std::fs::write(&browser, format!("#!/bin/sh\necho \"$1\" >> {}\n", opened.display()))?;
     std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755))?;
     let start = |_| {
         // kubectl asks nobody who has no terminal; `script` gives it one.
-        let mut command = alice.command("kubectl")?;
-        let own = command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
-        let mut terminal = Command::new("/usr/bin/script");
-        terminal.args([
-            "-qefc",
-            "kubectl get configmaps -n shop -o name && echo done",
-            "/dev/null",
-        ]);
-        terminal
-            .env_clear()
-            .envs(own)
-            .env_remove("GATESCRIBE_NO_BROWSER")
-            .current_dir(alice.folder());
-        terminal.env("SHELL", "/bin/sh").env("BROWSER", &browser);
-        command = terminal;
+        let like = alice.command("kubectl")?;
+        let mut command = terminal(&like, "kubectl get configmaps -n shop -o name && echo done");
+        command.env_remove("GATESCRIBE_NO_BROWSER").env("BROWSER", &browser);
         Running::start(command)
     };
     let mut all = (0..20).map(start).collect::<anyhow::Result<Vec<Running>>>()?;

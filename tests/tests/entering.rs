@@ -1,23 +1,19 @@
 //! Entering a pod through the gate: real kubectl, the real API server, a node whose pods are real processes; over WebSocket and
 //! over SPDY. What a client sees is compared in `every_client`; here it is what the gate decides, records and ends.
 
-use std::sync::OnceLock;
-
-use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::browser::Browser;
-use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::Kubectl;
+use tests::kubectl::{Kubectl, Way};
 use tests::metrics::Scrape;
+use tests::once::Once;
+use tests::pods::{self, TALK, listens, namespace, shell};
+use tests::records::Session;
 use tests::wait::{PATIENCE, try_until};
 
-const WORLD: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: shop }
----
+const RIGHTS: &str = r#"---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: { name: enters, namespace: shop }
@@ -28,12 +24,6 @@ rules:
 - apiGroups: [""]
   resources: [pods/exec, pods/attach, pods/portforward, pods/proxy, services/proxy]
   verbs: [get, create]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: dev-enters, namespace: shop }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: enters }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -52,27 +42,20 @@ kind: RoleBinding
 metadata: { name: looks, namespace: shop }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: looks }
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: auditor }]
----
-apiVersion: v1
-kind: Pod
-metadata: { name: web, namespace: shop }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers:
-    - name: web
-      image: none
-      command: [sh, -c, 'exec "$NODE_BINARY" http --listen "$POD_IP:0"']
-      env: [{ name: POD_IP, valueFrom: { fieldRef: { fieldPath: status.podIP } } }]
----
-apiVersion: v1
-kind: Pod
-metadata: { name: near, namespace: shop }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers: [{ name: near, image: none, command: [sh, -c, 'exec "$NODE_BINARY" http --listen 127.0.0.1:0'] }]
 "#;
+
+/// A group may enter, as a YAML document.
+fn binding(name: &str, group: &str) -> String {
+    format!(
+        r#"---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{ name: {name}, namespace: shop }}
+roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: Role, name: enters }}
+subjects: [{{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: {group} }}]
+"#
+    )
+}
 
 /// Command and the subresource that it asks for.
 const COMMANDS: [(&str, &str); 4] = [
@@ -83,55 +66,32 @@ const COMMANDS: [(&str, &str); 4] = [
 ];
 
 fn world() -> anyhow::Result<&'static Cluster> {
-    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let begin = || {
-        let cluster = Cluster::start(ClusterOptions {
-            node: true,
-            ..ClusterOptions::default()
-        })?;
-        let admin = cluster.admin()?;
-        admin.apply(WORLD)?;
-        admin.ok(&[
-            "wait",
-            "--for=condition=Ready",
-            "pod/web",
-            "pod/near",
-            "-n",
-            "shop",
-            "--timeout=50s",
-        ])?;
-        anyhow::Ok(cluster)
-    };
-    WORLD_OF_ALL
-        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
+    static WORLD: Once<Cluster> = Once::new();
+    let near = pods::runs("shop", "near", "exec \"$NODE_BINARY\" http --listen 127.0.0.1:0");
+    let world = [
+        &namespace("shop"),
+        RIGHTS,
+        &binding("dev-enters", "dev"),
+        &shell("shop", "web"),
+        &near,
+    ]
+    .concat();
+    WORLD.get(|| Cluster::with_pods(&world))
 }
 
 /// The two protocols that kubectl speaks for streams.
-fn ways(kubectl: &Kubectl) -> [(&'static str, Kubectl); 2] {
-    let over = |websockets: &str| {
-        let all = kubectl.clone().with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
-        all.with("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets)
-    };
-    [("WebSocket", over("true")), ("SPDY", over("false"))]
+fn ways(kubectl: &Kubectl) -> [(Way, Kubectl); 2] {
+    Way::BOTH.map(|way| (way, kubectl.over(way)))
 }
 
 fn of(record: &Value, user: &str, subresource: &str) -> bool {
     record["by"]["user"] == user && record["req"]["subresource"] == subresource
 }
 
-/// The record that ended the one with this id.
-fn close_of<'r>(records: &'r [Value], open: &Value) -> Option<&'r Value> {
-    records
-        .iter()
-        .find(|record| record["kind"] == "close" && record["id"] == open["id"])
-}
-
 #[test]
 fn h_02_h_13_exec_is_one_session_with_its_bytes_and_exit_code_over_both_protocols() -> anyhow::Result<()> {
     let gateway = Gateway::start(world()?, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
     for (way, kubectl) in ways(&alice) {
         let script = "cat; echo trouble >&2; exit 3";
         let said = kubectl.run_with_input(&["exec", "-i", "web", "-n", "shop", "--", "sh", "-c", script], "in\n")?;
@@ -141,15 +101,8 @@ fn h_02_h_13_exec_is_one_session_with_its_bytes_and_exit_code_over_both_protocol
             "{way}: {said}"
         );
     }
-    let opened = |record: &&Value| record["kind"] == "open" && of(record, "alice@example.com", "exec");
-    let records = gateway.records_with("both sessions are closed", |records| {
-        let mut all = records.iter().filter(opened).peekable();
-        all.peek().is_some() && all.filter(|open| close_of(records, open).is_some()).count() == 2
-    })?;
-    for open in records.iter().filter(opened) {
+    for Session { open, close } in gateway.sessions(2, |open| of(open, "alice@example.com", "exec"))? {
         assert_eq!(open["req"]["action"], "exec", "{open}");
-        let close = close_of(&records, open).expect("waited for");
-        assert_eq!(close["pair"], open["seq"], "{close}");
         assert_eq!(close["outcome"]["end"], "answered", "{close}");
         assert_eq!(close["outcome"]["status"], 101, "{close}");
         let bytes = |name: &str| close["outcome"][name].as_u64().unwrap_or_default();
@@ -159,11 +112,9 @@ fn h_02_h_13_exec_is_one_session_with_its_bytes_and_exit_code_over_both_protocol
 }
 
 /// Asks what listens in the pod through a port that kubectl forwards.
-fn asked(kubectl: &Kubectl, port: &str) -> anyhow::Result<String> {
+fn asked(kubectl: &Kubectl, port: u16) -> anyhow::Result<String> {
     let mut forwarding = kubectl.start(&["port-forward", "near", "-n", "shop", &format!(":{port}")])?;
-    let said = forwarding.line("it forwards", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
-    let local = said.trim_start_matches("Forwarding from ").split(' ').next();
-    let page = Browser::default().request("GET", &format!("http://{}/there", local.unwrap_or_default()), "")?;
+    let page = Browser::default().request("GET", &format!("http://{}/there", forwarding.forwards()?), "")?;
     forwarding.signal(Signal::SIGINT)?;
     forwarding.end()?;
     Ok(page.body)
@@ -173,30 +124,15 @@ fn asked(kubectl: &Kubectl, port: &str) -> anyhow::Result<String> {
 fn h_03_a_port_is_forwarded_over_spdy_and_through_a_tunnel_in_a_websocket() -> anyhow::Result<()> {
     let cluster = world()?;
     let gateway = Gateway::start(cluster, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let admin = cluster.admin()?;
-    let port = try_until("it says where it listens", PATIENCE, || {
-        let log = admin.ok(&["logs", "near", "-n", "shop"])?;
-        let port = log
-            .lines()
-            .find_map(|line| line.strip_prefix("listening on 127.0.0.1:"));
-        Ok(port.context("not yet")?.to_owned())
-    })?;
+    let alice = gateway.kubectl_of("alice")?;
+    let port = pods::port(&listens(&cluster.admin()?, "shop", "near", "near")?)?;
     for (way, kubectl) in ways(&alice) {
-        let body = asked(&kubectl, &port)?;
+        let body = asked(&kubectl, port)?;
         assert!(body.starts_with("GET /there HTTP/1."), "{way}: {body}");
     }
-    let opened = |record: &&Value| record["kind"] == "open" && of(record, "alice@example.com", "portforward");
-    let records = gateway.records_with("both are closed", |records| {
-        let mut all = records.iter().filter(opened).peekable();
-        all.peek().is_some() && all.filter(|open| close_of(records, open).is_some()).count() == 2
-    })?;
+    let sessions = gateway.sessions(2, |open| of(open, "alice@example.com", "portforward"))?;
     // A tunnel begins as WebSockets do; SPDY alone is asked for by POST.
-    let methods: Vec<&str> = records
-        .iter()
-        .filter(opened)
-        .filter_map(|open| open["req"]["method"].as_str())
-        .collect();
+    let methods: Vec<&Value> = sessions.iter().map(|session| &session.open["req"]["method"]).collect();
     assert_eq!(methods, ["GET", "POST"]);
     Ok(())
 }
@@ -205,7 +141,7 @@ fn h_03_a_port_is_forwarded_over_spdy_and_through_a_tunnel_in_a_websocket() -> a
 #[test]
 fn h_09_each_upgrade_has_a_connection_of_its_own_over_http1() -> anyhow::Result<()> {
     let gateway = Gateway::start(world()?, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
     for (_, kubectl) in ways(&alice) {
         for _ in 0..2 {
             kubectl.ok(&["exec", "near", "-n", "shop", "--", "true"])?;
@@ -226,7 +162,7 @@ fn h_09_each_upgrade_has_a_connection_of_its_own_over_http1() -> anyhow::Result<
 fn k8s_01_looking_at_a_stream_is_not_entering_whatever_the_protocol() -> anyhow::Result<()> {
     let cluster = world()?;
     let gateway = Gateway::start(cluster, &Options::default())?;
-    let carol = gateway.kubectl("carol", &gateway.sign_in("carol")?.token)?;
+    let carol = gateway.kubectl_of("carol")?;
     for (way, kubectl) in ways(&carol) {
         for (line, subresource) in COMMANDS {
             let said = kubectl.run(&line.split(' ').collect::<Vec<_>>())?;
@@ -274,19 +210,12 @@ fn k8s_01_looking_at_a_stream_is_not_entering_whatever_the_protocol() -> anyhow:
 fn h_22_a_removed_binding_ends_sessions_with_words_and_leaves_those_of_others() -> anyhow::Result<()> {
     let cluster = world()?;
     let admin = cluster.admin()?;
-    let binding = WORLD
-        .split("---")
-        .find(|document| document.contains("dev-enters"))
-        .expect("it is there")
-        .replace("dev-enters", "for-a-while")
-        .replace("name: dev }", "name: sre }");
     let gateway = Gateway::start(cluster, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
-    let talk = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done";
-    let exec = ["exec", "web", "-n", "shop", "--", "sh", "-c", talk];
+    let alice = gateway.kubectl_of("alice")?;
+    let bob = gateway.kubectl_of("bob")?;
+    let exec = ["exec", "web", "-n", "shop", "--", "sh", "-c", TALK];
     for ((way, hers), (_, his)) in ways(&alice).into_iter().zip(ways(&bob)) {
-        admin.apply(&binding)?;
+        admin.apply(&binding("for-a-while", "sre"))?;
         try_until("bob may enter", PATIENCE, || {
             bob.ok(&["exec", "web", "-n", "shop", "--", "true"]).map(drop)
         })?;
@@ -297,11 +226,7 @@ fn h_22_a_removed_binding_ends_sessions_with_words_and_leaves_those_of_others() 
         admin.ok(&["delete", "rolebinding", "for-a-while", "-n", "shop"])?;
         let words = his.line("bob is told why", |line| line.contains("ended by the gateway: no role"))?;
         assert_ne!(his.end()?, 0, "{way}: {words}");
-        let seen = hers.lines().len();
-        try_until("alice's goes on", PATIENCE, || {
-            anyhow::ensure!(hers.lines().len() > seen + 3, "nothing new");
-            Ok(())
-        })?;
+        hers.goes_on()?;
     }
     let ended = |records: &[Value]| {
         records

@@ -1,12 +1,12 @@
 //! Calls that go on end as soon as they would be refused, and only those: real kubectl watches and follows logs while
 //! bindings, sessions and access rules change.
 
-use serde_json::Value;
 use tests::browser::Browser;
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::counterparts::repository;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Kubectl, Running};
+use tests::records::ended_of;
 use tests::wait::{PATIENCE, try_until};
 
 const WORLD: &str = r#"
@@ -73,81 +73,41 @@ fn goes_on(admin: &Kubectl, watch: &mut Running, namespace: &str, name: &str) ->
     watch.line("the watch goes on", |line| line == wanted).map(drop)
 }
 
-/// The watches stand upstream: the server has begun to answer them.
-fn are_open(gateway: &Gateway, calls: usize) -> anyhow::Result<()> {
-    try_until("the long calls are in the table", PATIENCE, || {
-        let page = Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
-        let line = format!("gateway_session_long_calls_open {calls}");
-        anyhow::ensure!(page.body.lines().any(|found| found == line), "not {calls} yet");
-        Ok(())
-    })
-}
-
-/// The closes of `user`'s calls that the gateway ended, with their reasons.
-fn ended<'r>(records: &'r [Value], user: &str) -> Vec<&'r str> {
-    let opened = |close: &Value| {
-        records
-            .iter()
-            .find(|record| record["seq"] == close["pair"])
-            .is_some_and(|record| record["by"]["user"] == user)
-    };
-    records
-        .iter()
-        .filter(|record| record["kind"] == "close" && record["outcome"]["end"] == "ended" && opened(record))
-        .filter_map(|record| record["outcome"]["why"].as_str())
-        .collect()
-}
-
 #[test]
 fn a_removed_binding_ends_live_watches_and_logs_while_anothers_go_on() -> anyhow::Result<()> {
-    let cluster = Cluster::start(ClusterOptions {
-        node: true,
-        ..ClusterOptions::default()
-    })?;
+    let cluster = Cluster::with_pods(&[WORLD, "---", TALKER].concat())?;
     let admin = cluster.admin()?;
-    admin.apply(WORLD)?;
-    admin.apply(TALKER)?;
-    admin.ok(&[
-        "wait",
-        "--for=condition=Ready",
-        "pod/talker",
-        "-n",
-        "shop",
-        "--timeout=50s",
-    ])?;
     let gateway = Gateway::start(&cluster, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let bob = gateway.kubectl("bob", &gateway.sign_in("bob")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
+    let bob = gateway.kubectl_of("bob")?;
     let (mut hers, mut his) = (watch(&alice, "shop")?, watch(&bob, "shop")?);
     let follow = ["logs", "-f", "talker", "-n", "shop"];
     let (mut her_log, mut his_log) = (alice.start(&follow)?, bob.start(&follow)?);
     for log in [&mut her_log, &mut his_log] {
         log.line("a line of the log", |line| line.starts_with("line "))?;
     }
-    are_open(&gateway, 4)?;
+    gateway.has_open(4)?;
 
     admin.ok(&["delete", "clusterrolebinding", "developers"])?;
     assert_eq!(her_log.end()?, 0, "a log that ends is no error to kubectl");
     hers.end()?;
     goes_on(&admin, &mut his, "shop", "after-the-end")?;
-    let seen = his_log.lines().len();
-    try_until("his log goes on", PATIENCE, || {
-        anyhow::ensure!(his_log.lines().len() > seen + 2, "nothing new");
-        Ok(())
-    })?;
+    his_log.goes_on()?;
     assert!(!hers.lines().iter().any(|line| line.contains("after-the-end")));
     let again = alice.run(&["get", "configmaps", "-n", "shop", "--watch"])?;
     assert_eq!(again.code, 1, "listing again meets the refusal: {again}");
 
-    let records = gateway.records_with("both closes", |records| ended(records, "alice@example.com").len() == 2)?;
-    for why in ended(&records, "alice@example.com") {
+    let records = gateway.records_with("both closes", |records| {
+        ended_of(records, "alice@example.com").len() == 2
+    })?;
+    for why in ended_of(&records, "alice@example.com") {
         assert!(
             why.starts_with("ended by the gateway: no role and no rule allows it")
                 || why.starts_with("ended by the gateway: no role allows it, and the cluster agrees"),
             "{why}"
         );
     }
-    assert_eq!(ended(&records, "bob@example.com"), Vec::<&str>::new());
+    assert_eq!(ended_of(&records, "bob@example.com"), Vec::<&str>::new());
     Ok(())
 }
 
@@ -163,7 +123,7 @@ fn an_ended_session_takes_its_own_watches_and_leaves_those_of_others() -> anyhow
     let mut left = watch(&gateway.kubectl("alice-1", &leaving.token)?, "bank")?;
     let mut stayed = watch(&gateway.kubectl("alice-2", &staying.token)?, "bank")?;
     let mut stolen = watch(&gateway.kubectl("bob", &copied.token)?, "bank")?;
-    are_open(&gateway, 3)?;
+    gateway.has_open(3)?;
 
     let form = format!("token={}&client_id=gatescribe-cli", leaving.handle);
     let page = Browser::default().request("POST", &format!("{}/revoke", gateway.url), &form)?;
@@ -183,14 +143,14 @@ fn an_ended_session_takes_its_own_watches_and_leaves_those_of_others() -> anyhow
     goes_on(&admin, &mut stayed, "bank", "after-the-copy")?;
 
     let records = gateway.records_with("both closes", |records| {
-        ended(records, "alice@example.com").len() == 1 && ended(records, "bob@example.com").len() == 1
+        ended_of(records, "alice@example.com").len() == 1 && ended_of(records, "bob@example.com").len() == 1
     })?;
     assert_eq!(
-        ended(&records, "alice@example.com"),
+        ended_of(&records, "alice@example.com"),
         ["ended by the gateway: the sign-in has ended: you signed out"]
     );
     assert_eq!(
-        ended(&records, "bob@example.com"),
+        ended_of(&records, "bob@example.com"),
         ["ended by the gateway: the sign-in has ended: one of its secrets was used twice, which only a copy does"]
     );
     Ok(())
@@ -233,11 +193,11 @@ fn access_rules_in_the_cluster_count_at_once_and_each_alone() -> anyhow::Result<
     drop(without);
 
     cluster.apply_file(&repository().join("deploy/kubernetes/access-rules.yaml"))?;
-    admin.ok(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=50s"])?;
+    admin.ok(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=170s"])?;
     let gateway = Gateway::start(&cluster, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
     let (mut shop, mut bank) = (watch(&alice, "shop")?, watch(&alice, "bank")?);
-    are_open(&gateway, 2)?;
+    gateway.has_open(2)?;
 
     admin.apply(SHUT)?;
     shop.end()?;

@@ -3,66 +3,20 @@
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::person::Person;
-
-const ROLES: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: duties }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: dev, namespace: duties }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
-"#;
+use tests::pods::{dev_does_all, namespace};
+use tests::rules::rule;
 
 /// One rule for each kind of object, so that each duty is met alone.
-const RULES: &str = r#"
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { verbs: ["*"], resources: [configmaps] }
-  obligations: { record: true }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: reasoned }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { verbs: ["*"], resources: [services] }
-  obligations: { reason: true }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: approved }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { verbs: ["*"], resources: [endpoints] }
-  obligations: { approval: { from: [sre] } }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: fresh-enough }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { verbs: ["*"], resources: [pods] }
-  obligations: { stepUp: { maxAge: 8h } }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: strong-enough }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { verbs: ["*"], resources: [secrets] }
-  obligations: { stepUp: { acr: "urn:example:hardware" } }
----
+const DUTIES: [(&str, &str, &str); 5] = [
+    ("recorded", "configmaps", "record: true"),
+    ("reasoned", "services", "reason: true"),
+    ("approved", "endpoints", "approval: { from: [sre] }"),
+    ("fresh-enough", "pods", "stepUp: { maxAge: 8h }"),
+    ("strong-enough", "secrets", r#"stepUp: { acr: "urn:example:hardware" }"#),
+];
+
+/// Rules that are over, or only rehearsed.
+const IDLE: &str = r#"---
 apiVersion: gatescribe.dev/v1
 kind: AccessRule
 metadata: { name: for-an-hour }
@@ -91,15 +45,21 @@ spec:
   kubernetes: { verbs: ["*"], resources: [limitranges] }
 "#;
 
+fn gateway() -> anyhow::Result<Gateway> {
+    let cluster = Cluster::shared()?;
+    cluster
+        .admin()?
+        .apply(&[namespace("duties"), dev_does_all("duties")].concat())?;
+    let rules = DUTIES.map(|(name, resource, duties)| {
+        let all_of_them = format!(r#"verbs: ["*"], resources: [{resource}]"#);
+        rule(r#""*""#, name, &all_of_them, duties)
+    });
+    Gateway::start(cluster, &Options::ruled([&rules.concat(), IDLE].concat()))
+}
+
 #[test]
 fn a_duty_that_cannot_be_met_refuses_the_call_and_says_so() -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    cluster.admin()?.apply(ROLES)?;
-    let options = Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    };
-    let gateway = Gateway::start(cluster, &options)?;
+    let gateway = gateway()?;
     let alice = gateway.sign_in("alice")?;
     let kubectl = gateway.kubectl("alice", &alice.token)?;
     for (resource, because, next) in [
@@ -151,15 +111,8 @@ fn a_duty_that_cannot_be_met_refuses_the_call_and_says_so() -> anyhow::Result<()
 /// The step-up commands of a refusal, run as they are printed: by a shell that knows nothing else.
 #[test]
 fn a_demanded_sign_in_is_done_by_the_printed_command_and_the_call_then_works() -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    cluster.admin()?.apply(ROLES)?;
-    let options = Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    };
-    let gateway = Gateway::start(cluster, &options)?;
-    let alice = Person::new(&gateway, "alice")?;
-    alice.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let gateway = gateway()?;
+    let alice = Person::signed_in(&gateway, "alice")?;
     alice.ok("kubectl get pods -n duties")?;
     let call = "kubectl get secrets -n duties";
     let refused = alice.types(call)?;
@@ -181,15 +134,8 @@ fn a_demanded_sign_in_is_done_by_the_printed_command_and_the_call_then_works() -
 /// A reason that is demanded, stated by the printed command, by the sign-in's own way and for one call.
 #[test]
 fn a_demanded_reason_is_stated_by_the_printed_command_and_stands_in_the_records() -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    cluster.admin()?.apply(ROLES)?;
-    let options = Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    };
-    let gateway = Gateway::start(cluster, &options)?;
-    let alice = Person::new(&gateway, "alice")?;
-    alice.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let gateway = gateway()?;
+    let alice = Person::signed_in(&gateway, "alice")?;
     let call = "kubectl get services -n duties";
     let refused = alice.types(call)?;
     assert_eq!(refused.code, 1, "{refused}");

@@ -7,61 +7,20 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Running, run};
+use tests::kubectl::{Running, Way, run};
+use tests::once::Once;
 use tests::person::Person;
+use tests::pods::{self, listens};
+use tests::records::find;
+use tests::rules::kept_is_recorded;
+use tests::terminal::in_window;
 use tests::wait::{PATIENCE, try_until};
-
-const WORLD: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: kept }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: dev, namespace: kept }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
----
-apiVersion: v1
-kind: Pod
-metadata: { name: shell, namespace: kept }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers: [{ name: shell, image: none }]
----
-apiVersion: v1
-kind: Pod
-metadata: { name: web, namespace: kept }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers:
-    - name: web
-      image: none
-      command: [sh, -c, 'exec "$NODE_BINARY" http --listen 127.0.0.1:0']
-"#;
-
-const RULES: &str = r#"
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: kept-is-recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [kept] }
-  obligations: { record: true }
-"#;
-
-/// The variables by which kubectl begins with WebSockets or with SPDY, and a name for each.
-const WAYS: [(&str, &str); 2] = [("websocket", "true"), ("spdy", "false")];
 
 /// Typed where nothing echoes.
 const TYPED_UNSEEN: &str = "correct-horse-battery";
@@ -69,29 +28,9 @@ const TYPED_UNSEEN: &str = "correct-horse-battery";
 const CONTENT: &str = "content-canary-0815";
 
 fn world() -> anyhow::Result<&'static Cluster> {
-    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let begin = || {
-        let cluster = Cluster::start(ClusterOptions {
-            node: true,
-            ..ClusterOptions::default()
-        })?;
-        let admin = cluster.admin()?;
-        admin.apply(WORLD)?;
-        for pod in ["shell", "web"] {
-            is_ready(&cluster, pod)?;
-        }
-        anyhow::Ok(cluster)
-    };
-    WORLD_OF_ALL
-        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
-}
-
-fn is_ready(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
-    let pod = format!("pod/{pod}");
-    let wait = ["wait", "--for=condition=Ready", &pod, "-n", "kept", "--timeout=50s"];
-    cluster.admin()?.ok(&wait).map(drop)
+    static WORLD: Once<Cluster> = Once::new();
+    let web = pods::runs("kept", "web", "exec \"$NODE_BINARY\" http --listen 127.0.0.1:0");
+    WORLD.get(|| Cluster::with_pods(&[pods::kept(), web].concat()))
 }
 
 /// A pod whose one container runs a script, and is not started again.
@@ -108,66 +47,39 @@ fn pod(name: &str, tty: bool, script: &str) -> anyhow::Result<()> {
         },
     });
     cluster.admin()?.apply(&pod.to_string())?;
-    is_ready(cluster, name)
+    cluster.pod_is_ready("kept", name)
 }
 
 fn gateway() -> anyhow::Result<Gateway> {
-    let options = Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    };
-    Gateway::start(world()?, &options)
+    Gateway::start(world()?, &Options::ruled(kept_is_recorded()))
 }
 
-fn signed_in<'g>(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Person<'g>> {
-    let person = Person::new(gateway, name)?;
-    person.signs_in(&format!("gatescribe login {}", gateway.url))?;
-    Ok(person)
-}
-
-/// kubectl with these words, over one of the two transports.
-fn kubectl(person: &Person<'_>, websockets: &str, words: &[&str]) -> anyhow::Result<Command> {
-    let mut command = person.command("kubectl")?;
-    command.args(["-n", "kept"]).args(words);
-    for variable in ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"] {
-        command.env(variable, websockets);
-    }
-    Ok(command)
+/// kubectl with these words, in the namespace, over one of the two transports.
+fn kubectl(person: &Person<'_>, way: Way, words: &[&str]) -> anyhow::Result<Command> {
+    person.kubectl(way, &[&["-n", "kept"], words].concat())
 }
 
 /// The command in a terminal of 117 columns and 31 lines, which becomes one of 133 and 50 as soon as the file `grows` is there.
-fn in_terminal(person: &Person<'_>, command: &Command, grows: &Path) -> anyhow::Result<Command> {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let quoted: Vec<String> = words
-        .map(|word| Ok(format!("'{}'", word.to_str().context("UTF-8")?.replace('\'', r"'\''"))))
-        .collect::<anyhow::Result<_>>()?;
-    let script = format!(
-        "stty rows 31 cols 117; T=$(tty)\n(while [ ! -e {} ]; do sleep 0.1; done; stty rows 50 cols 133 < $T) &\nexec {}\n",
-        grows.display(),
-        quoted.join(" ")
-    );
-    let file = person.folder().join("terminal.sh");
-    std::fs::write(&file, script)?;
-    let mut terminal = Command::new("/usr/bin/script");
-    terminal.args(["-qefc", &format!("sh {}", file.display()), "/dev/null"]);
-    let own = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    terminal.env_clear().envs(own).current_dir(person.folder());
-    let path = format!("{}:/usr/bin:/bin", person.folder().join("bin").display());
-    terminal.env("PATH", path).env("SHELL", "/bin/sh").env("TERM", "xterm");
-    Ok(terminal)
+fn in_terminal(person: &Person<'_>, command: &Command, grows: &Path) -> anyhow::Result<Running> {
+    let larger = Some((grows, (50, 133)));
+    Running::start(in_window(command, person.folder(), (31, 117), larger)?)
+}
+
+/// What carol is told of alice's sessions that have ended.
+fn listed(carol: &Person<'_>) -> anyhow::Result<Vec<Value>> {
+    let mut listed = carol.sessions("user:alice ns:kept --limit 200")?;
+    listed.retain(has_ended);
+    Ok(listed)
 }
 
 /// The sessions that have ended and for which `is` holds, once there are so many.
 fn ended(carol: &Person<'_>, count: usize, is: impl Fn(&Value) -> bool) -> anyhow::Result<Vec<String>> {
     try_until("the sessions have ended", PATIENCE, || {
-        let said = carol.types("gatescribe session ls user:alice ns:kept --limit 200 -o json")?;
-        let listed: Value = serde_json::from_str(&said.stdout).with_context(|| said.to_string())?;
-        let listed = listed["sessions"].as_array().context("sessions")?;
-        let found = listed.iter().filter(|session| has_ended(session) && is(session));
+        let found = listed(carol)?.into_iter().filter(|session| is(session));
         let found: Vec<String> = found
             .filter_map(|session| Some(session["id"].as_str()?.to_owned()))
             .collect();
-        ensure!(found.len() == count, "{} of {count}: {said}", found.len());
+        ensure!(found.len() == count, "{} of {count}", found.len());
         Ok(found)
     })
 }
@@ -197,13 +109,9 @@ struct Kept {
 /// Holds what is the same for every kind: who, where and why stand at the beginning, how much and how at the end, the recording
 /// is anchored in both, and its file is all of it.
 fn kept(gateway: &Gateway, carol: &Person<'_>, id: &str, (action, pod): (&str, &str)) -> anyhow::Result<Kept> {
-    let of = |kind: &'static str| move |record: &&Value| record["kind"] == kind && record["id"] == id;
-    let records = gateway.records_with("its end", |records| records.iter().any(|record| of("close")(&record)))?;
-    let find = |kind: &'static str| {
-        let found = records.iter().find(of(kind)).cloned();
-        found.with_context(|| format!("no {kind} of {id}"))
-    };
-    let (open, close) = (find("open")?, find("close")?);
+    let close = gateway.end_of(id)?;
+    let records = gateway.records()?;
+    let open = find(&records, "open", id)?;
     assert_eq!(open["by"]["user"], "alice@example.com", "{open}");
     assert_eq!(
         (&open["req"]["action"], &open["req"]["namespace"], &open["req"]["name"]),
@@ -237,7 +145,7 @@ fn kept(gateway: &Gateway, carol: &Person<'_>, id: &str, (action, pod): (&str, &
     assert!(shown.stdout.contains("whole, as the ledger says"), "{shown}");
     assert!(shown.stdout.contains("node-1"), "{shown}");
     let shown = carol.ok(&format!("gatescribe session show {id} -o json"))?;
-    let shown: Value = serde_json::from_str(&shown.stdout)?;
+    let shown = shown.json()?;
     let recording = &shown["recording"];
     assert_eq!(recording["standing"], "whole", "{shown}");
     let head = &recording["head"];
@@ -300,8 +208,8 @@ impl Kept {
 #[test]
 fn a_terminal_is_kept_with_its_sizes_and_without_what_is_typed_unseen() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
-    for (round, (way, websockets)) in WAYS.into_iter().enumerate() {
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+    for (round, way) in Way::BOTH.into_iter().enumerate() {
         let code = 6 + round;
         let script = format!(
             "stty -echo; echo ready; read secret; stty echo; echo asked; read word; echo got $word; \
@@ -309,8 +217,8 @@ fn a_terminal_is_kept_with_its_sizes_and_without_what_is_typed_unseen() -> anyho
         );
         let grows = alice.folder().join(format!("grows-{way}"));
         let words = ["exec", "-it", "shell", "-c", "shell", "--", "sh", "-c", &script];
-        let command = kubectl(&alice, websockets, &words)?;
-        let mut terminal = Running::start(in_terminal(&alice, &command, &grows)?)?;
+        let command = kubectl(&alice, way, &words)?;
+        let mut terminal = in_terminal(&alice, &command, &grows)?;
         terminal.line("nothing echoes", |line| line == "ready")?;
         terminal.write(&format!("{TYPED_UNSEEN}\n"))?;
         terminal.line("it echoes again", |line| line == "asked")?;
@@ -371,11 +279,11 @@ fn a_terminal_is_kept_with_its_sizes_and_without_what_is_typed_unseen() -> anyho
 #[test]
 fn an_attached_process_is_kept_with_and_without_a_terminal() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
-    for (way, websockets) in WAYS {
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+    for way in Way::BOTH {
         let plain = format!("attached-{way}");
         pod(&plain, false, "while read line; do echo got $line; done; exit 7")?;
-        let command = kubectl(&alice, websockets, &["attach", "-i", &plain])?;
+        let command = kubectl(&alice, way, &["attach", "-i", &plain])?;
         let said = run(command, "typed-to-it\n", PATIENCE)?;
         assert!(
             said.code == 0 && said.stdout.contains("got typed-to-it\n"),
@@ -400,8 +308,8 @@ fn an_attached_process_is_kept_with_and_without_a_terminal() -> anyhow::Result<(
         let script = "stty -echo; (while :; do echo ready; sleep 0.1; done) & read secret; kill $!; wait; stty echo; \
                       echo asked; read word; echo got $word";
         pod(&terminal, true, script)?;
-        let command = kubectl(&alice, websockets, &["attach", "-it", &terminal])?;
-        let mut running = Running::start(in_terminal(&alice, &command, Path::new("/nowhere"))?)?;
+        let command = kubectl(&alice, way, &["attach", "-it", &terminal])?;
+        let mut running = in_terminal(&alice, &command, Path::new("/nowhere"))?;
         running.line("nothing echoes", |line| line == "ready")?;
         running.write(&format!("{TYPED_UNSEEN}\n"))?;
         running.line("it echoes again", |line| line == "asked")?;
@@ -463,8 +371,8 @@ fn named(text: &str, way: &str) -> anyhow::Result<Files> {
 #[test]
 fn a_copy_is_kept_as_names_sizes_and_digests_both_ways() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
-    for (way, websockets) in WAYS {
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+    for way in Way::BOTH {
         let (here, back) = (
             alice.folder().join(format!("here-{way}")),
             alice.folder().join(format!("back-{way}")),
@@ -478,7 +386,7 @@ fn a_copy_is_kept_as_names_sizes_and_digests_both_ways() -> anyhow::Result<()> {
         let at = |path: &Path| path.to_str().map(str::to_owned).context("UTF-8");
         let pod = format!("shell:{there}");
         for words in [[&at(&here)?, &pod], [&pod, &at(&back)?]] {
-            let command = kubectl(&alice, websockets, &["cp", words[0], words[1]])?;
+            let command = kubectl(&alice, way, &["cp", words[0], words[1]])?;
             let said = run(command, "", PATIENCE)?;
             assert_eq!(said.code, 0, "{way}: {said}");
         }
@@ -488,19 +396,16 @@ fn a_copy_is_kept_as_names_sizes_and_digests_both_ways() -> anyhow::Result<()> {
 
         // kubectl asks first whether the place is a folder, in a session of its own.
         let copies = try_until("both copies are listed", PATIENCE, || {
-            let said = carol.types("gatescribe session ls user:alice ns:kept --limit 200 -o json")?;
-            let listed: Value = serde_json::from_str(&said.stdout)?;
-            let listed = listed["sessions"].as_array().context("sessions")?;
             let mut found = Vec::new();
             // It leaves with the last byte of an archive and does not wait for the exit code.
-            for session in listed.iter().filter(|session| has_ended(session)) {
+            for session in listed(&carol)? {
                 let id = session["id"].as_str().context("an id")?;
                 let text = carol.types(&format!("gatescribe session export {id} --format text"))?;
                 if text.stdout.contains(&format!(" the pod: {there}/")) {
                     found.push(id.to_owned());
                 }
             }
-            ensure!(found.len() == 2, "{} of 2: {said}", found.len());
+            ensure!(found.len() == 2, "{} of 2", found.len());
             Ok(found)
         })?;
         let mut ways = BTreeSet::new();
@@ -531,17 +436,6 @@ fn a_copy_is_kept_as_names_sizes_and_digests_both_ways() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the sample service listens: on loopback, so the port alone.
-fn port() -> anyhow::Result<u16> {
-    let admin = world()?.admin()?;
-    try_until("the sample says where it listens", PATIENCE, || {
-        let log = admin.ok(&["logs", "web", "-n", "kept"])?;
-        let found = log.lines().find_map(|line| line.strip_prefix("listening on "));
-        let (_, port) = found.context("not yet")?.rsplit_once(':').context("no port")?;
-        Ok(port.parse()?)
-    })
-}
-
 /// Asks through a forwarded port; how many bytes went each way.
 fn ask(address: &str, path: &str) -> anyhow::Result<(usize, usize)> {
     let mut stream = TcpStream::connect(address)?;
@@ -557,18 +451,16 @@ fn ask(address: &str, path: &str) -> anyhow::Result<(usize, usize)> {
 #[test]
 fn a_forwarded_port_is_kept_as_connections_and_counts() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
-    let port = port()?;
-    for (round, (way, websockets)) in WAYS.into_iter().enumerate() {
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+    let port = pods::port(&listens(&world()?.admin()?, "kept", "web", "web")?)?;
+    for (round, way) in Way::BOTH.into_iter().enumerate() {
         let ports = format!(":{port}");
         let words = ["port-forward", "pod/web", "--address", "127.0.0.1", &ports];
-        let mut forward = Running::start(kubectl(&alice, websockets, &words)?)?;
-        let line = forward.line("a local port", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
-        let local = line.trim_start_matches("Forwarding from ").split(' ').next();
-        let local = local.context("no address")?;
+        let mut forward = Running::start(kubectl(&alice, way, &words)?)?;
+        let local = forward.forwards()?;
         let mut passed = BTreeSet::new();
         for path in [format!("/{CONTENT}"), format!("/a-longer-path/{CONTENT}")] {
-            passed.insert(ask(local, &path)?);
+            passed.insert(ask(&local, &path)?);
         }
         forward.signal(Signal::SIGINT)?;
         forward.end()?;
@@ -607,14 +499,14 @@ fn connection(line: &str, port: u16) -> anyhow::Result<(usize, usize)> {
 #[test]
 fn debugging_leaves_the_new_container_and_what_was_done_in_it() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
-    for (way, websockets) in WAYS {
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+    for way in Way::BOTH {
         let name = format!("debugged-{way}");
         pod(&name, false, "exec sleep 1000")?;
         let script = "read line; echo got $line";
         let begins = ["debug", &name, "-i", "--image=none", "-c", "looks", "--profile=general"];
         let words = [&begins[..], &["--", "sh", "-c", script]].concat();
-        let command = kubectl(&alice, websockets, &words)?;
+        let command = kubectl(&alice, way, &words)?;
         let said = run(command, "typed-to-it\n", PATIENCE)?;
         assert!(
             said.code == 0 && said.stdout.contains("got typed-to-it\n"),
@@ -632,19 +524,14 @@ fn debugging_leaves_the_new_container_and_what_was_done_in_it() -> anyhow::Resul
         let of_it = |record: &Value| {
             record["req"]["subresource"] == "ephemeralcontainers" && record["req"]["name"] == name.as_str()
         };
-        let records = gateway.records_with("the container's end", |records| {
-            let intent = records
-                .iter()
-                .find(|record| record["kind"] == "intent" && of_it(record));
-            let ends = |record: &Value| {
-                record["kind"] == "outcome" && intent.is_some_and(|intent| record["id"] == intent["id"])
-            };
-            records.iter().any(ends)
-        })?;
-        let intent = records
-            .iter()
-            .find(|record| record["kind"] == "intent" && of_it(record));
-        let intent = intent.context("waited for")?;
+        let made = |record: &&Value| record["kind"] == "intent" && of_it(record);
+        let outcome = |records: &[Value]| {
+            let intent = records.iter().find(made)?.clone();
+            let outcome = find(records, "outcome", intent["id"].as_str()?).ok()?.clone();
+            Some((intent, outcome))
+        };
+        let records = gateway.records_with("the container's end", |records| outcome(records).is_some())?;
+        let (intent, outcome) = outcome(&records).context("waited for")?;
         assert_eq!(
             (&intent["by"]["user"], &intent["req"]["verb"]),
             (&"alice@example.com".into(), &"patch".into()),
@@ -654,16 +541,10 @@ fn debugging_leaves_the_new_container_and_what_was_done_in_it() -> anyhow::Resul
             intent["decision"]["rules"].to_string().contains("kept-is-recorded"),
             "a new container is a way in: {intent}"
         );
-        let outcome = records
-            .iter()
-            .find(|record| record["kind"] == "outcome" && record["id"] == intent["id"])
-            .context("waited for")?;
         assert_eq!(outcome["outcome"]["status"], 200, "{way}: {outcome}");
-        let open = records
-            .iter()
-            .find(|record| record["kind"] == "open" && record["id"] == id.as_str());
+        let open = find(&records, "open", &id)?;
         assert!(
-            open.is_some_and(|open| open["seq"].as_u64() > intent["seq"].as_u64()),
+            open["seq"].as_u64() > intent["seq"].as_u64(),
             "{way}: first the container, then what is done in it"
         );
     }

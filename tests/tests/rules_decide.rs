@@ -1,13 +1,14 @@
 //! What an access rule can say, end to end: conditions on the address, the time and the sign-in, groups taken on for one
 //! call, on the real API server; and `confirm`, where the API server's word is asked for what the gateway does not know.
 
-use std::sync::{Barrier, OnceLock};
+use std::sync::Barrier;
 use std::time::Instant;
 
 use tests::caller::{self, Caller};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::once::Once;
 
 const ROLES: &str = r#"
 apiVersion: v1
@@ -50,14 +51,13 @@ const CONDITIONS: [(&str, &str, bool); 6] = [
 
 /// The shared cluster with the roles in it; two who apply the same objects at once meet "already exists".
 fn prepared() -> anyhow::Result<&'static Cluster> {
-    static PREPARED: OnceLock<Result<&'static Cluster, String>> = OnceLock::new();
+    static PREPARED: Once<&Cluster> = Once::new();
     let prepare = || {
         let cluster = Cluster::shared()?;
         cluster.admin()?.apply(ROLES)?;
-        anyhow::Ok(cluster)
+        Ok(cluster)
     };
-    let prepared = PREPARED.get_or_init(|| prepare().map_err(|error| format!("{error:#}")));
-    prepared.clone().map_err(anyhow::Error::msg)
+    PREPARED.get(prepare).copied()
 }
 
 fn get(resource: &str) -> String {

@@ -3,116 +3,47 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Output, Running, run};
+use tests::kubectl::{Output, Running, Way, run};
+use tests::once::Once;
 use tests::person::Person;
+use tests::pods::{TICKS, kept, nowhere};
+use tests::records::{close_of, opens};
+use tests::rules::entering;
+use tests::terminal::{in_window, terminal};
 use tests::wait::{PATIENCE, try_until};
-
-const WORLD: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: kept }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: dev, namespace: kept }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
----
-apiVersion: v1
-kind: Pod
-metadata: { name: shell, namespace: kept }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers: [{ name: shell, image: none }]
----
-# On no node: whoever wants to enter it is refused by the cluster, which kubectl asks.
-apiVersion: v1
-kind: Pod
-metadata: { name: nowhere, namespace: kept }
-spec:
-  containers: [{ name: shell, image: none }]
-"#;
-
-const RULES: &str = r#"
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: kept-is-recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [kept], verbs: [create], resources: [pods/exec] }
-  obligations: { record: true }
-"#;
 
 /// Of a shape that the recorder knows.
 const SECRET: &str = "ghp_aBcDeFgHiJkLmNoPqRsTuVwXyZ0123456789";
 
 fn world() -> anyhow::Result<&'static Cluster> {
-    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let begin = || {
-        let cluster = Cluster::start(ClusterOptions {
-            node: true,
-            ..ClusterOptions::default()
-        })?;
-        let admin = cluster.admin()?;
-        admin.apply(WORLD)?;
-        admin.ok(&[
-            "wait",
-            "--for=condition=Ready",
-            "pod/shell",
-            "-n",
-            "kept",
-            "--timeout=50s",
-        ])?;
-        anyhow::Ok(cluster)
-    };
-    WORLD_OF_ALL
-        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
+    static WORLD: Once<Cluster> = Once::new();
+    WORLD.get(|| Cluster::with_pods(&[kept(), nowhere("kept")].concat()))
 }
 
+/// A gateway that records commands in the namespace.
 fn gateway() -> anyhow::Result<Gateway> {
-    let options = Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    };
-    Gateway::start(world()?, &options)
-}
-
-fn signed_in<'g>(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Person<'g>> {
-    let person = Person::new(gateway, name)?;
-    person.signs_in(&format!("gatescribe login {}", gateway.url))?;
-    Ok(person)
+    let place = "namespaces: [kept], verbs: [create], resources: [pods/exec]";
+    let rules = entering("kept-is-recorded", place, "record: true");
+    Gateway::start(world()?, &Options::ruled(rules))
 }
 
 /// `kubectl exec` of a shell line in the pod.
-fn exec(person: &Person<'_>, line: &str) -> anyhow::Result<Command> {
-    let mut command = person.command("kubectl exec shell -n kept -- sh -c")?;
-    command.arg(line);
-    Ok(command)
-}
-
-fn document(output: &Output) -> anyhow::Result<Value> {
-    serde_json::from_str(&output.stdout).with_context(|| output.to_string())
+fn exec(person: &Person<'_>, way: Way, line: &str) -> anyhow::Result<Command> {
+    person.kubectl(way, &["exec", "shell", "-n", "kept", "--", "sh", "-c", line])
 }
 
 /// The one session that is listed so and for which `is` holds.
 fn session(person: &Person<'_>, listed: &str, is: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
     try_until("the session is listed", PATIENCE, || {
-        let said = person.types(&format!("gatescribe session ls {listed} -o json"))?;
-        let found = document(&said)?;
-        let sessions = found["sessions"].as_array().context("sessions")?;
-        let found: Vec<&Value> = sessions.iter().filter(|session| is(session)).collect();
-        ensure!(found.len() == 1, "{said}");
-        Ok(found[0].clone())
+        let mut found = person.sessions(listed)?;
+        found.retain(&is);
+        ensure!(found.len() == 1, "{found:?}");
+        found.pop().context("counted")
     })
 }
 
@@ -122,33 +53,19 @@ fn id(session: &Value) -> anyhow::Result<&str> {
 
 /// A line in a terminal: what it draws there, and how it ends.
 fn in_terminal(person: &Person<'_>, line: &str) -> anyhow::Result<Output> {
-    run(terminal(person, line)?, "", PATIENCE)
-}
-
-/// A line in a terminal that does not say how large it is.
-fn terminal(person: &Person<'_>, line: &str) -> anyhow::Result<Command> {
-    let own = person.command("gatescribe")?;
-    let own = own
-        .get_envs()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
-    let mut terminal = Command::new("/usr/bin/script");
-    terminal.args(["-qefc", line, "/dev/null"]);
-    terminal.env_clear().envs(own).current_dir(person.folder());
-    let path = format!("{}:/usr/bin:/bin", person.folder().join("bin").display());
-    terminal.env("PATH", path).env("SHELL", "/bin/sh").env("TERM", "xterm");
-    Ok(terminal)
+    run(terminal(&person.command("gatescribe")?, line), "", PATIENCE)
 }
 
 #[test]
 fn an_auditor_lists_plays_and_exports_what_somebody_did_and_nobody_else_does() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol, bob) = (
-        signed_in(&gateway, "alice")?,
-        signed_in(&gateway, "carol")?,
-        signed_in(&gateway, "bob")?,
-    );
+    let [alice, carol, bob] = Person::all_signed_in(&gateway, ["alice", "carol", "bob"])?;
     let said = run(
-        exec(&alice, &format!("echo first-words; echo {SECRET}; exit 3"))?,
+        exec(
+            &alice,
+            Way::WebSocket,
+            &format!("echo first-words; echo {SECRET}; exit 3"),
+        )?,
         "",
         PATIENCE,
     )?;
@@ -186,7 +103,7 @@ fn an_auditor_lists_plays_and_exports_what_somebody_did_and_nobody_else_does() -
     );
 
     // The words of the command stand in no record in the clear; who may see the record may see them, masked.
-    let record = document(&carol.ok(&format!("gatescribe audit show {whole} -o json"))?)?;
+    let record = carol.ok(&format!("gatescribe audit show {whole} -o json"))?.json()?;
     let command = record["parts"]["command"].as_array().context("a command")?;
     assert_eq!((&command[0], &command[1]), (&Value::from("sh"), &Value::from("-c")));
     let script = command[2].as_str().context("a script")?;
@@ -307,13 +224,13 @@ fn is_cut(gateway: &Gateway, carol: &Person<'_>, id: &str) -> anyhow::Result<()>
 #[test]
 fn a_session_that_goes_on_is_watched_and_ended_with_words_that_the_person_reads() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
-    for (round, websockets) in ["true", "false"].into_iter().enumerate() {
-        let mut command = exec(
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+    for (round, way) in Way::BOTH.into_iter().enumerate() {
+        let command = exec(
             &alice,
+            way,
             &format!("echo begun-{round}; while :; do echo tick; sleep 0.2; done"),
         )?;
-        command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
         let mut working = Running::start(command)?;
         working.line("it runs", |line| line == format!("begun-{round}"))?;
         let live = session(&carol, "--live user:alice", |_| true)?;
@@ -341,18 +258,13 @@ fn a_session_that_goes_on_is_watched_and_ended_with_words_that_the_person_reads(
             over.code == 6 && over.stderr.contains("does not go on any more"),
             "{over}"
         );
-        let records = gateway.records_with("its end", |records| {
-            records
-                .iter()
-                .any(|record| record["kind"] == "close" && record["id"] == id)
-        })?;
-        let find = |kind: &str, is: &dyn Fn(&Value) -> bool| {
-            let found = records.iter().find(|record| record["kind"] == kind && is(record));
-            found.cloned().with_context(|| format!("no {kind} of it"))
-        };
-        let cut = find("session", &|record| {
+        let close = gateway.end_of(id)?;
+        let records = gateway.records()?;
+        let is_cut = |record: &&Value| {
             record["person"]["what"] == "sessionCut" && record["note"].as_str().is_some_and(|note| note.contains(id))
-        })?;
+        };
+        let cut = records.iter().find(is_cut).context("the record of what carol did")?;
+        assert_eq!(cut["kind"], "session", "{cut}");
         assert!(
             cut["note"].as_str().is_some_and(|note| note.ends_with("TICKET-4711")),
             "{cut}"
@@ -363,7 +275,6 @@ fn a_session_that_goes_on_is_watched_and_ended_with_words_that_the_person_reads(
                 .is_some_and(|user| user.starts_with("carol@")),
             "{cut}"
         );
-        let close = find("close", &|record| record["id"] == id)?;
         assert!(cut["seq"].as_u64() < close["seq"].as_u64(), "it is recorded first");
         let shown = carol.ok(&format!("gatescribe session show {id}"))?;
         assert!(
@@ -377,8 +288,8 @@ fn a_session_that_goes_on_is_watched_and_ended_with_words_that_the_person_reads(
 #[test]
 fn a_session_without_a_recording_says_what_a_rule_would_need() -> anyhow::Result<()> {
     let gateway = Gateway::start(world()?, &Options::default())?;
-    let alice = signed_in(&gateway, "alice")?;
-    let said = run(exec(&alice, "true")?, "", PATIENCE)?;
+    let alice = Person::signed_in(&gateway, "alice")?;
+    let said = run(exec(&alice, Way::WebSocket, "true")?, "", PATIENCE)?;
     assert_eq!(said.code, 0, "{said}");
     let listed = session(&alice, "", |session| session["outcome"]["exit_code"] == 0)?;
     let id = id(&listed)?;
@@ -409,24 +320,15 @@ const TOP: &str = concat!(
 
 /// The command in a terminal of 100 columns and 30 lines, which becomes one of 72 and 20 as soon as the file `shrinks` is there.
 fn in_a_window(person: &Person<'_>, command: &Command, shrinks: &Path) -> anyhow::Result<Output> {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let quoted: Vec<String> = words
-        .map(|word| Ok(format!("'{}'", word.to_str().context("UTF-8")?.replace('\'', r"'\''"))))
-        .collect::<anyhow::Result<_>>()?;
-    let script = format!(
-        "stty rows 30 cols 100; T=$(tty)\n(while [ ! -e {} ]; do sleep 0.1; done; stty rows 20 cols 72 < $T) &\nexec {}\n",
-        shrinks.display(),
-        quoted.join(" ")
-    );
-    std::fs::write(person.folder().join("window.sh"), script)?;
-    in_terminal(person, "sh window.sh")
+    let smaller = Some((shrinks, (20, 72)));
+    run(in_window(command, person.folder(), (30, 100), smaller)?, "", PATIENCE)
 }
 
 /// What the person's terminal was sent, byte for byte, in a window of the size that theirs had, also when it changed.
 #[test]
 fn what_is_played_is_byte_for_byte_what_the_person_had() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
     let shrinks = alice.folder().join("shrinks");
     let line = format!(
         "stty -opost; head -c 3000 {TOP}; touch {}; while [ \"$(stty size)\" != \"20 72\" ]; do sleep 0.05; done; tail -c +3001 {TOP}",
@@ -461,7 +363,7 @@ fn what_is_played_is_byte_for_byte_what_the_person_had() -> anyhow::Result<()> {
 #[test]
 fn playing_that_is_broken_off_leaves_the_terminal_as_it_was() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
     // The other screen and no cursor, and then nothing for long.
     let line = "printf '\\033[?1049h\\033[?25lfirst\\r\\n'; sleep 5; printf '\\033[?1049l\\033[?25hlast\\r\\n'";
     let mut command = alice.command("kubectl exec -it shell -n kept -- sh -c")?;
@@ -476,7 +378,7 @@ fn playing_that_is_broken_off_leaves_the_terminal_as_it_was() -> anyhow::Result<
         id(&listed)?
     );
     std::fs::write(carol.folder().join("play.sh"), script)?;
-    let mut playing = Running::start(terminal(&carol, "sh play.sh")?)?;
+    let mut playing = Running::start(terminal(&carol.command("gatescribe")?, "sh play.sh"))?;
     playing.line("it is played", |line| line.ends_with("first"))?;
     playing.write("\x03")?;
     playing.line("it is broken off", |line| line.ends_with("code 130"))?;
@@ -500,8 +402,8 @@ fn playing_that_is_broken_off_leaves_the_terminal_as_it_was() -> anyhow::Result<
 fn a_recording_without_its_end_is_told_from_a_damaged_one() -> anyhow::Result<()> {
     let mut gateway = gateway()?;
     let id = {
-        let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
-        let mut working = Running::start(exec(&alice, "echo begun; while :; do echo tick; sleep 0.2; done")?)?;
+        let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+        let mut working = Running::start(exec(&alice, Way::WebSocket, TICKS)?)?;
         working.line("it runs", |line| line == "begun")?;
         let live = session(&carol, "--live user:alice", |_| true)?;
         let id = id(&live)?.to_owned();
@@ -518,7 +420,7 @@ fn a_recording_without_its_end_is_told_from_a_damaged_one() -> anyhow::Result<()
         id
     };
     gateway.start_again()?;
-    let carol = signed_in(&gateway, "carol")?;
+    let carol = Person::signed_in(&gateway, "carol")?;
     session(&carol, "user:alice ns:kept", |session| {
         session["outcome"]["end"] == "unknown"
     })?;
@@ -547,21 +449,20 @@ fn a_recording_without_its_end_is_told_from_a_damaged_one() -> anyhow::Result<()
 #[test]
 fn a_session_that_never_began_has_a_recording_of_nothing_and_not_a_damaged_one() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
     let missing = run(alice.command("kubectl exec nowhere -n kept -- true")?, "", PATIENCE)?;
     assert!(
         missing.code == 1 && missing.stderr.contains("does not have a host assigned"),
         "{missing}"
     );
-    let is_open = |record: &&Value| record["kind"] == "open" && record["req"]["action"] == "exec";
+    let is_exec = |record: &Value| record["req"]["action"] == "exec";
     let records = gateway.records_with("it has ended", |records| {
-        let open = records.iter().find(is_open);
-        let ends = |record: &Value| record["kind"] == "close" && open.is_some_and(|open| record["id"] == open["id"]);
-        records.iter().any(ends)
+        opens(records, is_exec)
+            .next()
+            .is_some_and(|open| close_of(records, open).is_some())
     })?;
-    let id = records.iter().find(is_open).context("waited for")?["id"]
-        .as_str()
-        .context("an id")?;
+    let open = opens(&records, is_exec).next().context("waited for")?;
+    let id = id(open)?;
     let shown = try_until("it is found", PATIENCE, || {
         let shown = carol.types(&format!("gatescribe session show {id}"))?;
         ensure!(shown.code != 5, "{shown}");
@@ -586,8 +487,8 @@ fn a_session_that_never_began_has_a_recording_of_nothing_and_not_a_damaged_one()
 #[test]
 fn everybody_sees_plays_and_ends_their_own() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let alice = signed_in(&gateway, "alice")?;
-    let mut working = Running::start(exec(&alice, "echo begun; while :; do echo tick; sleep 0.2; done")?)?;
+    let alice = Person::signed_in(&gateway, "alice")?;
+    let mut working = Running::start(exec(&alice, Way::WebSocket, TICKS)?)?;
     working.line("it runs", |line| line == "begun")?;
     let live = session(&alice, "--live", |_| true)?;
     let id = id(&live)?;

@@ -2,14 +2,17 @@
 //! enters without becoming a session where all has to be recorded.
 
 use std::process::Command;
-use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Output, Running, run};
+use tests::kubectl::{Output, Running, Way, run};
+use tests::once::Once;
 use tests::person::Person;
+use tests::pods::{TICKS, namespace, shell};
+use tests::records::{Session, find};
+use tests::rules::entering;
 use tests::wait::PATIENCE;
 
 /// Namespaces of their own, so that each demand is met alone.
@@ -23,179 +26,71 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
 "#;
 
-/// Two rules about the same sessions where the shortest counts, in both orders of their names.
-const RULES: &str = r#"
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: a-quiet-ends-late }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [quiet] }
-  obligations: { idle: 1h, longest: 2h }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: b-quiet-ends-soon }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [quiet] }
-  obligations: { idle: 3s }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: a-brief-ends-soon }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [brief] }
-  obligations: { longest: 3s }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: b-brief-ends-late }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [brief] }
-  obligations: { longest: 1h }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: reasoned-and-recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [reasoned] }
-  obligations: { reason: true, record: true }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: proxied-is-recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [proxied] }
-  obligations: { record: true }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: nodes-are-recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], resources: [nodes/proxy] }
-  obligations: { record: true }
-"#;
-
-const WAYS: [(&str, &str); 2] = [("websocket", "true"), ("spdy", "false")];
+/// Name, place and duties. Of two rules about the same sessions the shortest limit counts, in both orders of their names. It is
+/// long enough for a command to begin in it on a busy machine.
+const RULES: [(&str, &str, &str); 7] = [
+    ("a-quiet-ends-late", "namespaces: [quiet]", "idle: 1h, longest: 2h"),
+    ("b-quiet-ends-soon", "namespaces: [quiet]", "idle: 10s"),
+    ("a-brief-ends-soon", "namespaces: [brief]", "longest: 10s"),
+    ("b-brief-ends-late", "namespaces: [brief]", "longest: 1h"),
+    (
+        "reasoned-and-recorded",
+        "namespaces: [reasoned]",
+        "reason: true, record: true",
+    ),
+    ("proxied-is-recorded", "namespaces: [proxied]", "record: true"),
+    ("nodes-are-recorded", "resources: [nodes/proxy]", "record: true"),
+];
 
 fn world() -> anyhow::Result<&'static Cluster> {
-    static WORLD_OF_ALL: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let begin = || {
-        let cluster = Cluster::start(ClusterOptions {
-            node: true,
-            ..ClusterOptions::default()
-        })?;
-        let admin = cluster.admin()?;
-        admin.apply(PEOPLE)?;
-        for namespace in NAMESPACES {
-            admin.apply(&format!(
-                "{{apiVersion: v1, kind: Namespace, metadata: {{ name: {namespace} }}}}"
-            ))?;
-            admin.apply(&format!(
-                "{{apiVersion: v1, kind: Pod, metadata: {{ name: shell, namespace: {namespace} }}, spec: {{ nodeName: node-1, \
-                 terminationGracePeriodSeconds: 1, containers: [{{ name: shell, image: none }}] }}}}"
-            ))?;
-        }
-        for namespace in NAMESPACES {
-            let wait = [
-                "wait",
-                "--for=condition=Ready",
-                "pod/shell",
-                "-n",
-                namespace,
-                "--timeout=50s",
-            ];
-            admin.ok(&wait)?;
-        }
-        anyhow::Ok(cluster)
-    };
-    WORLD_OF_ALL
-        .get_or_init(|| begin().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
+    static WORLD: Once<Cluster> = Once::new();
+    let pods = NAMESPACES.map(|name| [namespace(name), shell(name, "shell")].concat());
+    WORLD.get(|| Cluster::with_pods(&[PEOPLE, &pods.concat()].concat()))
 }
 
 fn gateway() -> anyhow::Result<Gateway> {
-    let options = Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    };
-    Gateway::start(world()?, &options)
-}
-
-fn signed_in<'g>(gateway: &'g Gateway, name: &'static str) -> anyhow::Result<Person<'g>> {
-    let person = Person::new(gateway, name)?;
-    person.signs_in(&format!("gatescribe login {}", gateway.url))?;
-    Ok(person)
+    let rules = RULES.map(|(name, place, duties)| entering(name, place, duties));
+    Gateway::start(world()?, &Options::ruled(rules.concat()))
 }
 
 /// `kubectl exec` of a shell line in a namespace's pod.
-fn exec(person: &Person<'_>, websockets: &str, namespace: &str, line: &str) -> anyhow::Result<Command> {
-    let mut command = person.command(&format!("kubectl exec shell -n {namespace} -- sh -c"))?;
-    command.arg(line).env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
-    Ok(command)
+fn exec(person: &Person<'_>, way: Way, namespace: &str, line: &str) -> anyhow::Result<Command> {
+    person.kubectl(way, &["exec", "shell", "-n", namespace, "--", "sh", "-c", line])
 }
 
-/// The sessions in a namespace that the gateway ended, once there are so many.
-fn ended(gateway: &Gateway, namespace: &str, count: usize) -> anyhow::Result<Vec<Value>> {
-    let is_open = |record: &&Value| record["kind"] == "open" && record["req"]["namespace"] == namespace;
-    let of = |records: &[Value]| -> Vec<Value> {
-        let opened: Vec<&Value> = records.iter().filter(is_open).map(|open| &open["id"]).collect();
-        let closed = records.iter().filter(|record| record["kind"] == "close");
-        let closed = closed.filter(|close| opened.contains(&&close["id"]) && close["outcome"]["end"] == "ended");
-        closed.cloned().collect()
-    };
-    let records = gateway.records_with("their ends", |records| of(records).len() == count)?;
-    Ok(of(&records))
-}
-
-#[test]
-fn a_rule_ends_a_session_in_which_nothing_passes_and_kubectl_says_why() -> anyhow::Result<()> {
-    let gateway = gateway()?;
-    let alice = signed_in(&gateway, "alice")?;
-    let words = "ended by the gateway: nothing has passed for 3 s, its limit";
-    for (way, websockets) in WAYS {
-        let mut running = Running::start(exec(&alice, websockets, "quiet", "echo begun; exec sleep 1000")?)?;
-        running.line("it runs", |line| line == "begun")?;
-        running.line("it is told why", |line| line.contains(words))?;
-        assert_ne!(running.end()?, 0, "{way}: {:?}", running.lines());
-    }
-    for close in ended(&gateway, "quiet", 2)? {
+/// The two sessions in a namespace, which the gateway ended with these words.
+fn both_are_ended(gateway: &Gateway, namespace: &str, words: &str) -> anyhow::Result<()> {
+    for Session { close, .. } in gateway.sessions(2, |open| open["req"]["namespace"] == namespace)? {
+        assert_eq!(close["outcome"]["end"], "ended", "{close}");
         assert_eq!(close["outcome"]["why"], words, "{close}");
         assert_eq!(close["outcome"]["status"], 101, "{close}");
     }
     Ok(())
 }
 
-#[test]
-fn a_rule_ends_a_session_that_has_lasted_long_enough_and_kubectl_says_why() -> anyhow::Result<()> {
-    let gateway = gateway()?;
-    let alice = signed_in(&gateway, "alice")?;
-    let words = "ended by the gateway: it has lasted 3 s, its limit";
-    for (way, websockets) in WAYS {
-        let line = "while :; do echo tick; sleep 0.2; done";
-        let mut running = Running::start(exec(&alice, websockets, "brief", line)?)?;
-        running.line("it runs", |line| line == "tick")?;
+/// A line in a namespace's pod that goes on, both ways at once, until the person is told these words.
+fn both_are_told(gateway: &Gateway, namespace: &str, line: &str, words: &str) -> anyhow::Result<()> {
+    let alice = Person::signed_in(gateway, "alice")?;
+    let begun = Way::BOTH.map(|way| Running::start(exec(&alice, way, namespace, line)?));
+    for (way, running) in Way::BOTH.into_iter().zip(begun) {
+        let mut running = running?;
+        running.line("it runs", |line| line == "begun")?;
         running.line("it is told why", |line| line.contains(words))?;
         assert_ne!(running.end()?, 0, "{way}: {:?}", running.lines());
     }
-    for close in ended(&gateway, "brief", 2)? {
-        assert_eq!(close["outcome"]["why"], words, "{close}");
-    }
-    Ok(())
+    both_are_ended(gateway, namespace, words)
+}
+
+#[test]
+fn a_rule_ends_a_session_in_which_nothing_passes_and_kubectl_says_why() -> anyhow::Result<()> {
+    let words = "ended by the gateway: nothing has passed for 10 s, its limit";
+    both_are_told(&gateway()?, "quiet", "echo begun; exec sleep 1000", words)
+}
+
+#[test]
+fn a_rule_ends_a_session_that_has_lasted_long_enough_and_kubectl_says_why() -> anyhow::Result<()> {
+    let words = "ended by the gateway: it has lasted 10 s, its limit";
+    both_are_told(&gateway()?, "brief", TICKS, words)
 }
 
 const FOR_ONE: &str = "TICKET-4711: the disk is full";
@@ -204,10 +99,10 @@ const FOR_A_WHILE: &str = "TICKET-4712: still full";
 #[test]
 fn a_demanded_reason_is_given_for_one_session_or_for_a_while_and_stands_where_it_was_for() -> anyhow::Result<()> {
     let gateway = gateway()?;
-    let (alice, carol) = (signed_in(&gateway, "alice")?, signed_in(&gateway, "carol")?);
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
     let refused = |when: &str| -> anyhow::Result<()> {
-        for (way, websockets) in WAYS {
-            let said = run(exec(&alice, websockets, "reasoned", "true")?, "", PATIENCE)?;
+        for way in Way::BOTH {
+            let said = run(exec(&alice, way, "reasoned", "true")?, "", PATIENCE)?;
             assert_eq!(said.code, 1, "{when}, {way}: {said}");
             assert!(
                 said.stderr.contains("this needs a stated reason"),
@@ -223,11 +118,11 @@ fn a_demanded_reason_is_given_for_one_session_or_for_a_while_and_stands_where_it
     };
     refused("at first")?;
 
-    for (round, (way, websockets)) in WAYS.into_iter().enumerate() {
+    for (round, way) in Way::BOTH.into_iter().enumerate() {
         let mut command = alice.command("gatescribe exec --reason")?;
         let line = format!("echo inside; exit {}", 3 + round);
         command.args([FOR_ONE, "shell", "-n", "reasoned", "--", "sh", "-c", &line]);
-        command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+        command.envs(way.variables());
         let said = run(command, "", PATIENCE)?;
         assert_eq!(
             (said.stdout.as_str(), said.code),
@@ -242,9 +137,9 @@ fn a_demanded_reason_is_given_for_one_session_or_for_a_while_and_stands_where_it
     state.args([FOR_A_WHILE, "--for", "15m"]);
     let stated = run(state, "", PATIENCE)?;
     assert!(stated.code == 0 && stated.stderr.contains("stated until "), "{stated}");
-    for (round, (way, websockets)) in WAYS.into_iter().enumerate() {
+    for (round, way) in Way::BOTH.into_iter().enumerate() {
         let line = format!("exit {}", 5 + round);
-        let said = run(exec(&alice, websockets, "reasoned", &line)?, "", PATIENCE)?;
+        let said = run(exec(&alice, way, "reasoned", &line)?, "", PATIENCE)?;
         assert_eq!(said.code, i32::try_from(5 + round)?, "{way}: {said}");
         has_reason(&gateway, &carol, 5 + round, FOR_A_WHILE)?;
     }
@@ -257,19 +152,15 @@ fn has_reason(gateway: &Gateway, carol: &Person<'_>, code: usize, reason: &str) 
     let ended = |record: &&Value| record["kind"] == "close" && record["outcome"]["exit_code"] == code;
     let records = gateway.records_with("its end", |records| records.iter().any(|record| ended(&record)))?;
     let close = records.iter().find(ended).context("waited for")?;
-    let open = records
-        .iter()
-        .find(|record| record["kind"] == "open" && record["id"] == close["id"])
-        .context("its open")?;
+    let id = close["id"].as_str().context("an id")?;
+    let open = find(&records, "open", id)?;
     assert_eq!(open["decision"]["stated_reason"], reason, "{open}");
     assert!(
         open.get("as").is_none(),
         "acting as oneself is no impersonation: {open}"
     );
-    let id = close["id"].as_str().context("an id")?;
     let shown = carol.ok(&format!("gatescribe session show {id} -o json"))?;
-    let told: Value = serde_json::from_str(&shown.stdout)?;
-    assert_eq!(told["recording"]["head"]["reason"], reason, "{shown}");
+    assert_eq!(shown.json()?["recording"]["head"]["reason"], reason, "{shown}");
     let shown = carol.ok(&format!("gatescribe session show {id}"))?;
     assert!(shown.stdout.contains(reason), "{shown}");
     Ok(())
@@ -281,7 +172,7 @@ fn has_reason(gateway: &Gateway, carol: &Person<'_>, code: usize, reason: &str) 
 fn a_plain_request_through_a_proxy_is_refused_where_all_has_to_be_recorded() -> anyhow::Result<()> {
     let cluster = world()?;
     let gateway = gateway()?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
     let targets = [
         "/api/v1/namespaces/proxied/pods/shell:1/proxy/path",
         "/api/v1/namespaces/proxied/services/none:80/proxy/path",

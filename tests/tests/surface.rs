@@ -1,8 +1,6 @@
 //! What every client asks of an API server before and beside its own work: discovery, reviews, patches, compressed answers.
 //! The same through the gate as direct.
 
-use std::sync::OnceLock;
-
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::caller::{JSON, roles};
@@ -10,6 +8,7 @@ use tests::cluster::Cluster;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::http::{Answer, Client};
+use tests::once::Once;
 use tests::wait::{PATIENCE, try_until};
 
 const REVIEWS: &str = r#"
@@ -28,18 +27,15 @@ subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
 "#;
 
 fn world() -> anyhow::Result<&'static Cluster> {
-    static WORLD: OnceLock<Result<&'static Cluster, String>> = OnceLock::new();
+    static WORLD: Once<&Cluster> = Once::new();
     let start = || {
         let cluster = Cluster::shared()?;
         let admin = cluster.admin()?;
         admin.apply(&roles("surface", "dev"))?;
         admin.apply(REVIEWS)?;
-        anyhow::Ok(cluster)
+        Ok(cluster)
     };
-    WORLD
-        .get_or_init(|| start().map_err(|error| format!("{error:#}")))
-        .clone()
-        .map_err(anyhow::Error::msg)
+    WORLD.get(start).copied()
 }
 
 /// Two clients of one person.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::fake::{FakeApiServer, LAST_WORDS};
 use tests::gateway::{Gateway, Options};
+use tests::metrics::Scrape;
 use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
@@ -41,8 +42,7 @@ impl Stage {
         let fake = FakeApiServer::start()?;
         let options = Options {
             authorization: Some("enforce"),
-            rules: Some(ROLES.to_owned()),
-            ..Options::default()
+            ..Options::ruled(ROLES)
         };
         let gateway = Gateway::before(&fake.upstream(), &options)?;
         let token = gateway.sign_in("alice")?.token;
@@ -195,18 +195,15 @@ fn a_client_that_vanishes_ends_the_session_on_both_sides() -> anyhow::Result<()>
     drop(client);
     let close = stage.close()?;
     assert_eq!(close["outcome"]["end"], "clientGone", "{close}");
+    stage.gateway.has_open(0)?;
     try_until("nothing is open any more", PATIENCE, || {
-        let page = tests::browser::Browser::default().request(
-            "GET",
-            &format!("http://{}/metrics", stage.gateway.admin()),
-            "",
-        )?;
-        for line in [
-            "gateway_session_long_calls_open 0",
-            r#"gateway_upstream_open_connections{class="Upgrade"} 0"#,
-        ] {
-            ensure!(page.body.lines().any(|found| found == line), "no {line}");
-        }
+        let scrape = Scrape::of(stage.gateway.admin())?;
+        let series = r#"gateway_upstream_open_connections{class="Upgrade"}"#;
+        ensure!(
+            scrape.series.get(series) == Some(&0.0),
+            "{:?}",
+            scrape.series.get(series)
+        );
         Ok(())
     })
 }

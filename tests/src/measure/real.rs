@@ -5,6 +5,7 @@
 use crate::cluster::{Cluster, Options as ClusterOptions};
 use crate::gateway::{Gateway, Options};
 use crate::measure::cpu;
+use crate::rules::kept_is_recorded;
 use crate::wait::{PATIENCE, try_until};
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -41,17 +42,6 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster
 subjects:
 - { apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }
 - { kind: ServiceAccount, name: straight, namespace: plain }
-"#;
-
-const RULES: &str = r#"
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: kept-is-recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [kept] }
-  obligations: { record: true }
 "#;
 
 /// The cluster and its gateway.
@@ -106,10 +96,9 @@ impl Real {
         let gateway = Gateway::start(
             &cluster,
             &Options {
-                rules: Some(RULES.to_owned()),
                 more: Some(json!({ "limits": limits })),
                 under: Some(under),
-                ..Options::default()
+                ..Options::ruled(kept_is_recorded())
             },
         )?;
         let straight = cluster.service_account_token(PLAIN, "straight")?;

@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::Kubectl;
+use tests::once::Once;
+use tests::pods::{listens, port};
 use tests::wait::{PATIENCE, try_until};
 
 /// The namespace of the pods.
@@ -119,11 +120,8 @@ pub(crate) struct World {
 impl World {
     /// The one that all rows share.
     pub(crate) fn shared() -> anyhow::Result<&'static Self> {
-        static SHARED: OnceLock<Result<World, String>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Self::with(Vec::new()).map_err(|error| format!("{error:#}")))
-            .as_ref()
-            .map_err(|error| anyhow::anyhow!("{error}"))
+        static SHARED: Once<World> = Once::new();
+        SHARED.get(|| Self::with(Vec::new()))
     }
 
     /// Another one, whose API server is started with these arguments too.
@@ -220,11 +218,8 @@ fn running(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
 
 /// Asks the logs where the services listen, and makes the service that leads to the first.
 fn places(admin: &Kubectl) -> anyhow::Result<Places> {
-    let (web, local, sink) = (
-        listens(admin, "web")?,
-        listens(admin, "local")?,
-        listens(admin, "sink")?,
-    );
+    let listens = |container: &str| listens(admin, NAMESPACE, "web", container);
+    let (web, local, sink) = (listens("web")?, listens("local")?, listens("sink")?);
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "namespace": NAMESPACE },
         "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": port(&web)? }] },
@@ -244,19 +239,6 @@ fn places(admin: &Kubectl) -> anyhow::Result<Places> {
         local: port(&local)?,
         sink: port(&sink)?,
     })
-}
-
-fn listens(admin: &Kubectl, container: &str) -> anyhow::Result<String> {
-    try_until("the sample says where it listens", PATIENCE, || {
-        let log = admin.ok(&["logs", "web", "-n", NAMESPACE, "-c", container])?;
-        let found = log.lines().find_map(|line| line.strip_prefix("listening on "));
-        Ok(found.context("not yet")?.to_owned())
-    })
-}
-
-fn port(address: &str) -> anyhow::Result<u16> {
-    let (_, port) = address.rsplit_once(':').context("no port")?;
-    Ok(port.parse()?)
 }
 
 /// All regular files below a folder with their digests, in order.

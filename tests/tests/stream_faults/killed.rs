@@ -8,94 +8,42 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use recording::{Anchor, Survey, Tail};
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, Options as ClusterOptions};
+use tests::cluster::Cluster;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Kubectl, Running};
+use tests::kubectl::{Kubectl, Running, Way};
 use tests::person::Person;
+use tests::pods::{TICKS, kept};
+use tests::records::{one_end_each, opens};
+use tests::rules::{entering, kept_is_recorded};
 use tests::wait::{PATIENCE, try_until};
 
-use super::stage::{Neighbour, end_of, one_end_each};
+use super::stage::Neighbour;
 
-const WORLD: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: { name: kept }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: dev, namespace: kept }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
-subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: { name: here, namespace: kept }
----
-apiVersion: v1
-kind: Pod
-metadata: { name: shell, namespace: kept }
-spec:
-  nodeName: node-1
-  terminationGracePeriodSeconds: 1
-  containers: [{ name: shell, image: none }]
-"#;
+/// What is watched.
+const MAP: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: here, namespace: kept }\n";
 
-/// Every session in `kept` is recorded.
-const RULES: &str = r#"
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: kept-is-recorded }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { actions: [enter], namespaces: [kept] }
-  obligations: { record: true }
-"#;
-
-const TALK: &str = "echo begun; while :; do echo tick; sleep 0.1; done";
-
+/// One's own, as it is killed.
 fn world() -> anyhow::Result<Cluster> {
-    let cluster = Cluster::start(ClusterOptions {
-        node: true,
-        ..ClusterOptions::default()
-    })?;
-    let admin = cluster.admin()?;
-    admin.apply(WORLD)?;
-    let ready = [
-        "wait",
-        "--for=condition=Ready",
-        "pod/shell",
-        "-n",
-        "kept",
-        "--timeout=50s",
-    ];
-    admin.ok(&ready)?;
-    Ok(cluster)
-}
-
-fn options() -> Options {
-    Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    }
-}
-
-fn over(kubectl: &Kubectl, websockets: &str) -> Kubectl {
-    kubectl.clone().with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets)
+    Cluster::with_pods(&[&kept(), MAP].concat())
 }
 
 /// A shell line in the pod, over a WebSocket and over SPDY.
 fn both_ways(kubectl: &Kubectl, line: &str) -> anyhow::Result<Vec<Running>> {
     let words = ["exec", "-i", "shell", "-n", "kept", "--", "sh", "-c", line];
-    ["true", "false"]
-        .into_iter()
-        .map(|on| {
-            let mut running = over(kubectl, on).start(&words)?;
-            running.line("the command runs", |line| line == "begun")?;
-            Ok(running)
-        })
-        .collect()
+    let start = |way| {
+        let mut running = kubectl.over(way).start(&words)?;
+        running.line("the command runs", |line| line == "begun")?;
+        Ok(running)
+    };
+    Way::BOTH.into_iter().map(start).collect()
+}
+
+/// A watch that has begun.
+fn watching(kubectl: &Kubectl) -> anyhow::Result<Running> {
+    let mut watching = kubectl.start(&["get", "configmaps", "-n", "kept", "--watch", "-o", "name"])?;
+    watching.line("the watch has begun", |line| line == "configmap/here")?;
+    Ok(watching)
 }
 
 /// Waits for what [`both_ways`] started, whose connection is lost. Over SPDY kubectl takes the end of a connection for the end of
@@ -115,7 +63,7 @@ fn end_in_vain(talking: &mut [Running]) -> anyhow::Result<()> {
 /// The sessions that have begun, by id, with what the ledger knows of their recordings.
 fn sessions(records: &[Value]) -> anyhow::Result<BTreeMap<String, Vec<Anchor>>> {
     let mut found = BTreeMap::new();
-    for open in records.iter().filter(|record| record["kind"] == "open") {
+    for open in opens(records, |_| true) {
         let id = open["id"].as_str().context("an id")?;
         let of_it = records.iter().filter(|record| record["id"] == id);
         let anchors = of_it.filter_map(|record| anchor(&record["recording"]));
@@ -137,9 +85,9 @@ fn survey(gateway: &Gateway, id: &str, anchors: &[Anchor]) -> anyhow::Result<Sur
 #[test]
 fn promise_4_a_gateway_killed_in_a_session_leaves_one_end_and_what_was_sealed() -> anyhow::Result<()> {
     let cluster = world()?;
-    let mut gateway = Gateway::start(&cluster, &options())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let mut talking = both_ways(&alice, TALK)?;
+    let mut gateway = Gateway::start(&cluster, &Options::ruled(kept_is_recorded()))?;
+    let alice = gateway.kubectl_of("alice")?;
+    let mut talking = both_ways(&alice, TICKS)?;
     let records = gateway.records_with("both have begun", |records| {
         records.iter().filter(|record| record["kind"] == "open").count() == 2
     })?;
@@ -162,8 +110,7 @@ fn promise_4_a_gateway_killed_in_a_session_leaves_one_end_and_what_was_sealed() 
     let records = gateway.records()?;
     let ends = one_end_each(&records)?;
     assert_eq!(ends.len(), 2, "{ends:?}");
-    let carol = Person::new(&gateway, "carol")?;
-    carol.signs_in(&format!("gatescribe login {}", gateway.url))?;
+    let carol = Person::signed_in(&gateway, "carol")?;
     for (id, anchors) in sessions(&records)? {
         assert_eq!(ends[&id]["outcome"]["end"], "unknown", "{}", ends[&id]);
         let survey = survey(&gateway, &id, &anchors)?;
@@ -202,7 +149,7 @@ fn with_another_cluster(fake: &FakeApiServer, folder: &Path) -> anyhow::Result<O
     });
     Ok(Options {
         more: Some(json!({ "clusters": [{}, other] })),
-        ..options()
+        ..Options::ruled(kept_is_recorded())
     })
 }
 
@@ -214,9 +161,8 @@ fn an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spares_the
     let elsewhere = gateway.renew(&signed_in.handle, "other")?;
     let alice = gateway.kubectl("alice", &signed_in.token)?;
     let mut neighbour = Neighbour::begin(&fake, &gateway, &elsewhere.token, "other")?;
-    let mut talking = both_ways(&alice, TALK)?;
-    let mut watching = alice.start(&["get", "configmaps", "-n", "kept", "--watch", "-o", "name"])?;
-    watching.line("the watch has begun", |line| line == "configmap/here")?;
+    let mut talking = both_ways(&alice, TICKS)?;
+    let mut watching = watching(&alice)?;
     let watches = |record: &Value| record["kind"] == "access" && record["req"]["verb"] == "watch";
     let records = gateway.records_with("the watch is recorded", |records| records.iter().any(watches))?;
     let watch = records
@@ -229,23 +175,22 @@ fn an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spares_the
     end_in_vain(&mut talking)?;
     watching.end()?;
     neighbour.echoes()?;
-    let records = gateway.records()?;
-    for id in sessions(&records)?
-        .keys()
-        .filter(|id| neighbour.id().is_ok_and(|other| other != **id))
-    {
-        let end = end_of(&gateway, id)?;
+    let mut here = sessions(&gateway.records()?)?;
+    here.remove(&neighbour.id()?).context("the neighbour's")?;
+    assert_eq!(here.len(), 2, "{here:?}");
+    for id in here.keys() {
+        let end = gateway.end_of(id)?;
         assert_eq!(end["outcome"]["end"], "upstreamLost", "{end}");
         assert!(end["recording"].get("incomplete").is_none(), "{end}");
         let survey = survey(&gateway, id, &[])?;
         assert_eq!(survey.tail, Tail::Closed, "the recording is whole: {survey:?}");
     }
-    let end = end_of(&gateway, watch["id"].as_str().context("an id")?)?;
+    let end = gateway.end_of(watch["id"].as_str().context("an id")?)?;
     assert_eq!(end["outcome"]["end"], "upstreamLost", "{end}");
     neighbour.echoes()?;
     let id = neighbour.id()?;
     drop(neighbour);
-    end_of(&gateway, &id)?;
+    gateway.end_of(&id)?;
     let records = gateway.records()?;
     assert_eq!(one_end_each(&records)?.len(), 3);
     let ends = records
@@ -275,14 +220,10 @@ impl Drop for Stopped {
 fn a_node_that_stands_still_ends_its_sessions_at_the_idle_limit_with_words_and_no_watch() -> anyhow::Result<()> {
     let cluster = world()?;
     let admin = cluster.admin()?;
-    let idle_ends = Options {
-        rules: Some(RULES.replace("record: true", "record: true, idle: 20s")),
-        ..Options::default()
-    };
-    let gateway = Gateway::start(&cluster, &idle_ends)?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
-    let mut watching = alice.start(&["get", "configmaps", "-n", "kept", "--watch", "-o", "name"])?;
-    watching.line("the watch has begun", |line| line == "configmap/here")?;
+    let idle_ends = entering("kept-is-recorded", "namespaces: [kept]", "record: true, idle: 20s");
+    let gateway = Gateway::start(&cluster, &Options::ruled(idle_ends))?;
+    let alice = gateway.kubectl_of("alice")?;
+    let mut watching = watching(&alice)?;
     let mut talking = both_ways(&alice, "echo begun; sleep 1000")?;
     let stopped = Stopped::stop(cluster.pid_of("node")?)?;
     for running in &mut talking {
@@ -293,13 +234,9 @@ fn a_node_that_stands_still_ends_its_sessions_at_the_idle_limit_with_words_and_n
     admin.ok(&["create", "configmap", "meanwhile", "-n", "kept"])?;
     watching.line("the watch goes on", |line| line == "configmap/meanwhile")?;
     drop(stopped);
-    let ended = |records: &[Value]| {
-        records
-            .iter()
-            .filter(|record| record["outcome"]["end"] == "ended")
-            .count()
-    };
-    let records = gateway.records_with("both ends", |records| ended(records) == 2)?;
-    assert_eq!(one_end_each(&records)?.len(), 2);
+    for session in gateway.sessions(2, |_| true)? {
+        assert_eq!(session.close["outcome"]["end"], "ended", "{}", session.close);
+    }
+    one_end_each(&gateway.records()?)?;
     Ok(())
 }

@@ -21,16 +21,10 @@ fn exported(auditor: &Person<'_>, id: &str) -> anyhow::Result<String> {
     Ok(said.stdout)
 }
 
-fn auditor<'g>(stage: &'g Stage) -> anyhow::Result<Person<'g>> {
-    let carol = Person::new(&stage.gateway, "carol")?;
-    carol.signs_in(&format!("gatescribe login {}", stage.gateway.url))?;
-    Ok(carol)
-}
-
 #[test]
 fn h_13_h_14_every_subprotocol_of_a_command_passes_and_is_recorded() -> anyhow::Result<()> {
     let stage = Stage::new()?;
-    let carol = auditor(&stage)?;
+    let carol = Person::signed_in(&stage.gateway, "carol")?;
     for (number, (protocol, is_base64)) in [
         ("", false),
         ("channel.k8s.io", false),
@@ -115,7 +109,7 @@ fn h_14_a_command_in_an_unknown_protocol_never_passes_unrecorded() -> anyhow::Re
 #[test]
 fn h_12_h_15_control_frames_and_fragments_pass_as_they_came_and_none_is_added() -> anyhow::Result<()> {
     let stage = Stage::new()?;
-    let carol = auditor(&stage)?;
+    let carol = Person::signed_in(&stage.gateway, "carol")?;
     let down = [
         of_server(LAST | PING, b"are you there?"),
         of_server(BINARY, b"\x01one mess"),
@@ -166,7 +160,7 @@ fn h_12_h_15_control_frames_and_fragments_pass_as_they_came_and_none_is_added() 
 #[test]
 fn h_17_output_before_a_size_that_never_comes_is_recorded() -> anyhow::Result<()> {
     let stage = Stage::new()?;
-    let carol = auditor(&stage)?;
+    let carol = Person::signed_in(&stage.gateway, "carol")?;
     let target = format!("{}&tty=true", exec_target("bench", "kept/tty"));
     stage
         .fake

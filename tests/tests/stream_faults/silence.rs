@@ -87,7 +87,7 @@ fn a_client_that_says_nothing_any_more_ends_at_the_idle_limit_and_takes_nobody_w
     let id = client.id()?;
     // From here on its socket is open and nobody is behind it.
     is_ended(&stage.end_of(&id)?, NOTHING_PASSED);
-    stage.has_open(1.0)?;
+    stage.has_open(1)?;
     neighbour.echoes()?;
     drop(client);
     neighbour.leaves(&stage.gateway)?;
@@ -170,7 +170,7 @@ fn a_reader_that_never_comes_back_cannot_hold_its_session_beyond_its_limit() -> 
     // The words cannot be said to somebody who does not read, and the session ends without them.
     let end = stage.end_of(&client.id()?)?;
     is_ended(&end, "ended by the gateway: it has lasted 5 s, its limit");
-    stage.has_open(1.0)?;
+    stage.has_open(1)?;
     neighbour.echoes()?;
     drop(client);
     neighbour.leaves(&stage.gateway)?;

@@ -10,11 +10,13 @@ use tests::fake::{FakeApiServer, Then};
 use tests::gateway::{Gateway, Options, SignedIn};
 use tests::measure::cpu::peak_kib;
 use tests::metrics::Scrape;
+use tests::records::one_end_each;
+use tests::rules::rule;
 use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
 /// Developers and operators enter every pod. In `kept`, `idle` and `short` that is recorded, in `free` it is not.
-const RULES: &str = r#"
+const RIGHTS: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: { name: enters }
@@ -30,43 +32,23 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: enters 
 subjects:
 - { apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }
 - { apiGroup: rbac.authorization.k8s.io, kind: Group, name: sre }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: kept-is-recorded }
-spec:
-  effect: allow
-  subjects: { groups: [dev, sre] }
-  kubernetes: { actions: [enter], namespaces: [kept] }
-  obligations: { record: true }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: nodes-are-recorded }
-spec:
-  effect: allow
-  subjects: { groups: [dev, sre] }
-  kubernetes: { actions: [enter], resources: [nodes/proxy] }
-  obligations: { record: true }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: idle-ends }
-spec:
-  effect: allow
-  subjects: { groups: [dev, sre] }
-  kubernetes: { actions: [enter], namespaces: [idle] }
-  obligations: { record: true, idle: 10s }
----
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: short-ends }
-spec:
-  effect: allow
-  subjects: { groups: [dev, sre] }
-  kubernetes: { actions: [enter], namespaces: [short] }
-  obligations: { record: true, longest: 5s }
 "#;
+
+/// Name, place and duties.
+const DUTIES: [(&str, &str, &str); 4] = [
+    ("kept-is-recorded", "namespaces: [kept]", "record: true"),
+    ("nodes-are-recorded", "resources: [nodes/proxy]", "record: true"),
+    ("idle-ends", "namespaces: [idle]", "record: true, idle: 10s"),
+    ("short-ends", "namespaces: [short]", "record: true, longest: 5s"),
+];
+
+fn rules() -> String {
+    let duties = DUTIES.map(|(name, place, duties)| {
+        let place = format!("actions: [enter], {place}");
+        rule("dev, sre", name, &place, duties)
+    });
+    [RIGHTS, &duties.concat()].concat()
+}
 
 /// The subprotocol of today's kubectl.
 pub(crate) const V5: Switch<'static> = Switch::WebSocket("v5.channel.k8s.io");
@@ -84,8 +66,7 @@ impl Stage {
         let fake = FakeApiServer::start()?;
         let options = Options {
             authorization: Some("enforce"),
-            rules: Some(RULES.to_owned()),
-            ..Options::default()
+            ..Options::ruled(rules())
         };
         let gateway = Gateway::before(&fake.upstream(), &options)?;
         let alice = gateway.sign_in("alice")?;
@@ -115,7 +96,7 @@ impl Stage {
 
     /// The end of a session, once it is recorded.
     pub(crate) fn end_of(&self, id: &str) -> anyhow::Result<Value> {
-        end_of(&self.gateway, id)
+        self.gateway.end_of(id)
     }
 
     /// Waits until the stand-in has read a pod's connection to its end: nothing more of it can come.
@@ -136,17 +117,15 @@ impl Stage {
         peak_kib(self.gateway.process().pid()?.as_raw())
     }
 
-    /// Waits until so many sessions are open.
-    pub(crate) fn has_open(&self, sessions: f64) -> anyhow::Result<()> {
+    /// Waits until so many sessions are open, on both sides.
+    pub(crate) fn has_open(&self, sessions: u32) -> anyhow::Result<()> {
+        self.gateway.has_open(sessions)?;
         try_until("what has ended is given back", PATIENCE, || {
             let scrape = Scrape::of(self.gateway.admin())?;
-            for series in [
-                "gateway_session_long_calls_open",
-                r#"gateway_upstream_open_connections{class="Upgrade"}"#,
-            ] {
-                let open = scrape.series.get(series).copied();
-                ensure!(open == Some(sessions), "{series} is {open:?}");
-            }
+            let open = scrape
+                .series
+                .get(r#"gateway_upstream_open_connections{class="Upgrade"}"#);
+            ensure!(open == Some(&f64::from(sessions)), "{open:?}");
             Ok(())
         })
     }
@@ -169,30 +148,6 @@ pub(crate) fn part(place: &str) -> String {
 pub(crate) fn exec_target(cluster: &str, place: &str) -> String {
     let options = "command=cat&container=main&stdin=true&stdout=true&stderr=true";
     format!("/clusters/{cluster}/api/v1{}exec?{options}", part(place))
-}
-
-/// The end of a session, once it is recorded; some end at a limit only.
-pub(crate) fn end_of(gateway: &Gateway, id: &str) -> anyhow::Result<Value> {
-    let is_end = |record: &Value| record["kind"] == "close" && record["id"] == id;
-    try_until("the end of the session", PATIENCE, || {
-        let end = gateway.records()?.into_iter().find(is_end);
-        end.with_context(|| format!("{id} has none"))
-    })
-}
-
-/// The end of each session by its id; an error where one has none or more than one.
-pub(crate) fn one_end_each(records: &[Value]) -> anyhow::Result<BTreeMap<String, Value>> {
-    let mut ends = BTreeMap::new();
-    for open in records.iter().filter(|record| record["kind"] == "open") {
-        let of_it = |record: &&Value| record["kind"] == "close" && record["pair"] == open["seq"];
-        let found: Vec<&Value> = records.iter().filter(of_it).collect();
-        ensure!(found.len() == 1, "{} ends of {open}: {found:?}", found.len());
-        let id = open["id"].as_str().context("an id")?;
-        ensure!(found[0]["id"] == *id, "{} ends {open}", found[0]);
-        ends.insert(id.to_owned(), found[0].clone());
-    }
-    ensure!(!ends.is_empty(), "there were no sessions");
-    Ok(ends)
 }
 
 /// Somebody else's session: whatever is typed comes back.
@@ -235,7 +190,7 @@ impl Neighbour {
         ensure!(status.payload.first() == Some(&3), "{status:?}");
         let id = self.client.id()?;
         drop(self);
-        let end = end_of(gateway, &id)?;
+        let end = gateway.end_of(&id)?;
         ensure!(end["outcome"]["exit_code"] == 0, "{end}");
         let kept = &end["recording"];
         ensure!(
