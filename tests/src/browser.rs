@@ -11,7 +11,8 @@ use anyhow::{Context as _, bail};
 
 use crate::http::Client;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long somebody may say nothing. Longer than any limit at which the gateway itself gives up on a silent peer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One person's browser.
 #[derive(Debug, Default)]
@@ -68,7 +69,7 @@ impl Browser {
     /// Sends one request; `form` is a form's body.
     ///
     /// # Errors
-    /// No answer within 20 s, or no HTTP.
+    /// No answer within a minute, or no HTTP.
     pub fn request(&mut self, method: &str, url: &str, form: &str) -> anyhow::Result<Page> {
         let (scheme, authority, target) = split(url)?;
         let mut head =

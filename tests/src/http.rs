@@ -12,7 +12,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long somebody may say nothing. Longer than any limit at which the gateway itself gives up on a silent peer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Speaks to one server.
 #[derive(Debug, Clone)]
@@ -92,7 +93,7 @@ impl Client {
     /// GET.
     ///
     /// # Errors
-    /// No connection, no answer within 20 s, or no HTTP.
+    /// No connection, no answer within a minute, or no HTTP.
     pub fn get(&self, target: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
         self.send("GET", target, headers, b"")
     }
@@ -100,7 +101,7 @@ impl Client {
     /// Any method.
     ///
     /// # Errors
-    /// No connection, no answer within 20 s, or no HTTP.
+    /// No connection, no answer within a minute, or no HTTP.
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Result<Answer> {
         let head = self.head("1.0", method, target, headers, body);
         let answer = self.exchange(&[head.as_bytes(), body].concat())?;
@@ -110,7 +111,7 @@ impl Client {
     /// Writes the bytes of an HTTP/1.0 request and reads to the end.
     ///
     /// # Errors
-    /// No connection, or no answer within 20 s.
+    /// No connection, or no answer within a minute.
     pub fn exchange(&self, request: &[u8]) -> anyhow::Result<Vec<u8>> {
         let mut tls = self.stream()?;
         tls.write_all(request)?;
@@ -205,7 +206,7 @@ impl Connection {
     /// One request and its answer. HEAD is not for here.
     ///
     /// # Errors
-    /// The connection ended before the whole answer, or nothing came for 20 s.
+    /// The connection ended before the whole answer, or nothing came for a minute.
     pub fn exchange(
         &mut self,
         method: &str,

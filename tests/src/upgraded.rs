@@ -148,7 +148,7 @@ impl Upgraded {
     /// The next frame of a WebSocket.
     ///
     /// # Errors
-    /// The connection ended, or nothing came for 20 s.
+    /// The connection ended, or nothing came for a minute.
     pub fn frame(&mut self) -> anyhow::Result<Frame> {
         Frame::read(self)
     }

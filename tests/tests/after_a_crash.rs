@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
-use tests::wait::wait_until;
+use tests::wait::{PATIENCE, wait_until};
 
 const ROLES: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
@@ -77,7 +76,7 @@ fn work_until_killed(gateway: &Gateway, bearer: &str, round: usize) -> anyhow::R
             })
             .collect();
         let enough = || (done.load(Ordering::Relaxed) >= 30).then_some(());
-        let waited = wait_until("thirty objects are made", Duration::from_secs(60), enough);
+        let waited = wait_until("thirty objects are made", PATIENCE, enough);
         gateway.process().signal(Signal::SIGKILL)?;
         over.store(true, Ordering::Relaxed);
         let mut ids = BTreeSet::new();

@@ -1,15 +1,13 @@
 //! Promise 8 in small: above a budget calls are refused and counted, exactly, whatever is wrong with them, and somebody
 //! else's budget is not touched. In bulk and with times: `cargo xtask soak flood`.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::hostile::signed_part;
-use tests::wait::try_until;
+use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
 const SENT: usize = 40;
@@ -187,7 +185,7 @@ fn who_leaves_before_its_call_is_decided_leaves_one_record_of_it() -> anyhow::Re
     upstream.keep_silent_in_reviews();
     let mut connection = gateway.client()?.connect()?;
     connection.ask("GET", TARGET, &[("Authorization", &alice)])?;
-    try_until("the cluster is asked", Duration::from_secs(20), || {
+    try_until("the cluster is asked", PATIENCE, || {
         ensure!(upstream.asked_in_vain() == 1, "not yet");
         Ok(())
     })?;
@@ -221,7 +219,7 @@ fn who_leaves_while_their_token_is_reviewed_leaves_one_record_of_it() -> anyhow:
     );
     let mut connection = gateway.client()?.connect()?;
     connection.ask("GET", TARGET, &[("Authorization", &format!("Bearer {token}"))])?;
-    try_until("the cluster is asked", Duration::from_secs(20), || {
+    try_until("the cluster is asked", PATIENCE, || {
         ensure!(upstream.asked_in_vain() == 1, "not yet");
         Ok(())
     })?;
@@ -261,7 +259,7 @@ fn one_persons_logs_leave_room_for_those_of_others() -> anyhow::Result<()> {
         connection.ask("GET", LOG, &[("Authorization", &bearer(&alice))])?;
         open.push(connection);
     }
-    try_until("all of alice's logs are asked for", Duration::from_secs(60), || {
+    try_until("all of alice's logs are asked for", PATIENCE, || {
         ensure!(upstream.reads() == LOGS_OF_ONE, "{}", upstream.reads());
         Ok(())
     })?;
@@ -276,7 +274,7 @@ fn one_persons_logs_leave_room_for_those_of_others() -> anyhow::Result<()> {
     let mut others = [client.connect()?, client.connect()?];
     others[0].ask("GET", TARGET, &[("Authorization", &bearer(&alice))])?;
     others[1].ask("GET", LOG, &[("Authorization", &bearer(&bob))])?;
-    try_until("both are asked for", Duration::from_secs(60), || {
+    try_until("both are asked for", PATIENCE, || {
         ensure!(upstream.reads() == LOGS_OF_ONE + 2, "{}", upstream.reads());
         Ok(())
     })?;
@@ -307,7 +305,7 @@ fn k_07_watches_are_counted_apart_from_short_calls() -> anyhow::Result<()> {
         connection.ask("GET", &watch, &headers)?;
         held.push(connection);
     }
-    try_until("both watches are open", Duration::from_secs(60), || {
+    try_until("both watches are open", PATIENCE, || {
         ensure!(upstream.reads() == 2, "{}", upstream.reads());
         Ok(())
     })?;

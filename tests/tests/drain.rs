@@ -1,15 +1,13 @@
 //! A gateway that is told to stop: it says so first, takes no new requests on connections that are there, and lets those
 //! under way end. Through the real program; the API server's stand-in holds its answers, so that nothing depends on time.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use tests::browser::Browser;
 use tests::fake::FakeApiServer;
 use tests::frames::{GO_AWAY, Http2};
 use tests::gateway::{Gateway, Options};
-use tests::wait::try_until;
+use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps/x";
 
@@ -43,13 +41,13 @@ fn told_to_stop_it_says_so_refuses_new_requests_and_lets_the_others_end() -> any
     modern.get(1, &authority, TARGET, &[("authorization", &bearer)])?;
     let mut old = client.connect()?;
     old.ask("GET", TARGET, &[("Authorization", &bearer)])?;
-    try_until("both calls arrived upstream", Duration::from_secs(60), || {
+    try_until("both calls arrived upstream", PATIENCE, || {
         ensure!(fake.reads() == 2, "{} did", fake.reads());
         Ok(())
     })?;
 
     gateway.process().signal(Signal::SIGTERM)?;
-    let text = try_until("it says that it stops", Duration::from_secs(60), || {
+    let text = try_until("it says that it stops", PATIENCE, || {
         let (status, text) = readyz(&gateway)?;
         ensure!(status == 503, "{status}");
         Ok(text)
@@ -111,14 +109,14 @@ fn an_effect_whose_client_has_left_is_waited_for_and_gets_its_end() -> anyhow::R
         TARGET,
         &[("Authorization", &format!("Bearer {}", alice.token))],
     )?;
-    let sent = try_until("the call arrived upstream", Duration::from_secs(60), || {
+    let sent = try_until("the call arrived upstream", PATIENCE, || {
         let effects = fake.take_effects();
         effects.keys().find(|id| !id.is_empty()).cloned().context("not yet")
     })?;
     drop(client);
     gateway.process().signal(Signal::SIGTERM)?;
     // Nothing is open any more: only the sending keeps the gateway.
-    try_until("both listeners have drained", Duration::from_secs(60), || {
+    try_until("both listeners have drained", PATIENCE, || {
         let drained = gateway.log().matches("a listener has drained").count();
         ensure!(drained == 2, "{drained}");
         Ok(())

@@ -1,7 +1,7 @@
 //! Real API servers under real conditions: few streams on a connection, one of two that dies, one that falls silent. What
 //! those do at the level of frames is in `gateway/proxy/src/upstream/tests`.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail, ensure};
@@ -53,7 +53,7 @@ impl Watch {
         Ok(())
     }
 
-    fn more(&mut self) -> anyhow::Result<usize> {
+    fn more(&mut self) -> std::io::Result<usize> {
         let mut piece = [0; 4096];
         let read = self.stream.read(&mut piece)?;
         self.received.extend(piece.iter().take(read));
@@ -62,8 +62,17 @@ impl Watch {
 
     /// Reads to its end, which must be none that looks like one (RFC 9112 §8): only a clean end has a last chunk.
     fn breaks_off(mut self) -> anyhow::Result<()> {
-        // Whether TLS says goodbye is no matter: the framing tells.
-        while self.more().is_ok_and(|read| read > 0) {}
+        // Whether TLS says goodbye is no matter: the framing tells. Silence is no end.
+        loop {
+            match self.more() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(error.into());
+                }
+                Err(_) => break,
+            }
+        }
         ensure!(
             !self.received.ends_with(b"0\r\n\r\n"),
             "it ended cleanly: {}",

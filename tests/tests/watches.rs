@@ -2,7 +2,6 @@
 //! and they go on through everything that changes meanwhile but the rules that allow them.
 
 use std::io::{Read as _, Write as _};
-use std::sync::OnceLock;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
@@ -13,6 +12,7 @@ use tests::gateway::{Gateway, Options};
 use tests::http::Client;
 use tests::kubectl::{Kubectl, Running};
 use tests::metrics::Scrape;
+use tests::once::Once;
 use tests::wait::{PATIENCE, try_until};
 
 const WORLD: &str = r#"
@@ -70,37 +70,23 @@ spec:
 
 /// The cluster of this file: with a node, and with CBOR, which is off unless somebody switches it on.
 fn world() -> anyhow::Result<&'static Cluster> {
-    static WORLD_ONCE: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let start = || {
-        let cluster = Cluster::start(ClusterOptions {
+    static WORLD_ONCE: Once<Cluster> = Once::new();
+    WORLD_ONCE.get(|| {
+        let options = ClusterOptions {
             node: true,
             apiserver_arguments: vec!["--feature-gates=CBORServingAndStorage=true".to_owned()],
             ..ClusterOptions::default()
-        })?;
-        let admin = cluster.admin()?;
-        admin.apply(WORLD)?;
-        admin.ok(&[
+        };
+        let cluster = Cluster::with_pods_and(options, WORLD)?;
+        let kind = [
             "wait",
             "--for=condition=Established",
             "crd/widgets.example.com",
-            "--timeout=50s",
-        ])?;
-        let ready = [
-            "wait",
-            "--for=condition=Ready",
-            "pod/talker",
-            "pod/told",
-            "-n",
-            "forms",
-            "--timeout=50s",
+            "--timeout=170s",
         ];
-        admin.ok(&ready)?;
-        anyhow::Ok(cluster)
-    };
-    WORLD_ONCE
-        .get_or_init(|| start().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
+        cluster.admin()?.ok(&kind)?;
+        Ok(cluster)
+    })
 }
 
 /// The same person, through the gate and direct.
@@ -124,7 +110,7 @@ impl Sides {
     }
 
     /// Content type and body of the two answers, direct first.
-    fn both(&self, target: &str, accept: &str) -> anyhow::Result<[(String, Vec<u8>); 2]> {
+    fn both(&self, target: &str, accept: &str) -> anyhow::Result<Both> {
         let direct = self.direct.get(target, &[("Accept", accept)])?;
         let headers = [("Accept", accept), ("Authorization", self.bearer.as_str())];
         let through = self.through.get(&format!("/clusters/bench{target}"), &headers)?;
@@ -141,6 +127,27 @@ impl Sides {
         }
         both.try_into().map_err(|_| anyhow::anyhow!("two answers"))
     }
+}
+
+/// A head (or what of it counts) and what was said behind it, direct and through the gate.
+type Both = [(String, Vec<u8>); 2];
+
+/// Asks for a watch that the server ends after some seconds, for more of them until both sides were told what comes last: how
+/// long a server takes for that is its own.
+fn until_told(last: &str, ask: impl Fn(&str) -> anyhow::Result<Both>) -> anyhow::Result<Both> {
+    let mut missing = String::new();
+    for seconds in [2, 10, 40] {
+        let both = ask(&format!("timeoutSeconds={seconds}"))?;
+        if both.iter().all(|(_, said)| has(said, last.as_bytes())) {
+            return Ok(both);
+        }
+        missing = both.map(|(_, said)| said.escape_ascii().to_string()).join("\n");
+    }
+    anyhow::bail!("no {last} in one of:\n{missing}")
+}
+
+fn has(said: &[u8], part: &[u8]) -> bool {
+    said.windows(part.len()).any(|window| window == part)
 }
 
 /// Where a collection stands now.
@@ -208,7 +215,7 @@ const FORMS: [(&str, &str, &str, &[u8]); 5] = [
 fn g_11_a_watch_in_every_form_is_the_same_bytes_through_the_gate() -> anyhow::Result<()> {
     let cluster = world()?;
     let sides = Sides::new(cluster, &Options::default())?;
-    for (number, (collection, accept, kind, has)) in FORMS.into_iter().enumerate() {
+    for (number, (collection, accept, kind, part)) in FORMS.into_iter().enumerate() {
         let from = revision(cluster, collection)?;
         let object = match collection {
             MAPS => json!({ "data": { "k": "v" } }),
@@ -217,14 +224,12 @@ fn g_11_a_watch_in_every_form_is_the_same_bytes_through_the_gate() -> anyhow::Re
         let name = format!("form-{number}");
         changes(cluster, collection, object, &name)?;
         // Of these three changes alone: other tests have objects of their own beside them.
-        let query = format!("watch=true&resourceVersion={from}&timeoutSeconds=2&fieldSelector=metadata.name%3D{name}");
-        let [direct, through] = sides.both(&format!("{collection}?{query}"), accept)?;
+        let query = format!("watch=true&resourceVersion={from}&fieldSelector=metadata.name%3D{name}");
+        let [direct, through] = until_told("DELETED", |limit| {
+            sides.both(&format!("{collection}?{query}&{limit}"), accept)
+        })?;
         ensure!(direct.0.starts_with(kind), "{accept}: {}", direct.0);
-        ensure!(
-            direct.1.windows(has.len()).any(|part| part == has),
-            "{accept}: {}",
-            direct.1.escape_ascii()
-        );
+        ensure!(has(&direct.1, part), "{accept}: {}", direct.1.escape_ascii());
         let of = |(kind, mut body): (String, Vec<u8>)| {
             // An API server writes the members of a CBOR map in a new order each time, so that nobody relies on one.
             if accept == "application/cbor" {
@@ -264,8 +269,10 @@ fn g_11_bookmarks_and_initial_events_come_as_the_server_sends_them() -> anyhow::
         let object = json!({ "metadata": { "name": name, "labels": { "initial": "yes" } } }).to_string();
         ensure!(cluster.client().send("POST", MAPS, &[JSON], object.as_bytes())?.status == 201);
     }
-    let query = "watch=true&labelSelector=initial%3Dyes&allowWatchBookmarks=true&timeoutSeconds=3&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
-    let [direct, through] = sides.both(&format!("{MAPS}?{query}"), "application/json")?;
+    let query = "watch=true&labelSelector=initial%3Dyes&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let [direct, through] = until_told("initial-events-end", |limit| {
+        sides.both(&format!("{MAPS}?{query}&{limit}"), "application/json")
+    })?;
     let [direct, through] = [told(&direct.1)?, told(&through.1)?];
     for side in [&direct, &through] {
         let added = side.iter().filter(|event| event["type"] == "ADDED").count();
@@ -344,9 +351,7 @@ fn g_12_watches_and_logs_over_websockets_say_the_same_through_the_gate() -> anyh
     let sides = Sides::new(cluster, &Options::default())?;
     let from = revision(cluster, MAPS)?;
     changes(cluster, MAPS, json!({}), "over-websocket")?;
-    let watch = format!(
-        "{MAPS}?watch=true&resourceVersion={from}&timeoutSeconds=2&fieldSelector=metadata.name%3Dover-websocket"
-    );
+    let watch = format!("{MAPS}?watch=true&resourceVersion={from}&fieldSelector=metadata.name%3Dover-websocket");
     let log = "/api/v1/namespaces/forms/pods/told/log".to_owned();
     let cases = [
         (&watch, "", "DELETED"),
@@ -356,30 +361,31 @@ fn g_12_watches_and_logs_over_websockets_say_the_same_through_the_gate() -> anyh
         (&log, "base64.binary.k8s.io", "dG9sZAo="),
     ];
     let hosts = [cluster.address().to_string(), sides.gateway.address.to_string()];
-    for (target, protocol, has) in cases {
+    for (target, protocol, last) in cases {
         let offer = match protocol {
             "" => String::new(),
             offered => format!("Sec-WebSocket-Protocol: {offered}\r\n"),
         };
         let [at_server, at_gate] = &hosts;
-        let direct = websocket(&sides.direct, at_server, target, &offer)?;
         let with_token = format!("{offer}Authorization: {}\r\n", sides.bearer);
-        let through = websocket(
-            &sides.through,
-            at_gate,
-            &format!("/clusters/bench{target}"),
-            &with_token,
-        )?;
-        for (head, said) in [&direct, &through] {
+        let [direct, through] = until_told(last, |limit| {
+            // A log ends by itself.
+            let target = if *target == log {
+                log.clone()
+            } else {
+                format!("{target}&{limit}")
+            };
+            let gated = format!("/clusters/bench{target}");
+            Ok([
+                websocket(&sides.direct, at_server, &target, &offer)?,
+                websocket(&sides.through, at_gate, &gated, &with_token)?,
+            ])
+        })?;
+        for (head, _) in [&direct, &through] {
             ensure!(head.starts_with("HTTP/1.1 101 "), "{target} {protocol}: {head}");
             let lower = head.to_lowercase();
             let chosen = lower.contains(&format!("sec-websocket-protocol: {protocol}\r\n"));
             ensure!(protocol.is_empty() || chosen, "{protocol}: {head}");
-            ensure!(
-                said.windows(has.len()).any(|part| part == has.as_bytes()),
-                "{target} {protocol}: {}",
-                said.escape_ascii()
-            );
         }
         ensure!(
             unframed(&direct.1)? == unframed(&through.1)?,
@@ -435,10 +441,10 @@ fn g_14_the_logs_of_fifty_pods_are_followed_at_the_same_time() -> anyhow::Result
         "app=many",
         "-n",
         "forms",
-        "--timeout=100s",
+        "--timeout=170s",
     ])?;
     let gateway = Gateway::start(cluster, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
     let follow = [
         "logs",
         "-f",
@@ -478,7 +484,7 @@ fn g_14_previous_logs_and_timestamps_are_the_same_through_the_gate() -> anyhow::
             "containers": [{ "name": "c", "image": "none", "command": ["sh", "-c", script] }] } });
     admin.apply(&pod.to_string())?;
     let gateway = Gateway::start(cluster, &Options::default())?;
-    let through = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let through = gateway.kubectl_of("alice")?;
     let direct = cluster.as_person("alice@example.com", &["dev"])?;
     try_until("it lives again", PATIENCE, || {
         let said = admin.ok(&["logs", "twice", "-n", "forms"])?;
@@ -528,27 +534,18 @@ impl Followed {
             ])?,
             log: kubectl.start(&["logs", "-f", "talker", "-n", "forms", "--tail=1"])?,
         };
-        try_until("both are in the table", PATIENCE, || {
-            let open = Scrape::of(gateway.admin())?.sum("gateway_session_long_calls_open", &[]);
-            ensure!((open - 2.0).abs() < f64::EPSILON, "{open}");
-            Ok(())
-        })?;
+        gateway.has_open(2)?;
         Ok(followed)
     }
 
     /// Something made now is told, and the log says more.
     fn goes_on(&mut self, admin: &Kubectl, after: &str) -> anyhow::Result<()> {
-        let seen = self.log.lines().len();
         let object = json!({ "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": { "name": after, "namespace": "forms", "labels": { "followed": "yes" } } });
         admin.apply(&object.to_string())?;
         let wanted = format!("configmap/{after}");
         self.watch.line(after, |line| line == wanted)?;
-        try_until("the log goes on", PATIENCE, || {
-            let now = self.log.lines().len();
-            ensure!(now > seen + 2, "{after}: {now} lines, {seen} before");
-            Ok(())
-        })
+        self.log.goes_on()
     }
 }
 
@@ -628,7 +625,7 @@ fn g_10_client_go_lists_again_after_a_drain_and_misses_nothing() -> anyhow::Resu
                 "spec": { "containers": [{ "name": "c", "image": "none" }] } } } });
     admin.apply(&deployment.to_string())?;
     let mut gateway = Gateway::start(cluster, &Options::default())?;
-    let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;
+    let alice = gateway.kubectl_of("alice")?;
     let mut waiting = alice.start(&[
         "rollout",
         "status",
@@ -638,11 +635,7 @@ fn g_10_client_go_lists_again_after_a_drain_and_misses_nothing() -> anyhow::Resu
         "--timeout=170s",
     ])?;
     waiting.line("it waits", |line| line.starts_with("Waiting for deployment"))?;
-    try_until("it watches", PATIENCE, || {
-        let open = Scrape::of(gateway.admin())?.sum("gateway_session_long_calls_open", &[]);
-        ensure!((open - 1.0).abs() < f64::EPSILON, "{open}");
-        Ok(())
-    })?;
+    gateway.has_open(1)?;
     gateway.process().signal(Signal::SIGTERM)?;
     gateway.start_again()?;
     // Nobody controls deployments here: what a controller would write is written by hand, while nobody may be watching.

@@ -23,9 +23,9 @@ func (c *caller) logs(ctx context.Context, pod, container string, follow bool) e
 	return err
 }
 
-// watch prints each event of one ConfigMap that is there when it begins, until the server ends the watch after a second.
+// watch prints each event of one ConfigMap that is there when it begins, until the server ends the watch after five seconds.
 func (c *caller) watch(ctx context.Context, name string) error {
-	seconds := int64(1)
+	seconds := int64(5)
 	options := meta.ListOptions{
 		FieldSelector:  fields.OneTermEqualSelector("metadata.name", name).String(),
 		TimeoutSeconds: &seconds,

@@ -117,7 +117,7 @@ async function logs(config, options) {
 }
 
 async function watch(config, options) {
-  const query = { fieldSelector: `metadata.name=${options.places[0]}`, timeoutSeconds: 1 };
+  const query = { fieldSelector: `metadata.name=${options.places[0]}`, timeoutSeconds: 5 };
   const seen = (type, found) => {
     const { name, uid, resourceVersion } = found.metadata;
     console.log(type, name, uid, resourceVersion, found.data?.k ?? '');

@@ -124,7 +124,7 @@ def run_watch(api, options):
         api.list_namespaced_config_map,
         options.namespace,
         field_selector=f"metadata.name={options.name}",
-        timeout_seconds=1,
+        timeout_seconds=5,
     )
     for event in events:
         found = event["object"]

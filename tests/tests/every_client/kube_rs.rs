@@ -250,7 +250,7 @@ fn logs_follow(run: &Run<'_>) -> anyhow::Result<Ended> {
 fn watch(run: &Run<'_>) -> anyhow::Result<Ended> {
     as_program(run, async |client| {
         let maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
-        let of = WatchParams::default().fields("metadata.name=fixed").timeout(1);
+        let of = WatchParams::default().fields("metadata.name=fixed").timeout(5);
         let mut events = std::pin::pin!(maps.watch(&of, "0").await?);
         let mut stdout = String::new();
         while let Some(event) = events.try_next().await? {

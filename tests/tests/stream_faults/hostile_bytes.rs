@@ -212,7 +212,8 @@ fn begin(stage: &Stage, place: &str, row: &Row) -> anyhow::Result<Upgraded> {
         ensure!(stage.came(place) == before, "not yet");
         Ok(())
     })?;
-    client.write(&piece)?;
+    // Where it has to be recorded the session may end while this is written; what arrived is looked at.
+    let _ = client.write(&piece);
     Ok(client)
 }
 
@@ -395,7 +396,8 @@ fn bombs_and_endless_frames_cost_no_memory() -> anyhow::Result<()> {
     let mut endless = stage.exec("kept/endless", V5, b"", Then::Listen)?;
     endless.write(&[b"\x02\xff".as_slice(), &(u64::MAX >> 2).to_be_bytes(), &[0; 4], &[0]].concat())?;
     for client in &mut open {
-        client.write(&bomb)?;
+        // Those that are recorded may end meanwhile.
+        let _ = client.write(&bomb);
     }
     let piece = vec![b'x'; 64 << 10];
     for _ in 0..256 {
