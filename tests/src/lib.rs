@@ -33,6 +33,7 @@ pub mod gateway;
 pub mod hostile;
 pub mod http;
 pub mod kubectl;
+pub mod left_out;
 pub mod measure;
 pub mod metrics;
 pub mod once;

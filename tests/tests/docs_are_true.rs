@@ -691,6 +691,7 @@ fn every_decision_stands_in_the_list_of_decisions() {
     let list = std::fs::read_to_string(folder.join("README.md")).unwrap();
     let mut records = Vec::new();
     files(&folder, "md", &mut records);
+    assert!(records.len() > 5, "{records:?}");
     for name in records
         .iter()
         .filter_map(|record| record.file_name()?.to_str())

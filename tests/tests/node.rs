@@ -2,10 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
-use std::sync::OnceLock;
 use tests::cluster::{Cluster, Options};
-use tests::kubectl::{Kubectl, Running};
+use tests::kubectl::{Kubectl, Running, Way};
+use tests::left_out::{NO_ROUTE, left_out};
+use tests::once::Once;
+use tests::pods::{listens, port};
+use tests::terminal::in_window;
 use tests::wait::{PATIENCE, try_until, wait_until};
 
 const PODS: &str = r#"
@@ -58,53 +60,32 @@ spec:
 
 /// One cluster with the pods above, for all tests here.
 fn prepared() -> anyhow::Result<(&'static Cluster, Kubectl)> {
-    static PREPARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let cluster = PREPARED
-        .get_or_init(|| {
-            let start = || {
-                let cluster = Cluster::start(Options::whole())?;
-                try_until("the namespace has its account", PATIENCE, || {
-                    cluster.admin()?.ok(&["get", "serviceaccount", "default"]).map(drop)
-                })?;
-                cluster.admin()?.apply(PODS)?;
-                cluster.admin()?.ok(&[
-                    "wait",
-                    "--for=condition=Ready",
-                    "pod/shell",
-                    "pod/web",
-                    "pod/reader",
-                    "--timeout=50s",
-                ])?;
-                anyhow::Ok(cluster)
-            };
-            start().map_err(|error| format!("{error:#}"))
-        })
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    static PREPARED: Once<Cluster> = Once::new();
+    let cluster = PREPARED.get(|| {
+        let cluster = Cluster::start(Options::whole())?;
+        try_until("the namespace has its account", PATIENCE, || {
+            cluster.admin()?.ok(&["get", "serviceaccount", "default"]).map(drop)
+        })?;
+        cluster.admin()?.apply(PODS)?;
+        for pod in ["shell", "web", "reader"] {
+            cluster.pod_is_ready("default", pod)?;
+        }
+        Ok(cluster)
+    })?;
     Ok((cluster, cluster.admin()?))
-}
-
-/// The two protocols that kubectl speaks for streams.
-const PROTOCOLS: [&str; 2] = ["true", "false"];
-
-fn speaking(kubectl: &Kubectl, websockets: &str) -> Kubectl {
-    let variables = ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"];
-    variables
-        .into_iter()
-        .fold(kubectl.clone(), |kubectl, variable| kubectl.with(variable, websockets))
 }
 
 #[test]
 fn exec_carries_input_both_outputs_and_the_exit_code() -> anyhow::Result<()> {
     let (_, admin) = prepared()?;
-    for websockets in PROTOCOLS {
-        let kubectl = speaking(&admin, websockets);
+    for way in Way::BOTH {
+        let kubectl = admin.over(way);
         let script = "cat; echo $GREETING; echo trouble >&2; exit 3";
         let output = kubectl.run_with_input(
             &["exec", "-i", "shell", "-c", "shell", "--", "sh", "-c", script],
             "in\n",
         )?;
-        assert_eq!(output.stdout, "in\nhello\n", "websockets={websockets}: {output}");
+        assert_eq!(output.stdout, "in\nhello\n", "{way}: {output}");
         assert_eq!(
             output.stderr, "trouble\ncommand terminated with exit code 3\n",
             "{output}"
@@ -124,31 +105,13 @@ fn exec_carries_input_both_outputs_and_the_exit_code() -> anyhow::Result<()> {
 #[test]
 fn a_terminal_has_the_clients_size_and_follows_it() -> anyhow::Result<()> {
     let (cluster, admin) = prepared()?;
-    let kubectl = admin.command(&[])?;
     let told = cluster.folder().path().join("first-size-seen");
-    // `script` gives kubectl a terminal; its size changes while kubectl runs.
     let inside = "while :; do echo size $(stty size); [ \"$(stty size)\" = \"50 133\" ] && exit 9; sleep 0.1; done";
-    let outside = format!(
-        "stty rows 24 cols 100; T=$(tty)\n\
-         (while [ ! -e {} ]; do sleep 0.1; done; stty rows 50 cols 133 < $T) &\n\
-         exec {} exec -it shell -c shell -- sh -c '{inside}'\n",
-        told.display(),
-        kubectl.get_program().display(),
-    );
-    let file = cluster.folder().write("terminal.sh", outside)?;
-    let mut command = Command::new("script");
-    command
-        .arg("-qefc")
-        .arg(format!("sh {}", file.display()))
-        .arg("/dev/null");
-    command.env_clear().envs(
-        kubectl
-            .get_envs()
-            .filter_map(|(name, value)| value.map(|value| (name, value))),
-    );
-    let mut running = Running::start(command)?;
+    let command = admin.command(&["exec", "-it", "shell", "-c", "shell", "--", "sh", "-c", inside])?;
+    let larger = Some((told.as_path(), (50, 133)));
+    let mut running = Running::start(in_window(&command, cluster.folder().path(), (24, 100), larger)?)?;
     running.line("the first size", |line| line.contains("size 24 100"))?;
-    std::fs::write(told, "")?;
+    std::fs::write(&told, "")?;
     running.line("the second size", |line| line.contains("size 50 133"))?;
     assert_eq!(running.end()?, 9, "{:?}", running.lines());
     Ok(())
@@ -193,15 +156,11 @@ fn cp_brings_files_there_and_back() -> anyhow::Result<()> {
 fn port_forward_reaches_the_pods_port() -> anyhow::Result<()> {
     let (_, admin) = prepared()?;
     let (_, port) = sample_address(&admin, "local")?;
-    for websockets in PROTOCOLS {
-        let mut forward = speaking(&admin, websockets).start(&["port-forward", "pod/web", &format!(":{port}")])?;
-        let line = forward.line("a local port", |line| line.starts_with("Forwarding from 127.0.0.1:"))?;
-        let local = line
-            .trim_start_matches("Forwarding from ")
-            .split(' ')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+    for way in Way::BOTH {
+        let mut forward = admin
+            .over(way)
+            .start(&["port-forward", "pod/web", &format!(":{port}")])?;
+        let local = forward.forwards()?;
         for path in ["/one", "/two"] {
             assert!(ask(&local, path)?.contains(&format!("GET {path} HTTP/1.1")));
         }
@@ -233,7 +192,7 @@ fn the_api_server_proxies_to_pods_and_to_the_node() -> anyhow::Result<()> {
     let (_, admin) = prepared()?;
     let (address, port) = sample_address(&admin, "web")?;
     if address.starts_with("127.") {
-        // The API server refuses to proxy to loopback, so that refusal is all there is to see on this machine.
+        left_out("what pods and nodes answer through the API server", NO_ROUTE);
         let refused = admin.run(&["get", "--raw", "/api/v1/nodes/node-1/proxy/healthz"])?;
         assert!(refused.stderr.contains("not allowed"), "{refused}");
         return Ok(());
@@ -263,7 +222,7 @@ fn a_deployment_is_scheduled_restarted_and_deleted() -> anyhow::Result<()> {
         script,
     ])?;
     admin.ok(&["create", "deployment", "calm", "--image=none", "--replicas=2"])?;
-    admin.ok(&["rollout", "status", "deployment/calm", "--timeout=50s"])?;
+    admin.ok(&["rollout", "status", "deployment/calm", "--timeout=170s"])?;
     wait_until("the other was restarted", PATIENCE, || {
         let path = "jsonpath={.items[0].status.containerStatuses[0].restartCount}";
         admin
@@ -279,7 +238,7 @@ fn a_deployment_is_scheduled_restarted_and_deleted() -> anyhow::Result<()> {
         "crash",
         "calm",
         "--cascade=foreground",
-        "--timeout=50s",
+        "--timeout=170s",
     ])?;
     let folders = || {
         std::fs::read_dir(cluster.folder().path().join("pods"))
@@ -312,16 +271,8 @@ fn only_the_api_server_may_dial_the_node() -> anyhow::Result<()> {
 
 /// Where a sample service of pod `web` listens, from its log: address with port, and port.
 fn sample_address(kubectl: &Kubectl, container: &str) -> anyhow::Result<(String, u16)> {
-    let address = wait_until("the sample says where it listens", PATIENCE, || {
-        let log = kubectl.ok(&["logs", "web", "-c", container]).ok()?;
-        log.lines()
-            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-    })?;
-    let port = address
-        .rsplit_once(':')
-        .map(|(_, port)| port.parse())
-        .transpose()?
-        .unwrap_or_default();
+    let address = listens(kubectl, "default", "web", container)?;
+    let port = port(&address)?;
     Ok((address, port))
 }
 
