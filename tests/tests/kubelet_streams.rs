@@ -44,7 +44,10 @@ fn a_kubelet_s_exec_through_its_node_is_recorded_as_any_other() -> anyhow::Resul
     }
     assert_eq!(String::from_utf8_lossy(&output), "inside\n");
     let status = String::from_utf8(status)?;
-    assert!(status.contains("NonZeroExitCode") && status.contains("\"5\""), "{status}");
+    assert!(
+        status.contains("NonZeroExitCode") && status.contains("\"5\""),
+        "{status}"
+    );
     let id = client.id()?;
     drop(client);
 

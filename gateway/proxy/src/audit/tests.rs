@@ -72,7 +72,8 @@ async fn whoever_leaves_while_the_intent_is_synced_leaves_no_open_call() {
 /// Behind an upgrade a backend may answer 403 for reasons of its own: only the API server's `Status` contradicts the gateway.
 #[tokio::test]
 async fn a_403_behind_an_upgrade_contradicts_the_gateway_in_the_clusters_own_words_alone() {
-    const FORBIDDEN: &[u8] = br#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}"#;
+    const FORBIDDEN: &[u8] =
+        br#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}"#;
     let folder = tempfile::tempdir().unwrap();
     let (station, ledger) = station(folder.path());
     let json = http::HeaderMap::from_iter([(
@@ -101,7 +102,9 @@ async fn a_403_behind_an_upgrade_contradicts_the_gateway_in_the_clusters_own_wor
         end.settle(Answer::Answered, None);
         ledger.drive();
     }
-    let ends = records(folder.path()).into_iter().filter(|record| record.get("outcome").is_some());
+    let ends = records(folder.path())
+        .into_iter()
+        .filter(|record| record.get("outcome").is_some());
     let diverged: Vec<bool> = ends.map(|end| end["outcome"]["diverged"] == true).collect();
     assert_eq!(diverged, cases.map(|(_, _, diverged)| diverged));
 }
