@@ -20,7 +20,7 @@ use access::rbac::{Attributes, CacheKey, Snapshot};
 use access::rule::{Call, NamespaceLabels, RuleSet, Situation};
 use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
 use model::cluster::ClusterId;
-use model::decision::{Allowed, Denial, Denied, RuleEffect, RuleKind, RuleRef, UpstreamIdentity, Verdict};
+use model::decision::{Allowed, Denial, Denied, Obligations, RuleEffect, RuleKind, RuleRef, UpstreamIdentity, Verdict};
 use model::request::{Kind, RequestFacts};
 use model::subject::{Subject, SubjectId, SubjectKind};
 use model::time::Timestamp;
@@ -177,11 +177,19 @@ pub struct Decided {
 #[derive(Debug)]
 pub(crate) enum Anew {
     /// It would be allowed.
-    Stands(Grounds),
+    Stands(Standing),
     /// It would be refused.
     Refused(Refusal),
     /// The cluster has to be asked: see [`Station::ask_anew`].
     Ask(Box<Asking>),
+}
+
+/// A yes to a call under way.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) grounds: Grounds,
+    /// What the rules demand by now.
+    pub(crate) owed: Obligations,
 }
 
 /// A question to the cluster about a call under way.
@@ -348,7 +356,8 @@ impl Station {
         match verdict {
             Verdict::Allow(allowed) => {
                 let grounds = grounds(&allowed, false);
-                Anew::Stands(grounds)
+                let owed = allowed.obligations;
+                Anew::Stands(Standing { grounds, owed })
             }
             Verdict::Deny(denied) => Anew::Refused(Refusal::Denied(Box::new(denied))),
             Verdict::AskCluster { if_yes, if_no } => Anew::Ask(Box::new(Asking {
@@ -364,12 +373,15 @@ impl Station {
     ///
     /// # Errors
     /// It would be refused.
-    pub(crate) async fn ask_anew(&self, asking: Asking) -> Result<Grounds, Refusal> {
+    pub(crate) async fn ask_anew(&self, asking: Asking) -> Result<Standing, Refusal> {
         // Nobody chose this moment: it costs no share of the person's, and what was heard before does not count.
         let question = self.question(&asking.if_yes, asking.what);
         let answer = self.confirm.ask(question).await;
-        self.answered(answer, asking.if_yes, asking.if_no)
-            .map(|_| asking.grounds)
+        let allowed = self.answered(answer, asking.if_yes, asking.if_no)?;
+        Ok(Standing {
+            grounds: asking.grounds,
+            owed: allowed.obligations,
+        })
     }
 
     fn case<'a>(

@@ -94,8 +94,11 @@ impl Gate {
             return Err(Stop::Ended(refusal));
         }
         // A plain answer that may go on, like a watch whose client offered to switch.
-        if let Some((call, longest)) = duties.call.as_ref().zip(longest) {
-            call.lasts_at_most(longest);
+        if let Some(call) = &duties.call {
+            call.stays_plain();
+            if let Some(longest) = longest {
+                call.lasts_at_most(longest);
+            }
         }
         deliver(response, end, duties, trail)
     }

@@ -23,6 +23,7 @@ use crate::audit::{Peer, Trail};
 use crate::clock::Clock;
 use crate::decision::{self, Rules, Settings};
 use crate::identity::{self, Acceptance, Identity, Questions};
+use crate::listener::Upgrade;
 
 /// The cluster of this world.
 pub const CLUSTER: &str = "bench";
@@ -163,6 +164,7 @@ impl World {
         trail.cluster = Some(self.cluster.clone());
         trail.target = Some(target);
         trail.identity = Some(identity);
+        trail.upgrade = wants_upgrade.then_some(Upgrade::WebSocket);
         Arc::new(trail)
     }
 

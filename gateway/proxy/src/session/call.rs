@@ -1,13 +1,18 @@
 //! One call that goes on: what it was allowed on, and the way to end it.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::Duration;
 
+use model::decision::Obligations;
+use model::request::{Action, RequestFacts};
 use model::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::demands::Demands;
 use super::live::Counted;
+use super::metrics::Cause;
 use super::registry::Registry;
 use crate::audit::Trail;
 use crate::identity::holds_at_first;
@@ -46,8 +51,12 @@ pub(super) struct Entry {
     is_asked: AtomicBool,
     is_over: AtomicBool,
     why: OnceLock<Box<str>>,
-    /// How long it may go on by the rules, and when that is over.
-    longest: OnceLock<(Duration, Timestamp)>,
+    /// How long it may go on by the rules that let it begin.
+    longest: OnceLock<Duration>,
+    /// What the rules demand by now.
+    demands: Demands,
+    /// It goes on as a plain request, and becomes no session any more.
+    stays_plain: AtomicBool,
     /// Once it is a session: watches and followed logs are none.
     pub(super) session: OnceLock<Session>,
     /// Cancelled when it is over, and when the gateway drains.
@@ -72,6 +81,7 @@ impl Entry {
             .identity
             .as_deref()
             .map_or(now, |identity| holds_at_first(identity, now));
+        let stays_plain = AtomicBool::new(trail.upgrade.is_none());
         let entry = Self {
             id,
             trail,
@@ -85,6 +95,8 @@ impl Entry {
             is_over: AtomicBool::new(false),
             why: OnceLock::new(),
             longest: OnceLock::new(),
+            demands: Demands::default(),
+            stays_plain,
             session: OnceLock::new(),
             token: draining.child_token(),
         };
@@ -149,10 +161,27 @@ impl Entry {
 
     /// How long it was allowed to go on, once it has.
     pub(super) fn has_lasted(&self, now: Timestamp) -> Option<Duration> {
-        self.longest
-            .get()
-            .filter(|(_, end)| *end <= now)
-            .map(|(longest, _)| *longest)
+        let both = [self.longest.get().copied(), self.demands.longest()];
+        let longest = both.into_iter().flatten().min()?;
+        (self.trail.received.wall.plus(longest) <= now).then_some(longest)
+    }
+
+    /// Takes what the rules demand from now on. In words why it has to end, if it does not meet that.
+    pub(super) fn owes(&self, owed: &Obligations) -> Option<&'static str> {
+        self.demands.take(owed);
+        self.unrecorded()
+    }
+
+    /// Why it has to end if it has to be recorded and is not. What is no session yet is asked when it becomes one: its
+    /// recording may be about to begin. A plain request through a `proxy` subresource passes in none, and no other owes one.
+    fn unrecorded(&self) -> Option<&'static str> {
+        // Of a demand and of a beginning at the same moment, one sees the other.
+        fence(Ordering::SeqCst);
+        let is_proxied = |facts: &RequestFacts| facts.action() == Action::Proxy;
+        let is_plain = self.stays_plain.load(Ordering::Acquire) && self.trail.facts.as_ref().is_some_and(is_proxied);
+        let is_meant = self.session.get().is_some() || is_plain;
+        let is_owed = self.demands.record() && is_meant && self.trail.recording.get().is_none();
+        is_owed.then_some("the rules now demand that it be recorded")
     }
 
     fn proved_by_session(&self) -> bool {
@@ -213,9 +242,25 @@ impl Drop for LongCall {
 impl LongCall {
     /// It ends when it has gone on so long, whatever passes.
     pub(crate) fn lasts_at_most(&self, longest: Duration) {
-        let end = self.entry.trail.received.wall.plus(longest);
         // Set once: a call is allowed once.
-        let _ = self.entry.longest.set((longest, end));
+        let _ = self.entry.longest.set(longest);
+    }
+
+    /// The idle limit that the rules demand by now. Whoever waits is woken when that changes.
+    pub(crate) fn idle_by_now(&self, waker: &Waker) -> Option<Duration> {
+        self.entry.demands.idle(waker)
+    }
+
+    /// It offered to become a session, and was answered as a plain request.
+    pub(crate) fn stays_plain(&self) {
+        self.entry.stays_plain.store(true, Ordering::Release);
+        self.end_if_unrecorded();
+    }
+
+    fn end_if_unrecorded(&self) {
+        if let Some(why) = self.entry.unrecorded() {
+            self.registry.end(&self.entry, Cause::Rules, why);
+        }
     }
 
     /// It has become a session, whose bytes these count: from now on it is listed. Cancelled is what is returned when it has to
@@ -228,6 +273,7 @@ impl LongCall {
         };
         // Set once: a call becomes a session once.
         let _ = self.entry.session.set(session);
+        self.end_if_unrecorded();
         if self.is_over() {
             over.cancel();
         }

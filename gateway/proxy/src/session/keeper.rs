@@ -1,5 +1,5 @@
 //! Looks after calls that go on: whenever rules, sessions, keys or authorities change, or a time has come, they are decided
-//! anew, and those that would now be refused end.
+//! anew, and those end that would now be refused or that do not meet what is now demanded of them.
 //!
 //! Rules alone are judged in one go, a few microseconds each, so that 20,000 calls take well under a second. What needs
 //! somebody's answer (the cluster's, the session store's) is asked beside that and never holds up the others.
@@ -21,7 +21,7 @@ use super::in_words;
 use super::metrics::Cause;
 use super::registry::Registry;
 use crate::clock::Clock;
-use crate::decision::{self, Anew, Asking};
+use crate::decision::{self, Anew, Asking, Standing};
 use crate::identity::{self, Credential};
 use crate::listener::ClientCertificate;
 use crate::refusal::Refusal;
@@ -207,7 +207,7 @@ impl Keeper {
             let now = self.clock.read().wall;
             self.registry.metrics.decided.inc();
             match station.anew(&entry.trail, now) {
-                Anew::Stands(grounds) => entry.stands(grounds, now),
+                Anew::Stands(standing) => self.stands(&entry, &standing, now),
                 Anew::Refused(refusal) => self.refused(&entry, &refusal),
                 // One question for one call at a time; the next beat asks again for what changed meanwhile.
                 Anew::Ask(question) => {
@@ -231,11 +231,21 @@ impl Keeper {
                 let answered = station.ask_anew(*question).await;
                 entry.end_asking();
                 match answered {
-                    Ok(grounds) => entry.stands(grounds, keeper.clock.read().wall),
+                    Ok(standing) => keeper.stands(&entry, &standing, keeper.clock.read().wall),
                     Err(refusal) => keeper.refused(&entry, &refusal),
                 }
             })
             .await;
+    }
+
+    /// Its rights stand; it goes on if it meets what they demand by now.
+    fn stands(&self, entry: &Entry, standing: &Standing, now: Timestamp) {
+        match entry.owes(&standing.owed) {
+            Some(why) => {
+                self.registry.end(entry, Cause::Rules, why);
+            }
+            None => entry.stands(standing.grounds, now),
+        }
     }
 
     fn refused(&self, entry: &Entry, refusal: &Refusal) {

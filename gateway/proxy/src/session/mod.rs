@@ -1,12 +1,13 @@
 //! Calls that go on: watches, followed logs, upgrades. Each stands in one table with what it was allowed on, is
-//! decided anew whenever that changes, and ends cleanly when it would now be refused.
+//! decided anew whenever that changes, and ends cleanly when it would now be refused or does not meet what is now demanded.
 //!
 //! It is no second decision: the stations of identity and decision are asked again, as for a request. Invariant: a call is in
-//! the table from before it is sent until its end is recorded, and only those that are now refused end.
+//! the table from before it is sent until its end is recorded, and only those end.
 
 #[cfg(any(test, feature = "bench"))]
 pub mod bench;
 mod call;
+mod demands;
 mod keeper;
 mod live;
 mod metrics;

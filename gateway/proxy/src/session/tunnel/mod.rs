@@ -246,6 +246,8 @@ struct Carried<C, U> {
     observer: Observer,
     heartbeats: Heartbeats,
     bounds: Bounds,
+    /// What the rules demand by now, beside what they demanded at first.
+    idle_by_now: Option<Duration>,
     began: Instant,
     /// Whose end came first.
     left_first: Option<Way>,
@@ -261,6 +263,7 @@ impl<C: Io, U: Io> Carried<C, U> {
             observer,
             heartbeats,
             bounds,
+            idle_by_now: None,
             began: Instant::now(),
             left_first: None,
         }
@@ -282,6 +285,7 @@ impl<C: Io, U: Io> Carried<C, U> {
             if let Poll::Ready(ended) = self.poll(cx) {
                 return Poll::Ready(ended);
             }
+            self.idle_by_now = call.idle_by_now(cx.waker());
             // The clock is asked and not the timer alone: among bytes that never pause, a timer may not get its turn.
             let now = Instant::now();
             if next_beat <= now {
@@ -334,11 +338,9 @@ impl<C: Io, U: Io> Carried<C, U> {
 
     /// When it has to end if nothing passes until then, and why.
     fn next_limit(&self) -> (Instant, Limit) {
-        let idle = if self.up.has_ended() || self.down.has_ended() {
-            self.bounds.idle.min(HALF_CLOSED_IDLE)
-        } else {
-            self.bounds.idle
-        };
+        let half_closed = (self.up.has_ended() || self.down.has_ended()).then_some(HALF_CLOSED_IDLE);
+        let stricter = [half_closed, self.idle_by_now].into_iter().flatten();
+        let idle = stricter.fold(self.bounds.idle, Duration::min);
         let quiet = self.observer.active() + idle;
         match self.bounds.longest.map(|longest| (self.began + longest, longest)) {
             Some((at, longest)) if at <= quiet => (at, Limit::Longest(longest)),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ::recording::tap::{Protocol, Version};
 use access::decide::Authorization;
 use proptest::prelude::*;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
@@ -120,6 +121,41 @@ async fn h_11_where_nothing_passes_it_ends_at_the_limit_and_not_before() {
         "ended by the gateway: nothing has passed for 4 h, its limit"
     );
     assert_eq!(began.elapsed().as_secs(), 7 * 3_600, "from the last byte on");
+}
+
+/// Rules that come to demand an idle limit count for what is under way, at once and from the last byte on.
+#[tokio::test(start_paused = true)]
+async fn a_shorter_idle_counts_for_an_open_session_and_a_longer_one_does_not() {
+    for (at_first, by_now, after, words) in [
+        (4 * 3_600, "20m", 20 * 60, "20 min"),
+        // It has been idle for longer than that already.
+        (4 * 3_600, "90s", 10 * 60, "90 s"),
+        (15 * 60, "2h", 15 * 60, "15 min"),
+    ] {
+        let stage = Stage::new();
+        let bounds = Bounds {
+            idle: Duration::from_secs(at_first),
+            longest: None,
+        };
+        let (mut carried, _person, _pod) = stage.tunnel(64, bounds);
+        let began = Instant::now();
+        let changing = async {
+            tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+            let rule = json!({"apiVersion": "gatescribe.dev/v1", "kind": "ClusterAccessRule", "metadata": {"name": "idle"},
+                "spec": {"effect": "allow", "subjects": {"groups": ["*"]}, "kubernetes": {"actions": ["enter"]},
+                         "obligations": {"idle": by_now}}});
+            stage.world.rules(&["dev"], &[rule]);
+            stage.world.keeper.rules_changed(&stage.world.cluster).await;
+            std::future::pending::<()>().await;
+        };
+        let over = tokio::select! {
+            over = carried.carry(&stage.call, stage.over()) => over,
+            () = changing => panic!("it waits for ever"),
+        };
+        let expected = format!("ended by the gateway: nothing has passed for {words}, its limit");
+        assert_eq!(ours(&over), expected);
+        assert_eq!(began.elapsed().as_secs(), after, "{by_now}");
+    }
 }
 
 /// A client that only shows that it is there keeps no session open: pings of both transports, both ways.
