@@ -22,7 +22,9 @@ fn texts(node: &Node) -> Option<String> {
         }
         Kind::List(elements) => elements.iter().map(|(element, _)| texts(element)).fold(None, common),
         Kind::Loop(of) if matches!(of.kind, LoopKind::Transform(_)) => texts(&of.body),
-        Kind::Call { function, arguments } if *function == Function::Add => match arguments.as_slice() {
+        Kind::Call {
+            function, arguments, ..
+        } if *function == Function::Add => match arguments.as_slice() {
             [left, right] => sum(left, right),
             _ => Some(String::new()),
         },
@@ -45,7 +47,9 @@ fn sum(left: &Node, right: &Node) -> Option<String> {
 fn is_text(node: &Node) -> bool {
     match &node.kind {
         Kind::Literal(value) => matches!(value, Value::String(_)),
-        Kind::Call { function, arguments } => *function == Function::Add && arguments.first().is_some_and(is_text),
+        Kind::Call {
+            function, arguments, ..
+        } => *function == Function::Add && arguments.first().is_some_and(is_text),
         _ => false,
     }
 }

@@ -11,9 +11,9 @@ pub enum Type {
     Dyn,
     /// As [`Type::Dyn`], but not to be looped over unless wrapped in `dyn(…)`: what Kubernetes declares claims as.
     Any,
-    /// Not settled yet: the element of an empty literal, the inside of what is itself [`Type::Dyn`]. Becomes what it is
-    /// used with; at the end, `Dyn`.
-    Open,
+    /// Not settled yet, by number: the element of an empty literal, what a form of a function takes. Becomes what it is used
+    /// with; at the end, `Dyn`.
+    Parameter(usize),
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -106,7 +106,7 @@ impl Type {
     #[must_use]
     pub fn fits(&self, wanted: &Self) -> bool {
         match (self, wanted) {
-            (Self::Dyn | Self::Any | Self::Open, _) | (_, Self::Dyn | Self::Any | Self::Open) => true,
+            (Self::Dyn | Self::Any | Self::Parameter(_), _) | (_, Self::Dyn | Self::Any | Self::Parameter(_)) => true,
             (Self::List(have), Self::List(want)) | (Self::Optional(have), Self::Optional(want)) => have.fits(want),
             (Self::Map(have_key, have), Self::Map(want_key, want)) => have_key.fits(want_key) && have.fits(want),
             (Self::Null, other) | (other, Self::Null) => other.is_nullable(),
@@ -114,20 +114,10 @@ impl Type {
         }
     }
 
-    /// Whether anything in it is [`Type::Open`].
-    pub(crate) fn is_open(&self) -> bool {
-        match self {
-            Self::Open => true,
-            Self::List(inner) | Self::Optional(inner) => inner.is_open(),
-            Self::Map(key, value) => key.is_open() || value.is_open(),
-            _ => false,
-        }
-    }
-
     /// With `Dyn` for all that stayed open.
     pub(crate) fn settled(self) -> Self {
         match self {
-            Self::Open => Self::Dyn,
+            Self::Parameter(_) => Self::Dyn,
             Self::List(inner) => Self::list(inner.settled()),
             Self::Optional(inner) => Self::optional(inner.settled()),
             Self::Map(key, value) => Self::map(key.settled(), value.settled()),
@@ -135,7 +125,8 @@ impl Type {
         }
     }
 
-    fn is_nullable(&self) -> bool {
+    /// Whether `null` can stand where this type is asked.
+    pub(crate) fn is_nullable(&self) -> bool {
         matches!(
             self,
             Self::Null | Self::Timestamp | Self::Duration | Self::Optional(_) | Self::Object(_) | Self::Ip | Self::Cidr
@@ -146,7 +137,7 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dyn | Self::Open => f.write_str("dyn"),
+            Self::Dyn | Self::Parameter(_) => f.write_str("dyn"),
             Self::Any => f.write_str("any"),
             Self::Null => f.write_str("null_type"),
             Self::Bool => f.write_str("bool"),

@@ -14,6 +14,18 @@ pub struct LoadError {
     pub column: u32,
     /// What is wrong and what would do.
     pub message: String,
+    /// Whose the limit is: the language's or ours.
+    pub kind: LoadErrorKind,
+}
+
+/// Why an expression does not load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadErrorKind {
+    /// No expression of the language: syntax, names, types, constants, or one of the limits of size.
+    Invalid,
+    /// An expression of the language that would not mean here what it means to the API server, or not with certainty. The
+    /// message says what to write instead.
+    Unsupported,
 }
 
 /// An expression that came to no value. A rule that fails so never allows anything.

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::functions::{self, Function};
+use crate::escape;
+use crate::functions::{self, Function, Shape};
 use crate::program::{Kind, Loop, LoopKind, Node, Program};
 use crate::value::Map;
 use crate::{Fault, RuntimeError, Value};
@@ -165,17 +166,42 @@ fn no_overload(node: &Node, name: &'static str) -> RuntimeError {
     at(node, Fault::NoSuchOverload(name))
 }
 
+/// In what was given, escaped keys are keys as well as escaped fields are (`claims["a__dot__b"]`).
+fn unescape(function: Function, nodes: &[Node], operands: &mut [Value; 2]) {
+    let [left, right] = operands;
+    let [first, _] = nodes else { return };
+    let (place, container, key) = match function {
+        Function::Index | Function::OptionalIndex => (first, left, right),
+        _ => return,
+    };
+    let map = match container {
+        Value::Map(map) => map,
+        Value::Optional(Some(inner)) if place.is_member() => match &**inner {
+            Value::Map(map) => map,
+            _ => return,
+        },
+        _ => return,
+    };
+    let Value::String(name) = &*key else { return };
+    let top = matches!(place.kind, Kind::Variable(_));
+    match escape::key(map, name, top) {
+        Some(std::borrow::Cow::Owned(plain)) => *key = Value::text(&plain),
+        Some(std::borrow::Cow::Borrowed(_)) => {}
+        // No claim has this key: no name has a NUL.
+        None => *key = Value::text("\0"),
+    }
+}
+
 impl Run<'_> {
     fn node(&mut self, node: &Node) -> Result<Value, RuntimeError> {
         self.meter.step(1).map_err(|fault| at(node, fault))?;
         match &node.kind {
             Kind::Literal(value) => Ok(value.clone()),
             Kind::Variable(slot) => self.variable(node, *slot),
-            Kind::Local(depth) => self
-                .locals
-                .get(*depth)
-                .cloned()
-                .ok_or_else(|| no_overload(node, "variable")),
+            Kind::Local(depth) => match self.locals.get(*depth).cloned() {
+                Some(value) => self.handed_on(node, value),
+                None => Err(no_overload(node, "variable")),
+            },
             Kind::Select {
                 operand,
                 field,
@@ -190,14 +216,27 @@ impl Run<'_> {
             Kind::Loop(loops) => self.comprehension(node, loops),
             Kind::OptionalMap { target, body, flat } => self.optional_map(node, target, body, *flat),
             Kind::OptionalOr { sides, unwraps } => self.optional_or(sides, *unwraps),
-            Kind::Matches { target, pattern } => match self.node(target)? {
-                Value::String(text) => {
-                    self.meter.step(text.len() / 4).map_err(|fault| at(node, fault))?;
-                    Ok(Value::Bool(pattern.is_match(&text)))
-                }
-                _ => Err(no_overload(node, "matches")),
-            },
-            Kind::Call { function, arguments } => self.call(node, *function, arguments),
+            Kind::Search {
+                function,
+                target,
+                pattern,
+                limit,
+            } => {
+                let target = self.node(target)?;
+                let limit = limit.as_deref().map(|limit| self.node(limit)).transpose()?;
+                functions::search(*function, &target, pattern, limit.as_ref(), &mut self.meter)
+                    .map_err(|fault| at(node, fault))
+            }
+            Kind::Among { item, constants } => {
+                let item = self.node(item)?;
+                self.meter.step(constants.len()).map_err(|fault| at(node, fault))?;
+                Ok(Value::Bool(constants.iter().any(|constant| constant.is_same(&item))))
+            }
+            Kind::Call {
+                function,
+                arguments,
+                form,
+            } => self.call(node, *function, arguments, *form),
         }
     }
 
@@ -210,13 +249,14 @@ impl Run<'_> {
     }
 
     fn select(&mut self, node: &Node, operand: &Node, field: &str, optional: bool) -> Result<Value, RuntimeError> {
-        let (inner, optional) = match self.node(operand)? {
+        let (inner, unwrapped) = match self.node(operand)? {
             Value::Optional(None) => return Ok(Value::Optional(None)),
             Value::Optional(Some(inner)) => ((*inner).clone(), true),
-            plain => (plain, optional),
+            plain => (plain, false),
         };
+        let optional = optional || unwrapped;
         let found = match &inner {
-            Value::Map(map) => map.field(field).cloned(),
+            Value::Map(map) => self.field(map, operand, field, unwrapped).cloned(),
             Value::List(_) => return Err(no_overload(node, ".")),
             _ if optional => None,
             _ => return Err(no_overload(node, ".")),
@@ -227,15 +267,26 @@ impl Run<'_> {
         found.ok_or_else(|| at(node, Fault::NoSuchKey))
     }
 
+    /// The value of a field, its name unescaped where the API server does that: not in what came out of an optional value,
+    /// unless that was itself made by asking for a member.
+    fn field<'m>(&self, map: &'m Map, operand: &Node, field: &str, unwrapped: bool) -> Option<&'m Value> {
+        if self.program.as_kubernetes && (!unwrapped || operand.is_member()) {
+            escape::look_up(map, field, matches!(operand.kind, Kind::Variable(_)))
+        } else {
+            map.field(field)
+        }
+    }
+
     /// What is no container has no fields: `has(…)` of it is false, as in cel-go. A list is asked by position only.
     fn has(&mut self, node: &Node, operand: &Node, field: &str) -> Result<Value, RuntimeError> {
+        let place = operand;
         let operand = self.node(operand)?;
-        let inner = match &operand {
-            Value::Optional(Some(inner)) => inner,
-            plain => plain,
+        let (inner, unwrapped) = match &operand {
+            Value::Optional(Some(inner)) => (&**inner, true),
+            plain => (plain, false),
         };
         match inner {
-            Value::Map(map) => Ok(Value::Bool(map.field(field).is_some())),
+            Value::Map(map) => Ok(Value::Bool(self.field(map, place, field, unwrapped).is_some())),
             Value::List(_) => Err(no_overload(node, "has")),
             _ => Ok(Value::Bool(false)),
         }
@@ -260,11 +311,16 @@ impl Run<'_> {
 
     fn conditional(&mut self, parts: &[Node; 3]) -> Result<Value, RuntimeError> {
         let [condition, yes, no] = parts;
-        match self.node(condition)? {
-            Value::Bool(true) => self.node(yes),
-            Value::Bool(false) => self.node(no),
-            _ => Err(no_overload(condition, "?:")),
+        let branch = match self.node(condition)? {
+            Value::Bool(true) => yes,
+            Value::Bool(false) => no,
+            _ => return Err(no_overload(condition, "?:")),
+        };
+        let value = self.node(branch)?;
+        if branch.is_member() {
+            return Ok(value);
         }
+        self.handed_on(branch, value)
     }
 
     fn list(&mut self, node: &Node, items: &[(Node, bool)]) -> Result<Value, RuntimeError> {
@@ -289,11 +345,16 @@ impl Run<'_> {
             let value = match (self.node(value)?, optional) {
                 (value, false) => value,
                 (Value::Optional(Some(inner)), true) => (*inner).clone(),
-                (Value::Optional(None), true) => continue,
+                (Value::Optional(None), true) => {
+                    map.remove(&key);
+                    continue;
+                }
                 _ => return Err(no_overload(place, "{?}")),
             };
             match map.insert(key, value) {
                 Some(true) => {}
+                // The API server lets the last one count.
+                Some(false) if self.program.as_kubernetes => {}
                 Some(false) => return Err(at(place, Fault::DuplicateKey)),
                 None => return Err(no_overload(place, "{}")),
             }
@@ -317,27 +378,46 @@ impl Run<'_> {
             Value::Optional(Some(inner)) => (*inner).clone(),
             _ => return Err(no_overload(node, if flat { "optFlatMap" } else { "optMap" })),
         };
+        // What is empty becomes a value of the expression's own, there.
+        let inner = if self.program.as_kubernetes { inner.own() } else { inner };
         self.locals.push(inner);
         let result = self.node(body);
         self.locals.pop();
         match (result?, flat) {
-            (value, false) => Ok(Value::Optional(Some(Arc::new(value)))),
-            (value @ Value::Optional(_), true) => Ok(value),
-            _ => Err(no_overload(node, "optFlatMap")),
+            (value, false) => self.handed_on(node, Value::Optional(Some(Arc::new(value)))),
+            // Whatever it is: cel-go does not look.
+            (value, true) => self.handed_on(node, value),
         }
     }
 
-    fn call(&mut self, node: &Node, function: Function, arguments: &[Node]) -> Result<Value, RuntimeError> {
+    /// What a variable or a condition gives; the API server's way of handing on optional values changes some.
+    fn handed_on(&self, node: &Node, value: Value) -> Result<Value, RuntimeError> {
+        if !self.program.as_kubernetes {
+            return Ok(value);
+        }
+        value.renewed().ok_or_else(|| no_overload(node, "optional"))
+    }
+
+    fn call(
+        &mut self,
+        node: &Node,
+        function: Function,
+        arguments: &[Node],
+        form: Option<&'static [Shape]>,
+    ) -> Result<Value, RuntimeError> {
         // Most calls have one or two operands: no heap for them.
         let result = match arguments {
-            [only] => functions::apply(function, &[self.node(only)?], &mut self.meter),
+            [only] => functions::apply(function, form, &[self.node(only)?], &mut self.meter),
             [left, right] => {
-                let operands = [self.node(left)?, self.node(right)?];
-                functions::apply(function, &operands, &mut self.meter)
+                let mut operands = [self.node(left)?, self.node(right)?];
+                if self.program.as_kubernetes {
+                    unescape(function, arguments, &mut operands);
+                }
+                functions::apply(function, form, &operands, &mut self.meter)
             }
             more => {
                 let operands = more.iter().map(|node| self.node(node)).collect::<Result<Vec<_>, _>>()?;
-                functions::apply(function, &operands, &mut self.meter)
+                functions::apply(function, form, &operands, &mut self.meter)
             }
         };
         result.map_err(|fault| at(node, fault))

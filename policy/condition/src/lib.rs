@@ -31,32 +31,35 @@
 //! At load: [`MAX_EXPRESSION_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`], [`MAX_NESTED_LOOPS`]. While evaluating: [`Budget`].
 //!
 //! # Where it differs from cel-go
-//! With [`Declarations::as_kubernetes`], random expressions on one token give the same value, or the same class of error,
-//! as the API server's own environment (1.36); `tests/tests/differential_cel.rs` asks both sides and knows these kinds of
-//! difference, which stay:
-//! - Maps iterate in key order (there: random); their keys are texts, truth values and whole numbers, `1` and `1u` being
-//!   one key. `claims` and `user` themselves are looped over by their names (there: by their values).
-//! - The element type of `[]` and `{}` is settled where it meets another type, not by how it is used later
-//!   (`[].map(x, x != 'a', x)`, `{}.a`).
-//! - A function met with a value of a type other than its argument's declared one takes any of its forms, and an optional or
-//!   a type wrapped in `dyn(…)` is not taken for the text that it holds or is named by.
-//! - Constants are not folded at load: a part made of constants that cannot be folded there, or changes by being folded
-//!   (a type or an address as result of `optMap` or `map`), loads here and is evaluated like everything else.
-//! - A point in time forgets the offset it was written with: `string(…)` of it is in UTC.
-//! - A double and a whole number beyond 2^53 are compared exactly (there: as doubles).
-//! - A double that lies exactly between two shortest decimals may be printed as the other one.
-//! - An address compared with what is none fails also where it is wrapped in `dyn(…)`.
-//! - An empty list or map of the input is a zero value to `optional.ofNonZeroValue`.
-//! - `double("0x1p3")` and `double("1_0")` are refused, and so are `\B` and `--` within a class of a regular expression.
-//! - The time zone `Local` is none, and the year 10000 does not begin anywhere earlier than in UTC.
-//! - `existsOne` is another name of `exists_one`.
+//! With [`Declarations::as_kubernetes`], an expression gives the same value, or the same class of error, as in the API
+//! server's own environment (1.36), or is refused at load with [`LoadErrorKind::Unsupported`] and what to write instead.
+//! `tests/tests/differential_cel.rs` asks both sides: random expressions, tables of corners, and that what is refused is
+//! taken there. Refused are:
+//! - `claims` and `user` as wholes (looped over, compared, measured): there they have a type of their own and are looped
+//!   over by values;
+//! - keys of a map literal that are no texts, whole numbers or truth values, or of an unknown type;
+//! - addresses where they meet what may be none: wrapped in `dyn(…)`, within an optional value, in a list or map that is
+//!   compared with one of unknown type;
+//! - several types in one list or map literal;
+//! - adding to the variable of `optMap` what may be a list while it has other uses: there, that changes the variable;
+//! - the time zone `Local` and offsets beyond 25 hours;
+//! - regular expressions with `\B`, with `--` beside a class, or too large.
 //!
-//! Without it, a constant that `ip`, `cidr` or a time zone cannot read is refused at load as well.
+//! What cannot be the same and is not seen at load:
+//! - Maps iterate in key order; there, in the random order of Go's maps.
+//! - Such a time zone or regular expression that is no constant, but comes out of a claim, is an error when it is met.
+//! - The budget is ours: [`Budget`].
+//! - What came out of an optional value by a variable is taken apart with escaped names (`x__dot__y`) in its inner maps,
+//!   too; there, Go's values remain, and the names stand for themselves.
+//!
+//! Without `as_kubernetes`, none of that is refused; a constant that `ip`, `cidr` or a time zone cannot read is; the same
+//! key twice in a map literal is an error; and names are never unescaped.
 
 mod beginning;
 mod check;
 mod declarations;
 mod error;
+mod escape;
 mod evaluate;
 mod functions;
 mod parse;
@@ -68,7 +71,7 @@ mod value;
 mod tests;
 
 pub use declarations::{Declarations, ObjectType, Type};
-pub use error::{Fault, LoadError, RuntimeError};
+pub use error::{Fault, LoadError, LoadErrorKind, RuntimeError};
 pub use evaluate::{Budget, Context};
 pub use functions::function_names;
 pub use program::{Program, compile};

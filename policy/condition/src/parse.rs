@@ -6,7 +6,7 @@ use cel::IdedExpr;
 use cel::common::ast::SourceInfo;
 use cel::parser::{ParseErrors, PrattParser};
 
-use crate::{LoadError, MAX_EXPRESSION_BYTES, MAX_NODES};
+use crate::{LoadError, LoadErrorKind, MAX_EXPRESSION_BYTES, MAX_NODES};
 
 /// A syntax tree with the places of its nodes.
 pub(crate) struct Parsed {
@@ -22,12 +22,17 @@ pub(crate) struct Places {
 impl Places {
     /// Line and column, both from 1.
     pub(crate) fn of(&self, node: u64, source: &str) -> (u32, u32) {
-        let offset = self
-            .info
-            .as_ref()
-            .and_then(|info| info.offset_for(node))
-            .map_or(0, |(start, _)| start);
-        place(source, usize::try_from(offset).unwrap_or(0))
+        place(source, self.offset(node))
+    }
+
+    /// The source before and from the place on.
+    pub(crate) fn around<'s>(&self, node: u64, source: &'s str) -> (&'s str, &'s str) {
+        source.split_at_checked(self.offset(node)).unwrap_or((source, ""))
+    }
+
+    fn offset(&self, node: u64) -> usize {
+        let found = self.info.as_ref().and_then(|info| info.offset_for(node));
+        found.map_or(0, |(start, _)| usize::try_from(start).unwrap_or(0))
     }
 }
 
@@ -79,6 +84,7 @@ fn first_error(errors: &ParseErrors, source: &str) -> LoadError {
         line,
         column,
         message: format!("not a CEL expression: {message}"),
+        kind: LoadErrorKind::Invalid,
     }
 }
 
@@ -87,6 +93,7 @@ fn at_start(message: String) -> LoadError {
         line: 1,
         column: 1,
         message,
+        kind: LoadErrorKind::Invalid,
     }
 }
 

@@ -14,17 +14,28 @@ const MAX_COMPILED_BYTES: usize = 1 << 20;
 pub(crate) struct Pattern(Regex);
 
 impl Pattern {
-    /// Compiles; `None` when the pattern is not one that RE2 and we read alike, or too large.
-    pub(crate) fn new(pattern: &str) -> Option<Self> {
+    /// Compiles.
+    ///
+    /// # Errors
+    /// The pattern is none, or none that RE2 and we read alike, or too large.
+    pub(crate) fn new(pattern: &str) -> Result<Self, Refused> {
         if pattern.len() > MAX_PATTERN_BYTES {
-            return None;
+            return Err(Refused::Unsupported);
         }
-        let mut builder = RegexBuilder::new(&rewrite(pattern)?);
+        let refused = if is_beyond_us(pattern) {
+            Refused::Unsupported
+        } else {
+            Refused::Invalid
+        };
+        let mut builder = RegexBuilder::new(&rewrite(pattern).ok_or(refused)?);
         builder
             .size_limit(MAX_COMPILED_BYTES)
             .dfa_size_limit(MAX_COMPILED_BYTES)
             .nest_limit(64);
-        builder.build().ok().map(Self)
+        builder.build().map(Self).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => Refused::Unsupported,
+            _ => refused,
+        })
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
@@ -38,6 +49,20 @@ impl Pattern {
     pub(crate) fn find_all<'t>(&'t self, text: &'t str) -> impl Iterator<Item = &'t str> {
         self.0.find_iter(text).map(|found| found.as_str())
     }
+}
+
+/// Why there is no pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// RE2 would not read it either.
+    Invalid,
+    /// RE2 may read it, we do not.
+    Unsupported,
+}
+
+/// Whether it holds what RE2 reads and we do not: `\B` between bytes that are no words, and ranges from or to `-`.
+fn is_beyond_us(pattern: &str) -> bool {
+    pattern.contains(r"\B") || (pattern.contains("--") && pattern.contains('['))
 }
 
 type Characters<'p> = std::iter::Peekable<std::str::Chars<'p>>;

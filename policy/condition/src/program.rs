@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::beginning;
 use crate::check::Checker;
-use crate::functions::Function;
+use crate::functions::{Function, Shape};
 use crate::pattern::Pattern;
 use crate::{Budget, Context, Declarations, LoadError, RuntimeError, Type, Value, evaluate, parse};
 
@@ -17,6 +17,8 @@ pub struct Program {
     pub(crate) source: Arc<str>,
     pub(crate) mentions: Vec<(String, String)>,
     pub(crate) used: Vec<Arc<str>>,
+    /// Whether it is evaluated as the API server would: names unescaped, optional values handed on as in Go.
+    pub(crate) as_kubernetes: bool,
 }
 
 /// Reads and checks an expression.
@@ -88,6 +90,17 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
 }
 
+impl Node {
+    /// Whether it asks for a member of something.
+    pub(crate) fn is_member(&self) -> bool {
+        match &self.kind {
+            Kind::Select { .. } => true,
+            Kind::Call { function, .. } => matches!(function, Function::Index | Function::OptionalIndex),
+            _ => false,
+        }
+    }
+}
+
 /// What a node does.
 #[derive(Debug)]
 pub(crate) enum Kind {
@@ -124,14 +137,23 @@ pub(crate) enum Kind {
         sides: Box<[Node; 2]>,
         unwraps: bool,
     },
-    /// `target.matches(constant)`.
-    Matches {
+    /// `target.matches(constant)`, `target.find(constant)`, `target.findAll(constant, limit)`.
+    Search {
+        function: Function,
         target: Box<Node>,
         pattern: Pattern,
+        limit: Option<Box<Node>>,
+    },
+    /// `item in constants`.
+    Among {
+        item: Box<Node>,
+        constants: Vec<Value>,
     },
     Call {
         function: Function,
         arguments: Vec<Node>,
+        /// The only form that fits, where its types are to be kept also by what is met.
+        form: Option<&'static [Shape]>,
     },
 }
 

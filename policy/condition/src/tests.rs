@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::{Budget, Context, Declarations, Fault, ObjectType, Type, Value, compile, function_names};
+use crate::{Budget, Context, Declarations, Fault, LoadErrorKind, ObjectType, Type, Value, compile, function_names};
 
 fn declared() -> Declarations {
     let user = ObjectType::new(
@@ -108,7 +108,7 @@ fn numbers_compare_across_types_and_never_wrap() {
         "int('12') == 12 && int(3.9) == 3 && int(-3.9) == -3 && uint(3) == 3u && double('1.5') == 1.5",
         "string(1000000.0) == '1e+06' && string(0.0001) == '0.0001' && string(1.5) == '1.5' && string(3u) == '3'",
         "bool('true') && !bool('F')",
-        "dyn(9007199254740993) != dyn(9007199254740992.0)",
+        "dyn(9007199254740993) == dyn(9007199254740992.0) && dyn(9007199254740993) != dyn(9007199254740994.0)",
     ]);
     for (source, fault) in [
         ("9223372036854775807 + 1", Fault::Overflow("+")),
@@ -185,7 +185,7 @@ fn times_and_durations() {
         "now.getHours('Europe/Berlin') == 8 && now.getHours('+02:30') == 9 && now.getMinutes('-00:07') == 59",
         "now - timestamp('2024-11-19T06:06:40.123Z') == duration('1h') && now + duration('1m') > now",
         "duration('1h30m').getMinutes() == 90 && string(duration('1.5s')) == '1.5s' && duration('-1ms') < duration('0')",
-        "string(timestamp('2024-01-01T00:00:00+01:00')) == '2023-12-31T23:00:00Z' && int(timestamp(7)) == 7",
+        "string(timestamp('2024-01-01T00:00:00+01:00')) == '2024-01-01T00:00:00+01:00' && int(timestamp(7)) == 7",
     ]);
     assert_eq!(
         run("timestamp('9999-12-31T23:59:59Z') + duration('1s')"),
@@ -474,6 +474,117 @@ fn as_kubernetes_reads_escapes_and_defers_what_the_api_server_defers() {
 }
 
 #[test]
+fn what_means_something_else_to_the_api_server_is_refused_by_a_kind_of_its_own_there_only() {
+    let declared = || {
+        Declarations::new()
+            .variable("claims", Type::map(Type::String, Type::Any))
+            .variable("address", Type::Ip)
+    };
+    for (source, message) in [
+        (
+            "claims.exists(x, x == 'a')",
+            "a variable is read by its members here, `v.name`, `v['name']` or `has(v.name)`",
+        ),
+        (
+            "{1.5: 1} == {}",
+            "keys of a map are texts, whole numbers or truth values here, not `double`; write `string(…)`",
+        ),
+        (
+            "[dyn(address)] == [dyn('x')]",
+            "an address stands here together with what may be anything; write `string(…)` of it",
+        ),
+        (
+            "optional.of(address).hasValue()",
+            "an address is no optional value here; write `string(…)` of it",
+        ),
+        (
+            "type(claims.a) in [int, int]",
+            "several types in one literal are not supported here; compare with each by `==`",
+        ),
+        (
+            "timestamp(0).getHours('Local') == 0",
+            "`Local` is another zone on each machine; write `Europe/Berlin` or `+02:00`",
+        ),
+        (
+            "claims.?a.optMap(v, v + [1] == v).hasValue()",
+            "adding to the variable of `optMap` changes it for its other uses there; add to `v.map(e, e)`, \
+             or to `string(v)` if it is a text",
+        ),
+    ] {
+        let error = compile(source, &declared().as_kubernetes()).expect_err(source);
+        assert_eq!(
+            (error.message.as_str(), error.kind),
+            (message, LoadErrorKind::Unsupported),
+            "{source}"
+        );
+    }
+    for source in [
+        "{1.5: 1} == {}",
+        "optional.of(address).hasValue()",
+        "optional.of(address).optMap(a, a.isLoopback()).orValue(false)",
+        "[dyn(address)] == [dyn('x')]",
+        "claims.?a.optMap(v, v + [1] == v).hasValue()",
+    ] {
+        assert!(compile(source, &declared()).is_ok(), "{source}");
+    }
+}
+
+#[test]
+fn what_an_empty_literal_holds_is_settled_by_its_use() {
+    for (source, message) in [
+        (
+            "[].map(x, x != 'a', x).exists(y, y == 1)",
+            "`==` has no form for `string`, `int`",
+        ),
+        (
+            "[[], [1], ['a']] == []",
+            "elements of types `list(int)` and `list(string)` in one literal; wrap each in `dyn(…)`",
+        ),
+        ("[].all(x, x == 'a' && x > 1)", "`>` has no form for `string`, `int`"),
+        (
+            "optional.none().optMap(v, v + 1).orValue('a')",
+            "`orValue` has no form for `optional_type(int)`, `string`",
+        ),
+    ] {
+        let error = compile(source, &declared()).expect_err(source);
+        assert_eq!(
+            (error.message.as_str(), error.kind),
+            (message, LoadErrorKind::Invalid),
+            "{source}"
+        );
+    }
+    all_true(&[
+        "[].map(x, x != 'a', x) == [] && [[], ['a']].size() == 2 && {} == {1: 'a'} == false",
+        "[].map(x, x + 1).map(y, y * 2).size() == 0 && !has({}.a) && [{}, {'a': 1}][1].a == 1",
+    ]);
+}
+
+#[test]
+fn types_that_grow_with_every_step_are_refused_at_load() {
+    let maps = format!("[0]{}.size() == 1", ".map(a, {a: a})".repeat(40));
+    let names: Vec<String> = (0..30).map(|at| format!("v{at}")).collect();
+    let open = names
+        .iter()
+        .map(|name| format!("optional.none().optMap({name}, "))
+        .collect::<String>();
+    // The last first, so that each is bound to what has grown already.
+    let equal: Vec<String> = names
+        .windows(2)
+        .rev()
+        .map(|pair| format!("{} == {{{1}: {1}}}", pair[0], pair[1]))
+        .collect();
+    let equal = equal.join(" && ");
+    let unified = format!("{open}{equal}{}.hasValue()", ")".repeat(names.len()));
+    for source in [&maps, &unified] {
+        let error = compile(source, &declared()).expect_err("too large a type");
+        assert!(
+            error.message.starts_with("its type is too large") || error.message.contains(" has no form for "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn patterns_mean_what_re2_means_or_are_refused() {
     all_true(&[
         "'a&b'.matches('^[a&&b]+$') && 'a[b'.matches('^[a[b]+$') && 'a]'.matches('^[]a]+$') && '-'.matches('^[a-]$')",
@@ -555,6 +666,40 @@ fn the_function_list_is_the_documented_one() {
 }
 
 proptest! {
+    #[test]
+    fn every_double_is_read_back_from_its_text(bits in any::<u64>()) {
+        let value = f64::from_bits(bits);
+        prop_assume!(!value.is_nan());
+        let declared = Declarations::new().variable("x", Type::Double);
+        let program = compile("double(string(x)) == x && string(x).size() < 25", &declared).unwrap();
+        let context = Context::new().with("x", Value::Double(value));
+        prop_assert_eq!(program.evaluate(&context, Budget::default()), Ok(Value::Bool(true)));
+    }
+
+    #[test]
+    fn hexadecimal_numbers_with_few_digits_are_exact(digits in 0_u32..=0xf_ffff, exponent in -1_000_i32..900) {
+        let declared = Declarations::new().variable("t", Type::String).variable("x", Type::Double);
+        let program = compile("double(t) == x", &declared).unwrap();
+        let text = Value::text(&format!("0x{digits:x}p{exponent}"));
+        let half = 2.0_f64.powi(exponent / 2);
+        let number = f64::from(digits) * half * 2.0_f64.powi(exponent - exponent / 2);
+        let context = Context::new().with("t", text).with("x", Value::Double(number));
+        prop_assert_eq!(program.evaluate(&context, Budget::default()), Ok(Value::Bool(true)));
+    }
+
+    #[test]
+    fn no_text_read_as_number_time_zone_or_name_panics(text in "[-+0-9a-fxXpPeEinN_.:TZ]{0,40}", name in "[_adot]{0,24}") {
+        let claims = Type::map(Type::String, Type::Any);
+        let declared = Declarations::new().variable("claims", claims).variable("t", Type::String).as_kubernetes();
+        let context = context().with("t", Value::text(&text));
+        for source in ["double(t) > 0.0", "timestamp(t) > timestamp(0)", "timestamp(0).getHours(t) > 0", "claims[t] == 1"] {
+            let program = compile(source, &declared).unwrap();
+            let _ = program.evaluate(&context, Budget::default());
+        }
+        let named = compile(&format!("claims.a{name} == 1"), &declared);
+        let _ = named.map(|program| program.evaluate(&context, Budget::default()));
+    }
+
     #[test]
     fn no_text_makes_the_compiler_panic(source in "[ -~\n]{0,120}") {
         let _ = compile(&source, &declared());

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use model::time::Timestamp;
 
@@ -26,6 +26,8 @@ pub enum Value {
     Bytes(Arc<[u8]>),
     /// Nanoseconds since 1970-01-01T00:00:00Z, years 1 to 9999.
     Timestamp(i128),
+    /// As [`Value::Timestamp`], and the offset from UTC in minutes, not zero, with which it was written and is printed.
+    Zoned(i128, i16),
     /// Nanoseconds.
     Duration(i64),
     /// An IP address.
@@ -52,10 +54,25 @@ pub struct Cidr {
 }
 
 /// A map with keys of text, whole numbers or truth values, in key order.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Map {
     texts: BTreeMap<Arc<str>, Value>,
     others: BTreeMap<OtherKey, (Value, Value)>,
+    /// Whether it was given, not written in the expression: the API server reads escaped names in those only, and never
+    /// takes one for a zero value.
+    given: bool,
+}
+
+/// The empty list that was given, as empty lists written in an expression are not: see [`Value::is_zero`].
+static GIVEN_EMPTY: LazyLock<Arc<[Value]>> = LazyLock::new(|| Arc::from(Vec::new()));
+
+/// A list from outside of the expression.
+fn given_list(items: Arc<[Value]>) -> Value {
+    Value::List(if items.is_empty() {
+        Arc::clone(&GIVEN_EMPTY)
+    } else {
+        items
+    })
 }
 
 /// Whole numbers are one key whatever their type, as `1 == 1u`.
@@ -75,7 +92,7 @@ impl Value {
     /// A list of texts.
     #[must_use]
     pub fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::List(texts.into_iter().map(Self::text).collect())
+        given_list(texts.into_iter().map(Self::text).collect())
     }
 
     /// A list.
@@ -94,6 +111,7 @@ impl Value {
         Self::Map(Arc::new(Map {
             texts,
             others: BTreeMap::new(),
+            given: true,
         }))
     }
 
@@ -117,7 +135,7 @@ impl Value {
             serde_json::Value::Bool(value) => Self::Bool(*value),
             serde_json::Value::Number(value) => Self::Double(value.as_f64().unwrap_or(f64::NAN)),
             serde_json::Value::String(value) => Self::text(value),
-            serde_json::Value::Array(items) => Self::List(items.iter().map(Self::from_json).collect()),
+            serde_json::Value::Array(items) => given_list(items.iter().map(Self::from_json).collect()),
             serde_json::Value::Object(fields) => Self::record(
                 fields
                     .iter()
@@ -146,7 +164,7 @@ impl Value {
             Self::Double(_) => "double",
             Self::String(_) => "string",
             Self::Bytes(_) => "bytes",
-            Self::Timestamp(_) => "google.protobuf.Timestamp",
+            Self::Timestamp(_) | Self::Zoned(..) => "google.protobuf.Timestamp",
             Self::Duration(_) => "google.protobuf.Duration",
             Self::Ip(_) => "net.IP",
             Self::Cidr(_) => "net.CIDR",
@@ -163,7 +181,7 @@ impl Value {
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
             (Self::String(a), Self::String(b)) => Some(a.cmp(b)),
             (Self::Bytes(a), Self::Bytes(b)) => Some(a.cmp(b)),
-            (Self::Timestamp(a), Self::Timestamp(b)) => Some(a.cmp(b)),
+            (Self::Timestamp(a) | Self::Zoned(a, _), Self::Timestamp(b) | Self::Zoned(b, _)) => Some(a.cmp(b)),
             (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
             _ => order_numbers(self, other),
         }
@@ -181,22 +199,73 @@ impl Value {
         }
     }
 
-    /// Whether this is the empty value of its type; decides `optional.ofNonZeroValue`.
+    /// What cel-go makes of an optional value that is handed on by a variable or a condition: what is in it is turned into
+    /// a value of Go and back, in which a type becomes its name, what is in an inner optional value comes out, and an
+    /// address cannot come back (`None`).
+    pub(crate) fn renewed(self) -> Option<Self> {
+        match self {
+            Self::Optional(Some(inner)) if inner.is_changed_by_go() => {
+                Some(Self::Optional(Some(Arc::new(inner.through_go()?))))
+            }
+            same => Some(same),
+        }
+    }
+
+    fn is_changed_by_go(&self) -> bool {
+        match self {
+            Self::Type(_) | Self::Optional(_) | Self::Ip(_) | Self::Cidr(_) => true,
+            Self::List(items) => Arc::ptr_eq(items, &GIVEN_EMPTY),
+            Self::Map(map) => map.given && map.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn through_go(&self) -> Option<Self> {
+        match self {
+            Self::Type(name) => Some(Self::text(name)),
+            Self::Optional(None) => Some(Self::Null),
+            Self::Optional(Some(inner)) => inner.through_go(),
+            Self::Ip(_) | Self::Cidr(_) => None,
+            plain => Some(plain.clone().own()),
+        }
+    }
+
+    /// The same, an empty list or map as if it were written in the expression.
+    pub(crate) fn own(self) -> Self {
+        match self {
+            Self::List(items) if items.is_empty() => Self::list(Vec::new()),
+            Self::Map(map) if map.is_empty() => Self::Map(Arc::default()),
+            same => same,
+        }
+    }
+
+    /// Whether this constant is the item that `in` asks for: as equal, but a double and a whole number only without loss,
+    /// since cel-go looks constants up.
+    pub(crate) fn is_same(&self, item: &Self) -> bool {
+        match (self, item) {
+            (Self::Double(constant), Self::Int(_) | Self::Uint(_)) => {
+                OtherKey::of(&Self::Double(*constant)).is_some_and(|key| OtherKey::of(item) == Some(key))
+            }
+            _ => self == item,
+        }
+    }
+
+    /// Whether this is the empty value of its type; decides `optional.ofNonZeroValue`. As in cel-go under the API server,
+    /// optional values have no such value, and neither have lists and maps of the input.
     pub(crate) fn is_zero(&self) -> bool {
         match self {
-            Self::Null | Self::Optional(None) => true,
+            Self::Null => true,
             Self::Bool(value) => !value,
             Self::Int(value) | Self::Duration(value) => *value == 0,
             Self::Uint(value) => *value == 0,
             Self::Double(value) => *value == 0.0,
             Self::String(value) => value.is_empty(),
             Self::Bytes(value) => value.is_empty(),
-            Self::List(items) => items.is_empty(),
-            Self::Map(map) => map.is_empty(),
-            Self::Optional(Some(inner)) => inner.is_zero(),
+            Self::List(items) => items.is_empty() && !Arc::ptr_eq(items, &GIVEN_EMPTY),
+            Self::Map(map) => map.is_empty() && !map.given,
             // The first moment of year 1 is Go's zero time.
-            Self::Timestamp(nanos) => *nanos == -62_135_596_800_000_000_000,
-            Self::Ip(_) | Self::Cidr(_) | Self::Type(_) => false,
+            Self::Timestamp(nanos) | Self::Zoned(nanos, _) => *nanos == -62_135_596_800_000_000_000,
+            Self::Optional(_) | Self::Ip(_) | Self::Cidr(_) | Self::Type(_) => false,
         }
     }
 }
@@ -220,31 +289,30 @@ impl PartialEq for Value {
 fn order_numbers(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
-        (Value::Double(a), b) => b.whole().and_then(|b| order_double(*a, b)),
-        (a, Value::Double(b)) => a.whole().and_then(|a| order_double(*b, a)).map(Ordering::reverse),
+        (Value::Double(a), b) => order_double(*a, b),
+        (a, Value::Double(b)) => order_double(*b, a).map(Ordering::reverse),
         (a, b) => Some(a.whole()?.cmp(&b.whole()?)),
     }
 }
 
-/// Compares without rounding the whole number: 2^53 + 1 differs from 2^53 as a double.
-fn order_double(double: f64, whole: i128) -> Option<Ordering> {
-    const BOUND: f64 = 36_893_488_147_419_103_232.0; // 2^65, beyond both integer types
-    if double.is_nan() {
-        return None;
-    }
-    if double >= BOUND {
-        return Some(Ordering::Greater);
-    }
-    if double <= -BOUND {
+/// As doubles, so that 2^53 + 1 equals 2^53 as a double; what is outside of the whole number's type is beyond all of it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "cel-go compares after rounding the whole number to the nearest double"
+)]
+fn order_double(double: f64, whole: &Value) -> Option<Ordering> {
+    let (low, high, rounded) = match whole {
+        Value::Int(whole) => (-9_223_372_036_854_775_808.0, 9_223_372_036_854_775_808.0, *whole as f64),
+        Value::Uint(whole) => (0.0, 18_446_744_073_709_551_616.0, *whole as f64),
+        _ => return None,
+    };
+    if double < low {
         return Some(Ordering::Less);
     }
-    let floor = double.floor();
-    let order = to_i128(floor).cmp(&whole);
-    Some(if order == Ordering::Equal && double > floor {
-        Ordering::Greater
-    } else {
-        order
-    })
+    if double > high {
+        return Some(Ordering::Greater);
+    }
+    double.partial_cmp(&rounded)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "callers pass whole numbers below 2^65")]
@@ -252,7 +320,19 @@ pub(crate) fn to_i128(whole: f64) -> i128 {
     whole as i128
 }
 
+/// By their entries, wherever they come from.
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.texts == other.texts && self.others == other.others
+    }
+}
+
 impl Map {
+    /// Whether it was given, not written in the expression.
+    pub(crate) fn is_given(&self) -> bool {
+        self.given
+    }
+
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -289,6 +369,14 @@ impl Map {
         Some(self.others.insert(other, (key, value)).is_none())
     }
 
+    /// Takes an entry out, if it is there.
+    pub(crate) fn remove(&mut self, key: &Value) {
+        match key {
+            Value::String(name) => drop(self.texts.remove(name)),
+            other => drop(OtherKey::of(other).and_then(|key| self.others.remove(&key))),
+        }
+    }
+
     /// All keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = Value> + '_ {
         let others = self.others.values().map(|(key, _)| key.clone());
@@ -303,7 +391,14 @@ impl OtherKey {
     fn of(key: &Value) -> Option<Self> {
         match key {
             Value::Bool(value) => Some(Self::Bool(*value)),
-            Value::Double(value) if value.fract() == 0.0 && value.abs() < 9.3e18 => Some(Self::Number(to_i128(*value))),
+            // Those that one of the two types of whole numbers has without loss.
+            Value::Double(value)
+                if value.fract() == 0.0
+                    && *value > -9_223_372_036_854_775_808.0
+                    && *value < 18_446_744_073_709_551_616.0 =>
+            {
+                Some(Self::Number(to_i128(*value)))
+            }
             other => other.whole().map(Self::Number),
         }
     }

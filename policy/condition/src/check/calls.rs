@@ -4,19 +4,19 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 
 use super::{Checked, Checker};
-use crate::functions::{Function, Overload, Shape, Style, overloads};
-use crate::program::Kind;
+use crate::functions::{Function, Shape, Style, overloads};
+use crate::program::{Kind, Node};
 use crate::{LoadError, Type};
 
 impl Checker<'_> {
     pub(super) fn call(&mut self, node: &IdedExpr, call: &CallExpr) -> Checked {
         match (call.func_name.as_str(), call.args.as_slice()) {
             (operators::LOGICAL_AND, [left, right]) => {
-                let sides = Box::new([self.condition(left)?, self.condition(right)?]);
+                let sides = self.sides(left, right)?;
                 Ok((self.node(node, Kind::And(sides)), Type::Bool))
             }
             (operators::LOGICAL_OR, [left, right]) => {
-                let sides = Box::new([self.condition(left)?, self.condition(right)?]);
+                let sides = self.sides(left, right)?;
                 Ok((self.node(node, Kind::Or(sides)), Type::Bool))
             }
             (operators::CONDITIONAL, [condition, yes, no]) => self.conditional(node, condition, yes, no),
@@ -26,19 +26,34 @@ impl Checker<'_> {
         }
     }
 
+    /// Both sides of `&&` or `||`.
+    fn sides(&mut self, left: &IdedExpr, right: &IdedExpr) -> Result<Box<[Node; 2]>, LoadError> {
+        let (left_node, left_type) = self.expression(left)?;
+        let (right_node, right_type) = self.expression(right)?;
+        self.must_be_bool(left, &left_type)?;
+        self.must_be_bool(right, &right_type)?;
+        Ok(Box::new([left_node, right_node]))
+    }
+
     fn conditional(&mut self, node: &IdedExpr, condition: &IdedExpr, yes: &IdedExpr, no: &IdedExpr) -> Checked {
-        let condition = self.condition(condition)?;
+        let (condition_node, condition_type) = self.expression(condition)?;
         let (yes, yes_type) = self.expression(yes)?;
         let (no_place, (no, no_type)) = (no, self.expression(no)?);
-        if !yes_type.fits(&no_type) {
-            let message = format!("the branches have different types, `{yes_type}` and `{no_type}`");
-            return Err(self.error(no_place, message));
-        }
-        let result = join(yes_type, &no_type);
-        Ok((
-            self.node(node, Kind::Conditional(Box::new([condition, yes, no]))),
-            result,
-        ))
+        self.must_be_bool(condition, &condition_type)?;
+        let message = format!("the branches have different types, `{yes_type}` and `{no_type}`");
+        let result = self
+            .one_of(yes_type.clone(), no_type.clone())
+            .ok_or_else(|| self.error(no_place, message))?;
+        self.plain_branches(node, &yes_type, &no_type, &result)?;
+        let parts = Box::new([condition_node, yes, no]);
+        Ok((self.node(node, Kind::Conditional(parts)), result))
+    }
+
+    /// The type of what is one of two; `None` when no type is both.
+    fn one_of(&mut self, a: Type, b: Type) -> Option<Type> {
+        let result = self.types.fresh();
+        let fits = self.types.all_fit(&[a, b], &[result.clone(), result.clone()]);
+        fits.then(|| self.types.resolved(&result))
     }
 
     fn optional_select(&mut self, node: &IdedExpr, operand: &IdedExpr, field: &IdedExpr) -> Checked {
@@ -46,10 +61,10 @@ impl Checker<'_> {
             return Err(self.error(field, "a field's name stands behind `.?`"));
         };
         self.mention(operand, name);
-        let (operand, operand_type) = self.expression(operand)?;
-        let field = self.unescape(name).into();
+        let (operand, operand_type) = self.operand(operand)?;
+        let field = name.into();
         let kind = match self.field_type(node, &operand_type, name)? {
-            already @ Type::Optional(_) if matches!(operand_type, Type::Optional(_)) => already,
+            already @ Type::Optional(_) if matches!(self.types.resolved(&operand_type), Type::Optional(_)) => already,
             plain => Type::optional(plain),
         };
         Ok((
@@ -75,16 +90,22 @@ impl Checker<'_> {
         };
         let place = target;
         let (target, kind) = self.expression(target)?;
-        let inner = self.inside_optional(place, kind)?;
-        self.locals.push((variable.clone(), inner));
+        let message = format!("`{}` takes an optional value, not `{kind}`", call.func_name);
+        let inner = self.types.fresh();
+        if !self.types.fits(&kind, &Type::optional(inner.clone())) {
+            return Err(self.error(place, message));
+        }
+        let inner = self.types.resolved(&inner);
+        self.value_of_variable(place, &inner);
+        self.declare(variable, inner);
         let checked = self.expression(body);
-        self.locals.pop();
+        let local = self.locals.pop();
         let (checked, body_type) = checked?;
-        let result = match (flat, body_type) {
-            (false, kind) => Type::optional(kind),
-            (true, kind @ (Type::Optional(_) | Type::Dyn | Type::Any | Type::Open)) => kind,
-            (true, other) => return Err(self.error(body, format!("must be an optional value, is `{other}`"))),
-        };
+        self.not_added_to(body, local)?;
+        let message = format!("must be an optional value, is `{body_type}`");
+        let given = if flat { body_type } else { Type::optional(body_type) };
+        let none = Type::optional(self.types.fresh());
+        let result = self.one_of(given, none).ok_or_else(|| self.error(body, message))?;
         let kind = Kind::OptionalMap {
             target: Box::new(target),
             body: Box::new(checked),
@@ -107,13 +128,25 @@ impl Checker<'_> {
         }
         let mut arguments = Vec::with_capacity(call.args.len() + 1);
         let mut types = Vec::with_capacity(call.args.len() + 1);
-        for argument in target.into_iter().chain(&call.args) {
-            let (checked, kind) = self.expression(argument)?;
+        for argument in &call.args {
+            let (checked, kind) = self.operand(argument)?;
             arguments.push(checked);
             types.push(kind);
         }
-        let (function, result) = self.resolve(node, &name, style, &types)?;
-        let kind = self.finish(node, function, arguments)?;
+        // The receiver last, as in cel-go: what the arguments settle about a variable counts for it.
+        if let Some(target) = target {
+            let (checked, kind) = self.operand(target)?;
+            arguments.insert(0, checked);
+            types.insert(0, kind);
+        }
+        let resolved = self.resolve(node, &name, style, &types)?;
+        let (function, result) = (resolved.function, resolved.result);
+        self.no_wholes(node, function, &arguments, &types)?;
+        self.plain_addresses(node, function, &types, &result)?;
+        if function == Function::Add {
+            self.note_sum(&arguments, &types);
+        }
+        let kind = self.finish(node, function, resolved.form, arguments)?;
         Ok((self.node(node, kind), result))
     }
 
@@ -126,7 +159,7 @@ impl Checker<'_> {
         }) = target
             && matches!(space.as_str(), "optional" | "sets")
             && self.declarations.find(space).is_none()
-            && !self.locals.iter().any(|(local, _)| local == space)
+            && !self.locals.iter().any(|local| local.name == *space)
         {
             return (format!("{space}.{}", call.func_name), None);
         }
@@ -146,30 +179,52 @@ impl Checker<'_> {
         self.error(node, format!("there is no function `{name}` here"))
     }
 
-    /// The forms that can fit; their results joined.
-    fn resolve(
-        &self,
+    /// The forms that can fit, in the order of cel-go: the first may settle types that a later one then cannot take. Their
+    /// results joined.
+    pub(super) fn resolve(
+        &mut self,
         node: &IdedExpr,
         name: &str,
         style: Style,
         types: &[Type],
-    ) -> Result<(Function, Type), LoadError> {
-        let mut found: Option<(Function, Type)> = None;
-        for overload in overloads(name, style) {
-            if let Some(result) = matching(overload, types) {
-                found = Some(match found {
-                    None => (overload.function, result),
-                    Some((function, known)) if known == result && !result.is_open() => (function, known),
-                    Some((function, _)) => (function, Type::Dyn),
-                });
+    ) -> Result<Resolved, LoadError> {
+        let mut found: Option<Resolved> = None;
+        for overload in overloads(name, style).filter(|overload| overload.parameters.len() == types.len()) {
+            let form = self.types.instance(overload);
+            if !self.types.all_fit(types, &form.parameters) {
+                continue;
             }
+            let result = self.types.resolved(&form.result);
+            found = Some(match found {
+                None => Resolved {
+                    function: overload.function,
+                    form: Some(overload.parameters).filter(|_| !overload.function.takes_what_it_can()),
+                    result,
+                },
+                Some(first) => Resolved {
+                    result: if first.result == result { result } else { Type::Dyn },
+                    form: None,
+                    ..first
+                },
+            });
         }
         found.ok_or_else(|| {
-            let types: Vec<_> = types.iter().map(|kind| format!("`{kind}`")).collect();
+            let types: Vec<_> = types
+                .iter()
+                .map(|kind| format!("`{}`", self.types.settled(kind)))
+                .collect();
             let shown = Shown(name);
             self.error(node, format!("{shown} has no form for {}", types.join(", ")))
         })
     }
+}
+
+/// What a call comes to.
+pub(super) struct Resolved {
+    pub(super) function: Function,
+    /// The only form that fits, if what is met must be of its types.
+    pub(super) form: Option<&'static [Shape]>,
+    pub(super) result: Type,
 }
 
 /// A function's or operator's name for a person.
@@ -191,101 +246,4 @@ fn constant_text(node: &IdedExpr) -> Option<&str> {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
         _ => None,
     }
-}
-
-/// The more general of two types that fit one another.
-pub(super) fn join(a: Type, b: &Type) -> Type {
-    match (a, b) {
-        (Type::Open, other) => other.clone(),
-        (known, Type::Open) => known,
-        (_, general @ (Type::Dyn | Type::Any)) => general.clone(),
-        (known @ (Type::Dyn | Type::Any), _) => known,
-        (Type::Null, other) => other.clone(),
-        (known, Type::Null) => known,
-        (Type::List(a), Type::List(b)) => Type::list(join(*a, b)),
-        (Type::Map(a_key, a), Type::Map(b_key, b)) => Type::map(join(*a_key, b_key), join(*a, b)),
-        (Type::Optional(a), Type::Optional(b)) => Type::optional(join(*a, b)),
-        (a, b) if a == *b => a,
-        _ => Type::Dyn,
-    }
-}
-
-/// The result of a form applied to these types; `None` when it does not fit.
-fn matching(overload: &Overload, types: &[Type]) -> Option<Type> {
-    if overload.parameters.len() != types.len() {
-        return None;
-    }
-    let mut bound = Bound::default();
-    for (shape, kind) in overload.parameters.iter().zip(types) {
-        if !bound.accepts(shape, kind) {
-            return None;
-        }
-    }
-    Some(bound.result(&overload.result))
-}
-
-/// What `A` and `B` stand for in one use of a form.
-#[derive(Default)]
-struct Bound {
-    a: Option<Type>,
-    b: Option<Type>,
-}
-
-impl Bound {
-    fn accepts(&mut self, shape: &Shape, kind: &Type) -> bool {
-        match (shape, kind) {
-            (Shape::A, kind) => bind(&mut self.a, kind),
-            (Shape::B, kind) => bind(&mut self.b, kind),
-            (_, Type::Dyn | Type::Any | Type::Open) | (Shape::Dyn, _) | (Shape::Optional(_), Type::Null) => true,
-            (Shape::List(element), Type::List(kind)) => self.accepts(element, kind),
-            (Shape::Map(key, value), Type::Map(key_type, value_type)) => {
-                self.accepts(key, key_type) && self.accepts(value, value_type)
-            }
-            (Shape::Optional(inner), Type::Optional(kind)) => self.accepts(inner, kind),
-            (simple, kind) => simple_type(simple).is_some_and(|wanted| kind.fits(&wanted)),
-        }
-    }
-
-    fn result(&self, shape: &Shape) -> Type {
-        match shape {
-            Shape::A => self.a.clone().unwrap_or(Type::Open),
-            Shape::B => self.b.clone().unwrap_or(Type::Open),
-            Shape::List(element) => Type::list(self.result(element)),
-            Shape::Map(key, value) => Type::map(self.result(key), self.result(value)),
-            Shape::Optional(inner) => Type::optional(self.result(inner)),
-            simple => simple_type(simple).unwrap_or(Type::Dyn),
-        }
-    }
-}
-
-fn bind(slot: &mut Option<Type>, kind: &Type) -> bool {
-    match slot.take() {
-        None => {
-            *slot = Some(kind.clone());
-            true
-        }
-        Some(known) => {
-            let fits = known.fits(kind);
-            *slot = Some(join(known, kind));
-            fits
-        }
-    }
-}
-
-fn simple_type(shape: &Shape) -> Option<Type> {
-    Some(match shape {
-        Shape::Bool => Type::Bool,
-        Shape::Int => Type::Int,
-        Shape::Uint => Type::Uint,
-        Shape::Double => Type::Double,
-        Shape::String => Type::String,
-        Shape::Bytes => Type::Bytes,
-        Shape::Timestamp => Type::Timestamp,
-        Shape::Duration => Type::Duration,
-        Shape::Ip => Type::Ip,
-        Shape::Cidr => Type::Cidr,
-        Shape::Type => Type::Type,
-        Shape::Dyn => Type::Dyn,
-        Shape::A | Shape::B | Shape::List(_) | Shape::Map(..) | Shape::Optional(_) => return None,
-    })
 }

@@ -4,6 +4,7 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, operators};
 
 use super::{Checked, Checker};
+use crate::functions::Style;
 use crate::program::{Kind, Loop, LoopKind, Node};
 use crate::{LoadError, MAX_NESTED_LOOPS, Type};
 
@@ -27,8 +28,14 @@ impl Checker<'_> {
         let Some(shape) = shape(comprehension) else {
             return Err(self.error(node, "this macro is not supported"));
         };
+        if self.declarations.is_kubernetes()
+            && matches!(shape, Shape::ExistsOne(_))
+            && self.is_written(node, "existsOne")
+        {
+            return Err(self.error(node, "there is no macro `existsOne`; it is `exists_one`"));
+        }
         self.loops += 1;
-        self.locals.push((comprehension.iter_var.clone(), element));
+        self.declare(&comprehension.iter_var, element);
         let checked = self.body(&shape);
         self.locals.pop();
         self.loops -= 1;
@@ -42,10 +49,14 @@ impl Checker<'_> {
     /// What is looped over, and the type of what the variable holds: elements of a list, keys of a map.
     fn range(&mut self, range: &IdedExpr) -> Checked {
         let (checked, kind) = self.expression(range)?;
-        let element = match kind {
+        let element = match self.types.resolved(&kind) {
             Type::List(element) => *element,
             Type::Map(key, _) => *key,
-            Type::Dyn | Type::Open => Type::Dyn,
+            Type::Dyn => Type::Dyn,
+            open @ Type::Parameter(_) => {
+                self.types.fits(&Type::Dyn, &open);
+                Type::Dyn
+            }
             Type::Any => return Err(self.error(range, "its type is not known; loop over `dyn(…)` of it")),
             other => return Err(self.error(range, format!("only lists and maps can be looped over, not `{other}`"))),
         };
@@ -58,9 +69,13 @@ impl Checker<'_> {
             Shape::Exists(body) => (LoopKind::Exists, self.condition(body)?, Type::Bool),
             Shape::ExistsOne(body) => (LoopKind::ExistsOne, self.condition(body)?, Type::Bool),
             Shape::Transform { filter, body } => {
+                let result = Type::list(self.types.fresh());
                 let filter = filter.map(|filter| self.condition(filter)).transpose()?;
-                let (body, kind) = self.expression(body)?;
-                (LoopKind::Transform(filter), body, Type::list(kind))
+                let (checked, kind) = self.expression(body)?;
+                // What the parser makes of the macro: an empty list to which lists of one element are added.
+                let sum = self.resolve(body, operators::ADD, Style::Global, &[result.clone(), Type::list(kind)])?;
+                self.types.fits(&result, &sum.result);
+                (LoopKind::Transform(filter), checked, self.types.resolved(&result))
             }
         })
     }
@@ -68,8 +83,13 @@ impl Checker<'_> {
     /// An expression that must be true or false.
     pub(super) fn condition(&mut self, node: &IdedExpr) -> Result<Node, LoadError> {
         let (checked, kind) = self.expression(node)?;
-        if kind.fits(&Type::Bool) {
-            return Ok(checked);
+        self.must_be_bool(node, &kind)?;
+        Ok(checked)
+    }
+
+    pub(super) fn must_be_bool(&mut self, node: &IdedExpr, kind: &Type) -> Result<(), LoadError> {
+        if self.types.fits(kind, &Type::Bool) {
+            return Ok(());
         }
         Err(self.error(node, format!("must be true or false, is `{kind}`")))
     }

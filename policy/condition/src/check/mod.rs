@@ -1,17 +1,21 @@
 //! From syntax tree to program: every name known, every type able to fit, every limit kept.
 
+mod beyond;
 mod calls;
 mod constants;
 mod loops;
+mod unify;
 
 use std::sync::Arc;
 
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, ListExpr, LiteralValue, MapExpr, SelectExpr};
 
+use crate::escape;
 use crate::parse::Places;
 use crate::program::{Kind, Node, Program};
-use crate::{Declarations, LoadError, MAX_DEPTH, MAX_NODES, Type, Value};
+use crate::{Declarations, LoadError, LoadErrorKind, MAX_DEPTH, MAX_NODES, Type, Value};
+use unify::Parameters;
 
 /// Names of types that may stand as values.
 const TYPE_NAMES: [&str; 10] = [
@@ -31,14 +35,34 @@ pub(crate) struct Checker<'a> {
     source: &'a str,
     declarations: &'a Declarations,
     places: &'a Places,
-    /// Loop variables in scope, outermost first.
-    locals: Vec<(String, Type)>,
+    /// Variables of loops and of `optMap` in scope, outermost first.
+    locals: Vec<Local>,
     nodes: usize,
     depth: usize,
     loops: usize,
     mentions: Vec<(String, String)>,
     used: Vec<Arc<str>>,
+    types: Parameters,
+    /// What the literals hold: one type each once all types are settled.
+    literals: Vec<Literal>,
+    /// What variables of loops hold, where they are used.
+    uses: Literal,
 }
+
+/// A variable of a loop or of `optMap`.
+struct Local {
+    name: String,
+    kind: Type,
+    /// How many loops there are around it.
+    loops: usize,
+    /// How often it was used.
+    uses: usize,
+    /// Whether something was added to it that may be a list; and whether in a loop of its body.
+    added: Option<bool>,
+}
+
+/// Places and types of a list's elements, of a map's keys or of its values.
+type Literal = Vec<(u32, u32, Type)>;
 
 type Checked = Result<(Node, Type), LoadError>;
 
@@ -54,19 +78,35 @@ impl<'a> Checker<'a> {
             loops: 0,
             mentions: Vec::new(),
             used: Vec::new(),
+            types: Parameters::default(),
+            literals: Vec::new(),
+            uses: Vec::new(),
         }
     }
 
     pub(crate) fn program(mut self, root: &IdedExpr) -> Result<Program, LoadError> {
         let (root, result) = self.expression(root)?;
+        self.check_literals()?;
+        self.check_variables()?;
         Ok(Program {
             root,
-            result: result.settled(),
+            result: self.types.settled(&result),
             names: self.declarations.names().map(Arc::clone).collect(),
             source: Arc::from(self.source),
             mentions: self.mentions,
             used: self.used,
+            as_kubernetes: self.declarations.is_kubernetes(),
         })
+    }
+
+    fn declare(&mut self, name: &str, kind: Type) {
+        self.locals.push(Local {
+            name: name.to_owned(),
+            kind,
+            loops: self.loops,
+            uses: 0,
+            added: None,
+        });
     }
 
     fn error(&self, node: &IdedExpr, message: impl Into<String>) -> LoadError {
@@ -75,7 +115,22 @@ impl<'a> Checker<'a> {
             line,
             column,
             message: message.into(),
+            kind: LoadErrorKind::Invalid,
         }
+    }
+
+    /// What the API server takes and we do not.
+    fn unsupported(&self, node: &IdedExpr, message: impl Into<String>) -> LoadError {
+        LoadError {
+            kind: LoadErrorKind::Unsupported,
+            ..self.error(node, message)
+        }
+    }
+
+    /// Whether this name stands where the node starts, or right before its parenthesis.
+    fn is_written(&self, node: &IdedExpr, name: &str) -> bool {
+        let (before, after) = self.places.around(node.id, self.source);
+        before.trim_end().ends_with(name) || after.trim_start_matches(['.', ' ']).starts_with(name)
     }
 
     fn node(&self, node: &IdedExpr, kind: Kind) -> Node {
@@ -83,7 +138,15 @@ impl<'a> Checker<'a> {
         Node { line, column, kind }
     }
 
+    /// A value that is handed on.
     fn expression(&mut self, node: &IdedExpr) -> Checked {
+        let (checked, kind) = self.operand(node)?;
+        self.not_a_whole(node, &checked, &kind)?;
+        Ok((checked, kind))
+    }
+
+    /// A value of which a member may be asked for.
+    fn operand(&mut self, node: &IdedExpr) -> Checked {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(self.error(
@@ -100,7 +163,16 @@ impl<'a> Checker<'a> {
         self.depth += 1;
         let checked = self.kind(node);
         self.depth -= 1;
-        checked
+        match checked {
+            Ok((_, kind)) if self.types.too_much(&kind) => {
+                Err(self.error(node, "its type is too large to be checked; split the rule"))
+            }
+            Ok((checked, kind)) => {
+                self.no_optional_address(node, &kind)?;
+                Ok((checked, kind))
+            }
+            refused => refused,
+        }
     }
 
     fn kind(&mut self, node: &IdedExpr) -> Checked {
@@ -137,8 +209,15 @@ impl<'a> Checker<'a> {
     }
 
     fn identifier(&mut self, node: &IdedExpr, name: &str) -> Checked {
-        if let Some(depth) = self.locals.iter().rposition(|(local, _)| local == name) {
-            let kind = self.locals.get(depth).map_or(Type::Dyn, |(_, kind)| kind.clone());
+        if let Some((depth, local)) = self
+            .locals
+            .iter_mut()
+            .enumerate()
+            .rfind(|(_, local)| local.name == name)
+        {
+            local.uses += 1;
+            let kind = local.kind.clone();
+            self.value_of_variable(node, &kind);
             return Ok((self.node(node, Kind::Local(depth)), kind));
         }
         if let Some((slot, kind)) = self.declarations.find(name) {
@@ -163,8 +242,8 @@ impl<'a> Checker<'a> {
             return Ok((self.node(node, Kind::Literal(Value::Type(name))), Type::Type));
         }
         self.mention(&select.operand, &select.field);
-        let (operand, operand_type) = self.expression(&select.operand)?;
-        let field: Arc<str> = Arc::from(self.unescape(&select.field));
+        let (operand, operand_type) = self.operand(&select.operand)?;
+        let field: Arc<str> = Arc::from(select.field.as_str());
         let kind = self.field_type(node, &operand_type, &field)?;
         let operand = Box::new(operand);
         if select.test {
@@ -191,7 +270,7 @@ impl<'a> Checker<'a> {
         let Expr::Ident(root) = &inner.operand.expr else {
             return None;
         };
-        let hidden = self.declarations.find(root).is_some() || self.locals.iter().any(|(local, _)| local == root);
+        let hidden = self.declarations.find(root).is_some() || self.locals.iter().any(|local| local.name == *root);
         match (root.as_str(), inner.field.as_str(), select.field.as_str()) {
             _ if hidden || select.test || inner.test => None,
             ("google", "protobuf", "Timestamp") => Some("google.protobuf.Timestamp"),
@@ -200,11 +279,22 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Type of a field, or an error that names what there is.
-    fn field_type(&self, node: &IdedExpr, operand: &Type, field: &str) -> Result<Type, LoadError> {
+    /// Type of a field, or an error that names what there is. A field of an optional value is optional.
+    fn field_type(&mut self, node: &IdedExpr, operand: &Type, field: &str) -> Result<Type, LoadError> {
+        match self.types.resolved(operand) {
+            Type::Optional(inner) => self.plain_field_type(node, &inner, field).map(Type::optional),
+            plain => self.plain_field_type(node, &plain, field),
+        }
+    }
+
+    fn plain_field_type(&mut self, node: &IdedExpr, operand: &Type, field: &str) -> Result<Type, LoadError> {
         match operand {
-            Type::Dyn | Type::Any | Type::Open => Ok(Type::Dyn),
-            Type::Map(key, value) if Type::String.fits(key) => Ok((**value).clone()),
+            Type::Dyn | Type::Any => Ok(Type::Dyn),
+            Type::Parameter(_) => {
+                self.types.fits(&Type::Dyn, operand);
+                Ok(Type::Dyn)
+            }
+            Type::Map(_, value) => Ok((**value).clone()),
             Type::Object(object) => object.field(field).cloned().ok_or_else(|| {
                 let known: Vec<_> = object.field_names().map(|name| format!("`{name}`")).collect();
                 self.error(
@@ -212,7 +302,6 @@ impl<'a> Checker<'a> {
                     format!("`{operand}` has no field `{field}`; it has {}", known.join(", ")),
                 )
             }),
-            Type::Optional(inner) => self.field_type(node, inner, field).map(Type::optional),
             other => Err(self.error(node, format!("a value of type `{other}` has no fields (`.{field}`)"))),
         }
     }
@@ -225,7 +314,7 @@ impl<'a> Checker<'a> {
 
     fn unescape(&self, name: &str) -> String {
         if self.declarations.is_kubernetes() {
-            unescape(name)
+            escape::plain(name).unwrap_or_else(|| name.to_owned())
         } else {
             name.to_owned()
         }
@@ -233,107 +322,106 @@ impl<'a> Checker<'a> {
 
     fn list(&mut self, node: &IdedExpr, list: &ListExpr) -> Checked {
         let mut items = Vec::with_capacity(list.elements.len());
-        let mut element: Option<Type> = None;
+        let mut elements = Elements::default();
         for (position, item) in list.elements.iter().enumerate() {
             let optional = list.optional_indices.contains(&position);
             let (checked, kind) = self.expression(item)?;
-            let kind = if optional {
-                self.inside_optional(item, kind)?
-            } else {
-                kind
-            };
-            self.same_type(item, &mut element, kind)?;
+            self.element(item, &mut elements, kind, optional)?;
             items.push((checked, optional));
         }
-        Ok((
-            self.node(node, Kind::List(items)),
-            Type::list(element.unwrap_or(Type::Open)),
-        ))
+        let kind = Type::list(self.one_type(elements));
+        Ok((self.node(node, Kind::List(items)), kind))
     }
 
     fn map(&mut self, node: &IdedExpr, map: &MapExpr) -> Checked {
         let mut entries = Vec::with_capacity(map.entries.len());
-        let (mut key_type, mut value_type) = (None, None);
+        let (mut keys, mut values) = (Elements::default(), Elements::default());
         for entry in &map.entries {
             let EntryExpr::MapEntry(entry) = &entry.expr else {
                 return Err(self.error(node, "messages cannot be built here; use a map"));
             };
             let (key, kind) = self.expression(&entry.key)?;
-            self.same_type(&entry.key, &mut key_type, kind)?;
+            self.element(&entry.key, &mut keys, kind, false)?;
             let (value, kind) = self.expression(&entry.value)?;
-            let kind = if entry.optional {
-                self.inside_optional(&entry.value, kind)?
-            } else {
-                kind
-            };
-            self.same_type(&entry.value, &mut value_type, kind)?;
+            self.element(&entry.value, &mut values, kind, entry.optional)?;
             entries.push((key, value, entry.optional));
         }
-        let kind = Type::map(key_type.unwrap_or(Type::Open), value_type.unwrap_or(Type::Open));
+        let keys = self.one_type(keys);
+        self.plain_keys(node, &keys)?;
+        let kind = Type::map(keys, self.one_type(values));
         Ok((self.node(node, Kind::Map(entries)), kind))
     }
 
-    fn inside_optional(&self, node: &IdedExpr, kind: Type) -> Result<Type, LoadError> {
-        match kind {
-            Type::Optional(inner) => Ok(*inner),
-            Type::Dyn | Type::Any | Type::Open => Ok(Type::Dyn),
-            other => Err(self.error(node, format!("`?` takes an optional value here, not `{other}`"))),
-        }
-    }
-
-    /// Elements of one literal have one type, as the API server demands; `dyn` too is a type of its own here.
-    fn same_type(&self, node: &IdedExpr, seen: &mut Option<Type>, kind: Type) -> Result<(), LoadError> {
-        match seen {
-            Some(first) if !equivalent(first, &kind) => Err(self.error(
-                node,
-                format!("elements of types `{first}` and `{kind}` in one literal; wrap each in `dyn(…)`"),
-            )),
+    /// Elements of one literal have one type, as the API server demands.
+    fn element(
+        &mut self,
+        node: &IdedExpr,
+        elements: &mut Elements,
+        kind: Type,
+        optional: bool,
+    ) -> Result<(), LoadError> {
+        let kind = match kind {
+            Type::Optional(inner) if optional => *inner,
+            other if optional => {
+                return Err(self.error(node, format!("`?` takes an optional value here, not `{other}`")));
+            }
+            plain => plain,
+        };
+        let (line, column) = self.places.of(node.id, self.source);
+        elements.met.push((line, column, kind.clone()));
+        elements.general = Some(match elements.general.take() {
+            None => kind,
+            Some(first) if self.types.fits(&first, &kind) => unify::general(first, kind),
             Some(first) => {
-                let general = calls::join(first.clone(), &kind);
-                *first = general;
-                Ok(())
+                let (first, kind) = (self.types.settled(&first), self.types.settled(&kind));
+                return Err(self.error(node, Self::different(&first, &kind)));
             }
-            None => {
-                *seen = Some(kind);
-                Ok(())
+        });
+        Ok(())
+    }
+
+    fn one_type(&mut self, elements: Elements) -> Type {
+        self.literals.push(elements.met);
+        elements.general.unwrap_or_else(|| self.types.fresh())
+    }
+
+    fn different(first: &Type, other: &Type) -> String {
+        format!("elements of types `{first}` and `{other}` in one literal; wrap each in `dyn(…)`")
+    }
+
+    /// Once all types are settled, those within a literal are the same; `dyn` too is a type of its own here.
+    fn check_literals(&mut self) -> Result<(), LoadError> {
+        for literal in std::mem::take(&mut self.literals) {
+            let mut first: Option<Type> = None;
+            for (line, column, kind) in literal {
+                let kind = self.types.settled(&kind);
+                let Some(expected) = &first else {
+                    first = Some(kind);
+                    continue;
+                };
+                let (message, kind) = if *expected != kind {
+                    (Self::different(expected, &kind), LoadErrorKind::Invalid)
+                } else if self.declarations.is_kubernetes() && beyond::holds_types(&kind) {
+                    let message = "several types in one literal are not supported here; compare with each by `==`";
+                    (message.to_owned(), LoadErrorKind::Unsupported)
+                } else {
+                    continue;
+                };
+                return Err(LoadError {
+                    line,
+                    column,
+                    message,
+                    kind,
+                });
             }
         }
+        Ok(())
     }
 }
 
-/// Equal, where what is not settled equals anything.
-fn equivalent(a: &Type, b: &Type) -> bool {
-    match (a, b) {
-        (Type::Open, _) | (_, Type::Open) => true,
-        (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => equivalent(a, b),
-        (Type::Map(a_key, a), Type::Map(b_key, b)) => equivalent(a_key, b_key) && equivalent(a, b),
-        _ => a == b,
-    }
-}
-
-/// Kubernetes' escapes of characters that CEL names cannot have.
-pub(crate) fn unescape(name: &str) -> String {
-    if !name.contains("__") {
-        return name.to_owned();
-    }
-    let mut out = String::with_capacity(name.len());
-    let mut rest = name;
-    'outer: while !rest.is_empty() {
-        for (escape, plain) in [
-            ("__underscores__", "__"),
-            ("__dot__", "."),
-            ("__dash__", "-"),
-            ("__slash__", "/"),
-        ] {
-            if let Some(tail) = rest.strip_prefix(escape) {
-                out.push_str(plain);
-                rest = tail;
-                continue 'outer;
-            }
-        }
-        let mut characters = rest.chars();
-        out.extend(characters.next());
-        rest = characters.as_str();
-    }
-    out
+/// Of a list, of a map's keys or of its values: what was met, and the most general type of it.
+#[derive(Default)]
+struct Elements {
+    met: Literal,
+    general: Option<Type>,
 }

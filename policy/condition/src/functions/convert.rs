@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Function, Outcome, times};
+use super::{Function, Outcome, decimal, times};
 use crate::evaluate::Meter;
 use crate::{Fault, Value};
 
@@ -37,7 +37,7 @@ fn to_int(value: &Value) -> Outcome {
             .map(Value::Int)
             .ok_or(overflow),
         Value::String(text) => text.parse().map(Value::Int).map_err(|_| Fault::InvalidArgument("int")),
-        Value::Timestamp(nanos) => i64::try_from(nanos.div_euclid(1_000_000_000))
+        Value::Timestamp(nanos) | Value::Zoned(nanos, _) => i64::try_from(nanos.div_euclid(1_000_000_000))
             .map(Value::Int)
             .map_err(|_| overflow),
         Value::Duration(nanos) => Ok(Value::Int(*nanos)),
@@ -78,10 +78,9 @@ fn to_double(value: &Value) -> Outcome {
         Value::Double(value) => Ok(Value::Double(*value)),
         Value::Int(value) => Ok(Value::Double(*value as f64)),
         Value::Uint(value) => Ok(Value::Double(*value as f64)),
-        Value::String(text) => text
-            .parse()
+        Value::String(text) => decimal::read(text)
             .map(Value::Double)
-            .map_err(|_| Fault::InvalidArgument("double")),
+            .ok_or(Fault::InvalidArgument("double")),
         _ => return None,
     })
 }
@@ -92,13 +91,17 @@ fn to_string(value: &Value, meter: &mut Meter) -> Outcome {
         Value::String(text) => return Some(Ok(Value::String(Arc::clone(text)))),
         Value::Int(value) => value.to_string(),
         Value::Uint(value) => value.to_string(),
-        Value::Double(value) => print_double(*value),
+        Value::Double(value) => decimal::print(*value),
         Value::Bool(value) => value.to_string(),
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(_) => return Some(Err(invalid)),
         },
-        Value::Timestamp(nanos) => match times::print_timestamp(*nanos) {
+        Value::Timestamp(nanos) => match times::print_timestamp(*nanos, 0) {
+            Some(text) => text,
+            None => return Some(Err(invalid)),
+        },
+        Value::Zoned(nanos, offset) => match times::print_timestamp(*nanos, *offset) {
             Some(text) => text,
             None => return Some(Err(invalid)),
         },
@@ -108,24 +111,6 @@ fn to_string(value: &Value, meter: &mut Meter) -> Outcome {
         _ => return None,
     };
     Some(meter.built(text.len()).map(|()| Value::String(Arc::from(text))))
-}
-
-/// The shortest form that reads back, with an exponent from 1e-05 down and from 1e+06 up.
-fn print_double(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        return format!("{value}");
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
 }
 
 fn to_bytes(value: &Value, meter: &mut Meter) -> Outcome {
@@ -152,7 +137,7 @@ fn to_bool(value: &Value) -> Outcome {
 
 fn to_timestamp(value: &Value) -> Outcome {
     Some(match value {
-        Value::Timestamp(nanos) => Ok(Value::Timestamp(*nanos)),
+        Value::Timestamp(_) | Value::Zoned(..) => Ok(value.clone()),
         Value::Int(seconds) => {
             times::timestamp(i128::from(*seconds) * 1_000_000_000).ok_or(Fault::Overflow("timestamp"))
         }

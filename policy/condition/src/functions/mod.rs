@@ -4,6 +4,7 @@
 //! turn out to be anything: what no row allows is [`Fault::NoSuchOverload`].
 
 mod convert;
+mod decimal;
 mod lists;
 mod network;
 mod numbers;
@@ -12,6 +13,7 @@ mod strings;
 mod table;
 mod times;
 
+pub(crate) use strings::search;
 pub(crate) use table::{Function, Overload, Shape, Style, overloads};
 pub(crate) use times::time_zone;
 
@@ -27,9 +29,17 @@ pub fn function_names() -> Vec<&'static str> {
     names
 }
 
-/// Applies a function to its evaluated arguments, the receiver first.
-pub(crate) fn apply(function: Function, arguments: &[Value], meter: &mut Meter) -> Result<Value, Fault> {
+/// Applies a function to its evaluated arguments, the receiver first. With a form, to arguments of its types only.
+pub(crate) fn apply(
+    function: Function,
+    form: Option<&'static [Shape]>,
+    arguments: &[Value],
+    meter: &mut Meter,
+) -> Result<Value, Fault> {
     use Function as F;
+    if form.is_some_and(|form| !form.iter().zip(arguments).all(|(shape, value)| shape.admits(value))) {
+        return Err(Fault::NoSuchOverload(function.name()));
+    }
     let result = match function {
         F::Add | F::Subtract | F::Multiply | F::Divide | F::Remainder | F::Negate => {
             numbers::apply(function, arguments, meter)

@@ -72,6 +72,9 @@ fn join(a: &Value, b: &Value, meter: &mut Meter) -> Outcome {
                 .built(a.len() + b.len())
                 .map(|()| Value::Bytes(Arc::from([&**a, &**b].concat()))),
         ),
+        // One that is empty leaves the other as it is, also as one that was given.
+        (Value::List(a), Value::List(b)) if a.is_empty() => Some(Ok(Value::List(Arc::clone(b)))),
+        (Value::List(a), Value::List(b)) if b.is_empty() => Some(Ok(Value::List(Arc::clone(a)))),
         (Value::List(a), Value::List(b)) => Some(
             meter
                 .built_items(a.len() + b.len())
@@ -92,11 +95,8 @@ pub(super) fn compare(function: Function, arguments: &[Value], meter: &mut Meter
     }
     match function {
         // An address or network is compared with its like or null only; as the second operand, it is merely another thing.
-        Function::Equal | Function::NotEqual
-            if is_network(a) && !matches!(b, Value::Null) && a.type_name() != b.type_name() =>
-        {
-            None
-        }
+        // Not to be equal is more than not to be comparable: `!=` is true then.
+        Function::Equal if is_network(a) && !matches!(b, Value::Null) && a.type_name() != b.type_name() => None,
         Function::Equal => Some(Ok(Value::Bool(a == b))),
         Function::NotEqual => Some(Ok(Value::Bool(a != b))),
         _ => ordered(function, a, b),

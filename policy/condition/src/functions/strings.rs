@@ -19,8 +19,19 @@ pub(super) fn apply(function: Function, arguments: &[Value], meter: &mut Meter) 
         (F::Contains, [Value::String(text), Value::String(part)]) => Ok(Value::Bool(text.contains(&**part))),
         (F::StartsWith, [Value::String(text), Value::String(part)]) => Ok(Value::Bool(text.starts_with(&**part))),
         (F::EndsWith, [Value::String(text), Value::String(part)]) => Ok(Value::Bool(text.ends_with(&**part))),
-        (F::Matches | F::Find | F::FindAll, [Value::String(text), Value::String(pattern), rest @ ..]) => {
-            search(function, text, pattern, rest, meter)?
+        (F::Matches | F::Find | F::FindAll, [text @ Value::String(_), Value::String(pattern), rest @ ..]) => {
+            let limit = rest.first();
+            if !limit.is_none_or(|limit| matches!(limit, Value::Int(_))) {
+                return None;
+            }
+            // Compiling an unknown pattern costs far more than matching with it.
+            if let Err(fault) = meter.step(500) {
+                return Some(Err(fault));
+            }
+            match Pattern::new(pattern) {
+                Ok(pattern) => search(function, text, &pattern, limit, meter),
+                Err(_) => Err(Fault::InvalidArgument(function.name())),
+            }
         }
         (F::LowerAscii, [Value::String(text)]) => made(text.to_ascii_lowercase(), meter),
         (F::UpperAscii, [Value::String(text)]) => made(text.to_ascii_uppercase(), meter),
@@ -54,26 +65,44 @@ fn made(text: String, meter: &mut Meter) -> Result<Value, Fault> {
     Ok(Value::String(Arc::from(text)))
 }
 
-fn search(function: Function, text: &str, pattern: &str, rest: &[Value], meter: &mut Meter) -> Outcome {
-    // Compiling an unknown pattern costs far more than matching with it.
-    if let Err(fault) = meter.step(500 + text.len()) {
-        return Some(Err(fault));
+/// `matches`, `find` or `findAll` with a pattern that is compiled.
+pub(crate) fn search(
+    function: Function,
+    target: &Value,
+    pattern: &Pattern,
+    limit: Option<&Value>,
+    meter: &mut Meter,
+) -> Result<Value, Fault> {
+    let text = text_of(target).ok_or(Fault::NoSuchOverload(function.name()))?;
+    meter.step(text.len() / 4)?;
+    match (function, limit) {
+        (Function::Matches, _) => Ok(Value::Bool(pattern.is_match(text))),
+        (Function::Find, _) => made(pattern.find(text).unwrap_or_default().to_owned(), meter),
+        (_, None) => texts(pattern.find_all(text), meter),
+        (_, Some(limit)) => {
+            let limit = whole_of(limit).ok_or(Fault::NoSuchOverload(function.name()))?;
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            texts(pattern.find_all(text).take(limit), meter)
+        }
     }
-    let Some(pattern) = Pattern::new(pattern) else {
-        return Some(Err(Fault::InvalidArgument(function.name())));
-    };
-    Some(match (function, rest) {
-        (Function::Matches, []) => Ok(Value::Bool(pattern.is_match(text))),
-        (Function::Find, []) => made(pattern.find(text).unwrap_or_default().to_owned(), meter),
-        (Function::FindAll, []) => texts(pattern.find_all(text), meter),
-        (Function::FindAll, [Value::Int(limit)]) => texts(
-            pattern
-                .find_all(text)
-                .take(usize::try_from(*limit).unwrap_or(usize::MAX)),
-            meter,
-        ),
-        _ => return None,
-    })
+}
+
+/// With a constant pattern, cel-go takes whatever is a text of Go: also a type's name, and what an optional value holds.
+fn text_of(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Type(name) => Some(name),
+        Value::Optional(Some(inner)) => text_of(inner),
+        _ => None,
+    }
+}
+
+fn whole_of(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(whole) => Some(*whole),
+        Value::Optional(Some(inner)) => whole_of(inner),
+        _ => None,
+    }
 }
 
 fn texts<'a>(parts: impl Iterator<Item = &'a str>, meter: &mut Meter) -> Result<Value, Fault> {

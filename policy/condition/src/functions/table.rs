@@ -1,10 +1,13 @@
-//! Every form of every function and operator: name, how it is called, types, result.
+//! Every form of every function and operator: name, how it is called, types, result; the forms of one in the order of
+//! cel-go, which is the order in which they are tried.
 
 use Function as F;
 use Shape::{
     A, B, Bool, Bytes, Cidr, Double, Duration, Dyn, Int, Ip, List, Map, Optional, String, Timestamp, Type, Uint,
 };
 use Style::{Global, Member};
+
+use crate::Value;
 
 /// How a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,30 @@ pub(crate) enum Shape {
     Optional(&'static Shape),
 }
 
+impl Shape {
+    /// Whether a value met is of this type, of what it holds only the first one looked at, as cel-go does.
+    pub(super) fn admits(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::A | Self::B | Self::Dyn, _)
+            | (Self::Bool, Value::Bool(_))
+            | (Self::Int, Value::Int(_))
+            | (Self::Uint, Value::Uint(_))
+            | (Self::Double, Value::Double(_))
+            | (Self::String, Value::String(_))
+            | (Self::Bytes, Value::Bytes(_))
+            | (Self::Timestamp, Value::Timestamp(_) | Value::Zoned(..))
+            | (Self::Duration, Value::Duration(_))
+            | (Self::Ip, Value::Ip(_))
+            | (Self::Cidr, Value::Cidr(_))
+            | (Self::Type, Value::Type(_))
+            | (Self::Map(..), Value::Map(_))
+            | (Self::Optional(_), Value::Optional(_)) => true,
+            (Self::List(element), Value::List(items)) => items.first().is_none_or(|first| element.admits(first)),
+            _ => false,
+        }
+    }
+}
+
 /// One form.
 #[derive(Debug)]
 pub(crate) struct Overload {
@@ -61,39 +88,37 @@ const OPTIONAL: Shape = Optional(&A);
 const STRINGS: Shape = List(&String);
 
 table! {
-    Global "_+_" Add: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double, (String, String) String,
-        (Bytes, Bytes) Bytes, (LIST, LIST) LIST, (Timestamp, Duration) Timestamp, (Duration, Timestamp) Timestamp,
-        (Duration, Duration) Duration;
-    Global "_-_" Subtract: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double,
-        (Timestamp, Timestamp) Duration, (Timestamp, Duration) Timestamp, (Duration, Duration) Duration;
-    Global "_*_" Multiply: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double;
-    Global "_/_" Divide: (Int, Int) Int, (Uint, Uint) Uint, (Double, Double) Double;
+    Global "_+_" Add: (Bytes, Bytes) Bytes, (Double, Double) Double, (Duration, Duration) Duration,
+        (Duration, Timestamp) Timestamp, (Timestamp, Duration) Timestamp, (Int, Int) Int, (LIST, LIST) LIST,
+        (String, String) String, (Uint, Uint) Uint;
+    Global "_-_" Subtract: (Double, Double) Double, (Duration, Duration) Duration, (Int, Int) Int,
+        (Timestamp, Duration) Timestamp, (Timestamp, Timestamp) Duration, (Uint, Uint) Uint;
+    Global "_*_" Multiply: (Double, Double) Double, (Int, Int) Int, (Uint, Uint) Uint;
+    Global "_/_" Divide: (Double, Double) Double, (Int, Int) Int, (Uint, Uint) Uint;
     Global "_%_" Remainder: (Int, Int) Int, (Uint, Uint) Uint;
-    Global "-_" Negate: (Int) Int, (Double) Double;
+    Global "-_" Negate: (Double) Double, (Int) Int;
     Global "!_" Not: (Bool) Bool;
     Global "_==_" Equal: (A, A) Bool;
     Global "_!=_" NotEqual: (A, A) Bool;
-    Global "_<_" Less: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool, (Uint, Uint) Bool,
-        (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool,
-        (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
-    Global "_<=_" LessEqual: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool,
-        (Uint, Uint) Bool, (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool,
-        (Double, Uint) Bool, (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool,
-        (Duration, Duration) Bool;
-    Global "_>_" Greater: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool, (Uint, Uint) Bool,
-        (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool,
-        (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
-    Global "_>=_" GreaterEqual: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Uint) Bool, (Int, Double) Bool,
-        (Uint, Uint) Bool, (Uint, Int) Bool, (Uint, Double) Bool, (Double, Double) Bool, (Double, Int) Bool,
-        (Double, Uint) Bool, (String, String) Bool, (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool,
-        (Duration, Duration) Bool;
+    Global "_<_" Less: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Double) Bool, (Int, Uint) Bool, (Uint, Uint) Bool, (Uint, Double) Bool,
+        (Uint, Int) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool, (String, String) Bool,
+        (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
+    Global "_<=_" LessEqual: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Double) Bool, (Int, Uint) Bool, (Uint, Uint) Bool, (Uint, Double) Bool,
+        (Uint, Int) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool, (String, String) Bool,
+        (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
+    Global "_>_" Greater: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Double) Bool, (Int, Uint) Bool, (Uint, Uint) Bool, (Uint, Double) Bool,
+        (Uint, Int) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool, (String, String) Bool,
+        (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
+    Global "_>=_" GreaterEqual: (Bool, Bool) Bool, (Int, Int) Bool, (Int, Double) Bool, (Int, Uint) Bool, (Uint, Uint) Bool, (Uint, Double) Bool,
+        (Uint, Int) Bool, (Double, Double) Bool, (Double, Int) Bool, (Double, Uint) Bool, (String, String) Bool,
+        (Bytes, Bytes) Bool, (Timestamp, Timestamp) Bool, (Duration, Duration) Bool;
     Global "@in" In: (A, LIST) Bool, (A, MAP) Bool;
     Global "_[_]" Index: (LIST, Int) A, (MAP, A) B, (Optional(&LIST), Int) OPTIONAL, (Optional(&MAP), A) Optional(&B);
-    Global "_[?_]" OptionalIndex: (LIST, Int) OPTIONAL, (MAP, A) Optional(&B), (Optional(&LIST), Int) OPTIONAL,
+    Global "_[?_]" OptionalIndex: (LIST, Int) OPTIONAL, (Optional(&LIST), Int) OPTIONAL, (MAP, A) Optional(&B),
         (Optional(&MAP), A) Optional(&B);
 
-    Global "size" Size: (String) Int, (Bytes) Int, (LIST) Int, (MAP) Int;
-    Member "size" Size: (String) Int, (Bytes) Int, (LIST) Int, (MAP) Int;
+    Global "size" Size: (Bytes) Int, (LIST) Int, (MAP) Int, (String) Int;
+    Member "size" Size: (Bytes) Int, (LIST) Int, (MAP) Int, (String) Int;
     Member "contains" Contains: (String, String) Bool;
     Member "startsWith" StartsWith: (String, String) Bool;
     Member "endsWith" EndsWith: (String, String) Bool;
@@ -109,11 +134,9 @@ table! {
     Member "replace" Replace: (String, String, String) String, (String, String, String, Int) String;
     Member "substring" Substring: (String, Int) String, (String, Int, Int) String;
     Member "charAt" CharAt: (String, Int) String;
-    Member "indexOf" IndexOf: (String, String) Int, (String, String, Int) Int;
-    Member "lastIndexOf" LastIndexOf: (String, String) Int, (String, String, Int) Int;
+    Member "indexOf" IndexOf: (LIST, A) Int, (String, String) Int, (String, String, Int) Int;
+    Member "lastIndexOf" LastIndexOf: (LIST, A) Int, (String, String) Int, (String, String, Int) Int;
 
-    Member "indexOf" ListIndexOf: (LIST, A) Int;
-    Member "lastIndexOf" ListLastIndexOf: (LIST, A) Int;
     Member "isSorted" IsSorted: (List(&Int)) Bool, (List(&Uint)) Bool, (List(&Double)) Bool, (List(&Bool)) Bool,
         (List(&Duration)) Bool, (List(&Timestamp)) Bool, (STRINGS) Bool, (List(&Bytes)) Bool;
     Member "sum" Sum: (List(&Int)) Int, (List(&Uint)) Uint, (List(&Double)) Double, (List(&Duration)) Duration;
@@ -125,15 +148,15 @@ table! {
     Global "sets.equivalent" SetEquivalent: (LIST, LIST) Bool;
     Global "sets.intersects" SetIntersects: (LIST, LIST) Bool;
 
-    Global "int" ToInt: (Int) Int, (Uint) Int, (Double) Int, (String) Int, (Timestamp) Int, (Duration) Int;
-    Global "uint" ToUint: (Int) Uint, (Uint) Uint, (Double) Uint, (String) Uint;
-    Global "double" ToDouble: (Int) Double, (Uint) Double, (Double) Double, (String) Double;
-    Global "string" ToString: (Int) String, (Uint) String, (Double) String, (Bool) String, (String) String,
-        (Bytes) String, (Timestamp) String, (Duration) String, (Ip) String, (Cidr) String;
+    Global "int" ToInt: (Int) Int, (Double) Int, (Duration) Int, (String) Int, (Timestamp) Int, (Uint) Int;
+    Global "uint" ToUint: (Uint) Uint, (Double) Uint, (Int) Uint, (String) Uint;
+    Global "double" ToDouble: (Double) Double, (Int) Double, (String) Double, (Uint) Double;
+    Global "string" ToString: (String) String, (Bool) String, (Bytes) String, (Double) String, (Duration) String,
+        (Int) String, (Timestamp) String, (Uint) String, (Ip) String, (Cidr) String;
     Global "bytes" ToBytes: (Bytes) Bytes, (String) Bytes;
     Global "bool" ToBool: (Bool) Bool, (String) Bool;
-    Global "timestamp" ToTimestamp: (Timestamp) Timestamp, (String) Timestamp, (Int) Timestamp;
-    Global "duration" ToDuration: (Duration) Duration, (String) Duration, (Int) Duration;
+    Global "timestamp" ToTimestamp: (Timestamp) Timestamp, (Int) Timestamp, (String) Timestamp;
+    Global "duration" ToDuration: (Duration) Duration, (Int) Duration, (String) Duration;
     Global "dyn" ToDyn: (A) Dyn;
     Global "type" TypeOf: (A) Type;
 
@@ -208,6 +231,33 @@ functions! {
 }
 
 impl Function {
+    /// Whether cel-go has one implementation for all of its forms, which takes what it can.
+    pub(crate) fn takes_what_it_can(self) -> bool {
+        matches!(
+            self,
+            F::Add
+                | F::Subtract
+                | F::Multiply
+                | F::Divide
+                | F::Remainder
+                | F::Negate
+                | F::Not
+                | F::Equal
+                | F::NotEqual
+                | F::Less
+                | F::LessEqual
+                | F::Greater
+                | F::GreaterEqual
+                | F::In
+                | F::Index
+                | F::OptionalIndex
+                | F::Size
+                | F::Matches
+                | F::ToDyn
+                | F::TypeOf
+        )
+    }
+
     /// Whether it takes a time zone.
     pub(crate) fn reads_time(self) -> bool {
         matches!(

@@ -12,10 +12,33 @@ const NANOS: i128 = 1_000_000_000;
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z, the range of `google.protobuf.Timestamp`.
 const FIRST: i128 = -62_135_596_800 * NANOS;
 const LAST: i128 = 253_402_300_800 * NANOS - 1;
+/// 400 years: after so long, the calendar repeats itself to the day of the week.
+const CYCLE: i128 = 146_097 * 86_400 * NANOS;
 
 /// A point in time within the language's range.
 pub(super) fn timestamp(nanos: i128) -> Option<Value> {
     (FIRST..=LAST).contains(&nanos).then_some(Value::Timestamp(nanos))
+}
+
+/// A later or earlier point in time, its offset kept; the outer `None`: it is no point in time.
+#[expect(
+    clippy::option_option,
+    reason = "no form for this type, and out of range, are two outcomes"
+)]
+fn moved(at: &Value, by: i128) -> Option<Option<Value>> {
+    match at {
+        Value::Timestamp(nanos) => Some(timestamp(nanos + by)),
+        Value::Zoned(nanos, offset) => Some(timestamp(nanos + by).map(|moved| zoned(moved, *offset))),
+        _ => None,
+    }
+}
+
+/// With an offset in minutes.
+fn zoned(at: Value, offset: i16) -> Value {
+    match at {
+        Value::Timestamp(nanos) if offset != 0 => Value::Zoned(nanos, offset),
+        same => same,
+    }
 }
 
 fn duration(nanos: i128) -> Option<Value> {
@@ -25,9 +48,7 @@ fn duration(nanos: i128) -> Option<Value> {
 pub(super) fn add(a: &Value, b: &Value) -> Outcome {
     let sum = match (a, b) {
         (Value::Duration(a), Value::Duration(b)) => a.checked_add(*b).map(Value::Duration),
-        (Value::Timestamp(at), Value::Duration(by)) | (Value::Duration(by), Value::Timestamp(at)) => {
-            timestamp(at + i128::from(*by))
-        }
+        (at, Value::Duration(by)) | (Value::Duration(by), at) => moved(at, i128::from(*by))?,
         _ => return None,
     };
     Some(sum.ok_or(Fault::Overflow("+")))
@@ -36,8 +57,8 @@ pub(super) fn add(a: &Value, b: &Value) -> Outcome {
 pub(super) fn subtract(a: &Value, b: &Value) -> Outcome {
     let difference = match (a, b) {
         (Value::Duration(a), Value::Duration(b)) => a.checked_sub(*b).map(Value::Duration),
-        (Value::Timestamp(at), Value::Duration(by)) => timestamp(at - i128::from(*by)),
-        (Value::Timestamp(a), Value::Timestamp(b)) => duration(a - b),
+        (at, Value::Duration(by)) => moved(at, -i128::from(*by))?,
+        (Value::Timestamp(a) | Value::Zoned(a, _), Value::Timestamp(b) | Value::Zoned(b, _)) => duration(a - b),
         _ => return None,
     };
     Some(difference.ok_or(Fault::Overflow("-")))
@@ -46,8 +67,8 @@ pub(super) fn subtract(a: &Value, b: &Value) -> Outcome {
 pub(super) fn apply(function: Function, arguments: &[Value]) -> Outcome {
     match arguments {
         [Value::Duration(nanos)] => part_of_duration(function, *nanos).map(|part| Ok(Value::Int(part))),
-        [Value::Timestamp(nanos)] => Some(part(function, *nanos, &TimeZone::UTC)),
-        [Value::Timestamp(nanos), Value::String(zone)] => Some(
+        [Value::Timestamp(nanos) | Value::Zoned(nanos, _)] => Some(part(function, *nanos, &TimeZone::UTC)),
+        [Value::Timestamp(nanos) | Value::Zoned(nanos, _), Value::String(zone)] => Some(
             time_zone(zone)
                 .ok_or(Fault::InvalidArgument(function.name()))
                 .and_then(|zone| part(function, *nanos, &zone)),
@@ -77,8 +98,12 @@ fn part(function: Function, nanos: i128, zone: &TimeZone) -> Result<Value, Fault
     // jiff's points in time end a day before the language's, its calendar does not.
     let nearest = Timestamp::from_nanosecond(nanos).unwrap_or(Timestamp::MAX);
     let offset = i128::from(zone.to_offset(nearest).seconds()) * NANOS;
-    let local = civil(nanos + offset).ok_or(Fault::Overflow(function.name()))?;
-    Ok(Value::Int(field(function, local)))
+    let local = nanos + offset;
+    // The calendar ends with the year 9999; 400 years before, it is the same one.
+    let (local, years) = if local > LAST { (local - CYCLE, 400) } else { (local, 0) };
+    let local = civil(local).ok_or(Fault::Overflow(function.name()))?;
+    let years = if function == Function::FullYear { years } else { 0 };
+    Ok(Value::Int(field(function, local) + years))
 }
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
@@ -128,7 +153,13 @@ pub(super) fn parse_timestamp(text: &str) -> Option<Value> {
             (local, parse_offset(offset)?)
         }
     };
-    // As in Go: a comma may stand for the point, decimals past the ninth are dropped, there are no leap seconds.
+    // As in Go: an hour may have one digit, a comma may stand for the point, decimals past the ninth are dropped, there are
+    // no leap seconds.
+    let short_hour = local.as_bytes().get(12) == Some(&b':');
+    let padded = short_hour
+        .then(|| Some(format!("{}0{}", local.get(..11)?, local.get(11..)?)))
+        .flatten();
+    let local = padded.as_deref().unwrap_or(local);
     let local = local.get(..local.len().min(29))?;
     let comma = local.as_bytes().get(19) == Some(&b',');
     let local = if comma {
@@ -141,11 +172,12 @@ pub(super) fn parse_timestamp(text: &str) -> Option<Value> {
     let shaped = local.len() >= 19 && local.as_bytes().get(10) == Some(&b'T') && local.chars().all(plain);
     let shaped = shaped && !is_leap_second;
     let local: DateTime = shaped.then(|| local.parse().ok())??;
-    timestamp(local.duration_since(EPOCH).as_nanos() - offset)
+    let at = timestamp(local.duration_since(EPOCH).as_nanos() - i128::from(offset) * 60 * NANOS)?;
+    Some(zoned(at, offset))
 }
 
-/// `+hh:mm` in nanoseconds.
-fn parse_offset(text: &str) -> Option<i128> {
+/// `+hh:mm` in minutes.
+fn parse_offset(text: &str) -> Option<i16> {
     let sign = match text.as_bytes().first()? {
         b'+' => 1,
         b'-' => -1,
@@ -155,13 +187,19 @@ fn parse_offset(text: &str) -> Option<i128> {
     let digits = [hours, minutes]
         .iter()
         .all(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()));
-    let (hours, minutes): (i128, i128) = digits.then(|| Some((hours.parse().ok()?, minutes.parse().ok()?)))??;
-    (hours <= 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60) * NANOS)
+    let (hours, minutes): (i16, i16) = digits.then(|| Some((hours.parse().ok()?, minutes.parse().ok()?)))??;
+    (hours <= 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))
 }
 
-/// RFC 3339 in UTC with as many decimals as are not zero.
-pub(super) fn print_timestamp(nanos: i128) -> Option<String> {
-    civil(nanos).map(|local| format!("{local}Z"))
+/// RFC 3339 with as many decimals as are not zero, at an offset in minutes. At the ends of the calendar, the offset may
+/// lead out of it: `None`.
+pub(super) fn print_timestamp(nanos: i128, offset: i16) -> Option<String> {
+    let local = civil(nanos + i128::from(offset) * 60 * NANOS)?;
+    if offset == 0 {
+        return Some(format!("{local}Z"));
+    }
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
+    Some(format!("{local}{sign}{:02}:{:02}", minutes / 60, minutes % 60))
 }
 
 /// The form of Go: `-1h2m3.5s`, units h, m, s, ms, us, ns.
