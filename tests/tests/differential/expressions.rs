@@ -58,7 +58,7 @@ const CLAIMS: [&str; 12] = [
     "empty",
     "missing",
 ];
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 27] = [
     "''",
     "'a'",
     "'dev'",
@@ -81,8 +81,13 @@ const TEXTS: [&str; 22] = [
     "'Europe/Berlin'",
     "'system:masters'",
     "'\\u00e9\\n'",
+    "'0x1.8p-2'",
+    "'1_0'",
+    "'1e400'",
+    "'2026-11-21T09:30:00.5+01:00'",
+    "'a__dot__b'",
 ];
-const PATTERNS: [&str; 12] = [
+const PATTERNS: [&str; 13] = [
     "'^[a-z]+@corp'",
     "'a|b'",
     "'[0-9]+'",
@@ -95,8 +100,9 @@ const PATTERNS: [&str; 12] = [
     "'x{2,3}?'",
     "'\\\\bdev\\\\b'",
     "'(a)(b)?c'",
+    "'[+--]|ev'",
 ];
-const INTS: [&str; 11] = [
+const INTS: [&str; 12] = [
     "0",
     "1",
     "-1",
@@ -108,9 +114,18 @@ const INTS: [&str; 11] = [
     "9223372036854775807",
     "-9223372036854775808",
     "1700000000",
+    "9007199254740993",
 ];
-const UINTS: [&str; 6] = ["0u", "1u", "3u", "7u", "9223372036854775808u", "18446744073709551615u"];
-const DOUBLES: [&str; 9] = [
+const UINTS: [&str; 7] = [
+    "0u",
+    "1u",
+    "3u",
+    "7u",
+    "9223372036854775808u",
+    "18446744073709551615u",
+    "9007199254740993u",
+];
+const DOUBLES: [&str; 12] = [
     "0.0",
     "1.0",
     "-1.5",
@@ -119,16 +134,22 @@ const DOUBLES: [&str; 9] = [
     "1e300",
     "-1e-7",
     "9007199254740993.0",
+    "9223372036854775808.0",
+    "18446744073709551616.0",
+    "5.6843418860808015e-14",
     "1700000000.0",
 ];
 const BYTES: [&str; 5] = ["b''", "b'abc'", "b'\\xff'", "b'h\\xc3\\xa9'", "b'a\\x00'"];
-const TIMES: [&str; 6] = [
+const TIMES: [&str; 9] = [
     "timestamp('2026-11-21T09:30:00Z')",
     "timestamp('1970-01-01T00:00:00Z')",
     "timestamp('2024-02-29T23:59:59.999Z')",
     "timestamp('0001-01-01T00:00:00Z')",
     "timestamp('2026-03-29T00:30:00Z')",
     "timestamp(1700000000)",
+    "timestamp('9999-12-31T23:59:59Z')",
+    "timestamp('2026-11-21T09:30:00+01:00')",
+    "timestamp('2026-11-21T09:30:00.25-08:30')",
 ];
 const LENGTHS: [&str; 6] = [
     "duration('1h')",
@@ -319,7 +340,10 @@ impl Writer<'_> {
         while let Some((before, after)) = rest.split_once('{') {
             written.push_str(before);
             let (hole, after) = after.split_once('}').expect("a template closes its braces");
-            written.push_str(&self.hole(hole, depth));
+            match hole {
+                "" => written.push_str("{}"),
+                hole => written.push_str(&self.hole(hole, depth)),
+            }
             rest = after;
         }
         written.push_str(rest);
@@ -332,6 +356,17 @@ impl Writer<'_> {
             "zone" => self.random.pick(&ZONES).to_owned(),
             "field" => self.random.pick(&CLAIMS).to_owned(),
             "map" => self.map(depth),
+            "intmap" => self.map_of_numbers(depth),
+            "any" => {
+                let kind = self.any_kind();
+                self.expression(kind, depth)
+            }
+            "odd" => self.odd(depth),
+            "loop optional any" => {
+                let kind = self.any_kind();
+                self.looped("O", Kind::Text, kind, depth)
+            }
+            "loop optional optional" => self.looped("O", Kind::Text, Kind::Optional, depth),
             "loop texts bool" => self.looped("L", Kind::Text, Kind::Bool, depth),
             "loop ints bool" => self.looped("I", Kind::Int, Kind::Bool, depth),
             "loop texts text" => self.looped("L", Kind::Text, Kind::Text, depth),
@@ -357,11 +392,29 @@ impl Writer<'_> {
 
     fn map(&mut self, depth: usize) -> String {
         let mut entries = Vec::new();
-        for key in ["'a'", "'dev'", "'x'"].into_iter().take(self.random.below(4)) {
+        let keys = ["'a'", "'dev'", "'x'", "'a'", "'a__dot__b'"];
+        for _ in 0..self.random.below(4) {
+            let key = self.random.pick(&keys);
             let value = self.expression(Kind::Text, depth.saturating_sub(1));
             entries.push(format!("{key}: {value}"));
         }
         format!("{{{}}}", entries.join(", "))
+    }
+
+    fn map_of_numbers(&mut self, depth: usize) -> String {
+        let mut entries = Vec::new();
+        for _ in 0..self.random.below(3) {
+            let key = self.random.pick(&["1", "3", "7", "9007199254740993"]);
+            let value = self.expression(Kind::Int, depth.saturating_sub(1));
+            entries.push(format!("{key}: {value}"));
+        }
+        format!("{{{}}}", entries.join(", "))
+    }
+
+    /// What a loop or an optional value seldom holds.
+    fn odd(&mut self, depth: usize) -> String {
+        let kind = [Kind::Type, Kind::Optional, Kind::Time, Kind::Length, Kind::Ints][self.random.below(5)];
+        self.expression(kind, depth)
     }
 
     fn leaf(&mut self, kind: Kind) -> String {
@@ -376,13 +429,29 @@ impl Writer<'_> {
             Kind::Length => &LENGTHS,
             Kind::Ip => &IPS,
             Kind::Cidr => &CIDRS,
-            Kind::Texts => &["['dev', 'Ops']", "['a']", "['b', 'a', 'b']"],
-            Kind::Ints => &["[1, 2, 3]", "[0]", "[3, -1, 3]"],
-            Kind::Optional => &["optional.of('dev')", "optional.of('a')"],
+            Kind::Texts => &["['dev', 'Ops']", "['a']", "['b', 'a', 'b']", "[]"],
+            Kind::Ints => &["[1, 2, 3]", "[0]", "[3, -1, 3]", "[]"],
+            Kind::Optional => &["optional.of('dev')", "optional.of('a')", "optional.none()"],
             Kind::Type => &TYPES,
             Kind::Dyn => return self.read(),
         };
+        if kind == Kind::Double && self.random.percent(20) {
+            return self.double();
+        }
         self.random.pick(from).to_owned()
+    }
+
+    /// Any double, often one with few bits: those lie between two decimals most often.
+    fn double(&mut self) -> String {
+        let bits = u64::try_from(self.random.below(1 << 20)).unwrap_or(1) * 2 + 1;
+        let exponent = i32::try_from(self.random.below(120)).unwrap_or(0) - 80;
+        let few = f64::from(u32::try_from(bits).unwrap_or(1)) * 2.0_f64.powi(exponent);
+        let value = if self.random.percent(50) {
+            few
+        } else {
+            few * std::f64::consts::PI
+        };
+        format!("{value:?}")
     }
 
     /// Something from the input.
@@ -413,6 +482,9 @@ impl Writer<'_> {
                     "claims.kubernetes__dot__io.x__dash__y",
                     "claims['kubernetes.io']['x-y']",
                     "claims.kubernetes__dot__io.a__slash__b",
+                    "claims.?kubernetes__dot__io.x__dash__y",
+                    "claims.kubernetes__dot__io[?'x__dash__y']",
+                    "claims",
                 ])
                 .to_owned();
         }
@@ -448,6 +520,7 @@ impl Writer<'_> {
                 "-({F})",
                 "double({N})",
                 "double({U})",
+                "double({S})",
                 "[{F}, {F}].min()",
                 "[{F}, {F}].sum()",
             ],
@@ -473,6 +546,10 @@ impl Writer<'_> {
                 "{S}.findAll({pattern})",
                 "{S}.findAll({pattern}, {N})",
                 "[?{O}, {S}]",
+                "[].map({loop texts text})",
+                "{L}.map({loop texts bool}, 'a')",
+                "({X} + {L})",
+                "{map}.map(k, k).filter(x, false)",
             ],
             Kind::Ints => &[
                 "[{N}, {N}]",
@@ -489,15 +566,38 @@ impl Writer<'_> {
                 "{map}[?{S}]",
                 "{O}.optMap({loop optional text})",
                 "optional.ofNonZeroValue({S})",
+                "optional.ofNonZeroValue({X})",
+                "optional.ofNonZeroValue({any})",
+                "{O}.optFlatMap({loop optional optional})",
+                "{O}.optMap({loop optional any})",
+                "optional.of({any})",
+                "optional.of({odd})",
+                "{X}",
             ],
             Kind::Type => &["type({B})", "type({N})", "type({X})", "type({S})", "type({L})"],
-            Kind::Dyn => &["dyn({N})", "dyn({S})", "dyn({L})", "{X}", "{X}", "dyn({F})"],
+            Kind::Dyn => &[
+                "dyn({N})",
+                "dyn({S})",
+                "dyn({L})",
+                "{X}",
+                "{X}",
+                "dyn({F})",
+                "dyn({any})",
+                "{}.a",
+                "{}[{S}]",
+                "[][{N}]",
+                "{intmap}[{X}]",
+                "{O}.value()",
+                "({B} ? optional.of({odd}) : optional.none()).value()",
+                "[optional.of({odd})].map(o, o)[0].value()",
+                "{odd}",
+            ],
         };
         self.random.choose(from).copied().unwrap_or("true")
     }
 }
 
-const BOOLS: [&str; 58] = [
+const BOOLS: [&str; 78] = [
     "({B} && {B})",
     "({B} || {B})",
     "!({B})",
@@ -556,6 +656,26 @@ const BOOLS: [&str; 58] = [
     "({Q} == {Q})",
     "({X} == null)",
     "({O} == {O})",
+    "({X} == {F})",
+    "({X} < {N})",
+    "({F} == {X})",
+    "({X} in [{F}, {F}])",
+    "({X} in [{N}, {N}])",
+    "({X} in [{U}])",
+    "({X} in [{S}, {S}])",
+    "({N} in {intmap})",
+    "({intmap} == {intmap})",
+    "({P} in [{P}, {P}])",
+    "([{P}] == [{P}])",
+    "[{P}, {P}].exists(p, p == {P})",
+    "[{C}, {C}].exists(c, c.containsIP({P}))",
+    "({P} == {X})",
+    "({P} != {X})",
+    "({X} != {C})",
+    "{X}.matches({pattern})",
+    "{map}.exists({loop texts bool})",
+    "{map}.all({loop texts bool})",
+    "{map}.exists_one({loop texts bool})",
 ];
 
 const INT_TEMPLATES: [&str; 37] = [
@@ -598,7 +718,7 @@ const INT_TEMPLATES: [&str; 37] = [
     "{C}.prefixLength()",
 ];
 
-const TEXT_TEMPLATES: [&str; 30] = [
+const TEXT_TEMPLATES: [&str; 37] = [
     "({S} + {S})",
     "{S}.lowerAscii()",
     "{S}.upperAscii()",
@@ -629,6 +749,13 @@ const TEXT_TEMPLATES: [&str; 30] = [
     "{O}.value()",
     "{X}",
     "{X}",
+    "string({X})",
+    "{X}.find({pattern})",
+    "string(double({S}))",
+    "{X}.lowerAscii()",
+    "({X} + {S})",
+    "{}[{S}]",
+    "{map}.a__dot__b",
 ];
 
 fn kind_of(letter: &str) -> Kind {
