@@ -1,52 +1,178 @@
-//! What recording costs where the bytes are carried, and with their sealing: `record_cost mib_per_second=… …`.
+//! What recording costs for each byte, stage by stage: `record_cost CONTENT tap_ns=… keep_ns=… …`, and in its last line the whole.
 //!
-//! One thread, pieces of 32 KiB, 1 GiB each, per second of processor time, so that what else runs counts little: lines of a log, noise, the
-//! same lines without masking, and the lines recorded, compressed, encrypted and synced. `cargo run --release -p gatescribe-recording --example
-//! record_cost`.
+//! One thread, pieces of 16 KiB as TLS brings them, 256 MiB of each content, in nanoseconds of processor time for each byte, so that
+//! what else runs counts little. Contents: the file of `bench tunnel` (noise and lines of a log by turns of 64 KiB), each of the two
+//! alone, and zeros. `cargo run --release -p gatescribe-recording --example record_cost`.
+//!
+//! | Stage | What it is | On whose thread |
+//! |---|---|---|
+//! | `tap` | frames of a WebSocket, masked ones of a client and plain ones of a server, half of the bytes each | the session's |
+//! | `keep` | frames made of it, without masking | the session's |
+//! | `mask` | the search for secrets | the session's |
+//! | `zstd` `aead` `hash` `check` | what the sealer computes: compression, AES-256-GCM, SHA-256, CRC-32C | one that may block |
+//! | `disk` | the rest of sealing: buffers, writing, syncing | one that may block |
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::time::Duration;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
 use model::time::Timestamp;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-use recording::tap::{Channel, Event, Way};
-use recording::{Chunk, Ended, Head, Kind, Masking, Recorder, Rules, Sealer, SessionKey};
+use recording::tap::{Channel, Event, Protocol, Tap, Version, Way};
+use recording::{Chunk, Ended, Head, Kind, Masking, Recorder, Rules, SealError, Sealer, SessionKey};
 use uuid::Uuid;
 
-const PIECE: usize = 32 << 10;
-const TOTAL: usize = 1 << 30;
+const PIECE: usize = 16 << 10;
+const BLOCK: usize = 64 << 10;
+/// What is measured consists of so many bytes again and again.
+const CONTENT: usize = 16 << 20;
+const TOTAL: usize = 256 << 20;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let text = text();
-    let noise = noise();
-    let off = record(&text, Masking::DangerOff, drop_it)?;
-    let masked = record(&text, Masking::On, drop_it)?;
-    let binary = record(&noise, Masking::On, drop_it)?;
-    let folder = tempfile::tempdir()?;
-    let session = Uuid::from_u128(1);
-    let mut sealer = Sealer::create(folder.path(), session, &SessionKey::new([1; 32]))?;
-    let sealed = record(&text, Masking::On, |chunk| sealer.seal(&chunk).map(drop))?;
-    println!(
-        "record_cost mib_per_second={:.0} binary_mib_per_second={:.0} unmasked_mib_per_second={:.0} sealed_mib_per_second={:.0} sealed_mib={}",
-        speed(masked),
-        speed(binary),
-        speed(off),
-        speed(sealed),
-        sealer.root().bytes >> 20,
-    );
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let (text, noise) = (text(), noise());
+    let blocks = noise.chunks(BLOCK).zip(text.chunks(BLOCK).skip(1)).step_by(2);
+    let mixed: Vec<u8> = blocks.flat_map(|(noise, text)| [noise, text].concat()).collect();
+    let wanted = std::env::args().nth(1);
+    let mut whole = String::new();
+    for (name, content) in [("tunnel", &mixed), ("text", &text), ("noise", &noise), ("zeros", &vec![0; CONTENT])] {
+        if wanted.as_deref().is_none_or(|wanted| wanted == name) {
+            let (line, sum) = stages(content)?;
+            println!("{name:6} {line}");
+            whole.push_str(&format!(" {name}_ns={sum:.2}"));
+        }
+    }
+    println!("record_cost{whole}");
     Ok(())
 }
 
-/// Records `TOTAL` bytes that consist of `bytes` again and again; the processor time that it took.
-fn record<E>(bytes: &[u8], masking: Masking, mut seal: impl FnMut(Chunk) -> Result<(), E>) -> Result<Duration, E> {
+/// Nanoseconds for each byte, each stage and all.
+fn stages(content: &[u8]) -> Result<(String, f64), Failure> {
+    let tap = taps(content)?;
+    let kept = record(content, Masking::DangerOff, drop_it)?;
+    let masked = record(content, Masking::On, drop_it)?;
+    let chunks = chunks(content)?;
+    let plain: usize = chunks.iter().map(|chunk| chunk.bytes().len()).sum();
+    let mut zstd = zstd::bulk::Compressor::new(1)?;
+    let mut packed = Vec::new();
+    let compressed = repeated(plain, || {
+        packed.clear();
+        for chunk in &chunks {
+            packed.push(zstd.compress(chunk.bytes())?);
+        }
+        Ok(())
+    })?;
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[1; 32])?);
+    let encrypted = repeated(plain, || {
+        for packed in &mut packed {
+            let nonce = Nonce::assume_unique_for_key([0; 12]);
+            let _tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), packed)?;
+        }
+        Ok(())
+    })?;
+    let mut seen = 0;
+    let hashed = repeated(plain, || {
+        seen += packed.iter().map(|packed| digest(&SHA256, packed).as_ref().len()).sum::<usize>();
+        Ok(())
+    })?;
+    let checked = repeated(plain, || {
+        seen = packed.iter().fold(seen, |sum, packed| sum ^ crc32c::crc32c(packed) as usize);
+        Ok(())
+    })?;
+    std::hint::black_box(seen);
+    let folder = tempfile::tempdir()?;
+    let mut sealer = Sealer::create(folder.path(), Uuid::from_u128(1), &SessionKey::new([1; 32]))?;
+    let mut sealing = Duration::ZERO;
+    record(content, Masking::On, |chunk| {
+        let begun = processor_time();
+        sealer.seal(&chunk)?;
+        sealing += processor_time().saturating_sub(begun);
+        Ok::<_, SealError>(())
+    })?;
+    let sealed = each(sealing, TOTAL);
+    let sum = tap + masked + sealed;
+    let line = format!(
+        "tap_ns={tap:.2} keep_ns={kept:.2} mask_ns={:.2} zstd_ns={compressed:.2} aead_ns={encrypted:.2} hash_ns={hashed:.2} \
+         check_ns={checked:.2} disk_ns={:.2} all_ns={sum:.2} sealed={:.2}",
+        masked - kept,
+        sealed - compressed - encrypted - hashed - checked,
+        ratio(sealer.root().bytes, TOTAL),
+    );
+    Ok((line, sum))
+}
+
+/// Half of the bytes as a client sends them, half as a server does.
+fn taps(content: &[u8]) -> Result<f64, Failure> {
+    let half = content.get(..content.len() / 2).unwrap_or_default();
+    let (up, down) = (framed(half, 0, true), framed(half, 1, false));
+    let (version, base64) = (Version::V5, false);
+    let mut tap = Tap::new(Protocol::WebSocketCommand { base64, version }, Vec::new());
+    let mut seen = 0;
+    let took = repeated(up.len() + down.len(), || {
+        for (up, down) in up.chunks(PIECE).zip(down.chunks(PIECE)) {
+            for (way, piece) in [(Way::Up, up), (Way::Down, down)] {
+                tap.feed(way, piece, &mut |_, event| {
+                    if let Event::Data { bytes, .. } = event {
+                        seen += bytes.len();
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    });
+    std::hint::black_box(seen);
+    took
+}
+
+/// Messages of 32 KiB as kubectl sends them; the last piece of it ends with a whole one.
+fn framed(bytes: &[u8], channel: u8, is_masked: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for message in bytes.chunks(32 << 10) {
+        let length = u64::try_from(message.len() + 1).unwrap_or(u64::MAX);
+        out.extend_from_slice(&[0x82, if is_masked { 0xff } else { 0x7f }]);
+        out.extend_from_slice(&length.to_be_bytes());
+        let key = if is_masked { [1, 2, 3, 4] } else { [0; 4] };
+        if is_masked {
+            out.extend_from_slice(&key);
+        }
+        let payload = std::iter::once(&channel).chain(message);
+        out.extend(payload.zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    }
+    out
+}
+
+/// What recording `content` once leaves to seal.
+fn chunks(content: &[u8]) -> Result<Vec<Chunk>, Failure> {
+    let mut chunks = Vec::new();
+    pieces(content, content.len(), Masking::On, |chunk| {
+        chunks.push(chunk);
+        Ok::<_, SealError>(())
+    })?;
+    Ok(chunks)
+}
+
+/// Records `TOTAL` bytes; what was taken for each byte, without `seal`'s own work only where it has none.
+fn record<E>(content: &[u8], masking: Masking, seal: impl FnMut(Chunk) -> Result<(), E>) -> Result<f64, E> {
+    let begun = processor_time();
+    pieces(content, TOTAL, masking, seal)?;
+    Ok(each(processor_time().saturating_sub(begun), TOTAL))
+}
+
+fn pieces<E>(
+    content: &[u8],
+    total: usize,
+    masking: Masking,
+    mut seal: impl FnMut(Chunk) -> Result<(), E>,
+) -> Result<(), E> {
     let rules = Rules {
         masking,
         ..Rules::default()
     };
     let mut recorder = Recorder::new(head(), rules);
-    let begun = processor_time();
-    let pieces = bytes.chunks(PIECE).cycle().take(TOTAL / PIECE);
+    let pieces = content.chunks(PIECE).cycle().take(total / PIECE);
     for (at, bytes) in (0..).zip(pieces) {
         let channel = Channel::Stdout;
         recorder.event(at, Way::Down, Event::Data { channel, bytes });
@@ -59,14 +185,21 @@ fn record<E>(bytes: &[u8], masking: Masking, mut seal: impl FnMut(Chunk) -> Resu
         how: "ended".into(),
         why: None,
     };
-    for chunk in recorder.finish(u64::MAX, ended) {
-        seal(chunk)?;
-    }
-    Ok(processor_time().saturating_sub(begun))
+    recorder.finish(u64::MAX, ended).into_iter().try_for_each(seal)
 }
 
-fn drop_it(_: Chunk) -> Result<(), recording::SealError> {
+fn drop_it(_: Chunk) -> Result<(), SealError> {
     Ok(())
+}
+
+/// Does something with `bytes` until `TOTAL` have passed; processor time for each of them.
+fn repeated(bytes: usize, mut work: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    let times = TOTAL.div_ceil(bytes);
+    let begun = processor_time();
+    for _ in 0..times {
+        work()?;
+    }
+    Ok(each(processor_time().saturating_sub(begun), times * bytes))
 }
 
 /// What this process has used up.
@@ -76,38 +209,42 @@ fn processor_time() -> Duration {
     Duration::from_micros(micros.try_into().unwrap_or(0))
 }
 
-fn speed(took: Duration) -> f64 {
-    1024.0 / took.as_secs_f64()
+fn each(took: Duration, bytes: usize) -> f64 {
+    took.as_secs_f64() * 1e9 / f64::from(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
-/// Lines as of a log, without secrets, some MiB.
+fn ratio(bytes: u64, of: usize) -> f64 {
+    let number = |bytes: u64| f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+    number(bytes) / number(u64::try_from(of).unwrap_or(u64::MAX))
+}
+
+/// Lines as of a log, without secrets.
 fn text() -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut number = 0_u64;
-    while out.len() < 8 << 20 {
+    let (mut out, mut random) = (Vec::with_capacity(CONTENT + 128), random());
+    while out.len() < CONTENT {
+        let (id, took) = (random() >> 40, random() % 1_000);
         let line = format!(
-            "2026-11-21T14:03:{:02}.{:06}Z info request handled status=200 path=/api/v1/items/{} bytes={}\n",
-            number % 60,
-            number % 1_000_000,
-            number.wrapping_mul(2_654_435_761) % 100_000,
-            number % 4096
+            "2026-11-21T08:00:00Z level=info msg=\"request served\" path=/api/v1/items/{id} status=200 took={took}ms\n"
         );
         out.extend_from_slice(line.as_bytes());
-        number += 1;
     }
-    out.truncate(8 << 20);
+    out.truncate(CONTENT);
     out
 }
 
 fn noise() -> Vec<u8> {
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut next = || {
+    let mut random = random();
+    (0..CONTENT / 8).flat_map(|_| random().to_le_bytes()).collect()
+}
+
+fn random() -> impl FnMut() -> u64 {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..1 << 20).flat_map(|_| next()).collect()
+        state
+    }
 }
 
 fn head() -> Head {
