@@ -38,7 +38,12 @@ fn main() -> Result<(), Failure> {
     let mixed: Vec<u8> = blocks.flat_map(|(noise, text)| [noise, text].concat()).collect();
     let wanted = std::env::args().nth(1);
     let mut whole = String::new();
-    for (name, content) in [("tunnel", &mixed), ("text", &text), ("noise", &noise), ("zeros", &vec![0; CONTENT])] {
+    for (name, content) in [
+        ("tunnel", &mixed),
+        ("text", &text),
+        ("noise", &noise),
+        ("zeros", &vec![0; CONTENT]),
+    ] {
         if wanted.as_deref().is_none_or(|wanted| wanted == name) {
             let (line, sum) = stages(content)?;
             println!("{name:6} {line}");
@@ -75,11 +80,16 @@ fn stages(content: &[u8]) -> Result<(String, f64), Failure> {
     })?;
     let mut seen = 0;
     let hashed = repeated(plain, || {
-        seen += packed.iter().map(|packed| digest(&SHA256, packed).as_ref().len()).sum::<usize>();
+        seen += packed
+            .iter()
+            .map(|packed| digest(&SHA256, packed).as_ref().len())
+            .sum::<usize>();
         Ok(())
     })?;
     let checked = repeated(plain, || {
-        seen = packed.iter().fold(seen, |sum, packed| sum ^ crc32c::crc32c(packed) as usize);
+        seen = packed
+            .iter()
+            .fold(seen, |sum, packed| sum ^ crc32c::crc32c(packed) as usize);
         Ok(())
     })?;
     std::hint::black_box(seen);

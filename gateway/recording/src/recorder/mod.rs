@@ -147,6 +147,11 @@ impl Recorder {
         self.writer.take(at_micros)
     }
 
+    /// A chunk that is sealed: its room is used again. Whoever does not give it back only makes the next cost more.
+    pub fn give_back(&mut self, chunk: Chunk) {
+        self.writer.give_back(chunk.bytes);
+    }
+
     /// Bytes that wait in memory to be taken. A carrier that cannot seal stops reading when this grows.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {

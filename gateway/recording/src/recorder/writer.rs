@@ -18,6 +18,9 @@ const SMALLEST: usize = 256;
 /// Above that [`crate::MAX_PLAIN_BYTES`] would not leave room for notes.
 const LARGEST: usize = 1 << 20;
 
+/// A room is not used again for what would fit into it so many times.
+const TOO_LARGE: usize = 4;
+
 #[derive(Debug)]
 pub(super) struct Writer {
     rules: Rules,
@@ -35,6 +38,8 @@ pub(super) struct Writer {
     /// Bytes typed since the last chunk.
     typed: u64,
     ready: VecDeque<Chunk>,
+    /// Room of a chunk that is sealed.
+    spare: Vec<u8>,
     stdin: Masker,
     stdout: Masker,
     stderr: Masker,
@@ -58,6 +63,7 @@ impl Writer {
             since: None,
             typed: 0,
             ready: VecDeque::new(),
+            spare: Vec::new(),
             stdin: Masker::default(),
             stdout: Masker::default(),
             stderr: Masker::default(),
@@ -234,12 +240,31 @@ impl Writer {
         self.close(false);
     }
 
+    /// Uses the room of a chunk that is sealed again; see [`Recorder::give_back`](super::Recorder::give_back).
+    pub(super) fn give_back(&mut self, mut room: Vec<u8>) {
+        room.clear();
+        if room.capacity() > self.spare.capacity() {
+            self.spare = room;
+        }
+    }
+
+    /// For as much as the chunk had that is closed. No room that is far larger is kept: a terminal may have been busy once.
+    fn next_room(&mut self) -> Vec<u8> {
+        let wanted = self.bytes.len().min(self.limit);
+        let spare = std::mem::take(&mut self.spare);
+        if (wanted..=wanted.saturating_mul(TOO_LARGE)).contains(&spare.capacity()) {
+            spare
+        } else {
+            Vec::with_capacity(wanted)
+        }
+    }
+
     fn close(&mut self, is_last: bool) {
         self.since = None;
         if self.frames == 0 {
             return;
         }
-        let next = Vec::with_capacity(self.bytes.len().min(self.limit));
+        let next = self.next_room();
         let chunk = Chunk {
             number: self.number,
             first_frame: self.first_frame,

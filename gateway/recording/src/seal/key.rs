@@ -43,11 +43,14 @@ impl std::fmt::Debug for SessionKey {
 pub(crate) struct Cipher(LessSafeKey);
 
 impl Cipher {
-    /// Encrypts in place and appends the tag.
-    pub(crate) fn seal(&self, session: Uuid, number: u64, covered: &[u8; COVERED], bytes: &mut Vec<u8>) -> bool {
+    /// Encrypts `bytes` but for the last [`TAG`], which become the tag. None when there are fewer, or the cipher refuses.
+    pub(crate) fn seal(&self, session: Uuid, number: u64, covered: &[u8; COVERED], bytes: &mut [u8]) -> Option<()> {
+        let (plain, place) = bytes.split_last_chunk_mut::<TAG>()?;
         let aad = Aad::from(associated(session, covered));
         let nonce = Nonce::assume_unique_for_key(nonce(number));
-        self.0.seal_in_place_append_tag(nonce, aad, bytes).is_ok()
+        let tag = self.0.seal_in_place_separate_tag(nonce, aad, plain).ok()?;
+        *place = *tag.as_ref().first_chunk()?;
+        Some(())
     }
 
     /// Decrypts in place and cuts the tag off; false, and the bytes are worthless, when they are not authentic.

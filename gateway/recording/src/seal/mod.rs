@@ -13,21 +13,24 @@
 
 pub(crate) mod format;
 mod key;
+mod output;
+mod pack;
+mod room;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use crate::chunk::{Chunk, MAX_PLAIN_BYTES};
-use format::{CHUNK_HEADER, ChunkHeader, FILE_HEADER, Hash, TAG, check, chunk_hash, file_header, header_hash};
+use format::{CHUNK_HEADER, COVERED, ChunkHeader, FILE_HEADER, Hash, TAG, check, chunk_hash, file_header, header_hash};
 pub(crate) use key::Cipher;
 pub use key::SessionKey;
-
-/// Level 1: recording must keep up with a tunnel, and terminals are small.
-const LEVEL: i32 = 1;
+use output::{LARGE, Output};
+use pack::Packer;
+use room::{BLOCK, Room};
 
 /// What stands for a recording up to now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,11 +105,13 @@ pub enum SealError {
 
 /// Writes the file of one session. Blocks; belongs on a thread that may.
 pub struct Sealer {
-    file: File,
+    output: Output,
     path: PathBuf,
     session: Uuid,
     cipher: Cipher,
-    compressor: zstd::bulk::Compressor<'static>,
+    packer: Packer,
+    /// Of the bytes of a chunk on the disk.
+    room: Room,
     root: Root,
     state: State,
     /// Bytes of the disk that are left alone.
@@ -123,11 +128,12 @@ enum State {
     GivenUp,
 }
 
-#[derive(Debug)]
+/// Its bytes stand in the sealer's room.
+#[derive(Clone, Copy, Debug)]
 struct Pending {
     number: u64,
     hash: Hash,
-    bytes: Vec<u8>,
+    length: usize,
 }
 
 impl Sealer {
@@ -142,13 +148,13 @@ impl Sealer {
             path: path.clone(),
             source,
         })?;
-        let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(|_| SealError::Unsealable)?;
         Ok(Self {
-            file,
+            output: Output::new(file),
             path,
             session,
             cipher: key.cipher().ok_or(SealError::Unsealable)?,
-            compressor,
+            packer: Packer::new().map_err(|_| SealError::Unsealable)?,
+            room: Room::default(),
             root: Root {
                 chunks: 0,
                 frames: 0,
@@ -199,7 +205,7 @@ impl Sealer {
         self.check_room(to_u64(chunk.bytes.len()))?;
         let pending = match self.pending.take() {
             Some(pending) if pending.number == chunk.number => pending,
-            _ => self.encode(chunk)?,
+            _ => self.encode(chunk).ok_or(SealError::Unsealable)?,
         };
         self.append(pending, chunk)
     }
@@ -212,7 +218,7 @@ impl Sealer {
         if self.state == State::GivenUp {
             return Err(SealError::GivenUp);
         }
-        self.file.sync_all().map_err(SealError::Sync)?;
+        self.output.sync_all().map_err(SealError::Sync)?;
         Ok(self.root)
     }
 
@@ -220,8 +226,7 @@ impl Sealer {
         if self.keeps_free == 0 {
             return Ok(());
         }
-        let disk = nix::sys::statvfs::fstatvfs(&self.file).map_err(|error| SealError::Write(error.into()))?;
-        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+        let free = self.output.free().map_err(SealError::Write)?;
         if free < self.keeps_free.saturating_add(wanted) {
             let keeps = self.keeps_free;
             return Err(SealError::Room { free, keeps });
@@ -229,18 +234,28 @@ impl Sealer {
         Ok(())
     }
 
-    fn encode(&mut self, chunk: &Chunk) -> Result<Pending, SealError> {
+    fn encode(&mut self, chunk: &Chunk) -> Option<Pending> {
         if chunk.bytes.len() > MAX_PLAIN_BYTES {
-            return Err(SealError::Unsealable);
+            return None;
         }
-        let mut sealed = self
-            .compressor
-            .compress(&chunk.bytes)
-            .map_err(|_| SealError::Unsealable)?;
-        let length = |length: usize| u32::try_from(length).map_err(|_| SealError::Unsealable);
-        let mut header = ChunkHeader {
-            sealed: length(sealed.len().saturating_add(TAG))?,
-            plain: length(chunk.bytes.len())?,
+        let around = CHUNK_HEADER.checked_add(TAG)?;
+        let most = Packer::bound(chunk.bytes.len())
+            .checked_add(2 * BLOCK)?
+            .checked_add(around)?;
+        let (header, body) = self.room.of(most)?.split_first_chunk_mut::<CHUNK_HEADER>()?;
+        let packed = self.packer.pack(&chunk.bytes, body)?;
+        let gap = if packed < LARGE {
+            0
+        } else {
+            // Ends with a block of the disk, so that what follows can be written past the cache.
+            pack::gap(self.root.bytes.checked_add(to_u64(packed.checked_add(around)?))?, BLOCK)
+        };
+        let filled = packed.checked_add(gap)?;
+        pack::fill(body.get_mut(packed..filled)?)?;
+        let sealed_length = filled.checked_add(TAG)?;
+        let covered = ChunkHeader {
+            sealed: u32::try_from(sealed_length).ok()?,
+            plain: u32::try_from(chunk.bytes.len()).ok()?,
             number: chunk.number,
             first_frame: chunk.first_frame,
             from_micros: chunk.from_micros,
@@ -249,32 +264,31 @@ impl Sealer {
             is_last: chunk.is_last,
             before: self.root.hash,
             check: 0,
-        };
-        let covered = header.covered();
-        if !self.cipher.seal(self.session, chunk.number, &covered, &mut sealed) {
-            return Err(SealError::Unsealable);
         }
-        header.check = check(&covered, &sealed);
-        let mut bytes = Vec::with_capacity(sealed.len().saturating_add(CHUNK_HEADER));
-        bytes.extend_from_slice(&covered);
-        bytes.extend_from_slice(&header.check.to_le_bytes());
-        bytes.extend_from_slice(&sealed);
-        Ok(Pending {
+        .covered();
+        let sealed = body.get_mut(..sealed_length)?;
+        self.cipher.seal(self.session, chunk.number, &covered, sealed)?;
+        let (place, check_place) = header.split_first_chunk_mut::<COVERED>()?;
+        *place = covered;
+        check_place.copy_from_slice(&check(&covered, sealed).to_le_bytes());
+        Some(Pending {
             number: chunk.number,
-            hash: chunk_hash(&covered, &sealed),
-            bytes,
+            hash: chunk_hash(&covered, sealed),
+            length: CHUNK_HEADER.checked_add(sealed_length)?,
         })
     }
 
     fn append(&mut self, pending: Pending, chunk: &Chunk) -> Result<Sealed, SealError> {
-        if let Err(error) = self.file.write_all(&pending.bytes) {
+        let bytes = self.room.lent(pending.length);
+        if let Err(error) = self.output.append(bytes, self.root.bytes) {
             return Err(self.taken_back(pending, error));
         }
-        if let Err(error) = self.file.sync_data() {
+        if let Err(error) = self.output.sync() {
             self.state = State::GivenUp;
             return Err(SealError::Sync(error));
         }
-        let length = to_u64(pending.bytes.len());
+        self.room.give_back();
+        let length = to_u64(pending.length);
         self.root = Root {
             chunks: self.root.chunks.saturating_add(1),
             frames: self.root.frames.saturating_add(chunk.frames.into()),
@@ -294,12 +308,7 @@ impl Sealer {
 
     /// A write failed half-way, as on a full disk: what arrived of it goes again, and the same bytes wait for another try.
     fn taken_back(&mut self, pending: Pending, error: io::Error) -> SealError {
-        let end = self.root.bytes;
-        let is_back = self
-            .file
-            .set_len(end)
-            .and_then(|()| self.file.seek(SeekFrom::Start(end)));
-        if is_back.is_err() {
+        if self.output.take_back(self.root.bytes).is_err() {
             self.state = State::GivenUp;
             return SealError::Unclear(error);
         }

@@ -97,9 +97,9 @@ impl Recordings {
             .map_err(|error: SealError| in_words(&error))?;
         // Who it is, where and why is on the disk before anything passes.
         let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
-        let (sealer, sealed) = seal(sealer, first).await.map_err(|error| error.to_string())?;
-        sealed.map_err(|error| in_words(&error))?;
-        Ok(Recording::new(began, rules, recorder, sealer, unless_begun))
+        let sealed = seal(sealer, first).await.map_err(|error| error.to_string())?;
+        sealed.outcome.map_err(|error| in_words(&error))?;
+        Ok(Recording::new(began, rules, recorder, sealed.sealer, unless_begun))
     }
 }
 
@@ -187,8 +187,16 @@ enum Sealing {
     Over,
 }
 
-/// The sealer comes back, unless its thread panicked.
-type Sent = Result<(Box<Sealer>, Result<(), SealError>), JoinError>;
+/// What comes back, unless the thread panicked.
+type Sent = Result<Back, JoinError>;
+
+#[derive(Debug)]
+struct Back {
+    sealer: Box<Sealer>,
+    /// Those that are on the disk, and those that could not be brought there.
+    chunks: Vec<Chunk>,
+    outcome: Result<(), SealError>,
+}
 
 impl Recording {
     fn new(
@@ -298,11 +306,14 @@ impl Recording {
 
     fn arrived(&mut self, sent: Result<Sent, JoinError>, heartbeats: &Heartbeats) -> Result<(), String> {
         self.sealing = Sealing::Over;
-        let (sealer, result) = sent.flatten().map_err(|error| error.to_string())?;
-        result.map_err(|error| in_words(&error))?;
-        let before = std::mem::replace(&mut self.root, sealer.root());
+        let back = sent.flatten().map_err(|error| error.to_string())?;
+        back.outcome.map_err(|error| in_words(&error))?;
+        let before = std::mem::replace(&mut self.root, back.sealer.root());
         let is_full = heartbeats.fills_the_day(self.root.bytes.saturating_sub(before.bytes));
-        self.sealing = Sealing::Idle(sealer);
+        self.sealing = Sealing::Idle(back.sealer);
+        for chunk in back.chunks {
+            self.recorder.give_back(chunk);
+        }
         if is_full {
             return Err(
                 "what is recorded of its person has reached the limit of a day (`limits.bytesPerDay`)".to_owned(),
@@ -332,16 +343,16 @@ impl Recording {
             let sealer = match self.sealing {
                 Sealing::Idle(sealer) => sealer,
                 Sealing::Busy(sent) => {
-                    let (sealer, result) = sent.await.flatten().ok()?;
-                    result.ok()?;
-                    sealer
+                    let back = sent.await.flatten().ok()?;
+                    back.outcome.ok()?;
+                    back.sealer
                 }
                 Sealing::Over => return None,
             };
-            let (sealer, result) = seal(sealer, chunks).await.ok()?;
+            let Back { sealer, outcome, .. } = seal(sealer, chunks).await.ok()?;
             let root = sealer.root();
             let closed = tokio::task::spawn_blocking(move || sealer.close().is_ok());
-            let is_whole = result.is_ok() && closed.await.is_ok_and(|is_closed| is_closed);
+            let is_whole = outcome.is_ok() && closed.await.is_ok_and(|is_closed| is_closed);
             Some((root, is_whole))
         };
         match tokio::time::timeout(ENDS_WITHIN, rest).await {
@@ -403,16 +414,22 @@ async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>) -> Sent {
                 .find_map(|(place, chunk)| Some((place, sealer.seal(chunk).err()?)));
             (sealer, chunks, failed)
         });
-        let (back, mut rest, failed) = writing.await?;
-        match failed {
+        let failed;
+        (sealer, chunks, failed) = writing.await?;
+        let outcome = match failed {
             Some((done, SealError::Write(_) | SealError::Room { .. })) if Instant::now() < until => {
-                rest.drain(..done);
-                (sealer, chunks) = (back, rest);
+                chunks.drain(..done);
                 tokio::time::sleep(TRIES_AGAIN).await;
+                continue;
             }
-            Some((_, error)) => return Ok((back, Err(error))),
-            None => return Ok((back, Ok(()))),
-        }
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        };
+        return Ok(Back {
+            sealer,
+            chunks,
+            outcome,
+        });
     }
 }
 
