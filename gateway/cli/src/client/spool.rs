@@ -3,9 +3,9 @@
 //! The file has no name and is its owner's alone (`tempfile`): it goes with the process, however that ends. It is as long as the
 //! answer; a disk that has no room for it is an error.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -73,7 +73,10 @@ impl Spool {
     pub(crate) fn take(
         body: impl Body<Data = Bytes, Error = HttpError> + Send + Unpin + 'static,
     ) -> Result<Self, SpoolError> {
-        Self::into_file(tempfile::tempfile().map_err(SpoolError::disk)?, body)
+        let file = tempfile::tempfile().map_err(SpoolError::disk)?;
+        file.set_permissions(Permissions::from_mode(0o600))
+            .map_err(SpoolError::disk)?;
+        Self::into_file(file, body)
     }
 
     fn into_file(

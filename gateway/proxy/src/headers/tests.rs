@@ -369,7 +369,7 @@ fn imp_03_to_imp_07_requests_that_can_be_read_in_two_ways_are_refused() {
     use ImpersonationError as E;
     let user = ("Impersonate-User", "bob");
     let why = "Impersonate-Extra-gatescribe.dev%2freason";
-    let cases: [(&[(&str, &str)], E); 27] = [
+    let cases: [(&[(&str, &str)], E); 26] = [
         (&[user, (why, "one"), (why, "another")], E::ReasonInvalid),
         (
             &[
@@ -380,7 +380,6 @@ fn imp_03_to_imp_07_requests_that_can_be_read_in_two_ways_are_refused() {
             E::ReasonInvalid,
         ),
         (&[user, (why, "x")], E::ReasonInvalid),
-        (&[user, (why, "\u{a0}x\u{a0}")], E::ReasonInvalid),
         (&[(why, "a reason")], E::UserMissing),
         (&[("Impersonate-Group", "g")], E::UserMissing),
         (&[("Impersonate-Uid", "u")], E::UserMissing),
