@@ -512,3 +512,29 @@ fn everybody_sees_plays_and_ends_their_own() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Who may see a session reads why it was allowed, what was run and what its recording is anchored by, and finds it by that there
+/// is one.
+#[test]
+fn what_is_shown_of_a_session_names_its_rule_its_command_and_its_hash() -> anyhow::Result<()> {
+    let recording = gateway()?;
+    let plain = Gateway::start(world()?, &Options::default())?;
+    for (gateway, is_recorded) in [(&recording, true), (&plain, false)] {
+        let alice = signed_in(gateway, "alice")?;
+        let said = run(exec(&alice, "exit 5")?, "", PATIENCE)?;
+        assert_eq!(said.code, 5, "{said}");
+        let query = format!("recorded:{is_recorded} ns:kept");
+        let listed = session(&alice, &query, |session| session["outcome"]["exit_code"] == 5)?;
+        assert_eq!(listed["recorded"], Value::Bool(is_recorded), "{listed}");
+        let shown = alice.ok(&format!("gatescribe session show {}", id(&listed)?))?;
+        let line = |name: &str| shown.stdout.lines().find(|line| line.starts_with(name));
+        for (name, words) in [("command", "sh -c exit 5"), ("allowed by", "RoleBinding kept/dev")] {
+            let line = line(name).with_context(|| shown.to_string())?;
+            assert!(line.contains(words), "{shown}");
+        }
+        assert_eq!(line("root hash").is_some(), is_recorded, "{shown}");
+        let others = alice.types(&format!("gatescribe session ls recorded:{} ns:kept", !is_recorded))?;
+        assert!(others.code == 1 && others.stdout.is_empty(), "{others}");
+    }
+    Ok(())
+}
