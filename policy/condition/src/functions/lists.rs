@@ -78,6 +78,11 @@ fn look_up(container: &Value, key: &Value) -> Option<Result<Option<Value>, Fault
                 Value::Double(position) if position.fract() == 0.0 => to_i128(*position),
                 _ => return None,
             };
+            // What `int` cannot hold is no position; cel-go counts the lowest double out, too.
+            let lowest = matches!(key, Value::Double(_)) && position == i128::from(i64::MIN);
+            if lowest || i64::try_from(position).is_err() {
+                return None;
+            }
             Some(Ok(usize::try_from(position).ok().and_then(|at| items.get(at)).cloned()))
         }
         Value::Map(map) => match key {
