@@ -5,8 +5,9 @@ use anyhow::{Context as _, ensure};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::person::Person;
-use tests::pods::{kept_is_recorded, namespace, shell};
+use tests::pods::{namespace, shell};
 use tests::records::find;
+use tests::rules::kept_is_recorded;
 use tests::upgraded::{Switch, Upgraded};
 
 const DEV_DOES_ALL: &str = r#"---

@@ -7,25 +7,17 @@ use tests::pods::{dev_does_all, namespace};
 use tests::rules::rule;
 
 /// One rule for each kind of object, so that each duty is met alone.
-const DUTIES: [(&str, &str, &str); 5] = [
+const DUTIES: [(&str, &str, &str); 6] = [
     ("recorded", "configmaps", "record: true"),
     ("reasoned", "services", "reason: true"),
     ("approved", "endpoints", "approval: { from: [sre] }"),
     ("fresh-enough", "pods", "stepUp: { maxAge: 8h }"),
+    ("for-an-hour", "resourcequotas", "longest: 1h"),
     ("strong-enough", "secrets", r#"stepUp: { acr: "urn:example:hardware" }"#),
 ];
 
 /// Rules that are over, or only rehearsed.
 const IDLE: &str = r#"---
-apiVersion: gatescribe.dev/v1
-kind: AccessRule
-metadata: { name: for-an-hour }
-spec:
-  effect: allow
-  subjects: { groups: ["*"] }
-  kubernetes: { verbs: ["*"], resources: [resourcequotas] }
-  obligations: { longest: 1h }
----
 apiVersion: gatescribe.dev/v1
 kind: AccessRule
 metadata: { name: over }
@@ -189,13 +181,7 @@ fn a_demanded_reason_is_stated_by_the_printed_command_and_stands_in_the_records(
 
 #[test]
 fn a_watch_whose_end_is_known_says_it_at_its_beginning() -> anyhow::Result<()> {
-    let cluster = Cluster::shared()?;
-    cluster.admin()?.apply(ROLES)?;
-    let options = Options {
-        rules: Some(RULES.to_owned()),
-        ..Options::default()
-    };
-    let gateway = Gateway::start(cluster, &options)?;
+    let gateway = gateway()?;
     let alice = gateway.sign_in("alice")?;
     let kubectl = gateway.kubectl("alice", &alice.token)?;
     // The watch ends by itself: what is looked at is what kubectl printed when it began.

@@ -520,8 +520,8 @@ fn what_is_shown_of_a_session_names_its_rule_its_command_and_its_hash() -> anyho
     let recording = gateway()?;
     let plain = Gateway::start(world()?, &Options::default())?;
     for (gateway, is_recorded) in [(&recording, true), (&plain, false)] {
-        let alice = signed_in(gateway, "alice")?;
-        let said = run(exec(&alice, "exit 5")?, "", PATIENCE)?;
+        let alice = Person::signed_in(gateway, "alice")?;
+        let said = run(exec(&alice, Way::BOTH[0], "exit 5")?, "", PATIENCE)?;
         assert_eq!(said.code, 5, "{said}");
         let query = format!("recorded:{is_recorded} ns:kept");
         let listed = session(&alice, &query, |session| session["outcome"]["exit_code"] == 5)?;

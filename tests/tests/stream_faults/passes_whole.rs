@@ -330,7 +330,7 @@ fn promise_4_what_the_cluster_begins_for_a_client_that_has_left_is_recorded() ->
         Some(std::fs::metadata(file)?.len()),
         "{end}"
     );
-    let shown = auditor(&stage)?.ok(&format!("gatescribe session show {id}"))?;
+    let shown = Person::signed_in(&stage.gateway, "carol")?.ok(&format!("gatescribe session show {id}"))?;
     assert!(shown.stdout.contains("whole, as the ledger says"), "{shown}");
     stage.each_session_has_one_end()?;
     Ok(())

@@ -38,8 +38,16 @@ subjects:
 const DUTIES: [(&str, &str, &str); 4] = [
     ("kept-is-recorded", "namespaces: [kept]", "record: true"),
     ("nodes-are-recorded", "resources: [nodes/proxy]", "record: true"),
-    ("idle-ends", "namespaces: [idle], resources: [pods/exec]", "record: true, idle: 10s"),
-    ("short-ends", "namespaces: [short], resources: [pods/exec]", "record: true, longest: 5s"),
+    (
+        "idle-ends",
+        "namespaces: [idle], resources: [pods/exec]",
+        "record: true, idle: 10s",
+    ),
+    (
+        "short-ends",
+        "namespaces: [short], resources: [pods/exec]",
+        "record: true, longest: 5s",
+    ),
 ];
 
 fn rules() -> String {
