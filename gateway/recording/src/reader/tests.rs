@@ -265,8 +265,23 @@ fn a_chunk_that_a_full_disk_refused_is_sealed_when_there_is_room() {
     }
     setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
     sealer.seal(&chunk).unwrap();
+    // Now it ends with a block, and the next goes past the cache; the disk takes half of it.
+    let end = sealer.root().bytes;
+    recorder.event(3, Way::Down, Event::Data { channel, bytes });
+    let chunk = recorder.take(4).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, end + 50_001, hard).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(sealer.seal(&chunk), Err(SealError::Write(_))));
+        assert_eq!(
+            std::fs::metadata(sealer.path()).unwrap().len(),
+            end,
+            "nothing of it is left"
+        );
+    }
+    setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
+    sealer.seal(&chunk).unwrap();
     let recording = Recording::open(sealer.path(), &SessionKey::new(KEY), &[]).unwrap();
-    assert_eq!(output(&recording).0, noise);
+    assert_eq!(output(&recording).0, [noise.as_slice(), &noise].concat());
 }
 
 #[test]
@@ -455,6 +470,33 @@ fn large_chunks_that_do_not_compress_are_read() {
     }
     let recording = Recording::open(sealer.path(), &SessionKey::new(KEY), &[]).unwrap();
     assert_eq!(output(&recording).0, noise);
+}
+
+#[test]
+fn a_large_chunk_ends_with_a_block_of_the_disk_and_a_small_one_where_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sealer = Sealer::create(folder.path(), Uuid::from_u128(1), &SessionKey::new(KEY)).unwrap();
+    let rules = Rules {
+        masking: crate::Masking::DangerOff,
+        ..Rules::default()
+    };
+    let mut recorder = Recorder::new(head(1), rules);
+    let (noise, mut expected, mut at) = (noise(200_000), Vec::new(), 1);
+    for length in [200_000, 70_000, 10, 90_000, 20_000, 200_000, 200_000] {
+        let (channel, bytes) = (Channel::Stdout, &noise[..length]);
+        recorder.event(at, Way::Down, Event::Data { channel, bytes });
+        expected.extend_from_slice(bytes);
+        at += 1;
+        let chunk = recorder.take(at).unwrap();
+        let sealed = sealer.seal(&chunk).unwrap();
+        recorder.give_back(chunk);
+        let is_whole = sealer.root().bytes.is_multiple_of(4096);
+        assert_eq!(is_whole, length >= 70_000, "{length} bytes became {}", sealed.length);
+        let padded = sealed.length - u64::try_from(length).unwrap();
+        assert!(padded < 4096 + 1000, "{padded}");
+        let recording = Recording::open(sealer.path(), &SessionKey::new(KEY), &[]).unwrap();
+        assert_eq!(output(&recording).0, expected);
+    }
 }
 
 proptest! {
