@@ -8,6 +8,7 @@
 //	  portforward [--half-close] POD PORT      standard input to the port, its answer to standard output
 //	  logs [--follow] POD CONTAINER
 //	  watch CONFIGMAP                          one line per event until the server ends it
+//	  proxy POD:PORT PATH                      what the pod answers
 package main
 
 import (
@@ -77,7 +78,7 @@ func (c *caller) do(ctx context.Context, arguments []string) error {
 		return err
 	}
 	words := flags.Args()
-	needs := map[string]int{"exec": 3, "attach": 2, "portforward": 2, "logs": 2, "watch": 1}
+	needs := map[string]int{"exec": 3, "attach": 2, "portforward": 2, "logs": 2, "watch": 1, "proxy": 2}
 	if len(words) < needs[arguments[0]] {
 		return fmt.Errorf("%s: too few words", arguments[0])
 	}
@@ -96,6 +97,8 @@ func (c *caller) do(ctx context.Context, arguments []string) error {
 		return c.logs(ctx, words[0], words[1], *follow)
 	case "watch":
 		return c.watch(ctx, words[0])
+	case "proxy":
+		return c.proxy(ctx, words[0], words[1])
 	default:
 		return fmt.Errorf("%s: no such command", arguments[0])
 	}

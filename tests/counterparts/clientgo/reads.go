@@ -44,3 +44,13 @@ func (c *caller) watch(ctx context.Context, name string) error {
 	}
 	return nil
 }
+
+func (c *caller) proxy(ctx context.Context, pod, path string) error {
+	answer, err := c.client.CoreV1().RESTClient().Get().
+		Namespace(c.namespace).Resource("pods").Name(pod).SubResource("proxy").Suffix(path).DoRaw(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(answer)
+	return err
+}

@@ -9,9 +9,10 @@
 //     portforward POD PORT
 //     logs [--follow] POD CONTAINER
 //     watch CONFIGMAP
+//     proxy POD:PORT PATH
 
 import { PassThrough } from 'node:stream';
-import { Attach, Exec, KubeConfig, Log, PortForward, Watch } from '@kubernetes/client-node';
+import { Attach, CoreV1Api, Exec, KubeConfig, Log, PortForward, Watch } from '@kubernetes/client-node';
 
 /** Flags and places; what stands behind `--` is the command. */
 function parse(words) {
@@ -130,7 +131,14 @@ async function watch(config, options) {
   });
 }
 
-const COMMANDS = { exec, attach, portforward, logs, watch };
+async function proxy(config, options) {
+  const [name, path] = options.places;
+  const asked = { name, path, namespace: options.namespace };
+  process.stdout.write(await config.makeApiClient(CoreV1Api).connectGetNamespacedPodProxyWithPath(asked));
+  return 0;
+}
+
+const COMMANDS = { exec, attach, portforward, logs, watch, proxy };
 
 async function main() {
   const options = parse(process.argv.slice(2));

@@ -10,6 +10,7 @@ has ended: a command that waits for that never ends.
     portforward POD PORT
     logs [--follow] POD CONTAINER
     watch CONFIGMAP
+    proxy POD:PORT PATH
 """
 
 import argparse
@@ -133,6 +134,14 @@ def run_watch(api, options):
     return 0
 
 
+def run_proxy(api, options):
+    answer = api.connect_get_namespaced_pod_proxy_with_path(
+        options.pod, options.namespace, options.path, _preload_content=False
+    )
+    sys.stdout.buffer.write(answer.data)
+    return 0
+
+
 def parser():
     top = argparse.ArgumentParser(prog="client.py")
     top.add_argument("--namespace", default="default")
@@ -153,6 +162,7 @@ def parser():
     command("portforward", run_portforward, "pod").add_argument("port", type=int)
     command("logs", run_logs, "pod", "container").add_argument("--follow", action="store_true")
     command("watch", run_watch, "name")
+    command("proxy", run_proxy, "pod", "path")
     return top
 
 

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use tests::counterparts::{repository, target};
+use tests::left_out::{NO_ROUTE, left_out};
 
 use super::kubectl::says_two;
 use super::table::{Client, PAYLOAD, Row, Run, Says, same};
@@ -83,6 +84,11 @@ const ROWS: &[Row] = &[
     row("watch", watch, 0, Says::Part("ADDED fixed ")),
 ];
 
+const PROXY: &[Row] = &[row("proxy", proxy, 0, Says::Part("GET /a/b HTTP/1.1\n"))];
+
+/// Where pods have loopback addresses, to which the API server does not proxy.
+const PROXY_REFUSED: &[Row] = &[row("proxy", proxy, 1, Says::Exactly(""))];
+
 /// What wants to say that one direction has ended.
 const HALF_CLOSES: &[Row] = &[
     row("exec-half-close", exec_half_close, 0, Says::Exactly("begun\na\nover\n")),
@@ -97,6 +103,18 @@ const HALF_CLOSES: &[Row] = &[
 
 const fn row(case: &'static str, act: fn(&Run<'_>) -> anyhow::Result<Ended>, code: i32, says: Says) -> Row {
     Row { case, act, code, says }
+}
+
+/// The libraries spell the path as they like: two of them with an encoded slash.
+#[test]
+fn h_24_what_a_pod_answers_through_its_proxy_is_the_same_with_every_library() -> anyhow::Result<()> {
+    let world = World::shared()?;
+    let clients = [CLIENT_GO[0], PYTHON, JAVASCRIPT];
+    if world.places.proxied {
+        return same(world, &clients, PROXY);
+    }
+    left_out("what a pod answers libraries through its proxy", NO_ROUTE);
+    same(world, &clients, PROXY_REFUSED)
 }
 
 #[test]
@@ -203,4 +221,9 @@ fn logs_follow(run: &Run<'_>) -> anyhow::Result<Ended> {
 
 fn watch(run: &Run<'_>) -> anyhow::Result<Ended> {
     run.run(&["watch", "fixed"], b"")
+}
+
+fn proxy(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let pod = format!("web:{}", run.world.places.web);
+    run.run(&["proxy", &pod, "a/b"], b"")
 }

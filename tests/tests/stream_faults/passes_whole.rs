@@ -362,7 +362,7 @@ fn h_10_the_code_of_a_close_passes_as_it_was_said() -> anyhow::Result<()> {
 
 /// The streams of a pod are entered whatever the method: both ask `create`, both are sessions.
 #[test]
-fn h_01_spdy_is_entered_by_get_as_by_post() -> anyhow::Result<()> {
+fn spdy_is_entered_by_get_as_by_post() -> anyhow::Result<()> {
     let stage = Stage::new()?;
     for method in ["GET", "POST"] {
         let place = format!("kept/by-{}", method.to_lowercase());
