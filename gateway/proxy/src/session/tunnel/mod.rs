@@ -379,13 +379,9 @@ impl<C: Io, U: Io> Carried<C, U> {
             add(&heartbeats.bytes_in, piece);
             observer.see(Way::Up, piece)
         });
-        if let Poll::Ready(Err(broken)) = going_up {
+        if matches!(going_up, Poll::Ready(Err(Broken::Withheld))) {
             // What else comes down now would be read and not passed on: words of ours could stand in the middle of it.
-            return Poll::Ready(match broken {
-                Broken::Withheld => Over::unrecorded(observer),
-                Broken::Reading(error) => Over::Client(error),
-                Broken::Writing(error) => Over::Upstream(error),
-            });
+            return Poll::Ready(Over::unrecorded(observer));
         }
         let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
             add(&heartbeats.bytes_out, piece);
@@ -402,9 +398,16 @@ impl<C: Io, U: Io> Carried<C, U> {
             }
         }
         match (going_up, going_down) {
-            (_, Poll::Ready(Err(Broken::Withheld))) => Poll::Ready(Over::unrecorded(observer)),
-            (_, Poll::Ready(Err(Broken::Writing(error)))) => Poll::Ready(Over::Client(error)),
-            (_, Poll::Ready(Err(Broken::Reading(error)))) => Poll::Ready(Over::Upstream(error)),
+            (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) => {
+                Poll::Ready(Over::unrecorded(observer))
+            }
+            (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
+                Poll::Ready(Over::Client(error))
+            }
+            // A command that has ended takes no more; what it said last was read above.
+            (Poll::Ready(Err(Broken::Writing(error))), _) | (_, Poll::Ready(Err(Broken::Reading(error)))) => {
+                Poll::Ready(Over::Upstream(error))
+            }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Over::Both),
             _ => Poll::Pending,
         }
