@@ -213,7 +213,7 @@ fn h_20_of_a_session_its_streams_stand_in_the_record_and_its_command_sealed_besi
         // The API server decodes keys, and drops what has a `;` in it.
         ("%63ommand=id&command=a;b&stdout=true", "command=id"),
         // As long as a request line may be, and nothing of it is cut.
-        (&*long, &*long),
+        (&*format!("{long}&stdout=true"), &*long),
         (
             "command=sh&command=-c&command=echo%20a%20b&container=main&stdin=true&stdout=true&tty=true",
             "command=sh&command=-c&command=echo%20a%20b",
