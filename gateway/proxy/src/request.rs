@@ -32,6 +32,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+pub(crate) use self::upgrade::Switch;
 use self::upgrade::refused_as_unrecorded;
 use crate::ask::Ask;
 use crate::audit::{self, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
@@ -43,7 +44,7 @@ use crate::listener::{Conn, Handler, Head, Inbound, Refused, Taking};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
-use crate::sending::{HeldRecording, Sending, unanswered};
+use crate::sending::{Answered, Sending, unanswered};
 use crate::session::tunnel::{Bounds, Recordings, never_switches};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
@@ -391,18 +392,20 @@ impl Gate {
             request = request.map(|body| body.copied(MOST_QUESTION, Arc::clone(&asked)));
         }
         let call = call(trail, recorded.permit());
-        let (response, end, duties) = self
-            .send(Sending {
-                gate: Arc::clone(gate),
-                call,
-                recorded,
-                request,
-                end,
-                digest,
-                duties,
-                recording: HeldRecording::default(),
-            })
-            .await?;
+        let sending = Sending {
+            gate: Arc::clone(gate),
+            call,
+            recorded,
+            request,
+            end,
+            digest,
+            duties,
+            switch: None,
+        };
+        let Answered::Plainly(response, end, duties) = self.send(sending).await? else {
+            // Nothing was asked to switch.
+            return Err(Stop::Ended(Refusal::Internal));
+        };
         let mut response = deliver(response, end, duties, trail)?;
         if let Some(about) = about.filter(|_| response.status().is_success()) {
             let question = asked.get().and_then(|body| Question::read(body));
@@ -415,7 +418,7 @@ impl Gate {
     }
 
     /// Sends an effect in a task of its own, so that it is ended and recorded whether its client waits or not.
-    async fn send(&self, sending: Sending) -> Result<(Response<UpstreamBody<Uplink>>, End, Duties), Stop> {
+    async fn send(&self, sending: Sending) -> Result<Answered, Stop> {
         let (answer, answered) = oneshot::channel();
         self.sending.spawn(sending.run(answer));
         match answered.await {

@@ -1,6 +1,6 @@
 //! One effect on its way: sent in a task of its own, so that it has its end whether its client waits or not.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -8,11 +8,10 @@ use model::event::Answer;
 use tokio::sync::oneshot;
 
 use crate::audit::{End, Recorded};
-use crate::body::{DigestCell, Uplink};
+use crate::body::{DigestCell, Outbound, Uplink};
 use crate::decision::{Effect, Permit};
 use crate::refusal::Refusal;
-use crate::request::{ClusterGate, Duties};
-use crate::session::tunnel::{Recording, began_without_client};
+use crate::request::{ClusterGate, Duties, Switch};
 use crate::upstream::{self, Call, SendError, UpstreamBody};
 
 /// How long a call that may have an effect goes on after its client has left, to learn how it ended.
@@ -27,28 +26,22 @@ pub(crate) struct Sending {
     pub(crate) digest: Arc<DigestCell>,
     /// The subject's place is taken until the end is known, also when the client has left.
     pub(crate) duties: Duties,
-    /// Of a session that has to be recorded, until its tunnel takes it.
-    pub(crate) recording: HeldRecording,
+    /// What begins a tunnel, where the call asks to switch protocols. Here and not with whoever waits for the answer: they may
+    /// leave, and what the cluster has begun by then is a session all the same.
+    pub(crate) switch: Option<Switch>,
 }
 
-/// A recording that stands ready while the cluster is asked. Whoever waits for the answer may leave; then what the cluster
-/// began all the same is recorded by whoever asked.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HeldRecording(Arc<Mutex<Option<Recording>>>);
-
-impl HeldRecording {
-    pub(crate) fn new(recording: Option<Recording>) -> Self {
-        Self(Arc::new(Mutex::new(recording)))
-    }
-
-    /// Once: nobody has it afterwards.
-    pub(crate) fn take(&self) -> Option<Recording> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+/// What the cluster answered.
+#[expect(clippy::large_enum_variant, reason = "nearly every answer is the larger one, and is moved twice")]
+pub(crate) enum Answered {
+    /// An answer, with what ends with it.
+    Plainly(Response<UpstreamBody<Uplink>>, End, Duties),
+    /// It has switched protocols and the tunnel has begun; this is our own 101.
+    Switched(Response<Outbound>),
 }
 
-/// An answer with what ends with it, or what the caller is told instead; the end is written then.
-pub(crate) type Sent = Result<(Response<UpstreamBody<Uplink>>, End, Duties), Refusal>;
+/// The answer, or what the caller is told instead; the end is written then.
+pub(crate) type Sent = Result<Answered, Refusal>;
 
 impl Sending {
     pub(crate) async fn run(self, mut answer: oneshot::Sender<Sent>) {
@@ -60,7 +53,7 @@ impl Sending {
             mut end,
             digest,
             duties,
-            recording,
+            switch,
         } = self;
         end.sent();
         let sent = tokio::select! {
@@ -73,10 +66,12 @@ impl Sending {
         match sent {
             Ok(response) => {
                 end.answered(response.status().as_u16());
-                if let Err(Ok((response, end, _))) = answer.send(Ok((response, end, duties))) {
-                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        return began_without_client(end, recording.take()).await;
-                    }
+                let switch = switch.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                let answered = match switch {
+                    Some(switch) => switch.begin(&gate, response, end, duties).map(Answered::Switched),
+                    None => Ok(Answered::Plainly(response, end, duties)),
+                };
+                if let Err(Ok(Answered::Plainly(_, end, _))) = answer.send(answered) {
                     end.settle(Answer::ClientGone, Some("the client left before the answer came"));
                 }
             }

@@ -19,6 +19,7 @@ use model::ask::PodAnswer;
 use model::decision::{Denial, Denied, Obligations, Unmet};
 use model::request::{Action, RequestFacts, Target};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use super::{ClusterGate, Duties, Gate, Stop, call, deliver, note_connection, own_audit_id, with_own_headers};
 use crate::audit::{End, Trail};
@@ -27,17 +28,71 @@ use crate::decision::{Effect, Permit};
 use crate::headers;
 use crate::listener::{Inbound, Upgrade};
 use crate::refusal::Refusal;
-use crate::sending::{HeldRecording, Sending};
+use crate::sending::{Answered, Sending};
 use crate::session::tunnel::{
     Bounds, Recording, SessionsToRecord, Sides, Tunnel, may_be_read, runs_a_command, tap_for,
 };
 use crate::upstream::UpstreamBody;
 
-/// What stands ready when an upgrade is asked for.
-struct AskedUpgrade {
+/// What stands ready when an upgrade is asked for, and begins the tunnel behind the cluster's 101.
+pub(crate) struct Switch {
     client: OnUpgrade,
     bounds: Bounds,
-    recording: HeldRecording,
+    recording: Option<Recording>,
+    trail: Arc<Trail>,
+    tunnels: TaskTracker,
+}
+
+impl Switch {
+    /// Carries what follows the cluster's 101; ours, with its words (H-04).
+    ///
+    /// # Errors
+    /// There is no place for the session; its end is written.
+    pub(crate) fn begin(
+        self,
+        gate: &ClusterGate,
+        mut response: Response<UpstreamBody<Uplink>>,
+        mut end: End,
+        duties: Duties,
+    ) -> Result<Response<Outbound>, Refusal> {
+        let trail = &self.trail;
+        note_connection(&response, &mut end);
+        let Duties {
+            warning,
+            place,
+            call: Some(call),
+            taking: _,
+        } = duties
+        else {
+            // Every upgrade stands in the table of calls that go on.
+            let refusal = Refusal::Internal;
+            end.settle_instead(
+                refusal.status().as_u16(),
+                "the session had no place in the table of sessions",
+            );
+            return Err(refusal);
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut parts, _) = response.into_parts();
+        let tunnel = Tunnel {
+            sides: Sides {
+                client: self.client,
+                upstream,
+            },
+            tap: tap_for(trail, &parts.headers),
+            recording: self.recording,
+            bounds: self.bounds,
+            node: node_is_learnt(gate, trail),
+            end,
+            call,
+            place,
+        };
+        self.tunnels.spawn(tunnel.run());
+        headers::strip_response_to_upgrade(&mut parts.headers);
+        own_audit_id(&mut parts.headers, trail);
+        parts.headers.extend(warning.map(|text| (WARNING, text)));
+        Ok(Response::from_parts(parts, Outbound::bytes(Bytes::new())))
+    }
 }
 
 impl Gate {
@@ -56,10 +111,12 @@ impl Gate {
         let is_recorded = recording.is_some();
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
-        let asked = AskedUpgrade {
+        let switch = Switch {
             client: hyper::upgrade::on(&mut request),
             bounds: self.bounds.within(recorded.permit().obligations()),
-            recording: HeldRecording::new(recording),
+            recording,
+            trail: Arc::clone(trail),
+            tunnels: self.sending.clone(),
         };
         let asks = trail.facts.as_ref().zip(trail.target.as_ref());
         let must_switch =
@@ -72,22 +129,20 @@ impl Gate {
             request.headers_mut().remove(SEC_WEBSOCKET_EXTENSIONS);
         }
         let call = call(trail, recorded.permit()).upgraded();
-        let (response, end, duties) = self
-            .send(Sending {
-                gate: Arc::clone(gate),
-                call,
-                recorded,
-                request,
-                end,
-                digest: Arc::default(),
-                duties,
-                recording: asked.recording.clone(),
-            })
-            .await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let node = node_is_learnt(gate, trail);
-            return self.tunnel(response, asked, node, end, duties, trail);
-        }
+        let sending = Sending {
+            gate: Arc::clone(gate),
+            call,
+            recorded,
+            request,
+            end,
+            digest: Arc::default(),
+            duties,
+            switch: Some(switch),
+        };
+        let (response, end, duties) = match self.send(sending).await? {
+            Answered::Switched(response) => return Ok(response),
+            Answered::Plainly(response, end, duties) => (response, end, duties),
+        };
         if let Some(words) = no_answer_to_upgrade(response.status(), trail, must_switch) {
             let refusal = Refusal::UpstreamLost(words.clone());
             end.settle_instead(refusal.status().as_u16(), &words);
@@ -141,54 +196,6 @@ impl Gate {
                 Err(refused_as_unrecorded(trail, Unmet::Recording))
             }
         }
-    }
-
-    /// Passes the cluster's 101 on and carries what follows.
-    fn tunnel(
-        &self,
-        mut response: Response<UpstreamBody<Uplink>>,
-        asked: AskedUpgrade,
-        node: Option<JoinHandle<()>>,
-        mut end: End,
-        duties: Duties,
-        trail: &Arc<Trail>,
-    ) -> Result<Response<Outbound>, Stop> {
-        note_connection(&response, &mut end);
-        let Duties {
-            warning,
-            place,
-            call: Some(call),
-            taking: _,
-        } = duties
-        else {
-            // Every upgrade stands in the table of calls that go on.
-            let refusal = Refusal::Internal;
-            end.settle_instead(
-                refusal.status().as_u16(),
-                "the session had no place in the table of sessions",
-            );
-            return Err(Stop::Ended(refusal));
-        };
-        let upstream = hyper::upgrade::on(&mut response);
-        let (mut parts, _) = response.into_parts();
-        let tunnel = Tunnel {
-            sides: Sides {
-                client: asked.client,
-                upstream,
-            },
-            tap: tap_for(trail, &parts.headers),
-            recording: asked.recording.take(),
-            bounds: asked.bounds,
-            node,
-            end,
-            call,
-            place,
-        };
-        self.sending.spawn(tunnel.run());
-        headers::strip_response_to_upgrade(&mut parts.headers);
-        own_audit_id(&mut parts.headers, trail);
-        parts.headers.extend(warning.map(|text| (WARNING, text)));
-        Ok(Response::from_parts(parts, Outbound::bytes(Bytes::new())))
     }
 }
 

@@ -211,16 +211,6 @@ impl Tunnel {
     }
 }
 
-/// Records a session that the cluster began when its client had left: what was asked for may have run.
-pub(crate) async fn began_without_client(mut end: End, mut recording: Option<Recording>) {
-    drop(end.begins());
-    if let Some(recording) = &mut recording {
-        recording.begins();
-    }
-    let why = "the client left before the session began; the cluster had begun it";
-    record(end, recording, Answer::ClientGone, Some(why.to_owned())).await;
-}
-
 /// Writes the end, with what is kept of the session.
 async fn record(mut end: End, recording: Option<Recording>, answer: Answer, why: Option<String>) {
     if let Some(recording) = recording {
