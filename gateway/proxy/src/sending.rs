@@ -32,7 +32,10 @@ pub(crate) struct Sending {
 }
 
 /// What the cluster answered.
-#[expect(clippy::large_enum_variant, reason = "nearly every answer is the larger one, and is moved twice")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every answer is the larger one, and is moved twice"
+)]
 pub(crate) enum Answered {
     /// An answer, with what ends with it.
     Plainly(Response<UpstreamBody<Uplink>>, End, Duties),
