@@ -138,7 +138,8 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
         namespace: facts.namespace().to_owned(),
         pod: pod(facts),
         container: query.first("container").map(|value| text(&value)),
-        command: all("command"),
+        // Nothing else runs one. The caller chooses the query, and what is read as a `cp` is kept without its contents (promise 3).
+        command: if kind == Kind::Exec { all("command") } else { Vec::new() },
         terminal: runs && asked("tty"),
         // What is typed is not kept where a terminal echoes it, and only who reads the output lets the echo pass.
         input_kept: !runs || !asked(output),
@@ -480,6 +481,27 @@ mod tests {
         assert_eq!(pods("web/attach?stdout=0&tty=true"), (Kind::Attach, true, true));
         assert_eq!(pods("web/exec?output=1&tty=true"), (Kind::Exec, true, true));
         assert_eq!(pods("web:80/proxy/exec?tty=1&output=1"), (Kind::Proxy, false, true));
+    }
+
+    #[test]
+    fn promise_3_only_what_runs_a_command_has_one() {
+        let world = World::new(8, Authorization::Enforce);
+        let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        let copy = ["tar", "xmf", "-"].map(str::to_owned).to_vec();
+        for (path, command) in [
+            ("namespaces/shop/pods/web/exec", copy.clone()),
+            ("nodes/n/proxy/exec/shop/web/main", copy),
+            ("namespaces/shop/pods/web/attach", Vec::new()),
+            ("nodes/n/proxy/attach/shop/web/main", Vec::new()),
+            ("namespaces/shop/pods/web/portforward", Vec::new()),
+            ("nodes/n/proxy/portForward/shop/web", Vec::new()),
+            ("namespaces/shop/pods/web/proxy/exec", Vec::new()),
+            ("namespaces/shop/pods", Vec::new()),
+        ] {
+            let asked = format!("/api/v1/{path}?command=tar&command=xmf&command=-");
+            let head = head(&world.call(Arc::clone(&person), &asked, true), uuid::Uuid::nil()).unwrap();
+            assert_eq!(head.command, command, "{path}");
+        }
     }
 
     #[test]

@@ -34,10 +34,14 @@ impl Stage {
 
     /// Whose person may have so many bytes recorded a day.
     fn with_a_day_of(bytes_per_day: u64) -> Self {
+        let exec = "/api/v1/namespaces/shop/pods/web/exec?command=sh&stdout=true";
+        Self::asking(exec, bytes_per_day)
+    }
+
+    fn asking(path: &str, bytes_per_day: u64) -> Self {
         let world = World::new(8, Authorization::Enforce);
         let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
-        let exec = "/api/v1/namespaces/shop/pods/web/exec?command=sh&stdout=true";
-        let trail = world.call(person, exec, true);
+        let trail = world.call(person, path, true);
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(ledger::RealDisk::new(folder.path()));
         let (ledger, _) = ledger::Ledger::open_by_hand(folder.path(), ledger::Options::default(), disk).unwrap();

@@ -221,6 +221,54 @@ async fn the_times_of_a_recording_count_from_when_the_request_came() {
     assert!(at >= Some(waited), "{at:?}");
 }
 
+/// A process that somebody attaches to runs what it ran before: a command in the request is the caller's word and no more. It
+/// would have what is typed read as the files of a `cp`, whose contents are not kept.
+#[tokio::test(start_paused = true)]
+async fn promise_3_what_is_typed_into_an_attached_process_is_kept_whatever_command_the_request_names() {
+    for pod in [
+        "namespaces/shop/pods/web/attach?stdin=true&",
+        "nodes/n/proxy/attach/shop/web/main?input=1&",
+    ] {
+        let copy = "command=tar&command=xmf&command=-";
+        let stage = Stage::asking(&format!("/api/v1/{pod}{copy}"), u64::MAX);
+        let mut recording = stage.recording().await;
+        let typed = tar_of(b"rm -rf /srv; ");
+        let channel = Channel::Stdin;
+        let data = ::recording::tap::Event::Data { channel, bytes: &typed };
+        recording.event(Way::Up, data);
+        let (how, why) = ("ended".to_owned(), None);
+        assert!(recording.finish(Ended { how, why }).await.1);
+        let read = Read::open(&stage.file(), &SessionKey::new(KEY), &[]).unwrap();
+        assert!(read.head().unwrap().unwrap().command.is_empty(), "{pod}");
+        let mut frames = read.frames();
+        let mut kept = Vec::new();
+        while let Some(stamped) = frames.next().unwrap() {
+            if let Frame::Data { bytes, .. } = stamped.frame {
+                kept.extend_from_slice(bytes);
+            }
+        }
+        assert!(kept == typed, "{pod}: {} of {} bytes are kept", kept.len(), typed.len());
+    }
+}
+
+/// An archive with one file (POSIX.1-1988 `ustar`).
+fn tar_of(contents: &[u8]) -> Vec<u8> {
+    let mut header = [0_u8; 512];
+    header[..1].copy_from_slice(b"x");
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[124..136].copy_from_slice(format!("{:011o}\0", contents.len()).as_bytes());
+    header[136..148].copy_from_slice(b"00000000000\0");
+    header[148..156].fill(b' ');
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut archive = header.to_vec();
+    archive.extend_from_slice(contents);
+    archive.resize(4 * 512, 0);
+    archive
+}
+
 /// One piece and then silence: nobody else wakes the tunnel, and it is on the disk after two seconds all the same.
 #[tokio::test(start_paused = true)]
 async fn what_is_followed_by_silence_is_kept_in_time() {
