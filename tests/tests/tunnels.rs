@@ -9,6 +9,7 @@ use serde_json::Value;
 use tests::fake::{FakeApiServer, LAST_WORDS};
 use tests::gateway::{Gateway, Options};
 use tests::metrics::Scrape;
+use tests::rules::kept_is_recorded;
 use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
@@ -39,10 +40,14 @@ struct Stage {
 
 impl Stage {
     fn new() -> anyhow::Result<Self> {
+        Self::ruled(ROLES)
+    }
+
+    fn ruled(rules: impl Into<String>) -> anyhow::Result<Self> {
         let fake = FakeApiServer::start()?;
         let options = Options {
             authorization: Some("enforce"),
-            ..Options::ruled(ROLES)
+            ..Options::ruled(rules)
         };
         let gateway = Gateway::before(&fake.upstream(), &options)?;
         let token = gateway.sign_in("alice")?.token;
@@ -161,6 +166,42 @@ fn h_06_an_answer_that_is_neither_switch_nor_refusal_leads_nowhere() -> anyhow::
         assert_eq!(close["outcome"]["status"], 502, "{close}");
         assert_eq!(close["upstream"]["status"], status, "{close}");
         assert_eq!(stage.fake.upgraded().0, 1, "followed");
+    }
+    Ok(())
+}
+
+/// Where what enters has to be recorded, a plain answer to an offer to switch would be a way past the recording: whatever answers
+/// there may ignore the offer.
+#[test]
+fn promise_3_no_plain_answer_passes_where_only_a_session_may() -> anyhow::Result<()> {
+    const CANARY: &str = "a-canary-behind-the-proxy";
+    for (status, media, told) in [
+        ("500 Oops", "text/plain", "switch protocols with 500, and"),
+        ("401 Who", "text/plain", "switch protocols with 401, and"),
+        (
+            "404 Not Found",
+            "application/json",
+            "switch protocols with 404 (NotFound), and",
+        ),
+        ("200 OK", "text/plain", "switch protocols with 200, and"),
+    ] {
+        let stage = Stage::ruled(format!("{ROLES}{}", kept_is_recorded()))?;
+        let body = format!(r#"{{"kind":"Status","apiVersion":"v1","reason":"NotFound","message":"{CANARY}"}}"#);
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\nX-Canary: {CANARY}\r\n");
+        let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        stage.fake.answer_upgrades(answer.as_bytes());
+        let target = "/clusters/bench/api/v1/namespaces/kept/pods/x/proxy/admin";
+        let mut client = Upgraded::ask(&stage.gateway, &stage.token, target, Switch::WebSocket(""), b"")?;
+        let body = String::from_utf8_lossy(&client.rest()?).into_owned();
+        let said = format!("{}{body}", client.head);
+        ensure!(said.starts_with("HTTP/1.1 502 ") && said.contains(told), "{said}");
+        ensure!(!said.contains(CANARY), "{said}");
+        let close = stage.close()?;
+        assert_eq!(close["outcome"]["status"], 502, "{close}");
+        let words = close["outcome"]["why"].as_str().unwrap_or_default();
+        ensure!(words.contains(told), "{close}");
+        let answered = close["upstream"]["status"].to_string();
+        ensure!(status.starts_with(&answered), "{close}");
     }
     Ok(())
 }

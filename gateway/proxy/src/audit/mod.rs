@@ -30,7 +30,7 @@ pub(crate) use self::fallback::Fallbacks;
 pub use self::gather::gather;
 pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
-pub(crate) use self::scan::Scan;
+pub(crate) use self::scan::{Scan, Want};
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
 pub use self::words::agent;
 use crate::clock::{Clock, Reading};

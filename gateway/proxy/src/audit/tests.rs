@@ -97,7 +97,7 @@ async fn a_403_behind_an_upgrade_contradicts_the_gateway_in_the_clusters_own_wor
         let end = End::of_effect(Arc::clone(&station), trail(&station), slot, kind);
         let (_, mut end) = Station::intended(ticket, end).await.unwrap();
         end.answered(403);
-        end.scans(Scan::new(&json, scan::Want::Names));
+        end.scans(Scan::new(&json, Want::Names));
         end.passed(said);
         end.settle(Answer::Answered, None);
         ledger.drive();

@@ -14,6 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, WARNING};
 use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use model::ask::PodAnswer;
 use model::decision::{Denial, Denied, Obligations, Unmet};
@@ -22,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::{ClusterGate, Duties, Gate, Stop, call, deliver, note_connection, own_audit_id, with_own_headers};
-use crate::audit::{End, Trail};
+use crate::audit::{End, Scan, Trail, Want};
 use crate::body::{Outbound, Uplink};
 use crate::decision::{Effect, Permit};
 use crate::headers;
@@ -143,10 +145,17 @@ impl Gate {
             Answered::Switched(response) => return Ok(response),
             Answered::Plainly(response, end, duties) => (response, end, duties),
         };
-        if let Some(words) = no_answer_to_upgrade(response.status(), trail, must_switch) {
+        let withheld = |end: End, words: String| {
             let refusal = Refusal::UpstreamLost(words.clone());
             end.settle_instead(refusal.status().as_u16(), &words);
-            return Err(Stop::Ended(refusal));
+            Err(Stop::Ended(refusal))
+        };
+        if must_switch {
+            // Whatever it is: what answers here is not the API server alone, and passes in no recording.
+            return withheld(end, instead_of(response).await);
+        }
+        if is_no_answer_to_upgrade(response.status(), trail) {
+            return withheld(end, answered_with(response.status()));
         }
         // A plain answer that may go on, like a watch whose client offered to switch.
         if let Some(call) = &duties.call {
@@ -221,11 +230,88 @@ pub(super) fn refused_as_unrecorded(trail: &Trail, unmet: Unmet) -> Refusal {
     }))
 }
 
-/// What is wrong with an answer to an upgrade that is neither the switch nor a refusal (H-06): a redirect would lead the
-/// credential elsewhere. A plain answer to a plain read that also offered to switch is one (RFC 9110 §7.8).
-fn no_answer_to_upgrade(status: StatusCode, trail: &Trail, must_switch: bool) -> Option<String> {
+/// Whether an answer to an upgrade is neither the switch nor a refusal (H-06): a redirect would lead the credential elsewhere. A plain
+/// answer to a plain read that also offered to switch is one (RFC 9110 §7.8).
+fn is_no_answer_to_upgrade(status: StatusCode, trail: &Trail) -> bool {
     let streams = trail.facts.as_ref().is_some_and(|facts| facts.action().streams());
-    let is_none =
-        status.is_informational() || status.is_redirection() || ((streams || must_switch) && status.is_success());
-    is_none.then(|| format!("it answered a request to switch protocols with {}", status.as_u16()))
+    status.is_informational() || status.is_redirection() || (streams && status.is_success())
+}
+
+fn answered_with(status: StatusCode) -> String {
+    format!("it answered a request to switch protocols with {}", status.as_u16())
+}
+
+/// What the caller is told in place of a plain answer that may not pass: its status and, where it is a `Status` with one of the
+/// reasons of Kubernetes, that one. It may be a backend's word and no API server's; a word of a closed list carries nothing else.
+async fn instead_of<B: Body<Data = Bytes> + Unpin>(response: Response<B>) -> String {
+    let (parts, mut body) = response.into_parts();
+    let mut scan = Scan::new(&parts.headers, Want::Names);
+    let reading = async {
+        let mut left = MOST_OF_A_STATUS;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(data) = frame.data_ref() else { continue };
+            left = left.checked_sub(data.len())?;
+            scan.feed(data);
+        }
+        let seen = scan.finish().ok()?;
+        REASONS.into_iter().find(|reason| seen.reason() == Some(*reason))
+    };
+    let reason = tokio::time::timeout(READS_A_STATUS_WITHIN, reading).await;
+    let words = answered_with(parts.status);
+    match reason.ok().flatten() {
+        Some(reason) => format!("{words} ({reason}), and that answer passes in no session"),
+        None => format!("{words}, and that answer passes in no session"),
+    }
+}
+
+/// An API server's own is a few hundred bytes.
+const MOST_OF_A_STATUS: usize = 16 << 10;
+const READS_A_STATUS_WITHIN: Duration = Duration::from_secs(2);
+/// Why an API server refuses to connect somebody to a backend (`StatusReason`, k8s.io/apimachinery `pkg/apis/meta/v1/types.go`).
+const REASONS: [&str; 9] = [
+    "BadRequest",
+    "Forbidden",
+    "InternalError",
+    "MethodNotAllowed",
+    "NotFound",
+    "ServiceUnavailable",
+    "Timeout",
+    "TooManyRequests",
+    "Unauthorized",
+];
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn promise_3_of_an_answer_that_may_not_pass_its_status_is_told_and_a_known_reason() {
+        let told = async |status: u16, media: &str, body: &str| {
+            let answer = Response::builder().status(status).header("content-type", media);
+            instead_of(answer.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await
+        };
+        let json = "application/json";
+        let long = format!(
+            r#"{{"kind":"Status","x":"{}","reason":"NotFound"}}"#,
+            "x".repeat(MOST_OF_A_STATUS)
+        );
+        for (status, media, body, words) in [
+            (
+                404,
+                json,
+                r#"{"kind":"Status","reason":"NotFound","message":"secret"}"#,
+                "404 (NotFound)",
+            ),
+            (403, json, r#"{"kind":"Status","reason":"secret"}"#, "403"),
+            (500, json, r#"{"kind":"Pod","reason":"NotFound"}"#, "500"),
+            (500, json, &long, "500"),
+            (401, "text/plain", "secret", "401"),
+        ] {
+            let expected =
+                format!("it answered a request to switch protocols with {words}, and that answer passes in no session");
+            assert_eq!(told(status, media, body).await, expected);
+        }
+    }
 }
