@@ -44,6 +44,8 @@ pub(super) struct Half {
     unflushed: bool,
     /// Whoever was shown the last piece wants no more for now.
     is_held_up: bool,
+    /// Why nothing more comes behind what is held. A socket says it once: a reset, asked again, looks like a clean end.
+    failed: Option<io::Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,7 @@ impl Half {
             stage: Stage::Flowing,
             unflushed: false,
             is_held_up: false,
+            failed: None,
         }
     }
 
@@ -133,6 +136,9 @@ impl Half {
         if !self.held.is_empty() {
             return Ok(Poll::Ready(()));
         }
+        if let Some(error) = self.failed.take() {
+            return Err(Broken::Reading(error));
+        }
         if self.held.end == self.buffer.len() {
             self.buffer.resize(ROOM, 0);
         }
@@ -145,8 +151,11 @@ impl Half {
             match Pin::new(&mut *from).poll_read(cx, &mut read) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Err(error)) if self.held.is_empty() => return Err(Broken::Reading(error)),
-                // What came before is passed on; the next read says it again.
-                Poll::Ready(Err(_)) => return Ok(Poll::Ready(())),
+                Poll::Ready(Err(error)) => {
+                    // What came before is passed on first.
+                    self.failed = Some(error);
+                    return Ok(Poll::Ready(()));
+                }
                 Poll::Ready(Ok(())) => {}
             }
             let piece = read.filled();
@@ -183,5 +192,47 @@ impl Half {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// Says each thing once, and that nothing more comes for ever after: as a socket does that was reset.
+    struct Socket(VecDeque<io::Result<&'static [u8]>>);
+
+    impl AsyncRead for Socket {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            match self.0.pop_front() {
+                Some(Ok(bytes)) => room.put_slice(bytes),
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => {}
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_behind_bytes_is_no_clean_end() {
+        let reset = || Err(io::ErrorKind::ConnectionReset.into());
+        for before in [
+            vec![],
+            vec![Ok(b"before".as_slice())],
+            vec![Ok(b"be".as_slice()), Ok(b"fore")],
+        ] {
+            let sent: Vec<u8> = before.iter().flatten().copied().flatten().copied().collect();
+            let mut from = Socket(before.into_iter().chain([reset()]).collect());
+            let (mut half, mut to) = (Half::new(), Vec::new());
+            let moved = poll_fn(|cx| half.poll(cx, &mut from, &mut to, true, &mut |_| Seen::Passes)).await;
+            assert!(
+                matches!(&moved, Err(Broken::Reading(error)) if error.kind() == io::ErrorKind::ConnectionReset),
+                "{moved:?}"
+            );
+            assert_eq!(to, sent, "what came before it is passed on");
+        }
     }
 }
