@@ -92,6 +92,12 @@ impl Heartbeats {
 
 #[cfg(test)]
 impl Heartbeats {
+    /// Bytes of today that its subject has been charged with.
+    pub(crate) fn charged(&self) -> u64 {
+        let subject = self.trail.identity.as_deref().unwrap().subject().id();
+        self.station.budgets().bytes_of(subject)
+    }
+
     /// Heartbeats into a ledger that is driven by hand, at the times of a clock, of somebody who may fill so many bytes a day.
     pub(crate) fn into_ledger(
         ledger: &Arc<ledger::Ledger>,

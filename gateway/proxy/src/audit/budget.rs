@@ -281,6 +281,13 @@ impl Budgets {
         }
     }
 
+    /// A subject's bytes of today.
+    #[cfg(test)]
+    pub(crate) fn bytes_of(&self, subject: &SubjectId) -> u64 {
+        let used = self.subjects.get(subject);
+        used.map_or(0, |used| used.bytes.load(Ordering::Relaxed))
+    }
+
     /// Whether a subject has filled its bytes of today.
     #[must_use]
     pub fn has_filled_its_day(&self, subject: &SubjectId, now: Reading) -> bool {

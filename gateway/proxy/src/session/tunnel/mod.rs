@@ -164,18 +164,18 @@ impl Tunnel {
         } = self;
         let heartbeats = end.begins();
         if let Some(recording) = &mut recording {
-            recording.begins();
+            recording.begins(&heartbeats);
         }
         // The upgraded streams come when the 101 of each side has been written or read, or not at all.
         let (client, upstream) = match tokio::join!(sides.client, sides.upstream) {
             (Ok(client), Ok(upstream)) => (client, upstream),
             (Err(_), _) => {
                 let why = "the client left before the session began";
-                return record(end, recording, Answer::ClientGone, Some(why.to_owned())).await;
+                return record(end, recording, &heartbeats, Answer::ClientGone, Some(why.to_owned())).await;
             }
             (_, Err(_)) => {
                 let why = "the cluster left before the session began";
-                return record(end, recording, Answer::UpstreamLost, Some(why.to_owned())).await;
+                return record(end, recording, &heartbeats, Answer::UpstreamLost, Some(why.to_owned())).await;
             }
         };
         let over = call.becomes_session(Counted {
@@ -203,7 +203,8 @@ impl Tunnel {
             // Whether it was or not, the end is recorded.
             let _ = learnt.await;
         }
-        record(end, carried.observer.recording.take(), answer, why).await;
+        let recording = carried.observer.recording.take();
+        record(end, recording, &carried.heartbeats, answer, why).await;
         drop((call, place));
         if told {
             carried.linger().await;
@@ -212,13 +213,19 @@ impl Tunnel {
 }
 
 /// Writes the end, with what is kept of the session.
-async fn record(mut end: End, recording: Option<Recording>, answer: Answer, why: Option<String>) {
+async fn record(
+    mut end: End,
+    recording: Option<Recording>,
+    heartbeats: &Heartbeats,
+    answer: Answer,
+    why: Option<String>,
+) {
     if let Some(recording) = recording {
         let ended = Ended {
             how: answer.as_str().to_owned(),
             why: why.clone(),
         };
-        let (anchor, is_whole) = recording.finish(ended).await;
+        let (anchor, is_whole) = recording.finish(ended, heartbeats).await;
         end.kept(anchor, is_whole);
     }
     end.settle(answer, why.as_deref());

@@ -175,6 +175,8 @@ pub(crate) struct Recording {
     /// Nobody is woken at that time yet: a timer wakes whoever polled it.
     is_due_new: bool,
     root: Root,
+    /// As many bytes of it count against its person's day already.
+    charged: u64,
     anchored: Option<Instant>,
     /// When the ledger is told of what came to the disk since.
     anchor_due: Option<Pin<Box<Sleep>>>,
@@ -212,6 +214,7 @@ impl Recording {
             began,
             chunk_within: Duration::from_micros(rules.chunk_micros),
             root: sealer.root(),
+            charged: 0,
             unless_begun,
             sealing: Sealing::Idle(sealer),
             due: None,
@@ -309,8 +312,8 @@ impl Recording {
         self.sealing = Sealing::Over;
         let back = sent.flatten().map_err(|error| error.to_string())?;
         back.outcome.map_err(|error| in_words(&error))?;
-        let before = std::mem::replace(&mut self.root, back.sealer.root());
-        let is_full = heartbeats.fills_the_day(self.root.bytes.saturating_sub(before.bytes));
+        self.root = back.sealer.root();
+        let is_full = self.charges(heartbeats);
         self.sealing = Sealing::Idle(back.sealer);
         for chunk in back.chunks {
             self.recorder.give_back(chunk);
@@ -336,12 +339,26 @@ impl Recording {
         heartbeats.recorded(&self.anchor());
     }
 
+    /// Has what came to the disk since then count against its person's day; whether that is full.
+    fn charges(&mut self, heartbeats: &Heartbeats) -> bool {
+        let more = self.root.bytes.saturating_sub(self.charged);
+        self.charged = self.root.bytes;
+        heartbeats.fills_the_day(more)
+    }
+
     /// Writes the rest. What stands for the whole, and whether the whole is there.
-    pub(super) async fn finish(self, ended: Ended) -> (Anchor, bool) {
+    pub(super) async fn finish(self, ended: Ended, heartbeats: &Heartbeats) -> (Anchor, bool) {
         let at = self.micros();
-        let chunks = self.recorder.finish(at, ended);
+        let Self {
+            recorder,
+            sealing,
+            root,
+            charged,
+            ..
+        } = self;
+        let chunks = recorder.finish(at, ended);
         let rest = async move {
-            let sealer = match self.sealing {
+            let sealer = match sealing {
                 Sealing::Idle(sealer) => sealer,
                 Sealing::Busy(sent) => {
                     let back = sent.await.flatten().ok()?;
@@ -356,15 +373,26 @@ impl Recording {
             let is_whole = outcome.is_ok() && closed.await.is_ok_and(|is_closed| is_closed);
             Some((root, is_whole))
         };
-        match tokio::time::timeout(ENDS_WITHIN, rest).await {
-            Ok(Some((root, is_whole))) => (Anchor::of(&root), is_whole),
-            Ok(None) | Err(_) => (Anchor::of(&self.root), false),
-        }
+        let (root, is_whole) = match tokio::time::timeout(ENDS_WITHIN, rest).await {
+            Ok(Some(kept)) => kept,
+            Ok(None) | Err(_) => (root, false),
+        };
+        // It is over: a full day is for what its person begins next.
+        let _ = heartbeats.fills_the_day(root.bytes.saturating_sub(charged));
+        (Anchor::of(&root), is_whole)
+    }
+
+    /// Whether a chunk is on its way to the disk.
+    #[cfg(test)]
+    pub(super) const fn is_busy(&self) -> bool {
+        matches!(self.sealing, Sealing::Busy(_))
     }
 
     /// There is a session: from here on the file stays, however it ends.
-    pub(super) fn begins(&mut self) {
+    pub(super) fn begins(&mut self, heartbeats: &Heartbeats) {
         (self.unless_begun.path, self.unless_begun.key) = (None, None);
+        // As above; a session has passed nothing yet that would have to end it.
+        let _ = self.charges(heartbeats);
     }
 }
 

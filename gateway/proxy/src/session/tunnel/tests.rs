@@ -76,10 +76,13 @@ impl Stage {
     ) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
         let (person, client) = duplex(room);
         let (upstream, pod) = duplex(room);
-        let clock = Clock::Manual(Arc::clone(&self.world.hand));
-        let heartbeats = Heartbeats::into_ledger(&self.ledger, clock, Arc::clone(&self.trail), self.bytes_per_day);
-        let carried = Carried::new(client, upstream, observer, bounds, heartbeats);
+        let carried = Carried::new(client, upstream, observer, bounds, self.beats());
         (carried, person, pod)
+    }
+
+    fn beats(&self) -> Heartbeats {
+        let clock = Clock::Manual(Arc::clone(&self.world.hand));
+        Heartbeats::into_ledger(&self.ledger, clock, Arc::clone(&self.trail), self.bytes_per_day)
     }
 }
 

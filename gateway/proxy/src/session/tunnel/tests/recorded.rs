@@ -30,17 +30,22 @@ impl RecordingKeys for OneKey {
 }
 
 impl Stage {
-    /// The recording of an exec that is about to begin.
+    /// The recording of an exec whose session has begun.
     async fn recording(&self) -> Recording {
+        let mut recording = self.begun().await;
+        recording.begins(&self.beats());
+        recording
+    }
+
+    /// The recording of an exec that is about to begin.
+    async fn begun(&self) -> Recording {
         let recordings = Recordings {
             folder: self.folder.path().to_owned(),
             keys: Arc::new(OneKey),
             which: SessionsToRecord::All,
             keeps_free: 0,
         };
-        let mut recording = recordings.begin(&self.trail, self.trail.received.mono).await.unwrap();
-        recording.begins();
-        recording
+        recordings.begin(&self.trail, self.trail.received.mono).await.unwrap()
     }
 
     async fn recorded(&self, protocol: Protocol) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
@@ -72,7 +77,7 @@ impl Stage {
     async fn finish(&self, carried: &mut Carried<DuplexStream, DuplexStream>) -> (crate::audit::Anchor, bool) {
         let recording = carried.observer.recording.take().unwrap();
         let (how, why) = ("ended".to_owned(), None);
-        recording.finish(Ended { how, why }).await
+        recording.finish(Ended { how, why }, &carried.heartbeats).await
     }
 }
 
@@ -205,11 +210,11 @@ async fn the_times_of_a_recording_count_from_when_the_request_came() {
     let waited = Duration::from_secs(7);
     let now = stage.trail.received.mono + u64::try_from(waited.as_nanos()).unwrap();
     let mut recording = recordings.begin(&stage.trail, now).await.unwrap();
-    recording.begins();
+    recording.begins(&stage.beats());
     let channel = Channel::Stdout;
     recording.event(Way::Down, ::recording::tap::Event::Data { channel, bytes: b"$ " });
     let (how, why) = ("ended".to_owned(), None);
-    assert!(recording.finish(Ended { how, why }).await.1);
+    assert!(recording.finish(Ended { how, why }, &stage.beats()).await.1);
     let read = Read::open(&stage.file(), &SessionKey::new(KEY), &[]).unwrap();
     let mut frames = read.frames();
     let mut at = None;
@@ -237,7 +242,7 @@ async fn promise_3_what_is_typed_into_an_attached_process_is_kept_whatever_comma
         let data = ::recording::tap::Event::Data { channel, bytes: &typed };
         recording.event(Way::Up, data);
         let (how, why) = ("ended".to_owned(), None);
-        assert!(recording.finish(Ended { how, why }).await.1);
+        assert!(recording.finish(Ended { how, why }, &stage.beats()).await.1);
         let read = Read::open(&stage.file(), &SessionKey::new(KEY), &[]).unwrap();
         assert!(read.head().unwrap().unwrap().command.is_empty(), "{pod}");
         let mut frames = read.frames();
@@ -311,6 +316,36 @@ async fn promise_8_a_session_ends_where_its_recording_fills_its_person_s_day() {
         .as_u64()
         .unwrap();
     assert!(((3 << 20)..(6 << 20)).contains(&kept), "{kept}");
+}
+
+/// The first chunk, the last ones, and one that is on its way to the disk when the session ends: whoever opens sessions and
+/// lets them end at once fills the disk with them, too.
+#[tokio::test]
+async fn promise_8_each_byte_of_a_recording_counts_against_its_person_s_day() {
+    let stage = Stage::new();
+    for busy in [false, true] {
+        let beats = stage.beats();
+        assert_eq!(beats.charged(), 0);
+        std::fs::remove_file(stage.file()).ok();
+        let mut recording = stage.begun().await;
+        assert_eq!(beats.charged(), 0, "a session that never begins leaves no file");
+        recording.begins(&beats);
+        let first = std::fs::metadata(stage.file()).unwrap().len();
+        assert_eq!(beats.charged(), first);
+        let noise = noise(if busy { CHUNK + 4_096 } else { 4_096 });
+        for bytes in noise.chunks(32_768) {
+            let channel = Channel::Stdout;
+            recording.event(Way::Down, ::recording::tap::Event::Data { channel, bytes });
+        }
+        assert_eq!(recording.has_a_chunk(), busy);
+        poll_fn(|cx| Poll::Ready(recording.poll(cx, &beats))).await.unwrap();
+        assert_eq!(recording.is_busy(), busy);
+        let (how, why) = ("ended".to_owned(), None);
+        assert!(recording.finish(Ended { how, why }, &beats).await.1);
+        let all = std::fs::metadata(stage.file()).unwrap().len();
+        assert!(all >= first + noise.len() as u64, "{all}");
+        assert_eq!(beats.charged(), all, "busy: {busy}");
+    }
 }
 
 /// Bytes that neither compress nor look like a secret.
