@@ -311,7 +311,11 @@ impl<C: Io, U: Io> Carried<C, U> {
             (Over::Ours(why), _) => (Answer::Ended, Some(why.clone())),
             // The command has ended; how the connections end after it tells nothing.
             (_, Some(Exit::Code(_) | Exit::Silent)) => (Answer::Answered, None),
-            (_, Some(Exit::Failed(words))) => (Answer::Answered, Some(format!("the cluster said: {words}"))),
+            // Not in the cluster's words: they may quote the command, and what was written into it (promise 6).
+            (_, Some(Exit::Failed)) => {
+                let words = "the cluster said that the command was not run, or not to its end";
+                (Answer::Answered, Some(words.to_owned()))
+            }
             (Over::Client(error), None) if self.left_first != Some(Way::Down) => (
                 Answer::ClientGone,
                 Some(format!("the client left: {}", in_plain(error))),

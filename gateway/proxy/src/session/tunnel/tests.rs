@@ -334,6 +334,28 @@ async fn a_side_that_breaks_is_named() {
     );
 }
 
+/// A runtime that cannot run a command says which one, with whatever its caller wrote into it.
+#[tokio::test]
+async fn promise_6_what_the_cluster_says_of_a_failure_stands_in_no_record() {
+    let stage = Stage::new();
+    let observer = Observer::new(Some(tap(WEBSOCKET)), None);
+    let (mut carried, mut person, mut pod) = stage.observed(4_096, Bounds::default(), observer);
+    let status = br#"{"status":"Failure","message":"exec: \"mysql -pcanary\": not found","reason":"InternalError"}"#;
+    let length = u16::try_from(status.len() + 1).unwrap().to_be_bytes();
+    let said = [&[0x82, 126], length.as_slice(), &[3], status].concat();
+    let talking = async {
+        pod.write_all(&said).await.unwrap();
+        pod.shutdown().await.unwrap();
+        person.shutdown().await.unwrap();
+        let mut told = Vec::new();
+        person.read_to_end(&mut told).await.unwrap();
+        assert_eq!(told, said, "the person reads it");
+    };
+    let (over, ()) = tokio::join!(carried.carry(&stage.call, stage.over()), talking);
+    let words = "the cluster said that the command was not run, or not to its end";
+    assert_eq!(carried.outcome(&over), (Answer::Answered, Some(words.to_owned())));
+}
+
 /// Before the fourth version a good end is one without a word: the pod's farewell tells it from an end that came too soon.
 #[tokio::test]
 async fn an_old_version_that_ends_without_a_word_has_ended_well() {
