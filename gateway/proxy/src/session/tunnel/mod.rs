@@ -191,9 +191,11 @@ impl Tunnel {
         );
         let ended = carried.carry(&call, over).await;
         let mut told = false;
-        if let Over::Ours(why) = &ended {
+        match &ended {
             // Whoever does not read cannot be told.
-            told = timeout(FAREWELL_WITHIN, carried.say_farewell(why)).await.is_ok();
+            Over::Ours(why) => told = timeout(FAREWELL_WITHIN, carried.say_farewell(why)).await.is_ok(),
+            Over::Client(_) | Over::Upstream(_) => carried.hand_over_the_rest().await,
+            Over::Both => {}
         }
         let (answer, why) = carried.outcome(&ended);
         if let Some(Exit::Code(code)) = carried.observer.exit() {
@@ -248,6 +250,8 @@ struct Carried<C, U> {
     began: Instant,
     /// Whose end came first.
     left_first: Option<Way>,
+    /// The cluster takes no more. What it said before that, and how the command ended, may still be on its way.
+    takes_no_more: Option<io::Error>,
 }
 
 impl<C: Io, U: Io> Carried<C, U> {
@@ -263,6 +267,7 @@ impl<C: Io, U: Io> Carried<C, U> {
             idle_by_now: None,
             began: Instant::now(),
             left_first: None,
+            takes_no_more: None,
         }
     }
 
@@ -339,7 +344,8 @@ impl<C: Io, U: Io> Carried<C, U> {
 
     /// When it has to end if nothing passes until then, and why.
     fn next_limit(&self) -> (Instant, Limit) {
-        let half_closed = (self.up.has_ended() || self.down.has_ended()).then_some(HALF_CLOSED_IDLE);
+        let has_one_way = self.up.has_ended() || self.down.has_ended() || self.takes_no_more.is_some();
+        let half_closed = has_one_way.then_some(HALF_CLOSED_IDLE);
         let stricter = [half_closed, self.idle_by_now].into_iter().flatten();
         let idle = stricter.fold(self.bounds.idle, Duration::min);
         let quiet = self.observer.active() + idle;
@@ -370,26 +376,39 @@ impl<C: Io, U: Io> Carried<C, U> {
             observer,
             heartbeats,
             left_first,
+            takes_no_more,
             ..
         } = self;
         let may_read = match observer.poll(cx, heartbeats) {
             Ok(flow) => flow == Flow::Goes,
             Err(_) => return Poll::Ready(Over::unrecorded(observer)),
         };
-        let going_up = up.poll(cx, client, upstream, may_read, &mut |piece| {
-            add(&heartbeats.bytes_in, piece);
-            observer.see(Way::Up, piece)
-        });
-        if matches!(going_up, Poll::Ready(Err(Broken::Withheld))) {
+        let going_up = if takes_no_more.is_some() {
+            Poll::Pending
+        } else {
+            up.poll(cx, client, upstream, may_read, &mut |piece| {
+                add(&heartbeats.bytes_in, piece);
+                observer.see(Way::Up, piece)
+            })
+        };
+        let going_up = match going_up {
             // What else comes down now would be read and not passed on: words of ours could stand in the middle of it.
-            return Poll::Ready(Over::unrecorded(observer));
-        }
+            Poll::Ready(Err(Broken::Withheld)) => return Poll::Ready(Over::unrecorded(observer)),
+            Poll::Ready(Err(Broken::Reading(error))) => return Poll::Ready(Over::Client(error)),
+            // A command that has ended takes no more. The other direction goes to its end.
+            Poll::Ready(Err(Broken::Writing(error))) => {
+                *takes_no_more = Some(error);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        };
         let going_down = down.poll(cx, upstream, client, may_read, &mut |piece| {
             add(&heartbeats.bytes_out, piece);
             observer.see(Way::Down, piece)
         });
         if left_first.is_none() {
-            *left_first = match (up.has_ended(), down.has_ended()) {
+            *left_first = match (up.has_ended(), down.has_ended() || takes_no_more.is_some()) {
                 (true, _) => Some(Way::Up),
                 (false, true) => Some(Way::Down),
                 (false, false) => None,
@@ -398,20 +417,40 @@ impl<C: Io, U: Io> Carried<C, U> {
                 observer.client_left();
             }
         }
-        match (going_up, going_down) {
-            (Poll::Ready(Err(Broken::Withheld)), _) | (_, Poll::Ready(Err(Broken::Withheld))) => {
-                Poll::Ready(Over::unrecorded(observer))
-            }
-            (Poll::Ready(Err(Broken::Reading(error))), _) | (_, Poll::Ready(Err(Broken::Writing(error)))) => {
-                Poll::Ready(Over::Client(error))
-            }
-            // A command that has ended takes no more; what it said last was read above.
-            (Poll::Ready(Err(Broken::Writing(error))), _) | (_, Poll::Ready(Err(Broken::Reading(error)))) => {
-                Poll::Ready(Over::Upstream(error))
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Over::Both),
-            _ => Poll::Pending,
+        match going_down {
+            Poll::Ready(Err(Broken::Withheld)) => Poll::Ready(Over::unrecorded(observer)),
+            Poll::Ready(Err(Broken::Writing(error))) => Poll::Ready(Over::Client(error)),
+            Poll::Ready(Err(Broken::Reading(error))) => Poll::Ready(Over::Upstream(error)),
+            Poll::Ready(Ok(())) => match takes_no_more.take() {
+                Some(error) => Poll::Ready(Over::Upstream(error)),
+                None => going_up.map(|()| Over::Both),
+            },
+            Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// What was read and recorded reaches whom it is for, if they are still there and take it in time; and they learn that no more
+    /// comes.
+    async fn hand_over_the_rest(&mut self) {
+        let Self {
+            client,
+            upstream,
+            up,
+            down,
+            ..
+        } = self;
+        let handing_over = async {
+            let rest = poll_fn(|cx| down.poll_rest(cx, client)).await;
+            if rest.is_ok() {
+                // Whoever has gone needs no end.
+                let _ = client.shutdown().await;
+            }
+            let rest = poll_fn(|cx| up.poll_rest(cx, upstream)).await;
+            if rest.is_ok() {
+                let _ = upstream.shutdown().await;
+            }
+        };
+        let _ = timeout(FAREWELL_WITHIN, handing_over).await;
     }
 
     /// Tells the person why it ends, behind the last whole piece of what the pod said.

@@ -334,6 +334,42 @@ async fn a_side_that_breaks_is_named() {
     );
 }
 
+/// One side has said something and gone; the other has not taken it all yet and says something itself. What reaches it: the command
+/// has ended and its person still types, or the person has left and the command goes on.
+#[tokio::test(start_paused = true)]
+async fn what_was_said_before_a_side_broke_reaches_the_other() {
+    for way in [Way::Down, Way::Up] {
+        let stage = Stage::new();
+        let rooms = if way == Way::Down { (16, 64) } else { (64, 16) };
+        let ((person, client), (upstream, pod)) = (duplex(rooms.0), duplex(rooms.1));
+        let observer = Observer::new(None, None);
+        let mut carried = Carried::new(client, upstream, observer, Bounds::default(), stage.beats());
+        let (mut goes, mut stays) = if way == Way::Down { (pod, person) } else { (person, pod) };
+        goes.write_all(&[7; 64]).await.unwrap();
+        let carrying = async {
+            let over = carried.carry(&stage.call, stage.over()).await;
+            carried.hand_over_the_rest().await;
+            over
+        };
+        let talking = async {
+            // Read by the gateway as far as there is room, by the time that all sleep.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            drop(goes);
+            stays.write_all(b"to nobody").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let mut read = Vec::new();
+            stays.read_to_end(&mut read).await.unwrap();
+            read
+        };
+        let (over, read) = tokio::join!(carrying, talking);
+        assert_eq!(read, [7; 64], "{way:?}");
+        match way {
+            Way::Down => assert!(matches!(over, Over::Upstream(_)), "{over:?}"),
+            Way::Up => assert!(matches!(over, Over::Client(_)), "{over:?}"),
+        }
+    }
+}
+
 /// A runtime that cannot run a command says which one, with whatever its caller wrote into it.
 #[tokio::test]
 async fn promise_6_what_the_cluster_says_of_a_failure_stands_in_no_record() {
