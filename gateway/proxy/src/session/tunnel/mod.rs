@@ -468,8 +468,8 @@ impl<C: Io, U: Io> Carried<C, U> {
             loop {
                 ready!(down.poll_rest(cx, client))?;
                 let said = observer.farewell(&words);
-                // Nothing more is read where it could not be recorded.
-                if said.is_some() || !observer.can_speak() || observer.unrecorded().is_some() {
+                // Nothing more is read where it could not be recorded, or only into memory: a sentence may have no end.
+                if said.is_some() || !observer.can_speak() || observer.unrecorded().is_some() || observer.is_full() {
                     return Poll::Ready(Ok(said));
                 }
                 // In the middle of a sentence: the rest of it first.
@@ -481,7 +481,7 @@ impl<C: Io, U: Io> Carried<C, U> {
                     return Poll::Ready(ended.map(|()| None));
                 }
                 if down.was_held_up() {
-                    // A full chunk holds nobody up now: what is read is kept at the end.
+                    // One full chunk holds nobody up now: what is read is kept at the end.
                     continue;
                 }
                 if observer.can_speak() && observer.farewell(&words).is_none() {

@@ -122,6 +122,11 @@ impl Observer {
         self.unrecorded.as_deref()
     }
 
+    /// Whether so much waits for the disk that nothing should be added to it.
+    pub(super) fn is_full(&self) -> bool {
+        self.recording.as_ref().is_some_and(Recording::is_full)
+    }
+
     fn seen(&self) -> Seen {
         if self.unrecorded.is_some() {
             Seen::Withheld

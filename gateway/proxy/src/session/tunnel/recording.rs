@@ -169,6 +169,8 @@ pub(crate) struct Recording {
     began: Instant,
     /// When a chunk is due that is not full.
     chunk_within: Duration,
+    /// So many bytes of chunks may wait in memory at the end.
+    most_waiting: usize,
     sealing: Sealing,
     /// When the open chunk has to go to the disk though it is not full.
     due: Option<Pin<Box<Sleep>>>,
@@ -213,6 +215,7 @@ impl Recording {
             recorder,
             began,
             chunk_within: Duration::from_micros(rules.chunk_micros),
+            most_waiting: rules.chunk_bytes.saturating_mul(2),
             root: sealer.root(),
             charged: 0,
             unless_begun,
@@ -245,6 +248,11 @@ impl Recording {
     /// Whether a chunk is full, or old enough, and has to go to the disk before more is read.
     pub(super) fn has_a_chunk(&self) -> bool {
         self.recorder.is_due(self.micros())
+    }
+
+    /// Whether two full chunks wait in memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.recorder.waiting_bytes() >= self.most_waiting
     }
 
     /// What passed could not be read.
@@ -380,6 +388,11 @@ impl Recording {
         // It is over: a full day is for what its person begins next.
         let _ = heartbeats.fills_the_day(root.bytes.saturating_sub(charged));
         (Anchor::of(&root), is_whole)
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.recorder.waiting_bytes()
     }
 
     /// Whether a chunk is on its way to the disk.

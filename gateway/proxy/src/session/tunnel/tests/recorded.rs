@@ -318,6 +318,34 @@ async fn promise_8_a_session_ends_where_its_recording_fills_its_person_s_day() {
     assert!(((3 << 20)..(6 << 20)).contains(&kept), "{kept}");
 }
 
+/// Words of ours come behind the message that is under way. One that never ends is not waited for in memory.
+#[tokio::test(start_paused = true)]
+async fn promise_8_a_farewell_reads_no_more_than_two_chunks_of_a_message_without_an_end() {
+    let stage = Stage::new();
+    let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+    let endless = [&[0x82, 127], &(1_u64 << 40).to_be_bytes()[..], &[1]].concat();
+    pod.write_all(&endless).await.unwrap();
+    let begun = poll_fn(|cx| Poll::Ready(carried.poll(cx))).await;
+    assert!(begun.is_pending(), "{begun:?}");
+    let pouring = async {
+        let noise = noise(CHUNK);
+        for _ in 0..64 {
+            pod.write_all(&noise).await.unwrap();
+        }
+    };
+    let telling = async {
+        carried.say_farewell("ended by the gateway: enough").await;
+        let waiting = carried.observer.recording.as_ref().unwrap().waiting_bytes();
+        assert!((CHUNK..4 * CHUNK).contains(&waiting), "{waiting}");
+    };
+    tokio::select! {
+        biased;
+        () = telling => {}
+        () = async { tokio::join!(pouring, unread(person)); } => unreachable!(),
+    }
+    assert!(stage.finish(&mut carried).await.1, "what was read is kept");
+}
+
 /// The first chunk, the last ones, and one that is on its way to the disk when the session ends: whoever opens sessions and
 /// lets them end at once fills the disk with them, too.
 #[tokio::test]
