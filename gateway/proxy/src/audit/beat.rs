@@ -92,6 +92,15 @@ impl Heartbeats {
 
 #[cfg(test)]
 impl Heartbeats {
+    /// The duty to end its call, and a place among those of its subject.
+    pub(crate) fn duties(&self) -> (super::End, super::Place) {
+        let subject = self.trail.identity.as_deref().unwrap().subject().id();
+        let budgets = self.station.budgets();
+        let place = budgets.enter(subject, true, self.station.read_clock()).unwrap();
+        let end = super::End::of_read(Arc::clone(&self.station), Arc::clone(&self.trail));
+        (end, place)
+    }
+
     /// Bytes of today that its subject has been charged with.
     pub(crate) fn charged(&self) -> u64 {
         let subject = self.trail.identity.as_deref().unwrap().subject().id();

@@ -182,13 +182,35 @@ impl Tunnel {
             up: Arc::clone(&heartbeats.bytes_in),
             down: Arc::clone(&heartbeats.bytes_out),
         });
-        let mut carried = Carried::new(
+        let carried = Carried::new(
             TokioIo::new(client),
             TokioIo::new(upstream),
             Observer::new(tap, recording),
             bounds,
             heartbeats,
         );
+        let session = Session { node, end, call, place };
+        session.run(carried, over).await;
+    }
+}
+
+/// What ends with a session.
+struct Session {
+    node: Option<JoinHandle<()>>,
+    end: End,
+    call: LongCall,
+    place: Place,
+}
+
+impl Session {
+    /// Carries the bytes until the end, and records it.
+    async fn run<C: Io, U: Io>(self, mut carried: Carried<C, U>, over: CancellationToken) {
+        let Self {
+            node,
+            mut end,
+            call,
+            place,
+        } = self;
         let ended = carried.carry(&call, over).await;
         let mut told = false;
         match &ended {
@@ -198,18 +220,26 @@ impl Tunnel {
             Over::Both => {}
         }
         let (answer, why) = carried.outcome(&ended);
-        if let Some(Exit::Code(code)) = carried.observer.exit() {
+        let Carried {
+            client,
+            upstream,
+            mut observer,
+            heartbeats,
+            ..
+        } = carried;
+        // Whatever the record still waits for: the process in the pod has nobody any more.
+        drop(upstream);
+        if let Some(Exit::Code(code)) = observer.exit() {
             end.exited(code);
         }
         if let Some(learnt) = node {
             // Whether it was or not, the end is recorded.
             let _ = learnt.await;
         }
-        let recording = carried.observer.recording.take();
-        record(end, recording, &carried.heartbeats, answer, why).await;
+        record(end, observer.recording.take(), &heartbeats, answer, why).await;
         drop((call, place));
         if told {
-            carried.linger().await;
+            linger(client).await;
         }
     }
 }
@@ -498,16 +528,14 @@ impl<C: Io, U: Io> Carried<C, U> {
             let _ = client.flush().await;
         }
     }
+}
 
-    /// Waits until the person's side has closed: what it still sends would be answered with a reset, which takes our words
-    /// with it on their way.
-    async fn linger(self) {
-        drop(self.upstream);
-        let mut client = self.client;
-        let mut sink = tokio::io::sink();
-        // However that ends, so does the connection.
-        let _ = timeout(LINGERS_WITHIN, tokio::io::copy(&mut client, &mut sink)).await;
-    }
+/// Waits until the person's side has closed: what it still sends would be answered with a reset, which takes our words with it
+/// on their way.
+async fn linger(mut client: impl Io) {
+    let mut sink = tokio::io::sink();
+    // However that ends, so does the connection.
+    let _ = timeout(LINGERS_WITHIN, tokio::io::copy(&mut client, &mut sink)).await;
 }
 
 fn add(counter: &AtomicU64, piece: &[u8]) {

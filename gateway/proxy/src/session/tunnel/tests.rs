@@ -370,6 +370,30 @@ async fn what_was_said_before_a_side_broke_reaches_the_other() {
     }
 }
 
+/// The record of an end may wait for the disk and for a node's name; the pod does not.
+#[tokio::test(start_paused = true)]
+async fn the_pod_s_side_is_closed_at_the_end_and_not_behind_its_record() {
+    let stage = Stage::new();
+    let (carried, mut person, mut pod) = stage.tunnel(64, Bounds::default());
+    let (end, place) = carried.heartbeats.duties();
+    let over = stage.over();
+    over.cancel();
+    let session = Session {
+        node: Some(tokio::spawn(std::future::pending())),
+        end,
+        call: stage.world.enter(&stage.trail),
+        place,
+    };
+    let mut running = pin!(session.run(carried, over));
+    let mut said = Vec::new();
+    tokio::select! {
+        biased;
+        () = &mut running => panic!("its record is not written yet"),
+        read = pod.read_to_end(&mut said) => assert_eq!(read.unwrap(), 0),
+    }
+    assert!(person.write_all(b"x").await.is_ok(), "the person has still to read why");
+}
+
 /// A runtime that cannot run a command says which one, with whatever its caller wrote into it.
 #[tokio::test]
 async fn promise_6_what_the_cluster_says_of_a_failure_stands_in_no_record() {
