@@ -49,14 +49,15 @@ pub(crate) struct Heartbeats {
 }
 
 impl Heartbeats {
-    /// It goes on.
+    /// It goes on. Whether the ledger took it matters to nobody: the next one says it, too.
     pub(crate) fn alive(&self) {
-        self.write(None);
+        let _ = self.write(None);
     }
 
-    /// It goes on, and so much of it is kept.
-    pub(crate) fn recorded(&self, anchor: &Anchor) {
-        self.write(Some(anchor.recorded(false)));
+    /// It goes on, and so much of it is kept. False: the ledger did not take it and knows nothing of that yet.
+    #[must_use]
+    pub(crate) fn recorded(&self, anchor: &Anchor) -> bool {
+        self.write(Some(anchor.recorded(false)))
     }
 
     /// So many bytes of its recording are on the disk. They count against its subject's day, as records do; whether that is
@@ -70,7 +71,7 @@ impl Heartbeats {
         subject.is_some_and(|subject| budgets.has_filled_its_day(subject, self.station.read_clock()))
     }
 
-    fn write(&self, recording: Option<Recorded<'_>>) {
+    fn write(&self, recording: Option<Recorded<'_>>) -> bool {
         let now = self.station.read_clock();
         let record = Record {
             pair: self.pair,
@@ -87,6 +88,7 @@ impl Heartbeats {
         };
         let length = self.station.forget(RecordKind::Heartbeat, &record);
         self.station.wrote(&self.trail, length);
+        length.is_some()
     }
 }
 

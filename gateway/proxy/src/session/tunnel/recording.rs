@@ -27,6 +27,8 @@ const WRITES_WITHIN: Duration = Duration::from_secs(5);
 const TRIES_AGAIN: Duration = Duration::from_millis(250);
 /// The newest hash stands in the ledger at least this often while something passes.
 const ANCHORED_EVERY: Duration = Duration::from_secs(10);
+/// Where the ledger did not take it.
+const ANCHORS_AGAIN: Duration = Duration::from_secs(1);
 /// For the last chunks, at the end.
 const ENDS_WITHIN: Duration = Duration::from_secs(8);
 
@@ -267,7 +269,7 @@ impl Recording {
     /// In words why the session has to end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, String> {
         loop {
-            if self
+            while self
                 .anchor_due
                 .as_mut()
                 .is_some_and(|due| due.as_mut().poll(cx).is_ready())
@@ -342,9 +344,12 @@ impl Recording {
 
     /// Tells the ledger what is on the disk.
     fn anchors(&mut self, heartbeats: &Heartbeats) {
-        self.anchor_due = None;
-        self.anchored = Some(Instant::now());
-        heartbeats.recorded(&self.anchor());
+        self.anchor_due = if heartbeats.recorded(&self.anchor()) {
+            self.anchored = Some(Instant::now());
+            None
+        } else {
+            Some(Box::pin(sleep_until(Instant::now() + ANCHORS_AGAIN)))
+        };
     }
 
     /// Has what came to the disk since then count against its person's day; whether that is full.

@@ -44,7 +44,11 @@ impl Stage {
         let trail = world.call(person, path, true);
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(ledger::RealDisk::new(folder.path()));
-        let (ledger, _) = ledger::Ledger::open_by_hand(folder.path(), ledger::Options::default(), disk).unwrap();
+        let options = ledger::Options {
+            queue_records: 4_096,
+            ..ledger::Options::default()
+        };
+        let (ledger, _) = ledger::Ledger::open_by_hand(folder.path(), options, disk).unwrap();
         Self {
             call: world.enter(&trail),
             ledger: Arc::new(ledger),

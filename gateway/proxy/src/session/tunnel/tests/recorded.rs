@@ -197,6 +197,44 @@ async fn while_something_passes_the_ledger_is_told_every_ten_seconds_what_is_kep
     );
 }
 
+/// A ledger whose queue is full takes no record that nobody waits for. What is on the disk is told as soon as it takes some again.
+#[tokio::test(start_paused = true)]
+async fn an_anchor_that_the_ledger_did_not_take_is_told_again_soon() {
+    let stage = Stage::new();
+    let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+    let began = Instant::now();
+    let filler = || {
+        stage
+            .ledger
+            .append_forget(model::event::RecordKind::Access, b"{\"id\":\"a\"}".to_vec(), Vec::new())
+    };
+    while filler().is_ok() {}
+    let talking = async {
+        pod.write_all(&stdout(b"x")).await.unwrap();
+        sleep(Duration::from_secs(20)).await;
+        assert!(stage.heartbeats().is_empty(), "it was full until now");
+        for _ in 0..50 {
+            sleep(Duration::from_millis(100)).await;
+            stage.set_clock(began);
+            if !stage.heartbeats().is_empty() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = talking => {}
+        over = carried.carry(&stage.call, stage.over()) => panic!("{over:?}"),
+        () = unread(person) => unreachable!(),
+    }
+    let told = stage.heartbeats();
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    assert!(
+        (20..=22).contains(&second(told)) && told["recording"].is_object(),
+        "{told}"
+    );
+}
+
 /// Who was asked about the caller, and a slow disk, take their time before the session begins.
 #[tokio::test(start_paused = true)]
 async fn the_times_of_a_recording_count_from_when_the_request_came() {
