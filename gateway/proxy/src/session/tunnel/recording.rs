@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -69,18 +70,25 @@ pub struct Recordings {
 
 impl Recordings {
     /// Begins the recording of a session that is about to be asked for: its file is on the disk when this returns. `now` is the
-    /// time on the clock that the request was received by, in nanoseconds.
+    /// time on the clock that the request was received by, in nanoseconds. In a task of its own: dropped meanwhile, it goes on, so
+    /// that a key which is being made is known here and forgotten again, with the file.
     ///
     /// # Errors
     /// In words why it cannot be recorded.
-    pub(crate) async fn begin(&self, trail: &Trail, now: u64) -> Result<Recording, String> {
+    pub(crate) async fn begin(&self, trail: &Arc<Trail>, now: u64) -> Result<Recording, String> {
+        let (recordings, trail) = (self.clone(), Arc::clone(trail));
+        let beginning = tokio::spawn(async move { recordings.make(&trail, now).await });
+        beginning.await.map_err(|error| error.to_string())?
+    }
+
+    async fn make(&self, trail: &Trail, now: u64) -> Result<Recording, String> {
         let since = Duration::from_nanos(now.saturating_sub(trail.received.mono));
         let began = Instant::now().checked_sub(since).ok_or("the clock goes back")?;
         let identity = trail.identity.as_deref().ok_or("nobody is known to have called")?;
         let key = self.keys.new_key(identity.subject().id(), trail.id.as_str()).await?;
         let (folder, session) = (self.folder.clone(), uuid::Uuid::from_bytes(trail.id.bytes()));
         let (keys, subject, keeps_free) = (Arc::clone(&self.keys), identity.subject().id().clone(), self.keeps_free);
-        // From here on, so that nothing is left behind either when nobody waits any more or the first chunk cannot be sealed.
+        // From here on, so that nothing is left behind when nobody waits any more, or the first chunk cannot be sealed.
         let mut unless_begun = RemovedUnlessBegun {
             path: None,
             key: Some(Box::new(move || keys.forget(&subject, &session.to_string()))),
@@ -99,9 +107,12 @@ impl Recordings {
             .map_err(|error: SealError| in_words(&error))?;
         // Who it is, where and why is on the disk before anything passes.
         let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
-        let sealed = seal(sealer, first).await.map_err(|error| error.to_string())?;
+        let is_over = Arc::<AtomicBool>::default();
+        let sealed = seal(sealer, first, Arc::clone(&is_over));
+        let sealed = sealed.await.map_err(|error| error.to_string())?;
         sealed.outcome.map_err(|error| in_words(&error))?;
-        Ok(Recording::new(began, rules, recorder, sealed.sealer, unless_begun))
+        let sealer = sealed.sealer;
+        Ok(Recording::new(began, rules, recorder, sealer, is_over, unless_begun))
     }
 }
 
@@ -174,6 +185,8 @@ pub(crate) struct Recording {
     /// So many bytes of chunks may wait in memory at the end.
     most_waiting: usize,
     sealing: Sealing,
+    /// Its end is told: what is not on the disk by now stays away from it.
+    is_over: Arc<AtomicBool>,
     /// When the open chunk has to go to the disk though it is not full.
     due: Option<Pin<Box<Sleep>>>,
     /// Nobody is woken at that time yet: a timer wakes whoever polled it.
@@ -211,6 +224,7 @@ impl Recording {
         rules: Rules,
         recorder: Recorder,
         sealer: Box<Sealer>,
+        is_over: Arc<AtomicBool>,
         unless_begun: RemovedUnlessBegun,
     ) -> Self {
         Self {
@@ -222,6 +236,7 @@ impl Recording {
             charged: 0,
             unless_begun,
             sealing: Sealing::Idle(sealer),
+            is_over,
             due: None,
             is_due_new: false,
             anchored: None,
@@ -312,7 +327,8 @@ impl Recording {
         }
         match std::mem::replace(&mut self.sealing, Sealing::Over) {
             Sealing::Idle(sealer) => {
-                self.sealing = Sealing::Busy(tokio::spawn(seal(sealer, vec![chunk])));
+                let sealing = seal(sealer, vec![chunk], Arc::clone(&self.is_over));
+                self.sealing = Sealing::Busy(tokio::spawn(sealing));
             }
             other => self.sealing = other,
         }
@@ -365,11 +381,13 @@ impl Recording {
         let Self {
             recorder,
             sealing,
+            is_over,
             root,
             charged,
             ..
         } = self;
         let chunks = recorder.finish(at, ended);
+        let stops = Arc::clone(&is_over);
         let rest = async move {
             let sealer = match sealing {
                 Sealing::Idle(sealer) => sealer,
@@ -380,7 +398,7 @@ impl Recording {
                 }
                 Sealing::Over => return None,
             };
-            let Back { sealer, outcome, .. } = seal(sealer, chunks).await.ok()?;
+            let Back { sealer, outcome, .. } = seal(sealer, chunks, stops).await.ok()?;
             let root = sealer.root();
             let closed = tokio::task::spawn_blocking(move || sealer.close().is_ok());
             let is_whole = outcome.is_ok() && closed.await.is_ok_and(|is_closed| is_closed);
@@ -390,7 +408,9 @@ impl Recording {
             Ok(Some(kept)) => kept,
             Ok(None) | Err(_) => (root, false),
         };
-        // It is over: a full day is for what its person begins next.
+        // The record says what is kept. A thread that still hangs in a write adds no chunk to that one.
+        is_over.store(true, Ordering::Release);
+        // A full day is for what its person begins next.
         let _ = heartbeats.fills_the_day(root.bytes.saturating_sub(charged));
         (Anchor::of(&root), is_whole)
     }
@@ -434,10 +454,16 @@ impl Drop for RemovedUnlessBegun {
         if let Some(forget) = self.key.take() {
             forget();
         }
-        if let Some(path) = &self.path
-            && let Err(error) = std::fs::remove_file(path)
-        {
-            tracing::warn!(error = %error, path = %path.display(), "an empty recording could not be removed");
+        let Some(path) = self.path.take() else { return };
+        let remove = move || {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(error = %error, path = %path.display(), "an empty recording could not be removed");
+            }
+        };
+        // A disk that hangs holds up no thread that carries bytes.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
         }
     }
 }
@@ -450,15 +476,20 @@ pub(super) enum Flow {
 }
 
 /// Writes chunks on a thread that may block. A disk that is full or slow for a moment ends no session: what it does not take is
-/// tried again, for [`WRITES_WITHIN`].
-async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>) -> Sent {
+/// tried again, for [`WRITES_WITHIN`]. Once it `is_over` no more of them is begun with.
+async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>, is_over: Arc<AtomicBool>) -> Sent {
     let until = Instant::now() + WRITES_WITHIN;
     loop {
+        let is_over = Arc::clone(&is_over);
         let writing = tokio::task::spawn_blocking(move || {
-            let failed = chunks
-                .iter()
-                .enumerate()
-                .find_map(|(place, chunk)| Some((place, sealer.seal(chunk).err()?)));
+            let mut write = |chunk| {
+                if is_over.load(Ordering::Acquire) {
+                    return Err(SealError::GivenUp);
+                }
+                sealer.seal(chunk)
+            };
+            let mut written = chunks.iter().enumerate();
+            let failed = written.find_map(|(place, chunk)| Some((place, write(chunk).err()?)));
             (sealer, chunks, failed)
         });
         let failed;

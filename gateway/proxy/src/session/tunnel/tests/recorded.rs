@@ -566,7 +566,93 @@ fn a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session() {
             why,
             "a chunk of the recording could not be written: File too large (os error 27)"
         );
-        assert!(!stage.file().exists(), "nothing of it is left");
+        while stage.file().exists() {
+            // It is removed on a thread that may block.
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+}
+
+/// Keys that are made when they are told to be.
+#[derive(Debug, Default)]
+struct SlowKey {
+    may_go_on: tokio::sync::Notify,
+    forgotten: tokio::sync::Notify,
+}
+
+impl RecordingKeys for SlowKey {
+    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, String>> {
+        async {
+            self.may_go_on.notified().await;
+            Ok(SessionKey::new(KEY))
+        }
+        .boxed()
+    }
+
+    fn forget(&self, _: &SubjectId, _: &str) {
+        self.forgotten.notify_one();
+    }
+}
+
+/// The store has begun to make a key when its caller leaves: it is durable then, and nobody else would take it away again.
+#[tokio::test]
+async fn a_client_that_leaves_while_its_key_is_made_leaves_no_key_and_no_file() {
+    let stage = Stage::new();
+    let keys = Arc::new(SlowKey::default());
+    let recordings = Recordings {
+        folder: stage.folder.path().to_owned(),
+        keys: keys.clone(),
+        which: SessionsToRecord::All,
+        keeps_free: 0,
+    };
+    assert!(
+        recordings.begin(&stage.trail, 0).now_or_never().is_none(),
+        "and nobody waits any more"
+    );
+    keys.may_go_on.notify_one();
+    let forgotten = timeout(Duration::from_secs(30), keys.forgotten.notified()).await;
+    assert!(forgotten.is_ok(), "the key is left");
+    timeout(Duration::from_secs(30), async {
+        while stage.file().exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// A write that hangs for longer than the end is waited for: the record says then that not all is there, and so it stays.
+#[test]
+fn nothing_is_sealed_behind_the_record_of_the_end() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder
+        .enable_all()
+        .start_paused(true)
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let stage = Stage::new();
+        let mut recording = stage.recording().await;
+        let channel = Channel::Stdout;
+        let bytes = b"what cannot be kept".as_slice();
+        recording.event(Way::Down, ::recording::tap::Event::Data { channel, bytes });
+        let before = std::fs::metadata(stage.file()).unwrap().len();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let hanging = tokio::task::spawn_blocking(move || held.recv());
+        let (how, why) = ("ended".to_owned(), None);
+        let beats = stage.beats();
+        let mut finishing = pin!(recording.finish(Ended { how, why }, &beats));
+        assert!(finishing.as_mut().now_or_never().is_none(), "it waits for the disk");
+        tokio::time::advance(Duration::from_secs(9)).await;
+        let (_, is_whole) = finishing.await;
+        assert!(!is_whole);
+        drop(release);
+        hanging.await.unwrap().unwrap_err();
+        // The only thread takes one after another.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        assert_eq!(std::fs::metadata(stage.file()).unwrap().len(), before);
+        assert_eq!(output(&stage.file(), &[]).1, Tail::Open);
     });
 }
 
