@@ -170,6 +170,21 @@ fn h_06_an_answer_that_is_neither_switch_nor_refusal_leads_nowhere() -> anyhow::
     Ok(())
 }
 
+#[test]
+fn d_10_another_audit_id_behind_a_switch_is_told_in_its_record() -> anyhow::Result<()> {
+    for (theirs, differs) in [("", false), ("Audit-Id: another\r\n", true)] {
+        let stage = Stage::new()?;
+        let granted = GRANTED.replacen("\r\n", &format!("\r\n{theirs}"), 1);
+        stage.fake.answer_upgrades(granted.as_bytes());
+        let client = stage.ask(EXEC, b"")?;
+        ensure!(client.is_granted() && client.id()? != "another", "{}", client.head);
+        drop(client);
+        let close = stage.close()?;
+        assert_eq!(close["upstream"]["audit_id_differs"] == true, differs, "{close}");
+    }
+    Ok(())
+}
+
 /// Where what enters has to be recorded, a plain answer to an offer to switch would be a way past the recording: whatever answers
 /// there may ignore the offer.
 #[test]

@@ -76,12 +76,18 @@ impl Switch {
         };
         let upstream = hyper::upgrade::on(&mut response);
         let (mut parts, _) = response.into_parts();
+        let tap = tap_for(trail, &parts.headers);
+        headers::strip_response_to_upgrade(&mut parts.headers);
+        if own_audit_id(&mut parts.headers, trail) {
+            end.audit_id_differs();
+        }
+        parts.headers.extend(warning.map(|text| (WARNING, text)));
         let tunnel = Tunnel {
             sides: Sides {
                 client: self.client,
                 upstream,
             },
-            tap: tap_for(trail, &parts.headers),
+            tap,
             recording: self.recording,
             bounds: self.bounds,
             node: node_is_learnt(gate, trail),
@@ -90,9 +96,6 @@ impl Switch {
             place,
         };
         self.tunnels.spawn(tunnel.run());
-        headers::strip_response_to_upgrade(&mut parts.headers);
-        own_audit_id(&mut parts.headers, trail);
-        parts.headers.extend(warning.map(|text| (WARNING, text)));
         Ok(Response::from_parts(parts, Outbound::bytes(Bytes::new())))
     }
 }
