@@ -413,6 +413,45 @@ fn j_05_j_06_what_a_client_accepts_arrives_word_for_word() -> anyhow::Result<()>
     Ok(())
 }
 
+/// Who is handed a certificate is written down, and what is not read leaves no trace of it. A table has names alone.
+#[test]
+fn an_answer_with_a_certificate_is_asked_for_in_a_form_that_is_read() -> anyhow::Result<()> {
+    const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let fake = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("observe"),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&fake.upstream(), &options)?;
+    let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    fake.capture();
+    for (query, accept, asked) in [
+        ("", "application/cbor, application/json", "application/json"),
+        ("", TABLE, TABLE),
+        ("?includeObject=Object", TABLE, "application/json"),
+    ] {
+        let fields = [
+            ("Authorization", bearer.as_str()),
+            ("Accept", accept),
+            ("Accept-Encoding", "gzip"),
+        ];
+        let target = format!("/clusters/bench/apis/certificates.k8s.io/v1/certificatesigningrequests/mine{query}");
+        gateway.client()?.get(&target, &fields)?;
+        let arrived = fake.take_arrived();
+        let [arrived] = arrived.as_slice() else {
+            anyhow::bail!("{} calls arrived", arrived.len());
+        };
+        let fields = arrived.fields.iter().map(|line| line.to_lowercase());
+        let accepts: Vec<String> = fields.filter(|line| line.starts_with("accept")).collect();
+        assert_eq!(
+            accepts,
+            [format!("accept: {}", asked.to_lowercase())],
+            "{query} {accept}"
+        );
+    }
+    Ok(())
+}
+
 /// The Kubernetes listener has no pages: a browser that is led there is told what kubectl is told.
 #[test]
 fn k_06_nobody_is_sent_to_a_sign_in_page_by_the_kubernetes_listener() -> anyhow::Result<()> {

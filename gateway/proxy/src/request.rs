@@ -239,8 +239,11 @@ impl Gate {
         });
         let _ = headers::strip(request.headers_mut(), &[]);
         headers::strip_credentials(request.headers_mut(), head.upgrade);
-        if trail.asks_for_token() {
-            headers::ask_readably(request.headers_mut()).map_err(|error| Refusal::Headers(error.to_string()))?;
+        if trail.asks_for_token() || trail.asks_for_certificate() {
+            // A table has names alone, unless its rows are asked for whole; a token comes in none.
+            let tables = !trail.asks_for_token() && !trail.asks_for_whole_rows();
+            headers::ask_readably(request.headers_mut(), tables)
+                .map_err(|error| Refusal::Headers(error.to_string()))?;
         }
         *request.uri_mut() = forwarded(&target)?;
         let proof_ends = self.identity.known_end(who.identity(), trail.received.wall);

@@ -349,11 +349,11 @@ impl Trail {
         if self.asks_for_token() {
             return Some(Want::Token);
         }
+        if self.asks_for_certificate() {
+            return Some(Want::Certificate);
+        }
         let is_object = facts.is_resource_request() && !facts.long_running() && facts.subresource() != "log";
-        (is_object && !self.reaches_a_backend()).then(|| match (facts.resource(), facts.verb().as_str()) {
-            ("certificatesigningrequests", verb) if verb != "list" => Want::Certificate,
-            _ => Want::Names,
-        })
+        (is_object && !self.reaches_a_backend()).then_some(Want::Names)
     }
 
     /// Whether it is recorded as a session is: whatever asks to switch, and exec, attach and port-forward however they are asked
@@ -373,6 +373,24 @@ impl Trail {
         let facts = self.facts.as_ref();
         facts.is_some_and(|facts| {
             (facts.resource(), facts.subresource(), facts.verb().as_str()) == ("serviceaccounts", "token", "create")
+        })
+    }
+
+    /// Whether the answer is one request for a certificate, with the certificate once there is one.
+    pub(crate) fn asks_for_certificate(&self) -> bool {
+        let facts = self.facts.as_ref();
+        facts.is_some_and(|facts| {
+            let is_one = facts.is_resource_request() && !facts.long_running() && facts.verb().as_str() != "list";
+            is_one && facts.resource() == "certificatesigningrequests"
+        })
+    }
+
+    /// Whether a table has the objects themselves in its rows (`includeObject=Object`, k8s.io/apimachinery `TableOptions`).
+    pub(crate) fn asks_for_whole_rows(&self) -> bool {
+        let target = self.target.as_ref();
+        target.is_some_and(|target| {
+            let mut asked = target.query().filter(|(name, _)| name.as_ref() == b"includeObject");
+            asked.any(|(_, value)| value.as_ref() == b"Object")
         })
     }
 
@@ -474,6 +492,32 @@ mod tests {
         }
         let version = uuid::Uuid::parse_str(ids[0].as_str()).unwrap().get_version_num();
         assert_eq!(version, 7);
+    }
+
+    #[test]
+    fn one_request_for_a_certificate_is_an_answer_that_hands_one_out() {
+        let world = crate::session::bench::World::new(8, access::decide::Authorization::Enforce);
+        let person = Arc::new(crate::identity::for_bench(
+            "al",
+            &["dev"],
+            crate::identity::Credential::GatewayToken,
+        ));
+        let certificates = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+        for (path, hands_out, whole_rows) in [
+            (format!("{certificates}/mine"), true, false),
+            (format!("{certificates}/mine/status"), true, false),
+            (format!("{certificates}/mine?includeObject=Object"), true, true),
+            (format!("{certificates}/mine?includeObject=Metadata"), true, false),
+            (certificates.to_owned(), false, false),
+            (format!("{certificates}?watch=1"), false, false),
+            ("/api/v1/namespaces/shop/pods/mine".to_owned(), false, false),
+        ] {
+            let trail = world.call(Arc::clone(&person), &path, false);
+            assert_eq!(trail.asks_for_certificate(), hands_out, "{path}");
+            assert_eq!(trail.asks_for_whole_rows(), whole_rows, "{path}");
+            let wants = trail.wants(http::StatusCode::OK);
+            assert_eq!(wants == Some(Want::Certificate), hands_out, "{path}");
+        }
     }
 
     #[test]

@@ -14,11 +14,12 @@ use http::{HeaderMap, HeaderValue};
 )]
 pub struct NotReadable;
 
-/// Takes the other forms out of what a client accepts, in place; a client that says nothing gets JSON.
+/// Takes the other forms out of what a client accepts, in place; a client that says nothing gets JSON. A table, or an object's
+/// metadata alone, stays with `tables`: the answer holds no credential then.
 ///
 /// # Errors
 /// Nothing is left.
-pub fn ask_readably(headers: &mut HeaderMap) -> Result<(), NotReadable> {
+pub fn ask_readably(headers: &mut HeaderMap, tables: bool) -> Result<(), NotReadable> {
     headers.remove(ACCEPT_ENCODING);
     let lines = headers.get_all(ACCEPT).iter();
     let all: Vec<&[u8]> = lines
@@ -30,7 +31,7 @@ pub fn ask_readably(headers: &mut HeaderMap) -> Result<(), NotReadable> {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         return Ok(());
     }
-    let kept: Vec<&[u8]> = all.into_iter().filter(|range| is_readable(range)).collect();
+    let kept: Vec<&[u8]> = all.into_iter().filter(|range| is_readable(range, tables)).collect();
     // Pieces of one value, joined by what separates them in one.
     let value = HeaderValue::from_bytes(&kept.join(&b", "[..])).map_err(|_| NotReadable)?;
     if value.is_empty() {
@@ -40,28 +41,35 @@ pub fn ask_readably(headers: &mut HeaderMap) -> Result<(), NotReadable> {
     Ok(())
 }
 
-/// Whether an answer to this media range is read. A wildcard is JSON to an API server; a table is another object.
-fn is_readable(range: &[u8]) -> bool {
+/// Whether an answer to this media range is read, or with `tables` needs not be. A wildcard is JSON to an API server; a table is
+/// another object.
+fn is_readable(range: &[u8], tables: bool) -> bool {
     const FORMS: [&str; 2] = ["application/json", "application/vnd.kubernetes.protobuf"];
     let mut pieces = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let media = pieces.next().unwrap_or_default();
     let is_form = FORMS.iter().any(|form| media.eq_ignore_ascii_case(form.as_bytes()));
     let is_any = matches!(media, b"*/*" | b"application/*");
-    let is_plain = pieces.all(|piece| piece.to_ascii_lowercase().starts_with(b"q="));
-    (is_form || is_any) && is_plain
+    let fits = |piece: &[u8]| {
+        let piece = piece.to_ascii_lowercase();
+        let is_about_tables = [b"v=".as_slice(), b"g=", b"as=table", b"as=partialobjectmetadata"]
+            .iter()
+            .any(|begins| piece.starts_with(begins));
+        piece.starts_with(b"q=") || (tables && is_about_tables)
+    };
+    (is_form || is_any) && pieces.all(fits)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(lines: &[&str]) -> Result<Vec<String>, NotReadable> {
+    fn asked(lines: &[&str], tables: bool) -> Result<Vec<String>, NotReadable> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(ACCEPT, line.parse().unwrap());
         }
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        ask_readably(&mut headers)?;
+        ask_readably(&mut headers, tables)?;
         assert!(!headers.contains_key(ACCEPT_ENCODING));
         let values = headers.get_all(ACCEPT).iter();
         Ok(values.map(|value| value.to_str().unwrap().to_owned()).collect())
@@ -84,14 +92,19 @@ mod tests {
             (&["application/yaml", "*/*; q=0.1"], "*/*; q=0.1"),
             (&["APPLICATION/JSON", "text/html"], "APPLICATION/JSON"),
         ] {
-            assert_eq!(asked(lines).unwrap(), [sent], "{lines:?}");
+            for tables in [false, true] {
+                assert_eq!(asked(lines, tables).unwrap(), [sent], "{lines:?}");
+            }
         }
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io, application/json";
+        assert_eq!(asked(&[table], true).unwrap(), [table], "as kubectl asks");
+        assert_eq!(asked(&[table], false).unwrap(), ["application/json"]);
         for lines in [
             &["application/yaml"][..],
             &["application/json;as=Table;v=v1;g=meta.k8s.io"],
             &["application/jsonx", "text/*", "application/cbor"],
         ] {
-            assert_eq!(asked(lines), Err(NotReadable), "{lines:?}");
+            assert_eq!(asked(lines, false), Err(NotReadable), "{lines:?}");
         }
     }
 }

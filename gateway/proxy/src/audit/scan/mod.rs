@@ -23,8 +23,8 @@ const MOST_JSON: usize = 1 << 20;
 const MOST_PROTOBUF: usize = 64 << 20;
 /// The longest name that is kept. Kubernetes' own limit is 253.
 const MOST_NAME: usize = 512;
-/// Of an answer that hands a token out all is looked at: whoever asks for it chooses what stands in front of the token.
-const MOST_WITH_TOKEN: usize = MOST_PROTOBUF;
+/// Of an answer that hands a credential out all is looked at: whoever asks for it chooses what stands in front of the credential.
+const MOST_WITH_CREDENTIAL: usize = MOST_PROTOBUF;
 /// The longest token or certificate chain whose id is looked for: a line of a header, in which it would be presented here,
 /// is no longer.
 const MOST_CREDENTIAL: usize = 64 << 10;
@@ -233,10 +233,9 @@ impl Scan {
     pub(crate) fn json(want: Want) -> Self {
         Self {
             form: Form::Json(Box::new(json::Scanner::new(want))),
-            left: if want == Want::Token {
-                MOST_WITH_TOKEN
-            } else {
-                MOST_JSON
+            left: match want {
+                Want::Names => MOST_JSON,
+                Want::Token | Want::Certificate => MOST_WITH_CREDENTIAL,
             },
             want,
         }

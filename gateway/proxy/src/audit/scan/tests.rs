@@ -369,6 +369,11 @@ fn of_a_certificate_only_fingerprint_serial_and_end_are_kept() {
     let hex = hex::encode(digest);
     assert_eq!(*issued.id, format!("X509SHA256={hex}"));
     assert!(issued.serial.is_some() && issued.expires.is_some());
+    // Whoever asks for a certificate chooses what stands in front of it.
+    let padded = format!("{}{answer}", " ".repeat(MOST_JSON));
+    let mut scan = Scan::json(Want::Certificate);
+    padded.as_bytes().chunks(16_384).for_each(|piece| scan.feed(piece));
+    assert_eq!(scan.finish().unwrap().issued, Some(issued));
 }
 
 #[test]
