@@ -106,9 +106,22 @@ impl Call {
     /// # Errors
     /// As of [`Call::begin`].
     pub fn answer_long(self, pieces: u64) -> anyhow::Result<Arc<AtomicU64>> {
+        self.answer_in(pieces, long_piece)
+    }
+
+    /// As [`Call::answer_long`], in pieces of one byte.
+    ///
+    /// # Errors
+    /// As of [`Call::begin`].
+    pub fn answer_in_bytes(self, pieces: u64) -> anyhow::Result<Arc<AtomicU64>> {
+        self.answer_in(pieces, |_| Bytes::from_static(b":"))
+    }
+
+    fn answer_in(self, pieces: u64, piece: fn(u64) -> Bytes) -> anyhow::Result<Arc<AtomicU64>> {
         let taken = Arc::<AtomicU64>::default();
         let body = Long {
             pieces,
+            piece,
             taken: Arc::clone(&taken),
         };
         self.reply(200, &[("content-type", "application/json")], body.boxed())?;
@@ -282,6 +295,7 @@ impl Body for Pieces {
 
 struct Long {
     pieces: u64,
+    piece: fn(u64) -> Bytes,
     taken: Arc<AtomicU64>,
 }
 
@@ -295,6 +309,6 @@ impl Body for Long {
             return Poll::Ready(None);
         }
         self.taken.fetch_add(1, Ordering::AcqRel);
-        Poll::Ready(Some(Ok(Frame::data(long_piece(number)))))
+        Poll::Ready(Some(Ok(Frame::data((self.piece)(number)))))
     }
 }

@@ -282,6 +282,43 @@ fn g_08_i_04_a_hundred_stalled_readers_harm_none_of_those_who_share_their_connec
     Ok(())
 }
 
+/// Behind a `proxy` subresource somebody else than the API server chooses the pieces of an answer. On a connection of HTTP/2 that
+/// watches share, the smallest ones of a reader who stalls would end it with all of them.
+#[test]
+fn g_08_i_05_who_reads_nothing_of_a_backends_events_ends_nobodys_watch() -> anyhow::Result<()> {
+    const EVENTS: &str = "/clusters/bench/api/v1/namespaces/default/services/x/proxy/events";
+    // Above what `h2` lets wait in frames so small.
+    const PIECES: u64 = 140_000;
+    let mut stage = Stage::new(Speaks::Http2, None)?;
+    let mut stalled = Http2::begin_without_window(stage.gateway.client()?.http2()?)?;
+    stalled.get(1, &stage.authority(), EVENTS, &[("authorization", &stage.bearer)])?;
+    let events = stage.fed.next()?;
+
+    stage.bearer = format!("Bearer {}", stage.gateway.sign_in("bob")?.token);
+    let mut watch = stage.http1(WATCH)?;
+    let feed = stage.fed.next()?.begin(200, &[JSON])?;
+    watch.head()?;
+
+    let taken = events.answer_in_bytes(PIECES)?;
+    while stalled.next_frame()?.kind != HEADERS {}
+    try_until("all of them are on their way", PATIENCE, || {
+        let taken = taken.load(Ordering::Acquire);
+        ensure!(taken == PIECES, "{taken} of {PIECES}");
+        Ok(())
+    })?;
+    // By the time that short calls have come and gone, what was on its way has arrived.
+    calls(&stage)?;
+    let event = long_piece(1);
+    feed.say(event.clone())?;
+    watch.says(&event)?;
+    let open = |class| {
+        let scrape = stage.scrape()?;
+        anyhow::Ok(scrape.sum("gateway_upstream_open_connections", &[("class", class)]))
+    };
+    assert_eq!((open("Proxied")?, open("Watch")?), (1.0, 1.0));
+    Ok(())
+}
+
 /// Two hundred short calls, one after another; how long all but the slowest two took, in milliseconds.
 fn calls(stage: &Stage) -> anyhow::Result<f64> {
     let mut connection = stage.gateway.client()?.connect()?;

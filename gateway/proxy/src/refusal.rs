@@ -78,6 +78,8 @@ pub enum Limit {
     Questions(u32),
     /// Logs that one subject reads at the same time.
     Logs(u32),
+    /// Plain requests through `proxy` subresources that one subject has under way at the same time.
+    Proxied(u32),
     /// Subjects that are told apart at the same time.
     Subjects,
 }
@@ -217,6 +219,10 @@ impl std::fmt::Display for Limit {
             Self::Logs(limit) => write!(
                 f,
                 "you read {limit} logs at the same time, which is the limit of one person"
+            ),
+            Self::Proxied(limit) => write!(
+                f,
+                "you have {limit} requests through `proxy` subresources under way, which is the limit of one person"
             ),
         }
     }
@@ -358,7 +364,7 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
             "no kubectl sends this: look at the program, or at what stands between it and the gateway"
         }
         Refusal::Limit(Limit::InFlight(_)) => "wait until some of them have ended",
-        Refusal::Limit(Limit::Streams(_) | Limit::Logs(_)) => "end some of them first",
+        Refusal::Limit(Limit::Streams(_) | Limit::Logs(_) | Limit::Proxied(_)) => "end some of them first",
         Refusal::Limit(Limit::RecordsPerSecond(_) | Limit::Questions(_)) => "make fewer calls at a time",
         Refusal::Limit(Limit::BytesPerDay(_) | Limit::LongCalls(_)) => {
             "ask whoever runs the gateway for a higher limit"

@@ -26,7 +26,7 @@ use model::ask::{PodAnswer, PodQuestion};
 use model::cluster::ClusterId;
 use model::decision::Unmet;
 use model::go_duration::parse_go_duration;
-use model::request::{RequestFacts, Target, Wire};
+use model::request::{Action, RequestFacts, Target, Wire};
 use model::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ use tracing::Instrument as _;
 pub(crate) use self::upgrade::Switch;
 use self::upgrade::refused_as_unrecorded;
 use crate::ask::Ask;
-use crate::audit::{self, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
+use crate::audit::{self, Alone, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
 use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
@@ -54,8 +54,9 @@ use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass, Upstrea
 const ABOVE_A_BUDGET: Duration = Duration::from_millis(50);
 /// A call that goes on is told the end of its sign-in where that is no further away.
 const NAMED_WITHIN: Duration = Duration::from_hours(1);
-/// Logs that one subject reads at the same time: an eighth of the connections for logs to one cluster.
-const LOGS_OF_ONE: u32 = 128;
+/// Logs that one subject reads at the same time, and plain requests through `proxy` subresources: an eighth of the connections
+/// that are for each of them to one cluster.
+const ALONE_OF_ONE: u32 = 128;
 
 /// What stands behind one cluster's name.
 #[derive(Debug)]
@@ -215,9 +216,13 @@ impl Gate {
             .audit
             .budgets()
             .enter(who.identity().subject().id(), long, trail.received)
-            .and_then(|place| match &facts {
-                Ok(facts) if reads_log(facts) => place.for_log(LOGS_OF_ONE, trail.received),
-                _ => Ok(place),
+            .and_then(|place| {
+                match facts.as_ref().ok().and_then(takes_a_connection) {
+                    // A session takes one by other limits.
+                    Some(Alone::Proxied) if head.upgrade.is_some() => Ok(place),
+                    Some(what) => place.alone(what, ALONE_OF_ONE, trail.received),
+                    None => Ok(place),
+                }
             })
             .map_err(Refusal::Limit)
             .map_err(Stop::Counted)?;
@@ -605,16 +610,23 @@ fn with_own_headers(
     request
 }
 
-/// Whether the answer is a log, which takes a connection for itself.
-fn reads_log(facts: &RequestFacts) -> bool {
-    facts.subresource() == "log"
+/// Whether the answer takes a connection for itself: somebody else than the API server chooses its pieces.
+fn takes_a_connection(facts: &RequestFacts) -> Option<Alone> {
+    if facts.subresource() == "log" {
+        Some(Alone::Log)
+    } else if facts.action() == Action::Proxy {
+        Some(Alone::Proxied)
+    } else {
+        None
+    }
 }
 
 fn call<K>(trail: &Trail, permit: &Permit<K>) -> Call {
     let facts = trail.facts.as_ref();
-    let class = match facts {
-        Some(facts) if reads_log(facts) => StreamClass::FollowLog,
-        Some(facts) if facts.long_running() => StreamClass::Watch,
+    let class = match (facts.and_then(takes_a_connection), facts) {
+        (Some(Alone::Log), _) => StreamClass::FollowLog,
+        (Some(Alone::Proxied), _) => StreamClass::Proxied,
+        (None, Some(facts)) if facts.long_running() => StreamClass::Watch,
         _ => StreamClass::Short,
     };
     let mut call = Call::new(class, Expected::User(permit.outgoing().user().clone()));

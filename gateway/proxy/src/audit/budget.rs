@@ -91,6 +91,7 @@ struct Used {
     in_flight: AtomicU32,
     streams: AtomicU32,
     logs: AtomicU32,
+    proxied: AtomicU32,
     rate: Rate,
     day: AtomicU64,
     bytes: AtomicU64,
@@ -175,31 +176,52 @@ pub struct Budgets {
 pub struct Place {
     used: Arc<Used>,
     stream: bool,
-    log: bool,
+    alone: Option<Alone>,
+}
+
+/// What takes a connection to the cluster for itself; these are few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alone {
+    /// The reading of a log.
+    Log,
+    /// A plain request through a `proxy` subresource.
+    Proxied,
+}
+
+impl Used {
+    const fn alone(&self, what: Alone) -> &AtomicU32 {
+        match what {
+            Alone::Log => &self.logs,
+            Alone::Proxied => &self.proxied,
+        }
+    }
 }
 
 impl Place {
-    /// The same place for the reading of a log, of which one subject has at most `most` at the same time: each holds a
-    /// connection to the cluster for itself, and these are few.
+    /// The same place for what takes a connection for itself, of which one subject has at most `most` of each kind at the same
+    /// time.
     ///
     /// # Errors
     /// The limit is reached; the place is given back, and the refusal is counted for the subject's next summary.
-    pub fn for_log(mut self, most: u32, now: Reading) -> Result<Self, Limit> {
+    pub fn alone(mut self, what: Alone, most: u32, now: Reading) -> Result<Self, Limit> {
         let more = |held: u32| (held < most).then_some(held.saturating_add(1));
-        let entered = self.used.logs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        if entered.is_err() {
+        let held = self.used.alone(what);
+        if held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             self.used.suppressed.add(now.wall);
-            return Err(Limit::Logs(most));
+            return Err(match what {
+                Alone::Log => Limit::Logs(most),
+                Alone::Proxied => Limit::Proxied(most),
+            });
         }
-        self.log = true;
+        self.alone = Some(what);
         Ok(self)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.log {
-            self.used.logs.fetch_sub(1, Ordering::Relaxed);
+        if let Some(what) = self.alone {
+            self.used.alone(what).fetch_sub(1, Ordering::Relaxed);
         }
         let cell = if self.stream {
             &self.used.streams
@@ -269,7 +291,7 @@ impl Budgets {
         Ok(Place {
             used,
             stream,
-            log: false,
+            alone: None,
         })
     }
 
@@ -461,7 +483,12 @@ mod tests {
             ..limits()
         };
         let budgets = Budgets::new(limits);
-        let log = |n| budgets.enter(&subject(n), true, at(1)).unwrap().for_log(2, at(1));
+        let log = |n| {
+            budgets
+                .enter(&subject(n), true, at(1))
+                .unwrap()
+                .alone(Alone::Log, 2, at(1))
+        };
         let held = (log(1).unwrap(), log(1).unwrap());
         assert_eq!(log(1).unwrap_err(), Limit::Logs(2));
         assert!(log(2).is_ok());

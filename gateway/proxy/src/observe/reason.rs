@@ -124,6 +124,8 @@ closed! {
         Questions = "questions",
         /// Logs that one subject reads at the same time.
         Logs = "logs",
+        /// Plain requests through `proxy` subresources of one subject.
+        Proxied = "proxied",
         /// Subjects told apart at the same time.
         Subjects = "subjects",
     }
@@ -177,6 +179,7 @@ impl From<Limit> for LimitKind {
             Limit::LongCalls(_) => Self::LongCalls,
             Limit::Questions(_) => Self::Questions,
             Limit::Logs(_) => Self::Logs,
+            Limit::Proxied(_) => Self::Proxied,
             Limit::Subjects => Self::Subjects,
         }
     }

@@ -23,7 +23,9 @@ pub(super) fn check_status(
 ) -> Result<(), BadAnswer> {
     match (status.as_u16(), class) {
         (101, StreamClass::Upgrade) => check_upgrade(asked, answered),
-        (101, StreamClass::Short | StreamClass::Watch | StreamClass::FollowLog) => Err(BadAnswer::UnaskedUpgrade),
+        (101, StreamClass::Short | StreamClass::Watch | StreamClass::FollowLog | StreamClass::Proxied) => {
+            Err(BadAnswer::UnaskedUpgrade)
+        }
         (200..=599, _) => Ok(()),
         (other, _) => Err(BadAnswer::Status(other)),
     }

@@ -3,7 +3,8 @@
 //! Windows (I-04): 256 KiB per stream and 64 MiB per connection carry 256 stalled readers without slowing anyone,
 //! so [`MOST_STREAMS`] is a ceiling for configuration, too. `h2` has a budget for frames under 256 bytes that wait to be read: half
 //! the connection window, 32 MiB here. A stalled reader of 50-byte frames takes about 1 MiB of it, so one does no harm
-//! (I-05); some thirty on one connection would end it. Hence follow-logs, whose chunks are that small, never come here.
+//! (I-05); some thirty, or one whose frames hold a single byte, end the connection and everything on it. Hence nothing comes here
+//! whose pieces somebody chooses: neither follow-logs nor what a backend answers through a `proxy` subresource.
 
 use std::future::{Future, poll_fn};
 use std::io;

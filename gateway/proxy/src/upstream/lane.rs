@@ -67,7 +67,7 @@ impl<B: SendBody> Lane<B> {
         let sockets = shared.limits.sockets(class);
         let expected_streams = match class {
             StreamClass::Short | StreamClass::Watch => shared.limits.streams,
-            StreamClass::FollowLog | StreamClass::Upgrade => 1,
+            StreamClass::FollowLog | StreamClass::Proxied | StreamClass::Upgrade => 1,
         };
         let state = State {
             http2: Vec::new(),
@@ -254,7 +254,7 @@ impl<B: SendBody> Lane<B> {
         let slot = Slot::new(Arc::downgrade(self));
         let security = match self.class {
             StreamClass::Short | StreamClass::Watch => Security::Either,
-            StreamClass::FollowLog | StreamClass::Upgrade => Security::Http1Only,
+            StreamClass::FollowLog | StreamClass::Proxied | StreamClass::Upgrade => Security::Http1Only,
         };
         let cluster = &self.shared.cluster;
         let established = cluster.dial(cluster.impersonator(), security).await?;
@@ -267,7 +267,7 @@ impl<B: SendBody> Lane<B> {
         // Without one more descriptor it is a session that ends when its pod pauses for half a minute.
         let patience = match self.class {
             StreamClass::Upgrade => established.stream.patience().ok(),
-            StreamClass::Short | StreamClass::Watch | StreamClass::FollowLog => None,
+            StreamClass::Short | StreamClass::Watch | StreamClass::FollowLog | StreamClass::Proxied => None,
         };
         let socket = Socket::new(established.stream, slot);
         let opened = match established.protocol {

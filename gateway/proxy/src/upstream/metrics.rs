@@ -142,6 +142,7 @@ enum Class {
     Short,
     Watch,
     FollowLog,
+    Proxied,
     Upgrade,
 }
 
@@ -151,6 +152,7 @@ impl From<StreamClass> for Class {
             StreamClass::Short => Self::Short,
             StreamClass::Watch => Self::Watch,
             StreamClass::FollowLog => Self::FollowLog,
+            StreamClass::Proxied => Self::Proxied,
             StreamClass::Upgrade => Self::Upgrade,
         }
     }

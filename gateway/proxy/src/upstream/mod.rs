@@ -8,7 +8,8 @@
 //! What holds here, and the test ids that try to break it:
 //! - A request waits behind no watch: classes have connections of their own, streams are counted against the peer's
 //!   limit, and a further connection is opened instead of queueing on a full one (I-03).
-//! - A stalled reader harms itself only: stream window × streams ≤ connection window (I-04); follow-logs are HTTP/1.1 (I-05).
+//! - A stalled reader harms itself only: stream window × streams ≤ connection window (I-04); follow-logs, and what a backend
+//!   answers through a `proxy` subresource, are HTTP/1.1 (I-05).
 //! - A request goes out again only if it provably was not processed, or, where the caller says it is a pure read, if
 //!   nothing was answered (I-06, I-07, UPS-03, UPS-04). Everything else is [`SendError::Unknown`].
 //! - An HTTP/1.1 connection serves the next request only after a clean end on both sides (H1-29, promise 7).
@@ -58,6 +59,9 @@ listed! {
         Watch,
         /// `log?follow` and whatever else sends many tiny chunks: HTTP/1.1, one stream per connection.
         FollowLog,
+        /// Plain requests through a `proxy` subresource, whose answers somebody else writes in pieces of any size: HTTP/1.1, one
+        /// stream per connection.
+        Proxied,
         /// exec, attach, port-forward, WebSockets: HTTP/1.1 on a connection never used again.
         Upgrade,
     }
@@ -105,7 +109,7 @@ impl Call {
     pub fn new(class: StreamClass, expected: Expected) -> Self {
         let answer_within = match class {
             StreamClass::Short => Some(ANSWER_WITHIN),
-            StreamClass::Watch | StreamClass::FollowLog | StreamClass::Upgrade => None,
+            StreamClass::Watch | StreamClass::FollowLog | StreamClass::Proxied | StreamClass::Upgrade => None,
         };
         Self {
             class,

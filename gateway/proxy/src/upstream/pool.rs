@@ -26,6 +26,8 @@ pub struct Limits {
     pub watch_sockets: usize,
     /// Sockets for followed logs, one each.
     pub follow_log_sockets: usize,
+    /// Sockets for requests through `proxy` subresources, one each.
+    pub proxied_sockets: usize,
     /// Sockets for upgrades, one each.
     pub upgrade_sockets: usize,
     /// Streams on one HTTP/2 connection, where the peer allows more; never above 256.
@@ -48,6 +50,7 @@ impl Default for Limits {
             short_sockets: 128,
             watch_sockets: 512,
             follow_log_sockets: 1_024,
+            proxied_sockets: 1_024,
             upgrade_sockets: 4_096,
             streams: 200,
             waiters: 1_024,
@@ -65,6 +68,7 @@ impl Limits {
             StreamClass::Short => self.short_sockets,
             StreamClass::Watch => self.watch_sockets,
             StreamClass::FollowLog => self.follow_log_sockets,
+            StreamClass::Proxied => self.proxied_sockets,
             StreamClass::Upgrade => self.upgrade_sockets,
         }
     }
@@ -87,6 +91,7 @@ pub struct Pool<B: SendBody> {
     short: Arc<Lane<B>>,
     watch: Arc<Lane<B>>,
     follow_log: Arc<Lane<B>>,
+    proxied: Arc<Lane<B>>,
     upgrade: Arc<Lane<B>>,
     reaper: AbortHandle,
 }
@@ -103,14 +108,16 @@ impl<B: SendBody> Pool<B> {
         });
         let lane = |class| Lane::new(class, Arc::clone(&shared));
         let (short, watch) = (lane(StreamClass::Short), lane(StreamClass::Watch));
-        let (follow_log, upgrade) = (lane(StreamClass::FollowLog), lane(StreamClass::Upgrade));
-        let kept = [Arc::clone(&short), Arc::clone(&watch), Arc::clone(&follow_log)];
+        let (follow_log, proxied) = (lane(StreamClass::FollowLog), lane(StreamClass::Proxied));
+        let upgrade = lane(StreamClass::Upgrade);
+        let kept = [&short, &watch, &follow_log, &proxied].map(Arc::clone);
         let reaper = tokio::spawn(reap(kept, limits.idle)).abort_handle();
         Self {
             shared,
             short,
             watch,
             follow_log,
+            proxied,
             upgrade,
             reaper,
         }
@@ -190,6 +197,7 @@ impl<B: SendBody> Pool<B> {
             StreamClass::Short,
             StreamClass::Watch,
             StreamClass::FollowLog,
+            StreamClass::Proxied,
             StreamClass::Upgrade,
         ];
         classes
@@ -265,6 +273,7 @@ impl<B: SendBody> Pool<B> {
             StreamClass::Short => &self.short,
             StreamClass::Watch => &self.watch,
             StreamClass::FollowLog => &self.follow_log,
+            StreamClass::Proxied => &self.proxied,
             StreamClass::Upgrade => &self.upgrade,
         }
     }
@@ -309,7 +318,7 @@ impl Resends {
     }
 }
 
-async fn reap<B: SendBody>(lanes: [Arc<Lane<B>>; 3], idle: Duration) {
+async fn reap<B: SendBody>(lanes: [Arc<Lane<B>>; 4], idle: Duration) {
     // Half the limit: nothing stays open for more than one and a half times as long.
     let mut turns = tokio::time::interval((idle / 2).max(Duration::from_millis(10)));
     loop {

@@ -357,7 +357,7 @@ async fn redirects_pass_through_and_are_not_followed() {
 
 #[tokio::test]
 async fn ups_09_a_switch_of_protocols_nobody_asked_for_is_refused() {
-    for class in [SHORT, StreamClass::Watch, StreamClass::FollowLog] {
+    for class in [SHORT, StreamClass::Watch, StreamClass::FollowLog, StreamClass::Proxied] {
         let upstream = Plain::new().await;
         let pool = upstream.pool();
         let sent = fire(&pool, call(class), get("/api"));

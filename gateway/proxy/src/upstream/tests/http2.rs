@@ -23,7 +23,7 @@ async fn i_01_http2_where_offered_and_http1_for_follow_logs_and_upgrades() {
         response.extensions().get::<Facts>().unwrap().protocol,
         reach::Protocol::Http2
     );
-    for class in [StreamClass::FollowLog, StreamClass::Upgrade] {
+    for class in [StreamClass::FollowLog, StreamClass::Proxied, StreamClass::Upgrade] {
         let sent = fire(&pool, call(class), get("/api"));
         let mut tls = upstream.accept_http1().await;
         let mut buffer = [0; 1024];
