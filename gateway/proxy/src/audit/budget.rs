@@ -5,8 +5,8 @@
 //! full, idle subjects are dropped; when none is idle, a new subject is refused and counted, so that the table never refuses
 //! somebody whom it knows.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -98,12 +98,16 @@ struct Used {
     suppressed: Counted,
 }
 
-/// Events that were counted instead of recorded, since the last summary.
+/// Events that were counted instead of recorded, since the last summary. Number and times go together, so one short lock holds them.
 #[derive(Debug, Default)]
-struct Counted {
-    count: AtomicU64,
-    from: AtomicU64,
-    to: AtomicU64,
+struct Counted(Mutex<Counts>);
+
+/// Nanoseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    count: u64,
+    from: i64,
+    to: i64,
 }
 
 /// Whose calls were counted.
@@ -132,32 +136,52 @@ pub struct Suppressed {
 
 impl Counted {
     fn add(&self, at: Timestamp) {
-        let at = u64::try_from(at.unix_nanos()).unwrap_or(0);
-        if self.count.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.from.store(at, Ordering::Relaxed);
-        }
-        self.to.fetch_max(at, Ordering::Relaxed);
+        let at = at.unix_nanos();
+        self.join(Counts {
+            count: 1,
+            from: at,
+            to: at,
+        });
     }
 
     fn put_back(&self, counts: &Suppressed) {
-        let nanos = |at: Timestamp| u64::try_from(at.unix_nanos()).unwrap_or(0);
-        if self.count.fetch_add(counts.count, Ordering::AcqRel) == 0 {
-            self.to.store(0, Ordering::Relaxed);
-        }
-        self.from.store(nanos(counts.from), Ordering::Relaxed);
-        self.to.fetch_max(nanos(counts.to), Ordering::Relaxed);
+        self.join(Counts {
+            count: counts.count,
+            from: counts.from.unix_nanos(),
+            to: counts.to.unix_nanos(),
+        });
+    }
+
+    fn join(&self, more: Counts) {
+        let mut counts = self.counts();
+        *counts = if counts.count == 0 {
+            more
+        } else {
+            Counts {
+                count: counts.count.saturating_add(more.count),
+                from: counts.from.min(more.from),
+                to: counts.to.max(more.to),
+            }
+        };
     }
 
     fn take(&self, whose: Whose) -> Option<Suppressed> {
-        let count = self.count.swap(0, Ordering::AcqRel);
-        let at =
-            |cell: &AtomicU64| Timestamp::from_unix_nanos(i64::try_from(cell.load(Ordering::Relaxed)).unwrap_or(0));
+        let Counts { count, from, to } = std::mem::take(&mut *self.counts());
         (count > 0).then(|| Suppressed {
             whose,
             count,
-            from: at(&self.from),
-            to: at(&self.to),
+            from: Timestamp::from_unix_nanos(from),
+            to: Timestamp::from_unix_nanos(to),
         })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts().count == 0
+    }
+
+    /// No critical section can panic half-way, so a poisoned lock holds a sound state.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -259,30 +283,21 @@ impl Budgets {
             self.newcomers.add(now.wall);
             return Err(Limit::Subjects);
         };
+        // Once: limits that change meanwhile are the next one's.
+        let limits = **self.limits.load();
         let refuse = |limit| Err(self.count(&used, now, limit));
-        if let Some(limit) = self.over_bytes(&used, now) {
+        if let Some(limit) = over_bytes(&used, limits.bytes_per_day, now) {
             return refuse(limit);
         }
-        let interval = 1_000_000_000 / u64::from(self.limits.load().records_per_second.max(1));
-        if !used.rate.admit(
-            now.mono,
-            interval,
-            u64::from(self.limits.load().burst_seconds) * 1_000_000_000,
-        ) {
-            return refuse(Limit::RecordsPerSecond(self.limits.load().records_per_second));
+        let interval = 1_000_000_000 / u64::from(limits.records_per_second.max(1));
+        let burst = u64::from(limits.burst_seconds) * 1_000_000_000;
+        if !used.rate.admit(now.mono, interval, burst) {
+            return refuse(Limit::RecordsPerSecond(limits.records_per_second));
         }
         let (cell, most, limit) = if stream {
-            (
-                &used.streams,
-                self.limits.load().streams,
-                Limit::Streams(self.limits.load().streams),
-            )
+            (&used.streams, limits.streams, Limit::Streams(limits.streams))
         } else {
-            (
-                &used.in_flight,
-                self.limits.load().in_flight,
-                Limit::InFlight(self.limits.load().in_flight),
-            )
+            (&used.in_flight, limits.in_flight, Limit::InFlight(limits.in_flight))
         };
         let more = |held: u32| (held < most).then_some(held.saturating_add(1));
         if cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
@@ -314,7 +329,8 @@ impl Budgets {
     #[must_use]
     pub fn has_filled_its_day(&self, subject: &SubjectId, now: Reading) -> bool {
         let used = self.subjects.get(subject).map(|used| Arc::clone(&used));
-        used.is_some_and(|used| self.over_bytes(&used, now).is_some())
+        let limit = self.limits.load().bytes_per_day;
+        used.is_some_and(|used| over_bytes(&used, limit, now).is_some())
     }
 
     /// Whether one more record without identity may be written now; otherwise it is counted.
@@ -379,15 +395,6 @@ impl Budgets {
         limit
     }
 
-    fn over_bytes(&self, used: &Used, now: Reading) -> Option<Limit> {
-        let today = u64::try_from(now.wall.unix_seconds().div_euclid(86_400)).unwrap_or(0);
-        if used.day.swap(today, Ordering::Relaxed) != today {
-            used.bytes.store(0, Ordering::Relaxed);
-        }
-        let limit = self.limits.load().bytes_per_day;
-        (used.bytes.load(Ordering::Relaxed) >= limit).then_some(Limit::BytesPerDay(limit))
-    }
-
     fn of(&self, subject: &SubjectId, now: Reading) -> Option<Arc<Used>> {
         if let Some(used) = self.subjects.get(subject) {
             return Some(Arc::clone(&used));
@@ -403,11 +410,20 @@ impl Budgets {
         self.subjects.retain(|_, used| {
             let busy = used.in_flight.load(Ordering::Relaxed) > 0 || used.streams.load(Ordering::Relaxed) > 0;
             // A subject whose bytes of today would be forgotten could start over: it stays.
-            let counts = used.suppressed.count.load(Ordering::Relaxed) > 0
+            let counts = !used.suppressed.is_empty()
                 || used.bytes.load(Ordering::Relaxed) > self.limits.load().bytes_per_day / 2;
             busy || counts || !used.rate.is_idle(now.mono)
         });
     }
+}
+
+/// Whether a subject has filled its bytes of today.
+fn over_bytes(used: &Used, limit: u64, now: Reading) -> Option<Limit> {
+    let today = u64::try_from(now.wall.unix_seconds().div_euclid(86_400)).unwrap_or(0);
+    if used.day.swap(today, Ordering::Relaxed) != today {
+        used.bytes.store(0, Ordering::Relaxed);
+    }
+    (used.bytes.load(Ordering::Relaxed) >= limit).then_some(Limit::BytesPerDay(limit))
 }
 
 #[cfg(test)]
@@ -601,5 +617,34 @@ mod tests {
             .map(|s| (s.whose, s.count))
             .collect();
         assert_eq!(counted, [(Whose::Newcomers, 1)]);
+    }
+
+    /// Whoever reads them takes number and times of the same events, also while others are counted.
+    #[test]
+    fn a_summary_s_times_are_those_of_what_it_counts() {
+        const EVENTS: u64 = 200_000;
+        let counted = Counted::default();
+        let (first, last) = (1_000, 1_000 + i64::try_from(EVENTS).unwrap());
+        let summaries = std::thread::scope(|scope| {
+            let adding = scope.spawn(|| {
+                for nanos in first..last {
+                    counted.add(Timestamp::from_unix_nanos(nanos));
+                }
+            });
+            let mut summaries = Vec::new();
+            while !adding.is_finished() {
+                summaries.extend(counted.take(Whose::Strangers));
+            }
+            summaries.extend(counted.take(Whose::Strangers));
+            summaries
+        });
+        assert_eq!(summaries.iter().map(|summary| summary.count).sum::<u64>(), EVENTS);
+        let mut next = first;
+        for summary in summaries {
+            let (from, to) = (summary.from.unix_nanos(), summary.to.unix_nanos());
+            assert_eq!(from, next, "{summary:?}");
+            next = from + i64::try_from(summary.count).unwrap();
+            assert_eq!(to, next - 1, "{summary:?}");
+        }
     }
 }

@@ -140,7 +140,9 @@ impl End {
         self.stage = Stage::Answered;
         self.status = Some(status);
         let now = self.station.read_clock();
-        self.first = Some(self.elapsed(now));
+        // Told twice, where it comes and where it is passed on.
+        let elapsed = self.elapsed(now);
+        self.first.get_or_insert(elapsed);
         self.trail.first_byte(now.mono);
     }
 

@@ -108,3 +108,29 @@ async fn a_403_behind_an_upgrade_contradicts_the_gateway_in_the_clusters_own_wor
     let diverged: Vec<bool> = ends.map(|end| end["outcome"]["diverged"] == true).collect();
     assert_eq!(diverged, cases.map(|(_, _, diverged)| diverged));
 }
+
+/// An effect is answered where it was sent and once more where its answer is passed on, which may be later.
+#[tokio::test]
+async fn the_first_byte_of_an_answer_came_when_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(RealDisk::new(folder.path()));
+    let (ledger, _) = Ledger::open_by_hand(folder.path(), Options::default(), disk).unwrap();
+    let ledger = Arc::new(ledger);
+    let (clock, hand) = Clock::manual(1_790_000_000_000_000_000);
+    let station = Station::new(Arc::clone(&ledger), clock, "boot".into(), Limits::default());
+    let mut end = End::of_read(Arc::clone(&station), trail(&station));
+    let later = |milliseconds| hand.fetch_add(milliseconds * 1_000_000, std::sync::atomic::Ordering::Relaxed);
+    later(5);
+    end.answered(200);
+    later(70);
+    end.answered(200);
+    later(1);
+    end.settle(Answer::Answered, None);
+    ledger.drive();
+    let records = records(folder.path());
+    assert_eq!(
+        records[0]["outcome"]["took"],
+        serde_json::json!({"first": 5_000, "total": 76_000}),
+        "{records:?}"
+    );
+}
