@@ -13,6 +13,7 @@ use tests::frames::{DATA, END_STREAM, HEADERS, Http2, RST_STREAM};
 use tests::gateway::{Gateway, Options};
 use tests::http::Stream;
 use tests::metrics::Scrape;
+use tests::person::Person;
 use tests::wait::{PATIENCE, try_until};
 
 const CONFIGMAPS: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
@@ -424,6 +425,53 @@ fn g_09_who_takes_nothing_of_an_answer_for_a_minute_is_cut_and_the_record_says_s
         .records_with("the close", |records| !ended(records).is_empty())?;
     assert_eq!(ended(&records), [json!(["ended", WHY])]);
     assert!((stage.scrape()?.sum("gateway_listener_streams_stalled_total", &[]) - 1.0).abs() < f64::EPSILON);
+    Ok(())
+}
+
+/// Who takes nothing is not asked whether the answer has to end; it ends all the same, and the record says why.
+#[test]
+fn g_10_a_lock_ends_the_watches_of_who_does_not_read() -> anyhow::Result<()> {
+    let stage = Stage::new(Speaks::Http2, None)?;
+    let carol = Person::signed_in(&stage.gateway, "carol")?;
+    let client = Http2::begin_without_window(stage.gateway.client()?.http2()?)?;
+    let mut client = client.patient(PATIENCE)?;
+    client.get(1, &stage.authority(), WATCH, &[("authorization", &stage.bearer)])?;
+    let by_http2 = stage.fed.next()?.answer_long(3_200)?;
+    while client.next_frame()?.kind != HEADERS {}
+    let old = stage.http1(WATCH)?;
+    let by_http1 = stage.fed.next()?.answer_long(3_200)?;
+    fills(&[Arc::clone(&by_http2), Arc::clone(&by_http1)])?;
+    let mut before = None;
+    try_until("nothing more is taken", PATIENCE, || {
+        let now = Some([&by_http2, &by_http1].map(|taken| taken.load(Ordering::Acquire)));
+        let same = before == now;
+        before = now;
+        ensure!(same, "{now:?} pieces");
+        Ok(())
+    })?;
+
+    carol.ok("gatescribe user lock alice@example.com --reason TICKET-4711")?;
+    let cut = loop {
+        let frame = client.next_frame()?;
+        if frame.kind == RST_STREAM {
+            break frame.stream;
+        }
+    };
+    assert_eq!(cut, 1);
+    let ended = |records: &[Value]| -> Vec<Value> {
+        let of_alice = |record: &&Value| record["kind"] == "close" && record["by"]["user"] != "carol@example.com";
+        let closes = records.iter().filter(of_alice);
+        closes.map(|close| close["outcome"].clone()).collect()
+    };
+    let records = stage.gateway.records_with("both closes", |records| {
+        let locked = |outcome: &&Value| outcome["why"].as_str().is_some_and(|why| why.contains("is locked by"));
+        ended(records).iter().filter(locked).count() == 2
+    })?;
+    ensure!(
+        ended(&records).iter().all(|outcome| outcome["end"] == "ended"),
+        "{records:?}"
+    );
+    drop(old);
     Ok(())
 }
 

@@ -307,7 +307,9 @@ impl Drop for Passing {
     fn drop(&mut self) {
         // Whoever left has its own end: that of a dropped one.
         if self.end.is_some() && self.taking.is_stalled() {
-            self.settle(Answer::Ended, Some(STALLED));
+            let over = self.ender.as_ref().filter(|ender| ender.call.is_over());
+            let why = over.map_or_else(|| STALLED.to_owned(), |ender| ender.call.why());
+            self.settle(Answer::Ended, Some(&why));
         }
     }
 }

@@ -671,6 +671,9 @@ fn deliver(
     if let Some(text) = duties.warning {
         parts.headers.append(WARNING, text);
     }
+    if let Some(call) = &duties.call {
+        duties.taking.ends_by(call.ending());
+    }
     let body = Outbound::cluster(body, end, Some(duties.place), duties.call, duties.taking);
     Ok(Response::from_parts(parts, body))
 }

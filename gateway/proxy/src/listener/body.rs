@@ -19,7 +19,7 @@ use super::{
     http2::StreamProgress,
     metrics::CloseReason,
     shared::{InFlight, Shared},
-    timer::Deadline,
+    timer::{Deadline, Ending},
     violation::Violation,
 };
 
@@ -43,6 +43,14 @@ pub struct Taking {
 }
 
 impl Taking {
+    /// Has the answer given up soon after `ending` demands it where the client takes nothing: the answer itself ends where it does.
+    pub fn ends_by(&self, ending: Arc<dyn Ending>) {
+        match &self.stream {
+            Some(stream) => stream.ends_by(ending),
+            None => self.shared.ends_by(ending),
+        }
+    }
+
     /// Whether the answer was given up because the client took nothing of it for too long. A client that left did not stall.
     #[must_use]
     pub fn is_stalled(&self) -> bool {

@@ -36,6 +36,7 @@ pub use guard::target::Scheme;
 pub use head::{Head, HeadLimits, Upgrade};
 pub use host::Host;
 pub use metrics::{CloseReason, ListenerMetrics};
+pub use timer::Ending;
 pub use violation::Violation;
 
 /// What answers the requests of a listener.

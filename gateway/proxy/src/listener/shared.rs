@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{guard::machine::Heads, head::Head, metrics::CloseReason, violation::Violation};
+use super::{guard::machine::Heads, head::Head, metrics::CloseReason, timer::Ending, violation::Violation};
 
 /// The shared state of one connection.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ struct State {
     idle_since: Instant,
     close_reason: Option<CloseReason>,
     broken: Option<Violation>,
+    /// What may demand that the answer under way ends.
+    ending: Option<Arc<dyn Ending>>,
 }
 
 /// What became of an upgrade request.
@@ -52,6 +54,7 @@ impl Shared {
             idle_since: Instant::now(),
             close_reason: None,
             broken: None,
+            ending: None,
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -137,6 +140,15 @@ impl Shared {
         state.close_reason.get_or_insert(CloseReason::Violation);
     }
 
+    /// From now on, and until it is given, the answer ends when this demands it.
+    pub(crate) fn ends_by(&self, ending: Arc<dyn Ending>) {
+        self.state().ending = Some(ending);
+    }
+
+    pub(crate) fn ending(&self) -> Option<Arc<dyn Ending>> {
+        self.state().ending.clone()
+    }
+
     /// The violation in the framing of a body, if there was one.
     pub(crate) fn broken(&self) -> Option<Violation> {
         self.state().broken
@@ -163,7 +175,11 @@ pub(crate) struct InFlight(Arc<Shared>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.state().idle_since = Instant::now();
+            let mut state = self.0.state();
+            state.idle_since = Instant::now();
+            let ended = state.ending.take();
+            drop(state);
+            drop(ended);
         }
     }
 }

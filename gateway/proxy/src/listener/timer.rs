@@ -5,14 +5,17 @@
 //! target instant it is given and never before.
 
 use std::{
+    fmt::Debug,
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// One lazily kept deadline.
 #[derive(Debug, Default)]
@@ -38,23 +41,85 @@ impl Deadline {
     }
 }
 
+/// What may demand from outside that an answer ends. Its body is asked to end where a client reads; where none does, nobody asks
+/// it.
+pub trait Ending: Send + Sync + Debug {
+    /// Cancelled when it has to end; for other reasons, too.
+    fn ender(&self) -> &CancellationToken;
+    /// Whether it has to end now.
+    fn is_over(&self) -> bool;
+}
+
+/// Who takes nothing of an answer that has to end is given so long. Together with the second in which a change of rules is seen,
+/// an end takes at most two seconds.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Notices that an answer has to end.
+#[derive(Debug, Default)]
+pub(crate) struct EndWatch {
+    asked: Option<(Arc<dyn Ending>, Pin<Box<WaitForCancellationFutureOwned>>)>,
+    over_since: Option<Instant>,
+}
+
+impl EndWatch {
+    /// When a reader who takes nothing is waited for no longer: `since` then, for `limit`; less where the answer has to end. The
+    /// task is woken when that comes to be so.
+    pub(crate) fn until(
+        &mut self,
+        since: Instant,
+        limit: Duration,
+        ending: Option<Arc<dyn Ending>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Instant> {
+        let usual = since.checked_add(limit);
+        let over = self.over_since(ending, cx).map(|over| over.max(since));
+        let shorter = over.and_then(|over| over.checked_add(ENDS_WITHIN.min(limit)));
+        usual.into_iter().chain(shorter).min()
+    }
+
+    fn over_since(&mut self, ending: Option<Arc<dyn Ending>>, cx: &mut Context<'_>) -> Option<Instant> {
+        let ending = ending?;
+        if !self
+            .asked
+            .as_ref()
+            .is_some_and(|(asked, _)| Arc::ptr_eq(asked, &ending))
+        {
+            let cancelled = Box::pin(ending.ender().clone().cancelled_owned());
+            (self.asked, self.over_since) = (Some((ending, cancelled)), None);
+        }
+        let (ending, cancelled) = self.asked.as_mut()?;
+        if cancelled.as_mut().poll(cx).is_ready() && ending.is_over() {
+            self.over_since.get_or_insert_with(Instant::now);
+        }
+        self.over_since
+    }
+}
+
 /// Notices when a peer stops taking what we write.
 #[derive(Debug, Default)]
 pub(crate) struct WriteWatch {
     stalled_since: Option<Instant>,
     deadline: Deadline,
+    end: EndWatch,
 }
 
 impl WriteWatch {
     /// Takes the result of one write or flush; true when the peer has taken nothing for `limit`, by our clock or by that of
-    /// the system, whose user timeout is as long.
-    pub(crate) fn observe<T>(&mut self, result: &Poll<io::Result<T>>, limit: Duration, cx: &mut Context<'_>) -> bool {
+    /// the system, whose user timeout is as long; less where what is written has to end.
+    pub(crate) fn observe<T>(
+        &mut self,
+        result: &Poll<io::Result<T>>,
+        limit: Duration,
+        ending: Option<Arc<dyn Ending>>,
+        cx: &mut Context<'_>,
+    ) -> bool {
         if let Poll::Ready(result) = result {
             self.stalled_since = None;
             return result.as_ref().is_err_and(timed_out);
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        self.deadline.poll(since.checked_add(limit), cx)
+        let until = self.end.until(since, limit, ending, cx);
+        self.deadline.poll(until, cx)
     }
 }
 

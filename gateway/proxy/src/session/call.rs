@@ -16,7 +16,7 @@ use super::metrics::Cause;
 use super::registry::Registry;
 use crate::audit::Trail;
 use crate::identity::holds_at_first;
-use crate::listener::Conn;
+use crate::listener::{Conn, Ending};
 
 /// What a yes to a call that goes on rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +209,16 @@ impl Entry {
     }
 }
 
+impl Ending for Entry {
+    fn ender(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    fn is_over(&self) -> bool {
+        self.has_ended()
+    }
+}
+
 /// What only a session has.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -284,6 +294,11 @@ impl LongCall {
     #[must_use]
     pub fn ender(&self) -> &CancellationToken {
         &self.entry.token
+    }
+
+    /// What demands its end where nobody asks its answer whether it has to.
+    pub(crate) fn ending(&self) -> Arc<dyn Ending> {
+        Arc::clone(&self.entry) as Arc<dyn Ending>
     }
 
     /// Whether it has to end. Cheap: asked before each piece of the answer.

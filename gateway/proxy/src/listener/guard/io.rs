@@ -283,7 +283,13 @@ impl<S: Wire, L> GuardedIo<S, L> {
         if matches!(self.mode, Mode::Tunnel) {
             return result;
         }
-        if self.write_watch.observe(&result, self.deadlines.write_progress, cx) {
+        let ending = if result.is_pending() {
+            self.shared.ending()
+        } else {
+            None
+        };
+        let limit = self.deadlines.write_progress;
+        if self.write_watch.observe(&result, limit, ending, cx) {
             self.shared.close_because(CloseReason::WriteProgress);
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }

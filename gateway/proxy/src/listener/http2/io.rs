@@ -78,7 +78,11 @@ impl<S: Wire, L> WatchedIo<S, L> {
     }
 
     fn observe_write<T>(&mut self, result: Poll<Result<T>>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        if self.write_watch.observe(&result, self.deadlines.write_progress, cx) {
+        // What has to end is a stream here, which is watched by itself.
+        if self
+            .write_watch
+            .observe(&result, self.deadlines.write_progress, None, cx)
+        {
             self.shared.close_because(CloseReason::WriteProgress);
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }

@@ -1,14 +1,15 @@
 //! Streams whose answers nobody takes.
 //!
 //! A client can open a stream, close its window and so pin an answer for ever (H2-15); hyper and h2 wait.
-//! Each stream's future is therefore run here with a deadline on being read. Invariant: a stream that waits for its
-//! peer longer than the deadline is dropped, which resets it; one that waits for its handler or its body is not.
+//! Each stream's future is therefore run here with a deadline on being read, a short one where the answer has to end: its body
+//! is asked for nothing then, and could not end by itself. Invariant: a stream that waits for its peer longer than the deadline
+//! is dropped, which resets it; one that waits for its handler or its body is not.
 
 use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -18,7 +19,10 @@ use std::{
 use hyper::rt::Executor;
 use tokio::time::Instant;
 
-use super::super::{metrics::ListenerMetrics, timer::Deadline};
+use super::super::{
+    metrics::ListenerMetrics,
+    timer::{Deadline, EndWatch, Ending},
+};
 
 /// How far one answer has come; written by its body, read by the task that runs the stream.
 #[derive(Debug, Default)]
@@ -26,9 +30,17 @@ pub(crate) struct StreamProgress {
     /// Twice the number of deliveries, plus one while the body has nothing to deliver.
     state: AtomicU64,
     is_given_up: AtomicBool,
+    /// What may demand that it ends.
+    ending: OnceLock<Arc<dyn Ending>>,
 }
 
 impl StreamProgress {
+    /// It ends when this demands it.
+    pub(crate) fn ends_by(&self, ending: Arc<dyn Ending>) {
+        // Set once: a stream has one answer.
+        let _ = self.ending.set(ending);
+    }
+
     /// The body has handed out something that the peer must take before the next.
     pub(crate) fn delivered(&self) {
         let state = self.state.load(Ordering::Relaxed);
@@ -88,6 +100,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
             progress,
             waiting: None,
             deadline: Deadline::default(),
+            end: EndWatch::default(),
             limit: self.limit,
             metrics: self.metrics.clone(),
         });
@@ -99,6 +112,7 @@ struct Stream<F> {
     progress: Option<Arc<StreamProgress>>,
     waiting: Option<(u64, Instant)>,
     deadline: Deadline,
+    end: EndWatch,
     limit: Duration,
     metrics: Arc<ListenerMetrics>,
 }
@@ -117,7 +131,10 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             (Some(delivery), Some((same, since))) if same == delivery => Some((same, since)),
             (Some(delivery), _) => Some((delivery, Instant::now())),
         };
-        let target = this.waiting.and_then(|(_, since)| since.checked_add(this.limit));
+        let target = this.waiting.and_then(|(_, since)| {
+            let ending = this.progress.as_ref().and_then(|progress| progress.ending.get());
+            this.end.until(since, this.limit, ending.cloned(), cx)
+        });
         if this.deadline.poll(target, cx) {
             this.metrics.stalled_streams.inc();
             if let Some(progress) = &this.progress {
