@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,6 +100,21 @@ impl Call {
     pub fn answer(self, status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> anyhow::Result<()> {
         let body = Full::new(body.into()).map_err(|never| match never {});
         self.reply(status, headers, body.boxed())
+    }
+
+    /// A whole answer with a trailer behind it.
+    ///
+    /// # Errors
+    /// As of [`Call::begin`].
+    pub fn answer_with_trailer(
+        self,
+        body: &'static str,
+        name: &'static str,
+        value: &'static str,
+    ) -> anyhow::Result<()> {
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+        let body = Full::new(Bytes::from_static(body.as_bytes())).map_err(|never| match never {});
+        self.reply(200, &[], body.with_trailers(async { Some(Ok(trailers)) }).boxed())
     }
 
     /// An answer of `pieces` pieces (see [`long_piece`]), each handed over when there is room for it; how many were.

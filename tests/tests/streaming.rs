@@ -428,6 +428,28 @@ fn g_09_who_takes_nothing_of_an_answer_for_a_minute_is_cut_and_the_record_says_s
     Ok(())
 }
 
+/// A request's are dropped at the listener (`h1_13_…`).
+#[test]
+fn g_16_a_trailer_of_an_answer_reaches_a_client_of_http2() -> anyhow::Result<()> {
+    let stage = Stage::new(Speaks::Http2, None)?;
+    let mut client = Http2::begin(stage.gateway.client()?.http2()?)?;
+    client.get(1, &stage.authority(), CONFIGMAPS, &[("authorization", &stage.bearer)])?;
+    stage.fed.next()?.answer_with_trailer("body", "grpc-status", "0")?;
+    while client.next_frame()?.kind != HEADERS {}
+    let mut body = Vec::new();
+    let trailer = loop {
+        let frame = client.next_frame()?;
+        match frame.kind {
+            DATA => body.extend_from_slice(&frame.payload),
+            HEADERS => break frame,
+            _ => {}
+        }
+    };
+    assert_eq!(body, b"body");
+    ensure!(trailer.flags & END_STREAM == END_STREAM, "{trailer:?}");
+    Ok(())
+}
+
 /// Who takes nothing is not asked whether the answer has to end; it ends all the same, and the record says why.
 #[test]
 fn g_10_a_lock_ends_the_watches_of_who_does_not_read() -> anyhow::Result<()> {

@@ -34,8 +34,6 @@ pub struct Stripped {
     pub nominated: Vec<HeaderName>,
     /// The client's own `Audit-ID`, untrusted; ours takes its place (protocol D-10).
     pub client_audit_id: Option<HeaderValue>,
-    /// Whether the client said `TE: trailers`, which may be said again to an HTTP/2 upstream.
-    pub accepts_trailers: bool,
 }
 
 /// Removes from a request's headers everything that must not go upstream, in place and without a copy of the map.
@@ -49,10 +47,6 @@ pub fn strip(headers: &mut HeaderMap, extra_managed: &[HeaderName]) -> Stripped 
     let mut stripped = Stripped {
         nominated: nominated(headers),
         client_audit_id: headers.get("audit-id").cloned(),
-        accepts_trailers: headers
-            .get_all(TE)
-            .iter()
-            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers")),
         ..Stripped::default()
     };
     stripped.dropped = headers

