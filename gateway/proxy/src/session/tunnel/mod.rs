@@ -212,13 +212,12 @@ impl Session {
             place,
         } = self;
         let ended = carried.carry(&call, over).await;
-        let mut told = false;
-        match &ended {
+        let told = match &ended {
             // Whoever does not read cannot be told.
-            Over::Ours(why) => told = timeout(FAREWELL_WITHIN, carried.say_farewell(why)).await.is_ok(),
+            Over::Ours(why) => timeout(FAREWELL_WITHIN, carried.say_farewell(why)).await.is_ok(),
             Over::Client(_) | Over::Upstream(_) => carried.hand_over_the_rest().await,
-            Over::Both => {}
-        }
+            Over::Both => false,
+        };
         let (answer, why) = carried.outcome(&ended);
         let Carried {
             client,
@@ -459,9 +458,9 @@ impl<C: Io, U: Io> Carried<C, U> {
         }
     }
 
-    /// What was read and recorded reaches whom it is for, if they are still there and take it in time; and they learn that no more
-    /// comes.
-    async fn hand_over_the_rest(&mut self) {
+    /// What was read and recorded reaches whom it is for, if they are still there and take it in time; whether the person has. No end
+    /// behind it: a side that broke has said none.
+    async fn hand_over_the_rest(&mut self) -> bool {
         let Self {
             client,
             upstream,
@@ -470,17 +469,12 @@ impl<C: Io, U: Io> Carried<C, U> {
             ..
         } = self;
         let handing_over = async {
-            let rest = poll_fn(|cx| down.poll_rest(cx, client)).await;
-            if rest.is_ok() {
-                // Whoever has gone needs no end.
-                let _ = client.shutdown().await;
-            }
-            let rest = poll_fn(|cx| up.poll_rest(cx, upstream)).await;
-            if rest.is_ok() {
-                let _ = upstream.shutdown().await;
-            }
+            let told = poll_fn(|cx| down.poll_rest(cx, client)).await.is_ok();
+            // Whoever has gone needs nothing more.
+            let _ = poll_fn(|cx| up.poll_rest(cx, upstream)).await;
+            told
         };
-        let _ = timeout(FAREWELL_WITHIN, handing_over).await;
+        timeout(FAREWELL_WITHIN, handing_over).await.unwrap_or(false)
     }
 
     /// Tells the person why it ends, behind the last whole piece of what the pod said.
@@ -530,8 +524,8 @@ impl<C: Io, U: Io> Carried<C, U> {
     }
 }
 
-/// Waits until the person's side has closed: what it still sends would be answered with a reset, which takes our words with it
-/// on their way.
+/// Waits until the person's side has closed: what it still sends would be answered with a reset, which takes our words, or what the
+/// pod said last, with it on their way.
 async fn linger(mut client: impl Io) {
     let mut sink = tokio::io::sink();
     // However that ends, so does the connection.
