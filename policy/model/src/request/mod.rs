@@ -19,7 +19,7 @@ mod verb;
 pub use self::action::{Action, Kind};
 pub use self::classify::{ClassifyError, Wire};
 pub use self::facts::RequestFacts;
-pub use self::query::Pairs;
+pub use self::query::{Pairs, RawPairs};
 pub use self::target::{MAX_PARAMETERS, MAX_TARGET_BYTES, Prefixed, Target, TargetError, split_cluster_prefix};
 pub use self::verb::Verb;
 
@@ -36,6 +36,11 @@ pub fn fuzz_target(data: &[u8]) {
             None => target.path_raw().to_owned(),
         };
         assert_eq!(rejoined, target.raw(), "path and query are the whole target");
+        let (read, raw) = (target.query(), target.query().raw());
+        assert!(
+            read.map(|(key, _)| key).eq(raw.map(|(key, _)| key)),
+            "who writes down sees the parameters of who decides"
+        );
     }
     let _ = split_cluster_prefix(data);
 }

@@ -370,6 +370,8 @@ fn path_and_query_are_kept_byte_for_byte() {
         ["command", "watch"],
         "a parameter with `;` is dropped, as Go drops it"
     );
+    let raw: Vec<_> = target.query().raw().map(|(_, value)| value).collect();
+    assert_eq!(raw, [Some("a%20b"), None], "values stay as they came");
 }
 
 #[test]
