@@ -1,5 +1,6 @@
 //! From a document to a rule: every mistake is told, and all of them at once.
 
+use std::fmt;
 use std::sync::Arc;
 
 use model::decision::Obligations;
@@ -40,7 +41,7 @@ impl SubjectPatterns {
 
 /// # Errors
 /// All that is wrong with the document, each with the member it is about.
-pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<String>> {
+pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Point>> {
     let mut wrong = Wrong::default();
     let AccessRuleDocument {
         api_version,
@@ -60,10 +61,10 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Str
     }
     let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
     if kind == "ClusterAccessRule" && namespace.is_some() {
-        wrong.say("metadata.namespace", "a `ClusterAccessRule` has none".to_owned());
+        wrong.say("metadata.namespace", "a `ClusterAccessRule` has none");
     }
     if metadata.name.is_empty() {
-        wrong.say("metadata.name", "it is empty".to_owned());
+        wrong.say("metadata.name", "it is empty");
     }
     let subjects = subjects(&spec.subjects, &mut wrong);
     let scope = spec.kubernetes.as_ref().map(|scope| self::scope(scope, &mut wrong));
@@ -89,23 +90,54 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Str
     }
 }
 
+/// One thing to say of a document, and of which member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Point {
+    /// Such as `spec.kubernetes.names`.
+    pub(super) member: &'static str,
+    /// Which item of it, where it is a list.
+    pub(super) item: Option<usize>,
+    pub(super) what: String,
+}
+
+impl Point {
+    /// The path of what it is about within the document.
+    pub(super) fn path(&self) -> String {
+        match self.item {
+            Some(item) => format!("{}.{item}", self.member),
+            None => self.member.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.member, self.what)
+    }
+}
+
 /// Gathers what is wrong.
 #[derive(Default)]
-pub(super) struct Wrong(pub(super) Vec<String>);
+pub(super) struct Wrong(pub(super) Vec<Point>);
 
 impl Wrong {
-    fn say(&mut self, member: &str, what: String) {
-        self.0.push(format!("{member}: {what}"));
+    fn say(&mut self, member: &'static str, what: impl Into<String>) {
+        self.say_of(member, None, what);
     }
 
-    fn keep<T>(&mut self, member: &str, read: Result<T, String>) -> Option<T> {
+    fn say_of(&mut self, member: &'static str, item: Option<usize>, what: impl Into<String>) {
+        let what = what.into();
+        self.0.push(Point { member, item, what });
+    }
+
+    fn keep<T>(&mut self, member: &'static str, read: Result<T, String>) -> Option<T> {
         read.map_err(|what| self.say(member, what)).ok()
     }
 
     /// An absent list means any; an empty one is a mistake.
     fn list<T>(
         &mut self,
-        member: &str,
+        member: &'static str,
         list: Option<&Vec<String>>,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
@@ -113,10 +145,17 @@ impl Wrong {
         if list.is_empty() {
             self.say(
                 member,
-                "an empty list matches nothing; leave it out for any, or list what is meant".to_owned(),
+                "an empty list matches nothing; leave it out for any, or list what is meant",
             );
         }
-        Some(list.iter().filter_map(|item| self.keep(member, read(item))).collect())
+        let mut kept = Vec::with_capacity(list.len());
+        for (item, text) in list.iter().enumerate() {
+            match read(text) {
+                Ok(read) => kept.push(read),
+                Err(what) => self.say_of(member, Some(item), what),
+            }
+        }
+        Some(kept)
     }
 }
 
@@ -167,7 +206,7 @@ fn subjects(written: &Subjects, wrong: &mut Wrong) -> SubjectPatterns {
     if people.is_empty() && groups.is_empty() && workloads.is_empty() {
         wrong.say(
             "spec.subjects",
-            "nobody is named; write `groups: [\"*\"]` if everyone is meant".to_owned(),
+            "nobody is named; write `groups: [\"*\"]` if everyone is meant",
         );
     }
     let people = wrong.list(
@@ -205,7 +244,7 @@ pub(super) fn scope(written: &KubernetesScope, wrong: &mut Wrong) -> Scope {
     } = written;
     if actions.is_none() && (verbs.is_none() || (resources.is_none() && paths.is_none())) {
         let what = "name `verbs` with `resources` or `paths`, or name `actions`; `[\"*\"]` stands for all";
-        wrong.say("spec.kubernetes", what.to_owned());
+        wrong.say("spec.kubernetes", what);
     }
     if let Some(problem) = namespace_selector.as_ref().and_then(|selector| selector.problem()) {
         wrong.say("spec.kubernetes.namespaceSelector", problem);
@@ -213,7 +252,7 @@ pub(super) fn scope(written: &KubernetesScope, wrong: &mut Wrong) -> Scope {
     if namespace_selector.as_ref().is_some_and(|selector| selector.is_empty()) {
         wrong.say(
             "spec.kubernetes.namespaceSelector",
-            "it has no condition; leave it out for any".to_owned(),
+            "it has no condition; leave it out for any",
         );
     }
     let acts = wrong.list("spec.kubernetes.actions", actions.as_ref(), pattern::actions);
@@ -233,47 +272,45 @@ fn check_whole(spec: &Spec, namespace: Option<&str>, wrong: &mut Wrong) {
     if spec.kubernetes.is_none() && spec.services.is_empty() {
         wrong.say(
             "spec",
-            "it names neither `kubernetes` calls nor `services`, so it would match nothing".to_owned(),
+            "it names neither `kubernetes` calls nor `services`, so it would match nothing",
         );
     }
-    for service in &spec.services {
+    for (item, service) in spec.services.iter().enumerate() {
         let lists = [&service.hosts, &service.methods, &service.paths];
         if lists.iter().any(|list| list.is_empty()) {
-            wrong.say(
-                "spec.services",
-                "an empty list matches nothing; write `[\"*\"]` or `[\"/*\"]` for all".to_owned(),
-            );
+            let what = "an empty list matches nothing; write `[\"*\"]` or `[\"/*\"]` for all";
+            wrong.say_of("spec.services", Some(item), what);
         }
         for path in &service.paths {
             wrong.keep("spec.services.paths", PathPattern::parse(path));
         }
     }
     if let Some(namespace) = namespace {
-        if spec.effect == Effect::Allow {
-            wrong.say(
-                "spec.effect",
-                "a rule of a namespace cannot loosen; only `forbid` is possible here".to_owned(),
-            );
-        }
-        let listed = spec
-            .kubernetes
-            .iter()
-            .filter_map(|scope| scope.namespaces.as_ref())
-            .flatten();
-        for other in listed.filter(|listed| listed.as_str() != namespace) {
-            let what = format!("`{other}`: a rule of namespace `{namespace}` reaches that namespace only");
-            wrong.say("spec.kubernetes.namespaces", what);
-        }
+        check_local(spec, namespace, wrong);
     }
     if spec.effect == Effect::Forbid {
         if spec.obligations != ObligationSpec::default() {
-            wrong.say(
-                "spec.obligations",
-                "a forbid allows nothing that could owe something".to_owned(),
-            );
+            wrong.say("spec.obligations", "a forbid allows nothing that could owe something");
         }
         if !spec.act_as.groups.is_empty() {
-            wrong.say("spec.as", "a forbid sends nothing upstream".to_owned());
+            wrong.say("spec.as", "a forbid sends nothing upstream");
+        }
+    }
+}
+
+/// What a rule of a namespace cannot say.
+fn check_local(spec: &Spec, namespace: &str, wrong: &mut Wrong) {
+    if spec.effect == Effect::Allow {
+        wrong.say(
+            "spec.effect",
+            "a rule of a namespace cannot loosen; only `forbid` is possible here",
+        );
+    }
+    let listed = spec.kubernetes.as_ref().and_then(|scope| scope.namespaces.as_ref());
+    for (item, other) in listed.into_iter().flatten().enumerate() {
+        if other != namespace {
+            let what = format!("`{other}`: a rule of namespace `{namespace}` reaches that namespace only");
+            wrong.say_of("spec.kubernetes.namespaces", Some(item), what);
         }
     }
 }
@@ -288,16 +325,16 @@ fn condition(spec: &Spec, wrong: &mut Wrong) -> Condition {
 pub(super) fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {
     let step_up = spec.step_up.as_ref();
     if step_up.is_some_and(|step_up| step_up.max_age.is_none() && step_up.acr.is_none()) {
-        wrong.say("spec.obligations.stepUp", "name `maxAge`, `acr` or both".to_owned());
+        wrong.say("spec.obligations.stepUp", "name `maxAge`, `acr` or both");
     }
     let max_age = step_up.and_then(|step_up| step_up.max_age.as_deref());
     let max_age = max_age.and_then(|text| wrong.keep("spec.obligations.stepUp.maxAge", pattern::duration(text)));
-    let mut seconds = |name: &str, text: &Option<String>| {
-        let text = text.as_deref()?;
-        let span = wrong.keep(&format!("spec.obligations.{name}"), pattern::duration(text))?;
+    let mut seconds = |member, text: &Option<String>| {
+        let span = wrong.keep(member, pattern::duration(text.as_deref()?))?;
         Some(span.as_secs())
     };
-    let (idle_seconds, longest_seconds) = (seconds("idle", &spec.idle), seconds("longest", &spec.longest));
+    let idle_seconds = seconds("spec.obligations.idle", &spec.idle);
+    let longest_seconds = seconds("spec.obligations.longest", &spec.longest);
     let from = spec.approval.as_ref().map(|approval| &approval.from);
     let from = wrong
         .list("spec.obligations.approval.from", from, exact)

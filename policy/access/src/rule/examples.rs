@@ -23,35 +23,49 @@ const OF_A_TENANT: Budget = Budget {
     bytes: 1 << 20,
 };
 
+/// An example that does not come out as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The path of what is wrong with it within the document, such as `spec.tests.0.expect`.
+    pub(super) path: String,
+    pub(super) what: String,
+}
+
 /// The examples of a document that do not come out as written.
-pub(super) fn failures(document: &AccessRuleDocument, rules: &Rules) -> Vec<String> {
+pub(super) fn failures(document: &AccessRuleDocument, rules: &Rules) -> Vec<Failure> {
     run(document, rules, None)
 }
 
 /// The same for an object that a tenant may have written: all its examples share one budget.
-pub(super) fn failures_of_object(document: &AccessRuleDocument, rules: &Rules) -> Vec<String> {
+pub(super) fn failures_of_object(document: &AccessRuleDocument, rules: &Rules) -> Vec<Failure> {
     let is_local = document.metadata.namespace.is_some();
     run(document, rules, is_local.then_some(OF_A_TENANT))
 }
 
-fn run(document: &AccessRuleDocument, rules: &Rules, mut shared: Option<Budget>) -> Vec<String> {
+fn run(document: &AccessRuleDocument, rules: &Rules, mut shared: Option<Budget>) -> Vec<Failure> {
     if document.spec.tests.is_empty() {
         return Vec::new();
     }
     let set = RuleSet::new(rules.clone());
-    let failure = |example: &Example| match outcome(example, &set, shared.as_mut()) {
-        Ok((got, _)) if got == example.expect => None,
-        Ok((got, why)) => {
-            let (want, got) = (word(example.expect), word(got));
-            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-            Some(format!(
-                "example `{}`: expected {want}, but the rules say {got}{why}",
-                example.name
-            ))
+    let mut failures = Vec::new();
+    for (item, example) in document.spec.tests.iter().enumerate() {
+        let mut fail = |member: &str, what: String| {
+            failures.push(Failure {
+                path: format!("spec.tests.{item}{member}"),
+                what: format!("example `{}`: {what}", example.name),
+            });
+        };
+        match outcome(example, &set, shared.as_mut()) {
+            Ok((got, _)) if got == example.expect => {}
+            Ok((got, why)) => {
+                let (want, got) = (word(example.expect), word(got));
+                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                fail(".expect", format!("expected {want}, but the rules say {got}{why}"));
+            }
+            Err(what) => fail("", what),
         }
-        Err(what) => Some(format!("example `{}`: {what}", example.name)),
-    };
-    document.spec.tests.iter().filter_map(failure).collect()
+    }
+    failures
 }
 
 const fn word(expected: Expected) -> &'static str {

@@ -1,15 +1,18 @@
 //! Reading policy: files whole or not at all, cluster objects each alone.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::compile;
+use super::compile::{self, Compiled};
 use super::document::{AccessRuleDocument, Effect};
 use super::examples;
+use super::place;
 use super::salvage::{salvage, text};
-use super::set::{Rules, doubles};
+use super::set::Rules;
 use crate::rbac::{Binding, Objects, Role, aggregate};
 
 /// What files hold.
@@ -71,39 +74,75 @@ impl fmt::Display for LoadProblem {
 pub fn load_files<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> Result<FilePolicy, Vec<LoadProblem>> {
     let mut policy = FilePolicy::default();
     let mut problems = Vec::new();
-    let mut examples = Vec::new();
-    for (name, text) in files {
+    let mut rules: Vec<FileRule<'_>> = Vec::new();
+    for (file, text) in files {
         for document in split_documents(text) {
             match read_document(&document, &mut policy) {
-                Ok(found) => examples.extend(found.into_iter().map(|found| (name, document.first_line, found))),
-                Err(wrong) => problems.extend(wrong.into_iter().map(|wrong| wrong.in_file(name, &document))),
+                Ok(Some(written)) => rules.push(FileRule {
+                    file,
+                    document,
+                    written,
+                }),
+                Ok(None) => {}
+                Err(wrong) => {
+                    let mut wrong: Vec<_> = wrong.into_iter().map(|wrong| wrong.in_file(file, &document)).collect();
+                    wrong.sort_by_key(|problem| (problem.line, problem.column));
+                    problems.extend(wrong);
+                }
             }
         }
     }
-    let nowhere = |what| LoadProblem {
-        source: "policy".to_owned(),
-        line: None,
-        column: None,
-        rule: None,
-        what,
-        effect: Consequence::NothingLoaded,
-    };
-    problems.extend(doubles(&policy.rules.0).into_iter().map(nowhere));
+    problems.extend(doubles(&rules, &policy.rules));
     if problems.is_empty() {
-        for (file, line, document) in examples {
-            let failures = examples::failures(&document, &policy.rules);
-            problems.extend(failures.into_iter().map(|what| LoadProblem {
-                source: file.to_owned(),
-                line: Some(line),
-                column: None,
-                rule: Some(document.metadata.name.clone()),
-                what,
-                effect: Consequence::NothingLoaded,
-            }));
+        for rule in &rules {
+            let failures = examples::failures(&rule.written, &policy.rules);
+            problems.extend(
+                failures
+                    .into_iter()
+                    .map(|failure| rule.problem(failure.path, failure.what)),
+            );
         }
     }
     aggregate(&mut policy.rbac.cluster_roles);
     if problems.is_empty() { Ok(policy) } else { Err(problems) }
+}
+
+/// A rule as it stands in a file.
+struct FileRule<'f> {
+    file: &'f str,
+    document: Document<'f>,
+    written: AccessRuleDocument,
+}
+
+impl FileRule<'_> {
+    /// What is wrong with a member of it.
+    fn problem(&self, member: impl Into<String>, what: String) -> LoadProblem {
+        let wrong = WrongDocument {
+            at: At::Member(member.into()),
+            rule: Some(self.written.metadata.name.clone()),
+            what,
+        };
+        wrong.in_file(self.file, &self.document)
+    }
+}
+
+/// Rules of the same name in the same namespace, which nobody could tell apart in a refusal. `rules` and `compiled` have the
+/// same order.
+fn doubles(rules: &[FileRule<'_>], compiled: &Rules) -> Vec<LoadProblem> {
+    let mut first: HashMap<_, &FileRule<'_>> = HashMap::new();
+    let mut problems = Vec::new();
+    for (rule, Compiled { rule: read, .. }) in rules.iter().zip(&compiled.0) {
+        match first.entry((read.namespace(), read.name())) {
+            Entry::Vacant(place) => drop(place.insert(rule)),
+            Entry::Occupied(other) => {
+                let (file, line) = (other.get().file, other.get().document.first_line);
+                let what =
+                    format!("metadata.name: there are two rules of this name; the other one is in {file}:{line}");
+                problems.push(rule.problem("metadata.name", what));
+            }
+        }
+    }
+    problems
 }
 
 /// One document of a file and where it begins.
@@ -136,21 +175,30 @@ fn split_documents(text: &str) -> Vec<Document<'_>> {
 }
 
 struct WrongDocument {
-    line: Option<u64>,
-    column: Option<u64>,
+    at: At,
     rule: Option<String>,
     what: String,
 }
 
+/// What of a document is wrong.
+enum At {
+    /// Line and column within it, as the parser says.
+    Place(u64, u64),
+    /// A member, by its path.
+    Member(String),
+}
+
 impl WrongDocument {
     fn in_file(self, file: &str, document: &Document<'_>) -> LoadProblem {
-        let line = self
-            .line
-            .map_or(document.first_line, |line| document.first_line + line.saturating_sub(1));
+        let place = match &self.at {
+            At::Place(line, column) => Some((*line, *column)),
+            At::Member(member) => place::of(document.text, member),
+        };
+        let (line, column) = place.unwrap_or((1, 1));
         LoadProblem {
             source: file.to_owned(),
-            line: Some(line),
-            column: self.column,
+            line: Some(document.first_line.saturating_add(line.saturating_sub(1))),
+            column: Some(column),
             rule: self.rule,
             what: self.what,
             effect: Consequence::NothingLoaded,
@@ -168,11 +216,10 @@ fn read_document(
             let written: AccessRuleDocument = parse(document.text)?;
             let rule = Some(written.metadata.name.clone());
             let compiled = compile::compile(&written).map_err(|wrong| {
-                let say = |what| WrongDocument {
-                    line: None,
-                    column: None,
+                let say = |point: compile::Point| WrongDocument {
+                    at: At::Member(point.path()),
                     rule: rule.clone(),
-                    what,
+                    what: point.to_string(),
                 };
                 wrong.into_iter().map(say).collect::<Vec<_>>()
             })?;
@@ -180,7 +227,7 @@ fn read_document(
             Ok(Some(written))
         }
         ("rbac.authorization.k8s.io/v1", kind) => {
-            check_rbac_keys(&parse(document.text)?).map_err(one)?;
+            check_rbac_keys(&parse(document.text)?)?;
             match kind {
                 "Role" => policy
                     .rbac
@@ -192,11 +239,11 @@ fn read_document(
                     .rbac
                     .cluster_role_bindings
                     .push(parse::<Binding>(document.text)?.into()),
-                other => return Err(one(format!("kind: `{other}` is no RBAC object"))),
+                other => return Err(one("kind", format!("kind: `{other}` is no RBAC object"))),
             }
             Ok(None)
         }
-        (version, kind) => Err(one(format!("`{kind}` of `{version}` is no policy"))),
+        (version, kind) => Err(one("kind", format!("`{kind}` of `{version}` is no policy"))),
     }
 }
 
@@ -207,10 +254,9 @@ struct Head {
     kind: String,
 }
 
-fn one(what: String) -> Vec<WrongDocument> {
+fn one(member: impl Into<String>, what: String) -> Vec<WrongDocument> {
     vec![WrongDocument {
-        line: None,
-        column: None,
+        at: At::Member(member.into()),
         rule: None,
         what,
     }]
@@ -218,7 +264,8 @@ fn one(what: String) -> Vec<WrongDocument> {
 
 fn namespaced(role: Role) -> Result<Role, Vec<WrongDocument>> {
     if role.metadata.namespace.as_deref().is_none_or(str::is_empty) {
-        return Err(one("metadata.namespace: a `Role` lies in a namespace".to_owned()));
+        let what = "metadata.namespace: a `Role` lies in a namespace";
+        return Err(one("metadata.namespace", what.to_owned()));
     }
     Ok(role)
 }
@@ -235,8 +282,7 @@ fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Vec<WrongDocumen
             .trim_start_matches("error: ")
             .to_owned();
         vec![WrongDocument {
-            line: at.map(|at| at.line()),
-            column: at.map(|at| at.column()),
+            at: at.map_or(At::Place(1, 1), |at| At::Place(at.line(), at.column())),
             rule: None,
             what,
         }]
@@ -244,44 +290,43 @@ fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Vec<WrongDocumen
 }
 
 /// RBAC objects of files are as strict as ours: a misspelt `resourceNames` would widen a right without a word.
-fn check_rbac_keys(document: &Value) -> Result<(), String> {
-    let known = |place: &str, value: &Value, keys: &[&str]| match value.as_object() {
-        Some(object) => match object.keys().find(|key| !keys.contains(&key.as_str())) {
-            Some(key) => Err(format!(
-                "{place}: unknown member `{key}`; known are {}",
-                keys.join(", ")
-            )),
-            None => Ok(()),
-        },
-        None => Err(format!("{place}: it is no object")),
+fn check_rbac_keys(document: &Value) -> Result<(), Vec<WrongDocument>> {
+    const OBJECT: &[&str] = &[
+        "apiVersion",
+        "kind",
+        "metadata",
+        "rules",
+        "aggregationRule",
+        "subjects",
+        "roleRef",
+    ];
+    const RULE: &[&str] = &["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
+    const SUBJECT: &[&str] = &["kind", "apiGroup", "name", "namespace"];
+    known("document", "", document, OBJECT)?;
+    for (list, keys) in [("rules", RULE), ("subjects", SUBJECT)] {
+        let items = document.get(list).and_then(Value::as_array).into_iter().flatten();
+        for (item, value) in items.enumerate() {
+            known(list, &format!("{list}.{item}."), value, keys)?;
+        }
+    }
+    let role = document.get("roleRef");
+    role.map_or(Ok(()), |role| {
+        known("roleRef", "roleRef.", role, &["apiGroup", "kind", "name"])
+    })
+}
+
+/// `path` leads to the members of `value`.
+fn known(place: &str, path: &str, value: &Value, keys: &[&str]) -> Result<(), Vec<WrongDocument>> {
+    let Some(object) = value.as_object() else {
+        return Err(one(path, format!("{place}: it is no object")));
     };
-    let items = |member: &str| document.get(member).and_then(Value::as_array).into_iter().flatten();
-    known(
-        "document",
-        document,
-        &[
-            "apiVersion",
-            "kind",
-            "metadata",
-            "rules",
-            "aggregationRule",
-            "subjects",
-            "roleRef",
-        ],
-    )?;
-    for rule in items("rules") {
-        known(
-            "rules",
-            rule,
-            &["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"],
-        )?;
+    match object.keys().find(|key| !keys.contains(&key.as_str())) {
+        Some(key) => {
+            let what = format!("{place}: unknown member `{key}`; known are {}", keys.join(", "));
+            Err(one(format!("{path}{key}"), what))
+        }
+        None => Ok(()),
     }
-    for subject in items("subjects") {
-        known("subjects", subject, &["kind", "apiGroup", "name", "namespace"])?;
-    }
-    document
-        .get("roleRef")
-        .map_or(Ok(()), |role| known("roleRef", role, &["apiGroup", "kind", "name"]))
 }
 
 /// Reads the `AccessRule` objects of a cluster, each alone: a mistake of one tenant must not freeze revocation for all.
@@ -292,17 +337,7 @@ pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules,
     let mut rules = Rules::default();
     let mut problems = Vec::new();
     for object in objects {
-        let read = match AccessRuleDocument::deserialize(object) {
-            Err(error) => Err(vec![error.to_string()]),
-            Ok(document) => compile::compile(&document).and_then(|compiled| {
-                let failures = examples::failures_of_object(&document, &Rules(vec![compiled.clone()]));
-                if failures.is_empty() {
-                    Ok(compiled)
-                } else {
-                    Err(failures)
-                }
-            }),
-        };
+        let read = read_object(object);
         match read {
             Ok(compiled) => rules.0.push(compiled),
             Err(wrong) => {
@@ -325,4 +360,16 @@ pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules,
         }
     }
     (rules, problems)
+}
+
+fn read_object(object: &Value) -> Result<Compiled, Vec<String>> {
+    let document = AccessRuleDocument::deserialize(object).map_err(|error| vec![error.to_string()])?;
+    let told = |points: Vec<compile::Point>| points.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let compiled = compile::compile(&document).map_err(told)?;
+    let failures = examples::failures_of_object(&document, &Rules(vec![compiled.clone()]));
+    if failures.is_empty() {
+        Ok(compiled)
+    } else {
+        Err(failures.into_iter().map(|failure| failure.what).collect())
+    }
 }

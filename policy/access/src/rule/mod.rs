@@ -13,6 +13,7 @@ mod inquiry;
 mod labels;
 mod load;
 mod pattern;
+mod place;
 mod salvage;
 mod scope;
 mod set;

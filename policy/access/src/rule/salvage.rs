@@ -116,7 +116,7 @@ fn salvage_scope(written: &Value) -> Scope {
         let mut wrong = Wrong::default();
         let read = compile::scope(&read, &mut wrong);
         // One complaint is about the members that were left out here.
-        let complaints = wrong.0.iter().filter(|what| !what.starts_with("spec.kubernetes: "));
+        let complaints = wrong.0.iter().filter(|point| point.member != "spec.kubernetes");
         if complaints.count() > 0 {
             continue;
         }

@@ -1,6 +1,6 @@
 //! All rules in force, found by whom they are about.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::subject::SubjectKind;
@@ -136,14 +136,4 @@ impl Index {
             found.extend(self.groups.get(group).into_iter().flatten());
         }
     }
-}
-
-/// Rules of the same name in the same namespace, which nobody could tell apart in a refusal.
-pub(super) fn doubles(rules: &[Compiled]) -> Vec<String> {
-    let mut seen = HashSet::new();
-    let key = |rule: &Rule| (rule.namespace.clone(), rule.name.clone());
-    let again = rules.iter().filter(|compiled| !seen.insert(key(&compiled.rule)));
-    again
-        .map(|compiled| format!("there are two rules of the name `{}`", compiled.rule.name))
-        .collect()
 }
