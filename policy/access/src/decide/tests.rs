@@ -394,7 +394,7 @@ fn a_rule_ends_at_its_moment_and_the_permit_with_it() {
 fn obligations_are_owed_even_where_rbac_allows() {
     let owed = |obligations: Value| {
         json!({"effect": "allow", "subjects": {"groups": ["*"]}, "obligations": obligations,
-               "kubernetes": {"verbs": ["get"], "resources": ["pods"]}})
+               "kubernetes": {"verbs": ["get", "watch"], "resources": ["pods"]}})
     };
     let mut world = World::new(&[
         owed(json!({"reason": true, "record": true})),

@@ -10,6 +10,7 @@ use model::time::Timestamp;
 use super::compiled::{Rule, Scope};
 use super::condition::Condition;
 use super::document::{API_VERSION, AccessRuleDocument, Effect, KubernetesScope, ObligationSpec, Spec, Subjects};
+use super::lasting::{self, Lasting};
 use super::pattern::{self, PathPattern, ResourcePattern, WorkloadPattern};
 
 /// A rule and whom it is about.
@@ -68,7 +69,7 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Poi
     }
     let subjects = subjects(&spec.subjects, &mut wrong);
     let scope = spec.kubernetes.as_ref().map(|scope| self::scope(scope, &mut wrong));
-    check_whole(spec, namespace, &mut wrong);
+    check_whole(spec, namespace, scope.as_ref(), &mut wrong);
     let rule = Rule {
         name: metadata.name.as_str().into(),
         namespace: namespace.map(Into::into),
@@ -268,7 +269,7 @@ pub(super) fn scope(written: &KubernetesScope, wrong: &mut Wrong) -> Scope {
     }
 }
 
-fn check_whole(spec: &Spec, namespace: Option<&str>, wrong: &mut Wrong) {
+fn check_whole(spec: &Spec, namespace: Option<&str>, scope: Option<&Scope>, wrong: &mut Wrong) {
     if spec.kubernetes.is_none() && spec.services.is_empty() {
         wrong.say(
             "spec",
@@ -295,6 +296,8 @@ fn check_whole(spec: &Spec, namespace: Option<&str>, wrong: &mut Wrong) {
         if !spec.act_as.groups.is_empty() {
             wrong.say("spec.as", "a forbid sends nothing upstream");
         }
+    } else {
+        check_lasting(spec, scope, wrong);
     }
 }
 
@@ -311,6 +314,40 @@ fn check_local(spec: &Spec, namespace: &str, wrong: &mut Wrong) {
         if other != namespace {
             let what = format!("`{other}`: a rule of namespace `{namespace}` reaches that namespace only");
             wrong.say_of("spec.kubernetes.namespaces", Some(item), what);
+        }
+    }
+}
+
+/// What is demanded of calls that last has an effect on such alone.
+fn check_lasting(spec: &Spec, scope: Option<&Scope>, wrong: &mut Wrong) {
+    // Of a scope that cannot be read in full nobody knows what it would cover, and a service may hold sessions one day.
+    let is_readable = !wrong.0.iter().any(|point| point.member.starts_with("spec.kubernetes"));
+    let Some(scope) = scope.filter(|_| is_readable && spec.services.is_empty()) else {
+        return;
+    };
+    let Lasting { sessions, others } = lasting::of(scope);
+    if sessions || others {
+        return;
+    }
+    let ObligationSpec {
+        record,
+        idle,
+        longest,
+        reason: _,
+        approval: _,
+        step_up: _,
+    } = &spec.obligations;
+    let no_session =
+        "it has no effect: no call of this rule is a session; leave it out, or name some, as `actions: [enter]` does";
+    let none_lasts = "it has no effect: no call of this rule goes on once it is answered; leave it out, or name some that do, \
+                      such as `actions: [enter, log]`";
+    for (is_there, member, what) in [
+        (*record, "spec.obligations.record", no_session),
+        (idle.is_some(), "spec.obligations.idle", no_session),
+        (longest.is_some(), "spec.obligations.longest", none_lasts),
+    ] {
+        if is_there {
+            wrong.say(member, what);
         }
     }
 }

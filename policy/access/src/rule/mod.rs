@@ -11,6 +11,7 @@ mod document;
 mod examples;
 mod inquiry;
 mod labels;
+mod lasting;
 mod load;
 mod pattern;
 mod place;

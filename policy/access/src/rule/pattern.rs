@@ -72,6 +72,28 @@ impl ResourcePattern {
         matches!(self.resource, Part::Exactly(_))
     }
 
+    /// Whether it covers objects themselves, not a subresource alone.
+    pub(super) fn covers_objects(&self) -> bool {
+        self.subresource.covers("")
+    }
+
+    /// Whether it covers something of this resource, be it a subresource.
+    pub(super) fn covers_some_of(&self, group: &str, resource: &str) -> bool {
+        self.resource.covers(resource) && self.group.as_deref().is_none_or(|own| own == group)
+    }
+
+    /// Whether it may cover a subresource of which only the API that serves it knows what it does, such as the console of a
+    /// virtual machine. Kubernetes' own groups have none; `status` and `scale` are the same everywhere.
+    pub(super) fn may_be_a_subresource_of_another_api(&self) -> bool {
+        const OWN: [&str; 7] = ["", "apps", "autoscaling", "batch", "extensions", "policy", "k8s.io"];
+        let is_known = match &self.subresource {
+            Part::Any => false,
+            Part::Exactly(subresource) => matches!(subresource.as_ref(), "" | "status" | "scale"),
+        };
+        let is_own = |group: &str| OWN.contains(&group) || group.ends_with(".k8s.io");
+        !is_known && !self.group.as_deref().is_some_and(is_own)
+    }
+
     pub(super) fn covers(&self, asked: &Attributes<'_>) -> bool {
         self.resource.covers(asked.resource)
             && self.subresource.covers(asked.subresource)
@@ -159,6 +181,17 @@ impl PathPattern {
             text: body.into(),
             prefix,
         })
+    }
+
+    /// Whether all that it covers is `root` or stands below it.
+    pub(super) fn is_below(&self, root: &str) -> bool {
+        let rest = self.text.strip_prefix(root);
+        rest.is_some_and(|rest| rest.starts_with('/') || (rest.is_empty() && !self.prefix))
+    }
+
+    /// Whether it covers some path that begins with `beginning`.
+    pub(super) fn overlaps(&self, beginning: &str) -> bool {
+        self.text.starts_with(beginning) || (self.prefix && beginning.starts_with(self.text.as_ref()))
     }
 
     pub(super) fn covers(&self, path: &str) -> bool {

@@ -5,6 +5,8 @@
 //! node through which every pod on it is reached), a forbid covers it, an allow does not, and what an allow demands
 //! is owed as a forbid would forbid.
 
+use model::request::Action;
+
 use super::call::{Call, Situation};
 use super::compiled::{Miss, Rule, Scope};
 use super::labels::LabelSelector;
@@ -34,27 +36,11 @@ impl Cover {
 /// How far the scope covers the call; of what is missed, the first part.
 pub(super) fn cover(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Situation<'_>) -> Cover {
     let asked = &call.asked;
-    let listed = |list: &Option<Vec<Box<str>>>, wanted: &str| {
-        list.as_ref().is_none_or(|list| {
-            list.iter()
-                .any(|item| matches!(item.as_ref(), "*") || item.as_ref() == wanted)
-        })
-    };
-    if !listed(&scope.clusters, call.cluster) {
+    if !is_listed(scope.clusters.as_ref(), call.cluster) {
         return Cover::Not(Miss::Cluster);
     }
-    if !listed(&scope.verbs, asked.verb) {
-        return Cover::Not(Miss::Verb);
-    }
-    if !object(scope, call) {
-        return Cover::Not(Miss::Object);
-    }
-    if scope
-        .actions
-        .as_ref()
-        .is_some_and(|actions| !actions.contains(&call.action))
-    {
-        return Cover::Not(Miss::Action);
+    if let Err(miss) = act(scope, call) {
+        return Cover::Not(miss);
     }
     if !asked.is_resource {
         // Paths have neither namespace nor name; a rule that is confined to some never reaches them.
@@ -66,6 +52,33 @@ pub(super) fn cover(scope: &Scope, rule: &Rule, call: &Call<'_>, situation: &Sit
         };
     }
     namespace(scope, rule, call, situation).and(name(scope, call))
+}
+
+fn is_listed(list: Option<&Vec<Box<str>>>, wanted: &str) -> bool {
+    list.is_none_or(|list| {
+        list.iter()
+            .any(|item| matches!(item.as_ref(), "*") || item.as_ref() == wanted)
+    })
+}
+
+/// Whether it names the verb.
+pub(super) fn names_verb(scope: &Scope, verb: &str) -> bool {
+    is_listed(scope.verbs.as_ref(), verb)
+}
+
+/// Whether it names what is done, wherever that is; else which part of that is missed.
+pub(super) fn act(scope: &Scope, call: &Call<'_>) -> Result<(), Miss> {
+    if !names_verb(scope, call.asked.verb) {
+        return Err(Miss::Verb);
+    }
+    if !object(scope, call) {
+        return Err(Miss::Object);
+    }
+    let is_another = |actions: &Vec<Action>| !actions.contains(&call.action);
+    if scope.actions.as_ref().is_some_and(is_another) {
+        return Err(Miss::Action);
+    }
+    Ok(())
 }
 
 fn object(scope: &Scope, call: &Call<'_>) -> bool {

@@ -123,6 +123,50 @@ as: {groups: ["system:masters"]}
 }
 
 #[test]
+fn what_is_demanded_of_sessions_is_refused_where_there_can_be_none() {
+    let demands = "obligations:\n  reason: true\n  record: true\n  idle: 15m\n  longest: 8h";
+    let told = |kubernetes: &str, more: &str| {
+        problems(&rule(&format!(
+            "effect: allow\nsubjects: {{groups: [dev]}}\n{kubernetes}\n{demands}{more}"
+        )))
+    };
+    let no_session = "no call of this rule is a session; leave it out, or name some, as `actions: [enter]` does";
+    let all = [
+        format!("policy.yaml:10:13: rule `r`: spec.obligations.record: it has no effect: {no_session}"),
+        format!("policy.yaml:11:11: rule `r`: spec.obligations.idle: it has no effect: {no_session}"),
+        "policy.yaml:12:14: rule `r`: spec.obligations.longest: it has no effect: no call of this rule goes on once it is answered; leave it \
+         out, or name some that do, such as `actions: [enter, log]`"
+            .to_owned(),
+    ];
+    assert_eq!(told("kubernetes: {verbs: [get, patch], resources: [secrets]}", ""), all);
+    assert_eq!(told("kubernetes: {actions: [changerights]}", ""), all);
+    for has_some in [
+        "kubernetes: {actions: [exec]}",
+        "kubernetes: {verbs: ['*'], resources: ['*']}",
+        "kubernetes: {verbs: [watch], resources: [secrets]}",
+    ] {
+        assert_eq!(told(has_some, ""), Vec::<String>::new(), "{has_some}");
+    }
+    let services = "\nservices: [{hosts: [a], methods: ['*'], paths: ['/*']}]";
+    let secrets = "kubernetes: {verbs: [get], resources: [secrets]}";
+    assert_eq!(
+        told(secrets, services),
+        Vec::<String>::new(),
+        "a service may have sessions"
+    );
+    let unreadable = told("kubernetes: {verbs: [Create], resources: [pods/exec]}", "");
+    assert_eq!(unreadable.len(), 1, "nobody knows what was meant: {unreadable:?}");
+    let quiet = problems(&rule(
+        "effect: allow\nsubjects: {groups: [dev]}\nkubernetes: {verbs: [get], resources: [secrets]}\nobligations: {record: false, reason: true}",
+    ));
+    assert_eq!(
+        quiet,
+        Vec::<String>::new(),
+        "what is not demanded has no effect and is none"
+    );
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_line_and_column() {
     let text = format!(
         "# head\n---\n{}",

@@ -90,8 +90,8 @@ fn in_a_namespace_whose_labels_are_unknown_the_demands_are_owed() {
 
 #[test]
 fn a_list_of_all_namespaces_owes_what_one_of_them_demands() {
-    let of_a = json!({"verbs": ["list"], "resources": ["pods"], "namespaces": ["a"]});
-    let by_name = json!({"verbs": ["list"], "resources": ["pods"], "names": ["p"]});
+    let of_a = json!({"verbs": ["list", "watch"], "resources": ["pods"], "namespaces": ["a"]});
+    let by_name = json!({"verbs": ["list", "watch"], "resources": ["pods"], "names": ["p"]});
     for scope in [of_a, by_name] {
         let world = World::new(&[demanding(&scope)]);
         assert_eq!(
@@ -105,7 +105,7 @@ fn a_list_of_all_namespaces_owes_what_one_of_them_demands() {
             "{scope}"
         );
     }
-    let nodes = json!({"verbs": ["list"], "resources": ["*"], "namespaces": ["a"], });
+    let nodes = json!({"verbs": ["list", "watch"], "resources": ["*"], "namespaces": ["a"], });
     let mut world = World::new(&[demanding(&nodes)]);
     world.authorization = Authorization::Observe;
     let (demanded, _) = owed(&world.decide("al", &["dev"], "GET", "/api/v1/nodes"));
