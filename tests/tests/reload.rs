@@ -174,6 +174,24 @@ fn a_rule_file_counts_as_soon_as_it_is_written_and_a_bad_one_changes_nothing() -
         ["get", "configmaps", "-n", "reload", "--watch", "-o", "name"],
     );
     alice.ok(&secrets)?;
+    // The rule counts, and is said to leave a way round it: once, also where the file changes.
+    let remarks = || {
+        let log = gateway.log();
+        let said = log
+            .lines()
+            .filter(|line| line.contains("a rule counts, and may not do what it seems to say"));
+        said.map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let places = [
+        "\"line\":8,\"column\":31",
+        "`nodes/proxy` is not among these calls",
+        "no-shells",
+    ];
+    let said = remarks();
+    assert!(
+        said.len() == 1 && places.iter().all(|part| said.iter().all(|line| line.contains(part))),
+        "{said:#?}"
+    );
     let mut watch = alice.start(&watched)?;
     watch.line("the list before the watch", |line| line == "configmap/here")?;
     let file = gateway.file("rules.yaml");
@@ -188,6 +206,7 @@ fn a_rule_file_counts_as_soon_as_it_is_written_and_a_bad_one_changes_nothing() -
     // The file itself, without a word to the gateway: secrets are shut, and the watch of other things goes on.
     replace(&file, &format!("{SHELLS}---{FORBID}"))?;
     refused_by("AccessRule no-secrets")?;
+    assert_eq!(remarks().len(), 1);
     admin.ok(&["create", "configmap", "rules-changed", "-n", "reload"])?;
     watch.line("the watch goes on", |line| line == "configmap/rules-changed")?;
 

@@ -146,6 +146,7 @@ async fn follow(paths: Vec<PathBuf>, publish: &watch::Sender<Arc<RuleFiles>>) {
             Ok(None) => refused = None,
             Ok(Some(files)) => {
                 refused = None;
+                files.tell_remarks(&now);
                 tracing::info!(
                     rules = files.policy.rules.len(),
                     "the rule files have changed and are in effect"
@@ -192,6 +193,24 @@ where
 }
 
 impl RuleFiles {
+    /// Logs what is to say about rules though they count, but for what was said of `before`.
+    pub fn tell_remarks(&self, before: &Self) {
+        for remark in &self.policy.remarks {
+            let same =
+                |old: &LoadProblem| (&old.source, &old.rule, &old.what) == (&remark.source, &remark.rule, &remark.what);
+            if !before.policy.remarks.iter().any(same) {
+                tracing::warn!(
+                    file = remark.source,
+                    line = remark.line,
+                    column = remark.column,
+                    rule = remark.rule,
+                    remark = remark.what,
+                    "a rule counts, and may not do what it seems to say"
+                );
+            }
+        }
+    }
+
     /// The policy that these files make after this one; `None` when they are the same.
     fn followed_by(&self, texts: Texts) -> Result<Option<Self>, String> {
         if texts == self.texts {

@@ -110,6 +110,40 @@ pub struct Obligations {
     pub longest_seconds: Option<u64>,
 }
 
+impl Obligations {
+    /// Takes on what is owed besides: the stricter of both in each part.
+    pub fn join(&mut self, other: &Self) {
+        let Self {
+            record,
+            reason,
+            max_auth_age_seconds,
+            acr,
+            approval_from,
+            idle_seconds,
+            longest_seconds,
+        } = other;
+        self.record |= record;
+        self.reason |= reason;
+        self.max_auth_age_seconds = least(self.max_auth_age_seconds, *max_auth_age_seconds);
+        self.idle_seconds = least(self.idle_seconds, *idle_seconds);
+        self.longest_seconds = least(self.longest_seconds, *longest_seconds);
+        for (own, others) in [(&mut self.acr, acr), (&mut self.approval_from, approval_from)] {
+            for text in others {
+                if !own.contains(text) {
+                    own.push(text.clone());
+                }
+            }
+        }
+    }
+}
+
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Why policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {

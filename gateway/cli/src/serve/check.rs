@@ -2,7 +2,7 @@
 //! the same configuration: it takes no lock, writes no record, makes no file and binds no configured port.
 //!
 //! What would end a start is wrong; whoever is only silent now (an issuer, a cluster) would be waited for by a running
-//! gateway, and is told as a note.
+//! gateway, and is told as a note, and so is what there is to say about a rule that counts.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,9 @@ async fn look(config: &Config) -> Found {
     let mut found = Found::default();
     found.take(folders(config));
     let rules: Vec<PathBuf> = config.policy.rules.iter().map(PathBuf::from).collect();
-    found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
+    let files = found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
+    let remarks = files.iter().flat_map(|files| &files.policy.remarks);
+    found.notes.extend(remarks.map(ToString::to_string));
     for listener in &config.listeners {
         found.take(certificates(listener).with_context(|| format!("listener `{}`", listener.name)));
     }
@@ -213,6 +215,26 @@ mod tests {
             found.notes
         );
         assert!(!folder.path().join("data").exists(), "something was made");
+    }
+
+    #[tokio::test]
+    async fn what_is_to_say_about_a_rule_that_counts_is_a_note_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = folder.path().join("rules.yaml");
+        let rule = "apiVersion: gatescribe.dev/v1\nkind: AccessRule\nmetadata: { name: no-shells }\nspec:\n  effect: forbid\n  \
+                    subjects: { groups: [\"*\"] }\n  kubernetes: { actions: [exec] }\n";
+        std::fs::write(&rules, rule).unwrap();
+        let found = look(&config(folder.path())).await;
+        let place = format!(
+            "{}:7:17: rule `no-shells`: spec.kubernetes.actions: `nodes/proxy` ",
+            rules.display()
+        );
+        let notes: Vec<_> = found.notes.iter().filter(|note| note.contains("rules.yaml")).collect();
+        assert!(
+            matches!(notes.as_slice(), [note] if note.starts_with(&place)),
+            "{notes:?}"
+        );
+        assert!(texts(&found).iter().all(|wrong| !wrong.contains("rules.yaml")));
     }
 
     #[test]

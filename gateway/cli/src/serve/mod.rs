@@ -389,6 +389,7 @@ type RulePaths = watch::Sender<Vec<PathBuf>>;
 fn rule_files(policy: &config::Policy) -> anyhow::Result<(RulePaths, watch::Receiver<Arc<feeds::rules::RuleFiles>>)> {
     let paths: Vec<PathBuf> = policy.rules.iter().map(PathBuf::from).collect();
     let first = feeds::rules::read(&paths).context("the rule files have mistakes")?;
+    first.tell_remarks(&feeds::rules::RuleFiles::default());
     let (publish, files) = watch::channel(Arc::new(first));
     let (rule_paths, paths) = watch::channel(paths);
     tokio::spawn(feeds::rules::keep_fresh(paths, publish));

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use access::rbac::{Binding, Meta, Objects, Role, Snapshot};
-use access::rule::{Consequence, LoadProblem, NamespaceLabels, RuleSet, load_objects};
+use access::rule::{Consequence, LoadProblem, NamespaceLabels, RuleSet, load_objects, remarks_on_objects};
 use feeds::cluster::{ClusterView, Namespace};
 use feeds::rules::RuleFiles;
 use model::cluster::ClusterId;
@@ -80,10 +80,20 @@ pub(super) fn compile(
     rules
 }
 
-/// Says each invalid object once, and again when it has changed.
+/// Says once what there is to say of each object, and again when it has changed.
 fn tell(cluster: &ClusterId, problems: &[LoadProblem], told: &mut Vec<LoadProblem>) {
     for problem in problems.iter().filter(|problem| !told.contains(problem)) {
         let meaning = match problem.effect {
+            Consequence::CountsAsWritten => {
+                tracing::warn!(
+                    cluster = %cluster,
+                    kind = problem.source,
+                    rule = problem.rule,
+                    remark = problem.what,
+                    "a rule counts, and may not do what it seems to say"
+                );
+                continue;
+            }
             Consequence::Forbids => "it forbids all that its readable part reaches",
             Consequence::GrantsNothing => "it grants nothing",
             Consequence::Demands => "it grants nothing, and what can be read of its obligations is owed",
@@ -185,7 +195,7 @@ fn with_files(cluster: &Objects, files: &Objects) -> Objects {
     objects
 }
 
-/// Our own rules, of the cluster and of files, and what is wrong with some.
+/// Our own rules, of the cluster and of files, and what is wrong with some or else to say of them.
 struct Own {
     of: [Arc<[Value]>; 2],
     files: Arc<RuleFiles>,
@@ -204,13 +214,13 @@ impl Own {
     fn new(before: Option<Self>, view: &ClusterView, files: &Arc<RuleFiles>) -> Self {
         let of = [Arc::clone(&view.access_rules), Arc::clone(&view.cluster_access_rules)];
         let before = before.map(|own| own.read).unwrap_or_default();
-        let (mut rules, mut problems) = (files.policy.rules.clone(), Vec::new());
+        let (mut objects, mut problems) = (access::rule::Rules::default(), Vec::new());
         let (mut entries, mut read) = (Vec::new(), HashMap::new());
         for rule in of.iter().flat_map(|rules| rules.iter()) {
             let entry = access_rule(rule);
             let one = before.get(&entry.content).map(Arc::clone);
             let one = one.unwrap_or_else(|| Arc::new(load_objects([rule])));
-            rules.extend(one.0.clone());
+            objects.extend(one.0.clone());
             problems.extend(one.1.iter().cloned());
             read.insert(entry.content.clone(), one);
             entries.push(Arc::new(entry));
@@ -219,6 +229,9 @@ impl Own {
             name: "rule files".to_owned(),
             content: files.digest.clone(),
         }));
+        let mut rules = files.policy.rules.clone();
+        rules.extend(objects.clone());
+        problems.extend(remarks_on_objects(&objects, &rules));
         Self {
             entries,
             read,
@@ -355,6 +368,29 @@ mod tests {
         assert_ne!(third.set.digest, second.set.digest);
         assert!(!Arc::ptr_eq(&third.rules.rules, &second.rules.rules));
         assert_eq!(third.problems.len(), 1, "an invalid rule is said");
+    }
+
+    #[test]
+    fn what_is_to_say_of_an_object_is_said_unless_a_rule_of_a_file_answers_it() {
+        let rule = |name: &str, kubernetes: Value| {
+            json!({"apiVersion": "gatescribe.dev/v1", "kind": "ClusterAccessRule", "metadata": {"name": name},
+                "spec": {"effect": "forbid", "subjects": {"groups": ["*"]}, "kubernetes": kubernetes}})
+        };
+        let shells: Arc<[Value]> = Arc::from([rule("no-shells", json!({"actions": ["exec"]}))]);
+        let made = Compiler::default().next(&view(vec![], &shells), &Arc::default());
+        let said: Vec<_> = made
+            .problems
+            .iter()
+            .map(|said| (said.effect, said.rule.as_deref()))
+            .collect();
+        assert_eq!(said, [(Consequence::CountsAsWritten, Some("no-shells"))]);
+        assert_eq!(made.rules.rules.rules().len(), 1, "it counts");
+        let nodes = rule("no-nodes", json!({"actions": ["proxy"]}));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), nodes.to_string()).unwrap();
+        let files = feeds::rules::read(&[file.path().to_owned()]).unwrap();
+        let made = Compiler::default().next(&view(vec![], &shells), &Arc::new(files));
+        assert_eq!((made.problems, made.rules.rules.rules().len()), (vec![], 2));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Rulings {
             (Mode::Enforce, Effect::Allow, None) => self.allow(rule),
             // Whether somebody has to be recorded must not hang on a condition that fails (promise 3).
             (Mode::Enforce, Effect::Allow, Some(why)) if rule.demands() => {
-                join(&mut self.obligations, rule.obligations());
+                self.obligations.join(rule.obligations());
                 self.demanding.push(rule.as_ref(Some(format!("{why}; {OWED}").into())));
             }
             // It grants nothing, but whoever asks why should see it.
@@ -78,7 +78,7 @@ impl Rulings {
             names: rule.names().map(Into::into).collect(),
             demands: rule.demands(),
         });
-        join(&mut self.obligations, rule.obligations());
+        self.obligations.join(rule.obligations());
         if !rule.act_as().is_empty() {
             self.act_as.push(rule.act_as().into());
         }
@@ -143,7 +143,7 @@ impl Rulings {
         }
         let granted = other.allows.into_iter().map(|granted| granted.rule);
         granted.chain(other.others).for_each(|rule| self.mattered(rule));
-        join(&mut self.obligations, &other.obligations);
+        self.obligations.join(&other.obligations);
         self.until = match (self.until, other.until) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
@@ -178,31 +178,5 @@ impl Rulings {
             .chain(self.demanding)
             .chain(self.others)
             .collect()
-    }
-}
-
-fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
-/// The stricter of both in each part.
-fn join(into: &mut Obligations, other: &Obligations) {
-    into.record |= other.record;
-    into.reason |= other.reason;
-    into.max_auth_age_seconds = least(into.max_auth_age_seconds, other.max_auth_age_seconds);
-    into.idle_seconds = least(into.idle_seconds, other.idle_seconds);
-    into.longest_seconds = least(into.longest_seconds, other.longest_seconds);
-    for acr in &other.acr {
-        if !into.acr.contains(acr) {
-            into.acr.push(acr.clone());
-        }
-    }
-    for group in &other.approval_from {
-        if !into.approval_from.contains(group) {
-            into.approval_from.push(group.clone());
-        }
     }
 }

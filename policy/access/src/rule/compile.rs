@@ -12,16 +12,19 @@ use super::condition::Condition;
 use super::document::{API_VERSION, AccessRuleDocument, Effect, KubernetesScope, ObligationSpec, Spec, Subjects};
 use super::lasting::{self, Lasting};
 use super::pattern::{self, PathPattern, ResourcePattern, WorkloadPattern};
+use super::remarks;
 
 /// A rule and whom it is about.
 #[derive(Clone, Debug)]
 pub(super) struct Compiled {
     pub(super) rule: Rule,
     pub(super) subjects: SubjectPatterns,
+    /// What is to say about it though it counts.
+    pub(super) remarks: Vec<Point>,
 }
 
 /// Whom a rule is about.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SubjectPatterns {
     pub(super) any_person: bool,
     pub(super) people: Vec<Box<str>>,
@@ -84,11 +87,14 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Poi
         obligations: obligations(&spec.obligations, &mut wrong),
         act_as: act_as(spec, &mut wrong),
     };
-    if wrong.0.is_empty() {
-        Ok(Compiled { rule, subjects })
-    } else {
-        Err(wrong.0)
+    if !wrong.0.is_empty() {
+        return Err(wrong.0);
     }
+    Ok(Compiled {
+        remarks: remarks::of_one(spec, &rule),
+        rule,
+        subjects,
+    })
 }
 
 /// One thing to say of a document, and of which member.

@@ -7,10 +7,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::compile::{self, Compiled};
+use super::compile::{self, Compiled, Point};
 use super::document::{AccessRuleDocument, Effect};
 use super::examples;
 use super::place;
+use super::remarks;
 use super::salvage::{salvage, text};
 use super::set::Rules;
 use crate::rbac::{Binding, Objects, Role, aggregate};
@@ -22,9 +23,11 @@ pub struct FilePolicy {
     pub rules: Rules,
     /// RBAC objects, aggregated roles filled.
     pub rbac: Objects,
+    /// What is to say about rules though they count.
+    pub remarks: Vec<LoadProblem>,
 }
 
-/// Why a document was not taken as it stands.
+/// Why a document was not taken as it stands, or may not do what it seems to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadProblem {
     /// The file, or the object's kind.
@@ -52,6 +55,8 @@ pub enum Consequence {
     Demands,
     /// The object forbids all that its readable part reaches.
     Forbids,
+    /// None: the rule counts as it is written.
+    CountsAsWritten,
 }
 
 impl fmt::Display for LoadProblem {
@@ -103,8 +108,14 @@ pub fn load_files<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> Re
             );
         }
     }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     aggregate(&mut policy.rbac.cluster_roles);
-    if problems.is_empty() { Ok(policy) } else { Err(problems) }
+    for (at, point) in remarks::among(&policy.rules, &policy.rules) {
+        policy.remarks.extend(rules.get(at).map(|rule| rule.remark(&point)));
+    }
+    Ok(policy)
 }
 
 /// A rule as it stands in a file.
@@ -123,6 +134,13 @@ impl FileRule<'_> {
             what,
         };
         wrong.in_file(self.file, &self.document)
+    }
+
+    fn remark(&self, point: &Point) -> LoadProblem {
+        LoadProblem {
+            effect: Consequence::CountsAsWritten,
+            ..self.problem(point.path(), point.to_string())
+        }
     }
 }
 
@@ -216,7 +234,7 @@ fn read_document(
             let written: AccessRuleDocument = parse(document.text)?;
             let rule = Some(written.metadata.name.clone());
             let compiled = compile::compile(&written).map_err(|wrong| {
-                let say = |point: compile::Point| WrongDocument {
+                let say = |point: Point| WrongDocument {
                     at: At::Member(point.path()),
                     rule: rule.clone(),
                     what: point.to_string(),
@@ -362,9 +380,27 @@ pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules,
     (rules, problems)
 }
 
+/// What is to say about rules of a cluster though they count, `all` rules that are in force being known.
+#[must_use]
+pub fn remarks_on_objects(objects: &Rules, all: &Rules) -> Vec<LoadProblem> {
+    let said = remarks::among(objects, all).into_iter().filter_map(|(at, point)| {
+        let rule = &objects.0.get(at)?.rule;
+        let is_local = rule.namespace().is_some();
+        Some(LoadProblem {
+            source: if is_local { "AccessRule" } else { "ClusterAccessRule" }.to_owned(),
+            line: None,
+            column: None,
+            rule: Some(rule.name().to_owned()),
+            what: point.to_string(),
+            effect: Consequence::CountsAsWritten,
+        })
+    });
+    said.collect()
+}
+
 fn read_object(object: &Value) -> Result<Compiled, Vec<String>> {
     let document = AccessRuleDocument::deserialize(object).map_err(|error| vec![error.to_string()])?;
-    let told = |points: Vec<compile::Point>| points.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let told = |points: Vec<Point>| points.iter().map(ToString::to_string).collect::<Vec<_>>();
     let compiled = compile::compile(&document).map_err(told)?;
     let failures = examples::failures_of_object(&document, &Rules(vec![compiled.clone()]));
     if failures.is_empty() {

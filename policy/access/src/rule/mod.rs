@@ -15,6 +15,7 @@ mod lasting;
 mod load;
 mod pattern;
 mod place;
+mod remarks;
 mod salvage;
 mod scope;
 mod set;
@@ -31,5 +32,5 @@ pub use self::document::{
 };
 pub use self::inquiry::Inquiry;
 pub use self::labels::{LabelOperator, LabelRequirement, LabelSelector};
-pub use self::load::{Consequence, FilePolicy, LoadProblem, load_files, load_objects};
+pub use self::load::{Consequence, FilePolicy, LoadProblem, load_files, load_objects, remarks_on_objects};
 pub use self::set::{RuleSet, Rules};

@@ -37,6 +37,7 @@ pub(super) fn salvage(object: &Value, why: &str) -> Option<Compiled> {
     let only_services = scope.is_none() && object.pointer("/spec/services").is_some();
     Some(Compiled {
         subjects: subjects.unwrap_or_else(SubjectPatterns::all),
+        remarks: Vec::new(),
         rule: Rule {
             name: text(object, "/metadata/name").unwrap_or("unreadable").into(),
             namespace: text(object, "/metadata/namespace").map(Into::into),

@@ -60,7 +60,7 @@ impl RuleSet {
         let mut rules = rules.0;
         rules.sort_by(|a, b| (&a.rule.namespace, &a.rule.name).cmp(&(&b.rule.namespace, &b.rule.name)));
         let mut set = Self::default();
-        for Compiled { rule, subjects } in rules {
+        for Compiled { rule, subjects, .. } in rules {
             let at = set.rules.len();
             let index = match &rule.namespace {
                 Some(namespace) => set.namespaces.entry(Arc::clone(namespace)).or_default(),

@@ -166,6 +166,188 @@ fn what_is_demanded_of_sessions_is_refused_where_there_can_be_none() {
     );
 }
 
+/// What is said of rules that are loaded.
+fn remarks(text: &str) -> Vec<String> {
+    let policy = load_files([("policy.yaml", text)]).unwrap();
+    assert!(
+        policy
+            .remarks
+            .iter()
+            .all(|remark| remark.effect == Consequence::CountsAsWritten)
+    );
+    policy.remarks.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_rule_that_leaves_the_way_through_a_node_open_is_told_the_word_to_write() {
+    let told = |effect: &str, kubernetes: &str| {
+        let spec = format!("{effect}\nsubjects: {{groups: [dev]}}\nkubernetes: {kubernetes}");
+        remarks(&rule(&spec))
+    };
+    let says = |place: &str, left: &str, without: &str| {
+        vec![format!(
+            "policy.yaml:7{place}: `{left}` is not among these calls, and leads into every pod of a node: `actions: [enter]`{without} \
+             means both"
+        )]
+    };
+    let actions = ":16: rule `r`: spec.kubernetes.actions";
+    for (kubernetes, said) in [
+        ("{actions: [exec]}", says(actions, "nodes/proxy", "")),
+        ("{actions: [portforward, log]}", says(actions, "nodes/proxy", "")),
+        (
+            "{actions: [exec], verbs: [create]}",
+            says(actions, "nodes/proxy", " without `verbs`"),
+        ),
+        (
+            "{verbs: ['*'], resources: [pods/exec, nodes]}",
+            says(
+                ":30: rule `r`: spec.kubernetes.resources",
+                "nodes/proxy",
+                " without `verbs` and `resources`",
+            ),
+        ),
+        (
+            "{verbs: [create], actions: [enter]}",
+            says(
+                ":16: rule `r`: spec.kubernetes.verbs",
+                "get nodes/proxy",
+                " without `verbs`",
+            ),
+        ),
+        ("{actions: [enter]}", vec![]),
+        ("{actions: [exec, proxy]}", vec![]),
+        ("{verbs: [get, create], resources: [pods/exec, nodes/proxy]}", vec![]),
+        ("{verbs: ['*'], resources: ['*']}", vec![]),
+        ("{actions: [proxy, log, ephemeralcontainers]}", vec![]),
+        ("{verbs: [get], resources: [pods/exec]}", vec![]),
+    ] {
+        for effect in [
+            "effect: forbid",
+            "effect: allow, obligations: {reason: true}",
+            "effect: allow, obligations: {record: true}, mode: shadow",
+        ] {
+            if effect.contains("record") && kubernetes.contains("[get]") {
+                continue;
+            }
+            let effect = effect.replace(", ", "\n");
+            // The scope stands one line below the subjects, whatever stands above them.
+            let lines = effect.lines().count();
+            let said: Vec<_> = said
+                .iter()
+                .map(|line| line.replace(":7:", &format!(":{}:", 6 + lines)))
+                .collect();
+            assert_eq!(told(&effect, kubernetes), said, "{effect} {kubernetes}");
+        }
+        assert_eq!(
+            told("effect: allow", kubernetes),
+            Vec::<String>::new(),
+            "it takes nothing away: {kubernetes}"
+        );
+    }
+}
+
+#[test]
+fn a_way_that_another_rule_closes_is_not_told() {
+    let other = |effect: &str| {
+        let one = rule(
+            "effect: allow\nobligations: {record: true, idle: 15m}\nsubjects: {groups: [dev]}\nkubernetes: {actions: [exec]}",
+        );
+        let other = rule(effect).replace("name: r", "name: other");
+        remarks(&format!("{one}---\n{other}")).len()
+    };
+    let nodes = "kubernetes: {verbs: ['*'], resources: [nodes/proxy]}";
+    for (effect, subjects, more, left) in [
+        ("forbid", "groups: ['*']", "", 0),
+        ("forbid", "groups: [dev]", "", 0),
+        ("forbid", "groups: [ops]", "", 1),
+        ("forbid", "groups: ['*']", "mode: shadow", 1),
+        ("forbid", "groups: ['*']", "when: now.getHours() < 6", 1),
+        ("forbid", "groups: ['*']", "until: '2026-11-27T18:00:00Z'", 1),
+        ("allow", "groups: ['*']", "", 1),
+        ("allow", "groups: ['*']", "obligations: {record: true, idle: 20m}", 1),
+        (
+            "allow",
+            "groups: ['*']",
+            "obligations: {record: true, idle: 10m, reason: true}",
+            0,
+        ),
+    ] {
+        let spec = format!("effect: {effect}\nsubjects: {{{subjects}}}\n{nodes}\n{more}");
+        assert_eq!(other(&spec), left, "{spec}");
+    }
+    for nodes in [
+        "{verbs: ['*'], resources: [nodes/proxy], clusters: [prod]}",
+        "{verbs: ['*'], resources: [nodes/proxy], names: [n1]}",
+        "{verbs: [get], resources: [nodes/proxy]}",
+    ] {
+        let spec = format!("effect: forbid\nsubjects: {{groups: ['*']}}\nkubernetes: {nodes}");
+        assert_eq!(other(&spec), 1, "{spec}");
+    }
+}
+
+#[test]
+fn a_part_without_effect_is_told_where_the_rule_counts_all_the_same() {
+    let services =
+        rule("effect: forbid\nsubjects: {groups: [dev]}\nservices:\n- {hosts: [a], methods: ['*'], paths: ['/*']}");
+    assert_eq!(
+        remarks(&services),
+        ["policy.yaml:7:3: rule `r`: spec.services: this release publishes no HTTP service, so this has no effect"]
+    );
+    let watched = rule(
+        "effect: allow\nsubjects: {groups: [dev]}\nkubernetes: {verbs: [watch], resources: [secrets]}\nobligations: {record: true, idle: 15m, longest: 1h}",
+    );
+    let words = "it is about sessions, and a watch or a log is one only where it comes over a WebSocket";
+    assert_eq!(
+        remarks(&watched),
+        [
+            format!("policy.yaml:8:25: rule `r`: spec.obligations.record: {words}"),
+            format!("policy.yaml:8:37: rule `r`: spec.obligations.idle: {words}; `longest` ends all of them"),
+        ]
+    );
+}
+
+#[test]
+fn objects_are_told_the_same_where_no_rule_of_all_that_count_closes_the_way() {
+    let cluster_wide = |spec: serde_json::Value| {
+        let mut object = object(spec);
+        object["kind"] = json!("ClusterAccessRule");
+        load_objects([&object]).0
+    };
+    let everyone = json!({"groups": ["*"]});
+    let shells = cluster_wide(json!({"effect": "forbid", "subjects": everyone, "kubernetes": {"actions": ["exec"]}}));
+    let said = remarks_on_objects(&shells, &shells);
+    let said: Vec<_> = said.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "ClusterAccessRule: rule `r`: spec.kubernetes.actions: `nodes/proxy` is not among these calls, and leads into every pod of a \
+          node: `actions: [enter]` means both"
+        ]
+    );
+    let nodes = json!({"verbs": ["*"], "resources": ["nodes/proxy"]});
+    let mut all = shells.clone();
+    all.extend(cluster_wide(
+        json!({"effect": "forbid", "subjects": everyone, "kubernetes": nodes}),
+    ));
+    assert_eq!(remarks_on_objects(&shells, &all), []);
+    let mut local = object(json!({"effect": "forbid", "subjects": everyone, "kubernetes": {"actions": ["exec"]}}));
+    local["metadata"]["namespace"] = json!("a");
+    let (local, told) = load_objects([&local]);
+    assert_eq!(
+        (told, remarks_on_objects(&local, &local)),
+        (vec![], vec![]),
+        "a tenant's rule never reaches a node"
+    );
+    let broken = cluster_wide(
+        json!({"effect": "forbid", "subjects": everyone, "kubernetes": {"actions": ["exec"], "nmaes": []}}),
+    );
+    assert_eq!(
+        remarks_on_objects(&broken, &broken),
+        [],
+        "of what is invalid something else is told"
+    );
+}
+
 #[test]
 fn an_unknown_key_is_refused_with_line_and_column() {
     let text = format!(
