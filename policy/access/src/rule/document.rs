@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::labels::LabelSelector;
 
@@ -197,6 +197,14 @@ pub struct Example {
     pub request: ExampleRequest,
     /// What is to come of it.
     pub expect: Expected,
+    /// All that it is to owe; `{}` for nothing, absent where that is not asked.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub owes: Option<ObligationSpec>,
+}
+
+/// A member that is written and empty is none that is absent.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObligationSpec>, D::Error> {
+    ObligationSpec::deserialize(deserializer).map(Some)
 }
 
 /// Who asks in an example.

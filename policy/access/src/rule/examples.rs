@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use condition::Budget;
+use model::decision::Obligations;
 use model::subject::SubjectKind;
 use model::time::Timestamp;
 
 use super::call::{Call, NamespaceLabels, Situation, Who};
+use super::compile::{self, Wrong};
 use super::compiled::Reach;
-use super::document::{AccessRuleDocument, Effect, Example, ExampleRequest, Expected, Mode};
+use super::document::{AccessRuleDocument, Effect, Example, ExampleRequest, Expected, Mode, ObligationSpec};
 use super::inquiry::Inquiry;
 use super::pattern;
 use super::set::{RuleSet, Rules};
@@ -55,17 +57,108 @@ fn run(document: &AccessRuleDocument, rules: &Rules, mut shared: Option<Budget>)
                 what: format!("example `{}`: {what}", example.name),
             });
         };
-        match outcome(example, &set, shared.as_mut()) {
-            Ok((got, _)) if got == example.expect => {}
-            Ok((got, why)) => {
-                let (want, got) = (word(example.expect), word(got));
-                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-                fail(".expect", format!("expected {want}, but the rules say {got}{why}"));
+        let said = match outcome(example, &set, shared.as_mut()) {
+            Ok(said) => said,
+            Err(what) => {
+                fail("", what);
+                continue;
             }
-            Err(what) => fail("", what),
+        };
+        if said.decided != example.expect {
+            let (want, got) = (word(example.expect), word(said.decided));
+            let why = said.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            fail(".expect", format!("expected {want}, but the rules say {got}{why}"));
+        }
+        let owes = example.owes.as_ref();
+        if let Some((member, what)) = owes.and_then(|owes| owed_otherwise(example, owes, &said)) {
+            fail(&member, what);
         }
     }
     failures
+}
+
+/// In words how what is owed differs from what is expected, and which member of the example says so.
+fn owed_otherwise(example: &Example, expected: &ObligationSpec, said: &Said) -> Option<(String, String)> {
+    let at = |what: String| Some((".owes".to_owned(), what));
+    if example.expect == Expected::Forbid {
+        return at("owes: what is forbidden owes nothing; leave it out".to_owned());
+    }
+    let mut wrong = Wrong::default();
+    let expected = compile::obligations(expected, &mut wrong);
+    if let Some(point) = wrong.0.first() {
+        // The member's name is that of a rule; here it stands below `owes`.
+        let member = point.member.strip_prefix("spec.obligations.").unwrap_or(point.member);
+        return Some((format!(".owes.{member}"), format!("owes.{member}: {}", point.what)));
+    }
+    // Nobody asks what a call owes that the rules forbid against what was expected.
+    if said.decided == Expected::Forbid || is_same(&expected, &said.owed) {
+        return None;
+    }
+    let by = match said.demanding.as_slice() {
+        [] => String::new(),
+        rules => format!(" (`{}`)", rules.join("`, `")),
+    };
+    at(format!(
+        "expected it to owe `{}`, but the rules demand `{}`{by}",
+        written(&expected),
+        written(&said.owed)
+    ))
+}
+
+/// Whether the same is owed; lists are sets.
+fn is_same(one: &Obligations, other: &Obligations) -> bool {
+    let sorted = |owed: &Obligations| {
+        let mut owed = owed.clone();
+        owed.acr.sort();
+        owed.approval_from.sort();
+        owed
+    };
+    sorted(one) == sorted(other)
+}
+
+/// What is owed as a rule writes it.
+fn written(owed: &Obligations) -> String {
+    let Obligations {
+        record,
+        reason,
+        max_auth_age_seconds,
+        acr,
+        approval_from,
+        idle_seconds,
+        longest_seconds,
+    } = owed;
+    let list = |items: &[Arc<str>]| format!("[{}]", items.join(", "));
+    let step_up = [
+        max_auth_age_seconds.map(|age| format!("maxAge: {}", span(age))),
+        match acr.as_slice() {
+            [] => None,
+            [acr] => Some(format!("acr: {acr}")),
+            // No rule can write so, and no sign-in can meet it.
+            several => Some(format!("acr: all of {}", list(several))),
+        },
+    ];
+    let members = [
+        record.then(|| "record: true".to_owned()),
+        reason.then(|| "reason: true".to_owned()),
+        braced(step_up.into_iter().flatten()).map(|step_up| format!("stepUp: {step_up}")),
+        (!approval_from.is_empty()).then(|| format!("approval: {{ from: {} }}", list(approval_from))),
+        idle_seconds.map(|idle| format!("idle: {}", span(idle))),
+        longest_seconds.map(|longest| format!("longest: {}", span(longest))),
+    ];
+    braced(members.into_iter().flatten()).unwrap_or_else(|| "{}".to_owned())
+}
+
+fn braced(members: impl Iterator<Item = String>) -> Option<String> {
+    let members = members.collect::<Vec<_>>().join(", ");
+    (!members.is_empty()).then(|| format!("{{ {members} }}"))
+}
+
+/// A length of time in the largest unit in which it is a whole number.
+fn span(seconds: u64) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let whole = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or((1, 's'));
+    format!("{}{name}", seconds.checked_div(unit).unwrap_or_default())
 }
 
 const fn word(expected: Expected) -> &'static str {
@@ -76,8 +169,15 @@ const fn word(expected: Expected) -> &'static str {
     }
 }
 
-/// What the rules say, and why where one of them failed.
-type Said = (Expected, Option<Arc<str>>);
+/// What the rules say.
+struct Said {
+    decided: Expected,
+    /// Why, where one of them failed.
+    why: Option<Arc<str>>,
+    owed: Obligations,
+    /// The rules that demand it.
+    demanding: Vec<Arc<str>>,
+}
 
 fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Result<Said, String> {
     let groups: Vec<Arc<str>> = example
@@ -160,14 +260,34 @@ fn situation<'a>(request: &'a ExampleRequest, namespaces: &'a NamespaceLabels) -
 }
 
 fn fold(set: &RuleSet, asked: &Inquiry<'_>) -> Said {
-    let mut decided = Expected::Silent;
+    let mut said = Said {
+        decided: Expected::Silent,
+        why: None,
+        owed: Obligations::default(),
+        demanding: Vec::new(),
+    };
     for (rule, reach) in set.ask(asked) {
         match (rule.mode(), rule.effect(), reach) {
-            (Mode::Enforce, Effect::Forbid, Reach::Applies) => return (Expected::Forbid, None),
-            (Mode::Enforce, Effect::Forbid, Reach::Fails(why)) => return (Expected::Forbid, Some(why)),
-            (Mode::Enforce, Effect::Allow, Reach::Applies) => decided = Expected::Allow,
-            _ => {}
+            (Mode::Shadow, _, _) | (_, _, Reach::Misses(_)) => {}
+            (Mode::Enforce, Effect::Forbid, reach) => {
+                said.decided = Expected::Forbid;
+                said.why = match reach {
+                    Reach::Fails(why) => Some(why),
+                    Reach::Applies | Reach::Misses(_) => None,
+                };
+                return said;
+            }
+            (Mode::Enforce, Effect::Allow, reach) => {
+                if reach == Reach::Applies {
+                    said.decided = Expected::Allow;
+                }
+                // Also of one that cannot be told, as in every decision.
+                if rule.demands() {
+                    said.owed.join(rule.obligations());
+                    said.demanding.push(rule.name().into());
+                }
+            }
         }
     }
-    (decided, None)
+    said
 }

@@ -71,6 +71,170 @@ fn an_example_that_does_not_hold_refuses_the_whole_file() {
     );
 }
 
+/// A rule that demands things of whoever enters `pay`, with one example.
+fn demanding(example: &str) -> String {
+    let text = format!(
+        "effect: allow
+subjects: {{groups: [dev]}}
+kubernetes: {{actions: [enter], namespaces: [pay]}}
+when: auth.acr != 'none'
+obligations: {{record: true, idle: 90s, longest: 8h, stepUp: {{maxAge: 15m, acr: hw}}, approval: {{from: [sre, ops]}}}}
+tests:
+- name: it
+  subject: {{person: al, groups: [dev]}}
+  request: {{cluster: c, verb: create, resource: pods/exec, namespace: pay, name: web-0, acr: hw}}
+  {example}"
+    );
+    rule(&text)
+}
+
+const OWED: &str =
+    "{ record: true, stepUp: { maxAge: 15m, acr: hw }, approval: { from: [sre, ops] }, idle: 90s, longest: 8h }";
+
+#[test]
+fn an_example_says_what_a_call_owes() {
+    for holds in [
+        format!("expect: allow\n  owes: {OWED}"),
+        format!(
+            "expect: allow\n  owes: {}",
+            OWED.replace("[sre, ops]", "[ops, sre]").replace("8h", "480m")
+        ),
+        "expect: allow".to_owned(),
+    ] {
+        assert_eq!(problems(&demanding(&holds)), Vec::<String>::new(), "{holds}");
+    }
+    // Lists are written as they stand in rules, lengths of time in the largest unit.
+    for (owes, wanted) in [
+        ("{}", "{}"),
+        ("{record: true}", "{ record: true }"),
+        (
+            "{reason: true, idle: 3600s, longest: 2d}",
+            "{ reason: true, idle: 1h, longest: 2d }",
+        ),
+        ("{stepUp: {acr: hw}}", "{ stepUp: { acr: hw } }"),
+        (&OWED.replace("90s", "91s"), &OWED.replace("90s", "91s")),
+        (&OWED.replace("record: true, ", ""), &OWED.replace("record: true, ", "")),
+        (&OWED.replace("acr: hw", "acr: sw"), &OWED.replace("acr: hw", "acr: sw")),
+        (
+            &OWED.replace("maxAge: 15m", "maxAge: 16m"),
+            &OWED.replace("maxAge: 15m", "maxAge: 16m"),
+        ),
+        (
+            &OWED.replace("longest: 8h", "longest: 7h"),
+            &OWED.replace("longest: 8h", "longest: 7h"),
+        ),
+        (
+            &OWED.replace("[sre, ops]", "[sre]"),
+            &OWED.replace("[sre, ops]", "[sre]"),
+        ),
+    ] {
+        let told = problems(&demanding(&format!("expect: allow\n  owes: {owes}")));
+        assert_eq!(
+            told,
+            [format!(
+                "policy.yaml:15:5: rule `r`: example `it`: expected it to owe `{wanted}`, but the rules demand `{OWED}` (`r`)"
+            )]
+        );
+    }
+}
+
+#[test]
+fn what_is_written_and_empty_owes_nothing_and_is_not_what_is_absent() {
+    let told = problems(&demanding("expect: allow\n  owes:"));
+    assert!(
+        told.len() == 1 && told[0].contains("expected it to owe `{}`, but"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn what_is_owed_of_several_rules_and_where_none_can_be_told_is_what_an_example_is_held_to() {
+    let silent = demanding(&format!("expect: silent\n  owes: {OWED}")).replace(", acr: hw}\n", "}\n");
+    assert_eq!(
+        problems(&silent),
+        Vec::<String>::new(),
+        "its condition cannot be told, and it demands all the same"
+    );
+    let shadow = |text: &str| text.replace("  effect: allow\n", "  effect: allow\n  mode: shadow\n");
+    assert_eq!(
+        problems(&shadow(&demanding("expect: silent\n  owes: {}"))),
+        Vec::<String>::new()
+    );
+    let missed = demanding("expect: silent\n  owes: {}").replace("namespace: pay", "namespace: lab");
+    assert_eq!(
+        problems(&missed),
+        Vec::<String>::new(),
+        "another namespace owes nothing"
+    );
+    let other = rule(
+        "effect: allow\nsubjects: {groups: ['*']}\nkubernetes: {actions: [enter]}\nobligations: {reason: true, idle: 1m, longest: 9h, stepUp: {acr: id}}",
+    );
+    let both = format!(
+        "{}---\n{}",
+        demanding("expect: allow\n  owes: {record: true}"),
+        other.replace("name: r", "name: s")
+    );
+    let owed = OWED
+        .replace("record: true", "record: true, reason: true")
+        .replace("90s", "1m")
+        .replace("acr: hw", "acr: all of [hw, id]");
+    assert_eq!(
+        problems(&both),
+        [format!(
+            "policy.yaml:15:5: rule `r`: example `it`: expected it to owe `{{ record: true }}`, but the rules demand `{owed}` (`r`, `s`)"
+        )]
+    );
+}
+
+#[test]
+fn an_example_that_asks_what_cannot_be_answered_is_refused() {
+    let told = |example: &str| problems(&demanding(example));
+    assert_eq!(
+        told("expect: forbid\n  owes: {}"),
+        [
+            "policy.yaml:14:13: rule `r`: example `it`: expected forbid, but the rules say allow",
+            "policy.yaml:15:5: rule `r`: example `it`: owes: what is forbidden owes nothing; leave it out",
+        ]
+    );
+    assert_eq!(
+        told("expect: allow\n  owes: {idle: soon}"),
+        [
+            "policy.yaml:15:18: rule `r`: example `it`: owes.idle: `soon` is no length of time, such as `90s`, `15m`, `8h` or `7d`"
+        ]
+    );
+    assert!(told("expect: allow\n  owes: {recrod: true}")[0].contains("unknown field `recrod`"));
+    // Both are told, what is expected and what is owed; of a call that is forbidden against it only the first.
+    let two = told("expect: silent\n  owes: {}");
+    assert!(
+        two.len() == 2 && two[0].contains("expected silent, but the rules say allow"),
+        "{two:?}"
+    );
+    let forbid =
+        rule("effect: forbid\nsubjects: {groups: ['*']}\nkubernetes: {actions: [enter]}").replace("name: r", "name: s");
+    let one = problems(&format!("{}---\n{forbid}", demanding("expect: allow\n  owes: {}")));
+    assert_eq!(
+        one,
+        ["policy.yaml:14:13: rule `r`: example `it`: expected allow, but the rules say forbid"]
+    );
+}
+
+#[test]
+fn an_object_is_held_to_what_its_examples_owe() {
+    let spec = |owes: serde_json::Value| {
+        json!({"effect": "allow", "subjects": {"groups": ["dev"]}, "kubernetes": {"actions": ["enter"]}, "obligations": {"record": true},
+               "tests": [{"name": "it", "subject": {"person": "al", "groups": ["dev"]}, "expect": "allow", "owes": owes,
+                          "request": {"cluster": "c", "verb": "create", "resource": "pods/exec", "namespace": "a", "name": "p"}}]})
+    };
+    assert_eq!(load_objects([&object(spec(json!({"record": true})))]).1, []);
+    let (_, told) = load_objects([&object(spec(json!({"reason": true})))]);
+    let told: Vec<_> = told
+        .iter()
+        .map(|problem| (problem.what.as_str(), problem.effect))
+        .collect();
+    let words = "example `it`: expected it to owe `{ reason: true }`, but the rules demand `{ record: true }` (`r`)";
+    assert_eq!(told, [(words, Consequence::Demands)]);
+}
+
 #[test]
 fn a_condition_on_what_nothing_fills_is_refused_at_load() {
     for when in ["\"hwk\" in auth.amr", "device.managed == \"yes\""] {
