@@ -172,18 +172,20 @@ impl Inside {
         }
     }
 
+    /// Clients of Kubernetes open streams, servers none: kubectl takes one of a server and never reads it.
     fn open(&mut self, way: Way, flags: u8, body: &[u8], seen: See<'_>) -> Result<(), Why> {
+        if way == Way::Down {
+            return Err("a SPDY stream that a server opens");
+        }
+        // A stream that says to be half closed, or wholly, is written to by Go's server all the same (spdystream `addStreamFrame`).
+        if flags != 0 {
+            return Err("a SPDY stream that is opened with flags, which no client sets");
+        }
         let (stream, rest) = stream(body)?;
         let block = rest.get(SYN_STREAM_REST_BYTES..).unwrap_or_default();
         let opening = self.headers.of(way).read(block)?;
-        if let Some(channel) = self.streams.open(way, stream, &opening)? {
+        if let Some(channel) = self.streams.open(stream, &opening)? {
             seen(way, Event::Opened { channel });
-        }
-        if flags & frame::FIN != 0 {
-            self.end(way, stream, seen);
-        }
-        if flags & UNIDIRECTIONAL != 0 {
-            self.streams.end(way.other(), stream);
         }
         Ok(())
     }
@@ -221,6 +223,5 @@ fn settings(body: &[u8]) -> Result<(), Why> {
 
 /// Behind the stream: the associated stream, priority and slot (§2.6.1).
 const SYN_STREAM_REST_BYTES: usize = 6;
-const UNIDIRECTIONAL: u8 = 2;
 /// A length has 24 bits.
 const MAX_DATA_BYTES: usize = (1 << 24) - 1;

@@ -1,8 +1,9 @@
 //! The streams of one SPDY connection and what each of them carries.
 //!
 //! Invariants: an id means one stream for the life of the connection (Go's server answers a second SYN_STREAM of the same or a
-//! lower id with a reset and stays with the first); a client cannot make what comes Down untold, by a reset of the stream either,
-//! behind which Go's server goes on writing to it.
+//! lower id with a reset and stays with the first); a client cannot make what comes Down untold, by the end or a reset of the
+//! stream either, behind which Go's server goes on writing to it (spdystream `Stream.Write` asks nothing). So a stream goes only
+//! when the server has ended it; what comes Down and is not told, of no stream that is known, is an error.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,14 +11,17 @@ use super::super::{Channel, Way, Why};
 use super::Meaning;
 use super::headers::{Opening, StreamKind};
 
-/// All streams that are open.
+/// All streams that are known.
 #[derive(Debug)]
 pub(super) struct Streams {
     meaning: Meaning,
-    open: HashMap<u32, Stream>,
+    known: HashMap<u32, Stream>,
     /// Those of a port-forward that the client gave up and the server did not end since; it owes them no end.
     given_up: VecDeque<u32>,
-    last: PerWay<u32>,
+    /// Those of a port-forward that are over. The newest stay known: what a server writes for a moment behind its own end is told.
+    over: VecDeque<u32>,
+    /// That the client opened.
+    last: u32,
     /// Halves of a port-forward's connections whose other half has not come, by request id.
     halves: HashMap<Box<[u8]>, Half>,
     connections: u32,
@@ -28,8 +32,8 @@ struct Stream {
     /// None if nobody reads it.
     channel: Option<Channel>,
     is_open: PerWay<bool>,
-    /// By the client.
-    is_given_up: bool,
+    /// Each side may do so; told once for each.
+    is_reset: PerWay<bool>,
     /// Under which request it waits, or once waited, for its other half.
     request: Option<Box<[u8]>>,
 }
@@ -61,88 +65,99 @@ impl Streams {
     pub(super) fn new(meaning: Meaning) -> Self {
         Self {
             meaning,
-            open: HashMap::new(),
+            known: HashMap::new(),
             given_up: VecDeque::new(),
-            last: PerWay::default(),
+            over: VecDeque::new(),
+            last: 0,
             halves: HashMap::new(),
             connections: 0,
         }
     }
 
-    /// Opens the stream `id`; says what it carries.
-    pub(super) fn open(&mut self, way: Way, id: u32, opening: &Opening<'_>) -> Result<Option<Channel>, Why> {
-        let last = self.last.of(way);
-        if id <= *last || self.open.contains_key(&id) {
+    /// Opens the stream `id` of the client; says what it carries.
+    pub(super) fn open(&mut self, id: u32, opening: &Opening<'_>) -> Result<Option<Channel>, Why> {
+        if id <= self.last {
             return Err("a SPDY stream id that was used before");
         }
-        *last = id;
-        while self.open.len() >= MAX_OPEN {
-            let oldest = self.given_up.pop_front().ok_or("more than 4096 SPDY streams at once")?;
-            self.remove(oldest);
+        self.last = id;
+        while self.known.len() >= MAX_KNOWN {
+            let oldest = self.over.pop_front().or_else(|| self.given_up.pop_front());
+            self.forget(oldest.ok_or("more than 4096 SPDY streams at once")?);
         }
         let mut request = None;
-        let channel = match (way, self.meaning) {
-            (Way::Down, _) => None, // kubectl takes such a stream and never reads it
-            (Way::Up, Meaning::Command { .. }) => {
+        let channel = match self.meaning {
+            Meaning::Command { .. } => {
                 let channel = command_channel(opening.kind);
                 // Which of two the pod reads is for its runtime to choose.
-                if channel.is_some() && self.open.values().any(|stream| stream.channel == channel) {
+                if channel.is_some() && self.known.values().any(|stream| stream.channel == channel) {
                     return Err("a second SPDY stream for the same channel");
                 }
                 channel
             }
-            (Way::Up, Meaning::Forward) => self.forward_channel(id, opening, &mut request),
+            Meaning::Forward => self.forward_channel(id, opening, &mut request),
         };
-        let is_open = PerWay { up: true, down: true };
-        self.open.insert(
-            id,
-            Stream {
-                channel,
-                is_open,
-                is_given_up: false,
-                request,
-            },
-        );
+        let stream = Stream {
+            channel,
+            is_open: PerWay { up: true, down: true },
+            is_reset: PerWay::default(),
+            request,
+        };
+        self.known.insert(id, stream);
         Ok(channel)
     }
 
     /// The channel that `bytes` more of stream `id` are for; None if nobody reads them.
     pub(super) fn data(&mut self, way: Way, id: u32) -> Result<Option<Channel>, Why> {
-        // Behind a reset of the other side, or of its own: kubectl may write on to a stream that it gave up, and servers drop that.
-        let Some(stream) = self
-            .open
-            .get(&id)
-            .filter(|stream| way == Way::Down || !stream.is_given_up)
-        else {
+        match way {
+            Way::Up => self.data_up(id),
+            Way::Down => {
+                let stream = self.known.get(&id).ok_or("SPDY data of a stream that is not known")?;
+                let channel = stream.channel.filter(|channel| channel.flows(Way::Down));
+                channel.ok_or("SPDY data of a server that nobody reads").map(Some)
+            }
+        }
+    }
+
+    fn data_up(&self, id: u32) -> Result<Option<Channel>, Why> {
+        let Some(stream) = self.known.get(&id) else {
             return Ok(None);
         };
-        // Go's reader may deliver it or not. Down it is told, for whoever reads it; Up nobody could say what the pod was sent.
-        if way == Way::Up && !stream.is_open.up {
+        // kubectl may write on to a stream that was given up by it or by the server: servers drop that.
+        if stream.is_reset.up || stream.is_reset.down {
+            return Ok(None);
+        }
+        // Go's reader may deliver it or not: nobody could say what the pod was sent.
+        if !stream.is_open.up {
             return Err("SPDY data behind the end of its stream");
         }
-        Ok(stream.channel.filter(|channel| channel.flows(way)))
+        Ok(stream.channel.filter(|channel| channel.flows(Way::Up)))
     }
 
     /// No more of stream `id` comes this way; says what it carried, once.
     pub(super) fn end(&mut self, way: Way, id: u32) -> Option<Channel> {
-        let stream = self.open.get_mut(&id)?;
+        let stream = self.known.get_mut(&id)?;
         let was_open = std::mem::take(stream.is_open.of(way));
         let channel = stream.channel.filter(|_| was_open);
-        if !stream.is_open.up && !stream.is_open.down {
-            self.remove(id);
+        if was_open && !stream.is_open.up && !stream.is_open.down {
+            self.is_over(id);
         }
         channel
     }
 
     /// Stream `id` was given up; says what it carried.
     pub(super) fn reset(&mut self, way: Way, id: u32) -> Option<Channel> {
-        let stream = self.open.get_mut(&id)?;
-        let channel = stream.channel.filter(|_| !stream.is_given_up);
-        if way == Way::Down || !stream.is_open.down {
-            self.remove(id);
-        } else if !std::mem::replace(&mut stream.is_given_up, true) {
-            stream.is_open.up = false;
-            self.give_up(id);
+        let stream = self.known.get_mut(&id)?;
+        // Behind the server's reset its client has nothing more to say.
+        let was_over = stream.is_reset.down || (!stream.is_open.up && !stream.is_open.down);
+        let was_reset = std::mem::replace(stream.is_reset.of(way), true);
+        let channel = stream.channel.filter(|_| !was_over && !was_reset);
+        stream.is_open.up = false;
+        stream.is_open.down &= way == Way::Up;
+        match (was_over, stream.is_open.down) {
+            (true, _) => {}
+            (false, false) => self.is_over(id),
+            (false, true) if was_reset => {}
+            (false, true) => self.give_up(id),
         }
         channel
     }
@@ -152,14 +167,33 @@ impl Streams {
         if matches!(self.meaning, Meaning::Command { .. }) {
             return;
         }
-        if self.given_up.len() >= 2 * MAX_OPEN {
-            self.given_up.retain(|id| self.open.contains_key(id));
+        if self.given_up.len() >= 2 * MAX_KNOWN {
+            self.given_up.retain(|id| self.known.contains_key(id));
         }
         self.given_up.push_back(id);
     }
 
-    fn remove(&mut self, id: u32) {
-        let request = self.open.remove(&id).and_then(|stream| stream.request);
+    /// Nothing more comes of stream `id`. It waits for no other half, and is forgotten as soon as enough others are over.
+    fn is_over(&mut self, id: u32) {
+        self.waits_no_more(id);
+        if matches!(self.meaning, Meaning::Command { .. }) {
+            return;
+        }
+        self.over.push_back(id);
+        if self.over.len() > MAX_OVER
+            && let Some(oldest) = self.over.pop_front()
+        {
+            self.forget(oldest);
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        self.waits_no_more(id);
+        self.known.remove(&id);
+    }
+
+    fn waits_no_more(&mut self, id: u32) {
+        let request = self.known.get_mut(&id).and_then(|stream| stream.request.take());
         if let Some(request) = request
             && self.halves.get(&request).is_some_and(|half| half.stream == id)
         {
@@ -169,7 +203,7 @@ impl Streams {
 
     /// The streams that may still carry something Down, in the order in which they were opened.
     pub(super) fn open_down(&self) -> Vec<(u32, Channel)> {
-        let open = self.open.iter().filter(|(_, stream)| stream.is_open.down);
+        let open = self.known.iter().filter(|(_, stream)| stream.is_open.down);
         let mut open: Vec<_> = open.filter_map(|(id, stream)| Some((*id, stream.channel?))).collect();
         open.sort_unstable_by_key(|(id, _)| *id);
         open
@@ -177,14 +211,14 @@ impl Streams {
 
     /// The last stream that the client opened.
     pub(super) fn last_up(&self) -> u32 {
-        self.last.up
+        self.last
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        let requests = self.open.values().filter_map(|stream| stream.request.as_ref());
-        self.open.capacity() * size_of::<(u32, Stream)>()
+        let requests = self.known.values().filter_map(|stream| stream.request.as_ref());
+        self.known.capacity() * size_of::<(u32, Stream)>()
             + self.halves.capacity() * size_of::<(Box<[u8]>, Half)>()
-            + self.given_up.capacity() * size_of::<u32>()
+            + (self.given_up.capacity() + self.over.capacity()) * size_of::<u32>()
             + requests.map(|request| 2 * request.len()).sum::<usize>()
     }
 
@@ -252,4 +286,6 @@ fn command_channel(kind: Option<StreamKind>) -> Option<Channel> {
 }
 
 /// At once. A port-forward opens two for each connection.
-const MAX_OPEN: usize = 4096;
+const MAX_KNOWN: usize = 4096;
+/// Of a port-forward's streams that are over so many stay known.
+const MAX_OVER: usize = 256;

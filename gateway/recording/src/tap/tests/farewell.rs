@@ -140,7 +140,7 @@ fn h_18_nothing_is_said_within_a_frame_or_a_message() {
         let said = farewell(websocket_command(false, V4), &[(DOWN, down[..at].to_vec())]);
         assert_eq!(said.is_some(), between.contains(&at), "{at}");
     }
-    let mut server = SpdyWriter::new();
+    let (opened, mut server) = (connections(&mut SpdyWriter::new(), 1), SpdyWriter::new());
     let frames = [server.syn_reply(1), ping(2), spdy_data(1, b"abc"), spdy_data(1, b"")];
     let mut between = vec![0];
     between.extend(frames.iter().scan(0, |end, frame| {
@@ -149,13 +149,14 @@ fn h_18_nothing_is_said_within_a_frame_or_a_message() {
     }));
     let down = frames.concat();
     for at in 0..=down.len() {
-        let said = farewell(Protocol::SpdyForward, &[(DOWN, down[..at].to_vec())]);
+        let pieces = [(UP, opened.clone()), (DOWN, down[..at].to_vec())];
+        let said = farewell(Protocol::SpdyForward, &pieces);
         assert_eq!(said.is_some(), between.contains(&at), "{at}");
     }
     let (head, tail) = down.split_at(3);
     let half_a_frame = [(DOWN, ws_down(head))];
     assert_eq!(farewell(Protocol::WebSocketTunnel, &half_a_frame), None);
-    let whole = [(DOWN, [ws_down(head), ws_down(tail)].concat())];
+    let whole = [(UP, ws_up(&opened)), (DOWN, [ws_down(head), ws_down(tail)].concat())];
     assert!(farewell(Protocol::WebSocketTunnel, &whole).is_some());
 }
 

@@ -264,28 +264,70 @@ fn a_stream_of_no_known_kind_or_port_is_not_told() {
 
 #[test]
 fn what_is_sent_on_a_stream_that_nobody_reads_is_not_told() {
-    let (mut client, mut server) = (SpdyWriter::new(), SpdyWriter::new());
-    let pieces = [
-        (
-            UP,
-            [
-                command(&mut client),
-                spdy_data(5, b"forged output"),
-                spdy_data(1, b"{}"),
-            ]
-            .concat(),
-        ),
-        (
-            DOWN,
-            [
-                spdy_data(3, b"?"),
-                server.syn_stream(2, &[("streamtype", "stdout")]),
-                spdy_data(2, b"?"),
-            ]
-            .concat(),
-        ),
+    let mut client = SpdyWriter::new();
+    let up = [
+        command(&mut client),
+        spdy_data(5, b"forged output"),
+        spdy_data(1, b"{}"),
     ];
-    assert_eq!(told(V4, &pieces), all_opened());
+    assert_eq!(told(V4, &[(UP, up.concat())]), all_opened());
+}
+
+/// A client has its streams opened as the first frame says; then the pod's output comes.
+fn output_behind(opening: Vec<u8>) -> Outcome {
+    let down = [spdy_data(5, b"root@pod:/# "), spdy_data(5, b"cat /etc/shadow")];
+    outcome(V4, &[(UP, opening), (DOWN, down.concat())])
+}
+
+#[test]
+fn no_word_of_a_client_hides_what_the_pod_writes() {
+    let mut client = SpdyWriter::new();
+    let told_all = |opening: Vec<u8>| {
+        let (told, torn) = output_behind(opening);
+        let is_told = told.contains(&data(DOWN, Channel::Stdout, "root@pod:/# cat /etc/shadow"));
+        (is_told, torn.map(|torn| (torn.way, torn.why)))
+    };
+    let open = command(&mut client);
+    assert_eq!(told_all(open.clone()), (true, None));
+    assert_eq!(told_all([open.clone(), spdy_last(5, b"")].concat()), (true, None));
+    assert_eq!(told_all([open.clone(), rst(5)].concat()), (true, None));
+    assert_eq!(
+        told_all([open.clone(), spdy_last(5, b""), rst(5)].concat()),
+        (true, None)
+    );
+    assert_eq!(told_all([open, goaway(0)].concat()), (true, None));
+    // What Go's server writes to all the same.
+    for flags in 1..=255 {
+        let mut client = SpdyWriter::new();
+        let opening = [
+            client.syn_stream(1, &[("streamtype", "error")]),
+            client.syn_stream_with(5, flags, &[("streamtype", "stdout")]),
+        ];
+        let why = "a SPDY stream that is opened with flags, which no client sets";
+        assert_eq!(told_all(opening.concat()), (false, Some((UP, why))), "{flags}");
+    }
+}
+
+#[test]
+fn what_a_server_says_where_nobody_reads_is_torn() {
+    let mut client = SpdyWriter::new();
+    let open = [
+        command(&mut client),
+        client.syn_stream(9, &[("streamtype", "of no meaning")]),
+    ];
+    let down = |bytes: Vec<u8>| why(V4, &[(UP, open.concat()), (DOWN, bytes)]);
+    assert_eq!(down(spdy_data(11, b"x")), "SPDY data of a stream that is not known");
+    for stream in [3, 9] {
+        assert_eq!(
+            down(spdy_data(stream, b"x")),
+            "SPDY data of a server that nobody reads",
+            "{stream}"
+        );
+    }
+    let stream = SpdyWriter::new().syn_stream(2, &[("streamtype", "stdout")]);
+    assert_eq!(down(stream), "a SPDY stream that a server opens");
+    // An end carries nothing.
+    assert_eq!(told(V4, &[(DOWN, [spdy_last(11, b""), rst(11)].concat())]), []);
 }
 
 #[test]
@@ -308,12 +350,12 @@ fn a_reset_by_the_client_does_not_hide_what_the_server_still_writes() {
             [
                 spdy_data(5, b"secret"),
                 spdy_last(5, b""),
-                spdy_data(5, b"of no stream"),
+                spdy_data(5, b"behind its end"),
             ]
             .concat(),
         ),
-        (DOWN, rst(7)),
-        (UP, spdy_data(7, b"in flight")),
+        (DOWN, [rst(7), rst(3), rst(3), spdy_data(7, b"on its way")].concat()),
+        (UP, [spdy_data(7, b"in flight"), rst(7)].concat()),
     ];
     let mut expected = all_opened();
     expected.extend([
@@ -321,30 +363,37 @@ fn a_reset_by_the_client_does_not_hide_what_the_server_still_writes() {
         reset(UP, Channel::Stdin),
         data(DOWN, Channel::Stdout, "secret"),
         closed(DOWN, Channel::Stdout),
+        data(DOWN, Channel::Stdout, "behind its end"),
         reset(DOWN, Channel::Stderr),
+        reset(DOWN, Channel::Stdin),
+        data(DOWN, Channel::Stderr, "on its way"),
     ]);
     assert_eq!(told(V4, &pieces), expected);
 }
 
+/// Go's copy of what a pod says may write once more behind the end.
 #[test]
-fn flags_of_an_opening_close_a_direction() {
-    let mut client = SpdyWriter::new();
-    let up = [
-        client.syn_stream_with(1, 1, &[("streamtype", "stdin")]), // nothing comes up
-        client.syn_stream_with(3, 2, &[("streamtype", "resize")]), // nothing comes down
-        spdy_last(3, b"{}"),
-        spdy_data(3, b"of no stream"),
-    ];
-    assert_eq!(
-        told(V4, &[(UP, up.concat())]),
-        [
-            opened(Channel::Stdin),
-            closed(UP, Channel::Stdin),
-            opened(Channel::Resize),
-            data(UP, Channel::Resize, "{}"),
-            closed(UP, Channel::Resize),
-        ]
-    );
+fn what_comes_right_behind_the_end_of_a_connection_is_told() {
+    let (mut client, mut tap) = (SpdyWriter::new(), Tap::new(FORWARD, vec![]));
+    let mut told = Vec::new();
+    let mut feed = |way, bytes: &[u8]| {
+        tap.feed(way, bytes, &mut |_, event| {
+            if let Event::Data { channel, bytes } = event {
+                told.push((channel, bytes.to_vec()));
+            }
+        })
+    };
+    for number in 0..200 {
+        let (error, bytes) = (4 * number + 1, 4 * number + 3);
+        feed(UP, &connection(&mut client, number)).unwrap();
+        feed(UP, &[spdy_last(error, b""), spdy_last(bytes, b"")].concat()).unwrap();
+        feed(DOWN, &[spdy_last(error, b""), spdy_last(bytes, b"")].concat()).unwrap();
+    }
+    feed(DOWN, &spdy_data(4 * 199 + 3, b"last words")).unwrap();
+    // 256 streams behind it, nobody knows the first any more.
+    let torn = feed(DOWN, &spdy_data(3, b"?")).unwrap_err();
+    assert_eq!(torn.why, "SPDY data of a stream that is not known");
+    assert_eq!(told, [(forward(199, 80), b"last words".to_vec())]);
 }
 
 /// Frames that cannot be read, behind the opening of stream 1 as standard input.
@@ -530,12 +579,6 @@ fn an_id_means_one_stream_for_ever() {
         client.syn_stream(1, &[("streamtype", "resize")]),
     ];
     assert_eq!(why(V4, &[(UP, lower.concat())]), used);
-    let (mut client, mut server) = (SpdyWriter::new(), SpdyWriter::new());
-    let of_the_other = [
-        (UP, client.syn_stream(2, &[("streamtype", "stdin")])),
-        (DOWN, server.syn_stream(2, &[])),
-    ];
-    assert_eq!(why(V4, &of_the_other), used);
     let mut client = SpdyWriter::new();
     let zero = client.syn_stream(0, &[("streamtype", "stdin")]);
     assert_eq!(why(V4, &[(UP, zero)]), "a SPDY frame of stream 0");
