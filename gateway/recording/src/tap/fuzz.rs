@@ -79,13 +79,11 @@ pub fn fuzz_stream_protocol(data: &[u8]) {
         upgrade.eq_ignore_ascii_case("spdy/3.1"),
         "{protocol:?} of {upgrade:?}"
     );
-    if act != Act::Other {
-        assert_ne!(
-            protocol,
-            Protocol::WebSocketPlain,
-            "what is known to be a stream is not read as one"
-        );
-    }
+    assert_eq!(
+        act == Act::Other,
+        protocol == Protocol::WebSocketPlain,
+        "what is known to be a stream is read as one, and nothing else is"
+    );
     if subprotocol.starts_with("SPDY/3.1+") && !is_spdy {
         assert!(matches!(protocol, Protocol::WebSocketTunnel | Protocol::WebSocketPlain));
     }

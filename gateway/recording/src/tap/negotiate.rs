@@ -1,16 +1,16 @@
 //! Which protocol an upgraded connection speaks, from the heads of its request and its answer.
 //!
-//! The answer decides: a client offers, the server chooses (RFC 6455 §4.2.2; `X-Stream-Protocol-Version` of
-//! k8s.io/streaming/pkg/httpstream). Invariant: total; a name that is not known here is never taken for one that is.
+//! The answer decides among the protocols of what was asked for: a client offers, the server chooses (RFC 6455 §4.2.2;
+//! `X-Stream-Protocol-Version` of k8s.io/streaming/pkg/httpstream). Invariant: total; a name that is not known here is never taken for one that is.
 
 use super::{Protocol, Version};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// `exec` or `attach`.
+    /// `exec` or `attach`, of the API server or of a node's kubelet.
     Command,
-    /// `portforward`.
+    /// `portforward`, of either.
     Forward,
     /// A `proxy` subresource, a watch, anything else that upgrades.
     Other,
@@ -42,18 +42,18 @@ impl Protocol {
         None
     }
 
-    /// A subprotocol of commands means one wherever it is spoken: a node serves them to whoever comes through its `proxy` too.
+    /// What is behind a `proxy` subresource chooses the name itself, and may be the caller's own: no name of it says how it is read.
     fn of_websocket(act: Act, subprotocol: &str) -> Option<Self> {
         let command = |base64, version| Some(Self::WebSocketCommand { base64, version });
         match (act, subprotocol) {
-            (Act::Command, "") | (Act::Command | Act::Other, "channel.k8s.io") => command(false, Version::V1),
-            (Act::Command | Act::Other, "base64.channel.k8s.io") => command(true, Version::V1),
-            (Act::Command | Act::Other, "v4.channel.k8s.io") => command(false, Version::V4),
-            (Act::Command | Act::Other, "v4.base64.channel.k8s.io") => command(true, Version::V4),
-            (Act::Command | Act::Other, "v5.channel.k8s.io") => command(false, Version::V5),
+            (Act::Command, "" | "channel.k8s.io") => command(false, Version::V1),
+            (Act::Command, "base64.channel.k8s.io") => command(true, Version::V1),
+            (Act::Command, "v4.channel.k8s.io") => command(false, Version::V4),
+            (Act::Command, "v4.base64.channel.k8s.io") => command(true, Version::V4),
+            (Act::Command, "v5.channel.k8s.io") => command(false, Version::V5),
             (Act::Forward, "" | "v4.channel.k8s.io") => Some(Self::WebSocketForward { base64: false }),
             (Act::Forward, "v4.base64.channel.k8s.io") => Some(Self::WebSocketForward { base64: true }),
-            (Act::Forward | Act::Other, "SPDY/3.1+portforward.k8s.io") => Some(Self::WebSocketTunnel),
+            (Act::Forward, "SPDY/3.1+portforward.k8s.io") => Some(Self::WebSocketTunnel),
             (Act::Other, _) => Some(Self::WebSocketPlain),
             (Act::Command | Act::Forward, _) => None,
         }

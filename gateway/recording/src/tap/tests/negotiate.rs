@@ -89,25 +89,19 @@ fn an_unknown_name_is_nothing_that_could_be_read_where_its_meaning_counts() {
 }
 
 #[test]
-fn a_command_is_one_through_a_proxy_too() {
+fn what_is_behind_a_proxy_does_not_choose_how_it_is_read() {
     for name in [
         "channel.k8s.io",
         "base64.channel.k8s.io",
         "v4.channel.k8s.io",
         "v4.base64.channel.k8s.io",
         "v5.channel.k8s.io",
+        "SPDY/3.1+portforward.k8s.io",
+        "",
     ] {
-        assert_eq!(
-            websocket(Act::Other, Some(name)),
-            websocket(Act::Command, Some(name)),
-            "{name}"
-        );
-        assert!(websocket(Act::Other, Some(name)).is_some());
+        let read = websocket(Act::Other, Some(name));
+        assert_eq!(read, Some(Protocol::WebSocketPlain), "{name}");
     }
-    assert_eq!(
-        websocket(Act::Other, Some("SPDY/3.1+portforward.k8s.io")),
-        Some(Protocol::WebSocketTunnel)
-    );
 }
 
 #[test]
