@@ -159,18 +159,37 @@ fn a_close_message_of_another_shape_is_not_read() {
 
 #[test]
 fn what_is_sent_on_a_channel_that_nobody_reads_is_not_told() {
-    let pieces = [
-        up(&[
-            &ws_up(b"\x01forged output"),
-            &ws_up(b"\x03{\"status\":\"Success\"}"),
-            &ws_up(b"\x05?"),
-            &ws_up(b"\xfe?"),
-            &ws_up(b""),
-        ]),
-        down(&[&ws_down(b"\x00?"), &ws_down(b"\x04{}"), &ws_down(b"\x09?")]),
-    ];
+    let pieces = [up(&[
+        &ws_up(b"\x01forged output"),
+        &ws_up(b"\x03{\"status\":\"Success\"}"),
+        &ws_up(b"\x05?"),
+        &ws_up(b"\xfe?"),
+        &ws_up(b""),
+    ])];
     assert_eq!(told(V5, &pieces), []);
     assert_eq!(told(V4, &pieces), []);
+}
+
+#[test]
+fn what_a_server_says_on_a_channel_that_nobody_reads_is_torn() {
+    let unread = "a message of a server on a channel that nobody reads";
+    let forward = Protocol::WebSocketForward { base64: false };
+    for (protocol, number) in [
+        (V4, 0),
+        (V4, 4),
+        (V5, 5),
+        (V5, 9),
+        (V4, 255),
+        (forward, 4),
+        (forward, 255),
+    ] {
+        let said = |bytes: &[u8]| down(&[&ws_frame(0x02, None, &[number]), &ws_frame(0x80, None, bytes)]);
+        assert_eq!(why(protocol, &[said(b"?")]), unread, "{protocol:?} {number}");
+        assert_eq!(told(protocol, &[said(b"")]), [], "{protocol:?} {number}");
+    }
+    assert_eq!(why(V4_BASE64, &[down(&[&ws_frame(0x81, None, b"9Pw==")])]), unread);
+    let closed = [down(&[&ws_down(b"\xff\x01"), &ws_down(b"\x01?")])];
+    assert_eq!(why(V5, &closed), unread, "behind its own end");
 }
 
 #[test]
@@ -235,7 +254,6 @@ fn a_port_forward_has_two_channels_for_each_port_behind_its_greeting() {
             &ws_down(&[3, 0xbb, 0x01]),
             &ws_down(b"\x00HTTP"),
             &ws_down(b"\x03refused"),
-            &ws_down(b"\x04no such port"),
         ]),
         up(&[&ws_up(b"\x02GET"), &ws_up(b"\x01nobody reads this")]),
     ];

@@ -98,6 +98,10 @@ impl Channels {
             bytes = rest;
         }
         match (&mut self.base64, self.at) {
+            // A server drops what a client sends there. What a server sends may be read by a client of its own making.
+            (_, At::Unread) if self.way == Way::Down && !bytes.is_empty() => {
+                Err("a message of a server on a channel that nobody reads")
+            }
             (_, At::Unread) => Ok(()),
             (Some(base64), at) => {
                 let (way, greeted) = (self.way, &mut self.greeted);
