@@ -1,6 +1,6 @@
 //! The frames of one direction of SPDY/3.1 (draft-mbelshe-httpbis-spdy-00 §2.2), read as they come.
 //!
-//! Data passes without being held; a control frame is held if it matters, which bounds it. Lengths are exact: Go's reader
+//! Data passes without being held; a control frame is held, which bounds it. Lengths are exact: Go's reader
 //! (github.com/moby/spdystream/spdy) reads as many bytes of a RST_STREAM, PING or SETTINGS as it expects, whatever the frame's
 //! length says, and takes what is left for the next frame. Invariant: what it says does not depend on how the bytes were cut.
 
@@ -22,18 +22,19 @@ enum At {
     Header,
     Data { stream: u32, is_last: bool },
     Control { kind: Kind, flags: u8 },
-    Skipped,
 }
 
-/// The control frames that matter (§2.6).
+/// The kinds of control frames (§2.6); Go's reader knows no CREDENTIAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     SynStream,
     SynReply,
     RstStream,
     Settings,
+    Ping,
     GoAway,
     Headers,
+    WindowUpdate,
 }
 
 /// What frames are made of.
@@ -74,11 +75,6 @@ impl Frames {
                 At::Control { .. } => {
                     let (piece, rest) = self.split(bytes);
                     self.body.extend_from_slice(piece);
-                    self.end_frame(take)?;
-                    rest
-                }
-                At::Skipped => {
-                    let (_, rest) = self.split(bytes);
                     self.end_frame(take)?;
                     rest
                 }
@@ -129,25 +125,13 @@ impl Frames {
             1 => self.block(Kind::SynStream, flags, SYN_STREAM_BYTES)?,
             2 => self.block(Kind::SynReply, flags, STREAM_ID_BYTES)?,
             8 => self.block(Kind::Headers, flags, STREAM_ID_BYTES)?,
-            3 => self.exactly(
-                8,
-                At::Control {
-                    kind: Kind::RstStream,
-                    flags,
-                },
-            )?,
+            3 => self.exactly(8, Kind::RstStream, flags)?,
             4 => self.settings(flags)?,
-            6 => self.exactly(4, At::Skipped)?,
-            7 => self.exactly(
-                8,
-                At::Control {
-                    kind: Kind::GoAway,
-                    flags,
-                },
-            )?,
-            9 => self.exactly(8, At::Skipped)?,
-            // Go's reader hangs up here, others go on (§2.2.1).
-            _ => At::Skipped,
+            6 => self.exactly(4, Kind::Ping, flags)?,
+            7 => self.exactly(8, Kind::GoAway, flags)?,
+            9 => self.exactly(8, Kind::WindowUpdate, flags)?,
+            // Others shall go on (§2.2.1), Go's reader hangs up.
+            _ => return Err("a SPDY frame of an unknown kind"),
         };
         Ok(())
     }
@@ -161,11 +145,11 @@ impl Frames {
         }
     }
 
-    fn exactly(&self, bytes: u32, at: At) -> Result<At, Why> {
-        if self.left == bytes {
-            Ok(at)
-        } else {
-            Err("a SPDY frame of another length than its kind has")
+    fn exactly(&self, bytes: u32, kind: Kind, flags: u8) -> Result<At, Why> {
+        match (self.left == bytes, flags) {
+            (true, 0) => Ok(At::Control { kind, flags }),
+            (true, _) => Err("a SPDY frame with flags that its kind has not"),
+            (false, _) => Err("a SPDY frame of another length than its kind has"),
         }
     }
 
@@ -200,7 +184,7 @@ impl Frames {
                 }
                 Ok(())
             }
-            At::Header | At::Data { is_last: false, .. } | At::Skipped => Ok(()),
+            At::Header | At::Data { is_last: false, .. } => Ok(()),
         }
     }
 }

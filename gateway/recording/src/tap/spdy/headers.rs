@@ -2,7 +2,9 @@
 //! zlib stream with a preset dictionary.
 //!
 //! A block must be exactly one list of names and values: what it inflates to beyond that would be the beginning of the next list
-//! for Go's reader. Invariant: a block costs at most 64 KiB whatever it inflates to; afterwards about 1 KiB is kept.
+//! for Go's reader. It must end where its compressor was flushed, and have been flushed once: Go's reader is done behind the first
+//! flush, and then gives up the connection or not, by how much of the rest has arrived (spdystream `readSynStreamFrame`, `headerReader.N`).
+//! Invariant: a block costs at most 64 KiB whatever it inflates to; afterwards about 1 KiB is kept.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -45,7 +47,12 @@ impl Headers {
         }
         self.block.clear();
         self.inflate(compressed)?;
-        opening(&self.block)
+        let opening = opening(&self.block)?;
+        let flushed = compressed.windows(FLUSHED.len()).position(|bytes| bytes == FLUSHED);
+        if flushed.is_none_or(|at| at + FLUSHED.len() < compressed.len()) {
+            return Err("a SPDY header block that does not end with its list");
+        }
+        Ok(opening)
     }
 
     pub(super) fn held_bytes(&self) -> usize {
@@ -90,7 +97,7 @@ impl Headers {
 /// Reads the list of names and values.
 fn opening(block: &[u8]) -> Result<Opening<'_>, Why> {
     let mut opening = Opening::default();
-    let mut seen = (false, false, false);
+    let mut names: Vec<&[u8]> = Vec::new();
     let (count, mut rest) = number(block)?;
     if count > MAX_PAIRS {
         return Err("too many SPDY headers");
@@ -99,22 +106,21 @@ fn opening(block: &[u8]) -> Result<Opening<'_>, Why> {
         let (name, behind) = text(rest)?;
         let (value, behind) = text(behind)?;
         rest = behind;
-        if name.iter().any(u8::is_ascii_uppercase) {
-            return Err("a SPDY header that is not in lower case");
+        let is_lower = name
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase());
+        if !is_lower || REFUSED.contains(&name) {
+            return Err("a SPDY header that Go's reader refuses");
         }
+        // Several values, in one header or in several, are several meanings.
+        if names.contains(&name) || value.contains(&0) {
+            return Err("a SPDY stream that says twice what it is");
+        }
+        names.push(name);
         match name {
-            b"streamtype" => {
-                once(&mut seen.0, value)?;
-                opening.kind = kind(value);
-            }
-            b"port" => {
-                once(&mut seen.1, value)?;
-                opening.port = port(value);
-            }
-            b"requestid" => {
-                once(&mut seen.2, value)?;
-                opening.request = value;
-            }
+            b"streamtype" => opening.kind = kind(value),
+            b"port" => opening.port = port(value),
+            b"requestid" => opening.request = value,
             _ => {}
         }
     }
@@ -125,14 +131,6 @@ fn opening(block: &[u8]) -> Result<Opening<'_>, Why> {
         return Err("a SPDY request id of more than 64 bytes");
     }
     Ok(opening)
-}
-
-/// Several values, in one header or in several, are several meanings.
-fn once(seen: &mut bool, value: &[u8]) -> Result<(), Why> {
-    if std::mem::replace(seen, true) || value.contains(&0) {
-        return Err("a SPDY stream that says twice what it is");
-    }
-    Ok(())
 }
 
 fn kind(value: &[u8]) -> Option<StreamKind> {
@@ -163,7 +161,17 @@ const TOO_SHORT: Why = "a SPDY header block shorter than its list";
 /// Inflated.
 const MAX_BLOCK_BYTES: usize = 64 * 1024;
 /// A stream of Kubernetes has up to three.
-const MAX_PAIRS: u32 = 256;
+const MAX_PAIRS: u32 = 16;
+/// spdystream `invalidReqHeaders`.
+const REFUSED: [&[u8]; 5] = [
+    b"connection",
+    b"host",
+    b"keep-alive",
+    b"proxy-connection",
+    b"transfer-encoding",
+];
+/// The end of the empty piece that a flush leaves (RFC 1951 §3.2.4).
+const FLUSHED: [u8; 4] = [0, 0, 0xff, 0xff];
 /// kubectl counts from 0.
 const MAX_REQUEST_BYTES: usize = 64;
 const KEPT_BYTES: usize = 1024;

@@ -157,13 +157,18 @@ impl Inside {
                 Ok(())
             }
             Kind::RstStream => {
-                let (stream, _) = stream(body)?;
+                let (stream, reason) = stream(body)?;
+                if reason == [0; 4] {
+                    return Err("a SPDY reset without a reason");
+                }
                 if let Some(channel) = self.streams.reset(way, stream) {
                     seen(way, Event::Reset { channel });
                 }
                 Ok(())
             }
             Kind::Settings => settings(body),
+            Kind::Ping if body == [0; 4] => Err("a SPDY ping without a number"),
+            Kind::Ping | Kind::WindowUpdate => Ok(()),
             Kind::GoAway => {
                 self.has_left_down |= way == Way::Down;
                 seen(way, Event::Farewell);
