@@ -4,6 +4,8 @@
 //! overwritten here too. A program that takes the whole screen (the alternate screen of xterm) is named and left out:
 //! its screen is no text with an order; play it instead.
 //!
+//! Invariant: memory is bounded, whatever a session showed. A recording may be far larger than its file.
+//!
 //! Without a terminal, lines of stdin begin with `> ` and those of stderr with `! `.
 
 use std::io::{self, Write};
@@ -17,9 +19,12 @@ use crate::tap::{Channel, Way};
 
 /// A longer line is broken: a stream need not have any line ends.
 const LONGEST_LINE: usize = 4096;
+/// So much of a frame is made into lines at once: a few bytes that move the cursor make a line of [`LONGEST_LINE`].
+const PIECE: usize = 4096;
 
 /// One stream, as lines.
 pub struct Transcript {
+    strings: Strings,
     parser: Parser,
     lines: Lines,
 }
@@ -44,6 +49,7 @@ impl Transcript {
     #[must_use]
     pub fn new(prefix: &'static str) -> Self {
         Self {
+            strings: Strings::default(),
             parser: Parser::new(),
             lines: Lines {
                 prefix,
@@ -54,7 +60,12 @@ impl Transcript {
 
     /// Reads on; the lines that are complete.
     pub fn read(&mut self, bytes: &[u8]) -> String {
-        self.parser.advance(&mut self.lines, bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (shown, behind) = self.strings.next(rest);
+            self.parser.advance(&mut self.lines, shown);
+            rest = behind;
+        }
         std::mem::take(&mut self.lines.done)
     }
 
@@ -98,7 +109,9 @@ impl Recording {
                     (Channel::Stderr, _) => stderr,
                     _ => stdout,
                 };
-                out.write_all(stream.read(bytes).as_bytes())?;
+                for piece in bytes.chunks(PIECE) {
+                    out.write_all(stream.read(piece).as_bytes())?;
+                }
             } else if let Some(line) = in_words(&stamped.frame) {
                 finish_lines(&mut streams, &mut out)?;
                 writeln!(out, "[{line}]")?;
@@ -147,6 +160,47 @@ fn connection_text(connection: &Connection<'_>) -> String {
         format!(": {error}").into()
     };
     format!("{what}: {up} bytes to the pod, {down} from it{how}{error}")
+}
+
+/// Whether the stream stands in an operating system command (OSC, ECMA-48 §8.3.89): a title, a clipboard.
+///
+/// No line shows what stands in one. The parser would keep it until its end, which need not come, so it is not given any of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Strings {
+    #[default]
+    Outside,
+    /// Behind ESC, which begins a sequence anywhere.
+    Begun,
+    Inside,
+}
+
+impl Strings {
+    /// The next bytes that the parser is given, and those behind them.
+    fn next<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
+        let skipped = match self {
+            Self::Inside => bytes.iter().position(ends_string).unwrap_or(bytes.len()),
+            Self::Outside | Self::Begun => 0,
+        };
+        let bytes = bytes.get(skipped..).unwrap_or_default();
+        for (at, byte) in bytes.iter().enumerate() {
+            *self = match (*self, byte) {
+                (_, 0x1b) => Self::Begun,
+                (Self::Begun, b']') => Self::Inside,
+                // As the parser does: these do not end what ESC began.
+                (Self::Begun, 0x00..=0x17 | 0x19 | 0x1c..=0x1f | 0x7f..) => Self::Begun,
+                _ => Self::Outside,
+            };
+            if *self == Self::Inside {
+                return bytes.split_at_checked(at.saturating_add(1)).unwrap_or((bytes, &[]));
+            }
+        }
+        (bytes, &[])
+    }
+}
+
+/// BEL, CAN, SUB, and ESC of the string terminator.
+fn ends_string(byte: &u8) -> bool {
+    matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b)
 }
 
 impl Lines {
@@ -256,5 +310,71 @@ impl Perform for Lines {
             (_, 'A' | 'B' | 'E' | 'F' | 'H' | 'f' | 'd' | 'J') if !(action == 'J' && first == 0) => self.break_off(),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_the_parser_is_not_given_changes_no_line(
+            words in prop::collection::vec(
+                prop::sample::select(vec![
+                    "\x1b", "]", "\x1b]", "\x07", "\x18", "\x1a", "\x1b\\", "\x1bP", "\x1b_", "\x1b[", "\x1b(", "0;", "m", "a", "é", "\n",
+                    "\r", "\x7f", "\u{9d}",
+                ]),
+                0..30,
+            ),
+            cut in 1..9_usize,
+        ) {
+            let bytes = words.concat().into_bytes();
+            let (mut transcript, mut parser, mut lines) = (Transcript::default(), Parser::new(), Lines::default());
+            let mut ours = String::new();
+            for piece in bytes.chunks(cut) {
+                ours.push_str(&transcript.read(piece));
+                parser.advance(&mut lines, piece);
+            }
+            lines.break_off();
+            ours.push_str(&transcript.finish());
+            prop_assert_eq!(ours, lines.done);
+        }
+    }
+
+    #[test]
+    fn of_a_string_without_end_the_parser_is_given_nothing() {
+        let mut strings = Strings::default();
+        assert_eq!(strings.next(b"$ \x1b]52;c;aaaa"), (&b"$ \x1b]"[..], &b"52;c;aaaa"[..]));
+        for _ in 0..3 {
+            assert_eq!(strings.next(b"aaaa;\n\xff"), (&[][..], &[][..]));
+        }
+        assert_eq!(strings.next(b"aa\x07ok\n"), (&b"\x07ok\n"[..], &[][..]));
+    }
+
+    /// What was written at once at most.
+    #[derive(Default)]
+    struct Widest(usize);
+
+    impl Write for Widest {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.max(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn short_bytes_that_make_long_lines_are_written_line_after_line() {
+        let lines = b"\x1b[4096Gx\n".repeat(60_000);
+        let shown = crate::tests::down(Channel::Stdout, &lines);
+        let (_folder, recording) = crate::tests::recorded(crate::tests::head(&["sh"], true), &[(1, shown)]);
+        let widest = recording.write_text(Widest::default(), "no end").unwrap();
+        assert!((4096..=PIECE * LONGEST_LINE / 8).contains(&widest.0), "{}", widest.0);
     }
 }

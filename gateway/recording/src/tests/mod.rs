@@ -13,7 +13,7 @@ use crate::{Ended, Head, Kind, Recorder, Recording, Rules, Sealer, SessionKey};
 
 const KEY: [u8; 32] = [7; 32];
 
-fn head(command: &[&str], terminal: bool) -> Head {
+pub(crate) fn head(command: &[&str], terminal: bool) -> Head {
     Head {
         session: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
         kind: Kind::Exec,
@@ -37,12 +37,12 @@ fn ended() -> Ended {
     }
 }
 
-fn down(channel: Channel, bytes: &[u8]) -> (Way, Event<'_>) {
+pub(crate) fn down(channel: Channel, bytes: &[u8]) -> (Way, Event<'_>) {
     (Way::Down, Event::Data { channel, bytes })
 }
 
 /// A recording of these events; a chunk is taken whenever one is due.
-fn recorded(head: Head, events: &[(u64, (Way, Event<'_>))]) -> (tempfile::TempDir, Recording) {
+pub(crate) fn recorded(head: Head, events: &[(u64, (Way, Event<'_>))]) -> (tempfile::TempDir, Recording) {
     let folder = tempfile::tempdir().unwrap();
     let mut sealer = Sealer::create(folder.path(), head.session, &SessionKey::new(KEY)).unwrap();
     let mut recorder = Recorder::new(head, Rules::default());
