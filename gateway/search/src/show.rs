@@ -164,10 +164,17 @@ impl Archive {
         let Some(mut row) = act.row.filter(|row| scope.shows(row)) else {
             return Found::No;
         };
-        if act.note.is_some() && row.awaits_end() {
-            row.set_end("notRead", None);
-        } else if let (Some(tip), _) = tip(self, reader, go_on) {
-            tip.settle(&mut row, &act.boot, self.is_live());
+        // A sign of life says how it stood then, and no more about what was not read than no word at all.
+        if row.awaits_end() || row.end_is("inFlight") {
+            match act.note.is_none().then(|| tip(self, reader, go_on).0) {
+                Some(Some(tip)) => tip.settle(&mut row, &act.boot, self.is_live()),
+                unread => {
+                    row.set_end("notRead", None);
+                    if unread.is_some() {
+                        act.note = Some("whether its gateway still runs was not looked up".to_owned());
+                    }
+                }
+            }
         }
         Found::Yes(Box::new(Shown {
             record: row,

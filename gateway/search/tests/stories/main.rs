@@ -8,4 +8,5 @@
 mod following;
 mod frozen;
 mod searching;
+mod showing;
 mod world;

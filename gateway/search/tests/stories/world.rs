@@ -72,9 +72,12 @@ fn keep(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-fn open(dir: &Path, boot: &'static str) -> Arc<Ledger> {
+/// Small, so that a world has several.
+const SEGMENT: u64 = 160 << 10;
+
+fn open(dir: &Path, boot: &'static str, segment_bytes: u64) -> Arc<Ledger> {
     let options = Options {
-        segment_bytes: 160 << 10,
+        segment_bytes,
         max_open: 128,
         outcome_bytes: 512,
         boot: boot.into(),
@@ -86,8 +89,12 @@ fn open(dir: &Path, boot: &'static str) -> Arc<Ledger> {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::in_segments(SEGMENT)
+    }
+
+    pub(crate) fn in_segments(bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = RefCell::new(Some(open(dir.path(), BOOT)));
+        let ledger = RefCell::new(Some(open(dir.path(), BOOT, bytes)));
         Self {
             dir,
             ledger,
@@ -107,7 +114,7 @@ impl World {
         drop(self.ledger.take());
         self.slots.borrow_mut().clear();
         self.boot.set("0199b000-0000-7000-8000-00000000b002");
-        *self.ledger.borrow_mut() = Some(open(self.dir.path(), self.boot.get()));
+        *self.ledger.borrow_mut() = Some(open(self.dir.path(), self.boot.get(), SEGMENT));
     }
 
     pub(crate) fn close(&self) {

@@ -1,0 +1,82 @@
+//! One act by its id: what is said of an end that was not read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::world::{ALICE, BOB, World, on};
+use model::event::RecordKind;
+use search::{Archive, Found, Scope, Shown};
+
+/// Records that are walked between two looks at the budget, and in a block.
+const MANY: usize = 1_100;
+
+/// A session that goes on, with a sign of life.
+fn session(world: &World) -> &'static str {
+    let id = world.id();
+    world.write(RecordKind::Open, &world.asked(id, &ALICE, on("create", "pods", None)));
+    world.heartbeat(&world.record(id));
+    id
+}
+
+fn show(archive: &Archive, id: &str, go_on: &mut dyn FnMut() -> bool) -> Shown {
+    match archive.show(id, &Scope::All, go_on).unwrap() {
+        Found::Yes(shown) => *shown,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn end(shown: &Shown) -> &str {
+    shown.record.outcome.as_ref().unwrap().end.as_str()
+}
+
+#[test]
+fn an_end_that_was_not_looked_for_is_not_read_also_behind_a_sign_of_life() {
+    let world = World::new();
+    let id = session(&world);
+    for _ in 0..MANY {
+        world.call(&BOB, on("list", "pods", None), 200);
+    }
+    let archive = world.archive();
+    let whole = show(&archive, id, &mut || true);
+    assert_eq!((end(&whole), &whole.note), ("inFlight", &None));
+    // All blocks were looked at: the first question comes before the one that is read, the next ones on the way to the end.
+    let mut left = 0;
+    let looks = |left: &mut usize| std::mem::replace(left, left.saturating_sub(1)) > 0;
+    let cut = loop {
+        left += 1;
+        let mut budget = left;
+        if let Found::Yes(shown) = archive.show(id, &Scope::All, &mut || looks(&mut budget)).unwrap() {
+            break *shown;
+        }
+    };
+    assert_eq!(end(&cut), "notRead");
+    assert_eq!(
+        cut.note.as_deref(),
+        Some("its end was not looked for to the end of the ledger")
+    );
+}
+
+#[test]
+fn whether_a_gateway_still_runs_is_not_guessed_when_the_newest_record_was_not_looked_up() {
+    let world = World::in_segments(8 << 20);
+    let id = session(&world);
+    let (ledger, asked) = (world.ledger(), Arc::new(AtomicUsize::new(0)));
+    let then = ledger.durable().size;
+    for _ in 0..MANY {
+        world.call(&BOB, on("list", "pods", None), 200);
+    }
+    // The ledger grows between the walk to its end (asked twice how long it is) and the look at its newest record.
+    let archive = {
+        let asked = Arc::clone(&asked);
+        Archive::live(world.dir.path(), move || match asked.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => then,
+            _ => ledger.durable().size,
+        })
+    };
+    let shown = show(&archive, id, &mut || asked.load(Ordering::Relaxed) < 3);
+    assert_eq!(end(&shown), "notRead");
+    assert_eq!(
+        shown.note.as_deref(),
+        Some("whether its gateway still runs was not looked up")
+    );
+}
