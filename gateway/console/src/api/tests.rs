@@ -99,7 +99,7 @@ impl Explain for Decides {
 }
 
 pub(super) struct World {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     pub(super) ledger: Arc<Ledger>,
     pub(super) store: Arc<Store>,
     pub(super) notes: Arc<Notes>,
@@ -161,7 +161,7 @@ pub(super) fn world() -> World {
     let api = inner(parts);
     let mint = Mint::new(SigningKey::from_pkcs8(&pkcs8).unwrap());
     World {
-        _dir: dir,
+        dir,
         ledger,
         store,
         notes,
@@ -287,6 +287,29 @@ impl World {
             .unwrap()
             .wait()
             .unwrap();
+    }
+
+    /// From here to its end the segment's records can be read no more.
+    pub(super) fn spoils_the_ledger(&self) {
+        let mark = "this record is about to be spoilt";
+        self.append(
+            RecordKind::Summary,
+            json!({"id": "", "t": self.time(), "boot": "b", "note": mark}),
+        );
+        let files = std::fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let segment = files
+            .filter(|path| path.extension().is_some_and(|is| is == "seg"))
+            .max()
+            .unwrap();
+        let mut bytes = std::fs::read(&segment).unwrap();
+        let at = bytes
+            .windows(mark.len())
+            .position(|part| part == mark.as_bytes())
+            .unwrap();
+        bytes[at] ^= 0xff;
+        std::fs::write(&segment, &bytes).unwrap();
     }
 
     /// A read that was answered.

@@ -408,12 +408,12 @@ impl Known {
             row: self.row.clone(),
             anchors: self.anchors.clone(),
             sealed: Vec::new(),
-            note: None,
+            note: self.note.clone(),
         };
         let sessions = Arc::clone(&api.parts.sessions);
         blocking(api, asker, move |_| {
             let opened = known.open(&*sessions);
-            let verdict = Verdict::of(&opened, &known.row);
+            let verdict = Verdict::of(&opened, &known);
             let Ok(recording) = opened else {
                 return Ok(Examined {
                     verdict,

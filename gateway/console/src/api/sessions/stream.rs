@@ -1,6 +1,7 @@
 //! A recording as it is read: lines of JSON (`application/x-ndjson`), each an object with one of these members:
 //!
-//! - `begin`: `{id, live, standing, why?, head?}`, the first line: who did what where, and how the recording stands;
+//! - `begin`: `{id, live, standing, why?, head?, note?}`, the first line: who did what where, how the recording stands, and what of
+//!   the ledger was not read;
 //! - with `format=frames`, by `at` (microseconds since the session began): `out` (base64 of what the process wrote), `size`
 //!   (`[columns, rows]` of the person's terminal), `words` (notes, files, connections, how it exited);
 //! - with the other formats `text`: the next piece of the cast or transcript;
@@ -84,12 +85,12 @@ pub(in crate::api) async fn recording(
     }
     let (opened, known) = open(&api, &asker, known).await?;
     let live = api.parts.sessions.one(&known.row.id).is_some();
-    let verdict = Verdict::of(&opened, &known.row);
+    let verdict = Verdict::of(&opened, &known);
     let head = opened
         .as_ref()
         .ok()
         .and_then(|recording| recording.head().ok().flatten());
-    let mut begin = json!({"id": known.row.id, "live": live, "head": head});
+    let mut begin = json!({"id": known.row.id, "live": live, "head": head, "note": known.note});
     add(&mut begin, &verdict);
     let begin = line(&json!({"begin": begin}));
     let body = match (opened, format) {
@@ -301,28 +302,32 @@ impl Playing {
     /// How it stands at the end. What grew meanwhile is held against what the ledger says now.
     async fn end(&mut self) -> Bytes {
         self.is_over = true;
-        if !self.follow {
-            let tail = self.recording.as_ref().map(Recording::tail);
-            return tail.map_or_else(
-                || end(&Verdict::Whole),
-                |tail| end(&Verdict::of_tail(tail, &self.known.row)),
-            );
+        let tail = self.recording.as_ref().map(Recording::tail);
+        match tail {
+            None => end(&Verdict::Unknown {
+                why: "it could not be read to its end".to_owned(),
+            }),
+            // What is damaged is so, whatever the ledger comes to say.
+            Some(tail) if !self.follow || matches!(tail, Tail::Damaged(_)) => end(&Verdict::of_tail(tail, &self.known)),
+            Some(_) => self.end_of_what_grew().await,
         }
-        let mut verdict = None;
+    }
+
+    async fn end_of_what_grew(&self) -> Bytes {
         for _ in 0..LAST_LOOKS {
             match self.verdict_now().await {
-                Ok(Verdict::GoesOn) => tokio::time::sleep(LOOKS_EVERY).await,
-                Ok(found) => {
-                    verdict = Some(found);
-                    break;
-                }
+                Ok(Some(verdict)) => return end(&verdict),
+                Ok(None) => tokio::time::sleep(LOOKS_EVERY).await,
                 Err(refused) => return line(&json!({"stopped": refused.description})),
             }
         }
-        end(&verdict.unwrap_or(Verdict::GoesOn))
+        end(&Verdict::Unknown {
+            why: "the ledger does not have its end yet, which was waited for".to_owned(),
+        })
     }
 
-    async fn verdict_now(&self) -> Result<Verdict, Refused> {
+    /// None while the ledger does not have the session's end.
+    async fn verdict_now(&self) -> Result<Option<Verdict>, Refused> {
         let Reader { api, asker, .. } = &self.reader;
         let (archive, sessions) = (Arc::clone(&api.parts.archive), Arc::clone(&api.parts.sessions));
         let (id, scope) = (self.known.row.id.clone(), asker.scope.clone());
@@ -338,9 +343,9 @@ impl Playing {
                 .as_ref()
                 .is_none_or(|outcome| outcome.end == "inFlight")
             {
-                return Ok(Some(Verdict::GoesOn));
+                return Ok(Some(None));
             }
-            Ok(Some(Verdict::of(&known.open(&*sessions), &known.row)))
+            Ok(Some(Some(Verdict::of(&known.open(&*sessions), &known))))
         });
         let gone = || Refused::unavailable("its record could not be found again");
         found.await?.ok_or_else(gone)

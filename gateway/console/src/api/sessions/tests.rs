@@ -508,6 +508,34 @@ async fn what_is_not_as_the_ledger_says_is_said_and_nothing_behind_it_is_shown()
 }
 
 #[tokio::test]
+async fn a_recording_whose_end_was_not_read_in_the_ledger_is_called_neither_whole_nor_going_on() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(1, "alice", &[]));
+    let (mut closed, mut open, gone) = (Taped::begin(&world), Taped::begin(&world), Taped::begin(&world));
+    closed.says(1, "one");
+    closed.finish();
+    open.says(1, "one");
+    std::fs::remove_file(world.sessions.file(gone.id)).unwrap();
+    world.spoils_the_ledger();
+    world.closed(&closed.name(), 0, Some(closed.kept()));
+    for taped in [&closed, &open, &gone] {
+        let (_, shown) = world.get(&token, &taped.path("")).await;
+        let note = shown["note"].as_str().unwrap();
+        assert!(note.contains("part of the ledger cannot be read"), "{shown}");
+        assert_eq!(shown["recording"]["standing"], "unknown", "{shown}");
+        for format in ["frames", "frames&follow=true", "text"] {
+            let target = taped.path(&format!("/recording?format={format}"));
+            let lines = world.lines(&token, &target).await;
+            let begin = &lines[0]["begin"];
+            assert_eq!((&begin["standing"], &begin["note"]), (&json!("unknown"), &json!(note)));
+            let end = &lines.last().unwrap()["end"];
+            assert_eq!(end["standing"], "unknown", "{format} {lines:?}");
+            assert!(end["why"].as_str().unwrap().contains(note), "{end}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_not_recorded_says_what_a_rule_would_need() {
     let world = world();
     let token = world.bearer(&world.signed_in(1, "alice", &[]));
@@ -616,6 +644,52 @@ async fn a_session_is_followed_until_it_ends_and_then_held_against_the_ledger() 
     assert_eq!(
         world.read_sentences(),
         [format!("watched session `{}`, of all sessions: 1", taped.name())]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_ends_a_watch_as_damage_also_while_the_session_goes_on() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
+    let mut taped = Taped::begin(&world);
+    world.live(&taped.name(), 1, "alice");
+    taped.says(1, "one");
+    let mut lines = follow(&world, &token, &taped.path("/recording?follow=true")).await;
+    assert_eq!(next_out(&mut lines).await, "one");
+    let file = world.sessions.file(taped.id);
+    let upto = std::fs::metadata(&file).unwrap().len();
+    taped.says(2, "two");
+    taped.says(3, "three");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[usize::try_from(upto).unwrap() + 84] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let mut last = lines.next().await.unwrap();
+    while last["alive"].is_boolean() {
+        last = lines.next().await.unwrap();
+    }
+    assert_eq!(
+        last["end"],
+        json!({"standing": "damaged", "why": "the bytes of chunk 2 are damaged"})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_does_not_come_is_waited_for_and_then_said_to_be_unknown() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
+    let mut taped = Taped::begin(&world);
+    world.live(&taped.name(), 1, "alice");
+    let mut lines = follow(&world, &token, &taped.path("/recording?follow=true")).await;
+    lines.next().await.unwrap();
+    assert!(world.sessions.end(&taped.name(), "it ends"));
+    taped.finish();
+    let mut last = lines.next().await.unwrap();
+    while last["end"].is_null() {
+        last = lines.next().await.unwrap();
+    }
+    assert_eq!(
+        last["end"],
+        json!({"standing": "unknown", "why": "the ledger does not have its end yet, which was waited for"})
     );
 }
 

@@ -6,7 +6,7 @@ use recording::{ReadError, Recording, Tail};
 use search::Row;
 use serde::Serialize;
 
-use super::CannotOpen;
+use super::{CannotOpen, Known};
 
 /// How a recording stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,24 +50,28 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// The verdict on a recording that was opened, or not.
-    pub(super) fn of(opened: &Result<Recording, CannotOpen>, row: &Row) -> Self {
+    pub(super) fn of(opened: &Result<Recording, CannotOpen>, known: &Known) -> Self {
         match opened {
-            Err(_) if has_nothing(row) => Self::of_tail(Tail::Open, row),
-            Ok(recording) => Self::of_tail(recording.tail(), row),
+            Err(_) if has_nothing(&known.row) => Self::of_tail(Tail::Open, known),
+            Ok(recording) => Self::of_tail(recording.tail(), known),
+            // Of a session that the cluster refused nothing is kept, and what was not read may say so.
+            Err(error @ CannotOpen::Missing) if is_unread(end_of(&known.row)) => Self::Unknown {
+                why: format!("{}; {error}", unread(known.note.as_deref())),
+            },
             Err(error) => Self::unopened(error),
         }
     }
 
     /// The verdict on a file that ends so.
-    pub(super) fn of_tail(tail: Tail, row: &Row) -> Self {
+    pub(super) fn of_tail(tail: Tail, known: &Known) -> Self {
+        let row = &known.row;
         if has_nothing(row) {
             return Self::Nothing {
                 why: "the session ended before anything passed in it".to_owned(),
             };
         }
-        let end = row.outcome.as_ref().map_or("", |outcome| outcome.end.as_str());
         let is_whole = row.recording.as_ref().is_none_or(|kept| !kept.incomplete);
-        Self::on(tail, end, is_whole)
+        Self::on(tail, end_of(row), is_whole, known.note.as_deref())
     }
 
     fn unopened(error: &CannotOpen) -> Self {
@@ -79,17 +83,22 @@ impl Verdict {
         }
     }
 
-    /// The verdict on a file that ends so, of a session whose end the ledger names so.
-    fn on(tail: Tail, end: &str, was_kept: bool) -> Self {
+    /// The verdict on a file that ends so, of a session whose end the ledger names so; `note` says why not all of it was read.
+    fn on(tail: Tail, end: &str, was_kept: bool, note: Option<&str>) -> Self {
         match tail {
-            Tail::Closed if end == "unknown" => Self::Closed {
-                why: "the ledger's end of it is unknown: the gateway had stopped".to_owned(),
-            },
-            Tail::Closed => Self::Whole,
             Tail::Damaged(damage) => Self::Damaged {
                 why: damage.to_string(),
             },
-            Tail::Open | Tail::Torn { .. } if matches!(end, "" | "inFlight" | "notRead") => Self::GoesOn,
+            // What was not read may hold a hash that the file is not.
+            _ if is_unread(end) => Self::Unknown { why: unread(note) },
+            Tail::Closed if end == "unknown" => Self::Closed {
+                why: "the ledger's end of it is unknown: the gateway had stopped".to_owned(),
+            },
+            Tail::Closed if end == "inFlight" => Self::Closed {
+                why: "the ledger does not have its end yet".to_owned(),
+            },
+            Tail::Closed => Self::Whole,
+            Tail::Open | Tail::Torn { .. } if end == "inFlight" => Self::GoesOn,
             Tail::Open | Tail::Torn { .. } if end == "unknown" => Self::Incomplete {
                 why: "the gateway stopped before the session had ended".to_owned(),
             },
@@ -114,11 +123,26 @@ impl Verdict {
     }
 }
 
+/// How the ledger names the end of a session; empty where it was not asked.
+fn end_of(row: &Row) -> &str {
+    row.outcome.as_ref().map_or("", |outcome| outcome.end.as_str())
+}
+
+/// Whether the records of a session were not read to the end of the ledger.
+fn is_unread(end: &str) -> bool {
+    matches!(end, "" | "notRead")
+}
+
+fn unread(note: Option<&str>) -> String {
+    let note = note.unwrap_or("its end was not looked up");
+    format!("not all that the ledger says of it was read: {note}")
+}
+
 /// Whether the ledger says that a session ended and nothing is kept of it: the cluster refused it, or the person left before it
 /// began. What is kept of a session that began has one chunk at least, also when nothing passed.
 fn has_nothing(row: &Row) -> bool {
-    let end = row.outcome.as_ref().map_or("", |outcome| outcome.end.as_str());
-    let has_ended = !matches!(end, "" | "inFlight" | "notRead" | "unknown");
+    let end = end_of(row);
+    let has_ended = !is_unread(end) && !matches!(end, "inFlight" | "unknown");
     has_ended
         && row
             .recording
@@ -131,11 +155,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_end_is_damage_only_where_the_ledger_says_that_it_was_kept() {
+    fn what_is_said_of_a_file_is_what_was_read_of_the_ledger() {
         let torn = Tail::Torn { at: 28, bytes: 3 };
         for (tail, end, incomplete, standing) in [
             (Tail::Closed, "answered", false, "whole"),
-            (Tail::Closed, "inFlight", false, "whole"),
+            (Tail::Closed, "inFlight", false, "closed"),
+            (Tail::Closed, "notRead", false, "unknown"),
+            (Tail::Open, "notRead", false, "unknown"),
+            (torn, "notRead", true, "unknown"),
+            (Tail::Closed, "", false, "unknown"),
+            (Tail::Open, "", false, "unknown"),
             (Tail::Closed, "unknown", false, "closed"),
             (Tail::Open, "inFlight", false, "goesOn"),
             (torn, "inFlight", false, "goesOn"),
@@ -149,9 +178,17 @@ mod tests {
                 false,
                 "damaged",
             ),
+            (
+                Tail::Damaged(recording::Damage::Corrupt { number: 2 }),
+                "notRead",
+                false,
+                "damaged",
+            ),
         ] {
-            let verdict = serde_json::to_value(Verdict::on(tail, end, !incomplete)).unwrap();
+            let verdict = serde_json::to_value(Verdict::on(tail, end, !incomplete, Some("too long"))).unwrap();
             assert_eq!(verdict["standing"], standing, "{tail:?} {end} {incomplete}");
+            let why = verdict["why"].as_str().unwrap_or_default();
+            assert_eq!(why.ends_with("was read: too long"), standing == "unknown", "{why}");
         }
     }
 
