@@ -12,45 +12,41 @@
 //!   asked for it has gone.
 //! - A recording is shown as far as it is what the ledger says it is, and where it is not, that is said.
 
+mod item;
+mod list;
 mod stream;
 mod verdict;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use model::live::LiveSession;
 use model::subject::SubjectId;
-use model::time::Timestamp;
 use recording::{Anchor, Recording};
-use search::{Found, Kept, Outcome, Row, Scope, SealedPart, Shown, View};
+use search::{Kept, Row, Scope, SealedPart, Shown};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(super) use list::list;
 pub(super) use stream::recording;
 
 use super::Api;
 use super::asker::Asker;
-use super::parameters::Parameters;
 use super::parts::{self, COMMAND};
 use super::read::AuditAct;
-use super::records::{Wanted, blocking, count, look_up, run};
+use super::records::{blocking, look_up};
 use super::why::rule_in_words;
 use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::reason::readable;
 use crate::record::What;
 use crate::whole::whole;
+use item::Item;
 use verdict::Verdict;
-
-/// The records that begin a session.
-const SESSIONS: &str = "kind:open";
-const MOST: u64 = 500;
-const USUAL: u64 = 50;
 
 /// Sessions under way and recordings, as the composition root knows them.
 pub trait Sessions: Send + Sync {
@@ -85,228 +81,6 @@ pub enum CannotOpen {
     /// The gateway cannot look now.
     #[error("the gateway cannot look it up: {0}")]
     NotNow(String),
-}
-
-/// A session in an answer.
-#[derive(Debug, Serialize)]
-struct Item {
-    id: String,
-    t: Timestamp,
-    live: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    who: Option<Whose>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    action: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stated_reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_in: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_out: Option<u64>,
-    /// From its request to its end, in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    took_us: Option<u64>,
-    recorded: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recording: Option<Kept>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<Outcome>,
-    refused: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Whose {
-    id: String,
-    user: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
-}
-
-impl Item {
-    fn of_live(live: LiveSession, now: Timestamp) -> Self {
-        let some = |text: String| Some(text).filter(|text| !text.is_empty());
-        Self {
-            t: live.since,
-            live: true,
-            who: Some(Whose {
-                id: live.subject.to_string(),
-                user: live.user,
-                email: live.email,
-            }),
-            cluster: some(live.cluster),
-            namespace: some(live.namespace),
-            resource: some(live.resource),
-            name: some(live.name),
-            container: live.container,
-            node: live.node,
-            action: some(live.action),
-            stated_reason: live.stated_reason,
-            bytes_in: Some(live.bytes_in),
-            bytes_out: Some(live.bytes_out),
-            took_us: u64::try_from(now.since(live.since).as_micros()).ok(),
-            recorded: live.is_recorded,
-            recording: None,
-            outcome: None,
-            refused: false,
-            id: live.id,
-        }
-    }
-
-    fn of_row(row: Row) -> Self {
-        Self {
-            t: row.t,
-            live: false,
-            who: row.who.map(|who| Whose {
-                id: who.id,
-                user: who.user,
-                email: who.email,
-            }),
-            cluster: row.cluster,
-            namespace: row.namespace,
-            resource: row.resource,
-            name: row.name,
-            container: row.container,
-            node: row.node,
-            action: row.action,
-            stated_reason: row.decision.and_then(|decision| decision.stated_reason),
-            bytes_in: row.passed.map(|passed| passed.bytes_in),
-            bytes_out: row.passed.map(|passed| passed.bytes_out),
-            took_us: row.outcome.as_ref().and_then(|outcome| outcome.took_us),
-            recorded: row.recording.is_some(),
-            recording: row.recording,
-            outcome: row.outcome,
-            refused: row.refused,
-            id: row.id,
-        }
-    }
-
-    /// What the ledger knows, and what is true at this moment where it goes on.
-    fn of(row: Row, live: Option<LiveSession>, now: Timestamp) -> Self {
-        let Some(live) = live else { return Self::of_row(row) };
-        let recording = row.recording.clone();
-        Self {
-            recording,
-            ..Self::of_live(live, now)
-        }
-    }
-}
-
-/// Those that go on, newest first, then those that have ended, newest first.
-pub(super) async fn list(
-    State(api): State<Api>,
-    caller: Caller,
-    Query(pairs): Query<Vec<(String, String)>>,
-) -> Result<Response, Refused> {
-    let asker = Asker::of(&api, caller).await?;
-    let parameters = Parameters::read(pairs, &["live", "q", "since", "until", "limit", "after"])?;
-    let only_live = parameters.truth("live")?;
-    let (said, query) = parameters.query_and(SESSIONS)?;
-    let limit = match parameters.number("limit")?.unwrap_or(USUAL) {
-        limit @ 1..=MOST => usize::try_from(limit).unwrap_or(1),
-        _ => return Err(Refused::request(format!("`limit` takes 1 to {MOST}"))),
-    };
-    let after = parameters.number("after")?;
-    let mut live = live_ones(&api, &asker, &query, parameters.text("q")).await?;
-    let going_on = live.len();
-    // Those that go on stand on the first page, as far as there is room, and in no row of a later one.
-    let mut rest = live.split_off(live.len().min(limit));
-    let on_first: HashSet<String> = live.iter().map(|one| one.id.clone()).collect();
-    if after.is_some() {
-        live.clear();
-    }
-    let now = api.now();
-    let mut answer = json!({"scope": asker.scope.name(), "live": going_on});
-    let mut items: Vec<Item> = Vec::new();
-    if !only_live {
-        let wanted = Wanted {
-            query,
-            view: View::Sessions,
-            limit,
-            after,
-        };
-        let page = run(&api, &asker, asker.scope.clone(), wanted).await?;
-        let rows = page.rows.into_iter().filter(|row| !on_first.contains(&row.id));
-        let mut still_live = |id: &str| {
-            let at = rest.iter().position(|one| one.id == id)?;
-            Some(rest.swap_remove(at))
-        };
-        items = rows
-            .map(|row| {
-                let live = still_live(&row.id);
-                Item::of(row, live, now)
-            })
-            .collect();
-        for (name, value) in [
-            ("note", json!(page.note)),
-            ("next", json!(page.next)),
-            ("stopped", json!(page.stopped)),
-            ("range", json!(page.range)),
-            ("trouble", json!(page.trouble)),
-        ] {
-            if !value.is_null()
-                && let Some(members) = answer.as_object_mut()
-            {
-                members.insert(name.to_owned(), value);
-            }
-        }
-    }
-    let items: Vec<Item> = live
-        .into_iter()
-        .map(|one| Item::of_live(one, now))
-        .chain(items)
-        .collect();
-    api.record(asker.reads(&api, AuditAct::ListedSessions, &said, count(items.len())))
-        .await?;
-    if let Some(members) = answer.as_object_mut() {
-        members.insert("sessions".to_owned(), json!(items));
-    }
-    Ok(Json(answer).into_response())
-}
-
-/// Those of the sessions that go on which the asker may see and asks for, newest first.
-async fn live_ones(
-    api: &Api,
-    asker: &Asker,
-    query: &search::Query,
-    words: Option<&str>,
-) -> Result<Vec<LiveSession>, Refused> {
-    let (from, until) = query.times(api.now());
-    let mut live = api.parts.sessions.live();
-    live.retain(|one| may_see(&asker.scope, &one.subject));
-    live.retain(|one| from.is_none_or(|from| one.since >= from) && until.is_none_or(|until| one.since < until));
-    live.reverse();
-    if words.is_none_or(|words| words.trim().is_empty()) {
-        return Ok(live);
-    }
-    // The words are about records, so the records are looked at.
-    let (archive, scope, query) = (Arc::clone(&api.parts.archive), asker.scope.clone(), query.clone());
-    let matches = blocking(api, asker, move |go_on| {
-        let mut found = Vec::new();
-        for one in live {
-            if !go_on() {
-                break;
-            }
-            if let Found::Yes(shown) = archive.show(&one.id, &scope, go_on)?
-                && query.matches(&shown.record)
-            {
-                found.push(one);
-            }
-        }
-        Ok(found)
-    });
-    matches.await
 }
 
 fn may_see(scope: &Scope, subject: &SubjectId) -> bool {
