@@ -1,10 +1,12 @@
 //! What a recorded program wrote, without what would speak to the terminal of whoever looks at it instead of drawing on it.
 //!
 //! A pod's output is a stranger's. Strings of the operating system command and device control kinds set clipboards and titles,
-//! and some sequences ask the terminal something, which it answers where keys stand: a shell would read that. Everything that
-//! draws passes byte for byte. Invariants: what passes does not depend on how the bytes were cut; memory is bounded.
+//! some sequences ask the terminal something, which it answers where keys stand: a shell would read that. Others set how keys,
+//! mouse and paste are told: then Ctrl-C is no Ctrl-C any more. So a sequence passes that is known to draw, byte for byte, and no
+//! other one: terminals learn new ones each year. Invariants: what passes does not depend on how the bytes were cut; memory is
+//! bounded; no control of eight bits passes, and nothing that makes a terminal look for one in the middle of a letter.
 //!
-//! ECMA 48 §5.4 and §5.6; what is asked for by which sequence: xterm's `ctlseqs`.
+//! ECMA 48 §5.4 and §5.6; what each sequence does: xterm's `ctlseqs`.
 
 /// The longest sequence that draws something; one beyond is dropped to its end.
 const LONGEST: usize = 256;
@@ -21,8 +23,45 @@ pub(super) struct Harmless {
     at: At,
     /// Of a sequence that has begun and may have to be dropped.
     held: Vec<u8>,
-    /// Bytes of a letter that are still to come.
-    letter: u8,
+    letter: Letter,
+}
+
+/// The rest of a letter in UTF-8: as many bytes, the first of them within these bounds (Unicode 15 §3.9, table 3-7).
+#[derive(Clone, Copy, Debug, Default)]
+struct Letter {
+    rest: u8,
+    from: u8,
+    to: u8,
+}
+
+impl Letter {
+    fn begun_by(byte: u8) -> Self {
+        let (rest, from, to) = match byte {
+            0xc3..=0xdf => (1, 0x80, 0xbf),
+            0xe0 => (2, 0xa0, 0xbf),
+            0xed => (2, 0x80, 0x9f),
+            0xe1..=0xef => (2, 0x80, 0xbf),
+            0xf0 => (3, 0x90, 0xbf),
+            0xf1..=0xf3 => (3, 0x80, 0xbf),
+            0xf4 => (3, 0x80, 0x8f),
+            _ => (0, 0, 0),
+        };
+        Self { rest, from, to }
+    }
+
+    /// Whether it goes on with this byte.
+    fn takes(&mut self, byte: u8) -> bool {
+        if self.rest == 0 || !(self.from..=self.to).contains(&byte) {
+            *self = Self::default();
+            return false;
+        }
+        *self = Self {
+            rest: self.rest - 1,
+            from: 0x80,
+            to: 0xbf,
+        };
+        true
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,11 +112,9 @@ impl Harmless {
     }
 
     fn ground(&mut self, byte: u8, out: &mut Vec<u8>) {
-        if self.letter > 0 && (0x80..0xc0).contains(&byte) {
-            self.letter -= 1;
+        if self.letter.takes(byte) {
             return out.push(byte);
         }
-        self.letter = 0;
         match byte {
             ESC => self.begin(At::Escape, &[ESC]),
             ENQ => {}
@@ -85,12 +122,7 @@ impl Harmless {
             0x80..0xa0 => {}
             0xc2 => self.at = At::C2,
             _ => {
-                self.letter = match byte {
-                    0xc3..0xe0 => 1,
-                    0xe0..0xf0 => 2,
-                    0xf0..0xf8 => 3,
-                    _ => 0,
-                };
+                self.letter = Letter::begun_by(byte);
                 out.push(byte);
             }
         }
@@ -145,8 +177,10 @@ impl Harmless {
             (At::TooLong, _) => {}
             (At::Escape, 0x30..0x7f) | (At::Control, 0x40..0x7f) => {
                 self.held.push(byte);
-                if self.at == At::Escape || draws(&self.held) {
-                    out.append(&mut self.held);
+                match self.at {
+                    At::Escape if escape_draws(&self.held) => out.append(&mut self.held),
+                    At::Escape => {}
+                    _ => self.control(out),
                 }
                 self.at = At::Ground;
             }
@@ -161,29 +195,116 @@ impl Harmless {
     }
 }
 
-/// Whether a control sequence draws and asks nothing: not DSR, DA, reports and changes of the window, XTVERSION, DECRQM,
-/// DECREQTPARM, checksums and other reports, keyboards and locator.
-fn draws(sequence: &[u8]) -> bool {
-    let (Some(last), Some(before)) = (
-        sequence.last(),
-        sequence.len().checked_sub(2).and_then(|at| sequence.get(at)),
-    ) else {
-        return false;
-    };
-    match (last, before) {
-        (b'n' | b'c' | b't' | b'x' | b'i', _) | (_, b'#') => false,
-        (b'S' | b'm', _) => sequence.get(2) != Some(&b'?'),
-        (b'q', before) => *before == b' ' || *before == b'"',
-        (b'p', b'$') | (b'y' | b'w' | b'u' | b'|' | b'}' | b'z' | b'{', b'*' | b'\'' | b'&') => false,
-        (b'y' | b'w' | b'u' | b'|' | b'}', b'$') => false,
-        (b'u', _) => sequence.get(2) != Some(&b'?'),
-        _ => true,
+/// Whether a sequence behind ESC draws: cursor, tabs, index, reset, single and locking shifts, lines of double size, letters of
+/// another set. Not: the keypad's keys, other encodings (`%`, space), memory locks, guarded areas, strings' ends.
+fn escape_draws(sequence: &[u8]) -> bool {
+    match sequence {
+        [ESC, last] => b"6789DEHMNOcno|}~".contains(last),
+        [ESC, b'#', last] => b"34568".contains(last),
+        [ESC, b'(' | b')' | b'*' | b'+' | b'-' | b'.' | b'/', ..] => true,
+        _ => false,
+    }
+}
+
+/// Modes of ECMA 48 that draw: inserting, line feeds that begin a line, screen's cursor.
+const DRAWING: [u16; 3] = [4, 20, 34];
+/// Private modes that draw: reversed screen, origin, line breaks both ways, the cursor, side margins, the other screen and its
+/// kept cursor, drawing at once.
+const DRAWING_PRIVATE: [u16; 12] = [5, 6, 7, 12, 25, 45, 47, 69, 1047, 1048, 1049, 2026];
+
+/// A control sequence in its parts.
+struct Control<'a> {
+    /// `?` and the like, which make it another sequence.
+    private: &'a [u8],
+    parameters: &'a [u8],
+    between: &'a [u8],
+    last: u8,
+}
+
+impl<'a> Control<'a> {
+    /// None where its bytes stand in an order that no sequence has.
+    fn read(sequence: &'a [u8]) -> Option<Self> {
+        let (last, rest) = sequence.strip_prefix(b"\x1b[")?.split_last()?;
+        let part = |rest: &'a [u8], is: fn(&u8) -> bool| {
+            let length = rest.iter().position(|byte| !is(byte)).unwrap_or(rest.len());
+            rest.split_at_checked(length)
+        };
+        let (private, rest) = part(rest, |byte| (b'<'..=b'?').contains(byte))?;
+        let (parameters, rest) = part(rest, |byte| (b'0'..=b';').contains(byte))?;
+        let (between, rest) = part(rest, |byte| (0x20..0x30).contains(byte))?;
+        rest.is_empty().then_some(Self {
+            private,
+            parameters,
+            between,
+            last: *last,
+        })
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = (&'a [u8], Option<u16>)> {
+        let numbers = self.parameters.split(|byte| *byte == b';');
+        numbers.map(|text| (text, std::str::from_utf8(text).ok().and_then(|text| text.parse().ok())))
+    }
+
+    /// The modes that it sets or leaves, kept or brought back; none where it is no such sequence.
+    fn modes(&self) -> Option<&'static [u16]> {
+        match (self.private, self.between, self.last) {
+            (b"", b"", b'h' | b'l') => Some(&DRAWING),
+            (b"?", b"", b'h' | b'l' | b's' | b'r') => Some(&DRAWING_PRIVATE),
+            _ => None,
+        }
+    }
+
+    /// Whether it draws and asks nothing. Rectangles are drawn, columns put in and taken out, and what an own selection is.
+    fn draws(&self) -> bool {
+        match (self.private, self.between) {
+            // All lines that have left the screen are the person's own.
+            (b"" | b"?", b"") if self.last == b'J' => self.numbers().all(|(_, number)| number != Some(3)),
+            // With more it tracks the mouse.
+            (b"", b"") if self.last == b'T' => self.numbers().count() == 1,
+            (b"", b"") => b"@ABCDEFGHIKLMPSXZ^`abdefgjkmrsu".contains(&self.last),
+            (b"?", b"") => b"KW".contains(&self.last),
+            (b"", b" ") => b"@Aq".contains(&self.last),
+            (b"", b"!") => self.last == b'p',
+            (b"", b"\"") => self.last == b'q',
+            (b"", b"#") => b"pq{}".contains(&self.last),
+            (b"", b"'") => b"}~".contains(&self.last),
+            (b"", b"$") => b"rtvxz{".contains(&self.last),
+            _ => false,
+        }
+    }
+}
+
+impl Harmless {
+    /// A control sequence that has come to its end.
+    fn control(&mut self, out: &mut Vec<u8>) {
+        let Some(control) = Control::read(&self.held) else {
+            return;
+        };
+        let Some(drawing) = control.modes() else {
+            if control.draws() {
+                out.append(&mut self.held);
+            }
+            return;
+        };
+        let draws = |number: &Option<u16>| number.is_some_and(|number| drawing.contains(&number));
+        let passing: Vec<&[u8]> = control
+            .numbers()
+            .filter_map(|(text, number)| draws(&number).then_some(text))
+            .collect();
+        if passing.is_empty() {
+            return;
+        }
+        out.extend_from_slice(b"\x1b[");
+        out.extend_from_slice(control.private);
+        out.extend_from_slice(&passing.join(&b';'));
+        out.push(control.last);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use recording::captures::{Seen, capture};
 
     use super::*;
 
@@ -196,11 +317,144 @@ mod tests {
         for drawn in [
             "plain, käse, 漢字, 🔒 and \u{a0}\r\n\t\x08",
             "\x1b[1;31mred\x1b[0m\x1b[2J\x1b[H\x1b[?1049h\x1b[?25l\x1b[10;20r\x1b[38;5;1m\x1b[s\x1b[u",
-            "\x1b7\x1b8\x1b=\x1b>\x1bM\x1b(B\x1b)0\x1b#8\x1bc",
+            "\x1b7\x1b8\x1bM\x1b(B\x1b)0\x1b#8\x1bc",
             "\x1b[2 q\x1b[1\"q\x1b[!p\x07",
+            "\x1b[4h\x1b[20h\x1b[?5h\x1b[?6h\x1b[?7l\x1b[?12h\x1b[?69h\x1b[?1049h\x1b[?2026l\x1b[?25;7h",
+            "\x1b[3@\x1b[2P\x1b[5X\x1b[b\x1b[2d\x1b[3`\x1b[2L\x1b[M\x1b[2S\x1b[T\x1b[1;5r\x1b[g\x1b[2'}\x1b[2 @\x1b[?2K\x1b[?J",
+            "\x1b[1;1;5;5$z\x1b[42;1;1;5;5$x\x1b[#{\x1b[4:3;58:2::1:2:3m\x1b[#}",
         ] {
             assert_eq!(passed(drawn.as_bytes()), drawn.as_bytes(), "{drawn:?}");
         }
+    }
+
+    /// Whoever plays a recording types Ctrl-C; a terminal in one of these modes would send something else for it, or send
+    /// something by itself.
+    #[test]
+    fn how_keys_mouse_and_paste_are_told_is_the_persons_own() {
+        for told in [
+            "\x1b[>4;2m",
+            "\x1b[>4m",
+            "\x1b[>4n",
+            "\x1b[>1u",
+            "\x1b[<u",
+            "\x1b[<9u",
+            "\x1b[=5;1u",
+            "\x1b[2h",
+            "\x1b[12l",
+            "\x1b[?1h",
+            "\x1b[?67h",
+            "\x1b[?9h",
+            "\x1b[?1000h",
+            "\x1b[?1002;1006h",
+            "\x1b[?1004h",
+            "\x1b[?1036h",
+            "\x1b[?2004h",
+            "\x1b[?2004s",
+            "\x1b[?2004r",
+            "\x1b[?2031h",
+            "\x1b[?2048h",
+            "\x1b[?9001h",
+            "\x1b[1;2;3;4;5T",
+            "\x1b=",
+            "\x1b>",
+        ] {
+            let around = format!("a{told}b");
+            assert_eq!(passed(around.as_bytes()), b"ab", "{told:?}");
+        }
+        assert_eq!(
+            passed(b"\x1b[?1000;25;2004;07h"),
+            b"\x1b[?25;07h",
+            "what draws of a list stays"
+        );
+    }
+
+    #[test]
+    fn what_sets_up_the_terminal_itself_is_the_persons_own() {
+        for set in [
+            "\x1b[62;1\"p",
+            "\x1b[?3h",
+            "\x1b[?38h",
+            "\x1b[?46h",
+            "\x1b[?1043h",
+            "\x1b[3h",
+            "\x1b[1q",
+            "\x1b[3J",
+            "\x1b[132$|",
+            "\x1b[1$}",
+            "\x1b[>0T",
+            "\x1b[1?25h",
+            "\x1bl",
+            "\x1bV",
+        ] {
+            let around = format!("a{set}b");
+            assert_eq!(passed(around.as_bytes()), b"ab", "{set:?}");
+        }
+    }
+
+    /// What vim, top and progress bars wrote: nothing of it reaches the keyboard, and all else is the same.
+    #[test]
+    fn of_the_captures_all_passes_but_what_speaks_to_the_terminal() {
+        for (name, more_than_drawn) in [
+            (
+                "vim",
+                &[
+                    "\x1b[>4;2m",
+                    "\x1b[>4;m",
+                    "\x1b[?2004h",
+                    "\x1b[?2004l",
+                    "\x1b[?1h",
+                    "\x1b[?1l",
+                    "\x1b=",
+                    "\x1b>",
+                    "\x1b[22;0;0t",
+                    "\x1b[22;2t",
+                    "\x1b[22;1t",
+                    "\x1b[23;2t",
+                    "\x1b[23;1t",
+                    "\x1b[23;0;0t",
+                    "\x1b[?4m",
+                ][..],
+            ),
+            ("top", &["\x1b[?1h", "\x1b[?1l", "\x1b=", "\x1b>"]),
+            ("progress", &[]),
+        ] {
+            let wrote: Vec<u8> = capture(name)
+                .into_iter()
+                .filter_map(|(_, seen)| match seen {
+                    Seen::Output(bytes) => Some(bytes),
+                    Seen::Size(..) => None,
+                })
+                .flatten()
+                .collect();
+            let mut expected = String::from_utf8(wrote.clone()).unwrap();
+            for sequence in more_than_drawn {
+                assert!(expected.contains(sequence), "{name} has {sequence:?}");
+                expected = expected.replace(sequence, "");
+            }
+            assert!(String::from_utf8(passed(&wrote)).unwrap() == expected, "{name}");
+        }
+    }
+
+    /// A terminal that is told to read bytes one by one takes what continues a letter for controls.
+    #[test]
+    fn bytes_are_read_as_utf_8_and_the_terminal_is_not_told_otherwise() {
+        for told in ["\x1b%@", "\x1b%G", "\x1b%/I", "\x1b F", "\x1b G", "\x1b L"] {
+            let around = format!("a{told}b");
+            assert_eq!(passed(around.as_bytes()), b"ab", "{told:?}");
+        }
+        // Longer than they have to be, beyond the last letter, halves of a pair: no letters, and controls when somebody is lenient.
+        for (said, rest) in [
+            (&b"\xe0\x82\x9b6n"[..], &b"\xe06n"[..]),
+            (b"\xf0\x80\x82\x9b6n", b"\xf06n"),
+            (b"\xf4\x9b\x9b\x9b", b"\xf4"),
+            (b"\xf5\x9b\x9b\x9b", b"\xf5"),
+            (b"\xed\xa0\x9b", b"\xed\xa0"),
+            (b"\xc0\x9b", b"\xc0"),
+        ] {
+            assert_eq!(passed(said), rest, "{said:?}");
+        }
+        let letters = "\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}Û字";
+        assert_eq!(passed(letters.as_bytes()), letters.as_bytes());
     }
 
     #[test]

@@ -18,12 +18,12 @@ const CAPTURES: [&str; 3] = ["vim", "top", "progress"];
 const TIMERS: Duration = Duration::from_millis(2);
 const USUAL: (u16, u16) = (80, 24);
 
-/// Everything that a screen shows: letters, colours, cursor, modes, size.
+/// Everything that a screen shows: letters, colours, cursor, size.
 type State = (String, String, (u16, u16), (u16, u16));
 
 fn state(screen: &vt100::Screen) -> State {
     (
-        screen.state_formatted(),
+        screen.contents_formatted(),
         screen.contents(),
         screen.cursor_position(),
         size_of(screen),
