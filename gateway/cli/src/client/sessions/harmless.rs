@@ -24,6 +24,8 @@ pub(super) struct Harmless {
     /// Of a sequence that has begun and may have to be dropped.
     held: Vec<u8>,
     letter: Letter,
+    /// Whether positions may count from the margins.
+    sets_origin: bool,
 }
 
 /// The rest of a letter in UTF-8: as many bytes, the first of them within these bounds (Unicode 15 §3.9, table 3-7).
@@ -90,6 +92,12 @@ impl Harmless {
             self.byte(*byte, &mut out);
         }
         out
+    }
+
+    /// Whether a mode has passed in which positions count from the margins (DECOM). To leave it moves the cursor, so whoever puts
+    /// the terminal back does so only then.
+    pub(super) const fn sets_origin(&self) -> bool {
+        self.sets_origin
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -211,6 +219,7 @@ const DRAWING: [u16; 3] = [4, 20, 34];
 /// Private modes that draw: reversed screen, origin, line breaks both ways, the cursor, side margins, the other screen and its
 /// kept cursor, drawing at once.
 const DRAWING_PRIVATE: [u16; 12] = [5, 6, 7, 12, 25, 45, 47, 69, 1047, 1048, 1049, 2026];
+const ORIGIN: u16 = 6;
 
 /// A control sequence in its parts.
 struct Control<'a> {
@@ -294,6 +303,8 @@ impl Harmless {
         if passing.is_empty() {
             return;
         }
+        let has_origin = control.private == b"?" && control.numbers().any(|(_, number)| number == Some(ORIGIN));
+        self.sets_origin |= has_origin && control.last != b'l';
         out.extend_from_slice(b"\x1b[");
         out.extend_from_slice(control.private);
         out.extend_from_slice(&passing.join(&b';'));

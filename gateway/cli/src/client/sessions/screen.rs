@@ -106,11 +106,16 @@ const LOOKS_EVERY: Duration = Duration::from_millis(10);
 /// No window is larger; what a recording says is not trusted with the memory of whoever plays it.
 const LARGEST: u16 = 1_000;
 
-/// What a program that was cut off may have left: a sequence in its middle, the other screen, colours, letters that are lines,
-/// inserting, keys of applications (also as vim and kitty have them), margins, no line breaks, no cursor, mouse, pasting. The
-/// cursor is kept first: whoever leaves the other screen without being in it would be put where it was kept last.
-const AS_USUAL: &[u8] = b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b(B\x0f\x1b[4l\x1b[?5l\x1b[?1l\x1b>\x1b[>4m\x1b[<9u\x1b7\x1b[r\x1b8\
-\x1b[?7h\x1b[?25h\x1b[0 q\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?2004l\r\n";
+/// What of that which passes ([`Harmless`]) may be left: a sequence in its middle, the other screen, colours, letters that are
+/// lines, inserting, line feeds that begin a line, reversed colours, margins on all sides, breaks of lines, the cursor, tabs. The
+/// cursor is kept first: whoever leaves the other screen without being in it would be put where it was kept last. What cannot be
+/// set (keys, mouse, paste) is not taken back either: it is the person's own.
+const AS_USUAL: &[u8] =
+    b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b(B\x0f\x1b[4l\x1b[20l\x1b[?5l\x1b7\x1b[?69l\x1b[r\x1b8\
+\x1b[?7h\x1b[?45l\x1b[?12l\x1b[?25h\x1b[34h\x1b[0 q\x1b[?5W";
+/// Positions count from the screen's corner again. That puts the cursor there, so it is put at the last line; and what was kept
+/// of it before is not to bring the mode back.
+const FROM_THE_CORNER: &[u8] = b"\x1b[?6l\x1b[999H\x1b7";
 
 impl<T: Terminal> Screen<T> {
     /// Nothing is changed before something is shown.
@@ -211,6 +216,10 @@ impl<T: Terminal> Drop for Screen<T> {
             return;
         }
         let mut last = AS_USUAL.to_vec();
+        if self.harmless.sets_origin() {
+            last.extend_from_slice(FROM_THE_CORNER);
+        }
+        last.extend_from_slice(b"\r\n");
         if let Sizes::Asked {
             before: Some((columns, lines)),
         } = self.sizes

@@ -323,6 +323,10 @@ async fn nothing_that_a_program_can_leave_behind_stays() {
         "\x1b[?1000h\x1b[?1002h\x1b[?1006h\x1b[?2004h",
         "\x1b[31;44;1;4;7m",
         "\x1b[5;10r",
+        "\x1b[5;10r\x1b[?6h",
+        "\x1b[5;10r\x1b[?6h\x1b[?1049h",
+        "\x1b[5;10r\x1b[?6h\x1b7",
+        "\x1b[?69h\x1b[10;20s",
         "\x1b]0;a title without an end",
         "\x1bP a string without an end",
         "\x1b[38;5;",
@@ -371,6 +375,10 @@ fn is_a_shells(emulated: &Emulated, what: &str) {
         USUAL.1 - 1,
         "{what}: margins"
     );
+    for before in ["", "\x1b8"] {
+        drawn.parser.process(format!("{before}\x1b[H").as_bytes());
+        assert_eq!(drawn.parser.screen().cursor_position(), (0, 0), "{what}: origin");
+    }
 }
 
 #[tokio::test(start_paused = true)]
