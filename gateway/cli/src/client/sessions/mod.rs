@@ -63,16 +63,11 @@ pub(crate) enum SessionCommand {
     /// Watch a recorded session while it goes on, at most 3 seconds behind.
     #[command(
         after_help = "Examples:\n  gatescribe session watch 000007f3\n  gatescribe session watch 000007f3 | grep -i drop\n\nWhat was \
-        before is drawn at once. That somebody watches is recorded; the person is not told.\n\nExit codes: 0 the session has ended, \
-        3 not signed in, 5 there is none, or it is not recorded, 8 the recording is damaged, 10 its end was never kept, \
+        before is drawn at once. That somebody watches is recorded; the person is not told. Into a pipe goes what draws, too: a \
+        terminal may be behind it.\n\nExit codes: 0 the session has ended, 2 raw bytes for a terminal, 3 not signed in, 5 there is none, or it is not recorded, 8 the recording is damaged, 10 its end was never kept, \
         130 interrupted\nSee also: gatescribe session end, gatescribe session play"
     )]
-    Watch {
-        /// The session: its id, or the end of it as the list shows it.
-        id: String,
-        #[command(flatten)]
-        gateway: GatewayArgument,
-    },
+    Watch(WatchArguments),
     /// End a session that goes on. The person reads who ended it and why.
     #[command(
         after_help = "Examples:\n  gatescribe session end 000007f3 --reason 'the change is over'\n  gatescribe session end \
@@ -133,6 +128,19 @@ pub(crate) struct PlayArguments {
     gateway: GatewayArgument,
 }
 
+/// How a session is watched.
+#[derive(Args, Debug)]
+pub(crate) struct WatchArguments {
+    /// The session: its id, or the end of it as the list shows it.
+    id: String,
+    /// Every byte as the process wrote it, also what would set a terminal's clipboard or ask it something; into a file or pipe
+    /// only.
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    gateway: GatewayArgument,
+}
+
 /// What a recording becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Copied {
@@ -176,7 +184,7 @@ pub(super) fn run(command: &SessionCommand) -> Result<Exit, Trouble> {
         SessionCommand::Show { id, output, gateway } => list::show(id, *output, gateway),
         SessionCommand::Play(arguments) => play::play(arguments),
         SessionCommand::Export(arguments) => export::export(arguments),
-        SessionCommand::Watch { id, gateway } => play::watch(id, gateway),
+        SessionCommand::Watch(arguments) => play::watch(arguments),
         SessionCommand::End { id, reason, gateway } => ask::end(id, reason, gateway),
     }
 }

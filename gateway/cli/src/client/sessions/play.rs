@@ -2,12 +2,12 @@
 
 use std::io::IsTerminal as _;
 
-use super::PlayArguments;
 use super::ask::whole_id;
 use super::pace::Pace;
 use super::playback::{Next, Playback};
-use super::screen::Own;
+use super::screen::{Own, Passing};
 use super::stream::{Standing, Stream};
+use super::{PlayArguments, WatchArguments};
 use crate::Exit;
 use crate::client::GatewayArgument;
 use crate::client::gateway::API;
@@ -28,22 +28,31 @@ pub(super) fn play(arguments: &PlayArguments) -> Result<Exit, Trouble> {
         idle: arguments.idle,
         speed: arguments.speed,
     };
-    show(&arguments.id, &arguments.gateway, Some(pace))
+    show(&arguments.id, &arguments.gateway, Some(pace), Passing::Harmless)
 }
 
-pub(super) fn watch(id: &str, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
-    show(id, gateway, None)
+pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Trouble> {
+    let passing = match arguments.raw {
+        true if std::io::stdout().is_terminal() => {
+            return Err(Trouble::new(Exit::Usage, "no terminal gets raw bytes")
+                .because("what a process in a pod writes may set a terminal's clipboard or ask it something, as if you had typed it")
+                .remedy("gatescribe session watch ID draws it; into a file or program: gatescribe session watch ID --raw > FILE"));
+        }
+        true => Passing::Raw,
+        false => Passing::Harmless,
+    };
+    show(&arguments.id, &arguments.gateway, None, passing)
 }
 
 /// With a pace what was, without one what is.
-fn show(id: &str, gateway: &GatewayArgument, pace: Option<Pace>) -> Result<Exit, Trouble> {
+fn show(id: &str, gateway: &GatewayArgument, pace: Option<Pace>, passing: Passing) -> Result<Exit, Trouble> {
     let home = Home::find()?;
     block_on_beside(async {
         let shown = async {
             let ready = ready(&home, gateway.url.as_deref(), API).await?;
             let id = whole_id(&ready, id).await?;
             let stream = Stream::open(&ready, &id, "frames", pace.is_none()).await?;
-            run(stream, pace, &id).await
+            run(stream, pace, passing, &id).await
         };
         // Whatever is drawn then: the screen is put back as the future is dropped.
         tokio::select! {
@@ -59,11 +68,11 @@ fn show(id: &str, gateway: &GatewayArgument, pace: Option<Pace>) -> Result<Exit,
 }
 
 /// From the gateway's lines to the terminal, until the last.
-async fn run(mut stream: Stream, pace: Option<Pace>, id: &str) -> Result<Exit, Trouble> {
+async fn run(mut stream: Stream, pace: Option<Pace>, passing: Passing, id: &str) -> Result<Exit, Trouble> {
     if pace.is_none() && !stream.is_live() {
         say("the session has ended; this is what was recorded");
     }
-    let mut playback = Playback::new(Own::new(), stream.is_terminal(), pace);
+    let mut playback = Playback::new(Own::new(), stream.is_terminal(), pace, passing);
     let standing = loop {
         match playback.take(stream.next().await?).await {
             Next::More => {}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::pace::Pace;
-use super::screen::{Screen, Terminal};
+use super::screen::{Passing, Screen, Terminal};
 use super::stream::{Event, Standing};
 use crate::terminal::say;
 
@@ -43,9 +43,9 @@ pub(super) enum Next {
 
 impl<T: Terminal> Playback<T> {
     /// With a pace what was, without one what is.
-    pub(super) fn new(terminal: T, had_terminal: bool, pace: Option<Pace>) -> Self {
+    pub(super) fn new(terminal: T, had_terminal: bool, pace: Option<Pace>, passing: Passing) -> Self {
         Self {
-            screen: Screen::new(terminal, had_terminal),
+            screen: Screen::new(terminal, had_terminal, passing),
             had_terminal,
             pace,
             last: Duration::ZERO,

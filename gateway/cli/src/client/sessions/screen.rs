@@ -78,6 +78,15 @@ impl Terminal for Own {
     }
 }
 
+/// What of the bytes that were recorded is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// What draws.
+    Harmless,
+    /// Every byte. For whoever keeps them, never for a terminal.
+    Raw,
+}
+
 /// A terminal that shows what the recorded one did. Put back when dropped.
 #[derive(Debug)]
 pub(super) struct Screen<T: Terminal> {
@@ -86,6 +95,7 @@ pub(super) struct Screen<T: Terminal> {
     is_raw: bool,
     has_begun: bool,
     sizes: Sizes,
+    passing: Passing,
     harmless: Harmless,
 }
 
@@ -119,10 +129,11 @@ const FROM_THE_CORNER: &[u8] = b"\x1b[?6l\x1b[999H\x1b7";
 
 impl<T: Terminal> Screen<T> {
     /// Nothing is changed before something is shown.
-    pub(super) fn new(terminal: T, is_raw: bool) -> Self {
+    pub(super) fn new(terminal: T, is_raw: bool, passing: Passing) -> Self {
         Self {
             terminal,
             is_raw,
+            passing,
             has_begun: false,
             sizes: Sizes::Own,
             harmless: Harmless::default(),
@@ -138,14 +149,17 @@ impl<T: Terminal> Screen<T> {
         self.terminal.size().filter(|_| self.terminal.is_there())
     }
 
-    /// Draws what was recorded; a terminal is not told what would do more than draw. False when nobody reads.
+    /// Draws what was recorded, and nothing that would do more than draw: behind a pipe there may be a terminal, too. False when
+    /// nobody reads.
     pub(super) fn show(&mut self, bytes: &[u8]) -> bool {
         self.begin();
-        if self.terminal.is_there() {
-            let drawn = self.harmless.pass(bytes);
-            return self.write(&drawn);
+        match self.passing {
+            Passing::Raw if !self.terminal.is_there() => self.write(bytes),
+            Passing::Raw | Passing::Harmless => {
+                let drawn = self.harmless.pass(bytes);
+                self.write(&drawn)
+            }
         }
-        self.write(bytes)
     }
 
     /// Asks the window for the size that the recorded one had (xterm's `CSI 8 t`), and sees whether it takes it: a screen of

@@ -156,7 +156,7 @@ const AS_IT_WAS: (Duration, f64, Duration) = (Duration::ZERO, 1.0, Duration::MAX
 /// Plays a capture to its end; all that was drawn, and when.
 async fn play(seen: &[(u64, Seen)], (from, speed, idle): (Duration, f64, Duration)) -> Vec<(Duration, State)> {
     let emulated = Emulated::new();
-    let mut playback = Playback::new(emulated.clone(), true, Some(pace(from, speed, idle)));
+    let mut playback = Playback::new(emulated.clone(), true, Some(pace(from, speed, idle)), Passing::Harmless);
     for event in events(seen) {
         assert_eq!(playback.take(event).await, Next::More);
     }
@@ -254,6 +254,7 @@ async fn the_window_has_the_size_of_the_recorded_one_and_its_own_again_at_the_en
         emulated.clone(),
         true,
         Some(pace(Duration::ZERO, 100.0, Duration::ZERO)),
+        Passing::Harmless,
     );
     for event in events(&seen) {
         playback.take(event).await;
@@ -268,7 +269,7 @@ async fn the_window_has_the_size_of_the_recorded_one_and_its_own_again_at_the_en
 async fn a_window_that_takes_no_size_is_asked_once_and_it_is_said() {
     let emulated = Emulated::new();
     emulated.drawn().parser.callbacks_mut().takes_none = true;
-    let mut playback = Playback::new(emulated.clone(), true, None);
+    let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
     for (columns, lines) in [(100, 30), (90, 30)] {
         playback.take(Event::Size(Duration::ZERO, columns, lines)).await;
     }
@@ -287,7 +288,7 @@ async fn a_window_that_takes_no_size_is_asked_once_and_it_is_said() {
 async fn a_terminal_that_does_not_know_its_size_is_asked_each_time_and_nobody_waits_for_it() {
     let emulated = Emulated::new();
     emulated.drawn().knows_size = false;
-    let mut playback = Playback::new(emulated.clone(), true, None);
+    let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
     // A size of nothing would ask for the largest window, and one beyond all windows for memory.
     for (columns, lines) in [(0, 0), (100, 30), (65_535, 65_535), (90, 30)] {
         playback.take(Event::Size(Duration::ZERO, columns, lines)).await;
@@ -305,7 +306,7 @@ async fn a_playback_that_is_broken_off_leaves_a_terminal_for_a_shell() {
         for most in (1..=all.len()).step_by(all.len() / 40 + 1).chain([all.len()]) {
             let emulated = Emulated::new();
             let fast = pace(Duration::ZERO, 100.0, Duration::ZERO);
-            let mut playback = Playback::new(emulated.clone(), true, Some(fast));
+            let mut playback = Playback::new(emulated.clone(), true, Some(fast), Passing::Harmless);
             for event in events(&capture(name)).into_iter().take(most) {
                 playback.take(event).await;
             }
@@ -333,7 +334,7 @@ async fn nothing_that_a_program_can_leave_behind_stays() {
         "\x1b",
     ] {
         let emulated = Emulated::new();
-        let mut playback = Playback::new(emulated.clone(), true, None);
+        let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
         playback
             .take(Event::Out(Duration::ZERO, left.as_bytes().to_vec()))
             .await;
@@ -381,19 +382,51 @@ fn is_a_shells(emulated: &Emulated, what: &str) {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn into_a_pipe_goes_what_the_process_wrote_and_nothing_else() {
+/// What goes into a pipe: the process' own words, and nothing of ours (sizes, settings of the terminal).
+async fn piped(passing: Passing) -> String {
     let emulated = Emulated::new();
     emulated.drawn().is_there = false;
-    let mut playback = Playback::new(emulated.clone(), true, None);
+    let mut playback = Playback::new(emulated.clone(), true, None, passing);
     playback.take(Event::Size(Duration::ZERO, 100, 30)).await;
-    playback.take(Event::Out(Duration::ZERO, b"one\r\n".to_vec())).await;
-    playback.take(Event::Out(Duration::ZERO, b"two\r\n".to_vec())).await;
+    // Cut in the middle of a string that would set a clipboard.
+    for piece in [
+        "one\r\n\x1b[1mtwo\x1b[0m\x1b]52;c;cm0",
+        "gLXJmIH4=\x07\x1b[6n\x1b[?1000h\r\n",
+    ] {
+        let event = Event::Out(Duration::ZERO, piece.into());
+        assert_eq!(playback.take(event).await, Next::More);
+    }
     assert_eq!(
         playback.take(Event::End(Standing::Whole)).await,
         Next::Over(Standing::Whole)
     );
     playback.end();
-    assert_eq!(emulated.drawn().bytes, b"one\r\ntwo\r\n");
     assert!(emulated.drawn().settings.is_empty());
+    String::from_utf8(emulated.drawn().bytes.clone()).unwrap()
+}
+
+/// Behind `grep` there is a terminal again.
+#[tokio::test(start_paused = true)]
+async fn into_a_pipe_goes_what_the_process_drew_and_nothing_else() {
+    assert_eq!(piped(Passing::Harmless).await, "one\r\n\x1b[1mtwo\x1b[0m\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn into_a_pipe_goes_every_byte_only_where_that_is_asked_for() {
+    assert_eq!(
+        piped(Passing::Raw).await,
+        "one\r\n\x1b[1mtwo\x1b[0m\x1b]52;c;cm0gLXJmIH4=\x07\x1b[6n\x1b[?1000h\r\n"
+    );
+}
+
+/// Whoever asked for raw bytes is refused where there is a terminal (`play.rs`); what comes here all the same is harmless.
+#[tokio::test(start_paused = true)]
+async fn a_terminal_never_gets_raw_bytes() {
+    let emulated = Emulated::new();
+    let mut playback = Playback::new(emulated.clone(), true, None, Passing::Raw);
+    playback
+        .take(Event::Out(Duration::ZERO, b"a\x1b[6nb".to_vec()))
+        .await
+        .unwrap();
+    assert_eq!(emulated.drawn().bytes, b"ab");
 }
