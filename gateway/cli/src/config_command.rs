@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::Exit;
 use crate::config::{self, ConfigError};
-use crate::terminal::{color, data, fail, say, width};
+use crate::terminal::{color, data_and, fail, say, width};
 
 /// What to look at.
 #[derive(Debug, Subcommand)]
@@ -53,10 +53,7 @@ pub(crate) fn run(command: ConfigCommand) -> Exit {
     match command {
         ConfigCommand::Check { file, output } => check(&file, output),
         ConfigCommand::Show { file, effective } => show(&file, effective),
-        ConfigCommand::Schema => {
-            data(&format!("{:#}\n", config::json_schema()));
-            Exit::Done
-        }
+        ConfigCommand::Schema => data_and(&format!("{:#}\n", config::json_schema()), Exit::Done),
     }
 }
 
@@ -80,10 +77,7 @@ fn check(file: &Path, output: Output) -> Exit {
             say(&format!("✔ {}: no problem", file.display()));
             Exit::Done
         }
-        Err(ConfigError::Wrong(problems)) if output == Output::Json => {
-            data(&problems.for_a_machine());
-            Exit::No
-        }
+        Err(ConfigError::Wrong(problems)) if output == Output::Json => data_and(&problems.for_a_machine(), Exit::No),
         Err(error) => explain(error),
     }
 }
@@ -99,10 +93,7 @@ fn show(file: &Path, effective: bool) -> Exit {
         std::fs::read_to_string(file).map_err(anyhow::Error::new)
     };
     match text {
-        Ok(text) => {
-            data(&text);
-            Exit::Done
-        }
+        Ok(text) => data_and(&text, Exit::Done),
         Err(error) => {
             fail(&error);
             Exit::Fault

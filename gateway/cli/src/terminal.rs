@@ -1,16 +1,51 @@
 //! Where words go: data to stdout, everything else to stderr, colour only on a terminal.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
-/// Writes data. A reader that has gone (`| head`) is no error.
-pub(crate) fn data(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+use crate::Exit;
+
+/// Standard output takes nothing more, though somebody may still want it: a disk that is full, a terminal that has gone.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written")]
+pub(crate) struct Unwritten(#[from] io::Error);
+
+/// Whether what was written is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// As far as one can tell.
+    There,
+    /// They wanted no more (`| head`), which is no error.
+    Gone,
+}
+
+/// Writes all at once.
+pub(crate) fn hand(out: &mut impl Write, bytes: &[u8]) -> Result<Reader, Unwritten> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes data.
+pub(crate) fn data(text: &str) -> Result<Reader, Unwritten> {
+    hand(&mut io::stdout().lock(), text.as_bytes())
+}
+
+/// Writes data at the end of a command, which ends so unless they cannot be written.
+pub(crate) fn data_and(text: &str, exit: Exit) -> Exit {
+    match data(text) {
+        Ok(Reader::There | Reader::Gone) => exit,
+        Err(error) => {
+            fail(&error.into());
+            Exit::Fault
+        }
+    }
 }
 
 /// Writes words for a person.
 pub(crate) fn say(text: &str) {
-    let mut err = std::io::stderr().lock();
+    let mut err = io::stderr().lock();
     // Nobody can be told that stderr is closed.
     let _ = writeln!(err, "{text}").and_then(|()| err.flush());
 }
@@ -23,12 +58,12 @@ pub(crate) fn fail(error: &anyhow::Error) {
 
 /// Whether a person may be there who reads and answers.
 pub(crate) fn is_attended() -> bool {
-    std::io::stdin().is_terminal() || std::io::stderr().is_terminal()
+    io::stdin().is_terminal() || io::stderr().is_terminal()
 }
 
 /// Whether words for a person may be coloured.
 pub(crate) fn color() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal()
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && io::stderr().is_terminal()
 }
 
 /// How wide words for a person may be.

@@ -4,21 +4,20 @@ use serde_json::json;
 
 use super::{API_VERSION, Output};
 use crate::Exit;
-use crate::terminal::data;
+use crate::terminal::data_and;
 
 /// The completions of a shell, from the same definitions as the help.
 pub(super) fn completion(shell: clap_complete::Shell, mut whole: clap::Command) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut whole, "gatescribe", &mut text);
-    data(&String::from_utf8_lossy(&text));
-    Exit::Done
+    data_and(&String::from_utf8_lossy(&text), Exit::Done)
 }
 
 /// Version and platform.
 pub(super) fn version(output: Output) -> Exit {
     let version = env!("CARGO_PKG_VERSION");
     let (system, machine) = (std::env::consts::OS, std::env::consts::ARCH);
-    data(&match output {
+    let text = match output {
         Output::Table => format!("gatescribe {version} ({system} {machine})\n"),
         Output::Json => {
             let value = json!({
@@ -26,6 +25,6 @@ pub(super) fn version(output: Output) -> Exit {
             });
             format!("{value:#}\n")
         }
-    });
-    Exit::Done
+    };
+    data_and(&text, Exit::Done)
 }

@@ -1,6 +1,5 @@
 //! `gatescribe api`: one call to a cluster through the gateway, for machines without kubectl.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -19,7 +18,7 @@ use super::session::{Ready, block_on, chosen, ready, sign_in_needed};
 use super::store::Kept;
 use super::trouble::Trouble;
 use crate::Exit;
-use crate::terminal::say;
+use crate::terminal::{Reader, hand, say};
 
 /// What is sent.
 #[derive(Args, Debug)]
@@ -174,8 +173,7 @@ async fn copy(mut body: Incoming, server: &str) -> Result<(), Trouble> {
             cause,
         })?;
         if let Some(bytes) = frame.data_ref() {
-            // A reader that has gone (`| head`) wants no more.
-            if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            if hand(&mut out, bytes)? == Reader::Gone {
                 return Ok(());
             }
         }

@@ -70,7 +70,7 @@ pub(super) fn can(arguments: &CanArguments) -> Result<Exit, Trouble> {
         &told,
         arguments.output,
         if allowed { "✔ yes" } else { "✖ no" },
-    );
+    )?;
     Ok(if allowed { Exit::Done } else { Exit::No })
 }
 
@@ -143,7 +143,7 @@ pub(super) fn why(id: &str, output: Output, gateway: &GatewayArgument) -> Result
         Some(false) => "✖ refused",
         None => "recorded",
     };
-    show("Decision", &told, output, head);
+    show("Decision", &told, output, head)?;
     Ok(Exit::Done)
 }
 
@@ -169,7 +169,7 @@ pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
     }
 }
 
-fn show(kind: &str, told: &Map<String, Value>, output: Output, head: &str) {
+fn show(kind: &str, told: &Map<String, Value>, output: Output, head: &str) -> Result<(), Trouble> {
     data(&match output {
         Output::Json => {
             let mut document = Map::new();
@@ -179,7 +179,8 @@ fn show(kind: &str, told: &Map<String, Value>, output: Output, head: &str) {
             format!("{:#}\n", Value::Object(document))
         }
         Output::Table => format!("{head}\n{}", sentences(told)),
-    });
+    })?;
+    Ok(())
 }
 
 /// The gateway's own sentences, or the rules by their text; where there is neither, every member.

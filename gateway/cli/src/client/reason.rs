@@ -97,7 +97,7 @@ async fn show(ready: &Ready) -> Result<Exit, Trouble> {
     let text = |name: &str| told.pointer(name).and_then(Value::as_str).map(clean);
     match (text("/reason/text"), text("/reason/until")) {
         (Some(reason), Some(until)) => {
-            data(&format!("{reason}\n"));
+            data(&format!("{reason}\n"))?;
             say(&format!("until {until}"));
         }
         _ => say("no reason is stated"),

@@ -4,7 +4,7 @@
 //! from a server loses its control characters here, so that no answer can move the cursor or forge a line of ours.
 
 use crate::Exit;
-use crate::terminal::say;
+use crate::terminal::{Unwritten, say};
 
 /// A command that did not do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,14 @@ impl Trouble {
     pub(crate) fn said(&self) -> Exit {
         say(&self.text());
         self.exit
+    }
+}
+
+impl From<Unwritten> for Trouble {
+    fn from(error: Unwritten) -> Self {
+        Self::new(Exit::Fault, "not all could be written")
+            .because(chain(&error))
+            .remedy("see that there is room where it goes, and begin again")
     }
 }
 

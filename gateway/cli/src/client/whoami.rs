@@ -23,8 +23,7 @@ pub(super) fn run(claims: bool, output: Output, gateway: &GatewayArgument) -> Re
         told.map_err(|trouble| with_clocks(trouble, &ready.client))
             .map(|told| (ready.kept.gateway, told))
     })?;
-    show(told, claims, output);
-    Ok(Exit::Done)
+    show(told, claims, output)
 }
 
 pub(super) fn test(
@@ -50,8 +49,7 @@ pub(super) fn test(
         warn_of_clocks(&met.client);
         Ok((kept.gateway, told))
     })?;
-    show(told, true, output);
-    Ok(Exit::Done)
+    show(told, true, output)
 }
 
 /// What the gateway says of the person, and which bindings name them.
@@ -65,7 +63,7 @@ async fn read(client: &Client, endpoints: &Endpoints, token: &str) -> Result<Map
     Ok(told)
 }
 
-fn show((gateway, mut told): (String, Map<String, Value>), claims: bool, output: Output) {
+fn show((gateway, mut told): (String, Map<String, Value>), claims: bool, output: Output) -> Result<Exit, Trouble> {
     if !claims {
         told.remove("claims");
     }
@@ -79,7 +77,8 @@ fn show((gateway, mut told): (String, Map<String, Value>), claims: bool, output:
             format!("{:#}\n", Value::Object(document))
         }
         Output::Table => text(&gateway, &told),
-    });
+    })?;
+    Ok(Exit::Done)
 }
 
 fn text(gateway: &str, told: &Map<String, Value>) -> String {

@@ -13,7 +13,7 @@ use oidc::{Answer, Discovery, KeySet, Purpose, TokenError, Unverified};
 use super::account_issuers::Known;
 use super::identity;
 use crate::config::{self, Config};
-use crate::terminal::{data, fail};
+use crate::terminal::{data_and, fail};
 use crate::{Exit, config_command};
 
 /// More than the leeway that the gateway forgives at most.
@@ -27,10 +27,7 @@ pub(crate) fn command(file: &Path, only: Option<&str>, token: Option<&Path>) -> 
     };
     let done = super::runtime().and_then(|runtime| runtime.block_on(look(&config, only, token)));
     match done {
-        Ok((text, exit)) => {
-            data(&text);
-            exit
-        }
+        Ok((text, exit)) => data_and(&text, exit),
         Err(error) => {
             fail(&error);
             Exit::Fault

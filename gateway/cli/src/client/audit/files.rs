@@ -13,6 +13,7 @@ use super::{Lines, SearchArguments};
 use crate::Exit;
 use crate::client::http::now;
 use crate::client::trouble::{Trouble, chain};
+use crate::terminal::Reader;
 
 /// How often files are looked at again; nobody tells us when they grow.
 const EVERY: Duration = Duration::from_millis(500);
@@ -66,7 +67,7 @@ pub(super) fn follow(dir: &Path, words: &str, output: Lines, all: bool) -> Resul
     loop {
         let rows = tail.poll(now(), ROWS, RECORDS).map_err(|error| unreadable(&error))?;
         for row in &rows {
-            if !written.record(&Value::Object(members(row)?)) {
+            if written.record(&Value::Object(members(row)?))? == Reader::Gone {
                 return Ok(Exit::Done);
             }
         }

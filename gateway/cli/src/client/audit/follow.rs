@@ -15,7 +15,7 @@ use crate::client::home::Home;
 use crate::client::lines::{Lines, Live, NoLine};
 use crate::client::session::{Ready, block_on, ready};
 use crate::client::trouble::{Trouble, clean};
-use crate::terminal::say;
+use crate::terminal::{Reader, Unwritten, data, say};
 
 /// Longer than any record (16 KiB) by far: what has no line end by then is no record.
 const LONGEST_LINE: usize = 1024 * 1024;
@@ -55,15 +55,13 @@ impl Written {
         }
     }
 
-    /// One record to stdout; `false` when nobody reads it.
-    pub(super) fn record(&mut self, record: &Value) -> bool {
-        use std::io::Write as _;
+    /// One record to stdout.
+    pub(super) fn record(&mut self, record: &Value) -> Result<Reader, Unwritten> {
         let text = match self.output {
             Form::Jsonl => format!("{record}\n"),
             Form::Table => render::line(record, !std::mem::replace(&mut self.has_heads, true), render::width()),
         };
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+        data(&text)
     }
 }
 
@@ -146,7 +144,7 @@ async fn lines(body: Incoming, progress: &mut Progress, host: &str) -> Result<En
     loop {
         match lines.next().await {
             Ok(Some(line)) => {
-                if let Some(ended) = progress.line(&line) {
+                if let Some(ended) = progress.line(&line)? {
                     return Ok(ended);
                 }
             }
@@ -166,9 +164,9 @@ async fn lines(body: Incoming, progress: &mut Progress, host: &str) -> Result<En
 }
 
 impl Progress {
-    fn line(&mut self, line: &[u8]) -> Option<Ended> {
+    fn line(&mut self, line: &[u8]) -> Result<Option<Ended>, Trouble> {
         let Ok(line) = serde_json::from_slice::<Value>(line) else {
-            return None;
+            return Ok(None);
         };
         self.failures = 0;
         self.after = line.get("position").and_then(Value::as_u64).or(self.after);
@@ -184,9 +182,14 @@ impl Progress {
         }
         if let Some(why) = line.get("end").and_then(Value::as_str) {
             let trouble = Trouble::new(Exit::Unreachable, "the stream ended").because(why);
-            return Some(Ended::Broken(trouble));
+            return Ok(Some(Ended::Broken(trouble)));
         }
-        let record = line.get("record")?;
-        (!self.written.record(record)).then_some(Ended::Unread)
+        let Some(record) = line.get("record") else {
+            return Ok(None);
+        };
+        Ok(match self.written.record(record)? {
+            Reader::There => None,
+            Reader::Gone => Some(Ended::Unread),
+        })
     }
 }

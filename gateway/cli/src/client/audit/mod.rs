@@ -197,7 +197,7 @@ fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
         Form::Table => data(&render::rows(records, width())),
         Form::Jsonl => data(&records.iter().map(|record| format!("{record}\n")).collect::<String>()),
         Form::Json => data(&document("RecordList", &found)),
-    }
+    }?;
     render::say_around(&found, records.is_empty());
     Ok(if records.is_empty() { Exit::No } else { Exit::Done })
 }
@@ -210,7 +210,7 @@ fn show(id: &str, output: super::Output, from: &From) -> Result<Exit, Trouble> {
     data(&match output {
         super::Output::Json => document("Record", &found),
         super::Output::Table => render::whole(&found),
-    });
+    })?;
     if let Some(note) = found.get("note").and_then(Value::as_str) {
         crate::terminal::say(&super::trouble::clean(note));
     }

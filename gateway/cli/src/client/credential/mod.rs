@@ -18,15 +18,12 @@ use super::signin::{Surroundings, Way, Wish};
 use super::store::{Kept, Place, Refusal, Token};
 use super::trouble::Trouble;
 use crate::Exit;
-use crate::terminal::data;
+use crate::terminal::data_and;
 
 /// Answers kubectl.
 pub(crate) fn run(gateway: &str, cluster: &str) -> Exit {
     match answer(gateway, cluster) {
-        Ok(Answer::Credential(text)) => {
-            data(&text);
-            Exit::Done
-        }
+        Ok(Answer::Credential(text)) => data_and(&text, Exit::Done),
         // kubectl asks several times in a row; the person has read it once.
         Ok(Answer::RefusedBefore(exit)) => exit,
         Err(trouble) => trouble.said(),

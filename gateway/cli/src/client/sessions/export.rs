@@ -13,7 +13,7 @@ use crate::client::gateway::API;
 use crate::client::home::Home;
 use crate::client::session::{block_on_beside, ready};
 use crate::client::trouble::Trouble;
-use crate::terminal::say;
+use crate::terminal::{Reader, data, say};
 
 pub(super) fn export(arguments: &ExportArguments) -> Result<Exit, Trouble> {
     let home = Home::find()?;
@@ -26,28 +26,24 @@ pub(super) fn export(arguments: &ExportArguments) -> Result<Exit, Trouble> {
         let ready = ready(&home, arguments.gateway.url.as_deref(), API).await?;
         let id = whole_id(&ready, &arguments.id).await?;
         let mut stream = Stream::open(&ready, &id, format, false).await?;
-        let mut out: Box<dyn Write> = match &arguments.file {
-            Some(file) => Box::new(new_file(file)?),
-            None => Box::new(std::io::stdout()),
+        let mut out = match &arguments.file {
+            Some(file) => Some(new_file(file)?),
+            None => None,
         };
         let standing = loop {
             match stream.next().await? {
-                Event::Text(text) => {
-                    let written = out.write_all(text.as_bytes());
-                    match (written, &arguments.file) {
-                        (Ok(()), _) => {}
-                        // A reader that has gone (`| head`) wants no more.
-                        (Err(_), None) => return Ok(Exit::Done),
-                        (Err(error), Some(file)) => return Err(unwritable(file, &error)),
+                Event::Text(text) => match (&mut out, &arguments.file) {
+                    (Some(out), Some(file)) => {
+                        out.write_all(text.as_bytes())
+                            .map_err(|error| unwritable(file, &error))?;
                     }
-                }
+                    _ if data(&text)? == Reader::Gone => return Ok(Exit::Done),
+                    _ => {}
+                },
                 Event::End(standing) => break standing,
                 Event::Out(..) | Event::Size(..) | Event::Words(_) => {}
             }
         };
-        if let (Err(error), Some(file)) = (out.flush(), &arguments.file) {
-            return Err(unwritable(file, &error));
-        }
         if standing == Standing::GoesOn {
             say("! the session goes on; this is what has been recorded up to now");
         }

@@ -45,10 +45,10 @@ pub(super) fn list(arguments: &LsArguments) -> Result<Exit, Trouble> {
     let sessions = found.get("sessions").and_then(Value::as_array).map(Vec::as_slice);
     let sessions = sessions.unwrap_or_default();
     match arguments.output {
-        Output::Json => data(&document("SessionList", &found)),
+        Output::Json => drop(data(&document("SessionList", &found))?),
         Output::Table if !sessions.is_empty() => {
             let rows: Vec<Vec<String>> = sessions.iter().map(cells).collect();
-            data(&table(&HEADS, &rows, super::super::audit::width()));
+            data(&table(&HEADS, &rows, super::super::audit::width()))?;
         }
         Output::Table => {}
     }
@@ -245,7 +245,7 @@ pub(super) fn show(id: &str, output: Output, gateway: &GatewayArgument) -> Resul
     data(&match output {
         Output::Json => document("Session", &found),
         Output::Table => facts(&told(session, recording, &found)),
-    });
+    })?;
     if let Some(note) = found.get("note").and_then(Value::as_str) {
         say(&clean(note));
     }

@@ -74,7 +74,7 @@ async fn run(mut stream: Stream, pace: Option<Pace>, passing: Passing, id: &str)
     }
     let mut playback = Playback::new(Own::new(), stream.is_terminal(), pace, passing);
     let standing = loop {
-        match playback.take(stream.next().await?).await {
+        match playback.take(stream.next().await?).await? {
             Next::More => {}
             Next::Unread => return Ok(Exit::Done),
             Next::Over(standing) => break standing,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::pace::Pace;
 use super::screen::{Passing, Screen, Terminal};
 use super::stream::{Event, Standing};
-use crate::terminal::say;
+use crate::terminal::{Reader, Unwritten, say};
 
 /// Notes that are kept for the end, so that they do not stand in the middle of a screen.
 const MOST_NOTES: usize = 100;
@@ -55,12 +55,12 @@ impl<T: Terminal> Playback<T> {
     }
 
     /// Waits until its time has come, and shows it.
-    pub(super) async fn take(&mut self, event: Event) -> Next {
+    pub(super) async fn take(&mut self, event: Event) -> Result<Next, Unwritten> {
         match event {
             Event::Out(at, bytes) => {
                 self.wait(at).await;
-                if !self.screen.show(&bytes) {
-                    return Next::Unread;
+                if self.screen.show(&bytes)? == Reader::Gone {
+                    return Ok(Next::Unread);
                 }
             }
             Event::Size(at, columns, lines) => {
@@ -74,10 +74,10 @@ impl<T: Terminal> Playback<T> {
                 }
             }
             Event::Words(words) => say(&format!("[{words}]")),
-            Event::End(standing) => return Next::Over(standing),
+            Event::End(standing) => return Ok(Next::Over(standing)),
             Event::Text(_) => {}
         }
-        Next::More
+        Ok(Next::More)
     }
 
     /// Puts the terminal back; what is to be said then.

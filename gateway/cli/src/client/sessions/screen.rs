@@ -9,6 +9,7 @@ use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, Termios, tcgetattr, tcs
 use tokio::time::{Instant, sleep};
 
 use super::harmless::Harmless;
+use crate::terminal::{Reader, Unwritten, hand};
 
 /// Where something is drawn.
 pub(super) trait Terminal: Write {
@@ -149,15 +150,14 @@ impl<T: Terminal> Screen<T> {
         self.terminal.size().filter(|_| self.terminal.is_there())
     }
 
-    /// Draws what was recorded, and nothing that would do more than draw: behind a pipe there may be a terminal, too. False when
-    /// nobody reads.
-    pub(super) fn show(&mut self, bytes: &[u8]) -> bool {
+    /// Draws what was recorded, and nothing that would do more than draw: behind a pipe there may be a terminal, too.
+    pub(super) fn show(&mut self, bytes: &[u8]) -> Result<Reader, Unwritten> {
         self.begin();
         match self.passing {
-            Passing::Raw if !self.terminal.is_there() => self.write(bytes),
+            Passing::Raw if !self.terminal.is_there() => hand(&mut self.terminal, bytes),
             Passing::Raw | Passing::Harmless => {
                 let drawn = self.harmless.pass(bytes);
-                self.write(&drawn)
+                hand(&mut self.terminal, &drawn)
             }
         }
     }
@@ -182,7 +182,8 @@ impl<T: Terminal> Screen<T> {
         if now == Some((columns, lines)) || matches!(self.sizes, Sizes::Refuses { .. }) {
             return;
         }
-        self.write(&ask_for(columns, lines));
+        // Where it cannot be written, what comes next says so.
+        let _ = hand(&mut self.terminal, &ask_for(columns, lines));
         if now.is_some() && !self.has_taken(columns, lines).await {
             self.sizes = Sizes::Refuses {
                 wanted: (columns, lines),
@@ -217,11 +218,6 @@ impl<T: Terminal> Screen<T> {
         }
         self.has_begun = true;
     }
-
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        let written = self.terminal.write_all(bytes);
-        written.and_then(|()| self.terminal.flush()).is_ok()
-    }
 }
 
 impl<T: Terminal> Drop for Screen<T> {
@@ -240,7 +236,8 @@ impl<T: Terminal> Drop for Screen<T> {
         {
             last.extend(ask_for(columns, lines));
         }
-        self.write(&last);
+        // A terminal that has gone needs nothing.
+        let _ = hand(&mut self.terminal, &last);
         self.terminal.put_back();
     }
 }

@@ -126,11 +126,11 @@ fn list(output: Output, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
     let locks = found.get("locks").and_then(Value::as_array).map(Vec::as_slice);
     let locks = locks.unwrap_or_default();
     match output {
-        Output::Json => data(&document(&found)),
+        Output::Json => drop(data(&document(&found))?),
         Output::Table if locks.is_empty() => say("nobody is locked out"),
         Output::Table => {
             let rows: Vec<Vec<String>> = locks.iter().map(cells).collect();
-            data(&table(&HEADS, &rows, super::audit::width()));
+            data(&table(&HEADS, &rows, super::audit::width()))?;
         }
     }
     Ok(if locks.is_empty() { Exit::No } else { Exit::Done })

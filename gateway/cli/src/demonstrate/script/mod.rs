@@ -42,11 +42,11 @@ pub(super) async fn perform(stage: &Stage<'_>) -> anyhow::Result<bool> {
     for (number, step) in steps.into_iter().enumerate() {
         let step = step.resolved(&last_refusal);
         if let Some(remark) = step.remark {
-            data(&format!("# {remark}\n"));
+            data(&format!("# {remark}\n"))?;
         }
-        data(&format!("{}$ {}\n", step.who, step.typed()));
+        data(&format!("{}$ {}\n", step.who, step.typed()))?;
         let played = play(stage, &step).await?;
-        data(&format!("{}\n\n", shown(&played.said)));
+        data(&format!("{}\n\n", shown(&played.said)))?;
         if let Some(fault) = step.fault(&played.said, played.code) {
             say(&format!("✖ step {} of {all} is not as promised: {fault}", number + 1));
             return Ok(false);

@@ -1,7 +1,7 @@
 //! Playing is exact: at any time the screen of whoever plays is the screen that the person had. What vim, top and progress bars
 //! really wrote goes to one terminal emulator as it was, and to another one as the gateway's lines, through all that `play` does.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -64,6 +64,7 @@ struct Drawn {
     settings: Vec<&'static str>,
     knows_size: bool,
     is_there: bool,
+    refuses: Option<ErrorKind>,
 }
 
 #[derive(Clone)]
@@ -79,6 +80,7 @@ impl Emulated {
             settings: Vec::new(),
             knows_size: true,
             is_there: true,
+            refuses: None,
         })))
     }
 
@@ -94,6 +96,9 @@ impl Emulated {
 impl Write for Emulated {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut drawn = self.drawn();
+        if let Some(kind) = drawn.refuses {
+            return Err(kind.into());
+        }
         drawn.parser.process(bytes);
         drawn.bytes.extend_from_slice(bytes);
         let moment = (drawn.began.elapsed(), state(drawn.parser.screen()));
@@ -158,7 +163,7 @@ async fn play(seen: &[(u64, Seen)], (from, speed, idle): (Duration, f64, Duratio
     let emulated = Emulated::new();
     let mut playback = Playback::new(emulated.clone(), true, Some(pace(from, speed, idle)), Passing::Harmless);
     for event in events(seen) {
-        assert_eq!(playback.take(event).await, Next::More);
+        assert_eq!(playback.take(event).await.unwrap(), Next::More);
     }
     let moments = emulated.drawn().moments.clone();
     assert!(playback.end().is_empty());
@@ -257,7 +262,7 @@ async fn the_window_has_the_size_of_the_recorded_one_and_its_own_again_at_the_en
         Passing::Harmless,
     );
     for event in events(&seen) {
-        playback.take(event).await;
+        playback.take(event).await.unwrap();
     }
     assert_eq!(emulated.asked(), [FIRST_SIZE, SECOND_SIZE]);
     assert!(playback.end().is_empty());
@@ -271,9 +276,12 @@ async fn a_window_that_takes_no_size_is_asked_once_and_it_is_said() {
     emulated.drawn().parser.callbacks_mut().takes_none = true;
     let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
     for (columns, lines) in [(100, 30), (90, 30)] {
-        playback.take(Event::Size(Duration::ZERO, columns, lines)).await;
+        playback
+            .take(Event::Size(Duration::ZERO, columns, lines))
+            .await
+            .unwrap();
     }
-    playback.take(Event::Words("exit 3".to_owned())).await;
+    playback.take(Event::Words("exit 3".to_owned())).await.unwrap();
     let notes = playback.end();
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert_eq!(notes[0], "exit 3");
@@ -291,7 +299,10 @@ async fn a_terminal_that_does_not_know_its_size_is_asked_each_time_and_nobody_wa
     let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
     // A size of nothing would ask for the largest window, and one beyond all windows for memory.
     for (columns, lines) in [(0, 0), (100, 30), (65_535, 65_535), (90, 30)] {
-        playback.take(Event::Size(Duration::ZERO, columns, lines)).await;
+        playback
+            .take(Event::Size(Duration::ZERO, columns, lines))
+            .await
+            .unwrap();
     }
     assert_eq!(emulated.drawn().began.elapsed(), Duration::ZERO);
     assert!(playback.end().is_empty());
@@ -308,7 +319,7 @@ async fn a_playback_that_is_broken_off_leaves_a_terminal_for_a_shell() {
             let fast = pace(Duration::ZERO, 100.0, Duration::ZERO);
             let mut playback = Playback::new(emulated.clone(), true, Some(fast), Passing::Harmless);
             for event in events(&capture(name)).into_iter().take(most) {
-                playback.take(event).await;
+                playback.take(event).await.unwrap();
             }
             drop(playback);
             is_a_shells(&emulated, &format!("{name}, {most} of {}", all.len()));
@@ -337,7 +348,8 @@ async fn nothing_that_a_program_can_leave_behind_stays() {
         let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
         playback
             .take(Event::Out(Duration::ZERO, left.as_bytes().to_vec()))
-            .await;
+            .await
+            .unwrap();
         drop(playback);
         is_a_shells(&emulated, &format!("{left:?}"));
     }
@@ -387,17 +399,17 @@ async fn piped(passing: Passing) -> String {
     let emulated = Emulated::new();
     emulated.drawn().is_there = false;
     let mut playback = Playback::new(emulated.clone(), true, None, passing);
-    playback.take(Event::Size(Duration::ZERO, 100, 30)).await;
+    playback.take(Event::Size(Duration::ZERO, 100, 30)).await.unwrap();
     // Cut in the middle of a string that would set a clipboard.
     for piece in [
         "one\r\n\x1b[1mtwo\x1b[0m\x1b]52;c;cm0",
         "gLXJmIH4=\x07\x1b[6n\x1b[?1000h\r\n",
     ] {
         let event = Event::Out(Duration::ZERO, piece.into());
-        assert_eq!(playback.take(event).await, Next::More);
+        assert_eq!(playback.take(event).await.unwrap(), Next::More);
     }
     assert_eq!(
-        playback.take(Event::End(Standing::Whole)).await,
+        playback.take(Event::End(Standing::Whole)).await.unwrap(),
         Next::Over(Standing::Whole)
     );
     playback.end();
@@ -417,6 +429,24 @@ async fn into_a_pipe_goes_every_byte_only_where_that_is_asked_for() {
         piped(Passing::Raw).await,
         "one\r\n\x1b[1mtwo\x1b[0m\x1b]52;c;cm0gLXJmIH4=\x07\x1b[6n\x1b[?1000h\r\n"
     );
+}
+
+/// A disk that is full, a terminal that has gone: not all was shown. Whoever wants no more (`| head`) is no mistake.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_none() {
+    for (kind, is_gone) in [
+        (ErrorKind::BrokenPipe, true),
+        (ErrorKind::StorageFull, false),
+        (ErrorKind::Other, false),
+    ] {
+        let emulated = Emulated::new();
+        emulated.drawn().is_there = false;
+        emulated.drawn().refuses = Some(kind);
+        let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
+        let shown = playback.take(Event::Out(Duration::ZERO, b"one".to_vec())).await;
+        assert_eq!(matches!(shown, Ok(Next::Unread)), is_gone, "{kind:?}: {shown:?}");
+        assert_eq!(shown.is_err(), !is_gone, "{kind:?}: {shown:?}");
+    }
 }
 
 /// Whoever asked for raw bytes is refused where there is a terminal (`play.rs`); what comes here all the same is harmless.

@@ -1,0 +1,14 @@
+//! What the commands about sessions do as real processes, against a scripted gateway of this process: where their output
+//! cannot go, what they leave on the disk and in a terminal, what they say of answers that the real gateway seldom gives.
+//!
+//! Nothing sleeps here: whatever has to wait, waits for a line, a request or the end of a process.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where its surroundings are not as they have to be"
+)]
+
+mod gateway;
+mod machine;
+mod output;
