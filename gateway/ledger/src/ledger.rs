@@ -12,9 +12,10 @@ use crate::error::{AppendError, OpenError};
 use crate::frame::{MAX_LEAF_LEN, MAX_PART_LEN};
 use crate::leaf::{self, PREFIX_MAX};
 use crate::options::Options;
-use crate::queue::{Counts, Head, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
+use crate::queue::{Counts, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::ticket::{Promise, Ticket, ticket};
+use crate::tree::Head;
 use crate::writer::Engine;
 
 /// An open ledger: the one writer of its folder. Share it in an `Arc`; dropping it closes it.

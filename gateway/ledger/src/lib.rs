@@ -34,11 +34,14 @@ pub use disk::RealDisk;
 pub use error::{AppendError, Damage, FillError, FillWhy, OpenError, ReadError};
 pub use ledger::{Gathering, Ledger};
 pub use options::Options;
-pub use queue::{Counts, Head, OutcomeSlot, Part, Pending};
+pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Reader, Record, Records, SegmentInfo, Verified, fuzz_frame_reader};
 pub use recovery::{Recovery, Unfinished};
 pub use ticket::{Durable, Lost, Ticket};
-pub use tree::{Frontier, Hash, leaf_hash, node_hash};
+pub use tree::{
+    Frontier, Hash, Head, Node, Nodes, ProofError, ProveError, check_consistency, check_inclusion, consistency_proof,
+    empty_root, inclusion_proof, leaf_hash, node_hash, root_at,
+};
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ pub(crate) use slot::Place;
 
 use crate::error::AppendError;
 use crate::ticket::Promise;
-use crate::tree::{Frontier, Hash};
+use crate::tree::{Frontier, Head};
 
 /// Bytes that belong to a record (a body, query values, exec arguments), already sealed by the caller. Written before the
 /// record and synced with it; no leaf of the tree, so the record's body has to commit to it.
@@ -28,23 +28,6 @@ use crate::tree::{Frontier, Hash};
 pub struct Part {
     /// At most [`crate::frame::MAX_PART_LEN`] bytes.
     pub bytes: Vec<u8>,
-}
-
-/// The durable end of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// How many records are durable; the last one's sequence number is one less.
-    pub size: u64,
-    /// The tree's root at that size.
-    pub root: Hash,
-}
-
-impl Head {
-    /// The last durable sequence number; `None` when there is no record.
-    #[must_use]
-    pub fn last_seq(&self) -> Option<u64> {
-        self.size.checked_sub(1)
-    }
 }
 
 /// What the ledger has done since it was opened, and what it has to do.

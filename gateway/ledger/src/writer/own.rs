@@ -8,7 +8,8 @@ use model::time::Timestamp;
 use serde::Serialize;
 
 use crate::options::Options;
-use crate::queue::{Head, Item, Role};
+use crate::queue::{Item, Role};
+use crate::tree::Head;
 
 /// What a recovery cut off.
 #[derive(Clone, Debug)]

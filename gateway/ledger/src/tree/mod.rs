@@ -1,12 +1,58 @@
-//! The Merkle tree of RFC 6962 §2.1 over the leaves: hashes and the incremental frontier. Not proofs, not tiles.
+//! The Merkle tree of RFC 6962 §2.1 over the leaves: hashes, the incremental frontier, proofs. It knows no file: where the
+//! hashes of a stored tree come from is the [`Nodes`] trait's matter (`tiles` is one answer).
 //!
 //! Invariant: a [`Frontier`] holds exactly the roots of the perfect subtrees of its size, largest first, so the root is
 //! known at every size at a cost of at most 64 hashes, and a push costs two on average.
 
+mod proof;
+
 use aws_lc_rs::digest::{Context, SHA256};
+
+pub use proof::{
+    ProofError, ProveError, check_consistency, check_inclusion, consistency_proof, inclusion_proof, root_at,
+};
 
 /// A SHA-256 value.
 pub type Hash = [u8; 32];
+
+/// A tree: how many leaves, and its root. The two belong together, since a root alone does not say its size: whoever checks a
+/// proof takes both from the same place, such as one signed checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How many leaves; of a ledger, how many records are durable.
+    pub size: u64,
+    /// The tree's root at that size.
+    pub root: Hash,
+}
+
+impl Head {
+    /// The last leaf's number; `None` when there is none.
+    #[must_use]
+    pub fn last_seq(&self) -> Option<u64> {
+        self.size.checked_sub(1)
+    }
+}
+
+/// A perfect subtree: the one over the leaves `index << level .. (index + 1) << level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its height; 0 is a leaf's hash.
+    pub level: u8,
+    /// Its place among the perfect subtrees of that height, from the left.
+    pub index: u64,
+}
+
+/// A stored tree: whoever can say the hashes of its perfect subtrees.
+pub trait Nodes {
+    /// Why a hash cannot be had.
+    type Error: std::error::Error + Send + Sync + 'static;
+    /// The hashes of these subtrees, in their order. All that one proof needs is asked for at once, so that what lies side by
+    /// side can be read at once.
+    ///
+    /// # Errors
+    /// One of them cannot be had.
+    fn hashes(&self, nodes: &[Node]) -> Result<Vec<Hash>, Self::Error>;
+}
 
 /// The hash of a leaf: `SHA-256(0x00 ‖ leaf)`.
 #[must_use]
@@ -18,6 +64,12 @@ pub fn leaf_hash(leaf: &[u8]) -> Hash {
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     digest(&[&[1], left, right])
+}
+
+/// The root of the tree without leaves: `SHA-256("")`.
+#[must_use]
+pub fn empty_root() -> Hash {
+    digest(&[])
 }
 
 fn digest(pieces: &[&[u8]]) -> Hash {
@@ -59,12 +111,18 @@ impl Frontier {
 
     /// Adds the hash of the next leaf.
     pub fn push(&mut self, leaf: Hash) {
+        self.push_with(leaf, |_, _| {});
+    }
+
+    /// As [`Frontier::push`]; also says each perfect subtree that the leaf completes, lowest first: its height (from 1) and hash.
+    pub(crate) fn push_with(&mut self, leaf: Hash, mut completed: impl FnMut(u32, &Hash)) {
         let mut node = leaf;
-        let mut rest = self.size;
+        let (mut rest, mut height) = (self.size, 0);
         while rest & 1 == 1 {
             let Some(left) = self.peaks.pop() else { break };
             node = node_hash(&left, &node);
-            rest >>= 1;
+            (rest, height) = (rest >> 1, height + 1);
+            completed(height, &node);
         }
         self.peaks.push(node);
         self.size += 1;
@@ -75,7 +133,7 @@ impl Frontier {
     pub fn root(&self) -> Hash {
         let mut peaks = self.peaks.iter().rev();
         match peaks.next() {
-            None => digest(&[]),
+            None => empty_root(),
             Some(last) => peaks.fold(*last, |right, left| node_hash(left, &right)),
         }
     }
