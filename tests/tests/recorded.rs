@@ -8,6 +8,7 @@ use serde_json::json;
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::Way;
+use tests::metrics::Scrape;
 use tests::once::Once;
 use tests::person::Person;
 use tests::pods::{kept, nowhere};
@@ -96,16 +97,30 @@ fn promise_3_without_a_place_to_write_no_session_begins() -> anyhow::Result<()> 
         ] {
             assert!(said.stderr.contains(words), "no `{words}`: {said}");
         }
-        // What is wrong with the disk is for whoever runs the gateway, and stands in the record.
         assert!(!said.stderr.contains("os error"), "{said}");
     }
-    gateway.records_with("why it could not be recorded", |records| {
+    // She may read her own record: what is wrong with the disk, and where it is, stands in the log alone.
+    let records = gateway.records_with("why it could not be recorded", |records| {
         let mut refused = records.iter().filter(|record| record["kind"] == "refusal");
-        refused.any(|record| {
-            let note = record["note"].as_str().unwrap_or_default();
-            note.starts_with("not recorded: ") && note.contains("os error")
-        })
+        refused.any(|record| record["note"] == "not recorded: recordings have no place where they can be written")
     })?;
+    let folder = folder.to_str().context("UTF-8")?;
+    for record in records {
+        let record = record.to_string();
+        assert!(!record.contains("os error") && !record.contains(folder), "{record}");
+    }
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("a session cannot be recorded"));
+    let line = line.context("a line in the log")?;
+    for part in ["\"level\":\"ERROR\"", "\"cause\":\"place\"", folder, "os error 20"] {
+        assert!(line.contains(part), "no `{part}`: {line}");
+    }
+    let refused = "gateway_recording_sessions_refused_total";
+    let scrape = Scrape::of(gateway.admin())?;
+    let counted = |wanted: &[_]| scrape.sum(refused, wanted);
+    // kubectl falls back to SPDY where a WebSocket is refused.
+    assert!(counted(&[("cause", "place")]) >= 2.0, "{scrape:?}");
+    assert!((counted(&[]) - counted(&[("cause", "place")])).abs() < f64::EPSILON);
     let admin = cluster.admin()?;
     let did_not = ["exec", "shell", "-n", "kept", "--", "test", "!", "-e", "it-ran"];
     admin.ok(&did_not).context("it ran")?;

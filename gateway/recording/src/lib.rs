@@ -36,7 +36,7 @@ pub use head::{Ended, Finish, Head, Kind, Masking, Rules, Totals};
 pub use mask::Secret;
 pub use reader::{Anchor, Damage, Frames, ReadError, Recording, Survey, Tail, fuzz_recording_reader};
 pub use recorder::{Recorder, mask_words};
-pub use seal::{Root, SealError, Sealed, Sealer, SessionKey};
+pub use seal::{Root, SealError, Sealed, Sealer, SessionKey, Trouble};
 pub use status::{Exit, StatusReader, fuzz_exit_status};
 pub use tar::fuzz_tar_reader;
 pub use transcript::{Transcript, in_words};

@@ -10,7 +10,7 @@ use console::GatewayUrl;
 use ledger::{Ledger, RealDisk};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
-use proxy::session::{Recordings, SessionsToRecord};
+use proxy::session::{RecordingMetrics, Recordings, SessionsToRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
@@ -132,6 +132,7 @@ fn recordings(config: &Config, data: &DataDir, keys: Arc<part_keys::StoredKeys>)
         folder,
         keys,
         keeps_free: config.recording.keep_free.bytes(),
+        metrics: RecordingMetrics::default(),
         which: match config.recording.sessions {
             RecordedSessions::ByRule => SessionsToRecord::ByRule,
             RecordedSessions::All => SessionsToRecord::All,

@@ -219,6 +219,7 @@ impl Gateway {
             clusters: &clusters,
         });
         let mut registry = measures.registry;
+        books.recordings.metrics.register(&mut registry);
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
             ledger_dir: books.dir.clone(),

@@ -6,10 +6,10 @@ use console::api::{Opened, OpensParts};
 use futures::future::BoxFuture;
 use model::subject::SubjectId;
 use proxy::audit::{Class, PartKey, PartKeys, open_part};
-use proxy::session::RecordingKeys;
+use proxy::session::{KeyError, RecordingKeys};
 use recording::SessionKey;
 use search::SealedPart;
-use state::Store;
+use state::{StateError, Store};
 
 /// Keys that the state store keeps.
 #[derive(Debug)]
@@ -33,15 +33,13 @@ impl PartKeys for StoredKeys {
 }
 
 impl RecordingKeys for StoredKeys {
-    fn new_key(&self, subject: &SubjectId, session: &str) -> BoxFuture<'_, Result<SessionKey, String>> {
+    fn new_key(&self, subject: &SubjectId, session: &str) -> BoxFuture<'_, Result<SessionKey, KeyError>> {
         let (store, subject) = (Arc::clone(&self.store), subject.clone());
         let class = recording_class(session);
         Box::pin(async move {
             let make = move || store.part_key(subject.as_str(), &class, super::now());
             let made = tokio::task::spawn_blocking(make).await;
-            let made = made
-                .map_err(|error| error.to_string())?
-                .map_err(|error| error.to_string())?;
+            let made = made.map_err(|error| KeyError::Store(error.into()))?.map_err(no_key)?;
             Ok(SessionKey::new(made.bytes))
         })
     }
@@ -89,6 +87,13 @@ impl StoredKeys {
         Ok(found
             .map_err(|error| error.to_string())?
             .map(|key| SessionKey::new(key.bytes)))
+    }
+}
+
+fn no_key(error: StateError) -> KeyError {
+    match error {
+        StateError::Sealed { .. } => KeyError::Unopened(error.into()),
+        error => KeyError::Store(error.into()),
     }
 }
 

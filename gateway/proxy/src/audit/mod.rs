@@ -310,6 +310,8 @@ impl Station {
             stated_reason: trail.stated_reason.as_deref(),
         };
         let mut origin = None;
+        let unrecorded = trail.unrecordable.get();
+        let unrecorded = unrecorded.map(|cause| format!("not recorded: {}", cause.in_words()));
         let record = Record {
             by: self.by(trail, &mut origin),
             effective: trail.effective(),
@@ -318,7 +320,7 @@ impl Station {
             req: Some(trail.request(&keys, &options)),
             decision: Some(decided),
             outcome: Some(outcome),
-            note: trail.unrecordable.get().map(String::as_str),
+            note: unrecorded.as_deref(),
             ..trail.head(&self.boot, now)
         };
         let Some(length) = self.forget(RecordKind::Refusal, &record) else {

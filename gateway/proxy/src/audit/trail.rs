@@ -25,6 +25,7 @@ use crate::headers::RequestedImpersonation;
 use crate::identity::{Identity, groups_hash};
 use crate::listener::Upgrade;
 use crate::observe::Seen;
+use crate::session::UnrecordedCause;
 
 /// Random bytes of one thread, fetched by the hundred: asking for each id by itself is a system call for each request.
 /// They make ids unique and are no secret.
@@ -167,8 +168,8 @@ pub struct Trail {
     pub(crate) recording: OnceLock<Anchor>,
     /// The node of the pod that is entered, once the cluster has said it.
     pub(crate) node: OnceLock<Arc<str>>,
-    /// Why it cannot be recorded: for whoever runs the gateway and not for the caller.
-    pub(crate) unrecordable: OnceLock<String>,
+    /// Why it cannot be recorded. No more than that: who is refused may read their own record.
+    pub(crate) unrecordable: OnceLock<UnrecordedCause>,
     /// The protocol that it asks to switch to.
     pub(crate) upgrade: Option<Upgrade>,
     /// The attempt over the other protocol that this one repeats.

@@ -32,7 +32,7 @@ use crate::listener::{Inbound, Upgrade};
 use crate::refusal::Refusal;
 use crate::sending::{Answered, Sending};
 use crate::session::tunnel::{
-    Bounds, Recording, SessionsToRecord, Sides, Tunnel, may_be_read, runs_a_command, tap_for,
+    Bounds, Recording, SessionsToRecord, Sides, Tunnel, Unrecorded, may_be_read, runs_a_command, tap_for,
 };
 use crate::upstream::UpstreamBody;
 
@@ -192,22 +192,21 @@ impl Gate {
         if !(owed.record || enters && self.records_all()) {
             return Ok(None);
         }
-        let recordings = self.recordings.as_ref().filter(|_| may_be_read(trail, upgrade));
-        let Some(recordings) = recordings else {
+        let Some(recordings) = &self.recordings else {
             return Err(refused_as_unrecorded(trail, Unmet::Recording));
         };
-        match recordings.begin(trail, self.audit.clock().mono()).await {
-            Ok(recording) => {
-                // Set once: a trail has one recording.
-                let _ = trail.recording.set(recording.anchor());
-                Ok(Some(recording))
-            }
-            Err(why) => {
-                tracing::error!(request.id = trail.id.as_str(), why, "a session cannot be recorded");
-                let _ = trail.unrecordable.set(format!("not recorded: {why}"));
-                Err(refused_as_unrecorded(trail, Unmet::Recording))
-            }
-        }
+        let begun = if may_be_read(trail, upgrade) {
+            recordings.begin(trail, self.audit.clock().mono()).await
+        } else {
+            Err(Unrecorded::Protocol)
+        };
+        let recording = begun.map_err(|why| {
+            recordings.metrics.refused(trail, &why);
+            refused_as_unrecorded(trail, Unmet::Recording)
+        })?;
+        // Set once: a trail has one recording.
+        let _ = trail.recording.set(recording.anchor());
+        Ok(Some(recording))
     }
 }
 

@@ -16,6 +16,7 @@ mod key;
 mod output;
 mod pack;
 mod room;
+mod trouble;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -31,6 +32,7 @@ pub use key::SessionKey;
 use output::{LARGE, Output};
 use pack::Packer;
 use room::{BLOCK, Room};
+pub use trouble::Trouble;
 
 /// What stands for a recording up to now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod protocol;
 mod recording;
 #[cfg(test)]
 mod tests;
+mod unrecorded;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -44,6 +45,8 @@ pub(crate) use self::protocol::{may_be_read, never_switches, runs_a_command, tap
 use self::recording::Flow;
 pub(crate) use self::recording::Recording;
 pub use self::recording::{RecordingKeys, Recordings, SessionsToRecord};
+pub(crate) use self::unrecorded::Unrecorded;
+pub use self::unrecorded::{KeyError, RecordingMetrics, UnrecordedCause};
 use super::live::Counted;
 use super::{LongCall, in_words};
 use crate::audit::{End, Heartbeats, Place};
@@ -140,13 +143,8 @@ enum Over {
     Upstream(io::Error),
     /// We end it.
     Ours(String),
-}
-
-impl Over {
-    fn unrecorded(observer: &Observer) -> Self {
-        let why = observer.unrecorded().unwrap_or("what passes cannot be recorded");
-        Self::Ours(format!("ended by the gateway: {why}"))
-    }
+    /// We end it, because what passes has to be recorded and can no longer be: [`Observer::unrecorded`] says why.
+    Unrecorded,
 }
 
 impl Tunnel {
@@ -212,11 +210,11 @@ impl Session {
             place,
         } = self;
         let ended = carried.carry(&call, over).await;
-        let told = match &ended {
+        let told = match (carried.our_words(&ended), &ended) {
             // Whoever does not read cannot be told.
-            Over::Ours(why) => timeout(FAREWELL_WITHIN, carried.say_farewell(why)).await.is_ok(),
-            Over::Client(_) | Over::Upstream(_) => carried.hand_over_the_rest().await,
-            Over::Both => false,
+            (Some(why), _) => timeout(FAREWELL_WITHIN, carried.say_farewell(&why)).await.is_ok(),
+            (None, Over::Client(_) | Over::Upstream(_)) => carried.hand_over_the_rest().await,
+            (None, _) => false,
         };
         let (answer, why) = carried.outcome(&ended);
         let Carried {
@@ -302,6 +300,14 @@ impl<C: Io, U: Io> Carried<C, U> {
 
     /// `over` is cancelled when the session has to end.
     async fn carry(&mut self, call: &LongCall, over: CancellationToken) -> Over {
+        let ended = self.carry_on(call, over).await;
+        if let Over::Unrecorded = ended {
+            self.observer.is_cut(call.entry.trail.id.as_str());
+        }
+        ended
+    }
+
+    async fn carry_on(&mut self, call: &LongCall, over: CancellationToken) -> Over {
         let mut is_over = pin!(over.cancelled());
         let mut has_drained = pin!(async {
             call.ender().cancelled().await;
@@ -339,10 +345,22 @@ impl<C: Io, U: Io> Carried<C, U> {
         .await
     }
 
+    /// Why we end it, for the person and the record; none where we do not.
+    fn our_words(&self, over: &Over) -> Option<String> {
+        match over {
+            Over::Ours(why) => Some(why.clone()),
+            Over::Unrecorded => self
+                .observer
+                .unrecorded()
+                .map(|why| format!("ended by the gateway: {why}")),
+            Over::Both | Over::Client(_) | Over::Upstream(_) => None,
+        }
+    }
+
     /// What that end means for the record.
     fn outcome(&self, over: &Over) -> (Answer, Option<String>) {
         match (over, self.observer.exit()) {
-            (Over::Ours(why), _) => (Answer::Ended, Some(why.clone())),
+            (Over::Ours(_) | Over::Unrecorded, _) => (Answer::Ended, self.our_words(over)),
             // The command has ended; how the connections end after it tells nothing.
             (_, Some(Exit::Code(_) | Exit::Silent)) => (Answer::Answered, None),
             // Not in the cluster's words: they may quote the command, and what was written into it (promise 6).
@@ -409,8 +427,8 @@ impl<C: Io, U: Io> Carried<C, U> {
             ..
         } = self;
         let may_read = match observer.poll(cx, heartbeats) {
-            Ok(flow) => flow == Flow::Goes,
-            Err(_) => return Poll::Ready(Over::unrecorded(observer)),
+            Some(flow) => flow == Flow::Goes,
+            None => return Poll::Ready(Over::Unrecorded),
         };
         let going_up = if takes_no_more.is_some() {
             Poll::Pending
@@ -422,7 +440,7 @@ impl<C: Io, U: Io> Carried<C, U> {
         };
         let going_up = match going_up {
             // What else comes down now would be read and not passed on: words of ours could stand in the middle of it.
-            Poll::Ready(Err(Broken::Withheld)) => return Poll::Ready(Over::unrecorded(observer)),
+            Poll::Ready(Err(Broken::Withheld)) => return Poll::Ready(Over::Unrecorded),
             Poll::Ready(Err(Broken::Reading(error))) => return Poll::Ready(Over::Client(error)),
             // A command that has ended takes no more. The other direction goes to its end.
             Poll::Ready(Err(Broken::Writing(error))) => {
@@ -447,7 +465,7 @@ impl<C: Io, U: Io> Carried<C, U> {
             }
         }
         match going_down {
-            Poll::Ready(Err(Broken::Withheld)) => Poll::Ready(Over::unrecorded(observer)),
+            Poll::Ready(Err(Broken::Withheld)) => Poll::Ready(Over::Unrecorded),
             Poll::Ready(Err(Broken::Writing(error))) => Poll::Ready(Over::Client(error)),
             Poll::Ready(Err(Broken::Reading(error))) => Poll::Ready(Over::Upstream(error)),
             Poll::Ready(Ok(())) => match takes_no_more.take() {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::half::Seen;
 use super::recording::{Flow, Recording};
+use super::unrecorded::Unrecorded;
 use crate::audit::Heartbeats;
 
 /// Looks at the bytes of one tunnel.
@@ -16,7 +17,7 @@ pub(super) struct Observer {
     tap: Option<Tap>,
     pub(super) recording: Option<Recording>,
     /// Why what passes can no longer be recorded, though it has to be.
-    unrecorded: Option<String>,
+    unrecorded: Option<Unrecorded>,
     /// When data passed last; a ping is none. Where nobody can tell what is data, all of it is.
     active: Instant,
     status: StatusReader,
@@ -42,7 +43,7 @@ impl Observer {
         Self {
             tap,
             recording,
-            unrecorded: unread.then(|| "what passes cannot be recorded: its protocol is not known".to_owned()),
+            unrecorded: unread.then_some(Unrecorded::Protocol),
             active: Instant::now(),
             status: StatusReader::default(),
             said: None,
@@ -83,7 +84,7 @@ impl Observer {
         });
         let is_torn = tap.is_torn();
         if let Err(torn) = fed {
-            self.lost(&torn);
+            self.lost(torn);
         }
         if has_data || is_torn {
             self.active = Instant::now();
@@ -92,34 +93,36 @@ impl Observer {
     }
 
     /// From here on nobody can tell what is data. The tap is shown the rest all the same: it knows where words may be said.
-    fn lost(&mut self, torn: &Torn) {
+    fn lost(&mut self, torn: Torn) {
         tracing::warn!(error = %torn, "the bytes of a session could not be read");
         if let Some(recording) = &mut self.recording {
-            recording.torn(torn);
-            self.unrecorded = Some(format!("what passes cannot be recorded: {torn}"));
+            recording.torn(&torn);
+            self.unrecorded = Some(Unrecorded::Damaged(torn));
         }
     }
 
-    /// Moves the recording along; whether bytes may be read.
-    ///
-    /// # Errors
-    /// In words why the session has to end.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, String> {
-        if let Some(why) = &self.unrecorded {
-            return Err(why.clone());
+    /// Moves the recording along; whether bytes may be read. None: the session has to end, and [`Observer::unrecorded`] says why.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Option<Flow> {
+        if self.unrecorded.is_some() {
+            return None;
         }
-        match &mut self.recording {
-            Some(recording) => {
-                let flow = recording.poll(cx, heartbeats);
-                flow.inspect_err(|why| self.unrecorded = Some(why.clone()))
-            }
-            None => Ok(Flow::Goes),
-        }
+        let Some(recording) = &mut self.recording else {
+            return Some(Flow::Goes);
+        };
+        let flow = recording.poll(cx, heartbeats);
+        flow.map_err(|why| self.unrecorded = Some(why)).ok()
     }
 
     /// Why what passes can no longer be recorded, though it has to be.
-    pub(super) fn unrecorded(&self) -> Option<&str> {
-        self.unrecorded.as_deref()
+    pub(super) fn unrecorded(&self) -> Option<&Unrecorded> {
+        self.unrecorded.as_ref()
+    }
+
+    /// Counts and logs that the session ends because it can no longer be recorded.
+    pub(super) fn is_cut(&self, id: &str) {
+        if let (Some(recording), Some(why)) = (&self.recording, &self.unrecorded) {
+            recording.metrics().cut(id, why);
+        }
     }
 
     /// Whether so much waits for the disk that nothing should be added to it.

@@ -17,13 +17,19 @@ use model::subject::SubjectId;
 use recording::tap::{Event, Torn, Way};
 use recording::{Chunk, Ended, Head, Kind, Recorder, Root, Rules, SealError, Sealer, SessionKey};
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::protocol::of_kubelet;
+use super::unrecorded::{KeyError, Missing, RecordingMetrics, Unrecorded};
 use crate::audit::{Anchor, Heartbeats, Trail};
 
 /// A failing disk is given so long before the session ends.
 const WRITES_WITHIN: Duration = Duration::from_secs(5);
+/// A disk that neither takes a chunk nor refuses it is waited for so long. Longer than one that refuses: under load a sync takes
+/// seconds, and then it is done.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// The store of keys is a table with an index.
+const KEY_WITHIN: Duration = Duration::from_secs(5);
 /// Between two attempts.
 const TRIES_AGAIN: Duration = Duration::from_millis(250);
 /// The newest hash stands in the ledger at least this often while something passes.
@@ -48,8 +54,8 @@ pub trait RecordingKeys: Send + Sync + std::fmt::Debug {
     /// A new key for this session of this subject, durable before it is given out.
     ///
     /// # Errors
-    /// In words why it cannot be had; the session is refused then.
-    fn new_key(&self, subject: &SubjectId, session: &str) -> BoxFuture<'_, Result<SessionKey, String>>;
+    /// It cannot be had; the session is refused then.
+    fn new_key(&self, subject: &SubjectId, session: &str) -> BoxFuture<'_, Result<SessionKey, KeyError>>;
 
     /// The session never began, so that its key opens nothing: it may be forgotten. Does not block.
     fn forget(&self, subject: &SubjectId, session: &str);
@@ -66,6 +72,8 @@ pub struct Recordings {
     pub which: SessionsToRecord,
     /// Bytes of the disk that recordings leave alone: it may be the ledger's too, and a full ledger stops everybody (promise 8).
     pub keeps_free: u64,
+    /// Where those are counted that could not be recorded.
+    pub metrics: RecordingMetrics,
 }
 
 impl Recordings {
@@ -74,45 +82,67 @@ impl Recordings {
     /// that a key which is being made is known here and forgotten again, with the file.
     ///
     /// # Errors
-    /// In words why it cannot be recorded.
-    pub(crate) async fn begin(&self, trail: &Arc<Trail>, now: u64) -> Result<Recording, String> {
+    /// It cannot be recorded.
+    pub(crate) async fn begin(&self, trail: &Arc<Trail>, now: u64) -> Result<Recording, Unrecorded> {
         let (recordings, trail) = (self.clone(), Arc::clone(trail));
-        let beginning = tokio::spawn(async move { recordings.make(&trail, now).await });
-        beginning.await.map_err(|error| error.to_string())?
+        tokio::spawn(async move { recordings.make(&trail, now).await }).await?
     }
 
-    async fn make(&self, trail: &Trail, now: u64) -> Result<Recording, String> {
+    async fn make(&self, trail: &Trail, now: u64) -> Result<Recording, Unrecorded> {
         let since = Duration::from_nanos(now.saturating_sub(trail.received.mono));
-        let began = Instant::now().checked_sub(since).ok_or("the clock goes back")?;
-        let identity = trail.identity.as_deref().ok_or("nobody is known to have called")?;
-        let key = self.keys.new_key(identity.subject().id(), trail.id.as_str()).await?;
-        let (folder, session) = (self.folder.clone(), uuid::Uuid::from_bytes(trail.id.bytes()));
-        let (keys, subject, keeps_free) = (Arc::clone(&self.keys), identity.subject().id().clone(), self.keeps_free);
-        // From here on, so that nothing is left behind when nobody waits any more, or the first chunk cannot be sealed.
-        let mut unless_begun = RemovedUnlessBegun {
+        let missing = |what| move || Unrecorded::Missing(what);
+        let began = Instant::now().checked_sub(since).ok_or_else(missing(Missing::Clock))?;
+        let identity = trail.identity.as_deref().ok_or_else(missing(Missing::Caller))?;
+        let subject = identity.subject().id().clone();
+        let session = uuid::Uuid::from_bytes(trail.id.bytes());
+        let head = head(trail, session).ok_or_else(missing(Missing::Request))?;
+        let key = self.key(&subject, trail.id.as_str()).await?;
+        let keys = Arc::clone(&self.keys);
+        // From here on, so that nothing is left behind either when nobody waits any more or the first chunk cannot be sealed.
+        let unless_begun = RemovedUnlessBegun {
             path: None,
             key: Some(Box::new(move || keys.forget(&subject, &session.to_string()))),
         };
-        let head = head(trail, session).ok_or("this kind of call cannot be recorded")?;
         let rules = Rules::default();
         let mut recorder = Recorder::new(head, rules);
-        let make = move || {
-            let sealer = Sealer::create(&folder, session, &key)?.keeping_free(keeps_free);
-            unless_begun.path = Some(sealer.path().to_owned());
-            Ok((Box::new(sealer), unless_begun))
-        };
-        let made = tokio::task::spawn_blocking(make).await;
-        let (sealer, unless_begun) = made
-            .map_err(|error| error.to_string())?
-            .map_err(|error: SealError| in_words(&error))?;
         // Who it is, where and why is on the disk before anything passes.
         let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
         let is_over = Arc::<AtomicBool>::default();
-        let sealed = seal(sealer, first, Arc::clone(&is_over));
-        let sealed = sealed.await.map_err(|error| error.to_string())?;
-        sealed.outcome.map_err(|error| in_words(&error))?;
-        let sealer = sealed.sealer;
-        Ok(Recording::new(began, rules, recorder, sealer, is_over, unless_begun))
+        let making = self.made(session, key, first, Arc::clone(&is_over), unless_begun);
+        let made = timeout(ANSWERS_WITHIN, making).await;
+        let (sealer, unless_begun) = made.unwrap_or(Err(Unrecorded::Slow))?;
+        let metrics = self.metrics.clone();
+        Ok(Recording::new(began, rules, recorder, sealer, is_over, unless_begun, metrics))
+    }
+
+    async fn key(&self, subject: &SubjectId, session: &str) -> Result<SessionKey, KeyError> {
+        let asked = timeout(KEY_WITHIN, self.keys.new_key(subject, session)).await;
+        asked.unwrap_or_else(|_| {
+            // It may be made yet.
+            self.keys.forget(subject, session);
+            Err(KeyError::Silent)
+        })
+    }
+
+    /// The file with its first chunks, on the disk.
+    async fn made(
+        &self,
+        session: uuid::Uuid,
+        key: SessionKey,
+        first: Vec<Chunk>,
+        is_over: Arc<AtomicBool>,
+        mut unless_begun: RemovedUnlessBegun,
+    ) -> Result<(Box<Sealer>, RemovedUnlessBegun), Unrecorded> {
+        let (folder, keeps_free) = (self.folder.clone(), self.keeps_free);
+        let make = move || {
+            let sealer = Sealer::create(&folder, session, &key)?.keeping_free(keeps_free);
+            unless_begun.path = Some(sealer.path().to_owned());
+            Ok::<_, SealError>((Box::new(sealer), unless_begun))
+        };
+        let (sealer, unless_begun) = tokio::task::spawn_blocking(make).await??;
+        let sealed = seal(sealer, first, is_over).await?;
+        sealed.outcome?;
+        Ok((sealed.sealer, unless_begun))
     }
 }
 
@@ -198,12 +228,14 @@ pub(crate) struct Recording {
     /// When the ledger is told of what came to the disk since.
     anchor_due: Option<Pin<Box<Sleep>>>,
     unless_begun: RemovedUnlessBegun,
+    metrics: RecordingMetrics,
 }
 
 #[derive(Debug)]
 enum Sealing {
     Idle(Box<Sealer>),
-    Busy(JoinHandle<Sent>),
+    /// Until then at most.
+    Busy(JoinHandle<Sent>, Pin<Box<Sleep>>),
     Over,
 }
 
@@ -226,6 +258,7 @@ impl Recording {
         sealer: Box<Sealer>,
         is_over: Arc<AtomicBool>,
         unless_begun: RemovedUnlessBegun,
+        metrics: RecordingMetrics,
     ) -> Self {
         Self {
             recorder,
@@ -241,7 +274,13 @@ impl Recording {
             is_due_new: false,
             anchored: None,
             anchor_due: None,
+            metrics,
         }
+    }
+
+    /// Where it is counted if it breaks off.
+    pub(super) const fn metrics(&self) -> &RecordingMetrics {
+        &self.metrics
     }
 
     /// What stands for what is on the disk.
@@ -281,8 +320,8 @@ impl Recording {
     /// Moves chunks to the disk. Ready when nothing more may be read until one is there.
     ///
     /// # Errors
-    /// In words why the session has to end.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, String> {
+    /// The session has to end.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, heartbeats: &Heartbeats) -> Result<Flow, Unrecorded> {
         loop {
             while self
                 .anchor_due
@@ -293,8 +332,9 @@ impl Recording {
             }
             let is_due = self.is_due(cx);
             match &mut self.sealing {
-                Sealing::Over => return Err("the recording is over".to_owned()),
-                Sealing::Busy(sent) => match Pin::new(sent).poll(cx) {
+                Sealing::Over => return Err(Unrecorded::Missing(Missing::Sealer)),
+                Sealing::Busy(sent, until) => match Pin::new(sent).poll(cx) {
+                    Poll::Pending if until.as_mut().poll(cx).is_ready() => return Err(Unrecorded::Slow),
                     Poll::Pending => return Ok(if is_due { Flow::Waits } else { Flow::Goes }),
                     Poll::Ready(sent) => self.arrived(sent, heartbeats)?,
                 },
@@ -328,16 +368,16 @@ impl Recording {
         match std::mem::replace(&mut self.sealing, Sealing::Over) {
             Sealing::Idle(sealer) => {
                 let sealing = seal(sealer, vec![chunk], Arc::clone(&self.is_over));
-                self.sealing = Sealing::Busy(tokio::spawn(sealing));
+                self.sealing = busy(tokio::spawn(sealing));
             }
             other => self.sealing = other,
         }
     }
 
-    fn arrived(&mut self, sent: Result<Sent, JoinError>, heartbeats: &Heartbeats) -> Result<(), String> {
+    fn arrived(&mut self, sent: Result<Sent, JoinError>, heartbeats: &Heartbeats) -> Result<(), Unrecorded> {
         self.sealing = Sealing::Over;
-        let back = sent.flatten().map_err(|error| error.to_string())?;
-        back.outcome.map_err(|error| in_words(&error))?;
+        let back = sent.flatten()?;
+        back.outcome?;
         self.root = back.sealer.root();
         let is_full = self.charges(heartbeats);
         self.sealing = Sealing::Idle(back.sealer);
@@ -345,9 +385,7 @@ impl Recording {
             self.recorder.give_back(chunk);
         }
         if is_full {
-            return Err(
-                "what is recorded of its person has reached the limit of a day (`limits.bytesPerDay`)".to_owned(),
-            );
+            return Err(Unrecorded::Day);
         }
         match self.anchored.map(|at| at + ANCHORED_EVERY) {
             Some(due) if Instant::now() < due => {
@@ -391,7 +429,7 @@ impl Recording {
         let rest = async move {
             let sealer = match sealing {
                 Sealing::Idle(sealer) => sealer,
-                Sealing::Busy(sent) => {
+                Sealing::Busy(sent, _) => {
                     let back = sent.await.flatten().ok()?;
                     back.outcome.ok()?;
                     back.sealer
@@ -404,7 +442,7 @@ impl Recording {
             let is_whole = outcome.is_ok() && closed.await.is_ok_and(|is_closed| is_closed);
             Some((root, is_whole))
         };
-        let (root, is_whole) = match tokio::time::timeout(ENDS_WITHIN, rest).await {
+        let (root, is_whole) = match timeout(ENDS_WITHIN, rest).await {
             Ok(Some(kept)) => kept,
             Ok(None) | Err(_) => (root, false),
         };
@@ -423,7 +461,7 @@ impl Recording {
     /// Whether a chunk is on its way to the disk.
     #[cfg(test)]
     pub(super) const fn is_busy(&self) -> bool {
-        matches!(self.sealing, Sealing::Busy(_))
+        matches!(self.sealing, Sealing::Busy(..))
     }
 
     /// There is a session: from here on the file stays, however it ends.
@@ -432,6 +470,16 @@ impl Recording {
         // As above; a session has passed nothing yet that would have to end it.
         let _ = self.charges(heartbeats);
     }
+
+    /// From here on its disk neither takes anything nor says so.
+    #[cfg(test)]
+    pub(super) fn disk_stalls(&mut self) {
+        self.sealing = busy(tokio::spawn(std::future::pending()));
+    }
+}
+
+fn busy(sent: JoinHandle<Sent>) -> Sealing {
+    Sealing::Busy(sent, Box::pin(sleep_until(Instant::now() + ANSWERS_WITHIN)))
 }
 
 /// Without a session there is nothing to keep: the call was refused, or its caller left before it began.
@@ -460,7 +508,7 @@ impl Drop for RemovedUnlessBegun {
                 tracing::warn!(error = %error, path = %path.display(), "an empty recording could not be removed");
             }
         };
-        // A disk that hangs holds up no thread that carries bytes.
+        // A disk that hangs must not hold those up who have nothing to do with it.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => remove(),
@@ -508,17 +556,6 @@ async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>, is_over: Arc<Atom
             chunks,
             outcome,
         });
-    }
-}
-
-/// Without the path: it stands in records, which the person may read whom they are about.
-fn in_words(error: &SealError) -> String {
-    if let SealError::Create { source, .. } = error {
-        return format!("a file in `recording.dir` cannot be made: {source}");
-    }
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 

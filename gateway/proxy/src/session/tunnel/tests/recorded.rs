@@ -22,7 +22,7 @@ const CHUNK: usize = 1 << 20;
 struct OneKey;
 
 impl RecordingKeys for OneKey {
-    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, String>> {
+    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, KeyError>> {
         async { Ok(SessionKey::new(KEY)) }.boxed()
     }
 
@@ -30,26 +30,44 @@ impl RecordingKeys for OneKey {
 }
 
 impl Stage {
+    /// How sessions are recorded here.
+    fn recordings(&self) -> Recordings {
+        Recordings {
+            folder: self.folder.path().to_owned(),
+            keys: Arc::new(OneKey),
+            which: SessionsToRecord::All,
+            keeps_free: 0,
+            metrics: RecordingMetrics::default(),
+        }
+    }
+
     /// The recording of an exec whose session has begun.
     async fn recording(&self) -> Recording {
-        let mut recording = self.begun().await;
+        self.recording_by(&self.recordings()).await
+    }
+
+    async fn recording_by(&self, recordings: &Recordings) -> Recording {
+        let mut recording = recordings.begin(&self.trail, self.trail.received.mono).await.unwrap();
         recording.begins(&self.beats());
         recording
     }
 
     /// The recording of an exec that is about to begin.
     async fn begun(&self) -> Recording {
-        let recordings = Recordings {
-            folder: self.folder.path().to_owned(),
-            keys: Arc::new(OneKey),
-            which: SessionsToRecord::All,
-            keeps_free: 0,
-        };
+        let recordings = self.recordings();
         recordings.begin(&self.trail, self.trail.received.mono).await.unwrap()
     }
 
     async fn recorded(&self, protocol: Protocol) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
-        let recording = self.recording().await;
+        self.recorded_by(&self.recordings(), protocol).await
+    }
+
+    async fn recorded_by(
+        &self,
+        recordings: &Recordings,
+        protocol: Protocol,
+    ) -> (Carried<DuplexStream, DuplexStream>, DuplexStream, DuplexStream) {
+        let recording = self.recording_by(recordings).await;
         let observer = Observer::new(Some(tap(protocol)), Some(recording));
         self.observed(4 * CHUNK, Bounds::default(), observer)
     }
@@ -110,6 +128,19 @@ fn anchor(heartbeat: &Value) -> Anchor {
 fn second(record: &Value) -> u64 {
     let at = model::time::Timestamp::parse(record["t"].as_str().unwrap()).unwrap();
     at.since(BEGIN).as_secs()
+}
+
+/// The words of a session that ended because it could no longer be recorded; its cause was counted, once.
+fn cut(carried: &Carried<DuplexStream, DuplexStream>, over: &Over, cause: UnrecordedCause) -> String {
+    assert!(matches!(over, Over::Unrecorded), "{over:?}");
+    let recording = carried.observer.recording.as_ref().unwrap();
+    for other in UnrecordedCause::ALL {
+        let expected = u64::from(*other == cause);
+        assert_eq!(recording.metrics().counted(*other), (0, expected), "{other:?}");
+    }
+    let (answer, why) = carried.outcome(over);
+    assert_eq!(answer, Answer::Ended);
+    why.unwrap()
 }
 
 /// Reads and forgets. Polled behind the tunnel, so that nothing but the tunnel itself wakes it.
@@ -239,12 +270,7 @@ async fn an_anchor_that_the_ledger_did_not_take_is_told_again_soon() {
 #[tokio::test(start_paused = true)]
 async fn the_times_of_a_recording_count_from_when_the_request_came() {
     let stage = Stage::new();
-    let recordings = Recordings {
-        folder: stage.folder.path().to_owned(),
-        keys: Arc::new(OneKey),
-        which: SessionsToRecord::All,
-        keeps_free: 0,
-    };
+    let recordings = stage.recordings();
     let waited = Duration::from_secs(7);
     let now = stage.trail.received.mono + u64::try_from(waited.as_nanos()).unwrap();
     let mut recording = recordings.begin(&stage.trail, now).await.unwrap();
@@ -346,7 +372,7 @@ async fn promise_8_a_session_ends_where_its_recording_fills_its_person_s_day() {
         over = carried.carry(&stage.call, stage.over()) => over,
         () = async { tokio::join!(pouring, unread(person)); } => unreachable!(),
     };
-    let Over::Ours(why) = over else { panic!("{over:?}") };
+    let why = cut(&carried, &over, UnrecordedCause::Day);
     assert!(why.contains("limits.bytesPerDay"), "{why}");
     let (anchor, is_whole) = stage.finish(&mut carried).await;
     assert!(is_whole, "what passed is kept");
@@ -527,8 +553,8 @@ fn a_disk_that_fails_for_longer_than_five_seconds_ends_the_session_with_words() 
             () = unread(person) => unreachable!(),
         };
         assert_eq!(
-            ours(&over),
-            "ended by the gateway: a chunk of the recording could not be written: File too large (os error 27)"
+            cut(&carried, &over, UnrecordedCause::DiskFull),
+            "ended by the gateway: the disk of recordings is full"
         );
         // Two seconds until the chunk is due, five in which it is tried again.
         assert!((7..=8).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
@@ -549,12 +575,7 @@ fn a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session() {
     }
     paused().block_on(async {
         let stage = Stage::new();
-        let recordings = Recordings {
-            folder: stage.folder.path().to_owned(),
-            keys: Arc::new(OneKey),
-            which: SessionsToRecord::All,
-            keeps_free: 0,
-        };
+        let recordings = stage.recordings();
         // Room for the file's own header, and for nothing behind it.
         disk_takes(Some(40));
         let why = recordings
@@ -562,10 +583,7 @@ fn a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session() {
             .await
             .unwrap_err();
         disk_takes(None);
-        assert_eq!(
-            why,
-            "a chunk of the recording could not be written: File too large (os error 27)"
-        );
+        assert_eq!(why.cause(), UnrecordedCause::DiskFull, "{why:?}");
         while stage.file().exists() {
             // It is removed on a thread that may block.
             sleep(Duration::from_millis(1)).await;
@@ -581,7 +599,7 @@ struct SlowKey {
 }
 
 impl RecordingKeys for SlowKey {
-    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, String>> {
+    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, KeyError>> {
         async {
             self.may_go_on.notified().await;
             Ok(SessionKey::new(KEY))
@@ -600,10 +618,8 @@ async fn a_client_that_leaves_while_its_key_is_made_leaves_no_key_and_no_file() 
     let stage = Stage::new();
     let keys = Arc::new(SlowKey::default());
     let recordings = Recordings {
-        folder: stage.folder.path().to_owned(),
-        keys: keys.clone(),
-        which: SessionsToRecord::All,
-        keeps_free: 0,
+        keys: Arc::<SlowKey>::clone(&keys),
+        ..stage.recordings()
     };
     assert!(
         recordings.begin(&stage.trail, 0).now_or_never().is_none(),
@@ -656,6 +672,85 @@ fn nothing_is_sealed_behind_the_record_of_the_end() {
     });
 }
 
+/// Neither room nor an error: a disk whose other end is gone.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_takes_a_chunk_and_never_says_so_ends_the_session_in_time() {
+    let stage = Stage::new();
+    let (mut carried, person, mut pod) = stage.recorded(WEBSOCKET).await;
+    carried.observer.recording.as_mut().unwrap().disk_stalls();
+    let began = Instant::now();
+    let talking = async {
+        for _ in 0..30 {
+            pod.write_all(&stdout(b"x")).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let over = tokio::select! {
+        biased;
+        () = talking => unreachable!(),
+        over = carried.carry(&stage.call, stage.over()) => over,
+        () = unread(person) => unreachable!(),
+    };
+    assert_eq!(
+        cut(&carried, &over, UnrecordedCause::Slow),
+        "ended by the gateway: the disk of recordings does not take it in time"
+    );
+    assert_eq!(began.elapsed().as_secs(), 30);
+    let (_, is_whole) = stage.finish(&mut carried).await;
+    assert!(!is_whole);
+}
+
+/// A store of keys that answers so, or never.
+#[derive(Debug, Default)]
+struct NoKey {
+    answer: std::sync::Mutex<Option<KeyError>>,
+    forgotten: AtomicU64,
+}
+
+impl RecordingKeys for NoKey {
+    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, KeyError>> {
+        match self.answer.lock().unwrap().take() {
+            Some(error) => async { Err(error) }.boxed(),
+            None => std::future::pending().boxed(),
+        }
+    }
+
+    fn forget(&self, _: &SubjectId, _: &str) {
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_key_no_session_begins_and_a_store_that_never_answers_is_not_waited_for() {
+    let io = || Box::new(io::Error::other("/data/state.sqlite"));
+    for (answer, cause, seconds, forgotten) in [
+        (Some(KeyError::Store(io())), UnrecordedCause::KeyStore, 0, 0),
+        (Some(KeyError::Unopened(io())), UnrecordedCause::Key, 0, 0),
+        // The key may be made yet, behind our back.
+        (None, UnrecordedCause::KeyStore, 5, 1),
+    ] {
+        let stage = Stage::new();
+        let keys = Arc::new(NoKey::default());
+        *keys.answer.lock().unwrap() = answer;
+        let recordings = Recordings {
+            keys: Arc::<NoKey>::clone(&keys),
+            ..stage.recordings()
+        };
+        let began = Instant::now();
+        let why = recordings
+            .begin(&stage.trail, stage.trail.received.mono)
+            .await
+            .unwrap_err();
+        assert_eq!((why.cause(), began.elapsed().as_secs()), (cause, seconds), "{why:?}");
+        assert_eq!(keys.forgotten.load(Ordering::Relaxed), forgotten, "{why:?}");
+        assert!(!stage.file().exists());
+        recordings.metrics.refused(&stage.trail, &why);
+        assert_eq!(recordings.metrics.counted(cause), (1, 0));
+        assert_eq!(stage.trail.unrecordable.get(), Some(&cause), "the record says no more");
+    }
+}
+
 /// H-17: what cannot be read is passed on where nobody has to keep it, and ends the session where somebody does.
 #[tokio::test(start_paused = true)]
 async fn h_17_bytes_that_cannot_be_read_end_a_session_that_has_to_be_recorded_and_no_other() {
@@ -665,7 +760,7 @@ async fn h_17_bytes_that_cannot_be_read_end_a_session_that_has_to_be_recorded_an
         let (mut carried, _person, mut pod) = stage.recorded(protocol).await;
         pod.write_all(garbage).await.unwrap();
         let over = carried.carry(&stage.call, stage.over()).await;
-        let why = ours(&over);
+        let why = cut(&carried, &over, UnrecordedCause::Damaged);
         assert!(
             why.starts_with(
                 "ended by the gateway: what passes cannot be recorded: what went to the person could not be read: "
@@ -706,7 +801,7 @@ async fn h_17_a_protocol_that_nobody_can_read_ends_a_session_that_has_to_be_reco
     let (mut carried, _person, _pod) = stage.observed(64, Bounds::default(), observer);
     let over = carried.carry(&stage.call, stage.over()).await;
     assert_eq!(
-        ours(&over),
+        cut(&carried, &over, UnrecordedCause::Protocol),
         "ended by the gateway: what passes cannot be recorded: its protocol is not known"
     );
 }
