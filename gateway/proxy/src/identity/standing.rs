@@ -17,22 +17,20 @@ use crate::refusal::Refusal;
 const LOOKED_AT_AFTER: Duration = Duration::from_secs(600);
 
 impl Station {
-    /// Whether `identity`, proved at `since`, would be proved now, and until when that is known to hold.
-    ///
-    /// # Errors
-    /// [`Refusal::CannotVerify`] when nobody can tell; any other says that it would not.
-    pub async fn still(
+    /// Whether `identity`, proved at `since`, would be proved now, and until when that is known to hold. None where only a
+    /// [look-up](Station::sign_in_stands) can tell: nothing here waits for anybody.
+    pub(crate) fn still(
         &self,
         identity: &Identity,
         conn: Option<&Conn>,
         since: Timestamp,
         now: Timestamp,
-    ) -> Result<Timestamp, Refusal> {
-        match identity.credential {
-            Credential::GatewayToken => self.session_stands(identity).await,
+    ) -> Option<Result<Timestamp, Refusal>> {
+        Some(match identity.credential {
+            Credential::GatewayToken => return None,
             Credential::ProviderToken => {
-                self.provider_vouches(identity)?;
-                self.without_sign_in(since, now)
+                let vouches = self.provider_vouches(identity);
+                vouches.and_then(|()| self.without_sign_in(since, now))
             }
             // Its token is not kept, so that it cannot be reviewed again; its rights are looked at as everybody's.
             Credential::ServiceAccount => self.without_sign_in(since, now),
@@ -43,7 +41,7 @@ impl Station {
                 Some(ClientCertificate::Rejected(_, problem)) => Err(Refusal::BadCredential(problem.to_string())),
                 Some(ClientCertificate::Absent) | None => Err(Refusal::NoCredential),
             },
-        }
+        })
     }
 
     /// When a call ends that `identity` began at `since`, as far as its proof tells now: a sign-in that is used lasts longer.
@@ -56,7 +54,12 @@ impl Station {
         }
     }
 
-    async fn session_stands(&self, identity: &Identity) -> Result<Timestamp, Refusal> {
+    /// Whether the sign-in of `identity` stands, and until when that is known to hold. An answer comes within the deadline of
+    /// such questions.
+    ///
+    /// # Errors
+    /// [`Refusal::CannotVerify`] when nobody can tell; any other says that it does not.
+    pub(crate) async fn sign_in_stands(&self, identity: &Identity) -> Result<Timestamp, Refusal> {
         let question = self.about_session(&identity.session);
         match self.questions.sessions.ask(question).await {
             SessionAnswer::Live { ends_at, .. } => Ok(ends_at),

@@ -150,7 +150,7 @@ async fn who_asks_about_a_session_after_its_end_gets_no_answer_from_before_it() 
     let identity = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
     let looks = || {
         let (station, identity) = (Arc::clone(&station), Arc::clone(&identity));
-        tokio::spawn(async move { station.still(&identity, None, bench::BEGIN, bench::BEGIN).await })
+        tokio::spawn(async move { station.sign_in_stands(&identity).await })
     };
     let before = looks();
     let (_, of_before) = asked.recv().await.unwrap();

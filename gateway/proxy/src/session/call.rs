@@ -39,16 +39,18 @@ pub(super) struct Entry {
     pub(super) conn: Option<Arc<Conn>>,
     /// The version of the rules that allowed it last.
     pub(super) version: AtomicU64,
-    /// When it is looked at next whatever happens, nanoseconds since the epoch.
-    look_at: AtomicI64,
+    /// When the rules are asked next whatever happens, nanoseconds since the epoch.
+    judge_at: AtomicI64,
     /// How often the cluster itself has said yes since the rules changed.
     asked: AtomicU64,
-    /// Until when its caller is known to be proved.
-    proved_until: AtomicI64,
-    /// Since when its caller could not be looked up; 0 while that was possible.
-    unknown_since: AtomicI64,
-    /// The cluster is being asked about it.
-    is_asked: AtomicBool,
+    /// Since when the cluster is being asked about it; 0 while it is not.
+    asked_since: AtomicI64,
+    /// When its caller has to be proved anew, nanoseconds since the epoch.
+    prove_at: AtomicI64,
+    /// Since when its caller had to be proved and was not; 0 while they are.
+    unproved_since: AtomicI64,
+    /// Its caller is being looked up.
+    is_looked_up: AtomicBool,
     is_over: AtomicBool,
     why: OnceLock<Box<str>>,
     /// How long it may go on by the rules that let it begin.
@@ -87,11 +89,12 @@ impl Entry {
             trail,
             conn,
             version: AtomicU64::new(0),
-            look_at: AtomicI64::new(0),
+            judge_at: AtomicI64::new(0),
             asked: AtomicU64::new(0),
-            proved_until: AtomicI64::new(proved.unix_nanos()),
-            unknown_since: AtomicI64::new(0),
-            is_asked: AtomicBool::new(false),
+            asked_since: AtomicI64::new(0),
+            prove_at: AtomicI64::new(0),
+            unproved_since: AtomicI64::new(0),
+            is_looked_up: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             why: OnceLock::new(),
             longest: OnceLock::new(),
@@ -101,6 +104,7 @@ impl Entry {
             token: draining.child_token(),
         };
         entry.stands(grounds, now);
+        entry.proved(proved, now);
         entry
     }
 
@@ -109,54 +113,75 @@ impl Entry {
         if self.version.swap(grounds.version, Ordering::AcqRel) != grounds.version {
             self.asked.store(0, Ordering::Relaxed);
         }
-        let mut next = now.plus(LOOK_EVERY);
-        if grounds.from_cluster {
+        let next = if grounds.from_cluster {
             let times = self.asked.fetch_add(1, Ordering::Relaxed).min(6);
             let (first, last) = ASK_AGAIN;
-            next = now.plus(first.saturating_mul(1 << times).min(last));
-        } else if !grounds.momentary && !self.proved_by_session() {
-            next = Timestamp::MAX;
-        }
-        let proved = self.proved_until.load(Ordering::Acquire);
-        self.look_at
-            .store(next.min(grounds.not_after).unix_nanos().min(proved), Ordering::Release);
+            now.plus(first.saturating_mul(1 << times).min(last))
+        } else if grounds.momentary {
+            now.plus(LOOK_EVERY)
+        } else {
+            Timestamp::MAX
+        };
+        self.judge_again(next.min(grounds.not_after));
     }
 
-    /// Its caller is proved until then.
-    pub(super) fn proved(&self, until: Timestamp) {
-        self.unknown_since.store(0, Ordering::Relaxed);
-        self.proved_until.store(until.unix_nanos(), Ordering::Release);
+    /// The rules are asked again then.
+    pub(super) fn judge_again(&self, at: Timestamp) {
+        self.judge_at.store(at.unix_nanos(), Ordering::Release);
     }
 
-    /// For how long its caller could not be looked up, now included.
-    pub(super) fn unknown_for(&self, now: Timestamp) -> Duration {
-        let nanos = now.unix_nanos();
-        let since = self
-            .unknown_since
-            .compare_exchange(0, nanos, Ordering::AcqRel, Ordering::Acquire);
-        now.since(Timestamp::from_unix_nanos(since.err().unwrap_or(nanos)))
+    /// Whether the rules have to be asked now, which are of this version.
+    pub(super) fn has_to_be_judged(&self, now: Timestamp, version: u64) -> bool {
+        self.judge_at.load(Ordering::Acquire) <= now.unix_nanos() || self.version.load(Ordering::Acquire) != version
     }
 
-    pub(super) fn look_again(&self, at: Timestamp) {
-        self.look_at.store(at.unix_nanos(), Ordering::Release);
+    /// Its caller is proved until then, as far as that can be known.
+    pub(super) fn proved(&self, until: Timestamp, now: Timestamp) {
+        let again = if self.proved_by_session() {
+            until.min(now.plus(LOOK_EVERY))
+        } else {
+            until
+        };
+        self.unproved_since.store(0, Ordering::Relaxed);
+        self.prove_again(again);
     }
 
-    /// False when somebody asks already.
-    pub(super) fn begin_asking(&self) -> bool {
-        !self.is_asked.swap(true, Ordering::AcqRel)
+    /// Its caller is looked up again then.
+    pub(super) fn prove_again(&self, at: Timestamp) {
+        self.prove_at.store(at.unix_nanos(), Ordering::Release);
     }
 
-    #[cfg(test)]
-    pub(super) fn is_being_asked(&self) -> bool {
-        self.is_asked.load(Ordering::Acquire)
+    pub(super) fn has_to_be_proved(&self, now: Timestamp) -> bool {
+        self.prove_at.load(Ordering::Acquire) <= now.unix_nanos()
+    }
+
+    /// For how long its caller had to be proved and was not, now included.
+    pub(super) fn unproved_for(&self, now: Timestamp) -> Duration {
+        waited(&self.unproved_since, now).unwrap_or_default()
+    }
+
+    /// False when its caller is being looked up already.
+    pub(super) fn begin_look_up(&self) -> bool {
+        !self.is_looked_up.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_look_up(&self) {
+        self.is_looked_up.store(false, Ordering::Release);
+    }
+
+    /// For how long somebody asks already; none, and then it begins now, when nobody does.
+    pub(super) fn begin_asking(&self, now: Timestamp) -> Option<Duration> {
+        waited(&self.asked_since, now)
     }
 
     pub(super) fn end_asking(&self) {
-        self.is_asked.store(false, Ordering::Release);
+        self.asked_since.store(0, Ordering::Release);
     }
 
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.look_at.load(Ordering::Acquire) <= now.unix_nanos() || self.has_lasted(now).is_some()
+    /// Somebody's answer about it is waited for.
+    #[cfg(test)]
+    pub(super) fn waits_for_an_answer(&self) -> bool {
+        self.is_looked_up.load(Ordering::Acquire) || self.asked_since.load(Ordering::Acquire) != 0
     }
 
     /// How long it was allowed to go on, once it has.
@@ -217,6 +242,12 @@ impl Ending for Entry {
     fn is_over(&self) -> bool {
         self.has_ended()
     }
+}
+
+/// How long it has been since `since`; none where that begins now.
+fn waited(since: &AtomicI64, now: Timestamp) -> Option<Duration> {
+    let begun = since.compare_exchange(0, now.unix_nanos(), Ordering::AcqRel, Ordering::Acquire);
+    begun.err().map(|since| now.since(Timestamp::from_unix_nanos(since)))
 }
 
 /// What only a session has.

@@ -1,19 +1,19 @@
 //! Looks after calls that go on: whenever rules, sessions, keys or authorities change, or a time has come, they are decided
 //! anew, and those end that would now be refused or that do not meet what is now demanded of them.
 //!
-//! Rules alone are judged in one go, a few microseconds each, so that 20,000 calls take well under a second. What needs
-//! somebody's answer (the cluster's, the session store's) is asked beside that and never holds up the others.
+//! Limits and rules alone are judged in one go, a few microseconds each, so that 20,000 calls take well under a second. What
+//! needs somebody's answer (the cluster's, the session store's) is asked beside that, so many at a time, and never holds up
+//! anything else. Invariant: an answer that does not come ends the call after a minute, whether it was asked for in that time or
+//! waited for its turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream;
 use model::cluster::ClusterId;
 use model::decision::RuleEffect;
 use model::time::Timestamp;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::call::Entry;
@@ -28,7 +28,7 @@ use crate::refusal::Refusal;
 
 /// How often the times of calls are looked at.
 const BEAT: Duration = Duration::from_secs(1);
-/// Questions under way at the same time, for one cluster's calls.
+/// Questions under way at the same time: to the session store, and to each cluster.
 const AT_ONCE: usize = 32;
 /// After so many judgements other tasks get their turn.
 const CHUNK: usize = 64;
@@ -41,6 +41,8 @@ pub struct Keeper {
     registry: Arc<Registry>,
     identity: Arc<identity::Station>,
     clusters: Arc<HashMap<ClusterId, Arc<decision::Station>>>,
+    look_ups: Arc<Semaphore>,
+    reviews: Arc<HashMap<ClusterId, Semaphore>>,
     clock: Clock,
 }
 
@@ -53,10 +55,15 @@ impl Keeper {
         clusters: HashMap<ClusterId, Arc<decision::Station>>,
         clock: Clock,
     ) -> Self {
+        let reviews = clusters
+            .keys()
+            .map(|cluster| (cluster.clone(), Semaphore::new(AT_ONCE)));
         Self {
             registry,
             identity,
+            reviews: Arc::new(reviews.collect()),
             clusters: Arc::new(clusters),
+            look_ups: Arc::new(Semaphore::new(AT_ONCE)),
             clock,
         }
     }
@@ -104,7 +111,7 @@ impl Keeper {
                 () = stop.cancelled() => return,
             }
             trust.mark_unchanged();
-            self.keys_changed().await;
+            self.keys_changed();
         }
     }
 
@@ -114,41 +121,38 @@ impl Keeper {
             return;
         };
         let calls = self.registry.of_other_rules(cluster, station.version());
-        self.judge(station, calls).await;
+        self.judge(cluster, station, calls).await;
     }
 
-    /// Looks at the calls to a cluster whose time has come, and at those that entered by rules that were just replaced.
+    /// Looks at the calls to a cluster whose time has come, and at those that entered by rules that were just replaced. Waits for
+    /// nobody's answer.
     pub async fn time_passed(&self, cluster: &ClusterId) {
         let Some(station) = self.clusters.get(cluster) else {
             return;
         };
         let (now, version) = (self.clock.read().wall, station.version());
         self.authorities_now(cluster);
-        let due = self.registry.chosen(|entry| {
-            let is_due = entry.is_due(now) || entry.version.load(Ordering::Acquire) != version;
-            is_due && entry.trail.cluster.as_ref() == Some(cluster)
+        let mut due = self.registry.chosen(|entry| {
+            let is_due = entry.has_to_be_proved(now) || entry.has_to_be_judged(now, version);
+            entry.trail.cluster.as_ref() == Some(cluster) && (is_due || entry.has_lasted(now).is_some())
         });
-        let (over, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|entry| entry.has_lasted(now).is_some());
-        for entry in over {
-            let longest = entry.has_lasted(now).unwrap_or_default();
-            let why = format!("it has lasted {}, its limit", in_words(longest));
-            self.registry.end(&entry, Cause::Rules, &why);
-        }
-        let proved = stream::iter(due)
-            .map(|entry| async move { self.is_proved(&entry, now).await.then_some(entry) })
-            .buffer_unordered(AT_ONCE)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
-        self.judge(station, proved).await;
+        due.retain(|entry| {
+            let longest = entry.has_lasted(now);
+            if let Some(longest) = longest {
+                let why = format!("it has lasted {}, its limit", in_words(longest));
+                self.registry.end(entry, Cause::Rules, &why);
+            }
+            longest.is_none()
+        });
+        self.prove(due.iter().filter(|entry| entry.has_to_be_proved(now)), now);
+        due.retain(|entry| entry.has_to_be_judged(now, version));
+        self.judge(cluster, station, due).await;
     }
 
     /// Looks at the calls that a provider's key vouches for.
-    pub async fn keys_changed(&self) {
-        let now = self.clock.read().wall;
-        for entry in self.registry.chosen(|entry| is_by(entry, Credential::ProviderToken)) {
-            self.is_proved(&entry, now).await;
-        }
+    pub fn keys_changed(&self) {
+        let vouched = self.registry.chosen(|entry| is_by(entry, Credential::ProviderToken));
+        self.prove(vouched.iter(), self.clock.read().wall);
     }
 
     /// Costs a comparison for each call with a certificate as long as the authorities are the same.
@@ -165,41 +169,73 @@ impl Keeper {
         }
     }
 
-    /// Whether whoever called is proved still; ends the call when not.
-    async fn is_proved(&self, entry: &Entry, now: Timestamp) -> bool {
-        let Some(identity) = entry.trail.identity.as_deref() else {
-            self.registry
-                .end(entry, Cause::Credential, "nobody is known to have called");
-            return false;
-        };
-        let since = entry.trail.received.wall;
-        match self.identity.still(identity, entry.conn.as_deref(), since, now).await {
-            Ok(until) => {
-                entry.proved(until);
-                true
+    /// Whether whoever called is proved still; ends the calls of those who are not. Who has to be looked up is, in their turn.
+    fn prove<'a>(&self, calls: impl Iterator<Item = &'a Arc<Entry>>, now: Timestamp) {
+        let mut by_session: HashMap<Box<str>, Vec<Arc<Entry>>> = HashMap::new();
+        for entry in calls {
+            let Some(identity) = entry.trail.identity.as_deref() else {
+                self.registry
+                    .end(entry, Cause::Credential, "nobody is known to have called");
+                continue;
+            };
+            let since = entry.trail.received.wall;
+            let unproved = entry.unproved_for(now);
+            match self.identity.still(identity, entry.conn.as_deref(), since, now) {
+                Some(found) => self.found(entry, &found, now),
+                None if entry.begin_look_up() => {
+                    let of_session = by_session.entry(identity.session().into()).or_default();
+                    of_session.push(Arc::clone(entry));
+                }
+                None if unproved >= UNKNOWN_HOLDS.0 => {
+                    let why = "the sign-in cannot be looked up: nobody has answered in time";
+                    self.registry.end(entry, Cause::Unknown, why);
+                }
+                None => {}
             }
+        }
+        for of_session in by_session.into_values() {
+            tokio::spawn(self.clone().look_up(of_session));
+        }
+    }
+
+    /// One question for all calls of one session.
+    async fn look_up(self, mut of_session: Vec<Arc<Entry>>) {
+        // It is never closed.
+        let _turn = self.look_ups.acquire().await;
+        of_session.retain(|entry| self.registry.goes_on(entry));
+        let Some(identity) = of_session.first().and_then(|entry| entry.trail.identity.as_deref()) else {
+            return;
+        };
+        let found = self.identity.sign_in_stands(identity).await;
+        let now = self.clock.read().wall;
+        for entry in &of_session {
+            entry.end_look_up();
+            self.found(entry, &found, now);
+        }
+    }
+
+    /// Takes what was found out about who called.
+    fn found(&self, entry: &Entry, found: &Result<Timestamp, Refusal>, now: Timestamp) {
+        match found {
+            Ok(until) => entry.proved(*until, now),
             Err(Refusal::CannotVerify(why)) => {
                 let (holds, again) = UNKNOWN_HOLDS;
-                if entry.unknown_for(now) < holds {
-                    entry.look_again(now.plus(again));
+                if entry.unproved_for(now) < holds {
+                    entry.prove_again(now.plus(again));
                 } else {
-                    self.registry.end(entry, Cause::Unknown, &why);
+                    self.registry.end(entry, Cause::Unknown, why);
                 }
-                false
             }
             Err(refusal @ Refusal::SessionEnded(_)) => {
                 self.registry.end(entry, Cause::Session, &refusal.in_words());
-                false
             }
             Err(refusal) => {
                 self.registry.end(entry, Cause::Credential, &refusal.in_words());
-                false
             }
         }
     }
 
-    async fn judge(&self, station: &Arc<decision::Station>, calls: Vec<Arc<Entry>>) {
-        let mut asking = Vec::new();
+    async fn judge(&self, cluster: &ClusterId, station: &Arc<decision::Station>, calls: Vec<Arc<Entry>>) {
         for (number, entry) in calls.into_iter().enumerate() {
             if number % CHUNK == CHUNK - 1 {
                 tokio::task::yield_now().await;
@@ -210,32 +246,33 @@ impl Keeper {
                 Anew::Stands(standing) => self.stands(&entry, &standing, now),
                 Anew::Refused(refusal) => self.refused(&entry, &refusal),
                 // One question for one call at a time; the next beat asks again for what changed meanwhile.
-                Anew::Ask(question) => {
-                    if entry.begin_asking() {
-                        asking.push((entry, question));
-                    } else {
-                        entry.look_again(now);
+                Anew::Ask(question) => match entry.begin_asking(now) {
+                    None => drop(tokio::spawn(self.clone().ask(cluster.clone(), entry, question))),
+                    Some(asked) if asked < UNKNOWN_HOLDS.0 => entry.judge_again(now),
+                    Some(_) => {
+                        let why = "the rules leave it to the cluster, which has not answered in time";
+                        self.registry.end(&entry, Cause::Unknown, why);
                     }
-                }
+                },
             }
-        }
-        if !asking.is_empty() {
-            tokio::spawn(self.clone().ask(Arc::clone(station), asking));
         }
     }
 
-    async fn ask(self, station: Arc<decision::Station>, asking: Vec<(Arc<Entry>, Box<Asking>)>) {
-        let (keeper, station) = (&self, &station);
-        stream::iter(asking)
-            .for_each_concurrent(AT_ONCE, |(entry, question)| async move {
-                let answered = station.ask_anew(*question).await;
-                entry.end_asking();
-                match answered {
-                    Ok(standing) => keeper.stands(&entry, &standing, keeper.clock.read().wall),
-                    Err(refusal) => keeper.refused(&entry, &refusal),
-                }
-            })
-            .await;
+    async fn ask(self, cluster: ClusterId, entry: Arc<Entry>, question: Box<Asking>) {
+        let (Some(station), Some(reviews)) = (self.clusters.get(&cluster), self.reviews.get(&cluster)) else {
+            return;
+        };
+        // It is never closed.
+        let _turn = reviews.acquire().await;
+        if !self.registry.goes_on(&entry) {
+            return;
+        }
+        let answered = station.ask_anew(*question).await;
+        entry.end_asking();
+        match answered {
+            Ok(standing) => self.stands(&entry, &standing, self.clock.read().wall),
+            Err(refusal) => self.refused(&entry, &refusal),
+        }
     }
 
     /// Its rights stand; it goes on if it meets what they demand by now.

@@ -22,7 +22,7 @@ listed! {
         Locked,
         /// What proved its caller counts no longer.
         Credential,
-        /// Whether its caller still counts could not be found out for too long.
+        /// Whether its caller still counts, or the cluster still allows it, could not be found out for too long.
         Unknown,
     }
 }

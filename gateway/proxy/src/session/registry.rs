@@ -166,6 +166,11 @@ impl Registry {
         first
     }
 
+    /// Whether it has neither ended nor been told to.
+    pub(super) fn goes_on(&self, entry: &Entry) -> bool {
+        !entry.has_ended() && self.calls.contains_key(&entry.id)
+    }
+
     /// The calls to one cluster that were last allowed by another version of its rules.
     pub(super) fn of_other_rules(&self, cluster: &ClusterId, version: u64) -> Vec<Arc<Entry>> {
         self.chosen(|entry| {

@@ -9,9 +9,11 @@ use model::ask::{AccessAnswer, SessionAnswer};
 use model::lock::{Lock, Locks};
 use model::time::Timestamp;
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::bench::{BEGIN, World, round};
+use super::call::Entry;
 use super::live::Counted;
 use super::{Cause, EndError, Grounds, LongCall};
 use crate::audit::Anchor;
@@ -24,6 +26,13 @@ fn person(name: &str, group: &str) -> Arc<Identity> {
 fn advance(world: &World, by: Duration) {
     let now = BEGIN.plus(by).unix_nanos();
     world.hand.store(now, Ordering::Relaxed);
+}
+
+/// Until nobody's answer is waited for.
+async fn all_is_known(world: &World) {
+    while !world.registry.chosen(Entry::waits_for_an_answer).is_empty() {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn open(calls: &[&LongCall]) -> Vec<bool> {
@@ -101,12 +110,11 @@ async fn a_session_that_runs_out_is_found_by_the_minute_and_silence_holds_for_an
         (192, SessionAnswer::Unknown { why: "no disk".into() }, false),
     ] {
         advance(&world, Duration::from_secs(seconds));
-        let (keeper, cluster) = (world.keeper.clone(), world.cluster.clone());
-        let looking = tokio::spawn(async move { keeper.time_passed(&cluster).await });
+        world.keeper.time_passed(&world.cluster).await;
         let (question, reply) = world.sessions.recv().await.unwrap();
         assert_eq!(&*question.session, "session-of-al");
         reply.send(answer).unwrap();
-        looking.await.unwrap();
+        all_is_known(&world).await;
         assert_eq!(!call.is_over(), stands, "after {seconds} s");
     }
     assert_eq!(
@@ -123,7 +131,7 @@ async fn a_key_that_its_issuer_withdraws_ends_what_it_vouched_for() {
     let by_provider = world.enter(&world.watch(token, "a"));
     let by_gateway = world.enter(&world.watch(person("bo", "dev"), "a"));
     world.trust(|trust| trust.generation += 1);
-    world.keeper.keys_changed().await;
+    world.keeper.keys_changed();
     assert_eq!(open(&[&by_provider, &by_gateway]), [false, true]);
     assert_eq!(
         by_provider.why(),
@@ -193,18 +201,7 @@ async fn what_the_cluster_alone_allows_is_asked_again_and_ends_at_its_no() {
         if seconds == 0 {
             world.keeper.rules_changed(&world.cluster).await;
         } else {
-            // The caller's session is looked up with it.
-            let (keeper, cluster) = (world.keeper.clone(), world.cluster.clone());
-            let looking = tokio::spawn(async move { keeper.time_passed(&cluster).await });
-            let (_, reply) = world.sessions.recv().await.unwrap();
-            let ends_at = Timestamp::MAX;
-            reply
-                .send(SessionAnswer::Live {
-                    ends_at,
-                    stated_reason: None,
-                })
-                .unwrap();
-            looking.await.unwrap();
+            world.keeper.time_passed(&world.cluster).await;
         }
         let (_, reply) = world.reviews.recv().await.unwrap();
         reply.send(answer).unwrap();
@@ -212,9 +209,7 @@ async fn what_the_cluster_alone_allows_is_asked_again_and_ends_at_its_no() {
             call.ender().cancelled().await;
         }
         // Whoever asked has to see the answer before the next look.
-        while world.registry.chosen(|entry| entry.is_being_asked()).len() == 1 {
-            tokio::task::yield_now().await;
-        }
+        all_is_known(&world).await;
         assert_eq!(!call.is_over(), stands, "after {seconds} s");
     }
     assert!(call.why().contains("the cluster agrees: webhook"), "{}", call.why());
@@ -561,4 +556,119 @@ async fn a_shorter_longest_counts_for_what_is_under_way_and_a_longer_one_does_no
     world.keeper.time_passed(&world.cluster).await;
     assert!(session.is_over());
     assert_eq!(session.why(), "ended by the gateway: it has lasted 90 min, its limit");
+}
+
+/// The questions that somebody still waits for. Nobody answers one.
+fn hold(world: &mut World, held: &mut Vec<oneshot::Sender<SessionAnswer>>) -> usize {
+    held.extend(std::iter::from_fn(|| world.sessions.try_recv().ok()).map(|(_, reply)| reply));
+    held.retain(|reply| !reply.is_closed());
+    held.len()
+}
+
+/// A session store that hangs, with 5,000 people whose sign-ins have to be looked up in the same moment.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_delays_no_limit_and_ends_what_nobody_can_tell_of_after_a_minute() {
+    const CALLS: usize = 5_000;
+    let mut world = World::new(CALLS + 8, Authorization::Enforce);
+    let at = |seconds| BEGIN.plus(Duration::from_secs(seconds));
+    let tonight = json!({"apiVersion": "gatescribe.dev/v1", "kind": "AccessRule", "metadata": {"name": "tonight"},
+        "spec": {"effect": "allow", "until": at(75).to_string(), "subjects": {"groups": ["guest"]},
+                 "kubernetes": {"verbs": ["watch"], "resources": ["pods"]}}});
+    world.rules(&["dev"], &[tonight]);
+    let watches: Vec<LongCall> = (0..CALLS)
+        .map(|number| world.enter(&world.watch(person(&format!("person-{number}"), "dev"), "a")))
+        .collect();
+    let longest = world.enter(&world.watch(person("al", "dev"), "a"));
+    longest.lasts_at_most(Duration::from_secs(70));
+    let grounds = Grounds {
+        version: 1,
+        not_after: at(75),
+        from_cluster: false,
+        momentary: true,
+    };
+    let trail = world.watch(person("bo", "guest"), "a");
+    let until = world.registry.enter(trail, None, &world.draining, grounds).unwrap();
+    // A sign-in that nobody has to look up.
+    let account = world.enter(&world.watch(Arc::new(for_bench("cy", &["dev"], Credential::ServiceAccount)), "a"));
+    let stop = CancellationToken::new();
+    world.keeper.clone().start(&stop);
+    let (mut ends, mut held) = (Vec::new(), Vec::new());
+    for second in 0..=128 {
+        advance(&world, Duration::from_secs(second));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let under_way = hold(&mut world, &mut held);
+        assert!(under_way <= 32, "{under_way} questions at once, after {second} s");
+        ends.push(watches.iter().filter(|call| call.is_over()).count());
+        assert_eq!(longest.is_over(), second >= 70, "after {second} s");
+        assert_eq!(until.is_over(), second >= 75, "after {second} s");
+        assert!(!account.is_over());
+    }
+    // Due after a minute, unknown for another; whoever was asked about in vain is asked about once more.
+    assert!(
+        ends[119] == 0 && ends[121] > CALLS - 100 && ends[128] == CALLS,
+        "{ends:?}"
+    );
+    assert_eq!(longest.why(), "ended by the gateway: it has lasted 70 s, its limit");
+    let why = "ended by the gateway: the sign-in cannot be looked up: ";
+    assert!(
+        watches.iter().all(|call| call.why().starts_with(why)),
+        "{}",
+        watches[0].why()
+    );
+    let counted = world.registry.metrics.ended_for(Cause::Unknown);
+    assert_eq!(counted, u64::try_from(CALLS).unwrap());
+    // Whoever waited for a turn asks nothing any more.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(hold(&mut world, &mut held), 0);
+    stop.cancel();
+}
+
+/// Calls of one sign-in are asked about once.
+#[tokio::test]
+async fn one_sign_in_is_looked_up_once_for_all_its_calls() {
+    let mut world = World::new(200, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let al = person("al", "dev");
+    let hers: Vec<LongCall> = (0..100)
+        .map(|_| world.enter(&world.watch(Arc::clone(&al), "a")))
+        .collect();
+    advance(&world, Duration::from_secs(60));
+    world.keeper.time_passed(&world.cluster).await;
+    let (_, reply) = world.sessions.recv().await.unwrap();
+    let why = "you signed out".to_owned();
+    reply.send(SessionAnswer::Ended { why }).unwrap();
+    all_is_known(&world).await;
+    assert!(world.sessions.try_recv().is_err());
+    assert!(hers.iter().all(|call| call.is_over()));
+}
+
+/// As for the session store: the cluster is asked so many questions at once, and what it does not say in a minute is no yes.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_never_answers_is_asked_little_at_once_and_waited_for_a_minute() {
+    const CALLS: usize = 1_000;
+    let mut world = World::new(CALLS, Authorization::Confirm);
+    world.rules(&["dev"], &[]);
+    let calls: Vec<LongCall> = (0..CALLS)
+        .map(|number| world.enter(&world.watch(person(&format!("person-{number}"), "dev"), "a")))
+        .collect();
+    let stop = CancellationToken::new();
+    world.keeper.clone().start(&stop);
+    world.rules(&[], &[]);
+    let mut held = Vec::new();
+    for second in 0..=62 {
+        advance(&world, Duration::from_secs(second));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        held.extend(std::iter::from_fn(|| world.reviews.try_recv().ok()).map(|(_, reply)| reply));
+        held.retain(|reply| !reply.is_closed());
+        assert!(held.len() <= 32, "{} questions at once, after {second} s", held.len());
+    }
+    assert!(calls.iter().all(LongCall::is_over));
+    let unknown = world.registry.metrics.ended_for(Cause::Unknown);
+    let refused = world.registry.metrics.ended_for(Cause::Rules);
+    assert_eq!(unknown + refused, u64::try_from(CALLS).unwrap());
+    assert!(
+        unknown > 0 && refused > 0,
+        "{unknown} whose turn did not come, {refused} without an answer"
+    );
+    stop.cancel();
 }
