@@ -8,6 +8,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("answer_scan", proxy::audit::fuzz_answer_scan),
     ("asciicast", recording::fuzz_asciicast),
     ("configuration", cli::config::fuzz_configuration),
+    ("event_border", proxy::body::fuzz_event_border),
     ("exit_status", recording::fuzz_exit_status),
     ("frame_reader", ledger::fuzz_frame_reader),
     ("head_guard", proxy::listener::fuzz_head_guard),

@@ -555,3 +555,58 @@ fn g_10_told_to_stop_the_gateway_ends_watches_between_two_events() -> anyhow::Re
     })?;
     Ok(())
 }
+
+/// JSON, and protobuf with a line feed where no event ends: a whole event, and half of one.
+const FRAMINGS: [(&str, &[u8], &[u8]); 2] = [
+    ("application/json", b"{\"event\":1}\n", b"{\"event\":"),
+    (
+        "application/vnd.kubernetes.protobuf;stream=watch",
+        b"\0\0\0\x02ab",
+        b"\0\0\0\x05he\n",
+    ),
+];
+
+/// Where the rest of an event does not come, nobody is told that the answer is whole.
+#[test]
+fn g_10_a_watch_that_has_to_end_within_an_event_breaks_off_and_one_between_two_ends() -> anyhow::Result<()> {
+    let stage = Stage::new(Speaks::Http2, None)?;
+    let mut readers = Vec::new();
+    for (kind, whole, half) in FRAMINGS {
+        for ask in BOTH {
+            for (said, is_whole) in [(whole.to_vec(), true), ([whole, half].concat(), false)] {
+                let mut reader = ask(&stage, WATCH)?;
+                let feed = stage.fed.next()?.begin(200, &[("content-type", kind)])?;
+                reader.head()?;
+                feed.say(said.clone())?;
+                reader.says(&said)?;
+                readers.push((reader, feed, is_whole));
+            }
+        }
+    }
+    stage.gateway.process().signal(nix::sys::signal::Signal::SIGTERM)?;
+    for (mut reader, feed, is_whole) in readers {
+        match reader.piece() {
+            Ok(None) => ensure!(is_whole, "half an event, and a clean end"),
+            Ok(Some(piece)) => anyhow::bail!("more: {}", piece.escape_ascii()),
+            Err(error) => {
+                let broke_off = [format!("the stream ended with frame {RST_STREAM}"), "the connection ended".into()];
+                ensure!(!is_whole && broke_off.contains(&error.to_string()), "{is_whole}: {error}");
+            }
+        }
+        drop(feed);
+    }
+    let records = stage.gateway.records_with("all closes", |records| {
+        let closes = records.iter().filter(|record| record["kind"] == "close");
+        closes.count() == 4 * FRAMINGS.len()
+    })?;
+    let ended = |why: &str| records.iter().filter(|record| record["outcome"]["why"] == why).count();
+    let (whole, half) = (
+        ended("ended by the gateway: it stops"),
+        ended("ended by the gateway: it stops, within an event whose rest did not come"),
+    );
+    ensure!((whole, half) == (4, 4), "{whole} whole, {half} not");
+    // The clients of those have broken no protocol.
+    let blamed = records.iter().find(|record| record.to_string().contains("the bytes were not the protocol"));
+    ensure!(blamed.is_none(), "{blamed:?}");
+    Ok(())
+}

@@ -3,16 +3,23 @@
 //! Neither buffers or boxes. Invariant: the body that goes down carries the duty to write the end of its request, so that
 //! an answer that stops, for whatever reason, is recorded as what it was.
 
+mod border;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use model::event::Answer;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use self::border::Border;
 
 use crate::audit::{End, Place};
 use crate::listener::{Inbound, InboundError, Taking};
@@ -142,6 +149,8 @@ enum From {
     Host(HostBody),
 }
 
+type Polled = Poll<Option<Result<Frame<Bytes>, OutboundError>>>;
+
 /// An answer of a cluster on its way down.
 struct Passing {
     body: UpstreamBody<Uplink>,
@@ -154,18 +163,32 @@ struct Passing {
 /// Why an answer ended that its client took no more of (G-09).
 const STALLED: &str = "ended by the gateway: stalled: the client takes no more of the answer";
 
-/// A call that goes on, and what wakes it when it has to end.
-struct Ender {
+/// A call that goes on, where its answer may end, and what wakes it when it has to.
+pub(crate) struct Ender {
     call: LongCall,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The last byte that passed ended a line: events of a watch and lines of a log do, so that here nobody is cut short.
-    at_boundary: bool,
+    border: Border,
+    /// Since it has to end within an event: until when the event may.
+    late: Option<Pin<Box<Sleep>>>,
     /// What has passed since it had to end.
     surplus: usize,
 }
 
-/// A call that has to end may finish what it began to say, up to this.
+/// Where nobody knows what an event is, a call that has to end may say so much until the end of a line.
 const MAX_SURPLUS: usize = 64 * 1024;
+/// An event that has begun may end within this. Together with the second in which a change of rules is seen, an end takes at most
+/// two seconds.
+const FINISHES_WITHIN: Duration = Duration::from_millis(500);
+
+/// What is due of a call that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    GoesOn,
+    /// It has to end, and here is where it may.
+    Ends,
+    /// It has to end within an event whose rest does not come: no whole answer, so that nobody takes it for one.
+    BreaksOff,
+}
 
 impl std::fmt::Debug for Outbound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -186,6 +209,9 @@ pub enum OutboundError {
     /// The gateway host's side.
     #[error("the gateway's own answer broke off")]
     Host(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Ours: it had to end, and the rest of an event did not come.
+    #[error("the answer had to end within an event")]
+    WithinEvent,
 }
 
 impl Outbound {
@@ -203,22 +229,16 @@ impl Outbound {
         Self { from: From::Host(body) }
     }
 
-    /// An answer of a cluster with the duties that end with it. When `call` has to end, the answer ends cleanly between two
+    /// An answer of a cluster with the duties that end with it. When a call has to end, its answer ends cleanly between two
     /// events, so that a client lists again and meets the refusal there (G-10).
     #[must_use]
-    pub fn cluster(
+    pub(crate) fn cluster(
         body: UpstreamBody<Uplink>,
         end: End,
         place: Option<Place>,
-        call: Option<LongCall>,
+        ender: Option<Ender>,
         taking: Taking,
     ) -> Self {
-        let ender = call.map(|call| Ender {
-            cancelled: Box::pin(call.ender().clone().cancelled_owned()),
-            call,
-            at_boundary: true,
-            surplus: 0,
-        });
         let mut passing = Passing {
             body,
             end: Some(end),
@@ -236,15 +256,63 @@ impl Outbound {
 }
 
 impl Ender {
+    /// Of an answer whose events cannot be told apart.
+    pub(crate) fn new(call: LongCall) -> Self {
+        Self {
+            cancelled: Box::pin(call.ender().clone().cancelled_owned()),
+            call,
+            border: Border::unknown(),
+            late: None,
+            surplus: 0,
+        }
+    }
+
+    /// Of a watch whose answer has these headers.
+    pub(crate) fn of_watch(call: LongCall, headers: &HeaderMap) -> Self {
+        let border = Border::of_watch(headers);
+        Self {
+            border,
+            ..Self::new(call)
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.call.is_over() || self.call.ender().is_cancelled()
     }
 
-    fn passed(&mut self, data: &Bytes) {
-        self.at_boundary = data.last().is_none_or(|last| *last == b'\n');
+    /// What is due before more is asked for, or when `nothing_comes` for now: then it wakes whoever waits.
+    fn due(&mut self, cx: &mut Context<'_>, nothing_comes: bool) -> Due {
+        if nothing_comes && !self.is_over() {
+            // Only asks to be woken.
+            let _ = self.cancelled.as_mut().poll(cx);
+        }
+        if !self.is_over() {
+            return Due::GoesOn;
+        }
+        if self.border.is_here() {
+            return Due::Ends;
+        }
+        if !self.border.is_known() {
+            let may_end = nothing_comes || self.surplus > MAX_SURPLUS;
+            return if may_end { Due::Ends } else { Due::GoesOn };
+        }
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(FINISHES_WITHIN)));
+        match late.as_mut().poll(cx) {
+            Poll::Ready(()) => Due::BreaksOff,
+            Poll::Pending => Due::GoesOn,
+        }
+    }
+
+    /// So much of what came may pass. Of what has to end nothing passes behind the event that had begun.
+    fn passes(&mut self, data: &[u8]) -> usize {
+        if self.border.is_known() && self.is_over() {
+            return self.border.pass_to_next(data);
+        }
+        self.border.pass(data);
         if self.call.is_over() {
             self.surplus = self.surplus.saturating_add(data.len());
         }
+        data.len()
     }
 }
 
@@ -257,49 +325,74 @@ impl Passing {
         }
     }
 
-    /// Ends the answer if it has to end and nobody is in the middle of a sentence.
-    fn ends_here(&mut self, cx: &mut Context<'_>, nothing_comes: bool) -> bool {
+    /// Pending unless the answer has to end, and may or can wait no longer.
+    fn ends_here(&mut self, cx: &mut Context<'_>, nothing_comes: bool) -> Polled {
         let Some(ender) = &mut self.ender else {
-            return false;
+            return Poll::Pending;
         };
-        if nothing_comes {
-            // Also asks to be woken.
-            let _ = ender.cancelled.as_mut().poll(cx);
+        match ender.due(cx, nothing_comes) {
+            Due::GoesOn => Poll::Pending,
+            Due::Ends => {
+                let why = ender.call.why();
+                self.settle(Answer::Ended, Some(&why));
+                Poll::Ready(None)
+            }
+            Due::BreaksOff => {
+                let why = format!("{}, within an event whose rest did not come", ender.call.why());
+                self.settle(Answer::Ended, Some(&why));
+                Poll::Ready(Some(Err(OutboundError::WithinEvent)))
+            }
         }
-        if !ender.is_over() || !(nothing_comes || ender.at_boundary || ender.surplus > MAX_SURPLUS) {
-            return false;
-        }
-        let why = ender.call.why();
-        self.settle(Answer::Ended, Some(&why));
-        true
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutboundError>>> {
-        if self.end.is_none() || self.ends_here(cx, false) {
+    /// What of a piece that came is passed on.
+    fn passed(&mut self, mut data: Bytes) -> Bytes {
+        let came = data.len();
+        if let Some(ender) = &mut self.ender {
+            data.truncate(ender.passes(&data));
+        }
+        if let Some(end) = &mut self.end {
+            end.passed(&data);
+        }
+        if data.len() < came {
+            // Behind the event that had begun, others are withheld: here it ends, whatever the cluster says of its own end.
+            let why = self.ender.as_ref().map(|ender| ender.call.why());
+            self.settle(Answer::Ended, why.as_deref());
+        }
+        data
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.end.is_none() {
             return Poll::Ready(None);
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(end), Some(data)) = (&mut self.end, frame.data_ref()) {
-                    end.passed(data);
-                }
-                if let (Some(ender), Some(data)) = (&mut self.ender, frame.data_ref()) {
-                    ender.passed(data);
-                }
+        if let Poll::Ready(last) = self.ends_here(cx, false) {
+            return Poll::Ready(last);
+        }
+        let Poll::Ready(came) = Pin::new(&mut self.body).poll_frame(cx) else {
+            return self.ends_here(cx, true);
+        };
+        Poll::Ready(match came {
+            Some(Ok(frame)) => {
+                // Trailers are left as they are.
+                let frame = match frame.into_data() {
+                    Ok(data) => Frame::data(self.passed(data)),
+                    Err(frame) => frame,
+                };
                 if self.body.is_end_stream() {
                     self.settle(Answer::Answered, None);
                 }
+                Some(Ok(frame))
             }
-            Poll::Ready(None) => self.settle(Answer::Answered, None),
-            Poll::Ready(Some(Err(error))) => self.settle(Answer::UpstreamLost, Some(&error.to_string())),
-            Poll::Pending => {
-                if self.ends_here(cx, true) {
-                    return Poll::Ready(None);
-                }
+            Some(Err(error)) => {
+                self.settle(Answer::UpstreamLost, Some(&error.to_string()));
+                Some(Err(error.into()))
             }
-        }
-        polled.map(|frame| frame.map(|frame| frame.map_err(OutboundError::from)))
+            None => {
+                self.settle(Answer::Answered, None);
+                None
+            }
+        })
     }
 }
 
@@ -351,5 +444,113 @@ impl Body for Outbound {
             From::Cluster(passing) => passing.body.size_hint(),
             From::Host(body) => body.size_hint(),
         }
+    }
+}
+
+/// The borders of events hold however an answer is cut; for the fuzzer.
+pub fn fuzz_event_border(data: &[u8]) {
+    border::fuzz(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use access::decide::Authorization;
+    use http::HeaderValue;
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+    use crate::identity::{Credential, for_bench};
+    use crate::session::bench::{BEGIN, World};
+
+    const JSON: &str = "application/json";
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
+    fn watch(world: &World, kind: &'static str) -> Ender {
+        let al = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        Ender::of_watch(world.enter(&world.watch(al, "shop")), &headers)
+    }
+
+    fn lose_rights(world: &World) {
+        let al = for_bench("al", &["dev"], Credential::GatewayToken);
+        world.registry.end_session(al.session(), "over", BEGIN);
+    }
+
+    fn due(ender: &mut Ender, nothing_comes: bool) -> Due {
+        ender.due(&mut Context::from_waker(Waker::noop()), nothing_comes)
+    }
+
+    /// An event in two pieces, with the beginning of a next one behind it.
+    const EVENTS: [(&str, &[u8], &[u8], usize); 2] = [
+        (JSON, b"{\"event\":", b"1}\n{\"event\":2}\n{", 3),
+        (PROTOBUF, b"\0\0\0\x05he\n", b"lo\0\0\0\x01x\0", 2),
+    ];
+
+    #[tokio::test(start_paused = true)]
+    async fn g_10_what_has_to_end_within_an_event_ends_behind_it_and_not_where_a_transport_cut_it() {
+        for (kind, begun, rest, of_event) in EVENTS {
+            let world = World::new(8, Authorization::Enforce);
+            let mut ender = watch(&world, kind);
+            assert_eq!(ender.passes(begun), begun.len(), "{kind}");
+            assert_eq!(due(&mut ender, true), Due::GoesOn, "{kind}");
+            lose_rights(&world);
+            for nothing_comes in [true, false] {
+                assert_eq!(due(&mut ender, nothing_comes), Due::GoesOn, "{kind}");
+            }
+            tokio::time::advance(FINISHES_WITHIN - Duration::from_millis(1)).await;
+            assert_eq!(due(&mut ender, true), Due::GoesOn, "{kind}");
+            assert_eq!(ender.passes(rest), of_event, "{kind}: no other event");
+            assert_eq!(due(&mut ender, false), Due::Ends, "{kind}");
+        }
+    }
+
+    /// No event that is longer than the wait keeps it, also where its pieces never pause.
+    #[tokio::test(start_paused = true)]
+    async fn g_10_what_has_to_end_within_an_event_whose_rest_does_not_come_is_no_whole_answer() {
+        for (kind, begun, ..) in EVENTS {
+            for nothing_comes in [true, false] {
+                let world = World::new(8, Authorization::Enforce);
+                let mut ender = watch(&world, kind);
+                ender.passes(begun);
+                lose_rights(&world);
+                assert_eq!(due(&mut ender, nothing_comes), Due::GoesOn, "{kind}");
+                tokio::time::advance(FINISHES_WITHIN + Duration::from_millis(1)).await;
+                assert_eq!(due(&mut ender, nothing_comes), Due::BreaksOff, "{kind}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g_10_between_two_events_and_where_nobody_knows_what_one_is_it_ends_at_once() {
+        for (kind, begun, nothing_comes) in [
+            (JSON, b"{}\n".as_slice(), false),
+            (PROTOBUF, b"\0\0\0\x01x", false),
+            (PROTOBUF, b"", false),
+            ("application/cbor-seq", b"x", true),
+            ("text/plain", b"half a line", true),
+        ] {
+            let world = World::new(8, Authorization::Enforce);
+            let mut ender = watch(&world, kind);
+            ender.passes(begun);
+            assert_eq!(due(&mut ender, true), Due::GoesOn, "{kind}");
+            lose_rights(&world);
+            assert_eq!(due(&mut ender, nothing_comes), Due::Ends, "{kind}");
+        }
+    }
+
+    /// A log that pours within one line does not go on because of it.
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_knows_what_an_event_is_so_much_of_a_line_passes_and_no_more() {
+        let world = World::new(8, Authorization::Enforce);
+        let mut ender = watch(&world, "text/plain");
+        ender.passes(b"x");
+        lose_rights(&world);
+        assert_eq!(due(&mut ender, false), Due::GoesOn, "up to the end of the line");
+        ender.passes(&[b'x'; MAX_SURPLUS]);
+        assert_eq!(due(&mut ender, false), Due::GoesOn);
+        ender.passes(b"x");
+        assert_eq!(due(&mut ender, false), Due::Ends);
     }
 }

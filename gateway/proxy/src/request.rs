@@ -26,7 +26,7 @@ use model::ask::{PodAnswer, PodQuestion};
 use model::cluster::ClusterId;
 use model::decision::Unmet;
 use model::go_duration::parse_go_duration;
-use model::request::{Action, RequestFacts, Target, Wire};
+use model::request::{Action, RequestFacts, Target, Verb, Wire};
 use model::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -36,7 +36,7 @@ pub(crate) use self::upgrade::Switch;
 use self::upgrade::refused_as_unrecorded;
 use crate::ask::Ask;
 use crate::audit::{self, Alone, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
-use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
+use crate::body::{CopyCell, DigestCell, Ender, Outbound, Uplink};
 use crate::decision::{self, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation, ResponseKind};
 use crate::identity;
@@ -664,6 +664,14 @@ fn deliver(
     if let Some(want) = trail.wants(parts.status) {
         end.scans(audit::Scan::new(&parts.headers, want));
     }
+    let is_watch = trail.facts.as_ref().is_some_and(|facts| *facts.verb() == Verb::Watch);
+    if let Some(call) = &duties.call {
+        duties.taking.ends_by(call.ending());
+    }
+    let ender = duties.call.map(|call| match parts.status {
+        StatusCode::OK if is_watch => Ender::of_watch(call, &parts.headers),
+        _ => Ender::new(call),
+    });
     headers::strip_response(&mut parts.headers, ResponseKind::Kubernetes);
     if own_audit_id(&mut parts.headers, trail) {
         end.audit_id_differs();
@@ -671,10 +679,7 @@ fn deliver(
     if let Some(text) = duties.warning {
         parts.headers.append(WARNING, text);
     }
-    if let Some(call) = &duties.call {
-        duties.taking.ends_by(call.ending());
-    }
-    let body = Outbound::cluster(body, end, Some(duties.place), duties.call, duties.taking);
+    let body = Outbound::cluster(body, end, Some(duties.place), ender, duties.taking);
     Ok(Response::from_parts(parts, body))
 }
 

@@ -63,6 +63,8 @@ pub(super) fn reason_of(result: &hyper::Result<()>, was_idle: bool) -> CloseReas
         Ok(()) if was_idle => CloseReason::Http2Idle,
         Ok(()) => CloseReason::Finished,
         Err(error) if error.is_timeout() => CloseReason::Http2Ping,
+        // An answer broke off, which its own record tells. The client broke nothing.
+        Err(error) if error.is_user() => CloseReason::Finished,
         Err(error) if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
             CloseReason::Disconnected
         }
