@@ -475,7 +475,7 @@ mod tests {
 
     fn lose_rights(world: &World) {
         let al = for_bench("al", &["dev"], Credential::GatewayToken);
-        world.registry.end_session(al.session(), "over", BEGIN);
+        world.registry.end_sign_in(al.sign_in(), "over", BEGIN);
     }
 
     fn due(ender: &mut Ender, nothing_comes: bool) -> Due {

@@ -36,7 +36,7 @@ pub enum Refusal {
     /// It may prove somebody, but that cannot be found out now.
     CannotVerify(String),
     /// The sign-in behind the credential has ended.
-    SessionEnded(String),
+    SignInEnded(String),
     /// The caller is proved, and locked out by an administrator.
     Locked(String),
     /// Policy says no.
@@ -96,7 +96,7 @@ impl Refusal {
             Self::NoCredential => Reason::NoCredential,
             Self::BadCredential(_) => Reason::BadCredential,
             Self::CannotVerify(_) => Reason::CannotVerify,
-            Self::SessionEnded(_) => Reason::SessionEnded,
+            Self::SignInEnded(_) => Reason::SignInEnded,
             Self::Locked(_) => Reason::Locked,
             Self::Denied(denied) => denial_kind(&denied.denial),
             Self::Limit(_) => Reason::Limit,
@@ -132,7 +132,7 @@ impl Refusal {
             Self::Malformed(violation) => violation.status(),
             Self::Target(_) | Self::Headers(_) => StatusCode::BAD_REQUEST,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SessionEnded(_) => {
+            Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SignInEnded(_) => {
                 StatusCode::UNAUTHORIZED
             }
             Self::Denied(_) | Self::Locked(_) => StatusCode::FORBIDDEN,
@@ -168,7 +168,7 @@ impl Refusal {
             Self::Headers(why)
             | Self::BadCredential(why)
             | Self::CannotVerify(why)
-            | Self::SessionEnded(why)
+            | Self::SignInEnded(why)
             | Self::Locked(why) => why.clone(),
             Self::UnknownHost => "no site answers to this host name".to_owned(),
             Self::NoCredential => "no credential was presented".to_owned(),
@@ -350,7 +350,7 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
     Some(match refusal {
         Refusal::NoCredential
         | Refusal::BadCredential(_)
-        | Refusal::SessionEnded(_)
+        | Refusal::SignInEnded(_)
         | Refusal::UnknownHost
         | Refusal::Limit(Limit::Strangers) => asked.sign_in,
         Refusal::CannotVerify(_) => "try again in a moment; your sign-in itself was not refused",
@@ -500,7 +500,7 @@ fn first_line(refusal: &Refusal, asked: &Asked<'_>) -> String {
         }
         Refusal::NoCredential => "sign in first: no credential was presented".to_owned(),
         Refusal::BadCredential(why) => format!("sign in again: {why}"),
-        Refusal::SessionEnded(why) => format!("sign in again: {why}"),
+        Refusal::SignInEnded(why) => format!("sign in again: {why}"),
         other => other.in_words(),
     }
 }

@@ -4,12 +4,13 @@
 //! head ─► site ─► target ─► identity ─► facts ─► budget ─► decision ─► strip ─► intent or access ─► add ─► upstream ─► answer
 //! ```
 //!
-//! What becomes of an upgrade behind the decision stands in `request/upgrade.rs`.
+//! What becomes of an upgrade behind the decision stands in `request/upgrade.rs`, what of an answer in `request/answer.rs`.
 //!
 //! Invariants: every path through here ends in one answer and one recorded end (promise 1, 4); what is decided, recorded and
 //! forwarded is one parsed target (promise 2); nothing is sent for an effect before its intent is durable and nothing is
 //! shown of a read before its access record is (promise 4).
 
+mod answer;
 mod upgrade;
 
 use std::collections::HashMap;
@@ -21,25 +22,26 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::header::WARNING;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use model::ask::{PodAnswer, PodQuestion};
 use model::cluster::ClusterId;
 use model::decision::Unmet;
 use model::go_duration::parse_go_duration;
-use model::request::{Action, RequestFacts, Target, Verb, Wire};
+use model::request::{Action, RequestFacts, Target, Wire};
 use model::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use self::answer::{deliver, end_by_rules, end_warning};
 pub(crate) use self::upgrade::Switch;
 use self::upgrade::refused_as_unrecorded;
 use crate::ask::Ask;
 use crate::audit::{self, Alone, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
-use crate::body::{CopyCell, DigestCell, Ender, Outbound, Uplink};
-use crate::decision::{self, Effect, Permit, Permitted, PureRead};
-use crate::headers::{self, RequestedImpersonation, ResponseKind};
-use crate::identity;
+use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
+use crate::decision::{self, Decided, Effect, Permit, Permitted, PureRead};
+use crate::headers::{self, RequestedImpersonation};
+use crate::identity::{self, Authenticated};
 use crate::listener::{Conn, Handler, Head, Inbound, Refused, Taking};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
@@ -48,12 +50,10 @@ use crate::sending::{Answered, Sending, unanswered};
 use crate::session::tunnel::{Bounds, Recordings, never_switches};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
-use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass, UpstreamBody};
+use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass};
 
 /// What an answer waits that is above a budget: a connection has twenty of them a second then, at next to no cost.
 const ABOVE_A_BUDGET: Duration = Duration::from_millis(50);
-/// A call that goes on is told the end of its sign-in where that is no further away.
-const NAMED_WITHIN: Duration = Duration::from_hours(1);
 /// Logs that one subject reads at the same time, and plain requests through `proxy` subresources: an eighth of the connections
 /// that are for each of them to one cluster.
 const ALONE_OF_ONE: u32 = 128;
@@ -164,6 +164,7 @@ impl Gate {
         self.sending.wait().await;
     }
 
+    /// From a head to an answer, station by station.
     async fn serve(
         &self,
         conn: &Arc<Conn>,
@@ -179,98 +180,41 @@ impl Gate {
             Site::Cluster { id, target } => (id, target),
             Site::Unknown => return Err(Refusal::UnknownHost.into()),
         };
-        unshared(trail)?.cluster = Some(cluster.clone());
-        let target = Target::parse(&raw).map_err(Refusal::Target)?;
-        unshared(trail)?.target = Some(target.clone());
-        let gate = self.clusters.get(&cluster).ok_or(Refusal::UnknownHost)?;
-        unshared(trail)?.counted_in(&gate.series);
-        let proved = self
-            .identity
-            .authenticate(conn, &cluster, request.headers_mut(), trail.received)
-            .await;
-        let who = match proved {
-            Ok(who) => who,
-            Err(unproved) => return Err(self.turned_back(unproved, unshared(trail)?)),
-        };
-        unshared(trail)?.identity = Some(Arc::clone(who.identity()));
-        unshared(trail)?.links_to(request.headers());
-        trail.passed_identity(self.audit.clock().mono());
-        let impersonation = RequestedImpersonation::read(request.headers());
-        let stated = impersonation.as_ref().ok().and_then(Option::as_ref);
-        let stated = stated.and_then(|asked| asked.reason.as_deref()).map(Arc::from);
-        let known = who.identity().stated_reason(trail.received.wall).cloned();
-        unshared(trail)?.stated_reason = stated.or(known);
-        let own = who.identity().subject().username();
-        let impersonation = impersonation.map(|asked| asked.and_then(|asked| asked.unless_only_reason(own)));
-        let wire = Wire {
-            method: request.method().as_str(),
-            wants_upgrade: head.upgrade.is_some(),
-            impersonates: matches!(impersonation, Ok(Some(_))),
-        };
-        let facts = RequestFacts::classify(&target, wire);
-        unshared(trail)?.facts = facts.as_ref().ok().cloned();
-        unshared(trail)?.fallback_of = self.fallbacks.first_attempt(trail, self.audit.clock().mono());
+        let (gate, target) = self.addressed(&cluster, &raw, unshared(trail)?)?;
+        let who = self.proved(conn, &cluster, &mut request, trail).await?;
+        let read = self.read_head(&request, &target, &who, unshared(trail)?);
         // Whatever is wrong with the rest of the head, its refusal is a record too and costs the same budget.
-        let long = head.upgrade.is_some() || facts.as_ref().is_ok_and(RequestFacts::long_running);
-        let place = self
-            .audit
-            .budgets()
-            .enter(who.identity().subject().id(), long, trail.received)
-            .and_then(|place| {
-                match facts.as_ref().ok().and_then(takes_a_connection) {
-                    // A session takes one by other limits.
-                    Some(Alone::Proxied) if head.upgrade.is_some() => Ok(place),
-                    Some(what) => place.alone(what, ALONE_OF_ONE, trail.received),
-                    None => Ok(place),
-                }
-            })
-            .map_err(Refusal::Limit)
-            .map_err(Stop::Counted)?;
+        let place = self.within_budgets(&who, trail)?;
         // Here and not earlier: the record says who it was.
         no_new_ones(conn)?;
-        let impersonation = impersonation.map_err(|error| Refusal::Headers(error.to_string()))?;
-        let facts = facts.map_err(|error| Refusal::Headers(error.to_string()))?;
-        unshared(trail)?.effective = impersonation;
+        let facts = read.sound(unshared(trail)?)?;
         let decided = gate
             .decision
             .decide(&who, trail.effective.as_ref(), &facts, trail)
             .await;
         trail.passed_decision(self.audit.clock().mono());
-        let decided = decided?;
+        let Decided {
+            permit,
+            rules,
+            policy,
+            sent_groups_hash,
+            grounds,
+        } = decided?;
         unshared(trail)?.decision = Some(DecisionTrail {
-            rules: decided.rules,
-            policy: decided.policy,
-            sent_groups_hash: decided.sent_groups_hash,
+            rules,
+            policy,
+            sent_groups_hash,
         });
-        let _ = headers::strip(request.headers_mut(), &[]);
-        headers::strip_credentials(request.headers_mut(), head.upgrade);
-        if trail.asks_for_token() || trail.asks_for_certificate() {
-            // A table has names alone, unless its rows are asked for whole; a token comes in none.
-            let tables = !trail.asks_for_token() && !trail.asks_for_whole_rows();
-            headers::ask_readably(request.headers_mut(), tables)
-                .map_err(|error| Refusal::Headers(error.to_string()))?;
-        }
-        *request.uri_mut() = forwarded(&target)?;
-        let proof_ends = self.identity.known_end(who.identity(), trail.received.wall);
-        let rules_end = end_by_rules(&decided.permit, decided.grounds, trail.received.wall);
-        let warning = end_warning(rules_end, proof_ends, trail.received.wall).filter(|_| long);
-        let owed = decided.permit.obligations();
-        let is_plain = head.upgrade.is_none() || never_switches(&target);
-        if is_plain && self.must_be_a_session(owed, &facts, &target) {
-            return Err(refused_as_unrecorded(trail, Unmet::NoSession).into());
-        }
-        let call = self.enter_table(long, conn, trail, decided.grounds)?;
-        if let (Some(call), Some(seconds), None) = (&call, owed.longest_seconds, head.upgrade) {
-            // A tunnel keeps its own limits.
-            call.lasts_at_most(Duration::from_secs(seconds));
-        }
+        prepare(&mut request, &target, trail)?;
+        self.may_stay_plain(&permit, trail)?;
+        let (call, warning) = self.long_call(conn, trail, &permit, grounds)?.unzip();
         let duties = Duties {
-            warning,
+            warning: warning.flatten(),
             call,
             place,
             taking: request.body().taking(),
         };
-        match (decided.permit, head.upgrade) {
+        match (permit, head.upgrade) {
             (Permitted::Read(permit), None) => self.read(gate, permit, request, trail, duties).await,
             (Permitted::Effect(permit), None) => self.effect(gate, permit, request, trail, duties).await,
             (Permitted::Effect(permit), Some(upgrade)) => {
@@ -279,6 +223,117 @@ impl Gate {
             // The classifier calls every upgrade an effect.
             (Permitted::Read(_), Some(_)) => Err(Refusal::Internal.into()),
         }
+    }
+
+    /// What the head is addressed to.
+    fn addressed(
+        &self,
+        cluster: &ClusterId,
+        raw: &[u8],
+        trail: &mut Trail,
+    ) -> Result<(&Arc<ClusterGate>, Target), Refusal> {
+        trail.cluster = Some(cluster.clone());
+        let target = Target::parse(raw).map_err(Refusal::Target)?;
+        trail.target = Some(target.clone());
+        let gate = self.clusters.get(cluster).ok_or(Refusal::UnknownHost)?;
+        trail.counted_in(&gate.series);
+        Ok((gate, target))
+    }
+
+    /// Who sent it. What proved them is taken from the request.
+    async fn proved(
+        &self,
+        conn: &Conn,
+        cluster: &ClusterId,
+        request: &mut Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Authenticated, Stop> {
+        let proved = self
+            .identity
+            .authenticate(conn, cluster, request.headers_mut(), trail.received)
+            .await;
+        let who = match proved {
+            Ok(who) => who,
+            Err(unproved) => return Err(self.turned_back(unproved, unshared(trail)?)),
+        };
+        unshared(trail)?.identity = Some(Arc::clone(who.identity()));
+        unshared(trail)?.links_to(request.headers());
+        trail.passed_identity(self.audit.clock().mono());
+        Ok(who)
+    }
+
+    /// What the head asks for, as far as it can be read; all of that stands in the trail.
+    fn read_head(
+        &self,
+        request: &Request<Inbound>,
+        target: &Target,
+        who: &Authenticated,
+        trail: &mut Trail,
+    ) -> ReadHead {
+        let impersonation = RequestedImpersonation::read(request.headers());
+        let stated = impersonation.as_ref().ok().and_then(Option::as_ref);
+        let stated = stated.and_then(|asked| asked.reason.as_deref()).map(Arc::from);
+        let known = who.identity().stated_reason(trail.received.wall).cloned();
+        trail.stated_reason = stated.or(known);
+        let own = who.identity().subject().username();
+        let impersonation = impersonation.map(|asked| asked.and_then(|asked| asked.unless_only_reason(own)));
+        let wire = Wire {
+            method: request.method().as_str(),
+            wants_upgrade: trail.upgrade.is_some(),
+            impersonates: matches!(impersonation, Ok(Some(_))),
+        };
+        let facts = RequestFacts::classify(target, wire);
+        trail.facts = facts.as_ref().ok().cloned();
+        trail.fallback_of = self.fallbacks.first_attempt(trail, self.audit.clock().mono());
+        ReadHead {
+            impersonation: impersonation.map_err(|error| Refusal::Headers(error.to_string())),
+            facts: facts.map_err(|error| Refusal::Headers(error.to_string())),
+        }
+    }
+
+    /// A place of the caller's own, if they have one left.
+    fn within_budgets(&self, who: &Authenticated, trail: &Trail) -> Result<Place, Stop> {
+        let subject = who.identity().subject().id();
+        let place = self.audit.budgets().enter(subject, goes_on(trail), trail.received);
+        let place = place.and_then(|place| match trail.facts.as_ref().and_then(takes_a_connection) {
+            // A session takes one by other limits.
+            Some(Alone::Proxied) if trail.upgrade.is_some() => Ok(place),
+            Some(what) => place.alone(what, ALONE_OF_ONE, trail.received),
+            None => Ok(place),
+        });
+        place.map_err(Refusal::Limit).map_err(Stop::Counted)
+    }
+
+    /// A plain request may do no more than one that has to be recorded.
+    fn may_stay_plain(&self, permit: &Permitted, trail: &Trail) -> Result<(), Refusal> {
+        let is_plain = trail.upgrade.is_none() || trail.target.as_ref().is_some_and(never_switches);
+        if is_plain && self.must_be_a_session(permit.obligations(), trail) {
+            return Err(refused_as_unrecorded(trail, Unmet::NoSession));
+        }
+        Ok(())
+    }
+
+    /// A call that goes on has a place in the table of those, and its end a name where that is known.
+    fn long_call(
+        &self,
+        conn: &Arc<Conn>,
+        trail: &Arc<Trail>,
+        permit: &Permitted,
+        grounds: Grounds,
+    ) -> Result<Option<(LongCall, Option<HeaderValue>)>, Refusal> {
+        if !goes_on(trail) {
+            return Ok(None);
+        }
+        let now = trail.received.wall;
+        let proof_ends = trail.identity.as_deref().map(|who| self.identity.known_end(who, now));
+        let rules_end = end_by_rules(permit, grounds, now);
+        let warning = end_warning(rules_end, proof_ends.unwrap_or(Timestamp::MAX), now);
+        let call = self.enter_table(conn, trail, grounds)?;
+        if let (Some(seconds), None) = (permit.obligations().longest_seconds, trail.upgrade) {
+            // A tunnel keeps its own limits.
+            call.lasts_at_most(Duration::from_secs(seconds));
+        }
+        Ok(Some((call, warning)))
     }
 
     /// Who is proved and locked out stands in the record, and their refusals cost their own budget.
@@ -300,22 +355,11 @@ impl Gate {
     }
 
     /// A call that goes on stands in the table before it is sent, so that no change of rules passes it by.
-    fn enter_table(
-        &self,
-        long: bool,
-        conn: &Arc<Conn>,
-        trail: &Arc<Trail>,
-        grounds: Grounds,
-    ) -> Result<Option<LongCall>, Refusal> {
-        if !long {
-            return Ok(None);
-        }
+    fn enter_table(&self, conn: &Arc<Conn>, trail: &Arc<Trail>, grounds: Grounds) -> Result<LongCall, Refusal> {
         let entered = self
             .calls
             .enter(Arc::clone(trail), Some(Arc::clone(conn)), conn.draining(), grounds);
-        entered
-            .map(Some)
-            .map_err(|full| Refusal::Limit(Limit::LongCalls(full.most)))
+        entered.map_err(|full| Refusal::Limit(Limit::LongCalls(full.most)))
     }
 
     /// The gateway host authenticates and records what people do there by itself; the one path that is answered without
@@ -579,6 +623,39 @@ fn no_new_ones(conn: &Conn) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What a head asks for. What is wrong with it is told behind the budget and not before.
+struct ReadHead {
+    impersonation: Result<Option<RequestedImpersonation>, Refusal>,
+    facts: Result<RequestFacts, Refusal>,
+}
+
+impl ReadHead {
+    fn sound(self, trail: &mut Trail) -> Result<RequestFacts, Refusal> {
+        let (effective, facts) = (self.impersonation?, self.facts?);
+        trail.effective = effective;
+        Ok(facts)
+    }
+}
+
+/// Whether it goes on until somebody ends it: a watch, a followed log, an upgrade.
+fn goes_on(trail: &Trail) -> bool {
+    trail.upgrade.is_some() || trail.facts.as_ref().is_some_and(RequestFacts::long_running)
+}
+
+/// Takes from the request what only the gateway may say, and what proved its caller; what goes up is what was decided on.
+fn prepare(request: &mut Request<Inbound>, target: &Target, trail: &Trail) -> Result<(), Refusal> {
+    let _ = headers::strip(request.headers_mut(), &[]);
+    headers::strip_credentials(request.headers_mut(), trail.upgrade);
+    if trail.asks_for_token() || trail.asks_for_certificate() {
+        // A table has names alone, unless its rows are asked for whole; a token comes in none.
+        let tables = !trail.asks_for_token() && !trail.asks_for_whole_rows();
+        headers::ask_readably(request.headers_mut(), tables)
+            .map_err(|error| Refusal::Headers(error.to_string()))?;
+    }
+    *request.uri_mut() = forwarded(target)?;
+    Ok(())
+}
+
 fn forwarded(target: &Target) -> Result<Uri, Refusal> {
     let path_and_query = PathAndQuery::try_from(target.raw())
         .map_err(|_| Refusal::Headers("the target cannot be forwarded as it came".to_owned()))?;
@@ -644,86 +721,6 @@ fn timeout(target: &Target) -> Option<Duration> {
     Some(Duration::from_nanos(u64::try_from(nanos).ok()?).min(Duration::from_secs(86_400)))
 }
 
-fn deliver(
-    response: Response<UpstreamBody<Uplink>>,
-    mut end: End,
-    duties: Duties,
-    trail: &Trail,
-) -> Result<Response<Outbound>, Stop> {
-    note_connection(&response, &mut end);
-    end.answered(response.status().as_u16());
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let refusal = Refusal::GatewayCredential;
-        end.settle_instead(
-            refusal.status().as_u16(),
-            "the cluster did not accept the gateway's own credential",
-        );
-        return Err(Stop::Ended(refusal));
-    }
-    let (mut parts, body) = response.into_parts();
-    if let Some(want) = trail.wants(parts.status) {
-        end.scans(audit::Scan::new(&parts.headers, want));
-    }
-    let is_watch = trail.facts.as_ref().is_some_and(|facts| *facts.verb() == Verb::Watch);
-    if let Some(call) = &duties.call {
-        duties.taking.ends_by(call.ending());
-    }
-    let ender = duties.call.map(|call| match parts.status {
-        StatusCode::OK if is_watch => Ender::of_watch(call, &parts.headers),
-        _ => Ender::new(call),
-    });
-    headers::strip_response(&mut parts.headers, ResponseKind::Kubernetes);
-    if own_audit_id(&mut parts.headers, trail) {
-        end.audit_id_differs();
-    }
-    if let Some(text) = duties.warning {
-        parts.headers.append(WARNING, text);
-    }
-    let body = Outbound::cluster(body, end, Some(duties.place), ender, duties.taking);
-    Ok(Response::from_parts(parts, body))
-}
-
-/// When a call that goes on will end by the rules that allow it.
-fn end_by_rules(permit: &Permitted, grounds: Grounds, now: Timestamp) -> Timestamp {
-    let longest = permit.obligations().longest_seconds;
-    let longest = longest.map(|seconds| now.plus(Duration::from_secs(seconds)));
-    grounds.not_after.min(longest.unwrap_or(Timestamp::MAX))
-}
-
-/// Names the end of a call that goes on, where it is known at its beginning; kubectl prints it. A sign-in always has an end:
-/// it is named when it is near.
-fn end_warning(rules_end: Timestamp, proof_ends: Timestamp, now: Timestamp) -> Option<HeaderValue> {
-    let near = now.plus(NAMED_WITHIN);
-    let words = if proof_ends < rules_end && proof_ends < near {
-        format!("your sign-in ends at {proof_ends}, and this with it")
-    } else if rules_end < Timestamp::MAX {
-        format!("the rules that allow this end it at {rules_end}")
-    } else {
-        return None;
-    };
-    own_rights::warning(&words)
-}
-
-/// By which connection the answer came, for the record.
-fn note_connection<B>(response: &Response<B>, end: &mut End) {
-    if let Some(facts) = response.extensions().get::<upstream::Facts>() {
-        end.asked(
-            facts.peer.to_string().into(),
-            facts.local.port(),
-            facts.resends.saturating_add(1),
-        );
-    }
-}
-
-/// The answer names our record. True when the cluster gave another name.
-fn own_audit_id(headers: &mut HeaderMap, trail: &Trail) -> bool {
-    let Ok(ours) = HeaderValue::from_str(trail.id.as_str()) else {
-        return false;
-    };
-    let before = headers.insert("audit-id", ours.clone());
-    before.is_some_and(|theirs| theirs != ours)
-}
-
 /// A whole answer of ours.
 #[must_use]
 pub fn plain(status: StatusCode, body: Bytes) -> Response<Outbound> {
@@ -750,48 +747,6 @@ mod tests {
         ] {
             let target = Target::parse(format!("/api/v1/pods?{query}").as_bytes()).unwrap();
             assert_eq!(timeout(&target), seconds.map(Duration::from_secs), "{query}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_end_that_is_known_is_named_and_a_sign_in_s_only_where_it_is_near() {
-        let now = Timestamp::EPOCH.plus(Duration::from_secs(1_000_000));
-        let at = |minutes| now.plus(Duration::from_mins(minutes));
-        let said = |rules, proof| {
-            let value = end_warning(rules, proof, now)?;
-            Some(value.to_str().unwrap().to_owned())
-        };
-        let never = Timestamp::MAX;
-        assert_eq!(said(never, never), None);
-        assert_eq!(
-            said(never, at(61)),
-            None,
-            "nobody is told in the morning when the day ends"
-        );
-        for (rules, proof, words) in [
-            (
-                never,
-                at(59),
-                format!("your sign-in ends at {}, and this with it", at(59)),
-            ),
-            (
-                at(90),
-                at(59),
-                format!("your sign-in ends at {}, and this with it", at(59)),
-            ),
-            (
-                at(58),
-                at(59),
-                format!("the rules that allow this end it at {}", at(58)),
-            ),
-            (
-                at(600),
-                at(90),
-                format!("the rules that allow this end it at {}", at(600)),
-            ),
-        ] {
-            let told = said(rules, proof).unwrap();
-            assert!(told.starts_with("299 ") && told.contains(&words), "{told}");
         }
     }
 }

@@ -30,7 +30,7 @@ fn file(refusal: &Refusal) -> &'static str {
         Refusal::NoCredential => "no-credential",
         Refusal::BadCredential(_) => "bad-credential",
         Refusal::CannotVerify(_) => "cannot-verify",
-        Refusal::SessionEnded(_) => "session-ended",
+        Refusal::SignInEnded(_) => "session-ended",
         Refusal::Locked(_) => "locked",
         Refusal::Denied(denied) => denial_file(denied),
         Refusal::Limit(limit) => match limit {
@@ -154,7 +154,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NoCredential,
         Refusal::BadCredential(words("the token expired 5 m ago")),
         Refusal::CannotVerify(words("the issuer's keys cannot be had")),
-        Refusal::SessionEnded(words("you signed out at 10:00")),
+        Refusal::SignInEnded(words("you signed out at 10:00")),
         Refusal::Locked(words(
             "ann@corp.example is locked by lee@corp.example until 2026-11-22T10:00:00Z: TICKET-4711",
         )),

@@ -106,7 +106,7 @@ impl Ends {
         refreshed.await.map_err(|error| error.to_string())??;
         let (ended, reached) = read_ends(&self.store, from, &self.clock).await?;
         for (session, why) in ended {
-            self.calls.end_session(&session, &why, self.clock.read().wall);
+            self.calls.end_sign_in(&session, &why, self.clock.read().wall);
         }
         Ok(reached)
     }
@@ -233,6 +233,6 @@ mod tests {
         assert_eq!(ended.len(), 1);
         assert_eq!(ended[0].0, second.as_str());
         let calls = Registry::new(8, LongCallMetrics::default());
-        assert_eq!(calls.end_session(first.as_str(), "x", now), 0, "nothing of it goes on");
+        assert_eq!(calls.end_sign_in(first.as_str(), "x", now), 0, "nothing of it goes on");
     }
 }

@@ -119,7 +119,7 @@ async fn the_first_byte_of_an_answer_came_when_it_came() {
     let (clock, hand) = Clock::manual(1_790_000_000_000_000_000);
     let station = Station::new(Arc::clone(&ledger), clock, "boot".into(), Limits::default());
     let mut end = End::of_read(Arc::clone(&station), trail(&station));
-    let later = |milliseconds| hand.fetch_add(milliseconds * 1_000_000, std::sync::atomic::Ordering::Relaxed);
+    let later = |milliseconds: i64| hand.fetch_add(milliseconds * 1_000_000, std::sync::atomic::Ordering::Relaxed);
     later(5);
     end.answered(200);
     later(70);

@@ -639,7 +639,7 @@ const NOT_COMPARED: &str =
 fn yes(mut allowed: Allowed, grounds: Grounds, identity: &Identity, nested: bool) -> Result<Yes, Refusal> {
     if nested || identity.subject().kind() == SubjectKind::Person {
         let mut extra = BTreeMap::clone(&allowed.upstream.extra);
-        extra.insert("gatescribe.dev/session".to_owned(), vec![identity.session().to_owned()]);
+        extra.insert("gatescribe.dev/session".to_owned(), vec![identity.sign_in().to_owned()]);
         allowed.upstream.extra = Arc::new(extra);
     } else {
         allowed.upstream = UpstreamIdentity {

@@ -60,7 +60,7 @@ pub(super) fn identity(
     let id = hex::encode(fingerprint);
     Ok(Identity::of(Identity {
         groups_hash: groups_hash(subject.groups()),
-        session: subject.id().as_str().into(),
+        sign_in: subject.id().as_str().into(),
         subject,
         credential: Credential::Certificate,
         credential_id: Some(format!("X509SHA256={id}").into()),

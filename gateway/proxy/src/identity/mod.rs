@@ -87,7 +87,7 @@ impl Credential {
 #[derive(Clone, Debug)]
 pub struct Identity {
     subject: Subject,
-    session: Arc<str>,
+    sign_in: Arc<str>,
     credential: Credential,
     credential_id: Option<Arc<str>>,
     auth_time: Option<Timestamp>,
@@ -122,8 +122,8 @@ impl Identity {
 
     /// Which sign-in; for credentials without one, an id derived from the credential's own.
     #[must_use]
-    pub fn session(&self) -> &str {
-        &self.session
+    pub fn sign_in(&self) -> &str {
+        &self.sign_in
     }
 
     /// What was presented.
@@ -176,7 +176,7 @@ impl Identity {
             user: self.subject.username(),
             email: self.subject.email(),
             groups_hash: &self.groups_hash,
-            session: Some(&self.session),
+            session: Some(&self.sign_in),
             credential: self.credential.as_str(),
             credential_id: self.credential_id.as_deref(),
             auth_time: self.auth_time.map(Timestamp::unix_seconds),
@@ -205,8 +205,8 @@ impl Authenticated {
 pub struct Questions {
     /// Newer keys of an issuer.
     pub keys: Ask<KeyQuestion, KeyAnswer>,
-    /// The session behind a token of ours.
-    pub sessions: Ask<SessionQuestion, SessionAnswer>,
+    /// The sign-in behind a token of ours.
+    pub sign_ins: Ask<SessionQuestion, SessionAnswer>,
     /// ServiceAccount tokens, by cluster; empty where they are not accepted.
     pub tokens: BTreeMap<ClusterId, Ask<TokenQuestion, TokenAnswer>>,
 }
@@ -218,8 +218,8 @@ pub struct Acceptance {
     pub service_account_audience: String,
     /// Verified tokens that are remembered.
     pub cache_entries: usize,
-    /// How long a verified token counts without another look at its session.
-    pub session_check: Duration,
+    /// How long a verified token counts without another look at its sign-in.
+    pub sign_in_check: Duration,
     /// How long a sign-in lasts at most; calls of who has none go on no longer.
     pub longest_sign_in: Duration,
     /// By the listener that took a client certificate: with what the names in it begin.
@@ -443,7 +443,7 @@ impl Station {
             .verify(token, cluster.as_str(), now)
             .map_err(|error| Refusal::BadCredential(error.to_string()))?
             .claims;
-        let session: Arc<str> = claims.session.as_str().into();
+        let sign_in: Arc<str> = claims.session.as_str().into();
         let person = claims.identity;
         let subject = Subject::new(SubjectParts {
             id: subject_id(&person.iss, &person.sub),
@@ -460,7 +460,7 @@ impl Station {
         let mut identity = Identity {
             groups_hash: groups_hash(subject.groups()),
             subject,
-            session,
+            sign_in,
             credential: Credential::GatewayToken,
             credential_id: Some(format!("JTI={}", claims.token_id).into()),
             auth_time: Some(claims.auth_time),
@@ -471,29 +471,29 @@ impl Station {
             signed_by: None,
             vouched: Vouched::default(),
         };
-        // A lock ends the session, too; of the two reasons the person reads the one that helps.
+        // A lock ends the sign-in, too; of the two reasons the person reads the one that helps.
         if let Some(lock) = self.lock_on(&identity.subject, now) {
             return Err(Turned::Locked(LockedOut::by(&lock, Arc::new(Identity::of(identity)))));
         }
-        match self.questions.sessions.ask(self.about_session(&identity.session)).await {
+        match self.questions.sign_ins.ask(self.about_sign_in(&identity.sign_in)).await {
             SessionAnswer::Live { ends_at, stated_reason } => {
                 identity.sign_in_ends = Some(ends_at);
                 identity.stated_reason = stated_reason.map(|(reason, until)| (reason.into(), until));
             }
             SessionAnswer::Ended { why } => {
-                return Err(Refusal::SessionEnded(format!("your sign-in has ended: {why}")).into());
+                return Err(Refusal::SignInEnded(format!("your sign-in has ended: {why}")).into());
             }
             SessionAnswer::Unknown { why } => {
                 return Err(Refusal::CannotVerify(format!("your sign-in cannot be looked up: {why}")).into());
             }
         }
-        Ok((Identity::of(identity), now.plus(self.acceptance.session_check)))
+        Ok((Identity::of(identity), now.plus(self.acceptance.sign_in_check)))
     }
 
     /// Asked after an end, it is another question than before it: none joins an answer that was on its way then.
-    fn about_session(&self, session: &Arc<str>) -> SessionQuestion {
+    fn about_sign_in(&self, sign_in: &Arc<str>) -> SessionQuestion {
         SessionQuestion {
-            session: Arc::clone(session),
+            session: Arc::clone(sign_in),
             after: self.cache.epoch().ends(),
         }
     }
@@ -630,14 +630,14 @@ fn person(verified: VerifiedToken, credential: Credential) -> Result<Identity, R
         email: verified.email,
     });
     let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
-    let session = verified
+    let sign_in = verified
         .session
         .or_else(|| verified.token_id.clone())
         .unwrap_or_else(|| subject.id().to_string());
     Ok(Identity::of(Identity {
         groups_hash: groups_hash(subject.groups()),
         subject,
-        session: session.into(),
+        sign_in: sign_in.into(),
         credential,
         credential_id: verified.token_id.map(|id| format!("JTI={id}").into()),
         auth_time: verified.auth_time,
@@ -677,7 +677,7 @@ fn account(
     let subject = subject.map_err(|error| Refusal::BadCredential(error.to_string()))?;
     Ok(Identity::of(Identity {
         groups_hash: groups_hash(subject.groups()),
-        session: subject.id().as_str().into(),
+        sign_in: subject.id().as_str().into(),
         subject,
         credential: Credential::ServiceAccount,
         credential_id,

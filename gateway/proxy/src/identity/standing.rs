@@ -60,10 +60,10 @@ impl Station {
     /// # Errors
     /// [`Refusal::CannotVerify`] when nobody can tell; any other says that it does not.
     pub(crate) async fn sign_in_stands(&self, identity: &Identity) -> Result<Timestamp, Refusal> {
-        let question = self.about_session(&identity.session);
-        match self.questions.sessions.ask(question).await {
+        let question = self.about_sign_in(&identity.sign_in);
+        match self.questions.sign_ins.ask(question).await {
             SessionAnswer::Live { ends_at, .. } => Ok(ends_at),
-            SessionAnswer::Ended { why } => Err(Refusal::SessionEnded(format!("the sign-in has ended: {why}"))),
+            SessionAnswer::Ended { why } => Err(Refusal::SignInEnded(format!("the sign-in has ended: {why}"))),
             SessionAnswer::Unknown { why } => {
                 Err(Refusal::CannotVerify(format!("the sign-in cannot be looked up: {why}")))
             }
@@ -141,7 +141,7 @@ pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> 
     .expect("a plain name");
     Identity::of(Identity {
         groups_hash: super::groups_hash(subject.groups()),
-        session: format!("session-of-{user}").into(),
+        sign_in: format!("session-of-{user}").into(),
         subject,
         credential,
         credential_id: None,

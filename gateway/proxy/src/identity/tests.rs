@@ -1,4 +1,4 @@
-//! Tokens of ServiceAccounts beside a flood of texts that look like them, sessions that end meanwhile, and locks.
+//! Tokens of ServiceAccounts beside a flood of texts that look like them, sign-ins that end meanwhile, and locks.
 
 use std::sync::Mutex;
 
@@ -28,19 +28,19 @@ fn cluster() -> ClusterId {
 }
 
 fn station() -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>) {
-    let (sessions, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
-    station_asking(sessions)
+    let (sign_ins, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
+    station_asking(sign_ins)
 }
 
 fn station_asking(
-    sessions: Ask<SessionQuestion, SessionAnswer>,
+    sign_ins: Ask<SessionQuestion, SessionAnswer>,
 ) -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>) {
     let (_, locks) = watch::channel(Arc::default());
-    station_with(sessions, bench::trust(), locks)
+    station_with(sign_ins, bench::trust(), locks)
 }
 
 fn station_with(
-    sessions: Ask<SessionQuestion, SessionAnswer>,
+    sign_ins: Ask<SessionQuestion, SessionAnswer>,
     trust: Trust,
     locks: watch::Receiver<Arc<Locks>>,
 ) -> (Arc<Station>, mpsc::Receiver<Asked<TokenQuestion, TokenAnswer>>) {
@@ -49,13 +49,13 @@ fn station_with(
     let (tokens, asked) = Ask::new(1_024, Duration::from_secs(5), |why| TokenAnswer::Unknown { why });
     let questions = Questions {
         keys,
-        sessions,
+        sign_ins,
         tokens: BTreeMap::from([(cluster(), tokens)]),
     };
     let acceptance = Acceptance {
         service_account_audience: OURS.to_owned(),
         cache_entries: 100,
-        session_check: Duration::from_secs(60),
+        sign_in_check: Duration::from_secs(60),
         longest_sign_in: Duration::from_secs(86_400),
         certificates: HashMap::new(),
     };
@@ -145,8 +145,8 @@ async fn a_token_for_somebody_else_is_refused_without_asking_the_cluster() {
 
 #[tokio::test(start_paused = true)]
 async fn who_asks_about_a_session_after_its_end_gets_no_answer_from_before_it() {
-    let (sessions, mut asked) = Ask::new(8, Duration::from_secs(60), |why| SessionAnswer::Unknown { why });
-    let (station, _) = station_asking(sessions);
+    let (sign_ins, mut asked) = Ask::new(8, Duration::from_secs(60), |why| SessionAnswer::Unknown { why });
+    let (station, _) = station_asking(sign_ins);
     let identity = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
     let looks = || {
         let (station, identity) = (Arc::clone(&station), Arc::clone(&identity));
@@ -170,7 +170,7 @@ async fn who_asks_about_a_session_after_its_end_gets_no_answer_from_before_it() 
         })
         .unwrap();
     assert!(before.await.unwrap().is_ok());
-    assert!(matches!(after.await.unwrap(), Err(Refusal::SessionEnded(_))));
+    assert!(matches!(after.await.unwrap(), Err(Refusal::SignInEnded(_))));
 }
 
 fn lock(user: &str, until: Timestamp) -> Lock {
@@ -189,8 +189,8 @@ fn lock(user: &str, until: Timestamp) -> Lock {
 #[tokio::test]
 async fn who_is_locked_out_is_admitted_by_no_credential_and_named_in_the_refusal() {
     let (publish, locks) = watch::channel(Arc::default());
-    let (sessions, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
-    let (station, _) = station_with(sessions, bench::trust(), locks);
+    let (sign_ins, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
+    let (station, _) = station_with(sign_ins, bench::trust(), locks);
     let until = bench::BEGIN.plus(Duration::from_secs(60));
     let admits = |name: &str, credential, now| station.admit(Arc::new(for_bench(name, &[], credential)), now);
     for credential in Credential::ALL {
@@ -219,8 +219,8 @@ async fn a_token_of_ours_whose_person_is_locked_out_is_told_of_the_lock_and_not_
     let published = SigningKey::key_set([&signing]).unwrap();
     trust.gateway = Arc::new(GatewayVerifier::new(OURS, published, Duration::ZERO));
     let (publish, locks) = watch::channel(Arc::default());
-    let (sessions, mut asked) = Ask::new(8, Duration::from_secs(5), |why| SessionAnswer::Unknown { why });
-    let (station, _) = station_with(sessions, trust, locks);
+    let (sign_ins, mut asked) = Ask::new(8, Duration::from_secs(5), |why| SessionAnswer::Unknown { why });
+    let (station, _) = station_with(sign_ins, trust, locks);
     let claims = GatewayClaims {
         issuer: OURS.to_owned(),
         audience: bench::CLUSTER.to_owned(),
@@ -261,7 +261,7 @@ async fn a_token_of_ours_whose_person_is_locked_out_is_told_of_the_lock_and_not_
         reply.send(SessionAnswer::Ended { why }).unwrap();
     });
     assert!(
-        matches!(again, Err(Turned::Refused(Refusal::SessionEnded(_)))),
+        matches!(again, Err(Turned::Refused(Refusal::SignInEnded(_)))),
         "{again:?}"
     );
 }

@@ -21,7 +21,7 @@ impl Vouched {
             subject.issuer(),
             subject.subject(),
             subject.username(),
-            identity.session(),
+            identity.sign_in(),
         );
         let with = (subject.uid(), subject.email(), subject.groups(), subject.extra());
         let how = (identity.acr(), identity.auth_time, &identity.stated_reason);

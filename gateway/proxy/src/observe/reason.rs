@@ -61,7 +61,7 @@ closed! {
         /// Whether it proves somebody could not be found out.
         CannotVerify = "cannotVerify",
         /// The sign-in has ended.
-        SessionEnded = "sessionEnded",
+        SignInEnded = "sessionEnded",
         /// The caller is locked out.
         Locked = "locked",
         /// A rule forbids it.
@@ -151,7 +151,7 @@ impl Reason {
             | Self::UnknownHost
             | Self::NoCredential
             | Self::BadCredential
-            | Self::SessionEnded
+            | Self::SignInEnded
             | Self::Locked
             | Self::Forbidden
             | Self::NoRule

@@ -19,11 +19,12 @@ use http_body_util::BodyExt as _;
 use hyper::upgrade::OnUpgrade;
 use model::ask::PodAnswer;
 use model::decision::{Denial, Denied, Obligations, Unmet};
-use model::request::{Action, RequestFacts, Target};
+use model::request::{Action, RequestFacts};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::{ClusterGate, Duties, Gate, Stop, call, deliver, note_connection, own_audit_id, with_own_headers};
+use super::answer::{deliver, note_connection, own_audit_id};
+use super::{ClusterGate, Duties, Gate, Stop, call, with_own_headers};
 use crate::audit::{End, Scan, Trail, Want};
 use crate::body::{Outbound, Uplink};
 use crate::decision::{Effect, Permit};
@@ -123,9 +124,7 @@ impl Gate {
             trail: Arc::clone(trail),
             tunnels: self.sending.clone(),
         };
-        let asks = trail.facts.as_ref().zip(trail.target.as_ref());
-        let must_switch =
-            asks.is_some_and(|(facts, target)| self.must_be_a_session(recorded.permit().obligations(), facts, target));
+        let must_switch = self.must_be_a_session(recorded.permit().obligations(), trail);
         let longest = recorded.permit().obligations().longest_seconds.map(Duration::from_secs);
         let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
         headers::ask_upgrade(request.headers_mut(), upgrade);
@@ -172,8 +171,10 @@ impl Gate {
 
     /// Whether this plain request has to be a session, so that what it does is in a recording. What enters by a plain request
     /// leaves no more than its head in the ledger.
-    pub(super) fn must_be_a_session(&self, owed: &Obligations, facts: &RequestFacts, target: &Target) -> bool {
-        facts.action() == Action::Proxy && (owed.record || (self.records_all() && runs_a_command(target)))
+    pub(super) fn must_be_a_session(&self, owed: &Obligations, trail: &Trail) -> bool {
+        let is_proxied = |facts: &RequestFacts| facts.action() == Action::Proxy;
+        let runs_a_command = || trail.target.as_ref().is_some_and(runs_a_command);
+        trail.facts.as_ref().is_some_and(is_proxied) && (owed.record || (self.records_all() && runs_a_command()))
     }
 
     fn records_all(&self) -> bool {

@@ -41,8 +41,8 @@ pub struct World {
     pub hand: Arc<AtomicI64>,
     /// Ends all calls as a drain does.
     pub draining: CancellationToken,
-    /// Questions about sessions.
-    pub sessions: mpsc::Receiver<Asked<SessionQuestion, SessionAnswer>>,
+    /// Questions about sign-ins.
+    pub sign_ins: mpsc::Receiver<Asked<SessionQuestion, SessionAnswer>>,
     /// Questions to the cluster.
     pub reviews: mpsc::Receiver<Asked<AccessQuestion, AccessAnswer>>,
     station: Arc<decision::Station>,
@@ -78,16 +78,16 @@ impl World {
         let station = Arc::new(decision::Station::new(settings, newest, heard, confirm));
         let (trust, trusted) = watch::channel(Arc::new(trust()));
         let (keys, _) = Ask::new(1, Duration::from_secs(1), |_| KeyAnswer::Unknown);
-        let (sessions, asked) = Ask::new(64, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
+        let (sign_ins, asked) = Ask::new(64, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
         let questions = Questions {
             keys,
-            sessions,
+            sign_ins,
             tokens: BTreeMap::<_, Ask<_, TokenAnswer>>::new(),
         };
         let acceptance = Acceptance {
             service_account_audience: String::new(),
             cache_entries: 16,
-            session_check: Duration::from_secs(60),
+            sign_in_check: Duration::from_secs(60),
             longest_sign_in: Duration::from_secs(86_400),
             certificates: HashMap::new(),
         };
@@ -106,7 +106,7 @@ impl World {
             cluster,
             hand,
             draining: CancellationToken::new(),
-            sessions: asked,
+            sign_ins: asked,
             reviews,
             station,
             clock,

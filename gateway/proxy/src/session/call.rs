@@ -59,13 +59,13 @@ pub(super) struct Entry {
     demands: Demands,
     /// It goes on as a plain request, and becomes no session any more.
     stays_plain: AtomicBool,
-    /// Once it is a session: watches and followed logs are none.
+    /// Once it is a session in a pod: watches and followed logs are none.
     pub(super) session: OnceLock<Session>,
     /// Cancelled when it is over, and when the gateway drains.
     token: CancellationToken,
 }
 
-/// Whoever signed in is looked up this often, besides each end of a session that is told at once.
+/// Whoever signed in is looked up this often, besides each end of a sign-in that is told at once.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The cluster's own yes is asked again after this, then in doubling distances up to the second.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(640));
@@ -137,7 +137,7 @@ impl Entry {
 
     /// Its caller is proved until then, as far as that can be known.
     pub(super) fn proved(&self, until: Timestamp, now: Timestamp) {
-        let again = if self.proved_by_session() {
+        let again = if self.proved_by_sign_in() {
             until.min(now.plus(LOOK_EVERY))
         } else {
             until
@@ -209,13 +209,14 @@ impl Entry {
         is_owed.then_some("the rules now demand that it be recorded")
     }
 
-    fn proved_by_session(&self) -> bool {
+    fn proved_by_sign_in(&self) -> bool {
         let identity = self.trail.identity.as_deref();
         identity.is_some_and(|identity| identity.credential() == crate::identity::Credential::GatewayToken)
     }
 
-    pub(super) fn session(&self) -> Option<&str> {
-        self.trail.identity.as_deref().map(crate::identity::Identity::session)
+    /// The sign-in of its caller.
+    pub(super) fn sign_in(&self) -> Option<&str> {
+        self.trail.identity.as_deref().map(crate::identity::Identity::sign_in)
     }
 
     /// Ends it: the first reason stands. False when it was over already.

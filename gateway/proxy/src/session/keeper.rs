@@ -1,8 +1,8 @@
-//! Looks after calls that go on: whenever rules, sessions, keys or authorities change, or a time has come, they are decided
+//! Looks after calls that go on: whenever rules, sign-ins, keys or authorities change, or a time has come, they are decided
 //! anew, and those end that would now be refused or that do not meet what is now demanded of them.
 //!
 //! Limits and rules alone are judged in one go, a few microseconds each, so that 20,000 calls take well under a second. What
-//! needs somebody's answer (the cluster's, the session store's) is asked beside that, so many at a time, and never holds up
+//! needs somebody's answer (the cluster's, the state store's) is asked beside that, so many at a time, and never holds up
 //! anything else. Invariant: an answer that does not come ends the call after a minute, whether it was asked for in that time or
 //! waited for its turn.
 
@@ -28,7 +28,7 @@ use crate::refusal::Refusal;
 
 /// How often the times of calls are looked at.
 const BEAT: Duration = Duration::from_secs(1);
-/// Questions under way at the same time: to the session store, and to each cluster.
+/// Questions under way at the same time: to the state store, and to each cluster.
 const AT_ONCE: usize = 32;
 /// After so many judgements other tasks get their turn.
 const CHUNK: usize = 64;
@@ -171,7 +171,7 @@ impl Keeper {
 
     /// Whether whoever called is proved still; ends the calls of those who are not. Who has to be looked up is, in their turn.
     fn prove<'a>(&self, calls: impl Iterator<Item = &'a Arc<Entry>>, now: Timestamp) {
-        let mut by_session: HashMap<Box<str>, Vec<Arc<Entry>>> = HashMap::new();
+        let mut by_sign_in: HashMap<Box<str>, Vec<Arc<Entry>>> = HashMap::new();
         for entry in calls {
             let Some(identity) = entry.trail.identity.as_deref() else {
                 self.registry
@@ -183,8 +183,8 @@ impl Keeper {
             match self.identity.still(identity, entry.conn.as_deref(), since, now) {
                 Some(found) => self.found(entry, &found, now),
                 None if entry.begin_look_up() => {
-                    let of_session = by_session.entry(identity.session().into()).or_default();
-                    of_session.push(Arc::clone(entry));
+                    let of_sign_in = by_sign_in.entry(identity.sign_in().into()).or_default();
+                    of_sign_in.push(Arc::clone(entry));
                 }
                 None if unproved >= UNKNOWN_HOLDS.0 => {
                     let why = "the sign-in cannot be looked up: nobody has answered in time";
@@ -193,22 +193,22 @@ impl Keeper {
                 None => {}
             }
         }
-        for of_session in by_session.into_values() {
-            tokio::spawn(self.clone().look_up(of_session));
+        for of_sign_in in by_sign_in.into_values() {
+            tokio::spawn(self.clone().look_up(of_sign_in));
         }
     }
 
-    /// One question for all calls of one session.
-    async fn look_up(self, mut of_session: Vec<Arc<Entry>>) {
+    /// One question for all calls of one sign-in.
+    async fn look_up(self, mut of_sign_in: Vec<Arc<Entry>>) {
         // It is never closed.
         let _turn = self.look_ups.acquire().await;
-        of_session.retain(|entry| self.registry.goes_on(entry));
-        let Some(identity) = of_session.first().and_then(|entry| entry.trail.identity.as_deref()) else {
+        of_sign_in.retain(|entry| self.registry.goes_on(entry));
+        let Some(identity) = of_sign_in.first().and_then(|entry| entry.trail.identity.as_deref()) else {
             return;
         };
         let found = self.identity.sign_in_stands(identity).await;
         let now = self.clock.read().wall;
-        for entry in &of_session {
+        for entry in &of_sign_in {
             entry.end_look_up();
             self.found(entry, &found, now);
         }
@@ -226,7 +226,7 @@ impl Keeper {
                     self.registry.end(entry, Cause::Unknown, why);
                 }
             }
-            Err(refusal @ Refusal::SessionEnded(_)) => {
+            Err(refusal @ Refusal::SignInEnded(_)) => {
                 self.registry.end(entry, Cause::Session, &refusal.in_words());
             }
             Err(refusal) => {

@@ -14,7 +14,7 @@ listed! {
     pub enum Cause {
         /// The rules would refuse it now.
         Rules,
-        /// Its session has ended.
+        /// Its sign-in has ended.
         Session,
         /// A person has ended it.
         Person,

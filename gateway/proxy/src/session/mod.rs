@@ -1,6 +1,9 @@
 //! Calls that go on: watches, followed logs, upgrades. Each stands in one table with what it was allowed on, is
 //! decided anew whenever that changes, and ends cleanly when it would now be refused or does not meet what is now demanded.
 //!
+//! A *session* here is one in a pod: an exec, attach, port-forward, whatever became something else than HTTP. What begins when a
+//! person signs in is a *sign-in* here; records, metrics and the store call that a session, too (the glossary has both).
+//!
 //! It is no second decision: the stations of identity and decision are asked again, as for a request. Invariant: a call is in
 //! the table from before it is sent until its end is recorded, and only those end.
 

@@ -30,7 +30,7 @@ pub struct Registry {
     pub(super) metrics: LongCallMetrics,
 }
 
-/// Sessions that ended lately. A call that was authenticated just before its session ended enters the table just after;
+/// Sign-ins that ended lately. A call that was authenticated just before its sign-in ended enters the table just after;
 /// here it finds out.
 #[derive(Debug, Default)]
 struct Ended {
@@ -97,7 +97,7 @@ impl Registry {
         self.calls.insert(id, Arc::clone(&entry));
         self.metrics.open.inc();
         // After it stands in the table: an end that comes now finds it there, one that came before is found here.
-        if let Some(why) = entry.session().and_then(|session| self.ended_lately(session)) {
+        if let Some(why) = entry.sign_in().and_then(|sign_in| self.ended_lately(sign_in)) {
             self.end(&entry, Cause::Session, &why);
         }
         self.end_if_locked(&entry, &self.locks.load(), entry.trail.received.wall);
@@ -126,10 +126,10 @@ impl Registry {
         self.calls.is_empty()
     }
 
-    /// Ends the calls of a session that has ended. Returns how many.
-    pub fn end_session(&self, session: &str, why: &str, now: Timestamp) -> usize {
-        self.remember_end(session, why, now);
-        let of_it = self.chosen(|entry| entry.session() == Some(session));
+    /// Ends the calls of a sign-in that has ended. Returns how many.
+    pub fn end_sign_in(&self, sign_in: &str, why: &str, now: Timestamp) -> usize {
+        self.remember_end(sign_in, why, now);
+        let of_it = self.chosen(|entry| entry.sign_in() == Some(sign_in));
         of_it
             .iter()
             .filter(|entry| self.end(entry, Cause::Session, why))
@@ -186,12 +186,12 @@ impl Registry {
             .collect()
     }
 
-    fn ended_lately(&self, session: &str) -> Option<Box<str>> {
+    fn ended_lately(&self, sign_in: &str) -> Option<Box<str>> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.why.get(session).map(|(_, why)| why.clone())
+        ended.why.get(sign_in).map(|(_, why)| why.clone())
     }
 
-    fn remember_end(&self, session: &str, why: &str, now: Timestamp) {
+    fn remember_end(&self, sign_in: &str, why: &str, now: Timestamp) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.why.len() >= MOST_ENDED {
             ended.why.retain(|_, (at, _)| now.since(*at) < REMEMBERED);
@@ -201,11 +201,11 @@ impl Registry {
                 .why
                 .iter()
                 .min_by_key(|(_, (at, _))| *at)
-                .map(|(session, _)| session.clone());
+                .map(|(sign_in, _)| sign_in.clone());
             if let Some(oldest) = oldest {
                 ended.why.remove(&oldest);
             }
         }
-        ended.why.insert(session.into(), (now, why.into()));
+        ended.why.insert(sign_in.into(), (now, why.into()));
     }
 }

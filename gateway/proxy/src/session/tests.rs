@@ -80,7 +80,7 @@ async fn a_session_that_ends_takes_its_own_calls_and_no_others() {
         world.enter(&world.watch(Arc::clone(&al), "b")),
     );
     let other = world.enter(&world.watch(bo, "a"));
-    let ended = world.registry.end_session(al.session(), "you signed out", BEGIN);
+    let ended = world.registry.end_sign_in(al.sign_in(), "you signed out", BEGIN);
     assert_eq!(ended, 2);
     assert_eq!(open(&[&first, &second, &other]), [false, false, true]);
     let late = world.enter(&world.watch(al, "c"));
@@ -94,7 +94,7 @@ async fn a_session_that_runs_out_is_found_by_the_minute_and_silence_holds_for_an
     world.rules(&["dev"], &[]);
     let call = world.enter(&world.watch(person("al", "dev"), "a"));
     world.keeper.time_passed(&world.cluster).await;
-    assert!(world.sessions.try_recv().is_err(), "nobody is asked before the minute");
+    assert!(world.sign_ins.try_recv().is_err(), "nobody is asked before the minute");
     for (seconds, answer, stands) in [
         (61, SessionAnswer::Unknown { why: "no disk".into() }, true),
         (
@@ -111,7 +111,7 @@ async fn a_session_that_runs_out_is_found_by_the_minute_and_silence_holds_for_an
     ] {
         advance(&world, Duration::from_secs(seconds));
         world.keeper.time_passed(&world.cluster).await;
-        let (question, reply) = world.sessions.recv().await.unwrap();
+        let (question, reply) = world.sign_ins.recv().await.unwrap();
         assert_eq!(&*question.session, "session-of-al");
         reply.send(answer).unwrap();
         all_is_known(&world).await;
@@ -399,7 +399,7 @@ async fn whatever_changes_ends_what_it_refuses_within_two_seconds() {
             world.trust(|trust| trust.generation += 1);
         }),
         ("a session", Credential::GatewayToken, |world, who| {
-            world.registry.end_session(who.session(), "signed out", BEGIN);
+            world.registry.end_sign_in(who.sign_in(), "signed out", BEGIN);
         }),
     ];
     for (what, credential, change) in changes {
@@ -560,7 +560,7 @@ async fn a_shorter_longest_counts_for_what_is_under_way_and_a_longer_one_does_no
 
 /// The questions that somebody still waits for. Nobody answers one.
 fn hold(world: &mut World, held: &mut Vec<oneshot::Sender<SessionAnswer>>) -> usize {
-    held.extend(std::iter::from_fn(|| world.sessions.try_recv().ok()).map(|(_, reply)| reply));
+    held.extend(std::iter::from_fn(|| world.sign_ins.try_recv().ok()).map(|(_, reply)| reply));
     held.retain(|reply| !reply.is_closed());
     held.len()
 }
@@ -634,11 +634,11 @@ async fn one_sign_in_is_looked_up_once_for_all_its_calls() {
         .collect();
     advance(&world, Duration::from_secs(60));
     world.keeper.time_passed(&world.cluster).await;
-    let (_, reply) = world.sessions.recv().await.unwrap();
+    let (_, reply) = world.sign_ins.recv().await.unwrap();
     let why = "you signed out".to_owned();
     reply.send(SessionAnswer::Ended { why }).unwrap();
     all_is_known(&world).await;
-    assert!(world.sessions.try_recv().is_err());
+    assert!(world.sign_ins.try_recv().is_err());
     assert!(hers.iter().all(|call| call.is_over()));
 }
 

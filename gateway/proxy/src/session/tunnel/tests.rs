@@ -305,8 +305,8 @@ async fn an_end_of_the_session_comes_at_once_though_nobody_reads() {
     let stage = Stage::new();
     let (mut carried, _person, mut pod) = stage.tunnel(16, Bounds::default());
     pod.write_all(&[7; 16]).await.unwrap();
-    stage.world.registry.end_session(
-        stage.call.entry.session().unwrap(),
+    stage.world.registry.end_sign_in(
+        stage.call.entry.sign_in().unwrap(),
         "signed out",
         crate::session::bench::BEGIN,
     );
