@@ -149,7 +149,7 @@ pub struct TarFile<'a> {
     pub size: u64,
     /// Bytes that came; fewer than `size` when the stream broke off.
     pub seen: u64,
-    /// SHA-256 of the bytes that came; for regular files only.
+    /// SHA-256 of the bytes that came; none for links, folders and devices, which have no content.
     pub sha256: Option<[u8; 32]>,
     /// Its name as the archive has it, at most 4 KiB.
     pub name: &'a [u8],

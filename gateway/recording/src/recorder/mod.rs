@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | a command with a terminal | what it writes, sizes of the terminal, its exit | what is typed: counted by chunk, since a terminal that does not echo reads passwords, and what does echo is in the output |
 //! | a command without one | stdin, stdout, stderr, each byte; its exit | |
-//! | `cp` (the command is `tar` from stdin or to stdout) | name, mode, size, SHA-256 of each file | contents; as soon as the stream is no tar, it is kept as any other |
+//! | `cp` (the command is `tar` from stdin or to stdout) | name, mode, size, SHA-256 of each file; what its headers say in words besides | contents; as soon as the stream is no tar, it is kept as any other |
 //! | port-forward, other upgrades | connections, ports, bytes and SHA-256 each way, the pod's error | contents |
 //!
 //! Invariants: the open chunk never exceeds its limit, full ones wait in [`Recorder::take`]; any way of cutting the same bytes into
@@ -296,7 +296,7 @@ impl Recorder {
         };
         let (way, channel) = (*way, *channel);
         let (writer, files) = (&mut self.writer, &mut self.totals.files);
-        let unread = tar.read(bytes, &mut |entry| tell_file(at, way, &entry, writer, files));
+        let unread = tar.read(bytes, &mut |entry| tell_file(at, (way, channel), &entry, writer, files));
         if let Err(unread) = unread {
             self.copy = None;
             self.note(at, Noted::TarUnread, 1, unread.why.as_bytes());
@@ -311,10 +311,15 @@ impl Recorder {
         };
         let (entry, held) = tar.finish();
         if let Some(entry) = entry {
-            tell_file(at, way, &entry, &mut self.writer, &mut self.totals.files);
+            tell_file(at, (way, channel), &entry, &mut self.writer, &mut self.totals.files);
         }
         if !held.is_empty() {
-            self.note(at, Noted::TarUnread, 1, b"the archive ends within a header");
+            self.note(
+                at,
+                Noted::TarUnread,
+                1,
+                b"the archive ends within the headers of an entry",
+            );
             self.writer.data(at, way, channel, &held);
         }
     }
@@ -381,8 +386,9 @@ fn note(noted: Noted, count: u64, text: &[u8]) -> Frame<'_> {
     Frame::Note { noted, count, text }
 }
 
-fn tell_file(at: u64, way: Way, entry: &Entry, writer: &mut Writer, files: &mut u64) {
+fn tell_file(at: u64, (way, channel): (Way, Channel), entry: &Entry, writer: &mut Writer, files: &mut u64) {
     *files = files.saturating_add(1);
+    writer.data(at, way, channel, &entry.unread);
     let file = TarFile {
         way,
         kind: entry.kind,

@@ -64,7 +64,7 @@ pub fn fuzz_stream_protocol(data: &[u8]) {
     };
     let ports = ports(lines);
     if let Some(ports) = &ports {
-        assert!(ports.len() <= 127 && !ports.contains(&0), "{ports:?}");
+        assert!((1..=127).contains(&ports.len()) && !ports.contains(&0), "{ports:?}");
     }
     let Some(protocol) = Protocol::of(&agreed) else {
         assert!(

@@ -73,9 +73,12 @@ impl Protocol {
     }
 }
 
-/// The ports of a port-forward from the values of its `ports` parameters, each decoded: a list with commas, or one port each.
-/// None when one is no port or there are too many; the API server refuses these too
-/// (k8s.io/apimachinery/pkg/runtime `Convert_Slice_string_To_Slice_int32`).
+/// The ports of a port-forward from the values of its parameters, each decoded: a list with commas, or one port each. The API server
+/// calls them `ports`, a node's kubelet `port`.
+///
+/// None when there is none, one is no port, or there are too many: without its ports no channel could be told from another, so there is
+/// no tap. Both servers refuse these too (k8s.io/apimachinery/pkg/runtime `Convert_Slice_string_To_Slice_int32`,
+/// k8s.io/cri-streaming/pkg/streaming/portforward `NewV4Options`).
 #[must_use]
 pub fn ports(values: impl Iterator<Item: AsRef<[u8]>>) -> Option<Vec<u16>> {
     let mut ports = Vec::new();
@@ -87,7 +90,7 @@ pub fn ports(values: impl Iterator<Item: AsRef<[u8]>>) -> Option<Vec<u16>> {
             ports.push(port(text)?);
         }
     }
-    Some(ports)
+    (!ports.is_empty()).then_some(ports)
 }
 
 /// A port as Go's `strconv.ParseUint` reads it: digits alone, and not 0.

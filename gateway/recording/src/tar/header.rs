@@ -2,6 +2,8 @@
 
 /// The size of everything in an archive.
 pub(super) const BLOCK: usize = 512;
+/// The same, of lengths in archives.
+pub(super) const BLOCK_BYTES: u64 = 512;
 
 /// A block, whole.
 pub(super) type Block = [u8; BLOCK];

@@ -1,8 +1,11 @@
 //! A reader of tar streams, for what `kubectl cp` carries: names, sizes, modes and digests; contents pass and are not kept.
 //!
-//! It takes pieces of any length and needs memory for one header and one extended header (64 KiB at most). What it cannot
+//! It takes pieces of any length and needs memory for one header and three extended ones (64 KiB each at most). What it cannot
 //! read, or what two programs could read differently, ends it: it then hands back what it holds, so that the caller can
-//! keep the rest as ordinary bytes and nothing passes unaccounted.
+//! keep the rest as ordinary bytes.
+//!
+//! Invariant: every byte is accounted for. It is of a header that an entry has consumed, of an entry's content, a zero where only
+//! zeros may be, or it is handed back; and what extended headers say that no entry tells is handed over with the entry.
 //!
 //! Sparse files are digested as they stand in the archive, holes left out. Compressed archives are not read.
 
@@ -13,7 +16,7 @@ mod tests;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use header::{BLOCK, Block, Header};
+use header::{BLOCK, BLOCK_BYTES, Block, Header};
 use pax::Extended;
 
 /// An extended header may have so many bytes.
@@ -29,10 +32,12 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// Bytes of content that came.
     pub(crate) seen: u64,
-    /// Of the content that came; for regular files.
+    /// Of the content that came, whatever the type: GNU tar extracts one that it does not know as a file.
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) name: Vec<u8>,
     pub(crate) link: Vec<u8>,
+    /// What its extended headers say besides: records of pax with other keys, what stands behind a name, the rest of a long one.
+    pub(crate) unread: Vec<u8>,
 }
 
 /// The stream cannot be read on.
@@ -48,8 +53,13 @@ pub(crate) struct Unread<'a> {
 /// Reads one archive.
 pub(crate) struct TarReader {
     state: State,
+    /// Extended headers whose entry has not come, as they came.
+    pending: Vec<u8>,
+    /// What they say.
     extended: Extended,
     entry: Option<(Entry, Option<Context>)>,
+    /// Bytes that were read and are not handed back.
+    understood: u64,
 }
 
 enum State {
@@ -61,12 +71,12 @@ enum State {
     },
     /// Blocks with the map of a sparse file come.
     Map { block: Box<Block>, have: usize },
-    /// An extended header comes.
-    Extended { kind: u8, left: u64, bytes: Vec<u8> },
+    /// An extended header comes, whose records stand from there on in what is pending.
+    Extended { kind: u8, left: u64, from: usize },
     /// Content of the entry comes.
     Content { left: u64 },
-    /// Zeros up to the next block.
-    Padding { left: u64 },
+    /// Zeros up to the next block, behind content or behind an extended header.
+    Padding { left: u64, is_pending: bool },
     /// Two blocks of zeros ended it; only more zeros may come.
     Ended,
 }
@@ -85,8 +95,10 @@ impl TarReader {
     pub(crate) fn new() -> Self {
         Self {
             state: State::header(false),
+            pending: Vec::new(),
             extended: Extended::default(),
             entry: None,
+            understood: 0,
         }
     }
 
@@ -127,9 +139,9 @@ impl TarReader {
                 }
                 Ok(rest)
             }
-            State::Extended { left, bytes: held, .. } => {
+            State::Extended { left, .. } => {
                 let (taken, rest) = split(bytes, *left);
-                held.extend_from_slice(taken);
+                self.pending.extend_from_slice(taken);
                 *left = left.saturating_sub(length(taken));
                 if *left == 0 {
                     self.extended_is_full().map_err(|why| (why, rest))?;
@@ -146,9 +158,15 @@ impl TarReader {
                 }
                 Ok(rest)
             }
-            State::Padding { left } => {
+            State::Padding { left, is_pending } => {
                 let (taken, rest) = split(bytes, *left);
                 let zeros = taken.iter().take_while(|byte| **byte == 0).count();
+                let read = taken.get(..zeros).unwrap_or_default();
+                if *is_pending {
+                    self.pending.extend_from_slice(read);
+                } else {
+                    self.understood = self.understood.saturating_add(length(read));
+                }
                 if zeros < taken.len() {
                     let behind = bytes.get(zeros..).unwrap_or_default();
                     return Err(("bytes between a file and the next header", behind));
@@ -161,7 +179,8 @@ impl TarReader {
             }
             State::Ended => {
                 let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-                let rest = bytes.get(zeros..).unwrap_or_default();
+                let (read, rest) = bytes.split_at_checked(zeros).unwrap_or((bytes, &[]));
+                self.understood = self.understood.saturating_add(length(read));
                 if rest.is_empty() {
                     Ok(rest)
                 } else {
@@ -177,6 +196,10 @@ impl TarReader {
                 block, is_after_zero, ..
             } => {
                 if header::is_zero(block) {
+                    if !self.pending.is_empty() {
+                        return Err("an extended header without an entry");
+                    }
+                    self.understood = self.understood.saturating_add(BLOCK_BYTES);
                     self.state = if *is_after_zero {
                         State::Ended
                     } else {
@@ -191,6 +214,7 @@ impl TarReader {
                 self.begin(header, tell)
             }
             State::Map { block, .. } => {
+                self.understood = self.understood.saturating_add(BLOCK_BYTES);
                 if header::map_goes_on(block) {
                     self.state = map();
                 } else {
@@ -203,27 +227,35 @@ impl TarReader {
     }
 
     fn begin(&mut self, header: Header, tell: &mut impl FnMut(Entry)) -> Result<(), &'static str> {
-        if matches!(header.kind, b'x' | b'g' | b'L' | b'K') {
-            return self.begin_extended(header.kind, header.size);
+        match header.kind {
+            b'x' | b'g' | b'L' | b'K' => return self.begin_extended(header.kind, header.size),
+            // GNU tar and Python take it for `x`, Go's reader for a file.
+            b'X' => return Err("an extended header of Solaris"),
+            _ => {}
         }
-        let extended = std::mem::take(&mut self.extended);
-        let said = extended.size.unwrap_or(header.size);
+        let said = self.extended.size.unwrap_or(header.size);
         let size = match header.kind {
             b'1' => 0, // GNU and Go agree that a link has no content, whatever its size says
             b'2'..=b'6' if said != 0 => return Err("a size where no content belongs"),
             _ => said,
         };
-        let is_file = matches!(header.kind, b'0' | b'7' | 0 | b'S');
+        let headers = length(&self.pending).saturating_add(BLOCK_BYTES);
+        self.understood = self.understood.saturating_add(headers);
+        self.pending = Vec::new();
+        let extended = std::mem::take(&mut self.extended);
+        let has_no_content = matches!(header.kind, b'1'..=b'6');
+        let (name, link, mut unread) = extended.over(header.name, header.link);
         let entry = Entry {
             kind: header.kind.max(b'0'),
             mode: header.mode,
             size,
             seen: 0,
             sha256: None,
-            name: cut(extended.name.unwrap_or(header.name)),
-            link: cut(extended.link.unwrap_or(header.link)),
+            name: cut(name, &mut unread),
+            link: cut(link, &mut unread),
+            unread,
         };
-        self.entry = Some((entry, is_file.then(|| Context::new(&SHA256))));
+        self.entry = Some((entry, (!has_no_content).then(|| Context::new(&SHA256))));
         if header.has_more_map {
             self.state = map();
         } else {
@@ -236,32 +268,30 @@ impl TarReader {
         if size > MAX_EXTENDED {
             return Err("an extended header of more than 64 KiB");
         }
+        self.extended.joins(kind)?;
+        if let State::Header { block, .. } = &self.state {
+            self.pending.extend_from_slice(block.as_slice());
+        }
         self.state = State::Extended {
             kind,
             left: size,
-            bytes: Vec::new(),
+            from: self.pending.len(),
         };
         if size == 0 { self.extended_is_full() } else { Ok(()) }
     }
 
     fn extended_is_full(&mut self) -> Result<(), &'static str> {
-        let State::Extended { kind, bytes, .. } = &self.state else {
+        let State::Extended { kind, from, .. } = self.state else {
             return Ok(());
         };
+        let said = self.pending.get(from..).unwrap_or_default();
         match kind {
-            b'x' => self.extended.read(bytes)?,
-            b'L' => self.extended.name = Some(header::text(bytes).to_vec()),
-            b'K' => self.extended.link = Some(header::text(bytes).to_vec()),
-            _ => {
-                let mut global = Extended::default();
-                global.read(bytes)?;
-                // GNU tar takes these for all entries behind, Go's reader and busybox for none.
-                if global != Extended::default() {
-                    return Err("a global header that names or sizes entries");
-                }
-            }
+            b'x' => self.extended.read(said)?,
+            b'L' => self.extended.long_name(said),
+            b'K' => self.extended.long_link(said),
+            _ => self.extended.read_global(said)?,
         }
-        self.state = padding(length(bytes));
+        self.state = padding(length(said), true);
         Ok(())
     }
 
@@ -274,6 +304,7 @@ impl TarReader {
     }
 
     fn content(&mut self, bytes: &[u8]) {
+        self.understood = self.understood.saturating_add(length(bytes));
         if let Some((entry, digest)) = &mut self.entry {
             entry.seen = entry.seen.saturating_add(length(bytes));
             if let Some(digest) = digest {
@@ -284,7 +315,7 @@ impl TarReader {
 
     fn end_entry(&mut self, tell: &mut impl FnMut(Entry)) {
         let size = self.entry.as_ref().map_or(0, |(entry, _)| entry.size);
-        self.state = padding(size);
+        self.state = padding(size, false);
         if let Some(entry) = self.finish_entry() {
             tell(entry);
         }
@@ -296,14 +327,13 @@ impl TarReader {
         Some(entry)
     }
 
+    /// What came and belongs to no entry yet.
     fn held(&mut self) -> Vec<u8> {
-        match &mut self.state {
-            State::Header { block, have, .. } | State::Map { block, have } => {
-                block.get(..*have).unwrap_or_default().to_vec()
-            }
-            State::Extended { bytes, .. } => std::mem::take(bytes),
-            State::Content { .. } | State::Padding { .. } | State::Ended => Vec::new(),
+        let mut held = std::mem::take(&mut self.pending);
+        if let State::Header { block, have, .. } | State::Map { block, have } = &self.state {
+            held.extend_from_slice(block.get(..*have).unwrap_or_default());
         }
+        held
     }
 }
 
@@ -320,13 +350,13 @@ fn map() -> State {
     }
 }
 
-/// The zeros behind content of `size` bytes.
-fn padding(size: u64) -> State {
-    let block = length(&[0; BLOCK]);
-    match size.checked_rem(block).unwrap_or(0) {
+/// The zeros behind `size` bytes.
+fn padding(size: u64, is_pending: bool) -> State {
+    match size % BLOCK_BYTES {
         0 => State::header(false),
         over => State::Padding {
-            left: block.saturating_sub(over),
+            left: BLOCK_BYTES.saturating_sub(over),
+            is_pending,
         },
     }
 }
@@ -348,7 +378,8 @@ fn split(bytes: &[u8], at_most: u64) -> (&[u8], &[u8]) {
     bytes.split_at_checked(count).unwrap_or((bytes, &[]))
 }
 
-fn cut(mut name: Vec<u8>) -> Vec<u8> {
+fn cut(mut name: Vec<u8>, unread: &mut Vec<u8>) -> Vec<u8> {
+    unread.extend_from_slice(name.get(MAX_NAME..).unwrap_or_default());
     name.truncate(MAX_NAME);
     name
 }
@@ -359,14 +390,23 @@ fn length(bytes: &[u8]) -> u64 {
 
 /// Fuzz entry: any bytes, whole and cut in two, are read alike, never panic, and every byte is accounted for.
 pub fn fuzz_tar_reader(data: &[u8]) {
-    let whole = read_all(&[data]);
+    let (entries, kept, understood) = read_counted(&[data]);
     let at = data
         .first()
         .map_or(0, |cut| usize::from(*cut).saturating_mul(data.len()).wrapping_div(256));
     let (head, tail) = data.split_at_checked(at).unwrap_or((data, &[]));
-    assert_eq!(whole, read_all(&[head, tail]), "cuts make no difference");
-    assert!(whole.1.len() <= data.len(), "no byte is kept that did not come");
-    for entry in &whole.0 {
+    let whole = (entries, kept, understood);
+    assert_eq!(whole, read_counted(&[head, tail]), "cuts make no difference");
+    let (entries, kept, understood) = whole;
+    assert!(data.ends_with(&kept), "what is handed back are the last bytes");
+    assert_eq!(
+        understood.checked_add(length(&kept)),
+        Some(length(data)),
+        "every byte is understood or handed back"
+    );
+    let contents = entries.iter().map(|entry| entry.seen).sum::<u64>();
+    assert!(contents <= understood, "no content came that was not there");
+    for entry in &entries {
         assert!(
             entry.seen <= entry.size && entry.name.len() <= MAX_NAME,
             "what an entry says is bounded"
@@ -374,25 +414,25 @@ pub fn fuzz_tar_reader(data: &[u8]) {
     }
 }
 
-/// All entries, and the bytes that were not understood.
-fn read_all(pieces: &[&[u8]]) -> (Vec<Entry>, Vec<u8>) {
+/// All entries, the bytes that were not understood, and how many were.
+fn read_counted(pieces: &[&[u8]]) -> (Vec<Entry>, Vec<u8>, u64) {
     let (mut entries, mut kept) = (Vec::new(), Vec::new());
-    let mut reader = Some(TarReader::new());
+    let mut tar = TarReader::new();
+    let mut is_over = false;
     for piece in pieces {
-        let Some(tar) = &mut reader else {
+        if is_over {
             kept.extend_from_slice(piece);
-            continue;
-        };
-        if let Err(unread) = tar.read(piece, &mut |entry| entries.push(entry)) {
+        } else if let Err(unread) = tar.read(piece, &mut |entry| entries.push(entry)) {
             kept.extend_from_slice(&unread.held);
             kept.extend_from_slice(unread.rest);
-            reader = None;
+            is_over = true;
         }
     }
-    if let Some(tar) = reader {
+    let understood = tar.understood;
+    if !is_over {
         let (entry, held) = tar.finish();
         entries.extend(entry);
         kept.extend(held);
     }
-    (entries, kept)
+    (entries, kept, understood)
 }

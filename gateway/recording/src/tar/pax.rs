@@ -1,15 +1,38 @@
-//! Extended headers (IEEE Std 1003.1 `pax`): records `length key=value` that correct the header behind them.
+//! Extended headers: records `length key=value` of pax (IEEE Std 1003.1 `pax`) and the long names of GNU tar, which correct the
+//! header behind them.
+
+use super::header;
 
 /// What extended headers, of pax or GNU, say about the next entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extended {
-    pub(super) name: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
+    /// Which have come.
+    kinds: Vec<u8>,
+    name: Option<Vec<u8>>,
+    /// Of a sparse file; GNU tar takes it over any other.
+    sparse_name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
+    /// What they say that no entry tells.
+    unread: Vec<u8>,
 }
 
 impl Extended {
-    /// Reads the records of one extended header; keys that mean nothing here are passed over.
+    /// Another header comes in front of the same entry. Of two of a kind, or of pax and GNU tar, GNU tar takes one and others the other.
+    pub(super) fn joins(&mut self, kind: u8) -> Result<(), &'static str> {
+        let is_pax = |kind: &u8| *kind == b'x';
+        let is_gnu = |kind: &u8| matches!(kind, b'L' | b'K');
+        if self.kinds.contains(&kind) {
+            return Err("two extended headers of a kind in front of one entry");
+        }
+        self.kinds.push(kind);
+        if self.kinds.iter().any(is_pax) && self.kinds.iter().any(is_gnu) {
+            return Err("extended headers of pax and of GNU tar in front of one entry");
+        }
+        Ok(())
+    }
+
+    /// Reads the records of one header of pax.
     pub(super) fn read(&mut self, mut records: &[u8]) -> Result<(), &'static str> {
         while !records.is_empty() {
             let (record, rest) = split(records).ok_or("a pax header that cannot be read")?;
@@ -17,22 +40,83 @@ impl Extended {
             let (key, value) = equals
                 .and_then(|at| record.split_at_checked(at))
                 .ok_or("a pax record without a value")?;
-            self.set(key, value.get(1..).unwrap_or_default())?;
+            let is_read = self.set(key, value.get(1..).unwrap_or_default())?;
+            if !is_read {
+                let length = records.len().saturating_sub(rest.len());
+                self.unread.extend_from_slice(records.get(..length).unwrap_or_default());
+            }
             records = rest;
         }
         Ok(())
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
-        match key {
-            b"path" | b"GNU.sparse.name" => self.name = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(decimal(value).ok_or("a pax size that is no number")?),
-            _ => {}
+    /// The same of one for all entries behind. GNU tar takes what it says for all of them, Go's reader and busybox for none.
+    pub(super) fn read_global(&mut self, records: &[u8]) -> Result<(), &'static str> {
+        let mut global = Self::default();
+        global.read(records)?;
+        if global.name.is_some() || global.sparse_name.is_some() || global.link.is_some() || global.size.is_some() {
+            return Err("a global header that names or sizes entries");
         }
+        self.unread.append(&mut global.unread);
         Ok(())
     }
+
+    pub(super) fn long_name(&mut self, said: &[u8]) {
+        self.name = Some(self.before_nul(said));
+    }
+
+    pub(super) fn long_link(&mut self, said: &[u8]) {
+        self.link = Some(self.before_nul(said));
+    }
+
+    /// The name and the link in place of those that a header says, and what no entry tells.
+    pub(super) fn over(self, name: Vec<u8>, link: Vec<u8>) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+        let mut unread = self.unread;
+        if self.sparse_name.is_some() {
+            unread.extend_from_slice(self.name.as_deref().unwrap_or_default());
+        }
+        let name = self.sparse_name.or(self.name).unwrap_or(name);
+        (name, self.link.unwrap_or(link), unread)
+    }
+
+    fn before_nul(&mut self, said: &[u8]) -> Vec<u8> {
+        let name = header::text(said);
+        let behind = said.get(name.len()..).unwrap_or_default();
+        if behind.iter().any(|byte| *byte != 0) {
+            self.unread.extend_from_slice(behind);
+        }
+        name.to_vec()
+    }
+
+    /// Whether an entry tells it, or nothing does because it only says when and whose.
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<bool, &'static str> {
+        let was_said = match key {
+            b"path" => self.name.replace(value.to_vec()).is_some(),
+            b"GNU.sparse.name" => self.sparse_name.replace(value.to_vec()).is_some(),
+            b"linkpath" => self.link.replace(value.to_vec()).is_some(),
+            b"size" => {
+                let size = decimal(value).ok_or("a pax size that is no number")?;
+                self.size.replace(size).is_some()
+            }
+            b"atime" | b"ctime" | b"mtime" | b"uid" | b"gid" => return Ok(is_number(value)),
+            _ => return Ok(false),
+        };
+        if was_said {
+            Err("a pax key that comes twice")
+        } else {
+            Ok(true)
+        }
+    }
 }
+
+/// As in a header's own fields. Anything longer could be something else.
+fn is_number(value: &[u8]) -> bool {
+    let is_of_one = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    value.len() <= LONGEST_NUMBER && value.iter().all(is_of_one)
+}
+
+/// Seconds with nine digits behind the point.
+const LONGEST_NUMBER: usize = 32;
 
 /// The first record without its length and final newline, and what follows.
 fn split(records: &[u8]) -> Option<(&[u8], &[u8])> {

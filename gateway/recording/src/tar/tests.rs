@@ -56,6 +56,14 @@ fn hash(content: &[u8]) -> Option<[u8; 32]> {
     digest(&SHA256, content).as_ref().try_into().ok()
 }
 
+/// All entries and what was handed back; with them every byte is accounted for.
+fn read_all(pieces: &[&[u8]]) -> (Vec<Entry>, Vec<u8>) {
+    let (entries, kept, understood) = read_counted(pieces);
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    assert_eq!(understood + kept.len() as u64, length as u64);
+    (entries, kept)
+}
+
 /// Why reading ended, reading the whole at once.
 fn why(bytes: &[u8]) -> &'static str {
     TarReader::new().read(bytes, &mut |_| {}).unwrap_err().why
@@ -145,6 +153,18 @@ fn old_sparse_files_are_read_with_the_blocks_of_their_map() {
     assert_eq!(entries[1].name, b"next");
 }
 
+/// GNU tar extracts what it does not know as a file.
+#[test]
+fn content_has_a_digest_whatever_its_type() {
+    for kind in b"0\x007SZAIDVMN" {
+        let bytes = archive(&[header("a", *kind, 5), padded(b"hello"), header("b", *kind, 0)]);
+        let (entries, kept) = read_all(&[&bytes]);
+        assert!(kept.is_empty());
+        let hashes: Vec<_> = entries.iter().map(|entry| entry.sha256).collect();
+        assert_eq!(hashes, [hash(b"hello"), hash(b"")], "{}", char::from(*kind));
+    }
+}
+
 #[test]
 fn what_is_no_archive_is_handed_back_whole() {
     let bytes = vec![b'x'; 2000];
@@ -162,6 +182,22 @@ fn what_two_programs_may_read_differently_ends_the_reading() {
     wrong[0] = b'b';
     assert_eq!(why(&wrong), "no tar header: its checksum is wrong");
     assert_eq!(why(&header("folder", b'5', 9)), "a size where no content belongs");
+    let named = |kind| extended(kind, &pax("path", "b"));
+    assert_eq!(why(&named(b'X')), "an extended header of Solaris");
+    let twice = "two extended headers of a kind in front of one entry";
+    let mixed = "extended headers of pax and of GNU tar in front of one entry";
+    for (one, other, said) in [
+        (b'x', b'x', twice),
+        (b'L', b'L', twice),
+        (b'x', b'L', mixed),
+        (b'K', b'x', mixed),
+    ] {
+        assert_eq!(why(&[named(one), named(other), file("a", b"")].concat()), said);
+    }
+    for key in ["path", "linkpath", "size", "GNU.sparse.name"] {
+        let said_twice = [pax(key, "1"), pax(key, "2")].concat();
+        assert_eq!(why(&extended(b'x', &said_twice)), "a pax key that comes twice");
+    }
     assert_eq!(
         why(&extended(b'x', b"12 no equals\n")[..]),
         "a pax header that cannot be read"
@@ -188,6 +224,87 @@ fn what_two_programs_may_read_differently_ends_the_reading() {
     let mut padding = file("a", b"1");
     padding[1023] = b'!';
     assert_eq!(why(&padding), "bytes between a file and the next header");
+}
+
+/// As an attacker would hide something: in headers whose entry does not come, or that cannot be read.
+#[test]
+fn extended_headers_that_no_entry_consumes_are_handed_back_whole() {
+    let long = "n".repeat(600);
+    let read = file("a", b"1");
+    let x = extended(b'x', &pax("comment", "hidden"));
+    let of_gnu = [extended(b'K', long.as_bytes()), extended(b'L', long.as_bytes())].concat();
+    let cut = extended(b'L', long.as_bytes());
+    let mut padded_with_more = extended(b'L', b"n\0");
+    padded_with_more[1023] = b'!';
+    let size = [extended(b'x', &pax("size", "9")), header("folder", b'5', 0)].concat();
+    for lost in [
+        x.clone(),
+        of_gnu.clone(),
+        cut[..700].to_vec(),
+        cut[..512].to_vec(),
+        padded_with_more,
+        size,
+        [x.clone(), vec![0; 2 * BLOCK]].concat(),
+        [of_gnu.clone(), vec![0; 2 * BLOCK]].concat(),
+        [x.clone(), extended(b'x', b"12 no equals\n")].concat(),
+        [of_gnu, header("x", b'x', 65_537)].concat(),
+        [x, b"no archive".repeat(60)].concat(),
+    ] {
+        let bytes = [read.clone(), lost.clone()].concat();
+        for cut in [1, 511, 5000] {
+            let (entries, kept) = read_all(&bytes.chunks(cut).collect::<Vec<_>>());
+            assert_eq!((entries.len(), &kept), (1, &lost), "cut into pieces of {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_extended_headers_say_besides_is_handed_over_with_their_entry() {
+    let comment = pax("comment", "hidden");
+    let odd = [
+        comment.clone(),
+        pax("SCHILY.xattr.user.x", "\0more"),
+        pax("mtime", "not a time"),
+        pax("uid", &"1".repeat(33)),
+    ]
+    .concat();
+    let known = [
+        pax("mtime", "-1.5"),
+        pax("atime", "2"),
+        pax("uid", "1000"),
+        pax("path", "b"),
+    ]
+    .concat();
+    let long = "n".repeat(MAX_NAME + 5);
+    let bytes = archive(&[
+        extended(b'g', &comment),
+        extended(b'x', &[odd.clone(), known].concat()),
+        file("a", b"1"),
+        file("a", b"2"),
+        extended(b'L', b"name\0behind\0"),
+        file("a", b"3"),
+        extended(b'K', long.as_bytes()),
+        header("link", b'2', 0),
+        extended(b'x', &[pax("GNU.sparse.name", "c"), pax("path", "shadow")].concat()),
+        file("a", b"4"),
+    ]);
+    let (entries, kept) = read_all(&[&bytes]);
+    assert!(kept.is_empty());
+    let said: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.name.as_slice(), entry.unread.as_slice()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (&b"b"[..], [comment, odd].concat().as_slice()),
+            (b"a", b""),
+            (b"name", b"\0behind\0"),
+            (b"link", b"nnnnn"),
+            (b"c", b"shadow"),
+        ]
+    );
+    assert_eq!(entries[3].link.len(), MAX_NAME);
 }
 
 #[test]
@@ -219,6 +336,7 @@ fn an_archive_of_the_machines_tar_is_read() {
             .unwrap();
         let (mut entries, kept) = read_all(&tar.stdout.chunks(777).collect::<Vec<_>>());
         assert!(kept.is_empty(), "{format}");
+        assert!(entries.iter().all(|entry| entry.unread.is_empty()), "{format}");
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         let names: Vec<_> = entries
             .iter()
@@ -273,6 +391,34 @@ proptest! {
     }
 
     #[test]
+    fn whatever_headers_follow_each_other_every_byte_is_accounted_for(
+        parts in prop::collection::vec(
+            prop_oneof![
+                Just(file("a", b"1")),
+                Just(header("folder", b'5', 0)),
+                Just(header("folder", b'5', 1)),
+                Just(vec![0; BLOCK]),
+                Just(extended(b'x', &pax("size", "3"))),
+                Just(extended(b'x', &pax("comment", "c"))),
+                Just(extended(b'x', b"9 no\n")),
+                Just(extended(b'g', &pax("comment", "c"))),
+                Just(extended(b'g', &pax("path", "p"))),
+                Just(extended(b'L', b"long\0more")),
+                Just(extended(b'K', b"")),
+                Just(extended(b'X', b"")),
+                Just(header("x", b'x', 70_000)),
+            ],
+            0..8,
+        ),
+        end in 0..700_usize,
+        tail in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let mut bytes = parts.concat();
+        bytes.truncate(bytes.len().saturating_sub(end));
+        fuzz_tar_reader(&[bytes, tail].concat());
+    }
+
+    #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
         fuzz_tar_reader(&bytes);
     }
@@ -280,7 +426,7 @@ proptest! {
     #[test]
     fn no_header_with_a_good_checksum_makes_it_panic(
         fields in prop::collection::vec(any::<u8>(), BLOCK),
-        kind in prop::sample::select(b"0123456LKxgSVM\0".to_vec()),
+        kind in prop::sample::select(b"0123456LKXxgSVMZ\0".to_vec()),
         rest in prop::collection::vec(any::<u8>(), 0..2000),
     ) {
         let mut block = fields;

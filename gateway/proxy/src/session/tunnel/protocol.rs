@@ -19,17 +19,22 @@ pub(crate) fn tap_for(trail: &Trail, answered: &HeaderMap) -> Option<Tap> {
         stream_version: text(&STREAM_PROTOCOL),
     })?;
     let ports = match protocol {
-        Protocol::WebSocketForward { .. } => {
-            let query = trail.target.as_ref()?.query();
-            tap::ports(
-                query
-                    .filter(|(name, _)| name.as_ref() == b"ports")
-                    .map(|(_, value)| value),
-            )?
-        }
+        Protocol::WebSocketForward { .. } => ports(trail)?,
         _ => Vec::new(),
     };
     Some(Tap::new(protocol, ports))
+}
+
+/// The ports of a port-forward over WebSocket channels, by the name that the server goes by which is asked: the API server
+/// (`PodPortForwardOptions`), or a node's kubelet (`PortHeader` of k8s.io/kubernetes/pkg/apis/core), which looks at no other.
+fn ports(trail: &Trail) -> Option<Vec<u16>> {
+    let target = trail.target.as_ref()?;
+    let wanted: &[u8] = match trail.facts.as_ref()?.action() {
+        Action::PortForward => b"ports",
+        _ => b"port",
+    };
+    let values = target.query().filter(|(name, _)| name.as_ref() == wanted);
+    tap::ports(values.map(|(_, value)| value))
 }
 
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
@@ -88,7 +93,63 @@ pub(super) fn of_kubelet(target: &Target) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use access::decide::Authorization;
+    use http::HeaderValue;
+    use recording::tap::{Channel, Event, Way};
+
     use super::*;
+    use crate::identity::{Credential, for_bench};
+    use crate::session::bench::World;
+
+    #[test]
+    fn the_ports_of_a_forward_are_those_that_the_server_that_is_asked_goes_by() {
+        let world = World::new(8, Authorization::Enforce);
+        let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        let told = |path: &str| {
+            let mut answered = HeaderMap::new();
+            answered.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            answered.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v4.channel.k8s.io"));
+            let mut tap = tap_for(&world.call(Arc::clone(&person), path, true), &answered)?;
+            let mut told = Vec::new();
+            // A message of a client on the channel 0: `hi`.
+            tap.feed(Way::Up, b"\x82\x83\0\0\0\0\0hi", &mut |_, event| {
+                if let Event::Data {
+                    channel: Channel::Forward { port, .. },
+                    bytes,
+                } = event
+                {
+                    told.push((port, bytes.to_vec()));
+                }
+            })
+            .unwrap();
+            Some(told)
+        };
+        let of_node = "/api/v1/nodes/n/proxy/portForward/shop/web";
+        let of_pod = "/api/v1/namespaces/shop/pods/web/portforward";
+        let read = Some(vec![(80, b"hi".to_vec())]);
+        for path in [
+            format!("{of_node}?port=80"),
+            format!("{of_node}?ports=443&port=80"),
+            format!("{of_node}/uid?%70ort=80,443"),
+            format!("{of_pod}?ports=80"),
+            format!("{of_pod}?port=443&ports=80&ports=443"),
+        ] {
+            assert_eq!(told(&path), read, "{path}");
+        }
+        // Neither server begins one without its ports; if one did, nobody could say what passes.
+        for path in [
+            of_node.to_owned(),
+            format!("{of_node}?ports=80"),
+            format!("{of_node}?port="),
+            format!("{of_node}?port=0"),
+            of_pod.to_owned(),
+            format!("{of_pod}?port=80"),
+        ] {
+            assert_eq!(told(&path), None, "{path}");
+        }
+    }
 
     #[test]
     fn a_nodes_kubelet_is_asked_what_the_path_behind_proxy_says_however_it_is_spelled() {

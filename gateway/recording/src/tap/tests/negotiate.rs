@@ -122,9 +122,9 @@ fn the_kind_of_upgrade_is_known_in_any_case_and_others_are_not() {
 }
 
 #[test]
-fn ports_are_read_as_the_api_server_reads_them() {
+fn ports_are_read_as_the_servers_read_them() {
     let read = |values: &[&str]| ports(values.iter());
-    assert_eq!(read(&[]), Some(vec![]));
+    assert_eq!(read(&[]), None, "without ports there are no channels to read");
     assert_eq!(read(&["80"]), Some(vec![80]));
     assert_eq!(read(&["80,443", "0008080"]), Some(vec![80, 443, 8080]));
     for bad in ["", "80,", "0", "65536", "+80", "-1", "8 0", "0x50", "80;81"] {
