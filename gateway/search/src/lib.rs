@@ -34,6 +34,6 @@ pub use nearest::Nearest;
 pub use query::{Key, Query, QueryError, QueryWhy, TimeBound, fuzz_query, read_time};
 pub use row::{Call, Decision, Network, Outcome, Row, Scope, Who};
 pub use scan::{Budget, Page, Range, Search, Stopped};
-pub use show::{Found, SealedPart, Shown};
+pub use show::{Begun, Found, SealedPart, Shown};
 pub use tail::Tail;
 pub use view::{Busy, Folded, View};

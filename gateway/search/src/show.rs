@@ -1,6 +1,7 @@
 //! One act with all its records, by its id.
 //!
-//! A request's id is a UUIDv7 and so says when it was made: its neighbourhood in time is looked at first, everything after that.
+//! A request's id is a UUIDv7 and so says when it was made: its neighbourhood in time is looked at first, a wider one next, and
+//! everything after that.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::archive::{Archive, Block, SearchError, read_block};
+use crate::archive::{Archive, Block, Leaf, SearchError, read_block};
 use crate::fold::Piece;
 use crate::row::{Row, Scope};
 use crate::scan::{CLOCK_SLACK, in_words, tip};
@@ -58,6 +59,19 @@ pub enum Found {
     NotYet,
 }
 
+/// What became of looking for the record that begins an act.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is there and may be seen: the act as in a search, in flight.
+    Yes(Box<Row>),
+    /// It is not there, or may not be seen: the two look the same.
+    No,
+    /// The budget ended before all was looked at.
+    NotYet,
+}
+
+/// Between an id and the record that begins its request there is rarely more: a clock that was set, or a person who was asked.
+const CLOSE: Duration = Duration::from_secs(60);
 /// Records of one act that are shown at most; a stream that lived for weeks has many signs of life.
 const MOST_RECORDS: usize = 256;
 
@@ -68,22 +82,49 @@ impl Archive {
     /// The folder cannot be read.
     pub fn show(&self, id: &str, scope: &Scope, go_on: &mut dyn FnMut() -> bool) -> Result<Found, SearchError> {
         let reader = self.reader()?;
-        let wanted = match id.parse::<u64>() {
-            Ok(seq) => Wanted::Number(seq),
-            Err(_) if id.is_empty() || id.len() > 64 || id.contains(['"', '\\']) => return Ok(Found::No),
-            Err(_) => Wanted::Id(id),
+        let Some(wanted) = Wanted::read(id) else {
+            return Ok(Found::No);
         };
-        let near = time_of_id(id).map(|time| (time.minus(CLOCK_SLACK), time.plus(CLOCK_SLACK)));
-        for bounds in [near, None].into_iter().skip(usize::from(near.is_none())) {
-            match self.find(&reader, &wanted, bounds, go_on) {
-                Looked::Found(segment, block) => {
-                    return Ok(self.collect(&reader, &wanted, segment, &block, scope, go_on));
+        Ok(match self.look(&reader, &wanted, go_on) {
+            Looked::Found(segment, block, _) => self.collect(&reader, &wanted, segment, &block, scope, go_on),
+            Looked::NotYet => Found::NotYet,
+            Looked::Nowhere => Found::No,
+        })
+    }
+
+    /// Finds the record that begins an act of which the caller knows that it goes on, and reads nothing of what came after it:
+    /// that costs no more when the act is old.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn going_on(&self, id: &str, scope: &Scope, go_on: &mut dyn FnMut() -> bool) -> Result<Begun, SearchError> {
+        let reader = self.reader()?;
+        let Some(wanted) = Wanted::read(id) else {
+            return Ok(Begun::No);
+        };
+        Ok(match self.look(&reader, &wanted, go_on) {
+            Looked::Found(_, _, leaf) => match Piece::of(leaf.seq, leaf.kind, &leaf.bytes) {
+                Piece::Begin(mut row, _) if scope.shows(&row) => {
+                    row.set_end("inFlight", None);
+                    Begun::Yes(row)
                 }
-                Looked::NotYet => return Ok(Found::NotYet),
+                Piece::Begin(..) | Piece::End(_) => Begun::No,
+            },
+            Looked::NotYet => Begun::NotYet,
+            Looked::Nowhere => Begun::No,
+        })
+    }
+
+    fn look(&self, reader: &Reader, wanted: &Wanted<'_>, go_on: &mut dyn FnMut() -> bool) -> Looked {
+        let near = |slack: Duration| wanted.time().map(|time| Some((time.minus(slack), time.plus(slack))));
+        let places = [near(CLOSE), near(CLOCK_SLACK), Some(None)];
+        for bounds in places.into_iter().flatten() {
+            match self.find(reader, wanted, bounds, go_on) {
                 Looked::Nowhere => {}
+                found => return found,
             }
         }
-        Ok(Found::No)
+        Looked::Nowhere
     }
 
     fn find(
@@ -113,8 +154,9 @@ impl Archive {
                     return Looked::NotYet;
                 }
                 let leaves = read_block(reader, *segment, block).unwrap_or_default();
-                if leaves.iter().any(|one| wanted.begins(one.seq, one.kind, &one.bytes)) {
-                    return Looked::Found(*segment, *block);
+                let begins = |one: &Leaf| wanted.begins(one.seq, one.kind, &one.bytes);
+                if let Some(leaf) = leaves.into_iter().find(begins) {
+                    return Looked::Found(*segment, *block, leaf);
                 }
             }
         }
@@ -186,7 +228,7 @@ impl Archive {
 }
 
 enum Looked {
-    Found(SegmentInfo, Block),
+    Found(SegmentInfo, Block, Leaf),
     Nowhere,
     NotYet,
 }
@@ -196,7 +238,22 @@ enum Wanted<'w> {
     Number(u64),
 }
 
-impl Wanted<'_> {
+impl<'w> Wanted<'w> {
+    fn read(id: &'w str) -> Option<Self> {
+        match id.parse::<u64>() {
+            Ok(seq) => Some(Self::Number(seq)),
+            Err(_) if id.is_empty() || id.len() > 64 || id.contains(['"', '\\']) => None,
+            Err(_) => Some(Self::Id(id)),
+        }
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Number(_) => None,
+            Self::Id(id) => time_of_id(id),
+        }
+    }
+
     fn begins(&self, seq: u64, kind: RecordKind, leaf: &[u8]) -> bool {
         match self {
             Self::Number(wanted) => seq == *wanted,

@@ -101,6 +101,8 @@ type Api = Arc<Inner>;
 struct Inner {
     parts: ApiParts,
     limiter: Limiter,
+    /// How long one search or view may take.
+    search_time: Duration,
     searches: Arc<Places>,
     tails: Arc<Places>,
     /// Recordings that are read now.
@@ -109,18 +111,19 @@ struct Inner {
 
 /// The API's routes, to be merged into [`crate::router`].
 pub fn router(parts: ApiParts) -> Router {
-    routes(inner(parts))
+    routes(Arc::new(inner(parts)))
 }
 
-fn inner(parts: ApiParts) -> Api {
-    Arc::new(Inner {
+fn inner(parts: ApiParts) -> Inner {
+    Inner {
         parts,
         limiter: Limiter::default(),
+        search_time: SEARCH_TIME,
         // Two cores serve the request path besides; one person cannot take all places.
         searches: Places::new(4, 2),
         tails: Places::new(256, 8),
         plays: Places::new(32, 4),
-    })
+    }
 }
 
 fn routes(api: Api) -> Router {

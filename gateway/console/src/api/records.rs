@@ -15,7 +15,7 @@ use super::asker::Asker;
 use super::parameters::Parameters;
 use super::parts;
 use super::read::AuditAct;
-use super::{Api, SEARCH_BYTES, SEARCH_TIME, unreadable};
+use super::{Api, SEARCH_BYTES, unreadable};
 use crate::answer::Refused;
 use crate::caller::Caller;
 
@@ -131,7 +131,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     let place = api.searches.take(&asker.session.subject_id)?;
     let gone = Arc::new(AtomicBool::new(false));
     let _cancel = Cancel(Arc::clone(&gone));
-    let deadline = Instant::now() + SEARCH_TIME;
+    let deadline = Instant::now() + api.search_time;
     let task = tokio::task::spawn_blocking(move || {
         let _place = place;
         work(&mut || !gone.load(Ordering::Relaxed) && Instant::now() < deadline)

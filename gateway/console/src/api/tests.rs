@@ -126,6 +126,10 @@ impl OpensParts for Keys {
 }
 
 pub(super) fn world() -> World {
+    world_with(|_| {})
+}
+
+pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(dir.path(), Options::default(), Arc::new(RealDisk::new(dir.path())))
         .unwrap()
@@ -158,7 +162,9 @@ pub(super) fn world() -> World {
         audit_groups: vec!["auditors".to_owned()],
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
     };
-    let api = inner(parts);
+    let mut api = inner(parts);
+    changed(&mut api);
+    let api = Arc::new(api);
     let mint = Mint::new(SigningKey::from_pkcs8(&pkcs8).unwrap());
     World {
         dir,

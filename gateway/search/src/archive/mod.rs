@@ -9,7 +9,7 @@ use ledger::{ReadError, Reader};
 use model::time::Timestamp;
 
 use catalog::Catalog;
-pub(crate) use catalog::{Block, Indexed, read_block};
+pub(crate) use catalog::{Block, Indexed, Leaf, read_block};
 
 /// Why a search could not begin. What goes wrong on the way stands in its page.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,19 @@
 //! The list of sessions: those that go on, then those that have ended.
+//!
+//! Those that go on come from the gateway's memory and stand on the first page, before all others. On a later page one of them stands
+//! among the others only where the first page had no room for it: `next_live` says so from page to page, as sessions come and go
+//! meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use model::live::LiveSession;
-use search::{Found, View};
-use serde_json::json;
+use model::time::Timestamp;
+use search::{Archive, Begun, Page, Range, Scope, SearchError, Stopped, View};
+use serde::Serialize;
 
 use super::item::Item;
 use super::may_see;
@@ -25,6 +30,71 @@ const SESSIONS: &str = "kind:open";
 const MOST: u64 = 500;
 const USUAL: u64 = 50;
 
+/// What is asked.
+struct Asked {
+    only_live: bool,
+    /// As typed, for the record.
+    said: String,
+    query: search::Query,
+    /// It has words besides its times: those that go on are compared with them.
+    has_words: bool,
+    limit: usize,
+    after: Option<u64>,
+    after_live: Option<u64>,
+}
+
+impl Asked {
+    fn read(pairs: Vec<(String, String)>) -> Result<Self, Refused> {
+        let known = ["live", "q", "since", "until", "limit", "after", "after_live"];
+        let parameters = Parameters::read(pairs, &known)?;
+        let only_live = parameters.truth("live")?;
+        let (said, query) = parameters.query_and(SESSIONS)?;
+        let limit = match parameters.number("limit")?.unwrap_or(USUAL) {
+            limit @ 1..=MOST => usize::try_from(limit).unwrap_or(1),
+            _ => return Err(Refused::request(format!("`limit` takes 1 to {MOST}"))),
+        };
+        let (after, after_live) = (parameters.number("after")?, parameters.number("after_live")?);
+        if after.is_none() && after_live.is_some() {
+            return Err(Refused::request("`after_live` goes with `after`"));
+        }
+        Ok(Self {
+            only_live,
+            said,
+            query,
+            has_words: parameters.text("q").is_some_and(|words| !words.trim().is_empty()),
+            limit,
+            after,
+            after_live,
+        })
+    }
+}
+
+/// The answer.
+#[derive(Debug, Default, Serialize)]
+struct List {
+    sessions: Vec<Item>,
+    scope: &'static str,
+    /// How many go on and are asked for.
+    live: usize,
+    /// How many go on besides and were not compared with the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_unread: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    /// `after` of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
+    /// `after_live` of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_live: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<Stopped>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<Range>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+}
+
 /// Those that go on, newest first, then those that have ended, newest first.
 pub(in crate::api) async fn list(
     State(api): State<Api>,
@@ -32,101 +102,150 @@ pub(in crate::api) async fn list(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
     let asker = Asker::of(&api, caller).await?;
-    let parameters = Parameters::read(pairs, &["live", "q", "since", "until", "limit", "after"])?;
-    let only_live = parameters.truth("live")?;
-    let (said, query) = parameters.query_and(SESSIONS)?;
-    let limit = match parameters.number("limit")?.unwrap_or(USUAL) {
-        limit @ 1..=MOST => usize::try_from(limit).unwrap_or(1),
-        _ => return Err(Refused::request(format!("`limit` takes 1 to {MOST}"))),
-    };
-    let after = parameters.number("after")?;
-    let mut live = live_ones(&api, &asker, &query, parameters.text("q")).await?;
-    let going_on = live.len();
-    // Those that go on stand on the first page, as far as there is room, and in no row of a later one.
-    let mut rest = live.split_off(live.len().min(limit));
-    let on_first: HashSet<String> = live.iter().map(|one| one.id.clone()).collect();
-    if after.is_some() {
-        live.clear();
-    }
-    let now = api.now();
-    let mut answer = json!({"scope": asker.scope.name(), "live": going_on});
-    let mut items: Vec<Item> = Vec::new();
-    if !only_live {
+    let asked = Asked::read(pairs)?;
+    let going_on = GoingOn::find(&api, &asker, &asked).await?;
+    let page = if asked.only_live {
+        None
+    } else {
         let wanted = Wanted {
-            query,
+            query: asked.query,
             view: View::Sessions,
-            limit,
-            after,
+            limit: asked.limit,
+            after: asked.after,
         };
-        let page = run(&api, &asker, asker.scope.clone(), wanted).await?;
-        let rows = page.rows.into_iter().filter(|row| !on_first.contains(&row.id));
-        let mut still_live = |id: &str| {
-            let at = rest.iter().position(|one| one.id == id)?;
-            Some(rest.swap_remove(at))
-        };
-        items = rows
-            .map(|row| {
-                let live = still_live(&row.id);
-                Item::of(row, live, now)
-            })
-            .collect();
-        for (name, value) in [
-            ("note", json!(page.note)),
-            ("next", json!(page.next)),
-            ("stopped", json!(page.stopped)),
-            ("range", json!(page.range)),
-            ("trouble", json!(page.trouble)),
-        ] {
-            if !value.is_null()
-                && let Some(members) = answer.as_object_mut()
-            {
-                members.insert(name.to_owned(), value);
-            }
-        }
-    }
-    let items: Vec<Item> = live
-        .into_iter()
-        .map(|one| Item::of_live(one, now))
-        .chain(items)
-        .collect();
-    api.record(asker.reads(&api, AuditAct::ListedSessions, &said, count(items.len())))
+        Some(run(&api, &asker, asker.scope.clone(), wanted).await?)
+    };
+    let mut list = going_on.and(page, api.now());
+    list.scope = asker.scope.name();
+    let shown = count(list.sessions.len());
+    api.record(asker.reads(&api, AuditAct::ListedSessions, &asked.said, shown))
         .await?;
-    if let Some(members) = answer.as_object_mut() {
-        members.insert("sessions".to_owned(), json!(items));
-    }
-    Ok(Json(answer).into_response())
+    Ok(Json(list).into_response())
 }
 
-/// Those of the sessions that go on which the asker may see and asks for, newest first.
-async fn live_ones(
-    api: &Api,
-    asker: &Asker,
-    query: &search::Query,
-    words: Option<&str>,
-) -> Result<Vec<LiveSession>, Refused> {
-    let (from, until) = query.times(api.now());
-    let mut live = api.parts.sessions.live();
-    live.retain(|one| may_see(&asker.scope, &one.subject));
-    live.retain(|one| from.is_none_or(|from| one.since >= from) && until.is_none_or(|until| one.since < until));
-    live.reverse();
-    if words.is_none_or(|words| words.trim().is_empty()) {
-        return Ok(live);
-    }
-    // The words are about records, so the records are looked at.
-    let (archive, scope, query) = (Arc::clone(&api.parts.archive), asker.scope.clone(), query.clone());
-    let matches = blocking(api, asker, move |go_on| {
-        let mut found = Vec::new();
-        for one in live {
-            if !go_on() {
-                break;
+/// The sessions that go on, for one page.
+struct GoingOn {
+    /// All that the asker may see, by id.
+    all: HashMap<String, LiveSession>,
+    /// How many of them are asked for.
+    found: usize,
+    /// How many could not be compared with what is asked for.
+    unread: usize,
+    /// Those that stand on this page before all others; none but on the first one.
+    first: Vec<LiveSession>,
+    is_first_page: bool,
+    /// Of those that go on and are asked for, the first page has all that began later than this many microseconds after 1970.
+    told_after: Option<u64>,
+}
+
+impl GoingOn {
+    async fn find(api: &Api, asker: &Asker, asked: &Asked) -> Result<Self, Refused> {
+        let mut live = api.parts.sessions.live();
+        live.retain(|one| may_see(&asker.scope, &one.subject));
+        let all = live.iter().map(|one| (one.id.clone(), one.clone())).collect();
+        let (from, until) = asked.query.times(api.now());
+        live.retain(|one| from.is_none_or(|from| one.since >= from) && until.is_none_or(|until| one.since < until));
+        live.sort_by(|one, other| (other.since, &other.id).cmp(&(one.since, &one.id)));
+        let compared = if asked.has_words {
+            let (archive, scope, query) = (
+                Arc::clone(&api.parts.archive),
+                asker.scope.clone(),
+                asked.query.clone(),
+            );
+            blocking(api, asker, move |go_on| Compared::of(live, &archive, &scope, &query, go_on)).await?
+        } else {
+            Compared {
+                found: live,
+                unread: Vec::new(),
             }
-            if let Found::Yes(shown) = archive.show(&one.id, &scope, go_on)?
-                && query.matches(&shown.record)
-            {
-                found.push(one);
+        };
+        let Compared { mut found, unread } = compared;
+        let mut going_on = Self {
+            all,
+            found: found.len(),
+            unread: unread.len(),
+            first: Vec::new(),
+            is_first_page: asked.after.is_none(),
+            told_after: asked.after_live,
+        };
+        if going_on.is_first_page {
+            let without_room = found.split_off(found.len().min(asked.limit));
+            let newest = without_room.iter().chain(&unread).map(began).max();
+            (going_on.first, going_on.told_after) = (found, newest.or(Some(0)));
+        }
+        Ok(going_on)
+    }
+
+    /// With a page of records: those that go on are told as such there, too, and not twice.
+    fn and(mut self, page: Option<Page>, now: Timestamp) -> List {
+        let first: HashSet<String> = self.first.iter().map(|one| one.id.clone()).collect();
+        let mut list = List {
+            live: self.found,
+            live_unread: (self.unread > 0).then_some(self.unread),
+            sessions: self.first.drain(..).map(|one| Item::of_live(one, now)).collect(),
+            ..List::default()
+        };
+        if let Some(page) = page {
+            let mut rows = page.rows;
+            rows.retain(|row| !first.contains(&row.id) && !self.was_told(&row.id));
+            let rows = rows.into_iter().map(|row| {
+                let live = self.all.remove(&row.id);
+                Item::of(row, live, now)
+            });
+            list.sessions.extend(rows);
+            (list.note, list.trouble) = (page.note, page.trouble);
+            (list.range, list.stopped) = (Some(page.range), Some(page.stopped));
+            (list.next, list.next_live) = (page.next, self.told_after.filter(|_| page.next.is_some()));
+        }
+        if self.unread > 0 {
+            list.stopped = Some(Stopped::Budget);
+        }
+        list
+    }
+
+    /// Whether this is a later page and the first one had it.
+    fn was_told(&self, id: &str) -> bool {
+        let live = self.all.get(id).filter(|_| !self.is_first_page);
+        live.zip(self.told_after).is_some_and(|(live, after)| began(live) > after)
+    }
+}
+
+/// In microseconds after 1970, which is a whole number in every reader of JSON.
+fn began(live: &LiveSession) -> u64 {
+    u64::try_from(live.since.unix_nanos() / 1_000).unwrap_or(0)
+}
+
+/// What came of comparing those that go on with a query.
+struct Compared {
+    found: Vec<LiveSession>,
+    /// Whoever was not compared: the budget was used up, or their record cannot be read.
+    unread: Vec<LiveSession>,
+}
+
+impl Compared {
+    /// The words are about records, so the records are looked at: those that begin them, as what came after says nothing more that
+    /// can be asked for.
+    fn of(
+        live: Vec<LiveSession>,
+        archive: &Archive,
+        scope: &Scope,
+        query: &search::Query,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Self, SearchError> {
+        let (mut found, mut unread) = (Vec::new(), Vec::new());
+        let mut is_over = false;
+        for one in live {
+            is_over |= !go_on();
+            if is_over {
+                unread.push(one);
+                continue;
+            }
+            match archive.going_on(&one.id, scope, go_on)? {
+                Begun::Yes(row) if query.matches(&row) => found.push(one),
+                Begun::Yes(_) => {}
+                Begun::No | Begun::NotYet => unread.push(one),
             }
         }
-        Ok(found)
-    });
-    matches.await
+        Ok(Self { found, unread })
+    }
 }

@@ -1,6 +1,6 @@
 //! Sessions: exec, attach, port-forward and what else became something other than HTTP, while they go on and afterwards.
 //!
-//! - `GET /api/v1/sessions?live=&q=&since=&until=&limit=&after=` → `{sessions: […], scope, …}`, those that go on first
+//! - `GET /api/v1/sessions?live=&q=&since=&until=&limit=&after=&after_live=` → `{sessions: […], scope, …}`, those that go on first
 //! - `GET /api/v1/sessions/{id}` → `{session, rules, words, command?, recording?, scope}`: `rules` as they were recorded, `words` is
 //!   one sentence of each, `command` its words, also where nothing was recorded
 //! - `GET /api/v1/sessions/{id}/recording?format=frames|asciicast|asciicast-v2|text&follow=` → lines of JSON, see `stream.rs`
