@@ -28,8 +28,14 @@ pub enum Exit {
     Fault = 9,
     /// Partly done.
     Partly = 10,
+    /// Its terminal has gone: what the shell says of a program that SIGHUP ended (128 + 1).
+    HungUp = 129,
     /// Interrupted by Ctrl-C: what the shell says of a program that SIGINT ended (128 + 2).
     Interrupted = 130,
+    /// Ended by Ctrl-\: what the shell says of a program that SIGQUIT ended (128 + 3).
+    Quit = 131,
+    /// Told to end: what the shell says of a program that SIGTERM ended (128 + 15).
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

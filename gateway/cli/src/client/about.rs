@@ -1,8 +1,7 @@
 //! What the program says about itself.
 
-use serde_json::json;
-
-use super::{API_VERSION, Output};
+use super::Output;
+use super::document::document;
 use crate::Exit;
 use crate::terminal::data_and;
 
@@ -20,10 +19,9 @@ pub(super) fn version(output: Output) -> Exit {
     let text = match output {
         Output::Table => format!("gatescribe {version} ({system} {machine})\n"),
         Output::Json => {
-            let value = json!({
-                "apiVersion": API_VERSION, "kind": "Version", "version": version, "os": system, "arch": machine,
-            });
-            format!("{value:#}\n")
+            let members = [("version", version), ("os", system), ("arch", machine)];
+            let members = members.map(|(name, value)| (name.to_owned(), value.into()));
+            document("Version", &members.into_iter().collect())
         }
     };
     data_and(&text, Exit::Done)

@@ -1,9 +1,10 @@
 //! `gatescribe can` and `gatescribe why`: the gateway's own evaluator, asked under one's own name.
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::api::{client_for, pick};
+use super::document::document;
 use super::gateway::{API, escape, read_json};
 use super::home::Home;
 use super::resources::{self, Known};
@@ -11,7 +12,7 @@ use super::session::{block_on, chosen, ready, sign_in_needed};
 use super::table::facts;
 use super::trouble::{Trouble, clean};
 use super::whoami::plain;
-use super::{API_VERSION, GatewayArgument, Output};
+use super::{GatewayArgument, Output};
 use crate::Exit;
 use crate::terminal::{data, say};
 
@@ -171,13 +172,7 @@ pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
 
 fn show(kind: &str, told: &Map<String, Value>, output: Output, head: &str) -> Result<(), Trouble> {
     data(&match output {
-        Output::Json => {
-            let mut document = Map::new();
-            document.insert("apiVersion".to_owned(), json!(API_VERSION));
-            document.insert("kind".to_owned(), json!(kind));
-            document.extend(told.clone());
-            format!("{:#}\n", Value::Object(document))
-        }
+        Output::Json => document(kind, told),
         Output::Table => format!("{head}\n{}", sentences(told)),
     })?;
     Ok(())
@@ -252,6 +247,8 @@ fn branch(value: &Value, depth: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

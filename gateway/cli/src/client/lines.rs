@@ -1,10 +1,27 @@
 //! Lines of JSON from the gateway, as they come.
+//!
+//! A gateway that has nothing to say says so every 15 seconds (`alive`). One that says nothing at all is behind a network that
+//! lets nothing through, and nobody would be told by the connection.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::http::HttpError;
+
+/// Three signs of life have not come.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// What comes from a gateway, unless it has said nothing for too long. Cancel-safe where the future is.
+pub(crate) async fn heard<T>(host: &str, comes: impl Future<Output = T>) -> Result<T, HttpError> {
+    let come = tokio::time::timeout(SILENCE, comes).await;
+    come.map_err(|_| HttpError::Silent {
+        host: host.to_owned(),
+        seconds: SILENCE.as_secs(),
+    })
+}
 
 /// An answer's body in pieces.
 pub(crate) trait Source {
@@ -34,7 +51,11 @@ impl Source for Live {
 
     async fn piece(&mut self) -> Option<Result<Bytes, HttpError>> {
         loop {
-            return Some(match self.body.frame().await? {
+            let frame = match heard(&self.host, self.body.frame()).await {
+                Ok(frame) => frame?,
+                Err(silent) => return Some(Err(silent)),
+            };
+            return Some(match frame {
                 Ok(frame) => match frame.into_data() {
                     Ok(bytes) => Ok(bytes),
                     Err(_) => continue,

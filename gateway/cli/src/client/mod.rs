@@ -9,6 +9,7 @@ mod api;
 mod ask;
 mod audit;
 mod credential;
+mod document;
 mod gateway;
 mod home;
 pub(crate) mod http;
@@ -20,6 +21,7 @@ mod reason;
 mod resources;
 mod session;
 mod sessions;
+mod signals;
 pub(crate) mod signin;
 mod spool;
 mod store;
@@ -227,9 +229,6 @@ pub(crate) enum Output {
     /// For a program: one JSON document with `apiVersion`.
     Json,
 }
-
-/// The form of our JSON; within it members are only added.
-pub(crate) const API_VERSION: &str = "gatescribe/v1";
 
 pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command) -> Exit {
     let done = match command {

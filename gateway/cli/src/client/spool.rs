@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::http::HttpError;
-use super::lines::Source;
+use super::lines::{Source, heard};
 use super::trouble::Trouble;
 use crate::Exit;
 
@@ -72,16 +72,18 @@ impl Spool {
     /// Begins to take it. On a runtime with threads of its own that goes on also while the caller's thread is busy.
     pub(crate) fn take(
         body: impl Body<Data = Bytes, Error = HttpError> + Send + Unpin + 'static,
+        host: &str,
     ) -> Result<Self, SpoolError> {
         let file = tempfile::tempfile().map_err(SpoolError::disk)?;
         file.set_permissions(Permissions::from_mode(0o600))
             .map_err(SpoolError::disk)?;
-        Self::into_file(file, body)
+        Self::into_file(file, body, host)
     }
 
     fn into_file(
         file: File,
         body: impl Body<Data = Bytes, Error = HttpError> + Send + Unpin + 'static,
+        host: &str,
     ) -> Result<Self, SpoolError> {
         let into = file.try_clone().map_err(SpoolError::disk)?;
         let (tells, written) = watch::channel(0);
@@ -89,7 +91,7 @@ impl Spool {
             file,
             at: 0,
             written,
-            task: Some(tokio::spawn(keep(body, into, tells))),
+            task: Some(tokio::spawn(keep(body, host.to_owned(), into, tells))),
         })
     }
 
@@ -134,11 +136,12 @@ impl Drop for Spool {
 /// Until the end of the answer. Writing blocks for as long as the page cache does; nothing else waits for this thread.
 async fn keep(
     mut body: impl Body<Data = Bytes, Error = HttpError> + Unpin,
+    host: String,
     mut file: File,
     tells: watch::Sender<u64>,
 ) -> Result<(), SpoolError> {
     let mut written = 0;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = heard(&host, body.frame()).await? {
         let Ok(bytes) = frame?.into_data() else { continue };
         file.write_all(&bytes).map_err(SpoolError::disk)?;
         written += bytes.len() as u64;
@@ -157,6 +160,8 @@ mod tests {
     use super::*;
     use crate::client::lines::{Lines, NoLine};
 
+    const HOST: &str = "gate.example";
+
     type Pieces = mpsc::Sender<Result<Frame<Bytes>, HttpError>>;
 
     fn answer() -> (Pieces, impl Body<Data = Bytes, Error = HttpError> + Send + Unpin) {
@@ -171,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_taken_to_its_end_while_nobody_reads_it_and_read_as_it_came() {
         let (mut pieces, body) = answer();
-        let spool = Spool::take(body).unwrap();
+        let spool = Spool::take(body, HOST).unwrap();
         // More than any buffer on the way would hold.
         let line = vec![b'x'; 100_000];
         for _ in 0..200 {
@@ -193,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_come_is_read_before_the_rest_comes() {
         let (mut pieces, body) = answer();
-        let mut lines = Lines::of(Spool::take(body).unwrap(), 100);
+        let mut lines = Lines::of(Spool::take(body, HOST).unwrap(), 100);
         pieces
             .send(Ok(Frame::data(Bytes::from_static(b"one\ntw"))))
             .await
@@ -201,7 +206,7 @@ mod tests {
         assert_eq!(lines.next().await.unwrap().unwrap(), b"one");
         pieces.send(Ok(Frame::data(Bytes::from_static(b"o\n")))).await.unwrap();
         assert_eq!(lines.next().await.unwrap().unwrap(), b"two");
-        let host = "gate.example".to_owned();
+        let host = HOST.to_owned();
         pieces.send(Err(HttpError::TooLong { host })).await.unwrap();
         assert!(matches!(
             lines.next().await,
@@ -209,10 +214,37 @@ mod tests {
         ));
     }
 
+    /// A network that lets nothing through any more.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_stands_still_is_given_up() {
+        let (mut pieces, body) = answer();
+        let mut lines = Lines::of(Spool::take(body, HOST).unwrap(), 100);
+        let began = tokio::time::Instant::now();
+        for _ in 0..3 {
+            tokio::time::sleep(std::time::Duration::from_secs(44)).await;
+            pieces
+                .send(Ok(Frame::data(Bytes::from_static(b"one\n"))))
+                .await
+                .unwrap();
+            assert_eq!(lines.next().await.unwrap().unwrap(), b"one");
+        }
+        let Err(NoLine::Broken(error)) = lines.next().await else {
+            panic!("a line came")
+        };
+        assert_eq!(began.elapsed().as_secs(), 3 * 44 + 45);
+        let trouble = Trouble::from(error);
+        assert_eq!(trouble.exit, Exit::Unreachable);
+        assert!(
+            trouble.text().contains("the gateway says nothing any more"),
+            "{}",
+            trouble.text()
+        );
+    }
+
     #[tokio::test]
     async fn a_disk_without_room_is_named_with_what_helps() {
         let (mut pieces, body) = answer();
-        let spool = Spool::into_file(full("/dev/full"), body).unwrap();
+        let spool = Spool::into_file(full("/dev/full"), body, HOST).unwrap();
         pieces
             .send(Ok(Frame::data(Bytes::from_static(b"one\n"))))
             .await
@@ -231,7 +263,7 @@ mod tests {
     async fn what_waits_is_its_owners_alone_and_has_no_name() {
         use std::os::unix::fs::MetadataExt as _;
         let (_pieces, body) = answer();
-        let file = Spool::take(body).unwrap().file.metadata().unwrap();
+        let file = Spool::take(body, HOST).unwrap().file.metadata().unwrap();
         assert_eq!((file.mode() & 0o777, file.nlink()), (0o600, 0));
     }
 }

@@ -3,6 +3,8 @@
 //! The edge of the client: typed errors of its modules become one of these once, beside the exit code. Text that came
 //! from a server loses its control characters here, so that no answer can move the cursor or forge a line of ours.
 
+use model::reason::changes_direction;
+
 use crate::Exit;
 use crate::terminal::{Unwritten, say};
 
@@ -80,13 +82,24 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Without control characters and without marks that change the direction of writing.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|character| match character {
-            '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => '\u{FFFD}',
-            control if control.is_control() => '\u{FFFD}',
-            other => other,
-        })
-        .collect()
+    text.chars().map(harmless).collect()
+}
+
+/// As [`clean`], but for ends of lines and tabs.
+pub(crate) fn clean_lines(text: &str) -> String {
+    let keep = |character| match character {
+        '\n' | '\t' => character,
+        other => harmless(other),
+    };
+    text.chars().map(keep).collect()
+}
+
+fn harmless(character: char) -> char {
+    if character.is_control() || changes_direction(character) {
+        '\u{FFFD}'
+    } else {
+        character
+    }
 }
 
 #[cfg(test)]
@@ -108,8 +121,12 @@ mod tests {
     #[test]
     fn a_server_cannot_move_the_cursor() {
         assert_eq!(
-            clean("a\u{1b}[2Jb\r\nc\u{202e}d"),
-            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d"
+            clean("a\u{1b}[2Jb\r\nc\u{202e}d\u{9b}\u{61c}"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}\u{fffd}"
+        );
+        assert_eq!(
+            clean_lines("a\tb\r\n\u{9b}c\u{202e}"),
+            "a\tb\u{fffd}\n\u{fffd}c\u{fffd}"
         );
     }
 }

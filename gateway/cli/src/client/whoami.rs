@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::document::document;
 use super::gateway::{API, Endpoints, read_json, url_of};
 use super::home::Home;
 use super::http::Client;
@@ -10,7 +11,7 @@ use super::session::{block_on, chosen, ready, warn_of_clocks, with_clocks};
 use super::signin::Surroundings;
 use super::table::facts;
 use super::trouble::Trouble;
-use super::{API_VERSION, GatewayArgument, Output};
+use super::{GatewayArgument, Output};
 use crate::Exit;
 use crate::terminal::data;
 
@@ -69,12 +70,8 @@ fn show((gateway, mut told): (String, Map<String, Value>), claims: bool, output:
     }
     data(&match output {
         Output::Json => {
-            let mut document = Map::new();
-            document.insert("apiVersion".to_owned(), json!(API_VERSION));
-            document.insert("kind".to_owned(), json!("Identity"));
-            document.insert("gateway".to_owned(), json!(gateway));
-            document.extend(told);
-            format!("{:#}\n", Value::Object(document))
+            told.insert("gateway".to_owned(), json!(gateway));
+            document("Identity", &told)
         }
         Output::Table => text(&gateway, &told),
     })?;

@@ -9,6 +9,21 @@
     reason = "a test ends where its surroundings are not as they have to be"
 )]
 
+mod export;
 mod gateway;
 mod machine;
 mod output;
+mod signals;
+mod terminal;
+
+use std::time::{Duration, Instant};
+
+/// Waits until it is so; longer than anything takes on a machine that does much else.
+#[track_caller]
+fn until(what: &str, is: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !is() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
+}

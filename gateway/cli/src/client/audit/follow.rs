@@ -10,6 +10,7 @@ use super::render;
 use crate::Exit;
 use crate::client::GatewayArgument;
 use crate::client::ask::query;
+use crate::client::document;
 use crate::client::gateway::{API, authorized, refused_api};
 use crate::client::home::Home;
 use crate::client::lines::{Lines, Live, NoLine};
@@ -58,7 +59,7 @@ impl Written {
     /// One record to stdout.
     pub(super) fn record(&mut self, record: &Value) -> Result<Reader, Unwritten> {
         let text = match self.output {
-            Form::Jsonl => format!("{record}\n"),
+            Form::Jsonl => document::line(record),
             Form::Table => render::line(record, !std::mem::replace(&mut self.has_heads, true), render::width()),
         };
         data(&text)

@@ -12,12 +12,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 pub(super) use render::width;
 
+use super::GatewayArgument;
+use super::document::{document, line};
 use super::trouble::Trouble;
-use super::{API_VERSION, GatewayArgument};
 use crate::Exit;
 use crate::terminal::data;
 
@@ -195,7 +196,7 @@ fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
         .unwrap_or_default();
     match arguments.output {
         Form::Table => data(&render::rows(records, width())),
-        Form::Jsonl => data(&records.iter().map(|record| format!("{record}\n")).collect::<String>()),
+        Form::Jsonl => data(&records.iter().map(line).collect::<String>()),
         Form::Json => data(&document("RecordList", &found)),
     }?;
     render::say_around(&found, records.is_empty());
@@ -215,14 +216,6 @@ fn show(id: &str, output: super::Output, from: &From) -> Result<Exit, Trouble> {
         crate::terminal::say(&super::trouble::clean(note));
     }
     Ok(Exit::Done)
-}
-
-fn document(kind: &str, found: &Map<String, Value>) -> String {
-    let mut document = Map::new();
-    document.insert("apiVersion".to_owned(), json!(API_VERSION));
-    document.insert("kind".to_owned(), json!(kind));
-    document.extend(found.clone());
-    format!("{:#}\n", Value::Object(document))
 }
 
 #[cfg(test)]

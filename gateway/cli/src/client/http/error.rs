@@ -72,6 +72,14 @@ pub(crate) enum HttpError {
         /// How long was waited.
         seconds: u64,
     },
+    /// An answer that goes on, without the signs of life that belong to it.
+    #[error("nothing came from {host} for {seconds} s, not even a sign of life")]
+    Silent {
+        /// Whom we spoke to.
+        host: String,
+        /// How long was waited.
+        seconds: u64,
+    },
 }
 
 impl HttpError {
@@ -99,6 +107,9 @@ impl From<HttpError> for Trouble {
             HttpError::Connect { .. } | HttpError::TooSlow { .. } => Self::new(Exit::Unreachable, what)
                 .because(chain(&error))
                 .remedy("check the network, VPN and the address; HTTPS_PROXY and NO_PROXY are honoured"),
+            HttpError::Silent { .. } => Self::new(Exit::Unreachable, "the gateway says nothing any more")
+                .because(error.to_string())
+                .remedy("check the network and VPN, and begin again"),
             HttpError::Tls { .. } | HttpError::Broken { .. } | HttpError::TooLong { .. } => {
                 Self::new(Exit::Unreachable, what)
                     .because(chain(&error))

@@ -30,6 +30,8 @@ use trust::Seen;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// For whoever takes the body as it comes: longer than an API server lets a call last that is none of the long ones (60 s).
+const HEAD_WITHIN: Duration = Duration::from_secs(90);
 const MAX_BODY: usize = 4 * 1024 * 1024;
 /// More than this and certificates, tokens and codes begin to fail for no visible reason.
 const SKEW_WORTH_SAYING: Duration = Duration::from_secs(60);
@@ -95,14 +97,15 @@ impl Client {
         }
     }
 
-    /// Sends, and hands the body out as it comes.
+    /// Sends, and hands the body out as it comes. What comes is not waited for without end: see [`super::lines::heard`].
     pub(crate) async fn open(&self, mut request: Request<Bytes>) -> Result<Response<Incoming>, HttpError> {
         let target = Target::of(request.uri())?;
         let connected = tokio::time::timeout(CONNECT_WITHIN, self.connect(&target)).await;
-        let stream = connected.map_err(|_| HttpError::TooSlow {
+        let too_slow = |waited: Duration| HttpError::TooSlow {
             host: target.authority.clone(),
-            seconds: CONNECT_WITHIN.as_secs(),
-        })??;
+            seconds: waited.as_secs(),
+        };
+        let stream = connected.map_err(|_| too_slow(CONNECT_WITHIN))??;
         prepare(&mut request, &target)?;
         let broken = |cause| HttpError::Broken {
             host: target.authority.clone(),
@@ -113,7 +116,8 @@ impl Client {
             .map_err(broken)?;
         // Ends with the runtime, or when sender and body are gone. Its error reaches us through them.
         tokio::spawn(connection);
-        let response = sender.send_request(request.map(Full::new)).await.map_err(broken)?;
+        let answered = tokio::time::timeout(HEAD_WITHIN, sender.send_request(request.map(Full::new))).await;
+        let response = answered.map_err(|_| too_slow(HEAD_WITHIN))?.map_err(broken)?;
         self.compare_clocks(&response);
         Ok(response)
     }

@@ -10,6 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::Exit;
+use crate::client::lines::{Lines, Live, NoLine};
 use crate::client::trouble::Trouble;
 
 struct Certificates {
@@ -273,4 +274,60 @@ fn a_fingerprint_is_read_as_openssl_and_browsers_write_it() {
     for wrong in ["", "5e", &"5e".repeat(31), &format!("{hex}00"), &"zz".repeat(32)] {
         assert!(Fingerprint::parse(wrong).is_err(), "{wrong}");
     }
+}
+
+/// A gateway that takes a request, says `said`, and then nothing any more. It tells when it has said it.
+async fn falls_silent(said: &'static str) -> (SocketAddr, tokio::sync::oneshot::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tells, has_said) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let read = stream.read(&mut [0; 4096]).await.unwrap();
+        assert!(read > 0, "a request came");
+        stream.write_all(said.as_bytes()).await.unwrap();
+        tells.send(()).unwrap();
+        std::future::pending::<()>().await;
+    });
+    (address, has_said)
+}
+
+fn plain(address: SocketAddr) -> (Client, Request<Bytes>) {
+    let request = Request::get(format!("http://{address}/")).body(Bytes::new()).unwrap();
+    (Client::new(&Trust::System, false).unwrap(), request)
+}
+
+#[tokio::test]
+async fn the_head_of_an_answer_is_not_waited_for_without_end() {
+    let (address, has_said) = falls_silent("").await;
+    let (client, request) = plain(address);
+    let asked = tokio::spawn(async move { client.open(request).await.map(drop) });
+    has_said.await.unwrap();
+    // Nothing comes from here on but time.
+    tokio::time::pause();
+    let error = asked.await.unwrap().unwrap_err();
+    assert!(matches!(error, HttpError::TooSlow { seconds: 90, .. }), "{error}");
+    assert_eq!(Trouble::from(error).exit, Exit::Unreachable);
+}
+
+#[tokio::test]
+async fn a_stream_without_signs_of_life_is_given_up_and_one_with_them_is_not() {
+    let said = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nalive\n\r\n3\r\nhal\r\n";
+    let (address, has_said) = falls_silent(said).await;
+    let (client, request) = plain(address);
+    let body = client.open(request).await.unwrap().into_body();
+    has_said.await.unwrap();
+    let mut lines = Lines::of(Live::new(body, "gate.example"), 100);
+    assert_eq!(lines.next().await.unwrap().unwrap(), b"alive");
+    tokio::time::pause();
+    let Err(NoLine::Broken(error)) = lines.next().await else {
+        panic!("a line came")
+    };
+    let trouble = Trouble::from(error);
+    assert_eq!(trouble.exit, Exit::Unreachable);
+    assert_eq!(
+        trouble.text(),
+        "✖ the gateway says nothing any more\n  because  nothing came from gate.example for 45 s, not even a sign of life\n  \
+         do this  check the network and VPN, and begin again"
+    );
 }

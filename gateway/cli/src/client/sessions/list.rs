@@ -1,19 +1,20 @@
 //! Sessions for a person: the list, and one of them.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::LsArguments;
 use super::ask::{get, path_of, whole_id};
 use super::stream::Standing;
 use crate::Exit;
 use crate::client::ask::query;
+use crate::client::document::document;
 use crate::client::gateway::API;
 use crate::client::home::Home;
 use crate::client::session::{block_on, in_seconds, ready};
 use crate::client::table::{facts, table};
 use crate::client::trouble::{Trouble, clean};
 use crate::client::whoami::plain;
-use crate::client::{API_VERSION, GatewayArgument, Output};
+use crate::client::{GatewayArgument, Output};
 use crate::terminal::{data, say};
 
 const HEADS: [&str; 9] = [
@@ -88,14 +89,6 @@ fn left_out(found: &Map<String, Value>, sessions: &[Value]) -> Option<String> {
     is_cut.then(|| {
         format!("! {all} sessions go on and {shown} of them are shown; narrow the query or raise --limit (500 at most)")
     })
-}
-
-fn document(kind: &str, found: &Map<String, Value>) -> String {
-    let mut document = Map::new();
-    document.insert("apiVersion".to_owned(), json!(API_VERSION));
-    document.insert("kind".to_owned(), json!(kind));
-    document.extend(found.clone());
-    format!("{:#}\n", Value::Object(document))
 }
 
 fn cells(session: &Value) -> Vec<String> {
@@ -357,6 +350,8 @@ fn kept(session: &Value, recording: Option<&Value>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn session() -> Value {

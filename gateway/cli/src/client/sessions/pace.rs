@@ -19,6 +19,12 @@ impl Pace {
         let gap = at.saturating_sub(last.max(self.from)).min(self.idle);
         Duration::try_from_secs_f64(gap.as_secs_f64() / self.speed).unwrap_or(gap)
     }
+
+    /// The same, begun anew where it had come to.
+    pub(super) fn going_on_at(self, reached: Duration) -> Self {
+        let from = self.from.max(reached);
+        Self { from, ..self }
+    }
 }
 
 /// `90s`, `1m30s`, `1h`, `500ms`, `2`.
@@ -68,6 +74,9 @@ mod tests {
         assert_eq!(between(9_000, 10_400), Duration::from_millis(100));
         assert_eq!(between(11_000, 11_200), Duration::from_millis(50));
         assert_eq!(between(12_000, 99_000), Duration::from_millis(500));
+        let later = pace.going_on_at(Duration::from_secs(60));
+        assert_eq!(later.from, Duration::from_secs(60));
+        assert_eq!(later.going_on_at(Duration::from_secs(9)).from, Duration::from_secs(60));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! terminal takes one: so the screen is at any time the one that the person had. There are no stored screens: to begin in the
 //! middle, all output before is drawn without waiting.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -13,7 +14,8 @@ use super::screen::{Passing, Screen, Terminal};
 use super::stream::{Event, Standing};
 use crate::terminal::{Reader, Unwritten, say};
 
-/// Notes that are kept for the end, so that they do not stand in the middle of a screen.
+/// Notes that are kept for the end, so that they do not stand in the middle of a screen. The last ones: how it exited is among
+/// them.
 const MOST_NOTES: usize = 100;
 /// As late as this is caught up with.
 const LATE: Duration = Duration::from_millis(200);
@@ -27,7 +29,9 @@ pub(super) struct Playback<T: Terminal> {
     pace: Option<Pace>,
     last: Duration,
     due: Instant,
-    notes: Vec<String>,
+    notes: VecDeque<String>,
+    /// Notes that were kept and had to go.
+    left_out: u64,
 }
 
 /// How it goes on.
@@ -50,7 +54,8 @@ impl<T: Terminal> Playback<T> {
             pace,
             last: Duration::ZERO,
             due: Instant::now(),
-            notes: Vec::new(),
+            notes: VecDeque::new(),
+            left_out: 0,
         }
     }
 
@@ -69,9 +74,11 @@ impl<T: Terminal> Playback<T> {
                 self.screen.take_size(columns, lines).await;
             }
             Event::Words(words) if self.had_terminal => {
-                if self.notes.len() < MOST_NOTES {
-                    self.notes.push(words);
+                if self.notes.len() == MOST_NOTES {
+                    self.notes.pop_front();
+                    self.left_out += 1;
                 }
+                self.notes.push_back(words);
             }
             Event::Words(words) => say(&format!("[{words}]")),
             Event::End(standing) => return Ok(Next::Over(standing)),
@@ -80,10 +87,23 @@ impl<T: Terminal> Playback<T> {
         Ok(Next::More)
     }
 
+    /// The time of the session up to which it was shown; of what was. What is has none of its own.
+    pub(super) const fn reached(&self) -> Duration {
+        self.last
+    }
+
     /// Puts the terminal back; what is to be said then.
     pub(super) fn end(mut self) -> Vec<String> {
         let refused = self.screen.refused_size();
-        let mut notes = std::mem::take(&mut self.notes);
+        let mut notes = Vec::new();
+        if self.left_out > 0 {
+            let is = if self.left_out == 1 { "note is" } else { "notes are" };
+            notes.push(format!(
+                "{} {is} left out here; gatescribe session export has them all",
+                self.left_out
+            ));
+        }
+        notes.extend(std::mem::take(&mut self.notes));
         notes.extend(refused.map(|(columns, lines)| {
             format!(
                 "this terminal does not take the size of the recorded one, {columns} columns and {lines} lines: what was shown \

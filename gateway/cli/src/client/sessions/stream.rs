@@ -139,12 +139,12 @@ impl Stream {
         let mut lines = if follow {
             Coming::Live(Lines::of(Live::new(body, host), LONGEST))
         } else {
-            let host = host.clone();
+            let broken = host.clone();
             let body = body.map_err(move |cause| HttpError::Broken {
-                host: host.clone(),
+                host: broken.clone(),
                 cause,
             });
-            Coming::Kept(Lines::of(Spool::take(body)?, LONGEST))
+            Coming::Kept(Lines::of(Spool::take(body, host)?, LONGEST))
         };
         let first = lines.next().await?;
         let begin = first.as_ref().and_then(|first| first.get("begin")).cloned();

@@ -5,13 +5,14 @@ use clap::Subcommand;
 use http::{Method, Response};
 use serde_json::{Map, Value, json};
 
+use super::document::document;
 use super::gateway::{API, Refused, read_json, refused_api};
 use super::home::Home;
 use super::reason::{request, span};
 use super::session::{Ready, block_on, in_seconds, ready};
 use super::table::table;
 use super::trouble::{Trouble, clean};
-use super::{API_VERSION, GatewayArgument, Output};
+use super::{GatewayArgument, Output};
 use crate::Exit;
 use crate::config::Span;
 use crate::terminal::{data, say};
@@ -126,7 +127,7 @@ fn list(output: Output, gateway: &GatewayArgument) -> Result<Exit, Trouble> {
     let locks = found.get("locks").and_then(Value::as_array).map(Vec::as_slice);
     let locks = locks.unwrap_or_default();
     match output {
-        Output::Json => drop(data(&document(&found))?),
+        Output::Json => drop(data(&document("LockList", &found))?),
         Output::Table if locks.is_empty() => say("nobody is locked out"),
         Output::Table => {
             let rows: Vec<Vec<String>> = locks.iter().map(cells).collect();
@@ -152,14 +153,6 @@ fn cells(lock: &Value) -> Vec<String> {
         text("why"),
         text("subject"),
     ]
-}
-
-fn document(found: &Map<String, Value>) -> String {
-    let mut document = Map::new();
-    document.insert("apiVersion".to_owned(), json!(API_VERSION));
-    document.insert("kind".to_owned(), json!("LockList"));
-    document.extend(found.clone());
-    format!("{}\n", Value::Object(document))
 }
 
 fn seconds_of(time: &str) -> String {

@@ -292,6 +292,27 @@ async fn a_window_that_takes_no_size_is_asked_once_and_it_is_said() {
     assert_eq!(emulated.asked(), [(100, 30)], "nothing is put back that was not taken");
 }
 
+/// The newest are kept, as the exit code is the last of them.
+#[tokio::test(start_paused = true)]
+async fn of_very_many_notes_the_last_are_told_and_how_many_are_not() {
+    for (all, first, left_out) in [
+        (100, 0, None),
+        (101, 1, Some("1 note is left out here")),
+        (250, 150, Some("150 notes are left out here")),
+    ] {
+        let mut playback = Playback::new(Emulated::new(), true, None, Passing::Harmless);
+        for number in 0..all {
+            playback.take(Event::Words(format!("note {number}"))).await.unwrap();
+        }
+        let notes = playback.end();
+        let (said, kept) = notes.split_at(notes.len() - 100);
+        assert_eq!(kept.first().unwrap(), &format!("note {first}"));
+        assert_eq!(kept.last().unwrap(), &format!("note {}", all - 1));
+        assert_eq!(said.len(), usize::from(left_out.is_some()), "{said:?}");
+        assert!(left_out.is_none_or(|words| said[0].starts_with(words)), "{said:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_terminal_that_does_not_know_its_size_is_asked_each_time_and_nobody_waits_for_it() {
     let emulated = Emulated::new();
