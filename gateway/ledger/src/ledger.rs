@@ -15,6 +15,7 @@ use crate::options::Options;
 use crate::queue::{Counts, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::ticket::{Promise, Ticket, ticket};
+use crate::tiles::{Mending, Tiles};
 use crate::tree::Head;
 use crate::writer::Engine;
 
@@ -23,7 +24,9 @@ use crate::writer::Engine;
 pub struct Ledger {
     shared: Arc<Shared>,
     writer: Mutex<Option<Writer>>,
+    mending: Mutex<Option<Mending>>,
     group_max: usize,
+    tiles: Tiles,
 }
 
 #[derive(Debug)]
@@ -43,8 +46,11 @@ impl Ledger {
     /// [`OpenError::InUse`] when another process writes there, `Damaged` when something that was durable does not hold any more,
     /// `Io` and `Options` as they say. Nothing is appended then.
     pub fn open(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<(Self, Recovery), OpenError> {
-        let (engine, lock, report) = start(dir, options, disk)?;
+        let (mut engine, lock, report) = start(dir, options, disk)?;
+        // Without its thread nothing is mended, and readers compute what is missing.
+        let mending = engine.tiles.take_mender().and_then(|mender| mender.spawn().ok());
         let (shared, group_max) = (Arc::clone(&engine.shared), engine.options.group_max());
+        let tiles = engine.view();
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
             .spawn(move || engine.run())
@@ -58,7 +64,9 @@ impl Ledger {
             Self {
                 shared,
                 writer,
+                mending: Mutex::new(mending),
                 group_max,
+                tiles,
             },
             report,
         ))
@@ -70,14 +78,20 @@ impl Ledger {
     /// As [`Ledger::open`].
     #[cfg(any(test, feature = "sim"))]
     pub fn open_by_hand(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<(Self, Recovery), OpenError> {
-        let (engine, lock, report) = start(dir, options, disk)?;
+        let (mut engine, lock, report) = start(dir, options, disk)?;
+        if let Some(mender) = engine.tiles.take_mender() {
+            mender.run(&std::sync::atomic::AtomicBool::new(false));
+        }
         let (shared, group_max) = (Arc::clone(&engine.shared), engine.options.group_max());
+        let tiles = engine.view();
         let writer = Mutex::new(Some(Writer::ByHand(Box::new(engine), lock)));
         Ok((
             Self {
                 shared,
                 writer,
+                mending: Mutex::new(None),
                 group_max,
+                tiles,
             },
             report,
         ))
@@ -88,6 +102,14 @@ impl Ledger {
     pub fn drive(&self) {
         if let Some(Writer::ByHand(engine, _)) = &mut *self.writer() {
             engine.step(false);
+        }
+    }
+
+    /// Waits until the files that were missing at the start are made anew.
+    #[cfg(test)]
+    pub(crate) fn wait_mended(&self) {
+        if let Some(mending) = self.mending.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            mending.wait();
         }
     }
 
@@ -210,6 +232,13 @@ impl Ledger {
         self.shared.head()
     }
 
+    /// The tree as tiles, entry bundles and hashes for proofs, up to the durable end. Clones share what they learn, so ask once and
+    /// keep it.
+    #[must_use]
+    pub fn tiles(&self) -> Tiles {
+        self.tiles.clone()
+    }
+
     /// Calls `listener` with the new size after each batch that became durable, on the writer's thread: it must return at
     /// once (send into a channel, set a `watch`) and not call this ledger. Stays for the ledger's life.
     pub fn on_durable(&self, listener: impl Fn(u64) + Send + Sync + 'static) {
@@ -265,6 +294,10 @@ impl Ledger {
     pub fn close(&self) {
         let Some(writer) = self.writer().take() else { return };
         self.shared.begin_close();
+        let mending = self.mending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mending) = mending {
+            mending.end();
+        }
         match writer {
             Writer::Thread(thread, lock) => {
                 // A writer that panicked has answered everyone (`Engine`'s drop); there is nothing more to save.
@@ -317,7 +350,7 @@ fn start(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<Started, O
         report,
         dropped,
         unknown,
-    } = recover(&*disk, &options)?;
+    } = recover(&disk, &options)?;
     let limits = Limits {
         bytes: options.queue_bytes,
         records: options.queue_records,

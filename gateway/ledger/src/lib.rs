@@ -27,6 +27,7 @@ pub mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod ticket;
+mod tiles;
 mod tree;
 mod writer;
 
@@ -38,6 +39,10 @@ pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Reader, Record, Records, SegmentInfo, Verified, fuzz_frame_reader};
 pub use recovery::{Recovery, Unfinished};
 pub use ticket::{Durable, Lost, Ticket};
+pub use tiles::{
+    BundleError, ExportError, Exported, TileKind, TilePath, TilePathError, Tiles, TilesError, bundle_entries,
+    fuzz_entry_bundle, fuzz_tile_path,
+};
 pub use tree::{
     Frontier, Hash, Head, Node, Nodes, ProofError, ProveError, check_consistency, check_inclusion, consistency_proof,
     empty_root, inclusion_proof, leaf_hash, node_hash, root_at,

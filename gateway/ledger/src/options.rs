@@ -8,6 +8,7 @@ use model::time::Timestamp;
 use crate::frame::{FRAME_HEADER_LEN, MAX_LEAF_LEN};
 use crate::leaf::PREFIX_MAX;
 use crate::segment::{FOOTER_LEN, max_header_len};
+use crate::tiles::Keeping;
 
 /// How a ledger is written.
 #[derive(Clone)]
@@ -33,6 +34,9 @@ pub struct Options {
     /// Which promise to break, so that the tests show that they would notice.
     #[cfg(any(test, feature = "sim"))]
     pub mutant: Option<crate::sim::Mutant>,
+    /// Levels of the tree that a tile spans; 8, except where the crash rounds want many levels of few records.
+    #[cfg(any(test, feature = "sim"))]
+    pub tile_height: u32,
 }
 
 impl std::fmt::Debug for Options {
@@ -57,6 +61,8 @@ impl Default for Options {
             clock: Arc::new(wall_clock),
             #[cfg(any(test, feature = "sim"))]
             mutant: None,
+            #[cfg(any(test, feature = "sim"))]
+            tile_height: crate::tiles::TILE_HEIGHT,
         }
     }
 }
@@ -82,6 +88,21 @@ impl Options {
         usize::try_from(self.segment_bytes / 2)
             .unwrap_or(GROUP_MAX)
             .min(GROUP_MAX)
+    }
+
+    /// How the files of the tree's upper levels are kept.
+    pub(crate) fn tiles(&self) -> Keeping {
+        #[cfg(any(test, feature = "sim"))]
+        let keeping = Keeping {
+            height: self.tile_height.max(1),
+            syncs: self.mutant != Some(crate::sim::Mutant::NoTileSync),
+        };
+        #[cfg(not(any(test, feature = "sim")))]
+        let keeping = Keeping {
+            height: crate::tiles::TILE_HEIGHT,
+            syncs: true,
+        };
+        keeping
     }
 
     /// Says what does not fit together.

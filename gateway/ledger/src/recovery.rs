@@ -8,11 +8,13 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, read_range};
 use crate::error::{Damage, DamageKind, OpenError};
 use crate::options::{Options, to_u64};
 use crate::segment::{FOOTER_LEN, Footer, Header, Scan, hashes_name, parse_segment_name, scan, segment_name};
+use crate::tiles::TileFiles;
 use crate::tree::Frontier;
 use crate::writer::{Active, Dropped, Side, Spare, Start, Unknown};
 
@@ -55,7 +57,8 @@ pub(crate) struct Recovered {
 }
 
 /// Finds the state of a folder that the caller has locked.
-pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(shared: &Arc<dyn Disk>, options: &Options) -> Result<Recovered, OpenError> {
+    let disk = &**shared;
     let names = disk.list().map_err(|error| failed(disk, "list", ".", error))?;
     let spares = spares(disk, options, &names)?;
     let mut firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
@@ -63,7 +66,7 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, O
     let unborn = drop_unborn(disk, &mut firsts)?;
     let Some((&last, sealed)) = firsts.split_last() else {
         return match unborn {
-            None | Some(0) => Ok(fresh(spares)),
+            None | Some(0) => Ok(fresh(spares, TileFiles::new(Arc::clone(shared), options.tiles()))),
             Some(first) => Err(damaged(
                 disk,
                 &segment_name(first),
@@ -79,16 +82,18 @@ pub(crate) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, O
         let kind = DamageKind::Missing { seq };
         return Err(damaged(disk, &found.name, to_u64(found.scan.end), kind));
     }
-    found.settle(disk, spares)
+    let tiles = found.tiles(shared, options)?;
+    found.settle(disk, spares, tiles)
 }
 
-fn fresh(spares: VecDeque<Spare>) -> Recovered {
+fn fresh(spares: VecDeque<Spare>, tiles: TileFiles) -> Recovered {
     let start = Start {
         active: None,
         spares,
         frontier: Frontier::default(),
         open: crate::segment::OpenSet::new(),
         side: Side::default(),
+        tiles,
     };
     Recovered {
         start,
@@ -172,21 +177,18 @@ pub(crate) fn read_header(disk: &dyn Disk, name: &str) -> Result<Header, OpenErr
     Header::decode(&bytes).map(|(header, _)| header).ok_or_else(bad)
 }
 
+/// The footer at the very end of a segment's file, where the seal has cut it.
+pub(crate) fn footer_at_end(disk: &dyn Disk, name: &str) -> io::Result<Option<Footer>> {
+    let file = disk.open_read(name)?;
+    let len = file.len()?;
+    let tail = read_range(&*file, len.saturating_sub(to_u64(FOOTER_LEN)), FOOTER_LEN)?;
+    let is_at_end = |footer: &Footer| footer.data_end.saturating_add(to_u64(FOOTER_LEN)) == len;
+    Ok(Footer::decode(&tail).filter(is_at_end))
+}
+
 /// Reads a sealed segment's footer: at the end of the file, or, where the cut behind it was lost in a crash, by a scan.
 pub(crate) fn read_footer(disk: &dyn Disk, name: &str) -> Result<Footer, OpenError> {
-    let (len, tail) = disk
-        .open_read(name)
-        .and_then(|file| {
-            let len = file.len()?;
-            Ok((
-                len,
-                read_range(&*file, len.saturating_sub(to_u64(FOOTER_LEN)), FOOTER_LEN)?,
-            ))
-        })
-        .map_err(|error| failed(disk, "read", name, error))?;
-    if let Some(footer) = Footer::decode(&tail)
-        && footer.data_end.saturating_add(to_u64(FOOTER_LEN)) == len
-    {
+    if let Some(footer) = footer_at_end(disk, name).map_err(|error| failed(disk, "read", name, error))? {
         return Ok(footer);
     }
     match scan(&read_whole(disk, name)?) {
@@ -240,7 +242,21 @@ impl LastSegment {
         })
     }
 
-    fn settle(self, disk: &dyn Disk, spares: VecDeque<Spare>) -> Result<Recovered, OpenError> {
+    /// The files of the tree's upper levels, brought to this segment.
+    fn tiles(&self, disk: &Arc<dyn Disk>, options: &Options) -> Result<TileFiles, OpenError> {
+        let bad = || damaged(&**disk, &self.name, 0, DamageKind::Header);
+        let (header, _) = Header::decode(&self.bytes).ok_or_else(bad)?;
+        let is_sealed = self.scan.footer.is_some();
+        Ok(TileFiles::open(
+            Arc::clone(disk),
+            options.tiles(),
+            &header.frontier,
+            &self.scan.hashes,
+            is_sealed,
+        ))
+    }
+
+    fn settle(self, disk: &dyn Disk, spares: VecDeque<Spare>, tiles: TileFiles) -> Result<Recovered, OpenError> {
         let was_closed = self.scan.footer.is_some();
         let file = disk
             .open(&self.name)
@@ -288,6 +304,7 @@ impl LastSegment {
                 frontier,
                 open,
                 side,
+                tiles,
             },
             report,
             dropped,
@@ -332,18 +349,33 @@ impl LastSegment {
         file.sync_data()
     }
 
+    /// The side file, written anew from the scan. That of a sealed segment has to be on the disk for good before a successor
+    /// begins; as it has been since the seal, it is mostly left alone.
     fn side(&self, disk: &dyn Disk) -> Side {
-        let bytes: Vec<u8> = self.scan.hashes.iter().flatten().copied().collect();
+        let name = hashes_name(self.first);
+        let bytes = self.scan.hashes.as_flattened();
         let offset = to_u64(bytes.len());
+        let is_there = |file: &dyn DiskFile| {
+            file.len().is_ok_and(|len| len == offset)
+                && read_range(file, 0, bytes.len()).is_ok_and(|found| found == bytes)
+        };
+        let is_sealed = self.scan.footer.is_some();
+        if is_sealed && disk.open_read(&name).is_ok_and(|file| is_there(&*file)) {
+            return Side::default();
+        }
         let file = disk
-            .create(&hashes_name(self.first))
-            .and_then(|file| file.write_at(&bytes, 0).map(|()| file))
+            .create(&name)
+            .and_then(|file| file.write_at(bytes, 0).map(|()| file))
             .ok();
-        Side {
+        let mut side = Side {
             file,
             offset,
             pending: Vec::new(),
+        };
+        if is_sealed {
+            side.settle();
         }
+        side
     }
 }
 

@@ -438,6 +438,11 @@ impl Shared {
         }
     }
 
+    /// How many records are durable.
+    pub(crate) fn size(&self) -> u64 {
+        lock(&self.head).size()
+    }
+
     pub(crate) fn head(&self) -> Head {
         let frontier = lock(&self.head).clone();
         Head {

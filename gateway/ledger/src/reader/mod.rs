@@ -15,7 +15,7 @@ use crate::disk::{Disk, DiskFile, RealDisk, read_range};
 use crate::error::{Damage, DamageKind, OpenError, ReadError};
 use crate::frame::{FrameKind, read_frame};
 use crate::options::to_u64;
-use crate::recovery::read_header;
+use crate::recovery::{footer_at_end, read_header};
 use crate::segment::{BrokenWhy, FOOTER_MAGIC, Footer, Header, hashes_name, parse_segment_name, scan, segment_name};
 use crate::tree::{Hash, leaf_hash};
 use window::Window;
@@ -117,12 +117,17 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open`].
     pub fn open_on(disk: Arc<dyn Disk>) -> Result<Self, ReadError> {
-        let mut reader = Self {
-            disk,
-            segments: Vec::new(),
-        };
+        let mut reader = Self::unread(disk);
         reader.refresh()?;
         Ok(reader)
+    }
+
+    /// One that has not looked at the folder yet.
+    pub(crate) fn unread(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            disk,
+            segments: Vec::new(),
+        }
     }
 
     /// Looks for segments that have come since.
@@ -225,8 +230,9 @@ impl Reader {
     /// # Errors
     /// As the walk.
     pub fn leaf_hashes(&self, segment: SegmentInfo) -> Result<Vec<Hash>, ReadError> {
+        let first = segment.first_seq;
         if let Some(next) = segment.next_seq
-            && let Some(hashes) = self.side_hashes(segment.first_seq, next)
+            && let Some(hashes) = self.side_hashes(first, next, first..next)
         {
             return Ok(hashes);
         }
@@ -235,15 +241,24 @@ impl Reader {
             .collect()
     }
 
-    fn side_hashes(&self, first: u64, next: u64) -> Option<Vec<Hash>> {
-        let wanted = usize::try_from(next.checked_sub(first)?).ok()?.checked_mul(32)?;
+    /// What the side file of the segment `first .. end` says of these records of it; `None` when it is not whole. Only where
+    /// the segment has a successor or a footer does a whole length mean that the bytes behind it are synced.
+    pub(crate) fn side_hashes(&self, first: u64, end: u64, records: std::ops::Range<u64>) -> Option<Vec<Hash>> {
         let file = self.disk.open_read(&hashes_name(first)).ok()?;
-        if file.len().ok()? != to_u64(wanted) {
+        if file.len().ok()? != end.checked_sub(first)?.checked_mul(32)? {
             return None;
         }
-        let bytes = read_range(&*file, 0, wanted).ok()?;
+        let at = records.start.checked_sub(first)?.checked_mul(32)?;
+        let wanted = usize::try_from(records.end.checked_sub(records.start)?).ok()?;
+        let bytes = read_range(&*file, at, wanted.checked_mul(32)?).ok()?;
         let (hashes, rest) = bytes.as_chunks::<32>();
-        (rest.is_empty() && bytes.len() == wanted).then(|| hashes.to_vec())
+        (rest.is_empty() && hashes.len() == wanted).then(|| hashes.to_vec())
+    }
+
+    /// The record behind the last one of a segment that has a footer at its end.
+    pub(crate) fn sealed_end(&self, segment: SegmentInfo) -> Option<u64> {
+        let footer = footer_at_end(&*self.disk, &segment_name(segment.first_seq)).ok()??;
+        (footer.first_seq == segment.first_seq).then_some(footer.next_seq)
     }
 
     fn io(&self, name: &str, source: std::io::Error) -> ReadError {
@@ -261,7 +276,7 @@ impl Reader {
         }
     }
 
-    fn header(&self, name: &str) -> Result<Header, ReadError> {
+    pub(crate) fn header(&self, name: &str) -> Result<Header, ReadError> {
         read_header(&*self.disk, name).map_err(|error| match error {
             OpenError::Io { file, source, .. } => ReadError::Io { file, source },
             OpenError::Damaged { file, offset, why } => ReadError::Damaged { file, offset, why },

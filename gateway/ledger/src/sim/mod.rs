@@ -20,4 +20,6 @@ pub enum Mutant {
     WakeBeforeSync,
     /// New names are never synced.
     NoDirectorySync,
+    /// The hashes of the tree's upper levels are written and never synced.
+    NoTileSync,
 }

@@ -9,7 +9,8 @@ use model::event::RecordKind;
 
 use super::{Fault, Mutant, Rng, SimDisk};
 use crate::disk::Disk;
-use crate::{Frontier, Ledger, Options, OutcomeSlot, Part, Reader, Ticket, leaf_hash};
+use crate::tiles::{Tiles, count_at, note, tiles_name};
+use crate::{Frontier, Hash, Ledger, Options, OutcomeSlot, Part, Reader, Ticket, leaf_hash, root_at};
 
 /// What the rounds found. `lost` and `wrong` must be zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,10 @@ pub struct CrashReport {
     pub acknowledged: u64,
     /// Acknowledged records that were not there afterwards, or not as they were.
     pub lost: u64,
-    /// Other broken promises: a ledger that would not open, an intent without its end, a wrong root.
+    /// Hashes of the tree's upper levels that were found in their files.
+    pub tiles: u64,
+    /// Other broken promises: a ledger that would not open, an intent without its end, a wrong root, a derived hash that is
+    /// not what the records say.
     pub wrong: u64,
     /// The seed of the first round that failed, and how.
     pub first_failure: Option<(u64, String)>,
@@ -91,6 +95,8 @@ impl Round {
             probe_every: std::time::Duration::MAX,
             clock: Arc::new(|| model::time::Timestamp::EPOCH),
             mutant,
+            // A round has hundreds of records: tiles of four hashes give it four levels.
+            tile_height: 2,
             ..Options::default()
         };
         Self {
@@ -112,6 +118,10 @@ impl Round {
                 self.disk.power_cut()
             } else {
                 self.disk.restart()
+            }
+            if let Err(why) = self.compare_crashed() {
+                report.wrong += 1;
+                self.failure(report, &why);
             }
         }
         self.disk.set_space(None);
@@ -283,6 +293,8 @@ impl Round {
         let reader = Reader::open_on(disk).map_err(|error| error.to_string())?;
         report.segments += u64::try_from(reader.segments().len()).unwrap_or(0);
         let mut frontier = Frontier::default();
+        let mut nodes = Vec::new();
+        let mut leaves = Vec::new();
         let mut found = BTreeMap::new();
         let mut open = std::collections::BTreeSet::new();
         for record in reader.records_from(0) {
@@ -297,7 +309,10 @@ impl Round {
             if record.missing_parts() > 0 {
                 return Err(format!("record {} lacks a part", record.seq));
             }
-            frontier.push(leaf_hash(&record.leaf));
+            leaves.push(leaf_hash(&record.leaf));
+            frontier.push_with(leaf_hash(&record.leaf), |height, node| {
+                note(&mut nodes, self.options.tile_height, height, node);
+            });
             report.gaps += u64::from(record.kind == RecordKind::Gap);
             report.unknown += u64::from(record.leaf.windows(9).any(|word| word == b"\"unknown\""));
             if record.kind.promises_an_end() {
@@ -311,6 +326,7 @@ impl Round {
         for segment in reader.segments() {
             reader.verify(*segment).map_err(|error| format!("verify: {error}"))?;
         }
+        self.compare_derived(&reader, &leaves, &nodes, report)?;
         let head = ledger.durable();
         if head.size != frontier.size() || head.root != frontier.root() {
             return Err(format!(
@@ -334,6 +350,74 @@ impl Round {
     }
 }
 
+impl Round {
+    /// Whoever reads the folder before it is opened again finds the tree of what was acknowledged.
+    fn compare_crashed(&self) -> Result<(), String> {
+        let size = self.acknowledged.last_key_value().map_or(0, |(last, _)| last + 1);
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let reader = Reader::open_on(Arc::clone(&disk)).map_err(|error| error.to_string())?;
+        let mut frontier = Frontier::default();
+        for record in reader.records_from(0).until(size) {
+            // What is lost or does not hold is found, and counted, when the ledger is opened.
+            let Ok(record) = record else { return Ok(()) };
+            frontier.push(leaf_hash(&record.leaf));
+        }
+        let tiles = Tiles::on(disk, None, self.options.tile_height);
+        match root_at(&tiles, frontier.size()) {
+            Ok(root) if root == frontier.root() => Ok(()),
+            Ok(_) => Err(format!(
+                "after a crash, readers have another root at {}",
+                frontier.size()
+            )),
+            Err(error) => Err(format!("after a crash, readers have no tree: {error:?}")),
+        }
+    }
+
+    /// Compares what is derived from the records with what they say: the side files of all segments but the last, the files of
+    /// the upper levels up to where the last one begins, and what readers make of them.
+    fn compare_derived(
+        &self,
+        reader: &Reader,
+        leaves: &[Hash],
+        nodes: &[(u32, Hash)],
+        report: &mut CrashReport,
+    ) -> Result<(), String> {
+        for segment in reader.segments() {
+            let Some(next) = segment.next_seq else { continue };
+            let (first, next) = (usize::try_from(segment.first_seq), usize::try_from(next));
+            let said = leaves.get(first.unwrap_or(0)..next.unwrap_or(0));
+            let hashes = reader.leaf_hashes(*segment).map_err(|error| error.to_string())?;
+            if said != Some(&hashes) {
+                return Err(format!("the side file of segment {} lies", segment.first_seq));
+            }
+        }
+        let last = reader.segments().last().map_or(0, |segment| segment.first_seq);
+        for level in 1..8 {
+            let full = usize::try_from(count_at(last, self.options.tile_height, level)).unwrap_or(0);
+            let of_level = nodes.iter().filter(|(of, _)| *of == level);
+            let said: Vec<u8> = of_level.take(full).flat_map(|(_, node)| *node).collect();
+            let found = self.disk.bytes(&tiles_name(level)).unwrap_or_default();
+            if found != said {
+                return Err(format!("level {level} of the tree is not what the records say"));
+            }
+            report.tiles += u64::try_from(full).unwrap_or(0);
+        }
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let tiles = Tiles::on(disk, None, self.options.tile_height);
+        let mut frontier = Frontier::default();
+        for (index, leaf) in leaves.iter().enumerate() {
+            frontier.push(*leaf);
+            if index % 37 == 0 || index + 1 == leaves.len() {
+                let root = root_at(&tiles, frontier.size()).map_err(|error| error.to_string())?;
+                if root != frontier.root() {
+                    return Err(format!("readers have another root at size {}", frontier.size()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,7 +426,11 @@ mod tests {
     fn no_acknowledged_record_is_lost_in_500_rounds() {
         let report = crash_rounds(3, 500);
         assert_eq!((report.lost, report.wrong), (0, 0), "{:?}", report.first_failure);
-        let busy = report.acknowledged > 5_000 && report.segments > 700 && report.gaps > 20 && report.unknown > 100;
+        let busy = report.acknowledged > 5_000
+            && report.segments > 700
+            && report.gaps > 20
+            && report.unknown > 100
+            && report.tiles > 2_000;
         assert!(busy, "the rounds did too little: {report:?}");
     }
 
@@ -359,6 +447,13 @@ mod tests {
     #[test]
     fn a_ledger_that_wakes_before_the_sync_is_caught() {
         assert!(crash_rounds_with(3, 500, Some(Mutant::WakeBeforeSync)).lost > 0);
+    }
+
+    #[test]
+    fn a_ledger_that_does_not_sync_the_hashes_of_its_tree_is_caught() {
+        let report = crash_rounds_with(3, 500, Some(Mutant::NoTileSync));
+        assert_eq!(report.lost, 0);
+        assert!(report.wrong > 0);
     }
 
     #[test]

@@ -10,10 +10,8 @@ use crate::options::to_u64;
 use crate::queue::{Item, Role};
 use crate::segment::{OpenEntry, cut_id};
 use crate::ticket::Lost;
+use crate::tiles::note;
 use crate::tree::leaf_hash;
-
-/// Hashes are handed to the side file in pieces of about this many bytes.
-const SIDE_CHUNK: usize = 1 << 16;
 
 impl Engine {
     /// Frames and hashes one admitted record.
@@ -31,7 +29,9 @@ impl Engine {
             leaf::write(out, kind, seq, &item.body);
         });
         let hash = leaf_hash(self.buf.get(leaf).unwrap_or_default());
-        self.frontier.push(hash);
+        let (nodes, span) = (&mut self.nodes, self.tiles.height());
+        self.frontier
+            .push_with(hash, |height, node| note(nodes, span, height, node));
         self.hashes.push(hash);
         self.opening += usize::from(matches!(item.role, Role::Begins { .. }));
         self.batch.push((seq, item));
@@ -91,7 +91,9 @@ impl Engine {
         self.buf.clear();
         self.opening = 0;
         self.failed_last = false;
-        self.keep_hashes();
+        self.side.keep(&self.hashes);
+        self.hashes.clear();
+        self.tiles.keep(self.nodes.drain(..));
         let mut batch = std::mem::take(&mut self.batch);
         for (seq, item) in &batch {
             self.apply(*seq, item);
@@ -142,6 +144,7 @@ impl Engine {
         self.frontier.copy_from(&self.durable);
         self.buf.clear();
         self.hashes.clear();
+        self.nodes.clear();
         self.opening = 0;
         for (_, item) in std::mem::take(&mut self.batch) {
             if item.is_reserved() {
@@ -151,28 +154,5 @@ impl Engine {
             }
         }
         self.abandon(lost);
-    }
-
-    fn keep_hashes(&mut self) {
-        if self.side.file.is_some() {
-            for hash in &self.hashes {
-                self.side.pending.extend_from_slice(hash);
-            }
-        }
-        self.hashes.clear();
-        if self.side.pending.len() >= SIDE_CHUNK {
-            self.write_side();
-        }
-    }
-
-    /// Writes the pending hashes to the side file; gives the side file up when that fails, since it is derived.
-    pub(super) fn write_side(&mut self) {
-        let Some(file) = &self.side.file else { return };
-        if file.write_at(&self.side.pending, self.side.offset).is_ok() {
-            self.side.offset += to_u64(self.side.pending.len());
-        } else {
-            self.side.file = None;
-        }
-        self.side.pending.clear();
     }
 }

@@ -14,6 +14,7 @@
 mod commit;
 mod own;
 mod rotate;
+mod side;
 mod space;
 
 use std::collections::VecDeque;
@@ -26,9 +27,11 @@ use crate::options::Options;
 use crate::queue::{Health, Item, Load, Role, Shared, Wait};
 use crate::segment::OpenSet;
 use crate::ticket::{Durable, Lost};
+use crate::tiles::{TileFiles, Tiles};
 use crate::tree::{Frontier, Hash};
 
 pub(crate) use own::{Dropped, Unknown};
+pub(crate) use side::Side;
 pub(crate) use space::Spare;
 
 /// The segment that is being written.
@@ -51,15 +54,6 @@ pub(crate) enum Follows {
     Sealed,
     /// A segment whose records end here.
     Abandoned(u64),
-}
-
-/// Level-0 hashes of the active segment on their way to the side file. Derived: a failure only stops the side file, and
-/// readers hash again.
-#[derive(Debug, Default)]
-pub(crate) struct Side {
-    pub(crate) file: Option<Box<dyn DiskFile>>,
-    pub(crate) offset: u64,
-    pub(crate) pending: Vec<u8>,
 }
 
 /// Records that were promised nothing and are missing, until a `gap` record says so.
@@ -86,9 +80,12 @@ pub(crate) struct Engine {
     pub(crate) open: OpenSet,
     opening: usize,
     pub(crate) side: Side,
+    pub(crate) tiles: TileFiles,
     buf: Vec<u8>,
     batch: Vec<(u64, Item)>,
     hashes: Vec<Hash>,
+    /// Hashes that the batch completes in the tree's upper levels, with their level.
+    nodes: Vec<(u32, Hash)>,
     /// Reserved records that wait for a disk.
     held: VecDeque<Item>,
     missing: Option<Missing>,
@@ -116,6 +113,7 @@ pub(crate) struct Start {
     pub(crate) frontier: Frontier,
     pub(crate) open: OpenSet,
     pub(crate) side: Side,
+    pub(crate) tiles: TileFiles,
 }
 
 impl Engine {
@@ -133,9 +131,11 @@ impl Engine {
             open: start.open,
             opening: 0,
             side: start.side,
+            tiles: start.tiles,
             buf: Vec::new(),
             batch: Vec::new(),
             hashes: Vec::new(),
+            nodes: Vec::new(),
             held: VecDeque::new(),
             missing: None,
             inbox: Vec::new(),
@@ -146,6 +146,12 @@ impl Engine {
         };
         engine.publish();
         engine
+    }
+
+    /// The tree for readers beside this writer.
+    pub(crate) fn view(&self) -> Tiles {
+        let (disk, shared) = (Arc::clone(&self.disk), Arc::clone(&self.shared));
+        Tiles::on(disk, Some(shared), self.tiles.height())
     }
 
     /// Runs until the ledger is closed.

@@ -1,8 +1,8 @@
 //! From one segment to the next: sealing, beginning, and abandoning one whose disk failed.
 //!
 //! Steps of a turn, each durable before the next begins, so that a kill between any two leaves the old set or the new:
-//! 1. the batch (its own sync); 2. the footer, sync, cut behind it, sync; 3. a spare takes the segment's name, folder sync;
-//! 4. the header, sync; 5. records.
+//! 1. the batch (its own sync); 2. the hashes derived from it, sync; 3. the footer, sync, cut behind it, sync; 4. a spare takes
+//! the segment's name, folder sync; 5. the header, sync; 6. records.
 
 use std::io;
 
@@ -33,6 +33,9 @@ impl Engine {
 
     /// Writes the footer. Cutting the file behind it only gives space back: a failure there changes nothing.
     fn seal(&mut self) -> io::Result<()> {
+        if self.active.is_some() {
+            self.settle_derived();
+        }
         let Some(active) = &self.active else { return Ok(()) };
         let footer = Footer {
             first_seq: active.first_seq,
@@ -46,11 +49,13 @@ impl Engine {
             .file
             .set_len(active.pos + to_u64(FOOTER_LEN))
             .and_then(|()| active.file.sync_all());
-        self.write_side();
-        if let Some(side) = self.side.file.take() {
-            let _ = side.sync_all();
-        }
         Ok(())
+    }
+
+    /// Makes durable what is derived from the segment's records: readers trust it once the segment has a footer or a successor.
+    fn settle_derived(&mut self) {
+        self.side.settle();
+        self.tiles.settle();
     }
 
     /// Seals at close. A segment that cannot be sealed stays as it is: all its records are durable, and the next start scans it.
@@ -102,7 +107,7 @@ impl Engine {
         let Some(active) = self.active.take() else {
             return self.suspend(lost);
         };
-        self.side = Side::default();
+        self.settle_derived();
         if !self.tail_is_whole(&active) {
             return self.corrupt();
         }
