@@ -7,19 +7,24 @@
 //! One writer thread frames, hashes, writes and syncs; whoever arrives during a sync shares the next one. There is no
 //! async runtime and no fixed delay here. What lies on the disk is described in [`mod@frame`] and [`mod@segment`].
 //!
-//! What it is not: it knows no record's meaning beyond the pairing of intents with their ends; it signs nothing and serves no
-//! proofs; it deletes nothing.
+//! What is durable is signed beside it ([`Publisher`]), and [`mod@verify`] checks a ledger from outside, by its files and a public
+//! key.
+//!
+//! What it is not: it knows no record's meaning beyond the pairing of intents with their ends; it deletes nothing.
 //!
 //! Why plain files and an own format: a database's durability is a setting that somebody else decides, and none keeps
 //! a Merkle tree over the very bytes that were synced. The price is this crate's own recovery, which therefore is tested by
 //! crash rounds on a simulated disk (`sim`, feature `sim`) that loses whatever was not synced.
 
+mod checkpoint;
 pub mod disk;
 mod error;
 pub mod frame;
 mod leaf;
 mod ledger;
+pub mod note;
 mod options;
+mod publish;
 mod queue;
 mod reader;
 mod recovery;
@@ -29,12 +34,16 @@ pub mod sim;
 mod ticket;
 mod tiles;
 mod tree;
+pub mod verify;
 mod writer;
 
-pub use disk::RealDisk;
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use disk::{Disk, RealDisk};
 pub use error::{AppendError, Damage, FillError, FillWhy, OpenError, ReadError};
 pub use ledger::{Gathering, Ledger};
+pub use note::fuzz_note;
 pub use options::Options;
+pub use publish::{PublishError, Published, Publisher};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Reader, Record, Records, SegmentInfo, Verified, fuzz_frame_reader};
 pub use recovery::{Recovery, Unfinished};
@@ -47,6 +56,7 @@ pub use tree::{
     Frontier, Hash, Head, Node, Nodes, ProofError, ProveError, check_consistency, check_inclusion, consistency_proof,
     empty_root, inclusion_proof, leaf_hash, node_hash, root_at,
 };
+pub use verify::NEWEST_CHECKPOINT;
 
 #[cfg(test)]
 mod tests;

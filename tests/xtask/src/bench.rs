@@ -76,6 +76,14 @@ const REGISTRY: &[Entry] = &[
     },
     Entry {
         kind: Kind::Soak,
+        name: "tamper",
+        package: "gatescribe-ledger",
+        example: "tamper",
+        features: "sim",
+        what: "forged ledgers before the verifier: every forgery is found where it was made",
+    },
+    Entry {
+        kind: Kind::Soak,
         name: "flood",
         package: "gatescribe-tests",
         example: "flood",

@@ -17,7 +17,7 @@ use crate::frame::{FrameKind, read_frame};
 use crate::options::to_u64;
 use crate::recovery::{footer_at_end, read_header};
 use crate::segment::{BrokenWhy, FOOTER_MAGIC, Footer, Header, hashes_name, parse_segment_name, scan, segment_name};
-use crate::tree::{Hash, leaf_hash};
+use crate::tree::{Frontier, Hash, leaf_hash};
 use window::Window;
 
 /// A ledger's folder, opened for reading.
@@ -223,6 +223,14 @@ impl Reader {
             Some(record) => Ok(record),
             None => Err(self.damaged(&segment_name(segment), offset, DamageKind::Missing { seq: segment })),
         }
+    }
+
+    /// The tree as the segment's header says it was before its first record.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the header cannot be read.
+    pub fn frontier(&self, segment: SegmentInfo) -> Result<Frontier, ReadError> {
+        Ok(self.header(&segment_name(segment.first_seq))?.frontier)
     }
 
     /// The level-0 hashes of a segment's records: from its side file when that is whole, else hashed again.

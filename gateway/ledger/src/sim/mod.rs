@@ -6,10 +6,12 @@
 mod disk;
 mod rng;
 mod rounds;
+mod tamper;
 
 pub use disk::{Fault, SimDisk};
 pub use rng::Rng;
 pub use rounds::{CrashReport, crash_rounds, crash_rounds_with};
+pub use tamper::{Outcome, Specimen, TamperReport, Tampering, tamper_rounds};
 
 /// A promise that is broken on purpose, so that the rounds show that they notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,396 @@
+//! Signs the durable end of a ledger while it grows: the newest checkpoint in one file, others kept all along, so that a
+//! verifier knows between which two signed sizes something was changed. Nobody who appends waits for it.
+//!
+//! A log never signs what contradicts an earlier signature ([C2SP tlog-checkpoint], "Signatures"). So before the first
+//! signature of a run the newest one of the run before is held against the records: a ledger that has fewer than were
+//! signed, or others, is not signed any more.
+//!
+//! [C2SP tlog-checkpoint]: https://c2sp.org/tlog-checkpoint
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use model::time::Timestamp;
+
+use crate::Ledger;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::disk::{Disk, read_range};
+use crate::error::ReadError;
+use crate::note::{MAX_NOTE_LEN, Note, NoteError, SignError, Signer, VerifyError};
+use crate::tree::Head;
+use crate::reader::Reader;
+use crate::segment::{parse_segment_name, segment_name};
+use crate::tree::{Frontier, Hash};
+use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST};
+
+/// How long a checkpoint may be old while records come.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often one is kept for good.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+const NEW: &str = "checkpoint.new";
+
+/// Why a ledger is not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The disk said no.
+    #[error("cannot {what} `{file}`")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To which file.
+        file: String,
+        /// What the disk said.
+        source: std::io::Error,
+    },
+    /// Records of the ledger cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The checkpoint of the run before is no signed note.
+    #[error("`{file}` is no signed checkpoint")]
+    Note {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        source: NoteError,
+    },
+    /// It is a note and no checkpoint.
+    #[error("`{file}` is no checkpoint")]
+    Checkpoint {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        source: CheckpointError,
+    },
+    /// It was signed by another key, or by nobody.
+    #[error(
+        "`{file}` was not signed by this ledger's key `{key}`: put the key back, or begin a new ledger in an empty folder"
+    )]
+    OtherKey {
+        /// The file.
+        file: String,
+        /// `NAME+ID` of the key that is there now.
+        key: String,
+        /// What the check of the signature said.
+        source: VerifyError,
+    },
+    /// More records were signed than are there: the disk lost some, or an older copy was put back.
+    #[error(
+        "{signed} records of this ledger were signed and {have} are here: the disk lost some, or an older copy was put back. \
+         Put the newest copy back, or begin a new ledger in an empty folder and keep this one as evidence"
+    )]
+    Behind {
+        /// The signed size.
+        signed: u64,
+        /// How many there are.
+        have: u64,
+    },
+    /// The records are not those that were signed.
+    #[error(
+        "the first {size} records are not those that were signed: `gatescribe ledger verify` says where they differ"
+    )]
+    Differs {
+        /// The signed size.
+        size: u64,
+    },
+    /// A key did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The thread that signs could not be started.
+    #[error("cannot start the thread that signs checkpoints")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What is signed at the moment.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The signed note, as it stands in the file `checkpoint`.
+    pub note: Note,
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    /// When it was signed, on the wall clock.
+    pub at: Timestamp,
+}
+
+/// The thread that signs. Dropping it ends it without a last signature; [`Publisher::finish`] makes one.
+#[derive(Debug)]
+pub struct Publisher {
+    desk: Arc<Desk>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What thread and handle share.
+#[derive(Debug)]
+struct Desk {
+    ledger: Arc<Ledger>,
+    disk: Arc<dyn Disk>,
+    signers: Vec<Arc<dyn Signer>>,
+    clock: Clock,
+    state: Mutex<State>,
+    woken: Condvar,
+}
+
+struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Clock")
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    newest: Option<Arc<Published>>,
+    kept: Option<(Instant, u64)>,
+    /// Why the last try failed; empty while all is well.
+    trouble: Option<String>,
+    is_over: bool,
+}
+
+impl Publisher {
+    /// Holds the ledger against what was signed before, signs its end, and goes on signing whenever it has grown, once a
+    /// second at most. The first signer's name is the origin; all of them sign.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing is signed then.
+    pub fn start(
+        ledger: &Arc<Ledger>,
+        disk: Arc<dyn Disk>,
+        signers: Vec<Arc<dyn Signer>>,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Result<Self, PublishError> {
+        let desk = Arc::new(Desk {
+            ledger: Arc::clone(ledger),
+            disk,
+            signers,
+            clock: Clock(clock),
+            state: Mutex::default(),
+            woken: Condvar::new(),
+        });
+        desk.compare()?;
+        desk.publish(true)?;
+        let at_work = Arc::clone(&desk);
+        let thread = std::thread::Builder::new()
+            .name("ledger-signer".to_owned())
+            .spawn(move || at_work.work())
+            .map_err(PublishError::Thread)?;
+        Ok(Self {
+            desk,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The newest checkpoint; `None` while there is no record.
+    #[must_use]
+    pub fn newest(&self) -> Option<Arc<Published>> {
+        self.desk.state().newest.clone()
+    }
+
+    /// Why records are not signed at the moment; `None` while they are.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.desk.state().trouble.clone()
+    }
+
+    /// Ends the thread and signs the ledger's end once more; call it when the ledger is closed. A second call does nothing.
+    ///
+    /// # Errors
+    /// As [`Publisher::start`].
+    pub fn finish(&self) -> Result<(), PublishError> {
+        if self.stop() { self.desk.publish(true) } else { Ok(()) }
+    }
+
+    fn stop(&self) -> bool {
+        self.desk.state().is_over = true;
+        self.desk.woken.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A thread that panicked has signed nothing wrong; its last signature stands.
+        thread.is_some_and(|thread| thread.join().is_ok())
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Desk {
+    /// Signs when there is something new, not more often than once in [`EVERY`].
+    fn work(&self) {
+        let mut state = self.state();
+        while !state.is_over {
+            drop(state);
+            let tried = self.publish(false);
+            state = self.state();
+            state.trouble = tried.err().map(|error| chain(&error));
+            let waited = self.woken.wait_timeout_while(state, EVERY, |state| !state.is_over);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The newest signature of an earlier run must be over these very records.
+    fn compare(&self) -> Result<(), PublishError> {
+        let Some(bytes) = self.read(NEWEST)? else { return Ok(()) };
+        let file = self.disk.display(NEWEST);
+        let note = Note::parse(&bytes).map_err(|source| PublishError::Note {
+            file: file.clone(),
+            source,
+        })?;
+        let keys: Vec<_> = self.signers.iter().map(|signer| signer.key()).collect();
+        note.verify(keys.iter().copied())
+            .map_err(|source| PublishError::OtherKey {
+                file: file.clone(),
+                key: keys.first().map(|key| key.short()).unwrap_or_default(),
+                source,
+            })?;
+        let signed = Checkpoint::parse(note.text()).map_err(|source| PublishError::Checkpoint { file, source })?;
+        let Head { size: have, .. } = self.ledger.durable();
+        if signed.size > have {
+            return Err(PublishError::Behind {
+                signed: signed.size,
+                have,
+            });
+        }
+        if self.root_at(signed.size)? != Some(signed.root) {
+            return Err(PublishError::Differs { size: signed.size });
+        }
+        Ok(())
+    }
+
+    /// The root at an earlier size, from the segment that reaches it.
+    fn root_at(&self, size: u64) -> Result<Option<Hash>, PublishError> {
+        let reader = Reader::open_on(Arc::clone(&self.disk))?;
+        let Some(segment) = reader
+            .segments()
+            .iter()
+            .rfind(|segment| segment.first_seq <= size)
+            .copied()
+        else {
+            return Ok((size == 0).then(|| Frontier::default().root()));
+        };
+        let mut frontier = reader.frontier(segment)?;
+        let wanted = usize::try_from(size - segment.first_seq).unwrap_or(usize::MAX);
+        for hash in reader.leaf_hashes(segment)?.into_iter().take(wanted) {
+            frontier.push(hash);
+        }
+        Ok((frontier.size() == size).then(|| frontier.root()))
+    }
+
+    /// Signs the durable end, if it is not signed yet, and writes it down; `keep` also where it is not time to keep one.
+    fn publish(&self, keep: bool) -> Result<(), PublishError> {
+        let head = self.ledger.durable();
+        let newest = self.state().newest.clone();
+        let has_grown = newest.as_ref().is_none_or(|newest| newest.checkpoint.size < head.size);
+        if head.size == 0 {
+            return Ok(());
+        }
+        let published = match newest {
+            Some(newest) if !has_grown => newest,
+            _ => {
+                let published = Arc::new(self.sign(&head)?);
+                self.replace(published.note.to_string().as_bytes())?;
+                self.state().newest = Some(Arc::clone(&published));
+                published
+            }
+        };
+        let size = published.checkpoint.size;
+        let is_time = match self.state().kept {
+            Some((_, kept)) if kept == size => false,
+            Some((at, _)) => keep || at.elapsed() >= KEEP_EVERY,
+            None => true,
+        };
+        if is_time {
+            self.keep(size, published.note.to_string().as_bytes())?;
+            self.state().kept = Some((Instant::now(), size));
+        }
+        Ok(())
+    }
+
+    fn sign(&self, head: &Head) -> Result<Published, SignError> {
+        let at = (self.clock.0)();
+        let origin = self.signers.first().map(|signer| signer.key().name().to_string());
+        let checkpoint = Checkpoint {
+            origin: origin.unwrap_or_default(),
+            size: head.size,
+            root: head.root,
+        };
+        let refused = |error: NoteError| SignError {
+            key: checkpoint.origin.clone(),
+            why: error.to_string(),
+        };
+        let mut note = Note::new(checkpoint.to_string()).map_err(refused)?;
+        let seconds = u64::try_from(at.unix_seconds()).unwrap_or_default();
+        for signer in &self.signers {
+            note.sign(&**signer, seconds)?;
+        }
+        Ok(Published { note, checkpoint, at })
+    }
+
+    /// Puts the newest one in place of the one before, whole or not at all.
+    fn replace(&self, bytes: &[u8]) -> Result<(), PublishError> {
+        let write = || -> std::io::Result<()> {
+            let file = self.disk.create(NEW)?;
+            file.write_at(bytes, 0)?;
+            file.sync_all()?;
+            self.disk.rename(NEW, NEWEST)?;
+            self.disk.sync_dir()
+        };
+        write().map_err(|source| self.io("write", NEWEST, source))
+    }
+
+    /// Adds it to those that stay, beside the segment that it reaches into.
+    fn keep(&self, size: u64, bytes: &[u8]) -> Result<(), PublishError> {
+        let names = self.disk.list().map_err(|source| self.io("list", ".", source))?;
+        let firsts = names.iter().filter_map(|name| parse_segment_name(name));
+        let first = firsts.filter(|first| *first < size).max().unwrap_or(0);
+        let name = segment_name(first).replace(".seg", KEPT);
+        let is_new = !names.contains(&name);
+        let write = || -> std::io::Result<()> {
+            let file = if is_new {
+                self.disk.create(&name)?
+            } else {
+                self.disk.open(&name)?
+            };
+            file.write_at(bytes, file.len()?)?;
+            file.sync_all()?;
+            if is_new { self.disk.sync_dir() } else { Ok(()) }
+        };
+        write().map_err(|source| self.io("write", &name, source))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, PublishError> {
+        match self.disk.open_read(name) {
+            Ok(file) => read_range(&*file, 0, MAX_NOTE_LEN + 1)
+                .map(Some)
+                .map_err(|source| self.io("read", name, source)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.io("read", name, source)),
+        }
+    }
+
+    fn io(&self, what: &'static str, name: &str, source: std::io::Error) -> PublishError {
+        PublishError::Io {
+            what,
+            file: self.disk.display(name),
+            source,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

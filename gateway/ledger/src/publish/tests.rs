@@ -1,0 +1,144 @@
+//! On the simulated disk: what is signed, what is kept, and what is not signed any more.
+
+use std::path::Path;
+
+use model::event::RecordKind;
+
+use super::*;
+use crate::Options;
+use crate::note::{Algorithm, KeyName, SigningKey};
+use crate::sim::{Fault, SimDisk};
+use crate::verify::{Trust, verify};
+
+fn key() -> Arc<SigningKey> {
+    Arc::new(SigningKey::generate(KeyName::new("audit.example/one").unwrap(), Algorithm::Ed25519).unwrap())
+}
+
+fn open(disk: &SimDisk) -> Arc<Ledger> {
+    let options = Options {
+        segment_bytes: 64 << 10,
+        max_open: 32,
+        outcome_bytes: 512,
+        ..Options::default()
+    };
+    Arc::new(Ledger::open(Path::new("l"), options, Arc::new(disk.clone())).unwrap().0)
+}
+
+fn append(ledger: &Ledger, count: usize) {
+    for _ in 0..count {
+        let body = format!("{{\"id\":\"x\",\"note\":\"{}\"}}", "n".repeat(2000)).into_bytes();
+        let ticket = ledger.append(RecordKind::Access, body, Vec::new()).unwrap();
+        ticket.wait().unwrap();
+    }
+}
+
+fn start(ledger: &Arc<Ledger>, disk: &SimDisk, key: &Arc<SigningKey>) -> Result<Publisher, PublishError> {
+    let signers: Vec<Arc<dyn Signer>> = vec![Arc::clone(key) as Arc<dyn Signer>];
+    let clock = Arc::new(|| Timestamp::from_unix_seconds(1_790_000_000));
+    Publisher::start(ledger, Arc::new(disk.clone()), signers, clock)
+}
+
+fn proved(disk: &SimDisk, key: &SigningKey) -> u64 {
+    let trust = Trust {
+        keys: vec![key.key().clone()],
+        remembered: Vec::new(),
+    };
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let report = verify(&disk, &trust, 2, &|_| {}).unwrap();
+    assert_eq!(report.findings, []);
+    report.proved
+}
+
+#[test]
+fn every_record_of_a_closed_ledger_is_proved_over_segments_and_runs() {
+    let (disk, key) = (SimDisk::new(1), key());
+    for run in 1..=3_u64 {
+        let ledger = open(&disk);
+        append(&ledger, 60);
+        let publisher = start(&ledger, &disk, &key).unwrap();
+        ledger.close();
+        publisher.finish().unwrap();
+        // Sixty of ours and the record of closing, in each run.
+        assert_eq!(proved(&disk, &key), run * 61);
+    }
+}
+
+#[test]
+fn the_durable_end_is_signed_while_the_ledger_grows() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 1);
+    let publisher = start(&ledger, &disk, &key).unwrap();
+    assert_eq!(publisher.newest().unwrap().checkpoint.size, 1);
+    append(&ledger, 2);
+    // Waits for the condition, not for a time; a publisher that signs nothing hangs here and is ended by the runner.
+    while publisher.newest().unwrap().checkpoint.size < 3 {
+        std::thread::yield_now();
+    }
+    let file = disk.bytes(NEWEST).unwrap();
+    assert_eq!(file, publisher.newest().unwrap().note.to_string().into_bytes());
+}
+
+#[test]
+fn an_older_copy_is_not_signed_any_more() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 5);
+    ledger.close();
+    let older = disk.copy(2);
+    let ledger = open(&disk);
+    append(&ledger, 5);
+    start(&ledger, &disk, &key).unwrap().finish().unwrap();
+    older.put(NEWEST, &disk.bytes(NEWEST).unwrap());
+    let ledger = open(&older);
+    let refused = start(&ledger, &older, &key).unwrap_err();
+    assert!(
+        matches!(refused, PublishError::Behind { signed: 11, have: 6 }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn other_records_under_the_signed_size_are_not_signed_any_more() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 5);
+    start(&ledger, &disk, &key).unwrap().finish().unwrap();
+    let other = SimDisk::new(2);
+    let ledger = open(&other);
+    let ticket = ledger
+        .append(RecordKind::Access, b"{\"id\":\"other\"}".to_vec(), Vec::new())
+        .unwrap();
+    ticket.wait().unwrap();
+    append(&ledger, 9);
+    other.put(NEWEST, &disk.bytes(NEWEST).unwrap());
+    let refused = start(&ledger, &other, &key).unwrap_err();
+    assert!(matches!(refused, PublishError::Differs { size: 5 }), "{refused}");
+}
+
+#[test]
+fn another_key_does_not_go_on_in_silence() {
+    let (disk, first) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 5);
+    start(&ledger, &disk, &first).unwrap().finish().unwrap();
+    let refused = start(&ledger, &disk, &key()).unwrap_err();
+    assert!(matches!(refused, PublishError::OtherKey { .. }), "{refused}");
+    disk.put(NEWEST, b"no note");
+    let refused = start(&ledger, &disk, &first).unwrap_err();
+    assert!(matches!(refused, PublishError::Note { .. }), "{refused}");
+}
+
+#[test]
+fn a_disk_that_fails_is_said_and_passes() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 1);
+    // So that the failing operation is the publisher's.
+    ledger.close();
+    disk.fail_after(0, Fault::Io);
+    let refused = start(&ledger, &disk, &key).unwrap_err();
+    assert!(matches!(refused, PublishError::Io { what: "write", .. }), "{refused}");
+    start(&ledger, &disk, &key).unwrap();
+    assert_eq!(proved(&disk, &key), 2);
+}

@@ -1,0 +1,138 @@
+//! The signed sizes and roots that a check compares with: the newest checkpoint, those kept along the ledger, and what the
+//! caller remembers.
+
+use std::collections::BTreeMap;
+
+use super::{Fault, Finding, Trust, io, read_whole};
+use crate::checkpoint::Checkpoint;
+use crate::disk::Disk;
+use crate::error::ReadError;
+use crate::note::{MAX_NOTE_LEN, Note, VerifyError};
+use crate::options::to_u64;
+use crate::tree::Hash;
+
+/// The file with the newest checkpoint.
+pub const NEWEST: &str = "checkpoint";
+/// What names of files with older ones end with.
+pub(crate) const KEPT: &str = ".checkpoints";
+
+/// A root that a trusted key signed.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) size: u64,
+    pub(super) root: Hash,
+    /// Where it stands.
+    pub(super) file: String,
+    /// Whose signatures held, `NAME+ID`.
+    pub(super) signers: Vec<String>,
+    pub(super) is_compared: bool,
+}
+
+/// All of them, ordered by size, one for each size.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    pub(super) list: Vec<Head>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) strange: u64,
+}
+
+impl Heads {
+    pub(super) fn read(disk: &dyn Disk, names: &[String], trust: &Trust) -> Result<Self, ReadError> {
+        let mut heads = Self::default();
+        let mut by_size: BTreeMap<u64, Head> = BTreeMap::new();
+        for name in names.iter().filter(|name| *name == NEWEST || name.ends_with(KEPT)) {
+            let file = disk.open_read(name).map_err(|source| io(disk, name, source))?;
+            let bytes = read_whole(&*file).map_err(|source| io(disk, name, source))?;
+            let display = disk.display(name);
+            for (offset, bytes) in notes(&bytes) {
+                match Note::parse(bytes) {
+                    Ok(note) => heads.judge(&note, trust, &display, offset, &mut by_size),
+                    Err(error) => heads.find(Fault::Checkpoint(error.to_string()), &display, offset),
+                }
+            }
+        }
+        for note in &trust.remembered {
+            heads.judge(note, trust, "a remembered checkpoint", 0, &mut by_size);
+        }
+        heads.list = by_size.into_values().collect();
+        Ok(heads)
+    }
+
+    fn judge(&mut self, note: &Note, trust: &Trust, file: &str, offset: u64, by_size: &mut BTreeMap<u64, Head>) {
+        let vouched = match note.verify(&trust.keys) {
+            Ok(vouched) => vouched,
+            Err(VerifyError::Unknown { .. }) => {
+                self.strange += 1;
+                return;
+            }
+            Err(error @ VerifyError::Invalid { .. }) => {
+                self.find(Fault::Signature(error.to_string()), file, offset);
+                return;
+            }
+        };
+        let checkpoint = match Checkpoint::parse(note.text()) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                self.find(Fault::Checkpoint(error.to_string()), file, offset);
+                return;
+            }
+        };
+        // A key vouches for the log of its own name; a signature over another origin says nothing about this one.
+        let signers: Vec<_> = vouched
+            .iter()
+            .filter(|vouched| vouched.time.is_some() || vouched.key.name().as_str() == checkpoint.origin)
+            .map(|vouched| vouched.key.short())
+            .collect();
+        if signers.is_empty() {
+            self.strange += 1;
+            return;
+        }
+        match by_size.get_mut(&checkpoint.size) {
+            Some(known) if known.root != checkpoint.root => {
+                self.find(Fault::Fork { size: checkpoint.size }, file, offset);
+            }
+            Some(known) => known.signers.extend(signers),
+            None => {
+                let head = Head {
+                    size: checkpoint.size,
+                    root: checkpoint.root,
+                    file: file.to_owned(),
+                    signers,
+                    is_compared: false,
+                };
+                by_size.insert(checkpoint.size, head);
+            }
+        }
+    }
+
+    fn find(&mut self, fault: Fault, file: &str, offset: u64) {
+        self.findings.push(Finding {
+            fault,
+            records: 0..0,
+            file: file.to_owned(),
+            offset,
+        });
+    }
+}
+
+/// Parts a file into notes: one ends where a line that is no signature follows a signature.
+fn notes(bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    const SIGNATURE: &[u8] = "\u{2014} ".as_bytes();
+    let (mut notes, mut begin, mut at, mut signed) = (Vec::new(), 0, 0, false);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let is_signature = line.starts_with(SIGNATURE);
+        if (signed && !is_signature) || at - begin > MAX_NOTE_LEN {
+            notes.extend(bytes.get(begin..at).map(|note| (to_u64(begin), note)));
+            begin = at;
+        }
+        signed = is_signature;
+        at += line.len();
+    }
+    notes.extend(
+        bytes
+            .get(begin..at)
+            .filter(|note| !note.is_empty())
+            .map(|note| (to_u64(begin), note)),
+    );
+    notes
+}

@@ -1,0 +1,360 @@
+//! Checks a ledger from outside: its files and a public key, nothing else. Not the gateway's own reading (`reader`), which
+//! stops at the first damage; this goes on behind it and says where everything is that does not hold.
+//!
+//! What is signed is a root at a size. Whoever can write all files can also compute all hashes anew, but not sign; so a record is
+//! *proved* when it leads to a signed root, and only then. Checkpoints are kept all along the ledger, and the hashes of
+//! leaves beside the segments: a forger who leaves any of them as they were is located to the record, another to the span
+//! between two signed sizes.
+//!
+//! Segments are looked at beside one another, each from the state in its own header; that every header is what the records
+//! before it lead to is compared afterwards.
+
+mod heads;
+mod segment;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use crate::disk::{Disk, DiskFile, read_range};
+use crate::error::ReadError;
+use crate::note::{Note, VerifierKey};
+use crate::segment::{parse_segment_name, segment_name};
+use crate::tree::Frontier;
+pub(crate) use heads::KEPT;
+pub use heads::NEWEST as NEWEST_CHECKPOINT;
+use heads::{Head, Heads};
+use segment::Examined;
+
+/// Whom to believe.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The public keys of the log. Without one, nothing is proved, and the report says so.
+    pub keys: Vec<VerifierKey>,
+    /// Checkpoints from elsewhere: what a witness, an auditor or a receipt remembers.
+    pub remembered: Vec<Note>,
+}
+
+/// What does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Bytes that once were records, and are none.
+    #[error("the bytes are damaged: {0}")]
+    Damaged(&'static str),
+    /// Records are not there.
+    #[error("missing")]
+    Missing,
+    /// A record that stands where another belongs: inserted, doubled or moved.
+    #[error("record {found} stands where record {expected} belongs")]
+    Misplaced {
+        /// Which record belongs there.
+        expected: u64,
+        /// Which stands there.
+        found: u64,
+    },
+    /// Kind, version or number in the leaf are not those of its frame.
+    #[error("frame and leaf differ in kind, version or number")]
+    FrameLeaf,
+    /// The record is whole, and it is not the one that was signed.
+    #[error("not the record that was signed")]
+    Altered,
+    /// The leaf commits to parts that do not stand beside it.
+    #[error("{0} of its parts are missing")]
+    PartsMissing(usize),
+    /// Somewhere in this span the records are not those that were signed.
+    #[error("the records do not lead to the root that was signed at size {size}")]
+    Root {
+        /// The size of the checkpoint.
+        size: u64,
+    },
+    /// The segment's header is not what the records before it lead to.
+    #[error("the segment does not follow from the records before it")]
+    Header,
+    /// The segment's footer says other things than its records.
+    #[error("the segment's footer does not agree with its records")]
+    Footer,
+    /// A checkpoint was signed over more records than are there.
+    #[error("cut off: {signed} records were signed and {have} are here")]
+    Cut {
+        /// The largest signed size.
+        signed: u64,
+        /// How many records there are.
+        have: u64,
+    },
+    /// The key signed two roots of one size: it told two stories.
+    #[error("two different roots were signed at size {size}: the log forked")]
+    Fork {
+        /// The size.
+        size: u64,
+    },
+    /// A signature that claims a trusted key and is not by it.
+    #[error("a checkpoint's signature does not hold: {0}")]
+    Signature(String),
+    /// A note that is none, or no checkpoint.
+    #[error("a checkpoint cannot be read: {0}")]
+    Checkpoint(String),
+}
+
+/// Where something does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub fault: Fault,
+    /// Which records it is about; empty where it is about none.
+    pub records: Range<u64>,
+    /// The file, as the disk calls it.
+    pub file: String,
+    /// The byte in it.
+    pub offset: u64,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.records.end.saturating_sub(self.records.start) {
+            0 => {}
+            1 => write!(formatter, "record {}: ", self.records.start)?,
+            _ => write!(
+                formatter,
+                "records {} to {}: ",
+                self.records.start,
+                self.records.end - 1
+            )?,
+        }
+        write!(formatter, "{} ({}, byte {})", self.fault, self.file, self.offset)
+    }
+}
+
+/// What a check found, and how far it reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// All that does not hold, in the order of the records.
+    pub findings: Vec<Finding>,
+    /// The first record that is here.
+    pub first: u64,
+    /// The number after the last record.
+    pub size: u64,
+    /// Up to which number records are proved by a signature.
+    pub proved: u64,
+    /// Whose signatures held, as `NAME+ID`, with the largest size of each.
+    pub signers: BTreeMap<String, u64>,
+    /// Checkpoints whose root was compared.
+    pub checkpoints: u64,
+    /// Checkpoints by keys that were not given; they prove nothing here.
+    pub strange: u64,
+    /// Segments, records, parts and bytes that were read.
+    pub segments: u64,
+    /// Records that were hashed.
+    pub records: u64,
+    /// Parts beside them; sealed, so only their being there is looked at.
+    pub parts: u64,
+    /// Bytes of segments.
+    pub bytes: u64,
+    /// Bytes of an end that a crash tore off, behind the last whole record; no fault, since nobody was told they are durable.
+    pub torn: u64,
+}
+
+impl Report {
+    /// Whether all that could be checked holds and at least one signature proves it.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.findings.is_empty() && self.proved > self.first
+    }
+}
+
+/// Checks all segments of a folder, two or more at once, against what `trust` believes. `progress` is called with the bytes
+/// that were read, from several threads.
+///
+/// # Errors
+/// [`ReadError::Io`] when the folder or a file in it cannot be read. Whatever can be read and does not hold is a finding.
+pub fn verify(
+    disk: &Arc<dyn Disk>,
+    trust: &Trust,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, ReadError> {
+    let names = disk.list().map_err(|source| io(&**disk, ".", source))?;
+    let mut firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
+    firsts.sort_unstable();
+    let heads = Heads::read(&**disk, &names, trust)?;
+    let examined = examine_all(disk, &firsts, &heads, threads, progress)?;
+    let mut chain = Chain::new(&**disk, heads);
+    for segment in examined {
+        chain.take(segment);
+    }
+    Ok(chain.end())
+}
+
+fn examine_all(
+    disk: &Arc<dyn Disk>,
+    firsts: &[u64],
+    heads: &Heads,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Vec<Examined>, ReadError> {
+    let next = AtomicUsize::new(0);
+    let (give, take) = mpsc::channel();
+    let mut done: BTreeMap<usize, Examined> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, firsts.len().max(1)) {
+            let (give, next) = (give.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&first) = firsts.get(index) else { return };
+                    let follower = firsts.get(index + 1).copied();
+                    let examined = segment::examine(&**disk, first, follower, &heads.list);
+                    if let Ok(examined) = &examined {
+                        progress(examined.bytes);
+                    }
+                    if give.send((index, examined)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(give);
+        for (index, examined) in take {
+            done.insert(index, examined?);
+        }
+        Ok(done.into_values().collect())
+    })
+}
+
+/// Puts segments one behind the other.
+struct Chain<'a> {
+    disk: &'a dyn Disk,
+    heads: Vec<Head>,
+    report: Report,
+    /// What the records so far lead to; `None` where damage hides it.
+    frontier: Option<Frontier>,
+    is_first: bool,
+    /// A checkpoint did not hold, and every later one fails for the same reason until something holds again.
+    is_off: bool,
+}
+
+impl<'a> Chain<'a> {
+    fn new(disk: &'a dyn Disk, heads: Heads) -> Self {
+        Self {
+            disk,
+            heads: heads.list,
+            report: Report {
+                findings: heads.findings,
+                strange: heads.strange,
+                ..Report::default()
+            },
+            frontier: Some(Frontier::default()),
+            is_first: true,
+            is_off: false,
+        }
+    }
+
+    fn take(&mut self, segment: Examined) {
+        let name = segment_name(segment.first);
+        let expected = self.report.size;
+        // Nothing removes records in this release: a ledger that does not begin with record 0 lacks some.
+        if std::mem::take(&mut self.is_first) {
+            self.report.first = segment.first;
+        }
+        if segment.first > expected {
+            self.find(Fault::Missing, expected..segment.first, &name, 0);
+            self.frontier = None;
+        } else if segment.first < expected {
+            let fault = Fault::Misplaced {
+                expected,
+                found: segment.first,
+            };
+            self.find(fault, segment.first..expected, &name, 0);
+            self.frontier = None;
+        }
+        let follows = match (&self.frontier, &segment.start) {
+            (Some(have), Some(said)) => have == said,
+            _ => true,
+        };
+        if !follows {
+            self.find(Fault::Header, segment.first..segment.first, &name, 0);
+            self.is_off = false;
+        }
+        self.report.findings.extend(segment.findings);
+        for (index, held) in segment.heads {
+            self.judge(index, held, &name);
+        }
+        let report = &mut self.report;
+        report.size = segment.next.max(report.size);
+        report.segments += 1;
+        report.records += segment.records;
+        report.parts += segment.parts;
+        report.bytes += segment.bytes;
+        report.torn = segment.torn;
+        self.frontier = segment.end;
+    }
+
+    fn judge(&mut self, index: usize, held: bool, file: &str) {
+        let Some(head) = self.heads.get_mut(index) else { return };
+        let size = head.size;
+        if held {
+            self.is_off = false;
+            if !std::mem::replace(&mut head.is_compared, true) {
+                self.report.checkpoints += 1;
+            }
+            self.report.proved = self.report.proved.max(size);
+            for signer in &head.signers {
+                let reached = self.report.signers.entry(signer.clone()).or_default();
+                *reached = size.max(*reached);
+            }
+        } else {
+            head.is_compared = true;
+            if !std::mem::replace(&mut self.is_off, true) {
+                let from = self.report.proved.max(self.report.first).min(size);
+                self.find(Fault::Root { size }, from..size, file, 0);
+            }
+        }
+    }
+
+    fn end(mut self) -> Report {
+        let have = self.report.size;
+        if let Some(head) = self
+            .heads
+            .iter()
+            .filter(|head| head.size > have)
+            .max_by_key(|head| head.size)
+        {
+            let (signed, file) = (head.size, head.file.clone());
+            self.find(Fault::Cut { signed, have }, have..signed, &file, 0);
+        }
+        self.report
+            .findings
+            .sort_by_key(|finding| (finding.records.start, finding.offset));
+        self.report
+    }
+
+    fn find(&mut self, fault: Fault, records: Range<u64>, name: &str, offset: u64) {
+        let file = self.disk.display(name);
+        self.report.findings.push(Finding {
+            fault,
+            records,
+            file,
+            offset,
+        });
+    }
+}
+
+/// No file is read beyond this, in bytes: a segment has 1 GiB at most.
+const FILE_MAX: u64 = 1 << 30;
+
+fn read_whole(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
+    let len = file.len()?.min(FILE_MAX);
+    read_range(file, 0, usize::try_from(len).unwrap_or(usize::MAX))
+}
+
+fn io(disk: &dyn Disk, name: &str, source: std::io::Error) -> ReadError {
+    ReadError::Io {
+        file: disk.display(name),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;
