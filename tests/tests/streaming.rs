@@ -589,8 +589,14 @@ fn g_10_a_watch_that_has_to_end_within_an_event_breaks_off_and_one_between_two_e
             Ok(None) => ensure!(is_whole, "half an event, and a clean end"),
             Ok(Some(piece)) => anyhow::bail!("more: {}", piece.escape_ascii()),
             Err(error) => {
-                let broke_off = [format!("the stream ended with frame {RST_STREAM}"), "the connection ended".into()];
-                ensure!(!is_whole && broke_off.contains(&error.to_string()), "{is_whole}: {error}");
+                let broke_off = [
+                    format!("the stream ended with frame {RST_STREAM}"),
+                    "the connection ended".into(),
+                ];
+                ensure!(
+                    !is_whole && broke_off.contains(&error.to_string()),
+                    "{is_whole}: {error}"
+                );
             }
         }
         drop(feed);
@@ -606,7 +612,9 @@ fn g_10_a_watch_that_has_to_end_within_an_event_breaks_off_and_one_between_two_e
     );
     ensure!((whole, half) == (4, 4), "{whole} whole, {half} not");
     // The clients of those have broken no protocol.
-    let blamed = records.iter().find(|record| record.to_string().contains("the bytes were not the protocol"));
+    let blamed = records
+        .iter()
+        .find(|record| record.to_string().contains("the bytes were not the protocol"));
     ensure!(blamed.is_none(), "{blamed:?}");
     Ok(())
 }

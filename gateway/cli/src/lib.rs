@@ -7,6 +7,7 @@ pub mod config;
 mod config_command;
 mod demonstrate;
 mod exit;
+mod ledger_command;
 mod serve;
 mod terminal;
 
@@ -55,6 +56,9 @@ enum Command {
     /// Look at configurations.
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
+    /// Check a ledger by its files and a public key.
+    #[command(subcommand)]
+    Ledger(ledger_command::LedgerCommand),
     #[command(flatten)]
     Client(client::ClientCommand),
 }
@@ -84,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Serve { config, check } => serve::command(&config, check),
         Command::Demo(arguments) => demonstrate::command(&arguments),
         Command::Config(command) => config_command::run(command),
+        Command::Ledger(command) => ledger_command::run(&command),
         Command::Client(command) => client::run(command, command_line),
     };
     exit.into()

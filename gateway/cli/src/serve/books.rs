@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use console::GatewayUrl;
-use ledger::{Ledger, RealDisk};
+use ledger::note::Signer;
+use ledger::{Disk, Ledger, Publisher, RealDisk};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
 use proxy::session::{RecordingMetrics, Recordings, SessionsToRecord};
@@ -21,6 +22,8 @@ use crate::config::{Config, RecordedSessions};
 /// The ledger, the state file and the audit station.
 pub(super) struct Books {
     pub(super) ledger: Arc<Ledger>,
+    /// Who signs it.
+    pub(super) publisher: Arc<Publisher>,
     pub(super) store: Arc<state::Store>,
     pub(super) audit: Arc<Station>,
     /// How sessions are recorded.
@@ -46,6 +49,7 @@ impl Books {
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let dir = ledger_dir(config, data);
         let ledger = open_ledger(config, &dir, &boot)?;
+        let publisher = Arc::new(publisher(&ledger, &dir, data, url)?);
         audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
         let store = open_store(data)?;
@@ -60,6 +64,7 @@ impl Books {
         recorder::config(&audit, config).await?;
         Ok(Self {
             ledger,
+            publisher,
             store,
             audit,
             recordings,
@@ -109,6 +114,19 @@ fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<A
         );
     }
     Ok(Arc::new(ledger))
+}
+
+/// Begins to sign the ledger. Says its public key, since whoever verifies it must have it from elsewhere than from the disk
+/// that he verifies.
+fn publisher(ledger: &Arc<Ledger>, dir: &Path, data: &DataDir, url: &GatewayUrl) -> anyhow::Result<Publisher> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+    let is_signed = dir.join(ledger::NEWEST_CHECKPOINT).exists();
+    let host = url.as_str().parse::<http::Uri>().ok();
+    let host = host.as_ref().and_then(http::Uri::host).unwrap_or("gatescribe");
+    let key = data.ledger_key(host, is_signed)?;
+    tracing::info!(key = %key.key(), "the ledger is signed: verifiers need this public key from you, not from its disk");
+    let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
+    Publisher::start(ledger, disk, signers, Arc::new(now)).context("the ledger cannot be signed")
 }
 
 /// Where the ledger lies.

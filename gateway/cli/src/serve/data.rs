@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use ledger::note::{Algorithm, KeyName};
 use oidc::gateway::SigningKey;
 use state::{SealingKey, SealingKeys};
 
@@ -47,6 +48,7 @@ impl DataDir {
             private(&keys)?;
             this.known_signing_key()?;
             this.known_seal()?;
+            this.known_ledger_key()?;
         }
         can_be_made(root)?;
         Ok(this)
@@ -95,6 +97,46 @@ impl DataDir {
         Ok(SealingKeys::new(key, Vec::new()))
     }
 
+    /// The key that signs the ledger's checkpoints. Made at the first start of a ledger, and only then: where something was
+    /// signed before, `is_signed`, another key would be another log.
+    ///
+    /// # Errors
+    /// It cannot be read, made or kept, or it is gone though the ledger was signed.
+    pub(super) fn ledger_key(&self, host: &str, is_signed: bool) -> anyhow::Result<ledger::note::SigningKey> {
+        if let Some(key) = self.known_ledger_key()? {
+            return Ok(key);
+        }
+        let path = self.at(LEDGER_KEY);
+        if is_signed {
+            bail!(
+                "the ledger was signed before, and its key `{}` is gone: put the key back, or begin a new ledger in an empty folder",
+                path.display()
+            );
+        }
+        let mut random = [0; 4];
+        if SystemRandom::new().fill(&mut random).is_err() {
+            bail!("the system gives no random bytes");
+        }
+        // One log, one name: a second ledger of the same host is another one.
+        let name = KeyName::new(format!("{host}/audit-{}", hex::encode(random)));
+        let name = name.with_context(|| format!("no key can be named after the host `{host}`"))?;
+        let key =
+            ledger::note::SigningKey::generate(name, Algorithm::Ed25519).context("cannot make the ledger's key")?;
+        write_key(&path, format!("{}\n", key.to_private_text().as_str()).as_bytes())?;
+        Ok(key)
+    }
+
+    fn known_ledger_key(&self) -> anyhow::Result<Option<ledger::note::SigningKey>> {
+        let path = self.at(LEDGER_KEY);
+        let known = read_key(&path)?.map(|bytes| {
+            let text = std::str::from_utf8(&bytes).context("it is no text")?;
+            text.trim_end().parse().map_err(anyhow::Error::new)
+        });
+        known
+            .transpose()
+            .with_context(|| format!("`{}` is no key that signs a ledger", path.display()))
+    }
+
     fn known_signing_key(&self) -> anyhow::Result<Option<SigningKey>> {
         let path = self.at(SIGNING_KEY);
         let known = read_key(&path)?.map(|bytes| SigningKey::from_pkcs8(&bytes));
@@ -115,6 +157,7 @@ impl DataDir {
 
 const SIGNING_KEY: &str = "keys/gateway-token.p8";
 const SEAL: &str = "keys/seal";
+const LEDGER_KEY: &str = "keys/ledger.key";
 
 /// Whether the folder is there, or could be: what stands on its way is a folder in which we may write.
 pub(super) fn can_be_made(folder: &Path) -> anyhow::Result<()> {
@@ -194,6 +237,26 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_ledger_s_key_is_made_once_and_never_in_place_of_one_that_has_signed() {
+        use ledger::note::Signer as _;
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("data")).unwrap();
+        let first = data.ledger_key("gate.example", false).unwrap().key().to_string();
+        assert!(first.starts_with("gate.example/audit-"), "{first}");
+        assert_eq!(data.ledger_key("other.example", true).unwrap().key().to_string(), first);
+        fs::remove_file(data.at(LEDGER_KEY)).unwrap();
+        let error = data.ledger_key("gate.example", true).unwrap_err().to_string();
+        assert!(
+            error.contains("ledger.key") && error.contains("put the key back"),
+            "{error}"
+        );
+        assert!(!data.at(LEDGER_KEY).exists());
+        fs::write(data.at(LEDGER_KEY), "no key").unwrap();
+        fs::set_permissions(data.at(LEDGER_KEY), fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(data.ledger_key("gate.example", false).is_err());
     }
 
     #[test]

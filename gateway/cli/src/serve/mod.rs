@@ -38,7 +38,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use base64::Engine as _;
 use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
-use ledger::Ledger;
+use ledger::{Ledger, Publisher};
 use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
 use model::time::Timestamp;
 use proxy::ask::{Ask, Asked};
@@ -63,7 +63,7 @@ use crate::{Exit, config_command};
 /// How long open calls may go on after the process was told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// A verified token counts so long without another look at its session; revocation clears it at once.
-const SESSION_CHECK: Duration = Duration::from_secs(60);
+const SIGN_IN_CHECK: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub(crate) fn command(file: &Path, check: bool) -> Exit {
@@ -139,6 +139,7 @@ async fn stop_signal() -> anyhow::Result<()> {
 /// A running gateway.
 pub(crate) struct Gateway {
     ledger: Arc<Ledger>,
+    publisher: Arc<Publisher>,
     audit: Arc<Station>,
     gate: Arc<Gate>,
     running: Vec<Running>,
@@ -212,6 +213,7 @@ impl Gateway {
             told_to_stop: told_to_stop.clone(),
             note: Arc::clone(&note),
             ledger: Arc::clone(&books.ledger),
+            publisher: Arc::clone(&books.publisher),
             store: Arc::clone(&books.store),
             room: books.room(),
             trust: issuers.trust.clone(),
@@ -222,6 +224,7 @@ impl Gateway {
         books.recordings.metrics.register(&mut registry);
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
+            publisher: Arc::clone(&books.publisher),
             ledger_dir: books.dir.clone(),
             room: books.room(),
             identity,
@@ -252,6 +255,7 @@ impl Gateway {
         };
         Ok(Self {
             ledger: books.ledger,
+            publisher: books.publisher,
             audit: books.audit,
             gate,
             running,
@@ -262,7 +266,8 @@ impl Gateway {
         })
     }
 
-    /// Stops: no new connections, open calls get `within` to end, the last counts are written, the ledger is closed.
+    /// Stops: no new connections, open calls get `within` to end, the last counts are written, the ledger is closed and
+    /// its end signed.
     pub(crate) async fn stop(self, within: Duration) -> anyhow::Result<()> {
         let until = tokio::time::Instant::now() + within;
         self.told_to_stop.cancel();
@@ -280,10 +285,15 @@ impl Gateway {
         self.stop.cancel();
         telemetry::end(self.traces).await;
         self.audit.write_summaries();
-        let ledger = self.ledger;
-        tokio::task::spawn_blocking(move || ledger.close())
+        let (ledger, publisher) = (self.ledger, self.publisher);
+        let signed = tokio::task::spawn_blocking(move || {
+            ledger.close();
+            publisher.finish()
+        });
+        signed
             .await
-            .context("the ledger's end broke")
+            .context("the ledger's end broke")?
+            .context("the ledger's end is not signed")
     }
 }
 
@@ -429,7 +439,7 @@ fn identity_station(
 ) -> anyhow::Result<(Arc<IdentityStation>, watch::Receiver<u64>)> {
     let (keys, asked) = key_asks();
     tokio::spawn(Arc::clone(&issuers.feed).answer(asked));
-    let (sessions, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
+    let (sign_ins, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
     tokio::spawn(sessions::answer(Arc::clone(store), asked));
     let tokens = clusters
         .iter()
@@ -443,7 +453,7 @@ fn identity_station(
             .clone()
             .unwrap_or_else(|| url.as_str().to_owned()),
         cache_entries: 100_000,
-        session_check: SESSION_CHECK,
+        sign_in_check: SIGN_IN_CHECK,
         longest_sign_in: config.identity.session.max.duration(),
         certificates: config
             .listeners
@@ -458,7 +468,7 @@ fn identity_station(
             })
             .collect(),
     };
-    let questions = Questions { keys, sessions, tokens };
+    let questions = Questions { keys, sign_ins, tokens };
     let station = IdentityStation::new(issuers.trust.clone(), locks, questions, acceptance)?;
     let revoked = station.cache();
     let (raise, revisions) = watch::channel(store.revision());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use feeds::issuers::IssuerFeed;
-use ledger::Ledger;
+use ledger::{Ledger, Publisher};
 use reach::{Identity, Trouble};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ pub(super) struct Parts<'a> {
     pub(super) told_to_stop: CancellationToken,
     pub(super) note: Arc<reload::Note>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) store: Arc<state::Store>,
     pub(super) room: Room,
     pub(super) trust: watch::Receiver<Arc<oidc::Trust>>,
@@ -33,6 +34,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         told_to_stop,
         note,
         ledger,
+        publisher,
         store,
         room,
         trust,
@@ -46,6 +48,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
             "ledger".to_owned(),
             Box::new(move || Health::unless(ledger.trouble().map(|trouble| trouble.to_string()))),
         ),
+        ("checkpoints".to_owned(), Box::new(move || signed(publisher.trouble()))),
         ("state".to_owned(), Box::new(move || state(store.answers()))),
         ("recordings".to_owned(), Box::new(move || room.health())),
     ];
@@ -102,6 +105,13 @@ fn of_cluster(joined: &Joined) -> [Part; 4] {
 fn shutdown(told_to_stop: &CancellationToken) -> Health {
     let told = told_to_stop.is_cancelled();
     Health::unless(told.then(|| "told to stop: no new requests are taken, those under way may end".to_owned()))
+}
+
+/// Records that are not signed are durable all the same; the gateway goes on, and somebody should look.
+fn signed(trouble: Option<String>) -> Health {
+    trouble.map_or(Health::Good, |why| {
+        Health::But(format!("new records are not signed: {why}"))
+    })
 }
 
 fn state(answer: Result<(), state::StateError>) -> Health {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use feeds::issuers::IssuerFeed;
 use feeds::observer::Heard;
-use ledger::{AppendError, Ledger};
+use ledger::{AppendError, Ledger, Publisher};
 use model::time::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -19,6 +19,7 @@ use crate::serve::room::Room;
 /// The parts that are looked at.
 pub(crate) struct Parts {
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) publisher: Arc<Publisher>,
     pub(crate) ledger_dir: PathBuf,
     pub(in crate::serve) room: Room,
     pub(crate) identity: Arc<IdentityStation>,
@@ -61,6 +62,8 @@ impl Parts {
         let counts = self.ledger.counts();
         let size = |size: usize| number(u64::try_from(size).unwrap_or(u64::MAX));
         sheet.gauges(RECORDS, [(NONE, number(counts.records))])?;
+        let signed = self.publisher.newest().map_or(0, |newest| newest.checkpoint.size);
+        sheet.gauges(SIGNED, [(NONE, number(signed))])?;
         sheet.counters(BYTES, [(NONE, number(counts.bytes))])?;
         sheet.counters(SYNCS, [(NONE, number(counts.syncs))])?;
         sheet.gauges(WAITING, [(NONE, size(counts.waiting))])?;
@@ -154,6 +157,10 @@ const fn trouble_name(trouble: &AppendError) -> &'static str {
 const RECORDS: Name = Name {
     name: "gateway_ledger_records",
     says: "Durable records in the ledger, those of earlier runs included.",
+};
+const SIGNED: Name = Name {
+    name: "gateway_ledger_signed_records",
+    says: "Records under the newest signed checkpoint; a second behind `gateway_ledger_records` at most.",
 };
 const BYTES: Name = Name {
     name: "gateway_ledger_written_bytes",

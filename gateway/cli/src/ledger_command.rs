@@ -1,0 +1,273 @@
+//! `gatescribe ledger`: checks and shows a ledger by its files and a public key, with nobody to ask. It runs on a copy, on
+//! another machine, years later.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use ledger::note::{Note, Signer as _, SigningKey, VerifierKey};
+use ledger::verify::{Finding, Report, Trust, verify};
+use ledger::{Checkpoint, Disk, NEWEST_CHECKPOINT, RealDisk};
+use serde_json::json;
+
+use crate::Exit;
+use crate::terminal::{data_and, fail};
+
+/// What to do with a ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Check every record of a ledger against what was signed, and say where it does not hold.
+    ///
+    /// Needs the folder, or a copy of it, and the public key of the log, which the gateway says at its start and which you keep
+    /// elsewhere than on the disk that you check. Opens nothing, asks nobody, changes nothing.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
+        gate.example/audit-3f2a91bc+5a0e…+AaT… --remembered last-month.checkpoint\n  gatescribe ledger verify ./copy --key ledger.pub -o json\n\nExit codes: 0 \
+        every record is proved, 8 something does not hold or nothing proves it, 10 all holds and the newest records are not \
+        signed yet, 2 a key or checkpoint cannot be read, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
+    )]
+    Verify(Verify),
+    /// Print the public half of a ledger's key, for whoever verifies.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger key /var/lib/gatescribe/keys/ledger.key > ledger.pub\n\nExit codes: 0 printed, 9 the file \
+        cannot be read or holds no key\nSee also: gatescribe ledger verify"
+    )]
+    Key {
+        /// The gateway's file `keys/ledger.key`.
+        file: PathBuf,
+    },
+    /// Print the newest signed checkpoint of a ledger, to be kept elsewhere and given to `verify --remembered` later.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger checkpoint /var/lib/gatescribe/ledger > 2026-11.checkpoint\n\nExit codes: 0 printed, 5 there \
+        is none, 8 it is no signed checkpoint, 9 it cannot be read\nSee also: gatescribe ledger verify"
+    )]
+    Checkpoint {
+        /// The ledger's folder, or a copy of it.
+        dir: PathBuf,
+    },
+}
+
+/// What is checked, and against what.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The ledger's folder, or a copy of it.
+    dir: PathBuf,
+    /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
+    #[arg(long, required = true, value_name = "KEY|FILE")]
+    key: Vec<String>,
+    /// A checkpoint that was kept elsewhere; finds what an older copy of the whole folder hides. Again for more.
+    #[arg(long, value_name = "FILE")]
+    remembered: Vec<PathBuf>,
+    /// How many segments are read at once.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: u8,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// For whom a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A person.
+    Text,
+    /// A machine: one JSON object.
+    Json,
+}
+
+pub(crate) fn run(command: &LedgerCommand) -> Exit {
+    let done = match command {
+        LedgerCommand::Verify(arguments) => check(arguments),
+        LedgerCommand::Key { file } => public_half(file),
+        LedgerCommand::Checkpoint { dir } => newest(dir),
+    };
+    done.unwrap_or_else(|(exit, error)| {
+        fail(&error);
+        exit
+    })
+}
+
+type Refused = (Exit, anyhow::Error);
+
+fn check(arguments: &Verify) -> Result<Exit, Refused> {
+    let trust = Trust {
+        keys: arguments.key.iter().map(|key| key_of(key)).collect::<Result<_, _>>()?,
+        remembered: arguments
+            .remembered
+            .iter()
+            .map(|file| note_of(file))
+            .collect::<Result<_, _>>()?,
+    };
+    let bar = progress(&arguments.dir);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&arguments.dir));
+    let report = verify(&disk, &trust, usize::from(arguments.threads), &|bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    let report = report.map_err(|error| (Exit::Fault, error.into()))?;
+    if report.segments == 0 && report.findings.is_empty() {
+        let what = format!(
+            "`{}` holds no ledger: no `*.seg` file stands there",
+            arguments.dir.display()
+        );
+        return Err((Exit::Fault, anyhow::anyhow!(what)));
+    }
+    let text = match arguments.output {
+        Output::Text => in_words(&report, trust.remembered.is_empty()),
+        Output::Json => format!("{}\n", as_json(&report)),
+    };
+    let exit = match () {
+        () if !report.is_proved() => Exit::Integrity,
+        () if report.proved < report.size => Exit::Partly,
+        () => Exit::Done,
+    };
+    Ok(data_and(&text, exit))
+}
+
+fn public_half(file: &Path) -> Result<Exit, Refused> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()));
+    let key = text.and_then(|text| {
+        let key = text.trim_end().parse::<SigningKey>();
+        key.with_context(|| format!("`{}` holds no key that signs a ledger", file.display()))
+    });
+    let key = key.map_err(|error| (Exit::Fault, error))?;
+    Ok(data_and(&format!("{}\n", key.key()), Exit::Done))
+}
+
+fn newest(dir: &Path) -> Result<Exit, Refused> {
+    let file = dir.join(NEWEST_CHECKPOINT);
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let what = format!("`{}` has no checkpoint: nothing of it was signed", dir.display());
+            return Err((Exit::NotFound, anyhow::anyhow!(what)));
+        }
+        Err(error) => {
+            let error = anyhow::Error::new(error).context(format!("cannot read `{}`", file.display()));
+            return Err((Exit::Fault, error));
+        }
+    };
+    let read = Note::parse(&bytes).map_err(anyhow::Error::new);
+    let read = read.and_then(|note| Ok(Checkpoint::parse(note.text()).map(|_| note)?));
+    let note = read
+        .with_context(|| format!("`{}` is no signed checkpoint", file.display()))
+        .map_err(|error| (Exit::Integrity, error))?;
+    Ok(data_and(&note.to_string(), Exit::Done))
+}
+
+/// A key by its text, or by the file that holds it.
+fn key_of(given: &str) -> Result<VerifierKey, Refused> {
+    if let Ok(key) = given.parse() {
+        return Ok(key);
+    }
+    let text = std::fs::read_to_string(given)
+        .with_context(|| format!("`{given}` is neither a key `NAME+ID+KEY` nor a file that can be read"));
+    let key = text.and_then(|text| {
+        let key = text.trim().parse::<VerifierKey>();
+        key.with_context(|| format!("`{given}` holds no public key"))
+    });
+    key.map_err(|error| (Exit::Usage, error))
+}
+
+fn note_of(file: &Path) -> Result<Note, Refused> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
+    let note = bytes.and_then(|bytes| {
+        let note = Note::parse(&bytes);
+        note.with_context(|| format!("`{}` is no signed checkpoint", file.display()))
+    });
+    note.map_err(|error| (Exit::Usage, error))
+}
+
+fn progress(dir: &Path) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let files = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let segments = files.filter(|file| file.path().extension().is_some_and(|end| end == "seg"));
+    let bytes = segments
+        .filter_map(|file| file.metadata().ok())
+        .map(|about| about.len())
+        .sum();
+    let bar = ProgressBar::new(bytes);
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// What a person reads: what holds, what does not and where, and what nobody looked at.
+fn in_words(report: &Report, nothing_remembered: bool) -> String {
+    let mut lines: Vec<String> = report.findings.iter().map(|finding| format!("✖ {finding}")).collect();
+    lines.push(format!(
+        "{} records, {} sealed parts, {} segments, {} bytes read; {} checkpoints compared",
+        report.records, report.parts, report.segments, report.bytes, report.checkpoints
+    ));
+    for (signer, size) in &report.signers {
+        lines.push(format!("signed by {signer} up to size {size}"));
+    }
+    lines.push(match (report.findings.is_empty(), report.proved) {
+        (true, 0) => "✖ nothing is proved: no checkpoint is signed by a key that you gave".to_owned(),
+        (true, proved) if proved >= report.size => "✔ every record is the one that was signed".to_owned(),
+        (true, proved) => format!("✔ records 0 to {} are those that were signed", proved - 1),
+        (false, _) => "✖ this ledger does not hold".to_owned(),
+    });
+    lines.extend(
+        not_looked_at(report, nothing_remembered)
+            .into_iter()
+            .map(|line| format!("  not shown: {line}")),
+    );
+    format!("{}\n", lines.join("\n"))
+}
+
+fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if report.proved > 0 && report.proved < report.size {
+        let (first, last) = (report.proved, report.size - 1);
+        lines.push(format!(
+            "records {first} to {last} are not under a signed checkpoint yet"
+        ));
+    }
+    if report.strange > 0 {
+        lines.push(format!(
+            "{} checkpoints are signed by other keys, or for another log",
+            report.strange
+        ));
+    }
+    if report.torn > 0 {
+        lines.push(format!(
+            "{} bytes of a torn end, of which nobody was told that they are durable",
+            report.torn
+        ));
+    }
+    if nothing_remembered {
+        lines.push("whether newer records were cut off together with their checkpoints: give one that was kept elsewhere with --remembered".to_owned());
+    }
+    lines.push("what the parts say: they are sealed, and their being there was checked".to_owned());
+    lines
+}
+
+fn as_json(report: &Report) -> serde_json::Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "fault": finding.fault.to_string(),
+            "records": { "from": finding.records.start, "until": finding.records.end },
+            "file": finding.file,
+            "offset": finding.offset,
+        })
+    };
+    json!({
+        "proved": report.is_proved(),
+        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+        "first": report.first,
+        "size": report.size,
+        "provedUpTo": report.proved,
+        "signers": report.signers,
+        "checkpoints": report.checkpoints,
+        "strangeCheckpoints": report.strange,
+        "segments": report.segments,
+        "records": report.records,
+        "parts": report.parts,
+        "bytes": report.bytes,
+        "tornBytes": report.torn,
+    })
+}

@@ -1,0 +1,3 @@
+module gatescribe.dev/counterparts/tlog
+
+go 1.26.0

@@ -1,0 +1,187 @@
+//! Promise 5, attacked: a real gateway writes and signs its ledger. Afterwards somebody who can write every file of it changes
+//! something, and `gatescribe ledger verify`, which has the public key alone, says what and where.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::counterparts::own_binary;
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+use tests::kubectl::{Output, run};
+use tests::process::Folder;
+use tests::wait::PATIENCE;
+
+const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
+
+fn ledger(arguments: &[&str]) -> anyhow::Result<Output> {
+    let mut command = Command::new(own_binary("gatescribe")?);
+    command.arg("ledger").args(arguments);
+    run(command, "", PATIENCE).with_context(|| arguments.join(" "))
+}
+
+fn text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path in UTF-8")
+}
+
+/// The public key, as the gateway says it at its start.
+fn public_key(gateway: &Gateway) -> anyhow::Result<String> {
+    let log = gateway.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let said = lines
+        .into_iter()
+        .find_map(|line| line["key"].as_str().map(str::to_owned));
+    said.with_context(|| format!("the log names the ledger's key:\n{log}"))
+}
+
+/// A gateway with some records, killed once in between and stopped in order at the end.
+fn written(upstream: &FakeApiServer) -> anyhow::Result<(Gateway, String)> {
+    let options = Options {
+        authorization: Some("observe"),
+        ..Options::default()
+    };
+    let mut gateway = Gateway::before(&upstream.upstream(), &options)?;
+    let key = public_key(&gateway)?;
+    work(&gateway)?;
+    gateway.process().signal(Signal::SIGKILL)?;
+    gateway.start_again()?;
+    work(&gateway)?;
+    stop(&mut gateway)?;
+    Ok((gateway, key))
+}
+
+fn work(gateway: &Gateway) -> anyhow::Result<()> {
+    let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let client = gateway.client()?;
+    for _ in 0..5 {
+        let read = client.get(TARGET, &[("Authorization", &bearer)])?.status;
+        ensure!(read == 200, "{read}");
+    }
+    Ok(())
+}
+
+fn stop(gateway: &mut Gateway) -> anyhow::Result<()> {
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.wait()
+}
+
+fn copy(from: &Path, to: &Folder) -> anyhow::Result<PathBuf> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.path().join(entry.file_name()))?;
+    }
+    Ok(to.path().to_owned())
+}
+
+/// The segment with the first records.
+fn first_segment(dir: &Path) -> PathBuf {
+    dir.join(format!("{:020}.seg", 0))
+}
+
+#[test]
+fn promise_5_every_record_is_proved_by_the_public_key_and_a_changed_one_is_named() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (gateway, key) = written(&upstream)?;
+    let records = gateway.records()?;
+    let dir = gateway.ledger();
+
+    let half = ledger(&["key", text(&gateway.file("data/keys/ledger.key"))?])?;
+    assert_eq!(half.stdout.trim_end(), key, "{half:?}");
+    let proved = ledger(&["verify", text(&dir)?, "--key", &key, "-o", "json"])?;
+    assert_eq!(proved.code, 0, "{proved:?}");
+    let report: Value = serde_json::from_str(&proved.stdout)?;
+    assert_eq!(report["provedUpTo"], records.len(), "{report}");
+    assert_eq!(report["findings"], serde_json::json!([]));
+
+    let target = records
+        .iter()
+        .rfind(|record| record["kind"] == "access")
+        .context("a read of alice")?;
+    let seq = target["seq"].as_u64().context("a number")?;
+    let forged = Folder::new("forged")?;
+    let forged = copy(&dir, &forged)?;
+    let segment = fs::read_dir(&forged)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|end| end == "seg"))
+        .find_map(|path| {
+            Some((path.clone(), fs::read(&path).ok()?)).filter(|(_, bytes)| position(bytes, seq).is_some())
+        });
+    let (path, mut bytes) = segment.context("the segment with that record")?;
+    let at = position(&bytes, seq).context("the record")?;
+    bytes[at + 40] ^= 1;
+    fs::write(&path, bytes)?;
+
+    let found = ledger(&["verify", text(&forged)?, "--key", &key])?;
+    assert_eq!(found.code, 8, "{found:?}");
+    assert!(found.stdout.contains(&format!("✖ record {seq}: ")), "{}", found.stdout);
+    assert!(found.stdout.contains("✖ this ledger does not hold"), "{}", found.stdout);
+    Ok(())
+}
+
+/// Where the leaf of this number begins.
+fn position(bytes: &[u8], seq: u64) -> Option<usize> {
+    let member = format!("\"seq\":{seq},");
+    bytes
+        .windows(member.len())
+        .position(|window| window == member.as_bytes())
+}
+
+#[test]
+fn promise_5_an_older_copy_is_caught_by_who_kept_a_checkpoint_and_is_not_signed_again() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (mut gateway, key) = written(&upstream)?;
+    let (dir, older) = (gateway.ledger(), Folder::new("older")?);
+    let older = copy(&dir, &older)?;
+    gateway.start_again()?;
+    work(&gateway)?;
+    stop(&mut gateway)?;
+    let newest = ledger(&["checkpoint", text(&dir)?])?;
+    assert_eq!(newest.code, 0, "{newest:?}");
+    let kept = older.join("kept-elsewhere");
+    fs::write(&kept, &newest.stdout)?;
+
+    let alone = ledger(&["verify", text(&older)?, "--key", &key])?;
+    assert_eq!(alone.code, 0, "an older copy holds by itself: {alone:?}");
+    assert!(
+        alone.stdout.contains("not shown: whether newer records were cut off"),
+        "{}",
+        alone.stdout
+    );
+    let remembered = ledger(&["verify", text(&older)?, "--key", &key, "--remembered", text(&kept)?])?;
+    assert_eq!(remembered.code, 8, "{remembered:?}");
+    assert!(remembered.stdout.contains("cut off"), "{}", remembered.stdout);
+
+    // The disk loses the newest records, but not the checkpoint over them: the gateway does not tell a second story.
+    let checkpoint = fs::read(dir.join("checkpoint"))?;
+    fs::remove_dir_all(&dir)?;
+    fs::rename(&older, &dir)?;
+    fs::write(dir.join("checkpoint"), checkpoint)?;
+    let refused = gateway
+        .start_again()
+        .expect_err("a ledger that lost records is not signed on")
+        .to_string();
+    assert!(refused.contains("an older copy was put back"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn a_ledger_that_no_given_key_signed_is_not_called_proved() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (gateway, key) = written(&upstream)?;
+    let dir = gateway.ledger();
+    let other = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let strange = ledger(&["verify", text(&dir)?, "--key", other])?;
+    assert_eq!(strange.code, 8, "{strange:?}");
+    assert!(strange.stdout.contains("nothing is proved"), "{}", strange.stdout);
+    let mistyped = ledger(&["verify", text(&dir)?, "--key", &key.replacen("audit", "audjt", 1)])?;
+    assert_eq!(mistyped.code, 2, "{mistyped:?}");
+    let empty = Folder::new("empty")?;
+    let nothing = ledger(&["verify", text(empty.path())?, "--key", &key])?;
+    assert_eq!(nothing.code, 9, "{nothing:?}");
+    assert_eq!(ledger(&["checkpoint", text(empty.path())?])?.code, 5);
+    assert!(first_segment(&dir).exists());
+    Ok(())
+}
