@@ -566,6 +566,9 @@ const FRAMINGS: [(&str, &[u8], &[u8]); 2] = [
     ),
 ];
 
+/// What `rustls` says of a connection that ends without its last word.
+const TLS_CUT: &str = "peer closed connection without sending TLS close_notify";
+
 /// Where the rest of an event does not come, nobody is told that the answer is whole.
 #[test]
 fn g_10_a_watch_that_has_to_end_within_an_event_breaks_off_and_one_between_two_ends() -> anyhow::Result<()> {
@@ -592,11 +595,12 @@ fn g_10_a_watch_that_has_to_end_within_an_event_breaks_off_and_one_between_two_e
                 let broke_off = [
                     format!("the stream ended with frame {RST_STREAM}"),
                     "the connection ended".into(),
+                    // Over HTTP/1.1 the connection is cut within a chunk, and TLS says so first.
+                    TLS_CUT.into(),
                 ];
-                ensure!(
-                    !is_whole && broke_off.contains(&error.to_string()),
-                    "{is_whole}: {error}"
-                );
+                let said = error.to_string();
+                let is_one = broke_off.iter().any(|words| said.starts_with(words));
+                ensure!(!is_whole && is_one, "{is_whole}: {error}");
             }
         }
         drop(feed);

@@ -162,7 +162,7 @@ fn connection_text(connection: &Connection<'_>) -> String {
     format!("{what}: {up} bytes to the pod, {down} from it{how}{error}")
 }
 
-/// Whether the stream stands in an operating system command (OSC, ECMA-48 §8.3.89): a title, a clipboard.
+/// Whether the stream stands in an operating system command (OSC, ECMA 48 §8.3.89): a title, a clipboard.
 ///
 /// No line shows what stands in one. The parser would keep it until its end, which need not come, so it is not given any of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
