@@ -38,6 +38,11 @@ pub(crate) fn begins_with(leaf: &[u8], kind: RecordKind, seq: u64) -> bool {
         .is_some_and(|rest| matches!(rest, [b',', .., b'}'] | [b'}']))
 }
 
+/// Whether these bytes can be record `seq` of a ledger, of whichever kind.
+pub(crate) fn is_of(leaf: &[u8], seq: u64) -> bool {
+    RecordKind::ALL.iter().any(|kind| begins_with(leaf, *kind, seq))
+}
+
 /// Whether `body` looks like a compact JSON object: cheap, because it stands in the path of every record; the encoder in
 /// `model` makes the bytes, and the members the ledger itself relies on are parsed where they matter ([`facts`]).
 pub(crate) fn is_object(body: &[u8]) -> bool {

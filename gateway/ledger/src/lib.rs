@@ -27,6 +27,7 @@ mod options;
 mod publish;
 mod queue;
 mod reader;
+mod receipt;
 mod recovery;
 pub mod segment;
 #[cfg(any(test, feature = "sim"))]
@@ -46,6 +47,7 @@ pub use options::Options;
 pub use publish::{PublishError, Published, Publisher};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Reader, Record, Records, SegmentInfo, Verified, fuzz_frame_reader};
+pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};
 pub use recovery::{Recovery, Unfinished};
 pub use ticket::{Durable, Lost, Ticket};
 pub use tiles::{

@@ -18,9 +18,9 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::disk::{Disk, read_range};
 use crate::error::ReadError;
 use crate::note::{MAX_NOTE_LEN, Note, NoteError, SignError, Signer, VerifyError};
-use crate::tree::Head;
 use crate::reader::Reader;
 use crate::segment::{parse_segment_name, segment_name};
+use crate::tree::Head;
 use crate::tree::{Frontier, Hash};
 use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST};
 
@@ -127,7 +127,10 @@ struct Desk {
     signers: Vec<Arc<dyn Signer>>,
     clock: Clock,
     state: Mutex<State>,
+    /// The thread is told that it is over.
     woken: Condvar,
+    /// Those who wait are told that something was signed.
+    signed: Condvar,
 }
 
 struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
@@ -166,6 +169,7 @@ impl Publisher {
             clock: Clock(clock),
             state: Mutex::default(),
             woken: Condvar::new(),
+            signed: Condvar::new(),
         });
         desk.compare()?;
         desk.publish(true)?;
@@ -186,6 +190,20 @@ impl Publisher {
         self.desk.state().newest.clone()
     }
 
+    /// The newest checkpoint, once so many records are signed. Blocks until then, at most for `within`, which is over too
+    /// when nothing is signed any more.
+    #[must_use]
+    pub fn covering(&self, size: u64, within: Duration) -> Option<Arc<Published>> {
+        let lacks = |state: &mut State| {
+            let has = state.newest.as_ref().map_or(0, |newest| newest.checkpoint.size);
+            has < size && !state.is_over
+        };
+        let waited = self.desk.signed.wait_timeout_while(self.desk.state(), within, lacks);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let newest = state.newest.clone();
+        newest.filter(|newest| newest.checkpoint.size >= size)
+    }
+
     /// Why records are not signed at the moment; `None` while they are.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
@@ -203,6 +221,7 @@ impl Publisher {
     fn stop(&self) -> bool {
         self.desk.state().is_over = true;
         self.desk.woken.notify_all();
+        self.desk.signed.notify_all();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A thread that panicked has signed nothing wrong; its last signature stands.
         thread.is_some_and(|thread| thread.join().is_ok())
@@ -291,6 +310,7 @@ impl Desk {
                 let published = Arc::new(self.sign(&head)?);
                 self.replace(published.note.to_string().as_bytes())?;
                 self.state().newest = Some(Arc::clone(&published));
+                self.signed.notify_all();
                 published
             }
         };

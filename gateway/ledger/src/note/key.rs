@@ -163,6 +163,13 @@ impl VerifierKey {
         self.algorithm
     }
 
+    /// Whether it is the key of the log of this name. A key vouches for the log of its own name: what it signs over another
+    /// origin says nothing about either, and a witness's key is no log's.
+    #[must_use]
+    pub fn is_of_log(&self, origin: &str) -> bool {
+        self.algorithm == Algorithm::Ed25519 && self.name.as_str() == origin
+    }
+
     /// `NAME+ID`, for people.
     #[must_use]
     pub fn short(&self) -> String {

@@ -71,10 +71,12 @@ fn the_durable_end_is_signed_while_the_ledger_grows() {
     let publisher = start(&ledger, &disk, &key).unwrap();
     assert_eq!(publisher.newest().unwrap().checkpoint.size, 1);
     append(&ledger, 2);
-    // Waits for the condition, not for a time; a publisher that signs nothing hangs here and is ended by the runner.
-    while publisher.newest().unwrap().checkpoint.size < 3 {
-        std::thread::yield_now();
-    }
+    let newest = publisher.covering(3, Duration::from_secs(60)).unwrap();
+    assert_eq!(newest.checkpoint.size, 3);
+    assert!(
+        publisher.covering(4, Duration::ZERO).is_none(),
+        "what is not there is not signed"
+    );
     let file = disk.bytes(NEWEST).unwrap();
     assert_eq!(file, publisher.newest().unwrap().note.to_string().into_bytes());
 }

@@ -174,6 +174,17 @@ impl Tiles {
         Ok(bundle)
     }
 
+    /// The leaf of record `seq` in the tree of `size` records.
+    ///
+    /// # Errors
+    /// See [`TilesError`].
+    pub fn record(&self, seq: u64, size: u64) -> Result<Vec<u8>, TilesError> {
+        let segments = self.segments(size)?;
+        let missing = TilesError::Missing { index: seq };
+        let record = segments.reader.record(seq)?.filter(|_| seq < size);
+        record.map(|record| record.leaf).ok_or(missing)
+    }
+
     /// The records `from .. to`, in order.
     pub(super) fn records(&self, from: u64, to: u64) -> Result<Records, TilesError> {
         Ok(self.segments(to)?.reader.records_from(from).until(to))

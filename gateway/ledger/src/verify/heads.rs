@@ -77,10 +77,9 @@ impl Heads {
                 return;
             }
         };
-        // A key vouches for the log of its own name; a signature over another origin says nothing about this one.
         let signers: Vec<_> = vouched
             .iter()
-            .filter(|vouched| vouched.time.is_some() || vouched.key.name().as_str() == checkpoint.origin)
+            .filter(|vouched| vouched.time.is_some() || vouched.key.is_of_log(&checkpoint.origin))
             .map(|vouched| vouched.key.short())
             .collect();
         if signers.is_empty() {
