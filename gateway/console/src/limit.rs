@@ -24,6 +24,8 @@ pub(crate) enum Act {
     Renewal,
     /// A question to the API, by subject: most leave a record.
     Question,
+    /// A tile of the ledger's tree, by subject: a client of the whole tree asks for many small ones.
+    Tile,
     /// Stating a reason, by subject: each is a write of the store and a record, and all tokens are looked up anew.
     Reason,
     /// A logout token, whose signature costs us work.
@@ -40,6 +42,7 @@ impl Act {
             Self::WrongCredential | Self::Stray => (60, Duration::from_secs(1)),
             Self::Renewal => (120, Duration::from_millis(500)),
             Self::Question => (300, Duration::from_millis(100)),
+            Self::Tile => (1_000, Duration::from_millis(20)),
             Self::Reason => (20, Duration::from_secs(3)),
             Self::LogoutToken => (500, Duration::from_millis(10)),
         }

@@ -15,6 +15,7 @@ use model::decision::{Denial, Denied, Unmet};
 use model::request::{RequestFacts, TargetError};
 use serde::Serialize;
 
+use crate::headers::RECORD;
 use crate::listener::Violation;
 use crate::observe::Reason;
 
@@ -577,6 +578,9 @@ pub fn answer(refusal: &Refusal, asked: &Asked<'_>) -> Response<Bytes> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(asked.id) {
+        if asked.recorded {
+            headers.insert(&RECORD, id.clone());
+        }
         headers.insert("audit-id", id);
     }
     if code == StatusCode::UNAUTHORIZED {

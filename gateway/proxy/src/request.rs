@@ -649,8 +649,7 @@ fn prepare(request: &mut Request<Inbound>, target: &Target, trail: &Trail) -> Re
     if trail.asks_for_token() || trail.asks_for_certificate() {
         // A table has names alone, unless its rows are asked for whole; a token comes in none.
         let tables = !trail.asks_for_token() && !trail.asks_for_whole_rows();
-        headers::ask_readably(request.headers_mut(), tables)
-            .map_err(|error| Refusal::Headers(error.to_string()))?;
+        headers::ask_readably(request.headers_mut(), tables).map_err(|error| Refusal::Headers(error.to_string()))?;
     }
     *request.uri_mut() = forwarded(target)?;
     Ok(())

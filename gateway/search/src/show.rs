@@ -48,6 +48,34 @@ pub struct Shown {
     pub note: Option<String>,
 }
 
+/// What a record says of its place.
+#[derive(Deserialize)]
+struct Placed {
+    kind: RecordKind,
+    seq: u64,
+}
+
+impl Shown {
+    /// The number of the record that begins the act.
+    #[must_use]
+    pub fn begin(&self) -> Option<u64> {
+        self.places().next().map(|placed| placed.seq)
+    }
+
+    /// The number of the record that says how it ended; `None` while it goes on, and where the first record says all.
+    #[must_use]
+    pub fn end(&self) -> Option<u64> {
+        let ends = |placed: &Placed| matches!(placed.kind, RecordKind::Outcome | RecordKind::Close);
+        self.places().find(ends).map(|placed| placed.seq)
+    }
+
+    fn places(&self) -> impl Iterator<Item = Placed> {
+        self.records
+            .iter()
+            .filter_map(|record| serde_json::from_str(record.get()).ok())
+    }
+}
+
 /// What became of looking for an id.
 #[derive(Debug)]
 pub enum Found {

@@ -81,6 +81,12 @@ const MODULES: &[Module] = &[
         programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
         settings: &[],
     },
+    // Public libraries of transparency logs, for what the ledger proves.
+    Module {
+        folder: "tlog",
+        programs: &[("tlog", ".")],
+        settings: &[],
+    },
     // Kubernetes' own evaluators behind a line protocol, for differential tests.
     Module {
         folder: "oracle",

@@ -16,7 +16,7 @@ pub(super) fn document(kind: &str, members: &Map<String, Value>) -> String {
 }
 
 /// One value on a line of its own.
-pub(super) fn line(value: &Value) -> String {
+pub(crate) fn line(value: &Value) -> String {
     format!("{}\n", escaped(&value.to_string()))
 }
 

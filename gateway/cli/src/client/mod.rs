@@ -9,7 +9,7 @@ mod api;
 mod ask;
 mod audit;
 mod credential;
-mod document;
+pub(crate) mod document;
 mod gateway;
 mod home;
 pub(crate) mod http;

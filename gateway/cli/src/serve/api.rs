@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::rbac::{Attributes, SubjectView};
 use access::rule::Call;
-use console::api::{Asking, AuditRead, AuditRecorder, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
+use console::api::{
+    Asking, AuditRead, AuditRecorder, Bound, CanAnswer, CanQuestion, CannotExplain, Explain, NoProof, Proves,
+};
 use console::{NotRecorded, Who};
 use futures::future::BoxFuture;
+use ledger::{Published, Publisher, Receipt, TilePath, Tiles};
 use model::cluster::ClusterId;
 use model::event::{By, Network, Record, RecordKind, Request};
 use model::subject::{Subject, SubjectKind, SubjectParts};
@@ -16,6 +20,8 @@ use proxy::audit::{RequestId, Station};
 use proxy::decision::Case;
 use proxy::refusal::Refusal;
 use proxy::request::ClusterGate;
+
+use super::books::Books;
 
 /// Writes readings of the ledger into the ledger.
 #[derive(Clone, Debug)]
@@ -60,6 +66,50 @@ impl Readings {
             .await
             .map(drop)
             .map_err(|refusal| NotRecorded(refusal.in_words()))
+    }
+}
+
+/// How long whoever asks for a receipt waits until its record is signed; signing comes once a second.
+const SIGNED_WITHIN: Duration = Duration::from_secs(3);
+
+/// Proves by the ledger's tree and its signed checkpoints.
+#[derive(Debug)]
+pub(super) struct Proofs {
+    publisher: Arc<Publisher>,
+    tiles: Tiles,
+}
+
+impl Proofs {
+    pub(super) fn new(books: &Books) -> Self {
+        Self {
+            publisher: Arc::clone(&books.publisher),
+            tiles: books.ledger.tiles(),
+        }
+    }
+
+    fn covering(&self, size: u64, within: Duration) -> Result<Arc<Published>, NoProof> {
+        self.publisher.covering(size, within).ok_or(NoProof::Unsigned)
+    }
+}
+
+impl Proves for Proofs {
+    fn checkpoint(&self) -> Option<String> {
+        self.publisher.newest().map(|newest| newest.note.to_string())
+    }
+
+    fn receipt(&self, seq: u64) -> Result<String, NoProof> {
+        let newest = self.covering(seq.saturating_add(1), SIGNED_WITHIN)?;
+        let receipt = Receipt::make(&self.tiles, seq, newest.note.clone());
+        let receipt = receipt.map_err(|error| NoProof::Failed(Box::new(error)))?;
+        Ok(receipt.to_string())
+    }
+
+    fn tile(&self, tile: &TilePath) -> Result<Vec<u8>, NoProof> {
+        // No tree is so large.
+        let size = tile.tree_size().ok_or(NoProof::Unsigned)?;
+        self.covering(size, Duration::ZERO)?;
+        let bytes = self.tiles.read(tile);
+        bytes.map_err(|error| NoProof::Failed(Box::new(error)))
     }
 }
 

@@ -389,6 +389,7 @@ fn audit_api(parts: &HostParts<'_>, keys: &Arc<GatewayKeys>) -> axum::Router {
         opener: Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&books.store),
         }),
+        proves: Arc::new(api::Proofs::new(books)),
         locks: Arc::clone(locks) as Arc<dyn console::api::LocksInForce>,
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),

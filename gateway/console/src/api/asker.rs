@@ -24,9 +24,14 @@ pub(super) struct Asker {
 impl Asker {
     /// Verifies the caller's token and looks up the session; so often for each person.
     pub(super) async fn of(api: &Inner, caller: Caller) -> Result<Self, Refused> {
+        Self::who_does(Act::Question, api, caller).await
+    }
+
+    /// The same for an act with a budget of its own.
+    pub(super) async fn who_does(act: Act, api: &Inner, caller: Caller) -> Result<Self, Refused> {
         let session = Self::session_of(api, &caller).await?;
         api.limiter
-            .take(Act::Question, session.subject_id.as_str(), api.now())
+            .take(act, session.subject_id.as_str(), api.now())
             .map_err(|wait| Refused::too_many_of_yours(&session.subject_id, wait))?;
         let scope = scope(api, &session);
         Ok(Self { session, scope, caller })

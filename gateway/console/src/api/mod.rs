@@ -6,6 +6,7 @@
 //! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
 //! - `GET /api/v1/sessions…`, see [`sessions`]
+//! - `GET …/audit/records/{id}/receipt`, `GET /api/v1/ledger/…`, see [`proof`]
 //! - `POST /api/v1/users/lock` and `…/unlock`, `GET …/locks`, see [`users`]
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
@@ -22,6 +23,7 @@ mod can;
 mod parameters;
 mod parts;
 mod places;
+pub mod proof;
 mod read;
 mod records;
 pub mod sessions;
@@ -42,6 +44,7 @@ use tokio::sync::watch;
 
 pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
 pub use parts::{Opened, OpensParts};
+pub use proof::{NoProof, Proves};
 pub use read::{AuditAct, AuditRead, AuditRecorder};
 pub use sessions::{CannotOpen, Sessions};
 pub use users::LocksInForce;
@@ -80,6 +83,8 @@ pub struct ApiParts {
     pub sessions: Arc<dyn Sessions>,
     /// Opens what stands sealed beside records.
     pub opener: Arc<dyn OpensParts>,
+    /// Proves what is in the ledger.
+    pub proves: Arc<dyn Proves>,
     /// What makes the request path see the store's locks.
     pub locks: Arc<dyn LocksInForce>,
     /// Members of one of these groups see everybody's records; an empty list means nobody does.
@@ -130,10 +135,13 @@ fn routes(api: Api) -> Router {
     Router::new()
         .route("/api/v1/audit/records", get(records::search))
         .route("/api/v1/audit/records/{id}", get(records::show))
+        .route("/api/v1/audit/records/{id}/receipt", get(proof::receipt))
         .route("/api/v1/audit/tail", get(tail::tail))
         .route("/api/v1/can", get(can::can))
         .route("/api/v1/bindings", get(can::bindings))
         .route("/api/v1/why/{id}", get(why::why))
+        .route("/api/v1/ledger/checkpoint", get(proof::checkpoint))
+        .route("/api/v1/ledger/tile/{*path}", get(proof::tile))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}", get(sessions::show))
         .route("/api/v1/sessions/{id}/recording", get(sessions::recording))

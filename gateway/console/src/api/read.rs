@@ -13,6 +13,10 @@ pub enum AuditAct {
     Searched,
     /// Looked at one act with its records.
     Viewed,
+    /// Took the receipt of a record away.
+    TookReceipt,
+    /// Read records as entries of the tree.
+    ReadEntries,
     /// Asked why something was decided.
     AskedWhy,
     /// Began to follow.
@@ -42,6 +46,8 @@ impl AuditAct {
         match self {
             Self::Searched => "searched",
             Self::Viewed => "viewed",
+            Self::TookReceipt => "tookReceipt",
+            Self::ReadEntries => "readEntries",
             Self::AskedWhy => "askedWhy",
             Self::TailBegan => "tailBegan",
             Self::TailEnded => "tailEnded",
@@ -62,6 +68,8 @@ impl AuditAct {
             Self::LookedForUser => "POST",
             Self::Searched
             | Self::Viewed
+            | Self::TookReceipt
+            | Self::ReadEntries
             | Self::AskedWhy
             | Self::TailBegan
             | Self::TailEnded
@@ -80,6 +88,8 @@ impl AuditAct {
         match self {
             Self::Searched => "/api/v1/audit/records",
             Self::Viewed => "/api/v1/audit/records/{id}",
+            Self::TookReceipt => "/api/v1/audit/records/{id}/receipt",
+            Self::ReadEntries => "/api/v1/ledger/tile/entries/{n}",
             Self::AskedWhy => "/api/v1/why/{id}",
             Self::TailBegan | Self::TailEnded => "/api/v1/audit/tail",
             Self::ListedSessions => "/api/v1/sessions",
@@ -123,6 +133,10 @@ impl AuditRead {
         match self.act {
             AuditAct::Searched => format!("searched {whose} records for `{what}`: {results} shown"),
             AuditAct::Viewed => format!("viewed record `{what}` among {whose} records: {results} shown"),
+            AuditAct::TookReceipt => {
+                format!("took the receipt of record `{what}` among {whose} records: {results} found")
+            }
+            AuditAct::ReadEntries => format!("read {results} records as `{what}` of the ledger's tree"),
             AuditAct::AskedWhy => format!("asked why of `{what}` among {whose} records: {results} shown"),
             AuditAct::TailBegan => format!("began to follow {whose} records for `{what}`"),
             AuditAct::TailEnded => format!("followed {whose} records for `{what}`: {results} shown"),

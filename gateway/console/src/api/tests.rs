@@ -106,6 +106,7 @@ pub(super) struct World {
     pub(super) sessions: Arc<sessions::tests::Known>,
     pub(super) events: Arc<sessions::tests::Events>,
     pub(super) locks: Arc<users::tests::Refreshed>,
+    pub(super) signed: Arc<proof::tests::Signed>,
     mint: Mint,
     router: Router,
     api: Api,
@@ -148,6 +149,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
     let sessions: Arc<sessions::tests::Known> = Arc::default();
     let events: Arc<sessions::tests::Events> = Arc::default();
     let locks = Arc::new(users::tests::Refreshed::new(&store, &events));
+    let signed = Arc::new(proof::tests::Signed::new(&ledger));
     let parts = ApiParts {
         keys: Arc::new(GatewayKeys::new(&url, signing, &[]).unwrap()),
         store: store.clone(),
@@ -158,6 +160,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
         events: events.clone(),
         sessions: sessions.clone(),
         opener: Arc::new(Keys),
+        proves: signed.clone(),
         locks: locks.clone(),
         audit_groups: vec!["auditors".to_owned()],
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
@@ -174,6 +177,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
         sessions,
         events,
         locks,
+        signed,
         mint,
         router: routes(Arc::clone(&api)),
         api,
@@ -336,7 +340,7 @@ impl World {
         );
     }
 
-    fn refused(&self, id: &str, number: u8, name: &str) {
+    pub(super) fn refused(&self, id: &str, number: u8, name: &str) {
         self.append(
             RecordKind::Refusal,
             json!({"id": id, "t": self.time(), "boot": "b", "by": by(number, name),

@@ -36,6 +36,9 @@ pub struct Stripped {
     pub client_audit_id: Option<HeaderValue>,
 }
 
+/// Names the record of a request on its answer, for a receipt; only where there is one. Nobody else's word of that name passes.
+pub static RECORD: HeaderName = HeaderName::from_static("gatescribe-record");
+
 /// Removes from a request's headers everything that must not go upstream, in place and without a copy of the map.
 ///
 /// Removed are: hop-by-hop headers and those nominated by any `Connection` line (RFC 9110 §7.6.1), save that a nomination

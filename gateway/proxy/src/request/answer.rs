@@ -98,6 +98,7 @@ pub(super) fn own_audit_id(headers: &mut HeaderMap, trail: &Trail) -> bool {
     let Ok(ours) = HeaderValue::from_str(trail.id.as_str()) else {
         return false;
     };
+    headers.insert(&headers::RECORD, ours.clone());
     let before = headers.insert("audit-id", ours.clone());
     before.is_some_and(|theirs| theirs != ours)
 }

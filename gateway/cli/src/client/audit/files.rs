@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use search::{Archive, Budget, Found, Query, Scope, Search, SearchError, Tail, View};
+use ledger::Receipt;
+use search::{Archive, Budget, Found, Query, Scope, Search, SearchError, Shown, Tail, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -46,11 +47,28 @@ pub(super) fn find(dir: &Path, arguments: &SearchArguments) -> Result<Map<String
 }
 
 pub(super) fn show(dir: &Path, id: &str) -> Result<Map<String, Value>, Trouble> {
+    members(&look_up(dir, id)?)
+}
+
+/// The receipt of one record of an act, out of the folder's newest checkpoint.
+pub(super) fn receipt(dir: &Path, id: &str, of_end: bool) -> Result<String, Trouble> {
+    let shown = look_up(dir, id)?;
+    let found = if of_end { shown.end() } else { shown.begin() };
+    let seq = found.ok_or_else(|| Trouble::new(Exit::NotFound, format!("`{id}` has no such record in this folder")))?;
+    let receipt = Receipt::from_dir(dir, seq).map_err(|error| {
+        Trouble::new(Exit::Integrity, "there is no receipt of this record")
+            .because(chain(&error))
+            .remedy("gatescribe ledger verify DIR --key KEY says what holds")
+    })?;
+    Ok(receipt.to_string())
+}
+
+fn look_up(dir: &Path, id: &str) -> Result<Shown, Trouble> {
     let found = Archive::of_dir(dir)
         .show(id, &Scope::All, &mut || true)
         .map_err(|error| unreadable(&error))?;
     match found {
-        Found::Yes(shown) => members(&shown),
+        Found::Yes(shown) => Ok(*shown),
         Found::No | Found::NotYet => Err(Trouble::new(
             Exit::NotFound,
             format!("there is no record `{id}` in this folder"),

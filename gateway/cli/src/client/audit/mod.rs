@@ -5,6 +5,7 @@
 
 mod files;
 mod follow;
+mod receipt;
 mod remote;
 mod render;
 
@@ -62,6 +63,16 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         from: From,
     },
+    /// Take the receipt of a record: the record, with the proof that the signed ledger has it.
+    ///
+    /// Whoever has the ledger's public key checks it years later, without the gateway: `gatescribe ledger verify FILE --key KEY`.
+    /// It holds the record itself: who has it can read it. Taking one is recorded.
+    #[command(
+        after_help = "Examples:\n  gatescribe audit receipt 0192f0c1-7c3e-7d00-a000-0000000007f3 -o deploy.tlog-proof\n  gatescribe audit \
+        receipt 0192f0c1-7c3e-7d00-a000-0000000007f3 --end\n\nExit codes: 0 taken, 3 not signed in, 5 there is none that you may \
+        see, 6 the file is there already, 7 it is not signed yet\nSee also: gatescribe ledger verify, gatescribe audit show"
+    )]
+    Receipt(receipt::ReceiptArguments),
 }
 
 /// What is searched.
@@ -181,6 +192,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Exit, Trouble> {
             }
         }
         AuditCommand::Show { id, output, from } => show(id, *output, from),
+        AuditCommand::Receipt(arguments) => receipt::take(arguments),
     }
 }
 

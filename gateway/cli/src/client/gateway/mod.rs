@@ -55,15 +55,27 @@ impl Refused {
 
 /// A GET with a bearer token, and the JSON that comes; the one way in which commands read the gateway's API.
 pub(crate) async fn read_json<T: DeserializeOwned>(client: &Client, url: &str, token: &str) -> Result<T, Trouble> {
+    serde_json::from_slice(&read(client, url, token).await?).map_err(|error| not_understood(&error))
+}
+
+/// The same of an answer that is text.
+pub(crate) async fn read_text(client: &Client, url: &str, token: &str) -> Result<String, Trouble> {
+    String::from_utf8(read(client, url, token).await?.to_vec()).map_err(|error| not_understood(&error))
+}
+
+async fn read(client: &Client, url: &str, token: &str) -> Result<Bytes, Trouble> {
     let answer = client.send(authorized(url, token)?).await?;
-    if !answer.status().is_success() {
-        return Err(refused_api(&answer));
+    if answer.status().is_success() {
+        Ok(answer.into_body())
+    } else {
+        Err(refused_api(&answer))
     }
-    serde_json::from_slice(answer.body()).map_err(|error| {
-        Trouble::new(Exit::Fault, "the gateway's answer is not understood")
-            .because(error.to_string())
-            .remedy("update gatescribe on the older side: `gatescribe version`")
-    })
+}
+
+fn not_understood(error: &dyn std::error::Error) -> Trouble {
+    Trouble::new(Exit::Fault, "the gateway's answer is not understood")
+        .because(error.to_string())
+        .remedy("update gatescribe on the older side: `gatescribe version`")
 }
 
 /// A GET request with a bearer token.

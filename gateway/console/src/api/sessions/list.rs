@@ -147,12 +147,11 @@ impl GoingOn {
         live.retain(|one| from.is_none_or(|from| one.since >= from) && until.is_none_or(|until| one.since < until));
         live.sort_by(|one, other| (other.since, &other.id).cmp(&(one.since, &one.id)));
         let compared = if asked.has_words {
-            let (archive, scope, query) = (
-                Arc::clone(&api.parts.archive),
-                asker.scope.clone(),
-                asked.query.clone(),
-            );
-            blocking(api, asker, move |go_on| Compared::of(live, &archive, &scope, &query, go_on)).await?
+            let (archive, scope, query) = (Arc::clone(&api.parts.archive), asker.scope.clone(), asked.query.clone());
+            blocking(api, asker, move |go_on| {
+                Compared::of(live, &archive, &scope, &query, go_on)
+            })
+            .await?
         } else {
             Compared {
                 found: live,
@@ -206,7 +205,8 @@ impl GoingOn {
     /// Whether this is a later page and the first one had it.
     fn was_told(&self, id: &str) -> bool {
         let live = self.all.get(id).filter(|_| !self.is_first_page);
-        live.zip(self.told_after).is_some_and(|(live, after)| began(live) > after)
+        live.zip(self.told_after)
+            .is_some_and(|(live, after)| began(live) > after)
     }
 }
 

@@ -112,7 +112,15 @@ impl Recordings {
         let made = timeout(ANSWERS_WITHIN, making).await;
         let (sealer, unless_begun) = made.unwrap_or(Err(Unrecorded::Slow))?;
         let metrics = self.metrics.clone();
-        Ok(Recording::new(began, rules, recorder, sealer, is_over, unless_begun, metrics))
+        Ok(Recording::new(
+            began,
+            rules,
+            recorder,
+            sealer,
+            is_over,
+            unless_begun,
+            metrics,
+        ))
     }
 
     async fn key(&self, subject: &SubjectId, session: &str) -> Result<SessionKey, KeyError> {

@@ -1,6 +1,8 @@
 //! `gatescribe ledger`: checks and shows a ledger by its files and a public key, with nobody to ask. It runs on a copy, on
 //! another machine, years later.
 
+mod receipt;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,9 +21,9 @@ use crate::terminal::{data_and, fail};
 /// What to do with a ledger.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerCommand {
-    /// Check every record of a ledger against what was signed, and say where it does not hold.
+    /// Check every record of a ledger, or one receipt, against what was signed, and say where it does not hold.
     ///
-    /// Needs the folder, or a copy of it, and the public key of the log, which the gateway says at its start and which you keep
+    /// Needs the folder, or a copy of it, or a receipt, and the public key of the log, which the gateway says at its start and which you keep
     /// elsewhere than on the disk that you check. Opens nothing, asks nobody, changes nothing.
     #[command(
         after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
@@ -48,12 +50,25 @@ pub(crate) enum LedgerCommand {
         /// The ledger's folder, or a copy of it.
         dir: PathBuf,
     },
+    /// Print the receipt of one record out of a ledger's folder: the record, with the proof that what was signed has it.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger proof /var/lib/gatescribe/ledger 1742 > 1742.tlog-proof\n\nExit codes: 0 printed, 5 there is \
+        no such record or it is not signed, 8 the files are not what was signed, 9 they cannot be read\nSee also: gatescribe audit \
+        receipt, gatescribe ledger verify"
+    )]
+    Proof {
+        /// The ledger's folder, or a copy of it.
+        dir: PathBuf,
+        /// The record's number, `seq`.
+        seq: u64,
+    },
 }
 
 /// What is checked, and against what.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The ledger's folder, or a copy of it.
+    /// The ledger's folder, or a copy of it; or a receipt, `*.tlog-proof`.
+    #[arg(value_name = "DIR|FILE")]
     dir: PathBuf,
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
     #[arg(long, required = true, value_name = "KEY|FILE")]
@@ -83,6 +98,7 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
         LedgerCommand::Verify(arguments) => check(arguments),
         LedgerCommand::Key { file } => public_half(file),
         LedgerCommand::Checkpoint { dir } => newest(dir),
+        LedgerCommand::Proof { dir, seq } => receipt::make(dir, *seq),
     };
     done.unwrap_or_else(|(exit, error)| {
         fail(&error);
@@ -101,6 +117,9 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
             .map(|file| note_of(file))
             .collect::<Result<_, _>>()?,
     };
+    if arguments.dir.is_file() {
+        return receipt::check(&arguments.dir, &trust.keys, arguments.output);
+    }
     let bar = progress(&arguments.dir);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&arguments.dir));
     let report = verify(&disk, &trust, usize::from(arguments.threads), &|bytes| bar.inc(bytes));

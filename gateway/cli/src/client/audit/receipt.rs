@@ -1,0 +1,78 @@
+//! `gatescribe audit receipt`: a record with the proof that the signed ledger has it, to be kept or handed on.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ledger::Receipt;
+
+use super::From;
+use super::files;
+use super::remote;
+use crate::Exit;
+use crate::client::trouble::{Trouble, chain};
+use crate::terminal::{data, say};
+
+/// Of what, and where to.
+#[derive(Args, Debug)]
+pub(crate) struct ReceiptArguments {
+    /// The id of a row, or the Gatescribe-Record of an answer.
+    id: String,
+    /// Of the record that says how it ended, in place of the one that says that it began.
+    #[arg(long)]
+    end: bool,
+    /// Write it to this file, which must not be there yet.
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    from: From,
+}
+
+pub(super) fn take(arguments: &ReceiptArguments) -> Result<Exit, Trouble> {
+    // Before the gateway records that somebody took it away.
+    if let Some(file) = arguments.file.as_deref().filter(|file| file.symlink_metadata().is_ok()) {
+        return Err(
+            Trouble::new(Exit::Conflict, format!("`{}` is there already", file.display()))
+                .remedy("name another file: a receipt takes nothing's place"),
+        );
+    }
+    let text = match &arguments.from.dir {
+        Some(dir) => files::receipt(dir, &arguments.id, arguments.end)?,
+        None => remote::receipt(&arguments.id, arguments.end, &arguments.from.gateway)?,
+    };
+    let receipt = Receipt::parse(text.as_bytes()).map_err(|error| {
+        Trouble::new(Exit::Fault, "what the gateway answered is no receipt")
+            .because(chain(&error))
+            .remedy("update gatescribe on the older side: `gatescribe version`")
+    })?;
+    match &arguments.file {
+        None => drop(data(&text)?),
+        Some(file) => write(file, &text)?,
+    }
+    let shown = arguments.file.as_deref().unwrap_or_else(|| Path::new("FILE"));
+    let checkpoint = receipt.checkpoint();
+    say(&format!(
+        "✔ record {} of {}, in a signed tree of {} records\n  check it anywhere: gatescribe ledger verify {} --key KEY",
+        receipt.index(),
+        checkpoint.origin,
+        checkpoint.size,
+        shown.display()
+    ));
+    Ok(Exit::Done)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Trouble> {
+    let unwritten = |error: std::io::Error| {
+        Trouble::new(Exit::Fault, format!("`{}` cannot be written", path.display()))
+            .because(error.to_string())
+            .remedy("name a file where there is room and you may write")
+    };
+    let mut file = File::create_new(path).map_err(unwritten)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // Half a receipt proves nothing, and would stand in the way of the next.
+        let _ = std::fs::remove_file(path);
+        unwritten(error)
+    })
+}

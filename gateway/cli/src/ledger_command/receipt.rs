@@ -1,0 +1,86 @@
+//! Receipts: checking one that somebody holds, and making one from a ledger's files.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use ledger::note::{VerifierKey, Vouched};
+use ledger::{NoReceipt, Proved, Receipt};
+use model::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Output, Refused};
+use crate::Exit;
+use crate::client::document::line;
+use crate::terminal::data_and;
+
+/// Checks the receipt in this file and says what it shows.
+pub(super) fn check(file: &Path, keys: &[VerifierKey], output: Output) -> Result<Exit, Refused> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
+    let bytes = bytes.map_err(|error| (Exit::Fault, error))?;
+    let receipt = Receipt::parse(&bytes)
+        .with_context(|| format!("`{}` is neither a ledger's folder nor a receipt", file.display()))
+        .map_err(|error| (Exit::Usage, error))?;
+    let proved = receipt
+        .verify(keys)
+        .with_context(|| format!("`{}` proves nothing", file.display()))
+        .map_err(|error| (Exit::Integrity, error))?;
+    let text = match output {
+        Output::Text => in_words(&receipt, &proved),
+        Output::Json => line(&as_json(&receipt, &proved)),
+    };
+    Ok(data_and(&text, Exit::Done))
+}
+
+/// Prints the receipt of a record of this folder.
+pub(super) fn make(dir: &Path, seq: u64) -> Result<Exit, Refused> {
+    let receipt = Receipt::from_dir(dir, seq).map_err(|error| (exit(&error), error.into()))?;
+    Ok(data_and(&receipt.to_string(), Exit::Done))
+}
+
+fn exit(error: &NoReceipt) -> Exit {
+    match error {
+        NoReceipt::Unsigned { .. } => Exit::NotFound,
+        NoReceipt::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
+        NoReceipt::Note(_) | NoReceipt::Checkpoint(_) | NoReceipt::Differs(_) => Exit::Integrity,
+        NoReceipt::Io { .. } | NoReceipt::Tiles(_) => Exit::Fault,
+    }
+}
+
+fn in_words(receipt: &Receipt, proved: &Proved<'_>) -> String {
+    let checkpoint = receipt.checkpoint();
+    let mut lines = vec![format!(
+        "✔ record {} is among the {} records that were signed as {}",
+        receipt.index(),
+        checkpoint.size,
+        checkpoint.origin
+    )];
+    lines.extend(proved.vouched.iter().map(|by| match time(by) {
+        Some(time) => format!("witnessed by {} at {time}", by.key.short()),
+        None => format!("signed by {}", by.key.short()),
+    }));
+    let text = lines.join("\n");
+    format!("{text}\n{}", line(&record(receipt)))
+}
+
+fn as_json(receipt: &Receipt, proved: &Proved<'_>) -> Value {
+    let checkpoint = receipt.checkpoint();
+    let vouched = |by: &Vouched<'_>| json!({"key": by.key.short(), "time": time(by).map(|time| time.to_string())});
+    json!({
+        "proved": true,
+        "index": receipt.index(),
+        "size": checkpoint.size,
+        "origin": checkpoint.origin,
+        "vouched": proved.vouched.iter().map(vouched).collect::<Vec<_>>(),
+        "record": record(receipt),
+    })
+}
+
+fn time(by: &Vouched<'_>) -> Option<Timestamp> {
+    let seconds = i64::try_from(by.time?).ok()?;
+    Some(Timestamp::from_unix_seconds(seconds))
+}
+
+/// The record as JSON. A leaf that is none was hashed all the same, and stands there as text.
+fn record(receipt: &Receipt) -> Value {
+    serde_json::from_slice(receipt.leaf()).unwrap_or_else(|_| String::from_utf8_lossy(receipt.leaf()).into())
+}

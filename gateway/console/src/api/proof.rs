@@ -1,0 +1,146 @@
+//! Proofs: that a record is in the signed ledger, and the tree that shows it, as C2SP tlog-tiles for any client.
+//!
+//! - `GET /api/v1/audit/records/{id}/receipt?of=begin|end` → the record with its proof (C2SP tlog-proof, `text/plain`)
+//! - `GET /api/v1/ledger/checkpoint` → the newest signed checkpoint (`text/plain`)
+//! - `GET /api/v1/ledger/tile/<L>/<N>[.p/<W>]` → hashes; `…/tile/entries/<N>[.p/<W>]` → the records themselves
+//!
+//! A receipt is for who may see its record. Hashes say nothing of a record to who has it not, so everybody who is signed in may
+//! have them; entries are all records, for those who may see all.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, StatusCode, header};
+use ledger::{TileKind, TilePath};
+use search::Scope;
+
+use super::Api;
+use super::asker::Asker;
+use super::parameters::Parameters;
+use super::read::AuditAct;
+use super::records::{blocking, look_up};
+use crate::answer::Refused;
+use crate::caller::Caller;
+use crate::limit::Act;
+
+/// What vouches for records: the ledger's tree and its signed checkpoints.
+pub trait Proves: Send + Sync {
+    /// The newest signed checkpoint as text; `None` while nothing is signed.
+    fn checkpoint(&self) -> Option<String>;
+
+    /// The receipt of record `seq` as text. Blocks, for a moment also until the record is signed.
+    ///
+    /// # Errors
+    /// [`NoProof`].
+    fn receipt(&self, seq: u64) -> Result<String, NoProof>;
+
+    /// A tile or entry bundle of the signed tree. Blocks.
+    ///
+    /// # Errors
+    /// [`NoProof`].
+    fn tile(&self, tile: &TilePath) -> Result<Vec<u8>, NoProof>;
+}
+
+/// Why there is no proof.
+#[derive(Debug, thiserror::Error)]
+pub enum NoProof {
+    /// No signed tree reaches that far yet.
+    #[error("that is not signed yet")]
+    Unsigned,
+    /// It cannot be read, or what is there is not what was signed: a cause for alarm, told in the log.
+    #[error("the proof cannot be made")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+/// A full tile never changes (C2SP tlog-tiles, "Parameters"); it is for its reader alone, who was asked who they are.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
+
+pub(super) async fn receipt(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let asker = Asker::of(&api, caller).await?;
+    let parameters = Parameters::read(pairs, &["of"])?;
+    let of_end = match parameters.text("of") {
+        None | Some("begin") => false,
+        Some("end") => true,
+        Some(_) => return Err(Refused::request("`of` takes `begin` or `end`")),
+    };
+    let shown = look_up(&api, &asker, &id, AuditAct::TookReceipt).await?;
+    let found = if of_end { shown.end() } else { shown.begin() };
+    let seq = found.ok_or_else(|| {
+        let why = format!("`{id}` has no record of an end: it goes on, or is whole in its first record");
+        Refused::new(StatusCode::NOT_FOUND, "not_found", why)
+    })?;
+    let text = prove(&api, &asker, move |proves| proves.receipt(seq)).await?;
+    Ok(answer(text.into_bytes(), PLAIN, NOT_KEPT))
+}
+
+pub(super) async fn checkpoint(State(api): State<Api>, caller: Caller) -> Result<Response, Refused> {
+    Asker::of(&api, caller).await?;
+    let text = api
+        .parts
+        .proves
+        .checkpoint()
+        .ok_or_else(|| unproved(&NoProof::Unsigned))?;
+    Ok(answer(text.into_bytes(), PLAIN, NOT_KEPT))
+}
+
+pub(super) async fn tile(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(path): Path<String>,
+) -> Result<Response, Refused> {
+    let asker = Asker::who_does(Act::Tile, &api, caller).await?;
+    let name = format!("tile/{path}");
+    let tile =
+        TilePath::parse(&name).map_err(|error| Refused::new(StatusCode::NOT_FOUND, "not_found", error.to_string()))?;
+    if tile.what() == TileKind::Entries {
+        if asker.scope != Scope::All {
+            let why =
+                "entries are all records, for those with an audit role; your own are in `gatescribe audit search`";
+            return Err(Refused::new(StatusCode::FORBIDDEN, "insufficient_scope", why));
+        }
+        let rows = u64::from(tile.width());
+        api.record(asker.reads(&api, AuditAct::ReadEntries, &name, rows))
+            .await?;
+    }
+    let bytes = prove(&api, &asker, move |proves| proves.tile(&tile)).await?;
+    Ok(answer(bytes, BYTES, FOR_EVER))
+}
+
+async fn prove<T: Send + 'static>(
+    api: &Api,
+    asker: &Asker,
+    work: impl FnOnce(&dyn Proves) -> Result<T, NoProof> + Send + 'static,
+) -> Result<T, Refused> {
+    let proves = Arc::clone(&api.parts.proves);
+    let made = blocking(api, asker, move |_| Ok(work(&*proves))).await?;
+    made.map_err(|error| unproved(&error))
+}
+
+fn unproved(error: &NoProof) -> Refused {
+    match error {
+        NoProof::Unsigned => Refused::unavailable("that is not signed yet; try again in a second"),
+        NoProof::Failed(source) => {
+            tracing::error!(error = %source, cause = source.source(), "a proof cannot be made");
+            Refused::unavailable(
+                "the proof cannot be made; the gateway's log says more, and `gatescribe ledger verify` where",
+            )
+        }
+    }
+}
+
+fn answer(body: Vec<u8>, kind: HeaderValue, kept: HeaderValue) -> Response {
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)];
+    (headers, body).into_response()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

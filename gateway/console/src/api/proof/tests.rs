@@ -1,0 +1,175 @@
+//! Receipts and tiles over a real ledger, signed by a real key.
+
+use axum::body::to_bytes;
+use ledger::note::{Algorithm, KeyName, Note, Signer as _, SigningKey};
+use ledger::{Checkpoint, Ledger, Receipt, bundle_entries, leaf_hash};
+
+use super::super::tests::{World, world};
+use super::*;
+
+const ORIGIN: &str = "gate.example/audit";
+
+/// Signs whatever is durable.
+pub(in crate::api) struct Signed {
+    ledger: Arc<Ledger>,
+    pub(in crate::api) key: SigningKey,
+}
+
+impl Signed {
+    pub(in crate::api) fn new(ledger: &Arc<Ledger>) -> Self {
+        Self {
+            ledger: Arc::clone(ledger),
+            key: SigningKey::generate(KeyName::new(ORIGIN).unwrap(), Algorithm::Ed25519).unwrap(),
+        }
+    }
+
+    fn note(&self) -> Note {
+        let head = self.ledger.durable();
+        let origin = ORIGIN.to_owned();
+        let checkpoint = Checkpoint {
+            origin,
+            size: head.size,
+            root: head.root,
+        };
+        let mut note = Note::new(checkpoint.to_string()).unwrap();
+        note.sign(&self.key, 0).unwrap();
+        note
+    }
+}
+
+impl Proves for Signed {
+    fn checkpoint(&self) -> Option<String> {
+        (self.ledger.durable().size > 0).then(|| self.note().to_string())
+    }
+
+    fn receipt(&self, seq: u64) -> Result<String, NoProof> {
+        let receipt = Receipt::make(&self.ledger.tiles(), seq, self.note());
+        receipt
+            .map(|receipt| receipt.to_string())
+            .map_err(|error| NoProof::Failed(Box::new(error)))
+    }
+
+    fn tile(&self, tile: &TilePath) -> Result<Vec<u8>, NoProof> {
+        if tile.tree_size().is_none_or(|size| size > self.ledger.durable().size) {
+            return Err(NoProof::Unsigned);
+        }
+        let tile = self.ledger.tiles().read(tile);
+        tile.map_err(|error| NoProof::Failed(Box::new(error)))
+    }
+}
+
+async fn get(world: &World, token: &str, target: &str) -> (StatusCode, http::HeaderMap, Vec<u8>) {
+    let answer = world.ask(http::Method::GET, token, target, String::new()).await;
+    let (head, body) = answer.into_parts();
+    (
+        head.status,
+        head.headers,
+        to_bytes(body, 1 << 20).await.unwrap().to_vec(),
+    )
+}
+
+#[tokio::test]
+async fn who_may_see_a_record_takes_a_receipt_that_anybody_can_check() {
+    let world = world();
+    let (alice, eve) = (
+        world.signed_in(1, "alice", &[]),
+        world.signed_in(3, "eve", &["auditors"]),
+    );
+    world.read("a-1", 1, "alice", "pods");
+    world.read("b-1", 2, "bob", "secrets");
+    for (who, id, of, seq, kind) in [
+        (&alice, "a-1", "", 0, "access"),
+        (&alice, "a-1", "?of=begin", 0, "access"),
+        (&alice, "a-1", "?of=end", 1, "close"),
+        (&eve, "b-1", "?of=end", 3, "close"),
+    ] {
+        let target = format!("/api/v1/audit/records/{id}/receipt{of}");
+        let (status, headers, body) = get(&world, &world.bearer(who), &target).await;
+        assert_eq!(status, StatusCode::OK, "{target}");
+        assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        let receipt = Receipt::parse(&body).unwrap();
+        receipt.verify([world.signed.key.key()]).unwrap();
+        let leaf: serde_json::Value = serde_json::from_slice(receipt.leaf()).unwrap();
+        assert_eq!(
+            (receipt.index(), &leaf["kind"], &leaf["id"]),
+            (seq, &kind.into(), &id.into())
+        );
+    }
+    let (status, ..) = get(&world, &world.bearer(&alice), "/api/v1/audit/records/b-1/receipt").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "a receipt holds the record");
+    assert_eq!(
+        world.read_sentences(),
+        [
+            "took the receipt of record `a-1` among own records: 1 found",
+            "took the receipt of record `a-1` among own records: 1 found",
+            "took the receipt of record `a-1` among own records: 1 found",
+            "took the receipt of record `b-1` among all records: 1 found",
+            "took the receipt of record `b-1` among own records: 0 found",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_act_without_an_end_and_a_wrong_question_are_told_so() {
+    let world = world();
+    let alice = world.signed_in(1, "alice", &[]);
+    world.refused("a-2", 1, "alice");
+    let target = "/api/v1/audit/records/a-2/receipt";
+    let (status, ..) = get(&world, &world.bearer(&alice), target).await;
+    assert_eq!(status, StatusCode::OK);
+    let (status, _, body) = get(&world, &world.bearer(&alice), &format!("{target}?of=end")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let said = String::from_utf8(body).unwrap();
+    assert!(said.contains("whole in its first record"), "{said}");
+    let (status, ..) = get(&world, &world.bearer(&alice), &format!("{target}?of=middle")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_tree_is_read_as_tiles_and_its_entries_by_auditors_alone() {
+    let world = world();
+    let (alice, eve) = (
+        world.signed_in(1, "alice", &[]),
+        world.signed_in(3, "eve", &["auditors"]),
+    );
+    let (status, ..) = get(&world, &world.bearer(&alice), "/api/v1/ledger/checkpoint").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "nothing is signed");
+    world.read("a-1", 1, "alice", "pods");
+    let (status, _, body) = get(&world, &world.bearer(&alice), "/api/v1/ledger/checkpoint").await;
+    assert_eq!(
+        (status, body),
+        (StatusCode::OK, world.signed.note().to_string().into_bytes())
+    );
+
+    let (status, headers, hashes) = get(&world, &world.bearer(&alice), "/api/v1/ledger/tile/0/000.p/2").await;
+    assert_eq!((status, hashes.len()), (StatusCode::OK, 64));
+    assert_eq!(headers[header::CACHE_CONTROL], "private, max-age=31536000, immutable");
+    let entries = "/api/v1/ledger/tile/entries/000.p/2";
+    let (status, ..) = get(&world, &world.bearer(&alice), entries).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, _, bundle) = get(&world, &world.bearer(&eve), entries).await;
+    assert_eq!(status, StatusCode::OK);
+    let leaves: Vec<u8> = bundle_entries(&bundle, 2)
+        .unwrap()
+        .into_iter()
+        .flat_map(leaf_hash)
+        .collect();
+    assert_eq!(leaves, hashes);
+    assert_eq!(
+        world.read_sentences(),
+        ["read 2 records as `tile/entries/000.p/2` of the ledger's tree"]
+    );
+
+    for (tile, status) in [
+        ("0/000", StatusCode::SERVICE_UNAVAILABLE),
+        ("0/000.p/3", StatusCode::SERVICE_UNAVAILABLE),
+        ("0/0", StatusCode::NOT_FOUND),
+        ("0/000.p/0", StatusCode::NOT_FOUND),
+        ("../checkpoint", StatusCode::NOT_FOUND),
+    ] {
+        let told = get(&world, &world.bearer(&alice), &format!("/api/v1/ledger/tile/{tile}")).await;
+        assert_eq!(told.0, status, "{tile}");
+    }
+    let (status, ..) = get(&world, "no token", "/api/v1/ledger/tile/0/000.p/2").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
