@@ -27,7 +27,6 @@ use super::{Channel, Event, Farewell, See, Version, Way, Why};
 /// Reads both directions of a SPDY connection.
 #[derive(Debug)]
 pub(super) struct Spdy {
-    meaning: Meaning,
     up: Frames,
     down: Frames,
     inside: Inside,
@@ -36,9 +35,10 @@ pub(super) struct Spdy {
 /// What frames act upon.
 #[derive(Debug)]
 struct Inside {
+    meaning: Meaning,
     headers: PerWay<Headers>,
     streams: Streams,
-    has_left_down: bool,
+    has_left: PerWay<bool>,
 }
 
 /// What the streams are for.
@@ -59,13 +59,13 @@ pub(super) struct Said {
 impl Spdy {
     pub(super) fn new(meaning: Meaning) -> Self {
         Self {
-            meaning,
             up: Frames::new(),
             down: Frames::new(),
             inside: Inside {
+                meaning,
                 headers: PerWay::default(),
                 streams: Streams::new(meaning),
-                has_left_down: false,
+                has_left: PerWay::default(),
             },
         }
     }
@@ -81,10 +81,10 @@ impl Spdy {
 
     /// The bytes that end the session behind what was read Down; None within a frame.
     pub(super) fn farewell(&self, words: &Farewell) -> Option<Said> {
-        if self.inside.has_left_down || !self.down.is_between_frames() {
+        if self.inside.has_left.down || !self.down.is_between_frames() {
             return None;
         }
-        let said = match self.meaning {
+        let said = match self.inside.meaning {
             Meaning::Command { version } if version.ends_with_status() => &words.status,
             Meaning::Command { .. } | Meaning::Forward => &words.text,
         };
@@ -130,75 +130,98 @@ fn last_data(bytes: &mut Vec<u8>, stream: u32, data: &[u8]) {
 
 impl Inside {
     fn take(&mut self, way: Way, part: &Part<'_>, seen: See<'_>) -> Result<(), Why> {
+        // Go's server reads nothing behind its client's GOAWAY (spdystream `Connection.Serve`). Clients may write there: kubectl up to
+        // 1.28 does not wait for its copy to a connection of a port-forward, and a command that is given up while its last stream is
+        // opened may begin to copy.
+        if way == Way::Up && self.has_left.up {
+            return Ok(());
+        }
         match *part {
             Part::Data { stream, bytes } => {
-                if let Some(channel) = self.streams.data(way, stream)? {
+                if let Some(channel) = self.data(way, stream)? {
                     seen(way, Event::Data { channel, bytes });
                 }
                 Ok(())
             }
-            Part::Last { stream } => {
-                self.end(way, stream, seen);
-                Ok(())
-            }
+            Part::Last { stream } => self.end(way, stream, seen),
             Part::Control { kind, flags, body } => self.control(way, kind, flags, body, seen),
         }
     }
 
+    /// The channel that data of `stream` are for; None if they are dropped.
+    fn data(&mut self, way: Way, stream: u32) -> Result<Option<Channel>, Why> {
+        match self.meaning {
+            // Before its GOAWAY a server has given up all streams of a command (`connection.Close`); the connections of a port-forward
+            // may go on.
+            Meaning::Command { .. } if way == Way::Up && self.has_left.down => Ok(None),
+            Meaning::Command { .. } | Meaning::Forward => self.streams.data(way, stream),
+        }
+    }
+
     fn control(&mut self, way: Way, kind: Kind, flags: u8, body: &[u8], seen: See<'_>) -> Result<(), Why> {
-        match kind {
-            Kind::SynStream => self.open(way, flags, body, seen),
-            Kind::SynReply | Kind::Headers => {
+        match (kind, way) {
+            (Kind::SynStream, Way::Up) => self.open(flags, body, seen),
+            // Clients of Kubernetes open streams, servers none: kubectl takes one of a server and never reads it.
+            (Kind::SynStream, Way::Down) => Err("a SPDY stream that a server opens"),
+            // Go's server waits for a reader of a stream's headers, and there is none; behind them it reads no more of the stream.
+            (Kind::SynReply | Kind::Headers, Way::Up) => Err("a SPDY reply or later headers of a client"),
+            (Kind::SynReply | Kind::Headers, Way::Down) => {
                 let (stream, block) = stream(body)?;
                 self.headers.of(way).read(block)?;
+                if kind == Kind::SynReply {
+                    self.streams.taken(stream);
+                }
                 if flags & frame::FIN != 0 {
-                    self.end(way, stream, seen);
+                    return self.end(way, stream, seen);
                 }
                 Ok(())
             }
-            Kind::RstStream => {
+            (Kind::RstStream, _) => {
                 let (stream, reason) = stream(body)?;
                 if reason == [0; 4] {
                     return Err("a SPDY reset without a reason");
                 }
-                if let Some(channel) = self.streams.reset(way, stream) {
+                if let Some(channel) = self.streams.reset(way, stream)? {
                     seen(way, Event::Reset { channel });
                 }
                 Ok(())
             }
-            Kind::Settings => settings(body),
-            Kind::Ping if body == [0; 4] => Err("a SPDY ping without a number"),
-            Kind::Ping | Kind::WindowUpdate => Ok(()),
-            Kind::GoAway => {
-                self.has_left_down |= way == Way::Down;
+            (Kind::Settings, _) => settings(body),
+            (Kind::Ping, _) if body == [0; 4] => Err("a SPDY ping without a number"),
+            (Kind::Ping | Kind::WindowUpdate, _) => Ok(()),
+            (Kind::GoAway, _) => {
+                *self.has_left.of(way) = true;
                 seen(way, Event::Farewell);
                 Ok(())
             }
         }
     }
 
-    /// Clients of Kubernetes open streams, servers none: kubectl takes one of a server and never reads it.
-    fn open(&mut self, way: Way, flags: u8, body: &[u8], seen: See<'_>) -> Result<(), Why> {
-        if way == Way::Down {
-            return Err("a SPDY stream that a server opens");
-        }
-        // A stream that says to be half closed, or wholly, is written to by Go's server all the same (spdystream `addStreamFrame`).
+    /// Clients set no flags. A stream that says to be half closed, or wholly, is written to by Go's server all the same (spdystream
+    /// `addStreamFrame`). Nor do they give it a parent or a priority; by priorities Go's server would take one frame before another.
+    fn open(&mut self, flags: u8, body: &[u8], seen: See<'_>) -> Result<(), Why> {
         if flags != 0 {
             return Err("a SPDY stream that is opened with flags, which no client sets");
         }
         let (stream, rest) = stream(body)?;
-        let block = rest.get(SYN_STREAM_REST_BYTES..).unwrap_or_default();
-        let opening = self.headers.of(way).read(block)?;
-        if let Some(channel) = self.streams.open(stream, &opening)? {
-            seen(way, Event::Opened { channel });
+        let (place, block) = rest.split_at_checked(SYN_STREAM_REST_BYTES).unwrap_or((rest, b""));
+        if place.iter().any(|byte| *byte != 0) {
+            return Err("a SPDY stream with a parent or a priority, which no client gives it");
+        }
+        let opening = self.headers.up.read(block)?;
+        if self.has_left.down {
+            self.streams.refused(stream);
+        } else if let Some(channel) = self.streams.open(stream, &opening)? {
+            seen(Way::Up, Event::Opened { channel });
         }
         Ok(())
     }
 
-    fn end(&mut self, way: Way, stream: u32, seen: See<'_>) {
-        if let Some(channel) = self.streams.end(way, stream) {
+    fn end(&mut self, way: Way, stream: u32, seen: See<'_>) -> Result<(), Why> {
+        if let Some(channel) = self.streams.end(way, stream)? {
             seen(way, Event::Closed { channel });
         }
+        Ok(())
     }
 }
 

@@ -3,11 +3,12 @@
 //! Invariants: an id means one stream for the life of the connection (Go's server answers a second SYN_STREAM of the same or a
 //! lower id with a reset and stays with the first); a client cannot make what comes Down untold, by the end or a reset of the
 //! stream either, behind which Go's server goes on writing to it (spdystream `Stream.Write` asks nothing). So a stream goes only
-//! when the server has ended it; what comes Down and is not told, of no stream that is known, is an error.
+//! when the server has ended it; what comes Down and is not told, of no stream that is known, is an error. So is what a client sends
+//! where it may arrive or not: what is told as sent to the pod has a reader there, and what is not told is dropped by the server.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::super::{Channel, Way, Why};
+use super::super::{Channel, Version, Way, Why};
 use super::Meaning;
 use super::headers::{Opening, StreamKind};
 
@@ -22,6 +23,10 @@ pub(super) struct Streams {
     over: VecDeque<u32>,
     /// That the client opened.
     last: u32,
+    /// The lowest that the server takes (spdystream `validateStreamId`).
+    next: u32,
+    /// How many are opened that the server has neither taken nor refused.
+    waiting: usize,
     /// Halves of a port-forward's connections whose other half has not come, by request id.
     halves: HashMap<Box<[u8]>, Half>,
     connections: u32,
@@ -31,7 +36,11 @@ pub(super) struct Streams {
 struct Stream {
     /// None if nobody reads it.
     channel: Option<Channel>,
+    /// The server has not replied to its opening.
+    waits: bool,
     is_open: PerWay<bool>,
+    /// The client ended it behind the server's end: then the server knows it no more.
+    is_gone: bool,
     /// Each side may do so; told once for each.
     is_reset: PerWay<bool>,
     /// Under which request it waits, or once waited, for its other half.
@@ -69,6 +78,8 @@ impl Streams {
             given_up: VecDeque::new(),
             over: VecDeque::new(),
             last: 0,
+            next: 1,
+            waiting: 0,
             halves: HashMap::new(),
             connections: 0,
         }
@@ -76,18 +87,18 @@ impl Streams {
 
     /// Opens the stream `id` of the client; says what it carries.
     pub(super) fn open(&mut self, id: u32, opening: &Opening<'_>) -> Result<Option<Channel>, Why> {
-        if id <= self.last {
-            return Err("a SPDY stream id that was used before");
+        if id < self.next {
+            return Err("a SPDY stream id that its server refuses");
         }
-        self.last = id;
+        (self.last, self.next) = (id, id.saturating_add(2));
         while self.known.len() >= MAX_KNOWN {
             let oldest = self.over.pop_front().or_else(|| self.given_up.pop_front());
             self.forget(oldest.ok_or("more than 4096 SPDY streams at once")?);
         }
         let mut request = None;
         let channel = match self.meaning {
-            Meaning::Command { .. } => {
-                let channel = command_channel(opening.kind);
+            Meaning::Command { version } => {
+                let channel = command_channel(opening.kind, version);
                 // Which of two the pod reads is for its runtime to choose.
                 if channel.is_some() && self.known.values().any(|stream| stream.channel == channel) {
                     return Err("a second SPDY stream for the same channel");
@@ -96,9 +107,12 @@ impl Streams {
             }
             Meaning::Forward => self.forward_channel(id, opening, &mut request),
         };
+        self.waiting += 1;
         let stream = Stream {
             channel,
+            waits: true,
             is_open: PerWay { up: true, down: true },
+            is_gone: false,
             is_reset: PerWay::default(),
             request,
         };
@@ -106,7 +120,21 @@ impl Streams {
         Ok(channel)
     }
 
-    /// The channel that `bytes` more of stream `id` are for; None if nobody reads them.
+    /// Passes over an opening that the server refuses, because it has said farewell.
+    pub(super) fn refused(&mut self, id: u32) {
+        self.next = self.next.max(id.saturating_add(2));
+    }
+
+    /// The server has taken stream `id`.
+    pub(super) fn taken(&mut self, id: u32) {
+        if let Some(stream) = self.known.get_mut(&id)
+            && std::mem::take(&mut stream.waits)
+        {
+            self.waiting -= 1;
+        }
+    }
+
+    /// The channel that `bytes` more of stream `id` are for; None if the server drops them.
     pub(super) fn data(&mut self, way: Way, id: u32) -> Result<Option<Channel>, Why> {
         match way {
             Way::Up => self.data_up(id),
@@ -120,33 +148,67 @@ impl Streams {
 
     fn data_up(&self, id: u32) -> Result<Option<Channel>, Why> {
         let Some(stream) = self.known.get(&id) else {
-            return Ok(None);
+            return self.is_past(id).map(|()| None);
         };
-        // kubectl may write on to a stream that was given up by it or by the server: servers drop that.
-        if stream.is_reset.up || stream.is_reset.down {
+        // kubectl may write on to a stream that was given up by it or by the server, and to standard input that it has ended because
+        // the server had (client-go `copyStdin`): servers drop that.
+        if stream.is_reset.up || stream.is_reset.down || stream.is_gone {
             return Ok(None);
         }
         // Go's reader may deliver it or not: nobody could say what the pod was sent.
         if !stream.is_open.up {
             return Err("SPDY data behind the end of its stream");
         }
-        Ok(stream.channel.filter(|channel| channel.flows(Way::Up)))
+        // Clients wait for the reply, those of a command for all replies. The runtime takes as many streams as the query asks for,
+        // whichever they are: one more is never read, nor are others that Go's server reads after it (cri-streaming `waitForStreams`,
+        // spdystream `FRAME_WORKERS`).
+        let waits = match self.meaning {
+            Meaning::Command { .. } => self.waiting > 0,
+            Meaning::Forward => stream.waits,
+        };
+        if waits {
+            return Err("SPDY data in front of its server's reply");
+        }
+        // As if there were one more: its reader waits for a reader of this.
+        let channel = stream.channel.filter(|channel| channel.flows(Way::Up));
+        channel.ok_or("SPDY data of a client that nobody reads").map(Some)
+    }
+
+    /// Go's server sorts what waits for a worker: it may take what comes in front of its stream for that stream.
+    fn is_past(&self, id: u32) -> Result<(), Why> {
+        if id < self.next {
+            Ok(())
+        } else {
+            Err("a SPDY frame of a client in front of its stream")
+        }
     }
 
     /// No more of stream `id` comes this way; says what it carried, once.
-    pub(super) fn end(&mut self, way: Way, id: u32) -> Option<Channel> {
-        let stream = self.known.get_mut(&id)?;
+    pub(super) fn end(&mut self, way: Way, id: u32) -> Result<Option<Channel>, Why> {
+        if way == Way::Up {
+            self.is_past(id)?;
+        }
+        let Some(stream) = self.known.get_mut(&id) else {
+            return Ok(None);
+        };
         let was_open = std::mem::take(stream.is_open.of(way));
+        stream.is_gone |= way == Way::Up && was_open && !stream.is_open.down;
         let channel = stream.channel.filter(|_| was_open);
         if was_open && !stream.is_open.up && !stream.is_open.down {
             self.is_over(id);
         }
-        channel
+        Ok(channel)
     }
 
     /// Stream `id` was given up; says what it carried.
-    pub(super) fn reset(&mut self, way: Way, id: u32) -> Option<Channel> {
-        let stream = self.known.get_mut(&id)?;
+    pub(super) fn reset(&mut self, way: Way, id: u32) -> Result<Option<Channel>, Why> {
+        match way {
+            Way::Up => self.is_past(id)?,
+            Way::Down => self.taken(id), // no longer waited for
+        }
+        let Some(stream) = self.known.get_mut(&id) else {
+            return Ok(None);
+        };
         // Behind the server's reset its client has nothing more to say.
         let was_over = stream.is_reset.down || (!stream.is_open.up && !stream.is_open.down);
         let was_reset = std::mem::replace(stream.is_reset.of(way), true);
@@ -159,7 +221,7 @@ impl Streams {
             (false, true) if was_reset => {}
             (false, true) => self.give_up(id),
         }
-        channel
+        Ok(channel)
     }
 
     /// Lets stream `id` be forgotten when room is needed. Those of a command stay: there are five.
@@ -189,6 +251,7 @@ impl Streams {
 
     fn forget(&mut self, id: u32) {
         self.waits_no_more(id);
+        self.taken(id);
         self.known.remove(&id);
     }
 
@@ -274,14 +337,15 @@ fn request(id: u32, is_data: bool, said: &[u8]) -> Box<[u8]> {
     id.to_string().into_bytes().into_boxed_slice()
 }
 
-fn command_channel(kind: Option<StreamKind>) -> Option<Channel> {
+/// The runtime looks at no sizes before v3 (cri-streaming `v2ProtocolHandler`), nor does a client tell them.
+fn command_channel(kind: Option<StreamKind>, version: Version) -> Option<Channel> {
     Some(match kind? {
         StreamKind::Stdin => Channel::Stdin,
         StreamKind::Stdout => Channel::Stdout,
         StreamKind::Stderr => Channel::Stderr,
         StreamKind::Error => Channel::Status,
-        StreamKind::Resize => Channel::Resize,
-        StreamKind::Data => return None,
+        StreamKind::Resize if version >= Version::V3 => Channel::Resize,
+        StreamKind::Resize | StreamKind::Data => return None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The taps against writers of their own: one for SPDY over zlib's compressor, one for WebSocket frames, and streams that Go's
 //! libraries wrote (`golden/`).
 
+mod arrival;
 mod farewell;
 mod golden;
 mod negotiate;

@@ -77,14 +77,17 @@ fn websocket(step: &Step, is_base64: bool, mask: [u8; 4], fragment: usize) -> (W
     (DOWN, frames)
 }
 
-/// The stream of each channel number, and all streams opened.
-fn spdy_opening() -> Vec<u8> {
-    let mut client = SpdyWriter::new();
+/// The stream of each channel number: all opened, and taken by the server.
+fn spdy_opening() -> Vec<(Way, Vec<u8>)> {
+    let (mut client, mut server) = (SpdyWriter::new(), SpdyWriter::new());
     let kinds = ["stdin", "stdout", "stderr", "error", "resize"];
     (1..)
         .step_by(2)
         .zip(kinds)
-        .flat_map(|(id, kind)| client.syn_stream(id, &[("streamtype", kind)]))
+        .flat_map(|(id, kind)| {
+            let opening = client.syn_stream(id, &[("streamtype", kind)]);
+            [(UP, opening), (DOWN, server.syn_reply(id))]
+        })
         .collect()
 }
 
@@ -138,7 +141,7 @@ proptest! {
         cuts in proptest::collection::vec(1_usize..200, 1..8),
         frame in 1_usize..500,
     ) {
-        let mut pieces = vec![(UP, spdy_opening())];
+        let mut pieces = spdy_opening();
         pieces.extend(steps.iter().map(|step| spdy(step, frame)));
         let (mut told, torn) = told_of(Protocol::SpdyCommand { version: Version::V4 }, &pieces, &cuts);
         prop_assert_eq!(torn, None);
@@ -155,7 +158,7 @@ proptest! {
         is_spdy in any::<bool>(),
     ) {
         let mut pieces: Vec<(Way, Vec<u8>)> = if is_spdy {
-            std::iter::once((UP, spdy_opening())).chain(steps.iter().map(|step| spdy(step, 100))).collect()
+            spdy_opening().into_iter().chain(steps.iter().map(|step| spdy(step, 100))).collect()
         } else {
             std::iter::once((UP, ws_up(b"\x00"))).chain(steps.iter().map(|step| websocket(step, false, MASK, 100))).collect()
         };

@@ -2,11 +2,11 @@ use super::writer::*;
 use super::*;
 use proptest::prelude::*;
 
-const V4: Protocol = Protocol::SpdyCommand { version: Version::V4 };
-const FORWARD: Protocol = Protocol::SpdyForward;
+pub(super) const V4: Protocol = Protocol::SpdyCommand { version: Version::V4 };
+pub(super) const FORWARD: Protocol = Protocol::SpdyForward;
 
 /// The streams of a command without a terminal: error 1, stdin 3, stdout 5, stderr 7.
-fn command(client: &mut SpdyWriter) -> Vec<u8> {
+pub(super) fn command(client: &mut SpdyWriter) -> Vec<u8> {
     let kinds = [(1, "error"), (3, "stdin"), (5, "stdout"), (7, "stderr")];
     kinds
         .iter()
@@ -14,7 +14,7 @@ fn command(client: &mut SpdyWriter) -> Vec<u8> {
         .collect()
 }
 
-fn all_opened() -> Vec<Told> {
+pub(super) fn all_opened() -> Vec<Told> {
     vec![
         opened(Channel::Status),
         opened(Channel::Stdin),
@@ -23,19 +23,23 @@ fn all_opened() -> Vec<Told> {
     ]
 }
 
-fn replies(server: &mut SpdyWriter) -> Vec<u8> {
-    [1, 3, 5, 7].iter().flat_map(|id| server.syn_reply(*id)).collect()
+/// What the server says first: it takes these streams.
+pub(super) fn replies(ids: &[u32]) -> (Way, Vec<u8>) {
+    let mut server = SpdyWriter::new();
+    (DOWN, ids.iter().flat_map(|id| server.syn_reply(*id)).collect())
+}
+
+/// A command without a terminal as it begins.
+pub(super) fn begun() -> Vec<(Way, Vec<u8>)> {
+    vec![(UP, command(&mut SpdyWriter::new())), replies(&[1, 3, 5, 7])]
 }
 
 #[test]
 fn a_command_is_read_from_its_streams_to_its_status() {
-    let (mut client, mut server) = (SpdyWriter::new(), SpdyWriter::new());
     let pieces = [
-        (UP, command(&mut client)),
-        (
-            DOWN,
-            [replies(&mut server), spdy_data(5, b"out"), spdy_data(7, b"err")].concat(),
-        ),
+        (UP, command(&mut SpdyWriter::new())),
+        replies(&[1, 3, 5, 7]),
+        (DOWN, [spdy_data(5, b"out"), spdy_data(7, b"err")].concat()),
         (UP, [spdy_data(3, b"in"), ping(1), spdy_last(3, b"put")].concat()),
         (
             DOWN,
@@ -76,46 +80,56 @@ fn a_command_is_read_from_its_streams_to_its_status() {
 
 #[test]
 fn a_terminal_tells_its_size_on_a_stream_of_its_own() {
-    let mut client = SpdyWriter::new();
-    let up = [
-        client.syn_stream(1, &[("streamtype", "resize")]),
-        spdy_data(1, b"{\"Width\":80,\"Height\":24}\n"),
+    let pieces = [
+        (UP, SpdyWriter::new().syn_stream(1, &[("streamtype", "resize")])),
+        replies(&[1]),
+        (UP, spdy_data(1, b"{\"Width\":80,\"Height\":24}\n")),
     ];
-    assert_eq!(
-        told(V4, &[(UP, up.concat())]),
-        [
-            opened(Channel::Resize),
-            data(UP, Channel::Resize, "{\"Width\":80,\"Height\":24}\n")
-        ]
-    );
+    let expected = [
+        opened(Channel::Resize),
+        data(UP, Channel::Resize, "{\"Width\":80,\"Height\":24}\n"),
+    ];
+    for version in [Version::V3, Version::V4, Version::V5] {
+        assert_eq!(
+            told(Protocol::SpdyCommand { version }, &pieces),
+            expected,
+            "{version:?}"
+        );
+    }
+    // Before v3 the runtime looks at no size.
+    for version in [Version::V1, Version::V2] {
+        let why = why(Protocol::SpdyCommand { version }, &pieces);
+        assert_eq!(why, "SPDY data of a client that nobody reads", "{version:?}");
+    }
 }
 
 #[test]
 fn h_16_every_kind_of_header_block_goes_through_the_same_state() {
-    let (mut client, mut server) = (SpdyWriter::new(), SpdyWriter::new());
+    let (mut client, mut server, long) = (SpdyWriter::new(), SpdyWriter::new(), "word ".repeat(200));
     let up = [
-        client.syn_stream(1, &[("streamtype", "stdin"), ("x-long", &"word ".repeat(200))]),
-        client.headers(1, 0, &[("x-long", &"word ".repeat(200))]),
-        client.syn_reply(2),
-        client.headers(1, 0, &[("streamtype", "stdout")]), // changes nothing
-        client.syn_stream(3, &[("x-long", &"word ".repeat(200)), ("streamtype", "resize")]),
-        spdy_data(1, b"a"),
-        spdy_data(3, b"b"),
+        client.syn_stream(1, &[("streamtype", "stdin"), ("x-long", &long)]),
+        client.syn_stream(3, &[("x-long", &long), ("streamtype", "resize")]),
     ];
     let down = [
         server.syn_reply(1),
-        server.headers(1, 0, &[("x", "y")]),
+        server.headers(1, 0, &[("x-long", &long), ("streamtype", "stdout")]), // changes nothing
         server.syn_reply(3),
-        server.headers(3, 1, &[("x", "y")]),
+        server.headers(3, 1, &[("x-long", &long)]),
+    ];
+    let behind = [
+        spdy_data(1, b"a"),
+        spdy_data(3, b"b"),
+        client.syn_stream(5, &[("x-long", &long), ("streamtype", "stdout")]),
     ];
     assert_eq!(
-        told(V4, &[(UP, up.concat()), (DOWN, down.concat())]),
+        told(V4, &[(UP, up.concat()), (DOWN, down.concat()), (UP, behind.concat())]),
         [
             opened(Channel::Stdin),
             opened(Channel::Resize),
+            closed(DOWN, Channel::Resize),
             data(UP, Channel::Stdin, "a"),
             data(UP, Channel::Resize, "b"),
-            closed(DOWN, Channel::Resize),
+            opened(Channel::Stdout),
         ]
     );
 }
@@ -129,10 +143,9 @@ fn h_16_control_frames_that_say_nothing_of_a_stream_are_stepped_over() {
         control(9, 0, &[0, 0, 0, 1, 0, 1, 0, 0]),
         ping(1),
         client.syn_stream(1, &[("streamtype", "stdin")]),
-        spdy_data(1, b"ls"),
     ];
     assert_eq!(
-        told(V4, &[(UP, up.concat())]),
+        told(V4, &[(UP, up.concat()), replies(&[1]), (UP, spdy_data(1, b"ls"))]),
         [opened(Channel::Stdin), data(UP, Channel::Stdin, "ls")]
     );
 }
@@ -171,12 +184,15 @@ fn h_16_stream_ids_have_31_bits() {
     let up = [
         client.syn_stream(0x0123_4567, &[("streamtype", "stdin")]),
         client.syn_stream(0x7fff_ffff, &[("streamtype", "resize")]),
+    ];
+    let behind = [
         spdy_data(0x7fff_ffff, b"{}"),
         spdy_data(0x0023_4567, b"of no stream"),
         spdy_data(0x0123_4567, b"ls"),
     ];
+    let taken = replies(&[0x0123_4567, 0x7fff_ffff]);
     assert_eq!(
-        told(V4, &[(UP, up.concat())]),
+        told(V4, &[(UP, up.concat()), taken, (UP, behind.concat())]),
         [
             opened(Channel::Stdin),
             opened(Channel::Resize),
@@ -223,13 +239,17 @@ fn the_connections_of_a_port_forward_are_counted_and_paired_by_request() {
         open(9, "data", "8080", "0"),  // free again since its pair is complete
         open(11, "data", "8080", "0"), // refused by the server
         open(13, "error", "8080", "0"),
-        spdy_data(5, b"a"),
-        spdy_data(7, b"b"),
-        spdy_data(9, b"c"),
     ];
+    let data_up = [spdy_data(5, b"a"), spdy_data(7, b"b"), spdy_data(9, b"c")];
     let down = [spdy_data(3, b"refused"), spdy_data(13, b"d")];
+    let pieces = [
+        (UP, up.concat()),
+        replies(&[1, 3, 5, 7, 9, 11, 13]),
+        (UP, data_up.concat()),
+        (DOWN, down.concat()),
+    ];
     assert_eq!(
-        told(FORWARD, &[(UP, up.concat()), (DOWN, down.concat())]),
+        told(FORWARD, &pieces),
         [
             opened(forward_error(0, 80)),
             opened(forward_error(1, 443)),
@@ -265,37 +285,28 @@ fn streams_without_a_request_id_are_paired_by_their_ids() {
 
 #[test]
 fn a_stream_of_no_known_kind_or_port_is_not_told() {
-    let mut client = SpdyWriter::new();
-    let up = [
-        client.syn_stream(1, &[("streamtype", "data"), ("port", "0")]),
-        client.syn_stream(3, &[("streamtype", "data"), ("port", "+80")]),
-        client.syn_stream(5, &[("streamtype", "data")]),
-        client.syn_stream(7, &[("streamtype", "stdin"), ("port", "80")]),
-        client.syn_stream(9, &[("port", "80")]),
-        client.syn_stream(11, &[]),
-        spdy_data(1, b"x"),
-        spdy_last(11, b"x"),
-        rst(9),
-    ];
-    assert_eq!(told(FORWARD, &[(UP, up.concat())]), []);
-    let mut client = SpdyWriter::new();
-    let up = [
-        client.syn_stream(1, &[("streamtype", "data")]),
-        client.syn_stream(3, &[("streamtype", "STDIN")]),
-        spdy_data(3, b"x"),
-    ];
-    assert_eq!(told(V4, &[(UP, up.concat())]), []);
-}
-
-#[test]
-fn what_is_sent_on_a_stream_that_nobody_reads_is_not_told() {
-    let mut client = SpdyWriter::new();
-    let up = [
-        command(&mut client),
-        spdy_data(5, b"forged output"),
-        spdy_data(1, b"{}"),
-    ];
-    assert_eq!(told(V4, &[(UP, up.concat())]), all_opened());
+    let unread = "SPDY data of a client that nobody reads";
+    for pairs in [
+        &[("streamtype", "data"), ("port", "0")][..],
+        &[("streamtype", "data"), ("port", "+80")],
+        &[("streamtype", "data")],
+        &[("streamtype", "stdin"), ("port", "80")],
+        &[("port", "80")],
+        &[],
+    ] {
+        let opened = [(UP, SpdyWriter::new().syn_stream(1, pairs)), replies(&[1])];
+        let ended = [opened.as_slice(), &[(UP, [spdy_last(1, b""), rst(1)].concat())]].concat();
+        assert_eq!(told(FORWARD, &ended), [], "{pairs:?}");
+        let written_to = [opened.as_slice(), &[(UP, spdy_data(1, b"x"))]].concat();
+        assert_eq!(why(FORWARD, &written_to), unread, "{pairs:?}");
+    }
+    for kind in ["data", "STDIN", ""] {
+        let opening = SpdyWriter::new().syn_stream(1, &[("streamtype", kind)]);
+        let opened = [(UP, opening), replies(&[1])];
+        assert_eq!(told(V4, &opened), [], "{kind}");
+        let written_to = [opened.as_slice(), &[(UP, spdy_data(1, b"x"))]].concat();
+        assert_eq!(why(V4, &written_to), unread, "{kind}");
+    }
 }
 
 /// A client has its streams opened as the first frame says; then the pod's output comes.
@@ -452,7 +463,6 @@ fn malformed_frames_are_not_read() {
         ("SPDY settings of another length than they say", control(4, 0, &[])),
         ("too many SPDY settings", settings(&[(1, 1); 1000])),
         (zero, rst(0)),
-        (zero, control(8, 0, &[&id(0), b"".as_slice()].concat())),
         ("a SPDY stream id of 32 bits", rst(0x8000_0001)),
         (
             "a SPDY header block of more than 64 KiB",
@@ -462,17 +472,25 @@ fn malformed_frames_are_not_read() {
             "a SPDY header block of more than 64 KiB",
             vec![0x80, 3, 0, 8, 0, 0xff, 0xff, 0xff],
         ),
+    ];
+    let opening = SpdyWriter::new().syn_stream(1, &[("streamtype", "stdin")]);
+    for (expected, bad) in cases {
+        for way in [UP, DOWN] {
+            let why = why(V4, &[(UP, opening.clone()), (way, bad.clone())]);
+            assert_eq!(why, expected, "{way:?} {:x?}", &bad[..bad.len().min(24)]);
+        }
+    }
+    let of_a_server = [
+        (zero, control(8, 0, &[&id(0), b"".as_slice()].concat())),
         (
             "a SPDY header block that does not inflate",
             control(8, 0, &[&id(1), b"garbage".as_slice()].concat()),
         ),
         ("a SPDY header block shorter than its list", control(8, 0, &id(1))),
     ];
-    for (expected, bad) in cases {
-        let mut client = SpdyWriter::new();
-        let opening = client.syn_stream(1, &[("streamtype", "stdin")]);
-        let why = why(V4, &[(UP, opening), (UP, bad.clone())]);
-        assert_eq!(why, expected, "{:x?}", &bad[..bad.len().min(24)]);
+    for (expected, bad) in of_a_server {
+        let why = why(V4, &[(UP, opening.clone()), (DOWN, bad.clone())]);
+        assert_eq!(why, expected, "{:x?}", &bad);
     }
 }
 
@@ -617,7 +635,7 @@ fn header_compression_has_one_beginning_and_no_end() {
 
 #[test]
 fn an_id_means_one_stream_for_ever() {
-    let used = "a SPDY stream id that was used before";
+    let used = "a SPDY stream id that its server refuses";
     let mut client = SpdyWriter::new();
     let again = [
         client.syn_stream(3, &[("streamtype", "stdin")]),
@@ -631,6 +649,12 @@ fn an_id_means_one_stream_for_ever() {
     ];
     assert_eq!(why(V4, &[(UP, lower.concat())]), used);
     let mut client = SpdyWriter::new();
+    let next = [
+        client.syn_stream(3, &[("streamtype", "stdin")]),
+        client.syn_stream(4, &[("streamtype", "resize")]),
+    ];
+    assert_eq!(why(V4, &[(UP, next.concat())]), used);
+    let mut client = SpdyWriter::new();
     let zero = client.syn_stream(0, &[("streamtype", "stdin")]);
     assert_eq!(why(V4, &[(UP, zero)]), "a SPDY frame of stream 0");
 }
@@ -638,12 +662,18 @@ fn an_id_means_one_stream_for_ever() {
 #[test]
 fn data_of_a_client_behind_the_end_of_its_stream_is_not_read() {
     let mut client = SpdyWriter::new();
-    let up = [
-        client.syn_stream(1, &[("streamtype", "stdin")]),
-        spdy_last(1, b"a"),
-        spdy_data(1, b"b"),
+    let opened = (UP, client.syn_stream(1, &[("streamtype", "stdin")]));
+    let up = (UP, [spdy_last(1, b"a"), spdy_data(1, b"b")].concat());
+    let pieces = [opened.clone(), replies(&[1]), up.clone()];
+    assert_eq!(why(V4, &pieces), "SPDY data behind the end of its stream");
+    let ended_by_both = [
+        opened,
+        replies(&[1]),
+        (UP, spdy_last(1, b"a")),
+        (DOWN, spdy_last(1, b"")),
+        up,
     ];
-    assert_eq!(why(V4, &[(UP, up.concat())]), "SPDY data behind the end of its stream");
+    assert_eq!(why(V4, &ended_by_both), "SPDY data behind the end of its stream");
 }
 
 #[test]
@@ -667,7 +697,7 @@ fn data_of_a_server_behind_the_end_of_its_stream_is_told() {
     );
 }
 
-fn connection(client: &mut SpdyWriter, number: u32) -> Vec<u8> {
+pub(super) fn connection(client: &mut SpdyWriter, number: u32) -> Vec<u8> {
     let request = number.to_string();
     let mut open = |id, kind| client.syn_stream(id, &[("streamtype", kind), ("port", "80"), ("requestid", &request)]);
     [open(4 * number + 1, "error"), open(4 * number + 3, "data")].concat()

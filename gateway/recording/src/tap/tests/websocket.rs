@@ -307,19 +307,15 @@ fn h_03_a_tunnel_carries_spdy_wherever_its_messages_end() {
         client.syn_stream(1, &[("streamtype", "error"), ("port", "80"), ("requestid", "0")]),
         spdy_last(1, b""),
         client.syn_stream(3, &[("streamtype", "data"), ("port", "80"), ("requestid", "0")]),
-        spdy_data(3, b"GET / HTTP/1.0\r\n\r\n"),
     ]
     .concat();
-    let spdy_down = [
-        server.syn_reply(1),
-        server.syn_reply(3),
-        spdy_data(3, b"HTTP/1.0 200 OK"),
-    ]
-    .concat();
+    let taken = [server.syn_reply(1), server.syn_reply(3)].concat();
     let messages = |bytes: &[u8], frame: fn(&[u8]) -> Vec<u8>| bytes.chunks(13).flat_map(frame).collect();
     let pieces = [
         (UP, messages(&spdy_up, ws_up)),
-        (DOWN, messages(&spdy_down, ws_down)),
+        (DOWN, messages(&taken, ws_down)),
+        (UP, messages(&spdy_data(3, b"GET / HTTP/1.0\r\n\r\n"), ws_up)),
+        (DOWN, messages(&spdy_data(3, b"HTTP/1.0 200 OK"), ws_down)),
         (UP, ws_frame(0x88, Some(MASK), b"")),
     ];
     assert_eq!(
