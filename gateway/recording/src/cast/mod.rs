@@ -6,16 +6,18 @@
 //!
 //! Without a terminal no line discipline has put a carriage return in front of each line feed, as a screen needs it; it is added.
 
+mod file;
 mod utf8;
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::frame::{Frame, Noted, Stamped, TarFile};
+use crate::frame::{Frame, Noted, Stamped};
 use crate::head::Head;
 use crate::reader::{ReadError, Recording, Tail};
 use crate::tap::{Channel, Way};
+pub(crate) use file::file_text;
 pub(crate) use utf8::Utf8;
 
 /// The size of a terminal that never said its size.
@@ -263,30 +265,6 @@ pub(crate) fn note_text(noted: Noted, count: u64, text: &[u8]) -> String {
         Noted::ConnectionsUnlisted => format!("{count} more connections were open at once than are listed"),
         Noted::Other(kind) => format!("a note of kind {kind} of a later release"),
     }
-}
-
-/// What a file was, for people.
-pub(crate) fn file_text(file: &TarFile<'_>) -> String {
-    let way = match file.way {
-        Way::Up => "into the pod",
-        Way::Down => "out of the pod",
-    };
-    let name = String::from_utf8_lossy(file.name);
-    let mut hash = String::new();
-    for byte in file.sha256.iter().flatten() {
-        hash.push_str(&format!("{byte:02x}"));
-    }
-    let cut = if file.seen < file.size {
-        format!(", of which {} came", file.seen)
-    } else {
-        String::new()
-    };
-    let hash = if hash.is_empty() {
-        hash
-    } else {
-        format!(", sha256 {hash}")
-    };
-    format!("{way}: {name}, {} bytes{cut}{hash}", file.size)
 }
 
 #[derive(Serialize)]

@@ -135,6 +135,13 @@ fn a_transcript_is_what_the_lines_came_to() {
 }
 
 #[test]
+fn what_the_cluster_says_is_one_line_of_a_transcript() {
+    let said = b"no such\x1b[2J file\r\n[exit 0]\n";
+    let (_folder, recording) = recorded(head(&["sh"], true), &[(1, down(Channel::Status, said))]);
+    assert_eq!(text(&recording), "[no such\\u{1b}[2J file\\r\\n[exit 0]]\n");
+}
+
+#[test]
 fn a_transcript_without_a_terminal_tells_the_streams_apart() {
     let stdin = (
         Way::Up,
