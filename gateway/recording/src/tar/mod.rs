@@ -21,6 +21,8 @@ use pax::Extended;
 
 /// An extended header may have so many bytes.
 const MAX_EXTENDED: u64 = 64 << 10;
+/// Of eleven octal digits: a greater size does not stand in a header of POSIX.
+const MAX_OCTAL: u64 = 0o777_7777_7777;
 /// Of a name so many bytes are kept: PATH_MAX of Linux.
 const MAX_NAME: usize = 4096;
 
@@ -234,6 +236,10 @@ impl TarReader {
             _ => {}
         }
         let said = self.extended.size.unwrap_or(header.size);
+        // Who reads no headers of pax, as busybox, would take content for headers, or headers for content.
+        if said != header.size && said <= MAX_OCTAL {
+            return Err("a pax size that is not its header's, which could say it");
+        }
         let size = match header.kind {
             b'1' => 0, // GNU and Go agree that a link has no content, whatever its size says
             b'2'..=b'6' if said != 0 => return Err("a size where no content belongs"),

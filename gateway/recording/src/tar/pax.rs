@@ -69,14 +69,19 @@ impl Extended {
         self.link = Some(self.before_nul(said));
     }
 
-    /// The name and the link in place of those that a header says, and what no entry tells.
+    /// The name and the link in place of the header's own, and what no entry tells. So is the header's own name
+    /// where it is another than the long one cut: busybox reads no headers of pax, and extracts to that.
     pub(super) fn over(self, name: Vec<u8>, link: Vec<u8>) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let mut unread = self.unread;
-        if self.sparse_name.is_some() {
-            unread.extend_from_slice(self.name.as_deref().unwrap_or_default());
-        }
-        let name = self.sparse_name.or(self.name).unwrap_or(name);
-        (name, self.link.unwrap_or(link), unread)
+        let link = longer(self.link, link, &mut unread);
+        let name = match self.sparse_name {
+            None => longer(self.name, name, &mut unread),
+            Some(sparse) => {
+                unread.extend_from_slice(&longer(self.name, name, &mut Vec::new()));
+                sparse
+            }
+        };
+        (name, link, unread)
     }
 
     fn before_nul(&mut self, said: &[u8]) -> Vec<u8> {
@@ -90,6 +95,10 @@ impl Extended {
 
     /// Whether an entry tells it, or nothing does because it only says when and whose.
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<bool, &'static str> {
+        // For Go's reader that takes back what was said, for GNU tar it is a name.
+        if value.is_empty() && matches!(key, b"path" | b"GNU.sparse.name" | b"linkpath") {
+            return Err("a pax name that is empty");
+        }
         let was_said = match key {
             b"path" => self.name.replace(value.to_vec()).is_some(),
             b"GNU.sparse.name" => self.sparse_name.replace(value.to_vec()).is_some(),
@@ -108,6 +117,27 @@ impl Extended {
         }
     }
 }
+
+/// A name that an extended header says, if any does.
+fn longer(said: Option<Vec<u8>>, own: Vec<u8>, unread: &mut Vec<u8>) -> Vec<u8> {
+    let Some(said) = said else { return own };
+    if !stands_for(&own, &said) {
+        unread.extend_from_slice(&own);
+    }
+    said
+}
+
+/// Whether `own` is what writers put into a header in place of `said`: its beginning, as long as the field, as it is (GNU tar), without
+/// what is no ASCII (Go), or with question marks there (Python).
+fn stands_for(own: &[u8], said: &[u8]) -> bool {
+    let is_of = |said: &[u8]| said == own || (own.len() >= NAME_BYTES && said.starts_with(own));
+    let marked = String::from_utf8_lossy(said).replace(|letter: char| !letter.is_ascii(), "?");
+    let ascii: Vec<u8> = said.iter().copied().filter(u8::is_ascii).collect();
+    is_of(said) || is_of(&ascii) || is_of(marked.as_bytes())
+}
+
+/// A name's field; GNU tar of old left the last byte zero.
+const NAME_BYTES: usize = 99;
 
 /// As in a header's own fields. Anything longer could be something else.
 fn is_number(value: &[u8]) -> bool {

@@ -94,11 +94,11 @@ fn long_names_of_pax_and_of_gnu_tar_are_read() {
     let records = [pax("path", &long), pax("mtime", "1.5"), pax("size", "3")].concat();
     let bytes = archive(&[
         extended(b'x', &records),
-        header("short", b'0', 0),
+        header(&long, b'0', 3),
         padded(b"abc"),
         extended(b'L', format!("{long}gnu\0").as_bytes()),
         extended(b'K', b"where it points\0"),
-        header("short", b'2', 0),
+        header(&long, b'2', 0),
         file("plain", b"x"),
     ]);
     let (entries, kept) = read_all(&[&bytes]);
@@ -212,11 +212,20 @@ fn what_two_programs_may_read_differently_ends_the_reading() {
         ("linkpath", "b"),
         ("size", "1"),
         ("GNU.sparse.name", "b"),
-        ("path", ""),
     ] {
         let global = [extended(b'g', &pax(key, value)), file("a", b"1")].concat();
         assert_eq!(why(&global), "a global header that names or sizes entries", "{key}");
     }
+    for key in ["path", "linkpath", "GNU.sparse.name"] {
+        assert_eq!(why(&extended(b'x', &pax(key, ""))), "a pax name that is empty", "{key}");
+    }
+    let size = |said: &str, own| [extended(b'x', &pax("size", said)), header("a", b'0', own)].concat();
+    let other = "a pax size that is not its header's, which could say it";
+    assert_eq!(why(&size("0", 512)), other);
+    assert_eq!(why(&size("512", 0)), other);
+    assert_eq!(why(&size("8589934591", 0)), other);
+    let large = size("8589934592", 0);
+    assert_eq!(TarReader::new().read(&large, &mut |_| {}), Ok(()));
     let lone = [vec![0; BLOCK], file("a", b"")].concat();
     assert_eq!(why(&lone), "one block of zeros between headers");
     let behind = [archive(&[]), b"more".to_vec()].concat();
@@ -279,10 +288,10 @@ fn what_extended_headers_say_besides_is_handed_over_with_their_entry() {
     let bytes = archive(&[
         extended(b'g', &comment),
         extended(b'x', &[odd.clone(), known].concat()),
-        file("a", b"1"),
+        file("b", b"1"),
         file("a", b"2"),
         extended(b'L', b"name\0behind\0"),
-        file("a", b"3"),
+        file("name", b"3"),
         extended(b'K', long.as_bytes()),
         header("link", b'2', 0),
         extended(b'x', &[pax("GNU.sparse.name", "c"), pax("path", "shadow")].concat()),
@@ -307,6 +316,60 @@ fn what_extended_headers_say_besides_is_handed_over_with_their_entry() {
     assert_eq!(entries[3].link.len(), MAX_NAME);
 }
 
+/// busybox reads no headers of pax and would extract to the header's own name, which is told beside the other.
+#[test]
+fn a_header_with_another_name_than_the_extended_one_is_told_with_both() {
+    let long = "n".repeat(200);
+    let accents = format!("d\u{e9}j\u{e0}/{long}");
+    for (kind, said, own, unread) in [
+        (b'x', "b", "bin/sh", "bin/sh"),
+        (b'x', "bin/shadow", "bin/sh", "bin/sh"),
+        (b'L', "b", "bin/sh", "bin/sh"),
+        (b'x', "b", "b", ""),
+        (b'x', &long, &long[..100], ""),
+        (b'L', &long, &long[..99], ""),
+        (b'L', &long, &long[..98], &long[..98]),
+        (b'x', "d\u{e9}j\u{e0}", "d\u{e9}j\u{e0}", ""),
+        (b'x', "d\u{e9}j\u{e0}", "dj", ""),
+        (b'x', "d\u{e9}j\u{e0}", "d?j?", ""),
+        (b'x', &accents, &format!("dj/{}", &long[..97]), ""),
+        (b'x', &accents, &format!("d?j?/{}", &long[..95]), ""),
+    ] {
+        for is_link in [false, true] {
+            let (key, kind) = match (kind, is_link) {
+                (b'L', true) => ("", b'K'),
+                (_, true) => ("linkpath", kind),
+                (_, false) => ("path", kind),
+            };
+            let records = if kind == b'x' {
+                pax(key, said)
+            } else {
+                said.as_bytes().to_vec()
+            };
+            let mut block = header(if is_link { "a" } else { own }, if is_link { b'2' } else { b'0' }, 0);
+            if is_link {
+                block[157..157 + own.len()].copy_from_slice(own.as_bytes());
+            }
+            let (entries, kept) = read_all(&[&archive(&[extended(kind, &records), seal(block)])]);
+            assert!(kept.is_empty());
+            let told = if is_link { &entries[0].link } else { &entries[0].name };
+            assert_eq!(
+                (told.as_slice(), entries[0].unread.as_slice()),
+                (said.as_bytes(), unread.as_bytes())
+            );
+        }
+    }
+    let sparse = [
+        extended(b'x', &pax("GNU.sparse.name", "c")),
+        file("GNUSparseFile.1/c", b"1"),
+    ];
+    let (entries, _) = read_all(&[&archive(&sparse)]);
+    assert_eq!(
+        (entries[0].name.as_slice(), entries[0].unread.as_slice()),
+        (&b"c"[..], &b"GNUSparseFile.1/c"[..])
+    );
+}
+
 #[test]
 fn a_stream_that_breaks_off_tells_what_came_of_the_file() {
     let bytes = file("a", &[5; 3000]);
@@ -319,41 +382,109 @@ fn a_stream_that_breaks_off_tells_what_came_of_the_file() {
     assert_eq!(kept, &bytes[..300], "half a header is handed back");
 }
 
-/// The archive that the machine's own tar writes of a folder with a long name, a link and an empty file.
+/// What an archive tells: kind, name, link and digest of each entry, in the order of names. Nothing of it may be unread.
+fn told(what: &str, archive: &[u8]) -> Vec<(char, String, String, Option<[u8; 32]>)> {
+    let (entries, kept) = read_all(&archive.chunks(777).collect::<Vec<_>>());
+    assert!(kept.is_empty(), "{what}: {} bytes are handed back", kept.len());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut told: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            assert_eq!(text(&entry.unread), "", "{what}: {}", text(&entry.name));
+            let link = text(&entry.link);
+            (char::from(entry.kind), text(&entry.name), link, entry.sha256)
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+fn entry(kind: char, name: &str, link: &str, content: Option<&[u8]>) -> (char, String, String, Option<[u8; 32]>) {
+    (kind, name.to_owned(), link.to_owned(), content.and_then(hash))
+}
+
+/// The archives that the machine's own tar writes of a folder with long names, links and an empty file.
 #[test]
 fn an_archive_of_the_machines_tar_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    let long = "n".repeat(180);
-    std::fs::write(folder.path().join(&long), b"long").unwrap();
-    std::fs::write(folder.path().join("data"), vec![9; 70_000]).unwrap();
-    std::os::unix::fs::symlink("data", folder.path().join("link")).unwrap();
-    for format in ["--format=gnu", "--format=posix"] {
+    let at = |name: &str| folder.path().join(name);
+    let (long, far) = ("n".repeat(180), "f".repeat(150));
+    std::fs::write(at("data"), vec![9; 70_000]).unwrap();
+    std::fs::hard_link(at("data"), at("hard")).unwrap();
+    std::os::unix::fs::symlink("data", at("link")).unwrap();
+    std::fs::write(at("d\u{e9}j\u{e0} vu"), b"").unwrap();
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let tar = |options: &[&str]| {
         let tar = std::process::Command::new("tar")
-            .args([format, "-cf", "-", "-C"])
+            .args(options)
+            .args(["--sort=name", "-cf", "-", "-C"])
             .arg(folder.path())
             .arg(".")
             .output()
             .unwrap();
-        let (mut entries, kept) = read_all(&tar.stdout.chunks(777).collect::<Vec<_>>());
-        assert!(kept.is_empty(), "{format}");
-        assert!(entries.iter().all(|entry| entry.unread.is_empty()), "{format}");
-        entries.sort_by(|one, other| one.name.cmp(&other.name));
-        let names: Vec<_> = entries
-            .iter()
-            .map(|entry| String::from_utf8_lossy(&entry.name).into_owned())
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "./".to_owned(),
-                "./data".to_owned(),
-                "./link".to_owned(),
-                format!("./{long}")
-            ]
+        assert!(
+            tar.status.success(),
+            "{options:?}: {}",
+            String::from_utf8_lossy(&tar.stderr)
         );
-        assert_eq!(entries[1].sha256, hash(&[9; 70_000]));
-        assert_eq!(entries[2].link, b"data");
-        assert_eq!(entries[3].sha256, hash(b"long"));
+        told(&format!("{options:?}"), &tar.stdout)
+    };
+    let mut expected = vec![
+        entry('0', "./data", "", Some(&[9; 70_000])),
+        entry('0', "./d\u{e9}j\u{e0} vu", "", Some(b"")),
+        entry('1', "./hard", "./data", None),
+        entry('2', "./link", "data", None),
+        entry('5', "./", "", None),
+        entry('6', "./pipe", "", None),
+    ];
+    for format in ["--format=gnu", "--format=oldgnu", "--format=posix", "--format=ustar"] {
+        assert_eq!(tar(&[format]), expected, "{format}");
+    }
+    std::fs::write(at(&long), b"long").unwrap();
+    std::os::unix::fs::symlink(&far, at("far")).unwrap();
+    expected.push(entry('0', &format!("./{long}"), "", Some(b"long")));
+    expected.push(entry('2', "./far", &far, None));
+    expected.sort();
+    for format in ["--format=gnu", "--format=oldgnu", "--format=posix"] {
+        assert_eq!(tar(&[format]), expected, "{format}");
+    }
+}
+
+/// Of `golden/`, see the programs there.
+#[test]
+fn archives_of_pythons_and_of_gos_library_are_read() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tar/golden/");
+    let long = "n".repeat(180);
+    for name in [
+        "python_ustar",
+        "python_gnu",
+        "python_pax",
+        "go_ustar",
+        "go_gnu",
+        "go_pax",
+    ] {
+        let mut expected = vec![
+            entry('5', "dir/", "", None),
+            entry('0', "dir/plain.txt", "", Some(b"hello\n")),
+            entry('0', "empty", "", Some(b"")),
+            entry('2', "link", "dir/plain.txt", None),
+            entry('1', "hard", "dir/plain.txt", None),
+            entry('6', "pipe", "", None),
+            entry('3', "device", "", None),
+        ];
+        if name != "go_ustar" {
+            expected.push(entry('0', "d\u{e9}j\u{e0}.txt", "", Some(b"vu")));
+        }
+        if !name.ends_with("ustar") {
+            expected.push(entry('0', &format!("d/{long}"), "", Some(b"long")));
+            expected.push(entry('2', "far", &long, None));
+        }
+        if name == "python_pax" {
+            expected.push(entry('0', "late", "", Some(b"1")));
+        }
+        expected.sort();
+        let archive = std::fs::read(format!("{golden}{name}.tar")).unwrap();
+        assert_eq!(told(name, &archive), expected, "{name}");
     }
 }
 
