@@ -12,7 +12,7 @@ use tests::kubectl::{Output, Running, Way, run};
 use tests::once::Once;
 use tests::person::Person;
 use tests::pods::{TICKS, kept, nowhere};
-use tests::records::{close_of, opens};
+use tests::records::{close_of, find, opens};
 use tests::rules::entering;
 use tests::terminal::{in_window, terminal};
 use tests::wait::{PATIENCE, try_until};
@@ -129,7 +129,8 @@ fn an_auditor_lists_plays_and_exports_what_somebody_did_and_nobody_else_does() -
         said("viewed session") && said("played the recording") && said("exported the recording")
     })?;
     assert!(!format!("{reads:?}").contains(SECRET));
-    is_cut(&gateway, &carol, whole)
+    is_cut(&gateway, &carol, whole)?;
+    has_lost_its_keys(&gateway, &carol, whole)
 }
 
 /// As text, and as a cast whose lines are all JSON; without the secret.
@@ -218,6 +219,38 @@ fn is_cut(gateway: &Gateway, carol: &Person<'_>, id: &str) -> anyhow::Result<()>
         told.code == 8 && told.stderr.contains("its file is not there"),
         "{told}"
     );
+    std::fs::write(&path, &whole)?;
+    assert_eq!(carol.types(&format!("gatescribe session show {id}"))?.code, 0);
+    Ok(())
+}
+
+/// Whoever deletes a key from the state file has erased nothing lawfully: nothing says so, and what it sealed is called damaged.
+fn has_lost_its_keys(gateway: &Gateway, carol: &Person<'_>, id: &str) -> anyhow::Result<()> {
+    let data = gateway.file("data");
+    let seal = <[u8; 32]>::try_from(std::fs::read(data.join("keys/seal"))?).map_err(|_| anyhow::anyhow!("32 bytes"))?;
+    let keys = state::SealingKeys::new(state::SealingKey::new(&seal).context("a key")?, Vec::new());
+    let store = state::Store::open(&data.join("state.sqlite"), keys, state::Limits::default())?;
+    let records = gateway.records()?;
+    let subject = find(&records, "open", id)?["by"]["id"].as_str().context("a subject")?;
+    assert!(store.drop_part_key(subject, &format!("recording:{id}"))?);
+    assert!(store.drop_part_key(subject, "command")?);
+    drop(store);
+    let why = "its key is missing from the gateway's store, and no record says that it was erased";
+    let shown = carol.types(&format!("gatescribe session show {id}"))?;
+    assert!(
+        shown.code == 8 && shown.stdout.contains("DAMAGED: its key is missing"),
+        "{shown}"
+    );
+    for line in [
+        format!("gatescribe session show {id}"),
+        format!("gatescribe session export {id}"),
+        format!("gatescribe session export {id} --format text"),
+    ] {
+        let told = carol.types(&line)?;
+        assert!(told.code == 8 && told.stderr.contains(why), "{line}: {told}");
+    }
+    let record = carol.ok(&format!("gatescribe audit show {id} -o json"))?.json()?;
+    assert_eq!(record["parts"]["command"]["unreadable"], why, "{record}");
     Ok(())
 }
 

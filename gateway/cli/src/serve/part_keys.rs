@@ -68,7 +68,7 @@ impl OpensParts for StoredKeys {
             Err(error) => return Opened::Unreadable(error.to_string()),
         };
         let Some(key) = kept.and_then(|kept| PartKey::new(&kept.id, &kept.bytes)) else {
-            return Opened::Erased;
+            return Opened::NoKey;
         };
         match open_part(&key, request, class, &part.commitment, &part.bytes) {
             Some(plain) => Opened::Plain(plain),

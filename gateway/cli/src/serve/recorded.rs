@@ -36,7 +36,7 @@ impl Sessions for RecordedSessions {
         // As the file is named, and nothing else: what stands in a record names no other file.
         let id = uuid::Uuid::try_parse(session).map_err(|error| CannotOpen::Unreadable(error.to_string()))?;
         let key = self.keys.recording_key(subject, session).map_err(CannotOpen::NotNow)?;
-        let key = key.ok_or(CannotOpen::Erased)?;
+        let key = key.ok_or(CannotOpen::NoKey)?;
         let recording = Recording::open(&self.folder.join(format!("{id}.rec")), &key, anchors);
         let recording = recording.map_err(|error| unreadable(&error))?;
         if recording.survey().session == id {

@@ -1,5 +1,5 @@
 //! What stands sealed beside a record: values that a record must not have in the clear, such as the arguments of an exec. Whoever
-//! may see the record may see them, for as long as nobody has erased their key.
+//! may see the record may see them, for as long as the gateway's store has their key.
 
 use std::sync::Arc;
 
@@ -25,11 +25,14 @@ pub trait OpensParts: Send + Sync {
 pub enum Opened {
     /// Its bytes.
     Plain(Vec<u8>),
-    /// Its key is there no more.
-    Erased,
+    /// Its key is not in the store. Nothing says that it was erased: the ledger has no record of that kind.
+    NoKey,
     /// It is not what the record committed to, or cannot be looked up now: in words.
     Unreadable(String),
 }
+
+/// What is said of what cannot be opened for that.
+pub(super) const NO_KEY: &str = "its key is missing from the gateway's store, and no record says that it was erased";
 
 /// The parts of an act as JSON, by name: the words of a command, the text of others; known patterns of secrets are masked.
 pub(super) async fn opened(api: &Api, record: &Row, sealed: Vec<SealedPart>) -> Result<Map<String, Value>, Refused> {
@@ -64,7 +67,7 @@ fn told(name: &str, opened: Opened) -> Value {
             recording::mask_words(std::slice::from_mut(&mut text));
             json!(text)
         }
-        Opened::Erased => json!({"erased": "its key is not in the gateway's store"}),
+        Opened::NoKey => json!({"unreadable": NO_KEY}),
         Opened::Unreadable(why) => json!({"unreadable": why}),
     }
 }
@@ -92,7 +95,8 @@ mod tests {
             told("path", plain("/login?password=hunter2")),
             json!("/login?password=*******")
         );
-        assert!(told("command", Opened::Erased)["erased"].is_string());
+        let no_key = "its key is missing from the gateway's store, and no record says that it was erased";
+        assert_eq!(told("command", Opened::NoKey), json!({"unreadable": no_key}));
         assert_eq!(told("path", Opened::Unreadable("x".into())), json!({"unreadable": "x"}));
     }
 }

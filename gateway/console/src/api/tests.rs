@@ -113,7 +113,7 @@ pub(super) struct World {
     now: Arc<AtomicI64>,
 }
 
-/// The keys of commands; all others were erased.
+/// The keys of commands; all others are missing.
 struct Keys;
 
 impl OpensParts for Keys {
@@ -121,7 +121,7 @@ impl OpensParts for Keys {
         if part.bytes.starts_with(b"command=") {
             Opened::Plain(part.bytes.clone())
         } else {
-            Opened::Erased
+            Opened::NoKey
         }
     }
 }

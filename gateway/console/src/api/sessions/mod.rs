@@ -69,9 +69,12 @@ pub trait Sessions: Send + Sync {
 /// Why a recording cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotOpen {
-    /// The store does not have its key.
-    #[error("its key is not in the gateway's store: it was erased, or the store is not the one that it was made with")]
-    Erased,
+    /// The store does not have its key. Nothing says that it was erased: the ledger has no record of that kind.
+    #[error(
+        "{}: restore the state file from a backup, or look whether it is the one that the recording was made with",
+        super::parts::NO_KEY
+    )]
+    NoKey,
     /// The file is not in its place.
     #[error("its file is not there: look in the folder of recordings (`recording.dir`), and restore it from a backup")]
     Missing,

@@ -70,7 +70,7 @@ impl Sessions for Known {
             return Err(CannotOpen::NotNow("the store does not answer".to_owned()));
         }
         if !self.has_key.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(CannotOpen::Erased);
+            return Err(CannotOpen::NoKey);
         }
         let path = self.folder.path().join(format!("{session}.rec"));
         Recording::open(&path, &SessionKey::new(KEY), anchors).map_err(|error| match error {
@@ -502,9 +502,17 @@ async fn what_is_not_as_the_ledger_says_is_said_and_nothing_behind_it_is_shown()
         .sessions
         .store_is_silent
         .store(false, std::sync::atomic::Ordering::SeqCst);
-    // Erased.
+    // Somebody has taken its key away.
     world.sessions.has_key.store(false, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(standing("text").await.1["standing"], "erased");
+    for format in ["text", "frames"] {
+        let end = standing(format).await.1;
+        let why = end["why"].as_str().unwrap();
+        assert_eq!(end["standing"], "damaged", "{end}");
+        assert!(
+            why.contains("its key is missing") && why.contains("no record says that it was erased"),
+            "{why}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -568,7 +576,7 @@ async fn a_session_says_why_it_was_allowed_and_what_was_run_also_where_nothing_w
     let rule = json!({"kind": "roleBinding", "name": "dev", "namespace": "shop", "role": "ClusterRole/edit", "effect": "allow"});
     for (id, sealed, command) in [
         ("a-1", "command=sh&command=-c&command=id", json!(["sh", "-c", "id"])),
-        ("a-2", "?", json!({"erased": "its key is not in the gateway's store"})),
+        ("a-2", "?", json!({"unreadable": super::super::parts::NO_KEY})),
     ] {
         let open = json!({"id": id, "t": world.time(), "boot": "b", "cluster": "prod", "by": super::super::tests::by(1, "alice"),
             "parts": [{"name": "query", "len": 1, "hash": "00", "class": "query"},

@@ -36,11 +36,6 @@ pub(super) enum Verdict {
         /// What and where.
         why: String,
     },
-    /// Nobody can read it.
-    Erased {
-        /// Why.
-        why: String,
-    },
     /// It cannot be told at this moment.
     Unknown {
         /// Why.
@@ -54,8 +49,8 @@ impl Verdict {
         match opened {
             Err(_) if has_nothing(&known.row) => Self::of_tail(Tail::Open, known),
             Ok(recording) => Self::of_tail(recording.tail(), known),
-            // Of a session that the cluster refused nothing is kept, and what was not read may say so.
-            Err(error @ CannotOpen::Missing) if is_unread(end_of(&known.row)) => Self::Unknown {
+            // Of a session that the cluster refused nothing is kept, no key either, and what was not read may say so.
+            Err(error @ (CannotOpen::Missing | CannotOpen::NoKey)) if is_unread(end_of(&known.row)) => Self::Unknown {
                 why: format!("{}; {error}", unread(known.note.as_deref())),
             },
             Err(error) => Self::unopened(error),
@@ -77,8 +72,7 @@ impl Verdict {
     fn unopened(error: &CannotOpen) -> Self {
         let why = error.to_string();
         match error {
-            CannotOpen::Erased => Self::Erased { why },
-            CannotOpen::Missing | CannotOpen::Unreadable(_) => Self::Damaged { why },
+            CannotOpen::NoKey | CannotOpen::Missing | CannotOpen::Unreadable(_) => Self::Damaged { why },
             CannotOpen::NotNow(_) => Self::Unknown { why },
         }
     }
@@ -194,8 +188,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_opened_says_why() {
-        let erased = Verdict::unopened(&CannotOpen::Erased);
-        assert!(matches!(erased, Verdict::Erased { why } if why.contains("erased")));
+        let no_key = Verdict::unopened(&CannotOpen::NoKey);
+        assert!(
+            matches!(&no_key, Verdict::Damaged { why } if why.contains("its key is missing") && why.contains("backup")),
+            "{no_key:?}"
+        );
         let missing = Verdict::unopened(&CannotOpen::Missing);
         assert!(
             matches!(missing, Verdict::Damaged { why } if why.contains("`recording.dir`") && why.contains("backup"))
