@@ -55,15 +55,28 @@ fn syn_stream(block: &[u8]) -> Vec<u8> {
     control(1, body.len(), &body)
 }
 
-/// 48 MiB of zeros in less than 64 KiB. A zlib stream that names no dictionary is one for every reader of SPDY.
+/// The first frame with a header block that each side says: a server opens no streams, it replies.
+fn first_of(from: From, block: &[u8]) -> Vec<u8> {
+    match from {
+        From::Person => syn_stream(block),
+        From::Cluster => control(2, 4 + block.len(), &[b"\x00\x00\x00\x01", block].concat()),
+    }
+}
+
+/// Opens a stream with a [`bomb_block`].
 pub(crate) fn bomb() -> Vec<u8> {
+    syn_stream(&bomb_block())
+}
+
+/// 48 MiB of zeros in less than 64 KiB. A zlib stream that names no dictionary is one for every reader of SPDY.
+fn bomb_block() -> Vec<u8> {
     let plain = vec![0; 48 << 20];
     let mut block = Vec::with_capacity(64 << 10);
     flate2::Compress::new(flate2::Compression::best(), true)
         .compress_vec(&plain, &mut block, flate2::FlushCompress::Sync)
         .expect("zeros compress");
     assert!(block.len() < 64_000, "{} bytes are no bomb", block.len());
-    syn_stream(&block)
+    block
 }
 
 fn rows() -> Vec<Row> {
@@ -114,12 +127,12 @@ fn spdy(from: From) -> Vec<Row> {
         ),
         row(
             "headers that are none",
-            syn_stream(b"\xff\xff\xff\xff"),
+            first_of(from, b"\xff\xff\xff\xff"),
             "a SPDY header block that does not inflate",
         ),
         row(
             "a bomb of headers",
-            bomb(),
+            first_of(from, &bomb_block()),
             "a SPDY header block that inflates to more than 64 KiB",
         ),
     ]
