@@ -6,6 +6,32 @@ use super::spdy::*;
 use super::writer::*;
 use super::*;
 
+#[test]
+fn a_stream_of_no_known_kind_or_port_is_not_told() {
+    let unread = "SPDY data of a client that nobody reads";
+    for pairs in [
+        &[("streamtype", "data"), ("port", "0")][..],
+        &[("streamtype", "data"), ("port", "+80")],
+        &[("streamtype", "data")],
+        &[("streamtype", "stdin"), ("port", "80")],
+        &[("port", "80")],
+        &[],
+    ] {
+        let opened = [(UP, SpdyWriter::new().syn_stream(1, pairs)), replies(&[1])];
+        let ended = [opened.as_slice(), &[(UP, [spdy_last(1, b""), rst(1)].concat())]].concat();
+        assert_eq!(told(FORWARD, &ended), [], "{pairs:?}");
+        let written_to = [opened.as_slice(), &[(UP, spdy_data(1, b"x"))]].concat();
+        assert_eq!(why(FORWARD, &written_to), unread, "{pairs:?}");
+    }
+    for kind in ["data", "STDIN", ""] {
+        let opening = SpdyWriter::new().syn_stream(1, &[("streamtype", kind)]);
+        let opened = [(UP, opening), replies(&[1])];
+        assert_eq!(told(V4, &opened), [], "{kind}");
+        let written_to = [opened.as_slice(), &[(UP, spdy_data(1, b"x"))]].concat();
+        assert_eq!(why(V4, &written_to), unread, "{kind}");
+    }
+}
+
 /// Its reader waits for a reader of that for ever, and with it whatever else of the connection goes through the same hands.
 #[test]
 fn data_on_a_stream_that_nobody_reads_are_not_read() {
