@@ -123,13 +123,23 @@ impl Recordings {
         ))
     }
 
-    async fn key(&self, subject: &SubjectId, session: &str) -> Result<SessionKey, KeyError> {
-        let asked = timeout(KEY_WITHIN, self.keys.new_key(subject, session)).await;
-        asked.unwrap_or_else(|_| {
-            // It may be made yet.
-            self.keys.forget(subject, session);
-            Err(KeyError::Silent)
-        })
+    /// Asked for in a task of its own: a store that answers too late has made a key all the same, which is durable then and
+    /// nobody's.
+    async fn key(&self, subject: &SubjectId, session: &str) -> Result<SessionKey, Unrecorded> {
+        let (keys, subject, session) = (Arc::clone(&self.keys), subject.clone(), session.to_owned());
+        let mut asking = {
+            let (keys, subject, session) = (Arc::clone(&keys), subject.clone(), session.clone());
+            tokio::spawn(async move { keys.new_key(&subject, &session).await })
+        };
+        if let Ok(asked) = timeout(KEY_WITHIN, &mut asking).await {
+            return Ok(asked??);
+        }
+        tokio::spawn(async move {
+            if let Ok(Ok(_late)) = asking.await {
+                keys.forget(&subject, &session);
+            }
+        });
+        Err(KeyError::Silent.into())
     }
 
     /// The file with its first chunks, on the disk.

@@ -1,5 +1,6 @@
 //! What a tunnel does to bytes and when it ends, between two sides in memory and with a clock that is set.
 
+mod keys;
 mod recorded;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::session::bench::BEGIN;
 
-const KEY: [u8; 32] = [7; 32];
+pub(super) const KEY: [u8; 32] = [7; 32];
 const CHUNK: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl RecordingKeys for OneKey {
 
 impl Stage {
     /// How sessions are recorded here.
-    fn recordings(&self) -> Recordings {
+    pub(super) fn recordings(&self) -> Recordings {
         Recordings {
             folder: self.folder.path().to_owned(),
             keys: Arc::new(OneKey),
@@ -72,7 +72,7 @@ impl Stage {
         self.observed(4 * CHUNK, Bounds::default(), observer)
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.folder.path().join(format!("{}.rec", self.trail.id.as_str()))
     }
 
@@ -591,52 +591,6 @@ fn a_disk_that_takes_nothing_at_the_beginning_leaves_no_file_and_no_session() {
     });
 }
 
-/// Keys that are made when they are told to be.
-#[derive(Debug, Default)]
-struct SlowKey {
-    may_go_on: tokio::sync::Notify,
-    forgotten: tokio::sync::Notify,
-}
-
-impl RecordingKeys for SlowKey {
-    fn new_key(&self, _: &SubjectId, _: &str) -> BoxFuture<'_, Result<SessionKey, KeyError>> {
-        async {
-            self.may_go_on.notified().await;
-            Ok(SessionKey::new(KEY))
-        }
-        .boxed()
-    }
-
-    fn forget(&self, _: &SubjectId, _: &str) {
-        self.forgotten.notify_one();
-    }
-}
-
-/// The store has begun to make a key when its caller leaves: it is durable then, and nobody else would take it away again.
-#[tokio::test]
-async fn a_client_that_leaves_while_its_key_is_made_leaves_no_key_and_no_file() {
-    let stage = Stage::new();
-    let keys = Arc::new(SlowKey::default());
-    let recordings = Recordings {
-        keys: Arc::<SlowKey>::clone(&keys),
-        ..stage.recordings()
-    };
-    assert!(
-        recordings.begin(&stage.trail, 0).now_or_never().is_none(),
-        "and nobody waits any more"
-    );
-    keys.may_go_on.notify_one();
-    let forgotten = timeout(Duration::from_secs(30), keys.forgotten.notified()).await;
-    assert!(forgotten.is_ok(), "the key is left");
-    timeout(Duration::from_secs(30), async {
-        while stage.file().exists() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
-}
-
 /// A write that hangs for longer than the end is waited for: the record says then that not all is there, and so it stays.
 #[test]
 fn nothing_is_sealed_behind_the_record_of_the_end() {
@@ -705,7 +659,6 @@ async fn a_disk_that_takes_a_chunk_and_never_says_so_ends_the_session_in_time() 
 #[derive(Debug, Default)]
 struct NoKey {
     answer: std::sync::Mutex<Option<KeyError>>,
-    forgotten: AtomicU64,
 }
 
 impl RecordingKeys for NoKey {
@@ -717,18 +670,17 @@ impl RecordingKeys for NoKey {
     }
 
     fn forget(&self, _: &SubjectId, _: &str) {
-        self.forgotten.fetch_add(1, Ordering::Relaxed);
+        panic!("there is none");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_key_no_session_begins_and_a_store_that_never_answers_is_not_waited_for() {
     let io = || Box::new(io::Error::other("/data/state.sqlite"));
-    for (answer, cause, seconds, forgotten) in [
-        (Some(KeyError::Store(io())), UnrecordedCause::KeyStore, 0, 0),
-        (Some(KeyError::Unopened(io())), UnrecordedCause::Key, 0, 0),
-        // The key may be made yet, behind our back.
-        (None, UnrecordedCause::KeyStore, 5, 1),
+    for (answer, cause, seconds) in [
+        (Some(KeyError::Store(io())), UnrecordedCause::KeyStore, 0),
+        (Some(KeyError::Unopened(io())), UnrecordedCause::Key, 0),
+        (None, UnrecordedCause::KeyStore, 5),
     ] {
         let stage = Stage::new();
         let keys = Arc::new(NoKey::default());
@@ -743,7 +695,6 @@ async fn without_a_key_no_session_begins_and_a_store_that_never_answers_is_not_w
             .await
             .unwrap_err();
         assert_eq!((why.cause(), began.elapsed().as_secs()), (cause, seconds), "{why:?}");
-        assert_eq!(keys.forgotten.load(Ordering::Relaxed), forgotten, "{why:?}");
         assert!(!stage.file().exists());
         recordings.metrics.refused(&stage.trail, &why);
         assert_eq!(recordings.metrics.counted(cause), (1, 0));
