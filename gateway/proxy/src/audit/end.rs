@@ -74,6 +74,7 @@ impl End {
 
     fn new(station: Arc<Station>, trail: Arc<Trail>, slot: Option<OutcomeSlot>, opened_by: RecordKind) -> Self {
         trail.tells_elsewhere();
+        trail.is_ended_by(true);
         Self {
             station,
             trail,
@@ -206,6 +207,7 @@ impl End {
 
     /// Takes the duty back: the opening record never became durable, so there is nothing to end.
     pub(crate) fn withdraw(mut self) {
+        self.trail.is_ended_by(false);
         self.settled = true;
     }
 
@@ -246,26 +248,10 @@ impl End {
             diverged: self.diverged(seen),
             why,
         };
-        let attempts = (self.attempts > 1).then_some(self.attempts);
-        let served = self
-            .upstream
-            .as_ref()
-            .map(|(address, port)| (&**address, *port))
-            .unzip();
-        let node = self.trail.node.get().map(AsRef::as_ref);
-        let said = served.0.is_some() || attempts.is_some() || self.upstream_status.is_some() || node.is_some();
-        let upstream = said.then_some(Served {
-            address: served.0,
-            local_port: served.1,
-            attempts,
-            audit_id_differs: self.other_audit_id,
-            status: self.upstream_status,
-            node,
-        });
         let slot = self.slot.take();
         let record = Record {
             pair: self.pair,
-            upstream,
+            upstream: self.served(),
             outcome: Some(outcome),
             object: seen.and_then(|seen| seen.object(self.trail.asks_for_one())),
             items: seen.and_then(Seen::items),
@@ -276,6 +262,23 @@ impl End {
         if let Some(issued) = seen.and_then(|seen| seen.issued.as_ref()).or(issued.as_ref()) {
             self.station.issued(&self.trail, self.pair, issued);
         }
+    }
+
+    /// Who has answered, and how; none where nothing is known of it.
+    fn served(&self) -> Option<Served<'_>> {
+        let attempts = (self.attempts > 1).then_some(self.attempts);
+        let upstream = self.upstream.as_ref();
+        let (address, local_port) = upstream.map(|(address, port)| (&**address, *port)).unzip();
+        let node = self.trail.node.get().map(AsRef::as_ref);
+        let said = address.is_some() || attempts.is_some() || self.upstream_status.is_some() || node.is_some();
+        said.then_some(Served {
+            address,
+            local_port,
+            attempts,
+            audit_id_differs: self.other_audit_id,
+            status: self.upstream_status,
+            node,
+        })
     }
 
     /// What stands for the recording at the end. One that stood ready for a session which never began is taken back.

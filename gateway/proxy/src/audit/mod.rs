@@ -251,7 +251,8 @@ impl Station {
     }
 
     /// Records a refusal, and says whether it did: above a budget, or when the ledger does not take it, it is only counted. It
-    /// is not waited for: a refusal has no effect and shows nothing.
+    /// is not waited for: a refusal has no effect and shows nothing. What was opened has its own end, also when whoever was to
+    /// carry on panicked: that one stands, and no refusal beside it.
     pub fn refuse(&self, trail: &Trail, refusal: &Refusal) -> bool {
         let words = refusal.in_words();
         let rules = match refusal {
@@ -290,6 +291,9 @@ impl Station {
     }
 
     fn turned_away(&self, trail: &Trail, code: &str, rules: &[RuleRef], outcome: Outcome<'_>) -> bool {
+        if trail.has_an_end() {
+            return true;
+        }
         let now = self.clock.read();
         let subject = trail.identity.as_deref().map(|identity| identity.subject().id());
         if subject.is_none() && self.budgets.stranger(now).is_err() {

@@ -1,5 +1,6 @@
 //! The station before a real ledger whose writer is driven by hand.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::task::Poll;
 
@@ -133,4 +134,71 @@ async fn the_first_byte_of_an_answer_came_when_it_came() {
         serde_json::json!({"first": 5_000, "total": 76_000}),
         "{records:?}"
     );
+}
+
+/// The end of a call whose intent is durable.
+async fn intended(station: &Arc<Station>, ledger: &Arc<Ledger>, trail: &Arc<Trail>) -> End {
+    let (ticket, slot) = ledger.append_intent(br#"{"id":"a"}"#.to_vec(), Vec::new()).unwrap();
+    ledger.drive();
+    let end = End::of_effect(Arc::clone(station), Arc::clone(trail), slot, RecordKind::Intent);
+    Station::intended(ticket, end).await.unwrap().1
+}
+
+fn ends(folder: &Path) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let all = records(folder)
+        .into_iter()
+        .filter(|record| record.get("outcome").is_some());
+    all.map(|record| (text(&record["kind"]), text(&record["outcome"]["end"])))
+        .collect()
+}
+
+/// A fault unwinds through whoever holds the end, and the request is refused as any that panicked.
+#[tokio::test]
+async fn promise_4_a_fault_behind_an_intent_leaves_one_end() {
+    for (is_sent, how) in [(false, "notSent"), (true, "unknown")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (station, ledger) = station(folder.path());
+        let trail = trail(&station);
+        let mut end = intended(&station, &ledger, &trail).await;
+        let fault = catch_unwind(AssertUnwindSafe(move || {
+            if is_sent {
+                end.sent();
+            }
+            panic!("a fault of ours");
+        }));
+        assert!(fault.is_err());
+        assert!(station.refuse(&trail, &Refusal::Internal), "its id leads to a record");
+        station.left(&trail, false);
+        ledger.drive();
+        assert_eq!(ends(folder.path()), [("outcome".to_owned(), how.to_owned())]);
+    }
+}
+
+/// What never became durable has no end, so the refusal is the one record.
+#[tokio::test]
+async fn promise_4_what_was_taken_back_is_refused_with_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (station, ledger) = station(folder.path());
+    let trail = trail(&station);
+    End::of_read(Arc::clone(&station), Arc::clone(&trail)).withdraw();
+    assert!(station.refuse(&trail, &Refusal::Internal));
+    ledger.drive();
+    assert_eq!(ends(folder.path()), [("refusal".to_owned(), "refused".to_owned())]);
+}
+
+#[tokio::test]
+async fn promise_4_a_fault_in_reading_an_answer_costs_what_was_read_and_no_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (station, ledger) = station(folder.path());
+    let trail = trail(&station);
+    let mut end = intended(&station, &ledger, &trail).await;
+    end.answered(200);
+    end.scans(Scan::broken());
+    end.passed(b"{}");
+    end.settle(Answer::Answered, None);
+    ledger.drive();
+    assert_eq!(ends(folder.path()), [("outcome".to_owned(), "answered".to_owned())]);
+    let records = records(folder.path());
+    assert_eq!(records[1]["outcome"]["unread"], "a fault of the gateway", "{records:?}");
 }

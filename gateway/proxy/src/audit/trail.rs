@@ -176,6 +176,8 @@ pub struct Trail {
     pub(crate) fallback_of: Option<RequestId>,
     claims: Claims,
     told: AtomicBool,
+    /// An [`End`](super::End) says how it ends, or has said it.
+    has_an_end: AtomicBool,
     /// What operators see of it.
     pub(crate) seen: Seen,
 }
@@ -223,6 +225,7 @@ impl Trail {
             fallback_of: None,
             claims,
             told: AtomicBool::new(false),
+            has_an_end: AtomicBool::new(false),
             seen: Seen::default(),
         }
     }
@@ -235,6 +238,16 @@ impl Trail {
     /// Whether somebody has that duty.
     pub(crate) fn is_told(&self) -> bool {
         self.told.load(Ordering::Relaxed)
+    }
+
+    /// Something was opened for it, which has its end; or that was taken back.
+    pub(super) fn is_ended_by(&self, has_an_end: bool) {
+        self.has_an_end.store(has_an_end, Ordering::Release);
+    }
+
+    /// Whether its end is written by an [`End`](super::End).
+    pub(super) fn has_an_end(&self) -> bool {
+        self.has_an_end.load(Ordering::Acquire)
     }
 
     /// Who asks, for a record.

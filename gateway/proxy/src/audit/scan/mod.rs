@@ -3,13 +3,16 @@
 //!
 //! It sees a copy of what passes and can neither change nor hold it. Invariants: memory is bounded whatever comes; nothing is
 //! decompressed; what is not whole or not known is `unread` with the reason and never guessed; a credential is kept only
-//! until its id is taken out of it, in memory that is wiped.
+//! until its id is taken out of it, in memory that is wiped; a fault in here changes neither the answer nor that its end is
+//! recorded.
 
 mod issued;
 mod json;
 mod protobuf;
 #[cfg(test)]
 mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::{HeaderMap, header};
 use model::event::{ItemsSeen, Object};
@@ -40,6 +43,8 @@ pub(crate) enum Unread {
     TooLong,
     /// It broke off, or is not what its type says.
     NotWhole,
+    /// Ours: reading it panicked.
+    Fault,
 }
 
 impl Unread {
@@ -50,6 +55,7 @@ impl Unread {
             Self::OtherType => "the answer is neither JSON nor protobuf",
             Self::TooLong => "the answer is longer than what is read of it",
             Self::NotWhole => "the answer is not whole, or not what its type says",
+            Self::Fault => "a fault of the gateway",
         }
     }
 }
@@ -207,6 +213,9 @@ enum Form {
     Json(Box<json::Scanner>),
     Protobuf(Box<protobuf::Scanner>),
     Unread(Unread),
+    /// Panics at whatever it is shown.
+    #[cfg(test)]
+    Broken,
 }
 
 impl Scan {
@@ -264,10 +273,16 @@ impl Scan {
             None if matches!(self.form, Form::Unread(_)) => return,
             None => self.form = Form::Unread(Unread::TooLong),
         }
-        match &mut self.form {
+        let form = &mut self.form;
+        let fed = catch_unwind(AssertUnwindSafe(|| match form {
             Form::Json(scanner) => scanner.feed(bytes),
             Form::Protobuf(scanner) => scanner.feed(bytes),
             Form::Unread(_) => {}
+            #[cfg(test)]
+            Form::Broken => broken(),
+        }));
+        if fed.is_err() {
+            self.form = Form::Unread(Unread::Fault);
         }
     }
 
@@ -276,10 +291,16 @@ impl Scan {
     /// # Errors
     /// Why nothing can be said of it.
     pub(crate) fn finish(self) -> Result<Seen, Unread> {
+        catch_unwind(AssertUnwindSafe(|| self.finished())).unwrap_or(Err(Unread::Fault))
+    }
+
+    fn finished(self) -> Result<Seen, Unread> {
         let scanned = match self.form {
             Form::Json(scanner) => scanner.finish(),
             Form::Protobuf(scanner) => scanner.finish(),
             Form::Unread(why) => return Err(why),
+            #[cfg(test)]
+            Form::Broken => broken(),
         };
         let (mut seen, credential) = scanned.ok_or(Unread::NotWhole)?;
         seen.issued = credential.and_then(|bytes| Issued::read(self.want, &bytes));
@@ -290,13 +311,36 @@ impl Scan {
 impl Scan {
     /// The id of a credential that has passed, where the rest of the answer did not: whoever leaves holds it all the same.
     pub(crate) fn issued_so_far(self) -> Option<Issued> {
+        catch_unwind(AssertUnwindSafe(|| self.issued_by_now())).ok().flatten()
+    }
+
+    fn issued_by_now(self) -> Option<Issued> {
         let credential = match self.form {
             Form::Json(scanner) => scanner.credential(),
             Form::Protobuf(scanner) => scanner.credential(),
             Form::Unread(_) => None,
+            #[cfg(test)]
+            Form::Broken => broken(),
         };
         credential.and_then(|bytes| Issued::read(self.want, &bytes))
     }
+}
+
+#[cfg(test)]
+impl Scan {
+    /// One that panics at whatever it is shown, and at the end.
+    pub(crate) const fn broken() -> Self {
+        Self {
+            form: Form::Broken,
+            left: usize::MAX,
+            want: Want::Names,
+        }
+    }
+}
+
+#[cfg(test)]
+fn broken() -> ! {
+    panic!("a fault of the scanner")
 }
 
 /// Reads foreign bytes as an answer in either form. Never panics, whatever they are.
@@ -309,11 +353,11 @@ pub(crate) fn fuzz(data: &[u8]) {
             let (head, tail) = data.split_at(cut.min(data.len()));
             scan.feed(head);
             scan.feed(tail);
-            let _ = scan.finish();
+            assert_ne!(scan.finish(), Err(Unread::Fault));
         }
     }
     let mut behind_magic = Scan::protobuf(Want::Token);
     behind_magic.feed(protobuf::MAGIC);
     behind_magic.feed(data);
-    let _ = behind_magic.finish();
+    assert_ne!(behind_magic.finish(), Err(Unread::Fault));
 }
