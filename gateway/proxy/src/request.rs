@@ -52,7 +52,8 @@ use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
 use crate::upstream::{self, Call, Expected, NoAnswer, Pool, StreamClass};
 
-/// What an answer waits that is above a budget: a connection has twenty of them a second then, at next to no cost.
+/// What an answer waits that is above a budget, one after another: a connection has twenty of them a second then, however many
+/// streams it has, at next to no cost.
 const ABOVE_A_BUDGET: Duration = Duration::from_millis(50);
 /// Logs that one subject reads at the same time, and plain requests through `proxy` subresources: an eighth of the connections
 /// that are for each of them to one cluster.
@@ -557,22 +558,15 @@ impl Handler for Gate {
         trail.turned_down(&refusal, now);
         trail.told_end(Some(refusal.status().as_u16()), now);
         if !recorded {
-            slow_down(&conn).await;
+            // Who is above a budget goes on slowly, so that a flood leaves the processor to everybody else (promise 8); so does a
+            // refusal that a full ledger could not take. Nobody else waits here, and no stop of the gateway does.
+            conn.hold_back(ABOVE_A_BUDGET).await;
         }
         self.refuse(&trail, &refusal, recorded)
     }
 
     fn connection_refused(&self, conn: &Conn, reason: Refused) {
         self.audit.connection_refused(conn, reason);
-    }
-}
-
-/// Who is above a budget goes on slowly, so that a flood leaves the processor to everybody else (promise 8); so does a
-/// refusal that a full ledger could not take. Nobody else waits here, and no stop of the gateway does.
-async fn slow_down(conn: &Conn) {
-    tokio::select! {
-        () = tokio::time::sleep(ABOVE_A_BUDGET) => {}
-        () = conn.draining().cancelled() => {}
     }
 }
 

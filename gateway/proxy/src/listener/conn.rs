@@ -11,12 +11,14 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::Mutex,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +37,8 @@ pub struct Conn {
     client: Option<ClientChain>,
     counters: Counters,
     draining: CancellationToken,
+    /// Held by the one answer that is held back now.
+    slow: Mutex<()>,
 }
 
 /// What TLS agreed on.
@@ -106,6 +110,7 @@ impl Conn {
             client: None,
             counters: Counters::default(),
             draining,
+            slow: Mutex::new(()),
         }
     }
 
@@ -176,6 +181,19 @@ impl Conn {
         match client.verdict.at(now, &client.authorities, &client.chain) {
             Ok(()) => ClientCertificate::Verified(client.chain.clone()),
             Err(problem) => ClientCertificate::Rejected(client.chain.clone(), problem),
+        }
+    }
+
+    /// Holds an answer back for `pause`, behind all of this connection that are held back already, however many streams it
+    /// has. A listener that drains holds none back.
+    pub(crate) async fn hold_back(&self, pause: Duration) {
+        let in_turn = async {
+            let _turn = self.slow.lock().await;
+            tokio::time::sleep(pause).await;
+        };
+        tokio::select! {
+            () = in_turn => {}
+            () = self.draining.cancelled() => {}
         }
     }
 
@@ -253,5 +271,47 @@ impl Wire for TcpStream {
 impl Wire for tokio_rustls::server::TlsStream<TcpStream> {
     fn enter_tunnel(&self) {
         self.get_ref().0.enter_tunnel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn conn(draining: &CancellationToken) -> Conn {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        Conn::new(1, address, address, "kubernetes".into(), draining.clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn promise_8_a_connection_has_its_held_back_answers_one_after_another_however_many_streams_it_has() {
+        let (draining, pause) = (CancellationToken::new(), Duration::from_millis(50));
+        let (hers, his) = (conn(&draining), conn(&draining));
+        let began = Instant::now();
+        let all = join_all((0..100).map(|_| hers.hold_back(pause)));
+        let one = async {
+            his.hold_back(pause).await;
+            began.elapsed()
+        };
+        let (_, his) = tokio::join!(all, one);
+        assert_eq!(his, pause, "another connection waits for itself alone");
+        assert_eq!(began.elapsed(), 100 * pause, "twenty a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_held_back_waits_for_no_drain_and_whoever_left_holds_nobody_up() {
+        let (draining, pause) = (CancellationToken::new(), Duration::from_millis(50));
+        let conn = conn(&draining);
+        let began = Instant::now();
+        let left = tokio::time::timeout(pause / 2, conn.hold_back(pause)).await;
+        assert!(left.is_err());
+        conn.hold_back(pause).await;
+        assert_eq!(began.elapsed(), pause + pause / 2);
+        let stopping = async { draining.cancel() };
+        tokio::join!(join_all((0..100).map(|_| conn.hold_back(pause))), stopping);
+        assert_eq!(began.elapsed(), pause + pause / 2);
     }
 }
