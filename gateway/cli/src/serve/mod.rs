@@ -215,6 +215,7 @@ impl Gateway {
             ledger: Arc::clone(&books.ledger),
             publisher: Arc::clone(&books.publisher),
             store: Arc::clone(&books.store),
+            calls: Arc::clone(&measures.calls),
             room: books.room(),
             trust: issuers.trust.clone(),
             feed: Arc::clone(&issuers.feed),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use feeds::issuers::IssuerFeed;
 use ledger::{Ledger, Publisher};
+use proxy::session::Registry;
 use reach::{Identity, Trouble};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ pub(super) struct Parts<'a> {
     pub(super) ledger: Arc<Ledger>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) store: Arc<state::Store>,
+    pub(super) calls: Arc<Registry>,
     pub(super) room: Room,
     pub(super) trust: watch::Receiver<Arc<oidc::Trust>>,
     pub(super) feed: Arc<IssuerFeed>,
@@ -36,6 +38,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         ledger,
         publisher,
         store,
+        calls,
         room,
         trust,
         feed,
@@ -51,6 +54,10 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         ("checkpoints".to_owned(), Box::new(move || signed(publisher.trouble()))),
         ("state".to_owned(), Box::new(move || state(store.answers()))),
         ("recordings".to_owned(), Box::new(move || room.health())),
+        (
+            "long calls".to_owned(),
+            Box::new(move || kept(calls.trouble(super::now()))),
+        ),
     ];
     let urls: Vec<String> = trust
         .borrow()
@@ -112,6 +119,11 @@ fn signed(trouble: Option<String>) -> Health {
     trouble.map_or(Health::Good, |why| {
         Health::But(format!("new records are not signed: {why}"))
     })
+}
+
+/// What broke was begun again and ended what it could not judge; somebody should look.
+fn kept(trouble: Option<String>) -> Health {
+    trouble.map_or(Health::Good, Health::But)
 }
 
 fn state(answer: Result<(), state::StateError>) -> Health {

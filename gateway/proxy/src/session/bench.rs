@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use access::decide::Authorization;
@@ -43,6 +43,8 @@ pub struct World {
     pub draining: CancellationToken,
     /// Questions about sign-ins.
     pub sign_ins: mpsc::Receiver<Asked<SessionQuestion, SessionAnswer>>,
+    /// The judgement that breaks, counted from now on; 0: none does.
+    pub breaks: Arc<AtomicU64>,
     /// Questions to the cluster.
     pub reviews: mpsc::Receiver<Asked<AccessQuestion, AccessAnswer>>,
     station: Arc<decision::Station>,
@@ -73,8 +75,14 @@ impl World {
             stale_after: Duration::from_secs(90),
             cache_entries: 1_000,
         };
-        let heard = clock.clone();
-        let heard = Arc::new(move || heard.read().wall);
+        let (heard, breaks) = (clock.clone(), Arc::<AtomicU64>::default());
+        let breaking = Arc::clone(&breaks);
+        let heard = Arc::new(move || {
+            let less = |left: u64| left.checked_sub(1);
+            let was = breaking.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            assert_ne!(was, Ok(1), "a fault of the world");
+            heard.read().wall
+        });
         let station = Arc::new(decision::Station::new(settings, newest, heard, confirm));
         let (trust, trusted) = watch::channel(Arc::new(trust()));
         let (keys, _) = Ask::new(1, Duration::from_secs(1), |_| KeyAnswer::Unknown);
@@ -117,6 +125,7 @@ impl World {
 
     /// Puts other rules into effect: RBAC that lets each of `groups` watch pods in every namespace, and access rules.
     pub fn rules(&self, groups: &[&str], access_rules: &[Value]) {
+            breaks,
         let version = self.rules.borrow().version.saturating_add(1);
         self.rules.send_replace(Arc::new(rules(version, groups, access_rules)));
     }

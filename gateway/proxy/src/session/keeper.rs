@@ -4,9 +4,12 @@
 //! Limits and rules alone are judged in one go, a few microseconds each, so that 20,000 calls take well under a second. What
 //! needs somebody's answer (the cluster's, the state store's) is asked beside that, so many at a time, and never holds up
 //! anything else. Invariant: an answer that does not come ends the call after a minute, whether it was asked for in that time or
-//! waited for its turn.
+//! waited for its turn. What breaks in here ends the one call that was looked at, and nobody else is looked at less for it: a
+//! loop that breaks off is begun again, is counted, and `/readyz` and the log say so.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,10 +74,54 @@ impl Keeper {
     /// Starts what looks after them, until `stop`. Within a tokio runtime.
     pub fn start(self, stop: &CancellationToken) {
         for cluster in self.clusters.keys() {
-            tokio::spawn(self.clone().follow_rules(cluster.clone(), stop.clone()));
-            tokio::spawn(self.clone().follow_time(cluster.clone(), stop.clone()));
+            let name = cluster.clone();
+            self.goes_on(stop, move |keeper, stop| keeper.follow_rules(name.clone(), stop));
+            let name = cluster.clone();
+            self.goes_on(stop, move |keeper, stop| keeper.follow_time(name.clone(), stop));
         }
-        tokio::spawn(self.follow_keys(stop.clone()));
+        self.goes_on(stop, Self::follow_keys);
+    }
+
+    /// Runs a loop until it ends or `stop`. One that breaks off is begun again after a beat: were it not, nobody would be judged
+    /// any more, and everything would look well.
+    pub(super) fn goes_on<F>(
+        &self,
+        stop: &CancellationToken,
+        run: impl Fn(Self, CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (keeper, stop) = (self.clone(), stop.clone());
+        tokio::spawn(async move {
+            while let Err(broken) = tokio::spawn(run(keeper.clone(), stop.clone())).await {
+                if !broken.is_panic() {
+                    return; // the runtime goes
+                }
+                keeper.broke("a loop that judges long calls broke off and is begun again");
+                tokio::select! {
+                    () = tokio::time::sleep(BEAT) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
+    }
+
+    fn broke(&self, what: &'static str) {
+        self.registry.keeper_broke(self.clock.read().wall);
+        // The panic hook has told where.
+        tracing::error!("{what}");
+    }
+
+    /// What `look` finds out of one call. Where that breaks the call ends: whether it may go on cannot be told, and the next look
+    /// would break, too.
+    fn look_at<T>(&self, entry: &Entry, look: impl FnOnce() -> T) -> Option<T> {
+        let seen = catch_unwind(AssertUnwindSafe(look)).ok();
+        if seen.is_none() {
+            self.broke("judging a long call broke, and it is ended");
+            let why = "whether it may go on cannot be told: a fault of the gateway";
+            self.registry.end(entry, Cause::Unknown, why);
+        }
+        seen
     }
 
     async fn follow_rules(self, cluster: ClusterId, stop: CancellationToken) {
@@ -161,9 +208,8 @@ impl Keeper {
             .registry
             .chosen(|entry| is_by(entry, Credential::Certificate) && entry.trail.cluster.as_ref() == Some(cluster));
         for entry in by_certificate {
-            if let Some(ClientCertificate::Rejected(_, problem)) =
-                entry.conn.as_deref().map(|conn| conn.client_certificate())
-            {
+            let certificate = || entry.conn.as_deref().map(|conn| conn.client_certificate());
+            if let Some(Some(ClientCertificate::Rejected(_, problem))) = self.look_at(&entry, certificate) {
                 self.registry.end(&entry, Cause::Credential, &problem.to_string());
             }
         }
@@ -180,7 +226,11 @@ impl Keeper {
             };
             let since = entry.trail.received.wall;
             let unproved = entry.unproved_for(now);
-            match self.identity.still(identity, entry.conn.as_deref(), since, now) {
+            let still = || self.identity.still(identity, entry.conn.as_deref(), since, now);
+            let Some(still) = self.look_at(entry, still) else {
+                continue;
+            };
+            match still {
                 Some(found) => self.found(entry, &found, now),
                 None if entry.begin_look_up() => {
                     let of_sign_in = by_sign_in.entry(identity.sign_in().into()).or_default();
@@ -242,7 +292,10 @@ impl Keeper {
             }
             let now = self.clock.read().wall;
             self.registry.metrics.decided.inc();
-            match station.anew(&entry.trail, now) {
+            let Some(anew) = self.look_at(&entry, || station.anew(&entry.trail, now)) else {
+                continue;
+            };
+            match anew {
                 Anew::Stands(standing) => self.stands(&entry, &standing, now),
                 Anew::Refused(refusal) => self.refused(&entry, &refusal),
                 // One question for one call at a time; the next beat asks again for what changed meanwhile.

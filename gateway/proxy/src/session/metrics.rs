@@ -22,7 +22,8 @@ listed! {
         Locked,
         /// What proved its caller counts no longer.
         Credential,
-        /// Whether its caller still counts, or the cluster still allows it, could not be found out for too long.
+        /// Whether its caller still counts, or the cluster still allows it, could not be found out for too long, or because of a
+        /// fault of ours.
         Unknown,
     }
 }
@@ -51,6 +52,7 @@ pub struct LongCallMetrics {
     pub(super) open: Gauge,
     pub(super) full: Counter,
     pub(super) decided: Counter,
+    pub(super) broke: Counter,
     ended: Family<ByCause, Counter>,
 }
 
@@ -71,6 +73,11 @@ impl LongCallMetrics {
             "gateway_session_decisions_anew",
             "Decisions made anew about long calls under way",
             self.decided.clone(),
+        );
+        registry.register(
+            "gateway_session_keeper_breaks",
+            "Faults of the gateway while it decided anew about long calls: the call ended, or the loop was begun again",
+            self.broke.clone(),
         );
         for cause in Cause::ALL {
             drop(self.ended.get_or_create_owned(&ByCause { cause: *cause }));

@@ -27,6 +27,8 @@ pub struct Registry {
     most: AtomicUsize,
     ended: Mutex<Ended>,
     locks: ArcSwap<Locks>,
+    /// When looking after them broke last.
+    broke: Mutex<Option<Timestamp>>,
     pub(super) metrics: LongCallMetrics,
 }
 
@@ -39,6 +41,8 @@ struct Ended {
 
 /// Longer than any request is under way between identity and this table.
 const REMEMBERED: Duration = Duration::from_secs(120);
+/// So long it is told that looking after them broke.
+const TOLD_FOR: Duration = Duration::from_secs(3_600);
 /// Most ends that are remembered; a flood of ends above it forgets the oldest ones first.
 const MOST_ENDED: usize = 10_000;
 
@@ -61,6 +65,7 @@ impl Registry {
             most: AtomicUsize::new(most),
             ended: Mutex::default(),
             locks: ArcSwap::default(),
+            broke: Mutex::default(),
             metrics,
         })
     }
@@ -105,6 +110,23 @@ impl Registry {
             registry: Arc::clone(self),
             entry,
         })
+    }
+
+    /// Looking after them broke. It goes on.
+    pub(super) fn keeper_broke(&self, now: Timestamp) {
+        self.metrics.broke.inc();
+        *self.broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Why a person should look at how these calls are looked after, in words; for an hour after it broke.
+    #[must_use]
+    pub fn trouble(&self, now: Timestamp) -> Option<String> {
+        let broke = *self.broke.lock().unwrap_or_else(PoisonError::into_inner);
+        let broke = broke.filter(|at| now.since(*at) < TOLD_FOR)?;
+        let times = self.metrics.broke.get();
+        Some(format!(
+            "judging them anew has broken, {times} in all and the last one at {broke}; it goes on, and the log has where"
+        ))
     }
 
     pub(super) fn leave(&self, id: u64) {

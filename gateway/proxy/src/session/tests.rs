@@ -124,6 +124,48 @@ async fn a_session_that_runs_out_is_found_by_the_minute_and_silence_holds_for_an
 }
 
 #[tokio::test]
+async fn a_call_whose_judging_breaks_ends_and_the_others_are_judged() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev", "ops"], &[]);
+    let lost = ["al", "bo", "cy"].map(|name| world.enter(&world.watch(person(name, "dev"), "a")));
+    let kept = ["di", "ed"].map(|name| world.enter(&world.watch(person(name, "ops"), "a")));
+    assert_eq!(world.registry.trouble(BEGIN), None);
+    world.rules(&["ops"], &[]);
+    world.breaks.store(2, Ordering::Relaxed);
+    world.keeper.rules_changed(&world.cluster).await;
+    let why = "ended by the gateway: whether it may go on cannot be told: a fault of the gateway";
+    let broken = lost.iter().chain(&kept).filter(|call| call.why() == why);
+    assert_eq!(broken.filter(|call| call.is_over()).count(), 1);
+    assert!(lost.iter().all(LongCall::is_over), "behind it, too");
+    assert!(kept.iter().filter(|call| !call.is_over()).count() >= 1);
+    assert_eq!(world.registry.metrics.ended_for(Cause::Unknown), 1);
+    let trouble = world.registry.trouble(BEGIN).unwrap();
+    assert!(
+        trouble.starts_with("judging them anew has broken, 1 in all"),
+        "{trouble}"
+    );
+    assert_eq!(world.registry.trouble(BEGIN.plus(Duration::from_secs(3_600))), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_breaks_off_is_begun_again_and_counted_until_it_has_to_stop() {
+    let world = World::new(8, Authorization::Enforce);
+    let (stop, begun) = (CancellationToken::new(), Arc::<AtomicU64>::default());
+    let runs = Arc::clone(&begun);
+    world.keeper.goes_on(&stop, move |_, _| {
+        let number = runs.fetch_add(1, Ordering::Relaxed);
+        async move {
+            assert!(number >= 3, "a fault of the loop");
+            std::future::pending::<()>().await;
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(begun.load(Ordering::Relaxed), 4);
+    let trouble = world.registry.trouble(BEGIN).unwrap();
+    assert!(trouble.contains(" 3 in all "), "{trouble}");
+}
+
+#[tokio::test]
 async fn a_key_that_its_issuer_withdraws_ends_what_it_vouched_for() {
     let world = World::new(8, Authorization::Enforce);
     world.rules(&["dev"], &[]);
