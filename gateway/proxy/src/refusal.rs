@@ -83,6 +83,8 @@ pub enum Limit {
     Proxied(u32),
     /// Subjects that are told apart at the same time.
     Subjects,
+    /// Recordings that one subject has had made ready and that no session began with.
+    Unbegun(u32),
 }
 
 impl Refusal {
@@ -229,6 +231,10 @@ impl std::fmt::Display for Limit {
     }
 }
 
+            Self::Unbegun(limit) => write!(
+                f,
+                "{limit} recordings were made ready for you of late, and no session has begun, which is the limit of one person"
+            ),
 const fn denial_kind(denial: &Denial) -> Reason {
     match denial {
         Denial::Forbidden => Reason::Forbidden,
@@ -370,6 +376,7 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
         Refusal::Limit(Limit::BytesPerDay(_) | Limit::LongCalls(_)) => {
             "ask whoever runs the gateway for a higher limit"
         }
+        Refusal::Limit(Limit::Unbegun(_)) => "enter fewer pods at a time, and none that is not there",
         Refusal::Limit(Limit::Subjects) => "try again in a moment",
         Refusal::GatewayCredential | Refusal::Internal if !asked.recorded => "tell whoever runs the gateway",
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway, with the decision below",

@@ -80,6 +80,12 @@ impl Rate {
         let _ = self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
+    /// Takes back an event that was admitted.
+    fn give_back(&self, interval: u64) {
+        let before = |arrival: u64| Some(arrival.saturating_sub(interval));
+        let _ = self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, before);
+    }
+
     fn is_idle(&self, now: u64) -> bool {
         self.arrival.load(Ordering::Relaxed) < now
     }
@@ -93,6 +99,8 @@ struct Used {
     logs: AtomicU32,
     proxied: AtomicU32,
     rate: Rate,
+    /// Recordings that were made ready and that no session has begun with.
+    unbegun: Rate,
     day: AtomicU64,
     bytes: AtomicU64,
     suppressed: Counted,
@@ -212,6 +220,26 @@ pub enum Alone {
     Proxied,
 }
 
+/// A recording that is made ready for a session. It costs a file, a key and a few syncs of a disk that everybody is recorded
+/// on, whether a session begins or not.
+#[derive(Debug)]
+pub struct Readied {
+    used: Arc<Used>,
+}
+
+/// Recordings that one subject may have made ready with no session to begin with them. Somebody who enters many pods at once has
+/// as many under way.
+const MOST_UNBEGUN: u32 = 256;
+/// So often one more, nanoseconds.
+const UNBEGUN_EVERY: u64 = 500_000_000;
+
+impl Readied {
+    /// A session begins with it: it counts no longer.
+    pub fn begins(self) {
+        self.used.unbegun.give_back(UNBEGUN_EVERY);
+    }
+}
+
 impl Used {
     const fn alone(&self, what: Alone) -> &AtomicU32 {
         match what {
@@ -239,6 +267,21 @@ impl Place {
         }
         self.alone = Some(what);
         Ok(self)
+    }
+
+    /// Takes note that a recording is about to be made ready.
+    ///
+    /// # Errors
+    /// Too many were, and no session has begun; the refusal is counted for the subject's next summary.
+    pub fn readies_recording(&self, now: Reading) -> Result<Readied, Limit> {
+        let burst = UNBEGUN_EVERY.saturating_mul(u64::from(MOST_UNBEGUN.saturating_sub(1)));
+        if !self.used.unbegun.admit(now.mono, UNBEGUN_EVERY, burst) {
+            self.used.suppressed.add(now.wall);
+            return Err(Limit::Unbegun(MOST_UNBEGUN));
+        }
+        Ok(Readied {
+            used: Arc::clone(&self.used),
+        })
     }
 }
 
@@ -412,7 +455,7 @@ impl Budgets {
             // A subject whose bytes of today would be forgotten could start over: it stays.
             let counts = !used.suppressed.is_empty()
                 || used.bytes.load(Ordering::Relaxed) > self.limits.load().bytes_per_day / 2;
-            busy || counts || !used.rate.is_idle(now.mono)
+            busy || counts || !used.rate.is_idle(now.mono) || !used.unbegun.is_idle(now.mono)
         });
     }
 }
@@ -511,6 +554,47 @@ mod tests {
         drop(held.0);
         assert!(log(1).is_ok(), "given back with its end");
         assert_eq!(budgets.take_suppressed().first().map(|counts| counts.count), Some(1));
+    }
+
+    #[test]
+    fn promise_8_recordings_that_no_session_begins_with_are_few_and_those_of_sessions_are_not_counted() {
+        let budgets = Budgets::new(limits());
+        let place = |n| budgets.enter(&subject(n), true, at(1)).unwrap();
+        let (hers, his) = (place(1), place(2));
+        for _ in 0..10 * MOST_UNBEGUN {
+            hers.readies_recording(at(1)).unwrap().begins();
+        }
+        for _ in 0..MOST_UNBEGUN {
+            drop(hers.readies_recording(at(1)).unwrap());
+        }
+        let refused = || hers.readies_recording(at(1)).unwrap_err();
+        assert_eq!(refused(), Limit::Unbegun(MOST_UNBEGUN));
+        assert!(his.readies_recording(at(1)).is_ok(), "somebody else's is their own");
+        let _another = budgets.enter(&subject(1), false, at(1)).unwrap();
+        assert_eq!(
+            refused(),
+            Limit::Unbegun(MOST_UNBEGUN),
+            "another place of hers changes nothing"
+        );
+        let later = (0..10).filter(|_| hers.readies_recording(at(2)).is_ok()).count();
+        assert_eq!(later, 2, "one more each half second");
+        assert_eq!(budgets.take_suppressed().first().map(|counts| counts.count), Some(10));
+    }
+
+    #[test]
+    fn who_has_had_recordings_made_ready_in_vain_is_not_forgotten() {
+        let budgets = Budgets::new(Limits {
+            subjects: 1,
+            ..limits()
+        });
+        let place = budgets.enter(&subject(1), true, at(1)).unwrap();
+        for _ in 0..100 {
+            drop(place.readies_recording(at(1)).unwrap());
+        }
+        drop(place);
+        let another = |second| budgets.enter(&subject(2), true, at(second));
+        assert_eq!(another(30).unwrap_err(), Limit::Subjects);
+        assert!(another(60).is_ok(), "until they would be forgiven anyway");
     }
 
     #[test]

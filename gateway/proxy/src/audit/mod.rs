@@ -24,7 +24,7 @@ use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Summed};
 
 pub(crate) use self::beat::{Anchor, Heartbeats};
-pub use self::budget::{Alone, Budgets, Limits, Place, Suppressed, Whose};
+pub use self::budget::{Alone, Budgets, Limits, Place, Readied, Suppressed, Whose};
 pub use self::end::End;
 pub(crate) use self::fallback::Fallbacks;
 pub use self::gather::gather;

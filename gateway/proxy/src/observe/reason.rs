@@ -128,6 +128,8 @@ closed! {
         Proxied = "proxied",
         /// Subjects told apart at the same time.
         Subjects = "subjects",
+        /// Recordings of one subject that no session began with.
+        Unbegun = "unbegun",
     }
 }
 
@@ -183,4 +185,5 @@ impl From<Limit> for LimitKind {
             Limit::Subjects => Self::Subjects,
         }
     }
+            Limit::Unbegun(_) => Self::Unbegun,
 }

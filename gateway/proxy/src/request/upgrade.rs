@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{deliver, note_connection, own_audit_id};
 use super::{ClusterGate, Duties, Gate, Stop, call, with_own_headers};
-use crate::audit::{End, Scan, Trail, Want};
+use crate::audit::{End, Place, Readied, Scan, Trail, Want};
 use crate::body::{Outbound, Uplink};
 use crate::decision::{Effect, Permit};
 use crate::headers;
@@ -41,7 +41,7 @@ use crate::upstream::UpstreamBody;
 pub(crate) struct Switch {
     client: OnUpgrade,
     bounds: Bounds,
-    recording: Option<Recording>,
+    recording: Option<(Recording, Readied)>,
     trail: Arc<Trail>,
     tunnels: TaskTracker,
 }
@@ -83,13 +83,17 @@ impl Switch {
             end.audit_id_differs();
         }
         parts.headers.extend(warning.map(|text| (WARNING, text)));
+        let recording = self.recording.map(|(recording, readied)| {
+            readied.begins();
+            recording
+        });
         let tunnel = Tunnel {
             sides: Sides {
                 client: self.client,
                 upstream,
             },
             tap,
-            recording: self.recording,
+            recording,
             bounds: self.bounds,
             node: node_is_learnt(gate, trail),
             end,
@@ -113,7 +117,9 @@ impl Gate {
         trail: &Arc<Trail>,
         duties: Duties,
     ) -> Result<Response<Outbound>, Stop> {
-        let recording = self.recording(permit.obligations(), upgrade, trail).await?;
+        let recording = self
+            .recording(permit.obligations(), upgrade, trail, &duties.place)
+            .await?;
         let is_recorded = recording.is_some();
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
@@ -188,26 +194,29 @@ impl Gate {
         owed: &Obligations,
         upgrade: Upgrade,
         trail: &Arc<Trail>,
-    ) -> Result<Option<Recording>, Refusal> {
+        place: &Place,
+    ) -> Result<Option<(Recording, Readied)>, Stop> {
         let enters = trail.facts.as_ref().is_some_and(|facts| facts.action().enters());
         if !(owed.record || enters && self.records_all()) {
             return Ok(None);
         }
         let Some(recordings) = &self.recordings else {
-            return Err(refused_as_unrecorded(trail, Unmet::Recording));
+            return Err(refused_as_unrecorded(trail, Unmet::Recording).into());
         };
-        let begun = if may_be_read(trail, upgrade) {
-            recordings.begin(trail, self.audit.clock().mono()).await
-        } else {
-            Err(Unrecorded::Protocol)
-        };
-        let recording = begun.map_err(|why| {
+        let unrecorded = |why: Unrecorded| {
             recordings.metrics.refused(trail, &why);
             refused_as_unrecorded(trail, Unmet::Recording)
-        })?;
+        };
+        if !may_be_read(trail, upgrade) {
+            return Err(unrecorded(Unrecorded::Protocol).into());
+        }
+        let readied = place.readies_recording(trail.received);
+        let readied = readied.map_err(Refusal::Limit).map_err(Stop::Counted)?;
+        let begun = recordings.begin(trail, self.audit.clock().mono()).await;
+        let recording = begun.map_err(unrecorded)?;
         // Set once: a trail has one recording.
         let _ = trail.recording.set(recording.anchor());
-        Ok(Some(recording))
+        Ok(Some((recording, readied)))
     }
 }
 
