@@ -42,6 +42,8 @@ pub enum Refusal {
     Locked(String),
     /// Policy says no.
     Denied(Box<Denied>),
+    /// It was allowed, and before it was sent the rules said no, or somebody ended it.
+    Ended(String),
     /// A limit of this subject, or the shared one of strangers, is reached.
     Limit(Limit),
     /// The ledger cannot take the record: nothing is served that cannot be written down (promise 4).
@@ -81,10 +83,10 @@ pub enum Limit {
     Logs(u32),
     /// Plain requests through `proxy` subresources that one subject has under way at the same time.
     Proxied(u32),
-    /// Subjects that are told apart at the same time.
-    Subjects,
     /// Recordings that one subject has had made ready and that no session began with.
     Unbegun(u32),
+    /// Subjects that are told apart at the same time.
+    Subjects,
 }
 
 impl Refusal {
@@ -102,6 +104,7 @@ impl Refusal {
             Self::SignInEnded(_) => Reason::SignInEnded,
             Self::Locked(_) => Reason::Locked,
             Self::Denied(denied) => denial_kind(&denied.denial),
+            Self::Ended(_) => Reason::Ended,
             Self::Limit(_) => Reason::Limit,
             Self::LedgerRefuses(_) => Reason::Ledger,
             Self::UpstreamUnreachable(_) => Reason::UpstreamUnreachable,
@@ -138,7 +141,7 @@ impl Refusal {
             Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SignInEnded(_) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Denied(_) | Self::Locked(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Ended(_) | Self::Locked(_) => StatusCode::FORBIDDEN,
             Self::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
@@ -172,6 +175,7 @@ impl Refusal {
             | Self::BadCredential(why)
             | Self::CannotVerify(why)
             | Self::SignInEnded(why)
+            | Self::Ended(why)
             | Self::Locked(why) => why.clone(),
             Self::UnknownHost => "no site answers to this host name".to_owned(),
             Self::NoCredential => "no credential was presented".to_owned(),
@@ -227,14 +231,14 @@ impl std::fmt::Display for Limit {
                 f,
                 "you have {limit} requests through `proxy` subresources under way, which is the limit of one person"
             ),
-        }
-    }
-}
-
             Self::Unbegun(limit) => write!(
                 f,
                 "{limit} recordings were made ready for you of late, and no session has begun, which is the limit of one person"
             ),
+        }
+    }
+}
+
 const fn denial_kind(denial: &Denial) -> Reason {
     match denial {
         Denial::Forbidden => Reason::Forbidden,
@@ -372,15 +376,16 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
         }
         Refusal::Limit(Limit::InFlight(_)) => "wait until some of them have ended",
         Refusal::Limit(Limit::Streams(_) | Limit::Logs(_) | Limit::Proxied(_)) => "end some of them first",
+        Refusal::Limit(Limit::Unbegun(_)) => "enter fewer pods at a time, and none that is not there",
         Refusal::Limit(Limit::RecordsPerSecond(_) | Limit::Questions(_)) => "make fewer calls at a time",
         Refusal::Limit(Limit::BytesPerDay(_) | Limit::LongCalls(_)) => {
             "ask whoever runs the gateway for a higher limit"
         }
-        Refusal::Limit(Limit::Unbegun(_)) => "enter fewer pods at a time, and none that is not there",
         Refusal::Limit(Limit::Subjects) => "try again in a moment",
         Refusal::GatewayCredential | Refusal::Internal if !asked.recorded => "tell whoever runs the gateway",
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway, with the decision below",
         Refusal::Draining => "try again in a moment",
+        Refusal::Ended(_) => "nothing was sent; the same call is now refused",
         Refusal::Denied(_) => return None,
     })
 }
@@ -509,6 +514,7 @@ fn first_line(refusal: &Refusal, asked: &Asked<'_>) -> String {
         Refusal::NoCredential => "sign in first: no credential was presented".to_owned(),
         Refusal::BadCredential(why) => format!("sign in again: {why}"),
         Refusal::SignInEnded(why) => format!("sign in again: {why}"),
+        Refusal::Ended(why) => format!("ended before it was sent: {why}"),
         other => other.in_words(),
     }
 }

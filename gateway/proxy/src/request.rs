@@ -11,6 +11,8 @@
 //! shown of a read before its access record is (promise 4).
 
 mod answer;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::collections::HashMap;
@@ -39,7 +41,7 @@ use self::upgrade::refused_as_unrecorded;
 use crate::ask::Ask;
 use crate::audit::{self, Alone, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
 use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
-use crate::decision::{self, Decided, Effect, Permit, Permitted, PureRead};
+use crate::decision::{self, Anew, Decided, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation};
 use crate::identity::{self, Authenticated};
 use crate::listener::{Conn, Handler, Head, Inbound, Refused, Taking};
@@ -208,7 +210,7 @@ impl Gate {
         });
         prepare(&mut request, &target, trail)?;
         self.may_stay_plain(&permit, trail)?;
-        let (call, warning) = self.long_call(conn, trail, &permit, grounds)?.unzip();
+        let (call, warning) = self.long_call(gate, conn, trail, &permit, grounds)?.unzip();
         let duties = Duties {
             warning: warning.flatten(),
             call,
@@ -317,6 +319,7 @@ impl Gate {
     /// A call that goes on has a place in the table of those, and its end a name where that is known.
     fn long_call(
         &self,
+        gate: &ClusterGate,
         conn: &Arc<Conn>,
         trail: &Arc<Trail>,
         permit: &Permitted,
@@ -330,6 +333,7 @@ impl Gate {
         let rules_end = end_by_rules(permit, grounds, now);
         let warning = end_warning(rules_end, proof_ends.unwrap_or(Timestamp::MAX), now);
         let call = self.enter_table(conn, trail, grounds)?;
+        unless_lost(&call, gate, trail, grounds)?;
         if let (Some(seconds), None) = (permit.obligations().longest_seconds, trail.upgrade) {
             // A tunnel keeps its own limits.
             call.lasts_at_most(Duration::from_secs(seconds));
@@ -608,6 +612,14 @@ fn unshared(trail: &mut Arc<Trail>) -> Result<&mut Trail, Refusal> {
     Arc::get_mut(trail).ok_or(Refusal::Internal)
 }
 
+impl Duties {
+    /// Why it may not be sent any more. What it was allowed on may be gone since: its record had to become durable, its recording
+    /// to be made ready, and the cluster to be asked.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.call.as_ref().and_then(LongCall::refusal)
+    }
+}
+
 /// A drain takes no new requests, not on connections that were there before it either. HTTP/2 lets a client send some until
 /// it has seen GOAWAY; they are safe to send again, elsewhere.
 fn no_new_ones(conn: &Conn) -> Result<(), Refusal> {
@@ -634,6 +646,22 @@ impl ReadHead {
 /// Whether it goes on until somebody ends it: a watch, a followed log, an upgrade.
 fn goes_on(trail: &Trail) -> bool {
     trail.upgrade.is_some() || trail.facts.as_ref().is_some_and(RequestFacts::long_running)
+}
+
+/// Whether what it was allowed on is there still, now that it stands in the table: what is lost from here on finds it there. What
+/// was lost before, while somebody had to be asked, passed it by.
+fn unless_lost(call: &LongCall, gate: &ClusterGate, trail: &Trail, grounds: Grounds) -> Result<(), Refusal> {
+    if let Some(refusal) = call.refusal() {
+        return Err(refusal); // its sign-in has ended, or they are locked out
+    }
+    if gate.decision.version() == grounds.version {
+        return Ok(());
+    }
+    match gate.decision.anew(trail, trail.received.wall) {
+        Anew::Refused(refusal) => Err(refusal),
+        // What it owes by now, and what the cluster has to be asked, the keeper looks at.
+        Anew::Stands(_) | Anew::Ask(_) => Ok(()),
+    }
 }
 
 /// Takes from the request what only the gateway may say, and what proved its caller; what goes up is what was decided on.
@@ -720,26 +748,4 @@ pub fn plain(status: StatusCode, body: Bytes) -> Response<Outbound> {
     let mut response = Response::new(Outbound::bytes(body));
     *response.status_mut() = status;
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// client-go writes `1m30s` for ninety seconds.
-    #[test]
-    fn g_04_a_time_that_the_client_gives_the_cluster_is_read_as_go_writes_it() {
-        for (query, seconds) in [
-            ("timeout=34s", Some(34)),
-            ("timeout=1m30s", Some(90)),
-            ("x=1&timeout=1h0m0s", Some(3_600)),
-            ("timeout=9000h", Some(86_400)),
-            ("timeout=-1s", None),
-            ("timeout=60", None),
-            ("timeout=5s;a", None),
-        ] {
-            let target = Target::parse(format!("/api/v1/pods?{query}").as_bytes()).unwrap();
-            assert_eq!(timeout(&target), seconds.map(Duration::from_secs), "{query}");
-        }
-    }
 }

@@ -58,6 +58,12 @@ impl Sending {
             duties,
             switch,
         } = self;
+        if let Some(refusal) = duties.refusal() {
+            end.settle_with(Answer::NotSent, refusal.status().as_u16(), Some(&refusal.in_words()));
+            // As below.
+            let _ = answer.send(Err(refusal));
+            return;
+        }
         end.sent();
         let sent = tokio::select! {
             sent = upstream::effect(&gate.pool, &call, recorded, request) => sent,

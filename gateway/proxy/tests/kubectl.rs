@@ -32,6 +32,7 @@ fn file(refusal: &Refusal) -> &'static str {
         Refusal::CannotVerify(_) => "cannot-verify",
         Refusal::SignInEnded(_) => "session-ended",
         Refusal::Locked(_) => "locked",
+        Refusal::Ended(_) => "ended",
         Refusal::Denied(denied) => denial_file(denied),
         Refusal::Limit(limit) => match limit {
             Limit::InFlight(_) => "limit-in-flight",
@@ -43,8 +44,8 @@ fn file(refusal: &Refusal) -> &'static str {
             Limit::Questions(_) => "limit-questions",
             Limit::Logs(_) => "limit-logs",
             Limit::Proxied(_) => "limit-proxied",
-            Limit::Subjects => "limit-subjects",
             Limit::Unbegun(_) => "limit-unbegun",
+            Limit::Subjects => "limit-subjects",
         },
         Refusal::LedgerRefuses(_) => "ledger",
         Refusal::UpstreamUnreachable(_) => "upstream-unreachable",
@@ -159,6 +160,7 @@ fn all() -> Vec<Refusal> {
         Refusal::Locked(words(
             "ann@corp.example is locked by lee@corp.example until 2026-11-22T10:00:00Z: TICKET-4711",
         )),
+        Refusal::Ended(words("a rule forbids it (AccessRule payments/no-payments-at-night)")),
         Refusal::Limit(Limit::InFlight(256)),
         Refusal::Limit(Limit::RecordsPerSecond(500)),
         Refusal::Limit(Limit::BytesPerDay(1_073_741_824)),
@@ -168,9 +170,9 @@ fn all() -> Vec<Refusal> {
         Refusal::Limit(Limit::Questions(50)),
         Refusal::Limit(Limit::Logs(128)),
         Refusal::Limit(Limit::Proxied(128)),
+        Refusal::Limit(Limit::Unbegun(256)),
         Refusal::Limit(Limit::Subjects),
         Refusal::LedgerRefuses(words("no space left on device")),
-        Refusal::Limit(Limit::Unbegun(256)),
         Refusal::UpstreamUnreachable(words("connection refused")),
         Refusal::UpstreamLost(words("the connection broke")),
         Refusal::UpstreamSilent,
@@ -191,7 +193,10 @@ fn refused(refusal: &Refusal, signed_in: bool) -> (u16, String, Vec<u8>) {
     };
     let facts = RequestFacts::classify(&target, wire).unwrap();
     let groups: Vec<Arc<str>> = vec!["dev".into(), "oncall".into()];
-    let known = matches!(refusal, Refusal::Denied(_) | Refusal::Limit(_) | Refusal::Locked(_));
+    let known = matches!(
+        refusal,
+        Refusal::Denied(_) | Refusal::Ended(_) | Refusal::Limit(_) | Refusal::Locked(_)
+    );
     let asked = Asked {
         id: ID,
         user: known.then_some("ann@corp.example"),

@@ -109,7 +109,9 @@ pub(crate) fn holds_at_first(identity: &Identity, since: Timestamp) -> Timestamp
     match identity.credential {
         // Looked up every minute, and told of each end at once.
         Credential::GatewayToken => Timestamp::MAX,
-        Credential::ServiceAccount | Credential::ProviderToken => since.plus(LOOKED_AT_AFTER),
+        Credential::ServiceAccount => since.plus(LOOKED_AT_AFTER),
+        // Its key may have been withdrawn since it was proved, when this call stood in no table yet: the next beat looks.
+        Credential::ProviderToken => since,
         Credential::Certificate => identity.expires_at,
     }
 }
@@ -126,11 +128,12 @@ fn before(end: Timestamp, now: Timestamp, why: &str) -> Result<Timestamp, Refusa
 #[cfg(any(test, feature = "bench"))]
 #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
 pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> Identity {
+    use crate::session::bench::{ISSUER, SIGNED_BY};
     use model::subject::{Subject, SubjectKind, SubjectParts};
     let subject = Subject::new(SubjectParts {
-        id: super::subject_id("https://idp", user),
+        id: super::subject_id(ISSUER, user),
         kind: SubjectKind::Person,
-        issuer: "https://idp".to_owned(),
+        issuer: ISSUER.to_owned(),
         subject: user.to_owned(),
         username: user.to_owned(),
         uid: None,
@@ -150,7 +153,7 @@ pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> 
         stated_reason: None,
         sign_in_ends: None,
         expires_at: Timestamp::MAX,
-        signed_by: Some([7; 32]),
+        signed_by: Some(SIGNED_BY),
         vouched: super::Vouched::default(),
     })
 }

@@ -64,6 +64,8 @@ closed! {
         SignInEnded = "sessionEnded",
         /// The caller is locked out.
         Locked = "locked",
+        /// It was allowed, and had to end before it was sent.
+        Ended = "ended",
         /// A rule forbids it.
         Forbidden = "forbidden",
         /// No role and no rule allows it.
@@ -126,10 +128,10 @@ closed! {
         Logs = "logs",
         /// Plain requests through `proxy` subresources of one subject.
         Proxied = "proxied",
-        /// Subjects told apart at the same time.
-        Subjects = "subjects",
         /// Recordings of one subject that no session began with.
         Unbegun = "unbegun",
+        /// Subjects told apart at the same time.
+        Subjects = "subjects",
     }
 }
 
@@ -155,6 +157,7 @@ impl Reason {
             | Self::BadCredential
             | Self::SignInEnded
             | Self::Locked
+            | Self::Ended
             | Self::Forbidden
             | Self::NoRule
             | Self::NoGroups
@@ -182,8 +185,8 @@ impl From<Limit> for LimitKind {
             Limit::Questions(_) => Self::Questions,
             Limit::Logs(_) => Self::Logs,
             Limit::Proxied(_) => Self::Proxied,
+            Limit::Unbegun(_) => Self::Unbegun,
             Limit::Subjects => Self::Subjects,
         }
     }
-            Limit::Unbegun(_) => Self::Unbegun,
 }

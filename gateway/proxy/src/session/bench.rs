@@ -47,11 +47,21 @@ pub struct World {
     pub breaks: Arc<AtomicU64>,
     /// Questions to the cluster.
     pub reviews: mpsc::Receiver<Asked<AccessQuestion, AccessAnswer>>,
-    station: Arc<decision::Station>,
+    pub(crate) station: Arc<decision::Station>,
     clock: Clock,
     rules: watch::Sender<Arc<Rules>>,
     trust: watch::Sender<Arc<oidc::Trust>>,
 }
+
+/// Who vouches for its people by tokens of their own.
+pub(crate) const ISSUER: &str = "https://idp";
+/// With the key of RFC 8037 appendix A.2.
+const KEYS: &[u8] = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+/// Its thumbprint (RFC 7638; RFC 8037 appendix A.3).
+pub(crate) const SIGNED_BY: [u8; 32] = [
+    0x90, 0xfa, 0xca, 0xfe, 0xa9, 0xb1, 0x55, 0x66, 0x98, 0x54, 0x0f, 0x70, 0xc0, 0x11, 0x7a, 0x22, 0xea, 0x37, 0xbd,
+    0x5c, 0xf3, 0xed, 0x3c, 0x47, 0x09, 0x3c, 0x17, 0x07, 0x28, 0x2b, 0x4b, 0x89,
+];
 
 /// When this world begins.
 pub const BEGIN: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -115,6 +125,7 @@ impl World {
             hand,
             draining: CancellationToken::new(),
             sign_ins: asked,
+            breaks,
             reviews,
             station,
             clock,
@@ -125,7 +136,6 @@ impl World {
 
     /// Puts other rules into effect: RBAC that lets each of `groups` watch pods in every namespace, and access rules.
     pub fn rules(&self, groups: &[&str], access_rules: &[Value]) {
-            breaks,
         let version = self.rules.borrow().version.saturating_add(1);
         self.rules.send_replace(Arc::new(rules(version, groups, access_rules)));
     }
@@ -224,9 +234,13 @@ pub(crate) fn trust() -> oidc::Trust {
     let (key, _) = oidc::gateway::SigningKey::generate().expect("a key");
     let published = oidc::gateway::SigningKey::key_set([&key]).expect("its public half");
     let verifier = oidc::gateway::GatewayVerifier::new("https://gate", published, Duration::ZERO);
+    let provider = json!({"name": "idp", "issuer": ISSUER, "clientID": "us"});
+    let provider: oidc::issuer::Provider = serde_json::from_value(provider).expect("a provider");
+    let issuer = provider.compile().expect("its issuer");
+    let keys = oidc::KeySet::parse(KEYS).expect("its key");
     oidc::Trust {
-        issuers: Arc::new(oidc::Issuers::new(Vec::new()).expect("no two of them")),
-        keys: BTreeMap::new(),
+        issuers: Arc::new(oidc::Issuers::new([issuer]).expect("no two of them")),
+        keys: BTreeMap::from([(ISSUER.into(), Arc::new(keys))]),
         discoveries: BTreeMap::new(),
         gateway: Arc::new(verifier),
         generation: 1,

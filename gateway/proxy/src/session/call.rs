@@ -17,6 +17,7 @@ use super::registry::Registry;
 use crate::audit::Trail;
 use crate::identity::holds_at_first;
 use crate::listener::{Conn, Ending};
+use crate::refusal::Refusal;
 
 /// What a yes to a call that goes on rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub(super) struct Entry {
     /// Its caller is being looked up.
     is_looked_up: AtomicBool,
     is_over: AtomicBool,
-    why: OnceLock<Box<str>>,
+    why: OnceLock<(Cause, Box<str>)>,
     /// How long it may go on by the rules that let it begin.
     longest: OnceLock<Duration>,
     /// What the rules demand by now.
@@ -220,10 +221,12 @@ impl Entry {
     }
 
     /// Ends it: the first reason stands. False when it was over already.
-    pub(super) fn end(&self, why: &str) -> bool {
-        let first = self.why.set(why.into()).is_ok();
+    pub(super) fn end(&self, cause: Cause, why: &str) -> bool {
+        let first = self.why.set((cause, why.into())).is_ok();
         self.is_over.store(true, Ordering::Release);
         self.token.cancel();
+        // Of an end and of a session that begins at the same moment, one sees the other.
+        fence(Ordering::SeqCst);
         if let Some(session) = self.session.get() {
             session.over.cancel();
         }
@@ -316,6 +319,8 @@ impl LongCall {
         // Set once: a call becomes a session once.
         let _ = self.entry.session.set(session);
         self.end_if_unrecorded();
+        // As in `Entry::end`.
+        fence(Ordering::SeqCst);
         if self.is_over() {
             over.cancel();
         }
@@ -343,8 +348,22 @@ impl LongCall {
     #[must_use]
     pub fn why(&self) -> String {
         match self.entry.why.get() {
-            Some(why) => format!("ended by the gateway: {why}"),
+            Some((_, why)) => format!("ended by the gateway: {why}"),
             None => "ended by the gateway: it stops".to_owned(),
         }
+    }
+
+    /// What its caller is told if it had to end before it was sent: what ends a call may come while it is decided, recorded or
+    /// made ready.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let (cause, why) = self.entry.why.get().filter(|_| self.is_over())?;
+        let why = why.to_string();
+        Some(match cause {
+            Cause::Session => Refusal::SignInEnded(why),
+            Cause::Locked => Refusal::Locked(why),
+            Cause::Credential => Refusal::BadCredential(why),
+            Cause::Unknown => Refusal::CannotVerify(why),
+            Cause::Rules | Cause::Person => Refusal::Ended(why),
+        })
     }
 }

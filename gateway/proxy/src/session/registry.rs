@@ -176,7 +176,7 @@ impl Registry {
     }
 
     pub(super) fn end(&self, entry: &Entry, cause: Cause, why: &str) -> bool {
-        let first = entry.end(why);
+        let first = entry.end(cause, why);
         if first {
             self.metrics.ended(cause);
             tracing::info!(

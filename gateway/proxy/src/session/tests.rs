@@ -123,6 +123,82 @@ async fn a_session_that_runs_out_is_found_by_the_minute_and_silence_holds_for_an
     );
 }
 
+fn withdraw(trust: &mut oidc::Trust) {
+    trust.generation += 1;
+    trust.keys.clear();
+}
+
+const WITHDRAWN: &str = "ended by the gateway: the key that signed the token is published by its issuer no longer";
+
+#[tokio::test]
+async fn a_call_whose_key_was_withdrawn_just_before_it_entered_is_found_by_the_next_beat() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let of = |name: &str| world.watch(Arc::new(for_bench(name, &["dev"], Credential::ProviderToken)), "a");
+    let before = world.enter(&of("al"));
+    world.keeper.time_passed(&world.cluster).await;
+    assert!(!before.is_over(), "its key is there");
+    let proved = of("bo");
+    world.trust(withdraw);
+    world.keeper.keys_changed();
+    let late = world.enter(&proved);
+    assert_eq!(open(&[&before, &late]), [false, true]);
+    world.keeper.time_passed(&world.cluster).await;
+    assert_eq!(open(&[&late]), [false]);
+    assert_eq!(late.why(), WITHDRAWN);
+}
+
+/// What ends a call may come while its record becomes durable and its recording is made ready.
+#[tokio::test]
+async fn what_has_to_end_before_it_was_sent_is_refused_with_the_reason() {
+    let world = World::new(16, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let enter = |name: &str| world.enter(&world.watch(person(name, "dev"), "a"));
+    let all = ["al", "bo", "cy", "di"].map(enter);
+    assert!(all.iter().all(|call| call.refusal().is_none()));
+    let [al, bo, cy, di] = &all;
+    let locks = Locks::new([lock(&person("al", "dev"), Timestamp::MAX)]);
+    world.registry.lock_out(Arc::new(locks), BEGIN);
+    world.registry.end_sign_in("session-of-bo", "you signed out", BEGIN);
+    world.draining.cancel();
+    assert!(cy.refusal().is_none(), "a drain refuses nothing that was allowed");
+    world.rules(&[], &[]);
+    world.keeper.rules_changed(&world.cluster).await;
+    for (call, code, words) in [
+        (al, "locked", "al is locked by carol"),
+        (bo, "sessionEnded", "you signed out"),
+        (cy, "ended", "no role and no rule allows it"),
+        (di, "ended", "no role and no rule allows it"),
+    ] {
+        let refusal = call.refusal().unwrap();
+        assert_eq!(refusal.code(), code);
+        assert!(refusal.in_words().starts_with(words), "{}", refusal.in_words());
+    }
+    let late = enter("bo").refusal().unwrap();
+    assert_eq!(late.code(), "sessionEnded", "proved before it, entered after it");
+}
+
+/// A session that begins while it is ended: either side sees the other.
+#[test]
+fn what_ends_at_the_moment_in_which_it_becomes_a_session_ends() {
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    for round in 0..500 {
+        let al = person(&format!("al-{round}"), "dev");
+        let call = world.enter(&world.call(Arc::clone(&al), EXEC, true));
+        let both = std::sync::Barrier::new(2);
+        let over = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                both.wait();
+                world.registry.end_sign_in(al.sign_in(), "over", BEGIN);
+            });
+            both.wait();
+            call.becomes_session(counted())
+        });
+        assert!(over.is_cancelled(), "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_whose_judging_breaks_ends_and_the_others_are_judged() {
     let world = World::new(8, Authorization::Enforce);
@@ -174,11 +250,11 @@ async fn a_key_that_its_issuer_withdraws_ends_what_it_vouched_for() {
     let by_gateway = world.enter(&world.watch(person("bo", "dev"), "a"));
     world.trust(|trust| trust.generation += 1);
     world.keeper.keys_changed();
+    assert_eq!(open(&[&by_provider, &by_gateway]), [true, true], "the key is there");
+    world.trust(withdraw);
+    world.keeper.keys_changed();
     assert_eq!(open(&[&by_provider, &by_gateway]), [false, true]);
-    assert_eq!(
-        by_provider.why(),
-        "ended by the gateway: the token's issuer is accepted no longer"
-    );
+    assert_eq!(by_provider.why(), WITHDRAWN);
     assert_eq!(world.registry.metrics.ended_for(Cause::Credential), 1);
 }
 
@@ -438,7 +514,7 @@ async fn whatever_changes_ends_what_it_refuses_within_two_seconds() {
             world.rules(&["dev", "ops"], &[forbid]);
         }),
         ("an issuer's key", Credential::ProviderToken, |world, _| {
-            world.trust(|trust| trust.generation += 1);
+            world.trust(withdraw);
         }),
         ("a session", Credential::GatewayToken, |world, who| {
             world.registry.end_sign_in(who.sign_in(), "signed out", BEGIN);
