@@ -20,7 +20,6 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::border::Border;
-
 use crate::audit::{End, Place};
 use crate::listener::{Inbound, InboundError, Taking};
 use crate::session::LongCall;
@@ -163,7 +162,8 @@ struct Passing {
 /// Why an answer ended that its client took no more of (G-09).
 const STALLED: &str = "ended by the gateway: stalled: the client takes no more of the answer";
 
-/// A call that goes on, where its answer may end, and what wakes it when it has to.
+/// A call that goes on, where its answer may end, and what wakes it when it has to. Whoever reads is told so by the answer's
+/// end; where nobody reads, nobody asks this, and the listener gives the answer up ([`Taking::ends_by`]).
 pub(crate) struct Ender {
     call: LongCall,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -309,7 +309,7 @@ impl Ender {
             return self.border.pass_to_next(data);
         }
         self.border.pass(data);
-        if self.call.is_over() {
+        if self.is_over() {
             self.surplus = self.surplus.saturating_add(data.len());
         }
         data.len()
@@ -543,14 +543,17 @@ mod tests {
     /// A log that pours within one line does not go on because of it.
     #[tokio::test(start_paused = true)]
     async fn where_nobody_knows_what_an_event_is_so_much_of_a_line_passes_and_no_more() {
-        let world = World::new(8, Authorization::Enforce);
-        let mut ender = watch(&world, "text/plain");
-        ender.passes(b"x");
-        lose_rights(&world);
-        assert_eq!(due(&mut ender, false), Due::GoesOn, "up to the end of the line");
-        ender.passes(&[b'x'; MAX_SURPLUS]);
-        assert_eq!(due(&mut ender, false), Due::GoesOn);
-        ender.passes(b"x");
-        assert_eq!(due(&mut ender, false), Due::Ends);
+        let drain = |world: &World| world.draining.cancel();
+        for has_to_end in [lose_rights as fn(&World), drain] {
+            let world = World::new(8, Authorization::Enforce);
+            let mut ender = watch(&world, "text/plain");
+            ender.passes(b"x");
+            has_to_end(&world);
+            assert_eq!(due(&mut ender, false), Due::GoesOn, "up to the end of the line");
+            ender.passes(&[b'x'; MAX_SURPLUS]);
+            assert_eq!(due(&mut ender, false), Due::GoesOn);
+            ender.passes(b"x");
+            assert_eq!(due(&mut ender, false), Due::Ends);
+        }
     }
 }

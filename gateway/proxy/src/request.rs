@@ -485,6 +485,37 @@ impl Gate {
         }
     }
 
+    /// What is known of a request whose head has arrived.
+    fn arrived(&self, conn: &Conn, head: &Head, request: &Request<Inbound>) -> Trail {
+        let peer = Peer {
+            ip: Arc::clone(conn.peer_ip()),
+            port: conn.peer().port(),
+            listener: Arc::clone(conn.listener()),
+        };
+        let http = if request.version() == http::Version::HTTP_2 {
+            "HTTP/2.0"
+        } else {
+            "HTTP/1.1"
+        };
+        let now = self.audit.clock().read();
+        let mut trail = Trail::new(now, peer, http, request.method().clone(), request.headers());
+        trail.counted_in(self.observed.nobody());
+        trail.upgrade = head.upgrade;
+        trail
+    }
+
+    /// The refusal, and whether there is a record that says it.
+    fn written(&self, stop: Stop, trail: &Trail) -> (Refusal, bool) {
+        match stop {
+            Stop::Refused(refusal) => {
+                let recorded = self.audit.refuse(trail, &refusal);
+                (refusal, recorded)
+            }
+            Stop::Ended(refusal) => (refusal, true),
+            Stop::Counted(refusal) => (refusal, false),
+        }
+    }
+
     fn refuse(&self, trail: &Trail, refusal: &Refusal, recorded: bool) -> Response<Outbound> {
         let identity = trail.identity.as_deref();
         let asked = Asked {
@@ -504,29 +535,10 @@ impl Handler for Gate {
     type Body = Outbound;
 
     async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Response<Outbound> {
-        let peer = Peer {
-            ip: Arc::clone(conn.peer_ip()),
-            port: conn.peer().port(),
-            listener: Arc::clone(conn.listener()),
-        };
-        let http = if request.version() == http::Version::HTTP_2 {
-            "HTTP/2.0"
-        } else {
-            "HTTP/1.1"
-        };
-        let mut trail = Trail::new(
-            self.audit.clock().read(),
-            peer,
-            http,
-            request.method().clone(),
-            request.headers(),
-        );
-        trail.counted_in(self.observed.nobody());
-        trail.upgrade = head.upgrade;
         let mut waiting = Waiting {
             audit: &self.audit,
             conn: &conn,
-            trail: Arc::new(trail),
+            trail: Arc::new(self.arrived(&conn, &head, &request)),
         };
         let served = AssertUnwindSafe(self.serve(&conn, head, request, &mut waiting.trail))
             .catch_unwind()
@@ -550,14 +562,7 @@ impl Handler for Gate {
                 Stop::Refused(Refusal::Internal)
             }
         };
-        let (refusal, recorded) = match stop {
-            Stop::Refused(refusal) => {
-                let recorded = self.audit.refuse(&trail, &refusal);
-                (refusal, recorded)
-            }
-            Stop::Ended(refusal) => (refusal, true),
-            Stop::Counted(refusal) => (refusal, false),
-        };
+        let (refusal, recorded) = self.written(stop, &trail);
         let now = self.audit.clock().mono();
         trail.turned_down(&refusal, now);
         trail.told_end(Some(refusal.status().as_u16()), now);
@@ -607,17 +612,17 @@ pub(crate) struct Duties {
     taking: Taking,
 }
 
-/// The trail is still ours alone: nothing has been opened on it.
-fn unshared(trail: &mut Arc<Trail>) -> Result<&mut Trail, Refusal> {
-    Arc::get_mut(trail).ok_or(Refusal::Internal)
-}
-
 impl Duties {
     /// Why it may not be sent any more. What it was allowed on may be gone since: its record had to become durable, its recording
     /// to be made ready, and the cluster to be asked.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.call.as_ref().and_then(LongCall::refusal)
     }
+}
+
+/// The trail is still ours alone: nothing has been opened on it.
+fn unshared(trail: &mut Arc<Trail>) -> Result<&mut Trail, Refusal> {
+    Arc::get_mut(trail).ok_or(Refusal::Internal)
 }
 
 /// A drain takes no new requests, not on connections that were there before it either. HTTP/2 lets a client send some until
@@ -643,11 +648,6 @@ impl ReadHead {
     }
 }
 
-/// Whether it goes on until somebody ends it: a watch, a followed log, an upgrade.
-fn goes_on(trail: &Trail) -> bool {
-    trail.upgrade.is_some() || trail.facts.as_ref().is_some_and(RequestFacts::long_running)
-}
-
 /// Whether what it was allowed on is there still, now that it stands in the table: what is lost from here on finds it there. What
 /// was lost before, while somebody had to be asked, passed it by.
 fn unless_lost(call: &LongCall, gate: &ClusterGate, trail: &Trail, grounds: Grounds) -> Result<(), Refusal> {
@@ -662,6 +662,11 @@ fn unless_lost(call: &LongCall, gate: &ClusterGate, trail: &Trail, grounds: Grou
         // What it owes by now, and what the cluster has to be asked, the keeper looks at.
         Anew::Stands(_) | Anew::Ask(_) => Ok(()),
     }
+}
+
+/// Whether it goes on until somebody ends it: a watch, a followed log, an upgrade.
+fn goes_on(trail: &Trail) -> bool {
+    trail.upgrade.is_some() || trail.facts.as_ref().is_some_and(RequestFacts::long_running)
 }
 
 /// Takes from the request what only the gateway may say, and what proved its caller; what goes up is what was decided on.

@@ -153,11 +153,6 @@ impl Gate {
             Answered::Switched(response) => return Ok(response),
             Answered::Plainly(response, end, duties) => (response, end, duties),
         };
-        let withheld = |end: End, words: String| {
-            let refusal = Refusal::UpstreamLost(words.clone());
-            end.settle_instead(refusal.status().as_u16(), &words);
-            Err(Stop::Ended(refusal))
-        };
         if must_switch {
             // Whatever it is: what answers here is not the API server alone, and passes in no recording.
             return withheld(end, instead_of(response).await);
@@ -218,6 +213,13 @@ impl Gate {
         let _ = trail.recording.set(recording.anchor());
         Ok(Some((recording, readied)))
     }
+}
+
+/// The caller is told these words in place of an answer that does not pass.
+fn withheld(end: End, words: String) -> Result<Response<Outbound>, Stop> {
+    let refusal = Refusal::UpstreamLost(words.clone());
+    end.settle_instead(refusal.status().as_u16(), &words);
+    Err(Stop::Ended(refusal))
 }
 
 /// Asks on which node the pod runs that is entered, for the record. Nothing waits for that but the end of the session.

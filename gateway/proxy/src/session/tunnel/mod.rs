@@ -455,14 +455,8 @@ impl<C: Io, U: Io> Carried<C, U> {
             observer.see(Way::Down, piece)
         });
         if left_first.is_none() {
-            *left_first = match (up.has_ended(), down.has_ended() || takes_no_more.is_some()) {
-                (true, _) => Some(Way::Up),
-                (false, true) => Some(Way::Down),
-                (false, false) => None,
-            };
-            if *left_first == Some(Way::Up) {
-                observer.client_left();
-            }
+            let takes_no_more = takes_no_more.is_some();
+            *left_first = first_to_leave(up.has_ended(), down.has_ended() || takes_no_more, observer);
         }
         match going_down {
             Poll::Ready(Err(Broken::Withheld)) => Poll::Ready(Over::Unrecorded),
@@ -540,6 +534,15 @@ impl<C: Io, U: Io> Carried<C, U> {
             let _ = client.flush().await;
         }
     }
+}
+
+/// Whose end has come; the observer is told where it is the person's.
+fn first_to_leave(up_has_ended: bool, down_has_ended: bool, observer: &mut Observer) -> Option<Way> {
+    if up_has_ended {
+        observer.client_left();
+        return Some(Way::Up);
+    }
+    down_has_ended.then_some(Way::Down)
 }
 
 /// Waits until the person's side has closed: what it still sends would be answered with a reset, which takes our words, or what the
