@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use tests::fed::{Fed, PIECE, Speaks, long_piece};
+use tests::fed::{Fed, Feed, PIECE, Speaks, long_piece};
 use tests::frames::{DATA, END_STREAM, HEADERS, Http2, RST_STREAM};
 use tests::gateway::{Gateway, Options};
 use tests::http::Stream;
@@ -241,45 +241,115 @@ fn fills(taken: &[Arc<AtomicU64>]) -> anyhow::Result<()> {
     })
 }
 
-#[test]
-fn g_08_i_04_a_hundred_stalled_readers_harm_none_of_those_who_share_their_connection() -> anyhow::Result<()> {
-    let mut stage = Stage::new(Speaks::Http2, None)?;
-    let alone = calls(&stage)?;
+/// A hundred answers to `target` on one connection of a client that takes nothing; what of each the stand-in has handed over.
+fn hundred_stalled(stage: &Stage, target: &str) -> anyhow::Result<(Http2, Vec<Arc<AtomicU64>>)> {
     let mut stalled = Http2::begin_without_window(stage.gateway.client()?.http2()?)?;
     let mut taken = Vec::new();
     for number in 0..100_u32 {
         let fields = [("authorization", stage.bearer.as_str())];
-        stalled.get(2 * number + 1, &stage.authority(), WATCH, &fields)?;
+        stalled.get(2 * number + 1, &stage.authority(), target, &fields)?;
         taken.push(stage.fed.next()?.answer_long(64)?);
         while stalled.next_frame()?.kind != HEADERS {}
     }
-    fills(&taken)?;
+    Ok((stalled, taken))
+}
 
-    // Somebody else, who reads: a watch beside them, and short calls.
+/// Two hundred pieces of one answer, each said when the one before was read; how long all but the slowest two took to come, in
+/// milliseconds. For a person to read: nothing here is judged by a clock.
+fn events(feed: &Feed, reader: &mut Reader) -> anyhow::Result<f64> {
+    let mut took = Vec::new();
+    for number in 0..200 {
+        let event = long_piece(number);
+        let began = Instant::now();
+        feed.say(event.clone())?;
+        reader.says(&event)?;
+        took.push(began.elapsed().as_secs_f64() * 1_000.0);
+    }
+    took.sort_by(f64::total_cmp);
+    took.iter().rev().nth(2).copied().context("two hundred events")
+}
+
+/// Watches share a connection to the API server. Whoever reads theirs there gets each event, though a hundred beside it, of
+/// somebody else and of their own, are read by nobody.
+#[test]
+fn g_08_i_04_a_hundred_stalled_watches_harm_none_of_those_who_share_their_connection() -> anyhow::Result<()> {
+    const HERS: u32 = 201;
+    let mut stage = Stage::new(Speaks::Http2, None)?;
+    let alice = stage.bearer.clone();
     stage.bearer = format!("Bearer {}", stage.gateway.sign_in("bob")?.token);
-    let mut watch = stage.http1(WATCH)?;
-    let feed = stage.fed.next()?.begin(200, &[JSON])?;
-    watch.head()?;
+    let mut his = stage.http1(WATCH)?;
+    let his_feed = stage.fed.next()?.begin(200, &[JSON])?;
+    his.head()?;
+    let alone = events(&his_feed, &mut his)?;
+
+    stage.bearer = alice;
+    let (mut stalled, taken) = hundred_stalled(&stage, WATCH)?;
+    fills(&taken)?;
+    let beside = events(&his_feed, &mut his)?;
+
+    // One more on the very connection of the client on which the others stall: it alone is given room.
+    stalled.get(HERS, &stage.authority(), WATCH, &[("authorization", &stage.bearer)])?;
+    let her_feed = stage.fed.next()?.begin(200, &[JSON])?;
+    while stalled.next_frame()?.stream != HERS {}
     for number in 0..50 {
         let event = long_piece(number);
-        feed.say(event.clone())?;
-        watch.says(&event)?;
+        stalled.takes(HERS, u32::try_from(event.len())?)?;
+        her_feed.say(event.clone())?;
+        let mut said = Vec::new();
+        while said.len() < event.len() {
+            let frame = stalled.next_frame()?;
+            ensure!(
+                (frame.kind, frame.stream) == (DATA, HERS),
+                "frame {} of stream {}",
+                frame.kind,
+                frame.stream
+            );
+            said.extend(frame.payload);
+        }
+        ensure!(said == event, "event {number} is another");
     }
-    let beside = calls(&stage)?;
-    // For a person to read; nothing here is judged by a clock.
-    println!("stalled=100 p99_alone_ms={alone:.3} p99_beside_ms={beside:.3}");
-    let connections = stage
+    println!("stalled=100 class=Watch p99_alone_ms={alone:.3} p99_beside_ms={beside:.3}");
+    let open = stage
         .scrape()?
         .sum("gateway_upstream_open_connections", &[("class", "Watch")]);
-    ensure!(
-        (connections - 1.0).abs() < f64::EPSILON,
-        "{connections} connections: they share none"
-    );
+    ensure!((open - 1.0).abs() < f64::EPSILON, "{open} connections: they share none");
     // And each of the hundred holds its window and not all that is there for it.
     for taken in &taken {
         let taken = taken.load(Ordering::Acquire);
         ensure!(taken <= WINDOW + READY, "{taken} pieces of {PIECE} bytes");
     }
+    Ok(())
+}
+
+/// Followed logs share none: each has a connection of its own, also where their client has one for all. Whoever reads one gets
+/// each line, and so does whoever watches.
+#[test]
+fn g_08_a_hundred_stalled_logs_harm_neither_another_log_nor_a_watch() -> anyhow::Result<()> {
+    let mut stage = Stage::new(Speaks::Http2, None)?;
+    let alice = stage.bearer.clone();
+    stage.bearer = format!("Bearer {}", stage.gateway.sign_in("bob")?.token);
+    let begin = |target| {
+        let mut reader = stage.http1(target)?;
+        let feed = stage.fed.next()?.begin(200, &[("content-type", "text/plain")])?;
+        reader.head()?;
+        anyhow::Ok((feed, reader))
+    };
+    let (log_feed, mut log) = begin(LOG)?;
+    let (watch_feed, mut watch) = begin(WATCH)?;
+    let alone = events(&log_feed, &mut log)?;
+
+    stage.bearer = alice;
+    let (_stalled, taken) = hundred_stalled(&stage, LOG)?;
+    let beside = events(&log_feed, &mut log)?;
+    events(&watch_feed, &mut watch)?;
+    println!("stalled=100 class=FollowLog p99_alone_ms={alone:.3} p99_beside_ms={beside:.3}");
+    let scrape = stage.scrape()?;
+    let open = |class| scrape.sum("gateway_upstream_open_connections", &[("class", class)]);
+    assert_eq!((open("FollowLog"), open("Watch")), (101.0, 1.0));
+    ensure!(
+        taken.iter().all(|taken| taken.load(Ordering::Acquire) > 0),
+        "each of the hundred has begun"
+    );
     Ok(())
 }
 
