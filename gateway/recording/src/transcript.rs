@@ -158,20 +158,6 @@ fn connection_text(connection: &Connection<'_>) -> String {
     format!("{what}: {up} bytes to the pod, {down} from it{how}{error}")
 }
 
-/// What the cluster or a pod says, so that it neither looks like another line nor moves the cursor.
-fn one_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let mut line = String::with_capacity(text.len());
-    for letter in text.trim_end().chars() {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    line
-}
-
 /// Whether the stream stands in an operating system command (OSC, ECMA 48 §8.3.89): a title, a clipboard.
 ///
 /// No line shows what stands in one. The parser would keep it until its end, which need not come, so it is not given any of it.
