@@ -141,6 +141,9 @@ pub enum ReadError {
     /// Authentic bytes that do not unpack to their length.
     #[error("a chunk of the recording cannot be unpacked")]
     Unpack,
+    /// Whoever asked did not wait for its end.
+    #[error("the recording was not read to its end")]
+    GivenUp,
 }
 
 /// What a file is, as far as that can be said without its key.
@@ -185,9 +188,22 @@ impl Recording {
     /// # Errors
     /// The file cannot be read or is no recording.
     pub fn open(path: &Path, key: &SessionKey, anchors: &[Anchor]) -> Result<Self, ReadError> {
+        Self::open_while(path, key, anchors, &mut || true)
+    }
+
+    /// As [`Recording::open`], for as long as `go_on` says so, which is asked before each chunk: a long file takes long.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no recording, or was given up ([`ReadError::GivenUp`]).
+    pub fn open_while(
+        path: &Path,
+        key: &SessionKey,
+        anchors: &[Anchor],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Self, ReadError> {
         let file = File::open(path).map_err(ReadError::Io)?;
         let mut scan = Scan::begin(&file, anchors)?;
-        scan.go_on(&file)?;
+        scan.go_on_while(&file, go_on)?;
         Ok(Self {
             file,
             cipher: key.cipher().ok_or(ReadError::Unpack)?,

@@ -89,12 +89,20 @@ impl Scan {
 
     /// Reads on from the last whole chunk; what was torn may be whole now.
     pub(super) fn go_on(&mut self, source: &impl Source) -> Result<(), ReadError> {
+        self.go_on_while(source, &mut || true)
+    }
+
+    /// As [`Scan::go_on`], for as long as `may` says so, which is asked before each chunk.
+    pub(super) fn go_on_while(&mut self, source: &impl Source, may: &mut dyn FnMut() -> bool) -> Result<(), ReadError> {
         if matches!(self.tail, Tail::Closed | Tail::Damaged(_)) {
             return Ok(());
         }
         let length = source.length().map_err(ReadError::Io)?;
         let mut bytes = Vec::new();
         self.tail = loop {
+            if !may() {
+                return Err(ReadError::GivenUp);
+            }
             if let Some(tail) = self.chunk(source, length, &mut bytes).map_err(ReadError::Io)? {
                 break tail;
             }

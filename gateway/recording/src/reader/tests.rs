@@ -144,6 +144,27 @@ fn a_recording_leaves_the_room_that_it_was_told_to_leave() {
 }
 
 #[test]
+fn a_file_is_looked_through_for_as_long_as_somebody_waits_for_it() {
+    let made = Made::of(1, &[b"one ", b"two ", b"three"], true);
+    let key = SessionKey::new(KEY);
+    let chunks = made.sealed.len();
+    for patience in 0..=chunks + 1 {
+        let mut asked = 0;
+        let opened = Recording::open_while(&made.path, &key, &made.anchors(), &mut || {
+            asked += 1;
+            asked <= patience
+        });
+        match opened {
+            Ok(recording) => assert_eq!((recording.tail(), patience >= chunks), (Tail::Closed, true)),
+            Err(error) => assert!(
+                matches!(error, ReadError::GivenUp) && patience < chunks,
+                "{error} {patience}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn what_was_sealed_is_read_and_agrees_with_the_ledger() {
     let made = Made::of(1, &[b"one ", b"two ", b"three"], true);
     let recording = Recording::open(&made.path, &SessionKey::new(KEY), &made.anchors()).unwrap();
