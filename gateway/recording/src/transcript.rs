@@ -6,7 +6,8 @@
 //!
 //! Invariant: memory is bounded, whatever a session showed. A recording may be far larger than its file.
 //!
-//! Without a terminal, lines of stdin begin with `> ` and those of stderr with `! `.
+//! Without a terminal, lines of stdin begin with `> ` and those of stderr with `! `. Messages of a WebSocket are neither: those that
+//! the person sent begin with `> `, those that came back with `< `, in the order in which they passed.
 
 use std::io::{self, Write};
 
@@ -94,7 +95,9 @@ impl Recording {
             Transcript::new("> "),
             Transcript::default(),
             Transcript::new(prefix("! ")),
+            Transcript::new("< "),
         ];
+        let mut last_message = None;
         let mut frames = self.frames();
         let read = loop {
             let stamped = match frames.next() {
@@ -103,9 +106,15 @@ impl Recording {
                 Err(error) => break Err(error),
             };
             if let Frame::Data { way, channel, bytes } = stamped.frame {
-                let [stdin, stdout, stderr] = &mut streams;
+                // A message need not end its line, and what answers it stands behind it.
+                let is_message = matches!(channel, Channel::Message { .. });
+                if is_message && last_message.replace(way).is_some_and(|last| last != way) {
+                    finish_lines(&mut streams, &mut out)?;
+                }
+                let [stdin, stdout, stderr, answers] = &mut streams;
                 let stream = match (channel, way) {
                     (Channel::Stdin, _) | (Channel::Message { .. }, Way::Up) => stdin,
+                    (Channel::Message { .. }, Way::Down) => answers,
                     (Channel::Stderr, _) => stderr,
                     _ => stdout,
                 };
@@ -147,15 +156,27 @@ pub fn in_words(frame: &Frame<'_>) -> Option<String> {
 }
 
 fn connection_text(connection: &Connection<'_>) -> String {
-    let what = match connection.channel {
-        Channel::Forward { connection, port } => format!("connection {connection} to port {port}"),
-        _ => "connection".to_owned(),
-    };
     let (up, down) = (connection.up, connection.down);
+    let (what, passed) = match connection.channel {
+        // Behind them may be a service or a node.
+        Channel::Message { .. } => ("messages".to_owned(), format!("{up} bytes sent, {down} received")),
+        Channel::Forward { connection, port } => (
+            format!("connection {connection} to port {port}"),
+            format!("{up} bytes to the pod, {down} from it"),
+        ),
+        _ => (
+            "connection".to_owned(),
+            format!("{up} bytes to the pod, {down} from it"),
+        ),
+    };
     let how = if connection.was_reset { ", given up" } else { "" };
-    let error = one_line(connection.error);
-    let error = if error.is_empty() { error } else { format!(": {error}") };
-    format!("{what}: {up} bytes to the pod, {down} from it{how}{error}")
+    let error = String::from_utf8_lossy(connection.error);
+    let error = if error.is_empty() {
+        error
+    } else {
+        format!(": {error}").into()
+    };
+    format!("{what}: {passed}{how}{error}")
 }
 
 /// Whether the stream stands in an operating system command (OSC, ECMA 48 §8.3.89): a title, a clipboard.

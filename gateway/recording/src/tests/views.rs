@@ -163,6 +163,29 @@ fn a_transcript_without_a_terminal_tells_the_streams_apart() {
 }
 
 #[test]
+fn messages_of_a_websocket_are_no_output_and_stand_in_their_order() {
+    let channel = Channel::Message { is_text: true };
+    let message = |way, text: &'static str| {
+        let bytes = text.as_bytes();
+        (way, Event::Data { channel, bytes })
+    };
+    let (_folder, recording) = recorded(
+        head(&[], false),
+        &[
+            (1, message(Way::Up, r#"{"ask":1}"#)),
+            (2, message(Way::Down, "one\n")),
+            (3, message(Way::Down, "two")),
+            (4, message(Way::Up, r#"{"ask":2}"#)),
+            (5, message(Way::Down, "three")),
+        ],
+    );
+    assert_eq!(
+        text(&recording),
+        "> {\"ask\":1}\n< one\n< two\n> {\"ask\":2}\n< three\n[messages: 18 bytes sent, 12 received]\n"
+    );
+}
+
+#[test]
 fn files_and_connections_stand_in_a_transcript() {
     let web = Channel::Forward {
         connection: 0,
