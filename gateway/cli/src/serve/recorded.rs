@@ -32,12 +32,18 @@ impl Sessions for RecordedSessions {
         self.calls.end_one(id, why).is_ok()
     }
 
-    fn recording(&self, subject: &SubjectId, session: &str, anchors: &[Anchor]) -> Result<Recording, CannotOpen> {
+    fn recording(
+        &self,
+        subject: &SubjectId,
+        session: &str,
+        anchors: &[Anchor],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Recording, CannotOpen> {
         // As the file is named, and nothing else: what stands in a record names no other file.
         let id = uuid::Uuid::try_parse(session).map_err(|error| CannotOpen::Unreadable(error.to_string()))?;
         let key = self.keys.recording_key(subject, session).map_err(CannotOpen::NotNow)?;
         let key = key.ok_or(CannotOpen::NoKey)?;
-        let recording = Recording::open(&self.folder.join(format!("{id}.rec")), &key, anchors);
+        let recording = Recording::open_while(&self.folder.join(format!("{id}.rec")), &key, anchors, go_on);
         let recording = recording.map_err(|error| unreadable(&error))?;
         if recording.survey().session == id {
             Ok(recording)
@@ -52,6 +58,7 @@ fn unreadable(error: &ReadError) -> CannotOpen {
         ReadError::Io(cause) if cause.kind() == std::io::ErrorKind::NotFound => CannotOpen::Missing,
         // Rights, open files, the disk: nothing of it is the recording's.
         ReadError::Io(cause) => CannotOpen::NotNow(format!("its file cannot be read: {cause}")),
+        ReadError::GivenUp => CannotOpen::GivenUp,
         other => {
             let cause = std::error::Error::source(other).map(|cause| format!(": {cause}"));
             CannotOpen::Unreadable(format!("{other}{}", cause.unwrap_or_default()))
@@ -83,5 +90,6 @@ mod tests {
             unreadable(&ReadError::NotARecording),
             CannotOpen::Unreadable(_)
         ));
+        assert!(matches!(unreadable(&ReadError::GivenUp), CannotOpen::GivenUp));
     }
 }

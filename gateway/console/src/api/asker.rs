@@ -51,10 +51,15 @@ impl Asker {
         live(api, id).await
     }
 
-    /// The same person as they stand now; an error when the session has ended.
-    pub(super) async fn again(&self, api: &Inner) -> Result<Self, Refused> {
+    /// The same person as they stand now, for whoever reads on; an error when the session has ended, or when they may see something
+    /// else than when they began.
+    pub(super) async fn still(&self, api: &Inner) -> Result<Self, Refused> {
         let session = live(api, self.session.id.clone()).await?;
         let scope = scope(api, &session);
+        if scope != self.scope {
+            let why = "what you may see has changed; begin again";
+            return Err(Refused::new(StatusCode::FORBIDDEN, "scope_changed", why));
+        }
         Ok(Self {
             session,
             scope,

@@ -57,6 +57,10 @@ use places::Places;
 
 /// How long one search or view may take.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
+/// How long a recording may be held against the ledger for a view, and before it is read: less than a client waits for an answer, and
+/// for the first line of one.
+const EXAMINE_TIME: Duration = Duration::from_secs(10);
+const OPEN_TIME: Duration = Duration::from_secs(60);
 /// Bytes of records that one search may read.
 const SEARCH_BYTES: u64 = 1 << 30;
 
@@ -108,7 +112,13 @@ struct Inner {
     limiter: Limiter,
     /// How long one search or view may take.
     search_time: Duration,
+    /// How long a recording may be held against the ledger for a view.
+    examine_time: Duration,
+    /// How long it may be before it is read.
+    open_time: Duration,
     searches: Arc<Places>,
+    /// Recordings that are held against the ledger for a view. Not among the searches: one works for seconds where a file is long.
+    examinations: Arc<Places>,
     tails: Arc<Places>,
     /// Recordings that are read now.
     plays: Arc<Places>,
@@ -124,8 +134,11 @@ fn inner(parts: ApiParts) -> Inner {
         parts,
         limiter: Limiter::default(),
         search_time: SEARCH_TIME,
+        examine_time: EXAMINE_TIME,
+        open_time: OPEN_TIME,
         // Two cores serve the request path besides; one person cannot take all places.
         searches: Places::new(4, 2),
+        examinations: Places::new(4, 2),
         tails: Places::new(256, 8),
         plays: Places::new(32, 4),
     }

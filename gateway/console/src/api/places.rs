@@ -68,8 +68,11 @@ impl Drop for Place {
     }
 }
 
+/// The error that says so.
+pub(super) const BUSY: &str = "busy";
+
 fn busy(status: StatusCode, why: impl Into<String>) -> Refused {
-    let mut refused = Refused::new(status, "busy", why);
+    let mut refused = Refused::new(status, BUSY, why);
     refused.retry_after = Some(std::time::Duration::from_secs(1));
     refused
 }

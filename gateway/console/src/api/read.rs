@@ -25,6 +25,8 @@ pub enum AuditAct {
     TailEnded,
     /// Looked at the list of sessions.
     ListedSessions,
+    /// Looked for a session by the end of its id.
+    LookedForSession,
     /// Looked at one session.
     ViewedSession,
     /// Played a recording.
@@ -52,6 +54,7 @@ impl AuditAct {
             Self::TailBegan => "tailBegan",
             Self::TailEnded => "tailEnded",
             Self::ListedSessions => "listedSessions",
+            Self::LookedForSession => "lookedForSession",
             Self::ViewedSession => "viewedSession",
             Self::PlayedRecording => "playedRecording",
             Self::ExportedRecording => "exportedRecording",
@@ -74,6 +77,7 @@ impl AuditAct {
             | Self::TailBegan
             | Self::TailEnded
             | Self::ListedSessions
+            | Self::LookedForSession
             | Self::ViewedSession
             | Self::PlayedRecording
             | Self::ExportedRecording
@@ -92,7 +96,7 @@ impl AuditAct {
             Self::ReadEntries => "/api/v1/ledger/tile/entries/{n}",
             Self::AskedWhy => "/api/v1/why/{id}",
             Self::TailBegan | Self::TailEnded => "/api/v1/audit/tail",
-            Self::ListedSessions => "/api/v1/sessions",
+            Self::ListedSessions | Self::LookedForSession => "/api/v1/sessions",
             Self::ViewedSession => "/api/v1/sessions/{id}",
             Self::PlayedRecording | Self::ExportedRecording | Self::WatchedSession => "/api/v1/sessions/{id}/recording",
             Self::LookedForUser => "/api/v1/users/lock",
@@ -141,6 +145,9 @@ impl AuditRead {
             AuditAct::TailBegan => format!("began to follow {whose} records for `{what}`"),
             AuditAct::TailEnded => format!("followed {whose} records for `{what}`: {results} shown"),
             AuditAct::ListedSessions => format!("listed {whose} sessions for `{what}`: {results} shown"),
+            AuditAct::LookedForSession => {
+                format!("looked for a session by `…{what}` among {whose} sessions: {results} shown")
+            }
             AuditAct::ViewedSession => format!("viewed session `{what}` among {whose} sessions: {results} shown"),
             AuditAct::PlayedRecording => {
                 format!("played the recording of session `{what}`, of {whose} sessions: {results}")

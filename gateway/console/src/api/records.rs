@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -129,20 +129,27 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&mut dyn FnMut() -> bool) -> Result<T, SearchError> + Send + 'static,
 ) -> Result<T, Refused> {
     let place = api.searches.take(&asker.session.subject_id)?;
+    let done = in_place(place, api.search_time, work).await?;
+    done.map_err(|error| unreadable(&error))
+}
+
+/// Works on a thread that may block and holds `place` until it ends, for so long at most, or until the asker has gone.
+pub(super) async fn in_place<T: Send + 'static>(
+    place: impl Send + 'static,
+    time: Duration,
+    work: impl FnOnce(&mut dyn FnMut() -> bool) -> T + Send + 'static,
+) -> Result<T, Refused> {
     let gone = Arc::new(AtomicBool::new(false));
     let _cancel = Cancel(Arc::clone(&gone));
-    let deadline = Instant::now() + api.search_time;
+    let deadline = Instant::now() + time;
     let task = tokio::task::spawn_blocking(move || {
         let _place = place;
         work(&mut || !gone.load(Ordering::Relaxed) && Instant::now() < deadline)
     });
-    match task.await {
-        Ok(result) => result.map_err(|error| unreadable(&error)),
-        Err(_) => {
-            tracing::error!("a search panicked");
-            Err(Refused::unavailable("the search failed; the gateway's log says more"))
-        }
-    }
+    task.await.map_err(|_| {
+        tracing::error!("a search panicked");
+        Refused::unavailable("the search failed; the gateway's log says more")
+    })
 }
 
 /// Ends the work of whoever stops waiting for it.

@@ -4,7 +4,8 @@
 //! - `record`: a row as in a search; beside the last of several, `position`: where one can go on (`after=`). A row with the id of
 //!   an earlier one replaces it (a call that ended, a stream that closed);
 //! - `alive`: `{folded}`, with `position`, whenever nothing came for a while;
-//! - `end`: why it ends, the last line.
+//! - `end`: why it ends, the last line, with `code`, the error that a new question would be answered with: `invalid_token` where the
+//!   session has ended, `scope_changed`, or something that passes.
 //!
 //! The session is looked at again whenever sessions changed, and at every sign of life: a tail ends with its session, and its
 //! scope is that of the groups the person has then. A client that reads slowly holds up only itself: the ledger is the buffer.
@@ -175,11 +176,7 @@ impl Following {
     /// Looks at the session again; a person who may see less than before begins anew.
     async fn look_again(&mut self) -> Result<(), Refused> {
         self.revision = self.api.parts.store.revision();
-        let asker = self.asker.again(&self.api).await?;
-        if asker.scope != self.asker.scope {
-            return Err(Refused::request("what you may see has changed; begin again"));
-        }
-        self.asker = asker;
+        self.asker = self.asker.still(&self.api).await?;
         Ok(())
     }
 
@@ -208,7 +205,7 @@ impl Following {
 
     fn end(&mut self, refused: &Refused) -> Bytes {
         self.ended = true;
-        line(&json!({"end": refused.description}))
+        line(&json!({"end": refused.description, "code": refused.error}))
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) struct World {
     pub(super) signed: Arc<proof::tests::Signed>,
     mint: Mint,
     router: Router,
-    api: Api,
+    pub(super) api: Api,
     now: Arc<AtomicI64>,
 }
 
@@ -232,6 +232,24 @@ impl World {
             absolute: Duration::from_secs(36_000),
         };
         self.store.begin_session(&new, self.time()).unwrap()
+    }
+
+    /// As the provider says when it is asked again.
+    pub(super) fn leaves_all_groups(&self, session: &Session) {
+        let (tokens, version) = self.store.provider_tokens(&session.id).unwrap().unwrap();
+        let identity = Identity {
+            groups: Default::default(),
+            ..session.identity.clone()
+        };
+        let stored = self
+            .store
+            .store_provider_tokens(&session.id, version, &tokens, Some(&identity), self.time());
+        assert!(stored.unwrap());
+    }
+
+    /// So much later.
+    pub(super) fn pass(&self, seconds: i64) {
+        self.now.fetch_add(seconds, Ordering::SeqCst);
     }
 
     fn token(&self, session: &Session, audience: &str) -> String {
@@ -779,9 +797,27 @@ async fn a_tail_ends_with_its_session() {
     world.read("a-1", 1, "alice", "pods");
     assert_eq!(
         lines.next().await.unwrap(),
-        json!({"end": "the session has ended: an administrator has locked this account"})
+        json!({"end": "the session has ended: an administrator has locked this account", "code": "invalid_token"})
     );
     assert_eq!(lines.next().await, None);
+}
+
+#[tokio::test]
+async fn a_tail_ends_where_other_records_may_be_seen_than_when_it_began() {
+    let world = world();
+    let eve = world.signed_in(3, "eve", &["auditors"]);
+    let mut lines = follow(&world, &world.bearer(&eve), "/api/v1/audit/tail").await;
+    lines.next().await.unwrap();
+    world.leaves_all_groups(&eve);
+    // Whoever is locked out changes what the store says, and so does every sign of life.
+    let other = world.signed_in(1, "alice", &[]);
+    world
+        .store
+        .end_session(&other.id, EndReason::Locked, world.time())
+        .unwrap();
+    world.read("a-1", 1, "alice", "pods");
+    let told = json!({"end": "what you may see has changed; begin again", "code": "scope_changed"});
+    assert_eq!(lines.next().await.unwrap(), told);
 }
 
 #[tokio::test]

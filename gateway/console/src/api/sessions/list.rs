@@ -16,7 +16,7 @@ use search::{Archive, Begun, Page, Range, Scope, SearchError, Stopped, View};
 use serde::Serialize;
 
 use super::item::Item;
-use super::may_see;
+use super::{ending, may_see};
 use crate::answer::Refused;
 use crate::api::Api;
 use crate::api::asker::Asker;
@@ -26,8 +26,8 @@ use crate::api::records::{Wanted, blocking, count, run};
 use crate::caller::Caller;
 
 /// The records that begin a session.
-const SESSIONS: &str = "kind:open";
-const MOST: u64 = 500;
+pub(super) const SESSIONS: &str = "kind:open";
+pub(super) const MOST: u64 = 500;
 const USUAL: u64 = 50;
 
 /// What is asked.
@@ -57,6 +57,11 @@ impl Asked {
         if after.is_none() && after_live.is_some() {
             return Err(Refused::request("`after_live` goes with `after`"));
         }
+        if only_live && after.is_some() {
+            return Err(Refused::request(
+                "there are no pages of those that go on alone: leave `after` out",
+            ));
+        }
         Ok(Self {
             only_live,
             said,
@@ -71,9 +76,9 @@ impl Asked {
 
 /// The answer.
 #[derive(Debug, Default, Serialize)]
-struct List {
-    sessions: Vec<Item>,
-    scope: &'static str,
+pub(super) struct List {
+    pub(super) sessions: Vec<Item>,
+    pub(super) scope: &'static str,
     /// How many go on and are asked for.
     live: usize,
     /// How many go on besides and were not compared with the query.
@@ -102,6 +107,9 @@ pub(in crate::api) async fn list(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
     let asker = Asker::of(&api, caller).await?;
+    if pairs.iter().any(|(name, _)| name == "id") {
+        return ending::find(&api, &asker, pairs).await;
+    }
     let asked = Asked::read(pairs)?;
     let going_on = GoingOn::find(&api, &asker, &asked).await?;
     let page = if asked.only_live {
@@ -124,7 +132,8 @@ pub(in crate::api) async fn list(
 }
 
 /// The sessions that go on, for one page.
-struct GoingOn {
+#[derive(Default)]
+pub(super) struct GoingOn {
     /// All that the asker may see, by id.
     all: HashMap<String, LiveSession>,
     /// How many of them are asked for.
@@ -140,12 +149,10 @@ struct GoingOn {
 
 impl GoingOn {
     async fn find(api: &Api, asker: &Asker, asked: &Asked) -> Result<Self, Refused> {
-        let mut live = api.parts.sessions.live();
-        live.retain(|one| may_see(&asker.scope, &one.subject));
-        let all = live.iter().map(|one| (one.id.clone(), one.clone())).collect();
+        let mut live = visible(api, asker);
+        let all = by_id(&live);
         let (from, until) = asked.query.times(api.now());
         live.retain(|one| from.is_none_or(|from| one.since >= from) && until.is_none_or(|until| one.since < until));
-        live.sort_by(|one, other| (other.since, &other.id).cmp(&(one.since, &one.id)));
         let compared = if asked.has_words {
             let (archive, scope, query) = (Arc::clone(&api.parts.archive), asker.scope.clone(), asked.query.clone());
             blocking(api, asker, move |go_on| {
@@ -175,8 +182,21 @@ impl GoingOn {
         Ok(going_on)
     }
 
+    /// All that the asker may see and whose id ends so, on a first page with room for each.
+    pub(super) fn ending_in(ending: &str, api: &Api, asker: &Asker) -> Self {
+        let mut first = visible(api, asker);
+        first.retain(|one| one.id.ends_with(ending));
+        Self {
+            all: by_id(&first),
+            found: first.len(),
+            first,
+            is_first_page: true,
+            ..Self::default()
+        }
+    }
+
     /// With a page of records: those that go on are told as such there, too, and not twice.
-    fn and(mut self, page: Option<Page>, now: Timestamp) -> List {
+    pub(super) fn and(mut self, page: Option<Page>, now: Timestamp) -> List {
         let first: HashSet<String> = self.first.iter().map(|one| one.id.clone()).collect();
         let mut list = List {
             live: self.found,
@@ -208,6 +228,18 @@ impl GoingOn {
         live.zip(self.told_after)
             .is_some_and(|(live, after)| began(live) > after)
     }
+}
+
+/// Those that go on and that the asker may see, newest first.
+fn visible(api: &Api, asker: &Asker) -> Vec<LiveSession> {
+    let mut live = api.parts.sessions.live();
+    live.retain(|one| may_see(&asker.scope, &one.subject));
+    live.sort_by(|one, other| (other.since, &other.id).cmp(&(one.since, &one.id)));
+    live
+}
+
+fn by_id(live: &[LiveSession]) -> HashMap<String, LiveSession> {
+    live.iter().map(|one| (one.id.clone(), one.clone())).collect()
 }
 
 /// In microseconds after 1970, which is a whole number in every reader of JSON.

@@ -1,6 +1,7 @@
 //! Sessions: exec, attach, port-forward and what else became something other than HTTP, while they go on and afterwards.
 //!
 //! - `GET /api/v1/sessions?live=&q=&since=&until=&limit=&after=&after_live=` → `{sessions: […], scope, …}`, those that go on first
+//! - `GET /api/v1/sessions?id=` → the same, of those whose id ends so
 //! - `GET /api/v1/sessions/{id}` → `{session, rules, words, command?, recording?, scope}`: `rules` as they were recorded, `words` is
 //!   one sentence of each, `command` its words, also where nothing was recorded
 //! - `GET /api/v1/sessions/{id}/recording?format=frames|asciicast|asciicast-v2|text&follow=` → lines of JSON, see `stream.rs`
@@ -11,7 +12,10 @@
 //! - What is shown of a session, and each end, is recorded before it happens; what was recorded as an end is one, also when whoever
 //!   asked for it has gone.
 //! - A recording is shown as far as it is what the ledger says it is, and where it is not, that is said.
+//! - To hold a recording against the ledger takes as long as its file is long: that ends when whoever asked has gone, takes no longer
+//!   than [`super::EXAMINE_TIME`] for a view and [`super::OPEN_TIME`] for a reading, and no search waits for it.
 
+mod ending;
 mod item;
 mod list;
 mod stream;
@@ -38,7 +42,7 @@ use super::Api;
 use super::asker::Asker;
 use super::parts::{self, COMMAND};
 use super::read::AuditAct;
-use super::records::{blocking, look_up};
+use super::records::{in_place, look_up};
 use super::why::rule_in_words;
 use crate::answer::Refused;
 use crate::caller::Caller;
@@ -59,11 +63,18 @@ pub trait Sessions: Send + Sync {
     /// Ends one; the person is told `why`. False when it does not go on any more.
     fn end(&self, id: &str, why: &str) -> bool;
 
-    /// Opens the recording of a session of this subject and verifies it against what the ledger says. Blocks.
+    /// Opens the recording of a session of this subject and verifies it against what the ledger says. Blocks, for as long as `go_on`
+    /// allows it, which is asked at each chunk of the file.
     ///
     /// # Errors
-    /// There is nothing that could be read.
-    fn recording(&self, subject: &SubjectId, session: &str, anchors: &[Anchor]) -> Result<Recording, CannotOpen>;
+    /// There is nothing that could be read, or it was not read to its end.
+    fn recording(
+        &self,
+        subject: &SubjectId,
+        session: &str,
+        anchors: &[Anchor],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Recording, CannotOpen>;
 }
 
 /// Why a recording cannot be opened.
@@ -84,6 +95,9 @@ pub enum CannotOpen {
     /// The gateway cannot look now.
     #[error("the gateway cannot look it up: {0}")]
     NotNow(String),
+    /// It was not read to its end.
+    #[error("its file is so long that it could not be held against the ledger in the time there is")]
+    GivenUp,
 }
 
 fn may_see(scope: &Scope, subject: &SubjectId) -> bool {
@@ -102,7 +116,7 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<
     let decision = known.row.decision.as_mut();
     let rules = decision.map_or_else(Vec::new, |decision| std::mem::take(&mut decision.rules));
     let kept = match known.row.recording {
-        Some(_) => Some(known.examine(&api, &asker).await?),
+        Some(_) => Some(known.examine(&api, &asker).await),
         None => None,
     };
     let scope = asker.scope.name();
@@ -139,6 +153,17 @@ struct Examined {
     finish: Option<recording::Finish>,
 }
 
+impl Examined {
+    const fn nothing_but(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            chunks: None,
+            head: None,
+            finish: None,
+        }
+    }
+}
+
 impl Known {
     /// Finds it and records that the asker looked.
     async fn find(api: &Api, asker: &Asker, id: &str, act: AuditAct) -> Result<Self, Refused> {
@@ -166,11 +191,17 @@ impl Known {
     }
 
     /// Opens the recording on this thread, which may block.
-    fn open(&self, sessions: &dyn Sessions) -> Result<Recording, CannotOpen> {
+    fn open(&self, sessions: &dyn Sessions, go_on: &mut dyn FnMut() -> bool) -> Result<Recording, CannotOpen> {
         let subject = self
             .subject()
             .ok_or_else(|| CannotOpen::Unreadable("whose it is does not stand in the record".to_owned()))?;
-        sessions.recording(&subject, &self.row.id, &self.anchors)
+        sessions.recording(&subject, &self.row.id, &self.anchors, go_on)
+    }
+
+    /// The last of a file's first `chunks` chunks that a hash in the ledger covers. Opening compared all of those hashes.
+    fn covered(&self, chunks: u64) -> Option<u64> {
+        let numbers = self.anchors.iter().map(|anchor| anchor.number);
+        numbers.filter(|number| *number < chunks).max()
     }
 
     /// The words of its command, where its record has them: a list, or why they cannot be told.
@@ -180,7 +211,8 @@ impl Known {
         Ok(parts::opened(api, &self.row, sealed).await?.remove(COMMAND))
     }
 
-    async fn examine(&self, api: &Api, asker: &Asker) -> Result<Examined, Refused> {
+    /// What else is known of the session is told also where this cannot be told now.
+    async fn examine(&self, api: &Api, asker: &Asker) -> Examined {
         let known = Self {
             row: self.row.clone(),
             anchors: self.anchors.clone(),
@@ -188,28 +220,31 @@ impl Known {
             note: self.note.clone(),
         };
         let sessions = Arc::clone(&api.parts.sessions);
-        blocking(api, asker, move |_| {
-            let opened = known.open(&*sessions);
-            let verdict = Verdict::of(&opened, &known);
-            let Ok(recording) = opened else {
-                return Ok(Examined {
-                    verdict,
-                    chunks: None,
-                    head: None,
-                    finish: None,
-                });
-            };
-            let (head, finish) = (recording.head(), recording.finish());
-            let broken = head.as_ref().err().or(finish.as_ref().err());
-            let verdict = broken.map_or(verdict, Verdict::broken);
-            Ok(Examined {
-                verdict,
-                chunks: Some(recording.survey().root.chunks),
-                head: head.ok().flatten(),
-                finish: finish.ok().flatten(),
-            })
+        let examined = async {
+            let place = api.examinations.take(&asker.session.subject_id)?;
+            in_place(place, api.examine_time, move |go_on| known.examined(&*sessions, go_on)).await
+        };
+        examined.await.unwrap_or_else(|refused: Refused| {
+            let why = refused.description;
+            Examined::nothing_but(Verdict::Unknown { why })
         })
-        .await
+    }
+
+    fn examined(&self, sessions: &dyn Sessions, go_on: &mut dyn FnMut() -> bool) -> Examined {
+        let opened = self.open(sessions, go_on);
+        let verdict = Verdict::of(&opened, self);
+        let Ok(recording) = opened else {
+            return Examined::nothing_but(verdict);
+        };
+        let (head, finish) = (recording.head(), recording.finish());
+        let broken = head.as_ref().err().or(finish.as_ref().err());
+        let verdict = broken.map_or(verdict, |error| Verdict::broken(error, self, &recording));
+        Examined {
+            verdict,
+            chunks: Some(recording.survey().root.chunks),
+            head: head.ok().flatten(),
+            finish: finish.ok().flatten(),
+        }
     }
 }
 

@@ -6,8 +6,10 @@
 //!   (`[columns, rows]` of the person's terminal), `words` (notes, files, connections, how it exited);
 //! - with the other formats `text`: the next piece of the cast or transcript;
 //! - `alive`: nothing came for a while;
-//! - `end`: `{standing, why?}`, the last line; `damaged` as standing says that what came before is all that can be relied on;
-//! - `stopped`: why the reader may not read on, the last line.
+//! - `end`: `{standing, why?, upto?, missing?}`, the last line. `damaged` and `incomplete` say with `upto` which chunk is the last
+//!   that a hash in the ledger covers, and `damaged` with `missing` that there is no file;
+//! - `stopped`: why the reader may not read on, the last line, with `code`, the error that a new question would be answered with:
+//!   `invalid_token` where the session has ended, `scope_changed`, or something that passes (`busy`, `temporarily_unavailable`).
 //!
 //! What is not the ledger's is never sent: each chunk is authenticated before a byte of it is, and the chain is held against the
 //! ledger when the file is opened. With `follow` what is sealed later follows at most a second after it is on the disk, and when the
@@ -31,6 +33,7 @@ use recording::{CastVersion, Frame, FrameIter, ReadError, Recording, Stamped, Ta
 use search::Found;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::verdict::Verdict;
 use super::{CannotOpen, Known};
@@ -38,13 +41,15 @@ use crate::answer::Refused;
 use crate::api::Api;
 use crate::api::asker::Asker;
 use crate::api::parameters::Parameters;
-use crate::api::places::Place;
+use crate::api::places::{BUSY, Place};
 use crate::api::read::AuditAct;
-use crate::api::records::blocking;
+use crate::api::records::{blocking, in_place};
 use crate::caller::Caller;
 
 /// How often a file that grows is looked at.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// How often the reader is looked up again where the store says nothing of a change: time ends sessions, too.
+const ASKS_EVERY: Duration = Duration::from_secs(15);
 /// A sign of life after so many looks without anything new.
 const QUIET_LOOKS: u32 = 15;
 /// A session that has ended writes its last chunk within this many looks, and its end into the ledger.
@@ -78,12 +83,12 @@ pub(in crate::api) async fn recording(
         (_, false) => AuditAct::ExportedRecording,
         (_, true) => return Err(Refused::request("only `format=frames` can be followed")),
     };
-    let place = api.plays.take(&asker.session.subject_id)?;
+    let place = Arc::new(api.plays.take(&asker.session.subject_id)?);
     let known = Known::find(&api, &asker, &id, act).await?;
     if known.row.recording.is_none() {
         return Err(not_recorded(&known));
     }
-    let (opened, known) = open(&api, &asker, known).await?;
+    let (opened, known) = open(&api, known, &place).await?;
     let live = api.parts.sessions.one(&known.row.id).is_some();
     let verdict = Verdict::of(&opened, &known);
     let head = opened
@@ -104,14 +109,21 @@ pub(in crate::api) async fn recording(
                 next: 0,
                 follow,
                 begin: Some(begin),
+                is_ending: false,
                 is_over: false,
-                _place: place,
+                place,
             };
             Body::from_stream(playing.lines())
         }
         (Ok(recording), format) => {
-            let reader = Reader::new(api, asker);
-            Body::from_stream(written(recording, format, verdict, begin, (reader, place)))
+            let writing = Writing {
+                recording,
+                known,
+                format,
+                verdict,
+                begin,
+            };
+            Body::from_stream(written(writing, Reader::new(api, asker), place))
         }
     };
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
@@ -142,23 +154,34 @@ fn not_recorded(known: &Known) -> Refused {
 
 type Opened = (Result<Recording, CannotOpen>, Known);
 
-async fn open(api: &Api, asker: &Asker, known: Known) -> Result<Opened, Refused> {
+/// In the place of who reads it, also while they have gone and the file is not let go yet.
+async fn open(api: &Api, known: Known, place: &Arc<Place>) -> Result<Opened, Refused> {
     let sessions = Arc::clone(&api.parts.sessions);
-    let opened = blocking(api, asker, move |_| {
-        let opened = known.open(&*sessions);
-        Ok((opened, known))
+    let opened = in_place(Arc::clone(place), api.open_time, move |go_on| {
+        let opened = known.open(&*sessions, go_on);
+        (opened, known)
     })
     .await?;
-    if let (Err(CannotOpen::NotNow(why)), _) = &opened {
-        return Err(Refused::unavailable(format!(
+    match &opened.0 {
+        Err(CannotOpen::NotNow(why)) => Err(Refused::unavailable(format!(
             "the recording cannot be looked up: {why}"
-        )));
+        ))),
+        Err(error @ CannotOpen::GivenUp) => Err(Refused::unavailable(error.to_string())),
+        _ => Ok(opened),
     }
-    Ok(opened)
 }
 
 fn line(value: &Value) -> Bytes {
     Bytes::from(format!("{value}\n"))
+}
+
+fn stopped(refused: &Refused) -> Bytes {
+    line(&json!({"stopped": refused.description, "code": refused.error}))
+}
+
+/// A thread that read in the file has ended badly.
+fn unreadable() -> Bytes {
+    stopped(&Refused::unavailable("the recording could not be read on; begin again"))
 }
 
 fn end(verdict: &Verdict) -> Bytes {
@@ -177,12 +200,14 @@ struct Reader {
     asker: Asker,
     /// Of the store, when they were last looked up in it.
     revision: u64,
+    asked: Instant,
 }
 
 impl Reader {
     fn new(api: Api, asker: Asker) -> Self {
         Self {
             revision: api.parts.store.revision(),
+            asked: Instant::now(),
             api,
             asker,
         }
@@ -191,14 +216,11 @@ impl Reader {
     /// A person who may see less than before reads no further.
     async fn may_still(&mut self) -> Result<(), Refused> {
         let revision = self.api.parts.store.revision();
-        if self.revision == revision {
+        if self.revision == revision && self.asked.elapsed() < ASKS_EVERY {
             return Ok(());
         }
-        let asker = self.asker.again(&self.api).await?;
-        if asker.scope != self.asker.scope {
-            return Err(Refused::request("what you may see has changed; begin again"));
-        }
-        (self.asker, self.revision) = (asker, revision);
+        let asker = self.asker.still(&self.api).await?;
+        (self.asker, self.revision, self.asked) = (asker, revision, Instant::now());
         Ok(())
     }
 }
@@ -213,8 +235,10 @@ struct Playing {
     next: u64,
     follow: bool,
     begin: Option<Bytes>,
+    /// Nothing more is expected but how it stands.
+    is_ending: bool,
     is_over: bool,
-    _place: Place,
+    place: Arc<Place>,
 }
 
 /// What one look at the file came to.
@@ -247,7 +271,7 @@ impl Playing {
         loop {
             if let Err(refused) = self.reader.may_still().await {
                 self.is_over = true;
-                return Some(line(&json!({"stopped": refused.description})));
+                return Some(stopped(&refused));
             }
             let goes_on = self.follow && self.reader.api.parts.sessions.one(&self.known.row.id).is_some();
             match self.look().await {
@@ -258,7 +282,7 @@ impl Playing {
                     }
                 }
                 Some(Look::Nothing(Tail::Open | Tail::Torn { .. }))
-                    if goes_on || (self.may_grow() && looks < LAST_LOOKS) =>
+                    if goes_on || (self.may_grow() && looks < LAST_LOOKS && !self.is_ending) =>
                 {
                     looks += 1;
                     if goes_on && looks >= QUIET_LOOKS {
@@ -266,16 +290,24 @@ impl Playing {
                     }
                     tokio::time::sleep(LOOKS_EVERY).await;
                 }
+                // What its end is takes up to half a minute more, and no reader waits that long behind another one in silence.
+                Some(Look::Nothing(_)) if self.follow && !std::mem::replace(&mut self.is_ending, true) => {
+                    return Some(line(&json!({"alive": true})));
+                }
                 Some(Look::Nothing(_)) => return Some(self.end().await),
                 Some(Look::Broken(error)) => {
                     self.is_over = true;
-                    return Some(end(&Verdict::broken(&error)));
+                    let verdict = |recording| Verdict::broken(&error, &self.known, recording);
+                    return Some(
+                        self.recording
+                            .as_ref()
+                            .map(verdict)
+                            .map_or_else(unreadable, |one| end(&one)),
+                    );
                 }
                 None => {
                     self.is_over = true;
-                    return Some(line(
-                        &json!({"stopped": "the recording could not be read on; begin again"}),
-                    ));
+                    return Some(unreadable());
                 }
             }
         }
@@ -302,13 +334,12 @@ impl Playing {
     /// How it stands at the end. What grew meanwhile is held against what the ledger says now.
     async fn end(&mut self) -> Bytes {
         self.is_over = true;
-        let tail = self.recording.as_ref().map(Recording::tail);
-        match tail {
-            None => end(&Verdict::Unknown {
-                why: "it could not be read to its end".to_owned(),
-            }),
+        match &self.recording {
+            None => unreadable(),
             // What is damaged is so, whatever the ledger comes to say.
-            Some(tail) if !self.follow || matches!(tail, Tail::Damaged(_)) => end(&Verdict::of_tail(tail, &self.known)),
+            Some(recording) if !self.follow || matches!(recording.tail(), Tail::Damaged(_)) => {
+                end(&Verdict::of_opened(recording, &self.known))
+            }
             Some(_) => self.end_of_what_grew().await,
         }
     }
@@ -318,7 +349,8 @@ impl Playing {
             match self.verdict_now().await {
                 Ok(Some(verdict)) => return end(&verdict),
                 Ok(None) => tokio::time::sleep(LOOKS_EVERY).await,
-                Err(refused) => return line(&json!({"stopped": refused.description})),
+                Err(refused) if refused.error == BUSY => tokio::time::sleep(LOOKS_EVERY).await,
+                Err(refused) => return stopped(&refused),
             }
         }
         end(&Verdict::Unknown {
@@ -335,20 +367,19 @@ impl Playing {
             let Found::Yes(shown) = archive.show(&id, &scope, go_on)? else {
                 return Ok(None);
             };
-            let known = Known::of(*shown);
-            // The ledger's own word of the end is waited for.
-            if known
-                .row
-                .outcome
-                .as_ref()
-                .is_none_or(|outcome| outcome.end == "inFlight")
-            {
-                return Ok(Some(None));
-            }
-            Ok(Some(Some(Verdict::of(&known.open(&*sessions), &known))))
+            Ok(Some(Known::of(*shown)))
         });
         let gone = || Refused::unavailable("its record could not be found again");
-        found.await?.ok_or_else(gone)
+        let known = found.await?.ok_or_else(gone)?;
+        // The ledger's own word of the end is waited for.
+        let outcome = known.row.outcome.as_ref();
+        if outcome.is_none_or(|outcome| outcome.end == "inFlight") {
+            return Ok(None);
+        }
+        let verdict = move |go_on: &mut dyn FnMut() -> bool| Verdict::of(&known.open(&*sessions, go_on), &known);
+        in_place(Arc::clone(&self.place), api.examine_time, verdict)
+            .await
+            .map(Some)
     }
 }
 
@@ -396,14 +427,28 @@ fn value_of(stamped: &Stamped<'_>) -> Option<Value> {
     }
 }
 
-/// A cast or text, written by a thread of its own.
-fn written(
+/// A cast or text that is to be written.
+struct Writing {
     recording: Recording,
+    known: Known,
     format: Format,
     verdict: Verdict,
     begin: Bytes,
-    (reader, place): (Reader, Place),
+}
+
+/// A cast or text, written by a thread of its own.
+fn written(
+    writing: Writing,
+    reader: Reader,
+    place: Arc<Place>,
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
+    let Writing {
+        recording,
+        known,
+        format,
+        verdict,
+        begin,
+    } = writing;
     let (sender, mut receiver) = mpsc::channel(1);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
@@ -424,7 +469,7 @@ fn written(
         };
         let verdict = match done {
             Ok(()) => verdict,
-            Err(ViewError::Read(error)) => Verdict::broken(&error),
+            Err(ViewError::Read(error)) => Verdict::broken(&error, &known, &recording),
             // The reader has gone, or was told that they may not read on.
             Err(ViewError::Write(_)) => return,
         };
@@ -461,7 +506,7 @@ impl Lines {
             return Ok(());
         }
         if let Err(refused) = self.runtime.block_on(self.reader.may_still()) {
-            self.send(line(&json!({"stopped": refused.description})))?;
+            self.send(stopped(&refused))?;
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
         self.send(line(&json!({"text": String::from_utf8_lossy(&text)})))

@@ -1,8 +1,13 @@
 //! Sessions over a real ledger and real recordings in temporary folders; the clock of the reader stands still where it waits.
 
+mod cost;
+mod listing;
+mod watching;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Method;
 use ledger::OutcomeSlot;
@@ -13,7 +18,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
-use crate::api::tests::{Lines, World, follow, subject, world};
+use crate::api::tests::{World, follow, subject, world};
 use crate::record::{NotRecorded, SessionEvent};
 
 const KEY: [u8; 32] = [9; 32];
@@ -23,8 +28,12 @@ pub(in crate::api) struct Known {
     live: Mutex<Vec<LiveSession>>,
     ended: Mutex<Vec<(String, String)>>,
     folder: tempfile::TempDir,
-    has_key: std::sync::atomic::AtomicBool,
-    store_is_silent: std::sync::atomic::AtomicBool,
+    has_key: AtomicBool,
+    store_is_silent: AtomicBool,
+    /// No recording comes to an end.
+    is_endless: AtomicBool,
+    /// As many threads are in one.
+    at_work: AtomicUsize,
     /// The places of ends that have not come yet.
     slots: Mutex<HashMap<String, (u64, OutcomeSlot)>>,
 }
@@ -37,6 +46,8 @@ impl Default for Known {
             folder: tempfile::tempdir().unwrap(),
             has_key: true.into(),
             store_is_silent: false.into(),
+            is_endless: false.into(),
+            at_work: 0.into(),
             slots: Mutex::default(),
         }
     }
@@ -65,15 +76,29 @@ impl Sessions for Known {
         live.len() < before
     }
 
-    fn recording(&self, _: &SubjectId, session: &str, anchors: &[Anchor]) -> Result<Recording, CannotOpen> {
-        if self.store_is_silent.load(std::sync::atomic::Ordering::SeqCst) {
+    fn recording(
+        &self,
+        _: &SubjectId,
+        session: &str,
+        anchors: &[Anchor],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Recording, CannotOpen> {
+        if self.is_endless.load(Ordering::SeqCst) {
+            self.at_work.fetch_add(1, Ordering::SeqCst);
+            while go_on() {
+                std::thread::yield_now();
+            }
+            self.at_work.fetch_sub(1, Ordering::SeqCst);
+        }
+        if self.store_is_silent.load(Ordering::SeqCst) {
             return Err(CannotOpen::NotNow("the store does not answer".to_owned()));
         }
-        if !self.has_key.load(std::sync::atomic::Ordering::SeqCst) {
+        if !self.has_key.load(Ordering::SeqCst) {
             return Err(CannotOpen::NoKey);
         }
         let path = self.folder.path().join(format!("{session}.rec"));
-        Recording::open(&path, &SessionKey::new(KEY), anchors).map_err(|error| match error {
+        Recording::open_while(&path, &SessionKey::new(KEY), anchors, go_on).map_err(|error| match error {
+            recording::ReadError::GivenUp => CannotOpen::GivenUp,
             recording::ReadError::Io(_) => CannotOpen::Missing,
             other => CannotOpen::Unreadable(other.to_string()),
         })
@@ -82,11 +107,7 @@ impl Sessions for Known {
 
 /// What is written down of what people do.
 #[derive(Default)]
-pub(in crate::api) struct Events(
-    Mutex<Vec<SessionEvent>>,
-    std::sync::atomic::AtomicBool,
-    tokio::sync::RwLock<()>,
-);
+pub(in crate::api) struct Events(Mutex<Vec<SessionEvent>>, AtomicBool, tokio::sync::RwLock<()>);
 
 impl Events {
     /// What happened and the sentence about it.
@@ -98,7 +119,7 @@ impl Events {
 
     /// From now on nothing can be written down, or can again.
     pub(in crate::api) fn fails(&self, fails: bool) {
-        self.1.store(fails, std::sync::atomic::Ordering::SeqCst);
+        self.1.store(fails, Ordering::SeqCst);
     }
 
     /// Somebody asks for something, and goes away when its record is written and nobody has heard of that yet.
@@ -124,7 +145,7 @@ impl Events {
 
 impl crate::record::Recorder for Events {
     fn record(&self, event: SessionEvent) -> futures::future::BoxFuture<'_, Result<(), NotRecorded>> {
-        if self.1.load(std::sync::atomic::Ordering::SeqCst) {
+        if self.1.load(Ordering::SeqCst) {
             return Box::pin(std::future::ready(Err(NotRecorded("disk full".to_owned()))));
         }
         Box::pin(async move {
@@ -218,11 +239,15 @@ impl Taped {
 }
 
 impl World {
-    fn session(&self, id: &str, number: u8, name: &str, recording: Option<Value>) {
-        let mut open = json!({"id": id, "t": self.time(), "boot": "b", "cluster": "prod", "by": super::super::tests::by(number, name),
+    fn opening(&self, id: &str, number: u8, name: &str) -> Value {
+        json!({"id": id, "t": self.time(), "boot": "b", "cluster": "prod", "by": super::super::tests::by(number, name),
             "req": {"method": "POST", "path": "/api/v1/namespaces/shop/pods/web-0/exec", "verb": "create", "action": "exec", "group": "",
                     "resource": "pods", "subresource": "exec", "namespace": "shop", "name": "web-0"},
-            "decision": {"allowed": true, "who": "gateway"}});
+            "decision": {"allowed": true, "who": "gateway"}})
+    }
+
+    fn session(&self, id: &str, number: u8, name: &str, recording: Option<Value>) {
+        let mut open = self.opening(id, number, name);
         if let Some(recording) = recording {
             open["recording"] = recording;
         }
@@ -423,7 +448,7 @@ async fn a_recording_is_shown_played_and_exported_and_each_reading_is_recorded()
             format!("played the recording of session `{id}`, of own sessions: 0"),
         ]
     );
-    world.notes.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    world.notes.fails.store(true, Ordering::SeqCst);
     let (status, _) = world.get(&token, &taped.path("/recording")).await;
     assert_eq!(
         status,
@@ -458,9 +483,10 @@ async fn what_is_not_as_the_ledger_says_is_said_and_nothing_behind_it_is_shown()
         let (_, end) = standing(format).await;
         assert_eq!(
             end,
-            json!({"standing": "damaged", "why": match format {
-                "frames" => "the file ends after 2 chunks, but the ledger knows chunk 3",
-                _ => "the recording is damaged: the file ends after 2 chunks, but the ledger knows chunk 3",
+            json!({"standing": "damaged", "upto": 0, "why": match format {
+                "frames" => "the file ends after 2 chunks, but the ledger knows chunk 3; up to chunk 0 it is as the ledger says",
+                _ => "the recording is damaged: the file ends after 2 chunks, but the ledger knows chunk 3; up to chunk 0 it is as the \
+                      ledger says",
             }}),
             "{format}"
         );
@@ -473,24 +499,24 @@ async fn what_is_not_as_the_ledger_says_is_said_and_nothing_behind_it_is_shown()
     let (shown, end) = standing("frames").await;
     assert_eq!(
         (shown.as_str(), &end["why"]),
-        ("", &json!("the bytes of chunk 0 are damaged"))
+        (
+            "",
+            &json!("the bytes of chunk 0 are damaged; nothing of it is known to be as the ledger says")
+        )
     );
     // Away.
     std::fs::remove_file(&path).unwrap();
     assert_eq!(
         standing("frames").await.1,
-        json!({"standing": "damaged", "why": CannotOpen::Missing.to_string()})
+        json!({"standing": "damaged", "missing": true, "why": CannotOpen::Missing.to_string()})
     );
     let (_, shown) = world.get(&token, &taped.path("")).await;
     assert_eq!(
         shown["recording"],
-        json!({"standing": "damaged", "why": CannotOpen::Missing.to_string()})
+        json!({"standing": "damaged", "missing": true, "why": CannotOpen::Missing.to_string()})
     );
     // A store that does not answer says nothing of the recording.
-    world
-        .sessions
-        .store_is_silent
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+    world.sessions.store_is_silent.store(true, Ordering::SeqCst);
     let (status, shown) = world.get(&token, &taped.path("")).await;
     assert_eq!(
         (status, &shown["recording"]["standing"]),
@@ -498,12 +524,9 @@ async fn what_is_not_as_the_ledger_says_is_said_and_nothing_behind_it_is_shown()
     );
     let (status, _) = world.get(&token, &taped.path("/recording")).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    world
-        .sessions
-        .store_is_silent
-        .store(false, std::sync::atomic::Ordering::SeqCst);
+    world.sessions.store_is_silent.store(false, Ordering::SeqCst);
     // Somebody has taken its key away.
-    world.sessions.has_key.store(false, std::sync::atomic::Ordering::SeqCst);
+    world.sessions.has_key.store(false, Ordering::SeqCst);
     for format in ["text", "frames"] {
         let end = standing(format).await.1;
         let why = end["why"].as_str().unwrap();
@@ -611,149 +634,6 @@ async fn a_session_that_never_began_has_nothing_and_misses_nothing() {
             let lines = world.lines(&token, &target).await;
             assert_eq!(lines.last().unwrap()["end"]["standing"], "nothing", "{lines:?}");
         }
-    }
-}
-
-async fn next_out(lines: &mut Lines) -> String {
-    loop {
-        let line = lines.next().await.unwrap();
-        if line["out"].is_string() {
-            return out(&[line]);
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_session_is_followed_until_it_ends_and_then_held_against_the_ledger() {
-    let world = world();
-    let token = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
-    let mut taped = Taped::begin(&world);
-    world.live(&taped.name(), 1, "alice");
-    taped.says(1, "one");
-    let mut lines = follow(&world, &token, &taped.path("/recording?follow=true")).await;
-    let begin = lines.next().await.unwrap();
-    assert_eq!(
-        (&begin["begin"]["standing"], &begin["begin"]["live"]),
-        (&json!("goesOn"), &json!(true))
-    );
-    assert_eq!(next_out(&mut lines).await, "one");
-    assert_eq!(lines.next().await.unwrap(), json!({"alive": true}));
-    taped.says(40, "two");
-    assert_eq!(next_out(&mut lines).await, "two");
-    assert!(world.sessions.end(&taped.name(), "it ends"));
-    taped.finish();
-    world.closed(&taped.name(), 0, Some(taped.kept()));
-    let mut last = lines.next().await.unwrap();
-    while last["end"].is_null() {
-        last = lines.next().await.unwrap();
-    }
-    assert_eq!(last, json!({"end": {"standing": "whole"}}));
-    assert_eq!(lines.next().await, None);
-    assert_eq!(
-        world.read_sentences(),
-        [format!("watched session `{}`, of all sessions: 1", taped.name())]
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn damage_ends_a_watch_as_damage_also_while_the_session_goes_on() {
-    let world = world();
-    let token = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
-    let mut taped = Taped::begin(&world);
-    world.live(&taped.name(), 1, "alice");
-    taped.says(1, "one");
-    let mut lines = follow(&world, &token, &taped.path("/recording?follow=true")).await;
-    assert_eq!(next_out(&mut lines).await, "one");
-    let file = world.sessions.file(taped.id);
-    let upto = std::fs::metadata(&file).unwrap().len();
-    taped.says(2, "two");
-    taped.says(3, "three");
-    let mut bytes = std::fs::read(&file).unwrap();
-    bytes[usize::try_from(upto).unwrap() + 84] ^= 1;
-    std::fs::write(&file, bytes).unwrap();
-    let mut last = lines.next().await.unwrap();
-    while last["alive"].is_boolean() {
-        last = lines.next().await.unwrap();
-    }
-    assert_eq!(
-        last["end"],
-        json!({"standing": "damaged", "why": "the bytes of chunk 2 are damaged"})
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_end_that_does_not_come_is_waited_for_and_then_said_to_be_unknown() {
-    let world = world();
-    let token = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
-    let mut taped = Taped::begin(&world);
-    world.live(&taped.name(), 1, "alice");
-    let mut lines = follow(&world, &token, &taped.path("/recording?follow=true")).await;
-    lines.next().await.unwrap();
-    assert!(world.sessions.end(&taped.name(), "it ends"));
-    taped.finish();
-    let mut last = lines.next().await.unwrap();
-    while last["end"].is_null() {
-        last = lines.next().await.unwrap();
-    }
-    assert_eq!(
-        last["end"],
-        json!({"standing": "unknown", "why": "the ledger does not have its end yet, which was waited for"})
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_may_see_no_more_follows_no_further() {
-    let world = world();
-    let eve = world.signed_in(3, "eve", &["auditors"]);
-    let mut taped = Taped::begin(&world);
-    world.live(&taped.name(), 1, "alice");
-    taped.says(1, "one");
-    let mut lines = follow(&world, &world.bearer(&eve), &taped.path("/recording?follow=true")).await;
-    assert_eq!(next_out(&mut lines).await, "one");
-    world
-        .store
-        .end_session(&eve.id, state::EndReason::Locked, world.time())
-        .unwrap();
-    taped.says(2, "two");
-    let mut last = lines.next().await.unwrap();
-    while last["alive"].is_boolean() {
-        last = lines.next().await.unwrap();
-    }
-    assert_eq!(
-        last,
-        json!({"stopped": "the session has ended: an administrator has locked this account"})
-    );
-    assert_eq!(lines.next().await, None);
-}
-
-#[tokio::test]
-async fn who_may_see_no_more_exports_no_further() {
-    let world = world();
-    let mut taped = Taped::begin(&world);
-    let text = "sixteen letters\n".repeat(8 << 10);
-    (1..=10).for_each(|second| taped.says(second, &text));
-    taped.finish();
-    world.closed(&taped.name(), 0, Some(taped.kept()));
-    for format in ["text", "asciicast"] {
-        let eve = world.signed_in(3, "eve", &["auditors"]);
-        let target = taped.path(&format!("/recording?format={format}"));
-        let mut lines = follow(&world, &world.bearer(&eve), &target).await;
-        let mut texts = 0;
-        let last = loop {
-            let line = lines.next().await.unwrap();
-            if line["text"].is_null() && line["begin"].is_null() {
-                break line;
-            }
-            texts += usize::from(line["text"].is_string());
-            if texts == 1 {
-                let ended = world.store.end_session(&eve.id, state::EndReason::Locked, world.time());
-                ended.unwrap();
-            }
-        };
-        let told = json!({"stopped": "the session has ended: an administrator has locked this account"});
-        assert_eq!(last, told, "{format}");
-        assert!(texts <= 4, "what was under way and no more: {texts} pieces of {format}");
-        assert_eq!(lines.next().await, None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use recording::{ReadError, Recording, Tail};
+use recording::{Damage, ReadError, Recording, Tail};
 use search::Row;
 use serde::Serialize;
 
@@ -21,10 +21,13 @@ pub(super) enum Verdict {
         /// Why.
         why: String,
     },
-    /// What is there is as the ledger says, and the end was never kept.
+    /// The end was never kept.
     Incomplete {
-        /// Why.
+        /// Why, and how far what is there is as the ledger says.
         why: String,
+        /// The last chunk that a hash in the ledger covers; none where no chunk is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        upto: Option<u64>,
     },
     /// There was nothing to keep.
     Nothing {
@@ -33,8 +36,14 @@ pub(super) enum Verdict {
     },
     /// Something is missing or was changed.
     Damaged {
-        /// What and where.
+        /// What and where, and how far what is there is as the ledger says.
         why: String,
+        /// The last chunk before the damage that a hash in the ledger covers; none where no chunk is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        upto: Option<u64>,
+        /// There is no file at all.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        missing: bool,
     },
     /// It cannot be told at this moment.
     Unknown {
@@ -47,8 +56,8 @@ impl Verdict {
     /// The verdict on a recording that was opened, or not.
     pub(super) fn of(opened: &Result<Recording, CannotOpen>, known: &Known) -> Self {
         match opened {
-            Err(_) if has_nothing(&known.row) => Self::of_tail(Tail::Open, known),
-            Ok(recording) => Self::of_tail(recording.tail(), known),
+            Err(_) if has_nothing(&known.row) => Self::nothing(),
+            Ok(recording) => Self::of_opened(recording, known),
             // Of a session that the cluster refused nothing is kept, no key either, and what was not read may say so.
             Err(error @ (CannotOpen::Missing | CannotOpen::NoKey)) if is_unread(end_of(&known.row)) => Self::Unknown {
                 why: format!("{}; {error}", unread(known.note.as_deref())),
@@ -57,32 +66,71 @@ impl Verdict {
         }
     }
 
-    /// The verdict on a file that ends so.
-    pub(super) fn of_tail(tail: Tail, known: &Known) -> Self {
+    /// The verdict on a file as it was opened or read on.
+    pub(super) fn of_opened(recording: &Recording, known: &Known) -> Self {
         let row = &known.row;
         if has_nothing(row) {
-            return Self::Nothing {
-                why: "the session ended before anything passed in it".to_owned(),
-            };
+            return Self::nothing();
         }
-        let is_whole = row.recording.as_ref().is_none_or(|kept| !kept.incomplete);
-        Self::on(tail, end_of(row), is_whole, known.note.as_deref())
+        let survey = recording.survey();
+        let ledger = Said {
+            end: end_of(row),
+            was_kept: row.recording.as_ref().is_none_or(|kept| !kept.incomplete),
+            note: known.note.as_deref(),
+            upto: known.covered(survey.root.chunks),
+        };
+        Self::on(survey.tail, &ledger)
+    }
+
+    fn nothing() -> Self {
+        Self::Nothing {
+            why: "the session ended before anything passed in it".to_owned(),
+        }
     }
 
     fn unopened(error: &CannotOpen) -> Self {
         let why = error.to_string();
         match error {
-            CannotOpen::NoKey | CannotOpen::Missing | CannotOpen::Unreadable(_) => Self::Damaged { why },
-            CannotOpen::NotNow(_) => Self::Unknown { why },
+            CannotOpen::Missing => Self::Damaged {
+                why,
+                upto: None,
+                missing: true,
+            },
+            CannotOpen::NoKey => Self::Damaged {
+                why,
+                upto: None,
+                missing: false,
+            },
+            CannotOpen::Unreadable(_) => Self::damaged(&why, None),
+            CannotOpen::NotNow(_) | CannotOpen::GivenUp => Self::Unknown { why },
         }
     }
 
-    /// The verdict on a file that ends so, of a session whose end the ledger names so; `note` says why not all of it was read.
-    fn on(tail: Tail, end: &str, was_kept: bool, note: Option<&str>) -> Self {
+    fn damaged(what: &str, upto: Option<u64>) -> Self {
+        Self::Damaged {
+            why: with_cover(what, upto),
+            upto,
+            missing: false,
+        }
+    }
+
+    fn incomplete(what: &str, upto: Option<u64>) -> Self {
+        Self::Incomplete {
+            why: with_cover(what, upto),
+            upto,
+        }
+    }
+
+    /// The verdict on a file that ends so, of a session of which the ledger says this.
+    fn on(tail: Tail, ledger: &Said<'_>) -> Self {
+        let Said {
+            end,
+            was_kept,
+            note,
+            upto,
+        } = *ledger;
         match tail {
-            Tail::Damaged(damage) => Self::Damaged {
-                why: damage.to_string(),
-            },
+            Tail::Damaged(damage) => Self::damaged(&damage.to_string(), upto),
             // What was not read may hold a hash that the file is not.
             _ if is_unread(end) => Self::Unknown { why: unread(note) },
             Tail::Closed if end == "unknown" => Self::Closed {
@@ -93,27 +141,57 @@ impl Verdict {
             },
             Tail::Closed => Self::Whole,
             Tail::Open | Tail::Torn { .. } if end == "inFlight" => Self::GoesOn,
-            Tail::Open | Tail::Torn { .. } if end == "unknown" => Self::Incomplete {
-                why: "the gateway stopped before the session had ended".to_owned(),
-            },
-            Tail::Open | Tail::Torn { .. } if !was_kept => Self::Incomplete {
-                why: "not all of the session could be kept, and the ledger says so".to_owned(),
-            },
-            Tail::Open | Tail::Torn { .. } => Self::Damaged {
-                why: "its end is missing, and the ledger says that it was there".to_owned(),
-            },
+            Tail::Open | Tail::Torn { .. } if end == "unknown" => {
+                Self::incomplete("the gateway stopped before the session had ended", upto)
+            }
+            Tail::Open | Tail::Torn { .. } if !was_kept => {
+                Self::incomplete("not all of the session could be kept, and the ledger says so", upto)
+            }
+            Tail::Open | Tail::Torn { .. } => {
+                Self::damaged("its end is missing, and the ledger says that it was there", upto)
+            }
         }
     }
 
     /// What is said when it cannot be read on.
-    pub(super) fn broken(error: &ReadError) -> Self {
+    pub(super) fn broken(error: &ReadError, known: &Known, recording: &Recording) -> Self {
+        let sound = match error {
+            ReadError::Damaged(Damage::Foreign { number }) => *number,
+            // What is there by now was not looked through again.
+            ReadError::Io(_) => 0,
+            _ => recording.survey().root.chunks,
+        };
+        Self::of_error(error, known.covered(sound))
+    }
+
+    fn of_error(error: &ReadError, upto: Option<u64>) -> Self {
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
         let why = format!("{error}{}", cause.unwrap_or_default());
         match error {
             // A file that has become shorter is another one; all else is between the gateway and its disk.
             ReadError::Io(cause) if cause.kind() != ErrorKind::UnexpectedEof => Self::Unknown { why },
-            _ => Self::Damaged { why },
+            ReadError::GivenUp => Self::Unknown { why },
+            _ => Self::damaged(&why, upto),
         }
+    }
+}
+
+/// What the ledger says of a session and its recording.
+struct Said<'l> {
+    /// How it names the end.
+    end: &'l str,
+    /// Whether all was kept that was to be.
+    was_kept: bool,
+    /// Why not all of it was read.
+    note: Option<&'l str>,
+    /// The last chunk of the file that one of its hashes covers.
+    upto: Option<u64>,
+}
+
+fn with_cover(what: &str, upto: Option<u64>) -> String {
+    match upto {
+        Some(number) => format!("{what}; up to chunk {number} it is as the ledger says"),
+        None => format!("{what}; nothing of it is known to be as the ledger says"),
     }
 }
 
@@ -167,22 +245,37 @@ mod tests {
             (Tail::Open, "answered", false, "damaged"),
             (torn, "answered", false, "damaged"),
             (
-                Tail::Damaged(recording::Damage::Corrupt { number: 2 }),
+                Tail::Damaged(Damage::Corrupt { number: 2 }),
                 "inFlight",
                 false,
                 "damaged",
             ),
             (
-                Tail::Damaged(recording::Damage::Corrupt { number: 2 }),
+                Tail::Damaged(Damage::Corrupt { number: 2 }),
                 "notRead",
                 false,
                 "damaged",
             ),
         ] {
-            let verdict = serde_json::to_value(Verdict::on(tail, end, !incomplete, Some("too long"))).unwrap();
-            assert_eq!(verdict["standing"], standing, "{tail:?} {end} {incomplete}");
-            let why = verdict["why"].as_str().unwrap_or_default();
-            assert_eq!(why.ends_with("was read: too long"), standing == "unknown", "{why}");
+            for (upto, words) in [
+                (Some(4), "; up to chunk 4 it is as the ledger says"),
+                (None, "; nothing of it is known to be as the ledger says"),
+            ] {
+                let ledger = Said {
+                    end,
+                    was_kept: !incomplete,
+                    note: Some("too long"),
+                    upto,
+                };
+                let verdict = serde_json::to_value(Verdict::on(tail, &ledger)).unwrap();
+                assert_eq!(verdict["standing"], standing, "{tail:?} {end} {incomplete}");
+                let why = verdict["why"].as_str().unwrap_or_default();
+                assert_eq!(why.ends_with("was read: too long"), standing == "unknown", "{why}");
+                let is_partly = matches!(standing, "damaged" | "incomplete");
+                assert_eq!(why.ends_with(words), is_partly, "{why}");
+                assert_eq!(verdict["upto"].as_u64(), upto.filter(|_| is_partly), "{verdict}");
+                assert_eq!(verdict["missing"], serde_json::Value::Null, "the file is there");
+            }
         }
     }
 
@@ -190,24 +283,36 @@ mod tests {
     fn what_cannot_be_opened_says_why() {
         let no_key = Verdict::unopened(&CannotOpen::NoKey);
         assert!(
-            matches!(&no_key, Verdict::Damaged { why } if why.contains("its key is missing") && why.contains("backup")),
+            matches!(&no_key, Verdict::Damaged { why, missing: false, .. } if why.contains("its key is missing") && why.contains("backup")),
             "{no_key:?}"
         );
         let missing = Verdict::unopened(&CannotOpen::Missing);
         assert!(
-            matches!(missing, Verdict::Damaged { why } if why.contains("`recording.dir`") && why.contains("backup"))
+            matches!(missing, Verdict::Damaged { why, upto: None, missing: true } if why.contains("`recording.dir`")
+                && why.ends_with("backup"))
         );
+        let other = Verdict::unopened(&CannotOpen::Unreadable("it is another session's".to_owned()));
+        assert!(matches!(other, Verdict::Damaged { why, missing: false, .. } if why.ends_with("as the ledger says")));
+        let long = Verdict::unopened(&CannotOpen::GivenUp);
+        assert!(matches!(long, Verdict::Unknown { why } if why.contains("so long")));
         let not_now = Verdict::unopened(&CannotOpen::NotNow("the store is busy".to_owned()));
         assert!(matches!(not_now, Verdict::Unknown { why } if why.contains("the store is busy")));
     }
 
     #[test]
     fn a_disk_that_does_not_answer_is_no_damage_and_a_file_that_lost_its_end_is() {
-        let broken = |kind: ErrorKind| Verdict::broken(&ReadError::Io(kind.into()));
+        let broken = |kind: ErrorKind| Verdict::of_error(&ReadError::Io(kind.into()), None);
         for kind in [ErrorKind::PermissionDenied, ErrorKind::Other] {
             assert!(matches!(broken(kind), Verdict::Unknown { .. }), "{kind}");
         }
         assert!(matches!(broken(ErrorKind::UnexpectedEof), Verdict::Damaged { .. }));
-        assert!(matches!(Verdict::broken(&ReadError::Unpack), Verdict::Damaged { .. }));
+        assert!(matches!(
+            Verdict::of_error(&ReadError::Unpack, Some(1)),
+            Verdict::Damaged { upto: Some(1), .. }
+        ));
+        assert!(matches!(
+            Verdict::of_error(&ReadError::GivenUp, Some(1)),
+            Verdict::Unknown { .. }
+        ));
     }
 }
