@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::world::{ALICE, BOB, World, on};
 use model::event::RecordKind;
-use search::{Archive, Found, Scope, Shown};
+use search::{Archive, Begun, Found, Scope, Shown};
 
 /// Records that are walked between two looks at the budget, and in a block.
 const MANY: usize = 1_100;
@@ -79,4 +79,46 @@ fn whether_a_gateway_still_runs_is_not_guessed_when_the_newest_record_was_not_lo
         shown.note.as_deref(),
         Some("whether its gateway still runs was not looked up")
     );
+}
+
+/// A list compares each session that goes on with its query: an old one must not cost the whole ledger behind it.
+#[test]
+fn of_what_goes_on_the_record_that_begins_it_is_read_and_nothing_behind_it() {
+    let world = World::in_segments(8 << 20);
+    let id = session(&world);
+    for _ in 0..MANY {
+        world.call(&BOB, on("list", "pods", None), 200);
+    }
+    let archive = world.archive();
+    // The blocks are known then.
+    show(&archive, id, &mut || true);
+    let cost = |look: &mut dyn FnMut(&mut dyn FnMut() -> bool)| {
+        let mut asked = 0;
+        look(&mut || {
+            asked += 1;
+            true
+        });
+        asked
+    };
+    let begun = cost(&mut |go_on| {
+        let Begun::Yes(row) = archive.going_on(id, &Scope::All, go_on).unwrap() else {
+            panic!("it is there")
+        };
+        assert_eq!(
+            (row.id.as_str(), row.outcome.as_ref().unwrap().end.as_str()),
+            (id, "inFlight")
+        );
+    });
+    let shown = cost(&mut |go_on| drop(show(&archive, id, go_on)));
+    assert!(
+        begun < shown,
+        "{begun} looks for the record that begins it, {shown} for all of it"
+    );
+
+    let of = |id: &str, scope: &Scope| archive.going_on(id, scope, &mut || true).unwrap();
+    assert!(matches!(of(id, &Scope::Own(ALICE.id.clone())), Begun::Yes(_)));
+    assert!(matches!(of(id, &Scope::Own(BOB.id.clone())), Begun::No));
+    assert!(matches!(of(world.id(), &Scope::All), Begun::No));
+    let cut = archive.going_on(id, &Scope::All, &mut || false).unwrap();
+    assert!(matches!(cut, Begun::NotYet), "{cut:?}");
 }
