@@ -23,7 +23,8 @@ impl Terminal {
         let steps = steps.replace("GATE", BINARY).replace("ID", ID);
         std::fs::write(machine.file("steps.sh"), steps).unwrap();
         let mut command = Command::new("/usr/bin/script");
-        machine.surround(command.args(["-qefc", "sh steps.sh", "/dev/null"]));
+        // The shell of the steps leads the session itself: a shell around it would end at Ctrl-C, and the terminal with it.
+        machine.surround(command.args(["-qefc", "exec sh steps.sh", "/dev/null"]));
         command
             .env("PATH", "/usr/bin:/bin")
             .env("SHELL", "/bin/sh")
