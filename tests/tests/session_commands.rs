@@ -96,6 +96,12 @@ fn an_auditor_lists_plays_and_exports_what_somebody_did_and_nobody_else_does() -
     ] {
         assert!(shown.stdout.contains(words), "no `{words}`: {shown}");
     }
+    // To look for it by the end of its id is no list of sessions.
+    let looked = format!("looked for a session by `…{short}` among all sessions: 1 shown");
+    gateway.records_with(&looked, |records| {
+        let mut reads = records.iter().filter(|record| record["kind"] == "auditread");
+        reads.any(|record| record["note"] == looked.as_str())
+    })?;
     let searched = carol.ok("gatescribe audit search user:alice kind:open ns:kept")?;
     assert!(
         searched.stdout.contains("exit 3") && !searched.stdout.contains("101"),
@@ -218,6 +224,11 @@ fn is_cut(gateway: &Gateway, carol: &Person<'_>, id: &str) -> anyhow::Result<()>
     assert!(
         told.code == 8 && told.stderr.contains("its file is not there"),
         "{told}"
+    );
+    let shown = carol.types(&format!("gatescribe session show {id}"))?;
+    assert!(
+        shown.code == 8 && shown.stdout.contains("MISSING: its file is not there") && shown.stderr.contains("backup"),
+        "{shown}"
     );
     std::fs::write(&path, &whole)?;
     assert_eq!(carol.types(&format!("gatescribe session show {id}"))?.code, 0);
@@ -468,7 +479,7 @@ fn a_recording_without_its_end_is_told_from_a_damaged_one() -> anyhow::Result<()
     assert!(
         shown
             .stdout
-            .contains("without its end: the gateway stopped before the session had ended"),
+            .contains("without its end: the gateway stopped before the session had ended; up to chunk "),
         "{shown}"
     );
     let text = carol.types(&format!("gatescribe session export {id} --format text"))?;

@@ -10,6 +10,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::http::HttpError;
+use super::trouble::Trouble;
+use crate::Exit;
 
 /// Three signs of life have not come.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -21,6 +23,18 @@ pub(crate) async fn heard<T>(host: &str, comes: impl Future<Output = T>) -> Resu
         host: host.to_owned(),
         seconds: SILENCE.as_secs(),
     })
+}
+
+/// Why a gateway says no more, and what to do: `code` is the error that a new question would be answered with. An older gateway says
+/// none.
+pub(crate) fn stopped(what: &str, why: &str, code: Option<&str>) -> Trouble {
+    match code {
+        Some("invalid_token") => Trouble::new(Exit::SignIn, what).because(why).remedy("gatescribe login"),
+        Some("scope_changed") => Trouble::new(Exit::NotPermitted, what)
+            .because(why)
+            .remedy("begin again; gatescribe session ls and gatescribe audit search say what you may see by now"),
+        _ => Trouble::new(Exit::Unreachable, what).because(why).remedy("begin again"),
+    }
 }
 
 /// An answer's body in pieces.

@@ -9,6 +9,7 @@
     reason = "a test ends where its surroundings are not as they have to be"
 )]
 
+mod answers;
 mod export;
 mod gateway;
 mod machine;

@@ -13,7 +13,7 @@ use crate::client::ask::query;
 use crate::client::document;
 use crate::client::gateway::{API, authorized, refused_api};
 use crate::client::home::Home;
-use crate::client::lines::{Lines, Live, NoLine};
+use crate::client::lines::{Lines, Live, NoLine, stopped};
 use crate::client::session::{Ready, block_on, ready};
 use crate::client::trouble::{Trouble, clean};
 use crate::terminal::{Reader, Unwritten, data, say};
@@ -182,8 +182,12 @@ impl Progress {
             self.written.folded(folded);
         }
         if let Some(why) = line.get("end").and_then(Value::as_str) {
-            let trouble = Trouble::new(Exit::Unreachable, "the stream ended").because(why);
-            return Ok(Some(Ended::Broken(trouble)));
+            let trouble = stopped("the stream ended", why, line.get("code").and_then(Value::as_str));
+            return match trouble.exit {
+                // Another attempt would be refused, or would show something else than what was begun.
+                Exit::SignIn | Exit::NotPermitted => Err(trouble),
+                _ => Ok(Some(Ended::Broken(trouble))),
+            };
         }
         let Some(record) = line.get("record") else {
             return Ok(None);

@@ -33,7 +33,7 @@ pub(crate) enum AuditCommand {
     #[command(
         after_help = "Examples:\n  gatescribe audit tail\n  gatescribe audit tail outcome:refused -user:bob -o jsonl\n\n\
         Discovery and controllers are folded; how many is said on stderr each time it has doubled.\n\nExit codes: 3 not \
-        signed in, 4 not permitted, 7 the connection broke and could not be taken up again, 130 interrupted\nSee also: \
+        signed in, or no longer, 4 not permitted, or something else than when it began, 7 the connection broke and could not be taken up again, 130 interrupted\nSee also: \
         gatescribe audit search"
     )]
     Tail {

@@ -16,6 +16,8 @@ use crate::terminal::say;
 
 /// Length of a whole id.
 const WHOLE: usize = 36;
+/// The gateway takes no shorter end of one.
+const SHORTEST: usize = 4;
 
 /// A GET below `/sessions`.
 pub(super) async fn get(ready: &Ready, path: &str) -> Result<Map<String, Value>, Trouble> {
@@ -49,25 +51,38 @@ pub(super) fn refused(answer: &Response<Bytes>) -> Trouble {
     }
 }
 
-/// The whole id: as given, or the one session in the list whose id ends so.
+/// The whole id: as given, or that of the one session whose id ends so.
 pub(super) async fn whole_id(ready: &Ready, id: &str) -> Result<String, Trouble> {
-    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if id.len() >= WHOLE || id.len() < 4 || !is_hex(id) {
+    let is_of_an_id = id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if id.len() >= WHOLE || id.len() < SHORTEST || !is_of_an_id {
         return Ok(id.to_owned());
     }
-    let listed = get(ready, &query(&[("limit", Some("500"))])).await?;
-    let sessions = listed.get("sessions").and_then(Value::as_array);
+    let found = get(ready, &query(&[("id", Some(id))])).await?;
+    only_one(id, &found)
+}
+
+fn only_one(ending: &str, found: &Map<String, Value>) -> Result<String, Trouble> {
+    let sessions = found.get("sessions").and_then(Value::as_array);
     let ids = sessions.into_iter().flatten().filter_map(|one| one.get("id")?.as_str());
-    let found: Vec<&str> = ids.filter(|one| one.ends_with(&id.to_ascii_lowercase())).collect();
-    match found.as_slice() {
-        [only] => Ok((*only).to_owned()),
-        [] => Err(Trouble::new(Exit::NotFound, format!("no session's id ends in `{id}`"))
-            .because("the newest 500 that you may see were looked at")
+    let ids: Vec<&str> = ids.collect();
+    let none = format!("no session's id ends in `{ending}`");
+    match (ids.as_slice(), found.get("stopped").and_then(Value::as_str)) {
+        ([only], _) => Ok((*only).to_owned()),
+        ([], Some("limit")) => Err(Trouble::new(Exit::NotFound, none)
+            .because("the newest 500 that you may see were looked at, and there are older ones")
             .remedy("gatescribe session ls lists them; an older one is found by its whole id")),
-        several => Err(
-            Trouble::new(Exit::Usage, format!("several sessions' ids end in `{id}`"))
+        ([], Some("budget")) => Err(
+            Trouble::new(Exit::Unreachable, format!("{none} as far as could be looked"))
+                .because("the gateway had no time to look at the newest 500")
+                .remedy("try again, or name it by its whole id"),
+        ),
+        ([], _) => Err(Trouble::new(Exit::NotFound, none)
+            .because("all that you may see were looked at")
+            .remedy("gatescribe session ls lists them")),
+        (several, _) => Err(
+            Trouble::new(Exit::Usage, format!("several sessions' ids end in `{ending}`"))
                 .because(several.join(", "))
-                .remedy("name one by its whole id"),
+                .remedy("name one by its whole id, or by more of its end"),
         ),
     }
 }
@@ -96,4 +111,34 @@ pub(super) fn end(id: &str, reason: &str, gateway: &GatewayArgument) -> Result<E
         ));
         Ok(Exit::Done)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_id_names_one_session_or_it_is_said_why_not() {
+        let ids = |ids: &[&str], stopped: &str| {
+            let sessions: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+            let found = json!({"sessions": sessions, "stopped": stopped});
+            only_one("07f3", found.as_object().unwrap())
+        };
+        assert_eq!(ids(&["1-07f3"], "limit").unwrap(), "1-07f3");
+        for (found, stopped, exit, words) in [
+            (
+                &[][..],
+                "complete",
+                Exit::NotFound,
+                "all that you may see were looked at",
+            ),
+            (&[][..], "limit", Exit::NotFound, "there are older ones"),
+            (&[][..], "budget", Exit::Unreachable, "no time to look"),
+            (&["1-07f3", "2-07f3"][..], "complete", Exit::Usage, "1-07f3, 2-07f3"),
+        ] {
+            let trouble = ids(found, stopped).unwrap_err();
+            assert_eq!(trouble.exit, exit, "{stopped}");
+            assert!(trouble.text().contains(words), "{}", trouble.text());
+        }
+    }
 }

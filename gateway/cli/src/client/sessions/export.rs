@@ -45,7 +45,9 @@ async fn open(arguments: &ExportArguments) -> Result<Stream, Trouble> {
     };
     let ready = ready(&home, arguments.gateway.url.as_deref(), API).await?;
     let id = whole_id(&ready, &arguments.id).await?;
-    Stream::open(&ready, &id, format, false).await
+    let stream = Stream::open(&ready, &id, format, false).await?;
+    stream.note().iter().for_each(|note| say(note));
+    Ok(stream)
 }
 
 async fn to_stdout(arguments: &ExportArguments) -> Result<Exit, Trouble> {
@@ -97,6 +99,7 @@ async fn to_file(arguments: &ExportArguments, path: &Path) -> Result<Exit, Troub
         Standing::Closed(_)
         | Standing::Incomplete(_)
         | Standing::Damaged(_)
+        | Standing::Missing(_)
         | Standing::Nothing(_)
         | Standing::Unknown(_)
         | Standing::Erased(_) => {}

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::LsArguments;
 use super::ask::{get, path_of, whole_id};
-use super::stream::Standing;
+use super::stream::{Standing, passes_messages};
 use crate::Exit;
 use crate::client::ask::query;
 use crate::client::document::document;
@@ -54,18 +54,31 @@ pub(super) fn list(arguments: &LsArguments) -> Result<Exit, Trouble> {
         Output::Table => {}
     }
     say_around(&found, sessions, arguments.live);
-    Ok(if sessions.is_empty() { Exit::No } else { Exit::Done })
+    Ok(match (sessions.is_empty(), was_cut(&found)) {
+        (false, _) => Exit::Done,
+        // That there is none is not known.
+        (true, true) => Exit::Partly,
+        (true, false) => Exit::No,
+    })
+}
+
+/// Whether the gateway gave up before all was looked at.
+fn was_cut(found: &Map<String, Value>) -> bool {
+    found.get("stopped").and_then(Value::as_str) == Some("budget")
 }
 
 fn say_around(found: &Map<String, Value>, sessions: &[Value], live: bool) {
     if sessions.is_empty() {
-        say(if live {
-            "no session goes on"
-        } else {
-            "no session was found"
+        say(match (was_cut(found), live) {
+            (true, _) => "no session was found among those that were looked at",
+            (false, true) => "no session goes on",
+            (false, false) => "no session was found",
         });
     }
     if let Some(words) = left_out(found, sessions) {
+        say(&words);
+    }
+    if let Some(words) = uncompared(found) {
         say(&words);
     }
     if found.get("scope").and_then(Value::as_str) == Some("own") {
@@ -75,6 +88,8 @@ fn say_around(found: &Map<String, Value>, sessions: &[Value], live: bool) {
         say(&format!("! {}", clean(trouble)));
     }
     match (found.get("stopped").and_then(Value::as_str), found.get("next")) {
+        // All of them were looked at that are told by name; the others were counted above.
+        (Some("budget"), None) if uncompared(found).is_some() => {}
         (Some("budget"), _) => say("! not all was searched in the time there is; narrow it with --since, user: or ns:"),
         (_, Some(Value::Number(_))) => say("there is more; narrow the query or raise --limit"),
         _ => {}
@@ -89,6 +104,22 @@ fn left_out(found: &Map<String, Value>, sessions: &[Value]) -> Option<String> {
     is_cut.then(|| {
         format!("! {all} sessions go on and {shown} of them are shown; narrow the query or raise --limit (500 at most)")
     })
+}
+
+/// Those that go on and of which nobody can tell whether they are asked for.
+fn uncompared(found: &Map<String, Value>) -> Option<String> {
+    let count = found
+        .get("live_unread")
+        .and_then(Value::as_u64)
+        .filter(|count| *count > 0)?;
+    let these = if count == 1 {
+        "1 session goes on that was".to_owned()
+    } else {
+        format!("{count} sessions go on that were")
+    };
+    Some(format!(
+        "! {these} not compared with the query: ask again, or list all that go on (gatescribe session ls --live)"
+    ))
 }
 
 fn cells(session: &Value) -> Vec<String> {
@@ -243,7 +274,7 @@ pub(super) fn show(id: &str, output: Output, gateway: &GatewayArgument) -> Resul
         say(&clean(note));
     }
     match recording.map(Standing::of) {
-        Some(bad @ (Standing::Damaged(_) | Standing::Unknown(_))) => bad.judged(),
+        Some(bad @ (Standing::Damaged(_) | Standing::Missing(_) | Standing::Unknown(_))) => bad.judged(),
         Some(
             Standing::Whole
             | Standing::GoesOn
@@ -278,9 +309,12 @@ fn told(session: &Value, recording: Option<&Value>, found: &Map<String, Value>) 
         ("files", "files copied"),
         ("connections", "connections"),
     ];
+    let messages = recording.is_some_and(passes_messages);
+    let messages = messages.then(|| "messages, shown by session export --format text".to_owned());
     let counted = counted
         .iter()
         .filter_map(|(name, words)| Some(format!("{} {words}", finish(name)?)));
+    let counted = messages.into_iter().chain(counted);
     let mut all = vec![
         ("session", word(session, "id")),
         ("who", who(session)),
@@ -343,6 +377,7 @@ fn kept(session: &Value, recording: Option<&Value>) -> String {
         Standing::Incomplete(why) => format!("without its end: {why}"),
         Standing::Unknown(why) => format!("cannot be told now: {why}"),
         Standing::Damaged(why) => format!("DAMAGED: {why}"),
+        Standing::Missing(why) => format!("MISSING: {why}"),
         Standing::Erased(why) => format!("erased: {why}"),
         Standing::Nothing(why) => format!("nothing: {why}"),
     }
@@ -425,6 +460,8 @@ mod tests {
         );
         let damaged = json!({"standing": "damaged", "why": "chunk 1 is missing; chunk 2 stands in its place"});
         assert!(kept(&session(), Some(&damaged)).starts_with("DAMAGED: chunk 1 is missing"));
+        let gone = json!({"standing": "damaged", "missing": true, "why": "its file is not there"});
+        assert_eq!(kept(&session(), Some(&gone)), "MISSING: its file is not there");
     }
 
     #[test]
@@ -438,6 +475,14 @@ mod tests {
             let told = told(&session(), None, found.as_object().unwrap());
             assert!(told.contains(&("command", words.to_owned())), "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_session_of_messages_says_what_passed_in_it() {
+        let recording = json!({"standing": "whole", "head": {"kind": "proxy"}, "finish": {"masked": 2}});
+        let told = told(&session(), Some(&recording), &Map::new());
+        let in_it = "messages, shown by session export --format text, 2 secrets masked";
+        assert!(told.contains(&("in it", in_it.to_owned())), "{told:?}");
     }
 
     #[test]

@@ -47,25 +47,29 @@ pub(crate) enum SessionCommand {
         after_help = "Examples:\n  gatescribe session play 0192f0c1-7c3e-7d00-a000-0000000007f3\n  gatescribe session play \
         000007f3 --at 1m30s --speed 4 --idle 500ms\n\nWhat came before --at is drawn at once, so the screen is the one of that \
         moment. The window takes the size of the recorded one and is put back at the end; a terminal that takes none shows \
-        lines elsewhere, and it is said. Ctrl-C ends it.\n\nExit codes: 0 played, 2 this \
-        is no terminal, 3 not signed in, 5 there is none, or it was not recorded, 8 the recording is damaged or missing, \
-        10 its end was never kept, 130 interrupted\nSee also: gatescribe session export, gatescribe session watch"
+        lines elsewhere, and it is said. Ctrl-C ends it, \
+        Ctrl-Z stops it, and with fg it goes on where it was.\n\nExit codes: 0 played, 2 this \
+        is no terminal, 3 not signed in, 4 you may no longer see it, 5 there is none, or it was not recorded, 7 how the recording \
+        stands cannot be told now, 8 it is damaged or missing, 10 its end was never kept, 130 interrupted\nSee also: gatescribe session export, gatescribe session watch"
     )]
     Play(PlayArguments),
     /// Take a recording away as an asciicast or as text.
     #[command(
         after_help = "Examples:\n  gatescribe session export 000007f3 -o web-0.cast\n  gatescribe session export 000007f3 --format \
-        text | less\n\nWhat is exported is no evidence by itself: the ledger knows the recording and not its copies.\n\nExit codes: \
-        0 exported, 3 not signed in, 5 there is none, or it was not recorded, 6 the file is there already, 8 the recording is \
-        damaged or missing, 10 its end was never kept\nSee also: gatescribe session play"
+        text | less\n\nWhat is exported is no evidence by itself: the ledger knows the recording and not its copies.\n\nA file has its \
+        name when all is in it.\n\nExit codes: \
+        0 exported, 3 not signed in, 4 you may no longer see it, 5 there is none, or it was not recorded, 6 the file is there \
+        already, 7 how the recording stands cannot be told now, 8 it is damaged or missing, 9 it cannot be written, 10 its end \
+        was never kept\nSee also: gatescribe session play"
     )]
     Export(ExportArguments),
     /// Watch a recorded session while it goes on, at most 3 seconds behind.
     #[command(
         after_help = "Examples:\n  gatescribe session watch 000007f3\n  gatescribe session watch 000007f3 | grep -i drop\n\nWhat was \
         before is drawn at once. That somebody watches is recorded; the person is not told. Into a pipe goes what draws, too: a \
-        terminal may be behind it.\n\nExit codes: 0 the session has ended, 2 raw bytes for a terminal, 3 not signed in, 5 there is none, or it is not recorded, 8 the recording is damaged, 10 its end was never kept, \
-        130 interrupted\nSee also: gatescribe session end, gatescribe session play"
+        terminal may be behind it.\n\nExit codes: 0 the session has ended, 2 raw bytes for a terminal, 3 not signed in, or no longer, \
+        4 you may no longer see it, 5 there is none, or it is not recorded, 7 how the recording stands cannot be told now, or the \
+        gateway says nothing any more, 8 it is damaged or missing, 10 its end was never kept, 130 interrupted\nSee also: gatescribe session end, gatescribe session play"
     )]
     Watch(WatchArguments),
     /// End a session that goes on. The person reads who ended it and why.
@@ -173,7 +177,7 @@ fn list_help() -> String {
         "Examples:\n  gatescribe session ls --live\n  gatescribe session ls user:alice ns:shop recorded:true --since 2h -o json\n\n\
         The query is that of `gatescribe audit search`. Keys: {}. The last column is a session's short id; every command takes \
         it.\n\nExit codes: 0 found, 1 nothing found, 2 the query is not understood, 3 not signed in, 7 the gateway cannot be \
-        reached\nSee also: gatescribe session show, gatescribe audit search",
+        reached, 10 nothing found among what could be looked at\nSee also: gatescribe session show, gatescribe audit search",
         keys.join(", ")
     )
 }

@@ -91,8 +91,14 @@ async fn run(
     id: &str,
     reached: &Cell<Duration>,
 ) -> Result<Exit, Trouble> {
+    stream.note().iter().for_each(|note| say(note));
     if pace.is_none() && !stream.is_live() {
         say("the session has ended; this is what was recorded");
+    }
+    if stream.is_of_messages() {
+        say(&format!(
+            "messages passed here and no terminal's output, so nothing is drawn: gatescribe session export {id} --format text shows them"
+        ));
     }
     let mut playback = Playback::new(Own::new(), stream.is_terminal(), pace, passing);
     let standing = loop {

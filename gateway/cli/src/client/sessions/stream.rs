@@ -12,7 +12,7 @@ use crate::Exit;
 use crate::client::ask::query;
 use crate::client::gateway::authorized;
 use crate::client::http::HttpError;
-use crate::client::lines::{Lines, Live, NoLine, Source};
+use crate::client::lines::{Lines, Live, NoLine, Source, stopped};
 use crate::client::session::Ready;
 use crate::client::spool::Spool;
 use crate::client::trouble::{Trouble, clean};
@@ -68,6 +68,8 @@ pub(super) enum Standing {
     Incomplete(String),
     Nothing(String),
     Damaged(String),
+    /// There is no file.
+    Missing(String),
     Erased(String),
     Unknown(String),
 }
@@ -85,14 +87,13 @@ impl Standing {
             Some("erased") => Self::Erased(why),
             Some("nothing") => Self::Nothing(why),
             Some("unknown") => Self::Unknown(why),
+            _ if value.get("missing").and_then(Value::as_bool) == Some(true) => Self::Missing(why),
             _ => Self::Damaged(why),
         }
     }
 
     /// What a command that came to the end says and ends with.
     pub(super) fn judged(&self) -> Result<Exit, Trouble> {
-        const KEEP: &str =
-            "keep the file as it is and tell whoever runs the gateway; all that was shown is as the ledger says";
         match self {
             Self::Whole | Self::GoesOn => Ok(Exit::Done),
             Self::Closed(why) => {
@@ -100,9 +101,7 @@ impl Standing {
                 Ok(Exit::Partly)
             }
             Self::Incomplete(why) => {
-                crate::terminal::say(&format!(
-                    "! the recording has no end: {why}; what is there is as the ledger says"
-                ));
+                crate::terminal::say(&format!("! the recording has no end: {why}"));
                 Ok(Exit::Partly)
             }
             Self::Nothing(why) => Err(Trouble::new(Exit::NotFound, "nothing was recorded")
@@ -115,7 +114,10 @@ impl Standing {
             ),
             Self::Damaged(why) => Err(Trouble::new(Exit::Integrity, "the recording is damaged")
                 .because(why)
-                .remedy(KEEP)),
+                .remedy("keep the file as it is, and tell whoever runs the gateway")),
+            Self::Missing(why) => Err(Trouble::new(Exit::Integrity, "the recording is missing")
+                .because(why)
+                .remedy("tell whoever runs the gateway to restore it from a backup")),
             Self::Erased(why) => Err(Trouble::new(Exit::NotFound, "the recording's key is gone")
                 .because(why)
                 .remedy("gatescribe session show ID says what the ledger still knows")),
@@ -162,6 +164,16 @@ impl Stream {
             .unwrap_or(false)
     }
 
+    /// Whether what passed were messages of a WebSocket behind a `proxy` subresource, or something else that is no session in a pod.
+    pub(super) fn is_of_messages(&self) -> bool {
+        passes_messages(&self.begin)
+    }
+
+    /// What of the ledger was not read, if not all was.
+    pub(super) fn note(&self) -> Option<String> {
+        self.begin.get("note").and_then(Value::as_str).map(clean)
+    }
+
     /// Whether the session goes on.
     pub(super) fn is_live(&self) -> bool {
         self.begin.get("live").and_then(Value::as_bool).unwrap_or(false)
@@ -176,6 +188,12 @@ impl Stream {
             }
         }
     }
+}
+
+/// Of what has a `head`.
+pub(super) fn passes_messages(recording: &Value) -> bool {
+    let kind = recording.pointer("/head/kind").and_then(Value::as_str);
+    matches!(kind, Some("proxy" | "other"))
 }
 
 async fn value<S: Source<Error: Into<Trouble>>>(lines: &mut Lines<S>) -> Result<Option<Value>, Trouble> {
@@ -193,9 +211,7 @@ async fn value<S: Source<Error: Into<Trouble>>>(lines: &mut Lines<S>) -> Result<
 pub(super) fn event(line: &Value) -> Result<Option<Event>, Trouble> {
     let text = |name: &str| line.get(name).and_then(Value::as_str);
     if let Some(why) = text("stopped") {
-        return Err(Trouble::new(Exit::Unreachable, "the gateway does not go on")
-            .because(why)
-            .remedy("begin again"));
+        return Err(stopped("the gateway does not go on", why, text("code")));
     }
     if let Some(end) = line.get("end") {
         return Ok(Some(Event::End(Standing::of(end))));
@@ -246,7 +262,18 @@ mod tests {
         );
         assert_eq!(read(json!({"alive": true})), None);
         assert_eq!(read(json!({"at": 9, "later": 1})), None);
-        assert!(event(&json!({"stopped": "the session has ended"})).is_err());
+        for (code, exit, remedy) in [
+            (json!("invalid_token"), Exit::SignIn, "gatescribe login"),
+            (json!("scope_changed"), Exit::NotPermitted, "gatescribe session ls"),
+            (json!("temporarily_unavailable"), Exit::Unreachable, "begin again"),
+            (json!("busy"), Exit::Unreachable, "begin again"),
+            (Value::Null, Exit::Unreachable, "begin again"),
+        ] {
+            let trouble = event(&json!({"stopped": "it is so", "code": code})).unwrap_err();
+            assert_eq!(trouble.exit, exit, "{code}");
+            assert!(trouble.text().contains("because  it is so"), "{}", trouble.text());
+            assert!(trouble.text().contains(remedy), "{code}: {}", trouble.text());
+        }
         assert!(event(&json!({"out": "%"})).is_err());
     }
 
@@ -265,5 +292,9 @@ mod tests {
         ] {
             assert_eq!(end(standing).judged().unwrap_err().exit, exit, "{standing}");
         }
+        let gone = Standing::of(&json!({"standing": "damaged", "missing": true, "why": "its file is not there"}));
+        let gone = gone.judged().unwrap_err();
+        assert_eq!(gone.exit, Exit::Integrity);
+        assert!(gone.text().contains("restore it from a backup") && !gone.text().contains("keep the file"));
     }
 }
