@@ -66,11 +66,10 @@ pub(crate) fn color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && io::stderr().is_terminal()
 }
 
-/// How wide words for a person may be.
+/// How wide words for a person may be: as `COLUMNS` says, which few shells hand on, else as the terminal is.
 pub(crate) fn width() -> usize {
-    std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok())
-        .filter(|columns| *columns >= 40)
-        .unwrap_or(100)
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || Some(terminal_size::terminal_size()?.0.0.into());
+    let wide = told.or_else(seen).filter(|columns| *columns >= 40);
+    wide.unwrap_or(100)
 }

@@ -29,6 +29,11 @@ const HEADS: [&str; 9] = [
     "ID",
 ];
 
+/// Columns that a small terminal goes without, the first to go first; `-o json` has all that they say.
+const GIVE_WAY: [&str; 3] = ["BYTES", "HOW LONG", "RECORDED"];
+/// Of a time: the year and its dash.
+const YEAR: usize = 5;
+
 pub(super) fn list(arguments: &LsArguments) -> Result<Exit, Trouble> {
     let home = Home::find()?;
     let (words, limit) = (arguments.query.join(" "), arguments.limit.to_string());
@@ -49,7 +54,7 @@ pub(super) fn list(arguments: &LsArguments) -> Result<Exit, Trouble> {
         Output::Json => drop(data(&document("SessionList", &found))?),
         Output::Table if !sessions.is_empty() => {
             let rows: Vec<Vec<String>> = sessions.iter().map(cells).collect();
-            data(&table(&HEADS, &rows, super::super::audit::width()))?;
+            data(&fitting(&rows, super::super::audit::width()))?;
         }
         Output::Table => {}
     }
@@ -60,6 +65,34 @@ pub(super) fn list(arguments: &LsArguments) -> Result<Exit, Trouble> {
         (true, true) => Exit::Partly,
         (true, false) => Exit::No,
     })
+}
+
+/// The rows as a table. In a small terminal some columns and the year give way to whole names and times: nine pieces of nine words say
+/// nothing.
+fn fitting(rows: &[Vec<String>], width: Option<usize>) -> String {
+    let fits = |text: &str, width: usize| text.lines().all(|line| line.chars().count() <= width);
+    let whole = table(&HEADS, rows, None);
+    let Some(width) = width.filter(|width| !fits(&whole, *width)) else {
+        return whole;
+    };
+    let mut gone = 0;
+    loop {
+        let left_out = GIVE_WAY.get(..gone).unwrap_or_default();
+        let heads: Vec<&str> = HEADS.into_iter().filter(|head| !left_out.contains(head)).collect();
+        let without = |row: &Vec<String>| -> Vec<String> {
+            let cells = HEADS.iter().zip(row).filter(|(head, _)| !left_out.contains(head));
+            let short = |(head, cell): (&&str, &String)| match *head == HEADS[0] {
+                true => cell.chars().skip(YEAR).collect(),
+                false => cell.clone(),
+            };
+            cells.map(short).collect()
+        };
+        let rows: Vec<Vec<String>> = rows.iter().map(without).collect();
+        if gone == GIVE_WAY.len() || fits(&table(&heads, &rows, None), width) {
+            return table(&heads, &rows, Some(width));
+        }
+        gone += 1;
+    }
 }
 
 /// Whether the gateway gave up before all was looked at.
@@ -413,6 +446,32 @@ mod tests {
              2026-11-21 05:00:00  alice@example.com  shop/web-0/nginx  port-forward  1 min 3 s  ↑40 B ↓1.2 KiB  no        live    000007f3\n\
              2026-11-21 05:00:00  alice@example.com  shop/web-0        exec          1 min 3 s  ↑40 B ↓1.2 KiB  yes       exit 3  000007f3\n"
         );
+    }
+
+    #[test]
+    fn a_small_terminal_goes_without_columns_and_not_without_names() {
+        let rows = [cells(&session())];
+        let whole = table(&HEADS, &rows, None);
+        let widest = whole.lines().map(|line| line.chars().count()).max().unwrap();
+        assert_eq!(fitting(&rows, None), whole);
+        assert_eq!(fitting(&rows, Some(widest)), whole);
+        for (width, text) in [
+            (
+                widest - 5,
+                "TIME (UTC)      WHO                WHERE       WHAT  HOW LONG   BYTES           RECORDED  RESULT  ID\n\
+                 11-21 05:00:00  alice@example.com  shop/web-0  exec  1 min 3 s  ↑40 B ↓1.2 KiB  yes       exit 3  000007f3\n",
+            ),
+            (
+                80,
+                "TIME (UTC)      WHO                WHERE       WHAT  RECORDED  RESULT  ID\n\
+                 11-21 05:00:00  alice@example.com  shop/web-0  exec  yes       exit 3  000007f3\n",
+            ),
+        ] {
+            assert_eq!(fitting(&rows, Some(width)), text, "{width}");
+        }
+        let small = fitting(&rows, Some(60));
+        assert!(small.lines().all(|line| line.chars().count() <= 60), "{small}");
+        assert!(small.ends_with("  000007f3\n"), "{small}");
     }
 
     #[test]
