@@ -186,6 +186,7 @@ impl Harmless {
             (At::Escape, 0x30..0x7f) | (At::Control, 0x40..0x7f) => {
                 self.held.push(byte);
                 match self.at {
+                    At::Escape if self.held == b"\x1bc" => out.extend_from_slice(FRESH),
                     At::Escape if escape_draws(&self.held) => out.append(&mut self.held),
                     At::Escape => {}
                     _ => self.control(out),
@@ -203,11 +204,16 @@ impl Harmless {
     }
 }
 
-/// Whether a sequence behind ESC draws: cursor, tabs, index, reset, single and locking shifts, lines of double size, letters of
+/// What a full reset (`ESC c`, RIS) draws: an empty screen with nothing set. The reset itself would take the lines that have left the
+/// screen and how keys are told, which are the person's own.
+const FRESH: &[u8] = b"\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b[0\"q\x1b(B\x1b)B\x0f\x1b[4l\x1b[20l\x1b[?5l\x1b[?6l\x1b[?69l\x1b[r\x1b[?7h\x1b[?45l\
+\x1b[?12l\x1b[?25h\x1b[34h\x1b[0 q\x1b[?5W\x1b[H\x1b[2J\x1b7";
+
+/// Whether a sequence behind ESC draws: cursor, tabs, index, single and locking shifts, lines of double size, letters of
 /// another set. Not: the keypad's keys, other encodings (`%`, space), memory locks, guarded areas, strings' ends.
 fn escape_draws(sequence: &[u8]) -> bool {
     match sequence {
-        [ESC, last] => b"6789DEHMNOcno|}~".contains(last),
+        [ESC, last] => b"6789DEHMNOno|}~".contains(last),
         [ESC, b'#', last] => b"34568".contains(last),
         [ESC, b'(' | b')' | b'*' | b'+' | b'-' | b'.' | b'/', ..] => true,
         _ => false,
@@ -328,7 +334,7 @@ mod tests {
         for drawn in [
             "plain, käse, 漢字, 🔒 and \u{a0}\r\n\t\x08",
             "\x1b[1;31mred\x1b[0m\x1b[2J\x1b[H\x1b[?1049h\x1b[?25l\x1b[10;20r\x1b[38;5;1m\x1b[s\x1b[u",
-            "\x1b7\x1b8\x1bM\x1b(B\x1b)0\x1b#8\x1bc",
+            "\x1b7\x1b8\x1bM\x1b(B\x1b)0\x1b#8",
             "\x1b[2 q\x1b[1\"q\x1b[!p\x07",
             "\x1b[4h\x1b[20h\x1b[?5h\x1b[?6h\x1b[?7l\x1b[?12h\x1b[?69h\x1b[?1049h\x1b[?2026l\x1b[?25;7h",
             "\x1b[3@\x1b[2P\x1b[5X\x1b[b\x1b[2d\x1b[3`\x1b[2L\x1b[M\x1b[2S\x1b[T\x1b[1;5r\x1b[g\x1b[2'}\x1b[2 @\x1b[?2K\x1b[?J",
@@ -336,6 +342,26 @@ mod tests {
         ] {
             assert_eq!(passed(drawn.as_bytes()), drawn.as_bytes(), "{drawn:?}");
         }
+    }
+
+    #[test]
+    fn a_reset_draws_an_empty_screen_and_takes_nothing_of_the_persons_own() {
+        let before = "one\r\n\x1b[31m\x1b[2;4r\x1b[?6h\x1b[?25l\x1b[?1049h\x1b(0three\x1b7";
+        let said = format!("{before}\x1bctwo\x1b8!");
+        let drawn = passed(said.as_bytes());
+        assert!(!drawn.windows(2).any(|pair| pair == b"\x1bc"));
+        assert_eq!(passed(FRESH), FRESH, "what takes its place passes");
+        let screen = |bytes: &[u8]| {
+            let mut terminal = vt100::Parser::default();
+            terminal.process(bytes);
+            let screen = terminal.screen();
+            (
+                screen.contents_formatted(),
+                screen.cursor_position(),
+                screen.alternate_screen(),
+            )
+        };
+        assert_eq!(screen(&drawn), screen(said.as_bytes()));
     }
 
     /// Whoever plays a recording types Ctrl-C; a terminal in one of these modes would send something else for it, or send
@@ -354,9 +380,13 @@ mod tests {
             "\x1b[12l",
             "\x1b[?1h",
             "\x1b[?67h",
+            "\x1b[?2l",
+            "\x1b[?2h",
+            "\x1b<",
             "\x1b[?9h",
             "\x1b[?1000h",
             "\x1b[?1002;1006h",
+            "\x1b[?1016h",
             "\x1b[?1004h",
             "\x1b[?1036h",
             "\x1b[?2004h",
@@ -396,6 +426,11 @@ mod tests {
             "\x1b[1?25h",
             "\x1bl",
             "\x1bV",
+            "\x1b%@",
+            "\x1b%G",
+            "\x1b%/G",
+            "\x1b F",
+            "\x1b G",
         ] {
             let around = format!("a{set}b");
             assert_eq!(passed(around.as_bytes()), b"ab", "{set:?}");

@@ -115,7 +115,8 @@ impl<T: Terminal> Playback<T> {
 
     /// Before the first thing is drawn; behind it there is no place for words.
     fn tell_size(&self, columns: u16, lines: u16) {
-        if self.had_terminal && !self.screen.has_begun() && self.screen.size() != Some((columns, lines)) {
+        let is_one = columns > 0 && lines > 0;
+        if is_one && self.had_terminal && !self.screen.has_begun() && self.screen.size() != Some((columns, lines)) {
             say(&format!(
                 "recorded in a terminal of {columns} columns and {lines} lines"
             ));

@@ -117,12 +117,13 @@ const LOOKS_EVERY: Duration = Duration::from_millis(10);
 /// No window is larger; what a recording says is not trusted with the memory of whoever plays it.
 const LARGEST: u16 = 1_000;
 
-/// What of that which passes ([`Harmless`]) may be left: a sequence in its middle, the other screen, colours, letters that are
-/// lines, inserting, line feeds that begin a line, reversed colours, margins on all sides, breaks of lines, the cursor, tabs. The
+/// What of that which passes ([`Harmless`]) may be left: a sequence in its middle, the other screen, colours, letters that cannot be
+/// erased or are lines, inserting, line feeds that begin a line, reversed colours, margins on all sides, breaks of lines, the cursor, tabs. The
 /// cursor is kept first: whoever leaves the other screen without being in it would be put where it was kept last. What cannot be
-/// set (keys, mouse, paste) is not taken back either: it is the person's own.
+/// set (keys, mouse, paste, the ways of a VT52) is not taken back either: it is the person's own. Hence no soft reset (`CSI ! p`) here,
+/// which would take back how keys are told.
 const AS_USUAL: &[u8] =
-    b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b(B\x0f\x1b[4l\x1b[20l\x1b[?5l\x1b7\x1b[?69l\x1b[r\x1b8\
+    b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b[0\"q\x1b(B\x0f\x1b[4l\x1b[20l\x1b[?5l\x1b7\x1b[?69l\x1b[r\x1b8\
 \x1b[?7h\x1b[?45l\x1b[?12l\x1b[?25h\x1b[34h\x1b[0 q\x1b[?5W";
 /// Positions count from the screen's corner again. That puts the cursor there, so it is put at the last line; and what was kept
 /// of it before is not to bring the mode back.
