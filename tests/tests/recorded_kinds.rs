@@ -154,6 +154,9 @@ fn kept(gateway: &Gateway, carol: &Person<'_>, id: &str, (action, pod): (&str, &
         (&"alice@example.com".into(), &"kept".into(), &pod.into()),
         "{shown}"
     );
+    // A forwarded port enters the pod and no container of it.
+    assert_eq!(open["req"].get("container"), head.get("container"), "{open} {shown}");
+    assert_eq!(head.get("container").is_some(), action != "portforward", "{shown}");
     let text = carol
         .ok(&format!("gatescribe session export {id} --format text"))?
         .stdout;

@@ -209,22 +209,31 @@ fn h_20_of_a_session_its_streams_stand_in_the_record_and_its_command_sealed_besi
     let gateway = Gateway::start(cluster, &Options::default())?;
     let token = gateway.sign_in("alice")?.token;
     let long = format!("command=sh&command=-c&command={}", "x".repeat(40 << 10));
-    for (query, command) in [
+    for (query, command, container) in [
         // The API server decodes keys, and drops what has a `;` in it.
-        ("%63ommand=id&command=a;b&stdout=true", "command=id"),
+        (
+            "%63ommand=id&command=a;b&%63ontainer=main&stdout=true",
+            "command=id",
+            Some("main"),
+        ),
         // As long as a request line may be, and nothing of it is cut.
-        (&*format!("{long}&stdout=true"), &*long),
+        (&*format!("{long}&stdout=true"), &*long, None),
         (
             "command=sh&command=-c&command=echo%20a%20b&container=main&stdin=true&stdout=true&tty=true",
             "command=sh&command=-c&command=echo%20a%20b",
+            Some("main"),
         ),
+        // What cannot be a container's name is whatever a caller likes, and stands nowhere.
+        ("command=id&container=Hunter_2&stdout=true", "command=id", None),
         (
             "command=tar&command=cf&command=-&command=%2Fetc&stdout=true&stderr=true",
             "command=tar&command=cf&command=-&command=%2Fetc",
+            None,
         ),
         (
             "command=tar&command=-xmf&command=-&command=-C&command=%2Ftmp&stdin=true",
             "command=tar&command=-xmf&command=-&command=-C&command=%2Ftmp",
+            None,
         ),
     ] {
         let target = format!("/clusters/bench/api/v1/namespaces/commands/pods/nobody/exec?{query}");
@@ -243,6 +252,7 @@ fn h_20_of_a_session_its_streams_stand_in_the_record_and_its_command_sealed_besi
         );
         let options: Vec<&str> = query.split('&').filter(|pair| pair.ends_with("=true")).collect();
         assert_eq!(open["req"]["options"], options.join("&"), "{open}");
+        assert_eq!(open["req"]["container"].as_str(), container, "{open}");
         assert_eq!(
             opened(&gateway, &id, Class::Command)?.as_deref(),
             Some(command),
