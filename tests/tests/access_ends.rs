@@ -4,6 +4,9 @@
 //!
 //! What a removed binding and an end by a person do is told in `entering` and `session_commands`.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::browser::Browser;
@@ -13,7 +16,7 @@ use tests::kubectl::{Credential, Kubectl, Output, Running, Way};
 use tests::once::Once;
 use tests::person::Person;
 use tests::pki::Ca;
-use tests::pods::{TALK, namespace, shell};
+use tests::pods::{TALK, listens, namespace, port, runs, shell};
 use tests::records::ended_of;
 use tests::wait::{PATIENCE, try_until};
 
@@ -72,7 +75,8 @@ const LOOK: [&str; 4] = ["get", "configmaps", "-n", "shop"];
 
 fn world() -> anyhow::Result<&'static Cluster> {
     static WORLD: Once<Cluster> = Once::new();
-    let world = [&namespace("shop"), RIGHTS, &shell("shop", "web")].concat();
+    let near = runs("shop", "near", "exec \"$NODE_BINARY\" http --listen 127.0.0.1:0");
+    let world = [&namespace("shop"), RIGHTS, &shell("shop", "web"), &near].concat();
     WORLD.get(|| Cluster::with_pods(&world))
 }
 
@@ -159,7 +163,7 @@ impl Open {
         }
         // A watch has no place for words: kubectl begins it anew, and reads them there, or leaves.
         self.watch.end()?;
-        // Neither has a port-forward.
+        // Neither has a port-forward through which nothing goes.
         self.forward.end()?;
         Ok(())
     }
@@ -265,6 +269,47 @@ fn is_recorded(gateway: &Gateway) -> anyhow::Result<()> {
     }
     let close = first(&records, |record| record["outcome"]["why"] == why)?;
     assert!(locked["seq"].as_u64() < close["seq"].as_u64(), "the record comes first");
+    Ok(())
+}
+
+/// One request through a forwarded port, on a connection that stays open.
+fn used(address: &str) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /there HTTP/1.1\r\nHost: sample\r\n\r\n")?;
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer)?;
+    ensure!(answer == *b"HTTP/1.1 200 OK", "{answer:?}");
+    Ok(stream)
+}
+
+/// What a person reads who forwards a port when they are locked out, as docs/how-to/lock-somebody-out.md says it.
+#[test]
+fn h_18_a_port_forward_reads_of_a_lock_where_a_connection_is_open_and_ends_in_every_case() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
+    let port = port(&listens(&world()?.admin()?, "shop", "near", "near")?)?;
+    let carol = Person::signed_in(&gateway, "carol")?;
+    for way in Way::BOTH {
+        let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?.over(way);
+        let begin = || -> anyhow::Result<(Running, String)> {
+            let mut forward = alice.start(&["port-forward", "pod/near", "-n", "shop", &format!(":{port}")])?;
+            let address = forward.forwards()?;
+            Ok((forward, address))
+        };
+        let ((mut idle, _), (mut busy, address)) = (begin()?, begin()?);
+        let _connection = used(&address)?;
+        carol.ok("gatescribe user lock alice@example.com --reason TICKET-4711")?;
+        let why = "ended by the gateway: alice@example.com is locked by carol@example.com: TICKET-4711";
+        for (forward, is_told) in [(&mut idle, false), (&mut busy, true)] {
+            let code = forward.end()?;
+            let said = forward.lines().join("\n");
+            println!("{way} told={is_told} code={code}\n{said}");
+            assert_eq!(code, 1, "{way}: {said}");
+            assert!(said.contains("lost connection to pod"), "{way}: {said}");
+            assert_eq!(said.contains(why), is_told, "{way}: {said}");
+        }
+        carol.ok("gatescribe user unlock alice@example.com --reason found-again")?;
+    }
     Ok(())
 }
 
