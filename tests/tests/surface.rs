@@ -2,6 +2,7 @@
 //! The same through the gate as direct.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
@@ -485,6 +486,61 @@ fn k_06_nobody_is_sent_to_a_sign_in_page_by_the_kubernetes_listener() -> anyhow:
                     .is_some_and(|text| text.contains("gatescribe login")),
                 "{told}"
             );
+        }
+    }
+    Ok(())
+}
+
+/// Ours are JSON whatever is accepted: clients of Kubernetes read an answer by its type, and every one of them knows this one.
+#[test]
+fn k_01_who_takes_protobuf_alone_reads_a_refusal_in_json() -> anyhow::Result<()> {
+    const PROTOBUF_ALONE: (&str, &str) = ("Accept", "application/vnd.kubernetes.protobuf");
+    let sides = Sides::new("alice", &["dev"], &Options::default())?;
+    let target = "/api/v1/namespaces/elsewhere/configmaps";
+    for (status, answer) in [
+        (403, sides.through("GET", target, &[PROTOBUF_ALONE], b"")?),
+        (
+            401,
+            sides
+                .through
+                .get(&format!("/clusters/bench{target}"), &[PROTOBUF_ALONE])?,
+        ),
+    ] {
+        assert_eq!(answer.status, status, "{}", answer.head);
+        assert_eq!(field(&answer, "Content-Type").as_deref(), Some("application/json"));
+        let told = answer.json()?;
+        assert_eq!((&told["kind"], &told["code"]), (&json!("Status"), &json!(status)));
+    }
+    Ok(())
+}
+
+/// The whole gate, where the body is polled by the audit station and not by a handler: nobody is told to send what will not be read.
+#[test]
+fn j_02_whoever_is_refused_is_told_before_the_body_is_asked_for() -> anyhow::Result<()> {
+    let sides = Sides::new("alice", &["dev"], &Options::default())?;
+    let body = br#"{"metadata":{"name":"continued"}}"#;
+    let bearer = format!("Authorization: {}\r\n", sides.bearer);
+    for (namespace, credential, said) in [
+        ("surface", "", "HTTP/1.1 401 "),
+        ("elsewhere", bearer.as_str(), "HTTP/1.1 403 "),
+        ("surface", bearer.as_str(), "HTTP/1.1 100 Continue\r\n\r\n"),
+    ] {
+        let mut stream = sides.through.open()?;
+        write!(
+            stream,
+            "POST /clusters/bench/api/v1/namespaces/{namespace}/configmaps HTTP/1.1\r\nHost: {}\r\n{credential}\
+             Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            sides.gateway.address,
+            body.len()
+        )?;
+        let mut first = vec![0; said.len()];
+        stream.read_exact(&mut first)?;
+        assert_eq!(String::from_utf8_lossy(&first), said, "{namespace}");
+        if said.contains("100") {
+            stream.write_all(body)?;
+            let mut last = [0; 13];
+            stream.read_exact(&mut last)?;
+            assert_eq!(&last, b"HTTP/1.1 201 ");
         }
     }
     Ok(())
