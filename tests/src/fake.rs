@@ -31,6 +31,8 @@ struct Seen {
     keeps_silent: AtomicBool,
     held: Mutex<bool>,
     released: Condvar,
+    reads_no_bodies: Mutex<bool>,
+    reads_on: Condvar,
     refuses: AtomicBool,
     asked_in_vain: AtomicU64,
     rights: Mutex<Rights>,
@@ -147,6 +149,12 @@ impl FakeApiServer {
     fn set_held(&self, held: bool) {
         *self.seen.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
         self.seen.released.notify_all();
+    }
+
+    /// Whether of what people send the heads alone are read from now on, as by a server that stands still.
+    pub fn read_no_bodies(&self, stands_still: bool) {
+        *self.seen.reads_no_bodies.lock().unwrap_or_else(PoisonError::into_inner) = stands_still;
+        self.seen.reads_on.notify_all();
     }
 
     /// From now on no SubjectAccessReview and no TokenReview is answered.
@@ -328,6 +336,10 @@ fn serve(stream: TcpStream, seen: &Seen) -> anyhow::Result<()> {
     while let Some((asked, length)) = head(&mut reader)? {
         // The head is what went upstream: it counts whether or not the rest comes.
         note(&asked, seen);
+        if asked.audit_id.is_some() && asked.method != "GET" {
+            let stands_still = seen.reads_no_bodies.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(seen.reads_on.wait_while(stands_still, |stands_still| *stands_still));
+        }
         let trailers = body(&mut reader, length)?;
         if asked.audit_id.is_some() && seen.captures.load(Ordering::Relaxed) {
             let arrived = Arrived {

@@ -18,3 +18,5 @@ mod passes_whole;
 mod silence;
 #[path = "stream_faults/stage.rs"]
 mod stage;
+#[path = "stream_faults/uploads.rs"]
+mod uploads;

@@ -7,15 +7,15 @@ use anyhow::ensure;
 use serde_json::Value;
 use tests::channels::{LAST, PING, PONG, of_client, typed};
 use tests::fake::Then;
-use tests::upgraded::Upgraded;
+use tests::http::Stream;
 use tests::wait::{PATIENCE, try_until};
 
 use super::stage::{Neighbour, Stage, V5, part};
 
 /// What one session may cost the gateway in memory of its own, whatever the other side does not take. Generous: what it
 /// guards against has no end at all.
-const MOST_KIB: f64 = 48.0 * 1024.0;
-/// More than the systems between a client and its node hold for it; a quarter of what [`pours`] has.
+pub(crate) const MOST_KIB: f64 = 48.0 * 1024.0;
+/// More than the systems between a client and its node hold for it; a quarter of what is poured.
 const MOST_UNDER_WAY: u64 = 256 << 20;
 const NOTHING_PASSED: &str = "ended by the gateway: nothing has passed for 10 s, its limit";
 
@@ -37,20 +37,60 @@ fn is_ended(end: &Value, why: &str) {
     );
 }
 
-/// Writes until nothing more is taken for a while, or everything was.
-fn pours(client: &mut Upgraded, message: &[u8], times: usize) -> anyhow::Result<()> {
-    let patience = Some(Duration::from_millis(500));
-    // Both: a TLS client that cannot write reads meanwhile.
-    client.stream.sock.set_read_timeout(patience)?;
-    client.stream.sock.set_write_timeout(patience)?;
-    for _ in 0..times {
-        match client.stream.write_all(message) {
-            Ok(()) => {}
-            Err(error) if STOPPED.contains(&error.kind()) => break,
-            Err(error) => return Err(error.into()),
+/// What is written to somebody who may not take it.
+#[derive(Debug, Default)]
+pub(crate) struct Pour {
+    /// What is left of the piece that was begun.
+    rest: Vec<u8>,
+    pub(crate) taken: usize,
+}
+
+impl Pour {
+    /// Writes one piece after another until nothing is taken for that long, the connection is gone, or there are no more.
+    pub(crate) fn pours(
+        &mut self,
+        stream: &mut Stream,
+        patience: Duration,
+        mut next: impl FnMut() -> Option<Vec<u8>>,
+    ) -> anyhow::Result<()> {
+        // Both: a TLS client that cannot write reads meanwhile.
+        stream.sock.set_read_timeout(Some(patience))?;
+        stream.sock.set_write_timeout(Some(patience))?;
+        loop {
+            if self.rest.is_empty() {
+                let Some(piece) = next() else { return Ok(()) };
+                self.rest = piece;
+            }
+            match stream.write(&self.rest) {
+                Ok(taken) => {
+                    self.rest.drain(..taken);
+                    self.taken += taken;
+                }
+                Err(error) if STOPPED.contains(&error.kind()) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    Ok(())
+
+    /// Pours until nothing is taken any more, though the neighbour's lines go there and back meanwhile: somebody who is only
+    /// slow takes something in that time.
+    pub(crate) fn is_stopped(
+        &mut self,
+        stream: &mut Stream,
+        neighbour: &mut Neighbour,
+        mut next: impl FnMut() -> Option<Vec<u8>>,
+    ) -> anyhow::Result<()> {
+        try_until("the writer is stopped", PATIENCE, || {
+            let before = self.taken;
+            self.pours(stream, Duration::from_millis(500), &mut next)?;
+            for _ in 0..50 {
+                neighbour.echoes()?;
+            }
+            let more = self.taken - before;
+            ensure!(before > 0 && more == 0, "{more} bytes more than {before}");
+            Ok(())
+        })
+    }
 }
 
 #[test]
@@ -60,8 +100,8 @@ fn a_node_that_takes_nothing_stops_its_own_client_and_the_idle_limit_ends_it() -
     let before = stage.peak_kib()?;
     let mut client = stage.exec("idle/stalled", V5, b"", Then::Stall)?;
     let line = typed(false, 0, &[b'x'; 32 << 10]);
-    pours(&mut client, &line, 1 << 15)?;
-    neighbour.echoes()?;
+    let mut lines = std::iter::repeat_n(line, 1 << 15);
+    Pour::default().is_stopped(&mut client.stream, &mut neighbour, || lines.next())?;
     let end = stage.end_of(&client.id()?)?;
     is_ended(&end, NOTHING_PASSED);
     // What is poured behind the end is read for a second and dropped, so that the words of the end arrive: the record
