@@ -3,7 +3,7 @@
 //! It runs on exactly the accounts and rights that `deploy/kubernetes/` ships. A person signs in as people do, by browser.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -161,6 +161,8 @@ pub struct Options {
     pub shared_names: bool,
     /// The gateway host speaks TLS with a certificate of its own, as outside a bench.
     pub secure_host: bool,
+    /// The address of the Kubernetes listener instead of the loopback's.
+    pub address: Option<IpAddr>,
 }
 
 impl Options {
@@ -237,11 +239,15 @@ impl Gateway {
     pub fn before(upstream: &Upstream, options: &Options) -> anyhow::Result<Self> {
         let folder = Folder::held("gateway")?;
         let ports = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
-        let [host, address, admin] = ports.each_ref().map(Port::address);
+        let [host, mut address, admin] = ports.each_ref().map(Port::address);
+        if let Some(of_its_own) = options.address {
+            address.set_ip(of_its_own);
+        }
         let url = format!("{}://{host}", if options.secure_host { "https" } else { "http" });
         let provider = Provider::start(&url)?;
         let ca = Ca::new("gateway")?;
-        let certificate = ca.server(&NAMES)?;
+        let own_address = address.ip().to_string();
+        let certificate = ca.server(&[&NAMES[..], &[own_address.as_str()]].concat())?;
         let write = |name: &str, text: &str| folder.write(name, text).map(|path| path.display().to_string());
         let listener = json!({
             "certFile": write("tls.crt", &certificate.certificate)?,

@@ -20,3 +20,5 @@ mod silence;
 mod stage;
 #[path = "stream_faults/uploads.rs"]
 mod uploads;
+#[path = "stream_faults/vanished.rs"]
+mod vanished;
