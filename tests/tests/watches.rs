@@ -355,6 +355,9 @@ fn g_12_watches_and_logs_over_websockets_say_the_same_through_the_gate() -> anyh
     let log = "/api/v1/namespaces/forms/pods/told/log".to_owned();
     let cases = [
         (&watch, "", "DELETED"),
+        // The server takes the offer and writes events as text all the same, without a choice of its own.
+        (&watch, "binary.k8s.io", "DELETED"),
+        (&watch, "base64.binary.k8s.io", "DELETED"),
         (&log, "", "told\n"),
         (&log, "binary.k8s.io", "told\n"),
         // BASE64("told\n")
@@ -381,12 +384,24 @@ fn g_12_watches_and_logs_over_websockets_say_the_same_through_the_gate() -> anyh
                 websocket(&sides.through, at_gate, &gated, &with_token)?,
             ])
         })?;
+        let chosen = |head: &str| {
+            let lower = head.to_lowercase();
+            let field = lower.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+            field.map(str::to_owned)
+        };
         for (head, _) in [&direct, &through] {
             ensure!(head.starts_with("HTTP/1.1 101 "), "{target} {protocol}: {head}");
-            let lower = head.to_lowercase();
-            let chosen = lower.contains(&format!("sec-websocket-protocol: {protocol}\r\n"));
-            ensure!(protocol.is_empty() || chosen, "{protocol}: {head}");
+            ensure!(
+                protocol.is_empty() || *target == watch || chosen(head).as_deref() == Some(protocol),
+                "{protocol}: {head}"
+            );
         }
+        ensure!(
+            chosen(&direct.0) == chosen(&through.0),
+            "{target} {protocol}:\n{}\n{}",
+            direct.0,
+            through.0
+        );
         ensure!(
             unframed(&direct.1)? == unframed(&through.1)?,
             "{target} {protocol}:\n{}\n{}",
@@ -659,5 +674,130 @@ fn g_10_client_go_lists_again_after_a_drain_and_misses_nothing() -> anyhow::Resu
         .iter()
         .filter(|record| record["outcome"]["why"] == "ended by the gateway: it stops");
     assert_eq!(ended.count(), 1);
+    Ok(())
+}
+
+/// How many watches of a resource the API server has open, as it counts them.
+fn watches_of(cluster: &Cluster, resource: &str) -> anyhow::Result<f64> {
+    let page = String::from_utf8(cluster.client().get("/metrics", &[])?.body)?;
+    let of_it = page.lines().filter(|line| {
+        line.starts_with("apiserver_longrunning_requests{") && line.contains(&format!("resource=\"{resource}\""))
+    });
+    of_it
+        .map(|line| Ok(line.rsplit(' ').next().context("a value")?.parse::<f64>()?))
+        .sum()
+}
+
+/// Over both protocols, and on a real server, which counts what it has open.
+#[test]
+fn g_06_whoever_leaves_a_watch_leaves_nothing_open_at_the_server() -> anyhow::Result<()> {
+    // Nobody else watches these here.
+    const LIMITS: &str = "/clusters/bench/api/v1/namespaces/forms/limitranges?watch=true";
+    let cluster = world()?;
+    cluster.admin()?.apply(
+        r#"{"apiVersion":"v1","kind":"LimitRange","metadata":{"name":"here","namespace":"forms"},"spec":{"limits":[]}}"#,
+    )?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let token = gateway.sign_in("alice")?.token;
+    let before = watches_of(cluster, "limitranges")?;
+    let has_open = |more: f64| {
+        try_until("the server counts it", PATIENCE, || {
+            let open = watches_of(cluster, "limitranges")? - before;
+            ensure!((open - more).abs() < f64::EPSILON, "{open}");
+            Ok(())
+        })
+    };
+    let mut over_http1 = gateway.client()?.open()?;
+    write!(
+        over_http1,
+        "GET {LIMITS} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
+        gateway.address
+    )?;
+    over_http1.read_exact(&mut [0; 15])?;
+    has_open(1.0)?;
+    drop(over_http1);
+    has_open(0.0)?;
+    // kubectl speaks HTTP/2, and is killed as a terminal that is closed does it.
+    let alice = gateway.kubectl("alice", &token)?;
+    let mut over_http2 = alice.start(&["get", "limitranges", "-n", "forms", "--watch-only", "-o", "name"])?;
+    has_open(1.0)?;
+    over_http2.kill_hard()?;
+    has_open(0.0)?;
+    let ends = |records: &[Value]| -> Vec<Vec<Value>> {
+        let watches = records.iter().filter(|record| {
+            record["kind"] == "access" && record["req"]["resource"] == "limitranges" && record["req"]["verb"] == "watch"
+        });
+        let ends_of = |watch: &Value| {
+            let ends = records
+                .iter()
+                .filter(|end| end["pair"] == watch["seq"] && end["kind"] == "close");
+            ends.cloned().collect()
+        };
+        watches.map(ends_of).collect()
+    };
+    let records = gateway.records_with("two ends", |records| {
+        let ends = ends(records);
+        ends.len() == 2 && ends.iter().all(|ends| !ends.is_empty())
+    })?;
+    for ends in ends(&records) {
+        let [end] = ends.as_slice() else {
+            anyhow::bail!("it ended more than once: {ends:?}");
+        };
+        assert_eq!(end["outcome"]["end"], "clientGone", "{end}");
+    }
+    Ok(())
+}
+
+/// The informer behind `kubectl rollout status` lists again when its watch ends, and is told there that it may not.
+#[test]
+fn g_10_client_go_lists_again_after_its_right_is_gone_and_is_refused() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let binding = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: for-a-while, namespace: forms }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: everything-here }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: bob@example.com }]
+"#;
+    admin.apply(binding)?;
+    let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "revoked", "namespace": "forms" },
+        "spec": { "replicas": 1, "selector": { "matchLabels": { "app": "revoked" } },
+            "template": { "metadata": { "labels": { "app": "revoked" } },
+                "spec": { "containers": [{ "name": "c", "image": "none" }] } } } });
+    admin.apply(&deployment.to_string())?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let bob = gateway.kubectl_of("bob")?;
+    let words = [
+        "rollout",
+        "status",
+        "deployment/revoked",
+        "-n",
+        "forms",
+        "--timeout=170s",
+    ];
+    let mut waiting = bob.start(&words)?;
+    waiting.line("it waits", |line| line.starts_with("Waiting for deployment"))?;
+    gateway.has_open(1)?;
+    admin.ok(&["delete", "rolebinding", "for-a-while", "-n", "forms"])?;
+    waiting.line("it reads why", |line| line.contains("bob@example.com may not "))?;
+    drop(waiting);
+    let records = gateway.records()?;
+    let of_it = |record: &&Value| record["req"]["resource"] == "deployments";
+    let watch = records
+        .iter()
+        .filter(of_it)
+        .find(|record| record["kind"] == "access" && record["req"]["verb"] == "watch");
+    let watch = watch.context("the watch")?;
+    let end = records
+        .iter()
+        .find(|close| close["pair"] == watch["seq"] && close["kind"] == "close");
+    let end = end.context("the end of the watch")?;
+    assert_eq!(end["outcome"]["end"], "ended", "{end}");
+    let refused = records.iter().filter(of_it).find(|record| record["kind"] == "refusal");
+    let refused = refused.context("the refusal")?;
+    assert!(refused["seq"].as_u64() > end["seq"].as_u64(), "{refused}");
+    assert_eq!(refused["outcome"]["status"], 403, "{refused}");
     Ok(())
 }

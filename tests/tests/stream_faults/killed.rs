@@ -1,6 +1,7 @@
 //! Real programs that are killed or stopped in the middle of real sessions: the gateway, the API server, the node.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::http::Stream;
 use tests::kubectl::{Kubectl, Running, Way};
 use tests::person::Person;
 use tests::pods::{TICKS, kept};
@@ -46,9 +48,11 @@ fn watching(kubectl: &Kubectl) -> anyhow::Result<Running> {
     Ok(watching)
 }
 
-/// Waits for what [`both_ways`] started, whose connection is lost. Over SPDY kubectl takes the end of a connection for the end of
-/// a command, here as direct (k8s.io/client-go/tools/remotecommand, `watchErrorStream`); over a WebSocket it says that it failed.
-fn end_in_vain(talking: &mut [Running]) -> anyhow::Result<()> {
+/// Waits for what [`both_ways`] started, whose connection is lost, and gives the exit codes. Over SPDY kubectl takes the end of a
+/// connection for the end of a command (k8s.io/client-go/tools/remotecommand, `watchErrorStream`); over a WebSocket it says that
+/// it failed.
+fn end_in_vain(talking: &mut [Running]) -> anyhow::Result<Vec<i32>> {
+    let mut codes = Vec::new();
     for (running, is_told) in talking.iter_mut().zip([true, false]) {
         let code = running.end()?;
         ensure!(
@@ -56,8 +60,28 @@ fn end_in_vain(talking: &mut [Running]) -> anyhow::Result<()> {
             "kubectl took it for an end: {:?}",
             running.lines()
         );
+        codes.push(code);
     }
-    Ok(())
+    Ok(codes)
+}
+
+/// A watch of one's own bytes that has begun, over HTTP/1.1.
+fn raw_watch(gateway: &Gateway, token: &str) -> anyhow::Result<Stream> {
+    let mut stream = gateway.client()?.open()?;
+    let target = "/clusters/bench/api/v1/namespaces/kept/configmaps?watch=true";
+    let host = gateway.address;
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )?;
+    let (mut said, mut piece) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&said).contains("\"ADDED\"") {
+        let read = stream.read(&mut piece)?;
+        ensure!(read > 0, "the watch did not begin: {}", String::from_utf8_lossy(&said));
+        said.extend(piece.iter().take(read));
+    }
+    ensure!(said.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&said));
+    Ok(stream)
 }
 
 /// The sessions that have begun, by id, with what the ledger knows of their recordings.
@@ -154,7 +178,8 @@ fn with_another_cluster(fake: &FakeApiServer, folder: &Path) -> anyhow::Result<O
 }
 
 #[test]
-fn an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spares_the_other_cluster() -> anyhow::Result<()> {
+fn g_07_an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spares_the_other_cluster()
+-> anyhow::Result<()> {
     let (cluster, fake, folder) = (world()?, FakeApiServer::start()?, tempfile::tempdir()?);
     let gateway = Gateway::start(&cluster, &with_another_cluster(&fake, folder.path())?)?;
     let signed_in = gateway.sign_in("alice")?;
@@ -162,17 +187,33 @@ fn an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spares_the
     let alice = gateway.kubectl("alice", &signed_in.token)?;
     let mut neighbour = Neighbour::begin(&fake, &gateway, &elsewhere.token, "other")?;
     let mut talking = both_ways(&alice, TICKS)?;
+    // The same person in the same pod, past the gate.
+    let direct = cluster.as_person("alice@example.com", &["dev"])?;
+    let mut talking_directly = both_ways(&direct, TICKS)?;
+    let mut raw = raw_watch(&gateway, &signed_in.token)?;
     let mut watching = watching(&alice)?;
     let watches = |record: &Value| record["kind"] == "access" && record["req"]["verb"] == "watch";
-    let records = gateway.records_with("the watch is recorded", |records| records.iter().any(watches))?;
-    let watch = records
-        .iter()
-        .find(|record| watches(record))
-        .context("waited for")?
-        .clone();
+    let records = gateway.records_with("the watch is recorded", |records| {
+        records.iter().filter(|record| watches(record)).count() == 2
+    })?;
+    let watched: Vec<Value> = records.into_iter().filter(watches).collect();
 
     kill(cluster.pid_of("kube-apiserver")?, Signal::SIGKILL)?;
-    end_in_vain(&mut talking)?;
+    let codes = end_in_vain(&mut talking)?;
+    assert_eq!(codes, end_in_vain(&mut talking_directly)?, "as direct");
+    assert_eq!(
+        codes,
+        [1, 0],
+        "what docs/reference/statements.md says of both protocols"
+    );
+    // The end of a watch whose server is gone is no end of an answer (G-07): no last chunk.
+    let mut rest = Vec::new();
+    let ended = raw.read_to_end(&mut rest);
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "{ended:?}: {}",
+        String::from_utf8_lossy(&rest)
+    );
     watching.end()?;
     neighbour.echoes()?;
     let mut here = sessions(&gateway.records()?)?;
@@ -185,18 +226,22 @@ fn an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spares_the
         let survey = survey(&gateway, id, &[])?;
         assert_eq!(survey.tail, Tail::Closed, "the recording is whole: {survey:?}");
     }
-    let end = gateway.end_of(watch["id"].as_str().context("an id")?)?;
-    assert_eq!(end["outcome"]["end"], "upstreamLost", "{end}");
+    for watch in &watched {
+        let end = gateway.end_of(watch["id"].as_str().context("an id")?)?;
+        assert_eq!(end["outcome"]["end"], "upstreamLost", "{end}");
+    }
     neighbour.echoes()?;
     let id = neighbour.id()?;
     drop(neighbour);
     gateway.end_of(&id)?;
     let records = gateway.records()?;
     assert_eq!(one_end_each(&records)?.len(), 3);
-    let ends = records
-        .iter()
-        .filter(|record| record["pair"] == watch["seq"] && record["kind"] == "close");
-    assert_eq!(ends.count(), 1, "the watch ended once");
+    for watch in &watched {
+        let ends = records
+            .iter()
+            .filter(|record| record["pair"] == watch["seq"] && record["kind"] == "close");
+        assert_eq!(ends.count(), 1, "the watch ended once");
+    }
     Ok(())
 }
 
