@@ -8,7 +8,7 @@ use tests::fake::Then;
 use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
-use super::stage::{SPDY, Stage, V5};
+use super::stage::{FORWARD, SPDY, Stage, TUNNEL, V5};
 
 /// Whose bytes they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +25,21 @@ struct Row {
     why: &'static str,
 }
 
-/// What everybody may say before, in each protocol: nothing in SPDY, where every frame has a meaning.
+/// Bytes of SPDY as they travel: as they are, or as a message of a tunnel.
+fn travelling(switch: Switch<'_>, from: From, spdy: &[u8]) -> Vec<u8> {
+    match (switch, from) {
+        (Switch::Spdy(_), _) => spdy.to_vec(),
+        (Switch::WebSocket(_), From::Person) => of_client(LAST | BINARY, spdy),
+        (Switch::WebSocket(_), From::Cluster) => of_server(LAST | BINARY, spdy),
+    }
+}
+
+/// What everybody may say before, in each protocol: a ping in SPDY, where every other frame has a meaning.
 fn harmless(switch: Switch<'_>, from: From) -> Vec<u8> {
     match (switch, from) {
-        (Switch::Spdy(_), _) => b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x01".to_vec(), // a ping
+        (Switch::Spdy(_), _) | (TUNNEL, _) => {
+            travelling(switch, from, b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x01")
+        }
         (Switch::WebSocket(_), From::Person) => typed(false, 0, b"echo before"),
         (Switch::WebSocket(_), From::Cluster) => of_server(LAST | BINARY, b"\x01before"),
     }
@@ -37,7 +48,7 @@ fn harmless(switch: Switch<'_>, from: From) -> Vec<u8> {
 /// What comes in the same piece right behind: a command to whoever reads on, a secret to whoever is shown it.
 fn behind(switch: Switch<'_>, from: From) -> Vec<u8> {
     match (switch, from) {
-        (Switch::Spdy(_), _) => b"\x00\x00\x00\x01\x00\x00\x00\x06behind".to_vec(),
+        (Switch::Spdy(_), _) | (TUNNEL, _) => travelling(switch, from, b"\x00\x00\x00\x01\x00\x00\x00\x06behind"),
         (Switch::WebSocket(_), From::Person) => typed(false, 0, b"behind"),
         (Switch::WebSocket(_), From::Cluster) => of_server(LAST | BINARY, b"\x01behind"),
     }
@@ -80,18 +91,21 @@ fn bomb_block() -> Vec<u8> {
 }
 
 fn rows() -> Vec<Row> {
-    let mut rows = spdy(From::Person);
-    rows.extend(spdy(From::Cluster));
-    rows.extend(websocket());
+    let mut rows = websocket();
+    for switch in [SPDY, FORWARD, TUNNEL] {
+        rows.extend(spdy(switch, From::Person));
+        rows.extend(spdy(switch, From::Cluster));
+    }
+    rows.extend(tunnel());
     rows
 }
 
-fn spdy(from: From) -> Vec<Row> {
-    let row = |name, bytes, why| Row {
+fn spdy(switch: Switch<'static>, from: From) -> Vec<Row> {
+    let row = |name, bytes: Vec<u8>, why| Row {
         name,
-        switch: SPDY,
+        switch,
         from,
-        bytes,
+        bytes: travelling(switch, from, &bytes),
         why,
     };
     vec![
@@ -211,6 +225,37 @@ fn websocket() -> Vec<Row> {
     ]
 }
 
+/// The messages themselves, of a tunnel.
+fn tunnel() -> Vec<Row> {
+    let row = |from, name, bytes, why| Row {
+        name,
+        switch: TUNNEL,
+        from,
+        bytes,
+        why,
+    };
+    vec![
+        row(
+            From::Person,
+            "no mask in a tunnel",
+            of_server(LAST | BINARY, b"x"),
+            "an unmasked WebSocket frame of a client",
+        ),
+        row(
+            From::Person,
+            "a tunnelled frame of 2^63 bytes",
+            b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            "a WebSocket frame of 2^63 bytes or more",
+        ),
+        row(
+            From::Cluster,
+            "a mask in a tunnel",
+            of_client(LAST | BINARY, b"x"),
+            "a masked WebSocket frame of a server",
+        ),
+    ]
+}
+
 /// Sends the row's bytes, whoever has to.
 fn begin(stage: &Stage, place: &str, row: &Row) -> anyhow::Result<Upgraded> {
     let before = harmless(row.switch, row.from);
@@ -272,7 +317,9 @@ fn h_17_res_14_what_cannot_be_recorded_ends_and_nothing_of_it_passes() -> anyhow
                 assert!(came == before || !is_one_piece, "{name}: {came:?}");
                 // The words have a place as long as the cluster's side can be read: a GOAWAY, or a Status and a close.
                 let is_told = match row.switch {
-                    Switch::Spdy(_) => told.starts_with(b"\x80\x03\x00\x07"),
+                    Switch::Spdy(_) => told.starts_with(GOAWAY),
+                    // A close has room for 123 bytes.
+                    TUNNEL => contains(&told, GOAWAY) && contains(&told, &words.as_bytes()[..100.min(words.len())]),
                     Switch::WebSocket(_) => contains(&told, words.as_bytes()),
                 };
                 assert!(is_told, "{name}: {told:?}");
@@ -344,12 +391,17 @@ fn h_17_what_need_not_be_recorded_passes_untouched_whatever_it_is() -> anyhow::R
 fn h_15_h_16_a_frame_that_its_sender_never_finishes_ends_with_the_connection() -> anyhow::Result<()> {
     let stage = Stage::new()?;
     let mut neighbour = stage.neighbour()?;
+    let half: &[u8] = b"\x80\x03\x00\x01\x00\x00\x40\x00half";
     let torn = [
-        (SPDY, b"\x80\x03\x00\x01\x00\x00\x40\x00half".to_vec()),
+        (SPDY, half.to_vec()),
         (
             SPDY,
             b"\x00\x00\x00\x01\x00\xff\xff\xffthe beginning of 16 MiB".to_vec(),
         ),
+        (FORWARD, half.to_vec()),
+        // A whole message with half a frame in it, and half a message.
+        (TUNNEL, travelling(TUNNEL, From::Person, half)),
+        (TUNNEL, travelling(TUNNEL, From::Person, half)[..9].to_vec()),
         (V5, of_client(LAST | BINARY, b"\0all of it")[..7].to_vec()),
     ];
     for (number, (switch, bytes)) in torn.into_iter().enumerate() {
@@ -386,6 +438,9 @@ fn h_15_h_16_a_frame_that_its_sender_never_finishes_ends_with_the_connection() -
     Ok(())
 }
 
+/// The beginning of SPDY's frame that ends a connection.
+const GOAWAY: &[u8] = b"\x80\x03\x00\x07";
+
 /// How many bombs at once, and what they may cost together: each inflates to 48 MiB.
 const BOMBS: usize = 24;
 const MOST_KIB: f64 = 64.0 * 1024.0;
@@ -401,23 +456,24 @@ fn bombs_and_endless_frames_cost_no_memory() -> anyhow::Result<()> {
     let before = stage.peak_kib()?;
     let bomb = bomb();
     let mut open = Vec::new();
-    for number in 0..BOMBS {
+    for (number, switch) in [SPDY, FORWARD, TUNNEL].into_iter().cycle().take(BOMBS).enumerate() {
         let place = if number % 2 == 0 { "kept" } else { "free" };
-        open.push(stage.exec(&format!("{place}/bomb-{number}"), SPDY, b"", Then::Listen)?);
+        let client = stage.exec(&format!("{place}/bomb-{number}"), switch, b"", Then::Listen)?;
+        open.push((client, travelling(switch, From::Person, &bomb)));
     }
     // One client pours a frame that never ends, in a session that is recorded.
     let mut endless = stage.exec("kept/endless", V5, b"", Then::Listen)?;
     endless.write(&[b"\x02\xff".as_slice(), &(u64::MAX >> 2).to_be_bytes(), &[0; 4], &[0]].concat())?;
-    for client in &mut open {
+    for (client, bomb) in &mut open {
         // Those that are recorded may end meanwhile.
-        let _ = client.write(&bomb);
+        let _ = client.write(bomb);
     }
     let piece = vec![b'x'; 64 << 10];
     for _ in 0..256 {
         endless.write(&piece)?;
     }
     neighbour.echoes()?;
-    for (number, client) in open.into_iter().enumerate() {
+    for (number, (client, _)) in open.into_iter().enumerate() {
         let id = client.id()?;
         drop(client);
         let end = stage.end_of(&id)?;

@@ -63,6 +63,11 @@ pub(crate) const V5: Switch<'static> = Switch::WebSocket("v5.channel.k8s.io");
 /// The one of its fallback.
 pub(crate) const SPDY: Switch<'static> = Switch::Spdy("v4.channel.k8s.io");
 
+/// A forwarded port of an older kubectl, and of those that fall back.
+pub(crate) const FORWARD: Switch<'static> = Switch::Spdy("portforward.k8s.io");
+/// The same of today's: SPDY in the messages of a WebSocket.
+pub(crate) const TUNNEL: Switch<'static> = Switch::WebSocket("SPDY/3.1+portforward.k8s.io");
+
 pub(crate) struct Stage {
     pub(crate) fake: FakeApiServer,
     pub(crate) gateway: Gateway,
@@ -81,17 +86,12 @@ impl Stage {
         Ok(Self { fake, gateway, alice })
     }
 
-    /// Begins `exec` in a pod whose server grants the switch, says `glued` right behind that, and goes on as ordered.
+    /// Begins `exec`, or the forwarding of a port, in a pod whose server grants the switch, says `glued` right behind that, and goes
+    /// on as ordered.
     pub(crate) fn exec(&self, place: &str, switch: Switch<'_>, glued: &[u8], then: Then) -> anyhow::Result<Upgraded> {
         let answer = [switch.granted().as_slice(), glued].concat();
         self.fake.answer_upgrades_of(&part(place), &answer, then);
-        let client = Upgraded::ask(
-            &self.gateway,
-            &self.alice.token,
-            &exec_target("bench", place),
-            switch,
-            b"",
-        )?;
+        let client = Upgraded::ask(&self.gateway, &self.alice.token, &target_of(place, switch), switch, b"")?;
         ensure!(client.is_granted(), "{place}: {}", client.head);
         Ok(client)
     }
@@ -156,6 +156,14 @@ pub(crate) fn part(place: &str) -> String {
 pub(crate) fn exec_target(cluster: &str, place: &str) -> String {
     let options = "command=cat&container=main&stdin=true&stdout=true&stderr=true";
     format!("/clusters/{cluster}/api/v1{}exec?{options}", part(place))
+}
+
+/// What a switch is asked of.
+fn target_of(place: &str, switch: Switch<'_>) -> String {
+    if [FORWARD, TUNNEL].contains(&switch) {
+        return format!("/clusters/bench/api/v1{}portforward?ports=8080", part(place));
+    }
+    exec_target("bench", place)
 }
 
 /// Somebody else's session: whatever is typed comes back.
