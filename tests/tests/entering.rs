@@ -1,16 +1,25 @@
 //! Entering a pod through the gate: real kubectl, the real API server, a node whose pods are real processes; over WebSocket and
 //! over SPDY. What a client sees is compared in `every_client`; here it is what the gate decides, records and ends.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::browser::Browser;
+use tests::caller::both;
+use tests::channels::{BINARY, CLOSE, Frame, LAST, TEXT, of_client, of_server};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Kubectl, Way};
+use tests::left_out::{NO_ROUTE, left_out};
 use tests::metrics::Scrape;
 use tests::once::Once;
 use tests::pods::{self, TALK, listens, namespace, shell};
 use tests::records::Session;
+use tests::rules::rule;
+use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
 const RIGHTS: &str = r#"---
@@ -42,6 +51,18 @@ kind: RoleBinding
 metadata: { name: looks, namespace: shop }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: looks }
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: auditor }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: enters-nodes }
+rules:
+- { apiGroups: [""], resources: [nodes/proxy], verbs: [get, create] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: enters-nodes }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: enters-nodes }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: sre }]
 "#;
 
 /// A group may enter, as a YAML document.
@@ -201,6 +222,161 @@ fn k8s_01_looking_at_a_stream_is_not_entering_whatever_the_protocol() -> anyhow:
             "it reached the cluster: {} {}",
             event.verb,
             event.request_uri
+        );
+    }
+    Ok(())
+}
+
+/// What a node itself answers, to whoever may enter it: the same as direct, and each call an entering of the node.
+#[test]
+fn h_21_a_node_is_entered_by_whoever_may_and_each_call_is_recorded_as_that() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let direct = cluster.as_person("bob@example.com", &["sre"])?;
+    let (bob, alice) = (gateway.kubectl_of("bob")?, gateway.kubectl_of("alice")?);
+    let of_the_node = |path: &str| format!("/api/v1/nodes/node-1/proxy/{path}");
+    for (path, part) in [("healthz", "ok"), ("containerLogs/shop/near/near", "listening on ")] {
+        let target = of_the_node(path);
+        let said = bob.ok(&["get", "--raw", &target])?;
+        assert_eq!(said, direct.ok(&["get", "--raw", &target])?);
+        assert!(said.contains(part), "{said}");
+        let refused = alice.run(&["get", "--raw", &target])?;
+        assert!(refused.code == 1 && refused.stderr.contains("may not "), "{refused}");
+    }
+    let is_of_a_node = |record: &Value| record["req"]["resource"] == "nodes" && record["req"]["action"] == "proxy";
+    let count = |records: &[Value], kind: &str| {
+        let found = records
+            .iter()
+            .filter(|record| record["kind"] == kind && is_of_a_node(record));
+        found.count()
+    };
+    // No read, whatever the method: what a kubelet is asked to do is its own business.
+    let records = gateway.records_with("both", |records| {
+        count(records, "intent") == 2 && count(records, "refusal") == 2
+    })?;
+    assert_eq!(count(&records, "access"), 0);
+
+    // A switch is a session. The API server drops the query of one that it passes to a node, and this one needs none.
+    let token = gateway.sign_in("bob")?.token;
+    let target = format!("/clusters/bench{}", of_the_node("portForward/shop/near"));
+    let client = Upgraded::ask(&gateway, &token, &target, Switch::Spdy("portforward.k8s.io"), b"")?;
+    ensure!(client.is_granted(), "{}", client.head);
+    let id = client.id()?;
+    drop(client);
+    let (open, close) = both(&gateway, &id)?;
+    assert!(open["kind"] == "open" && is_of_a_node(&open), "{open}");
+    assert_eq!(
+        (&close["kind"], &close["outcome"]["status"]),
+        (&"close".into(), &101.into()),
+        "{close}"
+    );
+    Ok(())
+}
+
+/// A WebSocket server on the pods' own address that says everything back, and its port.
+fn says_back(address: &str) -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((address, 0))?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Whoever leaves within a frame has left.
+            std::thread::spawn(move || drop(echo(stream)));
+        }
+    });
+    Ok(port)
+}
+
+fn echo(mut stream: TcpStream) -> anyhow::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    stream.write_all(&Switch::WebSocket("echo").granted())?;
+    loop {
+        let frame = Frame::read(&mut stream)?;
+        stream.write_all(&of_server(frame.first, &frame.payload))?;
+        if frame.kind() == CLOSE {
+            return Ok(());
+        }
+    }
+}
+
+/// A service that leads to a port of the pod `near`. Nobody finds out endpoints here, so they are written by hand.
+fn service(name: &str, address: &SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        r#"---
+apiVersion: v1
+kind: Service
+metadata: {{ name: {name}, namespace: shop }}
+spec: {{ ports: [{{ port: 80, targetPort: {port} }}] }}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {{ name: {name}, namespace: shop }}
+subsets:
+- addresses: [{{ ip: {ip}, targetRef: {{ kind: Pod, name: near, namespace: shop }} }}]
+  ports: [{{ port: {port} }}]
+"#
+    )
+}
+
+#[test]
+fn h_21_a_websocket_of_a_real_pod_and_a_real_service_is_entered_recorded_and_unchanged() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let address = admin.ok(&["get", "pod", "near", "-n", "shop", "-o", "jsonpath={.status.podIP}"])?;
+    if address.starts_with("127.") {
+        left_out("WebSockets behind pods and services", NO_ROUTE);
+        return Ok(());
+    }
+    let port = says_back(&address)?;
+    admin.apply(&service("echo", &SocketAddr::new(address.parse()?, port)))?;
+    let enters = "actions: [enter], namespaces: [shop]";
+    let recorded = rule("dev", "shop-is-recorded", enters, "record: true");
+    let gateway = Gateway::start(cluster, &Options::ruled(recorded))?;
+    let [alice, carol] = ["alice", "carol"].map(|name| gateway.sign_in(name));
+    let (alice, carol) = (alice?.token, carol?.token);
+    let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(70_000).collect();
+    for place in [format!("pods/near:{port}"), "services/echo:80".to_owned()] {
+        let target = format!("/clusters/bench/api/v1/namespaces/shop/{place}/proxy/socket?a=b");
+        let switch = Switch::WebSocket("echo");
+        let refused = Upgraded::ask(&gateway, &carol, &target, switch, b"")?;
+        assert!(refused.head.starts_with("HTTP/1.1 403 "), "{place}: {}", refused.head);
+        // The server learns of a service's endpoints a moment after they are written.
+        let mut client = try_until("the cluster leads there", PATIENCE, || {
+            let client = Upgraded::ask(&gateway, &alice, &target, switch, b"")?;
+            ensure!(client.is_granted(), "{place}: {}", client.head);
+            Ok(client)
+        })?;
+        for (first, payload) in [
+            (LAST | TEXT, b"hello".as_slice()),
+            (LAST | BINARY, &bytes),
+            (LAST | CLOSE, b"\x0f\xa0own code"),
+        ] {
+            client.write(&of_client(first, payload))?;
+            let back = client.frame().with_context(|| place.clone())?;
+            assert!(
+                back.first == first && back.payload == payload,
+                "{place}: {:x}",
+                back.first
+            );
+        }
+        let id = client.id()?;
+        drop(client);
+        let (open, close) = both(&gateway, &id)?;
+        assert_eq!(
+            (&open["kind"], &open["req"]["action"]),
+            (&"open".into(), &"proxy".into()),
+            "{open}"
+        );
+        assert!(close["outcome"]["bytes_out"].as_u64() > Some(70_000), "{close}");
+        let kept = &close["recording"];
+        assert!(
+            kept["frames"].as_u64() >= Some(6) && kept.get("incomplete").is_none(),
+            "{close}"
         );
     }
     Ok(())
