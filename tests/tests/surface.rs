@@ -428,7 +428,11 @@ fn an_answer_with_a_certificate_is_asked_for_in_a_form_that_is_read() -> anyhow:
     fake.capture();
     for (query, accept, asked) in [
         ("", "application/cbor, application/json", "application/json"),
-        ("", TABLE, "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"),
+        (
+            "",
+            TABLE,
+            "application/json;as=Table;v=v1;g=meta.k8s.io, application/json",
+        ),
         ("?includeObject=Object", TABLE, "application/json"),
     ] {
         let fields = [

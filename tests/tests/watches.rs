@@ -386,7 +386,9 @@ fn g_12_watches_and_logs_over_websockets_say_the_same_through_the_gate() -> anyh
         })?;
         let chosen = |head: &str| {
             let lower = head.to_lowercase();
-            let field = lower.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+            let field = lower
+                .lines()
+                .find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
             field.map(str::to_owned)
         };
         for (head, _) in [&direct, &through] {

@@ -170,13 +170,23 @@ fn connection_text(connection: &Connection<'_>) -> String {
         ),
     };
     let how = if connection.was_reset { ", given up" } else { "" };
-    let error = String::from_utf8_lossy(connection.error);
-    let error = if error.is_empty() {
-        error
-    } else {
-        format!(": {error}").into()
-    };
+    let error = one_line(connection.error);
+    let error = if error.is_empty() { error } else { format!(": {error}") };
     format!("{what}: {passed}{how}{error}")
+}
+
+/// What the cluster or a pod says, so that it neither looks like another line nor moves the cursor.
+fn one_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut line = String::with_capacity(text.len());
+    for letter in text.trim_end().chars() {
+        if letter.is_control() {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
 }
 
 /// Whether the stream stands in an operating system command (OSC, ECMA 48 §8.3.89): a title, a clipboard.

@@ -599,7 +599,7 @@ async fn a_session_says_why_it_was_allowed_and_what_was_run_also_where_nothing_w
     let rule = json!({"kind": "roleBinding", "name": "dev", "namespace": "shop", "role": "ClusterRole/edit", "effect": "allow"});
     for (id, sealed, command) in [
         ("a-1", "command=sh&command=-c&command=id", json!(["sh", "-c", "id"])),
-        ("a-2", "?", json!({"unreadable": super::super::parts::NO_KEY})),
+        ("a-2", "?", json!({"unreadable": parts::NO_KEY})),
     ] {
         let open = json!({"id": id, "t": world.time(), "boot": "b", "cluster": "prod", "by": super::super::tests::by(1, "alice"),
             "parts": [{"name": "query", "len": 1, "hash": "00", "class": "query"},
