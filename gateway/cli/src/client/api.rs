@@ -172,10 +172,10 @@ async fn copy(mut body: Incoming, server: &str) -> Result<(), Trouble> {
             host: server.to_owned(),
             cause,
         })?;
-        if let Some(bytes) = frame.data_ref() {
-            if hand(&mut out, bytes)? == Reader::Gone {
-                return Ok(());
-            }
+        if let Some(bytes) = frame.data_ref()
+            && hand(&mut out, bytes)? == Reader::Gone
+        {
+            return Ok(());
         }
     }
     Ok(())

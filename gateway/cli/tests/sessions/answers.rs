@@ -62,6 +62,7 @@ fn the_end_of_an_id_is_what_the_gateway_is_asked_for() {
 #[test]
 fn what_of_the_ledger_was_not_read_is_said_wherever_a_recording_is_read() {
     let note = "part of the ledger cannot be read: record 9 is damaged";
+    let marked = format!("! {note}\n");
     let stands = json!({"standing": "unknown", "why": "not all was read"});
     let begin = json!({"live": false, "standing": "unknown", "why": "not all was read", "note": note});
     let machine = recording(&begin, &[end(&stands)]);
@@ -77,7 +78,11 @@ fn what_of_the_ledger_was_not_read_is_said_wherever_a_recording_is_read() {
     ] {
         machine.types(line).ends_with(
             7,
-            &[note, "how the recording stands cannot be told now", "not all was read"],
+            &[
+                marked.as_str(),
+                "how the recording stands cannot be told now",
+                "not all was read",
+            ],
         );
     }
 }

@@ -46,7 +46,7 @@ async fn open(arguments: &ExportArguments) -> Result<Stream, Trouble> {
     let ready = ready(&home, arguments.gateway.url.as_deref(), API).await?;
     let id = whole_id(&ready, &arguments.id).await?;
     let stream = Stream::open(&ready, &id, format, false).await?;
-    stream.note().iter().for_each(|note| say(note));
+    stream.note().iter().for_each(|note| say(&format!("! {note}")));
     Ok(stream)
 }
 

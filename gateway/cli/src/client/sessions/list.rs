@@ -135,7 +135,10 @@ fn left_out(found: &Map<String, Value>, sessions: &[Value]) -> Option<String> {
     let all = found.get("live").and_then(Value::as_u64).unwrap_or(0);
     let is_cut = u64::try_from(shown).is_ok_and(|shown| shown < all);
     is_cut.then(|| {
-        format!("! {all} sessions go on and {shown} of them are shown; narrow the query or raise --limit (500 at most)")
+        let are = if shown == 1 { "is" } else { "are" };
+        format!(
+            "! {all} sessions go on and {shown} of them {are} shown; narrow the query or raise --limit (500 at most)"
+        )
     })
 }
 
@@ -304,7 +307,7 @@ pub(super) fn show(id: &str, output: Output, gateway: &GatewayArgument) -> Resul
         Output::Table => facts(&told(session, recording, &found)),
     })?;
     if let Some(note) = found.get("note").and_then(Value::as_str) {
-        say(&clean(note));
+        say(&format!("! {}", clean(note)));
     }
     match recording.map(Standing::of) {
         Some(bad @ (Standing::Damaged(_) | Standing::Missing(_) | Standing::Unknown(_))) => bad.judged(),
@@ -553,5 +556,7 @@ mod tests {
         assert_eq!(left_out(&found(2), &shown), None);
         let words = left_out(&found(7), &shown).unwrap();
         assert!(words.contains("7 sessions go on and 2 of them are shown"), "{words}");
+        let words = left_out(&found(7), &shown[1..]).unwrap();
+        assert!(words.contains("7 sessions go on and 1 of them is shown"), "{words}");
     }
 }

@@ -91,7 +91,7 @@ async fn run(
     id: &str,
     reached: &Cell<Duration>,
 ) -> Result<Exit, Trouble> {
-    stream.note().iter().for_each(|note| say(note));
+    stream.note().iter().for_each(|note| say(&format!("! {note}")));
     if pace.is_none() && !stream.is_live() {
         say("the session has ended; this is what was recorded");
     }

@@ -85,7 +85,9 @@ impl Sessions for Known {
     ) -> Result<Recording, CannotOpen> {
         if self.is_endless.load(Ordering::SeqCst) {
             self.at_work.fetch_add(1, Ordering::SeqCst);
-            while go_on() {
+            let began = std::time::Instant::now();
+            // Nobody waits for ever for a thread that nobody can end.
+            while go_on() && began.elapsed().as_secs() < 60 {
                 std::thread::yield_now();
             }
             self.at_work.fetch_sub(1, Ordering::SeqCst);
