@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{AttachParams, AttachedProcess, LogParams, TerminalSize, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Config};
+use tests::left_out::{NO_ROUTE, left_out};
 use tests::wait::PATIENCE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -36,13 +37,21 @@ const ROWS: &[Row] = &[
     row("watch", watch, 0, Says::Part("added fixed ")),
 ];
 
+const PROXIES: &[Row] = &[row("proxy", proxy, 0, Says::Part("GET /a/b?c=d HTTP/1.1\n"))];
+
 const fn row(case: &'static str, act: fn(&Run<'_>) -> anyhow::Result<Ended>, code: i32, says: Says) -> Row {
     Row { case, act, code, says }
 }
 
 #[test]
 fn h_24_a_program_on_kube_rs_is_served_the_same() -> anyhow::Result<()> {
-    same(World::shared()?, &[KUBE_RS], ROWS)
+    let world = World::shared()?;
+    same(world, &[KUBE_RS], ROWS)?;
+    if world.places.proxied {
+        return same(world, &[KUBE_RS], PROXIES);
+    }
+    left_out("what pods answer a program on kube-rs through the API server", NO_ROUTE);
+    Ok(())
 }
 
 /// Runs what a program does, with a client of the run's side. A refusal is what it says and an exit code of 1.
@@ -208,6 +217,18 @@ fn forward(run: &Run<'_>) -> anyhow::Result<Ended> {
         stream.read_to_end(&mut stdout).await?;
         Ok(Ended {
             stdout,
+            ..Ended::default()
+        })
+    })
+}
+
+fn proxy(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let port = run.world.places.web;
+    as_program(run, async |client| {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/web:{port}/proxy/a/b?c=d");
+        let stdout = client.request_text(http::Request::get(path).body(Vec::new())?).await?;
+        Ok(Ended {
+            stdout: stdout.into_bytes(),
             ..Ended::default()
         })
     })

@@ -67,6 +67,28 @@ const ANSWERS: &[Row] = &[
     row("logs-follow", logs_follow, 0, Says::Exactly("one\ntwo\n")),
     row("watch", watch, 0, Says::Part("\"type\":\"ADDED\"")),
     row("wait", wait, 0, Says::Part("condition met")),
+    row("drain", drain, 0, Says::Part(" drained\n")),
+    row("edit", edit, 0, Says::Part(" edited\nchanged")),
+    // There is no metrics server here, and both sides say so.
+    row("top", top, 1, Says::Exactly("")),
+];
+
+/// So much that a server that has said no at its limit has not been sent half of it.
+const TOO_LONG: usize = 16 << 20;
+
+/// Objects near what a server takes: of values it takes 1 MiB, of a body 3 MiB.
+const LONG_BODIES: &[Row] = &[
+    row("long", create_long::<1_000_000>, 0, Says::Part(" created\n")),
+    row(
+        "long-applied",
+        apply_long::<1_000_000>,
+        0,
+        Says::Part(" serverside-applied\n"),
+    ),
+    row("longer", create_long::<3_000_000>, 1, Says::Exactly("")),
+    row("longer-applied", apply_long::<3_000_000>, 1, Says::Exactly("")),
+    row("too-long", create_long::<TOO_LONG>, 1, Says::Exactly("")),
+    row("too-long-applied", apply_long::<TOO_LONG>, 1, Says::Exactly("")),
 ];
 
 const PROXIES: &[Row] = &[
@@ -115,6 +137,23 @@ fn l_07_both_kubectls_are_answered_the_same() -> anyhow::Result<()> {
     }
     left_out("what pods and services answer through the API server", NO_ROUTE);
     same(world, &clients, PROXIES_REFUSED)
+}
+
+#[test]
+fn j_01_j_03_a_body_of_three_mebibytes_is_taken_or_refused_as_it_is_direct() -> anyhow::Result<()> {
+    let world = World::shared()?;
+    let clients = [CLIENTS[0], CLIENTS[2]];
+    same(world, &clients, LONG_BODIES)?;
+    // kubectl speaks HTTP/2 to the gate, and the gate to the server: the early answer ended both uploads.
+    let records = world.gateway.records()?;
+    let is_early = |record: &&serde_json::Value| record["outcome"]["reason"] == "RequestEntityTooLarge";
+    let early: Vec<_> = records.iter().filter(is_early).collect();
+    assert_eq!(early.len(), 2 * clients.len(), "{early:?}");
+    for end in early {
+        let taken = end["outcome"]["bytes_in"].as_u64();
+        assert!(taken < Some(TOO_LONG as u64 / 2), "{end}");
+    }
+    Ok(())
 }
 
 /// Rows for a cluster that refuses WebSockets for streams.
@@ -415,4 +454,48 @@ fn wait(run: &Run<'_>) -> anyhow::Result<Ended> {
     })?;
     std::fs::write(go, "")?;
     talk.end()
+}
+
+/// A node of one's own with a pod on it, which is evicted. Nobody runs either.
+fn drain(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let name = run.tag();
+    run.world.empty_node(&name)?;
+    run.run(&["drain", &name, "--force", "--timeout=100s"], b"")
+}
+
+/// The editor is a program that changes one value.
+fn edit(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let (name, editor) = (run.tag(), run.folder()?.join("editor"));
+    std::fs::write(&editor, "#!/bin/sh\nsed -i 's/k: v/k: changed/' \"$1\"\n")?;
+    std::fs::set_permissions(&editor, PermissionsExt::from_mode(0o755))?;
+    let made = run.run(&["create", "configmap", &name, "--from-literal=k=v"], b"")?;
+    anyhow::ensure!(made.code == 0, "{made:?}");
+    let mut command = run.command(&["edit", "configmap", &name])?;
+    command.env("KUBE_EDITOR", &editor);
+    let mut ended = Talk::run(command, b"")?;
+    let now = run.run(&["get", "configmap", &name, "-o", "jsonpath={.data.k}"], b"")?;
+    ended.stdout.extend(now.stdout);
+    Ok(ended)
+}
+
+fn top(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let ended = run.run(&["top", "pods"], b"")?;
+    anyhow::ensure!(ended.stderr.contains("Metrics API not available"), "{ended:?}");
+    Ok(ended)
+}
+
+/// A map with a value of so many bytes.
+fn long(name: &str, bytes: usize) -> String {
+    let data = serde_json::json!({ "k": "x".repeat(bytes) });
+    serde_json::json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data })
+        .to_string()
+}
+
+fn create_long<const BYTES: usize>(run: &Run<'_>) -> anyhow::Result<Ended> {
+    run.run(&["create", "-f", "-"], long(&run.tag(), BYTES).as_bytes())
+}
+
+fn apply_long<const BYTES: usize>(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let words = ["apply", "--server-side", "-f", "-"];
+    run.run(&words, long(&run.tag(), BYTES).as_bytes())
 }

@@ -54,6 +54,19 @@ metadata: { name: dev, namespace: releases-b }
 roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: everything-here }
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
 ---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: drains }
+rules:
+- { apiGroups: [""], resources: [nodes], verbs: [get, patch] }
+- { apiGroups: [""], resources: [pods], verbs: [list] }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: drains }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: drains }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+---
 apiVersion: v1
 kind: ConfigMap
 metadata: { name: fixed, namespace: calls }
@@ -176,14 +189,33 @@ impl World {
                 }],
             },
         });
+        self.make(&format!("namespaces/{NAMESPACE}/pods"), &pod)?;
+        running(&self.cluster, name)
+    }
+
+    /// A node that nobody runs, with a pod of the same name bound to it.
+    pub(crate) fn empty_node(&self, name: &str) -> anyhow::Result<()> {
+        let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
+        self.make("nodes", &node)?;
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+            "spec": {
+                "nodeName": name, "terminationGracePeriodSeconds": 0,
+                "containers": [{ "name": "main", "image": "none" }],
+            },
+        });
+        self.make(&format!("namespaces/{NAMESPACE}/pods"), &pod)
+    }
+
+    fn make(&self, place: &str, object: &Value) -> anyhow::Result<()> {
         let answer = self.cluster.client().send(
             "POST",
-            &format!("/api/v1/namespaces/{NAMESPACE}/pods"),
+            &format!("/api/v1/{place}"),
             &[("Content-Type", "application/json")],
-            pod.to_string().as_bytes(),
+            object.to_string().as_bytes(),
         )?;
         ensure!(answer.status == 201, "{}", String::from_utf8_lossy(&answer.body));
-        running(&self.cluster, name)
+        Ok(())
     }
 
     /// A folder for files of one row.
