@@ -5,6 +5,7 @@ mod added_latency;
 mod decision;
 mod request_cost;
 mod soak_watches;
+mod stalled_readers;
 mod start;
 mod terminals;
 mod tunnel;
@@ -29,6 +30,8 @@ enum Bench {
     Tunnel(tunnel::Arguments),
     /// CPU, memory and added latency of many recorded terminals at once.
     Terminals(terminals::Arguments),
+    /// Latency of short calls alone, and beside readers who take nothing.
+    StalledReaders(stalled_readers::Arguments),
     /// Many watches with churn for a long time: every event once, in order, beside direct watches.
     SoakWatches(soak_watches::Arguments),
 }
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Start(arguments) => start::run(arguments.quick),
         Bench::Tunnel(arguments) => tunnel::run(&arguments),
         Bench::Terminals(arguments) => terminals::run(&arguments),
+        Bench::StalledReaders(arguments) => stalled_readers::run(&arguments),
         Bench::SoakWatches(arguments) => soak_watches::run(&arguments),
     }
 }

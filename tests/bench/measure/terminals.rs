@@ -51,7 +51,7 @@ struct Sum {
 
 /// One turn of one way.
 struct Turn {
-    /// From a line to the whole screenful, nanoseconds.
+    /// From the moment at which a line was to be typed to its whole screenful, nanoseconds.
     latencies: Vec<u32>,
     /// CPU of the gateway while lines were typed, microseconds.
     cpu: f64,
@@ -204,8 +204,9 @@ async fn work(mut terminal: Terminal, first: Instant, until: Instant) -> anyhow:
     let (mut next, mut latencies) = (first, Vec::new());
     while next < until {
         tokio::time::sleep_until(next).await;
-        let took = terminal.line().await?;
-        latencies.push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+        terminal.line().await?;
+        // From the moment for which the line was planned: one that had to wait for the answer before it has waited.
+        latencies.push(u32::try_from(next.elapsed().as_nanos()).unwrap_or(u32::MAX));
         next += PACE;
     }
     Ok((terminal, latencies))

@@ -1,9 +1,10 @@
 //! `bench tunnel`: one file through exec (standard input to standard output), `cp` both ways and port-forward, by a real kubectl
-//! over WebSocket and over SPDY, to a real API server and node. By turns through nginx as a TCP proxy with TLS on both sides,
-//! through the gateway, and through the gateway with a recording. What arrives has to have the file's SHA-256.
+//! over WebSocket and over SPDY, to a real API server and node. By turns straight at the API server, through nginx as a TCP proxy
+//! with TLS on both sides, through the gateway, and through the gateway with a recording. What arrives has to have the file's SHA-256.
 //!
 //! What is compared is the CPU of the proxy for the same bytes. How long it takes says little about the proxy: kubectl, API
-//! server and node need several times its CPU, so each line says who was the busiest.
+//! server and node need several times its CPU, so each line says who was the busiest, and the turn without a proxy how fast they
+//! are by themselves.
 
 use anyhow::{Context as _, ensure};
 use std::fs::File;
@@ -56,9 +57,11 @@ const FORMS: [(&str, Form, [u64; 2]); 4] = [
     ("forward", Form::Forward, [1, 1]),
 ];
 const PROTOCOLS: [(&str, &str); 2] = [("websocket", "true"), ("spdy", "false")];
-const WAYS: [&str; 3] = ["nginx", "gateway", "recorded"];
-const NGINX: usize = 0;
-const RECORDED: usize = 2;
+const WAYS: [&str; 4] = ["direct", "nginx", "gateway", "recorded"];
+const DIRECT: usize = 0;
+const NGINX: usize = 1;
+const GATEWAY: usize = 2;
+const RECORDED: usize = 3;
 
 /// One passage.
 struct Passage {
@@ -81,8 +84,8 @@ struct Bench {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mib = if arguments.quick { 16 } else { arguments.mib };
     let bench = Bench::new(mib << 20)?;
-    let (mut line, mut sums) = (format!("tunnel mib={mib}"), [0.0; 3]);
-    let mut carried = 0;
+    let (mut line, mut sums) = (format!("tunnel mib={mib}"), [0.0; 4]);
+    let (mut carried, mut by_the_clock) = (0, [0.0; 4]);
     for (protocol, websockets) in PROTOCOLS {
         for (name, form, passes) in FORMS {
             let full = format!("{name}_{protocol}");
@@ -95,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             }
             let bytes = passes.iter().sum::<u64>() * bench.content.bytes;
             carried += bytes;
-            let mut found = [0.0; 3];
+            let mut found = [0.0; 4];
             for (way, cpu) in found.iter_mut().enumerate() {
                 let passage = bench
                     .measure(form, passes, way, websockets)
@@ -103,30 +106,47 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 tell(&full, way, bytes, &passage);
                 *cpu = passage.cpu;
                 sums[way] += passage.cpu;
+                by_the_clock[way] += passage.seconds;
             }
             line.push_str(&format!(
                 " {full}={:.2} {full}_recorded={:.2}",
-                found[0] / found[1],
-                found[0] / found[2]
+                found[NGINX] / found[GATEWAY],
+                found[NGINX] / found[RECORDED]
             ));
         }
     }
-    for (way, sum) in WAYS.iter().zip(sums) {
-        line.push_str(&format!(
-            " {way}_gb_per_core_second={:.2}",
-            per_core_second(carried, sum)
-        ));
+    ensure!(
+        carried > 0,
+        "nothing was carried: `--mib {mib}`, `--only {:?}`",
+        arguments.only
+    );
+    let measured = [NGINX, GATEWAY, RECORDED];
+    ensure!(
+        measured.iter().all(|way| sums[*way] > 0.0),
+        "no CPU of a proxy was seen for {carried} bytes, a tick is 10 ms: more `--mib`"
+    );
+    for way in measured {
+        let rate = per_core_second(carried, sums[way]);
+        line.push_str(&format!(" {}_gb_per_core_second={rate:.2}", WAYS[way]));
+    }
+    for (way, seconds) in WAYS.iter().zip(by_the_clock) {
+        line.push_str(&format!(" {way}_mb_per_second={:.0}", carried as f64 / 1e6 / seconds));
     }
     println!(
         "{line} ratio={:.2} ratio_recorded={:.2}",
-        sums[0] / sums[1],
-        sums[0] / sums[2]
+        sums[NGINX] / sums[GATEWAY],
+        sums[NGINX] / sums[RECORDED]
     );
     Ok(())
 }
 
 fn tell(form: &str, way: usize, bytes: u64, passage: &Passage) {
     let (who, cores) = passage.busiest;
+    if way == DIRECT {
+        let rate = bytes as f64 / 1e6 / passage.seconds;
+        println!("{form:17} direct   {rate:5.0} MB/s by the clock, busiest is {who} with {cores:.2}");
+        return;
+    }
     println!(
         "{form:17} {:8} {:6.2} GB for each second of its CPU; {:5.0} MB/s by the clock, {:.2} cores of it, busiest is {who} with {cores:.2}",
         WAYS[way],
@@ -161,16 +181,16 @@ impl Bench {
         let kubectl = self.kubectl(way)?.with("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
         let kubectl = kubectl.with("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets);
         let namespace = if way == RECORDED { KEPT } else { PLAIN };
-        let proxy = if way == NGINX {
-            self.nginx.pids()
-        } else {
-            vec![self.real.pid()?]
+        let proxy = match way {
+            DIRECT => Vec::new(),
+            NGINX => self.nginx.pids(),
+            _ => vec![self.real.pid()?],
         };
         let newest = self.real.newest()?;
         let (before, began) = (self.used(&proxy)?, Instant::now());
         self.carry(form, &kubectl, namespace)?;
         let seconds = began.elapsed().as_secs_f64();
-        if way != NGINX {
+        if way >= GATEWAY {
             self.in_ledger(newest, passes, way == RECORDED)?;
         }
         let mut used = self.used(&proxy)?;
@@ -210,15 +230,20 @@ impl Bench {
     }
 
     fn kubectl(&self, way: usize) -> anyhow::Result<Kubectl> {
-        if way != NGINX {
+        if way >= GATEWAY {
             // Tokens of the gateway last ten minutes.
             return self.real.gateway.kubectl("alice", &self.real.through()?.token);
         }
-        let server = format!("https://{}", self.nginx.address);
-        let text = kubeconfig(&server, self.ca.certificate(), &Credential::Token(&self.real.straight));
+        let straight = self.real.directly();
+        let (address, ca) = match way {
+            DIRECT => (straight.address, straight.ca.as_str()),
+            _ => (self.nginx.address, self.ca.certificate()),
+        };
+        let server = format!("https://{address}");
+        let text = kubeconfig(&server, ca, &Credential::Token(&self.real.straight));
         let home = self.folder.path().join("home");
         std::fs::create_dir_all(&home)?;
-        Ok(Kubectl::new(&self.folder.write("nginx.kubeconfig", text)?, &home))
+        Ok(Kubectl::new(&self.folder.write("straight.kubeconfig", text)?, &home))
     }
 
     /// Carries the file once and looks at what arrived.

@@ -1,6 +1,7 @@
 //! `bench watches`: resident memory of the gateway for each watch on which nothing happens: one TLS connection each by
 //! HTTP/1.1 and by HTTP/2, and ten on one connection of HTTP/2, as a controller's informers have. The upstream is spoken to in
-//! TLS by HTTP/2, as clusters are.
+//! TLS by HTTP/2, as clusters are. And how often the gateway wakes up for them: the times that its threads gave up the processor
+//! by themselves while nothing happens, beside the same without any watch.
 
 use anyhow::ensure;
 use std::time::Duration;
@@ -34,22 +35,45 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let most_files = open_files()?;
     let mut line = format!("watches count={watches}");
     let mut worst = 0.0_f64;
+    let idle = Duration::from_secs(if arguments.quick { 2 } else { 20 });
     for (name, http2, each) in FORMS {
         let connections = watches / each;
         if connections as u64 + OTHER_FILES > most_files {
             println!("{name}: left out, a process may have {most_files} files open here");
             continue;
         }
-        let kib = memory(&stage, name, http2, (connections, each))?;
-        line.push_str(&format!(" kib_each_{name}={kib:.1}"));
-        worst = worst.max(kib);
+        let price = price(&stage, name, http2, (connections, each), idle)?;
+        line.push_str(&format!(
+            " kib_each_{name}={:.1} wakeups_per_second_{name}={:.1} wakeups_per_second_{name}_without={:.1}",
+            price.kib, price.wakeups, price.wakeups_without
+        ));
+        worst = worst.max(price.kib);
     }
+    ensure!(
+        worst > 0.0,
+        "nothing was measured: a process may have {most_files} files open here"
+    );
     println!("{line} kib_each={worst:.1}");
     Ok(())
 }
 
-/// KiB for each of so many connections with so many watches.
-fn memory(stage: &Stage, name: &'static str, http2: bool, (connections, each): (usize, usize)) -> anyhow::Result<f64> {
+/// What watches cost.
+struct Price {
+    /// Memory for each.
+    kib: f64,
+    /// Wake-ups of the gateway in a second while all are open, and before there was any.
+    wakeups: f64,
+    wakeups_without: f64,
+}
+
+/// The price of so many connections with so many watches, on which nothing happens for so long.
+fn price(
+    stage: &Stage,
+    name: &'static str,
+    http2: bool,
+    (connections, each): (usize, usize),
+    idle: Duration,
+) -> anyhow::Result<Price> {
     let gateway = stage.gateway(name, true)?;
     // What the first requests allocate for everybody is no price of a watch.
     let address = gateway.rival.address;
@@ -62,6 +86,21 @@ fn memory(stage: &Stage, name: &'static str, http2: bool, (connections, each): (
             .map(cpu::resident_kib)
             .sum::<anyhow::Result<f64>>()
     };
+    let wakeups = || -> anyhow::Result<f64> {
+        let count = || {
+            gateway
+                .rival
+                .pids()
+                .into_iter()
+                .map(cpu::waits)
+                .sum::<anyhow::Result<u64>>()
+        };
+        let before = count()?;
+        // The upstream lives in this runtime and goes on meanwhile.
+        stage.runtime.block_on(async { tokio::time::sleep(idle).await });
+        Ok((count()? - before) as f64 / idle.as_secs_f64())
+    };
+    let wakeups_without = wakeups()?;
     let (before, hits) = (resident()?, stage.api.hits());
     let mut load = stage.load(address, http2, Plan::Turns, 0.5)?;
     load.connections = connections;
@@ -80,11 +119,17 @@ fn memory(stage: &Stage, name: &'static str, http2: bool, (connections, each): (
         begun == watches as u64,
         "{begun} of {watches} watches reached the upstream"
     );
+    let wakeups = wakeups()?;
     stage.runtime.block_on(held.shutdown());
     println!(
-        "{name}: {before:.0} KiB before, {after:.0} KiB with {watches} watches on {connections} connections, begun in {took:.1} s"
+        "{name}: {before:.0} KiB before, {after:.0} KiB with {watches} watches on {connections} connections, begun in {took:.1} s; \
+         {wakeups:.1} wake-ups a second, {wakeups_without:.1} before"
     );
-    Ok((after - before) / watches as f64)
+    Ok(Price {
+        kib: (after - before) / watches as f64,
+        wakeups,
+        wakeups_without,
+    })
 }
 
 /// How many files a process may have open. The gateway, started from here, may as many.

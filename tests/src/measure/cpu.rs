@@ -55,6 +55,24 @@ pub fn peak_kib(pid: i32) -> anyhow::Result<f64> {
     of_status(pid, "VmHWM:")
 }
 
+/// How often the threads of a process have waited so far: each time something woke them up again.
+///
+/// # Errors
+/// There is no such process.
+pub fn waits(pid: i32) -> anyhow::Result<u64> {
+    const NAME: &str = "voluntary_ctxt_switches:";
+    let mut all = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that has ended since is no error.
+        let Ok(status) = std::fs::read_to_string(thread?.path().join("status")) else {
+            continue;
+        };
+        let line = status.lines().find_map(|line| line.strip_prefix(NAME));
+        all += line.context(NAME)?.trim().parse::<u64>()?;
+    }
+    Ok(all)
+}
+
 fn of_status(pid: i32, name: &'static str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -99,6 +117,23 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_thread_that_waits_is_counted() {
+        let pid = std::process::id().cast_signed();
+        let before = super::waits(pid).unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        let (back, again) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || heard.iter().try_for_each(|()| back.send(())));
+        crate::wait::wait_until("somebody has waited", crate::wait::PATIENCE, || {
+            said.send(()).unwrap();
+            again.recv().unwrap();
+            (super::waits(pid).unwrap() > before).then_some(())
+        })
+        .unwrap();
+        drop(said);
+        other.join().unwrap().unwrap();
+    }
+
     #[test]
     fn the_meter_counts_what_this_process_has_used() {
         let pid = std::process::id().cast_signed();

@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// How many minutes.
     #[arg(long, conflicts_with = "rounds")]
     minutes: Option<u64>,
-    /// How many watches, terminals.
+    /// How many watches, terminals, readers.
     #[arg(long)]
     count: Option<u64>,
     /// Its own arguments, after `--`.
@@ -131,7 +131,10 @@ const REGISTRY: &[Entry] = &[
         "what the gateway adds to reads and writes, beside one bare fdatasync",
     ),
     measure("decision", "the evaluator with 10, 1,000 and 10,000 bindings"),
-    measure("watches", "memory of idle watches; `--count N` for how many of them"),
+    measure(
+        "watches",
+        "memory and wake-ups of idle watches; `--count N` for how many of them",
+    ),
     measure(
         "tunnel",
         "CPU of exec, cp and port-forward for each byte, beside nginx as a TCP proxy",
@@ -139,6 +142,10 @@ const REGISTRY: &[Entry] = &[
     measure(
         "terminals",
         "200 recorded terminals at once: CPU, memory, added latency; `--count N`",
+    ),
+    measure(
+        "stalled_readers",
+        "short calls alone, and beside readers of watches and logs who take nothing; `--count N`",
     ),
     Entry {
         kind: Kind::Soak,
