@@ -66,20 +66,22 @@ fn syn_stream(block: &[u8]) -> Vec<u8> {
     control(1, body.len(), &body)
 }
 
-/// The first frame with a header block that each side says: a server opens no streams, it replies.
-fn first_of(from: From, block: &[u8]) -> Vec<u8> {
-    match from {
-        From::Person => syn_stream(block),
-        From::Cluster => control(2, 4 + block.len(), &[b"\x00\x00\x00\x01", block].concat()),
-    }
-}
-
-/// Opens a stream with a [`bomb_block`].
+/// 48 MiB of zeros in less than 64 KiB. A zlib stream that names no dictionary is one for every reader of SPDY.
 pub(crate) fn bomb() -> Vec<u8> {
     syn_stream(&bomb_block())
 }
 
-/// 48 MiB of zeros in less than 64 KiB. A zlib stream that names no dictionary is one for every reader of SPDY.
+/// In the only frame of each side that may carry some: the opening of a stream, and the reply to that.
+fn headers(from: From, block: &[u8]) -> Vec<u8> {
+    match from {
+        From::Person => syn_stream(block),
+        From::Cluster => {
+            let body = [b"\x00\x00\x00\x01", block].concat();
+            control(2, body.len(), &body)
+        }
+    }
+}
+
 fn bomb_block() -> Vec<u8> {
     let plain = vec![0; 48 << 20];
     let mut block = Vec::with_capacity(64 << 10);
@@ -141,12 +143,12 @@ fn spdy(switch: Switch<'static>, from: From) -> Vec<Row> {
         ),
         row(
             "headers that are none",
-            first_of(from, b"\xff\xff\xff\xff"),
+            headers(from, b"\xff\xff\xff\xff"),
             "a SPDY header block that does not inflate",
         ),
         row(
             "a bomb of headers",
-            first_of(from, &bomb_block()),
+            headers(from, &bomb_block()),
             "a SPDY header block that inflates to more than 64 KiB",
         ),
     ]
