@@ -396,10 +396,7 @@ fn h_15_h_16_a_frame_that_its_sender_never_finishes_ends_with_the_connection() -
     let half: &[u8] = b"\x80\x03\x00\x01\x00\x00\x40\x00half";
     let torn = [
         (SPDY, half.to_vec()),
-        (
-            SPDY,
-            b"\x00\x00\x00\x01\x00\xff\xff\xffthe beginning of 16 MiB".to_vec(),
-        ),
+        (SPDY, b"\x80\x03\x00\x04\x00\x00\x0f\xfcthe beginning of 4 KiB".to_vec()),
         (FORWARD, half.to_vec()),
         // A whole message with half a frame in it, and half a message.
         (TUNNEL, travelling(TUNNEL, From::Person, half)),
