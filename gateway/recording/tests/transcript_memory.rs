@@ -9,10 +9,10 @@ const PIECES: usize = 128;
 const MOST_KIB: u64 = 2 << 10;
 
 /// The most that was ever resident, in KiB (proc(5)).
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
+fn peak_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn what_has_no_end_is_read_in_bounded_memory() {
             let mut transcript = Transcript::default();
             let piece = goes_on.repeat(PIECE).into_bytes();
             let mut came = transcript.read(begins.as_bytes()).len() + transcript.read(&piece).len();
-            let before = peak_kib();
+            let before = peak_kib().unwrap();
             for _ in 0..PIECES {
                 came += transcript.read(&piece).len();
             }
-            let more = peak_kib() - before;
+            let more = peak_kib().unwrap() - before;
             assert!(
                 more <= MOST_KIB,
                 "{more} KiB more behind {begins:?} and {goes_on:?} for ever"
