@@ -56,9 +56,8 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn shows(&mut self, words: &str) -> String {
         loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no `{words}` in {:#?}", self.seen)
-            };
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no `{words}` in {:#?}", self.seen));
             self.seen.push(line.clone());
             if let Some((_, rest)) = line.split_once(words) {
                 return rest.trim().to_owned();

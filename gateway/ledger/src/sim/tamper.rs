@@ -236,7 +236,7 @@ impl Specimen {
             disk: with_heads(&disk, &notes, seed),
             older,
             key,
-            remembered: newest.unwrap_or_else(|| unreachable_name()),
+            remembered: newest.unwrap_or_else(unreachable_name),
             sizes,
         }
     }

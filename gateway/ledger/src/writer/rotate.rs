@@ -1,8 +1,8 @@
 //! From one segment to the next: sealing, beginning, and abandoning one whose disk failed.
 //!
 //! Steps of a turn, each durable before the next begins, so that a kill between any two leaves the old set or the new:
-//! 1. the batch (its own sync); 2. the hashes derived from it, sync; 3. the footer, sync, cut behind it, sync; 4. a spare takes
-//! the segment's name, folder sync; 5. the header, sync; 6. records.
+//! the batch (its own sync); the hashes derived from it, sync; the footer, sync, cut behind it, sync; a spare takes the
+//! segment's name, folder sync; the header, sync; records.
 
 use std::io;
 

@@ -54,10 +54,12 @@ pub trait Ending: Send + Sync + Debug {
 /// an end takes at most two seconds.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
+type Cancelled = Pin<Box<WaitForCancellationFutureOwned>>;
+
 /// Notices that an answer has to end.
 #[derive(Debug, Default)]
 pub(crate) struct EndWatch {
-    asked: Option<(Arc<dyn Ending>, Pin<Box<WaitForCancellationFutureOwned>>)>,
+    asked: Option<(Arc<dyn Ending>, Cancelled)>,
     over_since: Option<Instant>,
 }
 
