@@ -12,8 +12,11 @@ pub type Size = (u16, u16);
 /// system's programs behind those on its path.
 #[must_use]
 pub fn terminal(like: &Command, line: &str) -> Command {
-    let mut terminal = Command::new("/usr/bin/script");
-    terminal.args(["-qefc", line, "/dev/null"]).env_clear();
+    // Whoever runs these tests may ignore signals (`nohup`, a job in the background), and what ignores one at its start goes on so.
+    let mut terminal = Command::new("/usr/bin/env");
+    terminal
+        .args(["--default-signal", "/usr/bin/script", "-qefc", line, "/dev/null"])
+        .env_clear();
     for (name, value) in like.get_envs() {
         match value {
             Some(value) if name == "PATH" => terminal.env(name, format!("{}:/usr/bin:/bin", value.display())),

@@ -17,6 +17,13 @@ pub(crate) struct Machine {
     pub(crate) gateway: Gateway,
 }
 
+/// Whoever runs these tests may ignore signals (`nohup`, a job in the background), and what ignores one at its start goes on so.
+pub(crate) fn with_usual_signals(program: &str) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal", program]);
+    command
+}
+
 impl Machine {
     /// As after `gatescribe login`: with a token that is good for long, so that no test is about renewing it.
     pub(crate) fn signed_in() -> Self {
@@ -59,7 +66,7 @@ impl Machine {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = with_usual_signals(BINARY);
         self.surround(command.args(arguments));
         command
     }

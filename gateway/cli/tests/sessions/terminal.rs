@@ -1,11 +1,11 @@
 //! A script of a shell in a terminal, which `script` (util-linux) makes: what it shows, line by line, and keys.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command};
+use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::machine::{BINARY, ID, Machine};
+use crate::machine::{BINARY, ID, Machine, with_usual_signals};
 
 /// Longer than any line takes on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ impl Terminal {
     pub(crate) fn runs(machine: &Machine, steps: &str) -> Self {
         let steps = steps.replace("GATE", BINARY).replace("ID", ID);
         std::fs::write(machine.file("steps.sh"), steps).unwrap();
-        let mut command = Command::new("/usr/bin/script");
+        let mut command = with_usual_signals("/usr/bin/script");
         // The shell of the steps leads the session itself: a shell around it would end at Ctrl-C, and the terminal with it.
         machine.surround(command.args(["-qefc", "exec sh steps.sh", "/dev/null"]));
         command
