@@ -36,11 +36,24 @@ fn texts(node: &Node) -> Option<String> {
 fn sum(left: &Node, right: &Node) -> Option<String> {
     match &left.kind {
         Kind::Literal(Value::String(text)) => {
-            let rest = texts(right).unwrap_or_default();
+            let rest = behind(right);
             Some(format!("{text}{rest}"))
         }
         _ if is_text(left) => texts(left),
         _ => common(texts(left), texts(right)),
+    }
+}
+
+/// What a text begins with that is joined behind another: there the empty text adds nothing and is none that is left out.
+fn behind(node: &Node) -> String {
+    match &node.kind {
+        Kind::Literal(Value::String(text)) => text.to_string(),
+        Kind::Conditional(parts) => {
+            let [_, yes, no] = &**parts;
+            common(Some(behind(yes)), Some(behind(no))).unwrap_or_default()
+        }
+        Kind::Call { .. } if is_text(node) => texts(node).unwrap_or_default(),
+        _ => String::new(),
     }
 }
 

@@ -60,9 +60,11 @@ pub(crate) enum Refused {
     Unsupported,
 }
 
-/// Whether it holds what RE2 reads and we do not: `\B` between bytes that are no words, and ranges from or to `-`.
+/// Whether it holds what RE2 reads and we do not: `\B` between bytes that are no words, names of Unicode, and ranges from or to
+/// `-`.
 fn is_beyond_us(pattern: &str) -> bool {
-    pattern.contains(r"\B") || (pattern.contains("--") && pattern.contains('['))
+    let has = |part| pattern.contains(part);
+    has(r"\B") || has(r"\p{") || has(r"\P{") || (pattern.contains("--") && pattern.contains('['))
 }
 
 type Characters<'p> = std::iter::Peekable<std::str::Chars<'p>>;
@@ -148,11 +150,14 @@ fn count(rest: &mut Characters<'_>) -> Option<Option<String>> {
     Some(Some(format!("{{{text}}}")))
 }
 
-/// A class. A bracket, `&` or `~` inside is itself in RE2, an operator in the `regex` crate.
+/// A class. A bracket, `&` or `~` inside is itself in RE2, an operator in the `regex` crate. A `-` is a range where a single
+/// character stands before it and something behind it, and itself elsewhere: so behind `\s` and the like, which stand as classes
+/// of their own, since both languages would read the last of their characters as the beginning of a range.
 fn class(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
     out.push('[');
     out.extend(rest.next_if_eq(&'^'));
-    if rest.next_if_eq(&']').is_some() {
+    let mut may_range = rest.next_if_eq(&']').is_some();
+    if may_range {
         out.push_str("\\]");
     }
     loop {
@@ -161,14 +166,43 @@ fn class(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
                 out.push(']');
                 return Some(());
             }
-            '\\' => {
-                let escaped = escape(rest.next()?, rest, true)?;
-                out.push_str(&escaped);
-            }
-            '[' if rest.peek() == Some(&':') => named_class(rest, out)?,
-            c @ ('[' | '&' | '~') => out.extend(['\\', c]),
             '-' if rest.peek() == Some(&'-') => return None,
-            c => out.push(c),
+            '-' if may_range && rest.peek() != Some(&']') => {
+                out.push('-');
+                let end = rest.next()?;
+                let is_one = class_item(end, rest, out)?;
+                // RE2 refuses `a-\d`, too.
+                is_one.then_some(())?;
+                may_range = false;
+            }
+            '-' => {
+                out.push_str("\\-");
+                may_range = true;
+            }
+            '[' if rest.peek() == Some(&':') => {
+                named_class(rest, out)?;
+                may_range = false;
+            }
+            c => may_range = class_item(c, rest, out)?,
+        }
+    }
+}
+
+/// One item of a class that begins with `c`; whether it is a single character.
+fn class_item(c: char, rest: &mut Characters<'_>, out: &mut String) -> Option<bool> {
+    match c {
+        '\\' => {
+            let escaped = rest.next()?;
+            out.push_str(&escape(escaped, rest, true)?);
+            Some(!matches!(escaped, 'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'p' | 'P'))
+        }
+        '[' | '&' | '~' => {
+            out.extend(['\\', c]);
+            Some(true)
+        }
+        c => {
+            out.push(c);
+            Some(true)
         }
     }
 }
@@ -213,22 +247,40 @@ fn group(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
 
 fn escape(c: char, rest: &mut Characters<'_>, in_class: bool) -> Option<String> {
     Some(match (c, in_class) {
-        ('d', false) => "[0-9]".to_owned(),
-        ('d', true) => "0-9".to_owned(),
+        ('d', _) => "[0-9]".to_owned(),
         ('D', _) => "[^0-9]".to_owned(),
-        ('w', false) => "[0-9A-Za-z_]".to_owned(),
-        ('w', true) => "0-9A-Za-z_".to_owned(),
+        ('w', _) => "[0-9A-Za-z_]".to_owned(),
         ('W', _) => "[^0-9A-Za-z_]".to_owned(),
-        ('s', false) => r"[\t\n\f\r ]".to_owned(),
-        ('s', true) => r"\t\n\f\r ".to_owned(),
+        ('s', _) => r"[\t\n\f\r ]".to_owned(),
         ('S', _) => r"[^\t\n\f\r ]".to_owned(),
         ('b', false) => r"(?-u:\b)".to_owned(),
         ('Q', false) => quoted(rest),
         ('0'..='7', _) => octal(c, rest)?,
-        ('A' | 'z', false) | ('p' | 'P' | 'a' | 'f' | 't' | 'n' | 'r' | 'v' | 'x', _) => format!("\\{c}"),
+        ('x', _) if rest.peek() == Some(&'{') => hexadecimal(rest)?,
+        // Themselves in RE2; the `regex` crate reads the beginning and the end of a word.
+        ('<' | '>', _) => c.to_string(),
+        // With braces they name what other versions of Unicode may know otherwise.
+        ('p' | 'P', _) => {
+            let letter = rest.next_if(char::is_ascii_uppercase)?;
+            format!("\\{c}{letter}")
+        }
+        ('A' | 'z', false) | ('a' | 'f' | 't' | 'n' | 'r' | 'v' | 'x', _) => format!("\\{c}"),
         (c, _) if c.is_ascii_punctuation() => format!("\\{c}"),
         _ => return None,
     })
+}
+
+/// `\x{10FFFF}`: one character.
+fn hexadecimal(rest: &mut Characters<'_>) -> Option<String> {
+    rest.next();
+    let mut code = rest.next()?.to_digit(16)?;
+    loop {
+        match rest.next()? {
+            '}' => break,
+            c => code = code.checked_mul(16)?.checked_add(c.to_digit(16)?)?,
+        }
+    }
+    char::from_u32(code).map(|_| format!("\\x{{{code:x}}}"))
 }
 
 /// `\Q…\E`: the text itself.
@@ -255,4 +307,94 @@ fn octal(first: char, rest: &mut Characters<'_>) -> Option<String> {
         rest.next();
     }
     (first == '0' || length > 1).then(|| format!("\\x{{{code:x}}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 27] = [
+        "a", "b", "c", "d", "e", "x", "z", "-", " ", "1", "5", ".", "<", "<a>", "A", "B", "ab-c.d", "t", "]", "[",
+        "\\", ",", "#", "&", "\t", "_", "^",
+    ];
+
+    /// What Go's `regexp`, which is RE2, finds among these texts; none where it refuses the pattern.
+    const FOUND: &[(&str, Option<&[&str]>)] = &[
+        (r#"^[\s-x]$"#, Some(&["x", "-", " ", "\t"])),
+        (
+            r#"^[\w-.]+$"#,
+            Some(&[
+                "a", "b", "c", "d", "e", "x", "z", "-", "1", "5", ".", "A", "B", "ab-c.d", "t", "_",
+            ]),
+        ),
+        (r#"^[\d-a]$"#, Some(&["a", "-", "1", "5"])),
+        (r#"^[a-\d]$"#, None),
+        (r#"^[a-\s]$"#, None),
+        (r#"^\<a\>$"#, Some(&["<a>"])),
+        (r#"^[\<\>]$"#, Some(&["<"])),
+        (
+            r#"^[\w.-]+$"#,
+            Some(&[
+                "a", "b", "c", "d", "e", "x", "z", "-", "1", "5", ".", "A", "B", "ab-c.d", "t", "_",
+            ]),
+        ),
+        (
+            r#"^[.\w-]+$"#,
+            Some(&[
+                "a", "b", "c", "d", "e", "x", "z", "-", "1", "5", ".", "A", "B", "ab-c.d", "t", "_",
+            ]),
+        ),
+        (r#"^[a-c-e]$"#, Some(&["a", "b", "c", "e", "-"])),
+        (
+            r#"^[^\s-x]$"#,
+            Some(&[
+                "a", "b", "c", "d", "e", "z", "1", "5", ".", "<", "A", "B", "t", "]", "[", "\\", ",", "#", "&", "_",
+                "^",
+            ]),
+        ),
+        (
+            r#"^[\D-1]$"#,
+            Some(&[
+                "a", "b", "c", "d", "e", "x", "z", "-", " ", "1", ".", "<", "A", "B", "t", "]", "[", "\\", ",", "#",
+                "&", "\t", "_", "^",
+            ]),
+        ),
+        (r#"^[]-a]$"#, Some(&["a", "]", "_", "^"])),
+        (
+            r#"^[[:alpha:]-z]$"#,
+            Some(&["a", "b", "c", "d", "e", "x", "z", "-", "A", "B", "t"]),
+        ),
+        (r#"^[+-\-]$"#, Some(&["-", ","])),
+        (r#"^\x{41}$"#, Some(&["A"])),
+        (r#"^[\x{41}-\x{43}]$"#, Some(&["A", "B"])),
+        (r#"^\x{110000}$"#, None),
+        (r#"^\x{}$"#, None),
+        (r#"^[-a]$"#, Some(&["a", "-"])),
+        (r#"^[a-]$"#, Some(&["a", "-"])),
+        (r#"^[a\-c]$"#, Some(&["a", "c", "-"])),
+        (r#"^[a-[]$"#, None),
+        (r#"^[Z-[]$"#, Some(&["["])),
+        (r#"^[!-&]$"#, Some(&["#", "&"])),
+        (
+            r#"^[\pL-1]$"#,
+            Some(&["a", "b", "c", "d", "e", "x", "z", "-", "1", "A", "B", "t"]),
+        ),
+        (r#"^[1-\pL]$"#, None),
+        (r#"^[\001-\011]$"#, Some(&["\t"])),
+        (r#"^\b<$"#, Some(&[])),
+    ];
+
+    #[test]
+    fn ranges_escapes_and_brackets_mean_what_re2_means() {
+        for (pattern, expected) in FOUND {
+            let found = Pattern::new(pattern).ok();
+            let found = found.map(|found| {
+                TEXTS
+                    .into_iter()
+                    .filter(|text| found.is_match(text))
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(found.as_deref(), *expected, "{pattern}");
+        }
+    }
 }

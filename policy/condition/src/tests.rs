@@ -402,6 +402,10 @@ fn the_beginning_of_all_texts_is_read_off_and_never_guessed() {
         ("claims.ok ? 'ci:' + claims.sub : ''", "ci:"),
         ("claims.ok ? ['ci:all'] : []", "ci:all"),
         ("claims.ok ? 'ci:a' : 'cd:b'", "c"),
+        ("'ci:' + (claims.ok ? 'prod' : 'preview')", "ci:pr"),
+        // Joined behind another, the empty text is a text.
+        ("'ci:' + (claims.ok ? 'prod:' : '') + claims.sub", "ci:"),
+        ("'ci:' + ''", "ci:"),
         // Whatever could be anything has no beginning.
         ("claims.sub", ""),
         ("claims.sub + ':ci'", ""),

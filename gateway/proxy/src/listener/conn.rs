@@ -100,6 +100,9 @@ impl Conn {
         listener: Arc<str>,
         draining: CancellationToken,
     ) -> Self {
+        // A socket on `[::]` says `::ffff:192.0.2.1` of a peer on IPv4: rules and records mean `192.0.2.1`.
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let (peer, local) = (canonical(peer), canonical(local));
         Self {
             id,
             peer,
@@ -284,6 +287,15 @@ mod tests {
     fn conn(draining: &CancellationToken) -> Conn {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         Conn::new(1, address, address, "kubernetes".into(), draining.clone())
+    }
+
+    /// Where a rule says `192.0.2.0/24` it may not matter how the socket that took the connection was bound.
+    #[test]
+    fn a_peer_on_ipv4_has_its_own_address_on_a_socket_for_both() {
+        let mapped: SocketAddr = "[::ffff:192.0.2.7]:1234".parse().unwrap();
+        let conn = Conn::new(1, mapped, mapped, "kubernetes".into(), CancellationToken::new());
+        let plain: SocketAddr = "192.0.2.7:1234".parse().unwrap();
+        assert_eq!((conn.peer(), conn.local(), &**conn.peer_ip()), (plain, plain, "192.0.2.7"));
     }
 
     #[tokio::test(start_paused = true)]
