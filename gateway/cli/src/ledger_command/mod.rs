@@ -34,7 +34,8 @@ pub(crate) enum LedgerCommand {
     Verify(Verify),
     /// Print the public half of a ledger's key, for whoever verifies.
     #[command(
-        after_help = "Examples:\n  gatescribe ledger key /var/lib/gatescribe/keys/ledger.key > ledger.pub\n\nExit codes: 0 printed, 9 the file \
+        after_help = "Examples:\n  gatescribe ledger key /var/lib/gatescribe/keys/ledger.key > ledger.pub\n  gatescribe \
+        ledger key ./keys/ledger.key\n\nExit codes: 0 printed, 9 the file \
         cannot be read or holds no key\nSee also: gatescribe ledger verify"
     )]
     Key {
@@ -43,7 +44,8 @@ pub(crate) enum LedgerCommand {
     },
     /// Print the newest signed checkpoint of a ledger, to be kept elsewhere and given to `verify --remembered` later.
     #[command(
-        after_help = "Examples:\n  gatescribe ledger checkpoint /var/lib/gatescribe/ledger > 2026-11.checkpoint\n\nExit codes: 0 printed, 5 there \
+        after_help = "Examples:\n  gatescribe ledger checkpoint /var/lib/gatescribe/ledger > 2026-11.checkpoint\n  gatescribe ledger \
+        checkpoint ./copy\n\nExit codes: 0 printed, 5 there \
         is none, 8 it is no signed checkpoint, 9 it cannot be read\nSee also: gatescribe ledger verify"
     )]
     Checkpoint {
@@ -52,7 +54,8 @@ pub(crate) enum LedgerCommand {
     },
     /// Print the receipt of one record out of a ledger's folder: the record, with the proof that what was signed has it.
     #[command(
-        after_help = "Examples:\n  gatescribe ledger proof /var/lib/gatescribe/ledger 1742 > 1742.tlog-proof\n\nExit codes: 0 printed, 5 there is \
+        after_help = "Examples:\n  gatescribe ledger proof /var/lib/gatescribe/ledger 1742 > 1742.tlog-proof\n  gatescribe ledger \
+        proof ./copy 0\n\nExit codes: 0 printed, 5 there is \
         no such record or it is not signed, 8 the files are not what was signed, 9 they cannot be read\nSee also: gatescribe audit \
         receipt, gatescribe ledger verify"
     )]
