@@ -126,19 +126,23 @@ fn rewrite(pattern: &str) -> Option<String> {
     Some(out)
 }
 
-/// `{n}`, `{n,}` or `{n,m}` up to 1000 as RE2 allows; `Some(None)`: an ordinary brace, nothing read.
+/// `{n}`, `{n,}` or `{n,m}` up to 1000 as RE2 allows; `Some(None)`: an ordinary brace, nothing read, as before a number that begins
+/// with a zero, too.
 #[expect(
     clippy::option_option,
     reason = "refused, ordinary text, and a count are three outcomes"
 )]
 fn count(rest: &mut Characters<'_>) -> Option<Option<String>> {
     let mut ahead = rest.clone();
-    let text: String = ahead.by_ref().take_while(|c| *c != '}').take(12).collect();
+    let text: String = ahead.by_ref().take_while(|c| *c != '}').collect();
     let closed = rest.clone().nth(text.chars().count()) == Some('}');
     let (low, high) = text
         .split_once(',')
         .map_or((text.as_str(), None), |(low, high)| (low, Some(high)));
-    let digits = |part: &str| !part.is_empty() && part.len() <= 4 && part.bytes().all(|b| b.is_ascii_digit());
+    let digits = |part: &str| {
+        let is_number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        is_number && (part == "0" || !part.starts_with('0'))
+    };
     if !closed || !digits(low) || !high.is_none_or(|high| high.is_empty() || digits(high)) {
         return Some(None);
     }
@@ -179,10 +183,7 @@ fn class(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
                 out.push_str("\\-");
                 may_range = true;
             }
-            '[' if rest.peek() == Some(&':') => {
-                named_class(rest, out)?;
-                may_range = false;
-            }
+            '[' if rest.peek() == Some(&':') && named_class(rest, out)? => may_range = false,
             c => may_range = class_item(c, rest, out)?,
         }
     }
@@ -207,19 +208,23 @@ fn class_item(c: char, rest: &mut Characters<'_>, out: &mut String) -> Option<bo
     }
 }
 
-/// `[:alpha:]` and the like.
-fn named_class(rest: &mut Characters<'_>, out: &mut String) -> Option<()> {
-    out.push('[');
-    loop {
-        let c = rest.next()?;
-        out.push(c);
-        match c {
-            ']' => return Some(()),
-            ':' | '^' => {}
-            c if c.is_ascii_lowercase() => {}
-            _ => return None,
-        }
-    }
+/// The classes of POSIX that RE2 knows.
+const NAMED: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
+    "xdigit",
+];
+
+/// `[:alpha:]` and the like, behind its first bracket; false where that bracket is one, because no `:]` follows. Another name
+/// between the two is refused, however far away.
+fn named_class(rest: &mut Characters<'_>, out: &mut String) -> Option<bool> {
+    let behind: String = rest.clone().skip(1).collect();
+    let Some((name, _)) = behind.split_once(":]") else {
+        return Some(false);
+    };
+    NAMED.contains(&name.strip_prefix('^').unwrap_or(name)).then_some(())?;
+    out.push_str(&format!("[:{name}:]"));
+    rest.nth(name.len() + 2)?;
+    Some(true)
 }
 
 /// Copies `i`, `m`, `s`, `U` and what starts a named group; other flags mean something else to RE2, or nothing.
@@ -382,6 +387,24 @@ mod tests {
         (r#"^[1-\pL]$"#, None),
         (r#"^[\001-\011]$"#, Some(&["\t"])),
         (r#"^\b<$"#, Some(&[])),
+        (r#"^a{01}$"#, Some(&[])),
+        (r#"^a{1,02}$"#, Some(&[])),
+        (r#"^a{10000}$"#, None),
+        (r#"^a{99999999999999}$"#, None),
+        (r#"^a{1001}$"#, None),
+        (r#"^a{0}b$"#, Some(&["b"])),
+        (r#"^[[:a]]$"#, Some(&[])),
+        (r#"^[[:]x]$"#, Some(&[])),
+        (r#"^[[:foo:]]$"#, None),
+        (
+            r#"^[[:^alpha:]]$"#,
+            Some(&[
+                "-", " ", "1", "5", ".", "<", "]", "[", "\\", ",", "#", "&", "\t", "_", "^",
+            ]),
+        ),
+        (r#"^[[:a]x:]$"#, None),
+        (r#"^[[:]$"#, Some(&["["])),
+        (r#"^[a[:digit:]]$"#, Some(&["a", "1", "5"])),
     ];
 
     #[test]
