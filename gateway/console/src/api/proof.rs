@@ -112,7 +112,13 @@ pub(super) async fn tile(
             .await?;
     }
     let bytes = prove(&api, &asker, move |proves| proves.tile(&tile)).await?;
-    Ok(answer(bytes, BYTES, FOR_EVER))
+    // Who may no longer read records has none in a cache either, and each reading comes here to be recorded.
+    let kept = if tile.what() == TileKind::Entries {
+        NOT_KEPT
+    } else {
+        FOR_EVER
+    };
+    Ok(answer(bytes, BYTES, kept))
 }
 
 async fn prove<T: Send + 'static>(

@@ -147,8 +147,11 @@ async fn the_tree_is_read_as_tiles_and_its_entries_by_auditors_alone() {
     let entries = "/api/v1/ledger/tile/entries/000.p/2";
     let (status, ..) = get(&world, &world.bearer(&alice), entries).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
-    let (status, _, bundle) = get(&world, &world.bearer(&eve), entries).await;
-    assert_eq!(status, StatusCode::OK);
+    let (status, headers, bundle) = get(&world, &world.bearer(&eve), entries).await;
+    assert_eq!(
+        (status, &headers[header::CACHE_CONTROL]),
+        (StatusCode::OK, &"no-store".parse().unwrap())
+    );
     let leaves: Vec<u8> = bundle_entries(&bundle, 2)
         .unwrap()
         .into_iter()
