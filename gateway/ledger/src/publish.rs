@@ -64,7 +64,8 @@ pub enum PublishError {
     },
     /// It was signed by another key, or by nobody.
     #[error(
-        "`{file}` was not signed by this ledger's key `{key}`: put the key back, or begin a new ledger in an empty folder"
+        "`{file}` was not signed by this ledger's key `{key}`: put the key back, or begin a new ledger in an empty folder, \
+         with a new key: move the key and the `checkpoint` beside it away"
     )]
     OtherKey {
         /// The file.
@@ -77,7 +78,8 @@ pub enum PublishError {
     /// More records were signed than are there: the disk lost some, or an older copy was put back.
     #[error(
         "{signed} records of this ledger were signed and {have} are here: the disk lost some, or an older copy was put back. \
-         Put the newest copy back, or begin a new ledger in an empty folder and keep this one as evidence"
+         Put the newest copy back, or keep this one as evidence and begin a new ledger in an empty folder, with a new key: move the key \
+         and the `checkpoint` beside it away"
     )]
     Behind {
         /// The signed size.
@@ -124,6 +126,8 @@ pub struct Publisher {
 struct Desk {
     ledger: Arc<Ledger>,
     disk: Arc<dyn Disk>,
+    /// Another folder that keeps the newest checkpoint, too: who can write the ledger's alone could take its own away.
+    beside: Option<Arc<dyn Disk>>,
     signers: Vec<Arc<dyn Signer>>,
     clock: Clock,
     state: Mutex<State>,
@@ -152,19 +156,23 @@ struct State {
 
 impl Publisher {
     /// Holds the ledger against what was signed before, signs its end, and goes on signing whenever it has grown, once a
-    /// second at most. The first signer's name is the origin; all of them sign.
+    /// second at most. The first signer's name is the origin; all of them sign. `beside` is a folder where the newest checkpoint
+    /// is kept a second time and looked for, such as that of the key: without it, whoever can write the ledger's folder while
+    /// nobody signs can take the checkpoints away and have other records signed.
     ///
     /// # Errors
     /// [`PublishError`]; nothing is signed then.
     pub fn start(
         ledger: &Arc<Ledger>,
         disk: Arc<dyn Disk>,
+        beside: Option<Arc<dyn Disk>>,
         signers: Vec<Arc<dyn Signer>>,
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Result<Self, PublishError> {
         let desk = Arc::new(Desk {
             ledger: Arc::clone(ledger),
             disk,
+            beside,
             signers,
             clock: Clock(clock),
             state: Mutex::default(),
@@ -248,10 +256,18 @@ impl Desk {
         }
     }
 
-    /// The newest signature of an earlier run must be over these very records.
+    /// The newest signatures of an earlier run must be over these very records.
     fn compare(&self) -> Result<(), PublishError> {
-        let Some(bytes) = self.read(NEWEST)? else { return Ok(()) };
-        let file = self.disk.display(NEWEST);
+        std::iter::once(&self.disk)
+            .chain(&self.beside)
+            .try_for_each(|disk| self.compare_with(&**disk))
+    }
+
+    fn compare_with(&self, disk: &dyn Disk) -> Result<(), PublishError> {
+        let Some(bytes) = read(disk, NEWEST)? else {
+            return Ok(());
+        };
+        let file = disk.display(NEWEST);
         let note = Note::parse(&bytes).map_err(|source| PublishError::Note {
             file: file.clone(),
             source,
@@ -308,7 +324,10 @@ impl Desk {
             Some(newest) if !has_grown => newest,
             _ => {
                 let published = Arc::new(self.sign(&head)?);
-                self.replace(published.note.to_string().as_bytes())?;
+                let text = published.note.to_string();
+                std::iter::once(&self.disk)
+                    .chain(&self.beside)
+                    .try_for_each(|disk| replace(&**disk, text.as_bytes()))?;
                 self.state().newest = Some(Arc::clone(&published));
                 self.signed.notify_all();
                 published
@@ -347,21 +366,12 @@ impl Desk {
         Ok(Published { note, checkpoint, at })
     }
 
-    /// Puts the newest one in place of the one before, whole or not at all.
-    fn replace(&self, bytes: &[u8]) -> Result<(), PublishError> {
-        let write = || -> std::io::Result<()> {
-            let file = self.disk.create(NEW)?;
-            file.write_at(bytes, 0)?;
-            file.sync_all()?;
-            self.disk.rename(NEW, NEWEST)?;
-            self.disk.sync_dir()
-        };
-        write().map_err(|source| self.io("write", NEWEST, source))
-    }
-
     /// Adds it to those that stay, beside the segment that it reaches into.
     fn keep(&self, size: u64, bytes: &[u8]) -> Result<(), PublishError> {
-        let names = self.disk.list().map_err(|source| self.io("list", ".", source))?;
+        let names = self
+            .disk
+            .list()
+            .map_err(|source| io(&*self.disk, "list", ".", source))?;
         let firsts = names.iter().filter_map(|name| parse_segment_name(name));
         let first = firsts.filter(|first| *first < size).max().unwrap_or(0);
         let name = segment_name(first).replace(".seg", KEPT);
@@ -376,29 +386,41 @@ impl Desk {
             file.sync_all()?;
             if is_new { self.disk.sync_dir() } else { Ok(()) }
         };
-        write().map_err(|source| self.io("write", &name, source))
-    }
-
-    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, PublishError> {
-        match self.disk.open_read(name) {
-            Ok(file) => read_range(&*file, 0, MAX_NOTE_LEN + 1)
-                .map(Some)
-                .map_err(|source| self.io("read", name, source)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.io("read", name, source)),
-        }
-    }
-
-    fn io(&self, what: &'static str, name: &str, source: std::io::Error) -> PublishError {
-        PublishError::Io {
-            what,
-            file: self.disk.display(name),
-            source,
-        }
+        write().map_err(|source| io(&*self.disk, "write", &name, source))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts the newest one in place of the one before, whole or not at all.
+fn replace(disk: &dyn Disk, bytes: &[u8]) -> Result<(), PublishError> {
+    let write = || -> std::io::Result<()> {
+        let file = disk.create(NEW)?;
+        file.write_at(bytes, 0)?;
+        file.sync_all()?;
+        disk.rename(NEW, NEWEST)?;
+        disk.sync_dir()
+    };
+    write().map_err(|source| io(disk, "write", NEWEST, source))
+}
+
+fn read(disk: &dyn Disk, name: &str) -> Result<Option<Vec<u8>>, PublishError> {
+    match disk.open_read(name) {
+        Ok(file) => read_range(&*file, 0, MAX_NOTE_LEN + 1)
+            .map(Some)
+            .map_err(|source| io(disk, "read", name, source)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(io(disk, "read", name, source)),
+    }
+}
+
+fn io(disk: &dyn Disk, what: &'static str, name: &str, source: std::io::Error) -> PublishError {
+    PublishError::Io {
+        what,
+        file: disk.display(name),
+        source,
     }
 }
 

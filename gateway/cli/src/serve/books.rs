@@ -120,13 +120,14 @@ fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<A
 /// that he verifies.
 fn publisher(ledger: &Arc<Ledger>, dir: &Path, data: &DataDir, url: &GatewayUrl) -> anyhow::Result<Publisher> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+    let beside: Arc<dyn Disk> = Arc::new(RealDisk::new(&data.at("keys")));
     let is_signed = dir.join(ledger::NEWEST_CHECKPOINT).exists();
     let host = url.as_str().parse::<http::Uri>().ok();
     let host = host.as_ref().and_then(http::Uri::host).unwrap_or("gatescribe");
     let key = data.ledger_key(host, is_signed)?;
     tracing::info!(key = %key.key(), "the ledger is signed: verifiers need this public key from you, not from its disk");
     let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
-    Publisher::start(ledger, disk, signers, Arc::new(now)).context("the ledger cannot be signed")
+    Publisher::start(ledger, disk, Some(beside), signers, Arc::new(now)).context("the ledger cannot be signed")
 }
 
 /// Where the ledger lies.

@@ -35,7 +35,51 @@ fn append(ledger: &Ledger, count: usize) {
 fn start(ledger: &Arc<Ledger>, disk: &SimDisk, key: &Arc<SigningKey>) -> Result<Publisher, PublishError> {
     let signers: Vec<Arc<dyn Signer>> = vec![Arc::clone(key) as Arc<dyn Signer>];
     let clock = Arc::new(|| Timestamp::from_unix_seconds(1_790_000_000));
-    Publisher::start(ledger, Arc::new(disk.clone()), signers, clock)
+    Publisher::start(ledger, Arc::new(disk.clone()), None, signers, clock)
+}
+
+fn start_beside(
+    ledger: &Arc<Ledger>,
+    disk: &SimDisk,
+    beside: &SimDisk,
+    key: &Arc<SigningKey>,
+) -> Result<Publisher, PublishError> {
+    let signers: Vec<Arc<dyn Signer>> = vec![Arc::clone(key) as Arc<dyn Signer>];
+    let clock = Arc::new(|| Timestamp::from_unix_seconds(1_790_000_000));
+    Publisher::start(
+        ledger,
+        Arc::new(disk.clone()),
+        Some(Arc::new(beside.clone())),
+        signers,
+        clock,
+    )
+}
+
+/// Who can write the ledger's folder alone writes another ledger, without checkpoints, and waits for the next start.
+#[test]
+fn promise_5_other_records_without_a_checkpoint_are_not_signed_where_one_is_kept_beside_the_key() {
+    let (disk, beside, key) = (SimDisk::new(1), SimDisk::new(2), key());
+    let ledger = open(&disk);
+    append(&ledger, 5);
+    ledger.close();
+    start_beside(&ledger, &disk, &beside, &key).unwrap().finish().unwrap();
+    for (records, said) in [(3, "were signed and"), (8, "are not those that were signed")] {
+        let forged = SimDisk::new(3);
+        let ledger = open(&forged);
+        let body = |number: usize| format!("{{\"id\":\"forged-{number}\"}}").into_bytes();
+        for number in 0..records {
+            let ticket = ledger.append(RecordKind::Access, body(number), Vec::new()).unwrap();
+            ticket.wait().unwrap();
+        }
+        let refused = start_beside(&ledger, &forged, &beside, &key).unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+        assert!(forged.bytes(NEWEST).is_none(), "nothing of it is signed");
+        // Without the copy it would be.
+        start(&ledger, &forged, &key).unwrap();
+    }
+    let ledger = open(&disk);
+    append(&ledger, 1);
+    start_beside(&ledger, &disk, &beside, &key).unwrap();
 }
 
 fn proved(disk: &SimDisk, key: &SigningKey) -> u64 {

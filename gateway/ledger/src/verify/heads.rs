@@ -7,7 +7,7 @@ use super::{Fault, Finding, Trust, io, read_whole};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::error::ReadError;
-use crate::note::{MAX_NOTE_LEN, Note, VerifyError};
+use crate::note::{MAX_NOTE_LEN, Note, VerifyError, Vouched};
 use crate::options::to_u64;
 use crate::tree::Hash;
 
@@ -77,15 +77,17 @@ impl Heads {
                 return;
             }
         };
-        let signers: Vec<_> = vouched
-            .iter()
-            .filter(|vouched| vouched.time.is_some() || vouched.key.is_of_log(&checkpoint.origin))
-            .map(|vouched| vouched.key.short())
-            .collect();
-        if signers.is_empty() {
+        // A witness cosigns every log that it knows: without the signature of a log that was asked for this is another one.
+        if !vouched.iter().any(|vouched| vouched.key.is_of_log(&checkpoint.origin)) {
             self.strange += 1;
             return;
         }
+        let counts = |vouched: &&Vouched<'_>| vouched.time.is_some() || vouched.key.is_of_log(&checkpoint.origin);
+        let signers: Vec<_> = vouched
+            .iter()
+            .filter(counts)
+            .map(|vouched| vouched.key.short())
+            .collect();
         match by_size.get_mut(&checkpoint.size) {
             Some(known) if known.root != checkpoint.root => {
                 self.find(Fault::Fork { size: checkpoint.size }, file, offset);

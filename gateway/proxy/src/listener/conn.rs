@@ -295,7 +295,10 @@ mod tests {
         let mapped: SocketAddr = "[::ffff:192.0.2.7]:1234".parse().unwrap();
         let conn = Conn::new(1, mapped, mapped, "kubernetes".into(), CancellationToken::new());
         let plain: SocketAddr = "192.0.2.7:1234".parse().unwrap();
-        assert_eq!((conn.peer(), conn.local(), &**conn.peer_ip()), (plain, plain, "192.0.2.7"));
+        assert_eq!(
+            (conn.peer(), conn.local(), &**conn.peer_ip()),
+            (plain, plain, "192.0.2.7")
+        );
     }
 
     #[tokio::test(start_paused = true)]
