@@ -13,7 +13,7 @@
 //!   asked for it has gone.
 //! - A recording is shown as far as it is what the ledger says it is, and where it is not, that is said.
 //! - To hold a recording against the ledger takes as long as its file is long: that ends when whoever asked has gone, takes no longer
-//!   than [`super::EXAMINE_TIME`] for a view and [`super::OPEN_TIME`] for a reading, and no search waits for it.
+//!   than `EXAMINE_TIME` for a view and `OPEN_TIME` for a reading, and no search waits for it.
 
 mod ending;
 mod item;
