@@ -1,3 +1,5 @@
+//! What a request asks, by method, path and query: the classifier, and queries as the API server reads them.
+
 use proptest::prelude::*;
 
 use super::*;
