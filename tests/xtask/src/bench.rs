@@ -1,7 +1,8 @@
 //! Benches and soaks: a name, the cargo example that does it, and the promise of its last line.
 
-use crate::command::{cargo, lines, succeeds, tell};
+use crate::command::{cargo, lines, root, succeeds, target, tell};
 use anyhow::bail;
+use std::process::Command;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -194,26 +195,11 @@ pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
             bail!("the programs that {name} starts do not build");
         }
     }
-    let target = if entry.example == MEASURE { "--bin" } else { "--example" };
-    let mut command = cargo(&[
-        "run",
-        "--release",
-        "--quiet",
-        "-p",
-        entry.package,
-        target,
-        entry.example,
-    ]);
-    if !entry.features.is_empty() {
-        command.args(["--features", entry.features]);
-    }
-    command.arg("--");
-    if entry.example == MEASURE {
-        command.arg(match kind {
-            Kind::Bench => entry.name.to_owned(),
-            Kind::Soak => format!("soak_{}", entry.name),
-        });
-    }
+    let mut command = if entry.example == MEASURE {
+        measuring(entry)?
+    } else {
+        example(entry)
+    };
     command.args(passed_on(arguments));
     let mut last = String::new();
     let succeeded = lines(&mut command, |line| {
@@ -228,6 +214,34 @@ pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
         bail!("the last line of {name} is not `{name} key=value …`: {last}");
     }
     Ok(())
+}
+
+/// The program that the build before has made. `cargo run` of its package alone would choose other features for what it
+/// shares with the gateway, and build all of that a second time.
+fn measuring(entry: &Entry) -> anyhow::Result<Command> {
+    let mut command = Command::new(target()?.join("release").join(entry.example));
+    command.current_dir(root()).arg(match entry.kind {
+        Kind::Bench => entry.name.to_owned(),
+        Kind::Soak => format!("soak_{}", entry.name),
+    });
+    Ok(command)
+}
+
+fn example(entry: &Entry) -> Command {
+    let mut command = cargo(&[
+        "run",
+        "--release",
+        "--quiet",
+        "-p",
+        entry.package,
+        "--example",
+        entry.example,
+    ]);
+    if !entry.features.is_empty() {
+        command.args(["--features", entry.features]);
+    }
+    command.arg("--");
+    command
 }
 
 fn passed_on(arguments: &Arguments) -> Vec<String> {

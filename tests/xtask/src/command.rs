@@ -52,6 +52,17 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// The folder that cargo builds in.
+///
+/// # Errors
+/// Cargo does not say.
+pub(crate) fn target() -> anyhow::Result<PathBuf> {
+    let metadata = output(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let target = metadata.get("target_directory").and_then(serde_json::Value::as_str);
+    Ok(target.context("cargo names no target directory")?.into())
+}
+
 /// Runs it, shows each line of its standard output as it comes, and gives it to `each`; whether it succeeded.
 ///
 /// # Errors

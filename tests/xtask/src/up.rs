@@ -3,7 +3,7 @@
 //! All state is `target/up/state.json`, written by that process when it is ready: cluster, node, provider, gateway, and three
 //! people who are signed in. What is printed here is made of it.
 
-use crate::command::{cargo, output, root, succeeds, tell};
+use crate::command::{cargo, root, succeeds, target, tell};
 use crate::counterparts;
 use anyhow::{Context, bail};
 use nix::errno::Errno;
@@ -79,12 +79,7 @@ pub(crate) fn down() -> anyhow::Result<()> {
 
 fn start(log: &Path) -> anyhow::Result<Child> {
     let log = File::create(log)?;
-    let metadata: Value = serde_json::from_str(&output(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]))?)?;
-    let target = metadata
-        .get("target_directory")
-        .and_then(Value::as_str)
-        .context("no target directory")?;
-    let mut command = Command::new(Path::new(target).join("debug/gatescribe-bench"));
+    let mut command = Command::new(target()?.join("debug/gatescribe-bench"));
     command.args(["run", "--session", "--state"]).arg(state_file());
     command
         .current_dir(root())
