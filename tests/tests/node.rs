@@ -106,7 +106,8 @@ fn exec_carries_input_both_outputs_and_the_exit_code() -> anyhow::Result<()> {
 fn a_terminal_has_the_clients_size_and_follows_it() -> anyhow::Result<()> {
     let (cluster, admin) = prepared()?;
     let told = cluster.folder().path().join("first-size-seen");
-    let inside = "while :; do size=$(stty size); echo size $size; [ \"$size\" = \"50 133\" ] && exit 9; sleep 0.1; done";
+    let inside =
+        "while :; do size=$(stty size); echo size $size; [ \"$size\" = \"50 133\" ] && exit 9; sleep 0.1; done";
     let command = admin.command(&["exec", "-it", "shell", "-c", "shell", "--", "sh", "-c", inside])?;
     let larger = Some((told.as_path(), (50, 133)));
     let mut running = Running::start(in_window(&command, cluster.folder().path(), (24, 100), larger)?)?;

@@ -3,8 +3,9 @@
 use super::count::Count;
 use crate::command::{cargo, lines, output, root, succeeds, tell};
 use crate::counterparts as real;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -37,45 +38,42 @@ pub(super) fn unit() -> anyhow::Result<Count> {
 
 /// Integration tests of the other crates, and those of the stories that need nothing.
 pub(super) fn in_process() -> anyhow::Result<Count> {
-    let mut total = Count::default();
-    for package in packages()? {
-        let names = package.tests().filter(|name| {
-            if package.name == TESTS {
-                name.starts_with(IN_PROCESS)
-            } else {
-                *name != KUBECTL
-            }
-        });
-        let names: Vec<String> = names.map(str::to_owned).collect();
-        if !names.is_empty() {
-            total += run_named(&package.name, &names)?;
-        }
-    }
-    Ok(total)
+    run_named(&named(&packages()?, Needs::Nothing)?)
 }
 
 pub(super) fn counterparts() -> anyhow::Result<Count> {
     real::build()?;
-    // Stories drive the gateway as a program.
+    // Stories drive the gateway as a program, with the features that it is shipped with.
     if !succeeds(&mut cargo(&["build", "-p", "gatescribe-cli", "-p", TESTS, "--bins"]))? {
         bail!("the programs under test do not build");
     }
-    let all = packages()?;
-    let package = all
-        .iter()
-        .find(|package| package.name == TESTS)
-        .context("no crate of stories")?;
-    let names: Vec<String> = package
-        .tests()
-        .filter(|name| !name.starts_with(IN_PROCESS))
-        .map(str::to_owned)
-        .collect();
-    let mut total = run_named(TESTS, &names)?;
-    let others = all.iter().filter(|package| package.name != TESTS);
-    for package in others.filter(|package| package.tests().any(|name| name == KUBECTL)) {
-        total += run_named(&package.name, &[KUBECTL.to_owned()])?;
+    run_named(&named(&packages()?, Needs::Counterparts)?)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Counterparts,
+}
+
+/// The names of the test files of one stage.
+fn named(all: &[Package], wanted: Needs) -> anyhow::Result<BTreeSet<&str>> {
+    let (mut names, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for package in all {
+        for name in package.tests() {
+            let here = if package.needs(name) == wanted {
+                &mut names
+            } else {
+                &mut others
+            };
+            here.insert(name);
+        }
     }
-    Ok(total)
+    // Cargo picks by name alone among all packages.
+    if let Some(name) = names.intersection(&others).next() {
+        bail!("the test file `{name}` of one package needs counterparts and that of another does not: rename one");
+    }
+    Ok(names)
 }
 
 /// cargo-deny, installed once below `target/tools`.
@@ -97,9 +95,10 @@ pub(super) fn supply() -> anyhow::Result<Count> {
     )?))
 }
 
-/// Runs test targets one after another, so that two clusters never start at once.
-fn run_named(package: &str, names: &[String]) -> anyhow::Result<Count> {
-    let mut command = cargo(&["test", "-p", package, "--no-fail-fast"]);
+/// Runs test targets one after another, so that two clusters never start at once. Among all packages: a package alone has
+/// other features of what it shares with the rest, and each such choice is another build of half the libraries.
+fn run_named(names: &BTreeSet<&str>) -> anyhow::Result<Count> {
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
     for name in names {
         command.args(["--test", name]);
     }
@@ -142,6 +141,15 @@ struct Target {
 }
 
 impl Package {
+    fn needs(&self, test: &str) -> Needs {
+        let nothing = if self.name == TESTS {
+            test.starts_with(IN_PROCESS)
+        } else {
+            test != KUBECTL
+        };
+        if nothing { Needs::Nothing } else { Needs::Counterparts }
+    }
+
     fn tests(&self) -> impl Iterator<Item = &str> {
         let of_kind = |target: &&Target| target.kind.iter().any(|kind| kind == "test") && target.src_path.is_file();
         self.targets.iter().filter(of_kind).map(|target| target.name.as_str())
@@ -151,4 +159,39 @@ impl Package {
 fn packages() -> anyhow::Result<Vec<Package>> {
     let text = output(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]))?;
     Ok(serde_json::from_str::<Metadata>(&text)?.packages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, tests: &[&str]) -> Package {
+        let target = |test: &&str| Target {
+            name: (*test).to_owned(),
+            kind: vec!["test".to_owned()],
+            src_path: root().join("tests/xtask/src/check/stages.rs"),
+        };
+        Package {
+            name: name.to_owned(),
+            targets: tests.iter().map(target).collect(),
+        }
+    }
+
+    #[test]
+    fn each_test_file_is_of_one_stage() {
+        let all = [
+            package(TESTS, &["watches", "in_process_corpora"]),
+            package("gatescribe-proxy", &["kubectl", "listener_tls"]),
+        ];
+        let nothing = named(&all, Needs::Nothing).unwrap();
+        assert_eq!(Vec::from_iter(nothing), ["in_process_corpora", "listener_tls"]);
+        let counterparts = named(&all, Needs::Counterparts).unwrap();
+        assert_eq!(Vec::from_iter(counterparts), ["kubectl", "watches"]);
+    }
+
+    #[test]
+    fn a_name_of_both_stages_is_refused() {
+        let all = [package(TESTS, &["watches"]), package("gatescribe-proxy", &["watches"])];
+        assert!(named(&all, Needs::Nothing).is_err());
+    }
 }
