@@ -785,19 +785,24 @@ subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: User, name: bob@example.
     admin.ok(&["delete", "rolebinding", "for-a-while", "-n", "forms"])?;
     waiting.line("it reads why", |line| line.contains("bob@example.com may not "))?;
     drop(waiting);
-    let records = gateway.records()?;
     let of_it = |record: &&Value| record["req"]["resource"] == "deployments";
+    let is_refused = |record: &&Value| record["kind"] == "refusal";
+    // Neither the end nor the refusal is waited for by whoever reads of it.
+    let records = gateway.records_with("the refusal", |records| {
+        records.iter().filter(of_it).any(|record| is_refused(&record))
+    })?;
     let watch = records
         .iter()
         .filter(of_it)
         .find(|record| record["kind"] == "access" && record["req"]["verb"] == "watch");
     let watch = watch.context("the watch")?;
-    let end = records
-        .iter()
-        .find(|close| close["pair"] == watch["seq"] && close["kind"] == "close");
-    let end = end.context("the end of the watch")?;
-    assert_eq!(end["outcome"]["end"], "ended", "{end}");
-    let refused = records.iter().filter(of_it).find(|record| record["kind"] == "refusal");
+    let end = gateway.end_of(watch["id"].as_str().context("an id")?)?;
+    assert_eq!(
+        (&end["pair"], &end["outcome"]["end"]),
+        (&watch["seq"], &json!("ended")),
+        "{end}"
+    );
+    let refused = records.iter().filter(of_it).find(is_refused);
     let refused = refused.context("the refusal")?;
     assert!(refused["seq"].as_u64() > end["seq"].as_u64(), "{refused}");
     assert_eq!(refused["outcome"]["status"], 403, "{refused}");

@@ -145,8 +145,10 @@ fn j_01_j_03_a_body_of_three_mebibytes_is_taken_or_refused_as_it_is_direct() -> 
     let clients = [CLIENTS[0], CLIENTS[2]];
     same(world, &clients, LONG_BODIES)?;
     // kubectl speaks HTTP/2 to the gate, and the gate to the server: the early answer ended both uploads.
-    let records = world.gateway.records()?;
     let is_early = |record: &&serde_json::Value| record["outcome"]["reason"] == "RequestEntityTooLarge";
+    let records = world.gateway.records_with("the ends of the early answers", |records| {
+        records.iter().filter(is_early).count() >= 2 * clients.len()
+    })?;
     let early: Vec<_> = records.iter().filter(is_early).collect();
     assert_eq!(early.len(), 2 * clients.len(), "{early:?}");
     for end in early {
