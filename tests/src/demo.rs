@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// Where a demo may leave its traces.
@@ -98,6 +97,16 @@ impl Surroundings {
             }
         }
         Ok(left)
+    }
+
+    /// What is left when a command here has ended: the kernel may take a moment to end the children of a process.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn left_in_the_end(&self) -> anyhow::Result<Vec<String>> {
+        // What stays in spite of that is what was asked for, and no failure of the waiting.
+        let _ = wait_until("nothing is left", PATIENCE, || self.left().ok().filter(Vec::is_empty));
+        self.left()
     }
 }
 
@@ -193,10 +202,6 @@ impl Demo {
     pub fn end(mut self, signal: Signal) -> anyhow::Result<(i32, Vec<String>)> {
         self.running.signal(signal)?;
         let code = self.running.end()?;
-        // The kernel may take a moment to end the children of a process that has ended.
-        let _ = wait_until("nothing is left", Duration::from_secs(5), || {
-            self.surroundings.left().ok().filter(Vec::is_empty)
-        });
-        Ok((code, self.surroundings.left()?))
+        Ok((code, self.surroundings.left_in_the_end()?))
     }
 }

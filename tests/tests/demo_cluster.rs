@@ -133,7 +133,7 @@ fn told_to_stop_while_it_borrows_it_gives_everything_back() -> anyhow::Result<()
     running.signal(Signal::SIGTERM)?;
     assert_eq!(running.end()?, 0, "{:?}", running.lines());
     assert_eq!(roles(&admin)?, Vec::<String>::new(), "{:?}", running.lines());
-    assert_eq!(surroundings.left()?, Vec::<String>::new());
+    assert_eq!(surroundings.left_in_the_end()?, Vec::<String>::new());
     Ok(())
 }
 
