@@ -104,11 +104,7 @@ fn no_spelling_of_an_identity_header_changes_who_it_is() -> anyhow::Result<()> {
             "{headers:?}: {}",
             String::from_utf8_lossy(&answer.body)
         );
-        let id = answer
-            .head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("audit-id: ").map(str::to_owned))
-            .expect("an Audit-Id");
+        let id = audit_id(&answer.head).expect("an Audit-Id");
         let event = cluster.audit_event("the call in the server's log", |event| event.audit_id == id)?;
         assert_eq!(
             event.user.username, "system:serviceaccount:gatescribe:impersonator",
@@ -133,9 +129,10 @@ fn no_spelling_of_an_identity_header_changes_who_it_is() -> anyhow::Result<()> {
         );
     }
     // One allowed call behind them, so that whatever was wrongly sent before it would be in the log by now.
-    client.get(TARGET, &[("Authorization", &bearer)])?;
+    let answer = client.get(TARGET, &[("Authorization", &bearer)])?;
+    let id = audit_id(&answer.head).expect("an Audit-Id");
     let after = cluster
-        .audit_event("one more call", |_| true)
+        .audit_event("one more call", |event| event.audit_id == id)
         .and_then(|_| arrived(&cluster))?;
     assert_eq!(
         after - before,
@@ -145,6 +142,12 @@ fn no_spelling_of_an_identity_header_changes_who_it_is() -> anyhow::Result<()> {
     let refusals = |records: &[Value]| records.iter().filter(|record| record["kind"] == "refusal").count();
     gateway.records_with("each refusal is a record", |records| refusals(records) >= REFUSED.len())?;
     Ok(())
+}
+
+/// The id that an answer names.
+fn audit_id(head: &str) -> Option<String> {
+    head.lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("audit-id: ").map(str::to_owned))
 }
 
 /// Calls on configmaps that the impersonator brought.

@@ -129,7 +129,7 @@ fn l_06_an_aggregated_api_answers_the_same_person() -> anyhow::Result<()> {
         "wait",
         "--for=condition=Available",
         "apiservice/v1.things.example",
-        "--timeout=50s",
+        "--timeout=170s",
     ])?;
     let gateway = Gateway::start(cluster, &Options::default())?;
     let alice = gateway.kubectl("alice", &gateway.sign_in("alice")?.token)?;

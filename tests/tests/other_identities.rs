@@ -3,14 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::counterparts;
 use tests::gateway::{Gateway, Options};
-use tests::wait::try_until;
+use tests::wait::{PATIENCE, try_until};
 
 const RIGHTS: &str = r#"
 apiVersion: v1
@@ -90,15 +89,11 @@ fn oidc_29_a_service_account_counts_with_our_audience_and_until_it_is_deleted() 
         .admin()?
         .ok(&["delete", "serviceaccount", "reader", "-n", "apps"])?;
     // A positive answer counts for 10 s at most.
-    try_until(
-        "the deleted account's token is refused",
-        Duration::from_secs(30),
-        || {
-            let status = ask(&ours)?.status;
-            ensure!(status == 401, "still {status}");
-            Ok(())
-        },
-    )
+    try_until("the deleted account's token is refused", PATIENCE, || {
+        let status = ask(&ours)?.status;
+        ensure!(status == 401, "still {status}");
+        Ok(())
+    })
 }
 
 #[test]
@@ -161,7 +156,7 @@ fn starts(
         let mut command = Command::new(counterparts::own_binary("gatescribe")?);
         command.arg("serve").args(more).arg("--config").arg(&file);
         // A start that is not refused does not end by itself.
-        let ended = tests::kubectl::run(command, "", Duration::from_secs(60))?;
+        let ended = tests::kubectl::run(command, "", PATIENCE)?;
         anyhow::Ok((ended.code, format!("{}{}", ended.stdout, ended.stderr)))
     };
     Ok((file.clone(), [run(&[])?, run(&["--check"])?]))

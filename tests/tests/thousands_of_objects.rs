@@ -89,7 +89,8 @@ fn herd() -> anyhow::Result<Cluster> {
         ("POST", PODS.to_owned(), pod(number).to_string().into_bytes())
     })?;
     let running = format!("{PODS}?fieldSelector=status.phase%3DRunning&limit=1");
-    try_until("all of them run", PATIENCE, || {
+    // A slow machine needs its time for each of them.
+    try_until("all of them run", PATIENCE * 4, || {
         let list = cluster.client().get(&running, &[])?.json()?;
         // The server does not count on behind a selector; one page with nothing behind it is the last.
         let waiting = format!("{PODS}?fieldSelector=status.phase%21%3DRunning&limit=1");
@@ -175,7 +176,10 @@ fn everything_goes(cluster: &Cluster, direct: &Kubectl, through: &Kubectl) -> an
         ensure!(by.len() == 2, "{by:?}");
         Ok(())
     })?;
-    through.ok(&["delete", "--raw", &format!("{PODS}?gracePeriodSeconds=0")])?;
+    // The server gives one call a minute for all of them: where that is too little, the next goes on.
+    try_until("all of them are deleted", PATIENCE, || {
+        through.ok(&["delete", "--raw", &format!("{PODS}?gracePeriodSeconds=0")])
+    })?;
     try_until("all of them are gone", PATIENCE, || {
         let left = cluster.client().get(&format!("{PODS}?limit=1"), &[])?.json()?;
         ensure!(left["items"] == json!([]), "{left}");
