@@ -197,18 +197,32 @@ impl Kubectl {
 ///
 /// # Errors
 /// It cannot be started, or had to be killed.
-pub fn run(mut command: Command, input: &str, patience: Duration) -> anyhow::Result<Output> {
+pub fn run(command: Command, input: &str, patience: Duration) -> anyhow::Result<Output> {
+    run_to_its_end(command, input, true, patience)
+}
+
+/// As [`run`] without input, whose end does not come before that of the command: a terminal passes it on as what was typed.
+///
+/// # Errors
+/// As of [`run`].
+pub fn run_with_open_input(command: Command, patience: Duration) -> anyhow::Result<Output> {
+    run_to_its_end(command, "", false, patience)
+}
+
+fn run_to_its_end(mut command: Command, input: &str, closes: bool, patience: Duration) -> anyhow::Result<Output> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let stdin = child.stdin.take();
+    let mut stdin = child.stdin.take();
     let input = input.to_owned();
     let writing = std::thread::spawn(move || {
-        if let Some(mut stdin) = stdin {
+        if let Some(stdin) = &mut stdin {
             let _ = stdin.write_all(input.as_bytes()); // it may end without reading
         }
+        // What is given back is closed by whoever joins.
+        stdin.filter(|_| !closes)
     });
     let reading = [collect(child.stdout.take()), collect(child.stderr.take())];
     let ended = wait_until("the command ends", patience, || child.try_wait().transpose());
@@ -216,7 +230,7 @@ pub fn run(mut command: Command, input: &str, patience: Duration) -> anyhow::Res
         let _ = child.kill();
         let _ = child.wait();
     }
-    let _ = writing.join();
+    drop(writing.join());
     let [stdout, stderr] = reading.map(|thread| thread.join().unwrap_or_default());
     let code = ended
         .with_context(|| format!("stdout: {stdout}\nstderr: {stderr}"))??

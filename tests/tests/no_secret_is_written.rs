@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tests::caller::{Caller, JSON, PROTOBUF, roles};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
+use tests::wait::{PATIENCE, try_until};
 
 /// One secret that is planted, in all forms in which it could be written down.
 struct Canary {
@@ -309,15 +310,23 @@ fn secrets(gateway: &Gateway, token: &str, canaries: &mut Canaries) -> anyhow::R
     let value = STANDARD.encode(&data);
     let secret = json!({"metadata": {"name": "s"}, "data": {"a": value}, "stringData": {"b": text}}).to_string();
     assert_eq!(alice.call("POST", path, &[JSON], secret.as_bytes())?.1, 201);
+    let shows = |body: &[u8]| {
+        let stands = |what: &str| body.windows(what.len()).any(|window| window == what.as_bytes());
+        stands(&value) || stands(&data)
+    };
     let is_there = |answer: (String, u16, Vec<u8>)| {
         assert_eq!(answer.1, 200, "{}", String::from_utf8_lossy(&answer.2));
-        let stands = |what: &str| answer.2.windows(what.len()).any(|window| window == what.as_bytes());
-        assert!(stands(&value) || stands(&data), "the call itself shows the secret");
+        assert!(shows(&answer.2), "the call itself shows the secret");
     };
     for accept in [("Accept", "application/json"), PROTOBUF] {
         is_there(alice.call("GET", &format!("{path}/s"), &[accept], b"")?);
         is_there(alice.call("GET", path, &[accept], b"")?);
-        is_there(alice.call("GET", &format!("{path}?watch=1&timeoutSeconds=1"), &[accept], b"")?);
+        // A busy server may end a watch of a second before it has told what there is.
+        try_until("a watch shows the secret", PATIENCE, || {
+            let watched = alice.call("GET", &format!("{path}?watch=1&timeoutSeconds=1"), &[accept], b"")?;
+            anyhow::ensure!(watched.1 == 200 && shows(&watched.2), "{}", watched.1);
+            Ok(())
+        })?;
         let merge = ("Content-Type", "application/merge-patch+json");
         is_there(alice.call(
             "PATCH",

@@ -64,7 +64,8 @@ fn promise_5_each_answer_names_its_record_and_its_receipt_is_checked_by_stranger
     let of_refusal = header(&refused, "Gatescribe-Record").context("a refusal names its record, too")?;
 
     let take = format!("gatescribe audit receipt {id} -o read.tlog-proof");
-    let taken = alice.ok(&take)?;
+    // A busy disk may take longer to sign than the gateway waits.
+    let taken = try_until("the record is signed", PATIENCE, || alice.ok(&take))?;
     assert!(taken.stderr.contains("✔ record "), "{taken}");
     let file = alice.folder().join("read.tlog-proof");
     let text = fs::read_to_string(&file)?;

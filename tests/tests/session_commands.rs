@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Output, Running, Way, run};
+use tests::kubectl::{Output, Running, Way, run, run_with_open_input};
 use tests::once::Once;
 use tests::person::Person;
 use tests::pods::{TICKS, kept, nowhere};
@@ -371,7 +371,8 @@ const TOP: &str = concat!(
 /// The command in a terminal of 100 columns and 30 lines, which becomes one of 72 and 20 as soon as the file `shrinks` is there.
 fn in_a_window(person: &Person<'_>, command: &Command, shrinks: &Path) -> anyhow::Result<Output> {
     let smaller = Some((shrinks, (20, 72)));
-    run(in_window(command, person.folder(), (30, 100), smaller)?, "", PATIENCE)
+    let window = in_window(command, person.folder(), (30, 100), smaller)?;
+    run_with_open_input(window, PATIENCE)
 }
 
 /// What top says of keys and not of the screen.
@@ -384,8 +385,9 @@ fn what_is_played_is_byte_for_byte_what_the_person_had() -> anyhow::Result<()> {
     let gateway = gateway()?;
     let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
     let shrinks = alice.folder().join("shrinks");
+    // Nothing is drawn before the terminal has its size: a size that comes behind it is another one.
     let line = format!(
-        "stty -opost; head -c 3000 {TOP}; touch {}; while [ \"$(stty size)\" != \"20 72\" ]; do sleep 0.05; done; tail -c +3001 {TOP}",
+        "while [ \"$(stty size)\" != \"30 100\" ]; do sleep 0.05; done; stty -opost; head -c 3000 {TOP}; touch {}; while [ \"$(stty size)\" != \"20 72\" ]; do sleep 0.05; done; tail -c +3001 {TOP}",
         shrinks.display()
     );
     let mut command = alice.command("kubectl exec -it shell -n kept -- sh -c")?;

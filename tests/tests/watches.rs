@@ -589,7 +589,10 @@ fn g_03_watches_and_followed_logs_go_on_through_reload_rotations_and_the_end_of_
     followed.goes_on(&admin, "after-the-reload")?;
 
     gateway.provider.control("/rotate", &json!({ "withdraw": true }))?;
-    gateway.sign_in("bob").context("with the provider's new key")?;
+    // Keys are asked for again half a minute after the last time.
+    try_until("bob signs in with the provider's new key", PATIENCE, || {
+        gateway.sign_in("bob")
+    })?;
     followed.goes_on(&admin, "after-the-providers-keys")?;
 
     let next = cluster.service_account_token("gatescribe", "impersonator")?;
