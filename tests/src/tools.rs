@@ -4,6 +4,7 @@
 use crate::counterparts;
 use crate::kubectl::run;
 use anyhow::{Context, bail, ensure};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -23,14 +24,18 @@ pub struct Debian {
 /// No Debian, no such package, or no network.
 pub fn debian(packages: &[&str]) -> anyhow::Result<Debian> {
     let first = packages.first().context("name a package")?;
-    let root = counterparts::target().join("debian").join(first);
+    let all = counterparts::target().join("debian");
+    let root = all.join(first);
     let wanted = packages.join(" ");
+    std::fs::create_dir_all(&all)?;
+    // One at a time: who came second would take away what the first one runs already.
+    let turn = File::create(all.join(".turn"))?;
+    turn.lock()?;
     if std::fs::read_to_string(root.join(".packages")).is_ok_and(|have| have == wanted) {
         return Ok(Debian { root });
     }
-    std::fs::create_dir_all(root.parent().context("no parent")?)?;
-    // Made aside and renamed, so that two who want it at once do not see half of it.
-    let draft = tempfile::tempdir_in(root.parent().context("no parent")?)?;
+    // Made aside and renamed, so that nobody sees half of it.
+    let draft = tempfile::tempdir_in(&all)?;
     let mut download = Command::new("apt-get");
     download.arg("download").args(packages).current_dir(draft.path());
     let output = run(download, "", PATIENCE).context("run apt-get (is this Debian?)")?;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use tests::counterparts;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::wait::{PATIENCE, try_until};
 
 /// Every file below a folder and its bytes.
 fn files(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
@@ -27,6 +28,18 @@ fn files(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(all)
 }
 
+/// Waits until each thread is stopped: the signal only asks for it, and a write that has begun goes on.
+fn stands_still(gateway: &Gateway) -> anyhow::Result<()> {
+    let threads = format!("/proc/{}/task", gateway.process().pid()?);
+    try_until("the gateway stands still", PATIENCE, || {
+        for thread in std::fs::read_dir(&threads)? {
+            let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+            ensure!(stat.contains(") T "), "{stat}");
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn a_check_beside_a_running_gateway_finds_all_well_and_changes_no_byte() -> anyhow::Result<()> {
     let fake = FakeApiServer::start()?;
@@ -34,6 +47,7 @@ fn a_check_beside_a_running_gateway_finds_all_well_and_changes_no_byte() -> anyh
     let data = gateway.ledger().parent().context("no data folder")?.to_owned();
     // It holds its ports and its lock, and cannot write meanwhile: whatever changes is the check's doing.
     gateway.process().signal(Signal::SIGSTOP)?;
+    stands_still(&gateway)?;
     let before = files(&data)?;
     ensure!(before.len() > 3, "{:?}", before.keys());
     let checked = Command::new(counterparts::own_binary("gatescribe")?)

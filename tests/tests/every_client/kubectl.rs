@@ -197,9 +197,11 @@ fn exec_nowhere(run: &Run<'_>) -> anyhow::Result<Ended> {
     run.run(&["exec", "shell", "-c", "nobody", "--", "true"], b"")
 }
 
-/// Input that nobody reads is no reason to lose what is said.
+/// Input that nobody reads is no reason to lose what is said. It has come before the end: else kubectl may find its way closed,
+/// and complains of that on some runs and not on others.
 fn exec_unread(run: &Run<'_>) -> anyhow::Result<Ended> {
-    run.run(&in_the_shell(&["-i"], "echo deaf"), b"to nobody\n")
+    let script = "bash -c 'until read -t 0; do sleep 0.05; done'; echo deaf";
+    run.run(&in_the_shell(&["-i"], script), b"to nobody\n")
 }
 
 fn exec_half_close(run: &Run<'_>) -> anyhow::Result<Ended> {
