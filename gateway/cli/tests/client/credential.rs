@@ -60,6 +60,7 @@ fn where_nobody_is_nothing_is_opened_asked_or_waited_for_and_one_message_is_said
     let machine = Machine::new();
     machine.gateway.script(Script::Silent);
     let login = format!("run gatescribe login {}", machine.gateway.url());
+    let began = std::time::Instant::now();
     assert_refused(&machine.credential(&machine.info(false)).output().unwrap(), 3, &login);
     // Never free: whoever waited for it would not come back.
     let lock = machine.file("told").with_extension("lock");
@@ -68,7 +69,9 @@ fn where_nobody_is_nothing_is_opened_asked_or_waited_for_and_one_message_is_said
     // kubectl calls up to six times in a row.
     for _ in 0..5 {
         let again = machine.credential(&machine.info(false)).output().unwrap();
-        assert_eq!((again.status.code(), text(&again.stderr)), (Some(3), String::new()));
+        // "No" counts for ten seconds, in which a slow machine may not run six processes.
+        let is_silent = text(&again.stderr).is_empty() || began.elapsed().as_secs() >= 10;
+        assert!(again.status.code() == Some(3) && is_silent, "{again:?}");
     }
     assert_refused(&machine.credential_of_another_parent(&machine.info(false)), 3, &login);
     let mut quiet = machine.credential(&machine.info(true));

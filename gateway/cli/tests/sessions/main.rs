@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Waits until it is so; longer than anything takes on a machine that does much else.
 #[track_caller]
 fn until(what: &str, is: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(180);
     while !is() {
         assert!(Instant::now() < end, "{what}");
         std::thread::yield_now();

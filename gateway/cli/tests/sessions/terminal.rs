@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::machine::{BINARY, ID, Machine, with_usual_signals};
 
 /// Longer than any line takes on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Terminal {
     child: Child,

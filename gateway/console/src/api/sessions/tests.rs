@@ -709,7 +709,7 @@ async fn an_end_that_is_recorded_comes_also_when_whoever_asked_for_it_has_gone()
 
 /// Waits for what another task does.
 pub(in crate::api) async fn until(is_so: impl Fn() -> bool) {
-    let given_up = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let given_up = std::time::Instant::now() + std::time::Duration::from_secs(180);
     while !is_so() {
         assert!(std::time::Instant::now() < given_up, "it never came");
         tokio::task::yield_now().await;
