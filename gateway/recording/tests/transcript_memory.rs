@@ -5,8 +5,8 @@ use recording::Transcript;
 
 const PIECE: usize = 64 << 10;
 const PIECES: usize = 128;
-/// Of the 8 MiB that pass behind each beginning.
-const MOST_KIB: u64 = 2 << 10;
+/// Of the 8 MiB that pass behind each beginning; a kernel may give memory in pieces of 2 MiB.
+const MOST_KIB: u64 = 4 << 10;
 
 /// The most that was ever resident, in KiB (proc(5)).
 fn peak_kib() -> Option<u64> {
