@@ -1,0 +1,209 @@
+//! The ledger's side: each call that may have left the gateway, folded from its records.
+
+use std::collections::HashMap;
+
+use model::event::RecordKind;
+use model::time::Timestamp;
+use serde::Deserialize;
+
+/// Whether a call has left the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The cluster answered it.
+    Yes,
+    /// Nothing left the gateway.
+    No,
+    /// It may have: no end is recorded, or no answer came.
+    Unknown,
+}
+
+/// One call to a cluster, as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The first of its records.
+    pub seq: u64,
+    /// By the gateway's clock.
+    pub began: Timestamp,
+    /// By the gateway's clock; nothing while no end is recorded.
+    pub ended: Option<Timestamp>,
+    /// The Kubernetes verb.
+    pub verb: Box<str>,
+    /// The path, below the cluster's own, percent-encoding kept.
+    pub path: Box<str>,
+    /// Whom the gateway spoke for: the caller, or whom the caller asked to be.
+    pub user: Box<str>,
+    /// What the cluster answered.
+    pub status: Option<u16>,
+    /// Whether it left.
+    pub sent: Sent,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
+/// All calls to one cluster, by the id that they share with the API server's log.
+#[derive(Debug)]
+pub struct Calls {
+    cluster: String,
+    by_id: HashMap<String, Call>,
+    /// Calls whose end is still to come, by the number of their first record.
+    open: HashMap<u64, String>,
+    unreadable: u64,
+}
+
+#[derive(Deserialize)]
+struct Leaf {
+    #[serde(default)]
+    id: String,
+    pair: Option<u64>,
+    t: Option<Timestamp>,
+    cluster: Option<String>,
+    source: Option<String>,
+    by: Option<Person>,
+    #[serde(rename = "as")]
+    effective: Option<Person>,
+    req: Option<Request>,
+    upstream: Option<Upstream>,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct Person {
+    #[serde(default)]
+    user: String,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    verb: String,
+}
+
+#[derive(Deserialize)]
+struct Upstream {
+    address: Option<String>,
+    attempts: Option<u32>,
+    status: Option<u16>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    #[serde(default)]
+    end: String,
+    status: Option<u16>,
+}
+
+impl Calls {
+    /// Of one cluster, as the gateway's configuration names it.
+    #[must_use]
+    pub fn of(cluster: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            by_id: HashMap::new(),
+            open: HashMap::new(),
+            unreadable: 0,
+        }
+    }
+
+    /// Takes the next record of the ledger.
+    pub fn push(&mut self, seq: u64, kind: RecordKind, leaf: &[u8]) {
+        let begins = matches!(kind, RecordKind::Intent | RecordKind::Access | RecordKind::Open);
+        let ends = matches!(kind, RecordKind::Outcome | RecordKind::Close);
+        if !begins && !ends {
+            return;
+        }
+        let Ok(leaf) = serde_json::from_slice::<Leaf>(leaf) else {
+            self.unreadable += 1;
+            return;
+        };
+        if begins {
+            self.begin(seq, leaf);
+        } else {
+            self.end(leaf);
+        }
+    }
+
+    fn begin(&mut self, seq: u64, leaf: Leaf) {
+        let here = leaf.cluster.as_deref() == Some(&self.cluster) && leaf.source.is_none();
+        let (true, Some(request), Some(began)) = (here && !leaf.id.is_empty(), leaf.req, leaf.t) else {
+            return;
+        };
+        let user = leaf.effective.or(leaf.by).map(|person| person.user).unwrap_or_default();
+        let call = Call {
+            seq,
+            began,
+            ended: None,
+            verb: request.verb.into(),
+            path: below_the_cluster(&request.path, &self.cluster).into(),
+            user: user.into(),
+            status: None,
+            sent: Sent::Unknown,
+            attempts: 1,
+        };
+        self.open.insert(seq, leaf.id.clone());
+        self.by_id.insert(leaf.id, call);
+    }
+
+    fn end(&mut self, leaf: Leaf) {
+        let by_pair = leaf.pair.and_then(|pair| self.open.remove(&pair));
+        let Some(call) = self.by_id.get_mut(by_pair.as_ref().unwrap_or(&leaf.id)) else {
+            return;
+        };
+        self.open.remove(&call.seq);
+        call.ended = leaf.t;
+        let end = leaf.outcome.as_ref().map_or("", |outcome| outcome.end.as_str());
+        let upstream = leaf.upstream;
+        let answered_from = upstream.as_ref().is_some_and(|upstream| upstream.address.is_some());
+        call.sent = match end {
+            "notSent" | "refused" => Sent::No,
+            "answered" | "ended" | "upstreamLost" if answered_from => Sent::Yes,
+            _ => Sent::Unknown,
+        };
+        call.attempts = upstream.as_ref().and_then(|upstream| upstream.attempts).unwrap_or(1);
+        let told = leaf.outcome.as_ref().and_then(|outcome| outcome.status);
+        call.status = upstream
+            .and_then(|upstream| upstream.status)
+            .or(told)
+            .filter(|_| end == "answered");
+    }
+
+    /// The call of an `Audit-ID`, with the id as it is kept here.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<(&str, &Call)> {
+        self.by_id.get_key_value(id).map(|(id, call)| (id.as_str(), call))
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Call)> {
+        self.by_id.iter().map(|(id, call)| (id.as_str(), call))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Records of calls that are no JSON of ours, and so were not counted.
+    #[must_use]
+    pub const fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+}
+
+/// What is sent to a cluster of a gateway that has several below `/clusters/NAME`.
+fn below_the_cluster<'a>(path: &'a str, cluster: &str) -> &'a str {
+    let below = path
+        .strip_prefix("/clusters/")
+        .and_then(|rest| rest.strip_prefix(cluster));
+    below
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .unwrap_or(path)
+}

@@ -1,0 +1,386 @@
+//! The gateway's ledger against the API server's own audit log.
+//!
+//! Both have each call that the gateway forwards, under one id: the gateway mints it, writes it down before the call can have an
+//! effect, and sends it as `Audit-ID`, which the API server takes for its own. So every difference is worth a look: the one log
+//! was written by whoever runs the gateway, the other by whoever runs the cluster.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use model::time::Timestamp;
+use serde::Serialize;
+
+use crate::calls::{Call, Calls, Sent};
+use crate::server_log::{ServerEvent, Stage};
+
+/// What is known beside the two logs.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// The names by which the API server knows the gateway's credential for forwarding.
+    pub accounts: BTreeSet<String>,
+    /// The names of the gateway's other credentials, with which it reads for itself: nobody's call.
+    pub own: BTreeSet<String>,
+    /// By how much the two clocks may differ. Calls so near to either end of the log are not missed in it.
+    pub slack: Duration,
+    /// How many examples of each caller are kept.
+    pub examples: usize,
+}
+
+/// What a caller around the gate is, by its name (`system:` is reserved for the cluster's own).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CallerKind {
+    /// No name of the cluster's own: a person, or who passes for one.
+    Person,
+    /// `system:serviceaccount:…`.
+    ServiceAccount,
+    /// Any other `system:…`: nodes, controllers, the API server itself.
+    Component,
+    /// Nobody was known.
+    Anonymous,
+}
+
+impl CallerKind {
+    fn of(user: &str) -> Self {
+        match user {
+            "" | "system:anonymous" => Self::Anonymous,
+            name if name.starts_with("system:serviceaccount:") => Self::ServiceAccount,
+            name if name.starts_with("system:") => Self::Component,
+            _ => Self::Person,
+        }
+    }
+}
+
+/// What is wrong with one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Problem {
+    /// The gateway's credential was used, and the ledger knows of no such call: it was used elsewhere, or a record is lost.
+    NotInLedger,
+    /// The ledger says that nothing left the gateway.
+    SaidNotSent,
+    /// Both know the call and say different things of it.
+    Differs {
+        /// What they differ in: `verb`, `path`, `user`, `status`, `account`.
+        what: &'static str,
+        /// What the ledger says.
+        ledger: String,
+        /// What the API server says.
+        server: String,
+    },
+    /// It reached the API server more often than the gateway sent it: somebody sent it again.
+    Repeated {
+        /// How often the gateway sent it.
+        sent: u32,
+        /// How often the API server has it.
+        arrived: u32,
+    },
+    /// The ledger says that the API server answered it, whose log does not have it: its policy leaves it out, an event was lost, or
+    /// the gateway's word is wrong.
+    NeverArrived,
+}
+
+/// One call that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The call's `Audit-ID`.
+    pub id: String,
+    /// The first of its records in the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// When: by the API server's clock, or the gateway's where it has no event.
+    pub at: Timestamp,
+    /// Who, as far as either says.
+    pub user: String,
+    /// What was asked.
+    pub verb: String,
+    /// Of what.
+    pub path: String,
+    /// From where, by the API server's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// What is wrong.
+    #[serde(flatten)]
+    pub problem: Problem,
+}
+
+/// A call that did not come through the gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Example {
+    /// The server's id of it.
+    pub id: String,
+    /// When, by the server's clock.
+    pub at: Timestamp,
+    /// The verb.
+    pub verb: String,
+    /// Path and query.
+    pub uri: String,
+    /// Whom the caller spoke for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonated: Option<String>,
+    /// The answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// From where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// With what, by the caller's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+}
+
+/// Somebody whose calls did not come through the gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Around {
+    /// `user.username`.
+    pub user: String,
+    /// What the name says.
+    pub kind: CallerKind,
+    /// How many calls.
+    pub calls: u64,
+    /// When the first began.
+    pub first: Timestamp,
+    /// When the last began.
+    pub last: Timestamp,
+    /// The first few.
+    pub examples: Vec<Example>,
+}
+
+/// What both logs say together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// From where to where the API server's log reaches, by its clock; nothing where it has no event.
+    pub covers: Option<(Timestamp, Timestamp)>,
+    /// Events of the API server's log.
+    pub events: u64,
+    /// Calls that both have, and say the same of.
+    pub joined: u64,
+    /// Calls of the gateway's own: nobody's.
+    pub own: u64,
+    /// Calls of the ledger that nothing is said about: outside what the log covers, or never sent.
+    pub outside: u64,
+    /// Calls of which the ledger does not know whether they were sent, and which the API server's log does not have.
+    pub undecided: u64,
+    /// What is wrong, by time.
+    pub findings: Vec<Finding>,
+    /// Who went around the gate, people first, then by the number of calls.
+    pub around: Vec<Around>,
+}
+
+impl Report {
+    /// Calls around the gate by callers of a kind.
+    #[must_use]
+    pub fn around(&self, kind: CallerKind) -> u64 {
+        self.around
+            .iter()
+            .filter(|one| one.kind == kind)
+            .map(|one| one.calls)
+            .sum()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    arrived: u32,
+    differs: BTreeMap<&'static str, (String, String)>,
+    at: Option<Timestamp>,
+    peer: Option<String>,
+}
+
+/// Takes the API server's log event by event. Memory is for the ledger's calls and those under way around the gate.
+#[derive(Debug)]
+pub struct Reconciliation<'a> {
+    given: Given,
+    calls: &'a Calls,
+    seen: HashMap<&'a str, Seen>,
+    unknown: HashMap<String, Finding>,
+    under_way: HashMap<String, ServerEvent>,
+    around: BTreeMap<String, Around>,
+    covers: Option<(Timestamp, Timestamp)>,
+    events: u64,
+    own: u64,
+}
+
+impl<'a> Reconciliation<'a> {
+    /// Against these calls.
+    #[must_use]
+    pub fn of(calls: &'a Calls, given: Given) -> Self {
+        Self {
+            given,
+            calls,
+            seen: HashMap::new(),
+            unknown: HashMap::new(),
+            under_way: HashMap::new(),
+            around: BTreeMap::new(),
+            covers: None,
+            events: 0,
+            own: 0,
+        }
+    }
+
+    /// Takes the next event, in the order in which they were written: a call around the gate is counted with its last one.
+    pub fn push(&mut self, event: ServerEvent) {
+        self.events += 1;
+        let (from, to) = self.covers.unwrap_or((event.received, event.at));
+        self.covers = Some((from.min(event.received), to.max(event.at)));
+        let ours = self.given.accounts.contains(&event.user);
+        match self.calls.find(&event.audit_id) {
+            Some((id, call)) => self.compare(id, call, &event, ours),
+            None if ours => self.not_in_ledger(event),
+            None if self.given.own.contains(&event.user) => self.own += u64::from(event.stage.is_last()),
+            None => self.elsewhere(event),
+        }
+    }
+
+    fn compare(&mut self, id: &'a str, call: &Call, event: &ServerEvent, ours: bool) {
+        let seen = self.seen.entry(id).or_default();
+        seen.at = Some(seen.at.map_or(event.received, |at| at.min(event.received)));
+        seen.peer = seen.peer.take().or_else(|| event.peer.clone());
+        seen.arrived += u32::from(event.stage.is_last());
+        let server = event.impersonated.as_deref().unwrap_or(&event.user);
+        let mut say = |what, is_the_same: bool, ledger: String, server: &str| {
+            if !is_the_same {
+                seen.differs.entry(what).or_insert((ledger, server.to_owned()));
+            }
+        };
+        let account = "the gateway's credential".to_owned();
+        say("account", ours, account, &event.user);
+        say("verb", *call.verb == event.verb, call.verb.to_string(), &event.verb);
+        say("path", *call.path == *event.path(), call.path.to_string(), event.path());
+        say("user", *call.user == *server, call.user.to_string(), server);
+        // What a handler that failed told its caller is not in its event.
+        let last = event.stage == Stage::ResponseComplete;
+        if let (true, Some(recorded), Some(code)) = (last, call.status, event.code) {
+            say("status", recorded == code, recorded.to_string(), &code.to_string());
+        }
+    }
+
+    fn not_in_ledger(&mut self, event: ServerEvent) {
+        let path = event.path().to_owned();
+        self.unknown.entry(event.audit_id.clone()).or_insert(Finding {
+            id: event.audit_id,
+            seq: None,
+            at: event.received,
+            user: event.impersonated.unwrap_or(event.user),
+            verb: event.verb,
+            path,
+            peer: event.peer,
+            problem: Problem::NotInLedger,
+        });
+    }
+
+    /// A call is counted with its last event, or at the end of the log with what there is.
+    fn elsewhere(&mut self, event: ServerEvent) {
+        if event.stage.is_last() {
+            self.under_way.remove(&event.audit_id);
+            self.count(event);
+        } else {
+            self.under_way.insert(event.audit_id.clone(), event);
+        }
+    }
+
+    fn count(&mut self, event: ServerEvent) {
+        let around = self.around.entry(event.user.clone()).or_insert_with(|| Around {
+            kind: CallerKind::of(&event.user),
+            user: event.user.clone(),
+            calls: 0,
+            first: event.received,
+            last: event.received,
+            examples: Vec::new(),
+        });
+        around.calls += 1;
+        around.first = around.first.min(event.received);
+        around.last = around.last.max(event.received);
+        if around.examples.len() < self.given.examples {
+            around.examples.push(Example {
+                id: event.audit_id,
+                at: event.received,
+                verb: event.verb,
+                uri: event.uri,
+                impersonated: event.impersonated,
+                status: event.code,
+                peer: event.peer,
+                agent: event.agent,
+            });
+        }
+    }
+
+    /// What both say together, when the log has been read.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        for event in std::mem::take(&mut self.under_way).into_values() {
+            self.count(event);
+        }
+        let mut report = Report {
+            covers: self.covers,
+            events: self.events,
+            joined: 0,
+            own: self.own,
+            outside: 0,
+            undecided: 0,
+            findings: self.unknown.into_values().collect(),
+            around: self.around.into_values().collect(),
+        };
+        for (id, call) in self.calls.iter() {
+            match self.seen.remove(id) {
+                Some(seen) => arrived(&mut report, id, call, seen),
+                None => missing(&mut report, id, call, self.given.slack),
+            }
+        }
+        report.findings.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        report
+            .around
+            .sort_by(|a, b| (a.kind, b.calls, &a.user).cmp(&(b.kind, a.calls, &b.user)));
+        report
+    }
+}
+
+fn arrived(report: &mut Report, id: &str, call: &Call, seen: Seen) {
+    let mut problems: Vec<Problem> = Vec::new();
+    if call.sent == Sent::No {
+        problems.push(Problem::SaidNotSent);
+    }
+    if seen.arrived > call.attempts {
+        problems.push(Problem::Repeated {
+            sent: call.attempts,
+            arrived: seen.arrived,
+        });
+    }
+    problems.extend(
+        seen.differs
+            .into_iter()
+            .map(|(what, (ledger, server))| Problem::Differs { what, ledger, server }),
+    );
+    report.joined += u64::from(problems.is_empty());
+    let at = seen.at.unwrap_or(call.began);
+    let of = |problem| finding(id, call, at, seen.peer.clone(), problem);
+    report.findings.extend(problems.into_iter().map(of));
+}
+
+fn missing(report: &mut Report, id: &str, call: &Call, slack: Duration) {
+    let covered = report.covers.is_some_and(|(from, to)| {
+        let ended = call.ended.unwrap_or(call.began);
+        call.began >= from.plus(slack) && ended <= to.minus(slack)
+    });
+    match call.sent {
+        Sent::Yes if covered => report
+            .findings
+            .push(finding(id, call, call.began, None, Problem::NeverArrived)),
+        Sent::Unknown if covered => report.undecided += 1,
+        _ => report.outside += 1,
+    }
+}
+
+fn finding(id: &str, call: &Call, at: Timestamp, peer: Option<String>, problem: Problem) -> Finding {
+    Finding {
+        id: id.to_owned(),
+        seq: Some(call.seq),
+        at,
+        user: call.user.to_string(),
+        verb: call.verb.to_string(),
+        path: call.path.to_string(),
+        peer,
+        problem,
+    }
+}

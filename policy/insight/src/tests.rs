@@ -1,0 +1,352 @@
+use std::time::Duration;
+
+use model::event::RecordKind;
+use model::time::Timestamp;
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::reconcile::{CallerKind, Given, Problem, Reconciliation, Report};
+use crate::{Calls, ServerEvent, ServerLogError, Stage, read_line};
+
+const GATE: &str = "system:serviceaccount:gatescribe:impersonator";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(1_795_000_000 + second)
+}
+
+fn event(id: &str, second: i64) -> ServerEvent {
+    ServerEvent {
+        audit_id: id.to_owned(),
+        stage: Stage::ResponseComplete,
+        verb: "list".to_owned(),
+        uri: "/api/v1/pods?limit=500".to_owned(),
+        user: GATE.to_owned(),
+        impersonated: Some("alice".to_owned()),
+        code: Some(200),
+        received: at(second),
+        at: at(second),
+        peer: Some("10.0.0.9".to_owned()),
+        agent: None,
+    }
+}
+
+fn begins(id: &str, second: i64) -> serde_json::Value {
+    json!({"id": id, "t": at(second), "cluster": "prod", "by": {"user": "alice"},
+        "req": {"verb": "list", "path": "/clusters/prod/api/v1/pods"}})
+}
+
+fn ends(id: &str, second: i64, end: &str) -> serde_json::Value {
+    json!({"id": id, "t": at(second), "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": end, "status": 200}})
+}
+
+/// Calls with these ids, a second apart from the first on, each answered.
+fn calls(ids: &[&str]) -> Calls {
+    let mut calls = Calls::of("prod");
+    for (seq, id) in (0..).step_by(2).zip(ids) {
+        let second = i64::try_from(seq).unwrap();
+        calls.push(seq, RecordKind::Access, begins(id, second).to_string().as_bytes());
+        calls.push(
+            seq + 1,
+            RecordKind::Close,
+            ends(id, second, "answered").to_string().as_bytes(),
+        );
+    }
+    calls
+}
+
+fn report(calls: &Calls, events: impl IntoIterator<Item = ServerEvent>) -> Report {
+    let given = Given {
+        accounts: [GATE.to_owned()].into(),
+        own: ["system:serviceaccount:gatescribe:observer".to_owned()].into(),
+        slack: Duration::from_secs(1),
+        examples: 2,
+    };
+    let mut both = Reconciliation::of(calls, given);
+    events.into_iter().for_each(|event| both.push(event));
+    both.finish()
+}
+
+fn problems(report: &Report) -> Vec<(&str, &Problem)> {
+    report
+        .findings
+        .iter()
+        .map(|one| (one.id.as_str(), &one.problem))
+        .collect()
+}
+
+/// What frames the calls, so that the log covers them.
+fn framed(events: Vec<ServerEvent>) -> Vec<ServerEvent> {
+    let edge = |second| ServerEvent {
+        user: "system:serviceaccount:gatescribe:observer".to_owned(),
+        impersonated: None,
+        ..event("edge", second)
+    };
+    let mut all = vec![edge(-100)];
+    all.extend(events);
+    all.push(edge(100));
+    all
+}
+
+#[test]
+fn what_both_say_is_joined_and_the_gateways_own_reads_are_nobodys() {
+    let report = report(&calls(&["a", "b"]), framed(vec![event("a", 0), event("b", 2)]));
+    assert_eq!(problems(&report), []);
+    assert_eq!((report.joined, report.own, report.events), (2, 2, 4));
+    assert!(report.around.is_empty());
+}
+
+#[test]
+fn the_gateways_credential_in_other_hands_is_found_once_for_each_call() {
+    let begun = ServerEvent {
+        stage: Stage::ResponseStarted,
+        ..event("stolen", 3)
+    };
+    let report = report(&calls(&["a"]), framed(vec![event("a", 0), begun, event("stolen", 4)]));
+    assert_eq!(problems(&report), [("stolen", &Problem::NotInLedger)]);
+    assert_eq!(report.findings[0].peer.as_deref(), Some("10.0.0.9"));
+}
+
+#[test]
+fn a_call_sent_again_by_somebody_is_told_from_one_that_the_gateway_repeated() {
+    let calls_once = calls(&["a"]);
+    let again = report(&calls_once, framed(vec![event("a", 0), event("a", 50)]));
+    assert_eq!(problems(&again), [("a", &Problem::Repeated { sent: 1, arrived: 2 })]);
+    let mut twice = Calls::of("prod");
+    twice.push(0, RecordKind::Access, begins("a", 0).to_string().as_bytes());
+    let mut end = ends("a", 0, "answered");
+    end["upstream"]["attempts"] = 2.into();
+    twice.push(1, RecordKind::Close, end.to_string().as_bytes());
+    assert_eq!(
+        problems(&report(&twice, framed(vec![event("a", 0), event("a", 0)]))),
+        []
+    );
+}
+
+#[test]
+fn each_word_that_differs_is_named_with_both() {
+    let cases = [
+        (
+            "verb",
+            ServerEvent {
+                verb: "deletecollection".to_owned(),
+                ..event("a", 0)
+            },
+            "list",
+            "deletecollection",
+        ),
+        (
+            "path",
+            ServerEvent {
+                uri: "/api/v1/secrets".to_owned(),
+                ..event("a", 0)
+            },
+            "/api/v1/pods",
+            "/api/v1/secrets",
+        ),
+        (
+            "user",
+            ServerEvent {
+                impersonated: Some("root".to_owned()),
+                ..event("a", 0)
+            },
+            "alice",
+            "root",
+        ),
+        (
+            "user",
+            ServerEvent {
+                impersonated: None,
+                ..event("a", 0)
+            },
+            "alice",
+            GATE,
+        ),
+        (
+            "status",
+            ServerEvent {
+                code: Some(403),
+                ..event("a", 0)
+            },
+            "200",
+            "403",
+        ),
+    ];
+    let calls = calls(&["a"]);
+    for (what, event, ledger, server) in cases {
+        let report = report(&calls, framed(vec![event]));
+        let differs = Problem::Differs {
+            what,
+            ledger: ledger.to_owned(),
+            server: server.to_owned(),
+        };
+        assert_eq!(problems(&report), [("a", &differs)]);
+        assert_eq!(report.joined, 0);
+    }
+    let borrowed = ServerEvent {
+        user: "mallory".to_owned(),
+        ..event("a", 0)
+    };
+    let report = report(&calls, framed(vec![event("a", 0), borrowed]));
+    assert!(
+        matches!(report.findings[0].problem, Problem::Repeated { .. }),
+        "{report:?}"
+    );
+    assert!(
+        matches!(report.findings[1].problem, Problem::Differs { what: "account", .. }),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn a_call_that_never_arrived_is_missed_only_where_the_log_reaches() {
+    let calls = calls(&["a", "b", "c"]);
+    let all = report(&calls, framed(vec![event("a", 0), event("c", 4)]));
+    assert_eq!(problems(&all), [("b", &Problem::NeverArrived)]);
+    // The log ends within the slack of what is missing.
+    let short = report(&calls, [event("a", 0), event("edge", 2)]);
+    assert_eq!(problems(&short), [("edge", &Problem::NotInLedger)]);
+    assert_eq!(short.outside, 2);
+    assert_eq!(report(&calls, []).outside, 3, "a log without an event covers nothing");
+}
+
+#[test]
+fn what_the_ledger_says_was_not_sent_must_not_have_arrived() {
+    for (end, problems_expected, undecided) in [
+        ("notSent", vec![Problem::SaidNotSent], 0),
+        ("refused", vec![Problem::SaidNotSent], 0),
+        ("unknown", vec![], 1),
+        ("clientGone", vec![], 1),
+    ] {
+        let mut calls = Calls::of("prod");
+        calls.push(0, RecordKind::Intent, begins("a", 0).to_string().as_bytes());
+        calls.push(
+            1,
+            RecordKind::Outcome,
+            json!({"pair": 0, "t": at(1), "outcome": {"end": end}})
+                .to_string()
+                .as_bytes(),
+        );
+        let arrived = report(&calls, framed(vec![event("a", 0)]));
+        let found: Vec<Problem> = arrived.findings.into_iter().map(|one| one.problem).collect();
+        assert_eq!(found, problems_expected, "{end}");
+        let missing = report(&calls, framed(vec![]));
+        assert_eq!((missing.findings.len(), missing.undecided), (0, undecided), "{end}");
+    }
+}
+
+#[test]
+fn whoever_goes_around_the_gate_is_counted_once_for_each_call_people_first() {
+    let by = |user: &str, id: &str, stage| ServerEvent {
+        user: user.to_owned(),
+        impersonated: None,
+        stage,
+        ..event(id, 5)
+    };
+    let last = Stage::ResponseComplete;
+    let report = report(
+        &calls(&[]),
+        [
+            by("system:node:n1", "1", last),
+            by("kubernetes-admin", "2", Stage::RequestReceived),
+            by("kubernetes-admin", "2", last),
+            by("kubernetes-admin", "3", Stage::ResponseStarted),
+            by("kubernetes-admin", "4", last),
+            by("system:serviceaccount:ci:deployer", "5", Stage::Panic),
+            by("", "6", Stage::ResponseStarted),
+        ],
+    );
+    let all: Vec<(&str, CallerKind, u64, usize)> = report
+        .around
+        .iter()
+        .map(|one| (one.user.as_str(), one.kind, one.calls, one.examples.len()))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            ("kubernetes-admin", CallerKind::Person, 3, 2),
+            ("system:serviceaccount:ci:deployer", CallerKind::ServiceAccount, 1, 1),
+            ("system:node:n1", CallerKind::Component, 1, 1),
+            ("", CallerKind::Anonymous, 1, 1),
+        ]
+    );
+    assert_eq!(report.around(CallerKind::Person), 3);
+}
+
+#[test]
+fn calls_to_another_cluster_and_ingested_ones_are_not_joined() {
+    let mut calls = Calls::of("prod");
+    let mut other = begins("a", 0);
+    other["cluster"] = "test".into();
+    calls.push(0, RecordKind::Access, other.to_string().as_bytes());
+    let mut ingested = begins("b", 0);
+    ingested["source"] = "ingested".into();
+    calls.push(1, RecordKind::Access, ingested.to_string().as_bytes());
+    calls.push(2, RecordKind::Access, b"{");
+    assert_eq!((calls.len(), calls.unreadable()), (0, 1));
+}
+
+#[test]
+fn a_cluster_that_has_the_name_of_another_at_its_beginning_keeps_its_path() {
+    let mut calls = Calls::of("prod");
+    let mut call = begins("a", 0);
+    call["req"]["path"] = "/clusters/production/api".into();
+    calls.push(0, RecordKind::Access, call.to_string().as_bytes());
+    assert_eq!(&*calls.find("a").unwrap().1.path, "/clusters/production/api");
+}
+
+fn written(event: &ServerEvent) -> serde_json::Value {
+    json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": event.audit_id,
+        "stage": format!("{:?}", event.stage), "requestURI": event.uri, "verb": event.verb, "user": {"username": event.user},
+        "impersonatedUser": event.impersonated.as_ref().map(|name| json!({"username": name})),
+        "responseStatus": {"metadata": {}, "code": event.code}, "sourceIPs": ["1.2.3.4", event.peer],
+        "requestReceivedTimestamp": event.received, "stageTimestamp": event.at})
+}
+
+#[test]
+fn a_line_is_an_event_or_a_list_of_them() {
+    let one = event("a", 0);
+    assert_eq!(read_line(written(&one).to_string().as_bytes()).unwrap(), [one.clone()]);
+    let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [written(&one), written(&event("b", 1))]});
+    assert_eq!(read_line(list.to_string().as_bytes()).unwrap(), [one, event("b", 1)]);
+    assert_eq!(read_line(b" \r\n").unwrap(), []);
+}
+
+#[test]
+fn another_object_and_a_torn_line_are_refused_with_the_reason() {
+    let old = read_line(br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1beta1"}"#).unwrap_err();
+    assert!(matches!(old, ServerLogError::Other { .. }), "{old}");
+    assert!(old.to_string().contains("`Event` of `audit.k8s.io/v1beta1`"), "{old}");
+    let text = written(&event("a", 0)).to_string();
+    for cut in [1, 20, text.len() - 1] {
+        assert!(matches!(
+            read_line(&text.as_bytes()[..cut]),
+            Err(ServerLogError::Malformed(_))
+        ));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_more_than_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        crate::fuzz_server_log(&bytes);
+    }
+
+    #[test]
+    fn a_log_in_any_order_says_the_same(order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle()) {
+        let ids = ["a", "b", "c", "d", "e"];
+        let mut events = framed(vec![event("a", 0), event("a", 1), event("b", 2), event("x", 3), event("d", 6)]);
+        for (n, user) in ["bob", "bob", "carol"].into_iter().enumerate() {
+            events.push(ServerEvent { user: user.to_owned(), ..event(&format!("around{n}"), 7) });
+        }
+        events.push(ServerEvent { code: Some(500), ..event("e", 8) });
+        events.push(ServerEvent { stage: Stage::ResponseStarted, ..event("e", 8) });
+        prop_assert_eq!(events.len(), order.len());
+        let calls = calls(&ids);
+        let mut expected = report(&calls, events.clone());
+        let mut found = report(&calls, order.iter().map(|n| events[*n].clone()));
+        for one in expected.around.iter_mut().chain(&mut found.around) {
+            one.examples.clear();
+        }
+        prop_assert_eq!(found, expected);
+    }
+}
