@@ -8,6 +8,7 @@ mod config_command;
 mod demonstrate;
 mod exit;
 mod ledger_command;
+mod reconcile_command;
 mod serve;
 mod terminal;
 
@@ -59,6 +60,18 @@ enum Command {
     /// Check a ledger by its files and a public key.
     #[command(subcommand)]
     Ledger(ledger_command::LedgerCommand),
+    /// Compare a ledger with the audit log that the cluster's API server itself writes.
+    ///
+    /// Both have every call that the gateway forwards, under one id. So it shows who went around the gate, where the gateway's own
+    /// credential was used without it, what never arrived, and where the two say different things. It needs the files alone.
+    #[command(
+        after_help = "Examples:\n  gatescribe reconcile /var/lib/gatescribe/ledger /var/log/kubernetes/audit.log --cluster prod \\\n    --account \
+        system:serviceaccount:gatescribe:impersonator --own system:serviceaccount:gatescribe:observer\n  zcat audit-*.log.gz | gatescribe \
+        reconcile ./copy - --cluster prod --account gatescribe -o json\n\nExit codes: 0 both say the same and nobody went around the gate, 1 \
+        people did, 8 something does not fit, 9 a file cannot be read, 10 not all of either log was read\nSee also: gatescribe ledger \
+        verify, gatescribe audit search"
+    )]
+    Reconcile(reconcile_command::Reconcile),
     #[command(flatten)]
     Client(client::ClientCommand),
 }
@@ -89,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demonstrate::command(&arguments),
         Command::Config(command) => config_command::run(command),
         Command::Ledger(command) => ledger_command::run(&command),
+        Command::Reconcile(arguments) => reconcile_command::run(&arguments),
         Command::Client(command) => client::run(command, command_line),
     };
     exit.into()

@@ -26,7 +26,7 @@ pub(crate) mod signin;
 mod spool;
 mod store;
 mod table;
-mod trouble;
+pub(crate) mod trouble;
 mod users;
 mod whoami;
 

@@ -1,0 +1,266 @@
+//! `gatescribe reconcile`: a ledger against the audit log that the API server itself writes, by their files, with nobody to ask.
+
+mod show;
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use insight::Calls;
+use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
+use model::time::Timestamp;
+
+use crate::Exit;
+use crate::terminal::{data_and, fail};
+
+/// No event of the API server is longer: its webhook backend sends at most 10 MB at once, and its log backend writes an event
+/// with the objects of one call.
+const LONGEST_LINE: usize = 64 << 20;
+/// Of unreadable lines so many are named.
+const NAMED: usize = 5;
+
+/// What is compared.
+#[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// The ledger's folder, or a copy of it.
+    #[arg(value_name = "LEDGER")]
+    ledger: PathBuf,
+    /// The API server's audit log, oldest file first: `audit.k8s.io/v1` events or lists of them, one to a line; `-` for
+    /// standard input.
+    #[arg(value_name = "AUDIT_LOG", required = true)]
+    logs: Vec<PathBuf>,
+    /// The cluster, as the gateway's configuration names it.
+    #[arg(long)]
+    cluster: String,
+    /// By which name the API server knows the gateway's credential for forwarding; again for more.
+    #[arg(long, required = true, value_name = "USER")]
+    account: Vec<String>,
+    /// Name of another credential of the gateway, with which it reads for itself (`observer`); again for more.
+    #[arg(long, value_name = "USER")]
+    own: Vec<String>,
+    /// By how many seconds the two clocks may differ.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    slack: u64,
+    /// How many calls of each caller around the gate are named.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=1000))]
+    examples: u16,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// For whom a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A person.
+    Text,
+    /// A machine: one JSON object.
+    Json,
+}
+
+/// What could not be read of either log.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Lines of the audit log.
+    lines: u64,
+    /// Of them the first few: file, line, why.
+    named: Vec<String>,
+    /// Records of the ledger.
+    records: u64,
+    /// Where reading the ledger ended before its end, and why.
+    ledger: Option<String>,
+}
+
+impl Unread {
+    const fn is_nothing(&self) -> bool {
+        self.lines == 0 && self.records == 0 && self.ledger.is_none()
+    }
+}
+
+pub(crate) fn run(arguments: &Reconcile) -> Exit {
+    match reconcile(arguments) {
+        Ok((report, unread)) => {
+            let text = match arguments.output {
+                Output::Text => show::in_words(&report, &unread, &arguments.cluster),
+                Output::Json => show::as_json(&report, &unread),
+            };
+            data_and(&text, exit_of(&report, &unread))
+        }
+        Err(error) => {
+            fail(&error);
+            Exit::Fault
+        }
+    }
+}
+
+/// What is wrong comes before what was not read, and that before what went around the gate.
+fn exit_of(report: &Report, unread: &Unread) -> Exit {
+    let around = report.around(CallerKind::Person) + report.around(CallerKind::Anonymous);
+    match () {
+        () if !report.findings.is_empty() => Exit::Integrity,
+        () if !unread.is_nothing() || report.covers.is_none() => Exit::Partly,
+        () if around > 0 => Exit::No,
+        () => Exit::Done,
+    }
+}
+
+fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
+    let mut unread = Unread::default();
+    let calls = calls_of(&arguments.ledger, &arguments.cluster, &mut unread)?;
+    let given = Given {
+        accounts: arguments.account.iter().cloned().collect(),
+        own: arguments.own.iter().cloned().collect(),
+        slack: Duration::from_secs(arguments.slack),
+        examples: usize::from(arguments.examples),
+    };
+    let mut both = Reconciliation::of(&calls, given);
+    for log in &arguments.logs {
+        read_log(log, &mut both, &mut unread)?;
+    }
+    Ok((both.finish(), unread))
+}
+
+fn calls_of(folder: &Path, cluster: &str, unread: &mut Unread) -> anyhow::Result<Calls> {
+    let reader =
+        ledger::Reader::open(folder).with_context(|| format!("cannot read the ledger in `{}`", folder.display()))?;
+    anyhow::ensure!(
+        !reader.segments().is_empty(),
+        "`{}` holds no ledger: no `*.seg` file stands there",
+        folder.display()
+    );
+    let mut calls = Calls::of(cluster);
+    let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
+    for record in reader.records_from(first) {
+        match record {
+            Ok(record) => calls.push(record.seq, record.kind, &record.leaf),
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                unread.ledger = Some(format!("{error:#}"));
+                break;
+            }
+        }
+    }
+    unread.records = calls.unreadable();
+    Ok(calls)
+}
+
+/// Reads line by line, so that a log may be of any length; a line that is no event is counted and named.
+fn read_log(file: &Path, both: &mut Reconciliation<'_>, unread: &mut Unread) -> anyhow::Result<()> {
+    let what = || format!("cannot read `{}`", file.display());
+    let (source, length): (Box<dyn Read>, u64) = if file.as_os_str() == "-" {
+        (Box::new(std::io::stdin().lock()), 0)
+    } else {
+        let open = File::open(file).with_context(what)?;
+        let length = open.metadata().with_context(what)?.len();
+        (Box::new(open), length)
+    };
+    let bar = progress(length);
+    let mut lines = BufReader::with_capacity(1 << 20, source);
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let most = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
+        let read = (&mut lines)
+            .take(most)
+            .read_until(b'\n', &mut line)
+            .with_context(what)?;
+        if read == 0 {
+            break;
+        }
+        bar.inc(u64::try_from(read).unwrap_or(0));
+        if read == LONGEST_LINE && !line.ends_with(b"\n") {
+            lines.skip_until(b'\n').with_context(what)?;
+            unread.line(file, number, &format!("it is longer than {} MiB", LONGEST_LINE >> 20));
+            continue;
+        }
+        match insight::read_line(&line) {
+            Ok(events) => events.into_iter().for_each(|event| both.push(event)),
+            Err(error) => unread.line(file, number, &error.to_string()),
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+impl Unread {
+    fn line(&mut self, file: &Path, number: u64, why: &str) {
+        self.lines += 1;
+        if self.named.len() < NAMED {
+            self.named.push(format!("{}:{number}: {why}", file.display()));
+        }
+    }
+}
+
+fn progress(length: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = if length == 0 {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::new(length)
+    };
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// A time for a person: seconds are enough.
+fn second(time: Timestamp) -> String {
+    let text = time.to_string();
+    let whole = text.split_once('.').map_or(text.as_str(), |(whole, _)| whole);
+    whole.replacen('T', " ", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_and_one_that_is_too_long_are_named_and_the_rest_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("audit.log");
+        let event = |id: &str| {
+            format!(
+                r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"{id}","stage":"ResponseComplete","verb":"get","requestURI":"/version","user":{{"username":"mallory"}},"requestReceivedTimestamp":"2026-11-22T10:00:00.000000Z","stageTimestamp":"2026-11-22T10:00:01.000000Z"}}"#
+            )
+        };
+        let mut file = File::create(&log).unwrap();
+        writeln!(file, "{}", event("1")).unwrap();
+        file.write_all(&vec![b' '; LONGEST_LINE + 5]).unwrap();
+        write!(file, "\n\n{{\"kind\":\n{}", event("2")).unwrap();
+        drop(file);
+        let calls = Calls::of("prod");
+        let mut both = Reconciliation::of(&calls, Given::default());
+        let mut unread = Unread::default();
+        read_log(&log, &mut both, &mut unread).unwrap();
+        let report = both.finish();
+        assert_eq!((report.events, report.around(CallerKind::Person)), (2, 2));
+        assert_eq!(unread.lines, 2, "{:?}", unread.named);
+        assert!(
+            unread.named[0].contains(":2: it is longer than 64 MiB"),
+            "{:?}",
+            unread.named
+        );
+        assert!(
+            unread.named[1].contains(":4: it is no audit event"),
+            "{:?}",
+            unread.named
+        );
+        assert_eq!(exit_of(&report, &unread), Exit::Partly);
+        assert_eq!(exit_of(&report, &Unread::default()), Exit::No);
+    }
+
+    #[test]
+    fn a_folder_without_a_ledger_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = calls_of(folder.path(), "prod", &mut Unread::default()).unwrap_err();
+        assert!(error.to_string().contains("holds no ledger"), "{error}");
+    }
+}

@@ -1,0 +1,181 @@
+//! The report, for a person and for a machine.
+
+use insight::reconcile::{Around, CallerKind, Finding, Problem, Report};
+use serde_json::json;
+
+use super::{Unread, second};
+use crate::client::trouble::clean;
+
+/// Of what is wrong so many are shown to a person; a machine gets all.
+const SHOWN: usize = 50;
+
+pub(super) fn in_words(report: &Report, unread: &Unread, cluster: &str) -> String {
+    let mut lines: Vec<String> = report.findings.iter().take(SHOWN).map(finding).collect();
+    if report.findings.len() > SHOWN {
+        lines.push(format!("✖ and {} more: see -o json", report.findings.len() - SHOWN));
+    }
+    for around in &report.around {
+        lines.extend(one_around(around));
+    }
+    lines.push(match report.covers {
+        Some((from, to)) => format!(
+            "{} events of `{}`'s API server from {} to {} UTC; {} calls are in both logs, and both say the same",
+            report.events,
+            clean(cluster),
+            second(from),
+            second(to),
+            report.joined
+        ),
+        None => format!("✖ no event of `{}`'s API server was read", clean(cluster)),
+    });
+    lines.push(in_all(report));
+    lines.extend(
+        not_compared(report, unread)
+            .into_iter()
+            .map(|line| format!("  not compared: {line}")),
+    );
+    lines.join("\n") + "\n"
+}
+
+fn in_all(report: &Report) -> String {
+    let around = [
+        (CallerKind::Person, "people"),
+        (CallerKind::ServiceAccount, "service accounts"),
+        (CallerKind::Component, "the cluster's own parts"),
+        (CallerKind::Anonymous, "nobody known"),
+    ];
+    let around: Vec<String> = around
+        .into_iter()
+        .map(|(kind, name)| format!("{} by {name}", report.around(kind)))
+        .collect();
+    let mark = if report.findings.is_empty() { "✔" } else { "✖" };
+    let found = match report.findings.len() {
+        0 => "nothing differs".to_owned(),
+        1 => "1 call is not as it should be".to_owned(),
+        many => format!("{many} calls are not as they should be"),
+    };
+    format!("{mark} {found}; around the gate: {}", around.join(", "))
+}
+
+fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
+    let mut lines = Vec::new();
+    if report.outside > 0 {
+        lines.push(format!(
+            "{} calls of the ledger, which were not sent, or when the audit log had not begun or had ended",
+            report.outside
+        ));
+    }
+    if report.undecided > 0 {
+        lines.push(format!(
+            "{} calls of which the ledger does not know whether they were sent; the audit log has none of them",
+            report.undecided
+        ));
+    }
+    if unread.lines > 0 {
+        lines.push(format!("{} lines of the audit log, which are no events", unread.lines));
+        lines.extend(unread.named.iter().map(|line| format!("  {}", clean(line))));
+    }
+    if unread.records > 0 {
+        lines.push(format!(
+            "{} records of the ledger, which cannot be read",
+            unread.records
+        ));
+    }
+    if let Some(why) = &unread.ledger {
+        lines.push(format!(
+            "the rest of the ledger: {} (see gatescribe ledger verify)",
+            clean(why)
+        ));
+    }
+    lines
+}
+
+fn finding(finding: &Finding) -> String {
+    let what = match &finding.problem {
+        Problem::NotInLedger => {
+            "no record has it: the gateway's credential was used elsewhere, or a record is lost".to_owned()
+        }
+        Problem::SaidNotSent => "the ledger says that it was not sent, and it arrived".to_owned(),
+        Problem::Differs { what, ledger, server } => {
+            format!(
+                "{what}: `{}` in the ledger, `{}` at the API server",
+                clean(ledger),
+                clean(server)
+            )
+        }
+        Problem::Repeated { sent, arrived } => {
+            format!("sent {sent} times and arrived {arrived} times: somebody sent it again")
+        }
+        Problem::NeverArrived => {
+            "the ledger says that it was answered, and the API server's log does not have it: its audit \
+             policy may leave it out, or an event was lost, or it never arrived"
+                .to_owned()
+        }
+    };
+    let seq = finding.seq.map_or_else(String::new, |seq| format!(", record {seq}"));
+    let peer = finding
+        .peer
+        .as_ref()
+        .map_or_else(String::new, |peer| format!(" from {}", clean(peer)));
+    format!(
+        "✖ {} {}{seq}: {} {} {}{peer}\n    {what}",
+        second(finding.at),
+        clean(&finding.id),
+        clean(&finding.user),
+        clean(&finding.verb),
+        clean(&finding.path),
+    )
+}
+
+/// People one by one with examples, everybody else in a line.
+fn one_around(around: &Around) -> Vec<String> {
+    let kind = match around.kind {
+        CallerKind::Person | CallerKind::Anonymous => "⚠",
+        CallerKind::ServiceAccount | CallerKind::Component => "·",
+    };
+    let user = if around.user.is_empty() {
+        "(nobody)"
+    } else {
+        &around.user
+    };
+    let mut lines = vec![format!(
+        "{kind} {}: {} calls around the gate, {} to {}",
+        clean(user),
+        around.calls,
+        second(around.first),
+        second(around.last)
+    )];
+    if matches!(around.kind, CallerKind::Person | CallerKind::Anonymous) {
+        lines.extend(around.examples.iter().map(|example| {
+            let status = example.status.map_or_else(String::new, |status| format!(" {status}"));
+            let from = example
+                .peer
+                .as_ref()
+                .map_or_else(String::new, |peer| format!(" from {}", clean(peer)));
+            let with = example
+                .agent
+                .as_ref()
+                .map_or_else(String::new, |agent| format!(", {}", clean(agent)));
+            format!(
+                "    {} {} {}{status}{from}{with}",
+                second(example.at),
+                clean(&example.verb),
+                clean(&example.uri)
+            )
+        }));
+    }
+    lines
+}
+
+pub(super) fn as_json(report: &Report, unread: &Unread) -> String {
+    let whole = json!({
+        "report": report,
+        "unread": {
+            "auditLogLines": unread.lines,
+            "named": unread.named,
+            "records": unread.records,
+            "ledger": unread.ledger,
+        },
+    });
+    format!("{whole}\n")
+}
