@@ -260,7 +260,7 @@ pub(crate) fn note_text(noted: Noted, count: u64, text: &[u8]) -> String {
         Noted::Masked(secret) => format!("masked: {} ({count})", secret.name()),
         Noted::Torn(Way::Up) => format!("what the person sends cannot be read from here on: {text}"),
         Noted::Torn(Way::Down) => format!("what the pod sends cannot be read from here on: {text}"),
-        Noted::TarUnread => format!("no archive from here on: {text}"),
+        Noted::TarUnread => format!("not read as tar from here on: {text}"),
         Noted::SizeUnread => "the terminal's size cannot be read from here on".to_owned(),
         Noted::ConnectionsUnlisted => format!("{count} more connections were open at once than are listed"),
         Noted::Other(kind) => format!("a note of kind {kind} of a later release"),

@@ -2,12 +2,14 @@
 //!
 //! It takes pieces of any length and needs memory for one header and three extended ones (64 KiB each at most). What it cannot
 //! read, or what two programs could read differently, ends it: it then hands back what it holds, so that the caller can
-//! keep the rest as ordinary bytes.
+//! keep the rest as ordinary bytes. Those programs are GNU tar, busybox, bsdtar, Go's `archive/tar` (kubectl's) and Python's
+//! `tarfile`: whoever sends an archive chooses it so that it suits the reader, and a list of other files than those that arrive is
+//! worse than none. That busybox or Go gives up an archive that others read is no other reading.
 //!
 //! Invariant: every byte is accounted for. It is of a header that an entry has consumed, of an entry's content, a zero where only
 //! zeros may be, or it is handed back; and what extended headers say that no entry tells is handed over with the entry.
 //!
-//! Sparse files are digested as they stand in the archive, holes left out. Compressed archives are not read.
+//! Sparse files and compressed archives are not read.
 
 mod header;
 mod pax;
@@ -34,7 +36,7 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// Bytes of content that came.
     pub(crate) seen: u64,
-    /// Of the content that came, whatever the type: GNU tar extracts one that it does not know as a file.
+    /// Of the content that came; none of what has no content.
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) name: Vec<u8>,
     pub(crate) link: Vec<u8>,
@@ -71,8 +73,13 @@ enum State {
         have: usize,
         is_after_zero: bool,
     },
-    /// Blocks with the map of a sparse file come.
-    Map { block: Box<Block>, have: usize },
+    /// Content comes of which only pax says how long it is. busybox does not read that and takes its blocks for headers; as long as
+    /// it may find any there, they are looked at. `is_after_unnamed`: the block before was one that it takes for zeros.
+    Veiled {
+        block: Box<Block>,
+        have: usize,
+        is_after_unnamed: bool,
+    },
     /// An extended header comes, whose records stand from there on in what is pending.
     Extended { kind: u8, left: u64, from: usize },
     /// Content of the entry comes.
@@ -124,6 +131,15 @@ impl TarReader {
 
     /// The stream has ended: the entry that broke off, and bytes that were held.
     pub(crate) fn finish(mut self) -> (Option<Entry>, Vec<u8>) {
+        self.end()
+    }
+
+    fn end(&mut self) -> (Option<Entry>, Vec<u8>) {
+        if matches!(self.state, State::Veiled { .. }) {
+            let content = self.held();
+            self.content(&content);
+            return (self.finish_entry(), Vec::new());
+        }
         let held = self.held();
         (self.finish_entry(), held)
     }
@@ -134,7 +150,7 @@ impl TarReader {
         tell: &mut impl FnMut(Entry),
     ) -> Result<&'a [u8], (&'static str, &'a [u8])> {
         match &mut self.state {
-            State::Header { block, have, .. } | State::Map { block, have } => {
+            State::Header { block, have, .. } | State::Veiled { block, have, .. } => {
                 let (rest, is_full) = fill(block, have, bytes);
                 if is_full {
                     self.block_is_full(tell).map_err(|why| (why, rest))?;
@@ -213,12 +229,26 @@ impl TarReader {
                     return Err("one block of zeros between headers");
                 }
                 let header = header::parse(block)?;
+                let is_first = self.understood == 0 && self.pending.is_empty();
+                if is_first && header::begins_something_else(block) {
+                    return Err("an archive that begins as something else does, too");
+                }
                 self.begin(header, tell)
             }
-            State::Map { block, .. } => {
-                self.understood = self.understood.saturating_add(BLOCK_BYTES);
-                if header::map_goes_on(block) {
-                    self.state = map();
+            State::Veiled {
+                block,
+                is_after_unnamed,
+                ..
+            } => {
+                let (is_unnamed, was_unnamed) = (header::is_unnamed(block), *is_after_unnamed);
+                if !is_unnamed && header::busybox_reads(block) {
+                    return Err("a header in content whose size only pax says");
+                }
+                let content = self.held();
+                self.content(&content);
+                // Behind two of them an archive has ended.
+                if is_unnamed && !was_unnamed {
+                    self.state = veiled(true);
                 } else {
                     self.begin_content(tell);
                 }
@@ -231,28 +261,27 @@ impl TarReader {
     fn begin(&mut self, header: Header, tell: &mut impl FnMut(Entry)) -> Result<(), &'static str> {
         match header.kind {
             b'x' | b'g' | b'L' | b'K' => return self.begin_extended(header.kind, header.size),
-            // GNU tar and Python take it for `x`, Go's reader for a file.
-            b'X' => return Err("an extended header of Solaris"),
-            _ => {}
+            0 | b'0'..=b'7' => {}
+            // Volumes, dumps, sparse files, attributes of Solaris, what nobody knows: a file for one program, nothing for another,
+            // and for busybox an extended header (D, M, N, S, V).
+            _ => return Err("a type of entry that not all programs know"),
         }
         let said = self.extended.size.unwrap_or(header.size);
-        // Who reads no headers of pax, as busybox, would take content for headers, or headers for content.
-        if said != header.size && said <= MAX_OCTAL {
+        let is_of_pax_alone = said != header.size;
+        // Who does not read sizes of pax, as busybox, would take content for headers, or headers for content.
+        if is_of_pax_alone && (said <= MAX_OCTAL || header.size != 0) {
             return Err("a pax size that is not its header's, which could say it");
         }
-        let size = match header.kind {
-            b'1' => 0, // GNU and Go agree that a link has no content, whatever its size says
-            b'2'..=b'6' if said != 0 => return Err("a size where no content belongs"),
-            _ => said,
-        };
+        let (kind, size) = self.kind(&header, said)?;
+        let (name, link) = (header.name, header.link);
         let headers = length(&self.pending).saturating_add(BLOCK_BYTES);
         self.understood = self.understood.saturating_add(headers);
         self.pending = Vec::new();
         let extended = std::mem::take(&mut self.extended);
-        let has_no_content = matches!(header.kind, b'1'..=b'6');
-        let (name, link, mut unread) = extended.over(header.name, header.link);
+        let has_no_content = matches!(kind, b'1'..=b'6');
+        let (name, link, mut unread) = extended.over(name, link);
         let entry = Entry {
-            kind: header.kind.max(b'0'),
+            kind,
             mode: header.mode,
             size,
             seen: 0,
@@ -262,12 +291,37 @@ impl TarReader {
             unread,
         };
         self.entry = Some((entry, (!has_no_content).then(|| Context::new(&SHA256))));
-        if header.has_more_map {
-            self.state = map();
+        if is_of_pax_alone {
+            self.state = veiled(false);
         } else {
             self.begin_content(tell);
         }
         Ok(())
+    }
+
+    /// The type and size of an entry, where all programs read the same.
+    fn kind(&self, header: &Header, size: u64) -> Result<(u8, u64), &'static str> {
+        let is_file = matches!(header.kind, 0 | b'0' | b'7');
+        // bsdtar reads content behind a link of pax, others behind none.
+        if !is_file && size != 0 {
+            return Err("a size where no content belongs");
+        }
+        let is_link = matches!(header.kind, b'1' | b'2');
+        // busybox makes a hard link of an empty file that says where it points.
+        if !is_link && (self.extended.link.is_some() || !header.link.is_empty()) {
+            return Err("a link's target in what is no link");
+        }
+        // Where GNU tar cut a long name nobody reads the header's own; of a name of pax some do not know.
+        let own = Some(&header.name).filter(|_| !self.extended.has_long_name());
+        let names = [own, self.extended.name.as_ref()];
+        let is_named_as_folder = names.into_iter().flatten().any(|name| name.ends_with(b"/"));
+        match header.kind {
+            // Of old, folders were told only so.
+            0 if is_named_as_folder && size == 0 && self.extended.name.is_none() => Ok((b'5', 0)),
+            // A folder for GNU tar and bsdtar; for busybox one without content, behind a long name a file; a file for Go and Python.
+            _ if is_file && is_named_as_folder => Err("a file whose name ends as a folder's does"),
+            kind => Ok((kind.max(b'0'), size)),
+        }
     }
 
     fn begin_extended(&mut self, kind: u8, size: u64) -> Result<(), &'static str> {
@@ -293,8 +347,8 @@ impl TarReader {
         let said = self.pending.get(from..).unwrap_or_default();
         match kind {
             b'x' => self.extended.read(said)?,
-            b'L' => self.extended.long_name(said),
-            b'K' => self.extended.long_link(said),
+            b'L' => self.extended.long_name(said)?,
+            b'K' => self.extended.long_link(said)?,
             _ => self.extended.read_global(said)?,
         }
         self.state = padding(length(said), true);
@@ -302,9 +356,10 @@ impl TarReader {
     }
 
     fn begin_content(&mut self, tell: &mut impl FnMut(Entry)) {
-        let size = self.entry.as_ref().map_or(0, |(entry, _)| entry.size);
-        self.state = State::Content { left: size };
-        if size == 0 {
+        let left = |entry: &Entry| entry.size.saturating_sub(entry.seen);
+        let left = self.entry.as_ref().map_or(0, |(entry, _)| left(entry));
+        self.state = State::Content { left };
+        if left == 0 {
             self.end_entry(tell);
         }
     }
@@ -336,7 +391,7 @@ impl TarReader {
     /// What came and belongs to no entry yet.
     fn held(&mut self) -> Vec<u8> {
         let mut held = std::mem::take(&mut self.pending);
-        if let State::Header { block, have, .. } | State::Map { block, have } = &self.state {
+        if let State::Header { block, have, .. } | State::Veiled { block, have, .. } = &self.state {
             held.extend_from_slice(block.get(..*have).unwrap_or_default());
         }
         held
@@ -349,10 +404,11 @@ impl std::fmt::Debug for TarReader {
     }
 }
 
-fn map() -> State {
-    State::Map {
+fn veiled(is_after_unnamed: bool) -> State {
+    State::Veiled {
         block: Box::new([0; BLOCK]),
         have: 0,
+        is_after_unnamed,
     }
 }
 
@@ -434,11 +490,10 @@ fn read_counted(pieces: &[&[u8]]) -> (Vec<Entry>, Vec<u8>, u64) {
             is_over = true;
         }
     }
-    let understood = tar.understood;
     if !is_over {
-        let (entry, held) = tar.finish();
+        let (entry, held) = tar.end();
         entries.extend(entry);
         kept.extend(held);
     }
-    (entries, kept, understood)
+    (entries, kept, tar.understood)
 }

@@ -8,10 +8,8 @@ use super::header;
 pub(super) struct Extended {
     /// Which have come.
     kinds: Vec<u8>,
-    name: Option<Vec<u8>>,
-    /// Of a sparse file; GNU tar takes it over any other.
-    sparse_name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
     /// What they say that no entry tells.
     unread: Vec<u8>,
@@ -25,11 +23,20 @@ impl Extended {
         if self.kinds.contains(&kind) {
             return Err("two extended headers of a kind in front of one entry");
         }
+        // Go's reader forgets there what came before.
+        if kind == b'g' && !self.kinds.is_empty() {
+            return Err("a global header between an extended one and its entry");
+        }
         self.kinds.push(kind);
         if self.kinds.iter().any(is_pax) && self.kinds.iter().any(is_gnu) {
             return Err("extended headers of pax and of GNU tar in front of one entry");
         }
         Ok(())
+    }
+
+    /// Whether the name is one of GNU tar's.
+    pub(super) fn has_long_name(&self) -> bool {
+        self.kinds.contains(&b'L')
     }
 
     /// Reads the records of one header of pax.
@@ -50,58 +57,73 @@ impl Extended {
         Ok(())
     }
 
-    /// The same of one for all entries behind. GNU tar takes what it says for all of them, Go's reader and busybox for none.
+    /// The same of one for all entries behind. GNU tar takes what it says for all of them, Go's reader and busybox for none (busybox
+    /// reads SELinux contexts there, which are told as they came).
     pub(super) fn read_global(&mut self, records: &[u8]) -> Result<(), &'static str> {
         let mut global = Self::default();
         global.read(records)?;
-        if global.name.is_some() || global.sparse_name.is_some() || global.link.is_some() || global.size.is_some() {
+        if global.name.is_some() || global.link.is_some() || global.size.is_some() {
             return Err("a global header that names or sizes entries");
         }
         self.unread.append(&mut global.unread);
         Ok(())
     }
 
-    pub(super) fn long_name(&mut self, said: &[u8]) {
-        self.name = Some(self.before_nul(said));
+    pub(super) fn long_name(&mut self, said: &[u8]) -> Result<(), &'static str> {
+        let name = self.before_nul(said)?;
+        self.name = Some(name);
+        Ok(())
     }
 
-    pub(super) fn long_link(&mut self, said: &[u8]) {
-        self.link = Some(self.before_nul(said));
+    pub(super) fn long_link(&mut self, said: &[u8]) -> Result<(), &'static str> {
+        let link = self.before_nul(said)?;
+        self.link = Some(link);
+        Ok(())
     }
 
-    /// The name and the link in place of the header's own, and what no entry tells. So is the header's own name
-    /// where it is another than the long one cut: busybox reads no headers of pax, and extracts to that.
+    /// The name and the link in place of the header's own, and what no entry tells. So is the header's own where it is another than
+    /// the long one cut: of pax, busybox reads `path` and no `linkpath`, and in older releases and smaller builds neither; it then
+    /// extracts to the header's own.
     pub(super) fn over(self, name: Vec<u8>, link: Vec<u8>) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let mut unread = self.unread;
         let link = longer(self.link, link, &mut unread);
-        let name = match self.sparse_name {
-            None => longer(self.name, name, &mut unread),
-            Some(sparse) => {
-                unread.extend_from_slice(&longer(self.name, name, &mut Vec::new()));
-                sparse
-            }
-        };
+        let name = longer(self.name, name, &mut unread);
         (name, link, unread)
     }
 
-    fn before_nul(&mut self, said: &[u8]) -> Vec<u8> {
+    fn before_nul(&mut self, said: &[u8]) -> Result<Vec<u8>, &'static str> {
         let name = header::text(said);
+        if name.is_empty() {
+            // Go's reader takes the header's own.
+            return Err("a long name that is empty");
+        }
         let behind = said.get(name.len()..).unwrap_or_default();
         if behind.iter().any(|byte| *byte != 0) {
             self.unread.extend_from_slice(behind);
         }
-        name.to_vec()
+        Ok(name.to_vec())
     }
 
     /// Whether an entry tells it, or nothing does because it only says when and whose.
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<bool, &'static str> {
+        // GNU tar passes over blanks in front of a key and reads it up to a zero.
+        if key.is_empty() || matches!(key, [b' ' | b'\t', ..]) || key.contains(&0) {
+            return Err("a pax key that cannot be read");
+        }
+        // GNU tar, bsdtar and Go's reader put such a file together, busybox and Python do not, or not all of them.
+        if key.starts_with(b"GNU.sparse.") || key == b"SCHILY.realsize" {
+            return Err("a sparse file");
+        }
+        let is_name = matches!(key, b"path" | b"linkpath");
         // For Go's reader that takes back what was said, for GNU tar it is a name.
-        if value.is_empty() && matches!(key, b"path" | b"GNU.sparse.name" | b"linkpath") {
+        if is_name && value.is_empty() {
             return Err("a pax name that is empty");
+        }
+        if is_name && value.contains(&0) {
+            return Err("a pax name with a zero in it");
         }
         let was_said = match key {
             b"path" => self.name.replace(value.to_vec()).is_some(),
-            b"GNU.sparse.name" => self.sparse_name.replace(value.to_vec()).is_some(),
             b"linkpath" => self.link.replace(value.to_vec()).is_some(),
             b"size" => {
                 let size = decimal(value).ok_or("a pax size that is no number")?;
