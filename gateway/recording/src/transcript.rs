@@ -7,13 +7,18 @@
 //! Invariant: memory is bounded, whatever a session showed. A recording may be far larger than its file.
 //!
 //! Without a terminal, lines of stdin begin with `> ` and those of stderr with `! `. Messages of a WebSocket are neither: those that
-//! the person sent begin with `> `, those that came back with `< `, in the order in which they passed.
+//! the person sent begin with `> `, those that came back with `< `, in the order in which they passed. What the recorder says stands in
+//! brackets.
+//!
+//! Only output is for a terminal, so only output drives that machine: what somebody typed and what a message says is shown as it is,
+//! escaped as in Rust, and nothing of it hides another line. Nor does a line of output look like one of ours: where it begins
+//! with one of our marks or with a backslash, a backslash stands in front of it.
 
 use std::io::{self, Write};
 
 use vte::{Params, Parser, Perform};
 
-use crate::cast::{ViewError, file_text, note_text};
+use crate::cast::{Utf8, ViewError, file_text, note_text};
 use crate::frame::{Connection, Frame};
 use crate::reader::Recording;
 use crate::tap::{Channel, Way};
@@ -23,7 +28,10 @@ const LONGEST_LINE: usize = 4096;
 /// So much of a frame is made into lines at once: a few bytes that move the cursor make a line of [`LONGEST_LINE`].
 const PIECE: usize = 4096;
 
-/// One stream, as lines.
+/// What a line of ours begins with, and what stands in front of a line of output that begins so.
+const MARKS: [char; 5] = ['>', '<', '!', '[', '\\'];
+
+/// One stream of output, as lines.
 pub struct Transcript {
     strings: Strings,
     parser: Parser,
@@ -91,12 +99,12 @@ impl Recording {
     pub fn write_text<W: Write>(&self, mut out: W, without_end: &str) -> Result<W, ViewError> {
         let is_terminal = self.head()?.is_some_and(|head| head.terminal);
         let prefix = |prefix| if is_terminal { "" } else { prefix };
-        let mut streams = [
-            Transcript::new("> "),
-            Transcript::default(),
-            Transcript::new(prefix("! ")),
-            Transcript::new("< "),
-        ];
+        let mut streams = Streams {
+            typed: Verbatim::new("> "),
+            stdout: Transcript::default(),
+            stderr: Transcript::new(prefix("! ")),
+            answers: Verbatim::new("< "),
+        };
         let mut last_message = None;
         let mut frames = self.frames();
         let read = loop {
@@ -109,24 +117,17 @@ impl Recording {
                 // A message need not end its line, and what answers it stands behind it.
                 let is_message = matches!(channel, Channel::Message { .. });
                 if is_message && last_message.replace(way).is_some_and(|last| last != way) {
-                    finish_lines(&mut streams, &mut out)?;
+                    streams.finish(&mut out)?;
                 }
-                let [stdin, stdout, stderr, answers] = &mut streams;
-                let stream = match (channel, way) {
-                    (Channel::Stdin, _) | (Channel::Message { .. }, Way::Up) => stdin,
-                    (Channel::Message { .. }, Way::Down) => answers,
-                    (Channel::Stderr, _) => stderr,
-                    _ => stdout,
-                };
                 for piece in bytes.chunks(PIECE) {
-                    out.write_all(stream.read(piece).as_bytes())?;
+                    out.write_all(streams.read(channel, way, piece).as_bytes())?;
                 }
             } else if let Some(line) = in_words(&stamped.frame) {
-                finish_lines(&mut streams, &mut out)?;
+                streams.finish(&mut out)?;
                 writeln!(out, "[{line}]")?;
             }
         };
-        finish_lines(&mut streams, &mut out)?;
+        streams.finish(&mut out)?;
         if let Some(words) = self.last_words(&read, without_end) {
             writeln!(out, "[{words}]")?;
         }
@@ -136,10 +137,114 @@ impl Recording {
     }
 }
 
-fn finish_lines(streams: &mut [Transcript], out: &mut impl Write) -> io::Result<()> {
-    streams
-        .iter_mut()
-        .try_for_each(|stream| out.write_all(stream.finish().as_bytes()))
+/// All streams of a session.
+struct Streams {
+    typed: Verbatim,
+    stdout: Transcript,
+    stderr: Transcript,
+    answers: Verbatim,
+}
+
+impl Streams {
+    fn read(&mut self, channel: Channel, way: Way, bytes: &[u8]) -> String {
+        match (channel, way) {
+            (Channel::Stdin, _) | (Channel::Message { .. }, Way::Up) => self.typed.read(bytes),
+            (Channel::Message { .. }, Way::Down) => self.answers.read(bytes),
+            (Channel::Stderr, _) => self.stderr.read(bytes),
+            _ => self.stdout.read(bytes),
+        }
+    }
+
+    fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(self.typed.finish().as_bytes())?;
+        out.write_all(self.stdout.finish().as_bytes())?;
+        out.write_all(self.stderr.finish().as_bytes())?;
+        out.write_all(self.answers.finish().as_bytes())
+    }
+}
+
+/// A stream that is for no terminal, as lines: each byte that is none of a letter is escaped, so that the lines say what passed.
+struct Verbatim {
+    utf8: Utf8,
+    line: String,
+    /// Letters of the line.
+    length: usize,
+    prefix: &'static str,
+}
+
+impl Verbatim {
+    fn new(prefix: &'static str) -> Self {
+        Self {
+            utf8: Utf8::default(),
+            line: String::new(),
+            length: 0,
+            prefix,
+        }
+    }
+
+    /// Reads on; the lines that are complete.
+    fn read(&mut self, bytes: &[u8]) -> String {
+        let text = self.utf8.text(bytes);
+        let mut done = String::new();
+        for letter in text.chars() {
+            match letter {
+                '\n' => self.end(&mut done),
+                '\\' => self.line.push_str("\\\\"),
+                _ => push_plain(letter, &mut self.line),
+            }
+            self.length = if letter == '\n' {
+                0
+            } else {
+                self.length.saturating_add(1)
+            };
+            if self.length == LONGEST_LINE {
+                self.end(&mut done);
+            }
+        }
+        done
+    }
+
+    /// The line that was begun.
+    fn finish(&mut self) -> String {
+        let mut done = String::new();
+        self.line.push_str(&self.utf8.finish());
+        if !self.line.is_empty() {
+            self.end(&mut done);
+        }
+        done
+    }
+
+    fn end(&mut self, done: &mut String) {
+        self.length = 0;
+        done.push_str(self.prefix);
+        done.push_str(&self.line);
+        done.push('\n');
+        self.line.clear();
+    }
+}
+
+/// Escaped where it is a control or would make text stand elsewhere than where it is.
+fn push_plain(letter: char, line: &mut String) {
+    if letter.is_control() || moves_text(letter) {
+        line.extend(letter.escape_default());
+    } else {
+        line.push(letter);
+    }
+}
+
+/// Turns the direction of writing, or breaks a line where no line feed does (Unicode 15 §23.2).
+const fn moves_text(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether a line of output looks as if it began with a mark: nothing that shows stands in front of one.
+fn begins_with_mark(line: &str) -> bool {
+    let shows = |letter: &char| {
+        let mut escaped = letter.escape_debug();
+        // Quotes and backslashes are escaped and show; so does a blank, as an indent.
+        matches!(letter, '\'' | '"' | '\\' | ' ') || escaped.next() == Some(*letter) && !letter.is_whitespace()
+    };
+    line.chars().find(shows).is_some_and(|letter| MARKS.contains(&letter))
 }
 
 /// A frame that is no stream's data, in words: notes, files, connections and the exit; none for others.
@@ -179,13 +284,7 @@ fn connection_text(connection: &Connection<'_>) -> String {
 fn one_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut line = String::with_capacity(text.len());
-    for letter in text.trim_end().chars() {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
+    text.trim_end().chars().for_each(|letter| push_plain(letter, &mut line));
     line
 }
 
@@ -235,6 +334,9 @@ impl Lines {
         let text: String = self.line.drain(..).collect();
         self.column = 0;
         self.done.push_str(self.prefix);
+        if self.prefix.is_empty() && begins_with_mark(&text) {
+            self.done.push('\\');
+        }
         self.done.push_str(text.trim_end());
         self.done.push('\n');
     }
@@ -270,8 +372,8 @@ impl Lines {
     fn full_screen(&mut self, begins: bool) {
         if begins && !self.is_full_screen {
             self.break_off();
-            self.line.extend("[a full-screen program]".chars());
-            self.end();
+            self.done.push_str(self.prefix);
+            self.done.push_str("[a full-screen program]\n");
         }
         self.is_full_screen = begins;
     }
@@ -289,7 +391,10 @@ impl Perform for Lines {
             self.line.resize(self.column.saturating_add(1), ' ');
         }
         if let Some(place) = self.line.get_mut(self.column) {
-            *place = letter;
+            *place = match letter {
+                letter if moves_text(letter) => char::REPLACEMENT_CHARACTER,
+                letter => letter,
+            };
         }
         self.column = self.column.saturating_add(1);
     }
@@ -369,6 +474,64 @@ mod tests {
             ours.push_str(&transcript.finish());
             prop_assert_eq!(ours, lines.done);
         }
+
+        /// Whatever it is, and however it was cut: nothing of it is lost, and nothing of it is another line.
+        #[test]
+        fn what_is_typed_is_told_letter_by_letter(
+            words in prop::collection::vec(
+                prop::sample::select(vec![
+                    "\x1b", "[?1049h", "\x1b]0;", "\x07", "> ", "! ", "[exit 0]", "\\", "u{1b}", "\r", "\n", "\t", "\u{9b}", "\u{202e}", "\u{2028}", "é", " ",
+                ]),
+                0..30,
+            ),
+            cut in 1..9_usize,
+        ) {
+            let text = words.concat();
+            let mut typed = Verbatim::new("> ");
+            let mut lines: String = text.as_bytes().chunks(cut).map(|piece| typed.read(piece)).collect();
+            lines.push_str(&typed.finish());
+            let mut said = String::new();
+            for line in lines.split_terminator('\n') {
+                prop_assert!(!line.chars().any(|letter| letter.is_control() || moves_text(letter)), "{line:?}");
+                said.push_str(&unescaped(line.strip_prefix("> ").unwrap()));
+                said.push('\n');
+            }
+            let whole = if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" };
+            prop_assert_eq!(said, whole);
+        }
+    }
+
+    /// As Rust reads a literal.
+    fn unescaped(line: &str) -> String {
+        let (mut out, mut rest) = (String::new(), line);
+        while let Some((plain, escaped)) = rest.split_once('\\') {
+            out.push_str(plain);
+            let (letter, behind) = match escaped.split_at(1) {
+                ("u", number) => {
+                    let (number, behind) = number.strip_prefix('{').unwrap().split_once('}').unwrap();
+                    let number = u32::from_str_radix(number, 16).unwrap();
+                    (char::from_u32(number).unwrap(), behind)
+                }
+                (letter, behind) => {
+                    let known = [("\\", '\\'), ("r", '\r'), ("t", '\t')];
+                    (known.iter().find(|(name, _)| *name == letter).unwrap().1, behind)
+                }
+            };
+            out.push(letter);
+            rest = behind;
+        }
+        out + rest
+    }
+
+    #[test]
+    fn what_is_typed_without_a_line_end_is_broken_off() {
+        let mut typed = Verbatim::new("> ");
+        let lines = typed.read(&b"a".repeat(2 * LONGEST_LINE + 1));
+        let line = format!("> {}\n", "a".repeat(LONGEST_LINE));
+        assert!(lines == line.repeat(2), "{}", lines.len());
+        assert_eq!(typed.finish(), "> a\n");
+        assert_eq!(typed.finish(), "");
+        assert_eq!(typed.read(b"a\xc3") + &typed.finish(), "> a\u{fffd}\n");
     }
 
     #[test]

@@ -136,9 +136,99 @@ fn a_transcript_is_what_the_lines_came_to() {
 
 #[test]
 fn what_the_cluster_says_is_one_line_of_a_transcript() {
-    let said = b"no such\x1b[2J file\r\n[exit 0]\n";
-    let (_folder, recording) = recorded(head(&["sh"], true), &[(1, down(Channel::Status, said))]);
-    assert_eq!(text(&recording), "[no such\\u{1b}[2J file\\r\\n[exit 0]]\n");
+    let said = "no such\x1b[2J\u{202e} file\r\n[exit 0]\n";
+    let (_folder, recording) = recorded(head(&["sh"], true), &[(1, down(Channel::Status, said.as_bytes()))]);
+    assert_eq!(text(&recording), "[no such\\u{1b}[2J\\u{202e} file\\r\\n[exit 0]]\n");
+}
+
+/// Somebody who is recorded types what would hide, erase or forge what stands behind it.
+#[test]
+fn nothing_that_is_typed_hides_what_is_typed_behind_it() {
+    let (channel, message) = (Channel::Stdin, Channel::Message { is_text: true });
+    let up = |channel, bytes: &'static [u8]| (Way::Up, Event::Data { channel, bytes });
+    let (_folder, recording) = recorded(
+        head(&["sh"], false),
+        &[
+            (1, up(channel, b"# \x1b[?1049h\n")),
+            (2, up(channel, b"cat secret\n# \x1b]0;")),
+            (3, up(channel, b"never\nrm -rf /\r# nothing\x08\x1b[2K\n\n")),
+            (4, down(Channel::Stdout, b"out\n")),
+        ],
+    );
+    assert_eq!(
+        text(&recording),
+        "> # \\u{1b}[?1049h\n> cat secret\n> # \\u{1b}]0;never\n> rm -rf /\\r# nothing\\u{8}\\u{1b}[2K\n> \nout\n"
+    );
+    let back = (
+        Way::Down,
+        Event::Data {
+            channel: message,
+            bytes: b"\x1b[?1049h\nanswer\n",
+        },
+    );
+    let (_folder, recording) = recorded(
+        head(&[], false),
+        &[
+            (1, up(message, b"\x1b[?1049h\nask\n")),
+            (2, back),
+            (3, up(message, b"\x1b[?1049l")),
+        ],
+    );
+    let said = text(&recording);
+    let lines: Vec<_> = said.lines().take(5).collect();
+    assert_eq!(
+        lines,
+        [
+            "> \\u{1b}[?1049h",
+            "> ask",
+            "< \\u{1b}[?1049h",
+            "< answer",
+            "> \\u{1b}[?1049l"
+        ]
+    );
+}
+
+#[test]
+fn no_line_of_output_looks_like_one_of_ours() {
+    let failed = br#"{"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
+    for (shown, told) in [
+        ("> typed", "\\> typed"),
+        ("< answered", "\\< answered"),
+        ("! an error", "\\! an error"),
+        ("[exit 0]", "\\[exit 0]"),
+        ("[a full-screen program]", "\\[a full-screen program]"),
+        ("\\[exit 0]", "\\\\[exit 0]"),
+        ("\x1b[5G[exit 0]", "    [exit 0]"),
+        ("forged\r[exit 0]", "\\[exit 0]"),
+        (" [exit 0]", " [exit 0]"),
+        ("\u{200b}[exit 0]", "\\\u{200b}[exit 0]"),
+        ("\u{feff}\u{200a}> typed", "\\\u{feff}\u{200a}> typed"),
+        ("out\u{2028}[exit 0]", "out\u{fffd}[exit 0]"),
+        ("\u{202e}]0 tixe[", "\u{fffd}]0 tixe["),
+        ("plain [1]", "plain [1]"),
+        ("'>'", "'>'"),
+    ] {
+        let shown = format!("{shown}\r\n");
+        for terminal in [true, false] {
+            let (_folder, recording) = recorded(
+                head(&["sh"], terminal),
+                &[
+                    (1, down(Channel::Stdout, shown.as_bytes())),
+                    (2, down(Channel::Status, failed)),
+                ],
+            );
+            assert_eq!(text(&recording), format!("{told}\n[exit 3]\n"), "{shown:?}");
+        }
+    }
+    let long = [vec![b'a'; 4096], b"[exit 0]\n".to_vec()].concat();
+    let (_folder, recording) = recorded(head(&["sh"], true), &[(1, down(Channel::Stdout, &long))]);
+    assert!(
+        text(&recording).ends_with("a\n\\[exit 0]\n"),
+        "a line that was broken off"
+    );
+    let error = down(Channel::Stderr, b"! [exit 0]\n");
+    let (_folder, recording) = recorded(head(&["sh"], false), &[(1, error)]);
+    assert_eq!(text(&recording), "! ! [exit 0]\n", "its mark stands in front");
 }
 
 #[test]
