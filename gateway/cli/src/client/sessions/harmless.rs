@@ -6,7 +6,12 @@
 //! other one: terminals learn new ones each year. Invariants: what passes does not depend on how the bytes were cut; memory is
 //! bounded; no control of eight bits passes, and nothing that makes a terminal look for one in the middle of a letter.
 //!
+//! What a terminal keeps for later (modes, colours) it may keep for somebody else: the programs that the person was in. So nothing is
+//! kept in its places for modes, and nothing brought back that was not kept here; and [`Left`] says what has to be put back.
+//!
 //! ECMA 48 §5.4 and §5.6; what each sequence does: xterm's `ctlseqs`.
+
+use std::collections::BTreeMap;
 
 /// The longest sequence that draws something; one beyond is dropped to its end.
 const LONGEST: usize = 256;
@@ -24,8 +29,24 @@ pub(super) struct Harmless {
     /// Of a sequence that has begun and may have to be dropped.
     held: Vec<u8>,
     letter: Letter,
-    /// Whether positions may count from the margins.
-    sets_origin: bool,
+    left: Left,
+    /// Private modes that have passed, and how they stand.
+    modes: BTreeMap<u16, bool>,
+    /// How those stood that were kept.
+    kept: BTreeMap<u16, bool>,
+}
+
+/// What has passed and stays when nothing more does, beyond what is put back in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// A mode in which positions count from the margins (DECOM). To leave it moves the cursor.
+    pub(super) origin: bool,
+    pub(super) tabs: bool,
+    pub(super) cursor_shape: bool,
+    /// Lines of letters of double size.
+    pub(super) large_lines: bool,
+    /// Colours and the like that were kept and not brought back.
+    pub(super) kept_colours: u8,
 }
 
 /// The rest of a letter in UTF-8: as many bytes, the first of them within these bounds (Unicode 15 §3.9, table 3-7).
@@ -94,10 +115,9 @@ impl Harmless {
         out
     }
 
-    /// Whether a mode has passed in which positions count from the margins (DECOM). To leave it moves the cursor, so whoever puts
-    /// the terminal back does so only then.
-    pub(super) const fn sets_origin(&self) -> bool {
-        self.sets_origin
+    /// What is to be put back.
+    pub(super) const fn left(&self) -> Left {
+        self.left
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -125,7 +145,8 @@ impl Harmless {
         }
         match byte {
             ESC => self.begin(At::Escape, &[ESC]),
-            ENQ => {}
+            // ENQ asks who it is. CAN draws nothing, and begins a header of ZMODEM, which terminals answer by themselves.
+            ENQ | CAN => {}
             // Controls of one byte, in a terminal that is not one of UTF-8.
             0x80..0xa0 => {}
             0xc2 => self.at = At::C2,
@@ -186,9 +207,7 @@ impl Harmless {
             (At::Escape, 0x30..0x7f) | (At::Control, 0x40..0x7f) => {
                 self.held.push(byte);
                 match self.at {
-                    At::Escape if self.held == b"\x1bc" => out.extend_from_slice(FRESH),
-                    At::Escape if escape_draws(&self.held) => out.append(&mut self.held),
-                    At::Escape => {}
+                    At::Escape => self.escape(out),
                     _ => self.control(out),
                 }
                 self.at = At::Ground;
@@ -206,8 +225,14 @@ impl Harmless {
 
 /// What a full reset (`ESC c`, RIS) draws: an empty screen with nothing set. The reset itself would take the lines that have left the
 /// screen and how keys are told, which are the person's own.
-const FRESH: &[u8] = b"\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b[0\"q\x1b(B\x1b)B\x0f\x1b[4l\x1b[20l\x1b[?5l\x1b[?6l\x1b[?69l\x1b[r\x1b[?7h\x1b[?45l\
-\x1b[?12l\x1b[?25h\x1b[34h\x1b[0 q\x1b[?5W\x1b[H\x1b[2J\x1b7";
+const FRESH: &[u8] = b"\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b[0\"q\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b}\x1b[4l\x1b[20l\x1b[?5l\x1b[?6l\x1b[?69l\x1b[r\
+\x1b[?7h\x1b[?45l\x1b[?12l\x1b[?25h\x1b[34h\x1b[0 q\x1b[?5W\x1b[H\x1b[2J\x1b7";
+
+/// What a soft reset (`CSI ! p`, DECSTR) draws: nothing set, and the cursor where it is. The reset itself would take how keys are told.
+const SOFT: &[u8] = b"\x1b7\x1b[?69l\x1b[r\x1b8\x1b[0m\x1b[0\"q\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b}\x1b[4l\x1b[?25h";
+
+/// So many colours a terminal keeps (xterm's XTPUSHSGR); it counts those beyond.
+const MOST_KEPT: u8 = 10;
 
 /// Whether a sequence behind ESC draws: cursor, tabs, index, single and locking shifts, lines of double size, letters of
 /// another set. Not: the keypad's keys, other encodings (`%`, space), memory locks, guarded areas, strings' ends.
@@ -226,6 +251,11 @@ const DRAWING: [u16; 3] = [4, 20, 34];
 /// kept cursor, drawing at once.
 const DRAWING_PRIVATE: [u16; 12] = [5, 6, 7, 12, 25, 45, 47, 69, 1047, 1048, 1049, 2026];
 const ORIGIN: u16 = 6;
+const CURSOR: u16 = 25;
+/// Private modes that a terminal is in at the beginning: lines break, the cursor shows.
+const SET_AT_FIRST: [u16; 2] = [7, CURSOR];
+/// Keeps and brings back the cursor, and is nothing that could be kept.
+const KEEPS_CURSOR: u16 = 1048;
 
 /// A control sequence in its parts.
 struct Control<'a> {
@@ -260,7 +290,7 @@ impl<'a> Control<'a> {
         numbers.map(|text| (text, std::str::from_utf8(text).ok().and_then(|text| text.parse().ok())))
     }
 
-    /// The modes that it sets or leaves, kept or brought back; none where it is no such sequence.
+    /// The modes of those that it sets or leaves that may be; none where it is no such sequence.
     fn modes(&self) -> Option<&'static [u16]> {
         match (self.private, self.between, self.last) {
             (b"", b"", b'h' | b'l') => Some(&DRAWING),
@@ -271,50 +301,122 @@ impl<'a> Control<'a> {
 
     /// Whether it draws and asks nothing. Rectangles are drawn, columns put in and taken out, and what an own selection is.
     fn draws(&self) -> bool {
-        match (self.private, self.between) {
-            // All lines that have left the screen are the person's own.
-            (b"" | b"?", b"") if self.last == b'J' => self.numbers().all(|(_, number)| number != Some(3)),
-            // With more it tracks the mouse.
-            (b"", b"") if self.last == b'T' => self.numbers().count() == 1,
-            (b"", b"") => b"@ABCDEFGHIKLMPSXZ^`abdefgjkmrsu".contains(&self.last),
-            (b"?", b"") => b"KW".contains(&self.last),
-            (b"", b" ") => b"@Aq".contains(&self.last),
-            (b"", b"!") => self.last == b'p',
-            (b"", b"\"") => self.last == b'q',
-            (b"", b"#") => b"pq{}".contains(&self.last),
-            (b"", b"'") => b"}~".contains(&self.last),
-            (b"", b"$") => b"rtvxz{".contains(&self.last),
-            _ => false,
-        }
+        // Some take what stands in front of a colon for the number, some do not. In colours there are such.
+        let is_clear = self.last == b'm' || !self.parameters.contains(&b':');
+        is_clear
+            && match (self.private, self.between) {
+                // All lines that have left the screen are the person's own (3; of kitty, 22 puts some there).
+                (b"" | b"?", b"") if self.last == b'J' => {
+                    let is_of_screen = |text: &[u8], number| text.is_empty() || matches!(number, Some(0..=2));
+                    self.numbers().all(|(text, number)| is_of_screen(text, number))
+                }
+                // With more it tracks the mouse.
+                (b"", b"") if self.last == b'T' => self.numbers().count() == 1,
+                (b"", b"") => b"@ABCDEFGHIKLMPSXZ^`abdefgjkmrsu".contains(&self.last),
+                (b"?", b"") => b"KW".contains(&self.last),
+                (b"", b" ") => b"@Aq".contains(&self.last),
+                (b"", b"\"") => self.last == b'q',
+                (b"", b"'") => b"}~".contains(&self.last),
+                (b"", b"$") => b"rtvxz{".contains(&self.last),
+                _ => false,
+            }
     }
 }
 
 impl Harmless {
+    /// A sequence behind ESC that has come to its end.
+    fn escape(&mut self, out: &mut Vec<u8>) {
+        if self.held == b"\x1bc" {
+            self.modes.clear();
+            self.left.tabs = true;
+            self.left.cursor_shape = true;
+            out.extend_from_slice(FRESH);
+        } else if escape_draws(&self.held) {
+            self.left.tabs |= self.held == b"\x1bH";
+            self.left.large_lines |= self.held.starts_with(b"\x1b#");
+            out.append(&mut self.held);
+        }
+    }
+
     /// A control sequence that has come to its end.
     fn control(&mut self, out: &mut Vec<u8>) {
-        let Some(control) = Control::read(&self.held) else {
+        let held = std::mem::take(&mut self.held);
+        let Some(control) = Control::read(&held) else {
             return;
         };
-        let Some(drawing) = control.modes() else {
-            if control.draws() {
-                out.append(&mut self.held);
+        match (control.private, control.between, control.last) {
+            (b"", b"!", b'p') => {
+                self.modes.insert(CURSOR, true);
+                return out.extend_from_slice(SOFT);
             }
-            return;
-        };
-        let draws = |number: &Option<u16>| number.is_some_and(|number| drawing.contains(&number));
-        let passing: Vec<&[u8]> = control
-            .numbers()
-            .filter_map(|(text, number)| draws(&number).then_some(text))
-            .collect();
-        if passing.is_empty() {
-            return;
+            (b"", b"#", b'p' | b'{') => {
+                self.left.kept_colours = self.left.kept_colours.saturating_add(1);
+                if self.left.kept_colours <= MOST_KEPT {
+                    out.extend_from_slice(&held);
+                }
+                return;
+            }
+            (b"", b"#", b'q' | b'}') => {
+                if (1..=MOST_KEPT).contains(&self.left.kept_colours) {
+                    out.extend_from_slice(&held);
+                }
+                self.left.kept_colours = self.left.kept_colours.saturating_sub(1);
+                return;
+            }
+            _ => {}
         }
-        let has_origin = control.private == b"?" && control.numbers().any(|(_, number)| number == Some(ORIGIN));
-        self.sets_origin |= has_origin && control.last != b'l';
-        out.extend_from_slice(b"\x1b[");
-        out.extend_from_slice(control.private);
-        out.extend_from_slice(&passing.join(&b';'));
-        out.push(control.last);
+        if let Some(drawing) = control.modes() {
+            return self.change_modes(&control, drawing, out);
+        }
+        if control.draws() {
+            self.left.tabs |= matches!((control.private, control.last), (b"", b'g') | (b"?", b'W'));
+            self.left.cursor_shape |= control.between == b" " && control.last == b'q';
+            out.extend_from_slice(&held);
+        }
+    }
+
+    fn change_modes(&mut self, control: &Control<'_>, drawing: &[u16], out: &mut Vec<u8>) {
+        let draws = |number: &Option<u16>| number.is_some_and(|number| drawing.contains(&number));
+        let passing = || control.numbers().filter(|(_, number)| draws(number));
+        let numbers = passing().filter_map(|(_, number)| number);
+        match control.last {
+            b's' => {
+                for mode in numbers.filter(|mode| *mode != KEEPS_CURSOR) {
+                    let stands = self.modes.get(&mode).copied();
+                    self.kept
+                        .insert(mode, stands.unwrap_or_else(|| SET_AT_FIRST.contains(&mode)));
+                }
+            }
+            b'r' => {
+                for mode in numbers {
+                    if let Some(is_set) = self.kept.get(&mode).copied() {
+                        let last = if is_set { b'h' } else { b'l' };
+                        self.told(mode, is_set);
+                        out.extend_from_slice(format!("\x1b[?{mode}").as_bytes());
+                        out.push(last);
+                    }
+                }
+            }
+            last => {
+                let texts: Vec<&[u8]> = passing().map(|(text, _)| text).collect();
+                if texts.is_empty() {
+                    return;
+                }
+                if control.private == b"?" {
+                    numbers.for_each(|mode| self.told(mode, last == b'h'));
+                }
+                out.extend_from_slice(b"\x1b[");
+                out.extend_from_slice(control.private);
+                out.extend_from_slice(&texts.join(&b';'));
+                out.push(last);
+            }
+        }
+    }
+
+    /// A private mode that passes.
+    fn told(&mut self, mode: u16, is_set: bool) {
+        self.modes.insert(mode, is_set);
+        self.left.origin |= mode == ORIGIN && is_set;
     }
 }
 
@@ -335,7 +437,7 @@ mod tests {
             "plain, käse, 漢字, 🔒 and \u{a0}\r\n\t\x08",
             "\x1b[1;31mred\x1b[0m\x1b[2J\x1b[H\x1b[?1049h\x1b[?25l\x1b[10;20r\x1b[38;5;1m\x1b[s\x1b[u",
             "\x1b7\x1b8\x1bM\x1b(B\x1b)0\x1b#8",
-            "\x1b[2 q\x1b[1\"q\x1b[!p\x07",
+            "\x1b[2 q\x1b[1\"q\x07",
             "\x1b[4h\x1b[20h\x1b[?5h\x1b[?6h\x1b[?7l\x1b[?12h\x1b[?69h\x1b[?1049h\x1b[?2026l\x1b[?25;7h",
             "\x1b[3@\x1b[2P\x1b[5X\x1b[b\x1b[2d\x1b[3`\x1b[2L\x1b[M\x1b[2S\x1b[T\x1b[1;5r\x1b[g\x1b[2'}\x1b[2 @\x1b[?2K\x1b[?J",
             "\x1b[1;1;5;5$z\x1b[42;1;1;5;5$x\x1b[#{\x1b[4:3;58:2::1:2:3m\x1b[#}",
@@ -392,6 +494,7 @@ mod tests {
             "\x1b[?2004h",
             "\x1b[?2004s",
             "\x1b[?2004r",
+            "\x1b[?2004;1000s\x1b[?2004;1000r",
             "\x1b[?2031h",
             "\x1b[?2048h",
             "\x1b[?9001h",
@@ -420,6 +523,14 @@ mod tests {
             "\x1b[3h",
             "\x1b[1q",
             "\x1b[3J",
+            "\x1b[03J",
+            "\x1b[0;3J",
+            "\x1b[3:0J",
+            "\x1b[65539J",
+            "\x1b[22J",
+            "\x1b[?3J",
+            "\x1b[1:2:3:4:5T",
+            "\x1b[?25:1h",
             "\x1b[132$|",
             "\x1b[1$}",
             "\x1b[>0T",
@@ -529,7 +640,10 @@ mod tests {
             "\x1b[?4m",
             "\x1b[#R",
             "\x1b[1'z",
+            "\x1b[#P",
+            "\x1b[#Q",
             "\x05",
+            "\x18",
             "\u{9b}6n",
             "\u{9d}52;c;AAAA\x07",
             "\u{90}$qm\x1b\\",
@@ -541,6 +655,81 @@ mod tests {
         let long = format!("a\x1b[{}mb", "1;".repeat(LONGEST));
         assert_eq!(passed(long.as_bytes()), b"ab");
         assert_eq!(passed(b"a\x1b]0;cut off\x1b[1mb"), b"a\x1b[1mb");
+    }
+
+    /// Konsole, SecureCRT and others begin to receive or send a file where they see it.
+    #[test]
+    fn nothing_that_passes_begins_a_transfer_by_zmodem() {
+        assert_eq!(
+            passed(b"rz\r**\x18B00000000000000\r\x8a\x11"),
+            b"rz\r**B00000000000000\r\x11"
+        );
+        assert_eq!(passed(b"a\x1b[1\x18Bb\x1b]0;\x18**\x18B00"), b"aBb**B00");
+    }
+
+    /// The places are the terminal's, and what is in them may be of the programs that the person was in.
+    #[test]
+    fn modes_are_brought_back_only_where_they_were_kept_here() {
+        for nobody_kept in [
+            "\x1b[?25r",
+            "\x1b[?1049;7r",
+            "\x1b[?25;25r",
+            "\x1b[?7s\x1b[?25r",
+            "\x1b[?1048s\x1b[?1048r",
+        ] {
+            assert_eq!(passed(nobody_kept.as_bytes()), b"", "{nobody_kept:?}");
+        }
+        for (said, drawn) in [
+            ("\x1b[?25l\x1b[?25s\x1b[?25h\x1b[?25r", "\x1b[?25l\x1b[?25h\x1b[?25l"),
+            ("\x1b[?7;25;5s\x1b[?5;7r\x1b[?25r", "\x1b[?5l\x1b[?7h\x1b[?25h"),
+            (
+                "\x1b[?1049h\x1b[?1049;1000s\x1b[?1049l\x1b[?1000;1049r",
+                "\x1b[?1049h\x1b[?1049l\x1b[?1049h",
+            ),
+            (
+                "\x1b[?25l\x1b[!p\x1b[?25s\x1b[?25r",
+                &format!("\x1b[?25l{}\x1b[?25h", std::str::from_utf8(SOFT).unwrap()),
+            ),
+        ] {
+            assert_eq!(String::from_utf8(passed(said.as_bytes())).unwrap(), drawn, "{said:?}");
+        }
+        let mut harmless = Harmless::default();
+        harmless.pass(b"\x1b[?6h\x1b[?6s\x1b[?6l\x1bc");
+        harmless.left = Left::default();
+        harmless.pass(b"\x1b[?6r");
+        assert!(harmless.left().origin, "it is set again");
+    }
+
+    #[test]
+    fn colours_are_brought_back_only_where_they_were_kept_here() {
+        assert_eq!(passed(b"\x1b[#}\x1b[#q"), b"");
+        assert_eq!(
+            passed(b"\x1b[#{a\x1b[1#pb\x1b[#}c\x1b[#q\x1b[#}d"),
+            b"\x1b[#{a\x1b[1#pb\x1b[#}c\x1b[#qd"
+        );
+        let mut harmless = Harmless::default();
+        let many = harmless.pass(&b"\x1b[#{".repeat(12));
+        assert_eq!(
+            (many.len(), harmless.left().kept_colours),
+            (40, 12),
+            "no terminal keeps more"
+        );
+        assert_eq!(harmless.pass(&b"\x1b[#}".repeat(13)), b"\x1b[#}".repeat(10));
+        assert_eq!(harmless.left().kept_colours, 0);
+    }
+
+    #[test]
+    fn a_soft_reset_takes_what_is_drawn_and_not_how_keys_are_told() {
+        assert_eq!(passed(b"\x1b[!p"), SOFT);
+        assert_eq!(passed(SOFT), SOFT, "what takes its place passes");
+        let mut terminal = vt100::Parser::default();
+        terminal.process(b"\x1b[2;4r\x1b[31m\x1b[?25l\x1b[3;5H\x1b[?1h");
+        terminal.process(&passed(b"\x1b[!p"));
+        let screen = terminal.screen();
+        assert_eq!(screen.cursor_position(), (2, 4));
+        assert!(!screen.hide_cursor() && screen.fgcolor() == vt100::Color::Default && screen.application_cursor());
+        terminal.process(&[b'\n'; 30]);
+        assert_eq!(terminal.screen().cursor_position().0, 23, "no margins");
     }
 
     proptest! {
@@ -559,7 +748,7 @@ mod tests {
                 from = cut;
             }
             prop_assert_eq!(&whole, &pieces);
-            prop_assert!(!whole.contains(&ENQ));
+            prop_assert!(!whole.contains(&ENQ) && !whole.contains(&CAN));
             // Nothing is taken out twice: what passed passes.
             let and_a_letter = [whole, b"a".to_vec()].concat();
             prop_assert_eq!(passed(&and_a_letter), and_a_letter);

@@ -95,6 +95,8 @@ pub(super) struct Screen<T: Terminal> {
     /// The recorded process wrote for a terminal, so that line feeds are only that.
     is_raw: bool,
     has_begun: bool,
+    /// What the terminal is told before anything else; empty when it was.
+    opening: &'static [u8],
     sizes: Sizes,
     passing: Passing,
     harmless: Harmless,
@@ -117,17 +119,31 @@ const LOOKS_EVERY: Duration = Duration::from_millis(10);
 /// No window is larger; what a recording says is not trusted with the memory of whoever plays it.
 const LARGEST: u16 = 1_000;
 
+/// What a recorded terminal begins with, whatever the person's own is in: no colours, nothing protected, plain letters, no inserting, no
+/// margins, lines that break and do not break backwards, a cursor. How the screen and the cursor look (reversed, blinking) and
+/// whether lines break backwards is kept first, where the terminal can (XTSAVE); nothing that passes touches what was kept.
+const AT_FIRST: &[u8] =
+    b"\x1b[?5;12;45s\x1b[0m\x1b[0\"q\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b}\x1b[4l\x1b[20l\x1b7\x1b[?69l\x1b[r\x1b8\
+\x1b[?7h\x1b[?45l\x1b[?25h";
 /// What of that which passes ([`Harmless`]) may be left: a sequence in its middle, the other screen, colours, letters that cannot be
-/// erased or are lines, inserting, line feeds that begin a line, reversed colours, margins on all sides, breaks of lines, the cursor, tabs. The
-/// cursor is kept first: whoever leaves the other screen without being in it would be put where it was kept last. What cannot be
-/// set (keys, mouse, paste, the ways of a VT52) is not taken back either: it is the person's own. Hence no soft reset (`CSI ! p`) here,
-/// which would take back how keys are told.
+/// erased or are lines (in all four sets, and which of them are used), inserting, line feeds that begin a line, reversed colours, margins
+/// on all sides, breaks of lines, the cursor. The cursor is kept first: whoever leaves the other screen without being in it would be put
+/// where it was kept last. What cannot be set (keys, mouse, paste, the ways of a VT52) is not taken back either: it is the person's own.
+/// Hence no soft reset (`CSI ! p`) here, which would take back how keys are told. What not every recording leaves is in [`Left`].
 const AS_USUAL: &[u8] =
-    b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b[0\"q\x1b(B\x0f\x1b[4l\x1b[20l\x1b[?5l\x1b7\x1b[?69l\x1b[r\x1b8\
-\x1b[?7h\x1b[?45l\x1b[?12l\x1b[?25h\x1b[34h\x1b[0 q\x1b[?5W";
+    b"\x18\x1b\\\x1b7\x1b[?1049l\x1b[?2026l\x1b[0m\x1b[0\"q\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b}\x1b[4l\x1b[20l\x1b[?5l\x1b7\x1b[?69l\x1b[r\x1b8\
+\x1b[?7h\x1b[?45l\x1b[?12l\x1b[?25h\x1b[34h";
+/// What was kept at first.
+const OWN_AGAIN: &[u8] = b"\x1b[?5;12;45r";
 /// Positions count from the screen's corner again. That puts the cursor there, so it is put at the last line; and what was kept
 /// of it before is not to bring the mode back.
 const FROM_THE_CORNER: &[u8] = b"\x1b[?6l\x1b[999H\x1b7";
+/// Lines may be of double size; the next one, below all, is not.
+const BELOW_ALL: &[u8] = b"\x1b[999H";
+/// The shape that the person has set.
+const OWN_SHAPE: &[u8] = b"\x1b[0 q";
+/// Where a terminal does not know its size.
+const USUAL_COLUMNS: u16 = 80;
 
 impl<T: Terminal> Screen<T> {
     /// Nothing is changed before something is shown.
@@ -137,6 +153,7 @@ impl<T: Terminal> Screen<T> {
             is_raw,
             passing,
             has_begun: false,
+            opening: AT_FIRST,
             sizes: Sizes::Own,
             harmless: Harmless::default(),
         }
@@ -158,7 +175,7 @@ impl<T: Terminal> Screen<T> {
             Passing::Raw if !self.terminal.is_there() => hand(&mut self.terminal, bytes),
             Passing::Raw | Passing::Harmless => {
                 let drawn = self.harmless.pass(bytes);
-                hand(&mut self.terminal, &drawn)
+                self.tell(&drawn)
             }
         }
     }
@@ -184,7 +201,7 @@ impl<T: Terminal> Screen<T> {
             return;
         }
         // Where it cannot be written, what comes next says so.
-        let _ = hand(&mut self.terminal, &ask_for(columns, lines));
+        let _ = self.tell(&ask_for(columns, lines));
         if now.is_some() && !self.has_taken(columns, lines).await {
             self.sizes = Sizes::Refuses {
                 wanted: (columns, lines),
@@ -213,6 +230,43 @@ impl<T: Terminal> Screen<T> {
         }
     }
 
+    /// Behind what a terminal is told at first.
+    fn tell(&mut self, bytes: &[u8]) -> Result<Reader, Unwritten> {
+        if !self.terminal.is_there() {
+            return hand(&mut self.terminal, bytes);
+        }
+        let opening = std::mem::take(&mut self.opening);
+        hand(&mut self.terminal, &[opening, bytes].concat())
+    }
+
+    /// What puts the terminal back.
+    fn closing(&self) -> Vec<u8> {
+        let left = self.harmless.left();
+        let mut last = AS_USUAL.to_vec();
+        if self.opening.is_empty() {
+            last.extend_from_slice(OWN_AGAIN);
+        }
+        // Each brings back colours; the last are none.
+        if left.kept_colours > 0 {
+            last.extend(b"\x1b[#}".repeat(left.kept_colours.into()));
+            last.extend_from_slice(b"\x1b[0m");
+        }
+        if left.cursor_shape {
+            last.extend_from_slice(OWN_SHAPE);
+        }
+        if left.origin {
+            last.extend_from_slice(FROM_THE_CORNER);
+        }
+        if left.large_lines {
+            last.extend_from_slice(BELOW_ALL);
+        }
+        last.extend_from_slice(b"\r\n");
+        if left.tabs {
+            last.extend(usual_tabs(self.size().map_or(USUAL_COLUMNS, |(columns, _)| columns)));
+        }
+        last
+    }
+
     fn begin(&mut self) {
         if !self.has_begun && self.is_raw && self.terminal.is_there() {
             self.terminal.let_through();
@@ -226,11 +280,7 @@ impl<T: Terminal> Drop for Screen<T> {
         if !self.has_begun || !self.terminal.is_there() {
             return;
         }
-        let mut last = AS_USUAL.to_vec();
-        if self.harmless.sets_origin() {
-            last.extend_from_slice(FROM_THE_CORNER);
-        }
-        last.extend_from_slice(b"\r\n");
+        let mut last = self.closing();
         if let Sizes::Asked {
             before: Some((columns, lines)),
         } = self.sizes
@@ -245,4 +295,11 @@ impl<T: Terminal> Drop for Screen<T> {
 
 fn ask_for(columns: u16, lines: u16) -> Vec<u8> {
     format!("\x1b[8;{lines};{columns}t").into_bytes()
+}
+
+/// One in each eighth column: by hand, and for terminals that know it (DECST8C) in those columns, too, that the window does not have now.
+fn usual_tabs(columns: u16) -> Vec<u8> {
+    let stops = (9..=columns).step_by(8);
+    let stops: String = stops.map(|column| format!("\x1b[{column}G\x1bH")).collect();
+    format!("\x1b[3g{stops}\r\x1b[?5W").into_bytes()
 }

@@ -1,6 +1,7 @@
 //! Playing is exact: at any time the screen of whoever plays is the screen that the person had. What vim, top and progress bars
 //! really wrote goes to one terminal emulator as it was, and to another one as the gateway's lines, through all that `play` does.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -39,11 +40,40 @@ fn side(length: u16) -> NonZeroU16 {
     NonZeroU16::new(length).unwrap()
 }
 
-/// A window that is asked for a size.
+/// A window that is asked for a size, and what the emulator does not draw.
 #[derive(Debug, Default)]
 struct Window {
     takes_none: bool,
     asked: Vec<(u16, u16)>,
+    settings: Settings,
+    /// What was kept of modes (XTSAVE), by whomever.
+    kept: BTreeMap<u16, bool>,
+}
+
+/// How a terminal is set, beyond what the emulator knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settings {
+    /// Which letters stand in each of the four sets, and which of them those above U+007F are.
+    letters: BTreeMap<u8, u8>,
+    right: u8,
+    is_protected: bool,
+    modes: BTreeMap<u16, bool>,
+    kept_colours: u32,
+    /// None where they stand in each eighth column.
+    tabs: Option<BTreeSet<u16>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            letters: b"()*+".iter().map(|set| (*set, b'B')).collect(),
+            right: b'}',
+            is_protected: false,
+            modes: BTreeMap::new(),
+            kept_colours: 0,
+            tabs: None,
+        }
+    }
 }
 
 impl vt100::Callbacks for Window {
@@ -51,6 +81,49 @@ impl vt100::Callbacks for Window {
         self.asked.push((columns, lines));
         if !self.takes_none {
             screen.set_size(side(lines), side(columns));
+        }
+    }
+
+    fn unhandled_escape(&mut self, screen: &mut vt100::Screen, first: Option<u8>, _: Option<u8>, last: u8) {
+        let settings = &mut self.settings;
+        match (first, last) {
+            (Some(set @ (b'(' | b')' | b'*' | b'+')), letters) => drop(settings.letters.insert(set, letters)),
+            (Some(b'-'), letters) => drop(settings.letters.insert(b')', letters)),
+            (None, b'~' | b'}' | b'|') => settings.right = last,
+            (None, b'H') => drop(settings.tabs.get_or_insert_default().insert(screen.cursor_position().1)),
+            _ => {}
+        }
+    }
+
+    fn unhandled_csi(
+        &mut self,
+        _: &mut vt100::Screen,
+        first: Option<u8>,
+        _: Option<u8>,
+        params: &[&[u16]],
+        last: char,
+    ) {
+        let settings = &mut self.settings;
+        let numbers = params.iter().filter_map(|param| param.first().copied());
+        match (first, last) {
+            (Some(b'?'), 'h' | 'l') => {
+                let own = numbers.filter(|mode| [5, 12, 45].contains(mode));
+                settings.modes.extend(own.map(|mode| (mode, last == 'h')));
+            }
+            (Some(b'?'), 's') => {
+                let stand = |mode| (mode, settings.modes.get(&mode).copied().unwrap_or(false));
+                self.kept.extend(numbers.map(stand));
+            }
+            (Some(b'?'), 'r') => {
+                let kept = numbers.filter_map(|mode| Some((mode, *self.kept.get(&mode)?)));
+                settings.modes.extend(kept);
+            }
+            (Some(b'?'), 'W') => settings.tabs = None,
+            (Some(b'"'), 'q') => settings.is_protected = numbers.eq([1]),
+            (Some(b'#'), '{' | 'p') => settings.kept_colours += 1,
+            (Some(b'#'), '}' | 'q') => settings.kept_colours = settings.kept_colours.checked_sub(1).unwrap(),
+            (None, 'g') => settings.tabs = Some(BTreeSet::new()),
+            _ => {}
         }
     }
 }
@@ -376,6 +449,121 @@ async fn nothing_that_a_program_can_leave_behind_stays() {
     }
 }
 
+/// What the person's own terminal is in: reversed, a cursor that blinks, lines that break backwards, something kept of each; and
+/// no stops of tabs but one.
+fn own() -> Window {
+    let modes: BTreeMap<u16, bool> = [(5, true), (12, true), (45, true)].into();
+    let settings = Settings {
+        modes: modes.clone(),
+        kept_colours: 3,
+        tabs: Some([17].into()),
+        ..Settings::default()
+    };
+    Window {
+        settings,
+        ..Window::default()
+    }
+}
+
+/// What the emulator does not know: letters of another set, protected ones, colours that are kept, stops of tabs, how screen and cursor look.
+#[tokio::test(start_paused = true)]
+async fn the_persons_own_settings_are_theirs_again() {
+    for left in [
+        "",
+        "\x1b(0\x1b)0\x1b*<\x1b+A\x1b-A\x0e",
+        "\x1b~",
+        "\x1b|\x1b+0",
+        "\x1b[1\"q",
+        "\x1b[?5l\x1b[?12l\x1b[?45l",
+        "\x1b[?5;12;45s\x1b[?5;12;45l\x1b[?5;12;45s",
+        "\x1b[?5;12;45r\x1b[?1049r",
+        "\x1b[#{\x1b[#p",
+        "\x1b[#}\x1b[#}\x1b[#q",
+        "\x1bc",
+        "\x1b[!p",
+    ] {
+        let emulated = Emulated::new();
+        *emulated.drawn().parser.callbacks_mut() = own();
+        let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
+        let shown = Event::Out(Duration::ZERO, left.as_bytes().to_vec());
+        playback.take(shown).await.unwrap();
+        drop(playback);
+        let mut expected = own().settings;
+        if left == "\x1bc" {
+            expected.tabs = None;
+        }
+        assert_eq!(emulated.drawn().parser.callbacks().settings, expected, "{left:?}");
+    }
+    for tabs in ["\x1b[3g", "\x1b[5G\x1bH", "\x1b[?5W", "\x1b[g"] {
+        let emulated = Emulated::new();
+        let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
+        let shown = Event::Out(Duration::ZERO, tabs.as_bytes().to_vec());
+        playback.take(shown).await.unwrap();
+        drop(playback);
+        assert_eq!(emulated.drawn().parser.callbacks().settings.tabs, None, "{tabs:?}");
+        let bytes = String::from_utf8(emulated.drawn().bytes.clone()).unwrap();
+        let stops: String = (9..80)
+            .step_by(8)
+            .map(|column| format!("\x1b[{column}G\x1bH"))
+            .collect();
+        assert!(
+            bytes.ends_with(&format!("\x1b[3g{stops}\r\x1b[?5W")),
+            "where DECST8C is not known: {bytes:?}"
+        );
+    }
+}
+
+/// The shape of a cursor is the person's, and nothing says which it was; lines of double size are on the screen as long as it is.
+#[tokio::test(start_paused = true)]
+async fn what_a_recording_did_not_touch_is_not_put_back() {
+    for (shown, sequence) in [
+        ("\x1b[3 q", "\x1b[0 q"),
+        ("\x1b#6", "\x1b[999H"),
+        ("\x1bH", "\x1b[3g"),
+        ("\x1b[?6h", "\x1b[?6l"),
+    ] {
+        for (said, is_put_back) in [(shown, true), ("plain", false)] {
+            let emulated = Emulated::new();
+            let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
+            playback.take(Event::Out(Duration::ZERO, said.into())).await.unwrap();
+            drop(playback);
+            let bytes = String::from_utf8(emulated.drawn().bytes.clone()).unwrap();
+            let (_, end) = bytes.split_once('\x18').unwrap();
+            assert_eq!(end.contains(sequence), is_put_back, "{said:?}: {end:?}");
+        }
+    }
+}
+
+/// However the person's terminal was: a recording is drawn as in one that nobody has set.
+#[tokio::test(start_paused = true)]
+async fn a_recording_begins_in_a_usual_terminal() {
+    let emulated = Emulated::new();
+    {
+        let mut drawn = emulated.drawn();
+        *drawn.parser.callbacks_mut() = own();
+        drawn
+            .parser
+            .process(b"$ play\r\n\x1b[31m\x1b[?25l\x1b)0\x1b~\x1b[1\"q\x1b[2;5r\x1b[7;1H");
+    }
+    let mut playback = Playback::new(emulated.clone(), true, None, Passing::Harmless);
+    playback
+        .take(Event::Out(Duration::ZERO, b"shown".to_vec()))
+        .await
+        .unwrap();
+    let mut drawn = emulated.drawn();
+    let settings = drawn.parser.callbacks().settings.clone();
+    assert_eq!(settings.letters, Settings::default().letters);
+    assert_eq!(
+        (settings.right, settings.is_protected, settings.modes[&45]),
+        (b'}', false, false)
+    );
+    let screen = drawn.parser.screen();
+    assert_eq!((screen.fgcolor(), screen.hide_cursor()), (vt100::Color::Default, false));
+    assert_eq!(screen.cursor_position(), (6, 5), "where it was");
+    drawn.parser.process(&[b'\n'; 100]);
+    assert_eq!(drawn.parser.screen().cursor_position().0, USUAL.1 - 1, "no margins");
+}
+
 #[track_caller]
 fn is_a_shells(emulated: &Emulated, what: &str) {
     let mut drawn = emulated.drawn();
@@ -479,5 +667,5 @@ async fn a_terminal_never_gets_raw_bytes() {
         .take(Event::Out(Duration::ZERO, b"a\x1b[6nb".to_vec()))
         .await
         .unwrap();
-    assert_eq!(emulated.drawn().bytes, b"ab");
+    assert!(emulated.drawn().bytes.ends_with(b"\x1b[?25hab"));
 }
