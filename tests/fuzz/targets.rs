@@ -18,6 +18,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("note", ledger::fuzz_note),
     ("open_part", proxy::audit::fuzz_open_part),
     ("own_rights", proxy::fuzz_own_rights),
+    ("played", cli::fuzz_played),
     ("query", search::fuzz_query),
     ("receipt", ledger::fuzz_receipt),
     ("recording_reader", recording::fuzz_recording_reader),
@@ -29,5 +30,6 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("target", model::request::fuzz_target),
     ("tile_path", ledger::fuzz_tile_path),
     ("traceparent", proxy::observe::fuzz_traceparent),
+    ("transcript", recording::fuzz_transcript),
     ("websocket_tap", recording::tap::fuzz_websocket_tap),
 ];

@@ -39,7 +39,7 @@ pub use recorder::{Recorder, mask_words};
 pub use seal::{Root, SealError, Sealed, Sealer, SessionKey, Trouble};
 pub use status::{Exit, StatusReader, fuzz_exit_status};
 pub use tar::fuzz_tar_reader;
-pub use transcript::{Transcript, in_words};
+pub use transcript::{Transcript, fuzz_transcript, in_words};
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,9 @@ const PIECE: usize = 4096;
 /// What a line of ours begins with, and what stands in front of a line of output that begins so.
 const MARKS: [char; 5] = ['>', '<', '!', '[', '\\'];
 
+/// Where one begins and what it draws is left out.
+const FULL_SCREEN: &str = "[a full-screen program]";
+
 /// One stream of output, as lines.
 pub struct Transcript {
     strings: Strings,
@@ -98,13 +101,7 @@ impl Recording {
     /// The recording is damaged or cannot be read; what came before is written, and a line that says so. Or `out` fails.
     pub fn write_text<W: Write>(&self, mut out: W, without_end: &str) -> Result<W, ViewError> {
         let is_terminal = self.head()?.is_some_and(|head| head.terminal);
-        let prefix = |prefix| if is_terminal { "" } else { prefix };
-        let mut streams = Streams {
-            typed: Verbatim::new("> "),
-            stdout: Transcript::default(),
-            stderr: Transcript::new(prefix("! ")),
-            answers: Verbatim::new("< "),
-        };
+        let mut streams = Streams::new(if is_terminal { "" } else { "! " });
         let mut last_message = None;
         let mut frames = self.frames();
         let read = loop {
@@ -146,6 +143,15 @@ struct Streams {
 }
 
 impl Streams {
+    fn new(of_stderr: &'static str) -> Self {
+        Self {
+            typed: Verbatim::new("> "),
+            stdout: Transcript::default(),
+            stderr: Transcript::new(of_stderr),
+            answers: Verbatim::new("< "),
+        }
+    }
+
     fn read(&mut self, channel: Channel, way: Way, bytes: &[u8]) -> String {
         match (channel, way) {
             (Channel::Stdin, _) | (Channel::Message { .. }, Way::Up) => self.typed.read(bytes),
@@ -373,7 +379,8 @@ impl Lines {
         if begins && !self.is_full_screen {
             self.break_off();
             self.done.push_str(self.prefix);
-            self.done.push_str("[a full-screen program]\n");
+            self.done.push_str(FULL_SCREEN);
+            self.done.push('\n');
         }
         self.is_full_screen = begins;
     }
@@ -445,6 +452,43 @@ impl Perform for Lines {
     }
 }
 
+/// Fuzz entry: any frames make lines without controls, none of which looks like one of another stream, however they are cut.
+pub fn fuzz_transcript(data: &[u8]) {
+    let (first, rest) = data.split_first().unwrap_or((&0, &[]));
+    let cut = usize::from(*first).max(1);
+    let mut whole = Streams::new("! ");
+    let mut pieces = Streams::new("! ");
+    for stamped in crate::frame::FrameIter::resume(rest, 0, 0).map_while(Result::ok) {
+        let Frame::Data { way, channel, bytes } = stamped.frame else {
+            continue;
+        };
+        let text = whole.read(channel, way, bytes);
+        let cut: String = bytes
+            .chunks(cut)
+            .map(|piece| pieces.read(channel, way, piece))
+            .collect();
+        assert_eq!(text, cut, "cuts make no difference");
+        let mark = match (channel, way) {
+            (Channel::Stdin, _) | (Channel::Message { .. }, Way::Up) => Some("> "),
+            (Channel::Message { .. }, Way::Down) => Some("< "),
+            (Channel::Stderr, _) => Some("! "),
+            _ => None,
+        };
+        assert!(text.is_empty() || text.ends_with('\n'), "lines are told whole");
+        for line in text.split_terminator('\n') {
+            assert!(
+                !line.chars().any(|letter| letter.is_control() || moves_text(letter)),
+                "`{line:?}`"
+            );
+            let is_told_apart = match mark {
+                Some(mark) => line.starts_with(mark),
+                None => line == FULL_SCREEN || line.starts_with('\\') || !begins_with_mark(line),
+            };
+            assert!(is_told_apart, "`{line}` is of another stream");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -452,6 +496,25 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn any_data_makes_lines_that_are_told_apart(
+            frames in prop::collection::vec(
+                (
+                    prop::sample::select(vec![0x80_u8, 1, 2, 0x87, 7]),
+                    prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"\x1b[?1049hl]0;\x07><!\\\r\n\t \xe2\x80\xaa".to_vec())], 0..60),
+                ),
+                0..12,
+            ),
+            cut: u8,
+        ) {
+            let mut bytes = vec![cut];
+            for (channel, data) in &frames {
+                bytes.extend([2, 9, u8::try_from(data.len() + 1).unwrap(), *channel]);
+                bytes.extend(data);
+            }
+            fuzz_transcript(&bytes);
+        }
+
         #[test]
         fn what_the_parser_is_not_given_changes_no_line(
             words in prop::collection::vec(

@@ -31,6 +31,7 @@ mod users;
 mod whoami;
 
 pub use audit::arranged;
+pub use sessions::fuzz_played;
 
 use std::path::PathBuf;
 

@@ -420,6 +420,29 @@ impl Harmless {
     }
 }
 
+/// Fuzz entry: what passes of any bytes does not depend on how they were cut, has nothing that terminals answer, no control of eight bits
+/// and no sequence that would not pass again.
+pub fn fuzz_played(data: &[u8]) {
+    let (first, said) = data.split_first().unwrap_or((&0, &[]));
+    let whole = Harmless::default().pass(said);
+    let mut harmless = Harmless::default();
+    let pieces = said.chunks(usize::from(*first).max(1));
+    let cut: Vec<u8> = pieces.flat_map(|piece| harmless.pass(piece)).collect();
+    assert_eq!(whole, cut, "cuts make no difference");
+    assert!(
+        !whole.iter().any(|byte| matches!(*byte, ENQ | CAN)),
+        "nothing is answered"
+    );
+    let and_a_letter = [whole.as_slice(), b"a"].concat();
+    let again = Harmless::default().pass(&and_a_letter);
+    assert_eq!(again, and_a_letter, "what passed passes");
+    let controls = String::from_utf8_lossy(&whole);
+    assert!(
+        !controls.chars().any(|letter| matches!(letter, '\u{80}'..='\u{9f}')),
+        "no control of eight bits"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

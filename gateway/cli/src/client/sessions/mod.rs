@@ -10,6 +10,7 @@ mod playback;
 mod screen;
 mod stream;
 
+pub use harmless::fuzz_played;
 pub(super) use list::session_result;
 
 use std::path::PathBuf;
