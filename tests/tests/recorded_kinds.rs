@@ -525,6 +525,50 @@ fn debugging_leaves_the_new_container_and_what_was_done_in_it() -> anyhow::Resul
         let id = one(&carol, |session| session["name"] == name.as_str())?;
         let kept = kept(&gateway, &carol, &id, ("attach", &name))?;
         assert_eq!(kept.head["container"], "looks", "{way}: {}", kept.head);
+        let outcome = &kept.close["outcome"];
+        assert_eq!(
+            (&outcome["exit_code"], &outcome["end"], &kept.finish["up"]),
+            (&0.into(), &"answered".into(), &"typed-to-it\n".len().into()),
+            "{way}: {} {}",
+            kept.close,
+            kept.finish
+        );
+        // With what the transport needs.
+        assert!(
+            outcome["bytes_in"].as_u64() > kept.finish["up"].as_u64(),
+            "{way}: {}",
+            kept.close
+        );
+        let place = format!("kept/{name}/looks");
+        let rows = carol.ok("gatescribe session ls user:alice ns:kept --limit 200")?;
+        let row = rows.stdout.lines().find(|line| line.contains(&place));
+        assert!(
+            row.is_some_and(|row| row.contains(" attach ") && row.ends_with(&id[id.len() - 8..])),
+            "{way}: {rows}"
+        );
+        let shown = carol.ok(&format!("gatescribe session show {id}"))?;
+        let fact = |name: &str| {
+            let line = shown
+                .stdout
+                .lines()
+                .find_map(|line| line.trim_start().strip_prefix(name));
+            line.map(str::trim)
+                .with_context(|| format!("{way}: no {name:?} in {shown}"))
+        };
+        let hash = kept.close["recording"]["hash"].as_str().context("a hash")?;
+        for (name, says) in [
+            ("who", "alice@example.com"),
+            ("where", place.as_str()),
+            ("node", "node-1"),
+            ("what", "attach"),
+            ("allowed by", "kept-is-recorded"),
+            ("bytes", "↑"),
+            ("result", "exit 0"),
+            ("recording", "whole, as the ledger says"),
+            ("root hash", hash),
+        ] {
+            assert!(fact(name)?.contains(says), "{way}: {name}: {shown}");
+        }
         assert!(
             kept.text.contains("> typed-to-it\n") && kept.text.contains("got typed-to-it\n"),
             "{way}: {}",
