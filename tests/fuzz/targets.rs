@@ -9,6 +9,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("asciicast", recording::fuzz_asciicast),
     ("configuration", cli::config::fuzz_configuration),
     ("entry_bundle", ledger::fuzz_entry_bundle),
+    ("entered", proxy::fuzz_entered),
     ("event_border", proxy::body::fuzz_event_border),
     ("exit_status", recording::fuzz_exit_status),
     ("frame_reader", ledger::fuzz_frame_reader),

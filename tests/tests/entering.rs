@@ -16,6 +16,7 @@ use tests::kubectl::{Kubectl, Way};
 use tests::left_out::{NO_ROUTE, left_out};
 use tests::metrics::Scrape;
 use tests::once::Once;
+use tests::person::Person;
 use tests::pods::{self, TALK, listens, namespace, shell};
 use tests::records::Session;
 use tests::rules::rule;
@@ -271,6 +272,64 @@ fn h_21_a_node_is_entered_by_whoever_may_and_each_call_is_recorded_as_that() -> 
         (&"close".into(), &101.into()),
         "{close}"
     );
+    Ok(())
+}
+
+/// A kubelet goes by its path alone, so a word of the query that names another container changes no record.
+#[test]
+fn promise_3_who_enters_through_a_node_cannot_have_another_pod_or_container_recorded() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
+    let bob = gateway.sign_in("bob")?.token;
+    let kubectl = gateway.kubectl("bob", &bob)?;
+    let of_the_node = |path: &str| format!("/api/v1/nodes/node-1/proxy/{path}");
+    let entered = |record: &Value| {
+        let word = |name: &str| record["req"][name].as_str().unwrap_or("-").to_owned();
+        [word("name"), word("pod"), word("container")].join(" ")
+    };
+    // Plain requests, whose query the API server passes on; what the kubelet says of them is its own business.
+    for path in [
+        "exec/shop/near/near?command=id&container=false",
+        "attach/shop/near/near?container=false",
+        "run/shop/near/near?cmd=id&container=false",
+        "containerLogs/shop/near/near?container=false",
+        "x/../exec//shop/./near/%6eear?container=false",
+    ] {
+        drop(kubectl.run(&["get", "--raw", &of_the_node(path)])?);
+    }
+    let is_plain = |record: &&Value| record["kind"] == "intent" && record["req"]["resource"] == "nodes";
+    let records = gateway.records_with("all five", |records| records.iter().filter(is_plain).count() == 5)?;
+    for record in records.iter().filter(is_plain) {
+        assert_eq!(entered(record), "node-1 shop/near near", "{record}");
+    }
+    // A session, under way and over.
+    let target = of_the_node("portForward/shop/near?container=false");
+    let target = format!("/clusters/bench{target}");
+    let client = Upgraded::ask(&gateway, &bob, &target, Switch::Spdy("portforward.k8s.io"), b"")?;
+    ensure!(client.is_granted(), "{}", client.head);
+    let id = client.id()?;
+    let carol = Person::signed_in(&gateway, "carol")?;
+    let live = carol.sessions("--live")?;
+    let shown = live.iter().find(|session| session["id"] == *id).context("it is live")?;
+    assert_eq!(
+        (&shown["pod"], shown.get("container")),
+        (&"shop/near".into(), None),
+        "{shown}"
+    );
+    let listed = carol.ok("gatescribe session ls --live")?;
+    assert!(listed.stdout.contains(" node:node-1/shop/near "), "{listed}");
+    drop(client);
+    let (open, close) = both(&gateway, &id)?;
+    assert_eq!(entered(&open), "node-1 shop/near -", "{open}");
+    // Asked for as for any pod.
+    assert_eq!(close["upstream"]["node"], "node-1", "{close}");
+    let listed = try_until("it is found", PATIENCE, || {
+        let listed = carol.sessions("user:bob")?;
+        listed
+            .into_iter()
+            .find(|session| session["id"] == *id)
+            .context("not yet")
+    })?;
+    assert_eq!(listed["pod"], "shop/near", "{listed}");
     Ok(())
 }
 

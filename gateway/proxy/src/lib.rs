@@ -9,6 +9,7 @@ pub mod audit;
 pub mod body;
 pub mod clock;
 pub mod decision;
+mod entered;
 pub mod headers;
 pub mod identity;
 pub mod listener;
@@ -22,4 +23,5 @@ pub mod site;
 mod turnstile;
 pub mod upstream;
 
+pub use entered::fuzz_entered;
 pub use own_rights::fuzz_own_rights;

@@ -78,6 +78,7 @@ pub(crate) struct Request {
     pub(crate) kubectl_command: Option<String>,
     pub(crate) kubectl_session: Option<String>,
     pub(crate) container: Option<String>,
+    pub(crate) pod: Option<String>,
     pub(crate) fallback_of: Option<String>,
 }
 

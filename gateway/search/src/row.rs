@@ -185,6 +185,9 @@ pub struct Row {
     /// The container that was entered, where the client named one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// `NAMESPACE/NAME` of the pod that was entered through a node's kubelet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// The node of the pod that was entered, where the cluster said it to the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -330,6 +333,7 @@ impl Row {
             namespace: some(req.namespace),
             name: some(req.name),
             container: some(req.container),
+            pod: some(req.pod),
             node: None,
             cluster: None,
             net: None,

@@ -26,6 +26,8 @@ pub struct LiveSession {
     pub name: String,
     /// The container, where the request names one.
     pub container: Option<String>,
+    /// `NAMESPACE/NAME` of the pod, where a node's kubelet is asked.
+    pub pod: Option<String>,
     /// The pod's node, where the cluster has said it.
     pub node: Option<String>,
     /// `exec`, `attach`, `portforward`, `proxy`.

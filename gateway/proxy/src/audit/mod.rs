@@ -33,6 +33,7 @@ pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::{Scan, Want};
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
 pub use self::words::agent;
+pub(crate) use self::words::{is_label, is_subdomain};
 use crate::clock::{Clock, Reading};
 use crate::decision::{Effect, Permit, PureRead};
 use crate::listener::{Conn, Refused};

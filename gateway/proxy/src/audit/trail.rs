@@ -21,6 +21,7 @@ use super::beat::Anchor;
 use super::scan::Want;
 use super::words;
 use crate::clock::Reading;
+use crate::entered::Entered;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Identity, groups_hash};
 use crate::listener::Upgrade;
@@ -174,6 +175,8 @@ pub struct Trail {
     pub(crate) upgrade: Option<Upgrade>,
     /// The attempt over the other protocol that this one repeats.
     pub(crate) fallback_of: Option<RequestId>,
+    /// What it enters, found out when it is asked for.
+    entered: OnceLock<Option<Entered>>,
     claims: Claims,
     told: AtomicBool,
     /// An [`End`](super::End) says how it ends, or has said it.
@@ -223,6 +226,7 @@ impl Trail {
             unrecordable: OnceLock::new(),
             upgrade: None,
             fallback_of: None,
+            entered: OnceLock::new(),
             claims,
             told: AtomicBool::new(false),
             has_an_end: AtomicBool::new(false),
@@ -297,24 +301,29 @@ impl Trail {
         query.map(words::options).unwrap_or_default()
     }
 
-    /// The pod that is entered, where its namespace and name are ones (RFC 1123 subdomains): they become a path of ours.
+    /// What it enters, once it is known what it asks.
+    pub(crate) fn entered(&self) -> Option<&Entered> {
+        let (facts, target) = (self.facts.as_ref()?, self.target.as_ref()?);
+        // Nearly always: nothing of this is looked at where nothing is entered.
+        if !facts.action().enters() {
+            return None;
+        }
+        self.entered.get_or_init(|| Entered::of(facts, target)).as_ref()
+    }
+
+    /// The pod that is entered, for a question about it.
     pub(crate) fn pod(&self) -> Option<PodQuestion> {
-        let facts = self.facts.as_ref().filter(|facts| facts.action().enters())?;
-        let is_pod = facts.resource() == "pods" && facts.api_group().is_empty();
-        let is_named = words::is_subdomain(facts.namespace()) && words::is_subdomain(facts.name());
-        let cluster = self.cluster.clone().filter(|_| is_pod && is_named)?;
+        let entered = self.entered()?;
         Some(PodQuestion {
-            cluster,
-            namespace: facts.namespace().into(),
-            name: facts.name().into(),
+            cluster: self.cluster.clone()?,
+            namespace: (*entered.namespace).into(),
+            name: (*entered.pod).into(),
         })
     }
 
-    /// The container that is entered, where one is named and the name is one (RFC 1123 label).
-    fn container(&self) -> Option<&str> {
-        self.facts.as_ref().filter(|facts| facts.action().enters())?;
-        let mut named = words::pairs(self.target.as_ref()?.query_raw()?).filter(|(key, _)| key == "container");
-        named.next().map(|(_, name)| name).filter(|name| words::is_label(name))
+    /// `NAMESPACE/NAME` of the pod that is entered through a node's kubelet: what else is known of the request names the node.
+    pub(crate) fn pod_by_kubelet(&self) -> Option<&str> {
+        self.entered()?.by_kubelet.as_deref()
     }
 
     pub(super) fn request<'a>(&'a self, query_keys: &'a [&'a str], options: &'a str) -> Request<'a> {
@@ -343,7 +352,8 @@ impl Trail {
             kubectl_command: self.claims.kubectl_command.as_deref(),
             kubectl_session: self.claims.kubectl_session.as_deref(),
             client_audit_id: self.claims.audit_id.as_deref(),
-            container: self.container(),
+            container: self.entered().and_then(|entered| entered.container.as_deref()),
+            pod: self.pod_by_kubelet(),
             fallback_of: self.fallback_of.as_ref().map(RequestId::as_str),
         }
     }

@@ -204,12 +204,12 @@ pub(super) fn is_plain_value(value: &str) -> bool {
 }
 
 /// Whether it is a label of RFC 1123, as names of containers are.
-pub(super) fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     is_plain(name, 63, "-") && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// Whether it is a name of a pod: a subdomain of RFC 1123 whose labels, as everywhere in Kubernetes, may be longer than 63.
-pub(super) fn is_subdomain(name: &str) -> bool {
+pub(crate) fn is_subdomain(name: &str) -> bool {
     let is_part = |part: &str| is_plain(part, 253, "-") && !part.starts_with('-') && !part.ends_with('-');
     name.len() <= 253 && !name.bytes().any(|byte| byte.is_ascii_uppercase()) && name.split('.').all(is_part)
 }

@@ -64,7 +64,7 @@ impl Entry {
         let trail = &self.trail;
         let subject = trail.identity.as_deref()?.subject();
         let facts = trail.facts.as_ref()?;
-        let query = trail.target.as_ref()?.query();
+        let entered = trail.entered();
         Some(LiveSession {
             id: trail.id.as_str().to_owned(),
             subject: subject.id().clone(),
@@ -74,9 +74,8 @@ impl Entry {
             namespace: facts.namespace().to_owned(),
             resource: facts.resource().to_owned(),
             name: facts.name().to_owned(),
-            container: query
-                .first("container")
-                .map(|value| String::from_utf8_lossy(&value).into_owned()),
+            container: entered.and_then(|pod| pod.container.as_deref()).map(str::to_owned),
+            pod: trail.pod_by_kubelet().map(str::to_owned),
             node: trail.node.get().map(|node| node.to_string()),
             action: facts.action().as_str().to_owned(),
             stated_reason: trail.stated_reason.as_deref().map(str::to_owned),

@@ -274,9 +274,13 @@ pub struct Request<'a> {
     /// The client's own `Audit-ID`, at most 64 printable characters; untrusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_audit_id: Option<&'a str>,
-    /// The container that is entered, where the client names one (`container` of the query).
+    /// The container that is entered, where the call names one: `container` of the query for exec and attach, a word of the path
+    /// for a node's kubelet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<&'a str>,
+    /// `NAMESPACE/NAME` of the pod that is entered through a node's kubelet, whose path says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<&'a str>,
     /// Id of the WebSocket attempt that led nowhere and that this call repeats over SPDY/3.1 (KEP-4006).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_of: Option<&'a str>,

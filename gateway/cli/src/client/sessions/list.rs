@@ -194,13 +194,18 @@ fn who(session: &Value) -> String {
     part("user").or_else(|| part("email")).unwrap_or_else(|| "-".to_owned())
 }
 
-/// `ns/pod/container`; a node or service by its kind.
+/// `ns/pod/container`; a node or service by its kind, and what was entered through its kubelet.
 fn place(session: &Value) -> String {
     let name = match word(session, "resource").as_str() {
         "pods" | "" => word(session, "name"),
         other => format!("{}:{}", other.trim_end_matches('s'), word(session, "name")),
     };
-    let parts = [word(session, "namespace"), name, word(session, "container")];
+    let parts = [
+        word(session, "namespace"),
+        name,
+        word(session, "pod"),
+        word(session, "container"),
+    ];
     parts
         .into_iter()
         .filter(|part| !part.is_empty())

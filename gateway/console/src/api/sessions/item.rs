@@ -24,6 +24,8 @@ pub(super) struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
@@ -68,6 +70,7 @@ impl Item {
             resource: some(live.resource),
             name: some(live.name),
             container: live.container,
+            pod: live.pod,
             node: live.node,
             action: some(live.action),
             stated_reason: live.stated_reason,
@@ -96,6 +99,7 @@ impl Item {
             resource: row.resource,
             name: row.name,
             container: row.container,
+            pod: row.pod,
             node: row.node,
             action: row.action,
             stated_reason: row.decision.and_then(|decision| decision.stated_reason),

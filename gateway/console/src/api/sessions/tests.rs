@@ -287,6 +287,7 @@ impl World {
             resource: "pods".to_owned(),
             name: "web-0".to_owned(),
             container: None,
+            pod: None,
             node: None,
             action: "exec".to_owned(),
             stated_reason: None,

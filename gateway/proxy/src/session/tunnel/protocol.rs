@@ -6,6 +6,7 @@ use model::request::{Action, Target};
 use recording::tap::{self, Act, Protocol, Tap};
 
 use crate::audit::Trail;
+use crate::entered::of_kubelet;
 use crate::listener::Upgrade;
 
 /// The tap for a call whose answer has these headers. None: nobody can read what follows.
@@ -66,29 +67,6 @@ fn act(trail: &Trail) -> Option<Act> {
 /// Whether it runs a command and answers without ever switching protocols.
 pub(crate) fn never_switches(target: &Target) -> bool {
     of_kubelet(target) == Some("run")
-}
-
-/// The first word of the path behind a node's `proxy`, which is what its kubelet goes by
-/// (k8s.io/kubernetes/pkg/kubelet/server `InstallDebuggingHandlers`), cleaned as the API server cleans it on the way
-/// (`path.Join`).
-pub(super) fn of_kubelet(target: &Target) -> Option<&str> {
-    let mut words = target
-        .path()
-        .strip_prefix(b"/api/v1/nodes/")?
-        .split(|byte| *byte == b'/')
-        .skip(1);
-    if words.next() != Some(b"proxy") {
-        return None;
-    }
-    let mut clean: Vec<&[u8]> = Vec::new();
-    for word in words {
-        match word {
-            b"" | b"." => {}
-            b".." => drop(clean.pop()),
-            word => clean.push(word),
-        }
-    }
-    std::str::from_utf8(clean.first()?).ok()
 }
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ use recording::{Chunk, Ended, Head, Kind, Recorder, Root, Rules, SealError, Seal
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::protocol::of_kubelet;
 use super::unrecorded::{KeyError, Missing, RecordingMetrics, Unrecorded};
 use crate::audit::{Anchor, Heartbeats, Trail};
+use crate::entered::{Entered, of_kubelet};
 
 /// A failing disk is given so long before the session ends.
 const WRITES_WITHIN: Duration = Duration::from_secs(5);
@@ -191,14 +191,15 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
     };
     let asked = |name: &str| query.first(name).is_some_and(|value| says_yes(&value));
     let runs = matches!(kind, Kind::Exec | Kind::Attach);
+    let entered: Option<&Entered> = trail.entered();
     Some(Head {
         session,
         kind,
         cluster: trail.cluster.as_ref()?.as_str().to_owned(),
         who: trail.identity.as_deref()?.subject().username().to_owned(),
-        namespace: facts.namespace().to_owned(),
-        pod: pod(facts),
-        container: query.first("container").map(|value| text(&value)),
+        namespace: entered.map_or(facts.namespace(), |pod| &pod.namespace).to_owned(),
+        pod: entered.map_or_else(|| place(facts), |pod| pod.pod.to_string()),
+        container: entered.and_then(|pod| pod.container.as_deref()).map(str::to_owned),
         // Nothing else runs one. The caller chooses the query, and what is read as a `cp` is kept without its contents (promise 3).
         command: if kind == Kind::Exec { all("command") } else { Vec::new() },
         terminal: runs && asked("tty"),
@@ -209,8 +210,8 @@ fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
     })
 }
 
-/// The pod, or `service/name`, `node/name` behind a `proxy` subresource.
-fn pod(facts: &RequestFacts) -> String {
+/// `service/name`, `node/name` behind a `proxy` subresource; a pod whose name is none, which no cluster has.
+fn place(facts: &RequestFacts) -> String {
     match facts.resource() {
         "pods" => facts.name().to_owned(),
         other => format!("{}/{}", other.trim_end_matches('s'), facts.name()),
@@ -633,6 +634,28 @@ mod tests {
             let asked = format!("/api/v1/{path}?command=tar&command=xmf&command=-");
             let head = head(&world.call(Arc::clone(&person), &asked, true), uuid::Uuid::nil()).unwrap();
             assert_eq!(head.command, command, "{path}");
+        }
+    }
+
+    #[test]
+    fn promise_3_the_pod_and_the_container_of_a_recording_are_those_that_the_server_goes_by() {
+        let world = World::new(8, Authorization::Enforce);
+        let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        for (path, found) in [
+            ("nodes/n/proxy/exec/shop/web/main", ("shop", "web", Some("main"))),
+            ("nodes/n/proxy/portForward/shop/web", ("shop", "web", None)),
+            ("nodes/n/proxy/metrics", ("", "node/n", None)),
+            ("nodes/n:8080/proxy/exec/shop/web/main", ("", "node/n:8080", None)),
+            ("namespaces/shop/pods/web/exec", ("shop", "web", Some("false"))),
+            ("namespaces/shop/pods/web/portforward", ("shop", "web", None)),
+            ("namespaces/shop/pods/web:80/proxy/x", ("shop", "web:80", None)),
+            ("namespaces/shop/services/web/proxy/x", ("shop", "service/web", None)),
+        ] {
+            let asked = format!("/api/v1/{path}?container=false");
+            let trail = world.call(Arc::clone(&person), &asked, true);
+            let head = head(&trail, uuid::Uuid::nil()).unwrap();
+            let told = (&*head.namespace, &*head.pod, head.container.as_deref());
+            assert_eq!(told, found, "{path}");
         }
     }
 
