@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use anyhow::{Context as _, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::browser::Browser;
 use tests::cluster::Cluster;
@@ -17,7 +18,7 @@ use tests::once::Once;
 use tests::person::Person;
 use tests::pki::Ca;
 use tests::pods::{TALK, listens, namespace, port, runs, shell};
-use tests::records::ended_of;
+use tests::records::{ended_of, opens};
 use tests::wait::{PATIENCE, try_until};
 
 /// Who may enter, and what may be watched.
@@ -31,7 +32,8 @@ rules:
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [pods/exec, pods/portforward]
-  verbs: [create]
+  # A WebSocket is a GET, and the API server asks both; without `get` kubectl would fall back to SPDY and say nothing of it.
+  verbs: [get, create]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -349,6 +351,38 @@ fn an_issuers_key_that_is_withdrawn_is_read_of_in_the_pod() -> anyhow::Result<()
         )?;
     }
     his.iter().try_for_each(Running::goes_on)
+}
+
+/// No newer token tells the gateway of it, and the key's age is an hour: the operator does.
+#[test]
+fn o_15_a_withdrawn_key_counts_no_longer_at_the_operators_signal() -> anyhow::Result<()> {
+    let options = Options {
+        more: Some(json!({ "identity": { "providers": [{ "acceptAudiences": ["kubernetes"] }] } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(world()?, &options)?;
+    let alice = gateway.kubectl("alice", &gateway.provider.raw_token("alice")?)?;
+    let bob = gateway.kubectl_of("bob")?;
+    let (mut hers, his) = (both_ways(&alice)?, both_ways(&bob)?);
+    gateway.provider.control("/rotate", &json!({ "withdraw": true }))?;
+    alice.ok(&LOOK)?;
+    gateway.process().signal(Signal::SIGHUP)?;
+    for exec in &mut hers {
+        has_read(
+            exec,
+            "ended by the gateway: the key that signed the token is published by its issuer no longer",
+        )?;
+    }
+    assert_eq!(alice.run(&LOOK)?.code, 1, "refused from then on");
+    his.iter().try_for_each(Running::goes_on)?;
+    // Each is what it is called.
+    let records = gateway.records()?;
+    let mut methods: Vec<&Value> = opens(&records, |open| open["req"]["action"] == "exec")
+        .map(|open| &open["req"]["method"])
+        .collect();
+    methods.sort_by_key(ToString::to_string);
+    assert_eq!(methods, ["GET", "GET", "POST", "POST"]);
+    Ok(())
 }
 
 #[test]

@@ -154,6 +154,22 @@ impl IssuerFeed {
         true
     }
 
+    /// Fetches the keys of all issuers now, whenever they are due: somebody knows that one was withdrawn. Within a tokio runtime.
+    pub fn fetch_now(self: &Arc<Self>) {
+        for entry in self.entries.values() {
+            entry.with_state(|state| state.want(now()));
+        }
+        self.fetch_due();
+    }
+
+    fn fetch_due(self: &Arc<Self>) {
+        for entry in self.entries.values() {
+            if entry.disowned.get().is_none() && entry.with_state(|state| state.due(now())) {
+                tokio::spawn(Arc::clone(self).fetch(Arc::clone(entry)));
+            }
+        }
+    }
+
     /// Fetches what is due, for as long as anybody looks.
     pub async fn keep_fresh(self: Arc<Self>) {
         let mut beat = tokio::time::interval(BEAT);
@@ -163,11 +179,7 @@ impl IssuerFeed {
                 _ = beat.tick() => {}
                 () = self.trust.closed() => return,
             }
-            for entry in self.entries.values() {
-                if entry.disowned.get().is_none() && entry.with_state(|state| state.due(now())) {
-                    tokio::spawn(Arc::clone(&self).fetch(Arc::clone(entry)));
-                }
-            }
+            self.fetch_due();
         }
     }
 

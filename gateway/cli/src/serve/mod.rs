@@ -229,7 +229,7 @@ impl Gateway {
             ledger_dir: books.dir.clone(),
             room: books.room(),
             identity,
-            keys: issuers.feed,
+            keys: Arc::clone(&issuers.feed),
             clusters: clusters.iter().map(watched).collect(),
             clock: now,
         }));
@@ -252,6 +252,7 @@ impl Gateway {
             rules: rule_paths,
             tls,
             metrics: measures.reload,
+            keys: issuers.feed,
             note,
         };
         Ok(Self {

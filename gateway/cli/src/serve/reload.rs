@@ -1,6 +1,7 @@
 //! The configuration while running: read again at SIGHUP and when the file changes. Whole or not at all: everything that
 //! the new file names is read and checked before anything of it counts. What cannot change without a restart is said by
-//! name and keeps its old value; a file with mistakes leaves the old configuration in force and says so.
+//! name and keeps its old value; a file with mistakes leaves the old configuration in force and says so. SIGHUP has the
+//! issuers' keys fetched, too.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub(super) struct Handles {
     pub(super) rules: watch::Sender<Vec<PathBuf>>,
     pub(super) tls: BTreeMap<String, watch::Sender<TlsFiles>>,
     pub(super) metrics: ReloadMetrics,
+    /// The issuers' keys, which a signal has fetched at once.
+    pub(super) keys: Arc<feeds::issuers::IssuerFeed>,
     /// What a person should know about the last reload.
     pub(super) note: Arc<Note>,
 }
@@ -98,6 +101,10 @@ impl Reloader {
                 _ = beat.tick() => false,
                 () = stop.cancelled() => return,
             };
+            if asked {
+                // Whatever the file says: a key that leaked and was withdrawn must not count until the next look.
+                self.handles.keys.fetch_now();
+            }
             // A file that is being replaced is not there for a moment; a reload that was asked for says so.
             let found = std::fs::read(&self.file).ok();
             if asked || (found.is_some() && found != self.read) {

@@ -59,6 +59,8 @@ pub struct KeyState {
     last_success: Option<Timestamp>,
     next_refresh: Timestamp,
     failures: u32,
+    /// Somebody wanted the keys while a fetch was under way, which may have seen the old ones.
+    wanted_again: bool,
     negative: BTreeMap<Box<str>, Timestamp>,
 }
 
@@ -80,6 +82,7 @@ impl KeyState {
             last_success: None,
             next_refresh: Timestamp::from_unix_nanos(i64::MIN),
             failures: 0,
+            wanted_again: false,
             negative: BTreeMap::new(),
         }
     }
@@ -124,6 +127,13 @@ impl KeyState {
         due
     }
 
+    /// An operator wants the keys as they are now: no cool-down holds that up, as nobody else can ask for it. The next
+    /// [`Self::due`] answers `true`; behind a fetch that is under way, it does when that has reported.
+    pub fn want(&mut self, now: Timestamp) {
+        self.wanted_again = self.is_in_flight(now);
+        self.next_refresh = now;
+    }
+
     /// A token names a key that is not in the set.
     pub fn on_unknown_kid(&mut self, kid: &str, now: Timestamp) -> UnknownKey {
         self.notice_clock(now);
@@ -144,8 +154,9 @@ impl KeyState {
     /// Reports a fetch. `None`: no answer came.
     pub fn fetched(&mut self, answer: Option<&Answer<'_>>, now: Timestamp) -> Fetched {
         self.in_flight_since = None;
+        let wanted_again = std::mem::take(&mut self.wanted_again);
         let read = answer.ok_or(KeySetError::Unreachable).and_then(KeySet::from_answer);
-        match read {
+        let fetched = match read {
             Ok(set) => {
                 self.failures = 0;
                 self.last_success = Some(now);
@@ -157,7 +168,11 @@ impl KeyState {
                 self.next_refresh = now.plus(backoff(self.failures));
                 Fetched::Failed(error)
             }
+        };
+        if wanted_again {
+            self.next_refresh = now;
         }
+        fetched
     }
 
     /// The same keys stay the same `Arc`: whoever compares by it forgets nothing then.

@@ -288,6 +288,32 @@ fn o_12_the_set_is_refreshed_at_the_answers_age_and_hourly_at_the_latest() {
     }
 }
 
+/// Within the cool-down, too: it holds against tokens, not against whoever runs the gateway.
+#[test]
+fn o_15_an_operator_who_wants_the_keys_gets_them_as_they_are_then() {
+    let mut state = ready(&[rsa_jwk("a")]);
+    assert!(!state.due(later(1)));
+    state.want(later(1));
+    assert!(state.due(later(1)), "at once");
+    assert!(!state.due(later(1)), "once");
+    // While it is under way somebody wants them again: what it brings may be what was there before.
+    state.want(later(2));
+    assert!(!state.due(later(2)));
+    answered(200, None, &set_of(&[rsa_jwk("a")]), |answer| {
+        state.fetched(Some(answer), later(3))
+    });
+    assert!(state.due(later(3)), "behind it");
+    answered(200, None, &set_of(&[rsa_jwk("b")]), |answer| {
+        state.fetched(Some(answer), later(4))
+    });
+    assert!(!state.due(later(5)));
+    assert_eq!(
+        state.on_unknown_kid("x", later(5)),
+        UnknownKey::Negative,
+        "it counts as any other"
+    );
+}
+
 #[test]
 fn o_02_a_provider_that_is_down_is_asked_again_at_growing_intervals() {
     let mut state = KeyState::new();
