@@ -44,6 +44,8 @@ pub(super) struct Entry {
     judge_at: AtomicI64,
     /// How often the cluster itself has said yes since the rules changed.
     asked: AtomicU64,
+    /// The last yes was that of the rules, and not the cluster's.
+    by_rules: AtomicBool,
     /// Since when the cluster is being asked about it; 0 while it is not.
     asked_since: AtomicI64,
     /// When its caller has to be proved anew, nanoseconds since the epoch.
@@ -70,6 +72,9 @@ pub(super) struct Entry {
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The cluster's own yes is asked again after this, then in doubling distances up to the second.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(640));
+/// Its yes right after the rules had one no more: what it says may be older than what the feed has told, as each API server hears of
+/// a binding that is gone by itself. It is asked once more, so that the end comes within two seconds.
+const ASK_ONCE_MORE: Duration = Duration::from_millis(500);
 
 impl Entry {
     pub(super) fn new(
@@ -92,6 +97,7 @@ impl Entry {
             version: AtomicU64::new(0),
             judge_at: AtomicI64::new(0),
             asked: AtomicU64::new(0),
+            by_rules: AtomicBool::new(false),
             asked_since: AtomicI64::new(0),
             prove_at: AtomicI64::new(0),
             unproved_since: AtomicI64::new(0),
@@ -114,7 +120,12 @@ impl Entry {
         if self.version.swap(grounds.version, Ordering::AcqRel) != grounds.version {
             self.asked.store(0, Ordering::Relaxed);
         }
-        let next = if grounds.from_cluster {
+        if !grounds.from_cluster {
+            self.by_rules.store(true, Ordering::Release);
+        }
+        let next = if grounds.from_cluster && self.by_rules.swap(false, Ordering::AcqRel) {
+            now.plus(ASK_ONCE_MORE)
+        } else if grounds.from_cluster {
             let times = self.asked.fetch_add(1, Ordering::Relaxed).min(6);
             let (first, last) = ASK_AGAIN;
             now.plus(first.saturating_mul(1 << times).min(last))

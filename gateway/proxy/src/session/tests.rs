@@ -306,9 +306,10 @@ async fn what_the_cluster_alone_allows_is_asked_again_and_ends_at_its_no() {
     world.rules(&[], &[]);
     for (seconds, answer, stands) in [
         (0, AccessAnswer::Yes { reason: None }, true),
-        (11, AccessAnswer::Yes { reason: None }, true),
+        (1, AccessAnswer::Yes { reason: None }, true),
+        (12, AccessAnswer::Yes { reason: None }, true),
         (
-            32,
+            33,
             AccessAnswer::No {
                 reason: Some("webhook".into()),
             },
@@ -331,6 +332,42 @@ async fn what_the_cluster_alone_allows_is_asked_again_and_ends_at_its_no() {
         assert_eq!(!call.is_over(), stands, "after {seconds} s");
     }
     assert!(call.why().contains("the cluster agrees: webhook"), "{}", call.why());
+}
+
+/// Each API server hears of a binding that is gone by itself: the one that is asked may be the last to hear.
+#[tokio::test]
+async fn a_yes_of_a_cluster_that_has_not_heard_yet_is_asked_once_more_within_the_second() {
+    let mut world = World::new(8, Authorization::Confirm);
+    world.rules(&["dev"], &[]);
+    let lost = world.enter(&world.watch(person("al", "dev"), "a"));
+    world.rules(&[], &[]);
+    world.keeper.rules_changed(&world.cluster).await;
+    let (_, reply) = world.reviews.recv().await.unwrap();
+    reply.send(AccessAnswer::Yes { reason: None }).unwrap();
+    all_is_known(&world).await;
+    assert!(!lost.is_over());
+    advance(&world, Duration::from_millis(499));
+    world.keeper.time_passed(&world.cluster).await;
+    assert!(world.reviews.try_recv().is_err(), "not at once: it has to hear of it");
+    advance(&world, Duration::from_millis(500));
+    world.keeper.time_passed(&world.cluster).await;
+    let (_, reply) = world.reviews.recv().await.unwrap();
+    reply.send(AccessAnswer::No { reason: None }).unwrap();
+    lost.ender().cancelled().await;
+    assert!(lost.why().contains("no role allows it"), "{}", lost.why());
+
+    // What the cluster alone has always allowed is asked at its own pace.
+    let grounds = Grounds {
+        version: world.station.version(),
+        not_after: Timestamp::MAX,
+        from_cluster: true,
+        momentary: false,
+    };
+    let trail = world.watch(person("bo", "dev"), "a");
+    let kept = world.registry.enter(trail, None, &world.draining, grounds).unwrap();
+    advance(&world, Duration::from_secs(9));
+    world.keeper.time_passed(&world.cluster).await;
+    assert!(world.reviews.try_recv().is_err() && !kept.is_over());
 }
 
 #[tokio::test]
