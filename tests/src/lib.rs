@@ -45,6 +45,7 @@ pub mod process;
 pub mod records;
 pub mod relay;
 pub mod rules;
+pub mod spdy;
 pub mod terminal;
 pub mod tools;
 pub mod upgraded;

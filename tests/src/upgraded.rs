@@ -178,6 +178,16 @@ impl Read for Upgraded {
     }
 }
 
+impl Write for Upgraded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut self.stream, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// A connection on which a switch was asked for.
 #[derive(Debug)]
 pub struct Asked {

@@ -3,6 +3,7 @@
 
 mod added_latency;
 mod decision;
+mod ends;
 mod request_cost;
 mod soak_watches;
 mod stalled_readers;
@@ -30,6 +31,8 @@ enum Bench {
     Tunnel(tunnel::Arguments),
     /// CPU, memory and added latency of many recorded terminals at once.
     Terminals(terminals::Arguments),
+    /// From an act that takes a person's rights to the end of each of their streams.
+    Ends(ends::Arguments),
     /// Latency of short calls alone, and beside readers who take nothing.
     StalledReaders(stalled_readers::Arguments),
     /// Many watches with churn for a long time: every event once, in order, beside direct watches.
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Start(arguments) => start::run(arguments.quick),
         Bench::Tunnel(arguments) => tunnel::run(&arguments),
         Bench::Terminals(arguments) => terminals::run(&arguments),
+        Bench::Ends(arguments) => ends::run(&arguments),
         Bench::StalledReaders(arguments) => stalled_readers::run(&arguments),
         Bench::SoakWatches(arguments) => soak_watches::run(&arguments),
     }

@@ -62,6 +62,7 @@ const control = http.createServer(createControl(world));
 await listen(control, options.controlPort ?? 0);
 
 process.stdin.on('end', () => process.exit(0)).resume();
+process.stdout.on('error', () => {}); // nobody reads behind the first line, and the library has notices for people
 process.stdout.write(`${JSON.stringify({
   issuer,
   control: `http://${host}:${control.address().port}`,

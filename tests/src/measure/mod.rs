@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cpu;
 pub mod events;
+pub mod live;
 pub mod load;
 pub mod payload;
 pub mod real;

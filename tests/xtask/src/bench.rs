@@ -145,6 +145,10 @@ const REGISTRY: &[Entry] = &[
         "200 recorded terminals at once: CPU, memory, added latency; `--count N`",
     ),
     measure(
+        "ends",
+        "from a lock, a removed binding, key, sign-in or rule to the end of each stream; `--count N`",
+    ),
+    measure(
         "stalled_readers",
         "short calls alone, and beside readers of watches and logs who take nothing; `--count N`",
     ),
