@@ -52,6 +52,7 @@ const STREAMS: &[Row] = &[
     row("exec-payload", exec_payload, 0, Says::Payload),
     row("exec-refused-input", exec_unread, 0, Says::Exactly("deaf\n")),
     row("attach", attach, 0, Says::Exactly("got first\n")),
+    row("attach-terminal", attach_terminal, 0, Says::Part("small\r\nlarge\r\n")),
     row("cp", cp, 0, Says::Part("sub/payload.bin ")),
     row("forward", forward, 0, Says::Part("GET /there HTTP/1.1\n")),
     row("forward-half", forward_half_close, 0, Says::Part("4194304 bytes ")),
@@ -230,6 +231,25 @@ fn on_a_terminal(run: &Run<'_>, words: &[&str]) -> anyhow::Result<Talk> {
 fn attach(run: &Run<'_>) -> anyhow::Result<Ended> {
     let pod = run.pod("while read line; do echo got $line; done; exit 7")?;
     run.run(&["attach", "-i", &pod, "-c", "main"], b"first\n")
+}
+
+/// The window becomes a larger one when it is known that the pod has seen the small one.
+fn attach_terminal(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let becomes = |size: &str| format!("while [ \"$(stty size)\" != \"{size}\" ]; do sleep 0.05; done");
+    let script = format!(
+        "{}; echo small; {}; echo large; exit 7",
+        becomes("31 117"),
+        becomes("50 133")
+    );
+    let (name, folder) = (run.tag(), run.folder()?);
+    run.world.pod_with_terminal(&name, &script)?;
+    let grows = folder.join("grows");
+    let command = run.command(&["attach", "-it", &name, "-c", "main"])?;
+    let larger = Some((grows.as_path(), (50, 133)));
+    let mut talk = Talk::start(in_window(&command, &folder, (31, 117), larger)?)?;
+    talk.says("small\r\n")?;
+    std::fs::write(grows, "")?;
+    talk.end()
 }
 
 fn cp(run: &Run<'_>) -> anyhow::Result<Ended> {

@@ -186,12 +186,22 @@ impl World {
 
     /// A pod of one's own whose only container `main` runs a script and is not started again; standard input is kept open.
     pub(crate) fn pod(&self, name: &str, script: &str) -> anyhow::Result<()> {
+        self.pod_by(name, script, false)
+    }
+
+    /// As [`World::pod`], in a terminal of its own.
+    pub(crate) fn pod_with_terminal(&self, name: &str, script: &str) -> anyhow::Result<()> {
+        self.pod_by(name, script, true)
+    }
+
+    fn pod_by(&self, name: &str, script: &str, tty: bool) -> anyhow::Result<()> {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
             "spec": {
                 "nodeName": "node-1", "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
                 "containers": [{
-                    "name": "main", "image": "none", "stdin": true, "stdinOnce": true, "command": ["sh", "-c", script],
+                    "name": "main", "image": "none", "stdin": true, "stdinOnce": true, "tty": tty,
+                    "command": ["sh", "-c", script],
                 }],
             },
         });
