@@ -13,7 +13,7 @@ use tests::person::Person;
 use tests::pods::{TICKS, namespace, shell};
 use tests::records::{Session, find};
 use tests::rules::entering;
-use tests::wait::PATIENCE;
+use tests::wait::{PATIENCE, try_until};
 
 /// Namespaces of their own, so that each demand is met alone.
 const NAMESPACES: [&str; 4] = ["quiet", "brief", "reasoned", "proxied"];
@@ -153,6 +153,75 @@ fn a_demanded_reason_is_given_for_one_session_or_for_a_while_and_stands_where_it
     }
     alice.ok("gatescribe reason --clear")?;
     refused("it was taken back")
+}
+
+/// Forbids something else, so that what is open is judged anew.
+const ELSEWHERE: &str = r#"---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: none-elsewhere }
+spec:
+  effect: forbid
+  subjects: { groups: ["*"] }
+  kubernetes: { actions: [enter], namespaces: [quiet] }
+"#;
+
+#[test]
+fn a_stated_reason_counts_for_its_sign_in_until_its_time_is_over_and_ends_nothing_that_it_began() -> anyhow::Result<()>
+{
+    let gateway = gateway()?;
+    let alice = Person::signed_in(&gateway, "alice")?;
+    // The same person at another machine: another sign-in.
+    let elsewhere = Person::signed_in(&gateway, "alice")?;
+    let refused = |when: &str, person: &Person<'_>| -> anyhow::Result<()> {
+        for way in Way::BOTH {
+            let said = run(exec(person, way, "reasoned", "true")?, "", PATIENCE)?;
+            let told = said.stderr.contains("this needs a stated reason");
+            assert!(said.code == 1 && told, "{when}, {way}: {said}");
+            assert_eq!(
+                Person::next(&said)?,
+                "gatescribe reason 'TEXT' --for 15m",
+                "{when}, {way}"
+            );
+        }
+        Ok(())
+    };
+    let mut state = alice.command("gatescribe reason")?;
+    state.args([FOR_A_WHILE, "--for", "1m"]);
+    let stated = run(state, "", PATIENCE)?;
+    assert_eq!(stated.code, 0, "{stated}");
+    let begun = Way::BOTH.map(|way| Running::start(exec(&alice, way, "reasoned", TICKS)?));
+    let mut begun = begun.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    for running in &mut begun {
+        running.line("it runs", |line| line == "begun")?;
+    }
+    refused("another sign-in", &elsewhere)?;
+    let shown = elsewhere.ok("gatescribe reason")?;
+    assert!(shown.stderr.contains("no reason is stated"), "{shown}");
+
+    try_until("the minute is over", PATIENCE, || {
+        let shown = alice.ok("gatescribe reason")?;
+        anyhow::ensure!(shown.stderr.contains("no reason is stated"), "{shown}");
+        Ok(())
+    })?;
+    refused("its time is over", &alice)?;
+    // Judged anew by the rules, which still demand a reason: they had one when they began.
+    let rules = std::fs::read_to_string(gateway.file("rules.yaml"))?;
+    std::fs::write(gateway.file("rules.draft"), rules + ELSEWHERE)?;
+    std::fs::rename(gateway.file("rules.draft"), gateway.file("rules.yaml"))?;
+    try_until("the new rule counts", PATIENCE, || {
+        let said = run(exec(&alice, Way::WebSocket, "quiet", "true")?, "", PATIENCE)?;
+        anyhow::ensure!(said.stderr.contains("none-elsewhere"), "{said}");
+        Ok(())
+    })?;
+    begun.iter().try_for_each(Running::goes_on)?;
+    drop(begun);
+    let of_it = |open: &Value| open["req"]["namespace"] == "reasoned" && open["req"]["action"] == "exec";
+    for Session { open, close } in gateway.sessions(2, of_it)? {
+        assert_eq!(open["decision"]["stated_reason"], FOR_A_WHILE, "{open}");
+        assert_eq!(close["outcome"]["end"], "clientGone", "{close}");
+    }
+    Ok(())
 }
 
 /// The reason stands on the record of the session that ended with this code, in its recording's head, and where both are shown.
