@@ -4,6 +4,7 @@
 //   POST /people    {"id":"alice","claims":{"groups":["sre"]}}   a claim set to null disappears
 //   POST /disable   {"id":"alice"}             the account is gone: refresh answers invalid_grant
 //   POST /rotate    {"withdraw":true}          a new signing key; with `withdraw` the old keys are no longer published
+//   POST /lifetimes {"idToken":60}          seconds that ID tokens of from now on are good for
 //   POST /logout    {"sid":"…"} | {"sub":"…"}  back-channel logout; answers what the client answered
 //   POST /device    {"userCode":"…","login":"alice"}             approves a device code
 //   POST /pause     {"path":"/token","status":503}               status absent: hangs until /resume
@@ -19,6 +20,7 @@ export function createControl(world) {
     '/people': ({ id, claims }) => { world.people.change(id, claims); },
     '/disable': ({ id }) => { world.people.disable(id); },
     '/rotate': ({ withdraw }) => world.rotate({ withdraw: withdraw === true }),
+    '/lifetimes': (order) => { Object.assign(world.lifetimes, order); },
     '/logout': ({ sid, sub }) => logout(world, { sid, sub }),
     '/device': async ({ userCode, login }) => ({ approved: await approveDevice(world.provider, userCode, login) }),
     '/pause': ({ path, status }) => { world.paused.set(path, status ?? 'hang'); },

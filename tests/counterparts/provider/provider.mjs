@@ -6,7 +6,7 @@ import Provider from 'oidc-provider';
 const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 const DAY = 24 * 60 * 60;
 
-export function createProvider({ issuer, clients, keys, memory, people }) {
+export function createProvider({ issuer, clients, keys, memory, people, lifetimes }) {
   const provider = new Provider(issuer, {
     adapter: memory.Adapter,
     clients,
@@ -37,7 +37,7 @@ export function createProvider({ issuer, clients, keys, memory, people }) {
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
     expiresWithSession: async () => false,
-    ttl: { AccessToken: 3600, IdToken: 3600, RefreshToken: 14 * DAY, Session: DAY, Grant: 14 * DAY, Interaction: 600 },
+    ttl: { AccessToken: 3600, IdToken: () => lifetimes.idToken, RefreshToken: 14 * DAY, Session: DAY, Grant: 14 * DAY, Interaction: 600 },
     // The provider protects itself from requests to loopback addresses; here everything is on loopback.
     fetch: (url, { dispatcher: _guard, ...options }) => globalThis.fetch(url, options),
   });

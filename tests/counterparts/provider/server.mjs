@@ -31,10 +31,11 @@ const world = {
   paused: new Map(),
   waiting: [],
   keys: [],
+  lifetimes: { idToken: 3600 }, // seconds
   async rotate({ withdraw }) {
     const key = await newKey();
     world.keys = withdraw ? [key] : [key, ...world.keys];
-    world.provider = createProvider({ issuer, clients, keys: world.keys, memory: world.memory, people: world.people });
+    world.provider = createProvider({ issuer, clients, keys: world.keys, memory: world.memory, people: world.people, lifetimes: world.lifetimes });
     world.handle = world.provider.callback();
     return { kid: key.kid, published: world.keys.map(({ kid }) => kid) };
   },

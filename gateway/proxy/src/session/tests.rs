@@ -263,23 +263,32 @@ async fn a_key_that_its_issuer_withdraws_ends_what_it_vouched_for() {
 async fn no_expiry_of_a_token_ends_a_call_and_its_longest_sign_in_does() {
     let world = World::new(8, Authorization::Enforce);
     world.rules(&["dev"], &[]);
-    let by = |credential| {
-        let identity = expiring(
-            &for_bench("al", &["dev"], credential),
-            BEGIN.plus(Duration::from_secs(3_600)),
-        );
-        world.enter(&world.watch(Arc::new(identity), "a"))
-    };
-    let account = by(Credential::ServiceAccount);
-    for (seconds, goes_on) in [(601, true), (3_601, true), (86_399, true), (86_400, false)] {
+    let pod = "/api/v1/namespaces/a/pods/web";
+    let asked = [
+        ("/api/v1/namespaces/a/pods?watch=true".to_owned(), false),
+        (format!("{pod}/exec?command=sh&stdout=true"), true),
+        (format!("{pod}/portforward?ports=80"), true),
+    ];
+    let mut held = Vec::new();
+    for credential in [Credential::ServiceAccount, Credential::ProviderToken] {
+        for (target, switches) in &asked {
+            let expires = BEGIN.plus(Duration::from_secs(3_600));
+            let identity = Arc::new(expiring(&for_bench("al", &["dev"], credential), expires));
+            held.push(world.enter(&world.call(identity, target, *switches)));
+        }
+    }
+    for (seconds, go_on) in [(601, true), (3_601, true), (86_399, true), (86_400, false)] {
         advance(&world, Duration::from_secs(seconds));
         world.keeper.time_passed(&world.cluster).await;
-        assert_eq!(!account.is_over(), goes_on, "after {seconds} s");
+        let over = held.iter().filter(|call| call.is_over()).count();
+        assert_eq!(over, if go_on { 0 } else { held.len() }, "after {seconds} s");
     }
-    assert_eq!(
-        account.why(),
-        "ended by the gateway: without a sign-in at the gateway a call goes on no longer than a sign-in lasts"
-    );
+    for call in &held {
+        assert_eq!(
+            call.why(),
+            "ended by the gateway: without a sign-in at the gateway a call goes on no longer than a sign-in lasts"
+        );
+    }
 }
 
 #[tokio::test]
