@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::parts::PartsFault;
 use crate::segment::BrokenWhy;
 
 /// Why a record was not taken. Nothing was queued; the caller refuses its request.
@@ -139,8 +140,8 @@ pub(crate) enum DamageKind {
     Neighbours,
     #[error("record {seq} is missing")]
     Missing { seq: u64 },
-    #[error("record {seq} commits to {missing} parts that are not there")]
-    PartsMissing { seq: u64, missing: usize },
+    #[error("record {seq}: {fault}")]
+    Parts { seq: u64, fault: PartsFault },
     #[error("the records do not lead to the next segment's root")]
     Root,
     #[error("it is {len} bytes long, more than a segment can be")]

@@ -60,23 +60,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) pair: Option<u64>,
 }
 
-/// How many parts a leaf commits to. `None`: it is no JSON object, or `parts` is no list.
-pub(crate) fn declared_parts(leaf: &[u8]) -> Option<usize> {
-    #[derive(Deserialize)]
-    struct OnlyParts {
-        #[serde(default)]
-        parts: Vec<serde::de::IgnoredAny>,
-    }
-    // Quotes inside a text are escaped, so these bytes stand nowhere else; most leaves have none and need no parse.
-    const MEMBER: &[u8] = b"\"parts\":[";
-    if !leaf.windows(MEMBER.len()).any(|window| window == MEMBER) {
-        return Some(0);
-    }
-    serde_json::from_slice::<OnlyParts>(leaf)
-        .ok()
-        .map(|leaf| leaf.parts.len())
-}
-
 /// Parses the whole JSON and keeps what the ledger needs; `None` when it is no JSON object with those members' types.
 pub(crate) fn facts(json: &[u8]) -> Option<Facts<'_>> {
     serde_json::from_slice(json).ok()

@@ -25,6 +25,7 @@ mod ledger;
 pub mod note;
 mod options;
 mod publish;
+mod parts;
 mod queue;
 mod reader;
 mod receipt;
@@ -46,9 +47,10 @@ pub use note::fuzz_note;
 pub use options::Options;
 pub use publish::{PublishError, Published, Publisher};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
-pub use reader::{Reader, Record, Records, SegmentInfo, Verified, fuzz_frame_reader};
+pub use reader::{Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
 pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};
 pub use recovery::{Recovery, Unfinished};
+pub use parts::PartsFault;
 pub use ticket::{Durable, Lost, Ticket};
 pub use tiles::{
     BundleError, ExportError, Exported, TileKind, TilePath, TilePathError, Tiles, TilesError, bundle_entries,

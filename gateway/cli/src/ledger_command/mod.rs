@@ -264,7 +264,13 @@ fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
     if nothing_remembered {
         lines.push("whether newer records were cut off together with their checkpoints: give one that was kept elsewhere with --remembered".to_owned());
     }
-    lines.push("what the parts say: they are sealed, and their being there was checked".to_owned());
+    if report.unbound > 0 {
+        lines.push(format!(
+            "{} sealed parts that an older release wrote: only their being there was checked, not which bytes they are",
+            report.unbound
+        ));
+    }
+    lines.push("what the parts say: they are sealed, and were compared as they stand".to_owned());
     lines
 }
 
@@ -293,3 +299,4 @@ fn as_json(report: &Report) -> serde_json::Value {
         "tornBytes": report.torn,
     })
 }
+        "unboundParts": report.unbound,

@@ -15,6 +15,7 @@ use crate::disk::{Disk, DiskFile, RealDisk, read_range};
 use crate::error::{Damage, DamageKind, OpenError, ReadError};
 use crate::frame::{FrameKind, read_frame};
 use crate::options::to_u64;
+use crate::parts::{self, PartsFault};
 use crate::recovery::{footer_at_end, read_header};
 use crate::segment::{BrokenWhy, FOOTER_MAGIC, Footer, Header, hashes_name, parse_segment_name, scan, segment_name};
 use crate::tree::{Frontier, Hash, leaf_hash};
@@ -36,6 +37,17 @@ pub struct SegmentInfo {
     pub next_seq: Option<u64>,
 }
 
+/// Where a record stands: its number, and the way to it without a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The first record of its segment.
+    pub segment: u64,
+    /// Where its first frame begins in that segment's file.
+    pub offset: u64,
+}
+
 /// One record as it stands on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -54,11 +66,22 @@ pub struct Record {
 }
 
 impl Record {
-    /// How many of the parts that the leaf commits to do not stand before it. More than it commits to is no fault.
+    /// Where it stands.
     #[must_use]
-    pub fn missing_parts(&self) -> usize {
-        let declared = crate::leaf::declared_parts(&self.leaf).unwrap_or(0);
-        declared.saturating_sub(self.parts.len())
+    pub const fn spot(&self) -> Spot {
+        Spot {
+            seq: self.seq,
+            segment: self.segment,
+            offset: self.offset,
+        }
+    }
+
+    /// Whether the parts that stand before the leaf are those that it commits to.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn check_parts(&self) -> Result<(), PartsFault> {
+        parts::check(&self.leaf, &self.parts).map(drop)
     }
 }
 
@@ -73,7 +96,8 @@ pub struct Verified {
 
 impl Reader {
     /// Checks one segment whole: every frame and leaf, the tree from the header's peaks to the next segment's header, and
-    /// that no part is missing. A part that was erased still stands there; it only cannot be opened any more.
+    /// that each part is the one that was sealed with its record. A part that was erased still stands there; it only cannot be opened
+    /// any more.
     ///
     /// # Errors
     /// [`ReadError::Damaged`] with file and byte of the first thing that does not hold.
@@ -83,12 +107,8 @@ impl Reader {
         let mut verified = Verified::default();
         for record in self.records_in(segment) {
             let record = record?;
-            let missing = record.missing_parts();
-            if missing > 0 {
-                let kind = DamageKind::PartsMissing {
-                    seq: record.seq,
-                    missing,
-                };
+            if let Err(fault) = record.check_parts() {
+                let kind = DamageKind::Parts { seq: record.seq, fault };
                 return Err(self.damaged(&name, record.offset, kind));
             }
             frontier.push(leaf_hash(&record.leaf));

@@ -196,8 +196,5 @@ fn a_part_that_the_record_commits_to_and_that_is_not_there_is_found_and_located(
     assert_eq!(reader.verify(segment).unwrap(), Verified { records: 2, parts: 2 });
     write(r#"{"id":"c","parts":[{},{}]}"#, vec![part()]);
     let error = reader.verify(segment).unwrap_err().to_string();
-    assert!(
-        error.contains("record 2 commits to 1 parts that are not there"),
-        "{error}"
-    );
+    assert!(error.contains("record 2: 1 of its parts are missing"), "{error}");
 }

@@ -11,7 +11,7 @@ mod tamper;
 pub use disk::{Fault, SimDisk};
 pub use rng::Rng;
 pub use rounds::{CrashReport, crash_rounds, crash_rounds_with};
-pub use tamper::{Outcome, Specimen, TamperReport, Tampering, tamper_rounds};
+pub use tamper::{Failure, Outcome, Specimen, TamperReport, Tampering, tamper_round, tamper_rounds};
 
 /// A promise that is broken on purpose, so that the rounds show that they notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

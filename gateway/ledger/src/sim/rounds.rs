@@ -306,8 +306,8 @@ impl Round {
                     frontier.size()
                 ));
             }
-            if record.missing_parts() > 0 {
-                return Err(format!("record {} lacks a part", record.seq));
+            if let Err(fault) = record.check_parts() {
+                return Err(format!("record {}: {fault}", record.seq));
             }
             leaves.push(leaf_hash(&record.leaf));
             frontier.push_with(leaf_hash(&record.leaf), |height, node| {

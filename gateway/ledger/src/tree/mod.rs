@@ -72,6 +72,11 @@ pub fn empty_root() -> Hash {
     digest(&[])
 }
 
+/// SHA-256 of bytes that are no leaf and no node.
+pub(crate) fn sha256(bytes: &[u8]) -> Hash {
+    digest(&[bytes])
+}
+
 fn digest(pieces: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
     for piece in pieces {

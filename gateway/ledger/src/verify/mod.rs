@@ -23,6 +23,7 @@ use crate::disk::{Disk, DiskFile, read_range};
 use crate::error::ReadError;
 use crate::note::{Note, VerifierKey};
 use crate::segment::{parse_segment_name, segment_name};
+use crate::parts::PartsFault;
 use crate::tree::Frontier;
 pub(crate) use heads::KEPT;
 pub use heads::NEWEST as NEWEST_CHECKPOINT;
@@ -61,9 +62,9 @@ pub enum Fault {
     /// The record is whole, and it is not the one that was signed.
     #[error("not the record that was signed")]
     Altered,
-    /// The leaf commits to parts that do not stand beside it.
-    #[error("{0} of its parts are missing")]
-    PartsMissing(usize),
+    /// The parts beside the leaf are not those that it commits to.
+    #[error(transparent)]
+    Parts(#[from] PartsFault),
     /// Somewhere in this span the records are not those that were signed.
     #[error("the records do not lead to the root that was signed at size {size}")]
     Root {
@@ -76,8 +77,11 @@ pub enum Fault {
     /// The segment's footer says other things than its records.
     #[error("the segment's footer does not agree with its records")]
     Footer,
-    /// A checkpoint was signed over more records than are there.
-    #[error("cut off: {signed} records were signed and {have} are here")]
+    /// A checkpoint was signed over more records than are there. Which are missing is known up to the span between the last size
+    /// that held and the signed one.
+    #[error(
+        "cut off: {signed} records were signed, {have} are here, and the first {held} of them are those that were signed"
+    )]
     Cut {
         /// The largest signed size.
         signed: u64,
@@ -85,6 +89,8 @@ pub enum Fault {
         have: u64,
     },
     /// The key signed two roots of one size: it told two stories.
+        /// How many of those lead to a signed root.
+        held: u64,
     #[error("two different roots were signed at size {size}: the log forked")]
     Fork {
         /// The size.
@@ -148,13 +154,15 @@ pub struct Report {
     pub segments: u64,
     /// Records that were hashed.
     pub records: u64,
-    /// Parts beside them; sealed, so only their being there is looked at.
+    /// Parts beside them.
     pub parts: u64,
     /// Bytes of segments.
     pub bytes: u64,
     /// Bytes of an end that a crash tore off, behind the last whole record; no fault, since nobody was told they are durable.
     pub torn: u64,
 }
+    /// Parts whose sealed bytes no record binds, as older releases wrote them: only their being there is looked at.
+    pub unbound: u64,
 
 impl Report {
     /// Whether all that could be checked holds and at least one signature proves it.
@@ -300,6 +308,7 @@ impl<'a> Chain<'a> {
                 self.report.checkpoints += 1;
             }
             self.report.proved = self.report.proved.max(size);
+        report.unbound += segment.unbound;
             for signer in &head.signers {
                 let reached = self.report.signers.entry(signer.clone()).or_default();
                 *reached = size.max(*reached);
@@ -322,7 +331,10 @@ impl<'a> Chain<'a> {
             .max_by_key(|head| head.size)
         {
             let (signed, file) = (head.size, head.file.clone());
-            self.find(Fault::Cut { signed, have }, have..signed, &file, 0);
+            // What is here behind the last size that held leads to no signed root either: the cut may lie before it, and what
+            // followed may have moved up.
+            let held = self.report.proved.max(self.report.first).min(have);
+            self.find(Fault::Cut { signed, have, held }, held..signed, &file, 0);
         }
         self.report
             .findings

@@ -7,8 +7,8 @@ use super::{Fault, Finding, io, read_whole};
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, read_frame};
-use crate::leaf;
 use crate::options::to_u64;
+use crate::parts;
 use crate::recovery::read_header;
 use crate::segment::{FOOTER_MAGIC, Footer, Header, evidence_of_sync, hashes_name, segment_name};
 use crate::tree::{Frontier, Hash, leaf_hash};
@@ -32,6 +32,8 @@ pub(super) struct Examined {
     pub(super) findings: Vec<Finding>,
     pub(super) records: u64,
     pub(super) parts: u64,
+    /// Those that no leaf binds.
+    pub(super) unbound: u64,
     pub(super) bytes: u64,
     pub(super) torn: u64,
 }
@@ -88,7 +90,7 @@ struct Walk<'a> {
     /// The number that must come next.
     expected: u64,
     /// Parts that stand before the leaf to come.
-    parts: usize,
+    parts: Vec<&'a [u8]>,
     /// Hash of each leaf; `None` where there is no readable one.
     hashes: Vec<Option<Hash>>,
     /// Where each begins.
@@ -106,7 +108,7 @@ impl<'a> Walk<'a> {
             file,
             pos: 0,
             expected: first,
-            parts: 0,
+            parts: Vec::new(),
             hashes: Vec::new(),
             places: Vec::new(),
             is_last: false,
@@ -152,7 +154,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn step(&mut self, frame: &Frame<'_>) {
+    fn step(&mut self, frame: &Frame<'a>) {
         if frame.seq > self.expected {
             // A part whose leaf is gone carries its number, too; the leaf decides.
             self.find(Fault::Missing, self.expected..frame.seq);
@@ -164,27 +166,28 @@ impl<'a> Walk<'a> {
             };
             self.find(fault, frame.seq..frame.seq + 1);
             self.pos += frame.encoded_len();
-            self.parts = 0;
+            self.parts.clear();
             return;
         }
         if frame.check_leaf().is_err() {
             self.find(Fault::FrameLeaf, frame.seq..frame.seq + 1);
         }
         match frame.kind {
-            FrameKind::Part => self.parts += 1,
+            FrameKind::Part => self.parts.push(frame.body),
             FrameKind::Leaf(_) => self.leaf(frame),
         }
         self.pos += frame.encoded_len();
     }
 
-    fn leaf(&mut self, frame: &Frame<'_>) {
-        let missing = leaf::declared_parts(frame.body).unwrap_or(0).saturating_sub(self.parts);
-        if missing > 0 {
-            self.find(Fault::PartsMissing(missing), frame.seq..frame.seq + 1);
+    fn leaf(&mut self, frame: &Frame<'a>) {
+        let count = self.parts.len();
+        match parts::check(frame.body, &self.parts) {
+            Ok(bound) => self.examined.unbound += to_u64(count.saturating_sub(bound)),
+            Err(fault) => self.find(fault.into(), frame.seq..frame.seq + 1),
         }
-        self.examined.parts += to_u64(self.parts);
+        self.examined.parts += to_u64(count);
         self.examined.records += 1;
-        self.parts = 0;
+        self.parts.clear();
         self.hashes.push(Some(leaf_hash(frame.body)));
         self.places.push(to_u64(self.pos));
         self.expected = frame.seq.saturating_add(1);
@@ -236,7 +239,7 @@ impl<'a> Walk<'a> {
         self.hashes.extend(std::iter::repeat_n(None, count));
         self.places.extend(std::iter::repeat_n(to_u64(self.pos), count));
         self.expected = until;
-        self.parts = 0;
+        self.parts.clear();
     }
 
     fn footer(&mut self, footer: Footer) {

@@ -174,15 +174,18 @@ fn seal(key: &PartKey, request: &str, class: Class, bytes: &[u8]) -> Option<(Par
     key.key
         .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(request, class), &mut body)
         .ok()?;
+    let sealed = ledger::Part {
+        bytes: [&[VERSION][..], &nonce, &body].concat(),
+    };
     let part = Part {
         name: class.name(),
         len: u64::try_from(bytes.len()).ok()?,
         commitment: hex::encode(commitment),
         class: class.name(),
         key: key.id.to_string(),
+        sealed: ledger::Part::digest(&sealed.bytes),
     };
-    let bytes = [&[VERSION][..], &nonce, &body].concat();
-    Some((part, ledger::Part { bytes }))
+    Some((part, sealed))
 }
 
 /// Opens a part and compares it with its commitment (hexadecimal). `None`: another key, another request, or changed bytes.

@@ -595,6 +595,9 @@ pub struct Part {
     pub class: &'static str,
     /// Public name of that key.
     pub key: String,
+    /// SHA-256 of the sealed bytes as they stand beside the record; hexadecimal. Who has no key sees by it that they are those that
+    /// were written.
+    pub sealed: String,
 }
 
 /// The longest body: a record has 16 KiB, and the ledger writes up to 64 bytes of its own in front.

@@ -1,0 +1,128 @@
+//! What a leaf says of the parts before it, held against those that stand there. Needs no key: a leaf binds the sealed bytes.
+//!
+//! Not here: what the parts say, and the commitment to that (whoever sealed them).
+
+use serde::Deserialize;
+
+use crate::queue::Part;
+use crate::tree::sha256;
+
+impl Part {
+    /// What a leaf says of these sealed bytes, `parts[].sealed`: SHA-256, hexadecimal. So whoever has the public key alone sees that
+    /// they are those that were written.
+    #[must_use]
+    pub fn digest(bytes: &[u8]) -> String {
+        hex::encode(sha256(bytes))
+    }
+}
+
+/// How the parts before a leaf differ from those that it commits to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartsFault {
+    /// Some do not stand there.
+    #[error("{0} of its parts are missing")]
+    Missing(usize),
+    /// More stand there than the leaf binds.
+    #[error("{0} parts stand beside it that are not its own")]
+    Surplus(usize),
+    /// One is not the one that was sealed with this record.
+    #[error("part {part} of {of} beside it is not the one that was sealed with it")]
+    Altered {
+        /// Which, from 1.
+        part: usize,
+        /// Of how many.
+        of: usize,
+    },
+}
+
+/// One entry of a leaf's `parts`, as far as the ledger reads it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Declared {
+    /// Absent in what an older release wrote.
+    #[serde(default)]
+    pub(crate) sealed: Option<String>,
+}
+
+/// What a leaf says of its parts; nothing where it says nothing, or nothing that can be read.
+pub(crate) fn declared(leaf: &[u8]) -> Vec<Declared> {
+    #[derive(Deserialize)]
+    struct OnlyParts {
+        #[serde(default)]
+        parts: Vec<Declared>,
+    }
+    // Quotes inside a text are escaped, so these bytes stand nowhere else; most leaves have none and need no parse.
+    const MEMBER: &[u8] = b"\"parts\":[";
+    if !leaf.windows(MEMBER.len()).any(|window| window == MEMBER) {
+        return Vec::new();
+    }
+    serde_json::from_slice::<OnlyParts>(leaf).map_or_else(|_| Vec::new(), |leaf| leaf.parts)
+}
+
+/// Compares the parts that stand before a leaf with what it says of them. Gives the number of those that it binds; the others it
+/// only counts, and more than it counts are no fault while it binds none: both is how older releases wrote.
+///
+/// # Errors
+/// The first difference.
+pub(crate) fn check(leaf: &[u8], parts: &[impl AsRef<[u8]>]) -> Result<usize, PartsFault> {
+    let declared = declared(leaf);
+    let missing = declared.len().saturating_sub(parts.len());
+    if missing > 0 {
+        return Err(PartsFault::Missing(missing));
+    }
+    let surplus = parts.len().saturating_sub(declared.len());
+    if surplus > 0 && declared.iter().any(|part| part.sealed.is_some()) {
+        return Err(PartsFault::Surplus(surplus));
+    }
+    let (mut bound, of) = (0, declared.len());
+    for (index, (said, part)) in declared.iter().zip(parts).enumerate() {
+        let Some(said) = &said.sealed else { continue };
+        if *said != Part::digest(part.as_ref()) {
+            return Err(PartsFault::Altered { part: index + 1, of });
+        }
+        bound += 1;
+    }
+    Ok(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(parts: &[Option<&[u8]>]) -> Vec<u8> {
+        let entry = |part: &Option<&[u8]>| match part {
+            Some(bytes) => format!("{{\"name\":\"query\",\"sealed\":\"{}\"}}", Part::digest(bytes)),
+            None => "{\"name\":\"query\"}".to_owned(),
+        };
+        let entries: Vec<_> = parts.iter().map(entry).collect();
+        format!("{{\"note\":\"\\\"parts\\\":[\",\"parts\":[{}]}}", entries.join(",")).into_bytes()
+    }
+
+    #[test]
+    fn sealed_bytes_are_bound_one_by_one_and_what_an_older_release_wrote_is_counted() {
+        let none: [&[u8]; 0] = [];
+        assert_eq!(check(b"{\"note\":\"\\\"parts\\\":[\"}", &none), Ok(0));
+        let bound = leaf(&[Some(b"a"), Some(b"b")]);
+        assert_eq!(check(&bound, &[b"a", b"b"]), Ok(2));
+        let cases: [(&[&[u8]], PartsFault); 5] = [
+            (&[b"b", b"a"], PartsFault::Altered { part: 1, of: 2 }),
+            (&[b"a", b"c"], PartsFault::Altered { part: 2, of: 2 }),
+            (&[b"a"], PartsFault::Missing(1)),
+            (&[b"a", b"b", b"b"], PartsFault::Surplus(1)),
+            (&[], PartsFault::Missing(2)),
+        ];
+        for (parts, fault) in cases {
+            assert_eq!(check(&bound, parts), Err(fault));
+        }
+        let old = leaf(&[None, None]);
+        assert_eq!(check(&old, &[b"x", b"y"]), Ok(0));
+        assert_eq!(check(&old, &[b"x", b"y", b"z"]), Ok(0));
+        assert_eq!(check(&old, &[b"x"]), Err(PartsFault::Missing(1)));
+        assert_eq!(check(&leaf(&[None, Some(b"b")]), &[b"x", b"b"]), Ok(1));
+    }
+
+    #[test]
+    fn the_digest_is_sha_256_of_the_bytes() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"; // FIPS 180-4, the example "abc"
+        assert_eq!(Part::digest(b"abc"), abc);
+    }
+}
