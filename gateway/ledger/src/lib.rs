@@ -53,8 +53,8 @@ pub use recovery::{Recovery, Unfinished};
 pub use parts::PartsFault;
 pub use ticket::{Durable, Lost, Ticket};
 pub use tiles::{
-    BundleError, ExportError, Exported, TileKind, TilePath, TilePathError, Tiles, TilesError, bundle_entries,
-    fuzz_entry_bundle, fuzz_tile_path,
+    BundleError, ExportError, Exported, NodesWhile, TileKind, TilePath, TilePathError, Tiles, TilesError,
+    bundle_entries, fuzz_entry_bundle, fuzz_tile_path,
 };
 pub use tree::{
     Frontier, Hash, Head, Node, Nodes, ProofError, ProveError, check_consistency, check_inclusion, consistency_proof,

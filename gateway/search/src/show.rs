@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ledger::{Reader, Record, SegmentInfo};
+use ledger::{Reader, Record, SegmentInfo, Spot};
 use model::event::RecordKind;
 use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,36 +43,26 @@ pub struct Shown {
     /// What stands sealed beside the record that begins it.
     #[serde(skip)]
     pub sealed: Vec<SealedPart>,
+    /// Where its records stand, as many and in the order as [`Shown::records`].
+    #[serde(skip)]
+    places: Vec<(RecordKind, Spot)>,
     /// What could not be read or was not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// What a record says of its place.
-#[derive(Deserialize)]
-struct Placed {
-    kind: RecordKind,
-    seq: u64,
-}
-
 impl Shown {
-    /// The number of the record that begins the act.
+    /// Where the record stands that begins the act.
     #[must_use]
-    pub fn begin(&self) -> Option<u64> {
-        self.places().next().map(|placed| placed.seq)
+    pub fn begin(&self) -> Option<Spot> {
+        self.places.first().map(|(_, spot)| *spot)
     }
 
-    /// The number of the record that says how it ended; `None` while it goes on, and where the first record says all.
+    /// Where the record stands that says how it ended; `None` while it goes on, and where the first record says all.
     #[must_use]
-    pub fn end(&self) -> Option<u64> {
-        let ends = |placed: &Placed| matches!(placed.kind, RecordKind::Outcome | RecordKind::Close);
-        self.places().find(ends).map(|placed| placed.seq)
-    }
-
-    fn places(&self) -> impl Iterator<Item = Placed> {
-        self.records
-            .iter()
-            .filter_map(|record| serde_json::from_str(record.get()).ok())
+    pub fn end(&self) -> Option<Spot> {
+        let ends = |(kind, _): &&(RecordKind, Spot)| matches!(kind, RecordKind::Outcome | RecordKind::Close);
+        self.places.iter().find(ends).map(|(_, spot)| *spot)
     }
 }
 
@@ -250,6 +240,7 @@ impl Archive {
             record: row,
             records: act.raw,
             sealed: act.sealed,
+            places: act.places,
             note: act.note,
         }))
     }
@@ -299,6 +290,7 @@ struct Act {
     boot: String,
     raw: Vec<Box<RawValue>>,
     sealed: Vec<SealedPart>,
+    places: Vec<(RecordKind, Spot)>,
     note: Option<String>,
     ended: bool,
 }
@@ -335,6 +327,7 @@ impl Act {
             && let Ok(raw) = RawValue::from_string(text.to_owned())
         {
             self.raw.push(raw);
+            self.places.push((record.kind, record.spot()));
         }
     }
 

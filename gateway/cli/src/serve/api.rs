@@ -11,7 +11,7 @@ use console::api::{
 };
 use console::{NotRecorded, Who};
 use futures::future::BoxFuture;
-use ledger::{Published, Publisher, Receipt, TilePath, Tiles};
+use ledger::{Published, Publisher, Receipt, Spot, TilePath, Tiles};
 use model::cluster::ClusterId;
 use model::event::{By, Network, Record, RecordKind, Request};
 use model::subject::{Subject, SubjectKind, SubjectParts};
@@ -69,8 +69,9 @@ impl Readings {
     }
 }
 
-/// How long whoever asks for a receipt waits until its record is signed; signing comes once a second.
-const SIGNED_WITHIN: Duration = Duration::from_secs(3);
+/// Whoever asks for a receipt waits until its record is signed, so often at most for so long; signing comes once a second.
+const SIGNED_WAITS: u32 = 12;
+const SIGNED_WAIT: Duration = Duration::from_millis(250);
 
 /// Proves by the ledger's tree and its signed checkpoints.
 #[derive(Debug)]
@@ -87,6 +88,19 @@ impl Proofs {
         }
     }
 
+    fn signed(&self, size: u64, go_on: &dyn Fn() -> bool) -> Result<Arc<Published>, NoProof> {
+        for _ in 0..SIGNED_WAITS {
+            if let Some(newest) = self.publisher.covering(size, SIGNED_WAIT) {
+                return Ok(newest);
+            }
+            // Whoever has gone needs no place.
+            if !go_on() {
+                return Err(NoProof::Late);
+            }
+        }
+        Err(NoProof::Unsigned)
+    }
+
     fn covering(&self, size: u64, within: Duration) -> Result<Arc<Published>, NoProof> {
         self.publisher.covering(size, within).ok_or(NoProof::Unsigned)
     }
@@ -97,19 +111,17 @@ impl Proves for Proofs {
         self.publisher.newest().map(|newest| newest.note.to_string())
     }
 
-    fn receipt(&self, seq: u64) -> Result<String, NoProof> {
-        let newest = self.covering(seq.saturating_add(1), SIGNED_WITHIN)?;
-        let receipt = Receipt::make(&self.tiles, seq, newest.note.clone());
-        let receipt = receipt.map_err(|error| NoProof::Failed(Box::new(error)))?;
+    fn receipt(&self, spot: Spot, go_on: &dyn Fn() -> bool) -> Result<String, NoProof> {
+        let newest = self.signed(spot.seq.saturating_add(1), go_on)?;
+        let receipt = Receipt::make_at(&self.tiles, spot, newest.note.clone(), go_on)?;
         Ok(receipt.to_string())
     }
 
-    fn tile(&self, tile: &TilePath) -> Result<Vec<u8>, NoProof> {
+    fn tile(&self, tile: &TilePath, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProof> {
         // No tree is so large.
         let size = tile.tree_size().ok_or(NoProof::Unsigned)?;
         self.covering(size, Duration::ZERO)?;
-        let bytes = self.tiles.read(tile);
-        bytes.map_err(|error| NoProof::Failed(Box::new(error)))
+        Ok(self.tiles.read_while(tile, go_on)?)
     }
 }
 

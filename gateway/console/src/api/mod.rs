@@ -61,6 +61,8 @@ const SEARCH_TIME: Duration = Duration::from_secs(5);
 /// for the first line of one.
 const EXAMINE_TIME: Duration = Duration::from_secs(10);
 const OPEN_TIME: Duration = Duration::from_secs(60);
+/// How long one receipt or tile may take.
+const PROOF_TIME: Duration = Duration::from_secs(5);
 /// Bytes of records that one search may read.
 const SEARCH_BYTES: u64 = 1 << 30;
 
@@ -116,7 +118,11 @@ struct Inner {
     examine_time: Duration,
     /// How long it may be before it is read.
     open_time: Duration,
+    /// How long one receipt or tile may take.
+    proof_time: Duration,
     searches: Arc<Places>,
+    /// Receipts and tiles. Not among the searches: who copies the tree asks for thousands, several at once.
+    proofs: Arc<Places>,
     /// Recordings that are held against the ledger for a view. Not among the searches: one works for seconds where a file is long.
     examinations: Arc<Places>,
     tails: Arc<Places>,
@@ -136,8 +142,10 @@ fn inner(parts: ApiParts) -> Inner {
         search_time: SEARCH_TIME,
         examine_time: EXAMINE_TIME,
         open_time: OPEN_TIME,
+        proof_time: PROOF_TIME,
         // Two cores serve the request path besides; one person cannot take all places.
         searches: Places::new(4, 2),
+        proofs: Places::new(8, 4),
         examinations: Places::new(4, 2),
         tails: Places::new(256, 8),
         plays: Places::new(32, 4),

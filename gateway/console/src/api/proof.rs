@@ -7,19 +7,20 @@
 //! A receipt is for who may see its record. Hashes say nothing of a record to who has it not, so everybody who is signed in may
 //! have them; entries are all records, for those who may see all.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
-use ledger::{TileKind, TilePath};
+use ledger::{NoReceipt, Spot, TileKind, TilePath, TilesError};
 use search::Scope;
 
 use super::Api;
 use super::asker::Asker;
 use super::parameters::Parameters;
 use super::read::AuditAct;
-use super::records::{blocking, look_up};
+use super::records::{in_place, look_up};
 use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::limit::Act;
@@ -29,17 +30,18 @@ pub trait Proves: Send + Sync {
     /// The newest signed checkpoint as text; `None` while nothing is signed.
     fn checkpoint(&self) -> Option<String>;
 
-    /// The receipt of record `seq` as text. Blocks, for a moment also until the record is signed.
+    /// The receipt of the record that stands here, as text. Blocks, for a moment also until the record is signed, and for as long as
+    /// `go_on` says so.
     ///
     /// # Errors
     /// [`NoProof`].
-    fn receipt(&self, seq: u64) -> Result<String, NoProof>;
+    fn receipt(&self, spot: Spot, go_on: &dyn Fn() -> bool) -> Result<String, NoProof>;
 
-    /// A tile or entry bundle of the signed tree. Blocks.
+    /// A tile or entry bundle of the signed tree. Blocks for as long as `go_on` says so.
     ///
     /// # Errors
     /// [`NoProof`].
-    fn tile(&self, tile: &TilePath) -> Result<Vec<u8>, NoProof>;
+    fn tile(&self, tile: &TilePath, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProof>;
 }
 
 /// Why there is no proof.
@@ -48,9 +50,30 @@ pub enum NoProof {
     /// No signed tree reaches that far yet.
     #[error("that is not signed yet")]
     Unsigned,
+    /// There was no time to read so much of the ledger; what was read is known next time.
+    #[error("that took too long")]
+    Late,
     /// It cannot be read, or what is there is not what was signed: a cause for alarm, told in the log.
     #[error("the proof cannot be made")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<TilesError> for NoProof {
+    fn from(error: TilesError) -> Self {
+        match error {
+            TilesError::Stopped => Self::Late,
+            error => Self::Failed(Box::new(error)),
+        }
+    }
+}
+
+impl From<NoReceipt> for NoProof {
+    fn from(error: NoReceipt) -> Self {
+        match error {
+            NoReceipt::Tiles(error) => error.into(),
+            error => Self::Failed(Box::new(error)),
+        }
+    }
 }
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -74,11 +97,11 @@ pub(super) async fn receipt(
     };
     let shown = look_up(&api, &asker, &id, AuditAct::TookReceipt).await?;
     let found = if of_end { shown.end() } else { shown.begin() };
-    let seq = found.ok_or_else(|| {
+    let spot = found.ok_or_else(|| {
         let why = format!("`{id}` has no record of an end: it goes on, or is whole in its first record");
         Refused::new(StatusCode::NOT_FOUND, "not_found", why)
     })?;
-    let text = prove(&api, &asker, move |proves| proves.receipt(seq)).await?;
+    let text = prove(&api, &asker, move |proves, go_on| proves.receipt(spot, go_on)).await?;
     Ok(answer(text.into_bytes(), PLAIN, NOT_KEPT))
 }
 
@@ -111,7 +134,7 @@ pub(super) async fn tile(
         api.record(asker.reads(&api, AuditAct::ReadEntries, &name, rows))
             .await?;
     }
-    let bytes = prove(&api, &asker, move |proves| proves.tile(&tile)).await?;
+    let bytes = prove(&api, &asker, move |proves, go_on| proves.tile(&tile, go_on)).await?;
     // Who may no longer read records has none in a cache either, and each reading comes here to be recorded.
     let kept = if tile.what() == TileKind::Entries {
         NOT_KEPT
@@ -121,19 +144,27 @@ pub(super) async fn tile(
     Ok(answer(bytes, BYTES, kept))
 }
 
+/// In a place of its own: whoever reads the whole tree takes none from those who search.
 async fn prove<T: Send + 'static>(
     api: &Api,
     asker: &Asker,
-    work: impl FnOnce(&dyn Proves) -> Result<T, NoProof> + Send + 'static,
+    work: impl FnOnce(&dyn Proves, &dyn Fn() -> bool) -> Result<T, NoProof> + Send + 'static,
 ) -> Result<T, Refused> {
     let proves = Arc::clone(&api.parts.proves);
-    let made = blocking(api, asker, move |_| Ok(work(&*proves))).await?;
-    made.map_err(|error| unproved(&error))
+    let place = api.proofs.take(&asker.session.subject_id)?;
+    let made = in_place(place, api.proof_time, move |go_on| {
+        let go_on = RefCell::new(go_on);
+        work(&*proves, &|| (*go_on.borrow_mut())())
+    });
+    made.await?.map_err(|error| unproved(&error))
 }
 
 fn unproved(error: &NoProof) -> Refused {
     match error {
         NoProof::Unsigned => Refused::unavailable("that is not signed yet; try again in a second"),
+        NoProof::Late => {
+            Refused::unavailable("reading the ledger for it took too long; try again, it goes on from there")
+        }
         NoProof::Failed(source) => {
             tracing::error!(error = %source, cause = source.source(), "a proof cannot be made");
             Refused::unavailable(

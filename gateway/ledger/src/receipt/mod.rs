@@ -27,7 +27,8 @@ use thiserror::Error;
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
 use crate::frame::MAX_LEAF_LEN;
 use crate::note::{MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
-use crate::tiles::{Tiles, TilesError};
+use crate::reader::Spot;
+use crate::tiles::{NodesWhile, Tiles, TilesError};
 use crate::tree::{Hash, Head, ProofError, ProveError, check_inclusion, inclusion_proof, leaf_hash};
 use crate::verify::NEWEST_CHECKPOINT;
 
@@ -149,13 +150,30 @@ impl Receipt {
     /// # Errors
     /// [`NoReceipt`].
     pub fn make(tiles: &Tiles, seq: u64, note: Note) -> Result<Self, NoReceipt> {
-        let checkpoint = Checkpoint::parse(note.text())?;
-        let signed = checkpoint.size;
-        if seq >= signed {
-            return Err(NoReceipt::Unsigned { seq, signed });
-        }
-        let record = tiles.record(seq, signed)?;
-        let path = inclusion_proof(tiles, seq, signed).map_err(|error| match error {
+        let checkpoint = signed_checkpoint(&note, seq)?;
+        let leaf = tiles.record(seq, checkpoint.size)?;
+        Self::prove(&tiles.nodes_while(&|| true), leaf, seq, note, checkpoint)
+    }
+
+    /// As [`Receipt::make`], of a record of which it is known where it stands, for as long as `go_on` says so: where the newest
+    /// segment's hashes are in no file yet, it is walked, and a later question goes on where this one was ended.
+    ///
+    /// # Errors
+    /// [`NoReceipt`]; [`TilesError::Stopped`] in it when there was no more time.
+    pub fn make_at(tiles: &Tiles, spot: Spot, note: Note, go_on: &dyn Fn() -> bool) -> Result<Self, NoReceipt> {
+        let checkpoint = signed_checkpoint(&note, spot.seq)?;
+        let leaf = tiles.record_at(spot)?;
+        Self::prove(&tiles.nodes_while(go_on), leaf, spot.seq, note, checkpoint)
+    }
+
+    fn prove(
+        nodes: &NodesWhile<'_>,
+        leaf: Vec<u8>,
+        seq: u64,
+        note: Note,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, NoReceipt> {
+        let path = inclusion_proof(nodes, seq, checkpoint.size).map_err(|error| match error {
             ProveError::Nodes(error) => error,
             // The number was compared with the size above, and this source gives one hash for each node.
             ProveError::Outside { .. } | ProveError::Shrunk { .. } | ProveError::Count { .. } => {
@@ -163,7 +181,7 @@ impl Receipt {
             }
         })?;
         let receipt = Self {
-            leaf: record,
+            leaf,
             index: seq,
             path,
             note,
@@ -288,6 +306,16 @@ impl fmt::Display for Receipt {
         }
         write!(formatter, "\n{}", self.note)
     }
+}
+
+/// What the note says, if it covers this record.
+fn signed_checkpoint(note: &Note, seq: u64) -> Result<Checkpoint, NoReceipt> {
+    let checkpoint = Checkpoint::parse(note.text())?;
+    let signed = checkpoint.size;
+    if seq >= signed {
+        return Err(NoReceipt::Unsigned { seq, signed });
+    }
+    Ok(checkpoint)
 }
 
 /// Reads foreign bytes as a receipt. Never panics; what is read is written the same.

@@ -77,6 +77,56 @@ fn every_record_s_receipt_is_read_back_and_proved_by_the_public_key_alone() {
 }
 
 #[test]
+fn whoever_knows_where_a_record_stands_has_its_receipt_without_a_walk() {
+    let stage = Stage::new(300);
+    let reader = crate::Reader::open(stage.folder.path()).unwrap();
+    let records: Vec<_> = reader.records_from(0).map(Result::unwrap).collect();
+    let (first, wanted) = (&records[0], &records[5]);
+    assert_eq!(
+        (first.segment, wanted.segment),
+        (0, 0),
+        "both in a segment that is sealed"
+    );
+    // A walk would end at the first record.
+    let file = stage.folder.path().join("00000000000000000000.seg");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[usize::try_from(first.offset).unwrap() + 30] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let tiles = stage.ledger.tiles();
+    assert!(Receipt::make(&tiles, 5, stage.checkpoint()).is_err());
+    let receipt = Receipt::make_at(&tiles, wanted.spot(), stage.checkpoint(), &|| true).unwrap();
+    assert_eq!(receipt.leaf(), wanted.leaf);
+    receipt.verify([stage.key.key()]).unwrap();
+    // Another number than the record's that stands there is no receipt of either.
+    let wrong = Spot {
+        seq: 6,
+        ..wanted.spot()
+    };
+    let error = Receipt::make_at(&tiles, wrong, stage.checkpoint(), &|| true).unwrap_err();
+    assert!(
+        matches!(error, NoReceipt::Tiles(TilesError::Missing { index: 6 })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_walk_ends_when_nobody_waits_and_is_gone_on_with() {
+    let stage = Stage::new(40);
+    let spot = crate::Reader::open(stage.folder.path()).unwrap().records_from(3).next();
+    let spot = spot.unwrap().unwrap().spot();
+    let tiles = stage.ledger.tiles();
+    let asked = std::cell::Cell::new(0);
+    let ended = Receipt::make_at(&tiles, spot, stage.checkpoint(), &|| {
+        asked.set(asked.get() + 1);
+        false
+    });
+    assert!(matches!(ended, Err(NoReceipt::Tiles(TilesError::Stopped))), "{ended:?}");
+    assert_eq!(asked.get(), 1);
+    let receipt = Receipt::make_at(&tiles, spot, stage.checkpoint(), &|| true).unwrap();
+    receipt.verify([stage.key.key()]).unwrap();
+}
+
+#[test]
 fn the_receipt_of_a_folder_is_that_of_its_newest_checkpoint() {
     let stage = Stage::new(3);
     let dir = stage.folder.path();

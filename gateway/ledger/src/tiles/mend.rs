@@ -132,7 +132,7 @@ impl Mender {
             if stop.load(Ordering::SeqCst) {
                 return Err(MendError::Stopped);
             }
-            chunk.extend_from_slice(&tiles.root_below(level, index)?);
+            chunk.extend_from_slice(&tiles.root_below(level, index, &|| !stop.load(Ordering::SeqCst))?);
             if chunk.len() >= CHUNK || index + 1 == want {
                 file.write_at(&chunk, at)?;
                 at += to_u64(chunk.len());

@@ -21,7 +21,7 @@ pub use export::{ExportError, Exported};
 pub(crate) use files::{Keeping, TileFiles};
 pub(crate) use mend::Mending;
 pub use path::{TileKind, TilePath, TilePathError, fuzz_tile_path};
-pub use view::{Tiles, TilesError};
+pub use view::{NodesWhile, Tiles, TilesError};
 
 use crate::tree::{Hash, node_hash};
 

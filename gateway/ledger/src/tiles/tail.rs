@@ -3,11 +3,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::view::TilesError;
+use super::view::{GoOn, TilesError};
 use super::{TILE_WIDTH, count_at, note};
 use crate::reader::{Reader, Records, SegmentInfo};
 use crate::segment::segment_name;
 use crate::tree::{Frontier, Hash, leaf_hash};
+
+/// Records between two questions whether to go on.
+const ASK_EVERY: u64 = 1_024;
 
 /// One segment, shared by whoever reads it.
 #[derive(Clone, Debug)]
@@ -63,9 +66,9 @@ impl Walked {
     }
 
     /// The hashes of the leaves `from .. to` of this segment.
-    pub(super) fn leaves(&self, from: u64, to: u64) -> Result<Vec<Hash>, TilesError> {
+    pub(super) fn leaves(&self, from: u64, to: u64, go_on: GoOn<'_>) -> Result<Vec<Hash>, TilesError> {
         let mut walk = self.walk();
-        walk.reach(to)?;
+        walk.reach(to, go_on)?;
         let (from, to) = (place(from - self.first), place(to - self.first));
         let leaves = walk.tree.as_ref().and_then(|tree| tree.leaves.get(from..to));
         Ok(leaves.unwrap_or_default().to_vec())
@@ -73,9 +76,16 @@ impl Walked {
 
     /// The hashes `from .. to` of this level, all of them completed in this segment. The tree has to have `size` leaves for
     /// them.
-    pub(super) fn nodes(&self, level: u32, from: u64, to: u64, size: u64) -> Result<Vec<Hash>, TilesError> {
+    pub(super) fn nodes(
+        &self,
+        level: u32,
+        from: u64,
+        to: u64,
+        size: u64,
+        go_on: GoOn<'_>,
+    ) -> Result<Vec<Hash>, TilesError> {
         let mut walk = self.walk();
-        walk.reach(size)?;
+        walk.reach(size, go_on)?;
         let Some(tree) = &walk.tree else { return Ok(Vec::new()) };
         let base = count_at(self.first, tree.height, level);
         let of_level = tree.nodes.iter().filter(|(of, _)| *of == level).map(|(_, node)| *node);
@@ -83,9 +93,9 @@ impl Walked {
     }
 
     /// Where the record begins, whose number divides by 256.
-    pub(super) fn offset(&self, seq: u64) -> Result<u64, TilesError> {
+    pub(super) fn offset(&self, seq: u64, go_on: GoOn<'_>) -> Result<u64, TilesError> {
         let mut walk = self.walk();
-        walk.reach(seq + 1)?;
+        walk.reach(seq + 1, go_on)?;
         let width = u64::from(TILE_WIDTH);
         let mark = (seq / width).checked_sub(self.first.div_ceil(width));
         mark.and_then(|mark| walk.marks.get(place(mark)).copied())
@@ -98,10 +108,16 @@ impl Walked {
 }
 
 impl Walk {
-    /// Walks until the record `end` is the next.
-    fn reach(&mut self, end: u64) -> Result<(), TilesError> {
+    /// Walks until the record `end` is the next. What was walked when there is no more time is kept.
+    fn reach(&mut self, end: u64, go_on: GoOn<'_>) -> Result<(), TilesError> {
         self.records.set_until(end.max(self.next));
-        while self.next < end {
+        for at in 0_u64.. {
+            if self.next >= end {
+                break;
+            }
+            if at % ASK_EVERY == 0 && !go_on() {
+                return Err(TilesError::Stopped);
+            }
             let Some(record) = self.records.next() else {
                 return Err(TilesError::Missing { index: self.next });
             };

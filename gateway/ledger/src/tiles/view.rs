@@ -18,11 +18,17 @@ use crate::disk::{Disk, RealDisk, read_range};
 use crate::error::ReadError;
 use crate::options::to_u64;
 use crate::queue::Shared;
-use crate::reader::{Reader, Records, SegmentInfo};
+use crate::reader::{Reader, Records, SegmentInfo, Spot};
 use crate::tree::{Hash, Node, Nodes};
 
 /// Segments of which a walk is remembered: the last, and those that somebody reads bundles of.
 const WALKED_MAX: usize = 4;
+
+/// Asked now and then by what takes long; `false` ends it with [`TilesError::Stopped`].
+pub(crate) type GoOn<'a> = &'a dyn Fn() -> bool;
+
+/// Goes on to the end.
+const TO_THE_END: GoOn<'static> = &|| true;
 
 /// Why a tile or hash cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +50,9 @@ pub enum TilesError {
         /// The record.
         index: u64,
     },
+    /// Whoever asked waits no longer.
+    #[error("there was no time to read so much of the ledger")]
+    Stopped,
     /// The ledger's files cannot be read, or are damaged.
     #[error("the ledger cannot be read")]
     Read(#[from] ReadError),
@@ -122,9 +131,18 @@ impl Tiles {
     /// # Errors
     /// See [`TilesError`].
     pub fn read(&self, tile: &TilePath) -> Result<Vec<u8>, TilesError> {
+        self.read_while(tile, TO_THE_END)
+    }
+
+    /// As [`Tiles::read`], for as long as `go_on` says so: where no file has the hashes, a segment is walked. A later question goes
+    /// on where this one was ended. Whoever waits for the walk of another is asked when that has ended.
+    ///
+    /// # Errors
+    /// See [`TilesError`].
+    pub fn read_while(&self, tile: &TilePath, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, TilesError> {
         match tile.what() {
-            TileKind::Hashes { level } => self.tile(level, tile.index(), tile.width()),
-            TileKind::Entries => self.entries(tile.index(), tile.width()),
+            TileKind::Hashes { level } => self.hashes_of(level, tile.index(), tile.width(), go_on),
+            TileKind::Entries => self.entries_of(tile.index(), tile.width(), go_on),
         }
     }
 
@@ -133,6 +151,10 @@ impl Tiles {
     /// # Errors
     /// See [`TilesError`].
     pub fn tile(&self, level: u8, index: u64, width: u16) -> Result<Vec<u8>, TilesError> {
+        self.hashes_of(level, index, width, TO_THE_END)
+    }
+
+    fn hashes_of(&self, level: u8, index: u64, width: u16, go_on: GoOn<'_>) -> Result<Vec<u8>, TilesError> {
         let tile = TilePath::new(TileKind::Hashes { level }, index, width).map_err(|_| TilesError::Nowhere)?;
         tile.tree_size().ok_or(TilesError::Nowhere)?;
         let from = index << TILE_HEIGHT;
@@ -140,7 +162,7 @@ impl Tiles {
         let level = (u32::from(level) * TILE_HEIGHT)
             .checked_div(self.0.height)
             .ok_or(TilesError::Nowhere)?;
-        let row = self.row(level, from, from + u64::from(width))?;
+        let row = self.row(level, from, from + u64::from(width), go_on)?;
         Ok(row.into_flattened())
     }
 
@@ -149,6 +171,10 @@ impl Tiles {
     /// # Errors
     /// See [`TilesError`].
     pub fn entries(&self, index: u64, width: u16) -> Result<Vec<u8>, TilesError> {
+        self.entries_of(index, width, TO_THE_END)
+    }
+
+    fn entries_of(&self, index: u64, width: u16, go_on: GoOn<'_>) -> Result<Vec<u8>, TilesError> {
         let tile = TilePath::new(TileKind::Entries, index, width).map_err(|_| TilesError::Nowhere)?;
         let to = tile.tree_size().ok_or(TilesError::Nowhere)?;
         let segments = self.segments(to)?;
@@ -159,7 +185,7 @@ impl Tiles {
             let records = if at == segment.first_seq {
                 segments.reader.records_in(segment)
             } else {
-                let offset = self.walked(&segments, segment, false)?.offset(at)?;
+                let offset = self.walked(&segments, segment, false)?.offset(at, go_on)?;
                 segments.reader.records_in_from(segment, at, offset)
             };
             let end = segment.next_seq.unwrap_or(to).min(to);
@@ -174,7 +200,7 @@ impl Tiles {
         Ok(bundle)
     }
 
-    /// The leaf of record `seq` in the tree of `size` records.
+    /// The leaf of record `seq` in the tree of `size` records. Walks its segment up to it.
     ///
     /// # Errors
     /// See [`TilesError`].
@@ -185,20 +211,38 @@ impl Tiles {
         record.map(|record| record.leaf).ok_or(missing)
     }
 
+    /// The leaf of the record that stands here: one read.
+    ///
+    /// # Errors
+    /// See [`TilesError`].
+    pub fn record_at(&self, spot: Spot) -> Result<Vec<u8>, TilesError> {
+        let size = spot.seq.checked_add(1).ok_or(TilesError::Nowhere)?;
+        let reader = self.segments(size)?.reader;
+        let record = reader.record_at(spot.segment, spot.offset)?;
+        let missing = TilesError::Missing { index: spot.seq };
+        (record.seq == spot.seq).then_some(record.leaf).ok_or(missing)
+    }
+
+    /// Hashes of the tree for as long as `go_on` says so, as [`Tiles::read_while`].
+    #[must_use]
+    pub fn nodes_while<'a>(&'a self, go_on: &'a dyn Fn() -> bool) -> NodesWhile<'a> {
+        NodesWhile { tiles: self, go_on }
+    }
+
     /// The records `from .. to`, in order.
     pub(super) fn records(&self, from: u64, to: u64) -> Result<Records, TilesError> {
         Ok(self.segments(to)?.reader.records_from(from).until(to))
     }
 
     /// The hashes `from .. to` on a level of the files; level 0 are the leaves'.
-    fn row(&self, level: u32, from: u64, to: u64) -> Result<Vec<Hash>, TilesError> {
+    fn row(&self, level: u32, from: u64, to: u64, go_on: GoOn<'_>) -> Result<Vec<Hash>, TilesError> {
         let span = level
             .checked_mul(self.0.height)
             .and_then(|bits| 1_u64.checked_shl(bits));
         let size = span.and_then(|span| to.checked_mul(span)).ok_or(TilesError::Nowhere)?;
         let segments = self.segments(size)?;
         if level == 0 {
-            return self.leaves(&segments, from, to);
+            return self.leaves(&segments, from, to, go_on);
         }
         let trusted = count_at(segments.trusted, self.0.height, level);
         let mut row = Vec::new();
@@ -206,13 +250,16 @@ impl Tiles {
             row = self.stored(level, from, to.min(trusted));
             let have = from + to_u64(row.len());
             for index in have..to.min(trusted) {
-                row.push(self.root_below(level, index)?);
+                if !go_on() {
+                    return Err(TilesError::Stopped);
+                }
+                row.push(self.root_below(level, index, go_on)?);
             }
         }
         if to > trusted {
             let tail = segments.last().ok_or(TilesError::Missing { index: 0 })?;
             let walked = self.walked(&segments, tail, true)?;
-            let nodes = walked.nodes(level, from.max(trusted), to, size);
+            let nodes = walked.nodes(level, from.max(trusted), to, size, go_on);
             row.extend(nodes.map_err(|error| self.passed_on(error))?);
         }
         Ok(row)
@@ -233,13 +280,13 @@ impl Tiles {
     }
 
     /// One hash of a level, computed from the level below.
-    pub(super) fn root_below(&self, level: u32, index: u64) -> Result<Hash, TilesError> {
+    pub(super) fn root_below(&self, level: u32, index: u64, go_on: GoOn<'_>) -> Result<Hash, TilesError> {
         let below = level.checked_sub(1).ok_or(TilesError::Nowhere)?;
-        let row = self.row(below, index << self.0.height, (index + 1) << self.0.height)?;
+        let row = self.row(below, index << self.0.height, (index + 1) << self.0.height, go_on)?;
         Ok(perfect_root(&row))
     }
 
-    fn leaves(&self, segments: &Segments, from: u64, to: u64) -> Result<Vec<Hash>, TilesError> {
+    fn leaves(&self, segments: &Segments, from: u64, to: u64, go_on: GoOn<'_>) -> Result<Vec<Hash>, TilesError> {
         let mut row = Vec::new();
         let mut at = from;
         while at < to {
@@ -251,7 +298,7 @@ impl Tiles {
                 Some(hashes) => row.extend(hashes),
                 None => {
                     let walked = self.walked(segments, segment, true)?;
-                    let leaves = walked.leaves(at, end);
+                    let leaves = walked.leaves(at, end, go_on);
                     row.extend(leaves.map_err(|error| self.passed_on(error))?);
                 }
             }
@@ -331,11 +378,38 @@ impl Segments {
     }
 }
 
+/// The tree's hashes for as long as somebody waits: [`Tiles::nodes_while`].
+#[derive(Clone, Copy)]
+pub struct NodesWhile<'a> {
+    tiles: &'a Tiles,
+    go_on: GoOn<'a>,
+}
+
+impl std::fmt::Debug for NodesWhile<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("NodesWhile")
+    }
+}
+
+impl Nodes for NodesWhile<'_> {
+    type Error = TilesError;
+
+    fn hashes(&self, nodes: &[Node]) -> Result<Vec<Hash>, TilesError> {
+        self.tiles.nodes(nodes, self.go_on)
+    }
+}
+
 impl Nodes for Tiles {
     type Error = TilesError;
 
-    /// Hashes of one tile are read with one read.
     fn hashes(&self, nodes: &[Node]) -> Result<Vec<Hash>, TilesError> {
+        self.nodes(nodes, TO_THE_END)
+    }
+}
+
+impl Tiles {
+    /// Hashes of one tile are read with one read.
+    fn nodes(&self, nodes: &[Node], go_on: GoOn<'_>) -> Result<Vec<Hash>, TilesError> {
         let height = self.0.height;
         let mut wanted = Vec::new();
         let mut tiles = BTreeMap::new();
@@ -350,7 +424,7 @@ impl Nodes for Tiles {
         }
         let mut rows = BTreeMap::new();
         for ((level, tile), (from, to)) in tiles {
-            rows.insert((level, tile), (from, self.row(level, from, to)?));
+            rows.insert((level, tile), (from, self.row(level, from, to, go_on)?));
         }
         let root = |(level, from, to): (u32, u64, u64)| {
             let (begin, row) = rows.get(&(level, from >> height))?;

@@ -54,8 +54,9 @@ pub(super) fn show(dir: &Path, id: &str) -> Result<Map<String, Value>, Trouble> 
 pub(super) fn receipt(dir: &Path, id: &str, of_end: bool) -> Result<String, Trouble> {
     let shown = look_up(dir, id)?;
     let found = if of_end { shown.end() } else { shown.begin() };
-    let seq = found.ok_or_else(|| Trouble::new(Exit::NotFound, format!("`{id}` has no such record in this folder")))?;
-    let receipt = Receipt::from_dir(dir, seq).map_err(|error| {
+    let spot =
+        found.ok_or_else(|| Trouble::new(Exit::NotFound, format!("`{id}` has no such record in this folder")))?;
+    let receipt = Receipt::from_dir(dir, spot.seq).map_err(|error| {
         Trouble::new(Exit::Integrity, "there is no receipt of this record")
             .because(chain(&error))
             .remedy("gatescribe ledger verify DIR --key KEY says what holds")

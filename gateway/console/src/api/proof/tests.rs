@@ -4,7 +4,10 @@ use axum::body::to_bytes;
 use ledger::note::{Algorithm, KeyName, Note, Signer as _, SigningKey};
 use ledger::{Checkpoint, Ledger, Receipt, bundle_entries, leaf_hash};
 
-use super::super::tests::{World, world};
+use std::time::Duration;
+
+use super::super::places::Places;
+use super::super::tests::{World, world, world_with};
 use super::*;
 
 const ORIGIN: &str = "gate.example/audit";
@@ -42,19 +45,16 @@ impl Proves for Signed {
         (self.ledger.durable().size > 0).then(|| self.note().to_string())
     }
 
-    fn receipt(&self, seq: u64) -> Result<String, NoProof> {
-        let receipt = Receipt::make(&self.ledger.tiles(), seq, self.note());
-        receipt
-            .map(|receipt| receipt.to_string())
-            .map_err(|error| NoProof::Failed(Box::new(error)))
+    fn receipt(&self, spot: Spot, go_on: &dyn Fn() -> bool) -> Result<String, NoProof> {
+        let receipt = Receipt::make_at(&self.ledger.tiles(), spot, self.note(), go_on);
+        receipt.map(|receipt| receipt.to_string()).map_err(NoProof::from)
     }
 
-    fn tile(&self, tile: &TilePath) -> Result<Vec<u8>, NoProof> {
+    fn tile(&self, tile: &TilePath, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProof> {
         if tile.tree_size().is_none_or(|size| size > self.ledger.durable().size) {
             return Err(NoProof::Unsigned);
         }
-        let tile = self.ledger.tiles().read(tile);
-        tile.map_err(|error| NoProof::Failed(Box::new(error)))
+        Ok(self.ledger.tiles().read_while(tile, go_on)?)
     }
 }
 
@@ -175,4 +175,40 @@ async fn the_tree_is_read_as_tiles_and_its_entries_by_auditors_alone() {
     }
     let (status, ..) = get(&world, "no token", "/api/v1/ledger/tile/0/000.p/2").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
+}
+
+const TILE: &str = "/api/v1/ledger/tile/0/000.p/2";
+const SEARCH: &str = "/api/v1/audit/records";
+
+#[tokio::test]
+async fn who_reads_the_tree_takes_no_place_of_those_who_search() {
+    let no_search = world_with(|api| api.searches = Places::new(0, 0));
+    let no_proof = world_with(|api| api.proofs = Places::new(0, 0));
+    for (world, of_tile, of_search) in [
+        (&no_search, StatusCode::OK, StatusCode::TOO_MANY_REQUESTS),
+        (&no_proof, StatusCode::TOO_MANY_REQUESTS, StatusCode::OK),
+    ] {
+        let alice = world.signed_in(1, "alice", &[]);
+        world.read("a-1", 1, "alice", "pods");
+        for (target, expected) in [(TILE, of_tile), (SEARCH, of_search)] {
+            let (status, ..) = get(world, &world.bearer(&alice), target).await;
+            assert_eq!(status, expected, "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proof_ends_with_its_time_and_its_place_comes_back() {
+    let world = world_with(|api| {
+        api.proof_time = Duration::ZERO;
+        api.proofs = Places::new(1, 1);
+    });
+    let alice = world.signed_in(1, "alice", &[]);
+    world.read("a-1", 1, "alice", "pods");
+    for target in [TILE, "/api/v1/audit/records/a-1/receipt", TILE] {
+        let (status, _, body) = get(&world, &world.bearer(&alice), target).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{target}");
+        let said = String::from_utf8(body).unwrap();
+        assert!(said.contains("took too long"), "{said}");
+    }
 }
