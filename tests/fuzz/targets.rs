@@ -8,6 +8,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("answer_scan", proxy::audit::fuzz_answer_scan),
     ("asciicast", recording::fuzz_asciicast),
     ("configuration", cli::config::fuzz_configuration),
+    ("consistency", ledger::fuzz_consistency),
     ("entry_bundle", ledger::fuzz_entry_bundle),
     ("entered", proxy::fuzz_entered),
     ("event_border", proxy::body::fuzz_event_border),

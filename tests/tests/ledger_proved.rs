@@ -185,3 +185,85 @@ fn a_ledger_that_no_given_key_signed_is_not_called_proved() -> anyhow::Result<()
     assert!(first_segment(&dir).exists());
     Ok(())
 }
+
+#[test]
+fn promise_5_a_kept_checkpoint_is_shown_to_be_gone_on_from_and_the_status_says_what_is_there() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (mut gateway, key) = written(&upstream)?;
+    let (dir, kept) = (gateway.ledger(), Folder::new("kept")?);
+    let (earlier, proof) = (
+        kept.path().join("earlier.checkpoint"),
+        kept.path().join("since-earlier"),
+    );
+    fs::write(&earlier, ledger(&["checkpoint", text(&dir)?])?.stdout)?;
+    let before = status(&dir)?;
+    assert_eq!(before.0, 0, "{before:?}");
+    gateway.start_again()?;
+    work(&gateway)?;
+    stop(&mut gateway)?;
+
+    let made = ledger(&["checkpoint", text(&dir)?, "--since", text(&earlier)?])?;
+    assert_eq!(made.code, 0, "{made:?}");
+    fs::write(&proof, &made.stdout)?;
+    let verify = |proof: &Path, remembered: &Path| -> anyhow::Result<Output> {
+        ledger(&[
+            "verify",
+            text(proof)?,
+            "--key",
+            &key,
+            "--remembered",
+            text(remembered)?,
+            "-o",
+            "json",
+        ])
+    };
+    let shown = verify(&proof, &earlier)?;
+    assert_eq!(shown.code, 0, "{shown:?}");
+    let shown: Value = serde_json::from_str(&shown.stdout)?;
+    let (code, now) = status(&dir)?;
+    assert_eq!((code, &now["size"]), (0, &shown["size"]), "{now}");
+    assert_eq!(before.1["size"], shown["from"]);
+    assert_eq!(now["checkpoint"]["size"], now["size"]);
+    let id = now["checkpoint"]["keys"][0].as_str().context("a key")?;
+    assert!(key.starts_with(id), "{key} is {id}");
+    assert_eq!(now["missing"], serde_json::json!([]));
+
+    // One hash of the proof is another one.
+    let lines: Vec<_> = made.stdout.lines().collect();
+    let forged = made.stdout.replacen(lines[1], &format!("{}=", "A".repeat(43)), 1);
+    let wrong = kept.path().join("forged");
+    fs::write(&wrong, forged)?;
+    assert_eq!(verify(&wrong, &earlier)?.code, 8);
+    let newest = kept.path().join("newest.checkpoint");
+    fs::write(&newest, ledger(&["checkpoint", text(&dir)?])?.stdout)?;
+    assert_eq!(verify(&proof, &newest)?.code, 2, "it is about another checkpoint");
+    assert_eq!(ledger(&["verify", text(&proof)?, "--key", &key])?.code, 2);
+
+    // Without its last segments the ledger has fewer records than were signed.
+    let folder = Folder::new("copy")?;
+    let copy = copy(&dir, &folder)?;
+    let first = first_segment(&copy);
+    for entry in fs::read_dir(&copy)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "seg") && path != first {
+            fs::remove_file(&path)?;
+        }
+    }
+    let (code, cut) = status(&copy)?;
+    assert_eq!(code, 8, "{cut}");
+    assert!(cut["cutOff"].as_u64() > Some(0), "{cut}");
+    let (code, words) = {
+        let said = ledger(&["status", text(&copy)?])?;
+        (said.code, said.stdout)
+    };
+    assert_eq!(code, 8);
+    assert!(words.contains("were signed and are not here any more"), "{words}");
+    let empty = Folder::new("empty")?;
+    assert_eq!(ledger(&["status", text(empty.path())?])?.code, 5);
+    Ok(())
+}
+
+fn status(dir: &Path) -> anyhow::Result<(i32, Value)> {
+    let said = ledger(&["status", text(dir)?, "-o", "json"])?;
+    Ok((said.code, serde_json::from_str(&said.stdout)?))
+}

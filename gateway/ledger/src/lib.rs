@@ -17,6 +17,7 @@
 //! crash rounds on a simulated disk (`sim`, feature `sim`) that loses whatever was not synced.
 
 mod checkpoint;
+mod consistency;
 pub mod disk;
 mod error;
 pub mod frame;
@@ -24,8 +25,8 @@ mod leaf;
 mod ledger;
 pub mod note;
 mod options;
-mod publish;
 mod parts;
+mod publish;
 mod queue;
 mod reader;
 mod receipt;
@@ -33,6 +34,7 @@ mod recovery;
 pub mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod status;
 mod ticket;
 mod tiles;
 mod tree;
@@ -40,17 +42,20 @@ pub mod verify;
 mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use consistency::{
+    Consistency, ConsistencyError, Inconsistent, MAX_CONSISTENCY_LEN, NoConsistency, fuzz_consistency,
+};
 pub use disk::{Disk, RealDisk};
 pub use error::{AppendError, Damage, FillError, FillWhy, OpenError, ReadError};
 pub use ledger::{Gathering, Ledger};
 pub use note::fuzz_note;
 pub use options::Options;
+pub use parts::PartsFault;
 pub use publish::{PublishError, Published, Publisher};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
 pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};
 pub use recovery::{Recovery, Unfinished};
-pub use parts::PartsFault;
 pub use ticket::{Durable, Lost, Ticket};
 pub use tiles::{
     BundleError, ExportError, Exported, NodesWhile, TileKind, TilePath, TilePathError, Tiles, TilesError,

@@ -1,7 +1,9 @@
 //! `gatescribe ledger`: checks and shows a ledger by its files and a public key, with nobody to ask. It runs on a copy, on
 //! another machine, years later.
 
+mod consistency;
 mod receipt;
+mod status;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::note::{Note, Signer as _, SigningKey, VerifierKey};
 use ledger::verify::{Finding, Report, Trust, verify};
-use ledger::{Checkpoint, Disk, NEWEST_CHECKPOINT, RealDisk};
+use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk};
 use serde_json::json;
 
 use crate::Exit;
@@ -21,9 +23,9 @@ use crate::terminal::{data_and, fail};
 /// What to do with a ledger.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerCommand {
-    /// Check every record of a ledger, or one receipt, against what was signed, and say where it does not hold.
+    /// Check every record of a ledger, or one proof, against what was signed, and say where it does not hold.
     ///
-    /// Needs the folder, or a copy of it, or a receipt, and the public key of the log, which the gateway says at its start and which you keep
+    /// Needs the folder, or a copy of it, or a receipt or consistency proof, and the public key of the log, which the gateway says at its start and which you keep
     /// elsewhere than on the disk that you check. Opens nothing, asks nobody, changes nothing.
     #[command(
         after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
@@ -43,14 +45,36 @@ pub(crate) enum LedgerCommand {
         file: PathBuf,
     },
     /// Print the newest signed checkpoint of a ledger, to be kept elsewhere and given to `verify --remembered` later.
+    ///
+    /// With `--since`, print the proof that it goes on from one that you kept, for whoever has only that one.
     #[command(
         after_help = "Examples:\n  gatescribe ledger checkpoint /var/lib/gatescribe/ledger > 2026-11.checkpoint\n  gatescribe ledger \
-        checkpoint ./copy\n\nExit codes: 0 printed, 5 there \
-        is none, 8 it is no signed checkpoint, 9 it cannot be read\nSee also: gatescribe ledger verify"
+        checkpoint ./copy --since 2026-10.checkpoint > since-october\n\nExit codes: 0 printed, 5 there \
+        is none, 8 it is no signed checkpoint or does not go on from the earlier one, 2 that one cannot be read or is of another log, 9 a file \
+        cannot be read\nSee also: gatescribe ledger verify"
     )]
     Checkpoint {
         /// The ledger's folder, or a copy of it.
         dir: PathBuf,
+        /// A checkpoint that was kept: print a consistency proof from it to the newest one.
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+    },
+    /// Say what a ledger's folder holds: records, segments, the newest checkpoint, what is missing and what is not signed yet.
+    ///
+    /// Reads the ends of the segments, and proves nothing: that is `verify`'s.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger status\n  gatescribe ledger status ./copy -o json\n\nExit codes: 0 the newest \
+        checkpoint covers every record, 10 newer ones are not signed yet, 8 records are missing or a file is damaged, 5 there is no ledger, \
+        9 a file cannot be read\nSee also: gatescribe ledger verify"
+    )]
+    Status {
+        /// The ledger's folder, or a copy of it.
+        #[arg(default_value = "/var/lib/gatescribe/ledger")]
+        dir: PathBuf,
+        /// Output format.
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
     },
     /// Print the receipt of one record out of a ledger's folder: the record, with the proof that what was signed has it.
     #[command(
@@ -70,7 +94,7 @@ pub(crate) enum LedgerCommand {
 /// What is checked, and against what.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The ledger's folder, or a copy of it; or a receipt, `*.tlog-proof`.
+    /// The ledger's folder, or a copy of it; or a receipt, `*.tlog-proof`; or what `ledger checkpoint --since` printed.
     #[arg(value_name = "DIR|FILE")]
     dir: PathBuf,
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
@@ -100,7 +124,11 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
     let done = match command {
         LedgerCommand::Verify(arguments) => check(arguments),
         LedgerCommand::Key { file } => public_half(file),
-        LedgerCommand::Checkpoint { dir } => newest(dir),
+        LedgerCommand::Checkpoint { dir, since: None } => {
+            newest(dir).map(|note| data_and(&note.to_string(), Exit::Done))
+        }
+        LedgerCommand::Checkpoint { dir, since: Some(file) } => consistency::make(dir, file),
+        LedgerCommand::Status { dir, output } => status::show(dir, *output),
         LedgerCommand::Proof { dir, seq } => receipt::make(dir, *seq),
     };
     done.unwrap_or_else(|(exit, error)| {
@@ -110,6 +138,14 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
 }
 
 type Refused = (Exit, anyhow::Error);
+
+/// A proof that somebody holds, and against what it is checked.
+struct Held<'a> {
+    file: &'a Path,
+    bytes: &'a [u8],
+    keys: &'a [VerifierKey],
+    output: Output,
+}
 
 fn check(arguments: &Verify) -> Result<Exit, Refused> {
     let trust = Trust {
@@ -121,7 +157,20 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
             .collect::<Result<_, _>>()?,
     };
     if arguments.dir.is_file() {
-        return receipt::check(&arguments.dir, &trust.keys, arguments.output);
+        let bytes = std::fs::read(&arguments.dir)
+            .with_context(|| format!("cannot read `{}`", arguments.dir.display()))
+            .map_err(|error| (Exit::Fault, error))?;
+        let held = Held {
+            file: &arguments.dir,
+            bytes: &bytes,
+            keys: &trust.keys,
+            output: arguments.output,
+        };
+        return if Consistency::is_meant(&bytes) {
+            consistency::check(&held, &trust.remembered)
+        } else {
+            receipt::check(&held)
+        };
     }
     let bar = progress(&arguments.dir);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&arguments.dir));
@@ -157,7 +206,7 @@ fn public_half(file: &Path) -> Result<Exit, Refused> {
     Ok(data_and(&format!("{}\n", key.key()), Exit::Done))
 }
 
-fn newest(dir: &Path) -> Result<Exit, Refused> {
+fn newest(dir: &Path) -> Result<Note, Refused> {
     let file = dir.join(NEWEST_CHECKPOINT);
     let bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,
@@ -175,7 +224,7 @@ fn newest(dir: &Path) -> Result<Exit, Refused> {
     let note = read
         .with_context(|| format!("`{}` is no signed checkpoint", file.display()))
         .map_err(|error| (Exit::Integrity, error))?;
-    Ok(data_and(&note.to_string(), Exit::Done))
+    Ok(note)
 }
 
 /// A key by its text, or by the file that holds it.
@@ -295,8 +344,8 @@ fn as_json(report: &Report) -> serde_json::Value {
         "segments": report.segments,
         "records": report.records,
         "parts": report.parts,
+        "unboundParts": report.unbound,
         "bytes": report.bytes,
         "tornBytes": report.torn,
     })
 }
-        "unboundParts": report.unbound,

@@ -3,28 +3,27 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use ledger::note::{VerifierKey, Vouched};
+use ledger::note::Vouched;
 use ledger::{NoReceipt, Proved, Receipt};
 use model::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Output, Refused};
+use super::{Held, Output, Refused};
 use crate::Exit;
 use crate::client::document::line;
 use crate::terminal::data_and;
 
 /// Checks the receipt in this file and says what it shows.
-pub(super) fn check(file: &Path, keys: &[VerifierKey], output: Output) -> Result<Exit, Refused> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
-    let bytes = bytes.map_err(|error| (Exit::Fault, error))?;
-    let receipt = Receipt::parse(&bytes)
+pub(super) fn check(held: &Held<'_>) -> Result<Exit, Refused> {
+    let (file, keys) = (held.file, held.keys);
+    let receipt = Receipt::parse(held.bytes)
         .with_context(|| format!("`{}` is neither a ledger's folder nor a receipt", file.display()))
         .map_err(|error| (Exit::Usage, error))?;
     let proved = receipt
         .verify(keys)
         .with_context(|| format!("`{}` proves nothing", file.display()))
         .map_err(|error| (Exit::Integrity, error))?;
-    let text = match output {
+    let text = match held.output {
         Output::Text => in_words(&receipt, &proved),
         Output::Json => line(&as_json(&receipt, &proved)),
     };
@@ -54,25 +53,34 @@ fn in_words(receipt: &Receipt, proved: &Proved<'_>) -> String {
         checkpoint.size,
         checkpoint.origin
     )];
-    lines.extend(proved.vouched.iter().map(|by| match time(by) {
-        Some(time) => format!("witnessed by {} at {time}", by.key.short()),
-        None => format!("signed by {}", by.key.short()),
-    }));
+    lines.extend(proved.vouched.iter().map(vouched));
     let text = lines.join("\n");
     format!("{text}\n{}", line(&record(receipt)))
 }
 
 fn as_json(receipt: &Receipt, proved: &Proved<'_>) -> Value {
     let checkpoint = receipt.checkpoint();
-    let vouched = |by: &Vouched<'_>| json!({"key": by.key.short(), "time": time(by).map(|time| time.to_string())});
     json!({
         "proved": true,
         "index": receipt.index(),
         "size": checkpoint.size,
         "origin": checkpoint.origin,
-        "vouched": proved.vouched.iter().map(vouched).collect::<Vec<_>>(),
+        "vouched": proved.vouched.iter().map(vouched_as_json).collect::<Vec<_>>(),
         "record": record(receipt),
     })
+}
+
+/// Who signed, for a person.
+pub(super) fn vouched(by: &Vouched<'_>) -> String {
+    match time(by) {
+        Some(time) => format!("witnessed by {} at {time}", by.key.short()),
+        None => format!("signed by {}", by.key.short()),
+    }
+}
+
+/// Who signed, for a machine.
+pub(super) fn vouched_as_json(by: &Vouched<'_>) -> Value {
+    json!({"key": by.key.short(), "time": time(by).map(|time| time.to_string())})
 }
 
 fn time(by: &Vouched<'_>) -> Option<Timestamp> {
