@@ -8,12 +8,14 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tests::browser::Browser;
 use tests::counterparts::own_binary;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, run};
+use tests::metrics::Scrape;
 use tests::process::Folder;
-use tests::wait::PATIENCE;
+use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
 
@@ -266,4 +268,45 @@ fn promise_5_a_kept_checkpoint_is_shown_to_be_gone_on_from_and_the_status_says_w
 fn status(dir: &Path) -> anyhow::Result<(i32, Value)> {
     let said = ledger(&["status", text(dir)?, "-o", "json"])?;
     Ok((said.code, serde_json::from_str(&said.stdout)?))
+}
+
+#[test]
+fn promise_5_a_running_gateway_says_that_its_ledger_was_changed() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (mut gateway, _) = written(&upstream)?;
+    gateway.start_again()?;
+    let count = |name: &str| -> anyhow::Result<f64> { Ok(Scrape::of(gateway.admin())?.sum(name, &[])) };
+    try_until("a round without a finding", PATIENCE, || {
+        ensure!(count("gateway_ledger_checks_total")? >= 1.0, "no round yet");
+        Ok(())
+    })?;
+    ensure!(count("gateway_ledger_findings")? < 1.0, "an alarm without a cause");
+
+    // The first record of all stands in a sealed segment.
+    let segment = first_segment(&gateway.ledger());
+    let mut bytes = fs::read(&segment)?;
+    let at = position(&bytes, 0).context("the first record")?;
+    bytes[at + 40] ^= 1;
+    fs::write(&segment, bytes)?;
+    let found = "the ledger is not the one that was signed: record 0: ";
+    let ready = format!("http://{}/readyz", gateway.admin());
+    try_until("an alarm", PATIENCE, || {
+        let page = Browser::default().request("GET", &ready, "")?;
+        ensure!(page.status == 200, "it goes on serving, and says {}", page.status);
+        ensure!(page.body.contains(found), "{}", page.body);
+        Ok(())
+    })?;
+    let findings = count("gateway_ledger_findings")?;
+    ensure!((1.0..2.0).contains(&findings), "one finding, not {findings}");
+    try_until("a record", PATIENCE, || {
+        let reader = ledger::Reader::open(&gateway.ledger())?;
+        let last = reader.segments().last().context("a segment")?;
+        let records = reader.records_in(*last).filter_map(Result::ok);
+        let alarms = records.filter(|record| String::from_utf8_lossy(&record.leaf).contains(found));
+        let kinds: Vec<_> = alarms.map(|record| record.kind.name()).collect();
+        ensure!(kinds == ["damage"], "{kinds:?}");
+        Ok(())
+    })?;
+    work(&gateway).context("it goes on serving")?;
+    stop(&mut gateway)
 }

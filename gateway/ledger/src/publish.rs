@@ -17,7 +17,7 @@ use crate::Ledger;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::disk::{Disk, read_range};
 use crate::error::ReadError;
-use crate::note::{MAX_NOTE_LEN, Note, NoteError, SignError, Signer, VerifyError};
+use crate::note::{MAX_NOTE_LEN, Note, NoteError, SignError, Signer, VerifierKey, VerifyError};
 use crate::reader::Reader;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Head;
@@ -190,6 +190,12 @@ impl Publisher {
             desk,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// The public keys of those who sign.
+    #[must_use]
+    pub fn keys(&self) -> Vec<VerifierKey> {
+        self.desk.signers.iter().map(|signer| signer.key().clone()).collect()
     }
 
     /// The newest checkpoint; `None` while there is no record.

@@ -364,6 +364,10 @@ pub struct Ledger {
     /// Bytes of records that may wait for the disk; more are refused.
     #[serde(default = "queue_size")]
     pub queue_size: Size,
+    /// Bytes per second at which a running gateway reads its ledger again, to see that each record is still the one that was
+    /// signed. `0KiB`: it does not.
+    #[serde(default = "check_rate")]
+    pub check_rate: Size,
 }
 
 impl Default for Ledger {
@@ -372,6 +376,7 @@ impl Default for Ledger {
             dir: None,
             segment_size: segment_size(),
             queue_size: queue_size(),
+            check_rate: check_rate(),
         }
     }
 }
@@ -422,6 +427,9 @@ const fn segment_size() -> Size {
 }
 const fn queue_size() -> Size {
     Size::mebibytes(64)
+}
+const fn check_rate() -> Size {
+    Size::mebibytes(4)
 }
 
 /// What one subject, and all strangers together, may use (promise 8).

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::room::Room;
-use super::{limits, now, origins, part_keys, recorder};
+use super::{limits, now, origins, part_keys, recorder, standing};
 use crate::config::{Config, RecordedSessions};
 
 /// The ledger, the state file and the audit station.
@@ -24,6 +24,8 @@ pub(super) struct Books {
     pub(super) ledger: Arc<Ledger>,
     /// Who signs it.
     pub(super) publisher: Arc<Publisher>,
+    /// What the standing check finds in it.
+    pub(super) found: Arc<standing::Found>,
     pub(super) store: Arc<state::Store>,
     pub(super) audit: Arc<Station>,
     /// How sessions are recorded.
@@ -65,6 +67,7 @@ impl Books {
         Ok(Self {
             ledger,
             publisher,
+            found: Arc::new(standing::Found::new(config.ledger.check_rate.bytes() > 0)),
             store,
             audit,
             recordings,
@@ -82,7 +85,19 @@ impl Books {
     }
 
     /// Begins what keeps them in order beside requests.
-    pub(super) fn keep_in_order(&self, clock: &Clock, stop: &CancellationToken) {
+    pub(super) fn keep_in_order(&self, config: &Config, data: &DataDir, clock: &Clock, stop: &CancellationToken) {
+        if self.found.is_on() {
+            let checker = standing::Checker {
+                ledger: Arc::clone(&self.ledger),
+                audit: Arc::clone(&self.audit),
+                dir: self.dir.clone(),
+                kept: data.at("ledger-check"),
+                keys: self.publisher.keys(),
+                rate: config.ledger.check_rate.bytes(),
+                found: Arc::clone(&self.found),
+            };
+            tokio::spawn(checker.run(stop.clone()));
+        }
         let (audit, store) = (Arc::clone(&self.audit), Arc::clone(&self.store));
         let origins = origins::keep(audit, Arc::clone(&self.ledger), store, self.origins_from, stop.clone());
         tokio::spawn(origins);

@@ -27,6 +27,7 @@ mod recorder;
 mod reload;
 mod room;
 mod sessions;
+mod standing;
 mod telemetry;
 
 use std::collections::HashMap;
@@ -214,6 +215,7 @@ impl Gateway {
             note: Arc::clone(&note),
             ledger: Arc::clone(&books.ledger),
             publisher: Arc::clone(&books.publisher),
+            found: Arc::clone(&books.found),
             store: Arc::clone(&books.store),
             calls: Arc::clone(&measures.calls),
             room: books.room(),
@@ -226,6 +228,7 @@ impl Gateway {
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
             publisher: Arc::clone(&books.publisher),
+            found: Arc::clone(&books.found),
             ledger_dir: books.dir.clone(),
             room: books.room(),
             identity,
@@ -234,7 +237,7 @@ impl Gateway {
             clock: now,
         }));
         admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
-        books.keep_in_order(&clock, &stop);
+        books.keep_in_order(config, &data, &clock, &stop);
         let ends = chores::Ends {
             store: Arc::clone(&books.store),
             calls: Arc::clone(&measures.calls),

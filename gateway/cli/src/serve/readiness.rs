@@ -15,6 +15,7 @@ use super::admin::{Check, Health, Part};
 use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
 use super::room::Room;
+use super::standing::Found;
 
 /// What is looked at.
 pub(super) struct Parts<'a> {
@@ -22,6 +23,7 @@ pub(super) struct Parts<'a> {
     pub(super) note: Arc<reload::Note>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) found: Arc<Found>,
     pub(super) store: Arc<state::Store>,
     pub(super) calls: Arc<Registry>,
     pub(super) room: Room,
@@ -37,6 +39,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         note,
         ledger,
         publisher,
+        found,
         store,
         calls,
         room,
@@ -59,6 +62,10 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
             Box::new(move || kept(calls.trouble(super::now()))),
         ),
     ];
+    // A line that always says `ok` of a check that is off would be a lie.
+    if found.is_on() {
+        checks.push(("ledger check".to_owned(), Box::new(move || found.health())));
+    }
     let urls: Vec<String> = trust
         .borrow()
         .issuers

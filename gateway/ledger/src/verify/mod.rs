@@ -11,6 +11,7 @@
 
 mod heads;
 mod segment;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,13 +23,14 @@ use std::sync::mpsc;
 use crate::disk::{Disk, DiskFile, read_range};
 use crate::error::ReadError;
 use crate::note::{Note, VerifierKey};
-use crate::segment::{parse_segment_name, segment_name};
 use crate::parts::PartsFault;
+use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Frontier;
 pub(crate) use heads::KEPT;
 pub use heads::NEWEST as NEWEST_CHECKPOINT;
 use heads::{Head, Heads};
 use segment::Examined;
+pub use standing::{Standing, Step};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -87,10 +89,10 @@ pub enum Fault {
         signed: u64,
         /// How many records there are.
         have: u64,
-    },
-    /// The key signed two roots of one size: it told two stories.
         /// How many of those lead to a signed root.
         held: u64,
+    },
+    /// The key signed two roots of one size: it told two stories.
     #[error("two different roots were signed at size {size}: the log forked")]
     Fork {
         /// The size.
@@ -99,6 +101,9 @@ pub enum Fault {
     /// A signature that claims a trusted key and is not by it.
     #[error("a checkpoint's signature does not hold: {0}")]
     Signature(String),
+    /// The disk does not give it back.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
     /// A note that is none, or no checkpoint.
     #[error("a checkpoint cannot be read: {0}")]
     Checkpoint(String),
@@ -156,13 +161,13 @@ pub struct Report {
     pub records: u64,
     /// Parts beside them.
     pub parts: u64,
+    /// Parts whose sealed bytes no record binds, as older releases wrote them: only their being there is looked at.
+    pub unbound: u64,
     /// Bytes of segments.
     pub bytes: u64,
     /// Bytes of an end that a crash tore off, behind the last whole record; no fault, since nobody was told they are durable.
     pub torn: u64,
 }
-    /// Parts whose sealed bytes no record binds, as older releases wrote them: only their being there is looked at.
-    pub unbound: u64,
 
 impl Report {
     /// Whether all that could be checked holds and at least one signature proves it.
@@ -188,7 +193,7 @@ pub fn verify(
     firsts.sort_unstable();
     let heads = Heads::read(&**disk, &names, trust)?;
     let examined = examine_all(disk, &firsts, &heads, threads, progress)?;
-    let mut chain = Chain::new(&**disk, heads);
+    let mut chain = Chain::new(Arc::clone(disk), heads);
     for segment in examined {
         chain.take(segment);
     }
@@ -232,8 +237,8 @@ fn examine_all(
 }
 
 /// Puts segments one behind the other.
-struct Chain<'a> {
-    disk: &'a dyn Disk,
+struct Chain {
+    disk: Arc<dyn Disk>,
     heads: Vec<Head>,
     report: Report,
     /// What the records so far lead to; `None` where damage hides it.
@@ -243,8 +248,8 @@ struct Chain<'a> {
     is_off: bool,
 }
 
-impl<'a> Chain<'a> {
-    fn new(disk: &'a dyn Disk, heads: Heads) -> Self {
+impl Chain {
+    fn new(disk: Arc<dyn Disk>, heads: Heads) -> Self {
         Self {
             disk,
             heads: heads.list,
@@ -257,6 +262,15 @@ impl<'a> Chain<'a> {
             is_first: true,
             is_off: false,
         }
+    }
+
+    /// One that begins in the middle: `before` is what the records before it lead to, if that is known.
+    fn from(disk: Arc<dyn Disk>, heads: Heads, expected: u64, before: Option<Frontier>) -> Self {
+        let mut chain = Self::new(disk, heads);
+        chain.is_first = false;
+        (chain.report.first, chain.report.size) = (expected, expected);
+        chain.frontier = before;
+        chain
     }
 
     fn take(&mut self, segment: Examined) {
@@ -294,6 +308,7 @@ impl<'a> Chain<'a> {
         report.segments += 1;
         report.records += segment.records;
         report.parts += segment.parts;
+        report.unbound += segment.unbound;
         report.bytes += segment.bytes;
         report.torn = segment.torn;
         self.frontier = segment.end;
@@ -308,7 +323,6 @@ impl<'a> Chain<'a> {
                 self.report.checkpoints += 1;
             }
             self.report.proved = self.report.proved.max(size);
-        report.unbound += segment.unbound;
             for signer in &head.signers {
                 let reached = self.report.signers.entry(signer.clone()).or_default();
                 *reached = size.max(*reached);

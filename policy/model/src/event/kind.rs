@@ -45,11 +45,13 @@ pub enum RecordKind {
     AuditRead = 18,
     /// The process's configuration took effect or was refused.
     Config = 19,
+    /// The gateway's own check of its ledger found that it is not the one that was signed.
+    Damage = 20,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Intent,
         Self::Outcome,
         Self::Access,
@@ -69,6 +71,7 @@ impl RecordKind {
         Self::Recovery,
         Self::AuditRead,
         Self::Config,
+        Self::Damage,
     ];
 
     /// The number in the frame.
@@ -94,6 +97,7 @@ impl RecordKind {
             Self::Recovery => 17,
             Self::AuditRead => 18,
             Self::Config => 19,
+            Self::Damage => 20,
         }
     }
 
@@ -126,6 +130,7 @@ impl RecordKind {
             Self::Recovery => "recovery",
             Self::AuditRead => "auditread",
             Self::Config => "config",
+            Self::Damage => "damage",
         }
     }
 
@@ -148,6 +153,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
         }
         assert_eq!(RecordKind::from_code(0), None);
-        assert_eq!(RecordKind::from_code(20), None);
+        assert_eq!(RecordKind::from_code(21), None);
     }
 }

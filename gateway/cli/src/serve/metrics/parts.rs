@@ -15,11 +15,13 @@ use proxy::observe::{Name, Review, Sheet, number};
 use proxy::request::ClusterGate;
 
 use crate::serve::room::Room;
+use crate::serve::standing::Found;
 
 /// The parts that are looked at.
 pub(crate) struct Parts {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) publisher: Arc<Publisher>,
+    pub(in crate::serve) found: Arc<Found>,
     pub(crate) ledger_dir: PathBuf,
     pub(in crate::serve) room: Room,
     pub(crate) identity: Arc<IdentityStation>,
@@ -64,6 +66,9 @@ impl Parts {
         sheet.gauges(RECORDS, [(NONE, number(counts.records))])?;
         let signed = self.publisher.newest().map_or(0, |newest| newest.checkpoint.size);
         sheet.gauges(SIGNED, [(NONE, number(signed))])?;
+        sheet.gauges(FINDINGS, [(NONE, number(self.found.count()))])?;
+        sheet.counters(CHECKED, [(NONE, number(self.found.bytes()))])?;
+        sheet.counters(CHECKS, [(NONE, number(self.found.rounds()))])?;
         sheet.counters(BYTES, [(NONE, number(counts.bytes))])?;
         sheet.counters(SYNCS, [(NONE, number(counts.syncs))])?;
         sheet.gauges(WAITING, [(NONE, size(counts.waiting))])?;
@@ -161,6 +166,18 @@ const RECORDS: Name = Name {
 const SIGNED: Name = Name {
     name: "gateway_ledger_signed_records",
     says: "Records under the newest signed checkpoint; a second behind `gateway_ledger_records` at most.",
+};
+const FINDINGS: Name = Name {
+    name: "gateway_ledger_findings",
+    says: "What the standing check has found since the start that is not as it was signed; above 0 somebody has to look.",
+};
+const CHECKED: Name = Name {
+    name: "gateway_ledger_checked_bytes",
+    says: "Bytes of the ledger that were read again and compared with what was signed (`ledger.checkRate`).",
+};
+const CHECKS: Name = Name {
+    name: "gateway_ledger_checks",
+    says: "Times that all sealed segments of the ledger were read again.",
 };
 const BYTES: Name = Name {
     name: "gateway_ledger_written_bytes",

@@ -14,6 +14,8 @@ use crate::note::{Algorithm, KeyName, Note, Signer as _, SigningKey};
 use crate::queue::Part;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::sim::{Rng, SimDisk};
+#[cfg(test)]
+use crate::verify::Standing;
 use crate::verify::{Fault, KEPT, Report, Trust, verify};
 use crate::{Ledger, Options};
 
@@ -110,6 +112,21 @@ impl Specimen {
             .collect::<Vec<_>>()
             .join("; ");
         (self.judge(kind, target, &report, &said), said)
+    }
+
+    /// What the standing check says of the same forgery: it knows the key and how many records there were, and looks at what is sealed.
+    #[cfg(test)]
+    fn standing(&self, disk: &SimDisk) -> Vec<crate::verify::Finding> {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut standing = Standing::new(disk, vec![self.key.key().clone()], 0);
+        let mut findings = Vec::new();
+        loop {
+            let step = standing.step(4 << 10, self.sizes.last().copied().unwrap_or_default());
+            findings.extend(step.findings);
+            if step.is_over {
+                return findings;
+            }
+        }
     }
 
     /// Whether a finding names the place. Where everything was computed anew, the span between two signed sizes is all that

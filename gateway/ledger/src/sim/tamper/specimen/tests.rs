@@ -1,6 +1,28 @@
-//! Forgeries one by one.
+//! Forgeries one by one, and what the standing check says of them.
 
 use super::*;
+
+#[test]
+fn the_standing_check_finds_what_is_forged_in_sealed_segments_and_nothing_else() {
+    // A segment that is not sealed is its writer's; and nothing is said where no signature by the own key is left.
+    let outside = [Tampering::CutTail, Tampering::ReplaySegment, Tampering::Resign];
+    for seed in 0..6 {
+        let specimen = Specimen::new(seed);
+        assert_eq!(specimen.standing(&specimen.disk), []);
+        for kind in Tampering::ALL.into_iter().filter(|kind| !outside.contains(kind)) {
+            let forged = specimen.disk.copy(seed);
+            Hand::new(&forged)
+                .forge(kind, &specimen, &mut Rng::new(seed * 31))
+                .unwrap();
+            let forged = if kind == Tampering::StaleCopy {
+                specimen.older.copy(1)
+            } else {
+                forged
+            };
+            assert_ne!(specimen.standing(&forged), [], "{kind:?}, seed {seed}");
+        }
+    }
+}
 
 /// Seen once in 2,381 rounds: the record stood behind the last size that was signed before the end, in a segment that had a
 /// successor. Header, footer and numbers behind it agree again, and only the signed end is not reached.

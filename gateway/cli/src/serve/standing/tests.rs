@@ -1,0 +1,203 @@
+//! A gateway's own ledger, changed under it.
+
+use std::fs;
+
+use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
+use ledger::{Options, Publisher, Reader};
+use model::time::Timestamp;
+use proxy::audit::Limits;
+use proxy::clock::Clock;
+
+use super::*;
+
+struct Stage {
+    folder: tempfile::TempDir,
+    ledger: Arc<Ledger>,
+    audit: Arc<Station>,
+    publisher: Publisher,
+    found: Arc<Found>,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("ledger");
+        fs::create_dir(&dir).unwrap();
+        let options = Options {
+            segment_bytes: 64 << 10,
+            max_open: 32,
+            outcome_bytes: 512,
+            ..Options::default()
+        };
+        let (ledger, _) = Ledger::open(&dir, options, Arc::new(RealDisk::new(&dir))).unwrap();
+        let ledger = Arc::new(ledger);
+        let (clock, _) = Clock::manual(Timestamp::from_unix_seconds(1_000_000).unix_nanos());
+        let audit = Station::new(Arc::clone(&ledger), clock, "boot".into(), Limits::default());
+        append(&ledger, 200);
+        let key = SigningKey::generate(KeyName::new("gate.example/audit").unwrap(), Algorithm::Ed25519).unwrap();
+        let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&dir));
+        let clock = Arc::new(|| Timestamp::from_unix_seconds(1_000_000));
+        let publisher = Publisher::start(&ledger, disk, None, signers, clock).unwrap();
+        Self {
+            folder,
+            ledger,
+            audit,
+            publisher,
+            found: Arc::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.folder.path().join("ledger")
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.folder.path().join("ledger-check")
+    }
+
+    fn begin(&self, rate: u64) -> tokio::task::JoinHandle<()> {
+        let checker = Checker {
+            ledger: Arc::clone(&self.ledger),
+            audit: Arc::clone(&self.audit),
+            dir: self.dir(),
+            kept: self.kept(),
+            keys: self.publisher.keys(),
+            rate,
+            found: Arc::clone(&self.found),
+        };
+        tokio::spawn(checker.run(self.stop.clone()))
+    }
+
+    /// Waits, on the runtime's own clock, until this holds.
+    async fn until(&self, holds: impl Fn(&Found) -> bool) {
+        while !holds(&self.found) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Flips a byte in the text of record 5, which stands in a sealed segment.
+    fn flip(&self) {
+        let reader = Reader::open(&self.dir()).unwrap();
+        let victim = reader.record(5).unwrap().unwrap();
+        assert!(
+            reader.segments().len() > 2 && victim.segment == 0,
+            "in a segment that is sealed"
+        );
+        let file = self.dir().join("00000000000000000000.seg");
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[usize::try_from(victim.offset).unwrap() + 100] ^= 1;
+        fs::write(&file, bytes).unwrap();
+    }
+
+    fn alarms(&self) -> Vec<String> {
+        let records = Reader::open(&self.dir()).unwrap().records_from(200);
+        records
+            .map(Result::unwrap)
+            .filter(|record| record.kind == RecordKind::Damage)
+            .map(|record| String::from_utf8(record.leaf).unwrap())
+            .collect()
+    }
+}
+
+fn append(ledger: &Ledger, records: usize) {
+    for _ in 0..records {
+        let body = format!("{{\"id\":\"x\",\"note\":\"{}\"}}", "n".repeat(900)).into_bytes();
+        ledger
+            .append(RecordKind::Access, body, Vec::new())
+            .unwrap()
+            .wait()
+            .unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_flipped_under_a_running_gateway_is_recorded_said_and_counted_once() {
+    let stage = Stage::new();
+    let checking = stage.begin(1 << 20);
+    stage.until(|found| found.rounds() >= 1).await;
+    assert_eq!((stage.found.count(), stage.found.health()), (0, Health::Good));
+    assert!(stage.alarms().is_empty());
+
+    stage.flip();
+    let now = stage.found.rounds();
+    stage.until(|found| found.rounds() >= now + 3).await;
+    assert_eq!(stage.found.count(), 1, "each round finds it, and it is one");
+    let said = stage.found.health();
+    assert!(
+        matches!(&said, Health::But(why) if why.contains("not the one that was signed: record 5: ")),
+        "{said:?}"
+    );
+    let alarms = stage.alarms();
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert!(alarms[0].contains("record 5: "), "{}", alarms[0]);
+    stage.stop.cancel();
+    checking.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_taken_away_is_an_alarm_too() {
+    let stage = Stage::new();
+    let second = Reader::open(&stage.dir()).unwrap().segments()[1];
+    fs::remove_file(stage.dir().join(format!("{:020}.seg", second.first_seq))).unwrap();
+    let checking = stage.begin(1 << 20);
+    stage.until(|found| found.rounds() >= 1).await;
+    let missing = format!(
+        "records {} to {}: missing",
+        second.first_seq,
+        second.next_seq.unwrap() - 1
+    );
+    let said = stage.found.health();
+    assert!(matches!(&said, Health::But(why) if why.contains(&missing)), "{said:?}");
+    stage.stop.cancel();
+    checking.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_reads_no_faster_than_it_is_told_and_goes_on_where_it_was() {
+    let stage = Stage::new();
+    let begun = tokio::time::Instant::now();
+    let checking = stage.begin(1 << 10);
+    stage.until(|found| found.bytes() >= 100 << 10).await;
+    let least = Duration::from_secs((stage.found.bytes() >> 10) - 64);
+    assert!(
+        begun.elapsed() >= least,
+        "{:?} for {} bytes",
+        begun.elapsed(),
+        stage.found.bytes()
+    );
+    assert_eq!(stage.found.rounds(), 0);
+    stage.stop.cancel();
+    checking.await.unwrap();
+    let reached: u64 = fs::read_to_string(stage.kept()).unwrap().trim().parse().unwrap();
+    assert!(reached > 0);
+
+    // What was damaged behind that place meanwhile is found in the next round only.
+    stage.flip();
+    let again = Stage {
+        stop: CancellationToken::new(),
+        found: Arc::default(),
+        ..stage
+    };
+    let checking = again.begin(1 << 20);
+    again.until(|found| found.rounds() >= 1).await;
+    assert_eq!(again.found.count(), 0);
+    again.until(|found| found.rounds() >= 2).await;
+    assert_eq!(again.found.count(), 1);
+    again.stop.cancel();
+    checking.await.unwrap();
+}
+
+#[test]
+fn above_a_hundred_findings_are_counted_only() {
+    let found = Found::default();
+    let told = (0..MOST + 20)
+        .filter(|number| found.take(&format!("record {number}")))
+        .count();
+    assert_eq!(told, MOST);
+    assert!(!found.take("record 3"));
+    assert_eq!(found.count(), u64::try_from(MOST + 20).unwrap());
+    assert!(matches!(found.health(), Health::But(why) if why.contains("record 0, and 119 more")));
+}
