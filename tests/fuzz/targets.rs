@@ -5,6 +5,7 @@ pub(crate) type Target = fn(&[u8]);
 
 /// All of them. A name is also that of the folder of its corpus.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
+    ("add_checkpoint", ledger::fuzz_add_checkpoint),
     ("answer_scan", proxy::audit::fuzz_answer_scan),
     ("asciicast", recording::fuzz_asciicast),
     ("configuration", cli::config::fuzz_configuration),

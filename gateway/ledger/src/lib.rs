@@ -7,7 +7,7 @@
 //! One writer thread frames, hashes, writes and syncs; whoever arrives during a sync shares the next one. There is no
 //! async runtime and no fixed delay here. What lies on the disk is described in [`mod@frame`] and [`mod@segment`].
 //!
-//! What is durable is signed beside it ([`Publisher`]), and [`mod@verify`] checks a ledger from outside, by its files and a public
+//! What is durable is signed beside it ([`Publisher`]), somebody else may cosign it ([`mod@witness`]), and [`mod@verify`] checks a ledger from outside, by its files and a public
 //! key.
 //!
 //! What it is not: it knows no record's meaning beyond the pairing of intents with their ends; it deletes nothing.
@@ -39,6 +39,7 @@ mod ticket;
 mod tiles;
 mod tree;
 pub mod verify;
+pub mod witness;
 mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
@@ -65,7 +66,8 @@ pub use tree::{
     Frontier, Hash, Head, Node, Nodes, ProofError, ProveError, check_consistency, check_inclusion, consistency_proof,
     empty_root, inclusion_proof, leaf_hash, node_hash, root_at,
 };
-pub use verify::NEWEST_CHECKPOINT;
+pub use verify::{NEWEST_CHECKPOINT, WITNESSED};
+pub use witness::fuzz_add_checkpoint;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@
 //!
 //! [C2SP tlog-checkpoint]: https://c2sp.org/tlog-checkpoint
 
+mod witnessed;
+
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,7 +30,6 @@ use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST};
 const EVERY: Duration = Duration::from_secs(1);
 /// How often one is kept for good.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
-const NEW: &str = "checkpoint.new";
 
 /// Why a ledger is not signed.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +105,7 @@ pub enum PublishError {
 }
 
 /// What is signed at the moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The signed note, as it stands in the file `checkpoint`.
     pub note: Note,
@@ -131,6 +132,8 @@ struct Desk {
     signers: Vec<Arc<dyn Signer>>,
     clock: Clock,
     state: Mutex<State>,
+    /// Held while files are replaced, so that what is signed and what is witnessed do not overtake one another.
+    writing: Mutex<()>,
     /// The thread is told that it is over.
     woken: Condvar,
     /// Those who wait are told that something was signed.
@@ -149,6 +152,9 @@ impl std::fmt::Debug for Clock {
 struct State {
     newest: Option<Arc<Published>>,
     kept: Option<(Instant, u64)>,
+    /// The newest one with the cosignatures that are asked for.
+    witnessed: Option<Arc<Published>>,
+    kept_witnessed: Option<(Instant, u64)>,
     /// Why the last try failed; empty while all is well.
     trouble: Option<String>,
     is_over: bool,
@@ -176,6 +182,7 @@ impl Publisher {
             signers,
             clock: Clock(clock),
             state: Mutex::default(),
+            writing: Mutex::default(),
             woken: Condvar::new(),
             signed: Condvar::new(),
         });
@@ -320,6 +327,7 @@ impl Desk {
 
     /// Signs the durable end, if it is not signed yet, and writes it down; `keep` also where it is not time to keep one.
     fn publish(&self, keep: bool) -> Result<(), PublishError> {
+        let _writing = self.writing();
         let head = self.ledger.durable();
         let newest = self.state().newest.clone();
         let has_grown = newest.as_ref().is_none_or(|newest| newest.checkpoint.size < head.size);
@@ -333,7 +341,7 @@ impl Desk {
                 let text = published.note.to_string();
                 std::iter::once(&self.disk)
                     .chain(&self.beside)
-                    .try_for_each(|disk| replace(&**disk, text.as_bytes()))?;
+                    .try_for_each(|disk| replace(&**disk, NEWEST, text.as_bytes()))?;
                 self.state().newest = Some(Arc::clone(&published));
                 self.signed.notify_all();
                 published
@@ -395,21 +403,26 @@ impl Desk {
         write().map_err(|source| io(&*self.disk, "write", &name, source))
     }
 
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Puts the newest one in place of the one before, whole or not at all.
-fn replace(disk: &dyn Disk, bytes: &[u8]) -> Result<(), PublishError> {
+fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), PublishError> {
+    let new = format!("{name}.new");
     let write = || -> std::io::Result<()> {
-        let file = disk.create(NEW)?;
+        let file = disk.create(&new)?;
         file.write_at(bytes, 0)?;
         file.sync_all()?;
-        disk.rename(NEW, NEWEST)?;
+        disk.rename(&new, name)?;
         disk.sync_dir()
     };
-    write().map_err(|source| io(disk, "write", NEWEST, source))
+    write().map_err(|source| io(disk, "write", name, source))
 }
 
 fn read(disk: &dyn Disk, name: &str) -> Result<Option<Vec<u8>>, PublishError> {

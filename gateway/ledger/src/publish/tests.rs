@@ -188,3 +188,51 @@ fn a_disk_that_fails_is_said_and_passes() {
     start(&ledger, &disk, &key).unwrap();
     assert_eq!(proved(&disk, &key), 2);
 }
+
+#[test]
+fn cosignatures_come_into_the_newest_checkpoint_and_stay_where_a_newer_one_is_signed() {
+    let (disk, beside, key) = (SimDisk::new(1), SimDisk::new(2), key());
+    let ledger = open(&disk);
+    append(&ledger, 3);
+    let publisher = start_beside(&ledger, &disk, &beside, &key).unwrap();
+    let witness = SigningKey::generate(KeyName::new("witness.example").unwrap(), Algorithm::Cosignature).unwrap();
+    let cosigned = |size: u64| {
+        let mut published = (*publisher.covering(size, Duration::from_secs(60)).unwrap()).clone();
+        published.note.sign(&witness, 1_790_000_000).unwrap();
+        published
+    };
+    let first = cosigned(3);
+    assert!(publisher.witnessed().is_none());
+    publisher.take_witnessed(&first).unwrap();
+    let text = first.note.to_string().into_bytes();
+    for disk in [&disk, &beside] {
+        assert_eq!(disk.bytes(NEWEST).as_ref(), Some(&text), "in the newest one");
+        assert_eq!(disk.bytes("witnessed").as_ref(), Some(&text));
+    }
+    assert_eq!(publisher.newest().unwrap().note, first.note);
+    let kept = disk.bytes(&format!("{:020}.checkpoints", 0)).unwrap();
+    assert!(kept.ends_with(&text), "among those that are kept");
+
+    append(&ledger, 2);
+    let second = cosigned(5);
+    assert_ne!(disk.bytes(NEWEST).unwrap(), text, "a newer one has none yet");
+    assert_eq!(disk.bytes("witnessed").as_ref(), Some(&text), "and the older one stays");
+    let none = publisher.witnessed_covering(5, Duration::ZERO);
+    assert!(none.is_none(), "{none:?}");
+    publisher.take_witnessed(&second).unwrap();
+    // One that comes late takes nothing back.
+    publisher.take_witnessed(&first).unwrap();
+    assert_eq!(publisher.witnessed().unwrap().checkpoint.size, 5);
+    assert!(publisher.witnessed_covering(5, Duration::ZERO).is_some());
+
+    let trust = Trust {
+        keys: vec![key.key().clone(), witness.key().clone()],
+        remembered: Vec::new(),
+    };
+    ledger.close();
+    publisher.finish().unwrap();
+    let on: Arc<dyn Disk> = Arc::new(disk.clone());
+    let report = verify(&on, &trust, 1, &|_| {}).unwrap();
+    assert!(report.is_proved(), "{report:?}");
+    assert_eq!(report.signers.get(&witness.key().short()), Some(&5), "{report:?}");
+}

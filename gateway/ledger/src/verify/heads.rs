@@ -13,6 +13,8 @@ use crate::tree::Hash;
 
 /// The file with the newest checkpoint.
 pub const NEWEST: &str = "checkpoint";
+/// The file with the newest checkpoint that witnesses cosigned.
+pub const WITNESSED: &str = "witnessed";
 /// What names of files with older ones end with.
 pub(crate) const KEPT: &str = ".checkpoints";
 
@@ -40,7 +42,10 @@ impl Heads {
     pub(super) fn read(disk: &dyn Disk, names: &[String], trust: &Trust) -> Result<Self, ReadError> {
         let mut heads = Self::default();
         let mut by_size: BTreeMap<u64, Head> = BTreeMap::new();
-        for name in names.iter().filter(|name| *name == NEWEST || name.ends_with(KEPT)) {
+        for name in names
+            .iter()
+            .filter(|name| [NEWEST, WITNESSED].contains(&name.as_str()) || name.ends_with(KEPT))
+        {
             let file = disk.open_read(name).map_err(|source| io(disk, name, source))?;
             let bytes = read_whole(&*file).map_err(|source| io(disk, name, source))?;
             let display = disk.display(name);

@@ -27,8 +27,8 @@ use crate::parts::PartsFault;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Frontier;
 pub(crate) use heads::KEPT;
-pub use heads::NEWEST as NEWEST_CHECKPOINT;
 use heads::{Head, Heads};
+pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
 use segment::Examined;
 pub use standing::{Standing, Step};
 

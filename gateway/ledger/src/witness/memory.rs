@@ -1,0 +1,182 @@
+//! What a witness remembers of one log: the newest checkpoint that it cosigned, as the signed note itself, in one file that is
+//! replaced whole. So the memory is evidence that anybody can check, and `ledger verify --remembered` takes it as it is.
+//!
+//! A file that cannot be read, or that this witness's key did not sign, is never taken for "nothing cosigned yet": the witness
+//! does not begin then.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use thiserror::Error;
+
+use super::nothing;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::disk::{Disk, DiskLock, LockError, read_range};
+use crate::note::{MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError};
+use crate::tree::Head;
+
+const ENDING: &str = ".cosigned";
+const NEW: &str = ".new";
+
+/// Why a memory cannot be had or kept.
+#[derive(Debug, Error)]
+pub enum MemoryError {
+    /// The folder is another witness's at the moment, or cannot be made.
+    #[error("the witness's folder cannot be had")]
+    Lock(#[source] LockError),
+    /// The disk said no.
+    #[error("cannot {what} `{file}`")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To which file.
+        file: String,
+        /// What the disk said.
+        source: std::io::Error,
+    },
+    /// It is no signed note.
+    #[error("`{file}`, which the witness remembers a log by, is no signed checkpoint: put a whole copy back")]
+    Note {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        source: NoteError,
+    },
+    /// The note is no checkpoint.
+    #[error("`{file}`, which the witness remembers a log by, is no checkpoint: put a whole copy back")]
+    Checkpoint {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        source: CheckpointError,
+    },
+    /// It is of another log.
+    #[error("`{file}` is of the log `{found}` and not of `{origin}`")]
+    Origin {
+        /// The file.
+        file: String,
+        /// What it says.
+        found: String,
+        /// What its name says.
+        origin: String,
+    },
+    /// This witness's key did not sign it.
+    #[error("`{file}` was not cosigned by this witness's key `{key}`: it is another witness's memory")]
+    OtherKey {
+        /// The file.
+        file: String,
+        /// `NAME+ID` of the key.
+        key: String,
+        /// What the check of the signature said.
+        source: VerifyError,
+    },
+}
+
+/// Takes the folder for this process.
+pub(super) fn lock(disk: &dyn Disk) -> Result<Box<dyn DiskLock>, MemoryError> {
+    disk.lock().map_err(MemoryError::Lock)
+}
+
+/// The memory of one log.
+#[derive(Debug)]
+pub(super) struct Memory {
+    disk: Arc<dyn Disk>,
+    name: String,
+    head: Head,
+    is_empty: bool,
+}
+
+impl Memory {
+    /// Reads what was cosigned of the log `origin`.
+    pub(super) fn read(disk: &Arc<dyn Disk>, origin: &str, key: &VerifierKey) -> Result<Self, MemoryError> {
+        let name = file_name(origin);
+        let bytes = match disk.open_read(&name) {
+            Ok(file) => Some(read_range(&*file, 0, MAX_NOTE_LEN + 1)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error)),
+        };
+        let bytes = bytes.transpose().map_err(|source| io(&**disk, "read", &name, source))?;
+        let head = bytes
+            .as_ref()
+            .map(|bytes| head_of(bytes, &disk.display(&name), origin, key))
+            .transpose()?;
+        Ok(Self {
+            disk: Arc::clone(disk),
+            name,
+            is_empty: head.is_none(),
+            head: head.unwrap_or_else(nothing),
+        })
+    }
+
+    /// The tree that was cosigned last.
+    pub(super) const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Whether nothing was cosigned yet.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    /// Makes this the newest one, durably. After an error the file may say the one or the other; nobody has a cosignature of the
+    /// new one, so what is remembered here stays the old one.
+    pub(super) fn keep(&mut self, head: Head, note: &Note) -> Result<(), MemoryError> {
+        let new = format!("{}{NEW}", self.name);
+        let write = || -> std::io::Result<()> {
+            let file = self.disk.create(&new)?;
+            file.write_at(note.to_string().as_bytes(), 0)?;
+            file.sync_all()?;
+            self.disk.rename(&new, &self.name)?;
+            self.disk.sync_dir()
+        };
+        write().map_err(|source| io(&*self.disk, "write", &self.name, source))?;
+        (self.head, self.is_empty) = (head, false);
+        Ok(())
+    }
+}
+
+fn head_of(bytes: &[u8], file: &str, origin: &str, key: &VerifierKey) -> Result<Head, MemoryError> {
+    let file = file.to_owned();
+    let note = Note::parse(bytes).map_err(|source| MemoryError::Note {
+        file: file.clone(),
+        source,
+    })?;
+    let checkpoint = Checkpoint::parse(note.text()).map_err(|source| MemoryError::Checkpoint {
+        file: file.clone(),
+        source,
+    })?;
+    if checkpoint.origin != origin {
+        return Err(MemoryError::Origin {
+            file,
+            found: checkpoint.origin,
+            origin: origin.to_owned(),
+        });
+    }
+    note.verify([key]).map_err(|source| MemoryError::OtherKey {
+        file,
+        key: key.short(),
+        source,
+    })?;
+    Ok(Head {
+        size: checkpoint.size,
+        root: checkpoint.root,
+    })
+}
+
+/// An origin may hold any character; its hash is a name for every disk.
+fn file_name(origin: &str) -> String {
+    let hash = digest(&SHA256, origin.as_bytes());
+    let hex = hash.as_ref().iter().take(16).fold(String::new(), |mut hex, byte| {
+        hex.push_str(&format!("{byte:02x}"));
+        hex
+    });
+    format!("{hex}{ENDING}")
+}
+
+fn io(disk: &dyn Disk, what: &'static str, name: &str, source: std::io::Error) -> MemoryError {
+    MemoryError::Io {
+        what,
+        file: disk.display(name),
+        source,
+    }
+}

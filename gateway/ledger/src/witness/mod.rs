@@ -1,0 +1,309 @@
+//! Witnesses ([C2SP tlog-witness], [C2SP tlog-cosignature]): somebody who remembers the newest checkpoint of a log and cosigns the
+//! next one only when it is shown to go on from there. Whoever has the log's key can then not tell two stories any more, because
+//! one of them lacks the cosignatures.
+//!
+//! Both sides, without sockets: [`Witness`] judges a request and signs, [`Asker`] makes requests of a ledger and judges answers,
+//! [`Rounds`] gathers the cosignatures of one checkpoint. Who speaks HTTP is the binary's matter.
+//!
+//! Invariant of a witness: before a cosignature leaves, the checkpoint under it is durable as the newest of its log; so whatever
+//! happens, it never cosigns two trees of which one does not begin with the other.
+//!
+//! [C2SP tlog-witness]: https://c2sp.org/tlog-witness
+//! [C2SP tlog-cosignature]: https://c2sp.org/tlog-cosignature
+
+mod client;
+mod memory;
+mod request;
+mod rounds;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::time::Timestamp;
+use thiserror::Error;
+
+use crate::checkpoint::Checkpoint;
+use crate::disk::{Disk, DiskLock};
+use crate::note::{Algorithm, Note, SignError, Signature, Signer, VerifierKey};
+use crate::tree::{Head, ProofError, check_consistency, empty_root};
+pub use client::{Answer, Asked, Asker, NotAsked};
+use memory::Memory;
+pub use memory::MemoryError;
+pub use request::{AddCheckpoint, MAX_REQUEST_LEN, RequestError, fuzz_add_checkpoint};
+pub use rounds::{Rounds, Told};
+
+/// What the answer with a size is called in HTTP: "The response MUST have a `Content-Type` of `text/x.tlog.size`."
+pub const SIZE_TYPE: &str = "text/x.tlog.size";
+
+/// Why a witness does not begin.
+#[derive(Debug, Error)]
+pub enum NoWitness {
+    /// Its key is not one of cosignatures.
+    #[error("the key `{key}` is no key of a witness: a witness signs with type 0x04, a log with type 0x01")]
+    Key {
+        /// `NAME+ID`.
+        key: String,
+    },
+    /// A log's key is a witness's.
+    #[error("the key `{key}` is no key of a log: a log signs with type 0x01, a witness with type 0x04")]
+    LogKey {
+        /// `NAME+ID`.
+        key: String,
+    },
+    /// No log was given.
+    #[error("no log is given: there is nothing to witness")]
+    NoLog,
+    /// What it remembers cannot be had.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// Why nothing was cosigned.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// It is no request.
+    #[error("this is no request for a cosignature")]
+    Malformed(#[from] RequestError),
+    /// The log is not one of those that are witnessed.
+    #[error("the log `{origin}` is not known here")]
+    UnknownLog {
+        /// What the checkpoint says.
+        origin: String,
+    },
+    /// No key of that log signed it.
+    #[error("the checkpoint is not signed by a key of its log that is known here")]
+    Signature,
+    /// The checkpoint is older than the asker says that the witness's is.
+    #[error("the checkpoint has {new} records, fewer than the old size {old}")]
+    Shrunk {
+        /// The size that was named.
+        old: u64,
+        /// The checkpoint's.
+        new: u64,
+    },
+    /// The newest cosigned checkpoint has another size than the asker believes.
+    #[error("the newest cosigned checkpoint of this log has {known} records")]
+    Conflict {
+        /// Its size.
+        known: u64,
+    },
+    /// Two roots of one size: the log forked.
+    #[error("another root was cosigned for {size} records: the log forked")]
+    Forked {
+        /// The size.
+        size: u64,
+    },
+    /// The new tree is not shown to begin with the one that was cosigned.
+    #[error("the new tree is not shown to begin with the {known} records that were cosigned")]
+    Inconsistent {
+        /// How many.
+        known: u64,
+        /// What is wrong with the proof.
+        source: ProofError,
+    },
+    /// The checkpoint could not be made durable, or the key did not sign.
+    #[error("the checkpoint could not be kept")]
+    Memory(#[from] MemoryError),
+    /// The key did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl Refused {
+    /// The HTTP status that the specification gives this.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Malformed(_) | Self::Shrunk { .. } => 400,
+            Self::Signature => 403,
+            Self::UnknownLog { .. } => 404,
+            Self::Conflict { .. } | Self::Forked { .. } => 409,
+            Self::Inconsistent { .. } => 422,
+            Self::Memory(_) | Self::Sign(_) => 500,
+        }
+    }
+
+    /// The size that a 409 tells, in [`SIZE_TYPE`].
+    #[must_use]
+    pub const fn known_size(&self) -> Option<u64> {
+        match self {
+            Self::Conflict { known } => Some(*known),
+            _ => None,
+        }
+    }
+
+    /// Whether a log that keeps its promises cannot cause it: its key signed what contradicts what it signed before, or a stranger
+    /// sent a wrong proof with a checkpoint that is newer than the one known here.
+    #[must_use]
+    pub const fn is_contradiction(&self) -> bool {
+        matches!(self, Self::Forked { .. } | Self::Inconsistent { .. })
+    }
+}
+
+/// A witness of some logs.
+#[derive(Debug)]
+pub struct Witness {
+    signer: Arc<dyn Signer>,
+    logs: BTreeMap<String, Log>,
+    clock: Clock,
+    _lock: Box<dyn DiskLock>,
+}
+
+struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Clock")
+    }
+}
+
+#[derive(Debug)]
+struct Log {
+    keys: Vec<VerifierKey>,
+    /// The size that is remembered, for whoever only looks: a disk that hangs must not hold them up.
+    known: AtomicU64,
+    /// Held from the look at the known size until the new one is durable: "must be performed atomically".
+    memory: Mutex<Memory>,
+}
+
+impl Witness {
+    /// Begins to witness the logs of these keys; the name of a key is the origin of its log, and one log may have several. What was
+    /// cosigned before is read from `disk`, which belongs to this witness alone while it lives.
+    ///
+    /// # Errors
+    /// [`NoWitness`]; a memory that cannot be read is never taken for an empty one.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        signer: Arc<dyn Signer>,
+        logs: Vec<VerifierKey>,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Result<Self, NoWitness> {
+        if signer.key().algorithm() != Algorithm::Cosignature {
+            let key = signer.key().short();
+            return Err(NoWitness::Key { key });
+        }
+        let lock = memory::lock(&**disk)?;
+        let mut keys: BTreeMap<String, Vec<VerifierKey>> = BTreeMap::new();
+        for key in logs {
+            let origin = key.name().as_str().to_owned();
+            if !key.is_of_log(&origin) {
+                return Err(NoWitness::LogKey { key: key.short() });
+            }
+            keys.entry(origin).or_default().push(key);
+        }
+        if keys.is_empty() {
+            return Err(NoWitness::NoLog);
+        }
+        let mut logs = BTreeMap::new();
+        for (origin, keys) in keys {
+            let memory = Memory::read(disk, &origin, signer.key())?;
+            let known = AtomicU64::new(memory.head().size);
+            let memory = Mutex::new(memory);
+            logs.insert(origin, Log { keys, known, memory });
+        }
+        Ok(Self {
+            signer,
+            logs,
+            clock: Clock(clock),
+            _lock: lock,
+        })
+    }
+
+    /// With which key it cosigns.
+    #[must_use]
+    pub fn key(&self) -> &VerifierKey {
+        self.signer.key()
+    }
+
+    /// The logs, each with the size of the newest checkpoint that was cosigned; 0 where none was.
+    #[must_use]
+    pub fn known(&self) -> Vec<(String, u64)> {
+        let size = |log: &Log| log.known.load(Ordering::Relaxed);
+        self.logs
+            .iter()
+            .map(|(origin, log)| (origin.clone(), size(log)))
+            .collect()
+    }
+
+    /// Judges a request and cosigns its checkpoint, which is durable as the newest one when this returns. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing is remembered and nothing was signed that anybody has.
+    pub fn add_checkpoint(&self, body: &[u8]) -> Result<Signature, Refused> {
+        let request = AddCheckpoint::parse(body)?;
+        let Checkpoint { origin, size, root } = &request.checkpoint;
+        let unknown = || Refused::UnknownLog { origin: origin.clone() };
+        let log = self.logs.get(origin).ok_or_else(unknown)?;
+        request.note.verify(&log.keys).map_err(|_| Refused::Signature)?;
+        if request.old > *size {
+            return Err(Refused::Shrunk {
+                old: request.old,
+                new: *size,
+            });
+        }
+        let mut memory = log.memory();
+        let known = memory.head();
+        let head = Head {
+            size: *size,
+            root: *root,
+        };
+        judge(&known, &head, &request)?;
+        let (signed, signature) = self.cosign(&request.note)?;
+        // A second cosignature of what is known already changes nothing that has to be remembered.
+        if known.size != head.size || memory.is_empty() {
+            memory.keep(head, &signed)?;
+            log.known.store(head.size, Ordering::Relaxed);
+        }
+        Ok(signature)
+    }
+
+    /// The checkpoint with the signatures of its log and with ours; and ours alone.
+    fn cosign(&self, note: &Note) -> Result<(Note, Signature), Refused> {
+        let time = u64::try_from((self.clock.0)().unix_seconds()).unwrap_or_default();
+        let mut signed = note.clone();
+        signed.sign(&*self.signer, time)?;
+        let ours = signed
+            .signatures()
+            .iter()
+            .find(|one| one.claims(self.signer.key()))
+            .cloned();
+        let none = || SignError {
+            key: self.signer.key().short(),
+            why: "its signature is not in the note".to_owned(),
+        };
+        Ok((signed, ours.ok_or_else(none)?))
+    }
+}
+
+/// The checks of the specification, in its order, after those of origin and signature.
+fn judge(known: &Head, new: &Head, request: &AddCheckpoint) -> Result<(), Refused> {
+    if request.old != known.size {
+        return Err(Refused::Conflict { known: known.size });
+    }
+    if known.size == new.size && known.root != new.root {
+        return Err(Refused::Forked { size: known.size });
+    }
+    check_consistency(known, new, &request.proof).map_err(|source| Refused::Inconsistent {
+        known: known.size,
+        source,
+    })
+}
+
+impl Log {
+    /// A panic between is none of the memory: what it says is what is durable.
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tree of a log of which nothing was cosigned.
+fn nothing() -> Head {
+    Head {
+        size: 0,
+        root: empty_root(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
