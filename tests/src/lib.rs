@@ -50,3 +50,4 @@ pub mod terminal;
 pub mod tools;
 pub mod upgraded;
 pub mod wait;
+pub mod witness;

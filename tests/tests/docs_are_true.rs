@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::counterparts::repository;
 use tests::demo::Surroundings;
 use tests::fake::FakeApiServer;
@@ -106,7 +106,16 @@ fn the_page_of_conditions_lists_every_variable_and_function() {
 
 #[test]
 fn the_page_of_metrics_and_the_alerts_say_what_a_running_gateway_says() -> anyhow::Result<()> {
-    let gateway = Gateway::before(&FakeApiServer::start()?.upstream(), &Options::default())?;
+    // Series of a witness are there from the start, whether it answers or not.
+    let witness = json!({
+        "name": "elsewhere", "url": "http://127.0.0.1:9",
+        "publicKey": "witness.example+0080fed4+BAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f",
+    });
+    let options = Options {
+        more: Some(json!({ "ledger": { "witnesses": [witness] } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&FakeApiServer::start()?.upstream(), &options)?;
     let scrape = Scrape::of(gateway.admin())?;
     let alerts = alerts()?;
     for (alert, expression, _) in &alerts {
@@ -198,7 +207,7 @@ fn metrics_page(scrape: &Scrape, alerts: &[(String, String, String)]) -> String 
         "a running gateway's /metrics and deploy/prometheus/alerts.yaml",
     );
     page.push_str("`/metrics` on the [admin address](configuration.md#admin), in the form of OpenMetrics. Every series is there from the start and none comes later: ");
-    page.push_str("values of labels are members of closed lists or names of clusters in the configuration, so nobody who sends requests can make one. ");
+    page.push_str("values of labels are members of closed lists or names of clusters and witnesses in the configuration, so nobody who sends requests can make one. ");
     page.push_str("No label has a person, a path, an object or an address in it; for those there is the ledger.\n\n");
     page.push_str("[`deploy/prometheus/alerts.yaml`](../../deploy/prometheus/alerts.yaml) and [`deploy/grafana/gatescribe.json`](../../deploy/grafana/gatescribe.json) ");
     page.push_str("ask for nothing that is not listed here.\n");
@@ -233,6 +242,7 @@ fn values_of(label: &str, values: &[String]) -> String {
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     match label {
         "version" => "the release".to_owned(),
+        "witness" => "the names of the configured witnesses".to_owned(),
         "cluster" => {
             let named = "the names of the configured clusters";
             let others: Vec<&str> = values.into_iter().filter(|value| value.starts_with('(')).collect();

@@ -87,6 +87,18 @@ const MODULES: &[Module] = &[
         programs: &[("tlog", ".")],
         settings: &[],
     },
+    // A witness on public libraries, and the public log library with its client of witnesses.
+    Module {
+        folder: "witness",
+        programs: &[
+            ("publicwitness", "."),
+            (
+                "tessera-oneshot",
+                "github.com/transparency-dev/tessera/cmd/examples/posix-oneshot",
+            ),
+        ],
+        settings: &[],
+    },
     // Kubernetes' own evaluators behind a line protocol, for differential tests.
     Module {
         folder: "oracle",

@@ -25,6 +25,7 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     check.identity(config);
     check.clusters(config);
     check.sizes(config);
+    check.witnesses(config);
     check.telemetry(config);
     check.found
 }
@@ -69,6 +70,77 @@ impl Check<'_> {
                     "this value",
                     "write for example `authorization`",
                 );
+            }
+        }
+    }
+
+    fn witnesses(&mut self, config: &Config) {
+        let (witnesses, quorum) = (&config.ledger.witnesses, config.ledger.quorum);
+        if let Some(quorum) = quorum.filter(|quorum| usize::try_from(*quorum).unwrap_or(usize::MAX) > witnesses.len()) {
+            let (what, help) = if witnesses.is_empty() {
+                (
+                    "`quorum` has no effect without witnesses".to_owned(),
+                    "add some under `witnesses`, or remove it",
+                )
+            } else {
+                let many = witnesses.len();
+                (
+                    format!("`quorum` is {quorum}, and there are {many} witnesses: nothing would ever be witnessed"),
+                    "lower it, or add witnesses",
+                )
+            };
+            self.say("/ledger/quorum", what, "this number", help);
+        }
+        if witnesses.len() > MOST_WITNESSES {
+            let what = format!("more than {MOST_WITNESSES} witnesses");
+            self.say(
+                "/ledger/witnesses",
+                what,
+                "this list",
+                "most verifiers read no more signatures of a checkpoint",
+            );
+        }
+        let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for (i, witness) in witnesses.iter().enumerate() {
+            let at = |key: &str| format!("/ledger/witnesses/{i}/{key}");
+            if !names.insert(&witness.name) {
+                let what = "two witnesses have this name";
+                self.say(&at("name"), what, "the second one", "give each its own name");
+            }
+            if !is_label(&witness.name) {
+                let help = "write a short word of letters, digits, `-`, `_` and `.`, such as `site-b`";
+                self.say(
+                    &at("name"),
+                    "`name` is no name for metrics and logs",
+                    "this value",
+                    help,
+                );
+            }
+            if !is_https_or_loopback(&witness.url) {
+                self.say(
+                    &at("url"),
+                    "`url` is no https URL of a witness",
+                    "this value",
+                    "write for example `https://witness.example.com`; plain http is accepted on loopback only",
+                );
+            }
+            match crate::serve::witnesses::key_of(&witness.public_key) {
+                Err(why) => self.say(
+                    &at("publicKey"),
+                    format!("`publicKey` is no key of a witness: {why}"),
+                    "this value",
+                    "write the `NAME+ID+KEY` that the witness says at its start",
+                ),
+                Ok(key) if !keys.insert(key.to_string()) => {
+                    let what = "two witnesses have this key";
+                    self.say(
+                        &at("publicKey"),
+                        what,
+                        "the second one",
+                        "one entry per witness: each counts once",
+                    );
+                }
+                Ok(_) => {}
             }
         }
     }
@@ -511,6 +583,25 @@ fn place_of_names(config: &Config, issuer: &str, reach: Reach) -> String {
         _ => "issuer",
     };
     format!("/identity/providers/{i}/{key}")
+}
+
+/// What verifiers have to read of a note's signatures is 16 (signed-note), and one is the log's own.
+const MOST_WITNESSES: usize = 15;
+
+/// Whether it can stand in metrics, logs and records without being quoted.
+fn is_label(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=63).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+/// Whether requests may be posted below this URL.
+fn is_https_or_loopback(url: &str) -> bool {
+    let uri = url.parse::<http::Uri>().ok();
+    let origin = uri.as_ref().filter(|uri| uri.query().is_none()).and_then(|uri| {
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        Origin::parse(&format!("{scheme}://{authority}"))
+    });
+    origin.is_some_and(|origin| origin.https || origin.loopback)
 }
 
 /// A URL without a path.

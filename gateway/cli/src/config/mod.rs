@@ -15,7 +15,7 @@ pub use self::problem::{Problem, Problems};
 pub use self::types::{
     Admin, ApiVersion, Authorization, Claims, ClientCertificates, Cluster, Config, Credential, Format, Identity,
     Ledger, Level, Limits, Listener, Log, Otlp, Policy, Provider, RecordedSessions, Recording, Serves, ServiceAccounts,
-    Session, Telemetry, Tls,
+    Session, Telemetry, Tls, Witness,
 };
 pub use self::value::{Secret, Size, Span};
 

@@ -158,6 +158,44 @@ fn a_collector_of_traces_is_an_https_url_with_a_path_and_its_headers_are_referen
 }
 
 #[test]
+fn witnesses_have_a_key_of_their_kind_and_a_quorum_that_can_be_reached() {
+    const KEY: &str = "witness.example+0080fed4+BAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    const OF_A_LOG: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let one = |name: &str, url: &str, key: &str| format!("{{ name: {name}, url: '{url}', publicKey: '{key}' }}");
+    let with = |ledger: &str| format!("{GOOD}ledger: {{ {ledger} }}\n");
+    let said = |ledger: &str| -> Vec<String> { told(&with(ledger)).into_iter().map(|(_, _, what, _)| what).collect() };
+    let good = format!("witnesses: [ {} ], quorum: 1", one("a", "https://w.example/log", KEY));
+    let config = parse("gw.yaml", &with(&good)).unwrap();
+    assert_eq!((config.ledger.witnesses.len(), config.ledger.quorum), (1, Some(1)));
+
+    assert_eq!(said("quorum: 1"), ["`quorum` has no effect without witnesses"]);
+    let two = format!(
+        "witnesses: [ {}, {} ], quorum: 3",
+        one("a", "http://w.example", KEY),
+        one("a", "http://127.0.0.1:1", KEY)
+    );
+    assert_eq!(
+        said(&two),
+        [
+            "`quorum` is 3, and there are 2 witnesses: nothing would ever be witnessed",
+            "`url` is no https URL of a witness",
+            "two witnesses have this name",
+            "two witnesses have this key",
+        ]
+    );
+    for (key, why) in [
+        (OF_A_LOG, "it is the key of a log"),
+        ("x", "a verifier key is `NAME+ID+KEY`"),
+    ] {
+        let told = said(&format!("witnesses: [ {} ]", one("a", "https://w.example", key)));
+        assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
+    }
+    let quoted = said(&format!("witnesses: [ {} ]", one("a b", "https://w.example", KEY)));
+    assert_eq!(quoted, ["`name` is no name for metrics and logs"]);
+    assert_eq!(said("quorum: 0").len(), 1);
+}
+
+#[test]
 fn what_would_be_ignored_or_never_work_is_said() {
     for (from, to, said) in [
         (

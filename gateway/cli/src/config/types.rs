@@ -368,6 +368,14 @@ pub struct Ledger {
     /// signed. `0KiB`: it does not.
     #[serde(default = "check_rate")]
     pub check_rate: Size,
+    /// Who cosigns the checkpoints (C2SP tlog-witness), so that nobody can tell two stories with the ledger's key. Better three
+    /// of other people and places than one.
+    #[serde(default)]
+    pub witnesses: Vec<Witness>,
+    /// So many of them have to cosign a checkpoint before it counts as witnessed; all when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 16))]
+    pub quorum: Option<u32>,
 }
 
 impl Default for Ledger {
@@ -377,8 +385,27 @@ impl Default for Ledger {
             segment_size: segment_size(),
             queue_size: queue_size(),
             check_rate: check_rate(),
+            witnesses: Vec::new(),
+            quorum: None,
         }
     }
+}
+
+/// Somebody who remembers this ledger's newest checkpoint and cosigns the next one only if it goes on from there: a `gatescribe
+/// ledger witness`, or any other of C2SP tlog-witness.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Witness {
+    /// A name for logs and metrics.
+    pub name: String,
+    /// Its submission prefix, below which `add-checkpoint` is, such as `https://witness.example.com`. `https`, except on
+    /// loopback.
+    pub url: String,
+    /// Its public key, `NAME+ID+KEY` of type 0x04, as it says at its start. Cosignatures by another are passed over.
+    pub public_key: String,
+    /// PEM file of authorities to trust for it instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
 }
 
 /// Recordings of exec, attach, port-forward and what else enters a pod. Each is one encrypted file.

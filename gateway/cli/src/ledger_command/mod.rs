@@ -4,6 +4,8 @@
 mod consistency;
 mod receipt;
 mod status;
+mod witness;
+mod witnessed;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -14,9 +16,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::note::{Note, Signer as _, SigningKey, VerifierKey};
 use ledger::verify::{Finding, Report, Trust, verify};
-use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk};
+use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk, Receipt};
 use serde_json::json;
 
+use self::witnessed::Asked;
 use crate::Exit;
 use crate::terminal::{data_and, fail};
 
@@ -29,9 +32,10 @@ pub(crate) enum LedgerCommand {
     /// elsewhere than on the disk that you check. Opens nothing, asks nobody, changes nothing.
     #[command(
         after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
-        gate.example/audit-3f2a91bc+5a0e…+AaT… --remembered last-month.checkpoint\n  gatescribe ledger verify ./copy --key ledger.pub -o json\n\nExit codes: 0 \
+        gate.example/audit-3f2a91bc+5a0e…+AaT… --remembered last-month.checkpoint\n  gatescribe ledger verify ./copy --key ledger.pub --witness w1.pub --witness \
+        w2.pub --quorum 1 -o json\n\nExit codes: 0 \
         every record is proved, 8 something does not hold or nothing proves it, 10 all holds and the newest records are not \
-        signed yet, 2 a key or checkpoint cannot be read, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
+        signed, or not witnessed, yet, 2 a key or checkpoint cannot be read, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
     )]
     Verify(Verify),
     /// Print the public half of a ledger's key, for whoever verifies.
@@ -89,6 +93,18 @@ pub(crate) enum LedgerCommand {
         /// The record's number, `seq`.
         seq: u64,
     },
+    /// Witness ledgers: remember the newest checkpoint of each, and cosign the next one only if it goes on from there.
+    ///
+    /// Run it on another machine than the gateway, better by other people: whoever then has the gateway's disk and key still cannot
+    /// tell a second story that anybody believes who asks for the cosignature. Speaks C2SP tlog-witness, so that it witnesses any log of
+    /// that format.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger witness --key /var/lib/witness/w1.key --name witness.example.com/w1 --log ledger.pub --listen \
+        0.0.0.0:8444 --tls-cert tls.crt --tls-key tls.key\n  gatescribe ledger witness --key w1.key --log east.pub --log west.pub --listen 127.0.0.1:8444 --admin \
+        127.0.0.1:9465\n\nExit codes: 0 stopped in order, 2 a log's key cannot be read, 9 a fault, such as a memory that cannot be \
+        believed\nSee also: gatescribe ledger key, gatescribe ledger verify"
+    )]
+    Witness(witness::Arguments),
 }
 
 /// What is checked, and against what.
@@ -100,9 +116,16 @@ pub(crate) struct Verify {
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     key: Vec<String>,
-    /// A checkpoint that was kept elsewhere; finds what an older copy of the whole folder hides. Again for more.
+    /// A checkpoint that was kept elsewhere, or a receipt, which holds one, or a witness's memory; finds what an older copy of the whole folder hides. Again for more.
     #[arg(long, value_name = "FILE")]
     remembered: Vec<PathBuf>,
+    /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. What it has cosigned is said, and nothing is
+    /// called proved without.
+    #[arg(long, value_name = "KEY|FILE")]
+    witness: Vec<String>,
+    /// So many of the witnesses must have cosigned; all when left out.
+    #[arg(long, requires = "witness", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    quorum: Option<u8>,
     /// How many segments are read at once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
@@ -130,6 +153,7 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
         LedgerCommand::Checkpoint { dir, since: Some(file) } => consistency::make(dir, file),
         LedgerCommand::Status { dir, output } => status::show(dir, *output),
         LedgerCommand::Proof { dir, seq } => receipt::make(dir, *seq),
+        LedgerCommand::Witness(arguments) => witness::run(arguments),
     };
     done.unwrap_or_else(|(exit, error)| {
         fail(&error);
@@ -148,8 +172,10 @@ struct Held<'a> {
 }
 
 fn check(arguments: &Verify) -> Result<Exit, Refused> {
+    let logs: Vec<_> = arguments.key.iter().map(|key| key_of(key)).collect::<Result<_, _>>()?;
+    let witnesses = Asked::of(&arguments.witness, arguments.quorum)?;
     let trust = Trust {
-        keys: arguments.key.iter().map(|key| key_of(key)).collect::<Result<_, _>>()?,
+        keys: logs.iter().chain(&witnesses.keys).cloned().collect(),
         remembered: arguments
             .remembered
             .iter()
@@ -169,7 +195,7 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         return if Consistency::is_meant(&bytes) {
             consistency::check(&held, &trust.remembered)
         } else {
-            receipt::check(&held)
+            receipt::check(&held, &witnesses)
         };
     }
     let bar = progress(&arguments.dir);
@@ -184,13 +210,14 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         );
         return Err((Exit::Fault, anyhow::anyhow!(what)));
     }
+    let witnessed = witnesses.reached(&report);
     let text = match arguments.output {
-        Output::Text => in_words(&report, trust.remembered.is_empty()),
-        Output::Json => format!("{}\n", as_json(&report)),
+        Output::Text => in_words(&report, &witnesses, trust.remembered.is_empty()),
+        Output::Json => format!("{}\n", as_json(&report, &witnesses)),
     };
     let exit = match () {
-        () if !report.is_proved() => Exit::Integrity,
-        () if report.proved < report.size => Exit::Partly,
+        () if !report.is_proved() || witnessed == Some(0) => Exit::Integrity,
+        () if witnessed.unwrap_or(report.size).min(report.proved) < report.size => Exit::Partly,
         () => Exit::Done,
     };
     Ok(data_and(&text, exit))
@@ -244,8 +271,11 @@ fn key_of(given: &str) -> Result<VerifierKey, Refused> {
 fn note_of(file: &Path) -> Result<Note, Refused> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
     let note = bytes.and_then(|bytes| {
+        if let Ok(receipt) = Receipt::parse(&bytes) {
+            return Ok(receipt.note().clone());
+        }
         let note = Note::parse(&bytes);
-        note.with_context(|| format!("`{}` is no signed checkpoint", file.display()))
+        note.with_context(|| format!("`{}` is neither a signed checkpoint nor a receipt", file.display()))
     });
     note.map_err(|error| (Exit::Usage, error))
 }
@@ -267,14 +297,19 @@ fn progress(dir: &Path) -> ProgressBar {
 }
 
 /// What a person reads: what holds, what does not and where, and what nobody looked at.
-fn in_words(report: &Report, nothing_remembered: bool) -> String {
+fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> String {
     let mut lines: Vec<String> = report.findings.iter().map(|finding| format!("✖ {finding}")).collect();
     lines.push(format!(
         "{} records, {} sealed parts, {} segments, {} bytes read; {} checkpoints compared",
         report.records, report.parts, report.segments, report.bytes, report.checkpoints
     ));
     for (signer, size) in &report.signers {
-        lines.push(format!("signed by {signer} up to size {size}"));
+        let did = if witnesses.is_one(signer) {
+            "witnessed"
+        } else {
+            "signed"
+        };
+        lines.push(format!("{did} by {signer} up to size {size}"));
     }
     lines.push(match (report.findings.is_empty(), report.proved) {
         (true, 0) => "✖ nothing is proved: no checkpoint is signed by a key that you gave".to_owned(),
@@ -282,6 +317,7 @@ fn in_words(report: &Report, nothing_remembered: bool) -> String {
         (true, proved) => format!("✔ records 0 to {} are those that were signed", proved - 1),
         (false, _) => "✖ this ledger does not hold".to_owned(),
     });
+    lines.extend(witnesses.in_words(report));
     lines.extend(
         not_looked_at(report, nothing_remembered)
             .into_iter()
@@ -323,7 +359,7 @@ fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
     lines
 }
 
-fn as_json(report: &Report) -> serde_json::Value {
+fn as_json(report: &Report, witnesses: &Asked) -> serde_json::Value {
     let finding = |finding: &Finding| {
         json!({
             "fault": finding.fault.to_string(),
@@ -334,6 +370,8 @@ fn as_json(report: &Report) -> serde_json::Value {
     };
     json!({
         "proved": report.is_proved(),
+        "witnessedUpTo": witnesses.reached(report),
+        "quorum": witnesses.quorum(),
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
         "first": report.first,
         "size": report.size,

@@ -8,13 +8,14 @@ use ledger::{NoReceipt, Proved, Receipt};
 use model::time::Timestamp;
 use serde_json::{Value, json};
 
+use super::witnessed::Asked;
 use super::{Held, Output, Refused};
 use crate::Exit;
 use crate::client::document::line;
 use crate::terminal::data_and;
 
 /// Checks the receipt in this file and says what it shows.
-pub(super) fn check(held: &Held<'_>) -> Result<Exit, Refused> {
+pub(super) fn check(held: &Held<'_>, witnesses: &Asked) -> Result<Exit, Refused> {
     let (file, keys) = (held.file, held.keys);
     let receipt = Receipt::parse(held.bytes)
         .with_context(|| format!("`{}` is neither a ledger's folder nor a receipt", file.display()))
@@ -23,6 +24,14 @@ pub(super) fn check(held: &Held<'_>) -> Result<Exit, Refused> {
         .verify(keys)
         .with_context(|| format!("`{}` proves nothing", file.display()))
         .map_err(|error| (Exit::Integrity, error))?;
+    if !witnesses.are_among(&proved.vouched) {
+        let (quorum, many) = (witnesses.quorum().unwrap_or_default(), witnesses.keys.len());
+        let what = format!(
+            "`{}` is signed, and not witnessed: {quorum} of the {many} witnesses have to have cosigned its checkpoint",
+            file.display()
+        );
+        return Err((Exit::Integrity, anyhow::anyhow!(what)));
+    }
     let text = match held.output {
         Output::Text => in_words(&receipt, &proved),
         Output::Json => line(&as_json(&receipt, &proved)),

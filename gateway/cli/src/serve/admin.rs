@@ -15,11 +15,11 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 /// What `/readyz` looks at.
-pub(super) type Check = Box<dyn Fn() -> Health + Send + Sync>;
+pub(crate) type Check = Box<dyn Fn() -> Health + Send + Sync>;
 
 /// How a part of the gateway is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Health {
+pub(crate) enum Health {
     /// Well.
     Good,
     /// It serves, and a person should know this.
@@ -29,17 +29,17 @@ pub(super) enum Health {
 }
 
 impl Health {
-    pub(super) fn unless(trouble: Option<String>) -> Self {
+    pub(crate) fn unless(trouble: Option<String>) -> Self {
         trouble.map_or(Self::Good, Self::NotReady)
     }
 }
 
 /// One line of `/readyz`.
-pub(super) struct Part {
-    pub(super) name: String,
+pub(crate) struct Part {
+    pub(crate) name: String,
     /// Whose calls are refused while it is not ready; without one, everybody's.
-    pub(super) cluster: Option<ClusterId>,
-    pub(super) check: Check,
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) check: Check,
 }
 
 /// So long after the start every cluster is waited for. Most are there within a second; one that is not must not keep the
@@ -53,7 +53,7 @@ struct Shared {
 }
 
 /// Serves until `stop`.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     address: &str,
     parts: Vec<Part>,
     metrics: Registry,

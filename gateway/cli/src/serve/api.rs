@@ -22,6 +22,7 @@ use proxy::refusal::Refusal;
 use proxy::request::ClusterGate;
 
 use super::books::Books;
+use super::witnesses::Standings;
 
 /// Writes readings of the ledger into the ledger.
 #[derive(Clone, Debug)]
@@ -73,17 +74,22 @@ impl Readings {
 const SIGNED_WAITS: u32 = 12;
 const SIGNED_WAIT: Duration = Duration::from_millis(250);
 
+/// So often they then wait for its cosignatures, while the witnesses answer: a checkpoint is shown to them every two seconds.
+const WITNESSED_WAITS: u32 = 20;
+
 /// Proves by the ledger's tree and its signed checkpoints.
 #[derive(Debug)]
 pub(super) struct Proofs {
     publisher: Arc<Publisher>,
+    witnesses: Arc<Standings>,
     tiles: Tiles,
 }
 
 impl Proofs {
-    pub(super) fn new(books: &Books) -> Self {
+    pub(super) fn new(books: &Books, witnesses: &Arc<Standings>) -> Self {
         Self {
             publisher: Arc::clone(&books.publisher),
+            witnesses: Arc::clone(witnesses),
             tiles: books.ledger.tiles(),
         }
     }
@@ -101,6 +107,12 @@ impl Proofs {
         Err(NoProof::Unsigned)
     }
 
+    fn witnessed(&self, size: u64, go_on: &dyn Fn() -> bool) -> Option<Arc<Published>> {
+        (0..WITNESSED_WAITS)
+            .take_while(|_| go_on())
+            .find_map(|_| self.witnesses.covering(size, SIGNED_WAIT))
+    }
+
     fn covering(&self, size: u64, within: Duration) -> Result<Arc<Published>, NoProof> {
         self.publisher.covering(size, within).ok_or(NoProof::Unsigned)
     }
@@ -112,7 +124,10 @@ impl Proves for Proofs {
     }
 
     fn receipt(&self, spot: Spot, go_on: &dyn Fn() -> bool) -> Result<String, NoProof> {
-        let newest = self.signed(spot.seq.saturating_add(1), go_on)?;
+        let size = spot.seq.saturating_add(1);
+        let newest = self.signed(size, go_on)?;
+        // One without cosignatures is a receipt, too.
+        let newest = self.witnessed(size, go_on).unwrap_or(newest);
         let receipt = Receipt::make_at(&self.tiles, spot, newest.note.clone(), go_on)?;
         Ok(receipt.to_string())
     }

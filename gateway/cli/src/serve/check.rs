@@ -65,6 +65,7 @@ pub(super) async fn run(file: &Path, config: &Config) -> Exit {
 async fn look(config: &Config) -> Found {
     let mut found = Found::default();
     found.take(folders(config));
+    found.take(super::witnesses::look(&config.ledger).context("witnesses cannot be asked"));
     let rules: Vec<PathBuf> = config.policy.rules.iter().map(PathBuf::from).collect();
     let files = found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
     let remarks = files.iter().flat_map(|files| &files.policy.remarks);

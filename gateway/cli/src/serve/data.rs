@@ -171,7 +171,11 @@ pub(super) fn can_be_made(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_key(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+/// The bytes of a key's file; `None` where there is none.
+///
+/// # Errors
+/// It cannot be read, or others can read it.
+pub(crate) fn read_key(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -185,7 +189,10 @@ fn read_key(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 /// Writes a new key so that it is whole or not there, also after a crash.
-fn write_key(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The disk says no.
+pub(crate) fn write_key(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let cannot = || format!("cannot keep the key `{}`", path.display());
     let draft = path.with_extension("new");
     let mut file = OpenOptions::new()
@@ -199,8 +206,8 @@ fn write_key(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .and_then(|()| file.sync_all())
         .with_context(cannot)?;
     fs::rename(&draft, path).with_context(cannot)?;
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    File::open(folder)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))
         .and_then(|folder| folder.sync_all())
         .with_context(cannot)
 }

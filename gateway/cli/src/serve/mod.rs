@@ -2,13 +2,13 @@
 //! taken down in the reverse one.
 
 mod account_issuers;
-mod admin;
+pub(crate) mod admin;
 mod api;
 mod books;
 mod check;
 mod chores;
 mod cluster;
-mod data;
+pub(crate) mod data;
 mod host;
 mod identity;
 mod listeners;
@@ -29,6 +29,7 @@ mod room;
 mod sessions;
 mod standing;
 mod telemetry;
+pub(crate) mod witnesses;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -126,7 +127,11 @@ async fn run(file: &Path, config: Config, levels: logging::Levels) -> anyhow::Re
     gateway.stop(DRAIN_WITHIN).await
 }
 
-async fn stop_signal() -> anyhow::Result<()> {
+/// Waits for SIGTERM or SIGINT.
+///
+/// # Errors
+/// Signals cannot be listened for.
+pub(crate) async fn stop_signal() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
@@ -173,6 +178,7 @@ impl Gateway {
         let revision = books.store.revision();
         let (locks, in_force) =
             locks::LockBook::open(&books.store, &measures.calls, &clock).context("who is locked out cannot be read")?;
+        let witnesses = witnesses::begin(&config.ledger, &books, &stop).context("witnesses cannot be asked")?;
         let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters, in_force)?;
         let stations = clusters
             .iter()
@@ -192,6 +198,7 @@ impl Gateway {
             calls: &measures.calls,
             locks: &locks,
             issuers: &issuers,
+            witnesses: &witnesses,
             stop: &stop,
         };
         let gate = Gate::new(
@@ -216,6 +223,7 @@ impl Gateway {
             ledger: Arc::clone(&books.ledger),
             publisher: Arc::clone(&books.publisher),
             found: Arc::clone(&books.found),
+            witnesses: Arc::clone(&witnesses),
             store: Arc::clone(&books.store),
             calls: Arc::clone(&measures.calls),
             room: books.room(),
@@ -225,6 +233,10 @@ impl Gateway {
         });
         let mut registry = measures.registry;
         books.recordings.metrics.register(&mut registry);
+        registry.register_collector(Box::new(witnesses::WitnessMetrics {
+            standings: witnesses,
+            clock: now,
+        }));
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
             publisher: Arc::clone(&books.publisher),
@@ -320,6 +332,7 @@ struct HostParts<'a> {
     calls: &'a Arc<LongCalls>,
     locks: &'a Arc<locks::LockBook>,
     issuers: &'a identity::Believed,
+    witnesses: &'a Arc<witnesses::Standings>,
     stop: &'a CancellationToken,
 }
 
@@ -362,6 +375,7 @@ fn audit_api(parts: &HostParts<'_>, keys: &Arc<GatewayKeys>) -> axum::Router {
         clusters,
         calls,
         locks,
+        witnesses,
         ..
     } = *parts;
     let (grown, durable) = watch::channel(books.ledger.durable().size);
@@ -394,7 +408,7 @@ fn audit_api(parts: &HostParts<'_>, keys: &Arc<GatewayKeys>) -> axum::Router {
         opener: Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&books.store),
         }),
-        proves: Arc::new(api::Proofs::new(books)),
+        proves: Arc::new(api::Proofs::new(books, witnesses)),
         locks: Arc::clone(locks) as Arc<dyn console::api::LocksInForce>,
         audit_groups: config.identity.audit_groups.clone(),
         clock: Arc::new(now),
@@ -572,7 +586,8 @@ fn lifetimes(session: &config::Session) -> Lifetimes {
     }
 }
 
-fn now() -> Timestamp {
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -16,6 +16,7 @@ use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
 use super::room::Room;
 use super::standing::Found;
+use super::witnesses::Standings;
 
 /// What is looked at.
 pub(super) struct Parts<'a> {
@@ -24,6 +25,7 @@ pub(super) struct Parts<'a> {
     pub(super) ledger: Arc<Ledger>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) found: Arc<Found>,
+    pub(super) witnesses: Arc<Standings>,
     pub(super) store: Arc<state::Store>,
     pub(super) calls: Arc<Registry>,
     pub(super) room: Room,
@@ -40,6 +42,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         ledger,
         publisher,
         found,
+        witnesses,
         store,
         calls,
         room,
@@ -65,6 +68,10 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
     // A line that always says `ok` of a check that is off would be a lie.
     if found.is_on() {
         checks.push(("ledger check".to_owned(), Box::new(move || found.health())));
+    }
+    if witnesses.health().is_some() {
+        let check = move || witnesses.health().unwrap_or(Health::Good);
+        checks.push(("witnesses".to_owned(), Box::new(check)));
     }
     let urls: Vec<String> = trust
         .borrow()

@@ -73,8 +73,13 @@ fn session(person: Option<&Person>) -> String {
 }
 
 fn gap(leaf: &Leaf) -> String {
+    let in_words = |note: &String| format!("gap in the ledger: {}", plain(note));
     leaf.gap.as_ref().map_or_else(
-        || "gap in the ledger".to_owned(),
+        || {
+            leaf.note
+                .as_ref()
+                .map_or_else(|| "gap in the ledger".to_owned(), in_words)
+        },
         |gap| {
             let (lost, refused, why) = (gap.lost, gap.refused, plain(&gap.why));
             format!("gap in the ledger: {lost} records lost, {refused} requests refused ({why})")

@@ -1,0 +1,151 @@
+//! The HTTP side: one path, one method, bounded bodies, and the statuses of the specification.
+//!
+//! **When it is full:** of 32 requests at once none more is read; it gets 503 with `Retry-After`, and the log asks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use ledger::witness::{MAX_REQUEST_LEN, Refused, SIZE_TYPE, Witness};
+use proxy::listener::{Conn, Handler, Head, Inbound, Refused as ConnectionRefused};
+use tokio::sync::Semaphore;
+
+use super::metrics::{Counts, Outcome};
+
+const PATH: &str = "/add-checkpoint";
+/// Requests at once.
+const PLACES: usize = 32;
+/// From the head of a request to the last byte of its body.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Answers requests.
+#[derive(Debug)]
+pub(super) struct Front {
+    witness: Arc<Witness>,
+    counts: Arc<Counts>,
+    places: Semaphore,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Front {
+    pub(super) fn new(witness: Arc<Witness>, counts: Arc<Counts>) -> Self {
+        Self {
+            witness,
+            counts,
+            places: Semaphore::new(PLACES),
+        }
+    }
+
+    async fn answer(&self, target: &[u8], request: Request<Inbound>) -> (Outcome, Answer) {
+        if target != PATH.as_bytes() {
+            return refuse(StatusCode::NOT_FOUND, "the only thing here is /add-checkpoint");
+        }
+        if request.method() != Method::POST {
+            let (outcome, mut answer) = refuse(StatusCode::METHOD_NOT_ALLOWED, "checkpoints are posted");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return (outcome, answer);
+        }
+        let Ok(_place) = self.places.try_acquire() else {
+            let (_, mut answer) = refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once");
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+            return (Outcome::Full, answer);
+        };
+        let body = Limited::new(request.into_body(), MAX_REQUEST_LEN).collect();
+        let body = match tokio::time::timeout(BODY_WITHIN, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no checkpoint is so long");
+            }
+            Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the request broke off"),
+            Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the request did not come in time"),
+        };
+        let witness = Arc::clone(&self.witness);
+        // It syncs to the disk.
+        match tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await {
+            Ok(Ok(signature)) => (Outcome::Cosigned, said(StatusCode::OK, format!("{signature}\n"))),
+            Ok(Err(refused)) => refused_by(&refused),
+            Err(error) => {
+                tracing::error!(%error, "a request met a fault of ours");
+                refuse(StatusCode::INTERNAL_SERVER_ERROR, "a fault of this witness")
+            }
+        }
+    }
+}
+
+impl Handler for Front {
+    type Body = Full<Bytes>;
+
+    async fn handle(&self, _: Arc<Conn>, head: Head, request: Request<Inbound>) -> Answer {
+        let (outcome, answer) = match head.violation {
+            Some(violation) => refuse(violation.status(), violation.text()),
+            None => self.answer(&head.target, request).await,
+        };
+        self.counts.count(outcome);
+        answer
+    }
+
+    /// The listener counts them.
+    fn connection_refused(&self, _: &Conn, _: ConnectionRefused) {}
+}
+
+fn refused_by(refused: &Refused) -> (Outcome, Answer) {
+    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let outcome = match refused {
+        Refused::Malformed(_) | Refused::Shrunk { .. } => Outcome::Malformed,
+        Refused::UnknownLog { .. } | Refused::Signature => Outcome::Unknown,
+        Refused::Conflict { .. } => Outcome::Conflict,
+        Refused::Forked { .. } | Refused::Inconsistent { .. } => Outcome::Contradiction,
+        Refused::Memory(_) | Refused::Sign(_) => Outcome::Fault,
+    };
+    match outcome {
+        // Nobody without the log's key can cause a fork; who sends a wrong proof needs a checkpoint that is newer than ours.
+        Outcome::Contradiction => {
+            tracing::error!(why = %refused, "refused: a log contradicts what it showed before")
+        }
+        Outcome::Fault => {
+            let why = chain(refused);
+            tracing::error!(why, "nothing can be cosigned");
+        }
+        _ => tracing::debug!(why = %refused, "refused"),
+    }
+    if let Some(size) = refused.known_size() {
+        let mut answer = said(status, format!("{size}\n"));
+        answer
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(SIZE_TYPE));
+        return (outcome, answer);
+    }
+    let words = match outcome {
+        // Paths and errors of the disk are for the operator.
+        Outcome::Fault => "nothing can be cosigned at the moment\n".to_owned(),
+        _ => format!("{}\n", chain(refused)),
+    };
+    (outcome, said(status, words))
+}
+
+fn refuse(status: StatusCode, why: &str) -> (Outcome, Answer) {
+    (Outcome::Malformed, said(status, format!("{why}\n")))
+}
+
+fn said(status: StatusCode, text: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,361 @@
+//! Asks the configured witnesses to cosign the ledger's checkpoints (C2SP tlog-witness), and keeps what they say.
+//!
+//! One checkpoint is announced to all at most every two seconds, and once a minute where there is none that is newer, so that a
+//! quiet ledger has fresh cosignatures, too. Each witness is asked in a task of its own, one request at a time; what it misses
+//! meanwhile is not asked any more, only the newest. So a slow witness or one that is away delays neither the others nor the
+//! ledger: nobody who appends waits for any of this.
+//!
+//! A witness that has seen another history under this ledger's name is an alarm: it stays until the process ends, is one `gap`
+//! record, and stands in the metrics and on `/readyz`.
+
+mod standing;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use console::{Fetch as _, HyperFetch};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, Uri};
+use ledger::note::VerifierKey;
+use ledger::witness::{Answer, Asked, Asker, NotAsked, Rounds, Told};
+use ledger::{Published, Publisher, Tiles};
+use model::event::{Record, RecordKind};
+use proxy::audit::{RequestId, Station};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::standing::{Cause, Standing};
+pub(super) use self::standing::{Standings, WitnessMetrics};
+use super::books::Books;
+use crate::config;
+
+/// A checkpoint is announced at most so often.
+const EVERY: Duration = Duration::from_secs(2);
+/// The same one is announced again so much later, for a newer time.
+const REFRESH: Duration = Duration::from_secs(60);
+/// After a failure a witness is left alone for so long, twice as long after each further one.
+const REST: Duration = Duration::from_secs(2);
+/// Never longer.
+const REST_MAX: Duration = Duration::from_secs(60);
+/// Exchanges for one cosignature: the first may only tell what the witness knows, and meanwhile somebody else may have shown it more.
+const TRIES: usize = 3;
+
+/// A witness that can be asked.
+struct Contact {
+    key: VerifierKey,
+    uri: Uri,
+    fetch: HyperFetch,
+}
+
+/// The key that is configured for a witness.
+///
+/// # Errors
+/// It is no key of cosignatures.
+pub(crate) fn key_of(text: &str) -> Result<VerifierKey, String> {
+    let key: VerifierKey = text
+        .trim()
+        .parse()
+        .map_err(|error: ledger::note::KeyError| error.to_string())?;
+    let asker = Asker::new(key).ok_or("it is the key of a log; a witness's key is of type 0x04")?;
+    Ok(asker.key().clone())
+}
+
+/// Where requests are posted, below the witness's URL.
+fn target(url: &str) -> anyhow::Result<Uri> {
+    let url = url.trim_end_matches('/');
+    format!("{url}/add-checkpoint").parse().context("`url` is no URL")
+}
+
+impl Contact {
+    fn new(configured: &config::Witness) -> anyhow::Result<Self> {
+        let authorities = configured
+            .ca_file
+            .as_ref()
+            .map(|file| std::fs::read(file).with_context(|| format!("cannot read `{file}`")));
+        Ok(Self {
+            key: key_of(&configured.public_key).map_err(|why| anyhow::anyhow!("`publicKey`: {why}"))?,
+            uri: target(&configured.url)?,
+            fetch: HyperFetch::new(authorities.transpose()?.as_deref())?,
+        })
+    }
+
+    async fn ask(&self, body: String) -> Result<Response<Bytes>, String> {
+        let mut request = Request::new(Bytes::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        request
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        let answer = self.fetch.fetch(request).await;
+        answer.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+    }
+}
+
+/// Looks whether the witnesses of a configuration can be asked at all; asks none.
+///
+/// # Errors
+/// A CA file cannot be read.
+pub(super) fn look(ledger: &config::Ledger) -> anyhow::Result<()> {
+    contacts(ledger).map(drop)
+}
+
+fn contacts(ledger: &config::Ledger) -> anyhow::Result<Vec<(Arc<str>, Contact)>> {
+    let one = |witness: &config::Witness| {
+        let contact = Contact::new(witness).with_context(|| format!("witness `{}`", witness.name))?;
+        Ok((Arc::from(witness.name.as_str()), contact))
+    };
+    ledger.witnesses.iter().map(one).collect()
+}
+
+/// Begins to ask the configured witnesses, until `stop`.
+///
+/// # Errors
+/// As [`look`].
+pub(super) fn begin(
+    configured: &config::Ledger,
+    books: &Books,
+    stop: &CancellationToken,
+) -> anyhow::Result<Arc<Standings>> {
+    let contacts = contacts(configured)?;
+    let keys: Vec<_> = contacts.iter().map(|(_, contact)| contact.key.clone()).collect();
+    let quorum = configured
+        .quorum
+        .map_or(keys.len(), |quorum| usize::try_from(quorum).unwrap_or(usize::MAX));
+    let names = contacts.iter().map(|(name, _)| Arc::clone(name));
+    let publisher = Arc::clone(&books.publisher);
+    let standings = Arc::new(Standings::new(names, quorum, publisher, super::now()));
+    if contacts.is_empty() {
+        return Ok(standings);
+    }
+    let desk = Arc::new(Desk {
+        publisher: Arc::clone(&books.publisher),
+        tiles: books.ledger.tiles(),
+        audit: Arc::clone(&books.audit),
+        rounds: Mutex::new(Rounds::new(keys, quorum)),
+    });
+    let (announce, announced) = watch::channel(None);
+    for ((name, contact), standing) in contacts.into_iter().zip(standings.all()) {
+        tracing::info!(witness = &*name, key = %contact.key, url = %contact.uri, "checkpoints are shown to this witness");
+        // Whoever configured something else than a key of cosignatures was told so above.
+        let Some(asker) = Asker::new(contact.key.clone()) else {
+            continue;
+        };
+        let asking = Asking {
+            asker,
+            contact: Arc::new(contact),
+            desk: Arc::clone(&desk),
+            standing: Arc::clone(standing),
+        };
+        tokio::spawn(asking.follow(announced.clone(), stop.clone()));
+    }
+    tokio::spawn(announce_all(desk, announce, stop.clone()));
+    Ok(standings)
+}
+
+/// What all of them share.
+struct Desk {
+    publisher: Arc<Publisher>,
+    tiles: Tiles,
+    audit: Arc<Station>,
+    rounds: Mutex<Rounds>,
+}
+
+impl Desk {
+    fn rounds(&self) -> std::sync::MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest checkpoint, awaited from now on.
+    fn newest(&self) -> Option<Arc<Published>> {
+        let newest = self.publisher.newest()?;
+        self.rounds().begin(&newest);
+        Some(newest)
+    }
+}
+
+type Announced = Option<Arc<Published>>;
+
+async fn announce_all(desk: Arc<Desk>, announce: watch::Sender<Announced>, stop: CancellationToken) {
+    let mut beat = tokio::time::interval(EVERY);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last: Option<(u64, Instant)> = None;
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let Some(newest) = desk.publisher.newest() else {
+            continue;
+        };
+        let size = newest.checkpoint.size;
+        if last.is_none_or(|(before, at)| before != size || at.elapsed() >= REFRESH) {
+            last = Some((size, Instant::now()));
+            announce.send_replace(desk.newest());
+        }
+    }
+}
+
+/// One witness, asked one request at a time.
+struct Asking {
+    asker: Asker,
+    contact: Arc<Contact>,
+    desk: Arc<Desk>,
+    standing: Arc<Standing>,
+}
+
+impl Asking {
+    async fn follow(mut self, mut announced: watch::Receiver<Announced>, stop: CancellationToken) {
+        let mut failed = 0_u32;
+        loop {
+            let rest = match failed.checked_sub(1) {
+                None => Duration::ZERO,
+                Some(before) => REST.saturating_mul(1 << before.min(10)).min(REST_MAX),
+            };
+            let next = async {
+                tokio::time::sleep(rest).await;
+                // After a failure the newest one is asked for again, whether it was announced since or not.
+                failed > 0 || announced.changed().await.is_ok()
+            };
+            tokio::select! {
+                goes_on = next => if !goes_on { return },
+                () = stop.cancelled() => return,
+            }
+            let Some(published) = announced.borrow_and_update().clone() else {
+                continue;
+            };
+            tokio::select! {
+                well = self.once(published) => failed = if well { 0 } else { failed.saturating_add(1) },
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Asks for a cosignature of this checkpoint, or of the newest; says whether there is one.
+    async fn once(&mut self, published: Arc<Published>) -> bool {
+        match self.exchange(published).await {
+            Ok(()) => {
+                if self.standing.is_well() {
+                    tracing::info!(witness = &*self.standing.name, "the witness cosigns");
+                }
+                true
+            }
+            Err(failure) => {
+                self.fail(&failure).await;
+                false
+            }
+        }
+    }
+
+    async fn exchange(&mut self, mut published: Arc<Published>) -> Result<(), Failure> {
+        for _ in 0..TRIES {
+            if self.asker.known() > published.checkpoint.size {
+                published = self.desk.newest().unwrap_or(published);
+            }
+            let body = self.body(&published).await?;
+            let answer = self.contact.ask(body).await.map_err(Failure::Away)?;
+            let newest = self.desk.publisher.newest();
+            let newest = newest.map_or(0, |newest| newest.checkpoint.size);
+            let content_type = answer
+                .headers()
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            let answer = Answer {
+                status: answer.status().as_u16(),
+                content_type,
+                body: answer.body(),
+            };
+            if let Asked::Cosigned { signature, time } = self.asker.take(&published, newest, &answer)? {
+                self.standing.cosigned(published.checkpoint.size, time);
+                return self.deliver(published, signature).await;
+            }
+        }
+        Err(Failure::Said(NotAsked::Answer))
+    }
+
+    /// The request; hashes are read from the disk for it.
+    async fn body(&self, published: &Arc<Published>) -> Result<String, Failure> {
+        let (asker, tiles, published) = (self.asker.clone(), self.desk.tiles.clone(), Arc::clone(published));
+        let made = tokio::task::spawn_blocking(move || asker.request(&tiles, &published));
+        let made = made.await.map_err(|error| Failure::Own(error.to_string()))?;
+        Ok(made?.to_string())
+    }
+
+    async fn deliver(&self, published: Arc<Published>, signature: ledger::note::Signature) -> Result<(), Failure> {
+        let told = self.desk.rounds().take(published.note.text(), signature);
+        let Told::Witnessed(witnessed) = told else {
+            return Ok(());
+        };
+        let publisher = Arc::clone(&self.desk.publisher);
+        let kept = tokio::task::spawn_blocking(move || publisher.take_witnessed(&witnessed));
+        let kept = kept.await.map_err(|error| Failure::Own(error.to_string()))?;
+        kept.map_err(|error| Failure::Own(format!("{:#}", anyhow::Error::new(error))))
+    }
+
+    async fn fail(&self, failure: &Failure) {
+        let (cause, why) = (failure.cause(), failure.to_string());
+        let name = &*self.standing.name;
+        if cause == Cause::OtherHistory {
+            if self.standing.alarmed(&why) {
+                tracing::error!(
+                    witness = name,
+                    why,
+                    "ALARM: this witness has seen another history of this ledger"
+                );
+                self.record(&why).await;
+            }
+        } else if self.standing.failed(cause, &why) {
+            tracing::warn!(witness = name, why, "the witness does not cosign; it is asked again");
+        }
+    }
+
+    async fn record(&self, why: &str) {
+        let audit = &self.desk.audit;
+        let (id, now) = (RequestId::new(), audit.clock().read());
+        let name = &*self.standing.name;
+        let note = format!("alarm: the witness `{name}` has seen another history of this ledger: {why}");
+        let record = Record {
+            note: Some(&note),
+            id: id.as_str(),
+            t: now.wall,
+            mono: now.mono,
+            boot: audit.boot(),
+            ..Record::default()
+        };
+        if let Err(refusal) = audit.write(RecordKind::Gap, &record).await {
+            tracing::error!(witness = name, why = %refusal.in_words(), "the alarm could not be recorded");
+        }
+    }
+}
+
+/// Why a witness did not cosign.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Away(String),
+    #[error(transparent)]
+    Said(#[from] NotAsked),
+    #[error("its cosignature cannot be kept: {0}")]
+    Own(String),
+}
+
+impl Failure {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Away(_) => Cause::Unreachable,
+            Self::Own(_) => Cause::Own,
+            Self::Said(said) => match said {
+                NotAsked::Ahead { .. } | NotAsked::Forked { .. } | NotAsked::Inconsistent { .. } => Cause::OtherHistory,
+                NotAsked::Unknown { .. } => Cause::Unknown,
+                NotAsked::Status { .. } | NotAsked::Answer | NotAsked::Signature { .. } => Cause::Answer,
+                NotAsked::Files { .. } | NotAsked::Proof(_) => Cause::Own,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
