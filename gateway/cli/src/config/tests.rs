@@ -177,10 +177,10 @@ fn witnesses_have_a_key_of_their_kind_and_a_quorum_that_can_be_reached() {
     assert_eq!(
         said(&two),
         [
-            "`quorum` is 3, and there are 2 witnesses: nothing would ever be witnessed",
             "`url` is no https URL of a witness",
             "two witnesses have this name",
             "two witnesses have this key",
+            "`quorum` is 3, and there are 2 witnesses: nothing would ever be witnessed",
         ]
     );
     for (key, why) in [
