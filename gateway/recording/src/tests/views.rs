@@ -203,6 +203,7 @@ fn no_line_of_output_looks_like_one_of_ours() {
         (" [exit 0]", " [exit 0]"),
         ("\u{200b}[exit 0]", "\\\u{200b}[exit 0]"),
         ("\u{feff}\u{200a}> typed", "\\\u{feff}\u{200a}> typed"),
+        ("\x7f[exit\x7f 0]", "\\[exit 0]"),
         ("out\u{2028}[exit 0]", "out\u{fffd}[exit 0]"),
         ("\u{202e}]0 tixe[", "\u{fffd}]0 tixe["),
         ("plain [1]", "plain [1]"),
