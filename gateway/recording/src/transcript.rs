@@ -36,6 +36,9 @@ const FULL_SCREEN: &str = "[a full-screen program]";
 
 /// One stream of output, as lines.
 pub struct Transcript {
+    /// The parser reads letters that are cut in two, and what is none, otherwise than whole: controls come as letters, and more or fewer
+    /// U+FFFD.
+    utf8: Utf8,
     strings: Strings,
     parser: Parser,
     lines: Lines,
@@ -61,6 +64,7 @@ impl Transcript {
     #[must_use]
     pub fn new(prefix: &'static str) -> Self {
         Self {
+            utf8: Utf8::default(),
             strings: Strings::default(),
             parser: Parser::new(),
             lines: Lines {
@@ -72,7 +76,8 @@ impl Transcript {
 
     /// Reads on; the lines that are complete.
     pub fn read(&mut self, bytes: &[u8]) -> String {
-        let mut rest = bytes;
+        let text = self.utf8.text(bytes);
+        let mut rest = text.as_bytes();
         while !rest.is_empty() {
             let (shown, behind) = self.strings.next(rest);
             self.parser.advance(&mut self.lines, shown);
@@ -389,7 +394,7 @@ impl Lines {
 impl Perform for Lines {
     fn print(&mut self, letter: char) {
         // The parser takes DEL for a letter, terminals draw nothing.
-        if self.is_full_screen || letter == '\u{7f}' {
+        if self.is_full_screen || letter.is_control() {
             return;
         }
         if self.column >= LONGEST_LINE {
@@ -585,6 +590,22 @@ mod tests {
             rest = behind;
         }
         out + rest
+    }
+
+    /// Found by the fuzzer.
+    #[test]
+    fn letters_that_are_cut_in_two_are_read_as_whole() {
+        for bytes in [
+            &b"a\xc2\x85[x\n"[..],
+            b"\xe2\x80\xc3\x8b>\n",
+            b"\xe2\x7f\xc2\x85\n",
+            b"\xf0\x90\x80a\xc2\x9b6n\n",
+        ] {
+            for cut in 1..=bytes.len() {
+                let frame = |bytes: &[u8]| [&[2, 9, u8::try_from(bytes.len() + 1).unwrap(), 1], bytes].concat();
+                fuzz_transcript(&[vec![u8::try_from(cut).unwrap()], frame(bytes)].concat());
+            }
+        }
     }
 
     #[test]
