@@ -1,7 +1,7 @@
 //! Promise 4 as the kernel sees it: of one create through the gateway, the sync of its intent returns before the first
-//! byte of it is written to the upstream socket; and of a session that has to be recorded (promise 3), so does the sync of
-//! the first chunk of its recording, with the folder that names it. The switch of protocols comes later still: it is the
-//! answer to what was sent then. Seen by strace, from start to end of the process.
+//! byte of it is written to the upstream socket; and of a session that has to be recorded (promise 3), so do the sync of
+//! the record of its beginning and that of the first chunk of its recording, with the folder that names it. The switch of
+//! protocols comes later still: it is the answer to what was sent then. Seen by strace, from start to end of the process.
 //!
 //! It needs the right to trace one's own child; where that is forbidden it fails and says so (`cargo xtask check
 //! --without counterparts` leaves it out by name).
@@ -95,7 +95,7 @@ fn the_intent_is_synced_before_the_first_byte_goes_upstream() -> anyhow::Result<
     gateway.wait()?;
 
     let trace = String::from_utf8_lossy(&std::fs::read(&trace)?).into_owned();
-    synced_before_sent(&trace, id)
+    synced_before_sent(&trace, id, "intent", "POST /api/v1/")
 }
 
 #[test]
@@ -124,7 +124,8 @@ fn promise_3_the_first_chunk_of_a_recording_is_synced_before_the_session_is_aske
     gateway.wait()?;
 
     let trace = String::from_utf8_lossy(&std::fs::read(&trace)?).into_owned();
-    kept_before_sent(&trace, &id)
+    kept_before_sent(&trace, &id)?;
+    synced_before_sent(&trace, &id, "open", "GET /api/v1/")
 }
 
 /// Whether, in a trace, the first chunk of the recording `id` is written behind the head of its file, then synced, as is the folder,
@@ -158,24 +159,30 @@ fn kept_before_sent(trace: &str, id: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether, in a trace, the intent `id` is written, then synced, and only then sent.
-fn synced_before_sent(trace: &str, id: &str) -> anyhow::Result<()> {
+/// Whether, in a trace, the record of the kind `kind` of the request `id` is written, then synced, and only then that request is
+/// sent, whose first line begins so.
+fn synced_before_sent(trace: &str, id: &str, kind: &str, request: &str) -> anyhow::Result<()> {
     let lines: Vec<&str> = trace.lines().collect();
-    let is_intent = |line: &str| line.contains(r#"\"kind\":\"intent\""#) && line.contains(id) && line.contains(".seg>");
-    let is_sent = |line: &str| line.contains("POST /api/v1/") && line.contains(id) && line.contains("<TCP:[");
+    let kind = format!(r#"\"kind\":\"{kind}\""#);
+    // A part of the file may hold the records of others, too, so kind and id have to be of one record.
+    let is_record = |line: &str| {
+        let mut records = line.split(r#"{\"v\":"#);
+        line.contains(".seg>") && records.any(|record| record.contains(&kind) && record.contains(id))
+    };
+    let is_sent = |line: &str| line.contains(request) && line.contains(id) && line.contains("<TCP:[");
     let find =
         |what: fn(&str) -> bool, from: usize| lines.iter().skip(from).position(|line| what(line)).map(|at| at + from);
     let written = lines
         .iter()
-        .position(|line| is_intent(line))
-        .context("the intent's write")?;
+        .position(|line| is_record(line))
+        .context("the record's write")?;
     let sent = lines
         .iter()
         .position(|line| is_sent(line))
         .context("the request's write")?;
-    let written = ended(&lines, written).context("the end of the intent's write")?;
+    let written = ended(&lines, written).context("the end of the record's write")?;
     let sync = |line: &str| line.contains("fdatasync(") && line.contains(".seg>");
-    let sync = find(sync, written).context("a sync of the ledger after the intent's write")?;
+    let sync = find(sync, written).context("a sync of the ledger after the record's write")?;
     let synced = ended(&lines, sync).context("the end of the sync")?;
     ensure!(
         lines.get(synced).is_some_and(|line| line.trim_end().ends_with("= 0")),
@@ -245,7 +252,7 @@ fn a_trace_with_the_request_before_the_sync_is_told_apart() {
     let whole = "7 fdatasync(9</d/0.seg>) = 0";
     let sent =
         r#"8 writev(12<TCP:[127.0.0.1:1->127.0.0.1:2]>, [{iov_base="POST /api/v1/x HTTP/1.1\r\naudit-id: X"}], 1) = 9"#;
-    let judge = |lines: &[&str]| synced_before_sent(&lines.join("\n"), "X").is_ok();
+    let judge = |lines: &[&str]| synced_before_sent(&lines.join("\n"), "X", "intent", "POST /api/v1/").is_ok();
     assert!(judge(&[write, whole, sent]));
     assert!(judge(&[write, begins, ends, sent]));
     assert!(!judge(&[write, begins, sent, ends]));
@@ -253,4 +260,11 @@ fn a_trace_with_the_request_before_the_sync_is_told_apart() {
     assert!(!judge(&[whole, write, sent]), "a sync before the write does not count");
     assert!(!judge(&[write, "7 fdatasync(9</d/0.seg>) = -1 EIO", sent]));
     assert!(!judge(&[write, whole]), "nothing was sent");
+    let others = write
+        .replace('X', "Y")
+        .replace("}\"", r#"}{\"v\":1,\"kind\":\"access\",\"id\":\"X\"}""#);
+    assert!(
+        !judge(&[&others, whole, sent]),
+        "another's intent, and another record of it"
+    );
 }
