@@ -446,15 +446,29 @@ fn a_copy_is_kept_as_names_sizes_and_digests_both_ways() -> anyhow::Result<()> {
 }
 
 /// Asks through a forwarded port; how many bytes went each way.
-fn ask(address: &str, path: &str) -> anyhow::Result<(usize, usize)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let question = format!("GET {path} HTTP/1.1\r\nHost: sample\r\nConnection: close\r\n\r\n");
-    stream.write_all(question.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    ensure!(answer.contains(CONTENT), "{answer}");
-    Ok((question.len(), answer.len()))
+struct Asking {
+    stream: TcpStream,
+    question: String,
+}
+
+impl Asking {
+    /// All of the question but its last byte: the connection is open, and stays it.
+    fn begin(address: &str, path: &str) -> anyhow::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let question = format!("GET {path} HTTP/1.1\r\nHost: sample\r\nConnection: close\r\n\r\n");
+        stream.write_all(question.as_bytes().split_last().context("a question")?.1)?;
+        Ok(Self { stream, question })
+    }
+
+    /// The rest of it, and the answer: how much went each way.
+    fn end(mut self) -> anyhow::Result<(usize, usize)> {
+        self.stream.write_all(b"\n")?;
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer)?;
+        ensure!(answer.contains(CONTENT), "{answer}");
+        Ok((self.question.len(), answer.len()))
+    }
 }
 
 #[test]
@@ -467,10 +481,10 @@ fn a_forwarded_port_is_kept_as_connections_and_counts() -> anyhow::Result<()> {
         let words = ["port-forward", "pod/web", "--address", "127.0.0.1", &ports];
         let mut forward = Running::start(kubectl(&alice, way, &words)?)?;
         let local = forward.forwards()?;
-        let mut passed = BTreeSet::new();
-        for path in [format!("/{CONTENT}"), format!("/a-longer-path/{CONTENT}")] {
-            passed.insert(ask(&local, &path)?);
-        }
+        // One ends while the other is open, on both sides of its own time.
+        let begun = Asking::begin(&local, &format!("/{CONTENT}"))?;
+        let within = Asking::begin(&local, &format!("/a-longer-path/{CONTENT}"))?.end()?;
+        let passed = BTreeSet::from([within, begun.end()?]);
         forward.signal(Signal::SIGINT)?;
         forward.end()?;
 
@@ -492,6 +506,28 @@ fn a_forwarded_port_is_kept_as_connections_and_counts() -> anyhow::Result<()> {
             .collect::<anyhow::Result<_>>()?;
         assert_eq!(told, passed, "{way}: {}", kept.text);
         kept.holds_nowhere(CONTENT);
+    }
+    Ok(())
+}
+
+/// The cluster says on the connection's error stream why it could not be, and the person reads it in kubectl's words.
+#[test]
+fn of_a_port_on_which_nobody_listens_the_cluster_s_words_are_kept() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+    for (round, way) in Way::BOTH.into_iter().enumerate() {
+        let words = ["port-forward", "pod/web", "--address", "127.0.0.1", ":1"];
+        let mut forward = Running::start(kubectl(&alice, way, &words)?)?;
+        let _held = TcpStream::connect(forward.forwards()?)?;
+        forward.line("it is told why", |line| line.contains("connection refused"))?;
+        assert_eq!(forward.end()?, 1, "{way}: {:?}", forward.lines());
+        let ids = ended(&carol, round + 1, |session| session["action"] == "portforward")?;
+        let kept = kept(&gateway, &carol, &ids[0], ("portforward", "web"))?;
+        assert_eq!(kept.finish["connections"], 1, "{way}: {}", kept.finish);
+        let begins = "[connection 0 to port 1: 0 bytes to the pod, 0 from it";
+        let line = kept.text.lines().find(|line| line.starts_with(begins));
+        let line = line.with_context(|| format!("{way}: {}", kept.text))?;
+        assert!(line.contains("connection refused"), "{way}: {line}");
     }
     Ok(())
 }
