@@ -471,10 +471,14 @@ fn a_recording_without_its_end_is_told_from_a_damaged_one() -> anyhow::Result<()
             "{shown}"
         );
         // What is anchored is sealed: who and where, the first line, and at least one behind it.
-        gateway.records_with("some of it is anchored", |records| {
-            let mut beats = records.iter().filter(|record| record["kind"] == "heartbeat");
-            beats.any(|beat| beat["id"] == id.as_str() && beat["recording"]["frames"].as_u64() > Some(4))
+        let is_anchor = |beat: &&Value| {
+            beat["kind"] == "heartbeat" && beat["id"] == id.as_str() && beat["recording"]["frames"].as_u64() > Some(4)
+        };
+        let records = gateway.records_with("some of it is anchored", |records| {
+            records.iter().any(|beat| is_anchor(&beat))
         })?;
+        let beat = records.iter().find(is_anchor).context("waited for")?;
+        assert_eq!(beat["upstream"]["node"], "node-1", "{beat}");
         gateway.process().signal(nix::sys::signal::Signal::SIGKILL)?;
         id
     };
