@@ -14,7 +14,7 @@ const NO_WEBSOCKETS: &str = "--feature-gates=TranslateStreamCloseWebsocketReques
 
 #[test]
 fn h_24_a_stream_that_falls_back_to_spdy_is_the_same() -> anyhow::Result<()> {
-    let world = World::with(vec![NO_WEBSOCKETS.to_owned()])?;
+    let world = World::with(vec![NO_WEBSOCKETS.to_owned()], false)?;
     super::kubectl::streams_that_fall_back(&world)?;
     streams_that_fall_back(&world)?;
     both_attempts_are_one_session(&world)?;

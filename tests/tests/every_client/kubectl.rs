@@ -56,6 +56,7 @@ const STREAMS: &[Row] = &[
     row("cp", cp, 0, Says::Part("sub/payload.bin ")),
     row("forward", forward, 0, Says::Part("GET /there HTTP/1.1\n")),
     row("forward-half", forward_half_close, 0, Says::Part("4194304 bytes ")),
+    row("forward-nobody", forward_nobody, 1, Says::Part("-> 1\n")),
     row("debug", debug, 0, Says::Exactly("got it\n")),
     row("run", run, 5, Says::Part("got it\n")),
     row("run-terminal", run_terminal, 5, Says::Part("got it\r\n")),
@@ -304,6 +305,16 @@ fn forward_half_close(run: &Run<'_>) -> anyhow::Result<Ended> {
     let (talk, local) = forwarding(run, run.world.places.sink)?;
     let answer = asked(&local, &PAYLOAD, true)?;
     forwarded(talk, &answer)
+}
+
+/// A port on which nobody listens: the words on the connection's error stream are the cluster's, and kubectl gives up. How the
+/// local connection ends is kubectl's own business.
+fn forward_nobody(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let (mut talk, local) = forwarding(run, 1)?;
+    let _held = TcpStream::connect(&local)?;
+    let ended = talk.end()?;
+    anyhow::ensure!(ended.stderr.contains("connection refused"), "{ended:?}");
+    Ok(ended)
 }
 
 /// Sends and reads until the other side ends.

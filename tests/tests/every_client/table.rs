@@ -95,7 +95,8 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
 }
 
-/// Runs all rows for each client on both sides and fails with every difference there is.
+/// Runs all rows for each client on both sides and fails with every difference there is, and with every session that is not
+/// recorded as it should be.
 pub(crate) fn same(world: &World, clients: &[Client], rows: &[Row]) -> anyhow::Result<()> {
     let before = world.gateway.records()?.len();
     let all = clients
@@ -124,7 +125,7 @@ pub(crate) fn same(world: &World, clients: &[Client], rows: &[Row]) -> anyhow::R
         problems.join("\n\n"),
         world.recorded(before)
     );
-    Ok(())
+    world.sessions_are_recorded()
 }
 
 fn differs(world: &World, client: Client, row: &Row) -> Option<String> {

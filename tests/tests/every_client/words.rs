@@ -11,6 +11,9 @@ static MAY_DIFFER: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         // port as the API server passes it on.
         (r"127\.0\.0\.1:\d+", "127.0.0.1:…"),
         (r"Handling connection for \d+", "Handling connection for …"),
+        (r"forwarding \d+ -> ", "forwarding … -> "),
+        // The moment and the process of a line in a client's own log.
+        (r"(?m)^E\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ ", "E… "),
         // kubectl numbers its runs, and a sample service shows what it was sent.
         (r"Kubectl-Session: [0-9a-f-]{36}", "Kubectl-Session: …"),
         // A backend behind the API server's proxy sees one more address on the way, and the id that the gate gave the call.
@@ -50,6 +53,10 @@ fn ports_times_and_own_names_are_not_compared_and_the_rest_is() {
             "Forwarding from 127.0.0.1:9 -> 80",
         ),
         (
+            "E1122 12:34:56.123456   77 portforward.go:424] error forwarding port 1",
+            "E1123 02:04:06.000000 4711 portforward.go:424] error forwarding port 1",
+        ),
+        (
             "web\tns\t1\t2031-01-05 10:00:00.123 +0000 UTC\tdeployed",
             "web\tns\t1\t2032-02-06 11:00:00.9 +0000 UTC\tdeployed",
         ),
@@ -59,6 +66,10 @@ fn ports_times_and_own_names_are_not_compared_and_the_rest_is() {
     for (one, other) in [
         ("-> 80", "-> 81"),
         ("127.0.0.1:1", "127.0.0.2:1"),
+        (
+            "an error occurred forwarding 9 -> 1",
+            "an error occurred forwarding 9 -> 2",
+        ),
         ("exit code 3", "exit code 4"),
     ] {
         assert_ne!(comparable(one, "a-b"), comparable(other, "a-b"));

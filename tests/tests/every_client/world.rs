@@ -10,6 +10,7 @@ use tests::gateway::{Gateway, Options};
 use tests::kubectl::Kubectl;
 use tests::once::Once;
 use tests::pods::{listens, port};
+use tests::records::{close_of, opens};
 use tests::wait::{PATIENCE, try_until};
 
 /// The namespace of the pods.
@@ -128,17 +129,19 @@ pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) sides: [Side; 2],
     pub(crate) places: Places,
+    /// Whether every session is recorded.
+    recorded: bool,
 }
 
 impl World {
-    /// The one that all rows share.
+    /// The one that all rows share. Every session is recorded, which no client may notice.
     pub(crate) fn shared() -> anyhow::Result<&'static Self> {
         static SHARED: Once<World> = Once::new();
-        SHARED.get(|| Self::with(Vec::new()))
+        SHARED.get(|| Self::with(Vec::new(), true))
     }
 
-    /// Another one, whose API server is started with these arguments too.
-    pub(crate) fn with(apiserver_arguments: Vec<String>) -> anyhow::Result<Self> {
+    /// Another one, whose API server is started with these arguments too, and whose sessions are recorded or not.
+    pub(crate) fn with(apiserver_arguments: Vec<String>, recorded: bool) -> anyhow::Result<Self> {
         let cluster = Cluster::start(ClusterOptions {
             apiserver_arguments,
             ..ClusterOptions::whole()
@@ -149,9 +152,12 @@ impl World {
         try_until("the namespace has its account", PATIENCE, || {
             admin.ok(&account).map(drop)
         })?;
-        let accepts = json!({ "identity": { "providers": [{ "acceptAudiences": ["kubernetes"] }] } });
+        let more = json!({
+            "identity": { "providers": [{ "acceptAudiences": ["kubernetes"] }] },
+            "recording": { "sessions": if recorded { "all" } else { "byRule" } },
+        });
         let options = Options {
-            more: Some(accepts),
+            more: Some(more),
             ..Options::default()
         };
         let gateway = Gateway::start(&cluster, &options)?;
@@ -181,6 +187,7 @@ impl World {
             gateway,
             sides,
             places,
+            recorded,
         })
     }
 
@@ -239,6 +246,25 @@ impl World {
         let path = self.cluster.folder().path().join("rows").join(name);
         std::fs::create_dir_all(&path)?;
         Ok(path)
+    }
+
+    /// Every session that has begun by now ends with a whole recording, where sessions are recorded here, and else without one.
+    pub(crate) fn sessions_are_recorded(&self) -> anyhow::Result<()> {
+        let is_session = |open: &Value| {
+            let action = open["req"]["action"].as_str();
+            action.is_some_and(|action| ["exec", "attach", "portforward"].contains(&action))
+        };
+        let begun: Vec<Value> = opens(&self.gateway.records()?, is_session).cloned().collect();
+        let records = self.gateway.records_with("the sessions have ended", |records| {
+            begun.iter().all(|open| close_of(records, open).is_some())
+        })?;
+        let closes = begun.iter().filter_map(|open| close_of(&records, open));
+        for close in closes.filter(|close| close["outcome"]["status"] == 101) {
+            let kept = &close["recording"];
+            let whole = kept["frames"].as_u64() > Some(0) && kept.get("incomplete").is_none();
+            ensure!(if self.recorded { whole } else { kept.is_null() }, "{close}");
+        }
+        Ok(())
     }
 
     /// What the gateway has recorded behind the first `before` records, for somebody who looks for the reason of a failure.
