@@ -12,7 +12,7 @@ use tests::caller::both;
 use tests::channels::{BINARY, CLOSE, Frame, LAST, TEXT, of_client, of_server};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Kubectl, Way};
+use tests::kubectl::{Kubectl, Way, run};
 use tests::left_out::{NO_ROUTE, left_out};
 use tests::metrics::Scrape;
 use tests::once::Once;
@@ -223,6 +223,85 @@ fn k8s_01_looking_at_a_stream_is_not_entering_whatever_the_protocol() -> anyhow:
             "it reached the cluster: {} {}",
             event.verb,
             event.request_uri
+        );
+    }
+    Ok(())
+}
+
+/// kubectl asks by WebSocket, and when that is refused by SPDY: one act that was refused, as a person sees it. What the person asks
+/// for by SPDY alone is another one.
+#[test]
+fn h_02_a_refused_session_is_one_act_though_kubectl_asks_twice() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
+    let carol = Person::signed_in(&gateway, "carol")?;
+    let streams = &COMMANDS[..3];
+    for (line, _) in streams {
+        for way in Way::BOTH {
+            let said = run(carol.kubectl(way, &line.split(' ').collect::<Vec<_>>())?, "", PATIENCE)?;
+            assert_eq!(said.code, 1, "{way} {line}: {said}");
+        }
+    }
+    for (_, subresource) in streams {
+        let refusals = |records: &[Value]| -> Vec<Value> {
+            let of_it = |record: &&Value| record["kind"] == "refusal" && of(record, "carol@example.com", subresource);
+            records.iter().filter(of_it).cloned().collect()
+        };
+        let records = gateway.records_with("the refusals", |records| refusals(records).len() == 3)?;
+        let refusals = refusals(&records);
+        let [first, second, alone] = refusals.as_slice() else {
+            anyhow::bail!("{refusals:?}");
+        };
+        let methods = [first, second, alone].map(|one| &one["req"]["method"]);
+        assert_eq!(methods, ["GET", "POST", "POST"], "{refusals:?}");
+        let names = [first, second, alone].map(|one| one["req"].get("fallback_of"));
+        assert_eq!(names, [None, Some(&first["id"]), None], "{refusals:?}");
+
+        let said = carol.ok("gatescribe audit search user:carol -o json")?.json()?;
+        let rows = said["records"].as_array().with_context(|| said.to_string())?;
+        let told = rows.iter().filter(|row| row["action"] == *subresource);
+        // The newest first; an act is told by its last call.
+        assert_eq!(
+            told.map(|row| &row["id"]).collect::<Vec<_>>(),
+            [&alone["id"], &second["id"]],
+            "{said}"
+        );
+    }
+    let sessions = carol.sessions("user:carol")?;
+    assert!(
+        sessions.is_empty(),
+        "what the gate refused has never been a session: {sessions:?}"
+    );
+    Ok(())
+}
+
+/// No client of today asks for SPDY by GET, and the API server takes it: whoever may only `get` these subresources does not come in
+/// that way.
+#[test]
+fn h_02_k8s_01_spdy_that_is_asked_for_by_get_is_decided_as_by_post() -> anyhow::Result<()> {
+    let gateway = Gateway::start(world()?, &Options::default())?;
+    let [alice, carol] = ["alice", "carol"].map(|name| gateway.sign_in(name));
+    let (alice, carol) = (alice?.token, carol?.token);
+    let of_the_pod = "/clusters/bench/api/v1/namespaces/shop/pods/web";
+    for (call, action, version) in [
+        ("exec?command=true&stdout=true", "exec", "v4.channel.k8s.io"),
+        ("portforward", "portforward", "portforward.k8s.io"),
+    ] {
+        let target = format!("{of_the_pod}/{call}");
+        let ask =
+            |token: &str| Upgraded::begin_by("GET", &gateway, token, &target, Switch::Spdy(version), b"")?.answer();
+        let refused = ask(&carol)?;
+        assert!(refused.head.starts_with("HTTP/1.1 403 "), "{action}: {}", refused.head);
+        let client = ask(&alice)?;
+        ensure!(client.is_granted(), "{action}: {}", client.head);
+        let id = client.id()?;
+        drop(client);
+        let (open, close) = both(&gateway, &id)?;
+        let asked = ["method", "action"].map(|name| &open["req"][name]);
+        assert_eq!(asked, ["GET", action], "{open}");
+        assert_eq!(
+            (&open["kind"], &close["outcome"]["status"]),
+            (&"open".into(), &101.into()),
+            "{close}"
         );
     }
     Ok(())
