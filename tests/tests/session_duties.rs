@@ -3,16 +3,17 @@
 
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, Running, Way, run};
 use tests::once::Once;
 use tests::person::Person;
-use tests::pods::{TICKS, namespace, shell};
-use tests::records::{Session, find};
-use tests::rules::entering;
+use tests::pods::{TICKS, namespace, runs, shell};
+use tests::records::{Session, close_of, find};
+use tests::rules::{entering, rule};
+use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
 
 /// Namespaces of their own, so that each demand is met alone.
@@ -46,7 +47,7 @@ const PROXIED: (&str, &str, &str) = ("proxied-is-recorded", "namespaces: [proxie
 fn world() -> anyhow::Result<&'static Cluster> {
     static WORLD: Once<Cluster> = Once::new();
     let pods = NAMESPACES.map(|name| [namespace(name), shell(name, "shell")].concat());
-    WORLD.get(|| Cluster::with_pods(&[PEOPLE, &pods.concat()].concat()))
+    WORLD.get(|| Cluster::with_pods(&[PEOPLE, &pods.concat(), &runs("brief", "talks", TICKS)].concat()))
 }
 
 fn gateway() -> anyhow::Result<Gateway> {
@@ -85,6 +86,9 @@ fn both_are_told(gateway: &Gateway, namespace: &str, line: &str, words: &str) ->
         running.line("it runs", |line| line == "begun")?;
         running.line("it is told why", |line| line.contains(words))?;
         assert_ne!(running.end()?, 0, "{way}: {:?}", running.lines());
+        // kubectl prints the warnings of plain answers, and none of the answer to a switch.
+        let warned = running.lines().iter().any(|line| line.contains("Warning"));
+        assert!(!warned, "{way}: {:?}", running.lines());
     }
     both_are_ended(gateway, namespace, words)
 }
@@ -99,6 +103,67 @@ fn a_rule_ends_a_session_in_which_nothing_passes_and_kubectl_says_why() -> anyho
 fn a_rule_ends_a_session_that_has_lasted_long_enough_and_kubectl_says_why() -> anyhow::Result<()> {
     let words = "ended by the gateway: it has lasted 10 s, its limit";
     both_are_told(&gateway()?, "brief", TICKS, words)
+}
+
+/// kubectl does not print it; who speaks the protocol by itself reads when the session will end on the answer that begins it.
+#[test]
+fn k_08_the_answer_that_begins_a_session_names_its_end() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let token = gateway.sign_in("alice")?.token;
+    for switch in [
+        Switch::WebSocket("v5.channel.k8s.io"),
+        Switch::Spdy("v4.channel.k8s.io"),
+    ] {
+        let target = |namespace: &str| {
+            format!("/clusters/bench/api/v1/namespaces/{namespace}/pods/shell/exec?command=true&stdout=true")
+        };
+        let named = Upgraded::ask(&gateway, &token, &target("brief"), switch, b"")?;
+        ensure!(named.is_granted(), "{}", named.head);
+        let warning = named.field("warning").with_context(|| named.head.clone())?;
+        assert!(
+            warning.starts_with("299 gatescribe \"the rules that allow this end it at 20"),
+            "{warning}"
+        );
+    }
+    Ok(())
+}
+
+/// What is no session goes on until the limit, too, while something happens and while nothing does.
+#[test]
+fn a_rule_ends_a_watch_and_a_followed_log_that_have_lasted_long_enough() -> anyhow::Result<()> {
+    let calls = "verbs: [get, watch], resources: [configmaps, pods/log], namespaces: [brief]";
+    let gateway = Gateway::start(
+        world()?,
+        &Options::ruled(rule("dev", "brief-looks", calls, "longest: 10s")),
+    )?;
+    let alice = gateway.kubectl_of("alice")?;
+    let mut begun = [
+        alice.start(&["get", "configmaps", "-n", "brief", "--watch-only", "-o", "name"])?,
+        alice.start(&["logs", "-f", "talks", "-n", "brief"])?,
+        alice.start(&["logs", "-f", "shell", "-n", "brief"])?,
+    ];
+    begun[1].line("a line of the log", |line| line == "tick")?;
+    for running in &mut begun {
+        // They end as a watch and a log do, which is no error to kubectl.
+        assert_eq!(running.end()?, 0, "{:?}", running.lines());
+    }
+    let is_one = |record: &&Value| {
+        let asks = record["req"]["verb"] == "watch" || record["req"]["subresource"] == "log";
+        record["kind"] == "access" && asks && record["req"]["namespace"] == "brief"
+    };
+    let closes = |records: &[Value]| -> Vec<Value> {
+        let begun = records.iter().filter(is_one);
+        begun.filter_map(|begun| close_of(records, begun).cloned()).collect()
+    };
+    let records = gateway.records_with("their ends", |records| closes(records).len() == begun.len())?;
+    for close in closes(&records) {
+        assert_eq!(close["outcome"]["end"], "ended", "{close}");
+        assert_eq!(
+            close["outcome"]["why"], "ended by the gateway: it has lasted 10 s, its limit",
+            "{close}"
+        );
+    }
+    Ok(())
 }
 
 const FOR_ONE: &str = "TICKET-4711: the disk is full";
