@@ -160,6 +160,87 @@ async fn ups_07_a_dead_address_is_passed_over_and_then_avoided() {
     );
 }
 
+/// An address whose packets are lost: its queue of connections has room for one, which stays in it, and to whoever else begins one the
+/// system says nothing at all (`tcp_conn_request` of Linux). As long as both values live.
+fn black_hole() -> (SocketAddr, (socket2::Socket, std::net::TcpStream)) {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let first = std::net::TcpStream::connect(address).unwrap();
+    (address, (listener, first))
+}
+
+#[tokio::test(start_paused = true)]
+async fn i_08_a_server_whose_packets_are_lost_ends_the_dial_at_its_limit() {
+    let (address, _kept) = black_hole();
+    let cluster = connection(explicit(vec![format!("https://{address}")], &Authority::new().pem()));
+    let began = tokio::time::Instant::now();
+    let error = cluster
+        .dial(cluster.impersonator(), Security::Either)
+        .await
+        .unwrap_err();
+    let within = Duration::from_secs(8);
+    assert!(
+        matches!(error, ReachError::TimedOut { within: limit } if limit == within),
+        "{error}"
+    );
+    assert_eq!(error.fault(), Fault::Upstream);
+    assert_eq!(began.elapsed().as_secs(), within.as_secs());
+}
+
+#[tokio::test]
+async fn ups_07_an_address_whose_packets_are_lost_costs_a_head_start_and_is_then_avoided() {
+    let authority = Authority::new();
+    let alive = tls_server(&authority, "127.0.0.1", &[b"h2"]).await;
+    let (lost, _kept) = black_hole();
+    let servers = vec![format!("https://{lost}"), format!("https://{alive}")];
+    let source = ClusterSource::Explicit(explicit(servers, &authority.pem()));
+    let tuning = Tuning {
+        // Whoever waited for an address instead of trying the next beside it would wait for ever.
+        connect_timeout: Duration::MAX,
+        stagger: Duration::from_millis(1),
+        // It does not come back while the test looks.
+        back_off: Duration::from_secs(3_600),
+        ..Tuning::default()
+    };
+    let cluster = ClusterConnection::new(id(), source, tuning).unwrap();
+    for _ in 0..4 {
+        let one = cluster.dial(cluster.impersonator(), Security::Either).await.unwrap();
+        assert_eq!(one.peer, alive);
+    }
+    assert_eq!(
+        first_candidates(&cluster, 4).await,
+        vec![alive; 4],
+        "the other is tried last"
+    );
+}
+
+/// It accepts, as a load balancer does before servers that are gone, and says nothing in TLS.
+#[tokio::test]
+async fn ups_07_an_address_that_is_silent_in_tls_is_given_up_at_the_limit_of_handshakes() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let source = ClusterSource::Explicit(explicit(vec![format!("https://{address}")], &Authority::new().pem()));
+    let within = Duration::from_millis(20);
+    let tuning = Tuning {
+        connect_timeout: Duration::MAX,
+        handshake_timeout: within,
+        ..Tuning::default()
+    };
+    let cluster = ClusterConnection::new(id(), source, tuning).unwrap();
+    let error = cluster
+        .dial(cluster.impersonator(), Security::Either)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ReachError::TimedOut { within: limit } if limit == within),
+        "{error}"
+    );
+    assert_eq!(error.fault(), Fault::Upstream);
+}
+
 async fn first_candidates(cluster: &ClusterConnection, rounds: usize) -> Vec<SocketAddr> {
     let mut first = Vec::new();
     for _ in 0..rounds {
