@@ -130,6 +130,67 @@ fn promise_3_without_a_place_to_write_no_session_begins() -> anyhow::Result<()> 
 }
 
 #[test]
+fn promise_3_on_a_disk_without_room_for_recordings_no_session_begins() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let options = Options {
+        // A pebibyte: more than the disk has.
+        more: Some(json!({ "recording": { "keepFree": "1048576GiB" } })),
+        ..Options::ruled(kept_is_recorded())
+    };
+    let gateway = Gateway::start(cluster, &options)?;
+    let alice = gateway.kubectl_of("alice")?;
+    for kubectl in Way::BOTH.map(|way| alice.over(way)) {
+        let said = kubectl.run(&["exec", "shell", "-n", "kept", "--", "touch", "it-ran-without-room"])?;
+        assert_eq!(said.code, 1, "{said}");
+        for words in [
+            "this session has to be recorded, and it cannot be recorded now",
+            "tell whoever runs the gateway",
+        ] {
+            assert!(said.stderr.contains(words), "no `{words}`: {said}");
+        }
+    }
+    let keeps = (1_u64 << 50).to_string();
+    let records = gateway.records_with("why it could not be recorded", |records| {
+        let mut refused = records.iter().filter(|record| record["kind"] == "refusal");
+        refused.any(|record| record["note"] == "not recorded: the disk of recordings is full")
+    })?;
+    for record in records {
+        assert_ne!(record["kind"], "open", "{record}");
+        assert!(!record.to_string().contains(&keeps), "what the host has: {record}");
+    }
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("a session cannot be recorded"));
+    let line = line.context("a line in the log")?;
+    let leaves = format!("recordings leave {keeps} free for the ledger");
+    for part in ["\"level\":\"ERROR\"", "\"cause\":\"diskFull\"", &leaves] {
+        assert!(line.contains(part), "no `{part}`: {line}");
+    }
+    let scrape = Scrape::of(gateway.admin())?;
+    let counted = |wanted: &[_]| scrape.sum("gateway_recording_sessions_refused_total", wanted);
+    assert!(counted(&[("cause", "diskFull")]) >= 2.0, "{scrape:?}");
+    assert!((counted(&[]) - counted(&[("cause", "diskFull")])).abs() < f64::EPSILON);
+    let did_not = [
+        "exec",
+        "shell",
+        "-n",
+        "kept",
+        "--",
+        "test",
+        "!",
+        "-e",
+        "it-ran-without-room",
+    ];
+    cluster.admin()?.ok(&did_not).context("it ran")?;
+    // What is no session goes on.
+    alice.ok(&["get", "pods", "-n", "kept"])?;
+    try_until("nothing is left of what did not begin", PATIENCE, || {
+        let files = files(&gateway)?;
+        ensure!(files.is_empty(), "{files:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn everything_is_recorded_where_the_configuration_says_so_and_a_refused_session_leaves_nothing() -> anyhow::Result<()> {
     let options = Options {
         more: Some(json!({ "recording": { "sessions": "all" } })),

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking; the lints spare only `#[test]` functions"
 )]
 
+#[path = "stream_faults/full_disk.rs"]
+mod full_disk;
 #[path = "stream_faults/hostile_bytes.rs"]
 mod hostile_bytes;
 #[path = "stream_faults/killed.rs"]

@@ -14,12 +14,14 @@ use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::http::Stream;
 use tests::kubectl::{Kubectl, Running, Way};
+use tests::measure::cpu::peak_kib;
 use tests::person::Person;
 use tests::pods::{TICKS, kept};
 use tests::records::{one_end_each, opens};
 use tests::rules::{entering, kept_is_recorded};
 use tests::wait::{PATIENCE, try_until};
 
+use super::silence::MOST_KIB;
 use super::stage::Neighbour;
 
 /// What is watched.
@@ -104,6 +106,26 @@ fn anchor(recording: &Value) -> Option<Anchor> {
 fn survey(gateway: &Gateway, id: &str, anchors: &[Anchor]) -> anyhow::Result<Survey> {
     let folder = gateway.file("data/recordings");
     Ok(Survey::of(Path::new(&folder.join(format!("{id}.rec"))), anchors)?)
+}
+
+/// What the gateway has needed at the most before something breaks.
+struct Memory {
+    gateway: i32,
+    before: f64,
+}
+
+impl Memory {
+    fn of(gateway: &Gateway) -> anyhow::Result<Self> {
+        let gateway = gateway.process().pid()?.as_raw();
+        let before = peak_kib(gateway)?;
+        Ok(Self { gateway, before })
+    }
+
+    fn is_bounded(&self) -> anyhow::Result<()> {
+        let grown = peak_kib(self.gateway)? - self.before;
+        ensure!(grown < MOST_KIB, "{grown} KiB more");
+        Ok(())
+    }
 }
 
 #[test]
@@ -198,6 +220,7 @@ fn g_07_an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spare
     })?;
     let watched: Vec<Value> = records.into_iter().filter(watches).collect();
 
+    let memory = Memory::of(&gateway)?;
     kill(cluster.pid_of("kube-apiserver")?, Signal::SIGKILL)?;
     let codes = end_in_vain(&mut talking)?;
     assert_eq!(codes, end_in_vain(&mut talking_directly)?, "as direct");
@@ -231,6 +254,7 @@ fn g_07_an_api_server_killed_in_a_watch_and_in_sessions_ends_each_once_and_spare
         assert_eq!(end["outcome"]["end"], "upstreamLost", "{end}");
     }
     neighbour.echoes()?;
+    memory.is_bounded()?;
     let id = neighbour.id()?;
     drop(neighbour);
     gateway.end_of(&id)?;
@@ -263,14 +287,22 @@ impl Drop for Stopped {
 
 #[test]
 fn a_node_that_stands_still_ends_its_sessions_at_the_idle_limit_with_words_and_no_watch() -> anyhow::Result<()> {
-    let cluster = world()?;
+    let (cluster, fake, folder) = (world()?, FakeApiServer::start()?, tempfile::tempdir()?);
     let admin = cluster.admin()?;
-    let idle_ends = entering("kept-is-recorded", "namespaces: [kept]", "record: true, idle: 20s");
-    let gateway = Gateway::start(&cluster, &Options::ruled(idle_ends))?;
-    let alice = gateway.kubectl_of("alice")?;
+    // The neighbour is behind another cluster, where nothing ends by idling.
+    let idle_ends = entering("node-ends", "clusters: [bench], namespaces: [kept]", "idle: 20s");
+    let mut options = with_another_cluster(&fake, folder.path())?;
+    options.rules = Some([kept_is_recorded(), idle_ends].concat());
+    let gateway = Gateway::start(&cluster, &options)?;
+    let signed_in = gateway.sign_in("alice")?;
+    let elsewhere = gateway.renew(&signed_in.handle, "other")?;
+    let alice = gateway.kubectl("alice", &signed_in.token)?;
     let mut watching = watching(&alice)?;
     let mut talking = both_ways(&alice, "echo begun; sleep 1000")?;
+    let memory = Memory::of(&gateway)?;
+    let mut neighbour = Neighbour::begin(&fake, &gateway, &elsewhere.token, "other")?;
     let stopped = Stopped::stop(cluster.pid_of("node")?)?;
+    neighbour.echoes()?;
     for running in &mut talking {
         let why = "nothing has passed for 20 s, its limit";
         running.line("the person is told", |line| line.contains(why))?;
@@ -278,10 +310,13 @@ fn a_node_that_stands_still_ends_its_sessions_at_the_idle_limit_with_words_and_n
     }
     admin.ok(&["create", "configmap", "meanwhile", "-n", "kept"])?;
     watching.line("the watch goes on", |line| line == "configmap/meanwhile")?;
+    neighbour.echoes()?;
+    memory.is_bounded()?;
     drop(stopped);
-    for session in gateway.sessions(2, |_| true)? {
+    neighbour.leaves(&gateway)?;
+    for session in gateway.sessions(2, |open| open["req"]["name"] == "shell")? {
         assert_eq!(session.close["outcome"]["end"], "ended", "{}", session.close);
     }
-    one_end_each(&gateway.records()?)?;
+    assert_eq!(one_end_each(&gateway.records()?)?.len(), 3);
     Ok(())
 }

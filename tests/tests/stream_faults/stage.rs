@@ -76,9 +76,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> anyhow::Result<Self> {
+        Self::with(None)
+    }
+
+    /// With more members in the gateway's configuration.
+    pub(crate) fn with(more: Option<Value>) -> anyhow::Result<Self> {
         let fake = FakeApiServer::start()?;
         let options = Options {
             authorization: Some("enforce"),
+            more,
             ..Options::ruled(rules())
         };
         let gateway = Gateway::before(&fake.upstream(), &options)?;
