@@ -10,6 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
+use recording::tap::Channel;
+use recording::{Anchor, Frame, Recording, SessionKey, Tail};
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
@@ -17,7 +19,7 @@ use tests::kubectl::{Running, Way, run};
 use tests::once::Once;
 use tests::person::Person;
 use tests::pods::{self, listens};
-use tests::records::find;
+use tests::records::{Session, find};
 use tests::rules::kept_is_recorded;
 use tests::terminal::in_window;
 use tests::wait::{PATIENCE, try_until};
@@ -330,6 +332,89 @@ fn an_attached_process_is_kept_with_and_without_a_terminal() -> anyhow::Result<(
         );
         assert!(found.text.contains("got typed-in-sight\n"), "{way}: {}", found.text);
         found.holds_nowhere(TYPED_UNSEEN);
+    }
+    Ok(())
+}
+
+/// What a recording has of a session.
+#[derive(Debug, Default)]
+struct Streams {
+    typed: Vec<u8>,
+    written: Vec<u8>,
+    /// What it says that it has not.
+    left_out: Vec<String>,
+}
+
+/// What stands in a session's file, opened with its key as it lies in the gateway's store, by the reader of recordings alone.
+fn streams(gateway: &Gateway, session: &Session) -> anyhow::Result<Streams> {
+    let data = gateway.file("data");
+    let seal = <[u8; 32]>::try_from(std::fs::read(data.join("keys/seal"))?).map_err(|_| anyhow::anyhow!("32 bytes"))?;
+    let keys = state::SealingKeys::new(state::SealingKey::new(&seal).context("a key")?, Vec::new());
+    let store = state::Store::open(&data.join("state.sqlite"), keys, state::Limits::default())?;
+    let Session { open, close } = session;
+    let id = open["id"].as_str().context("an id")?;
+    let subject = open["by"]["id"].as_str().context("a subject")?;
+    let key = store.find_part_key(subject, &format!("recording:{id}"))?;
+    let key = SessionKey::new(key.context("its key")?.bytes);
+    let anchored = &close["recording"];
+    let hash = hex::decode(anchored["hash"].as_str().context("a hash")?)?;
+    let hash = hash.try_into().map_err(|_| anyhow::anyhow!("32 bytes"))?;
+    let anchor = Anchor::of_root(anchored["chunks"].as_u64().context("chunks")?, hash).context("an anchor")?;
+    let recording = Recording::open(&data.join(format!("recordings/{id}.rec")), &key, &[anchor])?;
+    ensure!(recording.tail() == Tail::Closed, "{:?}", recording.tail());
+    let mut streams = Streams::default();
+    let mut frames = recording.frames();
+    while let Some(stamped) = frames.next()? {
+        match stamped.frame {
+            Frame::Data { channel, bytes, .. } => match channel {
+                Channel::Stdin => streams.typed.extend_from_slice(bytes),
+                Channel::Stdout => streams.written.extend_from_slice(bytes),
+                other => anyhow::bail!("{other:?}: {}", String::from_utf8_lossy(bytes)),
+            },
+            frame @ (Frame::Counted { .. } | Frame::Note { .. }) => streams.left_out.push(format!("{frame:?}")),
+            _ => {}
+        }
+    }
+    Ok(streams)
+}
+
+#[test]
+fn what_passes_without_a_terminal_is_kept_to_the_byte_both_ways() -> anyhow::Result<()> {
+    let gateway = gateway()?;
+    let alice = Person::signed_in(&gateway, "alice")?;
+    // Four MiB; each byte value stands in it next to many others.
+    let bytes: Vec<u8> = (0..1_u32 << 20)
+        .flat_map(|word| word.wrapping_mul(0x9e37_79b1).to_le_bytes())
+        .collect();
+    let values: BTreeSet<u8> = bytes.iter().copied().collect();
+    assert_eq!(values.len(), 256);
+    let (there, back) = (alice.folder().join("there.bin"), alice.folder().join("back.bin"));
+    std::fs::write(&there, &bytes)?;
+    for way in Way::BOTH {
+        let kubectl = kubectl(&alice, way, &["exec", "-i", "shell", "-c", "shell", "--", "cat"])?;
+        let mut command = Command::new("/bin/sh");
+        let redirected = "there=$1 back=$2; shift 2; exec \"$@\" <\"$there\" >\"$back\"";
+        command.args(["-c", redirected, "sh"]).args([&there, &back]);
+        command.arg(kubectl.get_program()).args(kubectl.get_args()).env_clear();
+        command.envs(kubectl.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let said = run(command, "", PATIENCE)?;
+        assert_eq!(said.code, 0, "{way}: {said}");
+        assert!(std::fs::read(&back)? == bytes, "{way}: it came back changed");
+    }
+    for session in gateway.sessions(2, |_| true)? {
+        let close = &session.close;
+        assert!(close["recording"].get("incomplete").is_none(), "{close}");
+        let Streams {
+            typed,
+            written,
+            left_out,
+        } = streams(&gateway, &session)?;
+        assert!(left_out.is_empty(), "{left_out:?}: {close}");
+        for (which, kept) in [("typed", typed), ("written", written)] {
+            // Without the four MiB in the words of the failure.
+            assert_eq!(kept.len(), bytes.len(), "{which}: {close}");
+            assert!(kept == bytes, "what was {which} was kept changed: {close}");
+        }
     }
     Ok(())
 }
