@@ -64,7 +64,7 @@ pub(crate) enum SessionCommand {
         was never kept\nSee also: gatescribe session play"
     )]
     Export(ExportArguments),
-    /// Watch a recorded session while it goes on, at most 3 seconds behind.
+    /// Watch a recorded session while it goes on, a few seconds behind.
     #[command(
         after_help = "Examples:\n  gatescribe session watch 000007f3\n  gatescribe session watch 000007f3 | grep -i drop\n\nWhat was \
         before is drawn at once. That somebody watches is recorded; the person is not told. Into a pipe goes what draws, too: a \
