@@ -103,6 +103,7 @@ const MODULES: &[Module] = &[
     Module {
         folder: "oracle",
         programs: &[
+            ("oracle-audit", "./oracle-audit"),
             ("oracle-cel", "./oracle-cel"),
             ("oracle-rbac", "./oracle-rbac"),
             ("oracle-requestinfo", "./oracle-requestinfo"),

@@ -83,10 +83,12 @@ fn filter(level: Level) -> EnvFilter {
     EnvFilter::new(filter)
 }
 
-const OURS: [&str; 14] = [
+const OURS: [&str; 16] = [
     "model",
     "access",
+    "audit_policy",
     "condition",
+    "insight",
     "oidc",
     "ledger",
     "recording",
