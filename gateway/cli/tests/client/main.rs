@@ -9,6 +9,7 @@
 )]
 
 mod asking;
+mod audit_policy;
 mod command_line;
 mod credential;
 mod gateway;

@@ -5,6 +5,7 @@
 
 mod files;
 mod follow;
+mod policy;
 mod receipt;
 mod remote;
 mod render;
@@ -73,6 +74,9 @@ pub(crate) enum AuditCommand {
         see, 6 the file is there already, 7 it is not signed yet\nSee also: gatescribe ledger verify, gatescribe audit show"
     )]
     Receipt(receipt::ReceiptArguments),
+    /// Look at audit policies: how much of which call is kept.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
 /// What is searched.
@@ -193,6 +197,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Exit, Trouble> {
         }
         AuditCommand::Show { id, output, from } => show(id, *output, from),
         AuditCommand::Receipt(arguments) => receipt::take(arguments),
+        AuditCommand::Policy(command) => policy::run(command),
     }
 }
 
