@@ -13,7 +13,7 @@ use std::path::Path;
 
 pub use self::problem::{Problem, Problems};
 pub use self::types::{
-    Admin, ApiVersion, Authorization, Claims, ClientCertificates, Cluster, Config, Credential, Format, Identity,
+    Admin, ApiVersion, Audit, Authorization, Claims, ClientCertificates, Cluster, Config, Credential, Format, Identity,
     Ledger, Level, Limits, Listener, Log, Otlp, Policy, Provider, RecordedSessions, Recording, Serves, ServiceAccounts,
     Session, Telemetry, Tls, Witness,
 };

@@ -31,6 +31,9 @@ pub struct Config {
     /// The audit ledger.
     #[serde(default)]
     pub ledger: Ledger,
+    /// How much of which call stands in it.
+    #[serde(default)]
+    pub audit: Audit,
     /// Recordings of sessions inside pods.
     #[serde(default)]
     pub recording: Recording,
@@ -406,6 +409,17 @@ pub struct Witness {
     /// PEM file of authorities to trust for it instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+}
+
+/// How much of which call stands in the ledger. A record that says who, what, when, from where, why it was allowed and how it
+/// ended remains of every call.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Audit {
+    /// A Kubernetes audit `Policy` (`audit.k8s.io/v1`), evaluated on the person who calls. Without it, every call has level
+    /// Metadata. The file is watched; a broken new one keeps the old one in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_file: Option<String>,
 }
 
 /// Recordings of exec, attach, port-forward and what else enters a pod. Each is one encrypted file.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::room::Room;
-use super::{limits, now, origins, part_keys, recorder, standing};
+use super::{audit_file, limits, now, origins, part_keys, recorder, standing};
 use crate::config::{Config, RecordedSessions};
 
 /// The ledger, the state file and the audit station.
@@ -28,6 +28,8 @@ pub(super) struct Books {
     pub(super) found: Arc<standing::Found>,
     pub(super) store: Arc<state::Store>,
     pub(super) audit: Arc<Station>,
+    /// How much of which call is recorded.
+    pub(super) policy: audit_file::InForce,
     /// How sessions are recorded.
     pub(super) recordings: Recordings,
     /// Where the ledger lies.
@@ -64,12 +66,15 @@ impl Books {
             origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
         recorder::start(&audit, url.as_str(), epoch).await?;
         recorder::config(&audit, config).await?;
+        let mut policy = audit_file::InForce::default();
+        policy.put(&audit, audit_file::read(config)?).await?;
         Ok(Self {
             ledger,
             publisher,
             found: Arc::new(standing::Found::new(config.ledger.check_rate.bytes() > 0)),
             store,
             audit,
+            policy,
             recordings,
             dir,
             origins_from,

@@ -70,6 +70,9 @@ async fn look(config: &Config) -> Found {
     let files = found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
     let remarks = files.iter().flat_map(|files| &files.policy.remarks);
     found.notes.extend(remarks.map(ToString::to_string));
+    let policy = found.take(super::audit_file::read(config).context("the audit policy has mistakes"));
+    let remarks = policy.flatten().map(|policy| policy.remarks());
+    found.notes.extend(remarks.into_iter().flatten());
     for listener in &config.listeners {
         found.take(certificates(listener).with_context(|| format!("listener `{}`", listener.name)));
     }
@@ -236,6 +239,41 @@ mod tests {
             "{notes:?}"
         );
         assert!(texts(&found).iter().all(|wrong| !wrong.contains("rules.yaml")));
+    }
+
+    #[tokio::test]
+    async fn an_audit_policy_is_looked_at_and_what_asks_for_bodies_is_told_loudly() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.yaml");
+        let mut config = config(folder.path());
+        config.audit.policy_file = Some(file.display().to_string());
+        let about = |texts: Vec<String>| {
+            texts
+                .into_iter()
+                .filter(|text| text.contains("audit.yaml"))
+                .collect::<Vec<_>>()
+        };
+        let head = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n";
+        std::fs::write(&file, format!("{head}- level: All\n- level: None\n  user: [x]\n")).unwrap();
+        let found = look(&config).await;
+        let wrong = about(texts(&found));
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        for place in [
+            ":4:10: rule 1: there is no level `All`",
+            ":6:3: rule 2: a rule has no member `user`",
+        ] {
+            assert!(wrong[0].contains(place), "{wrong:?}");
+        }
+        std::fs::write(
+            &file,
+            format!("{head}- level: Request\n  verbs: [delete]\n- level: Metadata\n"),
+        )
+        .unwrap();
+        let found = look(&config).await;
+        assert_eq!(about(texts(&found)), Vec::<String>::new());
+        let notes = about(found.notes);
+        let told = "audit.yaml:4:10: level Request asks for bodies: bodies are not recorded yet: kept as Metadata";
+        assert!(notes.iter().any(|note| note.contains(told)), "{notes:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod account_issuers;
 pub(crate) mod admin;
 mod api;
+mod audit_file;
 mod books;
 mod check;
 mod chores;
@@ -259,6 +260,7 @@ impl Gateway {
         tokio::spawn(ends.follow(revisions, revision, stop.clone()));
         let handles = reload::Handles {
             audit: Arc::clone(&books.audit),
+            policy: audit_file::Follower::new(books.policy),
             calls: measures.calls,
             stations: clusters
                 .iter()

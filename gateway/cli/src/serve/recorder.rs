@@ -151,6 +151,45 @@ pub(super) async fn config(audit: &Station, config: &Config) -> anyhow::Result<(
     written(audit.write(RecordKind::Config, &record).await)
 }
 
+/// An audit policy takes effect, or the last one goes: digest and file, before and now.
+///
+/// # Errors
+/// The ledger cannot take it.
+pub(super) async fn audit_policy(
+    audit: &Station,
+    (before, before_file): (Option<&str>, Option<&str>),
+    (digest, file): (Option<&str>, Option<&str>),
+) -> anyhow::Result<()> {
+    let (id, now) = (RequestId::new(), audit.clock().read());
+    let (mark, named) = match (before, digest) {
+        (None, _) => ('+', file),
+        (Some(_), Some(_)) => ('~', file),
+        (Some(_), None) => ('-', before_file),
+    };
+    let names = [format!("{mark}audit policy {}", named.unwrap_or_default())];
+    let record = Record {
+        policy: Some(PolicyChange {
+            digest: digest.unwrap_or_default(),
+            before: before.unwrap_or_default(),
+            added: u64::from(mark == '+'),
+            changed: u64::from(mark == '~'),
+            removed: u64::from(mark == '-'),
+            names: &names,
+            refused: None,
+        }),
+        note: Some(match mark {
+            '-' => "no audit policy: all calls are kept at level Metadata",
+            _ => "audit policy in effect",
+        }),
+        id: id.as_str(),
+        t: now.wall,
+        mono: now.mono,
+        boot: audit.boot(),
+        ..Record::default()
+    };
+    written(audit.write(RecordKind::Policy, &record).await)
+}
+
 fn written(sequence: Result<u64, proxy::refusal::Refusal>) -> anyhow::Result<()> {
     sequence
         .map(drop)

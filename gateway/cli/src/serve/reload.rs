@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Health;
+use super::audit_file;
 use super::logging::Levels;
 use super::metrics::ReloadMetrics;
 use crate::config::{self, Config, ConfigError};
@@ -36,6 +37,7 @@ pub(super) struct TlsFiles {
 /// What takes a new value while running.
 pub(super) struct Handles {
     pub(super) audit: Arc<Station>,
+    pub(super) policy: audit_file::Follower,
     pub(super) calls: Arc<LongCalls>,
     pub(super) stations: Vec<Arc<decision::Station>>,
     pub(super) rules: watch::Sender<Vec<PathBuf>>,
@@ -109,13 +111,15 @@ impl Reloader {
             let found = std::fs::read(&self.file).ok();
             if asked || (found.is_some() && found != self.read) {
                 self.read = found;
-                self.reload();
+                self.reload().await;
             }
+            let audit = Arc::clone(&self.handles.audit);
+            self.handles.policy.look(&audit).await;
         }
     }
 
-    fn reload(&self) {
-        match self.take() {
+    async fn reload(&mut self) {
+        match self.take().await {
             Ok(waiting) if waiting.is_empty() => {
                 self.handles.metrics.in_force(0);
                 self.handles.note.set(None);
@@ -141,16 +145,20 @@ impl Reloader {
     }
 
     /// Takes the file as it is now; answers which changes have to wait for a restart.
-    fn take(&self) -> anyhow::Result<Vec<String>> {
+    async fn take(&mut self) -> anyhow::Result<Vec<String>> {
         let new = config::load(&self.file).map_err(in_one_line)?;
         let mut waiting = differences(&self.started, &serde_json::to_value(&new).unwrap_or_default());
         waiting.retain(|key| !is_live(key));
         let paths: Vec<PathBuf> = new.policy.rules.iter().map(PathBuf::from).collect();
         feeds::rules::read(&paths).context("the rule files have mistakes")?;
+        let policy = audit_file::read(&new).context("the audit policy has mistakes")?;
         let tls = self.certificates(&new)?;
         if self.levels.from_environment && new.log.level != self.levels.at_start {
             waiting.push("log.level (RUST_LOG is set and counts)".to_owned());
         }
+        let audit = Arc::clone(&self.handles.audit);
+        let recorded = self.handles.policy.put(&audit, policy).await;
+        recorded.context("the new audit policy cannot be recorded")?;
         // From here on nothing fails: it counts as a whole.
         self.levels.set(new.log.level);
         self.handles.audit.budgets().set_limits(super::limits(&new.limits));
@@ -160,14 +168,16 @@ impl Reloader {
             station.set_max_groups(number(new.limits.groups));
         }
         self.handles.rules.send_replace(paths);
-        for (files, sender) in tls {
-            sender.send_replace(files);
+        for (listener, files) in tls {
+            if let Some(sender) = self.handles.tls.get(&listener) {
+                sender.send_replace(files);
+            }
         }
         Ok(waiting)
     }
 
     /// The certificates of all listeners that take new ones, each pair read and checked.
-    fn certificates(&self, new: &Config) -> anyhow::Result<Vec<(TlsFiles, &watch::Sender<TlsFiles>)>> {
+    fn certificates(&self, new: &Config) -> anyhow::Result<Vec<(String, TlsFiles)>> {
         let read = |file: &str| std::fs::read(file).with_context(|| format!("cannot read `{file}`"));
         let mut all = Vec::new();
         for listener in &new.listeners {
@@ -185,7 +195,7 @@ impl Reloader {
                 ClientAuthorities::load(&read(&clients.ca_file)?).with_context(place)?;
             }
             let tls = tls.clone();
-            all.push((TlsFiles { tls, clients }, sender));
+            all.push((listener.name.clone(), TlsFiles { tls, clients }));
         }
         Ok(all)
     }
@@ -220,7 +230,8 @@ fn is_live(key: &str) -> bool {
         && [".tls.certFile", ".tls.keyFile", ".clientCertificates.caFile"]
             .iter()
             .any(|ending| key.ends_with(ending));
-    limit || certificate || key == "log.level" || key == "policy.rules" || key.starts_with("policy.rules[")
+    let files = key == "policy.rules" || key == "audit.policyFile";
+    limit || certificate || files || key == "log.level" || key.starts_with("policy.rules[")
 }
 
 /// The keys that differ, as a person writes them: `listeners[0].address`.
@@ -294,6 +305,7 @@ mod tests {
     fn a_limit_that_is_fixed_at_the_start_is_not_called_live() {
         assert!(
             is_live("limits.inFlight")
+                && is_live("audit.policyFile")
                 && is_live("policy.rules[1]")
                 && is_live("listeners[3].clientCertificates.caFile")
         );

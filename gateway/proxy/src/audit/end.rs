@@ -232,6 +232,9 @@ impl End {
             Some(Err(why)) => (None, Some(why.in_words())),
             None => (None, None),
         };
+        // Credentials that were handed out are looked for and recorded at every level, and so is a no of the cluster.
+        let is_least = self.trail.is_kept_least();
+        let object = seen.filter(|_| !is_least);
         let outcome = Outcome {
             end,
             status: self.status,
@@ -242,9 +245,9 @@ impl End {
                 first: self.first.unwrap_or(total),
                 total,
             }),
-            body_sha256: self.body_sha256.as_deref(),
+            body_sha256: self.body_sha256.as_deref().filter(|_| !is_least),
             exit_code: self.exit_code,
-            unread,
+            unread: unread.filter(|_| !is_least),
             diverged: self.diverged(seen),
             why,
         };
@@ -253,8 +256,8 @@ impl End {
             pair: self.pair,
             upstream: self.served(),
             outcome: Some(outcome),
-            object: seen.and_then(|seen| seen.object(self.trail.asks_for_one())),
-            items: seen.and_then(Seen::items),
+            object: object.and_then(|seen| seen.object(self.trail.asks_for_one())),
+            items: object.and_then(Seen::items),
             recording: self.recorded(),
             ..self.trail.head(&self.station.boot, now)
         };

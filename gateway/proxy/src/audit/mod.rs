@@ -11,6 +11,7 @@ mod budget;
 mod end;
 mod fallback;
 mod gather;
+mod level;
 mod origin;
 mod part;
 mod scan;
@@ -19,15 +20,17 @@ mod words;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use ledger::{AppendError, Ledger, OutcomeSlot, Ticket};
 use model::decision::RuleRef;
-use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Summed};
+use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Request, Summed};
 
 pub(crate) use self::beat::{Anchor, Heartbeats};
 pub use self::budget::{Alone, Budgets, Limits, Place, Readied, Suppressed, Whose};
 pub use self::end::End;
 pub(crate) use self::fallback::Fallbacks;
 pub use self::gather::gather;
+pub use self::level::AuditPolicy;
 pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::{Scan, Want};
@@ -105,6 +108,7 @@ pub struct Station {
     budgets: Budgets,
     origins: Origins,
     sealer: Option<part::Sealer>,
+    policy: ArcSwapOption<AuditPolicy>,
 }
 
 impl Station {
@@ -137,6 +141,7 @@ impl Station {
             budgets: Budgets::new(limits),
             origins: Origins::default(),
             sealer: None,
+            policy: ArcSwapOption::empty(),
         }
     }
 
@@ -162,6 +167,17 @@ impl Station {
     #[must_use]
     pub const fn origins(&self) -> &Origins {
         &self.origins
+    }
+
+    /// How much of the calls that come from now on is kept. Without a policy that is everything but bodies.
+    pub fn set_policy(&self, policy: Option<Arc<AuditPolicy>>) {
+        self.policy.store(policy);
+    }
+
+    /// What the policy says about a request, once and for all its records.
+    fn judged<'t>(&self, trail: &'t Trail) -> Option<&'t level::Judged> {
+        let judge = || self.policy.load().as_ref().and_then(|policy| policy.judge(trail));
+        trail.judged.get_or_init(judge).as_ref()
     }
 
     /// Who asks, and who stands behind an issued credential.
@@ -315,6 +331,7 @@ impl Station {
             stated_reason: trail.stated_reason.as_deref(),
         };
         let mut origin = None;
+        let judged = self.judged(trail);
         let unrecorded = trail.unrecordable.get();
         let unrecorded = unrecorded.map(|cause| format!("not recorded: {}", cause.in_words()));
         let record = Record {
@@ -322,8 +339,9 @@ impl Station {
             effective: trail.effective(),
             presented: trail.presented(),
             net: Some(trail.network()),
-            req: Some(trail.request(&keys, &options)),
+            req: Some(asked(judged, trail.request(&keys, &options))),
             decision: Some(decided),
+            audit: judged.map(level::Judged::written),
             outcome: Some(outcome),
             note: unrecorded.as_deref(),
             ..trail.head(&self.boot, now)
@@ -404,9 +422,10 @@ impl Station {
 
     /// The record that opens a request, with its parts.
     async fn opening(&self, trail: &Trail) -> Result<(Vec<u8>, Vec<ledger::Part>), Refusal> {
+        let judged = self.judged(trail);
         let (named, kept) = match &self.sealer {
-            Some(sealer) => sealer.parts(trail).await?,
-            None => Default::default(),
+            Some(sealer) if !judged.is_some_and(level::Judged::is_least) => sealer.parts(trail).await?,
+            _ => Default::default(),
         };
         let options = trail.options();
         let keys = trail.query_keys();
@@ -416,8 +435,9 @@ impl Station {
             by: self.by(trail, &mut origin),
             effective: trail.effective(),
             net: Some(trail.network()),
-            req: Some(trail.request(&keys, &options)),
+            req: Some(asked(judged, trail.request(&keys, &options))),
             decision: trail.decided(),
+            audit: judged.map(level::Judged::written),
             recording: trail.recording.get().map(|anchor| anchor.recorded(false)),
             parts: &named,
             ..trail.head(&self.boot, trail.received)
@@ -546,6 +566,15 @@ async fn until_durable(ticket: Ticket, mut end: End) -> Result<(u64, End), Refus
             end.withdraw();
             Err(Refusal::LedgerRefuses(lost.to_string()))
         }
+    }
+}
+
+/// What stands in a record of what was asked.
+fn asked<'r>(judged: Option<&level::Judged>, request: Request<'r>) -> Request<'r> {
+    if judged.is_some_and(level::Judged::is_least) {
+        level::least(request)
+    } else {
+        request
     }
 }
 

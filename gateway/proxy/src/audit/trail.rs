@@ -18,6 +18,7 @@ use model::event::{By, Decided, Effective, Network, Presented, Record, Request};
 use model::request::{Action, RequestFacts, Target};
 
 use super::beat::Anchor;
+use super::level::Judged;
 use super::scan::Want;
 use super::words;
 use crate::clock::Reading;
@@ -177,6 +178,8 @@ pub struct Trail {
     pub(crate) fallback_of: Option<RequestId>,
     /// What it enters, found out when it is asked for.
     entered: OnceLock<Option<Entered>>,
+    /// What the audit policy says about it, from its first record on.
+    pub(super) judged: OnceLock<Option<Judged>>,
     claims: Claims,
     told: AtomicBool,
     /// An [`End`](super::End) says how it ends, or has said it.
@@ -227,6 +230,7 @@ impl Trail {
             upgrade: None,
             fallback_of: None,
             entered: OnceLock::new(),
+            judged: OnceLock::new(),
             claims,
             told: AtomicBool::new(false),
             has_an_end: AtomicBool::new(false),
@@ -288,6 +292,13 @@ impl Trail {
             http: self.http,
             listener: &self.peer.listener,
         }
+    }
+
+    /// Whether the least record is all that remains of it, as its first record has settled.
+    pub(super) fn is_kept_least(&self) -> bool {
+        self.judged
+            .get()
+            .is_some_and(|judged| judged.as_ref().is_some_and(Judged::is_least))
     }
 
     /// The `User-Agent`, where not all of it stands in the record.

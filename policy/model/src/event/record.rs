@@ -77,6 +77,9 @@ pub struct Record<'a> {
     /// What was decided and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decided<'a>>,
+    /// How much of it is kept, where an audit policy says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audited<'a>>,
     /// How it went upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Served<'a>>,
@@ -311,6 +314,21 @@ pub struct Decided<'a> {
     /// The stated reason of the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stated_reason: Option<&'a str>,
+}
+
+/// How much of a call is kept, as an audit policy says (`audit.k8s.io/v1`), for all records of the call.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Audited<'a> {
+    /// The level that is kept: `None` or `Metadata`.
+    pub level: &'static str,
+    /// The level that the policy asks for, where another one is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<&'static str>,
+    /// Which rule of the policy decided, from 1; absent where none matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// Digest of the policy file.
+    pub policy: &'a str,
 }
 
 /// The upstream side of the call.

@@ -1,0 +1,310 @@
+//! The audit policy of the configuration (`audit.policyFile`): read whole or not at all, recorded before it counts, and read
+//! again when the file changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use audit_policy::{Finding, Loaded, Policy, Severity, load};
+use proxy::audit::{AuditPolicy, Station};
+
+use super::recorder;
+use crate::config::Config;
+
+/// A policy as its file has it.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    file: PathBuf,
+    text: String,
+    policy: Policy,
+    findings: Vec<Finding>,
+}
+
+/// Why a file is no policy.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    /// It cannot be read.
+    #[error("cannot read the audit policy `{file}`")]
+    Unreadable {
+        /// Which.
+        file: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It has mistakes; all of them are here, each with its place and what to do.
+    #[error("{}", .0.join("\n"))]
+    Wrong(Vec<String>),
+}
+
+/// The policy that the configuration names, if it names one.
+///
+/// # Errors
+/// See [`Unusable`].
+pub(super) fn read(config: &Config) -> Result<Option<Read>, Unusable> {
+    let file = config.audit.policy_file.as_deref();
+    file.map(|file| read_file(Path::new(file))).transpose()
+}
+
+fn read_file(file: &Path) -> Result<Read, Unusable> {
+    let text = std::fs::read_to_string(file).map_err(|source| Unusable::Unreadable {
+        file: file.display().to_string(),
+        source,
+    })?;
+    match load(&text) {
+        Ok(Loaded { policy, findings }) => Ok(Read {
+            file: file.to_owned(),
+            text,
+            policy,
+            findings,
+        }),
+        Err(findings) => {
+            let told = findings.iter().map(|finding| told(file, &text, finding));
+            Err(Unusable::Wrong(told.collect()))
+        }
+    }
+}
+
+/// `file:line:column: rule 2: what; what to do`.
+fn told(file: &Path, text: &str, finding: &Finding) -> String {
+    let (line, column) = finding.line_and_column(text);
+    let rule = finding.rule.map(|rule| format!(" rule {}:", rule.saturating_add(1)));
+    let rule = rule.unwrap_or_default();
+    format!(
+        "{}:{line}:{column}:{rule} {}; {}",
+        file.display(),
+        finding.what,
+        finding.help
+    )
+}
+
+impl Read {
+    /// What a person should know who uses it: warnings, and not what is worth a look only.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let warnings = self
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Warning);
+        warnings.map(|finding| told(&self.file, &self.text, finding)).collect()
+    }
+
+    fn digest(&self) -> String {
+        recorder::short_digest([self.text.as_bytes()])
+    }
+}
+
+/// The policy in force.
+#[derive(Debug, Default)]
+pub(super) struct InForce(Option<Read>);
+
+impl InForce {
+    /// Records a change and lets it count. The same file again is no change.
+    ///
+    /// # Errors
+    /// The ledger cannot take the record: what was in force stays so.
+    pub(super) async fn put(&mut self, audit: &Station, next: Option<Read>) -> anyhow::Result<()> {
+        let before = self.0.as_ref().map(Read::digest);
+        let now = next.as_ref().map(Read::digest);
+        if before == now {
+            self.0 = next;
+            return Ok(());
+        }
+        let name = |read: &Option<Read>| read.as_ref().map(|read| read.file.display().to_string());
+        let (before_name, name) = (name(&self.0), name(&next));
+        recorder::audit_policy(
+            audit,
+            (before.as_deref(), before_name.as_deref()),
+            (now.as_deref(), name.as_deref()),
+        )
+        .await?;
+        let policy = next.as_ref().zip(now).map(|(read, digest)| {
+            for remark in read.remarks() {
+                tracing::warn!(remark, "the audit policy counts, and may not do what it seems to say");
+            }
+            tracing::info!(
+                file = %read.file.display(),
+                rules = read.policy.rules().len(),
+                digest,
+                "the audit policy is in effect"
+            );
+            Arc::new(AuditPolicy::new(read.policy.clone(), digest.into()))
+        });
+        audit.set_policy(policy);
+        self.0 = next;
+        Ok(())
+    }
+}
+
+/// Follows the file in force. What stands there counts once two looks agree on it: whoever writes a file in place empties it
+/// first, and half a policy is another policy.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    in_force: InForce,
+    seen: Option<String>,
+    refused: Option<String>,
+}
+
+impl Follower {
+    pub(super) fn new(in_force: InForce) -> Self {
+        Self {
+            in_force,
+            ..Self::default()
+        }
+    }
+
+    /// The configuration names another one, or the same one anew.
+    ///
+    /// # Errors
+    /// See [`InForce::put`].
+    pub(super) async fn put(&mut self, audit: &Station, next: Option<Read>) -> anyhow::Result<()> {
+        (self.seen, self.refused) = (None, None);
+        self.in_force.put(audit, next).await
+    }
+
+    /// Looks at the file.
+    pub(super) async fn look(&mut self, audit: &Station) {
+        let Some(now) = &self.in_force.0 else { return };
+        // A file that is being replaced is not there for a moment.
+        let Ok(found) = std::fs::read_to_string(&now.file) else {
+            return;
+        };
+        let settled = self.seen.replace(found.clone()).is_some_and(|seen| seen == found);
+        if found == now.text {
+            self.refused = None;
+            return;
+        }
+        if !settled || self.refused.as_ref() == Some(&found) {
+            return;
+        }
+        let taken = match read_file(&now.file) {
+            Ok(read) if read.text == found => self.in_force.put(audit, Some(read)).await,
+            Ok(_) => return, // changed once more, between the two readings
+            Err(why) => Err(why.into()),
+        };
+        if let Err(why) = taken {
+            tracing::error!(
+                why = format!("{why:#}"),
+                "the new audit policy cannot be used; the old one stays in effect"
+            );
+            self.refused = Some(found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{Ledger, Options, Reader, RealDisk};
+    use proxy::audit::Limits;
+    use proxy::clock::Clock;
+    use serde_json::Value;
+
+    use super::*;
+
+    const METADATA: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n";
+
+    struct World {
+        folder: tempfile::TempDir,
+        audit: Arc<Station>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Arc::new(RealDisk::new(folder.path()));
+            let (ledger, _) = Ledger::open(folder.path(), Options::default(), disk).unwrap();
+            let (clock, _) = Clock::manual(1_790_000_000_000_000_000);
+            let audit = Station::new(Arc::new(ledger), clock, "boot".into(), Limits::default());
+            Self { folder, audit }
+        }
+
+        fn file(&self) -> PathBuf {
+            self.folder.path().join("audit.yaml")
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(self.file(), text).unwrap();
+        }
+
+        fn changes(&self) -> Vec<Value> {
+            let reader = Reader::open(self.folder.path()).unwrap();
+            let leaves = reader.records_from(0).map(|record| record.unwrap().leaf);
+            let records = leaves.map(|leaf| serde_json::from_slice::<Value>(&leaf).unwrap());
+            records.filter_map(|record| record.get("policy").cloned()).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_policy_is_recorded_before_it_counts_and_one_that_is_no_change_is_not() {
+        let world = World::new();
+        world.write(METADATA);
+        let mut in_force = InForce::default();
+        for _ in 0..2 {
+            in_force
+                .put(&world.audit, Some(read_file(&world.file()).unwrap()))
+                .await
+                .unwrap();
+        }
+        in_force.put(&world.audit, None).await.unwrap();
+        let changes = world.changes();
+        let file = world.file().display().to_string();
+        let digest = recorder::short_digest([METADATA.as_bytes()]);
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        assert_eq!(changes[0]["digest"], digest);
+        assert_eq!(changes[0]["names"][0], format!("+audit policy {file}"));
+        assert_eq!(
+            (&changes[1]["before"], &changes[1]["digest"]),
+            (&digest.into(), &"".into())
+        );
+        assert_eq!(changes[1]["names"][0], format!("-audit policy {file}"));
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_counts_once_two_looks_agree_and_half_of_one_never_does() {
+        let world = World::new();
+        world.write(METADATA);
+        let mut follower = Follower::default();
+        follower
+            .put(&world.audit, Some(read_file(&world.file()).unwrap()))
+            .await
+            .unwrap();
+        let none = METADATA.replace("Metadata", "None");
+        for (text, changes) in [
+            (METADATA, 1),
+            ("", 1),
+            (none.as_str(), 1),
+            (none.as_str(), 2),
+            (none.as_str(), 2),
+            (METADATA.split_at(30).0, 2),
+            (METADATA.split_at(30).0, 2),
+            (METADATA, 2),
+            (none.as_str(), 2),
+            (METADATA, 2),
+            (METADATA, 3),
+        ] {
+            world.write(text);
+            follower.look(&world.audit).await;
+            assert_eq!(world.changes().len(), changes, "{text:?}");
+        }
+        std::fs::remove_file(world.file()).unwrap();
+        follower.look(&world.audit).await;
+        assert_eq!(
+            world.changes().len(),
+            3,
+            "who takes a file away says so in the configuration"
+        );
+    }
+
+    #[test]
+    fn a_wrong_file_says_everything_at_once_with_its_place() {
+        let world = World::new();
+        world.write("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: none\n- users: [x]\n");
+        let told = read_file(&world.file()).unwrap_err().to_string();
+        let file = world.file().display().to_string();
+        assert_eq!(
+            told,
+            format!(
+                "{file}:4:10: rule 1: there is no level `none`; is `None` meant?\n{file}:5:3: rule 2: a rule has no \
+                 `level`; write one of None, Metadata, Request, RequestResponse"
+            )
+        );
+    }
+}
