@@ -228,6 +228,43 @@ async fn while_something_passes_the_ledger_is_told_every_ten_seconds_what_is_kep
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_a_session_that_is_not_recorded_the_ledger_is_told_every_five_minutes_that_it_goes_on() {
+    let stage = Stage::new();
+    let observer = Observer::new(Some(tap(WEBSOCKET)), None);
+    let (mut carried, person, mut pod) = stage.observed(4 * CHUNK, Bounds::default(), observer);
+    let began = Instant::now();
+    let talking = async {
+        // Something all the time, then nothing.
+        for minute in 0..31 {
+            if minute < 12 {
+                pod.write_all(&stdout(b"x")).await.unwrap();
+            }
+            sleep(Duration::from_mins(1)).await;
+            stage.set_clock(began);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = talking => {}
+        over = carried.carry(&stage.call, stage.over()) => panic!("{over:?}"),
+        () = unread(person) => unreachable!(),
+    }
+    let alive = stage.heartbeats();
+    // The clock of the records stands still within a minute.
+    let told: Vec<u64> = alive.iter().map(|beat| second(beat).div_ceil(60)).collect();
+    assert_eq!(told.len(), 6, "{told:?}");
+    for (number, minute) in (1..).zip(told) {
+        assert!((5 * number - 1..=5 * number).contains(&minute), "{number}: {minute}");
+    }
+    let whole = stdout(b"x").len();
+    for (beat, pieces) in alive.iter().zip([5, 10, 12, 12, 12, 12]) {
+        assert_eq!(beat["id"], stage.trail.id.as_str(), "{beat}");
+        assert_eq!(beat["passed"]["bytes_out"], pieces * whole, "{beat}");
+        assert!(beat.get("recording").is_none(), "nothing is kept: {beat}");
+    }
+}
+
 /// A ledger whose queue is full takes no record that nobody waits for. What is on the disk is told as soon as it takes some again.
 #[tokio::test(start_paused = true)]
 async fn an_anchor_that_the_ledger_did_not_take_is_told_again_soon() {
