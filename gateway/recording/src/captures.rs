@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-/// The window of each capture when it begins: columns and lines.
+/// The window of the captures of vim and top when they begin: columns and lines.
 pub const FIRST_SIZE: (u16, u16) = (100, 30);
+/// The window of the capture of progress bars.
+pub const PROGRESS_SIZE: (u16, u16) = (90, 24);
 /// The window of the capture of vim after [`RESIZED_MICROS`].
 pub const SECOND_SIZE: (u16, u16) = (72, 20);
 /// When the window of the capture of vim became smaller.
@@ -34,7 +36,8 @@ pub fn capture(name: &str) -> Vec<(u64, Seen)> {
     let out = std::fs::read(folder.join(format!("{name}.out"))).expect("a capture");
     let timing = std::fs::read_to_string(folder.join(format!("{name}.timing"))).expect("its times");
     let (mut at, mut rest) = (Duration::ZERO, out.as_slice());
-    let mut seen = vec![(0, Seen::Size(FIRST_SIZE.0, FIRST_SIZE.1))];
+    let (columns, rows) = if name == "progress" { PROGRESS_SIZE } else { FIRST_SIZE };
+    let mut seen = vec![(0, Seen::Size(columns, rows))];
     for line in timing.lines() {
         let (seconds, length) = line.split_once(' ').expect("seconds and bytes");
         at += Duration::from_secs_f64(seconds.parse().expect("seconds"));

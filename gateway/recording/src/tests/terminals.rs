@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU16;
 
-use crate::captures::{FIRST_SIZE, RESIZED_MICROS, SECOND_SIZE, Seen, capture};
+use crate::captures::{PROGRESS_SIZE, RESIZED_MICROS, SECOND_SIZE, Seen, capture};
 use crate::tap::{Channel, Event, Way};
 use crate::{CastVersion, Ended, Frame, Head, Kind, Masking, Recorder, Recording, Rules, Sealer, SessionKey};
 use model::time::Timestamp;
@@ -184,12 +184,13 @@ fn the_captures_are_what_they_claim() {
             .contents()
             .contains("load average")
     );
-    assert!(
-        real(&capture("progress"), u64::MAX)
-            .screen()
-            .contents()
-            .contains("copied")
-    );
+    let progress = real(&capture("progress"), u64::MAX);
+    assert!(progress.screen().contents().contains("copied"));
+    // curl's bar takes a whole line.
+    let bar = progress.screen().contents().lines().next().unwrap().to_owned();
+    assert!(bar.ends_with("100.0%"), "{bar}");
+    assert_eq!(state(&progress).3, (PROGRESS_SIZE.1, PROGRESS_SIZE.0));
+    assert_eq!(bar.len(), usize::from(PROGRESS_SIZE.0), "{bar}");
 }
 
 /// The same screen, but for the letters that are masked: vim draws `let password = "hunter2-ünï";` in colours and in two pieces.
@@ -225,7 +226,10 @@ fn a_cast_draws_the_same_screen() {
         let (_folder, recording) = record(&seen, 1000, unmasked());
         for version in [CastVersion::V2, CastVersion::V3] {
             let cast = String::from_utf8(recording.write_cast(version, Vec::new(), "").unwrap()).unwrap();
-            let mut terminal = vt100::Parser::new(side(FIRST_SIZE.1), side(FIRST_SIZE.0), 100);
+            let Seen::Size(columns, rows) = seen[0].1 else {
+                panic!("{name} begins with its window")
+            };
+            let mut terminal = vt100::Parser::new(side(rows), side(columns), 100);
             for line in cast.lines().skip(1) {
                 let (_, code, data): (f64, String, String) = serde_json::from_str(line).unwrap();
                 match code.as_str() {
