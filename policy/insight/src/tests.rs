@@ -305,7 +305,10 @@ fn written(event: &ServerEvent) -> serde_json::Value {
 #[test]
 fn a_line_is_an_event_or_a_list_of_them() {
     let one = event("a", 0);
-    assert_eq!(read_line(written(&one).to_string().as_bytes()).unwrap(), [one.clone()]);
+    assert_eq!(
+        read_line(written(&one).to_string().as_bytes()).unwrap(),
+        std::slice::from_ref(&one)
+    );
     let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [written(&one), written(&event("b", 1))]});
     assert_eq!(read_line(list.to_string().as_bytes()).unwrap(), [one, event("b", 1)]);
     assert_eq!(read_line(b" \r\n").unwrap(), []);
