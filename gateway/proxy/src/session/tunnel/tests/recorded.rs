@@ -235,7 +235,8 @@ async fn of_a_session_that_is_not_recorded_the_ledger_is_told_every_five_minutes
     let (mut carried, person, mut pod) = stage.observed(4 * CHUNK, Bounds::default(), observer);
     let began = Instant::now();
     let talking = async {
-        // Something all the time, then nothing.
+        // Something all the time, then nothing; half a minute beside what is told, so that neither waits for the other.
+        sleep(Duration::from_secs(30)).await;
         for minute in 0..31 {
             if minute < 12 {
                 pod.write_all(&stdout(b"x")).await.unwrap();
