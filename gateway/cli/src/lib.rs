@@ -65,11 +65,11 @@ enum Command {
     /// Both have every call that the gateway forwards, under one id. So it shows who went around the gate, where the gateway's own
     /// credential was used without it, what never arrived, and where the two say different things. It needs the files alone.
     #[command(
-        after_help = "Examples:\n  gatescribe reconcile /var/lib/gatescribe/ledger /var/log/kubernetes/audit.log --cluster prod \\\n    --account \
-        system:serviceaccount:gatescribe:impersonator --own system:serviceaccount:gatescribe:observer\n  zcat audit-*.log.gz | gatescribe \
-        reconcile ./copy - --cluster prod --account gatescribe -o json\n\nExit codes: 0 both say the same and nobody went around the gate, 1 \
-        people did, 8 something does not fit, 9 a file cannot be read, 10 not all of either log was read\nSee also: gatescribe ledger \
-        verify, gatescribe audit search"
+        after_help = "Examples:\n  gatescribe reconcile /var/lib/gatescribe/ledger audit.log --cluster prod --account \
+        system:serviceaccount:gatescribe:impersonator\n  zcat audit-*.log.gz | gatescribe reconcile ./copy - --cluster prod --account \
+        gateway --own observer\n  gatescribe reconcile ./copy audit-1.log audit-2.log --cluster prod --account gateway -o \
+        json\n\nExit codes: 0 both say the same and nobody went around the gate, 1 people did, 8 something does not fit, 9 a file \
+        cannot be read, 10 not all of either log was read\nSee also: gatescribe ledger verify, gatescribe audit search"
     )]
     Reconcile(reconcile_command::Reconcile),
     #[command(flatten)]
