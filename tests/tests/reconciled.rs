@@ -151,8 +151,8 @@ fn promise_4_what_the_api_server_has_and_what_the_ledger_has_is_the_same_and_wha
         &[spoken_for[0], spoken_for[1], ("Audit-ID", id)],
     )?;
     let mallory = cluster.as_person("mallory", &["system:masters"])?;
-    mallory.ok(&["get", "--raw", "/api/v1/namespaces/reconciled/secrets?planted"])?;
-    cluster.audit_event("what mallory did", |event| event.request_uri.ends_with("?planted"))?;
+    mallory.ok(&["get", "--raw", "/api/v1/namespaces/reconciled/secrets?planted=yes"])?;
+    cluster.audit_event("what mallory did", |event| event.request_uri.ends_with("?planted=yes"))?;
 
     let planted = report(&ledger, &[&log], 8)?;
     assert_eq!(found(&planted, "notInLedger"), ["stolen-1"], "{planted:#}");
@@ -162,7 +162,7 @@ fn promise_4_what_the_api_server_has_and_what_the_ledger_has_is_the_same_and_wha
         "stolen-1: alice@example.com list /api/v1/namespaces/reconciled/configmaps from 127.0.0.1",
         "sent 1 times and arrived 2 times: somebody sent it again",
         "⚠ mallory: 1 calls around the gate",
-        "secrets?planted 200 from 127.0.0.1, kubectl",
+        "secrets?planted=yes 200 from 127.0.0.1, kubectl",
     ] {
         assert!(said.stdout.contains(words), "{words}:\n{said}");
     }
