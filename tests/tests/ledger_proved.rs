@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use ledger::note::{Algorithm, KeyName, VerifierKey};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::browser::Browser;
@@ -240,6 +241,19 @@ fn promise_5_a_kept_checkpoint_is_shown_to_be_gone_on_from_and_the_status_says_w
     fs::write(&newest, ledger(&["checkpoint", text(&dir)?])?.stdout)?;
     assert_eq!(verify(&proof, &newest)?.code, 2, "it is about another checkpoint");
     assert_eq!(ledger(&["verify", text(&proof)?, "--key", &key])?.code, 2);
+    // A witness that has cosigned nothing is asked for, and a receipt goes on from nothing.
+    let stranger = VerifierKey::new(KeyName::new("stranger")?, Algorithm::Cosignature, [7; 32]).to_string();
+    let (asked, earlier) = (["--key", &key, "--witness", &stranger], text(&earlier)?);
+    let unwitnessed = ledger(&[&["verify", text(&proof)?, "--remembered", earlier], &asked[..]].concat())?;
+    assert_eq!(unwitnessed.code, 8, "{unwitnessed:?}");
+    assert!(unwitnessed.stderr.contains("1 of the 1 witnesses"), "{unwitnessed:?}");
+    let receipt = kept.path().join("receipt");
+    fs::write(&receipt, ledger(&["proof", text(&dir)?, "0"])?.stdout)?;
+    assert_eq!(ledger(&["verify", text(&receipt)?, "--key", &key])?.code, 0);
+    assert_eq!(
+        ledger(&["verify", text(&receipt)?, "--key", &key, "--remembered", earlier])?.code,
+        2
+    );
 
     // Without its last segments the ledger has fewer records than were signed.
     let folder = Folder::new("copy")?;

@@ -306,7 +306,7 @@ fn promise_5_a_ledger_that_was_forked_is_refused_by_its_witness_and_caught_by_ev
     let page = ready_page(&past.gateway)?;
     assert!(page.contains("ALARM by `elsewhere`: it has cosigned "), "{page}");
     past.gateway.records_with("the alarm is a record", |records| {
-        let notes = records.iter().filter(|record| record["kind"] == "gap");
+        let notes = records.iter().filter(|record| record["kind"] == "damage");
         notes.filter_map(|record| record["note"].as_str()).any(|note| {
             note.starts_with("alarm: the witness `elsewhere` has seen another history of this ledger: it has cosigned ")
         })

@@ -68,7 +68,7 @@ enum Command {
         after_help = "Examples:\n  gatescribe reconcile /var/lib/gatescribe/ledger audit.log --cluster prod --account \
         system:serviceaccount:gatescribe:impersonator\n  zcat audit-*.log.gz | gatescribe reconcile ./copy - --cluster prod --account \
         gateway --own observer\n  gatescribe reconcile ./copy audit-1.log audit-2.log --cluster prod --account gateway -o \
-        json\n\nExit codes: 0 both say the same and nobody went around the gate, 1 people did, 8 something does not fit, 9 a file \
+        json\n\nExit codes: 0 both say the same and no person went around the gate, 1 people or unknown callers did, 8 something does not fit, 9 a file \
         cannot be read, 10 not all of either log was read\nSee also: gatescribe ledger verify, gatescribe audit search"
     )]
     Reconcile(reconcile_command::Reconcile),

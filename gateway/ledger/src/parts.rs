@@ -38,7 +38,7 @@ pub enum PartsFault {
 /// One entry of a leaf's `parts`, as far as the ledger reads it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Declared {
-    /// Absent in what an older release wrote.
+    /// Absent in what an earlier build wrote.
     #[serde(default)]
     pub(crate) sealed: Option<String>,
 }
@@ -59,7 +59,7 @@ pub(crate) fn declared(leaf: &[u8]) -> Vec<Declared> {
 }
 
 /// Compares the parts that stand before a leaf with what it says of them. Gives the number of those that it binds; the others it
-/// only counts, and more than it counts are no fault while it binds none: both is how older releases wrote.
+/// only counts, and more than it counts are no fault while it binds none: both is how earlier builds wrote.
 ///
 /// # Errors
 /// The first difference.

@@ -8,6 +8,7 @@ use ledger::{Checkpoint, Consistency, Inconsistent, NoConsistency, Tiles};
 use serde_json::json;
 
 use super::receipt::{vouched, vouched_as_json};
+use super::witnessed::Asked;
 use super::{Held, Output, Refused, newest, note_of};
 use crate::Exit;
 use crate::client::document::line;
@@ -34,7 +35,7 @@ fn exit(error: &NoConsistency) -> Exit {
 }
 
 /// Checks the proof against the checkpoint that was remembered, and says what it shows.
-pub(super) fn check(held: &Held<'_>, remembered: &[Note]) -> Result<Exit, Refused> {
+pub(super) fn check(held: &Held<'_>, remembered: &[Note], witnesses: &Asked) -> Result<Exit, Refused> {
     let proof = Consistency::parse(held.bytes)
         .with_context(|| format!("`{}` is no consistency proof", held.file.display()))
         .map_err(|error| (Exit::Usage, error))?;
@@ -52,6 +53,7 @@ pub(super) fn check(held: &Held<'_>, remembered: &[Note]) -> Result<Exit, Refuse
         let what = format!("`{}` shows nothing", held.file.display());
         (exit, anyhow::Error::new(error).context(what))
     })?;
+    witnesses.demand(&by, held.file)?;
     let (old, later) = (proof.old(), proof.checkpoint());
     let text = match held.output {
         Output::Text => {

@@ -119,8 +119,8 @@ pub(crate) struct Verify {
     /// A checkpoint that was kept elsewhere, or a receipt, which holds one, or a witness's memory; finds what an older copy of the whole folder hides. Again for more.
     #[arg(long, value_name = "FILE")]
     remembered: Vec<PathBuf>,
-    /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. What it has cosigned is said, and nothing is
-    /// called proved without.
+    /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. Up to where enough of them have cosigned is
+    /// said; the exit code is 8 where they have cosigned nothing, and 10 where newer records are not witnessed.
     #[arg(long, value_name = "KEY|FILE")]
     witness: Vec<String>,
     /// So many of the witnesses must have cosigned; all when left out.
@@ -193,9 +193,13 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
             output: arguments.output,
         };
         return if Consistency::is_meant(&bytes) {
-            consistency::check(&held, &trust.remembered)
-        } else {
+            consistency::check(&held, &trust.remembered, &witnesses)
+        } else if trust.remembered.is_empty() {
             receipt::check(&held, &witnesses)
+        } else {
+            let what =
+                "a receipt is checked by itself: `--remembered` is for a ledger's folder and for a consistency proof";
+            Err((Exit::Usage, anyhow::anyhow!(what)))
         };
     }
     let bar = progress(&arguments.dir);
@@ -351,7 +355,7 @@ fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
     }
     if report.unbound > 0 {
         lines.push(format!(
-            "{} sealed parts that an older release wrote: only their being there was checked, not which bytes they are",
+            "{} sealed parts that an earlier build wrote: only their being there was checked, not which bytes they are",
             report.unbound
         ));
     }

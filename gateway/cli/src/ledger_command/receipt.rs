@@ -24,14 +24,7 @@ pub(super) fn check(held: &Held<'_>, witnesses: &Asked) -> Result<Exit, Refused>
         .verify(keys)
         .with_context(|| format!("`{}` proves nothing", file.display()))
         .map_err(|error| (Exit::Integrity, error))?;
-    if !witnesses.are_among(&proved.vouched) {
-        let (quorum, many) = (witnesses.quorum().unwrap_or_default(), witnesses.keys.len());
-        let what = format!(
-            "`{}` is signed, and not witnessed: {quorum} of the {many} witnesses have to have cosigned its checkpoint",
-            file.display()
-        );
-        return Err((Exit::Integrity, anyhow::anyhow!(what)));
-    }
+    witnesses.demand(&proved.vouched, file)?;
     let text = match held.output {
         Output::Text => in_words(&receipt, &proved),
         Output::Json => line(&as_json(&receipt, &proved)),

@@ -3,6 +3,8 @@
 //! A witness that cosigned a checkpoint vouches for all records before it, too. So the records that `N` of the witnesses vouch for are
 //! those up to the N-th largest of the sizes that they cosigned, each of which was compared with these very records.
 
+use std::path::Path;
+
 use ledger::note::{Algorithm, VerifierKey, Vouched};
 use ledger::verify::Report;
 
@@ -61,10 +63,19 @@ impl Asked {
         Some(sizes.get(last).copied().unwrap_or(0))
     }
 
-    /// Whether enough of them are among these.
-    pub(super) fn are_among(&self, vouched: &[Vouched<'_>]) -> bool {
+    /// Refuses a proof for whose checkpoint too few of them vouch.
+    pub(super) fn demand(&self, vouched: &[Vouched<'_>], proof: &Path) -> Result<(), Refused> {
         let count = vouched.iter().filter(|by| self.keys.contains(by.key)).count();
-        count >= self.quorum
+        if count >= self.quorum {
+            return Ok(());
+        }
+        let what = format!(
+            "`{}` is signed, and not witnessed: {} of the {} witnesses have to have cosigned its checkpoint",
+            proof.display(),
+            self.quorum,
+            self.keys.len()
+        );
+        Err((Exit::Integrity, anyhow::anyhow!(what)))
     }
 
     /// What a person reads.
@@ -111,7 +122,12 @@ mod tests {
         }
         assert_eq!(Asked::of(&given, None).unwrap().quorum(), Some(3), "all when left out");
         assert_eq!(Asked::of(&[], None).unwrap().reached(&report), None);
-        assert!(Asked::of(&[], None).unwrap().are_among(&[]));
+        let proof = Path::new("p");
+        assert!(Asked::of(&[], None).unwrap().demand(&[], proof).is_ok());
+        assert_eq!(
+            Asked::of(&given, Some(1)).unwrap().demand(&[], proof).unwrap_err().0,
+            Exit::Integrity
+        );
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub struct Report {
     pub records: u64,
     /// Parts beside them.
     pub parts: u64,
-    /// Parts whose sealed bytes no record binds, as older releases wrote them: only their being there is looked at.
+    /// Parts whose sealed bytes no record binds, as earlier builds wrote them: only their being there is looked at.
     pub unbound: u64,
     /// Bytes of segments.
     pub bytes: u64,

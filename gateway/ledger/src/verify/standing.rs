@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::heads::{Head, Heads};
-use super::{Chain, Fault, Finding, KEPT, Trust, segment};
+use super::{Chain, Fault, Finding, KEPT, Trust, io, segment};
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::note::VerifierKey;
@@ -166,15 +166,7 @@ impl Standing {
             }
             return Ok(None);
         }
-        let kept = segment_name(segment.first_seq).replace(".seg", KEPT);
-        let names: Vec<_> = self
-            .disk
-            .list()
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|name| *name == kept)
-            .collect();
-        let heads = Heads::read(&*self.disk, &names, &self.trust).map_err(at)?;
+        let heads = self.heads_of(segment).map_err(at)?;
         let is_doubtful = !follows || !heads.findings.is_empty();
         let behind = |head: &Head| head.size > begin.size();
         Ok(Some(Walk {
@@ -185,6 +177,14 @@ impl Standing {
             offset: 0,
             is_doubtful,
         }))
+    }
+
+    /// What was signed within a segment. A folder that cannot be listed is said: no list is not an empty one.
+    fn heads_of(&self, segment: SegmentInfo) -> Result<Heads, ReadError> {
+        let kept = segment_name(segment.first_seq).replace(".seg", KEPT);
+        let names = self.disk.list().map_err(|source| io(&*self.disk, &kept, source))?;
+        let names: Vec<_> = names.into_iter().filter(|name| *name == kept).collect();
+        Heads::read(&*self.disk, &names, &self.trust)
     }
 
     /// A segment was read to its end: it holds, or it is looked at whole.
@@ -222,10 +222,7 @@ impl Standing {
 
     /// Says what does not hold, and what the segment leads to.
     fn locate(&self, segment: SegmentInfo, round: &Round, step: &mut Step) -> Option<Frontier> {
-        let kept = segment_name(segment.first_seq).replace(".seg", KEPT);
-        let names = self.disk.list().unwrap_or_default();
-        let names: Vec<_> = names.into_iter().filter(|name| *name == kept).collect();
-        let found = Heads::read(&*self.disk, &names, &self.trust).and_then(|heads| {
+        let found = self.heads_of(segment).and_then(|heads| {
             let examined = segment::examine(&*self.disk, segment.first_seq, segment.next_seq, &heads.list)?;
             let expected = round.before.as_ref().map_or(segment.first_seq, Frontier::size);
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());

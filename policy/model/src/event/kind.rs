@@ -45,7 +45,7 @@ pub enum RecordKind {
     AuditRead = 18,
     /// The process's configuration took effect or was refused.
     Config = 19,
-    /// The gateway's own check of its ledger found that it is not the one that was signed.
+    /// The gateway's own check, or a witness, found that its ledger is not the one that was signed.
     Damage = 20,
 }
 

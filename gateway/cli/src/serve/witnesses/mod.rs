@@ -325,7 +325,7 @@ impl Asking {
             boot: audit.boot(),
             ..Record::default()
         };
-        if let Err(refusal) = audit.write(RecordKind::Gap, &record).await {
+        if let Err(refusal) = audit.write(RecordKind::Damage, &record).await {
             tracing::error!(witness = name, why = %refusal.in_words(), "the alarm could not be recorded");
         }
     }
