@@ -30,6 +30,8 @@ pub struct Call {
     pub verb: Box<str>,
     /// The path, below the cluster's own, percent-encoding kept.
     pub path: Box<str>,
+    /// Whether the record leaves out the end of the path, which belongs to a backend and is kept sealed beside it.
+    pub is_cut: bool,
     /// Whom the gateway spoke for: the caller, or whom the caller asked to be.
     pub user: Box<str>,
     /// What the cluster answered.
@@ -64,6 +66,14 @@ struct Leaf {
     req: Option<Request>,
     upstream: Option<Upstream>,
     outcome: Option<Outcome>,
+    #[serde(default)]
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +146,7 @@ impl Calls {
             ended: None,
             verb: request.verb.into(),
             path: below_the_cluster(&request.path, &self.cluster).into(),
+            is_cut: leaf.parts.iter().any(|part| part.name == "path"),
             user: user.into(),
             status: None,
             sent: Sent::Unknown,
@@ -195,6 +206,18 @@ impl Calls {
     #[must_use]
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
+    }
+}
+
+impl Call {
+    /// Whether it is what the API server saw at this path, as far as the record has it.
+    #[must_use]
+    pub fn is_at(&self, path: &str) -> bool {
+        if self.is_cut {
+            path.starts_with(&*self.path)
+        } else {
+            *self.path == *path
+        }
     }
 }
 

@@ -13,6 +13,13 @@ use serde::Serialize;
 use crate::calls::{Call, Calls, Sent};
 use crate::server_log::{ServerEvent, Stage};
 
+/// Where a cluster is asked who somebody is, and what they may.
+const REVIEWS: [&str; 3] = [
+    "/apis/authentication.k8s.io/v1/tokenreviews",
+    "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+];
+
 /// What is known beside the two logs.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
@@ -80,6 +87,16 @@ pub enum Problem {
     NeverArrived,
 }
 
+impl Problem {
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::NotInLedger | Self::SaidNotSent => 0,
+            Self::Repeated { .. } | Self::Differs { .. } => 1,
+            Self::NeverArrived => 2,
+        }
+    }
+}
+
 /// One call that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -99,6 +116,8 @@ pub struct Finding {
     /// From where, by the API server's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// How many such calls: an id that somebody else chose may stand for any number of them.
+    pub times: u64,
     /// What is wrong.
     #[serde(flatten)]
     pub problem: Problem,
@@ -162,7 +181,7 @@ pub struct Report {
     pub outside: u64,
     /// Calls of which the ledger does not know whether they were sent, and which the API server's log does not have.
     pub undecided: u64,
-    /// What is wrong, by time.
+    /// What is wrong: what nobody but a thief or a forger does before what may have other causes, then by time.
     pub findings: Vec<Finding>,
     /// Who went around the gate, people first, then by the number of calls.
     pub around: Vec<Around>,
@@ -194,7 +213,8 @@ pub struct Reconciliation<'a> {
     given: Given,
     calls: &'a Calls,
     seen: HashMap<&'a str, Seen>,
-    unknown: HashMap<String, Finding>,
+    /// By id, verb, address and whom it was done for: each of them is the caller's choice, and none hides another.
+    unknown: HashMap<(String, String, String, String), Finding>,
     under_way: HashMap<String, ServerEvent>,
     around: BTreeMap<String, Around>,
     covers: Option<(Timestamp, Timestamp)>,
@@ -226,11 +246,24 @@ impl<'a> Reconciliation<'a> {
         self.covers = Some((from.min(event.received), to.max(event.at)));
         let ours = self.given.accounts.contains(&event.user);
         match self.calls.find(&event.audit_id) {
-            Some((id, call)) => self.compare(id, call, &event, ours),
+            Some((id, call)) => {
+                self.compare(id, call, &event, ours);
+                // Whoever takes the id of a call of the gateway's goes around it all the same.
+                if !ours {
+                    self.elsewhere(event);
+                }
+            }
             None if ours => self.not_in_ledger(event),
-            None if self.given.own.contains(&event.user) => self.own += u64::from(event.stage.is_last()),
+            None if self.reads_for_itself(&event) => self.own += u64::from(event.stage.is_last()),
             None => self.elsewhere(event),
         }
+    }
+
+    /// One of the gateway's other credentials, at what it is for: reading, and asking the cluster about people.
+    fn reads_for_itself(&self, event: &ServerEvent) -> bool {
+        let reads = matches!(event.verb.as_str(), "get" | "list" | "watch");
+        let asks = event.verb == "create" && REVIEWS.contains(&event.path());
+        self.given.own.contains(&event.user) && event.impersonated.is_none() && (reads || asks)
     }
 
     fn compare(&mut self, id: &'a str, call: &Call, event: &ServerEvent, ours: bool) {
@@ -247,7 +280,7 @@ impl<'a> Reconciliation<'a> {
         let account = "the gateway's credential".to_owned();
         say("account", ours, account, &event.user);
         say("verb", *call.verb == event.verb, call.verb.to_string(), &event.verb);
-        say("path", *call.path == *event.path(), call.path.to_string(), event.path());
+        say("path", call.is_at(event.path()), call.path.to_string(), event.path());
         say("user", *call.user == *server, call.user.to_string(), server);
         // What a handler that failed told its caller is not in its event.
         let last = event.stage == Stage::ResponseComplete;
@@ -258,16 +291,21 @@ impl<'a> Reconciliation<'a> {
 
     fn not_in_ledger(&mut self, event: ServerEvent) {
         let path = event.path().to_owned();
-        self.unknown.entry(event.audit_id.clone()).or_insert(Finding {
+        let user = event.impersonated.unwrap_or(event.user);
+        let key = (event.audit_id.clone(), event.verb.clone(), event.uri, user.clone());
+        let found = self.unknown.entry(key).or_insert(Finding {
             id: event.audit_id,
             seq: None,
             at: event.received,
-            user: event.impersonated.unwrap_or(event.user),
+            user,
             verb: event.verb,
             path,
             peer: event.peer,
+            times: 0,
             problem: Problem::NotInLedger,
         });
+        found.at = found.at.min(event.received);
+        found.times += u64::from(event.stage.is_last());
     }
 
     /// A call is counted with its last event, or at the end of the log with what there is.
@@ -328,7 +366,10 @@ impl<'a> Reconciliation<'a> {
                 None => missing(&mut report, id, call, self.given.slack),
             }
         }
-        report.findings.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let order = |one: &Finding| (one.problem.rank(), one.at, one.id.clone());
+        report
+            .findings
+            .sort_by_cached_key(|one| (order(one), one.path.clone(), one.verb.clone()));
         report
             .around
             .sort_by(|a, b| (a.kind, b.calls, &a.user).cmp(&(b.kind, a.calls, &b.user)));
@@ -381,6 +422,7 @@ fn finding(id: &str, call: &Call, at: Timestamp, peer: Option<String>, problem: 
         verb: call.verb.to_string(),
         path: call.path.to_string(),
         peer,
+        times: 1,
         problem,
     }
 }

@@ -107,6 +107,75 @@ fn the_gateways_credential_in_other_hands_is_found_once_for_each_call() {
 }
 
 #[test]
+fn an_id_that_somebody_chose_for_many_acts_hides_none_of_them() {
+    let act = |verb: &str, uri: &str| ServerEvent {
+        verb: verb.to_owned(),
+        uri: uri.to_owned(),
+        ..event("x", 3)
+    };
+    let deleted = act("delete", "/api/v1/namespaces/shop");
+    let report = report(
+        &calls(&["a"]),
+        framed(vec![event("a", 0), act("get", "/version"), deleted.clone(), deleted]),
+    );
+    let found: Vec<(&str, u64)> = report
+        .findings
+        .iter()
+        .map(|one| (one.verb.as_str(), one.times))
+        .collect();
+    assert_eq!(found, [("delete", 2), ("get", 1)]);
+}
+
+#[test]
+fn a_path_whose_end_is_sealed_is_compared_as_far_as_the_record_has_it() {
+    let proxied = |uri: &str| ServerEvent {
+        uri: uri.to_owned(),
+        ..event("a", 0)
+    };
+    for (is_cut, uri, differs) in [
+        (true, "/api/v1/nodes/n/proxy/metrics?x=y", false),
+        (true, "/api/v1/nodes/m/proxy/metrics", true),
+        (false, "/api/v1/nodes/n/proxy/metrics", true),
+    ] {
+        let mut calls = Calls::of("prod");
+        let mut begin = begins("a", 0);
+        begin["req"]["path"] = "/clusters/prod/api/v1/nodes/n/proxy/".into();
+        begin["req"]["verb"] = "list".into();
+        if is_cut {
+            begin["parts"] = json!([{"name": "path"}]);
+        }
+        calls.push(0, RecordKind::Access, begin.to_string().as_bytes());
+        calls.push(1, RecordKind::Close, ends("a", 0, "answered").to_string().as_bytes());
+        let report = report(&calls, framed(vec![proxied(uri)]));
+        assert_eq!(!report.findings.is_empty(), differs, "{uri}");
+    }
+}
+
+#[test]
+fn the_gateways_other_credential_is_its_own_only_at_what_it_is_for() {
+    let observer = |verb: &str, uri: &str, impersonated: Option<&str>| ServerEvent {
+        user: "system:serviceaccount:gatescribe:observer".to_owned(),
+        verb: verb.to_owned(),
+        uri: uri.to_owned(),
+        impersonated: impersonated.map(str::to_owned),
+        ..event("o", 3)
+    };
+    for (event, own) in [
+        (observer("watch", "/api/v1/pods", None), 1),
+        (
+            observer("create", "/apis/authentication.k8s.io/v1/tokenreviews", None),
+            1,
+        ),
+        (observer("create", "/api/v1/namespaces/a/pods", None), 0),
+        (observer("delete", "/api/v1/namespaces/a", None), 0),
+        (observer("get", "/api/v1/secrets", Some("root")), 0),
+    ] {
+        let report = report(&calls(&[]), [event]);
+        assert_eq!((report.own, report.around(CallerKind::ServiceAccount)), (own, 1 - own));
+    }
+}
+
+#[test]
 fn a_call_sent_again_by_somebody_is_told_from_one_that_the_gateway_repeated() {
     let calls_once = calls(&["a"]);
     let again = report(&calls_once, framed(vec![event("a", 0), event("a", 50)]));

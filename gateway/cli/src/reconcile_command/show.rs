@@ -19,12 +19,14 @@ pub(super) fn in_words(report: &Report, unread: &Unread, cluster: &str) -> Strin
     }
     lines.push(match report.covers {
         Some((from, to)) => format!(
-            "{} events of `{}`'s API server from {} to {} UTC; {} calls are in both logs, and both say the same",
+            "{} events of `{}`'s API server from {} to {} UTC; {} calls are in both logs, and both say the same; {} are \
+             the gateway's own",
             report.events,
             clean(cluster),
             second(from),
             second(to),
-            report.joined
+            report.joined,
+            report.own
         ),
         None => format!("✖ no event of `{}`'s API server was read", clean(cluster)),
     });
@@ -113,12 +115,17 @@ fn finding(finding: &Finding) -> String {
         }
     };
     let seq = finding.seq.map_or_else(String::new, |seq| format!(", record {seq}"));
+    let times = if finding.times > 1 {
+        format!(", {} times", finding.times)
+    } else {
+        String::new()
+    };
     let peer = finding
         .peer
         .as_ref()
         .map_or_else(String::new, |peer| format!(" from {}", clean(peer)));
     format!(
-        "✖ {} {}{seq}: {} {} {}{peer}\n    {what}",
+        "✖ {} {}{seq}: {} {} {}{peer}{times}\n    {what}",
         second(finding.at),
         clean(&finding.id),
         clean(&finding.user),
