@@ -62,7 +62,7 @@ const SEARCH_TIME: Duration = Duration::from_secs(5);
 const EXAMINE_TIME: Duration = Duration::from_secs(10);
 const OPEN_TIME: Duration = Duration::from_secs(60);
 /// How long one receipt or tile may take.
-const PROOF_TIME: Duration = Duration::from_secs(5);
+const PROOF_TIME: Duration = Duration::from_secs(10);
 /// Bytes of records that one search may read.
 const SEARCH_BYTES: u64 = 1 << 30;
 

@@ -249,7 +249,7 @@ impl Witness {
             root: *root,
         };
         judge(&known, &head, &request)?;
-        let (signed, signature) = self.cosign(&request.note)?;
+        let (signed, signature) = self.cosign(&request.note, &log.keys)?;
         // A second cosignature of what is known already changes nothing that has to be remembered.
         if known.size != head.size || memory.is_empty() {
             memory.keep(head, &signed)?;
@@ -258,20 +258,26 @@ impl Witness {
         Ok(signature)
     }
 
-    /// The checkpoint with the signatures of its log and with ours; and ours alone.
-    fn cosign(&self, note: &Note) -> Result<(Note, Signature), Refused> {
+    /// The checkpoint with the signatures of its log and with ours; and ours alone. What others have signed is left out: whoever
+    /// asks may put in as many as a note holds, and with ours it could not be read again.
+    fn cosign(&self, note: &Note, log: &[VerifierKey]) -> Result<(Note, Signature), Refused> {
         let time = u64::try_from((self.clock.0)().unix_seconds()).unwrap_or_default();
-        let mut signed = note.clone();
+        let failed = |why: String| SignError {
+            key: self.signer.key().short(),
+            why,
+        };
+        let mut signed = Note::new(note.text().to_owned()).map_err(|error| failed(error.to_string()))?;
+        for key in log {
+            let by_log = note.signatures().iter().find(|one| one.claims(key));
+            by_log.into_iter().for_each(|one| signed.add(one.clone()));
+        }
         signed.sign(&*self.signer, time)?;
         let ours = signed
             .signatures()
             .iter()
             .find(|one| one.claims(self.signer.key()))
             .cloned();
-        let none = || SignError {
-            key: self.signer.key().short(),
-            why: "its signature is not in the note".to_owned(),
-        };
+        let none = || failed("its signature is not in the note".to_owned());
         Ok((signed, ours.ok_or_else(none)?))
     }
 }

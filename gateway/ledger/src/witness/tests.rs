@@ -302,6 +302,26 @@ fn a_memory_that_cannot_be_believed_is_not_taken_for_an_empty_one() {
     assert_eq!(witness_on(&disk, &ours, &[&log]).unwrap().known()[0].1, 4);
 }
 
+/// Whoever asks puts in as many signatures as a note holds; with the witness's own it would be one too many to be read again.
+#[test]
+fn promise_5_signatures_of_strangers_are_not_remembered_and_do_not_stop_the_next_start() {
+    let (disk, ours) = (SimDisk::new(1), key("w", Algorithm::Cosignature));
+    let mut log = Log::new("log.example/a");
+    log.grow("a", 3);
+    let mut request = log.request(0);
+    for number in 0..63_u32 {
+        let stranger = KeyName::new(format!("stranger{number}")).unwrap();
+        request
+            .note
+            .add(crate::note::Signature::new(stranger, number, vec![7; 64]));
+    }
+    ask(&witness_on(&disk, &ours, &[&log]).unwrap(), &request).unwrap();
+    let again = witness_on(&disk, &ours, &[&log]).unwrap();
+    assert_eq!(again.known()[0].1, 3);
+    log.grow("a", 1);
+    ask(&again, &log.request(3)).unwrap();
+}
+
 /// Promise 5, of the witness: at whatever write the power goes or the disk fails, it goes on from what it has cosigned.
 #[test]
 fn promise_5_after_a_crash_at_any_write_nothing_that_was_cosigned_is_forgotten() {

@@ -269,7 +269,8 @@ impl Asking {
                 body: answer.body(),
             };
             if let Asked::Cosigned { signature, time } = self.asker.take(&published, newest, &answer)? {
-                self.standing.cosigned(published.checkpoint.size, time);
+                self.standing
+                    .cosigned(published.checkpoint.size, time, self.desk.audit.clock().read().wall);
                 return self.deliver(published, signature).await;
             }
         }

@@ -83,10 +83,11 @@ impl State {
 }
 
 impl Standing {
-    /// It cosigned so many records, at this second since 1970.
-    pub(super) fn cosigned(&self, size: u64, time: u64) {
+    /// It cosigned so many records, at this second since 1970 by its clock, of which we hear now: one that is ahead, or says so, is
+    /// not young for longer.
+    pub(super) fn cosigned(&self, size: u64, time: u64, now: Timestamp) {
         let time = Timestamp::from_unix_seconds(i64::try_from(time).unwrap_or(i64::MAX));
-        self.state().newest = Some((size, time));
+        self.state().newest = Some((size, time.min(now)));
     }
 
     /// Takes back what was wrong; says whether anything was.
