@@ -311,9 +311,7 @@ fn promise_5_signatures_of_strangers_are_not_remembered_and_do_not_stop_the_next
     let mut request = log.request(0);
     for number in 0..63_u32 {
         let stranger = KeyName::new(format!("stranger{number}")).unwrap();
-        request
-            .note
-            .add(crate::note::Signature::new(stranger, number, vec![7; 64]));
+        request.note.add(Signature::new(stranger, number, vec![7; 64]));
     }
     ask(&witness_on(&disk, &ours, &[&log]).unwrap(), &request).unwrap();
     let again = witness_on(&disk, &ours, &[&log]).unwrap();
