@@ -137,15 +137,16 @@ fn promise_4_what_the_api_server_has_and_what_the_ledger_has_is_the_same_and_wha
     let token = fs::read_to_string(gateway.folder().join("impersonator"))?;
     let spoken_for = [("Impersonate-User", "alice@example.com"), ("Impersonate-Group", "dev")];
     let target = "/api/v1/namespaces/reconciled/configmaps";
-    let client = cluster.client();
+    // Without a certificate: with one, the API server would take the call for that of its holder.
+    let client = Client::new(cluster.address(), cluster.ca().certificate(), None)?;
     call(
-        client,
+        &client,
         &token,
         target,
         &[spoken_for[0], spoken_for[1], ("Audit-ID", "stolen-1")],
     )?;
     call(
-        client,
+        &client,
         &token,
         target,
         &[spoken_for[0], spoken_for[1], ("Audit-ID", id)],
