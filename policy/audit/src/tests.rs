@@ -1,3 +1,5 @@
+//! Policies as somebody writes them: what is read, what is refused with which words, which rule decides, and what the linter says.
+
 use proptest::prelude::*;
 
 use crate::*;

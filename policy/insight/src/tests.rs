@@ -1,3 +1,5 @@
+//! Each finding by itself: two logs that agree but for one thing, and what is said of it.
+
 use std::time::Duration;
 
 use model::event::RecordKind;
