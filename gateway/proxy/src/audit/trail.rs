@@ -358,7 +358,7 @@ impl Trail {
             namespace: resource.and_then(|facts| some(facts.namespace())),
             name: resource.and_then(|facts| some(facts.name())),
             content_type: self.claims.content_type.as_deref(),
-            dry_run: query_keys.contains(&"dryRun"),
+            dry_run: self.is_a_dry_run(),
             agent: self.claims.agent.as_deref(),
             kubectl_command: self.claims.kubectl_command.as_deref(),
             kubectl_session: self.claims.kubectl_session.as_deref(),
@@ -367,6 +367,27 @@ impl Trail {
             pod: self.pod_by_kubelet(),
             fallback_of: self.fallback_of.as_ref().map(RequestId::as_str),
         }
+    }
+
+    /// Whether the API server is told, in a way that it obeys, that nothing shall be stored. Where that is not certain it is
+    /// none: a record may not make less of a call than it was. So only what is written with the query's options counts (a
+    /// deletion reads those of its body first), not what opens a stream or is answered by a backend, and no token, which is
+    /// handed out all the same. `dryRun` is a list of which every value has to be `All`.
+    /// API reference: `CreateOptions`, `UpdateOptions`, `PatchOptions`.
+    fn is_a_dry_run(&self) -> bool {
+        let stores = self.facts.as_ref().is_some_and(|facts| {
+            facts.is_resource_request() && matches!(facts.verb().as_str(), "create" | "update" | "patch")
+        });
+        if !stores || self.may_become_a_session() || self.reaches_a_backend() || self.asks_for_token() {
+            return false;
+        }
+        let Some(target) = &self.target else { return false };
+        let mut said = target
+            .query()
+            .filter(|(key, _)| key.as_ref() == b"dryRun")
+            .map(|(_, value)| value);
+        said.next()
+            .is_some_and(|first| first.as_ref() == b"All" && said.all(|value| value.as_ref() == b"All"))
     }
 
     /// Whether one object is asked for, by name or by creating it.

@@ -262,7 +262,8 @@ pub struct Request<'a> {
     /// Content type of the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<&'a str>,
-    /// `dryRun=All`.
+    /// A create, update or patch with `dryRun=All`, which stores nothing. A deletion is never marked: what its body says is
+    /// not read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
     /// Products and remarks of `User-Agent`, at most 256 bytes. What it says beyond that is kept whole as a sealed part.
