@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use strsim::levenshtein;
 
 use crate::query::{Key, Query, matches};
 use crate::row::Row;
@@ -116,18 +117,15 @@ pub(crate) fn nearest_of<'n>(wanted: &str, names: impl Iterator<Item = &'n str>,
 
 /// As [`nearest_of`], where a name is compared by another one that stands before it.
 fn nearest_by<'n>(wanted: &str, names: impl Iterator<Item = (&'n str, &'n str)>, most: usize) -> Vec<String> {
-    let wanted: Vec<char> = wanted.to_lowercase().chars().take(64).collect();
+    let wanted: String = wanted.to_lowercase().chars().take(64).collect();
+    let letters = wanted.chars().count();
     // Two letters changed places are two edits, and the commonest slip of all.
-    let allowed = if wanted.len() < 4 {
-        1
-    } else {
-        (wanted.len() / 3).clamp(2, 4)
-    };
+    let allowed = if letters < 4 { 1 } else { (letters / 3).clamp(2, 4) };
     let mut scored: Vec<(usize, &str)> = names
         .filter_map(|(typed, name)| {
-            let lower: Vec<char> = typed.to_lowercase().chars().take(64).collect();
-            let within = !wanted.is_empty() && wanted.len() >= 3 && contains(&lower, &wanted);
-            let distance = distance(&wanted, &lower);
+            let lower: String = typed.to_lowercase().chars().take(64).collect();
+            let within = letters >= 3 && lower.contains(&wanted);
+            let distance = levenshtein(&wanted, &lower);
             (within || distance <= allowed).then_some((if within { 1 } else { distance }, name))
         })
         .collect();
@@ -135,29 +133,6 @@ fn nearest_by<'n>(wanted: &str, names: impl Iterator<Item = (&'n str, &'n str)>,
     let mut seen = BTreeSet::new();
     scored.retain(|(_, name)| seen.insert(*name));
     scored.into_iter().take(most).map(|(_, name)| name.to_owned()).collect()
-}
-
-fn contains(text: &[char], piece: &[char]) -> bool {
-    text.windows(piece.len()).any(|window| window == piece)
-}
-
-/// Edits (insert, remove, replace) from one to the other (Levenshtein).
-fn distance(one: &[char], other: &[char]) -> usize {
-    let mut costs: Vec<usize> = (0..=other.len()).collect();
-    for (row, a) in one.iter().enumerate() {
-        let mut diagonal = row;
-        let mut left = row + 1;
-        if let Some(first) = costs.first_mut() {
-            *first = left;
-        }
-        for (cost, b) in costs.iter_mut().skip(1).zip(other) {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = *cost;
-            left = replaced.min(diagonal + 1).min(left + 1);
-            *cost = left;
-        }
-    }
-    costs.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -181,19 +156,5 @@ mod tests {
         assert_eq!(nearest("bobb"), ["oidc:bob"]);
         assert_eq!(nearest("carl"), ["carol"]);
         assert_eq!(nearest("example"), ["alice@a-long.example.com"]);
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        let chars = |text: &str| text.chars().collect::<Vec<char>>();
-        for (one, other, edits) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("kitten", "sitting", 3),
-            ("abc", "abc", 0),
-            ("ab", "ba", 2),
-        ] {
-            assert_eq!(distance(&chars(one), &chars(other)), edits, "{one} {other}");
-        }
     }
 }

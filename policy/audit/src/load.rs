@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use strsim::osa_distance;
+
 use crate::document::{Kind, Member, Node, read};
 use crate::finding::{Code, Finding, Severity};
 use crate::lint::{self, Written, WrittenResources, WrittenRule};
@@ -490,44 +492,13 @@ fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// The word that differs in at most two letters, whatever their case.
+/// The word that differs in at most two letters, whatever their case; two neighbours that changed places differ in one. A long
+/// word is no slip of a known one.
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let word = word.to_lowercase();
-    let far = known.map(|name| (distance(&word, &name.to_lowercase()), name));
+    let word = Some(word.to_lowercase()).filter(|word| word.len() <= 128)?;
+    let far = known.map(|name| (osa_distance(&word, &name.to_lowercase()), name));
     let most = if word.chars().count() < 5 { 1 } else { 2 };
     far.filter(|(far, _)| *far <= most)
         .min_by_key(|(far, _)| *far)
         .map(|(_, name)| name)
-}
-
-/// Levenshtein's, with letters that only stand in another order as one difference; both words are short, and a long one is far from everything.
-fn distance(one: &str, other: &str) -> usize {
-    if one.len().abs_diff(other.len()) > 8 || one.len() > 128 {
-        return usize::MAX;
-    }
-    let in_order = |word: &str| {
-        let mut letters: Vec<char> = word.chars().collect();
-        letters.sort_unstable();
-        letters
-    };
-    if one != other && in_order(one) == in_order(other) {
-        return 1;
-    }
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let mut diagonal = at;
-        let mut left = at.saturating_add(1);
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, theirs) in row.iter_mut().skip(1).zip(&other) {
-            let above = *cell;
-            let replaced = diagonal.saturating_add(usize::from(letter != *theirs));
-            left = replaced.min(above.saturating_add(1)).min(left.saturating_add(1));
-            *cell = left;
-            diagonal = above;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use serde_json::Value;
+use strsim::levenshtein;
 
 use super::problem::Problem;
 use super::tree::{Member, Node, NodeKind};
@@ -284,48 +285,8 @@ fn allowed_texts(schema: &Value) -> Option<Vec<&str>> {
 pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (written.chars().count() / 3).clamp(1, 3);
     known
-        .map(|word| (distance(&written.to_lowercase(), &word.to_lowercase()), word))
+        .map(|word| (levenshtein(&written.to_lowercase(), &word.to_lowercase()), word))
         .filter(|(far, _)| *far <= most)
         .min_by_key(|(far, _)| *far)
         .map(|(_, word)| word)
-}
-
-/// Levenshtein distance, two rows.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i.saturating_add(1);
-        for (to, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let up = *cell;
-            let cost = diagonal.saturating_add(usize::from(from != *to));
-            left = cost.min(up.saturating_add(1)).min(left.saturating_add(1));
-            diagonal = up;
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i.saturating_add(1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn distances_are_levenshtein_distances() {
-        for (a, b, expected) in [
-            ("issuer", "isuer", 1),
-            ("kitten", "sitting", 3),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("same", "same", 0),
-            ("ab", "ba", 2),
-        ] {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
-    }
 }
