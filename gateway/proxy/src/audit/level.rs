@@ -60,23 +60,15 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    /// Bodies are not recorded yet: whoever asks for them has all else.
-    const fn kept(&self) -> Level {
-        match self.asked {
-            Level::None => Level::None,
-            Level::Metadata | Level::Request | Level::RequestResponse => Level::Metadata,
-        }
-    }
-
     /// Whether the least record is all that remains.
     pub(super) fn is_least(&self) -> bool {
-        self.kept() == Level::None
+        self.asked.kept() == Level::None
     }
 
     pub(super) fn written(&self) -> Audited<'_> {
         Audited {
-            level: self.kept().as_str(),
-            asked: (self.kept() != self.asked).then(|| self.asked.as_str()),
+            level: self.asked.kept().as_str(),
+            asked: (self.asked.kept() != self.asked).then(|| self.asked.as_str()),
             rule: self.rule.map(|rule| rule.saturating_add(1)),
             policy: &self.policy,
         }

@@ -106,14 +106,6 @@ fn unknown(resource: &str) -> Trouble {
         .remedy("write its plural (`pods`, `deployments`), or with its group: `widgets.example.com`")
 }
 
-/// What the ledger has of it: bodies are the one thing that it has not.
-const fn kept(level: Level) -> Level {
-    match level {
-        Level::None => Level::None,
-        Level::Metadata | Level::Request | Level::RequestResponse => Level::Metadata,
-    }
-}
-
 fn in_words(verdict: Verdict, misses: &[&str]) -> String {
     let mut lines = vec![verdict.level.to_string()];
     lines.push(match verdict.rule {
@@ -125,10 +117,10 @@ fn in_words(verdict: Verdict, misses: &[&str]) -> String {
     });
     let misses = misses.iter().enumerate();
     lines.extend(misses.map(|(at, miss)| format!("  rule {} {miss}", at.saturating_add(1))));
-    if kept(verdict.level) != verdict.level {
+    if verdict.level.kept() != verdict.level {
         lines.push(format!(
             "  bodies are not recorded yet: kept as {}",
-            kept(verdict.level)
+            verdict.level.kept()
         ));
     }
     if verdict.level == Level::None {
@@ -145,7 +137,7 @@ fn as_json(verdict: Verdict, misses: &[&str]) -> Map<String, Value> {
     let stages: Vec<&str> = verdict.omit_stages.iter().map(|stage| stage.as_str()).collect();
     let pairs = [
         ("level", json!(verdict.level.as_str())),
-        ("kept", json!(kept(verdict.level).as_str())),
+        ("kept", json!(verdict.level.kept().as_str())),
         ("rule", json!(verdict.rule.map(|rule| rule.saturating_add(1)))),
         ("omitStages", json!(stages)),
         ("omitManagedFields", json!(verdict.omit_managed_fields)),
