@@ -161,7 +161,7 @@ fn promise_4_what_the_api_server_has_and_what_the_ledger_has_is_the_same_and_wha
     let said = reconcile(&ledger, &[&log], &[])?;
     for words in [
         "stolen-1: alice@example.com list /api/v1/namespaces/reconciled/configmaps from 127.0.0.1",
-        "sent 1 times and arrived 2 times: somebody sent it again",
+        "it was sent once and arrived 2 times: somebody sent it again",
         "⚠ mallory: 1 calls around the gate",
         "secrets?planted=yes 200 from 127.0.0.1, kubectl",
     ] {

@@ -92,6 +92,13 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
     lines
 }
 
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
 fn finding(finding: &Finding) -> String {
     let what = match &finding.problem {
         Problem::NotInLedger => {
@@ -106,7 +113,11 @@ fn finding(finding: &Finding) -> String {
             )
         }
         Problem::Repeated { sent, arrived } => {
-            format!("sent {sent} times and arrived {arrived} times: somebody sent it again")
+            format!(
+                "it was sent {} and arrived {}: somebody sent it again",
+                times(*sent),
+                times(*arrived)
+            )
         }
         Problem::NeverArrived => {
             "the ledger says that it was answered, and the API server's log does not have it: its audit \
@@ -115,17 +126,16 @@ fn finding(finding: &Finding) -> String {
         }
     };
     let seq = finding.seq.map_or_else(String::new, |seq| format!(", record {seq}"));
-    let times = if finding.times > 1 {
-        format!(", {} times", finding.times)
-    } else {
-        String::new()
+    let seen = match finding.times {
+        0 | 1 => String::new(),
+        count => format!(", {count} times"),
     };
     let peer = finding
         .peer
         .as_ref()
         .map_or_else(String::new, |peer| format!(" from {}", clean(peer)));
     format!(
-        "✖ {} {}{seq}: {} {} {}{peer}{times}\n    {what}",
+        "✖ {} {}{seq}: {} {} {}{peer}{seen}\n    {what}",
         second(finding.at),
         clean(&finding.id),
         clean(&finding.user),
