@@ -156,6 +156,14 @@ fn each_call_is_kept_at_the_level_that_the_policy_gives_for_the_person() -> anyh
         let log = gateway.log();
         ensure!(log.contains("the new audit policy cannot be used"), "not yet");
         ensure!(log.contains(&format!("{name}:3:1: there are no rules")), "{log}");
+        let ready = gateway
+            .browser()
+            .request("GET", &format!("http://{}/readyz", gateway.admin), "")?;
+        ensure!(
+            ready.status == 200 && ready.body.contains("there are no rules"),
+            "{}",
+            ready.body
+        );
         Ok(())
     })?;
     let (access, _) = both(&gateway, &alice.call("GET", &list, &[agent], b"")?.0)?;

@@ -139,8 +139,11 @@ impl InForce {
 #[derive(Debug, Default)]
 pub(super) struct Follower {
     in_force: InForce,
+    /// What stood there at the last look; `None`: nothing that can be read.
     seen: Option<String>,
+    /// What was told to be no policy.
     refused: Option<String>,
+    trouble: Option<String>,
 }
 
 impl Follower {
@@ -156,37 +159,61 @@ impl Follower {
     /// # Errors
     /// See [`InForce::put`].
     pub(super) async fn put(&mut self, audit: &Station, next: Option<Read>) -> anyhow::Result<()> {
-        (self.seen, self.refused) = (None, None);
+        (self.seen, self.refused, self.trouble) = (None, None, None);
         self.in_force.put(audit, next).await
     }
 
     /// Looks at the file.
     pub(super) async fn look(&mut self, audit: &Station) {
         let Some(now) = &self.in_force.0 else { return };
-        // A file that is being replaced is not there for a moment.
-        let Ok(found) = std::fs::read_to_string(&now.file) else {
-            return;
+        let file = now.file.clone();
+        let found = match std::fs::read_to_string(&file) {
+            Ok(found) => found,
+            Err(why) => {
+                // A file that is being replaced is not there for a moment.
+                if self.seen.take().is_none() && self.trouble.is_none() {
+                    self.is_kept(format!("cannot read the audit policy `{}`: {why}", file.display()));
+                }
+                return;
+            }
         };
+        let is_in_force = found == now.text;
         let settled = self.seen.replace(found.clone()).is_some_and(|seen| seen == found);
-        if found == now.text {
-            self.refused = None;
+        if is_in_force {
+            (self.refused, self.trouble) = (None, None);
             return;
         }
         if !settled || self.refused.as_ref() == Some(&found) {
             return;
         }
-        let taken = match read_file(&now.file) {
-            Ok(read) if read.text == found => self.in_force.put(audit, Some(read)).await,
-            Ok(_) => return, // changed once more, between the two readings
-            Err(why) => Err(why.into()),
-        };
-        if let Err(why) = taken {
-            tracing::error!(
-                why = format!("{why:#}"),
-                "the new audit policy cannot be used; the old one stays in effect"
-            );
-            self.refused = Some(found);
+        match read_file(&file) {
+            Ok(read) if read.text == found => match self.in_force.put(audit, Some(read)).await {
+                Ok(()) => (self.refused, self.trouble) = (None, None),
+                // The ledger is asked again at the next look: nothing is wrong with the file.
+                Err(why) => self.is_kept(format!("{why:#}")),
+            },
+            Ok(_) => {} // changed once more, between the two readings
+            Err(why) => {
+                self.is_kept(format!("{:#}", anyhow::Error::new(why)));
+                self.refused = Some(found);
+            }
         }
+    }
+
+    /// The policy in effect stays so, and why.
+    fn is_kept(&mut self, why: String) {
+        if self.trouble.as_ref() != Some(&why) {
+            tracing::error!(why, "the new audit policy cannot be used; the old one stays in effect");
+        }
+        self.trouble = Some(why);
+    }
+
+    /// Why what stands in the file is not what counts; for `/readyz`.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let why = self.trouble.as_ref()?;
+        Some(format!(
+            "the new audit policy cannot be used, the old one stays in effect: {why}"
+        ))
     }
 }
 
@@ -267,30 +294,39 @@ mod tests {
             .await
             .unwrap();
         let none = METADATA.replace("Metadata", "None");
-        for (text, changes) in [
-            (METADATA, 1),
-            ("", 1),
-            (none.as_str(), 1),
-            (none.as_str(), 2),
-            (none.as_str(), 2),
-            (METADATA.split_at(30).0, 2),
-            (METADATA.split_at(30).0, 2),
-            (METADATA, 2),
-            (none.as_str(), 2),
-            (METADATA, 2),
-            (METADATA, 3),
+        for (text, changes, is_well) in [
+            (METADATA, 1, true),
+            ("", 1, true),
+            (none.as_str(), 1, true),
+            (none.as_str(), 2, true),
+            (none.as_str(), 2, true),
+            (METADATA.split_at(30).0, 2, true),
+            (METADATA.split_at(30).0, 2, false),
+            (METADATA.split_at(30).0, 2, false),
+            (METADATA, 2, false),
+            (none.as_str(), 2, true),
+            (METADATA, 2, true),
+            (METADATA, 3, true),
         ] {
             world.write(text);
             follower.look(&world.audit).await;
             assert_eq!(world.changes().len(), changes, "{text:?}");
+            let trouble = follower.trouble();
+            assert_eq!(trouble.is_none(), is_well, "{text:?}: {trouble:?}");
         }
         std::fs::remove_file(world.file()).unwrap();
-        follower.look(&world.audit).await;
+        for is_well in [true, false, false] {
+            follower.look(&world.audit).await;
+            assert_eq!(follower.trouble().is_none(), is_well);
+        }
         assert_eq!(
             world.changes().len(),
             3,
             "who takes a file away says so in the configuration"
         );
+        world.write(METADATA);
+        follower.look(&world.audit).await;
+        assert_eq!(follower.trouble(), None);
     }
 
     #[test]

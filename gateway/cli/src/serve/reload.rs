@@ -51,16 +51,29 @@ pub(super) struct Handles {
 
 /// What `/readyz` says about the configuration.
 #[derive(Debug, Default)]
-pub(super) struct Note(Mutex<Option<String>>);
+pub(super) struct Note {
+    file: Mutex<Option<String>>,
+    audit_policy: Mutex<Option<String>>,
+}
 
 impl Note {
     fn set(&self, text: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    fn set_audit_policy(&self, text: Option<String>) {
+        *self.audit_policy.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
     pub(super) fn health(&self) -> Health {
-        let note = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        note.map_or(Health::Good, Health::But)
+        let texts = [&self.file, &self.audit_policy]
+            .into_iter()
+            .filter_map(|text| text.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let texts: Vec<String> = texts.collect();
+        if texts.is_empty() {
+            return Health::Good;
+        }
+        Health::But(texts.join("; "))
     }
 }
 
@@ -115,6 +128,7 @@ impl Reloader {
             }
             let audit = Arc::clone(&self.handles.audit);
             self.handles.policy.look(&audit).await;
+            self.handles.note.set_audit_policy(self.handles.policy.trouble());
         }
     }
 
