@@ -31,7 +31,7 @@ rules:
   resources: [pods, configmaps]
   verbs: [get, list, watch]
 - apiGroups: [""]
-  resources: [pods/exec, pods/portforward]
+  resources: [pods/exec, pods/attach, pods/portforward]
   # A WebSocket is a GET, and the API server asks both; without `get` kubectl would fall back to SPDY and say nothing of it.
   verbs: [get, create]
 ---
@@ -78,7 +78,8 @@ const LOOK: [&str; 4] = ["get", "configmaps", "-n", "shop"];
 fn world() -> anyhow::Result<&'static Cluster> {
     static WORLD: Once<Cluster> = Once::new();
     let near = runs("shop", "near", "exec \"$NODE_BINARY\" http --listen 127.0.0.1:0");
-    let world = [&namespace("shop"), RIGHTS, &shell("shop", "web"), &near].concat();
+    let talker = runs("shop", "talker", TALK);
+    let world = [&namespace("shop"), RIGHTS, &shell("shop", "web"), &near, &talker].concat();
     WORLD.get(|| Cluster::with_pods(&world))
 }
 
@@ -88,6 +89,13 @@ fn talks(kubectl: &Kubectl, way: Way) -> anyhow::Result<Running> {
         .over(way)
         .start(&["exec", "web", "-n", "shop", "--", "sh", "-c", TALK])?;
     running.line("the command talks", |line| line == "line 2")?;
+    Ok(running)
+}
+
+/// Attached to what goes on in a pod by itself.
+fn attached(kubectl: &Kubectl, way: Way) -> anyhow::Result<Running> {
+    let mut running = kubectl.over(way).start(&["attach", "talker", "-n", "shop"])?;
+    running.line("what goes on there", |line| line.starts_with("line "))?;
     Ok(running)
 }
 
@@ -137,8 +145,8 @@ const LOCKED: &str = "corp:alice@example.com is locked by corp:carol@example.com
 
 /// Everything that alice has open.
 struct Open {
-    over_websocket: Running,
-    over_spdy: Running,
+    /// Commands, and attached.
+    sessions: [Running; 4],
     watch: Running,
     forward: Running,
 }
@@ -152,16 +160,20 @@ impl Open {
             .start(&["port-forward", "pod/web", "-n", "shop", ":80"])?;
         forward.forwards()?;
         Ok(Self {
-            over_websocket: talks(session, Way::WebSocket)?,
-            over_spdy: talks(raw, Way::Spdy)?,
+            sessions: [
+                talks(session, Way::WebSocket)?,
+                talks(raw, Way::Spdy)?,
+                attached(raw, Way::WebSocket)?,
+                attached(certified, Way::Spdy)?,
+            ],
             watch,
             forward,
         })
     }
 
     fn all_end(&mut self) -> anyhow::Result<()> {
-        for exec in [&mut self.over_websocket, &mut self.over_spdy] {
-            has_read(exec, LOCKED)?;
+        for session in &mut self.sessions {
+            has_read(session, LOCKED)?;
         }
         // A watch has no place for words: kubectl begins it anew, and reads them there, or leaves.
         self.watch.end()?;
@@ -190,7 +202,7 @@ fn a_lock_ends_all_that_its_person_has_open_by_every_credential_and_nobody_elses
     let carol = Person::signed_in(&gateway, "carol")?;
     let mut hers = Open::begin(&session, &raw, &certified)?;
     let his = talks(&bob, Way::WebSocket)?;
-    gateway.has_open(5)?;
+    gateway.has_open(7)?;
 
     let told = carol.ok("gatescribe user lock alice@example.com --reason TICKET-4711")?;
     assert!(told.stderr.contains(&format!("{ALICE} is locked out")), "{told}");
@@ -248,9 +260,9 @@ fn is_recorded(gateway: &Gateway) -> anyhow::Result<()> {
         records.iter().any(|record| of_it(&record))
     };
     // Who was turned away is known, whatever they presented.
-    let records = gateway.records_with("four closes, and a refusal of each credential", |records| {
+    let records = gateway.records_with("six closes, and a refusal of each credential", |records| {
         let credentials = ["gatewayToken", "providerToken", "certificate"];
-        ended_of(records, ALICE).len() == 4 && credentials.iter().all(|credential| turned_away(records, credential))
+        ended_of(records, ALICE).len() == 6 && credentials.iter().all(|credential| turned_away(records, credential))
     })?;
     assert!(
         ended_of(&records, ALICE).iter().all(|ended| *ended == why),

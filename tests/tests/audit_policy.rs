@@ -158,7 +158,7 @@ fn each_call_is_kept_at_the_level_that_the_policy_gives_for_the_person() -> anyh
         ensure!(log.contains(&format!("{name}:3:1: there are no rules")), "{log}");
         let ready = gateway
             .browser()
-            .request("GET", &format!("http://{}/readyz", gateway.admin), "")?;
+            .request("GET", &format!("http://{}/readyz", gateway.admin()), "")?;
         ensure!(
             ready.status == 200 && ready.body.contains("there are no rules"),
             "{}",

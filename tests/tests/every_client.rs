@@ -10,6 +10,8 @@
     reason = "a test fails by panicking; the lints spare only `#[test]` functions"
 )]
 
+#[path = "every_client/behind_a_proxy.rs"]
+mod behind_a_proxy;
 #[path = "every_client/fallback.rs"]
 mod fallback;
 #[path = "every_client/helm.rs"]

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, Running, Way, run};
@@ -164,6 +164,37 @@ fn a_rule_ends_a_watch_and_a_followed_log_that_have_lasted_long_enough() -> anyh
         );
     }
     Ok(())
+}
+
+/// Whoever is signed in for a minute reads at the beginning when it ends, and at the end that it has.
+#[test]
+fn what_is_open_ends_with_its_sign_in_which_is_named_at_the_beginning() -> anyhow::Result<()> {
+    let more = json!({ "identity": { "session": { "idle": "1m", "max": "1m", "token": "1m" } } });
+    let gateway = Gateway::start(
+        world()?,
+        &Options {
+            more: Some(more),
+            ..Options::default()
+        },
+    )?;
+    let alice = gateway.kubectl_of("alice")?;
+    let mut watch = alice.start(&["get", "configmaps", "-n", "quiet", "--watch-only", "-o", "name"])?;
+    let begun = Way::BOTH.map(|way| {
+        let exec = ["exec", "shell", "-n", "quiet", "--", "sh", "-c", TICKS];
+        alice.over(way).start(&exec)
+    });
+    watch.line("the watch names its end", |line| {
+        line.starts_with("Warning: your sign-in ends at 20") && line.ends_with(", and this with it")
+    })?;
+    let words = "ended by the gateway: the sign-in has ended: it has reached its greatest age";
+    for (way, running) in Way::BOTH.into_iter().zip(begun) {
+        let mut running = running?;
+        running.line("it is told why", |line| line.contains(words))?;
+        assert_ne!(running.end()?, 0, "{way}: {:?}", running.lines());
+    }
+    // A watch has no place for words; kubectl begins it anew, and is turned away.
+    watch.end()?;
+    both_are_ended(&gateway, "quiet", words)
 }
 
 const FOR_ONE: &str = "TICKET-4711: the disk is full";

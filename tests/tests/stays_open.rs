@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
-use tests::kubectl::{Running, Way};
+use tests::kubectl::{Kubectl, Running, Way};
 use tests::measure::live::{Kind, Live, Place, says_back};
 use tests::pods::{TALK, dev_does_all, namespace, runs, shell};
 use tests::records::close_of;
@@ -22,14 +22,20 @@ const STOPS: &str = "ended by the gateway: it stops";
 /// Seconds that the tokens of this story are good for: the least that the gateway gives.
 const BRIEF: u64 = 60;
 
+/// A command of kubectl that says numbered lines.
+struct Talk {
+    running: Running,
+    /// Whether it has them from the first on: who attaches reads what is said from then on.
+    from_the_first: bool,
+}
+
 /// Everything that alice has open with two credentials, of which each is good for a minute.
 struct Open<'w> {
     cluster: &'w Cluster,
     gateway: &'w Gateway,
     tokens: [String; 2],
     streams: Vec<Live>,
-    /// Each says numbered lines.
-    talks: Vec<Running>,
+    talks: Vec<Talk>,
     words: usize,
 }
 
@@ -48,14 +54,22 @@ impl<'w> Open<'w> {
                 streams.push(Live::open(gateway, token, kind, &place)?);
             }
             let kubectl = gateway.kubectl(name, token)?;
-            talks.push(kubectl.start(&["logs", "-f", "talker", "-n", "shop"])?);
+            let mut begin = |kubectl: &Kubectl, words: &[&str]| -> anyhow::Result<()> {
+                talks.push(Talk {
+                    running: kubectl.start(words)?,
+                    from_the_first: words.first() != Some(&"attach"),
+                });
+                Ok(())
+            };
+            begin(&kubectl, &["logs", "-f", "talker", "-n", "shop"])?;
             for way in Way::BOTH {
-                let exec = ["exec", "web", "-n", "shop", "--", "sh", "-c", TALK];
-                talks.push(kubectl.over(way).start(&exec)?);
+                let kubectl = kubectl.over(way);
+                begin(&kubectl, &["exec", "web", "-n", "shop", "--", "sh", "-c", TALK])?;
+                begin(&kubectl, &["attach", "talker", "-n", "shop"])?;
             }
         }
         for talk in &mut talks {
-            talk.line("it talks", |line| line == "line 2")?;
+            talk.running.line("it talks", |line| line.starts_with("line "))?;
         }
         let mut open = Self {
             cluster,
@@ -80,7 +94,7 @@ impl<'w> Open<'w> {
             stream.lives(&word).context(when.to_owned())?;
         }
         for talk in &self.talks {
-            talk.goes_on().context(when.to_owned())?;
+            talk.running.goes_on().context(when.to_owned())?;
         }
         for end in self.ends()? {
             ensure!(end.is_none(), "{when}: {end:?}");
@@ -254,17 +268,17 @@ fn what_is_open_outlives_reload_rotation_and_expiry_byte_for_byte_and_ends_when_
         ensure!(!kind.is_told() || said.contains(STOPS), "{kind:?}: {said}");
     }
     for mut talk in talks {
-        talk.end()?;
-        let lines = talk.lines();
-        let numbered: Vec<&String> = lines.iter().filter(|line| line.starts_with("line ")).collect();
-        ensure!(numbered.len() > 10, "{lines:?}");
-        for (number, line) in numbered.iter().enumerate() {
-            ensure!(
-                **line == format!("line {}", number + 1),
-                "{line} is line {}",
-                number + 1
-            );
-        }
+        talk.running.end()?;
+        let lines = talk.running.lines();
+        let numbers: Result<Vec<u64>, _> = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("line "))
+            .map(str::parse)
+            .collect();
+        let numbers = numbers.with_context(|| format!("{lines:?}"))?;
+        ensure!(numbers.len() > 10, "{lines:?}");
+        ensure!(!talk.from_the_first || numbers[0] == 1, "{lines:?}");
+        ensure!(numbers.is_sorted_by(|one, next| one + 1 == *next), "{lines:?}");
     }
     gateway.wait()?;
     let records = gateway.records()?;

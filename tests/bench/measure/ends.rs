@@ -142,8 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for round in 1..=rounds {
         bench.round(&mut taken).with_context(|| format!("round {round}"))?;
     }
-    taken.report(count, rounds);
-    Ok(())
+    taken.report(count, rounds)
 }
 
 fn gateway(cluster: &Cluster) -> anyhow::Result<Gateway> {
@@ -359,7 +358,9 @@ fn milliseconds(from: Instant, to: Instant) -> f64 {
 }
 
 impl Taken {
-    fn report(&self, count: usize, rounds: usize) {
+    /// # Errors
+    /// A stream has outlived the limit.
+    fn report(&self, count: usize, rounds: usize) -> anyhow::Result<()> {
         let mut line = format!("ends count={count} rounds={rounds}");
         let mut over = 0;
         for (name, taken) in [
@@ -401,5 +402,10 @@ impl Taken {
             "{line} binding_told_ms={:.0} others={count} others_ended=0 limit_ms={LIMIT_MS:.0} over_limit={over}",
             self.binding_told.iter().copied().fold(0.0, f64::max)
         );
+        ensure!(
+            over == 0,
+            "{over} streams ended later than {LIMIT_MS:.0} ms behind the act"
+        );
+        Ok(())
     }
 }

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use tests::fed::{Fed, Speaks};
 use tests::frames::Http2;
 use tests::gateway::{Gateway, Options};
-use tests::measure::percentile_ms;
+use tests::measure::{median, percentile_ms};
 use tests::wait::{PATIENCE, try_until};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Ten readers and a second of calls.
+    /// Ten readers, a second of calls, one round.
     #[arg(long)]
     quick: bool,
     /// How many readers take nothing.
@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// How often each is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
 }
 
 /// Between two calls.
@@ -69,11 +72,11 @@ struct Bench {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (count, seconds) = match arguments.quick {
-        true => (10, 1),
-        false => (arguments.count, arguments.seconds),
+    let (count, seconds, rounds) = match arguments.quick {
+        true => (10, 1, 1),
+        false => (arguments.count, arguments.seconds, arguments.rounds),
     };
-    ensure!(count > 0 && seconds > 0, "there is nothing to measure");
+    ensure!(count > 0 && seconds > 0 && rounds > 0, "there is nothing to measure");
     let bench = Bench::new()?;
     let calls = |what: &str| -> anyhow::Result<[f64; 2]> {
         let mut latencies = bench.short_calls(Duration::from_secs(seconds))?;
@@ -87,16 +90,34 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Ok(found)
     };
     calls("to warm up")?;
-    let [p50, p99] = calls("alone")?;
-    let mut line = format!("stalled_readers count={count} alone_p50_ms={p50:.3} alone_p99_ms={p99:.3}");
-    for (name, target) in CLASSES {
-        let stalled = bench.stalled(target, count)?;
-        let [p50, p99] = calls(&format!("beside {count} stalled readers of {name}"))?;
-        line.push_str(&format!(" beside_{name}_p50_ms={p50:.3} beside_{name}_p99_ms={p99:.3}"));
-        drop(stalled);
+    // Alone again before each class and each time: what two of these differ by is no doing of the readers.
+    let (mut alone, mut beside) = (Vec::new(), [const { Vec::new() }; CLASSES.len()]);
+    for _ in 0..rounds {
+        for ((name, target), beside) in CLASSES.into_iter().zip(&mut beside) {
+            alone.push(calls("alone")?);
+            let stalled = bench.stalled(target, count)?;
+            beside.push(calls(&format!("beside {count} stalled readers of {name}"))?);
+            drop(stalled);
+        }
+    }
+    let mut line = format!(
+        "stalled_readers count={count} rounds={rounds}{}",
+        middle("alone", &alone)
+    );
+    let p99s = || alone.iter().map(|[_, p99]| *p99);
+    let (least, most) = (p99s().fold(f64::INFINITY, f64::min), p99s().fold(0.0, f64::max));
+    line.push_str(&format!(" alone_p99_least_ms={least:.3} alone_p99_most_ms={most:.3}"));
+    for ((name, _), beside) in CLASSES.iter().zip(&beside) {
+        line.push_str(&middle(&format!("beside_{name}"), beside));
     }
     println!("{line}");
     Ok(())
+}
+
+/// The middle one of the rounds' medians and of their 99th percentiles.
+fn middle(name: &str, rounds: &[[f64; 2]]) -> String {
+    let [p50, p99] = [0, 1].map(|of| median(&rounds.iter().map(|round| round[of]).collect::<Vec<_>>()));
+    format!(" {name}_p50_ms={p50:.3} {name}_p99_ms={p99:.3}")
 }
 
 impl Bench {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::cluster::audit::Event;
+use tests::person::Person;
 
 use super::libraries::streams_that_fall_back;
 use super::world::World;
@@ -67,6 +68,20 @@ fn both_attempts_are_one_session(world: &World) -> anyhow::Result<()> {
         let attempt = attempt.with_context(|| format!("no attempt is named by {stream}"))?;
         ensure!(attempt["req"]["path"] == stream["req"]["path"], "{attempt} {stream}");
         ensure!(closed(&records, first).is_some_and(|status| status >= 400), "{attempt}");
+    }
+    // And whoever looks sees one act and one session, under the id of the stream.
+    let carol = Person::signed_in(&world.gateway, "carol")?;
+    let told = carol
+        .ok("gatescribe audit search user:alice kind:open --limit 1000 -o json")?
+        .json()?;
+    let acts = told["records"].as_array().cloned().context("acts")?;
+    let listed = carol.sessions("user:alice --limit 1000")?;
+    for (what, rows) in [("act", acts), ("session", listed)] {
+        for stream in streams(&records) {
+            let of = |id: &Value| rows.iter().filter(|row| row["id"] == *id).count();
+            let both = (of(&stream["id"]), of(&stream["req"]["fallback_of"]));
+            ensure!(both == (1, 0), "{what}: {both:?} of {stream} in {rows:?}");
+        }
     }
     Ok(())
 }

@@ -134,8 +134,15 @@ fn promise_4_a_gateway_killed_in_a_session_leaves_one_end_and_what_was_sealed() 
     let mut gateway = Gateway::start(&cluster, &Options::ruled(kept_is_recorded()))?;
     let alice = gateway.kubectl_of("alice")?;
     let mut talking = both_ways(&alice, TICKS)?;
-    let records = gateway.records_with("both have begun", |records| {
-        records.iter().filter(|record| record["kind"] == "open").count() == 2
+    let mut watch = watching(&alice)?;
+    let watches = |record: &&Value| record["kind"] == "access" && record["req"]["verb"] == "watch";
+    let records = gateway.records_with("all have begun", |records| {
+        let sessions = records.iter().filter(|record| record["kind"] == "open").count();
+        sessions == 2
+            && records
+                .iter()
+                .filter(watches)
+                .any(|watch| watch["by"]["user"] == "alice@example.com")
     })?;
     let begun = sessions(&records)?;
     try_until("some of each is sealed", PATIENCE, || {
@@ -148,6 +155,7 @@ fn promise_4_a_gateway_killed_in_a_session_leaves_one_end_and_what_was_sealed() 
 
     gateway.process().signal(Signal::SIGKILL)?;
     end_in_vain(&mut talking)?;
+    watch.end()?;
     // Killed once more while nothing goes on: what had no end has one by then, and gets no other.
     gateway.start_again()?;
     gateway.process().signal(Signal::SIGKILL)?;
@@ -156,6 +164,12 @@ fn promise_4_a_gateway_killed_in_a_session_leaves_one_end_and_what_was_sealed() 
     let records = gateway.records()?;
     let ends = one_end_each(&records)?;
     assert_eq!(ends.len(), 2, "{ends:?}");
+    let watch = records.iter().find(watches).context("the watch")?;
+    let closes = records
+        .iter()
+        .filter(|record| record["kind"] == "close" && record["id"] == watch["id"]);
+    let closes: Vec<&Value> = closes.map(|close| &close["outcome"]["end"]).collect();
+    assert_eq!(closes, ["unknown"]);
     let carol = Person::signed_in(&gateway, "carol")?;
     for (id, anchors) in sessions(&records)? {
         assert_eq!(ends[&id]["outcome"]["end"], "unknown", "{}", ends[&id]);
