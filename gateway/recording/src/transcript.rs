@@ -1,8 +1,8 @@
 //! A transcript: what a session showed, as lines of plain text.
 //!
 //! A state machine reads the escape sequences (crate `vte`), so what was overwritten in a line, as progress bars do, is
-//! overwritten here too. A program that takes the whole screen (the alternate screen of xterm) is named and left out:
-//! its screen is no text with an order; play it instead.
+//! overwritten here too. A program that takes the whole screen (the alternate screen of xterm) is named and left out, with
+//! how many bytes that were: its screen is no text with an order; play it instead.
 //!
 //! Invariant: memory is bounded, whatever a session showed. A recording may be far larger than its file.
 //!
@@ -31,8 +31,8 @@ const PIECE: usize = 4096;
 /// What a line of ours begins with, and what stands in front of a line of output that begins so.
 const MARKS: [char; 5] = ['>', '<', '!', '[', '\\'];
 
-/// Where one begins and what it draws is left out.
-const FULL_SCREEN: &str = "[a full-screen program]";
+/// What stands for a program that takes the whole screen. How much of it is left out stands between.
+const FULL_SCREEN: [&str; 2] = ["[a full-screen program: ", " bytes left out]"];
 
 /// One stream of output, as lines.
 pub struct Transcript {
@@ -48,9 +48,30 @@ pub struct Transcript {
 struct Lines {
     line: Vec<char>,
     column: usize,
-    is_full_screen: bool,
+    /// A program has the whole screen.
+    full_screen: Option<LeftOut>,
+    /// What [`SAVES`] kept.
+    was_full_screen: bool,
+    /// The parser stands behind a sequence that gave or took the whole screen.
+    turned: Option<Turn>,
     done: String,
     prefix: &'static str,
+}
+
+/// What a program with the whole screen wrote, from behind the sequence that took it to the end of the one that gives it back.
+#[derive(Debug, Default)]
+struct LeftOut {
+    /// Not told yet.
+    bytes: u64,
+    /// A line stands for what came before them.
+    is_told: bool,
+}
+
+/// The screen's owner changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Taken,
+    GivenBack,
 }
 
 impl Default for Transcript {
@@ -76,19 +97,32 @@ impl Transcript {
 
     /// Reads on; the lines that are complete.
     pub fn read(&mut self, bytes: &[u8]) -> String {
+        let arrived = [self.utf8.begun(), bytes].concat();
         let text = self.utf8.text(bytes);
-        let mut rest = text.as_bytes();
+        let (mut counted, mut rest) = (0, text.as_bytes());
         while !rest.is_empty() {
-            let (shown, behind) = self.strings.next(rest);
-            self.parser.advance(&mut self.lines, shown);
+            let (mut shown, behind) = self.strings.next(rest);
+            while !shown.is_empty() {
+                let read = self.parser.advance_until_terminated(&mut self.lines, shown);
+                shown = shown.get(read..).unwrap_or_default();
+                if let Some(turn) = self.lines.turned.take() {
+                    let up_to_here = text.len().saturating_sub(shown.len()).saturating_sub(behind.len());
+                    let came = length_of(&arrived, up_to_here);
+                    self.lines.turn(turn, came.saturating_sub(counted));
+                    counted = came;
+                }
+            }
             rest = behind;
         }
+        let came = arrived.len().saturating_sub(self.utf8.begun().len());
+        self.lines.leave_out(came.saturating_sub(counted));
         std::mem::take(&mut self.lines.done)
     }
 
-    /// The line that was begun.
+    /// The line that was begun, and what was left out by now.
     pub fn finish(&mut self) -> String {
         self.lines.break_off();
+        self.lines.tell_left_out();
         std::mem::take(&mut self.lines.done)
     }
 }
@@ -299,6 +333,22 @@ fn one_line(text: &[u8]) -> String {
     line
 }
 
+/// Of how many of these bytes the first `length` bytes of their text were made.
+fn length_of(bytes: &[u8], length: usize) -> usize {
+    let (mut made, mut read) = (0_usize, 0_usize);
+    for chunk in bytes.utf8_chunks() {
+        let valid = chunk.valid().len();
+        if made.saturating_add(valid) >= length {
+            break;
+        }
+        made = made
+            .saturating_add(valid)
+            .saturating_add(char::REPLACEMENT_CHARACTER.len_utf8());
+        read = read.saturating_add(valid).saturating_add(chunk.invalid().len());
+    }
+    read.saturating_add(length.saturating_sub(made))
+}
+
 /// Whether the stream stands in an operating system command (OSC, ECMA 48 §8.3.89): a title, a clipboard.
 ///
 /// No line shows what stands in one. The parser would keep it until its end, which need not come, so it is not given any of it.
@@ -380,21 +430,63 @@ impl Lines {
         }
     }
 
-    fn full_screen(&mut self, begins: bool) {
-        if begins && !self.is_full_screen {
-            self.break_off();
-            self.done.push_str(self.prefix);
-            self.done.push_str(FULL_SCREEN);
-            self.done.push('\n');
+    /// The parser is to stop here if the screen's owner changes.
+    fn set_full_screen(&mut self, is_taken: bool) {
+        self.turned = match (is_taken, self.full_screen.is_some()) {
+            (true, false) => Some(Turn::Taken),
+            (false, true) => Some(Turn::GivenBack),
+            _ => return,
+        };
+    }
+
+    /// The owner changes, `came` bytes behind what was counted.
+    fn turn(&mut self, turn: Turn, came: usize) {
+        match turn {
+            Turn::Taken => {
+                self.break_off();
+                self.full_screen = Some(LeftOut::default());
+            }
+            Turn::GivenBack => {
+                self.leave_out(came);
+                self.tell_left_out();
+                self.full_screen = None;
+            }
         }
-        self.is_full_screen = begins;
+    }
+
+    fn leave_out(&mut self, came: usize) {
+        if let Some(left_out) = &mut self.full_screen {
+            let came = u64::try_from(came).unwrap_or(u64::MAX);
+            left_out.bytes = left_out.bytes.saturating_add(came);
+        }
+    }
+
+    fn tell_left_out(&mut self) {
+        let Some(left_out) = &mut self.full_screen else { return };
+        if left_out.bytes == 0 && left_out.is_told {
+            return;
+        }
+        let [before, behind] = FULL_SCREEN;
+        let bytes = std::mem::take(&mut left_out.bytes).to_string();
+        left_out.is_told = true;
+        for words in [self.prefix, before, &bytes, behind, "\n"] {
+            self.done.push_str(words);
+        }
     }
 }
+
+/// The modes of the alternate screen (xterm, "DEC Private Mode Set"): of several in one sequence each counts.
+const ALTERNATE_SCREEN: [u16; 3] = [47, 1047, 1049];
+/// Keeps modes (XTSAVE), for [`RESTORES`].
+const SAVES: char = 's';
+/// Puts back what was kept (XTRESTORE), or else the main screen. Terminals that do not know it stay as they are, so it only ever
+/// ends a full screen here: what one of them may have shown is not left out.
+const RESTORES: char = 'r';
 
 impl Perform for Lines {
     fn print(&mut self, letter: char) {
         // The parser takes DEL for a letter, terminals draw nothing.
-        if self.is_full_screen || letter.is_control() {
+        if self.full_screen.is_some() || letter.is_control() {
             return;
         }
         if self.column >= LONGEST_LINE {
@@ -414,7 +506,7 @@ impl Perform for Lines {
 
     fn execute(&mut self, byte: u8) {
         match byte {
-            _ if self.is_full_screen => {}
+            _ if self.full_screen.is_some() => {}
             b'\n' => self.end(),
             b'\r' => self.column = 0,
             0x08 => self.column = self.column.saturating_sub(1),
@@ -431,9 +523,16 @@ impl Perform for Lines {
             .copied()
             .unwrap_or(0);
         let count = usize::from(first.max(1));
+        let is_screen = || {
+            params
+                .iter()
+                .any(|mode| matches!(mode, [mode] if ALTERNATE_SCREEN.contains(mode)))
+        };
         match (intermediates, action) {
-            (b"?", 'h' | 'l') if matches!(first, 47 | 1047 | 1049) => self.full_screen(action == 'h'),
-            _ if self.is_full_screen || !intermediates.is_empty() => {}
+            (b"?", 'h' | 'l') if is_screen() => self.set_full_screen(action == 'h'),
+            (b"?", SAVES) if is_screen() => self.was_full_screen = self.full_screen.is_some(),
+            (b"?", RESTORES) if is_screen() && !self.was_full_screen => self.set_full_screen(false),
+            _ if self.full_screen.is_some() || !intermediates.is_empty() => {}
             (_, 'K') => self.erase(first),
             (_, 'X') => self.blank(self.column, self.column.saturating_add(count)),
             (_, 'C') => self.go_to(self.column.saturating_add(count)),
@@ -455,6 +554,18 @@ impl Perform for Lines {
             (_, 'A' | 'B' | 'E' | 'F' | 'H' | 'f' | 'd' | 'J') if !(action == 'J' && first == 0) => self.break_off(),
             _ => {}
         }
+    }
+
+    fn esc_dispatch(&mut self, intermediates: &[u8], _ignore: bool, byte: u8) {
+        // RIS, the full reset: the main screen, and empty.
+        if intermediates.is_empty() && byte == b'c' {
+            self.break_off();
+            self.set_full_screen(false);
+        }
+    }
+
+    fn terminated(&self) -> bool {
+        self.turned.is_some()
     }
 }
 
@@ -488,11 +599,18 @@ pub fn fuzz_transcript(data: &[u8]) {
             );
             let is_told_apart = match mark {
                 Some(mark) => line.starts_with(mark),
-                None => line == FULL_SCREEN || line.starts_with('\\') || !begins_with_mark(line),
+                None => is_left_out(line) || line.starts_with('\\') || !begins_with_mark(line),
             };
             assert!(is_told_apart, "`{line}` is of another stream");
         }
     }
+}
+
+/// Whether a line stands for what a full-screen program wrote.
+fn is_left_out(line: &str) -> bool {
+    let [before, behind] = FULL_SCREEN;
+    let count = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+    count.is_some_and(|count| count.parse::<u64>().is_ok())
 }
 
 #[cfg(test)]
@@ -507,7 +625,7 @@ mod tests {
             frames in prop::collection::vec(
                 (
                     prop::sample::select(vec![0x80_u8, 1, 2, 0x87, 7]),
-                    prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"\x1b[?1049hl]0;\x07><!\\\r\n\t\x7f \xe2\x80\xaa".to_vec())], 0..60),
+                    prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"\x1b[?1049hlc;]0;\x07><!\\\r\n\t\x7f \xe2\x80\xaa".to_vec())], 0..60),
                 ),
                 0..12,
             ),

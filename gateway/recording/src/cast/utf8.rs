@@ -37,6 +37,11 @@ impl Utf8 {
         }
     }
 
+    /// The bytes that are held back, at most three.
+    pub(crate) fn begun(&self) -> &[u8] {
+        &self.begun
+    }
+
     /// What is left when nothing more comes.
     pub(crate) fn finish(&mut self) -> String {
         let begun = std::mem::take(&mut self.begun);

@@ -2,6 +2,7 @@
 
 mod frames;
 mod frozen;
+mod full_screen;
 mod terminals;
 mod views;
 

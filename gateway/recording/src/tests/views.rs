@@ -130,7 +130,7 @@ fn a_transcript_is_what_the_lines_came_to() {
     );
     assert_eq!(
         text(&recording),
-        "$ ls\n100% done\nmistoke\nabcx\n[a full-screen program]\n$ €\n"
+        "$ ls\n100% done\nmistoke\nabcx\n[a full-screen program: 31 bytes left out]\n$ €\n"
     );
 }
 
@@ -196,7 +196,10 @@ fn no_line_of_output_looks_like_one_of_ours() {
         ("< answered", "\\< answered"),
         ("! an error", "\\! an error"),
         ("[exit 0]", "\\[exit 0]"),
-        ("[a full-screen program]", "\\[a full-screen program]"),
+        (
+            "[a full-screen program: 7 bytes left out]",
+            "\\[a full-screen program: 7 bytes left out]",
+        ),
         ("\\[exit 0]", "\\\\[exit 0]"),
         ("\x1b[5G[exit 0]", "    [exit 0]"),
         ("forged\r[exit 0]", "\\[exit 0]"),
