@@ -21,6 +21,7 @@ pub(crate) struct Leaf {
     pub(crate) req: Option<Request>,
     pub(crate) upstream: Option<Served>,
     pub(crate) decision: Option<Decided>,
+    pub(crate) audit: Option<Audited>,
     pub(crate) outcome: Option<Ended>,
     pub(crate) object: Option<Object>,
     pub(crate) recording: Option<Kept>,
@@ -81,6 +82,25 @@ pub(crate) struct Request {
     pub(crate) pod: Option<String>,
     pub(crate) fallback_of: Option<String>,
 }
+
+/// How much of the call the audit policy has kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Audited {
+    pub(crate) level: String,
+}
+
+impl Leaf {
+    /// Whether `req.query_keys` are all keys that there were. At level None there is none; a longer query is cut.
+    pub(crate) fn has_all_keys(&self) -> bool {
+        let is_least = self.audit.as_ref().is_some_and(|audit| audit.level == "None");
+        let keys = self.req.as_ref().map_or(0, |req| req.query_keys.len());
+        !is_least && keys < MOST_KEYS
+    }
+}
+
+/// The gateway records no more keys of a query.
+const MOST_KEYS: usize = 32;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

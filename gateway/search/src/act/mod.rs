@@ -119,7 +119,8 @@ impl Unnamed {
     pub(crate) fn line(mut self, name: &str, namespace: Option<&str>) -> String {
         self.req.name = Some(name.to_owned());
         self.req.namespace = namespace.map(str::to_owned);
-        words(RecordKind::Intent, &self.req, self.effective.as_ref())
+        // A creation selects nothing.
+        words(RecordKind::Intent, &self.req, Keys::All, self.effective.as_ref())
     }
 }
 
@@ -132,11 +133,20 @@ fn called(kind: RecordKind, leaf: &Leaf) -> String {
             _ => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
         };
     }
-    words(kind, req, leaf.effective.as_ref())
+    let keys = if leaf.has_all_keys() { Keys::All } else { Keys::Some };
+    words(kind, req, keys, leaf.effective.as_ref())
 }
 
-fn words(kind: RecordKind, req: &Request, effective: Option<&Effective>) -> String {
-    let mut words = kubectl(kind, req).unwrap_or_else(|| raw(req));
+/// Which keys of its query a record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    All,
+    /// What is not among them may have been there.
+    Some,
+}
+
+fn words(kind: RecordKind, req: &Request, keys: Keys, effective: Option<&Effective>) -> String {
+    let mut words = kubectl(kind, req, keys).unwrap_or_else(|| raw(req));
     if let Some(effective) = effective {
         words.push_str(&acting_as(effective));
     }
@@ -157,7 +167,7 @@ fn acting_as(effective: &Effective) -> String {
 }
 
 /// The command with its object, or `None` when no command fits.
-fn kubectl(kind: RecordKind, req: &Request) -> Option<String> {
+fn kubectl(kind: RecordKind, req: &Request, keys: Keys) -> Option<String> {
     let resource = req.resource.as_deref().filter(|resource| !resource.is_empty())?;
     if let Some(review) = review(req, resource) {
         return Some(format!("kubectl auth {review}"));
@@ -175,13 +185,24 @@ fn kubectl(kind: RecordKind, req: &Request) -> Option<String> {
     let what = names::typed(resource, group, singular && !is_read(&req.verb));
     let mut words = format!("kubectl {command} {}{}", plain(&what), name(req));
     if req.verb == "deletecollection" {
-        words.push_str(if has(req, "labelSelector") { " -l …" } else { " --all" });
+        words.push_str(selected(req, keys));
     }
     let mut words = finish(words, req);
     if req.verb == "watch" {
         words.push_str(" --watch");
     }
     Some(words)
+}
+
+/// What of a collection was meant: all of it only where no selector can have been given.
+fn selected(req: &Request, keys: Keys) -> &'static str {
+    match (has(req, "labelSelector"), has(req, "fieldSelector"), keys) {
+        (true, true, _) => " -l … --field-selector …",
+        (true, false, _) => " -l …",
+        (false, true, _) => " --field-selector …",
+        (false, false, Keys::All) => " --all",
+        (false, false, Keys::Some) => " …",
+    }
 }
 
 fn review(req: &Request, resource: &str) -> Option<&'static str> {
@@ -208,7 +229,7 @@ fn on_subresource(kind: RecordKind, req: &Request, resource: &str) -> Option<Str
         ("pods", "ephemeralcontainers") if !is_read(&req.verb) => format!("kubectl debug {name}"),
         ("serviceaccounts", "token") if req.verb == "create" => format!("kubectl create token {name}"),
         ("certificatesigningrequests", "approval") if !is_read(&req.verb) => {
-            format!("kubectl certificate approve {name}")
+            format!("kubectl certificate {} {name}", judged(req))
         }
         (_, "scale") if !is_read(&req.verb) => {
             let what = names::typed(resource, req.group.as_deref().unwrap_or_default(), true);
@@ -222,6 +243,21 @@ fn on_subresource(kind: RecordKind, req: &Request, resource: &str) -> Option<Str
         _ => return None,
     };
     Some(finish(words, req))
+}
+
+/// A signing request is approved and denied at the same place, by words in the body.
+fn judged(req: &Request) -> &'static str {
+    match claimed(req) {
+        "certificate approve" => "approve",
+        "certificate deny" => "deny",
+        _ => "approve|deny",
+    }
+}
+
+/// What the client says it was asked to do.
+fn claimed(req: &Request) -> &str {
+    let claimed = req.kubectl_command.as_deref().unwrap_or_default();
+    claimed.strip_prefix("kubectl ").unwrap_or(claimed).trim()
 }
 
 /// The word after `kubectl`: the client's own where it is one that leads to this verb, else the verb's.
@@ -269,8 +305,7 @@ fn command(req: &Request) -> Option<&'static str> {
         "delete" | "deletecollection" => ("delete", &DELETES),
         _ => return None,
     };
-    let claimed = req.kubectl_command.as_deref().unwrap_or_default();
-    let claimed = claimed.strip_prefix("kubectl ").unwrap_or(claimed).trim();
+    let claimed = claimed(req);
     Some(fitting.iter().find(|word| **word == claimed).copied().unwrap_or(own))
 }
 

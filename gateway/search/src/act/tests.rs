@@ -90,6 +90,59 @@ fn subresources_and_reviews_read_as_their_own_commands() {
     );
 }
 
+/// A line never says `--all` of a deletion that may have had a selector.
+#[test]
+fn a_deleted_collection_is_called_all_only_where_the_record_knows_it() {
+    let deleted = |keys: &[&str], level: Option<&str>| {
+        let req = json!({"method": "DELETE", "path": "/x", "verb": "deletecollection", "group": "", "resource": "pods",
+            "namespace": "shop", "query_keys": keys});
+        let audit = level.map(|level| json!({"level": level, "policy": "p"}));
+        of(RecordKind::Intent, json!({"id": "1", "req": req, "audit": audit}))
+    };
+    let many: Vec<String> = (0..32).map(|number| format!("k{number}")).collect();
+    let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (keys, level, told) in [
+        (&[][..], None, "--all"),
+        (&["propagationPolicy"], Some("Metadata"), "--all"),
+        (&["labelSelector"], Some("Metadata"), "-l …"),
+        (&["dryRun", "fieldSelector"], None, "--field-selector …"),
+        (&["fieldSelector", "labelSelector"], None, "-l … --field-selector …"),
+        (&[], Some("None"), "…"),
+        (&many, None, "…"),
+        (&many[1..], None, "--all"),
+    ] {
+        assert_eq!(
+            deleted(keys, level),
+            format!("kubectl delete pods {told} -n shop"),
+            "{keys:?} {level:?}"
+        );
+    }
+    many[31] = "labelSelector";
+    assert_eq!(deleted(&many, None), "kubectl delete pods -l … -n shop");
+}
+
+#[test]
+fn a_signing_request_is_called_approved_only_where_somebody_says_so() {
+    let judged = |claims: Option<&str>| {
+        request(
+            "update",
+            "certificatesigningrequests",
+            json!({"name": "csr-1", "subresource": "approval", "kubectl_command": claims}),
+        )
+    };
+    assert_eq!(
+        judged(Some("kubectl certificate approve")),
+        "kubectl certificate approve csr-1"
+    );
+    assert_eq!(
+        judged(Some("kubectl certificate deny")),
+        "kubectl certificate deny csr-1"
+    );
+    for nothing in [None, Some("kubectl get"), Some("deny")] {
+        assert_eq!(judged(nothing), "kubectl certificate approve|deny csr-1");
+    }
+}
+
 #[test]
 fn the_clients_own_command_is_believed_only_where_it_fits_the_verb() {
     let claims = |verb: &str, command: &str| {
