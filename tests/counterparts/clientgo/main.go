@@ -3,8 +3,8 @@
 // with the reason on standard error.
 //
 //	clientgo [--protocol ws|spdy|fallback] [--namespace NS] COMMAND …
-//	  exec [--stdin] [--tty COLSxROWS] POD CONTAINER -- WORDS…
-//	  attach [--stdin] POD CONTAINER
+//	  exec [--stdin] [--tty COLSxROWS[,COLSxROWS…]] POD CONTAINER -- WORDS…
+//	  attach [--stdin] [--tty COLSxROWS[,COLSxROWS…]] POD CONTAINER
 //	  portforward [--half-close] POD PORT      standard input to the port, its answer to standard output
 //	  logs [--follow] POD CONTAINER
 //	  watch CONFIGMAP                          one line per event until the server ends it
@@ -71,7 +71,7 @@ func (c *caller) do(ctx context.Context, arguments []string) error {
 	}
 	flags := flag.NewFlagSet(arguments[0], flag.ContinueOnError)
 	stdin := flags.Bool("stdin", false, "pass standard input on")
-	tty := flags.String("tty", "", "a terminal of this size, COLSxROWS")
+	tty := flags.String("tty", "", "a terminal of these sizes, COLSxROWS, the next one behind each line that the pod says")
 	halfClose := flags.Bool("half-close", false, "close one direction when standard input ends")
 	follow := flags.Bool("follow", false, "until the container ends")
 	if err := flags.Parse(arguments[1:]); err != nil {
@@ -90,7 +90,7 @@ func (c *caller) do(ctx context.Context, arguments []string) error {
 		}
 		return c.exec(ctx, words[0], words[1], command, *stdin, *tty)
 	case "attach":
-		return c.attach(ctx, words[0], words[1], *stdin)
+		return c.attach(ctx, words[0], words[1], *stdin, *tty)
 	case "portforward":
 		return c.portForward(words[0], words[1], *halfClose)
 	case "logs":

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	core "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -26,30 +27,44 @@ func (c *caller) exec(ctx context.Context, pod, container string, command []stri
 	options := &core.PodExecOptions{
 		Container: container, Command: command, Stdin: stdin, Stdout: true, Stderr: tty == "", TTY: tty != "",
 	}
-	address := c.subresource(pod, "exec", options)
+	streams, err := streamsOf(ctx, stdin, tty)
+	if err != nil {
+		return err
+	}
+	return c.stream(ctx, c.subresource(pod, "exec", options), streams)
+}
+
+func (c *caller) attach(ctx context.Context, pod, container string, stdin bool, tty string) error {
+	options := &core.PodAttachOptions{
+		Container: container, Stdin: stdin, Stdout: true, Stderr: tty == "", TTY: tty != "",
+	}
+	streams, err := streamsOf(ctx, stdin, tty)
+	if err != nil {
+		return err
+	}
+	return c.stream(ctx, c.subresource(pod, "attach", options), streams)
+}
+
+// streamsOf joins the streams of this process, with a terminal where sizes of one are given.
+func streamsOf(ctx context.Context, stdin bool, tty string) (remotecommand.StreamOptions, error) {
 	streams := remotecommand.StreamOptions{Stdout: os.Stdout, Tty: tty != ""}
 	if stdin {
 		streams.Stdin = os.Stdin
 	}
 	if tty == "" {
 		streams.Stderr = os.Stderr
-	} else {
+		return streams, nil
+	}
+	window := &window{lines: make(chan struct{}, 64), over: ctx.Done()}
+	for _, text := range strings.Split(tty, ",") {
 		var size remotecommand.TerminalSize
-		if _, err := fmt.Sscanf(tty, "%dx%d", &size.Width, &size.Height); err != nil {
-			return fmt.Errorf("--tty %s: %w", tty, err)
+		if _, err := fmt.Sscanf(text, "%dx%d", &size.Width, &size.Height); err != nil {
+			return streams, fmt.Errorf("--tty %s: %w", tty, err)
 		}
-		streams.TerminalSizeQueue = &oneSize{size: &size, over: ctx.Done()}
+		window.sizes = append(window.sizes, size)
 	}
-	return c.stream(ctx, address, streams)
-}
-
-func (c *caller) attach(ctx context.Context, pod, container string, stdin bool) error {
-	options := &core.PodAttachOptions{Container: container, Stdin: stdin, Stdout: true, Stderr: true}
-	streams := remotecommand.StreamOptions{Stdout: os.Stdout, Stderr: os.Stderr}
-	if stdin {
-		streams.Stdin = os.Stdin
-	}
-	return c.stream(ctx, c.subresource(pod, "attach", options), streams)
+	streams.Stdout, streams.TerminalSizeQueue = window, window
+	return streams, nil
 }
 
 func (c *caller) subresource(pod, name string, options any) *url.URL {
@@ -83,19 +98,42 @@ func (c *caller) executor(address *url.URL) (remotecommand.Executor, error) {
 	return remotecommand.NewFallbackExecutor(overWebSocket, overSPDY, refused)
 }
 
-// oneSize is a terminal that never changes its size.
-type oneSize struct {
-	size *remotecommand.TerminalSize
-	over <-chan struct{}
+// window is a terminal as a person has one: it gets its next size when the pod has said a line, so that each size is seen
+// before the next one comes.
+type window struct {
+	sizes []remotecommand.TerminalSize
+	given int
+	lines chan struct{}
+	over  <-chan struct{}
 }
 
-func (o *oneSize) Next() *remotecommand.TerminalSize {
-	if size := o.size; size != nil {
-		o.size = nil
-		return size
+func (w *window) Write(bytes []byte) (int, error) {
+	for _, letter := range bytes {
+		if letter != '\n' {
+			continue
+		}
+		select {
+		case w.lines <- struct{}{}:
+		default: // More lines than sizes.
+		}
 	}
-	<-o.over
-	return nil
+	return os.Stdout.Write(bytes)
+}
+
+func (w *window) Next() *remotecommand.TerminalSize {
+	if w.given > 0 && w.given < len(w.sizes) {
+		select {
+		case <-w.lines:
+		case <-w.over:
+			return nil
+		}
+	}
+	if w.given == len(w.sizes) {
+		<-w.over
+		return nil
+	}
+	w.given++
+	return &w.sizes[w.given-1]
 }
 
 // portForward joins standard input and output to a port of the pod, through a local port as kubectl does.

@@ -8,7 +8,7 @@ use tests::left_out::{NO_ROUTE, left_out};
 
 use super::kubectl::says_two;
 use super::table::{Client, PAYLOAD, Row, Run, Says, same};
-use super::talk::Ended;
+use super::talk::{Ended, Talk};
 use super::world::{NAMESPACE, Side, World};
 
 const CLIENT_GO: [Client; 3] = [client_go("ws"), client_go("spdy"), client_go("fallback")];
@@ -101,6 +101,22 @@ const HALF_CLOSES: &[Row] = &[
     ),
 ];
 
+/// A terminal whose window changes its size while somebody is in it, and in which somebody types.
+const RESIZED: &[Row] = &[
+    row(
+        "exec-resized",
+        exec_resized,
+        9,
+        Says::Exactly("small\r\nlarge\r\ngot typed\r\n"),
+    ),
+    row(
+        "attach-resized",
+        attach_resized,
+        0,
+        Says::Exactly("small\r\nlarge\r\ngot typed\r\n"),
+    ),
+];
+
 const fn row(case: &'static str, act: fn(&Run<'_>) -> anyhow::Result<Ended>, code: i32, says: Says) -> Row {
     Row { case, act, code, says }
 }
@@ -121,7 +137,8 @@ fn h_24_what_a_pod_answers_through_its_proxy_is_the_same_with_every_library() ->
 fn h_24_a_program_on_client_go_is_served_the_same_over_every_protocol() -> anyhow::Result<()> {
     let world = World::shared()?;
     same(world, &CLIENT_GO, ROWS)?;
-    same(world, &CLIENT_GO, HALF_CLOSES)
+    same(world, &CLIENT_GO, HALF_CLOSES)?;
+    same(world, &CLIENT_GO, RESIZED)
 }
 
 #[test]
@@ -138,7 +155,13 @@ fn h_24_the_javascript_client_is_served_the_same() -> anyhow::Result<()> {
 pub(crate) fn streams_that_fall_back(world: &World) -> anyhow::Result<()> {
     let streams =
         |row: &&Row| row.case.starts_with("exec") || row.case.starts_with("attach") || row.case.starts_with("forward");
-    let rows: Vec<Row> = ROWS.iter().chain(HALF_CLOSES).filter(streams).copied().collect();
+    let rows: Vec<Row> = ROWS
+        .iter()
+        .chain(HALF_CLOSES)
+        .chain(RESIZED)
+        .filter(streams)
+        .copied()
+        .collect();
     assert!(rows.len() >= 10, "rows are gone");
     same(world, &CLIENT_GO[2..], &rows)
 }
@@ -169,6 +192,37 @@ fn exec_nowhere(run: &Run<'_>) -> anyhow::Result<Ended> {
 fn exec_terminal(run: &Run<'_>) -> anyhow::Result<Ended> {
     let script = "while [ \"$(stty size)\" != \"31 117\" ]; do sleep 0.05; done; echo seen; exit 9";
     run.run(&sh(&["--tty", "117x31"], script), b"")
+}
+
+/// The two sizes of the window, as the client is told them: the second one once the pod has said that it has seen the first.
+const SIZES: &str = "117x31,99x41";
+
+/// Sees both sizes and reads what is typed, which nothing echoes by then. Each look reads the size once.
+fn sees_both_sizes(code: u8) -> String {
+    let becomes = |size: &str| format!("while [ \"$(stty size)\" != \"{size}\" ]; do sleep 0.05; done");
+    format!(
+        "stty -echo; {}; echo small; {}; echo large; read line; echo got $line; exit {code}",
+        becomes("31 117"),
+        becomes("41 99")
+    )
+}
+
+fn typed_when_large(mut talk: Talk) -> anyhow::Result<Ended> {
+    talk.says("large\r\n")?;
+    talk.write(b"typed\n")?;
+    talk.end()
+}
+
+fn exec_resized(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let script = sees_both_sizes(9);
+    typed_when_large(run.start(&sh(&["--stdin", "--tty", SIZES], &script))?)
+}
+
+/// Before somebody is there the window has no size, so nothing is said that nobody hears.
+fn attach_resized(run: &Run<'_>) -> anyhow::Result<Ended> {
+    let pod = run.tag();
+    run.world.pod_with_terminal(&pod, &sees_both_sizes(7))?;
+    typed_when_large(run.start(&["attach", "--stdin", "--tty", SIZES, &pod, "main"])?)
 }
 
 /// The command knows by itself when all has come, as not every protocol can say so.
