@@ -34,7 +34,7 @@ pub(crate) async fn document(State(app): State<App>) -> impl IntoResponse {
 }
 
 pub(crate) async fn keys(State(app): State<App>) -> impl IntoResponse {
-    let keys = crate::minting::jwks(&app).to_owned();
+    let keys = crate::minting::jwks(&app);
     let headers = [
         (header::CACHE_CONTROL, "public, max-age=300"),
         (header::CONTENT_TYPE, "application/jwk-set+json"),

@@ -1,5 +1,6 @@
 //! The gateway's own tokens: signed here from a session, verified here for our own API.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,16 +17,19 @@ use crate::settings::GatewayUrl;
 /// The audience of tokens for the gateway's own API.
 pub const API_AUDIENCE: &str = "gatescribe-api";
 
-/// The gateway's keys: one signs, the previous ones are still published and accepted.
+/// The gateway's keys: one signs, all are published and accepted. They change while the gateway runs.
 #[derive(Debug)]
-pub struct GatewayKeys {
+pub struct GatewayKeys(RwLock<Arc<Keys>>);
+
+#[derive(Debug)]
+struct Keys {
     mint: Mint,
-    verifier: GatewayVerifier,
+    verifier: Arc<GatewayVerifier>,
     jwks: String,
 }
 
 impl GatewayKeys {
-    /// `previous` are kept for ten minutes after a change, the longest life of a token.
+    /// `current` signs. `previous` are accepted, too: for ten minutes after a change at least, the longest life of a token.
     ///
     /// # Errors
     /// The keys make no key set.
@@ -33,19 +37,33 @@ impl GatewayKeys {
         let all = || std::iter::once(&current).chain(previous);
         let jwks = SigningKey::render_jwks(all());
         let verifier = GatewayVerifier::new(url.as_str(), SigningKey::key_set(all())?, Duration::ZERO);
-        Ok(Self {
+        Ok(Self(RwLock::new(Arc::new(Keys {
             jwks,
-            verifier,
+            verifier: Arc::new(verifier),
             mint: Mint::new(current),
-        })
+        }))))
     }
-}
 
-impl GatewayKeys {
+    /// What accepts their tokens, for whoever else does.
+    #[must_use]
+    pub fn verifier(&self) -> Arc<GatewayVerifier> {
+        Arc::clone(&self.in_force().verifier)
+    }
+
+    /// From now on the keys of `next` sign and count, and no others.
+    pub fn replace(&self, next: &Self) {
+        let next = next.in_force();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    fn in_force(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Verifies a token for our own API; the session it names.
     pub(crate) fn session_of(&self, token: &str, now: Timestamp) -> Result<String, TokenError> {
         let parsed = Unverified::parse(token)?;
-        let verified = self.verifier.verify(&parsed, API_AUDIENCE, now)?;
+        let verified = self.in_force().verifier.verify(&parsed, API_AUDIENCE, now)?;
         Ok(verified.claims.session)
     }
 }
@@ -85,7 +103,7 @@ pub(crate) fn mint(app: &Inner, session: &Session, audience: &str) -> Result<Min
             extra: identity.extra.clone(),
         },
     };
-    let token = app.parts.keys.mint.sign(&claims).map_err(|error| {
+    let token = app.parts.keys.in_force().mint.sign(&claims).map_err(|error| {
         tracing::error!(error = %error, "gateway token not signed");
         Refused::unavailable("the gateway could not sign a token; try again")
     })?;
@@ -104,8 +122,8 @@ pub(crate) fn verify(app: &Inner, token: &str) -> Result<String, TokenError> {
     app.parts.keys.session_of(token, app.now())
 }
 
-pub(crate) fn jwks(app: &Inner) -> &str {
-    &app.parts.keys.jwks
+pub(crate) fn jwks(app: &Inner) -> String {
+    app.parts.keys.in_force().jwks.clone()
 }
 
 fn random_id() -> Result<String, Refused> {

@@ -154,6 +154,16 @@ impl IssuerFeed {
         true
     }
 
+    /// Verifies the gateway's own tokens with this from now on. What was verified before is verified anew.
+    pub fn set_gateway(&self, gateway: Arc<GatewayVerifier>) {
+        self.trust.send_modify(|trust| {
+            let mut next = Trust::clone(trust);
+            next.gateway = gateway;
+            next.generation = next.generation.wrapping_add(1);
+            *trust = Arc::new(next);
+        });
+    }
+
     /// Fetches the keys of all issuers now, whenever they are due: somebody knows that one was withdrawn. Within a tokio runtime.
     pub fn fetch_now(self: &Arc<Self>) {
         for entry in self.entries.values() {

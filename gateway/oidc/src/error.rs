@@ -103,6 +103,9 @@ pub enum TokenError {
         /// For [`crate::KeyState::on_unknown_kid`]; not part of the text.
         kid: Box<str>,
     },
+    /// `kid` names none of the gateway's own keys: taken away by now, or never one.
+    #[error("the token is signed with a key that is none of the gateway's any more; sign in again")]
+    RetiredKey,
     /// No `kid`, and more than one key would do.
     #[error("the token does not say which of the issuer's keys signed it (`kid`); have the provider add it")]
     KeyNotNamed,
@@ -310,6 +313,7 @@ impl TokenError {
             Self::UnknownIssuer => "unknown_issuer",
             Self::IssuerNotReady => "issuer_not_ready",
             Self::UnknownKey { .. } => "unknown_key",
+            Self::RetiredKey => "retired_key",
             Self::KeyNotNamed => "key_not_named",
             Self::KeyMismatch => "key_mismatch",
             Self::Signature => "signature",

@@ -158,6 +158,11 @@ pub struct Identity {
     /// Accept ServiceAccount tokens that were issued for the gateway's audience.
     #[serde(default)]
     pub service_accounts: ServiceAccounts,
+    /// Files with the keys of the gateway's own tokens (P-256 in PKCS#8, PEM or DER, readable by their owner alone): the first
+    /// signs, all are accepted. Empty: one that is made in `dataDir` at the first start. Read again when the configuration is;
+    /// `docs/how-to/change-the-token-key.md` says in which order to change them.
+    #[serde(default)]
+    pub token_key_files: Vec<String>,
 }
 
 /// How long a sign-in lasts.

@@ -66,6 +66,9 @@ async fn look(config: &Config) -> Found {
     let mut found = Found::default();
     found.take(folders(config));
     found.take(super::witnesses::look(&config.ledger).context("witnesses cannot be asked"));
+    found.take(
+        data::listed_token_keys(&config.identity.token_key_files).context("the gateway's tokens cannot be signed"),
+    );
     let rules: Vec<PathBuf> = config.policy.rules.iter().map(PathBuf::from).collect();
     let files = found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
     let remarks = files.iter().flat_map(|files| &files.policy.remarks);

@@ -12,6 +12,8 @@ use anyhow::{Context as _, bail};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use ledger::note::{Algorithm, KeyName};
 use oidc::gateway::SigningKey;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
 use state::{SealingKey, SealingKeys};
 
 /// The data folder of a gateway.
@@ -60,11 +62,41 @@ impl DataDir {
         self.root.join(name)
     }
 
+    /// The keys of the gateway's own tokens, of which the first signs: those of `files`, or where there are none the one of this
+    /// folder, made at the first start.
+    ///
+    /// # Errors
+    /// One cannot be read, made or kept, or stands there twice.
+    pub(super) fn token_keys(&self, files: &[String]) -> anyhow::Result<TokenKeys> {
+        match listed_token_keys(files)? {
+            Some(keys) => Ok(keys),
+            None => Ok(TokenKeys::of(self.signing_key()?)),
+        }
+    }
+
+    /// As [`DataDir::token_keys`], for a gateway that runs: where its key is gone, none is made in its place.
+    ///
+    /// # Errors
+    /// One cannot be read, is gone, or stands there twice.
+    pub(super) fn token_keys_again(&self, files: &[String]) -> anyhow::Result<TokenKeys> {
+        if let Some(keys) = listed_token_keys(files)? {
+            return Ok(keys);
+        }
+        let path = self.at(SIGNING_KEY);
+        let gone = || {
+            format!(
+                "the token key `{}` is gone: put it back, or name others",
+                path.display()
+            )
+        };
+        self.known_signing_key()?.map(TokenKeys::of).with_context(gone)
+    }
+
     /// The key that signs the gateway's tokens; made at the first start.
     ///
     /// # Errors
     /// It cannot be read, made or kept.
-    pub(super) fn signing_key(&self) -> anyhow::Result<SigningKey> {
+    fn signing_key(&self) -> anyhow::Result<SigningKey> {
         match self.known_signing_key()? {
             Some(key) => Ok(key),
             None => {
@@ -139,10 +171,7 @@ impl DataDir {
 
     fn known_signing_key(&self) -> anyhow::Result<Option<SigningKey>> {
         let path = self.at(SIGNING_KEY);
-        let known = read_key(&path)?.map(|bytes| SigningKey::from_pkcs8(&bytes));
-        known
-            .transpose()
-            .with_context(|| format!("`{}` is no P-256 key in PKCS#8", path.display()))
+        read_token_key(&path)
     }
 
     fn known_seal(&self) -> anyhow::Result<Option<[u8; 32]>> {
@@ -153,6 +182,69 @@ impl DataDir {
             .ok()
             .with_context(|| format!("`{}` must hold 32 bytes", path.display()))
     }
+}
+
+/// Keys of the gateway's own tokens.
+#[derive(Debug)]
+pub(super) struct TokenKeys {
+    pub(super) signs: SigningKey,
+    /// Accepted, too.
+    pub(super) others: Vec<SigningKey>,
+}
+
+impl TokenKeys {
+    const fn of(signs: SigningKey) -> Self {
+        Self {
+            signs,
+            others: Vec::new(),
+        }
+    }
+
+    /// Their names; first of that which signs.
+    pub(super) fn names(&self) -> Vec<String> {
+        let all = std::iter::once(&self.signs).chain(&self.others);
+        all.map(|key| key.kid().to_owned()).collect()
+    }
+}
+
+/// The keys of these files; `None` where there is no file.
+///
+/// # Errors
+/// One cannot be read, or stands there twice.
+pub(super) fn listed_token_keys(files: &[String]) -> anyhow::Result<Option<TokenKeys>> {
+    let mut keys: Vec<(&String, SigningKey)> = Vec::new();
+    for file in files {
+        let key = read_token_key(Path::new(file))?.with_context(|| format!("there is no token key `{file}`"))?;
+        if let Some((other, _)) = keys.iter().find(|(_, known)| known.kid() == key.kid()) {
+            bail!("the token keys `{other}` and `{file}` are the same key: name it once");
+        }
+        keys.push((file, key));
+    }
+    let mut keys = keys.into_iter().map(|(_, key)| key);
+    let Some(signs) = keys.next() else { return Ok(None) };
+    let others = keys.collect();
+    Ok(Some(TokenKeys { signs, others }))
+}
+
+/// A token's key as its file has it; `None` where there is none.
+fn read_token_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
+    let Some(bytes) = read_key(path)? else {
+        return Ok(None);
+    };
+    let no_key = || {
+        format!(
+            "`{}` is no P-256 key in PKCS#8: `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` makes one",
+            path.display()
+        )
+    };
+    // `openssl` writes PEM, the gateway itself what stands in it.
+    let key = if bytes.starts_with(b"-----BEGIN") {
+        let inner = PrivatePkcs8KeyDer::from_pem_slice(&bytes).with_context(no_key)?;
+        SigningKey::from_pkcs8(inner.secret_pkcs8_der())
+    } else {
+        SigningKey::from_pkcs8(&bytes)
+    };
+    key.map(Some).with_context(no_key)
 }
 
 const SIGNING_KEY: &str = "keys/gateway-token.p8";
@@ -244,6 +336,65 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    fn written(path: &Path, bytes: &[u8]) -> String {
+        fs::write(path, bytes).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    }
+
+    #[test]
+    fn token_keys_are_those_of_the_files_in_their_order_and_else_the_folder_s_own() {
+        use base64::Engine as _;
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("data")).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (first, bytes) = SigningKey::generate().unwrap();
+        let text = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+        let pem = written(&at("first.pem"), pem.as_bytes());
+        let (second, bytes) = SigningKey::generate().unwrap();
+        let der = written(&at("second.p8"), &bytes);
+
+        let listed = [pem.clone(), der.clone()];
+        let keys = data.token_keys(&listed).unwrap();
+        assert_eq!(keys.names(), [first.kid(), second.kid()]);
+        assert_eq!(keys.signs.kid(), first.kid());
+        assert!(!data.at(SIGNING_KEY).exists(), "none is made that nobody uses");
+        let own = data.token_keys(&[]).unwrap().names();
+        assert_eq!(data.token_keys_again(&[]).unwrap().names(), own);
+        let own_file = data.at(SIGNING_KEY).display().to_string();
+        let both = data.token_keys_again(&[der.clone(), own_file]).unwrap();
+        assert_eq!(both.names(), [second.kid(), &own[0]]);
+
+        fs::remove_file(data.at(SIGNING_KEY)).unwrap();
+        let said = |files: &[String]| format!("{:#}", data.token_keys_again(files).unwrap_err());
+        assert!(said(&[]).ends_with("gateway-token.p8` is gone: put it back, or name others"));
+        assert!(!data.at(SIGNING_KEY).exists(), "a running gateway makes no key");
+        let again = written(&at("again"), &bytes);
+        let twice = said(&[der.clone(), pem, again.clone()]);
+        assert_eq!(
+            twice,
+            format!("the token keys `{der}` and `{again}` are the same key: name it once")
+        );
+        let nowhere = at("nowhere").display().to_string();
+        assert_eq!(
+            said(std::slice::from_ref(&nowhere)),
+            format!("there is no token key `{nowhere}`")
+        );
+        for bytes in [&b""[..], b"-----BEGIN EC PRIVATE KEY-----\n", b"no key", &bytes[1..]] {
+            let wrong = said(&[written(&at("wrong"), bytes)]);
+            assert!(
+                wrong.contains("is no P-256 key in PKCS#8: `openssl genpkey "),
+                "{wrong}"
+            );
+        }
+        fs::set_permissions(&der, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(
+            said(&[der]).starts_with("others can read"),
+            "a key that others read is none"
+        );
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -45,21 +44,19 @@ pub(super) struct Believed {
 }
 
 impl Believed {
-    /// Reads the issuers from the configuration and begins to keep their keys fresh; `signing` is the gateway's own key.
+    /// Reads the issuers from the configuration and begins to keep their keys fresh; `own` accepts the gateway's tokens.
     ///
     /// # Errors
     /// An issuer cannot be believed as it is configured.
     pub(super) async fn begin(
         config: &Config,
         url: &GatewayUrl,
-        signing: &oidc::gateway::SigningKey,
+        own: Arc<oidc::gateway::GatewayVerifier>,
         clusters: &[Joined],
     ) -> anyhow::Result<Self> {
         let accounts = Known::learnt(&config.clusters, clusters).await;
         let sources = sources(config, url, &accounts)?;
-        let published = oidc::gateway::SigningKey::key_set([signing]).context("the token key cannot be used")?;
-        let verifier = oidc::gateway::GatewayVerifier::new(url.as_str(), published, Duration::ZERO);
-        let (feed, trust) = IssuerFeed::new(Arc::clone(&sources.issuers), sources.feed.clone(), Arc::new(verifier));
+        let (feed, trust) = IssuerFeed::new(Arc::clone(&sources.issuers), sources.feed.clone(), own);
         tokio::spawn(Arc::clone(&feed).keep_fresh());
         account_issuers::disown_later(clusters, &feed);
         let ready = Arc::new(Ready::new(sources, trust.clone(), &feed));

@@ -30,6 +30,7 @@ mod room;
 mod sessions;
 mod standing;
 mod telemetry;
+mod token_keys;
 pub(crate) mod witnesses;
 
 use std::collections::HashMap;
@@ -174,8 +175,8 @@ impl Gateway {
             let (audit, id) = (Arc::clone(&books.audit), joined.id.clone());
             tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
         }
-        let signing = data.signing_key()?;
-        let issuers = identity::Believed::begin(config, &url, &signing, &clusters).await?;
+        let (tokens, keys) = token_keys::TokenKeys::begin(config, &data, &url)?;
+        let issuers = identity::Believed::begin(config, &url, keys.verifier(), &clusters).await?;
         let revision = books.store.revision();
         let (locks, in_force) =
             locks::LockBook::open(&books.store, &measures.calls, &clock).context("who is locked out cannot be read")?;
@@ -200,6 +201,7 @@ impl Gateway {
             locks: &locks,
             issuers: &issuers,
             witnesses: &witnesses,
+            keys: &keys,
             stop: &stop,
         };
         let gate = Gate::new(
@@ -211,7 +213,7 @@ impl Gateway {
                 .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
                 .collect(),
             Arc::clone(&measures.calls),
-            Arc::new(gateway_host(&host, signing)?),
+            Arc::new(gateway_host(&host)?),
             format!("gatescribe login {}", url.as_str()).into(),
         );
         let gate = gate.recording_sessions(books.recordings.clone());
@@ -270,6 +272,7 @@ impl Gateway {
             tls,
             metrics: measures.reload,
             keys: issuers.feed,
+            tokens,
             note,
         };
         Ok(Self {
@@ -335,17 +338,19 @@ struct HostParts<'a> {
     locks: &'a Arc<locks::LockBook>,
     issuers: &'a identity::Believed,
     witnesses: &'a Arc<witnesses::Standings>,
+    keys: &'a Arc<GatewayKeys>,
     stop: &'a CancellationToken,
 }
 
 /// What answers at the gateway's own host: sign-in, discovery, the API.
-fn gateway_host(parts: &HostParts<'_>, signing: oidc::gateway::SigningKey) -> anyhow::Result<host::ConsoleHost> {
+fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<host::ConsoleHost> {
     let HostParts {
         config,
         url,
         books,
         clusters,
         issuers,
+        keys,
         stop,
         ..
     } = *parts;
@@ -355,22 +360,21 @@ fn gateway_host(parts: &HostParts<'_>, signing: oidc::gateway::SigningKey) -> an
         .collect::<anyhow::Result<_>>()?;
     let document = console::gatescribe_document(url, &entries);
     let (_entries, entries) = keep(entries, stop);
-    let keys = Arc::new(GatewayKeys::new(url, signing, &[]).context("the token key cannot be used")?);
-    let api = audit_api(parts, &keys);
+    let api = audit_api(parts);
     let parts = console::Parts {
         lifetimes: lifetimes(&config.identity.session),
         store: Arc::clone(&books.store),
         issuers: Arc::clone(&issuers.ready) as Arc<dyn console::Issuers>,
         clusters: entries,
         recorder: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&books.audit))),
-        keys,
+        keys: Arc::clone(keys),
         clock: Arc::new(now),
         url: url.clone(),
     };
     Ok(host::ConsoleHost::new(console::router(parts, api), &document))
 }
 
-fn audit_api(parts: &HostParts<'_>, keys: &Arc<GatewayKeys>) -> axum::Router {
+fn audit_api(parts: &HostParts<'_>) -> axum::Router {
     let HostParts {
         config,
         books,
@@ -378,6 +382,7 @@ fn audit_api(parts: &HostParts<'_>, keys: &Arc<GatewayKeys>) -> axum::Router {
         calls,
         locks,
         witnesses,
+        keys,
         ..
     } = *parts;
     let (grown, durable) = watch::channel(books.ledger.durable().size);

@@ -134,6 +134,10 @@ pub(super) async fn start(audit: &Station, url: &str, epoch: u64) -> anyhow::Res
 /// # Errors
 /// The ledger cannot take it.
 pub(super) async fn config(audit: &Station, config: &Config) -> anyhow::Result<()> {
+    config_changed(audit, config, "configuration in effect").await
+}
+
+async fn config_changed(audit: &Station, config: &Config, note: &str) -> anyhow::Result<()> {
     let text = serde_saphyr::to_string(config).context("the configuration cannot be written down")?;
     let (id, now, digest) = (RequestId::new(), audit.clock().read(), short_digest([text.as_bytes()]));
     let record = Record {
@@ -141,7 +145,7 @@ pub(super) async fn config(audit: &Station, config: &Config) -> anyhow::Result<(
             digest: &digest,
             refused: None,
         }),
-        note: Some("configuration in effect"),
+        note: Some(note),
         id: id.as_str(),
         t: now.wall,
         mono: now.mono,
@@ -188,6 +192,14 @@ pub(super) async fn audit_policy(
         ..Record::default()
     };
     written(audit.write(RecordKind::Policy, &record).await)
+}
+
+/// Other keys sign the gateway's tokens, or are accepted: `said` names them.
+///
+/// # Errors
+/// The ledger cannot take it.
+pub(super) async fn token_keys(audit: &Station, in_force: &Config, said: &str) -> anyhow::Result<()> {
+    config_changed(audit, in_force, said).await
 }
 
 fn written(sequence: Result<u64, proxy::refusal::Refusal>) -> anyhow::Result<()> {

@@ -45,6 +45,8 @@ pub(super) struct Handles {
     pub(super) metrics: ReloadMetrics,
     /// The issuers' keys, which a signal has fetched at once.
     pub(super) keys: Arc<feeds::issuers::IssuerFeed>,
+    /// Of the gateway's own tokens.
+    pub(super) tokens: super::token_keys::TokenKeys,
     /// What a person should know about the last reload.
     pub(super) note: Arc<Note>,
 }
@@ -167,12 +169,22 @@ impl Reloader {
         feeds::rules::read(&paths).context("the rule files have mistakes")?;
         let policy = audit_file::read(&new).context("the audit policy has mistakes")?;
         let tls = self.certificates(&new)?;
+        let tokens = self
+            .handles
+            .tokens
+            .read(&new)
+            .context("the gateway's tokens cannot be signed")?;
         if self.levels.from_environment && new.log.level != self.levels.at_start {
             waiting.push("log.level (RUST_LOG is set and counts)".to_owned());
         }
         let audit = Arc::clone(&self.handles.audit);
         let recorded = self.handles.policy.put(&audit, policy).await;
         recorded.context("the new audit policy cannot be recorded")?;
+        let Handles {
+            tokens: in_force, keys, ..
+        } = &mut self.handles;
+        let recorded = in_force.put(&audit, keys, &new, tokens).await;
+        recorded.context("other keys of tokens cannot be recorded")?;
         // From here on nothing fails: it counts as a whole.
         self.levels.set(new.log.level);
         self.handles.audit.budgets().set_limits(super::limits(&new.limits));
@@ -245,7 +257,8 @@ fn is_live(key: &str) -> bool {
             .iter()
             .any(|ending| key.ends_with(ending));
     let files = key == "policy.rules" || key == "audit.policyFile";
-    limit || certificate || files || key == "log.level" || key.starts_with("policy.rules[")
+    let token_keys = key == "identity.tokenKeyFiles" || key.starts_with("identity.tokenKeyFiles[");
+    limit || certificate || files || token_keys || key == "log.level" || key.starts_with("policy.rules[")
 }
 
 /// The keys that differ, as a person writes them: `listeners[0].address`.
@@ -321,8 +334,11 @@ mod tests {
             is_live("limits.inFlight")
                 && is_live("audit.policyFile")
                 && is_live("policy.rules[1]")
+                && is_live("identity.tokenKeyFiles")
+                && is_live("identity.tokenKeyFiles[0]")
                 && is_live("listeners[3].clientCertificates.caFile")
         );
+        assert!(!is_live("identity.tokenKeyFilesToo") && !is_live("identity.session.token"));
         assert!(!is_live("limits.connections") && !is_live("listeners[0].tls.caFile") && !is_live("log.format"));
     }
 }

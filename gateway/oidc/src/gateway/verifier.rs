@@ -54,7 +54,10 @@ impl GatewayVerifier {
         if token.header.kind != Kind::Access {
             return Err(TokenError::Type { access_tokens: true });
         }
-        let (_, key) = check_signature(token, &self.keys, &[Algorithm::ES256])?;
+        let (_, key) = check_signature(token, &self.keys, &[Algorithm::ES256]).map_err(|error| match error {
+            TokenError::UnknownKey { .. } => TokenError::RetiredKey,
+            error => error,
+        })?;
         let claims = &token.claims;
         if claims.required_text("iss")? != self.issuer {
             return Err(TokenError::UnknownIssuer);

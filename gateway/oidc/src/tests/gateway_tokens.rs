@@ -133,10 +133,12 @@ fn a_token_of_the_previous_key_is_good_while_the_key_is_published() {
         Duration::ZERO,
     );
     assert!(both.verify(&parsed, "production", now()).is_ok());
-    assert!(matches!(
-        verifier(&new).verify(&parsed, "production", now()),
-        Err(TokenError::UnknownKey { .. })
-    ));
+    let refused = verifier(&new).verify(&parsed, "production", now()).unwrap_err();
+    assert_eq!(refused, TokenError::RetiredKey);
+    assert_eq!(
+        refused.to_string(),
+        "the token is signed with a key that is none of the gateway's any more; sign in again"
+    );
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn only_access_tokens_signed_with_es256_are_gateway_tokens() {
         (json!({"alg": "RS256"}), "algorithm"),
         (json!({"alg": "none"}), "algorithm"),
         (json!({"alg": "HS256"}), "algorithm"),
-        (json!({"kid": "other"}), "unknown_key"),
+        (json!({"kid": "other"}), "retired_key"),
         (json!({"crit": []}), "critical_extension"),
     ] {
         assert_eq!(refusal(&mint, header.clone(), json!({})), code, "{header}");
