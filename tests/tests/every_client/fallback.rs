@@ -72,10 +72,10 @@ fn both_attempts_are_one_session(world: &World) -> anyhow::Result<()> {
     // And whoever looks sees one act and one session, under the id of the stream.
     let carol = Person::signed_in(&world.gateway, "carol")?;
     let told = carol
-        .ok("gatescribe audit search user:alice kind:open --limit 1000 -o json")?
+        .ok("gatescribe audit search user:alice kind:open --limit 500 -o json")?
         .json()?;
     let acts = told["records"].as_array().cloned().context("acts")?;
-    let listed = carol.sessions("user:alice --limit 1000")?;
+    let listed = carol.sessions("user:alice --limit 500")?;
     for (what, rows) in [("act", acts), ("session", listed)] {
         for stream in streams(&records) {
             let of = |id: &Value| rows.iter().filter(|row| row["id"] == *id).count();
