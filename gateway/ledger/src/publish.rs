@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use model::chain::chain;
 use model::time::Timestamp;
 
 use crate::Ledger;
@@ -441,16 +442,6 @@ fn io(disk: &dyn Disk, what: &'static str, name: &str, source: std::io::Error) -
         file: disk.display(name),
         source,
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

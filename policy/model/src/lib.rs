@@ -4,6 +4,7 @@
 //! record (promise 5). All other crates may depend on this one; it depends on none of them.
 
 pub mod ask;
+pub mod chain;
 pub mod cluster;
 pub mod decision;
 pub mod event;

@@ -3,6 +3,7 @@
 //! The edge of the client: typed errors of its modules become one of these once, beside the exit code. Text that came
 //! from a server loses its control characters here, so that no answer can move the cursor or forge a line of ours.
 
+pub(crate) use model::chain::chain;
 use model::reason::changes_direction;
 
 use crate::Exit;
@@ -64,20 +65,6 @@ impl From<Unwritten> for Trouble {
             .because(chain(&error))
             .remedy("see that there is room where it goes, and begin again")
     }
-}
-
-/// An error with its causes, once each.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if parts.last().is_none_or(|last| !last.ends_with(&text)) {
-            parts.push(text);
-        }
-        next = cause.source();
-    }
-    parts.join(": ")
 }
 
 /// Without control characters and without marks that change the direction of writing.

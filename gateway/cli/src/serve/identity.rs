@@ -10,6 +10,7 @@ use console::{Fetch, GatewayUrl, HyperFetch};
 use feeds::issuers::{IssuerFeed, IssuerSource};
 use futures::future::BoxFuture;
 use model::ask::{KeyAnswer, KeyQuestion};
+use model::chain::chain;
 use oidc::login::{Client, ClientAuthentication};
 use oidc::{Issuer, Issuers, Trust};
 use proxy::ask::Ask;
@@ -219,13 +220,6 @@ fn sender(way: Arc<HyperFetch>) -> feeds::issuers::Fetch {
             Box::pin(async move { way.fetch(request).await.map_err(|error| chain(&error)) })
         },
     )
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }
 
 /// What the console sees of the providers: those that are ready now.

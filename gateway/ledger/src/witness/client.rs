@@ -4,6 +4,7 @@
 //! next request mends, or that it has seen another history under our name. The second is an alarm: either somebody signs another
 //! ledger with this key, or this ledger was put back from an older copy and goes on.
 
+use model::chain::chain;
 use thiserror::Error;
 
 use super::SIZE_TYPE;
@@ -243,14 +244,4 @@ pub(super) fn fuzz_answer(data: &[u8]) -> Option<u64> {
         content_type: SIZE_TYPE,
         body: data,
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -10,6 +10,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use ledger::witness::{MAX_REQUEST_LEN, Refused, SIZE_TYPE, Witness};
+use model::chain::chain;
 use proxy::listener::{Conn, Handler, Head, Inbound, Refused as ConnectionRefused};
 use tokio::sync::Semaphore;
 
@@ -138,14 +139,4 @@ fn said(status: StatusCode, text: String) -> Answer {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
