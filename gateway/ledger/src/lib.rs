@@ -52,7 +52,7 @@ pub use ledger::{Gathering, Ledger};
 pub use note::fuzz_note;
 pub use options::Options;
 pub use parts::PartsFault;
-pub use publish::{PublishError, Published, Publisher};
+pub use publish::{Cut, PublishError, Published, Publisher};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
 pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};

@@ -7,6 +7,7 @@
 //!
 //! [C2SP tlog-checkpoint]: https://c2sp.org/tlog-checkpoint
 
+mod mend;
 mod witnessed;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Head;
 use crate::tree::{Frontier, Hash};
 use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST};
+pub use mend::Cut;
 
 /// How long a checkpoint may be old while records come.
 const EVERY: Duration = Duration::from_secs(1);
@@ -120,6 +122,7 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Publisher {
     desk: Arc<Desk>,
+    mended: Vec<Cut>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -156,6 +159,8 @@ struct State {
     /// The newest one with the cosignatures that are asked for.
     witnessed: Option<Arc<Published>>,
     kept_witnessed: Option<(Instant, u64)>,
+    /// A file of kept checkpoints to which an append broke off and could not be taken back, and its length before.
+    torn: Option<(String, u64)>,
     /// Why the last try failed; empty while all is well.
     trouble: Option<String>,
     is_over: bool,
@@ -188,6 +193,7 @@ impl Publisher {
             signed: Condvar::new(),
         });
         desk.compare()?;
+        let mended = mend::mend(&*desk.disk, &desk.origin())?;
         desk.publish(true)?;
         let at_work = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
@@ -196,8 +202,16 @@ impl Publisher {
             .map_err(PublishError::Thread)?;
         Ok(Self {
             desk,
+            mended,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// Torn ends that the start has cut off the files of kept checkpoints: what a crash, or a full disk, in the middle of an append
+    /// had left. Whoever starts says so.
+    #[must_use]
+    pub fn mended(&self) -> &[Cut] {
+        &self.mended
     }
 
     /// The public keys of those who sign.
@@ -361,11 +375,15 @@ impl Desk {
         Ok(())
     }
 
+    fn origin(&self) -> String {
+        let origin = self.signers.first().map(|signer| signer.key().name().to_string());
+        origin.unwrap_or_default()
+    }
+
     fn sign(&self, head: &Head) -> Result<Published, SignError> {
         let at = (self.clock.0)();
-        let origin = self.signers.first().map(|signer| signer.key().name().to_string());
         let checkpoint = Checkpoint {
-            origin: origin.unwrap_or_default(),
+            origin: self.origin(),
             size: head.size,
             root: head.root,
         };
@@ -391,17 +409,37 @@ impl Desk {
         let first = firsts.filter(|first| *first < size).max().unwrap_or(0);
         let name = segment_name(first).replace(".seg", KEPT);
         let is_new = !names.contains(&name);
-        let write = || -> std::io::Result<()> {
+        let append = || -> std::io::Result<()> {
+            self.take_back()?;
             let file = if is_new {
                 self.disk.create(&name)?
             } else {
                 self.disk.open(&name)?
             };
-            file.write_at(bytes, file.len()?)?;
-            file.sync_all()?;
+            let before = file.len()?;
+            let appended = file.write_at(bytes, before).and_then(|()| file.sync_all());
+            if appended.is_err() {
+                // Half a checkpoint would be damage to every verification.
+                self.state().torn = Some((name.clone(), before));
+                // What cannot be taken back now is before the next append, or by the next start.
+                let _ = self.take_back();
+            }
+            appended?;
             if is_new { self.disk.sync_dir() } else { Ok(()) }
         };
-        write().map_err(|source| io(&*self.disk, "write", &name, source))
+        append().map_err(|source| io(&*self.disk, "write", &name, source))
+    }
+
+    /// Cuts an append that broke off.
+    fn take_back(&self) -> std::io::Result<()> {
+        let torn = self.state().torn.clone();
+        if let Some((name, before)) = torn {
+            let file = self.disk.open(&name)?;
+            file.set_len(before)?;
+            file.sync_all()?;
+            self.state().torn = None;
+        }
+        Ok(())
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {

@@ -147,7 +147,17 @@ fn publisher(ledger: &Arc<Ledger>, dir: &Path, data: &DataDir, url: &GatewayUrl)
     let key = data.ledger_key(host, is_signed)?;
     tracing::info!(key = %key.key(), "the ledger is signed: verifiers need this public key from you, not from its disk");
     let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
-    Publisher::start(ledger, disk, Some(beside), signers, Arc::new(now)).context("the ledger cannot be signed")
+    let publisher =
+        Publisher::start(ledger, disk, Some(beside), signers, Arc::new(now)).context("the ledger cannot be signed")?;
+    for cut in publisher.mended() {
+        tracing::warn!(
+            file = cut.file,
+            offset = cut.offset,
+            bytes = %String::from_utf8_lossy(&cut.bytes),
+            "half a checkpoint stood at the end of this file, as a crash or a full disk leaves it; it was cut off"
+        );
+    }
+    Ok(publisher)
 }
 
 /// Where the ledger lies.

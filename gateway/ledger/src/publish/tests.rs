@@ -236,3 +236,90 @@ fn cosignatures_come_into_the_newest_checkpoint_and_stay_where_a_newer_one_is_si
     assert!(report.is_proved(), "{report:?}");
     assert_eq!(report.signers.get(&witness.key().short()), Some(&5), "{report:?}");
 }
+
+/// A full disk, or a crash, in the middle of an append to the kept checkpoints: what is left there is no damage for ever.
+#[test]
+fn promise_5_a_kept_checkpoint_that_was_written_by_half_is_no_damage_at_whatever_write_it_broke_off() {
+    // So long a name that a checkpoint goes over the end of a sector.
+    let name = KeyName::new(format!("audit.example/{}", "x".repeat(300))).unwrap();
+    let key = Arc::new(SigningKey::generate(name, Algorithm::Ed25519).unwrap());
+    let ledger_of = |disk: &SimDisk| {
+        let ledger = open(disk);
+        append(&ledger, 3);
+        ledger.close();
+        start(&ledger, disk, &key).unwrap().finish().unwrap();
+        // Closed, so that the operation that fails is the publisher's.
+        let ledger = open(disk);
+        append(&ledger, 3);
+        ledger.close();
+        ledger
+    };
+    let most = {
+        let disk = SimDisk::new(0);
+        let ledger = ledger_of(&disk);
+        let before = disk.operations();
+        start(&ledger, &disk, &key).unwrap().finish().unwrap();
+        disk.operations() - before
+    };
+    assert!(most >= 7, "one file is replaced, another appended to: {most}");
+    let (mut failed, mut mended) = (0, 0);
+    for (fault, at, seed) in [(Fault::Crash, 32), (Fault::Io, 2), (Fault::Torn, 2)]
+        .into_iter()
+        .flat_map(|(fault, seeds)| (0..most).flat_map(move |at| (0..seeds).map(move |seed| (fault, at, seed))))
+    {
+        let disk = SimDisk::new(seed);
+        let ledger = ledger_of(&disk);
+        disk.fail_after(at, fault);
+        let first = start(&ledger, &disk, &key);
+        failed += usize::from(first.is_err());
+        drop(first);
+        if fault == Fault::Crash {
+            disk.power_cut();
+        }
+        disk.restart();
+        // A verification in between, by somebody who mends nothing, meets whole checkpoints wherever the process lived on.
+        if fault != Fault::Crash {
+            proved(&disk, &key);
+        }
+        let ledger = open(&disk);
+        let again = start(&ledger, &disk, &key).unwrap();
+        mended += again.mended().len();
+        ledger.close();
+        again.finish().unwrap();
+        assert_eq!(
+            proved(&disk, &key),
+            ledger.durable().size,
+            "{fault:?} at {at}, seed {seed}"
+        );
+    }
+    assert!(
+        failed > 0 && mended > 0,
+        "{failed} starts failed, {mended} ends were mended"
+    );
+}
+
+#[test]
+fn an_append_that_cannot_be_taken_back_at_once_is_before_the_next_one() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 3);
+    ledger.close();
+    let publisher = start(&ledger, &disk, &key).unwrap();
+    publisher.stop();
+    let kept = format!("{:020}.checkpoints", 0);
+    let whole = disk.bytes(&kept).unwrap();
+    let newest = publisher.newest().unwrap();
+    let text = newest.note.to_string();
+    disk.fail_after(0, Fault::Torn);
+    let failed = publisher
+        .desk
+        .keep(newest.checkpoint.size, text.as_bytes())
+        .unwrap_err();
+    assert!(matches!(failed, PublishError::Io { what: "write", .. }), "{failed}");
+    assert_eq!(disk.bytes(&kept).as_ref(), Some(&whole), "taken back at once");
+    // As if the disk had not let it.
+    publisher.desk.state().torn = Some((kept.clone(), whole.len() as u64));
+    disk.put(&kept, &[&whole[..], b"half"].concat());
+    publisher.desk.keep(newest.checkpoint.size, text.as_bytes()).unwrap();
+    assert_eq!(disk.bytes(&kept), Some([&whole[..], text.as_bytes()].concat()));
+}

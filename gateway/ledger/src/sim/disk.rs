@@ -14,6 +14,8 @@ const SECTOR: usize = 512;
 pub enum Fault {
     /// The power goes: the operation is not durable, and nothing works from then on.
     Crash,
+    /// The disk gets full in the middle: of a write, half of the bytes are there. Any other operation fails as with [`Fault::Io`]. Once.
+    Torn,
     /// The operation fails once. A failed sync drops the dirty pages and leaves them readable, as Linux does.
     Io,
 }
@@ -214,6 +216,11 @@ impl State {
 
     fn change(&mut self, inode: usize, change: Change) -> io::Result<()> {
         let fault = self.begin()?;
+        let change = if fault == Some(Fault::Torn) {
+            change.half()
+        } else {
+            change
+        };
         let len = self.inodes.get(inode).map_or(0, |inode| inode.current.len());
         self.has_space(change.len_after(len).saturating_sub(len))?;
         if let Some(inode) = self.inodes.get_mut(inode) {
@@ -235,7 +242,7 @@ impl State {
                 file.pending.clear();
             }
             // The pages are marked clean and never reach the disk; reading still finds them in the cache.
-            Some(Fault::Io) => file.pending.clear(),
+            Some(Fault::Io | Fault::Torn) => file.pending.clear(),
             Some(Fault::Crash) => {}
         }
         fail(fault)
@@ -243,7 +250,7 @@ impl State {
 
     fn rename(&mut self, change: NameChange) -> io::Result<()> {
         let fault = self.begin()?;
-        if fault != Some(Fault::Io) {
+        if !matches!(fault, Some(Fault::Io | Fault::Torn)) {
             change.apply(&mut self.names);
             self.pending_names.push(change);
         }
@@ -283,6 +290,16 @@ impl Change {
         match self {
             Self::Write { offset, bytes } => len.max(offset + bytes.len()),
             Self::SetLen(new) => *new,
+        }
+    }
+
+    fn half(self) -> Self {
+        match self {
+            Self::Write { offset, mut bytes } => {
+                bytes.truncate(bytes.len() / 2);
+                Self::Write { offset, bytes }
+            }
+            Self::SetLen(len) => Self::SetLen(len),
         }
     }
 
@@ -335,6 +352,7 @@ fn fail(fault: Option<Fault>) -> io::Result<()> {
     match fault {
         None => Ok(()),
         Some(Fault::Io) => Err(io::Error::from_raw_os_error(5)),
+        Some(Fault::Torn) => Err(io::ErrorKind::StorageFull.into()),
         Some(Fault::Crash) => Err(io::Error::other("the power went")),
     }
 }
