@@ -3,6 +3,7 @@
 
 mod account_issuers;
 pub(crate) mod admin;
+mod alarms;
 mod api;
 mod audit_file;
 mod books;

@@ -202,6 +202,23 @@ pub(super) async fn token_keys(audit: &Station, in_force: &Config, said: &str) -
     config_changed(audit, in_force, said).await
 }
 
+/// Something is wrong with the ledger itself: one `damage` record in these words.
+///
+/// # Errors
+/// The ledger cannot take it.
+pub(super) async fn alarm(audit: &Station, words: &str) -> anyhow::Result<()> {
+    let (id, now) = (RequestId::new(), audit.clock().read());
+    let record = Record {
+        note: Some(words),
+        id: id.as_str(),
+        t: now.wall,
+        mono: now.mono,
+        boot: audit.boot(),
+        ..Record::default()
+    };
+    written(audit.write(RecordKind::Damage, &record).await)
+}
+
 fn written(sequence: Result<u64, proxy::refusal::Refusal>) -> anyhow::Result<()> {
     sequence
         .map(drop)

@@ -30,7 +30,7 @@ pub(crate) use heads::KEPT;
 use heads::{Head, Heads};
 pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
 use segment::Examined;
-pub use standing::{Standing, Step};
+pub use standing::{StandingCheck, Step};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]

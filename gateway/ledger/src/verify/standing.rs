@@ -1,11 +1,14 @@
-//! The check that never ends: a gateway goes through its own sealed segments again and again, a piece at a time, as slowly as it is
-//! told to. What it trusts is what it holds itself, its key.
+//! The check that never ends: a gateway goes through its own records again and again, a piece at a time, as slowly as it is
+//! told to. What it trusts is what it holds itself: its key, and in memory the tree as its writer made it.
+//!
+//! The second is what finds a forgery that agrees with itself: every record behind it computed anew, headers and footers too, and all
+//! checkpoints taken away. The tree in memory says no to it in the same round, and trees of earlier rounds, of which [`MOST_TREES`] are
+//! remembered, say where.
 //!
 //! A piece is read by the reader, a record at a time, so that nothing larger than a record is held. Only where something does not
 //! hold, the segment is looked at whole, as [`super::verify`] does, to say which record.
 //!
-//! Not here: when the next piece is due, and whom to tell (whoever calls [`Standing::step`]); the segment that is being written,
-//! which its writer knows.
+//! Not here: when the next piece is due, and whom to tell (whoever calls [`StandingCheck::step`]); records that are not durable yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,13 +22,20 @@ use crate::options::to_u64;
 use crate::reader::{Reader, Records, SegmentInfo};
 use crate::recovery::footer_at_end;
 use crate::segment::segment_name;
-use crate::tree::{Frontier, leaf_hash};
+use crate::tree::{self, Frontier, leaf_hash};
+
+/// Trees of the run that are remembered. One more, and every second one is forgotten.
+const MOST_TREES: usize = 256;
+/// What their findings name in place of a file with a checkpoint.
+const IN_MEMORY: &str = "the memory of the process";
 
 /// Goes round and round over a ledger.
 #[derive(Debug)]
-pub struct Standing {
+pub struct StandingCheck {
     disk: Arc<dyn Disk>,
     trust: Trust,
+    /// What the writer's tree was at the beginning of each round, by rising size.
+    trees: Vec<tree::Head>,
     /// The first record that this round has not come to.
     reached: u64,
     round: Option<Round>,
@@ -40,7 +50,7 @@ pub struct Step {
     pub findings: Vec<Finding>,
     /// The first record of the segment with which a later run goes on; 0 when the round is over.
     pub reached: u64,
-    /// Whether all that is sealed was looked at: the next step begins anew.
+    /// Whether all was looked at: the next step begins anew.
     pub is_over: bool,
 }
 
@@ -51,8 +61,10 @@ struct Round {
     /// What the records so far lead to; `None` behind a resumption or damage.
     before: Option<Frontier>,
     walk: Option<Walk>,
-    /// Durable records when the folder was listed.
-    live: u64,
+    /// The largest size of which a tree agreed: all records before it are the right ones.
+    held: u64,
+    /// What was durable when the folder was listed.
+    live: tree::Head,
 }
 
 /// A segment of which some was read.
@@ -64,10 +76,14 @@ struct Walk {
     heads: VecDeque<Head>,
     /// Where the last record that was read begins.
     offset: u64,
+    /// The largest size so far of which a tree agreed.
+    held: u64,
     is_doubtful: bool,
+    /// Whether it is being written: it has no footer yet, and records that are not durable may stand at its end.
+    is_live: bool,
 }
 
-impl Standing {
+impl StandingCheck {
     /// Goes on at the segment that begins with `from` ([`Step::reached`] of an earlier run, or 0). `keys` are those that sign this
     /// ledger.
     #[must_use]
@@ -79,14 +95,15 @@ impl Standing {
         Self {
             disk,
             trust,
+            trees: Vec::new(),
             reached: from,
             round: None,
         }
     }
 
-    /// Reads on for about `most` bytes, to the end of a segment at most. `live` is how many records are durable now: all of them have to be
-    /// in the folder. What cannot be read is a finding, too.
-    pub fn step(&mut self, most: u64, live: u64) -> Step {
+    /// Reads on for about `most` bytes, to the end of a segment at most. `live` is what is durable now, as its writer has it in memory: all
+    /// of it has to be in the folder, and to lead to this root. What cannot be read is a finding, too.
+    pub fn step(&mut self, most: u64, live: tree::Head) -> Step {
         let mut step = Step::default();
         match self.round.take() {
             Some(round) => self.go_on(round, most, &mut step),
@@ -102,7 +119,8 @@ impl Standing {
         step
     }
 
-    fn begin(&self, live: u64) -> Result<Round, ReadError> {
+    fn begin(&mut self, live: tree::Head) -> Result<Round, ReadError> {
+        self.remember(live);
         let reader = Reader::open_on(Arc::clone(&self.disk))?;
         let ahead = reader
             .segments()
@@ -113,8 +131,22 @@ impl Standing {
             // Only the beginning of the ledger is known beforehand.
             before: (self.reached == 0).then(Frontier::default),
             walk: None,
+            held: self.reached,
             live,
         })
+    }
+
+    fn remember(&mut self, live: tree::Head) {
+        if self.trees.last().is_none_or(|last| last.size < live.size) {
+            self.trees.push(live);
+        }
+        if self.trees.len() > MOST_TREES {
+            let mut at = 0_usize;
+            self.trees.retain(|_| {
+                at += 1;
+                !at.is_multiple_of(2)
+            });
+        }
     }
 
     fn go_on(&mut self, mut round: Round, most: u64, step: &mut Step) {
@@ -140,13 +172,14 @@ impl Standing {
         }
     }
 
-    /// Opens the next sealed segment. At the last one, which is being written, only where it begins is looked at.
+    /// Opens the next segment.
     fn next(&self, round: &mut Round, step: &mut Step) -> Result<Option<Walk>, (SegmentInfo, ReadError)> {
         let Some(segment) = round.ahead.pop_front() else {
-            // Sealed to its end, or empty: then everything that is durable has been seen.
-            let seen = round.before.as_ref().map_or(round.live, Frontier::size);
-            if seen < round.live {
-                step.findings.push(self.finding(Fault::Missing, seen, round.live));
+            // Everything that is durable has been seen then.
+            let live = round.live.size;
+            let seen = round.before.as_ref().map_or(live, Frontier::size);
+            if seen < live {
+                step.findings.push(self.finding(Fault::Missing, seen, live));
             }
             return Ok(None);
         };
@@ -154,7 +187,9 @@ impl Standing {
         let reader = Reader::open_on(Arc::clone(&self.disk)).map_err(at)?;
         let begin = reader.frontier(segment).map_err(at)?;
         let follows = round.before.as_ref().is_none_or(|before| *before == begin);
-        if segment.next_seq.is_none() && reader.sealed_end(segment).is_none() {
+        let is_live = segment.next_seq.is_none() && reader.sealed_end(segment).is_none();
+        let mut records = reader.records_in(segment);
+        if is_live {
             if !follows {
                 let seen = round.before.as_ref().map_or(0, Frontier::size);
                 let fault = if begin.size() > seen {
@@ -163,33 +198,68 @@ impl Standing {
                     Fault::Header
                 };
                 step.findings.push(self.finding(fault, seen, begin.size().max(seen)));
+                return Ok(None);
             }
-            return Ok(None);
+            records = records.until(round.live.size);
         }
         let heads = self.heads_of(segment).map_err(at)?;
-        let is_doubtful = !follows || !heads.findings.is_empty();
-        let behind = |head: &Head| head.size > begin.size();
+        // A checkpoint that is being kept just now may be there by half.
+        let is_doubtful = !follows || !(is_live || heads.findings.is_empty());
+        // Of a live segment the newest checkpoint may reach behind what was durable when the round began.
+        let compared = |head: &Head| head.size > begin.size() && !(is_live && head.size > round.live.size);
         Ok(Some(Walk {
             segment,
-            records: reader.records_in(segment),
-            heads: heads.list.into_iter().filter(behind).collect(),
+            records,
+            heads: heads.list.into_iter().filter(compared).collect(),
             frontier: begin,
             offset: 0,
+            held: round.held,
             is_doubtful,
+            is_live,
         }))
     }
 
-    /// What was signed within a segment. A folder that cannot be listed is said: no list is not an empty one.
+    /// The trees that this process had in memory, of sizes that this segment reaches; the writer's newest is among them.
+    fn remembered(&self, segment: SegmentInfo) -> impl Iterator<Item = Head> {
+        let end = segment.next_seq;
+        let end = end.or_else(|| Reader::unread(Arc::clone(&self.disk)).sealed_end(segment));
+        let until = end.unwrap_or(u64::MAX);
+        let trees = self.trees.iter();
+        let within = trees.filter(move |tree| segment.first_seq < tree.size && tree.size <= until);
+        within.map(|tree| Head {
+            size: tree.size,
+            root: tree.root,
+            file: IN_MEMORY.to_owned(),
+            signers: Vec::new(),
+            is_compared: false,
+        })
+    }
+
+    /// What was signed within a segment, and what this process remembers of it: where the two differ, what its writer made counts. A folder that cannot be listed is said: no list is not an empty one.
     fn heads_of(&self, segment: SegmentInfo) -> Result<Heads, ReadError> {
         let kept = segment_name(segment.first_seq).replace(".seg", KEPT);
         let names = self.disk.list().map_err(|source| io(&*self.disk, &kept, source))?;
         let names: Vec<_> = names.into_iter().filter(|name| *name == kept).collect();
-        Heads::read(&*self.disk, &names, &self.trust)
+        let mut heads = Heads::read(&*self.disk, &names, &self.trust)?;
+        for tree in self.remembered(segment) {
+            match heads.list.iter().find(|head| head.size == tree.size) {
+                Some(signed) if signed.root == tree.root => {}
+                // Somebody has the key, too: what the writer made counts.
+                Some(_) => {
+                    heads.list.retain(|head| head.size != tree.size);
+                    heads.list.push(tree);
+                }
+                None => heads.list.push(tree),
+            }
+        }
+        heads.list.sort_by_key(|head| head.size);
+        Ok(heads)
     }
 
     /// A segment was read to its end: it holds, or it is looked at whole.
     fn judge(&mut self, walk: Walk, round: &mut Round, step: &mut Step) {
         let Walk { segment, frontier, .. } = &walk;
+        round.held = walk.held;
         if walk.is_doubtful || !self.ends_well(&walk) {
             round.before = self.locate(*segment, round, step);
         } else {
@@ -199,6 +269,10 @@ impl Standing {
     }
 
     fn ends_well(&self, walk: &Walk) -> bool {
+        // That all that is durable was there is seen at the end of the round.
+        if walk.is_live {
+            return walk.heads.is_empty();
+        }
         let footer = footer_at_end(&*self.disk, &segment_name(walk.segment.first_seq));
         let by_footer = match footer {
             Ok(Some(footer)) => footer.next_seq == walk.frontier.size() && footer.root == walk.frontier.root(),
@@ -228,6 +302,12 @@ impl Standing {
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());
             step.bytes += examined.bytes;
             chain.take(examined);
+            for finding in &mut chain.report.findings {
+                // Where no tree agreed since, what differs may lie in segments before this one, forged so that they agree with it.
+                if matches!(finding.fault, Fault::Root { .. }) && finding.records.start == expected {
+                    finding.records.start = round.held.min(expected);
+                }
+            }
             Ok(chain)
         });
         match found {
@@ -294,9 +374,13 @@ impl Walk {
     /// Whether what was signed at this size is what was read.
     fn agrees(&mut self) -> bool {
         let size = self.frontier.size();
-        match self.heads.pop_front_if(|head| head.size <= size) {
-            Some(head) => head.size == size && head.root == self.frontier.root(),
-            None => true,
+        let Some(head) = self.heads.pop_front_if(|head| head.size <= size) else {
+            return true;
+        };
+        let agrees = head.size == size && head.root == self.frontier.root();
+        if agrees {
+            self.held = size;
         }
+        agrees
     }
 }

@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ledger::note::VerifierKey;
-use ledger::verify::{Finding, Standing, Step};
+use ledger::verify::{StandingCheck, Step};
 use ledger::{Disk, Ledger, RealDisk};
-use model::event::{Record, RecordKind};
-use proxy::audit::{RequestId, Station};
+use proxy::audit::Station;
 use proxy::observe::number;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Health;
+use super::alarms::Alarms;
 
 /// Bytes that are read at once.
 const PIECE: u64 = 1 << 20;
@@ -35,6 +35,8 @@ pub(super) struct Found {
     /// Whether it is looked for at all.
     is_on: bool,
     seen: Mutex<Seen>,
+    /// Those of them that are not recorded yet.
+    unrecorded: Alarms,
     bytes: AtomicU64,
     rounds: AtomicU64,
 }
@@ -81,7 +83,7 @@ impl Found {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Times that all sealed segments were looked at.
+    /// Times that all durable records were looked at.
     pub(super) fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
     }
@@ -126,16 +128,16 @@ impl Checker {
     pub(super) async fn run(self, stop: CancellationToken) {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&self.dir));
         let from = reached(&self.kept);
-        let mut standing = Standing::new(disk, self.keys.clone(), from);
+        let mut check = StandingCheck::new(disk, self.keys.clone(), from);
         let (mut begun, mut kept) = (tokio::time::Instant::now(), from);
         loop {
-            let live = self.ledger.durable().size;
+            let live = self.ledger.durable();
             let stepped = tokio::task::spawn_blocking(move || {
-                let step = standing.step(PIECE, live);
-                (standing, step)
+                let step = check.step(PIECE, live);
+                (check, step)
             });
             let step;
-            (standing, step) = match stepped.await {
+            (check, step) = match stepped.await {
                 Ok(stepped) => stepped,
                 Err(error) => {
                     tracing::error!(error = %error, "the check of the ledger broke; it begins again when the gateway does");
@@ -164,30 +166,16 @@ impl Checker {
     async fn tell(&self, step: &Step) {
         self.found.bytes.fetch_add(step.bytes, Ordering::Relaxed);
         for finding in &step.findings {
-            if self.found.take(&finding.to_string()) {
-                self.alarm(finding).await;
+            let words = finding.to_string();
+            if self.found.take(&words) {
+                tracing::error!(finding = words, "the ledger is not the one that was signed");
+                let words = format!("the ledger is not the one that was signed: {words}");
+                self.found.unrecorded.put(words);
             }
         }
+        self.found.unrecorded.record(&self.audit).await;
         // Last: whoever sees the number of rounds rise sees what they found.
         self.found.rounds.fetch_add(u64::from(step.is_over), Ordering::Relaxed);
-    }
-
-    async fn alarm(&self, finding: &Finding) {
-        let words = finding.to_string();
-        tracing::error!(finding = words, "the ledger is not the one that was signed");
-        let (id, now) = (RequestId::new(), self.audit.clock().read());
-        let note = format!("the ledger is not the one that was signed: {words}");
-        let record = Record {
-            note: Some(&note),
-            id: id.as_str(),
-            t: now.wall,
-            mono: now.mono,
-            boot: self.audit.boot(),
-            ..Record::default()
-        };
-        if let Err(refusal) = self.audit.write(RecordKind::Damage, &record).await {
-            tracing::error!(why = %refusal.in_words(), "that could not be recorded");
-        }
     }
 
     /// A note that is lost costs a part of a round, and no finding: the next one looks at everything.

@@ -4,11 +4,13 @@ use std::fs;
 
 use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
 use ledger::{Options, Publisher, Reader};
+use model::event::RecordKind;
 use model::time::Timestamp;
 use proxy::audit::Limits;
 use proxy::clock::Clock;
 
 use super::*;
+use crate::serve::alarms::tests::Full;
 
 struct Stage {
     folder: tempfile::TempDir,
@@ -21,6 +23,11 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::telling("n")
+    }
+
+    /// One whose records say this.
+    fn telling(story: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("ledger");
         fs::create_dir(&dir).unwrap();
@@ -34,7 +41,7 @@ impl Stage {
         let ledger = Arc::new(ledger);
         let (clock, _) = Clock::manual(Timestamp::from_unix_seconds(1_000_000).unix_nanos());
         let audit = Station::new(Arc::clone(&ledger), clock, "boot".into(), Limits::default());
-        append(&ledger, 200);
+        append(&ledger, 200, story);
         let key = SigningKey::generate(KeyName::new("gate.example/audit").unwrap(), Algorithm::Ed25519).unwrap();
         let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&dir));
@@ -102,9 +109,9 @@ impl Stage {
     }
 }
 
-fn append(ledger: &Ledger, records: usize) {
+fn append(ledger: &Ledger, records: usize, story: &str) {
     for _ in 0..records {
-        let body = format!("{{\"id\":\"x\",\"note\":\"{}\"}}", "n".repeat(900)).into_bytes();
+        let body = format!("{{\"id\":\"x\",\"note\":\"{}\"}}", story.repeat(900)).into_bytes();
         ledger
             .append(RecordKind::Access, body, Vec::new())
             .unwrap()
@@ -133,6 +140,60 @@ async fn a_byte_flipped_under_a_running_gateway_is_recorded_said_and_counted_onc
     let alarms = stage.alarms();
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert!(alarms[0].contains("record 5: "), "{}", alarms[0]);
+    stage.stop.cancel();
+    checking.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_that_the_full_ledger_refuses_is_recorded_when_it_takes_it_again_and_once() {
+    let full = Full::new();
+    let stage = Stage {
+        audit: Arc::clone(&full.audit),
+        ..Stage::new()
+    };
+    stage.flip();
+    let checking = stage.begin(1 << 20);
+    stage.until(|found| found.rounds() >= 3).await;
+    assert_eq!(stage.found.count(), 1);
+    assert_eq!(full.alarms(), Vec::<String>::new(), "the disk is full");
+    full.give_room();
+    stage.until(|_| !full.alarms().is_empty()).await;
+    let now = stage.found.rounds();
+    stage.until(|found| found.rounds() >= now + 2).await;
+    let alarms = full.alarms();
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert!(alarms[0].contains("record 5: "), "{alarms:?}");
+    stage.stop.cancel();
+    checking.await.unwrap();
+}
+
+/// The files agree with one another again, and nothing by the key is left to hold them against.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_what_the_process_has_in_memory_is_an_alarm_also_without_any_checkpoint() {
+    let stage = Stage::new();
+    let checking = stage.begin(1 << 20);
+    stage.until(|found| found.rounds() >= 1).await;
+    stage.publisher.finish().unwrap();
+    // Another ledger of as many records takes the place of this one.
+    let other = Stage::telling("o");
+    let is_ledger_s = |path: &Path| path.extension().is_some_and(|end| end == "seg" || end == "hashes");
+    for (dir, is_taken) in [(stage.dir(), true), (other.dir(), false)] {
+        for file in fs::read_dir(dir).unwrap() {
+            let path = file.unwrap().path();
+            if is_taken && path.file_name().unwrap() != "lock" {
+                fs::remove_file(&path).unwrap();
+            } else if !is_taken && is_ledger_s(&path) {
+                fs::copy(&path, stage.dir().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let now = stage.found.rounds();
+    stage.until(|found| found.rounds() >= now + 2).await;
+    let said = stage.found.health();
+    assert!(
+        matches!(&said, Health::But(why) if why.contains("do not lead to the root")),
+        "{said:?}"
+    );
     stage.stop.cancel();
     checking.await.unwrap();
 }

@@ -15,7 +15,7 @@ use crate::queue::Part;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::sim::{Rng, SimDisk};
 #[cfg(test)]
-use crate::verify::Standing;
+use crate::verify::StandingCheck;
 use crate::verify::{Fault, KEPT, Report, Trust, verify};
 use crate::{Ledger, Options};
 
@@ -114,19 +114,22 @@ impl Specimen {
         (self.judge(kind, target, &report, &said), said)
     }
 
-    /// What the standing check says of the same forgery: it knows the key and how many records there were, and looks at what is sealed.
+    /// What the standing check says of the same forgery: it knows the key and what the writer has in memory.
     #[cfg(test)]
     fn standing(&self, disk: &SimDisk) -> Vec<crate::verify::Finding> {
+        round_of(&mut self.check_of(disk), self.head())
+    }
+
+    #[cfg(test)]
+    fn check_of(&self, disk: &SimDisk) -> StandingCheck {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let mut standing = Standing::new(disk, vec![self.key.key().clone()], 0);
-        let mut findings = Vec::new();
-        loop {
-            let step = standing.step(4 << 10, self.sizes.last().copied().unwrap_or_default());
-            findings.extend(step.findings);
-            if step.is_over {
-                return findings;
-            }
-        }
+        StandingCheck::new(disk, vec![self.key.key().clone()], 0)
+    }
+
+    /// The tree that its writer has in memory at the end.
+    #[cfg(test)]
+    fn head(&self) -> crate::tree::Head {
+        head_of(&self.remembered)
     }
 
     /// Whether a finding names the place. Where everything was computed anew, the span between two signed sizes is all that
@@ -163,6 +166,28 @@ impl Specimen {
             Outcome::Located
         } else {
             Outcome::Misplaced(said.to_owned())
+        }
+    }
+}
+
+/// The tree that was signed.
+#[cfg(test)]
+fn head_of(note: &Note) -> crate::tree::Head {
+    let Ok(Checkpoint { size, root, .. }) = Checkpoint::parse(note.text()) else {
+        unreachable_name()
+    };
+    crate::tree::Head { size, root }
+}
+
+/// One whole round.
+#[cfg(test)]
+fn round_of(check: &mut StandingCheck, live: crate::tree::Head) -> Vec<crate::verify::Finding> {
+    let mut findings = Vec::new();
+    loop {
+        let step = check.step(4 << 10, live);
+        findings.extend(step.findings);
+        if step.is_over {
+            return findings;
         }
     }
 }
