@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use ledger::witness::key_of;
 use model::cluster::ClusterId;
 use oidc::issuer::Reach;
 
 use super::problem::Problem;
 use super::shared_names::{self, Finding, certificates_of};
 use super::tree::Node;
-use super::types::{Cluster, Config, Credential, Listener, Provider, Serves};
+use super::types::{Cluster, Config, Credential, Listener, Provider, Serves, Witness};
 use super::value::Size;
 
 /// Everything in `config` that cannot work.
@@ -107,41 +108,39 @@ impl Check<'_> {
                 let what = "two witnesses have this name";
                 self.say(&at("name"), what, "the second one", "give each its own name");
             }
-            if !is_label(&witness.name) {
-                let help = "write a short word of letters, digits, `-`, `_` and `.`, such as `site-b`";
-                self.say(
-                    &at("name"),
-                    "`name` is no name for metrics and logs",
-                    "this value",
-                    help,
-                );
+            if key_of(&witness.public_key).is_ok_and(|key| !keys.insert(key.to_string())) {
+                let (what, help) = ("two witnesses have this key", "one entry per witness: each counts once");
+                self.say(&at("publicKey"), what, "the second one", help);
             }
-            if !is_https_or_loopback(&witness.url) {
-                self.say(
-                    &at("url"),
-                    "`url` is no https URL of a witness",
-                    "this value",
-                    "write for example `https://witness.example.com`; plain http is accepted on loopback only",
-                );
-            }
-            match crate::serve::witnesses::key_of(&witness.public_key) {
-                Err(why) => self.say(
-                    &at("publicKey"),
-                    format!("`publicKey` is no key of a witness: {why}"),
-                    "this value",
-                    "write the `NAME+ID+KEY` that the witness says at its start",
-                ),
-                Ok(key) if !keys.insert(key.to_string()) => {
-                    let what = "two witnesses have this key";
-                    self.say(
-                        &at("publicKey"),
-                        what,
-                        "the second one",
-                        "one entry per witness: each counts once",
-                    );
-                }
-                Ok(_) => {}
-            }
+            self.witness(witness, &at);
+        }
+    }
+
+    fn witness(&mut self, witness: &Witness, at: &dyn Fn(&str) -> String) {
+        if !is_label(&witness.name) {
+            let help = "write a short word of letters, digits, `-`, `_` and `.`, such as `site-b`";
+            self.say(
+                &at("name"),
+                "`name` is no name for metrics and logs",
+                "this value",
+                help,
+            );
+        }
+        if !is_https_or_loopback(&witness.url) {
+            self.say(
+                &at("url"),
+                "`url` is no https URL of a witness",
+                "this value",
+                "write for example `https://witness.example.com`; plain http is accepted on loopback only",
+            );
+        }
+        if let Err(why) = key_of(&witness.public_key) {
+            self.say(
+                &at("publicKey"),
+                format!("`publicKey` is no key of a witness: {why}"),
+                "this value",
+                "write the `NAME+ID+KEY` that the witness says at its start",
+            );
         }
     }
 

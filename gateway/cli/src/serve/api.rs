@@ -22,7 +22,7 @@ use proxy::refusal::Refusal;
 use proxy::request::ClusterGate;
 
 use super::books::Books;
-use super::witnesses::Standings;
+use super::witnesses::Witnesses;
 
 /// Writes readings of the ledger into the ledger.
 #[derive(Clone, Debug)]
@@ -81,12 +81,12 @@ const WITNESSED_WAITS: u32 = 20;
 #[derive(Debug)]
 pub(super) struct Proofs {
     publisher: Arc<Publisher>,
-    witnesses: Arc<Standings>,
+    witnesses: Arc<Witnesses>,
     tiles: Tiles,
 }
 
 impl Proofs {
-    pub(super) fn new(books: &Books, witnesses: &Arc<Standings>) -> Self {
+    pub(super) fn new(books: &Books, witnesses: &Arc<Witnesses>) -> Self {
         Self {
             publisher: Arc::clone(&books.publisher),
             witnesses: Arc::clone(witnesses),

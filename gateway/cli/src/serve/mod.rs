@@ -32,7 +32,7 @@ mod sessions;
 mod standing;
 mod telemetry;
 mod token_keys;
-pub(crate) mod witnesses;
+mod witnesses;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -237,10 +237,7 @@ impl Gateway {
         });
         let mut registry = measures.registry;
         books.recordings.metrics.register(&mut registry);
-        registry.register_collector(Box::new(witnesses::WitnessMetrics {
-            standings: witnesses,
-            clock: now,
-        }));
+        registry.register_collector(Box::new(witnesses::WitnessMetrics { witnesses, clock: now }));
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
             publisher: Arc::clone(&books.publisher),
@@ -338,7 +335,7 @@ struct HostParts<'a> {
     calls: &'a Arc<LongCalls>,
     locks: &'a Arc<locks::LockBook>,
     issuers: &'a identity::Believed,
-    witnesses: &'a Arc<witnesses::Standings>,
+    witnesses: &'a Arc<witnesses::Witnesses>,
     keys: &'a Arc<GatewayKeys>,
     stop: &'a CancellationToken,
 }

@@ -16,7 +16,7 @@ use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
 use super::room::Room;
 use super::standing::Found;
-use super::witnesses::Standings;
+use super::witnesses::Witnesses;
 
 /// What is looked at.
 pub(super) struct Parts<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Parts<'a> {
     pub(super) ledger: Arc<Ledger>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) found: Arc<Found>,
-    pub(super) witnesses: Arc<Standings>,
+    pub(super) witnesses: Arc<Witnesses>,
     pub(super) store: Arc<state::Store>,
     pub(super) calls: Arc<Registry>,
     pub(super) room: Room,

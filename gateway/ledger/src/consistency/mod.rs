@@ -9,7 +9,8 @@
 //! ```
 //!
 //! C2SP has no format for such a file; this is the body that [C2SP tlog-witness] sends to a witness (`add-checkpoint`), so that any
-//! witness takes it as it is.
+//! witness takes it as it is. One parser reads both, with one limit: a longest note that is read anywhere here, and a longest proof.
+//! A narrower one for witnesses would let a ledger publish, and everybody verify, what none of them could cosign.
 //!
 //! [C2SP tlog-witness]: https://c2sp.org/tlog-witness
 
@@ -131,10 +132,11 @@ pub enum NoConsistency {
 /// That one tree begins with another. Unproved until [`Consistency::verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consistency {
-    old: u64,
-    proof: Vec<Hash>,
-    note: Note,
-    checkpoint: Checkpoint,
+    /// The size of the earlier tree; of a request, what the witness is thought to have cosigned.
+    pub(crate) old: u64,
+    pub(crate) proof: Vec<Hash>,
+    pub(crate) note: Note,
+    pub(crate) checkpoint: Checkpoint,
 }
 
 impl Consistency {
@@ -164,14 +166,20 @@ impl Consistency {
             // No leaf is asked for, and this source gives one hash for each node.
             ProveError::Outside { .. } | ProveError::Count { .. } => NoConsistency::Tiles(TilesError::Nowhere),
         })?;
-        let made = Self {
-            old: earlier.size,
+        let made = Self::unproved(earlier.size, proof, note)?;
+        made.check(earlier).map_err(NoConsistency::Differs)?;
+        Ok(made)
+    }
+
+    /// Puts one together that nobody has checked: what a log asks a witness with.
+    pub(crate) fn unproved(old: u64, proof: Vec<Hash>, note: Note) -> Result<Self, CheckpointError> {
+        let checkpoint = Checkpoint::parse(note.text())?;
+        Ok(Self {
+            old,
             proof,
             note,
             checkpoint,
-        };
-        made.check(earlier).map_err(NoConsistency::Differs)?;
-        Ok(made)
+        })
     }
 
     /// Reads a proof; it shows nothing yet.
@@ -199,13 +207,7 @@ impl Consistency {
             proof.push(hash.ok_or(ConsistencyError::Proof { line: number })?);
         }
         let note = Note::parse(rest.as_bytes())?;
-        let checkpoint = Checkpoint::parse(note.text())?;
-        Ok(Self {
-            old,
-            proof,
-            note,
-            checkpoint,
-        })
+        Ok(Self::unproved(old, proof, note)?)
     }
 
     /// Whether these bytes mean to be a consistency proof.

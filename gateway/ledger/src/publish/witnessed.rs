@@ -17,6 +17,27 @@ impl Publisher {
         self.desk.take_witnessed(witnessed)
     }
 
+    /// The newest witnessed checkpoints of earlier runs, as they were kept in the ledger's folder and beside its key; those by another
+    /// key are none of this ledger's. What witnesses have cosigned stands in them.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is no note.
+    pub fn kept_witnessed(&self) -> Result<Vec<Note>, PublishError> {
+        let keys = self.keys();
+        let mut notes = Vec::new();
+        for disk in std::iter::once(&self.desk.disk).chain(&self.desk.beside) {
+            let Some(bytes) = read(&**disk, WITNESSED)? else {
+                continue;
+            };
+            let file = disk.display(WITNESSED);
+            let note = Note::parse(&bytes).map_err(|source| PublishError::Note { file, source })?;
+            if note.verify(&keys).is_ok() {
+                notes.push(note);
+            }
+        }
+        Ok(notes)
+    }
+
     /// The newest checkpoint that is witnessed; `None` while there was none since the start.
     #[must_use]
     pub fn witnessed(&self) -> Option<Arc<Published>> {

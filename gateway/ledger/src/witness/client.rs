@@ -1,16 +1,17 @@
 //! The asker's side: what to send one witness about a ledger, and what its answer means.
 //!
-//! What a witness refuses can mean two things that must not be confused: that it knows another size than we thought, which the
-//! next request mends, or that it has seen another history under our name. The second is an alarm: either somebody signs another
-//! ledger with this key, or this ledger was put back from an older copy and goes on.
+//! What a witness refuses can mean three things that must not be confused: that it knows another size than we thought, which the
+//! next request mends; that it has seen another history under our name; that it has forgotten what it cosigned. The second is an
+//! alarm: either somebody signs another ledger with this key, or this ledger was put back from an older copy and goes on. So is the
+//! third, for somebody may have made it forget.
 
 use model::chain::chain;
 use thiserror::Error;
 
 use super::SIZE_TYPE;
-use super::request::AddCheckpoint;
-use crate::checkpoint::decimal;
-use crate::note::{Algorithm, Signature, VerifierKey, parse_signatures};
+use crate::checkpoint::{Checkpoint, decimal};
+use crate::consistency::Consistency;
+use crate::note::{Algorithm, KeyError, Note, Signature, VerifierKey, parse_signatures};
 use crate::publish::Published;
 use crate::tree::{Head, Nodes, ProofError, ProveError, check_consistency, consistency_proof, root_at};
 
@@ -25,9 +26,9 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
-/// What an answer is good for.
+/// What an answer that is no refusal says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Reply {
     /// The witness cosigned. The signature was checked.
     Cosigned {
         /// Its line of the note.
@@ -41,7 +42,7 @@ pub enum Asked {
 
 /// Why there is no cosignature.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NotAsked {
+pub enum NotCosigned {
     /// It cosigned more records than were ever signed here.
     #[error(
         "it has cosigned {known} records under this ledger's name, and {signed} were signed here: either an older copy of this \
@@ -65,6 +66,18 @@ pub enum NotAsked {
     )]
     Inconsistent {
         /// Its size.
+        known: u64,
+    },
+    /// It knows fewer records than it has cosigned: its memory was emptied, or an older copy of it was put back. It would cosign another
+    /// history now, so it is not fed with this one as if nothing were.
+    #[error(
+        "it has cosigned {cosigned} records of this ledger, and knows of {known} now: it has forgotten them, and would cosign another \
+         history. Let whoever runs it put its newest memory back, or begin it with a new key"
+    )]
+    Forgot {
+        /// What it has cosigned, by its own signature.
+        cosigned: u64,
+        /// What it says that it knows.
         known: u64,
     },
     /// 404, or 403: it is not configured for this log and key.
@@ -99,7 +112,7 @@ pub enum NotAsked {
     Proof(#[from] ProofError),
 }
 
-impl NotAsked {
+impl NotCosigned {
     /// Whether the witness has seen another history under this ledger's name.
     #[must_use]
     pub const fn is_other_history(&self) -> bool {
@@ -107,6 +120,35 @@ impl NotAsked {
             self,
             Self::Ahead { .. } | Self::Forked { .. } | Self::Inconsistent { .. }
         )
+    }
+
+    /// Whether it says that somebody could tell another history, or does: an alarm, and not a trouble that passes.
+    #[must_use]
+    pub const fn is_alarm(&self) -> bool {
+        self.is_other_history() || matches!(self, Self::Forgot { .. })
+    }
+}
+
+/// Why a text is no key of a witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoWitnessKey {
+    /// It is no key.
+    #[error(transparent)]
+    Text(#[from] KeyError),
+    /// It is a log's.
+    #[error("it is the key of a log; a witness's key is of type 0x04")]
+    OfLog,
+}
+
+/// The public key of a witness, `NAME+ID+KEY`.
+///
+/// # Errors
+/// [`NoWitnessKey`].
+pub fn key_of(text: &str) -> Result<VerifierKey, NoWitnessKey> {
+    let key: VerifierKey = text.trim().parse()?;
+    match key.algorithm() {
+        Algorithm::Cosignature => Ok(key),
+        Algorithm::Ed25519 => Err(NoWitnessKey::OfLog),
     }
 }
 
@@ -116,14 +158,20 @@ pub struct Asker {
     key: VerifierKey,
     /// The size that the witness knows, as far as was learnt.
     known: u64,
+    /// The largest size that it has cosigned, by its signature.
+    cosigned: u64,
 }
 
 impl Asker {
-    /// For the witness of this key; `None` where it is no key of cosignatures. Begins with "nothing known", which the witness
-    /// corrects.
+    /// For the witness of this key; `None` where it is no key of cosignatures. `kept` are checkpoints of this ledger that were kept: it
+    /// begins with the largest that this witness has cosigned, or with "nothing known", which the witness corrects.
     #[must_use]
-    pub fn new(key: VerifierKey) -> Option<Self> {
-        (key.algorithm() == Algorithm::Cosignature).then_some(Self { key, known: 0 })
+    pub fn new(key: VerifierKey, kept: &[Note]) -> Option<Self> {
+        let cosigned = kept.iter().filter(|note| note.verify([&key]).is_ok());
+        let sizes = cosigned.filter_map(|note| Checkpoint::parse(note.text()).ok());
+        let known = sizes.map(|checkpoint| checkpoint.size).max().unwrap_or(0);
+        let cosigned = known;
+        (key.algorithm() == Algorithm::Cosignature).then_some(Self { key, known, cosigned })
     }
 
     /// The witness's key.
@@ -142,20 +190,20 @@ impl Asker {
     /// something of the witness and not of us.
     ///
     /// # Errors
-    /// [`NotAsked::Files`], [`NotAsked::Proof`]; [`NotAsked::Ahead`] where the witness knows more than this checkpoint has.
-    pub fn request<N: Nodes>(&self, nodes: &N, published: &Published) -> Result<AddCheckpoint, NotAsked> {
+    /// [`NotCosigned::Files`], [`NotCosigned::Proof`]; [`NotCosigned::Ahead`] where the witness knows more than this checkpoint has.
+    pub fn request<N: Nodes>(&self, nodes: &N, published: &Published) -> Result<Consistency, NotCosigned> {
         let checkpoint = &published.checkpoint;
         let new = Head {
             size: checkpoint.size,
             root: checkpoint.root,
         };
         if self.known > new.size {
-            return Err(NotAsked::Ahead {
+            return Err(NotCosigned::Ahead {
                 known: self.known,
                 signed: new.size,
             });
         }
-        let files = |error: ProveError<N::Error>| NotAsked::Files { why: chain(&error) };
+        let files = |error: ProveError<N::Error>| NotCosigned::Files { why: chain(&error) };
         let proof = if self.known == new.size {
             Vec::new()
         } else {
@@ -165,30 +213,30 @@ impl Asker {
             check_consistency(&old, &new, &proof)?;
             proof
         };
-        AddCheckpoint::new(self.known, proof, published.note.clone()).map_err(|_| NotAsked::Answer)
+        Consistency::unproved(self.known, proof, published.note.clone()).map_err(|_| NotCosigned::Answer)
     }
 
     /// What the answer to the request of this checkpoint means. `newest` is the size of the newest checkpoint that was signed
     /// here when the answer came: somebody else may have shown the witness one that was not the newest when it was asked.
     ///
     /// # Errors
-    /// [`NotAsked`].
-    pub fn take(&mut self, published: &Published, newest: u64, answer: &Answer<'_>) -> Result<Asked, NotAsked> {
+    /// [`NotCosigned`].
+    pub fn take(&mut self, published: &Published, newest: u64, answer: &Answer<'_>) -> Result<Reply, NotCosigned> {
         let size = published.checkpoint.size;
         match answer.status {
             200 => self.cosigned(published, answer.body),
             409 => self.conflict(size, newest, answer),
             // Some witnesses answer 422 where the specification says 409.
-            422 if self.known == size => Err(NotAsked::Forked { size }),
-            422 => Err(NotAsked::Inconsistent { known: self.known }),
-            status @ (403 | 404) => Err(NotAsked::Unknown { status }),
-            status => Err(NotAsked::Status { status }),
+            422 if self.known == size => Err(NotCosigned::Forked { size }),
+            422 => Err(NotCosigned::Inconsistent { known: self.known }),
+            status @ (403 | 404) => Err(NotCosigned::Unknown { status }),
+            status => Err(NotCosigned::Status { status }),
         }
     }
 
-    fn cosigned(&mut self, published: &Published, body: &[u8]) -> Result<Asked, NotAsked> {
-        let text = std::str::from_utf8(body).map_err(|_| NotAsked::Answer)?;
-        let signatures = parse_signatures(text).map_err(|_| NotAsked::Answer)?;
+    fn cosigned(&mut self, published: &Published, body: &[u8]) -> Result<Reply, NotCosigned> {
+        let text = std::str::from_utf8(body).map_err(|_| NotCosigned::Answer)?;
+        let signatures = parse_signatures(text).map_err(|_| NotCosigned::Answer)?;
         for signature in signatures.into_iter().filter(|one| one.claims(&self.key)) {
             let mut note = published.note.clone();
             note.add(signature.clone());
@@ -196,35 +244,40 @@ impl Asker {
             let time = vouched.and_then(|vouched| vouched.first().and_then(|by| by.time));
             if let Some(time) = time {
                 self.known = published.checkpoint.size;
-                return Ok(Asked::Cosigned { signature, time });
+                self.cosigned = self.cosigned.max(self.known);
+                return Ok(Reply::Cosigned { signature, time });
             }
         }
-        Err(NotAsked::Signature { key: self.key.short() })
+        Err(NotCosigned::Signature { key: self.key.short() })
     }
 
-    fn conflict(&mut self, size: u64, newest: u64, answer: &Answer<'_>) -> Result<Asked, NotAsked> {
+    fn conflict(&mut self, size: u64, newest: u64, answer: &Answer<'_>) -> Result<Reply, NotCosigned> {
         let Some(known) = known_size(answer) else {
             // "If they don't match, the witness MUST respond with a 409", of which no body is said.
             let is_fork = self.known == size;
             return Err(if is_fork {
-                NotAsked::Forked { size }
+                NotCosigned::Forked { size }
             } else {
-                NotAsked::Answer
+                NotCosigned::Answer
             });
         };
+        if known < self.cosigned {
+            let cosigned = self.cosigned;
+            return Err(NotCosigned::Forgot { cosigned, known });
+        }
         if known > newest {
-            return Err(NotAsked::Ahead { known, signed: newest });
+            return Err(NotCosigned::Ahead { known, signed: newest });
         }
         if known == self.known {
             let is_fork = known == size;
             return Err(if is_fork {
-                NotAsked::Forked { size }
+                NotCosigned::Forked { size }
             } else {
-                NotAsked::Answer
+                NotCosigned::Answer
             });
         }
         self.known = known;
-        Ok(Asked::Again)
+        Ok(Reply::Again)
     }
 }
 
@@ -236,12 +289,14 @@ fn known_size(answer: &Answer<'_>) -> Option<u64> {
 }
 
 /// Reads foreign bytes as the answers of a witness.
-pub(super) fn fuzz_answer(data: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(data).unwrap_or_default();
-    let _ = parse_signatures(text);
-    known_size(&Answer {
+pub(super) fn fuzz_answer(data: &[u8]) {
+    let _ = parse_signatures(std::str::from_utf8(data).unwrap_or_default());
+    let size = known_size(&Answer {
         status: 409,
         content_type: SIZE_TYPE,
         body: data,
-    })
+    });
+    if let Some(size) = size {
+        assert_eq!(format!("{size}\n").as_bytes(), data, "a size is written as it was read");
+    }
 }

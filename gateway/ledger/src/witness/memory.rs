@@ -70,6 +70,60 @@ pub enum MemoryError {
         /// What the check of the signature said.
         source: VerifyError,
     },
+    /// The marker beside the key cannot be read.
+    #[error("`{file}`, which says how far this witness's key has cosigned, cannot be read: put a whole copy back")]
+    Marker {
+        /// The file.
+        file: String,
+    },
+    /// The marker is another key's.
+    #[error("`{file}` says how far the key `{of}` has cosigned, and the key is `{key}`: put the two back together")]
+    MarkerKey {
+        /// The file.
+        file: String,
+        /// Whose it is, `NAME+ID`.
+        of: String,
+        /// `NAME+ID` of the key.
+        key: String,
+    },
+    /// There is a key, and neither marker nor memory.
+    #[error(
+        "the key `{key}` is no new one, and neither `{file}` nor the folder says what it has cosigned: put them back, or begin with a \
+         new key under a new name. Without its memory a witness would cosign another history"
+    )]
+    NoMarker {
+        /// The marker that is not there.
+        file: String,
+        /// `NAME+ID` of the key.
+        key: String,
+    },
+    /// The folder knows less than was cosigned.
+    #[error(
+        "`{file}` says that {cosigned} records of the log `{origin}` were cosigned, and the folder knows of {known}: it was emptied, or is an \
+         older copy. Put the newest copy back, or begin with a new key under a new name. Without its memory a witness would cosign \
+         another history"
+    )]
+    Forgotten {
+        /// The marker.
+        file: String,
+        /// The log.
+        origin: String,
+        /// How many the marker says.
+        cosigned: u64,
+        /// How many the folder says.
+        known: u64,
+    },
+}
+
+/// Whether the folder holds what was cosigned of any log.
+pub(super) fn is_any(disk: &dyn Disk) -> Result<bool, MemoryError> {
+    let names = disk.list().map_err(|source| io(disk, "list", ".", source))?;
+    Ok(names.iter().any(|name| name.ends_with(ENDING)))
+}
+
+/// Makes durable under which names memories were found: a rename that was never synced could be undone by the next power cut.
+pub(super) fn settle(disk: &dyn Disk) -> Result<(), MemoryError> {
+    disk.sync_dir().map_err(|source| io(disk, "sync", ".", source))
 }
 
 /// Takes the folder for this process.

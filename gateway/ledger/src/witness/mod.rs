@@ -5,15 +5,18 @@
 //! Both sides, without sockets: [`Witness`] judges a request and signs, [`Asker`] makes requests of a ledger and judges answers,
 //! [`Rounds`] gathers the cosignatures of one checkpoint. Who speaks HTTP is the binary's matter.
 //!
+//! What a witness has cosigned it knows from its memory alone; that it has one is also said beside its key (`begun`), so that an emptied
+//! folder is not taken for a new witness's, and known to the log, which asks from where it was ([`NotCosigned::Forgot`]).
+//!
 //! Invariant of a witness: before a cosignature leaves, the checkpoint under it is durable as the newest of its log; so whatever
 //! happens, it never cosigns two trees of which one does not begin with the other.
 //!
 //! [C2SP tlog-witness]: https://c2sp.org/tlog-witness
 //! [C2SP tlog-cosignature]: https://c2sp.org/tlog-cosignature
 
+mod begun;
 mod client;
 mod memory;
-mod request;
 mod rounds;
 
 use std::collections::BTreeMap;
@@ -24,13 +27,15 @@ use model::time::Timestamp;
 use thiserror::Error;
 
 use crate::checkpoint::Checkpoint;
+use crate::consistency::{Consistency, ConsistencyError};
 use crate::disk::{Disk, DiskLock};
 use crate::note::{Algorithm, Note, SignError, Signature, Signer, VerifierKey};
 use crate::tree::{Head, ProofError, check_consistency, empty_root};
-pub use client::{Answer, Asked, Asker, NotAsked};
+use begun::Begun;
+pub use begun::{Place, begin};
+pub use client::{Answer, Asker, NoWitnessKey, NotCosigned, Reply, key_of};
 use memory::Memory;
 pub use memory::MemoryError;
-pub use request::{AddCheckpoint, MAX_REQUEST_LEN, RequestError, fuzz_add_checkpoint};
 pub use rounds::{Rounds, Told};
 
 /// What the answer with a size is called in HTTP: "The response MUST have a `Content-Type` of `text/x.tlog.size`."
@@ -54,9 +59,22 @@ pub enum NoWitness {
     /// No log was given.
     #[error("no log is given: there is nothing to witness")]
     NoLog,
+    /// It is to begin anew, and remembers all that it has cosigned.
+    #[error("nothing that this witness's key has cosigned is forgotten, so there is nothing to begin anew")]
+    NothingForgotten,
     /// What it remembers cannot be had.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+}
+
+/// What a witness does whose folder knows less than its key has cosigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenForgotten {
+    /// It does not begin.
+    Refuse,
+    /// It begins with what the folder knows, and could so cosign another history of what it has forgotten. Refused where nothing is: nobody
+    /// leaves it switched on.
+    DangerBeginAnew,
 }
 
 /// Why nothing was cosigned.
@@ -64,7 +82,7 @@ pub enum NoWitness {
 pub enum Refused {
     /// It is no request.
     #[error("this is no request for a cosignature")]
-    Malformed(#[from] RequestError),
+    Malformed(#[from] ConsistencyError),
     /// The log is not one of those that are witnessed.
     #[error("the log `{origin}` is not known here")]
     UnknownLog {
@@ -146,6 +164,7 @@ impl Refused {
 pub struct Witness {
     signer: Arc<dyn Signer>,
     logs: BTreeMap<String, Log>,
+    begun: Mutex<Begun>,
     clock: Clock,
     _lock: Box<dyn DiskLock>,
 }
@@ -169,15 +188,18 @@ struct Log {
 
 impl Witness {
     /// Begins to witness the logs of these keys; the name of a key is the origin of its log, and one log may have several. What was
-    /// cosigned before is read from `disk`, which belongs to this witness alone while it lives.
+    /// cosigned before is read from `disk`, which belongs to this witness alone while it lives, and held against the marker at `beside`, which
+    /// [`begin`] has left there when the key was made.
     ///
     /// # Errors
-    /// [`NoWitness`]; a memory that cannot be read is never taken for an empty one.
+    /// [`NoWitness`]; a memory that cannot be read is never taken for an empty one, nor is one that was emptied.
     pub fn open(
         disk: &Arc<dyn Disk>,
+        beside: &Place,
         signer: Arc<dyn Signer>,
         logs: Vec<VerifierKey>,
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+        forgotten: WhenForgotten,
     ) -> Result<Self, NoWitness> {
         if signer.key().algorithm() != Algorithm::Cosignature {
             let key = signer.key().short();
@@ -202,9 +224,12 @@ impl Witness {
             let memory = Mutex::new(memory);
             logs.insert(origin, Log { keys, known, memory });
         }
+        let known = logs.iter().map(|(origin, log)| (origin.as_str(), log.remembered()));
+        let begun = hold_against(&**disk, beside, signer.key(), known.collect(), forgotten)?;
         Ok(Self {
             signer,
             logs,
+            begun: Mutex::new(begun),
             clock: Clock(clock),
             _lock: lock,
         })
@@ -231,7 +256,7 @@ impl Witness {
     /// # Errors
     /// [`Refused`]; nothing is remembered and nothing was signed that anybody has.
     pub fn add_checkpoint(&self, body: &[u8]) -> Result<Signature, Refused> {
-        let request = AddCheckpoint::parse(body)?;
+        let request = Consistency::parse(body)?;
         let Checkpoint { origin, size, root } = &request.checkpoint;
         let unknown = || Refused::UnknownLog { origin: origin.clone() };
         let log = self.logs.get(origin).ok_or_else(unknown)?;
@@ -254,6 +279,10 @@ impl Witness {
         if known.size != head.size || memory.is_empty() {
             memory.keep(head, &signed)?;
             log.known.store(head.size, Ordering::Relaxed);
+        }
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.size(origin).is_none() {
+            begun.add(origin, head.size)?;
         }
         Ok(signature)
     }
@@ -282,8 +311,52 @@ impl Witness {
     }
 }
 
+/// Holds what the folder knows of each log against the marker, and raises the marker to it.
+fn hold_against(
+    disk: &dyn Disk,
+    beside: &Place,
+    key: &VerifierKey,
+    known: Vec<(&str, Option<u64>)>,
+    forgotten: WhenForgotten,
+) -> Result<Begun, NoWitness> {
+    let is_anew = forgotten == WhenForgotten::DangerBeginAnew;
+    let read = Begun::read(beside, key)?;
+    let mut is_forgotten = read.is_none() && !memory::is_any(disk)?;
+    let mut begun = read.unwrap_or_else(|| Begun::new(beside, key));
+    let file = begun.file();
+    if is_forgotten && !is_anew {
+        let key = key.short();
+        return Err(MemoryError::NoMarker { file, key }.into());
+    }
+    let mut sizes = begun.sizes().clone();
+    for (origin, known) in known {
+        let cosigned = begun.size(origin);
+        if cosigned > known {
+            is_forgotten = true;
+            if !is_anew {
+                return Err(NoWitness::Memory(MemoryError::Forgotten {
+                    file,
+                    origin: origin.to_owned(),
+                    cosigned: cosigned.unwrap_or_default(),
+                    known: known.unwrap_or_default(),
+                }));
+            }
+        }
+        match known {
+            Some(size) => sizes.insert(origin.to_owned(), size),
+            None => sizes.remove(origin),
+        };
+    }
+    if is_anew && !is_forgotten {
+        return Err(NoWitness::NothingForgotten);
+    }
+    memory::settle(disk)?;
+    begun.put(sizes)?;
+    Ok(begun)
+}
+
 /// The checks of the specification, in its order, after those of origin and signature.
-fn judge(known: &Head, new: &Head, request: &AddCheckpoint) -> Result<(), Refused> {
+fn judge(known: &Head, new: &Head, request: &Consistency) -> Result<(), Refused> {
     if request.old != known.size {
         return Err(Refused::Conflict { known: known.size });
     }
@@ -301,6 +374,18 @@ impl Log {
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The size that was cosigned; `None` where none was.
+    fn remembered(&self) -> Option<u64> {
+        let memory = self.memory();
+        (!memory.is_empty()).then(|| memory.head().size)
+    }
+}
+
+/// Reads foreign bytes as what passes between a log and a witness. Never panics; a request that is read is written the same.
+pub fn fuzz_add_checkpoint(data: &[u8]) {
+    crate::consistency::fuzz_consistency(data);
+    client::fuzz_answer(data);
 }
 
 /// The tree of a log of which nothing was cosigned.

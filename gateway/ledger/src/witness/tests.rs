@@ -82,17 +82,41 @@ impl Log {
         self.signed_at(self.size())
     }
 
-    fn request(&self, old: u64) -> AddCheckpoint {
+    fn request(&self, old: u64) -> Consistency {
         let proof = consistency_proof(self, old, self.size()).unwrap();
-        AddCheckpoint::new(old, proof, self.signed().note).unwrap()
+        Consistency::unproved(old, proof, self.signed().note).unwrap()
     }
 }
 
+const MARKER: &str = "w.key.begun";
+
+/// Key and memory in one folder, so that a crash meets both; the key is made at the first call.
 fn witness_on(disk: &SimDisk, key: &Arc<SigningKey>, logs: &[&Log]) -> Result<Witness, NoWitness> {
+    if disk.bytes(MARKER).is_none() {
+        begin(&beside(disk), key.key())?;
+    }
+    witness_beside(disk, disk, key, logs, WhenForgotten::Refuse)
+}
+
+fn beside(disk: &SimDisk) -> Place {
+    Place {
+        disk: Arc::new(disk.clone()),
+        name: MARKER.to_owned(),
+    }
+}
+
+fn witness_beside(
+    disk: &SimDisk,
+    key_s: &SimDisk,
+    key: &Arc<SigningKey>,
+    logs: &[&Log],
+    forgotten: WhenForgotten,
+) -> Result<Witness, NoWitness> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let keys = logs.iter().map(|log| log.key.key().clone()).collect();
     let clock = Arc::new(|| Timestamp::from_unix_seconds(TIME.cast_signed()));
-    Witness::open(&disk, Arc::clone(key) as Arc<dyn Signer>, keys, clock)
+    let signer = Arc::clone(key) as Arc<dyn Signer>;
+    Witness::open(&disk, &beside(key_s), signer, keys, clock, forgotten)
 }
 
 fn witness(logs: &[&Log]) -> Witness {
@@ -100,12 +124,12 @@ fn witness(logs: &[&Log]) -> Witness {
     witness_on(&SimDisk::new(1), &key, logs).unwrap()
 }
 
-fn ask(witness: &Witness, request: &AddCheckpoint) -> Result<Signature, Refused> {
+fn ask(witness: &Witness, request: &Consistency) -> Result<Signature, Refused> {
     witness.add_checkpoint(request.to_string().as_bytes())
 }
 
 /// Speaks to the witness as over HTTP.
-fn exchange(asker: &mut Asker, witness: &Witness, log: &Log) -> Result<Asked, NotAsked> {
+fn exchange(asker: &mut Asker, witness: &Witness, log: &Log) -> Result<Reply, NotCosigned> {
     let published = log.signed();
     let request = asker.request(log, &published)?;
     let (status, content_type, body) = match ask(witness, &request) {
@@ -124,7 +148,7 @@ fn exchange(asker: &mut Asker, witness: &Witness, log: &Log) -> Result<Asked, No
 }
 
 fn asker(witness: &Witness) -> Asker {
-    Asker::new(witness.key().clone()).unwrap()
+    Asker::new(witness.key().clone(), &[]).unwrap()
 }
 
 const EXAMPLE: &str = "old 20852014
@@ -143,7 +167,7 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 
 #[test]
 fn the_specification_s_example_is_read_and_written() {
-    let request = AddCheckpoint::parse(EXAMPLE.as_bytes()).unwrap();
+    let request = Consistency::parse(EXAMPLE.as_bytes()).unwrap();
     assert_eq!((request.old, request.proof.len()), (20_852_014, 4));
     assert_eq!(request.checkpoint.size, 20_852_163);
     assert_eq!(request.to_string(), EXAMPLE);
@@ -155,40 +179,49 @@ fn what_is_not_exactly_a_request_is_refused() {
     let (head, note) = EXAMPLE.split_once("\n\n").unwrap();
     let long = format!("{head}\n{}\n\n{note}", "A".repeat(44));
     let cases = [
-        (String::new(), RequestError::Old),
-        (format!("old 020852014\n{rest}"), RequestError::Old),
-        (format!("old -1\n{rest}"), RequestError::Old),
-        (format!("Old 1\n{rest}"), RequestError::Old),
-        (format!("old  1\n{rest}"), RequestError::Old),
-        (format!("old 1\r\n{rest}"), RequestError::Old),
-        (head.to_owned(), RequestError::NoCheckpoint),
-        (EXAMPLE.replacen("PlRN", "PlR", 1), RequestError::Proof { line: 1 }),
-        (EXAMPLE.replacen("jrJZ", " jrJ", 1), RequestError::Proof { line: 2 }),
+        (String::new(), ConsistencyError::Old),
+        (format!("old 020852014\n{rest}"), ConsistencyError::Old),
+        (format!("old -1\n{rest}"), ConsistencyError::Old),
+        (format!("Old 1\n{rest}"), ConsistencyError::Old),
+        (format!("old  1\n{rest}"), ConsistencyError::Old),
+        (format!("old 1\r\n{rest}"), ConsistencyError::Old),
+        (head.to_owned(), ConsistencyError::NoCheckpoint),
+        (EXAMPLE.replacen("PlRN", "PlR", 1), ConsistencyError::Proof { line: 1 }),
+        (EXAMPLE.replacen("jrJZ", " jrJ", 1), ConsistencyError::Proof { line: 2 }),
         (
             format!("{head}\n\n"),
-            RequestError::Note(crate::note::NoteError::NoSignatures),
+            ConsistencyError::Note(crate::note::NoteError::NoSignatures),
         ),
         (
             EXAMPLE.replacen("\n20852163\n", "\n020852163\n", 1),
-            RequestError::Checkpoint(crate::CheckpointError::Size),
+            ConsistencyError::Checkpoint(crate::CheckpointError::Size),
         ),
-        (EXAMPLE.repeat(200), RequestError::TooLong),
+        (EXAMPLE.repeat(300), ConsistencyError::TooLong),
     ];
     for (text, error) in cases {
         let begin: String = text.chars().take(400).collect();
-        assert_eq!(AddCheckpoint::parse(text.as_bytes()), Err(error), "{begin:?}");
+        assert_eq!(Consistency::parse(text.as_bytes()), Err(error), "{begin:?}");
     }
     // A line of 33 bytes is no hash; and there are at most 63 of 32 bytes.
     assert!(matches!(
-        AddCheckpoint::parse(long.as_bytes()),
-        Err(RequestError::Proof { .. })
+        Consistency::parse(long.as_bytes()),
+        Err(ConsistencyError::Proof { .. })
     ));
     let hashes = |count| format!("old 1\n{}\n{note}", format!("{}=\n", "A".repeat(43)).repeat(count));
-    assert_eq!(AddCheckpoint::parse(hashes(63).as_bytes()).unwrap().proof.len(), 63);
+    assert_eq!(Consistency::parse(hashes(63).as_bytes()).unwrap().proof.len(), 63);
     assert_eq!(
-        AddCheckpoint::parse(hashes(64).as_bytes()),
-        Err(RequestError::Proof { line: 64 })
+        Consistency::parse(hashes(64).as_bytes()),
+        Err(ConsistencyError::Proof { line: 64 })
     );
+}
+
+#[test]
+fn a_log_s_key_is_no_witness_s() {
+    let log = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    assert_eq!(key_of(log), Err(NoWitnessKey::OfLog));
+    assert!(matches!(key_of("no key"), Err(NoWitnessKey::Text(_))));
+    let ours = key("w", Algorithm::Cosignature);
+    assert_eq!(key_of(&format!("{}\n", ours.key())).as_ref(), Ok(ours.key()));
 }
 
 #[test]
@@ -196,18 +229,18 @@ fn each_refusal_has_the_status_of_the_specification() {
     let (mut log, other) = (Log::new("log.example/a"), Log::new("log.example/b"));
     log.grow("a", 5);
     let witness = witness(&[&log]);
-    let status = |request: &AddCheckpoint| ask(&witness, request).map_or_else(|refused| refused.status(), |_| 200);
+    let status = |request: &Consistency| ask(&witness, request).map_or_else(|refused| refused.status(), |_| 200);
 
     assert_eq!(witness.add_checkpoint(b"old x\n").unwrap_err().status(), 400);
     assert_eq!(status(&other.request(0)), 404, "an unknown log");
     let mut forged = Log::new("log.example/a");
     forged.grow("a", 5);
     assert_eq!(status(&forged.request(0)), 403, "another key of that name");
-    let too_old = AddCheckpoint::new(6, Vec::new(), log.signed().note).unwrap();
+    let too_old = Consistency::unproved(6, Vec::new(), log.signed().note).unwrap();
     assert_eq!(status(&too_old), 400, "the old size is above the checkpoint's");
     let unknown = ask(&witness, &log.request(3)).unwrap_err();
     assert_eq!((unknown.status(), unknown.known_size()), (409, Some(0)));
-    let needless = AddCheckpoint::new(0, vec![[1; 32]], log.signed().note).unwrap();
+    let needless = Consistency::unproved(0, vec![[1; 32]], log.signed().note).unwrap();
     assert_eq!(status(&needless), 422, "the proof from nothing is empty");
     assert_eq!(witness.known(), [("log.example/a".to_owned(), 0)]);
 
@@ -225,10 +258,10 @@ fn each_refusal_has_the_status_of_the_specification() {
     fork.grow("b", 3);
     assert_eq!(status(&fork.request(5)), 422);
     log.grow("a", 3);
-    let older = AddCheckpoint::new(4, Vec::new(), log.signed_at(4).note).unwrap();
+    let older = Consistency::unproved(4, Vec::new(), log.signed_at(4).note).unwrap();
     assert_eq!(ask(&witness, &older).unwrap_err().known_size(), Some(5), "a stale one");
     assert_eq!(status(&log.request(5)), 200);
-    let empty = AddCheckpoint::new(0, Vec::new(), Log::new("x").signed().note).unwrap();
+    let empty = Consistency::unproved(0, Vec::new(), Log::new("x").signed().note).unwrap();
     assert_eq!(status(&empty), 404);
 }
 
@@ -263,8 +296,10 @@ fn a_witness_needs_keys_of_the_right_kind_and_a_folder_of_its_own() {
     let real: Arc<dyn Disk> = Arc::new(RealDisk::new(folder.path()));
     let open = || {
         let clock = Arc::new(|| Timestamp::from_unix_seconds(0));
-        Witness::open(&real, ours.clone(), vec![log.key.key().clone()], clock)
+        let logs = vec![log.key.key().clone()];
+        Witness::open(&real, &beside(&disk), ours.clone(), logs, clock, WhenForgotten::Refuse)
     };
+    begin(&beside(&disk), ours.key()).unwrap();
     let first = open().unwrap();
     assert!(matches!(open(), Err(NoWitness::Memory(MemoryError::Lock(_)))));
     drop(first);
@@ -300,6 +335,117 @@ fn a_memory_that_cannot_be_believed_is_not_taken_for_an_empty_one() {
     assert!(matches!(open(), NoWitness::Memory(MemoryError::Origin { .. })));
     disk.put(&name, &good);
     assert_eq!(witness_on(&disk, &ours, &[&log]).unwrap().known()[0].1, 4);
+}
+
+#[test]
+fn promise_5_an_emptied_folder_and_an_older_copy_are_not_taken_for_a_new_witness_s() {
+    let (key_s, disk, ours) = (SimDisk::new(1), SimDisk::new(2), key("w", Algorithm::Cosignature));
+    let (mut log, other) = (Log::new("log.example/a"), Log::new("log.example/b"));
+    log.grow("a", 4);
+    let open = |disk: &SimDisk, forgotten| witness_beside(disk, &key_s, &ours, &[&log, &other], forgotten);
+    let none = open(&disk, WhenForgotten::Refuse).unwrap_err();
+    assert!(
+        matches!(none, NoWitness::Memory(MemoryError::NoMarker { .. })),
+        "{none}"
+    );
+    begin(&beside(&key_s), ours.key()).unwrap();
+    ask(&open(&disk, WhenForgotten::Refuse).unwrap(), &log.request(0)).unwrap();
+    let emptied = open(&SimDisk::new(3), WhenForgotten::Refuse).unwrap_err();
+    assert_eq!(
+        emptied.to_string(),
+        "`w.key.begun` says that 4 records of the log `log.example/a` were cosigned, and the folder knows of 0: it was emptied, or is an \
+         older copy. Put the newest copy back, or begin with a new key under a new name. Without its memory a witness would cosign \
+         another history"
+    );
+    // A copy that is older than the last start.
+    let older = disk.copy(4);
+    log.grow("a", 3);
+    ask(
+        &witness_beside(&disk, &key_s, &ours, &[&log], WhenForgotten::Refuse).unwrap(),
+        &log.request(4),
+    )
+    .unwrap();
+    let open = |disk: &SimDisk, forgotten| witness_beside(disk, &key_s, &ours, &[&log, &other], forgotten);
+    drop(open(&disk, WhenForgotten::Refuse).unwrap());
+    let stale = open(&older, WhenForgotten::Refuse).unwrap_err();
+    assert!(
+        matches!(
+            &stale,
+            NoWitness::Memory(MemoryError::Forgotten {
+                cosigned: 7,
+                known: 4,
+                ..
+            })
+        ),
+        "{stale}"
+    );
+    // Switched on where nothing is forgotten it is refused; where something is, it is not forgotten twice.
+    let needless = open(&disk, WhenForgotten::DangerBeginAnew).unwrap_err();
+    assert!(matches!(needless, NoWitness::NothingForgotten), "{needless}");
+    let emptied = SimDisk::new(5);
+    assert_eq!(open(&emptied, WhenForgotten::DangerBeginAnew).unwrap().known()[0].1, 0);
+    let again = open(&emptied, WhenForgotten::DangerBeginAnew).unwrap_err();
+    assert!(matches!(again, NoWitness::NothingForgotten), "{again}");
+    open(&emptied, WhenForgotten::Refuse).unwrap();
+}
+
+#[test]
+fn a_marker_that_is_lost_is_made_anew_and_one_that_cannot_be_believed_stops_the_start() {
+    let (key_s, disk, ours) = (SimDisk::new(1), SimDisk::new(2), key("w", Algorithm::Cosignature));
+    let mut log = Log::new("log.example/a");
+    log.grow("a", 4);
+    let open = |disk: &SimDisk| witness_beside(disk, &key_s, &ours, &[&log], WhenForgotten::Refuse);
+    begin(&beside(&key_s), ours.key()).unwrap();
+    ask(&open(&disk).unwrap(), &log.request(0)).unwrap();
+    let said = key_s.bytes(MARKER).unwrap();
+    assert_eq!(
+        String::from_utf8(said.clone()).unwrap(),
+        format!("gatescribe witness\n{}\n4 log.example/a\n", ours.key().short())
+    );
+    key_s.remove(MARKER).unwrap();
+    drop(open(&disk).unwrap());
+    assert_eq!(key_s.bytes(MARKER), Some(said.clone()));
+    for broken in [
+        "",
+        "gatescribe witness\n",
+        "gatescribe witness\nw+1\n4 a\n5 a\n",
+        "gatescribe witness\nw+1\n04 a\n",
+    ] {
+        key_s.put(MARKER, broken.as_bytes());
+        let stopped = open(&disk).unwrap_err();
+        assert!(
+            matches!(stopped, NoWitness::Memory(MemoryError::Marker { .. })),
+            "{broken:?}: {stopped}"
+        );
+    }
+    // Of another key: neither believed nor written over, unless that has cosigned nothing.
+    let another = key("w", Algorithm::Cosignature);
+    key_s.put(MARKER, &said);
+    assert!(matches!(
+        begin(&beside(&key_s), another.key()),
+        Err(MemoryError::MarkerKey { .. })
+    ));
+    key_s.put(
+        MARKER,
+        format!("gatescribe witness\n{}\n", another.key().short()).as_bytes(),
+    );
+    assert!(matches!(
+        open(&disk),
+        Err(NoWitness::Memory(MemoryError::MarkerKey { .. }))
+    ));
+    begin(&beside(&key_s), ours.key()).unwrap();
+}
+
+/// The witness of one log begins to witness another: nothing is forgotten of either.
+#[test]
+fn a_log_that_comes_later_begins_from_nothing() {
+    let (disk, ours) = (SimDisk::new(1), key("w", Algorithm::Cosignature));
+    let (mut log, mut other) = (Log::new("log.example/a"), Log::new("log.example/b"));
+    log.grow("a", 4);
+    other.grow("b", 2);
+    ask(&witness_on(&disk, &ours, &[&log]).unwrap(), &log.request(0)).unwrap();
+    ask(&witness_on(&disk, &ours, &[&other]).unwrap(), &other.request(0)).unwrap();
+    assert_eq!(witness_on(&disk, &ours, &[&log, &other]).unwrap().known()[0].1, 4);
 }
 
 /// Whoever asks puts in as many signatures as a note holds; with the witness's own it would be one too many to be read again.
@@ -382,20 +528,20 @@ fn an_asker_learns_what_the_witness_knows_and_goes_on_from_there() {
     let mut first = asker(&witness);
     assert!(matches!(
         exchange(&mut first, &witness, &log),
-        Ok(Asked::Cosigned { time: TIME, .. })
+        Ok(Reply::Cosigned { time: TIME, .. })
     ));
     log.grow("a", 7);
     assert!(matches!(
         exchange(&mut first, &witness, &log),
-        Ok(Asked::Cosigned { .. })
+        Ok(Reply::Cosigned { .. })
     ));
     // After a restart nothing is known; the witness says it.
     let mut second = asker(&witness);
     log.grow("a", 1);
-    assert_eq!(exchange(&mut second, &witness, &log), Ok(Asked::Again));
+    assert_eq!(exchange(&mut second, &witness, &log), Ok(Reply::Again));
     assert!(matches!(
         exchange(&mut second, &witness, &log),
-        Ok(Asked::Cosigned { .. })
+        Ok(Reply::Cosigned { .. })
     ));
 }
 
@@ -412,20 +558,20 @@ fn another_history_is_told_from_a_witness_that_knows_another_size() {
     copy.leaves.truncate(6);
     copy.grow("b", 1);
     let ahead = exchange(&mut asker(&witness), &witness, &copy).unwrap_err();
-    assert_eq!(ahead, NotAsked::Ahead { known: 10, signed: 7 });
+    assert_eq!(ahead, NotCosigned::Ahead { known: 10, signed: 7 });
     // As long as it.
     copy.grow("b", 3);
     let mut other = asker(&witness);
-    assert_eq!(exchange(&mut other, &witness, &copy), Ok(Asked::Again));
+    assert_eq!(exchange(&mut other, &witness, &copy), Ok(Reply::Again));
     assert_eq!(
         exchange(&mut other, &witness, &copy),
-        Err(NotAsked::Forked { size: 10 })
+        Err(NotCosigned::Forked { size: 10 })
     );
     // Longer.
     copy.grow("b", 5);
     let inconsistent = exchange(&mut other, &witness, &copy).unwrap_err();
-    assert_eq!(inconsistent, NotAsked::Inconsistent { known: 10 });
-    for error in [ahead, NotAsked::Forked { size: 10 }, inconsistent] {
+    assert_eq!(inconsistent, NotCosigned::Inconsistent { known: 10 });
+    for error in [ahead, NotCosigned::Forked { size: 10 }, inconsistent] {
         assert!(error.is_other_history());
     }
     // The first one's history goes on all the same.
@@ -440,7 +586,7 @@ fn another_history_is_told_from_a_witness_that_knows_another_size() {
         content_type: SIZE_TYPE,
         body: b"12\n",
     };
-    assert_eq!(late.take(&published, 12, &answer), Ok(Asked::Again));
+    assert_eq!(late.take(&published, 12, &answer), Ok(Reply::Again));
     assert_eq!(
         late.take(
             &published,
@@ -450,8 +596,40 @@ fn another_history_is_told_from_a_witness_that_knows_another_size() {
                 ..answer
             }
         ),
-        Err(NotAsked::Ahead { known: 13, signed: 12 })
+        Err(NotCosigned::Ahead { known: 13, signed: 12 })
     );
+}
+
+/// A gateway that was started again knows from what it has kept how far its witness was.
+#[test]
+fn promise_5_a_witness_that_has_forgotten_is_not_fed_from_nothing() {
+    let mut log = Log::new("log.example/a");
+    log.grow("a", 6);
+    let (ours, other) = (key("w", Algorithm::Cosignature), key("w", Algorithm::Cosignature));
+    let before = witness_on(&SimDisk::new(1), &ours, &[&log]).unwrap();
+    let mut kept = log.signed().note;
+    kept.add(ask(&before, &log.request(0)).unwrap());
+    log.grow("a", 3);
+    let emptied = witness_on(&SimDisk::new(2), &ours, &[&log]).unwrap();
+    let mut again = Asker::new(ours.key().clone(), std::slice::from_ref(&kept)).unwrap();
+    for _ in 0..2 {
+        let forgot = exchange(&mut again, &emptied, &log).unwrap_err();
+        assert_eq!(forgot, NotCosigned::Forgot { cosigned: 6, known: 0 });
+        assert!(forgot.is_alarm() && !forgot.is_other_history());
+        assert_eq!(emptied.known()[0].1, 0, "it is not fed");
+    }
+    // In one run, too; and the one that remembers goes on.
+    let mut asker = asker(&before);
+    assert!(matches!(
+        exchange(&mut again, &before, &log),
+        Ok(Reply::Cosigned { .. })
+    ));
+    while exchange(&mut asker, &before, &log) == Ok(Reply::Again) {}
+    log.grow("a", 1);
+    let forgot = exchange(&mut asker, &emptied, &log).unwrap_err();
+    assert_eq!(forgot, NotCosigned::Forgot { cosigned: 9, known: 0 });
+    // What another key has cosigned says nothing of this one.
+    assert_eq!(Asker::new(other.key().clone(), &[kept]).unwrap().known(), 0);
 }
 
 #[test]
@@ -493,7 +671,7 @@ fn answers_that_make_no_sense_are_no_cosignatures_and_no_alarms() {
             body: b"",
         };
         let told = asker(&witness).take(&published, 4, &answer);
-        assert_eq!(told, Err(NotAsked::Unknown { status }));
+        assert_eq!(told, Err(NotCosigned::Unknown { status }));
     }
 }
 
@@ -583,7 +761,7 @@ proptest! {
                     let known = witness.known()[0].1;
                     let old = known.saturating_add_signed(off);
                     let proof = consistency_proof(log, old.min(log.size()), log.size()).unwrap();
-                    let request = AddCheckpoint::new(old, proof, log.signed().note).unwrap();
+                    let request = Consistency::unproved(old, proof, log.signed().note).unwrap();
                     let goes_on = log.leaves.starts_with(&cosigned);
                     let answer = ask(witness, &request);
                     prop_assert_eq!(answer.is_ok(), goes_on && old == known, "{:?}", answer);
@@ -600,8 +778,8 @@ proptest! {
     fn what_is_written_is_read_the_same(old in 0..=i64::MAX as u64, proof in prop::collection::vec(any::<Hash>(), 0..=63), size in 0..40_usize) {
         let mut log = Log::new("log.example/a");
         log.grow("a", size);
-        let request = AddCheckpoint::new(old, proof, log.signed().note).unwrap();
-        prop_assert_eq!(AddCheckpoint::parse(request.to_string().as_bytes()), Ok(request));
+        let request = Consistency::unproved(old, proof, log.signed().note).unwrap();
+        prop_assert_eq!(Consistency::parse(request.to_string().as_bytes()), Ok(request));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use ledger::note::{Algorithm, KeyName, Signer as _, SigningKey};
-use ledger::witness::Witness;
+use ledger::witness::{Place, WhenForgotten, Witness};
 use ledger::{Disk, RealDisk};
 use prometheus_client::registry::Registry;
 use proxy::listener::tls::CertificateStore;
@@ -44,6 +44,10 @@ pub(crate) struct Arguments {
     /// for: never put back an older copy of it.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Begin with what the folder holds, though this key has cosigned more: what is forgotten could then be cosigned a second time,
+    /// with another history. Refused where nothing is forgotten, so that it cannot be left switched on.
+    #[arg(long)]
+    danger_begin_anew: bool,
     /// The public key of a log to witness, `NAME+ID+KEY`, or a file with one; again for more. One log may have several.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     log: Vec<String>,
@@ -69,10 +73,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Refused> {
     // As in `Gateway::start`: listening may speak TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let state = state_folder(arguments);
-    let key = key(&arguments.key, arguments.name.as_deref(), &state).map_err(fault)?;
+    let marker = marker(&arguments.key);
+    let key = key(&arguments.key, arguments.name.as_deref(), &state, &marker).map_err(fault)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&state));
-    let witness =
-        Witness::open(&disk, Arc::new(key), logs, Arc::new(serve::now)).map_err(|error| fault(error.into()))?;
+    let forgotten = if arguments.danger_begin_anew {
+        tracing::warn!("DANGER: what this witness has forgotten could be cosigned a second time, with another history");
+        WhenForgotten::DangerBeginAnew
+    } else {
+        WhenForgotten::Refuse
+    };
+    let opened = Witness::open(&disk, &marker, Arc::new(key), logs, Arc::new(serve::now), forgotten);
+    let witness = opened.map_err(|error| fault(error.into()))?;
     let runtime = serve::runtime().map_err(fault)?;
     let served = runtime.block_on(listen(arguments, Arc::new(witness)));
     served.map(|()| Exit::Done).map_err(fault)
@@ -126,9 +137,20 @@ fn state_folder(arguments: &Arguments) -> PathBuf {
     })
 }
 
+/// The file beside the key that says how far it has cosigned: the key's name with `.begun` behind it.
+fn marker(key: &Path) -> Place {
+    let folder = key.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut name = key.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.push_str(".begun");
+    Place {
+        disk: Arc::new(RealDisk::new(folder.unwrap_or_else(|| Path::new(".")))),
+        name,
+    }
+}
+
 /// The witness's key: made where there is neither key nor folder, and only then. A key without what it has cosigned could cosign a
 /// second story; a folder without its key is another witness's.
-fn key(file: &Path, name: Option<&str>, state: &Path) -> anyhow::Result<SigningKey> {
+fn key(file: &Path, name: Option<&str>, state: &Path, marker: &Place) -> anyhow::Result<SigningKey> {
     let known = data::read_key(file)?;
     if let Some(bytes) = known {
         let text = std::str::from_utf8(&bytes).ok();
@@ -167,8 +189,9 @@ fn key(file: &Path, name: Option<&str>, state: &Path) -> anyhow::Result<SigningK
     })?;
     let name = KeyName::new(name).with_context(|| format!("`{name}` is no name of a key"))?;
     let key = SigningKey::generate(name, Algorithm::Cosignature).context("cannot make the witness's key")?;
-    // The folder first: a key without it is refused.
+    // Folder and marker first: a key without them is refused.
     std::fs::create_dir_all(state).with_context(|| format!("cannot make the folder `{}`", state.display()))?;
+    ledger::witness::begin(marker, key.key())?;
     data::write_key(file, format!("{}\n", key.to_private_text().as_str()).as_bytes())?;
     Ok(key)
 }

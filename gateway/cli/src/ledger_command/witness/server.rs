@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
-use ledger::witness::{MAX_REQUEST_LEN, Refused, SIZE_TYPE, Witness};
+use ledger::MAX_CONSISTENCY_LEN;
+use ledger::witness::{Refused, SIZE_TYPE, Witness};
 use model::chain::chain;
 use proxy::listener::{Conn, Handler, Head, Inbound, Refused as ConnectionRefused};
 use tokio::sync::Semaphore;
@@ -55,7 +56,7 @@ impl Front {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
             return (Outcome::Full, answer);
         };
-        let body = Limited::new(request.into_body(), MAX_REQUEST_LEN).collect();
+        let body = Limited::new(request.into_body(), MAX_CONSISTENCY_LEN).collect();
         let body = match tokio::time::timeout(BODY_WITHIN, body).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {

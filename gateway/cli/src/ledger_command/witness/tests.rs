@@ -6,6 +6,8 @@ use super::*;
 fn a_key_is_made_with_its_folder_once_and_never_without_it() {
     let folder = tempfile::tempdir().unwrap();
     let (file, state) = (folder.path().join("w.key"), folder.path().join("w.key.cosigned"));
+    let marker = marker(&file);
+    let key = |file: &Path, name, state: &Path| key(file, name, state, &marker);
     let unnamed = key(&file, None, &state).unwrap_err().to_string();
     assert!(unnamed.contains("--name"), "{unnamed}");
     assert!(!state.exists() && !file.exists());
@@ -15,6 +17,8 @@ fn a_key_is_made_with_its_folder_once_and_never_without_it() {
         .to_string();
     assert!(first.starts_with("witness.example/w1+"), "{first}");
     assert_eq!(key(&file, None, &state).unwrap().key().to_string(), first);
+    let said = std::fs::read_to_string(folder.path().join("w.key.begun")).unwrap();
+    assert!(said.starts_with("gatescribe witness\nwitness.example/w1+"), "{said}");
     let renamed = key(&file, Some("other"), &state).unwrap_err().to_string();
     assert!(renamed.contains("and not `other`"), "{renamed}");
 

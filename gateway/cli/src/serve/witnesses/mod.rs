@@ -5,10 +5,10 @@
 //! meanwhile is not asked any more, only the newest. So a slow witness or one that is away delays neither the others nor the
 //! ledger: nobody who appends waits for any of this.
 //!
-//! A witness that has seen another history under this ledger's name is an alarm: it stays until the process ends, is one `gap`
-//! record, and stands in the metrics and on `/readyz`.
+//! A witness that has seen another history under this ledger's name, or has forgotten what it cosigned, is an alarm: it stays until the
+//! process ends, is one `damage` record, and stands in the metrics and on `/readyz`.
 
-mod standing;
+mod state;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,17 +18,16 @@ use bytes::Bytes;
 use console::{Fetch as _, HyperFetch};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, Uri};
-use ledger::note::VerifierKey;
-use ledger::witness::{Answer, Asked, Asker, NotAsked, Rounds, Told};
+use ledger::note::{Note, VerifierKey};
+use ledger::witness::{Answer, Asker, NotCosigned, Reply, Rounds, Told, key_of};
 use ledger::{Published, Publisher, Tiles};
-use model::event::{Record, RecordKind};
-use proxy::audit::{RequestId, Station};
+use proxy::audit::Station;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::standing::{Cause, Standing};
-pub(super) use self::standing::{Standings, WitnessMetrics};
+use self::state::{Cause, WitnessState};
+pub(super) use self::state::{WitnessMetrics, Witnesses};
 use super::books::Books;
 use crate::config;
 
@@ -50,19 +49,6 @@ struct Contact {
     fetch: HyperFetch,
 }
 
-/// The key that is configured for a witness.
-///
-/// # Errors
-/// It is no key of cosignatures.
-pub(crate) fn key_of(text: &str) -> Result<VerifierKey, String> {
-    let key: VerifierKey = text
-        .trim()
-        .parse()
-        .map_err(|error: ledger::note::KeyError| error.to_string())?;
-    let asker = Asker::new(key).ok_or("it is the key of a log; a witness's key is of type 0x04")?;
-    Ok(asker.key().clone())
-}
-
 /// Where requests are posted, below the witness's URL.
 fn target(url: &str) -> anyhow::Result<Uri> {
     let url = url.trim_end_matches('/');
@@ -76,7 +62,7 @@ impl Contact {
             .as_ref()
             .map(|file| std::fs::read(file).with_context(|| format!("cannot read `{file}`")));
         Ok(Self {
-            key: key_of(&configured.public_key).map_err(|why| anyhow::anyhow!("`publicKey`: {why}"))?,
+            key: key_of(&configured.public_key).context("`publicKey`")?,
             uri: target(&configured.url)?,
             fetch: HyperFetch::new(authorities.transpose()?.as_deref())?,
         })
@@ -118,7 +104,7 @@ pub(super) fn begin(
     configured: &config::Ledger,
     books: &Books,
     stop: &CancellationToken,
-) -> anyhow::Result<Arc<Standings>> {
+) -> anyhow::Result<Arc<Witnesses>> {
     let contacts = contacts(configured)?;
     let keys: Vec<_> = contacts.iter().map(|(_, contact)| contact.key.clone()).collect();
     let quorum = configured
@@ -126,9 +112,9 @@ pub(super) fn begin(
         .map_or(keys.len(), |quorum| usize::try_from(quorum).unwrap_or(usize::MAX));
     let names = contacts.iter().map(|(name, _)| Arc::clone(name));
     let publisher = Arc::clone(&books.publisher);
-    let standings = Arc::new(Standings::new(names, quorum, publisher, super::now()));
+    let witnesses = Arc::new(Witnesses::new(names, quorum, publisher, super::now()));
     if contacts.is_empty() {
-        return Ok(standings);
+        return Ok(witnesses);
     }
     let desk = Arc::new(Desk {
         publisher: Arc::clone(&books.publisher),
@@ -136,23 +122,37 @@ pub(super) fn begin(
         audit: Arc::clone(&books.audit),
         rounds: Mutex::new(Rounds::new(keys, quorum)),
     });
+    let kept = kept(&books.publisher);
     let (announce, announced) = watch::channel(None);
-    for ((name, contact), standing) in contacts.into_iter().zip(standings.all()) {
+    for ((name, contact), state) in contacts.into_iter().zip(witnesses.all()) {
         tracing::info!(witness = &*name, key = %contact.key, url = %contact.uri, "checkpoints are shown to this witness");
         // Whoever configured something else than a key of cosignatures was told so above.
-        let Some(asker) = Asker::new(contact.key.clone()) else {
+        let Some(asker) = Asker::new(contact.key.clone(), &kept) else {
             continue;
         };
         let asking = Asking {
             asker,
             contact: Arc::new(contact),
             desk: Arc::clone(&desk),
-            standing: Arc::clone(standing),
+            state: Arc::clone(state),
         };
         tokio::spawn(asking.follow(announced.clone(), stop.clone()));
     }
     tokio::spawn(announce_all(desk, announce, stop.clone()));
-    Ok(standings)
+    Ok(witnesses)
+}
+
+/// What witnesses have cosigned before this run, so that one that has forgotten it since is found out. Files that cannot be read cost
+/// this, and not the start: nothing is proved by them.
+fn kept(publisher: &Publisher) -> Vec<Note> {
+    publisher.kept_witnessed().unwrap_or_else(|error| {
+        let why = format!("{:#}", anyhow::Error::new(error));
+        tracing::warn!(
+            why,
+            "what witnesses have cosigned before cannot be read; that one has forgotten it would not be noticed"
+        );
+        Vec::new()
+    })
 }
 
 /// What all of them share.
@@ -203,7 +203,7 @@ struct Asking {
     asker: Asker,
     contact: Arc<Contact>,
     desk: Arc<Desk>,
-    standing: Arc<Standing>,
+    state: Arc<WitnessState>,
 }
 
 impl Asking {
@@ -227,7 +227,7 @@ impl Asking {
                 continue;
             };
             tokio::select! {
-                well = self.once(published) => failed = if well { 0 } else { failed.saturating_add(1) },
+                well = self.once_and_record(published) => failed = if well { 0 } else { failed.saturating_add(1) },
                 () = stop.cancelled() => return,
             }
         }
@@ -237,16 +237,23 @@ impl Asking {
     async fn once(&mut self, published: Arc<Published>) -> bool {
         match self.exchange(published).await {
             Ok(()) => {
-                if self.standing.is_well() {
-                    tracing::info!(witness = &*self.standing.name, "the witness cosigns");
+                if self.state.is_well() {
+                    tracing::info!(witness = &*self.state.name, "the witness cosigns");
                 }
                 true
             }
             Err(failure) => {
-                self.fail(&failure).await;
+                self.fail(&failure);
                 false
             }
         }
+    }
+
+    /// Also after a success: an alarm that could not be recorded is when it can.
+    async fn once_and_record(&mut self, published: Arc<Published>) -> bool {
+        let is_well = self.once(published).await;
+        self.state.unrecorded.record(&self.desk.audit).await;
+        is_well
     }
 
     async fn exchange(&mut self, mut published: Arc<Published>) -> Result<(), Failure> {
@@ -268,13 +275,13 @@ impl Asking {
                 content_type,
                 body: answer.body(),
             };
-            if let Asked::Cosigned { signature, time } = self.asker.take(&published, newest, &answer)? {
-                self.standing
+            if let Reply::Cosigned { signature, time } = self.asker.take(&published, newest, &answer)? {
+                self.state
                     .cosigned(published.checkpoint.size, time, self.desk.audit.clock().read().wall);
                 return self.deliver(published, signature).await;
             }
         }
-        Err(Failure::Said(NotAsked::Answer))
+        Err(Failure::Said(NotCosigned::Answer))
     }
 
     /// The request; hashes are read from the disk for it.
@@ -296,38 +303,19 @@ impl Asking {
         kept.map_err(|error| Failure::Own(format!("{:#}", anyhow::Error::new(error))))
     }
 
-    async fn fail(&self, failure: &Failure) {
+    fn fail(&self, failure: &Failure) {
         let (cause, why) = (failure.cause(), failure.to_string());
-        let name = &*self.standing.name;
-        if cause == Cause::OtherHistory {
-            if self.standing.alarmed(&why) {
-                tracing::error!(
-                    witness = name,
-                    why,
-                    "ALARM: this witness has seen another history of this ledger"
-                );
-                self.record(&why).await;
+        let name = &*self.state.name;
+        match cause.alarm() {
+            Some(what) if self.state.alarmed(cause, &why) => {
+                tracing::error!(witness = name, why, "ALARM: this witness {what}");
+                let words = format!("alarm: the witness `{name}` {what}: {why}");
+                self.state.unrecorded.put(words);
             }
-        } else if self.standing.failed(cause, &why) {
-            tracing::warn!(witness = name, why, "the witness does not cosign; it is asked again");
-        }
-    }
-
-    async fn record(&self, why: &str) {
-        let audit = &self.desk.audit;
-        let (id, now) = (RequestId::new(), audit.clock().read());
-        let name = &*self.standing.name;
-        let note = format!("alarm: the witness `{name}` has seen another history of this ledger: {why}");
-        let record = Record {
-            note: Some(&note),
-            id: id.as_str(),
-            t: now.wall,
-            mono: now.mono,
-            boot: audit.boot(),
-            ..Record::default()
-        };
-        if let Err(refusal) = audit.write(RecordKind::Damage, &record).await {
-            tracing::error!(witness = name, why = %refusal.in_words(), "the alarm could not be recorded");
+            None if self.state.failed(cause, &why) => {
+                tracing::warn!(witness = name, why, "the witness does not cosign; it is asked again");
+            }
+            _ => {}
         }
     }
 }
@@ -338,7 +326,7 @@ enum Failure {
     #[error("{0}")]
     Away(String),
     #[error(transparent)]
-    Said(#[from] NotAsked),
+    Said(#[from] NotCosigned),
     #[error("its cosignature cannot be kept: {0}")]
     Own(String),
 }
@@ -349,10 +337,13 @@ impl Failure {
             Self::Away(_) => Cause::Unreachable,
             Self::Own(_) => Cause::Own,
             Self::Said(said) => match said {
-                NotAsked::Ahead { .. } | NotAsked::Forked { .. } | NotAsked::Inconsistent { .. } => Cause::OtherHistory,
-                NotAsked::Unknown { .. } => Cause::Unknown,
-                NotAsked::Status { .. } | NotAsked::Answer | NotAsked::Signature { .. } => Cause::Answer,
-                NotAsked::Files { .. } | NotAsked::Proof(_) => Cause::Own,
+                NotCosigned::Ahead { .. } | NotCosigned::Forked { .. } | NotCosigned::Inconsistent { .. } => {
+                    Cause::OtherHistory
+                }
+                NotCosigned::Forgot { .. } => Cause::Forgot,
+                NotCosigned::Unknown { .. } => Cause::Unknown,
+                NotCosigned::Status { .. } | NotCosigned::Answer | NotCosigned::Signature { .. } => Cause::Answer,
+                NotCosigned::Files { .. } | NotCosigned::Proof(_) => Cause::Own,
             },
         }
     }

@@ -10,6 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use proxy::observe::{Name, Sheet, number};
 
 use crate::serve::admin::Health;
+use crate::serve::alarms::Alarms;
 
 /// Why a witness did not cosign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +25,18 @@ pub(super) enum Cause {
     Own,
     /// It has seen another history.
     OtherHistory,
+    /// It has forgotten what it cosigned.
+    Forgot,
 }
 
 impl Cause {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Unreachable,
         Self::Unknown,
         Self::Answer,
         Self::Own,
         Self::OtherHistory,
+        Self::Forgot,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -42,6 +46,7 @@ impl Cause {
             Self::Answer => "answer",
             Self::Own => "own",
             Self::OtherHistory => "otherHistory",
+            Self::Forgot => "forgot",
         }
     }
 
@@ -52,17 +57,29 @@ impl Cause {
             Self::Answer => 2,
             Self::Own => 3,
             Self::OtherHistory => 4,
+            Self::Forgot => 5,
+        }
+    }
+
+    /// What the witness has done, where that is an alarm and no trouble that passes.
+    pub(super) const fn alarm(self) -> Option<&'static str> {
+        match self {
+            Self::OtherHistory => Some("has seen another history of this ledger"),
+            Self::Forgot => Some("has forgotten what it cosigned of this ledger"),
+            Self::Unreachable | Self::Unknown | Self::Answer | Self::Own => None,
         }
     }
 }
 
 /// One witness.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct WitnessState {
     pub(super) name: Arc<str>,
     /// Before its first cosignature, age counts from here.
     since: Timestamp,
     state: Mutex<State>,
+    /// Alarms that are not recorded yet.
+    pub(super) unrecorded: Alarms,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -70,7 +87,8 @@ struct State {
     /// The newest checkpoint that it cosigned, and when.
     newest: Option<(u64, Timestamp)>,
     trouble: Option<String>,
-    alarm: Option<String>,
+    /// At most one of each cause.
+    alarms: Vec<(Cause, String)>,
     failures: [u64; Cause::ALL.len()],
 }
 
@@ -82,7 +100,7 @@ impl State {
     }
 }
 
-impl Standing {
+impl WitnessState {
     /// It cosigned so many records, at this second since 1970 by its clock, of which we hear now: one that is ahead, or says so, is
     /// not young for longer.
     pub(super) fn cosigned(&self, size: u64, time: u64, now: Timestamp) {
@@ -102,13 +120,15 @@ impl Standing {
         state.trouble.replace(why.to_owned()).as_deref() != Some(why)
     }
 
-    /// Raises the alarm, which stays; says whether it is the first.
-    pub(super) fn alarmed(&self, why: &str) -> bool {
+    /// Raises an alarm, which stays; says whether it is the first of its cause.
+    pub(super) fn alarmed(&self, cause: Cause, why: &str) -> bool {
         let mut state = self.state();
-        state.count(Cause::OtherHistory);
+        state.count(cause);
         state.trouble = Some(why.to_owned());
-        let is_first = state.alarm.is_none();
-        state.alarm.get_or_insert_with(|| why.to_owned());
+        let is_first = state.alarms.iter().all(|(known, _)| *known != cause);
+        if is_first {
+            state.alarms.push((cause, why.to_owned()));
+        }
         is_first
     }
 
@@ -119,13 +139,13 @@ impl Standing {
 
 /// All witnesses of the gateway's ledger; none where none is configured.
 #[derive(Debug)]
-pub(crate) struct Standings {
-    all: Vec<Arc<Standing>>,
+pub(crate) struct Witnesses {
+    all: Vec<Arc<WitnessState>>,
     quorum: usize,
     publisher: Arc<Publisher>,
 }
 
-impl Standings {
+impl Witnesses {
     pub(super) fn new(
         names: impl Iterator<Item = Arc<str>>,
         quorum: usize,
@@ -133,10 +153,11 @@ impl Standings {
         since: Timestamp,
     ) -> Self {
         let one = |name| {
-            Arc::new(Standing {
+            Arc::new(WitnessState {
                 name,
                 since,
                 state: Mutex::default(),
+                unrecorded: Alarms::default(),
             })
         };
         Self {
@@ -146,7 +167,7 @@ impl Standings {
         }
     }
 
-    pub(super) fn all(&self) -> &[Arc<Standing>] {
+    pub(super) fn all(&self) -> &[Arc<WitnessState>] {
         &self.all
     }
 
@@ -171,7 +192,10 @@ impl Standings {
             each.filter_map(|(name, state)| Some(format!("{what} `{name}`: {}", why(state)?)))
                 .collect()
         };
-        let mut lines = said("ALARM by", &|state| state.alarm.clone());
+        let mut lines = said("ALARM by", &|state| {
+            let all: Vec<_> = state.alarms.iter().map(|(_, why)| why.as_str()).collect();
+            (!all.is_empty()).then(|| all.join("; "))
+        });
         if lines.is_empty() {
             lines = said("not witnessed by", &|state| state.trouble.clone());
         }
@@ -191,7 +215,7 @@ type ByWitness = ([(&'static str, Arc<str>); 1], f64);
 /// What is counted of them.
 #[derive(Debug)]
 pub(in crate::serve) struct WitnessMetrics {
-    pub(in crate::serve) standings: Arc<Standings>,
+    pub(in crate::serve) witnesses: Arc<Witnesses>,
     pub(in crate::serve) clock: fn() -> Timestamp,
 }
 
@@ -200,7 +224,7 @@ impl Collector for WitnessMetrics {
         let mut sheet = Sheet::new(encoder);
         let now = (self.clock)();
         let all: Vec<_> = self
-            .standings
+            .witnesses
             .all
             .iter()
             .map(|one| (Arc::clone(&one.name), one.since, one.state().clone()))
@@ -210,7 +234,7 @@ impl Collector for WitnessMetrics {
             rows.map(|(name, since, state)| ([("witness", Arc::clone(name))], value(*since, state)))
                 .collect()
         };
-        let witnessed = self.standings.publisher.witnessed();
+        let witnessed = self.witnesses.publisher.witnessed();
         let witnessed = witnessed.map_or(0, |newest| newest.checkpoint.size);
         sheet.gauges(WITNESSED, [(NONE, number(witnessed))])?;
         sheet.gauges(
@@ -222,7 +246,7 @@ impl Collector for WitnessMetrics {
             now.since(newest).as_secs_f64()
         };
         sheet.gauges(AGE, each(&age))?;
-        sheet.gauges(ALARM, each(&|_, state| f64::from(u8::from(state.alarm.is_some()))))?;
+        sheet.gauges(ALARM, each(&|_, state| f64::from(u8::from(!state.alarms.is_empty()))))?;
         let failures = all.iter().flat_map(|(name, _, state)| {
             Cause::ALL.map(|cause| {
                 let count = state.failures.get(cause.index()).copied().unwrap_or_default();
@@ -248,9 +272,9 @@ const AGE: Name = Name {
 };
 const ALARM: Name = Name {
     name: "gateway_ledger_witness_alarm",
-    says: "1 once this witness has seen another history of this ledger, until the process ends.",
+    says: "1 once this witness has seen another history of this ledger, or has forgotten what it cosigned of it, until the process ends.",
 };
 const FAILURES: Name = Name {
     name: "gateway_ledger_witness_failures",
-    says: "Requests that a witness did not answer with a cosignature, by cause: `unreachable`, `unknown` (it does not know this log or its key), `answer` (another refusal, or what it said is no cosignature), `own` (files here), `otherHistory`.",
+    says: "Requests that a witness did not answer with a cosignature, by cause: `unreachable`, `unknown` (it does not know this log or its key), `answer` (another refusal, or what it said is no cosignature), `own` (files here), `otherHistory`, `forgot` (it knows fewer records than it has cosigned).",
 };
