@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ledger::note::Signature;
-use ledger::status::{Status, StatusError};
+use ledger::status::{Newest, Status, StatusError};
 use ledger::{Disk, NEWEST_CHECKPOINT, ReadError, RealDisk};
 use serde_json::{Value, json};
 
@@ -78,6 +78,10 @@ fn in_words(status: &Status, age: Option<Duration>) -> String {
             );
         }
     }
+    if let Some(witnessed) = &status.witnessed {
+        lines.push(format!("witnessed: {} records", witnessed.checkpoint.size));
+        lines.extend(cosigned(witnessed).map(|(by, time)| format!("  cosigned by {}, {}", key(by), ago(time))));
+    }
     for gone in &status.missing {
         lines.push(format!(
             "✖ records {} to {} are missing",
@@ -111,7 +115,12 @@ fn as_json(status: &Status, age: Option<Duration>) -> Value {
             "ageSeconds": age.map(|age| age.as_secs()),
         })
     });
+    let witnessed = status.witnessed.as_ref().map(|witnessed| {
+        let by = cosigned(witnessed).map(|(by, time)| json!({"key": key(by), "time": time}));
+        json!({"size": witnessed.checkpoint.size, "by": by.collect::<Vec<_>>()})
+    });
     json!({
+        "witnessed": witnessed,
         "first": status.first,
         "size": status.size,
         "segments": status.segments.iter().map(segment).collect::<Vec<_>>(),
@@ -120,6 +129,22 @@ fn as_json(status: &Status, age: Option<Duration>) -> Value {
         "cutOff": status.cut_off(),
         "uncovered": span(&status.uncovered()),
     })
+}
+
+/// The cosignatures, each with the second since 1970 at which its witness says to have cosigned.
+fn cosigned(witnessed: &Newest) -> impl Iterator<Item = (&Signature, u64)> {
+    let each = witnessed.note.signatures().iter();
+    each.filter_map(|by| Some((by, by.claimed_time()?)))
+}
+
+/// How long ago that was, by the clock of this machine.
+fn ago(time: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    match now.checked_sub(time) {
+        Some(seconds) => format!("{seconds} s ago"),
+        None => "later than this machine's clock says it is".to_owned(),
+    }
 }
 
 /// `NAME+ID`, as a signature says of itself.

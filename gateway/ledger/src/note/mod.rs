@@ -97,6 +97,15 @@ impl Signature {
         self.name == *key.name() && self.id == key.id()
     }
 
+    /// When it was made, in seconds since 1970, if it has the form of a cosignature (C2SP tlog-cosignature: a time and 64 bytes).
+    /// Unproved, as all of it.
+    #[must_use]
+    pub fn claimed_time(&self) -> Option<u64> {
+        let (time, signature) = self.bytes.split_first_chunk::<8>()?;
+        let time = u64::from_be_bytes(*time);
+        (signature.len() == 64 && i64::try_from(time).is_ok()).then_some(time)
+    }
+
     fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(SIGNATURE_START)?.split_once(' ')?;
         let decoded = STANDARD.decode(encoded).ok()?;

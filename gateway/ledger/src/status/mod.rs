@@ -12,7 +12,7 @@ use crate::error::ReadError;
 use crate::note::{MAX_NOTE_LEN, Note, NoteError};
 use crate::reader::{Reader, SegmentInfo};
 use crate::segment::segment_name;
-use crate::verify::NEWEST_CHECKPOINT;
+use crate::verify::{NEWEST_CHECKPOINT, WITNESSED};
 
 /// What a folder holds.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Status {
     pub missing: Vec<Range<u64>>,
     /// The newest checkpoint; `None` where nothing was signed.
     pub checkpoint: Option<Newest>,
+    /// The newest checkpoint that enough witnesses cosigned; `None` where there is none.
+    pub witnessed: Option<Newest>,
 }
 
 /// One segment.
@@ -42,7 +44,7 @@ pub struct SegmentStatus {
     pub bytes: u64,
 }
 
-/// The newest checkpoint as it says itself. Whether the signatures hold is not looked at.
+/// A checkpoint as it says itself. Whether the signatures hold is not looked at.
 #[derive(Clone, Debug)]
 pub struct Newest {
     /// The note.
@@ -57,7 +59,7 @@ pub enum StatusError {
     /// The folder or a file in it cannot be read, or is damaged.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The newest checkpoint is no signed note.
+    /// One of the newest checkpoints is no signed note.
     #[error("`{file}` is no signed checkpoint")]
     Note {
         /// The file.
@@ -82,7 +84,8 @@ impl Status {
     /// [`StatusError`].
     pub fn of(disk: &Arc<dyn Disk>) -> Result<Self, StatusError> {
         // Read first: records that come in between are then not covered, and none that were signed seem to be gone.
-        let checkpoint = newest(&**disk)?;
+        let checkpoint = newest(&**disk, NEWEST_CHECKPOINT)?;
+        let witnessed = newest(&**disk, WITNESSED)?;
         let reader = Reader::open_on(Arc::clone(disk))?;
         let (mut segments, mut missing) = (Vec::new(), Vec::new());
         let mut reached = 0;
@@ -100,6 +103,7 @@ impl Status {
             segments,
             missing,
             checkpoint,
+            witnessed,
         })
     }
 
@@ -143,10 +147,10 @@ impl SegmentStatus {
     }
 }
 
-fn newest(disk: &dyn Disk) -> Result<Option<Newest>, StatusError> {
-    let file = disk.display(NEWEST_CHECKPOINT);
+fn newest(disk: &dyn Disk, name: &str) -> Result<Option<Newest>, StatusError> {
+    let file = disk.display(name);
     let read = disk
-        .open_read(NEWEST_CHECKPOINT)
+        .open_read(name)
         .and_then(|file| read_range(&*file, 0, MAX_NOTE_LEN + 1));
     let bytes = match read {
         Ok(bytes) => bytes,
