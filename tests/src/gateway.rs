@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Page};
@@ -533,6 +534,32 @@ impl Gateway {
     #[must_use]
     pub const fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The public key of its ledger, as it says it at its start.
+    ///
+    /// # Errors
+    /// It has not said it.
+    pub fn public_key(&self) -> anyhow::Result<String> {
+        let log = self.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let said = lines.find(|line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|message| message.starts_with("the ledger is signed"))
+        });
+        let key = said.as_ref().and_then(|line| line["key"].as_str());
+        key.map(str::to_owned)
+            .with_context(|| format!("the log names the ledger's key:\n{log}"))
+    }
+
+    /// Stops it in order and waits until it has ended.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.wait()
     }
 
     /// Waits until the process has ended, which somebody must have caused.

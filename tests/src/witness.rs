@@ -1,7 +1,7 @@
 //! Witnesses of ledgers as processes: ours, and one on Go's and transparency-dev's libraries.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, Page};
 use crate::counterparts::{own_binary, program};
+use crate::kubectl::{Output, run};
 use crate::metrics::Scrape;
 use crate::pki::Ca;
 use crate::ports::Port;
@@ -149,6 +150,74 @@ impl Witness {
             .as_ref()
             .map_or_else(Browser::default, |ca| Browser::trusting(ca.certificate()));
         client.request("POST", &format!("{}/add-checkpoint", self.url()), body)
+    }
+
+    /// Sends it something from this address of the own machine, and gives the status.
+    ///
+    /// # Errors
+    /// It cannot be reached from there, or does not answer. Plain HTTP only.
+    pub fn post_from(&self, ip: IpAddr, body: &str) -> anyhow::Result<u16> {
+        let mut stream = self.begin_from(ip, body.len())?;
+        stream.write_all(body.as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        let status = line.split(' ').nth(1).context("a status line")?;
+        status.parse().with_context(|| line.clone())
+    }
+
+    /// Sends it the head of a request from this address, and nothing of its body of so many bytes.
+    ///
+    /// # Errors
+    /// It cannot be reached from there.
+    pub fn begin_from(&self, ip: IpAddr, len: usize) -> anyhow::Result<TcpStream> {
+        let connect = async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((ip, 0).into())?;
+            socket.connect(self.address).await?.into_std()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut stream = runtime.block_on(connect)?;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let head = format!(
+            "POST /add-checkpoint HTTP/1.1\r\nHost: {}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
+        stream.write_all(head.as_bytes())?;
+        Ok(stream)
+    }
+
+    /// Stops it and empties its folder, as a volume does that is not there any more.
+    ///
+    /// # Errors
+    /// It does not end in order, or remembers nothing.
+    pub fn forget(&mut self) -> anyhow::Result<()> {
+        self.stop()?;
+        Ok(std::fs::remove_file(self.memory()?)?)
+    }
+
+    /// Runs it with these arguments besides, until it ends by itself.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn ends(&self, more: &[&str]) -> anyhow::Result<Output> {
+        run(self.with(more), "", PATIENCE)
+    }
+
+    /// Starts it, which was stopped, with these arguments besides.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(&mut self, more: &[&str]) -> anyhow::Result<()> {
+        let times = self.process.log().matches("the witness listens").count();
+        self.process = Process::start("witness", &self.with(more), &self.folder)?;
+        self.listens(times + 1)
+    }
+
+    fn with(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(self.command.get_program());
+        command.args(self.command.get_args()).args(more);
+        command
     }
 
     /// What it counts.

@@ -30,16 +30,6 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("a path in UTF-8")
 }
 
-/// The public key, as the gateway says it at its start.
-fn public_key(gateway: &Gateway) -> anyhow::Result<String> {
-    let log = gateway.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = lines
-        .into_iter()
-        .find_map(|line| line["key"].as_str().map(str::to_owned));
-    said.with_context(|| format!("the log names the ledger's key:\n{log}"))
-}
-
 /// A gateway with some records, killed once in between and stopped in order at the end.
 fn written(upstream: &FakeApiServer) -> anyhow::Result<(Gateway, String)> {
     let options = Options {
@@ -47,12 +37,12 @@ fn written(upstream: &FakeApiServer) -> anyhow::Result<(Gateway, String)> {
         ..Options::default()
     };
     let mut gateway = Gateway::before(&upstream.upstream(), &options)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     work(&gateway)?;
     gateway.process().signal(Signal::SIGKILL)?;
     gateway.start_again()?;
     work(&gateway)?;
-    stop(&mut gateway)?;
+    gateway.stop()?;
     Ok((gateway, key))
 }
 
@@ -64,11 +54,6 @@ fn work(gateway: &Gateway) -> anyhow::Result<()> {
         ensure!(read == 200, "{read}");
     }
     Ok(())
-}
-
-fn stop(gateway: &mut Gateway) -> anyhow::Result<()> {
-    gateway.process().signal(Signal::SIGTERM)?;
-    gateway.wait()
 }
 
 fn copy(from: &Path, to: &Folder) -> anyhow::Result<PathBuf> {
@@ -140,7 +125,7 @@ fn promise_5_an_older_copy_is_caught_by_who_kept_a_checkpoint_and_is_not_signed_
     let older = copy(&dir, &older)?;
     gateway.start_again()?;
     work(&gateway)?;
-    stop(&mut gateway)?;
+    gateway.stop()?;
     let newest = ledger(&["checkpoint", text(&dir)?])?;
     assert_eq!(newest.code, 0, "{newest:?}");
     let kept = older.join("kept-elsewhere");
@@ -203,7 +188,7 @@ fn promise_5_a_kept_checkpoint_is_shown_to_be_gone_on_from_and_the_status_says_w
     assert_eq!(before.0, 0, "{before:?}");
     gateway.start_again()?;
     work(&gateway)?;
-    stop(&mut gateway)?;
+    gateway.stop()?;
 
     let made = ledger(&["checkpoint", text(&dir)?, "--since", text(&earlier)?])?;
     assert_eq!(made.code, 0, "{made:?}");
@@ -322,5 +307,5 @@ fn promise_5_a_running_gateway_says_that_its_ledger_was_changed() -> anyhow::Res
         Ok(())
     })?;
     work(&gateway).context("it goes on serving")?;
-    stop(&mut gateway)
+    gateway.stop()
 }

@@ -24,16 +24,6 @@ fn start(upstream: &FakeApiServer) -> anyhow::Result<Gateway> {
     Gateway::before(&upstream.upstream(), &options)
 }
 
-/// The public key, as the gateway says it at its start.
-fn public_key(gateway: &Gateway) -> anyhow::Result<String> {
-    let log = gateway.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = lines
-        .into_iter()
-        .find_map(|line| line["key"].as_str().map(str::to_owned));
-    said.with_context(|| format!("the log names the ledger's key:\n{log}"))
-}
-
 fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     answer.head.lines().find_map(|line| {
         let (found, value) = line.split_once(':')?;
@@ -52,7 +42,7 @@ fn public(arguments: &[&str], input: &str, token: &str) -> anyhow::Result<Output
 fn promise_5_each_answer_names_its_record_and_its_receipt_is_checked_by_strangers() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let [alice, bob] = Person::all_signed_in(&gateway, ["alice", "bob"])?;
     let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
     let served = gateway.client()?.get(TARGET, &[("Authorization", &bearer)])?;
@@ -123,7 +113,7 @@ fn promise_5_each_answer_names_its_record_and_its_receipt_is_checked_by_stranger
 fn promise_5_any_client_of_tiles_reads_the_tree_that_was_signed_and_its_records() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let api = |person: &str| {
         let handle = gateway.sign_in(person)?.handle;
         gateway

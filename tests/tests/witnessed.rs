@@ -2,6 +2,7 @@
 //! witness` and by one on public libraries, and a public log that is witnessed by ours.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,18 +40,6 @@ fn start(upstream: &FakeApiServer) -> anyhow::Result<Gateway> {
         ..Options::default()
     };
     Gateway::before(&upstream.upstream(), &options)
-}
-
-/// The public key of its ledger, which the gateway has made at its first start.
-fn public_key(gateway: &Gateway) -> anyhow::Result<String> {
-    let half = ledger(&["key", text(&gateway.file("data/keys/ledger.key"))?])?;
-    ensure!(half.code == 0, "{half}");
-    Ok(half.stdout.trim_end().to_owned())
-}
-
-fn stop(gateway: &mut Gateway) -> anyhow::Result<()> {
-    gateway.process().signal(Signal::SIGTERM)?;
-    gateway.wait()
 }
 
 /// Starts it again with these witnesses.
@@ -119,7 +108,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn promise_5_a_ledger_is_witnessed_by_two_and_its_receipts_say_so_to_strangers() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let mut gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let mut ours = Witness::over_tls(&[&key])?;
     let theirs = PublicWitness::of(&[&key])?;
     let configured = [ours.configured("ours"), theirs.configured("theirs")];
@@ -179,16 +168,26 @@ fn promise_5_a_ledger_is_witnessed_by_two_and_its_receipts_say_so_to_strangers()
         assert!(scrape.sum("gateway_ledger_witness_alarm", &[("witness", name)]) < 0.5);
     }
 
-    // A restart of either learns where the other is, without an alarm.
+    let status = ledger(&["status", text(&dir)?, "-o", "json"])?.json()?;
+    let by = status["witnessed"]["by"].as_array().context("who has cosigned")?;
+    assert_eq!(by.len(), 2, "{status}");
+    for cosigned in by {
+        let (key, time) = (cosigned["key"].as_str().unwrap_or_default(), cosigned["time"].as_u64());
+        assert!(
+            key.starts_with("witness.example/w1+") || key.starts_with("public.example/w+"),
+            "{status}"
+        );
+        assert!(time.is_some_and(|time| time > 1_700_000_000), "{status}");
+    }
+    let status = ledger(&["status", text(&dir)?])?;
+    assert!(status.stdout.contains("  cosigned by witness.example/w1+"), "{status}");
+
+    // A restart of either goes on where the other is, without an alarm.
     ours.start_again()?;
     gateway.process().signal(Signal::SIGTERM)?;
     gateway.start_again()?;
     read(&gateway, 1)?;
     all_witnessed(&gateway)?;
-    let conflicts = ours
-        .scrape()?
-        .sum("gateway_witness_requests_total", &[("outcome", "conflict")]);
-    assert!(conflicts >= 1.0, "the gateway has asked from nothing: {conflicts}");
     assert!(!gateway.log().contains("ALARM"), "{}", gateway.log());
     Ok(())
 }
@@ -197,7 +196,7 @@ fn promise_5_a_ledger_is_witnessed_by_two_and_its_receipts_say_so_to_strangers()
 fn promise_5_one_witness_that_is_away_delays_neither_the_quorum_nor_the_ledger() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let mut gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let there = Witness::of(&[&key])?;
     let mut away = PublicWitness::of(&["PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"])?;
     let configured = [there.configured("there"), away.configured("stranger")];
@@ -239,12 +238,12 @@ struct Past {
 
 fn past(upstream: &FakeApiServer) -> anyhow::Result<Past> {
     let mut gateway = start(upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let witness = Witness::of(&[&key])?;
     with_witnesses(&mut gateway, &[witness.configured("elsewhere")], None)?;
     read(&gateway, 3)?;
     all_witnessed(&gateway)?;
-    stop(&mut gateway)?;
+    gateway.stop()?;
     let older = Folder::new("older")?;
     copy(&gateway.ledger(), &older.path().join("ledger"))?;
     for name in ["checkpoint", "witnessed"] {
@@ -259,7 +258,7 @@ fn past(upstream: &FakeApiServer) -> anyhow::Result<Past> {
     let receipt = older.write("kept.tlog-proof", fs::read(alice.folder().join("kept.tlog-proof"))?)?;
     drop(alice);
     all_witnessed(&gateway)?;
-    stop(&mut gateway)?;
+    gateway.stop()?;
     Ok(Past {
         gateway,
         witness,
@@ -324,7 +323,7 @@ fn promise_5_a_ledger_that_was_forked_is_refused_by_its_witness_and_caught_by_ev
         known,
         "nothing was cosigned"
     );
-    stop(&mut past.gateway)?;
+    past.gateway.stop()?;
 
     let dir = past.gateway.ledger();
     let verify = |more: &[&str]| ledger(&[&["verify", text(&dir)?, "--key", &past.key], more].concat());
@@ -374,12 +373,96 @@ fn a_stale_or_malformed_checkpoint_is_refused_with_the_status_of_the_specificati
     assert_eq!(past.witness.post(&format!("old 0\n\n{unsigned}"))?.status, 403);
     let unknown = older.replacen("/audit-", "/other-", 1);
     assert_eq!(past.witness.post(&format!("old 0\n\n{unknown}"))?.status, 404);
-    let long = past.witness.post(&format!("old 0\n{}", "A".repeat(70_000)))?;
+    let long = past.witness.post(&format!("old 0\n{}", "A".repeat(140_000)))?;
     assert_eq!(long.status, 413, "{}", long.body);
     let page = Browser::default().request("GET", &format!("{}/add-checkpoint", past.witness.url()), "")?;
     assert_eq!(page.status, 405);
     let page = Browser::default().request("GET", &format!("{}/metrics", past.witness.url()), "")?;
     assert_eq!(page.status, 404, "counts are for the operator");
+    Ok(())
+}
+
+/// Whoever sends heads of requests and never their bodies takes room of his own, and none of those that are judged.
+#[test]
+fn a_client_that_never_sends_its_bodies_shuts_nobody_else_out() -> anyhow::Result<()> {
+    let key = SigningKey::generate(KeyName::new("log.example/a")?, Algorithm::Ed25519)?;
+    let witness = Witness::of(&[&key.key().to_string()])?;
+    let (greedy, other): (IpAddr, IpAddr) = ("127.0.0.1".parse()?, "127.0.0.2".parse()?);
+    let checkpoint = Checkpoint {
+        origin: key.key().name().to_string(),
+        size: 1,
+        root: ledger::leaf_hash(b"one"),
+    };
+    let mut note = Note::new(checkpoint.to_string())?;
+    note.sign(&key, 0)?;
+    let request = format!("old 0\n\n{note}");
+    let mut idle = Vec::new();
+    try_until("the greedy one has all that it gets", PATIENCE, || {
+        // The witness gives up on those of an earlier try.
+        idle.clear();
+        for _ in 0..40 {
+            idle.push(witness.begin_from(greedy, 100)?);
+        }
+        let status = witness.post_from(greedy, &request)?;
+        ensure!(status == 503, "{status}");
+        Ok(())
+    })?;
+    assert_eq!(witness.post_from(other, &request)?, 200, "there is room for others");
+    let full = witness
+        .scrape()?
+        .sum("gateway_witness_requests_total", &[("outcome", "full")]);
+    assert!(full >= 1.0, "{full}");
+    drop(idle);
+    try_until("it has room again", PATIENCE, || {
+        let status = witness.post_from(greedy, "something else")?;
+        ensure!(status == 400, "{status}");
+        Ok(())
+    })
+}
+
+/// The witness's folder is emptied while neither runs. Begun anew all the same, it would cosign any history from nothing.
+#[test]
+fn promise_5_a_witness_that_has_forgotten_does_not_start_and_is_found_out_by_its_log() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut past = past(&upstream)?;
+    past.witness.forget()?;
+    let refused = past.witness.ends(&[])?;
+    assert_ne!(refused.code, 0, "{refused}");
+    for words in [
+        "w1.key.begun",
+        "it was emptied, or is an older copy",
+        "begin with a new key",
+    ] {
+        assert!(
+            refused.stderr.contains(words) || refused.stdout.contains(words),
+            "{refused}"
+        );
+    }
+    past.witness.start_with(&["--danger-begin-anew"])?;
+    past.gateway.start_again()?;
+    past.alarm()?;
+    let page = ready_page(&past.gateway)?;
+    assert!(page.contains("ALARM by `elsewhere`: it has cosigned "), "{page}");
+    assert!(page.contains(" and knows of 0 now: it has forgotten them"), "{page}");
+    past.gateway.records_with("the alarm is a record", |records| {
+        let notes = records.iter().filter(|record| record["kind"] == "damage");
+        notes.filter_map(|record| record["note"].as_str()).any(|note| {
+            note.starts_with(
+                "alarm: the witness `elsewhere` has forgotten what it cosigned of this ledger: it has cosigned ",
+            )
+        })
+    })?;
+    let forgot = [("witness", "elsewhere"), ("cause", "forgot")];
+    try_until("it is asked again", PATIENCE, || {
+        let count = Scrape::of(past.gateway.admin())?.sum("gateway_ledger_witness_failures_total", &forgot);
+        ensure!(count >= 2.0, "{count}");
+        Ok(())
+    })?;
+    assert!(past.witness.memory().is_err(), "and is not fed");
+    // Left switched on, the flag stops the next start.
+    past.witness.stop()?;
+    let needless = past.witness.ends(&["--danger-begin-anew"])?;
+    assert_ne!(needless.code, 0, "{needless}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod metrics;
 mod server;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

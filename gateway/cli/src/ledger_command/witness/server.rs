@@ -1,7 +1,9 @@
 //! The HTTP side: one path, one method, bounded bodies, and the statuses of the specification.
 //!
-//! **When it is full:** of 32 requests at once none more is read; it gets 503 with `Retry-After`, and the log asks again.
+//! **When it is full:** a body is read whole before its request takes one of 32 places, and [`super::waiting`] shares the room for
+//! bodies that are still being sent. Who finds no room, is displaced, or finds no place gets 503 with `Retry-After`, and asks again.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +18,10 @@ use proxy::listener::{Conn, Handler, Head, Inbound, Refused as ConnectionRefused
 use tokio::sync::Semaphore;
 
 use super::metrics::{Counts, Outcome};
+use super::waiting::{Sent, Waiting};
 
 const PATH: &str = "/add-checkpoint";
-/// Requests at once.
+/// Requests that are judged at once.
 const PLACES: usize = 32;
 /// From the head of a request to the last byte of its body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -28,6 +31,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct Front {
     witness: Arc<Witness>,
     counts: Arc<Counts>,
+    waiting: Arc<Waiting>,
     places: Semaphore,
 }
 
@@ -38,11 +42,12 @@ impl Front {
         Self {
             witness,
             counts,
+            waiting: Arc::default(),
             places: Semaphore::new(PLACES),
         }
     }
 
-    async fn answer(&self, target: &[u8], request: Request<Inbound>) -> (Outcome, Answer) {
+    async fn answer(&self, peer: IpAddr, target: &[u8], request: Request<Inbound>) -> (Outcome, Answer) {
         if target != PATH.as_bytes() {
             return refuse(StatusCode::NOT_FOUND, "the only thing here is /add-checkpoint");
         }
@@ -51,19 +56,16 @@ impl Front {
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return (outcome, answer);
         }
-        let Ok(_place) = self.places.try_acquire() else {
-            let (_, mut answer) = refuse(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once");
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
-            return (Outcome::Full, answer);
+        let Some(sent) = self.waiting.enter(peer) else {
+            return full("too many requests of your network at once");
         };
-        let body = Limited::new(request.into_body(), MAX_CONSISTENCY_LEN).collect();
-        let body = match tokio::time::timeout(BODY_WITHIN, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                return refuse(StatusCode::PAYLOAD_TOO_LARGE, "no checkpoint is so long");
-            }
-            Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the request broke off"),
-            Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the request did not come in time"),
+        let body = match body(request.into_body(), &sent).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        // Until here it has cost memory and time of its own.
+        let Ok(_place) = self.places.try_acquire() else {
+            return full("too many requests at once");
         };
         let witness = Arc::clone(&self.witness);
         // It syncs to the disk.
@@ -78,13 +80,36 @@ impl Front {
     }
 }
 
+/// The whole body, unless it is too long, too slow, or gives way to another's.
+async fn body(body: Inbound, sent: &Sent) -> Result<Bytes, (Outcome, Answer)> {
+    let collected = Limited::new(body, MAX_CONSISTENCY_LEN).collect();
+    let collected = tokio::select! {
+        collected = tokio::time::timeout(BODY_WITHIN, collected) => collected,
+        () = sent.displaced() => return Err(full("another request took the room of this one, which was slow")),
+    };
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "no checkpoint is so long"))
+        }
+        Ok(Err(_)) => Err(refuse(StatusCode::BAD_REQUEST, "the request broke off")),
+        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the request did not come in time")),
+    }
+}
+
+fn full(why: &str) -> (Outcome, Answer) {
+    let (_, mut answer) = refuse(StatusCode::SERVICE_UNAVAILABLE, why);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    (Outcome::Full, answer)
+}
+
 impl Handler for Front {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, _: Arc<Conn>, head: Head, request: Request<Inbound>) -> Answer {
+    async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Answer {
         let (outcome, answer) = match head.violation {
             Some(violation) => refuse(violation.status(), violation.text()),
-            None => self.answer(&head.target, request).await,
+            None => self.answer(conn.peer().ip(), &head.target, request).await,
         };
         self.counts.count(outcome);
         answer
