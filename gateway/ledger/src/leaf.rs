@@ -22,20 +22,37 @@ pub(crate) fn write(out: &mut Vec<u8>, kind: RecordKind, seq: u64, body: &[u8]) 
     out.extend_from_slice(members);
 }
 
+const BEFORE_KIND: &[u8] = b"{\"v\":1,\"kind\":\"";
+const BEFORE_SEQ: &[u8] = b"\",\"seq\":";
+
 fn write_prefix(out: &mut Vec<u8>, kind: RecordKind, seq: u64) {
-    out.extend_from_slice(b"{\"v\":1,\"kind\":\"");
+    out.extend_from_slice(BEFORE_KIND);
     out.extend_from_slice(kind.name().as_bytes());
-    out.extend_from_slice(b"\",\"seq\":");
+    out.extend_from_slice(BEFORE_SEQ);
     // A Vec takes every write; there is no error to pass on.
     let _ = write!(out, "{seq}");
 }
 
 /// Whether the leaf begins with exactly what [`write`] puts there for this kind and sequence number.
 pub(crate) fn begins_with(leaf: &[u8], kind: RecordKind, seq: u64) -> bool {
-    let mut prefix = Vec::with_capacity(PREFIX_MAX);
-    write_prefix(&mut prefix, kind, seq);
-    leaf.strip_prefix(prefix.as_slice())
-        .is_some_and(|rest| matches!(rest, [b',', .., b'}'] | [b'}']))
+    // Piece by piece, since this stands in the way of every record that is verified: to write the prefix anew is an allocation.
+    let rest = leaf.strip_prefix(BEFORE_KIND);
+    let rest = rest.and_then(|rest| rest.strip_prefix(kind.name().as_bytes()));
+    let Some(rest) = rest.and_then(|rest| rest.strip_prefix(BEFORE_SEQ)) else {
+        return false;
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = rest.split_at_checked(digits).unwrap_or_default();
+    is_decimal_of(number, seq) && matches!(rest, [b',', .., b'}'] | [b'}'])
+}
+
+/// Whether these are exactly the digits of the number.
+fn is_decimal_of(digits: &[u8], number: u64) -> bool {
+    let is_plain = digits == b"0" || !matches!(digits, [] | [b'0', ..]);
+    let value = digits.iter().try_fold(0_u64, |value, digit| {
+        value.checked_mul(10)?.checked_add(u64::from(digit.wrapping_sub(b'0')))
+    });
+    is_plain && value == Some(number)
 }
 
 /// Whether these bytes can be record `seq` of a ledger, of whichever kind.
@@ -63,4 +80,51 @@ pub(crate) struct Facts<'a> {
 /// Parses the whole JSON and keeps what the ledger needs; `None` when it is no JSON object with those members' types.
 pub(crate) fn facts(json: &[u8]) -> Option<Facts<'_>> {
     serde_json::from_slice(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against the way that it is written: the whole prefix, byte for byte.
+        #[test]
+        fn a_leaf_begins_with_what_is_written_and_with_nothing_else(seq: u64, other: u64, near in 0_usize..40, byte: u8) {
+            let mut leaf = Vec::new();
+            write(&mut leaf, RecordKind::Access, seq, b"{\"a\":1}");
+            prop_assert!(begins_with(&leaf, RecordKind::Access, seq));
+            prop_assert_eq!(begins_with(&leaf, RecordKind::Access, other), seq == other);
+            prop_assert!(!begins_with(&leaf, RecordKind::Intent, seq));
+            let mut changed = leaf.clone();
+            let near = near % (leaf.len() - 7);
+            changed[near] = byte;
+            prop_assert_eq!(begins_with(&changed, RecordKind::Access, seq), changed == leaf);
+        }
+    }
+
+    #[test]
+    fn a_number_in_another_spelling_is_none() {
+        for (leaf, seq) in [
+            (&b"{\"v\":1,\"kind\":\"access\",\"seq\":07}"[..], 7),
+            (b"{\"v\":1,\"kind\":\"access\",\"seq\":00}", 0),
+            (b"{\"v\":1,\"kind\":\"access\",\"seq\":}", 0),
+            (b"{\"v\":1,\"kind\":\"access\",\"seq\":+7}", 7),
+            (b"{\"v\":1,\"kind\":\"access\",\"seq\":18446744073709551616}", 0),
+            (b"{\"v\":1,\"kind\":\"access\",\"seq\":7", 7),
+            (b"{\"v\":1,\"kind\":\"access\",\"seq\":7 }", 7),
+        ] {
+            assert!(
+                !begins_with(leaf, RecordKind::Access, seq),
+                "{}",
+                String::from_utf8_lossy(leaf)
+            );
+        }
+        assert!(begins_with(
+            b"{\"v\":1,\"kind\":\"access\",\"seq\":0}",
+            RecordKind::Access,
+            0
+        ));
+    }
 }

@@ -2,6 +2,9 @@
 //!
 //! Not here: what the parts say, and the commitment to that (whoever sealed them).
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use crate::queue::Part;
@@ -51,8 +54,8 @@ pub(crate) fn declared(leaf: &[u8]) -> Vec<Declared> {
         parts: Vec<Declared>,
     }
     // Quotes inside a text are escaped, so these bytes stand nowhere else; most leaves have none and need no parse.
-    const MEMBER: &[u8] = b"\"parts\":[";
-    if !leaf.windows(MEMBER.len()).any(|window| window == MEMBER) {
+    static MEMBER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"parts\":["));
+    if MEMBER.find(leaf).is_none() {
         return Vec::new();
     }
     serde_json::from_slice::<OnlyParts>(leaf).map_or_else(|_| Vec::new(), |leaf| leaf.parts)

@@ -168,6 +168,14 @@ const REGISTRY: &[Entry] = &[
         features: "",
         what: "durable records a second and CPU each, at 1, 16, 64 and 256 waiting",
     },
+    Entry {
+        kind: Kind::Bench,
+        name: "verify",
+        package: "gatescribe-ledger",
+        example: "verify",
+        features: "",
+        what: "a ledger verified on two threads, beside the machine's SHA-256 and its disk",
+    },
 ];
 
 /// Builds it in release mode, runs it, and holds it to its last line.

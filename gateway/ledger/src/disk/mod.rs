@@ -127,7 +127,19 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 
 /// Reads exactly `len` bytes at `offset`, or as many as the file has.
 pub(crate) fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
+    let mut bytes = Vec::new();
+    read_range_into(file, offset, len, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// As [`read_range`], into a buffer that was used before: what it held is gone. Whoever reads many files with one buffer is
+/// spared the page faults of a new one, which cost about as much as the reading.
+pub(crate) fn read_range_into(file: &dyn DiskFile, offset: u64, len: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+    if bytes.capacity() < len {
+        *bytes = vec![0; len];
+    } else {
+        bytes.resize(len, 0);
+    }
     let mut have = 0;
     while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
         let at = offset.saturating_add(u64::try_from(have).unwrap_or(u64::MAX));
@@ -137,5 +149,5 @@ pub(crate) fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Re
         }
     }
     bytes.truncate(have);
-    Ok(bytes)
+    Ok(())
 }

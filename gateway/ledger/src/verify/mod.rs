@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use crate::disk::{Disk, DiskFile, read_range};
+use crate::disk::{Disk, DiskFile, read_range_into};
 use crate::error::ReadError;
 use crate::note::{Note, VerifierKey};
 use crate::parts::PartsFault;
@@ -214,11 +214,12 @@ fn examine_all(
         for _ in 0..threads.clamp(1, firsts.len().max(1)) {
             let (give, next) = (give.clone(), &next);
             scope.spawn(move || {
+                let mut buffer = Vec::new();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&first) = firsts.get(index) else { return };
                     let follower = firsts.get(index + 1).copied();
-                    let examined = segment::examine(&**disk, first, follower, &heads.list);
+                    let examined = segment::examine(&**disk, first, follower, &heads.list, &mut buffer);
                     if let Ok(examined) = &examined {
                         progress(examined.bytes);
                     }
@@ -371,8 +372,14 @@ impl Chain {
 const FILE_MAX: u64 = 1 << 30;
 
 fn read_whole(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    read_whole_into(file, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_whole_into(file: &dyn DiskFile, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     let len = file.len()?.min(FILE_MAX);
-    read_range(file, 0, usize::try_from(len).unwrap_or(usize::MAX))
+    read_range_into(file, 0, usize::try_from(len).unwrap_or(usize::MAX), bytes)
 }
 
 fn io(disk: &dyn Disk, name: &str, source: std::io::Error) -> ReadError {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::heads::Head;
-use super::{Fault, Finding, io, read_whole};
+use super::{Fault, Finding, io, read_whole, read_whole_into};
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, read_frame};
@@ -11,7 +11,7 @@ use crate::options::to_u64;
 use crate::parts;
 use crate::recovery::read_header;
 use crate::segment::{FOOTER_MAGIC, Footer, Header, evidence_of_sync, hashes_name, segment_name};
-use crate::tree::{Frontier, Hash, leaf_hash};
+use crate::tree::{Frontier, Hash, leaf_hash, leaf_hash_behind_zero};
 
 /// How far a number may jump and still be taken for a gap.
 const JUMP_MAX: u64 = 1 << 24;
@@ -38,16 +38,18 @@ pub(super) struct Examined {
     pub(super) torn: u64,
 }
 
-/// Reads and checks the segment that begins with `first`; `follower` is the first record of the next one.
+/// Reads and checks the segment that begins with `first`; `follower` is the first record of the next one, and `data` where its
+/// bytes are put.
 pub(super) fn examine(
     disk: &dyn Disk,
     first: u64,
     follower: Option<u64>,
     heads: &[Head],
+    data: &mut Vec<u8>,
 ) -> Result<Examined, ReadError> {
     let name = segment_name(first);
     let file = disk.open_read(&name).map_err(|source| io(disk, &name, source))?;
-    let data = read_whole(&*file).map_err(|source| io(disk, &name, source))?;
+    read_whole_into(&*file, data).map_err(|source| io(disk, &name, source))?;
     let following = follower.and_then(|next| read_header(disk, &segment_name(next)).ok());
     // Bytes behind the end of an abandoned segment are no records; the next header says where that is.
     let abandoned_at = following.as_ref().and_then(|header| header.abandoned_at);
@@ -188,7 +190,11 @@ impl<'a> Walk<'a> {
         self.examined.parts += to_u64(count);
         self.examined.records += 1;
         self.parts.clear();
-        self.hashes.push(Some(leaf_hash(frame.body)));
+        // The last byte of a frame's header is the highest of the number, which is zero below 2^56 records.
+        let from = self.pos + FRAME_HEADER_LEN - 1;
+        let behind_zero = self.data.get(from..self.pos + frame.encoded_len());
+        let hash = behind_zero.and_then(leaf_hash_behind_zero);
+        self.hashes.push(Some(hash.unwrap_or_else(|| leaf_hash(frame.body))));
         self.places.push(to_u64(self.pos));
         self.expected = frame.seq.saturating_add(1);
     }

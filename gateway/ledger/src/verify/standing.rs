@@ -297,7 +297,13 @@ impl StandingCheck {
     /// Says what does not hold, and what the segment leads to.
     fn locate(&self, segment: SegmentInfo, round: &Round, step: &mut Step) -> Option<Frontier> {
         let found = self.heads_of(segment).and_then(|heads| {
-            let examined = segment::examine(&*self.disk, segment.first_seq, segment.next_seq, &heads.list)?;
+            let examined = segment::examine(
+                &*self.disk,
+                segment.first_seq,
+                segment.next_seq,
+                &heads.list,
+                &mut Vec::new(),
+            )?;
             let expected = round.before.as_ref().map_or(segment.first_seq, Frontier::size);
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());
             step.bytes += examined.bytes;

@@ -1,0 +1,244 @@
+//! `bench verify`: how fast a ledger is verified on two threads, out of memory and from the disk, beside what the machine does:
+//! SHA-256 on two threads, in one piece and by pieces of a record's length, and reading the same files from the disk. `verify [--quick] [FOLDER] [BODY BYTES]`.
+//!
+//! Bytes are those of the records' frames: neither headers nor the zeros behind the end count. Beside rates, which others on the machine take
+//! part of, stands the CPU time of a gigabyte.
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+use std::fs::File;
+use std::hint::black_box;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
+use ledger::verify::{Trust, verify};
+use ledger::{Disk, Ledger, Options, Publisher, RealDisk, leaf_hash};
+use model::event::RecordKind;
+use model::time::Timestamp;
+use nix::sys::resource::{UsageWho, getrusage};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// As many as the aim is for.
+const THREADS: usize = 2;
+/// About what the access record of `request_cost` has.
+const RECORD_BYTES: usize = 1_000;
+/// Rounds of which the middle one counts.
+const ROUNDS: usize = 5;
+
+fn main() -> Result<(), Failure> {
+    let (flags, rest): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument == "--quick");
+    let is_quick = !flags.is_empty();
+    let dir = PathBuf::from(rest.first().map_or("target/verify", String::as_str));
+    let bytes: usize = rest.get(1).and_then(|bytes| bytes.parse().ok()).unwrap_or(RECORD_BYTES);
+    let wanted: usize = if is_quick { 256 << 20 } else { 2 << 30 };
+    let _ = std::fs::remove_dir_all(&dir);
+    let measured = Specimen::write(&dir, bytes, wanted).and_then(|specimen| measure(&specimen, is_quick));
+    std::fs::remove_dir_all(&dir)?;
+    println!("{}", measured?);
+    Ok(())
+}
+
+fn measure(specimen: &Specimen, is_quick: bool) -> Result<String, Failure> {
+    let how_long = Duration::from_secs(if is_quick { 1 } else { 3 });
+    let bytes = as_f64(specimen.bytes);
+    let (mut cached, mut busy) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let before = cpu_seconds()?;
+        let took = specimen.verify()?;
+        let used = cpu_seconds()? - before;
+        println!("cached round={round} gb_s={:.2}", bytes / took / 1e9);
+        // The first one warms up.
+        if round > 0 {
+            cached.push(took);
+            busy.push(used);
+        }
+    }
+    let (mut cold, mut disk) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        specimen.forget()?;
+        cold.push(specimen.verify()?);
+        specimen.forget()?;
+        disk.push(specimen.read()?);
+        println!("cold round={round} seconds={:?} reading={:?}", cold.last(), disk.last());
+    }
+    let (cached, cold, disk) = (middle(cached), middle(cold), middle(disk));
+    let (sha256, _) = hashing(&vec![7; 1 << 20], how_long)?;
+    let (by_record, hash_cpu) = hashing(&vec![7; specimen.leaf], how_long)?;
+    let cpu = middle(busy) / bytes * 1e9;
+    let rate = |took: f64| bytes / took / 1e9;
+    Ok(format!(
+        "verify gb_s={:.2} sha256_gb_s={sha256:.2} sha256_by_record_gb_s={by_record:.2} of_sha256={:.2} cpu_s_per_gb={cpu:.2} sha256_cpu_s_per_gb={hash_cpu:.2} cold_gb_s={:.2} disk_gb_s={:.2} of_disk={:.2} \
+         records={} record_bytes={} threads={THREADS}",
+        rate(cached),
+        rate(cached) / sha256,
+        rate(cold),
+        as_f64(specimen.file_bytes) / disk / 1e9,
+        disk / cold,
+        specimen.records,
+        specimen.leaf,
+    ))
+}
+
+/// A ledger to verify.
+struct Specimen {
+    dir: PathBuf,
+    trust: Trust,
+    records: usize,
+    /// Bytes of a leaf.
+    leaf: usize,
+    /// Of all frames.
+    bytes: usize,
+    file_bytes: usize,
+}
+
+impl Specimen {
+    fn write(dir: &Path, body: usize, wanted: usize) -> Result<Self, Failure> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+        let key = SigningKey::generate(KeyName::new("bench.example/verify")?, Algorithm::Ed25519)?;
+        let trust = Trust {
+            keys: vec![key.key().clone()],
+            remembered: Vec::new(),
+        };
+        let (ledger, _) = Ledger::open(dir, Options::default(), Arc::clone(&disk))?;
+        let ledger = Arc::new(ledger);
+        let clock = Arc::new(|| Timestamp::from_unix_seconds(0));
+        let publisher = Publisher::start(&ledger, disk, None, vec![Arc::new(key)], clock)?;
+        let body = format!("{{\"id\":\"0193\",\"note\":\"{}\"}}", "x".repeat(body)).into_bytes();
+        // The frame's header and the leaf's first members, of a number with six digits.
+        let leaf = body.len() + 35;
+        let records = wanted / (leaf + 20);
+        let mut waiting = std::collections::VecDeque::new();
+        for _ in 0..records {
+            waiting.push_back(ledger.append(RecordKind::Access, body.clone(), Vec::new())?);
+            if waiting.len() >= 4_096
+                && let Some(ticket) = waiting.pop_front()
+            {
+                ticket.wait()?;
+            }
+        }
+        ledger.close();
+        publisher.finish()?;
+        let mut specimen = Self {
+            dir: dir.to_path_buf(),
+            trust,
+            records,
+            leaf,
+            bytes: records * (leaf + 20),
+            file_bytes: 0,
+        };
+        for (file, len) in specimen.segments()? {
+            file.sync_all()?;
+            specimen.file_bytes += len;
+        }
+        Ok(specimen)
+    }
+
+    /// Seconds; the ledger has to be proved.
+    fn verify(&self) -> Result<f64, Failure> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&self.dir));
+        let begin = Instant::now();
+        let report = verify(&disk, &self.trust, THREADS, &|_| {})?;
+        let took = begin.elapsed().as_secs_f64();
+        if !report.is_proved() || report.proved < report.size || usize::try_from(report.size)? < self.records {
+            return Err(format!("the ledger is not proved: {report:?}").into());
+        }
+        Ok(took)
+    }
+
+    /// Seconds to read all segments, on as many threads.
+    fn read(&self) -> Result<f64, Failure> {
+        let (segments, next) = (self.segments()?, AtomicUsize::new(0));
+        let begin = Instant::now();
+        let read = || -> std::io::Result<()> {
+            let mut buffer = vec![0; 1 << 20];
+            while let Some((file, _)) = segments.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut at = 0;
+                loop {
+                    match file.read_at(&mut buffer, at)? {
+                        0 => break,
+                        read => at += u64::try_from(read).unwrap_or_default(),
+                    }
+                }
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(read)).collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into())))
+        })?;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// Has the kernel drop the files' pages from memory.
+    fn forget(&self) -> Result<(), Failure> {
+        for (file, _) in self.segments()? {
+            let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+            nix::fcntl::posix_fadvise(&file, 0, 0, advice)?;
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> std::io::Result<Vec<(File, usize)>> {
+        let files = std::fs::read_dir(&self.dir)?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path());
+        let files = files.filter(|path| path.extension().is_some_and(|end| end == "seg"));
+        files
+            .map(|path| {
+                let file = File::open(path)?;
+                let len = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+                Ok((file, len))
+            })
+            .collect()
+    }
+}
+
+/// Gigabytes a second that all threads together hash, by pieces of this length, and CPU seconds of one gigabyte.
+fn hashing(piece: &[u8], how_long: Duration) -> Result<(f64, f64), Failure> {
+    let (begin, before) = (Instant::now(), cpu_seconds()?);
+    let hash = || {
+        let mut done = 0_usize;
+        while begin.elapsed() < how_long {
+            // The clock is asked once in a mebibyte.
+            for _ in 0..(1_usize << 20).div_ceil(piece.len()) {
+                black_box(leaf_hash(black_box(piece)));
+                done += piece.len();
+            }
+        }
+        done
+    };
+    let done: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(hash)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_default())
+            .sum()
+    });
+    let (gigabytes, used) = (as_f64(done) / 1e9, cpu_seconds()? - before);
+    Ok((gigabytes / begin.elapsed().as_secs_f64(), used / gigabytes))
+}
+
+/// CPU time of this process so far.
+fn cpu_seconds() -> Result<f64, Failure> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let seconds = |time: nix::sys::time::TimeVal| {
+        Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)).as_secs_f64()
+    };
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+fn middle(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to print, far below 2^52")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}
