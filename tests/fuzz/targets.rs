@@ -27,6 +27,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("receipt", ledger::fuzz_receipt),
     ("recording_reader", recording::fuzz_recording_reader),
     ("request_info", model::request::fuzz_request_info),
+    ("served_log", ledger::fuzz_remote),
     ("server_log", insight::fuzz_server_log),
     ("spdy_tap", recording::tap::fuzz_spdy_tap),
     ("stream_protocol", recording::tap::fuzz_stream_protocol),

@@ -8,6 +8,7 @@
 //! [C2SP tlog-checkpoint]: https://c2sp.org/tlog-checkpoint
 
 mod mend;
+mod turn;
 mod witnessed;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ use model::time::Timestamp;
 use crate::Ledger;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::disk::{Disk, read_range};
-use crate::error::ReadError;
-use crate::note::{MAX_NOTE_LEN, Note, NoteError, SignError, Signer, VerifierKey, VerifyError};
+use crate::error::{AppendError, ReadError};
+use crate::note::{MAX_NOTE_LEN, Note, NoteError, SignError, Signer, TurnError, VerifierKey, VerifyError};
 use crate::reader::Reader;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Head;
@@ -99,6 +100,23 @@ pub enum PublishError {
         /// The signed size.
         size: u64,
     },
+    /// The key that is there signs no more: the ledger has a record that another one followed it.
+    #[error("the key `{key}` signs this ledger no more: `{next}` followed it. Put that key in its place")]
+    Followed {
+        /// `NAME+ID`.
+        key: String,
+        /// Which followed it.
+        next: String,
+    },
+    /// The two keys cannot follow one another, or one did not sign that.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// The record of the change was not taken.
+    #[error("the change of the key cannot be recorded")]
+    Append(#[from] AppendError),
+    /// It was taken and lost: the disk failed.
+    #[error("the record of the key's change was lost")]
+    Unrecorded,
     /// A key did not sign.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -193,6 +211,7 @@ impl Publisher {
             signed: Condvar::new(),
         });
         desk.compare()?;
+        desk.refuse_followed()?;
         let mended = mend::mend(&*desk.disk, &desk.origin())?;
         desk.publish(true)?;
         let at_work = Arc::clone(&desk);
@@ -281,6 +300,20 @@ impl Desk {
             state.trouble = tried.err().map(|error| chain(&error));
             let waited = self.woken.wait_timeout_while(state, EVERY, |state| !state.is_over);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// A key that another one has followed signs nothing more, even where the new one has signed nothing yet.
+    fn refuse_followed(&self) -> Result<(), PublishError> {
+        let Some(signer) = self.signers.first() else {
+            return Ok(());
+        };
+        match self.turn_from(signer.key())? {
+            None => Ok(()),
+            Some(turn) => Err(PublishError::Followed {
+                key: turn.old.short(),
+                next: turn.next.short(),
+            }),
         }
     }
 

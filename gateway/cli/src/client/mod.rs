@@ -19,6 +19,7 @@ mod login;
 mod logout;
 mod reason;
 mod resources;
+pub(crate) mod served;
 mod session;
 mod sessions;
 mod signals;

@@ -4,6 +4,7 @@
 mod consistency;
 mod receipt;
 mod status;
+mod url;
 mod witness;
 mod witnessed;
 
@@ -14,13 +15,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use ledger::note::{Note, Signer as _, SigningKey, VerifierKey};
-use ledger::verify::{Finding, Report, Trust, verify};
+use ledger::note::{Algorithm, Note, Signer as _, SigningKey, VerifierKey};
+use ledger::verify::{Finding, Report, Trust, Turn, verify};
 use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk, Receipt};
 use serde_json::json;
 
 use self::witnessed::Asked;
 use crate::Exit;
+use crate::serve::data;
 use crate::terminal::{data_and, fail};
 
 /// What to do with a ledger.
@@ -33,9 +35,9 @@ pub(crate) enum LedgerCommand {
     #[command(
         after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
         gate.example/audit-3f2a91bc+5a0e…+AaT… --remembered last-month.checkpoint\n  gatescribe ledger verify ./copy --key ledger.pub --witness w1.pub --witness \
-        w2.pub --quorum 1 -o json\n\nExit codes: 0 \
+        w2.pub --quorum 1 -o json\n  gatescribe ledger verify https://gate.example.com --key ledger.pub --since last-month.checkpoint\n\nExit codes: 0 \
         every record is proved, 8 something does not hold or nothing proves it, 10 all holds and the newest records are not \
-        signed, or not witnessed, yet, 2 a key or checkpoint cannot be read, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
+        signed, or not witnessed, yet, 2 a key or checkpoint cannot be read, 5 there is no log behind the address, 7 the server does not answer, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
     )]
     Verify(Verify),
     /// Print the public half of a ledger's key, for whoever verifies.
@@ -45,6 +47,19 @@ pub(crate) enum LedgerCommand {
         cannot be read or holds no key\nSee also: gatescribe ledger verify"
     )]
     Key {
+        /// The gateway's file `keys/ledger.key`.
+        file: PathBuf,
+    },
+    /// Make the key that signs a ledger from the gateway's next start on, beside the one that signs it now.
+    ///
+    /// Prints its public half: give it to witnesses before that start, and to whoever verifies. At the start both keys sign that the one follows the
+    /// other, a record of the ledger says so, and the old key is removed. Whoever has the old public key verifies all the same.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger rotate-key /var/lib/gatescribe/keys/ledger.key > ledger.next.pub\n  gatescribe ledger rotate-key \
+        ./keys/ledger.key\n\nTo take it back before the next start, remove `ledger.next.key`.\n\nExit codes: 0 made, 6 there is one already, 9 the file \
+        cannot be read, holds no key, or the new one cannot be kept\nSee also: gatescribe ledger key, gatescribe ledger verify"
+    )]
+    RotateKey {
         /// The gateway's file `keys/ledger.key`.
         file: PathBuf,
     },
@@ -110,14 +125,15 @@ pub(crate) enum LedgerCommand {
 /// What is checked, and against what.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The ledger's folder, or a copy of it; or a receipt, `*.tlog-proof`; or what `ledger checkpoint --since` printed.
-    #[arg(value_name = "DIR|FILE")]
+    /// The ledger's folder, or a copy of it; or the address of a log that is served, `https://…`; or a receipt, `*.tlog-proof`; or what
+    /// `ledger checkpoint --since` printed.
+    #[arg(value_name = "DIR|URL|FILE")]
     dir: PathBuf,
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     key: Vec<String>,
     /// A checkpoint that was kept elsewhere, or a receipt, which holds one, or a witness's memory; finds what an older copy of the whole folder hides. Again for more.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "since", value_name = "FILE")]
     remembered: Vec<PathBuf>,
     /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. Up to where enough of them have cosigned is
     /// said; the exit code is 8 where they have cosigned nothing, and 10 where newer records are not witnessed.
@@ -126,7 +142,16 @@ pub(crate) struct Verify {
     /// So many of the witnesses must have cosigned; all when left out.
     #[arg(long, requires = "witness", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     quorum: Option<u8>,
-    /// How many segments are read at once.
+    /// CA certificates (PEM) to believe of a server, in place of the system's or of those that your sign-in with it knows.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A file with a bearer token for a server; without one your sign-in with that gateway counts, if there is one.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// How many seconds one answer of a server may take; each is asked for five times.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
+    /// How many segments are read at once, or tiles of a server (16 of these at most).
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
     /// Output format.
@@ -147,6 +172,7 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
     let done = match command {
         LedgerCommand::Verify(arguments) => check(arguments),
         LedgerCommand::Key { file } => public_half(file),
+        LedgerCommand::RotateKey { file } => rotate(file),
         LedgerCommand::Checkpoint { dir, since: None } => {
             newest(dir).map(|note| data_and(&note.to_string(), Exit::Done))
         }
@@ -182,6 +208,13 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
             .map(|file| note_of(file))
             .collect::<Result<_, _>>()?,
     };
+    if let Some(url) = arguments.dir.to_str().filter(|given| url::is_meant(given)) {
+        return url::check(arguments, url, &trust, &witnesses);
+    }
+    if arguments.ca.is_some() || arguments.token_file.is_some() {
+        let what = "`--ca` and `--token-file` are for a log behind an address, `https://…`";
+        return Err((Exit::Usage, anyhow::anyhow!(what)));
+    }
     if arguments.dir.is_file() {
         let bytes = std::fs::read(&arguments.dir)
             .with_context(|| format!("cannot read `{}`", arguments.dir.display()))
@@ -214,17 +247,20 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         );
         return Err((Exit::Fault, anyhow::anyhow!(what)));
     }
-    let witnessed = witnesses.reached(&report);
     let text = match arguments.output {
         Output::Text => in_words(&report, &witnesses, trust.remembered.is_empty()),
         Output::Json => format!("{}\n", as_json(&report, &witnesses)),
     };
-    let exit = match () {
+    Ok(data_and(&text, exit(&report, &witnesses)))
+}
+
+fn exit(report: &Report, witnesses: &Asked) -> Exit {
+    let witnessed = witnesses.reached(report);
+    match () {
         () if !report.is_proved() || witnessed == Some(0) => Exit::Integrity,
         () if witnessed.unwrap_or(report.size).min(report.proved) < report.size => Exit::Partly,
         () => Exit::Done,
-    };
-    Ok(data_and(&text, exit))
+    }
 }
 
 fn public_half(file: &Path) -> Result<Exit, Refused> {
@@ -235,6 +271,25 @@ fn public_half(file: &Path) -> Result<Exit, Refused> {
     });
     let key = key.map_err(|error| (Exit::Fault, error))?;
     Ok(data_and(&format!("{}\n", key.key()), Exit::Done))
+}
+
+/// Makes the next key of a ledger. It takes effect at the gateway's next start, so that it can be given to others before.
+fn rotate(file: &Path) -> Result<Exit, Refused> {
+    let fault = |error: anyhow::Error| (Exit::Fault, error);
+    let key = data::ledger_key_in(file).map_err(fault)?;
+    let key = key.ok_or_else(|| fault(anyhow::anyhow!("there is no key `{}`", file.display())))?;
+    let next = file.with_extension("next.key");
+    if next.symlink_metadata().is_ok() {
+        let what = format!(
+            "`{}` is there already: the gateway takes it at its next start. Remove it first to make another",
+            next.display()
+        );
+        return Err((Exit::Conflict, anyhow::anyhow!(what)));
+    }
+    let made = SigningKey::generate(key.key().name().clone(), Algorithm::Ed25519);
+    let made = made.map_err(|error| fault(error.into()))?;
+    data::write_key(&next, format!("{}\n", made.to_private_text().as_str()).as_bytes()).map_err(fault)?;
+    Ok(data_and(&format!("{}\n", made.key()), Exit::Done))
 }
 
 fn newest(dir: &Path) -> Result<Note, Refused> {
@@ -303,10 +358,18 @@ fn progress(dir: &Path) -> ProgressBar {
 /// What a person reads: what holds, what does not and where, and what nobody looked at.
 fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> String {
     let mut lines: Vec<String> = report.findings.iter().map(|finding| format!("✖ {finding}")).collect();
-    lines.push(format!(
-        "{} records, {} sealed parts, {} segments, {} bytes read; {} checkpoints compared",
-        report.records, report.parts, report.segments, report.bytes, report.checkpoints
-    ));
+    lines.push(if report.tiles > 0 {
+        format!(
+            "{} records, {} tiles of hashes, {} bytes read; {} checkpoints compared",
+            report.records, report.tiles, report.bytes, report.checkpoints
+        )
+    } else {
+        format!(
+            "{} records, {} sealed parts, {} segments, {} bytes read; {} checkpoints compared",
+            report.records, report.parts, report.segments, report.bytes, report.checkpoints
+        )
+    });
+    lines.extend(report.turns.iter().map(turned));
     for (signer, size) in &report.signers {
         let did = if witnesses.is_one(signer) {
             "witnessed"
@@ -328,6 +391,19 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> Str
             .map(|line| format!("  not shown: {line}")),
     );
     format!("{}\n", lines.join("\n"))
+}
+
+/// A change of the log's key, for a person.
+fn turned(turn: &Turn) -> String {
+    let record = turn
+        .record
+        .map_or_else(|| "in no record".to_owned(), |seq| format!("record {seq}"));
+    format!(
+        "the key changed at size {} from {} to {} ({record})",
+        turn.size,
+        turn.from,
+        turn.to.short()
+    )
 }
 
 fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
@@ -359,7 +435,11 @@ fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
             report.unbound
         ));
     }
-    lines.push("what the parts say: they are sealed, and were compared as they stand".to_owned());
+    if report.tiles > 0 {
+        lines.extend(url::not_served(report));
+    } else {
+        lines.push("what the parts say: they are sealed, and were compared as they stand".to_owned());
+    }
     lines
 }
 
@@ -372,6 +452,15 @@ fn as_json(report: &Report, witnesses: &Asked) -> serde_json::Value {
             "offset": finding.offset,
         })
     };
+    let turn = |turn: &Turn| {
+        json!({
+            "size": turn.size,
+            "from": turn.from,
+            "to": turn.to.to_string(),
+            "record": turn.record,
+            "statement": turn.statement.to_string(),
+        })
+    };
     json!({
         "proved": report.is_proved(),
         "witnessedUpTo": witnesses.reached(report),
@@ -381,6 +470,9 @@ fn as_json(report: &Report, witnesses: &Asked) -> serde_json::Value {
         "size": report.size,
         "provedUpTo": report.proved,
         "signers": report.signers,
+        "keyChanges": report.turns.iter().map(turn).collect::<Vec<_>>(),
+        "tiles": report.tiles,
+        "foreignEntries": report.foreign,
         "checkpoints": report.checkpoints,
         "strangeCheckpoints": report.strange,
         "segments": report.segments,

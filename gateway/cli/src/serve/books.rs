@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use console::GatewayUrl;
-use ledger::note::Signer;
+use ledger::note::{Signer, SigningKey};
 use ledger::{Disk, Ledger, Publisher, RealDisk};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
@@ -53,7 +53,7 @@ impl Books {
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let dir = ledger_dir(config, data);
         let ledger = open_ledger(config, &dir, &boot)?;
-        let publisher = Arc::new(publisher(&ledger, &dir, data, url)?);
+        let publisher = Arc::new(publisher(&ledger, &dir, data, url, &boot)?);
         audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
         let store = open_store(data)?;
@@ -138,13 +138,22 @@ fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<A
 
 /// Begins to sign the ledger. Says its public key, since whoever verifies it must have it from elsewhere than from the disk
 /// that he verifies.
-fn publisher(ledger: &Arc<Ledger>, dir: &Path, data: &DataDir, url: &GatewayUrl) -> anyhow::Result<Publisher> {
+fn publisher(
+    ledger: &Arc<Ledger>,
+    dir: &Path,
+    data: &DataDir,
+    url: &GatewayUrl,
+    boot: &str,
+) -> anyhow::Result<Publisher> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
     let beside: Arc<dyn Disk> = Arc::new(RealDisk::new(&data.at("keys")));
     let is_signed = dir.join(ledger::NEWEST_CHECKPOINT).exists();
     let host = url.as_str().parse::<http::Uri>().ok();
     let host = host.as_ref().and_then(http::Uri::host).unwrap_or("gatescribe");
-    let key = data.ledger_key(host, is_signed)?;
+    let mut key = data.ledger_key(host, is_signed)?;
+    if let Some(next) = data.next_ledger_key()? {
+        key = turn(ledger, [&disk, &beside], data, [key, next], boot)?;
+    }
     tracing::info!(key = %key.key(), "the ledger is signed: verifiers need this public key from you, not from its disk");
     let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
     let publisher =
@@ -158,6 +167,25 @@ fn publisher(ledger: &Arc<Ledger>, dir: &Path, data: &DataDir, url: &GatewayUrl)
         );
     }
     Ok(publisher)
+}
+
+/// Has the next key follow the one that signed until now. What is interrupted is taken up at the next start, as long as both are there; so the old one goes
+/// when the new one has signed.
+fn turn(
+    ledger: &Arc<Ledger>,
+    [disk, beside]: [&Arc<dyn Disk>; 2],
+    data: &DataDir,
+    [old, next]: [SigningKey; 2],
+    boot: &str,
+) -> anyhow::Result<SigningKey> {
+    let kept = next.to_private_text();
+    let (old, next): (Arc<dyn Signer>, Arc<dyn Signer>) = (Arc::new(old), Arc::new(next));
+    let (disk, beside) = (Arc::clone(disk), Some(Arc::clone(beside)));
+    Publisher::turn(ledger, disk, beside, [&old, &next], Arc::new(now), boot)
+        .context("the ledger's key cannot be changed")?;
+    data.take_next_ledger_key()?;
+    tracing::warn!(from = %old.key(), to = %next.key(), "the ledger's key has changed, and the ledger says so: give the new public key to witnesses and verifiers");
+    kept.parse().context("the next key cannot be read again")
 }
 
 /// Where the ledger lies.

@@ -51,6 +51,7 @@ impl DataDir {
             this.known_signing_key()?;
             this.known_seal()?;
             this.known_ledger_key()?;
+            this.next_ledger_key()?;
         }
         can_be_made(root)?;
         Ok(this)
@@ -158,15 +159,27 @@ impl DataDir {
         Ok(key)
     }
 
-    fn known_ledger_key(&self) -> anyhow::Result<Option<ledger::note::SigningKey>> {
+    /// The key that is to sign the ledger's checkpoints from the next start on, if one was made.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn next_ledger_key(&self) -> anyhow::Result<Option<ledger::note::SigningKey>> {
+        ledger_key_in(&self.at(NEXT_LEDGER_KEY))
+    }
+
+    /// Puts the next key in the place of the one that signed until now, which is gone then.
+    ///
+    /// # Errors
+    /// The disk says no; both are there then, as before.
+    pub(super) fn take_next_ledger_key(&self) -> anyhow::Result<()> {
         let path = self.at(LEDGER_KEY);
-        let known = read_key(&path)?.map(|bytes| {
-            let text = std::str::from_utf8(&bytes).context("it is no text")?;
-            text.trim_end().parse().map_err(anyhow::Error::new)
-        });
-        known
-            .transpose()
-            .with_context(|| format!("`{}` is no key that signs a ledger", path.display()))
+        let renamed = fs::rename(self.at(NEXT_LEDGER_KEY), &path);
+        let synced = renamed.and_then(|()| File::open(self.at("keys"))?.sync_all());
+        synced.with_context(|| format!("cannot put the next key in the place of `{}`", path.display()))
+    }
+
+    fn known_ledger_key(&self) -> anyhow::Result<Option<ledger::note::SigningKey>> {
+        ledger_key_in(&self.at(LEDGER_KEY))
     }
 
     fn known_signing_key(&self) -> anyhow::Result<Option<SigningKey>> {
@@ -250,6 +263,21 @@ fn read_token_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
 const SIGNING_KEY: &str = "keys/gateway-token.p8";
 const SEAL: &str = "keys/seal";
 const LEDGER_KEY: &str = "keys/ledger.key";
+const NEXT_LEDGER_KEY: &str = "keys/ledger.next.key";
+
+/// The key that signs a ledger in this file, if there is one.
+///
+/// # Errors
+/// It cannot be read, or others can read it, or it is no such key.
+pub(crate) fn ledger_key_in(path: &Path) -> anyhow::Result<Option<ledger::note::SigningKey>> {
+    let known = read_key(path)?.map(|bytes| {
+        let text = std::str::from_utf8(&bytes).context("it is no text")?;
+        text.trim_end().parse().map_err(anyhow::Error::new)
+    });
+    known
+        .transpose()
+        .with_context(|| format!("`{}` is no key that signs a ledger", path.display()))
+}
 
 /// Whether the folder is there, or could be: what stands on its way is a folder in which we may write.
 pub(super) fn can_be_made(folder: &Path) -> anyhow::Result<()> {

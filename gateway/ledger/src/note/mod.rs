@@ -7,6 +7,7 @@
 //! [C2SP signed-note]: https://c2sp.org/signed-note
 
 mod key;
+mod turn;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 pub use key::{Algorithm, KeyError, KeyName, SignError, Signer, SigningKey, VerifierKey};
+pub use turn::{KeyTurn, TurnError};
 
 /// The longest note that is read, in bytes: 16 signatures of the longest kind and a text beside them.
 pub const MAX_NOTE_LEN: usize = 128 * 1024;
@@ -282,6 +284,7 @@ fn check_text(bytes: &[u8]) -> Result<&str, NoteError> {
 pub fn fuzz_note(data: &[u8]) {
     if let Ok(note) = Note::parse(data) {
         assert_eq!(note.to_string().as_bytes(), data, "a note is written as it was read");
+        let _ = KeyTurn::read(&note);
         if let Ok(checkpoint) = crate::Checkpoint::parse(note.text()) {
             assert!(
                 note.text().starts_with(&checkpoint.to_string()),

@@ -4,6 +4,7 @@ mod appending;
 mod faults;
 mod gathering;
 mod recovering;
+mod turning;
 
 use std::path::Path;
 use std::sync::Arc;

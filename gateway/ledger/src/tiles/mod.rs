@@ -16,6 +16,7 @@ mod path;
 mod tail;
 mod view;
 
+pub(crate) use bundle::push_entry;
 pub use bundle::{BundleError, bundle_entries, fuzz_entry_bundle};
 pub use export::{ExportError, Exported};
 pub(crate) use files::{Keeping, TileFiles};

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::turns::Keys;
 use super::{Fault, Finding, Trust, io, read_whole};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::error::ReadError;
-use crate::note::{MAX_NOTE_LEN, Note, VerifyError, Vouched};
+use crate::note::{KeyTurn, MAX_NOTE_LEN, Note, VerifyError, Vouched};
 use crate::options::to_u64;
 use crate::tree::Hash;
 
@@ -17,6 +18,9 @@ pub const NEWEST: &str = "checkpoint";
 pub const WITNESSED: &str = "witnessed";
 /// What names of files with older ones end with.
 pub(crate) const KEPT: &str = ".checkpoints";
+
+/// Stands for a file where the caller gave the checkpoint.
+const REMEMBERED: &str = "a remembered checkpoint";
 
 /// A root that a trusted key signed.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub(super) struct Head {
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     pub(super) list: Vec<Head>,
+    /// Whose signatures count.
+    pub(super) keys: Keys,
     pub(super) findings: Vec<Finding>,
     pub(super) strange: u64,
 }
@@ -41,7 +47,7 @@ pub(super) struct Heads {
 impl Heads {
     pub(super) fn read(disk: &dyn Disk, names: &[String], trust: &Trust) -> Result<Self, ReadError> {
         let mut heads = Self::default();
-        let mut by_size: BTreeMap<u64, Head> = BTreeMap::new();
+        let mut found = Vec::new();
         for name in names
             .iter()
             .filter(|name| [NEWEST, WITNESSED].contains(&name.as_str()) || name.ends_with(KEPT))
@@ -51,20 +57,39 @@ impl Heads {
             let display = disk.display(name);
             for (offset, bytes) in notes(&bytes) {
                 match Note::parse(bytes) {
-                    Ok(note) => heads.judge(&note, trust, &display, offset, &mut by_size),
+                    Ok(note) => found.push((note, display.clone(), offset)),
                     Err(error) => heads.find(Fault::Checkpoint(error.to_string()), &display, offset),
                 }
             }
         }
-        for note in &trust.remembered {
-            heads.judge(note, trust, "a remembered checkpoint", 0, &mut by_size);
-        }
-        heads.list = by_size.into_values().collect();
+        heads.judge_all(found, trust);
         Ok(heads)
     }
 
-    fn judge(&mut self, note: &Note, trust: &Trust, file: &str, offset: u64, by_size: &mut BTreeMap<u64, Head>) {
-        let vouched = match note.verify(&trust.keys) {
+    /// Those of a log that is read from elsewhere: its newest checkpoint, which stands in `file`, and what is remembered.
+    pub(super) fn of(newest: &Note, file: &str, trust: &Trust) -> Self {
+        let mut heads = Self::default();
+        heads.judge_all(vec![(newest.clone(), file.to_owned(), 0)], trust);
+        heads
+    }
+
+    /// First the keys, by the changes that stand among the notes, then the notes by the keys.
+    fn judge_all(&mut self, mut found: Vec<(Note, String, u64)>, trust: &Trust) {
+        let remembered = trust.remembered.iter();
+        found.extend(remembered.map(|note| (note.clone(), REMEMBERED.to_owned(), 0)));
+        let turn = |(note, file, offset): &(Note, String, u64)| Some((KeyTurn::read(note)?, file.clone(), *offset));
+        let (keys, findings) = Keys::follow(&trust.keys, found.iter().filter_map(turn).collect());
+        self.findings.extend(findings);
+        let mut by_size = BTreeMap::new();
+        for (note, file, offset) in &found {
+            self.judge(note, &keys, file, *offset, &mut by_size);
+        }
+        self.list = by_size.into_values().collect();
+        self.keys = keys;
+    }
+
+    fn judge(&mut self, note: &Note, keys: &Keys, file: &str, offset: u64, by_size: &mut BTreeMap<u64, Head>) {
+        let vouched = match note.verify(keys.known()) {
             Ok(vouched) => vouched,
             Err(VerifyError::Unknown { .. }) => {
                 self.strange += 1;
@@ -82,6 +107,18 @@ impl Heads {
                 return;
             }
         };
+        let is_over = |vouched: &Vouched<'_>| {
+            let last = keys.last_of(vouched.key)?;
+            (checkpoint.size > last).then(|| Fault::Retired {
+                key: vouched.key.short(),
+                last,
+                size: checkpoint.size,
+            })
+        };
+        if let Some(fault) = vouched.iter().find_map(is_over) {
+            self.find(fault, file, offset);
+            return;
+        }
         // A witness cosigns every log that it knows: without the signature of a log that was asked for this is another one.
         if !vouched.iter().any(|vouched| vouched.key.is_of_log(&checkpoint.origin)) {
             self.strange += 1;

@@ -10,8 +10,10 @@
 //! before it lead to is compared afterwards.
 
 mod heads;
+mod remote;
 mod segment;
 mod standing;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,8 +31,12 @@ use crate::tree::Frontier;
 pub(crate) use heads::KEPT;
 use heads::{Head, Heads};
 pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
+pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, verify_remote};
 use segment::Examined;
 pub use standing::{StandingCheck, Step};
+pub use turns::Turn;
+pub(crate) use turns::stated_in;
+use turns::{Keys, Told};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -98,10 +104,42 @@ pub enum Fault {
         /// The size.
         size: u64,
     },
+    /// A signature by a key that another one had followed by then: whoever has the old key still signs.
+    #[error("a checkpoint of size {size} is signed by `{key}`, which another key followed at size {last}")]
+    Retired {
+        /// `NAME+ID`.
+        key: String,
+        /// The last size that it signs.
+        last: u64,
+        /// The size that it signed.
+        size: u64,
+    },
+    /// A key states that two others follow it, or a key that it follows two others: the log forked.
+    #[error("two changes of the key `{key}` were signed, at sizes {size} and {other}: the log forked")]
+    TwoTurns {
+        /// `NAME+ID`.
+        key: String,
+        /// Where one was stated.
+        size: u64,
+        /// Where the other was.
+        other: u64,
+    },
+    /// A record says that the log's key changes, and no key that signs this log says so, or not there, or a second time.
+    #[error("it says that the log's key changes, and the keys of this log did not sign that for this place")]
+    Turn,
+    /// The keys say that they follow one another, and no record does.
+    #[error("the key changed to `{key}`, and no record says so")]
+    Unrecorded {
+        /// `NAME+ID`.
+        key: String,
+    },
     /// A signature that claims a trusted key and is not by it.
     #[error("a checkpoint's signature does not hold: {0}")]
     Signature(String),
-    /// The disk does not give it back.
+    /// A published tile of hashes is not what the tile below it, or the records, lead to.
+    #[error("the tile's hashes are not those that what lies below it leads to")]
+    Tile,
+    /// The disk, or the server, does not give it back.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
     /// A note that is none, or no checkpoint.
@@ -151,6 +189,8 @@ pub struct Report {
     pub proved: u64,
     /// Whose signatures held, as `NAME+ID`, with the largest size of each.
     pub signers: BTreeMap<String, u64>,
+    /// Changes of the log's key that were followed, in their order.
+    pub turns: Vec<Turn>,
     /// Checkpoints whose root was compared.
     pub checkpoints: u64,
     /// Checkpoints by keys that were not given; they prove nothing here.
@@ -163,7 +203,12 @@ pub struct Report {
     pub parts: u64,
     /// Parts whose sealed bytes no record binds, as earlier builds wrote them: only their being there is looked at.
     pub unbound: u64,
-    /// Bytes of segments.
+    /// Tiles of hashes that were compared; of a log that is read from a server.
+    pub tiles: u64,
+    /// Entries that do not begin with a kind and their number, and so are no records of this format; of a log that is read from a
+    /// server.
+    pub foreign: u64,
+    /// Bytes of segments, or of entries and tiles.
     pub bytes: u64,
     /// Bytes of an end that a crash tore off, behind the last whole record; no fault, since nobody was told they are durable.
     pub torn: u64,
@@ -188,6 +233,24 @@ pub fn verify(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, ReadError> {
+    let mut trust = trust.clone();
+    loop {
+        let (report, learnt) = pass(disk, &trust, threads, progress)?;
+        // A change of the key whose statement stands in a record alone: somebody took the checkpoints away, and with them what that key
+        // signed since. Each pass follows one change more at least, so this ends.
+        if learnt.is_empty() {
+            return Ok(report);
+        }
+        trust.remembered.extend(learnt);
+    }
+}
+
+fn pass(
+    disk: &Arc<dyn Disk>,
+    trust: &Trust,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(Report, Vec<Note>), ReadError> {
     let names = disk.list().map_err(|source| io(&**disk, ".", source))?;
     let mut firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
     firsts.sort_unstable();
@@ -197,7 +260,8 @@ pub fn verify(
     for segment in examined {
         chain.take(segment);
     }
-    Ok(chain.end())
+    let learnt = chain.keys.learns(&chain.told);
+    Ok((chain.end(), learnt))
 }
 
 fn examine_all(
@@ -241,10 +305,15 @@ fn examine_all(
 struct Chain {
     disk: Arc<dyn Disk>,
     heads: Vec<Head>,
+    keys: Keys,
+    /// The records that say that the key changes.
+    told: Vec<Told>,
     report: Report,
     /// What the records so far lead to; `None` where damage hides it.
     frontier: Option<Frontier>,
     is_first: bool,
+    /// It does not begin in the middle; only then all records of changes of the key come by.
+    is_whole: bool,
     /// A checkpoint did not hold, and every later one fails for the same reason until something holds again.
     is_off: bool,
 }
@@ -254,6 +323,8 @@ impl Chain {
         Self {
             disk,
             heads: heads.list,
+            keys: heads.keys,
+            told: Vec::new(),
             report: Report {
                 findings: heads.findings,
                 strange: heads.strange,
@@ -261,6 +332,7 @@ impl Chain {
             },
             frontier: Some(Frontier::default()),
             is_first: true,
+            is_whole: true,
             is_off: false,
         }
     }
@@ -268,7 +340,7 @@ impl Chain {
     /// One that begins in the middle: `before` is what the records before it lead to, if that is known.
     fn from(disk: Arc<dyn Disk>, heads: Heads, expected: u64, before: Option<Frontier>) -> Self {
         let mut chain = Self::new(disk, heads);
-        chain.is_first = false;
+        (chain.is_first, chain.is_whole) = (false, false);
         (chain.report.first, chain.report.size) = (expected, expected);
         chain.frontier = before;
         chain
@@ -301,6 +373,7 @@ impl Chain {
             self.is_off = false;
         }
         self.report.findings.extend(segment.findings);
+        self.told.extend(segment.told);
         for (index, held) in segment.heads {
             self.judge(index, held, &name);
         }
@@ -350,6 +423,13 @@ impl Chain {
             // followed may have moved up.
             let held = self.report.proved.max(self.report.first).min(have);
             self.find(Fault::Cut { signed, have, held }, held..signed, &file, 0);
+        }
+        // Without a signature that counts there is no key whose change could be judged.
+        if self.is_whole && !self.heads.is_empty() {
+            let there = self.report.first..self.report.proved;
+            let (turns, findings) = self.keys.compare(&self.told, &there);
+            self.report.turns = turns;
+            self.report.findings.extend(findings);
         }
         self.report
             .findings

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use model::event::RecordKind;
+
 use super::heads::Head;
+use super::turns::Told;
 use super::{Fault, Finding, io, read_whole, read_whole_into};
 use crate::disk::Disk;
 use crate::error::ReadError;
@@ -30,6 +33,8 @@ pub(super) struct Examined {
     /// Which checkpoints were compared, by their index, and whether they held.
     pub(super) heads: Vec<(usize, bool)>,
     pub(super) findings: Vec<Finding>,
+    /// Records of changes of the key.
+    pub(super) told: Vec<Told>,
     pub(super) records: u64,
     pub(super) parts: u64,
     /// Those that no leaf binds.
@@ -75,7 +80,7 @@ pub(super) fn examine(
     let leads_to = following.map(|header| header.frontier);
     let leaves = Leaves { hashes, places, file };
     leaves.compare(
-        &kept_hashes(disk, first),
+        &Kept { disk, first },
         heads,
         leads_to.as_ref(),
         footer.as_ref(),
@@ -176,12 +181,16 @@ impl<'a> Walk<'a> {
         }
         match frame.kind {
             FrameKind::Part => self.parts.push(frame.body),
-            FrameKind::Leaf(_) => self.leaf(frame),
+            FrameKind::Leaf(kind) => self.leaf(frame, kind),
         }
         self.pos += frame.encoded_len();
     }
 
-    fn leaf(&mut self, frame: &Frame<'a>) {
+    fn leaf(&mut self, frame: &Frame<'a>, kind: RecordKind) {
+        if kind == RecordKind::Key {
+            let told = Told::read(frame.body, frame.seq, &self.file, to_u64(self.pos));
+            self.examined.told.push(told);
+        }
         let count = self.parts.len();
         match parts::check(frame.body, &self.parts) {
             Ok(bound) => self.examined.unbound += to_u64(count.saturating_sub(bound)),
@@ -274,11 +283,11 @@ struct Leaves {
 }
 
 impl Leaves {
-    /// `leads_to` is what the next segment says these records lead to, and `kept` the hashes beside them: both can be made
+    /// `leads_to` is what the next segment says these records lead to, and `beside` has the hashes beside them: both can be made
     /// anew by whoever can write here, and a forger who forgets one of them is located by it.
     fn compare(
         &self,
-        kept: &[Hash],
+        beside: &Kept<'_>,
         heads: &[Head],
         leads_to: Option<&Frontier>,
         footer: Option<&Footer>,
@@ -292,15 +301,16 @@ impl Leaves {
             (None, _) => true,
         };
         let mut believed = own;
-        let is_short = kept.len() > self.hashes.len();
+        let is_short = beside.count() > to_u64(self.hashes.len());
         if is_short || !believed.holds(leads_to) || !footer_holds(&believed) {
+            let kept = beside.hashes();
             let behind = self.hashes.iter().copied().skip(kept.len());
-            let beside = Followed::along(start, kept.iter().copied().map(Some).chain(behind), heads);
-            let by_head = beside.heads.iter().any(|(_, held)| *held);
-            let by_footer = footer.is_some() && footer_holds(&beside);
-            if beside.holds(leads_to) && (by_head || by_footer || leads_to.is_some()) {
-                self.altered(kept, examined);
-                believed = beside;
+            let said = Followed::along(start, kept.iter().copied().map(Some).chain(behind), heads);
+            let by_head = said.heads.iter().any(|(_, held)| *held);
+            let by_footer = footer.is_some() && footer_holds(&said);
+            if said.holds(leads_to) && (by_head || by_footer || leads_to.is_some()) {
+                self.altered(&kept, examined);
+                believed = said;
             }
         }
         if believed.end.is_some() && !footer_holds(&believed) {
@@ -385,13 +395,24 @@ impl Followed {
     }
 }
 
-/// The hashes beside the segment, as many as there are: the writer hands them over in pieces.
-fn kept_hashes(disk: &dyn Disk, first: u64) -> Vec<Hash> {
-    let bytes = disk
-        .open_read(&hashes_name(first))
-        .and_then(|file| read_whole(&*file))
-        .unwrap_or_default();
-    bytes.as_chunks::<32>().0.to_vec()
+/// The hashes beside the segment, as many as there are: the writer hands them over in pieces. Read only where the records do not hold
+/// by themselves.
+struct Kept<'a> {
+    disk: &'a dyn Disk,
+    first: u64,
+}
+
+impl Kept<'_> {
+    fn count(&self) -> u64 {
+        let file = self.disk.open_read(&hashes_name(self.first));
+        file.and_then(|file| file.len()).map_or(0, |len| len / 32)
+    }
+
+    fn hashes(&self) -> Vec<Hash> {
+        let file = self.disk.open_read(&hashes_name(self.first));
+        let bytes = file.and_then(|file| read_whole(&*file)).unwrap_or_default();
+        bytes.as_chunks::<32>().0.to_vec()
+    }
 }
 
 fn finding(fault: Fault, records: Range<u64>, file: String, offset: u64) -> Finding {

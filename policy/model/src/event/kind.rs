@@ -47,11 +47,13 @@ pub enum RecordKind {
     Config = 19,
     /// The gateway's own check, or a witness, found that its ledger is not the one that was signed.
     Damage = 20,
+    /// The key that signs the ledger changes: both keys say so.
+    Key = 21,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Intent,
         Self::Outcome,
         Self::Access,
@@ -72,6 +74,7 @@ impl RecordKind {
         Self::AuditRead,
         Self::Config,
         Self::Damage,
+        Self::Key,
     ];
 
     /// The number in the frame.
@@ -98,6 +101,7 @@ impl RecordKind {
             Self::AuditRead => 18,
             Self::Config => 19,
             Self::Damage => 20,
+            Self::Key => 21,
         }
     }
 
@@ -131,6 +135,7 @@ impl RecordKind {
             Self::AuditRead => "auditread",
             Self::Config => "config",
             Self::Damage => "damage",
+            Self::Key => "key",
         }
     }
 

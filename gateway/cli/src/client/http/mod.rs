@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use model::time::Timestamp;
 use rustls_pki_types::ServerName;
@@ -100,26 +101,43 @@ impl Client {
     /// Sends, and hands the body out as it comes. What comes is not waited for without end: see [`super::lines::heard`].
     pub(crate) async fn open(&self, mut request: Request<Bytes>) -> Result<Response<Incoming>, HttpError> {
         let target = Target::of(request.uri())?;
-        let connected = tokio::time::timeout(CONNECT_WITHIN, self.connect(&target)).await;
         let too_slow = |waited: Duration| HttpError::TooSlow {
             host: target.authority.clone(),
             seconds: waited.as_secs(),
         };
-        let stream = connected.map_err(|_| too_slow(CONNECT_WITHIN))??;
-        prepare(&mut request, &target)?;
         let broken = |cause| HttpError::Broken {
             host: target.authority.clone(),
             cause,
         };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        // Ends with the runtime, or when sender and body are gone. Its error reaches us through them.
-        tokio::spawn(connection);
+        let mut sender = self.dial(&target).await?;
+        prepare(&mut request, &target)?;
         let answered = tokio::time::timeout(HEAD_WITHIN, sender.send_request(request.map(Full::new))).await;
         let response = answered.map_err(|_| too_slow(HEAD_WITHIN))?.map_err(broken)?;
         self.compare_clocks(&response);
         Ok(response)
+    }
+
+    /// A connection for many questions to the server of this address, one after the other.
+    pub(crate) async fn line(&self, uri: &Uri) -> Result<Line, HttpError> {
+        let target = Target::of(uri)?;
+        let sender = self.dial(&target).await?;
+        Ok(Line { sender, target })
+    }
+
+    async fn dial(&self, target: &Target) -> Result<SendRequest<Full<Bytes>>, HttpError> {
+        let connected = tokio::time::timeout(CONNECT_WITHIN, self.connect(target)).await;
+        let stream = connected.map_err(|_| HttpError::TooSlow {
+            host: target.authority.clone(),
+            seconds: CONNECT_WITHIN.as_secs(),
+        })??;
+        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = shaken.map_err(|cause| HttpError::Broken {
+            host: target.authority.clone(),
+            cause,
+        })?;
+        // Ends with the runtime, or when sender and body are gone. Its error reaches us through them.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     /// The clocks, if an answer showed that they differ.
@@ -174,6 +192,56 @@ async fn encrypt(
                 cause,
             },
         }),
+    }
+}
+
+/// One connection to one server. After an error it is of no more use.
+pub(crate) struct Line {
+    sender: SendRequest<Full<Bytes>>,
+    target: Target,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Line").field(&self.target.authority).finish()
+    }
+}
+
+impl Line {
+    /// Sends, and reads the whole answer, of `most` bytes at most and within this time.
+    pub(crate) async fn send(
+        &mut self,
+        mut request: Request<Bytes>,
+        most: usize,
+        within: Duration,
+    ) -> Result<Response<Bytes>, HttpError> {
+        prepare(&mut request, &self.target)?;
+        let host = &self.target.authority;
+        let broken = |cause| HttpError::Broken {
+            host: host.clone(),
+            cause,
+        };
+        let sender = &mut self.sender;
+        let whole = async {
+            sender.ready().await.map_err(broken)?;
+            let answer = sender.send_request(request.map(Full::new)).await.map_err(broken)?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, most).collect().await;
+            let body = body.map_err(|error| HttpError::reading(host, error))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        let answered = tokio::time::timeout(within, whole).await;
+        answered.unwrap_or_else(|_| {
+            Err(HttpError::TooSlow {
+                host: host.clone(),
+                seconds: within.as_secs(),
+            })
+        })
+    }
+
+    /// Whether it may be used again.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
     }
 }
 

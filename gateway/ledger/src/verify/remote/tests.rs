@@ -1,0 +1,285 @@
+//! Honest servers, and hostile ones.
+
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::served::{Served, entry, signed, tree};
+use super::*;
+use crate::note::{Algorithm, KeyName, Signer as _, SigningKey};
+
+const ALONE: usize = 1;
+
+fn key() -> SigningKey {
+    SigningKey::generate(KeyName::new("log.example/served").unwrap(), Algorithm::Ed25519).unwrap()
+}
+
+struct World {
+    key: SigningKey,
+    entries: Vec<Vec<u8>>,
+    served: Served,
+    note: Note,
+}
+
+impl World {
+    fn of(size: u64) -> Self {
+        Self::signed_by(key(), (0..size).map(|seq| entry(seq, 0)).collect())
+    }
+
+    fn signed_by(key: SigningKey, entries: Vec<Vec<u8>>) -> Self {
+        let (mut served, root) = tree(&entries);
+        let note = signed(&key, entries.len(), root).unwrap();
+        served.0.insert("checkpoint".to_owned(), note.to_string().into_bytes());
+        Self {
+            key,
+            entries,
+            served,
+            note,
+        }
+    }
+
+    fn trust(&self, remembered: &[&Note]) -> Trust {
+        Trust {
+            keys: vec![self.key.key().clone()],
+            remembered: remembered.iter().copied().cloned().collect(),
+        }
+    }
+
+    fn check(&self, served: &Served) -> Report {
+        verify_remote(served, &self.trust(&[]), ALONE, &|_, _| {}).unwrap()
+    }
+
+    fn said(&self, served: &Served) -> Vec<String> {
+        let report = self.check(served);
+        assert!(!report.is_proved());
+        report.findings.iter().map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn an_honest_server_s_log_is_proved_at_every_shape_of_its_tree() {
+    for size in [1, 2, 255, 256, 257, 300, 511, 512, 66_000] {
+        let world = World::of(size);
+        for threads in [1, 3, 200] {
+            let seen = Mutex::new((0, 0));
+            let progress = |done, of| *seen.lock().unwrap() = (done, of);
+            let report = verify_remote(&world.served, &world.trust(&[]), threads, &progress).unwrap();
+            assert_eq!(report.findings, [], "{size}");
+            assert_eq!(
+                (report.proved, report.size, report.records, report.foreign),
+                (size, size, size, 0)
+            );
+            assert_eq!(*seen.lock().unwrap(), (size, size));
+            let tiles = world
+                .served
+                .0
+                .keys()
+                .filter(|path| !path.contains("entries") && path.contains('/'));
+            assert_eq!(report.tiles, to_u64(tiles.count()), "every tile of hashes was compared");
+        }
+    }
+}
+
+#[test]
+fn a_log_without_records_is_read_and_proves_nothing() {
+    let world = World::of(0);
+    let report = world.check(&world.served);
+    assert_eq!((report.findings.len(), report.proved, report.checkpoints), (0, 0, 1));
+}
+
+#[test]
+fn a_log_that_has_grown_may_have_put_whole_tiles_in_place_of_partial_ones() {
+    let world = World::of(300);
+    let (mut served, _) = tree(&(0..512).map(|seq| entry(seq, 0)).collect::<Vec<_>>());
+    served
+        .0
+        .insert("checkpoint".to_owned(), world.note.to_string().into_bytes());
+    // The level above has no whole tile yet.
+    let upper = world.served.0["tile/1/000.p/1"].clone();
+    served.0.insert("tile/1/000.p/1".to_owned(), upper);
+    assert!(world.check(&served).is_proved());
+}
+
+#[test]
+fn a_changed_entry_is_named_where_the_hashes_are_those_that_were_signed() {
+    let world = World::of(600);
+    let mut served = world.served.clone();
+    let bundle = served.0.get_mut("tile/entries/001").unwrap();
+    let at = bundle.windows(9).position(|bytes| bytes == b"\"seq\":300").unwrap();
+    bundle[at + 18] ^= 1;
+    assert_eq!(
+        world.said(&served),
+        ["record 300: not the record that was signed (tile/entries, byte 0)"]
+    );
+}
+
+#[test]
+fn entries_that_are_cut_doubled_or_exchanged_are_found() {
+    let world = World::of(300);
+    let other = tree(&(0..300).map(|seq| entry(seq, 1)).collect::<Vec<_>>()).0;
+    for (path, bytes, said) in [
+        (
+            "tile/entries/000",
+            other.0["tile/entries/000"].clone(),
+            "records 0 to 255: not the record",
+        ),
+        (
+            "tile/entries/001.p/44",
+            world.served.0["tile/entries/000"].clone(),
+            "records 256 to 299: it cannot be read: bytes stand behind the last entry",
+        ),
+        (
+            "tile/entries/000",
+            Vec::new(),
+            "records 0 to 255: it cannot be read: the entry bundle has 0",
+        ),
+    ] {
+        let mut served = world.served.clone();
+        served.0.insert(path.to_owned(), bytes);
+        let told = world.said(&served);
+        assert!(told.len() == 1 && told[0].starts_with(said), "{told:?}");
+    }
+}
+
+#[test]
+fn a_tile_that_is_not_what_the_records_lead_to_is_found_on_each_level() {
+    let world = World::of(66_000);
+    for (path, said) in [
+        ("tile/0/001", "record 256: the tile's hashes"),
+        ("tile/1/000", "records 0 to 255: the tile's hashes"),
+        ("tile/1/001.p/1", "records 65536 to 65791: the tile's hashes"),
+        ("tile/2/000.p/1", "records 0 to 65535: the tile's hashes"),
+    ] {
+        let mut served = world.served.clone();
+        served.0.get_mut(path).unwrap()[0] ^= 1;
+        let told = world.said(&served);
+        assert!(told.iter().any(|told| told.starts_with(said)), "{path}: {told:?}");
+    }
+}
+
+#[test]
+fn who_computes_every_hash_anew_does_not_lead_to_the_signed_root() {
+    let world = World::of(600);
+    let mut entries = world.entries.clone();
+    entries[300] = entry(300, 9);
+    let mut forged = tree(&entries).0;
+    forged
+        .0
+        .insert("checkpoint".to_owned(), world.note.to_string().into_bytes());
+    assert_eq!(
+        world.said(&forged),
+        ["records 0 to 599: the records do not lead to the root that was signed at size 600 (checkpoint, byte 0)"]
+    );
+    // A checkpoint that is remembered from between narrows it.
+    let (_, root) = tree(&world.entries[..256]);
+    let earlier = signed(&world.key, 256, root).unwrap();
+    let report = verify_remote(&forged, &world.trust(&[&earlier]), ALONE, &|_, _| {}).unwrap();
+    assert_eq!((report.proved, report.findings[0].records.clone()), (256, 256..600));
+}
+
+#[test]
+fn a_log_that_is_shorter_or_another_than_the_one_that_is_remembered_is_refused() {
+    let (world, key_text) = {
+        let world = World::of(600);
+        let text = world.key.to_private_text().to_string();
+        (world, text)
+    };
+    let older = World::signed_by(key_text.parse().unwrap(), world.entries[..300].to_vec());
+    let report = verify_remote(&older.served, &older.trust(&[&world.note]), ALONE, &|_, _| {}).unwrap();
+    let cut = Fault::Cut {
+        signed: 600,
+        have: 300,
+        held: 300,
+    };
+    assert_eq!(report.findings[0].fault, cut);
+
+    let mut entries = world.entries.clone();
+    entries[10] = entry(10, 3);
+    let forked = World::signed_by(key_text.parse().unwrap(), entries);
+    for (served, remembered, fault) in [
+        (&forked.served, &older.note, Fault::Root { size: 300 }),
+        (&forked.served, &world.note, Fault::Fork { size: 600 }),
+    ] {
+        let report = verify_remote(served, &world.trust(&[remembered]), ALONE, &|_, _| {}).unwrap();
+        assert!(!report.is_proved());
+        assert!(
+            report.findings.iter().any(|finding| finding.fault == fault),
+            "{:?}",
+            report.findings
+        );
+    }
+}
+
+/// Counts what it is asked.
+struct Counted<'a>(&'a Served, Mutex<Vec<String>>);
+
+impl Source for Counted<'_> {
+    fn fetch(&self, path: &str, most: usize) -> Result<Vec<u8>, SourceError> {
+        self.1.lock().unwrap().push(path.to_owned());
+        self.0.fetch(path, most)
+    }
+}
+
+#[test]
+fn a_checkpoint_of_nobody_we_know_is_not_followed() {
+    let world = World::of(600);
+    let counted = Counted(&world.served, Mutex::default());
+    let trust = Trust {
+        keys: vec![key().key().clone()],
+        remembered: Vec::new(),
+    };
+    let report = verify_remote(&counted, &trust, 2, &|_, _| {}).unwrap();
+    assert_eq!((report.proved, report.strange, report.is_proved()), (0, 1, false));
+    assert_eq!(*counted.1.lock().unwrap(), ["checkpoint"], "nothing more is asked for");
+}
+
+#[test]
+fn a_piece_that_cannot_be_had_is_named_with_what_was_proved_before_it() {
+    let world = World::of(600);
+    let (_, root) = tree(&world.entries[..256]);
+    let earlier = signed(&world.key, 256, root).unwrap();
+    let check = |served: &Served| verify_remote(served, &world.trust(&[&earlier]), 2, &|_, _| {}).unwrap_err();
+    let mut served = world.served.clone();
+    served.0.remove("tile/entries/001");
+    assert_eq!(
+        check(&served).to_string(),
+        "`tile/entries/001` cannot be had; 256 of 600 records were proved before it"
+    );
+    for bytes in [vec![0; 8_191], vec![0; 8_193], vec![0; 1 << 20], Vec::new()] {
+        let mut served = world.served.clone();
+        served.0.insert("tile/0/001".to_owned(), bytes);
+        assert!(matches!(check(&served), RemoteError::Fetch { path, .. } if path == "tile/0/001"));
+    }
+    let mut served = world.served.clone();
+    served.0.insert("checkpoint".to_owned(), vec![b'x'; MAX_NOTE_LEN + 1]);
+    assert!(matches!(
+        check(&served),
+        RemoteError::Fetch {
+            source: SourceError::TooLong { .. },
+            ..
+        }
+    ));
+    served.0.insert("checkpoint".to_owned(), b"no note".to_vec());
+    assert!(matches!(check(&served), RemoteError::Note(_)));
+}
+
+#[test]
+fn findings_without_end_are_kept_as_few() {
+    let world = World::of(66_000);
+    let mut served = world.served.clone();
+    for (path, bytes) in &mut served.0 {
+        if path.starts_with("tile/0/") {
+            bytes.chunks_mut(64).for_each(|bytes| bytes[0] ^= 1);
+        }
+    }
+    assert!(world.check(&served).findings.len() <= FINDINGS_MAX);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_that_was_not_signed_is_proved(data in prop::collection::vec(any::<u8>(), 0..12)) {
+        fuzz_remote(&data);
+    }
+}

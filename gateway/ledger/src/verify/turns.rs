@@ -1,0 +1,197 @@
+//! Which keys a log had, one after the other: from those that are believed, along the changes that both keys of each signed, in both directions.
+//!
+//! A key that was followed by another signs nothing beyond the size at which that was stated: from then on whoever has it can sign
+//! nothing that is believed by who knows of the change.
+
+use std::ops::Range;
+
+use super::{Fault, Finding};
+use crate::note::{KeyTurn, Note, VerifierKey};
+
+/// A change of the log's key that was followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The last size that the old key signs.
+    pub size: u64,
+    /// Which signed until then, `NAME+ID`.
+    pub from: String,
+    /// Which signs since.
+    pub to: VerifierKey,
+    /// What both keys signed: a checkpoint, to be remembered by who knows the first key alone.
+    pub statement: Note,
+    /// The record that says so.
+    pub record: Option<u64>,
+}
+
+/// The keys that are believed, and how they follow one another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    known: Vec<VerifierKey>,
+    turns: Vec<KeyTurn>,
+}
+
+/// A record of a change.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) seq: u64,
+    /// The statement in it, if there is one.
+    pub(super) turn: Option<KeyTurn>,
+    pub(super) file: String,
+    pub(super) offset: u64,
+}
+
+/// The change that a record of the kind `key` holds, if both keys signed it.
+pub(crate) fn stated_in(leaf: &[u8]) -> Option<KeyTurn> {
+    #[derive(serde::Deserialize)]
+    struct Leaf {
+        key: Member,
+    }
+    #[derive(serde::Deserialize)]
+    struct Member {
+        note: String,
+    }
+    let leaf = serde_json::from_slice::<Leaf>(leaf).ok()?;
+    KeyTurn::read(&Note::parse(leaf.key.note.as_bytes()).ok()?)
+}
+
+impl Told {
+    /// Reads a record of the kind `key`.
+    pub(super) fn read(leaf: &[u8], seq: u64, file: &str, offset: u64) -> Self {
+        Self {
+            seq,
+            turn: stated_in(leaf),
+            file: file.to_owned(),
+            offset,
+        }
+    }
+
+    fn finding(&self, fault: Fault) -> Finding {
+        Finding {
+            fault,
+            records: self.seq..self.seq + 1,
+            file: self.file.clone(),
+            offset: self.offset,
+        }
+    }
+}
+
+impl Keys {
+    /// From `believed`, along what these notes state. A key that states two changes forked; that is a finding, and the first one is
+    /// followed.
+    pub(super) fn follow(believed: &[VerifierKey], stated: Vec<(KeyTurn, String, u64)>) -> (Self, Vec<Finding>) {
+        let mut keys = Self {
+            known: believed.to_vec(),
+            turns: Vec::new(),
+        };
+        let (mut ahead, mut findings) = (stated, Vec::new());
+        ahead.sort_by_key(|(turn, ..)| turn.size);
+        loop {
+            let next = ahead
+                .iter()
+                .position(|(turn, ..)| keys.knows(&turn.old) || keys.knows(&turn.next));
+            let Some(next) = next else { break };
+            let (turn, file, offset) = ahead.remove(next);
+            if keys.turns.iter().any(|known| is_same(known, &turn)) {
+                continue;
+            }
+            if let Some(other) = keys
+                .turns
+                .iter()
+                .find(|other| other.old == turn.old || other.next == turn.next)
+            {
+                findings.push(Finding {
+                    fault: Fault::TwoTurns {
+                        key: turn.old.short(),
+                        size: other.size,
+                        other: turn.size,
+                    },
+                    records: 0..0,
+                    file,
+                    offset,
+                });
+                continue;
+            }
+            for key in [&turn.old, &turn.next] {
+                if !keys.knows(key) {
+                    keys.known.push(key.clone());
+                }
+            }
+            keys.turns.push(turn);
+        }
+        keys.turns.sort_by_key(|turn| turn.size);
+        (keys, findings)
+    }
+
+    /// All of them.
+    pub(super) fn known(&self) -> &[VerifierKey] {
+        &self.known
+    }
+
+    fn knows(&self, key: &VerifierKey) -> bool {
+        self.known.contains(key)
+    }
+
+    /// The last size that this key signs, if another one followed it.
+    pub(super) fn last_of(&self, key: &VerifierKey) -> Option<u64> {
+        let turn = self.turns.iter().find(|turn| turn.old == *key);
+        turn.map(|turn| turn.size)
+    }
+
+    /// Holds the changes that were followed against the records of changes: each has one record, behind the size at which it was
+    /// stated, and there is no other. `there` are the records that were looked at.
+    pub(super) fn compare(&self, told: &[Told], there: &Range<u64>) -> (Vec<Turn>, Vec<Finding>) {
+        let mut findings = Vec::new();
+        let mut turns: Vec<Turn> = self.turns.iter().map(followed).collect();
+        for told in told {
+            let stated = told.turn.as_ref();
+            let mut pairs = self.turns.iter().zip(&mut turns);
+            let found = pairs.find(|(known, _)| stated.is_some_and(|stated| is_same(known, stated)));
+            match found {
+                Some((_, turn)) if turn.record.is_none() && told.seq >= turn.size => turn.record = Some(told.seq),
+                _ => findings.push(told.finding(Fault::Turn)),
+            }
+        }
+        // A change that was stated in the last moment may have its record yet to come: what is signed beyond it is judged.
+        for turn in turns
+            .iter()
+            .filter(|turn| turn.record.is_none() && there.contains(&turn.size))
+        {
+            findings.push(Finding {
+                fault: Fault::Unrecorded { key: turn.to.short() },
+                records: turn.size..there.end,
+                file: "checkpoint".to_owned(),
+                offset: 0,
+            });
+        }
+        (turns, findings)
+    }
+
+    /// The statements that records hold and that would be followed, were they known.
+    pub(super) fn learns(&self, told: &[Told]) -> Vec<Note> {
+        let new = |turn: &&KeyTurn| {
+            let is_new = !self.turns.iter().any(|known| is_same(known, turn));
+            let is_free = !self
+                .turns
+                .iter()
+                .any(|known| known.old == turn.old || known.next == turn.next);
+            is_new && is_free && (self.knows(&turn.old) || self.knows(&turn.next))
+        };
+        let stated = told.iter().filter_map(|told| told.turn.as_ref());
+        stated.filter(new).map(|turn| turn.note().clone()).collect()
+    }
+}
+
+/// The text says all: a signature more, such as a witness's, makes no other change of it.
+fn is_same(one: &KeyTurn, other: &KeyTurn) -> bool {
+    one.note().text() == other.note().text()
+}
+
+fn followed(turn: &KeyTurn) -> Turn {
+    Turn {
+        size: turn.size,
+        from: turn.old.short(),
+        to: turn.next.clone(),
+        statement: turn.note().clone(),
+        record: None,
+    }
+}
