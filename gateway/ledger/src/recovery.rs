@@ -266,7 +266,9 @@ impl LastSegment {
             .map_err(|error| failed(disk, "sync", &self.name, error))?;
         // A kill between a rename and its sync leaves a name that only the kernel's memory knows.
         disk.sync_dir().map_err(|error| failed(disk, "sync", ".", error))?;
-        let side = self.side(disk);
+        let side = self
+            .side(disk)
+            .map_err(|error| failed(disk, "write", &hashes_name(self.first), error))?;
         let limit = to_u64(self.bytes.len()).saturating_sub(to_u64(FOOTER_LEN));
         let Scan {
             frontier,
@@ -351,7 +353,7 @@ impl LastSegment {
 
     /// The side file, written anew from the scan. That of a sealed segment has to be on the disk for good before a successor
     /// begins; as it has been since the seal, it is mostly left alone.
-    fn side(&self, disk: &dyn Disk) -> Side {
+    fn side(&self, disk: &dyn Disk) -> io::Result<Side> {
         let name = hashes_name(self.first);
         let bytes = self.scan.hashes.as_flattened();
         let offset = to_u64(bytes.len());
@@ -361,21 +363,13 @@ impl LastSegment {
         };
         let is_sealed = self.scan.footer.is_some();
         if is_sealed && disk.open_read(&name).is_ok_and(|file| is_there(&*file)) {
-            return Side::default();
+            return Ok(Side::default());
         }
-        let file = disk
-            .create(&name)
-            .and_then(|file| file.write_at(bytes, 0).map(|()| file))
-            .ok();
-        let mut side = Side {
-            file,
-            offset,
-            pending: Vec::new(),
-        };
+        let mut side = Side::begin(disk, self.first, bytes);
         if is_sealed {
-            side.settle();
+            side.settle(disk)?;
         }
-        side
+        Ok(side)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::disk::Disk;
-use crate::segment::{Header, parse_segment_name, segment_name};
+use crate::segment::{Header, hashes_name, parse_segment_name, segment_name};
 use crate::sim::Fault;
-use crate::{AppendError, Lost};
+use crate::{AppendError, Lost, leaf_hash};
 
 /// Appends until the disk is full; returns how many were lost.
 fn fill_up(disk: &SimDisk, ledger: &Ledger) -> u64 {
@@ -197,6 +197,56 @@ fn a_disk_that_fails_again_and_again_is_left_alone_until_the_next_probe() {
     assert!(held.result().unwrap().is_ok());
     assert_eq!(ledger.trouble(), None);
     assert_eq!(leaves(&disk, RecordKind::Gap).len(), 1);
+}
+
+/// Readers have the hashes of each segment from a file of its own where that is as long as the whole. A start that cannot write it anew
+/// must not leave the one there that a crash has torn: the next record may seal the segment as it is.
+#[test]
+fn a_file_of_hashes_that_a_crash_has_torn_and_a_start_cannot_replace_is_not_trusted() {
+    let fill = |most: usize| {
+        let disk = SimDisk::new(1);
+        let (ledger, _) = open(&disk);
+        let mut count = 0;
+        while count < most && segments(&disk) < 2 {
+            append(&ledger, big("fill"));
+            count += 1;
+        }
+        ledger.kill();
+        (disk, count)
+    };
+    // The last of these did not fit into the first segment.
+    let fitting = fill(usize::MAX).1 - 1;
+    let mut opened = 0;
+    for step in 0..30 {
+        let (disk, _) = fill(fitting);
+        assert_eq!(segments(&disk), 1);
+        disk.put(&hashes_name(0), &vec![0; fitting * 32]);
+        disk.fail_after(step, Fault::Io);
+        let Ok((ledger, _)) = try_open(&disk) else { continue };
+        opened += 1;
+        for _ in 0..3 {
+            let _ = ledger.append(RecordKind::Access, big("next"), Vec::new());
+            ledger.drive();
+            ledger.probe();
+            ledger.drive();
+        }
+        ledger.kill();
+        disk.power_cut();
+        let reader = Reader::open_on(Arc::new(disk.clone())).unwrap();
+        let said = reader.leaf_hashes(reader.segments()[0]).unwrap();
+        let is = records(&disk).into_iter().map(|record| leaf_hash(&record.leaf));
+        let is: Vec<_> = is.take(said.len()).collect();
+        assert!(
+            segments(&disk) > 1 && said == is,
+            "a fault at step {step}: the file of hashes lies"
+        );
+    }
+    assert!(opened > 3, "{opened}");
+}
+
+fn segments(disk: &SimDisk) -> usize {
+    let names = disk.list().unwrap();
+    names.iter().filter(|name| parse_segment_name(name).is_some()).count()
 }
 
 #[test]

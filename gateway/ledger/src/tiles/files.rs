@@ -1,5 +1,8 @@
 //! The writer's side of the tile files: hashes gather in memory while a segment is written, and are written and synced when it
-//! is sealed or given up, before its successor begins. No error here fails anything: the files are derived.
+//! is sealed or given up, before its successor begins. The files are derived: one that cannot be written is made anew at the next start.
+//!
+//! Invariant: behind what is on the disk for good a file has no bytes, when a segment is sealed or followed. A start believes as much of a
+//! file as the segments before the last one have hashes for, and what a failed write or sync has left would be among that later.
 
 use std::io;
 use std::sync::Arc;
@@ -39,6 +42,8 @@ struct Level {
     written: u64,
     /// Those that follow.
     pending: Vec<u8>,
+    /// The file may have bytes behind what is written, and nobody knows which.
+    uncut: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +91,7 @@ impl TileFiles {
                 state: State::Unborn,
                 written: count(begin.size(), level),
                 pending: added.flat_map(|(_, node)| *node).collect(),
+                uncut: false,
             };
             let opened = files.settle_at_start(level, opened, is_sealed);
             files.levels.push(opened);
@@ -102,7 +108,10 @@ impl TileFiles {
         };
         let base = opened.written;
         match found {
-            Err(_) => opened.give_up(),
+            Err(_) => {
+                opened.give_up();
+                opened.uncut = true;
+            }
             Ok(found) if found.as_ref().map_or(0, |(_, len)| len / 32) < base => {
                 let have = found.map_or(0, |(_, len)| len / 32);
                 if is_sealed {
@@ -122,13 +131,15 @@ impl TileFiles {
                     opened.pending.clear();
                 } else if len > base * 32 && file.set_len(base * 32).is_err() {
                     opened.give_up();
+                    opened.uncut = true;
                     return opened;
                 }
                 opened.state = State::File(file);
             }
         }
         if is_sealed {
-            opened.settle(&*self.disk, level, self.keeping.syncs);
+            // What cannot be cut now is cut before the next segment begins.
+            let _ = opened.settle(&*self.disk, level, self.keeping.syncs);
         }
         opened
     }
@@ -184,12 +195,16 @@ impl TileFiles {
     }
 
     /// Writes what has gathered and syncs it. What cannot be made durable is cut off again.
-    pub(crate) fn settle(&mut self) {
+    ///
+    /// # Errors
+    /// It cannot be cut off, so the segment must not be sealed or followed by another: call this again first.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
         let progress = self.watch.as_ref().map_or(Progress::Done, Watch::progress);
         for (number, level) in (1..).zip(&mut self.levels) {
             level.take_over(&*self.disk, number, progress);
-            level.settle(&*self.disk, number, self.keeping.syncs);
+            level.settle(&*self.disk, number, self.keeping.syncs)?;
         }
+        Ok(())
     }
 }
 
@@ -199,6 +214,7 @@ impl Level {
             state: State::Unborn,
             written: 0,
             pending: Vec::new(),
+            uncut: false,
         }
     }
 
@@ -234,9 +250,10 @@ impl Level {
         }
     }
 
-    fn settle(&mut self, disk: &dyn Disk, level: u32, syncs: bool) {
+    fn settle(&mut self, disk: &dyn Disk, level: u32, syncs: bool) -> io::Result<()> {
+        self.cut(disk, level)?;
         if self.pending.is_empty() {
-            return;
+            return Ok(());
         }
         if let State::Unborn = self.state
             && let Ok(file) = disk.create(&tiles_name(level))
@@ -244,20 +261,40 @@ impl Level {
             self.state = State::File(file);
         }
         // Without a file there may be one next time.
-        let State::File(file) = &self.state else { return };
-        let at = self.written * 32;
-        if file.write_at(&self.pending, at).is_err() {
+        let State::File(file) = &self.state else {
+            return Ok(());
+        };
+        if file.write_at(&self.pending, self.written * 32).is_err() {
             // How much was written is not known. A full disk passes: next time it is written again.
-            if file.set_len(at).is_err() {
-                self.give_up();
-            }
+            self.uncut = true;
         } else if syncs && file.sync_all().is_err() {
             // What a sync has failed on may seem to be there until the power goes.
-            let _ = file.set_len(at);
+            self.uncut = true;
             self.give_up();
         } else {
             self.written += to_u64(self.pending.len() / 32);
             self.pending.clear();
         }
+        self.cut(disk, level)
+    }
+
+    /// Takes away, for good, what a failed write or sync has left.
+    fn cut(&mut self, disk: &dyn Disk, level: u32) -> io::Result<()> {
+        if !self.uncut {
+            return Ok(());
+        }
+        match disk.open(&tiles_name(level)) {
+            Ok(file) => {
+                // A shorter one stays as it is: the next start sees that it lacks something.
+                if file.len()? > self.written * 32 {
+                    file.set_len(self.written * 32)?;
+                }
+                file.sync_all()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.uncut = false;
+        Ok(())
     }
 }

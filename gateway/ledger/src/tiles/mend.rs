@@ -140,6 +140,8 @@ impl Mender {
             }
         }
         file.sync_all()?;
+        // Before the rename, which must not take the draft that an earlier kill has left in its place.
+        self.disk.sync_dir()?;
         self.disk.rename(&draft, &name)?;
         Ok(self.disk.sync_dir()?)
     }

@@ -10,7 +10,7 @@ use super::{Active, Engine, Follows, Side};
 use crate::disk::{is_full, read_range};
 use crate::options::to_u64;
 use crate::queue::Health;
-use crate::segment::{FOOTER_LEN, Footer, Header, hashes_name, scan, segment_name};
+use crate::segment::{FOOTER_LEN, Footer, Header, scan, segment_name};
 use crate::ticket::Lost;
 
 impl Engine {
@@ -34,7 +34,7 @@ impl Engine {
     /// Writes the footer. Cutting the file behind it only gives space back: a failure there changes nothing.
     fn seal(&mut self) -> io::Result<()> {
         if self.active.is_some() {
-            self.settle_derived();
+            self.settle_derived()?;
         }
         let Some(active) = &self.active else { return Ok(()) };
         let footer = Footer {
@@ -53,9 +53,9 @@ impl Engine {
     }
 
     /// Makes durable what is derived from the segment's records: readers trust it once the segment has a footer or a successor.
-    fn settle_derived(&mut self) {
-        self.side.settle();
-        self.tiles.settle();
+    fn settle_derived(&mut self) -> io::Result<()> {
+        self.tiles.settle()?;
+        self.side.settle(&*self.disk)
     }
 
     /// Seals at close. A segment that cannot be sealed stays as it is: all its records are durable, and the next start scans it.
@@ -66,6 +66,7 @@ impl Engine {
 
     /// Makes a spare the next segment.
     pub(crate) fn begin_segment(&mut self) -> io::Result<()> {
+        self.settle_derived()?;
         if self.spares.is_empty() {
             self.add_spare()?;
         }
@@ -86,11 +87,7 @@ impl Engine {
         self.sync_dir()?;
         spare.file.write_at(&bytes, 0)?;
         spare.file.sync_data()?;
-        let file = self.disk.create(&hashes_name(first_seq)).ok();
-        self.side = Side {
-            file,
-            ..Side::default()
-        };
+        self.side = Side::begin(&*self.disk, first_seq, &[]);
         let (pos, limit) = (to_u64(bytes.len()), spare.len.saturating_sub(to_u64(FOOTER_LEN)));
         self.active = Some(Active {
             file: spare.file,
@@ -107,7 +104,8 @@ impl Engine {
         let Some(active) = self.active.take() else {
             return self.suspend(lost);
         };
-        self.settle_derived();
+        // What is left of it is done before the next segment begins.
+        let _ = self.settle_derived();
         if !self.tail_is_whole(&active) {
             return self.corrupt();
         }
