@@ -11,13 +11,13 @@ pub(crate) struct Arguments {
     /// A short run, to see that it works.
     #[arg(long)]
     quick: bool,
-    /// How many rounds.
+    /// How many rounds, in the process.
     #[arg(long)]
     rounds: Option<u64>,
     /// How many minutes.
     #[arg(long, conflicts_with = "rounds")]
     minutes: Option<u64>,
-    /// How many watches, terminals, readers.
+    /// How many watches, terminals, readers, kills.
     #[arg(long)]
     count: Option<u64>,
     /// Its own arguments, after `--`.
@@ -40,6 +40,8 @@ struct Entry {
     package: &'static str,
     example: &'static str,
     features: &'static str,
+    /// Another entry of its kind that runs before. It takes `--rounds`, this one all else, and the last line is that of both.
+    first: Option<&'static str>,
     what: &'static str,
 }
 
@@ -54,6 +56,7 @@ const fn measure(name: &'static str, what: &'static str) -> Entry {
         package: "gatescribe-tests",
         example: MEASURE,
         features: "",
+        first: None,
         what,
     }
 }
@@ -65,7 +68,8 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-tests",
         example: "crash",
         features: "",
-        what: "the gateway under load, killed with SIGKILL and started again; what was acknowledged is in the ledger",
+        first: Some("crash_rounds"),
+        what: "`crash_rounds` (`--rounds N`), then the gateway under load, killed with SIGKILL and started again (`--count N`)",
     },
     Entry {
         kind: Kind::Soak,
@@ -73,6 +77,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-ledger",
         example: "crash_rounds",
         features: "sim",
+        first: None,
         what: "crash rounds of the ledger alone, on a simulated disk that drops, tears and reorders",
     },
     Entry {
@@ -81,6 +86,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-ledger",
         example: "tamper",
         features: "sim",
+        first: None,
         what: "forged ledgers before the verifier: every forgery is found where it was made",
     },
     Entry {
@@ -89,6 +95,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-tests",
         example: "flood",
         features: "",
+        first: None,
         what: "a stranger's flood and a signed-in person's, while others work: budgets hold, counts are exact",
     },
     Entry {
@@ -97,6 +104,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-tests",
         example: "fuzz",
         features: "",
+        first: None,
         what: "every parser of foreign bytes against mutations of its corpus; `-- NAME …` for some of them",
     },
     Entry {
@@ -105,6 +113,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-proxy",
         example: "long_calls",
         features: "bench",
+        first: None,
         what: "20,000 watches under way, one binding taken away: until those now refused have ended",
     },
     Entry {
@@ -113,6 +122,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-oidc",
         example: "token_cost",
         features: "",
+        first: None,
         what: "verifying tokens of providers and of the gateway, and making the latter, on one thread without a cache",
     },
     Entry {
@@ -121,6 +131,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-tests",
         example: "credential",
         features: "",
+        first: None,
         what: "the credential plugin from start to exit, with a token in its cache",
     },
     measure(
@@ -166,6 +177,7 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-ledger",
         example: "ledger_append",
         features: "",
+        first: None,
         what: "durable records a second and CPU each, at 1, 16, 64 and 256 waiting",
     },
     Entry {
@@ -174,7 +186,17 @@ const REGISTRY: &[Entry] = &[
         package: "gatescribe-ledger",
         example: "verify",
         features: "",
+        first: None,
         what: "a ledger verified on two threads, beside the machine's SHA-256 and its disk",
+    },
+    Entry {
+        kind: Kind::Bench,
+        name: "recovery",
+        package: "gatescribe-ledger",
+        example: "recovery",
+        features: "",
+        first: None,
+        what: "a start on a ledger of 10 GB that was killed, with none of it in memory; `-- FOLDER GB`",
     },
 ];
 
@@ -192,6 +214,70 @@ pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
         let names: Vec<_> = known().map(|entry| entry.name).collect();
         bail!("no `{name}`; there are: {}", names.join(", "));
     };
+    let Some(first) = entry.first else {
+        return one(entry, passed_on(arguments)).map(drop);
+    };
+    let Some(first) = known().find(|entry| entry.name == first) else {
+        bail!("no `{first}`, which {name} begins with");
+    };
+    let (of_first, of_second) = apart(arguments);
+    let before = one(first, of_first)?;
+    let after = one(entry, of_second)?;
+    tell(&together(name, &before, &after));
+    Ok(())
+}
+
+/// What the first and the second of two get.
+fn apart(arguments: &Arguments) -> (Vec<String>, Vec<String>) {
+    let all = passed_on(arguments);
+    let is_rounds = |words: &[String]| words.first().is_some_and(|word| word == "--rounds");
+    let mut of_first = Vec::new();
+    let mut of_second = Vec::new();
+    let mut left = all.as_slice();
+    while let Some((word, rest)) = left.split_first() {
+        if is_rounds(left) {
+            let (pair, rest) = left.split_at(left.len().min(2));
+            of_first.extend_from_slice(pair);
+            left = rest;
+            continue;
+        }
+        if word == "--quick" {
+            of_first.push(word.clone());
+        }
+        of_second.push(word.clone());
+        left = rest;
+    }
+    (of_first, of_second)
+}
+
+/// One line of two: figures that both have are added.
+fn together(name: &str, before: &str, after: &str) -> String {
+    let figures = |line: &str| -> Vec<(String, String)> {
+        let pairs = line.split_whitespace().skip(1).filter_map(|word| word.split_once('='));
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    };
+    let mut all = figures(before);
+    for (key, value) in figures(after) {
+        let known = all.iter_mut().find(|(known, _)| *known == key);
+        match known.map(|(_, sum)| (sum.parse::<u64>(), value.parse::<u64>(), sum)) {
+            Some((Ok(one), Ok(other), sum)) => *sum = one.saturating_add(other).to_string(),
+            _ => all.push((key, value)),
+        }
+    }
+    // What it is about comes first.
+    all.sort_by_key(|(key, _)| {
+        ["rounds", "processes", "lost", "wrong"]
+            .iter()
+            .position(|first| first == key)
+            .unwrap_or(4)
+    });
+    let pairs: Vec<String> = all.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{name} {}", pairs.join(" "))
+}
+
+/// Runs one and returns its last line.
+fn one(entry: &Entry, words: Vec<String>) -> anyhow::Result<String> {
+    let name = entry.name;
     if entry.package == "gatescribe-tests" {
         // The harness starts these as programs of the same profile.
         let mut programs = cargo(&[
@@ -212,7 +298,7 @@ pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
     } else {
         example(entry)
     };
-    command.args(passed_on(arguments));
+    command.args(words);
     let mut last = String::new();
     let succeeded = lines(&mut command, |line| {
         if !line.trim().is_empty() {
@@ -225,7 +311,7 @@ pub(crate) fn run(kind: Kind, arguments: &Arguments) -> anyhow::Result<()> {
     if !is_result(name, &last) {
         bail!("the last line of {name} is not `{name} key=value …`: {last}");
     }
-    Ok(())
+    Ok(last)
 }
 
 /// The program that the build before has made. `cargo run` of its package alone would choose other features for what it
@@ -289,6 +375,33 @@ mod tests {
         assert!(!is_result("start", "start"));
         assert!(!is_result("start", "started ready_ms=80"));
         assert!(!is_result("start", "done"));
+    }
+
+    #[test]
+    fn the_line_of_two_has_the_figures_of_both_and_the_sums_of_what_both_have() {
+        assert_eq!(
+            together(
+                "crash",
+                "crash_rounds rounds=9 lost=1 seed=1",
+                "crash processes=2 lost=3 ms=4"
+            ),
+            "crash rounds=9 processes=2 lost=4 seed=1 ms=4"
+        );
+    }
+
+    #[test]
+    fn rounds_are_for_the_first_of_two_and_all_else_for_the_second() {
+        let arguments = Arguments {
+            name: None,
+            quick: true,
+            rounds: Some(7),
+            minutes: None,
+            count: Some(3),
+            rest: vec!["--seed".to_owned(), "5".to_owned()],
+        };
+        let (first, second) = apart(&arguments);
+        assert_eq!(first, ["--quick", "--rounds", "7"]);
+        assert_eq!(second, ["--quick", "--count", "3", "--seed", "5"]);
     }
 
     #[test]

@@ -20,6 +20,52 @@ pub enum Fault {
     Io,
 }
 
+/// What an operation changes: where the power can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Point {
+    /// Bytes are written.
+    Write,
+    /// A file is allocated, cut or extended.
+    Resize,
+    /// A file is synced.
+    SyncFile,
+    /// A file is created.
+    Create,
+    /// A file is renamed.
+    Rename,
+    /// A file is removed.
+    Remove,
+    /// The folder's names are synced.
+    SyncFolder,
+}
+
+impl Point {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Write,
+        Self::Resize,
+        Self::SyncFile,
+        Self::Create,
+        Self::Rename,
+        Self::Remove,
+        Self::SyncFolder,
+    ];
+
+    /// In one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Resize => "resize",
+            Self::SyncFile => "sync",
+            Self::Create => "create",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::SyncFolder => "sync_folder",
+        }
+    }
+}
+
 /// A folder in memory. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
@@ -36,6 +82,7 @@ struct State {
     operations: u64,
     fault: Option<(u64, Fault)>,
     is_dead: bool,
+    died_at: Option<Point>,
     is_locked: bool,
     /// Bytes that may be allocated in all.
     space: Option<u64>,
@@ -75,6 +122,7 @@ impl SimDisk {
             operations: 0,
             fault: None,
             is_dead: false,
+            died_at: None,
             is_locked: false,
             space: None,
             syncs: 0,
@@ -124,6 +172,12 @@ impl SimDisk {
         self.state().is_dead
     }
 
+    /// At which operation the power has gone since the last start; none where the process was killed between two.
+    #[must_use]
+    pub fn died_at(&self) -> Option<Point> {
+        self.state().died_at
+    }
+
     /// The power goes and comes back: of what was not synced, anything may be lost, torn by sectors, or reordered.
     pub fn power_cut(&self) {
         self.state().power_cut();
@@ -133,6 +187,7 @@ impl SimDisk {
     pub fn restart(&self) {
         let mut state = self.state();
         state.is_dead = false;
+        state.died_at = None;
         state.is_locked = false;
         state.fault = None;
     }
@@ -180,7 +235,7 @@ impl SimDisk {
 impl State {
     /// Counts a changing operation and lets it meet its fault. A dying operation may still have happened in part: what it
     /// did is pending and `power_cut` decides.
-    fn begin(&mut self) -> io::Result<Option<Fault>> {
+    fn begin(&mut self, point: Point) -> io::Result<Option<Fault>> {
         if self.is_dead {
             return Err(io::Error::other("the power is off"));
         }
@@ -190,6 +245,7 @@ impl State {
             Some((at, fault)) if at <= now => {
                 self.fault = None;
                 self.is_dead = fault == Fault::Crash;
+                self.died_at = self.is_dead.then_some(point);
                 Ok(Some(fault))
             }
             _ => Ok(None),
@@ -215,7 +271,7 @@ impl State {
     }
 
     fn change(&mut self, inode: usize, change: Change) -> io::Result<()> {
-        let fault = self.begin()?;
+        let fault = self.begin(change.point())?;
         let change = if fault == Some(Fault::Torn) {
             change.half()
         } else {
@@ -231,7 +287,7 @@ impl State {
     }
 
     fn sync(&mut self, inode: usize) -> io::Result<()> {
-        let fault = self.begin()?;
+        let fault = self.begin(Point::SyncFile)?;
         self.syncs += 1;
         let Some(file) = self.inodes.get_mut(inode) else {
             return Ok(());
@@ -249,7 +305,7 @@ impl State {
     }
 
     fn rename(&mut self, change: NameChange) -> io::Result<()> {
-        let fault = self.begin()?;
+        let fault = self.begin(change.point())?;
         if !matches!(fault, Some(Fault::Io | Fault::Torn)) {
             change.apply(&mut self.names);
             self.pending_names.push(change);
@@ -280,12 +336,20 @@ impl State {
             inode.current.clone_from(&inode.durable);
         }
         self.is_dead = false;
+        self.died_at = None;
         self.is_locked = false;
         self.fault = None;
     }
 }
 
 impl Change {
+    const fn point(&self) -> Point {
+        match self {
+            Self::Write { .. } => Point::Write,
+            Self::SetLen(_) => Point::Resize,
+        }
+    }
+
     fn len_after(&self, len: usize) -> usize {
         match self {
             Self::Write { offset, bytes } => len.max(offset + bytes.len()),
@@ -331,6 +395,14 @@ impl Change {
 }
 
 impl NameChange {
+    const fn point(&self) -> Point {
+        match self {
+            Self::Link(..) => Point::Create,
+            Self::Rename(..) => Point::Rename,
+            Self::Remove(_) => Point::Remove,
+        }
+    }
+
     fn apply(&self, names: &mut BTreeMap<String, usize>) {
         match self {
             Self::Link(name, inode) => {
@@ -416,7 +488,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.state();
-        let fault = state.begin()?;
+        let fault = state.begin(Point::SyncFolder)?;
         if fault.is_none() {
             state.durable_names = state.names.clone();
             state.pending_names.clear();

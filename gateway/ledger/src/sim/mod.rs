@@ -8,9 +8,9 @@ mod rng;
 mod rounds;
 mod tamper;
 
-pub use disk::{Fault, SimDisk};
+pub use disk::{Fault, Point, SimDisk};
 pub use rng::Rng;
-pub use rounds::{CrashReport, crash_rounds, crash_rounds_with};
+pub use rounds::{CrashReport, crash_round, crash_rounds, crash_rounds_with};
 pub use tamper::{Failure, Outcome, Specimen, TamperReport, Tampering, tamper_round, tamper_rounds};
 
 /// A promise that is broken on purpose, so that the rounds show that they notice.
@@ -24,4 +24,6 @@ pub enum Mutant {
     NoDirectorySync,
     /// The hashes of the tree's upper levels are written and never synced.
     NoTileSync,
+    /// Gap records count one less than is missing.
+    ForgetsOne,
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use model::event::RecordKind;
 
-use super::{Fault, Mutant, Rng, SimDisk};
+use super::{Fault, Mutant, Point, Rng, SimDisk};
 use crate::disk::Disk;
 use crate::tiles::{Tiles, count_at, note, tiles_name};
-use crate::{Frontier, Hash, Ledger, Options, OutcomeSlot, Part, Reader, Ticket, leaf_hash, root_at};
+use crate::{
+    AppendError, Frontier, Hash, Ledger, Lost, Options, OutcomeSlot, Part, Reader, Ticket, leaf_hash, root_at,
+};
 
 /// What the rounds found. `lost` and `wrong` must be zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct CrashReport {
     pub rounds: u64,
     /// Times the power went or the process was killed.
     pub crashes: u64,
+    /// Times that it went at each kind of operation, in the order of [`Point::ALL`]; the others were between two.
+    pub points: [u64; Point::ALL.len()],
     /// Segments and gap records found at the end: how much of the ledger's life the rounds saw.
     pub segments: u64,
     /// See `segments`.
@@ -27,12 +31,16 @@ pub struct CrashReport {
     pub unknown: u64,
     /// Records that were acknowledged.
     pub acknowledged: u64,
+    /// Records that were refused or lost to somebody's face, and of these, those that stood in a gap record afterwards.
+    pub missing: u64,
+    /// See `missing`.
+    pub counted: u64,
     /// Acknowledged records that were not there afterwards, or not as they were.
     pub lost: u64,
     /// Hashes of the tree's upper levels that were found in their files.
     pub tiles: u64,
     /// Other broken promises: a ledger that would not open, an intent without its end, a wrong root, a derived hash that is
-    /// not what the records say.
+    /// not what the records say, a gap record whose counts are not what callers were told.
     pub wrong: u64,
     /// The seed of the first round that failed, and how.
     pub first_failure: Option<(u64, String)>,
@@ -42,6 +50,15 @@ pub struct CrashReport {
 #[must_use]
 pub fn crash_rounds(seed: u64, rounds: u64) -> CrashReport {
     crash_rounds_with(seed, rounds, None)
+}
+
+/// The one round of this seed, as a report names it.
+#[must_use]
+pub fn crash_round(seed: u64) -> CrashReport {
+    let mut report = CrashReport::default();
+    Round::new(seed, None).run(&mut report);
+    report.rounds = 1;
+    report
 }
 
 /// As [`crash_rounds`], with a promise broken on purpose.
@@ -65,6 +82,22 @@ struct Round {
     /// What was acknowledged: sequence number to kind and body.
     acknowledged: BTreeMap<u64, Written>,
     written: u64,
+    /// What callers were told of each life, for its gap records.
+    told: Vec<Told>,
+}
+
+/// How many records a life's callers know to be missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Missing {
+    lost: u64,
+    refused: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    all: Missing,
+    /// When the ledger last said that it takes records: so much has to stand in gap records, whatever comes then.
+    settled: Missing,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +139,7 @@ impl Round {
             options,
             acknowledged: BTreeMap::new(),
             written: 0,
+            told: Vec::new(),
         }
     }
 
@@ -113,6 +147,10 @@ impl Round {
         for _ in 0..=self.rng.below(4) {
             self.life(report);
             report.crashes += 1;
+            let died_at = self.disk.died_at();
+            for (point, count) in Point::ALL.iter().zip(&mut report.points) {
+                *count += u64::from(died_at == Some(*point));
+            }
             let cut = self.disk.is_dead() || self.rng.one_in(2);
             if cut {
                 self.disk.power_cut()
@@ -137,11 +175,18 @@ impl Round {
             let when = self.rng.below(60);
             self.disk.fail_after(when, Fault::Io);
         }
+        self.options.boot = boot(self.told.len()).into();
+        self.told.push(Told::default());
         let Ok((ledger, _)) = self.open() else { return };
         let mut life = Life::default();
         for _ in 0..self.rng.below(60) {
             self.act(&ledger, &mut life);
             self.note(&mut life, report);
+            if ledger.trouble().is_none()
+                && let Some(told) = self.told.last_mut()
+            {
+                told.settled = told.all;
+            }
             if self.disk.is_dead() {
                 break;
             }
@@ -162,8 +207,9 @@ impl Round {
         match self.rng.below(12) {
             0..=3 => {
                 let written = self.compose(RecordKind::Access, None);
-                if let Ok(ticket) = ledger.append(written.kind, written.body.clone(), written.parts.clone()) {
-                    life.waiting.push((ticket, written));
+                match ledger.append(written.kind, written.body.clone(), written.parts.clone()) {
+                    Ok(ticket) => life.waiting.push((ticket, written)),
+                    Err(error) => self.refused(error),
                 }
             }
             4 | 5 => {
@@ -182,8 +228,9 @@ impl Round {
                 } else {
                     ledger.append_intent(body, parts)
                 };
-                if let Ok((ticket, slot)) = begun {
-                    life.beginning.push((ticket, written, slot));
+                match begun {
+                    Ok((ticket, slot)) => life.beginning.push((ticket, written, slot)),
+                    Err(error) => self.refused(error),
                 }
             }
             6 | 7 if !life.slots.is_empty() => {
@@ -200,6 +247,12 @@ impl Round {
             }
             10 if self.rng.one_in(10) && !self.disk.is_dead() => self.disk.fail_after(self.rng.below(6), Fault::Io),
             _ => ledger.drive(),
+        }
+    }
+
+    fn refused(&mut self, error: AppendError) {
+        if let Some(told) = self.told.last_mut() {
+            told.all.refused += u64::from(matches!(error, AppendError::DiskFull | AppendError::DiskFailed));
         }
     }
 
@@ -234,6 +287,8 @@ impl Round {
 
     /// Moves what has an answer out of the waiting lists.
     fn note(&mut self, life: &mut Life, report: &mut CrashReport) {
+        let mut lost = 0;
+        let mut count = |why: Lost| lost += u64::from(matches!(why, Lost::DiskFull | Lost::DiskFailed));
         let acknowledged = &mut self.acknowledged;
         let mut keep = |seq, written: &Written| {
             report.acknowledged += 1;
@@ -246,7 +301,10 @@ impl Round {
                 keep(durable.seq, written);
                 false
             }
-            Some(Err(_)) => false,
+            Some(Err(why)) => {
+                count(why);
+                false
+            }
         });
         for (ticket, written, slot) in std::mem::take(&mut life.beginning) {
             match ticket.result() {
@@ -255,15 +313,24 @@ impl Round {
                     keep(durable.seq, &written);
                     life.slots.push(slot);
                 }
-                Some(Err(_)) => {}
+                Some(Err(why)) => count(why),
             }
+        }
+        if let Some(told) = self.told.last_mut() {
+            told.all.lost += lost;
         }
     }
 
-    /// Opens once more without faults and compares.
+    /// Opens once more without faults and compares. Twice, because the first start may write the ends of so many calls that it turns to
+    /// another segment before it has mended the tree's files.
     fn check(&self, report: &mut CrashReport) {
         let acknowledged = u64::try_from(self.acknowledged.len()).unwrap_or(u64::MAX);
-        match self.open() {
+        let opened = self.open().and_then(|(ledger, _)| {
+            ledger.kill();
+            self.disk.restart();
+            self.open()
+        });
+        match opened {
             Err(error) => {
                 report.lost += acknowledged;
                 report.wrong += 1;
@@ -297,6 +364,7 @@ impl Round {
         let mut leaves = Vec::new();
         let mut found = BTreeMap::new();
         let mut open = std::collections::BTreeSet::new();
+        let mut gaps = vec![Missing::default(); self.told.len()];
         for record in reader.records_from(0) {
             let record = record.map_err(|error| error.to_string())?;
             if record.seq != frontier.size() {
@@ -313,7 +381,10 @@ impl Round {
             frontier.push_with(leaf_hash(&record.leaf), |height, node| {
                 note(&mut nodes, self.options.tile_height, height, node);
             });
-            report.gaps += u64::from(record.kind == RecordKind::Gap);
+            if record.kind == RecordKind::Gap {
+                report.gaps += 1;
+                add_gap(&mut gaps, &record.leaf)?;
+            }
             report.unknown += u64::from(record.leaf.windows(9).any(|word| word == b"\"unknown\""));
             if record.kind.promises_an_end() {
                 open.insert(record.seq);
@@ -326,6 +397,7 @@ impl Round {
         for segment in reader.segments() {
             reader.verify(*segment).map_err(|error| format!("verify: {error}"))?;
         }
+        self.compare_gaps(&gaps, report)?;
         self.compare_derived(&reader, &leaves, &nodes, report)?;
         let head = ledger.durable();
         if head.size != frontier.size() || head.root != frontier.root() {
@@ -350,7 +422,45 @@ impl Round {
     }
 }
 
+/// How a life is called in the ledger's own records.
+fn boot(life: usize) -> String {
+    format!("life-{life}")
+}
+
+/// Adds what a gap record says to what its life has counted.
+fn add_gap(gaps: &mut [Missing], leaf: &[u8]) -> Result<(), String> {
+    let said: serde_json::Value = serde_json::from_slice(leaf).map_err(|error| format!("a gap record: {error}"))?;
+    let number = |name: &str| said.get("gap").and_then(|gap| gap.get(name)?.as_u64());
+    let boot = said.get("boot").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let life = boot.strip_prefix("life-").and_then(|life| life.parse::<usize>().ok());
+    let of_life = life.and_then(|life| gaps.get_mut(life));
+    let (Some(gap), Some(lost), Some(refused)) = (of_life, number("lost"), number("refused")) else {
+        return Err(format!("a gap record of nobody or nothing: {said}"));
+    };
+    gap.lost += lost;
+    gap.refused += refused;
+    Ok(())
+}
+
 impl Round {
+    /// Gap records say neither more than callers were told, nor less than what they were told before the ledger took records
+    /// again: a crash loses the count of a gap that is still open, and of no other.
+    fn compare_gaps(&self, gaps: &[Missing], report: &mut CrashReport) -> Result<(), String> {
+        for (life, (said, told)) in gaps.iter().zip(&self.told).enumerate() {
+            report.missing += told.all.lost + told.all.refused;
+            report.counted += said.lost + said.refused;
+            let is_right = |said: u64, settled: u64, all: u64| (settled..=all).contains(&said);
+            if !is_right(said.lost, told.settled.lost, told.all.lost)
+                || !is_right(said.refused, told.settled.refused, told.all.refused)
+            {
+                return Err(format!(
+                    "life {life}: gap records say {said:?}, callers were told {told:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Whoever reads the folder before it is opened again finds the tree of what was acknowledged.
     fn compare_crashed(&self) -> Result<(), String> {
         let size = self.acknowledged.last_key_value().map_or(0, |(last, _)| last + 1);
@@ -398,7 +508,13 @@ impl Round {
             let said: Vec<u8> = of_level.take(full).flat_map(|(_, node)| *node).collect();
             let found = self.disk.bytes(&tiles_name(level)).unwrap_or_default();
             if found != said {
-                return Err(format!("level {level} of the tree is not what the records say"));
+                let same = found.as_chunks::<32>().0.iter().zip(said.as_chunks::<32>().0);
+                return Err(format!(
+                    "level {level} of the tree is not what the records say: {} of {} hashes, the first {} right",
+                    found.len() / 32,
+                    said.len() / 32,
+                    same.take_while(|(found, said)| found == said).count()
+                ));
             }
             report.tiles += u64::try_from(full).unwrap_or(0);
         }
@@ -430,8 +546,17 @@ mod tests {
             && report.segments > 700
             && report.gaps > 20
             && report.unknown > 100
-            && report.tiles > 2_000;
+            && report.tiles > 2_000
+            && report.counted > 20
+            && report.points.iter().all(|crashes| *crashes > 0);
         assert!(busy, "the rounds did too little: {report:?}");
+    }
+
+    #[test]
+    fn a_ledger_whose_gap_records_count_wrongly_is_caught() {
+        let report = crash_rounds_with(3, 500, Some(Mutant::ForgetsOne));
+        assert_eq!(report.lost, 0);
+        assert!(report.wrong > 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod appending;
 mod faults;
 mod gathering;
+mod reading;
 mod recovering;
 mod turning;
 

@@ -247,6 +247,8 @@ impl Engine {
     fn recovered(&mut self) {
         self.shared.set_health(Health::Healthy);
         let refused = self.shared.take_refused();
+        #[cfg(any(test, feature = "sim"))]
+        let refused = refused.saturating_sub(u64::from(self.options.mutant == Some(crate::sim::Mutant::ForgetsOne)));
         if let Some(missing) = self.missing.take() {
             let item = own::gap(&self.options, missing.why, missing.from, missing.lost, refused);
             self.place(item);
