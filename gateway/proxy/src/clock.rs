@@ -17,6 +17,13 @@ pub enum Clock {
     },
     /// A hand-set clock for tests.
     Manual(Arc<AtomicI64>),
+    /// A hand-set clock for tests whose wall time goes apart from it, as when somebody sets the machine's clock.
+    Stepped {
+        /// Nanoseconds since the epoch, as of [`Clock::Manual`].
+        hand: Arc<AtomicI64>,
+        /// By how many nanoseconds wall time is ahead of that.
+        ahead: Arc<AtomicI64>,
+    },
 }
 
 impl fmt::Debug for Clock {
@@ -24,6 +31,7 @@ impl fmt::Debug for Clock {
         f.write_str(match self {
             Self::System { .. } => "Clock::System",
             Self::Manual(_) => "Clock::Manual",
+            Self::Stepped { .. } => "Clock::Stepped",
         })
     }
 }
@@ -59,13 +67,8 @@ impl Clock {
                 wall: wall(),
                 mono: nanos_since(*began),
             },
-            Self::Manual(hand) => {
-                let nanos = hand.load(Ordering::Relaxed);
-                Reading {
-                    wall: Timestamp::from_unix_nanos(nanos),
-                    mono: u64::try_from(nanos).unwrap_or(0),
-                }
-            }
+            Self::Manual(hand) => manual(hand.load(Ordering::Relaxed), 0),
+            Self::Stepped { hand, ahead } => manual(hand.load(Ordering::Relaxed), ahead.load(Ordering::Relaxed)),
         }
     }
 
@@ -74,8 +77,15 @@ impl Clock {
     pub fn mono(&self) -> u64 {
         match self {
             Self::System { began } => nanos_since(*began),
-            Self::Manual(_) => self.read().mono,
+            Self::Manual(_) | Self::Stepped { .. } => self.read().mono,
         }
+    }
+}
+
+fn manual(nanos: i64, ahead: i64) -> Reading {
+    Reading {
+        wall: Timestamp::from_unix_nanos(nanos.saturating_add(ahead)),
+        mono: u64::try_from(nanos).unwrap_or(0),
     }
 }
 

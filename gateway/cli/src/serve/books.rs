@@ -107,6 +107,7 @@ impl Books {
         let origins = origins::keep(audit, Arc::clone(&self.ledger), store, self.origins_from, stop.clone());
         tokio::spawn(origins);
         tokio::spawn(super::chores::summaries(Arc::clone(&self.audit), stop.clone()));
+        tokio::spawn(super::clock_steps::watch(Arc::clone(&self.audit), stop.clone()));
         tokio::spawn(super::chores::sweeps(
             Arc::clone(&self.store),
             clock.clone(),

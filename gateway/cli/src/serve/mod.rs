@@ -9,6 +9,7 @@ mod audit_file;
 mod books;
 mod check;
 mod chores;
+mod clock_steps;
 mod cluster;
 pub(crate) mod data;
 mod host;

@@ -25,9 +25,12 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
             let bytes = leaf.recovery.as_ref().map_or(0, |found| found.dropped_bytes);
             format!("ledger recovered after an unclean end ({bytes} bytes cut off)")
         }
-        RecordKind::Policy | RecordKind::Config | RecordKind::Grant | RecordKind::Damage | RecordKind::Key => {
-            leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain)
-        }
+        RecordKind::Policy
+        | RecordKind::Config
+        | RecordKind::Grant
+        | RecordKind::Damage
+        | RecordKind::Key
+        | RecordKind::Clock => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
         RecordKind::Intent
         | RecordKind::Outcome
         | RecordKind::Access

@@ -49,11 +49,13 @@ pub enum RecordKind {
     Damage = 20,
     /// The key that signs the ledger changes: both keys say so.
     Key = 21,
+    /// The machine's wall clock was stepped: times before and after it do not compare.
+    Clock = 22,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Intent,
         Self::Outcome,
         Self::Access,
@@ -75,6 +77,7 @@ impl RecordKind {
         Self::Config,
         Self::Damage,
         Self::Key,
+        Self::Clock,
     ];
 
     /// The number in the frame.
@@ -102,6 +105,7 @@ impl RecordKind {
             Self::Config => 19,
             Self::Damage => 20,
             Self::Key => 21,
+            Self::Clock => 22,
         }
     }
 
@@ -136,6 +140,7 @@ impl RecordKind {
             Self::Config => "config",
             Self::Damage => "damage",
             Self::Key => "key",
+            Self::Clock => "clock",
         }
     }
 
@@ -158,6 +163,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
         }
         assert_eq!(RecordKind::from_code(0), None);
-        assert_eq!(RecordKind::from_code(21), None);
+        assert_eq!(RecordKind::from_code(23), None);
     }
 }

@@ -116,6 +116,9 @@ pub struct Record<'a> {
     /// The run that begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Started<'a>>,
+    /// A step of the wall clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockStep>,
     /// Commitments to what is kept beside the leaf.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parts: &'a [Part],
@@ -599,6 +602,17 @@ pub struct Started<'a> {
     pub origin: &'a str,
     /// How many records stood in the log before this run; rises with each. All records of the run carry its `boot`.
     pub epoch: u64,
+}
+
+/// The wall clock was stepped. `mono` of the records around it goes on as if nothing had happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ClockStep {
+    /// What it would have said without the step.
+    pub from: Timestamp,
+    /// What it says.
+    pub to: Timestamp,
+    /// The difference in milliseconds; negative where it went back.
+    pub millis: i64,
 }
 
 /// A commitment to bytes that are kept beside the leaf and can be erased.
