@@ -93,7 +93,9 @@ pub enum FillWhy {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process writes to it.
-    #[error("`{dir}` is in use: another process writes to this ledger")]
+    #[error(
+        "`{dir}` is in use: another process writes to this ledger; stop that one first, or give this one a folder of its own"
+    )]
     InUse {
         /// The folder.
         dir: String,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use console::GatewayUrl;
 use ledger::note::{Signer, SigningKey};
-use ledger::{Disk, Ledger, Publisher, RealDisk};
+use ledger::{Disk, Ledger, OpenError, Publisher, RealDisk};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
 use proxy::session::{RecordingMetrics, Recordings, SessionsToRecord};
@@ -125,8 +125,10 @@ fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<A
         clock: Arc::new(now),
         ..ledger::Options::default()
     };
-    let (ledger, recovery) =
-        Ledger::open(dir, options, Arc::new(RealDisk::new(dir))).context("the ledger cannot be opened")?;
+    let (ledger, recovery) = Ledger::open(dir, options, Arc::new(RealDisk::new(dir))).map_err(|error| {
+        let what_to_do = what_to_do(&error);
+        anyhow::Error::new(error).context(format!("the ledger cannot be opened{what_to_do}"))
+    })?;
     if recovery.dropped_bytes > 0 || !recovery.unfinished.is_empty() {
         tracing::warn!(
             dropped_bytes = recovery.dropped_bytes,
@@ -135,6 +137,22 @@ fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<A
         );
     }
     Ok(Arc::new(ledger))
+}
+
+/// What helps where the error does not say it itself.
+fn what_to_do(error: &OpenError) -> &'static str {
+    let OpenError::Io { source, .. } = error else { return "" };
+    match source.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            " (mount its file system for writing, or set `ledger.dir` to one that is; a disk that turned read-only by itself has \
+             failed: look at it first)"
+        }
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            " (make room on its file system: no record is ever deleted for it)"
+        }
+        std::io::ErrorKind::PermissionDenied => " (it has to belong to whoever the gateway runs as)",
+        _ => "",
+    }
 }
 
 /// Begins to sign the ledger. Says its public key, since whoever verifies it must have it from elsewhere than from the disk

@@ -352,6 +352,6 @@ fn a_second_writer_is_refused() {
     let (_ledger, _) = open(&disk);
     assert_eq!(
         try_open(&disk).unwrap_err().to_string(),
-        "`ledger` is in use: another process writes to this ledger"
+        "`ledger` is in use: another process writes to this ledger; stop that one first, or give this one a folder of its own"
     );
 }

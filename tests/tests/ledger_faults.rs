@@ -1,0 +1,382 @@
+//! Promise 3 and 4 on the real thing: the disk of the ledger fills up, fails on writing or on syncing, or turns read-only under a
+//! running gateway. What callers are told, what readiness and metrics say, that nothing reaches the cluster meanwhile, that it
+//! goes on by itself without a restart, and what the records say afterwards. And what a start says on a folder that it cannot have.
+//!
+//! A full disk is a small file system of one's own (`unshare -rm`). Errors of writing and syncing are strace's: it makes the calls
+//! of the running process fail and is taken away again. A file system that is open for writing cannot be remounted read-only
+//! from outside (`EBUSY`); one that turns so by itself (ext4 with `errors=remount-ro`) answers `EROFS`, and so does strace here.
+//! What the machine does not permit is left out, and said.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tests::browser::Browser;
+use tests::counterparts::own_binary;
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+use tests::http::Client;
+use tests::kubectl::run;
+use tests::left_out::left_out;
+use tests::metrics::Scrape;
+use tests::tools::debian;
+use tests::wait::{PATIENCE, try_until};
+
+const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
+const OBJECT: &[u8] = br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"one"}}"#;
+/// How many calls are sent while the disk is in trouble.
+const IN_TROUBLE: u64 = 20;
+
+/// One person in front of a gateway whose cluster is a stand-in.
+struct Stage {
+    upstream: FakeApiServer,
+    gateway: Gateway,
+    client: Client,
+    bearer: String,
+    /// Where the ledger is, as this process sees it.
+    ledger: PathBuf,
+    key: String,
+}
+
+impl Stage {
+    fn new(options: Options) -> anyhow::Result<Self> {
+        let upstream = FakeApiServer::start()?;
+        let gateway = Gateway::before(&upstream.upstream(), &options)?;
+        let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
+        let (client, ledger) = (gateway.client()?, gateway.ledger());
+        let log = gateway.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let key = lines.find_map(|line| line["key"].as_str().map(str::to_owned));
+        let stage = Self {
+            upstream,
+            gateway,
+            client,
+            bearer,
+            ledger,
+            key: key.context("the log names the ledger's key")?,
+        };
+        // What is opened and made at the first use is there when the disk fails.
+        ensure!(stage.create()?.0 == 201 && stage.read()?.0 == 200);
+        let _ = stage.upstream.take_effects();
+        Ok(stage)
+    }
+
+    fn create(&self) -> anyhow::Result<(u16, String)> {
+        let headers = [
+            ("Authorization", self.bearer.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        let answer = self.client.send("POST", TARGET, &headers, OBJECT)?;
+        Ok((
+            answer.status,
+            format!("{}\n{}", answer.head, String::from_utf8_lossy(&answer.body)),
+        ))
+    }
+
+    fn read(&self) -> anyhow::Result<(u16, String)> {
+        let answer = self.client.get(TARGET, &[("Authorization", &self.bearer)])?;
+        Ok((
+            answer.status,
+            format!("{}\n{}", answer.head, String::from_utf8_lossy(&answer.body)),
+        ))
+    }
+
+    /// Calls until the ledger takes nothing any more, and then some; each is refused in these words, and none of them leaves.
+    fn is_refused(&self, words: &str) -> anyhow::Result<u64> {
+        try_until("calls are refused", PATIENCE, || {
+            let (status, _) = self.create()?;
+            ensure!(status == 503, "{status}");
+            Ok(())
+        })?;
+        let _ = self.upstream.take_effects();
+        let reads = self.upstream.reads();
+        for number in 0..IN_TROUBLE {
+            let (status, said) = if number % 2 == 0 { self.create()? } else { self.read()? };
+            ensure!(status == 503 && said.contains(words), "{status} {said}");
+            ensure!(!said.to_ascii_lowercase().contains("retry-after"), "{said}");
+        }
+        let left = self.upstream.take_effects();
+        ensure!(left.is_empty(), "effects without a record: {left:?}");
+        ensure!(self.upstream.reads() == reads, "reads without a record");
+        Ok(IN_TROUBLE)
+    }
+
+    /// What `/readyz` and `/metrics` say.
+    fn says(&self, words: &str, trouble: &str) -> anyhow::Result<()> {
+        let page = Browser::default().request("GET", &format!("http://{}/readyz", self.gateway.admin()), "")?;
+        ensure!(page.status == 503, "{}", page.body);
+        let line = page.body.lines().find(|line| line.starts_with("[-] ledger "));
+        ensure!(line.is_some_and(|line| line.contains(words)), "{}", page.body);
+        let scrape = Scrape::of(self.gateway.admin())?;
+        let is = scrape.sum("gateway_ledger_trouble", &[("trouble", trouble)]);
+        ensure!((is - 1.0).abs() < f64::EPSILON, "{is}");
+        Ok(())
+    }
+
+    /// It takes calls again, and is ready, without being started again.
+    fn goes_on(&self) -> anyhow::Result<()> {
+        try_until("calls are taken again", PATIENCE, || {
+            let (status, said) = self.create()?;
+            ensure!(status == 201, "{status} {said}");
+            Ok(())
+        })?;
+        ensure!(self.read()?.0 == 200);
+        try_until("it is ready again", PATIENCE, || {
+            let page = Browser::default().request("GET", &format!("http://{}/readyz", self.gateway.admin()), "")?;
+            ensure!(page.status == 200, "{}", page.body);
+            Ok(())
+        })
+    }
+
+    fn records(&self) -> anyhow::Result<Vec<Value>> {
+        let reader = ledger::Reader::open(&self.ledger)?;
+        let leaves = reader.records_from(0).map(|record| anyhow::Ok(record?.leaf));
+        leaves.map(|leaf| Ok(serde_json::from_slice(&leaf?)?)).collect()
+    }
+
+    /// The gap is recorded with this reason and at least so many missing records, before anything that was taken after it; of the
+    /// refused calls the summaries say exactly how many; and the ledger verifies.
+    fn ends_recorded(mut self, why: &str, refused: u64) -> anyhow::Result<()> {
+        let taken = try_until("the refused calls are summed up", PATIENCE, || {
+            let records = self.records()?;
+            let sums = records.iter().filter(|record| record["kind"] == "summary");
+            let sum: u64 = sums.filter_map(|record| record["sum"]["count"].as_u64()).sum();
+            ensure!(sum >= refused, "{sum} of {refused}");
+            Ok(records)
+        })?;
+        let gaps: Vec<&Value> = taken.iter().filter(|record| record["kind"] == "gap").collect();
+        let missing =
+            |gap: &&Value| gap["gap"]["lost"].as_u64().unwrap_or(0) + gap["gap"]["refused"].as_u64().unwrap_or(0);
+        let of_why = gaps.iter().filter(|gap| gap["gap"]["why"] == why);
+        let all: u64 = of_why.map(missing).sum();
+        ensure!(
+            all >= refused,
+            "{all} records are said to be missing, {refused} calls were refused: {gaps:?}"
+        );
+        let last = gaps.last().context("a gap record")?;
+        ensure!(last["gap"]["from"].as_str() <= last["gap"]["to"].as_str(), "{last}");
+        self.gateway.process().signal(Signal::SIGTERM)?;
+        if self.ledger == self.gateway.ledger() {
+            self.gateway.wait()?;
+            let mut verify = Command::new(own_binary("gatescribe")?);
+            verify
+                .args(["ledger", "verify"])
+                .arg(&self.ledger)
+                .args(["--key", &self.key]);
+            let found = run(verify, "", PATIENCE)?;
+            ensure!(found.code == 0, "{found}");
+        }
+        Ok(())
+    }
+}
+
+/// strace at a running process, which lets some of its system calls fail until it is dropped.
+struct Failing {
+    strace: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Failing {
+    /// `None` where nobody may be traced who already runs; that is said.
+    fn begin(pid: Pid, calls: &str, error: &str) -> anyhow::Result<Option<Self>> {
+        let folder = tempfile::tempdir()?;
+        let said = folder.path().join("said");
+        let mut command = debian(&["strace", "libunwind8", "liblzma5"])?.command("strace")?;
+        command.args(["-f", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        command.args(["-e", &format!("inject={calls}:error={error}"), "-p", &pid.to_string()]);
+        let strace = command.stdout(Stdio::null()).stderr(File::create(&said)?).spawn()?;
+        let mut failing = Self {
+            strace,
+            _folder: folder,
+        };
+        let attached = try_until("strace is attached", PATIENCE, || {
+            let said = fs::read_to_string(&said)?;
+            if let Some(status) = failing.strace.try_wait()? {
+                return Ok(Err(format!("{status}: {said}")));
+            }
+            ensure!(said.contains("attached"), "{said}");
+            Ok(Ok(()))
+        })?;
+        match attached {
+            Ok(()) => Ok(Some(failing)),
+            Err(why) => {
+                left_out(
+                    "a failing disk",
+                    &format!("a process that runs cannot be traced: {}", why.trim()),
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Drop for Failing {
+    /// The process goes on without it.
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.strace.id()).map(Pid::from_raw);
+        if let Ok(pid) = pid {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        let _ = self.strace.wait();
+    }
+}
+
+fn small_segments() -> Options {
+    Options {
+        authorization: Some("observe"),
+        more: Some(json!({ "ledger": { "segmentSize": "8MiB" } })),
+        ..Options::default()
+    }
+}
+
+/// The whole story of a disk that fails with `error` at `calls`, and gets well.
+fn fails(calls: &str, error: &str) -> anyhow::Result<()> {
+    let stage = Stage::new(small_segments())?;
+    let Some(failing) = Failing::begin(stage.gateway.process().pid()?, calls, error)? else {
+        return Ok(());
+    };
+    let refused = stage.is_refused("the audit disk fail")?;
+    stage.says("the audit disk fail", "diskFailed")?;
+    drop(failing);
+    stage.goes_on()?;
+    stage.ends_recorded("diskFailed", refused)
+}
+
+#[test]
+fn a_disk_that_fails_on_writing_refuses_and_goes_on_when_it_is_well() -> anyhow::Result<()> {
+    fails("pwrite64", "EIO")
+}
+
+#[test]
+fn a_disk_that_fails_on_syncing_refuses_and_goes_on_when_it_is_well() -> anyhow::Result<()> {
+    fails("fdatasync", "EIO")
+}
+
+#[test]
+fn a_file_system_that_turns_read_only_refuses_and_goes_on_when_it_is_writable() -> anyhow::Result<()> {
+    fails("pwrite64,fallocate,ftruncate,rename", "EROFS")
+}
+
+/// A shell that mounts a small file system at a place, which nobody else sees, and becomes what stands behind it.
+fn on_small_disk(at: &Path, how: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rm", "sh", "-c"])
+        .arg(format!("{how} && exec \"$@\""))
+        .arg(at);
+    command
+}
+
+/// Whether such can be had here.
+fn may_mount(case: &str, at: &Path, how: &str) -> anyhow::Result<bool> {
+    let mut tried = on_small_disk(at, how);
+    let why = match tried.arg("true").output() {
+        Ok(output) if output.status.success() => return Ok(true),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    left_out(case, &format!("no file system of its own: {}", why.trim()));
+    Ok(false)
+}
+
+#[test]
+fn a_full_file_system_refuses_and_goes_on_when_there_is_room() -> anyhow::Result<()> {
+    const MOUNT: &str = "mount -t tmpfs -o size=64m small \"$0\"";
+    let disk = tempfile::tempdir()?;
+    if !may_mount("a full disk of the ledger", disk.path(), MOUNT)? {
+        return Ok(());
+    }
+    let mut options = small_segments();
+    options.more = Some(json!({ "ledger": { "segmentSize": "8MiB", "dir": disk.path() } }));
+    options.under = Some(on_small_disk(disk.path(), MOUNT));
+    let mut stage = Stage::new(options)?;
+    let inside = PathBuf::from(format!("/proc/{}/root", stage.gateway.process().pid()?));
+    stage.ledger = inside.join(disk.path().strip_prefix("/")?);
+    let ballast = stage.ledger.join("ballast");
+    let mut file = File::create(&ballast)?;
+    while file.write_all(&[1; 4096]).is_ok() {}
+    drop(file);
+    // Long names make long records, so that the allocated room is soon used up.
+    let long = format!("{TARGET}/{}", "x".repeat(12_000));
+    let refused = (0..4_000).find_map(|_| {
+        let answer = stage.client.get(&long, &[("Authorization", &stage.bearer)]).ok()?;
+        (answer.status == 503).then_some(())
+    });
+    refused.context("the disk never was full")?;
+    // What is left has room for shorter records yet.
+    let refused = stage.is_refused("the audit disk is full")?;
+    stage.says("the audit disk is full", "diskFull")?;
+    fs::remove_file(&ballast)?;
+    stage.goes_on()?;
+    stage.ends_recorded("diskFull", refused)
+}
+
+/// `gatescribe serve` on the configuration of a gateway, which has to end by itself and say why.
+fn does_not_start(gateway: &Gateway, under: Option<Command>) -> anyhow::Result<String> {
+    let program = own_binary("gatescribe")?;
+    let mut command = match under {
+        None => Command::new(program),
+        Some(mut under) => {
+            under.arg(program);
+            under
+        }
+    };
+    command.arg("serve").arg("--config").arg(gateway.config());
+    let output = run(command, "", PATIENCE)?;
+    if output.code == 0 {
+        bail!("it served: {output}");
+    }
+    Ok(format!("{}{}", output.stdout, output.stderr))
+}
+
+#[test]
+fn a_second_gateway_on_the_same_folder_is_refused_with_what_to_do_and_the_first_goes_on() -> anyhow::Result<()> {
+    let stage = Stage::new(small_segments())?;
+    let before = stage.records()?.len();
+    let said = does_not_start(&stage.gateway, None)?;
+    ensure!(
+        said.contains("another process writes to this ledger; stop that one first"),
+        "{said}"
+    );
+    ensure!(stage.create()?.0 == 201 && stage.read()?.0 == 200, "the first goes on");
+    let records = stage.records()?;
+    let starts = records.iter().filter(|record| record["kind"] == "start").count();
+    ensure!(starts == 1 && records.len() > before, "{starts} starts");
+    Ok(())
+}
+
+#[test]
+fn a_start_on_a_read_only_folder_says_what_to_do_and_a_later_one_goes_on() -> anyhow::Result<()> {
+    const MOUNT: &str = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"";
+    let folder = tempfile::tempdir()?;
+    if !may_mount("a read-only folder", folder.path(), MOUNT)? {
+        return Ok(());
+    }
+    let mut options = small_segments();
+    options.more = Some(json!({ "ledger": { "segmentSize": "8MiB", "dir": folder.path() } }));
+    let mut stage = Stage::new(options)?;
+    stage.ledger = folder.path().to_owned();
+    stage.gateway.process().signal(Signal::SIGTERM)?;
+    stage.gateway.wait()?;
+    let records = stage.records()?.len();
+    let said = does_not_start(&stage.gateway, Some(on_small_disk(folder.path(), MOUNT)))?;
+    for words in [
+        "the ledger cannot be opened (mount its file system for writing",
+        "Read-only file system",
+    ] {
+        ensure!(said.contains(words), "{said}");
+    }
+    ensure!(stage.records()?.len() == records, "nothing was written");
+    stage.gateway.start_again()?;
+    let records = stage.records()?;
+    ensure!(
+        !records.iter().any(|record| record["kind"] == "gap"),
+        "nobody was there to be refused"
+    );
+    Ok(())
+}
