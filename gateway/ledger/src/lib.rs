@@ -20,6 +20,7 @@ mod checkpoint;
 mod consistency;
 pub mod disk;
 mod error;
+pub mod evidence;
 pub mod frame;
 mod leaf;
 mod ledger;
@@ -48,6 +49,7 @@ pub use consistency::{
 };
 pub use disk::{Disk, RealDisk};
 pub use error::{AppendError, Damage, FillError, FillWhy, OpenError, ReadError};
+pub use evidence::fuzz_evidence;
 pub use ledger::{Gathering, Ledger};
 pub use note::fuzz_note;
 pub use options::Options;
