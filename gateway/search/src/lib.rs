@@ -2,7 +2,8 @@
 //!
 //! - [`Query`] is the small language that people type; [`Fold`] joins the records of one request into a [`Row`].
 //! - [`Archive`] is a ledger's folder, with or without the process that writes it; [`Archive::search`] walks it from the
-//!   newest record back, [`Archive::show`] finds one act by its id, [`Tail`] follows what comes.
+//!   newest record back, [`Archive::show`] finds one act by its id, [`Archive::survey`] counts all that match and says where their
+//!   records stand, [`Tail`] follows what comes.
 //!
 //! It reads and never writes; all it keeps (where blocks of records begin and their times) is derived and can be thrown
 //! away. Time and the budget of a search are arguments. There is no async here: callers give it a thread that may block.
@@ -24,6 +25,7 @@ mod query;
 mod row;
 mod scan;
 mod show;
+mod survey;
 mod tail;
 mod view;
 
@@ -35,5 +37,6 @@ pub use query::{Key, Query, QueryError, QueryWhy, TimeBound, fuzz_query, read_ti
 pub use row::{Call, Decision, Network, Outcome, Row, Scope, Who};
 pub use scan::{Budget, Page, Range, Search, Stopped};
 pub use show::{Begun, Found, SealedPart, Shown};
+pub use survey::{MOST_MATCHED, Matched, Population, Survey, Surveyed};
 pub use tail::Tail;
 pub use view::{Busy, Folded, View};

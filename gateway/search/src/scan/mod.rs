@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 use serde::{Serialize, Serializer};
 
-pub(crate) use tip::tip;
+pub(crate) use tip::{Tip, tip};
 use walk::Walk;
 
 use crate::archive::{Archive, SearchError};

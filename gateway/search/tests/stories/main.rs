@@ -9,4 +9,5 @@ mod following;
 mod frozen;
 mod searching;
 mod showing;
+mod surveying;
 mod world;
