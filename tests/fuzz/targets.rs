@@ -13,6 +13,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("consistency", ledger::fuzz_consistency),
     ("entry_bundle", ledger::fuzz_entry_bundle),
     ("entered", proxy::fuzz_entered),
+    ("evidence_file", cli::fuzz_evidence_file),
     ("event_border", proxy::body::fuzz_event_border),
     ("exit_status", recording::fuzz_exit_status),
     ("frame_reader", ledger::fuzz_frame_reader),

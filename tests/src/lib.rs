@@ -22,6 +22,7 @@ pub mod browser;
 pub mod caller;
 pub mod captured;
 pub mod channels;
+pub mod chromium;
 pub mod cluster;
 pub mod collector;
 pub mod counterparts;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use client::{arranged, fuzz_played};
+pub use client::{arranged, fuzz_evidence_file, fuzz_played};
 pub use exit::Exit;
 
 /// An access gateway for Kubernetes that can prove who did what.

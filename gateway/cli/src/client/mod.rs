@@ -10,6 +10,7 @@ mod ask;
 mod audit;
 mod credential;
 pub(crate) mod document;
+mod evidence;
 mod gateway;
 mod home;
 pub(crate) mod http;
@@ -32,6 +33,7 @@ mod users;
 mod whoami;
 
 pub use audit::arranged;
+pub use evidence::fuzz_evidence_file;
 pub use sessions::fuzz_played;
 
 use std::path::PathBuf;
@@ -130,6 +132,9 @@ pub(crate) enum ClientCommand {
     /// Search, follow and show what was recorded.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Pack records with their proofs for an auditor, and verify such a file.
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceCommand),
     /// List, play, watch and end sessions in pods.
     #[command(subcommand)]
     Session(sessions::SessionCommand),
@@ -265,6 +270,7 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
         ClientCommand::Reason(arguments) => reason::run(&arguments),
         ClientCommand::Exec(arguments) => reason::exec(&arguments),
         ClientCommand::Audit(command) => audit::run(&command),
+        ClientCommand::Evidence(command) => evidence::run(&command),
         ClientCommand::Session(command) => sessions::run(&command),
         ClientCommand::User(command) => users::run(&command),
         ClientCommand::Completion { shell } => Ok(about::completion(shell, whole())),

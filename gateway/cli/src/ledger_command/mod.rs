@@ -2,11 +2,11 @@
 //! another machine, years later.
 
 mod consistency;
-mod receipt;
+pub(crate) mod receipt;
 mod status;
 mod url;
 mod witness;
-mod witnessed;
+pub(crate) mod witnessed;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -187,7 +187,8 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
     })
 }
 
-type Refused = (Exit, anyhow::Error);
+/// Why it could not be done, and the exit code that says so.
+pub(crate) type Refused = (Exit, anyhow::Error);
 
 /// A proof that somebody holds, and against what it is checked.
 struct Held<'a> {
@@ -314,7 +315,7 @@ fn newest(dir: &Path) -> Result<Note, Refused> {
 }
 
 /// A key by its text, or by the file that holds it.
-fn key_of(given: &str) -> Result<VerifierKey, Refused> {
+pub(crate) fn key_of(given: &str) -> Result<VerifierKey, Refused> {
     if let Ok(key) = given.parse() {
         return Ok(key);
     }

@@ -73,7 +73,7 @@ fn as_json(receipt: &Receipt, proved: &Proved<'_>) -> Value {
 }
 
 /// Who signed, for a person.
-pub(super) fn vouched(by: &Vouched<'_>) -> String {
+pub(crate) fn vouched(by: &Vouched<'_>) -> String {
     match time(by) {
         Some(time) => format!("witnessed by {} at {time}", by.key.short()),
         None => format!("signed by {}", by.key.short()),
@@ -81,7 +81,7 @@ pub(super) fn vouched(by: &Vouched<'_>) -> String {
 }
 
 /// Who signed, for a machine.
-pub(super) fn vouched_as_json(by: &Vouched<'_>) -> Value {
+pub(crate) fn vouched_as_json(by: &Vouched<'_>) -> Value {
     json!({"key": by.key.short(), "time": time(by).map(|time| time.to_string())})
 }
 

@@ -13,14 +13,14 @@ use crate::Exit;
 
 /// Which witnesses are asked for.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) keys: Vec<VerifierKey>,
+pub(crate) struct Asked {
+    pub(crate) keys: Vec<VerifierKey>,
     quorum: usize,
 }
 
 impl Asked {
     /// The witnesses of the command line.
-    pub(super) fn of(given: &[String], quorum: Option<u8>) -> Result<Self, Refused> {
+    pub(crate) fn of(given: &[String], quorum: Option<u8>) -> Result<Self, Refused> {
         let usage = |what: String| (Exit::Usage, anyhow::anyhow!(what));
         let mut keys: Vec<VerifierKey> = Vec::new();
         for given in given {
@@ -64,7 +64,7 @@ impl Asked {
     }
 
     /// Refuses a proof for whose checkpoint too few of them vouch.
-    pub(super) fn demand(&self, vouched: &[Vouched<'_>], proof: &Path) -> Result<(), Refused> {
+    pub(crate) fn demand(&self, vouched: &[Vouched<'_>], proof: &Path) -> Result<(), Refused> {
         let count = vouched.iter().filter(|by| self.keys.contains(by.key)).count();
         if count >= self.quorum {
             return Ok(());

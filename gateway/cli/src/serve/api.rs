@@ -11,6 +11,7 @@ use console::api::{
 };
 use console::{NotRecorded, Who};
 use futures::future::BoxFuture;
+use ledger::evidence::Evidence;
 use ledger::{Published, Publisher, Receipt, Spot, TilePath, Tiles};
 use model::cluster::ClusterId;
 use model::event::{By, Network, Record, RecordKind, Request};
@@ -31,7 +32,7 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    async fn write(&self, read: AuditRead) -> Result<(), NotRecorded> {
+    async fn write(&self, read: AuditRead) -> Result<u64, NotRecorded> {
         let (id, now) = (RequestId::new(), self.audit.clock().read());
         let ip = read.peer.as_ref().map(|peer| peer.ip.to_string()).unwrap_or_default();
         let net = read.peer.as_ref().map(|peer| Network {
@@ -65,7 +66,6 @@ impl Readings {
         self.audit
             .write(RecordKind::AuditRead, &record)
             .await
-            .map(drop)
             .map_err(|refusal| NotRecorded(refusal.in_words()))
     }
 }
@@ -132,6 +132,21 @@ impl Proves for Proofs {
         Ok(receipt.to_string())
     }
 
+    fn evidence(
+        &self,
+        statement: Vec<u8>,
+        spots: &[Spot],
+        told: u64,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<String, NoProof> {
+        // The record that vouches for the statement came after all others.
+        let size = told.saturating_add(1);
+        let newest = self.signed(size, go_on)?;
+        let newest = self.witnessed(size, go_on).unwrap_or(newest);
+        let made = Evidence::make(&self.tiles, statement, spots, Some(told), newest.note.clone(), go_on)?;
+        Ok(made.to_string())
+    }
+
     fn tile(&self, tile: &TilePath, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProof> {
         // No tree is so large.
         let size = tile.tree_size().ok_or(NoProof::Unsigned)?;
@@ -160,7 +175,7 @@ pub(super) fn by<'a>(who: &'a Who, session: &'a str) -> By<'a> {
 }
 
 impl AuditRecorder for Readings {
-    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<(), NotRecorded>> {
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<u64, NotRecorded>> {
         Box::pin(self.write(read))
     }
 }

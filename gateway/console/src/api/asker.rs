@@ -75,6 +75,7 @@ impl Asker {
             what: what.to_owned(),
             all: self.scope == Scope::All,
             results,
+            told: None,
             session: self.session.id.clone(),
             who: Who::of(&self.session),
             peer: self.caller.peer.clone(),

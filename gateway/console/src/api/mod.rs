@@ -7,6 +7,7 @@
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
 //! - `GET /api/v1/sessions…`, see [`sessions`]
 //! - `GET …/audit/records/{id}/receipt`, `GET /api/v1/ledger/…`, see [`proof`]
+//! - `GET /api/v1/evidence?q=&since=&until=&sample=&seed=`, see [`evidence`]
 //! - `POST /api/v1/users/lock` and `…/unlock`, `GET …/locks`, see [`users`]
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
@@ -20,6 +21,7 @@
 
 mod asker;
 mod can;
+mod evidence;
 mod parameters;
 mod parts;
 mod places;
@@ -63,6 +65,10 @@ const EXAMINE_TIME: Duration = Duration::from_secs(10);
 const OPEN_TIME: Duration = Duration::from_secs(60);
 /// How long one receipt or tile may take.
 const PROOF_TIME: Duration = Duration::from_secs(10);
+/// How long it may take to look at everything that a pack of evidence counts, and to prove what is in it: together less than a client
+/// waits for the answer's head.
+const SURVEY_TIME: Duration = Duration::from_secs(60);
+const PACK_TIME: Duration = Duration::from_secs(20);
 /// Bytes of records that one search may read.
 const SEARCH_BYTES: u64 = 1 << 30;
 
@@ -120,9 +126,14 @@ struct Inner {
     open_time: Duration,
     /// How long one receipt or tile may take.
     proof_time: Duration,
+    /// How long a pack's survey may take, and its proofs.
+    survey_time: Duration,
+    pack_time: Duration,
     searches: Arc<Places>,
     /// Receipts and tiles. Not among the searches: who copies the tree asks for thousands, several at once.
     proofs: Arc<Places>,
+    /// Packs of evidence: each looks at everything within its bounds.
+    packs: Arc<Places>,
     /// Recordings that are held against the ledger for a view. Not among the searches: one works for seconds where a file is long.
     examinations: Arc<Places>,
     tails: Arc<Places>,
@@ -143,9 +154,12 @@ fn inner(parts: ApiParts) -> Inner {
         examine_time: EXAMINE_TIME,
         open_time: OPEN_TIME,
         proof_time: PROOF_TIME,
+        survey_time: SURVEY_TIME,
+        pack_time: PACK_TIME,
         // Two cores serve the request path besides; one person cannot take all places.
         searches: Places::new(4, 2),
         proofs: Places::new(8, 4),
+        packs: Places::new(2, 1),
         examinations: Places::new(4, 2),
         tails: Places::new(256, 8),
         plays: Places::new(32, 4),
@@ -158,6 +172,7 @@ fn routes(api: Api) -> Router {
         .route("/api/v1/audit/records/{id}", get(records::show))
         .route("/api/v1/audit/records/{id}/receipt", get(proof::receipt))
         .route("/api/v1/audit/tail", get(tail::tail))
+        .route("/api/v1/evidence", get(evidence::pack))
         .route("/api/v1/can", get(can::can))
         .route("/api/v1/bindings", get(can::bindings))
         .route("/api/v1/why/{id}", get(why::why))
@@ -179,8 +194,8 @@ impl Inner {
         (self.parts.clock)()
     }
 
-    /// Records that somebody reads, or refuses to go on.
-    async fn record(&self, read: AuditRead) -> Result<(), Refused> {
+    /// Records that somebody reads, or refuses to go on; gives the number of the record.
+    async fn record(&self, read: AuditRead) -> Result<u64, Refused> {
         self.parts.recorder.audit_read(read).await.map_err(|error| {
             tracing::error!(error = %error, "reading of audit records not recorded");
             Refused::unavailable("that you read records could not be recorded, so nothing is shown; try again")

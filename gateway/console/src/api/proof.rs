@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
@@ -36,6 +37,19 @@ pub trait Proves: Send + Sync {
     /// # Errors
     /// [`NoProof`].
     fn receipt(&self, spot: Spot, go_on: &dyn Fn() -> bool) -> Result<String, NoProof>;
+
+    /// The records that stand here, and the ledger's own record `told` of this statement, each with its proof against one checkpoint
+    /// that covers all of them, as text ([`ledger::evidence`]). Blocks as [`Proves::receipt`].
+    ///
+    /// # Errors
+    /// [`NoProof`].
+    fn evidence(
+        &self,
+        statement: Vec<u8>,
+        spots: &[Spot],
+        told: u64,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<String, NoProof>;
 
     /// A tile or entry bundle of the signed tree. Blocks for as long as `go_on` says so.
     ///
@@ -76,11 +90,11 @@ impl From<NoReceipt> for NoProof {
     }
 }
 
-const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(super) const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// A full tile never changes (C2SP tlog-tiles, "Parameters"); it is for its reader alone, who was asked who they are.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
-const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
+pub(super) const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 pub(super) async fn receipt(
     State(api): State<Api>,
@@ -150,9 +164,19 @@ async fn prove<T: Send + 'static>(
     asker: &Asker,
     work: impl FnOnce(&dyn Proves, &dyn Fn() -> bool) -> Result<T, NoProof> + Send + 'static,
 ) -> Result<T, Refused> {
-    let proves = Arc::clone(&api.parts.proves);
     let place = api.proofs.take(&asker.session.subject_id)?;
-    let made = in_place(place, api.proof_time, move |go_on| {
+    prove_in(place, api.proof_time, api, work).await
+}
+
+/// In this place, for so long at most.
+pub(super) async fn prove_in<T: Send + 'static>(
+    place: impl Send + 'static,
+    time: Duration,
+    api: &Api,
+    work: impl FnOnce(&dyn Proves, &dyn Fn() -> bool) -> Result<T, NoProof> + Send + 'static,
+) -> Result<T, Refused> {
+    let proves = Arc::clone(&api.parts.proves);
+    let made = in_place(place, time, move |go_on| {
         let go_on = RefCell::new(go_on);
         work(&*proves, &|| (*go_on.borrow_mut())())
     });
@@ -174,7 +198,7 @@ fn unproved(error: &NoProof) -> Refused {
     }
 }
 
-fn answer(body: Vec<u8>, kind: HeaderValue, kept: HeaderValue) -> Response {
+pub(super) fn answer(body: Vec<u8>, kind: HeaderValue, kept: HeaderValue) -> Response {
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)];
     (headers, body).into_response()
 }

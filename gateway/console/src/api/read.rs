@@ -17,6 +17,8 @@ pub enum AuditAct {
     TookReceipt,
     /// Read records as entries of the tree.
     ReadEntries,
+    /// Took records away with the proof of each.
+    PackedEvidence,
     /// Asked why something was decided.
     AskedWhy,
     /// Began to follow.
@@ -50,6 +52,7 @@ impl AuditAct {
             Self::Viewed => "viewed",
             Self::TookReceipt => "tookReceipt",
             Self::ReadEntries => "readEntries",
+            Self::PackedEvidence => "packedEvidence",
             Self::AskedWhy => "askedWhy",
             Self::TailBegan => "tailBegan",
             Self::TailEnded => "tailEnded",
@@ -73,6 +76,7 @@ impl AuditAct {
             | Self::Viewed
             | Self::TookReceipt
             | Self::ReadEntries
+            | Self::PackedEvidence
             | Self::AskedWhy
             | Self::TailBegan
             | Self::TailEnded
@@ -94,6 +98,7 @@ impl AuditAct {
             Self::Viewed => "/api/v1/audit/records/{id}",
             Self::TookReceipt => "/api/v1/audit/records/{id}/receipt",
             Self::ReadEntries => "/api/v1/ledger/tile/entries/{n}",
+            Self::PackedEvidence => "/api/v1/evidence",
             Self::AskedWhy => "/api/v1/why/{id}",
             Self::TailBegan | Self::TailEnded => "/api/v1/audit/tail",
             Self::ListedSessions | Self::LookedForSession => "/api/v1/sessions",
@@ -118,6 +123,8 @@ pub struct AuditRead {
     pub all: bool,
     /// How many rows were shown.
     pub results: u64,
+    /// What of it is to be found again byte for byte: the digest of what was handed out ([`ledger::evidence::told`]).
+    pub told: Option<String>,
     /// Under which sign-in.
     pub session: SessionId,
     /// Who.
@@ -141,6 +148,10 @@ impl AuditRead {
                 format!("took the receipt of record `{what}` among {whose} records: {results} found")
             }
             AuditAct::ReadEntries => format!("read {results} records as `{what}` of the ledger's tree"),
+            AuditAct::PackedEvidence => {
+                let told = self.told.as_deref().unwrap_or_default();
+                format!("packed {results} acts of {whose} records as evidence for `{what}`, {told}")
+            }
             AuditAct::AskedWhy => format!("asked why of `{what}` among {whose} records: {results} shown"),
             AuditAct::TailBegan => format!("began to follow {whose} records for `{what}`"),
             AuditAct::TailEnded => format!("followed {whose} records for `{what}`: {results} shown"),
@@ -166,6 +177,6 @@ impl AuditRead {
 
 /// Writes readings down. Resolves when the record is durable.
 pub trait AuditRecorder: Send + Sync {
-    /// Writes one reading down.
-    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<(), NotRecorded>>;
+    /// Writes one reading down; gives the number of its record.
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<u64, NotRecorded>>;
 }

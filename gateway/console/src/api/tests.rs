@@ -35,17 +35,27 @@ pub(super) struct Notes {
     reads: Mutex<Vec<AuditRead>>,
     pub(super) fails: AtomicBool,
     wrote: tokio::sync::Notify,
+    /// Where readings are written down besides.
+    pub(super) ledger: std::sync::OnceLock<Arc<Ledger>>,
 }
 
 impl AuditRecorder for Notes {
-    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<(), NotRecorded>> {
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<u64, NotRecorded>> {
         Box::pin(async move {
             if self.fails.load(Ordering::SeqCst) {
                 return Err(NotRecorded("disk full".to_owned()));
             }
+            let body = json!({"id": "r", "t": read.at, "boot": "b", "note": read.sentence()});
             self.reads.lock().unwrap().push(read);
             self.wrote.notify_one();
-            Ok(())
+            let Some(ledger) = self.ledger.get() else { return Ok(0) };
+            let body = body.to_string().into_bytes();
+            Ok(ledger
+                .append(RecordKind::AuditRead, body, Vec::new())
+                .unwrap()
+                .await
+                .unwrap()
+                .seq)
         })
     }
 }

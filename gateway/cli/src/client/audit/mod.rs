@@ -154,7 +154,9 @@ pub fn arranged(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
             .get(place)
             .is_some_and(|word| names.iter().any(|name| word == name))
     };
-    let takes_terms = is(1, &["audit"]) && is(2, &["search", "tail"]) || is(1, &["session"]) && is(2, &["ls"]);
+    let takes_terms = is(1, &["audit"]) && is(2, &["search", "tail"])
+        || is(1, &["session"]) && is(2, &["ls"])
+        || is(1, &["evidence"]) && is(2, &["pack"]);
     if !takes_terms || words.iter().any(|word| word == "--") {
         return words;
     }
@@ -254,6 +256,10 @@ mod tests {
         assert_eq!(
             arranged_line("gatescribe session ls --live -user:bob"),
             "gatescribe session ls --live -- -user:bob"
+        );
+        assert_eq!(
+            arranged_line("gatescribe evidence pack user:alice -verb:get -o a.html"),
+            "gatescribe evidence pack user:alice -o a.html -- -verb:get"
         );
         // What is no such term, or was arranged by the person, stays where it is.
         for line in [

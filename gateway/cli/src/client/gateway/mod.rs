@@ -12,6 +12,10 @@ pub(crate) use tokens::{
 pub(crate) const CLIENT: &str = "gatescribe-cli";
 /// The audience of tokens for the gateway's own API.
 pub(crate) const API: &str = console::API_AUDIENCE;
+/// How long an answer may take for which the gateway reads much of its ledger, and proves it.
+const LONG_ANSWER_WITHIN: Duration = Duration::from_secs(120);
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -61,6 +65,17 @@ pub(crate) async fn read_json<T: DeserializeOwned>(client: &Client, url: &str, t
 /// The same of an answer that is text.
 pub(crate) async fn read_text(client: &Client, url: &str, token: &str) -> Result<String, Trouble> {
     String::from_utf8(read(client, url, token).await?.to_vec()).map_err(|error| not_understood(&error))
+}
+
+/// The same of a long one, that takes its time.
+pub(crate) async fn read_text_up_to(most: usize, client: &Client, url: &str, token: &str) -> Result<String, Trouble> {
+    let answer = client
+        .send_for(LONG_ANSWER_WITHIN, most, authorized(url, token)?)
+        .await?;
+    if !answer.status().is_success() {
+        return Err(refused_api(&answer));
+    }
+    String::from_utf8(answer.into_body().to_vec()).map_err(|error| not_understood(&error))
 }
 
 async fn read(client: &Client, url: &str, token: &str) -> Result<Bytes, Trouble> {

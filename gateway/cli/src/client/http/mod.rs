@@ -80,20 +80,30 @@ impl Client {
 
     /// Sends, and reads the whole answer.
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        self.send_for(ANSWER_WITHIN, MAX_BODY, request).await
+    }
+
+    /// The same of an answer that may be so long and take so long.
+    pub(crate) async fn send_for(
+        &self,
+        within: Duration,
+        most: usize,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, HttpError> {
         let host = Target::of(request.uri())?.authority;
         let whole = async {
             let (head, body) = self.open(request).await?.into_parts();
-            let body = Limited::new(body, MAX_BODY)
+            let body = Limited::new(body, most)
                 .collect()
                 .await
                 .map_err(|error| HttpError::reading(&host, error))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
-        match tokio::time::timeout(ANSWER_WITHIN, whole).await {
+        match tokio::time::timeout(within, whole).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::TooSlow {
                 host,
-                seconds: ANSWER_WITHIN.as_secs(),
+                seconds: within.as_secs(),
             }),
         }
     }

@@ -1,6 +1,7 @@
 //! Receipts and tiles over a real ledger, signed by a real key.
 
 use axum::body::to_bytes;
+use ledger::evidence::Evidence;
 use ledger::note::{Algorithm, KeyName, Note, Signer as _, SigningKey};
 use ledger::{Checkpoint, Ledger, Receipt, bundle_entries, leaf_hash};
 
@@ -48,6 +49,17 @@ impl Proves for Signed {
     fn receipt(&self, spot: Spot, go_on: &dyn Fn() -> bool) -> Result<String, NoProof> {
         let receipt = Receipt::make_at(&self.ledger.tiles(), spot, self.note(), go_on);
         receipt.map(|receipt| receipt.to_string()).map_err(NoProof::from)
+    }
+
+    fn evidence(
+        &self,
+        statement: Vec<u8>,
+        spots: &[Spot],
+        told: u64,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<String, NoProof> {
+        let made = Evidence::make(&self.ledger.tiles(), statement, spots, Some(told), self.note(), go_on);
+        made.map(|evidence| evidence.to_string()).map_err(NoProof::from)
     }
 
     fn tile(&self, tile: &TilePath, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProof> {

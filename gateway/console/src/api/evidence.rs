@@ -1,0 +1,176 @@
+//! Evidence: all records that a query asks for, or a sample of them, each with its proof, and what was counted.
+//!
+//! - `GET /api/v1/evidence?q=&since=&until=&sample=&seed=` → [`ledger::evidence`] as text
+//!
+//! Everything within the bounds is looked at, or nothing is handed out: the counts are for all of it. What was asked and counted is
+//! first written down in the ledger, by its digest; that record is in the pack, so that the ledger's key vouches for the counts as well.
+//! Who may have which records is as in a search.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use http::StatusCode;
+use ledger::Spot;
+use ledger::evidence::{Counts, MAX_EVIDENCE_LEN, MAX_SEED, Sample, Span, Statement, draw, is_seed, told};
+use search::{MOST_MATCHED, Matched, Population, Scope, Survey, Surveyed};
+
+use super::Api;
+use super::asker::Asker;
+use super::parameters::Parameters;
+use super::proof::{NOT_KEPT, PLAIN, answer, prove_in};
+use super::read::AuditAct;
+use super::records::{count, in_place};
+use super::unreadable;
+use crate::answer::Refused;
+use crate::caller::Caller;
+
+/// Acts in one pack, and records of them: a person looks at them in a page.
+const MOST_ACTS: u64 = 2_000;
+const MOST_RECORDS: usize = 10_000;
+/// Of a query's bytes: with the digest behind it, it still stands in the record as it is.
+const MOST_QUERY: usize = 700;
+
+pub(super) async fn pack(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let asker = Asker::of(&api, caller).await?;
+    let parameters = Parameters::read(pairs, &["q", "since", "until", "sample", "seed"])?;
+    let (said, query) = parameters.query()?;
+    if said.len() > MOST_QUERY {
+        let why = format!("the query of a pack has at most {MOST_QUERY} bytes, since it is recorded whole");
+        return Err(Refused::request(why));
+    }
+    let drawn = drawn(&parameters)?;
+    let place = Arc::new(api.packs.take(&asker.session.subject_id)?);
+    let population = survey(&api, &asker, Arc::clone(&place), query).await?;
+    let (acts, sample) = chosen(&population, drawn)?;
+    let spots = spots(&acts)?;
+    let statement = Statement {
+        v: Statement::VERSION,
+        made: api.now(),
+        tool: concat!("gatescribe ", env!("CARGO_PKG_VERSION")).to_owned(),
+        from: population.from,
+        to: population.to,
+        scope: asker.scope.name().to_owned(),
+        subject: match &asker.scope {
+            Scope::Own(subject) => Some(subject.to_string()),
+            Scope::All => None,
+        },
+        // How much others did is not for who may not see it.
+        read: (asker.scope == Scope::All).then_some(Span {
+            first: population.first,
+            end: population.end,
+            within: population.within,
+        }),
+        acts: Counts {
+            range: population.range,
+            matched: count(population.matched.len()),
+            packed: count(acts.len()),
+        },
+        sample,
+        records: acts
+            .iter()
+            .map(|act| act.records.iter().map(|spot| spot.seq).collect())
+            .collect(),
+        query: said,
+    };
+    let bytes = statement.to_bytes();
+    let mut what = statement.query.clone();
+    if let Some(sample) = &statement.sample {
+        what.push_str(&format!(" sample:{} seed:{}", sample.size, sample.seed));
+    }
+    let mut read = asker.reads(&api, AuditAct::PackedEvidence, what.trim_start(), statement.acts.packed);
+    read.told = Some(told(&bytes));
+    let seq = api.record(read).await?;
+    let made = prove_in(place, api.pack_time, &api, move |proves, go_on| {
+        proves.evidence(bytes, &spots, seq, go_on)
+    });
+    let text = made.await?;
+    if text.len() > MAX_EVIDENCE_LEN {
+        return Err(too_much("these records and their proofs are longer than a pack may be"));
+    }
+    Ok(answer(text.into_bytes(), PLAIN, NOT_KEPT))
+}
+
+/// How many are to be drawn, and by which seed.
+fn drawn(parameters: &Parameters) -> Result<Option<(u64, String)>, Refused> {
+    let seed = parameters.text("seed");
+    let size = match parameters.number("sample")? {
+        None if seed.is_some() => return Err(Refused::request("`seed` is for a `sample`")),
+        None => return Ok(None),
+        Some(size @ 1..=MOST_ACTS) => size,
+        Some(_) => return Err(Refused::request(format!("`sample` takes 1 to {MOST_ACTS}"))),
+    };
+    let seed = seed.filter(|seed| is_seed(seed)).ok_or_else(|| {
+        Refused::request(format!(
+            "a `sample` needs a `seed` of 1 to {MAX_SEED} letters, digits, `-`, `_` or `.`"
+        ))
+    })?;
+    Ok(Some((size, seed.to_owned())))
+}
+
+async fn survey(
+    api: &Api,
+    asker: &Asker,
+    place: impl Send + 'static,
+    query: search::Query,
+) -> Result<Population, Refused> {
+    let (archive, scope, now) = (Arc::clone(&api.parts.archive), asker.scope.clone(), api.now());
+    let surveyed = in_place(place, api.survey_time, move |go_on| {
+        let survey = Survey {
+            query: &query,
+            scope: &scope,
+            now,
+        };
+        archive.survey(&survey, go_on)
+    });
+    match surveyed.await?.map_err(|error| unreadable(&error))? {
+        Surveyed::Whole(population) => Ok(population),
+        Surveyed::TooMany => Err(too_much(&format!("more than {MOST_MATCHED} acts match"))),
+        Surveyed::NotYet => Err(too_much("looking at all of that took too long")),
+    }
+}
+
+/// Those that are packed.
+fn chosen(population: &Population, drawn: Option<(u64, String)>) -> Result<(Vec<&Matched>, Option<Sample>), Refused> {
+    let all: Vec<u64> = population.matched.iter().map(Matched::first).collect();
+    let Some((size, seed)) = drawn else {
+        if count(all.len()) > MOST_ACTS {
+            let many = all.len();
+            return Err(too_much(&format!(
+                "{many} acts match, and a pack holds {MOST_ACTS}: draw some with `sample`"
+            )));
+        }
+        return Ok((population.matched.iter().collect(), None));
+    };
+    let chosen = draw(&seed, &all, size);
+    let acts = population.matched.iter();
+    let acts = acts.filter(|act| chosen.binary_search(&act.first()).is_ok()).collect();
+    let population = all;
+    Ok((acts, Some(Sample { size, seed, population })))
+}
+
+/// Where the records stand, in the order of their numbers.
+fn spots(acts: &[&Matched]) -> Result<Vec<Spot>, Refused> {
+    let mut spots: Vec<Spot> = acts.iter().flat_map(|act| act.records.iter().copied()).collect();
+    if spots.len() > MOST_RECORDS {
+        let many = spots.len();
+        return Err(too_much(&format!(
+            "these acts have {many} records, and a pack holds {MOST_RECORDS}"
+        )));
+    }
+    spots.sort_by_key(|spot| spot.seq);
+    Ok(spots)
+}
+
+/// Half a pack would prove a count that is none.
+fn too_much(why: &str) -> Refused {
+    let why = format!("{why}; nothing was packed. Narrow the query or its bounds in time");
+    Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "too_much", why)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+// Opens pages in a real browser without network, and tells what stands there. Its first argument is JSON: the program, and for each page
+// its address, width, whether the person likes it dark, what to type, and where the picture goes. It speaks the DevTools protocol over a
+// pipe, so it needs no package and no port.
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+
+const order = JSON.parse(process.argv[2]);
+const browser = spawn(order.program, [
+  '--remote-debugging-pipe', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--host-resolver-rules=MAP * ~NOTFOUND',
+  `--user-data-dir=${order.profile}`, 'about:blank',
+], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: order.profile, LD_LIBRARY_PATH: order.libraries } });
+browser.on('exit', (code) => { if (!done) { console.error(`the browser ended: ${code}`); process.exit(1); } });
+
+let done = false;
+let next = 0;
+let heard = '';
+const waiting = new Map();
+const events = [];
+browser.stdio[4].setEncoding('utf8');
+browser.stdio[4].on('data', (text) => {
+  heard += text;
+  const whole = heard.split('\0');
+  heard = whole.pop();
+  for (const message of whole.map((one) => JSON.parse(one))) {
+    const resolve = waiting.get(message.id);
+    waiting.delete(message.id);
+    if (resolve) resolve(message);
+    else events.push(message);
+  }
+});
+
+function call(method, params = {}, sessionId = undefined) {
+  const id = ++next;
+  browser.stdio[3].write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
+  return new Promise((resolve, reject) => waiting.set(id, ({ result, error }) => {
+    if (error) reject(new Error(`${method}: ${error.message}`));
+    else resolve(result);
+  }));
+}
+
+// Resolves with what the page concludes, however long it works.
+const concluded = `new Promise((resolve) => {
+  const root = document.documentElement;
+  const tell = () => root.dataset.verdict && resolve(root.dataset.verdict);
+  new MutationObserver(tell).observe(root, { attributes: true });
+  tell();
+})`;
+
+const seen = `({
+  verdict: document.documentElement.dataset.verdict,
+  title: document.title,
+  text: document.body.innerText,
+  sentence: document.getElementById('verdict').innerText,
+  faults: Array.from(document.querySelectorAll('#faults li'), (one) => one.textContent),
+  checks: Array.from(document.querySelectorAll('#checks li'), (one) => one.className.split(' ')[0] + ' ' + one.textContent),
+  marks: Array.from(document.querySelectorAll('.mark'), (one) => one.textContent),
+  elements: Array.from(new Set(Array.from(document.body.querySelectorAll('*'), (one) => one.localName))).sort(),
+  wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  owned: window.owned === undefined,
+})`;
+
+async function look(page) {
+  const { targetId } = await call('Target.createTarget', { url: 'about:blank' });
+  const { sessionId } = await call('Target.attachToTarget', { targetId, flatten: true });
+  const ask = (method, params) => call(method, params, sessionId);
+  for (const domain of ['Page', 'Network', 'Log', 'Runtime', 'Accessibility']) await ask(`${domain}.enable`);
+  await ask('Network.emulateNetworkConditions', { offline: true, latency: 0, downloadThroughput: 0, uploadThroughput: 0 });
+  await ask('Emulation.setDeviceMetricsOverride', { width: page.width ?? 1280, height: 900, deviceScaleFactor: 1, mobile: false });
+  await ask('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: page.dark ? 'dark' : 'light' }] });
+  events.length = 0;
+  await ask('Page.navigate', { url: page.url });
+  const evaluate = async (expression) => {
+    const { result, exceptionDetails } = await ask('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+    return result.value;
+  };
+  // The document may not have begun to load.
+  while (!(await evaluate('location.href !== "about:blank" && document.readyState === "complete"')));
+  await evaluate(concluded);
+  if (page.types !== undefined) {
+    // As a person: into the field, and the button.
+    await evaluate(`delete document.documentElement.dataset.verdict; document.getElementById('key').focus()`);
+    await ask('Input.insertText', { text: page.types });
+    await evaluate(`document.querySelector('#key-form button').click()`);
+    await evaluate(concluded);
+  }
+  if (page.opens) await evaluate(`document.querySelectorAll('details').forEach((one, at) => { if (at < 2) one.open = true; }); new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(resume)))`);
+  const told = await evaluate(seen);
+  if (page.picture) {
+    const { data } = await ask('Page.captureScreenshot', { format: 'png', captureBeyondViewport: Boolean(page.whole), clip: page.whole ? await whole(ask) : undefined });
+    writeFileSync(page.picture, Buffer.from(data, 'base64'));
+  }
+  const { nodes } = await ask('Accessibility.getFullAXTree');
+  const named = (role) => nodes.filter((node) => !node.ignored && node.role?.value === role).map((node) => node.name?.value ?? '');
+  told.accessible = { headings: named('heading'), buttons: named('button'), fields: named('textbox'), status: named('status').length, tables: named('table') };
+  const requests = events.filter((event) => event.method === 'Network.requestWillBeSent').map((event) => event.params.request.url);
+  told.elsewhere = requests.filter((url) => !page.url.startsWith(url.split('#')[0]));
+  told.complaints = events
+    .filter((event) => event.method === 'Log.entryAdded' || event.method === 'Runtime.exceptionThrown')
+    .map((event) => event.params.entry?.text ?? event.params.exceptionDetails?.exception?.description ?? 'an exception');
+  await call('Target.closeTarget', { targetId });
+  return told;
+}
+
+async function whole(ask) {
+  const { cssContentSize } = await ask('Page.getLayoutMetrics');
+  return { x: 0, y: 0, width: cssContentSize.width, height: cssContentSize.height, scale: 1 };
+}
+
+try {
+  const told = [];
+  for (const page of order.pages) told.push(await look(page));
+  console.log(JSON.stringify(told));
+} finally {
+  done = true;
+  browser.kill('SIGKILL');
+}
