@@ -233,10 +233,10 @@ fn each_thing_that_is_changed_is_found_and_named() {
     let untold = |what: &str| format!("statement: {what} not what record 9 of the ledger says was packed");
     let rest = untold("its counts, its bounds, its sample or its list of records are");
     assert_eq!(restated(&|s| s.query = "verb:get".to_owned()), [untold("the query is")]);
-    assert_eq!(restated(&|s| s.acts.range = 4_000), [rest.clone()]);
+    assert_eq!(restated(&|s| s.acts.range = 4_000), std::slice::from_ref(&rest));
     assert_eq!(
         restated(&|s| s.to = s.to.plus(std::time::Duration::from_secs(1))),
-        [rest.clone()]
+        std::slice::from_ref(&rest)
     );
     assert_eq!(
         restated(&|s| s.acts.packed = 2),
