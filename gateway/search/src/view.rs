@@ -188,18 +188,21 @@ impl Rows {
             return Placed::Joined;
         }
         let run = if self.view == View::Acts { run_of(&row) } else { None };
+        let repeated = row.fallback_of.clone().filter(|_| self.view != View::All);
+        let repeated = repeated.map(|attempt| Run::Fallback { attempt });
         if let Some(run) = &run
             && let Some(index) = self.home_of(run, &row)
             && let Some(home) = self.rows.get_mut(index)
         {
             join(home, row);
+            if let Some(repeated) = repeated {
+                self.runs.entry(repeated).or_default().push(index);
+            }
             return Placed::Joined;
         }
         if self.rows.len() >= self.most {
             return Placed::Full;
         }
-        let repeated = row.fallback_of.clone().filter(|_| self.view != View::All);
-        let repeated = repeated.map(|attempt| Run::Fallback { attempt });
         for run in run.into_iter().chain(repeated) {
             self.runs.entry(run).or_default().push(self.rows.len());
         }

@@ -178,6 +178,30 @@ fn a_session_that_was_asked_for_over_two_protocols_is_one_act_told_by_the_second
     assert_eq!(refused, [alone, first]);
 }
 
+/// `kubectl cp` opens several streams in one run, and each of them may have been asked for twice.
+#[test]
+fn streams_of_one_run_that_were_asked_for_over_two_protocols_are_one_act() {
+    let world = World::new();
+    let exec = |fallback_of| model::event::Request {
+        action: Some("exec"),
+        subresource: Some("exec"),
+        fallback_of,
+        ..in_run("r", on("create", "pods", Some("web-0")))
+    };
+    let mut last = "";
+    for _ in 0..2 {
+        let attempt = world.call(&ALICE, exec(None), 403);
+        last = world.call(&ALICE, exec(Some(attempt)), 101);
+    }
+    let page = world.search("");
+    let told: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| (row.id.as_str(), row.refused, row.calls.len()))
+        .collect();
+    assert_eq!(told, [(last, false, 4)]);
+}
+
 #[test]
 fn a_forged_run_hides_no_other_change_no_refusal_and_nobody_else() {
     let world = World::new();
