@@ -165,11 +165,25 @@ impl Rule {
             Cover::Perhaps(_, why) if self.demands() => Some(why),
             Cover::Perhaps(miss, _) => return Reach::Misses(miss),
         };
-        match (asked.holds(&self.condition, self.namespace.is_some()), doubt) {
-            (Ok(false), _) => Reach::Misses(Miss::Condition),
+        let local = self.namespace.is_some();
+        match (asked.holds(&self.condition, local), doubt) {
+            (Ok(false), _) => self.reach_of_the_object(asked, local),
             (Err(why), _) => Reach::Fails(why),
             (Ok(true), Some(why)) => Reach::Fails(why.into()),
             (Ok(true), None) => Reach::Applies,
+        }
+    }
+
+    /// Its condition does not hold of the name as it is written. A port beside the name leaves neither a forbid nor a demand, and
+    /// makes nothing granted.
+    fn reach_of_the_object(&self, asked: &Inquiry<'_>, local: bool) -> Reach {
+        let restricts = self.effect == Effect::Forbid || self.demands();
+        let held = restricts.then(|| asked.holds_of_the_object(&self.condition, local));
+        match held.flatten() {
+            None | Some(Ok(false)) => Reach::Misses(Miss::Condition),
+            Some(Ok(true)) if self.effect == Effect::Forbid => Reach::Applies,
+            Some(Ok(true)) => Reach::Fails("its condition holds of the name without port and scheme".into()),
+            Some(Err(why)) => Reach::Fails(why),
         }
     }
 

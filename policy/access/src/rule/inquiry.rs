@@ -9,6 +9,7 @@ use condition::{Budget, Context};
 
 use super::call::{Call, Situation, Who};
 use super::condition::{self as values, Condition};
+use super::scope;
 
 /// What the conditions of one namespace's rules may cost together, for one call: half a millisecond.
 const OF_A_NAMESPACE: Budget = Budget {
@@ -23,6 +24,8 @@ pub struct Inquiry<'a> {
     pub(super) call: &'a Call<'a>,
     pub(super) situation: &'a Situation<'a>,
     values: OnceCell<Context>,
+    /// The same of the object behind a name with a port.
+    of_the_object: OnceCell<Option<Context>>,
     of_the_namespace: Cell<Budget>,
 }
 
@@ -35,6 +38,7 @@ impl<'a> Inquiry<'a> {
             call,
             situation,
             values: OnceCell::new(),
+            of_the_object: OnceCell::new(),
             of_the_namespace: Cell::new(OF_A_NAMESPACE),
         }
     }
@@ -58,6 +62,24 @@ impl<'a> Inquiry<'a> {
         let values = self
             .values
             .get_or_init(|| values::context(self.who, self.call, self.situation));
+        self.evaluated(condition, values, local)
+    }
+
+    /// Whether it holds of the object that the call is about, where the name is written with a scheme or a port.
+    pub(super) fn holds_of_the_object(
+        &self,
+        condition: &Condition,
+        local: bool,
+    ) -> Option<Result<bool, std::sync::Arc<str>>> {
+        let values = self.of_the_object.get_or_init(|| {
+            let mut call = *self.call;
+            call.asked.name = scope::behind(self.call)?;
+            Some(values::context(self.who, &call, self.situation))
+        });
+        Some(self.evaluated(condition, values.as_ref()?, local))
+    }
+
+    fn evaluated(&self, condition: &Condition, values: &Context, local: bool) -> Result<bool, std::sync::Arc<str>> {
         if !local {
             return condition.holds(values, &mut Budget::default());
         }

@@ -164,6 +164,28 @@ fn spans_namespaces(call: &Call<'_>) -> bool {
     enters_through_a_node(call) || (collection && !known_cluster_wide)
 }
 
+/// The object that a call is about, where its name is written with a scheme or a port.
+pub(super) fn behind<'a>(call: &Call<'a>) -> Option<&'a str> {
+    let object = reached(call.asked.name);
+    (is_proxied(call) && object != call.asked.name).then_some(object)
+}
+
+/// Whether the API server takes the name apart: for it `db`, `db:`, `db:80`, `:db:` and `https:db:` are one object
+/// (k8s.io/apimachinery `pkg/util/net/port_split.go` `SplitSchemeNamePort`).
+fn is_proxied(call: &Call<'_>) -> bool {
+    call.action == Action::Proxy && call.asked.group.is_empty()
+}
+
+/// The object behind a name that may have a scheme and a port: `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`. With more parts
+/// it is no name, and the API server finds nothing by it.
+fn reached(name: &str) -> &str {
+    let mut parts = name.split(':');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(name), _, None, _) | (_, Some(name), Some(_), None) => name,
+        _ => name,
+    }
+}
+
 fn name(scope: &Scope, call: &Call<'_>) -> Cover {
     let asked = &call.asked;
     let Some(names) = &scope.names else {
@@ -174,6 +196,10 @@ fn name(scope: &Scope, call: &Call<'_>) -> Cover {
     }
     if asked.name.is_empty() {
         return Cover::Perhaps(Miss::Name, "the name is not known before the call");
+    }
+    if is_proxied(call) && names.iter().any(|name| reached(name) == reached(asked.name)) {
+        // Grants are compared as they are written, like those of roles.
+        return Cover::Perhaps(Miss::Name, "the name with another port or scheme is one that it lists");
     }
     // The name of the node; those of the rule may be of pods on it, unless the rule speaks of nodes itself.
     let is_named = |resource: &ResourcePattern| resource.is_one() && resource.covers(asked);

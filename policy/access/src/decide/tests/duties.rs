@@ -195,10 +195,17 @@ fn any_scope() -> impl Strategy<Value = (Value, Option<&'static str>)> {
         Just(Some(("namespaces", json!(["b"])))),
         Just(Some(("namespaceSelector", json!({"matchLabels": {"tier": "gold"}})))),
     ];
-    let names = prop_oneof![Just(None), Just(Some("p")), Just(Some("n"))];
+    let names = prop_oneof![
+        Just(None),
+        Just(Some("p")),
+        Just(Some("n")),
+        Just(Some("https:p:")),
+        Just(Some("n:80"))
+    ];
     let when = prop_oneof![
         Just(None),
         Just(Some("request.name == 'p'")),
+        Just(Some("request.name == 'n:80'")),
         Just(Some("auth.acr == 'x'"))
     ];
     (act, place, names, when).prop_map(|(mut scope, place, name, when)| {
@@ -221,6 +228,9 @@ fn any_target() -> impl Strategy<Value = (&'static str, &'static str)> {
         Just("/api/v1/namespaces/b/pods"),
         Just("/api/v1/nodes/n"),
         Just("/api/v1/nodes/n/proxy/exec/a/p/c"),
+        Just("/api/v1/nodes/n:10250/proxy/exec/a/p/c"),
+        Just("/api/v1/namespaces/a/pods/p:80/proxy/"),
+        Just("/api/v1/namespaces/a/services/:p:/proxy/"),
         Just("/version"),
     ];
     (prop_oneof![Just("GET"), Just("POST")], raw)
@@ -248,6 +258,152 @@ proptest! {
         let forbids = matches!(decide(forbid).verdict, Verdict::Deny(_));
         let expected = if forbids { everything() } else { Obligations::default() };
         prop_assert_eq!(owed(&decide(rule)).0, expected);
+    }
+}
+
+/// All ways in which the API server reads `name` out of a segment of a path.
+fn spellings(name: &str) -> [String; 8] {
+    [
+        format!("{name}:"),
+        format!("{name}:8080"),
+        format!("{name}:http"),
+        format!(":{name}:"),
+        format!("http:{name}:8080"),
+        format!("https:{name}:"),
+        format!("http:{name}:x"),
+        format!("{name}%3A8080"),
+    ]
+}
+
+/// Where the API server takes a name apart; `NAME` stands for it.
+const PROXIED: [&str; 6] = [
+    "/api/v1/namespaces/a/pods/NAME/proxy",
+    "/api/v1/namespaces/a/pods/NAME/proxy/admin",
+    "/api/v1/namespaces/a/services/NAME/proxy/admin",
+    "/api/v1/nodes/NAME/proxy/exec/a/p/c",
+    "/api/v1/nodes/NAME/proxy/run/kube-system/etcd/etcd?cmd=id",
+    "/api/v1/nodes/NAME/proxy/metrics",
+];
+
+#[test]
+fn neither_a_forbid_nor_a_demand_of_a_name_is_left_by_a_port_beside_it() {
+    for scope in [
+        json!({"actions": ["enter"], "names": ["ledger-0"]}),
+        json!({"verbs": ["*"], "resources": ["pods/proxy", "services/proxy", "nodes/proxy"], "names": ["ledger-0"]}),
+        json!({"verbs": ["*"], "resources": ["*"], "names": ["x", "ledger-0"]}),
+    ] {
+        let mut forbids = World::new(&[forbid("al", &scope)]);
+        let mut demands = World::new(&[demanding(&scope)]);
+        (forbids.authorization, demands.authorization) = (Authorization::Observe, Authorization::Observe);
+        for (path, name) in PROXIED
+            .iter()
+            .flat_map(|path| spellings("ledger-0").map(|name| (path, name)))
+        {
+            let raw = path.replace("NAME", &name);
+            assert_eq!(
+                say(&forbids.decide("al", &["dev"], "POST", &raw)),
+                "deny Forbidden",
+                "{scope} {raw}"
+            );
+            assert_eq!(
+                owed(&demands.decide("al", &["dev"], "GET", &raw)).0,
+                everything(),
+                "{scope} {raw}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rule_for_one_node_means_no_other_whatever_the_port() {
+    let scope = json!({"verbs": ["*"], "resources": ["nodes/proxy"], "names": ["cp-1"]});
+    let mut world = World::new(&[forbid("al", &scope)]);
+    world.authorization = Authorization::Observe;
+    for name in spellings("cp-2")
+        .into_iter()
+        .chain(["cp-1:10250:x:y".into(), "x:y:cp-1".into()])
+    {
+        let raw = format!("/api/v1/nodes/{name}/proxy/run/kube-system/etcd/etcd");
+        assert!(
+            say(&world.decide("al", &["dev"], "POST", &raw)).starts_with("allow"),
+            "{raw}"
+        );
+    }
+    // What no proxy is of, has its name whole.
+    for raw in [
+        "/api/v1/nodes/cp-1:10250",
+        "/apis/own.example/v1/nodes/cp-1:10250/proxy/run",
+    ] {
+        assert!(
+            say(&world.decide("al", &["dev"], "POST", raw)).starts_with("allow"),
+            "{raw}"
+        );
+    }
+}
+
+#[test]
+fn a_port_in_the_name_of_a_rule_grants_as_it_is_written_and_restricts_every_port() {
+    let scope = json!({"actions": ["enter"], "names": ["web:8080"]});
+    let at = |name: &str| format!("/api/v1/namespaces/a/services/{name}/proxy/");
+    let granting = World::new(&[demanding(&scope)]);
+    assert!(say(&granting.decide("al", &["x"], "GET", &at("web:8080"))).starts_with("allow"));
+    for other in ["web", "web:http", "http:web:8080", ":web:", "web:9090"] {
+        assert_eq!(
+            say(&granting.decide("al", &["x"], "GET", &at(other))),
+            "deny NoRule",
+            "{other}"
+        );
+        let mut world = World::new(&[forbid("al", &scope)]);
+        world.authorization = Authorization::Observe;
+        assert_eq!(
+            say(&world.decide("al", &["x"], "GET", &at(other))),
+            "deny Forbidden",
+            "{other}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_spelling_of_a_name_is_forbidden_and_owes_as_the_bare_one_and_is_granted_no_more(
+        said in any_scope(),
+        path in prop::sample::select(&PROXIED[..]),
+        name in prop::sample::select(&["p", "n", "q"][..]),
+        which in 0_usize..8,
+        method in prop::sample::select(&["GET", "POST", "DELETE"][..]),
+    ) {
+        let (scope, when) = said;
+        // A rule that names a port means that port where it grants.
+        prop_assume!(!scope["names"].to_string().contains(':') && !when.is_some_and(|when| when.contains(':')));
+        let mut demands = demanding(&scope);
+        if let Some(when) = when {
+            demands["when"] = json!(when);
+        }
+        let mut grants = demands.clone();
+        grants.as_object_mut().unwrap().remove("obligations");
+        let mut forbids = grants.clone();
+        forbids["effect"] = json!("forbid");
+        let decide = |rule: &Value, authorization, name: &str| {
+            let mut world = World::new(std::slice::from_ref(rule));
+            world.authorization = authorization;
+            world.decide("al", &["dev"], method, &path.replace("NAME", name)).verdict
+        };
+        let spelt = &spellings(name)[which];
+        let is_denied = |verdict: Verdict| matches!(verdict, Verdict::Deny(_));
+        let forbidden = |name: &str| is_denied(decide(&forbids, Authorization::Observe, name));
+        prop_assert_eq!(forbidden(name), forbidden(spelt), "{} {}", forbids, spelt);
+        let owes = |name: &str| match decide(&demands, Authorization::Observe, name) {
+            Verdict::Allow(allowed) => allowed.obligations,
+            other => panic!("{other:?}"),
+        };
+        prop_assert_eq!(owes(name), owes(spelt), "{} {}", demands, spelt);
+        for rule in [&grants, &demands] {
+            if is_denied(decide(rule, Authorization::Enforce, name)) {
+                prop_assert!(is_denied(decide(rule, Authorization::Enforce, spelt)), "{} {}", rule, spelt);
+            }
+        }
     }
 }
 
