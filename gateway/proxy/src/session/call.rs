@@ -216,8 +216,9 @@ impl Entry {
         fence(Ordering::SeqCst);
         let is_proxied = |facts: &RequestFacts| facts.action() == Action::Proxy;
         let is_plain = self.stays_plain.load(Ordering::Acquire) && self.trail.facts.as_ref().is_some_and(is_proxied);
-        let is_meant = self.session.get().is_some() || is_plain;
-        let is_owed = self.demands.record() && is_meant && self.trail.recording.get().is_none();
+        // A recording that was made ready for a session counts for a session alone: what was answered plainly is in none.
+        let is_unrecorded = is_plain || (self.session.get().is_some() && self.trail.recording.get().is_none());
+        let is_owed = self.demands.record() && is_unrecorded;
         is_owed.then_some("the rules now demand that it be recorded")
     }
 

@@ -679,6 +679,33 @@ async fn a_plain_request_through_a_proxy_ends_when_what_enters_has_to_be_recorde
 }
 
 #[tokio::test]
+async fn a_recording_made_ready_for_what_then_is_no_session_meets_no_demand() {
+    // As with `recording.sessions: all`, where no rule demands it yet.
+    let world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &entering(None));
+    let offers = || {
+        let trail = world.call(
+            person("al", "dev"),
+            "/api/v1/namespaces/shop/services/web:80/proxy/events",
+            true,
+        );
+        let _ = trail.recording.set(an_anchor());
+        world.enter(&trail)
+    };
+    let (answered, session) = (offers(), offers());
+    answered.stays_plain();
+    let _ = session.becomes_session(counted());
+    world.rules(&["dev"], &entering(Some(json!({"record": true}))));
+    world.keeper.rules_changed(&world.cluster).await;
+    assert_eq!(
+        open(&[&answered, &session]),
+        [false, true],
+        "what is answered plainly passes in no recording"
+    );
+    assert_eq!(answered.why(), UNRECORDED);
+}
+
+#[tokio::test]
 async fn what_the_cluster_alone_allows_is_held_to_the_demands_too() {
     let mut world = World::new(8, Authorization::Confirm);
     world.rules(&["dev"], &[]);
