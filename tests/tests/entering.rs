@@ -307,6 +307,82 @@ fn h_02_k8s_01_spdy_that_is_asked_for_by_get_is_decided_as_by_post() -> anyhow::
     Ok(())
 }
 
+/// Ways in which the API server reads the name of what a `proxy` subresource leads to; the first is the bare one.
+fn spellings(name: &str, port: &str) -> [String; 6] {
+    [
+        name.to_owned(),
+        format!("{name}:"),
+        format!(":{name}:"),
+        format!("{name}:{port}"),
+        format!("https:{name}:{port}"),
+        format!("{name}%3A{port}"),
+    ]
+}
+
+/// A rule about everybody, and a word of what it refuses.
+fn named(effect: &str, name: &str, scope: &str) -> (String, String) {
+    let (more, word) = match effect {
+        "allow" => ("  obligations: { record: true }\n", "has to be recorded".to_owned()),
+        _ => ("", format!("AccessRule not-{name}")),
+    };
+    let rule = format!(
+        r#"---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: {{ name: not-{name} }}
+spec:
+  effect: {effect}
+  subjects: {{ groups: ["*"] }}
+  kubernetes: {{ {scope}, names: [{name}] }}
+{more}"#
+    );
+    (rule, word)
+}
+
+/// What a rule says of an object holds for every way in which the API server reads its name, and is no rule about others.
+#[test]
+fn a_rule_about_a_name_is_not_left_by_a_port_or_scheme_beside_it() -> anyhow::Result<()> {
+    let cluster = world()?;
+    let admin = cluster.admin()?;
+    let path = "jsonpath={.status.daemonEndpoints.kubeletEndpoint.Port}";
+    let kubelet = admin.ok(&["get", "node", "node-1", "-o", path])?;
+    let port = pods::port(&listens(&admin, "shop", "near", "near")?)?.to_string();
+    let direct = cluster.as_person("bob@example.com", &["sre"])?;
+    for (person, name, scope, before, port) in [
+        (
+            "bob",
+            "node-1",
+            r#"verbs: ["*"], resources: [nodes/proxy]"#,
+            "nodes/",
+            kubelet.trim(),
+        ),
+        ("alice", "near", "actions: [enter]", "namespaces/shop/pods/", &port),
+    ] {
+        let target = |name: &str| format!("/api/v1/{before}{name}/proxy/healthz");
+        let targets = spellings(name, port).map(|name| target(&name));
+        if name == "node-1" {
+            for target in &targets {
+                assert_eq!(direct.ok(&["get", "--raw", target])?, "ok", "{target} is the kubelet");
+            }
+        }
+        for effect in ["forbid", "allow"] {
+            let (rule, word) = named(effect, name, scope);
+            let gateway = Gateway::start(cluster, &Options::ruled(rule))?;
+            let person = gateway.kubectl_of(person)?;
+            for target in &targets {
+                let refused = person.run(&["get", "--raw", target])?;
+                assert!(
+                    refused.code == 1 && refused.stderr.contains(&word),
+                    "{word} {target}: {refused}"
+                );
+            }
+            let other = person.run(&["get", "--raw", &target("another:1")])?;
+            assert!(!other.stderr.contains(&word), "{other}");
+        }
+    }
+    Ok(())
+}
+
 /// What a node itself answers, to whoever may enter it: the same as direct, and each call an entering of the node.
 #[test]
 fn h_21_a_node_is_entered_by_whoever_may_and_each_call_is_recorded_as_that() -> anyhow::Result<()> {
