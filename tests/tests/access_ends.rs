@@ -397,6 +397,65 @@ fn o_15_a_withdrawn_key_counts_no_longer_at_the_operators_signal() -> anyhow::Re
     Ok(())
 }
 
+/// Nobody renews: the gateway itself asks the provider about whoever has something open.
+#[test]
+fn oidc_28_whose_group_is_taken_at_the_provider_reads_it_in_the_pod_without_a_renewal() -> anyhow::Result<()> {
+    let options = Options {
+        identity: Some(json!({ "session": { "recheck": "1s" } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(world()?, &options)?;
+    let alice = gateway.kubectl_of("alice")?;
+    let bob = gateway.kubectl_of("bob")?;
+    let (mut hers, his) = (both_ways(&alice)?, both_ways(&bob)?);
+    let mut watch = alice.start(&["get", "configmaps", "-n", "shop", "--watch", "-o", "name"])?;
+    watch.line("the list before the watch", |line| line == "configmap/here")?;
+    gateway.has_open(5)?;
+    hers.iter().try_for_each(Running::goes_on)?;
+    let changed = json!({ "id": "alice", "claims": { "groups": ["another"] } });
+    gateway.provider.control("/people", &changed)?;
+    for exec in &mut hers {
+        has_read(
+            exec,
+            "ended by the gateway: what the identity provider says of you has changed: no role",
+        )?;
+    }
+    watch.end()?;
+    his.iter().try_for_each(Running::goes_on)?;
+    // The token that she holds still says the group.
+    let refused = alice.run(&["exec", "web", "-n", "shop", "--", "true"])?;
+    assert!(refused.code == 1 && refused.stderr.contains("no role"), "{refused}");
+    bob.ok(&LOOK)?;
+    let records = gateway.records_with("the change", |records| {
+        records
+            .iter()
+            .any(|record| record["person"]["what"] == "identityChanged")
+    })?;
+    let changes = records
+        .iter()
+        .filter(|record| record["person"]["what"] == "identityChanged");
+    assert_eq!(changes.count(), 1, "said once, and of nobody else");
+    Ok(())
+}
+
+/// Whoever is gone at the provider loses the whole sign-in.
+#[test]
+fn oidc_28_whom_the_provider_no_longer_knows_reads_it_in_the_pod_without_a_renewal() -> anyhow::Result<()> {
+    let options = Options {
+        identity: Some(json!({ "session": { "recheck": "1s" } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::start(world()?, &options)?;
+    let (alice, bob) = (gateway.kubectl_of("alice")?, gateway.kubectl_of("bob")?);
+    let (mut hers, his) = (talks(&alice, Way::WebSocket)?, talks(&bob, Way::WebSocket)?);
+    gateway.provider.control("/disable", &json!({ "id": "alice" }))?;
+    has_read(
+        &mut hers,
+        "ended by the gateway: the sign-in has ended: the identity provider no longer vouches for you",
+    )?;
+    his.goes_on()
+}
+
 #[test]
 fn a_rule_that_is_removed_is_read_of_in_the_pod() -> anyhow::Result<()> {
     let gateway = Gateway::start(world()?, &Options::ruled(GUESTS))?;

@@ -19,6 +19,7 @@ use crate::door::{door, nothing_here};
 use crate::limit::{Act, Limiter};
 use crate::minting::GatewayKeys;
 use crate::record::{NotRecorded, Recorder, SessionEvent};
+use crate::renewal::Renewals;
 use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
 use crate::upstream::Issuers;
 use crate::{device, discovery, logout, reason, signin, token, userinfo};
@@ -121,12 +122,18 @@ impl Inner {
 
 /// The gateway host. `api` is merged in behind the same checks: host, limits, headers.
 pub fn router(parts: Parts, api: Router) -> Router {
+    router_and_renewals(parts, api).0
+}
+
+/// The same, and the way to ask about people who do not renew by themselves.
+pub fn router_and_renewals(parts: Parts, api: Router) -> (Router, Renewals) {
     let app: App = Arc::new(Inner {
         parts,
         limiter: Limiter::default(),
         renewals: Mutex::new(HashMap::new()),
     });
-    Router::new()
+    let renewals = Renewals::new(app.clone());
+    let router = Router::new()
         .route("/", get(signin::home))
         .route("/.well-known/gatescribe", get(discovery::document))
         .route("/authorize", get(signin::authorize))
@@ -148,5 +155,6 @@ pub fn router(parts: Parts, api: Router) -> Router {
         .with_state(app.clone())
         .merge(api)
         .fallback(nothing_here)
-        .layer(middleware::from_fn_with_state(app, door))
+        .layer(middleware::from_fn_with_state(app, door));
+    (router, renewals)
 }

@@ -44,11 +44,12 @@ mod whole;
 #[cfg(test)]
 mod tests;
 
-pub use app::{Parts, router};
+pub use app::{Parts, router, router_and_renewals};
 pub use discovery::gatescribe_document;
 pub use fetch::{Fetch, FetchError, FetchSetupError, HyperFetch};
 pub use minting::{API_AUDIENCE, GatewayKeys};
 pub use page::{SignedIn, signed_in_page};
 pub use record::{NotRecorded, Peer, Recorder, SessionEvent, What, Who};
+pub use renewal::Renewals;
 pub use settings::{ClusterEntry, GatewayUrl, Lifetimes, SettingsError};
 pub use upstream::{Issuers, Provider};

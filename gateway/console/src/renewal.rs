@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
 
+use futures::StreamExt as _;
 use model::time::Timestamp;
 use state::{EndReason, ProviderTokens, Session, SessionId, Standing};
 use tokio::sync::Mutex;
@@ -15,8 +16,45 @@ use tokio::sync::Mutex;
 use crate::app::{App, Inner, Unavailable};
 use crate::caller::Caller;
 use crate::record::{SessionEvent, What};
-use crate::signin::identity_differs;
 use crate::upstream::{RenewalError, Renewed as Answered, renew};
+
+/// Sessions that are asked about at the same time while nobody comes with their handles.
+const AT_ONCE: usize = 4;
+
+/// Asks the provider about people who have something open and do not renew (security OIDC-28).
+#[derive(Clone)]
+pub struct Renewals {
+    app: App,
+}
+
+impl std::fmt::Debug for Renewals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewals").finish_non_exhaustive()
+    }
+}
+
+impl Renewals {
+    pub(crate) const fn new(app: App) -> Self {
+        Self { app }
+    }
+
+    /// Asks about those of these sessions about which the provider was last asked longer ago than [`crate::Lifetimes::recheck`]. What
+    /// it says is stored, and ends what has to end, as at a renewal. While it does not answer, its last word counts.
+    pub async fn of(&self, sessions: Vec<SessionId>) {
+        let each = futures::stream::iter(sessions);
+        each.for_each_concurrent(AT_ONCE, |id| async move {
+            let now = self.app.now();
+            let found = self.app.store(move |store| store.session(&id, now)).await;
+            if let Ok(Some(session)) = found
+                && session.standing == Standing::Live
+            {
+                // What came of it is in the store, the ledger and the log.
+                let _ = renew_if_due(&self.app, None, &session).await;
+            }
+        })
+        .await;
+    }
+}
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +74,14 @@ const SILENT: &str = "the provider has not answered for too long to be sure that
 const STORE: &str = "the gateway cannot store or record this right now; the session stays, try again in a minute";
 
 /// Asks if the provider's last word is older than the configured time.
-pub(crate) async fn renew_if_due(app: &App, caller: &Caller, session: &Session) -> Renewed {
+///
+/// `caller`: who came with the sign-in's handle; none where the gateway asks by itself.
+pub(crate) async fn renew_if_due(app: &App, caller: Option<&Caller>, session: &Session) -> Renewed {
     if !is_due(app, session) {
         return Renewed::Current;
     }
-    let (app, caller, id) = (app.clone(), caller.clone(), session.id.clone());
-    let task = tokio::spawn(async move { one_at_a_time(&app, &caller, &id).await });
+    let (app, caller, id) = (app.clone(), caller.cloned(), session.id.clone());
+    let task = tokio::spawn(async move { one_at_a_time(&app, caller.as_ref(), &id).await });
     task.await.unwrap_or(Renewed::Silent(STORE))
 }
 
@@ -49,7 +89,7 @@ fn is_due(app: &Inner, session: &Session) -> bool {
     app.now().since(session.checked_at) >= app.parts.lifetimes.recheck
 }
 
-async fn one_at_a_time(app: &App, caller: &Caller, id: &SessionId) -> Renewed {
+async fn one_at_a_time(app: &App, caller: Option<&Caller>, id: &SessionId) -> Renewed {
     let turn = turn_of(app, id);
     let _held = turn.lock().await;
     match ask(app, caller, id).await {
@@ -76,7 +116,7 @@ fn sweep(turns: &mut HashMap<SessionId, Weak<Mutex<()>>>) {
     turns.retain(|_, turn| turn.strong_count() > 0);
 }
 
-async fn ask(app: &App, caller: &Caller, id: &SessionId) -> Result<Renewed, Unavailable> {
+async fn ask(app: &App, caller: Option<&Caller>, id: &SessionId) -> Result<Renewed, Unavailable> {
     let (wanted, now) = (id.clone(), app.now());
     let found = app
         .store(move |store| Ok(store.session(&wanted, now)?.zip(store.provider_tokens(&wanted)?)))
@@ -114,13 +154,13 @@ async fn ask(app: &App, caller: &Caller, id: &SessionId) -> Result<Renewed, Unav
 
 async fn keep(
     app: &App,
-    caller: &Caller,
+    caller: Option<&Caller>,
     session: &Session,
     answered: Answered,
     version: i64,
 ) -> Result<Renewed, Unavailable> {
     let (id, now) = (session.id.clone(), app.now());
-    let changed = identity_differs(&session.identity, &answered.identity);
+    let changed = session.identity.differs_from(&answered.identity);
     let mut after = session.clone();
     after.identity = answered.identity.clone();
     let stored = app
@@ -130,7 +170,7 @@ async fn keep(
         return Ok(Renewed::Ended);
     }
     if changed {
-        let event = SessionEvent::new(What::IdentityChanged, now, Some(caller)).about(&after);
+        let event = SessionEvent::new(What::IdentityChanged, now, caller).about(&after);
         app.record(event).await?;
     }
     Ok(Renewed::Current)
@@ -150,11 +190,11 @@ async fn keep_token_only(
         .map(drop)
 }
 
-async fn end(app: &App, caller: &Caller, session: &Session, why: &'static str) -> Result<Renewed, Unavailable> {
+async fn end(app: &App, caller: Option<&Caller>, session: &Session, why: &'static str) -> Result<Renewed, Unavailable> {
     let (id, now) = (session.id.clone(), app.now());
     app.store(move |store| store.end_session(&id, EndReason::ProviderRefused, now))
         .await?;
-    let event = SessionEvent::new(What::ProviderRefused, now, Some(caller)).about(session);
+    let event = SessionEvent::new(What::ProviderRefused, now, caller).about(session);
     app.record_after(event.because(why, None)).await;
     Ok(Renewed::Ended)
 }

@@ -164,7 +164,7 @@ async fn by_handle(app: &App, caller: &Caller, fields: &Fields) -> Result<(Sessi
     app.limiter
         .take(Act::Renewal, session.subject_id.as_str(), app.now())
         .map_err(|wait| Refused::too_many_of_yours(&session.subject_id, wait))?;
-    match renew_if_due(app, caller, &session).await {
+    match renew_if_due(app, Some(caller), &session).await {
         Renewed::Current | Renewed::OldWordCounts => {}
         Renewed::Ended => {
             return Err(Refused::grant(format!(

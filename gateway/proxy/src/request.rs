@@ -657,7 +657,10 @@ fn unless_lost(call: &LongCall, gate: &ClusterGate, trail: &Trail, grounds: Grou
     if gate.decision.version() == grounds.version {
         return Ok(());
     }
-    match gate.decision.anew(trail, trail.received.wall) {
+    match gate
+        .decision
+        .anew(trail, trail.identity.as_deref(), trail.received.wall)
+    {
         Anew::Refused(refusal) => Err(refusal),
         // What it owes by now, and what the cluster has to be asked, the keeper looks at.
         Anew::Stands(_) | Anew::Ask(_) => Ok(()),

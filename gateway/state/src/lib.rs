@@ -34,7 +34,7 @@ pub use error::StateError;
 pub use issued::IssuedCredential;
 pub use lock::Locking;
 pub use part_key::PartKeyBytes;
-pub use revocation::{Revocation, Revoked};
+pub use revocation::{IDENTITY_CHANGED, Revocation, Revoked};
 pub use seal::{SealingKey, SealingKeys};
 pub use secret::{Secret, SessionId, user_code_form};
 pub use seen::Logout;

@@ -11,6 +11,10 @@ use crate::{SessionId, StateError, Store};
 /// Longer than any token of ours lives; what is older is read from the session or the lock itself.
 const KEEP: Duration = Duration::from_secs(24 * 3600);
 
+/// The reason of an entry for a session that goes on: its person is another to Kubernetes by the provider's word, and may have lost
+/// access.
+pub const IDENTITY_CHANGED: &str = "identityChanged";
+
 /// What lost access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
@@ -27,7 +31,7 @@ pub struct Revocation {
     pub revision: u64,
     /// What lost access.
     pub revoked: Revoked,
-    /// The reason: a name of [`crate::EndReason`], or an operator's words.
+    /// The reason: a name of [`crate::EndReason`], [`IDENTITY_CHANGED`], or an operator's words.
     pub why: String,
     /// When.
     pub at: Timestamp,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cluster::ClusterId;
+use crate::subject::Subject;
 use crate::time::Timestamp;
 
 /// May this subject do this, in the cluster's own view? (`authorization.k8s.io/v1` SubjectAccessReview)
@@ -164,6 +165,8 @@ pub enum SessionAnswer {
         ends_at: Timestamp,
         /// The reason its person stated, and until when it counts.
         stated_reason: Option<(String, Timestamp)>,
+        /// Who its person is by the provider's newest word; none where nobody keeps that, and the token's word counts.
+        subject: Option<Box<Subject>>,
     },
     /// It has ended.
     Ended {

@@ -88,7 +88,7 @@ pub struct SubjectParts {
 ///
 /// Invariant: the user name is not empty; names carry no control characters and no space at an end; a `system:` name is
 /// held only by a service account and is then exactly its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     id: SubjectId,
     kind: SubjectKind,
@@ -143,6 +143,19 @@ impl Subject {
             extra: Arc::new(parts.extra),
             email: parts.email.map(Into::into),
         })
+    }
+
+    /// Whether policy could see another in it: in name, UID, groups or extra values. The order of groups means nothing.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self) -> bool {
+        let sorted = |subject: &Self| {
+            let mut groups = subject.groups.to_vec();
+            groups.sort_unstable();
+            groups.dedup();
+            groups
+        };
+        let names = |subject: &Self| (subject.id.clone(), subject.username.clone(), subject.uid.clone());
+        names(self) != names(other) || self.extra != other.extra || sorted(self) != sorted(other)
     }
 
     /// See [`SubjectId`].

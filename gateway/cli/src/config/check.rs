@@ -330,6 +330,14 @@ impl Check<'_> {
                 "10m is the longest: revocation rests on it",
             );
         }
+        if session.recheck.duration().as_secs() == 0 {
+            self.say(
+                "/identity/session/recheck",
+                "`recheck` must be at least 1s",
+                "the provider would be asked all the time",
+                "5m is the default",
+            );
+        }
         if session.idle > session.max {
             self.say(
                 "/identity/session/idle",

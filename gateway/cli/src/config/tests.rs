@@ -41,6 +41,7 @@ fn a_good_file_is_read_with_its_defaults() {
         .map_err(|problems| problems.for_a_person(false, 100))
         .unwrap();
     assert_eq!(config.identity.session.token, Span::minutes(10));
+    assert_eq!(config.identity.session.recheck, Span::minutes(5));
     assert_eq!(config.clusters[0].authorization, Authorization::Confirm);
     assert_eq!(config.ledger.segment_size, Size::mebibytes(64));
 }

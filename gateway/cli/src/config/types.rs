@@ -178,6 +178,10 @@ pub struct Session {
     /// Lifetime of the token that kubectl holds; at most 10 minutes.
     #[serde(default = "token_lifetime")]
     pub token: Span,
+    /// The provider is asked again about a person when its last word is older than this, at a renewal and while something is open:
+    /// whom it has taken a group from loses it within this time and a minute. At least a second.
+    #[serde(default = "session_recheck")]
+    pub recheck: Span,
 }
 
 impl Default for Session {
@@ -186,6 +190,7 @@ impl Default for Session {
             idle: session_idle(),
             max: session_max(),
             token: token_lifetime(),
+            recheck: session_recheck(),
         }
     }
 }
@@ -198,6 +203,9 @@ fn session_max() -> Span {
 }
 fn token_lifetime() -> Span {
     Span::minutes(10)
+}
+fn session_recheck() -> Span {
+    Span::minutes(5)
 }
 
 /// An OpenID provider at which people sign in.

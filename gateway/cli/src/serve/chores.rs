@@ -9,7 +9,7 @@ use model::ask::{SessionAnswer, SessionQuestion};
 use proxy::audit::Station;
 use proxy::clock::Clock;
 use proxy::session::Registry;
-use state::{Revoked, Store};
+use state::{Revoked, SessionId, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,8 @@ use super::sessions::look_up;
 const SUMMARIES_EVERY: Duration = Duration::from_secs(10);
 /// How often the store forgets what is past its time.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether people with something open have to be asked about.
+const RECHECKS_EVERY: Duration = Duration::from_secs(60);
 /// Ends of access that are read at once.
 const PAGE: u32 = 500;
 /// After the store failed it is asked again so much later.
@@ -57,6 +59,30 @@ pub(super) async fn sweeps(store: Arc<Store>, clock: Clock, stop: CancellationTo
                 tracing::warn!(error = %error, "the store could not be swept; it is tried again in a minute")
             }
             Err(error) => tracing::error!(error = %error, "the sweep of the store broke"),
+        }
+    }
+}
+
+/// Has the provider asked about people who have something open and do not renew: before a shell that is never left, nobody else
+/// would. Each sign-in is looked at once a minute, or as often as the provider is asked at all.
+pub(super) async fn rechecks(
+    renewals: console::Renewals,
+    calls: Arc<Registry>,
+    recheck: Duration,
+    stop: CancellationToken,
+) {
+    let mut beat = tokio::time::interval(recheck.min(RECHECKS_EVERY));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let open = calls.sign_ins();
+        let open = open.iter().filter_map(|id| SessionId::parse(id)).collect();
+        tokio::select! {
+            () = renewals.of(open) => {}
+            () = stop.cancelled() => return,
         }
     }
 }
@@ -105,16 +131,29 @@ impl Ends {
         let refreshed = tokio::task::spawn_blocking(move || locks.refresh().map_err(|error| error.to_string()));
         refreshed.await.map_err(|error| error.to_string())??;
         let (ended, reached) = read_ends(&self.store, from, &self.clock).await?;
-        for (session, why) in ended {
-            self.calls.end_sign_in(&session, &why, self.clock.read().wall);
+        for (session, told) in ended {
+            let now = self.clock.read().wall;
+            match told {
+                Told::Ended(why) => self.calls.end_sign_in(&session, &why, now),
+                Told::Changed => self.calls.sign_in_changed(&session, now),
+            };
         }
         Ok(reached)
     }
 }
 
-/// Sessions that ended after `from` with the reason in words, and the revision that was reached. Everything that ends a
-/// person's sessions ends each of them by name, too.
-async fn read_ends(store: &Arc<Store>, from: u64, clock: &Clock) -> Result<(Vec<(String, String)>, u64), String> {
+/// What is told of a session.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// It has ended, for this reason.
+    Ended(String),
+    /// It goes on, and its person is another to Kubernetes.
+    Changed,
+}
+
+/// What was told of sessions after `from`, and the revision that was reached. Everything that ends a person's sessions ends each of
+/// them by name, too.
+async fn read_ends(store: &Arc<Store>, from: u64, clock: &Clock) -> Result<(Vec<(String, Told)>, u64), String> {
     let (store, now) = (Arc::clone(store), clock.read().wall);
     let read = move || {
         let revoked = store.revocations_since(from, PAGE).map_err(|error| error.to_string())?;
@@ -127,11 +166,15 @@ async fn read_ends(store: &Arc<Store>, from: u64, clock: &Clock) -> Result<(Vec<
                 session: id.as_str().into(),
                 after: revocation.revision,
             };
-            let why = match look_up(&store, &question, now) {
-                SessionAnswer::Ended { why } | SessionAnswer::Unknown { why } => why,
-                SessionAnswer::Live { .. } => revocation.why,
+            let ended = |why| Told::Ended(format!("the sign-in has ended: {why}"));
+            let told = match look_up(&store, &question, now) {
+                SessionAnswer::Ended { why } => ended(why),
+                // Whoever has something open looks it up, and waits if that cannot be done.
+                _ if revocation.why == state::IDENTITY_CHANGED => Told::Changed,
+                SessionAnswer::Unknown { why } => ended(why),
+                SessionAnswer::Live { .. } => ended(revocation.why),
             };
-            Some((id.as_str().to_owned(), format!("the sign-in has ended: {why}")))
+            Some((id.as_str().to_owned(), told))
         });
         Ok((ended.collect(), reached))
     };
@@ -148,8 +191,7 @@ mod tests {
     use model::time::Timestamp;
     use proxy::session::LongCallMetrics;
     use state::{
-        ClientKind, EndReason, Identity, Limits, NewSession, ProviderTokens, SealingKey, SealingKeys, SessionId,
-        SessionSecrets,
+        ClientKind, EndReason, Identity, Limits, NewSession, ProviderTokens, SealingKey, SealingKeys, SessionSecrets,
     };
 
     use super::*;
@@ -225,9 +267,16 @@ mod tests {
             ended,
             [(
                 first.as_str().to_owned(),
-                "the sign-in has ended: you signed out".to_owned()
+                Told::Ended("the sign-in has ended: you signed out".to_owned())
             )]
         );
+        let (tokens, version) = store.provider_tokens(&second).unwrap().unwrap();
+        let mut identity = store.session(&second, now).unwrap().unwrap().identity;
+        identity.groups.push("another".to_owned());
+        let is_kept = store.store_provider_tokens(&second, version, &tokens, Some(&identity), now);
+        assert!(is_kept.unwrap());
+        let (changed, reached) = read_ends(&store, reached, &clock).await.unwrap();
+        assert_eq!(changed, [(second.as_str().to_owned(), Told::Changed)]);
         store.end_session(&second, EndReason::Locked, now).unwrap();
         let (ended, _) = read_ends(&store, reached, &clock).await.unwrap();
         assert_eq!(ended.len(), 1);

@@ -206,6 +206,14 @@ impl Gateway {
             keys: &keys,
             stop: &stop,
         };
+        let (console_host, renewals) = gateway_host(&host)?;
+        let recheck = config.identity.session.recheck.duration();
+        tokio::spawn(chores::rechecks(
+            renewals,
+            Arc::clone(&measures.calls),
+            recheck,
+            stop.clone(),
+        ));
         let gate = Gate::new(
             sites(config, &url, &clusters)?,
             Arc::clone(&identity),
@@ -215,7 +223,7 @@ impl Gateway {
                 .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
                 .collect(),
             Arc::clone(&measures.calls),
-            Arc::new(gateway_host(&host)?),
+            Arc::new(console_host),
             format!("gatescribe login {}", url.as_str()).into(),
         );
         let gate = gate.recording_sessions(books.recordings.clone());
@@ -342,7 +350,7 @@ struct HostParts<'a> {
 }
 
 /// What answers at the gateway's own host: sign-in, discovery, the API.
-fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<host::ConsoleHost> {
+fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<(host::ConsoleHost, console::Renewals)> {
     let HostParts {
         config,
         url,
@@ -370,7 +378,8 @@ fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<host::ConsoleHost> {
         clock: Arc::new(now),
         url: url.clone(),
     };
-    Ok(host::ConsoleHost::new(console::router(parts, api), &document))
+    let (router, renewals) = console::router_and_renewals(parts, api);
+    Ok((host::ConsoleHost::new(router, &document), renewals))
 }
 
 fn audit_api(parts: &HostParts<'_>) -> axum::Router {
@@ -588,6 +597,7 @@ fn lifetimes(session: &config::Session) -> Lifetimes {
         access_token: session.token.duration(),
         idle: session.idle.duration(),
         absolute: session.max.duration(),
+        recheck: session.recheck.duration(),
         ..Lifetimes::default()
     }
 }

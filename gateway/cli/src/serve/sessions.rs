@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use model::ask::{SessionAnswer, SessionQuestion};
+use model::subject::{Subject, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use state::{EndReason, SessionId, Store};
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +34,7 @@ pub(super) fn look_up(store: &Store, question: &SessionQuestion, now: Timestamp)
         Ok(Some(session)) => match session.standing {
             state::Standing::Live => SessionAnswer::Live {
                 ends_at: session.idle_end.min(session.absolute_end),
+                subject: subject(&session).map(Box::new),
                 stated_reason: session.stated_reason,
             },
             state::Standing::Ended(why) => SessionAnswer::Ended {
@@ -44,6 +46,23 @@ pub(super) fn look_up(store: &Store, question: &SessionQuestion, now: Timestamp)
         },
         Err(error) => SessionAnswer::Unknown { why: error.to_string() },
     }
+}
+
+/// Its person by the provider's newest word; none where that makes no name that Kubernetes could be told, as no token has it either.
+fn subject(session: &state::Session) -> Option<Subject> {
+    let person = session.identity.clone();
+    let parts = SubjectParts {
+        id: session.subject_id.clone(),
+        kind: SubjectKind::Person,
+        issuer: person.issuer,
+        subject: person.subject,
+        username: person.username,
+        uid: person.uid,
+        groups: person.groups,
+        extra: person.extra,
+        email: person.email,
+    };
+    Subject::new(parts).ok()
 }
 
 const fn in_words(why: EndReason) -> &'static str {

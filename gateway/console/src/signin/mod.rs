@@ -84,14 +84,3 @@ impl Vouched {
         }
     }
 }
-
-/// Whether the mapped person is another than before; the order in which a provider names groups does not matter.
-pub(crate) fn identity_differs(one: &Identity, other: &Identity) -> bool {
-    let sorted = |identity: &Identity| {
-        let mut identity = identity.clone();
-        identity.groups.sort();
-        identity.email = None;
-        identity
-    };
-    sorted(one) != sorted(other)
-}

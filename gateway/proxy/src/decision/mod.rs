@@ -337,11 +337,11 @@ impl Station {
         self.rules.clone()
     }
 
-    /// Decides a call under way by the newest rules, without anything that is remembered. A trail without identity or facts
-    /// is refused.
-    pub(crate) fn anew(&self, trail: &Trail, now: Timestamp) -> Anew {
+    /// Decides a call under way of this identity by the newest rules, without anything that is remembered. Without an identity,
+    /// or facts in the trail, it is refused.
+    pub(crate) fn anew(&self, trail: &Trail, identity: Option<&Identity>, now: Timestamp) -> Anew {
         let rules = Arc::clone(&self.rules.borrow());
-        let (Some(identity), Some(facts)) = (trail.identity.as_deref(), trail.facts.as_ref()) else {
+        let (Some(identity), Some(facts)) = (identity, trail.facts.as_ref()) else {
             return Anew::Refused(Refusal::Internal);
         };
         let impersonation = trail.effective.as_ref().map(wanted);

@@ -109,6 +109,17 @@ impl Identity {
         parts
     }
 
+    /// The same sign-in of whom the provider names as `now`; none where that is what it said before.
+    pub(crate) fn renamed(&self, now: &Subject) -> Option<Self> {
+        self.subject.differs_from(now).then(|| {
+            Self::of(Self {
+                groups_hash: groups_hash(now.groups()),
+                subject: now.clone(),
+                ..self.clone()
+            })
+        })
+    }
+
     /// See [`Vouched`].
     pub(crate) const fn vouched(&self) -> &Vouched {
         &self.vouched
@@ -476,7 +487,15 @@ impl Station {
             return Err(Turned::Locked(LockedOut::by(&lock, Arc::new(Identity::of(identity)))));
         }
         match self.questions.sign_ins.ask(self.about_sign_in(&identity.sign_in)).await {
-            SessionAnswer::Live { ends_at, stated_reason } => {
+            SessionAnswer::Live {
+                ends_at,
+                stated_reason,
+                subject,
+            } => {
+                // A group that the provider has taken since counts no longer, however long the token says it.
+                if let Some(renamed) = subject.and_then(|subject| identity.renamed(&subject)) {
+                    identity = renamed;
+                }
                 identity.sign_in_ends = Some(ends_at);
                 identity.stated_reason = stated_reason.map(|(reason, until)| (reason.into(), until));
             }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use model::ask::SessionAnswer;
+use model::subject::Subject;
 use model::time::Timestamp;
 
 use super::{Credential, Identity, Station};
@@ -54,15 +55,18 @@ impl Station {
         }
     }
 
-    /// Whether the sign-in of `identity` stands, and until when that is known to hold. An answer comes within the deadline of
-    /// such questions.
+    /// Whether the sign-in of `identity` stands, until when that is known to hold, and who its person is by now. An answer comes
+    /// within the deadline of such questions.
     ///
     /// # Errors
     /// [`Refusal::CannotVerify`] when nobody can tell; any other says that it does not.
-    pub(crate) async fn sign_in_stands(&self, identity: &Identity) -> Result<Timestamp, Refusal> {
+    pub(crate) async fn sign_in_stands(
+        &self,
+        identity: &Identity,
+    ) -> Result<(Timestamp, Option<Box<Subject>>), Refusal> {
         let question = self.about_sign_in(&identity.sign_in);
         match self.questions.sign_ins.ask(question).await {
-            SessionAnswer::Live { ends_at, .. } => Ok(ends_at),
+            SessionAnswer::Live { ends_at, subject, .. } => Ok((ends_at, subject)),
             SessionAnswer::Ended { why } => Err(Refusal::SignInEnded(format!("the sign-in has ended: {why}"))),
             SessionAnswer::Unknown { why } => {
                 Err(Refusal::CannotVerify(format!("the sign-in cannot be looked up: {why}")))
@@ -129,7 +133,7 @@ fn before(end: Timestamp, now: Timestamp, why: &str) -> Result<Timestamp, Refusa
 #[expect(clippy::expect_used, reason = "a bench and tests, not the product")]
 pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> Identity {
     use crate::session::bench::{ISSUER, SIGNED_BY};
-    use model::subject::{Subject, SubjectKind, SubjectParts};
+    use model::subject::{SubjectKind, SubjectParts};
     let subject = Subject::new(SubjectParts {
         id: super::subject_id(ISSUER, user),
         kind: SubjectKind::Person,
@@ -161,7 +165,7 @@ pub(crate) fn for_bench(user: &str, groups: &[&str], credential: Credential) -> 
 /// The same person by another token of the same sign-in.
 #[cfg(test)]
 pub(crate) fn by_another_token(one: &Identity, acr: Option<&str>, extra: &[(&str, &str)]) -> Identity {
-    use model::subject::{Subject, SubjectParts};
+    use model::subject::SubjectParts;
     let subject = &one.subject;
     let subject = Subject::new(SubjectParts {
         id: subject.id().clone(),

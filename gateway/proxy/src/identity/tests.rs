@@ -162,6 +162,7 @@ async fn who_asks_about_a_session_after_its_end_gets_no_answer_from_before_it() 
     let live = SessionAnswer::Live {
         ends_at: Timestamp::MAX,
         stated_reason: None,
+        subject: None,
     };
     of_before.send(live).unwrap();
     of_after

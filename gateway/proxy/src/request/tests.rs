@@ -215,6 +215,7 @@ fn identity() -> (Arc<identity::Station>, String) {
             let _ = reply.send(SessionAnswer::Live {
                 ends_at: Timestamp::MAX,
                 stated_reason: None,
+                subject: None,
             });
         }
     });

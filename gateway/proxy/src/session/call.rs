@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use model::decision::Obligations;
 use model::request::{Action, RequestFacts};
+use model::subject::Subject;
 use model::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +17,7 @@ use super::live::Counted;
 use super::metrics::Cause;
 use super::registry::Registry;
 use crate::audit::Trail;
-use crate::identity::holds_at_first;
+use crate::identity::{Identity, holds_at_first};
 use crate::listener::{Conn, Ending};
 use crate::refusal::Refusal;
 
@@ -54,6 +56,12 @@ pub(super) struct Entry {
     unproved_since: AtomicI64,
     /// Its caller is being looked up.
     is_looked_up: AtomicBool,
+    /// What a look-up that is under way finds may be of before a change.
+    look_again: AtomicBool,
+    /// Its caller as the provider has named them since it began.
+    renamed: ArcSwapOption<Identity>,
+    /// How often it has.
+    renamings: AtomicU64,
     is_over: AtomicBool,
     why: OnceLock<(Cause, Box<str>)>,
     /// How long it may go on by the rules that let it begin.
@@ -102,6 +110,9 @@ impl Entry {
             prove_at: AtomicI64::new(0),
             unproved_since: AtomicI64::new(0),
             is_looked_up: AtomicBool::new(false),
+            look_again: AtomicBool::new(false),
+            renamed: ArcSwapOption::empty(),
+            renamings: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             why: OnceLock::new(),
             longest: OnceLock::new(),
@@ -177,8 +188,42 @@ impl Entry {
         !self.is_looked_up.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn end_look_up(&self) {
+    /// What is found from here on is of now.
+    pub(super) fn looks_up(&self) {
+        self.look_again.store(false, Ordering::Release);
+    }
+
+    /// Whether what was found may be of before a change, so that its caller has to be looked up once more.
+    pub(super) fn end_look_up(&self) -> bool {
         self.is_looked_up.store(false, Ordering::Release);
+        self.look_again.load(Ordering::Acquire)
+    }
+
+    /// Something about its caller has changed: they are looked up at the next beat, whatever is under way.
+    pub(super) fn look_up_at(&self, now: Timestamp) {
+        self.look_again.store(true, Ordering::Release);
+        self.prove_again(now);
+    }
+
+    /// Its caller, as the provider names them by now.
+    pub(super) fn identity(&self) -> Option<Arc<Identity>> {
+        self.renamed.load_full().or_else(|| self.trail.identity.clone())
+    }
+
+    /// Takes how the provider names its caller; true when that is another word than before, and it has to be judged by it.
+    pub(super) fn is_named(&self, now: &Subject) -> bool {
+        let renamed = self.identity().and_then(|identity| identity.renamed(now));
+        let is_another = renamed.is_some();
+        if let Some(renamed) = renamed {
+            self.renamed.store(Some(Arc::new(renamed)));
+            self.renamings.fetch_add(1, Ordering::AcqRel);
+        }
+        is_another
+    }
+
+    /// How often the provider has named its caller otherwise.
+    pub(super) fn renamings(&self) -> u64 {
+        self.renamings.load(Ordering::Acquire)
     }
 
     /// For how long somebody asks already; none, and then it begins now, when nobody does.
@@ -222,14 +267,14 @@ impl Entry {
         is_owed.then_some("the rules now demand that it be recorded")
     }
 
-    fn proved_by_sign_in(&self) -> bool {
+    pub(super) fn proved_by_sign_in(&self) -> bool {
         let identity = self.trail.identity.as_deref();
         identity.is_some_and(|identity| identity.credential() == crate::identity::Credential::GatewayToken)
     }
 
     /// The sign-in of its caller.
     pub(super) fn sign_in(&self) -> Option<&str> {
-        self.trail.identity.as_deref().map(crate::identity::Identity::sign_in)
+        self.trail.identity.as_deref().map(Identity::sign_in)
     }
 
     /// Ends it: the first reason stands. False when it was over already.

@@ -256,11 +256,28 @@ impl Keeper {
         let Some(identity) = of_sign_in.first().and_then(|entry| entry.trail.identity.as_deref()) else {
             return;
         };
-        let found = self.identity.sign_in_stands(identity).await;
+        of_sign_in.iter().for_each(|entry| entry.looks_up());
+        let (found, subject) = match self.identity.sign_in_stands(identity).await {
+            Ok((until, subject)) => (Ok(until), subject),
+            Err(refusal) => (Err(refusal), None),
+        };
         let now = self.clock.read().wall;
+        let mut renamed: HashMap<ClusterId, Vec<Arc<Entry>>> = HashMap::new();
         for entry in &of_sign_in {
-            entry.end_look_up();
+            let is_of_before = entry.end_look_up();
             self.found(entry, &found, now);
+            if is_of_before {
+                entry.prove_again(now);
+            }
+            let is_renamed = subject.as_deref().is_some_and(|subject| entry.is_named(subject));
+            if let Some(cluster) = entry.trail.cluster.clone().filter(|_| is_renamed) {
+                renamed.entry(cluster).or_default().push(Arc::clone(entry));
+            }
+        }
+        for (cluster, calls) in renamed {
+            if let Some(station) = self.clusters.get(&cluster) {
+                self.judge(&cluster, station, calls).await;
+            }
         }
     }
 
@@ -292,7 +309,8 @@ impl Keeper {
             }
             let now = self.clock.read().wall;
             self.registry.metrics.decided.inc();
-            let Some(anew) = self.look_at(&entry, || station.anew(&entry.trail, now)) else {
+            let (renamings, identity) = (entry.renamings(), entry.identity());
+            let Some(anew) = self.look_at(&entry, || station.anew(&entry.trail, identity.as_deref(), now)) else {
                 continue;
             };
             match anew {
@@ -300,7 +318,12 @@ impl Keeper {
                 Anew::Refused(refusal) => self.refused(&entry, &refusal),
                 // One question for one call at a time; the next beat asks again for what changed meanwhile.
                 Anew::Ask(question) => match entry.begin_asking(now) {
-                    None => drop(tokio::spawn(self.clone().ask(cluster.clone(), entry, question))),
+                    None => drop(tokio::spawn(self.clone().ask(
+                        cluster.clone(),
+                        entry,
+                        question,
+                        renamings,
+                    ))),
                     Some(asked) if asked < UNKNOWN_HOLDS.0 => entry.judge_again(now),
                     Some(_) => {
                         let why = "the rules leave it to the cluster, which has not answered in time";
@@ -311,7 +334,8 @@ impl Keeper {
         }
     }
 
-    async fn ask(self, cluster: ClusterId, entry: Arc<Entry>, question: Box<Asking>) {
+    /// `renamings`: of the caller that the question is about.
+    async fn ask(self, cluster: ClusterId, entry: Arc<Entry>, question: Box<Asking>, renamings: u64) {
         let (Some(station), Some(reviews)) = (self.clusters.get(&cluster), self.reviews.get(&cluster)) else {
             return;
         };
@@ -322,6 +346,9 @@ impl Keeper {
         }
         let answered = station.ask_anew(*question).await;
         entry.end_asking();
+        if entry.renamings() != renamings {
+            return entry.judge_again(self.clock.read().wall); // it was about whom the provider names otherwise by now
+        }
         match answered {
             Ok(standing) => self.stands(&entry, &standing, self.clock.read().wall),
             Err(refusal) => self.refused(&entry, &refusal),
@@ -339,7 +366,12 @@ impl Keeper {
     }
 
     fn refused(&self, entry: &Entry, refusal: &Refusal) {
-        self.registry.end(entry, Cause::Rules, &because(refusal));
+        let why = because(refusal);
+        let why = match entry.renamings() {
+            0 => why,
+            _ => format!("what the identity provider says of you has changed: {why}"),
+        };
+        self.registry.end(entry, Cause::Rules, &why);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table of calls that go on. Bounded: when it is full, a new long call is refused with 429 and the old ones stay.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,14 +26,16 @@ pub struct Registry {
     held: AtomicUsize,
     most: AtomicUsize,
     ended: Mutex<Ended>,
+    /// Sign-ins of whose people the provider has lately said something else.
+    changed: Mutex<Ended>,
     locks: ArcSwap<Locks>,
     /// When looking after them broke last.
     broke: Mutex<Option<Timestamp>>,
     pub(super) metrics: LongCallMetrics,
 }
 
-/// Sign-ins that ended lately. A call that was authenticated just before its sign-in ended enters the table just after;
-/// here it finds out.
+/// Sign-ins that ended or changed lately. A call that was authenticated just before that enters the table just after; here it finds
+/// out.
 #[derive(Debug, Default)]
 struct Ended {
     why: HashMap<Box<str>, (Timestamp, Box<str>)>,
@@ -64,6 +66,7 @@ impl Registry {
             held: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
             ended: Mutex::default(),
+            changed: Mutex::default(),
             locks: ArcSwap::default(),
             broke: Mutex::default(),
             metrics,
@@ -102,8 +105,14 @@ impl Registry {
         self.calls.insert(id, Arc::clone(&entry));
         self.metrics.open.inc();
         // After it stands in the table: an end that comes now finds it there, one that came before is found here.
-        if let Some(why) = entry.sign_in().and_then(|sign_in| self.ended_lately(sign_in)) {
+        if let Some(why) = entry.sign_in().and_then(|sign_in| lately(&self.ended, sign_in)) {
             self.end(&entry, Cause::Session, &why);
+        }
+        if entry
+            .sign_in()
+            .is_some_and(|sign_in| lately(&self.changed, sign_in).is_some())
+        {
+            entry.look_up_at(entry.trail.received.wall);
         }
         self.end_if_locked(&entry, &self.locks.load(), entry.trail.received.wall);
         Ok(LongCall {
@@ -150,12 +159,30 @@ impl Registry {
 
     /// Ends the calls of a sign-in that has ended. Returns how many.
     pub fn end_sign_in(&self, sign_in: &str, why: &str, now: Timestamp) -> usize {
-        self.remember_end(sign_in, why, now);
+        remember(&self.ended, sign_in, why, now);
         let of_it = self.chosen(|entry| entry.sign_in() == Some(sign_in));
         of_it
             .iter()
             .filter(|entry| self.end(entry, Cause::Session, why))
             .count()
+    }
+
+    /// The provider says something else of the person of a sign-in: their calls are judged by that at the next beat. Returns how many.
+    pub fn sign_in_changed(&self, sign_in: &str, now: Timestamp) -> usize {
+        remember(&self.changed, sign_in, "", now);
+        let of_it = self.chosen(|entry| entry.sign_in() == Some(sign_in));
+        of_it.iter().for_each(|entry| entry.look_up_at(now));
+        of_it.len()
+    }
+
+    /// The sign-ins at this gateway that have calls under way.
+    #[must_use]
+    pub fn sign_ins(&self) -> HashSet<Box<str>> {
+        let of_ours = self
+            .calls
+            .iter()
+            .filter(|entry| !entry.has_ended() && entry.proved_by_sign_in());
+        of_ours.filter_map(|entry| entry.sign_in().map(Into::into)).collect()
     }
 
     /// Puts these locks in force: ends the calls of everybody who is locked out now, and whatever of theirs still enters.
@@ -170,7 +197,8 @@ impl Registry {
     }
 
     fn end_if_locked(&self, entry: &Entry, locks: &Locks, now: Timestamp) -> bool {
-        let subject = entry.trail.identity.as_deref().map(Identity::subject);
+        let identity = entry.identity();
+        let subject = identity.as_deref().map(Identity::subject);
         let lock = subject.and_then(|subject| locks.over(subject, now));
         lock.is_some_and(|lock| self.end(entry, Cause::Locked, &lock.in_words()))
     }
@@ -207,27 +235,27 @@ impl Registry {
             .map(|entry| Arc::clone(&entry))
             .collect()
     }
+}
 
-    fn ended_lately(&self, sign_in: &str) -> Option<Box<str>> {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.why.get(sign_in).map(|(_, why)| why.clone())
-    }
+fn lately(of: &Mutex<Ended>, sign_in: &str) -> Option<Box<str>> {
+    let of = of.lock().unwrap_or_else(PoisonError::into_inner);
+    of.why.get(sign_in).map(|(_, why)| why.clone())
+}
 
-    fn remember_end(&self, sign_in: &str, why: &str, now: Timestamp) {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.why.len() >= MOST_ENDED {
-            ended.why.retain(|_, (at, _)| now.since(*at) < REMEMBERED);
-        }
-        if ended.why.len() >= MOST_ENDED {
-            let oldest = ended
-                .why
-                .iter()
-                .min_by_key(|(_, (at, _))| *at)
-                .map(|(sign_in, _)| sign_in.clone());
-            if let Some(oldest) = oldest {
-                ended.why.remove(&oldest);
-            }
-        }
-        ended.why.insert(sign_in.into(), (now, why.into()));
+fn remember(of: &Mutex<Ended>, sign_in: &str, why: &str, now: Timestamp) {
+    let mut ended = of.lock().unwrap_or_else(PoisonError::into_inner);
+    if ended.why.len() >= MOST_ENDED {
+        ended.why.retain(|_, (at, _)| now.since(*at) < REMEMBERED);
     }
+    if ended.why.len() >= MOST_ENDED {
+        let oldest = ended
+            .why
+            .iter()
+            .min_by_key(|(_, (at, _))| *at)
+            .map(|(sign_in, _)| sign_in.clone());
+        if let Some(oldest) = oldest {
+            ended.why.remove(&oldest);
+        }
+    }
+    ended.why.insert(sign_in.into(), (now, why.into()));
 }

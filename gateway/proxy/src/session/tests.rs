@@ -102,6 +102,7 @@ async fn a_session_that_runs_out_is_found_by_the_minute_and_silence_holds_for_an
             SessionAnswer::Live {
                 ends_at: BEGIN.plus(Duration::from_secs(130)),
                 stated_reason: None,
+                subject: None,
             },
             true,
         ),
@@ -305,6 +306,58 @@ async fn a_call_ends_at_the_longest_that_its_rules_allow() {
     world.keeper.time_passed(&world.cluster).await;
     assert_eq!(open(&[&short, &long]), [false, true]);
     assert_eq!(short.why(), "ended by the gateway: it has lasted 90 min, its limit");
+}
+
+/// What the store says of al's sign-in, with the groups of now.
+fn in_groups(groups: &[&str]) -> SessionAnswer {
+    SessionAnswer::Live {
+        ends_at: Timestamp::MAX,
+        stated_reason: None,
+        subject: Some(Box::new(
+            for_bench("al", groups, Credential::GatewayToken).subject().clone(),
+        )),
+    }
+}
+
+#[tokio::test]
+async fn oidc_28_whose_group_is_taken_at_the_provider_loses_what_is_open_by_it_and_nothing_else() {
+    let mut world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    let hers = world.enter(&world.watch(person("al", "dev"), "a"));
+    let other = world.enter(&world.watch(person("bo", "dev"), "a"));
+    for (groups, stands) in [(&["other", "dev"][..], true), (&["other"][..], false)] {
+        assert_eq!(world.registry.sign_in_changed("session-of-al", BEGIN), 1);
+        world.keeper.time_passed(&world.cluster).await;
+        let (question, reply) = world.sign_ins.recv().await.unwrap();
+        assert_eq!(&*question.session, "session-of-al");
+        reply.send(in_groups(groups)).unwrap();
+        all_is_known(&world).await;
+        assert_eq!(open(&[&hers, &other]), [stands, true], "{groups:?}");
+    }
+    let why = hers.why();
+    let said = "ended by the gateway: what the identity provider says of you has changed: no role";
+    assert!(why.starts_with(said), "{why}");
+    assert!(world.sign_ins.try_recv().is_err(), "nobody asks about bo");
+}
+
+#[tokio::test]
+async fn oidc_28_a_call_that_enters_just_after_the_change_is_looked_up_at_once() {
+    let mut world = World::new(8, Authorization::Enforce);
+    world.rules(&["dev"], &[]);
+    world.registry.sign_in_changed("session-of-al", BEGIN);
+    let late = world.enter(&world.watch(person("al", "dev"), "a"));
+    world.keeper.time_passed(&world.cluster).await;
+    let (_, reply) = world.sign_ins.recv().await.unwrap();
+    // It changes once more while that is looked up: what is found now may be of before.
+    world.registry.sign_in_changed("session-of-al", BEGIN);
+    reply.send(in_groups(&["dev"])).unwrap();
+    all_is_known(&world).await;
+    assert_eq!(open(&[&late]), [true]);
+    world.keeper.time_passed(&world.cluster).await;
+    let (_, reply) = world.sign_ins.recv().await.unwrap();
+    reply.send(in_groups(&[])).unwrap();
+    all_is_known(&world).await;
+    assert_eq!(open(&[&late]), [false]);
 }
 
 #[tokio::test]

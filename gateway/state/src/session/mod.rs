@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use handle::{Exchange, Exchanged};
 
 use crate::lock::refuses;
-use crate::revocation::{Revoked, raise};
+use crate::revocation::{IDENTITY_CHANGED, Revoked, raise};
 use crate::{Secret, SessionId, StateError, Store};
 use row::{SELECT, read_session};
 
@@ -40,6 +40,22 @@ pub struct Identity {
     /// Verified e-mail address; display only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub email: Option<String>,
+}
+
+impl Identity {
+    /// Whether the person is another to Kubernetes. The order in which a provider names groups means nothing, and neither does an
+    /// address.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self) -> bool {
+        let compared = |identity: &Self| {
+            let mut identity = identity.clone();
+            identity.groups.sort_unstable();
+            identity.groups.dedup();
+            identity.email = None;
+            identity
+        };
+        compared(self) != compared(other)
+    }
 }
 
 /// What the provider gave us. Sealed at rest.
@@ -325,7 +341,8 @@ impl Store {
     }
 
     /// Stores what a refresh gave, before any of it is used (protocol W-04). `identity` is the person as mapped now;
-    /// without one only the tokens are kept, and the provider's last word stays as old as it is. False when another refresh was stored meanwhile or the session ended: then what was given must not be used.
+    /// without one only the tokens are kept, and the provider's last word stays as old as it is. A person of another name or of other
+    /// groups than before is told in the order of ends ([`IDENTITY_CHANGED`]), for what is open. False when another refresh was stored meanwhile or the session ended: then what was given must not be used.
     ///
     /// # Errors
     /// The database failed.
@@ -338,12 +355,18 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, StateError> {
         let sealed = self.seal_tokens(id, tokens)?;
+        let named = identity;
         let identity = identity
             .map(serde_json::to_string)
             .transpose()
             .map_err(|_| row::broken("identity"))?;
         let checked_at = identity.as_ref().map(|_| now.unix_nanos());
         self.write(|transaction| {
+            let before: Option<String> = transaction
+                .prepare_cached("SELECT identity FROM sessions WHERE id = ?1")?
+                .query_row(params![id.as_str()], |row| row.get(0))
+                .optional()?;
+            let before = before.and_then(|text| serde_json::from_str::<Identity>(&text).ok());
             let changed = transaction
                 .prepare_cached(
                     "UPDATE sessions SET tokens = ?3, identity = coalesce(?4, identity),
@@ -351,6 +374,10 @@ impl Store {
                      WHERE id = ?1 AND tokens_version = ?2 AND revoked_at IS NULL",
                 )?
                 .execute(params![id.as_str(), expected_version, sealed, identity, checked_at])?;
+            let is_another = named.is_some_and(|named| before.is_none_or(|before| named.differs_from(&before)));
+            if changed == 1 && is_another {
+                raise(transaction, &Revoked::Session(id.clone()), IDENTITY_CHANGED, now)?;
+            }
             Ok(changed == 1)
         })
     }

@@ -286,6 +286,36 @@ fn a_browser_secret_finds_its_session_and_moves_the_idle_end() {
 }
 
 #[test]
+fn who_loses_a_group_is_told_in_the_order_of_ends_and_who_is_the_same_is_not() {
+    let store = test_store();
+    let (session, _) = begin(&store, &alice(), NOW);
+    let keep = |identity: Option<&Identity>| {
+        let (tokens, version) = store.provider_tokens(&session.id).unwrap().unwrap();
+        assert!(
+            store
+                .store_provider_tokens(&session.id, version, &tokens, identity, at(5))
+                .unwrap()
+        );
+        store.revocations_since(0, 10).unwrap()
+    };
+    let mut same = session.identity.clone();
+    same.groups.reverse();
+    same.email = Some("another@example.com".to_owned());
+    for identity in [None, Some(&session.identity), Some(&same)] {
+        assert_eq!(keep(identity), [], "{identity:?}");
+    }
+    same.groups = vec!["another".to_owned()];
+    let told = keep(Some(&same));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (&told[0].revoked, &*told[0].why),
+        (&Revoked::Session(session.id.clone()), IDENTITY_CHANGED)
+    );
+    assert_eq!(store.revision(), told[0].revision);
+    assert_eq!(keep(Some(&same)).len(), 1, "said once");
+}
+
+#[test]
 fn provider_tokens_are_stored_before_use_and_only_over_the_version_that_was_read() {
     let store = test_store();
     let (session, _) = begin(&store, &alice(), NOW);
