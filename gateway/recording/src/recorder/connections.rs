@@ -1,6 +1,6 @@
 //! Connections of a port-forward, counted and digested, not kept; and other upgraded connections, whose messages are kept beside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -19,6 +19,9 @@ const MAX_ERROR: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     open: BTreeMap<Key, Open>,
+    /// Those of them that the client gave up, in that order, some of them told since. The pod owes them no end, and what it writes
+    /// to them passes (spdystream `Stream.Write` asks nothing).
+    given_up: VecDeque<Key>,
     /// Told already, or not listed: what comes behind opens none of them again.
     over: BTreeSet<Key>,
     opened: u64,
@@ -37,6 +40,7 @@ struct Open {
     since: u64,
     up: Side,
     down: Side,
+    was_reset: bool,
     error: Vec<u8>,
 }
 
@@ -80,6 +84,9 @@ impl Connections {
             return;
         }
         if self.open.len() >= MAX_OPEN {
+            self.tell_given_up(at, writer);
+        }
+        if self.open.len() >= MAX_OPEN {
             self.unlisted = self.unlisted.saturating_add(1);
             self.is_over(key);
             return;
@@ -90,6 +97,7 @@ impl Connections {
             since: at,
             up: Side::new(),
             down: Side::new(),
+            was_reset: false,
             error: Vec::new(),
         };
         self.open.insert(key, open);
@@ -141,13 +149,38 @@ impl Connections {
         let Some(open) = self.open.get_mut(&key) else { return };
         open.side(way).is_closed = true;
         if open.up.is_closed && open.down.is_closed {
-            self.tell(at, key, false, writer);
+            self.tell(at, key, writer);
         }
     }
 
-    pub(super) fn reset(&mut self, at: u64, channel: Channel, writer: &mut Writer) {
-        if let Some(key) = key(channel) {
-            self.tell(at, key, true, writer);
+    /// One side gave it up. The pod's word ends both directions; the client's hides nothing of what the pod goes on to send, so that
+    /// the connection is told only at the pod's end of it.
+    pub(super) fn reset(&mut self, at: u64, way: Way, channel: Channel, writer: &mut Writer) {
+        let Some(key) = key(channel) else { return };
+        let Some(open) = self.open.get_mut(&key) else { return };
+        let was_given_up = std::mem::replace(&mut open.was_reset, true);
+        open.up.is_closed = true;
+        if way == Way::Down || open.down.is_closed {
+            self.tell(at, key, writer);
+        } else if !was_given_up {
+            self.give_up(key);
+        }
+    }
+
+    fn give_up(&mut self, key: Key) {
+        if self.given_up.len() >= 2 * MAX_OPEN {
+            self.given_up.retain(|key| self.open.contains_key(key));
+        }
+        self.given_up.push_back(key);
+    }
+
+    /// Tells the one that was given up first, to make room. The tap, which knows as many streams, has forgotten it by then: what would
+    /// come of it could not be read.
+    fn tell_given_up(&mut self, at: u64, writer: &mut Writer) {
+        while let Some(key) = self.given_up.pop_front() {
+            if self.open.contains_key(&key) {
+                return self.tell(at, key, writer);
+            }
         }
     }
 
@@ -155,7 +188,7 @@ impl Connections {
     pub(super) fn finish(&mut self, at: u64, writer: &mut Writer) {
         let keys: Vec<Key> = self.open.keys().copied().collect();
         for key in keys {
-            self.tell(at, key, false, writer);
+            self.tell(at, key, writer);
         }
         if self.unlisted > 0 {
             let note = Frame::Note {
@@ -175,7 +208,7 @@ impl Connections {
         }
     }
 
-    fn tell(&mut self, at: u64, key: Key, was_reset: bool, writer: &mut Writer) {
+    fn tell(&mut self, at: u64, key: Key, writer: &mut Writer) {
         let Some(mut open) = self.open.remove(&key) else { return };
         self.is_over(key);
         writer.mask_text(&mut open.error);
@@ -186,7 +219,7 @@ impl Connections {
             down: open.down.bytes,
             up_sha256: hash(open.up.digest),
             down_sha256: hash(open.down.digest),
-            was_reset,
+            was_reset: open.was_reset,
             error: &open.error,
         };
         writer.frame(at, &Frame::Connection(connection));

@@ -374,7 +374,7 @@ impl Recorder {
 
     fn reset(&mut self, at: u64, way: Way, channel: Channel) {
         self.writer.frame(at, &Frame::Reset { way, channel });
-        self.connections.reset(at, channel, &mut self.writer);
+        self.connections.reset(at, way, channel, &mut self.writer);
     }
 
     fn note(&mut self, at: u64, noted: Noted, count: u64, text: &[u8]) {

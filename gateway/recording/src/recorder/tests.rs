@@ -508,6 +508,93 @@ fn what_comes_behind_a_connections_end_opens_it_no_second_time() {
     }
 }
 
+/// The connections that are told: bytes down, their digest, whether it was given up.
+fn connections_told(chunks: &[Chunk]) -> Vec<(u32, u64, [u8; 32], bool)> {
+    let mut told = Vec::new();
+    for chunk in chunks {
+        for stamped in FrameIter::new(chunk.bytes()).unwrap() {
+            if let Frame::Connection(one) = stamped.unwrap().frame
+                && let Channel::Forward { connection, .. } = one.channel
+            {
+                told.push((connection, one.down, one.down_sha256, one.was_reset));
+            }
+        }
+    }
+    told
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().try_into().unwrap()
+}
+
+#[test]
+fn promise_3_a_client_that_gives_a_connection_up_hides_nothing_of_what_the_pod_sends_it() {
+    let channel = Channel::Forward {
+        connection: 0,
+        port: 5432,
+    };
+    let reset = (3, Way::Up, Event::Reset { channel });
+    let closed = |way| (5, way, Event::Closed { channel });
+    let (closed_up, closed_down) = (closed(Way::Up), closed(Way::Down));
+    let reset_down = (5, Way::Down, Event::Reset { channel });
+    // However it ends behind that: by the pod's end, by its reset, by the session's; also of a client that ended its half before.
+    for (before, behind) in [
+        (vec![], vec![closed_down]),
+        (vec![], vec![reset_down]),
+        (vec![], vec![]),
+        (vec![closed_up], vec![closed_down]),
+        (vec![], vec![reset, closed_up, closed_down]),
+    ] {
+        let mut recorder = Recorder::new(head(&[], false), Rules::default());
+        let begins = [
+            (1, Way::Up, Event::Opened { channel }),
+            (2, Way::Up, data(channel, b"COPY t TO STDOUT")),
+        ];
+        let table = [
+            (4, Way::Down, data(channel, b"alice,")),
+            (4, Way::Down, data(channel, b"bob")),
+        ];
+        for (at, way, event) in [&begins[..], &before, &[reset], &table, &behind].concat() {
+            recorder.event(at, way, event);
+        }
+        let chunks = recorder.finish(9, ended());
+        assert_eq!(
+            connections_told(&chunks),
+            [(0, 9, sha256(b"alice,bob"), true)],
+            "{before:?} {behind:?}"
+        );
+    }
+}
+
+#[test]
+fn of_more_connections_than_are_told_apart_those_that_were_given_up_first_make_room() {
+    let mut recorder = Recorder::new(head(&[], false), Rules::default());
+    let channel = |connection| Channel::Forward { connection, port: 1 };
+    for connection in 0..4096 {
+        let channel = channel(connection);
+        recorder.event(1, Way::Up, Event::Opened { channel });
+    }
+    for connection in [7, 3, 5] {
+        let channel = channel(connection);
+        recorder.event(2, Way::Up, Event::Reset { channel });
+    }
+    recorder.event(2, Way::Down, Event::Reset { channel: channel(3) });
+    for connection in 4096..4099 {
+        let channel = channel(connection);
+        recorder.event(3, Way::Up, Event::Opened { channel });
+        recorder.event(3, Way::Down, data(channel, b"x"));
+    }
+    recorder.event(4, Way::Down, data(channel(9), b"y"));
+    let chunks = recorder.finish(5, ended());
+    let told = connections_told(&chunks);
+    let order: Vec<u32> = told.iter().take(3).map(|one| one.0).collect();
+    assert_eq!(order, [3, 7, 5]);
+    assert_eq!(told.len(), 4099);
+    assert_eq!(told.iter().map(|one| one.1).sum::<u64>(), 4);
+    assert!(!format!("{:?}", said(&chunks)).contains("ConnectionsUnlisted"));
+}
+
 #[test]
 fn what_an_open_connection_carried_is_counted_with_each_chunk() {
     let channel = Channel::Forward {
