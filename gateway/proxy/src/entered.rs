@@ -49,9 +49,7 @@ impl Entered {
     /// The routes of k8s.io/kubernetes `pkg/kubelet/server` (`InstallDebuggingHandlers`, `InstallAuthRequiredHandlers`); some take
     /// the pod's UID before the container.
     fn by_kubelet(facts: &RequestFacts, target: &Target) -> Option<Self> {
-        let asked = Some(target).filter(|_| is_of_the_kubelet(facts.name()));
-        let words = words_to_kubelet(asked?)?;
-        let words: Vec<&str> = words
+        let words: Vec<&str> = words_to_kubelet(facts, target)?
             .into_iter()
             .map(std::str::from_utf8)
             .collect::<Result<_, _>>()
@@ -97,13 +95,28 @@ fn is_of_the_kubelet(name: &str) -> bool {
 /// Which a cluster may change; whoever names it there names another port, and no pod.
 const KUBELET_PORT: &str = "10250";
 
-/// The first word of the path behind a node's `proxy`, which is what its kubelet goes by.
-pub(crate) fn of_kubelet(target: &Target) -> Option<&str> {
-    std::str::from_utf8(words_to_kubelet(target)?.first()?).ok()
+/// What a node's kubelet is asked for: the first word of the path behind its `proxy`. None where something else of that node is
+/// asked: behind another port may stand whatever the caller put there, and no word of theirs says how it is read (promise 3).
+pub(crate) fn of_kubelet<'t>(facts: &RequestFacts, target: &'t Target) -> Option<&'t str> {
+    let is_proxied = facts.action() == Action::Proxy;
+    let words = is_proxied.then(|| words_to_kubelet(facts, target)).flatten();
+    std::str::from_utf8(words?.first()?).ok()
+}
+
+/// The same word, whoever listens where it goes: for what refuses only. A cluster may have its kubelets on another port.
+pub(crate) fn of_perhaps_a_kubelet(target: &Target) -> Option<&str> {
+    std::str::from_utf8(words_to_node(target)?.first()?).ok()
+}
+
+/// The words that a node's kubelet goes by, if it is asked.
+fn words_to_kubelet<'t>(facts: &RequestFacts, target: &'t Target) -> Option<Vec<&'t [u8]>> {
+    Some(target)
+        .filter(|_| is_of_the_kubelet(facts.name()))
+        .and_then(words_to_node)
 }
 
 /// The words of the path behind a node's `proxy`, cleaned as the API server cleans it on the way (`path.Join`).
-fn words_to_kubelet(target: &Target) -> Option<Vec<&[u8]>> {
+fn words_to_node(target: &Target) -> Option<Vec<&[u8]>> {
     let mut words = target
         .path()
         .strip_prefix(b"/api/v1/nodes/")?

@@ -6,7 +6,7 @@ use model::request::{Action, Target};
 use recording::tap::{self, Act, Protocol, Tap};
 
 use crate::audit::Trail;
-use crate::entered::of_kubelet;
+use crate::entered::{of_kubelet, of_perhaps_a_kubelet};
 use crate::listener::Upgrade;
 
 /// The tap for a call whose answer has these headers. None: nobody can read what follows.
@@ -48,14 +48,18 @@ pub(crate) fn may_be_read(trail: &Trail, upgrade: Upgrade) -> bool {
 
 /// Whether a node's kubelet is asked to run something in a pod, or to let the caller into one.
 pub(crate) fn runs_a_command(target: &Target) -> bool {
-    matches!(of_kubelet(target), Some("run" | "exec" | "attach" | "portForward"))
+    matches!(
+        of_perhaps_a_kubelet(target),
+        Some("run" | "exec" | "attach" | "portForward")
+    )
 }
 
 fn act(trail: &Trail) -> Option<Act> {
-    Some(match trail.facts.as_ref()?.action() {
+    let facts = trail.facts.as_ref()?;
+    Some(match facts.action() {
         Action::Exec | Action::Attach => Act::Command,
         Action::PortForward => Act::Forward,
-        Action::Proxy => match of_kubelet(trail.target.as_ref()?) {
+        Action::Proxy => match of_kubelet(facts, trail.target.as_ref()?) {
             Some("exec" | "attach") => Act::Command,
             Some("portForward") => Act::Forward,
             _ => Act::Other,
@@ -66,7 +70,7 @@ fn act(trail: &Trail) -> Option<Act> {
 
 /// Whether it runs a command and answers without ever switching protocols.
 pub(crate) fn never_switches(target: &Target) -> bool {
-    of_kubelet(target) == Some("run")
+    of_perhaps_a_kubelet(target) == Some("run")
 }
 
 #[cfg(test)]
@@ -75,6 +79,7 @@ mod tests {
 
     use access::decide::Authorization;
     use http::HeaderValue;
+    use model::request::{RequestFacts, Wire};
     use recording::tap::{Channel, Event, Way};
 
     use super::*;
@@ -143,10 +148,67 @@ mod tests {
             ("/api/v1/namespaces/nodes/pods/web/proxy/exec/a/b/c", None),
         ] {
             let target = Target::parse(path.as_bytes()).unwrap();
-            assert_eq!(of_kubelet(&target), word, "{path}");
+            assert_eq!(of_perhaps_a_kubelet(&target), word, "{path}");
+        }
+        let wire = Wire {
+            method: "GET",
+            wants_upgrade: true,
+            impersonates: false,
+        };
+        for (name, word) in [
+            ("n", Some("exec")),
+            ("n:", Some("exec")),
+            ("n:10250", Some("exec")),
+            ("https:n:", Some("exec")),
+            ("https:n:10250", Some("exec")),
+            // Whatever listens there, which may be the caller's own.
+            ("n:31234", None),
+            ("https:n:31234", None),
+            ("n:010250", None),
+        ] {
+            let path = format!("/api/v1/nodes/{name}/proxy/exec/a/b/c");
+            let target = Target::parse(path.as_bytes()).unwrap();
+            let facts = RequestFacts::classify(&target, wire).unwrap();
+            assert_eq!(of_kubelet(&facts, &target), word, "{path}");
         }
         let asks = |path: &str| runs_a_command(&Target::parse(path.as_bytes()).unwrap());
         assert!(asks("/api/v1/nodes/n/proxy/run/shop/web/main?cmd=id"));
         assert!(!asks("/api/v1/nodes/n/proxy/metrics"));
+        // It refuses only, and a kubelet may listen elsewhere.
+        assert!(asks("/api/v1/nodes/n:31234/proxy/run/shop/web/main?cmd=id"));
+    }
+
+    #[test]
+    fn promise_3_what_listens_on_a_port_of_a_node_says_not_how_it_is_read() {
+        let world = World::new(8, Authorization::Enforce);
+        let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        for (path, of_kubelet) in [
+            ("exec/a/b/c?tty=1&output=1&command=top", true),
+            ("attach/a/b/c?tty=1&output=1", true),
+            ("portForward/a/b?port=80", true),
+            ("metrics", false),
+        ] {
+            for (name, is_the_kubelets) in [
+                ("n", true),
+                ("n:10250", true),
+                ("n:31234", false),
+                ("https:n:31234", false),
+            ] {
+                let trail = world.call(Arc::clone(&person), &format!("/api/v1/nodes/{name}/proxy/{path}"), true);
+                let mut answered = HeaderMap::new();
+                answered.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                answered.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v4.channel.k8s.io"));
+                let tap = tap_for(&trail, &answered).unwrap();
+                let is_read_as_messages = tap.protocol() == Protocol::WebSocketPlain;
+                assert_eq!(is_read_as_messages, !(of_kubelet && is_the_kubelets), "{name} {path}");
+                // Of another meaning, SPDY is read by nobody.
+                assert_eq!(
+                    may_be_read(&trail, Upgrade::Spdy31),
+                    !is_read_as_messages,
+                    "{name} {path}"
+                );
+                assert!(may_be_read(&trail, Upgrade::WebSocket));
+            }
+        }
     }
 }

@@ -167,9 +167,7 @@ impl Recordings {
 /// What the request says about the session.
 fn head(trail: &Trail, session: uuid::Uuid) -> Option<Head> {
     let (facts, target) = (trail.facts.as_ref()?, trail.target.as_ref()?);
-    let kubelets = Some(facts.action())
-        .filter(|action| *action == Action::Proxy)
-        .and_then(|_| of_kubelet(target));
+    let kubelets = of_kubelet(facts, target);
     let kind = match (facts.action(), kubelets) {
         (Action::Exec, _) | (Action::Proxy, Some("exec")) => Kind::Exec,
         (Action::Attach, _) | (Action::Proxy, Some("attach")) => Kind::Attach,
@@ -609,6 +607,15 @@ mod tests {
         ] {
             assert_eq!(kubelet(path), found, "{path}");
         }
+        // What listens elsewhere on the node says not what it is.
+        for path in [
+            "exec/a/b/c?output=1&tty=1",
+            "attach/a/b/c?output=1&tty=1",
+            "portForward/a/b",
+        ] {
+            let found = of(&format!("/api/v1/nodes/n:31234/proxy/{path}"));
+            assert_eq!(found, (Kind::Proxy, false, true), "{path}");
+        }
         let pods = |path: &str| of(&format!("/api/v1/namespaces/shop/pods/{path}"));
         assert_eq!(pods("web/exec?stdout=true&tty=true"), (Kind::Exec, true, false));
         assert_eq!(pods("web/attach?stdout=0&tty=true"), (Kind::Attach, true, true));
@@ -628,6 +635,7 @@ mod tests {
             ("nodes/n/proxy/attach/shop/web/main", Vec::new()),
             ("namespaces/shop/pods/web/portforward", Vec::new()),
             ("nodes/n/proxy/portForward/shop/web", Vec::new()),
+            ("nodes/n:31234/proxy/exec/shop/web/main", Vec::new()),
             ("namespaces/shop/pods/web/proxy/exec", Vec::new()),
             ("namespaces/shop/pods", Vec::new()),
         ] {
