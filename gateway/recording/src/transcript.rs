@@ -18,7 +18,7 @@ use std::io::{self, Write};
 
 use vte::{Params, Parser, Perform};
 
-use crate::cast::{Utf8, ViewError, file_text, note_text};
+use crate::cast::{Utf8, ViewError, file_text, given_up_unless, note_text};
 use crate::frame::{Connection, Frame};
 use crate::reader::Recording;
 use crate::tap::{Channel, Way};
@@ -138,7 +138,21 @@ impl Recording {
     ///
     /// # Errors
     /// The recording is damaged or cannot be read; what came before is written, and a line that says so. Or `out` fails.
-    pub fn write_text<W: Write>(&self, mut out: W, without_end: &str) -> Result<W, ViewError> {
+    pub fn write_text<W: Write>(&self, out: W, without_end: &str) -> Result<W, ViewError> {
+        self.write_text_while(out, without_end, &mut || true)
+    }
+
+    /// As [`Recording::write_text`], for as long as `go_on` says so, which is asked before each few KiB of the session: much of one
+    /// may make no text at all, and `out` is asked for nothing then.
+    ///
+    /// # Errors
+    /// As there, or it was given up ([`ViewError::GivenUp`]).
+    pub fn write_text_while<W: Write>(
+        &self,
+        mut out: W,
+        without_end: &str,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<W, ViewError> {
         let is_terminal = self.head()?.is_some_and(|head| head.terminal);
         let mut streams = Streams::new(if is_terminal { "" } else { "! " });
         let mut last_message = None;
@@ -149,6 +163,7 @@ impl Recording {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
+            given_up_unless(go_on)?;
             if let Frame::Data { way, channel, bytes } = stamped.frame {
                 // A message need not end its line, and what answers it stands behind it.
                 let is_message = matches!(channel, Channel::Message { .. });
@@ -156,6 +171,7 @@ impl Recording {
                     streams.finish(&mut out)?;
                 }
                 for piece in bytes.chunks(PIECE) {
+                    given_up_unless(go_on)?;
                     out.write_all(streams.read(channel, way, piece).as_bytes())?;
                 }
             } else if let Some(line) = in_words(&stamped.frame) {
@@ -424,9 +440,23 @@ impl Lines {
         self.blank(from, to);
     }
 
+    /// Blanks at its end are no part of a line: a program may erase long ones for ever.
     fn blank(&mut self, from: usize, to: usize) {
+        if to >= self.line.len() {
+            self.line.truncate(from);
+        }
         for letter in self.line.iter_mut().take(to).skip(from) {
             *letter = ' ';
+        }
+    }
+
+    /// What moves beyond the longest line is gone, and is not moved.
+    fn insert_blanks(&mut self, count: usize) {
+        let stays = LONGEST_LINE.saturating_sub(self.column).saturating_sub(count);
+        self.line.truncate(self.column.saturating_add(stays));
+        if self.column < self.line.len() {
+            let blanks = std::iter::repeat_n(' ', count);
+            self.line.splice(self.column..self.column, blanks);
         }
     }
 
@@ -544,13 +574,7 @@ impl Perform for Lines {
                     self.line.drain(self.column..end);
                 }
             }
-            (_, '@') => {
-                let blanks = std::iter::repeat_n(' ', count.min(LONGEST_LINE));
-                if self.column < self.line.len() {
-                    self.line.splice(self.column..self.column, blanks);
-                    self.line.truncate(LONGEST_LINE);
-                }
-            }
+            (_, '@') => self.insert_blanks(count),
             (_, 'A' | 'B' | 'E' | 'F' | 'H' | 'f' | 'd' | 'J') if !(action == 'J' && first == 0) => self.break_off(),
             _ => {}
         }

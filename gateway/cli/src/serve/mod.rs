@@ -68,6 +68,8 @@ use crate::{Exit, config_command};
 
 /// How long open calls may go on after the process was told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// How long threads may take behind that which read or write files.
+const THREADS_WITHIN: Duration = Duration::from_secs(5);
 /// A verified token counts so long without another look at its session; revocation clears it at once.
 const SIGN_IN_CHECK: Duration = Duration::from_secs(60);
 
@@ -87,12 +89,14 @@ pub(crate) fn command(file: &Path, check: bool) -> Exit {
     // As in `Gateway::start`: what is looked at may speak TLS.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = runtime().and_then(|runtime| {
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             if check {
                 return Ok(check::run(file, &config).await);
             }
             run(file, config, levels).await.map(|()| Exit::Done)
-        })
+        });
+        leave(runtime, THREADS_WITHIN);
+        done
     });
     match done {
         Ok(exit) => exit,
@@ -112,6 +116,16 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("cannot start")
+}
+
+/// Leaves behind whatever is still at work on a thread of its own: all that has to be kept is kept by now, and as long as the process
+/// is there it holds the lock of its ledger against the one that comes after it.
+fn leave(runtime: tokio::runtime::Runtime, within: Duration) {
+    let began = std::time::Instant::now();
+    runtime.shutdown_timeout(within);
+    if began.elapsed() >= within {
+        tracing::warn!(waited = ?within, "a thread was still at work and is left behind");
+    }
 }
 
 /// Begins to write logs; once for a process.
@@ -608,4 +622,27 @@ pub(crate) fn now() -> Timestamp {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp::from_unix_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promise_8_no_thread_that_is_at_work_keeps_the_process() {
+        let runtime = runtime().unwrap();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (ended, has_ended) = std::sync::mpsc::channel();
+        runtime.spawn_blocking(move || {
+            begun.send(()).unwrap();
+            let _ = released.recv();
+            ended.send(()).unwrap();
+        });
+        has_begun.recv().unwrap();
+        leave(runtime, Duration::from_millis(1));
+        assert!(has_ended.try_recv().is_err(), "it is at work still");
+        drop(release);
+        has_ended.recv().unwrap();
+    }
 }

@@ -62,6 +62,7 @@ const SEARCH_TIME: Duration = Duration::from_secs(5);
 /// How long a recording may be held against the ledger for a view, and before it is read: less than a client waits for an answer, and
 /// for the first line of one.
 const EXAMINE_TIME: Duration = Duration::from_secs(10);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 const OPEN_TIME: Duration = Duration::from_secs(60);
 /// How long one receipt or tile may take.
 const PROOF_TIME: Duration = Duration::from_secs(10);
@@ -124,6 +125,8 @@ struct Inner {
     examine_time: Duration,
     /// How long it may be before it is read.
     open_time: Duration,
+    /// How long a reader of a cast or text hears nothing while there is nothing to show.
+    sign_of_life: Duration,
     /// How long one receipt or tile may take.
     proof_time: Duration,
     /// How long a pack's survey may take, and its proofs.
@@ -153,6 +156,7 @@ fn inner(parts: ApiParts) -> Inner {
         search_time: SEARCH_TIME,
         examine_time: EXAMINE_TIME,
         open_time: OPEN_TIME,
+        sign_of_life: SIGN_OF_LIFE,
         proof_time: PROOF_TIME,
         survey_time: SURVEY_TIME,
         pack_time: PACK_TIME,

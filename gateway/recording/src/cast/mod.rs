@@ -43,6 +43,13 @@ pub enum ViewError {
     /// The view cannot be written.
     #[error("the view of the recording cannot be written")]
     Write(#[from] io::Error),
+    /// Whoever wanted the view says that it should not go on.
+    #[error("the view of the recording was given up")]
+    GivenUp,
+}
+
+pub(crate) fn given_up_unless(go_on: &mut dyn FnMut() -> bool) -> Result<(), ViewError> {
+    if go_on() { Ok(()) } else { Err(ViewError::GivenUp) }
 }
 
 /// Writes a cast, frame by frame.
@@ -205,12 +212,29 @@ impl Recording {
     /// # Errors
     /// The recording is damaged or cannot be read; what came before is written, and a mark that says so. Or `out` fails.
     pub fn write_cast<W: Write>(&self, version: CastVersion, out: W, without_end: &str) -> Result<W, ViewError> {
+        self.write_cast_while(version, out, without_end, &mut || true)
+    }
+
+    /// As [`Recording::write_cast`], for as long as `go_on` says so, which is asked before each frame.
+    ///
+    /// # Errors
+    /// As there, or it was given up ([`ViewError::GivenUp`]).
+    pub fn write_cast_while<W: Write>(
+        &self,
+        version: CastVersion,
+        out: W,
+        without_end: &str,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<W, ViewError> {
         let head = self.head()?.ok_or(ReadError::NotARecording)?;
-        let mut cast = CastWriter::new(out, version, &head, self.first_size()?)?;
+        let mut cast = CastWriter::new(out, version, &head, self.first_size(go_on)?)?;
         let mut frames = self.frames();
         let read = loop {
             match frames.next() {
-                Ok(Some(stamped)) => cast.frame(&stamped)?,
+                Ok(Some(stamped)) => {
+                    given_up_unless(go_on)?;
+                    cast.frame(&stamped)?;
+                }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -234,10 +258,11 @@ impl Recording {
     }
 
     /// The size that the terminal had when it began to be used.
-    fn first_size(&self) -> Result<Option<(u16, u16)>, ReadError> {
+    fn first_size(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<(u16, u16)>, ViewError> {
         let mut frames = self.frames();
         let mut until = None;
         while let Some(stamped) = frames.next()? {
+            given_up_unless(go_on)?;
             if matches!(stamped.frame, Frame::Head(_)) {
                 continue;
             }

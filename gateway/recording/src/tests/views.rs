@@ -395,3 +395,69 @@ proptest! {
         prop_assert_eq!(out, text);
     }
 }
+
+#[test]
+fn promise_8_a_view_is_given_up_also_where_it_has_nothing_to_write() {
+    let large = b"a".repeat(1 << 20);
+    let (channel, port) = (
+        Channel::Forward { connection: 0, port: 1 },
+        Channel::Message { is_text: false },
+    );
+    let silent = [
+        down(Channel::Stdout, b"\x1b]"),
+        down(Channel::Stdout, &large),
+        down(channel, &large),
+        down(port, b"a"),
+    ];
+    let events: Vec<_> = silent
+        .iter()
+        .copied()
+        .cycle()
+        .take(40)
+        .zip(1..)
+        .map(|(event, at)| (at, event))
+        .collect();
+    let (_folder, recording) = recorded(head(&["sh"], true), &events);
+    for gives_up_after in [0, 1, 7, 30] {
+        let mut asked = 0;
+        let mut go_on = || {
+            asked += 1;
+            asked <= gives_up_after
+        };
+        let text = recording.write_text_while(Vec::new(), "no end", &mut go_on);
+        assert!(matches!(text, Err(ViewError::GivenUp)), "{text:?}");
+        assert_eq!(std::mem::take(&mut asked), gives_up_after + 1, "it is asked no more");
+        let mut go_on = || {
+            asked += 1;
+            asked <= gives_up_after
+        };
+        let cast = recording.write_cast_while(CastVersion::V3, Vec::new(), "no end", &mut go_on);
+        assert!(matches!(cast, Err(ViewError::GivenUp)), "{cast:?}");
+        assert_eq!(asked, gives_up_after + 1);
+    }
+    // A large frame is a long way, too.
+    let mut asked = 0_usize;
+    let mut go_on = || {
+        asked += 1;
+        true
+    };
+    recording.write_text_while(Vec::new(), "no end", &mut go_on).unwrap();
+    assert!(asked >= 10 * (1 << 20) / 4096, "{asked}");
+}
+
+/// A line that a program shifts, erases and writes anew for ever comes to what a terminal would show.
+#[test]
+fn a_line_that_is_moved_out_of_sight_is_what_is_left_of_it() {
+    let line = "abc".repeat(2000);
+    let shown = |bytes: &[u8]| {
+        let (_folder, recording) = recorded(head(&["sh"], true), &[(1, down(Channel::Stdout, bytes))]);
+        text(&recording)
+    };
+    assert_eq!(shown(b"abcdef\x1b[4G\x1b[2@\r\n"), "abc  def\n");
+    assert_eq!(shown(b"abcdef\x1b[4G\x1b[4096@x\r\n"), "abcx\n");
+    assert_eq!(shown(b"abcdef\x1b[4G\x1b[K\x1b[2@x\r\n"), "abcx\n");
+    assert_eq!(shown(b"abcdef\x1b[9G\x1b[2@x\r\n"), "abcdef  x\n");
+    let shifted = [&line.as_bytes()[..4096], b"\r\x1b[4095@\r\n"].concat();
+    assert_eq!(shown(&shifted), format!("{}a\n", " ".repeat(4095)));
+    assert_eq!(shown(b"abcdef\x1b[3G\x1b[1K\x1b[6Gx\r\n"), "   dex\n");
+}

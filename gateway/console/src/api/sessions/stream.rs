@@ -16,8 +16,10 @@
 //! session ends it is all held against the ledger again.
 //!
 //! A reader that does not read costs one chunk (at most 2 MiB, as text) with `frames`; with the others a thread, for at most
-//! [`UNREAD`], and 64 KiB.
+//! [`UNREAD`], and 64 KiB. That thread asks every few KiB of the session, whether or not they came to any text, if somebody still
+//! reads and still may.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,10 +215,15 @@ impl Reader {
         }
     }
 
+    /// Whether there is a reason to look them up again.
+    fn is_to_be_asked(&self) -> bool {
+        self.revision != self.api.parts.store.revision() || self.asked.elapsed() >= ASKS_EVERY
+    }
+
     /// A person who may see less than before reads no further.
     async fn may_still(&mut self) -> Result<(), Refused> {
         let revision = self.api.parts.store.revision();
-        if self.revision == revision && self.asked.elapsed() < ASKS_EVERY {
+        if !self.is_to_be_asked() {
             return Ok(());
         }
         let asker = self.asker.still(&self.api).await?;
@@ -453,27 +460,31 @@ fn written(
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         let _place = place;
-        let mut out = Lines {
+        let out = Out(RefCell::new(Lines {
+            sent: Instant::now(),
             sender,
             runtime,
             reader,
             text: Vec::new(),
-        };
+        }));
+        let go_on = &mut || out.0.borrow_mut().goes_on();
         let without_end = match verdict {
             Verdict::GoesOn => "the session goes on",
             _ => "the recording has no end",
         };
         let done = match format {
-            Format::Cast(version) => recording.write_cast(version, &mut out, without_end).map(drop),
-            Format::Text | Format::Frames => recording.write_text(&mut out, without_end).map(drop),
+            Format::Cast(version) => recording.write_cast_while(version, &out, without_end, go_on).map(drop),
+            Format::Text | Format::Frames => recording.write_text_while(&out, without_end, go_on).map(drop),
         };
         let verdict = match done {
             Ok(()) => verdict,
             Err(ViewError::Read(error)) => Verdict::broken(&error, &known, &recording),
             // The reader has gone, or was told that they may not read on.
-            Err(ViewError::Write(_)) => return,
+            Err(ViewError::Write(_) | ViewError::GivenUp) => return,
         };
-        let _ = std::io::Write::flush(&mut out).and_then(|()| out.send(end(&verdict)));
+        let mut lines = out.0.into_inner();
+        let all = lines.text.len();
+        let _ = lines.send_text(all).and_then(|()| lines.send(end(&verdict)));
     });
     let first = futures::stream::once(std::future::ready(begin));
     let rest = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx));
@@ -482,17 +493,41 @@ fn written(
 
 /// Takes text and sends it as lines of JSON; cut at the ends of its own lines.
 struct Lines {
+    /// When something was sent last.
+    sent: Instant,
     sender: mpsc::Sender<Bytes>,
     runtime: tokio::runtime::Handle,
     reader: Reader,
     text: Vec<u8>,
 }
 
+/// The lines of one view, to which it writes and of which it asks whether to go on.
+struct Out(RefCell<Lines>);
+
 impl Lines {
+    /// Whether somebody still reads, and still may. They are told that it goes on where it has nothing to show for a while: of a client
+    /// that is gone, its silence alone says nothing.
+    fn goes_on(&mut self) -> bool {
+        if self.sender.is_closed() || (self.reader.is_to_be_asked() && self.may_still().is_err()) {
+            return false;
+        }
+        let is_quiet = self.sent.elapsed() >= self.reader.api.sign_of_life;
+        !is_quiet || self.send(line(&json!({"alive": true}))).is_ok()
+    }
+
+    fn may_still(&mut self) -> std::io::Result<()> {
+        let Err(refused) = self.runtime.block_on(self.reader.may_still()) else {
+            return Ok(());
+        };
+        self.send(stopped(&refused))?;
+        Err(std::io::ErrorKind::PermissionDenied.into())
+    }
+
     fn send(&mut self, bytes: Bytes) -> std::io::Result<()> {
         let sent = self
             .runtime
             .block_on(tokio::time::timeout(UNREAD, self.sender.send(bytes)));
+        self.sent = Instant::now();
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(std::io::ErrorKind::BrokenPipe.into()),
@@ -505,26 +540,26 @@ impl Lines {
         if text.is_empty() {
             return Ok(());
         }
-        if let Err(refused) = self.runtime.block_on(self.reader.may_still()) {
-            self.send(stopped(&refused))?;
-            return Err(std::io::ErrorKind::PermissionDenied.into());
-        }
+        self.may_still()?;
         self.send(line(&json!({"text": String::from_utf8_lossy(&text)})))
     }
 }
 
-impl std::io::Write for Lines {
+impl std::io::Write for &Out {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.text.extend_from_slice(bytes);
-        if self.text.len() >= PIECE
-            && let Some(end) = self.text.iter().rposition(|byte| *byte == b'\n')
+        let mut lines = self.0.borrow_mut();
+        lines.text.extend_from_slice(bytes);
+        if lines.text.len() >= PIECE
+            && let Some(end) = lines.text.iter().rposition(|byte| *byte == b'\n')
         {
-            self.send_text(end + 1)?;
+            lines.send_text(end + 1)?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.send_text(self.text.len())
+        let mut lines = self.0.borrow_mut();
+        let all = lines.text.len();
+        lines.send_text(all)
     }
 }

@@ -200,11 +200,12 @@ impl Taped {
     }
 
     fn says(&mut self, seconds: u64, text: &str) {
+        self.carries(seconds, Channel::Stdout, text.as_bytes());
+    }
+
+    fn carries(&mut self, seconds: u64, channel: Channel, bytes: &[u8]) {
         self.at = seconds * 1_000_000;
-        let data = Event::Data {
-            channel: Channel::Stdout,
-            bytes: text.as_bytes(),
-        };
+        let data = Event::Data { channel, bytes };
         let recorder = self.recorder.as_mut().unwrap();
         recorder.event(self.at, Way::Down, data);
         let chunk = recorder.take(self.at).unwrap();
