@@ -472,7 +472,8 @@ pub enum RecordedSessions {
     /// Those that an access rule reaches with `obligations: {record: true}`, whoever allows them.
     #[default]
     ByRule,
-    /// Every one.
+    /// Every one: whatever asks to switch protocols, of other APIs too (a console of a virtual machine), but watches and followed
+    /// logs.
     All,
 }
 

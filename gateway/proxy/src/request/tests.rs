@@ -387,3 +387,41 @@ async fn b_18_a_container_that_is_added_to_a_pod_is_an_entry_and_owes_a_reason()
         assert_eq!(stage.recorded(), [("refusal".to_owned(), "refused".to_owned())]);
     }
 }
+
+/// A console that another API brings, as KubeVirt does.
+const CONSOLE: &str =
+    "/clusters/bench/apis/subresources.kubevirt.io/v1/namespaces/a/virtualmachineinstances/vm/console";
+
+/// Who may do everything, where all sessions are recorded and no rule demands it.
+fn unruled_world() -> World {
+    let world = World::new(8, Authorization::Enforce);
+    let rule = json!({"apiVersion": "gatescribe.dev/v1", "kind": "ClusterAccessRule", "metadata": {"name": "all"},
+        "spec": {"effect": "allow", "subjects": {"groups": ["*"]}, "kubernetes": {"verbs": ["*"], "resources": ["*"]}}});
+    world.rules(&["dev"], &[rule]);
+    world
+}
+
+#[tokio::test]
+async fn promise_3_all_sessions_are_those_of_other_apis_too() {
+    let stage = Stage::before(unruled_world());
+    let world = Arc::clone(&stage.world);
+    // So that nothing is asked of the cluster: the recording stands ready by then.
+    *stage.keys.meanwhile.lock().unwrap() = Some(Box::new(move || lock_al(&world)));
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: plain.kubevirt.io\r\n\r\n";
+    let said = stage.ask(&format!("GET {CONSOLE}"), upgrade).await;
+    assert!(said.starts_with("HTTP/1.1 403") && said.contains("is locked"), "{said}");
+    assert_eq!(stage.keys.made.load(Ordering::Relaxed), 1, "it was made ready");
+
+    // SPDY of a meaning that nobody knows is read by nobody.
+    let stage = Stage::before(unruled_world());
+    let said = stage
+        .ask(
+            &format!("POST {CONSOLE}"),
+            "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n",
+        )
+        .await;
+    assert!(said.starts_with("HTTP/1.1 403") && said.contains("record"), "{said}");
+    assert_eq!(stage.keys.made.load(Ordering::Relaxed), 0);
+    assert_eq!(stage.recorded(), [("refusal".to_owned(), "refused".to_owned())]);
+}

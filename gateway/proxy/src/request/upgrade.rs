@@ -191,8 +191,7 @@ impl Gate {
         trail: &Arc<Trail>,
         place: &Place,
     ) -> Result<Option<(Recording, Readied)>, Stop> {
-        let enters = trail.facts.as_ref().is_some_and(|facts| facts.action().enters());
-        if !(owed.record || enters && self.records_all()) {
+        if !(owed.record || self.records_all() && trail.facts.as_ref().is_some_and(may_become_a_session)) {
             return Ok(None);
         }
         let Some(recordings) = &self.recordings else {
@@ -213,6 +212,12 @@ impl Gate {
         let _ = trail.recording.set(recording.anchor());
         Ok(Some((recording, readied)))
     }
+}
+
+/// Whether what this request becomes is a session: anything but a stream of what could be read by a plain request as well.
+fn may_become_a_session(facts: &RequestFacts) -> bool {
+    let is_watch = facts.authorization_verb() == "watch" && facts.subresource().is_empty();
+    !is_watch && facts.action() != Action::Log
 }
 
 /// The caller is told these words in place of an answer that does not pass.
@@ -297,8 +302,37 @@ const REASONS: [&str; 9] = [
 #[cfg(test)]
 mod tests {
     use http_body_util::Full;
+    use model::request::{Target, Wire};
 
     use super::*;
+
+    #[test]
+    fn all_but_watches_and_logs_may_become_a_session() {
+        let vm = "/apis/subresources.kubevirt.io/v1/namespaces/a/virtualmachineinstances/vm";
+        for (path, may) in [
+            ("/api/v1/namespaces/a/pods/web/exec", true),
+            ("/api/v1/namespaces/a/services/web/proxy/x", true),
+            (&format!("{vm}/console"), true),
+            (&format!("{vm}/vnc?watch=true"), true),
+            (
+                &format!("{vm}/console?watch=true&fieldSelector=metadata.name%3Dvm"),
+                true,
+            ),
+            ("/somewhere/else", true),
+            ("/api/v1/namespaces/a/pods?watch=true", false),
+            ("/api/v1/watch/namespaces/a/pods", false),
+            ("/api/v1/namespaces/a/pods/web/log?follow=true", false),
+        ] {
+            let target = Target::parse(path.as_bytes()).unwrap();
+            let wire = Wire {
+                method: "GET",
+                wants_upgrade: true,
+                impersonates: false,
+            };
+            let facts = RequestFacts::classify(&target, wire).unwrap();
+            assert_eq!(may_become_a_session(&facts), may, "{path}");
+        }
+    }
 
     #[tokio::test]
     async fn promise_3_of_an_answer_that_may_not_pass_its_status_is_told_and_a_known_reason() {

@@ -45,7 +45,7 @@ pub enum SessionsToRecord {
     /// None.
     #[default]
     ByRule,
-    /// Every one.
+    /// Every one: whatever asks to switch protocols, but watches and logs.
     All,
 }
 
