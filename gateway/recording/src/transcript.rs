@@ -10,9 +10,11 @@
 //! the person sent begin with `> `, those that came back with `< `, in the order in which they passed. What the recorder says stands in
 //! brackets.
 //!
-//! Only output is for a terminal, so only output drives that machine: what somebody typed and what a message says is shown as it is,
-//! escaped as in Rust, and nothing of it hides another line. Nor does a line of output look like one of ours: where it begins
-//! with one of our marks or with a backslash, a backslash stands in front of it.
+//! Only what a terminal read drives that machine: the output of a session that has one. All else, what somebody typed, what a message
+//! says and the output of a session without a terminal, is shown as it is, escaped as in Rust, and nothing of it hides another line. Nor
+//! does a line of output look like one of ours: where it begins with one of our marks, a backslash stands in front of it, and in a
+//! terminal's output also where it begins with a backslash. What a terminal takes and does not show, titles and the like, is not told
+//! where it is short; what is long or does not end is named and counted.
 
 use std::io::{self, Write};
 
@@ -33,6 +35,10 @@ const MARKS: [char; 5] = ['>', '<', '!', '[', '\\'];
 
 /// What stands for a program that takes the whole screen. How much of it is left out stands between.
 const FULL_SCREEN: [&str; 2] = ["[a full-screen program: ", " bytes left out]"];
+/// What stands for a control string, or a sequence, of which no end came within [`LONGEST_STRING`].
+const LONG_STRING: [&str; 2] = ["[a control string: ", " letters left out]"];
+/// Titles, paths and colours are shorter.
+const LONGEST_STRING: u64 = 4096;
 
 /// One stream of output, as lines.
 pub struct Transcript {
@@ -112,6 +118,8 @@ impl Transcript {
                     counted = came;
                 }
             }
+            let ended = self.strings.ended.take();
+            self.tell_string(ended);
             rest = behind;
         }
         let came = arrived.len().saturating_sub(self.utf8.begun().len());
@@ -122,8 +130,28 @@ impl Transcript {
     /// The line that was begun, and what was left out by now.
     pub fn finish(&mut self) -> String {
         self.lines.break_off();
+        let begun = self.strings.is_long().then(|| self.strings.tell());
+        self.tell_string(begun);
         self.lines.tell_left_out();
         std::mem::take(&mut self.lines.done)
+    }
+
+    /// As [`Transcript::finish`], where nothing more comes: also what was begun and has no end.
+    pub fn end(&mut self) -> String {
+        let mut done = self.finish();
+        let begun = self.strings.tell();
+        self.tell_string(Some(begun));
+        done.push_str(&std::mem::take(&mut self.lines.done));
+        done
+    }
+
+    /// A program with the whole screen has all its bytes counted.
+    fn tell_string(&mut self, letters: Option<u64>) {
+        if let Some(letters) = letters.filter(|letters| *letters > 0)
+            && self.lines.full_screen.is_none()
+        {
+            self.lines.tell(LONG_STRING, letters);
+        }
     }
 }
 
@@ -154,7 +182,7 @@ impl Recording {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<W, ViewError> {
         let is_terminal = self.head()?.is_some_and(|head| head.terminal);
-        let mut streams = Streams::new(if is_terminal { "" } else { "! " });
+        let mut streams = Streams::new(is_terminal);
         let mut last_message = None;
         let mut frames = self.frames();
         let read = loop {
@@ -179,7 +207,7 @@ impl Recording {
                 writeln!(out, "[{line}]")?;
             }
         };
-        streams.finish(&mut out)?;
+        streams.end(&mut out)?;
         if let Some(words) = self.last_words(&read, without_end) {
             writeln!(out, "[{words}]")?;
         }
@@ -192,17 +220,21 @@ impl Recording {
 /// All streams of a session.
 struct Streams {
     typed: Verbatim,
-    stdout: Transcript,
-    stderr: Transcript,
+    stdout: Output,
+    stderr: Output,
     answers: Verbatim,
 }
 
 impl Streams {
-    fn new(of_stderr: &'static str) -> Self {
+    fn new(is_terminal: bool) -> Self {
+        let output = |prefix| match is_terminal {
+            true => Output::Terminal(Box::default()),
+            false => Output::Lines(Verbatim::new(prefix)),
+        };
         Self {
             typed: Verbatim::new("> "),
-            stdout: Transcript::default(),
-            stderr: Transcript::new(of_stderr),
+            stdout: output(""),
+            stderr: output("! "),
             answers: Verbatim::new("< "),
         }
     }
@@ -221,6 +253,41 @@ impl Streams {
         out.write_all(self.stdout.finish().as_bytes())?;
         out.write_all(self.stderr.finish().as_bytes())?;
         out.write_all(self.answers.finish().as_bytes())
+    }
+
+    /// Nothing more comes.
+    fn end(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.finish(out)?;
+        for output in [&mut self.stdout, &mut self.stderr] {
+            if let Output::Terminal(transcript) = output {
+                out.write_all(transcript.end().as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a process wrote.
+enum Output {
+    /// To a terminal, which read it.
+    Terminal(Box<Transcript>),
+    /// Into a file, or to whatever reads it.
+    Lines(Verbatim),
+}
+
+impl Output {
+    fn read(&mut self, bytes: &[u8]) -> String {
+        match self {
+            Self::Terminal(transcript) => transcript.read(bytes),
+            Self::Lines(lines) => lines.read(bytes),
+        }
+    }
+
+    fn finish(&mut self) -> String {
+        match self {
+            Self::Terminal(transcript) => transcript.finish(),
+            Self::Lines(lines) => lines.finish(),
+        }
     }
 }
 
@@ -278,6 +345,10 @@ impl Verbatim {
     fn end(&mut self, done: &mut String) {
         self.length = 0;
         done.push_str(self.prefix);
+        // A backslash in it is escaped already.
+        if self.prefix.is_empty() && begins_with_mark(&self.line) && first_shown(&self.line) != Some('\\') {
+            done.push('\\');
+        }
         done.push_str(&self.line);
         done.push('\n');
         self.line.clear();
@@ -300,12 +371,16 @@ const fn moves_text(letter: char) -> bool {
 
 /// Whether a line of output looks as if it began with a mark: nothing that shows stands in front of one.
 fn begins_with_mark(line: &str) -> bool {
+    first_shown(line).is_some_and(|letter| MARKS.contains(&letter))
+}
+
+fn first_shown(line: &str) -> Option<char> {
     let shows = |letter: &char| {
         let mut escaped = letter.escape_debug();
         // Quotes and backslashes are escaped and show; so does a blank, as an indent.
         matches!(letter, '\'' | '"' | '\\' | ' ') || escaped.next() == Some(*letter) && !letter.is_whitespace()
     };
-    line.chars().find(shows).is_some_and(|letter| MARKS.contains(&letter))
+    line.chars().find(shows)
 }
 
 /// A frame that is no stream's data, in words: notes, files, connections and the exit; none for others.
@@ -365,39 +440,115 @@ fn length_of(bytes: &[u8], length: usize) -> usize {
     read.saturating_add(length.saturating_sub(made))
 }
 
-/// Whether the stream stands in an operating system command (OSC, ECMA 48 §8.3.89): a title, a clipboard.
+/// Where the stream stands in sequences and control strings, as the parser does (ECMA 48 §5.4 and §5.6), and how much of one came that
+/// nobody sees.
 ///
-/// No line shows what stands in one. The parser would keep it until its end, which need not come, so it is not given any of it.
+/// No line shows what stands in an operating system command (OSC, §8.3.89): a title, a clipboard. The parser would keep it until its end,
+/// which need not come, so it is not given any of it.
+#[derive(Debug, Default)]
+struct Strings {
+    at: At,
+    /// Letters of the one that it stands in.
+    came: u64,
+    /// How many of them were not told.
+    untold: u64,
+    /// A long one ends here: what was not told of it.
+    ended: Option<u64>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Strings {
+enum At {
     #[default]
     Outside,
     /// Behind ESC, which begins a sequence anywhere.
     Begun,
-    Inside,
+    /// Behind ESC and what stands between it and the end of its sequence.
+    Between,
+    /// In a control sequence.
+    Control,
+    /// In an operating system command.
+    Command,
+    /// Where a device control string begins.
+    Device,
+    /// In its parameters.
+    DeviceParameters,
+    /// In what follows these.
+    DeviceBetween,
+    /// In its content.
+    DeviceData,
+    /// In one whose head is none, or in a string of another kind (SOS, PM, APC).
+    Other,
+}
+
+impl At {
+    /// Behind this byte.
+    fn next(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Outside, 0x1b) => Self::Begun,
+            (Self::Outside, _) | (Self::Command, 0x07) | (_, 0x18 | 0x1a) => Self::Outside,
+            (_, 0x1b) => Self::Begun,
+            // As the parser does: other controls end nothing, nor does what is no letter of ASCII.
+            (Self::DeviceData, 0x9c) => Self::Outside,
+            (Self::Command | Self::DeviceData | Self::Other, _) | (_, 0x00..=0x1f | 0x7f..) => self,
+            (Self::Begun, b'[') => Self::Control,
+            (Self::Begun, b']') => Self::Command,
+            (Self::Begun, b'P') => Self::Device,
+            (Self::Begun, b'X' | b'^' | b'_') => Self::Other,
+            (Self::Begun | Self::Between, 0x20..=0x2f) => Self::Between,
+            (Self::Control, 0x20..=0x3f) => self,
+            (Self::Begun | Self::Between | Self::Control, _) => Self::Outside,
+            (Self::Device | Self::DeviceParameters | Self::DeviceBetween, 0x20..=0x2f) => Self::DeviceBetween,
+            (Self::Device, 0x30..=0x3f) | (Self::DeviceParameters, 0x30..=0x3b) => Self::DeviceParameters,
+            (Self::DeviceParameters | Self::DeviceBetween, 0x30..=0x3f) => Self::Other,
+            (Self::Device | Self::DeviceParameters | Self::DeviceBetween, _) => Self::DeviceData,
+        }
+    }
 }
 
 impl Strings {
-    /// The next bytes that the parser is given, and those behind them.
+    /// The next bytes that the parser is given, and those behind them. Between the two a long one may have `ended`.
     fn next<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
-        let skipped = match self {
-            Self::Inside => bytes.iter().position(ends_string).unwrap_or(bytes.len()),
-            Self::Outside | Self::Begun => 0,
+        let skipped = match self.at {
+            At::Command => bytes.iter().position(ends_string).unwrap_or(bytes.len()),
+            _ => 0,
         };
-        let bytes = bytes.get(skipped..).unwrap_or_default();
+        let (skipped, bytes) = bytes.split_at_checked(skipped).unwrap_or((bytes, &[]));
+        skipped.iter().for_each(|byte| self.count(*byte));
         for (at, byte) in bytes.iter().enumerate() {
-            *self = match (*self, byte) {
-                (_, 0x1b) => Self::Begun,
-                (Self::Begun, b']') => Self::Inside,
-                // As the parser does: these do not end what ESC began.
-                (Self::Begun, 0x00..=0x17 | 0x19 | 0x1c..=0x1f | 0x7f..) => Self::Begun,
-                _ => Self::Outside,
-            };
-            if *self == Self::Inside {
+            let next = self.at.next(*byte);
+            let ends = next == At::Outside || *byte == 0x1b;
+            if ends && self.is_long() {
+                self.ended = Some(self.tell());
+                self.came = 0;
+                return bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+            }
+            if ends {
+                (self.came, self.untold) = (0, 0);
+            } else if self.at != At::Outside {
+                self.count(*byte);
+            }
+            self.at = next;
+            if next == At::Command {
                 return bytes.split_at_checked(at.saturating_add(1)).unwrap_or((bytes, &[]));
             }
         }
         (bytes, &[])
+    }
+
+    /// Controls within a sequence are obeyed; in a string they are as nothing. The first byte of a letter counts.
+    fn count(&mut self, byte: u8) {
+        if byte >= 0x20 && !(0x80..0xc0).contains(&byte) {
+            self.came = self.came.saturating_add(1);
+            self.untold = self.untold.saturating_add(1);
+        }
+    }
+
+    fn is_long(&self) -> bool {
+        self.came > LONGEST_STRING
+    }
+
+    fn tell(&mut self) -> u64 {
+        std::mem::take(&mut self.untold)
     }
 }
 
@@ -496,10 +647,13 @@ impl Lines {
         if left_out.bytes == 0 && left_out.is_told {
             return;
         }
-        let [before, behind] = FULL_SCREEN;
-        let bytes = std::mem::take(&mut left_out.bytes).to_string();
+        let bytes = std::mem::take(&mut left_out.bytes);
         left_out.is_told = true;
-        for words in [self.prefix, before, &bytes, behind, "\n"] {
+        self.tell(FULL_SCREEN, bytes);
+    }
+
+    fn tell(&mut self, [before, behind]: [&str; 2], count: u64) {
+        for words in [self.prefix, before, &count.to_string(), behind, "\n"] {
             self.done.push_str(words);
         }
     }
@@ -597,8 +751,9 @@ impl Perform for Lines {
 pub fn fuzz_transcript(data: &[u8]) {
     let (first, rest) = data.split_first().unwrap_or((&0, &[]));
     let cut = usize::from(*first).max(1);
-    let mut whole = Streams::new("! ");
-    let mut pieces = Streams::new("! ");
+    let is_terminal = first & 1 == 1;
+    let mut whole = Streams::new(is_terminal);
+    let mut pieces = Streams::new(is_terminal);
     for stamped in crate::frame::FrameIter::resume(rest, 0, 0).map_while(Result::ok) {
         let Frame::Data { way, channel, bytes } = stamped.frame else {
             continue;
@@ -612,7 +767,7 @@ pub fn fuzz_transcript(data: &[u8]) {
         let mark = match (channel, way) {
             (Channel::Stdin, _) | (Channel::Message { .. }, Way::Up) => Some("> "),
             (Channel::Message { .. }, Way::Down) => Some("< "),
-            (Channel::Stderr, _) => Some("! "),
+            (Channel::Stderr, _) if !is_terminal => Some("! "),
             _ => None,
         };
         assert!(text.is_empty() || text.ends_with('\n'), "lines are told whole");
@@ -630,11 +785,12 @@ pub fn fuzz_transcript(data: &[u8]) {
     }
 }
 
-/// Whether a line stands for what a full-screen program wrote.
+/// Whether a line stands for what is left out.
 fn is_left_out(line: &str) -> bool {
-    let [before, behind] = FULL_SCREEN;
-    let count = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
-    count.is_some_and(|count| count.parse::<u64>().is_ok())
+    [FULL_SCREEN, LONG_STRING].into_iter().any(|[before, behind]| {
+        let count = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+        count.is_some_and(|count| count.parse::<u64>().is_ok())
+    })
 }
 
 #[cfg(test)]
@@ -687,6 +843,35 @@ mod tests {
             prop_assert_eq!(ours, lines.done);
         }
 
+        /// Our states are the parser's: what it says nothing of is what is counted.
+        #[test]
+        fn what_is_counted_is_what_the_parser_says_nothing_of(
+            words in prop::collection::vec(
+                prop::sample::select(vec![
+                    "\x1b", "[", "]", "P", "X", "^", "_", "\x07", "\x18", "\x1a", "\\", "(", "#", "0;", "<", "m", "q", "a", "é", "漢", "\n", "\x7f", "\u{9c}",
+                ]),
+                0..30,
+            ),
+        ) {
+            let text = words.concat();
+            let (mut parser, mut said) = (Parser::new(), Said::default());
+            let mut at = At::Outside;
+            for byte in text.as_bytes() {
+                said.0 = false;
+                parser.advance(&mut said, std::slice::from_ref(byte));
+                let before = at;
+                at = before.next(*byte);
+                let is_counted = before != At::Outside && at != At::Outside && *byte != 0x1b;
+                // A letter of several bytes is said with its last one.
+                if is_counted && *byte >= 0x20 {
+                    prop_assert!(!said.0, "{text:?} at {byte:#x}");
+                }
+                if before == At::Outside && at == At::Outside && byte.is_ascii() {
+                    prop_assert!(said.0, "{text:?} at {byte:#x}");
+                }
+            }
+        }
+
         /// Whatever it is, and however it was cut: nothing of it is lost, and nothing of it is another line.
         #[test]
         fn what_is_typed_is_told_letter_by_letter(
@@ -710,6 +895,28 @@ mod tests {
             }
             let whole = if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" };
             prop_assert_eq!(said, whole);
+        }
+    }
+
+    /// Whether the parser said anything that may be seen.
+    #[derive(Default)]
+    struct Said(bool);
+
+    impl Perform for Said {
+        fn print(&mut self, _: char) {
+            self.0 = true;
+        }
+
+        fn execute(&mut self, _: u8) {
+            self.0 = true;
+        }
+
+        fn csi_dispatch(&mut self, _: &Params, _: &[u8], _: bool, _: char) {
+            self.0 = true;
+        }
+
+        fn esc_dispatch(&mut self, _: &[u8], _: bool, _: u8) {
+            self.0 = true;
         }
     }
 

@@ -213,16 +213,37 @@ fn no_line_of_output_looks_like_one_of_ours() {
         ("'>'", "'>'"),
     ] {
         let shown = format!("{shown}\r\n");
-        for terminal in [true, false] {
-            let (_folder, recording) = recorded(
-                head(&["sh"], terminal),
-                &[
-                    (1, down(Channel::Stdout, shown.as_bytes())),
-                    (2, down(Channel::Status, failed)),
-                ],
-            );
-            assert_eq!(text(&recording), format!("{told}\n[exit 3]\n"), "{shown:?}");
-        }
+        let (_folder, recording) = recorded(
+            head(&["sh"], true),
+            &[
+                (1, down(Channel::Stdout, shown.as_bytes())),
+                (2, down(Channel::Status, failed)),
+            ],
+        );
+        assert_eq!(text(&recording), format!("{told}\n[exit 3]\n"), "{shown:?}");
+    }
+    // Without a terminal nothing moves or hides anything.
+    for (shown, told) in [
+        ("> typed", "\\> typed"),
+        ("[exit 0]", "\\[exit 0]"),
+        ("\\[exit 0]", "\\\\[exit 0]"),
+        ("\x1b[5G[exit 0]", "\\u{1b}[5G[exit 0]"),
+        ("forged\r[exit 0]", "forged\\r[exit 0]"),
+        (" [exit 0]", " [exit 0]"),
+        ("\u{200b}[exit 0]", "\\\u{200b}[exit 0]"),
+        ("\x7f[exit\x7f 0]", "\\u{7f}[exit\\u{7f} 0]"),
+        ("out\u{2028}[exit 0]", "out\\u{2028}[exit 0]"),
+        ("plain [1]", "plain [1]"),
+    ] {
+        let shown = format!("{shown}\n");
+        let (_folder, recording) = recorded(
+            head(&["sh"], false),
+            &[
+                (1, down(Channel::Stdout, shown.as_bytes())),
+                (2, down(Channel::Status, failed)),
+            ],
+        );
+        assert_eq!(text(&recording), format!("{told}\n[exit 3]\n"), "{shown:?}");
     }
     let long = [vec![b'a'; 4096], b"[exit 0]\n".to_vec()].concat();
     let (_folder, recording) = recorded(head(&["sh"], true), &[(1, down(Channel::Stdout, &long))]);
@@ -233,6 +254,95 @@ fn no_line_of_output_looks_like_one_of_ours() {
     let error = down(Channel::Stderr, b"! [exit 0]\n");
     let (_folder, recording) = recorded(head(&["sh"], false), &[(1, error)]);
     assert_eq!(text(&recording), "! ! [exit 0]\n", "its mark stands in front");
+}
+
+/// No terminal swallows what goes into a file.
+#[test]
+fn without_a_terminal_no_output_hides_output() {
+    for hides in [
+        "\x1b]",
+        "\x1bP",
+        "\x1b_",
+        "\x1b^",
+        "\x1bX",
+        "\x1b[?1049h",
+        "\x1b",
+        "a\r",
+        "\x1b[2K\x1b[1A",
+        "\x1b[8m",
+    ] {
+        let shown = format!("{hides}\ncustomer 1\r\ncustomer 2");
+        for (channel, mark) in [(Channel::Stdout, ""), (Channel::Stderr, "! ")] {
+            let (_folder, recording) = recorded(head(&["sh"], false), &[(1, down(channel, shown.as_bytes()))]);
+            let escaped = hides.replace('\x1b', "\\u{1b}").replace('\r', "\\r");
+            assert_eq!(
+                text(&recording),
+                format!("{mark}{escaped}\n{mark}customer 1\\r\n{mark}customer 2\n"),
+                "{hides:?}"
+            );
+        }
+    }
+}
+
+/// A terminal draws nothing of these, so no line of text shows it: how much it was is said.
+#[test]
+fn what_a_terminal_swallows_is_counted_where_it_is_long_or_has_no_end() {
+    let long = "x".repeat(5000);
+    for (begins, swallowed, ends) in [
+        ("\x1b]0;", long.clone(), "\x07"),
+        ("\x1b]52;c;", long.clone(), "\x1b\\"),
+        ("\x1bP", long.clone(), "\x1b\\"),
+        ("\x1bP1;2$q", long.clone(), "\x18"),
+        ("\x1bP1<", long.clone(), "\x1b\\"),
+        ("\x1bX", long.clone(), "\x1a"),
+        ("\x1b^", long.clone(), "\x1b\\"),
+        ("\x1b_", long, "\x1b\\"),
+        // Not only strings: what no sequence has, or has without an end.
+        ("\x1b[", "4111;".repeat(1000), "m"),
+        ("\x1b[", "漢".repeat(5000), "m"),
+        ("\x1b", "漢".repeat(5000), "c"),
+        ("\x1b(", "#".repeat(5000), "B"),
+    ] {
+        // All behind ESC.
+        let letters = begins.chars().count() - 1 + swallowed.chars().count();
+        let note = format!("[a control string: {letters} letters left out]\n");
+        let shown = |output: &str, cut: usize| {
+            let pieces: Vec<_> = output
+                .as_bytes()
+                .chunks(cut)
+                .map(|piece| (1, down(Channel::Stdout, piece)))
+                .collect();
+            let (_folder, recording) = recorded(head(&["sh"], true), &pieces);
+            text(&recording)
+        };
+        for cut in [777, 4096, 100_000] {
+            let whole = format!("before\r\n{begins}{swallowed}{ends}\r\nbehind\r\n");
+            let told = shown(&whole, cut);
+            assert!(
+                told.starts_with(&format!("before\n{note}")) && told.ends_with("behind\n"),
+                "{begins:?} {cut}: {told}"
+            );
+            assert_eq!(told.matches("left out").count(), 1, "{begins:?} {cut}");
+            // It has no end: also where it is short.
+            for (part, letters) in [
+                (swallowed.as_str(), letters),
+                ("#", letters - swallowed.chars().count() + 1),
+            ] {
+                let told = shown(&format!("before\r\n{begins}{part}"), cut);
+                assert_eq!(
+                    told,
+                    format!("before\n[a control string: {letters} letters left out]\n"),
+                    "{begins:?} {cut}"
+                );
+            }
+        }
+        let short = shown(&format!("before\r\n{begins}{ends}behind\r\n"), 100);
+        assert!(!short.contains("left out"), "{short}");
+    }
+    // What a program on the other screen draws is counted with all else there.
+    let shown = format!("\x1b[?1049h\x1b]0;{}\x07\x1b[?1049l", "x".repeat(5000));
+    let (_folder, recording) = recorded(head(&["sh"], true), &[(1, down(Channel::Stdout, shown.as_bytes()))]);
+    assert_eq!(text(&recording), "[a full-screen program: 5013 bytes left out]\n");
 }
 
 #[test]
