@@ -221,4 +221,28 @@ fn messages_are_no_output_and_it_is_said_where_they_are() {
         ],
     );
     assert_eq!(said.out, "", "nothing was drawn");
+    machine.types("session export ID").ends_with(
+        0,
+        &[
+            "messages passed here",
+            &format!("gatescribe session export {ID} --format text"),
+        ],
+    );
+    let text = machine.types("session export ID --format text");
+    assert!(!text.err.contains("messages passed here"), "{text:?}");
+}
+
+#[test]
+fn what_was_sent_to_standard_input_is_not_shown_and_that_is_said_once() {
+    let begin = json!({"live": false, "standing": "whole", "head": {"kind": "exec", "terminal": false}});
+    let lines = [
+        json!({"at": 1, "in": 7}),
+        json!({"at": 2, "out": "b3V0Cg=="}),
+        json!({"at": 3, "in": 1}),
+        end(&json!({"standing": "whole"})),
+    ];
+    let said = recording(&begin, &lines).types("session watch ID");
+    said.ends_with(0, &["gatescribe session export --format text has it"]);
+    assert_eq!(said.err.matches("standard input").count(), 1, "{said:?}");
+    assert_eq!(said.out, "out\n", "what it wrote is");
 }

@@ -17,6 +17,7 @@ use crate::frame::{Frame, Noted, Stamped};
 use crate::head::Head;
 use crate::reader::{ReadError, Recording, Tail};
 use crate::tap::{Channel, Way};
+use crate::transcript::in_words;
 pub(crate) use file::file_text;
 pub(crate) use utf8::Utf8;
 
@@ -111,9 +112,12 @@ impl<W: Write> CastWriter<W> {
             Frame::Status { code: Some(code), .. } if self.version == CastVersion::V3 => {
                 self.event(at, "x", &code.to_string())
             }
-            Frame::Note { noted, count, text } => self.event(at, "m", &note_text(noted, count, text)),
-            Frame::File(file) => self.event(at, "m", &file_text(&file)),
-            _ => Ok(()),
+            // An exit code is version 3's own event, and in version 2 there is none.
+            Frame::Status { code: Some(_), .. } => Ok(()),
+            ref other => match in_words(other) {
+                Some(words) if !words.is_empty() => self.event(at, "m", &words),
+                _ => Ok(()),
+            },
         }
     }
 

@@ -416,6 +416,14 @@ fn files_and_connections_stand_in_a_transcript() {
         text(&recording),
         "[connection 0 to port 80: 3 bytes to the pod, 0 from it]\n"
     );
+    assert_eq!(
+        cast(&recording, CastVersion::V3)[1..],
+        [r#"[0.000002, "m", "connection 0 to port 80: 3 bytes to the pod, 0 from it"]"#]
+    );
+    let (_folder, recording) = recorded(head(&["sh"], false), &[(1, down(Channel::Status, b"no such file"))]);
+    for version in [CastVersion::V2, CastVersion::V3] {
+        assert_eq!(cast(&recording, version)[1..], [r#"[0.000001, "m", "no such file"]"#]);
+    }
 }
 
 #[test]

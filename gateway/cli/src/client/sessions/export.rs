@@ -47,6 +47,11 @@ async fn open(arguments: &ExportArguments) -> Result<Stream, Trouble> {
     let id = whole_id(&ready, &arguments.id).await?;
     let stream = Stream::open(&ready, &id, format, false).await?;
     stream.note().iter().for_each(|note| say(&format!("! {note}")));
+    if stream.is_of_messages() && format != "text" {
+        say(&format!(
+            "! messages passed here and no terminal's output, so a cast has none of them: gatescribe session export {id} --format text"
+        ));
+    }
     Ok(stream)
 }
 
@@ -67,7 +72,7 @@ async fn to_stdout(arguments: &ExportArguments) -> Result<Exit, Trouble> {
                 }
             }
             Event::End(standing) => break standing,
-            Event::Out(..) | Event::Size(..) | Event::Words(_) => {}
+            Event::Out(..) | Event::In | Event::Size(..) | Event::Words(_) => {}
         }
     };
     say_that_it_goes_on(&standing);
@@ -81,7 +86,7 @@ async fn to_file(arguments: &ExportArguments, path: &Path) -> Result<Exit, Troub
         match stream.next().await? {
             Event::Text(text) => copy.write(&text)?,
             Event::End(standing) => break standing,
-            Event::Out(..) | Event::Size(..) | Event::Words(_) => {}
+            Event::Out(..) | Event::In | Event::Size(..) | Event::Words(_) => {}
         }
     };
     say_that_it_goes_on(&standing);

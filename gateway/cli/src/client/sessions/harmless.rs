@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// The longest sequence that draws something; one beyond is dropped to its end.
 const LONGEST: usize = 256;
 
+/// Titles and paths are shorter.
+const LONGEST_STRING: u64 = 4096;
+
 const ESC: u8 = 0x1b;
 const ENQ: u8 = 0x05;
 const BEL: u8 = 0x07;
@@ -30,6 +33,10 @@ pub(super) struct Harmless {
     held: Vec<u8>,
     letter: Letter,
     left: Left,
+    /// Bytes of the string, or of the sequence that is too long, in which it stands.
+    string: u64,
+    /// Bytes of those that ended, and of the long ones among them.
+    dropped: (u64, u64),
     /// Private modes that have passed, and how they stand.
     modes: BTreeMap<u16, bool>,
     /// How those stood that were kept.
@@ -115,6 +122,25 @@ impl Harmless {
         out
     }
 
+    /// How many bytes stood in strings: of a terminal's output only in long ones and in one without an end, since programs set titles.
+    pub(super) const fn not_drawn(&self, is_of_terminal: bool) -> u64 {
+        let (all, long) = self.dropped;
+        self.string.saturating_add(if is_of_terminal { long } else { all })
+    }
+
+    fn drop_one(&mut self) {
+        self.string = self.string.saturating_add(1);
+    }
+
+    fn has_dropped(&mut self) {
+        let string = std::mem::take(&mut self.string);
+        let (all, long) = &mut self.dropped;
+        *all = all.saturating_add(string);
+        if string > LONGEST_STRING {
+            *long = long.saturating_add(string);
+        }
+    }
+
     /// What is to be put back.
     pub(super) const fn left(&self) -> Left {
         self.left
@@ -124,11 +150,14 @@ impl Harmless {
         match self.at {
             At::Ground => self.ground(byte, out),
             At::C2 => self.behind_c2(byte, out),
-            At::String => match byte {
-                BEL | CAN | SUB => self.at = At::Ground,
-                ESC => self.at = At::StringEscape,
-                _ => {}
-            },
+            At::String => {
+                match byte {
+                    BEL | CAN | SUB => self.at = At::Ground,
+                    ESC => self.at = At::StringEscape,
+                    _ => return self.drop_one(),
+                }
+                self.has_dropped();
+            }
             At::StringEscape if byte == b'\\' => self.at = At::Ground,
             // Any other sequence ends the string, too.
             At::StringEscape => {
@@ -175,6 +204,7 @@ impl Harmless {
     }
 
     fn begin(&mut self, at: At, bytes: &[u8]) {
+        self.has_dropped();
         self.at = at;
         self.held.clear();
         self.held.extend_from_slice(bytes);
@@ -184,6 +214,7 @@ impl Harmless {
         match byte {
             ESC => return self.begin(At::Escape, &[ESC]),
             CAN | SUB => {
+                self.has_dropped();
                 self.at = At::Ground;
                 return;
             }
@@ -202,8 +233,11 @@ impl Harmless {
             (At::Escape, b'P' | b'X' | b']' | b'^' | b'_' | b'k') if is_first => self.at = At::String,
             // DECID asks who it is.
             (At::Escape, b'Z') if is_first => self.at = At::Ground,
-            (At::TooLong, 0x40..0x7f) => self.at = At::Ground,
-            (At::TooLong, _) => {}
+            (At::TooLong, 0x40..0x7f) => {
+                self.has_dropped();
+                self.at = At::Ground;
+            }
+            (At::TooLong, _) => self.drop_one(),
             (At::Escape, 0x30..0x7f) | (At::Control, 0x40..0x7f) => {
                 self.held.push(byte);
                 match self.at {
@@ -213,7 +247,11 @@ impl Harmless {
                 self.at = At::Ground;
             }
             (At::Escape, 0x20..0x30) | (At::Control, 0x20..0x40) if self.held.len() < LONGEST => self.held.push(byte),
-            (At::Escape | At::Control, 0x20..0x40) => self.at = At::TooLong,
+            (At::Escape | At::Control, 0x20..0x40) => {
+                self.string = u64::try_from(self.held.len()).unwrap_or(u64::MAX);
+                self.drop_one();
+                self.at = At::TooLong;
+            }
             // No sequence has such a byte: it is given up, and the byte stands for itself.
             _ => {
                 self.at = At::Ground;
@@ -452,6 +490,29 @@ mod tests {
 
     fn passed(bytes: &[u8]) -> Vec<u8> {
         Harmless::default().pass(bytes)
+    }
+
+    #[test]
+    fn how_much_of_strings_was_not_drawn_is_known() {
+        let long = "x".repeat(5000);
+        for (said, of_terminal, of_others) in [
+            ("plain".to_owned(), 0, 0),
+            ("\x1b]0;title\x07$ ".to_owned(), 0, 7),
+            ("\x1b]0;title".to_owned(), 7, 7),
+            (format!("\x1b]{long}\x07\x1b]0;\x07"), 5000, 5002),
+            (format!("\x1bP{long}\x1b\\ok"), 5000, 5000),
+            (format!("\x1b_{long}\x1b[mok"), 5000, 5000),
+            (format!("\u{9d}{long}\x18ok"), 5000, 5000),
+            // More than any sequence has.
+            (format!("\x1b[{}m", "4111;".repeat(2000)), 10_002, 10_002),
+        ] {
+            for cut in [1, 1000, 100_000] {
+                let mut harmless = Harmless::default();
+                said.as_bytes().chunks(cut).for_each(|piece| drop(harmless.pass(piece)));
+                let not_drawn = (harmless.not_drawn(true), harmless.not_drawn(false));
+                assert_eq!(not_drawn, (of_terminal, of_others), "{:?}", said.get(..20));
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::terminal::{Reader, Unwritten, say};
 /// Notes that are kept for the end, so that they do not stand in the middle of a screen. The last ones: how it exited is among
 /// them.
 const MOST_NOTES: usize = 100;
+const INPUT: &str =
+    "what was sent to its standard input is not shown here; gatescribe session export --format text has it";
 /// As late as this is caught up with.
 const LATE: Duration = Duration::from_millis(200);
 
@@ -30,6 +32,8 @@ pub(super) struct Playback<T: Terminal> {
     last: Duration,
     due: Instant,
     notes: VecDeque<String>,
+    /// That something was sent which is not shown has been said.
+    has_told_input: bool,
     /// Notes that were kept and had to go.
     left_out: u64,
 }
@@ -55,6 +59,7 @@ impl<T: Terminal> Playback<T> {
             last: Duration::ZERO,
             due: Instant::now(),
             notes: VecDeque::new(),
+            has_told_input: false,
             left_out: 0,
         }
     }
@@ -73,18 +78,24 @@ impl<T: Terminal> Playback<T> {
                 self.tell_size(columns, lines);
                 self.screen.take_size(columns, lines).await;
             }
-            Event::Words(words) if self.had_terminal => {
-                if self.notes.len() == MOST_NOTES {
-                    self.notes.pop_front();
-                    self.left_out += 1;
-                }
-                self.notes.push_back(words);
-            }
-            Event::Words(words) => say(&format!("[{words}]")),
+            Event::In if !std::mem::replace(&mut self.has_told_input, true) => self.tell(INPUT.to_owned()),
+            Event::In => {}
+            Event::Words(words) => self.tell(words),
             Event::End(standing) => return Ok(Next::Over(standing)),
             Event::Text(_) => {}
         }
         Ok(Next::More)
+    }
+
+    fn tell(&mut self, words: String) {
+        if !self.had_terminal {
+            return say(&format!("[{words}]"));
+        }
+        if self.notes.len() == MOST_NOTES {
+            self.notes.pop_front();
+            self.left_out += 1;
+        }
+        self.notes.push_back(words);
     }
 
     /// The time of the session up to which it was shown; of what was. What is has none of its own.
@@ -104,6 +115,12 @@ impl<T: Terminal> Playback<T> {
             ));
         }
         notes.extend(std::mem::take(&mut self.notes));
+        let not_drawn = self.screen.not_drawn();
+        if not_drawn > 0 {
+            notes.push(format!(
+                "{not_drawn} bytes of control strings were not drawn; gatescribe session watch --raw has them"
+            ));
+        }
         notes.extend(refused.map(|(columns, lines)| {
             format!(
                 "this terminal does not take the size of the recorded one, {columns} columns and {lines} lines: what was shown \

@@ -239,6 +239,11 @@ impl<T: Terminal> Screen<T> {
         hand(&mut self.terminal, &[opening, bytes].concat())
     }
 
+    /// How many bytes stood in control strings that no terminal draws: of a terminal's output in long ones, or in one without an end.
+    pub(super) fn not_drawn(&self) -> u64 {
+        self.harmless.not_drawn(self.is_raw)
+    }
+
     /// What puts the terminal back.
     fn closing(&self) -> Vec<u8> {
         let left = self.harmless.left();

@@ -49,6 +49,8 @@ impl Coming {
 pub(super) enum Event {
     /// The process wrote, so long after the session began.
     Out(Duration, Vec<u8>),
+    /// Something was sent to its standard input and is kept.
+    In,
     /// The person's terminal has this size from then on: columns and lines.
     Size(Duration, u16, u16),
     /// A note, a file, a connection, how it exited.
@@ -221,6 +223,9 @@ pub(super) fn event(line: &Value) -> Result<Option<Event>, Trouble> {
         let bytes = STANDARD.decode(out).map_err(|_| broken_off())?;
         return Ok(Some(Event::Out(at, bytes)));
     }
+    if line.get("in").is_some() {
+        return Ok(Some(Event::In));
+    }
     if let Some(size) = line.get("size").and_then(Value::as_array) {
         let number = |place: usize| size.get(place).and_then(Value::as_u64)?.try_into().ok();
         return Ok(Some(Event::Size(at, number(0).unwrap_or(0), number(1).unwrap_or(0))));
@@ -260,6 +265,7 @@ mod tests {
             read(json!({"at": 1, "words": "exit 3"})),
             Some(Event::Words("exit 3".to_owned()))
         );
+        assert_eq!(read(json!({"at": 1, "in": 7})), Some(Event::In));
         assert_eq!(read(json!({"alive": true})), None);
         assert_eq!(read(json!({"at": 9, "later": 1})), None);
         for (code, exit, remedy) in [

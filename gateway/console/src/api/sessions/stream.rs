@@ -2,8 +2,9 @@
 //!
 //! - `begin`: `{id, live, standing, why?, head?, note?}`, the first line: who did what where, how the recording stands, and what of
 //!   the ledger was not read;
-//! - with `format=frames`, by `at` (microseconds since the session began): `out` (base64 of what the process wrote), `size`
-//!   (`[columns, rows]` of the person's terminal), `words` (notes, files, connections, how it exited);
+//! - with `format=frames`, by `at` (microseconds since the session began): `out` (base64 of what the process wrote), `in` (how many
+//!   bytes were sent to its standard input and are kept), `size` (`[columns, rows]` of the person's terminal), `words` (notes, files,
+//!   connections, how it exited);
 //! - with the other formats `text`: the next piece of the cast or transcript;
 //! - `alive`: nothing came for a while;
 //! - `end`: `{standing, why?, upto?, missing?}`, the last line. `damaged` and `incomplete` say with `upto` which chunk is the last
@@ -429,6 +430,11 @@ fn value_of(stamped: &Stamped<'_>) -> Option<Value> {
             bytes,
             ..
         } => Some(json!({"at": at, "out": STANDARD.encode(bytes)})),
+        Frame::Data {
+            channel: Channel::Stdin,
+            bytes,
+            ..
+        } => Some(json!({"at": at, "in": bytes.len()})),
         Frame::Resize { columns, rows } => Some(json!({"at": at, "size": [columns, rows]})),
         ref other => in_words(other).map(|words| json!({"at": at, "words": words})),
     }
@@ -561,5 +567,26 @@ impl std::io::Write for &Out {
         let mut lines = self.0.borrow_mut();
         let all = lines.text.len();
         lines.send_text(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use recording::tap::{Channel, Way};
+
+    use super::*;
+
+    #[test]
+    fn of_what_was_sent_to_standard_input_a_player_hears_how_much() {
+        let value = |channel| {
+            let (way, bytes) = (Way::Up, b"rm -rf".as_slice());
+            value_of(&Stamped {
+                number: 1,
+                at_micros: 9,
+                frame: Frame::Data { way, channel, bytes },
+            })
+        };
+        assert_eq!(value(Channel::Stdin), Some(json!({"at": 9, "in": 6})));
+        assert_eq!(value(Channel::Message { is_text: true }), None);
     }
 }

@@ -365,6 +365,26 @@ async fn a_window_that_takes_no_size_is_asked_once_and_it_is_said() {
     assert_eq!(emulated.asked(), [(100, 30)], "nothing is put back that was not taken");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_not_drawn_is_said_at_the_end() {
+    let mut playback = Playback::new(Emulated::new(), true, None, Passing::Harmless);
+    let endless = format!("$ \x1b]{}", "x".repeat(9));
+    playback
+        .take(Event::Out(Duration::ZERO, endless.into_bytes()))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        playback.take(Event::In).await.unwrap();
+    }
+    assert_eq!(
+        playback.end(),
+        [
+            INPUT,
+            "9 bytes of control strings were not drawn; gatescribe session watch --raw has them"
+        ]
+    );
+}
+
 /// The newest are kept, as the exit code is the last of them.
 #[tokio::test(start_paused = true)]
 async fn of_very_many_notes_the_last_are_told_and_how_many_are_not() {
