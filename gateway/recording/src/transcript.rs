@@ -23,7 +23,7 @@ use vte::{Params, Parser, Perform};
 use crate::cast::{Utf8, ViewError, file_text, given_up_unless, note_text};
 use crate::frame::{Connection, Frame};
 use crate::reader::Recording;
-use crate::tap::{Channel, Way};
+use crate::tap::{Channel, Control, Way};
 
 /// A longer line is broken: a stream need not have any line ends.
 const LONGEST_LINE: usize = 4096;
@@ -383,16 +383,35 @@ fn first_shown(line: &str) -> Option<char> {
     line.chars().find(shows)
 }
 
-/// A frame that is no stream's data, in words: notes, files, connections and the exit; none for others.
+/// A frame that is no stream's data, in words: notes, files, connections, what control frames carried and the exit; none for others.
 #[must_use]
 pub fn in_words(frame: &Frame<'_>) -> Option<String> {
     match frame {
         Frame::Note { noted, count, text } => Some(note_text(*noted, *count, text)),
         Frame::File(file) => Some(file_text(file)),
         Frame::Connection(connection) => Some(connection_text(connection)),
+        Frame::Control { way, kind, bytes } => Some(control_text(*way, *kind, bytes)),
         Frame::Status { code: Some(code), .. } => Some(format!("exit {code}")),
         Frame::Status { code: None, text } => Some(one_line(text)),
         _ => None,
+    }
+}
+
+fn control_text(way: Way, kind: Control, bytes: &[u8]) -> String {
+    let way = match way {
+        Way::Up => "sent",
+        Way::Down => "received",
+    };
+    match (kind, bytes) {
+        (Control::Close, [high, low, reason @ ..]) => {
+            let code = u16::from_be_bytes([*high, *low]);
+            format!("close {way}: {code} {}", reason.escape_ascii())
+                .trim_end()
+                .to_owned()
+        }
+        (Control::Close, bytes) => format!("close {way}: {}", bytes.escape_ascii()),
+        (Control::Ping, bytes) => format!("ping {way}: {}", bytes.escape_ascii()),
+        (Control::Pong, bytes) => format!("pong {way}: {}", bytes.escape_ascii()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Connection, Cursor, Frame, FrameError, Noted, TarFile, put_varint};
 use crate::mask::Secret;
-use crate::tap::{Channel, Way};
+use crate::tap::{Channel, Control, Way};
 
 const HEAD: u8 = 1;
 const DATA: u8 = 2;
@@ -17,6 +17,7 @@ const NOTE: u8 = 10;
 const FILE: u8 = 11;
 const CONNECTION: u8 = 12;
 const END: u8 = 13;
+const CONTROL: u8 = 14;
 
 /// The bit of a channel's first byte that says `Up`.
 const UP: u8 = 0x80;
@@ -81,6 +82,10 @@ fn put_body(frame: &Frame<'_>, out: &mut Vec<u8>) -> u8 {
             out.extend_from_slice(&[what, which]);
             put_varint(out, count);
             put_all(NOTE, text, out)
+        }
+        Frame::Control { way, kind, bytes } => {
+            out.extend_from_slice(&[way_bit(way), opcode(kind)]);
+            put_all(CONTROL, bytes, out)
         }
         Frame::File(file) => put_file(&file, out),
         Frame::Connection(connection) => put_connection(&connection, out),
@@ -147,6 +152,11 @@ pub(super) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
         NOTE => note(&mut rest)?,
         FILE => Frame::File(file(&mut rest)?),
         CONNECTION => Frame::Connection(connection(&mut rest)?),
+        CONTROL => Frame::Control {
+            way: way(rest.byte()?, kind)?,
+            kind: control(rest.byte()?)?,
+            bytes: rest.rest(),
+        },
         _ => Frame::Unknown {
             kind,
             body: rest.rest(),
@@ -239,6 +249,24 @@ fn connection<'a>(rest: &mut Cursor<'a>) -> Result<Connection<'a>, FrameError> {
         down_sha256: rest.array()?,
         was_reset: flag(rest.byte()?, CONNECTION)?,
         error: rest.rest(),
+    })
+}
+
+/// Kinds of control frames have their opcodes of RFC 6455.
+const fn opcode(kind: Control) -> u8 {
+    match kind {
+        Control::Close => 8,
+        Control::Ping => 9,
+        Control::Pong => 10,
+    }
+}
+
+fn control(opcode: u8) -> Result<Control, FrameError> {
+    Ok(match opcode {
+        8 => Control::Close,
+        9 => Control::Ping,
+        10 => Control::Pong,
+        _ => return Err(FrameError::Body(CONTROL)),
     })
 }
 

@@ -17,7 +17,7 @@ pub(crate) use varint::put;
 pub(crate) use varint::{Cursor, put as put_varint};
 
 use crate::mask::Secret;
-use crate::tap::{Channel, Way};
+use crate::tap::{Channel, Control, Way};
 
 /// A frame with its place and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,15 @@ pub enum Frame<'a> {
     File(TarFile<'a>),
     /// A connection of a port-forward, or another upgraded connection, that has ended.
     Connection(Connection<'a>),
+    /// What a ping, a pong or a close of a WebSocket carried that is no session of Kubernetes' own, masked.
+    Control {
+        /// Which way.
+        way: Way,
+        /// Of which kind.
+        kind: Control,
+        /// At most 125 bytes.
+        bytes: &'a [u8],
+    },
     /// The end: a [`crate::Finish`] in JSON. Nothing follows.
     End(&'a [u8]),
     /// Written by a later release.

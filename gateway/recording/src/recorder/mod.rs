@@ -10,7 +10,8 @@
 //! | a command with a terminal | what it writes, sizes of the terminal, its exit | what is typed: counted by chunk, since a terminal that does not echo reads passwords, and what does echo is in the output |
 //! | a command without one | stdin, stdout, stderr, each byte; its exit | |
 //! | `cp` (the command is `tar` from stdin or to stdout) | name, mode, size, SHA-256 of each file; what its headers say in words besides | contents; as soon as the stream is no tar, it is kept as any other |
-//! | port-forward, other upgrades | connections, ports, bytes and SHA-256 each way, the pod's error | contents |
+//! | port-forward | connections, ports, bytes and SHA-256 each way, the pod's error | contents |
+//! | other upgrades | messages, what control frames carry, bytes and SHA-256 of the messages each way | |
 //!
 //! Invariants: the open chunk never exceeds its limit, full ones wait in [`Recorder::take`]; any way of cutting the same bytes into
 //! events gives the same content; time never goes back; nothing leaves unmasked.
@@ -27,7 +28,7 @@ use crate::frame::{Frame, Noted, TarFile};
 use crate::head::{Ended, Finish, Head, Kind, Masking, Rules, Totals};
 use crate::mask::{Counts, mask_text};
 use crate::status::{Exit, StatusReader};
-use crate::tap::{Channel, Event, Torn, Way};
+use crate::tap::{Channel, Control, Event, Torn, Way};
 use crate::tar::{Entry, TarReader};
 use connections::Connections;
 use sizes::SizeReader;
@@ -123,6 +124,7 @@ impl Recorder {
             Event::Opened { channel } => self.opened(at_micros, way, channel),
             Event::Closed { channel } => self.closed(at_micros, way, channel),
             Event::Reset { channel } => self.reset(at_micros, way, channel),
+            Event::Control { kind, bytes } => self.control(at_micros, way, kind, bytes),
             Event::Farewell => self.writer.frame(at_micros, &Frame::Farewell { way }),
         }
     }
@@ -346,6 +348,13 @@ impl Recorder {
             text: &exit.text,
         };
         self.writer.frame(at, &status);
+    }
+
+    fn control(&mut self, at: u64, way: Way, kind: Control, bytes: &[u8]) {
+        let mut bytes = bytes.to_vec();
+        self.writer.mask_text(&mut bytes);
+        let bytes = &bytes;
+        self.writer.frame(at, &Frame::Control { way, kind, bytes });
     }
 
     fn opened(&mut self, at: u64, way: Way, channel: Channel) {

@@ -799,3 +799,27 @@ fn the_kinds_of_secrets_have_codes_that_stay() {
     assert_eq!(Secret::from_code(0), None);
     assert_eq!(Secret::from_code(11), None);
 }
+
+#[test]
+fn what_control_frames_carry_is_kept_masked_and_is_no_message() {
+    let control = |kind, bytes| Event::Control { kind, bytes };
+    let said = record(
+        head(&[], false),
+        &[
+            (1, Way::Up, control(Control::Ping, b"password=hunter2")),
+            (2, Way::Down, control(Control::Close, b"\x03\xe8")),
+        ],
+    );
+    let others = others(&said);
+    let masked = format!("Control {{ way: Up, kind: Ping, bytes: {:?} }}", b"password=*******");
+    assert!(others.contains(&masked.as_str()), "{others:?}");
+    assert!(
+        others.contains(&"Control { way: Down, kind: Close, bytes: [3, 232] }"),
+        "{others:?}"
+    );
+    let end = others.last().unwrap();
+    assert!(
+        end.contains(r#""up":0,"down":0"#) && end.contains(r#""connections":0"#),
+        "{end}"
+    );
+}

@@ -6,7 +6,7 @@
 //!
 //! A tap reads as the reader at the other end does (spdystream, golang.org/x/net, gorilla): what such a reader could take for
 //! something else than the specification says is [`Torn`], never guessed at, or a session could show the recording one thing and
-//! the pod another. Idle time is counted by [`Event::Data`]: pings give no event, so they keep no session alive.
+//! the pod another. Idle time is counted by [`Event::Data`], and pings are none, so they keep no session alive.
 //!
 //! Invariants: any way of cutting the same bytes into pieces gives the same events; memory is bounded whatever a peer sends; what
 //! cannot be read ends in [`Torn`] once, and from then on the tap is silent.
@@ -119,8 +119,27 @@ pub enum Event<'a> {
         /// Which.
         channel: Channel,
     },
+    /// What a control frame of [`Protocol::WebSocketPlain`] carried, whole; never empty, at most 125 bytes. No data: it keeps no session
+    /// alive.
+    Control {
+        /// Of which kind.
+        kind: Control,
+        /// The payload.
+        bytes: &'a [u8],
+    },
     /// The peer says that it ends the connection (WebSocket close, SPDY GOAWAY).
     Farewell,
+}
+
+/// A control frame of a WebSocket (RFC 6455 §5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// The connection is closed: a code of two bytes, big endian, and a reason. Opcode 8.
+    Close,
+    /// Is anybody there? Opcode 9.
+    Ping,
+    /// Somebody is. Opcode 10.
+    Pong,
 }
 
 /// A tap could not read on: the reason, for the record. Not a fault of the person's necessarily.

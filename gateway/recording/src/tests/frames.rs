@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::frame::{Connection, Frame, FrameError, FrameIter, Noted, TarFile, encode, put};
 use crate::mask::Secret;
-use crate::tap::{Channel, Way};
+use crate::tap::{Channel, Control, Way};
 
 fn way() -> impl Strategy<Value = Way> {
     prop::sample::select(vec![Way::Up, Way::Down])
@@ -66,6 +66,7 @@ proptest! {
         (way, channel, noted) in (way(), channel(), noted()),
         bytes in prop::collection::vec(any::<u8>(), 0..50),
         (number, other) in (any::<u64>(), any::<u64>()),
+        control in prop::sample::select(vec![Control::Close, Control::Ping, Control::Pong]),
         (columns, rows) in (any::<u16>(), any::<u16>()),
         code in prop::option::of(any::<u32>()),
         hash: [u8; 32],
@@ -102,6 +103,7 @@ proptest! {
                 was_reset: flag,
                 error: &bytes,
             }),
+            Frame::Control { way, kind: control, bytes: &bytes },
             Frame::End(&bytes),
             Frame::Unknown { kind: 200, body: &bytes },
         ];
@@ -140,6 +142,11 @@ fn what_is_no_frame_says_why() {
         "no such channel"
     );
     assert_eq!(read(&[1, 0, 0, 7, 0, 1, 1]), Err(FrameError::Body(7)), "no such way");
+    assert_eq!(
+        read(&[1, 0, 0, 14, 0, 2, 0, 7]),
+        Err(FrameError::Body(14)),
+        "no control frame"
+    );
     let message = FrameError::Version(2).to_string();
     assert_eq!(
         message,

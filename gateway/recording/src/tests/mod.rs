@@ -9,7 +9,7 @@ mod views;
 use model::time::Timestamp;
 use uuid::Uuid;
 
-use crate::tap::{Channel, Event, Way};
+use crate::tap::{Channel, Control, Event, Way};
 use crate::{Ended, Head, Kind, Recorder, Recording, Rules, Sealer, SessionKey};
 
 const KEY: [u8; 32] = [7; 32];

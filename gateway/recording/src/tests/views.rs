@@ -579,3 +579,30 @@ fn a_line_that_is_moved_out_of_sight_is_what_is_left_of_it() {
     assert_eq!(shown(&shifted), format!("{}a\n", " ".repeat(4095)));
     assert_eq!(shown(b"abcdef\x1b[3G\x1b[1K\x1b[6Gx\r\n"), "   dex\n");
 }
+
+#[test]
+fn what_control_frames_carried_stands_in_every_view() {
+    let control = |way, kind, bytes| (way, Event::Control { kind, bytes });
+    let (_folder, recording) = recorded(
+        head(&[], false),
+        &[
+            (1, control(Way::Up, Control::Ping, b"\x1b]52;\xff\n[exit 0]")),
+            (2, control(Way::Down, Control::Pong, b"answer")),
+            (3, control(Way::Down, Control::Close, b"\x03\xe8bye ")),
+            (4, control(Way::Up, Control::Close, b"\x03\xe9")),
+        ],
+    );
+    let told = [
+        r"ping sent: \x1b]52;\xff\n[exit 0]",
+        "pong received: answer",
+        "close received: 1000 bye",
+        "close sent: 1001",
+    ];
+    let lines: String = told.iter().map(|line| format!("[{line}]\n")).collect();
+    assert_eq!(text(&recording), lines);
+    let marks: Vec<String> = cast(&recording, CastVersion::V2).into_iter().skip(1).collect();
+    for (mark, told) in marks.iter().zip(told) {
+        assert!(mark.contains(&serde_json::to_string(told).unwrap()), "{mark}");
+    }
+    assert_eq!(marks.len(), told.len());
+}

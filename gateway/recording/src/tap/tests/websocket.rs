@@ -444,3 +444,52 @@ proptest! {
         fuzz_websocket_tap(&pieces);
     }
 }
+
+/// Nobody at the end of Kubernetes' own protocols reads them; behind a `proxy` stands whoever the caller put there.
+#[test]
+fn promise_3_what_pings_pongs_and_closes_carry_is_told_of_plain_messages() {
+    let control = |way, kind, bytes: &[u8]| Told::Other(way, format!("{:?}", Event::Control { kind, bytes }));
+    let longest = vec![b'x'; 125];
+    let (is_text, close) = (false, b"\x03\xe8bye".as_slice());
+    let pieces = [
+        up(&[
+            &ws_frame(0x89, Some(MASK), b"secret up"),
+            &ws_frame(0x02, Some(MASK), b"one "),
+            &ws_frame(0x8a, Some(MASK), &longest),
+            &ws_frame(0x80, Some(MASK), b"message"),
+            &ws_frame(0x89, Some(MASK), b""),
+        ]),
+        down(&[&ws_frame(0x8a, None, b"secret down"), &ws_frame(0x88, None, close)]),
+        up(&[
+            &ws_frame(0x88, Some(MASK), close),
+            &ws_frame(0x88, Some(MASK), b"\x03\xe9"),
+        ]),
+    ];
+    assert_eq!(
+        told(Protocol::WebSocketPlain, &pieces),
+        [
+            control(UP, Control::Ping, b"secret up"),
+            data(UP, Channel::Message { is_text }, "one "),
+            control(UP, Control::Pong, &longest),
+            data(UP, Channel::Message { is_text }, "message"),
+            control(DOWN, Control::Pong, b"secret down"),
+            control(DOWN, Control::Close, close),
+            left(DOWN),
+            control(UP, Control::Close, close),
+            left(UP),
+            control(UP, Control::Close, b"\x03\xe9"),
+        ]
+    );
+    // Of a session of Kubernetes' own they mean nothing.
+    let pings = [
+        up(&[&ws_frame(0x89, Some(MASK), b"x")]),
+        down(&[&ws_frame(0x8a, None, b"x")]),
+    ];
+    for protocol in [
+        V5,
+        Protocol::WebSocketTunnel,
+        Protocol::WebSocketForward { base64: false },
+    ] {
+        assert_eq!(told(protocol, &pings), []);
+    }
+}

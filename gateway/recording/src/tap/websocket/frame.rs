@@ -1,9 +1,9 @@
 //! The frames of one direction of a WebSocket (RFC 6455 §5), read as they come.
 //!
-//! It holds no payload: an endless message costs no memory, and a masked one is unmasked into a scratch buffer piece by piece.
+//! It holds no payload but that of a control frame, which is short: an endless message costs no memory, and a masked one is unmasked into a scratch buffer piece by piece.
 //! Invariant: what it says does not depend on how the bytes were cut.
 
-use super::super::Why;
+use super::super::{Control, Why};
 
 /// Where in its frames a direction stands.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub(super) struct Frames {
     /// A close frame has come.
     has_closed: bool,
     scratch: Box<[u8]>,
+    /// The payload of a control frame, as far as it has come; it is told whole.
+    control: [u8; LONGEST_CONTROL as usize],
+    has_control: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub(super) enum Part<'a> {
     Piece(&'a [u8]),
     /// It ends.
     End,
+    /// The payload of a control frame; never empty.
+    Control { kind: Control, bytes: &'a [u8] },
     /// The connection was closed.
     Close,
 }
@@ -64,6 +69,8 @@ impl Frames {
             has_open_message: false,
             has_closed: false,
             scratch: vec![0; scratch].into_boxed_slice(),
+            control: [0; LONGEST_CONTROL as usize],
+            has_control: 0,
         }
     }
 
@@ -79,7 +86,7 @@ impl Frames {
                     rest
                 }
                 At::Data { .. } => self.data(bytes, take)?,
-                At::Control | At::Close => self.skip(bytes, take)?,
+                At::Control | At::Close => self.control(bytes, take)?,
             };
         }
         Ok(())
@@ -197,10 +204,31 @@ impl Frames {
         Ok(rest)
     }
 
-    fn skip<'b>(&mut self, bytes: &'b [u8], take: Take<'_>) -> Result<&'b [u8], Why> {
-        let (_, rest) = self.split(bytes);
+    fn control<'b>(&mut self, bytes: &'b [u8], take: Take<'_>) -> Result<&'b [u8], Why> {
+        let (piece, rest) = self.split(bytes);
+        let end = self.has_control.saturating_add(piece.len());
+        if let Some(plain) = self.control.get_mut(self.has_control..end) {
+            let mask = if self.is_masked { self.mask } else { [0; 4] };
+            unmask(piece, plain, mask);
+        }
+        self.has_control = end;
+        self.mask.rotate_left(piece.len() % 4);
         self.end_frame(take)?;
         Ok(rest)
+    }
+
+    /// Tells what a control frame carried, if anything.
+    fn tell_control(&mut self, take: Take<'_>) -> Result<(), Why> {
+        let length = std::mem::take(&mut self.has_control);
+        let kind = match self.opcode() {
+            CLOSE => Control::Close,
+            PING => Control::Ping,
+            _ => Control::Pong,
+        };
+        match self.control.get(..length) {
+            Some(bytes) if length > 0 => take(Part::Control { kind, bytes }),
+            _ => Ok(()),
+        }
     }
 
     fn split<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
@@ -222,13 +250,18 @@ impl Frames {
             }
             At::Close => {
                 self.at = At::Header;
+                self.tell_control(take)?;
                 // Said once.
                 if std::mem::replace(&mut self.has_closed, true) {
                     return Ok(());
                 }
                 take(Part::Close)
             }
-            At::Header | At::Data { is_last: false } | At::Control => {
+            At::Control => {
+                self.at = At::Header;
+                self.tell_control(take)
+            }
+            At::Header | At::Data { is_last: false } => {
                 self.at = At::Header;
                 Ok(())
             }

@@ -109,7 +109,7 @@ fn tunnelled(spdy: &mut Spdy, way: Way, part: &Part<'_>, seen: See<'_>) -> Resul
             seen(way, Event::Farewell);
             Ok(())
         }
-        Part::Begin { is_text: false } | Part::Continue { .. } | Part::End => Ok(()),
+        Part::Begin { is_text: false } | Part::Continue { .. } | Part::Control { .. } | Part::End => Ok(()),
     }
 }
 
@@ -120,6 +120,8 @@ fn plain(open_is_text: &mut bool, way: Way, part: &Part<'_>, seen: See<'_>) -> R
             let channel = Channel::Message { is_text: *open_is_text };
             seen(way, Event::Data { channel, bytes });
         }
+        // Whoever stands behind it may read more into them than that somebody is there.
+        Part::Control { kind, bytes } => seen(way, Event::Control { kind, bytes }),
         Part::Close => seen(way, Event::Farewell),
         Part::Continue { .. } | Part::End => {}
     }
