@@ -267,9 +267,10 @@ fn a_second_change_by_the_old_key_is_a_fork_for_who_remembers_the_first() {
     let true_turn = notes(&disk).iter().find_map(|name| {
         let text = String::from_utf8(disk.bytes(name)?).ok()?;
         let at = text.find("gatescribe.dev/next-key")?;
-        let begin = text[..at].rfind("audit.example/turning\n").unwrap();
+        let begin = text.get(..at).unwrap().rfind("audit.example/turning\n").unwrap();
         Note::parse(
-            text[begin..]
+            text.get(begin..)
+                .unwrap()
                 .split_inclusive('\n')
                 .take(7)
                 .collect::<String>()
