@@ -38,7 +38,8 @@ fn what_has_no_end_is_read_in_bounded_memory() {
             for _ in 0..PIECES {
                 came += transcript.read(&piece).len();
             }
-            let more = peak_kib().unwrap() - before;
+            // The kernel counts for each thread and sums up now and then, so that a later sum may be the smaller one.
+            let more = peak_kib().unwrap().saturating_sub(before);
             assert!(
                 more <= MOST_KIB,
                 "{more} KiB more behind {begins:?} and {goes_on:?} for ever"
