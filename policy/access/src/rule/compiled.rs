@@ -170,7 +170,19 @@ impl Rule {
             (Ok(false), _) => self.reach_of_the_object(asked, local),
             (Err(why), _) => Reach::Fails(why),
             (Ok(true), Some(why)) => Reach::Fails(why.into()),
+            (Ok(true), None) if self.effect == Effect::Allow => self.grant_of_the_object(asked, local),
             (Ok(true), None) => Reach::Applies,
+        }
+    }
+
+    /// Its condition holds of the name as it is written. Where it does not of the object behind it, a port beside the name would
+    /// be granted what the name is not: `request.name != 'vault'` does not mean `vault:8200`.
+    fn grant_of_the_object(&self, asked: &Inquiry<'_>, local: bool) -> Reach {
+        match asked.holds_of_the_object(&self.condition, local) {
+            None | Some(Ok(true)) => Reach::Applies,
+            Some(Ok(false)) if !self.demands() => Reach::Misses(Miss::Condition),
+            Some(Ok(false)) => Reach::Fails("its condition does not hold of the name without port and scheme".into()),
+            Some(Err(why)) => Reach::Fails(why),
         }
     }
 

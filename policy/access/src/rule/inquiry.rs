@@ -25,7 +25,7 @@ pub struct Inquiry<'a> {
     pub(super) situation: &'a Situation<'a>,
     values: OnceCell<Context>,
     /// The same of the object behind a name with a port.
-    of_the_object: OnceCell<Option<Context>>,
+    of_the_object: OnceCell<Context>,
     of_the_namespace: Cell<Budget>,
 }
 
@@ -71,12 +71,18 @@ impl<'a> Inquiry<'a> {
         condition: &Condition,
         local: bool,
     ) -> Option<Result<bool, std::sync::Arc<str>>> {
+        let name = scope::behind(self.call)?;
+        if matches!(condition, Condition::Always) {
+            return Some(Ok(true));
+        }
         let values = self.of_the_object.get_or_init(|| {
+            let path = path_of_the_object(self.call, name);
             let mut call = *self.call;
-            call.asked.name = scope::behind(self.call)?;
-            Some(values::context(self.who, &call, self.situation))
+            call.asked.name = name;
+            call.asked.path = path.as_deref().unwrap_or(call.asked.path);
+            values::context(self.who, &call, self.situation)
         });
-        Some(self.evaluated(condition, values.as_ref()?, local))
+        Some(self.evaluated(condition, values, local))
     }
 
     fn evaluated(&self, condition: &Condition, values: &Context, local: bool) -> Result<bool, std::sync::Arc<str>> {
@@ -88,4 +94,12 @@ impl<'a> Inquiry<'a> {
         self.of_the_namespace.set(left);
         held
     }
+}
+
+/// The path with the object's name alone in the place of the name as it is written.
+fn path_of_the_object(call: &Call<'_>, name: &str) -> Option<String> {
+    let asked = &call.asked;
+    let written = format!("/{}/{}", asked.resource, asked.name);
+    let (before, behind) = asked.path.split_once(&written)?;
+    Some(format!("{before}/{}/{name}{behind}", asked.resource))
 }
