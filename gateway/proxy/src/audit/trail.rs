@@ -372,11 +372,14 @@ impl Trail {
     /// Whether the API server is told, in a way that it obeys, that nothing shall be stored. Where that is not certain it is
     /// none: a record may not make less of a call than it was. So only what is written with the query's options counts (a
     /// deletion reads those of its body first), not what opens a stream or is answered by a backend, and no token, which is
-    /// handed out all the same. `dryRun` is a list of which every value has to be `All`.
+    /// handed out all the same; and not what an aggregated API server may answer, which need not obey. `dryRun` is a list of
+    /// which every value has to be `All`.
     /// API reference: `CreateOptions`, `UpdateOptions`, `PatchOptions`.
     fn is_a_dry_run(&self) -> bool {
         let stores = self.facts.as_ref().is_some_and(|facts| {
-            facts.is_resource_request() && matches!(facts.verb().as_str(), "create" | "update" | "patch")
+            facts.is_resource_request()
+                && matches!(facts.verb().as_str(), "create" | "update" | "patch")
+                && OWN_GROUPS.contains(&facts.api_group())
         });
         if !stores || self.may_become_a_session() || self.reaches_a_backend() || self.asks_for_token() {
             return false;
@@ -527,6 +530,32 @@ fn claim(headers: &HeaderMap, name: &HeaderName, most: usize, form: fn(&str) -> 
     };
     form(&kept).filter(|kept| !kept.is_empty()).map(Into::into)
 }
+
+/// The groups that the API server answers by itself (k8s.io/api v0.36). Others may be custom resources, which it stores, or
+/// belong to an aggregated API server: the name does not tell.
+const OWN_GROUPS: [&str; 21] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
 
 static KUBECTL_COMMAND: HeaderName = HeaderName::from_static("kubectl-command");
 static KUBECTL_SESSION: HeaderName = HeaderName::from_static("kubectl-session");
