@@ -308,13 +308,25 @@ fn forward_half_close(run: &Run<'_>) -> anyhow::Result<Ended> {
 }
 
 /// A port on which nobody listens: the words on the connection's error stream are the cluster's, and kubectl gives up. How the
-/// local connection ends is kubectl's own business.
+/// local connection ends is kubectl's own business. Over SPDY kubectl opens the stream for data behind that for errors, and where
+/// the server is quicker it reads of a reset, gives up that connection alone and says nothing of the cluster's words: then another one
+/// is begun.
 fn forward_nobody(run: &Run<'_>) -> anyhow::Result<Ended> {
-    let (mut talk, local) = forwarding(run, 1)?;
-    let _held = TcpStream::connect(&local)?;
-    let ended = talk.end()?;
-    anyhow::ensure!(ended.stderr.contains("connection refused"), "{ended:?}");
-    Ok(ended)
+    const REFUSED: &str = "connection refused";
+    for _ in 0..50 {
+        let (mut talk, local) = forwarding(run, 1)?;
+        let _held = TcpStream::connect(&local)?;
+        let said = talk.complains([REFUSED, "Stream reset"])?;
+        if !said.contains(REFUSED) && said.contains("Stream reset") {
+            talk.interrupt()?;
+            talk.end()?;
+            continue;
+        }
+        let ended = talk.end()?;
+        anyhow::ensure!(ended.stderr.contains(REFUSED), "{ended:?}");
+        return Ok(ended);
+    }
+    anyhow::bail!("fifty times kubectl was told of a reset before the words")
 }
 
 /// Sends and reads until the other side ends.

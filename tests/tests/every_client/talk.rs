@@ -98,6 +98,16 @@ impl Talk {
         Ok(stdout)
     }
 
+    /// Waits until one of these is in standard error, or it has ended, and gives all that is.
+    pub(crate) fn complains(&mut self, of: [&str; 2]) -> anyhow::Result<String> {
+        try_until(&format!("it complains of {of:?}"), PATIENCE, || {
+            let ended = self.child.try_wait()?.is_some() && self.outputs.iter().all(|one| one.reading.is_finished());
+            let [_, stderr] = self.outputs.each_ref().map(|one| lossy(&one.so_far()));
+            ensure!(ended || of.iter().any(|what| stderr.contains(what)), "{stderr}");
+            Ok(stderr)
+        })
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let stdin = self.stdin.as_mut().context("standard input is closed")?;
         stdin.write_all(bytes)?;
