@@ -95,8 +95,12 @@ pub struct KeptRecording {
 /// What a check found.
 #[derive(Debug)]
 pub struct Checked<'a> {
-    /// What does not hold; where it is empty, all of it holds.
+    /// What does not hold; where it is empty, all of it holds. The first thousand.
     pub faults: Vec<Fault>,
+    /// Records that are not what was signed, all of them counted.
+    pub bad_records: usize,
+    /// Whether everything but single records holds: the statement, what vouches for it, which records there are.
+    pub all_but_records_hold: bool,
     /// Who vouches for the checkpoint, among the keys that were given.
     pub vouched: Vec<Vouched<'a>>,
     /// What was asked and counted.
@@ -131,9 +135,18 @@ impl Evidence {
             }
         };
         faults.extend(self.told.and_then(|seq| self.check_told(seq, statement.as_ref())));
-        faults.truncate(MOST_FAULTS);
+        let is_of_a_record = |fault: &Fault| matches!(fault, Fault::Record { .. } | Fault::Other { .. });
+        let bad_records = faults.iter().filter(|fault| is_of_a_record(fault)).count();
+        let all_but_records_hold = faults.iter().all(|fault| matches!(fault, Fault::Record { .. }));
+        // What is said of the whole is never behind what is said of a thousand records.
+        if faults.len() > MOST_FAULTS {
+            faults.sort_by_key(is_of_a_record);
+            faults.truncate(MOST_FAULTS);
+        }
         Checked {
             faults,
+            bad_records,
+            all_but_records_hold,
             vouched,
             statement,
             told: self.told,

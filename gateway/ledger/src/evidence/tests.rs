@@ -398,3 +398,24 @@ proptest! {
         fuzz_evidence(format!("{HEADER}\n{text}").as_bytes());
     }
 }
+
+#[test]
+fn what_is_said_of_the_whole_stands_before_a_thousand_bad_records() {
+    let stage = Stage::new(1_100);
+    let keys = stage.keys();
+    let mut bad = stage.told(&statement(&(1..1_100).collect::<Vec<_>>()));
+    let told = bad.told;
+    for record in bad.records.iter_mut().filter(|record| Some(record.seq) != told) {
+        let last = record.leaf.len() - 2;
+        record.leaf[last] ^= 1;
+    }
+    bad.statement = String::from_utf8(bad.statement)
+        .unwrap()
+        .replace("verb:delete", "verb:create")
+        .into_bytes();
+    let checked = bad.check(&keys);
+    assert_eq!((checked.faults.len(), checked.bad_records), (1_000, 1_099));
+    assert!(!checked.all_but_records_hold);
+    let first = checked.faults[0].to_string();
+    assert!(first.starts_with("statement:"), "{first}");
+}

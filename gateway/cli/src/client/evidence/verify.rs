@@ -119,17 +119,15 @@ impl Report<'_> {
         if let Some(statement) = &self.checked.statement {
             lines.extend(asked(statement));
         }
-        let bad = |fault: &&Fault| matches!(fault, Fault::Record { .. } | Fault::Other { .. });
-        let bad = self.checked.faults.iter().filter(bad).count();
-        let (good, all) = (self.checked.records.saturating_sub(bad), self.checked.records);
+        let (bad, all) = (self.checked.bad_records, self.checked.records);
+        let good = all.saturating_sub(bad);
         lines.push(format!(
             "{good} of {all} records lead to the root of the {} records of {}",
             checkpoint.size, checkpoint.origin
         ));
         lines.extend(self.checked.vouched.iter().map(vouched));
-        let of_a_record = |fault: &Fault| matches!(fault, Fault::Record { .. });
         if let Some(seq) = self.checked.told
-            && self.checked.faults.iter().all(of_a_record)
+            && self.checked.all_but_records_hold
         {
             lines.push(format!(
                 "the query and the counts are those that record {seq} of the ledger names"
