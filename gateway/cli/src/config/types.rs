@@ -179,7 +179,8 @@ pub struct Session {
     #[serde(default = "token_lifetime")]
     pub token: Span,
     /// The provider is asked again about a person when its last word is older than this, at a renewal and while something is open:
-    /// whom it has taken a group from loses it within this time and a minute. At least a second.
+    /// whom it has taken a group from loses it within this time and a minute, or when it is their turn: about four people the provider is
+    /// asked at once. At least a second.
     #[serde(default = "session_recheck")]
     pub recheck: Span,
 }
