@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::served::{Served, entry, signed, tree};
 use super::*;
-use crate::note::{Algorithm, KeyName, Signer as _, SigningKey};
+use crate::note::{Algorithm, KeyName, KeyTurn, Signer as _, SigningKey};
+use crate::tree::Head as TreeHead;
 
 const ALONE: usize = 1;
 
@@ -282,4 +283,52 @@ proptest! {
     fn nothing_that_was_not_signed_is_proved(data in prop::collection::vec(any::<u8>(), 0..12)) {
         fuzz_remote(&data);
     }
+}
+
+/// A record of a change of the key from `old` to `next`, behind these entries.
+fn turned(entries: &[Vec<u8>], old: &SigningKey, next: &SigningKey, root: Hash) -> Vec<u8> {
+    let size = to_u64(entries.len());
+    let turn = KeyTurn::state(&TreeHead { size, root }, old, next).unwrap();
+    let note = serde_json::to_string(&turn.note().to_string()).unwrap();
+    format!("{{\"v\":1,\"kind\":\"key\",\"seq\":{size},\"id\":\"\",\"key\":{{\"note\":{note}}}}}").into_bytes()
+}
+
+/// The server gives its newest checkpoint alone, which the newest key signed.
+#[test]
+fn changes_of_the_key_are_followed_by_who_knows_the_newest_one_alone() {
+    let keys = [key(), key(), key()];
+    let mut entries: Vec<Vec<u8>> = (0..5).map(|seq| entry(seq, 0)).collect();
+    for change in keys.windows(2) {
+        let root = tree(&entries).1;
+        entries.push(turned(&entries, &change[0], &change[1], root));
+        for seq in to_u64(entries.len())..to_u64(entries.len()) + 300 {
+            entries.push(entry(seq, 0));
+        }
+    }
+    let [first, _, newest] = keys;
+    let world = World::signed_by(newest, entries.clone());
+    let report = world.check(&world.served);
+    assert!(report.is_proved(), "{:?}", report.findings);
+    assert_eq!(report.turns.len(), 2);
+    let both = Trust {
+        keys: vec![first.key().clone(), world.key.key().clone()],
+        remembered: Vec::new(),
+    };
+    let report = verify_remote(&world.served, &both, ALONE, &|_, _| {}).unwrap();
+    assert!(report.is_proved() && report.turns.len() == 2, "{:?}", report.findings);
+
+    // One that states another tree than the one that is there, and one between keys that nobody knows.
+    let before: Vec<Vec<u8>> = (0..5).map(|seq| entry(seq, 0)).collect();
+    let root = tree(&before).1;
+    let newest = key();
+    let other_tree = turned(&before, &first, &newest, [7; 32]);
+    let of_strangers = turned(&before, &key(), &key(), root);
+    let mut entries = before.clone();
+    entries.push(other_tree);
+    let world = World::signed_by(newest, entries);
+    assert!(!world.check(&world.served).is_proved());
+    let mut entries = before;
+    entries.push(of_strangers);
+    let world = World::signed_by(key(), entries);
+    assert_eq!(world.said(&world.served).len(), 1);
 }
