@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use ledger::evidence::{Checked, Counts, Evidence, EvidenceError, Fault, Statement};
+use ledger::evidence::{Checked, Counts, Evidence, EvidenceError, Statement};
 use ledger::note::VerifierKey;
 use serde_json::{Value, json};
 
