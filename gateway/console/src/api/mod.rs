@@ -7,7 +7,7 @@
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
 //! - `GET /api/v1/sessions…`, see [`sessions`]
 //! - `GET …/audit/records/{id}/receipt`, `GET /api/v1/ledger/…`, see [`proof`]
-//! - `GET /api/v1/evidence?q=&since=&until=&sample=&seed=`, see [`evidence`]
+//! - `GET /api/v1/evidence?q=&since=&until=&sample=&seed=`, see `evidence.rs`
 //! - `POST /api/v1/users/lock` and `…/unlock`, `GET …/locks`, see [`users`]
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
