@@ -11,7 +11,7 @@ use ledger::note::{Signer, SigningKey};
 use ledger::{Disk, Ledger, OpenError, Publisher, RealDisk};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
-use proxy::session::{RecordingMetrics, Recordings, SessionsToRecord};
+use proxy::session::{RecordingMetrics, Recordings, SessionsToRecord, Writers};
 use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
@@ -229,6 +229,7 @@ fn recordings(config: &Config, data: &DataDir, keys: Arc<part_keys::StoredKeys>)
         keys,
         keeps_free: config.recording.keep_free.bytes(),
         metrics: RecordingMetrics::default(),
+        writers: Writers::default(),
         which: match config.recording.sessions {
             RecordedSessions::ByRule => SessionsToRecord::ByRule,
             RecordedSessions::All => SessionsToRecord::All,

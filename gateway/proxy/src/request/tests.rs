@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::identity::{Acceptance, Questions};
 use crate::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
 use crate::session::bench::{BEGIN, CLUSTER, ISSUER, World, trust};
-use crate::session::{KeyError, RecordingKeys, RecordingMetrics, SessionsToRecord};
+use crate::session::{KeyError, RecordingKeys, RecordingMetrics, SessionsToRecord, Writers};
 use crate::site::Serves;
 
 /// client-go writes `1m30s` for ninety seconds.
@@ -126,6 +126,7 @@ impl Stage {
             which: SessionsToRecord::All,
             keeps_free: 0,
             metrics: RecordingMetrics::default(),
+            writers: Writers::default(),
         };
         let calls = Arc::clone(&world.registry);
         let gate = Gate::new(sites, identity, audit, gates, calls, Arc::new(NoHost), "sign in".into());

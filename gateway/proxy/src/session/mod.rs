@@ -24,7 +24,9 @@ pub use self::keeper::Keeper;
 pub use self::live::EndError;
 pub use self::metrics::{Cause, LongCallMetrics};
 pub use self::registry::{Full, Registry};
-pub use self::tunnel::{KeyError, RecordingKeys, RecordingMetrics, Recordings, SessionsToRecord, UnrecordedCause};
+pub use self::tunnel::{
+    KeyError, RecordingKeys, RecordingMetrics, Recordings, SessionsToRecord, UnrecordedCause, Writers,
+};
 
 /// A span for people, in the largest unit that it is whole in.
 fn in_words(span: std::time::Duration) -> String {

@@ -18,6 +18,7 @@ mod recording;
 #[cfg(test)]
 mod tests;
 mod unrecorded;
+mod writers;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -47,6 +48,7 @@ pub(crate) use self::recording::Recording;
 pub use self::recording::{RecordingKeys, Recordings, SessionsToRecord};
 pub(crate) use self::unrecorded::Unrecorded;
 pub use self::unrecorded::{KeyError, RecordingMetrics, UnrecordedCause};
+pub use self::writers::Writers;
 use super::live::Counted;
 use super::{LongCall, in_words};
 use crate::audit::{End, Heartbeats, Place};

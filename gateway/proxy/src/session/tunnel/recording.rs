@@ -20,6 +20,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::unrecorded::{KeyError, Missing, RecordingMetrics, Unrecorded};
+use super::writers::{Share, Writers};
 use crate::audit::{Anchor, Heartbeats, Trail};
 use crate::entered::{Entered, of_kubelet};
 
@@ -74,6 +75,8 @@ pub struct Recordings {
     pub keeps_free: u64,
     /// Where those are counted that could not be recorded.
     pub metrics: RecordingMetrics,
+    /// Who may write at the same time.
+    pub writers: Writers,
 }
 
 impl Recordings {
@@ -97,6 +100,7 @@ impl Recordings {
         let session = uuid::Uuid::from_bytes(trail.id.bytes());
         let head = head(trail, session).ok_or_else(missing(Missing::Request))?;
         let key = self.key(&subject, trail.id.as_str()).await?;
+        let share = self.writers.share(&subject);
         let keys = Arc::clone(&self.keys);
         // From here on, so that nothing is left behind either when nobody waits any more or the first chunk cannot be sealed.
         let unless_begun = RemovedUnlessBegun {
@@ -108,7 +112,13 @@ impl Recordings {
         // Who it is, where and why is on the disk before anything passes.
         let first: Vec<Chunk> = std::iter::from_fn(|| recorder.take(0)).collect();
         let is_over = Arc::<AtomicBool>::default();
-        let making = self.made(session, key, first, Arc::clone(&is_over), unless_begun);
+        let making = self.made(
+            session,
+            key,
+            first,
+            (Arc::clone(&share), Arc::clone(&is_over)),
+            unless_begun,
+        );
         let made = timeout(ANSWERS_WITHIN, making).await;
         let (sealer, unless_begun) = made.unwrap_or(Err(Unrecorded::Slow))?;
         let metrics = self.metrics.clone();
@@ -117,7 +127,7 @@ impl Recordings {
             rules,
             recorder,
             sealer,
-            is_over,
+            (share, is_over),
             unless_begun,
             metrics,
         ))
@@ -148,7 +158,7 @@ impl Recordings {
         session: uuid::Uuid,
         key: SessionKey,
         first: Vec<Chunk>,
-        is_over: Arc<AtomicBool>,
+        (share, is_over): (Arc<Share>, Arc<AtomicBool>),
         mut unless_begun: RemovedUnlessBegun,
     ) -> Result<(Box<Sealer>, RemovedUnlessBegun), Unrecorded> {
         let (folder, keeps_free) = (self.folder.clone(), self.keeps_free);
@@ -157,8 +167,8 @@ impl Recordings {
             unless_begun.path = Some(sealer.path().to_owned());
             Ok::<_, SealError>((Box::new(sealer), unless_begun))
         };
-        let (sealer, unless_begun) = tokio::task::spawn_blocking(make).await??;
-        let sealed = seal(sealer, first, is_over).await?;
+        let (sealer, unless_begun) = share.write(make).await??;
+        let sealed = seal(&share, sealer, first, is_over).await?;
         sealed.outcome?;
         Ok((sealed.sealer, unless_begun))
     }
@@ -232,6 +242,8 @@ pub(crate) struct Recording {
     /// So many bytes of chunks may wait in memory at the end.
     most_waiting: usize,
     sealing: Sealing,
+    /// What its person may write at the same time.
+    share: Arc<Share>,
     /// Its end is told: what is not on the disk by now stays away from it.
     is_over: Arc<AtomicBool>,
     /// When the open chunk has to go to the disk though it is not full.
@@ -273,7 +285,7 @@ impl Recording {
         rules: Rules,
         recorder: Recorder,
         sealer: Box<Sealer>,
-        is_over: Arc<AtomicBool>,
+        (share, is_over): (Arc<Share>, Arc<AtomicBool>),
         unless_begun: RemovedUnlessBegun,
         metrics: RecordingMetrics,
     ) -> Self {
@@ -286,6 +298,7 @@ impl Recording {
             charged: 0,
             unless_begun,
             sealing: Sealing::Idle(sealer),
+            share,
             is_over,
             due: None,
             is_due_new: false,
@@ -384,7 +397,8 @@ impl Recording {
         }
         match std::mem::replace(&mut self.sealing, Sealing::Over) {
             Sealing::Idle(sealer) => {
-                let sealing = seal(sealer, vec![chunk], Arc::clone(&self.is_over));
+                let (share, is_over) = (Arc::clone(&self.share), Arc::clone(&self.is_over));
+                let sealing = async move { seal(&share, sealer, vec![chunk], is_over).await };
                 self.sealing = busy(tokio::spawn(sealing));
             }
             other => self.sealing = other,
@@ -436,6 +450,7 @@ impl Recording {
         let Self {
             recorder,
             sealing,
+            share,
             is_over,
             root,
             charged,
@@ -453,9 +468,9 @@ impl Recording {
                 }
                 Sealing::Over => return None,
             };
-            let Back { sealer, outcome, .. } = seal(sealer, chunks, stops).await.ok()?;
+            let Back { sealer, outcome, .. } = seal(&share, sealer, chunks, stops).await.ok()?;
             let root = sealer.root();
-            let closed = tokio::task::spawn_blocking(move || sealer.close().is_ok());
+            let closed = share.write(move || sealer.close().is_ok());
             let is_whole = outcome.is_ok() && closed.await.is_ok_and(|is_closed| is_closed);
             Some((root, is_whole))
         };
@@ -542,11 +557,12 @@ pub(super) enum Flow {
 
 /// Writes chunks on a thread that may block. A disk that is full or slow for a moment ends no session: what it does not take is
 /// tried again, for [`WRITES_WITHIN`]. Once it `is_over` no more of them is begun with.
-async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>, is_over: Arc<AtomicBool>) -> Sent {
-    let until = Instant::now() + WRITES_WITHIN;
+async fn seal(share: &Share, mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>, is_over: Arc<AtomicBool>) -> Sent {
+    // From the first failure on: the time before it may have been spent in wait for a turn.
+    let mut until = None;
     loop {
         let is_over = Arc::clone(&is_over);
-        let writing = tokio::task::spawn_blocking(move || {
+        let writing = share.write(move || {
             let mut write = |chunk| {
                 if is_over.load(Ordering::Acquire) {
                     return Err(SealError::GivenUp);
@@ -560,7 +576,9 @@ async fn seal(mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>, is_over: Arc<Atom
         let failed;
         (sealer, chunks, failed) = writing.await?;
         let outcome = match failed {
-            Some((done, SealError::Write(_) | SealError::Room { .. })) if Instant::now() < until => {
+            Some((done, SealError::Write(_) | SealError::Room { .. }))
+                if Instant::now() < *until.get_or_insert_with(|| Instant::now() + WRITES_WITHIN) =>
+            {
                 chunks.drain(..done);
                 tokio::time::sleep(TRIES_AGAIN).await;
                 continue;

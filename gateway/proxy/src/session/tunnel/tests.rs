@@ -40,8 +40,12 @@ impl Stage {
     }
 
     fn asking(path: &str, bytes_per_day: u64) -> Self {
+        Self::of("al", path, bytes_per_day)
+    }
+
+    fn of(user: &str, path: &str, bytes_per_day: u64) -> Self {
         let world = World::new(8, Authorization::Enforce);
-        let person = Arc::new(for_bench("al", &["dev"], Credential::GatewayToken));
+        let person = Arc::new(for_bench(user, &["dev"], Credential::GatewayToken));
         let trail = world.call(person, path, true);
         let folder = tempfile::tempdir().unwrap();
         let disk = Arc::new(ledger::RealDisk::new(folder.path()));

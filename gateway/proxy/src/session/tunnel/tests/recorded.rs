@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::super::writers::MOST_OF_ONE;
 use super::*;
 use crate::session::bench::BEGIN;
 
@@ -38,6 +39,7 @@ impl Stage {
             which: SessionsToRecord::All,
             keeps_free: 0,
             metrics: RecordingMetrics::default(),
+            writers: Writers::default(),
         }
     }
 
@@ -264,6 +266,33 @@ async fn of_a_session_that_is_not_recorded_the_ledger_is_told_every_five_minutes
         assert_eq!(beat["passed"]["bytes_out"], pieces * whole, "{beat}");
         assert!(beat.get("recording").is_none(), "nothing is kept: {beat}");
     }
+}
+
+/// promise_8: whoever has more to write than their share of the turns waits for their own, on a clock of their own.
+#[tokio::test(start_paused = true)]
+async fn promise_8_a_recording_whose_turn_does_not_come_is_refused_as_on_a_slow_disk_and_another_persons_begins() {
+    let stage = Stage::new();
+    let recordings = stage.recordings();
+    let subject = |stage: &Stage| stage.trail.identity.as_deref().unwrap().subject().id().clone();
+    let share = recordings.writers.share(&subject(&stage));
+    let mut turns = Vec::new();
+    for _ in 0..MOST_OF_ONE {
+        turns.push(share.turn().await);
+    }
+    let now = stage.trail.received.mono;
+    let refused = recordings.begin(&stage.trail, now).await.unwrap_err();
+    assert!(matches!(refused, Unrecorded::Slow), "{refused:?}");
+    let other = Stage::of(
+        "bo",
+        "/api/v1/namespaces/shop/pods/web/exec?command=sh&stdout=true",
+        u64::MAX,
+    );
+    assert_ne!(subject(&other), subject(&stage));
+    let recording = recordings.begin(&other.trail, now).await;
+    assert!(recording.is_ok(), "{recording:?}");
+    drop(turns);
+    let recording = recordings.begin(&stage.trail, now).await;
+    assert!(recording.is_ok(), "{recording:?}");
 }
 
 /// A ledger whose queue is full takes no record that nobody waits for. What is on the disk is told as soon as it takes some again.
