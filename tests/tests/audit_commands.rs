@@ -1,7 +1,7 @@
 //! `gatescribe audit search | show | tail`, by the gateway and from the ledger's files beside it, and `gatescribe idp test`.
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, Running};
@@ -218,5 +218,67 @@ fn a_person_sees_what_arrived_of_a_new_sign_in_and_what_it_is_good_for() -> anyh
         "{said}"
     );
     assert!(!said.contains("by group dev"), "{said}");
+    Ok(())
+}
+
+/// Bob's group reads one namespace and no names; he is told so, and finds nobody by a name.
+#[test]
+fn an_audit_role_shows_its_namespace_without_what_it_hides_and_says_so() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    for name in ["told-part", "told-else"] {
+        cluster
+            .admin()?
+            .apply(&[namespace(name), dev_does_all(name)].concat())?;
+    }
+    let role =
+        json!({ "name": "council", "groups": ["sre"], "namespaces": ["told-p*"], "hide": ["people", "addresses"] });
+    let identity = Some(json!({ "auditRoles": [role] }));
+    let gateway = Gateway::start(
+        cluster,
+        &Options {
+            identity,
+            ..Options::default()
+        },
+    )?;
+    let [alice, bob, carol] = Person::all_signed_in(&gateway, ["alice", "bob", "carol"])?;
+    for place in ["told-part", "told-else"] {
+        alice.ok(&format!(
+            "kubectl create configmap in-{place} -n {place} --from-literal=a=b"
+        ))?;
+    }
+    let found = bob.ok("gatescribe audit search name:in-told-part,in-told-else")?;
+    assert!(
+        found.stdout.contains("in-told-part") && !found.stdout.contains("in-told-else"),
+        "{found}"
+    );
+    assert!(
+        found.stdout.contains("(hidden)") && !found.stdout.contains("alice"),
+        "{found}"
+    );
+    assert!(found.stderr.contains("what the audit role council shows"), "{found}");
+    let row = bob.ok("gatescribe audit search name:in-told-part -o json")?.json()?["records"][0].clone();
+    assert!(row["net"].is_null() && row["who"]["id"].is_string(), "{row}");
+    assert_eq!(
+        bob.types("gatescribe audit search user:alice name:in-told-part")?.code,
+        1
+    );
+    let id = row["id"].as_str().context("an id")?;
+    let shown = bob.ok(&format!("gatescribe audit show {id} -o json"))?;
+    assert!(
+        !shown.stdout.contains("alice") && shown.json()?["records"] == json!([]),
+        "{shown}"
+    );
+    let taken = bob.types(&format!("gatescribe audit receipt {id} -o taken"))?;
+    assert!(taken.code == 4 && taken.stderr.contains("may: [receipts]"), "{taken}");
+    let can = bob.ok("gatescribe audit can")?.stdout;
+    for words in ["council", "told-p*", "people, addresses", "nothing else"] {
+        assert!(can.contains(words), "no `{words}` in {can}");
+    }
+    let can = carol.ok("gatescribe audit can")?.stdout;
+    assert!(can.contains("identity.auditGroups") && can.contains("sre"), "{can}");
+    let asked = carol
+        .ok("gatescribe audit search kind:auditread user:bob --all")?
+        .stdout;
+    assert!(asked.contains("searched own and council's records for"), "{asked}");
     Ok(())
 }

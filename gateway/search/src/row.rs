@@ -1,40 +1,12 @@
 //! One act, as people read it: what the records of one request say together.
 
 use model::event::RecordKind;
-use model::subject::SubjectId;
 use model::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::act::{self, Unnamed};
 use crate::leaf::{Decided, Ended, Kept, Leaf, Passed, Request};
-
-/// Whose records may be seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Those of this subject alone.
-    Own(SubjectId),
-    /// All: somebody with an audit role, or with the files in hand.
-    All,
-}
-
-impl Scope {
-    /// The name in answers.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Own(_) => "own",
-            Self::All => "all",
-        }
-    }
-
-    pub(crate) fn shows(&self, row: &Row) -> bool {
-        match self {
-            Self::All => true,
-            Self::Own(id) => row.who.as_ref().is_some_and(|who| who.id == id.as_str()),
-        }
-    }
-}
 
 /// Who made the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -13,8 +13,9 @@ use serde_json::value::RawValue;
 
 use crate::archive::{Archive, Block, Leaf, SearchError, read_block};
 use crate::fold::Piece;
-use crate::row::{Row, Scope};
+use crate::row::Row;
 use crate::scan::{CLOCK_SLACK, in_words, tip};
+use crate::scope::{Hides, Scope, Sight};
 
 /// What stands sealed beside a record, with what the record says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -46,12 +47,33 @@ pub struct Shown {
     /// Where its records stand, as many and in the order as [`Shown::records`].
     #[serde(skip)]
     places: Vec<(RecordKind, Spot)>,
+    /// What of it may be seen, and done with it.
+    #[serde(skip)]
+    pub sight: Sight,
     /// What could not be read or was not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
 impl Shown {
+    /// The records themselves say all: they are not shown where anything is hidden.
+    fn withhold(&mut self) {
+        if self.sight.hides.is_empty() {
+            return;
+        }
+        self.records.clear();
+        self.sealed.clear();
+        let hidden: Vec<&str> = self.sight.hides.iter().copied().map(Hides::name).collect();
+        let why = format!(
+            "your audit role hides {}, so the records themselves are not shown",
+            hidden.join(", ")
+        );
+        self.note = Some(match self.note.take() {
+            Some(note) => format!("{note}; {why}"),
+            None => why,
+        });
+    }
+
     /// Where the record stands that begins the act.
     #[must_use]
     pub fn begin(&self) -> Option<Spot> {
@@ -122,11 +144,11 @@ impl Archive {
         };
         Ok(match self.look(&reader, &wanted, go_on) {
             Looked::Found(_, _, leaf) => match Piece::of(leaf.seq, leaf.kind, &leaf.bytes) {
-                Piece::Begin(mut row, _) if scope.shows(&row) => {
+                Piece::Begin(row, _) => scope.view(*row).map_or(Begun::No, |mut row| {
                     row.set_end("inFlight", None);
-                    Begun::Yes(row)
-                }
-                Piece::Begin(..) | Piece::End(_) => Begun::No,
+                    Begun::Yes(Box::new(row))
+                }),
+                Piece::End(_) => Begun::No,
             },
             Looked::NotYet => Begun::NotYet,
             Looked::Nowhere => Begun::No,
@@ -221,7 +243,7 @@ impl Archive {
                 break;
             }
         }
-        let Some(mut row) = act.row.filter(|row| scope.shows(row)) else {
+        let Some((mut row, sight)) = act.row.and_then(|row| scope.sight(&row).map(|sight| (row, sight))) else {
             return Found::No;
         };
         // A sign of life says how it stood then, and no more about what was not read than no word at all.
@@ -236,13 +258,20 @@ impl Archive {
                 }
             }
         }
-        Found::Yes(Box::new(Shown {
+        // The same act, without what is hidden of it.
+        let Some(row) = scope.view(row) else {
+            return Found::No;
+        };
+        let mut shown = Shown {
             record: row,
             records: act.raw,
             sealed: act.sealed,
             places: act.places,
+            sight,
             note: act.note,
-        }))
+        };
+        shown.withhold();
+        Found::Yes(Box::new(shown))
     }
 }
 

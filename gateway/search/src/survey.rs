@@ -16,8 +16,9 @@ use crate::archive::{Archive, SearchError};
 use crate::fold::{Ending, Piece};
 use crate::leaf;
 use crate::query::Query;
-use crate::row::{Row, Scope};
+use crate::row::Row;
 use crate::scan::{CLOCK_SLACK, Tip, tip};
+use crate::scope::Scope;
 
 /// More acts than these are not counted one by one.
 pub const MOST_MATCHED: usize = ledger::evidence::MAX_POPULATION;
@@ -235,8 +236,10 @@ impl Walk<'_> {
     }
 
     fn judge(&mut self, open: Open) {
-        if self.survey.query.matches(&open.row) {
-            self.found.matched.push(Matched { records: open.records });
+        let Open { row, records, .. } = open;
+        let row = self.survey.scope.view(row);
+        if row.is_some_and(|row| self.survey.query.matches(&row)) {
+            self.found.matched.push(Matched { records });
         }
     }
 

@@ -14,7 +14,8 @@ use model::time::Timestamp;
 use crate::archive::{Archive, SearchError};
 use crate::fold::{Ending, Piece};
 use crate::query::Query;
-use crate::row::{Row, Scope};
+use crate::row::Row;
+use crate::scope::Scope;
 use crate::view::{Folded, Placed, Rows, View};
 
 /// An act that has not ended after this long is given as one that still runs.
@@ -203,7 +204,7 @@ impl Tail {
                 Given::NotYet | Given::NotAsked => {
                     self.give(row);
                 }
-                Given::Shown => self.ready.push_back(row),
+                Given::Shown => self.ready.extend(self.scope.view(row)),
                 Given::Counted => {}
             }
         }
@@ -231,9 +232,9 @@ impl Tail {
     }
 
     fn give(&mut self, row: Row) -> Given {
-        if !self.query.matches(&row) {
+        let Some(row) = self.scope.view(row).filter(|row| self.query.matches(row)) else {
             return Given::NotAsked;
-        }
+        };
         if self.runs.len() >= MOST_REMEMBERED {
             self.folded.add_all(&self.runs.folded());
             self.runs = Rows::new(self.view, &self.query, MOST_REMEMBERED);

@@ -305,6 +305,7 @@ impl Check<'_> {
             self.provider(i, provider);
         }
         self.shared_names(config);
+        self.audit_roles(config);
         if identity.service_accounts.audience.is_some() && !identity.service_accounts.accept {
             self.say(
                 "/identity/serviceAccounts/audience",
@@ -345,6 +346,76 @@ impl Check<'_> {
                 "this would never count",
                 "make `idle` at most `max`",
             );
+        }
+    }
+
+    fn audit_roles(&mut self, config: &Config) {
+        let mut names = BTreeSet::new();
+        for (i, role) in config.identity.audit_roles.iter().enumerate() {
+            let at = |member: &str| format!("/identity/auditRoles/{i}/{member}");
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            if role.name.is_empty() || role.name.len() > 63 || !role.name.bytes().all(is_plain) {
+                self.say(
+                    &at("name"),
+                    "the name of an audit role has 1 to 63 letters, digits, `-`, `_` and `.`",
+                    "not a name",
+                    "the record of each reading says it",
+                );
+            } else if !names.insert(&role.name) {
+                self.say(
+                    &at("name"),
+                    "two audit roles have this name",
+                    "the second one",
+                    "give each its own name",
+                );
+            }
+            for (member, list) in [
+                ("groups", Some(&role.groups)),
+                ("clusters", role.clusters.as_ref()),
+                ("namespaces", role.namespaces.as_ref()),
+            ] {
+                let Some(list) = list else { continue };
+                if list.is_empty() || list.iter().any(String::is_empty) {
+                    self.say(
+                        &at(member),
+                        format!("`{member}` names nothing, so this role shows nothing"),
+                        "nothing",
+                        if member == "groups" {
+                            "name who has it"
+                        } else {
+                            "name some, or leave it out for all"
+                        },
+                    );
+                }
+            }
+            for cluster in role.clusters.iter().flatten() {
+                if !cluster.is_empty() && !config.clusters.iter().any(|one| one.name == *cluster) {
+                    self.say(
+                        &at("clusters"),
+                        format!("there is no cluster `{cluster}`"),
+                        "which one?",
+                        "a name under `clusters`",
+                    );
+                }
+            }
+            for name in role.namespaces.iter().flatten() {
+                if name.strip_suffix('*').unwrap_or(name).contains('*') {
+                    self.say(
+                        &at("namespaces"),
+                        format!("`{name}` has a `*` elsewhere than at its end"),
+                        "not read as a pattern",
+                        "a name, or the beginning of names with one `*` behind it",
+                    );
+                }
+            }
+            if !role.hide.is_empty() && !role.may.is_empty() {
+                self.say(
+                    &at("may"),
+                    "a role that hides something can have no `may`",
+                    "it would show what `hide` hides",
+                    "make two roles, for two groups",
+                );
+            }
         }
     }
 

@@ -263,6 +263,43 @@ fn what_would_be_ignored_or_never_work_is_said() {
 }
 
 #[test]
+fn an_audit_role_that_shows_nothing_or_more_than_it_says_is_refused() {
+    let with = |roles: &str| GOOD.replace("clusters:\n", &format!("  auditRoles: [{roles}]\nclusters:\n"));
+    let good = "{ name: council, groups: [wc], hide: [people, texts] }, { name: pay, groups: [p], clusters: [prod], namespaces: [pay, pay-*], may: [receipts] }";
+    assert!(parse("gw.yaml", &with(good)).is_ok());
+    for (role, said) in [
+        ("{ name: 'a b', groups: [g] }", "the name of an audit role"),
+        (
+            "{ name: a, groups: [g] }, { name: a, groups: [h] }",
+            "two audit roles have this name",
+        ),
+        ("{ name: a, groups: [] }", "`groups` names nothing"),
+        ("{ name: a, groups: [''] }", "`groups` names nothing"),
+        ("{ name: a, groups: [g], namespaces: [] }", "`namespaces` names nothing"),
+        ("{ name: a, groups: [g], clusters: [] }", "`clusters` names nothing"),
+        (
+            "{ name: a, groups: [g], clusters: [test] }",
+            "there is no cluster `test`",
+        ),
+        (
+            "{ name: a, groups: [g], namespaces: ['*-pay'] }",
+            "`*-pay` has a `*` elsewhere",
+        ),
+        (
+            "{ name: a, groups: [g], hide: [people], may: [receipts] }",
+            "can have no `may`",
+        ),
+        ("{ name: a, groups: [g], hide: [everything] }", "cannot be `everything`"),
+    ] {
+        let problems = told(&with(role));
+        assert!(
+            problems.len() == 1 && problems[0].2.contains(said),
+            "{role}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn a_provider_that_is_a_clusters_own_issuer_is_refused_at_its_place() {
     let issuer = GOOD
         .lines()

@@ -155,6 +155,9 @@ pub struct Identity {
     /// out; all others see, play and end their own.
     #[serde(default)]
     pub audit_groups: Vec<String>,
+    /// Members of other groups see a part of the records besides their own: `docs/how-to/give-audit-roles.md`.
+    #[serde(default)]
+    pub audit_roles: Vec<AuditRole>,
     /// Accept ServiceAccount tokens that were issued for the gateway's audience.
     #[serde(default)]
     pub service_accounts: ServiceAccounts,
@@ -163,6 +166,55 @@ pub struct Identity {
     /// `docs/how-to/change-the-token-key.md` says in which order to change them.
     #[serde(default)]
     pub token_key_files: Vec<String>,
+}
+
+/// A part of the records that members of some groups may read.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditRole {
+    /// Its name: `gatescribe audit can` and the record of each reading say it. Letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Members of one of these groups have it.
+    pub groups: Vec<String>,
+    /// Calls to these of `clusters` alone. Left out: to all, and what goes to no cluster, such as sign-ins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<Vec<String>>,
+    /// Calls in these namespaces alone; a name, or the beginning of names with a `*` behind it. Left out: in all, and what lies in
+    /// none, such as nodes and lists over all namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// What is not shown. An act of which something is hidden is shown without its records, and no search finds it by what is hidden.
+    #[serde(default)]
+    pub hide: Vec<AuditHidden>,
+    /// What may be done besides reading. Not together with `hide`: each of these shows what that hides.
+    #[serde(default)]
+    pub may: Vec<AuditMay>,
+}
+
+/// What an audit role may hide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AuditHidden {
+    /// Names of people, for which an opaque id stands that stays the same; and all free text, which may name them.
+    People,
+    /// Addresses of clients.
+    Addresses,
+    /// `User-Agent`.
+    Agents,
+    /// Free text: stated reasons, messages of the cluster and the gateway.
+    Texts,
+}
+
+/// What an audit role may allow besides reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AuditMay {
+    /// Arguments of commands, values of queries and what else stands sealed beside a record.
+    Details,
+    /// Receipts: each holds the whole record.
+    Receipts,
+    /// Recordings: to play, export and watch them.
+    Recordings,
 }
 
 /// How long a sign-in lasts.

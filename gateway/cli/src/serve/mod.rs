@@ -6,6 +6,7 @@ pub(crate) mod admin;
 mod alarms;
 mod api;
 mod audit_file;
+mod audit_roles;
 mod books;
 mod check;
 mod chores;
@@ -440,6 +441,7 @@ fn audit_api(parts: &HostParts<'_>) -> axum::Router {
         proves: Arc::new(api::Proofs::new(books, witnesses)),
         locks: Arc::clone(locks) as Arc<dyn console::api::LocksInForce>,
         audit_groups: config.identity.audit_groups.clone(),
+        audit_roles: config.identity.audit_roles.iter().map(audit_roles::of).collect(),
         clock: Arc::new(now),
     })
 }

@@ -1,12 +1,14 @@
 //! Who asks, and whose records they may see.
 
+use std::sync::Arc;
+
 use http::StatusCode;
-use search::Scope;
+use search::{Reach, Scope};
 use state::{Session, SessionId, Standing};
 
 use super::Inner;
 use super::can::Asking;
-use super::read::{AuditAct, AuditRead};
+use super::read::{AuditAct, AuditRead, Whose};
 use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::limit::Act;
@@ -73,7 +75,7 @@ impl Asker {
             at: api.now(),
             act,
             what: what.to_owned(),
-            all: self.scope == Scope::All,
+            whose: Whose::of(&self.scope),
             results,
             told: None,
             session: self.session.id.clone(),
@@ -116,9 +118,16 @@ async fn live(api: &Inner, id: SessionId) -> Result<Session, Refused> {
 fn scope(api: &Inner, session: &Session) -> Scope {
     let groups = &session.identity.groups;
     if api.parts.audit_groups.iter().any(|group| groups.contains(group)) {
-        Scope::All
+        return Scope::All;
+    }
+    let own = session.subject_id.clone();
+    let held = api.parts.audit_roles.iter();
+    let held = held.filter(|one| one.groups.iter().any(|group| groups.contains(group)));
+    let roles: Vec<_> = held.map(|one| Arc::clone(&one.role)).collect();
+    if roles.is_empty() {
+        Scope::Own(own)
     } else {
-        Scope::Own(session.subject_id.clone())
+        Scope::Roles(Arc::new(Reach { own, roles }))
     }
 }
 

@@ -48,19 +48,21 @@ pub(super) async fn pack(
     let population = survey(&api, &asker, Arc::clone(&place), query).await?;
     let (acts, sample) = chosen(&population, drawn)?;
     let spots = spots(&acts)?;
+    // A pack has whole records: a part of the ledger that hides some of them is none that could be proved.
+    let scope = asker.scope.without_roles();
     let statement = Statement {
         v: Statement::VERSION,
         made: api.now(),
         tool: concat!("gatescribe ", env!("CARGO_PKG_VERSION")).to_owned(),
         from: population.from,
         to: population.to,
-        scope: asker.scope.name().to_owned(),
-        subject: match &asker.scope {
+        scope: scope.name().to_owned(),
+        subject: match &scope {
             Scope::Own(subject) => Some(subject.to_string()),
-            Scope::All => None,
+            Scope::Roles(_) | Scope::All => None,
         },
         // How much others did is not for who may not see it.
-        read: (asker.scope == Scope::All).then_some(Span {
+        read: (scope == Scope::All).then_some(Span {
             first: population.first,
             end: population.end,
             within: population.within,
@@ -118,7 +120,7 @@ async fn survey(
     place: impl Send + 'static,
     query: search::Query,
 ) -> Result<Population, Refused> {
-    let (archive, scope, now) = (Arc::clone(&api.parts.archive), asker.scope.clone(), api.now());
+    let (archive, scope, now) = (Arc::clone(&api.parts.archive), asker.scope.without_roles(), api.now());
     let surveyed = in_place(place, api.survey_time, move |go_on| {
         let survey = Survey {
             query: &query,

@@ -2,6 +2,7 @@
 //!
 //! - `GET /api/v1/audit/records?q=&since=&until=&limit=&after=&all=` → [`search::Page`] as JSON
 //! - `GET /api/v1/audit/records/{id}` → [`search::Shown`], its sealed parts opened, and the scope
+//! - `GET /api/v1/audit/can` → what the asker may read of the ledger
 //! - `GET /api/v1/audit/tail?q=&after=&all=` → lines of JSON, see [`tail`]
 //! - `GET /api/v1/can?verb=&resource=&…` → [`CanAnswer`]
 //! - `GET /api/v1/bindings` → the bindings that name the asker, by cluster
@@ -12,8 +13,8 @@
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
 //! Invariants:
-//! - Without an audit role one sees one's own records only, and is told so. The role is membership in a configured group,
-//!   looked up in the session as it stands now, not in the token.
+//! - Without an audit role one sees one's own records only, and is told so. A role is membership in a configured group, looked up in
+//!   the session as it stands now, not in the token; what it shows is asked of [`search::Scope`] and nowhere else.
 //! - What is read of the ledger is itself recorded before it is shown; what cannot be recorded is not shown.
 //! - Searches run on threads that may block, a few at a time, each with a budget; who comes when all places are taken is told so.
 //!
@@ -28,6 +29,7 @@ mod places;
 pub mod proof;
 mod read;
 mod records;
+mod rights;
 pub mod sessions;
 pub mod tail;
 pub mod users;
@@ -102,14 +104,26 @@ pub struct ApiParts {
     pub locks: Arc<dyn LocksInForce>,
     /// Members of one of these groups see everybody's records; an empty list means nobody does.
     pub audit_groups: Vec<String>,
+    /// Members of others see a part of them.
+    pub audit_roles: Vec<RoleOf>,
     /// Now.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// Who has an audit role.
+#[derive(Clone, Debug)]
+pub struct RoleOf {
+    /// Members of one of these have it.
+    pub groups: Vec<String>,
+    /// What it shows.
+    pub role: Arc<search::AuditRole>,
 }
 
 impl fmt::Debug for ApiParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiParts")
             .field("audit_groups", &self.audit_groups)
+            .field("audit_roles", &self.audit_roles)
             .finish_non_exhaustive()
     }
 }
@@ -175,6 +189,7 @@ fn routes(api: Api) -> Router {
         .route("/api/v1/audit/records", get(records::search))
         .route("/api/v1/audit/records/{id}", get(records::show))
         .route("/api/v1/audit/records/{id}/receipt", get(proof::receipt))
+        .route("/api/v1/audit/can", get(rights::rights))
         .route("/api/v1/audit/tail", get(tail::tail))
         .route("/api/v1/evidence", get(evidence::pack))
         .route("/api/v1/can", get(can::can))

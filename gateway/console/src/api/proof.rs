@@ -15,7 +15,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode, header};
 use ledger::{NoReceipt, Spot, TileKind, TilePath, TilesError};
-use search::Scope;
+use search::{May, Scope};
 
 use super::Api;
 use super::asker::Asker;
@@ -109,7 +109,7 @@ pub(super) async fn receipt(
         Some("end") => true,
         Some(_) => return Err(Refused::request("`of` takes `begin` or `end`")),
     };
-    let shown = look_up(&api, &asker, &id, AuditAct::TookReceipt).await?;
+    let shown = look_up(&api, &asker, &id, AuditAct::TookReceipt, Some(May::Receipts)).await?;
     let found = if of_end { shown.end() } else { shown.begin() };
     let spot = found.ok_or_else(|| {
         let why = format!("`{id}` has no record of an end: it goes on, or is whole in its first record");

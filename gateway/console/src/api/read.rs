@@ -1,7 +1,10 @@
 //! The audit of the audit: who read what.
 
+use std::fmt;
+
 use futures::future::BoxFuture;
 use model::time::Timestamp;
+use search::Scope;
 use state::SessionId;
 
 use crate::record::{NotRecorded, Peer, Who};
@@ -110,6 +113,42 @@ impl AuditAct {
     }
 }
 
+/// Whose records were looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// One's own.
+    Own,
+    /// One's own, and what these audit roles show.
+    Roles(String),
+    /// Everybody's.
+    All,
+}
+
+impl Whose {
+    /// Of somebody with this scope.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Self {
+        match scope {
+            Scope::Own(_) => Self::Own,
+            Scope::Roles(reach) => {
+                let names: Vec<&str> = reach.roles.iter().map(|role| &*role.name).collect();
+                Self::Roles(names.join("+"))
+            }
+            Scope::All => Self::All,
+        }
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("own"),
+            Self::Roles(names) => write!(f, "own and {names}'s"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
 /// One reading of the ledger, of the record kind `auditread`.
 #[derive(Clone, Debug)]
 pub struct AuditRead {
@@ -119,8 +158,8 @@ pub struct AuditRead {
     pub act: AuditAct,
     /// The query, or the id; at most 1,000 bytes.
     pub what: String,
-    /// Whether everybody's records were looked at, and not only one's own.
-    pub all: bool,
+    /// Whose records were looked at.
+    pub whose: Whose,
     /// How many rows were shown.
     pub results: u64,
     /// What of it is to be found again byte for byte: the digest of what was handed out ([`ledger::evidence::told`]).
@@ -139,7 +178,7 @@ impl AuditRead {
     /// The sentence for the record's `note`, whole: what was asked, in whose records, and what came of it.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let whose = if self.all { "all" } else { "own" };
+        let whose = &self.whose;
         let (what, results) = (&self.what, self.results);
         match self.act {
             AuditAct::Searched => format!("searched {whose} records for `{what}`: {results} shown"),

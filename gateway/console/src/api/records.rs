@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use search::{Budget, Found, Page, Scope, Search, SearchError, Shown, View};
+use search::{Budget, Found, May, Page, Scope, Search, SearchError, Shown, View};
 use serde_json::json;
 
 use super::asker::Asker;
@@ -52,10 +52,22 @@ pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<
         record,
         records,
         sealed,
+        sight,
         note,
         ..
-    } = look_up(&api, &asker, &id, AuditAct::Viewed).await?;
-    let parts = parts::opened(&api, &record, sealed).await?;
+    } = look_up(&api, &asker, &id, AuditAct::Viewed, None).await?;
+    let (parts, note) = if sight.may.contains(&May::Details) || sealed.is_empty() {
+        (parts::opened(&api, &record, sealed).await?, note)
+    } else {
+        let why = format!(
+            "what stands sealed beside it is for audit roles with `may: [{}]`",
+            May::Details.name()
+        );
+        (
+            serde_json::Map::new(),
+            Some(note.map_or_else(|| why.clone(), |note| format!("{note}; {why}"))),
+        )
+    };
     let scope = asker.scope.name();
     let answer = json!({"record": record, "parts": parts, "records": records, "note": note, "scope": scope});
     Ok(Json(answer).into_response())
@@ -98,15 +110,33 @@ pub(super) async fn run(api: &Api, asker: &Asker, scope: Scope, wanted: Wanted) 
     .await
 }
 
-/// Finds one act that the asker may see, and records that they looked.
-pub(super) async fn look_up(api: &Api, asker: &Asker, id: &str, act: AuditAct) -> Result<Shown, Refused> {
+/// Finds one act that the asker may see, and do this with, and records that they looked.
+pub(super) async fn look_up(
+    api: &Api,
+    asker: &Asker,
+    id: &str,
+    act: AuditAct,
+    need: Option<May>,
+) -> Result<Shown, Refused> {
     if id.len() > 64 {
         return Err(Refused::request("an id has at most 64 characters"));
     }
     let (archive, scope, wanted) = (Arc::clone(&api.parts.archive), asker.scope.clone(), id.to_owned());
     let found = blocking(api, asker, move |go_on| archive.show(&wanted, &scope, go_on)).await?;
-    let results = u64::from(matches!(found, Found::Yes(_)));
+    let lacks = |shown: &Shown| need.filter(|need| !shown.sight.may.contains(need));
+    let lacking = match &found {
+        Found::Yes(shown) => lacks(shown),
+        Found::No | Found::NotYet => None,
+    };
+    let results = u64::from(matches!(found, Found::Yes(_)) && lacking.is_none());
     api.record(asker.reads(api, act, id, results)).await?;
+    if let Some(need) = lacking {
+        let why = format!(
+            "your audit role shows `{id}`, and does not say `may: [{}]`",
+            need.name()
+        );
+        return Err(Refused::new(StatusCode::FORBIDDEN, "insufficient_scope", why));
+    }
     match found {
         Found::Yes(shown) => Ok(*shown),
         Found::No => Err(not_found(asker, id)),
@@ -117,6 +147,9 @@ pub(super) async fn look_up(api: &Api, asker: &Asker, id: &str, act: AuditAct) -
 fn not_found(asker: &Asker, id: &str) -> Refused {
     let why = match asker.scope {
         Scope::All => format!("there is no record `{id}`"),
+        Scope::Roles(_) => {
+            format!("there is no record `{id}` that your audit role shows; `gatescribe audit can` says what it shows")
+        }
         Scope::Own(_) => format!("there is no record `{id}` of yours; without an audit role you see your own only"),
     };
     Refused::new(StatusCode::NOT_FOUND, "not_found", why)

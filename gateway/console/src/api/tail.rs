@@ -90,7 +90,7 @@ pub(super) async fn tail(
 }
 
 fn begin_of(scope: &Scope) -> Value {
-    let note = (*scope != Scope::All).then_some("You see your own records only: you have no audit role.");
+    let note = scope.sentence();
     json!({"begin": {"scope": scope.name(), "note": note}})
 }
 

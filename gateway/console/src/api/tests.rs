@@ -173,6 +173,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
         proves: signed.clone(),
         locks: locks.clone(),
         audit_groups: vec!["auditors".to_owned()],
+        audit_roles: rights::tests::roles(),
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
     };
     let mut api = inner(parts);

@@ -23,7 +23,7 @@ pub(super) async fn why(State(api): State<Api>, caller: Caller, Path(id): Path<S
     let row = if id == "last" {
         last(&api, &asker).await?
     } else {
-        look_up(&api, &asker, &id, AuditAct::AskedWhy).await?.record
+        look_up(&api, &asker, &id, AuditAct::AskedWhy, None).await?.record
     };
     let decision = row.decision.clone().unwrap_or_default();
     Ok(Json(json!({

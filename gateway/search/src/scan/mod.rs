@@ -14,7 +14,8 @@ use walk::Walk;
 use crate::archive::{Archive, SearchError};
 use crate::nearest::Nearest;
 use crate::query::Query;
-use crate::row::{Row, Scope};
+use crate::row::Row;
+use crate::scope::Scope;
 use crate::view::{Folded, View};
 
 /// How wrong a clock may have been between two records next to each other.
@@ -80,7 +81,7 @@ pub struct Page {
     /// The rows, newest first.
     #[serde(rename = "records")]
     pub rows: Vec<Row>,
-    /// `own` or `all`.
+    /// `own`, `roles` or `all`.
     pub scope: &'static str,
     /// What else is to be said, in sentences.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,14 +139,8 @@ impl Archive {
 
 impl Page {
     /// What a reader of the rows must know besides them.
-    pub(crate) fn sentences(&self) -> Option<String> {
-        let mut said = Vec::new();
-        if self.scope == "own" {
-            said.push(
-                "You see your own records only: nothing that other people did is shown without an audit role."
-                    .to_owned(),
-            );
-        }
+    pub(crate) fn sentences(&self, of_scope: Option<String>) -> Option<String> {
+        let mut said = Vec::from_iter(of_scope);
         if self.rows.is_empty() && self.folded.total() > 0 {
             said.push(format!(
                 "All {} that were found are discovery, made by programs, or traces of searches; `--all` shows them.",

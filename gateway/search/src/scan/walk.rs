@@ -20,7 +20,8 @@ use crate::archive::{Archive, Block, read_block};
 use crate::fold::{Fold, Piece, by_number};
 use crate::leaf;
 use crate::nearest::Vocabulary;
-use crate::row::{Row, Scope};
+use crate::row::Row;
+use crate::scope::Scope;
 use crate::view::{Placed, Rows};
 
 /// Beyond any record, and still a whole number in every JSON reader.
@@ -227,6 +228,10 @@ impl<'a, 'b> Walk<'a, 'b> {
         } else {
             self.tip.settle(&mut row, boot, self.archive.is_live());
         }
+        // What is hidden is compared with nothing.
+        let Some(row) = self.search.scope.view(row) else {
+            return true;
+        };
         let query = self.search.query;
         self.vocabulary.learn(&row, query);
         let unread = row.end_is("notRead");
@@ -352,7 +357,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             trouble: self.trouble,
             read: self.read,
         };
-        page.note = page.sentences();
+        page.note = page.sentences(self.search.scope.sentence());
         page
     }
 }

@@ -7,6 +7,7 @@
 
 mod following;
 mod frozen;
+mod roles;
 mod searching;
 mod showing;
 mod surveying;

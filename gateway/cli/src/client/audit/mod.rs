@@ -3,6 +3,7 @@
 //!
 //! With `--dir` the files of a ledger are read instead: by whoever may read them, with nobody to ask.
 
+mod can;
 mod files;
 mod follow;
 mod policy;
@@ -74,6 +75,20 @@ pub(crate) enum AuditCommand {
         see, 6 the file is there already, 7 it is not signed yet\nSee also: gatescribe ledger verify, gatescribe audit show"
     )]
     Receipt(receipt::ReceiptArguments),
+    /// Say which records you may read, by which group, and what of them is hidden.
+    ///
+    /// Members of `identity.auditGroups` are told every role and who has it, too.
+    #[command(
+        after_help = "Examples:\n  gatescribe audit can\n  gatescribe audit can -o json\n\nExit codes: 0 said, 3 not signed in, 7 the gateway \
+        cannot be reached\nSee also: gatescribe audit search, gatescribe can"
+    )]
+    Can {
+        /// Output format.
+        #[arg(short, long, value_enum, default_value_t = super::Output::Table)]
+        output: super::Output,
+        #[command(flatten)]
+        gateway: GatewayArgument,
+    },
     /// Look at audit policies: how much of which call is kept.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -199,6 +214,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Exit, Trouble> {
         }
         AuditCommand::Show { id, output, from } => show(id, *output, from),
         AuditCommand::Receipt(arguments) => receipt::take(arguments),
+        AuditCommand::Can { output, gateway } => can::run(*output, gateway),
         AuditCommand::Policy(command) => policy::run(command),
     }
 }

@@ -27,6 +27,10 @@ pub(super) fn show(id: &str, gateway: &GatewayArgument) -> Result<Map<String, Va
     ask(gateway, &format!("/audit/records/{}", escape(id)))
 }
 
+pub(super) fn rights(gateway: &GatewayArgument) -> Result<Map<String, Value>, Trouble> {
+    ask(gateway, "/audit/can")
+}
+
 pub(super) fn receipt(id: &str, of_end: bool, gateway: &GatewayArgument) -> Result<String, Trouble> {
     let of = if of_end { "?of=end" } else { "" };
     let path = format!("/audit/records/{}/receipt{of}", escape(id));

@@ -31,7 +31,7 @@ use http::StatusCode;
 use model::live::LiveSession;
 use model::subject::SubjectId;
 use recording::{Anchor, Recording};
-use search::{Kept, Row, Scope, SealedPart, Shown};
+use search::{Kept, May, Row, Scope, SealedPart, Shown, Sight};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -104,19 +104,30 @@ fn may_see(scope: &Scope, subject: &SubjectId) -> bool {
     match scope {
         Scope::All => true,
         Scope::Own(own) => own == subject,
+        // What a role shows is looked up in the records, where the place is.
+        Scope::Roles(reach) => reach.own == *subject,
     }
 }
 
 /// One session, and whether its recording is what the ledger says it is.
 pub(super) async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Refused> {
     let asker = Asker::of(&api, caller).await?;
-    let mut known = Known::find(&api, &asker, &id, AuditAct::ViewedSession).await?;
+    let mut known = Known::find(&api, &asker, &id, AuditAct::ViewedSession, None).await?;
     let live = api.parts.sessions.one(&known.row.id);
-    let command = known.command(&api).await?;
+    let live = live.filter(|_| known.sight.hides.is_empty());
+    let command = if known.sight.may.contains(&May::Details) {
+        known.command(&api).await?
+    } else {
+        None
+    };
     let decision = known.row.decision.as_mut();
     let rules = decision.map_or_else(Vec::new, |decision| std::mem::take(&mut decision.rules));
     let kept = match known.row.recording {
-        Some(_) => Some(known.examine(&api, &asker).await),
+        Some(_) if known.sight.may.contains(&May::Recordings) => Some(known.examine(&api, &asker).await),
+        Some(_) => {
+            let why = format!("it is for audit roles with `may: [{}]`", May::Recordings.name());
+            Some(Examined::nothing_but(Verdict::Unknown { why }))
+        }
         None => None,
     };
     let scope = asker.scope.name();
@@ -137,6 +148,7 @@ struct Known {
     row: Row,
     anchors: Vec<Anchor>,
     sealed: Vec<SealedPart>,
+    sight: Sight,
     note: Option<String>,
 }
 
@@ -166,8 +178,8 @@ impl Examined {
 
 impl Known {
     /// Finds it and records that the asker looked.
-    async fn find(api: &Api, asker: &Asker, id: &str, act: AuditAct) -> Result<Self, Refused> {
-        let shown = look_up(api, asker, id, act).await?;
+    async fn find(api: &Api, asker: &Asker, id: &str, act: AuditAct, need: Option<May>) -> Result<Self, Refused> {
+        let shown = look_up(api, asker, id, act, need).await?;
         if !shown.record.is_session() {
             let why = format!("`{id}` is no session: `{}`", shown.record.act);
             return Err(Refused::new(StatusCode::NOT_FOUND, "no_session", why));
@@ -181,6 +193,7 @@ impl Known {
             row: shown.record,
             anchors,
             sealed: shown.sealed,
+            sight: shown.sight,
             note: shown.note,
         }
     }
@@ -217,6 +230,7 @@ impl Known {
             row: self.row.clone(),
             anchors: self.anchors.clone(),
             sealed: Vec::new(),
+            sight: self.sight.clone(),
             note: self.note.clone(),
         };
         let sessions = Arc::clone(&api.parts.sessions);
@@ -299,7 +313,11 @@ pub(super) async fn end(
         .one(&id)
         .filter(|one| may_see(&asker.scope, &one.subject));
     let Some(live) = live else {
-        let known = Known::find(&api, &asker, &id, AuditAct::ViewedSession).await?;
+        let known = Known::find(&api, &asker, &id, AuditAct::ViewedSession, None).await?;
+        if api.parts.sessions.one(&known.row.id).is_some() {
+            let why = "only members of the groups in `identity.auditGroups` end sessions of others";
+            return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", why));
+        }
         return Err(over(&known.row.id));
     };
     whole(async move { cut(&api, &asker, &live, &reason).await }).await

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http::{StatusCode, header};
 use recording::{CastVersion, Frame, FrameIter, ReadError, Recording, Stamped, Tail, ViewError, in_words};
-use search::Found;
+use search::{Found, May};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -87,7 +87,7 @@ pub(in crate::api) async fn recording(
         (_, true) => return Err(Refused::request("only `format=frames` can be followed")),
     };
     let place = Arc::new(api.plays.take(&asker.session.subject_id)?);
-    let known = Known::find(&api, &asker, &id, act).await?;
+    let known = Known::find(&api, &asker, &id, act, Some(May::Recordings)).await?;
     if known.row.recording.is_none() {
         return Err(not_recorded(&known));
     }

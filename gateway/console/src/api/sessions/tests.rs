@@ -26,7 +26,7 @@ const KEY: [u8; 32] = [9; 32];
 /// What the composition root would know.
 pub(in crate::api) struct Known {
     live: Mutex<Vec<LiveSession>>,
-    ended: Mutex<Vec<(String, String)>>,
+    pub(in crate::api) ended: Mutex<Vec<(String, String)>>,
     folder: tempfile::TempDir,
     has_key: AtomicBool,
     store_is_silent: AtomicBool,
@@ -249,7 +249,7 @@ impl World {
             "decision": {"allowed": true, "who": "gateway"}})
     }
 
-    fn session(&self, id: &str, number: u8, name: &str, recording: Option<Value>) {
+    pub(in crate::api) fn session(&self, id: &str, number: u8, name: &str, recording: Option<Value>) {
         let mut open = self.opening(id, number, name);
         if let Some(recording) = recording {
             open["recording"] = recording;
@@ -263,7 +263,7 @@ impl World {
         self.sessions.slots.lock().unwrap().insert(id.to_owned(), (seq, slot));
     }
 
-    fn closed(&self, id: &str, code: i32, recording: Option<Value>) {
+    pub(in crate::api) fn closed(&self, id: &str, code: i32, recording: Option<Value>) {
         let outcome = json!({"end": "answered", "status": 101, "exit_code": code, "bytes_in": 5, "bytes_out": 7, "took": {"total": 9}});
         let mut close = json!({"id": id, "t": self.time(), "boot": "b", "outcome": outcome});
         if let Some(recording) = recording {
@@ -277,7 +277,7 @@ impl World {
             .unwrap();
     }
 
-    fn live(&self, id: &str, number: u8, name: &str) {
+    pub(in crate::api) fn live(&self, id: &str, number: u8, name: &str) {
         self.sessions.live.lock().unwrap().push(LiveSession {
             id: id.to_owned(),
             subject: subject(number),

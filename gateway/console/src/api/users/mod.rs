@@ -149,7 +149,7 @@ async fn auditor(api: &Api, caller: Caller) -> Result<Asker, Refused> {
     let asker = Asker::of(api, caller).await?;
     match asker.scope {
         Scope::All => Ok(asker),
-        Scope::Own(_) => Err(Refused::new(
+        Scope::Own(_) | Scope::Roles(_) => Err(Refused::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             "only members of the groups in `identity.auditGroups` lock users, unlock them and see who is locked",

@@ -1,0 +1,189 @@
+//! Audit roles at every route that shows records.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use search::{AuditRole, Hides, May};
+use serde_json::{Value, json};
+
+use super::RoleOf;
+use crate::api::tests::world;
+
+/// Of `shop`, of everything without people and addresses, of recordings, and of a namespace in which nothing happens.
+pub(in crate::api) fn roles() -> Vec<RoleOf> {
+    let role = |name: &str, namespaces: Option<&str>, hides: &[Hides], may: &[May]| RoleOf {
+        groups: vec![format!("{name}-readers")],
+        role: Arc::new(AuditRole {
+            name: name.to_owned(),
+            clusters: None,
+            namespaces: namespaces.map(|name| vec![name.to_owned()]),
+            hides: hides.iter().copied().collect(),
+            may: may.iter().copied().collect(),
+        }),
+    };
+    vec![
+        role("shop", Some("shop"), &[], &[May::Receipts]),
+        role("council", None, &[Hides::People, Hides::Addresses], &[]),
+        role("films", None, &[], &[May::Recordings, May::Details]),
+        role("web", Some("web"), &[], &[May::Receipts]),
+    ]
+}
+
+fn ids(answer: &Value, list: &str) -> Vec<String> {
+    let rows = answer[list].as_array().unwrap().iter();
+    rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_role_shows_its_part_at_every_route_and_each_reading_says_which_role() {
+    let world = world();
+    let shop = world.bearer(&world.signed_in(4, "dan", &["shop-readers"]));
+    let web = world.bearer(&world.signed_in(5, "eva", &["web-readers"]));
+    world.read("a-1", 1, "alice", "pods");
+    world.refused("b-1", 2, "bob");
+    world.session("s-1", 1, "alice", None);
+    world.closed("s-1", 0, None);
+    for (token, expected) in [(&shop, vec!["s-1", "b-1", "a-1"]), (&web, vec![])] {
+        let (_, found) = world.get(token, "/api/v1/audit/records").await;
+        assert_eq!(
+            (ids(&found, "records"), &found["scope"]),
+            (expected.iter().map(|id| (*id).to_owned()).collect(), &json!("roles"))
+        );
+        let (_, listed) = world.get(token, "/api/v1/sessions").await;
+        assert_eq!(
+            ids(&listed, "sessions").len(),
+            expected.iter().filter(|id| id.starts_with('s')).count()
+        );
+        let expected = if expected.is_empty() {
+            StatusCode::NOT_FOUND
+        } else {
+            StatusCode::OK
+        };
+        for target in [
+            "audit/records/a-1",
+            "audit/records/a-1/receipt",
+            "why/b-1",
+            "sessions/s-1",
+        ] {
+            let (status, _) = world.get(token, &format!("/api/v1/{target}")).await;
+            assert_eq!(status, expected, "{target}");
+        }
+        // Not by any role: these are for members of an audit group.
+        for target in ["users/locks", "ledger/tile/entries/000.p/1"] {
+            let (status, _) = world.get(token, &format!("/api/v1/{target}")).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{target}");
+        }
+    }
+    let said = world.read_sentences();
+    assert!(
+        said.contains(&"searched own and shop's records for ``: 3 shown".to_owned()),
+        "{said:?}"
+    );
+    assert!(
+        said.contains(&"took the receipt of record `a-1` among own and web's records: 0 found".to_owned()),
+        "{said:?}"
+    );
+}
+
+/// What is sealed, receipts and recordings are each for roles that say so.
+#[tokio::test]
+async fn what_a_role_may_not_do_is_refused_and_recorded_as_nothing_shown() {
+    let world = world();
+    let shop = world.bearer(&world.signed_in(4, "dan", &["shop-readers"]));
+    let films = world.bearer(&world.signed_in(5, "eva", &["films-readers"]));
+    world.read("a-1", 1, "alice", "pods");
+    world.session("s-1", 1, "alice", None);
+    world.closed("s-1", 0, None);
+    for (token, target, expected) in [
+        (&shop, "sessions/s-1/recording", StatusCode::FORBIDDEN),
+        (&films, "audit/records/a-1/receipt", StatusCode::FORBIDDEN),
+        (&shop, "audit/records/a-1/receipt", StatusCode::OK),
+    ] {
+        let (status, answer) = world.get(token, &format!("/api/v1/{target}")).await;
+        assert_eq!(status, expected, "{target}: {answer}");
+        if expected == StatusCode::FORBIDDEN {
+            assert_eq!(answer["error"], "insufficient_scope", "{answer}");
+        }
+    }
+    let said = world.read_sentences();
+    assert!(
+        said.contains(&"took the receipt of record `a-1` among own and films's records: 0 found".to_owned()),
+        "{said:?}"
+    );
+    let (_, shown) = world.get(&shop, "/api/v1/sessions/s-1").await;
+    assert!(shown["command"].is_null(), "{shown}");
+    world.live("s-1", 1, "alice");
+    let (status, answer) = world
+        .posts(&films, "/api/v1/sessions/s-1/end", &json!({"reason": "enough of it"}))
+        .await;
+    assert_eq!((status, &answer["error"]), (StatusCode::FORBIDDEN, &json!("forbidden")));
+    assert!(world.sessions.ended.lock().unwrap().is_empty());
+}
+
+/// promise_1: whoever reads without names learns none, by whatever route, and by no question.
+#[tokio::test]
+async fn a_reader_without_names_learns_none() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(4, "dan", &["council-readers"]));
+    world.read("a-1", 1, "alice", "pods");
+    world.refused("a-2", 1, "alice");
+    world.session("s-1", 1, "alice", None);
+    world.live("s-1", 1, "alice");
+    for target in [
+        "audit/records",
+        "audit/records?all=true",
+        "audit/records/a-1",
+        "audit/records/a-2",
+        "why/a-2",
+        "sessions",
+        "sessions?id=0000",
+        "sessions/s-1",
+    ] {
+        let (status, answer) = world.get(&token, &format!("/api/v1/{target}")).await;
+        let text = answer.to_string();
+        assert!(status.is_success(), "{target}: {text}");
+        assert!(!text.contains("alice") && !text.contains("192.0.2"), "{target}: {text}");
+    }
+    for query in ["user:alice", "alice", "ip:192.0.2.0%2F24", "user:u-1"] {
+        let (_, found) = world.get(&token, &format!("/api/v1/audit/records?q={query}")).await;
+        assert_eq!(ids(&found, "records"), [""; 0], "{query}");
+    }
+    let (status, _) = world.get(&token, "/api/v1/audit/records/a-1/receipt").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "a receipt is the whole record");
+}
+
+#[tokio::test]
+async fn everybody_is_told_what_they_may_read_and_an_auditor_who_else_may() {
+    let world = world();
+    let of = async |number, name, groups: &[&str]| {
+        let token = world.bearer(&world.signed_in(number, name, groups));
+        world.get(&token, "/api/v1/audit/can").await.1
+    };
+    let none = of(1, "alice", &["dev"]).await;
+    assert_eq!(
+        (&none["all"], &none["roles"], &none["configured"]),
+        (&json!(false), &json!([]), &Value::Null)
+    );
+    let some = of(4, "dan", &["shop-readers", "dev"]).await;
+    let role =
+        json!({"name": "shop", "namespaces": ["shop"], "hides": [], "may": ["receipts"], "by": ["shop-readers"]});
+    assert_eq!((&some["roles"], &some["configured"]), (&json!([role]), &Value::Null));
+    let all = of(3, "eve", &["auditors"]).await;
+    assert_eq!((&all["all"], &all["allBy"]), (&json!(true), &json!(["auditors"])));
+    assert_eq!(all["configured"]["roles"].as_array().unwrap().len(), 4);
+    assert_eq!(all["configured"]["roles"][1]["hides"], json!(["people", "addresses"]));
+    assert!(world.read_sentences().is_empty(), "no record was read");
+}
+
+#[tokio::test]
+async fn a_role_that_is_lost_shows_nothing_more() {
+    let world = world();
+    let session = world.signed_in(4, "dan", &["shop-readers"]);
+    let token = world.bearer(&session);
+    world.read("a-1", 1, "alice", "pods");
+    let (_, found) = world.get(&token, "/api/v1/audit/records").await;
+    assert_eq!(ids(&found, "records"), ["a-1"]);
+    world.leaves_all_groups(&session);
+    let (_, found) = world.get(&token, "/api/v1/audit/records").await;
+    assert_eq!((ids(&found, "records").len(), &found["scope"]), (0, &json!("own")));
+}

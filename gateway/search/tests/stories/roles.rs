@@ -1,0 +1,286 @@
+//! What an audit role shows: acts in its clusters and namespaces, without what it hides, and nothing that could be found out by
+//! asking.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::event::{RecordKind, Request};
+use model::time::Timestamp;
+use proptest::prelude::*;
+use search::{Archive, AuditRole, Begun, Found, Hides, May, Page, Query, Reach, Scope, Survey, Surveyed, Tail, View};
+
+use crate::world::{ALICE, BOB, Person, ROBOT, World, acts, on, path, search_as};
+
+fn role(namespaces: Option<&[&str]>, hides: &[Hides], may: &[May]) -> AuditRole {
+    AuditRole {
+        name: "payments".to_owned(),
+        clusters: None,
+        namespaces: namespaces.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
+        hides: hides.iter().copied().collect(),
+        may: may.iter().copied().collect(),
+    }
+}
+
+fn scope(own: &Person, roles: Vec<AuditRole>) -> Scope {
+    Scope::Roles(Arc::new(Reach {
+        own: own.id.clone(),
+        roles: roles.into_iter().map(Arc::new).collect(),
+    }))
+}
+
+fn within(namespace: &'static str, verb: &'static str, resource: &'static str, name: &'static str) -> Request<'static> {
+    Request {
+        namespace: Some(namespace),
+        ..on(verb, resource, Some(name))
+    }
+}
+
+fn page(world: &World, scope: &Scope, query: &str) -> Page {
+    search_as(scope, &world.archive(), query, world.time(), |search| {
+        search.view = View::All
+    })
+}
+
+fn shown(archive: &Archive, id: &str, scope: &Scope) -> Found {
+    archive.show(id, scope, &mut || true).unwrap()
+}
+
+#[test]
+fn a_role_shows_the_acts_in_its_namespaces_and_ones_own_and_no_others() {
+    let world = World::new();
+    let mine = world.call(&BOB, within("web", "get", "pods", "mine"), 200);
+    let theirs = world.call(&ALICE, within("payments", "get", "pods", "theirs"), 200);
+    let prefixed = world.call(&ALICE, within("team-a", "get", "pods", "prefixed"), 200);
+    let elsewhere = world.call(&ALICE, within("web", "get", "pods", "elsewhere"), 200);
+    let alike = world.call(&ALICE, within("payments-2", "get", "pods", "alike"), 200);
+    let nowhere = world.call(&ALICE, path("/api/v1/secrets"), 200);
+    let through_node = Request {
+        pod: Some("payments/db"),
+        ..on("create", "nodes", Some("n1"))
+    };
+    let entered = world.call(
+        &ALICE,
+        Request {
+            namespace: None,
+            ..through_node.clone()
+        },
+        200,
+    );
+    let beside = Request {
+        pod: Some("web/db"),
+        namespace: None,
+        ..through_node
+    };
+    let beside = world.call(&ALICE, beside, 200);
+    let scope = scope(&BOB, vec![role(Some(&["payments", "team-*"]), &[], &[])]);
+    let found = page(&world, &scope, "");
+    let ids: BTreeSet<&str> = found.rows.iter().map(|row| &*row.id).collect();
+    assert_eq!(ids, BTreeSet::from([mine, theirs, prefixed, entered]));
+    assert_eq!(found.scope, "roles");
+    assert!(found.note.unwrap().contains("what the audit role payments shows"));
+    let archive = world.archive();
+    for id in [elsewhere, alike, nowhere, beside] {
+        assert!(matches!(shown(&archive, id, &scope), Found::No), "{id}");
+        assert!(
+            matches!(archive.going_on(id, &scope, &mut || true).unwrap(), Begun::No),
+            "{id}"
+        );
+    }
+    for id in [mine, theirs, prefixed, entered] {
+        let Found::Yes(shown) = shown(&archive, id, &scope) else {
+            panic!("{id}")
+        };
+        assert_eq!(shown.records.len(), 2, "nothing is hidden, so the records are shown");
+    }
+}
+
+#[test]
+fn a_role_of_a_cluster_shows_neither_others_nor_what_goes_to_none() {
+    let world = World::new();
+    world.call(&ALICE, within("shop", "get", "pods", "a"), 200);
+    world.write(RecordKind::Session, &world.record(world.id()));
+    let of = |clusters: Option<&[&str]>| {
+        let clusters = clusters.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        let role = AuditRole {
+            clusters,
+            ..role(None, &[], &[])
+        };
+        page(&world, &scope(&BOB, vec![role]), "").rows.len()
+    };
+    assert_eq!((of(None), of(Some(&["prod"])), of(Some(&["test"]))), (2, 1, 0));
+}
+
+#[test]
+fn what_one_role_hides_another_one_shows_and_what_both_hide_stays_hidden() {
+    let world = World::new();
+    let id = world.call(&ALICE, within("payments", "get", "pods", "a"), 200);
+    let archive = world.archive();
+    let people = role(None, &[Hides::People, Hides::Agents], &[]);
+    let places = role(Some(&["payments"]), &[Hides::Addresses, Hides::Agents], &[]);
+    let Found::Yes(shown) = shown(&archive, id, &scope(&BOB, vec![people, places])) else {
+        panic!()
+    };
+    assert_eq!(shown.sight.hides, BTreeSet::from([Hides::Agents]));
+    assert_eq!(shown.record.who.unwrap().user, "alice");
+    assert!(shown.record.net.is_some() && shown.record.agent.is_none());
+    assert!(shown.records.is_empty() && shown.note.unwrap().contains("hides agents"));
+}
+
+#[test]
+fn what_may_be_done_is_what_some_role_allows_and_with_ones_own_everything() {
+    let world = World::new();
+    let (theirs, mine) = (
+        world.call(&ALICE, within("payments", "get", "pods", "a"), 200),
+        world.call(&BOB, path("/x"), 200),
+    );
+    let archive = world.archive();
+    let recordings = role(Some(&["payments"]), &[], &[May::Recordings]);
+    let elsewhere = role(Some(&["web"]), &[], &[May::Receipts]);
+    let scope = scope(&BOB, vec![recordings, elsewhere, role(None, &[], &[])]);
+    let may = |id| match shown(&archive, id, &scope) {
+        Found::Yes(shown) => shown.sight.may,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(may(theirs), BTreeSet::from([May::Recordings]));
+    assert_eq!(may(mine).len(), 3);
+}
+
+/// Everything that a hidden name could be read off, or guessed by.
+#[test]
+fn of_hidden_people_no_name_is_shown_and_none_is_found_by_asking_for_it() {
+    let world = World::new();
+    let stated = world.id();
+    let mut record = world.asked(stated, &ALICE, within("payments", "delete", "pods", "a"));
+    record.decision.as_mut().unwrap().stated_reason = Some("alice asked me");
+    let seq = world.write(RecordKind::Intent, &record);
+    world.write(RecordKind::Outcome, &world.ended(stated, seq, 200));
+    world.refused(&ALICE, within("payments", "get", "secrets", "b"));
+    let note = world.id();
+    world.write(
+        RecordKind::AuditRead,
+        &model::event::Record {
+            note: Some("searched all records for `user:alice`: 3 shown"),
+            ..world.asked(note, &ALICE, path("/api/v1/audit/records"))
+        },
+    );
+    world.call(&ROBOT, within("payments", "get", "pods", "c"), 200);
+    let scope = scope(&BOB, vec![role(None, &[Hides::People], &[])]);
+    let all = page(&world, &scope, "");
+    assert_eq!(all.rows.len(), 4);
+    let text = serde_json::to_string(&all).unwrap().to_lowercase();
+    for name in ["alice", "u-17", "idp.example"] {
+        let kept = text.replace("https://idp.example\",\"sub\":\"robot", "");
+        assert!(!kept.contains(name), "{name} in {text}");
+    }
+    assert!(
+        text.contains(&ALICE.id.to_string()) && text.contains("ci:robot"),
+        "{text}"
+    );
+    for query in ["user:alice", "alice", "user:u-17", "alice.lee", "asked", "user:*alice*"] {
+        assert!(page(&world, &scope, query).rows.is_empty(), "{query}");
+        // What turns it round finds all, as it does for a name that nobody has.
+        let turned = page(
+            &world,
+            &scope,
+            &format!(
+                "-{}",
+                query.replace("asked", "name:asked").replace("alice.lee", "name:alice")
+            ),
+        );
+        if query.starts_with("user:") {
+            assert_eq!(turned.rows.len(), 4, "-{query}");
+        }
+    }
+    assert_eq!(
+        page(&world, &scope, &format!("user:{}", ALICE.id)).rows.len(),
+        3,
+        "what stands for her is found"
+    );
+    for row in &all.rows {
+        let Found::Yes(shown) = shown(&world.archive(), &row.id, &scope) else {
+            panic!()
+        };
+        let text = serde_json::to_string(&shown).unwrap();
+        assert!(!text.contains("alice") && !text.contains("asked me"), "{text}");
+        assert!(shown.sealed.is_empty());
+    }
+}
+
+fn hides() -> impl Strategy<Value = Vec<Hides>> {
+    let all = vec![Hides::People, Hides::Addresses, Hides::Agents, Hides::Texts];
+    prop::sample::subsequence(all, 1..=4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Searches, tails and surveys agree, and none finds by what is hidden.
+    #[test]
+    fn hidden_fields_are_found_by_no_query(hides in hides(), status in prop::sample::select(vec![200_u16, 403])) {
+        let world = World::new();
+        world.call(&ALICE, within("payments", "get", "pods", "a"), status);
+        world.call(&BOB, within("web", "get", "pods", "b"), status);
+        let archive = Arc::new(world.archive());
+        let reader = scope(&ROBOT, vec![role(None, &hides, &[])]);
+        for (hidden, query) in [
+            (Hides::People, "user:alice"),
+            (Hides::Addresses, "ip:10.1.2.3"),
+            (Hides::Addresses, "ip:10.0.0.0/8"),
+            (Hides::Agents, "agent:kubectl"),
+        ] {
+            let expected = match (hides.contains(&hidden), query) {
+                (true, _) => 0,
+                (false, "user:alice") => 1,
+                (false, _) => 2,
+            };
+            let found = page(&world, &reader, query);
+            prop_assert_eq!(found.rows.len(), expected, "{} with {:?}", query, hides);
+            let parsed = Query::parse(query).unwrap();
+            let survey = Survey { query: &parsed, scope: &reader, now: world.time() };
+            let Surveyed::Whole(population) = archive.survey(&survey, &mut || true).unwrap() else { panic!() };
+            prop_assert_eq!(population.matched.len(), expected);
+        }
+        let everything = serde_json::to_string(&page(&world, &reader, "")).unwrap();
+        for (hidden, text) in [(Hides::People, "alice"), (Hides::Addresses, "10.1.2.3"), (Hides::Agents, "v1.36.3")] {
+            prop_assert_eq!(everything.contains(text), !hides.contains(&hidden), "{} with {:?}", text, hides);
+        }
+    }
+}
+
+#[test]
+fn a_follower_sees_what_a_search_shows() {
+    let world = World::new();
+    let archive = Arc::new(world.archive());
+    let reader = scope(
+        &BOB,
+        vec![role(Some(&["payments"]), &[Hides::People, Hides::Addresses], &[])],
+    );
+    let follow = |query: &str| {
+        Tail::new(
+            Arc::clone(&archive),
+            Query::parse(query).unwrap(),
+            reader.clone(),
+            View::All,
+            None,
+        )
+        .unwrap()
+    };
+    let (mut all, mut alices) = (follow(""), follow("user:alice"));
+    let id = world.id();
+    let open = world.asked(id, &ALICE, within("payments", "create", "pods", "a"));
+    let seq = world.write(RecordKind::Open, &open);
+    world.call(&ALICE, within("web", "get", "pods", "b"), 200);
+    let later = world.time().plus(std::time::Duration::from_mins(1));
+    let rows = |tail: &mut Tail, now: Timestamp| tail.poll(now, 100, 1_000).unwrap();
+    let first = rows(&mut all, later);
+    assert_eq!(first.len(), 1);
+    world.write(RecordKind::Close, &world.ended(id, seq, 101));
+    let then = rows(&mut all, later);
+    assert_eq!(then.len(), 1);
+    for row in first.iter().chain(&then) {
+        assert_eq!((&*row.id, row.who.as_ref().unwrap().user.as_str()), (id, "(hidden)"));
+        assert!(row.net.is_none());
+    }
+    assert!(rows(&mut alices, later).is_empty());
+    assert_eq!(acts(&page(&world, &reader, "")).len(), 1);
+}
