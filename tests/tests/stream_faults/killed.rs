@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -43,10 +44,21 @@ fn both_ways(kubectl: &Kubectl, line: &str) -> anyhow::Result<Vec<Running>> {
     Way::BOTH.into_iter().map(start).collect()
 }
 
-/// A watch that has begun.
+/// A watch that has begun: kubectl lists first and says so, and only what changes behind that comes by the watch.
 fn watching(kubectl: &Kubectl) -> anyhow::Result<Running> {
     let mut watching = kubectl.start(&["get", "configmaps", "-n", "kept", "--watch", "-o", "name"])?;
-    watching.line("the watch has begun", |line| line == "configmap/here")?;
+    watching.line("what there is is listed", |line| line == "configmap/here")?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
+    let label = format!("watched-at=t{now}");
+    kubectl.ok(&["label", "configmap", "here", "-n", "kept", "--overwrite", &label])?;
+    try_until("the watch has begun", PATIENCE, || {
+        let lines = watching.lines();
+        ensure!(
+            lines.iter().filter(|line| *line == "configmap/here").count() > 1,
+            "{lines:?}"
+        );
+        Ok(())
+    })?;
     Ok(watching)
 }
 
