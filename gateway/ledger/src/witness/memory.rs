@@ -137,7 +137,8 @@ pub(super) struct Memory {
     disk: Arc<dyn Disk>,
     name: String,
     head: Head,
-    is_empty: bool,
+    /// What was cosigned, with the signatures of its log; `None` while nothing was.
+    note: Option<Note>,
 }
 
 impl Memory {
@@ -150,15 +151,16 @@ impl Memory {
             Err(error) => Some(Err(error)),
         };
         let bytes = bytes.transpose().map_err(|source| io(&**disk, "read", &name, source))?;
-        let head = bytes
+        let cosigned = bytes
             .as_ref()
-            .map(|bytes| head_of(bytes, &disk.display(&name), origin, key))
+            .map(|bytes| cosigned(bytes, &disk.display(&name), origin, key))
             .transpose()?;
+        let (head, note) = cosigned.unzip();
         Ok(Self {
             disk: Arc::clone(disk),
             name,
-            is_empty: head.is_none(),
             head: head.unwrap_or_else(nothing),
+            note,
         })
     }
 
@@ -169,7 +171,12 @@ impl Memory {
 
     /// Whether nothing was cosigned yet.
     pub(super) const fn is_empty(&self) -> bool {
-        self.is_empty
+        self.note.is_none()
+    }
+
+    /// The newest of these keys of the log, the oldest first, that signed what was cosigned last: its place among them.
+    pub(super) fn newest_signer(&self, keys: &[VerifierKey]) -> Option<usize> {
+        newest_signer(self.note.as_ref()?, keys)
     }
 
     /// Makes this the newest one, durably. After an error the file may say the one or the other; nobody has a cosignature of the
@@ -184,12 +191,17 @@ impl Memory {
             self.disk.sync_dir()
         };
         write().map_err(|source| io(&*self.disk, "write", &self.name, source))?;
-        (self.head, self.is_empty) = (head, false);
+        (self.head, self.note) = (head, Some(note.clone()));
         Ok(())
     }
 }
 
-fn head_of(bytes: &[u8], file: &str, origin: &str, key: &VerifierKey) -> Result<Head, MemoryError> {
+/// The newest of these keys, the oldest first, that signed this note.
+pub(super) fn newest_signer(note: &Note, keys: &[VerifierKey]) -> Option<usize> {
+    keys.iter().rposition(|key| note.verify([key]).is_ok())
+}
+
+fn cosigned(bytes: &[u8], file: &str, origin: &str, key: &VerifierKey) -> Result<(Head, Note), MemoryError> {
     let file = file.to_owned();
     let note = Note::parse(bytes).map_err(|source| MemoryError::Note {
         file: file.clone(),
@@ -211,10 +223,11 @@ fn head_of(bytes: &[u8], file: &str, origin: &str, key: &VerifierKey) -> Result<
         key: key.short(),
         source,
     })?;
-    Ok(Head {
+    let head = Head {
         size: checkpoint.size,
         root: checkpoint.root,
-    })
+    };
+    Ok((head, note))
 }
 
 /// An origin may hold any character; its hash is a name for every disk.

@@ -92,6 +92,16 @@ pub enum Refused {
     /// No key of that log signed it.
     #[error("the checkpoint is not signed by a key of its log that is known here")]
     Signature,
+    /// Only an older key of that log signed it, after a newer one: whoever changed a key signs with the old one no more.
+    #[error("the checkpoint is signed by `{key}`, and what was cosigned last by the newer key `{newer}` of that log")]
+    Retired {
+        /// `NAME+ID`.
+        key: String,
+        /// `NAME+ID`.
+        newer: String,
+        /// Whether it goes beyond what was cosigned: no older one that anybody shows again, but newly signed by the old key.
+        is_beyond: bool,
+    },
     /// The checkpoint is older than the asker says that the witness's is.
     #[error("the checkpoint has {new} records, fewer than the old size {old}")]
     Shrunk {
@@ -134,7 +144,7 @@ impl Refused {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) | Self::Shrunk { .. } => 400,
-            Self::Signature => 403,
+            Self::Signature | Self::Retired { .. } => 403,
             Self::UnknownLog { .. } => 404,
             Self::Conflict { .. } | Self::Forked { .. } => 409,
             Self::Inconsistent { .. } => 422,
@@ -155,7 +165,10 @@ impl Refused {
     /// sent a wrong proof with a checkpoint that is newer than the one known here.
     #[must_use]
     pub const fn is_contradiction(&self) -> bool {
-        matches!(self, Self::Forked { .. } | Self::Inconsistent { .. })
+        matches!(
+            self,
+            Self::Forked { .. } | Self::Inconsistent { .. } | Self::Retired { is_beyond: true, .. }
+        )
     }
 }
 
@@ -179,6 +192,7 @@ impl std::fmt::Debug for Clock {
 
 #[derive(Debug)]
 struct Log {
+    /// The oldest first.
     keys: Vec<VerifierKey>,
     /// The size that is remembered, for whoever only looks: a disk that hangs must not hold them up.
     known: AtomicU64,
@@ -187,8 +201,8 @@ struct Log {
 }
 
 impl Witness {
-    /// Begins to witness the logs of these keys; the name of a key is the origin of its log, and one log may have several. What was
-    /// cosigned before is read from `disk`, which belongs to this witness alone while it lives, and held against the marker at `beside`, which
+    /// Begins to witness the logs of these keys; the name of a key is the origin of its log, and one log may have several, the newest
+    /// last: after what a newer one signed, nothing that an older one signs is cosigned. What was cosigned before is read from `disk`, which belongs to this witness alone while it lives, and held against the marker at `beside`, which
     /// [`begin`] has left there when the key was made.
     ///
     /// # Errors
@@ -268,6 +282,7 @@ impl Witness {
             });
         }
         let mut memory = log.memory();
+        let is_newer = log.follows(&request, &memory)?;
         let known = memory.head();
         let head = Head {
             size: *size,
@@ -276,7 +291,7 @@ impl Witness {
         judge(&known, &head, &request)?;
         let (signed, signature) = self.cosign(&request.note, &log.keys)?;
         // A second cosignature of what is known already changes nothing that has to be remembered.
-        if known.size != head.size || memory.is_empty() {
+        if known.size != head.size || memory.is_empty() || is_newer {
             memory.keep(head, &signed)?;
             log.known.store(head.size, Ordering::Relaxed);
         }
@@ -373,6 +388,24 @@ impl Log {
     /// A panic between is none of the memory: what it says is what is durable.
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses what only an older key signed than the one that signed what was cosigned last. Says whether it is a newer one.
+    fn follows(&self, request: &Consistency, memory: &Memory) -> Result<bool, Refused> {
+        let by = memory::newest_signer(&request.note, &self.keys);
+        // Of a memory by a key that is not listed any more, every listed one is a newer one.
+        let before = memory.newest_signer(&self.keys);
+        match (by, before) {
+            (Some(by), Some(before)) if by < before => {
+                let short = |at: usize| self.keys.get(at).map(VerifierKey::short).unwrap_or_default();
+                Err(Refused::Retired {
+                    key: short(by),
+                    newer: short(before),
+                    is_beyond: request.checkpoint.size > memory.head().size,
+                })
+            }
+            (by, before) => Ok(by > before),
+        }
     }
 
     /// The size that was cosigned; `None` where none was.

@@ -49,7 +49,8 @@ pub(crate) struct Arguments {
     /// with another history. Refused where nothing is forgotten, so that it cannot be left switched on.
     #[arg(long)]
     danger_begin_anew: bool,
-    /// The public key of a log to witness, `NAME+ID+KEY`, or a file with one; again for more. One log may have several.
+    /// The public key of a log to witness, `NAME+ID+KEY`, or a file with one; again for more. One log may have several, the newest last: after
+    /// what a newer one signed, nothing that an older one signs is cosigned.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     log: Vec<String>,
     /// The address to listen on. Without a certificate only on loopback.

@@ -124,8 +124,10 @@ fn refused_by(refused: &Refused) -> (Outcome, Answer) {
     let outcome = match refused {
         Refused::Malformed(_) | Refused::Shrunk { .. } => Outcome::Malformed,
         Refused::UnknownLog { .. } | Refused::Signature => Outcome::Unknown,
-        Refused::Conflict { .. } => Outcome::Conflict,
-        Refused::Forked { .. } | Refused::Inconsistent { .. } => Outcome::Contradiction,
+        Refused::Conflict { .. } | Refused::Retired { is_beyond: false, .. } => Outcome::Conflict,
+        Refused::Forked { .. } | Refused::Inconsistent { .. } | Refused::Retired { is_beyond: true, .. } => {
+            Outcome::Contradiction
+        }
         Refused::Memory(_) | Refused::Sign(_) => Outcome::Fault,
     };
     match outcome {

@@ -1,5 +1,7 @@
 //! Two logs of one name and key, one witness: whatever is asked, it cosigns one history.
 
+mod retired;
+
 use std::convert::Infallible;
 
 use proptest::prelude::*;
