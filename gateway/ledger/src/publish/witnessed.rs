@@ -17,8 +17,9 @@ impl Publisher {
         self.desk.take_witnessed(witnessed)
     }
 
-    /// The newest witnessed checkpoints of earlier runs, as they were kept in the ledger's folder and beside its key; those by another
-    /// key are none of this ledger's. What witnesses have cosigned stands in them.
+    /// The newest witnessed checkpoints of earlier runs, as they were kept in the ledger's folder and beside its key. What witnesses have
+    /// cosigned stands in them. One that another key signed is this ledger's where these very records are under it: an earlier key
+    /// signed it, and what witnesses remember is not changed by a change of the key.
     ///
     /// # Errors
     /// A file cannot be read, or is no note.
@@ -31,7 +32,7 @@ impl Publisher {
             };
             let file = disk.display(WITNESSED);
             let note = Note::parse(&bytes).map_err(|source| PublishError::Note { file, source })?;
-            if note.verify(&keys).is_ok() {
+            if note.verify(&keys).is_ok() || self.desk.is_over_these_records(&note)? {
                 notes.push(note);
             }
         }
@@ -56,6 +57,15 @@ impl Publisher {
 }
 
 impl Desk {
+    /// Whether it states the root that these records have at its size, under this ledger's name. Who signed it is not asked.
+    fn is_over_these_records(&self, note: &Note) -> Result<bool, PublishError> {
+        let Ok(stated) = Checkpoint::parse(note.text()) else {
+            return Ok(false);
+        };
+        let is_ours = stated.origin == self.origin() && stated.size <= self.ledger.durable().size;
+        Ok(is_ours && self.root_at(stated.size)? == Some(stated.root))
+    }
+
     fn take_witnessed(&self, witnessed: &Published) -> Result<(), PublishError> {
         let _writing = self.writing();
         let size = witnessed.checkpoint.size;

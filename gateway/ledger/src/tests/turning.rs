@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::disk::Disk;
 use crate::note::{Algorithm, KeyName, KeyTurn, Note, Signer, SigningKey, VerifierKey};
-use crate::verify::{Fault, NEWEST_CHECKPOINT, Report, Trust, verify};
+use crate::verify::{Fault, NEWEST_CHECKPOINT, Report, Trust, WITNESSED, verify};
+use crate::witness::{Answer, Asker, NotCosigned, SIZE_TYPE};
 use crate::{Checkpoint, Publisher, Receipt};
 
 type Keys = [Arc<dyn Signer>; 2];
@@ -203,6 +204,54 @@ fn receipts_from_before_and_after_the_change_hold() {
     after.verify(&[keys[1].key().clone()]).unwrap();
     assert!(after.verify(&[keys[0].key().clone()]).is_err());
     ledger.close();
+}
+
+/// What a witness has cosigned is known across a change of the key: emptied in between, it is noticed.
+#[test]
+fn a_witness_that_forgets_while_the_key_changes_is_noticed() {
+    let (disk, keys) = (SimDisk::new(1), [key(), key()]);
+    let name = KeyName::new("witness.example").unwrap();
+    let witness = SigningKey::generate(name, Algorithm::Cosignature).unwrap();
+    let ledger = start(&disk);
+    append(&ledger, 20);
+    let publisher = sign(&ledger, &disk, &keys[0]).unwrap();
+    let mut cosigned = (*publisher.newest().unwrap()).clone();
+    cosigned.note.sign(&witness, 1_790_000_000).unwrap();
+    publisher.take_witnessed(&cosigned).unwrap();
+    publisher.finish().unwrap();
+    turn(&ledger, &disk, &keys).unwrap();
+    let publisher = sign(&ledger, &disk, &keys[1]).unwrap();
+    let kept = publisher.kept_witnessed().unwrap();
+    assert_eq!(kept.len(), 1);
+    let mut asker = Asker::new(witness.key().clone(), &kept).unwrap();
+    assert_eq!(asker.known(), cosigned.checkpoint.size);
+    let newest = publisher.newest().unwrap();
+    let answer = Answer {
+        status: 409,
+        content_type: SIZE_TYPE,
+        body: b"0\n",
+    };
+    let forgot = asker.take(&newest, newest.checkpoint.size, &answer).unwrap_err();
+    assert_eq!(
+        forgot,
+        NotCosigned::Forgot {
+            cosigned: cosigned.checkpoint.size,
+            known: 0
+        }
+    );
+    // Of another ledger of that name it says nothing of this one.
+    let other = SimDisk::new(2);
+    let elsewhere = start(&other);
+    append(&elsewhere, 30);
+    drop(sign(&elsewhere, &other, &keys[0]).unwrap());
+    let mut foreign = Note::parse(&other.bytes(NEWEST_CHECKPOINT).unwrap()).unwrap();
+    foreign.sign(&witness, 1_790_000_000).unwrap();
+    for text in [foreign.to_string(), cosigned.note.to_string().replace("\n20\n", "\n19\n")] {
+        disk.put(WITNESSED, text.as_bytes());
+        assert_eq!(publisher.kept_witnessed().unwrap(), []);
+    }
+    ledger.close();
+    elsewhere.close();
 }
 
 /// The thief has the new key, and not the old one: it is not his to follow.
