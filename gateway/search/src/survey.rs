@@ -8,16 +8,17 @@
 //! judged as it stands there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use ledger::{Record, Spot};
 use model::time::Timestamp;
 
-use crate::archive::{Archive, SearchError};
+use crate::archive::{Archive, Block, SearchError};
 use crate::fold::{Ending, Piece};
 use crate::leaf;
 use crate::query::Query;
 use crate::row::Row;
-use crate::scan::{CLOCK_SLACK, Tip, tip};
+use crate::scan::{Tip, tip};
 use crate::scope::Scope;
 
 /// More acts than these are not counted one by one.
@@ -100,23 +101,17 @@ impl Archive {
             return Err(self.unreadable(error));
         }
         let (from, until) = survey.query.times(survey.now);
-        let begin = |segment: &ledger::SegmentInfo| self.begin_of(&reader, *segment, tip.end);
-        let oldest = reader
-            .segments()
-            .iter()
-            .rev()
-            .find(|segment| match (from, begin(segment)) {
-                (Some(from), Some(begin)) => begin <= from.minus(CLOCK_SLACK),
-                _ => false,
-            });
-        let oldest = oldest.or(reader.segments().first());
-        let first = oldest.map_or(tip.end, |segment| segment.first_seq.min(tip.end));
+        let Some(there) = self.there(&reader, tip.end, (from, until), go_on)? else {
+            return Ok(Surveyed::NotYet);
+        };
+        let first = there.start;
         let mut walk = Walk {
             survey,
             tip: &tip,
             live: self.is_live(),
             from,
             until,
+            last: there.end,
             open: BTreeMap::new(),
             by_id: HashMap::new(),
             found: Population {
@@ -142,6 +137,34 @@ impl Archive {
         }
         Ok(walk.finish())
     }
+
+    /// From the segment with the first record of these bounds, to the first record behind the last of them: by the times of all records,
+    /// since a clock that was wrong once puts some where nobody would look for them. `None`: the budget ended first; what was looked
+    /// at is kept, and the next one goes on from there.
+    fn there(
+        &self,
+        reader: &ledger::Reader,
+        end: u64,
+        (from, until): (Option<Timestamp>, Option<Timestamp>),
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Range<u64>>, SearchError> {
+        let is_within =
+            |block: &Block| from.is_none_or(|from| block.to >= from) && until.is_none_or(|until| block.from < until);
+        let mut there: Option<Range<u64>> = None;
+        for segment in reader.segments().iter().filter(|segment| segment.first_seq < end) {
+            let indexed = self.blocks(reader, *segment, end, go_on);
+            if let Some(error) = indexed.trouble {
+                return Err(self.unreadable(error));
+            }
+            if !indexed.whole {
+                return Ok(None);
+            }
+            for block in indexed.index.iter().filter(|block| is_within(block)) {
+                there.get_or_insert(segment.first_seq..block.next).end = block.next.min(end);
+            }
+        }
+        Ok(Some(there.unwrap_or(end..end)))
+    }
 }
 
 struct Walk<'a> {
@@ -150,6 +173,8 @@ struct Walk<'a> {
     live: bool,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
+    /// From here on no record lies within the bounds.
+    last: u64,
     /// Acts that wait for their end, by the number of the record that began them.
     open: BTreeMap<u64, Open>,
     by_id: HashMap<String, u64>,
@@ -165,8 +190,7 @@ struct Open {
 impl Walk<'_> {
     /// Whether nothing that is asked for can stand from here on.
     fn is_behind(&self, record: &Record) -> bool {
-        let Some(until) = self.until else { return false };
-        self.open.is_empty() && leaf::time_of(&record.leaf).is_some_and(|time| time >= until.plus(CLOCK_SLACK))
+        self.open.is_empty() && record.seq >= self.last
     }
 
     fn is_within(&self, time: Timestamp) -> bool {

@@ -133,6 +133,41 @@ fn the_ends_of_what_began_within_the_bounds_are_found_behind_them() {
     assert!(found.end > end, "it was read up to the end of what began");
 }
 
+/// The machine's clock was wrong once, in either direction, for the length of some segments and within one.
+#[test]
+fn a_clock_that_was_wrong_once_hides_nothing_from_a_count() {
+    const DAY: i64 = 86_400;
+    for wrong in [-1_000 * DAY, 1_000 * DAY] {
+        for (bytes, calls) in [(64 << 10, 100), (64 << 20, 3)] {
+            let world = World::in_segments(bytes);
+            let run = |verb| {
+                for _ in 0..calls {
+                    world.call(&ALICE, on(verb, "pods", None), 200);
+                }
+            };
+            run("get");
+            world.pass(wrong);
+            run("list");
+            world.pass(-wrong);
+            run("watch");
+            world.pass(2 * DAY);
+            run("delete");
+            let (archive, now) = (world.archive(), world.time());
+            let found = |query: &str| survey(&archive, &Scope::All, query, now).matched.len();
+            // Before and after the wrong hour, as the bounds ask; and what has its times, by them.
+            assert_eq!(found("since:3d until:1d verb:get"), calls, "{wrong} {bytes}");
+            assert_eq!(found("since:3d until:1d verb:watch"), calls, "{wrong} {bytes}");
+            assert_eq!(found("since:3d until:1d"), 2 * calls, "{wrong} {bytes}");
+            assert_eq!(found("verb:list"), calls, "{wrong} {bytes}");
+            assert_eq!(
+                found("since:1d"),
+                if wrong > 0 { 2 * calls } else { calls },
+                "{wrong} {bytes}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_survey_that_has_no_time_or_cannot_read_gives_nothing() {
     let world = busy();
