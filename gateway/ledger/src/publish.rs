@@ -27,7 +27,7 @@ use crate::reader::Reader;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Head;
 use crate::tree::{Frontier, Hash};
-use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST};
+use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST, key_changes};
 pub use mend::Cut;
 
 /// How long a checkpoint may be old while records come.
@@ -237,6 +237,14 @@ impl Publisher {
     #[must_use]
     pub fn keys(&self) -> Vec<VerifierKey> {
         self.desk.signers.iter().map(|signer| signer.key().clone()).collect()
+    }
+
+    /// The changes of this ledger's key, the oldest first, each as both keys signed it.
+    ///
+    /// # Errors
+    /// The file of them cannot be read.
+    pub fn key_changes(&self) -> Result<Vec<Note>, PublishError> {
+        Ok(key_changes(&*self.desk.disk)?)
     }
 
     /// The newest checkpoint; `None` while there is no record.

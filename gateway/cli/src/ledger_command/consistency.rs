@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::receipt::{vouched, vouched_as_json};
 use super::witnessed::Asked;
-use super::{Held, Output, Refused, newest, note_of};
+use super::{Held, Output, Refused, followed, followed_as_json, is_key_change, newest, note_of};
 use crate::Exit;
 use crate::client::document::line;
 use crate::terminal::data_and;
@@ -39,16 +39,19 @@ pub(super) fn check(held: &Held<'_>, remembered: &[Note], witnesses: &Asked) -> 
     let proof = Consistency::parse(held.bytes)
         .with_context(|| format!("`{}` is no consistency proof", held.file.display()))
         .map_err(|error| (Exit::Usage, error))?;
-    let [earlier] = remembered else {
+    let Some(earlier) = earlier(&proof, remembered) else {
         let what =
             "a consistency proof is checked against the one checkpoint that it goes on from: give it with --remembered";
         return Err((Exit::Usage, anyhow::anyhow!(what)));
     };
-    let by = proof.verify(held.keys, earlier).map_err(|error| {
+    let by = proof.verify_along(held.keys, earlier).map_err(|error| {
         let exit = match error {
             // Another checkpoint than the one that it is about: nothing is wrong with either.
             Inconsistent::Size { .. } | Inconsistent::Checkpoint(_) => Exit::Usage,
-            Inconsistent::Signature { .. } | Inconsistent::Origin { .. } | Inconsistent::Proof(_) => Exit::Integrity,
+            Inconsistent::Signature { .. }
+            | Inconsistent::Origin { .. }
+            | Inconsistent::Proof(_)
+            | Inconsistent::Chain { .. } => Exit::Integrity,
         };
         let what = format!("`{}` shows nothing", held.file.display());
         (exit, anyhow::Error::new(error).context(what))
@@ -62,6 +65,7 @@ pub(super) fn check(held: &Held<'_>, remembered: &[Note], witnesses: &Asked) -> 
                 later.size, later.origin
             );
             let lines = std::iter::once(shown).chain(by.iter().map(vouched));
+            let lines = lines.chain(followed(held.keys));
             lines.collect::<Vec<_>>().join("\n") + "\n"
         }
         Output::Json => line(&json!({
@@ -70,7 +74,20 @@ pub(super) fn check(held: &Held<'_>, remembered: &[Note], witnesses: &Asked) -> 
             "from": old,
             "size": later.size,
             "vouched": by.iter().map(vouched_as_json).collect::<Vec<_>>(),
+            "keyChanges": followed_as_json(held.keys),
         })),
     };
     Ok(data_and(&text, Exit::Done))
+}
+
+/// What it goes on from: the one checkpoint that is no change of the key, or the change that has its size.
+fn earlier<'n>(proof: &Consistency, remembered: &'n [Note]) -> Option<&'n Note> {
+    let mut others = remembered.iter().filter(|note| !is_key_change(note));
+    match (others.next(), others.next()) {
+        (Some(only), None) => Some(only),
+        (Some(_), Some(_)) => None,
+        (None, _) => remembered
+            .iter()
+            .find(|note| Checkpoint::parse(note.text()).is_ok_and(|stated| stated.size == proof.old())),
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use ledger::note::{Algorithm, Note, Signer as _, SigningKey, VerifierKey};
+use ledger::note::{Algorithm, KeyChain, KeyTurn, Note, Signer as _, SigningKey, VerifierKey};
 use ledger::verify::{Finding, Report, Trust, Turn, verify};
 use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk, Receipt};
 use serde_json::json;
@@ -132,7 +132,8 @@ pub(crate) struct Verify {
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     key: Vec<String>,
-    /// A checkpoint that was kept elsewhere, or a receipt, which holds one, or a witness's memory; finds what an older copy of the whole folder hides. Again for more.
+    /// A checkpoint that was kept elsewhere, or a receipt, which holds one, or a witness's memory; finds what an older copy of the whole folder hides. Or a
+    /// change of the log's key, which leads from one of its keys to the other, also for a receipt. Again for more.
     #[arg(long, visible_alias = "since", value_name = "FILE")]
     remembered: Vec<PathBuf>,
     /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. Up to where enough of them have cosigned is
@@ -194,7 +195,7 @@ pub(crate) type Refused = (Exit, anyhow::Error);
 struct Held<'a> {
     file: &'a Path,
     bytes: &'a [u8],
-    keys: &'a [VerifierKey],
+    keys: &'a KeyChain,
     output: Output,
 }
 
@@ -223,16 +224,16 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         let held = Held {
             file: &arguments.dir,
             bytes: &bytes,
-            keys: &trust.keys,
+            keys: &KeyChain::follow(&trust.keys, &trust.remembered),
             output: arguments.output,
         };
         return if Consistency::is_meant(&bytes) {
             consistency::check(&held, &trust.remembered, &witnesses)
-        } else if trust.remembered.is_empty() {
+        } else if trust.remembered.iter().all(is_key_change) {
             receipt::check(&held, &witnesses)
         } else {
-            let what =
-                "a receipt is checked by itself: `--remembered` is for a ledger's folder and for a consistency proof";
+            let what = "a receipt is checked by itself: of `--remembered` only changes of the log's key count for it, and other checkpoints for a \
+                        ledger's folder and for a consistency proof";
             Err((Exit::Usage, anyhow::anyhow!(what)))
         };
     }
@@ -253,6 +254,11 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         Output::Json => format!("{}\n", as_json(&report, &witnesses)),
     };
     Ok(data_and(&text, exit(&report, &witnesses)))
+}
+
+/// Whether this note is a change of a log's key that both keys signed.
+fn is_key_change(note: &Note) -> bool {
+    KeyTurn::read(note).is_some()
 }
 
 fn exit(report: &Report, witnesses: &Asked) -> Exit {
@@ -328,7 +334,7 @@ pub(crate) fn key_of(given: &str) -> Result<VerifierKey, Refused> {
     key.map_err(|error| (Exit::Usage, error))
 }
 
-fn note_of(file: &Path) -> Result<Note, Refused> {
+pub(crate) fn note_of(file: &Path) -> Result<Note, Refused> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
     let note = bytes.and_then(|bytes| {
         if let Ok(receipt) = Receipt::parse(&bytes) {
@@ -392,6 +398,26 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> Str
             .map(|line| format!("  not shown: {line}")),
     );
     format!("{}\n", lines.join("\n"))
+}
+
+/// The changes of the log's key that led from the keys that were given, for a person.
+pub(crate) fn followed(keys: &KeyChain) -> impl Iterator<Item = String> {
+    keys.turns().iter().map(|turn| {
+        format!(
+            "the key changed at size {} from {} to {}, as both say",
+            turn.size,
+            turn.old.short(),
+            turn.next.short()
+        )
+    })
+}
+
+/// The same for a machine.
+pub(crate) fn followed_as_json(keys: &KeyChain) -> Vec<serde_json::Value> {
+    let turns = keys.turns().iter();
+    turns
+        .map(|turn| json!({"size": turn.size, "from": turn.old.short(), "to": turn.next.to_string()}))
+        .collect()
 }
 
 /// A change of the log's key, for a person.

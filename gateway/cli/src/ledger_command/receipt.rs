@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use ledger::note::Vouched;
+use ledger::note::{KeyChain, Vouched};
 use ledger::{NoReceipt, Proved, Receipt};
 use model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::witnessed::Asked;
-use super::{Held, Output, Refused};
+use super::{Held, Output, Refused, followed, followed_as_json};
 use crate::Exit;
 use crate::client::document::line;
 use crate::terminal::data_and;
@@ -21,13 +21,13 @@ pub(super) fn check(held: &Held<'_>, witnesses: &Asked) -> Result<Exit, Refused>
         .with_context(|| format!("`{}` is neither a ledger's folder nor a receipt", file.display()))
         .map_err(|error| (Exit::Usage, error))?;
     let proved = receipt
-        .verify(keys)
+        .verify_along(keys)
         .with_context(|| format!("`{}` proves nothing", file.display()))
         .map_err(|error| (Exit::Integrity, error))?;
     witnesses.demand(&proved.vouched, file)?;
     let text = match held.output {
-        Output::Text => in_words(&receipt, &proved),
-        Output::Json => line(&as_json(&receipt, &proved)),
+        Output::Text => in_words(&receipt, &proved, keys),
+        Output::Json => line(&as_json(&receipt, &proved, keys)),
     };
     Ok(data_and(&text, Exit::Done))
 }
@@ -47,7 +47,7 @@ fn exit(error: &NoReceipt) -> Exit {
     }
 }
 
-fn in_words(receipt: &Receipt, proved: &Proved<'_>) -> String {
+fn in_words(receipt: &Receipt, proved: &Proved<'_>, keys: &KeyChain) -> String {
     let checkpoint = receipt.checkpoint();
     let mut lines = vec![format!(
         "✔ record {} is among the {} records that were signed as {}",
@@ -56,11 +56,12 @@ fn in_words(receipt: &Receipt, proved: &Proved<'_>) -> String {
         checkpoint.origin
     )];
     lines.extend(proved.vouched.iter().map(vouched));
+    lines.extend(followed(keys));
     let text = lines.join("\n");
     format!("{text}\n{}", line(&record(receipt)))
 }
 
-fn as_json(receipt: &Receipt, proved: &Proved<'_>) -> Value {
+fn as_json(receipt: &Receipt, proved: &Proved<'_>, keys: &KeyChain) -> Value {
     let checkpoint = receipt.checkpoint();
     json!({
         "proved": true,
@@ -68,6 +69,7 @@ fn as_json(receipt: &Receipt, proved: &Proved<'_>) -> Value {
         "size": checkpoint.size,
         "origin": checkpoint.origin,
         "vouched": proved.vouched.iter().map(vouched_as_json).collect::<Vec<_>>(),
+        "keyChanges": followed_as_json(keys),
         "record": record(receipt),
     })
 }

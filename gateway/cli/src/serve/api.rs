@@ -144,7 +144,9 @@ impl Proves for Proofs {
         let newest = self.signed(size, go_on)?;
         let newest = self.witnessed(size, go_on).unwrap_or(newest);
         let made = Evidence::make(&self.tiles, statement, spots, Some(told), newest.note.clone(), go_on)?;
-        Ok(made.to_string())
+        let changes = self.publisher.key_changes();
+        let changes = changes.map_err(|error| NoProof::Failed(Box::new(error)))?;
+        Ok(made.with_changes(changes).to_string())
     }
 
     fn tile(&self, tile: &TilePath, go_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NoProof> {

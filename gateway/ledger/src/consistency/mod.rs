@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
-use crate::note::{MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
+use crate::note::{ChainError, KeyChain, MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
 use crate::tiles::{Tiles, TilesError};
 use crate::tree::{Hash, Head, ProofError, ProveError, check_consistency, consistency_proof};
 
@@ -93,6 +93,14 @@ pub enum Inconsistent {
     /// The later tree does not begin with the earlier one: one of the two tells another story.
     #[error("the later checkpoint does not go on from the earlier one")]
     Proof(#[from] ProofError),
+    /// The key that signed a checkpoint counts for nothing.
+    #[error("the key that signed the {which} checkpoint is not believed")]
+    Chain {
+        /// `earlier` or `later`.
+        which: &'static str,
+        /// Which key, and why.
+        source: ChainError,
+    },
 }
 
 /// Why no proof can be made.
@@ -242,6 +250,21 @@ impl Consistency {
             });
         }
         self.check(&before)?;
+        Ok(vouched)
+    }
+
+    /// The same with all keys that changes of the log's key lead to, so that the one checkpoint may be from before a change and the other
+    /// from after it.
+    ///
+    /// # Errors
+    /// [`Inconsistent`].
+    pub fn verify_along<'a>(&self, chain: &'a KeyChain, earlier: &Note) -> Result<Vec<Vouched<'a>>, Inconsistent> {
+        let vouched = self.verify(chain.keys(), earlier)?;
+        let not_believed = |which| move |source| Inconsistent::Chain { which, source };
+        chain.admit(&self.checkpoint, &vouched).map_err(not_believed("later"))?;
+        let before = Checkpoint::parse(earlier.text())?;
+        let by = earlier.verify(chain.keys()).unwrap_or_default();
+        chain.admit(&before, &by).map_err(not_believed("earlier"))?;
         Ok(vouched)
     }
 

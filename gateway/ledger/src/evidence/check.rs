@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::statement::{MAX_POPULATION, NotAStatement, Statement, draw, told};
 use super::{Evidence, Proven, head};
 use crate::leaf;
-use crate::note::{VerifierKey, Vouched};
+use crate::note::{KeyChain, Note, VerifierKey, Vouched};
 use crate::receipt::NotProved;
 use crate::tree::{check_inclusion, leaf_hash};
 
@@ -114,9 +114,15 @@ pub struct Checked<'a> {
 }
 
 impl Evidence {
-    /// Checks everything against these keys. The keys of witnesses may be among them.
+    /// These keys, and those that the changes of the key in it, and these further ones, lead to.
     #[must_use]
-    pub fn check<'a>(&self, keys: &'a [VerifierKey]) -> Checked<'a> {
+    pub fn chain(&self, keys: &[VerifierKey], further: &[Note]) -> KeyChain {
+        KeyChain::follow(keys, self.changes.iter().chain(further))
+    }
+
+    /// Checks everything against these keys ([`Evidence::chain`]). The keys of witnesses may be among them.
+    #[must_use]
+    pub fn check<'a>(&self, keys: &'a KeyChain) -> Checked<'a> {
         let mut faults = Vec::new();
         let vouched = self.check_signature(keys).unwrap_or_else(|fault| {
             faults.push(Fault::Checkpoint(fault));
@@ -155,8 +161,9 @@ impl Evidence {
         }
     }
 
-    fn check_signature<'a>(&self, keys: &'a [VerifierKey]) -> Result<Vec<Vouched<'a>>, NotProved> {
-        let vouched = self.note.verify(keys)?;
+    fn check_signature<'a>(&self, keys: &'a KeyChain) -> Result<Vec<Vouched<'a>>, NotProved> {
+        let vouched = self.note.verify(keys.keys())?;
+        keys.admit(&self.checkpoint, &vouched)?;
         if vouched.iter().any(|by| by.key.is_of_log(&self.checkpoint.origin)) {
             return Ok(vouched);
         }

@@ -6,13 +6,16 @@
 //! statement <what was asked and counted: JSON, base64>
 //! told <the number of the ledger's own record of this statement, or ->
 //! checkpoint <the signed checkpoint, with cosignatures, base64>
+//! change <a change of the ledger's key, as both keys signed it, base64>
+//! …
 //! record <its number> <its leaf, base64> <hashes from its sibling to the root's child, base64>…
 //! …
 //! end <how many records>
 //! ```
 //!
 //! What vouches for what: the checkpoint's signature for the root, the root for each record, and one of the records, which the
-//! gateway wrote when it made the pack, for the statement ([`told`]). So the public key alone is enough for all of it.
+//! gateway wrote when it made the pack, for the statement ([`told`]). So the public key alone is enough for all of it; where the key was
+//! changed, any of the ledger's keys is, along the changes.
 //!
 //! Not here: how records are found (crate `search`), who may have them (the console), the page around it (the command line).
 
@@ -27,7 +30,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
 use crate::frame::MAX_LEAF_LEN;
-use crate::note::{MAX_NOTE_LEN, Note, NoteError};
+use crate::note::{KeyTurn, MAX_NOTE_LEN, Note, NoteError};
 use crate::reader::Spot;
 use crate::receipt::NoReceipt;
 use crate::tiles::{Tiles, TilesError};
@@ -44,6 +47,14 @@ const HEADER: &str = "gatescribe.dev/evidence@v1";
 const MAX_PATH: usize = 63;
 /// The longest text that is read or made, in bytes.
 pub const MAX_EVIDENCE_LEN: usize = 24 << 20;
+/// Acts in one pack: a person looks at them in a page.
+pub const MOST_ACTS: u32 = 2_000;
+/// Records of these acts.
+pub const MOST_RECORDS: usize = 10_000;
+/// So many changes of the ledger's key, the newest ones.
+pub const MAX_CHANGES: usize = 64;
+/// The longest note of a change, in bytes: one has two keys and two signatures.
+const MAX_CHANGE_LEN: usize = 4 << 10;
 
 /// Why a text is no evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -95,6 +106,7 @@ pub struct Evidence {
     told: Option<u64>,
     note: Note,
     checkpoint: Checkpoint,
+    changes: Vec<Note>,
     records: Vec<Proven>,
 }
 
@@ -139,8 +151,20 @@ impl Evidence {
             told,
             note,
             checkpoint,
+            changes: Vec::new(),
             records,
         })
+    }
+
+    /// The same with the changes of this ledger's key, the oldest first: of other notes, and of more than [`MAX_CHANGES`] the oldest, nothing is
+    /// taken.
+    #[must_use]
+    pub fn with_changes(mut self, changes: Vec<Note>) -> Self {
+        self.changes = changes;
+        self.changes.retain(|note| is_change(note, &self.checkpoint.origin));
+        let older = self.changes.len().saturating_sub(MAX_CHANGES);
+        self.changes.drain(..older);
+        self
     }
 
     /// Reads evidence; it proves nothing yet.
@@ -164,12 +188,14 @@ impl Evidence {
         let note = lines.member("checkpoint <base64>", |value| decoded(value, MAX_NOTE_LEN))?;
         let note = Note::parse(&note)?;
         let checkpoint = Checkpoint::parse(note.text())?;
+        let changes = lines.changes(&checkpoint.origin)?;
         let records = lines.records()?;
         Ok(Self {
             statement,
             told,
             note,
             checkpoint,
+            changes,
             records,
         })
     }
@@ -190,6 +216,12 @@ impl Evidence {
     #[must_use]
     pub const fn note(&self) -> &Note {
         &self.note
+    }
+
+    /// The changes of the ledger's key in it, each signed by both keys.
+    #[must_use]
+    pub fn changes(&self) -> &[Note] {
+        &self.changes
     }
 
     /// The number of the ledger's own record that vouches for the statement; `None` where it was made from files alone.
@@ -213,6 +245,9 @@ impl fmt::Display for Evidence {
             None => writeln!(formatter, "told -")?,
         }
         writeln!(formatter, "checkpoint {}", STANDARD.encode(self.note.to_string()))?;
+        for change in &self.changes {
+            writeln!(formatter, "change {}", STANDARD.encode(change.to_string()))?;
+        }
         for record in &self.records {
             write!(formatter, "record {} {}", record.seq, STANDARD.encode(&record.leaf))?;
             for hash in &record.path {
@@ -222,6 +257,11 @@ impl fmt::Display for Evidence {
         }
         writeln!(formatter, "end {}", self.records.len())
     }
+}
+
+/// Whether it is a change of the key of this log that both keys signed.
+fn is_change(note: &Note, origin: &str) -> bool {
+    note.to_string().len() <= MAX_CHANGE_LEN && KeyTurn::read(note).is_some_and(|turn| turn.old.is_of_log(origin))
 }
 
 const fn head(checkpoint: &Checkpoint) -> Head {
@@ -275,6 +315,20 @@ impl<'t> Lines<'t> {
         let line = self.at + 1;
         let value = self.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.and_then(read).ok_or(EvidenceError::Line { line, wanted })
+    }
+
+    fn changes(&mut self, origin: &str) -> Result<Vec<Note>, EvidenceError> {
+        let wanted = "change <a change of the ledger's key that both keys signed, base64>";
+        let mut changes = Vec::new();
+        while self.rest.starts_with("change ") {
+            let line = self.at + 1;
+            let note = self.member(wanted, |value| Note::parse(&decoded(value, MAX_CHANGE_LEN)?).ok())?;
+            if !is_change(&note, origin) || changes.len() == MAX_CHANGES {
+                return Err(EvidenceError::Line { line, wanted });
+            }
+            changes.push(note);
+        }
+        Ok(changes)
     }
 
     fn records(&mut self) -> Result<Vec<Proven>, EvidenceError> {
@@ -335,7 +389,8 @@ pub fn fuzz_evidence(data: &[u8]) {
             data,
             "evidence is written as it was read"
         );
-        let checked = evidence.check(&[]);
+        let chain = evidence.chain(&[], &[]);
+        let checked = evidence.check(&chain);
         assert!(!checked.faults.is_empty(), "nothing is proved without a key");
     }
 }

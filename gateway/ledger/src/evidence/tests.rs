@@ -139,7 +139,12 @@ fn sampled(seed: &str, size: u64) -> Statement {
 }
 
 fn faults(evidence: &Evidence, keys: &[VerifierKey]) -> Vec<String> {
-    evidence.check(keys).faults.iter().map(ToString::to_string).collect()
+    evidence
+        .check(&evidence.chain(keys, &[]))
+        .faults
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -154,7 +159,8 @@ fn promise_5_evidence_is_proved_by_the_public_key_alone_and_says_what_it_has() {
     let read = Evidence::parse(text.as_bytes()).unwrap();
     assert_eq!(read, evidence);
     let keys = stage.keys();
-    let checked = read.check(&keys);
+    let chain = read.chain(&keys, &[]);
+    let checked = read.check(&chain);
     assert_eq!(checked.faults, []);
     assert_eq!((checked.told, checked.records, checked.vouched.len()), (Some(9), 4, 1));
     assert_eq!(checked.recordings.len(), 1);
@@ -169,7 +175,7 @@ fn promise_5_evidence_is_proved_by_the_public_key_alone_and_says_what_it_has() {
     let other = [signing().key().clone()];
     assert!(faults(&read, &other)[0].starts_with("checkpoint: no key that you gave has signed its checkpoint"));
     // From files alone nobody vouches for the counts, and the check says that of it.
-    let alone = stage.make(&statement(&[1, 2, 7]), None).check(&keys).told;
+    let alone = stage.make(&statement(&[1, 2, 7]), None).check(&chain).told;
     assert_eq!(alone, None);
 }
 
@@ -384,7 +390,7 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] ^= 1 << bit;
         if let Ok(read) = Evidence::parse(&bytes) {
-            prop_assert!(!read.check(keys).faults.is_empty(), "byte {at}, bit {bit}");
+            prop_assert!(!read.check(&read.chain(keys, &[])).faults.is_empty(), "byte {at}, bit {bit}");
         }
     }
 
@@ -413,7 +419,8 @@ fn what_is_said_of_the_whole_stands_before_a_thousand_bad_records() {
         .unwrap()
         .replace("verb:delete", "verb:create")
         .into_bytes();
-    let checked = bad.check(&keys);
+    let chain = bad.chain(&keys, &[]);
+    let checked = bad.check(&chain);
     assert_eq!((checked.faults.len(), checked.bad_records), (1_000, 1_099));
     assert!(!checked.all_but_records_hold);
     let first = checked.faults[0].to_string();

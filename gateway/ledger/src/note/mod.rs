@@ -6,6 +6,7 @@
 //!
 //! [C2SP signed-note]: https://c2sp.org/signed-note
 
+mod chain;
 mod key;
 mod turn;
 
@@ -15,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
+pub use chain::{ChainError, KeyChain};
 pub use key::{Algorithm, KeyError, KeyName, SignError, Signer, SigningKey, VerifierKey};
 pub use turn::{KeyTurn, TurnError};
 

@@ -1,6 +1,7 @@
 //! The change of the key that signs a ledger: a record says so, both keys sign it, and from then on the new one signs.
 //!
-//! The order is: the statement is signed, its record made durable, the statement kept, the new key's first checkpoint written. Whatever is
+//! The order is: the statement is signed, its record made durable, the statement kept twice (among the checkpoints, and with all changes in one
+//! file), the new key's first checkpoint written. Whatever is
 //! interrupted is taken up again by the next call with the same keys; until the first checkpoint of the new key stands there, the caller
 //! must not throw the old one away, and afterwards it has no use for it.
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use super::*;
 use crate::note::KeyTurn;
-use crate::verify::stated_in;
+use crate::verify::{CHANGES, key_changes, stated_in};
 
 /// The body of the record; member names follow `model::event::Record`.
 #[derive(Serialize)]
@@ -71,6 +72,7 @@ impl Publisher {
             None => desk.record_turn(&**old, &**next, boot)?,
         };
         desk.keep(turn.size, turn.note().to_string().as_bytes())?;
+        desk.keep_change(&turn)?;
         desk.signers.pop();
         desk.publish(true)
     }
@@ -104,6 +106,16 @@ impl Desk {
             }
         }
         Ok(None)
+    }
+
+    /// Adds it to the file of all changes, for proofs that leave the ledger.
+    fn keep_change(&self, turn: &KeyTurn) -> Result<(), PublishError> {
+        let mut kept = key_changes(&*self.disk)?;
+        if kept.iter().all(|note| note.text() != turn.note().text()) {
+            kept.push(turn.note().clone());
+        }
+        let text: String = kept.iter().map(ToString::to_string).collect();
+        replace(&*self.disk, CHANGES, text.as_bytes())
     }
 
     fn record_turn(&self, old: &dyn Signer, next: &dyn Signer, boot: &str) -> Result<KeyTurn, PublishError> {

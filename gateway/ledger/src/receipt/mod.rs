@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
 use crate::frame::MAX_LEAF_LEN;
-use crate::note::{MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
+use crate::note::{ChainError, KeyChain, MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
 use crate::reader::Spot;
 use crate::tiles::{NodesWhile, Tiles, TilesError};
 use crate::tree::{Hash, Head, ProofError, ProveError, check_inclusion, inclusion_proof, leaf_hash};
@@ -92,6 +92,9 @@ pub enum NotProved {
     /// The record is not in the tree that was signed: record, number, proof or checkpoint was changed.
     #[error("the record is not in the tree that was signed: something in it was changed")]
     Inclusion(#[from] ProofError),
+    /// The key that signed the checkpoint counts for nothing.
+    #[error("the key that signed its checkpoint is not believed")]
+    Chain(#[from] ChainError),
 }
 
 /// Why no receipt can be made.
@@ -275,6 +278,17 @@ impl Receipt {
         }
         self.check_inclusion()?;
         Ok(Proved { vouched })
+    }
+
+    /// The same with all keys that changes of the log's key lead to: a receipt from before a change with the newest key, and one from after
+    /// it with the first.
+    ///
+    /// # Errors
+    /// [`NotProved`].
+    pub fn verify_along<'a>(&self, chain: &'a KeyChain) -> Result<Proved<'a>, NotProved> {
+        let proved = self.verify(chain.keys())?;
+        chain.admit(&self.checkpoint, &proved.vouched)?;
+        Ok(proved)
     }
 
     fn check_inclusion(&self) -> Result<(), ProofError> {

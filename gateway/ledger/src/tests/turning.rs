@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+
 use super::*;
 use crate::disk::Disk;
-use crate::note::{Algorithm, KeyName, KeyTurn, Note, Signer, SigningKey, VerifierKey};
-use crate::verify::{Fault, NEWEST_CHECKPOINT, Report, Trust, WITNESSED, verify};
+use crate::evidence::Evidence;
+use crate::note::{Algorithm, ChainError, KeyChain, KeyName, KeyTurn, Note, Signer, SigningKey, VerifierKey};
+use crate::verify::{CHANGES, Fault, NEWEST_CHECKPOINT, Report, Trust, WITNESSED, verify};
 use crate::witness::{Answer, Asker, NotCosigned, SIZE_TYPE};
-use crate::{Checkpoint, Publisher, Receipt};
+use crate::{Checkpoint, Consistency, Head, Inconsistent, NotProved, Publisher, Receipt};
 
 type Keys = [Arc<dyn Signer>; 2];
 
@@ -82,9 +85,12 @@ fn faults(report: &Report) -> Vec<&Fault> {
     report.findings.iter().map(|finding| &finding.fault).collect()
 }
 
-fn records(disk: &SimDisk) -> Vec<Record> {
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let reader = Reader::open_on(disk).unwrap();
+fn simulated(disk: &SimDisk) -> Arc<dyn Disk> {
+    Arc::new(disk.clone())
+}
+
+fn records(disk: &Arc<dyn Disk>) -> Vec<Record> {
+    let reader = Reader::open_on(Arc::clone(disk)).unwrap();
     reader.records_from(0).map(Result::unwrap).collect()
 }
 
@@ -106,7 +112,7 @@ fn the_chain_is_followed_from_the_first_key_and_from_the_last() {
     turn(&ledger, &disk, &[Arc::clone(&keys[1]), Arc::clone(&third)]).unwrap();
     ledger.close();
     run(&disk, &third);
-    let told: Vec<u64> = records(&disk)
+    let told: Vec<u64> = records(&simulated(&disk))
         .iter()
         .filter(|record| record.kind == RecordKind::Key)
         .map(|record| record.seq)
@@ -138,6 +144,7 @@ fn where_the_statement_was_taken_away_the_record_itself_leads_on() {
     for name in notes(&disk) {
         disk.put(&name, b"");
     }
+    disk.put(CHANGES, b"");
     let report = check(&disk, &[keys[0].key()]);
     assert_eq!(report.findings, []);
     assert_eq!((report.turns.len(), report.proved), (1, report.size));
@@ -188,22 +195,135 @@ fn a_key_that_was_followed_signs_this_ledger_no_more() {
     ledger.close();
 }
 
-#[test]
-fn receipts_from_before_and_after_the_change_hold() {
-    let (disk, keys) = (SimDisk::new(1), [key(), key()]);
+/// A ledger in a real folder, with what was proved before its key changed and after it.
+struct Proofs {
+    keys: Keys,
+    /// The change as it stands beside the records.
+    changes: Vec<Note>,
+    /// The newest checkpoint, a receipt and evidence, of before and of after.
+    notes: [Note; 2],
+    receipts: [Receipt; 2],
+    packs: [Evidence; 2],
+    /// From the checkpoint of before to that of after.
+    proof: Consistency,
+}
+
+fn proofs() -> Proofs {
+    let keys = [key(), key()];
     let dir = tempfile::tempdir().unwrap();
     let real: Arc<dyn Disk> = Arc::new(crate::RealDisk::new(dir.path()));
     let ledger = Arc::new(Ledger::open(dir.path(), options(), Arc::clone(&real)).unwrap().0);
     append(&ledger, 3);
-    drop(Publisher::start(&ledger, Arc::clone(&real), None, vec![Arc::clone(&keys[0])], clock()).unwrap());
-    let before = Receipt::from_dir(dir.path(), 1).unwrap();
+    let start = |key: &Arc<dyn Signer>| {
+        let publisher = Publisher::start(&ledger, Arc::clone(&real), None, vec![Arc::clone(key)], clock()).unwrap();
+        publisher.finish().unwrap();
+        publisher.key_changes().unwrap()
+    };
+    assert_eq!(start(&keys[0]), []);
+    let proved = || {
+        let note = Note::parse(&std::fs::read(dir.path().join(NEWEST_CHECKPOINT)).unwrap()).unwrap();
+        let spot = records(&real)[1].spot();
+        let statement = br#"{"v":1,"made":"2026-11-22T00:00:00Z","tool":"t","query":"","to":"2026-11-22T00:00:00Z","scope":"all","acts":{"range":1,"matched":1,"packed":1},"records":[[1]]}"#;
+        let pack = Evidence::make(
+            &ledger.tiles(),
+            statement.to_vec(),
+            &[spot],
+            None,
+            note.clone(),
+            &|| true,
+        )
+        .unwrap();
+        (note, Receipt::from_dir(dir.path(), 1).unwrap(), pack)
+    };
+    let before = proved();
     Publisher::turn(&ledger, Arc::clone(&real), None, [&keys[0], &keys[1]], clock(), "b1").unwrap();
-    let after = Receipt::from_dir(dir.path(), 1).unwrap();
-    drop(disk);
-    before.verify(&[keys[0].key().clone()]).unwrap();
-    after.verify(&[keys[1].key().clone()]).unwrap();
-    assert!(after.verify(&[keys[0].key().clone()]).is_err());
+    append(&ledger, 3);
+    let changes = start(&keys[1]);
+    let after = proved();
+    let earlier = Checkpoint::parse(before.0.text()).unwrap();
+    let proof = Consistency::make(&ledger.tiles(), &earlier, after.0.clone()).unwrap();
     ledger.close();
+    Proofs {
+        keys,
+        packs: [before.2, after.2.with_changes(changes.clone())],
+        changes,
+        notes: [before.0, after.0],
+        receipts: [before.1, after.1],
+        proof,
+    }
+}
+
+#[test]
+fn receipts_packs_and_consistency_from_before_and_after_the_change_hold_for_who_knows_either_key() {
+    let of = proofs();
+    assert_eq!(of.changes.len(), 1);
+    for known in &of.keys {
+        let known = [known.key().clone()];
+        let chain = KeyChain::follow(&known, &of.changes);
+        for receipt in &of.receipts {
+            receipt.verify_along(&chain).unwrap();
+        }
+        of.proof.verify_along(&chain, &of.notes[0]).unwrap();
+        let faults = |pack: &Evidence, further: &[Note]| pack.check(&pack.chain(&known, further)).faults;
+        // The newer pack has the change in it, as a file that is read again has.
+        let read = Evidence::parse(of.packs[1].to_string().as_bytes()).unwrap();
+        assert_eq!((&read, read.changes()), (&of.packs[1], of.changes.as_slice()));
+        assert_eq!(faults(&read, &[]), []);
+        assert_eq!(faults(&of.packs[0], &of.changes), []);
+    }
+    // Without the change each key believes what it signed itself, and no more.
+    let alone = |at: usize| KeyChain::follow(&[of.keys[at].key().clone()], []);
+    for (at, receipt) in of.receipts.iter().enumerate() {
+        receipt.verify_along(&alone(at)).unwrap();
+        assert!(receipt.verify_along(&alone(1 - at)).is_err());
+        assert!(of.proof.verify_along(&alone(at), &of.notes[0]).is_err());
+    }
+    let stripped = of.packs[1].clone().with_changes(Vec::new());
+    assert_eq!(stripped.check(&alone(0)).faults.len(), 1);
+}
+
+/// The old key was stolen after the change and signs what there is once more.
+#[test]
+fn receipts_packs_and_consistency_that_the_old_key_signs_after_the_change_are_refused() {
+    let of = proofs();
+    let mut stolen = Note::new(of.notes[1].text().to_owned()).unwrap();
+    stolen.sign(&*of.keys[0], 0).unwrap();
+    let resigned = |text: String| text.replace(&of.notes[1].to_string(), &stolen.to_string());
+    let chain = KeyChain::follow(&[of.keys[0].key().clone()], &of.changes);
+    let receipt = Receipt::parse(resigned(of.receipts[1].to_string()).as_bytes()).unwrap();
+    receipt.verify([of.keys[0].key()]).unwrap();
+    let refused = receipt.verify_along(&chain).unwrap_err();
+    assert!(
+        matches!(refused, NotProved::Chain(ChainError::Retired { .. })),
+        "{refused}"
+    );
+    let proof = Consistency::parse(resigned(of.proof.to_string()).as_bytes()).unwrap();
+    let refused = proof.verify_along(&chain, &of.notes[0]).unwrap_err();
+    assert!(
+        matches!(refused, Inconsistent::Chain { which: "later", .. }),
+        "{refused}"
+    );
+    let encoded = |note: &Note| base64::engine::general_purpose::STANDARD.encode(note.to_string());
+    let pack = of.packs[1]
+        .to_string()
+        .replace(&encoded(&of.notes[1]), &encoded(&stolen));
+    let pack = Evidence::parse(pack.as_bytes()).unwrap();
+    let faults: Vec<_> = pack.check(&chain).faults.iter().map(ToString::to_string).collect();
+    assert!(
+        faults.len() == 1 && faults[0].contains("another key followed"),
+        "{faults:?}"
+    );
+    // With another change beside the true one nothing of either is believed.
+    let thief = key();
+    let head = Head { size: 3, root: [7; 32] };
+    let other = KeyTurn::state(&head, &*of.keys[0], &*thief).unwrap();
+    let both = [of.changes[0].clone(), other.note().clone()];
+    let chain = KeyChain::follow(&[of.keys[0].key().clone()], &both);
+    let refused = of.receipts[0].verify_along(&chain).unwrap_err();
+    assert!(
+        matches!(refused, NotProved::Chain(ChainError::TwoTurns { .. })),
+        "{refused}"
+    );
 }
 
 /// What a witness has cosigned is known across a change of the key: emptied in between, it is noticed.
@@ -246,7 +366,10 @@ fn a_witness_that_forgets_while_the_key_changes_is_noticed() {
     drop(sign(&elsewhere, &other, &keys[0]).unwrap());
     let mut foreign = Note::parse(&other.bytes(NEWEST_CHECKPOINT).unwrap()).unwrap();
     foreign.sign(&witness, 1_790_000_000).unwrap();
-    for text in [foreign.to_string(), cosigned.note.to_string().replace("\n20\n", "\n19\n")] {
+    for text in [
+        foreign.to_string(),
+        cosigned.note.to_string().replace("\n20\n", "\n19\n"),
+    ] {
         disk.put(WITNESSED, text.as_bytes());
         assert_eq!(publisher.kept_witnessed().unwrap(), []);
     }
@@ -353,7 +476,7 @@ fn a_second_change_by_the_old_key_is_a_fork_for_who_remembers_the_first() {
 fn a_change_that_is_replayed_is_refused() {
     let (disk, keys) = (SimDisk::new(1), [key(), key()]);
     turned(&disk, &keys);
-    let told = records(&disk)
+    let told = records(&simulated(&disk))
         .into_iter()
         .find(|record| record.kind == RecordKind::Key)
         .unwrap();

@@ -16,6 +16,8 @@ use crate::tree::Hash;
 pub const NEWEST: &str = "checkpoint";
 /// The file with the newest checkpoint that witnesses cosigned.
 pub const WITNESSED: &str = "witnessed";
+/// The file with the changes of the log's key, each a note that both keys signed.
+pub(crate) const CHANGES: &str = "key-changes";
 /// What names of files with older ones end with.
 pub(crate) const KEPT: &str = ".checkpoints";
 
@@ -50,7 +52,7 @@ impl Heads {
         let mut found = Vec::new();
         for name in names
             .iter()
-            .filter(|name| [NEWEST, WITNESSED].contains(&name.as_str()) || name.ends_with(KEPT))
+            .filter(|name| [NEWEST, WITNESSED, CHANGES].contains(&name.as_str()) || name.ends_with(KEPT))
         {
             let file = disk.open_read(name).map_err(|source| io(disk, name, source))?;
             let bytes = read_whole(&*file).map_err(|source| io(disk, name, source))?;
@@ -156,6 +158,22 @@ impl Heads {
             offset,
         });
     }
+}
+
+/// The changes of the log's key as they stand beside its records, the oldest first; none where it was never changed. Nothing of them is proved
+/// beyond that both keys of each signed it.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn key_changes(disk: &dyn Disk) -> Result<Vec<Note>, ReadError> {
+    let file = match disk.open_read(CHANGES) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file.map_err(|source| io(disk, CHANGES, source))?,
+    };
+    let bytes = read_whole(&*file).map_err(|source| io(disk, CHANGES, source))?;
+    let notes = notes(&bytes).into_iter();
+    let notes = notes.filter_map(|(_, bytes)| Note::parse(bytes).ok());
+    Ok(notes.filter(|note| KeyTurn::read(note).is_some()).collect())
 }
 
 /// Parts a file into notes: one ends where a line that is no signature follows a signature.

@@ -78,6 +78,10 @@ pub(crate) struct VerifyArguments {
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     key: Vec<String>,
+    /// A change of the ledger's key, as `keyChanges[].statement` of `ledger verify -o json` has it: for a pack that was made before it, and whoever
+    /// has only a key from after it. Again for more.
+    #[arg(long, visible_alias = "remembered", value_name = "FILE")]
+    since: Vec<PathBuf>,
     /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. The exit code is 8 where too few have cosigned.
     #[arg(long, value_name = "KEY|FILE")]
     witness: Vec<String>,

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use ledger::evidence::{Checked, Counts, Evidence, MAX_EVIDENCE_LEN, Sample, Span, Statement, draw};
 use ledger::note::Note;
-use ledger::{NEWEST_CHECKPOINT, Tiles, WITNESSED};
+use ledger::verify::key_changes;
+use ledger::{NEWEST_CHECKPOINT, RealDisk, Tiles, WITNESSED};
 use rand::RngCore as _;
 use search::{Archive, Matched, Population, Scope, Survey, Surveyed};
 
@@ -42,7 +43,8 @@ pub(super) fn pack(arguments: &PackArguments) -> Result<Exit, Trouble> {
             .remedy("update gatescribe on the older side: `gatescribe version`")
     };
     let evidence = Evidence::parse(text.as_bytes()).map_err(|error| not_understood(chain(&error)))?;
-    let checked = evidence.check(&[]);
+    let none = evidence.chain(&[], &[]);
+    let checked = evidence.check(&none);
     let statement = checked.statement.as_ref();
     let statement = statement.ok_or_else(|| not_understood("it holds no statement".to_owned()))?;
     write(file, &wrap(&text))?;
@@ -128,7 +130,11 @@ fn from_dir(dir: &Path, arguments: &PackArguments, sample: Option<(u64, String)>
     let last = spots.last().map_or(0, |spot| spot.seq + 1);
     let note = note(dir, last)?;
     let made = Evidence::make(&Tiles::open(dir), statement.to_bytes(), &spots, None, note, &|| true);
-    made.map_err(|error| unproved(&error))
+    let changes = key_changes(&RealDisk::new(dir)).map_err(|error| {
+        Trouble::new(Exit::Fault, "the changes of the ledger's key cannot be read").because(chain(&error))
+    })?;
+    let made = made.map_err(|error| unproved(&error))?;
+    Ok(made.with_changes(changes))
 }
 
 /// Acts in one pack, as a gateway packs them.

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use ledger::evidence::{Checked, Counts, Evidence, EvidenceError, Statement};
-use ledger::note::VerifierKey;
+use ledger::note::{KeyChain, KeyTurn, Note, VerifierKey};
 use serde_json::{Value, json};
 
 use super::file::{Around, MAX_FILE_LEN, unwrap};
@@ -14,7 +14,7 @@ use crate::client::document::line;
 use crate::client::trouble::{Trouble, chain, clean_lines};
 use crate::ledger_command::receipt::{vouched, vouched_as_json};
 use crate::ledger_command::witnessed::Asked;
-use crate::ledger_command::{Refused, key_of};
+use crate::ledger_command::{Refused, followed, followed_as_json, key_of, note_of};
 use crate::terminal::data;
 
 pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
@@ -25,6 +25,11 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
         .collect::<Result<_, _>>()?;
     let witnesses = Asked::of(&arguments.witness, arguments.quorum).map_err(usage)?;
     let keys: Vec<VerifierKey> = logs.iter().chain(&witnesses.keys).cloned().collect();
+    let changes: Vec<Note> = arguments
+        .since
+        .iter()
+        .map(|file| change(file))
+        .collect::<Result<_, _>>()?;
     let (around, evidence) = unwrap(&read(&arguments.file)?);
     let evidence = match evidence {
         Ok(evidence) => evidence,
@@ -34,7 +39,8 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
         }
         Err(error) => return unreadable(&error, arguments),
     };
-    let checked = evidence.check(&keys);
+    let chain = evidence.chain(&keys, &changes);
+    let checked = evidence.check(&chain);
     let mut faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
     if around == Around::Changed {
         faults.push("page: it is not the one that `evidence pack` wrote: believe nothing that it shows".to_owned());
@@ -50,6 +56,7 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
             (true, ..) => Exit::Done,
         },
         evidence: &evidence,
+        keys: &chain,
         checked: &checked,
         faults,
     };
@@ -62,6 +69,20 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
 
 fn usage((exit, error): Refused) -> Trouble {
     Trouble::new(exit, error.to_string()).remedy("give the ledger's public key, `NAME+ID+KEY`, or a file with it")
+}
+
+/// A change of the ledger's key that both keys signed.
+fn change(file: &Path) -> Result<Note, Trouble> {
+    let note = note_of(file).map_err(usage)?;
+    if KeyTurn::read(&note).is_some() {
+        return Ok(note);
+    }
+    let what = format!(
+        "`{}` is no change of a ledger's key that both keys signed",
+        file.display()
+    );
+    Err(Trouble::new(Exit::Usage, what)
+        .remedy("a pack is checked by itself: only such changes count besides, `keyChanges[].statement` of `gatescribe ledger verify -o json`"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
@@ -90,6 +111,7 @@ fn unreadable(error: &EvidenceError, arguments: &VerifyArguments) -> Result<Exit
 
 struct Report<'r> {
     evidence: &'r Evidence,
+    keys: &'r KeyChain,
     checked: &'r Checked<'r>,
     faults: Vec<String>,
     not_shown: Vec<String>,
@@ -126,6 +148,7 @@ impl Report<'_> {
             checkpoint.size, checkpoint.origin
         ));
         lines.extend(self.checked.vouched.iter().map(vouched));
+        lines.extend(followed(self.keys));
         if let Some(seq) = self.checked.told
             && self.checked.all_but_records_hold
         {
@@ -164,6 +187,7 @@ impl Report<'_> {
             "origin": checkpoint.origin,
             "size": checkpoint.size,
             "vouched": self.checked.vouched.iter().map(vouched_as_json).collect::<Vec<_>>(),
+            "keyChanges": followed_as_json(self.keys),
             "toldBy": self.checked.told,
             "statement": self.checked.statement,
             "recordings": recordings.collect::<Vec<_>>(),

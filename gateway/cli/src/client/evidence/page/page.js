@@ -46,7 +46,10 @@ function read(text) {
   if (lines[at++] !== "gatescribe.dev/evidence@v1") throw new Error("the data begin with another line than this page knows");
   const statement = bytesOf(line("statement"));
   const told = line("told");
-  const note = new TextDecoder("utf-8", { fatal: true }).decode(bytesOf(line("checkpoint")));
+  const noteIn = (name) => readNote(new TextDecoder("utf-8", { fatal: true }).decode(bytesOf(line(name))));
+  const note = noteIn("checkpoint");
+  const changes = [];
+  while ((lines[at] ?? "").startsWith("change ")) changes.push(noteIn("change"));
   const records = [];
   while (!(lines[at] ?? "").startsWith("end ")) {
     const where = at + 1;
@@ -61,7 +64,7 @@ function read(text) {
   for (let i = 1; i < records.length; i++) {
     if (records[i].seq <= records[i - 1].seq) throw new Error("record " + records[i].seq + " does not stand behind one with a smaller number");
   }
-  return { statement, told: told === "-" ? null : number(told), note: readNote(note), records };
+  return { statement, told: told === "-" ? null : number(told), note, changes, records };
 }
 
 function readNote(whole) {
@@ -188,9 +191,43 @@ async function checkSignature(note, key) {
   return key.algorithm === 4 ? "witnessed" : key.name === note.origin ? "signed" : "absent";
 }
 
+const isSameKey = (one, other) => one.name === other.name && one.id === other.id && same(one.bytes, other.bytes);
+const shortOf = (key) => key.name + "+" + key.id;
+
+// A change of the ledger's key: a checkpoint with one line more, which the key that signed until then and the next one have both signed.
+async function changeOf(note, origin) {
+  const named = /^gatescribe\.dev\/next-key (\S+) (\S+)$/.exec(note.text.split("\n")[3] ?? "");
+  if (!named || note.origin !== origin) return null;
+  const keys = [await readKey(named[1]), await readKey(named[2])];
+  if (isSameKey(...keys)) return null;
+  for (const key of keys) {
+    const found = key.algorithm === 1 ? await checkSignature(note, key) : "absent";
+    if (found === "unable") return found;
+    if (found !== "signed") return null;
+  }
+  return { text: note.text, size: note.size, old: keys[0], next: keys[1] };
+}
+
+// The keys that these changes lead to from this one, in both directions, and whether one of the changes contradicts another.
+function follow(key, changes) {
+  const known = [key];
+  const knows = (one) => known.some((other) => isSameKey(one, other));
+  const taken = [];
+  for (let ahead = [...changes]; ; ) {
+    const at = ahead.findIndex((change) => knows(change.old) || knows(change.next));
+    if (at < 0) return { known, contradicts: false };
+    const [change] = ahead.splice(at, 1);
+    const other = taken.find((one) => isSameKey(one.old, change.old) || isSameKey(one.next, change.next));
+    if (other && other.text !== change.text) return { known, contradicts: true };
+    if (other) continue;
+    taken.push(change);
+    for (const one of [change.old, change.next]) if (!knows(one)) known.push(one);
+  }
+}
+
 // ---- the page ----
 
-const state = { data: null, statement: null, faults: [], badRecords: new Set(), goodRecords: new Set(), isWhole: false };
+const state = { data: null, statement: null, changes: [], faults: [], badRecords: new Set(), goodRecords: new Set(), isWhole: false };
 
 function check(kind, text) {
   const line = element("li", text, "is-" + kind);
@@ -385,10 +422,24 @@ async function checkKeys(text) {
   for (const word of text.split(/\s+/).filter(Boolean)) {
     let key;
     try { key = await readKey(word); } catch { say("bad", "`" + word.slice(0, 80) + "` is no public key NAME+ID+KEY"); continue; }
-    const short = key.name + "+" + key.id;
-    const found = await checkSignature(state.data.note, key);
+    const short = shortOf(key);
+    const along = follow(key, state.changes);
+    let found = await checkSignature(state.data.note, key);
+    let by = key;
+    for (const one of found === "absent" ? along.known.slice(1) : []) {
+      const other = await checkSignature(state.data.note, one);
+      if (other !== "absent") [found, by] = [other, one];
+    }
+    const over = state.changes.find((change) => isSameKey(change.old, by) && state.data.note.size > change.size);
+    if (found === "signed" && (over || along.contradicts)) {
+      const why = over ? "another key followed " + shortOf(by) + " at " + over.size + " records, and it signed " + state.data.note.size : "two changes of one key stand in this file: somebody else signs with it";
+      state.faults.push("checkpoint: " + why);
+      say("bad", "The key that signed the checkpoint is not believed: " + why);
+      continue;
+    }
     signed ||= found === "signed";
-    if (found === "signed") say("good", "The checkpoint is signed by " + short);
+    if (found === "signed" && by !== key) say("good", "The checkpoint is signed by " + shortOf(by) + ", to which changes of the ledger’s key lead from " + short + ", signed by both keys of each");
+    else if (found === "signed") say("good", "The checkpoint is signed by " + short);
     else if (found === "witnessed") say("good", "The checkpoint is cosigned by the witness " + short);
     else if (found === "unable") say("open", "The signature of " + short + ": this browser has no Ed25519. `gatescribe evidence verify` checks it");
     else {
@@ -429,6 +480,11 @@ async function begin() {
     verdict("wait", "This browser checks nothing for a page from a file. `gatescribe evidence verify` does.");
     document.documentElement.dataset.verdict = "unable";
     return;
+  }
+  for (const note of state.data.changes) {
+    const change = await changeOf(note, state.data.note.origin).catch(() => null);
+    if (!change) state.faults.push("data: what stands as a change of the ledger’s key is none that both keys signed");
+    else if (change !== "unable") state.changes.push(change);
   }
   await checkAll();
   markActs();
