@@ -26,6 +26,8 @@ pub(crate) enum Act {
     Question,
     /// A tile of the ledger's tree, by subject: a client of the whole tree asks for many small ones.
     Tile,
+    /// A pack of evidence, by subject: it looks at everything within its bounds.
+    Pack,
     /// Stating a reason, by subject: each is a write of the store and a record, and all tokens are looked up anew.
     Reason,
     /// A logout token, whose signature costs us work.
@@ -43,6 +45,7 @@ impl Act {
             Self::Renewal => (120, Duration::from_millis(500)),
             Self::Question => (300, Duration::from_millis(100)),
             Self::Tile => (1_000, Duration::from_millis(20)),
+            Self::Pack => (20, Duration::from_secs(15)),
             Self::Reason => (20, Duration::from_secs(3)),
             Self::LogoutToken => (500, Duration::from_millis(10)),
         }

@@ -43,6 +43,7 @@ fn exit(error: &NoReceipt) -> Exit {
         NoReceipt::Unsigned { .. } => Exit::NotFound,
         NoReceipt::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
         NoReceipt::Note(_) | NoReceipt::Checkpoint(_) | NoReceipt::Differs(_) => Exit::Integrity,
+        NoReceipt::TooLong => Exit::Usage,
         NoReceipt::Io { .. } | NoReceipt::Tiles(_) => Exit::Fault,
     }
 }

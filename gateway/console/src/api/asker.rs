@@ -78,6 +78,7 @@ impl Asker {
             whose: Whose::of(&self.scope),
             results,
             told: None,
+            why: None,
             session: self.session.id.clone(),
             who: Who::of(&self.session),
             peer: self.caller.peer.clone(),

@@ -4,7 +4,8 @@
 //!
 //! Everything within the bounds is looked at, or nothing is handed out: the counts are for all of it. What was asked and counted is
 //! first written down in the ledger, by its digest; that record is in the pack, so that the ledger's key vouches for the counts as well.
-//! Who may have which records is as in a search.
+//! Who may have which records is as in a search, and is asked a second time before the pack leaves, for it may take a minute. Where it does not
+//! leave, a second record says so; and whoever is told a count without a pack is recorded, too.
 
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use ledger::Spot;
-use ledger::evidence::{Counts, MAX_EVIDENCE_LEN, MAX_SEED, Sample, Span, Statement, draw, is_seed, told};
+use ledger::evidence::{
+    Counts, MAX_EVIDENCE_LEN, MAX_SEED, MOST_ACTS, MOST_RECORDS, Sample, Span, Statement, draw, is_seed, told,
+};
 use search::{MOST_MATCHED, Matched, Population, Scope, Survey, Surveyed};
 
 use super::Api;
@@ -24,10 +27,8 @@ use super::records::{count, in_place};
 use super::unreadable;
 use crate::answer::Refused;
 use crate::caller::Caller;
+use crate::limit::Act;
 
-/// Acts in one pack, and records of them: a person looks at them in a page.
-const MOST_ACTS: u64 = 2_000;
-const MOST_RECORDS: usize = 10_000;
 /// Of a query's bytes: with the digest behind it, it still stands in the record as it is.
 const MOST_QUERY: usize = 700;
 
@@ -36,7 +37,7 @@ pub(super) async fn pack(
     caller: Caller,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
-    let asker = Asker::of(&api, caller).await?;
+    let asker = Asker::who_does(Act::Pack, &api, caller).await?;
     let parameters = Parameters::read(pairs, &["q", "since", "until", "sample", "seed"])?;
     let (said, query) = parameters.query()?;
     if said.len() > MOST_QUERY {
@@ -44,13 +45,78 @@ pub(super) async fn pack(
         return Err(Refused::request(why));
     }
     let drawn = drawn(&parameters)?;
-    let place = Arc::new(api.packs.take(&asker.session.subject_id)?);
-    let population = survey(&api, &asker, Arc::clone(&place), query).await?;
-    let (acts, sample) = chosen(&population, drawn)?;
-    let spots = spots(&acts)?;
+    let places = match asker.scope {
+        Scope::All => &api.packs_of_all,
+        Scope::Own(_) | Scope::Roles(_) => &api.packs,
+    };
+    let place = Arc::new(places.take(&asker.session.subject_id)?);
+    let what = asked(&said, drawn.as_ref());
+    let surveyed = survey(&api, &asker, Arc::clone(&place), query).await?;
+    // Looking takes up to a minute: who may not read any more is told no count either.
+    asker.still(&api).await?;
+    let counted = surveyed.and_then(|population| {
+        let (acts, sample) = chosen(&population, drawn)?;
+        let spots = spots(&acts)?;
+        Ok((statement(&api, &asker, &population, said, (&acts, sample)), spots))
+    });
+    let (statement, spots) = match counted {
+        Ok(counted) => counted,
+        Err(NotPacked { matched, why }) => {
+            let mut read = asker.reads(&api, AuditAct::CountedForEvidence, &what, matched);
+            read.why = Some(why.clone());
+            api.record(read).await?;
+            return Err(too_much(&why));
+        }
+    };
+    let bytes = statement.to_bytes();
+    let mut read = asker.reads(&api, AuditAct::PackedEvidence, &what, statement.acts.packed);
+    read.told = Some(told(&bytes));
+    let seq = api.record(read).await?;
+    match proved(&api, &asker, place, (bytes, spots, seq)).await {
+        Ok(text) => Ok(answer(text.into_bytes(), PLAIN, NOT_KEPT)),
+        Err(refused) => {
+            let mut read = asker.reads(&api, AuditAct::WithheldEvidence, &seq.to_string(), 0);
+            read.why = Some(refused.description.clone());
+            api.record(read).await?;
+            Err(refused)
+        }
+    }
+}
+
+/// The pack, for who may still have it.
+async fn proved(
+    api: &Api,
+    asker: &Asker,
+    place: impl Send + 'static,
+    (statement, spots, told): (Vec<u8>, Vec<Spot>, u64),
+) -> Result<String, Refused> {
+    let made = prove_in(place, api.pack_time, api, move |proves, go_on| {
+        proves.evidence(statement, &spots, told, go_on)
+    });
+    let text = made.await?;
+    if text.len() > MAX_EVIDENCE_LEN {
+        return Err(too_much("these records and their proofs are longer than a pack may be"));
+    }
+    asker.still(api).await?;
+    Ok(text)
+}
+
+/// What was asked, as the record of it says.
+fn asked(said: &str, drawn: Option<&(u64, String)>) -> String {
+    let sample = drawn.map(|(size, seed)| format!(" sample:{size} seed:{seed}"));
+    format!("{said}{}", sample.unwrap_or_default()).trim_start().to_owned()
+}
+
+fn statement(
+    api: &Api,
+    asker: &Asker,
+    population: &Population,
+    said: String,
+    (acts, sample): (&[&Matched], Option<Sample>),
+) -> Statement {
     // A pack has whole records: a part of the ledger that hides some of them is none that could be proved.
     let scope = asker.scope.without_roles();
-    let statement = Statement {
+    Statement {
         v: Statement::VERSION,
         made: api.now(),
         tool: concat!("gatescribe ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -78,23 +144,7 @@ pub(super) async fn pack(
             .map(|act| act.records.iter().map(|spot| spot.seq).collect())
             .collect(),
         query: said,
-    };
-    let bytes = statement.to_bytes();
-    let mut what = statement.query.clone();
-    if let Some(sample) = &statement.sample {
-        what.push_str(&format!(" sample:{} seed:{}", sample.size, sample.seed));
     }
-    let mut read = asker.reads(&api, AuditAct::PackedEvidence, what.trim_start(), statement.acts.packed);
-    read.told = Some(told(&bytes));
-    let seq = api.record(read).await?;
-    let made = prove_in(place, api.pack_time, &api, move |proves, go_on| {
-        proves.evidence(bytes, &spots, seq, go_on)
-    });
-    let text = made.await?;
-    if text.len() > MAX_EVIDENCE_LEN {
-        return Err(too_much("these records and their proofs are longer than a pack may be"));
-    }
-    Ok(answer(text.into_bytes(), PLAIN, NOT_KEPT))
 }
 
 /// How many are to be drawn, and by which seed.
@@ -103,7 +153,7 @@ fn drawn(parameters: &Parameters) -> Result<Option<(u64, String)>, Refused> {
     let size = match parameters.number("sample")? {
         None if seed.is_some() => return Err(Refused::request("`seed` is for a `sample`")),
         None => return Ok(None),
-        Some(size @ 1..=MOST_ACTS) => size,
+        Some(size) if (1..=u64::from(MOST_ACTS)).contains(&size) => size,
         Some(_) => return Err(Refused::request(format!("`sample` takes 1 to {MOST_ACTS}"))),
     };
     let seed = seed.filter(|seed| is_seed(seed)).ok_or_else(|| {
@@ -119,7 +169,7 @@ async fn survey(
     asker: &Asker,
     place: impl Send + 'static,
     query: search::Query,
-) -> Result<Population, Refused> {
+) -> Result<Result<Population, NotPacked>, Refused> {
     let (archive, scope, now) = (Arc::clone(&api.parts.archive), asker.scope.without_roles(), api.now());
     let surveyed = in_place(place, api.survey_time, move |go_on| {
         let survey = Survey {
@@ -130,21 +180,29 @@ async fn survey(
         archive.survey(&survey, go_on)
     });
     match surveyed.await?.map_err(|error| unreadable(&error))? {
-        Surveyed::Whole(population) => Ok(population),
-        Surveyed::TooMany => Err(too_much(&format!("more than {MOST_MATCHED} acts match"))),
+        Surveyed::Whole(population) => Ok(Ok(population)),
+        Surveyed::TooMany => Ok(Err(NotPacked {
+            matched: count(MOST_MATCHED),
+            why: format!("more than {MOST_MATCHED} acts match"),
+        })),
         Surveyed::NotYet => Err(too_much("looking at all of that took too long")),
     }
 }
 
+/// Why no pack is made of what was counted, in words that tell the count.
+struct NotPacked {
+    matched: u64,
+    why: String,
+}
+
 /// Those that are packed.
-fn chosen(population: &Population, drawn: Option<(u64, String)>) -> Result<(Vec<&Matched>, Option<Sample>), Refused> {
+fn chosen(population: &Population, drawn: Option<(u64, String)>) -> Result<(Vec<&Matched>, Option<Sample>), NotPacked> {
     let all: Vec<u64> = population.matched.iter().map(Matched::first).collect();
     let Some((size, seed)) = drawn else {
-        if count(all.len()) > MOST_ACTS {
-            let many = all.len();
-            return Err(too_much(&format!(
-                "{many} acts match, and a pack holds {MOST_ACTS}: draw some with `sample`"
-            )));
+        let matched = count(all.len());
+        if matched > u64::from(MOST_ACTS) {
+            let why = format!("{matched} acts match, and a pack holds {MOST_ACTS}: draw some with `sample`");
+            return Err(NotPacked { matched, why });
         }
         return Ok((population.matched.iter().collect(), None));
     };
@@ -156,20 +214,21 @@ fn chosen(population: &Population, drawn: Option<(u64, String)>) -> Result<(Vec<
 }
 
 /// Where the records stand, in the order of their numbers.
-fn spots(acts: &[&Matched]) -> Result<Vec<Spot>, Refused> {
+fn spots(acts: &[&Matched]) -> Result<Vec<Spot>, NotPacked> {
     let mut spots: Vec<Spot> = acts.iter().flat_map(|act| act.records.iter().copied()).collect();
     if spots.len() > MOST_RECORDS {
         let many = spots.len();
-        return Err(too_much(&format!(
-            "these acts have {many} records, and a pack holds {MOST_RECORDS}"
-        )));
+        return Err(NotPacked {
+            matched: count(acts.len()),
+            why: format!("these acts have {many} records, and a pack holds {MOST_RECORDS}"),
+        });
     }
     spots.sort_by_key(|spot| spot.seq);
     Ok(spots)
 }
 
 /// Half a pack would prove a count that is none.
-fn too_much(why: &str) -> Refused {
+pub(super) fn too_much(why: &str) -> Refused {
     let why = format!("{why}; nothing was packed. Narrow the query or its bounds in time");
     Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "too_much", why)
 }

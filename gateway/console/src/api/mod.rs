@@ -149,8 +149,10 @@ struct Inner {
     searches: Arc<Places>,
     /// Receipts and tiles. Not among the searches: who copies the tree asks for thousands, several at once.
     proofs: Arc<Places>,
-    /// Packs of evidence: each looks at everything within its bounds.
+    /// Packs of evidence: each looks at everything within its bounds. Those with an audit role have places of their own, which nobody without
+    /// can take.
     packs: Arc<Places>,
+    packs_of_all: Arc<Places>,
     /// Recordings that are held against the ledger for a view. Not among the searches: one works for seconds where a file is long.
     examinations: Arc<Places>,
     tails: Arc<Places>,
@@ -178,6 +180,7 @@ fn inner(parts: ApiParts) -> Inner {
         searches: Places::new(4, 2),
         proofs: Places::new(8, 4),
         packs: Places::new(2, 1),
+        packs_of_all: Places::new(2, 1),
         examinations: Places::new(4, 2),
         tails: Places::new(256, 8),
         plays: Places::new(32, 4),

@@ -19,6 +19,7 @@ use search::{May, Scope};
 
 use super::Api;
 use super::asker::Asker;
+use super::evidence::too_much;
 use super::parameters::Parameters;
 use super::read::AuditAct;
 use super::records::{in_place, look_up};
@@ -67,6 +68,9 @@ pub enum NoProof {
     /// There was no time to read so much of the ledger; what was read is known next time.
     #[error("that took too long")]
     Late,
+    /// What was asked for is longer than may be handed out.
+    #[error("that is too long")]
+    TooLong,
     /// It cannot be read, or what is there is not what was signed: a cause for alarm, told in the log.
     #[error("the proof cannot be made")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -85,6 +89,7 @@ impl From<NoReceipt> for NoProof {
     fn from(error: NoReceipt) -> Self {
         match error {
             NoReceipt::Tiles(error) => error.into(),
+            NoReceipt::TooLong => Self::TooLong,
             error => Self::Failed(Box::new(error)),
         }
     }
@@ -189,6 +194,7 @@ fn unproved(error: &NoProof) -> Refused {
         NoProof::Late => {
             Refused::unavailable("reading the ledger for it took too long; try again, it goes on from there")
         }
+        NoProof::TooLong => too_much(&error.to_string()),
         NoProof::Failed(source) => {
             tracing::error!(error = %source, cause = source.source(), "a proof cannot be made");
             Refused::unavailable(

@@ -20,8 +20,12 @@ pub enum AuditAct {
     TookReceipt,
     /// Read records as entries of the tree.
     ReadEntries,
-    /// Took records away with the proof of each.
+    /// Made a pack of records with the proof of each, to be handed out.
     PackedEvidence,
+    /// Was told how many acts match, and that no pack is made of them.
+    CountedForEvidence,
+    /// A pack that is recorded as made was not handed out.
+    WithheldEvidence,
     /// Asked why something was decided.
     AskedWhy,
     /// Began to follow.
@@ -56,6 +60,8 @@ impl AuditAct {
             Self::TookReceipt => "tookReceipt",
             Self::ReadEntries => "readEntries",
             Self::PackedEvidence => "packedEvidence",
+            Self::CountedForEvidence => "countedForEvidence",
+            Self::WithheldEvidence => "withheldEvidence",
             Self::AskedWhy => "askedWhy",
             Self::TailBegan => "tailBegan",
             Self::TailEnded => "tailEnded",
@@ -80,6 +86,8 @@ impl AuditAct {
             | Self::TookReceipt
             | Self::ReadEntries
             | Self::PackedEvidence
+            | Self::CountedForEvidence
+            | Self::WithheldEvidence
             | Self::AskedWhy
             | Self::TailBegan
             | Self::TailEnded
@@ -101,7 +109,7 @@ impl AuditAct {
             Self::Viewed => "/api/v1/audit/records/{id}",
             Self::TookReceipt => "/api/v1/audit/records/{id}/receipt",
             Self::ReadEntries => "/api/v1/ledger/tile/entries/{n}",
-            Self::PackedEvidence => "/api/v1/evidence",
+            Self::PackedEvidence | Self::CountedForEvidence | Self::WithheldEvidence => "/api/v1/evidence",
             Self::AskedWhy => "/api/v1/why/{id}",
             Self::TailBegan | Self::TailEnded => "/api/v1/audit/tail",
             Self::ListedSessions | Self::LookedForSession => "/api/v1/sessions",
@@ -164,6 +172,8 @@ pub struct AuditRead {
     pub results: u64,
     /// What of it is to be found again byte for byte: the digest of what was handed out ([`ledger::evidence::told`]).
     pub told: Option<String>,
+    /// Why nothing was handed out.
+    pub why: Option<String>,
     /// Under which sign-in.
     pub session: SessionId,
     /// Who.
@@ -190,6 +200,14 @@ impl AuditRead {
             AuditAct::PackedEvidence => {
                 let told = self.told.as_deref().unwrap_or_default();
                 format!("packed {results} acts of {whose} records as evidence for `{what}`, {told}")
+            }
+            AuditAct::CountedForEvidence => {
+                let why = self.why.as_deref().unwrap_or_default();
+                format!("counted {results} acts of {whose} records for evidence for `{what}`, and packed none: {why}")
+            }
+            AuditAct::WithheldEvidence => {
+                let why = self.why.as_deref().unwrap_or_default();
+                format!("did not hand out what record {what} says was packed of {whose} records: {why}")
             }
             AuditAct::AskedWhy => format!("asked why of `{what}` among {whose} records: {results} shown"),
             AuditAct::TailBegan => format!("began to follow {whose} records for `{what}`"),

@@ -118,12 +118,32 @@ struct Proven {
     path: Vec<Hash>,
 }
 
+/// What stands around the records besides statement and checkpoint, at most: names and numbers, changes, and the record that vouches for the
+/// statement.
+const AROUND: usize = 1024 + MAX_CHANGES * (base64_len(MAX_CHANGE_LEN) + 8) + base64_len(MAX_LEAF_LEN) + MAX_PATH * 45;
+
+impl Proven {
+    /// How long its line is, with its end.
+    fn line_len(&self) -> usize {
+        "record \n".len() + MAX_DIGITS + 1 + base64_len(self.leaf.len()) + self.path.len() * (1 + HASH_LEN)
+    }
+}
+
+/// Digits of a record's number, at most.
+const MAX_DIGITS: usize = 19;
+/// A hash in base64.
+const HASH_LEN: usize = 44;
+
+const fn base64_len(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
 impl Evidence {
     /// Proves that these records, which are in order and each once, are in the tree of this checkpoint, for as long as `go_on` says so. What is handed back
     /// was checked against its root. `told` is the record of the ledger that vouches for the statement.
     ///
     /// # Errors
-    /// [`NoReceipt`]; [`TilesError::Stopped`] in it when there was no more time.
+    /// [`NoReceipt`]; [`NoReceipt::TooLong`] as soon as the records would not fit; [`TilesError::Stopped`] in it when there was no more time.
     pub fn make(
         tiles: &Tiles,
         statement: Vec<u8>,
@@ -135,10 +155,15 @@ impl Evidence {
         let checkpoint = Checkpoint::parse(note.text())?;
         let head = head(&checkpoint);
         let mut records = Vec::with_capacity(spots.len() + 1);
+        // Lines around the records, and room for the record that vouches.
+        let mut room =
+            MAX_EVIDENCE_LEN.saturating_sub(base64_len(statement.len()) + base64_len(note.to_string().len()) + AROUND);
         for spot in spots {
             signed(spot.seq, head)?;
             let leaf = tiles.record_at(*spot)?;
-            records.push(prove(tiles, spot.seq, leaf, head, go_on)?);
+            let record = prove(tiles, spot.seq, leaf, head, go_on)?;
+            room = room.checked_sub(record.line_len()).ok_or(NoReceipt::TooLong)?;
+            records.push(record);
         }
         if let Some(seq) = told.filter(|told| spots.iter().all(|spot| spot.seq != *told)) {
             signed(seq, head)?;

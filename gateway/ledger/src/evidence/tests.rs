@@ -382,6 +382,58 @@ static SAMPLED: LazyLock<(String, [VerifierKey; 1])> = LazyLock::new(|| {
     (stage.told(&sampled("s", 5)).to_string(), stage.keys())
 });
 
+/// Nothing is read any more as soon as the rest would not fit.
+#[test]
+fn a_pack_that_grows_too_long_is_given_up_on_the_way() {
+    let stage = Stage::new(0);
+    let long = "n".repeat(62_000);
+    let numbers: Vec<u64> = (0..330).collect();
+    let tickets = numbers.iter().map(|number| {
+        let body = format!("{{\"id\":\"{number}\",\"note\":\"{long}\"}}").into_bytes();
+        stage.ledger.append(RecordKind::Access, body, Vec::new()).unwrap()
+    });
+    tickets
+        .collect::<Vec<_>>()
+        .into_iter()
+        .for_each(|ticket| drop(ticket.wait().unwrap()));
+    let reader = Reader::open(stage.folder.path()).unwrap();
+    let spots: Vec<Spot> = reader.records_from(0).map(|record| record.unwrap().spot()).collect();
+    let looked = std::cell::Cell::new(0_usize);
+    let make = |spots: &[Spot]| {
+        looked.set(0);
+        let statement = statement(&numbers[..spots.len()]).to_bytes();
+        Evidence::make(&stage.ledger.tiles(), statement, spots, None, stage.note(), &|| {
+            looked.set(looked.get() + 1);
+            true
+        })
+    };
+    // As many as fit, found by halves.
+    let (mut fits, mut over) = (1, spots.len());
+    while over - fits > 1 {
+        let half = usize::midpoint(fits, over);
+        *(if make(&spots[..half]).is_ok() {
+            &mut fits
+        } else {
+            &mut over
+        }) = half;
+    }
+    let most = make(&spots[..fits]).unwrap();
+    let length = most.to_string().len();
+    assert!(
+        (MAX_EVIDENCE_LEN * 9 / 10..=MAX_EVIDENCE_LEN).contains(&length),
+        "{fits} records, {length} bytes"
+    );
+    assert!(matches!(make(&spots[..=fits]), Err(NoReceipt::TooLong)));
+    let asked = looked.get();
+    assert!(matches!(make(&spots), Err(NoReceipt::TooLong)));
+    assert_eq!(
+        looked.get(),
+        asked,
+        "of the {} records behind it none was looked at",
+        spots.len() - fits
+    );
+}
+
 proptest! {
     #[test]
     fn whatever_is_flipped_is_found(at in 0..20_000_usize, bit in 0..7_u8) {

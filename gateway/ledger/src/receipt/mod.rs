@@ -122,6 +122,9 @@ pub enum NoReceipt {
     /// The note is no checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The records and their proofs are longer than a pack of evidence may be.
+    #[error("these records and their proofs are longer than a pack of evidence may be")]
+    TooLong,
     /// Hashes or the record cannot be had.
     #[error(transparent)]
     Tiles(#[from] TilesError),

@@ -55,7 +55,7 @@ pub(crate) struct PackArguments {
     #[arg(long, value_parser = super::audit::time)]
     until: Option<String>,
     /// Draw so many of the acts that match, instead of all.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ledger::evidence::MOST_ACTS)))]
     sample: Option<u32>,
     /// What decides which are drawn: letters, digits, dashes, underscores, dots; made and printed when left out. Let the auditor say it.
     #[arg(long, requires = "sample", value_parser = seed)]

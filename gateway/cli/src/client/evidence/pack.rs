@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-use ledger::evidence::{Checked, Counts, Evidence, MAX_EVIDENCE_LEN, Sample, Span, Statement, draw};
+use ledger::evidence::{
+    Checked, Counts, Evidence, MAX_EVIDENCE_LEN, MOST_ACTS, MOST_RECORDS, Sample, Span, Statement, draw,
+};
 use ledger::note::Note;
 use ledger::verify::key_changes;
 use ledger::{NEWEST_CHECKPOINT, RealDisk, Tiles, WITNESSED};
@@ -88,15 +90,19 @@ fn from_dir(dir: &Path, arguments: &PackArguments, sample: Option<(u64, String)>
         Some((size, seed)) => draw(seed, &all, *size),
         None => all.clone(),
     };
-    if chosen.len() > MOST_ACTS {
+    if count(chosen.len()) > u64::from(MOST_ACTS) {
         let many = chosen.len();
-        let what = format!("{many} acts match, and a pack holds {MOST_ACTS}");
-        return Err(Trouble::new(Exit::Usage, what)
-            .remedy("narrow the query or its bounds in time, or draw some with --sample"));
+        return Err(too_much(format!("{many} acts match, and a pack holds {MOST_ACTS}")));
     }
     let acts = population.matched.iter();
     let acts: Vec<&Matched> = acts.filter(|act| chosen.binary_search(&act.first()).is_ok()).collect();
     let mut spots: Vec<_> = acts.iter().flat_map(|act| act.records.iter().copied()).collect();
+    if spots.len() > MOST_RECORDS {
+        let many = spots.len();
+        return Err(too_much(format!(
+            "these acts have {many} records, and a pack holds {MOST_RECORDS}"
+        )));
+    }
     spots.sort_by_key(|spot| spot.seq);
     let statement = Statement {
         v: Statement::VERSION,
@@ -137,8 +143,9 @@ fn from_dir(dir: &Path, arguments: &PackArguments, sample: Option<(u64, String)>
     Ok(made.with_changes(changes))
 }
 
-/// Acts in one pack, as a gateway packs them.
-const MOST_ACTS: usize = 2_000;
+fn too_much(what: String) -> Trouble {
+    Trouble::new(Exit::Usage, what).remedy("narrow the query or its bounds in time, or draw some with --sample")
+}
 
 fn survey(dir: &Path, arguments: &PackArguments) -> Result<Population, Trouble> {
     let wrong = |why: String| Trouble::new(Exit::Usage, "the query is not understood").because(why);
@@ -192,6 +199,7 @@ fn note(dir: &Path, size: u64) -> Result<Note, Trouble> {
 
 fn unproved(error: &ledger::NoReceipt) -> Trouble {
     let exit = match error {
+        ledger::NoReceipt::TooLong => return too_much(error.to_string()),
         ledger::NoReceipt::Unsigned { .. } => Exit::Unreachable,
         _ => Exit::Integrity,
     };

@@ -4,10 +4,13 @@ use axum::body::to_bytes;
 use http::StatusCode;
 use ledger::evidence::Evidence;
 use ledger::note::Signer as _;
+use model::event::RecordKind;
 use serde_json::Value;
+use state::{EndReason, Session};
 
 use super::super::places::Places;
-use super::super::tests::{World, world, world_with};
+use super::super::proof::NoProof;
+use super::super::tests::{World, subject, world, world_with};
 use super::*;
 
 const TARGET: &str = "/api/v1/evidence";
@@ -33,7 +36,8 @@ async fn packed(world: &World, token: &str, target: &str) -> (Evidence, Statemen
     assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
     let evidence = Evidence::parse(&body).unwrap();
     let keys = [world.signed.key.key().clone()];
-    let checked = evidence.check(&keys);
+    let chain = evidence.chain(&keys, &[]);
+    let checked = evidence.check(&chain);
     assert_eq!(checked.faults, []);
     let statement = checked.statement.unwrap();
     (evidence, statement)
@@ -174,7 +178,7 @@ async fn what_cannot_be_recorded_or_looked_at_whole_is_not_packed() {
             .contains("took too long; nothing was packed")
     );
 
-    let busy = world_with(|api| api.packs = Places::new(0, 0));
+    let busy = world_with(|api| api.packs_of_all = Places::new(0, 0));
     let eve = busy.signed_in(3, "eve", &["auditors"]);
     let (status, _) = get(&busy, &busy.bearer(&eve), TARGET).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
@@ -188,4 +192,108 @@ async fn what_cannot_be_recorded_or_looked_at_whole_is_not_packed() {
         StatusCode::SERVICE_UNAVAILABLE,
         "nothing of a ledger that cannot be read"
     );
+}
+
+/// Whoever has no audit role takes no place of those who have one, and no more packs than one person may.
+#[tokio::test]
+async fn those_without_an_audit_role_hold_no_place_of_those_who_have_one() {
+    let world = told_world();
+    let held = [1, 2].map(|number| world.api.packs.take(&subject(number)).unwrap());
+    let (dave, eve) = (
+        world.signed_in(4, "dave", &[]),
+        world.signed_in(3, "eve", &["auditors"]),
+    );
+    let (status, _) = get(&world, &world.bearer(&dave), TARGET).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    packed(&world, &world.bearer(&eve), TARGET).await;
+    drop(held);
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers.push(get(&world, &world.bearer(&dave), TARGET).await);
+    }
+    let (last, before) = answers.split_last().unwrap();
+    // The one that found no place counted, too.
+    assert!(before.iter().all(|(status, _)| *status == StatusCode::OK));
+    assert_eq!(last.0, StatusCode::TOO_MANY_REQUESTS, "a budget of their own");
+    let (status, _) = get(&world, &world.bearer(&dave), "/api/v1/audit/records").await;
+    assert_eq!(status, StatusCode::OK, "and it is not that of searches");
+}
+
+#[tokio::test]
+async fn a_count_that_is_told_without_a_pack_is_recorded() {
+    let world = told_world();
+    let eve = world.signed_in(3, "eve", &["auditors"]);
+    let tickets = (0..=MOST_ACTS).map(|number| {
+        let body = format!("{{\"id\":\"n-{number}\",\"t\":\"{}\",\"boot\":\"b\"}}", world.time());
+        world
+            .ledger
+            .append(RecordKind::Policy, body.into_bytes(), Vec::new())
+            .unwrap()
+    });
+    for ticket in tickets.collect::<Vec<_>>() {
+        ticket.wait().unwrap();
+    }
+    let (status, body) = get(&world, &world.bearer(&eve), &format!("{TARGET}?q=kind:policy")).await;
+    let said = String::from_utf8(body).unwrap();
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{said}");
+    assert!(said.contains("2001 acts match, and a pack holds 2000"), "{said}");
+    assert_eq!(
+        world.read_sentences(),
+        [
+            "counted 2001 acts of all records for evidence for `kind:policy`, and packed none: 2001 acts match, and a pack holds 2000: \
+          draw some with `sample`"
+        ]
+    );
+    // What cannot be recorded is not told either.
+    world.notes.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (status, body) = get(&world, &world.bearer(&eve), &format!("{TARGET}?q=kind:policy")).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!String::from_utf8(body).unwrap().contains("2001"));
+}
+
+/// Locked out, or out of the audit role, or too long, while the pack is made: none is handed out, and a second record says so.
+#[tokio::test]
+async fn a_pack_that_is_not_handed_out_is_recorded_as_that() {
+    let locked = |world: &World, session: &Session| {
+        let (store, session, now) = (Arc::clone(&world.store), session.clone(), world.time());
+        Box::new(move || {
+            store.end_session(&session.id, EndReason::Locked, now).unwrap();
+            Ok(())
+        }) as Box<dyn Fn() -> Result<(), NoProof> + Send + Sync>
+    };
+    let too_long = |_: &World, _: &Session| Box::new(|| Err(NoProof::TooLong)) as _;
+    type Meanwhile = dyn Fn(&World, &Session) -> Box<dyn Fn() -> Result<(), NoProof> + Send + Sync>;
+    let cases: [(&Meanwhile, StatusCode, &str); 2] = [
+        (
+            &locked,
+            StatusCode::UNAUTHORIZED,
+            "the session has ended: an administrator has locked this account",
+        ),
+        (
+            &too_long,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "that is too long; nothing was packed. Narrow the query or its bounds in time",
+        ),
+    ];
+    for (meanwhile, wanted, why) in cases {
+        let world = told_world();
+        let eve = world.signed_in(3, "eve", &["auditors"]);
+        assert!(world.signed.meanwhile.set(meanwhile(&world, &eve)).is_ok());
+        let before = world.ledger.durable().size;
+        let (status, body) = get(&world, &world.bearer(&eve), TARGET).await;
+        let said = String::from_utf8(body).unwrap();
+        assert!(status == wanted && said.contains(why), "{status} {said}");
+        assert!(!said.contains("gatescribe.dev/evidence"));
+        let sentences = world.read_sentences();
+        assert!(
+            sentences[0].starts_with("packed 4 acts of all records"),
+            "{sentences:?}"
+        );
+        assert_eq!(
+            sentences[1..],
+            [format!(
+                "did not hand out what record {before} says was packed of all records: {why}"
+            )]
+        );
+    }
 }

@@ -5,6 +5,7 @@ use ledger::evidence::Evidence;
 use ledger::note::{Algorithm, KeyName, Note, Signer as _, SigningKey};
 use ledger::{Checkpoint, Ledger, Receipt, bundle_entries, leaf_hash};
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::places::Places;
@@ -17,6 +18,8 @@ const ORIGIN: &str = "gate.example/audit";
 pub(in crate::api) struct Signed {
     ledger: Arc<Ledger>,
     pub(in crate::api) key: SigningKey,
+    /// What happens while evidence is proved.
+    pub(in crate::api) meanwhile: OnceLock<Box<dyn Fn() -> Result<(), NoProof> + Send + Sync>>,
 }
 
 impl Signed {
@@ -24,6 +27,7 @@ impl Signed {
         Self {
             ledger: Arc::clone(ledger),
             key: SigningKey::generate(KeyName::new(ORIGIN).unwrap(), Algorithm::Ed25519).unwrap(),
+            meanwhile: OnceLock::new(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Proves for Signed {
         told: u64,
         go_on: &dyn Fn() -> bool,
     ) -> Result<String, NoProof> {
+        self.meanwhile.get().map_or(Ok(()), |meanwhile| meanwhile())?;
         let made = Evidence::make(&self.ledger.tiles(), statement, spots, Some(told), self.note(), go_on);
         made.map(|evidence| evidence.to_string()).map_err(NoProof::from)
     }
