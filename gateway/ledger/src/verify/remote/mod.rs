@@ -58,6 +58,14 @@ pub enum SourceError {
         /// What was asked for at most.
         most: usize,
     },
+    /// It gives a tile that was cut off, or that has something behind it: an answer, and a wrong one.
+    #[error("the tile is cut, or more stands behind it: it has {have} bytes and not {want}")]
+    Cut {
+        /// Bytes that came.
+        have: usize,
+        /// Bytes that so many hashes have.
+        want: usize,
+    },
     /// It cannot be asked, or does not answer in time, or says no.
     #[error("{0}")]
     Failed(String),
@@ -472,8 +480,8 @@ fn tile_hashes(source: &dyn Source, tile: &TilePath) -> Result<(Vec<Hash>, u64),
     let (bytes, width) = fetch(source, tile, usize::from(TILE_WIDTH) * 32)?;
     let (hashes, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() || hashes.len() != usize::from(width) {
-        let why = format!("it has {} bytes and not {}", bytes.len(), u32::from(width) * 32);
-        return Err(not_had(&tile.to_string(), SourceError::Failed(why)));
+        let (have, want) = (bytes.len(), usize::from(width) * 32);
+        return Err(not_had(&tile.to_string(), SourceError::Cut { have, want }));
     }
     let wanted = hashes.get(..usize::from(tile.width())).unwrap_or_default();
     Ok((wanted.to_vec(), to_u64(bytes.len())))

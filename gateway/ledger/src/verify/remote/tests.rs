@@ -142,6 +142,30 @@ fn entries_that_are_cut_doubled_or_exchanged_are_found() {
     }
 }
 
+/// A tile that was cut off is no silence of the server: it answered, and wrongly. Which one, and that it is cut, is said.
+#[test]
+fn a_tile_that_is_cut_or_too_long_is_named_as_that() {
+    let world = World::of(300);
+    let whole = world.served.0["tile/0/001.p/44"].clone();
+    for have in [0, 31, 32, whole.len() - 1, whole.len() + 32] {
+        let mut served = world.served.clone();
+        let mut bytes = whole.clone();
+        bytes.resize(have, 0);
+        served.0.insert("tile/0/001.p/44".to_owned(), bytes);
+        let error = verify_remote(&served, &world.trust(&[]), ALONE, &|_, _| {}).unwrap_err();
+        let RemoteError::Fetch { path, source, .. } = &error else {
+            panic!("{error:?}")
+        };
+        let want = whole.len();
+        assert_eq!(
+            (path.as_str(), source),
+            ("tile/0/001.p/44", &SourceError::Cut { have, want })
+        );
+        let said = format!("the tile is cut, or more stands behind it: it has {have} bytes and not {want}");
+        assert_eq!(source.to_string(), said);
+    }
+}
+
 #[test]
 fn a_tile_that_is_not_what_the_records_lead_to_is_found_on_each_level() {
     let world = World::of(66_000);
