@@ -124,6 +124,29 @@ fn promise_5_the_ledger_records_the_change_of_its_key_and_either_key_verifies_it
     let next = made.stdout.trim_end();
     assert_eq!(key(&gateway.file("data/keys/ledger.next.key"))?, next);
     assert_eq!(ledger(&["rotate-key", text(&file)?])?.code, 6, "one at a time");
+    // What no gateway would take, or what nothing can follow, is said at once.
+    let elsewhere = Folder::new("rotated")?;
+    let renamed = elsewhere.path().join("audit.key");
+    fs::copy(&file, &renamed)?;
+    let refused = ledger(&["rotate-key", text(&renamed)?])?;
+    assert!(
+        refused.code == 2 && refused.stderr.contains("no gateway would take the next key beside it"),
+        "{refused:?}"
+    );
+    let witness = elsewhere.path().join("ledger.key");
+    let made = SigningKey::generate(KeyName::new("w")?, Algorithm::Cosignature)?;
+    write_private(&witness, &made.to_private_text())?;
+    let refused = ledger(&["rotate-key", text(&witness)?])?;
+    assert!(
+        refused.code == 2 && refused.stderr.contains("is the key of a witness"),
+        "{refused:?}"
+    );
+    assert_eq!(fs::read_dir(elsewhere.path())?.count(), 2, "nothing is made");
+    let needless = ledger(&["verify", text(&gateway.ledger())?, "--key", &first, "--patience", "5"])?;
+    assert!(
+        needless.code == 2 && needless.stderr.contains("`--patience`"),
+        "{needless:?}"
+    );
     work(&gateway)?;
     gateway.stop()?;
     let dir = gateway.ledger();

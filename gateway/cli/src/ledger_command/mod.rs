@@ -56,7 +56,7 @@ pub(crate) enum LedgerCommand {
     /// other, a record of the ledger says so, and the old key is removed. Whoever has the old public key verifies all the same.
     #[command(
         after_help = "Examples:\n  gatescribe ledger rotate-key /var/lib/gatescribe/keys/ledger.key > ledger.next.pub\n  gatescribe ledger rotate-key \
-        ./keys/ledger.key\n\nTo take it back before the next start, remove `ledger.next.key`.\n\nExit codes: 0 made, 6 there is one already, 9 the file \
+        ./keys/ledger.key\n\nTo take it back before the next start, remove `ledger.next.key`.\n\nExit codes: 0 made, 2 it is another file than a gateway's `ledger.key`, or a witness's key, 6 there is one already, 9 the file \
         cannot be read, holds no key, or the new one cannot be kept\nSee also: gatescribe ledger key, gatescribe ledger verify"
     )]
     RotateKey {
@@ -149,9 +149,9 @@ pub(crate) struct Verify {
     /// A file with a bearer token for a server; without one your sign-in with that gateway counts, if there is one.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// How many seconds one answer of a server may take; each is asked for five times.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    patience: u64,
+    /// How many seconds one answer of a server may take, 60 when left out; each is asked for five times.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: Option<u64>,
     /// How many segments are read at once, or tiles of a server (16 of these at most).
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
@@ -213,8 +213,8 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
     if let Some(url) = arguments.dir.to_str().filter(|given| url::is_meant(given)) {
         return url::check(arguments, url, &trust, &witnesses);
     }
-    if arguments.ca.is_some() || arguments.token_file.is_some() {
-        let what = "`--ca` and `--token-file` are for a log behind an address, `https://…`";
+    if arguments.ca.is_some() || arguments.token_file.is_some() || arguments.patience.is_some() {
+        let what = "`--ca`, `--token-file` and `--patience` are for a log behind an address, `https://…`";
         return Err((Exit::Usage, anyhow::anyhow!(what)));
     }
     if arguments.dir.is_file() {
@@ -285,6 +285,22 @@ fn rotate(file: &Path) -> Result<Exit, Refused> {
     let fault = |error: anyhow::Error| (Exit::Fault, error);
     let key = data::ledger_key_in(file).map_err(fault)?;
     let key = key.ok_or_else(|| fault(anyhow::anyhow!("there is no key `{}`", file.display())))?;
+    // The gateway looks for the next key beside this name alone, and nothing makes a witness's key follow another.
+    if file.file_name().is_none_or(|name| name != data::LEDGER_KEY_NAME) {
+        let what = format!(
+            "`{}` is not the file `{}` of a gateway's `keys`: no gateway would take the next key beside it",
+            file.display(),
+            data::LEDGER_KEY_NAME
+        );
+        return Err((Exit::Usage, anyhow::anyhow!(what)));
+    }
+    if key.key().algorithm() != Algorithm::Ed25519 {
+        let what = format!(
+            "`{}` is the key of a witness, and no other follows it: begin a new witness with a new key and a new name",
+            file.display()
+        );
+        return Err((Exit::Usage, anyhow::anyhow!(what)));
+    }
     let next = file.with_extension("next.key");
     if next.symlink_metadata().is_ok() {
         let what = format!(

@@ -12,6 +12,9 @@ use crate::Exit;
 use crate::client::served::Server;
 use crate::terminal::data_and;
 
+/// How long one answer may take where nobody says it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Whether this names a server and no file.
 pub(super) fn is_meant(given: &str) -> bool {
     given.starts_with("https://") || given.starts_with("http://")
@@ -19,7 +22,7 @@ pub(super) fn is_meant(given: &str) -> bool {
 
 /// Checks all that the server has, and says what holds.
 pub(super) fn check(arguments: &Verify, url: &str, trust: &Trust, witnesses: &Asked) -> Result<Exit, Refused> {
-    let patience = Duration::from_secs(arguments.patience);
+    let patience = arguments.patience.map_or(PATIENCE, Duration::from_secs);
     let server =
         Server::at(url, arguments.ca.as_deref(), arguments.token_file.as_deref(), patience).map_err(|trouble| {
             (

@@ -262,6 +262,8 @@ fn read_token_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
 
 const SIGNING_KEY: &str = "keys/gateway-token.p8";
 const SEAL: &str = "keys/seal";
+/// What the file of the key that signs the ledger is called.
+pub(crate) const LEDGER_KEY_NAME: &str = "ledger.key";
 const LEDGER_KEY: &str = "keys/ledger.key";
 const NEXT_LEDGER_KEY: &str = "keys/ledger.next.key";
 
