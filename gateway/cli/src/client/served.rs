@@ -21,7 +21,7 @@ use crate::Exit;
 
 /// How often one question is asked before its answer is given up.
 const TRIES: u32 = 5;
-/// The first pause between two tries; each further one is twice as long.
+/// The pause before the second try; each further one is twice as long, where the server does not say how long it is to be.
 const PAUSE: Duration = Duration::from_millis(200);
 /// No pause is longer, whatever the server asks for.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -121,18 +121,18 @@ impl Server {
     }
 
     async fn get(&self, path: &str, most: usize) -> Result<Vec<u8>, SourceError> {
-        let mut pause = PAUSE;
+        let (mut pause, mut asked_to_wait) = (PAUSE, None);
         let mut last = String::new();
         for again in 0..TRIES {
             if again > 0 {
-                tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+                tokio::time::sleep(asked_to_wait.take().unwrap_or(pause).min(PAUSE_MAX)).await;
+                pause *= 2;
             }
             match self.once(path, most).await {
                 Tried::Done(bytes) => return Ok(bytes),
                 Tried::Never(error) => return Err(error),
                 Tried::Again(why, wait) => {
-                    pause = wait.unwrap_or(pause * 2);
-                    last = why;
+                    (asked_to_wait, last) = (wait, why);
                 }
             }
         }
