@@ -80,6 +80,16 @@ fn example() -> Vec<(u64, (Way, Event<'static>))> {
     ]
 }
 
+/// Control frames of a proxied WebSocket, which came to the format later.
+fn controls() -> Vec<(u64, (Way, Event<'static>))> {
+    let control = |way, kind, bytes| (way, Event::Control { kind, bytes });
+    vec![
+        (1_000, control(Way::Up, Control::Ping, b"are you there".as_slice())),
+        (2_000, control(Way::Down, Control::Pong, b"are you there")),
+        (2_500_000, control(Way::Down, Control::Close, b"\x03\xe8bye")),
+    ]
+}
+
 /// All frames as lines, JSON as text.
 fn lines(recording: &Recording) -> String {
     let mut out = String::new();
@@ -94,32 +104,44 @@ fn lines(recording: &Recording) -> String {
     out
 }
 
+type Session = fn() -> Vec<(u64, (Way, Event<'static>))>;
+
+/// Each with the names of its files: recording, frames as text, root.
+const EXAMPLES: [(Session, [&str; 3]); 2] = [
+    (example, ["example.rec", "frames.txt", "root.hex"]),
+    (controls, ["controls.rec", "controls.txt", "controls.hex"]),
+];
+
 #[test]
-fn the_frozen_recording_of_version_1_is_read_as_it_was() {
-    let path = folder().join("example.rec");
-    if std::env::var_os("FREEZE").is_some() {
-        let (made, recording) = recorded(head(&["sh", "-c", "id"], false), &example());
-        std::fs::create_dir_all(folder()).unwrap();
-        let file = std::fs::read_dir(made.path()).unwrap().next().unwrap().unwrap().path();
-        std::fs::copy(file, &path).unwrap();
-        std::fs::write(folder().join("frames.txt"), lines(&recording)).unwrap();
-        std::fs::write(folder().join("root.hex"), hex::encode(recording.survey().root.hash)).unwrap();
+fn the_frozen_recordings_of_version_1_are_read_as_they_were() {
+    for (session, [file, frames, root]) in EXAMPLES {
+        let path = folder().join(file);
+        if std::env::var_os("FREEZE").is_some() {
+            let (made, recording) = recorded(head(&["sh", "-c", "id"], false), &session());
+            std::fs::create_dir_all(folder()).unwrap();
+            let made = std::fs::read_dir(made.path()).unwrap().next().unwrap().unwrap().path();
+            std::fs::copy(made, &path).unwrap();
+            std::fs::write(folder().join(frames), lines(&recording)).unwrap();
+            std::fs::write(folder().join(root), hex::encode(recording.survey().root.hash)).unwrap();
+        }
+        let root = std::fs::read_to_string(folder().join(root)).unwrap();
+        let hash = hex::decode(root.trim()).unwrap().try_into().unwrap();
+        let recording = Recording::open(&path, &SessionKey::new(KEY), &[Anchor { number: 1, hash }]).unwrap();
+        assert_eq!(recording.tail(), Tail::Closed);
+        assert_eq!(
+            lines(&recording),
+            std::fs::read_to_string(folder().join(frames)).unwrap()
+        );
     }
-    let root = std::fs::read_to_string(folder().join("root.hex")).unwrap();
-    let hash = hex::decode(root.trim()).unwrap().try_into().unwrap();
-    let recording = Recording::open(&path, &SessionKey::new(KEY), &[Anchor { number: 1, hash }]).unwrap();
-    assert_eq!(recording.tail(), Tail::Closed);
-    assert_eq!(
-        lines(&recording),
-        std::fs::read_to_string(folder().join("frames.txt")).unwrap()
-    );
 }
 
 #[test]
-fn the_same_session_has_the_same_frames_today() {
-    let (_folder, recording) = recorded(head(&["sh", "-c", "id"], false), &example());
-    assert_eq!(
-        lines(&recording),
-        std::fs::read_to_string(folder().join("frames.txt")).unwrap()
-    );
+fn the_same_sessions_have_the_same_frames_today() {
+    for (session, [_, frames, _]) in EXAMPLES {
+        let (_folder, recording) = recorded(head(&["sh", "-c", "id"], false), &session());
+        assert_eq!(
+            lines(&recording),
+            std::fs::read_to_string(folder().join(frames)).unwrap()
+        );
+    }
 }
