@@ -199,17 +199,7 @@ impl Publisher {
         signers: Vec<Arc<dyn Signer>>,
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Result<Self, PublishError> {
-        let desk = Arc::new(Desk {
-            ledger: Arc::clone(ledger),
-            disk,
-            beside,
-            signers,
-            clock: Clock(clock),
-            state: Mutex::default(),
-            writing: Mutex::default(),
-            woken: Condvar::new(),
-            signed: Condvar::new(),
-        });
+        let desk = Arc::new(Desk::new(ledger, disk, beside, signers, clock));
         desk.compare()?;
         desk.refuse_followed()?;
         let mended = mend::mend(&*desk.disk, &desk.origin())?;
@@ -298,6 +288,27 @@ impl Drop for Publisher {
 }
 
 impl Desk {
+    /// Nothing is looked at, signed or written yet.
+    fn new(
+        ledger: &Arc<Ledger>,
+        disk: Arc<dyn Disk>,
+        beside: Option<Arc<dyn Disk>>,
+        signers: Vec<Arc<dyn Signer>>,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Self {
+        Self {
+            ledger: Arc::clone(ledger),
+            disk,
+            beside,
+            signers,
+            clock: Clock(clock),
+            state: Mutex::default(),
+            writing: Mutex::default(),
+            woken: Condvar::new(),
+            signed: Condvar::new(),
+        }
+    }
+
     /// Signs when there is something new, not more often than once in [`EVERY`].
     fn work(&self) {
         let mut state = self.state();

@@ -45,17 +45,8 @@ impl Publisher {
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
         boot: &str,
     ) -> Result<(), PublishError> {
-        let mut desk = Desk {
-            ledger: Arc::clone(ledger),
-            disk,
-            beside,
-            signers: vec![Arc::clone(next), Arc::clone(old)],
-            clock: Clock(clock),
-            state: Mutex::default(),
-            writing: Mutex::default(),
-            woken: Condvar::new(),
-            signed: Condvar::new(),
-        };
+        let signers = vec![Arc::clone(next), Arc::clone(old)];
+        let mut desk = Desk::new(ledger, disk, beside, signers, clock);
         desk.compare()?;
         if desk.is_signed_by(next.key())? {
             return Ok(());
