@@ -18,6 +18,7 @@ mod kubeconfig;
 mod lines;
 mod login;
 mod logout;
+mod new_file;
 mod reason;
 mod resources;
 pub(crate) mod served;

@@ -1,7 +1,5 @@
 //! `gatescribe audit receipt`: a record with the proof that the signed ledger has it, to be kept or handed on.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +9,7 @@ use super::From;
 use super::files;
 use super::remote;
 use crate::Exit;
+use crate::client::new_file::{must_be_new, write_new};
 use crate::client::trouble::{Trouble, chain};
 use crate::terminal::{data, say};
 
@@ -30,12 +29,8 @@ pub(crate) struct ReceiptArguments {
 }
 
 pub(super) fn take(arguments: &ReceiptArguments) -> Result<Exit, Trouble> {
-    // Before the gateway records that somebody took it away.
-    if let Some(file) = arguments.file.as_deref().filter(|file| file.symlink_metadata().is_ok()) {
-        return Err(
-            Trouble::new(Exit::Conflict, format!("`{}` is there already", file.display()))
-                .remedy("name another file: a receipt takes nothing's place"),
-        );
+    if let Some(file) = &arguments.file {
+        must_be_new(file, "a receipt")?;
     }
     let text = match &arguments.from.dir {
         Some(dir) => files::receipt(dir, &arguments.id, arguments.end)?,
@@ -48,7 +43,7 @@ pub(super) fn take(arguments: &ReceiptArguments) -> Result<Exit, Trouble> {
     })?;
     match &arguments.file {
         None => drop(data(&text)?),
-        Some(file) => write(file, &text)?,
+        Some(file) => write_new(file, &text)?,
     }
     let shown = arguments.file.as_deref().unwrap_or_else(|| Path::new("FILE"));
     let checkpoint = receipt.checkpoint();
@@ -60,19 +55,4 @@ pub(super) fn take(arguments: &ReceiptArguments) -> Result<Exit, Trouble> {
         shown.display()
     ));
     Ok(Exit::Done)
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Trouble> {
-    let unwritten = |error: std::io::Error| {
-        Trouble::new(Exit::Fault, format!("`{}` cannot be written", path.display()))
-            .because(error.to_string())
-            .remedy("name a file where there is room and you may write")
-    };
-    let mut file = File::create_new(path).map_err(unwritten)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        // Half a receipt proves nothing, and would stand in the way of the next.
-        let _ = std::fs::remove_file(path);
-        unwritten(error)
-    })
 }

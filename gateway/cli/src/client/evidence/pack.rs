@@ -1,7 +1,5 @@
 //! Making a file: the gateway finds, counts, records and proves; here it gets its page. Or all of it from a ledger's folder.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 
 use ledger::evidence::{
@@ -20,17 +18,14 @@ use crate::client::ask::query;
 use crate::client::gateway::{API, read_text_up_to};
 use crate::client::home::Home;
 use crate::client::http::now;
+use crate::client::new_file::{must_be_new, write_new};
 use crate::client::session::{block_on, ready};
 use crate::client::trouble::{Trouble, chain, clean};
 use crate::terminal::say;
 
 pub(super) fn pack(arguments: &PackArguments) -> Result<Exit, Trouble> {
     let file = &arguments.file;
-    // Before the gateway records that somebody took it away.
-    if file.symlink_metadata().is_ok() {
-        let what = format!("`{}` is there already", file.display());
-        return Err(Trouble::new(Exit::Conflict, what).remedy("name another file: evidence takes nothing's place"));
-    }
+    must_be_new(file, "evidence")?;
     let sample = arguments.sample.map(|size| {
         let seed = arguments.seed.clone().unwrap_or_else(random_seed);
         (u64::from(size), seed)
@@ -49,7 +44,7 @@ pub(super) fn pack(arguments: &PackArguments) -> Result<Exit, Trouble> {
     let checked = evidence.check(&none);
     let statement = checked.statement.as_ref();
     let statement = statement.ok_or_else(|| not_understood("it holds no statement".to_owned()))?;
-    write(file, &wrap(&text))?;
+    write_new(file, &wrap(&text))?;
     say(&in_words(&evidence, &checked, statement, file));
     Ok(if statement.acts.matched == 0 {
         Exit::No
@@ -210,21 +205,6 @@ fn unproved(error: &ledger::NoReceipt) -> Trouble {
 
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Trouble> {
-    let unwritten = |error: std::io::Error| {
-        Trouble::new(Exit::Fault, format!("`{}` cannot be written", path.display()))
-            .because(error.to_string())
-            .remedy("name a file where there is room and you may write")
-    };
-    let mut file = File::create_new(path).map_err(unwritten)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        // Half a file proves nothing, and would stand in the way of the next.
-        let _ = std::fs::remove_file(path);
-        unwritten(error)
-    })
 }
 
 fn in_words(evidence: &Evidence, checked: &Checked<'_>, statement: &Statement, file: &Path) -> String {
