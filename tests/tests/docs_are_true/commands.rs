@@ -84,11 +84,12 @@ fn spelling(argument: &clap::Arg) -> String {
     };
     let short = argument.get_short().map(|short| format!("`-{short}`, "));
     match argument.get_long() {
-        Some(long) => format!(
-            "{}`--{long}{}{value}`",
-            short.unwrap_or_default(),
-            if takes { " " } else { "" }
-        ),
+        Some(long) => {
+            let aliases = argument.get_visible_aliases().unwrap_or_default();
+            let spelt = std::iter::once(long).chain(aliases);
+            let spelt = spelt.map(|long| format!("`--{long}{}{value}`", if takes { " " } else { "" }));
+            format!("{}{}", short.unwrap_or_default(), spelt.collect::<Vec<_>>().join(", "))
+        }
         None => format!("`{value}`"),
     }
 }
