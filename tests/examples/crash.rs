@@ -15,7 +15,6 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Parser as _;
 use model::event::RecordKind;
 use nix::sys::signal::Signal;
@@ -135,12 +134,8 @@ fn main() -> anyhow::Result<()> {
 
 /// Stops the gateway in order and has its ledger verified by the public key that it named.
 fn verified(gateway: &mut Gateway) -> anyhow::Result<()> {
-    let log = gateway.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut keys = lines.filter_map(|line| line["key"].as_str().map(str::to_owned));
-    let key = keys.next().context("the log names the ledger's key")?;
-    gateway.process().signal(Signal::SIGTERM)?;
-    gateway.wait()?;
+    let key = gateway.public_key()?;
+    gateway.stop()?;
     let mut verify = Command::new(own_binary("gatescribe")?);
     verify
         .args(["ledger", "verify"])

@@ -50,16 +50,6 @@ fn busy(gateway: &Gateway) -> anyhow::Result<()> {
     gateway.records_with("the ends of eight reads", ended).map(drop)
 }
 
-/// The public key, as the gateway says it at its start.
-fn public_key(gateway: &Gateway) -> anyhow::Result<String> {
-    let log = gateway.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = lines
-        .into_iter()
-        .find_map(|line| line["key"].as_str().map(str::to_owned));
-    said.with_context(|| format!("the log names the ledger's key:\n{log}"))
-}
-
 /// A file of evidence in pieces.
 #[derive(Clone)]
 struct Pack {
@@ -168,7 +158,7 @@ fn read(person: &Person<'_>, file: &str) -> anyhow::Result<Pack> {
 fn promise_5_a_pack_is_checked_by_a_stranger_and_whatever_is_changed_in_it_is_found() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let [carol, bob] = Person::all_signed_in(&gateway, ["carol", "bob"])?;
     busy(&gateway)?;
 
@@ -536,7 +526,7 @@ fn attacks(carol: &Person<'_>, key: &str, all: &Pack, drawn: &Pack) -> anyhow::R
 fn promise_5_the_page_of_a_pack_checks_itself_in_a_browser_without_network() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let carol = Person::signed_in(&gateway, "carol")?;
     busy(&gateway)?;
     pack(
@@ -575,21 +565,23 @@ fn promise_5_the_page_of_a_pack_checks_itself_in_a_browser_without_network() -> 
         json!({"url": file("flipped.html"), "types": key, "picture": picture("flipped"), "whole": true}),
         json!({"url": file("asked.html"), "types": key}),
         json!({"url": file("less.html"), "types": key}),
+        json!({"url": file("script.html"), "inert": true}),
     ])?;
+    let (changed_script, seen) = seen.split_last().context("the page with another script")?;
     let verdicts: Vec<&str> = seen.iter().filter_map(|page| page["verdict"].as_str()).collect();
     assert_eq!(
         verdicts,
         ["open", "verified", "open", "verified", "bad", "bad", "bad", "bad"],
         "{seen:#?}"
     );
-    for page in &seen {
+    for page in seen {
         assert_eq!(
             (&page["elsewhere"], &page["complaints"]),
             (&json!([]), &json!([])),
             "{page:#}"
         );
         // Whatever was asked for and stands in records is text.
-        assert_eq!(page["owned"], true, "{page:#}");
+        assert_eq!(page["owned"], false, "{page:#}");
         let elements = page["elements"].to_string();
         assert!(!elements.contains("\"img\""), "{elements}");
         assert!(
@@ -660,6 +652,21 @@ fn promise_5_the_page_of_a_pack_checks_itself_in_a_browser_without_network() -> 
     );
 
     // A page into which somebody wrote is not run at all: what it may run, it names by its hash.
+    assert_eq!(
+        (
+            &changed_script["owned"],
+            &changed_script["verdict"],
+            &changed_script["checks"]
+        ),
+        (&json!(false), &Value::Null, &json!([])),
+        "{changed_script:#}"
+    );
+    assert!(
+        changed_script["complaints"]
+            .to_string()
+            .contains("Content Security Policy"),
+        "{changed_script:#}"
+    );
     let told = carol.types(&format!("gatescribe evidence verify script.html --key {key}"))?;
     assert_eq!(told.code, 8, "{told}");
     assert!(told.stdout.contains("page: it is not the one"), "{told}");

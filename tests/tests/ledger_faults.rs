@@ -49,16 +49,14 @@ impl Stage {
         let gateway = Gateway::before(&upstream.upstream(), &options)?;
         let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
         let (client, ledger) = (gateway.client()?, gateway.ledger());
-        let log = gateway.log();
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let key = lines.find_map(|line| line["key"].as_str().map(str::to_owned));
+        let key = gateway.public_key()?;
         let stage = Self {
             upstream,
             gateway,
             client,
             bearer,
             ledger,
-            key: key.context("the log names the ledger's key")?,
+            key,
         };
         // What is opened and made at the first use is there when the disk fails.
         ensure!(stage.create()?.0 == 201 && stage.read()?.0 == 200);
@@ -139,8 +137,8 @@ impl Stage {
         leaves.map(|leaf| Ok(serde_json::from_slice(&leaf?)?)).collect()
     }
 
-    /// The gap is recorded with this reason and at least so many missing records, before anything that was taken after it; of the
-    /// refused calls the summaries say exactly how many; and the ledger verifies.
+    /// Gaps are recorded with this reason and, together, at least so many missing records; the last one ends behind its beginning; the
+    /// summaries count at least as many refused calls; and the ledger verifies, where it lies in the gateway's own folder.
     fn ends_recorded(mut self, why: &str, refused: u64) -> anyhow::Result<()> {
         let taken = try_until("the refused calls are summed up", PATIENCE, || {
             let records = self.records()?;
@@ -361,8 +359,7 @@ fn a_start_on_a_read_only_folder_says_what_to_do_and_a_later_one_goes_on() -> an
     options.more = Some(json!({ "ledger": { "segmentSize": "8MiB", "dir": folder.path() } }));
     let mut stage = Stage::new(options)?;
     stage.ledger = folder.path().to_owned();
-    stage.gateway.process().signal(Signal::SIGTERM)?;
-    stage.gateway.wait()?;
+    stage.gateway.stop()?;
     let records = stage.records()?.len();
     let said = does_not_start(&stage.gateway, Some(on_small_disk(folder.path(), MOUNT)))?;
     for words in [

@@ -12,8 +12,6 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use ledger::note::Note;
 use ledger::{Checkpoint, TilePath, Tiles};
-use nix::sys::signal::Signal;
-use serde_json::Value;
 use tests::counterparts::own_binary;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
@@ -29,15 +27,6 @@ fn start(upstream: &FakeApiServer) -> anyhow::Result<Gateway> {
         ..Options::default()
     };
     Gateway::before(&upstream.upstream(), &options)
-}
-
-fn public_key(gateway: &Gateway) -> anyhow::Result<String> {
-    let log = gateway.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = lines
-        .into_iter()
-        .find_map(|line| line["key"].as_str().map(str::to_owned));
-    said.with_context(|| format!("the log names the ledger's key:\n{log}"))
 }
 
 fn work(gateway: &Gateway, calls: usize) -> anyhow::Result<()> {
@@ -58,7 +47,7 @@ fn verify(arguments: &[&str]) -> anyhow::Result<Output> {
 fn promise_5_an_auditor_verifies_the_ledger_of_a_running_gateway_from_afar() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     let [carol, alice] = Person::all_signed_in(&gateway, ["carol", "alice"])?;
     let earlier = carol.folder().join("earlier.checkpoint");
     try_until("something is signed", PATIENCE, || {
@@ -175,15 +164,13 @@ fn published(dir: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
 fn promise_5_what_a_server_of_somebody_else_changes_is_found_and_located() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let mut gateway = start(&upstream)?;
-    let key = public_key(&gateway)?;
+    let key = gateway.public_key()?;
     work(&gateway, 20)?;
-    gateway.process().signal(Signal::SIGTERM)?;
-    gateway.wait()?;
+    gateway.stop()?;
     let older = published(&gateway.ledger())?;
     gateway.start_again()?;
     work(&gateway, 140)?;
-    gateway.process().signal(Signal::SIGTERM)?;
-    gateway.wait()?;
+    gateway.stop()?;
     let files = published(&gateway.ledger())?;
 
     let honest = verify(&[&static_server(files.clone())?, "--key", &key, "--threads", "4"])?;

@@ -1,5 +1,5 @@
 // Opens pages in a real browser without network, and tells what stands there. Its first argument is JSON: the program, and for each page
-// its address, width, whether the person likes it dark, what to type, and where the picture goes. It speaks the DevTools protocol over a
+// its address, width, whether the person likes it dark, what to type, whether it is one that runs nothing, and where the picture goes. It speaks the DevTools protocol over a
 // pipe, so it needs no package and no port.
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -57,7 +57,7 @@ const seen = `({
   marks: Array.from(document.querySelectorAll('.mark'), (one) => one.textContent),
   elements: Array.from(new Set(Array.from(document.body.querySelectorAll('*'), (one) => one.localName))).sort(),
   wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-  owned: window.owned === undefined,
+  owned: window.owned !== undefined,
 })`;
 
 async function look(page) {
@@ -77,7 +77,8 @@ async function look(page) {
   };
   // The document may not have begun to load.
   while (!(await evaluate('location.href !== "about:blank" && document.readyState === "complete"')));
-  await evaluate(concluded);
+  // A page that runs nothing concludes nothing: what stands there when it is loaded is all.
+  if (!page.inert) await evaluate(concluded);
   if (page.types !== undefined) {
     // As a person: into the field, and the button.
     await evaluate(`delete document.documentElement.dataset.verdict; document.getElementById('key').focus()`);

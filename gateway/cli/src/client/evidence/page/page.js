@@ -227,7 +227,7 @@ function follow(key, changes) {
 
 // ---- the page ----
 
-const state = { data: null, statement: null, changes: [], faults: [], badRecords: new Set(), goodRecords: new Set(), isWhole: false };
+const state = { data: null, statement: null, changes: [], faults: [], badRecords: new Set(), goodRecords: new Set() };
 
 function check(kind, text) {
   const line = element("li", text, "is-" + kind);
