@@ -22,7 +22,7 @@ use super::Api;
 use super::asker::Asker;
 use super::parameters::Parameters;
 use super::proof::{NOT_KEPT, PLAIN, answer, prove_in};
-use super::read::AuditAct;
+use super::read::{AuditAct, AuditRead, Whose};
 use super::records::{count, in_place};
 use super::unreadable;
 use crate::answer::Refused;
@@ -62,20 +62,20 @@ pub(super) async fn pack(
     let (statement, spots) = match counted {
         Ok(counted) => counted,
         Err(NotPacked { matched, why }) => {
-            let mut read = asker.reads(&api, AuditAct::CountedForEvidence, &what, matched);
+            let mut read = reads(&api, &asker, AuditAct::CountedForEvidence, &what, matched);
             read.why = Some(why.clone());
             api.record(read).await?;
             return Err(too_much(&why));
         }
     };
     let bytes = statement.to_bytes();
-    let mut read = asker.reads(&api, AuditAct::PackedEvidence, &what, statement.acts.packed);
+    let mut read = reads(&api, &asker, AuditAct::PackedEvidence, &what, statement.acts.packed);
     read.told = Some(told(&bytes));
     let seq = api.record(read).await?;
     match proved(&api, &asker, place, (bytes, spots, seq)).await {
         Ok(text) => Ok(answer(text.into_bytes(), PLAIN, NOT_KEPT)),
         Err(refused) => {
-            let mut read = asker.reads(&api, AuditAct::WithheldEvidence, &seq.to_string(), 0);
+            let mut read = reads(&api, &asker, AuditAct::WithheldEvidence, &seq.to_string(), 0);
             read.why = Some(refused.description.clone());
             api.record(read).await?;
             Err(refused)
@@ -99,6 +99,14 @@ async fn proved(
     }
     asker.still(api).await?;
     Ok(text)
+}
+
+/// A pack is of one's own records unless it is of all: what roles show is not in it.
+fn reads(api: &Api, asker: &Asker, act: AuditAct, what: &str, results: u64) -> AuditRead {
+    AuditRead {
+        whose: Whose::of(&asker.scope.without_roles()),
+        ..asker.reads(api, act, what, results)
+    }
 }
 
 /// What was asked, as the record of it says.
