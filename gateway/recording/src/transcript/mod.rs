@@ -16,6 +16,9 @@
 //! terminal's output also where it begins with a backslash. What a terminal takes and does not show, titles and the like, is not told
 //! where it is short; what is long or does not end is named and counted.
 
+mod strings;
+mod verbatim;
+
 use std::io::{self, Write};
 
 use vte::{Params, Parser, Perform};
@@ -24,6 +27,8 @@ use crate::cast::{Utf8, ViewError, file_text, given_up_unless, note_text};
 use crate::frame::{Connection, Frame};
 use crate::reader::Recording;
 use crate::tap::{Channel, Control, Way};
+use strings::Strings;
+use verbatim::Verbatim;
 
 /// A longer line is broken: a stream need not have any line ends.
 const LONGEST_LINE: usize = 4096;
@@ -37,8 +42,6 @@ const MARKS: [char; 5] = ['>', '<', '!', '[', '\\'];
 const FULL_SCREEN: [&str; 2] = ["[a full-screen program: ", " bytes left out]"];
 /// What stands for a control string, or a sequence, of which no end came within [`LONGEST_STRING`].
 const LONG_STRING: [&str; 2] = ["[a control string: ", " letters left out]"];
-/// Titles, paths and colours are shorter.
-const LONGEST_STRING: u64 = 4096;
 
 /// One stream of output, as lines.
 pub struct Transcript {
@@ -291,70 +294,6 @@ impl Output {
     }
 }
 
-/// A stream that is for no terminal, as lines: each byte that is none of a letter is escaped, so that the lines say what passed.
-struct Verbatim {
-    utf8: Utf8,
-    line: String,
-    /// Letters of the line.
-    length: usize,
-    prefix: &'static str,
-}
-
-impl Verbatim {
-    fn new(prefix: &'static str) -> Self {
-        Self {
-            utf8: Utf8::default(),
-            line: String::new(),
-            length: 0,
-            prefix,
-        }
-    }
-
-    /// Reads on; the lines that are complete.
-    fn read(&mut self, bytes: &[u8]) -> String {
-        let text = self.utf8.text(bytes);
-        let mut done = String::new();
-        for letter in text.chars() {
-            match letter {
-                '\n' => self.end(&mut done),
-                '\\' => self.line.push_str("\\\\"),
-                _ => push_plain(letter, &mut self.line),
-            }
-            self.length = if letter == '\n' {
-                0
-            } else {
-                self.length.saturating_add(1)
-            };
-            if self.length == LONGEST_LINE {
-                self.end(&mut done);
-            }
-        }
-        done
-    }
-
-    /// The line that was begun.
-    fn finish(&mut self) -> String {
-        let mut done = String::new();
-        self.line.push_str(&self.utf8.finish());
-        if !self.line.is_empty() {
-            self.end(&mut done);
-        }
-        done
-    }
-
-    fn end(&mut self, done: &mut String) {
-        self.length = 0;
-        done.push_str(self.prefix);
-        // A backslash in it is escaped already.
-        if self.prefix.is_empty() && begins_with_mark(&self.line) && first_shown(&self.line) != Some('\\') {
-            done.push('\\');
-        }
-        done.push_str(&self.line);
-        done.push('\n');
-        self.line.clear();
-    }
-}
-
 /// Escaped where it is a control or would make text stand elsewhere than where it is.
 fn push_plain(letter: char, line: &mut String) {
     if letter.is_control() || moves_text(letter) {
@@ -457,123 +396,6 @@ fn length_of(bytes: &[u8], length: usize) -> usize {
         read = read.saturating_add(valid).saturating_add(chunk.invalid().len());
     }
     read.saturating_add(length.saturating_sub(made))
-}
-
-/// Where the stream stands in sequences and control strings, as the parser does (ECMA 48 §5.4 and §5.6), and how much of one came that
-/// nobody sees.
-///
-/// No line shows what stands in an operating system command (OSC, §8.3.89): a title, a clipboard. The parser would keep it until its end,
-/// which need not come, so it is not given any of it.
-#[derive(Debug, Default)]
-struct Strings {
-    at: At,
-    /// Letters of the one that it stands in.
-    came: u64,
-    /// How many of them were not told.
-    untold: u64,
-    /// A long one ends here: what was not told of it.
-    ended: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum At {
-    #[default]
-    Outside,
-    /// Behind ESC, which begins a sequence anywhere.
-    Begun,
-    /// Behind ESC and what stands between it and the end of its sequence.
-    Between,
-    /// In a control sequence.
-    Control,
-    /// In an operating system command.
-    Command,
-    /// Where a device control string begins.
-    Device,
-    /// In its parameters.
-    DeviceParameters,
-    /// In what follows these.
-    DeviceBetween,
-    /// In its content.
-    DeviceData,
-    /// In one whose head is none, or in a string of another kind (SOS, PM, APC).
-    Other,
-}
-
-impl At {
-    /// Behind this byte.
-    fn next(self, byte: u8) -> Self {
-        match (self, byte) {
-            (Self::Outside, 0x1b) => Self::Begun,
-            (Self::Outside, _) | (Self::Command, 0x07) | (_, 0x18 | 0x1a) => Self::Outside,
-            (_, 0x1b) => Self::Begun,
-            // As the parser does: other controls end nothing, nor does what is no letter of ASCII.
-            (Self::DeviceData, 0x9c) => Self::Outside,
-            (Self::Command | Self::DeviceData | Self::Other, _) | (_, 0x00..=0x1f | 0x7f..) => self,
-            (Self::Begun, b'[') => Self::Control,
-            (Self::Begun, b']') => Self::Command,
-            (Self::Begun, b'P') => Self::Device,
-            (Self::Begun, b'X' | b'^' | b'_') => Self::Other,
-            (Self::Begun | Self::Between, 0x20..=0x2f) => Self::Between,
-            (Self::Control, 0x20..=0x3f) => self,
-            (Self::Begun | Self::Between | Self::Control, _) => Self::Outside,
-            (Self::Device | Self::DeviceParameters | Self::DeviceBetween, 0x20..=0x2f) => Self::DeviceBetween,
-            (Self::Device, 0x30..=0x3f) | (Self::DeviceParameters, 0x30..=0x3b) => Self::DeviceParameters,
-            (Self::DeviceParameters | Self::DeviceBetween, 0x30..=0x3f) => Self::Other,
-            (Self::Device | Self::DeviceParameters | Self::DeviceBetween, _) => Self::DeviceData,
-        }
-    }
-}
-
-impl Strings {
-    /// The next bytes that the parser is given, and those behind them. Between the two a long one may have `ended`.
-    fn next<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
-        let skipped = match self.at {
-            At::Command => bytes.iter().position(ends_string).unwrap_or(bytes.len()),
-            _ => 0,
-        };
-        let (skipped, bytes) = bytes.split_at_checked(skipped).unwrap_or((bytes, &[]));
-        skipped.iter().for_each(|byte| self.count(*byte));
-        for (at, byte) in bytes.iter().enumerate() {
-            let next = self.at.next(*byte);
-            let ends = next == At::Outside || *byte == 0x1b;
-            if ends && self.is_long() {
-                self.ended = Some(self.tell());
-                self.came = 0;
-                return bytes.split_at_checked(at).unwrap_or((bytes, &[]));
-            }
-            if ends {
-                (self.came, self.untold) = (0, 0);
-            } else if self.at != At::Outside {
-                self.count(*byte);
-            }
-            self.at = next;
-            if next == At::Command {
-                return bytes.split_at_checked(at.saturating_add(1)).unwrap_or((bytes, &[]));
-            }
-        }
-        (bytes, &[])
-    }
-
-    /// Controls within a sequence are obeyed; in a string they are as nothing. The first byte of a letter counts.
-    fn count(&mut self, byte: u8) {
-        if byte >= 0x20 && !(0x80..0xc0).contains(&byte) {
-            self.came = self.came.saturating_add(1);
-            self.untold = self.untold.saturating_add(1);
-        }
-    }
-
-    fn is_long(&self) -> bool {
-        self.came > LONGEST_STRING
-    }
-
-    fn tell(&mut self) -> u64 {
-        std::mem::take(&mut self.untold)
-    }
-}
-
-/// BEL, CAN, SUB, and ESC of the string terminator.
-fn ends_string(byte: &u8) -> bool {
-    matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b)
 }
 
 impl Lines {
@@ -813,212 +635,4 @@ fn is_left_out(line: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn any_data_makes_lines_that_are_told_apart(
-            frames in prop::collection::vec(
-                (
-                    prop::sample::select(vec![0x80_u8, 1, 2, 0x87, 7]),
-                    prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"\x1b[?1049hlc;]0;\x07><!\\\r\n\t\x7f \xe2\x80\xaa".to_vec())], 0..60),
-                ),
-                0..12,
-            ),
-            cut: u8,
-        ) {
-            let mut bytes = vec![cut];
-            for (channel, data) in &frames {
-                bytes.extend([2, 9, u8::try_from(data.len() + 1).unwrap(), *channel]);
-                bytes.extend(data);
-            }
-            fuzz_transcript(&bytes);
-        }
-
-        #[test]
-        fn what_the_parser_is_not_given_changes_no_line(
-            words in prop::collection::vec(
-                prop::sample::select(vec![
-                    "\x1b", "]", "\x1b]", "\x07", "\x18", "\x1a", "\x1b\\", "\x1bP", "\x1b_", "\x1b[", "\x1b(", "0;", "m", "a", "é", "\n",
-                    "\r", "\x7f", "\u{9d}",
-                ]),
-                0..30,
-            ),
-            cut in 1..9_usize,
-        ) {
-            let bytes = words.concat().into_bytes();
-            let (mut transcript, mut parser, mut lines) = (Transcript::default(), Parser::new(), Lines::default());
-            let mut ours = String::new();
-            for piece in bytes.chunks(cut) {
-                ours.push_str(&transcript.read(piece));
-            }
-            // Whole: it reads a letter that two pieces share otherwise.
-            parser.advance(&mut lines, &bytes);
-            lines.break_off();
-            ours.push_str(&transcript.finish());
-            prop_assert_eq!(ours, lines.done);
-        }
-
-        /// Our states are the parser's: what it says nothing of is what is counted.
-        #[test]
-        fn what_is_counted_is_what_the_parser_says_nothing_of(
-            words in prop::collection::vec(
-                prop::sample::select(vec![
-                    "\x1b", "[", "]", "P", "X", "^", "_", "\x07", "\x18", "\x1a", "\\", "(", "#", "0;", "<", "m", "q", "a", "é", "漢", "\n", "\x7f", "\u{9c}",
-                ]),
-                0..30,
-            ),
-        ) {
-            let text = words.concat();
-            let (mut parser, mut said) = (Parser::new(), Said::default());
-            let mut at = At::Outside;
-            for byte in text.as_bytes() {
-                said.0 = false;
-                parser.advance(&mut said, std::slice::from_ref(byte));
-                let before = at;
-                at = before.next(*byte);
-                let is_counted = before != At::Outside && at != At::Outside && *byte != 0x1b;
-                // A letter of several bytes is said with its last one.
-                if is_counted && *byte >= 0x20 {
-                    prop_assert!(!said.0, "{text:?} at {byte:#x}");
-                }
-                if before == At::Outside && at == At::Outside && byte.is_ascii() {
-                    prop_assert!(said.0, "{text:?} at {byte:#x}");
-                }
-            }
-        }
-
-        /// Whatever it is, and however it was cut: nothing of it is lost, and nothing of it is another line.
-        #[test]
-        fn what_is_typed_is_told_letter_by_letter(
-            words in prop::collection::vec(
-                prop::sample::select(vec![
-                    "\x1b", "[?1049h", "\x1b]0;", "\x07", "> ", "! ", "[exit 0]", "\\", "u{1b}", "\r", "\n", "\t", "\u{9b}", "\u{202e}", "\u{2028}", "é", " ",
-                ]),
-                0..30,
-            ),
-            cut in 1..9_usize,
-        ) {
-            let text = words.concat();
-            let mut typed = Verbatim::new("> ");
-            let mut lines: String = text.as_bytes().chunks(cut).map(|piece| typed.read(piece)).collect();
-            lines.push_str(&typed.finish());
-            let mut said = String::new();
-            for line in lines.split_terminator('\n') {
-                prop_assert!(!line.chars().any(|letter| letter.is_control() || moves_text(letter)), "{line:?}");
-                said.push_str(&unescaped(line.strip_prefix("> ").unwrap()));
-                said.push('\n');
-            }
-            let whole = if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" };
-            prop_assert_eq!(said, whole);
-        }
-    }
-
-    /// Whether the parser said anything that may be seen.
-    #[derive(Default)]
-    struct Said(bool);
-
-    impl Perform for Said {
-        fn print(&mut self, _: char) {
-            self.0 = true;
-        }
-
-        fn execute(&mut self, _: u8) {
-            self.0 = true;
-        }
-
-        fn csi_dispatch(&mut self, _: &Params, _: &[u8], _: bool, _: char) {
-            self.0 = true;
-        }
-
-        fn esc_dispatch(&mut self, _: &[u8], _: bool, _: u8) {
-            self.0 = true;
-        }
-    }
-
-    /// As Rust reads a literal.
-    fn unescaped(line: &str) -> String {
-        let (mut out, mut rest) = (String::new(), line);
-        while let Some((plain, escaped)) = rest.split_once('\\') {
-            out.push_str(plain);
-            let (letter, behind) = match escaped.split_at(1) {
-                ("u", number) => {
-                    let (number, behind) = number.strip_prefix('{').unwrap().split_once('}').unwrap();
-                    let number = u32::from_str_radix(number, 16).unwrap();
-                    (char::from_u32(number).unwrap(), behind)
-                }
-                (letter, behind) => {
-                    let known = [("\\", '\\'), ("r", '\r'), ("t", '\t')];
-                    (known.iter().find(|(name, _)| *name == letter).unwrap().1, behind)
-                }
-            };
-            out.push(letter);
-            rest = behind;
-        }
-        out + rest
-    }
-
-    /// Found by the fuzzer.
-    #[test]
-    fn letters_that_are_cut_in_two_are_read_as_whole() {
-        for bytes in [
-            &b"a\xc2\x85[x\n"[..],
-            b"\xe2\x80\xc3\x8b>\n",
-            b"\xe2\x7f\xc2\x85\n",
-            b"\xf0\x90\x80a\xc2\x9b6n\n",
-        ] {
-            for cut in 1..=bytes.len() {
-                let frame = |bytes: &[u8]| [&[2, 9, u8::try_from(bytes.len() + 1).unwrap(), 1], bytes].concat();
-                fuzz_transcript(&[vec![u8::try_from(cut).unwrap()], frame(bytes)].concat());
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_typed_without_a_line_end_is_broken_off() {
-        let mut typed = Verbatim::new("> ");
-        let lines = typed.read(&b"a".repeat(2 * LONGEST_LINE + 1));
-        let line = format!("> {}\n", "a".repeat(LONGEST_LINE));
-        assert!(lines == line.repeat(2), "{}", lines.len());
-        assert_eq!(typed.finish(), "> a\n");
-        assert_eq!(typed.finish(), "");
-        assert_eq!(typed.read(b"a\xc3") + &typed.finish(), "> a\u{fffd}\n");
-    }
-
-    #[test]
-    fn of_a_string_without_end_the_parser_is_given_nothing() {
-        let mut strings = Strings::default();
-        assert_eq!(strings.next(b"$ \x1b]52;c;aaaa"), (&b"$ \x1b]"[..], &b"52;c;aaaa"[..]));
-        for _ in 0..3 {
-            assert_eq!(strings.next(b"aaaa;\n\xff"), (&[][..], &[][..]));
-        }
-        assert_eq!(strings.next(b"aa\x07ok\n"), (&b"\x07ok\n"[..], &[][..]));
-    }
-
-    /// What was written at once at most.
-    #[derive(Default)]
-    struct Widest(usize);
-
-    impl Write for Widest {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 = self.0.max(bytes.len());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn short_bytes_that_make_long_lines_are_written_line_after_line() {
-        let lines = b"\x1b[4096Gx\n".repeat(60_000);
-        let shown = crate::tests::down(Channel::Stdout, &lines);
-        let (_folder, recording) = crate::tests::recorded(crate::tests::head(&["sh"], true), &[(1, shown)]);
-        let widest = recording.write_text(Widest::default(), "no end").unwrap();
-        assert!((4096..=PIECE * LONGEST_LINE / 8).contains(&widest.0), "{}", widest.0);
-    }
-}
+mod tests;
