@@ -279,6 +279,50 @@ mod tests {
         assert!(notes.iter().any(|note| note.contains(told)), "{notes:?}");
     }
 
+    /// What `identity.tokenKeyFiles` names is read as a start would read it, and nothing is made.
+    #[tokio::test]
+    async fn token_keys_that_no_start_would_take_are_said() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str, mode: u32| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let key = || rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let (first, second) = (key(), key());
+        write("first.pem", &first, 0o600);
+        write("again.pem", &first, 0o600);
+        write("second.pem", &second, 0o600);
+        write("open.pem", &second, 0o644);
+        write("text.pem", "no key", 0o600);
+        for (files, why) in [
+            (&["first.pem", "second.pem"][..], None),
+            (&["first.pem", "missing.pem"], Some("there is no token key")),
+            (&["text.pem"], Some("is no P-256 key in PKCS#8")),
+            (&["first.pem", "open.pem"], Some("open.pem")),
+            (&["first.pem", "again.pem"], Some("are the same key: name it once")),
+        ] {
+            let mut config = config(folder.path());
+            let path = |name: &&str| folder.path().join(name).display().to_string();
+            config.identity.token_key_files = files.iter().map(path).collect();
+            let found = look(&config).await;
+            let wrong: Vec<String> = texts(&found)
+                .into_iter()
+                .filter(|text| text.contains("the gateway's tokens cannot be signed"))
+                .collect();
+            match why {
+                None => assert_eq!(wrong, Vec::<String>::new()),
+                Some(why) => assert!(
+                    matches!(wrong.as_slice(), [one] if one.contains(why)),
+                    "{files:?}: {wrong:?}"
+                ),
+            }
+        }
+        assert!(!folder.path().join("data").exists(), "something was made");
+    }
+
     #[test]
     fn an_address_of_another_machine_is_found_without_its_port() {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
