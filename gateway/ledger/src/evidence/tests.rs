@@ -392,10 +392,10 @@ fn a_pack_that_grows_too_long_is_given_up_on_the_way() {
         let body = format!("{{\"id\":\"{number}\",\"note\":\"{long}\"}}").into_bytes();
         stage.ledger.append(RecordKind::Access, body, Vec::new()).unwrap()
     });
-    tickets
-        .collect::<Vec<_>>()
-        .into_iter()
-        .for_each(|ticket| drop(ticket.wait().unwrap()));
+    // All of them are on their way before the first is waited for.
+    for ticket in tickets.collect::<Vec<_>>() {
+        ticket.wait().unwrap();
+    }
     let reader = Reader::open(stage.folder.path()).unwrap();
     let spots: Vec<Spot> = reader.records_from(0).map(|record| record.unwrap().spot()).collect();
     let looked = std::cell::Cell::new(0_usize);
