@@ -172,7 +172,7 @@ pub struct Identity {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuditRole {
-    /// Its name: `gatescribe audit can` and the record of each reading say it. Letters, digits, `-`, `_` and `.`.
+    /// Its name: `gatescribe audit can` and the record of each reading say it. Letters, digits, dashes, dots and underscores.
     pub name: String,
     /// Members of one of these groups have it.
     pub groups: Vec<String>,
