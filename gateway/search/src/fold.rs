@@ -119,6 +119,7 @@ impl Ending {
             row.decision = Some(decision.into());
         }
         row.judge();
+        row.hide_again();
     }
 }
 

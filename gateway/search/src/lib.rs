@@ -37,7 +37,7 @@ pub use nearest::Nearest;
 pub use query::{Key, Query, QueryError, QueryWhy, TimeBound, fuzz_query, read_time};
 pub use row::{Call, Decision, Network, Outcome, Row, Who};
 pub use scan::{Budget, Page, Range, Search, Stopped};
-pub use scope::{AuditRole, Hides, May, Reach, Scope, Sight};
+pub use scope::{AuditRole, Hides, May, Pseudonyms, Reach, Scope, Sight};
 pub use show::{Begun, Found, SealedPart, Shown};
 pub use survey::{MOST_MATCHED, Matched, Population, Survey, Surveyed};
 pub use tail::Tail;

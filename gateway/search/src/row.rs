@@ -1,5 +1,7 @@
 //! One act, as people read it: what the records of one request say together.
 
+use std::collections::BTreeSet;
+
 use model::event::RecordKind;
 use model::time::Timestamp;
 use serde::Serialize;
@@ -7,6 +9,7 @@ use serde_json::Value;
 
 use crate::act::{self, Unnamed};
 use crate::leaf::{Decided, Ended, Kept, Leaf, Passed, Request};
+use crate::scope::Hides;
 
 /// Who made the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -215,6 +218,9 @@ pub struct Row {
     pub(crate) kinds: Vec<RecordKind>,
     #[serde(skip)]
     unnamed: Option<Box<Unnamed>>,
+    /// What of it is hidden.
+    #[serde(skip)]
+    pub(crate) hidden: BTreeSet<Hides>,
 }
 
 impl Row {
@@ -326,6 +332,7 @@ impl Row {
             action: some(req.action),
             kinds: vec![kind],
             unnamed: None,
+            hidden: BTreeSet::new(),
         }
     }
 
@@ -341,6 +348,13 @@ impl Row {
             && let Some(unnamed) = self.unnamed.take()
         {
             self.act = unnamed.line(name, self.namespace.as_deref());
+        }
+    }
+
+    /// When its name is learned, the line says nothing of whom it was done as.
+    pub(crate) fn forget_effective(&mut self) {
+        if let Some(unnamed) = &mut self.unnamed {
+            unnamed.forget_effective();
         }
     }
 

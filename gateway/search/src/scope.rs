@@ -4,16 +4,42 @@
 //! out about it by searching for one.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use model::event::RecordKind;
 use model::subject::SubjectId;
 use serde::Serialize;
 
+use crate::act::{plain, quoted};
 use crate::row::{Row, Who};
 
 /// What stands where something is hidden.
 const HIDDEN: &str = "(hidden)";
+
+/// Reasons of Kubernetes' own (k8s.io/apimachinery/pkg/apis/meta/v1 `StatusReason`). A webhook may put a sentence in that place.
+const REASONS: [&str; 19] = [
+    "Unauthorized",
+    "Forbidden",
+    "NotFound",
+    "AlreadyExists",
+    "Conflict",
+    "Gone",
+    "Invalid",
+    "ServerTimeout",
+    "StoreReadError",
+    "Timeout",
+    "TooManyRequests",
+    "BadRequest",
+    "MethodNotAllowed",
+    "NotAcceptable",
+    "RequestEntityTooLarge",
+    "UnsupportedMediaType",
+    "InternalError",
+    "Expired",
+    "ServiceUnavailable",
+];
 
 /// The kinds whose line is no free text.
 const LINED: [RecordKind; 10] = [
@@ -66,13 +92,49 @@ pub struct AuditRole {
     pub hides: BTreeSet<Hides>,
     /// What may be done besides reading rows and records.
     pub may: BTreeSet<May>,
+    /// What makes the ids that stand for people.
+    #[serde(skip)]
+    pub pseudonyms: Pseudonyms,
 }
+
+/// Makes the ids that stand for people. The id in records is a hash of what an issuer calls somebody, which can be guessed: whoever may
+/// not know names gets a keyed hash of it.
+#[derive(Clone)]
+pub struct Pseudonyms(Arc<[u8; 32]>);
+
+impl Pseudonyms {
+    /// From random bytes that nobody else has.
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        Self(Arc::new(key))
+    }
+
+    fn of(&self, id: &str) -> String {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*self.0), id.as_bytes());
+        tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Debug for Pseudonyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pseudonyms")
+    }
+}
+
+impl PartialEq for Pseudonyms {
+    fn eq(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&*self.0, &*other.0).is_ok()
+    }
+}
+
+impl Eq for Pseudonyms {}
 
 /// What a role may hide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Hides {
-    /// Names of people: an opaque id that stays the same stands for each. Free text, which may name them, is hidden with them.
+    /// Names of people, for each of which an id of the role's own stands. Free text, `User-Agent` and ids of sign-ins, which may name
+    /// them, are hidden with them.
     People,
     /// Addresses of clients.
     Addresses,
@@ -128,6 +190,7 @@ pub struct Sight {
     pub hides: BTreeSet<Hides>,
     /// What may be done with it: what any role allows that shows the act.
     pub may: BTreeSet<May>,
+    pseudonyms: Option<Pseudonyms>,
 }
 
 impl Sight {
@@ -135,6 +198,7 @@ impl Sight {
         Self {
             hides: BTreeSet::new(),
             may: May::ALL.into(),
+            pseudonyms: None,
         }
     }
 }
@@ -194,6 +258,8 @@ impl Scope {
                 .reduce(|one, other| Sight {
                     hides: &one.hides & &other.hides,
                     may: &one.may | &other.may,
+                    // That of the first one that hides people: where both do, either stands for the person.
+                    pseudonyms: one.pseudonyms.or(other.pseudonyms),
                 }),
         }
     }
@@ -205,7 +271,7 @@ impl Scope {
     /// The act without what is hidden of it; `None` where nothing of it may be seen.
     pub(crate) fn view(&self, mut row: Row) -> Option<Row> {
         let sight = self.sight(&row)?;
-        row.hide(&sight.hides);
+        row.hide(sight);
         Some(row)
     }
 }
@@ -215,6 +281,7 @@ impl AuditRole {
         Sight {
             hides: self.hides.clone(),
             may: self.may.clone(),
+            pseudonyms: self.hides.contains(&Hides::People).then(|| self.pseudonyms.clone()),
         }
     }
 
@@ -242,49 +309,70 @@ impl Row {
         of_pod.map(|(namespace, _)| namespace).or(self.namespace.as_deref())
     }
 
-    fn hide(&mut self, hides: &BTreeSet<Hides>) {
+    fn hide(&mut self, sight: Sight) {
+        let Sight { hides, pseudonyms, .. } = sight;
+        if hides.is_empty() {
+            return;
+        }
+        let people = hides.contains(&Hides::People);
         if hides.contains(&Hides::Addresses) {
             self.net = None;
         }
-        if hides.contains(&Hides::Agents) {
+        if hides.contains(&Hides::Agents) || people {
             self.agent = None;
         }
-        if hides.contains(&Hides::Texts) || hides.contains(&Hides::People) {
-            self.hide_texts();
-        }
-        if hides.contains(&Hides::People) {
-            self.hide_people();
-        }
-    }
-
-    fn hide_texts(&mut self) {
-        // Where a record says what happened in a sentence, the sentence is the line of the act. Of a call and of a sign-in the line is
-        // put together from its parts.
-        let is_put_together = LINED.iter().any(|kind| kind.name() == self.kind);
-        if !is_put_together {
+        // Where a record says what happened in a sentence, the sentence is the line of the act, and may hold anything: what somebody
+        // searched for. Of a call and of a sign-in the line is put together from its parts.
+        if !LINED.iter().any(|kind| kind.name() == self.kind) {
             self.act = format!("{} {HIDDEN}", self.kind);
         }
         self.note = None;
+        if people {
+            self.hide_people(pseudonyms.as_ref());
+        }
+        self.hidden = hides;
+        self.hide_again();
+    }
+
+    /// What came by its end is hidden, too.
+    pub(crate) fn hide_again(&mut self) {
+        if !self.hides_texts() {
+            return;
+        }
+        let is_known = |reason: &mut String| REASONS.contains(&reason.as_str());
         if let Some(outcome) = &mut self.outcome {
             outcome.why = None;
+            outcome.reason.take_if(|reason| !is_known(reason));
         }
         if let Some(decision) = &mut self.decision {
             decision.stated_reason = None;
             // Why a rule mattered is told about somebody.
             decision.rules.clear();
         }
+        // Our own codes are a closed list.
+        if self.refused_by != Some("gateway") {
+            self.reason.take_if(|reason| !is_known(reason));
+        }
     }
 
-    fn hide_people(&mut self) {
+    /// Whether free text of it is hidden.
+    #[must_use]
+    pub fn hides_texts(&self) -> bool {
+        self.hidden.contains(&Hides::Texts) || self.hidden.contains(&Hides::People)
+    }
+
+    fn hide_people(&mut self, pseudonyms: Option<&Pseudonyms>) {
+        // They join acts of one person, also with those that another role shows with the name.
+        self.kubectl_session = None;
         if let Some(who) = &mut self.who {
             who.origin = None;
+            who.session = None;
         }
         if let Some(who) = self.who.as_mut().filter(|who| !who.is_machine()) {
             *who = Who {
-                id: std::mem::take(&mut who.id),
+                id: pseudonyms.map(|keyed| keyed.of(&who.id)).unwrap_or_default(),
                 kind: std::mem::take(&mut who.kind),
                 user: HIDDEN.to_owned(),
-                session: who.session.take(),
                 credential: std::mem::take(&mut who.credential),
                 ..Who::default()
             };
@@ -293,25 +381,24 @@ impl Row {
             // `--as` stands in the line, too.
             self.effective = Some(HIDDEN.to_owned());
             self.act = self.plain_act();
+            self.forget_effective();
         }
     }
 
     /// The line of an act without anything that a caller says of people.
     fn plain_act(&self) -> String {
         let Some(resource) = &self.resource else {
-            return format!("{} {}", self.method, self.path);
+            return format!("{} {}", plain(&self.method), quoted(&self.path));
         };
-        let sub = self
-            .subresource
-            .as_ref()
-            .map(|sub| format!("/{sub}"))
-            .unwrap_or_default();
-        let name = self.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-        let place = self
-            .namespace
-            .as_ref()
-            .map(|place| format!(" -n {place}"))
-            .unwrap_or_default();
-        format!("{} {resource}{sub}{name}{place}", self.verb)
+        let said = |before: &str, text: &Option<String>| {
+            let text = text.as_ref().map(|text| format!("{before}{}", quoted(text)));
+            text.unwrap_or_default()
+        };
+        let (sub, name, place) = (
+            said("/", &self.subresource),
+            said(" ", &self.name),
+            said(" -n ", &self.namespace),
+        );
+        format!("{} {}{sub}{name}{place}", plain(&self.verb), quoted(resource))
     }
 }

@@ -12,7 +12,7 @@ use oidc::issuer::Reach;
 use super::problem::Problem;
 use super::shared_names::{self, Finding, certificates_of};
 use super::tree::Node;
-use super::types::{Cluster, Config, Credential, Listener, Provider, Serves, Witness};
+use super::types::{AuditMay, Cluster, Config, Credential, Listener, Provider, Serves, Witness};
 use super::value::Size;
 
 /// Everything in `config` that cannot work.
@@ -407,6 +407,15 @@ impl Check<'_> {
                         "a name, or the beginning of names with one `*` behind it",
                     );
                 }
+            }
+            let may = |one| role.may.contains(&one);
+            if may(AuditMay::Recordings) && !may(AuditMay::Details) {
+                self.say(
+                    &at("may"),
+                    "`recordings` needs `details`",
+                    "a recording begins with the command that is sealed in the record",
+                    "add `details`",
+                );
             }
             if !role.hide.is_empty() && !role.may.is_empty() {
                 self.say(

@@ -289,6 +289,10 @@ fn an_audit_role_that_shows_nothing_or_more_than_it_says_is_refused() {
             "{ name: a, groups: [g], hide: [people], may: [receipts] }",
             "can have no `may`",
         ),
+        (
+            "{ name: a, groups: [g], may: [recordings] }",
+            "`recordings` needs `details`",
+        ),
         ("{ name: a, groups: [g], hide: [everything] }", "cannot be `everything`"),
     ] {
         let problems = told(&with(role));

@@ -2,12 +2,20 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use console::api::RoleOf;
-use search::{Hides, May};
+use search::{Hides, May, Pseudonyms};
 
 use crate::config::{AuditHidden, AuditMay, AuditRole};
 
-pub(super) fn of(role: &AuditRole) -> RoleOf {
+/// # Errors
+/// There is no randomness to be had.
+pub(super) fn of(role: &AuditRole) -> anyhow::Result<RoleOf> {
+    // Of this start: who reads without names has nothing that goes beyond it.
+    let mut key = [0; 32];
+    if SystemRandom::new().fill(&mut key).is_err() {
+        anyhow::bail!("the system gives no random bytes");
+    }
     let hides = role.hide.iter().map(|one| match one {
         AuditHidden::People => Hides::People,
         AuditHidden::Addresses => Hides::Addresses,
@@ -19,7 +27,7 @@ pub(super) fn of(role: &AuditRole) -> RoleOf {
         AuditMay::Receipts => May::Receipts,
         AuditMay::Recordings => May::Recordings,
     });
-    RoleOf {
+    Ok(RoleOf {
         groups: role.groups.clone(),
         role: Arc::new(search::AuditRole {
             name: role.name.clone(),
@@ -27,6 +35,7 @@ pub(super) fn of(role: &AuditRole) -> RoleOf {
             namespaces: role.namespaces.clone(),
             hides: hides.collect(),
             may: may.collect(),
+            pseudonyms: Pseudonyms::new(key),
         }),
-    }
+    })
 }

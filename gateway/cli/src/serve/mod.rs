@@ -382,7 +382,7 @@ fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<(host::ConsoleHost, con
         .collect::<anyhow::Result<_>>()?;
     let document = console::gatescribe_document(url, &entries);
     let (_entries, entries) = keep(entries, stop);
-    let api = audit_api(parts);
+    let api = audit_api(parts)?;
     let parts = console::Parts {
         lifetimes: lifetimes(&config.identity.session),
         store: Arc::clone(&books.store),
@@ -397,7 +397,7 @@ fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<(host::ConsoleHost, con
     Ok((host::ConsoleHost::new(router, &document), renewals))
 }
 
-fn audit_api(parts: &HostParts<'_>) -> axum::Router {
+fn audit_api(parts: &HostParts<'_>) -> anyhow::Result<axum::Router> {
     let HostParts {
         config,
         books,
@@ -418,7 +418,8 @@ fn audit_api(parts: &HostParts<'_>) -> axum::Router {
         .iter()
         .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
         .collect();
-    console::api::router(console::api::ApiParts {
+    let roles = config.identity.audit_roles.iter().map(audit_roles::of);
+    Ok(console::api::router(console::api::ApiParts {
         keys: Arc::clone(keys),
         store: Arc::clone(&books.store),
         archive: Arc::new(search::Archive::live(&books.dir, move || *size.borrow())),
@@ -441,9 +442,9 @@ fn audit_api(parts: &HostParts<'_>) -> axum::Router {
         proves: Arc::new(api::Proofs::new(books, witnesses)),
         locks: Arc::clone(locks) as Arc<dyn console::api::LocksInForce>,
         audit_groups: config.identity.audit_groups.clone(),
-        audit_roles: config.identity.audit_roles.iter().map(audit_roles::of).collect(),
+        audit_roles: roles.collect::<anyhow::Result<_>>()?,
         clock: Arc::new(now),
-    })
+    }))
 }
 
 type RulePaths = watch::Sender<Vec<PathBuf>>;

@@ -21,6 +21,7 @@ use http::header;
 use search::{Row, Scope, Tail};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::asker::Asker;
 use super::parameters::Parameters;
@@ -73,6 +74,7 @@ pub(super) async fn tail(
         tail: Some(tail),
         durable,
         revision,
+        looked: Instant::now(),
         shown: 0,
         begin: Some(begin),
         ended: false,
@@ -106,6 +108,8 @@ struct Following {
     tail: Option<Tail>,
     durable: watch::Receiver<u64>,
     revision: u64,
+    /// When the session was last looked at.
+    looked: Instant,
     shown: u64,
     begin: Option<Bytes>,
     ended: bool,
@@ -122,9 +126,9 @@ impl Following {
             return None;
         }
         loop {
-            if self.revision != self.api.parts.store.revision()
-                && let Err(end) = self.look_again().await
-            {
+            // Not only where something is said to have changed: a sign-in also ends by time.
+            let is_due = self.revision != self.api.parts.store.revision() || self.looked.elapsed() >= QUIET;
+            if is_due && let Err(end) = self.look_again().await {
                 return Some(self.end(&end));
             }
             // Seen before reading: what comes while we read wakes us again.
@@ -176,6 +180,7 @@ impl Following {
     /// Looks at the session again; a person who may see less than before begins anew.
     async fn look_again(&mut self) -> Result<(), Refused> {
         self.revision = self.api.parts.store.revision();
+        self.looked = Instant::now();
         self.asker = self.asker.still(&self.api).await?;
         Ok(())
     }

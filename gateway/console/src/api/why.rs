@@ -87,7 +87,9 @@ fn words(row: &Row) -> Vec<String> {
         said.push("No decision stands in this record.".to_owned());
         return said;
     };
-    if decision.rules.is_empty() {
+    if row.hides_texts() {
+        said.push("Which rules mattered is hidden by your audit role.".to_owned());
+    } else if decision.rules.is_empty() {
         said.push("No rule and no binding matched.".to_owned());
     }
     said.extend(decision.rules.iter().map(rule_in_words));

@@ -106,6 +106,10 @@ pub(crate) struct Unnamed {
 }
 
 impl Unnamed {
+    pub(crate) fn forget_effective(&mut self) {
+        self.effective = None;
+    }
+
     /// What to remember of the record that begins an act; `None` where no name can be missing.
     pub(crate) fn of(kind: RecordKind, leaf: &Leaf) -> Option<Box<Self>> {
         let req = leaf.req.as_ref()?;
@@ -344,7 +348,7 @@ fn has(req: &Request, key: &str) -> bool {
 }
 
 /// A value in a command line: as it is when it is plain, else in quotes.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '/' | '@' | '-' | '+' | '=' | ',');
     if !text.is_empty() && text.chars().all(safe) {
         return text.to_owned();
