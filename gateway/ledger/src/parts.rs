@@ -44,6 +44,9 @@ pub(crate) struct Declared {
     /// Absent in what an earlier build wrote.
     #[serde(default)]
     pub(crate) sealed: Option<String>,
+    /// The public name of the key that it is sealed under.
+    #[serde(default)]
+    pub(crate) key: Option<String>,
 }
 
 /// What a leaf says of its parts; nothing where it says nothing, or nothing that can be read.
@@ -67,7 +70,14 @@ pub(crate) fn declared(leaf: &[u8]) -> Vec<Declared> {
 /// # Errors
 /// The first difference.
 pub(crate) fn check(leaf: &[u8], parts: &[impl AsRef<[u8]>]) -> Result<usize, PartsFault> {
-    let declared = declared(leaf);
+    compare(&declared(leaf), parts)
+}
+
+/// As [`check`], of what a leaf is known to say.
+///
+/// # Errors
+/// As there.
+pub(crate) fn compare(declared: &[Declared], parts: &[impl AsRef<[u8]>]) -> Result<usize, PartsFault> {
     let missing = declared.len().saturating_sub(parts.len());
     if missing > 0 {
         return Err(PartsFault::Missing(missing));
@@ -85,6 +95,20 @@ pub(crate) fn check(leaf: &[u8], parts: &[impl AsRef<[u8]>]) -> Result<usize, Pa
         bound += 1;
     }
     Ok(bound)
+}
+
+/// The keys of those parts that do not stand there, where all others do, in their order, and every missing one names its key: so a copy
+/// looks that was made without what is erased. `None` where it looks otherwise.
+pub(crate) fn detached<'d>(declared: &'d [Declared], parts: &[impl AsRef<[u8]>]) -> Option<Vec<&'d str>> {
+    let mut there = parts.iter().map(|part| Part::digest(part.as_ref())).peekable();
+    let mut keys = Vec::new();
+    for said in declared {
+        let sealed = said.sealed.as_deref()?;
+        if there.next_if(|digest| digest == sealed).is_none() {
+            keys.push(said.key.as_deref()?);
+        }
+    }
+    there.next().is_none().then_some(keys)
 }
 
 #[cfg(test)]
@@ -121,6 +145,31 @@ mod tests {
         assert_eq!(check(&old, &[b"x", b"y", b"z"]), Ok(0));
         assert_eq!(check(&old, &[b"x"]), Err(PartsFault::Missing(1)));
         assert_eq!(check(&leaf(&[None, Some(b"b")]), &[b"x", b"b"]), Ok(1));
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_by_its_keys_and_only_where_the_rest_is_as_it_was() {
+        let entry = |bytes: &[u8], key: &str| format!("{{\"key\":\"{key}\",\"sealed\":\"{}\"}}", Part::digest(bytes));
+        let leaf = format!(
+            "{{\"parts\":[{},{},{}]}}",
+            entry(b"a", "k"),
+            entry(b"b", "l"),
+            entry(b"c", "k")
+        );
+        let declared = declared(leaf.as_bytes());
+        let left: [(&[&[u8]], Option<&[&str]>); 6] = [
+            (&[b"b"], Some(&["k", "k"])),
+            (&[b"a", b"c"], Some(&["l"])),
+            (&[], Some(&["k", "l", "k"])),
+            (&[b"c", b"b"], None),
+            (&[b"x"], None),
+            (&[b"a", b"x"], None),
+        ];
+        for (parts, keys) in left {
+            assert_eq!(detached(&declared, parts).as_deref(), keys, "{parts:?}");
+        }
+        let nameless = super::declared(self::leaf(&[Some(b"a")]).as_slice());
+        assert_eq!(detached(&nameless, &[] as &[&[u8]]), None, "whose key nobody knows");
     }
 
     #[test]

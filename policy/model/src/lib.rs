@@ -7,6 +7,7 @@ pub mod ask;
 pub mod chain;
 pub mod cluster;
 pub mod decision;
+pub mod erasure;
 pub mod event;
 pub mod go_duration;
 pub mod live;

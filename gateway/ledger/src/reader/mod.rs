@@ -465,9 +465,11 @@ pub fn fuzz_frame_reader(data: &[u8]) {
         let _ = frame.check_leaf();
         if let FrameKind::Leaf(_) = frame.kind {
             let _ = crate::leaf::facts(frame.body);
+            crate::verify::fuzz_erasure(frame.body);
         }
         rest = rest.get(frame.encoded_len()..).unwrap_or_default();
     }
+    crate::verify::fuzz_erasure(data);
     let _ = Header::decode(data);
     let _ = Footer::decode(data);
     let _ = scan(data);

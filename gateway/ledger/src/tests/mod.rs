@@ -1,6 +1,7 @@
 //! The ledger as its callers see it, on the simulated disk, driven by hand.
 
 mod appending;
+mod erasing;
 mod faults;
 mod gathering;
 mod reading;

@@ -9,6 +9,7 @@
 //! Segments are looked at beside one another, each from the state in its own header; that every header is what the records
 //! before it lead to is compared afterwards.
 
+mod erased;
 mod heads;
 mod remote;
 mod segment;
@@ -28,6 +29,9 @@ use crate::note::{Note, VerifierKey};
 use crate::parts::PartsFault;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Frontier;
+pub use erased::Erased;
+use erased::Erasures;
+pub(crate) use erased::fuzz_erasure;
 pub use heads::key_changes;
 pub(crate) use heads::{CHANGES, KEPT};
 use heads::{Head, Heads};
@@ -204,6 +208,8 @@ pub struct Report {
     pub parts: u64,
     /// Parts whose sealed bytes no record binds, as earlier builds wrote them: only their being there is looked at.
     pub unbound: u64,
+    /// What nobody can open any more, by records that are proved.
+    pub erased: Erased,
     /// Tiles of hashes that were compared; of a log that is read from a server.
     pub tiles: u64,
     /// Entries that do not begin with a kind and their number, and so are no records of this format; of a log that is read from a
@@ -309,6 +315,7 @@ struct Chain {
     keys: Keys,
     /// The records that say that the key changes.
     told: Vec<Told>,
+    erasures: Erasures,
     report: Report,
     /// What the records so far lead to; `None` where damage hides it.
     frontier: Option<Frontier>,
@@ -326,6 +333,7 @@ impl Chain {
             heads: heads.list,
             keys: heads.keys,
             told: Vec::new(),
+            erasures: Erasures::default(),
             report: Report {
                 findings: heads.findings,
                 strange: heads.strange,
@@ -375,6 +383,7 @@ impl Chain {
         }
         self.report.findings.extend(segment.findings);
         self.told.extend(segment.told);
+        self.erasures.add(segment.erasures);
         for (index, held) in segment.heads {
             self.judge(index, held, &name);
         }
@@ -432,6 +441,9 @@ impl Chain {
             self.report.turns = turns;
             self.report.findings.extend(findings);
         }
+        let (erased, findings) = std::mem::take(&mut self.erasures).judge(self.report.proved);
+        self.report.erased = erased;
+        self.report.findings.extend(findings);
         self.report
             .findings
             .sort_by_key(|finding| (finding.records.start, finding.offset));

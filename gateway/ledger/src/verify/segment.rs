@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use model::event::RecordKind;
 
+use super::erased::Erasures;
 use super::heads::Head;
 use super::turns::Told;
 use super::{Fault, Finding, io, read_whole, read_whole_into};
@@ -11,7 +12,7 @@ use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, read_frame};
 use crate::options::to_u64;
-use crate::parts;
+use crate::parts::{self, PartsFault};
 use crate::recovery::read_header;
 use crate::segment::{FOOTER_MAGIC, Footer, Header, evidence_of_sync, hashes_name, segment_name};
 use crate::tree::{Frontier, Hash, leaf_hash, leaf_hash_behind_zero};
@@ -35,6 +36,8 @@ pub(super) struct Examined {
     pub(super) findings: Vec<Finding>,
     /// Records of changes of the key.
     pub(super) told: Vec<Told>,
+    /// What is said of erasures.
+    pub(super) erasures: Erasures,
     pub(super) records: u64,
     pub(super) parts: u64,
     /// Those that no leaf binds.
@@ -191,9 +194,22 @@ impl<'a> Walk<'a> {
             let told = Told::read(frame.body, frame.seq, &self.file, to_u64(self.pos));
             self.examined.told.push(told);
         }
+        if kind == RecordKind::Erasure {
+            self.examined.erasures.read(frame.body, frame.seq);
+        }
         let count = self.parts.len();
-        match parts::check(frame.body, &self.parts) {
+        let declared = parts::declared(frame.body);
+        self.examined.erasures.count(&declared);
+        match parts::compare(&declared, &self.parts) {
             Ok(bound) => self.examined.unbound += to_u64(count.saturating_sub(bound)),
+            Err(fault @ PartsFault::Missing(_)) => match parts::detached(&declared, &self.parts) {
+                Some(keys) => {
+                    let at = to_u64(self.pos);
+                    let lack = finding(fault.into(), frame.seq..frame.seq + 1, self.file.clone(), at);
+                    self.examined.erasures.lacks(lack, &keys);
+                }
+                None => self.find(fault.into(), frame.seq..frame.seq + 1),
+            },
             Err(fault) => self.find(fault.into(), frame.seq..frame.seq + 1),
         }
         self.examined.parts += to_u64(count);

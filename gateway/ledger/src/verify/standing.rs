@@ -308,6 +308,9 @@ impl StandingCheck {
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());
             step.bytes += examined.bytes;
             chain.take(examined);
+            // Nothing takes parts out of a ledger that is written: here each that is missing is a fault, whatever was erased.
+            let (_, missing) = std::mem::take(&mut chain.erasures).judge(0);
+            chain.report.findings.extend(missing);
             for finding in &mut chain.report.findings {
                 // Where no tree agreed since, what differs may lie in segments before this one, forged so that they agree with it.
                 if matches!(finding.fault, Fault::Root { .. }) && finding.records.start == expected {

@@ -30,7 +30,9 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
         | RecordKind::Grant
         | RecordKind::Damage
         | RecordKind::Key
-        | RecordKind::Clock => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
+        | RecordKind::Clock
+        | RecordKind::Erasure
+        | RecordKind::Hold => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
         RecordKind::Intent
         | RecordKind::Outcome
         | RecordKind::Access
@@ -65,6 +67,7 @@ fn session(person: Option<&Person>) -> String {
         "sessionCut" => "ended a session".to_owned(),
         "userLocked" => "locked a user".to_owned(),
         "userUnlocked" => "unlocked a user".to_owned(),
+        "partKeysRotated" => "had new keys made for parts".to_owned(),
         "credentialRefused" => "credential refused".to_owned(),
         "logoutTokenRefused" => "logout token refused".to_owned(),
         other => plain(other),

@@ -51,11 +51,15 @@ pub enum RecordKind {
     Key = 21,
     /// The machine's wall clock was stepped: times before and after it do not compare.
     Clock = 22,
+    /// Somebody asks that sealed data be erased, takes it back or is refused; or their keys go, by two people's word.
+    Erasure = 23,
+    /// A legal hold begins or ends: while it stands, nothing that it covers is erased.
+    Hold = 24,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Intent,
         Self::Outcome,
         Self::Access,
@@ -78,6 +82,8 @@ impl RecordKind {
         Self::Damage,
         Self::Key,
         Self::Clock,
+        Self::Erasure,
+        Self::Hold,
     ];
 
     /// The number in the frame.
@@ -106,6 +112,8 @@ impl RecordKind {
             Self::Damage => 20,
             Self::Key => 21,
             Self::Clock => 22,
+            Self::Erasure => 23,
+            Self::Hold => 24,
         }
     }
 
@@ -141,6 +149,8 @@ impl RecordKind {
             Self::Damage => "damage",
             Self::Key => "key",
             Self::Clock => "clock",
+            Self::Erasure => "erasure",
+            Self::Hold => "hold",
         }
     }
 
@@ -163,6 +173,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
         }
         assert_eq!(RecordKind::from_code(0), None);
-        assert_eq!(RecordKind::from_code(23), None);
+        assert_eq!(RecordKind::from_code(25), None);
     }
 }

@@ -9,8 +9,8 @@ mod writer;
 
 pub use kind::RecordKind;
 pub use record::{
-    Answer, Audited, By, ClockStep, ConfigChange, Decided, Effective, Issued, ItemsSeen, Network, Object, Outcome,
-    Part, Passed, Person, PolicyChange, Presented, Record, Recorded, Request, Served, Source, Span, Started, Summed,
-    Workload,
+    Answer, Audited, By, ClockStep, ConfigChange, Decided, Effective, ErasedKey, Erasing, Held, Issued, ItemsSeen,
+    Network, Object, Outcome, Part, Passed, Person, PolicyChange, Presented, Record, Recorded, Request, Served, Source,
+    Span, Started, Summed, Workload,
 };
 pub use writer::NotPlain;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::writer::{NotPlain, RecordWriter};
 use crate::cluster::ClusterId;
 use crate::decision::RuleRef;
+use crate::erasure::{Actor, Scope};
 use crate::subject::SubjectId;
 use crate::time::Timestamp;
 
@@ -119,6 +120,12 @@ pub struct Record<'a> {
     /// A step of the wall clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockStep>,
+    /// An erasure that somebody asks for, or that is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasing<'a>>,
+    /// A legal hold that begins or ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Held<'a>>,
     /// Commitments to what is kept beside the leaf.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parts: &'a [Part],
@@ -613,6 +620,66 @@ pub struct ClockStep {
     pub to: Timestamp,
     /// The difference in milliseconds; negative where it went back.
     pub millis: i64,
+}
+
+/// A step of an erasure. Durable before the keys that it names are destroyed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Erasing<'a> {
+    /// `asked`, `refused`, `withdrawn`, `erased`.
+    pub what: &'static str,
+    /// The id of the record that asked for it.
+    pub request: &'a str,
+    /// Whose data, and which.
+    pub of: &'a Scope,
+    /// Who asked.
+    pub asked: &'a Actor,
+    /// Who agreed, or was refused to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<&'a Actor>,
+    /// Why, in the words of whoever asked.
+    pub why: &'a str,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'a str>,
+    /// The hold that forbids it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<&'a str>,
+    /// Nobody can agree any more then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The keys that go.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub keys: &'a [ErasedKey<'a>],
+    /// How many keys the records of this erasure name that follow this one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+/// A key that goes.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErasedKey<'a> {
+    /// Its public name, as in `parts[].key`.
+    pub id: &'a str,
+    /// Of which class: that of a part, or `recording:` and the session's id.
+    pub class: &'a str,
+}
+
+/// A legal hold begins or ends.
+#[derive(Clone, Debug, Serialize)]
+pub struct Held<'a> {
+    /// `created` or `released`.
+    pub what: &'static str,
+    /// The id of the record that began it.
+    pub id: &'a str,
+    /// Whose data, and which.
+    pub of: &'a Scope,
+    /// The user name of whoever set it.
+    pub set_by: &'a str,
+    /// Why it was set.
+    pub why: &'a str,
+    /// Why it was released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<&'a str>,
 }
 
 /// A commitment to bytes that are kept beside the leaf and can be erased.

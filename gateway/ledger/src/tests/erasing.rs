@@ -1,0 +1,176 @@
+//! Parts whose keys were destroyed are told from parts that somebody took away: by a signed record, and by nothing else (promise 5).
+
+use std::sync::Arc;
+
+use super::*;
+use crate::disk::Disk;
+use crate::note::{Algorithm, KeyName, Signer, SigningKey, VerifierKey};
+use crate::verify::{Erased, Fault, Report, Trust, verify};
+use crate::{Part, PartsFault, Publisher};
+
+struct World {
+    disk: SimDisk,
+    key: Arc<dyn Signer>,
+}
+
+const BYTES: [&[u8]; 2] = [b"sealed command", b"sealed query"];
+
+impl World {
+    fn new() -> Self {
+        let name = KeyName::new("audit.example/erasing").unwrap();
+        Self {
+            disk: SimDisk::new(1),
+            key: Arc::new(SigningKey::generate(name, Algorithm::Ed25519).unwrap()),
+        }
+    }
+
+    /// A run of the gateway whose end is signed, or is not.
+    fn run(&self, is_signed: bool, work: impl FnOnce(&Ledger)) {
+        let (disk, clock) = (Arc::new(self.disk.clone()), || {
+            Timestamp::from_unix_seconds(1_790_000_000)
+        });
+        let ledger = Arc::new(Ledger::open(Path::new("l"), options(), disk.clone()).unwrap().0);
+        let publisher = is_signed
+            .then(|| Publisher::start(&ledger, disk, None, vec![Arc::clone(&self.key)], Arc::new(clock)).unwrap());
+        work(&ledger);
+        ledger.close();
+        if let Some(publisher) = publisher {
+            publisher.finish().unwrap();
+        }
+    }
+
+    fn check(&self) -> Report {
+        let key: VerifierKey = self.key.key().clone();
+        let trust = Trust {
+            keys: vec![key],
+            remembered: Vec::new(),
+        };
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        verify(&disk, &trust, 2, &|_| {}).unwrap()
+    }
+}
+
+/// An access with two parts, of which those that are `there` stand beside it.
+fn act(ledger: &Ledger, keys: [&str; 2], there: [bool; 2]) -> u64 {
+    let entry = |(bytes, key): (&&[u8], &str)| {
+        format!(
+            "{{\"name\":\"query\",\"key\":\"{key}\",\"sealed\":\"{}\"}}",
+            Part::digest(bytes)
+        )
+    };
+    let entries: Vec<String> = BYTES.iter().zip(keys).map(entry).collect();
+    let body = format!("{{\"id\":\"a\",\"parts\":[{}]}}", entries.join(","));
+    let parts = BYTES.iter().zip(there).filter(|(_, there)| *there);
+    let parts = parts.map(|(bytes, _)| Part { bytes: bytes.to_vec() }).collect();
+    write(ledger, RecordKind::Access, body, parts)
+}
+
+fn erasure(ledger: &Ledger, what: &str, keys: &[(&str, &str)]) -> u64 {
+    let key = |(id, class): &(&str, &str)| format!("{{\"id\":\"{id}\",\"class\":\"{class}\"}}");
+    let keys: Vec<String> = keys.iter().map(key).collect();
+    let body = format!(
+        "{{\"id\":\"e\",\"erasure\":{{\"what\":\"{what}\",\"keys\":[{}]}}}}",
+        keys.join(",")
+    );
+    write(ledger, RecordKind::Erasure, body, Vec::new())
+}
+
+fn write(ledger: &Ledger, kind: RecordKind, body: String, parts: Vec<Part>) -> u64 {
+    ledger
+        .append(kind, body.into_bytes(), parts)
+        .unwrap()
+        .wait()
+        .unwrap()
+        .seq
+}
+
+fn faults(report: &Report) -> Vec<(u64, &Fault)> {
+    report
+        .findings
+        .iter()
+        .map(|found| (found.records.start, &found.fault))
+        .collect()
+}
+
+#[test]
+fn what_was_erased_is_counted_and_what_was_taken_out_for_it_is_no_fault() {
+    let world = World::new();
+    let mut records = Vec::new();
+    world.run(true, |ledger| {
+        act(ledger, ["k1", "k2"], [true, true]);
+        act(ledger, ["k1", "k2"], [false, true]);
+        act(ledger, ["k1", "k3"], [false, false]);
+        records.push(erasure(ledger, "erased", &[("k1", "command"), ("r1", "recording:s")]));
+    });
+    world.run(true, |ledger| {
+        records.push(erasure(ledger, "erased", &[("k3", "query")]));
+        // After a crash it may be said again.
+        erasure(ledger, "erased", &[("k3", "query")]);
+    });
+    let report = world.check();
+    assert_eq!(faults(&report), []);
+    assert!(report.is_proved());
+    let erased = Erased {
+        records: records.into_iter().collect(),
+        parts: 4,
+        detached: 3,
+        recordings: 1,
+    };
+    assert_eq!(report.erased, erased);
+}
+
+#[test]
+fn a_part_that_is_missing_without_a_record_of_its_key_is_found_at_its_record() {
+    let world = World::new();
+    let mut lacking = Vec::new();
+    world.run(true, |ledger| {
+        act(ledger, ["k1", "k2"], [true, true]);
+        lacking.push((act(ledger, ["k1", "k2"], [false, false]), 1));
+        lacking.push((act(ledger, ["k2", "k3"], [true, false]), 1));
+        // To ask for it, or to be refused, is not to erase.
+        erasure(ledger, "asked", &[("k2", "query")]);
+        erasure(ledger, "refused", &[("k3", "query")]);
+        erasure(ledger, "erased", &[("k1", "command")]);
+    });
+    let report = world.check();
+    let found: Vec<_> = lacking
+        .iter()
+        .map(|(seq, count)| (*seq, Fault::Parts(PartsFault::Missing(*count))))
+        .collect();
+    let found: Vec<_> = found.iter().map(|(seq, fault)| (*seq, fault)).collect();
+    assert_eq!(faults(&report), found);
+    assert!(!report.is_proved());
+    assert_eq!((report.erased.parts, report.erased.detached), (2, 1));
+}
+
+#[test]
+fn a_record_of_an_erasure_that_nobody_signed_excuses_nothing() {
+    let world = World::new();
+    let mut lacking = 0;
+    world.run(true, |ledger| lacking = act(ledger, ["k1", "k2"], [false, true]));
+    // As whoever has the files, and not the key, appends it.
+    world.run(false, |ledger| {
+        erasure(ledger, "erased", &[("k1", "command")]);
+    });
+    let report = world.check();
+    assert_eq!(faults(&report), [(lacking, &Fault::Parts(PartsFault::Missing(1)))]);
+    assert_eq!(report.erased, Erased::default());
+}
+
+#[test]
+fn what_stands_in_place_of_an_erased_part_is_no_erasure() {
+    let world = World::new();
+    world.run(true, |ledger| {
+        let body = format!(
+            "{{\"id\":\"a\",\"parts\":[{{\"key\":\"k1\",\"sealed\":\"{}\"}}]}}",
+            Part::digest(b"sealed command")
+        );
+        let other = Part {
+            bytes: b"another command".to_vec(),
+        };
+        write(ledger, RecordKind::Access, body, vec![other]);
+        erasure(ledger, "erased", &[("k1", "command")]);
+    });
+    let altered = Fault::Parts(PartsFault::Altered { part: 1, of: 1 });
+    assert_eq!(faults(&world.check()), [(0, &altered)]);
+}

@@ -1,0 +1,185 @@
+//! What the records say was erased, and what stands beside the records under those keys.
+//!
+//! The check opens nothing: it knows a part by the digest of its sealed bytes and by the name of its key, both in the leaf. A record of
+//! kind `erasure` counts only where a signature covers it: whoever can write the files can also append one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Deserialize;
+
+use super::{Fault, Finding};
+use crate::parts::{Declared, PartsFault};
+
+/// A key that goes, as a record says it.
+#[derive(Clone, Debug)]
+struct Gone {
+    seq: u64,
+    is_of_recording: bool,
+}
+
+/// Parts that do not stand beside their leaf.
+#[derive(Debug)]
+struct Detached {
+    finding: Finding,
+    count: usize,
+    keys: Vec<String>,
+}
+
+/// What one segment, or several, say of erasures.
+#[derive(Debug, Default)]
+pub(super) struct Erasures {
+    /// By the name of the key.
+    gone: HashMap<String, Gone>,
+    /// How many parts stand under each key.
+    parts: HashMap<String, u64>,
+    detached: Vec<Detached>,
+}
+
+/// What was erased, with proof.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// The records that say so.
+    pub records: BTreeSet<u64>,
+    /// Parts that nobody can open any more.
+    pub parts: u64,
+    /// How many of them do not stand there any more either.
+    pub detached: u64,
+    /// Recordings that nobody can play any more.
+    pub recordings: u64,
+}
+
+impl Erasures {
+    /// Reads a record of kind `erasure`. One that says that it was asked for, or refused, erases nothing.
+    pub(super) fn read(&mut self, leaf: &[u8], seq: u64) {
+        #[derive(Deserialize)]
+        struct Leaf {
+            erasure: Says,
+        }
+        #[derive(Deserialize)]
+        struct Says {
+            what: String,
+            #[serde(default)]
+            keys: Vec<Key>,
+        }
+        #[derive(Deserialize)]
+        struct Key {
+            id: String,
+            class: String,
+        }
+        let Ok(Leaf { erasure }) = serde_json::from_slice(leaf) else {
+            return;
+        };
+        if erasure.what != "erased" {
+            return;
+        }
+        for key in erasure.keys {
+            // The first record counts: what is said again after a crash is no other erasure.
+            self.gone.entry(key.id).or_insert(Gone {
+                seq,
+                is_of_recording: key.class.starts_with("recording:"),
+            });
+        }
+    }
+
+    /// Counts the parts that a leaf declares, by their keys.
+    pub(super) fn count(&mut self, declared: &[Declared]) {
+        for key in declared.iter().filter_map(|part| part.key.as_deref()) {
+            match self.parts.get_mut(key) {
+                Some(count) => *count += 1,
+                None => drop(self.parts.insert(key.to_owned(), 1)),
+            }
+        }
+    }
+
+    /// Parts under these keys are not there. Whether that is a fault is known when all records were read.
+    pub(super) fn lacks(&mut self, finding: Finding, keys: &[&str]) {
+        self.detached.push(Detached {
+            finding,
+            count: keys.len(),
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        });
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        for (id, gone) in other.gone {
+            self.gone.entry(id).or_insert(gone);
+        }
+        for (key, count) in other.parts {
+            *self.parts.entry(key).or_default() += count;
+        }
+        self.detached.extend(other.detached);
+    }
+
+    /// What the records up to `proved` say, and the parts that are missing without that any of them says so.
+    pub(super) fn judge(self, proved: u64) -> (Erased, Vec<Finding>) {
+        let gone: BTreeMap<&str, &Gone> = self
+            .gone
+            .iter()
+            .filter(|(_, gone)| gone.seq < proved)
+            .map(|(id, gone)| (id.as_str(), gone))
+            .collect();
+        let mut erased = Erased::default();
+        for (id, gone) in &gone {
+            erased.records.insert(gone.seq);
+            erased.recordings += u64::from(gone.is_of_recording);
+            erased.parts += self.parts.get(*id).copied().unwrap_or_default();
+        }
+        let mut findings = Vec::new();
+        for Detached {
+            mut finding,
+            count,
+            keys,
+        } in self.detached
+        {
+            let kept = keys.iter().filter(|key| !gone.contains_key(key.as_str())).count();
+            erased.detached += u64::try_from(count - kept).unwrap_or_default();
+            if kept > 0 {
+                finding.fault = Fault::Parts(PartsFault::Missing(kept));
+                findings.push(finding);
+            }
+        }
+        (erased, findings)
+    }
+}
+
+/// Entry for the fuzzer: foreign bytes are no erasure, and never a panic.
+pub(crate) fn fuzz_erasure(leaf: &[u8]) {
+    let mut erasures = Erasures::default();
+    erasures.read(leaf, 0);
+    let declared = crate::parts::declared(leaf);
+    erasures.count(&declared);
+    let _ = crate::parts::detached(&declared, &[leaf]);
+    let (erased, findings) = erasures.judge(1);
+    debug_assert!(findings.is_empty() && erased.records.len() <= 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_no_erasure(data in prop::collection::vec(any::<u8>(), 0..300)) {
+            fuzz_erasure(&data);
+            let mut erasures = Erasures::default();
+            erasures.read(&data, 0);
+            prop_assert!(erasures.gone.is_empty());
+        }
+
+        #[test]
+        fn only_a_record_that_says_erased_erases_and_it_erases_what_it_names(
+            what in "(erased|asked|refused|withdrawn|[a-z]{0,9})", keys in prop::collection::btree_set("[0-9a-f]{16}", 0..9), more in "x[a-z]{1,9}",
+        ) {
+            let named: Vec<_> = keys.iter().map(|id| serde_json::json!({"id": id, "class": "query", (&more): 1})).collect();
+            let leaf = serde_json::json!({"id": "e", "erasure": {"what": what, "keys": named, "of": {"user": "a"}}});
+            let leaf = leaf.to_string().into_bytes();
+            fuzz_erasure(&leaf);
+            let mut erasures = Erasures::default();
+            erasures.read(&leaf, 7);
+            let gone: BTreeSet<String> = erasures.gone.into_keys().collect();
+            prop_assert_eq!(gone, if what == "erased" { keys } else { BTreeSet::new() });
+        }
+    }
+}
