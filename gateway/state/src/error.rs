@@ -56,6 +56,9 @@ pub enum StateError {
         /// Its bound.
         limit: u32,
     },
+    /// Another program reads the database, so that the log beside it could not be emptied: it may still have what was destroyed.
+    #[error("another program reads the state file, so that what was destroyed may still stand in the log beside it")]
+    Lingers,
     /// The system's random number generator failed.
     #[error("the system gives no random numbers")]
     Random,

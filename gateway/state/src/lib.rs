@@ -15,6 +15,7 @@
 mod attempt;
 mod code;
 mod device;
+mod erasure;
 mod error;
 mod fair;
 mod issued;
@@ -30,6 +31,7 @@ mod store;
 pub use attempt::{NewAttempt, TakenAttempt};
 pub use code::{NewCode, RedeemedCode};
 pub use device::{Device, DevicePoll, NewDevice};
+pub use erasure::PartKeyName;
 pub use error::StateError;
 pub use issued::IssuedCredential;
 pub use lock::Locking;

@@ -22,7 +22,8 @@ impl std::fmt::Debug for PartKeyBytes {
 }
 
 const TABLE: &str = "part_keys";
-const FIND: &str = "SELECT id, sealed FROM part_keys WHERE subject_id = ?1 AND class = ?2";
+/// The one that is in use.
+const FIND: &str = "SELECT id, sealed FROM part_keys WHERE subject_id = ?1 AND class = ?2 AND retired_at IS NULL";
 
 impl Store {
     /// The key of this subject for this class; made and durable at first use.
@@ -61,6 +62,35 @@ impl Store {
         kept.map(|(id, sealed)| self.opened(id, &sealed)).transpose()
     }
 
+    /// The key of this subject with this public name, also where another one has taken its place.
+    ///
+    /// # Errors
+    /// The database failed, or the kept key does not open.
+    pub fn part_key_named(&self, subject: &str, id: &str) -> Result<Option<PartKeyBytes>, StateError> {
+        let sealed: Option<Vec<u8>> = self.read(|connection| {
+            let mut find =
+                connection.prepare_cached("SELECT sealed FROM part_keys WHERE id = ?1 AND subject_id = ?2")?;
+            Ok(find.query_row(params![id, subject], |row| row.get(0)).optional()?)
+        })?;
+        sealed.map(|sealed| self.opened(id.to_owned(), &sealed)).transpose()
+    }
+
+    /// Takes the keys of parts out of use, of one subject or of all, so that the next part of each is sealed under a new one; what they
+    /// have sealed they still open. Recordings have a key each and keep it. Gives how many.
+    ///
+    /// # Errors
+    /// The database failed: nothing changed.
+    pub fn retire_part_keys(&self, subject: Option<&str>, now: Timestamp) -> Result<usize, StateError> {
+        self.write(|transaction| {
+            Ok(transaction
+                .prepare_cached(
+                    "UPDATE part_keys SET retired_at = ?2 WHERE retired_at IS NULL AND class NOT LIKE 'recording:%'
+                       AND (?1 IS NULL OR subject_id = ?1)",
+                )?
+                .execute(params![subject, now.unix_nanos()])?)
+        })
+    }
+
     /// Destroys the key of this subject for this class: whatever it sealed cannot be opened any more. False when there was none.
     ///
     /// # Errors
@@ -70,7 +100,7 @@ impl Store {
             let dropped = transaction
                 .prepare_cached("DELETE FROM part_keys WHERE subject_id = ?1 AND class = ?2")?
                 .execute(params![subject, class])?;
-            Ok(dropped == 1)
+            Ok(dropped > 0)
         })
     }
 
@@ -104,6 +134,24 @@ mod tests {
             assert_ne!((&other.id, other.bytes), (&first.id, first.bytes));
         }
     }
+
+    #[test]
+    fn a_key_out_of_use_opens_what_it_sealed_and_a_new_one_seals() {
+        let (store, now) = (test_store(), Timestamp::EPOCH);
+        let old = store.part_key("alice", "query", now).unwrap();
+        let bobs = store.part_key("bob", "query", now).unwrap();
+        let recording = store.part_key("alice", "recording:1", now).unwrap();
+        assert_eq!(store.retire_part_keys(Some("alice"), now).unwrap(), 1);
+        let new = store.part_key("alice", "query", now).unwrap();
+        assert_ne!((&new.id, new.bytes), (&old.id, old.bytes));
+        let named = store.part_key_named("alice", &old.id).unwrap().unwrap();
+        assert_eq!(named.bytes, old.bytes);
+        assert!(store.part_key_named("bob", &old.id).unwrap().is_none(), "nobody else's");
+        assert_eq!(store.part_key("bob", "query", now).unwrap().id, bobs.id);
+        assert_eq!(store.part_key("alice", "recording:1", now).unwrap().id, recording.id);
+        assert_eq!(store.retire_part_keys(None, now).unwrap(), 2);
+    }
+
     #[test]
     fn a_destroyed_key_is_gone_and_no_other() {
         let (store, now) = (test_store(), Timestamp::EPOCH);

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
+    include_str!("schema/0006.sql"),
 ];
 /// "GtSc": marks the file as ours in its header.
 const APPLICATION_ID: i64 = 0x4774_5363;
@@ -42,6 +43,10 @@ pub struct Limits {
     pub seen: u32,
     /// Locks. Only auditors make them, so a full table refuses.
     pub locks: u32,
+    /// Erasures that are asked for. Only auditors ask, so a full table refuses.
+    pub erasures: u32,
+    /// Legal holds; as for locks.
+    pub holds: u32,
 }
 
 impl Default for Limits {
@@ -55,6 +60,8 @@ impl Default for Limits {
             sessions_per_subject: 64,
             seen: 50_000,
             locks: 10_000,
+            erasures: 1_000,
+            holds: 10_000,
         }
     }
 }
@@ -85,7 +92,7 @@ impl fmt::Debug for Store {
 pub struct SweepReport {
     /// Sessions past their end and past the time they are kept.
     pub sessions: usize,
-    /// Expired attempts, codes, device codes, replay marks, locks.
+    /// Expired attempts, codes, device codes, replay marks, locks, erasures to which nobody agreed.
     pub short_lived: usize,
     /// Revocations that no token can need any more.
     pub revocations: usize,
@@ -173,6 +180,8 @@ impl Store {
             }
             // The sessions that a lock ended are ended by themselves.
             short_lived += gone("locks", "before", now_nanos)?;
+            // Whoever asked can still see for a day that it came to nothing.
+            short_lived += gone("erasures", "until", now.minus(KEEP).unix_nanos())?;
             Ok(SweepReport {
                 sessions,
                 short_lived,
