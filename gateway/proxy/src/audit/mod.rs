@@ -145,6 +145,13 @@ impl Station {
         }
     }
 
+    /// Asks for the keys of parts anew from now on: some were taken out of use, and nothing more may be sealed with them.
+    pub fn forget_part_keys(&self) {
+        if let Some(sealer) = &self.sealer {
+            sealer.forget();
+        }
+    }
+
     /// The clock that stamps records.
     #[must_use]
     pub const fn clock(&self) -> &Clock {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
@@ -94,6 +95,8 @@ pub trait PartKeys: Send + Sync + fmt::Debug {
 pub(super) struct Sealer {
     keys: Arc<dyn PartKeys>,
     known: Cache<(SubjectId, Class), Arc<PartKey>>,
+    /// How often keys were forgotten.
+    forgotten: AtomicU64,
 }
 
 impl Sealer {
@@ -101,7 +104,14 @@ impl Sealer {
         Self {
             keys,
             known: Cache::new(MOST_KEYS),
+            forgotten: AtomicU64::new(0),
         }
+    }
+
+    /// Asks for each key anew from now on: some were taken out of use.
+    pub(super) fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        self.known.clear();
     }
 
     /// All parts of this request, sealed.
@@ -127,10 +137,17 @@ impl Sealer {
         if let Some(key) = self.known.get(&wanted) {
             return Ok(key);
         }
-        let key = self.keys.key(subject, class).await;
-        let key = key.map_err(|why| Refusal::LedgerRefuses(format!("the key of a part cannot be had: {why}")))?;
-        self.known.insert(wanted, Arc::clone(&key));
-        Ok(key)
+        loop {
+            let before = self.forgotten.load(Ordering::Acquire);
+            let key = self.keys.key(subject, class).await;
+            let key = key.map_err(|why| Refusal::LedgerRefuses(format!("the key of a part cannot be had: {why}")))?;
+            self.known.insert(wanted.clone(), Arc::clone(&key));
+            if self.forgotten.load(Ordering::Acquire) == before {
+                return Ok(key);
+            }
+            // It was had before keys were forgotten and put here after that: it may be one of them.
+            self.known.remove(&wanted);
+        }
     }
 }
 
@@ -243,6 +260,37 @@ mod tests {
         fn foreign_bytes_are_no_part(data in prop::collection::vec(any::<u8>(), 0..200)) {
             fuzz_open_part(&data);
         }
+    }
+
+    /// Hands out the keys of one number after the other, and has them forgotten while the first is on its way.
+    #[derive(Debug, Default)]
+    struct InTurn {
+        given: AtomicU64,
+        sealer: std::sync::OnceLock<std::sync::Weak<Sealer>>,
+    }
+
+    impl PartKeys for InTurn {
+        fn key(&self, _: &SubjectId, _: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>> {
+            let number = self.given.fetch_add(1, Ordering::SeqCst);
+            let key = PartKey::new(&number.to_string(), &[1; 32]).unwrap();
+            if number == 0 {
+                self.sealer.get().and_then(std::sync::Weak::upgrade).unwrap().forget();
+            }
+            Box::pin(async move { Ok(Arc::new(key)) })
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sealed_under_a_key_that_was_forgotten_also_while_it_was_on_its_way() {
+        let keys = Arc::new(InTurn::default());
+        let sealer = Arc::new(Sealer::new(Arc::clone(&keys) as Arc<dyn PartKeys>));
+        keys.sealer.set(Arc::downgrade(&sealer)).unwrap();
+        let alice = SubjectId::from_digest([1; 16]);
+        let id = async || sealer.key(&alice, Class::Query).await.unwrap().id.clone();
+        assert_eq!(&*id().await, "1", "0 was had before it was forgotten");
+        assert_eq!(&*id().await, "1", "and is not asked for again");
+        sealer.forget();
+        assert_eq!(&*id().await, "2");
     }
 
     #[test]
