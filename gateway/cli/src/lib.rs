@@ -57,7 +57,7 @@ enum Command {
     /// Look at configurations.
     #[command(subcommand)]
     Config(config_command::ConfigCommand),
-    /// Check a ledger by its files and a public key.
+    /// Check a ledger by its files and a public key; erase what is sealed beside it.
     #[command(subcommand)]
     Ledger(ledger_command::LedgerCommand),
     /// Compare a ledger with the audit log that the cluster's API server itself writes.

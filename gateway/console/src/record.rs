@@ -54,6 +54,8 @@ pub enum What {
     UserLocked,
     /// A person lifted a lock.
     UserUnlocked,
+    /// A person had new keys made for the parts of records.
+    PartKeysRotated,
     /// A request with a credential that counts no longer, or never did.
     CredentialRefused,
     /// A logout token that is none.
@@ -82,6 +84,7 @@ impl What {
             Self::SessionCut => "sessionCut",
             Self::UserLocked => "userLocked",
             Self::UserUnlocked => "userUnlocked",
+            Self::PartKeysRotated => "partKeysRotated",
             Self::CredentialRefused => "credentialRefused",
             Self::LogoutTokenRefused => "logoutTokenRefused",
             Self::RequestRefused => "requestRefused",

@@ -10,6 +10,7 @@ mod ask;
 mod audit;
 mod credential;
 pub(crate) mod document;
+pub(crate) mod erasures;
 mod evidence;
 mod gateway;
 mod home;
@@ -142,6 +143,9 @@ pub(crate) enum ClientCommand {
     /// Lock users out and let them in again.
     #[command(subcommand)]
     User(users::UserCommand),
+    /// Hold what must not be erased.
+    #[command(subcommand)]
+    Hold(erasures::HoldCommand),
     /// What kubectl calls.
     #[command(subcommand, hide = true)]
     Kube(KubeCommand),
@@ -274,6 +278,7 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
         ClientCommand::Evidence(command) => evidence::run(&command),
         ClientCommand::Session(command) => sessions::run(&command),
         ClientCommand::User(command) => users::run(&command),
+        ClientCommand::Hold(command) => erasures::run(&command),
         ClientCommand::Completion { shell } => Ok(about::completion(shell, whole())),
         ClientCommand::Version { output } => Ok(about::version(output)),
     };

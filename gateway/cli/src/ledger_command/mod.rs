@@ -120,6 +120,28 @@ pub(crate) enum LedgerCommand {
         believed\nSee also: gatescribe ledger key, gatescribe ledger verify"
     )]
     Witness(witness::Arguments),
+    /// Have what is sealed of a person erased, so that nobody can read it any more and every proof still holds. It takes two people.
+    ///
+    /// One member of the audit groups asks at the gateway, with a reason; it is done when another human among them agrees. The keys of the parts or
+    /// recordings are destroyed, and a record of the ledger that is durable before says which, who asked, who agreed and why.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger erase --subject alice@example.com --class command --reason 'TICKET-4711: left, asked for it'\n  gatescribe \
+        ledger erase --subject alice@example.com --class recording --to 2026-01-01T00:00:00Z --reason 'older than we may keep'\n  gatescribe ledger erase --recording \
+        0192f0c1-7c3e-7d00-a000-0000000007f3 --reason TICKET-4711\n  gatescribe ledger erase --list\n  gatescribe ledger erase --agree \
+        0192f0c1-7c3e-7d00-a000-0000000007f3\n\nA request stands for 7 days. Whose data it is neither asks nor agrees. There is no way to erase without the gateway, since it \
+        could not be recorded.\n\nExit codes: 0 asked, agreed, withdrawn or listed, 1 nothing is asked for, 2 no reason, 3 not signed in, 4 not permitted, 5 nobody has that \
+        name, nothing is sealed, or there is no such request, 6 a hold forbids it, it takes somebody else, or the request counts no longer\nSee also: gatescribe hold create, \
+        gatescribe ledger verify"
+    )]
+    Erase(crate::client::erasures::EraseArguments),
+    /// Have new keys made for the parts of records, of one person or of everybody: what is sealed from now on is sealed under them.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger rotate-part-keys --reason 'each quarter'\n  gatescribe ledger rotate-part-keys --subject \
+        alice@example.com --reason TICKET-4711\n\nWhat was sealed before stays readable under the old keys, and is erased with them. Recordings have a key each \
+        and keep it. It stands in the ledger before it counts. Only members of `identity.auditGroups` do it.\n\nExit codes: 0 done, 2 no reason, 3 not signed in, 4 not \
+        permitted, 5 nobody has that name, 6 several have it\nSee also: gatescribe ledger erase"
+    )]
+    RotatePartKeys(crate::client::erasures::RotateArguments),
 }
 
 /// What is checked, and against what.
@@ -160,6 +182,9 @@ pub(crate) struct Verify {
     output: Output,
 }
 
+/// Records of erasures that are named to a person.
+const MOST_TOLD: usize = 10;
+
 /// For whom a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
@@ -181,6 +206,8 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
         LedgerCommand::Status { dir, output } => status::show(dir, *output),
         LedgerCommand::Proof { dir, seq } => receipt::make(dir, *seq),
         LedgerCommand::Witness(arguments) => witness::run(arguments),
+        LedgerCommand::Erase(arguments) => Ok(crate::client::erasures::erase(arguments)),
+        LedgerCommand::RotatePartKeys(arguments) => Ok(crate::client::erasures::rotate(arguments)),
     };
     done.unwrap_or_else(|(exit, error)| {
         fail(&error);
@@ -401,6 +428,7 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> Str
         };
         lines.push(format!("{did} by {signer} up to size {size}"));
     }
+    lines.extend(erased(report));
     lines.push(match (report.findings.is_empty(), report.proved) {
         (true, 0) => "✖ nothing is proved: no checkpoint is signed by a key that you gave".to_owned(),
         (true, proved) if proved >= report.size => "✔ every record is the one that was signed".to_owned(),
@@ -434,6 +462,29 @@ pub(crate) fn followed_as_json(keys: &KeyChain) -> Vec<serde_json::Value> {
     turns
         .map(|turn| json!({"size": turn.size, "from": turn.old.short(), "to": turn.next.to_string()}))
         .collect()
+}
+
+/// What nobody can read any more, for a person.
+fn erased(report: &Report) -> Option<String> {
+    let erased = &report.erased;
+    if erased.records.is_empty() {
+        return None;
+    }
+    let records: Vec<String> = erased.records.iter().take(MOST_TOLD).map(u64::to_string).collect();
+    let more = match erased.records.len().saturating_sub(MOST_TOLD) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let detached = match erased.detached {
+        0 => String::new(),
+        detached => format!(" ({detached} of the parts do not stand here any more)"),
+    };
+    Some(format!(
+        "{} sealed parts and {} recordings are erased, with proof: records {}{more}{detached}",
+        erased.parts,
+        erased.recordings,
+        records.join(", ")
+    ))
 }
 
 /// A change of the log's key, for a person.
@@ -522,6 +573,12 @@ fn as_json(report: &Report, witnesses: &Asked) -> serde_json::Value {
         "records": report.records,
         "parts": report.parts,
         "unboundParts": report.unbound,
+        "erased": {
+            "records": report.erased.records,
+            "parts": report.erased.parts,
+            "detachedParts": report.erased.detached,
+            "recordings": report.erased.recordings,
+        },
         "bytes": report.bytes,
         "tornBytes": report.torn,
     })

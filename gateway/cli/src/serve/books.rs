@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::room::Room;
-use super::{audit_file, limits, now, origins, part_keys, recorder, standing};
+use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing};
 use crate::config::{Config, RecordedSessions};
 
 /// The ledger, the state file and the audit station.
@@ -64,6 +64,13 @@ impl Books {
         let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
         let origins_from =
             origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
+        let erased = erasing::finish(&dir, origins_from, &store).context("what was erased cannot be carried out")?;
+        if erased > 0 {
+            tracing::warn!(
+                keys = erased,
+                "keys were in the state file of which the ledger says that they were erased, as after a crash or from a backup: they are destroyed"
+            );
+        }
         recorder::start(&audit, url.as_str(), epoch).await?;
         recorder::config(&audit, config).await?;
         let mut policy = audit_file::InForce::default();

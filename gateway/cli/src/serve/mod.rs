@@ -13,6 +13,7 @@ mod chores;
 mod clock_steps;
 mod cluster;
 pub(crate) mod data;
+mod erasing;
 mod host;
 mod identity;
 mod listeners;
@@ -441,6 +442,10 @@ fn audit_api(parts: &HostParts<'_>) -> anyhow::Result<axum::Router> {
         }),
         proves: Arc::new(api::Proofs::new(books, witnesses)),
         locks: Arc::clone(locks) as Arc<dyn console::api::LocksInForce>,
+        erases: Arc::new(erasing::Erasures {
+            audit: Arc::clone(&books.audit),
+            ledger: Arc::clone(&books.ledger),
+        }),
         audit_groups: config.identity.audit_groups.clone(),
         audit_roles: roles.collect::<anyhow::Result<_>>()?,
         clock: Arc::new(now),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use console::api::{Opened, OpensParts};
 use futures::future::BoxFuture;
+use model::erasure::{Erased, recording_class};
 use model::subject::SubjectId;
 use proxy::audit::{Class, PartKey, PartKeys, open_part};
 use proxy::session::{KeyError, RecordingKeys};
@@ -63,12 +64,15 @@ impl OpensParts for StoredKeys {
         let Some(class) = Class::ALL.into_iter().find(|class| class.name() == part.class) else {
             return Opened::Unreadable("it is of a class that this version does not know".to_owned());
         };
-        let kept = match self.store.find_part_key(subject.as_str(), class.name()) {
-            Ok(kept) => kept.filter(|kept| kept.id == part.key),
+        let kept = match self.store.part_key_named(subject.as_str(), &part.key) {
+            Ok(kept) => kept,
             Err(error) => return Opened::Unreadable(error.to_string()),
         };
         let Some(key) = kept.and_then(|kept| PartKey::new(&kept.id, &kept.bytes)) else {
-            return Opened::NoKey;
+            return match self.store.erased_key(&part.key) {
+                Ok(erased) => erased.map_or(Opened::NoKey, Opened::Erased),
+                Err(error) => Opened::Unreadable(error.to_string()),
+            };
         };
         match open_part(&key, request, class, &part.commitment, &part.bytes) {
             Some(plain) => Opened::Plain(plain),
@@ -90,14 +94,20 @@ impl StoredKeys {
     }
 }
 
+impl StoredKeys {
+    /// What a record says of the key of a session's recording, where it was erased. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn erased_recording(&self, subject: &SubjectId, session: &str) -> Result<Option<Erased>, String> {
+        let erased = self.store.erased_key_of(subject.as_str(), &recording_class(session));
+        erased.map_err(|error| error.to_string())
+    }
+}
+
 fn no_key(error: StateError) -> KeyError {
     match error {
         StateError::Sealed { .. } => KeyError::Unopened(error.into()),
         error => KeyError::Store(error.into()),
     }
-}
-
-/// One key for each session, of its subject: destroying one erases one recording, destroying a subject's erases all of theirs.
-pub(super) fn recording_class(session: &str) -> String {
-    format!("recording:{session}")
 }

@@ -42,7 +42,13 @@ impl Sessions for RecordedSessions {
         // As the file is named, and nothing else: what stands in a record names no other file.
         let id = uuid::Uuid::try_parse(session).map_err(|error| CannotOpen::Unreadable(error.to_string()))?;
         let key = self.keys.recording_key(subject, session).map_err(CannotOpen::NotNow)?;
-        let key = key.ok_or(CannotOpen::NoKey)?;
+        let Some(key) = key else {
+            let erased = self
+                .keys
+                .erased_recording(subject, session)
+                .map_err(CannotOpen::NotNow)?;
+            return Err(erased.map_or(CannotOpen::NoKey, CannotOpen::Erased));
+        };
         let recording = Recording::open_while(&self.folder.join(format!("{id}.rec")), &key, anchors, go_on);
         let recording = recording.map_err(|error| unreadable(&error))?;
         if recording.survey().session == id {

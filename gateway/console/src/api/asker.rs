@@ -8,6 +8,7 @@ use state::{Session, SessionId, Standing};
 
 use super::Inner;
 use super::can::Asking;
+use super::erasures::{ErasureAct, ErasureEvent};
 use super::read::{AuditAct, AuditRead, Whose};
 use crate::answer::Refused;
 use crate::caller::Caller;
@@ -89,6 +90,18 @@ impl Asker {
     /// What is recorded of something that they did.
     pub(super) fn does(&self, api: &Inner, what: What) -> SessionEvent {
         SessionEvent::new(what, api.now(), Some(&self.caller)).about(&self.session)
+    }
+
+    /// What is recorded of a step of an erasure.
+    pub(super) fn erases(&self, api: &Inner, act: ErasureAct) -> ErasureEvent {
+        ErasureEvent {
+            act,
+            at: api.now(),
+            session: self.session.id.clone(),
+            who: Who::of(&self.session),
+            peer: self.caller.peer.clone(),
+            agent: self.caller.agent.clone(),
+        }
     }
 
     pub(super) fn asking(&self) -> Asking {

@@ -9,6 +9,7 @@
 //! - `GET /api/v1/sessions…`, see [`sessions`]
 //! - `GET …/audit/records/{id}/receipt`, `GET /api/v1/ledger/…`, see [`proof`]
 //! - `GET /api/v1/evidence?q=&since=&until=&sample=&seed=`, see `evidence.rs`
+//! - `/api/v1/erasures…`, `/api/v1/holds…`, see [`erasures`]
 //! - `POST /api/v1/users/lock` and `…/unlock`, `GET …/locks`, see [`users`]
 //! - `GET /api/v1/why/{id|last}` → what was decided about one call, as it was recorded
 //!
@@ -22,6 +23,7 @@
 
 mod asker;
 mod can;
+pub mod erasures;
 mod evidence;
 mod parameters;
 mod parts;
@@ -47,6 +49,7 @@ use state::Store;
 use tokio::sync::watch;
 
 pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
+pub use erasures::{Erases, ErasureAct, ErasureEvent};
 pub use parts::{Opened, OpensParts};
 pub use proof::{NoProof, Proves};
 pub use read::{AuditAct, AuditRead, AuditRecorder};
@@ -102,6 +105,8 @@ pub struct ApiParts {
     pub proves: Arc<dyn Proves>,
     /// What makes the request path see the store's locks.
     pub locks: Arc<dyn LocksInForce>,
+    /// What erasing needs.
+    pub erases: Arc<dyn Erases>,
     /// Members of one of these groups see everybody's records; an empty list means nobody does.
     pub audit_groups: Vec<String>,
     /// Members of others see a part of them.
@@ -158,6 +163,8 @@ struct Inner {
     tails: Arc<Places>,
     /// Recordings that are read now.
     plays: Arc<Places>,
+    /// One agreement or hold after the other.
+    erasing: tokio::sync::Mutex<()>,
 }
 
 /// The API's routes, to be merged into [`crate::router`].
@@ -184,6 +191,7 @@ fn inner(parts: ApiParts) -> Inner {
         examinations: Places::new(4, 2),
         tails: Places::new(256, 8),
         plays: Places::new(32, 4),
+        erasing: tokio::sync::Mutex::default(),
     }
 }
 
@@ -207,6 +215,15 @@ fn routes(api: Api) -> Router {
         .route("/api/v1/users/locks", get(users::list))
         .route("/api/v1/users/lock", post(users::lock))
         .route("/api/v1/users/unlock", post(users::unlock))
+        .route("/api/v1/erasures", get(erasures::list).post(erasures::ask))
+        .route("/api/v1/erasures/{id}/agree", post(erasures::agree))
+        .route("/api/v1/erasures/{id}/withdraw", post(erasures::withdraw))
+        .route("/api/v1/part-keys/rotate", post(erasures::rotate::rotate))
+        .route(
+            "/api/v1/holds",
+            get(erasures::holds::list).post(erasures::holds::create),
+        )
+        .route("/api/v1/holds/{id}/release", post(erasures::holds::release))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(api)
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use model::erasure::Erased;
 use model::subject::SubjectId;
 use percent_encoding::percent_decode_str;
 use search::{Row, SealedPart};
@@ -25,8 +26,10 @@ pub trait OpensParts: Send + Sync {
 pub enum Opened {
     /// Its bytes.
     Plain(Vec<u8>),
-    /// Its key is not in the store. Nothing says that it was erased: the ledger has no record of that kind.
+    /// Its key is not in the store, and no record says that it was erased.
     NoKey,
+    /// Its key was destroyed, and a record says so.
+    Erased(Erased),
     /// It is not what the record committed to, or cannot be looked up now: in words.
     Unreadable(String),
 }
@@ -68,6 +71,7 @@ fn told(name: &str, opened: Opened) -> Value {
             json!(text)
         }
         Opened::NoKey => json!({"unreadable": NO_KEY}),
+        Opened::Erased(erased) => json!({"unreadable": erased.in_words()}),
         Opened::Unreadable(why) => json!({"unreadable": why}),
     }
 }
@@ -97,6 +101,16 @@ mod tests {
         );
         let no_key = "its key is missing from the gateway's store, and no record says that it was erased";
         assert_eq!(told("command", Opened::NoKey), json!({"unreadable": no_key}));
+        let erased = Erased {
+            record: "r-1".to_owned(),
+            at: model::time::Timestamp::from_unix_seconds(1_790_000_000),
+            asked: "carol".to_owned(),
+            agreed: "dave".to_owned(),
+        };
+        assert_eq!(
+            told("command", Opened::Erased(erased)),
+            json!({"unreadable": "erased on 2026-09-21T14:13:20.000000Z by carol and dave, record r-1"})
+        );
         assert_eq!(told("path", Opened::Unreadable("x".into())), json!({"unreadable": "x"}));
     }
 }

@@ -48,6 +48,12 @@ pub enum AuditAct {
     LookedForUser,
     /// Looked at the list of who is locked out.
     ListedLocks,
+    /// Looked in records for whoever has a name, to erase what is sealed of them, or to hold it.
+    LookedForSubject,
+    /// Looked at the list of erasures that are asked for.
+    ListedErasures,
+    /// Looked at the list of legal holds.
+    ListedHolds,
 }
 
 impl AuditAct {
@@ -73,6 +79,9 @@ impl AuditAct {
             Self::WatchedSession => "watchedSession",
             Self::LookedForUser => "lookedForUser",
             Self::ListedLocks => "listedLocks",
+            Self::LookedForSubject => "lookedForSubject",
+            Self::ListedErasures => "listedErasures",
+            Self::ListedHolds => "listedHolds",
         }
     }
 
@@ -80,7 +89,7 @@ impl AuditAct {
     #[must_use]
     pub const fn method(self) -> &'static str {
         match self {
-            Self::LookedForUser => "POST",
+            Self::LookedForUser | Self::LookedForSubject => "POST",
             Self::Searched
             | Self::Viewed
             | Self::TookReceipt
@@ -97,7 +106,9 @@ impl AuditAct {
             | Self::PlayedRecording
             | Self::ExportedRecording
             | Self::WatchedSession
-            | Self::ListedLocks => "GET",
+            | Self::ListedLocks
+            | Self::ListedErasures
+            | Self::ListedHolds => "GET",
         }
     }
 
@@ -117,6 +128,8 @@ impl AuditAct {
             Self::PlayedRecording | Self::ExportedRecording | Self::WatchedSession => "/api/v1/sessions/{id}/recording",
             Self::LookedForUser => "/api/v1/users/lock",
             Self::ListedLocks => "/api/v1/users/locks",
+            Self::LookedForSubject | Self::ListedErasures => "/api/v1/erasures",
+            Self::ListedHolds => "/api/v1/holds",
         }
     }
 }
@@ -228,6 +241,13 @@ impl AuditRead {
                 format!("looked in {whose} records for `{what}` to lock them out: {results} found")
             }
             AuditAct::ListedLocks => format!("listed who is locked out: {results} shown"),
+            AuditAct::LookedForSubject => {
+                format!(
+                    "looked in {whose} records for `{what}` to erase or hold what is sealed of them: {results} found"
+                )
+            }
+            AuditAct::ListedErasures => format!("listed the erasures that are asked for: {results} shown"),
+            AuditAct::ListedHolds => format!("listed the legal holds: {results} shown"),
         }
     }
 }

@@ -419,7 +419,7 @@ fn kept(session: &Value, recording: Option<&Value>) -> String {
         Standing::Unknown(why) => format!("cannot be told now: {why}"),
         Standing::Damaged(why) => format!("DAMAGED: {why}"),
         Standing::Missing(why) => format!("MISSING: {why}"),
-        Standing::Erased(why) => format!("erased: {why}"),
+        Standing::Erased(why) => why.clone(),
         Standing::Nothing(why) => format!("nothing: {why}"),
     }
 }

@@ -120,7 +120,7 @@ impl Standing {
             Self::Missing(why) => Err(Trouble::new(Exit::Integrity, "the recording is missing")
                 .because(why)
                 .remedy("tell whoever runs the gateway to restore it from a backup")),
-            Self::Erased(why) => Err(Trouble::new(Exit::NotFound, "the recording's key is gone")
+            Self::Erased(why) => Err(Trouble::new(Exit::NotFound, "the recording is erased")
                 .because(why)
                 .remedy("gatescribe session show ID says what the ledger still knows")),
         }

@@ -28,6 +28,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use model::erasure::Erased;
 use model::live::LiveSession;
 use model::subject::SubjectId;
 use recording::{Anchor, Recording};
@@ -80,7 +81,10 @@ pub trait Sessions: Send + Sync {
 /// Why a recording cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotOpen {
-    /// The store does not have its key. Nothing says that it was erased: the ledger has no record of that kind.
+    /// Its key was destroyed, and a record says so.
+    #[error("{}", .0.in_words())]
+    Erased(Erased),
+    /// The store does not have its key, and no record says that it was erased.
     #[error(
         "{}: restore the state file from a backup, or look whether it is the one that the recording was made with",
         super::parts::NO_KEY

@@ -25,7 +25,7 @@ const KEY: [u8; 32] = [9; 32];
 
 /// What the composition root would know.
 pub(in crate::api) struct Known {
-    live: Mutex<Vec<LiveSession>>,
+    pub(in crate::api) live: Mutex<Vec<LiveSession>>,
     pub(in crate::api) ended: Mutex<Vec<(String, String)>>,
     folder: tempfile::TempDir,
     has_key: AtomicBool,

@@ -45,6 +45,11 @@ pub(super) enum Verdict {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         missing: bool,
     },
+    /// Its key was destroyed, and a record says so.
+    Erased {
+        /// When, by whom and in which record.
+        why: String,
+    },
     /// It cannot be told at this moment.
     Unknown {
         /// Why.
@@ -96,6 +101,7 @@ impl Verdict {
                 upto: None,
                 missing: true,
             },
+            CannotOpen::Erased(_) => Self::Erased { why },
             CannotOpen::NoKey => Self::Damaged {
                 why,
                 upto: None,
@@ -286,6 +292,15 @@ mod tests {
             matches!(&no_key, Verdict::Damaged { why, missing: false, .. } if why.contains("its key is missing") && why.contains("backup")),
             "{no_key:?}"
         );
+        let erased = model::erasure::Erased {
+            record: "r-1".to_owned(),
+            at: model::time::Timestamp::EPOCH,
+            asked: "carol".to_owned(),
+            agreed: "dave".to_owned(),
+        };
+        let erased = serde_json::to_value(Verdict::unopened(&CannotOpen::Erased(erased))).unwrap();
+        let why = "erased on 1970-01-01T00:00:00.000000Z by carol and dave, record r-1";
+        assert_eq!(erased, serde_json::json!({"standing": "erased", "why": why}));
         let missing = Verdict::unopened(&CannotOpen::Missing);
         assert!(
             matches!(missing, Verdict::Damaged { why, upto: None, missing: true } if why.contains("`recording.dir`")

@@ -118,6 +118,7 @@ pub(super) struct World {
     pub(super) sessions: Arc<sessions::tests::Known>,
     pub(super) events: Arc<sessions::tests::Events>,
     pub(super) locks: Arc<users::tests::Refreshed>,
+    pub(super) erases: Arc<erasures::tests::Steps>,
     pub(super) signed: Arc<proof::tests::Signed>,
     mint: Mint,
     router: Router,
@@ -161,6 +162,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
     let sessions: Arc<sessions::tests::Known> = Arc::default();
     let events: Arc<sessions::tests::Events> = Arc::default();
     let locks = Arc::new(users::tests::Refreshed::new(&store, &events));
+    let erases = Arc::new(erasures::tests::Steps::new(&store));
     let signed = Arc::new(proof::tests::Signed::new(&ledger));
     let parts = ApiParts {
         keys: Arc::new(GatewayKeys::new(&url, signing, &[]).unwrap()),
@@ -174,6 +176,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
         opener: Arc::new(Keys),
         proves: signed.clone(),
         locks: locks.clone(),
+        erases: erases.clone(),
         audit_groups: vec!["auditors".to_owned()],
         audit_roles: rights::tests::roles(),
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
@@ -190,6 +193,7 @@ pub(super) fn world_with(changed: impl FnOnce(&mut Inner)) -> World {
         sessions,
         events,
         locks,
+        erases,
         signed,
         mint,
         router: routes(Arc::clone(&api)),

@@ -2,6 +2,7 @@
 //! several people is refused with all of them, and an unknown one with what is like it.
 
 use http::StatusCode;
+use model::erasure;
 use model::lock::Lock;
 use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
@@ -20,9 +21,9 @@ const LONGEST: usize = 256;
 /// Newest acts that are looked at for a name.
 const ACTS: usize = 500;
 
-/// Somebody who can be locked out.
+/// Somebody who can be locked out, or whose data can be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Person {
+pub(in crate::api) struct Person {
     id: SubjectId,
     kind: SubjectKind,
     user: String,
@@ -42,6 +43,20 @@ impl Person {
             why,
             by,
             at,
+        }
+    }
+
+    /// All that is sealed of them.
+    pub(in crate::api) fn scope(&self) -> erasure::Scope {
+        erasure::Scope {
+            subject: self.id.clone(),
+            kind: self.kind,
+            user: self.user.clone(),
+            email: self.email.clone(),
+            classes: Vec::new(),
+            recording: None,
+            from: None,
+            to: None,
         }
     }
 
@@ -80,8 +95,8 @@ impl Person {
     }
 }
 
-/// The one whom `who` means.
-pub(super) async fn one(api: &Api, asker: &Asker, who: &str) -> Result<Person, Refused> {
+/// The one whom `who` means; `act` says what for, where records are looked through.
+pub(in crate::api) async fn one(api: &Api, asker: &Asker, who: &str, act: AuditAct) -> Result<Person, Refused> {
     let who = name(who)?;
     let wanted = who.to_owned();
     let found = stored(api, move |store| store.people(&wanted)).await?;
@@ -96,7 +111,7 @@ pub(super) async fn one(api: &Api, asker: &Asker, who: &str) -> Result<Person, R
         })
         .collect();
     if found.is_empty() {
-        let page = in_records(api, asker, who).await?;
+        let page = in_records(api, asker, who, act).await?;
         let acts = page.rows.iter().filter_map(|row| row.who.as_ref());
         found = acts
             .filter_map(Person::of_record)
@@ -129,7 +144,7 @@ fn chosen(who: &str, found: Vec<Person>) -> Result<Person, Refused> {
     }
 }
 
-async fn in_records(api: &Api, asker: &Asker, who: &str) -> Result<Page, Refused> {
+async fn in_records(api: &Api, asker: &Asker, who: &str, act: AuditAct) -> Result<Page, Refused> {
     let said = format!("user:\"{who}\"");
     let query = Query::parse(&said).map_err(|error| Refused::request(error.to_string()))?;
     let wanted = Wanted {
@@ -139,8 +154,7 @@ async fn in_records(api: &Api, asker: &Asker, who: &str) -> Result<Page, Refused
         after: None,
     };
     let page = run(api, asker, Scope::All, wanted).await?;
-    api.record(asker.reads(api, AuditAct::LookedForUser, &said, count(page.rows.len())))
-        .await?;
+    api.record(asker.reads(api, act, &said, count(page.rows.len()))).await?;
     Ok(page)
 }
 

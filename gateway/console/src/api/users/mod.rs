@@ -12,7 +12,7 @@
 //! - When the answer comes, the request path refuses, or admits again.
 //! - Nobody locks out themselves.
 
-mod find;
+pub(super) mod find;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub(super) async fn lock(
     let why = readable(&asked.reason)?;
     let at = api.now();
     let until = until(asked.seconds, at)?;
-    let person = find::one(&api, &asker, &asked.who).await?;
+    let person = find::one(&api, &asker, &asked.who, AuditAct::LookedForUser).await?;
     if person.is(&asker) {
         return Err(yourself());
     }

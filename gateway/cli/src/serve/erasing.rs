@@ -1,0 +1,467 @@
+//! Erasures and holds for the gateway's own API: they are written into the ledger, and what the ledger says of them is so.
+//!
+//! Invariant: after a start, no key is in the store that a record of this ledger says was erased, and the holds in the store are those
+//! that the ledger says stand: whatever was interrupted, and whichever older state of the store was put back.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use console::NotRecorded;
+use console::api::{Erases, ErasureAct, ErasureEvent};
+use futures::future::BoxFuture;
+use ledger::{Ledger, Reader};
+use model::erasure::{Actor, Erased, Hold, Scope};
+use model::event::{ErasedKey, Erasing, Held, Network, Record, RecordKind, Request};
+use model::time::Timestamp;
+use proxy::audit::{RequestId, Station};
+use serde::Deserialize;
+use state::Store;
+
+use super::api;
+
+/// The audit station and the ledger, as far as erasing needs them.
+#[derive(Debug)]
+pub(super) struct Erasures {
+    pub(super) audit: Arc<Station>,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+impl Erases for Erasures {
+    fn id(&self) -> String {
+        RequestId::new().as_str().to_owned()
+    }
+
+    fn record<'a>(&'a self, id: &str, event: ErasureEvent) -> BoxFuture<'a, Result<(), NotRecorded>> {
+        let id = id.to_owned();
+        Box::pin(async move { self.write(&id, &event).await })
+    }
+
+    fn records(&self) -> u64 {
+        self.ledger.durable().size
+    }
+
+    fn forget_keys(&self) {
+        self.audit.forget_part_keys();
+    }
+}
+
+impl Erasures {
+    async fn write(&self, id: &str, event: &ErasureEvent) -> Result<(), NotRecorded> {
+        let keys = match &event.act {
+            ErasureAct::Erased { keys, .. } => keys.as_slice(),
+            _ => &[],
+        };
+        let keys: Vec<ErasedKey<'_>> = keys.iter().map(|(id, class)| ErasedKey { id, class }).collect();
+        let ip = event.peer.as_ref().map(|peer| peer.ip.to_string()).unwrap_or_default();
+        let net = event.peer.as_ref().map(|peer| Network {
+            ip: &ip,
+            port: peer.port,
+            http: "",
+            listener: &peer.listener,
+        });
+        let agent = event.agent.as_deref().map(proxy::audit::agent);
+        let req = agent.filter(|agent| !agent.is_empty()).map(|agent| Request {
+            agent: Some(agent),
+            ..Request::default()
+        });
+        let (erasure, hold) = (erasing(&event.act, &keys), held(&event.act));
+        let kind = if hold.is_some() {
+            RecordKind::Hold
+        } else {
+            RecordKind::Erasure
+        };
+        let note = event.act.sentence();
+        let record = Record {
+            id,
+            t: event.at,
+            mono: self.audit.clock().read().mono,
+            boot: self.audit.boot(),
+            by: Some(api::by(&event.who, event.session.as_str())),
+            net,
+            req,
+            erasure,
+            hold,
+            note: Some(&note),
+            ..Record::default()
+        };
+        let written = self.audit.write(kind, &record).await;
+        written.map(drop).map_err(|refusal| NotRecorded(refusal.in_words()))
+    }
+}
+
+fn erasing<'a>(act: &'a ErasureAct, keys: &'a [ErasedKey<'a>]) -> Option<Erasing<'a>> {
+    let step = |what: &'static str, request: &'a model::erasure::Request| Erasing {
+        what,
+        request: &request.id,
+        of: &request.of,
+        asked: &request.asked,
+        agreed: None,
+        why: &request.why,
+        refused: None,
+        hold: None,
+        until: None,
+        keys: &[],
+        more: 0,
+    };
+    match act {
+        ErasureAct::Asked(request) => Some(Erasing {
+            until: Some(request.until),
+            ..step("asked", request)
+        }),
+        ErasureAct::Withdrawn(request) => Some(step("withdrawn", request)),
+        ErasureAct::Refused { request, why, hold } => Some(Erasing {
+            refused: Some(why),
+            hold: hold.as_deref(),
+            ..step("refused", request)
+        }),
+        ErasureAct::Erased {
+            request, agreed, more, ..
+        } => Some(Erasing {
+            agreed: Some(agreed),
+            keys,
+            more: *more,
+            ..step("erased", request)
+        }),
+        ErasureAct::Held(_) | ErasureAct::Released { .. } => None,
+    }
+}
+
+fn held(act: &ErasureAct) -> Option<Held<'_>> {
+    let (what, hold, released) = match act {
+        ErasureAct::Held(hold) => ("created", hold, None),
+        ErasureAct::Released { hold, why } => ("released", hold, Some(why.as_str())),
+        _ => return None,
+    };
+    Some(Held {
+        what,
+        id: &hold.id,
+        of: &hold.of,
+        set_by: &hold.by,
+        why: &hold.why,
+        released,
+    })
+}
+
+/// What the records say that the store may not know. Blocking.
+///
+/// `known` is how many records the store stands on: those of a store that is new, or was put back from a backup, are read again. Gives how
+/// many keys had been erased and were there all the same.
+///
+/// # Errors
+/// The store or the ledger cannot be read, or a key cannot be destroyed.
+pub(super) fn finish(dir: &Path, known: u64, store: &Store) -> anyhow::Result<usize> {
+    let from = store.erasures_begun()?.map_or(known, |begun| begun.min(known));
+    let mut destroyed = 0;
+    for record in Reader::open(dir)?.records_from(from) {
+        let record = record?;
+        match record.kind {
+            RecordKind::Erasure => destroyed += erase_again(&record.leaf, store)?,
+            RecordKind::Hold => hold_again(&record.leaf, store)?,
+            _ => {}
+        }
+    }
+    Ok(destroyed)
+}
+
+#[derive(Deserialize)]
+struct ErasureLeaf {
+    id: String,
+    t: Timestamp,
+    erasure: Said,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    what: String,
+    request: String,
+    of: Scope,
+    asked: Actor,
+    agreed: Option<Actor>,
+    #[serde(default)]
+    keys: Vec<SaidKey>,
+    #[serde(default)]
+    more: u64,
+}
+
+#[derive(Deserialize)]
+struct SaidKey {
+    id: String,
+    class: String,
+}
+
+fn erase_again(leaf: &[u8], store: &Store) -> anyhow::Result<usize> {
+    let Ok(leaf) = serde_json::from_slice::<ErasureLeaf>(leaf) else {
+        return Ok(0); // written by a later version in a way that this one does not know
+    };
+    let (said, is_over) = (leaf.erasure, leaf.id);
+    match said.what.as_str() {
+        "erased" => {}
+        "withdrawn" => return Ok(store.forget_erasure(&said.request).map(|_| 0)?),
+        _ => return Ok(0),
+    }
+    let keys: Vec<(String, String)> = said.keys.into_iter().map(|key| (key.id, key.class)).collect();
+    let erased = Erased {
+        record: is_over,
+        at: leaf.t,
+        asked: said.asked.user,
+        agreed: said.agreed.map(|agreed| agreed.user).unwrap_or_default(),
+    };
+    let is_over = (said.more == 0).then_some(said.request.as_str());
+    Ok(store.erased(&said.of.subject, &keys, &erased, is_over)?)
+}
+
+fn hold_again(leaf: &[u8], store: &Store) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Leaf {
+        t: Timestamp,
+        hold: Said,
+    }
+    #[derive(Deserialize)]
+    struct Said {
+        what: String,
+        id: String,
+        of: Scope,
+        set_by: String,
+        why: String,
+    }
+    let Ok(Leaf { t, hold }) = serde_json::from_slice(leaf) else {
+        return Ok(()); // as above
+    };
+    match hold.what.as_str() {
+        "created" => store.hold(&Hold {
+            id: hold.id,
+            of: hold.of,
+            by: hold.set_by,
+            why: hold.why,
+            at: t,
+        })?,
+        "released" => drop(store.release(&hold.id)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::RealDisk;
+    use model::erasure;
+    use model::subject::{SubjectId, SubjectKind};
+    use proxy::audit::Limits;
+    use proxy::clock::Clock;
+    use state::{Identity, SealingKey, SealingKeys, SessionId};
+
+    use super::*;
+
+    fn store() -> Store {
+        let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
+        Store::in_memory(keys, state::Limits::default()).unwrap()
+    }
+
+    fn open(dir: &Path) -> Erasures {
+        let ledger = Ledger::open(dir, ledger::Options::default(), Arc::new(RealDisk::new(dir)));
+        let (ledger, (clock, _)) = (Arc::new(ledger.unwrap().0), Clock::manual(1_000));
+        let audit = Station::new(Arc::clone(&ledger), clock, "boot".into(), Limits::default());
+        Erasures { audit, ledger }
+    }
+
+    fn actor(number: u8, user: &str) -> Actor {
+        Actor {
+            subject: SubjectId::from_digest([number; 16]),
+            user: user.to_owned(),
+            issuer: "https://idp".to_owned(),
+            email: None,
+        }
+    }
+
+    fn alice() -> Scope {
+        Scope {
+            subject: actor(1, "alice").subject,
+            kind: SubjectKind::Person,
+            user: "alice".to_owned(),
+            email: None,
+            classes: vec!["command".to_owned()],
+            recording: None,
+            from: None,
+            to: None,
+        }
+    }
+
+    fn request(id: &str) -> erasure::Request {
+        erasure::Request {
+            id: id.to_owned(),
+            of: alice(),
+            asked: actor(3, "carol"),
+            why: "she asked for it".to_owned(),
+            at: Timestamp::from_unix_seconds(1),
+            until: Timestamp::from_unix_seconds(100),
+        }
+    }
+
+    async fn said(erases: &Erasures, id: &str, act: ErasureAct) {
+        let identity = Identity {
+            issuer: "https://idp".to_owned(),
+            subject: "u".to_owned(),
+            username: "dave".to_owned(),
+            uid: None,
+            groups: Default::default(),
+            extra: Default::default(),
+            email: None,
+        };
+        let event = ErasureEvent {
+            act,
+            at: Timestamp::from_unix_seconds(2),
+            session: SessionId::parse(&"5e".repeat(16)).unwrap(),
+            who: console::Who {
+                subject_id: actor(4, "dave").subject,
+                identity,
+                auth_time: None,
+                acr: None,
+            },
+            peer: None,
+            agent: None,
+        };
+        erases.record(id, event).await.unwrap();
+    }
+
+    fn erased(keys: &[&str], more: u64) -> ErasureAct {
+        ErasureAct::Erased {
+            request: request("q"),
+            agreed: actor(4, "dave"),
+            keys: keys.iter().map(|id| ((*id).to_owned(), "command".to_owned())).collect(),
+            more,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_interrupted_behind_its_record_is_finished_at_the_next_start() {
+        let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
+        let erases = open(folder.path());
+        let alice = alice().subject;
+        let first = store.part_key(alice.as_str(), "command", now).unwrap();
+        store.ask_erasure(&request("q")).unwrap();
+        store.begin_erasure(&request("q"), erases.records(), now).unwrap();
+        assert_eq!(finish(folder.path(), 0, &store).unwrap(), 0, "no record says so yet");
+        assert!(store.part_key_named(alice.as_str(), &first.id).unwrap().is_some());
+        said(&erases, "e", erased(&[&first.id], 0)).await;
+        // As where the number that the store stands on has grown by other things meanwhile.
+        let known = erases.records();
+        assert_eq!(finish(folder.path(), known, &store).unwrap(), 1);
+        assert!(store.part_key_named(alice.as_str(), &first.id).unwrap().is_none());
+        assert!(store.erasures().unwrap().is_empty());
+        let told = store.erased_key(&first.id).unwrap().unwrap().in_words();
+        assert_eq!(
+            told,
+            "erased on 1970-01-01T00:00:02.000000Z by carol and dave, record e"
+        );
+        assert_eq!(finish(folder.path(), 0, &store).unwrap(), 0, "once");
+    }
+
+    #[tokio::test]
+    async fn a_store_from_a_backup_loses_again_what_was_erased_and_holds_again_what_is_held() {
+        let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
+        let erases = open(folder.path());
+        let alice_id = alice().subject;
+        // The backup has the key, a request that was withdrawn since, a hold that was released since, and lacks another one.
+        let key = store.part_key(alice_id.as_str(), "command", now).unwrap();
+        let hold = |id: &str| Hold {
+            id: id.to_owned(),
+            of: alice(),
+            by: "carol".to_owned(),
+            why: "case 7".to_owned(),
+            at: Timestamp::from_unix_seconds(2),
+        };
+        store.ask_erasure(&request("w")).unwrap();
+        store.hold(&hold("old")).unwrap();
+        let why = "the case is closed".to_owned();
+        said(&erases, "w2", ErasureAct::Withdrawn(request("w"))).await;
+        said(&erases, "h2", ErasureAct::Released { hold: hold("old"), why }).await;
+        said(&erases, "e", erased(&[&key.id, "gone"], 0)).await;
+        said(&erases, "new", ErasureAct::Held(hold("new"))).await;
+        assert_eq!(finish(folder.path(), 0, &store).unwrap(), 1);
+        assert!(store.part_key_named(alice_id.as_str(), &key.id).unwrap().is_none());
+        assert!(
+            store.erased_key("gone").unwrap().is_some(),
+            "also of one that the backup never had"
+        );
+        assert_eq!(store.holds().unwrap(), [hold("new")]);
+        assert!(store.erasures().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_is_open_until_the_last_of_its_records() {
+        let (folder, store) = (tempfile::tempdir().unwrap(), store());
+        let erases = open(folder.path());
+        store.ask_erasure(&request("q")).unwrap();
+        said(&erases, "e1", erased(&["a"], 1)).await;
+        finish(folder.path(), 0, &store).unwrap();
+        assert_eq!(store.erasures().unwrap().len(), 1);
+        said(&erases, "e2", erased(&["b"], 0)).await;
+        finish(folder.path(), 0, &store).unwrap();
+        assert!(store.erasures().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_record_of_as_many_keys_as_one_names_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let erases = open(folder.path());
+        let class = erasure::recording_class("01996f3a-0000-7000-8000-000000000003");
+        let keys: Vec<(String, String)> = (0..100).map(|key| (format!("{key:016x}"), class.clone())).collect();
+        let act = ErasureAct::Erased {
+            request: request("q"),
+            agreed: actor(4, "dave"),
+            keys: keys.clone(),
+            more: 7,
+        };
+        said(&erases, "e", act).await;
+        let record = Reader::open(folder.path())
+            .unwrap()
+            .records_from(0)
+            .next()
+            .unwrap()
+            .unwrap();
+        assert!(record.leaf.len() < 16 << 10, "{}", record.leaf.len());
+        let leaf: serde_json::Value = serde_json::from_slice(&record.leaf).unwrap();
+        assert_eq!(leaf["erasure"]["keys"].as_array().unwrap().len(), 100);
+        assert_eq!(leaf["erasure"]["keys"][99]["class"], class.as_str());
+        assert_eq!(leaf["erasure"]["more"], 7);
+    }
+
+    /// One of each step. What is frozen never changes; a later release reads it as this one does.
+    #[tokio::test]
+    async fn records_of_erasures_and_holds_are_those_that_were_frozen() {
+        let folder = tempfile::tempdir().unwrap();
+        let erases = open(folder.path());
+        let held = Hold {
+            id: "hold-1".to_owned(),
+            of: Scope {
+                classes: Vec::new(),
+                from: Some(Timestamp::from_unix_seconds(10)),
+                to: Some(Timestamp::from_unix_seconds(20)),
+                ..alice()
+            },
+            by: "carol".to_owned(),
+            why: "case 7".to_owned(),
+            at: Timestamp::from_unix_seconds(2),
+        };
+        let refused = ErasureAct::Refused {
+            request: request("request-1"),
+            why: "the legal hold hold-1 of carol forbids it: case 7".to_owned(),
+            hold: Some("hold-1".to_owned()),
+        };
+        let released = ErasureAct::Released {
+            hold: held.clone(),
+            why: "the case is closed".to_owned(),
+        };
+        said(&erases, "request-1", ErasureAct::Asked(request("request-1"))).await;
+        said(&erases, "hold-1", ErasureAct::Held(held)).await;
+        said(&erases, "refused-1", refused).await;
+        said(&erases, "released-1", released).await;
+        said(&erases, "erased-1", erased(&["5f6c4d66a1e1b6ef"], 1)).await;
+        said(&erases, "withdrawn-1", ErasureAct::Withdrawn(request("request-2"))).await;
+        let records = Reader::open(folder.path()).unwrap().records_from(0);
+        let leaves = records.map(|record| String::from_utf8(record.unwrap().leaf).unwrap() + "\n");
+        let now: String = leaves.collect();
+        let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/erasures/v1.ndjson");
+        assert_eq!(now, std::fs::read_to_string(frozen).unwrap_or_default(), "{now}");
+    }
+}
