@@ -473,7 +473,7 @@ mod tests {
             at: Timestamp::EPOCH,
         };
         store.hold(&hold).unwrap();
-        assert_eq!(store.holds().unwrap(), [hold.clone()]);
+        assert_eq!(store.holds().unwrap(), std::slice::from_ref(&hold));
         store.hold(&hold).unwrap();
         let other = Hold {
             id: "i".to_owned(),
