@@ -420,6 +420,12 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> Str
         )
     });
     lines.extend(report.turns.iter().map(turned));
+    if report.gaps > 0 {
+        lines.push(format!(
+            "! {} records say that others are missing, or that calls went on without one: `gatescribe audit search kind:gap`",
+            report.gaps
+        ));
+    }
     for (signer, size) in &report.signers {
         let did = if witnesses.is_one(signer) {
             "witnessed"
@@ -579,6 +585,7 @@ fn as_json(report: &Report, witnesses: &Asked) -> serde_json::Value {
             "detachedParts": report.erased.detached,
             "recordings": report.erased.recordings,
         },
+        "gapRecords": report.gaps,
         "bytes": report.bytes,
         "tornBytes": report.torn,
     })

@@ -210,6 +210,8 @@ pub struct Report {
     pub unbound: u64,
     /// What nobody can open any more, by records that are proved.
     pub erased: Erased,
+    /// Records that say that others are missing, or that calls went on without one (kind `gap`).
+    pub gaps: u64,
     /// Tiles of hashes that were compared; of a log that is read from a server.
     pub tiles: u64,
     /// Entries that do not begin with a kind and their number, and so are no records of this format; of a log that is read from a
@@ -393,6 +395,7 @@ impl Chain {
         report.records += segment.records;
         report.parts += segment.parts;
         report.unbound += segment.unbound;
+        report.gaps += segment.gaps;
         report.bytes += segment.bytes;
         report.torn = segment.torn;
         self.frontier = segment.end;

@@ -42,6 +42,8 @@ pub(super) struct Examined {
     pub(super) parts: u64,
     /// Those that no leaf binds.
     pub(super) unbound: u64,
+    /// Records that say what is missing.
+    pub(super) gaps: u64,
     pub(super) bytes: u64,
     pub(super) torn: u64,
 }
@@ -197,6 +199,7 @@ impl<'a> Walk<'a> {
         if kind == RecordKind::Erasure {
             self.examined.erasures.read(frame.body, frame.seq);
         }
+        self.examined.gaps += u64::from(kind == RecordKind::Gap);
         let count = self.parts.len();
         let declared = parts::declared(frame.body);
         self.examined.erasures.count(&declared);

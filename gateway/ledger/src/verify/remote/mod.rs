@@ -145,6 +145,8 @@ struct Piece {
     said: Vec<Hash>,
     bytes: u64,
     foreign: u64,
+    /// Records that say what is missing.
+    gaps: u64,
     /// Records of changes of the key.
     told: Vec<Told>,
 }
@@ -231,6 +233,7 @@ impl<'a> Check<'a> {
         self.report.bytes += piece.bytes;
         self.report.tiles += 1;
         self.report.foreign += piece.foreign;
+        self.report.gaps += piece.gaps;
         self.told.extend(piece.told);
         if let Err(why) = &piece.own {
             let last = first + to_u64(piece.said.len());
@@ -453,10 +456,11 @@ fn fetch_piece(source: &dyn Source, size: u64, index: u64) -> Result<Piece, Remo
     let (said, tile_bytes) = tile_hashes(source, &hashes)?;
     let (bytes, own_width) = fetch(source, &entries, BUNDLE_MAX)?;
     let path_of_entries = entries.to_string();
-    let (mut foreign, mut own, mut told) = (0, Vec::new(), Vec::new());
+    let (mut foreign, mut gaps, mut own, mut told) = (0, 0, Vec::new(), Vec::new());
     let read = bundle_entries(&bytes, own_width).map(|entries| {
         for (seq, entry) in (first..).zip(entries.into_iter().take(usize::from(width))) {
             foreign += u64::from(!leaf::is_of(entry, seq));
+            gaps += u64::from(leaf::begins_with(entry, RecordKind::Gap, seq));
             own.push(leaf_hash(entry));
             if leaf::begins_with(entry, RecordKind::Key, seq) {
                 told.push(Told::read(entry, seq, &path_of_entries, 0));
@@ -468,6 +472,7 @@ fn fetch_piece(source: &dyn Source, size: u64, index: u64) -> Result<Piece, Remo
         said,
         bytes: tile_bytes + to_u64(bytes.len()),
         foreign,
+        gaps,
         told,
     })
 }
