@@ -4,5 +4,5 @@ use proxy::audit::Recorded;
 use proxy::decision::{Effect, Permit};
 
 pub fn forge(permit: Permit<Effect>) -> Recorded<Permit<Effect>> {
-    Recorded { permit, sequence: 7 }
+    Recorded { permit, sequence: Some(7) }
 }

@@ -37,5 +37,6 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("tile_path", ledger::fuzz_tile_path),
     ("traceparent", proxy::observe::fuzz_traceparent),
     ("transcript", recording::fuzz_transcript),
+    ("unrecorded_calls", proxy::audit::fuzz_unrecorded_calls),
     ("websocket_tap", recording::tap::fuzz_websocket_tap),
 ];

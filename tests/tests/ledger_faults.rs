@@ -8,7 +8,7 @@
 //! What the machine does not permit is left out, and said.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -312,6 +312,249 @@ fn a_full_file_system_refuses_and_goes_on_when_there_is_room() -> anyhow::Result
     fs::remove_file(&ballast)?;
     stage.goes_on()?;
     stage.ends_recorded("diskFull", refused)
+}
+
+/// A small file system that stays when the process on it is killed: another one holds it.
+struct Held {
+    holder: Child,
+    at: tempfile::TempDir,
+}
+
+impl Held {
+    /// `None` where no such can be had; that is said.
+    fn new(case: &str) -> anyhow::Result<Option<Self>> {
+        const MOUNT: &str = "mount -t tmpfs -o size=64m small \"$0\"";
+        let at = tempfile::tempdir()?;
+        if !may_mount(case, at.path(), MOUNT)? {
+            return Ok(None);
+        }
+        let mut holder = on_small_disk(at.path(), MOUNT);
+        holder.args(["sh", "-c", "echo mounted && exec sleep infinity"]);
+        let mut holder = holder.stdout(Stdio::piped()).spawn()?;
+        let said = holder.stdout.take().context("its output")?;
+        let mut line = String::new();
+        BufReader::new(said).read_line(&mut line)?;
+        let held = Self { holder, at };
+        ensure!(line == "mounted\n", "{line}");
+        Ok(Some(held))
+    }
+
+    /// As the gateway on it sees it.
+    fn dir(&self) -> &Path {
+        self.at.path()
+    }
+
+    /// As everybody else does.
+    fn seen(&self) -> anyhow::Result<PathBuf> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
+        Ok(root.join(self.dir().strip_prefix("/")?))
+    }
+
+    /// What begins a command there.
+    fn under(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--preserve-credentials", "--user", "--mount", "--target"]);
+        command.arg(self.holder.id().to_string());
+        command
+    }
+
+    fn fill(&self) -> anyhow::Result<PathBuf> {
+        let ballast = self.seen()?.join("ballast");
+        let mut file = File::create(&ballast)?;
+        while file.write_all(&[1; 4096]).is_ok() {}
+        Ok(ballast)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// What a caller was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Recorded,
+    /// It went on, and is not recorded.
+    Unrecorded,
+    Refused,
+}
+
+fn told(answer: &(u16, String)) -> anyhow::Result<Told> {
+    let (status, said) = answer;
+    let head = said.to_ascii_lowercase();
+    let (warned, named) = (
+        head.contains("the gateway cannot record this call"),
+        head.contains("gatescribe-record:"),
+    );
+    match (*status, warned, named) {
+        (503, false, _) if head.contains("the audit disk is full") => Ok(Told::Refused),
+        (200..500, false, true) => Ok(Told::Recorded),
+        (200..500, true, false) => Ok(Told::Unrecorded),
+        _ => bail!("{status} {said}"),
+    }
+}
+
+/// Calls that went on without a record.
+#[derive(Debug, Default)]
+struct Counted {
+    reads: u64,
+    effects: u64,
+}
+
+/// A gateway whose disk is full and which goes on as it was told: `calls` of each bounded class, a quarter of them of one person.
+fn goes_on_full(held: &Held, modes: &Value) -> anyhow::Result<(Stage, PathBuf, Counted)> {
+    let mut options = small_segments();
+    options.more = Some(json!({ "ledger": { "segmentSize": "8MiB", "dir": held.dir(), "dangerFailModes": modes } }));
+    options.under = Some(held.under());
+    let mut stage = Stage::new(options)?;
+    stage.ledger = held.seen()?;
+    ensure!(
+        stage
+            .gateway
+            .log()
+            .contains("DANGER: while the ledger's disk is full or fails"),
+        "said at the start"
+    );
+    let ballast = held.fill()?;
+    let mut counted = Counted::default();
+    let long = format!("{TARGET}/{}", "x".repeat(12_000));
+    let is_full = (0..4_000).find_map(|_| {
+        let answer = stage.client.get(&long, &[("Authorization", &stage.bearer)]).ok()?;
+        let said = format!("{}\n{}", answer.head, String::from_utf8_lossy(&answer.body));
+        match told(&(answer.status, said)) {
+            Ok(Told::Recorded) => None,
+            Ok(Told::Unrecorded) => Some(Ok(1)),
+            Ok(Told::Refused) => Some(Ok(0)),
+            Err(error) => Some(Err(error)),
+        }
+    });
+    counted.reads = is_full.context("the disk never was full")??;
+    let _ = stage.upstream.take_effects();
+    for _ in 0..12 {
+        counted.reads += u64::from(told(&stage.read()?)? == Told::Unrecorded);
+        counted.effects += u64::from(told(&stage.create()?)? == Told::Unrecorded);
+    }
+    // What enters a pod is closed, whatever was chosen.
+    let exec = "/clusters/bench/api/v1/namespaces/default/pods/web/exec?command=id";
+    let answer = stage
+        .client
+        .send("POST", exec, &[("Authorization", &stage.bearer)], b"")?;
+    ensure!(answer.status == 503, "{}", answer.head);
+    let sent: u64 = stage.upstream.take_effects().values().sum();
+    ensure!(
+        sent == counted.effects,
+        "{sent} were sent, {} were let on",
+        counted.effects
+    );
+    let scrape = Scrape::of(stage.gateway.admin())?;
+    for (class, count) in [("reads", counted.reads), ("effects", counted.effects)] {
+        let said = scrape.sum("gateway_ledger_unrecorded_calls_total", &[("class", class)]);
+        ensure!(
+            (said - f64::from(u32::try_from(count)?)).abs() < f64::EPSILON,
+            "{class}: {said} and {count}"
+        );
+    }
+    Ok((stage, ballast, counted))
+}
+
+/// One gap with exactly these counts, and a verifier that says that there are such records.
+fn is_counted(mut stage: Stage, counted: &Counted, at_least: Option<bool>) -> anyhow::Result<()> {
+    let records = try_until("the gap is recorded", PATIENCE, || {
+        let records = stage.records()?;
+        ensure!(records.iter().any(|record| record["gap"].get("passed").is_some()));
+        Ok(records)
+    })?;
+    let gaps: Vec<&Value> = records
+        .iter()
+        .filter(|record| record["gap"].get("passed").is_some())
+        .collect();
+    ensure!(gaps.len() == 1, "{gaps:?}");
+    let gap = &gaps[0]["gap"];
+    let passed = json!({ "reads": counted.reads, "effects": counted.effects });
+    ensure!(
+        gap["passed"] == passed && gap["why"] == "diskFull",
+        "{gap} and {passed}"
+    );
+    ensure!(gap.get("at_least").and_then(Value::as_bool) == at_least, "{gap}");
+    stage.gateway.process().signal(Signal::SIGTERM)?;
+    stage.gateway.wait()?;
+    let mut verify = Command::new(own_binary("gatescribe")?);
+    verify
+        .args(["ledger", "verify"])
+        .arg(&stage.ledger)
+        .args(["--key", &stage.key]);
+    let found = run(verify, "", PATIENCE)?;
+    ensure!(found.code == 0, "{found}");
+    ensure!(found.stdout.contains("or that calls went on without one"), "{found}");
+    Ok(())
+}
+
+#[test]
+fn promise_4_on_a_full_disk_what_the_operator_lets_go_on_is_counted_and_the_gap_says_so() -> anyhow::Result<()> {
+    let Some(held) = Held::new("calls that go on on a full disk")? else {
+        return Ok(());
+    };
+    let modes = json!({ "reads": "open", "effects": "bounded", "bounded": { "calls": 8, "for": "1h" } });
+    let (stage, ballast, counted) = goes_on_full(&held, &modes)?;
+    ensure!(
+        counted.reads >= 12 && counted.effects == 2,
+        "one person has a quarter: {counted:?}"
+    );
+    let page = Browser::default().request("GET", &format!("http://{}/readyz", stage.gateway.admin()), "")?;
+    ensure!(page.status == 200, "{}", page.body);
+    for words in [
+        "the audit disk is full, and calls go on without a record; ",
+        "DANGER: while the ledger's disk",
+    ] {
+        ensure!(page.body.contains(words), "{}", page.body);
+    }
+    let mut check = Command::new(own_binary("gatescribe")?);
+    check.args(["serve", "--check", "--config"]).arg(stage.gateway.config());
+    let checked = run(check, "", PATIENCE)?;
+    let said = format!("{}{}", checked.stdout, checked.stderr);
+    ensure!(
+        said.contains("! DANGER: while the ledger's disk is full or fails, any number of reads and up to 8 calls"),
+        "{said}"
+    );
+    fs::remove_file(ballast)?;
+    stage.goes_on()?;
+    is_counted(stage, &counted, None)
+}
+
+#[test]
+fn promise_4_a_gateway_killed_while_calls_go_on_records_them_at_the_next_start() -> anyhow::Result<()> {
+    let Some(held) = Held::new("a gateway that is killed on a full disk")? else {
+        return Ok(());
+    };
+    for (modes, at_least) in [
+        (
+            json!({ "reads": "bounded", "effects": "bounded", "bounded": { "calls": 20 } }),
+            None,
+        ),
+        (json!({ "reads": "closed", "effects": "open" }), Some(true)),
+    ] {
+        let (mut stage, ballast, counted) = goes_on_full(&held, &modes)?;
+        match at_least {
+            None => ensure!(counted.reads == 5 && counted.effects == 5, "{counted:?}"),
+            Some(_) => ensure!(counted.reads == 0 && counted.effects == 12, "{counted:?}"),
+        }
+        stage.gateway.process().signal(Signal::SIGKILL)?;
+        fs::remove_file(ballast)?;
+        stage.gateway.start_again()?;
+        is_counted(stage, &counted, at_least)?;
+        for entry in fs::read_dir(held.seen()?)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs::remove_dir_all(path)?
+            } else {
+                fs::remove_file(path)?
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `gatescribe serve` on the configuration of a gateway, which has to end by itself and say why.

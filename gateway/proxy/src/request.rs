@@ -414,7 +414,7 @@ impl Gate {
             trail.first_byte(self.audit.clock().mono());
         }
         // Held also where there is none: what its end says belongs to a record that is there.
-        let (answer, sequence) = match access.hold(answer).open().await {
+        let (answer, evidence) = match access.hold(answer).open().await {
             Ok(opened) => opened,
             Err(refusal) => {
                 end.withdraw();
@@ -422,7 +422,7 @@ impl Gate {
             }
         };
         trail.opened(self.audit.clock().mono());
-        end.pairs_with(sequence);
+        end.stands_on(evidence);
         match answer {
             Ok(response) => deliver(response, end, duties, trail),
             Err(NoAnswer { error, attempts }) => Err(Stop::Ended(unanswered(end, error, attempts))),
@@ -511,7 +511,7 @@ impl Gate {
                 let recorded = self.audit.refuse(trail, &refusal);
                 (refusal, recorded)
             }
-            Stop::Ended(refusal) => (refusal, true),
+            Stop::Ended(refusal) => (refusal, !trail.is_unrecorded()),
             Stop::Counted(refusal) => (refusal, false),
         }
     }

@@ -195,6 +195,15 @@ pub(crate) struct Gap {
     pub(crate) why: String,
     pub(crate) lost: u64,
     pub(crate) refused: u64,
+    pub(crate) passed: Option<PassedUnrecorded>,
+    pub(crate) at_least: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PassedUnrecorded {
+    pub(crate) reads: u64,
+    pub(crate) effects: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ledger::witness::key_of;
 use model::cluster::ClusterId;
@@ -12,7 +13,7 @@ use oidc::issuer::Reach;
 use super::problem::Problem;
 use super::shared_names::{self, Finding, certificates_of};
 use super::tree::Node;
-use super::types::{AuditMay, Cluster, Config, Credential, Listener, Provider, Serves, Witness};
+use super::types::{AuditMay, Cluster, Config, Credential, FailMode, Listener, Provider, Serves, Witness};
 use super::value::Size;
 
 /// Everything in `config` that cannot work.
@@ -27,6 +28,7 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     check.clusters(config);
     check.sizes(config);
     check.witnesses(config);
+    check.fail_modes(config);
     check.telemetry(config);
     check.found
 }
@@ -113,6 +115,30 @@ impl Check<'_> {
                 self.say(&at("publicKey"), what, "the second one", help);
             }
             self.witness(witness, &at);
+        }
+    }
+
+    fn fail_modes(&mut self, config: &Config) {
+        let Some(modes) = &config.ledger.danger_fail_modes else {
+            return;
+        };
+        let Some(bound) = &modes.bounded else { return };
+        if ![modes.reads, modes.effects].contains(&FailMode::Bounded) {
+            self.say(
+                "/ledger/dangerFailModes/bounded",
+                "`bounded` has no effect: no class is bounded",
+                "this bound",
+                "write `reads: bounded` or `effects: bounded`, or remove it",
+            );
+        }
+        let lasts = bound.r#for.duration();
+        if lasts.is_zero() || lasts > MOST_BOUND {
+            self.say(
+                "/ledger/dangerFailModes/bounded/for",
+                "`for` has to be at least a second and at most a day",
+                "this duration",
+                "write for example `10m`",
+            );
         }
     }
 
@@ -674,6 +700,8 @@ fn place_of_names(config: &Config, issuer: &str, reach: Reach) -> String {
 
 /// What verifiers have to read of a note's signatures is 16 (signed-note), and one is the log's own.
 const MOST_WITNESSES: usize = 15;
+/// A bound that lasts longer is none.
+const MOST_BOUND: Duration = Duration::from_hours(24);
 
 /// Whether it can stand in metrics, logs and records without being quoted.
 fn is_label(name: &str) -> bool {

@@ -197,6 +197,33 @@ fn witnesses_have_a_key_of_their_kind_and_a_quorum_that_can_be_reached() {
 }
 
 #[test]
+fn a_bound_without_a_bounded_class_and_one_that_lasts_for_ever_are_said() {
+    let with = |modes: &str| format!("{GOOD}ledger: {{ dangerFailModes: {{ {modes} }} }}\n");
+    let said = |modes: &str| -> Vec<String> { told(&with(modes)).into_iter().map(|(_, _, what, _)| what).collect() };
+    for good in [
+        "",
+        "reads: open",
+        "effects: bounded, bounded: { calls: 1, for: 1s }",
+        "reads: bounded, bounded: {}",
+    ] {
+        parse("gw.yaml", &with(good)).unwrap();
+    }
+    assert_eq!(
+        said("reads: open, bounded: { calls: 5 }"),
+        ["`bounded` has no effect: no class is bounded"]
+    );
+    for lasts in ["0s", "25h"] {
+        assert_eq!(
+            said(&format!("reads: bounded, bounded: {{ for: {lasts} }}")),
+            ["`for` has to be at least a second and at most a day"]
+        );
+    }
+    for bad in ["reads: opne", "writes: open", "reads: bounded, bounded: { calls: 0 }"] {
+        assert_eq!(said(bad).len(), 1, "{bad}");
+    }
+}
+
+#[test]
 fn what_would_be_ignored_or_never_work_is_said() {
     for (from, to, said) in [
         (
@@ -578,7 +605,9 @@ fn every_key_of_the_schema_is_taken_by_code_outside_the_configuration() {
     readers(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let taken = |field: &str| {
+        // A name that is also a word of the language is written `r#name`.
         text.match_indices(&format!(".{field}"))
+            .chain(text.match_indices(&format!(".r#{field}")))
             .any(|(at, found)| !text.as_bytes().get(at + found.len()).copied().is_some_and(is_word))
     };
     let schema = json_schema();

@@ -445,6 +445,10 @@ pub struct Ledger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub quorum: Option<u32>,
+    /// What becomes of calls while the ledger's disk is full or fails. Left out, each is refused. Whatever else stands here, calls
+    /// go on that no record names; they are counted. `docs/how-to/when-the-ledger-cannot-write.md` says what is lost with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub danger_fail_modes: Option<FailModes>,
 }
 
 impl Default for Ledger {
@@ -456,8 +460,67 @@ impl Default for Ledger {
             check_rate: check_rate(),
             witnesses: Vec::new(),
             quorum: None,
+            danger_fail_modes: None,
         }
     }
+}
+
+/// What becomes of calls while the ledger's disk is full or fails. What enters a pod, node or service, what has to be recorded as a
+/// session, what hands out a credential, and sign-ins are refused whatever stands here.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FailModes {
+    /// Of pure reads: get, list, watch, logs.
+    #[serde(default)]
+    pub reads: FailMode,
+    /// Of calls that may change something.
+    #[serde(default)]
+    pub effects: FailMode,
+    /// The bound of each class that is `bounded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded: Option<Bound>,
+}
+
+/// What becomes of calls of one class while no record can be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FailMode {
+    /// They are refused.
+    #[default]
+    Closed,
+    /// So many go on without a record, for so long; each is counted on the disk first. Then they are refused.
+    Bounded,
+    /// They go on without a record and without a limit. They are counted as well as that can be done.
+    Open,
+}
+
+/// How many calls go on without a record, and for how long.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bound {
+    /// So many calls of each bounded class; of one subject, a quarter of them.
+    #[serde(default = "bound_calls")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub calls: u32,
+    /// For so long after the first of them. The bound is whole again when the ledger has taken records for as long. At most a day.
+    #[serde(default = "bound_for")]
+    pub r#for: Span,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self {
+            calls: bound_calls(),
+            r#for: bound_for(),
+        }
+    }
+}
+
+const fn bound_calls() -> u32 {
+    100
+}
+const fn bound_for() -> Span {
+    Span::minutes(10)
 }
 
 /// Somebody who remembers this ledger's newest checkpoint and cosigns the next one only if it goes on from there: a `gatescribe

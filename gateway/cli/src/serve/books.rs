@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::room::Room;
-use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing};
+use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing, unrecorded};
 use crate::config::{Config, RecordedSessions};
 
 /// The ledger, the state file and the audit station.
@@ -73,6 +73,7 @@ impl Books {
         }
         recorder::start(&audit, url.as_str(), epoch).await?;
         recorder::config(&audit, config).await?;
+        unrecorded::begin(&audit, &config.ledger, data, &dir).await?;
         let mut policy = audit_file::InForce::default();
         policy.put(&audit, audit_file::read(config)?).await?;
         Ok(Self {
@@ -114,6 +115,7 @@ impl Books {
         let origins = origins::keep(audit, Arc::clone(&self.ledger), store, self.origins_from, stop.clone());
         tokio::spawn(origins);
         tokio::spawn(super::chores::summaries(Arc::clone(&self.audit), stop.clone()));
+        tokio::spawn(unrecorded::gaps(Arc::clone(&self.audit), stop.clone()));
         tokio::spawn(super::clock_steps::watch(Arc::clone(&self.audit), stop.clone()));
         tokio::spawn(super::chores::sweeps(
             Arc::clone(&self.store),

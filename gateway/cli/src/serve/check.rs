@@ -18,7 +18,7 @@ use reach::{ClusterConnection, Security, Tuning};
 use super::account_issuers::{self, Known, Refused};
 use super::books::{ledger_dir, recordings_dir};
 use super::data::{self, DataDir};
-use super::{cluster, identity, providers};
+use super::{cluster, identity, providers, unrecorded};
 use crate::config::{self, Config};
 use crate::terminal::{fail, say};
 use crate::{Exit, config_command};
@@ -69,6 +69,7 @@ async fn look(config: &Config) -> Found {
     found.take(
         data::listed_token_keys(&config.identity.token_key_files).context("the gateway's tokens cannot be signed"),
     );
+    found.notes.extend(unrecorded::warning(&config.ledger));
     let rules: Vec<PathBuf> = config.policy.rules.iter().map(PathBuf::from).collect();
     let files = found.take(feeds::rules::read(&rules).context("the rule files have mistakes"));
     let remarks = files.iter().flat_map(|files| &files.policy.remarks);

@@ -35,6 +35,7 @@ mod sessions;
 mod standing;
 mod telemetry;
 mod token_keys;
+mod unrecorded;
 mod witnesses;
 
 use std::collections::HashMap;
@@ -248,8 +249,10 @@ impl Gateway {
         let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());
         let checks = readiness::checks(readiness::Parts {
             told_to_stop: told_to_stop.clone(),
+            weakened: unrecorded::warning(&config.ledger),
             note: Arc::clone(&note),
             ledger: Arc::clone(&books.ledger),
+            audit: Arc::clone(&books.audit),
             publisher: Arc::clone(&books.publisher),
             found: Arc::clone(&books.found),
             witnesses: Arc::clone(&witnesses),
@@ -265,6 +268,7 @@ impl Gateway {
         registry.register_collector(Box::new(witnesses::WitnessMetrics { witnesses, clock: now }));
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
+            audit: Arc::clone(&books.audit),
             publisher: Arc::clone(&books.publisher),
             found: Arc::clone(&books.found),
             ledger_dir: books.dir.clone(),
@@ -330,6 +334,7 @@ impl Gateway {
         self.stop.cancel();
         telemetry::end(self.traces).await;
         self.audit.write_summaries();
+        self.audit.write_gap().await;
         let (ledger, publisher) = (self.ledger, self.publisher);
         let signed = tokio::task::spawn_blocking(move || {
             ledger.close();

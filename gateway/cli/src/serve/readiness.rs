@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use feeds::issuers::IssuerFeed;
 use ledger::{Ledger, Publisher};
+use proxy::audit::Station;
 use proxy::session::Registry;
 use reach::{Identity, Trouble};
 use tokio::sync::watch;
@@ -16,13 +17,17 @@ use super::cluster::{Joined, STALE_AFTER};
 use super::reload;
 use super::room::Room;
 use super::standing::Found;
+use super::unrecorded;
 use super::witnesses::Witnesses;
 
 /// What is looked at.
 pub(super) struct Parts<'a> {
     pub(super) told_to_stop: CancellationToken,
+    /// What goes on without a record while the ledger cannot write, in words.
+    pub(super) weakened: Option<String>,
     pub(super) note: Arc<reload::Note>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) audit: Arc<Station>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) found: Arc<Found>,
     pub(super) witnesses: Arc<Witnesses>,
@@ -38,8 +43,10 @@ pub(super) struct Parts<'a> {
 pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
     let Parts {
         told_to_stop,
+        weakened,
         note,
         ledger,
+        audit,
         publisher,
         found,
         witnesses,
@@ -55,7 +62,7 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
         ("configuration".to_owned(), Box::new(move || note.health())),
         (
             "ledger".to_owned(),
-            Box::new(move || Health::unless(ledger.trouble().map(|trouble| trouble.to_string()))),
+            Box::new(move || unrecorded::ledger_health(ledger.trouble().as_ref(), audit.unkept().as_ref())),
         ),
         ("checkpoints".to_owned(), Box::new(move || signed(publisher.trouble()))),
         ("state".to_owned(), Box::new(move || state(store.answers()))),
@@ -65,6 +72,9 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
             Box::new(move || kept(calls.trouble(super::now()))),
         ),
     ];
+    if let Some(warning) = weakened {
+        checks.push(("fail modes".to_owned(), Box::new(move || Health::But(warning.clone()))));
+    }
     // A line that always says `ok` of a check that is off would be a lie.
     if found.is_on() {
         checks.push(("ledger check".to_owned(), Box::new(move || found.health())));

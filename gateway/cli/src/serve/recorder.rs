@@ -15,6 +15,7 @@ use proxy::audit::{RequestId, Station};
 use tokio::sync::watch;
 
 use super::outline::{Difference, PolicySet};
+use super::unrecorded;
 use crate::config::Config;
 
 /// Means of one sign-in that its record names; nobody has as many.
@@ -134,7 +135,11 @@ pub(super) async fn start(audit: &Station, url: &str, epoch: u64) -> anyhow::Res
 /// # Errors
 /// The ledger cannot take it.
 pub(super) async fn config(audit: &Station, config: &Config) -> anyhow::Result<()> {
-    config_changed(audit, config, "configuration in effect").await
+    let note = match unrecorded::warning(&config.ledger) {
+        Some(warning) => format!("configuration in effect; {warning}"),
+        None => "configuration in effect".to_owned(),
+    };
+    config_changed(audit, config, &note).await
 }
 
 async fn config_changed(audit: &Station, config: &Config, note: &str) -> anyhow::Result<()> {

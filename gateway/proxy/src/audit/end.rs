@@ -10,7 +10,7 @@ use model::event::{Answer, Outcome, Record, RecordKind, Recorded, Served, Span};
 
 use super::beat::{Anchor, Heartbeats};
 use super::scan::{Issued, Scan, Seen, Unread};
-use super::{Station, Trail};
+use super::{Evidence, Pass, Stands, Station, Trail};
 use crate::clock::Reading;
 
 /// How far the request came: decides what a sudden end means.
@@ -35,6 +35,8 @@ pub struct End {
     slot: Option<OutcomeSlot>,
     opened_by: RecordKind,
     pair: Option<u64>,
+    /// It goes on without a record, and this counts how it ends.
+    pass: Option<Pass>,
     stage: Stage,
     status: Option<u16>,
     upstream_status: Option<u16>,
@@ -72,6 +74,13 @@ impl End {
         Self::new(station, trail, None, RecordKind::Access)
     }
 
+    /// Of a call that would have been opened by a record of this kind, and is counted instead.
+    pub(super) fn without_record(station: Arc<Station>, trail: Arc<Trail>, opened_by: RecordKind, pass: Pass) -> Self {
+        let mut end = Self::new(station, trail, None, opened_by);
+        end.pass = Some(pass);
+        end
+    }
+
     fn new(station: Arc<Station>, trail: Arc<Trail>, slot: Option<OutcomeSlot>, opened_by: RecordKind) -> Self {
         trail.tells_elsewhere();
         trail.is_ended_by(true);
@@ -85,6 +94,7 @@ impl End {
             slot,
             opened_by,
             pair: None,
+            pass: None,
             stage: Stage::Before,
             status: None,
             upstream_status: None,
@@ -102,6 +112,15 @@ impl End {
     /// The sequence number of the record that this one ends.
     pub fn pairs_with(&mut self, sequence: u64) {
         self.pair = Some(sequence);
+    }
+
+    /// What the answer to a read stands on.
+    pub(crate) fn stands_on(&mut self, Evidence(stands): Evidence) {
+        match stands {
+            Stands::On(sequence) => self.pairs_with(sequence),
+            Stands::Counted(pass) => self.pass = Some(pass),
+            Stands::CountedBefore => {}
+        }
     }
 
     /// By which connection it went: the address that answered, our own port, and how often it was sent in all.
@@ -251,7 +270,7 @@ impl End {
             diverged: self.diverged(seen),
             why,
         };
-        let slot = self.slot.take();
+        let (slot, pass) = (self.slot.take(), self.pass.take());
         let record = Record {
             pair: self.pair,
             upstream: self.served(),
@@ -261,7 +280,11 @@ impl End {
             recording: self.recorded(),
             ..self.trail.head(&self.station.boot, now)
         };
-        self.station.settle(&self.trail, kind, slot, &record);
+        match pass {
+            // There is no record to which an end would belong.
+            Some(pass) => pass.ended(end),
+            None => self.station.settle(&self.trail, kind, slot, &record),
+        }
         if let Some(issued) = seen.and_then(|seen| seen.issued.as_ref()).or(issued.as_ref()) {
             self.station.issued(&self.trail, self.pair, issued);
         }

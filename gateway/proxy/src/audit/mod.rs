@@ -2,7 +2,9 @@
 //!
 //! Two types are made only here. [`Recorded`] is the evidence that an effect's intent is durable; upstream takes nothing
 //! else for an effect. [`Held`] keeps the answer to a pure read shut until its access record is durable. Neither can be
-//! built, opened early or used twice outside this module: see `tests/compile_fail`.
+//! built, opened early or used twice outside this module: see `tests/compile_fail`. Where the operator has chosen in words that
+//! calls go on while the disk takes no record, a durable count stands in the record's place (`unrecorded`), and that is made
+//! only here, too.
 
 mod beat;
 #[cfg(test)]
@@ -16,12 +18,13 @@ mod origin;
 mod part;
 mod scan;
 mod trail;
+mod unrecorded;
 mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use ledger::{AppendError, Ledger, OutcomeSlot, Ticket};
+use ledger::{AppendError, Ledger, Lost, OutcomeSlot, Ticket};
 use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Request, Summed};
 
@@ -35,6 +38,8 @@ pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::{Scan, Want};
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
+use self::unrecorded::{CallClass, Pass, Why};
+pub use self::unrecorded::{FailMode, FailModes, Standing, Unkept, fuzz_unrecorded_calls};
 pub use self::words::agent;
 pub(crate) use self::words::{is_label, is_subdomain};
 use crate::clock::{Clock, Reading};
@@ -42,11 +47,12 @@ use crate::decision::{Effect, Permit, PureRead};
 use crate::listener::{Conn, Refused};
 use crate::refusal::Refusal;
 
-/// Evidence that the intent of `P` is durable. Moved, never cloned: one record, one sending.
+/// Evidence that the intent of `P` is durable, or counted as one without a record where the operator lets it go on. Moved, never
+/// cloned: one record, one sending.
 #[derive(Debug)]
 pub struct Recorded<P> {
     permit: P,
-    sequence: u64,
+    sequence: Option<u64>,
 }
 
 impl<P> Recorded<P> {
@@ -55,10 +61,22 @@ impl<P> Recorded<P> {
         &self.permit
     }
 
-    /// The intent's sequence number.
-    pub const fn sequence(&self) -> u64 {
+    /// The intent's sequence number; none where the call goes on without a record.
+    pub const fn sequence(&self) -> Option<u64> {
         self.sequence
     }
+}
+
+/// What a read stands on: its durable record, or its place in the count of those without one.
+#[derive(Debug)]
+pub struct Evidence(Stands);
+
+#[derive(Debug)]
+enum Stands {
+    On(u64),
+    Counted(Pass),
+    /// It was counted before it was asked, and its end knows that.
+    CountedBefore,
 }
 
 /// An answer that nobody may see before its access record is durable.
@@ -66,18 +84,27 @@ impl<P> Recorded<P> {
 #[derive(Debug)]
 pub struct Held<R> {
     response: R,
-    ticket: Ticket,
+    access: Access,
 }
 
 impl<R> Held<R> {
-    /// Waits until the record is durable and gives the answer out with the record's sequence number.
+    /// Waits until the record is durable and gives the answer out with what it stands on.
     ///
     /// # Errors
-    /// The record was lost: the answer is dropped unseen.
-    pub async fn open(self) -> Result<(R, u64), Refusal> {
-        match self.ticket.await {
-            Ok(durable) => Ok((self.response, durable.seq)),
-            Err(lost) => Err(Refusal::LedgerRefuses(lost.to_string())),
+    /// The record was lost, and the call may not go on without: the answer is dropped unseen.
+    pub async fn open(self) -> Result<(R, Evidence), Refusal> {
+        let Self { response, access } = self;
+        let (ticket, otherwise) = match access.0 {
+            Written::Recorded(ticket, otherwise) => (ticket, otherwise),
+            Written::Counted => return Ok((response, Evidence(Stands::CountedBefore))),
+        };
+        let lost = match ticket.await {
+            Ok(durable) => return Ok((response, Evidence(Stands::On(durable.seq)))),
+            Err(lost) => lost,
+        };
+        match Otherwise::go_on(otherwise, CallClass::Reads, Why::of_lost(lost)).await {
+            Some(pass) => Ok((response, Evidence(Stands::Counted(pass)))),
+            None => Err(Refusal::LedgerRefuses(lost.to_string())),
         }
     }
 }
@@ -85,17 +112,52 @@ impl<R> Held<R> {
 /// The access record of a pure read that is on its way to the disk while upstream is asked.
 #[must_use = "the answer can only be held by its own record"]
 #[derive(Debug)]
-pub struct Access {
-    ticket: Ticket,
+pub struct Access(Written);
+
+#[derive(Debug)]
+enum Written {
+    Recorded(Ticket, Option<Otherwise>),
+    /// It goes on without one.
+    Counted,
 }
 
 impl Access {
     /// Holds the answer until the record is durable.
-    pub fn hold<R>(self, response: R) -> Held<R> {
-        Held {
-            response,
-            ticket: self.ticket,
-        }
+    pub const fn hold<R>(self, response: R) -> Held<R> {
+        Held { response, access: self }
+    }
+}
+
+/// What may become of a call without its record. Not to be had where nothing else than a refusal may.
+#[derive(Debug)]
+struct Otherwise {
+    station: Arc<Station>,
+    unkept: Arc<Unkept>,
+    trail: Arc<Trail>,
+}
+
+impl Otherwise {
+    /// A call that owes a recording, enters something, or is answered with a credential never goes on without its record: what it does
+    /// is seen nowhere else afterwards, and whose credential it was is known by the record alone.
+    fn of(station: &Arc<Station>, trail: &Arc<Trail>, owes_recording: bool) -> Option<Self> {
+        let unkept = station.unkept.get()?;
+        let enters = trail.facts.as_ref().is_none_or(|facts| facts.action().enters());
+        let hands_out = trail.asks_for_token() || trail.asks_for_certificate();
+        let may_go_on = !(owes_recording || enters || hands_out || trail.may_become_a_session());
+        may_go_on.then(|| Self {
+            station: Arc::clone(station),
+            unkept: Arc::clone(unkept),
+            trail: Arc::clone(trail),
+        })
+    }
+
+    /// Its place in the count, where the operator lets it go on.
+    async fn go_on(this: Option<Self>, class: CallClass, why: Option<Why>) -> Option<Pass> {
+        let (Self { station, unkept, trail }, why) = (this?, why?);
+        let subject = trail.identity.as_deref().map(|identity| identity.subject().id());
+        let pass = unkept.admit(class, subject, why, station.clock.read()).await?;
+        trail.goes_unrecorded();
+        Some(pass)
     }
 }
 
@@ -109,6 +171,8 @@ pub struct Station {
     origins: Origins,
     sealer: Option<part::Sealer>,
     policy: ArcSwapOption<AuditPolicy>,
+    /// Lets calls go on without a record, where the operator has chosen that.
+    unkept: OnceLock<Arc<Unkept>>,
 }
 
 impl Station {
@@ -142,6 +206,45 @@ impl Station {
             origins: Origins::default(),
             sealer: None,
             policy: ArcSwapOption::empty(),
+            unkept: OnceLock::new(),
+        }
+    }
+
+    /// From now on calls may go on while the disk takes no record, as was chosen; and the gap that an earlier run has left is recorded
+    /// before this returns. Once for a station.
+    ///
+    /// # Errors
+    /// The ledger cannot take that record.
+    pub async fn goes_on_by(self: &Arc<Self>, unkept: Arc<Unkept>) -> Result<(), Refusal> {
+        let unkept = self.unkept.get_or_init(|| unkept);
+        unkept.settle(self).await;
+        if unkept.has_gap() {
+            let why = self.ledger.trouble();
+            return Err(why.map_or(Refusal::Internal, |why| full(&why)));
+        }
+        Ok(())
+    }
+
+    /// What goes on without a record, and what would; `None`: nothing.
+    #[must_use]
+    pub fn unkept(&self) -> Option<Standing> {
+        self.unkept.get().map(|unkept| unkept.standing(self.clock.read()))
+    }
+
+    /// Records the gap, if there is one and the ledger takes records again. Called by a timer, at the end of the process, and before
+    /// each call that is to be recorded, so that it stands before it.
+    pub async fn write_gap(self: &Arc<Self>) {
+        let Some(unkept) = self.unkept.get().filter(|unkept| unkept.is_troubled()) else {
+            return;
+        };
+        if self.ledger.trouble().is_some() {
+            return;
+        }
+        let (unkept, station) = (Arc::clone(unkept), Arc::clone(self));
+        // In a task of its own: whoever waits for it may leave.
+        let settled = tokio::spawn(async move { unkept.settle(&station).await });
+        if settled.await.is_err() {
+            tracing::error!("a gap could not be recorded");
         }
     }
 
@@ -222,7 +325,7 @@ impl Station {
         self.wrote(trail, self.forget(RecordKind::Issued, &record));
     }
 
-    /// Writes the intent of an effect and waits until it is durable.
+    /// Writes the intent of an effect and waits until it is durable; or, where the operator lets it go on without, until it is counted.
     ///
     /// Cancellation before the end leaves at most an intent whose outcome says `notSent`.
     ///
@@ -239,22 +342,40 @@ impl Station {
             RecordKind::Intent
         };
         let (body, parts) = self.opening(trail).await?;
+        self.write_gap().await;
         let appended = match kind {
             RecordKind::Open => self.ledger.append_open(body, parts),
             _ => self.ledger.append_intent(body, parts),
         };
-        let (ticket, slot) = appended.map_err(|error| full(&error))?;
-        let end = End::of_effect(Arc::clone(self), Arc::clone(trail), slot, kind);
-        let (sequence, end) = Self::intended(ticket, end).await?;
-        Ok((Recorded { permit, sequence }, end))
+        let (why, refusal) = match appended {
+            Ok((ticket, slot)) => {
+                let end = End::of_effect(Arc::clone(self), Arc::clone(trail), slot, kind);
+                match Self::intended(ticket, end).await {
+                    Ok((sequence, end)) => {
+                        let sequence = Some(sequence);
+                        return Ok((Recorded { permit, sequence }, end));
+                    }
+                    Err(unkept) => (unkept.why(), unkept.into()),
+                }
+            }
+            Err(error) => (Why::of_append(&error), full(&error)),
+        };
+        let otherwise = Otherwise::of(self, trail, permit.obligations().record);
+        match Otherwise::go_on(otherwise, CallClass::Effects, why).await {
+            Some(pass) => {
+                let end = End::without_record(Arc::clone(self), Arc::clone(trail), kind, pass);
+                Ok((Recorded { permit, sequence: None }, end))
+            }
+            None => Err(refusal),
+        }
     }
 
     /// Waits in a task of its own: an end can only be written once its intent is durable. Whoever leaves in between leaves
     /// the waiting to the task, which then drops the end, and that says `notSent`.
-    async fn intended(ticket: Ticket, end: End) -> Result<(u64, End), Refusal> {
+    async fn intended(ticket: Ticket, end: End) -> Result<(u64, End), NotDurable> {
         tokio::spawn(until_durable(ticket, end))
             .await
-            .unwrap_or(Err(Refusal::Internal))
+            .unwrap_or(Err(NotDurable::Broke))
     }
 
     /// Hands the access record of a pure read to the ledger. It becomes durable beside the upstream call.
@@ -264,14 +385,24 @@ impl Station {
     pub async fn access(
         self: &Arc<Self>,
         trail: &Arc<Trail>,
-        _permit: &Permit<PureRead>,
+        permit: &Permit<PureRead>,
     ) -> Result<(Access, End), Refusal> {
         let (body, parts) = self.opening(trail).await?;
-        let ticket = self
-            .ledger
-            .append(RecordKind::Access, body, parts)
-            .map_err(|error| full(&error))?;
-        Ok((Access { ticket }, End::of_read(Arc::clone(self), Arc::clone(trail))))
+        self.write_gap().await;
+        let otherwise = Otherwise::of(self, trail, permit.obligations().record);
+        let (station, known) = (Arc::clone(self), Arc::clone(trail));
+        match self.ledger.append(RecordKind::Access, body, parts) {
+            Ok(ticket) => Ok((
+                Access(Written::Recorded(ticket, otherwise)),
+                End::of_read(station, known),
+            )),
+            Err(error) => {
+                let pass = Otherwise::go_on(otherwise, CallClass::Reads, Why::of_append(&error)).await;
+                let pass = pass.ok_or_else(|| full(&error))?;
+                let end = End::without_record(station, known, RecordKind::Access, pass);
+                Ok((Access(Written::Counted), end))
+            }
+        }
     }
 
     /// Records a refusal, and says whether it did: above a budget, or when the ledger does not take it, it is only counted. It
@@ -563,7 +694,33 @@ fn blank<'a>(id: &'a RequestId, boot: &'a str, now: Reading) -> Record<'a> {
     }
 }
 
-async fn until_durable(ticket: Ticket, mut end: End) -> Result<(u64, End), Refusal> {
+/// Why an intent is not durable.
+#[derive(Debug)]
+enum NotDurable {
+    Lost(Lost),
+    /// A fault of ours.
+    Broke,
+}
+
+impl NotDurable {
+    const fn why(&self) -> Option<Why> {
+        match self {
+            Self::Lost(lost) => Why::of_lost(*lost),
+            Self::Broke => None,
+        }
+    }
+}
+
+impl From<NotDurable> for Refusal {
+    fn from(not: NotDurable) -> Self {
+        match not {
+            NotDurable::Lost(lost) => Self::LedgerRefuses(lost.to_string()),
+            NotDurable::Broke => Self::Internal,
+        }
+    }
+}
+
+async fn until_durable(ticket: Ticket, mut end: End) -> Result<(u64, End), NotDurable> {
     match ticket.await {
         Ok(durable) => {
             end.pairs_with(durable.seq);
@@ -571,7 +728,7 @@ async fn until_durable(ticket: Ticket, mut end: End) -> Result<(u64, End), Refus
         }
         Err(lost) => {
             end.withdraw();
-            Err(Refusal::LedgerRefuses(lost.to_string()))
+            Err(NotDurable::Lost(lost))
         }
     }
 }

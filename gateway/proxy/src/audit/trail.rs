@@ -184,6 +184,8 @@ pub struct Trail {
     told: AtomicBool,
     /// An [`End`](super::End) says how it ends, or has said it.
     has_an_end: AtomicBool,
+    /// It goes on without a record, as the operator lets it.
+    is_unrecorded: AtomicBool,
     /// What operators see of it.
     pub(crate) seen: Seen,
 }
@@ -234,6 +236,7 @@ impl Trail {
             claims,
             told: AtomicBool::new(false),
             has_an_end: AtomicBool::new(false),
+            is_unrecorded: AtomicBool::new(false),
             seen: Seen::default(),
         }
     }
@@ -241,6 +244,16 @@ impl Trail {
     /// Somebody has the duty from now on to say how this request ends: an [`End`](super::End), its answer, the gateway host.
     pub(crate) fn tells_elsewhere(&self) {
         self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// It goes on without a record.
+    pub(super) fn goes_unrecorded(&self) {
+        self.is_unrecorded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it goes on without a record.
+    pub(crate) fn is_unrecorded(&self) -> bool {
+        self.is_unrecorded.load(Ordering::Relaxed)
     }
 
     /// Whether somebody has that duty.

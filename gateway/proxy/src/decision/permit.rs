@@ -37,6 +37,19 @@ impl<K> Permit<K> {
         }
     }
 
+    /// A yes without a decision.
+    #[cfg(test)]
+    pub(crate) fn for_tests(obligations: Obligations) -> Self {
+        let identity = UpstreamIdentity {
+            user: "al".into(),
+            uid: None,
+            groups: Arc::default(),
+            extra: Arc::default(),
+        };
+        let outgoing = Outgoing::new(&identity).unwrap();
+        Self::new(Arc::new(outgoing), obligations, Timestamp::MAX)
+    }
+
     /// Whom the call goes out as.
     #[must_use]
     pub fn outgoing(&self) -> &Outgoing {

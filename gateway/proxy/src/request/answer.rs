@@ -18,6 +18,10 @@ use crate::refusal::Refusal;
 use crate::session::Grounds;
 use crate::upstream::{self, UpstreamBody};
 
+/// Whoever calls is told what the gateway's own operator has chosen.
+const UNRECORDED: &str =
+    "the gateway cannot record this call now and lets it pass, as its operator has chosen; it counts it";
+
 /// A call that goes on is told the end of its sign-in where that is no further away.
 const NAMED_WITHIN: Duration = Duration::from_hours(1);
 
@@ -53,6 +57,9 @@ pub(super) fn deliver(
     headers::strip_response(&mut parts.headers, ResponseKind::Kubernetes);
     if own_audit_id(&mut parts.headers, trail) {
         end.audit_id_differs();
+    }
+    if let Some(text) = trail.is_unrecorded().then(|| own_rights::warning(UNRECORDED)).flatten() {
+        parts.headers.append(WARNING, text);
     }
     if let Some(text) = duties.warning {
         parts.headers.append(WARNING, text);
@@ -98,7 +105,11 @@ pub(super) fn own_audit_id(headers: &mut HeaderMap, trail: &Trail) -> bool {
     let Ok(ours) = HeaderValue::from_str(trail.id.as_str()) else {
         return false;
     };
-    headers.insert(&headers::RECORD, ours.clone());
+    if trail.is_unrecorded() {
+        headers.remove(&headers::RECORD);
+    } else {
+        headers.insert(&headers::RECORD, ours.clone());
+    }
     let before = headers.insert("audit-id", ours.clone());
     before.is_some_and(|theirs| theirs != ours)
 }

@@ -88,7 +88,14 @@ fn gap(leaf: &Leaf) -> String {
         },
         |gap| {
             let (lost, refused, why) = (gap.lost, gap.refused, plain(&gap.why));
-            format!("gap in the ledger: {lost} records lost, {refused} requests refused ({why})")
+            let Some(passed) = &gap.passed else {
+                return format!("gap in the ledger: {lost} records lost, {refused} requests refused ({why})");
+            };
+            let (reads, effects) = (passed.reads, passed.effects);
+            let at_least = if gap.at_least { "at least " } else { "" };
+            format!(
+                "gap in the ledger: {at_least}{reads} reads and {effects} calls that may change something went on without a record ({why})"
+            )
         },
     )
 }

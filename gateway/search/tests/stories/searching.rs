@@ -1,7 +1,7 @@
 //! Searching a real ledger: folding, the default view, queries, pages, scopes, damage.
 
 use crate::world::{ALICE, BEGIN, BOB, ROBOT, World, acts, in_run, on, path, search, search_as};
-use model::event::{Person as SessionPerson, RecordKind, Summed};
+use model::event::{ByClass, Ends, Person as SessionPerson, RecordKind, Summed, Unrecorded};
 use model::time::Timestamp;
 use search::{Archive, Budget, Found, Page, Query, Scope, Search, Stopped, View};
 
@@ -341,6 +341,39 @@ fn sessions_gaps_and_summaries_are_rows_and_checkpoints_are_counted() {
     let page = search(&Archive::of_dir(world.dir.path()), "", world.time(), |_| {});
     assert_eq!(acts(&page), ["41 × limited requests of strangers", "signed in at corp"]);
     assert_eq!((page.rows[0].count, page.folded.checkpoints), (41, 1));
+}
+
+#[test]
+fn a_gap_says_how_many_calls_went_on_without_a_record() {
+    let world = World::new();
+    for (at_least, why) in [(false, "diskFull"), (true, "diskFailed")] {
+        let gap = Unrecorded {
+            why,
+            from: world.time(),
+            to: world.time(),
+            passed: ByClass { reads: 12, effects: 3 },
+            modes: ByClass {
+                reads: "open",
+                effects: "bounded",
+            },
+            ended: Ends::default(),
+            unfinished: 15,
+            at_least,
+        };
+        let id = world.id();
+        let record = model::event::Record {
+            gap: Some(gap),
+            ..world.record(id)
+        };
+        world.write(RecordKind::Gap, &record);
+    }
+    assert_eq!(
+        world.acts("kind:gap"),
+        [
+            "gap in the ledger: at least 12 reads and 3 calls that may change something went on without a record (diskFailed)",
+            "gap in the ledger: 12 reads and 3 calls that may change something went on without a record (diskFull)",
+        ]
+    );
 }
 
 #[test]

@@ -105,6 +105,9 @@ pub struct Record<'a> {
     /// Counts of what was summed up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sum: Option<Summed<'a>>,
+    /// Calls that went on without a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Unrecorded<'a>>,
     /// A credential that the answer handed out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued: Option<Issued<'a>>,
@@ -542,6 +545,110 @@ pub struct Summed<'a> {
     /// Counts by sub-class.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub by: &'a [(&'a str, u64)],
+}
+
+/// Calls that went on without a record, because the operator had chosen that (`ledger.dangerFailModes`). The record's `id` is the
+/// gap's: one that stands twice is one gap.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unrecorded<'a> {
+    /// Why the ledger took no record: `diskFull`, `diskFailed`; `countDamaged` where the file that counts them cannot be read.
+    pub why: &'a str,
+    /// First of them.
+    pub from: Timestamp,
+    /// Last of them.
+    pub to: Timestamp,
+    /// How many, by class.
+    pub passed: ByClass<u64>,
+    /// How each class was to be treated: `closed`, `bounded`, `open`.
+    pub modes: ByClass<&'a str>,
+    /// How those ended whose end is known, by the names of [`Answer`].
+    pub ended: Ends,
+    /// Those that go on still, or whose end nobody knows.
+    pub unfinished: u64,
+    /// There may have been more: the process ended before it could say how many.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+}
+
+/// Something of each class of call that may go on without a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ByClass<T> {
+    /// Of pure reads.
+    pub reads: T,
+    /// Of calls that may change something.
+    pub effects: T,
+}
+
+/// How many calls ended how; what never happened is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ends {
+    /// [`Answer::Answered`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub answered: u64,
+    /// [`Answer::Refused`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refused: u64,
+    /// [`Answer::NotSent`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_sent: u64,
+    /// [`Answer::Unknown`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unknown: u64,
+    /// [`Answer::ClientGone`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub client_gone: u64,
+    /// [`Answer::UpstreamLost`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub upstream_lost: u64,
+    /// [`Answer::Ended`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ended: u64,
+}
+
+impl Ends {
+    /// The count of this end.
+    pub const fn of(&mut self, end: Answer) -> &mut u64 {
+        match end {
+            Answer::Answered => &mut self.answered,
+            Answer::Refused => &mut self.refused,
+            Answer::NotSent => &mut self.not_sent,
+            Answer::Unknown => &mut self.unknown,
+            Answer::ClientGone => &mut self.client_gone,
+            Answer::UpstreamLost => &mut self.upstream_lost,
+            Answer::Ended => &mut self.ended,
+        }
+    }
+
+    /// All of them, in the order of their fields.
+    #[must_use]
+    pub const fn counts(&self) -> [u64; 7] {
+        let Self {
+            answered,
+            refused,
+            not_sent,
+            unknown,
+            client_gone,
+            upstream_lost,
+            ended,
+        } = *self;
+        [answered, refused, not_sent, unknown, client_gone, upstream_lost, ended]
+    }
+
+    /// As [`Ends::counts`] gives them.
+    #[must_use]
+    pub const fn from_counts(counts: [u64; 7]) -> Self {
+        let [answered, refused, not_sent, unknown, client_gone, upstream_lost, ended] = counts;
+        Self {
+            answered,
+            refused,
+            not_sent,
+            unknown,
+            client_gone,
+            upstream_lost,
+            ended,
+        }
+    }
 }
 
 /// A credential that was handed out, by its id; never the credential.

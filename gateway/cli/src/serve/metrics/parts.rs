@@ -10,6 +10,7 @@ use ledger::{AppendError, Ledger, Publisher};
 use model::time::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use proxy::audit::{FailMode, Station as AuditStation};
 use proxy::identity::{Lookup, Station as IdentityStation};
 use proxy::observe::{Name, Review, Sheet, number};
 use proxy::request::ClusterGate;
@@ -20,6 +21,7 @@ use crate::serve::standing::Found;
 /// The parts that are looked at.
 pub(crate) struct Parts {
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) audit: Arc<AuditStation>,
     pub(crate) publisher: Arc<Publisher>,
     pub(in crate::serve) found: Arc<Found>,
     pub(crate) ledger_dir: PathBuf,
@@ -77,7 +79,28 @@ impl Parts {
         sheet.counters(REFUSED, [(NONE, number(counts.refused))])?;
         let trouble = self.ledger.trouble();
         let is = |kind: &str| f64::from(u8::from(trouble.as_ref().map_or("none", trouble_name) == kind));
+        self.unrecorded(sheet)?;
         sheet.gauges(TROUBLE, TROUBLES.map(|kind| ([("trouble", kind)], is(kind))))
+    }
+
+    fn unrecorded(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let standing = self.audit.unkept();
+        let modes = standing.map(|standing| standing.chosen.modes).unwrap_or_default();
+        let rows = [("reads", modes.reads), ("effects", modes.effects)].into_iter();
+        let rows = rows.flat_map(|(class, chosen)| {
+            let each = [FailMode::Closed, FailMode::Bounded, FailMode::Open].into_iter();
+            each.map(move |mode| {
+                let is = f64::from(u8::from(mode == chosen));
+                ([("class", class), ("mode", mode.name())], is)
+            })
+        });
+        sheet.gauges(FAIL_MODE, rows)?;
+        let passed = standing.map(|standing| standing.passed).unwrap_or_default();
+        let passed = [("reads", passed.reads), ("effects", passed.effects)];
+        sheet.counters(
+            UNRECORDED,
+            passed.map(|(class, count)| ([("class", class)], number(count))),
+        )
     }
 
     fn disk(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -202,6 +225,14 @@ const OPEN: Name = Name {
 const REFUSED: Name = Name {
     name: "gateway_ledger_records_refused",
     says: "Records that the ledger did not take; each is a call refused, or a record that nobody waited for.",
+};
+const FAIL_MODE: Name = Name {
+    name: "gateway_ledger_fail_mode",
+    says: "1 at what becomes of a class of calls while the ledger's disk is full or fails (`ledger.dangerFailModes`).",
+};
+const UNRECORDED: Name = Name {
+    name: "gateway_ledger_unrecorded_calls",
+    says: "Calls that went on without a record because `ledger.dangerFailModes` lets them; a `gap` record counts them later.",
 };
 const TROUBLE: Name = Name {
     name: "gateway_ledger_trouble",
