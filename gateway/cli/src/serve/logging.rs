@@ -83,12 +83,13 @@ fn filter(level: Level) -> EnvFilter {
     EnvFilter::new(filter)
 }
 
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "model",
     "access",
     "audit_policy",
     "condition",
     "insight",
+    "payload",
     "oidc",
     "ledger",
     "recording",

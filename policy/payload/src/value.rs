@@ -1,0 +1,134 @@
+//! What was read of a body, before anything of it is masked. It holds secrets: it is neither printed nor handed out.
+
+use std::borrow::Cow;
+
+/// A value in one of the formats, as the API server reads it.
+pub(crate) enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// As it was written: a number is never rounded by us.
+    Number(Cow<'a, str>),
+    Text(Cow<'a, str>),
+    /// Bytes in protobuf; a text in base64 in the others.
+    Bytes(&'a [u8]),
+    /// A plain word of YAML that one reader takes for a text and another for something else.
+    TwoWays(Cow<'a, str>),
+    List(Vec<Value<'a>>),
+    Object(Vec<Member<'a>>),
+}
+
+pub(crate) struct Member<'a> {
+    pub(crate) key: Cow<'a, str>,
+    pub(crate) value: Value<'a>,
+}
+
+impl<'a> Value<'a> {
+    /// The member of that very name.
+    pub(crate) fn member(&self, name: &str) -> Option<&Value<'a>> {
+        match self {
+            Self::Object(members) => members
+                .iter()
+                .find(|member| member.key == name)
+                .map(|member| &member.value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Why a body is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// There are no bytes.
+    #[error("the body is empty")]
+    Empty,
+    /// `Content-Encoding`, or that of the protobuf envelope.
+    #[error("the body is compressed")]
+    Compressed,
+    /// CBOR, forms, anything that is not read here.
+    #[error("the media type is not read")]
+    OtherType,
+    /// More bytes than [`crate::Limits::body`].
+    #[error("the body is longer than what is read of one")]
+    TooLong,
+    /// Not all of it was there.
+    #[error("the body was cut off")]
+    Cut,
+    /// Not what its type says.
+    #[error("the body is not what its type says")]
+    Malformed,
+    /// Not UTF-8, or half of a surrogate pair: readers put different characters in its place.
+    #[error("a text in the body is not valid UTF-8")]
+    NotUtf8,
+    /// Deeper than [`crate::Limits::depth`].
+    #[error("the body is nested too deep")]
+    TooDeep,
+    /// More values than [`crate::Limits::values`].
+    #[error("the body has too many values")]
+    TooWide,
+    /// Anchors, aliases, tags, merge keys, several documents, a key twice: readers of YAML differ.
+    #[error("readers of YAML differ on the body")]
+    ManyReadings,
+    /// Protobuf of a kind whose fields are not known.
+    #[error("the fields of this kind are not known in protobuf")]
+    UnknownKind,
+}
+
+/// Counts what is read against the limits, so that a small body cannot become a large tree.
+pub(crate) struct Room {
+    values: usize,
+    depth: usize,
+    /// Keys that stand twice in one object.
+    pub(crate) duplicates: usize,
+}
+
+impl Room {
+    pub(crate) const fn new(values: usize, depth: usize) -> Self {
+        Self {
+            values,
+            depth,
+            duplicates: 0,
+        }
+    }
+
+    /// One more value.
+    pub(crate) fn take(&mut self) -> Result<(), Why> {
+        self.values = self.values.checked_sub(1).ok_or(Why::TooWide)?;
+        Ok(())
+    }
+
+    pub(crate) fn enter(&mut self) -> Result<(), Why> {
+        self.depth = self.depth.checked_sub(1).ok_or(Why::TooDeep)?;
+        Ok(())
+    }
+
+    pub(crate) const fn leave(&mut self) {
+        self.depth = self.depth.saturating_add(1);
+    }
+
+    /// Of a key that stands twice the last counts, as for the API server (`sigs.k8s.io/json`); how often that was is counted.
+    pub(crate) fn last_of_each<'a>(&mut self, members: &mut Vec<Member<'a>>) {
+        if members.len() < 2 {
+            return;
+        }
+        members.sort_by(|one, other| one.key.cmp(&other.key));
+        let before = members.len();
+        // The sort is stable, so that of equal keys the last one stands last.
+        let mut kept: Vec<Member<'a>> = Vec::with_capacity(before);
+        for member in members.drain(..) {
+            match kept.last_mut() {
+                Some(last) if last.key == member.key => *last = member,
+                _ => kept.push(member),
+            }
+        }
+        self.duplicates = self.duplicates.saturating_add(before.saturating_sub(kept.len()));
+        *members = kept;
+    }
+}
