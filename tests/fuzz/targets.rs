@@ -23,6 +23,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("note", ledger::fuzz_note),
     ("open_part", proxy::audit::fuzz_open_part),
     ("own_rights", proxy::fuzz_own_rights),
+    ("payload", payload::fuzz_payload),
     ("played", cli::fuzz_played),
     ("query", search::fuzz_query),
     ("receipt", ledger::fuzz_receipt),
