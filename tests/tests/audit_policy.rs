@@ -56,7 +56,7 @@ fn each_call_is_kept_at_the_level_that_the_policy_gives_for_the_person() -> anyh
             ..Options::default()
         },
     )?;
-    let warned = "bodies are not recorded yet: kept as Metadata";
+    let warned = "asks for bodies that hold secrets";
     assert!(gateway.log().contains(warned), "{}", gateway.log());
     let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
     let maps = "/api/v1/namespaces/levels/configmaps";
@@ -75,16 +75,16 @@ fn each_call_is_kept_at_the_level_that_the_policy_gives_for_the_person() -> anyh
     let (intent, outcome) = both(&gateway, &id)?;
     assert_eq!(status, 201);
     let digest = intent["audit"]["policy"].clone();
-    let wanted = json!({"level": "Metadata", "asked": "Request", "rule": 2, "policy": digest});
+    let wanted = json!({"level": "Request", "rule": 2, "policy": digest});
     assert_eq!(intent["audit"], wanted);
     let told = explained(&name, "create")?;
     assert_eq!(
         (&told["level"], &told["kept"], &told["rule"]),
-        (&json!("Request"), &json!("Metadata"), &json!(2))
+        (&json!("Request"), &json!("Request"), &json!(2))
     );
     assert_eq!(outcome["object"]["name"], "a");
     assert!(
-        intent["parts"].is_array() && outcome["outcome"]["body_sha256"].is_string(),
+        intent["parts"].is_array() && outcome["outcome"]["body_hmac"].is_string(),
         "{intent} {outcome}"
     );
 

@@ -1,6 +1,8 @@
 //! No secret that passes or knocks is written down anywhere: canaries are planted wherever one can stand, and looked for in
 //! every form, in ledger, state, log, metrics and answers.
 
+mod sealed;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -9,11 +11,15 @@ use std::process::Command;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use proxy::audit::Class;
 use serde_json::{Value, json};
 use tests::caller::{Caller, JSON, PROTOBUF, roles};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
+use tests::pods::dev_does_all;
 use tests::wait::{PATIENCE, try_until};
+
+use self::sealed::{Opened, opened};
 
 /// One secret that is planted, in all forms in which it could be written down.
 struct Canary {
@@ -105,11 +111,21 @@ fn the_search_for_canaries_finds_one_in_every_form() {
 #[test]
 fn j_07_no_secret_that_passes_or_knocks_is_written_down_anywhere() -> anyhow::Result<()> {
     let cluster = Cluster::shared()?;
-    cluster.admin()?.apply(&roles("canaries", "dev"))?;
+    cluster
+        .admin()?
+        .apply(&[&roles("canaries", "dev"), &dev_does_all("canaries"), KINDS].concat())?;
+    // All bodies are kept that a policy can ask for.
+    let folder = tempfile::tempdir()?;
+    let policy = folder.path().join("audit.yaml");
+    std::fs::write(
+        &policy,
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: RequestResponse\n",
+    )?;
     let mut trace = Command::new("env");
     trace.arg("RUST_LOG=trace");
     let options = Options {
         under: Some(trace),
+        more: Some(json!({"audit": {"policyFile": policy.display().to_string()}})),
         ..Options::default()
     };
     let gateway = Gateway::start(cluster, &options)?;
@@ -138,6 +154,7 @@ fn j_07_no_secret_that_passes_or_knocks_is_written_down_anywhere() -> anyhow::Re
     on_the_gateway_host(&gateway, &api.token, &mut canaries)?;
     secrets(&gateway, &next.token, &mut canaries)?;
     words(&gateway, &next.token, &mut canaries, &mut shown)?;
+    let bodies = bodies(&gateway, &next.token, &mut canaries)?;
 
     let metrics =
         tests::browser::Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
@@ -161,6 +178,16 @@ fn j_07_no_secret_that_passes_or_knocks_is_written_down_anywhere() -> anyhow::Re
     let files = files_under(&gateway.folder().join("data"))?;
     for file in &files {
         found.extend(canaries.found_in(&file.display().to_string(), &read(file)?));
+    }
+    // What is sealed may be opened by whoever may see the record: of bodies it is what was masked before.
+    let parts = opened(&gateway, &[Class::Body, Class::Answer, Class::Diff])?;
+    for part in &parts {
+        let place = format!("the {} of {}", part.class.name(), part.leaf["id"]);
+        found.extend(canaries.found_in(&place, &part.bytes));
+    }
+    for (id, class) in &bodies {
+        let is_kept = |part: &Opened| part.leaf["id"] == **id && part.class == *class;
+        assert!(parts.iter().any(is_kept), "the {} of {id} was kept", class.name());
     }
     found.sort();
     found.dedup();
@@ -431,4 +458,204 @@ fn words(gateway: &Gateway, token: &str, canaries: &mut Canaries, shown: &mut Ve
         alice.call("GET", &target, &[], b"")?;
     }
     Ok(())
+}
+
+const KINDS: &str = r#"---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: vaults.canaries.example.com }
+spec:
+  group: canaries.example.com
+  names: { kind: Vault, plural: vaults, singular: vault, listKind: VaultList }
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: canaries-of-certificates }
+rules: [{ apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: ["*"] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: canaries-of-certificates }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: canaries-of-certificates }
+subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev }]
+"#;
+
+/// Where secrets stand in bodies that are kept, in each kind of body and each way of writing one. Gives the calls of which a body
+/// has to be kept: where nothing is kept, nothing can be found.
+fn bodies(gateway: &Gateway, token: &str, canaries: &mut Canaries) -> anyhow::Result<Vec<(String, Class)>> {
+    let alice = Caller::new(gateway, token)?;
+    let mut kept = Vec::new();
+    let maps = "/api/v1/namespaces/canaries/configmaps";
+    let deployments = "/apis/apps/v1/namespaces/canaries/deployments";
+    let vaults = "/apis/canaries.example.com/v1/namespaces/canaries/vaults";
+    let mut plant = |what: &'static str| canaries.plant(what);
+    let note = plant("an annotation");
+    let (value, argument) = (plant("an environment variable"), plant("an argument"));
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "bodies", "annotations": {"example.com/note": note}},
+        "data": {"application.properties": format!("password={}", plant("data of a ConfigMap")), plant("a key of a ConfigMap"): "x"},
+        "binaryData": {"b": STANDARD.encode(plant("binaryData of a ConfigMap"))},
+    });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "bodies", "annotations": {"example.com/note": note}},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "bodies"}},
+            "template": {
+                "metadata": {"labels": {"app": "bodies"}, "annotations": {"example.com/note": note}},
+                "spec": {"containers": [{
+                    "name": "c", "image": "registry.example.com/app:1", "args": [format!("--token={argument}")],
+                    "env": [{"name": "TOKEN", "value": value}],
+                    "livenessProbe": {"httpGet": {"port": 1, "httpHeaders": [{"name": "Authorization", "value": plant("a header of a probe")}]}},
+                }]},
+            },
+        },
+    });
+    let vault = json!({
+        "apiVersion": "canaries.example.com/v1", "kind": "Vault", "metadata": {"name": "bodies"},
+        "spec": {"password": plant("a custom resource"), "nested": [{"deep": {"token": value}}], plant("a key of a custom resource"): 1},
+    });
+    for (path, object) in [(maps, &map), (deployments, &deployment), (vaults, &vault)] {
+        let (id, status, answer) = alice.call("POST", path, &[JSON], object.to_string().as_bytes())?;
+        assert_eq!(status, 201, "{path}: {}", String::from_utf8_lossy(&answer));
+        kept.extend([(id.clone(), Class::Body), (id, Class::Answer)]);
+        let one = format!("{path}/bodies");
+        for target in [path, &one] {
+            let (id, status, _) = alice.call("GET", target, &[("Accept", "application/json")], b"")?;
+            assert_eq!(status, 200, "{target}");
+            kept.push((id, Class::Answer));
+        }
+        // As YAML, whole and applied.
+        let mut again = object.clone();
+        again["metadata"]["annotations"] = json!({"example.com/again": plant("an annotation in YAML")});
+        let (id, status, answer) = alice.call(
+            "PUT",
+            &one,
+            &[("Content-Type", "application/yaml")],
+            in_yaml(&again).as_bytes(),
+        )?;
+        // A custom resource is not replaced without the version that is there.
+        assert!(
+            status == 200 || path == vaults,
+            "{path}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        kept.push((id, Class::Body));
+        let apply = ("Content-Type", "application/apply-patch+yaml");
+        let (id, status, answer) = alice.call(
+            "PATCH",
+            &format!("{one}?fieldManager=me&force=true"),
+            &[apply],
+            in_yaml(&again).as_bytes(),
+        )?;
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&answer));
+        kept.extend([(id.clone(), Class::Body), (id, Class::Answer)]);
+        // In each kind of patch.
+        let planted = plant("an annotation in a patch");
+        let merge = json!({"metadata": {"annotations": {"example.com/merged": planted}}});
+        let operations = json!([
+            {"op": "add", "path": "/metadata/annotations/example.com~1added", "value": planted},
+            {"op": "test", "path": "/metadata/annotations/example.com~1added", "value": planted},
+            {"op": "add", "path": "/metadata/annotations", "value": {"example.com/all": planted}},
+        ]);
+        for (media, patch) in [
+            ("application/merge-patch+json", &merge),
+            ("application/strategic-merge-patch+json", &merge),
+            ("application/json-patch+json", &operations),
+        ] {
+            let header = ("Content-Type", media);
+            let (id, status, answer) = alice.call("PATCH", &one, &[header], patch.to_string().as_bytes())?;
+            let is_taken = status == 200 || (path == vaults && status == 415);
+            assert!(is_taken, "{path} {media}: {}", String::from_utf8_lossy(&answer));
+            kept.push((id, Class::Body));
+        }
+    }
+    // In protobuf: what the server itself writes, sent back.
+    let protobuf = ("Content-Type", "application/vnd.kubernetes.protobuf");
+    for one in [format!("{maps}/bodies"), format!("{deployments}/bodies")] {
+        let (id, status, object) = alice.call("GET", &one, &[PROTOBUF], b"")?;
+        assert!(status == 200 && object.starts_with(b"k8s\0"), "{one}");
+        kept.push((id, Class::Answer));
+        let (id, status, answer) = alice.call("PUT", &one, &[protobuf, PROTOBUF], &object)?;
+        assert_eq!(status, 200, "{one}: {}", String::from_utf8_lossy(&answer));
+        kept.extend([(id.clone(), Class::Body), (id, Class::Answer)]);
+    }
+    let secret = "/api/v1/namespaces/canaries/secrets/s";
+    let (_, status, object) = alice.call("GET", secret, &[PROTOBUF], b"")?;
+    assert_eq!(status, 200);
+    let (id, status, _) = alice.call("PUT", secret, &[protobuf], &object)?;
+    assert_eq!(status, 200);
+    kept.extend([(id.clone(), Class::Body), (id, Class::Answer)]);
+    // A request for a certificate, which the server refuses with words of its own about it.
+    let request = json!({
+        "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+        "metadata": {"name": "bodies", "annotations": {"example.com/note": note}},
+        "spec": {"signerName": "example.com/none", "usages": ["client auth"], "request": STANDARD.encode(plant("a request for a certificate"))},
+    });
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let (id, status, _) = alice.call("POST", path, &[JSON], request.to_string().as_bytes())?;
+    assert!(status >= 400);
+    kept.push((id, Class::Body));
+    // Where no reader may be sure, and where the type lies.
+    for (media, body) in [
+        (
+            "application/json",
+            format!(
+                r#"{{"metadata":{{"name":"x"}},"data":{{"a":"{0}"}},"data":{{"a":"{0}"}}}}"#,
+                plant("equal keys")
+            ),
+        ),
+        (
+            "application/json",
+            format!(
+                r#"{{"metadata":{{"name":"y"}},"DATA":{{"a":"{0}"}},"d\u0061ta":{{"a":"{0}"}}}}"#,
+                plant("other spellings")
+            ),
+        ),
+        (
+            "application/json",
+            format!("[\"{}\"]", plant("a list in place of an object")),
+        ),
+        (
+            "application/yaml",
+            format!("metadata: {{name: z}}\ndata: &a {{a: {}}}\nx: *a\n", plant("an anchor")),
+        ),
+        ("application/vnd.kubernetes.protobuf", plant("no protobuf")),
+        ("text/plain", plant("a text")),
+    ] {
+        alice.call("POST", maps, &[("Content-Type", media)], body.as_bytes())?;
+    }
+    Ok(kept)
+}
+
+/// YAML of the sort that people write: one member a line, without quotes where none are needed.
+fn in_yaml(value: &Value) -> String {
+    fn lines(value: &Value, indent: usize, out: &mut String) {
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                for (key, value) in members {
+                    out.push_str(&format!("\n{}{key}:", " ".repeat(indent)));
+                    lines(value, indent + 2, out);
+                }
+            }
+            Value::Array(items) if !items.is_empty() => {
+                for item in items {
+                    out.push_str(&format!("\n{}-", " ".repeat(indent)));
+                    lines(item, indent + 2, out);
+                }
+            }
+            other => out.push_str(&format!(" {other}")),
+        }
+    }
+    let mut out = String::new();
+    lines(value, 0, &mut out);
+    format!("{}\n", out.trim_start())
 }

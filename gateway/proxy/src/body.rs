@@ -3,6 +3,7 @@
 //! Neither buffers or boxes. Invariant: the body that goes down carries the duty to write the end of its request, so that
 //! an answer that stops, for whatever reason, is recorded as what it was.
 
+mod begun;
 mod border;
 
 use std::pin::Pin;
@@ -19,15 +20,17 @@ use model::event::Answer;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+pub(crate) use self::begun::Beginning;
+pub use self::begun::Begun;
 use self::border::Border;
 use crate::audit::{End, Place};
-use crate::listener::{Inbound, InboundError, Taking};
+use crate::listener::{InboundError, Taking};
 use crate::session::LongCall;
 use crate::upstream::{BodyError, UpstreamBody};
 
 /// A request body on its way up.
 pub struct Uplink {
-    inbound: Inbound,
+    inbound: Begun,
     count: Arc<AtomicU64>,
     digest: Option<(digest::Context, Arc<DigestCell>)>,
     copy: Option<(Vec<u8>, usize, Arc<CopyCell>)>,
@@ -49,9 +52,9 @@ pub type CopyCell = std::sync::OnceLock<Vec<u8>>;
 impl Uplink {
     /// Counts into `count`.
     #[must_use]
-    pub const fn new(inbound: Inbound, count: Arc<AtomicU64>) -> Self {
+    pub fn new(inbound: impl Into<Begun>, count: Arc<AtomicU64>) -> Self {
         Self {
-            inbound,
+            inbound: inbound.into(),
             count,
             digest: None,
             copy: None,

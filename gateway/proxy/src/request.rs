@@ -40,7 +40,7 @@ pub(crate) use self::upgrade::Switch;
 use self::upgrade::refused_as_unrecorded;
 use crate::ask::Ask;
 use crate::audit::{self, Alone, DecisionTrail, End, Fallbacks, Peer, Place, Trail};
-use crate::body::{CopyCell, DigestCell, Outbound, Uplink};
+use crate::body::{Begun, CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Anew, Decided, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation};
 use crate::identity::{self, Authenticated};
@@ -165,6 +165,7 @@ impl Gate {
     pub async fn ended(&self) {
         self.sending.close();
         self.sending.wait().await;
+        self.audit.ends_written().await;
     }
 
     /// From a head to an answer, station by station.
@@ -438,10 +439,13 @@ impl Gate {
         trail: &Arc<Trail>,
         duties: Duties,
     ) -> Result<Response<Outbound>, Stop> {
+        let request = self.audit.begins(trail, request).await;
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
         let digest = Arc::new(DigestCell::new());
-        let wanted = (!trail.sends_secrets()).then_some(&digest);
+        // A plain digest of a short secret can be guessed; where bodies are kept, it is a keyed one.
+        let is_harmless = !trail.sends_secrets() || self.audit.wants_body(trail);
+        let wanted = is_harmless.then_some(&digest);
         let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, wanted);
         let about = trail.facts.as_ref().and_then(About::of);
         let asked = Arc::new(CopyCell::new());
@@ -693,7 +697,7 @@ fn forwarded(target: &Target) -> Result<Uri, Refusal> {
 
 /// Adds what only the gateway may say, after everything of that kind was stripped.
 fn with_own_headers(
-    request: Request<Inbound>,
+    request: Request<impl Into<Begun>>,
     outgoing: &decision::Outgoing,
     trail: &Trail,
     end: &End,

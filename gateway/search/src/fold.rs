@@ -52,7 +52,7 @@ impl Piece {
         };
         let belongs = match kind {
             RecordKind::Outcome | RecordKind::Close | RecordKind::Heartbeat => true,
-            RecordKind::Issued => leaf.pair.is_some(),
+            RecordKind::Issued | RecordKind::Answer => leaf.pair.is_some(),
             _ => false,
         };
         if belongs {

@@ -21,7 +21,7 @@ use crate::scope::{Hides, Scope, Sight};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct SealedPart {
-    /// What it is: `query`, `agent`, `command`, `path`.
+    /// What it is: `query`, `agent`, `command`, `path`, `body`, `answer`, `diff`.
     pub name: String,
     /// Class of the key it is sealed under.
     pub class: String,
@@ -41,7 +41,7 @@ pub struct Shown {
     pub record: Row,
     /// Its records as they stand in the ledger, oldest first, members unknown to this version included.
     pub records: Vec<Box<RawValue>>,
-    /// What stands sealed beside the record that begins it.
+    /// What stands sealed beside its records.
     #[serde(skip)]
     pub sealed: Vec<SealedPart>,
     /// Where its records stand, as many and in the order as [`Shown::records`].
@@ -346,6 +346,9 @@ impl Act {
             (Piece::Begin(other, _), Some(row)) if !row.id.is_empty() && other.id == row.id => {}
             (Piece::End(ending), Some(row)) if ending.belongs_to(row) => {
                 self.ended |= ending.is_last();
+                if self.sealed.len() < MOST_RECORDS {
+                    self.sealed.extend(sealed(record));
+                }
                 ending.join(row);
             }
             _ => return,

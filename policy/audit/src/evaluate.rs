@@ -3,7 +3,7 @@
 use model::request::RequestFacts;
 
 use crate::mutant::{Bend, Mutant};
-use crate::policy::{Level, Names, Policy, ResourceRule, Rule, Scope, Stages};
+use crate::policy::{Level, Names, Policy, ResourceRule, Rule, Scope, Stage, Stages};
 
 /// Who calls: the name and groups under which they were authenticated, not whom they want to act as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,19 @@ pub struct Verdict {
     pub omit_managed_fields: bool,
     /// Which rule decided, from 0; `None` where none matches.
     pub rule: Option<usize>,
+}
+
+impl Verdict {
+    /// The level of which the ledger has all. The API server's event has its bodies at the stage ResponseComplete alone: where that
+    /// one is omitted, there are none.
+    #[must_use]
+    pub fn kept(&self) -> Level {
+        if self.omit_stages.contains(Stage::ResponseComplete) {
+            self.level.min(Level::Metadata)
+        } else {
+            self.level
+        }
+    }
 }
 
 impl Policy {

@@ -52,8 +52,8 @@ pub enum Code {
     BodiesOfSecrets,
     /// Calls that no rule matches have level None.
     NoCatchAll,
-    /// Bodies are asked for, and none are recorded yet.
-    BodiesNotRecorded,
+    /// Bodies are asked for, and the stage that has them is omitted.
+    BodiesOmitted,
     /// It counts at the API server and changes nothing here.
     NoEffectHere,
 }
@@ -73,7 +73,7 @@ impl Code {
         Self::LittleRecord,
         Self::BodiesOfSecrets,
         Self::NoCatchAll,
-        Self::BodiesNotRecorded,
+        Self::BodiesOmitted,
         Self::NoEffectHere,
     ];
 
@@ -93,7 +93,7 @@ impl Code {
             Self::LittleRecord => "littleRecord",
             Self::BodiesOfSecrets => "bodiesOfSecrets",
             Self::NoCatchAll => "noCatchAll",
-            Self::BodiesNotRecorded => "bodiesNotRecorded",
+            Self::BodiesOmitted => "bodiesOmitted",
             Self::NoEffectHere => "noEffectHere",
         }
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::finding::{Code, Finding, Severity};
 use crate::known;
 use crate::load::{Texts, nearest};
-use crate::policy::{Level, Policy, ResourceRule, Rule, Scope};
+use crate::policy::{Level, Policy, ResourceRule, Rule, Scope, Stage};
 
 /// Where everything stands.
 #[derive(Clone, Debug)]
@@ -337,30 +337,38 @@ impl Found {
             self.warn(Code::NoCatchAll, &written.rules_key, what, help);
         }
         let rules = policy.rules.iter().zip(&written.rules);
-        let mut bodies = rules.clone().filter(|(rule, _)| rule.level >= Level::Request);
-        if let Some((rule, places)) = bodies.next() {
-            let more = bodies.count();
+        let bodies = rules.clone().filter(|(rule, _)| rule.level >= Level::Request);
+        let has_bodies = bodies.clone().next().is_some();
+        let mut omitted = bodies.filter(|(rule, _)| {
+            let stages = policy.omit_stages.union(rule.omit_stages);
+            stages.contains(Stage::ResponseComplete)
+        });
+        let has_omitted = omitted.clone().next().is_some();
+        if let Some((rule, places)) = omitted.next() {
+            let more = omitted.count();
             let more = if more == 0 {
                 String::new()
             } else {
                 format!(", here and in {more} more")
             };
             let what = format!(
-                "level {} asks for bodies{more}: bodies are not recorded yet: kept as Metadata",
+                "level {} asks for bodies{more}, and `omitStages` leaves out ResponseComplete, the stage that has them: none are kept",
                 rule.level
             );
-            let help = "records say which level was asked for and which was kept";
-            self.warn(Code::BodiesNotRecorded, &places.level, what, help);
+            let help = "take ResponseComplete out of `omitStages`, or write `level: Metadata`";
+            self.warn(Code::BodiesOmitted, &places.level, what, help);
         }
         let stages = rules.clone().filter_map(|(_, places)| places.omit_stages.key.as_ref());
-        if let Some(place) = written.omit_stages.as_ref().into_iter().chain(stages).next() {
+        let stages = written.omit_stages.as_ref().into_iter().chain(stages).next();
+        if let Some(place) = stages.filter(|_| !has_omitted) {
             let what = "`omitStages` changes nothing in the ledger: each call has its beginning and its end there";
             let help = "it counts where the file is the API server's, too";
             self.note(Code::NoEffectHere, place, what, help);
         }
         let fields = rules.filter_map(|(_, places)| places.omit_managed_fields.as_ref().map(|(_, place)| place));
-        if let Some(place) = written.omit_managed_fields.as_ref().into_iter().chain(fields).next() {
-            let what = "`omitManagedFields` changes nothing in the ledger: it has no bodies";
+        let fields = written.omit_managed_fields.as_ref().into_iter().chain(fields).next();
+        if let Some(place) = fields.filter(|_| !has_bodies) {
+            let what = "`omitManagedFields` changes nothing in the ledger: no rule asks for bodies";
             let help = "it counts where the file is the API server's, too";
             self.note(Code::NoEffectHere, place, what, help);
         }

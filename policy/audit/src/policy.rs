@@ -30,15 +30,6 @@ impl Level {
         }
     }
 
-    /// How much the ledger has of a call for which this is asked: bodies are not recorded yet, all else is.
-    #[must_use]
-    pub const fn kept(self) -> Self {
-        match self {
-            Self::None => Self::None,
-            Self::Metadata | Self::Request | Self::RequestResponse => Self::Metadata,
-        }
-    }
-
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == name)
     }

@@ -247,7 +247,6 @@ fn what_a_policy_probably_does_not_do_is_said_with_the_reason() {
     let wanted = [
         "3:1 warning: calls that no rule matches have level None: end the list with `- level: Metadata`, which matches all that is left",
         "5:11 note: nobody comes through the gateway as `system:kube-proxy`: it counts in the API server's own policy, for what does not pass the gateway",
-        "6:10 warning: level RequestResponse asks for bodies, here and in 2 more: bodies are not recorded yet: kept as Metadata: records say which level was asked for and which was kept",
         "7:11 warning: no call about a resource has the verb `*`: leave `verbs` out: that means any verb",
         "7:16 warning: no call about a resource has the verb `Get`: is `get` meant?",
         "10:17 warning: group `apps` has no resource `deployment`: is `deployments` meant?",
@@ -268,9 +267,58 @@ fn what_a_policy_probably_does_not_do_is_said_with_the_reason() {
         "26:21 warning: `/api/v1/pods` is the path of a resource, which `nonResourceURLs` never match: name it under `resources`",
         "26:35 warning: `/metrics?x=1` has a query, which no path has: write the path alone",
         "27:3 note: `omitStages` changes nothing in the ledger: each call has its beginning and its end there: it counts where the file is the API server's, too",
-        "28:3 note: `omitManagedFields` changes nothing in the ledger: it has no bodies: it counts where the file is the API server's, too",
     ];
     assert_eq!(found, wanted, "{found:#?}");
+}
+
+#[test]
+fn bodies_whose_stage_is_omitted_are_not_kept_and_it_is_said() {
+    let of = |rules: &str| {
+        let text = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}\n");
+        let loaded = load(&text).unwrap();
+        let kept = loaded
+            .policy
+            .evaluate(&asked(Some(ALICE), "create", "pods", "a", ""))
+            .kept();
+        let codes = [Code::BodiesOmitted, Code::NoEffectHere];
+        let found = codes.map(|code| loaded.findings.iter().filter(|finding| finding.code == code).count());
+        (kept, found)
+    };
+    for (rules, kept, found) in [
+        ("rules: [{level: RequestResponse}]", Level::RequestResponse, [0, 0]),
+        (
+            "rules: [{level: Request, omitManagedFields: true}]",
+            Level::Request,
+            [0, 0],
+        ),
+        (
+            "rules: [{level: Metadata, omitManagedFields: true}]",
+            Level::Metadata,
+            [0, 1],
+        ),
+        (
+            "rules: [{level: Request, omitStages: [RequestReceived]}]",
+            Level::Request,
+            [0, 1],
+        ),
+        (
+            "rules: [{level: Request, omitStages: [ResponseComplete]}]",
+            Level::Metadata,
+            [1, 0],
+        ),
+        (
+            "omitStages: [ResponseComplete]\nrules: [{level: Request}]",
+            Level::Metadata,
+            [1, 0],
+        ),
+        (
+            "omitStages: [ResponseComplete]\nrules: [{level: None}]",
+            Level::None,
+            [0, 1],
+        ),
+    ] {
+        assert_eq!(of(rules), (kept, found), "{rules}");
+    }
 }
 
 #[test]

@@ -343,6 +343,20 @@ enum Media {
     ApplyPatch,
 }
 
+/// As what a body of this media type is read, in one word; `None`: it is not.
+#[must_use]
+pub fn read_as(content_type: Option<&str>) -> Option<&'static str> {
+    Media::of(content_type).map(|media| match media {
+        Media::Json => "json",
+        Media::Yaml => "yaml",
+        Media::Protobuf => "protobuf",
+        Media::JsonPatch => "jsonPatch",
+        Media::MergePatch => "mergePatch",
+        Media::StrategicPatch => "strategicPatch",
+        Media::ApplyPatch => "applyPatch",
+    })
+}
+
 impl Media {
     fn of(content_type: Option<&str>) -> Option<Self> {
         let essence = content_type

@@ -83,7 +83,7 @@ impl Walk<'_> {
         let name: &str = &member.key;
         let is_object = TABLE.message(id).is_some_and(|message| message.is_object);
         if is_object && matches!(name, "apiVersion" | "kind") {
-            return Some(self.text(&member.value, Show::Name, Domain::Text));
+            return Some(self.type_word(name, &member.value));
         }
         if !self.has_directives {
             return None;
@@ -97,6 +97,21 @@ impl Walk<'_> {
         let field = TABLE.field(id, field)?;
         let is_known = matches!(directive, "$setElementOrder" | "$deleteFromPrimitiveList");
         is_known.then(|| self.field(&member.value, field))
+    }
+
+    /// `apiVersion` or `kind`. Where the kind is not known, that is any word that somebody wrote there: it is shown in the form of such
+    /// a word alone.
+    fn type_word(&mut self, name: &str, value: &Value<'_>) -> Node {
+        let has_form = match (name, value) {
+            ("kind", Value::Text(text)) => shape::is_kind(text),
+            (_, Value::Text(text)) => shape::is_api_version(text),
+            _ => false,
+        };
+        if has_form {
+            self.text(value, Show::Name, Domain::Text)
+        } else {
+            self.unknown(value, Domain::Text)
+        }
     }
 
     fn field_names(&mut self, value: &Value<'_>, id: Id) -> Node {
@@ -220,7 +235,7 @@ impl Walk<'_> {
         let nodes = members.iter().map(|member| {
             let name: &str = &member.key;
             match (name, metadata) {
-                ("apiVersion" | "kind", _) => (name.into(), self.text(&member.value, Show::Name, Domain::Text)),
+                ("apiVersion" | "kind", _) => (name.into(), self.type_word(name, &member.value)),
                 ("metadata", Some(id)) => (name.into(), self.message(&member.value, id)),
                 // A list of a kind that is not known: each item is such an object.
                 ("items", _) => {

@@ -9,6 +9,26 @@ pub(crate) fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/@*+%".contains(&byte))
 }
 
+/// A kind: letters, the first of them upper case, with three digits at most among them (`Pod`, `IPAddress`, `GRPCRoute`, `EC2Instance`).
+pub(crate) fn is_kind(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    text.len() <= 63
+        && digits <= 3
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// `v1`, `apps/v1`, `example.com/v1beta2`: a domain, and a version as Kubernetes writes them.
+pub(crate) fn is_api_version(text: &str) -> bool {
+    let (group, version) = text.rsplit_once('/').unwrap_or(("", text));
+    let digits = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_version = version.strip_prefix('v').is_some_and(|version| {
+        let stage = version.split_once("alpha").or_else(|| version.split_once("beta"));
+        stage.map_or_else(|| digits(version), |(major, minor)| digits(major) && digits(minor))
+    });
+    is_version && group.len() <= 253 && is_label_domain(group)
+}
+
 /// A label's value: at most 63 bytes.
 pub(crate) fn is_label_value(text: &str) -> bool {
     text.len() <= 63

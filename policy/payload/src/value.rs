@@ -81,6 +81,26 @@ pub enum Why {
     UnknownKind,
 }
 
+impl Why {
+    /// Stable code, for records.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Compressed => "compressed",
+            Self::OtherType => "otherType",
+            Self::TooLong => "tooLong",
+            Self::Cut => "cutOff",
+            Self::Malformed => "malformed",
+            Self::NotUtf8 => "notUtf8",
+            Self::TooDeep => "tooDeep",
+            Self::TooWide => "tooManyValues",
+            Self::ManyReadings => "manyReadings",
+            Self::UnknownKind => "unknownKind",
+        }
+    }
+}
+
 /// Counts what is read against the limits, so that a small body cannot become a large tree.
 pub(crate) struct Room {
     values: usize,

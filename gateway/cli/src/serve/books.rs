@@ -62,6 +62,7 @@ impl Books {
         });
         let recordings = recordings(config, data, Arc::clone(&keys))?;
         let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
+        audit.keeps_bodies(audit::Bodies::new(data.digest_key()?));
         let origins_from =
             origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
         let erased = erasing::finish(&dir, origins_from, &store).context("what was erased cannot be carried out")?;

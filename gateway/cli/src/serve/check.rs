@@ -270,13 +270,13 @@ mod tests {
         }
         std::fs::write(
             &file,
-            format!("{head}- level: Request\n  verbs: [delete]\n- level: Metadata\n"),
+            format!("{head}- level: Request\n  verbs: [delete]\n  omitStages: [ResponseComplete]\n- level: Metadata\n"),
         )
         .unwrap();
         let found = look(&config).await;
         assert_eq!(about(texts(&found)), Vec::<String>::new());
         let notes = about(found.notes);
-        let told = "audit.yaml:4:10: level Request asks for bodies: bodies are not recorded yet: kept as Metadata";
+        let told = "audit.yaml:4:10: level Request asks for bodies, and `omitStages` leaves out ResponseComplete";
         assert!(notes.iter().any(|note| note.contains(told)), "{notes:?}");
     }
 

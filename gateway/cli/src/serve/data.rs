@@ -49,7 +49,8 @@ impl DataDir {
         if keys.exists() {
             private(&keys)?;
             this.known_signing_key()?;
-            this.known_seal()?;
+            this.known_random(SEAL)?;
+            this.known_random(DIGESTS)?;
             this.known_ledger_key()?;
             this.next_ledger_key()?;
         }
@@ -114,20 +115,29 @@ impl DataDir {
     /// # Errors
     /// It cannot be read, made or kept.
     pub(super) fn sealing_keys(&self) -> anyhow::Result<SealingKeys> {
-        let bytes: [u8; 32] = match self.known_seal()? {
-            Some(bytes) => bytes,
-            None => {
-                let path = self.at(SEAL);
-                let mut bytes = [0; 32];
-                if SystemRandom::new().fill(&mut bytes).is_err() {
-                    bail!("the system gives no random bytes");
-                }
-                write_key(&path, &bytes)?;
-                bytes
-            }
-        };
-        let key = SealingKey::new(&bytes).context("the sealing key cannot be used")?;
+        let key = SealingKey::new(&self.random_key(SEAL)?).context("the sealing key cannot be used")?;
         Ok(SealingKeys::new(key, Vec::new()))
+    }
+
+    /// The key of the digests that stand in masked bodies in place of values; made at the first start. Another one in its place makes
+    /// digests that do not compare with those before, and records name the key.
+    ///
+    /// # Errors
+    /// It cannot be read, made or kept.
+    pub(super) fn digest_key(&self) -> anyhow::Result<[u8; 32]> {
+        self.random_key(DIGESTS)
+    }
+
+    fn random_key(&self, name: &str) -> anyhow::Result<[u8; 32]> {
+        if let Some(bytes) = self.known_random(name)? {
+            return Ok(bytes);
+        }
+        let mut bytes = [0; 32];
+        if SystemRandom::new().fill(&mut bytes).is_err() {
+            bail!("the system gives no random bytes");
+        }
+        write_key(&self.at(name), &bytes)?;
+        Ok(bytes)
     }
 
     /// The key that signs the ledger's checkpoints. Made at the first start of a ledger, and only then: where something was
@@ -187,8 +197,8 @@ impl DataDir {
         read_token_key(&path)
     }
 
-    fn known_seal(&self) -> anyhow::Result<Option<[u8; 32]>> {
-        let path = self.at(SEAL);
+    fn known_random(&self, name: &str) -> anyhow::Result<Option<[u8; 32]>> {
+        let path = self.at(name);
         let known = read_key(&path)?.map(|bytes| bytes.as_slice().try_into());
         known
             .transpose()
@@ -264,6 +274,7 @@ const SIGNING_KEY: &str = "keys/gateway-token.p8";
 const SEAL: &str = "keys/seal";
 /// What the file of the key that signs the ledger is called.
 pub(crate) const LEDGER_KEY_NAME: &str = "ledger.key";
+const DIGESTS: &str = "keys/digests";
 const LEDGER_KEY: &str = "keys/ledger.key";
 const NEXT_LEDGER_KEY: &str = "keys/ledger.next.key";
 
@@ -445,6 +456,24 @@ mod tests {
         fs::write(data.at(LEDGER_KEY), "no key").unwrap();
         fs::set_permissions(data.at(LEDGER_KEY), fs::Permissions::from_mode(0o600)).unwrap();
         assert!(data.ledger_key("gate.example", false).is_err());
+    }
+
+    #[test]
+    fn the_key_of_digests_is_made_once_and_half_of_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("data")).unwrap();
+        let first = data.digest_key().unwrap();
+        assert_eq!(data.digest_key().unwrap(), first);
+        DataDir::look(&folder.path().join("data")).unwrap();
+        fs::remove_file(data.at(DIGESTS)).unwrap();
+        assert_ne!(data.digest_key().unwrap(), first, "another one is made in its place");
+        written(&data.at(DIGESTS), &first[1..]);
+        for said in [
+            data.digest_key().unwrap_err(),
+            DataDir::look(&folder.path().join("data")).unwrap_err(),
+        ] {
+            assert!(said.to_string().ends_with("digests` must hold 32 bytes"), "{said}");
+        }
     }
 
     #[test]

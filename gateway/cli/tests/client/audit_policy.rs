@@ -58,13 +58,13 @@ fn what_a_policy_probably_does_not_do_is_told_and_counts_where_that_is_asked() {
     let told = text(&done.stdout);
     for words in [
         "! FILE:4:10 rule 1: level None for changes, sessions in pods and nodes, reading secrets",
-        "! FILE:6:10: level Request asks for bodies: bodies are not recorded yet: kept as Metadata",
+        "! FILE:6:10 rule 2: level Request asks for bodies that hold secrets: configmaps",
         "· FILE:10:3: `omitStages` changes nothing in the ledger",
     ] {
         assert!(told.contains(&words.replace("FILE", &file)), "{words}\n{told}");
     }
     assert!(
-        text(&done.stderr).ends_with("can be used: 3 warnings, 1 note\n"),
+        text(&done.stderr).ends_with("can be used: 2 warnings, 1 note\n"),
         "{}",
         text(&done.stderr)
     );
@@ -81,10 +81,7 @@ fn what_a_policy_probably_does_not_do_is_told_and_counts_where_that_is_asked() {
         .iter()
         .map(|one| &one["code"])
         .collect();
-    assert_eq!(
-        codes,
-        ["littleRecord", "bodiesOfSecrets", "bodiesNotRecorded", "noEffectHere"]
-    );
+    assert_eq!(codes, ["littleRecord", "bodiesOfSecrets", "noEffectHere"]);
     assert_eq!(told["findings"][0]["rule"], 1);
     let preset = machine.run(&["audit", "policy", "preset"]);
     std::fs::write(&file, &preset.stdout).unwrap();
@@ -111,8 +108,7 @@ fn of_a_call_the_level_the_rule_and_what_the_rules_before_miss_are_told() {
         (done.status.code(), text(&done.stdout).as_str()),
         (
             Some(0),
-            "Request\n  rule 2 decides: it is the first that matches\n  rule 1 is for other `users`\n  bodies are not \
-             recorded yet: kept as Metadata\n  the API server would omit the stages RequestReceived\n"
+            "Request\n  rule 2 decides: it is the first that matches\n  rule 1 is for other `users`\n  the API server would omit the stages RequestReceived\n"
         )
     );
     let level = |more: &[&str]| {

@@ -14,6 +14,8 @@ use crate::answer::Refused;
 
 /// The part with the words of a command.
 pub(super) const COMMAND: &str = "command";
+/// Parts that are documents: what of them is secret was masked before it was written.
+const DOCUMENTS: [&str; 3] = ["body", "answer", "diff"];
 
 /// Opens parts.
 pub trait OpensParts: Send + Sync {
@@ -37,7 +39,8 @@ pub enum Opened {
 /// What is said of what cannot be opened for that.
 pub(super) const NO_KEY: &str = "its key is missing from the gateway's store, and no record says that it was erased";
 
-/// The parts of an act as JSON, by name: the words of a command, the text of others; known patterns of secrets are masked.
+/// The parts of an act as JSON, by name: the words of a command, masked bodies as documents, the text of others; known patterns of
+/// secrets are masked.
 pub(super) async fn opened(api: &Api, record: &Row, sealed: Vec<SealedPart>) -> Result<Map<String, Value>, Refused> {
     let subject = record.who.as_ref().and_then(|who| SubjectId::parse(&who.id));
     let (Some(subject), false) = (subject, sealed.is_empty()) else {
@@ -65,6 +68,8 @@ fn told(name: &str, opened: Opened) -> Value {
             recording::mask_words(&mut words);
             json!(words)
         }
+        Opened::Plain(bytes) if DOCUMENTS.contains(&name) => serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| json!({"unreadable": "it is no document of this version"})),
         Opened::Plain(bytes) => {
             let mut text = String::from_utf8_lossy(&bytes).into_owned();
             recording::mask_words(std::slice::from_mut(&mut text));
@@ -99,6 +104,17 @@ mod tests {
             told("path", plain("/login?password=hunter2")),
             json!("/login?password=*******")
         );
+        let document = r#"{"spec":{"replicas":2},"password=hunter2":1}"#;
+        for name in ["body", "answer", "diff"] {
+            let as_it_is: Value = serde_json::from_str(document).unwrap();
+            assert_eq!(
+                told(name, plain(document)),
+                as_it_is,
+                "a document is not masked a second time"
+            );
+            let half = told(name, plain("{"));
+            assert_eq!(half, json!({"unreadable": "it is no document of this version"}));
+        }
         let no_key = "its key is missing from the gateway's store, and no record says that it was erased";
         assert_eq!(told("command", Opened::NoKey), json!({"unreadable": no_key}));
         let erased = Erased {

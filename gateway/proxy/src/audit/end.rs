@@ -5,10 +5,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::{HeaderMap, StatusCode};
 use ledger::OutcomeSlot;
-use model::event::{Answer, Outcome, Record, RecordKind, Recorded, Served, Span};
+use model::event::{Answer, BodySeen, Outcome, Record, RecordKind, Recorded, Served, Span};
+
+use tokio::runtime::Handle;
 
 use super::beat::{Anchor, Heartbeats};
+use super::bodies::{Answered, Tap};
 use super::scan::{Issued, Scan, Seen, Unread};
 use super::{Evidence, Pass, Stands, Station, Trail};
 use crate::clock::Reading;
@@ -48,7 +52,10 @@ pub struct End {
     /// A session stood behind it, so that its recording stays whatever comes.
     has_begun: bool,
     kept: Option<(Anchor, bool)>,
+    /// When it was settled, where its record is written later.
+    settled_at: Option<Reading>,
     scan: Option<Scan>,
+    tap: Option<Tap>,
 }
 
 impl std::fmt::Debug for End {
@@ -105,7 +112,9 @@ impl End {
             exit_code: None,
             has_begun: false,
             kept: None,
+            settled_at: None,
             scan: None,
+            tap: None,
         }
     }
 
@@ -171,12 +180,20 @@ impl End {
         self.scan = Some(scan);
     }
 
+    /// The head of the answer that is passed on: its body is kept, if the policy wants that.
+    pub(crate) fn keeps_answer(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.tap = self.station.tap(&self.trail, status, headers);
+    }
+
     /// Response bytes have passed.
     pub fn passed(&mut self, bytes: &[u8]) {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.bytes_out.fetch_add(length, Ordering::Relaxed);
         if let Some(scan) = &mut self.scan {
             scan.feed(bytes);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.feed(bytes);
         }
     }
 
@@ -207,9 +224,17 @@ impl End {
         self.body_sha256 = Some(sha256);
     }
 
-    /// Writes the end.
+    /// Writes the end. Where the answer is to be masked before, that is done aside: whoever passes the answer on does not wait.
     pub fn settle(mut self, end: Answer, why: Option<&str>) {
-        self.write(end, why);
+        let aside = self.tap.as_ref().filter(|tap| tap.takes_time()).map(Tap::tracker);
+        match aside.zip(Handle::try_current().ok()) {
+            Some((tracker, runtime)) => {
+                self.settled_at = Some(self.station.read_clock());
+                let why = why.map(str::to_owned);
+                tracker.spawn_blocking_on(move || self.write(end, why.as_deref()), &runtime);
+            }
+            None => self.write(end, why),
+        }
     }
 
     /// Writes the end with a status that the gateway itself answered.
@@ -238,7 +263,7 @@ impl End {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
-        let now = self.station.read_clock();
+        let now = self.settled_at.unwrap_or_else(|| self.station.read_clock());
         self.trail.told_end(self.status, now.mono);
         let total = self.elapsed(now);
         let kind = match self.opened_by {
@@ -254,6 +279,10 @@ impl End {
         // Credentials that were handed out are looked for and recorded at every level, and so is a no of the cluster.
         let is_least = self.trail.is_kept_least();
         let object = seen.filter(|_| !is_least);
+        let answered = self.tap.take().and_then(|tap| tap.finish(&self.trail, end));
+        let answer = answered.and_then(|answered| self.keep(answered));
+        let sha256 = self.body_sha256.as_deref().filter(|_| !is_least);
+        let hmac = sha256.and_then(|sha256| self.station.keyed(&self.trail, sha256));
         let outcome = Outcome {
             end,
             status: self.status,
@@ -264,7 +293,8 @@ impl End {
                 first: self.first.unwrap_or(total),
                 total,
             }),
-            body_sha256: self.body_sha256.as_deref().filter(|_| !is_least),
+            body_sha256: sha256.filter(|_| hmac.is_none()),
+            body_hmac: hmac.as_deref(),
             exit_code: self.exit_code,
             unread: unread.filter(|_| !is_least),
             diverged: self.diverged(seen),
@@ -278,6 +308,7 @@ impl End {
             object: object.and_then(|seen| seen.object(self.trail.asks_for_one())),
             items: object.and_then(Seen::items),
             recording: self.recorded(),
+            body: answer.as_ref(),
             ..self.trail.head(&self.station.boot, now)
         };
         match pass {
@@ -288,6 +319,24 @@ impl End {
         if let Some(issued) = seen.and_then(|seen| seen.issued.as_ref()).or(issued.as_ref()) {
             self.station.issued(&self.trail, self.pair, issued);
         }
+    }
+
+    /// Writes what the answer held. What the end has to say of it: nothing where a record of its own does.
+    fn keep(&self, mut answered: Answered) -> Option<BodySeen> {
+        if answered.kept.document.is_some() {
+            if self.station.answer(&self.trail, self.pair, &answered) {
+                return None;
+            }
+            let seen = &mut answered.kept.seen;
+            *seen = BodySeen {
+                kept: "none",
+                media: seen.media.take(),
+                why: Some("ledger"),
+                bytes: seen.bytes,
+                ..BodySeen::default()
+            };
+        }
+        Some(answered.kept.seen)
     }
 
     /// Who has answered, and how; none where nothing is known of it.

@@ -33,7 +33,7 @@ impl AuditPolicy {
     }
 
     /// What it says about a request; nothing of one that was not understood.
-    pub(super) fn judge(&self, trail: &Trail) -> Option<Judged> {
+    pub(super) fn judge(&self, trail: &Trail, keeps_bodies: bool) -> Option<Judged> {
         let facts = trail.facts.as_ref()?;
         let subject = trail.identity.as_deref().map(|identity| identity.subject());
         let view = subject.map(|subject| SubjectView::impersonated(subject.username(), subject.groups()));
@@ -43,8 +43,15 @@ impl AuditPolicy {
             groups: &groups,
         });
         let verdict = self.policy.evaluate(&Asked::of(facts, user));
+        let kept = if keeps_bodies {
+            verdict.kept()
+        } else {
+            verdict.level.min(Level::Metadata)
+        };
         Some(Judged {
             asked: verdict.level,
+            kept,
+            omits_managed: verdict.omit_managed_fields,
             rule: verdict.rule,
             policy: Arc::clone(&self.digest),
         })
@@ -55,6 +62,8 @@ impl AuditPolicy {
 #[derive(Debug)]
 pub(super) struct Judged {
     asked: Level,
+    kept: Level,
+    omits_managed: bool,
     rule: Option<usize>,
     policy: Arc<str>,
 }
@@ -62,13 +71,23 @@ pub(super) struct Judged {
 impl Judged {
     /// Whether the least record is all that remains.
     pub(super) fn is_least(&self) -> bool {
-        self.asked.kept() == Level::None
+        self.kept == Level::None
+    }
+
+    /// How much is kept.
+    pub(super) const fn kept(&self) -> Level {
+        self.kept
+    }
+
+    /// Whether `managedFields` are left out of bodies.
+    pub(super) const fn omits_managed(&self) -> bool {
+        self.omits_managed
     }
 
     pub(super) fn written(&self) -> Audited<'_> {
         Audited {
-            level: self.asked.kept().as_str(),
-            asked: (self.asked.kept() != self.asked).then(|| self.asked.as_str()),
+            level: self.kept.as_str(),
+            asked: (self.kept != self.asked).then(|| self.asked.as_str()),
             rule: self.rule.map(|rule| rule.saturating_add(1)),
             policy: &self.policy,
         }

@@ -7,6 +7,7 @@
 //! only here, too.
 
 mod beat;
+mod bodies;
 #[cfg(test)]
 mod bounded;
 mod budget;
@@ -24,11 +25,16 @@ mod words;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
+use audit_policy::Level;
 use ledger::{AppendError, Ledger, Lost, OutcomeSlot, Ticket};
 use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Request, Summed};
 
 pub(crate) use self::beat::{Anchor, Heartbeats};
+pub use self::bodies::Bodies;
+#[cfg(test)]
+pub(crate) use self::bodies::BodyBudget;
+pub(crate) use self::bodies::Room;
 pub use self::budget::{Alone, Budgets, Limits, Place, Readied, Suppressed, Whose};
 pub use self::end::End;
 pub(crate) use self::fallback::Fallbacks;
@@ -173,6 +179,7 @@ pub struct Station {
     policy: ArcSwapOption<AuditPolicy>,
     /// Lets calls go on without a record, where the operator has chosen that.
     unkept: OnceLock<Arc<Unkept>>,
+    bodies: bodies::Keeping,
 }
 
 impl Station {
@@ -207,6 +214,7 @@ impl Station {
             sealer: None,
             policy: ArcSwapOption::empty(),
             unkept: OnceLock::new(),
+            bodies: bodies::Keeping::new(),
         }
     }
 
@@ -286,7 +294,12 @@ impl Station {
 
     /// What the policy says about a request, once and for all its records.
     fn judged<'t>(&self, trail: &'t Trail) -> Option<&'t level::Judged> {
-        let judge = || self.policy.load().as_ref().and_then(|policy| policy.judge(trail));
+        // What cannot be sealed is not kept.
+        let keeps_bodies = self.sealer.is_some() && self.bodies.get().is_some();
+        let judge = || {
+            let policy = self.policy.load();
+            policy.as_ref().and_then(|policy| policy.judge(trail, keeps_bodies))
+        };
         trail.judged.get_or_init(judge).as_ref()
     }
 
@@ -565,6 +578,12 @@ impl Station {
             Some(sealer) if !judged.is_some_and(level::Judged::is_least) => sealer.parts(trail).await?,
             _ => Default::default(),
         };
+        if let Some(sealer) = self.sealer.as_ref().filter(|_| keeps_answer(judged))
+            && let Some(keys) = sealer.keys_of_answer(trail).await?
+        {
+            // Set once: a call is opened once.
+            let _ = trail.answer_keys.set(keys);
+        }
         let options = trail.options();
         let keys = trail.query_keys();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -574,6 +593,7 @@ impl Station {
             effective: trail.effective(),
             net: Some(trail.network()),
             req: Some(asked(judged, trail.request(&keys, &options))),
+            body: trail.body.get().map(|kept| &kept.seen),
             decision: trail.decided(),
             audit: judged.map(level::Judged::written),
             recording: trail.recording.get().map(|anchor| anchor.recorded(false)),
@@ -584,6 +604,35 @@ impl Station {
         let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
         self.wrote(trail, body.len().saturating_add(beside));
         Ok((body, kept))
+    }
+
+    /// Records what an answer held, with its parts, before its end is told: whoever reads the end has seen it. Says whether it did.
+    fn answer(&self, trail: &Trail, pair: Option<u64>, answered: &bodies::Answered) -> bool {
+        let document = answered.kept.document.as_ref();
+        let sealed = document
+            .zip(trail.answer_keys.get())
+            .and_then(|(document, keys)| keys.parts(trail.id.as_str(), document.json(), answered.changes.as_deref()));
+        let Some((named, kept)) = sealed.filter(|_| pair.is_some()) else {
+            return false;
+        };
+        let record = Record {
+            pair,
+            body: Some(&answered.kept.seen),
+            diff: answered.diff.as_ref(),
+            parts: &named,
+            ..trail.head(&self.boot, self.clock.read())
+        };
+        let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
+        let Ok(body) = record.body().inspect_err(|error| not_encoded(&record, error)) else {
+            return false;
+        };
+        let length = body.len().saturating_add(beside);
+        if let Err(error) = self.ledger.append_forget(RecordKind::Answer, body, kept) {
+            tracing::warn!(request.id = record.id, error = %error, "what an answer held was not taken");
+            return false;
+        }
+        self.wrote(trail, length);
+        true
     }
 
     /// What a record costs counts against its subject's day, or against what strangers share, whatever the call came to.
@@ -677,6 +726,7 @@ const fn bare(end: Answer) -> Outcome<'static> {
         bytes_out: 0,
         took: None,
         body_sha256: None,
+        body_hmac: None,
         exit_code: None,
         unread: None,
         diverged: false,
@@ -731,6 +781,10 @@ async fn until_durable(ticket: Ticket, mut end: End) -> Result<(u64, End), NotDu
             Err(NotDurable::Lost(lost))
         }
     }
+}
+
+fn keeps_answer(judged: Option<&level::Judged>) -> bool {
+    judged.is_some_and(|judged| judged.kept() == Level::RequestResponse)
 }
 
 /// What stands in a record of what was asked.

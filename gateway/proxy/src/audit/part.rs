@@ -1,5 +1,5 @@
 //! What is kept beside a record and can be erased without touching it: values of a query, a whole `User-Agent`, exec arguments,
-//! the tail of a path. The record holds a salted commitment to each; salt and bytes are sealed under a key of the subject's own
+//! the tail of a path, masked bodies. The record holds a salted commitment to each; salt and bytes are sealed under a key of the subject's own
 //! for that class of data, and the key lives outside the ledger. Destroying it is the erasure.
 //!
 //! Invariants: nothing leaves this file unsealed; what has no subject has no part; a query value is kept only under a
@@ -18,6 +18,7 @@ use model::request::{MAX_TARGET_BYTES, Target};
 use model::subject::SubjectId;
 use quick_cache::sync::Cache;
 
+use super::bodies::MOST_DOCUMENT;
 use super::trail::Trail;
 use super::words;
 use crate::refusal::Refusal;
@@ -28,6 +29,10 @@ const SALT_LEN: usize = 32;
 /// The longest part, before it is sealed: as long as the longest target, so that nothing of one is cut.
 const MOST: usize = MAX_TARGET_BYTES;
 const _: () = assert!(MOST + 128 < ledger::frame::MAX_PART_LEN, "a sealed part is a part");
+const _: () = assert!(
+    MOST_DOCUMENT + 128 < ledger::frame::MAX_PART_LEN,
+    "and so is a document"
+);
 /// Keys that are held in memory; others are asked for again.
 const MOST_KEYS: usize = 50_000;
 
@@ -42,11 +47,25 @@ pub enum Class {
     Command,
     /// What stands behind `/proxy/`, or in a path that is no resource's.
     Path,
+    /// The body of a request, masked.
+    Body,
+    /// The body of an answer, masked.
+    Answer,
+    /// What an answer changed of what passed before it, masked.
+    Diff,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 4] = [Self::Query, Self::Agent, Self::Command, Self::Path];
+    pub const ALL: [Self; 7] = [
+        Self::Query,
+        Self::Agent,
+        Self::Command,
+        Self::Path,
+        Self::Body,
+        Self::Answer,
+        Self::Diff,
+    ];
 
     /// The name in records and of the keys.
     #[must_use]
@@ -56,6 +75,9 @@ impl Class {
             Self::Agent => "agent",
             Self::Command => "command",
             Self::Path => "path",
+            Self::Body => "body",
+            Self::Answer => "answer",
+            Self::Diff => "diff",
         }
     }
 }
@@ -132,6 +154,20 @@ impl Sealer {
         Ok((named, kept))
     }
 
+    /// The keys under which an answer is sealed when it comes: what cannot be sealed then should not have been asked for.
+    ///
+    /// # Errors
+    /// One cannot be had.
+    pub(super) async fn keys_of_answer(&self, trail: &Trail) -> Result<Option<AnswerKeys>, Refusal> {
+        let Some(subject) = trail.identity.as_deref().map(|identity| identity.subject().id()) else {
+            return Ok(None);
+        };
+        Ok(Some(AnswerKeys {
+            answer: self.key(subject, Class::Answer).await?,
+            diff: self.key(subject, Class::Diff).await?,
+        }))
+    }
+
     async fn key(&self, subject: &SubjectId, class: Class) -> Result<Arc<PartKey>, Refusal> {
         let wanted = (subject.clone(), class);
         if let Some(key) = self.known.get(&wanted) {
@@ -151,6 +187,28 @@ impl Sealer {
     }
 }
 
+/// What seals one answer.
+#[derive(Debug)]
+pub(super) struct AnswerKeys {
+    answer: Arc<PartKey>,
+    diff: Arc<PartKey>,
+}
+
+impl AnswerKeys {
+    /// The parts of an answer, sealed; `None` where cryptography says no.
+    pub(super) fn parts(&self, request: &str, document: &str, changes: Option<&str>) -> Option<Sealed> {
+        let answer = (&self.answer, Class::Answer, document);
+        let diff = changes.map(|changes| (&self.diff, Class::Diff, changes));
+        let sealed = std::iter::once(answer)
+            .chain(diff)
+            .map(|(key, class, text)| seal(key, request, class, text.as_bytes()));
+        Some(sealed.collect::<Option<Vec<_>>>()?.into_iter().unzip())
+    }
+}
+
+/// Parts as the record names them, and as they stand beside it.
+pub(super) type Sealed = (Vec<Part>, Vec<ledger::Part>);
+
 /// What of this request is kept beside its record, not sealed yet.
 fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
     let mut loose = trail.target.as_ref().map(of_target).unwrap_or_default();
@@ -160,6 +218,9 @@ fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
     for (_, bytes) in &mut loose {
         bytes.truncate(MOST);
     }
+    // Nothing of a document is cut off: it is as long as one may be, or digests stand in it (`payload::Limits`).
+    let body = trail.body.get().and_then(|kept| kept.document.as_ref());
+    loose.extend(body.map(|document| (Class::Body, document.json().as_bytes().to_vec())));
     loose
 }
 

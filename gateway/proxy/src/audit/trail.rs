@@ -18,7 +18,9 @@ use model::event::{By, Decided, Effective, Network, Presented, Record, Request};
 use model::request::{Action, RequestFacts, Target};
 
 use super::beat::Anchor;
+use super::bodies::Kept;
 use super::level::Judged;
+use super::part::AnswerKeys;
 use super::scan::Want;
 use super::words;
 use crate::clock::Reading;
@@ -180,6 +182,10 @@ pub struct Trail {
     entered: OnceLock<Option<Entered>>,
     /// What the audit policy says about it, from its first record on.
     pub(super) judged: OnceLock<Option<Judged>>,
+    /// What is kept of its body, where something is.
+    pub(super) body: OnceLock<Kept>,
+    /// What seals its answer, where that is kept.
+    pub(super) answer_keys: OnceLock<AnswerKeys>,
     claims: Claims,
     told: AtomicBool,
     /// An [`End`](super::End) says how it ends, or has said it.
@@ -233,6 +239,8 @@ impl Trail {
             fallback_of: None,
             entered: OnceLock::new(),
             judged: OnceLock::new(),
+            body: OnceLock::new(),
+            answer_keys: OnceLock::new(),
             claims,
             told: AtomicBool::new(false),
             has_an_end: AtomicBool::new(false),
@@ -388,7 +396,7 @@ impl Trail {
     /// handed out all the same; and not what an aggregated API server may answer, which need not obey. `dryRun` is a list of
     /// which every value has to be `All`.
     /// API reference: `CreateOptions`, `UpdateOptions`, `PatchOptions`.
-    fn is_a_dry_run(&self) -> bool {
+    pub(super) fn is_a_dry_run(&self) -> bool {
         let stores = self.facts.as_ref().is_some_and(|facts| {
             facts.is_resource_request()
                 && matches!(facts.verb().as_str(), "create" | "update" | "patch")

@@ -46,6 +46,7 @@ pub(super) fn deliver(
     if let Some(want) = trail.wants(parts.status) {
         end.scans(audit::Scan::new(&parts.headers, want));
     }
+    end.keeps_answer(parts.status, &parts.headers);
     let is_watch = trail.facts.as_ref().is_some_and(|facts| *facts.verb() == Verb::Watch);
     if let Some(call) = &duties.call {
         duties.taking.ends_by(call.ending());

@@ -32,7 +32,8 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
         | RecordKind::Key
         | RecordKind::Clock
         | RecordKind::Erasure
-        | RecordKind::Hold => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
+        | RecordKind::Hold
+        | RecordKind::Answer => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
         RecordKind::Intent
         | RecordKind::Outcome
         | RecordKind::Access

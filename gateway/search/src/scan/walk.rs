@@ -207,7 +207,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         };
         let ends = matches!(
             kind,
-            RecordKind::Outcome | RecordKind::Close | RecordKind::Heartbeat | RecordKind::Issued
+            RecordKind::Outcome | RecordKind::Close | RecordKind::Heartbeat | RecordKind::Issued | RecordKind::Answer
         );
         !ends && memchr::memmem::find(leaf, id.as_str().as_bytes()).is_none()
     }

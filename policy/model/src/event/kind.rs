@@ -55,11 +55,13 @@ pub enum RecordKind {
     Erasure = 23,
     /// A legal hold begins or ends: while it stands, nothing that it covers is erased.
     Hold = 24,
+    /// What the answer to a call held, masked, where the audit policy asks for it; `pair` names the record that began the call.
+    Answer = 25,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Intent,
         Self::Outcome,
         Self::Access,
@@ -84,6 +86,7 @@ impl RecordKind {
         Self::Clock,
         Self::Erasure,
         Self::Hold,
+        Self::Answer,
     ];
 
     /// The number in the frame.
@@ -114,6 +117,7 @@ impl RecordKind {
             Self::Clock => 22,
             Self::Erasure => 23,
             Self::Hold => 24,
+            Self::Answer => 25,
         }
     }
 
@@ -151,6 +155,7 @@ impl RecordKind {
             Self::Clock => "clock",
             Self::Erasure => "erasure",
             Self::Hold => "hold",
+            Self::Answer => "answer",
         }
     }
 

@@ -9,8 +9,8 @@ mod writer;
 
 pub use kind::RecordKind;
 pub use record::{
-    Answer, Audited, By, ByClass, ClockStep, ConfigChange, Decided, Effective, Ends, ErasedKey, Erasing, Held, Issued,
-    ItemsSeen, Network, Object, Outcome, Part, Passed, Person, PolicyChange, Presented, Record, Recorded, Request,
-    Served, Source, Span, Started, Summed, Unrecorded, Workload,
+    Answer, Audited, BodySeen, By, ByClass, ClockStep, ConfigChange, Decided, DiffSeen, Effective, Ends, ErasedKey,
+    Erasing, Held, Issued, ItemsSeen, Network, Object, Outcome, Part, Passed, Person, PolicyChange, Presented, Record,
+    Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Workload,
 };
 pub use writer::NotPlain;

@@ -129,6 +129,12 @@ pub struct Record<'a> {
     /// A legal hold that begins or ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Held<'a>>,
+    /// The body: of the request in the record that begins a call, of the answer in the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<&'a BodySeen>,
+    /// What the answer changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<&'a DiffSeen>,
     /// Commitments to what is kept beside the leaf.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parts: &'a [Part],
@@ -333,7 +339,7 @@ pub struct Decided<'a> {
 /// How much of a call is kept, as an audit policy says (`audit.k8s.io/v1`), for all records of the call.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Audited<'a> {
-    /// The level that is kept: `None` or `Metadata`.
+    /// The level that is kept.
     pub level: &'static str,
     /// The level that the policy asks for, where another one is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -392,6 +398,10 @@ pub struct Outcome<'a> {
     /// SHA-256 of the request body, hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<&'a str>,
+    /// In its place where the body itself is kept masked: HMAC-SHA-256 of that digest under a key of the cluster
+    /// ([`BodySeen::key`]), hexadecimal. With all else of the body known, a plain digest would tell a short secret to whoever tries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_hmac: Option<&'a str>,
     /// The exit code of a session's command, where the cluster said one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -789,10 +799,68 @@ pub struct Held<'a> {
     pub released: Option<&'a str>,
 }
 
+/// What is kept of a body, where the audit policy asks for bodies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BodySeen {
+    /// `document`: masked, sealed beside the record as part `body` or `answer`. `opaque`: it was there and could not be read.
+    /// `none`: it was not looked at, or not to its end.
+    pub kept: &'static str,
+    /// The media type, without parameters.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub media: Option<Box<str>>,
+    /// As what a document was read: `json`, `yaml`, `protobuf`, `jsonPatch`, `mergePatch`, `strategicPatch`, `applyPatch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<&'static str>,
+    /// Stable code: why there is no document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'static str>,
+    /// Its length, where that was known when this was written; `outcome.bytes_in` and `bytes_out` know it in the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// `apiVersion/kind` of what was not read, as the envelope of protobuf says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Box<str>>,
+    /// How many values and keys are masked.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub masked: usize,
+    /// Of those, values that look like a secret in a place that is shown else.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub alarms: usize,
+    /// Keys that stand twice in one object. The last one counts, as for the API server; others may read another.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub duplicates: usize,
+    /// It was too long: below this depth a digest stands for each object and list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_at: Option<usize>,
+    /// Public name of the key of the digests in it: those of two documents compare where it is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Arc<str>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+const fn is_none_of_them(count: &usize) -> bool {
+    *count == 0
+}
+
+/// What an answer changed, against what the gateway had seen of the object before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DiffSeen {
+    /// How many places differ, where both are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<usize>,
+    /// `metadata.resourceVersion` of the object as it was last seen: what other ways than the gateway changed since is among the
+    /// changes, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Box<str>>,
+    /// Stable code: why there is no diff. `unknownBefore`: nothing of the object has passed that is still remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'static str>,
+}
+
 /// A commitment to bytes that are kept beside the leaf and can be erased.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
-    /// What it is: `query`, `agent`, `command`, `path`.
+    /// What it is: `query`, `agent`, `command`, `path`, `body`, `answer`, `diff`.
     pub name: &'static str,
     /// Length of the bytes before encryption.
     pub len: u64,
@@ -839,5 +907,77 @@ impl Record<'_> {
             }
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(body: Option<&BodySeen>, diff: Option<&DiffSeen>) -> String {
+        let record = Record {
+            id: "a",
+            boot: "b",
+            body,
+            diff,
+            ..Record::default()
+        };
+        let text = String::from_utf8(record.body().unwrap()).unwrap();
+        let (_, members) = text.split_once(r#""boot":"b","#).unwrap();
+        members.to_owned()
+    }
+
+    /// Frozen: these lines are what ledgers hold; they never change, and a member that is new stands behind them.
+    #[test]
+    fn the_members_of_bodies_are_written_as_they_were_frozen() {
+        let document = BodySeen {
+            kept: "document",
+            media: Some("application/json".into()),
+            read: Some("json"),
+            why: None,
+            bytes: Some(512),
+            kind: None,
+            masked: 3,
+            alarms: 1,
+            duplicates: 2,
+            cut_at: Some(6),
+            key: Some("00112233aabbccdd".into()),
+        };
+        let opaque = BodySeen {
+            kept: "opaque",
+            media: Some("application/vnd.kubernetes.protobuf".into()),
+            why: Some("unknownKind"),
+            kind: Some("example.com/v1/Widget".into()),
+            ..BodySeen::default()
+        };
+        let none = BodySeen {
+            kept: "none",
+            why: Some("budget"),
+            ..BodySeen::default()
+        };
+        let since = DiffSeen {
+            changes: Some(2),
+            since: Some("41".into()),
+            why: None,
+        };
+        let unknown = DiffSeen {
+            why: Some("unknownBefore"),
+            ..DiffSeen::default()
+        };
+        for (body, diff, line) in [
+            (
+                &document,
+                Some(&since),
+                r#""body":{"kept":"document","type":"application/json","read":"json","bytes":512,"masked":3,"alarms":1,"duplicates":2,"cut_at":6,"key":"00112233aabbccdd"},"diff":{"changes":2,"since":"41"}}"#,
+            ),
+            (
+                &opaque,
+                Some(&unknown),
+                r#""body":{"kept":"opaque","type":"application/vnd.kubernetes.protobuf","why":"unknownKind","kind":"example.com/v1/Widget"},"diff":{"why":"unknownBefore"}}"#,
+            ),
+            (&none, None, r#""body":{"kept":"none","why":"budget"}}"#),
+        ] {
+            assert_eq!(written(Some(body), diff), line);
+        }
     }
 }

@@ -627,3 +627,33 @@ fn an_answer_that_is_a_list_or_a_refusal_is_read_as_what_it_is() {
         read.json()
     );
 }
+
+/// promise_6: what stands in place of a type is a type, or it is masked.
+#[test]
+fn promise_6_a_word_that_is_no_type_is_not_shown_as_one() {
+    let about = About {
+        group: "",
+        version: "v1",
+        resource: "configmaps",
+        subresource: "",
+        side: Side::Request,
+    };
+    let shown = |api_version: &str, kind: &str| {
+        let body = format!(r#"{{"apiVersion":"{api_version}","kind":"{kind}"}}"#);
+        let document = document(&body, "application/json", &about);
+        let is_text = |name| matches!(document.root().member(name), Some(Node::Text(_)));
+        (is_text("apiVersion"), is_text("kind"))
+    };
+    for (api_version, kind, is_shown) in [
+        ("v1", "ConfigMap", (true, true)),
+        ("example.com/v1beta2", "EC2Instance", (true, true)),
+        ("example.com/v1alpha1", "VaultList", (true, true)),
+        ("hunter2", "hunter2", (false, false)),
+        ("example.com/hunter2", "Canary0a1b2c3d", (false, false)),
+        ("Hunter2/v1", "pass-word", (false, false)),
+        ("v1/hunter2", "canaryabcdef", (false, false)),
+        ("v12345", "", (false, false)),
+    ] {
+        assert_eq!(shown(api_version, kind), is_shown, "{api_version} {kind}");
+    }
+}

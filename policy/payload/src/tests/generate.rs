@@ -50,7 +50,11 @@ impl Filler {
         let mut object = self.message(id, 7);
         object.insert("apiVersion".into(), json!(api_version));
         object.insert("kind".into(), json!(kind));
-        Value::Object(object)
+        let object = Value::Object(object);
+        // A name may have stood in what was dropped: a map whose second value was too deep, a key that came twice.
+        let text = object.to_string();
+        self.seen.retain(|name| text.contains(name.as_str()));
+        object
     }
 
     fn message(&mut self, id: Id, depth: u32) -> Map<String, Value> {

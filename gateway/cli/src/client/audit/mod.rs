@@ -10,6 +10,7 @@ mod policy;
 mod receipt;
 mod remote;
 mod render;
+mod view;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -64,6 +65,24 @@ pub(crate) enum AuditCommand {
         output: super::Output,
         #[command(flatten)]
         from: From,
+    },
+    /// Show what a call said and what it changed: its bodies as they are kept, masked.
+    ///
+    /// They are kept where the audit policy asks for them (levels Request and RequestResponse). In place of a value that could be
+    /// secret stands a keyed digest, `~` and a word: equal words are equal values. Looking is recorded.
+    #[command(
+        after_help = "Examples:\n  gatescribe audit view 0192f0c1-7c3e-7d00-a000-0000000007f3\n  gatescribe audit view \
+        0192f0c1-7c3e-7d00-a000-0000000007f3 -o json\n\nExit codes: 0 shown, 1 no body of it is kept, 3 not signed in, 5 there is \
+        none that you may see\nSee also: gatescribe audit show, gatescribe audit policy explain"
+    )]
+    View {
+        /// The id of a row, or the Audit-Id of an answer.
+        id: String,
+        /// Output format.
+        #[arg(short, long, value_enum, default_value_t = super::Output::Table)]
+        output: super::Output,
+        #[command(flatten)]
+        gateway: GatewayArgument,
     },
     /// Take the receipt of a record: the record, with the proof that the signed ledger has it.
     ///
@@ -213,6 +232,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Exit, Trouble> {
             }
         }
         AuditCommand::Show { id, output, from } => show(id, *output, from),
+        AuditCommand::View { id, output, gateway } => view::view(id, *output, gateway),
         AuditCommand::Receipt(arguments) => receipt::take(arguments),
         AuditCommand::Can { output, gateway } => can::run(*output, gateway),
         AuditCommand::Policy(command) => policy::run(command),

@@ -141,6 +141,7 @@ pub(super) const fn refused() -> Outcome<'static> {
         bytes_out: 0,
         took: None,
         body_sha256: None,
+        body_hmac: None,
         exit_code: None,
         unread: None,
         why: None,

@@ -117,10 +117,10 @@ fn in_words(verdict: Verdict, misses: &[&str]) -> String {
     });
     let misses = misses.iter().enumerate();
     lines.extend(misses.map(|(at, miss)| format!("  rule {} {miss}", at.saturating_add(1))));
-    if verdict.level.kept() != verdict.level {
+    if verdict.kept() != verdict.level {
         lines.push(format!(
-            "  bodies are not recorded yet: kept as {}",
-            verdict.level.kept()
+            "  the stage ResponseComplete, which has the bodies, is omitted: kept as {}",
+            verdict.kept()
         ));
     }
     if verdict.level == Level::None {
@@ -137,7 +137,7 @@ fn as_json(verdict: Verdict, misses: &[&str]) -> Map<String, Value> {
     let stages: Vec<&str> = verdict.omit_stages.iter().map(|stage| stage.as_str()).collect();
     let pairs = [
         ("level", json!(verdict.level.as_str())),
-        ("kept", json!(verdict.level.kept().as_str())),
+        ("kept", json!(verdict.kept().as_str())),
         ("rule", json!(verdict.rule.map(|rule| rule.saturating_add(1)))),
         ("omitStages", json!(stages)),
         ("omitManagedFields", json!(verdict.omit_managed_fields)),
