@@ -118,6 +118,15 @@ const REGISTRY: &[Entry] = &[
     },
     Entry {
         kind: Kind::Bench,
+        name: "redact",
+        package: "gatescribe-payload",
+        example: "redact",
+        features: "",
+        first: None,
+        what: "masking bodies in each format on one thread, beside serde_json on the same bytes and SHA-256",
+    },
+    Entry {
+        kind: Kind::Bench,
         name: "token_cost",
         package: "gatescribe-oidc",
         example: "token_cost",
