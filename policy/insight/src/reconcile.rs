@@ -48,7 +48,9 @@ pub enum CallerKind {
 }
 
 impl CallerKind {
-    fn of(user: &str) -> Self {
+    /// By the name.
+    #[must_use]
+    pub fn of(user: &str) -> Self {
         match user {
             "" | "system:anonymous" => Self::Anonymous,
             name if name.starts_with("system:serviceaccount:") => Self::ServiceAccount,

@@ -1,8 +1,11 @@
 //! The API server's audit log, as far as joining needs it: `audit.k8s.io/v1` `Event`, one to a line as its log backend writes
 //! them, or an `EventList` as its webhook backend sends them.
 
+use std::collections::BTreeMap;
+
 use model::time::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 /// At which moment of a call an event was written (`audit.k8s.io/v1` `Stage`).
@@ -26,7 +29,20 @@ impl Stage {
     }
 }
 
-/// One event.
+impl Stage {
+    /// As it stands in an event.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestReceived => "RequestReceived",
+            Self::ResponseStarted => "ResponseStarted",
+            Self::ResponseComplete => "ResponseComplete",
+            Self::Panic => "Panic",
+        }
+    }
+}
+
+/// One event. Of `requestObject` and `responseObject` nothing is read, at whatever level it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerEvent {
     /// `auditID`; what the gateway sent as `Audit-ID`, or the server's own.
@@ -51,6 +67,54 @@ pub struct ServerEvent {
     pub peer: Option<String>,
     /// `userAgent`, the caller's word.
     pub agent: Option<String>,
+    /// What else it says.
+    pub more: Box<More>,
+}
+
+/// What joining two logs does not need, and a record of the call does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct More {
+    /// `level`: how much of the call the API server's own policy has it write.
+    pub level: Option<String>,
+    /// Who connected, beside the name.
+    pub user: Person,
+    /// Whom they spoke for, beside the name.
+    pub impersonated: Person,
+    /// `authentication.kubernetes.io/credential-id` of who connected.
+    pub credential: Option<String>,
+    /// `objectRef`.
+    pub object: Option<ObjectRef>,
+    /// `responseStatus.reason`.
+    pub reason: Option<String>,
+    /// `authorization.k8s.io/decision`: what the API server's authorizers said. A 403 may come from admission, too.
+    pub allowed: Option<bool>,
+    /// `sourceIPs` but for the last: the caller's word, or a proxy's.
+    pub forwarded: Vec<String>,
+}
+
+/// A user as the API server saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// `uid`.
+    pub uid: Option<String>,
+    /// `groups`, those that the API server adds among them.
+    pub groups: Vec<String>,
+    /// Names and values of `extra`.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// The object of a call. Of one that was made, the server learned the name from its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectRef {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its UID.
+    pub uid: Option<String>,
+    /// Its version.
+    pub resource_version: Option<String>,
 }
 
 impl ServerEvent {
@@ -85,10 +149,11 @@ struct Kind {
     kind: String,
 }
 
+/// Each item by itself, so that one that cannot be read takes no other with it.
 #[derive(Deserialize)]
-struct List {
-    #[serde(default)]
-    items: Vec<Event>,
+struct List<'a> {
+    #[serde(default, borrow)]
+    items: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -108,36 +173,81 @@ struct Event {
     #[serde(default, rename = "sourceIPs")]
     source_ips: Option<Vec<String>>,
     user_agent: Option<String>,
+    level: Option<String>,
+    object_ref: Option<ObjectRef>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct User {
-    #[serde(default)]
     username: String,
+    uid: Option<String>,
+    groups: Option<Vec<String>>,
+    extra: Option<BTreeMap<String, Vec<String>>>,
 }
 
 #[derive(Deserialize)]
 struct Status {
     code: Option<u16>,
+    reason: Option<String>,
 }
 
+impl From<User> for Person {
+    fn from(user: User) -> Self {
+        Self {
+            uid: user.uid.filter(|uid| !uid.is_empty()),
+            groups: user.groups.unwrap_or_default(),
+            extra: user.extra.unwrap_or_default(),
+        }
+    }
+}
+
+/// By what the API server names a credential: the id of a token, the digest of a certificate.
+const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
+const DECISION: &str = "authorization.k8s.io/decision";
+
 impl From<Event> for ServerEvent {
-    fn from(event: Event) -> Self {
+    fn from(mut event: Event) -> Self {
+        let mut sources = event.source_ips.unwrap_or_default();
+        let peer = sources.pop();
+        let user = std::mem::take(&mut event.user.username);
+        let by = Person::from(event.user);
+        let (impersonated, whom) = match event.impersonated_user {
+            Some(mut whom) => (Some(std::mem::take(&mut whom.username)), Person::from(whom)),
+            None => (None, Person::default()),
+        };
+        let (code, reason) = event
+            .response_status
+            .map_or((None, None), |said| (said.code, said.reason));
+        let decision = event.annotations.unwrap_or_default().remove(DECISION);
+        let more = More {
+            level: event.level,
+            credential: by.extra.get(CREDENTIAL).and_then(|ids| ids.first()).cloned(),
+            user: by,
+            impersonated: whom,
+            object: event.object_ref,
+            reason,
+            allowed: decision.and_then(|decision| match decision.as_str() {
+                "allow" => Some(true),
+                "forbid" => Some(false),
+                _ => None,
+            }),
+            forwarded: sources,
+        };
         Self {
             audit_id: event.audit_id,
             stage: event.stage,
             verb: event.verb,
             uri: event.request_uri,
-            user: event.user.username,
-            impersonated: event.impersonated_user.map(|user| user.username),
-            code: event
-                .response_status
-                .and_then(|status| status.code)
-                .filter(|code| *code != 0),
+            user,
+            impersonated,
+            code: code.filter(|code| *code != 0),
             received: event.request_received_timestamp,
             at: event.stage_timestamp,
-            peer: event.source_ips.and_then(|mut all| all.pop()),
+            peer,
             agent: event.user_agent,
+            more: Box::new(more),
         }
     }
 }
@@ -145,8 +255,16 @@ impl From<Event> for ServerEvent {
 /// Reads one line: an event, or a list of them. A blank line holds none.
 ///
 /// # Errors
-/// It is something else.
+/// It is something else, or one of a list is.
 pub fn read_line(line: &[u8]) -> Result<Vec<ServerEvent>, ServerLogError> {
+    read_each(line)?.into_iter().collect()
+}
+
+/// As [`read_line`], each event of a list by itself.
+///
+/// # Errors
+/// It is neither an event nor a list.
+pub fn read_each(line: &[u8]) -> Result<Vec<Result<ServerEvent, ServerLogError>>, ServerLogError> {
     if line.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
@@ -155,11 +273,15 @@ pub fn read_line(line: &[u8]) -> Result<Vec<ServerEvent>, ServerLogError> {
     match (kind.api_version.as_str(), kind.kind.as_str()) {
         ("audit.k8s.io/v1", "Event") => {
             let event: Event = serde_json::from_slice(line).map_err(malformed)?;
-            Ok(vec![event.into()])
+            Ok(vec![Ok(event.into())])
         }
         ("audit.k8s.io/v1", "EventList") => {
-            let list: List = serde_json::from_slice(line).map_err(malformed)?;
-            Ok(list.items.into_iter().map(ServerEvent::from).collect())
+            let list: List<'_> = serde_json::from_slice(line).map_err(malformed)?;
+            let read = |item: &RawValue| {
+                let event: Event = serde_json::from_str(item.get()).map_err(malformed)?;
+                Ok(event.into())
+            };
+            Ok(list.items.into_iter().map(read).collect())
         }
         _ => Err(ServerLogError::Other {
             api_version: shortened(&kind.api_version),
@@ -172,12 +294,15 @@ fn shortened(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// Fuzz target: no bytes make it panic, and a path never has a query.
+/// Fuzz target: no bytes make it panic, a path never has a query, and what is read of an address has the event's own verb.
 ///
 /// # Panics
 /// Where that does not hold.
 pub fn fuzz_server_log(data: &[u8]) {
-    for event in read_line(data).unwrap_or_default() {
+    for event in read_each(data).unwrap_or_default().into_iter().flatten() {
         assert!(!event.path().contains('?'), "{event:?}");
+        if let Ok(facts) = crate::facts_of(&event) {
+            assert_eq!(facts.verb().as_str(), event.verb, "{event:?}");
+        }
     }
 }

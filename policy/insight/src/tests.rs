@@ -29,6 +29,11 @@ fn event(id: &str, second: i64) -> ServerEvent {
         at: at(second),
         peer: Some("10.0.0.9".to_owned()),
         agent: None,
+        more: Box::new(crate::More {
+            level: Some("Metadata".to_owned()),
+            forwarded: vec!["1.2.3.4".to_owned()],
+            ..crate::More::default()
+        }),
     }
 }
 
@@ -383,6 +388,55 @@ fn a_line_is_an_event_or_a_list_of_them() {
     let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [written(&one), written(&event("b", 1))]});
     assert_eq!(read_line(list.to_string().as_bytes()).unwrap(), [one, event("b", 1)]);
     assert_eq!(read_line(b" \r\n").unwrap(), []);
+}
+
+#[test]
+fn one_event_of_a_list_that_cannot_be_read_takes_no_other_with_it() {
+    let mut bad = written(&event("b", 1));
+    bad["stage"] = "Later".into();
+    let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1",
+        "items": [written(&event("a", 0)), bad, 7, written(&event("c", 2))]});
+    let read = crate::read_each(list.to_string().as_bytes()).unwrap();
+    let ids: Vec<_> = read
+        .iter()
+        .map(|one| one.as_ref().ok().map(|one| one.audit_id.as_str()))
+        .collect();
+    assert_eq!(ids, [Some("a"), None, None, Some("c")]);
+}
+
+#[test]
+fn what_an_event_says_of_both_users_and_the_object_is_read_and_no_body_is() {
+    let mut said = written(&event("a", 0));
+    said["user"] = json!({"username": GATE, "uid": "u", "groups": ["g"], "extra": {"authentication.kubernetes.io/credential-id": ["JTI=1"]}});
+    said["impersonatedUser"] =
+        json!({"username": "alice", "groups": ["dev", "system:authenticated"], "extra": {"k": ["v"]}});
+    said["objectRef"] = json!({"resource": "secrets", "namespace": "n", "name": "s", "resourceVersion": "7"});
+    said["responseStatus"] = json!({"code": 403, "reason": "Forbidden"});
+    said["annotations"] = json!({"authorization.k8s.io/decision": "forbid"});
+    said["requestObject"] = json!({"data": {"password": "aHVudGVyMg=="}});
+    said["responseObject"] = json!({"data": {"password": "aHVudGVyMg=="}});
+    let read = read_line(said.to_string().as_bytes()).unwrap().remove(0);
+    assert_eq!(
+        (read.user.as_str(), read.impersonated.as_deref(), read.code),
+        (GATE, Some("alice"), Some(403))
+    );
+    let more = &read.more;
+    assert_eq!(
+        (more.user.uid.as_deref(), more.credential.as_deref()),
+        (Some("u"), Some("JTI=1"))
+    );
+    assert_eq!(more.impersonated.groups, ["dev", "system:authenticated"]);
+    assert_eq!((more.reason.as_deref(), more.allowed), (Some("Forbidden"), Some(false)));
+    let object = more.object.as_ref().unwrap();
+    assert_eq!(
+        (
+            object.namespace.as_deref(),
+            object.name.as_deref(),
+            object.resource_version.as_deref()
+        ),
+        (Some("n"), Some("s"), Some("7"))
+    );
+    assert!(!format!("{read:?}").contains("aHVudGVyMg"), "{read:?}");
 }
 
 #[test]

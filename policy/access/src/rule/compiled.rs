@@ -126,6 +126,12 @@ impl Rule {
         self.obligations != Obligations::default()
     }
 
+    /// Whether namespaces are chosen by their labels, so that a call can be judged only where those are known.
+    #[must_use]
+    pub fn selects_by_labels(&self) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.selector.is_some())
+    }
+
     /// The groups that a call beyond RBAC takes on.
     #[must_use]
     pub fn act_as(&self) -> &[Arc<str>] {
