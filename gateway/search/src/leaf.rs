@@ -1,6 +1,7 @@
 //! A leaf as search reads it: the members that rows are made of, all optional, since older and newer gateways write other
 //! ones. Members that are not listed here are kept in the ledger and shown by [`crate::Archive::show`] as they stand.
 
+use model::event::RecordKind;
 use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,7 +31,15 @@ pub(crate) struct Leaf {
     pub(crate) sum: Option<Summed>,
     pub(crate) gap: Option<Gap>,
     pub(crate) recovery: Option<Recovered>,
+    pub(crate) ingested: Option<Ingested>,
     pub(crate) note: Option<String>,
+}
+
+/// What was read from another system's log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ingested {
+    pub(crate) audit_id: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -227,6 +236,18 @@ pub(crate) fn time_of(leaf: &[u8]) -> Option<Timestamp> {
         t: Option<Timestamp>,
     }
     serde_json::from_slice::<OnlyTime>(leaf).ok()?.t
+}
+
+/// Whether the record says that its ledger holds what was read from other logs: their times are theirs, and follow no order.
+pub(crate) fn begins_a_copy(leaf: &[u8]) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Start {
+        kind: String,
+        source: Option<String>,
+    }
+    let start: Start = serde_json::from_slice(leaf).unwrap_or_default();
+    start.kind == RecordKind::Start.name() && start.source.as_deref() == Some("ingested")
 }
 
 /// The id, from the fixed place where the gateway writes it; `None` when it does not stand there plainly.

@@ -118,6 +118,9 @@ pub struct Row {
     pub id: String,
     /// Sequence number of the oldest record in it.
     pub first_seq: u64,
+    /// Of a call that was read from another system's log: its id there, which its caller may have chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_id: Option<String>,
     /// When it began.
     pub t: Timestamp,
     /// The kind of its first record.
@@ -243,6 +246,7 @@ impl Row {
             passed,
             person,
             sum,
+            ingested,
             note,
             ..
         } = leaf;
@@ -260,6 +264,7 @@ impl Row {
             origin: by.origin,
         });
         let mut row = Self {
+            audit_id: ingested.map(|ingested| ingested.audit_id),
             effective: effective.map(|effective| effective.user),
             net: net.filter(|net| !net.ip.is_empty()).map(|net| Network { ip: net.ip }),
             count: sum.as_ref().map_or(1, |sum| sum.count),
@@ -295,6 +300,7 @@ impl Row {
         let some = |text: Option<String>| text.filter(|text| !text.is_empty());
         Self {
             id: String::new(),
+            audit_id: None,
             first_seq: seq,
             t: Timestamp::EPOCH,
             kind: kind.name(),

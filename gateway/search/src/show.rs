@@ -307,7 +307,7 @@ impl<'w> Wanted<'w> {
             Self::Number(wanted) => seq == *wanted,
             Self::Id(id) => {
                 memchr::memmem::find(leaf, id.as_bytes()).is_some()
-                    && matches!(Piece::of(seq, kind, leaf), Piece::Begin(row, _) if row.id == *id)
+                    && matches!(Piece::of(seq, kind, leaf), Piece::Begin(row, _) if row.id == *id || row.audit_id.as_deref() == Some(*id))
             }
         }
     }

@@ -11,6 +11,9 @@ use model::time::Timestamp;
 use catalog::Catalog;
 pub(crate) use catalog::{Block, Indexed, Leaf, read_block};
 
+/// Among so many records stands the one that says what a ledger is for.
+const FIRST_RECORDS: u64 = 16;
+
 /// Why a search could not begin. What goes wrong on the way stands in its page.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
@@ -109,6 +112,16 @@ impl Archive {
         let time = crate::leaf::time_of(&record.leaf)?;
         self.catalog().keep_begin(segment.first_seq, time);
         Some(time)
+    }
+
+    /// Whether times say in which order records were written: not so in a ledger of what was read from other logs, whose times are
+    /// theirs and whose files were read in any order.
+    pub(crate) fn is_in_order(&self, reader: &Reader) -> bool {
+        let first = reader.segments().first().copied();
+        let mut records = first
+            .into_iter()
+            .flat_map(|segment| reader.records_in(segment).until(FIRST_RECORDS));
+        !records.any(|record| record.is_ok_and(|record| crate::leaf::begins_a_copy(&record.leaf)))
     }
 
     fn catalog(&self) -> std::sync::MutexGuard<'_, Catalog> {

@@ -66,7 +66,7 @@ fn field_holds(row: &Row, key: Key, pattern: &Pattern) -> bool {
         Key::Name => is(&row.name),
         Key::Cluster => is(&row.cluster),
         Key::Kind => row.kinds.iter().any(|kind| pattern.matches(kind.name())),
-        Key::Id => pattern.matches(&row.id),
+        Key::Id => pattern.matches(&row.id) || is(&row.audit_id),
         Key::Reason => {
             is(&row.reason)
                 || row.decision.as_ref().is_some_and(|decision| is(&decision.reason))

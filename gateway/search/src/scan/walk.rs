@@ -119,6 +119,9 @@ impl<'a, 'b> Walk<'a, 'b> {
             .copied()
             .filter(|one| one.first_seq < self.start)
             .collect();
+        if !self.archive.is_in_order(&self.reader) {
+            return all;
+        }
         let begin = |one: &SegmentInfo| {
             self.archive
                 .begin_of(&self.reader, *one, self.tip.end)

@@ -130,10 +130,10 @@ fn result(record: &Value) -> String {
     if record.get("kind").and_then(Value::as_str) == Some("open") {
         return session_result(outcome, record.get("refused").and_then(Value::as_bool) == Some(true));
     }
-    let sample = if record.get("source").and_then(Value::as_str) == Some("sample") {
-        " (sample)"
-    } else {
-        ""
+    let source = match record.get("source").and_then(Value::as_str) {
+        Some("sample") => " (sample)",
+        Some("ingested") => " (ingested)",
+        _ => "",
     };
     let refused = record
         .get("refused")
@@ -147,7 +147,7 @@ fn result(record: &Value) -> String {
         other => other,
     };
     let whole = format!("{mark} {status} {reason}");
-    format!("{}{sample}", whole.split_whitespace().collect::<Vec<_>>().join(" "))
+    format!("{}{source}", whole.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// What was searched, how far behind it is, what is folded away: to stderr, as it is no data.
