@@ -8,8 +8,10 @@ mod config_command;
 mod demonstrate;
 mod exit;
 mod ledger_command;
+mod observe_command;
 mod reconcile_command;
 mod serve;
+mod server_log;
 mod terminal;
 
 use std::path::PathBuf;
@@ -72,6 +74,19 @@ enum Command {
         cannot be read, 10 not all of either log was read\nSee also: gatescribe ledger verify, gatescribe audit search"
     )]
     Reconcile(reconcile_command::Reconcile),
+    /// Take the audit log of an existing cluster, with nothing in the path of its calls.
+    ///
+    /// Reads what the API server itself writes down (file or webhook), says who did what, keeps it in a signed ledger that search,
+    /// receipts and the verifier work on, and says which calls your rules would have refused. Bodies of requests and answers, and
+    /// values of queries, are never taken.
+    #[command(
+        after_help = "Examples:\n  gatescribe observe --log audit.log --cluster prod\n  gatescribe observe --log audit.log --cluster prod \
+        --ledger ./observed --policy rules/ --rbac rbac.json\n  gatescribe observe --log /var/log/kubernetes/audit.log --follow --cluster \
+        prod --ledger ./observed\n  gatescribe observe --listen 0.0.0.0:8444 --tls-cert tls.crt --tls-key tls.key --client-ca ca.crt \
+        --cluster prod --ledger ./observed\n\nExit codes: 0 all was read and the rules would have refused nothing, 1 they would have refused calls, 9 a file \
+        cannot be read or written, 10 not all of the log was read\nSee also: gatescribe audit search --dir, gatescribe ledger verify, gatescribe reconcile"
+    )]
+    Observe(observe_command::Observe),
     #[command(flatten)]
     Client(client::ClientCommand),
 }
@@ -103,6 +118,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config_command::run(command),
         Command::Ledger(command) => ledger_command::run(&command),
         Command::Reconcile(arguments) => reconcile_command::run(&arguments),
+        Command::Observe(arguments) => observe_command::run(&arguments),
         Command::Client(command) => client::run(command, command_line),
     };
     exit.into()

@@ -127,7 +127,7 @@ impl Archive {
             if record.seq % LOOK_UP_EVERY == 0 && !go_on() {
                 return Ok(Surveyed::NotYet);
             }
-            if in_order && walk.is_behind(&record) {
+            if walk.is_behind(&record) {
                 break;
             }
             walk.take(&record);

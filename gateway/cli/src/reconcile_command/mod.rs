@@ -2,24 +2,17 @@
 
 mod show;
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use insight::Calls;
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
-use model::time::Timestamp;
 
-use crate::Exit;
 use crate::terminal::{data_and, fail};
+use crate::{Exit, server_log};
 
-/// No event of the API server is longer: its webhook backend sends at most 10 MB at once, and its log backend writes an event
-/// with the objects of one call.
-const LONGEST_LINE: usize = 64 << 20;
 /// Of unreadable lines so many are named.
 const NAMED: usize = 5;
 
@@ -148,42 +141,16 @@ fn calls_of(folder: &Path, cluster: &str, unread: &mut Unread) -> anyhow::Result
     Ok(calls)
 }
 
-/// Reads line by line, so that a log may be of any length; a line that is no event is counted and named.
+/// A line that is no event is counted and named.
 fn read_log(file: &Path, both: &mut Reconciliation<'_>, unread: &mut Unread) -> anyhow::Result<()> {
-    let what = || format!("cannot read `{}`", file.display());
-    let (source, length): (Box<dyn Read>, u64) = if file.as_os_str() == "-" {
-        (Box::new(std::io::stdin().lock()), 0)
-    } else {
-        let open = File::open(file).with_context(what)?;
-        let length = open.metadata().with_context(what)?.len();
-        (Box::new(open), length)
-    };
-    let bar = progress(length);
-    let mut lines = BufReader::with_capacity(1 << 20, source);
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let most = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
-        let read = (&mut lines)
-            .take(most)
-            .read_until(b'\n', &mut line)
-            .with_context(what)?;
-        if read == 0 {
-            break;
+    server_log::each_line(file, &mut |number, line| {
+        match line.map(insight::read_line) {
+            Ok(Ok(events)) => events.into_iter().for_each(|event| both.push(event)),
+            Ok(Err(error)) => unread.line(file, number, &error.to_string()),
+            Err(too_long) => unread.line(file, number, &too_long.to_string()),
         }
-        bar.inc(u64::try_from(read).unwrap_or(0));
-        if read == LONGEST_LINE && !line.ends_with(b"\n") {
-            lines.skip_until(b'\n').with_context(what)?;
-            unread.line(file, number, &format!("it is longer than {} MiB", LONGEST_LINE >> 20));
-            continue;
-        }
-        match insight::read_line(&line) {
-            Ok(events) => events.into_iter().for_each(|event| both.push(event)),
-            Err(error) => unread.line(file, number, &error.to_string()),
-        }
-    }
-    bar.finish_and_clear();
-    Ok(())
+        Ok(())
+    })
 }
 
 impl Unread {
@@ -195,32 +162,13 @@ impl Unread {
     }
 }
 
-fn progress(length: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = if length == 0 {
-        ProgressBar::new_spinner()
-    } else {
-        ProgressBar::new(length)
-    };
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
-
-/// A time for a person: seconds are enough.
-fn second(time: Timestamp) -> String {
-    let text = time.to_string();
-    let whole = text.split_once('.').map_or(text.as_str(), |(whole, _)| whole);
-    whole.replacen('T', " ", 1)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write as _;
 
     use super::*;
+    use crate::server_log::LONGEST_LINE;
 
     #[test]
     fn a_line_without_an_end_and_one_that_is_too_long_are_named_and_the_rest_is_read() {

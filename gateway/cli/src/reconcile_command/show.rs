@@ -3,8 +3,9 @@
 use insight::reconcile::{Around, CallerKind, Finding, Problem, Report};
 use serde_json::json;
 
-use super::{Unread, second};
+use super::Unread;
 use crate::client::trouble::clean;
+use crate::server_log::second;
 
 /// Of what is wrong so many are shown to a person; a machine gets all.
 const SHOWN: usize = 50;

@@ -11,6 +11,7 @@ mod bodies;
 #[cfg(test)]
 mod bounded;
 mod budget;
+mod elsewhere;
 mod end;
 mod fallback;
 mod gather;
@@ -36,6 +37,7 @@ pub use self::bodies::Bodies;
 pub(crate) use self::bodies::BodyBudget;
 pub(crate) use self::bodies::Room;
 pub use self::budget::{Alone, Budgets, Limits, Place, Readied, Suppressed, Whose};
+pub use self::elsewhere::TargetWords;
 pub use self::end::End;
 pub(crate) use self::fallback::Fallbacks;
 pub use self::gather::gather;

@@ -135,6 +135,9 @@ pub struct Record<'a> {
     /// What the answer changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<&'a DiffSeen>,
+    /// What another system's log said, where the record was read from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingested: Option<Ingested<'a>>,
     /// Commitments to what is kept beside the leaf.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parts: &'a [Part],
@@ -855,6 +858,37 @@ pub struct DiffSeen {
     /// Stable code: why there is no diff. `unknownBefore`: nothing of the object has passed that is still remembered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
+}
+
+/// An event of another system's log, as far as it has no place among the other members.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ingested<'a> {
+    /// The log's format: `audit.k8s.io/v1`.
+    pub format: &'static str,
+    /// `auditID`: the log's own id of the call, which its caller may have chosen.
+    pub audit_id: &'a str,
+    /// `stage` of the event.
+    pub stage: &'static str,
+    /// `level` at which it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<&'static str>,
+    /// SHA-256 over what was read of the event, hexadecimal, first 16 bytes: by it the same event is known when it comes again.
+    pub event: &'a str,
+    /// When the server received the call, by its clock.
+    pub received: Timestamp,
+    /// When the server wrote the event, by its clock.
+    pub stamped: Timestamp,
+    /// When it was read here, by this machine's clock.
+    pub read: Timestamp,
+    /// Groups of who connected: the first few.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub groups: &'a [String],
+    /// How many there were, where not all are named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_count: Option<usize>,
+    /// Addresses that stood before the server's peer, where they are addresses: the caller's word, or a proxy's. The first few.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub forwarded: &'a [String],
 }
 
 /// A commitment to bytes that are kept beside the leaf and can be erased.

@@ -1,0 +1,224 @@
+//! A log that grows, turns over, is cut, and is read again after a crash at any byte.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use model::cluster::ClusterId;
+
+use super::super::intake::Memory;
+use super::*;
+
+fn line(n: usize) -> String {
+    format!(
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"id-{n}","stage":"ResponseComplete","requestURI":"/version","verb":"get","user":{{"username":"user-{n}"}},"requestReceivedTimestamp":"2026-11-18T10:00:00Z","stageTimestamp":"2026-11-18T10:00:01Z"}}"#
+    ) + "\n"
+}
+
+/// What stands for the ledger outlives the followers.
+fn intake() -> Arc<Mutex<Intake>> {
+    let cluster = ClusterId::new("prod").unwrap();
+    let clock = Arc::new(crate::serve::now);
+    Arc::new(Mutex::new(Intake::new(cluster, None, Memory::default(), None, clock)))
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    intake: Arc<Mutex<Intake>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            intake: intake(),
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn follower(&self) -> Follower {
+        let kept = self.folder.path().join("keys");
+        fs::create_dir_all(&kept).unwrap();
+        Follower::new(
+            &self.at("audit.log"),
+            Some(kept.join("observe.json")),
+            Arc::clone(&self.intake),
+        )
+        .unwrap()
+    }
+
+    fn append(&self, bytes: &[u8]) {
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(self.at("audit.log"))
+            .unwrap();
+        file.write_all(bytes).unwrap();
+    }
+
+    /// How often each caller's call was taken, and what could not be read.
+    fn taken(&self) -> (Vec<String>, u64) {
+        let intake = self.intake.lock().unwrap();
+        let callers: &BTreeMap<_, _> = &intake.counts.callers;
+        assert!(callers.values().all(|caller| caller.calls == 1), "{callers:?}");
+        (callers.keys().cloned().collect(), intake.counts.unreadable)
+    }
+
+    fn expect(&self, numbers: impl IntoIterator<Item = usize>, why: &str) {
+        let mut users: Vec<String> = numbers.into_iter().map(|n| format!("user-{n}")).collect();
+        users.sort();
+        assert_eq!(self.taken(), (users, 0), "{why}");
+    }
+}
+
+fn all(follower: &mut Follower) {
+    while follower.step().unwrap() == Step::Read {}
+}
+
+#[test]
+fn what_grows_is_read_by_whole_lines_and_a_torn_one_waits_for_its_end() {
+    let world = World::new();
+    let mut follower = world.follower();
+    assert_eq!(follower.step().unwrap(), Step::Nothing, "there is no file yet");
+    world.append(line(0).as_bytes());
+    let (begin, end) = line(1).split_at(40).to_owned_pair();
+    world.append(begin.as_bytes());
+    all(&mut follower);
+    world.expect([0], "a line without its end");
+    world.append(end.as_bytes());
+    all(&mut follower);
+    world.expect(0..2, "with it");
+}
+
+trait ToOwnedPair {
+    fn to_owned_pair(self) -> (String, String);
+}
+
+impl ToOwnedPair for (&str, &str) {
+    fn to_owned_pair(self) -> (String, String) {
+        (self.0.to_owned(), self.1.to_owned())
+    }
+}
+
+#[test]
+fn promise_4_a_restart_at_any_byte_with_any_older_state_loses_and_doubles_nothing() {
+    let text: String = (0..3).map(line).collect();
+    for cut in 0..=text.len() {
+        let world = World::new();
+        let state = world.at("keys/observe.json");
+        let mut follower = world.follower();
+        world.append(&text.as_bytes()[..cut / 2]);
+        all(&mut follower);
+        let older = fs::read(&state).ok();
+        world.append(&text.as_bytes()[cut / 2..cut]);
+        all(&mut follower);
+        drop(follower);
+        // As it was, as it was before, torn, or gone.
+        let newest = fs::read(&state).ok();
+        match cut % 4 {
+            0 => {}
+            1 => older.map_or(Ok(()), |bytes| fs::write(&state, bytes)).unwrap(),
+            2 => newest
+                .map_or(Ok(()), |bytes| fs::write(&state, &bytes[..bytes.len() / 2]))
+                .unwrap(),
+            _ => fs::remove_file(&state).unwrap_or_default(),
+        }
+        world.append(&text.as_bytes()[cut..]);
+        all(&mut world.follower());
+        world.expect(0..3, &format!("cut at {cut}"));
+    }
+}
+
+#[test]
+fn a_log_that_is_renamed_away_is_read_to_its_end_before_the_next() {
+    for restarts in [false, true] {
+        for turns in 1..=3 {
+            let world = World::new();
+            let mut follower = world.follower();
+            world.append((line(0) + &line(1)).as_bytes());
+            all(&mut follower);
+            if restarts {
+                drop(follower);
+                follower = world.follower();
+            }
+            // Written after the last look, and turned over once or more before the next.
+            for turn in 0..turns {
+                world.append((line(2 + 2 * turn) + &line(3 + 2 * turn)).as_bytes());
+                fs::rename(
+                    world.at("audit.log"),
+                    world.at(&format!("audit-2026-11-18T10-00-0{turn}.000.log")),
+                )
+                .unwrap();
+            }
+            world.append(line(100).as_bytes());
+            all(&mut follower);
+            world.expect(
+                (0..2 + 2 * turns).chain([100]),
+                &format!("{turns} turns, restarted: {restarts}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_copied_and_cut_is_read_from_its_copy_and_anew() {
+    for restarts in [false, true] {
+        // The new text may be shorter or longer than what was read of the old.
+        for new in [1, 9] {
+            let world = World::new();
+            let mut follower = world.follower();
+            world.append((0..3).map(line).collect::<String>().as_bytes());
+            all(&mut follower);
+            if restarts {
+                drop(follower);
+                follower = world.follower();
+            }
+            world.append(line(3).as_bytes());
+            fs::copy(world.at("audit.log"), world.at("audit.log.1")).unwrap();
+            File::options()
+                .write(true)
+                .open(world.at("audit.log"))
+                .unwrap()
+                .set_len(0)
+                .unwrap();
+            world.append((10..10 + new).map(line).collect::<String>().as_bytes());
+            all(&mut follower);
+            world.expect(
+                (0..4).chain(10..10 + new),
+                &format!("{new} new lines, restarted: {restarts}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_line_that_is_no_event_is_told_with_its_place_and_the_rest_is_read() {
+    let world = World::new();
+    world.append((line(0) + "{\"kind\":\"Event\"}\n" + &line(1)).as_bytes());
+    all(&mut world.follower());
+    let (users, unreadable) = world.taken();
+    assert_eq!((users.len(), unreadable), (2, 1));
+    let intake = world.intake.lock().unwrap();
+    let place = format!("audit.log at byte {}: it is `Event` of", line(0).len());
+    assert!(intake.counts.named[0].contains(&place), "{:?}", intake.counts.named);
+}
+
+#[test]
+fn promise_8_a_line_without_an_end_fills_no_memory() {
+    let world = World::new();
+    let mut follower = world.follower();
+    world.append(line(0).as_bytes());
+    let spaces = vec![b' '; 16 << 20];
+    for _ in 0..5 {
+        world.append(&spaces);
+    }
+    all(&mut follower);
+    let held = follower.open.as_ref().map_or(0, |reading| reading.pending.capacity());
+    assert!(held <= 2 * (LONGEST_LINE + 2 * CHUNK), "{held}");
+    world.append((String::from("\n") + &line(1)).as_bytes());
+    all(&mut follower);
+    let (users, unreadable) = world.taken();
+    assert_eq!((users, unreadable), (vec!["user-0".to_owned(), "user-1".to_owned()], 1));
+}

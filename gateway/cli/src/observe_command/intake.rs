@@ -1,0 +1,378 @@
+//! Events on their way into the ledger: each once, whatever is read twice, and counted.
+//!
+//! **Neither lost nor doubled.** The ledger itself is the memory: what it has is read at the start, and an event that it has is not
+//! written again. So where reading goes on after a crash may be too early, and never too late: a place in a file is kept, and a
+//! webhook answered, only after its events are durable. An event is known by all that it says, not by its `Audit-ID` and stage alone:
+//! those are its caller's choice, and a second call must not be hidden by the id of a first.
+//!
+//! **When it is full:** [`MOST_KNOWN`] events are remembered, the newest; an older one that comes again is written again. That is told.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use insight::reconcile::CallerKind;
+use insight::replay::Replay;
+use insight::{ServerEvent, Stage};
+use ledger::{AppendError, Ledger, Ticket};
+use model::cluster::ClusterId;
+use model::event::{Record, RecordKind, Source, Summed};
+use model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::record::{self, Digest, Here};
+
+/// Events that are remembered; about 150 MB.
+const MOST_KNOWN: usize = 4_000_000;
+/// Calls whose beginning is in the ledger and whose end has not come.
+const MOST_BEGUN: usize = 500_000;
+/// Events that are made durable together.
+pub(super) const BATCH: usize = 4_096;
+/// Callers that are counted by name; of more, only the number is known.
+const MOST_CALLERS: usize = 10_000;
+/// Of what could not be read so many are named.
+const NAMED: usize = 5;
+
+/// What was read and what became of it.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Counts {
+    /// Events that were read.
+    pub(super) events: u64,
+    /// Records that were written.
+    pub(super) written: u64,
+    /// Events that were there already, or came twice.
+    pub(super) known: u64,
+    /// Events that say only that a call has come: what came of it says a later one.
+    pub(super) announced: u64,
+    /// Lines, or events of a list, that could not be read.
+    pub(super) unreadable: u64,
+    /// Of them the first few: where, and why.
+    pub(super) named: Vec<String>,
+    /// Calls that ended.
+    pub(super) calls: u64,
+    /// Of them those that the server refused (401, 403).
+    pub(super) refused: u64,
+    /// From the first time to the last, by the server's clock.
+    pub(super) covers: Option<(Timestamp, Timestamp)>,
+    /// Ended calls by caller: how many, and of what kind the caller is.
+    pub(super) callers: BTreeMap<String, Caller>,
+    /// Calls of callers that are not among them, as there are too many.
+    pub(super) others: u64,
+    /// Events that had to be forgotten.
+    pub(super) forgotten: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Caller {
+    pub(super) kind: CallerKind,
+    pub(super) calls: u64,
+}
+
+/// The ledger that is written to.
+pub(super) struct Book {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) boot: Arc<str>,
+}
+
+/// Takes events. One at a time: a second reader of the same event waits until the first has it durable.
+pub(super) struct Intake {
+    pub(super) cluster: ClusterId,
+    book: Option<Book>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    memory: Memory,
+    pub(super) counts: Counts,
+    pub(super) replay: Option<Replay>,
+    /// Unreadable ones that no record tells of yet.
+    untold: u64,
+    most_known: usize,
+}
+
+/// What the ledger has.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// With each event whether it was met in this run.
+    events: HashMap<Digest, bool>,
+    order: VecDeque<Digest>,
+    begun: HashSet<Digest>,
+}
+
+/// A batch, sorted.
+#[derive(Default)]
+struct Sorted<'e> {
+    new: Vec<New<'e>>,
+    known: Vec<(Digest, &'e ServerEvent)>,
+    announced: u64,
+}
+
+/// An event that the ledger does not have yet.
+struct New<'e> {
+    digest: Digest,
+    call: Digest,
+    begins: bool,
+    event: &'e ServerEvent,
+    ticket: Option<Ticket>,
+}
+
+/// The members of a leaf by which an event is known again.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Kept {
+    id: String,
+    source: String,
+    outcome: Option<serde::de::IgnoredAny>,
+    ingested: Option<KeptEvent>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeptEvent {
+    event: String,
+}
+
+impl Memory {
+    /// Takes the next record of the ledger, oldest first.
+    pub(super) fn learn(&mut self, kind: RecordKind, leaf: &[u8], most: usize) {
+        if !matches!(kind, RecordKind::Access | RecordKind::Close) {
+            return;
+        }
+        let kept: Kept = serde_json::from_slice(leaf).unwrap_or_default();
+        let Some(event) = kept.ingested.and_then(|ingested| Digest::parse(&ingested.event)) else {
+            return;
+        };
+        if kept.source != "ingested" {
+            return;
+        }
+        self.remember(event, false, most);
+        if let Some(call) = uuid::Uuid::parse_str(&kept.id).ok().map(|id| Digest(id.into_bytes())) {
+            self.follow(call, kind == RecordKind::Access && kept.outcome.is_none());
+        }
+    }
+
+    fn follow(&mut self, call: Digest, begins: bool) {
+        if !begins {
+            self.begun.remove(&call);
+        } else if self.begun.len() < MOST_BEGUN {
+            self.begun.insert(call);
+        }
+    }
+
+    /// How many were forgotten for it.
+    fn remember(&mut self, event: Digest, met: bool, most: usize) -> u64 {
+        if self.events.insert(event, met).is_some() {
+            return 0;
+        }
+        self.order.push_back(event);
+        let mut forgotten = 0;
+        while self.order.len() > most {
+            if let Some(oldest) = self.order.pop_front() {
+                self.events.remove(&oldest);
+                forgotten += 1;
+            }
+        }
+        forgotten
+    }
+}
+
+/// Calls by which the id of their records is known: the id itself, as its bits are fewer than those of the call's digest.
+fn call_key(cluster: &ClusterId, event: &ServerEvent) -> Digest {
+    let id = record::id_of(record::call_of(cluster, event));
+    uuid::Uuid::parse_str(&id).map_or(Digest([0; 16]), |id| Digest(id.into_bytes()))
+}
+
+impl Intake {
+    pub(super) fn new(
+        cluster: ClusterId,
+        book: Option<Book>,
+        memory: Memory,
+        replay: Option<Replay>,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Self {
+        Self {
+            cluster,
+            book,
+            clock,
+            memory,
+            counts: Counts::default(),
+            replay,
+            untold: 0,
+            most_known: MOST_KNOWN,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembering(mut self, most: usize) -> Self {
+        self.most_known = most;
+        self
+    }
+
+    /// Notes what could not be read, and where.
+    pub(super) fn unreadable(&mut self, place: &str, why: &str) {
+        self.counts.unreadable += 1;
+        self.untold += 1;
+        if self.counts.named.len() < NAMED {
+            self.counts.named.push(format!("{place}: {why}"));
+        }
+    }
+
+    /// Takes events; when it returns, they are durable.
+    ///
+    /// # Errors
+    /// The ledger does not take them. None of those that are not durable counts as read then, so that they can be given again.
+    pub(super) fn take(&mut self, events: &[ServerEvent]) -> anyhow::Result<()> {
+        for batch in events.chunks(BATCH) {
+            self.take_batch(batch)?;
+        }
+        self.tell_unreadable()
+    }
+
+    fn take_batch(&mut self, batch: &[ServerEvent]) -> anyhow::Result<()> {
+        let mut sorted = Sorted::default();
+        let sent = self.send(batch, &mut sorted);
+        let settled = self.settle(sorted);
+        sent.and(settled)
+    }
+
+    /// Hands new events to the ledger, whose answer is waited for afterwards.
+    fn send<'e>(&self, batch: &'e [ServerEvent], sorted: &mut Sorted<'e>) -> anyhow::Result<()> {
+        let now = (self.clock)();
+        let (mut among, mut begun_here) = (HashSet::new(), HashSet::new());
+        for event in batch {
+            if event.stage == Stage::RequestReceived {
+                sorted.announced += 1;
+                continue;
+            }
+            let digest = record::digest_of(&self.cluster, event);
+            if self.memory.events.contains_key(&digest) || among.contains(&digest) {
+                sorted.known.push((digest, event));
+                continue;
+            }
+            let call = call_key(&self.cluster, event);
+            let begins = !event.stage.is_last();
+            let begun = begun_here.contains(&call) || self.memory.begun.contains(&call);
+            let mut ticket = None;
+            if let Some(book) = &self.book {
+                let here = Here {
+                    cluster: &self.cluster,
+                    boot: &book.boot,
+                    now,
+                };
+                let written = record::write(here, event, digest, begun)?;
+                ticket = Some(append(&book.ledger, written.kind, written.body)?);
+            }
+            among.insert(digest);
+            if begins {
+                begun_here.insert(call);
+            }
+            sorted.new.push(New {
+                digest,
+                call,
+                begins,
+                event,
+                ticket,
+            });
+        }
+        Ok(())
+    }
+
+    /// What is durable is known and counted; what is not was never read.
+    fn settle(&mut self, sorted: Sorted<'_>) -> anyhow::Result<()> {
+        let mut lost = None;
+        self.counts.announced += sorted.announced;
+        self.counts.events += sorted.announced;
+        for new in sorted.new {
+            if let Some(ticket) = new.ticket {
+                if let Err(error) = ticket.wait() {
+                    lost.get_or_insert(error);
+                    continue;
+                }
+                self.counts.written += 1;
+            }
+            self.counts.events += 1;
+            self.memory.follow(new.call, new.begins);
+            self.counts.forgotten += self.memory.remember(new.digest, true, self.most_known);
+            self.judge(new.event);
+        }
+        for (digest, event) in sorted.known {
+            self.counts.events += 1;
+            self.counts.known += 1;
+            // Written in an earlier run, and met for the first time in this one.
+            if self.memory.events.get(&digest) == Some(&false) {
+                self.memory.events.insert(digest, true);
+                self.judge(event);
+            }
+        }
+        match lost {
+            None => Ok(()),
+            Some(error) => Err(anyhow::Error::new(error).context("what was read could not be kept")),
+        }
+    }
+
+    /// Counts a call, and asks the rules about it.
+    fn judge(&mut self, event: &ServerEvent) {
+        let (from, to) = self.counts.covers.unwrap_or((event.received, event.at));
+        self.counts.covers = Some((from.min(event.received), to.max(event.at)));
+        if let Some(replay) = &mut self.replay {
+            replay.push(event);
+        }
+        if !event.stage.is_last() {
+            return;
+        }
+        self.counts.calls += 1;
+        self.counts.refused += u64::from(matches!(event.code, Some(401 | 403)));
+        let callers = &mut self.counts.callers;
+        if callers.len() >= MOST_CALLERS && !callers.contains_key(&event.user) {
+            self.counts.others += 1;
+            return;
+        }
+        let kind = CallerKind::of(&event.user);
+        let caller = callers.entry(event.user.clone()).or_insert(Caller { kind, calls: 0 });
+        caller.calls += 1;
+    }
+
+    /// One record for all that could not be read since the last.
+    fn tell_unreadable(&mut self) -> anyhow::Result<()> {
+        let Some(book) = self.book.as_ref().filter(|_| self.untold > 0) else {
+            return Ok(());
+        };
+        let (now, id) = ((self.clock)(), uuid::Uuid::now_v7().to_string());
+        let record = Record {
+            id: &id,
+            t: now,
+            boot: &book.boot,
+            cluster: Some(&self.cluster),
+            source: Source::Ingested,
+            sum: Some(Summed {
+                count: self.untold,
+                from: now,
+                to: now,
+                what: "unreadableEvents",
+                by: &[],
+            }),
+            note: Some("of the API server's log so many lines or events could not be read; nothing of them is here"),
+            ..Record::default()
+        };
+        let ticket = append(&book.ledger, RecordKind::Summary, record.body()?)?;
+        ticket.wait().context("what was read could not be kept")?;
+        self.untold = 0;
+        Ok(())
+    }
+}
+
+/// Appends, and waits where the queue is full for the moment.
+fn append(ledger: &Ledger, kind: RecordKind, body: Vec<u8>) -> anyhow::Result<Ticket> {
+    loop {
+        match ledger.append(kind, body.clone(), Vec::new()) {
+            Ok(ticket) => return Ok(ticket),
+            Err(AppendError::Full) => {
+                let size = ledger.durable().size;
+                let _grown = ledger.wait_beyond(size, std::time::Duration::from_millis(100));
+            }
+            Err(error) => return Err(anyhow::Error::new(error).context("the ledger does not take what was read")),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

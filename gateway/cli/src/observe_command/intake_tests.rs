@@ -1,0 +1,299 @@
+//! Each event once: read twice, in another run, after a crash, and under an id that somebody else chose.
+
+use serde_json::{Value, json};
+
+use super::super::keep::Kept;
+use super::*;
+
+fn event(n: usize, stage: &str) -> ServerEvent {
+    let said = json!({"kind": "Event", "apiVersion": "audit.k8s.io/v1", "auditID": format!("id-{n}"), "stage": stage,
+        "requestURI": "/api/v1/pods?watch=true", "verb": "watch", "user": {"username": format!("user-{n}")},
+        "responseStatus": {"code": 200}, "requestReceivedTimestamp": "2026-11-18T10:00:00.000000Z",
+        "stageTimestamp": "2026-11-18T10:00:01.000000Z"});
+    insight::read_line(said.to_string().as_bytes()).unwrap().remove(0)
+}
+
+fn small() -> ledger::Options {
+    ledger::Options {
+        segment_bytes: 256 << 10,
+        max_open: 16,
+        ..ledger::Options::default()
+    }
+}
+
+fn cluster() -> ClusterId {
+    ClusterId::new("prod").unwrap()
+}
+
+fn intake(book: Option<Book>, memory: Memory) -> Intake {
+    Intake::new(cluster(), book, memory, None, Arc::new(crate::serve::now))
+}
+
+fn opened(folder: &std::path::Path) -> (Kept, Intake) {
+    let (kept, book, memory) = Kept::open_with(folder, &cluster(), small()).unwrap();
+    (kept, intake(Some(book), memory))
+}
+
+/// What was ingested, by kind: access and close.
+fn records(folder: &std::path::Path) -> Vec<(RecordKind, Value)> {
+    let reader = ledger::Reader::open(folder).unwrap();
+    let records = reader.records_from(0).map(Result::unwrap);
+    records
+        .filter(|record| {
+            matches!(
+                record.kind,
+                RecordKind::Access | RecordKind::Close | RecordKind::Summary
+            )
+        })
+        .map(|record| (record.kind, serde_json::from_slice(&record.leaf).unwrap()))
+        .collect()
+}
+
+#[test]
+fn an_event_that_comes_again_is_written_once_and_a_second_call_under_its_id_is_written_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("observed");
+    let (kept, mut taken) = opened(&at);
+    let first = event(1, "ResponseComplete");
+    let same_id = ServerEvent {
+        user: "mallory".to_owned(),
+        ..first.clone()
+    };
+    let received = event(1, "RequestReceived");
+    taken
+        .take(&[received, first.clone(), first.clone(), same_id.clone()])
+        .unwrap();
+    taken.take(std::slice::from_ref(&first)).unwrap();
+    let counts = &taken.counts;
+    assert_eq!(
+        (
+            counts.events,
+            counts.written,
+            counts.known,
+            counts.announced,
+            counts.calls
+        ),
+        (5, 2, 2, 1, 2)
+    );
+    drop(taken);
+    kept.close().unwrap();
+    let written = records(&at);
+    let users: Vec<_> = written
+        .iter()
+        .map(|(_, record)| record["by"]["user"].as_str().unwrap())
+        .collect();
+    assert_eq!(users, ["user-1", "mallory"]);
+
+    // In a later run they are known, and counted for its summary.
+    let (kept, mut again) = opened(&at);
+    again.take(&[first.clone(), first, same_id]).unwrap();
+    assert_eq!(
+        (again.counts.written, again.counts.known, again.counts.calls),
+        (0, 3, 2)
+    );
+    drop(again);
+    kept.close().unwrap();
+    assert_eq!(records(&at).len(), 2);
+}
+
+#[test]
+fn a_long_call_has_its_beginning_and_its_end_also_when_a_run_lies_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let (begun, ended) = (event(1, "ResponseStarted"), event(1, "ResponseComplete"));
+    for apart in [false, true] {
+        let at = folder.path().join(format!("observed-{apart}"));
+        let (kept, mut taken) = opened(&at);
+        taken.take(std::slice::from_ref(&begun)).unwrap();
+        if !apart {
+            taken.take(std::slice::from_ref(&ended)).unwrap();
+        }
+        drop(taken);
+        kept.close().unwrap();
+        if apart {
+            let (kept, mut later) = opened(&at);
+            later.take(&[begun.clone(), ended.clone()]).unwrap();
+            drop(later);
+            kept.close().unwrap();
+        }
+        let written = records(&at);
+        let kinds: Vec<_> = written.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [RecordKind::Access, RecordKind::Close]);
+        assert_eq!(written[0].1["id"], written[1].1["id"]);
+    }
+}
+
+/// A copy of a ledger that is being written is what a crash leaves.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.metadata().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn promise_4_after_a_crash_anywhere_nothing_is_lost_and_nothing_is_there_twice() {
+    const EVENTS: usize = 12;
+    let all: Vec<ServerEvent> = (0..EVENTS)
+        .map(|n| {
+            event(
+                n / 2,
+                if n % 2 == 0 {
+                    "ResponseStarted"
+                } else {
+                    "ResponseComplete"
+                },
+            )
+        })
+        .collect();
+    for before in 0..=EVENTS {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, crashed) = (folder.path().join("a/observed"), folder.path().join("b/observed"));
+        let (kept, mut taken) = opened(&at);
+        taken.take(&all[..before]).unwrap();
+        // Taken means durable: the copy is made of files alone.
+        copy(&folder.path().join("a"), &folder.path().join("b"));
+        drop((taken, kept));
+        let (kept, mut later) = opened(&crashed);
+        later.take(&all).unwrap();
+        assert_eq!(
+            later.counts.written,
+            u64::try_from(EVENTS - before).unwrap(),
+            "{before}"
+        );
+        drop(later);
+        kept.close().unwrap();
+        let mut known: Vec<_> = records(&crashed)
+            .into_iter()
+            .map(|(_, record)| record["ingested"]["event"].as_str().unwrap().to_owned())
+            .collect();
+        known.sort();
+        known.dedup();
+        assert_eq!((known.len(), records(&crashed).len()), (EVENTS, EVENTS), "{before}");
+    }
+}
+
+#[test]
+fn promise_8_what_is_remembered_is_bounded_and_what_is_forgotten_is_told() {
+    let mut taken = intake(None, Memory::default()).remembering(10);
+    let all: Vec<ServerEvent> = (0..25).map(|n| event(n, "ResponseComplete")).collect();
+    taken.take(&all).unwrap();
+    assert_eq!(
+        (
+            taken.memory.events.len(),
+            taken.memory.order.len(),
+            taken.counts.forgotten
+        ),
+        (10, 10, 15)
+    );
+    taken.take(&all[24..]).unwrap();
+    assert_eq!(taken.counts.known, 1);
+}
+
+#[test]
+fn what_could_not_be_read_is_named_counted_and_recorded_without_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("observed");
+    let (kept, mut taken) = opened(&at);
+    for n in 0..7 {
+        taken.unreadable(&format!("audit.log:{n}"), "hunter2 is no event");
+    }
+    taken.take(&[]).unwrap();
+    taken.take(&[]).unwrap();
+    assert_eq!((taken.counts.unreadable, taken.counts.named.len()), (7, 5));
+    drop(taken);
+    kept.close().unwrap();
+    let written = records(&at);
+    assert_eq!(written.len(), 1, "told once");
+    assert_eq!(
+        (written[0].0, &written[0].1["sum"]["count"]),
+        (RecordKind::Summary, &json!(7))
+    );
+    assert!(!written[0].1.to_string().contains("hunter2"));
+}
+
+#[test]
+fn promise_5_a_ledger_of_a_gateway_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("ledger");
+    let (ledger, _) = Ledger::open(&at, small(), Arc::new(ledger::RealDisk::new(&at))).unwrap();
+    let own = |kind, body: &str| {
+        ledger
+            .append(kind, body.as_bytes().to_vec(), Vec::new())
+            .unwrap()
+            .wait()
+            .unwrap()
+    };
+    own(
+        RecordKind::Start,
+        r#"{"id":"0192f0c1-7c3e-7d00-a000-000000000001","start":{"origin":"https://gate.example"}}"#,
+    );
+    ledger.close();
+    drop(ledger);
+    let before = ledger::Reader::open(&at).unwrap().records_from(0).count();
+    let error = Kept::open_with(&at, &cluster(), small()).err().unwrap();
+    assert!(error.to_string().contains("is the ledger of a gateway"), "{error:#}");
+    assert_eq!(ledger::Reader::open(&at).unwrap().records_from(0).count(), before);
+    assert!(!folder.path().join("ledger.keys").exists(), "nothing is made for it");
+}
+
+#[test]
+fn what_is_older_than_its_ledger_is_found_by_its_own_time_and_by_the_server_s_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("observed");
+    let (kept, mut taken) = opened(&at);
+    let far = Timestamp::parse("2026-11-10T10:00:00Z").unwrap();
+    let older = ServerEvent {
+        received: far,
+        at: far,
+        ..event(2, "ResponseComplete")
+    };
+    // Read in the wrong order, too.
+    taken.take(&[event(1, "ResponseComplete"), older]).unwrap();
+    drop(taken);
+    kept.close().unwrap();
+    let archive = search::Archive::of_dir(&at);
+    for (query, expected) in [
+        ("until:2026-11-11", vec!["id-2"]),
+        ("since:2026-11-17 until:2026-11-19", vec!["id-1"]),
+        ("id:id-2", vec!["id-2"]),
+        ("source:ingested kind:access", vec!["id-2", "id-1"]),
+        ("source:gateway", vec![]),
+    ] {
+        let query = search::Query::parse(query).unwrap();
+        let asked = search::Search {
+            query: &query,
+            scope: &search::Scope::All,
+            view: search::View::All,
+            limit: 10,
+            after: None,
+            now: crate::serve::now(),
+        };
+        let budget = search::Budget {
+            bytes: u64::MAX,
+            go_on: &mut || true,
+        };
+        let page = archive.search(&asked, budget).unwrap();
+        let calls = page.rows.iter().filter(|row| row.kind == "access");
+        let found: Vec<_> = calls.filter_map(|row| row.audit_id.as_deref()).collect();
+        assert_eq!(found, expected, "{query:?}");
+    }
+    let query = search::Query::parse("until:2026-11-19").unwrap();
+    let survey = search::Survey {
+        query: &query,
+        scope: &search::Scope::All,
+        now: crate::serve::now(),
+    };
+    match archive.survey(&survey, &mut || true).unwrap() {
+        search::Surveyed::Whole(found) => assert_eq!(found.range, 2),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(
+        archive.show("id-2", &search::Scope::All, &mut || true).unwrap(),
+        search::Found::Yes(_)
+    ));
+}

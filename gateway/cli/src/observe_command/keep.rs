@@ -1,0 +1,265 @@
+//! Where it is kept: the ledger's folder, and beside it the key that signs it and the place where reading left off.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
+use ledger::{Disk, Ledger, Publisher, RealDisk};
+use model::cluster::ClusterId;
+use model::event::{Record, RecordKind, Source, Started};
+use serde::{Deserialize, Serialize};
+
+use super::intake::{Book, Memory};
+use crate::serve::{self, data};
+use crate::server_log::progress;
+
+/// Among so many records stands the one that says what a ledger is for.
+const FIRST_RECORDS: u64 = 16;
+/// Events that are remembered of a ledger.
+const MOST_KNOWN: usize = 4_000_000;
+
+/// An open ledger of what was observed.
+pub(super) struct Kept {
+    pub(super) ledger: Arc<Ledger>,
+    publisher: Publisher,
+    pub(super) places: Places,
+}
+
+/// The files of a ledger `DIR`: the key and the state in `DIR.keys`, since who can write the ledger shall not have its key.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub(super) ledger: PathBuf,
+    beside: PathBuf,
+}
+
+impl Places {
+    pub(super) fn of(ledger: &Path) -> Self {
+        let mut beside: PathBuf = ledger.components().collect();
+        let mut name = beside.file_name().unwrap_or_default().to_owned();
+        name.push(".keys");
+        beside.set_file_name(name);
+        Self {
+            ledger: ledger.to_owned(),
+            beside,
+        }
+    }
+
+    fn key(&self) -> PathBuf {
+        self.beside.join("ledger.key")
+    }
+
+    /// The public key, for the verifier.
+    pub(super) fn public(&self) -> PathBuf {
+        self.beside.join("ledger.pub")
+    }
+
+    /// Where reading left off.
+    pub(super) fn state(&self) -> PathBuf {
+        self.beside.join("observe.json")
+    }
+}
+
+impl Kept {
+    /// Opens the ledger, or makes one, and says what it has. The record of the start is durable then.
+    ///
+    /// # Errors
+    /// It is the ledger of a gateway, or cannot be opened, read or signed.
+    pub(super) fn open(folder: &Path, cluster: &ClusterId) -> anyhow::Result<(Self, Book, Memory)> {
+        Self::open_with(folder, cluster, ledger::Options::default())
+    }
+
+    pub(super) fn open_with(
+        folder: &Path,
+        cluster: &ClusterId,
+        options: ledger::Options,
+    ) -> anyhow::Result<(Self, Book, Memory)> {
+        let places = Places::of(folder);
+        let memory = memory(folder)?;
+        for folder in [folder, &places.beside] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        }
+        let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let options = ledger::Options {
+            boot: Arc::clone(&boot),
+            clock: Arc::new(serve::now),
+            ..options
+        };
+        let (ledger, _) = Ledger::open(folder, options, Arc::new(RealDisk::new(folder)))
+            .with_context(|| format!("the ledger in `{}` cannot be opened", folder.display()))?;
+        let ledger = Arc::new(ledger);
+        let key = key(&places, folder)?;
+        let origin = key.key().name().to_string();
+        started(&ledger, cluster, &boot, &origin)?;
+        write(&places.public(), format!("{}\n", key.key()).as_bytes())?;
+        let disks: [Arc<dyn Disk>; 2] = [Arc::new(RealDisk::new(folder)), Arc::new(RealDisk::new(&places.beside))];
+        let [disk, beside] = disks;
+        let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
+        let publisher = Publisher::start(&ledger, disk, Some(beside), signers, Arc::new(serve::now))
+            .context("the ledger cannot be signed")?;
+        let book = Book {
+            ledger: Arc::clone(&ledger),
+            boot,
+        };
+        let kept = Self {
+            ledger,
+            publisher,
+            places,
+        };
+        Ok((kept, book, memory))
+    }
+
+    /// Ends the ledger in order, with its last signature.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        self.ledger.close();
+        self.publisher.finish().context("the ledger's end cannot be signed")
+    }
+}
+
+/// What the ledger has; nothing where there is none yet.
+fn memory(folder: &Path) -> anyhow::Result<Memory> {
+    let mut memory = Memory::default();
+    if !folder.is_dir() {
+        return Ok(memory);
+    }
+    let cannot = || format!("cannot read the ledger in `{}`", folder.display());
+    let reader = ledger::Reader::open(folder).with_context(cannot)?;
+    let Some(first) = reader.segments().first() else {
+        return Ok(memory);
+    };
+    let bytes = reader.segments().len();
+    let bar = progress(u64::try_from(bytes).unwrap_or(0));
+    let (mut is_ours, mut segment) = (None, 0);
+    for (at, record) in (0_u64..).zip(reader.records_from(first.first_seq)) {
+        let record = record.with_context(cannot)?;
+        if record.kind == RecordKind::Start && is_ours.is_none() {
+            is_ours = Some(is_of_ours(&record.leaf));
+        }
+        let is_own = matches!(
+            record.kind,
+            RecordKind::Start | RecordKind::Checkpoint | RecordKind::Recovery | RecordKind::Gap
+        );
+        if is_ours == Some(false) || (is_ours.is_none() && (!is_own || at >= FIRST_RECORDS)) {
+            bail!(
+                "`{}` is the ledger of a gateway: what is read elsewhere never stands among what the gateway itself saw. Name \
+                 another folder",
+                folder.display()
+            );
+        }
+        memory.learn(record.kind, &record.leaf, MOST_KNOWN);
+        let now = reader.segments().partition_point(|one| one.first_seq <= record.seq);
+        if now != segment {
+            segment = now;
+            bar.set_position(u64::try_from(segment).unwrap_or(0));
+        }
+    }
+    bar.finish_and_clear();
+    Ok(memory)
+}
+
+fn is_of_ours(leaf: &[u8]) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Start {
+        source: String,
+    }
+    serde_json::from_slice::<Start>(leaf).is_ok_and(|start| start.source == "ingested")
+}
+
+fn started(ledger: &Ledger, cluster: &ClusterId, boot: &str, origin: &str) -> anyhow::Result<()> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let record = Record {
+        id: &id,
+        t: serve::now(),
+        boot,
+        cluster: Some(cluster),
+        source: Source::Ingested,
+        start: Some(Started {
+            version: env!("CARGO_PKG_VERSION"),
+            origin,
+            epoch: ledger.durable().size,
+        }),
+        ..Record::default()
+    };
+    let ticket = ledger.append(RecordKind::Start, record.body()?, Vec::new())?;
+    ticket.wait().context("the start cannot be recorded")?;
+    Ok(())
+}
+
+/// The key that signs: made with the ledger, and only then.
+fn key(places: &Places, folder: &Path) -> anyhow::Result<SigningKey> {
+    if let Some(key) = data::ledger_key_in(&places.key())? {
+        return Ok(key);
+    }
+    if folder.join(ledger::NEWEST_CHECKPOINT).exists() {
+        bail!(
+            "the ledger was signed before, and its key `{}` is gone: put the key back, or begin a new ledger in an empty folder",
+            places.key().display()
+        );
+    }
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    // The end of such an id is random: a second ledger of the same machine is another log.
+    let random = uuid::Uuid::now_v7().simple().to_string();
+    let named = |host: &str| KeyName::new(format!("{host}/observed-{}", random.get(24..).unwrap_or_default()));
+    let name = host
+        .as_deref()
+        .map(named)
+        .and_then(Result::ok)
+        .map_or_else(|| named("gatescribe"), Ok)?;
+    let key = SigningKey::generate(name, Algorithm::Ed25519).context("cannot make the ledger's key")?;
+    data::write_key(
+        &places.key(),
+        format!("{}\n", key.to_private_text().as_str()).as_bytes(),
+    )?;
+    Ok(key)
+}
+
+/// Where reading of a file left off, and how the file is known again: by its inode where it was renamed, and by its beginning, as
+/// inodes are used again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    /// SHA-256 of its first bytes, hexadecimal.
+    pub(super) head: String,
+    /// Of so many.
+    pub(super) head_len: u64,
+    /// All before it is in the ledger.
+    pub(super) offset: u64,
+    /// When the file was last written, when that was seen: unix nanoseconds.
+    pub(super) written: i64,
+}
+
+/// The state file: a place for each followed path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) files: std::collections::BTreeMap<String, Place>,
+}
+
+impl State {
+    /// Reads it; an empty one where there is none, or what is there is torn: then all is read again, and nothing written twice.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        }
+    }
+
+    /// # Errors
+    /// The disk says no; the state before stands then.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        write(path, &serde_json::to_vec(self)?)
+    }
+}
+
+/// Whole or not at all, also after a crash.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    data::write_key(path, bytes)
+}
