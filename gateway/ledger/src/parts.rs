@@ -157,7 +157,9 @@ mod tests {
             entry(b"c", "k")
         );
         let declared = declared(leaf.as_bytes());
-        let left: [(&[&[u8]], Option<&[&str]>); 6] = [
+        /// Parts that are there, and the keys of those that are not.
+        type Case<'c> = (&'c [&'c [u8]], Option<&'c [&'c str]>);
+        let left: [Case<'_>; 6] = [
             (&[b"b"], Some(&["k", "k"])),
             (&[b"a", b"c"], Some(&["l"])),
             (&[], Some(&["k", "l", "k"])),

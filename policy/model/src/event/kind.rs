@@ -178,6 +178,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
         }
         assert_eq!(RecordKind::from_code(0), None);
-        assert_eq!(RecordKind::from_code(25), None);
+        assert_eq!(RecordKind::from_code(26), None);
     }
 }
