@@ -120,7 +120,7 @@ pub(crate) enum HoldCommand {
     },
     /// End a hold. What it covered stays as it is, until two people erase it.
     #[command(
-        after_help = "Examples:\n  gatescribe hold release 0192f0c1-7c3e-7d00-a000-0000000007f3 --reason 'case 4711 is closed'\n\nIt stands in the \
+        after_help = "Examples:\n  gatescribe hold release 0192f0c1-7c3e-7d00-a000-0000000007f3 --reason 'case 4711 is closed'\n  gatescribe hold release 0192f0c1-7c3e-7d00-a000-0000000007f3 --reason 'case 4711 is closed' --gateway https://gw.example.com\n\nIt stands in the \
         ledger before it counts.\n\nExit codes: 0 released, 2 no reason, 3 not signed in, 4 not permitted, 5 there is no such hold\nSee also: \
         gatescribe hold ls"
     )]
