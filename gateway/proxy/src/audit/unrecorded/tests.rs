@@ -680,6 +680,16 @@ async fn whoever_leaves_while_being_counted_is_not_counted() {
         let trail = world.trail(who, Method::POST, PODS, None);
         let permit = Permit::<Effect>::for_tests(Obligations::default());
         let mut leaves = Box::pin(world.station.intend(&trail, permit));
+        // Its count is not on the disk before it has left.
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (taken, is_taken) = std::sync::mpsc::channel();
+        let unkept = Arc::clone(world.unkept());
+        let writer = std::thread::spawn(move || {
+            let _file = unkept.file.lock().unwrap();
+            taken.send(()).unwrap();
+            let _ = released.recv();
+        });
+        is_taken.recv().unwrap();
         while world.unkept().state().counted.gap.is_none() {
             assert!(matches!(futures::poll!(&mut leaves), Poll::Pending));
             world.ledger.drive();
@@ -687,6 +697,8 @@ async fn whoever_leaves_while_being_counted_is_not_counted() {
         }
         drop(leaves);
         assert!(!world.unkept().has_gap());
+        drop(release);
+        writer.join().unwrap();
     }
     assert_eq!(
         world.calls(CallClass::Effects, "j").await,
