@@ -557,7 +557,7 @@ pub(super) enum Flow {
 
 /// Writes chunks on a thread that may block. A disk that is full or slow for a moment ends no session: what it does not take is
 /// tried again, for [`WRITES_WITHIN`]. Once it `is_over` no more of them is begun with.
-async fn seal(share: &Share, mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>, is_over: Arc<AtomicBool>) -> Sent {
+async fn seal(share: &Arc<Share>, mut sealer: Box<Sealer>, mut chunks: Vec<Chunk>, is_over: Arc<AtomicBool>) -> Sent {
     // From the first failure on: the time before it may have been spent in wait for a turn.
     let mut until = None;
     loop {

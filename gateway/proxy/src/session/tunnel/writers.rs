@@ -99,13 +99,15 @@ impl Share {
     /// # Errors
     /// `write` panicked.
     pub(super) async fn write<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         write: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         let turn = self.turn().await;
+        // The share, too: a thread that hangs counts against its person also when the recording is given up.
+        let share = Arc::clone(self);
         let writing = move || {
             let written = write();
-            drop(turn);
+            drop((turn, share));
             written
         };
         tokio::task::spawn_blocking(writing).await
@@ -210,6 +212,19 @@ mod tests {
         assert_eq!(al.own.available_permits(), 0);
         drop(release);
         assert_eq!(al.write(|| 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn promise_8_what_hangs_counts_also_when_its_recordings_are_given_up() {
+        let writers = Writers::default();
+        let al = writers.share(&subject(1));
+        let (release, writes) = hang(&al, MOST_OF_ONE).await;
+        writes.iter().for_each(JoinHandle::abort);
+        drop(al);
+        let again = writers.share(&subject(1));
+        assert!(again.turn().now_or_never().is_none(), "no more threads for that");
+        drop(release);
+        assert_eq!(again.write(|| 7).await.unwrap(), 7);
     }
 
     #[test]
