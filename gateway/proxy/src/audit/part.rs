@@ -18,7 +18,7 @@ use model::request::{MAX_TARGET_BYTES, Target};
 use model::subject::SubjectId;
 use quick_cache::sync::Cache;
 
-use super::bodies::MOST_DOCUMENT;
+use super::bodies::{Asked, MOST_DOCUMENT};
 use super::trail::Trail;
 use super::words;
 use crate::refusal::Refusal;
@@ -219,8 +219,8 @@ fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
         bytes.truncate(MOST);
     }
     // Nothing of a document is cut off: it is as long as one may be, or digests stand in it (`payload::Limits`).
-    let body = trail.body.get().and_then(|kept| kept.document.as_ref());
-    loose.extend(body.map(|document| (Class::Body, document.json().as_bytes().to_vec())));
+    let body = trail.body.get().and_then(Asked::take);
+    loose.extend(body.map(|document| (Class::Body, document)));
     loose
 }
 

@@ -18,7 +18,7 @@ use model::event::{By, Decided, Effective, Network, Presented, Record, Request};
 use model::request::{Action, RequestFacts, Target};
 
 use super::beat::Anchor;
-use super::bodies::Kept;
+use super::bodies::Asked;
 use super::level::Judged;
 use super::part::AnswerKeys;
 use super::scan::Want;
@@ -183,7 +183,7 @@ pub struct Trail {
     /// What the audit policy says about it, from its first record on.
     pub(super) judged: OnceLock<Option<Judged>>,
     /// What is kept of its body, where something is.
-    pub(super) body: OnceLock<Kept>,
+    pub(super) body: OnceLock<Asked>,
     /// What seals its answer, where that is kept.
     pub(super) answer_keys: OnceLock<AnswerKeys>,
     claims: Claims,
@@ -412,6 +412,12 @@ impl Trail {
             .map(|(_, value)| value);
         said.next()
             .is_some_and(|first| first.as_ref() == b"All" && said.all(|value| value.as_ref() == b"All"))
+    }
+
+    /// Whether the query says anything of a dry run, whatever comes of it.
+    pub(super) fn asks_for_a_dry_run(&self) -> bool {
+        let target = self.target.as_ref();
+        target.is_some_and(|target| target.query().any(|(key, _)| key.as_ref() == b"dryRun"))
     }
 
     /// Whether one object is asked for, by name or by creating it.

@@ -1,6 +1,6 @@
 //! What an object was when it last passed, masked, so that the record of a change says what changed.
 //!
-//! Only what passed through the gateway and was kept is known here, up to a bound in bytes; the oldest goes. So a diff says since
+//! Only what passed through the gateway to the same subject and was kept is known here, up to a bound in bytes; the oldest goes. So a diff says since
 //! which version it counts: what others changed meanwhile is among the changes. Of what is not remembered, "unknown before" is said.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use model::cluster::ClusterId;
 use model::event::DiffSeen;
+use model::subject::SubjectId;
 use payload::{Document, Node};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -22,6 +23,8 @@ const ABOUT: usize = 10_000;
 /// Which object, in which of its forms: the subresource `scale` is another document of the same object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Which {
+    /// Who was answered: nobody's record shows what only another one was shown (promise 7).
+    subject: SubjectId,
     cluster: ClusterId,
     place: Box<str>,
     is_without_managed: bool,
@@ -87,16 +90,22 @@ impl Before {
         let Some((name, now)) = object(document) else {
             return why("noObject");
         };
-        let which = which(of, name);
+        let Some(which) = which(trail, of, name) else {
+            return why("unknownBefore");
+        };
+        // What nothing may have come of is no state of the object, whichever server was told so, and whether it obeys.
+        let is_real = !trail.asks_for_a_dry_run();
         if verb == "delete" {
-            self.seen.remove(&which);
+            if is_real {
+                self.seen.remove(&which);
+            }
             return None;
         }
         let changed = is_change.then(|| match self.seen.get(&which) {
             Some(before) if before.uid == now.uid => Changed::between(&before, document.root()),
             _ => Changed::unknown("unknownBefore"),
         });
-        if !trail.is_a_dry_run() {
+        if is_real {
             self.seen.insert(which, Arc::new(now));
         }
         changed
@@ -149,7 +158,8 @@ fn in_json(diff: &payload::Diff) -> String {
     format!("[{}]", changes.collect::<Vec<_>>().join(","))
 }
 
-fn which(of: &Of, name: &str) -> Which {
+fn which(trail: &Trail, of: &Of, name: &str) -> Option<Which> {
+    let subject = trail.identity.as_deref()?.subject().id().clone();
     let facts = &of.facts;
     let subresource = match facts.subresource() {
         "status" => "",
@@ -163,15 +173,23 @@ fn which(of: &Of, name: &str) -> Which {
         facts.namespace(),
         name,
     ];
-    Which {
+    Some(Which {
+        subject,
         cluster: of.cluster.clone(),
         place: place.join("/").into(),
         is_without_managed: of.omit_managed,
-    }
+    })
 }
+
+/// Forms of an answer that are not the object (`Accept: …;as=`): they show a part of it, and whoever asks chooses them.
+const OTHER_FORMS: [&str; 3] = ["PartialObjectMetadata", "Table", "Status"];
 
 /// The name of the object that the document is, and what is to be remembered of it. A document that was cut compares with none.
 fn object(document: &Document) -> Option<(&str, Seen)> {
+    match document.root().member("kind") {
+        Some(Node::Text(kind)) if !OTHER_FORMS.contains(&&**kind) => {}
+        _ => return None,
+    }
     let metadata = document
         .root()
         .member("metadata")

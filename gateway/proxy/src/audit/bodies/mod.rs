@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use audit_policy::Level;
@@ -102,6 +102,29 @@ impl Kept {
             },
             document: None,
         }
+    }
+}
+
+/// What is kept of the body of a request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) seen: BodySeen,
+    /// Until the record that begins the call has it: calls wait, and what waits takes no room that nobody counts (promise 8).
+    document: Mutex<Option<Vec<u8>>>,
+}
+
+impl Asked {
+    pub(super) fn of(kept: Kept) -> Self {
+        let document = kept.document.map(|document| document.json().as_bytes().to_vec());
+        Self {
+            seen: kept.seen,
+            document: Mutex::new(document),
+        }
+    }
+
+    /// The document, for whoever comes first.
+    pub(super) fn take(&self) -> Option<Vec<u8>> {
+        self.document.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -317,7 +340,7 @@ impl Station {
         let (body, kept) = self.looked_at(bodies, trail, &form, rest).await;
         // A body without a byte is none, however it was announced. Set once: a request is sent once.
         if kept.seen.bytes != Some(0) {
-            let _ = trail.body.set(kept);
+            let _ = trail.body.set(Asked::of(kept));
         }
         Request::from_parts(head, body)
     }

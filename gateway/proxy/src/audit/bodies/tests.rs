@@ -1,5 +1,6 @@
 //! Answers on a real ledger in a folder of its own: what is kept of them, in which order, and what is said where nothing is.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use futures::future::BoxFuture;
@@ -38,6 +39,8 @@ struct World {
     folder: tempfile::TempDir,
     ledger: Arc<Ledger>,
     station: Arc<Station>,
+    /// Who calls.
+    user: Cell<&'static str>,
 }
 
 /// A record, and its opened parts by their names.
@@ -65,6 +68,7 @@ impl World {
             folder,
             ledger,
             station,
+            user: Cell::new("al"),
         }
     }
 
@@ -85,7 +89,7 @@ impl World {
         trail.facts = Some(RequestFacts::classify(&target, wire).unwrap());
         trail.target = Some(target);
         trail.cluster = Some(ClusterId::new("bench").unwrap());
-        trail.identity = Some(Arc::new(for_bench("al", &["dev"], Credential::GatewayToken)));
+        trail.identity = Some(Arc::new(for_bench(self.user.get(), &["dev"], Credential::GatewayToken)));
         Arc::new(trail)
     }
 
@@ -205,6 +209,69 @@ async fn an_answer_stands_before_its_end_masked_and_says_what_it_changed() {
     world.json(Method::DELETE, WEB, &web("15", 6, OTHER)).await;
     let gone = world.json(Method::PATCH, WEB, &web("16", 6, OTHER)).await;
     assert_eq!(gone[0].0["diff"], json!({"why": "unknownBefore"}));
+}
+
+/// promise_7: what one person was shown stands in nobody else's record.
+#[tokio::test]
+async fn promise_7_a_change_is_compared_with_what_the_same_person_was_shown() {
+    let world = World::new("RequestResponse");
+    world.json(Method::GET, WEB, &web("7", 2, UID)).await;
+    world.user.set("bo");
+    let other = world.json(Method::PATCH, WEB, &web("8", 3, UID)).await;
+    assert_eq!(other[0].0["diff"], json!({"why": "unknownBefore"}));
+    world.user.set("al");
+    let own = world.json(Method::PATCH, WEB, &web("9", 4, UID)).await;
+    assert_eq!(own[0].0["diff"], json!({"changes": 2, "since": "7"}));
+}
+
+/// Nobody makes less of what they change by what they ask for before it.
+#[tokio::test]
+async fn neither_a_dry_run_of_any_group_nor_another_form_of_an_object_hides_what_a_change_changes() {
+    const OWN: &str = "/apis/shop.example/v1/namespaces/shop/orders/web";
+    let order = |version: &str, limit: u32| {
+        json!({"apiVersion": "shop.example/v1", "kind": "Order", "spec": {"replicas": limit},
+            "metadata": {"name": "web", "namespace": "shop", "uid": UID, "resourceVersion": version}})
+    };
+    let world = World::new("RequestResponse");
+    world.json(Method::GET, OWN, &order("7", 2)).await;
+    world
+        .json(Method::PATCH, &format!("{OWN}?dryRun=All"), &order("7", 9))
+        .await;
+    let form =
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": order("7", 2)["metadata"]});
+    world.json(Method::GET, OWN, &form).await;
+    world
+        .json(Method::DELETE, &format!("{OWN}?dryRun=All"), &order("7", 2))
+        .await;
+    let changed = world.json(Method::PATCH, OWN, &order("8", 9)).await;
+    assert_eq!(
+        changed[0].0["diff"],
+        json!({"changes": 2, "since": "7"}),
+        "the version and the limit: {changed:?}"
+    );
+    let unseen = world.json(Method::PATCH, OWN, &form).await;
+    assert_eq!(unseen[0].0["diff"], json!({"why": "noObject"}));
+}
+
+/// promise_8: calls wait, and what waits holds no document.
+#[test]
+fn promise_8_a_body_is_held_until_the_first_record_has_it_and_no_longer() {
+    let world = World::new("Request");
+    let trail = world.trail(&Method::PUT, WEB);
+    let of = Of {
+        facts: trail.facts.clone().unwrap(),
+        cluster: ClusterId::new("bench").unwrap(),
+        omit_managed: false,
+    };
+    let form = Form {
+        media: Some("application/json".to_owned()),
+        encoding: None,
+    };
+    let object = web("7", 2, UID).to_string();
+    let kept = Bodies::new([1; 32]).mask(&of, &form, object.as_bytes(), Side::Request);
+    let asked = Asked::of(kept);
+    assert!(asked.take().is_some_and(|document| !document.is_empty()));
+    assert_eq!(asked.take(), None);
 }
 
 #[tokio::test]
