@@ -131,7 +131,10 @@ impl Erasures {
             keys,
         } in self.detached
         {
-            let kept = keys.iter().filter(|key| !gone.contains_key(key.as_str())).count();
+            // What was sealed behind the record of an erasure is not what that erased.
+            let at = finding.records.start;
+            let is_gone = |key: &&String| gone.get(key.as_str()).is_some_and(|gone| at < gone.seq);
+            let kept = keys.len() - keys.iter().filter(is_gone).count();
             erased.detached += u64::try_from(count - kept).unwrap_or_default();
             if kept > 0 {
                 finding.fault = Fault::Parts(PartsFault::Missing(kept));
