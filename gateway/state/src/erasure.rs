@@ -141,6 +141,39 @@ impl Store {
         Ok(keys)
     }
 
+    /// Whether two people have agreed to this request here, so that its keys were on their way to be destroyed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn has_begun_erasure(&self, id: &str) -> Result<bool, StateError> {
+        self.read(|connection| {
+            let mut find =
+                connection.prepare_cached("SELECT 1 FROM erasures WHERE id = ?1 AND begun_at IS NOT NULL")?;
+            Ok(find.exists(params![id])?)
+        })
+    }
+
+    /// Whether one more request, or one more hold, has room.
+    ///
+    /// # Errors
+    /// The database failed, or there are too many.
+    pub fn has_room_for(&self, id: &str, is_hold: bool) -> Result<(), StateError> {
+        let (table, most) = if is_hold {
+            ("holds", self.limits.holds)
+        } else {
+            ("erasures", self.limits.erasures)
+        };
+        self.write(|transaction| has_room(transaction, table, id, most))
+    }
+
+    /// Keeps a hold that the ledger says stands, however many there are.
+    ///
+    /// # Errors
+    /// The database failed: nothing changed.
+    pub fn hold_again(&self, hold: &Hold) -> Result<(), StateError> {
+        self.keep_hold(hold, u32::MAX)
+    }
+
     /// From which record on one may say that keys are erased which are still here; `None` where no erasure has begun.
     ///
     /// # Errors
@@ -225,7 +258,11 @@ impl Store {
     /// # Errors
     /// The database failed, or there are too many: nothing changed.
     pub fn hold(&self, hold: &Hold) -> Result<(), StateError> {
-        let (most, said) = (self.limits.holds, text(hold)?);
+        self.keep_hold(hold, self.limits.holds)
+    }
+
+    fn keep_hold(&self, hold: &Hold, most: u32) -> Result<(), StateError> {
+        let said = text(hold)?;
         self.write(|transaction| {
             has_room(transaction, "holds", &hold.id, most)?;
             transaction

@@ -53,6 +53,8 @@ impl Books {
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let dir = ledger_dir(config, data);
         let ledger = open_ledger(config, &dir, &boot)?;
+        // Before anything more is signed.
+        let signed = erasing::signed(&dir);
         let publisher = Arc::new(publisher(&ledger, &dir, data, url, &boot)?);
         audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
@@ -65,10 +67,17 @@ impl Books {
         audit.keeps_bodies(audit::Bodies::new(data.digest_key()?));
         let origins_from =
             origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
-        let erased = erasing::finish(&dir, origins_from, &store).context("what was erased cannot be carried out")?;
-        if erased > 0 {
+        let finished = erasing::finish(&dir, origins_from, signed, &store);
+        let finished = finished.context("what was erased cannot be carried out")?;
+        if !finished.unbelieved.is_empty() {
+            tracing::error!(
+                records = finished.unbelieved.join(", "),
+                "records at the end of the ledger say that keys are erased or holds are released, nobody had signed them, and the state file does not know of it: nothing was erased or released by them. After a crash together with a state file from a backup, erase again; else somebody wrote into the ledger's files"
+            );
+        }
+        if finished.destroyed > 0 {
             tracing::warn!(
-                keys = erased,
+                keys = finished.destroyed,
                 "keys were in the state file of which the ledger says that they were erased, as after a crash or from a backup: they are destroyed"
             );
         }

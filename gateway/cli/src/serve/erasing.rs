@@ -144,23 +144,42 @@ fn held(act: &ErasureAct) -> Option<Held<'_>> {
 
 /// What the records say that the store may not know. Blocking.
 ///
-/// `known` is how many records the store stands on: those of a store that is new, or was put back from a backup, are read again. Gives how
-/// many keys had been erased and were there all the same.
+/// `known` is how many records the store stands on: those of a store that is new, or was put back from a backup, are read again. `signed`
+/// is how many were signed when the process began: whoever can write the ledger's files can append a record behind them, so that one counts
+/// only where the store knows that two people had agreed, and no hold ends by it.
 ///
 /// # Errors
 /// The store or the ledger cannot be read, or a key cannot be destroyed.
-pub(super) fn finish(dir: &Path, known: u64, store: &Store) -> anyhow::Result<usize> {
+pub(super) fn finish(dir: &Path, known: u64, signed: u64, store: &Store) -> anyhow::Result<Finished> {
     let from = store.erasures_begun()?.map_or(known, |begun| begun.min(known));
-    let mut destroyed = 0;
+    let mut finished = Finished::default();
     for record in Reader::open(dir)?.records_from(from) {
         let record = record?;
+        let is_signed = record.seq < signed;
         match record.kind {
-            RecordKind::Erasure => destroyed += erase_again(&record.leaf, store)?,
-            RecordKind::Hold => hold_again(&record.leaf, store)?,
+            RecordKind::Erasure => erase_again(&record.leaf, is_signed, store, &mut finished)?,
+            RecordKind::Hold => hold_again(&record.leaf, is_signed, store, &mut finished)?,
             _ => {}
         }
     }
-    Ok(destroyed)
+    Ok(finished)
+}
+
+/// What came of reading the records again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Finished {
+    /// Keys that had been erased and were there all the same.
+    pub(super) destroyed: usize,
+    /// Ids of records that nobody had signed, and that the store knows nothing of: nothing was done by them.
+    pub(super) unbelieved: Vec<String>,
+}
+
+/// How many records are signed, as the newest checkpoint beside them says; whether it is so, is for whoever signs next.
+pub(super) fn signed(dir: &Path) -> u64 {
+    let text = std::fs::read(dir.join(ledger::NEWEST_CHECKPOINT)).unwrap_or_default();
+    let note = ledger::note::Note::parse(&text).ok();
+    let checkpoint = note.and_then(|note| ledger::Checkpoint::parse(note.text()).ok());
+    checkpoint.map_or(0, |checkpoint| checkpoint.size)
 }
 
 #[derive(Deserialize)]
@@ -189,15 +208,19 @@ struct SaidKey {
     class: String,
 }
 
-fn erase_again(leaf: &[u8], store: &Store) -> anyhow::Result<usize> {
+fn erase_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
     let Ok(leaf) = serde_json::from_slice::<ErasureLeaf>(leaf) else {
-        return Ok(0); // written by a later version in a way that this one does not know
+        return Ok(()); // written by a later version in a way that this one does not know
     };
     let (said, is_over) = (leaf.erasure, leaf.id);
     match said.what.as_str() {
         "erased" => {}
-        "withdrawn" => return Ok(store.forget_erasure(&said.request).map(|_| 0)?),
-        _ => return Ok(0),
+        "withdrawn" => return Ok(store.forget_erasure(&said.request).map(drop)?),
+        _ => return Ok(()),
+    }
+    if !is_signed && !store.has_begun_erasure(&said.request)? {
+        finished.unbelieved.push(is_over);
+        return Ok(());
     }
     let keys: Vec<(String, String)> = said.keys.into_iter().map(|key| (key.id, key.class)).collect();
     let erased = Erased {
@@ -207,10 +230,11 @@ fn erase_again(leaf: &[u8], store: &Store) -> anyhow::Result<usize> {
         agreed: said.agreed.map(|agreed| agreed.user).unwrap_or_default(),
     };
     let is_over = (said.more == 0).then_some(said.request.as_str());
-    Ok(store.erased(&said.of.subject, &keys, &erased, is_over)?)
+    finished.destroyed += store.erased(&said.of.subject, &keys, &erased, is_over)?;
+    Ok(())
 }
 
-fn hold_again(leaf: &[u8], store: &Store) -> anyhow::Result<()> {
+fn hold_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Leaf {
         t: Timestamp,
@@ -228,14 +252,15 @@ fn hold_again(leaf: &[u8], store: &Store) -> anyhow::Result<()> {
         return Ok(()); // as above
     };
     match hold.what.as_str() {
-        "created" => store.hold(&Hold {
+        "created" => store.hold_again(&Hold {
             id: hold.id,
             of: hold.of,
             by: hold.set_by,
             why: hold.why,
             at: t,
         })?,
-        "released" => drop(store.release(&hold.id)?),
+        "released" if is_signed => drop(store.release(&hold.id)?),
+        "released" => finished.unbelieved.push(hold.id),
         _ => {}
     }
     Ok(())
@@ -340,12 +365,20 @@ mod tests {
         let first = store.part_key(alice.as_str(), "command", now).unwrap();
         store.ask_erasure(&request("q")).unwrap();
         store.begin_erasure(&request("q"), erases.records(), now).unwrap();
-        assert_eq!(finish(folder.path(), 0, &store).unwrap(), 0, "no record says so yet");
+        assert_eq!(
+            finish(folder.path(), 0, 0, &store).unwrap().destroyed,
+            0,
+            "no record says so yet"
+        );
         assert!(store.part_key_named(alice.as_str(), &first.id).unwrap().is_some());
         said(&erases, "e", erased(&[&first.id], 0)).await;
         // As where the number that the store stands on has grown by other things meanwhile.
         let known = erases.records();
-        assert_eq!(finish(folder.path(), known, &store).unwrap(), 1);
+        assert_eq!(
+            finish(folder.path(), known, 0, &store).unwrap().destroyed,
+            1,
+            "nobody had signed it yet, and the store knows of it"
+        );
         assert!(store.part_key_named(alice.as_str(), &first.id).unwrap().is_none());
         assert!(store.erasures().unwrap().is_empty());
         let told = store.erased_key(&first.id).unwrap().unwrap().in_words();
@@ -353,7 +386,7 @@ mod tests {
             told,
             "erased on 1970-01-01T00:00:02.000000Z by carol and dave, record e"
         );
-        assert_eq!(finish(folder.path(), 0, &store).unwrap(), 0, "once");
+        assert_eq!(finish(folder.path(), 0, 0, &store).unwrap().destroyed, 0, "once");
     }
 
     #[tokio::test]
@@ -377,7 +410,7 @@ mod tests {
         said(&erases, "h2", ErasureAct::Released { hold: hold("old"), why }).await;
         said(&erases, "e", erased(&[&key.id, "gone"], 0)).await;
         said(&erases, "new", ErasureAct::Held(hold("new"))).await;
-        assert_eq!(finish(folder.path(), 0, &store).unwrap(), 1);
+        assert_eq!(finish(folder.path(), 0, erases.records(), &store).unwrap().destroyed, 1);
         assert!(store.part_key_named(alice_id.as_str(), &key.id).unwrap().is_none());
         assert!(
             store.erased_key("gone").unwrap().is_some(),
@@ -387,16 +420,58 @@ mod tests {
         assert!(store.erasures().unwrap().is_empty());
     }
 
+    /// promise_5: whoever can write the ledger's files, and nothing else, destroys nothing.
+    #[tokio::test]
+    async fn promise_5_a_record_that_nobody_signed_destroys_no_key_and_ends_no_hold() {
+        let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
+        let erases = open(folder.path());
+        let alice_id = alice().subject;
+        let key = store.part_key(alice_id.as_str(), "command", now).unwrap();
+        let hold = Hold {
+            id: "h".to_owned(),
+            of: alice(),
+            by: "carol".to_owned(),
+            why: "case 7".to_owned(),
+            at: Timestamp::from_unix_seconds(2),
+        };
+        store.ask_erasure(&request("q")).unwrap();
+        store.hold(&hold).unwrap();
+        let signed = erases.records();
+        let why = "the case is closed".to_owned();
+        said(
+            &erases,
+            "h2",
+            ErasureAct::Released {
+                hold: hold.clone(),
+                why,
+            },
+        )
+        .await;
+        said(&erases, "e", erased(&[&key.id], 0)).await;
+        let finished = finish(folder.path(), 0, signed, &store).unwrap();
+        assert_eq!(
+            (finished.destroyed, finished.unbelieved),
+            (0, vec!["h".to_owned(), "e".to_owned()])
+        );
+        assert!(store.part_key_named(alice_id.as_str(), &key.id).unwrap().is_some());
+        assert_eq!(store.holds().unwrap(), [hold]);
+        assert_eq!(signed_in_an_empty_folder(), 0);
+    }
+
+    fn signed_in_an_empty_folder() -> u64 {
+        signed(tempfile::tempdir().unwrap().path())
+    }
+
     #[tokio::test]
     async fn a_request_is_open_until_the_last_of_its_records() {
         let (folder, store) = (tempfile::tempdir().unwrap(), store());
         let erases = open(folder.path());
         store.ask_erasure(&request("q")).unwrap();
         said(&erases, "e1", erased(&["a"], 1)).await;
-        finish(folder.path(), 0, &store).unwrap();
+        finish(folder.path(), 0, erases.records(), &store).unwrap();
         assert_eq!(store.erasures().unwrap().len(), 1);
         said(&erases, "e2", erased(&["b"], 0)).await;
-        finish(folder.path(), 0, &store).unwrap();
+        finish(folder.path(), 0, erases.records(), &store).unwrap();
         assert!(store.erasures().unwrap().is_empty());
     }
 

@@ -69,6 +69,9 @@ pub(in crate::api) async fn create(
     };
     whole(async move {
         let _alone = api.erasing.lock().await;
+        // A record of what has no room would say what is not so.
+        let id = hold.id.clone();
+        stored(&api, move |store| store.has_room_for(&id, true)).await?;
         note(&api, &asker, &hold.id, ErasureAct::Held(hold.clone())).await?;
         let told = json!({"id": hold.id, "of": hold.of});
         stored(&api, move |store| store.hold(&hold)).await?;

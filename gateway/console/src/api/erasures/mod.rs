@@ -207,6 +207,8 @@ async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, R
     let _alone = api.erasing.lock().await;
     let keys = there(api, &request).await?;
     free(api, asker, &request, &keys).await?;
+    let id = request.id.clone();
+    stored(api, move |store| store.has_room_for(&id, false)).await?;
     note(api, asker, &request.id, ErasureAct::Asked(request.clone())).await?;
     let (id, of, until) = (request.id.clone(), request.of.clone(), request.until);
     stored(api, move |store| store.ask_erasure(&request)).await?;
