@@ -29,14 +29,18 @@ pub struct PartKeyName {
 }
 
 impl Store {
-    /// Keeps what somebody asks for.
+    /// Keeps what somebody asks for, and takes its keys out of use: what comes later is not asked for.
     ///
     /// # Errors
     /// The database failed, or too many stand open: nothing changed.
     pub fn ask_erasure(&self, request: &Request) -> Result<(), StateError> {
         let (most, asked) = (self.limits.erasures, text(request)?);
+        let keys = self.asked_for(request)?;
         self.write(|transaction| {
             has_room(transaction, "erasures", &request.id, most)?;
+            for key in keys.iter().filter(|key| session_of(&key.class).is_none()) {
+                retire(transaction, &key.id, request.at)?;
+            }
             transaction
                 .prepare_cached("INSERT INTO erasures (id, asked, until) VALUES (?1, ?2, ?3)")?
                 .execute(params![request.id, asked, request.until.unix_nanos()])?;
@@ -412,11 +416,16 @@ mod tests {
         assert!(is_anywhere(folder.path(), &bytes), "before");
         let request = request(&["command"]);
         store.ask_erasure(&request).unwrap();
+        // What comes behind the asking is nobody's to erase by it, however late somebody agrees.
+        let later = store
+            .part_key(alice().as_str(), "command", Timestamp::from_unix_seconds(11))
+            .unwrap();
+        assert_ne!(later.id, key.id);
         let keys = store.begin_erasure(&request, 7, now).unwrap();
         assert_eq!(store.erasures_begun().unwrap(), Some(7));
         assert_eq!(named(&keys), [(key.id.clone(), "command".to_owned())]);
         let next = store.part_key(alice().as_str(), "command", now).unwrap();
-        assert_ne!(next.id, key.id, "out of use before the record is written");
+        assert_eq!(next.id, later.id, "out of use since it was asked for");
         assert_eq!(
             store.part_key_named(alice().as_str(), &key.id).unwrap().unwrap().bytes,
             key.bytes,

@@ -177,10 +177,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether a key of this class, made then, is asked for.
+    /// Whether a key of this class, made then, is asked for: nothing of what came behind the asking.
     #[must_use]
     pub fn has(&self, class: &str, made: Timestamp) -> bool {
-        self.of.has(class, made) && (session_of(class).is_none() || made <= self.at)
+        self.of.has(class, made) && made <= self.at
     }
 }
 
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_for_what_it_names_and_for_no_recording_that_began_later() {
+    fn a_request_is_for_what_it_names_and_for_nothing_that_came_later() {
         let mut of = scope(1, "alice");
         let ask = |of: &Scope| Request {
             id: "r".to_owned(),
@@ -318,7 +318,8 @@ mod tests {
             at: at(100),
             until: at(200),
         };
-        assert!(ask(&of).has("query", at(150)) && ask(&of).has("recording:s", at(100)));
+        assert!(ask(&of).has("query", at(100)) && ask(&of).has("recording:s", at(100)));
+        assert!(!ask(&of).has("query", at(150)));
         assert!(!ask(&of).has("recording:s", at(101)), "it began after it was asked");
         of.classes = vec!["command".to_owned()];
         assert!(ask(&of).has("command", at(1)));

@@ -212,6 +212,7 @@ async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, R
     note(api, asker, &request.id, ErasureAct::Asked(request.clone())).await?;
     let (id, of, until) = (request.id.clone(), request.of.clone(), request.until);
     stored(api, move |store| store.ask_erasure(&request)).await?;
+    api.parts.erases.forget_keys();
     Ok(Json(json!({"id": id, "of": of, "keys": keys.len(), "until": until})).into_response())
 }
 

@@ -202,7 +202,8 @@ async fn two_people_erase_and_the_record_stands_before_the_key_goes() {
         (said.asked.as_str(), said.agreed.as_str(), keys[0].1.as_str()),
         ("carol", "dave", "command")
     );
-    assert_eq!(scene.world.erases.forgot.load(Ordering::SeqCst), 1);
+    let forgot = scene.world.erases.forgot.load(Ordering::SeqCst);
+    assert_eq!(forgot, 2, "when it was asked for, and when it was done");
     let (status, _) = scene.agrees(&scene.dave, id).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "an agreement counts once");
     let said = scene.world.erases.said();
