@@ -4,7 +4,7 @@
 //! - `POST /api/v1/erasures/{id}/agree` → `{request, record, of, keys, recordings}`
 //! - `POST /api/v1/erasures/{id}/withdraw` → `{withdrawn}`
 //! - `GET /api/v1/erasures` → `{erasures: […]}`, newest first
-//! - holds: see [`holds`]; new keys: see [`rotate`]
+//! - holds: see `holds.rs`; new keys: see `rotate.rs`
 //!
 //! Invariants:
 //! - Two different humans, neither of them the one whose data go ([`Actor::is_another_than`], [`Actor::may_decide`]); both in an audit
