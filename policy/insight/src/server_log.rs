@@ -269,14 +269,17 @@ pub fn read_each(line: &[u8]) -> Result<Vec<Result<ServerEvent, ServerLogError>>
         return Ok(Vec::new());
     }
     let malformed = |error: serde_json::Error| ServerLogError::Malformed(error.to_string());
-    let kind: Kind = serde_json::from_slice(line).map_err(malformed)?;
+    // The server writes bytes of a caller's body as they came, and a list is read as one text: whoever sends a byte that is none would take
+    // everybody's events with theirs. Of what is kept, such a byte becomes the character for it.
+    let line = String::from_utf8_lossy(line);
+    let kind: Kind = serde_json::from_str(&line).map_err(malformed)?;
     match (kind.api_version.as_str(), kind.kind.as_str()) {
         ("audit.k8s.io/v1", "Event") => {
-            let event: Event = serde_json::from_slice(line).map_err(malformed)?;
+            let event: Event = serde_json::from_str(&line).map_err(malformed)?;
             Ok(vec![Ok(event.into())])
         }
         ("audit.k8s.io/v1", "EventList") => {
-            let list: List<'_> = serde_json::from_slice(line).map_err(malformed)?;
+            let list: List<'_> = serde_json::from_str(&line).map_err(malformed)?;
             let read = |item: &RawValue| {
                 let event: Event = serde_json::from_str(item.get()).map_err(malformed)?;
                 Ok(event.into())

@@ -404,6 +404,22 @@ fn one_event_of_a_list_that_cannot_be_read_takes_no_other_with_it() {
     assert_eq!(ids, [Some("a"), None, None, Some("c")]);
 }
 
+/// The API server writes a patch into `requestObject` byte for byte.
+#[test]
+fn a_byte_that_is_no_text_takes_nobodys_event_with_it() {
+    let mut patched = written(&event("b", 1));
+    patched["requestObject"] = json!([{"op": "add", "path": "/x", "value": "BYTE"}]);
+    let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1",
+        "items": [written(&event("a", 0)), patched, written(&event("c", 2))]});
+    let mut bytes = list.to_string().into_bytes();
+    let at = bytes.windows(4).position(|part| part == b"BYTE").unwrap();
+    bytes[at] = 0xff;
+    assert_eq!(
+        read_line(&bytes).unwrap(),
+        [event("a", 0), event("b", 1), event("c", 2)]
+    );
+}
+
 #[test]
 fn what_an_event_says_of_both_users_and_the_object_is_read_and_no_body_is() {
     let mut said = written(&event("a", 0));
