@@ -4,8 +4,9 @@
 //! - `GET /api/v1/ledger/checkpoint` → the newest signed checkpoint (`text/plain`)
 //! - `GET /api/v1/ledger/tile/<L>/<N>[.p/<W>]` → hashes; `…/tile/entries/<N>[.p/<W>]` → the records themselves
 //!
-//! A receipt is for who may see its record. Hashes say nothing of a record to who has it not, so everybody who is signed in may
-//! have them; entries are all records, for those who may see all.
+//! A receipt is for who may see its record. The hash of a single record (level 0) tells whether a guess of its bytes is right: who is
+//! shown an act without its person could try every colleague's name. So these, as the entries, are for those who may see all. What
+//! stands above them hashes 256 records at once, and is for everybody who is signed in.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -143,12 +144,13 @@ pub(super) async fn tile(
     let name = format!("tile/{path}");
     let tile =
         TilePath::parse(&name).map_err(|error| Refused::new(StatusCode::NOT_FOUND, "not_found", error.to_string()))?;
+    if let Some(why) = of_single_records(tile.what())
+        && asker.scope != Scope::All
+    {
+        let why = format!("{why}, for members of an audit group; your own records are in `gatescribe audit search`");
+        return Err(Refused::new(StatusCode::FORBIDDEN, "insufficient_scope", why));
+    }
     if tile.what() == TileKind::Entries {
-        if asker.scope != Scope::All {
-            let why =
-                "entries are all records, for those with an audit role; your own are in `gatescribe audit search`";
-            return Err(Refused::new(StatusCode::FORBIDDEN, "insufficient_scope", why));
-        }
         let rows = u64::from(tile.width());
         api.record(asker.reads(&api, AuditAct::ReadEntries, &name, rows))
             .await?;
@@ -161,6 +163,15 @@ pub(super) async fn tile(
         FOR_EVER
     };
     Ok(answer(bytes, BYTES, kept))
+}
+
+/// What such a tile tells of single records, if anything.
+const fn of_single_records(what: TileKind) -> Option<&'static str> {
+    match what {
+        TileKind::Entries => Some("entries are the records of all"),
+        TileKind::Hashes { level: 0 } => Some("hashes of single records tell whether a guess of one is right"),
+        TileKind::Hashes { .. } => None,
+    }
 }
 
 /// In a place of its own: whoever reads the whole tree takes none from those who search.
