@@ -38,6 +38,7 @@ pub mod left_out;
 pub mod measure;
 pub mod metrics;
 pub mod once;
+pub mod open;
 pub mod person;
 pub mod pki;
 pub mod pods;

@@ -5,6 +5,7 @@ mod added_latency;
 mod decision;
 mod ends;
 mod request_cost;
+mod soak_open;
 mod soak_watches;
 mod stalled_readers;
 mod start;
@@ -35,6 +36,8 @@ enum Bench {
     Ends(ends::Arguments),
     /// Latency of short calls alone, and beside readers who take nothing.
     StalledReaders(stalled_readers::Arguments),
+    /// All that a person can have open, for an hour, while everything around it changes.
+    SoakOpen(soak_open::Arguments),
     /// Many watches with churn for a long time: every event once, in order, beside direct watches.
     SoakWatches(soak_watches::Arguments),
 }
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Terminals(arguments) => terminals::run(&arguments),
         Bench::Ends(arguments) => ends::run(&arguments),
         Bench::StalledReaders(arguments) => stalled_readers::run(&arguments),
+        Bench::SoakOpen(arguments) => soak_open::run(&arguments),
         Bench::SoakWatches(arguments) => soak_watches::run(&arguments),
     }
 }

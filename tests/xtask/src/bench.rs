@@ -175,6 +175,13 @@ const REGISTRY: &[Entry] = &[
     Entry {
         kind: Kind::Soak,
         ..measure(
+            "open",
+            "all that a person can have open, for an hour, while everything around it changes; `--minutes N`",
+        )
+    },
+    Entry {
+        kind: Kind::Soak,
+        ..measure(
             "watches",
             "2,000 watches with churn beside direct ones: every event once, in order; `--count N`",
         )
