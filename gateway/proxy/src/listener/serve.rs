@@ -66,6 +66,9 @@ pub(crate) struct Accepted {
 
 impl<H: Handler> Serving<H> {
     /// Serves one connection to its end; what was upgraded lives on without this future.
+    ///
+    /// A connection is there for hours, with a watch on which nothing happens. So what only its handshake or the way to an answer
+    /// needed is in boxes of its own and given back behind that, and what goes on is held once.
     pub(crate) async fn connection(self: Arc<Self>, accepted: Accepted) {
         let Accepted {
             id,
@@ -76,10 +79,10 @@ impl<H: Handler> Serving<H> {
         } = accepted;
         let conn = Conn::new(id, peer, local, self.config.name.clone(), self.draining.clone());
         let Some(tls) = &self.tls else {
-            return self.http1(stream, Arc::new(conn), lease).await;
+            return self.clone().http1(stream, Arc::new(conn), lease).await;
         };
         let shaken = tokio::select! {
-            shaken = self.handshake(tls, stream) => shaken,
+            shaken = Box::pin(self.handshake(tls, stream)) => shaken,
             () = self.cut.cancelled() => return self.metrics.count_close(CloseReason::DrainDeadline),
         };
         match shaken {
@@ -94,8 +97,8 @@ impl<H: Handler> Serving<H> {
                 let conn = Arc::new(conn.with_tls(facts, chain, tls.authorities()));
                 // The protocol follows ALPN alone: guessing it from bytes is a second way to read them.
                 match alpn {
-                    Some(Alpn::Http2) => self.http2(stream, conn, lease).await,
-                    Some(Alpn::Http11) | None => self.http1(stream, conn, lease).await,
+                    Some(Alpn::Http2) => self.clone().http2(stream, conn, lease).await,
+                    Some(Alpn::Http11) | None => self.clone().http1(stream, conn, lease).await,
                 }
             }
         }
@@ -118,7 +121,7 @@ impl<H: Handler> Serving<H> {
         Ok((stream, sni))
     }
 
-    async fn http1<W: Wire>(self: Arc<Self>, wire: W, conn: Arc<Conn>, lease: Lease) {
+    fn http1<W: Wire>(self: Arc<Self>, wire: W, conn: Arc<Conn>, lease: Lease) -> impl Future<Output = ()> + Send {
         let parts = self.parts(conn);
         let machine = Machine::new(self.config.head.clone(), self.scheme());
         let io = GuardedIo::new(wire, machine, parts.clone(), self.cut.clone().cancelled_owned(), lease);
@@ -126,22 +129,21 @@ impl<H: Handler> Serving<H> {
         let service = service_fn(move |request| {
             serving.metrics.http1.inc();
             let in_flight = context.shared.begin_request();
-            serving.clone().answer(context.clone(), request, None, in_flight)
+            Box::pin(serving.clone().answer(context.clone(), request, None, in_flight))
         });
         let connection = self
             .http1_builder()
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
-        self.drive(
-            connection,
-            |connection| connection.graceful_shutdown(),
-            &parts,
-            std::future::pending(),
-        )
-        .await;
+        let connection = Box::pin(connection);
+        async move {
+            let idle = std::future::pending();
+            self.drive(connection, |connection| connection.graceful_shutdown(), &parts, idle)
+                .await;
+        }
     }
 
-    async fn http2<W: Wire>(self: Arc<Self>, wire: W, conn: Arc<Conn>, lease: Lease) {
+    fn http2<W: Wire>(self: Arc<Self>, wire: W, conn: Arc<Conn>, lease: Lease) -> impl Future<Output = ()> + Send {
         let parts = self.parts(conn);
         let io = WatchedIo::new(wire, self.config.limits.http2_idle_frames, parts.clone(), lease);
         let streams = StreamExecutor::new(self.deadlines.write_progress, self.metrics.clone());
@@ -150,14 +152,15 @@ impl<H: Handler> Serving<H> {
         let service = service_fn(move |request| {
             serving.metrics.http2.inc();
             let in_flight = context.shared.begin_request();
-            serving
-                .clone()
-                .answer(context.clone(), request, Some(streams.next_stream()), in_flight)
+            let stream = Some(streams.next_stream());
+            Box::pin(serving.clone().answer(context.clone(), request, stream, in_flight))
         });
-        let idle = no_stream_for(parts.shared.clone(), self.deadlines.http2_idle);
-        let connection = builder.serve_connection(TokioIo::new(io), service);
-        self.drive(connection, |connection| connection.graceful_shutdown(), &parts, idle)
-            .await;
+        let connection = Box::pin(builder.serve_connection(TokioIo::new(io), service));
+        async move {
+            let idle = no_stream_for(parts.shared.clone(), self.deadlines.http2_idle);
+            self.drive(connection, |connection| connection.graceful_shutdown(), &parts, idle)
+                .await;
+        }
     }
 
     fn parts(&self, conn: Arc<Conn>) -> Parts {
@@ -208,7 +211,7 @@ impl<H: Handler> Serving<H> {
     /// Runs a connection until it ends, is asked to end, or is cut at the drain deadline.
     async fn drive<C: Future<Output = hyper::Result<()>>>(
         &self,
-        connection: C,
+        mut connection: Pin<Box<C>>,
         ask_to_end: impl Fn(Pin<&mut C>),
         parts: &Parts,
         idle: impl Future<Output = ()>,
@@ -219,7 +222,7 @@ impl<H: Handler> Serving<H> {
             asked.notified().await;
             no_stream_for(shared.clone(), self.deadlines.go_away).await;
         };
-        let (mut connection, mut idle, mut given_up) = (pin!(connection), pin!(idle), pin!(given_up));
+        let (mut idle, mut given_up) = (pin!(idle), pin!(given_up));
         let (mut is_draining, mut is_going, mut was_idle) = (false, false, false);
         let result = loop {
             tokio::select! {
@@ -375,3 +378,19 @@ const READ_AHEAD_BYTES: usize = 64 * 1024;
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams that a peer made us reset (CVE-2025-8671).
 const MAX_ERROR_RESETS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Gate;
+
+    fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_has_no_room_for_what_is_over() {
+        let task = size_of_future(Serving::<Gate>::connection);
+        assert!(task <= 4_096, "{task} bytes for each connection");
+    }
+}
