@@ -156,8 +156,9 @@ impl Live {
 
     fn watch(gateway: &Gateway, token: &str, place: &Place) -> anyhow::Result<Self> {
         let mut stream = gateway.client()?.open()?;
+        // Who does not say for how long is sent away by the API server itself after half an hour to an hour.
         let target = format!(
-            "/clusters/bench/api/v1/namespaces/{}/configmaps?watch=true",
+            "/clusters/bench/api/v1/namespaces/{}/configmaps?watch=true&timeoutSeconds=86400",
             place.namespace
         );
         let head = format!(
