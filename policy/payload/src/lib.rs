@@ -9,7 +9,7 @@
 //! `docs/decisions/0015`.
 //!
 //! Invariants: no text of the body is in the output but under a key that `shown.txt` names and in the form that is named
-//! there; what could be read in two ways is opaque, masked, or noted in [`Notes`]; memory and output are bounded by [`Limits`].
+//! there, and its own type's words as the table or the path says them; what could be read in two ways is opaque, masked, or noted in [`Notes`]; memory and output are bounded by [`Limits`].
 
 mod diff;
 mod digest;
@@ -23,6 +23,7 @@ mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
+mod types;
 mod value;
 mod yaml;
 
@@ -72,6 +73,16 @@ pub struct About<'a> {
     pub subresource: &'a str,
     /// Which of the two bodies it is.
     pub side: Side,
+}
+
+impl About<'_> {
+    /// `v1`, `apps/v1`.
+    fn api_version(&self) -> String {
+        match self.group {
+            "" => self.version.to_owned(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
 }
 
 /// Which body of a call.
@@ -198,7 +209,7 @@ impl Masked {
 pub struct Opaque {
     /// Why it was not read.
     pub why: Why,
-    /// `apiVersion` and `kind`, where a protobuf envelope says them in the form of names.
+    /// `apiVersion` and `kind`, where a protobuf envelope says those that the path says, or that are built in.
     pub kind: Option<(Box<str>, Box<str>)>,
 }
 
@@ -255,7 +266,9 @@ impl Masker {
         let (value, message) = match media {
             Media::Protobuf => {
                 let envelope = Envelope::open(body.bytes)?;
-                if shape::is_name(envelope.api_version) && shape::is_name(envelope.kind) {
+                let is_known =
+                    types::is_known_version(envelope.api_version, about) && types::is_known_kind(envelope.kind, about);
+                if is_known {
                     *kind = Some((envelope.api_version.into(), envelope.kind.into()));
                 }
                 let known = TABLE
@@ -279,14 +292,22 @@ impl Masker {
                 (json::read(body.bytes, &mut room)?, target(about))
             }
         };
-        Ok(self.document(&value, message, media, room.duplicates))
+        Ok(self.document(&value, message, media, about, room.duplicates))
     }
 
-    fn document(&self, value: &Value<'_>, message: Option<Id>, media: Media, duplicates: usize) -> Document {
+    fn document(
+        &self,
+        value: &Value<'_>,
+        message: Option<Id>,
+        media: Media,
+        about: &About<'_>,
+        duplicates: usize,
+    ) -> Document {
         let mut walk = Walk {
             key: &self.key,
             omit_managed: self.omit_managed,
             has_directives: media == Media::StrategicPatch,
+            about: *about,
             notes: Notes {
                 duplicates,
                 ..Notes::default()
@@ -392,7 +413,7 @@ fn kind(value: &Value<'_>, about: &About<'_>) -> Option<Id> {
     let is_meant = about.side == Side::Answer
         || known.plural.is_empty()
         || !matches!(about.subresource, "" | "status")
-        || (known.plural == about.resource && api_version == self::api_version(about));
+        || (known.plural == about.resource && api_version == about.api_version());
     is_meant.then_some(known.message)
 }
 
@@ -401,15 +422,8 @@ fn target(about: &About<'_>) -> Option<Id> {
     match about.subresource {
         "scale" => TABLE.by_name("autoscaling1.Scale"),
         "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize" => {
-            TABLE.of_resource(&api_version(about), about.resource)
+            TABLE.of_resource(&about.api_version(), about.resource)
         }
         _ => None,
-    }
-}
-
-fn api_version(about: &About<'_>) -> String {
-    match about.group {
-        "" => about.version.to_owned(),
-        group => format!("{group}/{}", about.version),
     }
 }

@@ -8,10 +8,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::About;
 use crate::digest::{DigestKey, Domain};
 use crate::document::Node;
 use crate::shape;
 use crate::table::{Field, Form, Id, Show, TABLE};
+use crate::types;
 use crate::value::{Member, Value};
 
 /// What else was seen while masking.
@@ -35,6 +37,8 @@ pub(crate) struct Walk<'k> {
     pub(crate) omit_managed: bool,
     /// The body is a strategic merge patch, with its directives among the members.
     pub(crate) has_directives: bool,
+    /// What the call was about, which says two words of the type.
+    pub(crate) about: About<'k>,
     pub(crate) notes: Notes,
 }
 
@@ -99,18 +103,16 @@ impl Walk<'_> {
         is_known.then(|| self.field(&member.value, field))
     }
 
-    /// `apiVersion` or `kind`. Where the kind is not known, that is any word that somebody wrote there: it is shown in the form of such
-    /// a word alone.
+    /// `apiVersion` or `kind`: a word that the table or the path says, and no other that somebody wrote there.
     fn type_word(&mut self, name: &str, value: &Value<'_>) -> Node {
-        let has_form = match (name, value) {
-            ("kind", Value::Text(text)) => shape::is_kind(text),
-            (_, Value::Text(text)) => shape::is_api_version(text),
+        let is_known = match (name, value) {
+            ("kind", Value::Text(text)) => types::is_known_kind(text, &self.about),
+            (_, Value::Text(text)) => types::is_known_version(text, &self.about),
             _ => false,
         };
-        if has_form {
-            self.text(value, Show::Name, Domain::Text)
-        } else {
-            self.unknown(value, Domain::Text)
+        match value {
+            Value::Text(text) if is_known => Node::Text((&**text).into()),
+            other => self.unknown(other, Domain::Text),
         }
     }
 

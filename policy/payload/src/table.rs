@@ -87,6 +87,8 @@ pub(crate) struct Table {
     messages: Vec<Message>,
     kinds: HashMap<(&'static str, &'static str), Kind>,
     plurals: HashMap<(&'static str, &'static str), Id>,
+    versions: HashSet<&'static str>,
+    kind_names: HashSet<&'static str>,
     words: HashSet<String>,
 }
 
@@ -108,6 +110,8 @@ const META_KINDS: [(&str, &str); 6] = [
     ("PartialObjectMetadataList", "meta.PartialObjectMetadataList"),
     ("DeleteOptions", "meta.DeleteOptions"),
 ];
+/// The versions of those that are of a group of their own.
+const META_VERSIONS: [&str; 2] = ["meta.k8s.io/v1", "meta.k8s.io/v1beta1"];
 
 impl Table {
     fn read([table, shown, words]: [&'static str; 3]) -> Self {
@@ -142,7 +146,11 @@ impl Table {
             }
         }
         let words = dictionary(&messages, words);
+        let versions = kinds.keys().map(|(version, _)| *version).chain(META_VERSIONS);
+        let names = kinds.keys().map(|(_, kind)| *kind);
         Self {
+            versions: versions.collect(),
+            kind_names: names.chain(META_KINDS.map(|(kind, _)| kind)).collect(),
             messages,
             kinds,
             plurals,
@@ -179,6 +187,16 @@ impl Table {
             message: Id(place),
             plural: "",
         })
+    }
+
+    /// Whether there are built-in kinds of this API version.
+    pub(crate) fn is_version(&self, api_version: &str) -> bool {
+        self.versions.contains(api_version)
+    }
+
+    /// Whether a built-in kind has this name, in whatever version.
+    pub(crate) fn is_kind(&self, kind: &str) -> bool {
+        self.kind_names.contains(kind)
     }
 
     /// The message of a resource's objects.

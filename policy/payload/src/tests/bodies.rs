@@ -470,24 +470,28 @@ fn protobuf_of_a_strange_kind_names_it_and_a_strange_field_is_masked() {
         [b"k8s\0".to_vec(), field(1, &types), field(2, raw)].concat()
     };
     let masker = super::masker();
-    let opaque = |bytes: &[u8]| {
+    let widgets = about_of("v1", "widgets");
+    let opaque_of = |bytes: &[u8], about: &About<'_>| {
         let body = Body {
             bytes,
             is_whole: true,
             content_type: Some("application/vnd.kubernetes.protobuf"),
             content_encoding: None,
         };
-        match masker.mask(&body, &about) {
+        match masker.mask(&body, about) {
             Recorded::Opaque(opaque) => opaque,
             Recorded::Document(document) => panic!("{document:?}"),
         }
     };
-    let strange = opaque(&body(b"Widget", b""));
+    let opaque = |bytes: &[u8]| opaque_of(bytes, &about);
+    let strange = opaque_of(&body(b"Widget", b""), &widgets);
     assert_eq!(
         (strange.why, strange.kind),
         (Why::UnknownKind, Some(("v1".into(), "Widget".into())))
     );
-    assert_eq!(opaque(&body(b"hunter 2", b"")).kind, None);
+    for kind in [&b"hunter 2"[..], b"hunter2", b"Widget", b"CorrectHorseBatteryStaple"] {
+        assert_eq!(opaque(&body(kind, b"")).kind, None, "the path says nothing of it");
+    }
     let metadata = field(1, &field(1, b"s"));
     // `type` twice would have to be merged.
     let twice = [metadata.clone(), field(3, b"Opaque"), field(3, b"other")].concat();
@@ -628,32 +632,67 @@ fn an_answer_that_is_a_list_or_a_refusal_is_read_as_what_it_is() {
     );
 }
 
-/// promise_6: what stands in place of a type is a type, or it is masked.
+/// promise_6: a word in the place of a type is one that the path says or that is built in. That it looks like a type is no reason to show it.
 #[test]
-fn promise_6_a_word_that_is_no_type_is_not_shown_as_one() {
-    let about = About {
-        group: "",
-        version: "v1",
-        resource: "configmaps",
-        subresource: "",
-        side: Side::Request,
+fn promise_6_a_word_in_the_place_of_a_type_is_the_path_s_or_a_built_in_one() {
+    let widgets = About {
+        side: Side::Answer,
+        ..about_of("example.com/v1", "widgets")
     };
-    let shown = |api_version: &str, kind: &str| {
-        let body = format!(r#"{{"apiVersion":"{api_version}","kind":"{kind}"}}"#);
-        let document = document(&body, "application/json", &about);
-        let is_text = |name| matches!(document.root().member(name), Some(Node::Text(_)));
-        (is_text("apiVersion"), is_text("kind"))
-    };
-    for (api_version, kind, is_shown) in [
-        ("v1", "ConfigMap", (true, true)),
-        ("example.com/v1beta2", "EC2Instance", (true, true)),
-        ("example.com/v1alpha1", "VaultList", (true, true)),
-        ("hunter2", "hunter2", (false, false)),
-        ("example.com/hunter2", "Canary0a1b2c3d", (false, false)),
-        ("Hunter2/v1", "pass-word", (false, false)),
-        ("v1/hunter2", "canaryabcdef", (false, false)),
-        ("v12345", "", (false, false)),
+    let configs = about_of("v1", "configmaps");
+    for (about, api_version, kind, is_shown) in [
+        (configs, "v1", "ConfigMap", (true, true)),
+        (configs, "apps/v1", "Deployment", (true, true)),
+        (configs, "meta.k8s.io/v1", "PartialObjectMetadata", (true, true)),
+        (widgets, "example.com/v1", "Widget", (true, true)),
+        (widgets, "example.com/v1", "WidgetList", (true, true)),
+        (widgets, "meta.k8s.io/v1", "Table", (true, true)),
+        // Of the form of a type, each of them.
+        (widgets, "example.com/v1beta2", "EC2Instance", (false, false)),
+        (configs, "example.com/v1", "Widget", (false, false)),
+        (
+            configs,
+            "correct-horse.battery/v1",
+            "CorrectHorseBatteryStaple",
+            (false, false),
+        ),
+        (widgets, "correct-horse.battery/v1", "List", (false, true)),
+        (configs, "hunter2", "hunter2", (false, false)),
+        (configs, "example.com/hunter2", "Canary0a1b2c3d", (false, false)),
+        (configs, "Hunter2/v1", "pass-word", (false, false)),
+        (configs, "v1/hunter2", "canaryabcdef", (false, false)),
+        (configs, "v12345", "", (false, false)),
     ] {
-        assert_eq!(shown(api_version, kind), is_shown, "{api_version} {kind}");
+        let shown = |document: &Document| {
+            let is_text = |name| matches!(document.root().member(name), Some(Node::Text(_)));
+            (is_text("apiVersion"), is_text("kind"))
+        };
+        let text = json!({"apiVersion": api_version, "kind": kind}).to_string();
+        let yaml = format!("apiVersion: '{api_version}'\nkind: '{kind}'\n");
+        for (text, media) in [
+            (&text, JSON),
+            (&text, "application/merge-patch+json"),
+            (&text, "application/strategic-merge-patch+json"),
+            (&yaml, "application/yaml"),
+            (&yaml, YAML),
+        ] {
+            let document = document(text, media, &about);
+            assert_eq!(shown(&document), is_shown, "{media} {api_version} {kind}");
+        }
+        let patch = json!([{"op": "replace", "path": "/kind", "value": kind}, {"op": "test", "path": "/apiVersion", "value": api_version}]);
+        let patch = document(&patch.to_string(), "application/json-patch+json", &about);
+        assert_eq!(patch.masked().paths, ["[0].value", "[1].value"], "{}", patch.json());
+        let types = [field(1, api_version.as_bytes()), field(2, kind.as_bytes())].concat();
+        let body = [b"k8s\0".to_vec(), field(1, &types), field(2, b"")].concat();
+        let protobuf = Body {
+            bytes: &body,
+            is_whole: true,
+            content_type: Some("application/vnd.kubernetes.protobuf"),
+            content_encoding: None,
+        };
+        match super::masker().mask(&protobuf, &about) {
+            Recorded::Document(document) => assert_eq!(shown(&document), is_shown, "{api_version} {kind}"),
+            Recorded::Opaque(opaque) => assert_eq!(opaque.kind.is_some(), is_shown == (true, true), "{opaque:?}"),
+        }
     }
 }
