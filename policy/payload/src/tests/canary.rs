@@ -10,7 +10,7 @@ use super::{about_of, document, read};
 use crate::table::{Kind, TABLE};
 use crate::{About, Document, Side, diff};
 
-fn kinds() -> Vec<(&'static str, &'static str, Kind)> {
+pub(super) fn kinds() -> Vec<(&'static str, &'static str, Kind)> {
     let mut kinds: Vec<_> = TABLE.kinds().collect();
     kinds.sort_unstable_by_key(|(version, kind, _)| (*version, *kind));
     assert!(kinds.len() > 130, "the table has {} kinds", kinds.len());
@@ -44,11 +44,11 @@ fn spellings(canary: &str) -> Vec<String> {
     all
 }
 
-fn assert_hidden(document: &Document, canary: &str) {
+pub(super) fn assert_hidden(document: &Document, canary: &str) {
     assert_not_in(&[document.json(), &document.json().to_lowercase()], canary);
 }
 
-fn assert_not_in(texts: &[&str], canary: &str) {
+pub(super) fn assert_not_in(texts: &[&str], canary: &str) {
     for text in texts {
         for spelling in spellings(canary) {
             if let Some(at) = text.find(&spelling) {

@@ -34,7 +34,7 @@ impl Filler {
     }
 
     /// splitmix64.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -171,7 +171,7 @@ impl Filler {
     }
 
     /// In the form of no name.
-    fn spaced(&mut self) -> String {
+    pub(super) fn spaced(&mut self) -> String {
         let number = self.below(100);
         format!("{} {number}", self.canary)
     }
@@ -289,7 +289,7 @@ fn number(mut value: u64) -> Vec<u8> {
     out
 }
 
-fn varint(field: u64, value: u64) -> Vec<u8> {
+pub(super) fn varint(field: u64, value: u64) -> Vec<u8> {
     [number(field << 3), number(value)].concat()
 }
 

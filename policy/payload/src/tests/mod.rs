@@ -2,6 +2,7 @@
 
 mod bodies;
 mod canary;
+mod formats;
 mod generate;
 
 use crate::{About, Body, DigestKey, Document, Limits, Masker, Recorded, Side, Why};
