@@ -25,6 +25,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("own_rights", proxy::fuzz_own_rights),
     ("payload", payload::fuzz_payload),
     ("played", cli::fuzz_played),
+    ("protobuf_wire", payload::fuzz_protobuf_wire),
     ("query", search::fuzz_query),
     ("receipt", ledger::fuzz_receipt),
     ("recording_reader", recording::fuzz_recording_reader),

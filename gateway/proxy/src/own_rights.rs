@@ -7,6 +7,7 @@
 use access::rbac::Attributes;
 use http::HeaderValue;
 use model::request::RequestFacts;
+use payload::wire::{Envelope, Fields, MAGIC, Wire, once};
 use serde::Deserialize;
 
 /// Longer questions are not compared; kubectl's have about 200 bytes.
@@ -65,9 +66,10 @@ struct Review {
 impl Question {
     /// Reads the body of the call, JSON or Kubernetes' protobuf; `None`: it is neither, or asks about nothing.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
-        let question = match body.strip_prefix(MAGIC) {
-            Some(envelope) => protobuf(envelope)?,
-            None => serde_json::from_slice::<Review>(body).ok()?.spec,
+        let question = if body.starts_with(MAGIC) {
+            protobuf(body)?
+        } else {
+            serde_json::from_slice::<Review>(body).ok()?.spec
         };
         let asks_once = question.resource_attributes.is_some() != question.non_resource_attributes.is_some();
         asks_once.then_some(question)
@@ -93,29 +95,28 @@ impl Question {
     }
 }
 
-const MAGIC: &[u8] = b"k8s\0";
-
-/// kubernetes/api `authorization/v1/generated.proto`; field numbers never change their meaning.
-fn protobuf(envelope: &[u8]) -> Option<Question> {
-    const RAW: u64 = 2;
-    const SPEC: u64 = 2;
-    let review = last(envelope, RAW)?;
-    let spec = last(review, SPEC)?;
+/// kubernetes/api `authorization/v1/generated.proto`; field numbers never change their meaning. Twice the same message would have to be
+/// merged; nobody writes that, so it is not read.
+fn protobuf(body: &[u8]) -> Option<Question> {
+    let envelope = Envelope::open(body).ok().filter(Envelope::is_plain)?;
+    let [_, spec] = once(envelope.object).ok()?;
+    let [resource_attributes, non_resource_attributes] = once(spec?).ok()?;
     let mut question = Question::default();
-    for field in Fields(spec) {
-        match field? {
-            (1, Some(message)) => question.resource_attributes = Some(resource(message)?),
-            (2, Some(message)) => question.non_resource_attributes = Some(non_resource(message)?),
-            _ => {}
-        }
+    if let Some(message) = resource_attributes {
+        question.resource_attributes = Some(resource(message)?);
+    }
+    if let Some(message) = non_resource_attributes {
+        question.non_resource_attributes = Some(non_resource(message)?);
     }
     Some(question)
 }
 
 fn resource(message: &[u8]) -> Option<Act> {
     let mut act = Act::default();
-    for field in Fields(message) {
-        let (number, Some(value)) = field? else { continue };
+    for field in Fields::of(message) {
+        let (number, Wire::Bytes(value)) = field.ok()? else {
+            continue;
+        };
         let into = match number {
             1 => &mut act.namespace,
             2 => &mut act.verb,
@@ -132,8 +133,10 @@ fn resource(message: &[u8]) -> Option<Act> {
 
 fn non_resource(message: &[u8]) -> Option<Act> {
     let mut act = Act::default();
-    for field in Fields(message) {
-        let (number, Some(value)) = field? else { continue };
+    for field in Fields::of(message) {
+        let (number, Wire::Bytes(value)) = field.ok()? else {
+            continue;
+        };
         let into = match number {
             1 => &mut act.path,
             2 => &mut act.verb,
@@ -142,85 +145,6 @@ fn non_resource(message: &[u8]) -> Option<Act> {
         *into = std::str::from_utf8(value).ok()?.to_owned();
     }
     Some(act)
-}
-
-/// A message among the fields. Twice the same one would have to be merged; nobody writes that, so it is not read.
-fn last(message: &[u8], wanted: u64) -> Option<&[u8]> {
-    let mut found = None;
-    for field in Fields(message) {
-        match field? {
-            (number, Some(value)) if number == wanted && found.is_none() => found = Some(value),
-            (number, Some(_)) if number == wanted => return None,
-            _ => {}
-        }
-    }
-    found
-}
-
-/// The fields of a protobuf message: number, and the bytes of those that have a length. `None` ends what is no message.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Option<(u64, Option<&'a [u8]>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field)
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u64, Option<&'a [u8]>)> {
-        let tag = self.number()?;
-        let value = match tag & 7 {
-            0 => {
-                self.number()?;
-                None
-            }
-            1 => {
-                self.take(8)?;
-                None
-            }
-            2 => {
-                let length = usize::try_from(self.number()?).ok()?;
-                Some(self.take(length)?)
-            }
-            5 => {
-                self.take(4)?;
-                None
-            }
-            _ => return None,
-        };
-        Some((tag >> 3, value))
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut value: u64 = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            if shift == 63 && *byte > 1 {
-                return None;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
 }
 
 /// A `Warning` (code 299, RFC 7234 §5.5), which kubectl prints to its standard error as `Warning: TEXT`. What is no plain

@@ -9,7 +9,8 @@
 //! `docs/decisions/0015`.
 //!
 //! Invariants: no text of the body is in the output but under a key that `shown.txt` names and in the form that is named
-//! there, and its own type's words as the table or the path says them; what could be read in two ways is opaque, masked, or noted in [`Notes`]; memory and output are bounded by [`Limits`].
+//! there, and the words of its type as the table or the path says them; what could be read in two ways is opaque, masked, or noted in
+//! [`Notes`]; memory and output are bounded by [`Limits`].
 
 mod diff;
 mod digest;
@@ -25,6 +26,7 @@ mod table;
 mod tests;
 mod types;
 mod value;
+pub mod wire;
 mod yaml;
 
 pub use self::diff::{Change, Diff, MOST_CHANGES, diff};
@@ -33,6 +35,7 @@ pub use self::document::Node;
 pub use self::fuzz::fuzz_payload;
 pub use self::mask::Notes;
 pub use self::value::Why;
+pub use self::wire::fuzz_protobuf_wire;
 
 #[cfg(test)]
 use self::fuzz::FORMATS;

@@ -1,7 +1,7 @@
 //! Kubernetes' protobuf: four magic bytes, `runtime.Unknown`, and in it the message of a built-in kind, read by the table.
 //!
 //! No library: prost wants the types at build time, and of the crates with Kubernetes' types k8s-openapi has no protobuf. What is
-//! needed is small: wire types, and a walk beside the table. Nothing is guessed. A kind without a table is opaque; a field that the
+//! needed is small: the wire (`wire.rs`), and a walk beside the table. Nothing is guessed. A kind without a table is opaque; a field that the
 //! table does not know becomes a member that the table does not know either, and so is masked; a singular field that stands twice,
 //! which protobuf would merge, is refused.
 
@@ -10,8 +10,13 @@ use std::borrow::Cow;
 use crate::json;
 use crate::table::{Field, Form, Id, TABLE};
 use crate::value::{Member, Room, Value, Why};
+use crate::wire::{self, Fields, Malformed, Wire, once};
 
-const MAGIC: &[u8] = b"k8s\0";
+impl From<Malformed> for Why {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
 
 /// A body and what its envelope says of it.
 pub(crate) struct Envelope<'a> {
@@ -22,19 +27,17 @@ pub(crate) struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     pub(crate) fn open(body: &'a [u8]) -> Result<Self, Why> {
-        let fields = body.strip_prefix(MAGIC).ok_or(Why::Malformed)?;
-        let [types, raw, encoding, media] = once(fields)?;
-        if !encoding.unwrap_or_default().is_empty() {
+        let envelope = wire::Envelope::open(body)?;
+        if !envelope.encoding.is_empty() {
             return Err(Why::Compressed);
         }
-        if !media.unwrap_or_default().is_empty() {
+        if !envelope.media.is_empty() {
             return Err(Why::OtherType);
         }
-        let [api_version, kind] = once(types.unwrap_or_default())?;
         Ok(Self {
-            api_version: utf8(api_version.unwrap_or_default())?,
-            kind: utf8(kind.unwrap_or_default())?,
-            raw: raw.unwrap_or_default(),
+            api_version: utf8(envelope.api_version)?,
+            kind: utf8(envelope.kind)?,
+            raw: envelope.object,
         })
     }
 
@@ -55,30 +58,13 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Fields 1 to `N`, each with a length and at most once; others are not looked at.
-fn once<const N: usize>(fields: &[u8]) -> Result<[Option<&[u8]>; N], Why> {
-    let mut found = [None; N];
-    for entry in Entries(fields) {
-        let (number, wire) = entry?;
-        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-        let Some(slot) = place.and_then(|place| found.get_mut(place)) else {
-            continue;
-        };
-        match wire {
-            Wire::Bytes(bytes) if slot.is_none() => *slot = Some(bytes),
-            _ => return Err(Why::Malformed),
-        }
-    }
-    Ok(found)
-}
-
 fn message<'a>(bytes: &'a [u8], id: Id, room: &mut Room) -> Result<Value<'a>, Why> {
     room.enter()?;
     let known = TABLE.message(id).ok_or(Why::UnknownKind)?;
     let mut members: Vec<Member<'a>> = Vec::new();
-    for entry in Entries(bytes) {
+    for entry in Fields::of(bytes) {
         let (number, wire) = entry?;
-        let field = known.fields.iter().find(|field| field.number == number && number > 0);
+        let field = known.fields.iter().find(|field| field.number == number);
         match field {
             Some(field) => take(field, wire, &mut members, room)?,
             None => {
@@ -118,7 +104,7 @@ fn strange<'a>(number: u64, wire: Wire<'a>, members: &mut Vec<Member<'a>>) {
 
 fn unknown(wire: Wire<'_>) -> Value<'_> {
     match wire {
-        Wire::Bytes(bytes) => Value::Bytes(bytes),
+        Wire::Bytes(bytes) | Wire::Fixed(bytes) => Value::Bytes(bytes),
         Wire::Number(number) => Value::Number(Cow::Owned(number.to_string())),
     }
 }
@@ -190,8 +176,8 @@ fn pair<'a>(element: &'static Form, wire: Wire<'a>, room: &mut Room) -> Result<M
         return Err(Why::Malformed);
     };
     let (mut key, mut found) = (None, None);
-    for entry in Entries(bytes) {
-        match entry? {
+    for field in Fields::of(bytes) {
+        match field? {
             (1, Wire::Bytes(text)) if key.is_none() => key = Some(utf8(text)?),
             (2, wire) if found.is_none() => found = Some(value(element, wire, room)?),
             _ => return Err(Why::Malformed),
@@ -234,9 +220,9 @@ fn value<'a>(form: &'static Form, wire: Wire<'a>, room: &mut Room) -> Result<Val
         }
         (Form::TextList, Wire::Bytes(bytes)) => {
             let mut texts = Vec::new();
-            for entry in Entries(bytes) {
+            for field in Fields::of(bytes) {
                 room.take()?;
-                match entry? {
+                match field? {
                     (1, Wire::Bytes(bytes)) => texts.push(text(bytes)?),
                     _ => return Err(Why::Malformed),
                 }
@@ -258,8 +244,8 @@ fn integer(number: u64) -> Value<'static> {
 
 fn int_or_string(bytes: &[u8]) -> Result<Value<'_>, Why> {
     let (mut is_text, mut number, mut word) = (false, 0, &[][..]);
-    for entry in Entries(bytes) {
-        match entry? {
+    for field in Fields::of(bytes) {
+        match field? {
             (1, Wire::Number(kind)) => is_text = kind == 1,
             (2, Wire::Number(value)) => number = value,
             (3, Wire::Bytes(value)) => word = value,
@@ -273,8 +259,8 @@ fn int_or_string(bytes: &[u8]) -> Result<Value<'_>, Why> {
 fn time(bytes: &[u8]) -> Result<Value<'static>, Why> {
     const DAY: i64 = 86_400;
     let (mut seconds, mut nanos) = (None, 0);
-    for entry in Entries(bytes) {
-        match entry? {
+    for field in Fields::of(bytes) {
+        match field? {
             (1, Wire::Number(value)) => seconds = Some(value.cast_signed()),
             (2, Wire::Number(value)) => nanos = value,
             _ => return Err(Why::Malformed),
@@ -317,66 +303,4 @@ const fn civil(days: i64) -> (i64, i64, i64) {
 
 fn utf8(bytes: &[u8]) -> Result<&str, Why> {
     std::str::from_utf8(bytes).map_err(|_| Why::NotUtf8)
-}
-
-enum Wire<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a message.
-struct Entries<'a>(&'a [u8]);
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<(u64, Wire<'a>), Why>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let entry = self.entry();
-        if entry.is_none() {
-            self.0 = &[];
-        }
-        Some(entry.ok_or(Why::Malformed))
-    }
-}
-
-impl<'a> Entries<'a> {
-    fn entry(&mut self) -> Option<(u64, Wire<'a>)> {
-        let tag = self.number()?;
-        let wire = match tag & 7 {
-            0 => Wire::Number(self.number()?),
-            1 => Wire::Bytes(self.take(8)?),
-            2 => {
-                let length = usize::try_from(self.number()?).ok()?;
-                Wire::Bytes(self.take(length)?)
-            }
-            5 => Wire::Bytes(self.take(4)?),
-            _ => return None,
-        };
-        Some((tag >> 3, wire))
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut value: u64 = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            if shift == 63 && *byte > 1 {
-                return None;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
 }

@@ -3,8 +3,8 @@
 //! Read once from `schema.txt`, a table of the message fields that the demo's kinds can reach: the `json`, `protobuf`
 //! and `patch*` tags of k8s.io/api and k8s.io/apimachinery v0.36.3, nothing else of them. kubectl's typed calls send
 //! protobuf and do not fall back to JSON on 415, so a stand-in that wants to be reached by real kubectl has to read it.
-//! Answers are always JSON, which every client accepts beside protobuf. Not a general protobuf library: decoding only,
-//! depth limited to [`DEPTH`], unknown fields skipped as protobuf demands.
+//! Answers are always JSON, which every client accepts beside protobuf. Not a general protobuf library: decoding only, on the wire format
+//! of `payload`, depth limited to [`DEPTH`], unknown fields skipped as protobuf demands.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,12 +12,10 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::time::Timestamp;
+use payload::wire::{Envelope, Fields, Malformed, Wire};
 use serde_json::{Map, Value, json};
 
 const DEPTH: usize = 32;
-
-/// The magic number before every Kubernetes protobuf body.
-const MAGIC: &[u8] = b"k8s\0";
 
 static SCHEMA: LazyLock<HashMap<&'static str, Vec<Field>>> = LazyLock::new(|| read(include_str!("schema.txt")));
 
@@ -69,6 +67,12 @@ pub(super) enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the protobuf body is cut off, too deep, or not what its kind says")]
 pub(super) struct WireError;
+
+impl From<Malformed> for WireError {
+    fn from(Malformed: Malformed) -> Self {
+        Self
+    }
+}
 
 fn read(text: &'static str) -> HashMap<&'static str, Vec<Field>> {
     let mut messages: HashMap<&'static str, Vec<Field>> = HashMap::new();
@@ -203,25 +207,13 @@ fn look(name: &str, value: &Value, message: &str, path: &str, found: &mut Vec<St
 /// # Errors
 /// The envelope or the object is not readable, or the kind is not in the demo.
 pub(super) fn decode(body: &[u8], message_of: impl Fn(&str, &str) -> Option<&'static str>) -> Result<Value, WireError> {
-    let unknown = body.strip_prefix(MAGIC).ok_or(WireError)?;
-    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
-    for entry in Entries(unknown) {
-        match entry? {
-            (1, Wire::Bytes(type_meta)) => {
-                for entry in Entries(type_meta) {
-                    match entry? {
-                        (1, Wire::Bytes(text)) => api_version = utf8(text)?,
-                        (2, Wire::Bytes(text)) => kind = utf8(text)?,
-                        _ => {}
-                    }
-                }
-            }
-            (2, Wire::Bytes(object)) => raw = object,
-            _ => {}
-        }
+    let envelope = Envelope::open(body)?;
+    if !envelope.is_plain() {
+        return Err(WireError);
     }
+    let (api_version, kind) = (utf8(envelope.api_version)?, utf8(envelope.kind)?);
     let message = message_of(&api_version, &kind).ok_or(WireError)?;
-    let mut object = decode_message(raw, message, DEPTH)?;
+    let mut object = decode_message(envelope.object, message, DEPTH)?;
     object.insert("apiVersion".to_owned(), Value::String(api_version));
     object.insert("kind".to_owned(), Value::String(kind));
     Ok(Value::Object(object))
@@ -231,7 +223,7 @@ fn decode_message(bytes: &[u8], message: &str, depth: usize) -> Result<Map<Strin
     let depth = depth.checked_sub(1).ok_or(WireError)?;
     let known = SCHEMA.get(message).ok_or(WireError)?;
     let mut object = Map::new();
-    for entry in Entries(bytes) {
+    for entry in Fields::of(bytes) {
         let (number, wire) = entry?;
         let Some(field) = known.iter().find(|field| field.number == number) else {
             continue;
@@ -267,7 +259,7 @@ fn decode_pair(bytes: &[u8], element: &Shape, depth: usize) -> Result<(String, V
         String::new(),
         decode_value(element, Wire::Bytes(&[]), depth).unwrap_or(Value::Null),
     );
-    for entry in Entries(bytes) {
+    for entry in Fields::of(bytes) {
         match entry? {
             (1, Wire::Bytes(key)) => pair.0 = utf8(key)?,
             (2, wire) => pair.1 = decode_value(element, wire, depth)?,
@@ -288,7 +280,7 @@ fn decode_value(shape: &Shape, wire: Wire<'_>, depth: usize) -> Result<Value, Wi
         (Shape::IntOrString, Wire::Bytes(bytes)) => int_or_string(bytes)?,
         (Shape::Time | Shape::MicroTime, Wire::Bytes(bytes)) => time(bytes, *shape == Shape::MicroTime)?,
         (Shape::TextList, Wire::Bytes(bytes)) => {
-            let texts = Entries(bytes).map(|entry| match entry? {
+            let texts = Fields::of(bytes).map(|entry| match entry? {
                 (1, Wire::Bytes(text)) => utf8(text).map(Value::String),
                 _ => Err(WireError),
             });
@@ -315,7 +307,7 @@ fn utf8(bytes: &[u8]) -> Result<String, WireError> {
 }
 
 fn text_at(bytes: &[u8], wanted: u64) -> Result<String, WireError> {
-    for entry in Entries(bytes) {
+    for entry in Fields::of(bytes) {
         if let (number, Wire::Bytes(text)) = entry?
             && number == wanted
         {
@@ -327,7 +319,7 @@ fn text_at(bytes: &[u8], wanted: u64) -> Result<String, WireError> {
 
 fn int_or_string(bytes: &[u8]) -> Result<Value, WireError> {
     let (mut is_text, mut number, mut text) = (false, 0, String::new());
-    for entry in Entries(bytes) {
+    for entry in Fields::of(bytes) {
         match entry? {
             (1, Wire::Number(kind)) => is_text = kind == 1,
             (2, Wire::Number(value)) => number = value.cast_signed(),
@@ -340,7 +332,7 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, WireError> {
 
 fn time(bytes: &[u8], is_micro: bool) -> Result<Value, WireError> {
     let (mut seconds, mut nanos, mut is_set) = (0_i64, 0_i64, false);
-    for entry in Entries(bytes) {
+    for entry in Fields::of(bytes) {
         is_set = true;
         match entry? {
             (1, Wire::Number(value)) => seconds = value.cast_signed(),
@@ -354,66 +346,6 @@ fn time(bytes: &[u8], is_micro: bool) -> Result<Value, WireError> {
         (true, true) => Value::String(at.to_string()),
         (true, false) => Value::String(super::rfc3339(at)),
     })
-}
-
-/// A value as it stands on the wire.
-enum Wire<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a message, one after the other; ends after the first error.
-struct Entries<'a>(&'a [u8]);
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<(u64, Wire<'a>), WireError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let entry = self.entry().ok_or(WireError);
-        if entry.is_err() {
-            self.0 = &[];
-        }
-        Some(entry)
-    }
-}
-
-impl<'a> Entries<'a> {
-    fn entry(&mut self) -> Option<(u64, Wire<'a>)> {
-        let tag = self.number()?;
-        let wire = match tag & 7 {
-            0 => Wire::Number(self.number()?),
-            1 => Wire::Bytes(self.take(8)?),
-            2 => {
-                let length = usize::try_from(self.number()?).ok()?;
-                Wire::Bytes(self.take(length)?)
-            }
-            5 => Wire::Bytes(self.take(4)?),
-            _ => return None,
-        };
-        Some((tag >> 3, wire))
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
 }
 
 #[cfg(test)]

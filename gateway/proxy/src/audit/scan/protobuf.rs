@@ -3,12 +3,12 @@
 //!
 //! Field numbers are those of the `generated.proto` files of apimachinery and api; they never change their meaning.
 
+pub(super) use payload::wire::MAGIC;
+use payload::wire::{self, Kind, Malformed, Varint};
 use zeroize::Zeroizing;
 
 use super::{Field, Seen, Want, Whose};
 
-/// What every protobuf answer begins with.
-pub(super) const MAGIC: &[u8] = b"k8s\0";
 /// Wanted fields never lie deeper.
 const MOST_DEPTH: usize = 6;
 
@@ -52,25 +52,6 @@ enum State {
     Broken,
 }
 
-/// A number of up to ten bytes, seven bits each, lowest first.
-#[derive(Clone, Copy, Debug, Default)]
-struct Varint {
-    value: u64,
-    shift: u32,
-}
-
-impl Varint {
-    /// `None` while it goes on; an error when it is no number of 64 bits.
-    fn take(&mut self, byte: u8) -> Result<Option<u64>, ()> {
-        if self.shift > 63 || (self.shift == 63 && byte > 1) {
-            return Err(());
-        }
-        self.value |= u64::from(byte & 0x7f) << self.shift;
-        self.shift += 7;
-        Ok((byte & 0x80 == 0).then_some(self.value))
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Scanner {
     want: Want,
@@ -97,7 +78,7 @@ impl Scanner {
     }
 
     pub(super) fn finish(self) -> Option<(Seen, Option<Zeroizing<Vec<u8>>>)> {
-        let at_end = matches!(self.state, State::Tag(number) if number.shift == 0) && self.places.len() == 1;
+        let at_end = matches!(self.state, State::Tag(number) if !number.has_begun()) && self.places.len() == 1;
         (at_end && self.has_object).then_some((self.seen, self.credential))
     }
 
@@ -144,7 +125,7 @@ impl Scanner {
                 match number.take(first) {
                     Ok(None) => {}
                     Ok(Some(tag)) => self.state = after_tag(tag),
-                    Err(()) => self.state = State::Broken,
+                    Err(Malformed) => self.state = State::Broken,
                 }
                 1
             }
@@ -152,7 +133,7 @@ impl Scanner {
                 match number.take(first) {
                     Ok(None) => {}
                     Ok(Some(_)) => self.state = State::Tag(Varint::default()),
-                    Err(()) => self.state = State::Broken,
+                    Err(Malformed) => self.state = State::Broken,
                 }
                 1
             }
@@ -161,7 +142,7 @@ impl Scanner {
                 match number.take(first) {
                     Ok(None) => {}
                     Ok(Some(length)) => self.begin(field, length),
-                    Err(()) => self.state = State::Broken,
+                    Err(Malformed) => self.state = State::Broken,
                 }
                 1
             }
@@ -256,7 +237,7 @@ impl Scanner {
     /// Leaves every message that is at its end. One that ends inside a field is broken.
     fn leave(&mut self) {
         while self.places.len() > 1 && self.places.last().is_some_and(|(_, left)| *left == 0) {
-            if !matches!(self.state, State::Tag(number) if number.shift == 0) {
+            if !matches!(self.state, State::Tag(number) if !number.has_begun()) {
                 self.state = State::Broken;
                 return;
             }
@@ -266,12 +247,11 @@ impl Scanner {
 }
 
 fn after_tag(tag: u64) -> State {
-    match (tag >> 3, tag & 7) {
-        (0, _) => State::Broken,
-        (_, 0) => State::Number(Varint::default()),
-        (_, 1) => State::Skip(8),
-        (field, 2) => State::Length(field, Varint::default()),
-        (_, 5) => State::Skip(4),
-        _ => State::Broken,
+    match wire::field(tag) {
+        Ok((_, Kind::Number)) => State::Number(Varint::default()),
+        Ok((_, Kind::Eight)) => State::Skip(8),
+        Ok((field, Kind::Length)) => State::Length(field, Varint::default()),
+        Ok((_, Kind::Four)) => State::Skip(4),
+        Err(Malformed) => State::Broken,
     }
 }
