@@ -82,6 +82,21 @@ pub enum Why {
 }
 
 impl Why {
+    /// Each of them.
+    pub const ALL: [Self; 11] = [
+        Self::Empty,
+        Self::Compressed,
+        Self::OtherType,
+        Self::TooLong,
+        Self::Cut,
+        Self::Malformed,
+        Self::NotUtf8,
+        Self::TooDeep,
+        Self::TooWide,
+        Self::ManyReadings,
+        Self::UnknownKind,
+    ];
+
     /// Stable code, for records.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderMap, StatusCode};
 use ledger::OutcomeSlot;
 use model::event::{Answer, BodySeen, Outcome, Record, RecordKind, Recorded, Served, Span};
-
+use payload::Side;
 use tokio::runtime::Handle;
 
 use super::beat::{Anchor, Heartbeats};
 use super::bodies::{Answered, Tap};
+use super::part::Keys;
 use super::scan::{Issued, Scan, Seen, Unread};
-use super::{Evidence, Pass, Stands, Station, Trail};
+use super::{Evidence, Pass, Stands, Station, Told, Trail};
 use crate::clock::Reading;
 
 /// How far the request came: decides what a sudden end means.
@@ -52,10 +53,16 @@ pub struct End {
     /// A session stood behind it, so that its recording stays whatever comes.
     has_begun: bool,
     kept: Option<(Anchor, bool)>,
-    /// When it was settled, where its record is written later.
-    settled_at: Option<Reading>,
+    /// When it was settled and as what, where its record is written later.
+    settled_as: Option<(Reading, Answer, Option<String>)>,
     scan: Option<Scan>,
     tap: Option<Tap>,
+    /// What is kept of the answer, until that is written.
+    answered: Option<Answered>,
+    /// Has it sealed, where those that were had before it came are out of use.
+    new_keys: Option<Keys>,
+    /// What the end has to say of it: nothing where a record of its own does.
+    body: Option<BodySeen>,
 }
 
 impl std::fmt::Debug for End {
@@ -112,9 +119,12 @@ impl End {
             exit_code: None,
             has_begun: false,
             kept: None,
-            settled_at: None,
+            settled_as: None,
             scan: None,
             tap: None,
+            answered: None,
+            new_keys: None,
+            body: None,
         }
     }
 
@@ -224,16 +234,46 @@ impl End {
         self.body_sha256 = Some(sha256);
     }
 
-    /// Writes the end. Where the answer is to be masked before, that is done aside: whoever passes the answer on does not wait.
+    /// Writes the end. Where the answer is to be masked before, or needs new keys, that is done aside: whoever passes the answer on does not
+    /// wait.
     pub fn settle(mut self, end: Answer, why: Option<&str>) {
-        let aside = self.tap.as_ref().filter(|tap| tap.takes_time()).map(Tap::tracker);
-        match aside.zip(Handle::try_current().ok()) {
-            Some((tracker, runtime)) => {
-                self.settled_at = Some(self.station.read_clock());
-                let why = why.map(str::to_owned);
-                tracker.spawn_blocking_on(move || self.write(end, why.as_deref()), &runtime);
+        let Some(tap) = &self.tap else {
+            return self.write(end, why);
+        };
+        let bodies = tap.bodies();
+        let Ok(runtime) = Handle::try_current() else {
+            return self.write(end, why);
+        };
+        if end != Answer::Answered || !tap.takes_time() {
+            self.mask(end);
+            if self.tell() != Told::OutOfUse {
+                return self.write(end, why);
             }
-            None => self.write(end, why),
+        }
+        self.settled_as = Some((self.station.read_clock(), end, why.map(str::to_owned)));
+        bodies.ends().spawn_on(self.settle_aside(end), &runtime);
+    }
+
+    /// As [`Self::settle`]. Dropped before the end, for example because the process stops, it writes the end that it was given.
+    async fn settle_aside(mut self, end: Answer) {
+        if let Some(bodies) = self.tap.as_ref().map(Tap::bodies) {
+            let turn = bodies.turn_of_answer().await;
+            let masking = tokio::task::spawn_blocking(move || {
+                self.mask(end);
+                drop(turn);
+                self
+            });
+            match masking.await {
+                Ok(this) => self = this,
+                // The end went with it, and is written.
+                Err(_) => return,
+            }
+        }
+        while self.tell() == Told::OutOfUse {
+            self.new_keys = self.station.keys_of_answer(&self.trail).await;
+            if self.new_keys.is_none() {
+                return;
+            }
         }
     }
 
@@ -263,7 +303,13 @@ impl End {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
-        let now = self.settled_at.unwrap_or_else(|| self.station.read_clock());
+        let settled_at = self.settled_as.as_ref().map(|(at, ..)| *at);
+        self.mask(end);
+        if self.tell() == Told::OutOfUse {
+            self.untold("noKey");
+        }
+        let answer = self.body.take();
+        let now = settled_at.unwrap_or_else(|| self.station.read_clock());
         self.trail.told_end(self.status, now.mono);
         let total = self.elapsed(now);
         let kind = match self.opened_by {
@@ -279,8 +325,6 @@ impl End {
         // Credentials that were handed out are looked for and recorded at every level, and so is a no of the cluster.
         let is_least = self.trail.is_kept_least();
         let object = seen.filter(|_| !is_least);
-        let answered = self.tap.take().and_then(|tap| tap.finish(&self.trail, end));
-        let answer = answered.and_then(|answered| self.keep(answered));
         let sha256 = self.body_sha256.as_deref().filter(|_| !is_least);
         let hmac = sha256.and_then(|sha256| self.station.keyed(&self.trail, sha256));
         let outcome = Outcome {
@@ -321,22 +365,52 @@ impl End {
         }
     }
 
-    /// Writes what the answer held. What the end has to say of it: nothing where a record of its own does.
-    fn keep(&self, mut answered: Answered) -> Option<BodySeen> {
-        if answered.kept.document.is_some() {
-            if self.station.answer(&self.trail, self.pair, &answered) {
-                return None;
+    /// Masks the answer, where it is kept and has ended so.
+    fn mask(&mut self, end: Answer) {
+        if let Some(tap) = self.tap.take() {
+            self.answered = tap.finish(&self.trail, end);
+        }
+    }
+
+    /// Writes what the answer held, or keeps for the end what is to be said of it.
+    fn tell(&mut self) -> Told {
+        let Some(answered) = self.answered.take() else {
+            return Told::Written;
+        };
+        if answered.kept.document.is_none() {
+            self.say(answered.kept.seen);
+            return Told::Written;
+        }
+        let keys = self.new_keys.as_ref().or_else(|| self.trail.answer_keys.get());
+        let told = self.station.answer(&self.trail, self.pair, &answered, keys);
+        match told {
+            Told::Written => self.station.body_counts.add(Side::Answer, "document", None),
+            Told::OutOfUse => self.answered = Some(answered),
+            Told::Not(why) => {
+                self.answered = Some(answered);
+                self.untold(why);
             }
-            let seen = &mut answered.kept.seen;
-            *seen = BodySeen {
+        }
+        told
+    }
+
+    /// What the answer held is not written, for this reason.
+    fn untold(&mut self, why: &'static str) {
+        if let Some(answered) = self.answered.take() {
+            let mut seen = answered.kept.seen;
+            self.say(BodySeen {
                 kept: "none",
                 media: seen.media.take(),
-                why: Some("ledger"),
+                why: Some(why),
                 bytes: seen.bytes,
                 ..BodySeen::default()
-            };
+            });
         }
-        Some(answered.kept.seen)
+    }
+
+    fn say(&mut self, seen: BodySeen) {
+        self.station.body_counts.add(Side::Answer, seen.kept, seen.why);
+        self.body = Some(seen);
     }
 
     /// Who has answered, and how; none where nothing is known of it.
@@ -383,6 +457,10 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        if let Some((_, end, why)) = &self.settled_as {
+            let (end, why) = (*end, why.clone());
+            return self.write(end, why.as_deref());
+        }
         match self.stage {
             _ if self.has_begun => self.write(Answer::Ended, Some("the gateway broke the session off")),
             Stage::Before => self.write(Answer::NotSent, Some("the request ended before it was sent")),

@@ -207,7 +207,8 @@ mod tests {
 
         /// The record that opens a call, and how many parts lie beside it.
         async fn opened(&self, trail: &Trail) -> (Value, usize) {
-            let (body, parts) = self.station.opening(trail).await.unwrap();
+            let opened = self.station.opening(trail, |body, parts| (body, parts)).await;
+            let (body, parts) = opened.unwrap();
             (serde_json::from_slice(&body).unwrap(), parts.len())
         }
 

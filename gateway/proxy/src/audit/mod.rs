@@ -7,6 +7,7 @@
 //! only here, too.
 
 mod beat;
+mod beside;
 mod bodies;
 #[cfg(test)]
 mod bounded;
@@ -26,16 +27,16 @@ mod words;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use audit_policy::Level;
 use ledger::{AppendError, Ledger, Lost, OutcomeSlot, Ticket};
 use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Request, Summed};
 
 pub(crate) use self::beat::{Anchor, Heartbeats};
-pub use self::bodies::Bodies;
+use self::beside::Told;
 #[cfg(test)]
 pub(crate) use self::bodies::BodyBudget;
-pub(crate) use self::bodies::Room;
+pub use self::bodies::{Bodies, Fate as BodyFate};
+pub(crate) use self::bodies::{NoRoom, Room};
 pub use self::budget::{Alone, Budgets, Limits, Place, Readied, Suppressed, Whose};
 pub use self::elsewhere::TargetWords;
 pub use self::end::End;
@@ -182,6 +183,7 @@ pub struct Station {
     /// Lets calls go on without a record, where the operator has chosen that.
     unkept: OnceLock<Arc<Unkept>>,
     bodies: bodies::Keeping,
+    body_counts: bodies::Counts,
 }
 
 impl Station {
@@ -217,6 +219,7 @@ impl Station {
             policy: ArcSwapOption::empty(),
             unkept: OnceLock::new(),
             bodies: bodies::Keeping::new(),
+            body_counts: bodies::Counts::default(),
         }
     }
 
@@ -356,12 +359,11 @@ impl Station {
         } else {
             RecordKind::Intent
         };
-        let (body, parts) = self.opening(trail).await?;
-        self.write_gap().await;
-        let appended = match kind {
+        let append = |body, parts| match kind {
             RecordKind::Open => self.ledger.append_open(body, parts),
             _ => self.ledger.append_intent(body, parts),
         };
+        let appended = self.opening(trail, append).await?;
         let (why, refusal) = match appended {
             Ok((ticket, slot)) => {
                 let end = End::of_effect(Arc::clone(self), Arc::clone(trail), slot, kind);
@@ -402,11 +404,11 @@ impl Station {
         trail: &Arc<Trail>,
         permit: &Permit<PureRead>,
     ) -> Result<(Access, End), Refusal> {
-        let (body, parts) = self.opening(trail).await?;
-        self.write_gap().await;
+        let append = |body, parts| self.ledger.append(RecordKind::Access, body, parts);
+        let appended = self.opening(trail, append).await?;
         let otherwise = Otherwise::of(self, trail, permit.obligations().record);
         let (station, known) = (Arc::clone(self), Arc::clone(trail));
-        match self.ledger.append(RecordKind::Access, body, parts) {
+        match appended {
             Ok(ticket) => Ok((
                 Access(Written::Recorded(ticket, otherwise)),
                 End::of_read(station, known),
@@ -573,70 +575,6 @@ impl Station {
             .map_err(|lost| Refusal::LedgerRefuses(lost.to_string()))
     }
 
-    /// The record that opens a request, with its parts.
-    async fn opening(&self, trail: &Trail) -> Result<(Vec<u8>, Vec<ledger::Part>), Refusal> {
-        let judged = self.judged(trail);
-        let (named, kept) = match &self.sealer {
-            Some(sealer) if !judged.is_some_and(level::Judged::is_least) => sealer.parts(trail).await?,
-            _ => Default::default(),
-        };
-        if let Some(sealer) = self.sealer.as_ref().filter(|_| keeps_answer(judged))
-            && let Some(keys) = sealer.keys_of_answer(trail).await?
-        {
-            // Set once: a call is opened once.
-            let _ = trail.answer_keys.set(keys);
-        }
-        let options = trail.options();
-        let keys = trail.query_keys();
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let mut origin = None;
-        let record = Record {
-            by: self.by(trail, &mut origin),
-            effective: trail.effective(),
-            net: Some(trail.network()),
-            req: Some(asked(judged, trail.request(&keys, &options))),
-            body: trail.body.get().map(|kept| &kept.seen),
-            decision: trail.decided(),
-            audit: judged.map(level::Judged::written),
-            recording: trail.recording.get().map(|anchor| anchor.recorded(false)),
-            parts: &named,
-            ..trail.head(&self.boot, trail.received)
-        };
-        let body = record.body().map_err(|_| Refusal::Internal)?;
-        let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
-        self.wrote(trail, body.len().saturating_add(beside));
-        Ok((body, kept))
-    }
-
-    /// Records what an answer held, with its parts, before its end is told: whoever reads the end has seen it. Says whether it did.
-    fn answer(&self, trail: &Trail, pair: Option<u64>, answered: &bodies::Answered) -> bool {
-        let document = answered.kept.document.as_ref();
-        let sealed = document
-            .zip(trail.answer_keys.get())
-            .and_then(|(document, keys)| keys.parts(trail.id.as_str(), document.json(), answered.changes.as_deref()));
-        let Some((named, kept)) = sealed.filter(|_| pair.is_some()) else {
-            return false;
-        };
-        let record = Record {
-            pair,
-            body: Some(&answered.kept.seen),
-            diff: answered.diff.as_ref(),
-            parts: &named,
-            ..trail.head(&self.boot, self.clock.read())
-        };
-        let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
-        let Ok(body) = record.body().inspect_err(|error| not_encoded(&record, error)) else {
-            return false;
-        };
-        let length = body.len().saturating_add(beside);
-        if let Err(error) = self.ledger.append_forget(RecordKind::Answer, body, kept) {
-            tracing::warn!(request.id = record.id, error = %error, "what an answer held was not taken");
-            return false;
-        }
-        self.wrote(trail, length);
-        true
-    }
-
     /// What a record costs counts against its subject's day, or against what strangers share, whatever the call came to.
     fn wrote(&self, trail: &Trail, bytes: impl Into<Option<usize>>) {
         let bytes = bytes.into().unwrap_or(0);
@@ -783,10 +721,6 @@ async fn until_durable(ticket: Ticket, mut end: End) -> Result<(u64, End), NotDu
             Err(NotDurable::Lost(lost))
         }
     }
-}
-
-fn keeps_answer(judged: Option<&level::Judged>) -> bool {
-    judged.is_some_and(|judged| judged.kept() == Level::RequestResponse)
 }
 
 /// What stands in a record of what was asked.

@@ -6,8 +6,7 @@
 //! key that Kubernetes itself knows (promise 6).
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
@@ -117,8 +116,9 @@ pub trait PartKeys: Send + Sync + fmt::Debug {
 pub(super) struct Sealer {
     keys: Arc<dyn PartKeys>,
     known: Cache<(SubjectId, Class), Arc<PartKey>>,
-    /// How often keys were forgotten.
-    forgotten: AtomicU64,
+    /// How often keys were forgotten. Read while something is sealed and handed to the ledger, so that whatever is sealed under a key stands
+    /// before the record that says the key was erased.
+    forgotten: RwLock<u64>,
 }
 
 impl Sealer {
@@ -126,46 +126,39 @@ impl Sealer {
         Self {
             keys,
             known: Cache::new(MOST_KEYS),
-            forgotten: AtomicU64::new(0),
+            forgotten: RwLock::new(0),
         }
     }
 
-    /// Asks for each key anew from now on: some were taken out of use.
+    /// Asks for each key anew from now on: some were taken out of use. When this returns, whatever was sealed under them has been handed to
+    /// the ledger, and nothing more will be.
     pub(super) fn forget(&self) {
-        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        let mut forgotten = self.forgotten.write().unwrap_or_else(PoisonError::into_inner);
+        *forgotten = forgotten.saturating_add(1);
         self.known.clear();
     }
 
-    /// All parts of this request, sealed.
-    ///
-    /// # Errors
-    /// A key cannot be had: the record would not be whole.
-    pub(super) async fn parts(&self, trail: &Trail) -> Result<(Vec<Part>, Vec<ledger::Part>), Refusal> {
-        let Some(subject) = trail.identity.as_deref().map(|identity| identity.subject().id()) else {
-            return Ok(Default::default());
-        };
-        let (mut named, mut kept) = (Vec::new(), Vec::new());
-        for (class, bytes) in loose(trail) {
-            let key = self.key(subject, class).await?;
-            let (part, sealed) = seal(&key, trail.id.as_str(), class, &bytes).ok_or(Refusal::Internal)?;
-            named.push(part);
-            kept.push(sealed);
-        }
-        Ok((named, kept))
+    fn forgotten(&self) -> u64 {
+        *self.forgotten.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys under which an answer is sealed when it comes: what cannot be sealed then should not have been asked for.
+    /// The keys of this subject for these classes.
     ///
     /// # Errors
-    /// One cannot be had.
-    pub(super) async fn keys_of_answer(&self, trail: &Trail) -> Result<Option<AnswerKeys>, Refusal> {
-        let Some(subject) = trail.identity.as_deref().map(|identity| identity.subject().id()) else {
-            return Ok(None);
-        };
-        Ok(Some(AnswerKeys {
-            answer: self.key(subject, Class::Answer).await?,
-            diff: self.key(subject, Class::Diff).await?,
-        }))
+    /// One cannot be had: the record would not be whole.
+    pub(super) async fn keys(&self, subject: &SubjectId, classes: &[Class]) -> Result<Keys, Refusal> {
+        let (as_of, mut of) = (self.forgotten(), Vec::with_capacity(classes.len()));
+        for class in classes {
+            of.push((*class, self.key(subject, *class).await?));
+        }
+        Ok(Keys { as_of, of })
+    }
+
+    /// Seals and hands to the ledger what `act` does, while none of these keys can be taken out of use. `None`, and nothing was done: keys
+    /// were, since these were had.
+    pub(super) fn with<T>(&self, keys: &Keys, act: impl FnOnce() -> T) -> Option<T> {
+        let forgotten = self.forgotten.read().unwrap_or_else(PoisonError::into_inner);
+        (*forgotten == keys.as_of).then(act)
     }
 
     async fn key(&self, subject: &SubjectId, class: Class) -> Result<Arc<PartKey>, Refusal> {
@@ -174,11 +167,11 @@ impl Sealer {
             return Ok(key);
         }
         loop {
-            let before = self.forgotten.load(Ordering::Acquire);
+            let before = self.forgotten();
             let key = self.keys.key(subject, class).await;
             let key = key.map_err(|why| Refusal::LedgerRefuses(format!("the key of a part cannot be had: {why}")))?;
             self.known.insert(wanted.clone(), Arc::clone(&key));
-            if self.forgotten.load(Ordering::Acquire) == before {
+            if self.forgotten() == before {
                 return Ok(key);
             }
             // It was had before keys were forgotten and put here after that: it may be one of them.
@@ -187,21 +180,20 @@ impl Sealer {
     }
 }
 
-/// What seals one answer.
+/// Keys of one subject, as they were when they were asked for. They seal inside [`Sealer::with`] alone.
 #[derive(Debug)]
-pub(super) struct AnswerKeys {
-    answer: Arc<PartKey>,
-    diff: Arc<PartKey>,
+pub(super) struct Keys {
+    as_of: u64,
+    of: Vec<(Class, Arc<PartKey>)>,
 }
 
-impl AnswerKeys {
-    /// The parts of an answer, sealed; `None` where cryptography says no.
-    pub(super) fn parts(&self, request: &str, document: &str, changes: Option<&str>) -> Option<Sealed> {
-        let answer = (&self.answer, Class::Answer, document);
-        let diff = changes.map(|changes| (&self.diff, Class::Diff, changes));
-        let sealed = std::iter::once(answer)
-            .chain(diff)
-            .map(|(key, class, text)| seal(key, request, class, text.as_bytes()));
+impl Keys {
+    /// What lies beside one record, sealed; `None` where a key is missing, or cryptography says no.
+    pub(super) fn seal<'b>(&self, request: &str, loose: impl IntoIterator<Item = (Class, &'b [u8])>) -> Option<Sealed> {
+        let sealed = loose.into_iter().map(|(class, bytes)| {
+            let (_, key) = self.of.iter().find(|(of, _)| *of == class)?;
+            seal(key, request, class, bytes)
+        });
         Some(sealed.collect::<Option<Vec<_>>>()?.into_iter().unzip())
     }
 }
@@ -210,7 +202,7 @@ impl AnswerKeys {
 pub(super) type Sealed = (Vec<Part>, Vec<ledger::Part>);
 
 /// What of this request is kept beside its record, not sealed yet.
-fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
+pub(super) fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
     let mut loose = trail.target.as_ref().map(of_target).unwrap_or_default();
     let agent = trail.whole_agent().unwrap_or_default();
     loose.push((Class::Agent, agent.as_bytes().to_vec()));
@@ -297,6 +289,8 @@ fn bound_to(request: &str, class: Class) -> Aad<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -334,8 +328,13 @@ mod tests {
         fn key(&self, _: &SubjectId, _: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>> {
             let number = self.given.fetch_add(1, Ordering::SeqCst);
             let key = PartKey::new(&number.to_string(), &[1; 32]).unwrap();
-            if number == 0 {
-                self.sealer.get().and_then(std::sync::Weak::upgrade).unwrap().forget();
+            if let Some(sealer) = self
+                .sealer
+                .get()
+                .and_then(std::sync::Weak::upgrade)
+                .filter(|_| number == 0)
+            {
+                sealer.forget();
             }
             Box::pin(async move { Ok(Arc::new(key)) })
         }
@@ -352,6 +351,32 @@ mod tests {
         assert_eq!(&*id().await, "1", "and is not asked for again");
         sealer.forget();
         assert_eq!(&*id().await, "2");
+    }
+
+    /// What is sealed under a key is handed on before whoever takes it out of use goes on, or not at all.
+    #[tokio::test]
+    async fn a_key_is_not_taken_out_of_use_while_something_is_sealed_with_it() {
+        let sealer = Arc::new(Sealer::new(Arc::new(InTurn::default()) as Arc<dyn PartKeys>));
+        let alice = SubjectId::from_digest([1; 16]);
+        // The first key is forgotten while it is on its way, by nobody here.
+        let keys = sealer.keys(&alice, &[Class::Answer]).await.unwrap();
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (other, their_order) = (Arc::clone(&sealer), Arc::clone(&order));
+        let told = sealer.with(&keys, || {
+            let forgetting = std::thread::spawn(move || {
+                other.forget();
+                their_order.lock().unwrap().push("forgotten");
+            });
+            let sealed = keys.seal("r", [(Class::Answer, b"held".as_slice())]);
+            order.lock().unwrap().push("sealed");
+            assert!(sealed.is_some() && keys.seal("r", [(Class::Diff, b"".as_slice())]).is_none());
+            forgetting
+        });
+        told.unwrap().join().unwrap();
+        assert_eq!(*order.lock().unwrap(), ["sealed", "forgotten"]);
+        assert!(sealer.with(&keys, || ()).is_none(), "they are out of use");
+        let anew = sealer.keys(&alice, &[Class::Answer]).await.unwrap();
+        assert!(sealer.with(&anew, || ()).is_some());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use model::request::{Action, RequestFacts, Target};
 use super::beat::Anchor;
 use super::bodies::Asked;
 use super::level::Judged;
-use super::part::AnswerKeys;
+use super::part::Keys;
 use super::scan::Want;
 use super::words;
 use crate::clock::Reading;
@@ -185,7 +185,7 @@ pub struct Trail {
     /// What is kept of its body, where something is.
     pub(super) body: OnceLock<Asked>,
     /// What seals its answer, where that is kept.
-    pub(super) answer_keys: OnceLock<AnswerKeys>,
+    pub(super) answer_keys: OnceLock<Keys>,
     claims: Claims,
     told: AtomicBool,
     /// An [`End`](super::End) says how it ends, or has said it.

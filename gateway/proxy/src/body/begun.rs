@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::sleep;
 
-use crate::audit::Room;
+use crate::audit::{NoRoom, Room};
 use crate::listener::{Inbound, InboundError};
 
 /// A body that may have been looked at.
@@ -99,6 +99,19 @@ impl<B: Body<Data = Bytes, Error = InboundError> + Unpin> Begun<B> {
     }
 }
 
+impl<B> Begun<B> {
+    /// Takes room for so many bytes more, which are held as long as the beginning is.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn widen(&mut self, more: usize) -> Result<(), NoRoom> {
+        match &mut self.room {
+            Some(room) if more > 0 => room.widen(more),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes, Error = InboundError> + Unpin> Body for Begun<B> {
     type Data = Bytes;
     type Error = InboundError;
@@ -164,7 +177,7 @@ mod tests {
     }
 
     fn room() -> Room {
-        BodyBudget::of(1 << 20, 1 << 20).take("s", 1).unwrap()
+        BodyBudget::of(1 << 20, 1 << 19).take("s", 1).unwrap()
     }
 
     async fn read(
@@ -239,10 +252,10 @@ mod tests {
         let room = budget.take("s", 60).unwrap();
         let pieces = vec![Ok(vec![1; 10]), Ok(vec![2; 10])];
         let (mut body, _) = Begun::read(body(pieces, true), 64, Duration::from_secs(5), room).await;
-        assert!(budget.take("t", 60).is_none());
+        assert!(budget.take("t", 60).is_err());
         let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first.len(), 20, "in one piece");
-        assert!(budget.take("t", 60).is_some());
+        assert!(budget.take("t", 60).is_ok());
         assert!(body.is_end_stream() && body.frame().await.is_none());
     }
 }

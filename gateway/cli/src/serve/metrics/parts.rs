@@ -80,6 +80,7 @@ impl Parts {
         let trouble = self.ledger.trouble();
         let is = |kind: &str| f64::from(u8::from(trouble.as_ref().map_or("none", trouble_name) == kind));
         self.unrecorded(sheet)?;
+        self.bodies(sheet)?;
         sheet.gauges(TROUBLE, TROUBLES.map(|kind| ([("trouble", kind)], is(kind))))
     }
 
@@ -101,6 +102,16 @@ impl Parts {
             UNRECORDED,
             passed.map(|(class, count)| ([("class", class)], number(count))),
         )
+    }
+
+    fn bodies(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
+        let counted = self.audit.bodies_counted();
+        let counted = counted.map(|(body, kept, count)| ([("body", body), ("kept", kept.as_str())], number(count)));
+        sheet.counters(BODIES, counted)?;
+        let (held, most) = self.audit.body_bytes();
+        let size = |size: usize| number(u64::try_from(size).unwrap_or(u64::MAX));
+        sheet.gauges(BODY_BYTES, [(NONE, size(held))])?;
+        sheet.gauges(BODY_BYTES_LIMIT, [(NONE, size(most))])
     }
 
     fn disk(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
@@ -233,6 +244,18 @@ const FAIL_MODE: Name = Name {
 const UNRECORDED: Name = Name {
     name: "gateway_ledger_unrecorded_calls",
     says: "Calls that went on without a record because `ledger.dangerFailModes` lets them; a `gap` record counts them later.",
+};
+const BODIES: Name = Name {
+    name: "gateway_audit_bodies",
+    says: "Bodies that the audit policy asks for, by what was kept: `document`, or why there is none (`body.why` of the record).",
+};
+const BODY_BYTES: Name = Name {
+    name: "gateway_audit_body_bytes",
+    says: "Bytes of bodies and their documents that are held now because the audit policy asks for them.",
+};
+const BODY_BYTES_LIMIT: Name = Name {
+    name: "gateway_audit_body_bytes_limit",
+    says: "The most bytes of bodies and documents that are held; near it bodies are not kept, with `budget` or `ownBudget` as the reason.",
 };
 const TROUBLE: Name = Name {
     name: "gateway_ledger_trouble",

@@ -8,6 +8,7 @@
 
 mod before;
 mod budget;
+mod counts;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -27,11 +28,14 @@ use model::cluster::ClusterId;
 use model::event::BodySeen;
 use model::request::RequestFacts;
 use payload::{About, DigestKey, Document, Domain, Limits, Masker, Recorded, Side};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use self::before::Before;
-pub(crate) use self::budget::{BodyBudget, Room};
+pub(crate) use self::budget::{BodyBudget, NoRoom, Room};
+pub(super) use self::counts::Counts;
+pub use self::counts::Fate;
 pub(super) use self::tap::{Answered, Tap};
 use super::{Station, Trail, words};
 use crate::body::{Beginning, Begun};
@@ -43,9 +47,10 @@ pub(super) const MOST: usize = 64 << 10;
 pub(super) const MOST_DOCUMENT: usize = 64 << 10;
 /// A client may take so long for the first [`MOST`] bytes of a body; then it passes unread.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Bytes of bodies that are held at the same time, of all and of one subject.
+/// Bytes of bodies and their documents that are held at the same time; of them each subject may have so many in any case: one body
+/// of the longest, and its document.
 const OF_ALL: usize = 64 << 20;
-const OF_ONE: usize = 8 << 20;
+const FIRST: usize = MOST + MOST_DOCUMENT;
 /// Longer bodies are masked on a thread that may take its time: masking 4 KiB takes less than handing them over is worth.
 const AT_ONCE: usize = 4 << 10;
 
@@ -58,6 +63,8 @@ pub struct Bodies {
     before: Before,
     /// Ends whose answer is being masked.
     ends: TaskTracker,
+    /// Who masks a long body at the moment: what it is taken apart to takes many times its own room, which nobody counts.
+    masking: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Bodies {
@@ -92,6 +99,13 @@ impl Kept {
         Self::without(media, "opaque", why)
     }
 
+    /// There is no room for its document.
+    fn without_room(self, media: Option<&str>, none: NoRoom) -> Self {
+        let mut kept = Self::none(media, none.code());
+        kept.seen.bytes = self.seen.bytes;
+        kept
+    }
+
     fn without(media: Option<&str>, kept: &'static str, why: &'static str) -> Self {
         Self {
             seen: BodySeen {
@@ -103,6 +117,12 @@ impl Kept {
             document: None,
         }
     }
+}
+
+/// So many long bodies are masked at the same time: as many as the machine can, since more of them only take memory. A body of [`MOST`] bytes
+/// is taken apart to some MiB at the worst (`[1,1,1,…`).
+fn at_a_time() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 16))
 }
 
 /// What is kept of the body of a request.
@@ -171,9 +191,10 @@ impl Bodies {
             key: hex::encode(named.as_ref().get(..8).unwrap_or_default()).into(),
             secret: Zeroizing::new(secret),
             clusters: RwLock::default(),
-            budget: BodyBudget::of(OF_ALL, OF_ONE),
+            budget: BodyBudget::of(OF_ALL, FIRST),
             before: Before::default(),
             ends: TaskTracker::new(),
+            masking: Arc::new(Semaphore::new(at_a_time())),
         }
     }
 
@@ -189,6 +210,11 @@ impl Bodies {
             let mut all = self.clusters.write().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(id.clone()).or_insert(made))
         })
+    }
+
+    /// Waits for its turn to mask a long body. Nobody closes the semaphore; without a permit it would be masked all the same.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.masking).acquire_owned().await.ok()
     }
 
     /// Masks a whole body. A fault in it costs the document and nothing else.
@@ -294,6 +320,18 @@ impl Station {
         let _ = self.bodies.set(Arc::new(bodies));
     }
 
+    /// How often bodies of requests and answers were kept since the start, and why the others were not: `request` or `answer`, what became
+    /// of it, and how often.
+    pub fn bodies_counted(&self) -> impl Iterator<Item = (&'static str, Fate, u64)> {
+        self.body_counts.each()
+    }
+
+    /// Bytes of bodies and documents that are held now, and the most that may be.
+    #[must_use]
+    pub fn body_bytes(&self) -> (usize, usize) {
+        self.bodies.get().map_or((0, OF_ALL), |bodies| bodies.budget.held())
+    }
+
     /// Waits until the ends of all answers that are being masked are written. To be called when no new requests come.
     pub(crate) async fn ends_written(&self) {
         if let Some(bodies) = self.bodies.get() {
@@ -340,6 +378,7 @@ impl Station {
         let (body, kept) = self.looked_at(bodies, trail, &form, rest).await;
         // A body without a byte is none, however it was announced. Set once: a request is sent once.
         if kept.seen.bytes != Some(0) {
+            self.body_counts.add(Side::Request, kept.seen.kept, kept.seen.why);
             let _ = trail.body.set(Asked::of(kept));
         }
         Request::from_parts(head, body)
@@ -369,12 +408,21 @@ impl Station {
             kept.seen.bytes = declared;
             return (rest.into(), kept);
         }
-        let Some(room) = bodies.budget.take(subject, length.unwrap_or(MOST)) else {
-            return (rest.into(), Kept::none(media, "budget"));
+        let room = match bodies.budget.take(subject, length.unwrap_or(MOST)) {
+            Ok(room) => room,
+            Err(none) => return (rest.into(), Kept::none(media, none.code())),
         };
-        let (body, beginning) = Begun::read(rest, MOST, WITHIN, room).await;
+        let (mut body, beginning) = Begun::read(rest, MOST, WITHIN, room).await;
         let kept = match beginning {
-            Beginning::Whole(bytes) => masked_aside(bodies, of, form, bytes).await,
+            Beginning::Whole(bytes) => {
+                let kept = masked_aside(bodies, of, form, bytes).await;
+                // Both are held until the intent is durable.
+                let more = kept.document.as_ref().map_or(0, |document| document.json().len());
+                match body.widen(more) {
+                    Ok(()) => kept,
+                    Err(none) => kept.without_room(media, none),
+                }
+            }
             Beginning::Longer => Kept::opaque(media, payload::Why::TooLong.code()),
             Beginning::Slow => Kept::none(media, "slow"),
             Beginning::BrokeOff => Kept::none(media, "brokeOff"),
@@ -394,8 +442,13 @@ async fn masked_aside(bodies: &Arc<Bodies>, of: Of, form: &Form, bytes: Bytes) -
     if bytes.len() <= AT_ONCE {
         return bodies.mask(&of, form, &bytes, Side::Request);
     }
+    let turn = bodies.turn().await;
     let (bodies, to_read) = (Arc::clone(bodies), form.clone());
-    let masking = tokio::task::spawn_blocking(move || bodies.mask(&of, &to_read, &bytes, Side::Request));
+    let masking = tokio::task::spawn_blocking(move || {
+        let kept = bodies.mask(&of, &to_read, &bytes, Side::Request);
+        drop(turn);
+        kept
+    });
     masking
         .await
         .unwrap_or_else(|_| Kept::none(form.media.as_deref(), "fault"))

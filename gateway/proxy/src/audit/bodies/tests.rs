@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _};
@@ -10,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use ledger::{Ledger, Options, Reader, RealDisk};
-use model::event::Answer;
+use model::event::{Answer, Record, RecordKind};
 use model::request::{RequestFacts, Target, Wire};
 use model::subject::SubjectId;
 use serde_json::{Value, json};
@@ -20,25 +22,32 @@ use crate::audit::{AuditPolicy, Class, End, Limits as Budgets, PartKey, PartKeys
 use crate::clock::Clock;
 use crate::identity::{Credential, for_bench};
 
+/// The keys of one generation after the other: those of generation 2 are named `k2` and opened by it alone. `None`: there are none to be had.
 #[derive(Debug)]
-struct OneKey;
+struct Generations(Mutex<Option<u8>>);
 
-impl PartKeys for OneKey {
-    fn key(&self, _: &SubjectId, _: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>> {
-        Box::pin(std::future::ready(
-            key().map(Arc::new).ok_or_else(|| "no key".to_owned()),
-        ))
+impl Generations {
+    fn now(&self) -> Option<u8> {
+        *self.0.lock().unwrap()
     }
 }
 
-fn key() -> Option<PartKey> {
-    PartKey::new("k", &[7; 32])
+impl PartKeys for Generations {
+    fn key(&self, _: &SubjectId, _: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>> {
+        let key = self.now().map(|number| Arc::new(key(number)));
+        Box::pin(std::future::ready(key.ok_or_else(|| "the store is gone".to_owned())))
+    }
+}
+
+fn key(generation: u8) -> PartKey {
+    PartKey::new(&format!("k{generation}"), &[generation; 32]).unwrap()
 }
 
 struct World {
     folder: tempfile::TempDir,
     ledger: Arc<Ledger>,
     station: Arc<Station>,
+    keys: Arc<Generations>,
     /// Who calls.
     user: Cell<&'static str>,
 }
@@ -58,8 +67,9 @@ impl World {
         let disk = Arc::new(RealDisk::new(folder.path()));
         let (ledger, _) = Ledger::open_by_hand(folder.path(), options, disk).unwrap();
         let (ledger, (clock, _)) = (Arc::new(ledger), Clock::manual(1_790_000_000_000_000_000));
-        let (limits, keys) = (Budgets::default(), Arc::new(OneKey));
-        let station = Station::keeping_parts(Arc::clone(&ledger), clock, "boot".into(), limits, keys);
+        let (limits, keys) = (Budgets::default(), Arc::new(Generations(Mutex::new(Some(1)))));
+        let of_parts = Arc::clone(&keys) as Arc<dyn PartKeys>;
+        let station = Station::keeping_parts(Arc::clone(&ledger), clock, "boot".into(), limits, of_parts);
         station.keeps_bodies(Bodies::new([9; 32]));
         let text = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{{level: {level}}}]\n");
         let policy = audit_policy::load(&text).unwrap().policy;
@@ -68,6 +78,7 @@ impl World {
             folder,
             ledger,
             station,
+            keys,
             user: Cell::new("al"),
         }
     }
@@ -93,6 +104,30 @@ impl World {
         Arc::new(trail)
     }
 
+    /// What was counted of bodies.
+    fn counted(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.station
+            .bodies_counted()
+            .filter(|(_, _, count)| *count > 0)
+            .map(|(side, fate, count)| (side, fate.as_str(), count))
+            .collect()
+    }
+
+    /// Takes the keys of parts out of use, as an erasure does, and says so in the ledger before they go.
+    fn erases(&self, then: Option<u8>) {
+        *self.keys.0.lock().unwrap() = then;
+        self.station.forget_part_keys();
+        let erased = Record {
+            id: "erased",
+            boot: "boot",
+            ..Record::default()
+        };
+        let body = erased.body().unwrap();
+        self.ledger
+            .append_forget(RecordKind::Erasure, body, Vec::new())
+            .unwrap();
+    }
+
     /// A call whose answer comes in two pieces and ends so; its records, the first apart.
     async fn call(
         &self,
@@ -102,8 +137,16 @@ impl World {
         answer: &[u8],
         as_it: Answer,
     ) -> (Value, Vec<Told>) {
+        let (first, trail, end) = self.begun(method, target, headers).await;
+        self.comes(&trail, end, answer, as_it).await;
+        (first, self.told_of(&trail))
+    }
+
+    /// A call that was recorded, and the head of its answer.
+    async fn begun(&self, method: Method, target: &str, headers: &[(HeaderName, &str)]) -> (Value, Arc<Trail>, End) {
         let trail = self.trail(&method, target);
-        let (first, _) = self.station.opening(&trail).await.unwrap();
+        let opened = self.station.opening(&trail, |body, _| body).await;
+        let first = opened.unwrap();
         let mut end = End::of_read(Arc::clone(&self.station), Arc::clone(&trail));
         end.pairs_with(7);
         end.digest("00".repeat(32));
@@ -112,15 +155,25 @@ impl World {
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()));
         end.keeps_answer(StatusCode::OK, &HeaderMap::from_iter(headers));
+        (serde_json::from_slice(&first).unwrap(), trail, end)
+    }
+
+    /// The body of the answer.
+    async fn comes(&self, trail: &Trail, mut end: End, answer: &[u8], as_it: Answer) {
         let (one, other) = answer.split_at(answer.len() / 2);
         end.passed(one);
         end.passed(other);
         end.settle(as_it, None);
         self.station.ends_written().await;
+        assert!(trail.has_an_end());
+    }
+
+    fn told_of(&self, trail: &Trail) -> Vec<Told> {
         self.ledger.drive();
         let told = told(self.folder.path());
-        let of_it = told.into_iter().filter(|(record, _)| record["id"] == trail.id.as_str());
-        (serde_json::from_slice(&first).unwrap(), of_it.collect())
+        told.into_iter()
+            .filter(|(record, _)| record["id"] == trail.id.as_str())
+            .collect()
     }
 
     async fn json(&self, method: Method, target: &str, answer: &Value) -> Vec<Told> {
@@ -133,7 +186,6 @@ impl World {
 }
 
 fn told(folder: &Path) -> Vec<Told> {
-    let key = key().unwrap();
     let records = Reader::open(folder).unwrap().records_from(0).map(Result::unwrap);
     records
         .map(|record| {
@@ -143,6 +195,8 @@ fn told(folder: &Path) -> Vec<Told> {
                 let name = part["name"].as_str().unwrap();
                 let class = Class::ALL.into_iter().find(|class| class.name() == name).unwrap();
                 let commitment = part["commitment"].as_str().unwrap();
+                let generation = part["key"].as_str().unwrap().strip_prefix('k').unwrap();
+                let key = key(generation.parse().unwrap());
                 let bytes = open_part(&key, leaf["id"].as_str().unwrap(), class, commitment, sealed).unwrap();
                 (name.to_owned(), serde_json::from_slice(&bytes).unwrap())
             });
@@ -336,18 +390,20 @@ async fn promise_8_an_answer_for_which_there_is_no_room_passes_and_the_record_sa
     let bodies = world.station.bodies.get().unwrap();
     let subject = for_bench("al", &["dev"], Credential::GatewayToken);
     let id = subject.subject().id().as_str();
-    let taken: Vec<Room> = std::iter::from_fn(|| bodies.budget.take(id, MOST)).collect();
-    assert_eq!(taken.len(), OF_ONE / MOST);
+    let taken: Vec<Room> = std::iter::from_fn(|| bodies.budget.take(id, FIRST).ok()).collect();
     let told = world.json(Method::GET, WEB, &web("7", 2, UID)).await;
     assert_eq!(
         (&told[0].0["body"]["kept"], &told[0].0["body"]["why"]),
-        (&json!("none"), &json!("budget"))
+        (&json!("none"), &json!("ownBudget"))
     );
-    assert!(bodies.budget.take("somebody else", MOST).is_some());
+    world.user.set("bo");
+    let told = world.json(Method::GET, WEB, &web("7", 2, UID)).await;
+    assert_eq!(told[0].0["kind"], "answer", "somebody else's is kept: {told:?}");
+    world.user.set("al");
     drop(taken);
     let told = world.json(Method::GET, WEB, &web("7", 2, UID)).await;
     assert_eq!(told[0].0["kind"], "answer");
-    assert!(bodies.budget.take("another", OF_ONE).is_some());
+    assert_eq!(world.counted(), [("answer", "document", 2), ("answer", "ownBudget", 1)]);
 }
 
 fn piece(text: &str) -> Result<Frame<Bytes>, InboundError> {
@@ -369,7 +425,8 @@ async fn sent(world: &World, target: &str, pieces: &[&str], ends: bool) -> (Valu
         .body(body)
         .unwrap();
     let mut body = world.station.begins(&trail, request).await.into_body();
-    let (record, parts) = world.station.opening(&trail).await.unwrap();
+    let opened = world.station.opening(&trail, |body, parts| (body, parts)).await;
+    let (record, parts) = opened.unwrap();
     let record: Value = serde_json::from_slice(&record).unwrap();
     assert_eq!(parts.len(), record["parts"].as_array().map_or(0, Vec::len));
     let mut up = String::new();
@@ -408,9 +465,9 @@ async fn promise_8_a_request_waits_for_no_room_and_not_for_ever() {
 
     let bodies = world.station.bodies.get().unwrap();
     let everybody: Vec<Room> = (0..)
-        .map_while(|n: u32| bodies.budget.take(&n.to_string(), OF_ONE))
+        .map_while(|n: u32| bodies.budget.take(&n.to_string(), FIRST).ok())
         .collect();
-    assert_eq!(everybody.len(), OF_ALL / OF_ONE);
+    assert_eq!(everybody.len(), OF_ALL / FIRST);
     let begun = tokio::time::Instant::now();
     let (body, up) = sent(&world, WEB, &[one, other], true).await;
     assert_eq!(
@@ -423,6 +480,11 @@ async fn promise_8_a_request_waits_for_no_room_and_not_for_ever() {
         "nobody waited, by a clock that runs only then"
     );
     drop(everybody);
+    assert!(
+        world.counted().contains(&("request", "budget", 1)),
+        "{:?}",
+        world.counted()
+    );
     assert_eq!(sent(&world, WEB, &[one, other], true).await.0["kept"], "document");
 }
 
@@ -497,4 +559,198 @@ fn promise_6_a_digest_is_of_its_cluster_and_its_key() {
     assert_ne!(one.0, document(&others, "a").0);
     assert_ne!(one.1, document(&others, "a").1, "and the key's name says so");
     assert!(!one.1.contains(&hex::encode([1; 4])) && one.1.len() == 16);
+}
+
+fn keys_of(record: &Value) -> Vec<&str> {
+    let parts = record["parts"].as_array().map_or(&[][..], Vec::as_slice);
+    parts.iter().map(|part| part["key"].as_str().unwrap()).collect()
+}
+
+/// What comes after an erasure is no part of it: it is sealed under a new key, and is there. Else it would be gone with the one that was erased,
+/// and a record that was written before would say so.
+#[tokio::test]
+async fn an_answer_on_its_way_while_its_keys_are_erased_is_sealed_under_new_ones() {
+    let json = [(CONTENT_TYPE, "application/json")];
+    let labels: HashMap<String, &str> = (0..300).map(|n| (format!("app-{n}"), "web")).collect();
+    for is_long in [false, true] {
+        let world = World::new("RequestResponse");
+        let object = |version: &str, replicas| {
+            let mut object = web(version, replicas, UID);
+            if is_long {
+                object["metadata"]["labels"] = json!(labels);
+            }
+            object.to_string()
+        };
+        assert_eq!(object("7", 2).len() > AT_ONCE, is_long);
+        let (_, seen, end) = world.begun(Method::GET, WEB, &json).await;
+        world
+            .comes(&seen, end, object("7", 2).as_bytes(), Answer::Answered)
+            .await;
+        let (_, trail, end) = world.begun(Method::PATCH, WEB, &json).await;
+        world.erases(Some(2));
+        world
+            .comes(&trail, end, object("8", 3).as_bytes(), Answer::Answered)
+            .await;
+        let records = world.told_of(&trail);
+        let (held, parts) = &records[0];
+        assert_eq!(
+            (&held["kind"], &held["diff"]["changes"]),
+            (&json!("answer"), &json!(2)),
+            "{held}"
+        );
+        assert_eq!(
+            keys_of(held),
+            ["k2", "k2"],
+            "what came before is gone, and this came behind it"
+        );
+        assert_eq!(parts["answer"]["spec"]["replicas"], 3);
+        assert!(
+            records[1].0.get("body").is_none(),
+            "the end has nothing to say of it: {records:?}"
+        );
+        assert_eq!(keys_of(&world.told_of(&seen)[0].0), ["k1"]);
+        assert_eq!(world.counted(), [("answer", "document", 2)]);
+    }
+}
+
+/// What cannot be sealed any more is not written, and that is said; under an erased key it would be called erased.
+#[tokio::test]
+async fn an_answer_for_which_there_are_no_new_keys_is_said_to_be_missing() {
+    let world = World::new("RequestResponse");
+    let (_, trail, end) = world
+        .begun(Method::GET, WEB, &[(CONTENT_TYPE, "application/json")])
+        .await;
+    world.erases(None);
+    let object = web("7", 2, UID).to_string();
+    world.comes(&trail, end, object.as_bytes(), Answer::Answered).await;
+    let told = world.told_of(&trail);
+    let [(close, _)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        close["body"],
+        json!({"kept": "none", "type": "application/json", "why": "noKey", "bytes": object.len()})
+    );
+    assert_eq!(close["outcome"]["end"], "answered");
+    assert_eq!(world.counted(), [("answer", "noKey", 1)]);
+}
+
+/// Hands out its keys, and has an erasure come between the first and the second of them.
+#[derive(Debug)]
+struct Interrupted {
+    keys: Generations,
+    asked: AtomicU32,
+    station: OnceLock<Weak<Station>>,
+}
+
+impl PartKeys for Interrupted {
+    fn key(&self, subject: &SubjectId, class: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 1 {
+            *self.keys.0.lock().unwrap() = Some(2);
+            self.station.get().unwrap().upgrade().unwrap().forget_part_keys();
+        }
+        self.keys.key(subject, class)
+    }
+}
+
+#[tokio::test]
+async fn what_lies_beside_a_first_record_is_sealed_under_keys_that_were_in_use_when_it_was_written() {
+    let mut world = World::new("RequestResponse");
+    let keys = Arc::new(Interrupted {
+        keys: Generations(Mutex::new(Some(1))),
+        asked: AtomicU32::default(),
+        station: OnceLock::new(),
+    });
+    let (clock, _) = Clock::manual(1_790_000_000_000_000_000);
+    let (of_parts, ledger) = (Arc::clone(&keys) as Arc<dyn PartKeys>, Arc::clone(&world.ledger));
+    world.station = Station::keeping_parts(ledger, clock, "boot".into(), Budgets::default(), of_parts);
+    keys.station.set(Arc::downgrade(&world.station)).unwrap();
+    let like = world.trail(&Method::GET, &format!("{WEB}?labelSelector=app%3Dshop"));
+    let headers = HeaderMap::from_iter([(
+        http::header::USER_AGENT,
+        HeaderValue::from_static("kubectl/v1.36.3 on behalf of: somebody@example.com"),
+    )]);
+    let now = world.station.clock().read();
+    let mut trail = Trail::new(now, like.peer.clone(), "HTTP/1.1", Method::GET, &headers);
+    trail.facts.clone_from(&like.facts);
+    trail.target.clone_from(&like.target);
+    trail.cluster.clone_from(&like.cluster);
+    trail.identity.clone_from(&like.identity);
+    let opened = world.station.opening(&trail, |body, parts| (body, parts)).await;
+    let (record, parts) = opened.unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    assert!(parts.len() >= 2, "{record}");
+    assert!(keys_of(&record).iter().all(|key| *key == "k2"), "{record}");
+}
+
+/// promise_8: whoever holds all the room that can be had, in bodies that do not end and answers that nobody takes, holds it alone. Nobody else waits,
+/// and everybody else's calls are kept.
+#[tokio::test(start_paused = true)]
+async fn promise_8_bodies_of_a_few_people_leave_everybody_else_s_kept() {
+    let world = World::new("RequestResponse");
+    let bodies = Arc::clone(world.station.bodies.get().unwrap());
+    let whole = web("7", 2, UID).to_string();
+    let hogs = [
+        "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8", "h9", "h10", "h11", "h12",
+    ];
+    let mut held = Vec::new();
+    for hog in hogs {
+        world.user.set(hog);
+        // Answers: as much as is copied of one, and no end.
+        for _ in 0..200 {
+            let (_, trail, mut end) = world
+                .begun(Method::GET, WEB, &[(CONTENT_TYPE, "application/json")])
+                .await;
+            end.passed(&vec![b'['; MOST]);
+            held.push((trail, end));
+        }
+    }
+    let of_hogs = bodies.budget.take("one more", FIRST);
+    assert!(of_hogs.is_ok(), "somebody's first part is left");
+    drop(of_hogs);
+    for number in 0..40 {
+        let user: &'static str = Box::leak(format!("user-{number}").into_boxed_str());
+        world.user.set(user);
+        let told = world.json(Method::PATCH, WEB, &web("9", 3, UID)).await;
+        assert_eq!(told[0].0["kind"], "answer", "{user}: {told:?}");
+        assert_eq!(sent(&world, WEB, &[&whole], true).await.0["kept"], "document", "{user}");
+    }
+    let refused = world
+        .counted()
+        .into_iter()
+        .filter(|(_, fate, _)| fate.ends_with("udget"));
+    assert_eq!(refused.clone().count(), 0, "those of the hogs have not ended");
+    drop(held);
+    let counted = world.counted();
+    assert!(
+        counted
+            .iter()
+            .any(|(side, fate, _)| (*side, *fate) == ("answer", "ownBudget")),
+        "{counted:?}"
+    );
+    assert!(!counted.iter().any(|(_, fate, _)| *fate == "budget"), "{counted:?}");
+}
+
+/// promise_8: what a long body is taken apart to takes many times its room, so that only so many are at a time. The others wait, and are kept.
+#[tokio::test]
+async fn promise_8_long_bodies_are_masked_a_few_at_a_time() {
+    let world = World::new("RequestResponse");
+    let bodies = Arc::clone(world.station.bodies.get().unwrap());
+    let turns = u32::try_from(at_a_time()).unwrap();
+    let all = bodies.masking.acquire_many(turns).await.unwrap();
+    let mut object = web("7", 2, UID);
+    object["metadata"]["labels"] = (0..300).map(|n| (format!("app-{n}"), json!("web"))).collect();
+    let object = object.to_string();
+    let pieces = [object.as_str()];
+    let mut asked = Box::pin(sent(&world, WEB, &pieces, true));
+    assert!(futures::poll!(&mut asked).is_pending());
+    let (_, trail, end) = world
+        .begun(Method::GET, WEB, &[(CONTENT_TYPE, "application/json")])
+        .await;
+    let mut answered = Box::pin(world.comes(&trail, end, object.as_bytes(), Answer::Answered));
+    assert!(futures::poll!(&mut answered).is_pending());
+    drop(all);
+    assert_eq!(asked.await.0["kept"], "document");
+    answered.await;
+    assert_eq!(world.told_of(&trail)[0].0["kind"], "answer");
 }

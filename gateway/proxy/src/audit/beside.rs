@@ -1,0 +1,168 @@
+//! Records with what lies sealed beside them: the one that opens a call, and the one that says what its answer held.
+//!
+//! Invariant: nothing is handed to the ledger sealed under a key that was taken out of use before. Else it would stand behind the record that
+//! says that the key was erased, and be taken for erased though nobody asked for that.
+
+use std::sync::Arc;
+
+use audit_policy::Level;
+use model::event::{Record, RecordKind};
+
+use super::part::{self, Class, Keys, Sealed};
+use super::{Station, Trail, asked, bodies, level, not_encoded};
+use crate::refusal::Refusal;
+
+/// Whether what an answer held was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Written,
+    /// It was not, and will not be: why, as `body.why` says it.
+    Not(&'static str),
+    /// The keys that were had for it were taken out of use since.
+    OutOfUse,
+}
+
+impl Station {
+    /// Appends the record that opens a request, with its parts. A gap before it is recorded before it.
+    ///
+    /// Whoever takes keys out of use meanwhile has it sealed under new ones: parts under a key that a record says is erased would be
+    /// taken for erased ones.
+    pub(super) async fn opening<T>(
+        self: &Arc<Self>,
+        trail: &Trail,
+        append: impl Fn(Vec<u8>, Vec<ledger::Part>) -> T,
+    ) -> Result<T, Refusal> {
+        let judged = self.judged(trail);
+        let subject = trail.identity.as_deref().map(|identity| identity.subject().id());
+        let sealed_by = self.sealer.as_ref().zip(subject);
+        let is_least = judged.is_some_and(level::Judged::is_least);
+        let loose = match sealed_by {
+            Some(_) if !is_least => part::loose(trail),
+            _ => Vec::new(),
+        };
+        let Some((sealer, subject)) = sealed_by.filter(|_| !is_least) else {
+            self.write_gap().await;
+            return self.opened(trail, Default::default(), append);
+        };
+        // What cannot be sealed when the answer comes should not have been asked for.
+        let mut classes: Vec<Class> = loose.iter().map(|(class, _)| *class).collect();
+        if keeps_answer(judged) {
+            classes.extend(OF_ANSWER);
+        }
+        loop {
+            let keys = sealer.keys(subject, &classes).await?;
+            self.write_gap().await;
+            let opened = sealer.with(&keys, || {
+                let loose = loose.iter().map(|(class, bytes)| (*class, bytes.as_slice()));
+                let sealed = keys.seal(trail.id.as_str(), loose).ok_or(Refusal::Internal)?;
+                self.opened(trail, sealed, &append)
+            });
+            if let Some(opened) = opened {
+                // Set once: a call is opened once.
+                let _ = trail.answer_keys.set(keys);
+                return opened;
+            }
+        }
+    }
+
+    fn opened<T>(
+        &self,
+        trail: &Trail,
+        (named, kept): Sealed,
+        append: impl Fn(Vec<u8>, Vec<ledger::Part>) -> T,
+    ) -> Result<T, Refusal> {
+        let judged = self.judged(trail);
+        let options = trail.options();
+        let keys = trail.query_keys();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut origin = None;
+        let record = Record {
+            by: self.by(trail, &mut origin),
+            effective: trail.effective(),
+            net: Some(trail.network()),
+            req: Some(asked(judged, trail.request(&keys, &options))),
+            body: trail.body.get().map(|kept| &kept.seen),
+            decision: trail.decided(),
+            audit: judged.map(level::Judged::written),
+            recording: trail.recording.get().map(|anchor| anchor.recorded(false)),
+            parts: &named,
+            ..trail.head(&self.boot, trail.received)
+        };
+        let body = record.body().map_err(|_| Refusal::Internal)?;
+        let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
+        self.wrote(trail, body.len().saturating_add(beside));
+        Ok(append(body, kept))
+    }
+
+    /// The keys under which an answer is sealed, as they are now. `None`: they cannot be had.
+    pub(super) async fn keys_of_answer(&self, trail: &Trail) -> Option<Keys> {
+        let subject = trail.identity.as_deref().map(|identity| identity.subject().id())?;
+        let keys = self.sealer.as_ref()?.keys(subject, &OF_ANSWER).await;
+        let failed = |refusal: &Refusal| {
+            tracing::warn!(request.id = trail.id.as_str(), why = %refusal.in_words(), "what an answer held cannot be sealed");
+        };
+        keys.inspect_err(failed).ok()
+    }
+
+    /// Records what an answer held, with its parts, before its end is told: whoever reads the end has seen it.
+    pub(super) fn answer(
+        &self,
+        trail: &Trail,
+        pair: Option<u64>,
+        answered: &bodies::Answered,
+        keys: Option<&Keys>,
+    ) -> Told {
+        let document = answered.kept.document.as_ref();
+        let Some((pair, document)) = pair.zip(document) else {
+            return Told::Not("ledger");
+        };
+        let Some((sealer, keys)) = self.sealer.as_ref().zip(keys) else {
+            return Told::Not("noKey");
+        };
+        let loose = [
+            Some((Class::Answer, document.json().as_bytes())),
+            answered
+                .changes
+                .as_ref()
+                .map(|changes| (Class::Diff, changes.as_bytes())),
+        ];
+        let written = sealer.with(keys, || {
+            let sealed = keys.seal(trail.id.as_str(), loose.into_iter().flatten());
+            sealed.map(|sealed| self.answered(trail, pair, answered, sealed))
+        });
+        match written {
+            None => Told::OutOfUse,
+            Some(None) => Told::Not("noKey"),
+            Some(Some(true)) => Told::Written,
+            Some(Some(false)) => Told::Not("ledger"),
+        }
+    }
+
+    fn answered(&self, trail: &Trail, pair: u64, answered: &bodies::Answered, (named, kept): Sealed) -> bool {
+        let record = Record {
+            pair: Some(pair),
+            body: Some(&answered.kept.seen),
+            diff: answered.diff.as_ref(),
+            parts: &named,
+            ..trail.head(&self.boot, self.clock.read())
+        };
+        let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
+        let Ok(body) = record.body().inspect_err(|error| not_encoded(&record, error)) else {
+            return false;
+        };
+        let length = body.len().saturating_add(beside);
+        if let Err(error) = self.ledger.append_forget(RecordKind::Answer, body, kept) {
+            tracing::warn!(request.id = record.id, error = %error, "what an answer held was not taken");
+            return false;
+        }
+        self.wrote(trail, length);
+        true
+    }
+}
+
+/// What an answer is sealed as.
+const OF_ANSWER: [Class; 2] = [Class::Answer, Class::Diff];
+
+fn keeps_answer(judged: Option<&level::Judged>) -> bool {
+    judged.is_some_and(|judged| judged.kept() == Level::RequestResponse)
+}
