@@ -2,6 +2,7 @@
 //! `NAME key=value …`.
 
 mod added_latency;
+mod bodies;
 mod decision;
 mod ends;
 mod request_cost;
@@ -26,6 +27,8 @@ enum Bench {
     Decision(Quick),
     /// Memory of idle watches, one TLS connection each and ten on one.
     Watches(watches::Arguments),
+    /// Resident memory of the gateway while many bodies of 3 MiB are on their way and their audit asks for all of them.
+    Bodies(bodies::Arguments),
     /// From the start of `gatescribe serve` to ready.
     Start(Quick),
     /// CPU of exec, cp and port-forward for each byte, beside nginx as a TCP proxy with TLS on both sides.
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Bench::AddedLatency(arguments) => added_latency::run(arguments.quick),
         Bench::Decision(arguments) => decision::run(arguments.quick),
         Bench::Watches(arguments) => watches::run(&arguments),
+        Bench::Bodies(arguments) => bodies::run(&arguments),
         Bench::Start(arguments) => start::run(arguments.quick),
         Bench::Tunnel(arguments) => tunnel::run(&arguments),
         Bench::Terminals(arguments) => terminals::run(&arguments),

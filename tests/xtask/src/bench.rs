@@ -157,6 +157,10 @@ const REGISTRY: &[Entry] = &[
         "memory and wake-ups of idle watches; `--count N` for how many of them",
     ),
     measure(
+        "bodies",
+        "memory with bodies of 3 MiB on their way at level RequestResponse; `--count N` for how many",
+    ),
+    measure(
         "tunnel",
         "CPU of exec, cp and port-forward for each byte, beside nginx as a TCP proxy",
     ),
