@@ -3,6 +3,7 @@
 //! A request's id is a UUIDv7 and so says when it was made: its neighbourhood in time is looked at first, a wider one next, and
 //! everything after that.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ledger::{Reader, Record, SegmentInfo, Spot};
@@ -50,6 +51,9 @@ pub struct Shown {
     /// What of it may be seen, and done with it.
     #[serde(skip)]
     pub sight: Sight,
+    /// Further acts of the same id, oldest first: of calls that were read from another log, whose id is their caller's choice.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Self>,
     /// What could not be read or was not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -114,9 +118,12 @@ pub enum Begun {
 const CLOSE: Duration = Duration::from_secs(60);
 /// Records of one act that are shown at most; a stream that lived for weeks has many signs of life.
 const MOST_RECORDS: usize = 256;
+/// Acts of one id that are shown at most; of more, the number is said.
+const MOST_ACTS: usize = 100;
 
 impl Archive {
-    /// Finds one act by the id of its request or the sequence number of a record.
+    /// Finds one act by the id of its request or the sequence number of a record; by an id that stands in another system's log, all acts that
+    /// have it, in the order of the ledger.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -126,6 +133,7 @@ impl Archive {
             return Ok(Found::No);
         };
         Ok(match self.look(&reader, &wanted, go_on) {
+            Looked::Found(_, _, leaf) if wanted.is_chosen(&leaf) => self.show_all(&reader, &wanted, scope, go_on),
             Looked::Found(segment, block, _) => self.collect(&reader, &wanted, segment, &block, scope, go_on),
             Looked::NotYet => Found::NotYet,
             Looked::Nowhere => Found::No,
@@ -153,6 +161,61 @@ impl Archive {
             Looked::NotYet => Begun::NotYet,
             Looked::Nowhere => Begun::No,
         })
+    }
+
+    /// All acts of an id that is no act's own.
+    fn show_all(&self, reader: &Reader, wanted: &Wanted<'_>, scope: &Scope, go_on: &mut dyn FnMut() -> bool) -> Found {
+        let end = self.end();
+        let (mut acts, mut known, mut beyond) = (Vec::new(), HashSet::new(), 0_u64);
+        let mut whole = true;
+        'all: for segment in reader.segments() {
+            let indexed = self.blocks(reader, *segment, end, go_on);
+            whole &= indexed.whole;
+            for block in indexed.index.iter() {
+                if !go_on() {
+                    whole = false;
+                    break 'all;
+                }
+                for leaf in read_block(reader, *segment, block).unwrap_or_default() {
+                    let Some(id) = wanted.begins(leaf.seq, leaf.kind, &leaf.bytes).then(|| own_id(&leaf)) else {
+                        continue;
+                    };
+                    if acts.len() >= MOST_ACTS {
+                        beyond += u64::from(!known.contains(&id));
+                    } else if known.insert(id) {
+                        acts.push((*segment, *block, leaf.seq));
+                    }
+                }
+            }
+        }
+        let mut shown = Vec::new();
+        for (segment, block, seq) in acts {
+            match self.collect(reader, &Wanted::Number(seq), segment, &block, scope, go_on) {
+                Found::Yes(one) => shown.push(*one),
+                Found::No => {}
+                Found::NotYet => whole = false,
+            }
+        }
+        let mut rest = shown.into_iter();
+        let Some(mut first) = rest.next() else {
+            return if whole { Found::No } else { Found::NotYet };
+        };
+        first.others = rest.collect();
+        let mut notes: Vec<String> = first.note.take().into_iter().collect();
+        if !first.others.is_empty() {
+            notes.push(format!(
+                "{} acts have this id, which callers choose: each is shown, oldest first",
+                first.others.len() + 1
+            ));
+        }
+        if beyond > 0 {
+            notes.push(format!("{beyond} later records with this id are not shown"));
+        }
+        if !whole {
+            notes.push("not all of the ledger was looked at: there may be more with this id".to_owned());
+        }
+        first.note = Some(notes.join("; ")).filter(|note| !note.is_empty());
+        Found::Yes(Box::new(first))
     }
 
     fn look(&self, reader: &Reader, wanted: &Wanted<'_>, go_on: &mut dyn FnMut() -> bool) -> Looked {
@@ -268,6 +331,7 @@ impl Archive {
             sealed: act.sealed,
             places: act.places,
             sight,
+            others: Vec::new(),
             note: act.note,
         };
         shown.withhold();
@@ -302,6 +366,11 @@ impl<'w> Wanted<'w> {
         }
     }
 
+    /// Whether it was found by another id than its own.
+    fn is_chosen(&self, leaf: &Leaf) -> bool {
+        matches!(self, Self::Id(id) if own_id(leaf) != *id)
+    }
+
     fn begins(&self, seq: u64, kind: RecordKind, leaf: &[u8]) -> bool {
         match self {
             Self::Number(wanted) => seq == *wanted,
@@ -310,6 +379,14 @@ impl<'w> Wanted<'w> {
                     && matches!(Piece::of(seq, kind, leaf), Piece::Begin(row, _) if row.id == *id || row.audit_id.as_deref() == Some(*id))
             }
         }
+    }
+}
+
+/// The id by which an act's records are joined.
+fn own_id(leaf: &Leaf) -> String {
+    match Piece::of(leaf.seq, leaf.kind, &leaf.bytes) {
+        Piece::Begin(row, _) => row.id,
+        Piece::End(_) => String::new(),
     }
 }
 

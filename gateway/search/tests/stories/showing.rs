@@ -29,6 +29,60 @@ fn end(shown: &Shown) -> &str {
     shown.record.outcome.as_ref().unwrap().end.as_str()
 }
 
+/// Whoever sends the `Audit-ID` of another call does not hide it, nor is hidden by it.
+#[test]
+fn all_acts_of_an_id_that_callers_chose_are_shown_in_their_order() {
+    let world = World::in_segments(256 << 10);
+    let ledger = world.ledger();
+    let write = |kind, text: String| {
+        ledger
+            .append(kind, text.into_bytes(), Vec::new())
+            .unwrap()
+            .wait()
+            .unwrap()
+    };
+    let read = |id: &str, audit_id: &str, user: &str, ended: bool| {
+        let outcome = if ended {
+            r#","outcome":{"end":"answered","status":200}"#
+        } else {
+            ""
+        };
+        format!(
+            r#"{{"id":"{id}","t":"2026-11-18T10:00:00Z","boot":"b","source":"ingested","by":{{"id":"1","kind":"person","user":"{user}","iss":"i","sub":"s","credential":"notSeen"}},"req":{{"method":"GET","path":"/x","verb":"get"}},"ingested":{{"audit_id":"{audit_id}","stage":"ResponseComplete"}}{outcome}}}"#
+        )
+    };
+    write(RecordKind::Access, read("own-1", "chosen", "alice", false));
+    write(RecordKind::Access, read("own-2", "other", "alice", true));
+    for _ in 0..MANY {
+        world.call(&BOB, on("list", "pods", None), 200);
+    }
+    write(RecordKind::Access, read("own-3", "chosen", "mallory", true));
+    write(RecordKind::Close, read("own-1", "chosen", "alice", true));
+    write(RecordKind::Access, read("own-4", "chosen", "bob", true));
+    let archive = world.archive();
+    let shown = show(&archive, "chosen", &mut || true);
+    let users: Vec<_> = std::iter::once(&shown)
+        .chain(&shown.others)
+        .map(|one| (one.record.id.as_str(), one.records.len(), end(one)))
+        .collect();
+    assert_eq!(
+        users,
+        [
+            ("own-1", 2, "answered"),
+            ("own-3", 1, "answered"),
+            ("own-4", 1, "answered")
+        ]
+    );
+    assert_eq!(
+        shown.note.as_deref(),
+        Some("3 acts have this id, which callers choose: each is shown, oldest first")
+    );
+    for (id, own) in [("other", "own-2"), ("own-3", "own-3")] {
+        let one = show(&archive, id, &mut || true);
+        assert_eq!((one.record.id.as_str(), one.others.len(), &one.note), (own, 0, &None));
+    }
+}
+
 #[test]
 fn an_end_that_was_not_looked_for_is_not_read_also_behind_a_sign_of_life() {
     let world = World::new();

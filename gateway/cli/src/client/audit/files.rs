@@ -53,6 +53,17 @@ pub(super) fn show(dir: &Path, id: &str) -> Result<Map<String, Value>, Trouble> 
 /// The receipt of one record of an act, out of the folder's newest checkpoint.
 pub(super) fn receipt(dir: &Path, id: &str, of_end: bool) -> Result<String, Trouble> {
     let shown = look_up(dir, id)?;
+    if !shown.others.is_empty() {
+        let ids = std::iter::once(&shown)
+            .chain(&shown.others)
+            .map(|one| one.record.id.as_str());
+        let ids: Vec<&str> = ids.collect();
+        return Err(
+            Trouble::new(Exit::Usage, format!("`{id}` stands for {} acts", ids.len()))
+                .because(format!("callers choose it; the acts' own ids are {}", ids.join(", ")))
+                .remedy("name one of these"),
+        );
+    }
     let found = if of_end { shown.end() } else { shown.begin() };
     let spot =
         found.ok_or_else(|| Trouble::new(Exit::NotFound, format!("`{id}` has no such record in this folder")))?;

@@ -265,7 +265,17 @@ fn show(id: &str, output: super::Output, from: &From) -> Result<Exit, Trouble> {
     };
     data(&match output {
         super::Output::Json => document("Record", &found),
-        super::Output::Table => render::whole(&found),
+        super::Output::Table => {
+            let mut found = found.clone();
+            let others = found.remove("others");
+            let others = others
+                .iter()
+                .filter_map(Value::as_array)
+                .flatten()
+                .filter_map(Value::as_object);
+            let others = others.map(|other| format!("\n{}", render::whole(other)));
+            render::whole(&found) + &others.collect::<String>()
+        }
     })?;
     if let Some(note) = found.get("note").and_then(Value::as_str) {
         crate::terminal::say(&super::trouble::clean(note));
