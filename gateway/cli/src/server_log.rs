@@ -17,10 +17,19 @@ pub(crate) const LONGEST_LINE: usize = 64 << 20;
 #[error("it is longer than {} MiB", LONGEST_LINE >> 20)]
 pub(crate) struct TooLong;
 
-/// What takes lines, with their numbers.
-pub(crate) type Take<'t> = dyn FnMut(u64, Result<&[u8], TooLong>) -> anyhow::Result<()> + 't;
+/// Where a line stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    /// Its number, from 1.
+    pub(crate) number: u64,
+    /// Bytes before it.
+    pub(crate) byte: u64,
+}
 
-/// Hands on each line of a file, or of standard input where it is called `-`, with its number from 1.
+/// What takes lines, with their places.
+pub(crate) type Take<'t> = dyn FnMut(At, Result<&[u8], TooLong>) -> anyhow::Result<()> + 't;
+
+/// Hands on each line of a file, or of standard input where it is called `-`, with its place.
 ///
 /// # Errors
 /// The file cannot be read, or `take` says so.
@@ -36,8 +45,10 @@ pub(crate) fn each_line(file: &Path, take: &mut Take<'_>) -> anyhow::Result<()> 
     let bar = progress(length);
     let mut lines = BufReader::with_capacity(1 << 20, source);
     let mut line = Vec::new();
+    let mut byte = 0;
     for number in 1_u64.. {
         line.clear();
+        let at = At { number, byte };
         let most = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
         let read = (&mut lines)
             .take(most)
@@ -48,11 +59,13 @@ pub(crate) fn each_line(file: &Path, take: &mut Take<'_>) -> anyhow::Result<()> 
         }
         bar.inc(u64::try_from(read).unwrap_or(0));
         if read == LONGEST_LINE && !line.ends_with(b"\n") {
-            lines.skip_until(b'\n').with_context(what)?;
-            take(number, Err(TooLong))?;
+            let skipped = lines.skip_until(b'\n').with_context(what)?;
+            byte += u64::try_from(skipped).unwrap_or(u64::MAX);
+            take(at, Err(TooLong))?;
         } else {
-            take(number, Ok(&line))?;
+            take(at, Ok(&line))?;
         }
+        byte += u64::try_from(read).unwrap_or(u64::MAX);
     }
     bar.finish_and_clear();
     Ok(())

@@ -7,6 +7,8 @@
 
 mod asked;
 mod calls;
+mod network;
+mod recent;
 pub mod reconcile;
 pub mod replay;
 mod server_log;
@@ -16,6 +18,8 @@ mod tests;
 
 pub use asked::{Unclear, facts_of, method_of};
 pub use calls::{Call, Calls, Sent};
+pub use network::{Network, NoNetwork};
 pub use server_log::{
-    More, ObjectRef, Person, ServerEvent, ServerLogError, Stage, fuzz_server_log, read_each, read_line,
+    More, ObjectRef, Person, ServerEvent, ServerLogError, Stage, TakeEvent, for_each, fuzz_server_log, read_each,
+    read_line,
 };

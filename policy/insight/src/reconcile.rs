@@ -11,8 +11,11 @@ use model::time::Timestamp;
 use serde::Serialize;
 
 use crate::calls::{Call, Calls, Sent};
+use crate::recent::{Numbers, Recent};
 use crate::server_log::{ServerEvent, Stage};
 
+/// Calls around the gate that were counted: of them, events that come late or again count nothing.
+const MOST_ENDED: usize = 1_000_000;
 /// Where a cluster is asked who somebody is, and what they may.
 const REVIEWS: [&str; 3] = [
     "/apis/authentication.k8s.io/v1/tokenreviews",
@@ -217,7 +220,9 @@ pub struct Reconciliation<'a> {
     seen: HashMap<&'a str, Seen>,
     /// By id, verb, address and whom it was done for: each of them is the caller's choice, and none hides another.
     unknown: HashMap<(String, String, String, String), Finding>,
-    under_way: HashMap<String, ServerEvent>,
+    numbers: Numbers,
+    under_way: HashMap<u64, ServerEvent>,
+    ended: Recent,
     around: BTreeMap<String, Around>,
     covers: Option<(Timestamp, Timestamp)>,
     events: u64,
@@ -233,7 +238,9 @@ impl<'a> Reconciliation<'a> {
             calls,
             seen: HashMap::new(),
             unknown: HashMap::new(),
+            numbers: Numbers::default(),
             under_way: HashMap::new(),
+            ended: Recent::of(MOST_ENDED),
             around: BTreeMap::new(),
             covers: None,
             events: 0,
@@ -241,7 +248,7 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// Takes the next event, in the order in which they were written: a call around the gate is counted with its last one.
+    /// Takes the next event. They may come in any order: a call around the gate is counted once, with its last one where there is one.
     pub fn push(&mut self, event: ServerEvent) {
         self.events += 1;
         let (from, to) = self.covers.unwrap_or((event.received, event.at));
@@ -312,11 +319,14 @@ impl<'a> Reconciliation<'a> {
 
     /// A call is counted with its last event, or at the end of the log with what there is.
     fn elsewhere(&mut self, event: ServerEvent) {
+        let call = self.numbers.of(&event);
         if event.stage.is_last() {
-            self.under_way.remove(&event.audit_id);
-            self.count(event);
-        } else {
-            self.under_way.insert(event.audit_id.clone(), event);
+            self.under_way.remove(&call);
+            if self.ended.insert(call) {
+                self.count(event);
+            }
+        } else if !self.ended.has(call) {
+            self.under_way.insert(call, event);
         }
     }
 

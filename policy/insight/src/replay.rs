@@ -20,13 +20,17 @@ use model::time::Timestamp;
 use serde::Serialize;
 
 use crate::asked::{Unclear, facts_of};
+use crate::network::Network;
+use crate::recent::{Numbers, Recent};
 use crate::reconcile::CallerKind;
 use crate::server_log::{Person, ServerEvent, Stage};
 
-/// Groups of calls that are kept apart; of more, only the number is known.
+/// Groups of calls that are kept apart of each class; of more, only the number of calls is known.
 const MOST_GROUPS: usize = 10_000;
-/// Long calls whose beginning was judged and whose end has not come.
+/// Long calls whose beginning was judged and whose end has not come; more are judged when they end.
 const MOST_BEGUN: usize = 100_000;
+/// Calls that ended, of which a beginning that comes late is not judged again.
+const MOST_ENDED: usize = 500_000;
 
 /// What is asked.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub struct Rules {
     pub rbac: Option<Snapshot>,
     /// Labels of namespaces, as far as they are known.
     pub namespaces: NamespaceLabels,
+    /// Balancers before the API server, whose word on where a call came from is believed ([`ServerEvent::source`]).
+    pub balancers: Vec<Network>,
 }
 
 /// Calls of one person of one kind, judged alike.
@@ -88,15 +94,32 @@ pub struct Said {
     pub unknown: Vec<Group>,
     /// Calls of the cluster's own parts, which do not come through the gate: not judged.
     pub components: u64,
-    /// Calls that are in none of these groups, as there were too many.
-    pub beyond: u64,
+    /// All calls of each class, in a group or in none.
+    pub calls: ByClass,
+    /// Of them those that are in no group, as there were too many groups of the class.
+    pub beyond: ByClass,
+    /// Judged calls with further addresses before the one that was taken for their source: the caller's word.
+    pub forwarded: u64,
 }
 
-impl Said {
-    /// Calls of these groups.
-    #[must_use]
-    pub fn calls(groups: &[Group]) -> u64 {
-        groups.iter().map(|group| group.calls).sum()
+/// Calls by class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ByClass {
+    /// As [`Said::refused`].
+    pub refused: u64,
+    /// As [`Said::allowed`].
+    pub allowed: u64,
+    /// As [`Said::unknown`].
+    pub unknown: u64,
+}
+
+impl ByClass {
+    const fn of(&mut self, class: Class) -> &mut u64 {
+        match class {
+            Class::Refused => &mut self.refused,
+            Class::Allowed => &mut self.allowed,
+            Class::Unknown => &mut self.unknown,
+        }
     }
 }
 
@@ -114,9 +137,23 @@ type Key = (Class, String, Option<String>, String, String, String, String);
 pub struct Replay {
     given: Rules,
     groups: BTreeMap<Key, Group>,
-    begun: HashSet<(String, String, String, Timestamp)>,
+    /// How many groups there are of each class.
+    kept: ByClass,
+    numbers: Numbers,
+    begun: HashSet<u64>,
+    ended: Recent,
     fresh: Vec<Group>,
     said: Said,
+    most_groups: u64,
+}
+
+/// Whether the event names further addresses before the one that is taken for its source.
+fn guesses_source(event: &ServerEvent, balancers: &[Network]) -> bool {
+    let is_ours = |text: &String| {
+        let address = text.parse::<std::net::IpAddr>().ok();
+        address.is_some_and(|address| balancers.iter().any(|network| network.contains(address)))
+    };
+    !event.more.forwarded.is_empty() && !event.peer.as_ref().is_some_and(is_ours)
 }
 
 /// What came of one call.
@@ -132,28 +169,27 @@ impl Replay {
         Self {
             given,
             groups: BTreeMap::new(),
+            kept: ByClass::default(),
+            numbers: Numbers::default(),
             begun: HashSet::new(),
+            ended: Recent::of(MOST_ENDED),
             fresh: Vec::new(),
             said: Said::default(),
+            most_groups: u64::try_from(MOST_GROUPS).unwrap_or(u64::MAX),
         }
     }
 
-    /// Judges the call of an event: a long one when it begins, every other one when it ends.
+    /// Judges the call of an event: a long one when it begins, every other one when it ends; once, in whatever order its events come.
     pub fn push(&mut self, event: &ServerEvent) {
-        let call = || {
-            (
-                event.audit_id.clone(),
-                event.user.clone(),
-                event.uri.clone(),
-                event.received,
-            )
-        };
+        let call = self.numbers.of(event);
         match event.stage {
             Stage::RequestReceived => return,
-            Stage::ResponseStarted if self.begun.len() >= MOST_BEGUN => return,
-            Stage::ResponseStarted if !self.begun.insert(call()) => return,
+            Stage::ResponseStarted if self.ended.has(call) || self.begun.len() >= MOST_BEGUN => return,
+            Stage::ResponseStarted if !self.begun.insert(call) => return,
             Stage::ResponseStarted => {}
-            Stage::ResponseComplete | Stage::Panic if self.begun.remove(&call()) => return,
+            // A second end of a call, as where its handler failed after its answer.
+            Stage::ResponseComplete | Stage::Panic if !self.ended.insert(call) => return,
+            Stage::ResponseComplete | Stage::Panic if self.begun.remove(&call) => return,
             Stage::ResponseComplete | Stage::Panic => {}
         }
         if CallerKind::of(&event.user) == CallerKind::Component {
@@ -161,6 +197,7 @@ impl Replay {
             return;
         }
         self.said.judged += 1;
+        self.said.forwarded += u64::from(guesses_source(event, &self.given.balancers));
         let facts = facts_of(event);
         match judge(&self.given, event, facts.as_ref()) {
             Judged::Same => self.said.same += 1,
@@ -190,11 +227,14 @@ impl Replay {
             namespace.clone(),
             why.clone(),
         );
+        *self.said.calls.of(class) += 1;
         let is_new = !self.groups.contains_key(&key);
-        if is_new && self.groups.len() >= MOST_GROUPS {
-            self.said.beyond += 1;
+        // Each class by itself: whoever makes many groups of one hides nothing of another.
+        if is_new && *self.kept.of(class) >= self.most_groups {
+            *self.said.beyond.of(class) += 1;
             return;
         }
+        *self.kept.of(class) += u64::from(is_new);
         let group = self.groups.entry(key).or_insert_with(|| Group {
             user: event.user.clone(),
             effective: event.impersonated.clone(),
@@ -287,7 +327,7 @@ fn judge(given: &Rules, event: &ServerEvent, facts: Result<&RequestFacts, &Uncle
     }
     let situation = Situation {
         now: event.received,
-        source: event.peer.as_deref().and_then(|peer| peer.parse().ok()),
+        source: event.source(&given.balancers),
         signed_in: None,
         acr: None,
         namespaces: &given.namespaces,

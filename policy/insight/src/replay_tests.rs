@@ -78,6 +78,7 @@ fn rules(texts: &[&str]) -> Rules {
         rules: RuleSet::new(policy.rules),
         rbac: has_rbac.then(|| Snapshot::new(&policy.rbac)),
         namespaces: NamespaceLabels::default(),
+        balancers: Vec::new(),
     }
 }
 
@@ -88,8 +89,18 @@ fn event(user: &str, verb: &str, uri: &str, code: u16) -> Value {
         "requestReceivedTimestamp": "2026-11-20T10:00:00.000000Z", "stageTimestamp": "2026-11-20T10:00:01.000000Z"})
 }
 
+fn of_id(id: &str, mut event: Value) -> Value {
+    event["auditID"] = id.into();
+    event
+}
+
 fn said(given: Rules, events: &[Value]) -> Said {
+    said_keeping(MOST_GROUPS, given, events)
+}
+
+fn said_keeping(most_groups: usize, given: Rules, events: &[Value]) -> Said {
     let mut replay = Replay::of(given);
+    replay.most_groups = u64::try_from(most_groups).unwrap();
     for event in events {
         for event in read_line(event.to_string().as_bytes()).unwrap() {
             replay.push(&event);
@@ -122,7 +133,7 @@ fn what_a_rule_forbids_is_said_with_the_rule_and_folded_by_person_and_object() {
         event("bob", "delete", "/api/v1/namespaces/payments/pods/web-1", 200),
         event("bob", "delete", "/api/v1/namespaces/other/pods/web-1", 200),
         event("bob", "get", PODS, 200),
-        event("bob", "delete", PODS, 403),
+        of_id("b", event("bob", "delete", PODS, 403)),
     ];
     let said = said(rules(&[RULES]), &deletes);
     assert_eq!(
@@ -282,6 +293,108 @@ fn a_long_call_is_judged_once_and_when_it_begins() {
     assert_eq!(said(rules(&[&forbid]), &[ended]).refused[0].calls, 1);
 }
 
+/// A webhook sends batches side by side, and again: nothing says in which order their events come.
+#[test]
+fn a_call_is_judged_once_in_whatever_order_its_events_come() {
+    let uri = "/api/v1/namespaces/payments/pods?watch=true";
+    let of = |stage: &str| {
+        let mut event = event("bob", "watch", uri, 200);
+        event["stage"] = stage.into();
+        event
+    };
+    let forbid = RULES.replace("[delete]", "[watch]");
+    let stages = ["RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"].map(of);
+    for first in 0..4 {
+        for second in 0..4 {
+            for third in 0..4 {
+                let order = [first, second, third].map(|n| stages[n].clone());
+                let said = said(rules(&[&forbid]), &order);
+                let any = u64::from([first, second, third].iter().any(|n| *n > 0));
+                let refused = said.refused.first().map_or(0, |group| group.calls);
+                assert_eq!((said.judged, refused), (any, any), "{first} {second} {third}");
+            }
+        }
+    }
+}
+
+#[test]
+fn many_kinds_of_one_class_hide_none_of_another() {
+    let unknown = |n: usize| of_id(&n.to_string(), event("system:anonymous", "get", &format!("/a{n}"), 200));
+    let mut calls: Vec<Value> = (0..5).map(unknown).collect();
+    calls.extend((5..8).map(|n| of_id(&n.to_string(), event("bob", "delete", PODS, 200))));
+    let mut more = event("carol", "delete", PODS, 200);
+    more["auditID"] = "more".into();
+    calls.push(more);
+    let said = said_keeping(1, rules(&[RULES]), &calls);
+    assert_eq!((said.unknown.len(), said.calls.unknown, said.beyond.unknown), (1, 5, 4));
+    assert_eq!(
+        whys(&said.refused),
+        [("bob", "delete", "pods", 3, "forbidden by AccessRule no-deletes")]
+    );
+    assert_eq!((said.calls.refused, said.beyond.refused), (4, 1), "{said:#?}");
+}
+
+#[test]
+fn a_source_is_whoever_connected_unless_that_is_a_balancer_of_ours() {
+    const OFFICE: &str = r#"
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: { name: office-only }
+spec:
+  effect: forbid
+  subjects: { groups: [dev] }
+  kubernetes: { verbs: [get], resources: [pods] }
+  when: "!cidr('192.0.2.0/24').containsIP(source.ip)"
+"#;
+    for (sources, balancers, refused, guessed) in [
+        // Anybody can send the header: without a balancer the connection counts.
+        (&["192.0.2.7", "10.0.0.9"][..], &[][..], 1, 1),
+        (&["10.0.0.9", "192.0.2.7"], &[], 0, 1),
+        (&["192.0.2.7"], &[], 0, 0),
+        // Behind one, what it says counts, and nothing that a caller wrote before that.
+        (&["192.0.2.7", "10.0.0.9"], &["10.0.0.0/8"], 0, 0),
+        (&["192.0.2.7", "203.0.113.5", "10.0.0.9"], &["10.0.0.0/8"], 1, 0),
+        (
+            &["192.0.2.7", "10.1.0.1", "10.0.0.9"],
+            &["10.0.0.9", "10.1.0.0/16"],
+            0,
+            0,
+        ),
+        (&["192.0.2.7", "10.0.0.9"], &["10.0.0.8"], 1, 1),
+    ] {
+        let mut call = event("bob", "get", PODS, 200);
+        call["sourceIPs"] = json!(sources);
+        let mut given = rules(&[OFFICE]);
+        given.balancers = balancers.iter().map(|text| text.parse().unwrap()).collect();
+        let said = said(given, &[call]);
+        assert_eq!(
+            (said.calls.refused, said.calls.unknown, said.forwarded),
+            (refused, 0, guessed),
+            "{sources:?} behind {balancers:?}"
+        );
+    }
+    for text in [
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "10.0.0.0/",
+        "10.0.0.0/+8",
+        "",
+        "::/129",
+        "a/8",
+    ] {
+        assert!(text.parse::<Network>().is_err(), "{text}");
+    }
+    let mapped: Network = "10.0.0.0/8".parse().unwrap();
+    assert!(mapped.contains("::ffff:10.2.3.4".parse().unwrap()) && !mapped.contains("::a02:304".parse().unwrap()));
+    assert!(
+        "0.0.0.0/0"
+            .parse::<Network>()
+            .unwrap()
+            .contains("9.9.9.9".parse().unwrap())
+    );
+    assert!("::/0".parse::<Network>().unwrap().contains("fd00::1".parse().unwrap()));
+}
+
 #[test]
 fn an_address_that_the_gate_would_not_read_is_refused_by_it() {
     let refused = said(
@@ -307,16 +420,27 @@ proptest! {
     #[test]
     fn every_call_is_in_exactly_one_class(
         calls in prop::collection::vec((0..4_usize, 0..5_usize, 0..5_usize, prop::sample::select(vec![200_u16, 201, 403, 401])), 0..40),
-        with_rbac in any::<bool>(),
+        with_rbac in any::<bool>(), most_groups in 1..6_usize,
     ) {
         let users = ["bob", "alice", "system:serviceaccount:ci:bot", "system:node:n1"];
         let verbs = ["get", "list", "delete", "create", "patch"];
         let uris = [PODS, "/api/v1/pods", "/version", "/apis/apps/v1/namespaces/payments/deployments/d", "//x"];
-        let events: Vec<Value> = calls.iter().map(|(user, verb, uri, code)| event(users[*user], verbs[*verb], uris[*uri], *code)).collect();
+        let call = |(n, (user, verb, uri, code)): (usize, &(usize, usize, usize, u16))| {
+            of_id(&n.to_string(), event(users[*user], verbs[*verb], uris[*uri], *code))
+        };
+        let events: Vec<Value> = calls.iter().enumerate().map(call).collect();
         let given = if with_rbac { rules(&[RULES, RBAC]) } else { rules(&[RULES]) };
-        let said = said(given, &events);
-        let classed = said.same + Said::calls(&said.refused) + Said::calls(&said.allowed) + Said::calls(&said.unknown);
-        prop_assert_eq!(said.judged, classed);
+        // Few groups are kept: what is in none is counted all the same, and by its class.
+        let said = said_keeping(most_groups, given, &events);
+        for (groups, calls, beyond) in [
+            (&said.refused, said.calls.refused, said.beyond.refused),
+            (&said.allowed, said.calls.allowed, said.beyond.allowed),
+            (&said.unknown, said.calls.unknown, said.beyond.unknown),
+        ] {
+            prop_assert_eq!(groups.iter().map(|group| group.calls).sum::<u64>() + beyond, calls);
+            prop_assert!(groups.len() <= most_groups);
+        }
+        prop_assert_eq!(said.judged, said.same + said.calls.refused + said.calls.allowed + said.calls.unknown);
         prop_assert_eq!(said.judged + said.components, u64::try_from(events.len()).unwrap());
         // What the server refused is never what rules would have refused besides, nor the other way round.
         prop_assert!(calls.iter().any(|call| call.3 < 400) || said.refused.is_empty());

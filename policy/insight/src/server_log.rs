@@ -2,9 +2,12 @@
 //! them, or an `EventList` as its webhook backend sends them.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
 
 use model::time::Timestamp;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -149,11 +152,75 @@ struct Kind {
     kind: String,
 }
 
-/// Each item by itself, so that one that cannot be read takes no other with it.
-#[derive(Deserialize)]
-struct List<'a> {
-    #[serde(default, borrow)]
-    items: Vec<&'a RawValue>,
+/// Takes an item of a list as it was written.
+type TakeItem<'t> = dyn FnMut(&RawValue) -> ControlFlow<()> + 't;
+
+/// A list, whose items are handed on one after another. Each by itself, so that one that cannot be read takes no other with it; and
+/// none is kept, so that a list of however many small items takes no more memory than its text.
+struct List<'t, 'i>(&'i mut TakeItem<'t>);
+
+/// What stands in `items`.
+struct Items<'t, 'i>(&'i mut TakeItem<'t>);
+
+impl<'de> DeserializeSeed<'de> for List<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of events")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<(), M::Error> {
+        let mut had = false;
+        while let Some(key) = members.next_key::<String>()? {
+            if key != "items" {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            if std::mem::replace(&mut had, true) {
+                return Err(M::Error::duplicate_field("items"));
+            }
+            members.next_value_seed(Items(&mut *self.0))?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    /// As Go writes an empty list that was never made.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<(), S::Error> {
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            if (self.0)(item).is_break() {
+                return Err(S::Error::custom("stopped"));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -265,8 +332,24 @@ pub fn read_line(line: &[u8]) -> Result<Vec<ServerEvent>, ServerLogError> {
 /// # Errors
 /// It is neither an event nor a list.
 pub fn read_each(line: &[u8]) -> Result<Vec<Result<ServerEvent, ServerLogError>>, ServerLogError> {
+    let mut all = Vec::new();
+    for_each(line, &mut |_, read| {
+        all.push(read);
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
+/// What takes the events of a line: each with its text, until it says that it is enough.
+pub type TakeEvent<'t> = dyn FnMut(&str, Result<ServerEvent, ServerLogError>) -> ControlFlow<()> + 't;
+
+/// Hands on the events of a line, one after another and in their order. Of a list only one is held at a time, beside the text.
+///
+/// # Errors
+/// It is neither an event nor a list. Where that shows in the middle of a list only, those before it were handed on.
+pub fn for_each(line: &[u8], take: &mut TakeEvent<'_>) -> Result<(), ServerLogError> {
     if line.trim_ascii().is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let malformed = |error: serde_json::Error| ServerLogError::Malformed(error.to_string());
     // The server writes bytes of a caller's body as they came, and a list is read as one text: whoever sends a byte that is none would take
@@ -276,15 +359,22 @@ pub fn read_each(line: &[u8]) -> Result<Vec<Result<ServerEvent, ServerLogError>>
     match (kind.api_version.as_str(), kind.kind.as_str()) {
         ("audit.k8s.io/v1", "Event") => {
             let event: Event = serde_json::from_str(&line).map_err(malformed)?;
-            Ok(vec![Ok(event.into())])
+            let _ = take(&line, Ok(event.into()));
+            Ok(())
         }
         ("audit.k8s.io/v1", "EventList") => {
-            let list: List<'_> = serde_json::from_str(&line).map_err(malformed)?;
-            let read = |item: &RawValue| {
-                let event: Event = serde_json::from_str(item.get()).map_err(malformed)?;
-                Ok(event.into())
+            let mut stopped = false;
+            let mut each = |item: &RawValue| {
+                let event = serde_json::from_str::<Event>(item.get());
+                let flow = take(item.get(), event.map(Into::into).map_err(malformed));
+                stopped = flow.is_break();
+                flow
             };
-            Ok(list.items.into_iter().map(read).collect())
+            let read = List(&mut each).deserialize(&mut serde_json::Deserializer::from_str(&line));
+            match read {
+                Err(error) if !stopped => Err(malformed(error)),
+                Ok(()) | Err(_) => Ok(()),
+            }
         }
         _ => Err(ServerLogError::Other {
             api_version: shortened(&kind.api_version),

@@ -349,6 +349,30 @@ fn whoever_goes_around_the_gate_is_counted_once_for_each_call_people_first() {
 }
 
 #[test]
+fn a_call_around_the_gate_is_counted_once_in_whatever_order_its_events_come() {
+    let of = |id: &str, uri: &str, stage| ServerEvent {
+        user: "mallory".to_owned(),
+        impersonated: None,
+        uri: uri.to_owned(),
+        stage,
+        ..event(id, 5)
+    };
+    let (received, started, last) = (Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete);
+    for order in [
+        [received, started, last],
+        [last, started, received],
+        [started, last, received],
+        [last, received, last],
+    ] {
+        let said = report(&calls(&[]), order.map(|stage| of("x", "/a", stage)));
+        assert_eq!(said.around(CallerKind::Person), 1, "{order:?}");
+    }
+    // The end of one call is not the end of another under the same id, which is its caller's choice.
+    let two = report(&calls(&[]), [of("x", "/a", started), of("x", "/b", last)]);
+    assert_eq!(two.around(CallerKind::Person), 2);
+}
+
+#[test]
 fn calls_to_another_cluster_and_ingested_ones_are_not_joined() {
     let mut calls = Calls::of("prod");
     let mut other = begins("a", 0);
@@ -402,6 +426,37 @@ fn one_event_of_a_list_that_cannot_be_read_takes_no_other_with_it() {
         .map(|one| one.as_ref().ok().map(|one| one.audit_id.as_str()))
         .collect();
     assert_eq!(ids, [Some("a"), None, None, Some("c")]);
+}
+
+/// However many there are, one is held at a time; whoever has enough is asked no more.
+#[test]
+fn promise_8_items_of_a_list_are_handed_on_one_by_one() {
+    let (head, one) = (
+        r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":["#,
+        written(&event("a", 0)),
+    );
+    let list = format!("{head}{one},{}0]}}", "0,".repeat(300_000));
+    let (mut good, mut bad) = (0, 0);
+    crate::for_each(list.as_bytes(), &mut |text, read| {
+        match read {
+            Ok(_) => good += 1,
+            Err(_) => bad += usize::from(text == "0"),
+        }
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((good, bad), (1, 300_001));
+    let mut asked = 0;
+    crate::for_each(list.as_bytes(), &mut |_, _| {
+        asked += 1;
+        std::ops::ControlFlow::Break(())
+    })
+    .unwrap();
+    assert_eq!(asked, 1);
+    for (items, read) in [("null", true), ("[]", true), ("7", false), ("[],\"items\":[]", false)] {
+        let list = format!(r#"{{"items":{items},"kind":"EventList","apiVersion":"audit.k8s.io/v1"}}"#);
+        assert_eq!(read_line(list.as_bytes()).is_ok(), read, "{items}");
+    }
 }
 
 /// The API server writes a patch into `requestObject` byte for byte.

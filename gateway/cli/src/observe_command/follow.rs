@@ -1,25 +1,25 @@
 //! Follows a log file that the API server writes, and turns over or copies away from under us.
 //!
 //! Where reading left off is kept after the events before it are durable. So what may be read twice after a crash is known by its
-//! content ([`super::intake`]), and nothing is left out: of a file that is renamed the rest is read, by its inode; of one that is
-//! cut to nothing (copytruncate), the copies beside it are read.
+//! content ([`super::intake`]), and nothing is left out: the file itself is opened before it is looked what stands beside it, so that one
+//! that is turned over meanwhile is held open; every file beside it that was not read is read, however late it appears; and where the file
+//! in which reading left off is found no more, that is a gap, which is told and recorded.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use aws_lc_rs::digest;
 
-use super::intake::{BATCH, Intake};
+use super::beside::{self, Beside, Form, HEAD, head, is_at};
+use super::intake::Intake;
 use super::keep::{Place, State};
 use crate::server_log::{LONGEST_LINE, TooLong};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
-/// By so many first bytes a file is known again.
-const HEAD: u64 = 256;
 
 /// One followed file.
 pub(super) struct Follower {
@@ -27,13 +27,27 @@ pub(super) struct Follower {
     key: String,
     kept: Option<PathBuf>,
     state: State,
+    /// As it was written last.
+    stands: Option<State>,
     intake: Arc<Mutex<Intake>>,
     open: Option<Reading>,
+    /// A file beside it that is being read.
+    behind: Option<Reading>,
+    /// Whether there may be something new beside it.
+    looks: bool,
+    /// When its folder was last changed, as it was last looked at.
+    folder: Option<i64>,
+    /// There is a ledger, and nothing says where its reading left off.
+    unsure: bool,
+    /// Files beside it that are not read, as this is the first time.
+    pub(super) older: usize,
 }
 
 /// An open file and how far it is read.
 struct Reading {
     file: File,
+    /// Where it is read from, if not from the file as it is.
+    unpacked: Option<Box<dyn Read + Send>>,
     name: PathBuf,
     /// All before it was taken.
     offset: u64,
@@ -57,14 +71,37 @@ impl Follower {
     pub(super) fn new(path: &Path, kept: Option<PathBuf>, intake: Arc<Mutex<Intake>>) -> anyhow::Result<Self> {
         let state = kept.as_deref().map(State::read).transpose()?.unwrap_or_default();
         let full = std::path::absolute(path).with_context(|| format!("`{}` is no path", path.display()))?;
-        Ok(Self {
+        let key = full.display().to_string();
+        let is_known = state.files.contains_key(&key) || state.left.contains_key(&key) || state.done.contains_key(&key);
+        let is_fresh = lock(&intake).is_fresh();
+        let mut follower = Self {
             path: path.to_owned(),
-            key: full.display().to_string(),
+            key,
             kept,
             state,
+            stands: None,
             intake,
             open: None,
-        })
+            behind: None,
+            looks: true,
+            folder: None,
+            unsure: !is_known && !is_fresh,
+            older: 0,
+        };
+        // Opened at once: whatever is read first, what stands in it now is not lost when it is turned over meanwhile.
+        if !is_known && is_fresh {
+            let all = beside::all(path).with_context(|| cannot(path))?;
+            follower.older = all.len();
+            let all = all.iter().map(Beside::whole).collect();
+            follower.state.done.insert(follower.key.clone(), all);
+            follower.write()?;
+        }
+        follower.begin()?;
+        Ok(follower)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads what is there, some of it.
@@ -75,13 +112,19 @@ impl Follower {
         if self.open.is_none() && !self.begin()? {
             return Ok(Step::Nothing);
         }
+        if let Some(reading) = self.behind.take() {
+            return self.read_behind(reading).map(|()| Step::Read);
+        }
+        if self.looks {
+            self.look()?;
+            return Ok(Step::Read);
+        }
         let Some(mut reading) = self.open.take() else {
             return Ok(Step::Nothing);
         };
         if !self.is_the_same(&reading)? {
             // Cut to nothing and written anew: what it had is in a copy beside it, if anywhere.
-            self.catch_up(None)?;
-            self.state.files.remove(&self.key);
+            self.leave()?;
             return Ok(Step::Read);
         }
         if reading.read(&self.intake, false)? {
@@ -94,11 +137,31 @@ impl Follower {
             while reading.read(&self.intake, false)? {}
             reading.read(&self.intake, true)?;
             self.keep(&reading)?;
-            self.catch_up(Some(&reading))?;
-            self.state.files.remove(&self.key);
+            self.leave()?;
             return Ok(Step::Read);
         }
         self.open = Some(reading);
+        self.quiet()
+    }
+
+    /// All that is there was read.
+    fn quiet(&mut self) -> anyhow::Result<Step> {
+        if std::mem::take(&mut self.unsure) {
+            let mut intake = lock(&self.intake);
+            if intake.counts.known == 0 {
+                intake.gap(&format!(
+                    "where reading of `{}` left off is not known, and neither it nor a file beside it has anything that the ledger has: \
+                     what was written between is not here",
+                    self.path.display()
+                ))?;
+            }
+        }
+        let about = fs::metadata(beside::folder(&self.path)).with_context(|| cannot(&self.path))?;
+        let written = Some(beside::written(&about));
+        if std::mem::replace(&mut self.folder, written) != written {
+            self.looks = true;
+            return Ok(Step::Read);
+        }
         Ok(Step::Nothing)
     }
 
@@ -110,12 +173,11 @@ impl Follower {
             Err(error) => return Err(error).with_context(|| cannot(&self.path)),
         };
         let mut offset = 0;
-        if let Some(place) = self.state.files.get(&self.key).cloned() {
-            let is_it = is_at(&file, &place).with_context(|| cannot(&self.path))?;
-            if is_it {
+        if let Some(place) = self.state.files.get(&self.key) {
+            if is_at(&file, place).with_context(|| cannot(&self.path))? {
                 offset = place.offset;
             } else {
-                self.catch_up(None)?;
+                self.leave()?;
             }
         }
         let reading = Reading::new(file, &self.path, offset);
@@ -124,33 +186,122 @@ impl Follower {
         Ok(true)
     }
 
-    /// Reads what the files beside it have that came after the place where reading left off: what was turned over meanwhile.
-    fn catch_up(&self, done: Option<&Reading>) -> anyhow::Result<()> {
-        let Some(place) = self.state.files.get(&self.key) else {
-            return Ok(());
-        };
-        let identity = |file: &File| -> std::io::Result<(u64, u64)> {
-            let about = file.metadata()?;
-            Ok((about.dev(), about.ino()))
-        };
-        let current = File::open(&self.path).ok().map(|file| identity(&file)).transpose()?;
-        let done = done.map(|reading| identity(&reading.file)).transpose()?;
-        for path in turned_over(&self.path, place.written).with_context(|| cannot(&self.path))? {
-            let file = File::open(&path).with_context(|| cannot(&path))?;
-            let own = identity(&file).with_context(|| cannot(&path))?;
-            if Some(own) == current || Some(own) == done {
-                continue;
-            }
-            let offset = if is_at(&file, place).with_context(|| cannot(&path))? {
-                place.offset
-            } else {
-                0
-            };
-            let mut reading = Reading::new(file, &path, offset);
-            while reading.read(&self.intake, false)? {}
-            reading.read(&self.intake, true)?;
+    /// What was read of the file so far stands in another one now, which is looked for beside it.
+    fn leave(&mut self) -> anyhow::Result<()> {
+        self.looks = true;
+        if let Some(place) = self.state.files.remove(&self.key)
+            // The file of an earlier one is still looked for: the later one is whole, and found like any other.
+            && !self.state.left.contains_key(&self.key)
+        {
+            self.state.left.insert(self.key.clone(), place);
+            self.write()?;
         }
         Ok(())
+    }
+
+    /// Looks for a file beside it that was not read, and begins it.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let current = self.open.as_ref().map(|reading| reading.file.metadata()).transpose();
+        let current = current
+            .with_context(|| cannot(&self.path))?
+            .map(|about| (about.dev(), about.ino()));
+        let all = beside::all(&self.path).with_context(|| cannot(&self.path))?;
+        let mut done = self.state.done.remove(&self.key).unwrap_or_default();
+        let (mut left, mut found) = (self.state.left.get(&self.key).cloned(), None);
+        for one in &all {
+            if current == Some((one.device, one.inode)) {
+                continue;
+            }
+            let is_left = left.as_ref().is_some_and(|place| one.is_of(place));
+            let at_end = |place: &Place| one.is_of(place) && one.ends_at(place);
+            if done.iter().any(&at_end) || left.as_ref().is_some_and(&at_end) {
+                let itself = |place: &Place| (place.device, place.inode) == (one.device, one.inode);
+                if !done.iter().any(|place| itself(place) && at_end(place)) {
+                    done.push(one.whole());
+                }
+            } else if found.is_none() {
+                let from = left.as_ref().filter(|_| is_left && one.form == Form::Plain);
+                found = Some((one, from.map_or(0, |place| place.offset)));
+            } else {
+                continue;
+            }
+            if is_left {
+                left = None;
+            }
+        }
+        done.retain(|place| {
+            all.iter()
+                .any(|one| (one.device, one.inode) == (place.device, place.inode))
+        });
+        let found = match found {
+            Some((one, _)) if one.form == Form::Unread => {
+                done.push(one.whole());
+                self.gap(&format!("`{}` is packed in a way that is not read", one.path.display()))?;
+                None
+            }
+            Some((one, offset)) => Some(Reading::beside(one, offset).with_context(|| cannot(&one.path))?),
+            None => {
+                self.looks = false;
+                None
+            }
+        };
+        self.state.done.insert(self.key.clone(), done);
+        match left {
+            // All was looked at.
+            Some(place) if !self.looks => {
+                self.gap(&format!(
+                    "the file that was `{}` when {} bytes of it were read is not beside it any more: if more was written to it, or another \
+                     file came between, that is not here",
+                    self.path.display(),
+                    place.offset
+                ))?;
+                self.state.left.remove(&self.key);
+            }
+            Some(_) => {}
+            // Kept until what is behind it was read, so that a crash finds it again.
+            None if found.is_none() => {
+                self.state.left.remove(&self.key);
+            }
+            None => {}
+        }
+        self.behind = found;
+        self.write()
+    }
+
+    /// Reads some of a file beside it.
+    fn read_behind(&mut self, mut reading: Reading) -> anyhow::Result<()> {
+        let packed = reading.unpacked.is_some();
+        match reading.read(&self.intake, false) {
+            Ok(true) => {
+                self.behind = Some(reading);
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(error) if packed && error.is::<Broken>() => self.gap(&format!("{error:#}"))?,
+            Err(error) => return Err(error),
+        }
+        reading.read_rest(&self.intake)?;
+        let mut place = reading.place().with_context(|| cannot(&reading.name))?;
+        if packed {
+            place = beside::all(&self.path)
+                .with_context(|| cannot(&self.path))?
+                .iter()
+                .find(|one| (one.device, one.inode) == (place.device, place.inode))
+                .map_or(place, Beside::whole);
+        }
+        // What was left off in it is read now.
+        if self.state.left.get(&self.key).is_some_and(|left| {
+            (left.device, left.inode) == (place.device, place.inode)
+                || (left.head_len == place.head_len && left.head == place.head)
+        }) {
+            self.state.left.remove(&self.key);
+        }
+        self.state.done.entry(self.key.clone()).or_default().push(place);
+        self.write()
+    }
+
+    fn gap(&self, what: &str) -> anyhow::Result<()> {
+        lock(&self.intake).gap(what)
     }
 
     /// Whether the open file still has what was read of it.
@@ -178,22 +329,46 @@ impl Follower {
             return Ok(());
         }
         self.state.files.insert(self.key.clone(), place);
-        match &self.kept {
-            Some(kept) => self.state.write(kept),
-            None => Ok(()),
-        }
+        self.write()
     }
+
+    fn write(&mut self) -> anyhow::Result<()> {
+        if let Some(kept) = self.kept.as_ref().filter(|_| self.stands.as_ref() != Some(&self.state)) {
+            self.state.write(kept)?;
+            self.stands = Some(self.state.clone());
+        }
+        Ok(())
+    }
+}
+
+/// A packed file that cannot be unpacked to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` cannot be unpacked from byte {1} on: {2}")]
+struct Broken(String, u64, std::io::Error);
+
+fn lock(intake: &Mutex<Intake>) -> MutexGuard<'_, Intake> {
+    intake.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reading {
     fn new(file: File, name: &Path, offset: u64) -> Self {
         Self {
             file,
+            unpacked: None,
             name: name.to_owned(),
             offset,
             pending: Vec::new(),
             skips: false,
         }
+    }
+
+    fn beside(one: &Beside, offset: u64) -> std::io::Result<Self> {
+        let file = File::open(&one.path)?;
+        let mut reading = Self::new(file, &one.path, offset);
+        if one.form == Form::Gzip {
+            reading.unpacked = Some(Box::new(beside::unpacked(reading.file.try_clone()?)));
+        }
+        Ok(reading)
     }
 
     fn place(&self) -> std::io::Result<Place> {
@@ -205,10 +380,7 @@ impl Reading {
             head: head(&self.file, head_len)?,
             head_len,
             offset: self.offset,
-            written: about
-                .mtime()
-                .saturating_mul(1_000_000_000)
-                .saturating_add(about.mtime_nsec()),
+            written: beside::written(&about),
         })
     }
 
@@ -218,24 +390,28 @@ impl Reading {
         let before = self.pending.len();
         self.pending.resize(before + CHUNK, 0);
         let room = self.pending.get_mut(before..).unwrap_or_default();
-        let read = self.file.read_at(room, self.offset + waiting);
-        let read = read.with_context(|| cannot(&self.name))?;
+        let read = match &mut self.unpacked {
+            None => self.file.read_at(room, self.offset + waiting),
+            Some(unpacked) => unpacked.read(room),
+        };
+        let read = match read {
+            Err(error) if self.unpacked.is_some() => {
+                self.pending.truncate(before);
+                return Err(Broken(self.name.display().to_string(), self.offset, error).into());
+            }
+            read => read.with_context(|| cannot(&self.name))?,
+        };
         self.pending.truncate(before + read);
         let ends = self
             .pending
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
-        let taken = if last { self.pending.len() } else { ends };
-        if taken > 0 {
-            self.take(intake, taken)?;
-            self.pending.drain(..taken);
-            self.offset += to_u64(taken);
-        }
+        self.take(intake, if last { self.pending.len() } else { ends })?;
         if self.pending.len() > LONGEST_LINE {
-            let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
             if !std::mem::replace(&mut self.skips, true) {
-                intake.unreadable(&self.spot(0), &TooLong.to_string());
+                let mut intake = lock(intake);
+                intake.unreadable(&self.spot(0), (self.offset, 0), b"too long", &TooLong.to_string());
             }
             self.offset += to_u64(self.pending.len());
             self.pending.clear();
@@ -243,8 +419,17 @@ impl Reading {
         Ok(read > 0)
     }
 
+    /// Takes what has no end and will have none.
+    fn read_rest(&mut self, intake: &Mutex<Intake>) -> anyhow::Result<()> {
+        let rest = self.pending.len();
+        self.take(intake, rest)
+    }
+
     fn take(&mut self, intake: &Mutex<Intake>, taken: usize) -> anyhow::Result<()> {
-        let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken == 0 {
+            return Ok(());
+        }
+        let mut intake = lock(intake);
         let mut events = Vec::new();
         let mut at = 0;
         let skips = self.skips;
@@ -255,29 +440,17 @@ impl Reading {
             .split_inclusive(|byte| *byte == b'\n')
         {
             // The end of a line whose beginning was too long.
-            if skips && at == 0 {
-                at += line.len();
-                continue;
-            }
-            match insight::read_each(line) {
-                Ok(read) => {
-                    for event in read {
-                        match event {
-                            Ok(event) => events.push(event),
-                            Err(error) => intake.unreadable(&self.spot(at), &error.to_string()),
-                        }
-                    }
-                }
-                Err(error) => intake.unreadable(&self.spot(at), &error.to_string()),
+            if !(skips && at == 0) {
+                let place = |_| self.spot(at);
+                intake.line(&mut events, self.offset + to_u64(at), line, &place)?;
             }
             at += line.len();
-            if events.len() >= BATCH {
-                intake.take(&events)?;
-                events.clear();
-            }
         }
+        intake.take(&events)?;
         self.skips = false;
-        intake.take(&events)
+        self.pending.drain(..taken);
+        self.offset += to_u64(taken);
+        Ok(())
     }
 
     fn spot(&self, at: usize) -> String {
@@ -291,53 +464,6 @@ fn cannot(path: &Path) -> String {
 
 fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
-}
-
-/// The digest of a file's first bytes; empty where it has fewer.
-fn head(file: &File, length: u64) -> std::io::Result<String> {
-    let mut bytes = vec![0; usize::try_from(length.min(HEAD)).unwrap_or_default()];
-    match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => Ok(hex::encode(digest::digest(&digest::SHA256, &bytes))),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(String::new()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether it is the file of the place, and still has what was read of it.
-fn is_at(file: &File, place: &Place) -> std::io::Result<bool> {
-    let about = file.metadata()?;
-    let is_it = (about.dev(), about.ino()) == (place.device, place.inode) && about.len() >= place.offset;
-    Ok(is_it && head(file, place.head_len)? == place.head)
-}
-
-/// Files beside the log that are named after it and were written since, oldest first: `audit-2026-….log` (the API server's own way),
-/// `audit.log.1` (logrotate's). Compressed ones are not read.
-fn turned_over(path: &Path, since: i64) -> std::io::Result<Vec<PathBuf>> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let rest = name.strip_prefix(&stem).unwrap_or_default();
-        let is_packed = [".gz", ".zst", ".bz2", ".xz"].iter().any(|end| rest.ends_with(end));
-        if !rest.starts_with(['-', '.', '_']) || is_packed || Some(name.as_ref()) == path.file_name() {
-            continue;
-        }
-        let about = entry.metadata()?;
-        let written = about
-            .mtime()
-            .saturating_mul(1_000_000_000)
-            .saturating_add(about.mtime_nsec());
-        if about.is_file() && written >= since {
-            found.push((written, entry.path()));
-        }
-    }
-    found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 #[cfg(test)]

@@ -70,6 +70,28 @@ impl World {
         let mut users: Vec<String> = numbers.into_iter().map(|n| format!("user-{n}")).collect();
         users.sort();
         assert_eq!(self.taken(), (users, 0), "{why}");
+        assert_eq!(self.gaps(), [""; 0], "{why}");
+    }
+
+    fn gaps(&self) -> Vec<String> {
+        self.intake.lock().unwrap().counts.named_gaps.clone()
+    }
+
+    /// As the API server turns its log over.
+    fn turn(&self, name: &str) {
+        fs::rename(self.at("audit.log"), self.at(name)).unwrap();
+    }
+
+    fn pack(&self, name: &str) {
+        let packed = File::create(self.at(&format!("{name}.gz"))).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        packed.write_all(&fs::read(self.at(name)).unwrap()).unwrap();
+        packed.finish().unwrap();
+        fs::remove_file(self.at(name)).unwrap();
+    }
+
+    fn lines(&self, numbers: std::ops::Range<usize>) {
+        self.append(numbers.map(line).collect::<String>().as_bytes());
     }
 }
 
@@ -160,6 +182,167 @@ fn a_log_that_is_renamed_away_is_read_to_its_end_before_the_next() {
             );
         }
     }
+}
+
+/// Whenever it is turned over, also while older files are read: the file that is followed is held open before.
+#[test]
+fn promise_4_a_log_that_turns_over_while_older_files_are_caught_up_loses_nothing() {
+    // The first run, whose other files are read before the first step.
+    let world = World::new();
+    world.lines(0..3);
+    let mut follower = world.follower();
+    world.turn("audit-2026-11-18T10-00-00.000.log");
+    world.lines(3..5);
+    all(&mut follower);
+    world.expect(0..5, "before the first look");
+    // A later run, which has much to catch up with: after each of its steps.
+    for step in 0..16 {
+        let world = World::new();
+        let mut follower = world.follower();
+        world.lines(0..2);
+        all(&mut follower);
+        drop(follower);
+        world.lines(2..4);
+        for turn in 0..3 {
+            world.turn(&format!("audit-2026-11-18T10-00-0{turn}.000.log"));
+            world.lines(4 + 2 * turn..6 + 2 * turn);
+        }
+        let mut follower = world.follower();
+        for _ in 0..step {
+            follower.step().unwrap();
+        }
+        world.lines(10..12);
+        world.turn("audit-2026-11-18T10-00-04.000.log");
+        world.lines(12..14);
+        if step % 2 == 0 {
+            drop(follower);
+            follower = world.follower();
+        }
+        all(&mut follower);
+        world.expect(0..14, &format!("turned over after step {step}"));
+    }
+}
+
+#[test]
+fn promise_4_without_the_state_file_what_was_turned_over_is_read_and_what_is_gone_is_told() {
+    for keeps in [true, false] {
+        let world = World::new();
+        let mut follower = world.follower();
+        world.lines(0..3);
+        all(&mut follower);
+        drop(follower);
+        world.lines(3..5);
+        world.turn("audit-2026-11-18T10-00-00.000.log");
+        world.lines(5..7);
+        fs::remove_file(world.at("keys/observe.json")).unwrap();
+        if !keeps {
+            fs::remove_file(world.at("audit-2026-11-18T10-00-00.000.log")).unwrap();
+        }
+        all(&mut world.follower());
+        if keeps {
+            world.expect(0..7, "from its beginning, each once");
+        } else {
+            let gaps = world.gaps();
+            assert!(gaps.len() == 1 && gaps[0].contains("left off is not known"), "{gaps:?}");
+            assert_eq!(world.intake.lock().unwrap().counts.gaps, 1);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_deleted_before_it_was_read_to_its_end_is_told_as_a_gap() {
+    for restarts in [true, false] {
+        let world = World::new();
+        let mut follower = world.follower();
+        world.lines(0..3);
+        all(&mut follower);
+        if restarts {
+            drop(follower);
+            world.lines(3..5);
+        }
+        world.turn("audit-2026-11-18T10-00-00.000.log");
+        world.lines(5..7);
+        fs::remove_file(world.at("audit-2026-11-18T10-00-00.000.log")).unwrap();
+        follower = world.follower();
+        all(&mut follower);
+        let gaps = world.gaps();
+        assert!(
+            gaps.len() == 1 && gaps[0].contains("is not beside it any more"),
+            "{gaps:?}"
+        );
+        // Told once, also by a later run.
+        drop(follower);
+        all(&mut world.follower());
+        assert_eq!(world.gaps().len(), 1);
+    }
+}
+
+#[test]
+fn what_was_packed_before_it_was_read_is_read_and_what_was_read_is_not_missed() {
+    for restarts in [false, true] {
+        let world = World::new();
+        let mut follower = world.follower();
+        world.lines(0..5);
+        all(&mut follower);
+        if restarts {
+            drop(follower);
+            follower = world.follower();
+        }
+        // One that was being read, one that nobody has seen, one that was read to its end and is packed later.
+        world.lines(5..8);
+        world.turn("audit.log.3");
+        world.pack("audit.log.3");
+        world.lines(8..12);
+        world.turn("audit.log.2");
+        world.pack("audit.log.2");
+        world.lines(12..16);
+        world.turn("audit.log.1");
+        world.lines(16..18);
+        all(&mut follower);
+        world.expect(0..18, &format!("packed, restarted: {restarts}"));
+        world.pack("audit.log.1");
+        let known = world.intake.lock().unwrap().counts.known;
+        all(&mut follower);
+        let mut again = world.follower();
+        all(&mut again);
+        world.expect(0..18, "packed after it was read");
+        assert_eq!(
+            world.intake.lock().unwrap().counts.known,
+            known,
+            "nothing is read again"
+        );
+        // Torn, and packed in another way.
+        fs::write(world.at("audit.log.4.gz"), b"\x1f\x8b\x08\0torn").unwrap();
+        fs::write(world.at("audit.log.5.zst"), b"?").unwrap();
+        // Its time is nobody's else: those of files that are written one after another may be the same.
+        let odd = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_795_000_000_500);
+        let other = File::options().write(true).open(world.at("audit.log.5.zst")).unwrap();
+        other.set_modified(odd).unwrap();
+        all(&mut again);
+        all(&mut world.follower());
+        let mut gaps = world.gaps();
+        gaps.sort();
+        assert!(
+            gaps.len() == 2
+                && gaps[0].contains("4.gz` cannot be unpacked")
+                && gaps[1].contains("5.zst` is packed in a way"),
+            "{gaps:?}"
+        );
+    }
+}
+
+#[test]
+fn older_files_are_not_read_the_first_time_and_that_is_known() {
+    let world = World::new();
+    world.lines(0..3);
+    world.turn("audit.log.1");
+    world.lines(3..5);
+    let mut follower = world.follower();
+    assert_eq!(follower.older, 1);
+    fs::write(world.at("audit-policy.yaml"), "no log").unwrap();
+    all(&mut follower);
+    world.expect(3..5, "from the log itself on");
+    assert_eq!(world.follower().older, 0, "only the first time");
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! The webhook backend: the API server posts lists of events, and hears `200` when all of them are durable.
 //!
 //! An answer that is lost makes the API server send the list again: what is there already is not written twice. One that cannot be
-//! kept is answered with 503, and so comes again; one that cannot be read would never be readable, and is counted and told instead.
+//! kept is answered with 503, and so comes again. One that is no list of events, or too long, is counted once and refused: the API server
+//! sends it again whatever the answer is (five times, then it drops it), and it may have been torn on its way. Of a list in which single
+//! events cannot be read all others are taken, and the answer is `200`, as nothing more could be had.
 //!
 //! **When it is full:** [`PLACES`] requests are read at once, each up to [`MOST_BODY`]; the others get 503 and come again. Only
-//! whom the certificate or the token proves takes a place.
+//! whom the certificate or the token proves takes a place. Events of a list are read and made durable some thousand at a time, so that a
+//! list of however many small items takes no more memory than its bytes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use proxy::listener::{ClientCertificate, Conn, Handler, Head, Inbound, Refused};
@@ -22,6 +25,9 @@ use super::intake::Intake;
 const PLACES: usize = 8;
 /// The API server sends at most 10 MB at once (`--audit-webhook-truncate-max-batch-size`), more only where it was told to.
 const MOST_BODY: usize = 32 << 20;
+/// What is said of a longer one.
+const TOO_LONG: &str = "a list is longer than 32 MiB: have the API server send smaller ones (--audit-webhook-batch-max-size, \
+                        --audit-webhook-truncate-enabled), or follow its log file";
 /// From the head of a request to the last byte of its body.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -88,62 +94,55 @@ impl Hook {
             return again("too many lists at once");
         };
         let peer = conn.peer_ip().to_string();
+        // The same list, sent again, has the same length.
+        let length = request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        let length = length.and_then(|text| text.parse().ok()).unwrap_or(0);
         let collected = Limited::new(request.into_body(), MOST_BODY).collect();
-        let body = match tokio::time::timeout(BODY_WITHIN, collected).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return self
-                    .unread(&peer, "a list is too long", StatusCode::PAYLOAD_TOO_LARGE)
-                    .await;
-            }
+        match tokio::time::timeout(BODY_WITHIN, collected).await {
+            Ok(Ok(body)) => self.take(peer, Ok(body.to_bytes())).await,
+            Ok(Err(error)) if error.is::<LengthLimitError>() => self.take(peer, Err(length)).await,
             // Nothing was taken: the API server sends it again.
-            Ok(Err(_)) | Err(_) => return again("the request did not come whole in time"),
-        };
-        match insight::read_each(&body) {
-            Ok(events) => self.take(peer, events).await,
-            Err(error) => self.unread(&peer, &error.to_string(), StatusCode::BAD_REQUEST).await,
+            Ok(Err(_)) | Err(_) => again("the request did not come whole in time"),
         }
     }
 
-    /// Answered only when all that can be read is durable.
-    async fn take(&self, peer: String, read: Vec<Result<insight::ServerEvent, insight::ServerLogError>>) -> Answer {
+    /// Answered only when all that can be read is durable; `Err` is a list of so many bytes, which is too long.
+    async fn take(&self, peer: String, body: Result<Bytes, u64>) -> Answer {
         let intake = Arc::clone(&self.intake);
         let taken = tokio::task::spawn_blocking(move || {
             let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut events = Vec::with_capacity(read.len());
-            for (at, event) in read.into_iter().enumerate() {
-                match event {
-                    Ok(event) => events.push(event),
-                    Err(error) => intake.unreadable(&format!("{peer}: event {at} of a list"), &error.to_string()),
+            let place = |number| match number {
+                0 => format!("{peer}: a list"),
+                _ => format!("{peer}: event {number} of a list"),
+            };
+            let mut waiting = Vec::new();
+            let answer = match body {
+                Ok(body) => {
+                    let wrong = intake.line(&mut waiting, 0, &body, &place)?;
+                    wrong.map(|why| (StatusCode::BAD_REQUEST, why))
                 }
-            }
-            intake.take(&events)
+                Err(length) => {
+                    intake.unreadable(&place(0), (length, 0), b"too long", TOO_LONG);
+                    Some((StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG.to_owned()))
+                }
+            };
+            intake.take(&waiting)?;
+            anyhow::Ok(answer)
         });
         match taken.await {
-            Ok(Ok(())) => {
+            Ok(Ok(None)) => {
                 (self.told)();
                 said(StatusCode::OK, "durable")
             }
+            Ok(Ok(Some((status, why)))) => said(status, &why),
             Ok(Err(error)) => {
                 crate::terminal::fail(&error);
                 again("it cannot be kept at the moment")
             }
             Err(_) => again("a fault of ours"),
-        }
-    }
-
-    /// Counts what will never be readable, and records that there was something.
-    async fn unread(&self, peer: &str, why: &str, status: StatusCode) -> Answer {
-        let (intake, place, why) = (Arc::clone(&self.intake), format!("{peer}: a list"), why.to_owned());
-        let words = why.clone();
-        let told = tokio::task::spawn_blocking(move || {
-            let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
-            intake.unreadable(&place, &why);
-            intake.take(&[])
-        });
-        match told.await {
-            Ok(Ok(())) => said(status, &words),
-            _ => again("it cannot be kept at the moment"),
         }
     }
 }

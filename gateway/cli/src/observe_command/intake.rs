@@ -5,9 +5,13 @@
 //! webhook answered, only after its events are durable. An event is known by all that it says, not by its `Audit-ID` and stage alone:
 //! those are its caller's choice, and a second call must not be hidden by the id of a first.
 //!
+//! **In any order.** A webhook sends batches side by side. Each call has one `access` record, whichever of its events comes first: a
+//! beginning that comes after its end says nothing new and is counted, a second end is a `close`.
+//!
 //! **When it is full:** [`MOST_KNOWN`] events are remembered, the newest; an older one that comes again is written again. That is told.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -26,12 +30,21 @@ use super::record::{self, Digest, Here};
 const MOST_KNOWN: usize = 4_000_000;
 /// Calls whose beginning is in the ledger and whose end has not come.
 const MOST_BEGUN: usize = 500_000;
+/// Calls that ended, whose other events may still come.
+const MOST_ENDED: usize = 500_000;
+/// Digests of what could not be read in one record; a record has 16 KiB.
+const MOST_DIGESTS: usize = 250;
 /// Events that are made durable together.
 pub(super) const BATCH: usize = 4_096;
 /// Callers that are counted by name; of more, only the number is known.
 const MOST_CALLERS: usize = 10_000;
 /// Of what could not be read so many are named.
 const NAMED: usize = 5;
+
+/// Of a gap's words so many bytes are recorded.
+const LONGEST_NOTE: usize = 1_024;
+/// What a record is a summary of.
+const UNREADABLE: &str = "unreadableEvents";
 
 /// What was read and what became of it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -45,6 +58,8 @@ pub(super) struct Counts {
     pub(super) known: u64,
     /// Events that say only that a call has come: what came of it says a later one.
     pub(super) announced: u64,
+    /// Events that say that a call began, of which that, or its end, was there already.
+    pub(super) late: u64,
     /// Lines, or events of a list, that could not be read.
     pub(super) unreadable: u64,
     /// Of them the first few: where, and why.
@@ -61,6 +76,10 @@ pub(super) struct Counts {
     pub(super) others: u64,
     /// Events that had to be forgotten.
     pub(super) forgotten: u64,
+    /// Where the log has, or may have, more than could be read: how often.
+    pub(super) gaps: u64,
+    /// Of them the first few, in words.
+    pub(super) named_gaps: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -83,8 +102,10 @@ pub(super) struct Intake {
     memory: Memory,
     pub(super) counts: Counts,
     pub(super) replay: Option<Replay>,
+    /// Calls that were counted in this run.
+    counted: Ring,
     /// Unreadable ones that no record tells of yet.
-    untold: u64,
+    untold: Vec<Digest>,
     most_known: usize,
 }
 
@@ -95,6 +116,30 @@ pub(super) struct Memory {
     events: HashMap<Digest, bool>,
     order: VecDeque<Digest>,
     begun: HashSet<Digest>,
+    ended: Ring,
+}
+
+/// The newest [`MOST_ENDED`] of them.
+#[derive(Debug, Default)]
+struct Ring {
+    known: HashSet<Digest>,
+    order: VecDeque<Digest>,
+}
+
+impl Ring {
+    /// Whether it is new.
+    fn insert(&mut self, one: Digest) -> bool {
+        if !self.known.insert(one) {
+            return false;
+        }
+        self.order.push_back(one);
+        if self.order.len() > MOST_ENDED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
 }
 
 /// A batch, sorted.
@@ -103,6 +148,7 @@ struct Sorted<'e> {
     new: Vec<New<'e>>,
     known: Vec<(Digest, &'e ServerEvent)>,
     announced: u64,
+    late: u64,
 }
 
 /// An event that the ledger does not have yet.
@@ -122,6 +168,14 @@ struct Kept {
     source: String,
     outcome: Option<serde::de::IgnoredAny>,
     ingested: Option<KeptEvent>,
+    sum: Option<KeptSum>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeptSum {
+    what: String,
+    by: Vec<(String, u64)>,
 }
 
 #[derive(Default, Deserialize)]
@@ -133,10 +187,16 @@ struct KeptEvent {
 impl Memory {
     /// Takes the next record of the ledger, oldest first.
     pub(super) fn learn(&mut self, kind: RecordKind, leaf: &[u8], most: usize) {
-        if !matches!(kind, RecordKind::Access | RecordKind::Close) {
+        if !matches!(kind, RecordKind::Access | RecordKind::Close | RecordKind::Summary) {
             return;
         }
         let kept: Kept = serde_json::from_slice(leaf).unwrap_or_default();
+        if let Some(sum) = kept.sum.filter(|sum| sum.what == UNREADABLE) {
+            for unreadable in sum.by.iter().filter_map(|(digest, _)| Digest::parse(digest)) {
+                self.remember(unreadable, false, most);
+            }
+            return;
+        }
         let Some(event) = kept.ingested.and_then(|ingested| Digest::parse(&ingested.event)) else {
             return;
         };
@@ -149,9 +209,15 @@ impl Memory {
         }
     }
 
+    /// Whether it has any events; calls of an observer that was here before.
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     fn follow(&mut self, call: Digest, begins: bool) {
         if !begins {
             self.begun.remove(&call);
+            self.ended.insert(call);
         } else if self.begun.len() < MOST_BEGUN {
             self.begun.insert(call);
         }
@@ -195,7 +261,8 @@ impl Intake {
             memory,
             counts: Counts::default(),
             replay,
-            untold: 0,
+            counted: Ring::default(),
+            untold: Vec::new(),
             most_known: MOST_KNOWN,
         }
     }
@@ -206,13 +273,99 @@ impl Intake {
         self
     }
 
-    /// Notes what could not be read, and where.
-    pub(super) fn unreadable(&mut self, place: &str, why: &str) {
+    /// Whether the ledger had nothing of a log when it was opened, and nothing has come since.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.memory.is_empty()
+    }
+
+    /// Notes what could not be read, and where: once, however often it is read. `spot` is the byte of its file where its line begins, and
+    /// its number in a list.
+    pub(super) fn unreadable(&mut self, place: &str, spot: (u64, u64), text: &[u8], why: &str) {
+        let digest = record::digest_of_text(&self.cluster, spot, text);
+        match self.memory.events.get_mut(&digest) {
+            Some(true) => return,
+            // Recorded in an earlier run; this one did not read it either.
+            Some(met) => *met = true,
+            None => {
+                self.untold.push(digest);
+                self.counts.forgotten += self.memory.remember(digest, true, self.most_known);
+            }
+        }
         self.counts.unreadable += 1;
-        self.untold += 1;
         if self.counts.named.len() < NAMED {
             self.counts.named.push(format!("{place}: {why}"));
         }
+    }
+
+    /// Reads a line, an event or a list of them, into `waiting`, and takes what waits as soon as it is enough to be made durable together:
+    /// so that a list of any number of items takes little memory. Gives why the line is neither.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(super) fn line(
+        &mut self,
+        waiting: &mut Vec<ServerEvent>,
+        at: u64,
+        line: &[u8],
+        place: &dyn Fn(u64) -> String,
+    ) -> anyhow::Result<Option<String>> {
+        let (mut number, mut failed) = (0, None);
+        let read = insight::for_each(line, &mut |text, read| {
+            number += 1;
+            match read {
+                Ok(event) => waiting.push(event),
+                Err(error) => self.unreadable(&place(number), (at, number), text.as_bytes(), &error.to_string()),
+            }
+            if waiting.len() + self.untold.len() >= BATCH {
+                failed = self.take(waiting).err();
+                waiting.clear();
+            }
+            match failed {
+                None => ControlFlow::Continue(()),
+                Some(_) => ControlFlow::Break(()),
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        Ok(read.err().map(|error| {
+            let why = error.to_string();
+            self.unreadable(&place(0), (at, 0), line, &why);
+            why
+        }))
+    }
+
+    /// Notes that the log has, or may have, more than can be read, and records it.
+    ///
+    /// # Errors
+    /// The ledger does not take it.
+    pub(super) fn gap(&mut self, what: &str) -> anyhow::Result<()> {
+        self.counts.gaps += 1;
+        if self.counts.named_gaps.len() < NAMED {
+            self.counts.named_gaps.push(what.to_owned());
+        }
+        crate::terminal::say(&format!("✖ a gap: {}", crate::client::trouble::clean(what)));
+        let Some(book) = &self.book else { return Ok(()) };
+        let (now, id) = ((self.clock)(), uuid::Uuid::now_v7().to_string());
+        let record = Record {
+            id: &id,
+            t: now,
+            boot: &book.boot,
+            cluster: Some(&self.cluster),
+            source: Source::Ingested,
+            sum: Some(Summed {
+                count: 1,
+                from: self.counts.covers.map_or(now, |(_, to)| to.min(now)),
+                to: now,
+                what: "logGap",
+                by: &[],
+            }),
+            note: Some(what.get(..what.floor_char_boundary(LONGEST_NOTE)).unwrap_or_default()),
+            ..Record::default()
+        };
+        let ticket = append(&book.ledger, RecordKind::Summary, record.body()?)?;
+        ticket.wait().context("a gap could not be recorded")?;
+        Ok(())
     }
 
     /// Takes events; when it returns, they are durable.
@@ -236,7 +389,8 @@ impl Intake {
     /// Hands new events to the ledger, whose answer is waited for afterwards.
     fn send<'e>(&self, batch: &'e [ServerEvent], sorted: &mut Sorted<'e>) -> anyhow::Result<()> {
         let now = (self.clock)();
-        let (mut among, mut begun_here) = (HashSet::new(), HashSet::new());
+        let mut among = HashSet::new();
+        let (mut begun_here, mut ended_here) = (HashSet::new(), HashSet::new());
         for event in batch {
             if event.stage == Stage::RequestReceived {
                 sorted.announced += 1;
@@ -249,7 +403,12 @@ impl Intake {
             }
             let call = call_key(&self.cluster, event);
             let begins = !event.stage.is_last();
-            let begun = begun_here.contains(&call) || self.memory.begun.contains(&call);
+            let ended = ended_here.contains(&call) || self.memory.ended.known.contains(&call);
+            let begun = ended || begun_here.contains(&call) || self.memory.begun.contains(&call);
+            if begins && begun {
+                sorted.late += 1;
+                continue;
+            }
             let mut ticket = None;
             if let Some(book) = &self.book {
                 let here = Here {
@@ -263,6 +422,8 @@ impl Intake {
             among.insert(digest);
             if begins {
                 begun_here.insert(call);
+            } else {
+                ended_here.insert(call);
             }
             sorted.new.push(New {
                 digest,
@@ -279,7 +440,8 @@ impl Intake {
     fn settle(&mut self, sorted: Sorted<'_>) -> anyhow::Result<()> {
         let mut lost = None;
         self.counts.announced += sorted.announced;
-        self.counts.events += sorted.announced;
+        self.counts.late += sorted.late;
+        self.counts.events += sorted.announced + sorted.late;
         for new in sorted.new {
             if let Some(ticket) = new.ticket {
                 if let Err(error) = ticket.wait() {
@@ -291,7 +453,7 @@ impl Intake {
             self.counts.events += 1;
             self.memory.follow(new.call, new.begins);
             self.counts.forgotten += self.memory.remember(new.digest, true, self.most_known);
-            self.judge(new.event);
+            self.judge(new.event, new.call);
         }
         for (digest, event) in sorted.known {
             self.counts.events += 1;
@@ -299,7 +461,7 @@ impl Intake {
             // Written in an earlier run, and met for the first time in this one.
             if self.memory.events.get(&digest) == Some(&false) {
                 self.memory.events.insert(digest, true);
-                self.judge(event);
+                self.judge(event, call_key(&self.cluster, event));
             }
         }
         match lost {
@@ -309,13 +471,13 @@ impl Intake {
     }
 
     /// Counts a call, and asks the rules about it.
-    fn judge(&mut self, event: &ServerEvent) {
+    fn judge(&mut self, event: &ServerEvent, call: Digest) {
         let (from, to) = self.counts.covers.unwrap_or((event.received, event.at));
         self.counts.covers = Some((from.min(event.received), to.max(event.at)));
         if let Some(replay) = &mut self.replay {
             replay.push(event);
         }
-        if !event.stage.is_last() {
+        if !event.stage.is_last() || !self.counted.insert(call) {
             return;
         }
         self.counts.calls += 1;
@@ -330,31 +492,38 @@ impl Intake {
         caller.calls += 1;
     }
 
-    /// One record for all that could not be read since the last.
+    /// Records what could not be read since the last time, with digests by which it is known again.
     fn tell_unreadable(&mut self) -> anyhow::Result<()> {
-        let Some(book) = self.book.as_ref().filter(|_| self.untold > 0) else {
+        let Some(book) = &self.book else {
+            self.untold.clear();
             return Ok(());
         };
-        let (now, id) = ((self.clock)(), uuid::Uuid::now_v7().to_string());
-        let record = Record {
-            id: &id,
-            t: now,
-            boot: &book.boot,
-            cluster: Some(&self.cluster),
-            source: Source::Ingested,
-            sum: Some(Summed {
-                count: self.untold,
-                from: now,
-                to: now,
-                what: "unreadableEvents",
-                by: &[],
-            }),
-            note: Some("of the API server's log so many lines or events could not be read; nothing of them is here"),
-            ..Record::default()
-        };
-        let ticket = append(&book.ledger, RecordKind::Summary, record.body()?)?;
-        ticket.wait().context("what was read could not be kept")?;
-        self.untold = 0;
+        while !self.untold.is_empty() {
+            let some: Vec<String> = self.untold.iter().take(MOST_DIGESTS).map(|one| one.to_hex()).collect();
+            let by: Vec<(&str, u64)> = some.iter().map(|digest| (digest.as_str(), 1)).collect();
+            let (now, id) = ((self.clock)(), uuid::Uuid::now_v7().to_string());
+            let record = Record {
+                id: &id,
+                t: now,
+                boot: &book.boot,
+                cluster: Some(&self.cluster),
+                source: Source::Ingested,
+                sum: Some(Summed {
+                    count: u64::try_from(some.len()).unwrap_or(u64::MAX),
+                    from: now,
+                    to: now,
+                    what: UNREADABLE,
+                    by: &by,
+                }),
+                note: Some(
+                    "of the API server's log so many lines or events could not be read; nothing of them is here",
+                ),
+                ..Record::default()
+            };
+            let ticket = append(&book.ledger, RecordKind::Summary, record.body()?)?;
+            ticket.wait().context("what was read could not be kept")?;
+            self.untold.drain(..some.len());
+        }
         Ok(())
     }
 }

@@ -201,9 +201,11 @@ fn what_could_not_be_read_is_named_counted_and_recorded_without_its_words() {
     let at = folder.path().join("observed");
     let (kept, mut taken) = opened(&at);
     for n in 0..7 {
-        taken.unreadable(&format!("audit.log:{n}"), "hunter2 is no event");
+        taken.unreadable(&format!("audit.log:{n}"), (n, 0), b"hunter2", "hunter2 is no event");
     }
     taken.take(&[]).unwrap();
+    // The same again, as where a webhook sends a list again, is the same.
+    taken.unreadable("audit.log:6", (6, 0), b"hunter2", "hunter2 is no event");
     taken.take(&[]).unwrap();
     assert_eq!((taken.counts.unreadable, taken.counts.named.len()), (7, 5));
     drop(taken);
@@ -215,6 +217,116 @@ fn what_could_not_be_read_is_named_counted_and_recorded_without_its_words() {
         (RecordKind::Summary, &json!(7))
     );
     assert!(!written[0].1.to_string().contains("hunter2"));
+
+    // A later run that reads it again has not read it either, and the ledger says so once.
+    let (kept, mut again) = opened(&at);
+    for n in 0..7 {
+        again.unreadable(&format!("audit.log:{n}"), (n, 0), b"hunter2", "hunter2 is no event");
+    }
+    again.take(&[]).unwrap();
+    assert_eq!(again.counts.unreadable, 7);
+    drop(again);
+    kept.close().unwrap();
+    assert_eq!(records(&at).len(), 1);
+}
+
+/// Batches of a webhook come side by side, and what failed after its answer has two ends.
+#[test]
+fn a_call_begins_once_in_whatever_order_its_events_come() {
+    let (started, ended, failed) = (
+        event(1, "ResponseStarted"),
+        event(1, "ResponseComplete"),
+        event(1, "Panic"),
+    );
+    let close = RecordKind::Close;
+    for (order, expected) in [
+        (vec![&started, &ended], vec![close]),
+        (vec![&ended, &started], vec![]),
+        (vec![&ended, &failed, &started], vec![close]),
+        (vec![&failed, &ended], vec![close]),
+        (vec![&started, &failed, &ended], vec![close, close]),
+    ] {
+        for (together, between) in [(true, false), (false, false), (false, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = folder.path().join("observed");
+            let (mut kept, mut taken) = opened(&at);
+            let all: Vec<ServerEvent> = order.iter().map(|event| (*event).clone()).collect();
+            if together {
+                taken.take(&all).unwrap();
+            }
+            for one in all.iter().filter(|_| !together) {
+                taken.take(std::slice::from_ref(one)).unwrap();
+                if between {
+                    drop(taken);
+                    kept.close().unwrap();
+                    (kept, taken) = opened(&at);
+                }
+            }
+            let calls = taken.counts.calls;
+            drop(taken);
+            kept.close().unwrap();
+            let kinds: Vec<RecordKind> = records(&at).into_iter().map(|(kind, _)| kind).collect();
+            let stages: Vec<&str> = order.iter().map(|event| event.stage.as_str()).collect();
+            assert_eq!(kinds.first(), Some(&RecordKind::Access), "{stages:?}");
+            assert_eq!(kinds[1..], expected, "{stages:?}, together {together}");
+            assert!(between || calls == 1, "{stages:?}: {calls}");
+        }
+    }
+}
+
+#[test]
+fn promise_8_a_list_of_any_number_of_items_is_taken_some_at_a_time() {
+    let item = |n: usize| {
+        format!(
+            r#"{{"auditID":"id-{n}","stage":"ResponseComplete","requestURI":"/version","verb":"get","user":{{"username":"user"}},"requestReceivedTimestamp":"2026-11-18T10:00:00Z","stageTimestamp":"2026-11-18T10:00:01Z"}}"#
+        )
+    };
+    let items: Vec<String> = (0..3 * BATCH).flat_map(|n| [item(n), "0".to_owned()]).collect();
+    let list = format!(
+        r#"{{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[{}]}}"#,
+        items.join(",")
+    );
+    let mut taken = intake(None, Memory::default());
+    let mut waiting = Vec::new();
+    let place = |number| format!("peer: event {number} of a list");
+    let wrong = taken.line(&mut waiting, 0, list.as_bytes(), &place).unwrap();
+    assert!(wrong.is_none() && waiting.len() < BATCH && waiting.capacity() <= 2 * BATCH);
+    taken.take(&waiting).unwrap();
+    let all = u64::try_from(3 * BATCH).unwrap();
+    assert_eq!((taken.counts.calls, taken.counts.unreadable), (all, all));
+    assert!(
+        taken.counts.named[0].starts_with("peer: event 2 of a list: "),
+        "{:?}",
+        taken.counts.named
+    );
+    // Sent again, as after an answer that was lost: nothing of it counts again.
+    taken.line(&mut Vec::new(), 0, list.as_bytes(), &place).unwrap();
+    assert_eq!((taken.counts.calls, taken.counts.unreadable), (all, all));
+    let why = taken.line(&mut Vec::new(), 0, b"{\"kind\":", &place).unwrap();
+    assert!(why.is_some_and(|why| why.contains("no audit event")));
+}
+
+/// What somebody else writes meanwhile would be unknown to us, and be written twice.
+#[test]
+fn what_a_ledger_has_is_read_when_nobody_else_can_write_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("observed");
+    let (kept, mut taken) = opened(&at);
+    let all: Vec<ServerEvent> = (0..60).map(|n| event(n, "ResponseComplete")).collect();
+    taken.take(&all).unwrap();
+    // Reading it to its end would fail, so that it shows when it is read.
+    let segment = std::fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|end| end == "seg"))
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[used * 3 / 4..used * 3 / 4 + 8].fill(0xa5);
+    std::fs::write(&segment, bytes).unwrap();
+    let error = Kept::open_with(&at, &cluster(), small()).err().unwrap();
+    assert!(error.to_string().contains("cannot be opened"), "{error:#}");
+    drop((taken, kept));
 }
 
 #[test]

@@ -77,7 +77,8 @@ impl Kept {
         options: ledger::Options,
     ) -> anyhow::Result<(Self, Book, Memory)> {
         let places = Places::of(folder);
-        let memory = memory(folder)?;
+        // Whose ledger it is, before anything is written; what it has, when nobody else can write to it any more.
+        memory(folder, FIRST_RECORDS)?;
         for folder in [folder, &places.beside] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -90,6 +91,7 @@ impl Kept {
         };
         let (ledger, _) = Ledger::open(folder, options, Arc::new(RealDisk::new(folder)))
             .with_context(|| format!("the ledger in `{}` cannot be opened", folder.display()))?;
+        let memory = memory(folder, u64::MAX)?;
         let ledger = Arc::new(ledger);
         let key = key(&places, folder)?;
         let origin = key.key().name().to_string();
@@ -122,8 +124,8 @@ impl Kept {
     }
 }
 
-/// What the ledger has; nothing where there is none yet.
-fn memory(folder: &Path) -> anyhow::Result<Memory> {
+/// What the first `most` records of the ledger have; nothing where there is none yet.
+fn memory(folder: &Path, most: u64) -> anyhow::Result<Memory> {
     let mut memory = Memory::default();
     if !folder.is_dir() {
         return Ok(memory);
@@ -136,7 +138,7 @@ fn memory(folder: &Path) -> anyhow::Result<Memory> {
     let bytes = reader.segments().len();
     let bar = progress(u64::try_from(bytes).unwrap_or(0));
     let (mut is_ours, mut segment) = (None, 0);
-    for (at, record) in (0_u64..).zip(reader.records_from(first.first_seq)) {
+    for (at, record) in (0..most).zip(reader.records_from(first.first_seq)) {
         let record = record.with_context(cannot)?;
         if record.kind == RecordKind::Start && is_ours.is_none() {
             is_ours = Some(is_of_ours(&record.leaf));
@@ -238,8 +240,13 @@ pub(super) struct Place {
 
 /// The state file: a place for each followed path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct State {
     pub(super) files: std::collections::BTreeMap<String, Place>,
+    /// Where reading of a file left off that the path leads to no more, and that is looked for beside it.
+    pub(super) left: std::collections::BTreeMap<String, Place>,
+    /// Files beside it that were read to their ends, or were there before the first time; as long as they are there.
+    pub(super) done: std::collections::BTreeMap<String, Vec<Place>>,
 }
 
 impl State {

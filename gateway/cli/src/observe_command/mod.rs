@@ -6,6 +6,7 @@
 //!
 //! Nothing that is written here is ever a record of the gateway: it has `source: ingested` and stands in a ledger of its own.
 
+mod beside;
 mod follow;
 mod hook;
 mod intake;
@@ -24,15 +25,15 @@ use access::rbac::{Objects, Snapshot};
 use access::rule::RuleSet;
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use insight::ServerEvent;
 use insight::replay::{Replay, Rules, Said};
+use insight::{Network, ServerEvent};
 use model::cluster::ClusterId;
 use proxy::listener::tls::{CertificateStore, ClientAuthorities, ClientCertificateRules};
 use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Security};
 
 use self::follow::{Follower, Step};
 use self::hook::{Allowed, Hook};
-use self::intake::{BATCH, Intake, Memory};
+use self::intake::{Intake, Memory};
 use self::keep::{Kept, Places};
 use self::objects::Given;
 use crate::terminal::{data_and, fail, say};
@@ -83,9 +84,13 @@ pub(crate) struct Observe {
     #[arg(long, value_name = "PATH")]
     policy: Vec<PathBuf>,
     /// RBAC objects and namespaces, as `kubectl get clusterroles,clusterrolebindings,roles,rolebindings,namespaces -A -o json` writes
-    /// them; again for more. With them, they alone say what RBAC allows; without, the server's own decision does.
+    /// them; `-` for standard input; again for more. With them, they alone say what RBAC allows; without, the server's own decision does.
     #[arg(long, value_name = "FILE")]
     rbac: Vec<PathBuf>,
+    /// Network of balancers before the API server: what they say of where a call came from is believed (`X-Forwarded-For`). Without it,
+    /// rules are asked about whoever opened the connection; again for more.
+    #[arg(long, value_name = "NETWORK")]
+    trusted_proxy: Vec<Network>,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -117,7 +122,16 @@ fn observe(arguments: &Observe) -> anyhow::Result<(String, Exit)> {
         !follows_input,
         "`--follow` is for files: standard input is read to its end as it is"
     );
+    let inputs = arguments.log.iter().chain(&arguments.rbac);
+    ensure!(
+        inputs.filter(|file| file.as_os_str() == "-").count() <= 1,
+        "standard input can be read once: give `-` to one of --log and --rbac"
+    );
     let (rules, remarks) = rules(arguments)?;
+    ensure!(
+        rules.is_some() || arguments.trusted_proxy.is_empty(),
+        "`--trusted-proxy` is for rules, and none are given: --policy or --rbac"
+    );
     let replay = rules.map(Replay::of);
     let (kept, book, memory) = match &arguments.ledger {
         Some(folder) => {
@@ -145,7 +159,8 @@ fn observe(arguments: &Observe) -> anyhow::Result<(String, Exit)> {
     // A log that is followed may say nothing for a while; one that is read whole and holds no event is the wrong file.
     let is_whole = !arguments.follow && arguments.listen.is_none();
     let is_empty = is_whole && intake.counts.covers.is_none();
-    let exit = exit_of(intake.counts.unreadable, is_empty, said.as_ref());
+    let unread = intake.counts.unreadable + intake.counts.gaps;
+    let exit = exit_of(unread, is_empty, said.as_ref());
     let text = match arguments.output {
         Output::Text => show::in_words(&told),
         Output::Json => show::as_json(&told),
@@ -157,7 +172,7 @@ fn observe(arguments: &Observe) -> anyhow::Result<(String, Exit)> {
 fn exit_of(unreadable: u64, nothing: bool, said: Option<&Said>) -> Exit {
     match () {
         () if unreadable > 0 || nothing => Exit::Partly,
-        () if said.is_some_and(|said| !said.refused.is_empty()) => Exit::No,
+        () if said.is_some_and(|said| said.calls.refused > 0) => Exit::No,
         () => Exit::Done,
     }
 }
@@ -202,6 +217,7 @@ fn rules(arguments: &Observe) -> anyhow::Result<(Option<Rules>, Vec<String>)> {
         rules: RuleSet::new(files.policy.rules),
         rbac: has_rbac.then(|| Snapshot::new(&given.objects)),
         namespaces: given.namespaces,
+        balancers: arguments.trusted_proxy.clone(),
     };
     ensure!(
         !rules.is_empty(),
@@ -224,34 +240,25 @@ fn read(arguments: &Observe, intake: &Arc<Mutex<Intake>>, places: Option<&Places
         Some((last, before)) if arguments.follow => (before, Some(last)),
         _ => (&*arguments.log, None),
     };
+    // Opened before the others are read, which may take long: it may be turned over meanwhile.
+    let follower = followed.map(|file| Follower::new(file, places.map(Places::state), Arc::clone(intake)));
+    let follower = follower.transpose()?;
     for file in whole {
         read_whole(file, &mut lock(intake))?;
     }
-    match followed {
-        Some(file) => follow(file, intake, places),
+    match follower {
+        Some(follower) => follow(follower, whole.len(), intake),
         None => Ok(()),
     }
 }
 
 fn read_whole(file: &Path, intake: &mut Intake) -> anyhow::Result<()> {
     let mut events: Vec<ServerEvent> = Vec::new();
-    server_log::each_line(file, &mut |number, line| {
-        let place = || format!("{}:{number}", file.display());
-        match line.map(insight::read_each) {
-            Ok(Ok(read)) => {
-                for event in read {
-                    match event {
-                        Ok(event) => events.push(event),
-                        Err(error) => intake.unreadable(&place(), &error.to_string()),
-                    }
-                }
-            }
-            Ok(Err(error)) => intake.unreadable(&place(), &error.to_string()),
-            Err(too_long) => intake.unreadable(&place(), &too_long.to_string()),
-        }
-        if events.len() >= BATCH {
-            intake.take(&events)?;
-            events.clear();
+    server_log::each_line(file, &mut |at, line| {
+        let place = |_| format!("{}:{}", file.display(), at.number);
+        match line {
+            Ok(line) => drop(intake.line(&mut events, at.byte, line, &place)?),
+            Err(too_long) => intake.unreadable(&place(0), (at.byte, 0), b"too long", &too_long.to_string()),
         }
         Ok(())
     })?;
@@ -266,12 +273,22 @@ fn tell_fresh(intake: &Mutex<Intake>) {
     }
 }
 
-fn follow(file: &Path, intake: &Arc<Mutex<Intake>>, places: Option<&Places>) -> anyhow::Result<()> {
-    let mut follower = Follower::new(file, places.map(Places::state), Arc::clone(intake))?;
+/// `named` other files were read before it.
+fn follow(mut follower: Follower, named: usize, intake: &Arc<Mutex<Intake>>) -> anyhow::Result<()> {
     let runtime = serve::runtime()?;
     let over = Arc::new(AtomicBool::new(false));
     let (told, intake) = (Arc::clone(&over), Arc::clone(intake));
-    say(&format!("follows `{}`; Ctrl-C ends it with a summary", file.display()));
+    if follower.older > named {
+        say(&format!(
+            "! {} older files stand beside it, and {named} are named: what is in the others is not read. To have it, name them before it, \
+             oldest first",
+            follower.older
+        ));
+    }
+    say(&format!(
+        "follows `{}`; Ctrl-C ends it with a summary",
+        follower.path().display()
+    ));
     runtime.block_on(async move {
         let followed = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
             while !told.load(Ordering::Acquire) {

@@ -36,7 +36,11 @@ impl Given {
     /// A file cannot be read, or what it holds.
     pub(super) fn read(&mut self, file: &Path) -> anyhow::Result<()> {
         let what = || format!("cannot read `{}`", file.display());
-        let text = std::fs::read_to_string(file).with_context(what)?;
+        let text = match file.as_os_str() == "-" {
+            true => std::io::read_to_string(std::io::stdin().lock()),
+            false => std::fs::read_to_string(file),
+        };
+        let text = text.with_context(what)?;
         for document in documents(&text).with_context(what)? {
             self.take(document).with_context(what)?;
         }

@@ -99,6 +99,14 @@ pub(super) fn call_of(cluster: &ClusterId, event: &ServerEvent) -> Digest {
     Digest::of("gatescribe observe: call, version 1", &texts)
 }
 
+/// Something that could not be read, by its text and where it stood: at which byte of its file, as which event of its list.
+pub(super) fn digest_of_text(cluster: &ClusterId, (at, number): (u64, u64), text: &[u8]) -> Digest {
+    let whole = hex::encode(digest::digest(&digest::SHA256, text));
+    let (at, number) = (at.to_string(), number.to_string());
+    let texts = [cluster.as_str(), &at, &number, &whole];
+    Digest::of("gatescribe observe: unreadable, version 1", &texts)
+}
+
 /// The id of the records of a call.
 pub(super) fn id_of(call: Digest) -> String {
     let id = uuid::Builder::from_bytes(call.0)
@@ -122,7 +130,7 @@ pub(super) struct Here<'a> {
     pub(super) now: Timestamp,
 }
 
-/// The record of an event; `begun` where the ledger has the beginning of its call already.
+/// The record of an event; `begun` where the ledger has the beginning of its call already, or all of it.
 pub(super) fn write(here: Here<'_>, event: &ServerEvent, known: Digest, begun: bool) -> anyhow::Result<Written> {
     let id = id_of(call_of(here.cluster, event));
     let digest = known.to_hex();

@@ -63,27 +63,30 @@ fn of_the_rules(said: &Said) -> Vec<String> {
         (
             "✖",
             &said.refused,
+            (said.calls.refused, said.beyond.refused),
             "Your rules would have refused",
             "that the server answered",
         ),
         (
             "⚠",
             &said.allowed,
+            (said.calls.allowed, said.beyond.allowed),
             "The server refused",
             "that your rules would have allowed",
         ),
         (
             "·",
             &said.unknown,
+            (said.calls.unknown, said.beyond.unknown),
             "It cannot be said of",
             "what your rules would have done",
         ),
     ];
-    for (mark, groups, head, tail) in parts {
+    for (mark, groups, (all, beyond), head, tail) in parts {
         if groups.is_empty() {
             continue;
         }
-        lines.push(format!("{head} {} {tail}:", calls(Said::calls(groups))));
+        lines.push(format!("{head} {} {tail}:", calls(all)));
         for group in groups.iter().take(SHOWN) {
             lines.extend(of_a_group(mark, group));
         }
@@ -91,6 +94,13 @@ fn of_the_rules(said: &Said) -> Vec<String> {
             lines.push(format!(
                 "  … and {} more of this kind: see -o json",
                 groups.len() - SHOWN
+            ));
+        }
+        if beyond > 0 {
+            lines.push(format!(
+                "  … and {} of further kinds, which are counted and not named: {} kinds are kept apart",
+                calls(beyond),
+                grouped(u64::try_from(groups.len()).unwrap_or(u64::MAX))
             ));
         }
         lines.push(String::new());
@@ -111,10 +121,11 @@ fn of_the_rules(said: &Said) -> Vec<String> {
             calls(said.components)
         ));
     }
-    if said.beyond > 0 {
+    if said.forwarded > 0 {
         lines.push(format!(
-            "  not grouped, as there are too many groups: {}",
-            calls(said.beyond)
+            "  of {} the log names further addresses, the caller's word: rules were asked about whoever connected. Is that a balancer of \
+             yours? --trusted-proxy NETWORK",
+            calls(said.forwarded)
         ));
     }
     lines
@@ -236,6 +247,19 @@ fn left_out(told: &Told<'_>) -> Vec<String> {
             "  left out: {} of the stage RequestReceived, whose end says all",
             events(counts.announced)
         ));
+    }
+    if counts.late > 0 {
+        lines.push(format!(
+            "  left out: {} that say only that a call began, of which more was there already",
+            events(counts.late)
+        ));
+    }
+    if counts.gaps > 0 {
+        lines.push(format!(
+            "✖ not all of the log was there: {}",
+            plural(counts.gaps, "gap", "gaps")
+        ));
+        lines.extend(counts.named_gaps.iter().map(|named| format!("      {}", clean(named))));
     }
     if counts.unreadable > 0 {
         let unreadable = plural(

@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -143,11 +144,20 @@ fn calls_of(folder: &Path, cluster: &str, unread: &mut Unread) -> anyhow::Result
 
 /// A line that is no event is counted and named.
 fn read_log(file: &Path, both: &mut Reconciliation<'_>, unread: &mut Unread) -> anyhow::Result<()> {
-    server_log::each_line(file, &mut |number, line| {
-        match line.map(insight::read_line) {
-            Ok(Ok(events)) => events.into_iter().for_each(|event| both.push(event)),
-            Ok(Err(error)) => unread.line(file, number, &error.to_string()),
-            Err(too_long) => unread.line(file, number, &too_long.to_string()),
+    server_log::each_line(file, &mut |at, line| {
+        let mut read = |line: &[u8]| {
+            insight::for_each(line, &mut |_, event| {
+                match event {
+                    Ok(event) => both.push(event),
+                    Err(error) => unread.line(file, at.number, &error.to_string()),
+                }
+                ControlFlow::Continue(())
+            })
+        };
+        match line.map(&mut read) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => unread.line(file, at.number, &error.to_string()),
+            Err(too_long) => unread.line(file, at.number, &too_long.to_string()),
         }
         Ok(())
     })
