@@ -168,7 +168,7 @@ impl Rule {
         self.verbs.is_empty() || has(&self.verbs, asked) || mistaken
     }
 
-    fn scope_matches(&self, asked: &Asked<'_>, bend: Bend) -> bool {
+    pub(crate) fn scope_matches(&self, asked: &Asked<'_>, bend: Bend) -> bool {
         match (&self.scope, &asked.resource) {
             (Scope::Any, _) => true,
             (Scope::Resources { namespaces, resources }, Some(resource)) => {

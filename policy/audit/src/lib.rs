@@ -8,6 +8,7 @@
 //! server takes in spite of a mistake (an unknown member, a second document) is refused here (promise 9).
 
 mod cover;
+mod diff;
 mod document;
 mod evaluate;
 mod explain;
@@ -20,6 +21,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+pub use self::diff::{Calls, Comparison, Difference, Effect, Line, MOST_ASKED, compare};
 pub use self::evaluate::{Asked, Resource, User, Verdict};
 pub use self::explain::Miss;
 pub use self::finding::{Code, Finding, Severity};

@@ -80,7 +80,7 @@ impl Stage {
 }
 
 /// A set of stages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stages(u8);
 
 impl Stages {

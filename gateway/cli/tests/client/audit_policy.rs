@@ -138,3 +138,63 @@ fn of_a_call_the_level_the_rule_and_what_the_rules_before_miss_are_told() {
         assert!(text(&done.stderr).contains(words), "{line:?}: {}", text(&done.stderr));
     }
 }
+
+#[test]
+fn where_clusters_differ_from_the_shared_policy_is_told_for_each_by_calls_and_by_rules() {
+    let (machine, shared) = machine(POLICY);
+    let write = |name: &str, text: &str| {
+        let file = machine.home.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let same = write(
+        "staging.yaml",
+        &POLICY.replace("verbs: [create, delete]", "verbs: [delete, create]"),
+    );
+    let less = write(
+        "less.yaml",
+        &POLICY.replace("verbs: [create, delete]", "verbs: [create]"),
+    );
+    let bad = write("bad.yaml", "rules: [");
+    let diff = |more: &[&str]| machine.run(&[&["audit", "policy", "diff", shared.as_str()], more].concat());
+    let prod = format!("prod={less}");
+    let done = diff(&[&same, &prod]);
+    assert_eq!(
+        (done.status.code(), text(&done.stdout).as_str()),
+        (
+            Some(1),
+            "✔ staging: says the same in other words
+  rules (- shared, + here):
+    -   2  Request; verbs: create, delete; resources: core/configmaps; omitStages: RequestReceived
+    +   2  Request; verbs: delete, create; resources: core/configmaps; omitStages: RequestReceived
+✖ prod: 1 difference
+  Metadata here (rule 3), Request without RequestReceived in the shared policy (rule 2):
+      delete configmaps: anybody else, nobody who is known
+  rules (- shared, + here):
+    -   2  Request; verbs: create, delete; resources: core/configmaps; omitStages: RequestReceived
+    +   2  Request; verbs: create; resources: core/configmaps; omitStages: RequestReceived
+"
+        )
+    );
+    assert_eq!(text(&done.stderr), "1 cluster the same, 1 differ\n");
+    assert_eq!(diff(&[&shared, &same]).status.code(), Some(0));
+    let done = diff(&[&bad, &prod, "-o", "json"]);
+    assert_eq!(done.status.code(), Some(10));
+    let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(told["kind"], "AuditPolicyDiff");
+    assert_eq!(
+        (
+            &told["clusters"][0]["usable"],
+            &told["clusters"][1]["same"],
+            &told["clusters"][1]["whole"]
+        ),
+        (&json!(false), &json!(false), &json!(true))
+    );
+    let difference = &told["clusters"][1]["differences"][0];
+    assert_eq!(
+        (&difference["here"]["level"], &difference["shared"]["rule"]),
+        (&json!("Metadata"), &json!(2))
+    );
+    assert_eq!(difference["calls"][0]["verbs"], json!(["delete"]));
+    assert_eq!(diff(&["/nowhere.yaml"]).status.code(), Some(9));
+}

@@ -1,5 +1,6 @@
 //! `gatescribe audit policy`: what an audit policy says, before anybody lives under it. Reads files alone; no gateway is asked.
 
+mod diff;
 mod explain;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::client::document::document;
 use crate::client::trouble::{Trouble, clean};
 use crate::terminal::{data, say};
 
-/// Check, explain, begin.
+/// Check, explain, compare, begin.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Say what is wrong with a policy, and what in it probably does not do what it seems to say.
@@ -42,6 +43,16 @@ pub(crate) enum PolicyCommand {
         call is not understood, 9 the file cannot be read\nSee also: gatescribe audit policy check, gatescribe can"
     )]
     Explain(explain::Arguments),
+    /// Say where the policies of clusters differ from a shared one: in which calls, and in which rules.
+    ///
+    /// Both are asked about every kind of call that either names and one that neither does, so that two texts that mean the same are
+    /// the same. The API server shows its policy to nobody: take the file of `--audit-policy-file` from each cluster.
+    #[command(
+        after_help = "Examples:\n  gatescribe audit policy diff audit.yaml prod=prod-audit.yaml staging=staging-audit.yaml\n  gatescribe audit policy diff \
+        audit.yaml clusters/*.yaml\n  gatescribe audit policy diff audit.yaml prod=prod-audit.yaml -o json\n\nExit codes: 0 all say the same, 1 one says something \
+        else of a call, 9 a file cannot be read, 10 a policy cannot be used\nSee also: gatescribe audit policy check, gatescribe audit policy explain"
+    )]
+    Diff(diff::Arguments),
     /// Print a policy to begin with.
     #[command(
         after_help = "Examples:\n  gatescribe audit policy preset > audit.yaml\n  gatescribe audit policy preset | less\n\nIt loads in \
@@ -54,6 +65,7 @@ pub(super) fn run(command: &PolicyCommand) -> Result<Exit, Trouble> {
     match command {
         PolicyCommand::Check { file, strict, output } => check(file, *strict, *output),
         PolicyCommand::Explain(arguments) => explain::run(arguments),
+        PolicyCommand::Diff(arguments) => diff::run(arguments),
         PolicyCommand::Preset => {
             data(PRESET)?;
             Ok(Exit::Done)
