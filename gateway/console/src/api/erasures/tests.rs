@@ -7,7 +7,6 @@ use model::live::LiveSession;
 use model::lock::Lock;
 use model::subject::SubjectKind;
 use serde_json::Value;
-use state::{ClientKind, Identity, NewSession, ProviderTokens, SessionSecrets};
 
 use super::*;
 use crate::api::tests::{World, subject, world};
@@ -117,6 +116,29 @@ impl Scene {
         why
     }
 
+    /// Alice has a recorded session that was asked for then and goes on.
+    fn goes_on(&self, id: &str, since: Timestamp) {
+        self.world.sessions.live.lock().unwrap().push(LiveSession {
+            id: id.to_owned(),
+            subject: subject(1),
+            user: "alice".to_owned(),
+            email: None,
+            cluster: "prod".to_owned(),
+            namespace: "shop".to_owned(),
+            resource: "pods".to_owned(),
+            name: "web".to_owned(),
+            container: None,
+            pod: None,
+            node: None,
+            action: "exec".to_owned(),
+            stated_reason: None,
+            since,
+            bytes_in: 0,
+            bytes_out: 0,
+            is_recorded: true,
+        });
+    }
+
     fn keys(&self) -> Vec<String> {
         let keys = self.world.store.part_keys_of(&subject(1)).unwrap();
         let mut classes: Vec<String> = keys.into_iter().map(|key| key.class).collect();
@@ -126,38 +148,10 @@ impl Scene {
 
     /// Somebody whom another provider vouches for.
     fn of_another_provider(&self, number: u8, user: &str, email: Option<&str>) -> String {
-        let identity = Identity {
-            issuer: "https://other.example".to_owned(),
-            subject: format!("o-{number}"),
-            username: user.to_owned(),
-            uid: None,
-            groups: ["auditors".to_owned()].into_iter().collect(),
-            extra: std::collections::BTreeMap::new(),
-            email: email.map(str::to_owned),
-        };
-        let new = NewSession {
-            subject_id: subject(number),
-            provider: "other".to_owned(),
-            provider_sid: None,
-            identity,
-            client: ClientKind::Cli,
-            source: "192.0.2.7".to_owned(),
-            auth_time: None,
-            acr: None,
-            tokens: ProviderTokens {
-                refresh: None,
-                id_token: None,
-                claims: "{}".to_owned(),
-                nonce: String::new(),
-            },
-            first_use: Duration::from_secs(3_600),
-            idle: Duration::from_secs(3_600),
-            absolute: Duration::from_secs(36_000),
-        };
-        match self.world.store.begin_session(&new, self.world.time()).unwrap() {
-            SessionSecrets::Begun { session, .. } => self.world.bearer(&session),
-            SessionSecrets::Locked { why } => panic!("{why}"),
-        }
+        let session = self
+            .world
+            .signed_in_at("https://other.example", number, (user, email), &["auditors"]);
+        self.world.bearer(&session)
     }
 }
 
@@ -401,25 +395,7 @@ async fn a_recording_that_is_being_made_is_not_erased_under_the_session() {
     let id = scene
         .asked(json!({"who": "alice", "classes": ["recording"], "reason": "old"}))
         .await;
-    scene.world.sessions.live.lock().unwrap().push(LiveSession {
-        id: "a".to_owned(),
-        subject: subject(1),
-        user: "alice".to_owned(),
-        email: None,
-        cluster: "prod".to_owned(),
-        namespace: "shop".to_owned(),
-        resource: "pods".to_owned(),
-        name: "web".to_owned(),
-        container: None,
-        pod: None,
-        node: None,
-        action: "exec".to_owned(),
-        stated_reason: None,
-        since: scene.world.time(),
-        bytes_in: 0,
-        bytes_out: 0,
-        is_recorded: true,
-    });
+    scene.goes_on("a", scene.world.time());
     let (status, told) = scene.agrees(&scene.dave, &id).await;
     assert_eq!(
         (status, &told["error"]),
@@ -429,6 +405,33 @@ async fn a_recording_that_is_being_made_is_not_erased_under_the_session() {
     assert_eq!(scene.keys(), ["recording:a"]);
     scene.world.sessions.live.lock().unwrap().clear();
     assert_eq!(scene.agrees(&scene.dave, &id).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_erasure_of_a_name_that_two_providers_vouch_for_asks_which_one() {
+    let scene = scene(&["command"]);
+    let other = scene
+        .world
+        .signed_in_at("https://other.example", 2, ("alice", None), &[]);
+    let (status, told) = scene.asks(commands()).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (StatusCode::CONFLICT, &json!("ambiguous")),
+        "{told}"
+    );
+    let words = told["error_description"].as_str().unwrap();
+    assert!(
+        words.contains("of https://other.example") && words.contains("of https://idp.example"),
+        "{words}"
+    );
+    let by_id = |id: &str| json!({"who": id, "classes": ["command"], "reason": "hers"});
+    let (status, told) = scene.asks(by_id(other.subject_id.as_str())).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (StatusCode::NOT_FOUND, &json!("nothing_sealed")),
+        "{told}"
+    );
+    scene.asked(by_id(subject(1).as_str())).await;
 }
 
 #[tokio::test]

@@ -219,14 +219,27 @@ impl World {
     }
 
     pub(super) fn signs_in(&self, number: u8, name: &str, groups: &[&str]) -> SessionSecrets {
+        let email = format!("{name}@example.com");
+        self.begins("https://idp.example", number, (name, Some(&email)), groups)
+    }
+
+    /// Somebody whom another provider vouches for.
+    pub(super) fn signed_in_at(&self, issuer: &str, number: u8, who: (&str, Option<&str>), groups: &[&str]) -> Session {
+        match self.begins(issuer, number, who, groups) {
+            SessionSecrets::Begun { session, .. } => *session,
+            SessionSecrets::Locked { why } => panic!("{why}"),
+        }
+    }
+
+    fn begins(&self, issuer: &str, number: u8, (name, email): (&str, Option<&str>), groups: &[&str]) -> SessionSecrets {
         let identity = Identity {
-            issuer: "https://idp.example".to_owned(),
+            issuer: issuer.to_owned(),
             subject: format!("u-{number}"),
             username: name.to_owned(),
             uid: None,
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             extra: std::collections::BTreeMap::new(),
-            email: Some(format!("{name}@example.com")),
+            email: email.map(str::to_owned),
         };
         let tokens = ProviderTokens {
             refresh: None,

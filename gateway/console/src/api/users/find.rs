@@ -1,5 +1,6 @@
 //! Whom a name means: somebody with a session here, else somebody whose calls stand in the ledger. Never a guess: a name of
-//! several people is refused with all of them, and an unknown one with what is like it.
+//! several subjects, also of one user name that two providers vouch for, is refused with all of them and who vouches for each; and an
+//! unknown one with what is like it.
 
 use http::StatusCode;
 use model::erasure;
@@ -66,14 +67,6 @@ impl Person {
         self.id == session.subject_id || (self.kind == SubjectKind::Person && self.user == session.identity.username)
     }
 
-    /// Two with the same one are locked out by the same lock.
-    fn reach(&self) -> (SubjectKind, &str) {
-        match self.kind {
-            SubjectKind::Person => (self.kind, &self.user),
-            kind => (kind, self.id.as_str()),
-        }
-    }
-
     fn of_record(who: &Who) -> Option<Self> {
         let kind = match who.kind.as_str() {
             "person" => SubjectKind::Person,
@@ -124,14 +117,12 @@ pub(in crate::api) async fn one(api: &Api, asker: &Asker, who: &str, act: AuditA
     chosen(who, found)
 }
 
-/// `found` is not empty. Of several under one subject id the newest counts: the same subject under an older name.
+/// `found` is not empty. Of several under one subject id the newest counts: the same subject under an older name. Two subjects of one
+/// user name are two: they may be people of two providers, and each has data of their own.
 fn chosen(who: &str, found: Vec<Person>) -> Result<Person, Refused> {
     let mut different: Vec<Person> = Vec::new();
     for one in found {
-        let is_known = different
-            .iter()
-            .any(|known| known.reach() == one.reach() || (known.id == one.id && one.id.as_str() == who));
-        if !is_known {
+        if !different.iter().any(|known| known.id == one.id) {
             different.push(one);
         }
     }

@@ -125,13 +125,14 @@ async fn nobody_locks_out_themselves_by_any_of_their_names() {
     // Another subject under the same user name is the same person to every cluster.
     world.signed_in(4, "eve", &[]);
     let token = world.bearer(&eve);
-    for who in ["eve", "eve@example.com", subject(3).as_str(), subject(4).as_str()] {
+    for (who, code) in [
+        ("eve", "ambiguous"),
+        ("eve@example.com", "ambiguous"),
+        (subject(3).as_str(), "yourself"),
+        (subject(4).as_str(), "yourself"),
+    ] {
         let (status, told) = locks(&world, &token, json!({"who": who, "reason": "because"})).await;
-        assert_eq!(
-            (status, &told["error"]),
-            (StatusCode::CONFLICT, &json!("yourself")),
-            "{who}"
-        );
+        assert_eq!((status, &told["error"]), (StatusCode::CONFLICT, &json!(code)), "{who}");
     }
     assert!(world.events.said().is_empty());
 }
@@ -185,6 +186,30 @@ async fn a_name_of_several_people_is_refused_with_all_of_them_and_an_unknown_one
             "{wrong:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn one_user_name_of_two_providers_is_two_people_until_one_is_named_by_the_subject_id() {
+    let world = world();
+    let eve = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
+    world.signed_in(1, "alice", &[]);
+    world.signed_in_at("https://other.example", 2, ("alice", None), &[]);
+    let (status, told) = locks(&world, &eve, json!({"who": "alice", "reason": "left"})).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (StatusCode::CONFLICT, &json!("ambiguous")),
+        "{told}"
+    );
+    let words = told["error_description"].as_str().unwrap();
+    for said in [
+        format!("of https://other.example): {}", subject(2)),
+        format!("of https://idp.example): {}", subject(1)),
+    ] {
+        assert!(words.contains(&said), "{words}");
+    }
+    // To Kubernetes they are one: the lock on either of them counts for both.
+    let (status, told) = locks(&world, &eve, json!({"who": subject(2), "reason": "left"})).await;
+    assert_eq!((status, &told["user"]), (StatusCode::OK, &json!("alice")), "{told}");
 }
 
 #[tokio::test]
