@@ -26,6 +26,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use http::StatusCode;
 use model::erasure::{Actor, Erased, Hold, RECORDINGS, Request, Scope as Of, recording_class, session_of};
+use model::live::LiveSession;
 use model::time::Timestamp;
 use search::Scope;
 use serde::Deserialize;
@@ -255,7 +256,7 @@ async fn carry_out(api: &Api, asker: &Asker, id: &str) -> Result<Response, Refus
     may_agree(api, asker, &request, &agreed).await?;
     let keys = there(api, &request).await?;
     free(api, asker, &request, &keys).await?;
-    quiet(api, &request)?;
+    quiet(api, &request, &keys)?;
     let (begun, records, now) = (request.clone(), api.parts.erases.records(), api.now());
     let keys = stored(api, move |store| store.begin_erasure(&begun, records, now)).await?;
     api.parts.erases.forget_keys();
@@ -395,11 +396,16 @@ async fn free(api: &Api, asker: &Asker, request: &Request, keys: &[PartKeyName])
     Err(refused)
 }
 
-/// No recording that is asked for is still being made: its end would be sealed under a key that is no more.
-fn quiet(api: &Api, request: &Request) -> Result<(), Refused> {
+/// No recording whose key is asked for is still being made: its end would be sealed under a key that is no more. By the key and not by the
+/// time, since a key is made some time after its session was asked for.
+fn quiet(api: &Api, request: &Request, keys: &[PartKeyName]) -> Result<(), Refused> {
     let live = api.parts.sessions.live().into_iter();
-    let mut live = live.filter(|one| one.is_recorded && one.subject == request.of.subject);
-    match live.find(|one| request.has(&recording_class(&one.id), one.since)) {
+    let mut live = live.filter(|one| one.subject == request.of.subject);
+    let is_meant = |one: &LiveSession| {
+        let class = recording_class(&one.id);
+        keys.iter().any(|key| key.class == class)
+    };
+    match live.find(is_meant) {
         None => Ok(()),
         Some(one) => Err(conflict(
             "still_recorded",

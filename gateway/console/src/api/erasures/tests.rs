@@ -407,6 +407,32 @@ async fn a_recording_that_is_being_made_is_not_erased_under_the_session() {
     assert_eq!(scene.agrees(&scene.dave, &id).await.0, StatusCode::OK);
 }
 
+/// A session is asked for, and a moment later its recording has a key. Who asks for "what began since" that moment means the key.
+#[tokio::test]
+async fn a_recording_that_was_asked_for_before_the_time_that_is_named_and_got_its_key_after_it_is_not_erased_under_the_session()
+ {
+    let scene = scene(&[]);
+    let asked_for = scene.world.time();
+    scene.world.pass(2);
+    let from = scene.world.time();
+    let class = recording_class("a");
+    scene.world.store.part_key(subject(1).as_str(), &class, from).unwrap();
+    let asked = json!({"who": "alice", "classes": ["recording"], "from": from, "reason": "old"});
+    let id = scene.asked(asked).await;
+    scene.goes_on("a", asked_for);
+    let (status, told) = scene.agrees(&scene.dave, &id).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (StatusCode::CONFLICT, &json!("still_recorded")),
+        "{told}"
+    );
+    assert_eq!(scene.keys(), [class]);
+    // One that goes on and whose key nobody asks for is in nobody's way.
+    scene.world.sessions.live.lock().unwrap().clear();
+    scene.goes_on("another", from);
+    assert_eq!(scene.agrees(&scene.dave, &id).await.0, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn an_erasure_of_a_name_that_two_providers_vouch_for_asks_which_one() {
     let scene = scene(&["command"]);
@@ -497,7 +523,7 @@ async fn what_is_asked_for_in_no_way_that_counts_is_refused_with_why() {
         (
             json!({"who": "alice", "reason": "x\nbecause"}),
             StatusCode::BAD_REQUEST,
-            "",
+            "a reason is one line of text",
         ),
     ] {
         let (got, told) = scene.asks(asked.clone()).await;
