@@ -388,6 +388,16 @@ fn the_life_of_the_gateway_and_its_rules_stand_in_the_ledger() -> anyhow::Result
     Ok(())
 }
 
+/// Who acted as this account, as the state file has it.
+fn origins_of(gateway: &Gateway, subject: &str) -> anyhow::Result<Vec<String>> {
+    let data = gateway.folder().join("data");
+    let seal = <[u8; 32]>::try_from(std::fs::read(data.join("keys/seal"))?).map_err(|_| anyhow::anyhow!("32 bytes"))?;
+    let keys = state::SealingKeys::new(state::SealingKey::new(&seal).context("a key")?, Vec::new());
+    let store = state::Store::open(&data.join("state.sqlite"), keys, state::Limits::default())?;
+    let subject = model::subject::SubjectId::parse(subject).context("a subject id")?;
+    Ok(store.origins_of(&subject)?)
+}
+
 #[test]
 fn a_call_with_a_token_that_a_person_asked_for_names_that_person_also_after_a_restart() -> anyhow::Result<()> {
     let cluster = Cluster::shared()?;
@@ -429,6 +439,12 @@ fn a_call_with_a_token_that_a_person_asked_for_names_that_person_also_after_a_re
     let access = acts(&gateway)?;
     assert_eq!(access["by"]["user"], "system:serviceaccount:origin:robot");
     assert_eq!(access["by"]["origin"], "alice@example.com", "{access}");
+    let robot = access["by"]["id"].as_str().context("a subject id")?;
+    assert_eq!(
+        origins_of(&gateway, robot)?,
+        ["alice@example.com"],
+        "whoever decides about the account's data is compared with these"
+    );
     gateway.process().signal(nix::sys::signal::Signal::SIGKILL)?;
     gateway.start_again()?;
     assert_eq!(

@@ -27,6 +27,7 @@ mod secret;
 mod seen;
 mod session;
 mod store;
+mod traces;
 
 pub use attempt::{NewAttempt, TakenAttempt};
 pub use code::{NewCode, RedeemedCode};

@@ -148,8 +148,22 @@ impl Actor {
             (Some(one), Some(another)) => one.eq_ignore_ascii_case(another),
             _ => false,
         };
-        if scope.is_of(&self.subject, SubjectKind::Person, &self.user) || same_address {
+        let same_name = scope.kind == SubjectKind::Person && self.user.eq_ignore_ascii_case(&scope.user);
+        if scope.is_of(&self.subject, SubjectKind::Person, &self.user) || same_name || same_address {
             return Err("those are your own data: two others have to decide about them");
+        }
+        Ok(())
+    }
+
+    /// Whether they may decide about the data of an account as which these people acted: such acts are traces of theirs.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_decide_about_acts_of(&self, origins: &[String]) -> Result<(), &'static str> {
+        if origins.iter().any(|origin| origin.eq_ignore_ascii_case(&self.user)) {
+            return Err(
+                "you acted as that account, so that those are your own data, too: two others have to decide about them",
+            );
         }
         Ok(())
     }
@@ -200,6 +214,14 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Whether it is on what these people did, who acted as somebody else. One on a recording of their own is not.
+    #[must_use]
+    pub fn is_on_acts_of(&self, origins: &[String]) -> bool {
+        self.of.recording.is_none()
+            && self.of.kind == SubjectKind::Person
+            && origins.iter().any(|origin| origin.eq_ignore_ascii_case(&self.of.user))
+    }
+
     /// Whether it forbids that this key goes. A hold between two times covers the recordings that began in between; and every part of
     /// that person, since one key of theirs is for all times.
     #[must_use]
@@ -331,6 +353,26 @@ mod tests {
         of.recording = Some("s".to_owned());
         assert!(ask(&of).has("recording:s", at(50)) && !ask(&of).has("recording:t", at(15)));
         assert!(!ask(&of).has("command", at(15)));
+    }
+
+    #[test]
+    fn what_somebody_did_as_an_account_is_theirs_to_no_one_s_deciding_and_held_with_them() {
+        let origins = ["carol".to_owned(), "bob".to_owned()];
+        assert!(actor(3, "Carol", "i", None).may_decide_about_acts_of(&origins).is_err());
+        assert!(actor(4, "dave", "i", None).may_decide_about_acts_of(&origins).is_ok());
+        let mut hold = Hold {
+            id: "h".to_owned(),
+            of: scope(3, "carol"),
+            by: "eve".to_owned(),
+            why: "case".to_owned(),
+            at: at(0),
+        };
+        assert!(hold.is_on_acts_of(&origins) && !hold.is_on_acts_of(&[]));
+        hold.of.recording = Some("s".to_owned());
+        assert!(!hold.is_on_acts_of(&origins));
+        hold.of = scope(7, "carol");
+        hold.of.kind = SubjectKind::ServiceAccount;
+        assert!(!hold.is_on_acts_of(&origins));
     }
 
     #[test]

@@ -199,6 +199,12 @@ fn erased(arguments: &EraseArguments) -> Result<Exit, Trouble> {
         counted(number(&told, "keys"), "key"),
         seconds_of(&text(&told, "until")),
     ));
+    for one in told.get("through").and_then(Value::as_array).into_iter().flatten() {
+        let (user, subject) = (text(one, "user"), text(one, "subject"));
+        say(&format!(
+            "  they also acted as {user}: what that sealed is not meant, and is asked for with --subject {subject}"
+        ));
+    }
     data(&format!("{id}\n"))?;
     Ok(Exit::Done)
 }

@@ -31,6 +31,17 @@ impl PartKeys for StoredKeys {
             key.map(Arc::new).ok_or_else(|| "it cannot be used".to_owned())
         })
     }
+
+    fn acts_through(&self, subject: &SubjectId, user: &str, origin: &str) -> BoxFuture<'_, Result<(), String>> {
+        let (store, subject) = (Arc::clone(&self.store), subject.clone());
+        let (user, origin) = (user.to_owned(), origin.to_owned());
+        Box::pin(async move {
+            let keep = move || store.acts_through(&subject, &user, &origin);
+            let kept = tokio::task::spawn_blocking(keep).await;
+            kept.map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())
+        })
+    }
 }
 
 impl RecordingKeys for StoredKeys {

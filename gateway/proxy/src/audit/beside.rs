@@ -32,6 +32,12 @@ impl Station {
         trail: &Trail,
         append: impl Fn(Vec<u8>, Vec<ledger::Part>) -> T,
     ) -> Result<T, Refusal> {
+        if let Some(sealer) = &self.sealer {
+            let mut origin = None;
+            if let Some(by) = self.by(trail, &mut origin) {
+                sealer.remember(&by).await?;
+            }
+        }
         let judged = self.judged(trail);
         let subject = trail.identity.as_deref().map(|identity| identity.subject().id());
         let sealed_by = self.sealer.as_ref().zip(subject);

@@ -136,6 +136,10 @@ mod tests {
             let key = PartKey::new("k", &[7; 32]).ok_or_else(|| "no key".to_owned());
             Box::pin(std::future::ready(key.map(Arc::new)))
         }
+
+        fn acts_through(&self, _: &SubjectId, _: &str, _: &str) -> BoxFuture<'_, Result<(), String>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
     }
 
     struct World {

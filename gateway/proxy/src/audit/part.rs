@@ -12,7 +12,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::{constant_time, hmac};
 use futures::future::BoxFuture;
-use model::event::Part;
+use model::event::{By, Part};
 use model::request::{MAX_TARGET_BYTES, Target};
 use model::subject::SubjectId;
 use quick_cache::sync::Cache;
@@ -109,6 +109,13 @@ pub trait PartKeys: Send + Sync + fmt::Debug {
     /// # Errors
     /// In words why it cannot be had; the call is refused then.
     fn key(&self, subject: &SubjectId, class: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>>;
+
+    /// The person of the user name `origin` acts as the account `subject`, of the user name `user`, with a credential that was handed out
+    /// to them: what is sealed under its keys is a trace of theirs, too. Resolves when that is durable.
+    ///
+    /// # Errors
+    /// In words why it cannot be kept; the call is refused then.
+    fn acts_through(&self, subject: &SubjectId, user: &str, origin: &str) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// Seals parts with the keys of their subjects.
@@ -116,6 +123,8 @@ pub trait PartKeys: Send + Sync + fmt::Debug {
 pub(super) struct Sealer {
     keys: Arc<dyn PartKeys>,
     known: Cache<(SubjectId, Class), Arc<PartKey>>,
+    /// Who acted as whom, as far as it is durable.
+    through: Cache<(SubjectId, Box<str>), ()>,
     /// How often keys were forgotten. Read while something is sealed and handed to the ledger, so that whatever is sealed under a key stands
     /// before the record that says the key was erased.
     forgotten: RwLock<u64>,
@@ -126,6 +135,7 @@ impl Sealer {
         Self {
             keys,
             known: Cache::new(MOST_KEYS),
+            through: Cache::new(MOST_KEYS),
             forgotten: RwLock::new(0),
         }
     }
@@ -136,6 +146,23 @@ impl Sealer {
         let mut forgotten = self.forgotten.write().unwrap_or_else(PoisonError::into_inner);
         *forgotten = forgotten.saturating_add(1);
         self.known.clear();
+    }
+
+    /// Has it kept who stands behind the account that calls, so that nobody decides about traces of their own unknown. Before the act is
+    /// recorded.
+    ///
+    /// # Errors
+    /// It cannot be kept: whose traces these are would be lost.
+    pub(super) async fn remember(&self, by: &By<'_>) -> Result<(), Refusal> {
+        let Some(origin) = by.origin else { return Ok(()) };
+        let pair = (by.id.clone(), Box::from(origin));
+        if self.through.get(&pair).is_some() {
+            return Ok(());
+        }
+        let kept = self.keys.acts_through(by.id, by.user, origin).await;
+        kept.map_err(|why| Refusal::LedgerRefuses(format!("who stands behind the account cannot be kept: {why}")))?;
+        self.through.insert(pair, ());
+        Ok(())
     }
 
     fn forgotten(&self) -> u64 {
@@ -322,6 +349,8 @@ mod tests {
     struct InTurn {
         given: AtomicU64,
         sealer: std::sync::OnceLock<std::sync::Weak<Sealer>>,
+        /// Who was said to act as whom; once it cannot be kept.
+        through: std::sync::Mutex<Vec<(String, String)>>,
     }
 
     impl PartKeys for InTurn {
@@ -338,6 +367,62 @@ mod tests {
             }
             Box::pin(async move { Ok(Arc::new(key)) })
         }
+
+        fn acts_through(&self, _: &SubjectId, user: &str, origin: &str) -> BoxFuture<'_, Result<(), String>> {
+            let mut through = self.through.lock().unwrap();
+            through.push((user.to_owned(), origin.to_owned()));
+            let kept = if through.len() == 1 {
+                Err("full".to_owned())
+            } else {
+                Ok(())
+            };
+            Box::pin(std::future::ready(kept))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_stands_behind_an_account_is_kept_once_and_a_call_of_which_it_cannot_be_kept_is_refused() {
+        let keys = Arc::new(InTurn::default());
+        let sealer = Sealer::new(Arc::clone(&keys) as Arc<dyn PartKeys>);
+        let robot = SubjectId::from_digest([1; 16]);
+        let by = |origin| By {
+            id: &robot,
+            kind: model::subject::SubjectKind::ServiceAccount,
+            iss: "cluster:test",
+            sub: "robot",
+            user: "system:serviceaccount:shop:robot",
+            email: None,
+            groups_hash: "",
+            session: None,
+            credential: "serviceAccount",
+            credential_id: None,
+            auth_time: None,
+            origin,
+            acr: None,
+        };
+        sealer.remember(&by(None)).await.unwrap();
+        let refused = sealer.remember(&by(Some("alice"))).await.unwrap_err();
+        assert!(
+            refused.in_words().contains("cannot be kept: full"),
+            "{}",
+            refused.in_words()
+        );
+        for origin in ["alice", "alice", "bob", "alice", "bob"] {
+            sealer.remember(&by(Some(origin))).await.unwrap();
+        }
+        let said: Vec<String> = keys
+            .through
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, origin)| origin.clone())
+            .collect();
+        assert_eq!(
+            said,
+            ["alice", "alice", "bob"],
+            "again after it failed, and then once for each"
+        );
+        assert_eq!(keys.through.lock().unwrap()[0].0, "system:serviceaccount:shop:robot");
     }
 
     #[tokio::test]

@@ -7,8 +7,9 @@
 //! - holds: see `holds.rs`; new keys: see `rotate.rs`
 //!
 //! Invariants:
-//! - Two different humans, neither of them the one whose data go ([`Actor::is_another_than`], [`Actor::may_decide`]); both in an audit
-//!   group when they say so, and whoever asked is not locked out since.
+//! - Two different humans, neither of them the one whose data go ([`Actor::is_another_than`], [`Actor::may_decide`]), nor one who acted as
+//!   the account whose data go ([`Actor::may_decide_about_acts_of`]); both in an audit group when they say so, and whoever asked is not
+//!   locked out since.
 //! - Nothing that a hold covers goes. Holds and agreements are looked at and written one after the other.
 //! - The record that names the keys is durable before the first of them is destroyed; before it is written they are out of use.
 //! - A refusal to agree is recorded, too.
@@ -27,6 +28,7 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use model::erasure::{Actor, Erased, Hold, RECORDINGS, Request, Scope as Of, recording_class, session_of};
 use model::live::LiveSession;
+use model::subject::SubjectKind;
 use model::time::Timestamp;
 use search::Scope;
 use serde::Deserialize;
@@ -196,9 +198,8 @@ pub(super) async fn ask(
         at: now,
         until: now.plus(OPEN_FOR),
     };
-    request
-        .asked
-        .may_decide(&request.of)
+    may_decide(&api, &request.asked, &request.of)
+        .await?
         .map_err(|why| conflict("yourself", why))?;
     whole(async move { begin(&api, &asker, request).await }).await
 }
@@ -212,9 +213,20 @@ async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, R
     stored(api, move |store| store.has_room_for(&id, false)).await?;
     note(api, asker, &request.id, ErasureAct::Asked(request.clone())).await?;
     let (id, of, until) = (request.id.clone(), request.of.clone(), request.until);
-    stored(api, move |store| store.ask_erasure(&request)).await?;
+    let through = stored(api, move |store| {
+        store.ask_erasure(&request)?;
+        match request.of.kind {
+            SubjectKind::Person if request.of.recording.is_none() => store.acted_through(&request.of.user),
+            _ => Ok(Vec::new()),
+        }
+    })
+    .await?;
     api.parts.erases.forget_keys();
-    Ok(Json(json!({"id": id, "of": of, "keys": keys.len(), "until": until})).into_response())
+    let through: Vec<_> = through
+        .into_iter()
+        .map(|(subject, user)| json!({"subject": subject, "user": user}))
+        .collect();
+    Ok(Json(json!({"id": id, "of": of, "keys": keys.len(), "until": until, "through": through})).into_response())
 }
 
 /// What is asked for and not done, the newest first.
@@ -319,10 +331,19 @@ async fn one(api: &Api, id: &str) -> Result<Request, Refused> {
 /// A second human, in time, and the first one still counts.
 async fn may_agree(api: &Api, asker: &Asker, request: &Request, agreed: &Actor) -> Result<(), Refused> {
     let now = api.now();
+    // The first one, too, may have acted as that account since.
+    let (first, second) = (
+        may_decide(api, &request.asked, &request.of).await?,
+        may_decide(api, agreed, &request.of).await?,
+    );
     let judged = agreed
         .is_another_than(&request.asked)
-        .and_then(|()| agreed.may_decide(&request.of))
-        .map_err(|why| ("not_another", why.to_owned()));
+        .and(second)
+        .map_err(|why| ("not_another", why.to_owned()))
+        .and(first.map_err(|_| {
+            let why = "whoever asked acted as that account, so that those are their own data, too: ask anew";
+            ("not_another", why.to_owned())
+        }));
     let judged = judged.and_then(|()| {
         if now < request.until {
             return Ok(());
@@ -337,6 +358,15 @@ async fn may_agree(api: &Api, asker: &Asker, request: &Request, agreed: &Actor) 
     let Err((code, why)) = judged else { return Ok(()) };
     refuse(api, asker, request, &why, None).await?;
     Err(conflict(code, why))
+}
+
+/// Whether they decide about nothing of their own: neither their data, nor those of an account as which they acted.
+async fn may_decide(api: &Api, actor: &Actor, of: &Of) -> Result<Result<(), &'static str>, Refused> {
+    let subject = of.subject.clone();
+    let origins = stored(api, move |store| store.origins_of(&subject)).await?;
+    Ok(actor
+        .may_decide(of)
+        .and_then(|()| actor.may_decide_about_acts_of(&origins)))
 }
 
 async fn is_locked_out(api: &Api, asked: &Actor) -> Result<Result<(), (&'static str, String)>, Refused> {
@@ -381,10 +411,11 @@ async fn there(api: &Api, request: &Request) -> Result<Vec<PartKeyName>, Refused
 
 /// No hold is in the way.
 async fn free(api: &Api, asker: &Asker, request: &Request, keys: &[PartKeyName]) -> Result<(), Refused> {
-    let holds = stored(api, Store::holds).await?;
+    let subject = request.of.subject.clone();
+    let (holds, origins) = stored(api, move |store| Ok((store.holds()?, store.origins_of(&subject)?))).await?;
     let covers = |hold: &&Hold| {
         let mut keys = keys.iter();
-        keys.any(|key| hold.covers(&request.of, &key.class, key.made))
+        hold.is_on_acts_of(&origins) || keys.any(|key| hold.covers(&request.of, &key.class, key.made))
     };
     let Some(hold) = holds.iter().find(covers) else {
         return Ok(());

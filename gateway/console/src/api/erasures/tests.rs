@@ -434,6 +434,51 @@ async fn a_recording_that_was_asked_for_before_the_time_that_is_named_and_got_it
 }
 
 #[tokio::test]
+async fn nobody_removes_what_they_did_as_an_account_and_a_hold_on_them_holds_it() {
+    let scene = scene(&["command"]);
+    let robot = subject(1);
+    scene.world.store.acts_through(&robot, "alice", "carol").unwrap();
+    let (status, told) = scene.asks(commands()).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (StatusCode::CONFLICT, &json!("yourself")),
+        "{told}"
+    );
+    assert!(
+        told["error_description"]
+            .as_str()
+            .unwrap()
+            .contains("you acted as that account")
+    );
+    let (_, told) = scene.world.posts(&scene.dave, "/api/v1/erasures", &commands()).await;
+    let id = told["id"].as_str().unwrap().to_owned();
+    let why = scene.is_refused(&scene.carol, &id, "not_another").await;
+    assert!(why.contains("you acted as that account"), "{why}");
+    // Whoever asked acts as it before somebody agrees.
+    let erin = scene.of_another_provider(8, "erin", Some("erin@other.example"));
+    scene.world.store.acts_through(&robot, "alice", "dave").unwrap();
+    let why = scene.is_refused(&erin, &id, "not_another").await;
+    assert!(why.contains("whoever asked acted as that account"), "{why}");
+    // A hold on carol is one on what she did as the account, until somebody releases it who did not.
+    let hold = json!({"who": "carol", "reason": "case 8"});
+    let (status, held) = scene.world.posts(&erin, "/api/v1/holds", &hold).await;
+    assert_eq!(status, StatusCode::OK, "{held}");
+    let (status, told) = scene.world.posts(&erin, "/api/v1/erasures", &commands()).await;
+    assert_eq!((status, &told["hold"]), (StatusCode::CONFLICT, &held["id"]), "{told}");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_all_of_somebody_is_told_as_which_accounts_they_acted() {
+    let scene = scene(&["command"]);
+    let robot = subject(9);
+    scene.world.store.acts_through(&robot, "robot", "alice").unwrap();
+    scene.world.store.acts_through(&robot, "robot", "bob").unwrap();
+    let (status, told) = scene.asks(commands()).await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+    assert_eq!(told["through"], json!([{"subject": robot, "user": "robot"}]));
+}
+
+#[tokio::test]
 async fn an_erasure_of_a_name_that_two_providers_vouch_for_asks_which_one() {
     let scene = scene(&["command"]);
     let other = scene
