@@ -515,6 +515,7 @@ mod tests {
             id: "h".to_owned(),
             of: request(&[]).of,
             by: "eve".to_owned(),
+            actor: None,
             why: "case 7".to_owned(),
             at: Timestamp::EPOCH,
         };

@@ -207,6 +207,9 @@ pub struct Hold {
     pub of: Scope,
     /// The user name of whoever set it.
     pub by: String,
+    /// Who set it, as far as that is known: a release from before kept the user name alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
     /// Why.
     pub why: String,
     /// Since when.
@@ -214,6 +217,21 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Whether `actor` may end it: it takes two people to set and to release one, and nobody releases what holds traces of their own.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_be_released_by(&self, actor: &Actor) -> Result<(), &'static str> {
+        actor.may_decide(&self.of)?;
+        match &self.actor {
+            Some(set) => actor.is_another_than(set),
+            None if actor.user.eq_ignore_ascii_case(&self.by) => {
+                Err("it takes two people, and whoever set it has your user name")
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether it is on what these people did, who acted as somebody else. One on a recording of their own is not.
     #[must_use]
     pub fn is_on_acts_of(&self, origins: &[String]) -> bool {
@@ -356,6 +374,37 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_is_released_by_another_human_than_who_set_it_and_never_by_the_one_it_is_on() {
+        let eve = actor(5, "eve", "i", Some("eve@x"));
+        let mut hold = Hold {
+            id: "h".to_owned(),
+            of: Scope {
+                email: Some("a@x".to_owned()),
+                ..scope(1, "alice")
+            },
+            by: "eve".to_owned(),
+            actor: Some(eve.clone()),
+            why: "case".to_owned(),
+            at: at(0),
+        };
+        for no in [
+            eve,
+            actor(6, "EVE", "i", None),
+            actor(6, "e", "j", Some("Eve@x")),
+            actor(1, "a", "i", None),
+            actor(2, "Alice", "i", None),
+            actor(2, "other", "i", Some("A@x")),
+        ] {
+            assert!(hold.may_be_released_by(&no).is_err(), "{no:?}");
+        }
+        let dave = actor(4, "dave", "i", Some("dave@x"));
+        assert_eq!(hold.may_be_released_by(&dave), Ok(()));
+        hold.actor = None;
+        assert_eq!(hold.may_be_released_by(&dave), Ok(()));
+        assert!(hold.may_be_released_by(&actor(9, "Eve", "j", None)).is_err());
+    }
+
+    #[test]
     fn what_somebody_did_as_an_account_is_theirs_to_no_one_s_deciding_and_held_with_them() {
         let origins = ["carol".to_owned(), "bob".to_owned()];
         assert!(actor(3, "Carol", "i", None).may_decide_about_acts_of(&origins).is_err());
@@ -364,6 +413,7 @@ mod tests {
             id: "h".to_owned(),
             of: scope(3, "carol"),
             by: "eve".to_owned(),
+            actor: None,
             why: "case".to_owned(),
             at: at(0),
         };
@@ -381,6 +431,7 @@ mod tests {
             id: "h".to_owned(),
             of,
             by: "eve".to_owned(),
+            actor: None,
             why: "case".to_owned(),
             at: at(0),
         };

@@ -120,9 +120,9 @@ pub(crate) enum HoldCommand {
     },
     /// End a hold. What it covered stays as it is, until two people erase it.
     #[command(
-        after_help = "Examples:\n  gatescribe hold release 0192f0c1-7c3e-7d00-a000-0000000007f3 --reason 'case 4711 is closed'\n  gatescribe hold release 0192f0c1-7c3e-7d00-a000-0000000007f3 --reason 'case 4711 is closed' --gateway https://gw.example.com\n\nIt stands in the \
-        ledger before it counts.\n\nExit codes: 0 released, 2 no reason, 3 not signed in, 4 not permitted, 5 there is no such hold\nSee also: \
-        gatescribe hold ls"
+        after_help = "Examples:\n  gatescribe hold release 0192f0c1-7c3e-7d00-a000-0000000007f3 --reason 'case 4711 is closed'\n  gatescribe hold release 0192f0c1-7c3e-7d00-a000-0000000007f3 --reason 'case 4711 is closed' --gateway https://gw.example.com\n\nNeither whoever set it nor the one \
+        it is on releases it. It stands in the ledger before it counts.\n\nExit codes: 0 released, 2 no reason, 3 not signed in, 4 not permitted, 5 there is \
+        no such hold, 6 somebody else has to release it\nSee also: gatescribe hold ls"
     )]
     Release {
         /// The hold's id.
@@ -409,6 +409,11 @@ fn refused(answer: &Response<Bytes>) -> Trouble {
             Exit::Conflict,
             "somebody else has to say so",
             "another member of the audit groups, who is not the one whose data go, runs gatescribe ledger erase --agree ID",
+        ),
+        "not_released" => (
+            Exit::Conflict,
+            "somebody else has to release it",
+            "another member of the audit groups, who neither set it nor is the one it is on, runs gatescribe hold release ID --reason …",
         ),
         "expired" | "locked" => (
             Exit::Conflict,

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use ledger::{Ledger, Reader};
 use model::erasure::{Actor, Erased, Hold, Scope};
 use model::event::{ErasedKey, Erasing, Held, Network, Record, RecordKind, Request};
+use model::subject::SubjectId;
 use model::time::Timestamp;
 use proxy::audit::{RequestId, Station};
 use serde::Deserialize;
@@ -122,14 +123,15 @@ fn erasing<'a>(act: &'a ErasureAct, keys: &'a [ErasedKey<'a>]) -> Option<Erasing
             more: *more,
             ..step("erased", request)
         }),
-        ErasureAct::Held(_) | ErasureAct::Released { .. } => None,
+        ErasureAct::Held(_) | ErasureAct::Released { .. } | ErasureAct::NotReleased { .. } => None,
     }
 }
 
 fn held(act: &ErasureAct) -> Option<Held<'_>> {
-    let (what, hold, released) = match act {
-        ErasureAct::Held(hold) => ("created", hold, None),
-        ErasureAct::Released { hold, why } => ("released", hold, Some(why.as_str())),
+    let (what, hold, released, refused) = match act {
+        ErasureAct::Held(hold) => ("created", hold, None, None),
+        ErasureAct::Released { hold, why } => ("released", hold, Some(why.as_str()), None),
+        ErasureAct::NotReleased { hold, why } => ("refused", hold, None, Some(why.as_str())),
         _ => return None,
     };
     Some(Held {
@@ -139,6 +141,7 @@ fn held(act: &ErasureAct) -> Option<Held<'_>> {
         set_by: &hold.by,
         why: &hold.why,
         released,
+        refused,
     })
 }
 
@@ -238,7 +241,15 @@ fn hold_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finish
     #[derive(Deserialize)]
     struct Leaf {
         t: Timestamp,
+        by: Option<By>,
         hold: Said,
+    }
+    #[derive(Deserialize)]
+    struct By {
+        id: SubjectId,
+        iss: String,
+        user: String,
+        email: Option<String>,
     }
     #[derive(Deserialize)]
     struct Said {
@@ -248,7 +259,7 @@ fn hold_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finish
         set_by: String,
         why: String,
     }
-    let Ok(Leaf { t, hold }) = serde_json::from_slice(leaf) else {
+    let Ok(Leaf { t, by, hold }) = serde_json::from_slice(leaf) else {
         return Ok(()); // as above
     };
     match hold.what.as_str() {
@@ -256,6 +267,12 @@ fn hold_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finish
             id: hold.id,
             of: hold.of,
             by: hold.set_by,
+            actor: by.map(|by| Actor {
+                subject: by.id,
+                user: by.user,
+                issuer: by.iss,
+                email: by.email,
+            }),
             why: hold.why,
             at: t,
         })?,
@@ -270,7 +287,7 @@ fn hold_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finish
 mod tests {
     use ledger::RealDisk;
     use model::erasure;
-    use model::subject::{SubjectId, SubjectKind};
+    use model::subject::SubjectKind;
     use proxy::audit::Limits;
     use proxy::clock::Clock;
     use state::{Identity, SealingKey, SealingKeys, SessionId};
@@ -400,6 +417,7 @@ mod tests {
             id: id.to_owned(),
             of: alice(),
             by: "carol".to_owned(),
+            actor: None,
             why: "case 7".to_owned(),
             at: Timestamp::from_unix_seconds(2),
         };
@@ -416,7 +434,11 @@ mod tests {
             store.erased_key("gone").unwrap().is_some(),
             "also of one that the backup never had"
         );
-        assert_eq!(store.holds().unwrap(), [hold("new")]);
+        let held_again = Hold {
+            actor: Some(actor(4, "dave")),
+            ..hold("new")
+        };
+        assert_eq!(store.holds().unwrap(), [held_again], "by whoever the record is of");
         assert!(store.erasures().unwrap().is_empty());
     }
 
@@ -431,6 +453,7 @@ mod tests {
             id: "h".to_owned(),
             of: alice(),
             by: "carol".to_owned(),
+            actor: None,
             why: "case 7".to_owned(),
             at: Timestamp::from_unix_seconds(2),
         };
@@ -515,6 +538,7 @@ mod tests {
                 ..alice()
             },
             by: "carol".to_owned(),
+            actor: None,
             why: "case 7".to_owned(),
             at: Timestamp::from_unix_seconds(2),
         };
@@ -522,6 +546,10 @@ mod tests {
             request: request("request-1"),
             why: "the legal hold hold-1 of carol forbids it: case 7".to_owned(),
             hold: Some("hold-1".to_owned()),
+        };
+        let not_released = ErasureAct::NotReleased {
+            hold: held.clone(),
+            why: "it takes two people, and that is you as well".to_owned(),
         };
         let released = ErasureAct::Released {
             hold: held.clone(),
@@ -533,6 +561,7 @@ mod tests {
         said(&erases, "released-1", released).await;
         said(&erases, "erased-1", erased(&["5f6c4d66a1e1b6ef"], 1)).await;
         said(&erases, "withdrawn-1", ErasureAct::Withdrawn(request("request-2"))).await;
+        said(&erases, "not-released-1", not_released).await;
         let records = Reader::open(folder.path()).unwrap().records_from(0);
         let leaves = records.map(|record| String::from_utf8(record.unwrap().leaf).unwrap() + "\n");
         let now: String = leaves.collect();

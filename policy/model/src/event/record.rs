@@ -787,7 +787,7 @@ pub struct ErasedKey<'a> {
 /// A legal hold begins or ends.
 #[derive(Clone, Debug, Serialize)]
 pub struct Held<'a> {
-    /// `created` or `released`.
+    /// `created`, `released` or `refused` (to be released).
     pub what: &'static str,
     /// The id of the record that began it.
     pub id: &'a str,
@@ -800,6 +800,9 @@ pub struct Held<'a> {
     /// Why it was released.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released: Option<&'a str>,
+    /// Why it is not released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'a str>,
 }
 
 /// What is kept of a body, where the audit policy asks for bodies.

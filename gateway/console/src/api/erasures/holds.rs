@@ -4,7 +4,9 @@
 //! - `POST /api/v1/holds/{id}/release {"reason": …}` → `{released}`
 //! - `GET /api/v1/holds` → `{holds: […]}`, newest first
 //!
-//! One member of an audit group sets or releases one. To erase what was held takes two all the same, and both are recorded.
+//! One member of an audit group sets one, and another releases it who is not the one it is on
+//! ([`Hold::may_be_released_by`](model::erasure::Hold::may_be_released_by)). To erase what was held takes two all the same. Each step is
+//! recorded, and so is a refusal to release.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -17,7 +19,7 @@ use serde::Deserialize;
 use serde_json::json;
 use state::Store;
 
-use super::{ErasureAct, auditor, note, stored, whose};
+use super::{ErasureAct, actor, auditor, conflict, may_decide, note, stored, whose};
 use crate::answer::Refused;
 use crate::api::Api;
 use crate::api::read::AuditAct;
@@ -64,6 +66,7 @@ pub(in crate::api) async fn create(
         id: api.parts.erases.id(),
         of,
         by: asker.session.identity.username.clone(),
+        actor: Some(actor(&asker)),
         why,
         at: api.now(),
     };
@@ -106,6 +109,18 @@ pub(in crate::api) async fn release(
             let why = format!("there is no hold `{id}`");
             return Err(Refused::new(StatusCode::NOT_FOUND, "no_such_hold", why));
         };
+        let whoever = actor(&asker);
+        let judged = hold
+            .may_be_released_by(&whoever)
+            .and(may_decide(&api, &whoever, &hold.of).await?);
+        if let Err(why) = judged {
+            let act = ErasureAct::NotReleased {
+                hold,
+                why: why.to_owned(),
+            };
+            note(&api, &asker, &api.parts.erases.id(), act).await?;
+            return Err(conflict("not_released", why));
+        }
         let told = json!({"released": hold.id, "of": hold.of});
         note(&api, &asker, &api.parts.erases.id(), ErasureAct::Released { hold, why }).await?;
         stored(&api, move |store| store.release(&id)).await?;

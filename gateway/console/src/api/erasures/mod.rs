@@ -10,7 +10,8 @@
 //! - Two different humans, neither of them the one whose data go ([`Actor::is_another_than`], [`Actor::may_decide`]), nor one who acted as
 //!   the account whose data go ([`Actor::may_decide_about_acts_of`]); both in an audit group when they say so, and whoever asked is not
 //!   locked out since.
-//! - Nothing that a hold covers goes. Holds and agreements are looked at and written one after the other.
+//! - Nothing that a hold covers goes, and no hold ends by the word of whoever set it or of the one it is on. Holds and agreements are
+//!   looked at and written one after the other.
 //! - The record that names the keys is durable before the first of them is destroyed; before it is written they are out of use.
 //! - A refusal to agree is recorded, too.
 
@@ -90,6 +91,13 @@ pub enum ErasureAct {
         /// Why.
         why: String,
     },
+    /// A hold does not end.
+    NotReleased {
+        /// Which.
+        hold: Hold,
+        /// Why it does not.
+        why: String,
+    },
 }
 
 impl ErasureAct {
@@ -126,6 +134,13 @@ impl ErasureAct {
             Self::Held(hold) => format!("holds {}: {}", hold.of.in_words(), hold.why),
             Self::Released { hold, why } => {
                 format!("released the hold {} on {}: {why}", hold.id, hold.of.in_words())
+            }
+            Self::NotReleased { hold, why } => {
+                format!(
+                    "was refused to release the hold {} on {}: {why}",
+                    hold.id,
+                    hold.of.in_words()
+                )
             }
         }
     }

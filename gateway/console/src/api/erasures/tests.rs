@@ -506,6 +506,40 @@ async fn an_erasure_of_a_name_that_two_providers_vouch_for_asks_which_one() {
 }
 
 #[tokio::test]
+async fn a_hold_is_released_neither_by_the_one_it_is_on_nor_by_whoever_set_it() {
+    let scene = scene(&["command"]);
+    let alice = scene.world.bearer(&scene.world.signed_in(1, "alice", &["auditors"]));
+    let asked = json!({"who": subject(1), "reason": "case 7"});
+    let (status, held) = scene.world.posts(&scene.carol, "/api/v1/holds", &asked).await;
+    assert_eq!(status, StatusCode::OK, "{held}");
+    let path = format!("/api/v1/holds/{}/release", held["id"].as_str().unwrap());
+    let over = json!({"reason": "the case is closed"});
+    // By another account with her address, too.
+    let private = scene.of_another_provider(6, "a.private", Some("Alice@example.com"));
+    for (token, words) in [
+        (&alice, "your own data"),
+        (&private, "your own data"),
+        (&scene.carol, "that is you as well"),
+    ] {
+        let (status, told) = scene.world.posts(token, &path, &over).await;
+        assert_eq!(
+            (status, &told["error"]),
+            (StatusCode::CONFLICT, &json!("not_released")),
+            "{told}"
+        );
+        assert!(told["error_description"].as_str().unwrap().contains(words), "{told}");
+        let (act, _) = scene.world.erases.last();
+        assert!(
+            matches!(&act, ErasureAct::NotReleased { why, .. } if why.contains(words)),
+            "{act:?}"
+        );
+    }
+    assert_eq!(scene.world.store.holds().unwrap().len(), 1);
+    assert_eq!(scene.world.posts(&scene.dave, &path, &over).await.0, StatusCode::OK);
+    assert!(scene.world.store.holds().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn many_keys_stand_in_several_records_and_the_request_is_open_until_the_last() {
     let classes: Vec<String> = (0..KEYS_IN_RECORD + 1)
         .map(|number| format!("recording:{number}"))
