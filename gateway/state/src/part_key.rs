@@ -25,6 +25,9 @@ const TABLE: &str = "part_keys";
 /// The one that is in use.
 const FIND: &str = "SELECT id, sealed FROM part_keys WHERE subject_id = ?1 AND class = ?2 AND retired_at IS NULL";
 
+/// Those in use of parts, made before `?1`.
+const OLD: &str = "retired_at IS NULL AND class NOT LIKE 'recording:%' AND created_at < ?1";
+
 impl Store {
     /// The key of this subject for this class; made and durable at first use.
     ///
@@ -91,6 +94,31 @@ impl Store {
         })
     }
 
+    /// How many keys of parts are in use that were made before this.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn part_keys_in_use_since_before(&self, before: Timestamp) -> Result<u64, StateError> {
+        self.read(|connection| {
+            let count = format!("SELECT count(*) FROM part_keys WHERE {OLD}");
+            let mut count = connection.prepare_cached(&count)?;
+            let keys: i64 = count.query_row(params![before.unix_nanos()], |row| row.get(0))?;
+            Ok(u64::try_from(keys).unwrap_or_default())
+        })
+    }
+
+    /// As [`Store::retire_part_keys`], those of everybody that were made before this.
+    ///
+    /// # Errors
+    /// The database failed: nothing changed.
+    pub fn retire_part_keys_made_before(&self, before: Timestamp, now: Timestamp) -> Result<usize, StateError> {
+        self.write(|transaction| {
+            Ok(transaction
+                .prepare_cached(&format!("UPDATE part_keys SET retired_at = ?2 WHERE {OLD}"))?
+                .execute(params![before.unix_nanos(), now.unix_nanos()])?)
+        })
+    }
+
     /// Destroys the key of this subject for this class: whatever it sealed cannot be opened any more. False when there was none.
     ///
     /// # Errors
@@ -150,6 +178,25 @@ mod tests {
         assert_eq!(store.part_key("bob", "query", now).unwrap().id, bobs.id);
         assert_eq!(store.part_key("alice", "recording:1", now).unwrap().id, recording.id);
         assert_eq!(store.retire_part_keys(None, now).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_key_of_a_certain_age_goes_out_of_use_and_no_younger_one_and_none_of_a_recording() {
+        let (store, at) = (test_store(), Timestamp::from_unix_seconds);
+        let old = store.part_key("alice", "query", at(10)).unwrap();
+        let young = store.part_key("alice", "agent", at(20)).unwrap();
+        let recording = store.part_key("alice", "recording:1", at(10)).unwrap();
+        assert_eq!(store.part_keys_in_use_since_before(at(10)).unwrap(), 0);
+        assert_eq!(store.part_keys_in_use_since_before(at(20)).unwrap(), 1);
+        assert_eq!(store.retire_part_keys_made_before(at(20), at(30)).unwrap(), 1);
+        assert_eq!(store.retire_part_keys_made_before(at(20), at(31)).unwrap(), 0, "once");
+        assert_ne!(store.part_key("alice", "query", at(30)).unwrap().id, old.id);
+        assert_eq!(store.part_key("alice", "agent", at(30)).unwrap().id, young.id);
+        assert_eq!(store.part_key("alice", "recording:1", at(30)).unwrap().id, recording.id);
+        assert_eq!(
+            store.part_key_named("alice", &old.id).unwrap().unwrap().bytes,
+            old.bytes
+        );
     }
 
     #[test]

@@ -475,6 +475,14 @@ impl Check<'_> {
 
     fn sizes(&mut self, config: &Config) {
         let ledger = &config.ledger;
+        if !(Duration::from_secs(3_600)..=Duration::from_secs(366 * 86_400)).contains(&ledger.part_key_age.duration()) {
+            self.say(
+                "/ledger/partKeyAge",
+                "`partKeyAge` must be at least 1h and at most 366d",
+                "out of range",
+                "leave it out for the default",
+            );
+        }
         for (path, size, least, most) in [
             (
                 "/ledger/segmentSize",

@@ -263,10 +263,11 @@ fn what_would_be_ignored_or_never_work_is_said() {
         ),
         (
             "clusters:",
-            "ledger: { segmentSize: 0KiB, queueSize: 0KiB }\nlimits: { bytesPerDay: 0KiB }\nclusters:",
+            "ledger: { segmentSize: 0KiB, queueSize: 0KiB, partKeyAge: 59m }\nlimits: { bytesPerDay: 0KiB }\nclusters:",
             vec![
                 "`segmentSize` must be at least 1MiB and at most 1GiB",
                 "`queueSize` must be at least 1MiB and at most 4GiB",
+                "`partKeyAge` must be at least 1h and at most 366d",
                 "`bytesPerDay` must be at least 1MiB",
             ],
         ),

@@ -437,6 +437,10 @@ pub struct Ledger {
     /// signed. `0KiB`: it does not.
     #[serde(default = "check_rate")]
     pub check_rate: Size,
+    /// After so long a new key begins to seal what stands beside somebody's records: 1 hour to 366 days. What the old one sealed stays
+    /// readable, and is erased with it. Recordings have a key each.
+    #[serde(default = "part_key_age")]
+    pub part_key_age: Span,
     /// Who cosigns the checkpoints (C2SP tlog-witness), so that nobody can tell two stories with the ledger's key. Better three
     /// of other people and places than one.
     #[serde(default)]
@@ -458,6 +462,7 @@ impl Default for Ledger {
             segment_size: segment_size(),
             queue_size: queue_size(),
             check_rate: check_rate(),
+            part_key_age: part_key_age(),
             witnesses: Vec::new(),
             quorum: None,
             danger_fail_modes: None,
@@ -598,6 +603,9 @@ const fn segment_size() -> Size {
 }
 const fn queue_size() -> Size {
     Size::mebibytes(64)
+}
+const fn part_key_age() -> Span {
+    Span::hours(90 * 24)
 }
 const fn check_rate() -> Size {
     Size::mebibytes(4)

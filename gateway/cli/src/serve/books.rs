@@ -126,6 +126,12 @@ impl Books {
         tokio::spawn(origins);
         tokio::spawn(super::chores::summaries(Arc::clone(&self.audit), stop.clone()));
         tokio::spawn(unrecorded::gaps(Arc::clone(&self.audit), stop.clone()));
+        tokio::spawn(part_keys::renew(
+            Arc::clone(&self.audit),
+            Arc::clone(&self.store),
+            config.ledger.part_key_age,
+            stop.clone(),
+        ));
         tokio::spawn(super::clock_steps::watch(Arc::clone(&self.audit), stop.clone()));
         tokio::spawn(super::chores::sweeps(
             Arc::clone(&self.store),
