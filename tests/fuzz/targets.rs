@@ -20,6 +20,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("head_guard", proxy::listener::fuzz_head_guard),
     ("header_strip", proxy::headers::fuzz_header_strip),
     ("jwt_preparse", oidc::fuzz_jwt_preparse),
+    ("key_backup", state::fuzz_key_backup),
     ("note", ledger::fuzz_note),
     ("open_part", proxy::audit::fuzz_open_part),
     ("own_rights", proxy::fuzz_own_rights),

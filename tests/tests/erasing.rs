@@ -69,6 +69,60 @@ fn files_of_the_store(gateway: &Gateway) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|end| gateway.file("data").join(format!("state.sqlite{end}")))
 }
 
+/// Made by `age-keygen`, for this story alone.
+const RECIPIENT: &str = "age1gyk3fjxz8ew36ynuaxgn8vvsrzrcavxvg7dtndecctps5ven950ql2mjv5";
+const IDENTITY: &str = "AGE-SECRET-KEY-1FJJHFAY0KWM8CRP2CVQTZ79XUQYMRER02Z6SQ07MDZNJMDAPE7MSM9J60Q";
+
+/// `gatescribe ledger keys` with the gateway's own configuration.
+fn keys(person: &Person<'_>, gateway: &Gateway, words: &str) -> anyhow::Result<tests::kubectl::Output> {
+    let line = format!("gatescribe ledger keys {words} --config {}", gateway.config().display());
+    person.types(&line)
+}
+
+fn backs_up(person: &Person<'_>, gateway: &Gateway, name: &str) -> anyhow::Result<()> {
+    let file = gateway.file(name);
+    let told = keys(
+        person,
+        gateway,
+        &format!("backup {} --recipient {RECIPIENT}", file.display()),
+    )?;
+    ensure!(told.code == 0, "{told}");
+    Ok(())
+}
+
+/// The keys of both backups come back but the erased ones, while the gateway stands still and not before.
+fn puts_back(gateway: &mut Gateway, public: &str, [before, after]: [&str; 2]) -> anyhow::Result<()> {
+    let identity = gateway.file("identity.txt");
+    fs::write(&identity, format!("{IDENTITY}\n"))?;
+    let restore = |gateway: &Gateway, name: &str| {
+        let words = format!(
+            "restore {} --identity {}",
+            gateway.file(name).display(),
+            identity.display()
+        );
+        keys(&Person::new(gateway, "carol")?, gateway, &words)
+    };
+    let told = restore(gateway, after)?;
+    ensure!(told.code == 6 && told.stderr.contains("is in use"), "{told}");
+    gateway.stop()?;
+    let told = verify(&Person::new(gateway, "carol")?, &gateway.ledger(), public)?;
+    ensure!(
+        told.code == 0
+            && told
+                .stdout
+                .contains("not shown: what the parts say, and whether somebody has a key"),
+        "proofs need no key, and say nothing of keys: {told}"
+    );
+    let told = restore(gateway, before)?;
+    ensure!(
+        told.code == 0 && told.stderr.contains("2 were erased and stay so"),
+        "{told}"
+    );
+    let told = restore(gateway, after)?;
+    ensure!(told.code == 0 && told.stderr.contains("0 were erased"), "{told}");
+    Ok(())
+}
+
 fn verify(person: &Person<'_>, dir: &Path, key: &str) -> anyhow::Result<tests::kubectl::Output> {
     person.types(&format!("gatescribe ledger verify {} --key {key}", dir.display()))
 }
@@ -82,6 +136,7 @@ fn two_people_erase_and_what_was_erased_stays_so_and_every_proof_holds() -> anyh
         let first = says(&alice, &carol, "first-words")?;
         pack(&carol, "before.html")?;
         let told = carol.ok(&format!("gatescribe evidence verify before.html --key {key}"))?;
+        backs_up(&carol, &gateway, "before.age")?;
         (first, (told.code, fs::read(carol.folder().join("before.html"))?))
     };
     assert_eq!(recorded.0, 0);
@@ -110,6 +165,7 @@ fn two_people_erase_and_what_was_erased_stays_so_and_every_proof_holds() -> anyh
         for file in ["before.html", "after.html"] {
             carol.ok(&format!("gatescribe evidence verify {file} --key {key}"))?;
         }
+        backs_up(&carol, &gateway, "after.age")?;
         second
     };
     gateway.stop()?;
@@ -167,10 +223,28 @@ fn two_people_erase_and_what_was_erased_stays_so_and_every_proof_holds() -> anyh
         let told = carol.types(&format!("gatescribe session export {second}"))?;
         assert!(told.code == 8 && told.stderr.contains("its key is missing"), "{told}");
     }
+
+    puts_back(&mut gateway, &key, ["before.age", "after.age"])?;
+    gateway.start_again()?;
+    {
+        let carol = Person::signed_in(&gateway, "carol")?;
+        assert!(
+            unreadable(&carol, &first)?.starts_with("erased on "),
+            "a backup from before the erasure brings nothing of it back"
+        );
+        let told = carol.types(&format!("gatescribe session export {first}"))?;
+        assert!(told.code == 5 && told.stderr.contains("erased on "), "{told}");
+        let shown = carol.ok(&format!("gatescribe audit show {second} -o json"))?.json()?;
+        assert_eq!(
+            shown["parts"]["command"][2], "echo second-words",
+            "what was lost is read again"
+        );
+        carol.ok(&format!("gatescribe session export {second}"))?;
+    }
     gateway.stop()?;
     let carol = Person::new(&gateway, "carol")?;
     let told = verify(&carol, &gateway.ledger(), &key)?;
-    assert_eq!(told.code, 0, "proofs need no key: {told}");
+    assert_eq!(told.code, 0, "every proof holds: {told}");
     Ok(())
 }
 

@@ -393,7 +393,7 @@ fn origins_of(gateway: &Gateway, subject: &str) -> anyhow::Result<Vec<String>> {
     let data = gateway.folder().join("data");
     let seal = <[u8; 32]>::try_from(std::fs::read(data.join("keys/seal"))?).map_err(|_| anyhow::anyhow!("32 bytes"))?;
     let keys = state::SealingKeys::new(state::SealingKey::new(&seal).context("a key")?, Vec::new());
-    let store = state::Store::open(&data.join("state.sqlite"), keys, state::Limits::default())?;
+    let store = state::Store::open_beside(&data.join("state.sqlite"), keys, state::Limits::default())?;
     let subject = model::subject::SubjectId::parse(subject).context("a subject id")?;
     Ok(store.origins_of(&subject)?)
 }

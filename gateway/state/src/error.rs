@@ -28,6 +28,16 @@ pub enum StateError {
         /// The newest known.
         known: i64,
     },
+    /// An older release wrote this file, and it is not to be changed now.
+    #[error(
+        "the state file has version {found}, and this release works with version {known}: use the release that the gateway runs, or start the gateway of this one first"
+    )]
+    Older {
+        /// The version in the file.
+        found: i64,
+        /// The one of this release.
+        known: i64,
+    },
     /// Another program's database.
     #[error("the file is a database, but not one of Gatescribe (application id {found:#x})")]
     Foreign {

@@ -13,6 +13,7 @@
 //! - Every end of access raises one revision counter in the same transaction; see [`Store::revocations_since`].
 
 mod attempt;
+mod backup;
 mod code;
 mod device;
 mod erasure;
@@ -30,6 +31,7 @@ mod store;
 mod traces;
 
 pub use attempt::{NewAttempt, TakenAttempt};
+pub use backup::{Backup, BackupError, Identity as BackupIdentity, Recipient, Restored, Unopened, fuzz_key_backup};
 pub use code::{NewCode, RedeemedCode};
 pub use device::{Device, DevicePoll, NewDevice};
 pub use erasure::PartKeyName;

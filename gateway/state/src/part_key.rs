@@ -21,7 +21,7 @@ impl std::fmt::Debug for PartKeyBytes {
     }
 }
 
-const TABLE: &str = "part_keys";
+pub(crate) const TABLE: &str = "part_keys";
 /// The one that is in use.
 const FIND: &str = "SELECT id, sealed FROM part_keys WHERE subject_id = ?1 AND class = ?2 AND retired_at IS NULL";
 

@@ -112,6 +112,26 @@ impl Store {
         Self::prepare(Connection::open(path)?, keys, limits)
     }
 
+    /// Opens a file that is there and of this release's version, for a program beside the gateway that uses it: its version stays as it is.
+    ///
+    /// # Errors
+    /// There is none, it cannot be opened, is somebody else's, or was written by another release.
+    pub fn open_beside(path: &Path, keys: SealingKeys, limits: Limits) -> Result<Self, StateError> {
+        // Not one that is made by being looked for.
+        std::fs::File::open(path).map_err(|source| StateError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        if found < known {
+            return Err(StateError::Older { found, known });
+        }
+        Self::prepare(connection, keys, limits)
+    }
+
     /// A store that ends with the process; for tests and the demo.
     ///
     /// # Errors
@@ -324,6 +344,31 @@ pub(crate) mod tests {
         assert!(matches!(error, StateError::Newer { found: 99, .. }), "{error}");
         let looked = inspect(&path).unwrap_err();
         assert!(matches!(looked, StateError::Newer { found: 99, .. }), "{looked}");
+    }
+
+    #[test]
+    fn a_program_beside_the_gateway_neither_makes_a_store_nor_changes_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let beside = || Store::open_beside(&path, test_keys(), Limits::default());
+        assert!(matches!(beside().unwrap_err(), StateError::Open { .. }));
+        assert!(!path.exists());
+        let gateway = Store::open(&path, test_keys(), Limits::default()).unwrap();
+        beside().unwrap();
+        let version =
+            |connection: &Connection| Ok(connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))?);
+        for found in [1, 99] {
+            let set = |connection: &Connection| Ok(connection.pragma_update(None, "user_version", found)?);
+            gateway.read(set).unwrap();
+            let error = beside().unwrap_err();
+            let is_said = match error {
+                StateError::Older { .. } => found == 1,
+                StateError::Newer { .. } => found == 99,
+                _ => false,
+            };
+            assert!(is_said, "{error}");
+            assert_eq!(gateway.read(version).unwrap(), found);
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ const VARIABLES: &str = "
 
 | Variable | Read by | Says |
 |---|---|---|
-| `GATESCRIBE_CONFIG` | `serve` | the configuration file |
+| `GATESCRIBE_CONFIG` | `serve`, `ledger keys` | the configuration file |
 | `GATESCRIBE_GATEWAY` | client commands | the gateway's address |
 | `GATESCRIBE_HOME` | client commands | where sessions are kept; else `gatescribe` in the platform's folder for configurations |
 | `GATESCRIBE_NO_BROWSER` | `login`, the kubectl plugin | when not empty: print the address, open nothing |

@@ -2,6 +2,7 @@
 //! another machine, years later.
 
 mod consistency;
+mod keys;
 pub(crate) mod receipt;
 mod status;
 mod url;
@@ -139,9 +140,12 @@ pub(crate) enum LedgerCommand {
         after_help = "Examples:\n  gatescribe ledger rotate-part-keys --reason 'each quarter'\n  gatescribe ledger rotate-part-keys --subject \
         alice@example.com --reason TICKET-4711\n\nWhat was sealed before stays readable under the old keys, and is erased with them. Recordings have a key each \
         and keep it. It stands in the ledger before it counts. Only members of `identity.auditGroups` do it.\n\nExit codes: 0 done, 2 no reason, 3 not signed in, 4 not \
-        permitted, 5 nobody has that name, 6 several have it\nSee also: gatescribe ledger erase"
+        permitted, 5 nobody has that name, 6 several have it\nSee also: gatescribe ledger erase, gatescribe ledger keys backup"
     )]
     RotatePartKeys(crate::client::erasures::RotateArguments),
+    /// Back up the keys of parts and recordings, and put them back.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
 }
 
 /// What is checked, and against what.
@@ -208,6 +212,7 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
         LedgerCommand::Witness(arguments) => witness::run(arguments),
         LedgerCommand::Erase(arguments) => Ok(crate::client::erasures::erase(arguments)),
         LedgerCommand::RotatePartKeys(arguments) => Ok(crate::client::erasures::rotate(arguments)),
+        LedgerCommand::Keys(command) => keys::run(command),
     };
     done.unwrap_or_else(|(exit, error)| {
         fail(&error);
@@ -538,7 +543,7 @@ fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
     if report.tiles > 0 {
         lines.extend(url::not_served(report));
     } else {
-        lines.push("what the parts say: they are sealed, and were compared as they stand".to_owned());
+        lines.push("what the parts say, and whether somebody has a key that opens them: they are sealed, and were compared as they stand".to_owned());
     }
     lines
 }

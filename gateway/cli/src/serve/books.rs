@@ -19,6 +19,9 @@ use super::room::Room;
 use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing, unrecorded};
 use crate::config::{Config, RecordedSessions};
 
+/// The state file in the data folder.
+pub(crate) const STATE: &str = "state.sqlite";
+
 /// The ledger, the state file and the audit station.
 pub(super) struct Books {
     pub(super) ledger: Arc<Ledger>,
@@ -141,7 +144,11 @@ impl Books {
     }
 }
 
-fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<Arc<Ledger>> {
+/// Opens the ledger for writing; one process at a time does.
+///
+/// # Errors
+/// Another one writes to it, or it cannot be opened.
+pub(crate) fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<Arc<Ledger>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the ledger's folder `{}`", dir.display()))?;
     let options = ledger::Options {
         segment_bytes: config.ledger.segment_size.bytes(),
@@ -233,7 +240,7 @@ fn turn(
 }
 
 /// Where the ledger lies.
-pub(super) fn ledger_dir(config: &Config, data: &DataDir) -> PathBuf {
+pub(crate) fn ledger_dir(config: &Config, data: &DataDir) -> PathBuf {
     config
         .ledger
         .dir
@@ -269,6 +276,6 @@ pub(super) fn recordings_dir(config: &Config, data: &DataDir) -> PathBuf {
 }
 
 fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {
-    let store = state::Store::open(&data.at("state.sqlite"), data.sealing_keys()?, state::Limits::default());
+    let store = state::Store::open(&data.at(STATE), data.sealing_keys()?, state::Limits::default());
     Ok(Arc::new(store.context("the session store cannot be opened")?))
 }

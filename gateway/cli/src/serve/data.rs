@@ -18,7 +18,7 @@ use state::{SealingKey, SealingKeys};
 
 /// The data folder of a gateway.
 #[derive(Clone, Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     root: PathBuf,
 }
 
@@ -27,7 +27,7 @@ impl DataDir {
     ///
     /// # Errors
     /// It cannot be made, or others can read it.
-    pub(super) fn open(root: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
         let keys = root.join("keys");
         for folder in [root, &keys] {
             if !folder.exists() {
@@ -60,7 +60,7 @@ impl DataDir {
 
     /// A path in it.
     #[must_use]
-    pub(super) fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
@@ -114,7 +114,7 @@ impl DataDir {
     ///
     /// # Errors
     /// It cannot be read, made or kept.
-    pub(super) fn sealing_keys(&self) -> anyhow::Result<SealingKeys> {
+    pub(crate) fn sealing_keys(&self) -> anyhow::Result<SealingKeys> {
         let key = SealingKey::new(&self.random_key(SEAL)?).context("the sealing key cannot be used")?;
         Ok(SealingKeys::new(key, Vec::new()))
     }
@@ -271,7 +271,8 @@ fn read_token_key(path: &Path) -> anyhow::Result<Option<SigningKey>> {
 }
 
 const SIGNING_KEY: &str = "keys/gateway-token.p8";
-const SEAL: &str = "keys/seal";
+/// The key under which the state file's secrets are sealed.
+pub(crate) const SEAL: &str = "keys/seal";
 /// What the file of the key that signs the ledger is called.
 pub(crate) const LEDGER_KEY_NAME: &str = "ledger.key";
 const DIGESTS: &str = "keys/digests";

@@ -3,9 +3,11 @@
 //! Invariant: after a start, no key is in the store that a record of this ledger says was erased, and the holds in the store are those
 //! that the ledger says stand: whatever was interrupted, and whichever older state of the store was put back.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use console::NotRecorded;
 use console::api::{Erases, ErasureAct, ErasureEvent};
 use futures::future::BoxFuture;
@@ -178,11 +180,36 @@ pub(super) struct Finished {
 }
 
 /// How many records are signed, as the newest checkpoint beside them says; whether it is so, is for whoever signs next.
-pub(super) fn signed(dir: &Path) -> u64 {
+pub(crate) fn signed(dir: &Path) -> u64 {
     let text = std::fs::read(dir.join(ledger::NEWEST_CHECKPOINT)).unwrap_or_default();
     let note = ledger::note::Note::parse(&text).ok();
     let checkpoint = note.and_then(|note| ledger::Checkpoint::parse(note.text()).ok());
     checkpoint.map_or(0, |checkpoint| checkpoint.size)
+}
+
+/// The names of all keys that a record of this ledger says were erased, signed or not: nothing is destroyed by them here. Blocking.
+///
+/// # Errors
+/// The ledger cannot be read, or one of its records of erasures.
+pub(crate) fn erased_keys(dir: &Path) -> anyhow::Result<HashSet<String>> {
+    let mut erased = HashSet::new();
+    for record in Reader::open(dir)?.records_from(0) {
+        let record = record?;
+        if record.kind != RecordKind::Erasure {
+            continue;
+        }
+        let leaf = serde_json::from_slice::<ErasureLeaf>(&record.leaf);
+        let leaf = leaf.with_context(|| {
+            format!(
+                "record {} is of an erasure, and this release does not read what it says",
+                record.seq
+            )
+        })?;
+        if leaf.erasure.what == "erased" {
+            erased.extend(leaf.erasure.keys.into_iter().map(|key| key.id));
+        }
+    }
+    Ok(erased)
 }
 
 #[derive(Deserialize)]

@@ -69,6 +69,7 @@ fn session(person: Option<&Person>) -> String {
         "userLocked" => "locked a user".to_owned(),
         "userUnlocked" => "unlocked a user".to_owned(),
         "partKeysRotated" => "had new keys made for parts".to_owned(),
+        "partKeysRestored" => "put keys of parts and recordings back".to_owned(),
         "credentialRefused" => "credential refused".to_owned(),
         "logoutTokenRefused" => "logout token refused".to_owned(),
         other => plain(other),

@@ -1,0 +1,548 @@
+//! `gatescribe ledger keys`: backups of the keys of parts and recordings, and how they come back.
+//!
+//! Works on the gateway's own data folder, with nobody to ask: whoever runs it has the keys anyway. A backup can be made beside a gateway
+//! that runs. To put one back the gateway has to stand still: the ledger is opened for writing, which one process at a time does.
+//!
+//! Invariant: no key comes back that a record of the ledger says was erased. So the ledger is read before, all of it, and nothing is put back
+//! where it is shorter than something says it was.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use clap::Subcommand;
+use ledger::{Ledger, OpenError};
+use model::event::{Person, Record, RecordKind};
+use state::{Backup, BackupError, BackupIdentity, Recipient, Restored, Store, Unopened};
+
+use super::Refused;
+use crate::Exit;
+use crate::config::{self, Config};
+use crate::config_command::explain;
+use crate::serve::books::{STATE, ledger_dir, open_ledger};
+use crate::serve::data::{DataDir, SEAL};
+use crate::serve::{erasing, now};
+use crate::terminal::say;
+
+/// Larger files are no backup of ours.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// Keys of parts and recordings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Write the keys of parts and recordings into a file that only its recipients can open.
+    ///
+    /// Without these keys nobody can read what is sealed, also where the ledger and the recordings are whole. The file is of the public format age, and no
+    /// key of this machine opens it. It can be made while the gateway runs. A backup keeps keys that are erased after it: end it after a fixed time.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger keys backup /backup/keys-2026-11-22.age --recipient \
+        age1gyk3fjxz8ew36ynuaxgn8vvsrzrcavxvg7dtndecctps5ven950ql2mjv5\n  gatescribe ledger keys backup keys.age --recipient age1… --recipient age1… --config gw.yaml\n\n`age-keygen`, run \
+        elsewhere, makes a recipient and the identity that opens. A file that is there is never written over.\n\nExit codes: 0 written, 1 mistakes in the configuration, 2 a \
+        recipient cannot be read, 5 there is no state file, 6 the file is there already, or the state file is another release's, 9 a fault\nSee also: gatescribe ledger keys restore"
+    )]
+    Backup {
+        /// The new file.
+        file: PathBuf,
+        /// Who can open it: `age1…`; again for more, each alone can.
+        #[arg(long, required = true, value_name = "AGE1…")]
+        recipient: Vec<String>,
+        /// The gateway's configuration.
+        #[arg(
+            short,
+            long,
+            env = "GATESCRIBE_CONFIG",
+            default_value = "/etc/gatescribe/gatescribe.yaml"
+        )]
+        config: PathBuf,
+    },
+    /// Put the keys of a backup back that are lost, while the gateway stands still. Those that were erased stay erased.
+    ///
+    /// All of the ledger is read first: no key comes back that a record says was erased, and nothing is put back where the ledger is shorter than what was signed or
+    /// than it was when the backup was made. A record says what is put back, before it is.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger keys restore /backup/keys-2026-11-22.age --identity /media/key.txt\n  gatescribe ledger keys restore keys.age --identity \
+        key.txt --config gw.yaml\n\nKeys that are there stay as they are. Those of parts open what they sealed, and new ones seal what comes.\n\nExit codes: 0 put back, 1 mistakes in the \
+        configuration, 2 no identity can be read, or the backup is for another one, 6 the gateway runs, or there is no ledger, 8 the backup is damaged, or the ledger lacks records, 9 a \
+        fault\nSee also: gatescribe ledger keys backup, gatescribe ledger verify"
+    )]
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// A file with the identity that opens it, `AGE-SECRET-KEY-1…`, as `age-keygen` writes it.
+        #[arg(long, value_name = "FILE")]
+        identity: PathBuf,
+        /// The gateway's configuration.
+        #[arg(
+            short,
+            long,
+            env = "GATESCRIBE_CONFIG",
+            default_value = "/etc/gatescribe/gatescribe.yaml"
+        )]
+        config: PathBuf,
+    },
+}
+
+/// Runs it.
+pub(super) fn run(command: &KeysCommand) -> Result<Exit, Refused> {
+    let (KeysCommand::Backup { config: path, .. } | KeysCommand::Restore { config: path, .. }) = command;
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(error) => return Ok(explain(error)),
+    };
+    let said = match command {
+        KeysCommand::Backup { file, recipient, .. } => {
+            let backup = back_up(&config, recipient, file)?;
+            let each = if recipient.len() == 1 {
+                "its recipient"
+            } else {
+                "each of its recipients"
+            };
+            format!(
+                "✔ {} keys of parts and recordings stand in {}: {each} can open it, and no key of this machine",
+                backup.keys(),
+                file.display()
+            )
+        }
+        KeysCommand::Restore { file, identity, .. } => {
+            let done = restore(&config, file, identity)?;
+            format!(
+                "✔ {} keys are here again; {} were here, and {} were erased and stay so",
+                done.restored, done.known, done.erased
+            )
+        }
+    };
+    say(&said);
+    Ok(Exit::Done)
+}
+
+fn fault(error: impl Into<anyhow::Error>) -> Refused {
+    (Exit::Fault, error.into())
+}
+
+fn back_up(config: &Config, recipients: &[String], file: &Path) -> Result<Backup, Refused> {
+    let read = |text: &String| {
+        let wrong = || anyhow!("`{text}` is no recipient: it begins with `age1`, and `age-keygen` prints it");
+        Recipient::parse(text.trim()).ok_or_else(|| (Exit::Usage, wrong()))
+    };
+    let recipients: Vec<Recipient> = recipients.iter().map(read).collect::<Result<_, _>>()?;
+    let root = Path::new(&config.data_dir);
+    for needed in [STATE, SEAL] {
+        let path = root.join(needed);
+        if !path.exists() {
+            let what = anyhow!("there is no `{}`: no gateway has kept keys here", path.display());
+            return Err((Exit::NotFound, what));
+        }
+    }
+    let data = DataDir::open(root).map_err(fault)?;
+    let keys = data.sealing_keys().map_err(fault)?;
+    let store = Store::open_beside(&data.at(STATE), keys, state::Limits::default());
+    let store = store.map_err(|error| {
+        let exit = match error {
+            state::StateError::Older { .. } | state::StateError::Newer { .. } => Exit::Conflict,
+            _ => Exit::Fault,
+        };
+        (exit, error.into())
+    })?;
+    let records = erasing::signed(&ledger_dir(config, &data));
+    let backup = store.back_up_part_keys(records, now()).map_err(fault)?;
+    let sealed = backup.sealed(&recipients);
+    let sealed = sealed.ok_or_else(|| fault(anyhow!("the backup cannot be encrypted")))?;
+    write_new(file, &sealed)?;
+    Ok(backup)
+}
+
+/// A file that was not there, whole and on the disk, or none.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Refused> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = opened.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            let what = format!(
+                "`{}` is there already: it may be the only backup of keys that are lost here; name another file",
+                path.display()
+            );
+            (Exit::Conflict, anyhow!(what))
+        }
+        _ => fault(anyhow::Error::new(error).context(format!("cannot make `{}`", path.display()))),
+    })?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // Half a backup is none.
+        let _ = fs::remove_file(path);
+        fault(anyhow::Error::new(error).context(format!("cannot write `{}`", path.display())))
+    })
+}
+
+fn restore(config: &Config, file: &Path, identity: &Path) -> Result<Restored, Refused> {
+    let backup = opened(file, identity)?;
+    let data = DataDir::open(Path::new(&config.data_dir)).map_err(fault)?;
+    let dir = ledger_dir(config, &data);
+    is_there(&dir)?;
+    // What was signed, as two places say it, before the ledger is opened and perhaps mended.
+    let signed = erasing::signed(&dir).max(erasing::signed(&data.at("keys")));
+    let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let ledger = open_ledger(config, &dir, &boot).map_err(|error| {
+        let is_used = matches!(error.downcast_ref(), Some(OpenError::InUse { .. }));
+        (if is_used { Exit::Conflict } else { Exit::Fault }, error)
+    })?;
+    let done = put_back(&backup, &ledger, (&dir, signed.max(backup.records)), &data, &boot);
+    ledger.close();
+    done
+}
+
+fn opened(file: &Path, identity: &Path) -> Result<Backup, Refused> {
+    let text = fs::read_to_string(identity)
+        .with_context(|| format!("cannot read `{}`", identity.display()))
+        .map_err(|error| (Exit::Usage, error))?;
+    let identities = BackupIdentity::parse_file(&text).ok_or_else(|| {
+        let what = format!(
+            "`{}` is no file of identities: each line begins with `AGE-SECRET-KEY-1`, or with `#`",
+            identity.display()
+        );
+        (Exit::Usage, anyhow!(what))
+    })?;
+    let cannot = || format!("cannot read `{}`", file.display());
+    let size = fs::metadata(file).with_context(cannot).map_err(fault)?.len();
+    if size > MOST_BYTES {
+        return Err((
+            Exit::Integrity,
+            anyhow!("`{}` is too large to be a backup", file.display()),
+        ));
+    }
+    let bytes = fs::read(file).with_context(cannot).map_err(fault)?;
+    Backup::open(&bytes, &identities).map_err(|error| {
+        let exit = match error {
+            BackupError::Unopened(Unopened::Recipient) => Exit::Usage,
+            BackupError::Newer { .. } => Exit::Conflict,
+            _ => Exit::Integrity,
+        };
+        let what = format!("`{}` is not put back", file.display());
+        (exit, anyhow::Error::new(error).context(what))
+    })
+}
+
+/// There is a ledger: its records alone say which keys were erased.
+fn is_there(dir: &Path) -> Result<(), Refused> {
+    let mut files = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    if files.any(|file| file.path().extension().is_some_and(|end| end == "seg")) {
+        return Ok(());
+    }
+    let what = format!(
+        "there is no ledger in `{}`: its records say which keys were erased, so put it back first",
+        dir.display()
+    );
+    Err((Exit::Conflict, anyhow!(what)))
+}
+
+/// Nobody else writes to the ledger meanwhile. It has to have so many records.
+fn put_back(
+    backup: &Backup,
+    ledger: &Ledger,
+    (dir, least): (&Path, u64),
+    data: &DataDir,
+    boot: &str,
+) -> Result<Restored, Refused> {
+    let size = ledger.durable().size;
+    if size < least {
+        let what = format!(
+            "the ledger in `{}` has {size} records, and had {least}: those that say which keys were erased may be among the missing ones. Put the whole ledger back first",
+            dir.display()
+        );
+        return Err((Exit::Integrity, anyhow!(what)));
+    }
+    let erased = erasing::erased_keys(dir).context("the ledger's records of erasures cannot be read");
+    let erased = erased.map_err(|error| (Exit::Integrity, error))?;
+    let keys = data.sealing_keys().map_err(fault)?;
+    let store = Store::open(&data.at(STATE), keys, state::Limits::default()).map_err(fault)?;
+    record(backup, ledger, boot).map_err(fault)?;
+    store.restore_part_keys(backup, &erased, now()).map_err(fault)
+}
+
+fn record(backup: &Backup, ledger: &Ledger, boot: &str) -> anyhow::Result<()> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let note = format!(
+        "a backup of {} keys of parts and recordings from {} is put back where they are lost; those that were erased stay so",
+        backup.keys(),
+        backup.made
+    );
+    let record = Record {
+        id: &id,
+        t: now(),
+        boot,
+        person: Some(Person {
+            what: "partKeysRestored",
+            session: None,
+            provider: None,
+            why: None,
+            amr: &[],
+        }),
+        note: Some(&note),
+        ..Record::default()
+    };
+    let ticket = ledger.append(RecordKind::Session, record.body()?, Vec::new())?;
+    ticket.wait().context("it cannot be recorded, so nothing is put back")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{Options, Reader, RealDisk};
+    use model::erasure::Erased;
+    use model::subject::SubjectId;
+    use model::time::Timestamp;
+
+    use super::*;
+
+    const RECIPIENT: &str = "age1gyk3fjxz8ew36ynuaxgn8vvsrzrcavxvg7dtndecctps5ven950ql2mjv5";
+    const IDENTITY: &str = "AGE-SECRET-KEY-1FJJHFAY0KWM8CRP2CVQTZ79XUQYMRER02Z6SQ07MDZNJMDAPE7MSM9J60Q";
+
+    /// A gateway's data folder after a run, with three keys of Alice.
+    struct Place {
+        folder: tempfile::TempDir,
+        config: Config,
+        keys: Vec<String>,
+    }
+
+    fn alice() -> SubjectId {
+        SubjectId::from_digest([1; 16])
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let text = format!(
+                "apiVersion: gatescribe.dev/v1
+url: https://gw.example.com
+dataDir: {}/data
+listeners:
+  - name: main
+    address: 127.0.0.1:8443
+    serves: [gateway, kubernetes]
+    tls: {{ certFile: /tls/tls.crt, keyFile: /tls/tls.key }}
+identity:
+  providers:
+    - name: corp
+      issuer: https://login.example.com
+      clientId: gatescribe
+      clientSecret: ${{file:/run/secrets/oidc}}
+      claims: {{ user: email, groups: groups, groupPrefix: 'oidc:' }}
+clusters:
+  - name: prod
+    servers: [https://10.0.0.1:6443]
+    caFile: /cluster/ca.crt
+    impersonator: {{ tokenFile: /cluster/impersonator }}
+    observer: {{ tokenFile: /cluster/observer }}
+",
+                folder.path().display()
+            );
+            let config = config::parse("gw.yaml", &text).map_err(|problems| problems.for_a_person(false, 100));
+            let config = config.unwrap();
+            fs::write(folder.path().join("key.txt"), format!("# a comment\n{IDENTITY}\n")).unwrap();
+            let mut this = Self {
+                folder,
+                config,
+                keys: Vec::new(),
+            };
+            let store = this.store();
+            for class in ["command", "query", "recording:s"] {
+                let key = store.part_key(alice().as_str(), class, Timestamp::EPOCH).unwrap();
+                this.keys.push(key.id);
+            }
+            this.says("a-1", serde_json::json!({"note": "a record"}), RecordKind::Config);
+            this
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn store(&self) -> Store {
+            let data = DataDir::open(&self.at("data")).unwrap();
+            Store::open(&data.at(STATE), data.sealing_keys().unwrap(), state::Limits::default()).unwrap()
+        }
+
+        fn ids(&self) -> Vec<String> {
+            let keys = self.store().part_keys_of(&alice()).unwrap();
+            let mut ids: Vec<String> = keys.into_iter().map(|key| key.id).collect();
+            ids.sort_by_key(|id| self.keys.iter().position(|known| known == id));
+            ids
+        }
+
+        fn ledger(&self) -> Ledger {
+            let dir = self.at("data/ledger");
+            fs::create_dir_all(&dir).unwrap();
+            Ledger::open(&dir, Options::default(), Arc::new(RealDisk::new(&dir)))
+                .unwrap()
+                .0
+        }
+
+        fn says(&self, id: &str, mut body: serde_json::Value, kind: RecordKind) {
+            body["id"] = id.into();
+            let body = serde_json::to_vec(&body).unwrap();
+            let ledger = self.ledger();
+            ledger.append(kind, body, Vec::new()).unwrap().wait().unwrap();
+            ledger.close();
+        }
+
+        /// As the gateway does it, in the ledger alone or in the store, too.
+        fn erases(&self, id: &str, key: &str, store: Option<&Store>) {
+            let who = |number: u8, user: &str| serde_json::json!({"subject": SubjectId::from_digest([number; 16]), "user": user, "issuer": "i"});
+            let erasure = serde_json::json!({"what": "erased", "request": "r", "asked": who(3, "carol"), "agreed": who(4, "dave"), "why": "asked",
+                "of": {"subject": alice(), "kind": "person", "user": "alice"}, "keys": [{"id": key, "class": "command"}]});
+            let body = serde_json::json!({"t": Timestamp::EPOCH, "erasure": erasure});
+            self.says(id, body, RecordKind::Erasure);
+            if let Some(store) = store {
+                let said = Erased {
+                    record: id.to_owned(),
+                    at: Timestamp::EPOCH,
+                    asked: "carol".to_owned(),
+                    agreed: "dave".to_owned(),
+                };
+                let keys = [(key.to_owned(), "command".to_owned())];
+                store.erased(&alice(), &keys, &said, None).unwrap();
+            }
+        }
+
+        fn backs_up(&self, name: &str) -> Result<Backup, Refused> {
+            back_up(&self.config, &[RECIPIENT.to_owned()], &self.at(name))
+        }
+
+        fn restores(&self, name: &str) -> Result<Restored, Refused> {
+            restore(&self.config, &self.at(name), &self.at("key.txt"))
+        }
+
+        fn loses_the_store(&self) {
+            for end in ["", "-wal", "-shm"] {
+                let _ = fs::remove_file(self.at(&format!("data/{STATE}{end}")));
+            }
+        }
+    }
+
+    fn told(refused: Result<impl std::fmt::Debug, Refused>) -> (Exit, String) {
+        let (exit, error) = refused.unwrap_err();
+        (exit, format!("{error:#}"))
+    }
+
+    #[test]
+    fn lost_keys_are_here_again_after_a_restore_and_a_record_says_so() {
+        let place = Place::new();
+        assert_eq!(place.backs_up("keys.age").unwrap().keys(), 3);
+        place.loses_the_store();
+        assert!(place.ids().is_empty());
+        let done = place.restores("keys.age").unwrap();
+        assert_eq!((done.restored, done.known, done.erased), (3, 0, 0));
+        assert_eq!(place.ids(), place.keys);
+        let records = Reader::open(&place.at("data/ledger")).unwrap().records_from(0);
+        let leaves = records.map(|record| serde_json::from_slice(&record.unwrap().leaf).unwrap());
+        let said: Vec<serde_json::Value> = leaves
+            .filter(|leaf: &serde_json::Value| leaf["kind"] == "session")
+            .collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert_eq!(said[0]["person"]["what"], "partKeysRestored");
+        assert!(
+            said[0]["note"].as_str().unwrap().starts_with("a backup of 3 keys"),
+            "{said:?}"
+        );
+    }
+
+    /// The attack: whoever wants an erased key back has a backup from before, and loses the store, which knew of it.
+    #[test]
+    fn promise_5_an_erased_key_does_not_come_back_from_a_backup_also_where_only_the_ledger_knows() {
+        let place = Place::new();
+        place.backs_up("keys.age").unwrap();
+        place.erases("e-1", &place.keys[0], Some(&place.store()));
+        let done = place.restores("keys.age").unwrap();
+        assert_eq!((done.restored, done.known, done.erased), (0, 2, 1));
+        assert_eq!(place.ids(), place.keys[1..]);
+        place.loses_the_store();
+        let done = place.restores("keys.age").unwrap();
+        assert_eq!(
+            (done.restored, done.known, done.erased),
+            (2, 0, 1),
+            "the ledger alone says it"
+        );
+        assert_eq!(place.ids(), place.keys[1..]);
+        // Also before anybody signed the record.
+        place.loses_the_store();
+        place.erases("e-2", &place.keys[1], None);
+        assert_eq!(place.restores("keys.age").unwrap().erased, 2);
+        assert_eq!(place.ids(), place.keys[2..]);
+    }
+
+    /// The same attack on the ledger: without the records of erasures nothing comes back.
+    #[test]
+    fn nothing_is_put_back_where_the_ledger_is_gone_or_shorter_than_it_was() {
+        let place = Place::new();
+        place.backs_up("before.age").unwrap();
+        // What was signed is said by the checkpoint that stands beside the keys.
+        let checkpoint = "gate.example/audit-1\n7\nn6Dk9X8bGzq3wHSfTqSbZFZrHfB7q3G9vvn2ykxrAqs=\n\n— gate.example/audit-1 AAAAAAAA\n";
+        fs::write(place.at("data/keys").join(ledger::NEWEST_CHECKPOINT), checkpoint).unwrap();
+        let (exit, why) = told(place.restores("before.age"));
+        assert_eq!(exit, Exit::Integrity, "{why}");
+        assert!(
+            why.contains("records, and had 7: those that say which keys were erased"),
+            "{why}"
+        );
+        fs::remove_file(place.at("data/keys").join(ledger::NEWEST_CHECKPOINT)).unwrap();
+        place.restores("before.age").unwrap();
+        // As the backup says it.
+        fs::write(place.at("data/ledger").join(ledger::NEWEST_CHECKPOINT), checkpoint).unwrap();
+        place.backs_up("after.age").unwrap();
+        fs::remove_dir_all(place.at("data/ledger")).unwrap();
+        let (exit, why) = told(place.restores("after.age"));
+        assert_eq!(exit, Exit::Conflict, "{why}");
+        assert!(why.contains("there is no ledger"), "{why}");
+        place.says("a-1", serde_json::json!({"note": "another ledger"}), RecordKind::Config);
+        place.loses_the_store();
+        let (exit, why) = told(place.restores("after.age"));
+        assert_eq!(exit, Exit::Integrity, "{why}");
+        assert!(place.ids().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_put_back_beside_a_gateway_that_runs_nor_by_an_erasure_that_is_not_understood() {
+        let place = Place::new();
+        place.backs_up("keys.age").unwrap();
+        place.loses_the_store();
+        let ledger = place.ledger();
+        let (exit, why) = told(place.restores("keys.age"));
+        assert_eq!(exit, Exit::Conflict, "{why}");
+        assert!(why.contains("is in use"), "{why}");
+        ledger.close();
+        drop(ledger);
+        place.says(
+            "e-9",
+            serde_json::json!({"erasure": {"what": "erasedOtherwise"}}),
+            RecordKind::Erasure,
+        );
+        let (exit, why) = told(place.restores("keys.age"));
+        assert_eq!(exit, Exit::Integrity, "{why}");
+        assert!(why.contains("this release does not read"), "{why}");
+        assert!(place.ids().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_backup_recipient_or_identity_is_refused_and_no_file_is_written_over() {
+        let place = Place::new();
+        place.backs_up("keys.age").unwrap();
+        let (exit, why) = told(place.backs_up("keys.age"));
+        assert_eq!(exit, Exit::Conflict, "{why}");
+        let (exit, why) = told(back_up(&place.config, &["age1x".to_owned()], &place.at("no.age")));
+        assert_eq!(exit, Exit::Usage, "{why}");
+        assert!(!place.at("no.age").exists());
+        let mut bytes = fs::read(place.at("keys.age")).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(place.at("changed.age"), &bytes).unwrap();
+        let (exit, why) = told(place.restores("changed.age"));
+        assert_eq!(exit, Exit::Integrity, "{why}");
+        assert!(why.contains("was changed or cut"), "{why}");
+        fs::write(place.at("key.txt"), "no identity\n").unwrap();
+        assert_eq!(told(place.restores("keys.age")).0, Exit::Usage);
+        fs::remove_file(place.at("data/keys/seal")).unwrap();
+        let (exit, why) = told(place.backs_up("lost.age"));
+        assert_eq!(exit, Exit::NotFound, "{why}");
+        assert!(!place.at("data/keys/seal").exists(), "none is made by it");
+    }
+}

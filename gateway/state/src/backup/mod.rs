@@ -1,0 +1,426 @@
+//! Backups of the keys of parts and recordings, encrypted to whoever keeps them: the gateway itself cannot open them again.
+//!
+//! A backup is lines of JSON in a file of the public format [age](https://age-encryption.org/v1), so that any age program opens it, too. It
+//! has the keys, whose traces stand under whose keys, when it was made, and how many records the ledger had then.
+//!
+//! Invariant: a key that was erased does not come back ([`Store::restore_part_keys`]): neither one that the store knows to be erased, nor
+//! one that the ledger's records name.
+
+mod age;
+mod bech32;
+
+use std::collections::HashSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use model::erasure::session_of;
+use model::subject::SubjectId;
+use model::time::Timestamp;
+use rusqlite::params;
+use serde::{Deserialize, Serialize};
+
+pub use self::age::{Identity, Recipient, Unopened};
+use crate::part_key::TABLE;
+use crate::{StateError, Store};
+
+const VERSION: u32 = 1;
+
+/// What a backup has.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// When it was made.
+    pub made: Timestamp,
+    /// How many records the ledger had then, at least.
+    pub records: u64,
+    keys: Vec<Kept>,
+    through: Vec<Through>,
+}
+
+impl std::fmt::Debug for Backup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Backup({} keys, {})", self.keys.len(), self.made)
+    }
+}
+
+/// One key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    id: String,
+    subject: SubjectId,
+    class: String,
+    /// Nanoseconds since the epoch.
+    made: i64,
+    /// Its 32 bytes, base64.
+    key: String,
+}
+
+/// Who acted as whom, see [`Store::acts_through`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Through {
+    subject: SubjectId,
+    user: String,
+    origin: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "camelCase", deny_unknown_fields)]
+enum Line {
+    PartKeys {
+        version: u32,
+        /// Nanoseconds since the epoch.
+        made: i64,
+        records: u64,
+    },
+    Key(Kept),
+    Through(Through),
+}
+
+/// Why a backup is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// It does not open.
+    #[error(transparent)]
+    Unopened(#[from] Unopened),
+    /// It was not written by this program.
+    #[error("it holds no backup of keys: line {line} is not understood")]
+    Content {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// A newer release wrote it.
+    #[error("it was written by a newer release (version {found}, this one knows {})", VERSION)]
+    Newer {
+        /// The version in it.
+        found: u32,
+    },
+}
+
+impl Backup {
+    /// How many keys it has.
+    #[must_use]
+    pub const fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The file: each recipient alone can open it. `None`: there is no recipient, or cryptography says no.
+    #[must_use]
+    pub fn sealed(&self, recipients: &[Recipient]) -> Option<Vec<u8>> {
+        age::seal(self.written()?.as_bytes(), recipients)
+    }
+
+    /// Opens and reads a file, whole or not at all.
+    ///
+    /// # Errors
+    /// By whose fault, see [`BackupError`].
+    pub fn open(file: &[u8], identities: &[Identity]) -> Result<Self, BackupError> {
+        Self::read(&age::open(file, identities)?)
+    }
+
+    fn written(&self) -> Option<String> {
+        let head = Line::PartKeys {
+            version: VERSION,
+            made: self.made.unix_nanos(),
+            records: self.records,
+        };
+        let keys = self.keys.iter().cloned().map(Line::Key);
+        let through = self.through.iter().cloned().map(Line::Through);
+        let mut text = String::new();
+        for line in std::iter::once(head).chain(keys).chain(through) {
+            text.push_str(&serde_json::to_string(&line).ok()?);
+            text.push('\n');
+        }
+        Some(text)
+    }
+
+    fn read(plain: &[u8]) -> Result<Self, BackupError> {
+        let not_understood = |line| BackupError::Content { line };
+        let text = std::str::from_utf8(plain).map_err(|_| not_understood(1))?;
+        let mut lines = text.lines();
+        let head = lines.next().unwrap_or_default();
+        let head = serde_json::from_str(head).map_err(|_| newer(head).unwrap_or(not_understood(1)))?;
+        let Line::PartKeys { version, made, records } = head else {
+            return Err(not_understood(1));
+        };
+        if version != VERSION {
+            return Err(BackupError::Newer { found: version });
+        }
+        let mut backup = Self {
+            made: Timestamp::from_unix_nanos(made),
+            records,
+            keys: Vec::new(),
+            through: Vec::new(),
+        };
+        for (at, line) in (2..).zip(lines) {
+            match serde_json::from_str(line) {
+                Ok(Line::Key(kept)) if bytes_of(&kept).is_some() => backup.keys.push(kept),
+                Ok(Line::Through(through)) => backup.through.push(through),
+                _ => return Err(not_understood(at)),
+            }
+        }
+        Ok(backup)
+    }
+}
+
+/// Of a first line that this release does not read: whether it is a newer one's.
+fn newer(line: &str) -> Option<BackupError> {
+    #[derive(Deserialize)]
+    struct Head {
+        is: String,
+        version: u32,
+    }
+    let head: Head = serde_json::from_str(line).ok()?;
+    (head.is == "partKeys" && head.version > VERSION).then_some(BackupError::Newer { found: head.version })
+}
+
+fn bytes_of(kept: &Kept) -> Option<[u8; 32]> {
+    STANDARD.decode(&kept.key).ok()?.try_into().ok()
+}
+
+/// What became of the keys of a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// They are here again.
+    pub restored: usize,
+    /// They were here.
+    pub known: usize,
+    /// They were erased and stay so.
+    pub erased: usize,
+}
+
+impl Store {
+    /// All keys of parts and recordings that are here. `records` is how many the ledger has.
+    ///
+    /// # Errors
+    /// The database failed, a row is unreadable, or a key does not open.
+    pub fn back_up_part_keys(&self, records: u64, now: Timestamp) -> Result<Backup, StateError> {
+        let mut backup = Backup {
+            made: now,
+            records,
+            keys: Vec::new(),
+            through: Vec::new(),
+        };
+        let bad = |table, what| StateError::Row { table, what };
+        self.read(|connection| {
+            let mut select = connection
+                .prepare_cached("SELECT id, subject_id, class, created_at, sealed FROM part_keys ORDER BY id")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                let (id, subject, sealed): (String, String, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(4)?);
+                backup.keys.push(Kept {
+                    subject: SubjectId::parse(&subject).ok_or(bad(TABLE, "subject_id"))?,
+                    class: row.get(2)?,
+                    made: row.get(3)?,
+                    key: STANDARD.encode(self.keys.open(TABLE, &id, &sealed)?),
+                    id,
+                });
+            }
+            let mut select = connection.prepare_cached(
+                "SELECT subject_id, user_name, origin FROM acted_through ORDER BY subject_id, origin",
+            )?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                backup.through.push(Through {
+                    subject: SubjectId::parse(&row.get::<_, String>(0)?).ok_or(bad("acted_through", "subject_id"))?,
+                    user: row.get(1)?,
+                    origin: row.get(2)?,
+                });
+            }
+            Ok(())
+        })?;
+        Ok(backup)
+    }
+
+    /// Puts the keys of a backup back that are not here, but none that was erased: neither one of `erased`, the names that stand in the
+    /// ledger's records, nor one that the store itself knows of. Those of parts open what they sealed, and seal nothing more.
+    ///
+    /// # Errors
+    /// The database failed: nothing changed.
+    pub fn restore_part_keys(
+        &self,
+        backup: &Backup,
+        erased: &HashSet<String>,
+        now: Timestamp,
+    ) -> Result<Restored, StateError> {
+        self.write(|transaction| {
+            let mut done = Restored::default();
+            for kept in &backup.keys {
+                let is_erased = transaction
+                    .prepare_cached("SELECT 1 FROM erased_keys WHERE id = ?1")?
+                    .exists(params![kept.id])?;
+                if is_erased || erased.contains(&kept.id) {
+                    done.erased += 1;
+                    continue;
+                }
+                let bytes = bytes_of(kept).ok_or(StateError::Sealed { table: TABLE })?;
+                let sealed = self.keys.seal(TABLE, &kept.id, &bytes)?;
+                // A recording has one key, in use as long as there is the recording.
+                let retired = session_of(&kept.class).is_none().then(|| now.unix_nanos());
+                let is_new = transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO part_keys (id, subject_id, class, sealed, created_at, retired_at)
+                           VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    )?
+                    .execute(params![
+                        kept.id,
+                        kept.subject.as_str(),
+                        kept.class,
+                        sealed,
+                        kept.made,
+                        retired
+                    ])?;
+                done.restored += is_new;
+                done.known += 1 - is_new;
+            }
+            for Through { subject, user, origin } in &backup.through {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO acted_through (subject_id, user_name, origin) VALUES (?1, ?2, ?3)",
+                    )?
+                    .execute(params![subject.as_str(), user, origin])?;
+            }
+            Ok(done)
+        })
+    }
+}
+
+/// Entry for the fuzzer: foreign bytes are no backup, and what is read as one is written as it was read.
+///
+/// # Panics
+/// What is written is read as something else.
+#[expect(clippy::expect_used, reason = "a fuzz target panics where what must hold does not")]
+pub fn fuzz_key_backup(data: &[u8]) {
+    let identity = Identity::parse("AGE-SECRET-KEY-1FJJHFAY0KWM8CRP2CVQTZ79XUQYMRER02Z6SQ07MDZNJMDAPE7MSM9J60Q");
+    let _ = Backup::open(data, &Vec::from_iter(identity));
+    let _ = std::str::from_utf8(data).map(|text| (Recipient::parse(text), Identity::parse_file(text)));
+    if let Ok(backup) = Backup::read(data) {
+        let written = backup.written().expect("what was read can be written");
+        let again = Backup::read(written.as_bytes()).expect("what was written can be read");
+        assert!(again == backup, "a backup is read as it was written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::erasure::{Erased, recording_class};
+
+    use super::age::tests::pair;
+    use super::*;
+    use crate::store::tests::test_store;
+
+    fn alice() -> SubjectId {
+        SubjectId::from_digest([1; 16])
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    /// A store with a key out of use, one in use and one of a recording; and its backup, as it comes out of the file.
+    fn backed_up() -> (Store, Backup) {
+        let store = test_store();
+        store.part_key(alice().as_str(), "query", at(1)).unwrap();
+        store.retire_part_keys(None, at(2)).unwrap();
+        store.part_key(alice().as_str(), "query", at(3)).unwrap();
+        store.part_key(alice().as_str(), &recording_class("s"), at(4)).unwrap();
+        store.acts_through(&alice(), "alice", "carol").unwrap();
+        let (identity, recipient) = pair(1);
+        let file = store.back_up_part_keys(7, at(5)).unwrap().sealed(&[recipient]).unwrap();
+        let backup = Backup::open(&file, &[identity]).unwrap();
+        assert_eq!((backup.keys(), backup.records, backup.made), (3, 7, at(5)));
+        (store, backup)
+    }
+
+    fn ids(store: &Store) -> Vec<String> {
+        let keys = store.part_keys_of(&alice()).unwrap();
+        keys.into_iter().map(|key| key.id).collect()
+    }
+
+    #[test]
+    fn what_is_put_back_opens_what_it_sealed_and_seals_nothing_more() {
+        let (old, backup) = backed_up();
+        let new = test_store();
+        let done = new.restore_part_keys(&backup, &HashSet::new(), at(9)).unwrap();
+        assert_eq!((done.restored, done.known, done.erased), (3, 0, 0));
+        assert_eq!(ids(&new), ids(&old));
+        for id in ids(&old) {
+            let key = |store: &Store| store.part_key_named(alice().as_str(), &id).unwrap().unwrap().bytes;
+            assert_eq!(key(&new), key(&old));
+        }
+        assert!(
+            new.find_part_key(alice().as_str(), "query").unwrap().is_none(),
+            "out of use"
+        );
+        assert!(
+            new.find_part_key(alice().as_str(), &recording_class("s"))
+                .unwrap()
+                .is_some()
+        );
+        assert_eq!(new.origins_of(&alice()).unwrap(), ["carol"]);
+        let again = new.restore_part_keys(&backup, &HashSet::new(), at(9)).unwrap();
+        assert_eq!((again.restored, again.known), (0, 3));
+    }
+
+    #[test]
+    fn promise_5_what_was_erased_since_does_not_come_back_from_a_backup() {
+        let (store, backup) = backed_up();
+        let all = ids(&store);
+        let said = Erased {
+            record: "e".to_owned(),
+            at: at(6),
+            asked: "carol".to_owned(),
+            agreed: "dave".to_owned(),
+        };
+        // One that the store knows of, one that only the ledger's records name.
+        let class = "query".to_owned();
+        store.erased(&alice(), &[(all[0].clone(), class)], &said, None).unwrap();
+        let named = HashSet::from([all[2].clone()]);
+        let done = store.restore_part_keys(&backup, &named, at(9)).unwrap();
+        assert_eq!((done.restored, done.known, done.erased), (0, 1, 2));
+        assert_eq!(
+            ids(&store),
+            [all[1].clone(), all[2].clone()],
+            "nothing is destroyed by it either"
+        );
+        let new = test_store();
+        let named: HashSet<String> = all.iter().cloned().collect();
+        let done = new.restore_part_keys(&backup, &named, at(9)).unwrap();
+        assert_eq!((done.restored, done.erased), (0, 3));
+        assert!(ids(&new).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_backup_is_refused_whole_and_says_where() {
+        let (_, backup) = backed_up();
+        let good = backup.written().unwrap();
+        let said = |text: &str| Backup::read(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(said(""), "it holds no backup of keys: line 1 is not understood");
+        assert_eq!(
+            said(&format!("{good}{{\"is\":\"key\"}}\n")),
+            "it holds no backup of keys: line 6 is not understood"
+        );
+        assert!(said(&good.replace("\"class\"", "\"klass\"")).contains("line 2"));
+        assert!(said(&good.lines().skip(1).collect::<Vec<_>>().join("\n")).contains("line 1"));
+        let newer = good.replacen("\"version\":1", "\"version\":2", 1);
+        assert!(said(&newer).contains("newer release (version 2"), "{}", said(&newer));
+        let newer = newer.replacen("\"records\"", "\"sizes\"", 1);
+        assert!(said(&newer).contains("newer release (version 2"), "{}", said(&newer));
+        let short = good.replacen("\"key\":\"", "\"key\":\"AAAA", 1);
+        assert!(said(&short).contains("line 2"), "a key has 32 bytes");
+        fuzz_key_backup(good.as_bytes());
+    }
+
+    #[test]
+    fn the_key_itself_stands_in_no_file_that_others_can_read() {
+        let (_, backup) = backed_up();
+        let (_, recipient) = pair(1);
+        let file = backup.sealed(&[recipient]).unwrap();
+        let is_in = |file: &[u8], text: &str| file.windows(text.len()).any(|window| window == text.as_bytes());
+        for kept in &backup.keys {
+            assert!(is_in(backup.written().unwrap().as_bytes(), &kept.key));
+            assert!(!is_in(&file, &kept.key) && !is_in(&file, alice().as_str()));
+        }
+        assert!(!format!("{backup:?}").contains(&backup.keys[0].key));
+    }
+}
