@@ -9,9 +9,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use ledger::note::{Algorithm, KeyName, SigningKey};
+use ledger::evidence::Evidence;
+use ledger::note::{Algorithm, KeyName, Note, Signer, SigningKey};
+use ledger::{Checkpoint, Ledger, NEWEST_CHECKPOINT, Publisher, Reader, RealDisk};
+use model::event::RecordKind;
+use model::time::Timestamp;
 use serde_json::{Value, json};
 use tests::chromium::look;
 use tests::counterparts::own_binary;
@@ -106,6 +111,100 @@ fn pack_holds(pack: &Path, change: &str, keys: [&str; 2], dir: &str) -> anyhow::
     Ok(())
 }
 
+/// What the thief of the retired key makes: a ledger of three records of his own, signed by that key, and in it the change as both keys signed it.
+fn forge(dir: &Path, stolen: &str, change: &str) -> anyhow::Result<(Note, Evidence)> {
+    let signer: Arc<dyn Signer> = Arc::new(stolen.trim_end().parse::<SigningKey>()?);
+    let disk: Arc<dyn ledger::Disk> = Arc::new(RealDisk::new(dir));
+    let ledger = Arc::new(Ledger::open(dir, ledger::Options::default(), Arc::clone(&disk))?.0);
+    for _ in 0..3 {
+        let body = br#"{"id":"forged","note":"nothing was deleted"}"#.to_vec();
+        let ticket = ledger.append(RecordKind::Access, body, Vec::new())?;
+        ticket.wait().map_err(|lost| anyhow::anyhow!("{lost:?}"))?;
+    }
+    let clock = Arc::new(|| Timestamp::from_unix_seconds(1_790_000_000));
+    Publisher::start(&ledger, Arc::clone(&disk), None, vec![signer], clock)?.finish()?;
+    let note = Note::parse(&fs::read(dir.join(NEWEST_CHECKPOINT))?)?;
+    let spot = Reader::open(dir)?.records_from(1).next().context("a record")??.spot();
+    let statement = br#"{"v":1,"made":"2026-11-22T00:00:00Z","tool":"t","query":"","to":"2026-11-22T00:00:00Z","scope":"all","acts":{"range":1,"matched":1,"packed":1},"records":[[1]]}"#;
+    let pack = Evidence::make(
+        &ledger.tiles(),
+        statement.to_vec(),
+        &[spot],
+        None,
+        note.clone(),
+        &|| true,
+    )?;
+    ledger.close();
+    Ok((note, pack.with_changes(vec![Note::parse(change.as_bytes())?])))
+}
+
+/// Whoever knows of the change is not content with what the retired key signed alone, and admits it where it is shown to be of the same history.
+fn a_stolen_key_signs_no_other_beginning(
+    folder: &Path,
+    stolen: &str,
+    change: &str,
+    pack: &Path,
+    keys: [&str; 2],
+) -> anyhow::Result<()> {
+    let dir = folder.join("forged");
+    let (note, forged) = forge(&dir, stolen, &fs::read_to_string(change)?)?;
+    ensure!(Checkpoint::parse(note.text())?.size == 3);
+    let receipt = folder.join("forged.tlog-proof");
+    fs::write(&receipt, ledger(&["proof", text(&dir)?, "1"])?.stdout)?;
+    // The thief's pack stands in the very page that an honest one stands in.
+    let page = fs::read_to_string(pack)?;
+    let begin = page.find("gatescribe.dev/evidence@v1").context("the data")?;
+    let (before, rest) = page.split_at(begin);
+    let (_, behind) = rest.split_once("</script>").context("the end of the data")?;
+    let file = folder.join("forged.html");
+    fs::write(&file, format!("{before}{forged}</script>{behind}"))?;
+    for known in keys {
+        let refused = ledger(&["verify", text(&receipt)?, "--key", known, "--since", change])?;
+        assert!(
+            refused.code == 8
+                && refused
+                    .stderr
+                    .contains("nothing shows that they begin with the 3 that it signed"),
+            "{refused:?}"
+        );
+        let refused = evidence(&["verify", text(&file)?, "--key", known])?;
+        assert!(
+            refused.code == 8
+                && refused
+                    .stdout
+                    .contains("nothing shows that they begin with the 3 that it signed"),
+            "{refused:?}"
+        );
+        let refused = ledger(&["verify", text(&dir)?, "--key", known, "--since", change])?;
+        assert!(
+            refused.code == 8 && refused.stdout.contains("✖ records 0 to 2: they lead to what"),
+            "{refused:?}"
+        );
+    }
+    let both = |what: &Path| ledger(&["verify", text(what)?, "--key", keys[0], "--key", keys[1]]);
+    for refused in [both(&receipt)?, both(&dir)?] {
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(
+            refused.code == 8 && said.contains("no change leads from one to the other"),
+            "{refused:?}"
+        );
+    }
+    let url = format!("file://{}", file.display());
+    let seen = look(&[
+        json!({"url": url, "types": keys[0]}),
+        json!({"url": url, "types": keys[1]}),
+    ])?;
+    for page in &seen {
+        assert_eq!(page["verdict"], "bad", "{page:#}");
+        let faults = page["faults"].to_string();
+        assert!(
+            faults.contains("nothing here shows that they begin with the 3 that it signed"),
+            "{page:#}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn promise_5_the_ledger_records_the_change_of_its_key_and_either_key_verifies_it() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
@@ -117,7 +216,21 @@ fn promise_5_the_ledger_records_the_change_of_its_key_and_either_key_verifies_it
     let file = gateway.file("data/keys/ledger.key");
     let key = |file: &Path| Ok::<_, anyhow::Error>(ledger(&["key", text(file)?])?.stdout.trim_end().to_owned());
     let first = key(&file)?;
+    let stolen = fs::read_to_string(&file)?;
     work(&gateway)?;
+    // What somebody keeps of a smaller tree than the change will state.
+    let (early, earlier) = (gateway.file("early.tlog-proof"), gateway.file("earlier.html"));
+    let live = gateway.ledger();
+    try_until("record 2 is signed", PATIENCE, || {
+        let made = ledger(&["proof", text(&live)?, "2"])?;
+        ensure!(made.code == 0, "{made:?}");
+        Ok(fs::write(&early, made.stdout)?)
+    })?;
+    try_until("what is packed is signed", PATIENCE, || {
+        let made = evidence(&["pack", "verb:list", "--dir", text(&live)?, "-o", text(&earlier)?])?;
+        ensure!(made.code == 0, "{made:?}");
+        Ok(())
+    })?;
     // Made while the gateway runs, which goes on as it was.
     let made = ledger(&["rotate-key", text(&file)?])?;
     assert_eq!(made.code, 0, "{made:?}");
@@ -209,13 +322,27 @@ fn promise_5_the_ledger_records_the_change_of_its_key_and_either_key_verifies_it
         &since,
         ledger(&["checkpoint", text(&dir)?, "--since", text(&kept)?])?.stdout,
     )?;
+    let goes_on = gateway.file("goes-on");
+    fs::write(
+        &goes_on,
+        ledger(&["checkpoint", text(&dir)?, "--since", text(&early)?])?.stdout,
+    )?;
     let change = text(&change)?;
     for known in [first.as_str(), next] {
-        for receipt in [&before, &after] {
-            let proved = ledger(&["verify", text(receipt)?, "--key", known, "--since", change])?;
+        // The change states the very root that the newer of the two receipts from before it has.
+        let proof = text(&goes_on)?;
+        for (receipt, proofs) in [(&early, &["--since", proof][..]), (&before, &[]), (&after, &[])] {
+            let arguments = ["verify", text(receipt)?, "--key", known, "--since", change];
+            let proved = ledger(&[&arguments, proofs].concat())?;
             assert_eq!(proved.code, 0, "{proved:?}");
             assert!(proved.stdout.contains("the key changed at size "), "{proved:?}");
         }
+        // By itself it could be of whoever has stolen the old key since.
+        let alone = ledger(&["verify", text(&early)?, "--key", known, "--since", change])?;
+        assert!(
+            alone.code == 8 && alone.stderr.contains("nothing shows that they begin with"),
+            "{alone:?}"
+        );
         let remembered = ["--remembered", text(&kept)?];
         let alone = ledger(&[&["verify", text(&since)?, "--key", known], remembered.as_slice()].concat())?;
         assert_eq!(alone.code, 8, "{alone:?}");
@@ -228,10 +355,20 @@ fn promise_5_the_ledger_records_the_change_of_its_key_and_either_key_verifies_it
     }
     let other = ledger(&["verify", text(&after)?, "--key", &first, "--since", text(&kept)?])?;
     assert!(
-        other.code == 2 && other.stderr.contains("only changes of the log's key count"),
+        other.code == 2 && other.stderr.contains("a receipt is checked by itself"),
         "{other:?}"
     );
     pack_holds(&pack, change, [&first, next], text(&dir)?)?;
+    a_stolen_key_signs_no_other_beginning(elsewhere.path(), &stolen, change, &pack, [&first, next])?;
+    // A pack of the old key, from before the change, with the proof that the ledger went on from it.
+    let goes_on = gateway.file("goes-on-from-the-pack");
+    let shown = ledger(&["checkpoint", text(&dir)?, "--since", text(&earlier)?])?;
+    assert_eq!(shown.code, 0, "{shown:?}");
+    fs::write(&goes_on, shown.stdout)?;
+    let verify = ["verify", text(&earlier)?, "--key", next, "--since", change];
+    assert_eq!(evidence(&verify)?.code, 8);
+    let along = evidence(&[&verify[..], &["--since", text(&goes_on)?]].concat())?;
+    assert_eq!(along.code, 10, "nobody vouches for its counts: {along:?}");
 
     // The copy from before knows nothing of it, and whoever knows of the change is not content with it.
     assert_eq!(ledger(&["verify", text(older.path())?, "--key", &first])?.code, 0);

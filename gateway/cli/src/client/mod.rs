@@ -11,7 +11,7 @@ mod audit;
 mod credential;
 pub(crate) mod document;
 pub(crate) mod erasures;
-mod evidence;
+pub(crate) mod evidence;
 mod gateway;
 mod home;
 pub(crate) mod http;

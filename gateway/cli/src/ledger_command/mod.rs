@@ -23,6 +23,7 @@ use serde_json::json;
 
 use self::witnessed::Asked;
 use crate::Exit;
+use crate::client::evidence::checkpoint_of_pack;
 use crate::serve::data;
 use crate::terminal::{data_and, fail};
 
@@ -158,8 +159,9 @@ pub(crate) struct Verify {
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     key: Vec<String>,
-    /// A checkpoint that was kept elsewhere, or a receipt, which holds one, or a witness's memory; finds what an older copy of the whole folder hides. Or a
-    /// change of the log's key, which leads from one of its keys to the other, also for a receipt. Again for more.
+    /// A checkpoint that was kept elsewhere, or a receipt or a pack of evidence, which holds one, or a witness's memory; finds what an older copy of the whole folder
+    /// hides. Or a change of the log's key, which leads from one of its keys to the other, also for a receipt; or a proof of `checkpoint --since`, which has a receipt
+    /// of a key count that another has followed since. Again for more.
     #[arg(long, visible_alias = "since", value_name = "FILE")]
     remembered: Vec<PathBuf>,
     /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. Up to where enough of them have cosigned is
@@ -234,13 +236,14 @@ struct Held<'a> {
 fn check(arguments: &Verify) -> Result<Exit, Refused> {
     let logs: Vec<_> = arguments.key.iter().map(|key| key_of(key)).collect::<Result<_, _>>()?;
     let witnesses = Asked::of(&arguments.witness, arguments.quorum)?;
+    let remembered: Vec<Kept> = arguments
+        .remembered
+        .iter()
+        .map(|file| Kept::read(file))
+        .collect::<Result<_, _>>()?;
     let trust = Trust {
         keys: logs.iter().chain(&witnesses.keys).cloned().collect(),
-        remembered: arguments
-            .remembered
-            .iter()
-            .map(|file| note_of(file))
-            .collect::<Result<_, _>>()?,
+        remembered: remembered.iter().map(|kept| kept.note().clone()).collect(),
     };
     if let Some(url) = arguments.dir.to_str().filter(|given| url::is_meant(given)) {
         return url::check(arguments, url, &trust, &witnesses);
@@ -253,19 +256,22 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         let bytes = std::fs::read(&arguments.dir)
             .with_context(|| format!("cannot read `{}`", arguments.dir.display()))
             .map_err(|error| (Exit::Fault, error))?;
+        let (notes, proofs) = Kept::parted(remembered);
+        let mut keys = KeyChain::follow(&trust.keys, &notes);
+        proofs.iter().for_each(|proof| proof.bind(&mut keys));
         let held = Held {
             file: &arguments.dir,
             bytes: &bytes,
-            keys: &KeyChain::follow(&trust.keys, &trust.remembered),
+            keys: &keys,
             output: arguments.output,
         };
         return if Consistency::is_meant(&bytes) {
-            consistency::check(&held, &trust.remembered, &witnesses)
-        } else if trust.remembered.iter().all(is_key_change) {
+            consistency::check(&held, &notes, &witnesses)
+        } else if notes.iter().all(is_key_change) {
             receipt::check(&held, &witnesses)
         } else {
-            let what = "a receipt is checked by itself: of `--remembered` only changes of the log's key count for it, and other checkpoints for a \
-                        ledger's folder and for a consistency proof";
+            let what = "a receipt is checked by itself: of `--remembered` only changes of the log's key, and proofs of `ledger checkpoint --since`, count \
+                        for it, and other checkpoints for a ledger's folder and for a consistency proof";
             Err((Exit::Usage, anyhow::anyhow!(what)))
         };
     }
@@ -382,16 +388,60 @@ pub(crate) fn key_of(given: &str) -> Result<VerifierKey, Refused> {
     key.map_err(|error| (Exit::Usage, error))
 }
 
-pub(crate) fn note_of(file: &Path) -> Result<Note, Refused> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
-    let note = bytes.and_then(|bytes| {
-        if let Ok(receipt) = Receipt::parse(&bytes) {
-            return Ok(receipt.note().clone());
+/// What somebody kept of a log.
+pub(crate) enum Kept {
+    /// A checkpoint, of whatever kind.
+    Note(Note),
+    /// The proof that the tree of one goes on from an earlier one.
+    Proof(Consistency),
+}
+
+impl Kept {
+    /// Reads a file: a checkpoint, or what holds one.
+    pub(crate) fn read(file: &Path) -> Result<Self, Refused> {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
+        let kept = bytes.and_then(|bytes| {
+            if Consistency::is_meant(&bytes) {
+                let proof = Consistency::parse(&bytes);
+                let proof = proof.with_context(|| format!("`{}` is no consistency proof", file.display()))?;
+                return Ok(Self::Proof(proof));
+            }
+            let held = Receipt::parse(&bytes).map(|receipt| receipt.note().clone()).ok();
+            if let Some(note) = held.or_else(|| checkpoint_of_pack(&bytes)) {
+                return Ok(Self::Note(note));
+            }
+            let note = Note::parse(&bytes);
+            let note =
+                note.with_context(|| format!("`{}` is neither a signed checkpoint nor a receipt", file.display()))?;
+            Ok(Self::Note(note))
+        });
+        kept.map_err(|error| (Exit::Usage, error))
+    }
+
+    /// The checkpoint in it; of a proof the later one.
+    fn note(&self) -> &Note {
+        match self {
+            Self::Note(note) => note,
+            Self::Proof(proof) => proof.note(),
         }
-        let note = Note::parse(&bytes);
-        note.with_context(|| format!("`{}` is neither a signed checkpoint nor a receipt", file.display()))
-    });
-    note.map_err(|error| (Exit::Usage, error))
+    }
+
+    /// The checkpoints, and the proofs.
+    pub(crate) fn parted(all: Vec<Self>) -> (Vec<Note>, Vec<Consistency>) {
+        let (mut notes, mut proofs) = (Vec::new(), Vec::new());
+        for kept in all {
+            match kept {
+                Self::Note(note) => notes.push(note),
+                Self::Proof(proof) => proofs.push(proof),
+            }
+        }
+        (notes, proofs)
+    }
+}
+
+/// The checkpoint that somebody kept, or that stands in what they kept.
+pub(crate) fn note_of(file: &Path) -> Result<Note, Refused> {
+    Kept::read(file).map(|kept| kept.note().clone())
 }
 
 fn progress(dir: &Path) -> ProgressBar {

@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
-use crate::note::{ChainError, KeyChain, MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
+use crate::note::{Bond, ChainError, KeyChain, MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
 use crate::tiles::{Tiles, TilesError};
 use crate::tree::{Hash, Head, ProofError, ProveError, check_consistency, consistency_proof};
 
@@ -137,7 +137,7 @@ pub enum NoConsistency {
     Differs(#[source] ProofError),
 }
 
-/// That one tree begins with another. Unproved until [`Consistency::verify`].
+/// That one tree begins with another. Unproved until [`Consistency::verify_along`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consistency {
     /// The size of the earlier tree; of a request, what the witness is thought to have cosigned.
@@ -225,11 +225,11 @@ impl Consistency {
     }
 
     /// Checks that both checkpoints are signed for one log by a key that was given, and that the later goes on from the earlier.
-    /// Gives who vouches for the later one.
+    /// Gives who vouches for the later one. Not for outside: these keys are believed without end, also where another one followed.
     ///
     /// # Errors
     /// [`Inconsistent`].
-    pub fn verify<'a>(&self, keys: &'a [VerifierKey], earlier: &Note) -> Result<Vec<Vouched<'a>>, Inconsistent> {
+    pub(crate) fn verify<'a>(&self, keys: &'a [VerifierKey], earlier: &Note) -> Result<Vec<Vouched<'a>>, Inconsistent> {
         let signed_by = |which: &'static str, note: &Note, origin: &str| {
             let vouched = note.verify(keys);
             let vouched = vouched.map_err(|source| Inconsistent::Signature { which, source })?;
@@ -253,8 +253,9 @@ impl Consistency {
         Ok(vouched)
     }
 
-    /// The same with all keys that changes of the log's key lead to, so that the one checkpoint may be from before a change and the other
-    /// from after it.
+    /// Checks that both checkpoints are signed for one log by keys that changes of the log's key lead to from those that are known, and that
+    /// the later goes on from the earlier. The one may be from before a change and the other from after it; that the earlier one is of the
+    /// history of which the later one is, this proof itself shows. Gives who vouches for the later one.
     ///
     /// # Errors
     /// [`Inconsistent`].
@@ -264,8 +265,26 @@ impl Consistency {
         chain.admit(&self.checkpoint, &vouched).map_err(not_believed("later"))?;
         let before = Checkpoint::parse(earlier.text())?;
         let by = earlier.verify(chain.keys()).unwrap_or_default();
-        chain.admit(&before, &by).map_err(not_believed("earlier"))?;
+        let bond = self.bond();
+        chain
+            .admit_by(&before, &by, Some(&bond))
+            .map_err(not_believed("earlier"))?;
         Ok(vouched)
+    }
+
+    /// Has this proof count for what retired keys of the chain signed of the earlier tree, where the chain believes what was signed of the
+    /// later one.
+    pub fn bind(&self, chain: &mut KeyChain) {
+        chain.bind(self.bond());
+    }
+
+    fn bond(&self) -> Bond {
+        Bond {
+            old: self.old,
+            proof: self.proof.clone(),
+            later: self.note.clone(),
+            checkpoint: self.checkpoint.clone(),
+        }
     }
 
     fn check(&self, earlier: &Checkpoint) -> Result<(), ProofError> {
@@ -280,6 +299,12 @@ impl Consistency {
     #[must_use]
     pub const fn old(&self) -> u64 {
         self.old
+    }
+
+    /// The signed checkpoint of the later tree.
+    #[must_use]
+    pub const fn note(&self) -> &Note {
+        &self.note
     }
 
     /// What the log says of its later tree.

@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
+pub(crate) use chain::Bond;
 pub use chain::{ChainError, KeyChain};
 pub use key::{Algorithm, KeyError, KeyName, SignError, Signer, SigningKey, VerifierKey};
 pub use turn::{KeyTurn, TurnError};

@@ -133,7 +133,7 @@ pub enum NoReceipt {
     Differs(#[source] ProofError),
 }
 
-/// One record and the proof that a signed ledger has it. Unproved until [`Receipt::verify`].
+/// One record and the proof that a signed ledger has it. Unproved until [`Receipt::verify_along`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     leaf: Vec<u8>,
@@ -269,11 +269,11 @@ impl Receipt {
     }
 
     /// Checks that the record is in the tree, and that one of these keys has signed for the log of that name. The other keys
-    /// may be those of witnesses.
+    /// may be those of witnesses. Not for outside: these keys are believed without end, also where another one followed.
     ///
     /// # Errors
     /// [`NotProved`].
-    pub fn verify<'a>(&self, keys: impl IntoIterator<Item = &'a VerifierKey>) -> Result<Proved<'a>, NotProved> {
+    pub(crate) fn verify<'a>(&self, keys: impl IntoIterator<Item = &'a VerifierKey>) -> Result<Proved<'a>, NotProved> {
         let vouched = self.note.verify(keys)?;
         if !vouched.iter().any(|by| by.key.is_of_log(&self.checkpoint.origin)) {
             let origin = self.checkpoint.origin.clone();
@@ -283,8 +283,9 @@ impl Receipt {
         Ok(Proved { vouched })
     }
 
-    /// The same with all keys that changes of the log's key lead to: a receipt from before a change with the newest key, and one from after
-    /// it with the first.
+    /// Checks that the record is in the tree, and that a key of the log has signed it to which changes of its key lead from those that are
+    /// known: one from after a change with the first key. One from before it takes more than the signature of the key that was followed
+    /// ([`KeyChain::admit`]).
     ///
     /// # Errors
     /// [`NotProved`].

@@ -6,6 +6,7 @@ mod faults;
 mod gathering;
 mod reading;
 mod recovering;
+mod retired;
 mod turning;
 
 use std::path::Path;

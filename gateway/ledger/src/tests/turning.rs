@@ -13,18 +13,18 @@ use crate::verify::{CHANGES, Fault, NEWEST_CHECKPOINT, Report, Trust, WITNESSED,
 use crate::witness::{Answer, Asker, NotCosigned, SIZE_TYPE};
 use crate::{Checkpoint, Consistency, Head, Inconsistent, NotProved, Publisher, Receipt};
 
-type Keys = [Arc<dyn Signer>; 2];
+pub(super) type Keys = [Arc<dyn Signer>; 2];
 
-fn key() -> Arc<dyn Signer> {
+pub(super) fn key() -> Arc<dyn Signer> {
     let name = KeyName::new("audit.example/turning").unwrap();
     Arc::new(SigningKey::generate(name, Algorithm::Ed25519).unwrap())
 }
 
-fn clock() -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+pub(super) fn clock() -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
     Arc::new(|| Timestamp::from_unix_seconds(1_790_000_000))
 }
 
-fn start(disk: &SimDisk) -> Arc<Ledger> {
+pub(super) fn start(disk: &SimDisk) -> Arc<Ledger> {
     Arc::new(
         Ledger::open(Path::new("l"), options(), Arc::new(disk.clone()))
             .unwrap()
@@ -32,7 +32,7 @@ fn start(disk: &SimDisk) -> Arc<Ledger> {
     )
 }
 
-fn append(ledger: &Ledger, count: usize) {
+pub(super) fn append(ledger: &Ledger, count: usize) {
     for number in 0..count {
         let ticket = ledger
             .append(RecordKind::Access, body(&format!("r{number}")), Vec::new())
@@ -45,12 +45,12 @@ fn sign(ledger: &Arc<Ledger>, disk: &SimDisk, key: &Arc<dyn Signer>) -> Result<P
     Publisher::start(ledger, Arc::new(disk.clone()), None, vec![Arc::clone(key)], clock())
 }
 
-fn turn(ledger: &Arc<Ledger>, disk: &SimDisk, [old, next]: &Keys) -> Result<(), crate::PublishError> {
+pub(super) fn turn(ledger: &Arc<Ledger>, disk: &SimDisk, [old, next]: &Keys) -> Result<(), crate::PublishError> {
     Publisher::turn(ledger, Arc::new(disk.clone()), None, [old, next], clock(), "b1")
 }
 
 /// A run that signs with this key, and ends.
-fn run(disk: &SimDisk, key: &Arc<dyn Signer>) {
+pub(super) fn run(disk: &SimDisk, key: &Arc<dyn Signer>) {
     let ledger = start(disk);
     append(&ledger, 20);
     let publisher = sign(&ledger, disk, key).unwrap();
@@ -60,7 +60,7 @@ fn run(disk: &SimDisk, key: &Arc<dyn Signer>) {
 }
 
 /// A run of the old key, the change, and a run of the new one.
-fn turned(disk: &SimDisk, keys: &Keys) {
+pub(super) fn turned(disk: &SimDisk, keys: &Keys) {
     run(disk, &keys[0]);
     let ledger = start(disk);
     turn(&ledger, disk, keys).unwrap();
@@ -72,7 +72,7 @@ fn check(disk: &SimDisk, keys: &[&VerifierKey]) -> Report {
     check_with(disk, keys, Vec::new())
 }
 
-fn check_with(disk: &SimDisk, keys: &[&VerifierKey], remembered: Vec<Note>) -> Report {
+pub(super) fn check_with(disk: &SimDisk, keys: &[&VerifierKey], remembered: Vec<Note>) -> Report {
     let trust = Trust {
         keys: keys.iter().copied().cloned().collect(),
         remembered,
@@ -81,11 +81,11 @@ fn check_with(disk: &SimDisk, keys: &[&VerifierKey], remembered: Vec<Note>) -> R
     verify(&disk, &trust, 2, &|_| {}).unwrap()
 }
 
-fn faults(report: &Report) -> Vec<&Fault> {
+pub(super) fn faults(report: &Report) -> Vec<&Fault> {
     report.findings.iter().map(|finding| &finding.fault).collect()
 }
 
-fn simulated(disk: &SimDisk) -> Arc<dyn Disk> {
+pub(super) fn simulated(disk: &SimDisk) -> Arc<dyn Disk> {
     Arc::new(disk.clone())
 }
 
@@ -94,7 +94,7 @@ fn records(disk: &Arc<dyn Disk>) -> Vec<Record> {
     reader.records_from(0).map(Result::unwrap).collect()
 }
 
-fn notes(disk: &SimDisk) -> Vec<String> {
+pub(super) fn notes(disk: &SimDisk) -> Vec<String> {
     let disk: &dyn Disk = disk;
     disk.list()
         .unwrap()
@@ -196,19 +196,19 @@ fn a_key_that_was_followed_signs_this_ledger_no_more() {
 }
 
 /// A ledger in a real folder, with what was proved before its key changed and after it.
-struct Proofs {
-    keys: Keys,
+pub(super) struct Proofs {
+    pub(super) keys: Keys,
     /// The change as it stands beside the records.
-    changes: Vec<Note>,
+    pub(super) changes: Vec<Note>,
     /// The newest checkpoint, a receipt and evidence, of before and of after.
-    notes: [Note; 2],
-    receipts: [Receipt; 2],
-    packs: [Evidence; 2],
+    pub(super) notes: [Note; 2],
+    pub(super) receipts: [Receipt; 2],
+    pub(super) packs: [Evidence; 2],
     /// From the checkpoint of before to that of after.
-    proof: Consistency,
+    pub(super) proof: Consistency,
 }
 
-fn proofs() -> Proofs {
+pub(super) fn proofs() -> Proofs {
     let keys = [key(), key()];
     let dir = tempfile::tempdir().unwrap();
     let real: Arc<dyn Disk> = Arc::new(crate::RealDisk::new(dir.path()));
@@ -236,6 +236,8 @@ fn proofs() -> Proofs {
         (note, Receipt::from_dir(dir.path(), 1).unwrap(), pack)
     };
     let before = proved();
+    // The change states a larger tree than the old key's last checkpoint.
+    append(&ledger, 2);
     Publisher::turn(&ledger, Arc::clone(&real), None, [&keys[0], &keys[1]], clock(), "b1").unwrap();
     append(&ledger, 3);
     let changes = start(&keys[1]);
@@ -260,16 +262,19 @@ fn receipts_packs_and_consistency_from_before_and_after_the_change_hold_for_who_
     for known in &of.keys {
         let known = [known.key().clone()];
         let chain = KeyChain::follow(&known, &of.changes);
-        for receipt in &of.receipts {
-            receipt.verify_along(&chain).unwrap();
-        }
+        of.receipts[1].verify_along(&chain).unwrap();
         of.proof.verify_along(&chain, &of.notes[0]).unwrap();
-        let faults = |pack: &Evidence, further: &[Note]| pack.check(&pack.chain(&known, further)).faults;
+        // From before the change: with the proof that the ledger went on from there.
+        let mut bound = chain.clone();
+        of.proof.bind(&mut bound);
+        of.receipts[0].verify_along(&bound).unwrap();
         // The newer pack has the change in it, as a file that is read again has.
         let read = Evidence::parse(of.packs[1].to_string().as_bytes()).unwrap();
         assert_eq!((&read, read.changes()), (&of.packs[1], of.changes.as_slice()));
-        assert_eq!(faults(&read, &[]), []);
-        assert_eq!(faults(&of.packs[0], &of.changes), []);
+        assert_eq!(read.check(&read.chain(&known, &[])).faults, []);
+        let mut bound = of.packs[0].chain(&known, &of.changes);
+        of.proof.bind(&mut bound);
+        assert_eq!(of.packs[0].check(&bound).faults, []);
     }
     // Without the change each key believes what it signed itself, and no more.
     let alone = |at: usize| KeyChain::follow(&[of.keys[at].key().clone()], []);

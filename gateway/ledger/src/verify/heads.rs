@@ -1,7 +1,7 @@
 //! The signed sizes and roots that a check compares with: the newest checkpoint, those kept along the ledger, and what the
 //! caller remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::turns::Keys;
 use super::{Fault, Finding, Trust, io, read_whole};
@@ -23,6 +23,8 @@ pub(crate) const KEPT: &str = ".checkpoints";
 
 /// Stands for a file where the caller gave the checkpoint.
 const REMEMBERED: &str = "a remembered checkpoint";
+/// And where the caller gave the keys.
+const GIVEN: &str = "the keys that were given";
 
 /// A root that a trusted key signed.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Head {
     pub(super) file: String,
     /// Whose signatures held, `NAME+ID`.
     pub(super) signers: Vec<String>,
+    /// Whether one of them settles which records there are: by the newest key, or by a witness.
+    pub(super) is_settled: bool,
     pub(super) is_compared: bool,
 }
 
@@ -82,6 +86,14 @@ impl Heads {
         let turn = |(note, file, offset): &(Note, String, u64)| Some((KeyTurn::read(note)?, file.clone(), *offset));
         let (keys, findings) = Keys::follow(&trust.keys, found.iter().filter_map(turn).collect());
         self.findings.extend(findings);
+        let origins: BTreeSet<String> = found
+            .iter()
+            .filter_map(|(note, ..)| Some(Checkpoint::parse(note.text()).ok()?.origin))
+            .collect();
+        for [one, other] in origins.iter().filter_map(|origin| keys.apart(origin)) {
+            let (one, other) = (one.short(), other.short());
+            self.find(Fault::Apart { one, other }, GIVEN, 0);
+        }
         let mut by_size = BTreeMap::new();
         for (note, file, offset) in &found {
             self.judge(note, &keys, file, *offset, &mut by_size);
@@ -132,21 +144,27 @@ impl Heads {
             .filter(counts)
             .map(|vouched| vouched.key.short())
             .collect();
+        let head = Head {
+            size: checkpoint.size,
+            root: checkpoint.root,
+            file: file.to_owned(),
+            signers,
+            is_settled: keys.settle(&checkpoint.origin, &vouched),
+            is_compared: false,
+        };
         match by_size.get_mut(&checkpoint.size) {
             Some(known) if known.root != checkpoint.root => {
                 self.find(Fault::Fork { size: checkpoint.size }, file, offset);
+                // The records are compared with the one that the newer key signed.
+                if head.is_settled && !known.is_settled {
+                    *known = head;
+                }
             }
-            Some(known) => known.signers.extend(signers),
-            None => {
-                let head = Head {
-                    size: checkpoint.size,
-                    root: checkpoint.root,
-                    file: file.to_owned(),
-                    signers,
-                    is_compared: false,
-                };
-                by_size.insert(checkpoint.size, head);
+            Some(known) => {
+                known.is_settled |= head.is_settled;
+                known.signers.extend(head.signers);
             }
+            None => drop(by_size.insert(checkpoint.size, head)),
         }
     }
 

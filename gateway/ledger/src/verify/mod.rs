@@ -41,12 +41,13 @@ use segment::Examined;
 pub use standing::{StandingCheck, Step};
 pub use turns::Turn;
 pub(crate) use turns::stated_in;
-use turns::{Keys, Told};
+use turns::{Keys, Told, Unsettled};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The public keys of the log. Without one, nothing is proved, and the report says so.
+    /// The public keys of the log, of whom the newest counts, and those of its witnesses. Without one, nothing is proved, and the report says
+    /// so; two of one log between which no change of the key leads are a finding.
     pub keys: Vec<VerifierKey>,
     /// Checkpoints from elsewhere: what a witness, an auditor or a receipt remembers.
     pub remembered: Vec<Note>,
@@ -128,6 +129,30 @@ pub enum Fault {
         size: u64,
         /// Where the other was.
         other: u64,
+    },
+    /// Two keys of one log are believed, and nothing says that one followed the other: if one is retired, whoever has it can sign what he likes.
+    #[error(
+        "`{one}` and `{other}` are keys of one log, and no change leads from one to the other: which of them counts no more is not known. Give \
+         the newest key alone, or the change with `--remembered`"
+    )]
+    Apart {
+        /// `NAME+ID`.
+        one: String,
+        /// `NAME+ID`.
+        other: String,
+    },
+    /// Records lead to what a key signed that another followed, and not to what the newer one signed.
+    #[error(
+        "they lead to what `{key}` signed at size {size}, and not to what the key signed that followed it at size {last}: who has the old key \
+         can sign others"
+    )]
+    Unsettled {
+        /// `NAME+ID`.
+        key: String,
+        /// The last size that it signs.
+        last: u64,
+        /// The size that it signed.
+        size: u64,
     },
     /// A record says that the log's key changes, and no key that signs this log says so, or not there, or a second time.
     #[error("it says that the log's key changes, and the keys of this log did not sign that for this place")]
@@ -315,6 +340,7 @@ struct Chain {
     disk: Arc<dyn Disk>,
     heads: Vec<Head>,
     keys: Keys,
+    unsettled: Unsettled,
     /// The records that say that the key changes.
     told: Vec<Told>,
     erasures: Erasures,
@@ -334,6 +360,7 @@ impl Chain {
             disk,
             heads: heads.list,
             keys: heads.keys,
+            unsettled: Unsettled::default(),
             told: Vec::new(),
             erasures: Erasures::default(),
             report: Report {
@@ -379,6 +406,10 @@ impl Chain {
             (Some(have), Some(said)) => have == said,
             _ => true,
         };
+        // What is signed behind a break says nothing of what stands before it.
+        if !follows || self.frontier.is_none() {
+            self.find_unsettled();
+        }
         if !follows {
             self.find(Fault::Header, segment.first..segment.first, &name, 0);
             self.is_off = false;
@@ -409,15 +440,12 @@ impl Chain {
             if !std::mem::replace(&mut head.is_compared, true) {
                 self.report.checkpoints += 1;
             }
-            self.report.proved = self.report.proved.max(size);
-            for signer in &head.signers {
-                let reached = self.report.signers.entry(signer.clone()).or_default();
-                *reached = size.max(*reached);
-            }
+            self.unsettled.take(head, &mut self.report);
         } else {
             head.is_compared = true;
             if !std::mem::replace(&mut self.is_off, true) {
-                let from = self.report.proved.max(self.report.first).min(size);
+                let held = self.report.proved.max(self.unsettled.held());
+                let from = held.max(self.report.first).min(size);
                 self.find(Fault::Root { size }, from..size, file, 0);
             }
         }
@@ -437,6 +465,7 @@ impl Chain {
             let held = self.report.proved.max(self.report.first).min(have);
             self.find(Fault::Cut { signed, have, held }, held..signed, &file, 0);
         }
+        self.find_unsettled();
         // Without a signature that counts there is no key whose change could be judged.
         if self.is_whole && !self.heads.is_empty() {
             let there = self.report.first..self.report.proved;
@@ -451,6 +480,12 @@ impl Chain {
             .findings
             .sort_by_key(|finding| (finding.records.start, finding.offset));
         self.report
+    }
+
+    /// Says what leads to nothing but the signature of a key that another followed.
+    fn find_unsettled(&mut self) {
+        let left = std::mem::take(&mut self.unsettled).end(&self.keys, &self.report);
+        self.report.findings.extend(left);
     }
 
     fn find(&mut self, fault: Fault, records: Range<u64>, name: &str, offset: u64) {

@@ -231,6 +231,7 @@ impl StandingCheck {
             root: tree.root,
             file: IN_MEMORY.to_owned(),
             signers: Vec::new(),
+            is_settled: true,
             is_compared: false,
         })
     }
@@ -311,6 +312,7 @@ impl StandingCheck {
             // Nothing takes parts out of a ledger that is written: here each that is missing is a fault, whatever was erased.
             let (_, missing) = std::mem::take(&mut chain.erasures).judge(0);
             chain.report.findings.extend(missing);
+            chain.find_unsettled();
             for finding in &mut chain.report.findings {
                 // Where no tree agreed since, what differs may lie in segments before this one, forged so that they agree with it.
                 if matches!(finding.fault, Fault::Root { .. }) && finding.records.start == expected {
@@ -387,7 +389,8 @@ impl Walk {
             return true;
         };
         let agrees = head.size == size && head.root == self.frontier.root();
-        if agrees {
+        // What only a key signed that another followed is compared, and settles nothing.
+        if agrees && head.is_settled {
             self.held = size;
         }
         agrees

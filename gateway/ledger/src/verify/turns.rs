@@ -1,12 +1,15 @@
 //! Which keys a log had, one after the other: from those that are believed, along the changes that both keys of each signed, in both directions.
 //!
-//! A key that was followed by another signs nothing beyond the size at which that was stated: from then on whoever has it can sign
-//! nothing that is believed by who knows of the change.
+//! A key that was followed by another signs nothing beyond the size at which that was stated. Up to that size it may have been stolen since, and
+//! sign another history: so what only such keys signed proves nothing by itself, and is compared all the same. The same records have to lead on
+//! to a root that the newest key signed, or a witness ([`Unsettled`]).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Fault, Finding};
-use crate::note::{KeyTurn, Note, VerifierKey};
+use super::heads::Head;
+use super::{Fault, Finding, Report};
+use crate::note::{KeyTurn, Note, VerifierKey, Vouched};
 
 /// A change of the log's key that was followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +140,24 @@ impl Keys {
         turn.map(|turn| turn.size)
     }
 
+    /// The first two keys of this log that no other followed; of a log whose key is believed there is one, unless no change leads from one that
+    /// was given to another.
+    pub(super) fn apart(&self, origin: &str) -> Option<[&VerifierKey; 2]> {
+        let mut newest = self
+            .known
+            .iter()
+            .filter(|key| key.is_of_log(origin) && self.last_of(key).is_none());
+        Some([newest.next()?, newest.next()?])
+    }
+
+    /// Whether these signatures settle which records there are: one is by the newest key of this log, or by a witness.
+    pub(super) fn settle(&self, origin: &str, vouched: &[Vouched<'_>]) -> bool {
+        let is_newest = |by: &Vouched<'_>| {
+            by.key.is_of_log(origin) && self.last_of(by.key).is_none() && self.apart(origin).is_none()
+        };
+        vouched.iter().any(|by| by.time.is_some() || is_newest(by))
+    }
+
     /// Holds the changes that were followed against the records of changes: each has one record, behind the size at which it was
     /// stated, and there is no other. `there` are the records that were looked at.
     pub(super) fn compare(&self, told: &[Told], there: &Range<u64>) -> (Vec<Turn>, Vec<Finding>) {
@@ -178,6 +199,60 @@ impl Keys {
         };
         let stated = told.iter().filter_map(|told| told.turn.as_ref());
         stated.filter(new).map(|turn| turn.note().clone()).collect()
+    }
+}
+
+/// What held and is signed by keys alone that others followed, since the last root that settled.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsettled {
+    signers: BTreeMap<String, u64>,
+    /// The largest one, and where it stands.
+    last: Option<(u64, String)>,
+}
+
+impl Unsettled {
+    /// A root that held on the way. One that settles has all before it count: the same records lead to it.
+    pub(super) fn take(&mut self, head: &Head, report: &mut Report) {
+        for signer in &head.signers {
+            let reached = self.signers.entry(signer.clone()).or_default();
+            *reached = head.size.max(*reached);
+        }
+        if !head.is_settled {
+            if self.held() <= head.size {
+                self.last = Some((head.size, head.file.clone()));
+            }
+            return;
+        }
+        report.proved = report.proved.max(head.size);
+        for (signer, size) in std::mem::take(&mut self.signers) {
+            let reached = report.signers.entry(signer).or_default();
+            *reached = size.max(*reached);
+        }
+        self.last = None;
+    }
+
+    /// Up to where roots held, whoever signed them.
+    pub(super) fn held(&self) -> u64 {
+        self.last.as_ref().map_or(0, |(size, _)| *size)
+    }
+
+    /// What is left at the end, or where the records break off: nothing that the newest key signed was reached from there.
+    pub(super) fn end(self, keys: &Keys, report: &Report) -> Option<Finding> {
+        let (size, file) = self.last?;
+        // Where two keys stand apart that is said of both.
+        let of = |turn: &&KeyTurn| self.signers.contains_key(&turn.old.short());
+        let turn = keys.turns.iter().find(of)?;
+        let key = turn.old.short();
+        Some(Finding {
+            fault: Fault::Unsettled {
+                key,
+                last: turn.size,
+                size,
+            },
+            records: report.proved.max(report.first).min(size)..size,
+            file,
+            offset: 0,
+        })
     }
 }
 

@@ -102,6 +102,18 @@ pub enum Refused {
         /// Whether it goes beyond what was cosigned: no older one that anybody shows again, but newly signed by the old key.
         is_beyond: bool,
     },
+    /// Nothing of the log was cosigned yet, several keys of it are known, and not the newest one signed: it may have followed that one by now,
+    /// and then whoever stole that one would begin the history that is cosigned from here on.
+    #[error(
+        "nothing of this log was cosigned yet, and the checkpoint is signed by `{key}`, not by its newest key that is known here, `{newest}`: a \
+         witness begins with that one, or with a log of which one key alone is known"
+    )]
+    NotNewest {
+        /// `NAME+ID`.
+        key: String,
+        /// `NAME+ID`.
+        newest: String,
+    },
     /// The checkpoint is older than the asker says that the witness's is.
     #[error("the checkpoint has {new} records, fewer than the old size {old}")]
     Shrunk {
@@ -144,7 +156,7 @@ impl Refused {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) | Self::Shrunk { .. } => 400,
-            Self::Signature | Self::Retired { .. } => 403,
+            Self::Signature | Self::Retired { .. } | Self::NotNewest { .. } => 403,
             Self::UnknownLog { .. } => 404,
             Self::Conflict { .. } | Self::Forked { .. } => 409,
             Self::Inconsistent { .. } => 422,
@@ -202,7 +214,8 @@ struct Log {
 
 impl Witness {
     /// Begins to witness the logs of these keys; the name of a key is the origin of its log, and one log may have several, the newest
-    /// last: after what a newer one signed, nothing that an older one signs is cosigned. What was cosigned before is read from `disk`, which belongs to this witness alone while it lives, and held against the marker at `beside`, which
+    /// last: after what a newer one signed, nothing that an older one signs is cosigned, and of a log of which nothing was cosigned yet the newest
+    /// one begins. What was cosigned before is read from `disk`, which belongs to this witness alone while it lives, and held against the marker at `beside`, which
     /// [`begin`] has left there when the key was made.
     ///
     /// # Errors
@@ -390,20 +403,23 @@ impl Log {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses what only an older key signed than the one that signed what was cosigned last. Says whether it is a newer one.
+    /// Refuses what only an older key signed than the one that signed what was cosigned last, or than the newest one where nothing was. Says
+    /// whether it is a newer one.
     fn follows(&self, request: &Consistency, memory: &Memory) -> Result<bool, Refused> {
         let by = memory::newest_signer(&request.note, &self.keys);
         // Of a memory by a key that is not listed any more, every listed one is a newer one.
         let before = memory.newest_signer(&self.keys);
+        let short = |at: usize| self.keys.get(at).map(VerifierKey::short).unwrap_or_default();
         match (by, before) {
-            (Some(by), Some(before)) if by < before => {
-                let short = |at: usize| self.keys.get(at).map(VerifierKey::short).unwrap_or_default();
-                Err(Refused::Retired {
-                    key: short(by),
-                    newer: short(before),
-                    is_beyond: request.checkpoint.size > memory.head().size,
-                })
-            }
+            (Some(by), _) if memory.is_empty() && by + 1 < self.keys.len() => Err(Refused::NotNewest {
+                key: short(by),
+                newest: short(self.keys.len() - 1),
+            }),
+            (Some(by), Some(before)) if by < before => Err(Refused::Retired {
+                key: short(by),
+                newer: short(before),
+                is_beyond: request.checkpoint.size > memory.head().size,
+            }),
             (by, before) => Ok(by > before),
         }
     }

@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ledger::evidence::{Evidence, EvidenceError, MAX_EVIDENCE_LEN};
+use ledger::note::Note;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -21,7 +22,7 @@ const END: &str = "</script>";
 const VERSION: &str = concat!(
     "<meta name=\"generator\" content=\"gatescribe ",
     env!("CARGO_PKG_VERSION"),
-    ", evidence page 1\">"
+    ", evidence page 2\">"
 );
 /// How long a page may be besides its data.
 const MAX_PAGE_LEN: usize = 1 << 20;
@@ -78,6 +79,12 @@ pub(super) fn unwrap(file: &[u8]) -> (Around, Result<Evidence, EvidenceError>) {
     };
     let data = rest.split_once(END).map_or(rest, |(data, _)| data);
     (around, Evidence::parse(data.as_bytes()))
+}
+
+/// The checkpoint in a file of evidence, if it is one.
+pub(crate) fn checkpoint_of_pack(file: &[u8]) -> Option<Note> {
+    let (_, evidence) = unwrap(file);
+    evidence.ok().map(|evidence| evidence.note().clone())
 }
 
 /// Reads foreign bytes as a file of evidence. Never panics; what is read from it is found again in a new file.

@@ -13,6 +13,7 @@ use super::GatewayArgument;
 use super::trouble::Trouble;
 use crate::Exit;
 
+pub(crate) use file::checkpoint_of_pack;
 pub use file::fuzz_evidence_file;
 
 /// Pack and verify.
@@ -79,7 +80,7 @@ pub(crate) struct VerifyArguments {
     #[arg(long, required = true, value_name = "KEY|FILE")]
     key: Vec<String>,
     /// A change of the ledger's key, as `keyChanges[].statement` of `ledger verify -o json` has it: for a pack that was made before it, and whoever
-    /// has only a key from after it. Again for more.
+    /// has only a key from after it. Such a pack takes the proof besides that the ledger goes on from it, `ledger checkpoint DIR --since PACK`. Again for more.
     #[arg(long, visible_alias = "remembered", value_name = "FILE")]
     since: Vec<PathBuf>,
     /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. The exit code is 8 where too few have cosigned.

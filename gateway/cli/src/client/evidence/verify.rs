@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use ledger::evidence::{Checked, Counts, Evidence, EvidenceError, Statement};
-use ledger::note::{KeyChain, KeyTurn, Note, VerifierKey};
+use ledger::note::{KeyChain, KeyTurn, VerifierKey};
 use serde_json::{Value, json};
 
 use super::file::{Around, MAX_FILE_LEN, unwrap};
@@ -14,7 +14,7 @@ use crate::client::document::line;
 use crate::client::trouble::{Trouble, chain, clean_lines};
 use crate::ledger_command::receipt::{vouched, vouched_as_json};
 use crate::ledger_command::witnessed::Asked;
-use crate::ledger_command::{Refused, followed, followed_as_json, key_of, note_of};
+use crate::ledger_command::{Kept, Refused, followed, followed_as_json, key_of};
 use crate::terminal::data;
 
 pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
@@ -25,11 +25,12 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
         .collect::<Result<_, _>>()?;
     let witnesses = Asked::of(&arguments.witness, arguments.quorum).map_err(usage)?;
     let keys: Vec<VerifierKey> = logs.iter().chain(&witnesses.keys).cloned().collect();
-    let changes: Vec<Note> = arguments
+    let kept: Vec<Kept> = arguments
         .since
         .iter()
         .map(|file| change(file))
         .collect::<Result<_, _>>()?;
+    let (changes, proofs) = Kept::parted(kept);
     let (around, evidence) = unwrap(&read(&arguments.file)?);
     let evidence = match evidence {
         Ok(evidence) => evidence,
@@ -39,7 +40,8 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<Exit, Trouble> {
         }
         Err(error) => return unreadable(&error, arguments),
     };
-    let chain = evidence.chain(&keys, &changes);
+    let mut chain = evidence.chain(&keys, &changes);
+    proofs.iter().for_each(|proof| proof.bind(&mut chain));
     let checked = evidence.check(&chain);
     let mut faults: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
     if around == Around::Changed {
@@ -71,18 +73,20 @@ fn usage((exit, error): Refused) -> Trouble {
     Trouble::new(exit, error.to_string()).remedy("give the ledger's public key, `NAME+ID+KEY`, or a file with it")
 }
 
-/// A change of the ledger's key that both keys signed.
-fn change(file: &Path) -> Result<Note, Trouble> {
-    let note = note_of(file).map_err(usage)?;
-    if KeyTurn::read(&note).is_some() {
-        return Ok(note);
+/// A change of the ledger's key that both keys signed, or the proof that the ledger goes on from the pack's checkpoint.
+fn change(file: &Path) -> Result<Kept, Trouble> {
+    let kept = Kept::read(file).map_err(usage)?;
+    match &kept {
+        Kept::Proof(_) => return Ok(kept),
+        Kept::Note(note) if KeyTurn::read(note).is_some() => return Ok(kept),
+        Kept::Note(_) => {}
     }
     let what = format!(
         "`{}` is no change of a ledger's key that both keys signed",
         file.display()
     );
     Err(Trouble::new(Exit::Usage, what)
-        .remedy("a pack is checked by itself: only such changes count besides, `keyChanges[].statement` of `gatescribe ledger verify -o json`"))
+        .remedy("a pack is checked by itself: only such changes count besides, `keyChanges[].statement` of `gatescribe ledger verify -o json`, and proofs that the ledger goes on from it, `gatescribe ledger checkpoint DIR --since PACK`"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Trouble> {

@@ -123,7 +123,7 @@ fn refused_by(refused: &Refused) -> (Outcome, Answer) {
     let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let outcome = match refused {
         Refused::Malformed(_) | Refused::Shrunk { .. } => Outcome::Malformed,
-        Refused::UnknownLog { .. } | Refused::Signature => Outcome::Unknown,
+        Refused::UnknownLog { .. } | Refused::Signature | Refused::NotNewest { .. } => Outcome::Unknown,
         Refused::Conflict { .. } | Refused::Retired { is_beyond: false, .. } => Outcome::Conflict,
         Refused::Forked { .. } | Refused::Inconsistent { .. } | Refused::Retired { is_beyond: true, .. } => {
             Outcome::Contradiction

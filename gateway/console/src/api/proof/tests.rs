@@ -105,7 +105,8 @@ async fn who_may_see_a_record_takes_a_receipt_that_anybody_can_check() {
         assert_eq!(status, StatusCode::OK, "{target}");
         assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
         let receipt = Receipt::parse(&body).unwrap();
-        receipt.verify([world.signed.key.key()]).unwrap();
+        let chain = ledger::note::KeyChain::follow(&[world.signed.key.key().clone()], []);
+        receipt.verify_along(&chain).unwrap();
         let leaf: serde_json::Value = serde_json::from_slice(receipt.leaf()).unwrap();
         assert_eq!(
             (receipt.index(), &leaf["kind"], &leaf["id"]),

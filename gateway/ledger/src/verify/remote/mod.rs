@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use model::event::RecordKind;
 
 use super::heads::{Head, Heads};
-use super::turns::{Keys, Told};
+use super::turns::{Keys, Told, Unsettled};
 use super::{Fault, Finding, Report, Trust};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::frame::MAX_LEAF_LEN;
@@ -156,6 +156,7 @@ struct Check<'a> {
     size: u64,
     heads: Vec<Head>,
     keys: Keys,
+    unsettled: Unsettled,
     told: Vec<Told>,
     report: Report,
     /// What the entries lead to; `None` behind some that cannot be read.
@@ -177,6 +178,7 @@ impl<'a> Check<'a> {
             size,
             heads: heads.list,
             keys: heads.keys,
+            unsettled: Unsettled::default(),
             told: Vec::new(),
             report: Report {
                 findings: heads.findings,
@@ -298,7 +300,7 @@ impl<'a> Check<'a> {
             self.own = Some(self.said.clone());
             self.holds(&head);
         } else if !std::mem::replace(&mut self.is_off, true) {
-            let from = self.report.proved.min(size);
+            let from = self.report.proved.max(self.unsettled.held()).min(size);
             self.find(Fault::Root { size }, from..size, head.file);
         }
     }
@@ -306,11 +308,7 @@ impl<'a> Check<'a> {
     fn holds(&mut self, head: &Head) {
         self.is_off = false;
         self.report.checkpoints += 1;
-        self.report.proved = self.report.proved.max(head.size);
-        for signer in &head.signers {
-            let reached = self.report.signers.entry(signer.clone()).or_default();
-            *reached = head.size.max(*reached);
-        }
+        self.unsettled.take(head, &mut self.report);
     }
 
     fn tell_runs(&mut self, fault: &Fault, file: &str) {
@@ -381,6 +379,8 @@ impl<'a> Check<'a> {
             let (signed, file, held) = (head.size, head.file.clone(), self.report.proved.min(have));
             self.find(Fault::Cut { signed, have, held }, held..signed, file);
         }
+        let left = std::mem::take(&mut self.unsettled).end(&self.keys, &self.report);
+        self.report.findings.extend(left);
         if !self.heads.is_empty() {
             let (turns, findings) = self.keys.compare(&self.told, &(0..self.report.proved));
             self.report.turns = turns;

@@ -13,8 +13,8 @@ fn promise_5_after_a_newer_key_nothing_of_an_older_one_is_cosigned() {
         leaves: old.leaves.clone(),
     };
     let open = |logs: &[&Log]| witness_on(&disk, &ours, logs).unwrap();
+    ask(&open(&[&old]), &old.request(0)).unwrap();
     let both = open(&[&old, &new]);
-    ask(&both, &old.request(0)).unwrap();
     old.grow("a", 1);
     ask(&both, &old.request(4)).unwrap();
     let stale = old.request(5);
@@ -63,4 +63,32 @@ fn a_new_key_in_place_of_the_old_one_goes_on_from_what_the_old_one_signed() {
     };
     new.grow("a", 1);
     ask(&witness_on(&disk, &ours, &[&new]).unwrap(), &new.request(4)).unwrap();
+}
+
+/// A witness that remembers nothing of the log, and knows its old key and its new one: the thief of the old one asks first.
+#[test]
+fn promise_5_a_witness_without_a_memory_begins_with_nothing_that_an_older_key_signed() {
+    let (disk, ours) = (SimDisk::new(1), key("w", Algorithm::Cosignature));
+    let mut old = Log::new("log.example/a");
+    let mut new = Log {
+        key: key("log.example/a", Algorithm::Ed25519),
+        leaves: Vec::new(),
+    };
+    old.grow("forged", 3);
+    new.grow("a", 5);
+    let witness = witness_on(&disk, &ours, &[&old, &new]).unwrap();
+    let refused = ask(&witness, &old.request(0)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "nothing of this log was cosigned yet, and the checkpoint is signed by `{}`, not by its newest key that is known here, `{}`: a \
+             witness begins with that one, or with a log of which one key alone is known",
+            old.key.key().short(),
+            new.key.key().short()
+        )
+    );
+    assert_eq!((refused.status(), refused.is_contradiction()), (403, false));
+    assert_eq!(witness.known()[0].1, 0);
+    ask(&witness, &new.request(0)).unwrap();
+    assert_eq!(witness.known()[0].1, 5);
 }

@@ -205,7 +205,7 @@ async function changeOf(note, origin) {
     if (found === "unable") return found;
     if (found !== "signed") return null;
   }
-  return { text: note.text, size: note.size, old: keys[0], next: keys[1] };
+  return { text: note.text, size: note.size, root: note.root, old: keys[0], next: keys[1] };
 }
 
 // The keys that these changes lead to from this one, in both directions, and whether one of the changes contradicts another.
@@ -215,14 +215,27 @@ function follow(key, changes) {
   const taken = [];
   for (let ahead = [...changes]; ; ) {
     const at = ahead.findIndex((change) => knows(change.old) || knows(change.next));
-    if (at < 0) return { known, contradicts: false };
+    if (at < 0) return { known, taken, contradicts: false };
     const [change] = ahead.splice(at, 1);
     const other = taken.find((one) => isSameKey(one.old, change.old) || isSameKey(one.next, change.next));
-    if (other && other.text !== change.text) return { known, contradicts: true };
+    if (other && other.text !== change.text) return { known, taken, contradicts: true };
     if (other) continue;
     taken.push(change);
     for (const one of [change.old, change.next]) if (!knows(one)) known.push(one);
   }
+}
+
+// Why what these keys of a chain signed counts for nothing: others followed all of them, and who has stolen one since signs other histories of up to
+// that size. Only the root that the newest key's own statement has is beyond doubt here; for others it takes a proof, which the command reads.
+function whyOld(note, signers, taken, isWitnessed) {
+  const endOf = (key) => taken.find((change) => isSameKey(change.old, key));
+  const said = (key) => "another key followed " + shortOf(key) + " at " + endOf(key).size + " records, and ";
+  const over = signers.find((key) => endOf(key) && note.size > endOf(key).size);
+  if (over) return said(over) + "it signed " + note.size;
+  const isStated = taken.some((change) => !endOf(change.next) && change.size === note.size && same(change.root, note.root));
+  if (isWitnessed || isStated || signers.some((key) => !endOf(key))) return null;
+  return said(signers[0]) + "nothing here shows that they begin with the " + note.size
+    + " that it signed: who has the old key can sign others. `gatescribe evidence verify --since` takes the proof that they do";
 }
 
 // ---- the page ----
@@ -419,7 +432,13 @@ async function checkKeys(text) {
   state.faults = state.faults.filter((fault) => !fault.startsWith("checkpoint:"));
   const say = (kind, words) => { check(kind, words); $("checks").lastElementChild.classList.add("of-key"); };
   let signed = false;
-  for (const word of text.split(/\s+/).filter(Boolean)) {
+  const words = text.split(/\s+/).filter(Boolean);
+  let isWitnessed = false;
+  for (const word of words) {
+    const key = await readKey(word).catch(() => null);
+    if (key && (await checkSignature(state.data.note, key)) === "witnessed") isWitnessed = true;
+  }
+  for (const word of words) {
     let key;
     try { key = await readKey(word); } catch { say("bad", "`" + word.slice(0, 80) + "` is no public key NAME+ID+KEY"); continue; }
     const short = shortOf(key);
@@ -430,9 +449,13 @@ async function checkKeys(text) {
       const other = await checkSignature(state.data.note, one);
       if (other !== "absent") [found, by] = [other, one];
     }
-    const over = state.changes.find((change) => isSameKey(change.old, by) && state.data.note.size > change.size);
-    if (found === "signed" && (over || along.contradicts)) {
-      const why = over ? "another key followed " + shortOf(by) + " at " + over.size + " records, and it signed " + state.data.note.size : "two changes of one key stand in this file: somebody else signs with it";
+    const signers = [];
+    for (const one of found === "signed" ? along.known : []) {
+      if ((await checkSignature(state.data.note, one)) === "signed") signers.push(one);
+    }
+    const old = found === "signed" ? whyOld(state.data.note, signers, along.taken, isWitnessed) : null;
+    if (found === "signed" && (old || along.contradicts)) {
+      const why = along.contradicts ? "two changes of one key stand in this file: somebody else signs with it" : old;
       state.faults.push("checkpoint: " + why);
       say("bad", "The key that signed the checkpoint is not believed: " + why);
       continue;
