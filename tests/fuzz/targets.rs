@@ -41,5 +41,6 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("traceparent", proxy::observe::fuzz_traceparent),
     ("transcript", recording::fuzz_transcript),
     ("unrecorded_calls", proxy::audit::fuzz_unrecorded_calls),
+    ("verification_left", ledger::fuzz_resume),
     ("websocket_tap", recording::tap::fuzz_websocket_tap),
 ];

@@ -68,7 +68,7 @@ pub use tree::{
     Frontier, Hash, Head, Node, Nodes, ProofError, ProveError, check_consistency, check_inclusion, consistency_proof,
     empty_root, inclusion_proof, leaf_hash, node_hash, root_at,
 };
-pub use verify::{NEWEST_CHECKPOINT, WITNESSED, fuzz_remote};
+pub use verify::{NEWEST_CHECKPOINT, WITNESSED, fuzz_remote, fuzz_resume};
 pub use witness::fuzz_add_checkpoint;
 
 #[cfg(test)]

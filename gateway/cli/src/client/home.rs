@@ -2,7 +2,7 @@
 //! platform with `gatescribe` behind it.
 //!
 //! Layout: `sessions/<host>-<digest>.json` one per gateway, `.lock` beside it, and `current`, the last gateway that was
-//! signed in to. The folder `sessions` is for its owner only.
+//! signed in to; `verifications/<digest>.verification` what an interrupted `ledger verify --resume` left. The folders are for their owner only.
 
 use std::path::PathBuf;
 
@@ -76,6 +76,11 @@ impl Home {
     /// Remembers it.
     pub(crate) fn make_current(&self, gateway: &GatewayUrl) -> Result<(), StoreError> {
         write_private(&self.0.join("current"), format!("{}\n", gateway.as_str()).as_bytes())
+    }
+
+    /// Where interrupted verifications lie.
+    pub(crate) fn verifications(&self) -> PathBuf {
+        self.0.join("verifications")
     }
 
     fn sessions(&self) -> PathBuf {

@@ -4,6 +4,7 @@
 mod consistency;
 mod keys;
 pub(crate) mod receipt;
+mod resumed;
 mod status;
 mod url;
 mod witness;
@@ -17,10 +18,12 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::note::{Algorithm, KeyChain, KeyTurn, Note, Signer as _, SigningKey, VerifierKey};
-use ledger::verify::{Finding, Report, Trust, Turn, verify};
+use ledger::verify::{Finding, Report, Resume, Trust, Turn, verify, verify_resumed};
 use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk, Receipt};
+use model::time::Timestamp;
 use serde_json::json;
 
+use self::resumed::Left;
 use self::witnessed::Asked;
 use crate::Exit;
 use crate::client::evidence::checkpoint_of_pack;
@@ -37,9 +40,9 @@ pub(crate) enum LedgerCommand {
     #[command(
         after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
         gate.example/audit-3f2a91bc+5a0e…+AaT… --remembered last-month.checkpoint\n  gatescribe ledger verify ./copy --key ledger.pub --witness w1.pub --witness \
-        w2.pub --quorum 1 -o json\n  gatescribe ledger verify https://gate.example.com --key ledger.pub --since last-month.checkpoint\n\nExit codes: 0 \
+        w2.pub --quorum 1 -o json\n  gatescribe ledger verify /mnt/backup/ledger --key ledger.pub --resume\n  gatescribe ledger verify https://gate.example.com --key ledger.pub --since last-month.checkpoint\n\nExit codes: 0 \
         every record is proved, 8 something does not hold or nothing proves it, 10 all holds and the newest records are not \
-        signed, or not witnessed, yet, 2 a key or checkpoint cannot be read, 5 there is no log behind the address, 7 the server does not answer, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
+        signed, or not witnessed, yet, 2 a key or checkpoint cannot be read, 5 there is no log behind the address, 6 another verification with --resume is under way, 7 the server does not answer, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
     )]
     Verify(Verify),
     /// Print the public half of a ledger's key, for whoever verifies.
@@ -180,6 +183,10 @@ pub(crate) struct Verify {
     /// How many seconds one answer of a server may take, 60 when left out; each is asked for five times.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience: Option<u64>,
+    /// Go on where a verification of this folder with `--resume` was interrupted, and leave the same when this one is. What was read then is not read again,
+    /// unless its file has changed; its hashes are computed into what is signed all the same, and the report says which records it is about.
+    #[arg(long)]
+    resume: bool,
     /// How many segments are read at once, or tiles of a server (16 of these at most).
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
@@ -246,10 +253,18 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         remembered: remembered.iter().map(|kept| kept.note().clone()).collect(),
     };
     if let Some(url) = arguments.dir.to_str().filter(|given| url::is_meant(given)) {
+        if arguments.resume {
+            let what = "`--resume` is for a ledger's folder: a log behind an address is read from its beginning";
+            return Err((Exit::Usage, anyhow::anyhow!(what)));
+        }
         return url::check(arguments, url, &trust, &witnesses);
     }
     if arguments.ca.is_some() || arguments.token_file.is_some() || arguments.patience.is_some() {
         let what = "`--ca`, `--token-file` and `--patience` are for a log behind an address, `https://…`";
+        return Err((Exit::Usage, anyhow::anyhow!(what)));
+    }
+    if arguments.resume && !arguments.dir.is_dir() {
+        let what = "`--resume` is for a ledger's folder";
         return Err((Exit::Usage, anyhow::anyhow!(what)));
     }
     if arguments.dir.is_file() {
@@ -275,11 +290,22 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
             Err((Exit::Usage, anyhow::anyhow!(what)))
         };
     }
+    let left = arguments.resume.then(|| Left::open(&arguments.dir)).transpose()?;
     let bar = progress(&arguments.dir);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&arguments.dir));
-    let report = verify(&disk, &trust, usize::from(arguments.threads), &|bytes| bar.inc(bytes));
+    let (threads, bytes) = (usize::from(arguments.threads), |bytes| bar.inc(bytes));
+    let report = match &left {
+        None => verify(&disk, &trust, threads, &bytes),
+        Some(left) => {
+            let (identity, keep) = (|name: &str| left.identity(name), |line: &str| left.keep(line));
+            let resume = Resume::new(left.lines(), &identity, &keep);
+            verify_resumed(&disk, &trust, threads, &bytes, &resume)
+        }
+    };
     bar.finish_and_clear();
     let report = report.map_err(|error| (Exit::Fault, error.into()))?;
+    let begun = left.as_ref().map(Left::begun);
+    left.into_iter().for_each(Left::done);
     if report.segments == 0 && report.findings.is_empty() {
         let what = format!(
             "`{}` holds no ledger: no `*.seg` file stands there",
@@ -288,8 +314,8 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         return Err((Exit::Fault, anyhow::anyhow!(what)));
     }
     let text = match arguments.output {
-        Output::Text => in_words(&report, &witnesses, trust.remembered.is_empty()),
-        Output::Json => format!("{}\n", as_json(&report, &witnesses)),
+        Output::Text => in_words(&report, &witnesses, trust.remembered.is_empty(), begun),
+        Output::Json => format!("{}\n", as_json(&report, &witnesses, begun)),
     };
     Ok(data_and(&text, exit(&report, &witnesses)))
 }
@@ -461,7 +487,7 @@ fn progress(dir: &Path) -> ProgressBar {
 }
 
 /// What a person reads: what holds, what does not and where, and what nobody looked at.
-fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> String {
+fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, begun: Option<Timestamp>) -> String {
     let mut lines: Vec<String> = report.findings.iter().map(|finding| format!("✖ {finding}")).collect();
     lines.push(if report.tiles > 0 {
         format!(
@@ -474,6 +500,7 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> Str
             report.records, report.parts, report.segments, report.bytes, report.checkpoints
         )
     });
+    lines.extend(recalled(report, begun));
     lines.extend(report.turns.iter().map(turned));
     if report.gaps > 0 {
         lines.push(format!(
@@ -498,7 +525,7 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool) -> Str
     });
     lines.extend(witnesses.in_words(report));
     lines.extend(
-        not_looked_at(report, nothing_remembered)
+        not_looked_at(report, nothing_remembered, begun)
             .into_iter()
             .map(|line| format!("  not shown: {line}")),
     );
@@ -561,8 +588,33 @@ fn turned(turn: &Turn) -> String {
     )
 }
 
-fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
+/// What an earlier verification read, for a person.
+fn recalled(report: &Report, begun: Option<Timestamp>) -> Option<String> {
+    let recalled = &report.recalled;
+    let begun = begun.filter(|_| recalled.segments + recalled.reread > 0)?;
+    let again = match recalled.reread {
+        0 => String::new(),
+        reread => format!("; {reread} segments that it had read are others now, and were read again"),
+    };
+    Some(format!(
+        "{} records, {} sealed parts, {} segments, {} bytes were read by the verification that was begun at {begun}, and their hashes computed into what is \
+         signed{again}",
+        recalled.records, recalled.parts, recalled.segments, recalled.bytes
+    ))
+}
+
+fn not_looked_at(report: &Report, nothing_remembered: bool, begun: Option<Timestamp>) -> Vec<String> {
     let mut lines = Vec::new();
+    if let Some(begun) = begun {
+        let spans = report.recalled.spans.iter();
+        lines.extend(spans.map(|records| {
+            format!(
+                "whether records {} to {} were changed after the verification of {begun} had read them, without a trace on their files: they were not read again",
+                records.start,
+                records.end - 1
+            )
+        }));
+    }
     if report.proved > 0 && report.proved < report.size {
         let (first, last) = (report.proved, report.size - 1);
         lines.push(format!(
@@ -598,7 +650,7 @@ fn not_looked_at(report: &Report, nothing_remembered: bool) -> Vec<String> {
     lines
 }
 
-fn as_json(report: &Report, witnesses: &Asked) -> serde_json::Value {
+fn as_json(report: &Report, witnesses: &Asked, begun: Option<Timestamp>) -> serde_json::Value {
     let finding = |finding: &Finding| {
         json!({
             "fault": finding.fault.to_string(),
@@ -640,6 +692,19 @@ fn as_json(report: &Report, witnesses: &Asked) -> serde_json::Value {
             "detachedParts": report.erased.detached,
             "recordings": report.erased.recordings,
         },
+        "recalled": begun.map(|begun| {
+            let recalled = &report.recalled;
+            let span = |records: &std::ops::Range<u64>| json!({ "from": records.start, "until": records.end });
+            json!({
+                "begun": begun,
+                "notReadAgain": recalled.spans.iter().map(span).collect::<Vec<_>>(),
+                "records": recalled.records,
+                "parts": recalled.parts,
+                "segments": recalled.segments,
+                "bytes": recalled.bytes,
+                "segmentsReadAgain": recalled.reread,
+            })
+        }),
         "gapRecords": report.gaps,
         "bytes": report.bytes,
         "tornBytes": report.torn,

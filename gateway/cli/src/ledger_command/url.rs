@@ -38,8 +38,8 @@ pub(super) fn check(arguments: &Verify, url: &str, trust: &Trust, witnesses: &As
     bar.finish_and_clear();
     let report = report.map_err(|error| (exit_of(&error), error.into()))?;
     let text = match arguments.output {
-        Output::Text => in_words(&report, witnesses, trust.remembered.is_empty()),
-        Output::Json => format!("{}\n", as_json(&report, witnesses)),
+        Output::Text => in_words(&report, witnesses, trust.remembered.is_empty(), None),
+        Output::Json => format!("{}\n", as_json(&report, witnesses, None)),
     };
     Ok(data_and(&text, exit(&report, witnesses)))
 }

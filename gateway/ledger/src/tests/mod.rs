@@ -6,6 +6,7 @@ mod faults;
 mod gathering;
 mod reading;
 mod recovering;
+mod resuming;
 mod retired;
 mod turning;
 

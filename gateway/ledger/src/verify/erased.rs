@@ -17,6 +17,11 @@ struct Gone {
     is_of_recording: bool,
 }
 
+/// Keys that are gone, to be kept: by which record, and whether it was a recording's.
+pub(super) type GoneKeys = BTreeMap<String, (u64, bool)>;
+/// Parts by their key, to be kept.
+pub(super) type SealedParts = BTreeMap<String, u64>;
+
 /// Parts that do not stand beside their leaf.
 #[derive(Debug)]
 struct Detached {
@@ -98,6 +103,28 @@ impl Erasures {
             count: keys.len(),
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         });
+    }
+
+    /// All that can be kept: keys that are gone, by which record and whether they were a recording's, and parts by their key. `None` where parts are
+    /// missing, which is judged when all records were read.
+    pub(super) fn all(&self) -> Option<(GoneKeys, SealedParts)> {
+        let gone = self.gone.iter();
+        let gone = gone.map(|(id, gone)| (id.clone(), (gone.seq, gone.is_of_recording)));
+        let parts = self.parts.iter().map(|(key, count)| (key.clone(), *count));
+        self.detached.is_empty().then(|| (gone.collect(), parts.collect()))
+    }
+
+    /// What was kept.
+    pub(super) fn recalled(gone: &GoneKeys, parts: &SealedParts) -> Self {
+        let of = |(id, (seq, is_of_recording)): (&String, &(u64, bool))| {
+            let (seq, is_of_recording) = (*seq, *is_of_recording);
+            (id.clone(), Gone { seq, is_of_recording })
+        };
+        Self {
+            gone: gone.iter().map(of).collect(),
+            parts: parts.iter().map(|(key, count)| (key.clone(), *count)).collect(),
+            detached: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, other: Self) {

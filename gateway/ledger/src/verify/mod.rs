@@ -12,6 +12,7 @@
 mod erased;
 mod heads;
 mod remote;
+mod resume;
 mod segment;
 mod standing;
 mod turns;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use crate::disk::{Disk, DiskFile, read_range_into};
@@ -37,6 +38,8 @@ pub(crate) use heads::{CHANGES, KEPT};
 use heads::{Head, Heads};
 pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
 pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, verify_remote};
+use resume::Recollection;
+pub use resume::{Resume, fuzz_resume};
 use segment::Examined;
 pub use standing::{StandingCheck, Step};
 pub use turns::Turn;
@@ -225,6 +228,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// Checkpoints by keys that were not given; they prove nothing here.
     pub strange: u64,
+    /// What was not read, because an earlier check had read it ([`verify_resumed`]).
+    pub recalled: Recalled,
     /// Segments, records, parts and bytes that were read.
     pub segments: u64,
     /// Records that were hashed.
@@ -248,6 +253,36 @@ pub struct Report {
     pub torn: u64,
 }
 
+/// What an earlier check read, and this one only computed into what is signed, from the hashes beside the records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recalled {
+    /// Which records: whether they were changed since, leaving no trace on their files, was not looked at.
+    pub spans: Vec<Range<u64>>,
+    /// How many segments.
+    pub segments: u64,
+    /// How many records.
+    pub records: u64,
+    /// How many parts beside them.
+    pub parts: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Segments of which the earlier check left something and that were read all the same: their files are others, or do not lead to it.
+    pub reread: u64,
+}
+
+impl Recalled {
+    fn add(&mut self, records: Range<u64>, [count, parts, bytes]: [u64; 3]) {
+        match self.spans.last_mut() {
+            Some(last) if last.end == records.start => last.end = records.end,
+            _ => self.spans.push(records),
+        }
+        self.segments += 1;
+        self.records += count;
+        self.parts += parts;
+        self.bytes += bytes;
+    }
+}
+
 impl Report {
     /// Whether all that could be checked holds and at least one signature proves it.
     #[must_use]
@@ -267,9 +302,23 @@ pub fn verify(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, ReadError> {
+    verify_resumed(disk, trust, threads, progress, &Resume::new("", &|_| None, &|_| {}))
+}
+
+/// As [`verify`], going on from what an earlier check left that was interrupted, and leaving the same ([`Resume`]).
+///
+/// # Errors
+/// As there.
+pub fn verify_resumed(
+    disk: &Arc<dyn Disk>,
+    trust: &Trust,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+    resume: &Resume<'_>,
+) -> Result<Report, ReadError> {
     let mut trust = trust.clone();
     loop {
-        let (report, learnt) = pass(disk, &trust, threads, progress)?;
+        let (report, learnt) = pass(disk, &trust, threads, progress, resume)?;
         // A change of the key whose statement stands in a record alone: somebody took the checkpoints away, and with them what that key
         // signed since. Each pass follows one change more at least, so this ends.
         if learnt.is_empty() {
@@ -284,13 +333,15 @@ fn pass(
     trust: &Trust,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
+    resume: &Resume<'_>,
 ) -> Result<(Report, Vec<Note>), ReadError> {
     let names = disk.list().map_err(|source| io(&**disk, ".", source))?;
     let mut firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
     firsts.sort_unstable();
     let heads = Heads::read(&**disk, &names, trust)?;
-    let examined = examine_all(disk, &firsts, &heads, threads, progress)?;
+    let (examined, reread) = examine_all(disk, &firsts, &heads, threads, progress, resume)?;
     let mut chain = Chain::new(Arc::clone(disk), heads);
+    chain.report.recalled.reread = reread;
     for segment in examined {
         chain.take(segment);
     }
@@ -304,22 +355,35 @@ fn examine_all(
     heads: &Heads,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Vec<Examined>, ReadError> {
-    let next = AtomicUsize::new(0);
+    resume: &Resume<'_>,
+) -> Result<(Vec<Examined>, u64), ReadError> {
+    let (next, reread) = (AtomicUsize::new(0), AtomicU64::new(0));
     let (give, take) = mpsc::channel();
     let mut done: BTreeMap<usize, Examined> = BTreeMap::new();
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, firsts.len().max(1)) {
-            let (give, next) = (give.clone(), &next);
+            let (give, next, reread) = (give.clone(), &next, &reread);
             scope.spawn(move || {
                 let mut buffer = Vec::new();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&first) = firsts.get(index) else { return };
                     let follower = firsts.get(index + 1).copied();
-                    let examined = segment::examine(&**disk, first, follower, &heads.list, &mut buffer);
+                    let examined = match resume.recall(&**disk, first, follower, &heads.list) {
+                        Recollection::Holds(examined) => Ok(*examined),
+                        one => {
+                            let is_known = matches!(one, Recollection::Changed);
+                            reread.fetch_add(u64::from(is_known), Ordering::Relaxed);
+                            let file = resume.identity(first);
+                            let examined = segment::examine(&**disk, first, follower, &heads.list, &mut buffer);
+                            if let Ok(examined) = &examined {
+                                resume.keep(examined, file, follower);
+                            }
+                            examined
+                        }
+                    };
                     if let Ok(examined) = &examined {
-                        progress(examined.bytes);
+                        progress(examined.recalled.map_or(examined.bytes, |[.., bytes]| bytes));
                     }
                     if give.send((index, examined)).is_err() {
                         return;
@@ -331,7 +395,7 @@ fn examine_all(
         for (index, examined) in take {
             done.insert(index, examined?);
         }
-        Ok(done.into_values().collect())
+        Ok((done.into_values().collect(), reread.load(Ordering::Relaxed)))
     })
 }
 
@@ -422,7 +486,10 @@ impl Chain {
         }
         let report = &mut self.report;
         report.size = segment.next.max(report.size);
-        report.segments += 1;
+        match segment.recalled {
+            Some(counts) => report.recalled.add(segment.first..segment.next, counts),
+            None => report.segments += 1,
+        }
         report.records += segment.records;
         report.parts += segment.parts;
         report.unbound += segment.unbound;

@@ -46,6 +46,10 @@ pub(super) struct Examined {
     pub(super) gaps: u64,
     pub(super) bytes: u64,
     pub(super) torn: u64,
+    /// Where its successor says that it was abandoned.
+    pub(super) abandoned: Option<u64>,
+    /// Records, parts and bytes that an earlier check read, and this one did not.
+    pub(super) recalled: Option<[u64; 3]>,
 }
 
 /// Reads and checks the segment that begins with `first`; `follower` is the first record of the next one, and `data` where its
@@ -69,6 +73,7 @@ pub(super) fn examine(
     walk.is_last = follower.is_none() && abandoned_at.is_none();
     walk.run();
     walk.examined.bytes = to_u64(data.len());
+    walk.examined.abandoned = following.as_ref().and_then(|header| header.abandoned_at);
     if let Some(follower) = follower.filter(|&follower| follower > walk.expected) {
         walk.find(Fault::Missing, walk.expected..follower);
         walk.leave_out(follower);
@@ -92,6 +97,49 @@ pub(super) fn examine(
         &mut examined,
     );
     Ok(examined)
+}
+
+/// What a segment is said to hold.
+pub(super) struct Recall {
+    pub(super) first: u64,
+    pub(super) next: u64,
+    /// Where its successor says that it was abandoned.
+    pub(super) abandoned: Option<u64>,
+    /// The root before its first record.
+    pub(super) start: Hash,
+    /// The root behind its last record.
+    pub(super) end: Hash,
+}
+
+/// Follows the hashes beside a segment in place of its records. `None` where they do not lead from what its header says to what was said and to what the next
+/// header says, or where a checkpoint on the way does not hold.
+pub(super) fn recall(disk: &dyn Disk, said: &Recall, heads: &[Head]) -> Option<Examined> {
+    let header = read_header(disk, &segment_name(said.first)).ok()?;
+    let following = read_header(disk, &segment_name(said.next)).ok()?;
+    if (header.first_seq(), header.frontier.root(), following.abandoned_at) != (said.first, said.start, said.abandoned)
+    {
+        return None;
+    }
+    let beside = Kept {
+        disk,
+        first: said.first,
+    };
+    if said.first.checked_add(beside.count()) != Some(said.next) {
+        return None;
+    }
+    let hashes = beside.hashes().into_iter().map(Some);
+    let followed = Followed::along(header.frontier.clone(), hashes, heads);
+    if !followed.holds(Some(&following.frontier)) || followed.end.as_ref().map(Frontier::root) != Some(said.end) {
+        return None;
+    }
+    Some(Examined {
+        first: said.first,
+        next: said.next,
+        start: Some(header.frontier),
+        end: followed.end,
+        heads: followed.heads,
+        ..Examined::default()
+    })
 }
 
 /// The walk over the frames of a segment, which goes on behind damage.

@@ -68,6 +68,23 @@ impl Told {
         }
     }
 
+    /// Number, place and statement, to be kept.
+    pub(super) fn kept(&self) -> (u64, u64, Option<String>) {
+        let note = self.turn.as_ref().map(|turn| turn.note().to_string());
+        (self.seq, self.offset, note)
+    }
+
+    /// What was kept. A statement that both keys did not sign is none, as in a record.
+    pub(super) fn recalled(seq: u64, note: Option<&str>, file: &str, offset: u64) -> Self {
+        let note = note.and_then(|note| Note::parse(note.as_bytes()).ok());
+        Self {
+            seq,
+            turn: note.as_ref().and_then(KeyTurn::read),
+            file: file.to_owned(),
+            offset,
+        }
+    }
+
     fn finding(&self, fault: Fault) -> Finding {
         Finding {
             fault,

@@ -91,7 +91,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreErro
 }
 
 /// Creates a folder that only its owner may enter; one that is there and open to others is closed.
-pub(super) fn private_folder(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn private_folder(folder: &Path) -> Result<(), StoreError> {
     let unwritable = |cause| StoreError::Unwritable {
         path: folder.to_owned(),
         cause,

@@ -10,7 +10,7 @@ mod kept;
 mod lock;
 mod told;
 
-pub(crate) use atomic::{StoreError, write_private, write_through};
+pub(crate) use atomic::{StoreError, private_folder, write_private, write_through};
 pub(crate) use kept::{Kept, Secret, Session, Token};
 pub(crate) use lock::{Holder, Lock, Patience};
 pub(crate) use told::Refusal;
@@ -54,7 +54,7 @@ impl Place {
 
     /// Waits for the lock.
     pub(crate) fn lock(&self, patience: &Patience) -> Result<Lock, StoreError> {
-        atomic::private_folder(self.folder())?;
+        private_folder(self.folder())?;
         Lock::take(&self.lock, patience)
     }
 
