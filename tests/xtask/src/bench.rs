@@ -211,6 +211,15 @@ const REGISTRY: &[Entry] = &[
     },
     Entry {
         kind: Kind::Bench,
+        name: "proof",
+        package: "gatescribe-ledger",
+        example: "proof",
+        features: "",
+        first: None,
+        what: "inclusion and consistency proofs made and checked in a ledger of ten million records, beside bare reads and SHA-256",
+    },
+    Entry {
+        kind: Kind::Bench,
         name: "recovery",
         package: "gatescribe-ledger",
         example: "recovery",
