@@ -49,17 +49,23 @@ pub(crate) struct Declared {
     pub(crate) key: Option<String>,
 }
 
+/// Whether a leaf can speak of parts at all. Quotes inside a text are escaped, so these bytes stand nowhere else; most leaves have none and need no parse.
+pub(crate) fn may_declare(leaf: &[u8]) -> bool {
+    static MEMBER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"parts\":["));
+    MEMBER.find(leaf).is_some()
+}
+
 /// What a leaf says of its parts; nothing where it says nothing, or nothing that can be read.
 pub(crate) fn declared(leaf: &[u8]) -> Vec<Declared> {
+    if may_declare(leaf) { said_in(leaf) } else { Vec::new() }
+}
+
+/// As [`declared`], of a leaf that may speak of parts.
+pub(crate) fn said_in(leaf: &[u8]) -> Vec<Declared> {
     #[derive(Deserialize)]
     struct OnlyParts {
         #[serde(default)]
         parts: Vec<Declared>,
-    }
-    // Quotes inside a text are escaped, so these bytes stand nowhere else; most leaves have none and need no parse.
-    static MEMBER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"parts\":["));
-    if MEMBER.find(leaf).is_none() {
-        return Vec::new();
     }
     serde_json::from_slice::<OnlyParts>(leaf).map_or_else(|_| Vec::new(), |leaf| leaf.parts)
 }

@@ -9,6 +9,7 @@
 //! Segments are looked at beside one another, each from the state in its own header; that every header is what the records
 //! before it lead to is compared afterwards.
 
+mod ahead;
 mod erased;
 mod heads;
 mod remote;
@@ -24,12 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use crate::disk::{Disk, DiskFile, read_range_into};
+use crate::disk::{Disk, DiskFile, read_range};
 use crate::error::ReadError;
 use crate::note::{Note, VerifierKey};
 use crate::parts::PartsFault;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Frontier;
+use ahead::Ahead;
 pub use erased::Erased;
 use erased::Erasures;
 pub(crate) use erased::fuzz_erasure;
@@ -364,7 +366,7 @@ fn examine_all(
         for _ in 0..threads.clamp(1, firsts.len().max(1)) {
             let (give, next, reread) = (give.clone(), &next, &reread);
             scope.spawn(move || {
-                let mut buffer = Vec::new();
+                let mut room = Ahead::default();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&first) = firsts.get(index) else { return };
@@ -375,7 +377,7 @@ fn examine_all(
                             let is_known = matches!(one, Recollection::Changed);
                             reread.fetch_add(u64::from(is_known), Ordering::Relaxed);
                             let file = resume.identity(first);
-                            let examined = segment::examine(&**disk, first, follower, &heads.list, &mut buffer);
+                            let examined = segment::examine(&**disk, first, follower, &heads.list, &mut room);
                             if let Ok(examined) = &examined {
                                 resume.keep(examined, file, follower);
                             }
@@ -570,14 +572,8 @@ impl Chain {
 const FILE_MAX: u64 = 1 << 30;
 
 fn read_whole(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    read_whole_into(file, &mut bytes)?;
-    Ok(bytes)
-}
-
-fn read_whole_into(file: &dyn DiskFile, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     let len = file.len()?.min(FILE_MAX);
-    read_range_into(file, 0, usize::try_from(len).unwrap_or(usize::MAX), bytes)
+    read_range(file, 0, usize::try_from(len).unwrap_or(usize::MAX))
 }
 
 fn io(disk: &dyn Disk, name: &str, source: std::io::Error) -> ReadError {

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use model::event::RecordKind;
 
+use super::ahead::{Ahead, Known};
 use super::erased::Erasures;
 use super::heads::Head;
 use super::turns::Told;
-use super::{Fault, Finding, io, read_whole, read_whole_into};
+use super::{FILE_MAX, Fault, Finding, io, read_whole};
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, read_frame};
@@ -15,7 +16,7 @@ use crate::options::to_u64;
 use crate::parts::{self, PartsFault};
 use crate::recovery::read_header;
 use crate::segment::{FOOTER_MAGIC, Footer, Header, evidence_of_sync, hashes_name, segment_name};
-use crate::tree::{Frontier, Hash, leaf_hash, leaf_hash_behind_zero};
+use crate::tree::{Frontier, Hash};
 
 /// How far a number may jump and still be taken for a gap.
 const JUMP_MAX: u64 = 1 << 24;
@@ -52,24 +53,25 @@ pub(super) struct Examined {
     pub(super) recalled: Option<[u64; 3]>,
 }
 
-/// Reads and checks the segment that begins with `first`; `follower` is the first record of the next one, and `data` where its
+/// Reads and checks the segment that begins with `first`; `follower` is the first record of the next one, and `ahead` where its
 /// bytes are put.
 pub(super) fn examine(
     disk: &dyn Disk,
     first: u64,
     follower: Option<u64>,
     heads: &[Head],
-    data: &mut Vec<u8>,
+    ahead: &mut Ahead,
 ) -> Result<Examined, ReadError> {
     let name = segment_name(first);
     let file = disk.open_read(&name).map_err(|source| io(disk, &name, source))?;
-    read_whole_into(&*file, data).map_err(|source| io(disk, &name, source))?;
+    ahead.read(&*file, FILE_MAX).map_err(|source| io(disk, &name, source))?;
+    let Ahead { data, known } = ahead;
     let following = follower.and_then(|next| read_header(disk, &segment_name(next)).ok());
     // Bytes behind the end of an abandoned segment are no records; the next header says where that is.
     let abandoned_at = following.as_ref().and_then(|header| header.abandoned_at);
     let abandoned_at = abandoned_at.and_then(|at| usize::try_from(at).ok());
     let end = abandoned_at.unwrap_or(data.len()).min(data.len());
-    let mut walk = Walk::new(disk.display(&name), data.get(..end).unwrap_or_default(), first);
+    let mut walk = Walk::new(disk.display(&name), data.get(..end).unwrap_or_default(), known, first);
     walk.is_last = follower.is_none() && abandoned_at.is_none();
     walk.run();
     walk.examined.bytes = to_u64(data.len());
@@ -145,6 +147,8 @@ pub(super) fn recall(disk: &dyn Disk, said: &Recall, heads: &[Head]) -> Option<E
 /// The walk over the frames of a segment, which goes on behind damage.
 struct Walk<'a> {
     data: &'a [u8],
+    /// Frames that are known, from the one that comes next.
+    known: &'a [Known],
     file: String,
     pos: usize,
     /// The number that must come next.
@@ -162,9 +166,10 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(file: String, data: &'a [u8], first: u64) -> Self {
+    fn new(file: String, data: &'a [u8], known: &'a [Known], first: u64) -> Self {
         Self {
             data,
+            known,
             file,
             pos: 0,
             expected: first,
@@ -191,12 +196,29 @@ impl<'a> Walk<'a> {
                 self.footer(footer);
                 break;
             }
+            if let Some((frame, known)) = self.take_known() {
+                self.step(&frame, &known);
+                continue;
+            }
             match read_frame(rest) {
-                Ok(frame) => self.step(&frame),
+                Ok(frame) => self.step(&frame, &Known::of(self.data, self.pos, &frame)),
                 Err(why) if !self.skip(why) => break,
                 Err(_) => {}
             }
         }
+    }
+
+    /// The frame that begins here, if it was looked at when it was read.
+    fn take_known(&mut self) -> Option<(Frame<'a>, Known)> {
+        while let [known, rest @ ..] = self.known
+            && known.pos() <= self.pos
+        {
+            self.known = rest;
+            if known.pos() == self.pos {
+                return known.frame(self.data).map(|frame| (frame, *known));
+            }
+        }
+        None
     }
 
     fn header(&mut self) {
@@ -214,7 +236,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn step(&mut self, frame: &Frame<'a>) {
+    fn step(&mut self, frame: &Frame<'a>, known: &Known) {
         if frame.seq > self.expected {
             // A part whose leaf is gone carries its number, too; the leaf decides.
             self.find(Fault::Missing, self.expected..frame.seq);
@@ -229,17 +251,17 @@ impl<'a> Walk<'a> {
             self.parts.clear();
             return;
         }
-        if frame.check_leaf().is_err() {
+        if !known.agrees {
             self.find(Fault::FrameLeaf, frame.seq..frame.seq + 1);
         }
         match frame.kind {
             FrameKind::Part => self.parts.push(frame.body),
-            FrameKind::Leaf(kind) => self.leaf(frame, kind),
+            FrameKind::Leaf(kind) => self.leaf(frame, kind, known),
         }
         self.pos += frame.encoded_len();
     }
 
-    fn leaf(&mut self, frame: &Frame<'a>, kind: RecordKind) {
+    fn leaf(&mut self, frame: &Frame<'a>, kind: RecordKind, known: &Known) {
         if kind == RecordKind::Key {
             let told = Told::read(frame.body, frame.seq, &self.file, to_u64(self.pos));
             self.examined.told.push(told);
@@ -249,7 +271,11 @@ impl<'a> Walk<'a> {
         }
         self.examined.gaps += u64::from(kind == RecordKind::Gap);
         let count = self.parts.len();
-        let declared = parts::declared(frame.body);
+        let declared = if known.may_declare {
+            parts::said_in(frame.body)
+        } else {
+            Vec::new()
+        };
         self.examined.erasures.count(&declared);
         match parts::compare(&declared, &self.parts) {
             Ok(bound) => self.examined.unbound += to_u64(count.saturating_sub(bound)),
@@ -266,11 +292,7 @@ impl<'a> Walk<'a> {
         self.examined.parts += to_u64(count);
         self.examined.records += 1;
         self.parts.clear();
-        // The last byte of a frame's header is the highest of the number, which is zero below 2^56 records.
-        let from = self.pos + FRAME_HEADER_LEN - 1;
-        let behind_zero = self.data.get(from..self.pos + frame.encoded_len());
-        let hash = behind_zero.and_then(leaf_hash_behind_zero);
-        self.hashes.push(Some(hash.unwrap_or_else(|| leaf_hash(frame.body))));
+        self.hashes.push(known.hash);
         self.places.push(to_u64(self.pos));
         self.expected = frame.seq.saturating_add(1);
     }

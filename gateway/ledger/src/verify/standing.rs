@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::heads::{Head, Heads};
 use super::{Chain, Fault, Finding, KEPT, Trust, io, segment};
 use crate::disk::Disk;
@@ -303,7 +304,7 @@ impl StandingCheck {
                 segment.first_seq,
                 segment.next_seq,
                 &heads.list,
-                &mut Vec::new(),
+                &mut Ahead::default(),
             )?;
             let expected = round.before.as_ref().map_or(segment.first_seq, Frontier::size);
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());
