@@ -45,6 +45,8 @@ pub struct Counts {
     pub waiting_bytes: usize,
     /// Records that were not taken: the queue or the disk was full, the disk failed, or the ledger was closed.
     pub refused: u64,
+    /// How often it stopped taking records since it was opened.
+    pub troubles: u64,
 }
 
 /// One record on its way.
@@ -148,6 +150,7 @@ struct Queue {
     records: usize,
     refused: u64,
     refused_in_all: u64,
+    troubles: u64,
     health: Health,
     parked: bool,
     closing: bool,
@@ -198,6 +201,7 @@ impl Shared {
             records: 0,
             refused: 0,
             refused_in_all: 0,
+            troubles: 0,
             health: Health::Healthy,
             parked: false,
             closing: false,
@@ -385,7 +389,9 @@ impl Shared {
 
     /// Says whether records are taken from now on.
     pub(crate) fn set_health(&self, health: Health) {
-        lock(&self.queue).health = health;
+        let mut queue = lock(&self.queue);
+        queue.troubles += u64::from(queue.health == Health::Healthy && health != Health::Healthy);
+        queue.health = health;
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -426,6 +432,7 @@ impl Shared {
             waiting: queue.records,
             waiting_bytes: queue.bytes,
             refused: queue.refused_in_all,
+            troubles: queue.troubles,
         }
     }
 
