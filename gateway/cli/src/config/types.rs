@@ -507,7 +507,8 @@ pub struct Bound {
     #[serde(default = "bound_calls")]
     #[schemars(range(min = 1, max = 100_000))]
     pub calls: u32,
-    /// For so long after the first of them. The bound is whole again when the ledger has taken records for as long. At most a day.
+    /// For so long after the first of them. The bound is whole again when the ledger has taken records for as long, and for an hour
+    /// at least, without a break. At most a day.
     #[serde(default = "bound_for")]
     pub r#for: Span,
 }

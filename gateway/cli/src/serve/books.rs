@@ -86,7 +86,7 @@ impl Books {
         }
         recorder::start(&audit, url.as_str(), epoch).await?;
         recorder::config(&audit, config).await?;
-        unrecorded::begin(&audit, &config.ledger, data, &dir).await?;
+        unrecorded::begin(&audit, &config.ledger, data, (&dir, epoch)).await?;
         let mut policy = audit_file::InForce::default();
         policy.put(&audit, audit_file::read(config)?).await?;
         Ok(Self {

@@ -15,7 +15,7 @@ use super::admin::Health;
 use super::data::DataDir;
 use crate::config::{self, Bound, FailMode, Span};
 
-/// How often it is looked whether a gap can be recorded.
+/// How often it is looked whether a gap can be recorded, and how the ledger is.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// What the configuration chooses.
@@ -67,7 +67,8 @@ fn in_words(span: Span) -> String {
     span.to_string()
 }
 
-/// Says what was chosen, records the gap that an earlier run has left, and lets calls go on as was chosen.
+/// Says what was chosen, records the gap that an earlier run has left, and lets calls go on as was chosen. The ledger in `ledger_dir`
+/// had `durable` records at least.
 ///
 /// # Errors
 /// The file that counts cannot be read or made, or the gap cannot be recorded.
@@ -75,14 +76,14 @@ pub(super) async fn begin(
     audit: &Arc<Station>,
     config: &config::Ledger,
     data: &DataDir,
-    ledger_dir: &Path,
+    (ledger_dir, durable): (&Path, u64),
 ) -> anyhow::Result<()> {
     if let Some(warning) = warning(config) {
         tracing::warn!("{warning}");
     }
-    let (beside, ledger) = (RealDisk::new(&data.at("")), RealDisk::new(ledger_dir));
-    let ledger: Arc<dyn Disk> = Arc::new(ledger);
-    let unkept = Unkept::open(&beside, ledger, chosen(config), audit.clock().read())
+    let beside: Arc<dyn Disk> = Arc::new(RealDisk::new(&data.at("")));
+    let ledger: Arc<dyn Disk> = Arc::new(RealDisk::new(ledger_dir));
+    let unkept = Unkept::open(&beside, (ledger, durable), chosen(config), audit.clock().read())
         .context("the file that counts calls without a record cannot be used")?;
     let Some(unkept) = unkept else { return Ok(()) };
     audit
@@ -98,7 +99,7 @@ pub(super) async fn gaps(audit: Arc<Station>, stop: CancellationToken) {
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = beat.tick() => audit.write_gap().await,
+            _ = beat.tick() => audit.tend_gap().await,
             () = stop.cancelled() => return,
         }
     }

@@ -47,7 +47,7 @@ pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
 pub(crate) use self::scan::{Scan, Want};
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
-use self::unrecorded::{CallClass, Pass, Why};
+use self::unrecorded::{CallClass, Otherwise, Pass, Why};
 pub use self::unrecorded::{FailMode, FailModes, Standing, Unkept, fuzz_unrecorded_calls};
 pub use self::words::agent;
 pub(crate) use self::words::{is_label, is_subdomain};
@@ -137,39 +137,6 @@ impl Access {
     }
 }
 
-/// What may become of a call without its record. Not to be had where nothing else than a refusal may.
-#[derive(Debug)]
-struct Otherwise {
-    station: Arc<Station>,
-    unkept: Arc<Unkept>,
-    trail: Arc<Trail>,
-}
-
-impl Otherwise {
-    /// A call that owes a recording, enters something, or is answered with a credential never goes on without its record: what it does
-    /// is seen nowhere else afterwards, and whose credential it was is known by the record alone.
-    fn of(station: &Arc<Station>, trail: &Arc<Trail>, owes_recording: bool) -> Option<Self> {
-        let unkept = station.unkept.get()?;
-        let enters = trail.facts.as_ref().is_none_or(|facts| facts.action().enters());
-        let hands_out = trail.asks_for_token() || trail.asks_for_certificate();
-        let may_go_on = !(owes_recording || enters || hands_out || trail.may_become_a_session());
-        may_go_on.then(|| Self {
-            station: Arc::clone(station),
-            unkept: Arc::clone(unkept),
-            trail: Arc::clone(trail),
-        })
-    }
-
-    /// Its place in the count, where the operator lets it go on.
-    async fn go_on(this: Option<Self>, class: CallClass, why: Option<Why>) -> Option<Pass> {
-        let (Self { station, unkept, trail }, why) = (this?, why?);
-        let subject = trail.identity.as_deref().map(|identity| identity.subject().id());
-        let pass = unkept.admit(class, subject, why, station.clock.read()).await?;
-        trail.goes_unrecorded();
-        Some(pass)
-    }
-}
-
 /// The audit station.
 #[derive(Debug)]
 pub struct Station {
@@ -220,44 +187,6 @@ impl Station {
             unkept: OnceLock::new(),
             bodies: bodies::Keeping::new(),
             body_counts: bodies::Counts::default(),
-        }
-    }
-
-    /// From now on calls may go on while the disk takes no record, as was chosen; and the gap that an earlier run has left is recorded
-    /// before this returns. Once for a station.
-    ///
-    /// # Errors
-    /// The ledger cannot take that record.
-    pub async fn goes_on_by(self: &Arc<Self>, unkept: Arc<Unkept>) -> Result<(), Refusal> {
-        let unkept = self.unkept.get_or_init(|| unkept);
-        unkept.settle(self).await;
-        if unkept.has_gap() {
-            let why = self.ledger.trouble();
-            return Err(why.map_or(Refusal::Internal, |why| full(&why)));
-        }
-        Ok(())
-    }
-
-    /// What goes on without a record, and what would; `None`: nothing.
-    #[must_use]
-    pub fn unkept(&self) -> Option<Standing> {
-        self.unkept.get().map(|unkept| unkept.standing(self.clock.read()))
-    }
-
-    /// Records the gap, if there is one and the ledger takes records again. Called by a timer, at the end of the process, and before
-    /// each call that is to be recorded, so that it stands before it.
-    pub async fn write_gap(self: &Arc<Self>) {
-        let Some(unkept) = self.unkept.get().filter(|unkept| unkept.is_troubled()) else {
-            return;
-        };
-        if self.ledger.trouble().is_some() {
-            return;
-        }
-        let (unkept, station) = (Arc::clone(unkept), Arc::clone(self));
-        // In a task of its own: whoever waits for it may leave.
-        let settled = tokio::spawn(async move { unkept.settle(&station).await });
-        if settled.await.is_err() {
-            tracing::error!("a gap could not be recorded");
         }
     }
 

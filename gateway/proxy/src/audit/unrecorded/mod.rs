@@ -8,27 +8,35 @@
 //! - In a bounded class no call goes on that is not in the file, and none above the bound, also after a crash.
 //! - A count is taken back only for a call that did not go on; so what the gap says is never too little, but where the file could
 //!   not be written in an open class and the process ended.
-//! - Admission and the writing of the gap record exclude one another: each call is counted by exactly one gap.
+//! - Each call is counted by exactly one gap, and by none whose record may have been written before: that one is sealed first, under
+//!   the lock under which calls are counted. So a record that a kill leaves in the ledger says all of its gap.
 
+mod bound;
+mod keeper;
+mod record;
+mod station;
 mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ledger::{AppendError, Disk, Lost, Reader};
-use model::event::{Answer, ByClass, Ends, Record, RecordKind, Unrecorded};
+use ledger::{AppendError, Disk, Ledger, Lost};
+use model::event::{Answer, ByClass, Ends};
 use model::subject::SubjectId;
 use model::time::Timestamp;
+use tokio::sync::oneshot;
 
+use self::bound::Bound;
+use self::keeper::{Keeper, Kept};
 use self::tally::{Counted, Found, Gap, Tally, Window};
-use super::{RequestId, Station};
+use super::RequestId;
 use crate::clock::Reading;
 
+pub(super) use self::station::Otherwise;
 pub use self::tally::fuzz_unrecorded_calls;
 
 /// What becomes of calls of one class while the ledger cannot take their record.
@@ -76,7 +84,8 @@ pub struct FailModes {
     pub modes: ByClass<FailMode>,
     /// How many calls of each bounded class go on.
     pub most: u64,
-    /// For how long they do, from the first of them. After that long with a ledger that takes records, the bound is whole again.
+    /// For how long they do, from the first of them. After that long with a ledger that takes records, and an hour at least, the
+    /// bound is whole again.
     pub within: Duration,
 }
 
@@ -200,10 +209,10 @@ pub struct Unkept {
     chosen: FailModes,
     ledger: Arc<dyn Disk>,
     state: Mutex<State>,
-    file: Mutex<Kept>,
-    /// Admissions share it, whoever writes the gap record has it alone.
-    turn: tokio::sync::RwLock<()>,
-    /// A call has met with trouble since the ledger was last seen to be well.
+    keeper: Keeper,
+    /// Whoever writes gap records has it.
+    recording: tokio::sync::Mutex<()>,
+    /// Something was counted since the ledger was last seen to be well. Set and cleared under the lock of `state`.
     is_troubled: AtomicBool,
     passed: [AtomicU64; 2],
 }
@@ -211,22 +220,9 @@ pub struct Unkept {
 #[derive(Debug)]
 struct State {
     counted: Counted,
-    /// Changes of `counted`.
-    changes: u64,
-    /// When the window began and since when the ledger takes records, as monotonic time; a window of an earlier run began before.
-    window_began: i128,
-    well_since: Option<u64>,
-    /// What each subject took of this window.
-    shares: HashMap<Option<SubjectId>, ByClass<u64>>,
-    /// The gap is one that the process before this one has left.
+    bound: Bound,
+    /// The gaps are those that the process before this one has left. Until they are recorded, nothing is counted.
     is_of_earlier_run: bool,
-}
-
-#[derive(Debug)]
-struct Kept {
-    tally: Option<Tally>,
-    /// The change up to which the file says it.
-    changes: u64,
 }
 
 /// The place of one call in the count. It says how the call ended.
@@ -243,55 +239,42 @@ impl Pass {
         // Of a call that outlives its gap, that record says that it goes on.
         if let Some(gap) = state.counted.gap.as_mut().filter(|gap| gap.id == self.gap) {
             *gap.ended.of(end) += 1;
-            state.changes += 1;
         }
     }
 }
 
 impl Unkept {
     /// Reads what an earlier run counted and did not record, and makes the file on `disk` where something may be counted now. `None`:
-    /// there is neither. In the folder on `ledger` it is looked whether a gap has its record.
+    /// there is neither. In the folder on `ledger`, which has `durable` records, it is looked whether a gap has its record.
     ///
     /// # Errors
     /// The disk says no.
     pub fn open(
-        disk: &dyn Disk,
-        ledger: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
+        (ledger, durable): (Arc<dyn Disk>, u64),
         chosen: FailModes,
         now: Reading,
     ) -> io::Result<Option<Arc<Self>>> {
-        let (mut tally, found) = Tally::look(disk)?;
+        let (tally, found) = Tally::look(disk)?;
         let counted = match found {
             Found::Nothing if !chosen.are_weakened() => return Ok(None),
             Found::Nothing => Counted::default(),
             Found::Counts(counted) => counted,
-            Found::Damaged => Counted {
-                gap: Some(damaged(chosen, now)),
-                window: None,
-            },
+            Found::Damaged => damaged(chosen, durable, now),
         };
-        if tally.is_none() {
-            tally = Some(Tally::make(disk, &counted)?);
-        }
-        let elapsed = counted
-            .window
-            .map_or(Duration::ZERO, |window| now.wall.since(window.began));
+        let tally = tally.map_or_else(|| Tally::make(disk, &counted), Ok)?;
         let state = State {
-            window_began: i128::from(now.mono) - i128::try_from(elapsed.as_nanos()).unwrap_or(i128::MAX),
+            bound: Bound::new(&chosen, counted.window.as_ref(), now),
+            is_of_earlier_run: counted.has_gap(),
             counted,
-            changes: 0,
-            // It took the records of its start.
-            well_since: Some(now.mono),
-            shares: HashMap::new(),
-            is_of_earlier_run: counted.gap.is_some(),
         };
         Ok(Some(Arc::new(Self {
             chosen,
             ledger,
-            is_troubled: AtomicBool::new(counted.gap.is_some()),
+            is_troubled: AtomicBool::new(counted.has_gap()),
             state: Mutex::new(state),
-            file: Mutex::new(Kept { tally, changes: 0 }),
-            turn: tokio::sync::RwLock::default(),
+            keeper: Keeper::start(tally)?,
+            recording: tokio::sync::Mutex::default(),
             passed: Default::default(),
         })))
     }
@@ -303,7 +286,7 @@ impl Unkept {
         let goes_on = |class: CallClass| match class.of(&self.chosen.modes) {
             FailMode::Closed => false,
             FailMode::Open => true,
-            FailMode::Bounded => self.has_room(&state, class, now),
+            FailMode::Bounded => state.bound.has_room(state.counted.window.as_ref(), class, now),
         };
         let [reads, effects] = &self.passed;
         Standing {
@@ -312,7 +295,7 @@ impl Unkept {
                 reads: reads.load(Ordering::Relaxed),
                 effects: effects.load(Ordering::Relaxed),
             },
-            gap: state.counted.gap.map(|gap| (gap.passed, gap.from)),
+            gap: state.counted.waiting(),
             goes_on: ByClass {
                 reads: goes_on(CallClass::Reads),
                 effects: goes_on(CallClass::Effects),
@@ -321,25 +304,25 @@ impl Unkept {
     }
 
     /// The place of a call of this class in the count, if it may go on. It is on the disk then; where an open class is counted and
-    /// the disk does not take that either, in memory alone, which is said.
+    /// the disk does not take that either, in memory alone, which is said. `durable`: so many records the ledger has.
     ///
-    /// Cancellation takes the count back: whoever left did not go on.
+    /// Cancellation takes the count back: whoever left did not go on. Where its gap is being recorded just then, it stays counted.
     pub(super) async fn admit(
         self: &Arc<Self>,
-        class: CallClass,
-        subject: Option<&SubjectId>,
+        (class, subject): (CallClass, Option<&SubjectId>),
         why: Why,
+        durable: u64,
         now: Reading,
     ) -> Option<Pass> {
         let mode = class.of(&self.chosen.modes);
         if mode == FailMode::Closed {
             return None;
         }
-        let _turn = self.turn.read().await;
-        let mut counting = self.count(class, subject, why, now)?;
-        let (unkept, change) = (Arc::clone(self), counting.change);
-        let kept = tokio::task::spawn_blocking(move || unkept.keep(change)).await;
-        match kept.unwrap_or_else(|fault| Err(io::Error::other(fault))) {
+        let (mut counting, told) = self.count((class, subject), why, durable, now)?;
+        match told
+            .await
+            .unwrap_or_else(|fault| Err(Arc::new(io::Error::other(fault))))
+        {
             Ok(()) => {}
             Err(error) if mode == FailMode::Open => {
                 tracing::error!(error = %error, "DANGER: a call goes on without a record, and the file that counts those cannot be written: should this process be killed, nobody knows of it");
@@ -362,225 +345,97 @@ impl Unkept {
         })
     }
 
-    /// Counts it in memory, if the bound allows.
+    /// Counts it in memory, if the bound allows, and has that written.
     fn count<'a>(
         self: &'a Arc<Self>,
-        class: CallClass,
-        subject: Option<&SubjectId>,
+        (class, subject): (CallClass, Option<&'a SubjectId>),
         why: Why,
+        durable: u64,
         now: Reading,
-    ) -> Option<Counting<'a>> {
-        self.is_troubled.store(true, Ordering::SeqCst);
+    ) -> Option<(Counting<'a>, oneshot::Receiver<Kept>)> {
         let mut state = self.state();
-        self.renew(&mut state, now);
-        state.well_since = None;
-        let subject = subject.cloned();
-        let is_bounded = class.of(&self.chosen.modes) == FailMode::Bounded;
-        if is_bounded {
-            let taken = state.shares.get(&subject).map_or(0, |taken| class.of(taken));
-            if !self.has_room(&state, class, now) || taken >= self.share() {
-                return None;
-            }
-            if state.counted.window.is_none() {
-                state.window_began = i128::from(now.mono);
-            }
-            let window = state.counted.window.get_or_insert(Window {
-                began: now.wall,
-                spent: ByClass::default(),
-            });
-            *class.of_mut(&mut window.spent) += 1;
-            *class.of_mut(state.shares.entry(subject.clone()).or_default()) += 1;
+        let State {
+            counted,
+            bound,
+            is_of_earlier_run,
+        } = &mut *state;
+        bound.is_troubled();
+        if *is_of_earlier_run {
+            return None;
         }
-        if state.counted.gap.is_none() {
-            let modes = self.chosen.modes;
+        let is_bounded = class.of(&self.chosen.modes) == FailMode::Bounded;
+        if is_bounded && !bound.take(&mut counted.window, class, subject, now) {
+            return None;
+        }
+        self.is_troubled.store(true, Ordering::SeqCst);
+        let gap = counted.gap.get_or_insert_with(|| self.begins(why, durable, now));
+        // Calls that wait at the same time do not come in the order of their times.
+        gap.from = gap.from.min(now.wall);
+        gap.to = gap.to.max(now.wall);
+        *class.of_mut(&mut gap.passed) += 1;
+        let counting = Counting {
+            unkept: self,
+            class,
+            bounded: is_bounded.then_some(subject),
+            gap: gap.id,
+            goes_on: false,
+        };
+        // In the order in which they were counted: handed over under the lock.
+        let told = self.keeper.keep_and_tell(counted);
+        drop(state);
+        if told.is_none() {
             tracing::error!(
-                why = why.name(),
-                reads = modes.reads.name(),
-                effects = modes.effects.name(),
-                "DANGER: calls go on without a record, as `ledger.dangerFailModes` says"
+                "no more calls go on without a record: too many wait for the file that counts those, or it is written no more"
             );
         }
-        let gap = state.counted.gap.get_or_insert_with(|| Gap {
+        // Without, the count is taken back here.
+        told.map(|told| (counting, told))
+    }
+
+    /// The first call of a gap.
+    fn begins(&self, why: Why, durable: u64, now: Reading) -> Gap {
+        let modes = self.chosen.modes;
+        tracing::error!(
+            why = why.name(),
+            reads = modes.reads.name(),
+            effects = modes.effects.name(),
+            "DANGER: calls go on without a record, as `ledger.dangerFailModes` says"
+        );
+        Gap {
             id: RequestId::new().bytes(),
             why,
-            modes: self.chosen.modes,
+            modes,
             from: now.wall,
             to: now.wall,
             passed: ByClass::default(),
             ended: Ends::default(),
-            looked_for_from: None,
-        });
-        gap.to = now.wall;
-        *class.of_mut(&mut gap.passed) += 1;
-        let id = gap.id;
-        state.changes += 1;
-        Some(Counting {
-            unkept: self,
-            class,
-            bounded: is_bounded.then_some(subject),
-            gap: id,
-            change: state.changes,
-            goes_on: false,
-        })
-    }
-
-    /// Of one bound no subject takes more than a quarter, so that nobody uses up what others need.
-    fn share(&self) -> u64 {
-        self.chosen.most.div_ceil(4)
-    }
-
-    fn has_room(&self, state: &State, class: CallClass, now: Reading) -> bool {
-        let Some(window) = &state.counted.window else {
-            return self.chosen.most > 0;
-        };
-        if self.is_over(state, now) {
-            return self.chosen.most > 0;
-        }
-        let elapsed = i128::from(now.mono) - state.window_began;
-        let within = i128::try_from(self.chosen.within.as_nanos()).unwrap_or(i128::MAX);
-        class.of(&window.spent) < self.chosen.most && elapsed < within
-    }
-
-    /// Whether the ledger has taken records for so long that the bound is whole again. A disk that comes and goes shares one.
-    fn is_over(&self, state: &State, now: Reading) -> bool {
-        let within = u64::try_from(self.chosen.within.as_nanos()).unwrap_or(u64::MAX);
-        state
-            .well_since
-            .is_some_and(|since| now.mono.saturating_sub(since) >= within)
-    }
-
-    fn renew(&self, state: &mut State, now: Reading) {
-        if self.is_over(state, now) {
-            state.counted.window = None;
-            state.shares.clear();
-            state.changes += 1;
+            behind: durable,
         }
     }
 
-    /// Has the file say what was counted up to this change. Whoever comes while another writes shares the next writing.
-    fn keep(&self, change: u64) -> io::Result<()> {
-        let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.changes >= change {
-            return Ok(());
-        }
-        let (counted, changes) = {
-            let state = self.state();
-            (state.counted, state.changes)
-        };
-        let Some(tally) = &mut kept.tally else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        tally.keep(&counted)?;
-        kept.changes = changes;
-        Ok(())
-    }
-
-    /// Writes the gap record, if there is a gap and the ledger takes records. Not to be cancelled in the middle: it would be
-    /// written twice.
-    pub(super) async fn settle(self: &Arc<Self>, station: &Station) {
-        if !self.is_troubled.load(Ordering::SeqCst) {
-            return;
-        }
-        let _turn = self.turn.write().await;
-        if !self.is_troubled.load(Ordering::SeqCst) || station.ledger.trouble().is_some() {
-            return;
-        }
-        let gap = self.state().counted.gap;
-        if let Some(gap) = gap {
-            if !self.is_there(&gap).await && !self.record(&gap, station).await {
-                return;
-            }
-            tracing::warn!(
-                reads = gap.passed.reads,
-                effects = gap.passed.effects,
-                "the ledger takes records again, and a gap record says how many calls went on without one"
-            );
-        }
-        let change = {
-            let mut state = self.state();
-            state.counted.gap = None;
-            state.is_of_earlier_run = false;
-            state.well_since = Some(station.clock.mono());
-            state.changes += 1;
-            state.changes
-        };
-        self.is_troubled.store(false, Ordering::SeqCst);
-        if let Err(error) = self.keeping(change).await {
-            tracing::error!(error = %error, "the file that counts calls without a record cannot be written");
+    /// Looks how the ledger is: a bound becomes whole by health that is seen. While calls wait for their record, has the count
+    /// written once more: so the ends of calls are in it, too, and a file that was taken away is noticed.
+    fn look(&self, ledger: &Ledger, now: Reading) {
+        // Before: what fails from here on is seen by the next look.
+        let troubles = ledger.counts().troubles;
+        let is_well = ledger.trouble().is_none();
+        let mut state = self.state();
+        let State { counted, bound, .. } = &mut *state;
+        let waits = counted.has_gap();
+        let is_whole = bound.sees(&mut counted.window, (is_well && !waits).then_some(troubles), now);
+        if waits || is_whole {
+            self.keeper.keep(counted);
         }
     }
 
-    /// Whether there is something to settle.
-    pub(super) fn is_troubled(&self) -> bool {
+    /// Whether there may be something to record.
+    fn is_troubled(&self) -> bool {
         self.is_troubled.load(Ordering::SeqCst)
     }
 
     /// Whether a gap waits for its record.
-    pub(super) fn has_gap(&self) -> bool {
-        self.state().counted.gap.is_some()
-    }
-
-    async fn keeping(self: &Arc<Self>, change: u64) -> io::Result<()> {
-        let unkept = Arc::clone(self);
-        let kept = tokio::task::spawn_blocking(move || unkept.keep(change)).await;
-        kept.unwrap_or_else(|fault| Err(io::Error::other(fault)))
-    }
-
-    /// Whether a process that ended before it could note that has written the record of this gap.
-    async fn is_there(&self, gap: &Gap) -> bool {
-        if !self.state().is_of_earlier_run {
-            return false; // what was lost in this run is not there
-        }
-        let Some(from) = gap.looked_for_from else { return false };
-        let (ledger, id) = (Arc::clone(&self.ledger), text(gap.id));
-        let looked = tokio::task::spawn_blocking(move || stands_in(ledger, from, &id));
-        looked.await.unwrap_or(false)
-    }
-
-    /// True: it is durable.
-    async fn record(self: &Arc<Self>, gap: &Gap, station: &Station) -> bool {
-        let (change, is_of_earlier_run) = {
-            let mut state = self.state();
-            if let Some(gap) = &mut state.counted.gap {
-                gap.looked_for_from = Some(station.ledger.durable().size);
-            }
-            state.changes += 1;
-            (state.changes, state.is_of_earlier_run)
-        };
-        if let Err(error) = self.keeping(change).await {
-            tracing::error!(error = %error, "the file that counts calls without a record cannot be written: after a crash, a gap may be recorded twice, under one id");
-        }
-        let (id, now) = (text(gap.id), station.clock.read());
-        let counted = gap.passed.reads.saturating_add(gap.passed.effects);
-        let ended = gap.ended.counts().into_iter().fold(0, u64::saturating_add);
-        let unrecorded = Unrecorded {
-            why: gap.why.name(),
-            from: gap.from,
-            to: gap.to,
-            passed: gap.passed,
-            modes: ByClass {
-                reads: gap.modes.reads.name(),
-                effects: gap.modes.effects.name(),
-            },
-            ended: gap.ended,
-            unfinished: counted.saturating_sub(ended),
-            // What is open may have gone on without the file.
-            at_least: is_of_earlier_run
-                && (gap.why == Why::CountDamaged || [gap.modes.reads, gap.modes.effects].contains(&FailMode::Open)),
-        };
-        let record = Record {
-            id: &id,
-            t: now.wall,
-            mono: now.mono,
-            boot: station.boot(),
-            gap: Some(unrecorded),
-            ..Record::default()
-        };
-        let Ok(body) = record.body() else { return false };
-        match station.ledger.append(RecordKind::Gap, body, Vec::new()) {
-            Ok(ticket) => ticket.await.is_ok(),
-            Err(_) => false,
-        }
+    fn has_gap(&self) -> bool {
+        self.state().counted.has_gap()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -594,9 +449,8 @@ struct Counting<'a> {
     unkept: &'a Unkept,
     class: CallClass,
     /// Whose share of the bound it took, if it is bounded.
-    bounded: Option<Option<SubjectId>>,
+    bounded: Option<Option<&'a SubjectId>>,
     gap: [u8; 16],
-    change: u64,
     goes_on: bool,
 }
 
@@ -606,38 +460,27 @@ impl Drop for Counting<'_> {
             return;
         }
         let mut state = self.unkept.state();
-        let less = |each: &mut ByClass<u64>| {
-            let count = self.class.of_mut(each);
-            *count = count.saturating_sub(1);
+        let State { counted, bound, .. } = &mut *state;
+        if let Some(subject) = self.bounded {
+            bound.give_back(&mut counted.window, self.class, subject);
+        }
+        let Some(gap) = counted.gap.as_mut().filter(|gap| gap.id == self.gap) else {
+            return; // its record may have been written: it says one too many
         };
-        if let Some(gap) = state.counted.gap.as_mut().filter(|gap| gap.id == self.gap) {
-            less(&mut gap.passed);
-            if gap.passed == ByClass::default() {
-                state.counted.gap = None;
-            }
+        let count = self.class.of_mut(&mut gap.passed);
+        *count = count.saturating_sub(1);
+        if gap.passed == ByClass::default() {
+            counted.gap = None;
         }
-        if let Some(subject) = &self.bounded {
-            state
-                .counted
-                .window
-                .iter_mut()
-                .for_each(|window| less(&mut window.spent));
-            state.shares.get_mut(subject).into_iter().for_each(less);
-        }
-        state.changes += 1;
     }
 }
 
-fn text(id: [u8; 16]) -> String {
-    uuid::Uuid::from_bytes(id).hyphenated().to_string()
-}
-
-/// Nobody knows what the file said.
-fn damaged(chosen: FailModes, now: Reading) -> Gap {
+/// Nobody knows what the file said: there is a gap, and of the bound nothing is left.
+fn damaged(chosen: FailModes, durable: u64, now: Reading) -> Counted {
     tracing::error!(
         "DANGER: the file that counts calls without a record cannot be read: whatever it counted is not known"
     );
-    Gap {
+    let gap = Gap {
         id: RequestId::new().bytes(),
         why: Why::CountDamaged,
         modes: chosen.modes,
@@ -645,21 +488,16 @@ fn damaged(chosen: FailModes, now: Reading) -> Gap {
         to: now.wall,
         passed: ByClass::default(),
         ended: Ends::default(),
-        looked_for_from: None,
-    }
-}
-
-/// Whether a gap record of this id stands in the ledger, from this number on.
-fn stands_in(ledger: Arc<dyn Disk>, from: u64, id: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        id: String,
-    }
-    let Ok(reader) = Reader::open_on(ledger) else {
-        return false;
+        behind: durable,
     };
-    let mut records = reader.records_from(from).map_while(Result::ok);
-    records.any(|record| {
-        record.kind == RecordKind::Gap && serde_json::from_slice(&record.leaf).is_ok_and(|leaf: Named| leaf.id == id)
-    })
+    let spent = ByClass {
+        reads: chosen.most,
+        effects: chosen.most,
+    };
+    let began = now.wall;
+    Counted {
+        sealed: None,
+        gap: Some(gap),
+        window: Some(Window { began, spent }),
+    }
 }
