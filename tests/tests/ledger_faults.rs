@@ -443,6 +443,10 @@ fn goes_on_full(held: &Held, modes: &Value) -> anyhow::Result<(Stage, PathBuf, C
         .client
         .send("POST", exec, &[("Authorization", &stage.bearer)], b"")?;
     ensure!(answer.status == 503, "{}", answer.head);
+    // And so is what may be a credential.
+    let secrets = "/clusters/bench/api/v1/namespaces/default/secrets";
+    let answer = stage.client.get(secrets, &[("Authorization", &stage.bearer)])?;
+    ensure!(answer.status == 503, "{}", answer.head);
     let sent: u64 = stage.upstream.take_effects().values().sum();
     ensure!(
         sent == counted.effects,

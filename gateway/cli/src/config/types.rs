@@ -471,7 +471,7 @@ impl Default for Ledger {
 }
 
 /// What becomes of calls while the ledger's disk is full or fails. What enters a pod, node or service, what has to be recorded as a
-/// session, what hands out a credential, and sign-ins are refused whatever stands here.
+/// session, what may hand out a credential (everything about `secrets` too), and sign-ins are refused whatever stands here.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FailModes {

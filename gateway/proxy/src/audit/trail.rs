@@ -471,6 +471,18 @@ impl Trail {
         })
     }
 
+    /// Whether it may make, sign, read or be answered with what somebody can sign in to the cluster with. By what is asked alone: of
+    /// which type a `Secret` is (a ServiceAccount's token, one that joins nodes, a key) stands in its body, and deletions answer with
+    /// what they delete. A certificate can be fetched by a list or a watch as well.
+    /// API reference: `TokenRequest`, `Secret`, `CertificateSigningRequest`, `PodCertificateRequest`.
+    pub(super) fn may_hand_out_a_credential(&self) -> bool {
+        self.facts.as_ref().is_none_or(|facts| match facts.resource() {
+            "secrets" | "certificatesigningrequests" | "podcertificaterequests" => true,
+            "serviceaccounts" => facts.subresource() == "token",
+            _ => false,
+        })
+    }
+
     /// Whether a table has the objects themselves in its rows (`includeObject=Object`, k8s.io/apimachinery `TableOptions`).
     pub(crate) fn asks_for_whole_rows(&self) -> bool {
         let target = self.target.as_ref();

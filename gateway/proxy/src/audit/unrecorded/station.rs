@@ -15,12 +15,12 @@ pub(in crate::audit) struct Otherwise {
 }
 
 impl Otherwise {
-    /// A call that owes a recording, enters something, or is answered with a credential never goes on without its record: what it
+    /// A call that owes a recording, enters something, or may be answered with a credential never goes on without its record: what it
     /// does is seen nowhere else afterwards, and whose credential it was is known by the record alone.
     pub(in crate::audit) fn of(station: &Arc<Station>, trail: &Arc<Trail>, owes_recording: bool) -> Option<Self> {
         let unkept = station.unkept.get()?;
         let enters = trail.facts.as_ref().is_none_or(|facts| facts.action().enters());
-        let hands_out = trail.asks_for_token() || trail.asks_for_certificate();
+        let hands_out = trail.may_hand_out_a_credential();
         let may_go_on = !(owes_recording || enters || hands_out || trail.may_become_a_session());
         may_go_on.then(|| Self {
             station: Arc::clone(station),

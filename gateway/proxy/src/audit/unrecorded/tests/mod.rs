@@ -492,6 +492,26 @@ async fn promise_3_what_enters_owes_a_recording_or_hands_out_a_credential_stays_
         (get(), "/api/v1/namespaces/a/pods?watch=true", spdy),
         (post(), "/api/v1/namespaces/a/serviceaccounts/robot/token", None),
         (post(), "/apis/certificates.k8s.io/v1/certificatesigningrequests", None),
+        (
+            Method::PUT,
+            "/apis/certificates.k8s.io/v1/certificatesigningrequests/a/approval",
+            None,
+        ),
+        (
+            Method::PATCH,
+            "/apis/certificates.k8s.io/v1/certificatesigningrequests/a/status",
+            None,
+        ),
+        (
+            post(),
+            "/apis/certificates.k8s.io/v1beta1/namespaces/a/podcertificaterequests",
+            None,
+        ),
+        // Of which type a Secret is stands in its body: a token of an account, or one that joins nodes.
+        (post(), "/api/v1/namespaces/a/secrets", None),
+        (Method::PUT, "/api/v1/namespaces/a/secrets/one", None),
+        (Method::PATCH, "/api/v1/namespaces/a/secrets/one", None),
+        (Method::DELETE, "/api/v1/namespaces/a/secrets", None),
     ];
     for (method, target, upgrade) in closed {
         let trail = world.trail("al", method, target, upgrade);
@@ -513,6 +533,18 @@ async fn promise_3_what_enters_owes_a_recording_or_hands_out_a_credential_stays_
             "/apis/certificates.k8s.io/v1/certificatesigningrequests/one",
             Obligations::default(),
         ),
+        (
+            "/apis/certificates.k8s.io/v1/certificatesigningrequests?watch=true",
+            Obligations::default(),
+        ),
+        (
+            "/apis/certificates.k8s.io/v1beta1/namespaces/a/podcertificaterequests",
+            Obligations::default(),
+        ),
+        ("/api/v1/secrets", Obligations::default()),
+        ("/api/v1/namespaces/a/secrets/one", Obligations::default()),
+        ("/api/v1/namespaces/a/secrets?watch=true", Obligations::default()),
+        ("/api/v1/watch/namespaces/a/secrets/one", Obligations::default()),
     ] {
         let trail = world.trail("al", get(), target, None);
         let permit = Permit::<PureRead>::for_tests(owed);
