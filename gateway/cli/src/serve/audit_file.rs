@@ -7,7 +7,7 @@ use std::sync::Arc;
 use audit_policy::{Finding, Loaded, Policy, Severity, load};
 use proxy::audit::{AuditPolicy, Station};
 
-use super::recorder;
+use super::recorder::{self, PolicyFile};
 use crate::config::Config;
 
 /// A policy as its file has it.
@@ -102,21 +102,29 @@ impl InForce {
     /// # Errors
     /// The ledger cannot take the record: what was in force stays so.
     pub(super) async fn put(&mut self, audit: &Station, next: Option<Read>) -> anyhow::Result<()> {
-        let before = self.0.as_ref().map(Read::digest);
-        let now = next.as_ref().map(Read::digest);
-        if before == now {
-            self.0 = next;
-            return Ok(());
+        if let Some(change) = self.change(next.as_ref()) {
+            recorder::in_effect(audit, Some(&change), None).await?;
         }
-        let name = |read: &Option<Read>| read.as_ref().map(|read| read.file.display().to_string());
-        let (before_name, name) = (name(&self.0), name(&next));
-        recorder::audit_policy(
-            audit,
-            (before.as_deref(), before_name.as_deref()),
-            (now.as_deref(), name.as_deref()),
-        )
-        .await?;
-        let policy = next.as_ref().zip(now).map(|(read, digest)| {
+        self.take(audit, next);
+        Ok(())
+    }
+
+    /// What would be another one with this.
+    fn change(&self, next: Option<&Read>) -> Option<PolicyFile> {
+        let name = |read: &Read| (read.digest(), read.file.display().to_string());
+        let (before, now) = (self.0.as_ref().map(name), next.map(name));
+        let digest = |of: &Option<(String, String)>| of.as_ref().map(|(digest, _)| digest.clone());
+        (digest(&before) != digest(&now)).then_some(PolicyFile { before, now })
+    }
+
+    /// Lets it count: it is recorded, or no change.
+    fn take(&mut self, audit: &Station, next: Option<Read>) {
+        if self.change(next.as_ref()).is_none() {
+            self.0 = next;
+            return;
+        }
+        let policy = next.as_ref().map(|read| {
+            let digest = read.digest();
             for remark in read.remarks() {
                 tracing::warn!(remark, "the audit policy counts, and may not do what it seems to say");
             }
@@ -130,7 +138,6 @@ impl InForce {
         });
         audit.set_policy(policy);
         self.0 = next;
-        Ok(())
     }
 }
 
@@ -154,13 +161,15 @@ impl Follower {
         }
     }
 
-    /// The configuration names another one, or the same one anew.
-    ///
-    /// # Errors
-    /// See [`InForce::put`].
-    pub(super) async fn put(&mut self, audit: &Station, next: Option<Read>) -> anyhow::Result<()> {
+    /// What would be another one, where the configuration names this; `None`: it is the one in force.
+    pub(super) fn change(&self, next: Option<&Read>) -> Option<PolicyFile> {
+        self.in_force.change(next)
+    }
+
+    /// The configuration names another one, or the same one anew, and a change is recorded.
+    pub(super) fn take(&mut self, audit: &Station, next: Option<Read>) {
         (self.seen, self.refused, self.trouble) = (None, None, None);
-        self.in_force.put(audit, next).await
+        self.in_force.take(audit, next);
     }
 
     /// Looks at the file.
@@ -289,10 +298,10 @@ mod tests {
         let world = World::new();
         world.write(METADATA);
         let mut follower = Follower::default();
-        follower
-            .put(&world.audit, Some(read_file(&world.file()).unwrap()))
-            .await
-            .unwrap();
+        let read = Some(read_file(&world.file()).unwrap());
+        let change = follower.change(read.as_ref()).unwrap();
+        recorder::in_effect(&world.audit, Some(&change), None).await.unwrap();
+        follower.take(&world.audit, read);
         let none = METADATA.replace("Metadata", "None");
         for (text, changes, is_well) in [
             (METADATA, 1, true),

@@ -159,10 +159,10 @@ async fn look_at_cluster(found: &mut Found, accounts: &mut Known, cluster: &conf
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn config(folder: &Path) -> Config {
+    pub(in crate::serve) fn config(folder: &Path) -> Config {
         let text = format!(
             r#"{{ "apiVersion": "gatescribe.dev/v1", "url": "http://127.0.0.1:9443", "dataDir": "{0}/data",
               "listeners": [

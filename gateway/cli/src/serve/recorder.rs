@@ -143,68 +143,89 @@ pub(super) async fn config(audit: &Station, config: &Config) -> anyhow::Result<(
 }
 
 async fn config_changed(audit: &Station, config: &Config, note: &str) -> anyhow::Result<()> {
-    let text = serde_saphyr::to_string(config).context("the configuration cannot be written down")?;
-    let (id, now, digest) = (RequestId::new(), audit.clock().read(), short_digest([text.as_bytes()]));
+    in_effect(audit, None, Some((config, note))).await
+}
+
+/// An audit policy that takes effect, or the last one that goes: digest and file, before and now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PolicyFile {
+    pub(super) before: Option<(String, String)>,
+    pub(super) now: Option<(String, String)>,
+}
+
+/// An audit policy takes effect, other keys of tokens do, or both: by one record, so that either both are recorded or neither is.
+/// What is said of the keys comes with the configuration in which they stand. With a policy it is a `policy` record.
+///
+/// # Errors
+/// The ledger cannot take it: nothing may take effect.
+pub(super) async fn in_effect(
+    audit: &Station,
+    policy: Option<&PolicyFile>,
+    config: Option<(&Config, &str)>,
+) -> anyhow::Result<()> {
+    let text = config.map(|(config, _)| serde_saphyr::to_string(config));
+    let text = text.transpose().context("the configuration cannot be written down")?;
+    let config_digest = text.map(|text| short_digest([text.as_bytes()]));
+    let names = policy.map(|policy| [policy.in_words()]);
+    let said = [policy.map(PolicyFile::note), config.map(|(_, said)| said)];
+    let note: Vec<&str> = said.into_iter().flatten().collect();
+    let note = note.join("; ");
+    let (id, now) = (RequestId::new(), audit.clock().read());
     let record = Record {
-        config: Some(ConfigChange {
-            digest: &digest,
-            refused: None,
-        }),
-        note: Some(note),
+        policy: policy.zip(names.as_ref()).map(|(policy, names)| policy.change(names)),
+        config: config_digest
+            .as_ref()
+            .map(|digest| ConfigChange { digest, refused: None }),
+        note: Some(&note),
         id: id.as_str(),
         t: now.wall,
         mono: now.mono,
         boot: audit.boot(),
         ..Record::default()
     };
-    written(audit.write(RecordKind::Config, &record).await)
+    let kind = if policy.is_some() {
+        RecordKind::Policy
+    } else {
+        RecordKind::Config
+    };
+    written(audit.write(kind, &record).await)
 }
 
-/// An audit policy takes effect, or the last one goes: digest and file, before and now.
-///
-/// # Errors
-/// The ledger cannot take it.
-pub(super) async fn audit_policy(
-    audit: &Station,
-    (before, before_file): (Option<&str>, Option<&str>),
-    (digest, file): (Option<&str>, Option<&str>),
-) -> anyhow::Result<()> {
-    let (id, now) = (RequestId::new(), audit.clock().read());
-    let (mark, named) = match (before, digest) {
-        (None, _) => ('+', file),
-        (Some(_), Some(_)) => ('~', file),
-        (Some(_), None) => ('-', before_file),
-    };
-    let names = [format!("{mark}audit policy {}", named.unwrap_or_default())];
-    let record = Record {
-        policy: Some(PolicyChange {
-            digest: digest.unwrap_or_default(),
-            before: before.unwrap_or_default(),
+impl PolicyFile {
+    const fn mark(&self) -> char {
+        match (&self.before, &self.now) {
+            (None, _) => '+',
+            (Some(_), Some(_)) => '~',
+            (Some(_), None) => '-',
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let named = self.now.as_ref().or(self.before.as_ref());
+        let file = named.map_or("", |(_, file)| file);
+        format!("{}audit policy {file}", self.mark())
+    }
+
+    const fn note(&self) -> &'static str {
+        match self.mark() {
+            '-' => "no audit policy: all calls are kept at level Metadata",
+            _ => "audit policy in effect",
+        }
+    }
+
+    fn change<'a>(&'a self, names: &'a [String]) -> PolicyChange<'a> {
+        let digest = |of: &'a Option<(String, String)>| of.as_ref().map_or("", |(digest, _)| digest);
+        let mark = self.mark();
+        PolicyChange {
+            digest: digest(&self.now),
+            before: digest(&self.before),
             added: u64::from(mark == '+'),
             changed: u64::from(mark == '~'),
             removed: u64::from(mark == '-'),
-            names: &names,
+            names,
             refused: None,
-        }),
-        note: Some(match mark {
-            '-' => "no audit policy: all calls are kept at level Metadata",
-            _ => "audit policy in effect",
-        }),
-        id: id.as_str(),
-        t: now.wall,
-        mono: now.mono,
-        boot: audit.boot(),
-        ..Record::default()
-    };
-    written(audit.write(RecordKind::Policy, &record).await)
-}
-
-/// Other keys sign the gateway's tokens, or are accepted: `said` names them.
-///
-/// # Errors
-/// The ledger cannot take it.
-pub(super) async fn token_keys(audit: &Station, in_force: &Config, said: &str) -> anyhow::Result<()> {
-    config_changed(audit, in_force, said).await
+        }
+    }
 }
 
 /// Something is wrong with the ledger itself: one `damage` record in these words.

@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Health;
-use super::audit_file;
 use super::logging::Levels;
 use super::metrics::ReloadMetrics;
+use super::{audit_file, recorder, token_keys};
 use crate::config::{self, Config, ConfigError};
 
 /// How often the file is compared with what was read; a projected volume swaps links, which watches of files miss.
@@ -46,9 +46,31 @@ pub(super) struct Handles {
     /// The issuers' keys, which a signal has fetched at once.
     pub(super) keys: Arc<feeds::issuers::IssuerFeed>,
     /// Of the gateway's own tokens.
-    pub(super) tokens: super::token_keys::TokenKeys,
+    pub(super) tokens: token_keys::TokenKeys,
     /// What a person should know about the last reload.
     pub(super) note: Arc<Note>,
+}
+
+impl Handles {
+    /// Records what takes effect only with a record, all of it at once, and then lets it count.
+    ///
+    /// # Errors
+    /// The ledger cannot take the record: nothing counts.
+    async fn put(
+        &mut self,
+        new: &Config,
+        policy: Option<audit_file::Read>,
+        tokens: token_keys::Next,
+    ) -> anyhow::Result<()> {
+        let (file, said) = (self.policy.change(policy.as_ref()), self.tokens.change(&tokens));
+        if file.is_some() || said.is_some() {
+            let config = said.as_deref().map(|said| (new, said));
+            recorder::in_effect(&self.audit, file.as_ref(), config).await?;
+        }
+        self.policy.take(&self.audit, policy);
+        self.tokens.take(&self.keys, tokens);
+        Ok(())
+    }
 }
 
 /// What `/readyz` says about the configuration.
@@ -177,14 +199,10 @@ impl Reloader {
         if self.levels.from_environment && new.log.level != self.levels.at_start {
             waiting.push("log.level (RUST_LOG is set and counts)".to_owned());
         }
-        let audit = Arc::clone(&self.handles.audit);
-        let recorded = self.handles.policy.put(&audit, policy).await;
-        recorded.context("the new audit policy cannot be recorded")?;
-        let Handles {
-            tokens: in_force, keys, ..
-        } = &mut self.handles;
-        let recorded = in_force.put(&audit, keys, &new, tokens).await;
-        recorded.context("other keys of tokens cannot be recorded")?;
+        self.handles
+            .put(&new, policy, tokens)
+            .await
+            .context("what would change cannot be recorded")?;
         // From here on nothing fails: it counts as a whole.
         self.levels.set(new.log.level);
         self.handles.audit.budgets().set_limits(super::limits(&new.limits));
@@ -294,7 +312,99 @@ fn walk(place: String, old: &Value, new: &Value, found: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use console::GatewayUrl;
+    use ledger::sim::{Fault, SimDisk};
+    use ledger::{Disk, Ledger, Options, Reader};
+    use proxy::audit::Limits;
+    use proxy::clock::Clock;
+    use proxy::session::LongCallMetrics;
+
+    use super::super::data::DataDir;
     use super::*;
+
+    /// What is in force, on a ledger of this disk.
+    fn handles(disk: &SimDisk, config: &Config, folder: &Path) -> Handles {
+        let options = Options {
+            segment_bytes: 64 << 10,
+            max_open: 32,
+            outcome_bytes: 512,
+            probe_every: Duration::MAX,
+            ..Options::default()
+        };
+        let (ledger, _) = Ledger::open(Path::new("ledger"), options, Arc::new(disk.clone())).unwrap();
+        let (clock, _) = Clock::manual(1_790_000_000_000_000_000);
+        let url = GatewayUrl::parse(&config.url).unwrap();
+        let data = DataDir::open(&folder.join("data")).unwrap();
+        let (tokens, signs) = token_keys::TokenKeys::begin(config, &data, &url).unwrap();
+        let issuers = Arc::new(oidc::Issuers::new([]).unwrap());
+        let (keys, _) = feeds::issuers::IssuerFeed::new(issuers, Vec::new(), signs.verifier());
+        Handles {
+            audit: Station::new(Arc::new(ledger), clock, "boot".into(), Limits::default()),
+            policy: audit_file::Follower::default(),
+            calls: LongCalls::new(8, LongCallMetrics::default()),
+            stations: Vec::new(),
+            rules: watch::channel(Vec::new()).0,
+            tls: BTreeMap::new(),
+            metrics: ReloadMetrics::default(),
+            keys,
+            tokens,
+            note: Arc::default(),
+        }
+    }
+
+    /// Wherever the ledger's disk dies: an audit policy and keys of tokens that come together count both or neither, and so say the
+    /// records.
+    #[tokio::test]
+    async fn a_policy_and_keys_that_come_together_count_both_or_neither() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = super::super::check::tests::config(folder.path());
+        let mut outcomes = [0, 0];
+        for dies in 0..12 {
+            let disk = SimDisk::new(dies);
+            config.audit.policy_file = None;
+            config.identity.token_key_files = Vec::new();
+            let mut handles = handles(&disk, &config, folder.path());
+            let key = folder.path().join("key.pem");
+            std::fs::write(&key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let file = folder.path().join("audit.yaml");
+            let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n";
+            std::fs::write(&file, policy).unwrap();
+            config.audit.policy_file = Some(file.display().to_string());
+            config.identity.token_key_files = vec![key.display().to_string()];
+            let policy = || audit_file::read(&config).unwrap();
+            let tokens = |handles: &Handles| handles.tokens.read(&config).unwrap();
+            if dies < 10 {
+                disk.fail_after(dies, Fault::Crash);
+            }
+            let next = tokens(&handles);
+            let put = handles.put(&config, policy(), next).await.is_ok();
+            let counts = [
+                handles.policy.change(policy().as_ref()).is_none(),
+                handles.tokens.change(&tokens(&handles)).is_none(),
+            ];
+            assert_eq!(counts, [put; 2], "{dies}");
+            outcomes[usize::from(put)] += 1;
+            let whole: Arc<dyn Disk> = Arc::new(disk.copy(0));
+            let records = Reader::open_on(whole).unwrap().records_from(0).map_while(Result::ok);
+            let records = records.map(|record| serde_json::from_slice::<Value>(&record.leaf).unwrap());
+            let said: Vec<Value> = records
+                .filter(|record| record.get("policy").is_some() || record.get("config").is_some())
+                .collect();
+            assert!(said.len() <= 1, "{said:?}");
+            if put {
+                assert_eq!(said[0]["kind"], "policy");
+                assert!(said[0].get("policy").is_some() && said[0].get("config").is_some());
+                let note = said[0]["note"].as_str().unwrap();
+                let begins = "audit policy in effect; tokens are signed with key ";
+                assert!(note.starts_with(begins), "{note}");
+            }
+        }
+        assert!(outcomes.into_iter().all(|count| count > 0), "{outcomes:?}");
+    }
 
     #[test]
     fn differences_are_named_as_they_are_written() {

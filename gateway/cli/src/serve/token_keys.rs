@@ -7,10 +7,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use console::{GatewayKeys, GatewayUrl};
 use feeds::issuers::IssuerFeed;
-use proxy::audit::Station;
 
 use super::data::{self, DataDir};
-use super::recorder;
 use crate::config::Config;
 
 /// The keys in force.
@@ -55,28 +53,19 @@ impl TokenKeys {
         ready(&self.url, self.data.token_keys_again(&config.identity.token_key_files)?)
     }
 
-    /// Records other keys and lets them count. The same again are no change.
-    ///
-    /// # Errors
-    /// The ledger cannot take the record: what was in force stays so.
-    pub(super) async fn put(
-        &mut self,
-        audit: &Station,
-        feed: &IssuerFeed,
-        config: &Config,
-        next: Next,
-    ) -> anyhow::Result<()> {
-        if next.names == self.names {
-            return Ok(());
-        }
-        let said = in_words(&next.names);
-        recorder::token_keys(audit, config, &said).await?;
+    /// What a record says of other keys than those in force; `None`: they are the same.
+    pub(super) fn change(&self, next: &Next) -> Option<String> {
+        (next.names != self.names).then(|| in_words(&next.names))
+    }
+
+    /// Lets them count: a change is recorded. The same again are no change.
+    pub(super) fn take(&mut self, feed: &IssuerFeed, next: Next) {
+        let Some(said) = self.change(&next) else { return };
         // First what accepts: no token is refused because it is new.
         feed.set_gateway(next.keys.verifier());
         self.keys.replace(&next.keys);
         tracing::info!(keys = said, "the keys of the gateway's tokens are other ones");
         self.names = next.names;
-        Ok(())
     }
 }
 
