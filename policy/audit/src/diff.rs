@@ -227,12 +227,11 @@ fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
+/// The kinds of verbs, and of what is asked for: of resources, and of paths that are none.
+type Half = (Vec<Kind<String>>, Vec<Kind<What>>);
+
 /// As few lists as say it exactly.
-fn merged(
-    spots: BTreeMap<Spot, Vec<usize>>,
-    callers: &[Kind<Caller>],
-    halves: &[(Vec<Kind<String>>, Vec<Kind<What>>); 2],
-) -> Vec<Calls> {
+fn merged(spots: BTreeMap<Spot, Vec<usize>>, callers: &[Kind<Caller>], halves: &[Half; 2]) -> Vec<Calls> {
     let mut by_object: BTreeMap<(usize, Vec<usize>, usize), Vec<usize>> = BTreeMap::new();
     for ((half, caller, object), verbs) in spots {
         by_object.entry((half, verbs, object)).or_default().push(caller);

@@ -30,16 +30,16 @@ impl Generations {
     fn now(&self) -> Option<u8> {
         *self.0.lock().unwrap()
     }
-
-    fn acts_through(&self, _: &SubjectId, _: &str, _: &str) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
 }
 
 impl PartKeys for Generations {
     fn key(&self, _: &SubjectId, _: Class) -> BoxFuture<'_, Result<Arc<PartKey>, String>> {
         let key = self.now().map(|number| Arc::new(key(number)));
         Box::pin(std::future::ready(key.ok_or_else(|| "the store is gone".to_owned())))
+    }
+
+    fn acts_through(&self, _: &SubjectId, _: &str, _: &str) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -654,6 +654,10 @@ impl PartKeys for Interrupted {
             self.station.get().unwrap().upgrade().unwrap().forget_part_keys();
         }
         self.keys.key(subject, class)
+    }
+
+    fn acts_through(&self, _: &SubjectId, _: &str, _: &str) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
