@@ -259,7 +259,7 @@ impl Unkept {
         let counted = match found {
             Found::Nothing if !chosen.are_weakened() => return Ok(None),
             Found::Nothing => Counted::default(),
-            Found::Counts(counted) => counted,
+            Found::Counts(counted) => *counted,
             Found::Damaged => damaged(chosen, durable, now),
         };
         let tally = tally.map_or_else(|| Tally::make(disk, &counted), Ok)?;

@@ -86,7 +86,7 @@ impl Counted {
 pub(super) enum Found {
     /// There was none.
     Nothing,
-    Counts(Counted),
+    Counts(Box<Counted>),
     /// Neither place can be read.
     Damaged,
 }
@@ -117,7 +117,7 @@ impl Tally {
         };
         let disk = Arc::clone(disk);
         let tally = Self { disk, file, generation };
-        Ok((Some(tally), Found::Counts(counted)))
+        Ok((Some(tally), Found::Counts(Box::new(counted))))
     }
 
     /// Makes the file, with all its blocks and both places in order. An old one goes.
@@ -447,7 +447,7 @@ mod tests {
         let look = || Tally::look(&shared(&disk)).unwrap().1;
         assert_eq!(look(), Found::Nothing);
         Tally::make(&shared(&disk), &Counted::default()).unwrap();
-        assert_eq!(look(), Found::Counts(Counted::default()));
+        assert_eq!(look(), Found::Counts(Box::default()));
         assert_eq!(disk.bytes(FILE).unwrap().len(), LEN);
         disk.put(FILE, &[0; LEN]);
         assert_eq!(look(), Found::Damaged);
@@ -467,7 +467,10 @@ mod tests {
                 assert_ne!(Tally::look(&shared(&disk)).unwrap().1, Found::Damaged);
                 tally.keep(&spent(3)).unwrap();
                 disk.power_cut();
-                assert_eq!(Tally::look(&shared(&disk)).unwrap().1, Found::Counts(spent(3)));
+                assert_eq!(
+                    Tally::look(&shared(&disk)).unwrap().1,
+                    Found::Counts(Box::new(spent(3)))
+                );
             }
         }
     }
@@ -492,7 +495,7 @@ mod tests {
             tally.keep(&spent(10 * number)).unwrap();
             assert_eq!(
                 Tally::look(&real).unwrap().1,
-                Found::Counts(spent(10 * number)),
+                Found::Counts(Box::new(spent(10 * number))),
                 "{harm}"
             );
         }
@@ -507,7 +510,7 @@ mod tests {
             disk.power_cut();
             assert_eq!(
                 Tally::look(&shared(&disk)).unwrap().1,
-                Found::Counts(spent(2)),
+                Found::Counts(Box::new(spent(2))),
                 "{step}"
             );
         }
