@@ -68,13 +68,15 @@ impl Kept {
     /// # Errors
     /// It is the ledger of a gateway, or cannot be opened, read or signed.
     pub(super) fn open(folder: &Path, cluster: &ClusterId) -> anyhow::Result<(Self, Book, Memory)> {
-        Self::open_with(folder, cluster, ledger::Options::default())
+        Self::open_with(folder, cluster, ledger::Options::default(), || {})
     }
 
+    /// `meanwhile` is what may happen until nobody else can write to the ledger.
     pub(super) fn open_with(
         folder: &Path,
         cluster: &ClusterId,
         options: ledger::Options,
+        meanwhile: impl FnOnce(),
     ) -> anyhow::Result<(Self, Book, Memory)> {
         let places = Places::of(folder);
         // Whose ledger it is, before anything is written; what it has, when nobody else can write to it any more.
@@ -89,6 +91,7 @@ impl Kept {
             clock: Arc::new(serve::now),
             ..options
         };
+        meanwhile();
         let (ledger, _) = Ledger::open(folder, options, Arc::new(RealDisk::new(folder)))
             .with_context(|| format!("the ledger in `{}` cannot be opened", folder.display()))?;
         let memory = memory(folder, u64::MAX)?;
