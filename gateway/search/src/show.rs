@@ -176,7 +176,12 @@ impl Archive {
                     whole = false;
                     break 'all;
                 }
-                for leaf in read_block(reader, *segment, block).unwrap_or_default() {
+                let Ok(leaves) = read_block(reader, *segment, block) else {
+                    // What cannot be read may have more of them.
+                    whole = false;
+                    continue;
+                };
+                for leaf in leaves {
                     let Some(id) = wanted.begins(leaf.seq, leaf.kind, &leaf.bytes).then(|| own_id(&leaf)) else {
                         continue;
                     };

@@ -289,12 +289,13 @@ impl Follower {
                 .find(|one| (one.device, one.inode) == (place.device, place.inode))
                 .map_or(place, Beside::whole);
         }
-        // What was left off in it is read now.
-        if self.state.left.get(&self.key).is_some_and(|left| {
-            (left.device, left.inode) == (place.device, place.inode)
-                || (left.head_len == place.head_len && left.head == place.head)
-        }) {
-            self.state.left.remove(&self.key);
+        // What was left off in it is read now. Where reading is stays known until all beside it was looked at: if this one is gone by then,
+        // others may be that nobody has seen.
+        if let Some(left) = self.state.left.get_mut(&self.key)
+            && ((left.device, left.inode) == (place.device, place.inode)
+                || (left.head_len == place.head_len && left.head == place.head))
+        {
+            left.clone_from(&place);
         }
         self.state.done.entry(self.key.clone()).or_default().push(place);
         self.write()

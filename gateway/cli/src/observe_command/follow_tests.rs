@@ -278,6 +278,37 @@ fn a_file_that_was_deleted_before_it_was_read_to_its_end_is_told_as_a_gap() {
 }
 
 #[test]
+fn files_that_were_deleted_while_an_older_one_was_read_are_told_as_a_gap() {
+    let world = World::new();
+    let mut follower = world.follower();
+    world.lines(0..3);
+    all(&mut follower);
+    drop(follower);
+    world.lines(3..5);
+    let (older, newer) = ("audit-2026-11-18T10-00-00.000.log", "audit-2026-11-18T11-00-00.000.log");
+    world.turn(older);
+    world.lines(5..7);
+    world.turn(newer);
+    world.lines(7..9);
+    follower = world.follower();
+    while follower.behind.is_none() {
+        follower.step().unwrap();
+    }
+    // The older one is open, and is read to its end all the same.
+    fs::remove_file(world.at(older)).unwrap();
+    fs::remove_file(world.at(newer)).unwrap();
+    all(&mut follower);
+    let gaps = world.gaps();
+    assert!(
+        gaps.len() == 1 && gaps[0].contains("is not beside it any more"),
+        "{gaps:?}"
+    );
+    drop(follower);
+    all(&mut world.follower());
+    assert_eq!(world.gaps().len(), 1);
+}
+
+#[test]
 fn what_was_packed_before_it_was_read_is_read_and_what_was_read_is_not_missed() {
     for restarts in [false, true] {
         let world = World::new();
