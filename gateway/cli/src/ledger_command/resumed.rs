@@ -104,8 +104,9 @@ impl Left {
         let _ = out.write_all(format!("{line}\n").as_bytes());
     }
 
-    /// Which file stands under this name of the folder: any change of it by the operating system's calls gives it another time of change, which
-    /// nobody sets at will but who sets the clock, or writes to the disk below.
+    /// Which file stands under this name of the folder. A change of it by calls that write gives it another time of change, which nobody sets at
+    /// will but who sets the clock, or writes to the disk below. It is no protection from who may write in the folder during the verification
+    /// itself: pages that are mapped get no new time until they are written back, and the folder can be another one when the file is read.
     pub(super) fn identity(&self, name: &str) -> Option<String> {
         let about = self.dir.join(name).symlink_metadata().ok().filter(Metadata::is_file)?;
         let seconds = u64::try_from(about.ctime()).ok()?;
