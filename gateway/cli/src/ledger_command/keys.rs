@@ -252,7 +252,7 @@ fn put_back(
         );
         return Err((Exit::Integrity, anyhow!(what)));
     }
-    let erased = erasing::erased_keys(dir).context("the ledger's records of erasures cannot be read");
+    let erased = erasing::erased_keys(dir, size).context("the ledger's records of erasures cannot be read");
     let erased = erased.map_err(|error| (Exit::Integrity, error))?;
     let keys = data.sealing_keys().map_err(fault)?;
     let store = Store::open(&data.at(STATE), keys, state::Limits::default()).map_err(fault)?;
@@ -469,6 +469,45 @@ clusters:
         place.erases("e-2", &place.keys[1], None);
         assert_eq!(place.restores("keys.age").unwrap().erased, 2);
         assert_eq!(place.ids(), place.keys[2..]);
+    }
+
+    /// The same attack on a part of it: the last segment says how many records there were, and not that they are there.
+    #[test]
+    fn promise_5_an_erased_key_does_not_come_back_where_the_first_records_are_taken_away() {
+        let place = Place::new();
+        place.backs_up("keys.age").unwrap();
+        let dir = place.at("data/ledger");
+        fs::remove_dir_all(&dir).unwrap();
+        fs::create_dir_all(&dir).unwrap();
+        let small = || Options {
+            segment_bytes: 256 << 10,
+            max_open: 16,
+            ..Options::default()
+        };
+        drop(Ledger::open(&dir, small(), Arc::new(RealDisk::new(&dir))).unwrap());
+        place.erases("e-1", &place.keys[0], None);
+        let (ledger, _) = Ledger::open(&dir, small(), Arc::new(RealDisk::new(&dir))).unwrap();
+        let body = serde_json::to_vec(&serde_json::json!({"id": "a-2", "note": "x".repeat(2_000)})).unwrap();
+        for _ in 0..600 {
+            ledger
+                .append(RecordKind::Config, body.clone(), Vec::new())
+                .unwrap()
+                .wait()
+                .unwrap();
+        }
+        ledger.close();
+        drop(ledger);
+        assert_eq!(place.restores("keys.age").unwrap().erased, 1, "while all is there");
+        let first = format!("{:020}", 0);
+        let of_first = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path());
+        for file in of_first.filter(|file| file.file_name().unwrap().to_string_lossy().starts_with(&first)) {
+            fs::remove_file(file).unwrap();
+        }
+        place.loses_the_store();
+        let (exit, why) = told(place.restores("keys.age"));
+        assert_eq!(exit, Exit::Integrity, "{why}");
+        assert!(why.contains("the records from 0 to before"), "{why}");
+        assert!(place.ids().is_empty());
     }
 
     /// The same attack on the ledger: without the records of erasures nothing comes back.

@@ -187,14 +187,21 @@ pub(crate) fn signed(dir: &Path) -> u64 {
     checkpoint.map_or(0, |checkpoint| checkpoint.size)
 }
 
-/// The names of all keys that a record of this ledger says were erased, signed or not: nothing is destroyed by them here. Blocking.
+/// The names of all keys that a record of this ledger says were erased, signed or not: nothing is destroyed by them here. `size` records have to
+/// be there, from the first one on: who takes away those that say it would have the keys back. Blocking.
 ///
 /// # Errors
-/// The ledger cannot be read, or one of its records of erasures.
-pub(crate) fn erased_keys(dir: &Path) -> anyhow::Result<HashSet<String>> {
-    let mut erased = HashSet::new();
+/// The ledger cannot be read, has not all of these records, or has one of an erasure that cannot be read.
+pub(crate) fn erased_keys(dir: &Path, size: u64) -> anyhow::Result<HashSet<String>> {
+    let (mut erased, mut next) = (HashSet::new(), 0_u64);
     for record in Reader::open(dir)?.records_from(0) {
         let record = record?;
+        anyhow::ensure!(
+            record.seq == next,
+            "the records from {next} to before {} are missing",
+            record.seq
+        );
+        next = next.saturating_add(1);
         if record.kind != RecordKind::Erasure {
             continue;
         }
@@ -209,6 +216,7 @@ pub(crate) fn erased_keys(dir: &Path) -> anyhow::Result<HashSet<String>> {
             erased.extend(leaf.erasure.keys.into_iter().map(|key| key.id));
         }
     }
+    anyhow::ensure!(next >= size, "the records from {next} to before {size} are missing");
     Ok(erased)
 }
 
