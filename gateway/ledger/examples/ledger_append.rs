@@ -1,5 +1,6 @@
-//! `bench ledger_append`: durable records per second and CPU per record at 1, 16, 64 and 256 waiting callers, beside what
-//! the disk itself does: `ledger_append [--quick] [FOLDER] [BODY BYTES]`.
+//! `bench ledger_append`: durable records per second and CPU per record at 1, 16, 64 and 256 waiting callers, each without and
+//! with the thread that signs the log's end (as a gateway has it), beside what the disk itself does:
+//! `ledger_append [--quick] [FOLDER] [BODY BYTES]`. The leaves are hashed and the tree's tiles are written in both.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::future::Future as _;
@@ -11,8 +12,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use ledger::{Ledger, Options, RealDisk, Ticket};
+use ledger::note::{Algorithm, KeyName, SigningKey};
+use ledger::{Ledger, Options, Publisher, RealDisk, Ticket};
 use model::event::RecordKind;
+use model::time::Timestamp;
 use nix::sys::resource::{UsageWho, getrusage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,17 +26,56 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let body = format!("{{\"id\":\"0193\",\"note\":\"{}\"}}", "x".repeat(bytes)).into_bytes();
     let mut line = format!("ledger_append body={}", body.len());
     for waiting in [1, 16, 64, 256] {
-        let dir = Path::new(dir).join(waiting.to_string());
-        let (ledger, _) = Ledger::open(&dir, Options::default(), Arc::new(RealDisk::new(&dir)))?;
-        let (rate, cpu) = measure(&ledger, &body, waiting, how_long)?;
-        println!("waiting={waiting} rps={rate:.0} cpu_us={cpu:.2}");
-        line.push_str(&format!(" rps_{waiting}={rate:.0} cpu_us_{waiting}={cpu:.2}"));
-        ledger.close();
-        std::fs::remove_dir_all(&dir)?;
+        for is_signed in [false, true] {
+            let dir = Path::new(dir).join(waiting.to_string());
+            let (rate, cpu) = turn(&dir, &body, waiting, how_long, is_signed)?;
+            println!("waiting={waiting} signed={is_signed} rps={rate:.0} cpu_us={cpu:.2}");
+            let with = if is_signed { "signed_" } else { "" };
+            line.push_str(&format!(
+                " {with}rps_{waiting}={rate:.0} {with}cpu_us_{waiting}={cpu:.2}"
+            ));
+        }
     }
     let (syncs, bytes) = disk(Path::new(dir), how_long)?;
     println!("{line} disk_syncs_per_s={syncs:.0} disk_mb_per_s={bytes:.0}");
     Ok(())
+}
+
+/// One ledger of its own, from its first record to its end; what was signed in the end has to be all of it.
+fn turn(
+    dir: &Path,
+    body: &[u8],
+    waiting: usize,
+    how_long: Duration,
+    is_signed: bool,
+) -> Result<(f64, f64), Box<dyn std::error::Error>> {
+    let disk = Arc::new(RealDisk::new(dir));
+    let (ledger, _) = Ledger::open(dir, Options::default(), disk.clone())?;
+    let ledger = Arc::new(ledger);
+    let publisher = if is_signed {
+        let key = SigningKey::generate(KeyName::new("bench.example")?, Algorithm::Ed25519)?;
+        let signers: Vec<Arc<dyn ledger::note::Signer>> = vec![Arc::new(key)];
+        Some(Publisher::start(
+            &ledger,
+            disk,
+            None,
+            signers,
+            Arc::new(|| Timestamp::from_unix_seconds(0)),
+        )?)
+    } else {
+        None
+    };
+    let measured = measure(&ledger, body, waiting, how_long)?;
+    ledger.close();
+    if let Some(publisher) = publisher {
+        publisher.finish()?;
+        let signed = publisher.newest().map_or(0, |newest| newest.checkpoint.size);
+        if signed == 0 || signed != ledger.durable().size {
+            return Err(format!("{signed} records are signed, {} are there", ledger.durable().size).into());
+        }
+    }
+    std::fs::remove_dir_all(dir)?;
+    Ok(measured)
 }
 
 /// About what the access record of `request_cost` has.
