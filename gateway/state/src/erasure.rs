@@ -3,8 +3,9 @@
 //! The ledger's records are the truth: what stands here of holds and erased keys can be made from them again ([`Store::erased`] and
 //! [`Store::hold`] may be called as often as anybody likes).
 //!
-//! Invariant: a key that is said to be erased is in no file of the database any more. Deleted bytes are overwritten (`secure_delete`),
-//! and the write-ahead log, which still has them, is emptied.
+//! Invariant: a key that is said to be erased is in no file of the database any more (`scrub`).
+
+use std::sync::PoisonError;
 
 use model::erasure::{Erased, Hold, Request, session_of};
 use model::subject::SubjectId;
@@ -13,7 +14,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{StateError, Store};
+use crate::{StateError, Store, scrub};
 
 /// A key, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,13 +203,32 @@ impl Store {
         said: &Erased,
         is_over: Option<&str>,
     ) -> Result<usize, StateError> {
+        // One after the other: the mark of one is not taken back by another.
+        let _alone = self.scrubbing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (destroyed, was_marked) = self.destroy(subject, keys, said, is_over)?;
+        self.scrub(&destroyed, was_marked)?;
+        Ok(destroyed.len())
+    }
+
+    /// Gives what was destroyed, as it was sealed, and whether the files may hold something else that was.
+    pub(crate) fn destroy(
+        &self,
+        subject: &SubjectId,
+        keys: &[(String, String)],
+        said: &Erased,
+        is_over: Option<&str>,
+    ) -> Result<(Vec<Vec<u8>>, bool), StateError> {
         let text = text(said)?;
-        let destroyed = self.write(|transaction| {
-            let mut destroyed = 0;
+        self.write(|transaction| {
+            let mut destroyed = Vec::new();
             for (id, class) in keys {
-                destroyed += transaction
-                    .prepare_cached("DELETE FROM part_keys WHERE id = ?1 AND subject_id = ?2")?
-                    .execute(params![id, subject.as_str()])?;
+                let mut delete = transaction
+                    .prepare_cached("DELETE FROM part_keys WHERE id = ?1 AND subject_id = ?2 RETURNING sealed")?;
+                destroyed.extend(
+                    delete
+                        .query_row(params![id, subject.as_str()], |row| row.get(0))
+                        .optional()?,
+                );
                 transaction
                     .prepare_cached(
                         "INSERT OR IGNORE INTO erased_keys (id, subject_id, class, said) VALUES (?1, ?2, ?3, ?4)",
@@ -220,17 +240,8 @@ impl Store {
                     .prepare_cached("DELETE FROM erasures WHERE id = ?1")?
                     .execute(params![request])?;
             }
-            Ok(destroyed)
-        })?;
-        self.empty_log()?;
-        Ok(destroyed)
-    }
-
-    /// Writes everything to the main file and empties the write-ahead log, which has deleted bytes still.
-    fn empty_log(&self) -> Result<(), StateError> {
-        let is_busy: i64 =
-            self.read(|connection| Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?))?;
-        if is_busy == 0 { Ok(()) } else { Err(StateError::Lingers) }
+            Ok((destroyed, scrub::mark(transaction)?))
+        })
     }
 
     /// What the ledger says of a key that is no more.

@@ -23,6 +23,7 @@ mod issued;
 mod lock;
 mod part_key;
 mod revocation;
+mod scrub;
 mod seal;
 mod secret;
 mod seen;

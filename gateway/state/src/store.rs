@@ -1,7 +1,8 @@
 //! The database file: opening, versions, transactions, sweeping.
 
 use std::fmt;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
     include_str!("schema/0007.sql"),
+    include_str!("schema/0008.sql"),
 ];
 /// "GtSc": marks the file as ours in its header.
 const APPLICATION_ID: i64 = 0x4774_5363;
@@ -72,6 +74,11 @@ type Watcher = Box<dyn Fn(u64) + Send>;
 /// The store. `Send + Sync`; one writer at a time, each call one transaction.
 pub struct Store {
     connection: Mutex<Connection>,
+    /// The main file, to be looked through. Opened before the database and closed behind it: the locks that SQLite has on a file end, all of
+    /// them, when this process closes the file anywhere.
+    pub(crate) file: Option<(PathBuf, File)>,
+    /// Held from the destruction of keys until no file has their bytes.
+    pub(crate) scrubbing: Mutex<()>,
     pub(crate) keys: SealingKeys,
     pub(crate) limits: Limits,
     revision: AtomicU64,
@@ -105,11 +112,14 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is somebody else's, or was written by a newer release.
     pub fn open(path: &Path, keys: SealingKeys, limits: Limits) -> Result<Self, StateError> {
-        create_private(path).map_err(|source| StateError::Open {
+        let file = create_private(path).map_err(|source| StateError::Open {
             path: path.to_owned(),
             source,
         })?;
-        Self::prepare(Connection::open(path)?, keys, limits)
+        let mut store = Self::prepare(Connection::open(path)?, keys, limits)?;
+        store.file = Some((path.to_owned(), file));
+        store.scrub_if_due()?;
+        Ok(store)
     }
 
     /// Opens a file that is there and of this release's version, for a program beside the gateway that uses it: its version stays as it is.
@@ -118,7 +128,7 @@ impl Store {
     /// There is none, it cannot be opened, is somebody else's, or was written by another release.
     pub fn open_beside(path: &Path, keys: SealingKeys, limits: Limits) -> Result<Self, StateError> {
         // Not one that is made by being looked for.
-        std::fs::File::open(path).map_err(|source| StateError::Open {
+        File::open(path).map_err(|source| StateError::Open {
             path: path.to_owned(),
             source,
         })?;
@@ -148,11 +158,15 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         // A deleted row's bytes are overwritten: an expired secret does not linger in free pages.
         connection.query_row("PRAGMA secure_delete=ON", [], |_| Ok(()))?;
+        // What is put aside for a statement, or for writing the file anew, has rows that may be destroyed later: never in a file of its own.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.set_prepared_statement_cache_capacity(64);
         migrate(&mut connection)?;
         let revision: i64 = connection.query_row("SELECT revision FROM meta", [], |row| row.get(0))?;
         Ok(Self {
             connection: Mutex::new(connection),
+            file: None,
+            scrubbing: Mutex::default(),
             keys,
             limits,
             revision: AtomicU64::new(u64::try_from(revision).unwrap_or(0)),
@@ -256,7 +270,7 @@ pub fn inspect(path: &Path) -> Result<(), StateError> {
         path: path.to_owned(),
         source,
     };
-    let mut file = match std::fs::File::open(path) {
+    let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(open(error)),
@@ -307,15 +321,15 @@ fn migrate(connection: &mut Connection) -> Result<(), StateError> {
 }
 
 /// SQLite gives its side files the mode of the main file, so it is enough to make that one private.
-fn create_private(path: &Path) -> std::io::Result<()> {
+fn create_private(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
+    options.create(true).read(true).append(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(0o600);
     }
-    options.open(path).map(drop)
+    options.open(path)
 }
 
 #[cfg(test)]
@@ -329,6 +343,11 @@ pub(crate) mod tests {
 
     pub(crate) fn test_store() -> Store {
         Store::in_memory(test_keys(), Limits::default()).unwrap()
+    }
+
+    /// Migrated and not looked through yet, as where the process ends there.
+    pub(crate) fn prepared(path: &Path) -> Store {
+        Store::prepare(Connection::open(path).unwrap(), test_keys(), Limits::default()).unwrap()
     }
 
     #[test]
