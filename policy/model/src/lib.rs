@@ -14,5 +14,6 @@ pub mod live;
 pub mod lock;
 pub mod reason;
 pub mod request;
+pub mod status;
 pub mod subject;
 pub mod time;

@@ -135,6 +135,7 @@ impl Walk<'_> {
     pub(crate) fn formed(&mut self, value: &Value<'_>, form: &Form, show: Show, domain: Domain) -> Node {
         match (form, value) {
             (_, Value::Null) => Node::Null,
+            _ if show == Show::Hidden => self.unknown(value, domain),
             (Form::Message(id), Value::Object(_)) => self.message(value, *id),
             (Form::Map(element), Value::Object(members)) => self.map(members, element, show, domain),
             (Form::List(element), Value::List(items)) => Node::List(
@@ -210,7 +211,10 @@ impl Walk<'_> {
         };
         let mask = || self.key.mask(domain, text.as_bytes());
         let has_form = match show {
-            Show::Masked | Show::Keys => false,
+            Show::Masked | Show::Keys | Show::Hidden => false,
+            Show::Word(words) => words.contains(&&**text),
+            Show::Plural => types::is_known_plural(text, &self.about),
+            Show::Group => types::is_known_group(text, &self.about),
             Show::Name => shape::is_name(text),
             Show::Labels => shape::is_label_value(text),
             Show::Cron => shape::is_cron(text),

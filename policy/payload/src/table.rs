@@ -6,6 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use model::status;
+
 use crate::digest::Domain;
 
 /// Which texts of a field are shown.
@@ -20,6 +22,14 @@ pub(crate) enum Show {
     Keys,
     Cron,
     Origin,
+    /// A word of a list.
+    Word(&'static [&'static str]),
+    /// The plural of a resource: one that is built in, or the path's.
+    Plural,
+    /// A group: one that is built in, or the path's.
+    Group,
+    /// Nothing, of whatever form it is.
+    Hidden,
 }
 
 /// The form of a field's value.
@@ -181,6 +191,9 @@ impl Table {
         if let Some(known) = self.kinds.get(&(api_version, kind)) {
             return Some(*known);
         }
+        if api_version.is_empty() {
+            return None;
+        }
         let (_, message) = META_KINDS.into_iter().find(|(name, _)| *name == kind)?;
         let place = self.messages.iter().position(|known| known.name == message)?;
         Some(Kind {
@@ -197,6 +210,17 @@ impl Table {
     /// Whether a built-in kind has this name, in whatever version.
     pub(crate) fn is_kind(&self, kind: &str) -> bool {
         self.kind_names.contains(kind)
+    }
+
+    /// Whether a built-in resource has this name, in whatever version.
+    pub(crate) fn is_plural(&self, plural: &str) -> bool {
+        self.plurals.keys().any(|(_, known)| *known == plural)
+    }
+
+    /// Whether there are built-in kinds of this group.
+    pub(crate) fn is_group(&self, group: &str) -> bool {
+        let mut groups = self.versions.iter().map(|version| version.split_once('/'));
+        groups.any(|known| known.map_or("", |(known, _)| known) == group)
     }
 
     /// The message of a resource's objects.
@@ -319,7 +343,8 @@ fn show(messages: &mut [Message], shown: &str) {
             for field in message.fields.iter_mut().filter(|field| field.name == *name) {
                 let is_of_a_map = matches!(show, Show::Keys | Show::Labels);
                 let is_map = matches!(field.form, Form::Map(_));
-                if is_of_a_map == is_map && (is_of_a_map || field.form.is_textual()) {
+                let is_of_a_text = is_of_a_map == is_map && (is_of_a_map || field.form.is_textual());
+                if is_of_a_text || *show == Show::Hidden {
                     field.show = *show;
                 }
             }
@@ -334,6 +359,12 @@ fn shown_field(word: &str) -> (&str, Show) {
         Some((name, "keys")) => (name, Show::Keys),
         Some((name, "cron")) => (name, Show::Cron),
         Some((name, "origin")) => (name, Show::Origin),
+        Some((name, "reason")) => (name, Show::Word(&status::REASONS)),
+        Some((name, "cause")) => (name, Show::Word(&status::CAUSES)),
+        Some((name, "end")) => (name, Show::Word(&status::ENDS)),
+        Some((name, "plural")) => (name, Show::Plural),
+        Some((name, "group")) => (name, Show::Group),
+        Some((name, "hidden")) => (name, Show::Hidden),
         Some((name, _)) => (name, Show::Masked),
     }
 }

@@ -18,6 +18,16 @@ pub(crate) fn is_known_kind(text: &str, about: &About<'_>) -> bool {
     TABLE.is_kind(text) || (shape::is_kind(text) && is_kind_of(text, about.resource))
 }
 
+/// Whether this is the plural of a resource that is built in, or the path's; or the name of its kind, which some write in its place.
+pub(crate) fn is_known_plural(text: &str, about: &About<'_>) -> bool {
+    TABLE.is_plural(text) || text == about.resource || is_known_kind(text, about)
+}
+
+/// Whether this is an API group that is built in, or the path's.
+pub(crate) fn is_known_group(text: &str, about: &About<'_>) -> bool {
+    TABLE.is_group(text) || text == about.group
+}
+
 /// Whether a resource is the plural of this kind, as Kubernetes makes one (`meta.UnsafeGuessKindToResource`) and its users do: in lower case
 /// with `s`, `es`, `ies` or nothing at its end, with or without hyphens. Whoever chooses another plural for a custom resource has its kind
 /// masked.

@@ -619,10 +619,12 @@ fn an_answer_that_is_a_list_or_a_refusal_is_read_as_what_it_is() {
         "message":"Secret \"x\" is invalid: data[hunter2]","details":{"name":"x","kind":"secrets","causes":[{"field":"data[hunter2]","message":"hunter2"}]}}"#;
     let read = document(status, JSON, &about);
     assert!(
-        !read.json().contains("hunter2") && read.json().contains("422") && read.json().contains("Invalid"),
+        !read.json().contains("hunter2") && read.json().contains("Invalid"),
         "{}",
         read.json()
     );
+    let details = &value(&read)["details"];
+    assert_eq!(details["kind"], "secrets");
     let unknown = r#"{"apiVersion":"example.com/v1","kind":"WidgetList","items":[{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"data":{"k":"aHVudGVyMg=="}}]}"#;
     let read = document(unknown, JSON, &about);
     assert!(
@@ -630,6 +632,58 @@ fn an_answer_that_is_a_list_or_a_refusal_is_read_as_what_it_is() {
         "{}",
         read.json()
     );
+}
+
+/// promise_6: an admission webhook may put any word into the `Status` with which it refuses, and so may an extension API server.
+#[test]
+fn promise_6_no_word_of_a_webhook_s_status_is_shown() {
+    let about = About {
+        side: Side::Answer,
+        ..about_of("v1", "configmaps")
+    };
+    let no = json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {"resourceVersion": "hunter2", "remainingItemCount": 4711},
+        "status": "hunter2", "message": "hunter2", "reason": "hunter2", "code": 4711,
+        "details": {
+            "name": "hunter2", "group": "hunter2", "kind": "hunter2", "uid": "hunter2", "retryAfterSeconds": 4711,
+            "causes": [{"reason": "hunter2", "message": "hunter2", "field": "hunter2"}],
+        },
+    });
+    let shown = document(&no.to_string(), JSON, &about);
+    assert!(
+        !shown.json().contains("hunter2") && !shown.json().contains("4711"),
+        "{}",
+        shown.json()
+    );
+    let listed = |name: &str, text: &str| {
+        let mut status = no.clone();
+        *status.pointer_mut(name).unwrap() = json!(text);
+        let shown = value(&document(&status.to_string(), JSON, &about));
+        shown.pointer(name) == Some(&json!(text))
+    };
+    for (name, text, is_shown) in [
+        ("/status", "Failure", true),
+        ("/status", "Forbidden", false),
+        ("/reason", "Forbidden", true),
+        ("/reason", "Forbiddenhunter2", false),
+        ("/reason", "FieldValueInvalid", false),
+        ("/details/causes/0/reason", "FieldValueInvalid", true),
+        ("/details/causes/0/reason", "Hunter2", false),
+        ("/details/kind", "pods", true),
+        ("/details/kind", "configmaps", true),
+        ("/details/group", "apps", true),
+        ("/details/group", "hunter2.example.com", false),
+        ("/details/name", "web", false),
+    ] {
+        assert_eq!(listed(name, text), is_shown, "{name} {text}");
+    }
+    // Of who may do what the reason is an authorizer's own word.
+    let review = r#"{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{},"status":{"allowed":true,"reason":"hunter2"}}"#;
+    let about = About {
+        side: Side::Answer,
+        ..about_of("authorization.k8s.io/v1", "subjectaccessreviews")
+    };
+    assert!(!document(review, JSON, &about).json().contains("hunter2"));
 }
 
 /// promise_6: a word in the place of a type is one that the path says or that is built in. That it looks like a type is no reason to show it.

@@ -95,6 +95,8 @@ impl Filler {
     fn formed(&mut self, form: &Form, show: Show, depth: u32) -> Option<Value> {
         let is_faithful = self.manner == Manner::Faithful;
         Some(match form {
+            Form::Message(_) if show == Show::Hidden && is_faithful => return None,
+            Form::Message(_) if show == Show::Hidden => self.tree(),
             Form::Text => json!(self.text(show)),
             Form::Bytes => json!(STANDARD.encode(&self.canary)),
             Form::Bool => json!(true),
@@ -144,7 +146,8 @@ impl Filler {
 
     fn text(&mut self, show: Show) -> String {
         match show {
-            Show::Masked | Show::Keys => self.hidden(),
+            // Of a list of words none is the canary.
+            Show::Masked | Show::Keys | Show::Hidden | Show::Word(_) | Show::Plural | Show::Group => self.hidden(),
             Show::Origin => format!("https://hooks.example:8443/{}?{}", self.canary, self.canary),
             Show::Cron if self.manner == Manner::Faithful => "*/5 * * * *".to_owned(),
             Show::Cron => format!("{}_", self.canary),
