@@ -388,7 +388,7 @@ impl Records {
             }
             // What an abandoned segment holds behind its end was never durable there.
             if let Some(next) = self.reader.next_of(self.at)
-                && let Ok(header) = self.reader.header(&segment_name(next))
+                && let Some(header) = self.reader.header_if_begun(&segment_name(next))?
             {
                 window.set_end(header.abandoned_at);
             }
@@ -416,8 +416,7 @@ impl Records {
             }
         };
         let name = segment_name(next);
-        // A segment whose header is not there yet has not begun.
-        let Ok(header) = self.reader.header(&name) else {
+        let Some(header) = self.reader.header_if_begun(&name)? else {
             return Ok(false);
         };
         // The old segment may have grown between our last look at it and the birth of the next: read it to its end first.
@@ -437,6 +436,17 @@ impl Records {
 }
 
 impl Reader {
+    /// A segment whose header is not there yet has not begun. What a disk does not let read is no such segment: a walk that took it for
+    /// one would end there as if nothing stood behind it, or offer what the segment before has abandoned.
+    fn header_if_begun(&self, name: &str) -> Result<Option<Header>, ReadError> {
+        match self.header(name) {
+            Ok(header) => Ok(Some(header)),
+            Err(ReadError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error @ ReadError::Io { .. }) => Err(error),
+            Err(ReadError::Damaged { .. }) => Ok(None),
+        }
+    }
+
     fn next_of(&self, first: u64) -> Option<u64> {
         self.segments
             .iter()

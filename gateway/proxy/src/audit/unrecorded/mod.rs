@@ -211,7 +211,7 @@ pub struct Unkept {
     state: Mutex<State>,
     keeper: Keeper,
     /// Whoever writes gap records has it.
-    recording: tokio::sync::Mutex<()>,
+    recording: Arc<tokio::sync::Mutex<()>>,
     /// Something was counted since the ledger was last seen to be well. Set and cleared under the lock of `state`.
     is_troubled: AtomicBool,
     passed: [AtomicU64; 2],
@@ -274,7 +274,7 @@ impl Unkept {
             is_troubled: AtomicBool::new(counted.has_gap()),
             state: Mutex::new(state),
             keeper: Keeper::start(tally)?,
-            recording: tokio::sync::Mutex::default(),
+            recording: Arc::default(),
             passed: Default::default(),
         })))
     }

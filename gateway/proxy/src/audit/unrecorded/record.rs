@@ -1,10 +1,12 @@
 //! The `gap` record: sealed, written, and found again by a start behind a kill.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ledger::{Disk, Reader};
+use ledger::{Disk, ReadError, Reader};
 use model::event::{ByClass, Record, RecordKind, Unrecorded};
+use tokio::sync::OwnedMutexGuard;
 
 use super::tally::Gap;
 use super::{FailMode, Unkept, Why};
@@ -12,19 +14,26 @@ use crate::audit::Station;
 
 impl Unkept {
     /// Writes the gap records that are due, if the ledger takes records. Not to be cancelled in the middle: a record would be
-    /// written twice, under one id.
-    pub(super) async fn settle(self: &Arc<Self>, station: &Station) {
-        if !self.is_troubled() {
-            return;
-        }
-        let _recording = self.recording.lock().await;
+    /// written twice, under one id. Whoever has `_recording` is the only one who does.
+    pub(super) async fn settle(self: &Arc<Self>, station: &Station, _recording: OwnedMutexGuard<()>) {
         // One that an earlier attempt has sealed, and one that went on meanwhile.
         for _ in 0..2 {
             if station.ledger.trouble().is_some() {
                 return;
             }
             let Some(gap) = self.seal() else { break };
-            if !self.is_there(&gap).await && !self.record(&gap, station).await {
+            let is_there = match self.is_there(&gap, station.ledger.durable().size).await {
+                Ok(is_there) => is_there,
+                Err(error) => {
+                    tracing::error!(
+                        error = %in_full(&error),
+                        "whether the record of a gap stands in the ledger cannot be read, so none is written: it would stand there twice; see \
+                         `gatescribe ledger verify`"
+                    );
+                    return;
+                }
+            };
+            if !is_there && !self.record(&gap, station).await {
                 return;
             }
             tracing::warn!(
@@ -56,14 +65,14 @@ impl Unkept {
         counted.sealed
     }
 
-    /// Whether a process that ended before it could note that has written the record of this gap.
-    async fn is_there(&self, gap: &Gap) -> bool {
+    /// Whether a process that ended before it could note that has written the record of this gap. The ledger has `durable` records.
+    async fn is_there(&self, gap: &Gap, durable: u64) -> Result<bool, Unread> {
         if !self.state().is_of_earlier_run {
-            return false; // what was lost in this run is not there
+            return Ok(false); // what was lost in this run is not there
         }
         let (ledger, behind, id) = (Arc::clone(&self.ledger), gap.behind, text(gap.id));
-        let looked = tokio::task::spawn_blocking(move || stands_in(ledger, behind, &id));
-        looked.await.unwrap_or(false)
+        let looked = tokio::task::spawn_blocking(move || stands_in(ledger, behind..durable, &id));
+        looked.await.unwrap_or(Err(Unread::Ended))
     }
 
     /// True: it is durable.
@@ -106,17 +115,43 @@ fn text(id: [u8; 16]) -> String {
     uuid::Uuid::from_bytes(id).hyphenated().to_string()
 }
 
-/// Whether a gap record of this id stands in the ledger behind so many others.
-fn stands_in(ledger: Arc<dyn Disk>, behind: u64, id: &str) -> bool {
+/// Why nobody knows what stands in the ledger.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    /// A record, or its file.
+    #[error("the ledger cannot be read")]
+    Failed(#[from] ReadError),
+    /// The walk has ended, and nothing says why.
+    #[error("of {durable} records of the ledger only those before {reached} can be read")]
+    Short { reached: u64, durable: u64 },
+    /// Whoever looked has not come back.
+    #[error("reading the ledger has ended in the middle")]
+    Ended,
+}
+
+fn in_full(error: &Unread) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether a gap record of this id stands among these records. That something cannot be read never says that it is not there: it would
+/// be written twice.
+fn stands_in(ledger: Arc<dyn Disk>, among: Range<u64>, id: &str) -> Result<bool, Unread> {
     #[derive(serde::Deserialize)]
     struct Named {
         id: String,
     }
-    let Ok(reader) = Reader::open_on(ledger) else {
-        return false;
-    };
-    let mut records = reader.records_from(behind).map_while(Result::ok);
-    records.any(|record| {
-        record.kind == RecordKind::Gap && serde_json::from_slice(&record.leaf).is_ok_and(|leaf: Named| leaf.id == id)
-    })
+    let mut records = Reader::open_on(ledger)?.records_from(among.start);
+    for record in &mut records {
+        let record = record?;
+        if record.kind == RecordKind::Gap && serde_json::from_slice(&record.leaf).is_ok_and(|leaf: Named| leaf.id == id)
+        {
+            return Ok(true);
+        }
+    }
+    let (reached, durable) = (records.position(), among.end);
+    if reached < durable {
+        return Err(Unread::Short { reached, durable });
+    }
+    Ok(false)
 }

@@ -50,7 +50,10 @@ impl Station {
     /// The ledger cannot take that record.
     pub async fn goes_on_by(self: &Arc<Self>, unkept: Arc<Unkept>) -> Result<(), Refusal> {
         let unkept = self.unkept.get_or_init(|| unkept);
-        unkept.settle(self).await;
+        if unkept.is_troubled() {
+            let recording = Arc::clone(&unkept.recording).lock_owned().await;
+            unkept.settle(self, recording).await;
+        }
         if unkept.has_gap() {
             let why = self.ledger.trouble();
             return Err(why.map_or(Refusal::Internal, |why| full(&why)));
@@ -67,18 +70,24 @@ impl Station {
     /// Records the gap, if there is one and the ledger takes records again. Called at the end of the process, and before each call
     /// that is to be recorded, so that it stands before it.
     pub async fn write_gap(self: &Arc<Self>) {
-        let Some(unkept) = self.unkept.get().filter(|unkept| unkept.is_troubled()) else {
+        let Some(unkept) = self.unkept.get().filter(|unkept| self.may_settle(unkept)) else {
             return;
         };
-        if self.ledger.trouble().is_some() {
+        // Who waits here has no task, and leaves when its call does: on a disk that hangs there is one task, however many calls come.
+        let recording = Arc::clone(&unkept.recording).lock_owned().await;
+        if !self.may_settle(unkept) {
             return;
         }
         let (unkept, station) = (Arc::clone(unkept), Arc::clone(self));
         // In a task of its own: whoever waits for it may leave.
-        let settled = tokio::spawn(async move { unkept.settle(&station).await });
+        let settled = tokio::spawn(async move { unkept.settle(&station, recording).await });
         if settled.await.is_err() {
             tracing::error!("a gap could not be recorded");
         }
+    }
+
+    fn may_settle(&self, unkept: &Unkept) -> bool {
+        unkept.is_troubled() && self.ledger.trouble().is_none()
     }
 
     /// As [`Station::write_gap`], and looks how the ledger is: by what is seen here a bound becomes whole again. Called by a timer,

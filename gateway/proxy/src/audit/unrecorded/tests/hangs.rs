@@ -1,6 +1,7 @@
-//! A disk whose syncs hang for as long as it is told to.
+//! A disk whose syncs hang for as long as it is told to, and of whose reads one fails.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use ledger::disk::{Disk, DiskFile, DiskLock, LockError};
@@ -17,6 +18,8 @@ struct Gate {
     /// How many syncs it lets pass; `None`: all.
     lets: Mutex<Option<u64>>,
     moves: Condvar,
+    /// Looks at the folder, openings of files and reads that are left until one fails; 0: none does.
+    until_fails: AtomicU64,
 }
 
 impl Hangs {
@@ -39,6 +42,16 @@ impl Hangs {
         self.lets(Some(1));
     }
 
+    /// The read behind so many others fails, and no other one.
+    pub(super) fn read_fails_after(&self, others: u64) {
+        self.gate.until_fails.store(others + 1, Ordering::SeqCst);
+    }
+
+    /// Whether no read has failed since.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.gate.until_fails.swap(0, Ordering::SeqCst) > 0
+    }
+
     fn lets(&self, syncs: Option<u64>) {
         *self.gate.lets.lock().unwrap() = syncs;
         self.gate.moves.notify_all();
@@ -50,12 +63,23 @@ impl Hangs {
     }
 }
 
+impl Gate {
+    fn reads(&self) -> io::Result<()> {
+        let count = |left: u64| Some(left.saturating_sub(1));
+        match self.until_fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count) {
+            Ok(1) => Err(io::Error::other("the disk does not read this")),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Disk for Hangs {
     fn lock(&self) -> Result<Box<dyn DiskLock>, LockError> {
         self.disk.lock()
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
+        self.gate.reads()?;
         self.disk.list()
     }
 
@@ -68,6 +92,7 @@ impl Disk for Hangs {
     }
 
     fn open_read(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.gate.reads()?;
         self.disk.open_read(name).map(|file| self.file(file))
     }
 
@@ -100,6 +125,7 @@ impl DiskFile for HangingFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.gate.reads()?;
         self.file.read_at(buffer, offset)
     }
 
