@@ -34,6 +34,8 @@ pub use mend::Cut;
 const EVERY: Duration = Duration::from_secs(1);
 /// How often one is kept for good.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// After so long a signer that does not answer is said. A key in a file takes 36 µs, a key management service some 100 ms.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// Why a ledger is not signed.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +183,8 @@ struct State {
     torn: Option<(String, u64)>,
     /// Why the last try failed; empty while all is well.
     trouble: Option<String>,
+    /// Since when a signer is asked, on the wall clock, and its key.
+    asked: Option<(Timestamp, String)>,
     is_over: bool,
 }
 
@@ -257,10 +261,16 @@ impl Publisher {
         newest.filter(|newest| newest.checkpoint.size >= size)
     }
 
-    /// Why records are not signed at the moment; `None` while they are.
+    /// Why records are not signed at the moment; `None` while they are. That a signer does not answer is said while it is waited for.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.desk.state().trouble.clone()
+        let now = (self.desk.clock.0)();
+        let state = self.desk.state();
+        let slow = state.asked.as_ref().and_then(|(since, key)| {
+            let waited = now.since(*since);
+            (waited >= SLOW).then(|| format!("the key `{key}` has not signed for {} s", waited.as_secs()))
+        });
+        slow.or_else(|| state.trouble.clone())
     }
 
     /// Ends the thread and signs the ledger's end once more; call it when the ledger is closed. A second call does nothing.
@@ -446,7 +456,10 @@ impl Desk {
         let mut note = Note::new(checkpoint.to_string()).map_err(refused)?;
         let seconds = u64::try_from(at.unix_seconds()).unwrap_or_default();
         for signer in &self.signers {
-            note.sign(&**signer, seconds)?;
+            self.state().asked = Some((at, signer.key().short()));
+            let signed = note.sign(&**signer, seconds);
+            self.state().asked = None;
+            signed?;
         }
         Ok(Published { note, checkpoint, at })
     }

@@ -204,7 +204,8 @@ pub struct SignError {
     pub why: String,
 }
 
-/// Whoever holds a private key: a file here, a key management service elsewhere. Called on threads that may block.
+/// Whoever holds a private key: a file here, a key management service elsewhere. Called on threads that may block, and no record waits for it. What it gives is
+/// checked with its public half. One that is remote gives up by itself after some seconds: a stop waits for the last signature.
 pub trait Signer: fmt::Debug + Send + Sync {
     /// The public half.
     fn key(&self) -> &VerifierKey;

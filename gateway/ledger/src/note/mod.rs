@@ -194,14 +194,20 @@ impl Note {
     }
 
     /// Signs the text, in place of an earlier signature of the same key. `time` is in seconds since 1970, for algorithms
-    /// that sign it along.
+    /// that sign it along. What the signer gives is checked: a wrong signature never leaves.
     ///
     /// # Errors
-    /// [`SignError`] of the signer.
+    /// [`SignError`] of the signer, or of what it gave.
     pub fn sign(&mut self, signer: &dyn Signer, time: u64) -> Result<(), SignError> {
         let key = signer.key();
         let signed = key.algorithm().signed(&self.text, time);
         let bytes = key.algorithm().wrap(&signer.sign(&signed)?, time);
+        if key.algorithm().verify(key, &self.text, &bytes).is_none() {
+            return Err(SignError {
+                key: key.short(),
+                why: "what it gave is no signature of this key over this text".to_owned(),
+            });
+        }
         self.add(Signature::new(key.name().clone(), key.id(), bytes));
         Ok(())
     }

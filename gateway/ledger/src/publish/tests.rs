@@ -55,6 +55,130 @@ fn start_beside(
     )
 }
 
+/// Stands for a key management service: what it does is said to it.
+#[derive(Debug)]
+struct Service {
+    key: Arc<SigningKey>,
+    mode: Mutex<Mode>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Signs,
+    Fails,
+    Hangs,
+    /// Of something else than it was given.
+    SignsWrongly,
+    /// No signature at all.
+    SignsNothing,
+}
+
+impl Service {
+    fn will(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
+        self.changed.notify_all();
+    }
+}
+
+impl Signer for Service {
+    fn key(&self) -> &VerifierKey {
+        self.key.key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let mode = self.mode.lock().unwrap();
+        let mode = *self.changed.wait_while(mode, |mode| *mode == Mode::Hangs).unwrap();
+        match mode {
+            Mode::Signs | Mode::Hangs => self.key.sign(message),
+            Mode::SignsWrongly => self.key.sign(b"something else"),
+            Mode::SignsNothing => Ok(Vec::new()),
+            Mode::Fails => Err(SignError {
+                key: self.key.key().short(),
+                why: "the service does not answer".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Promise 4 needs the disk alone: whoever keeps the key can be away, or be wrong.
+#[test]
+fn promise_4_a_signer_that_fails_or_hangs_holds_no_record_up_and_what_it_signs_wrongly_is_not_published() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 1);
+    let service = Arc::new(Service {
+        key: Arc::clone(&key),
+        mode: Mutex::new(Mode::Signs),
+        changed: Condvar::new(),
+    });
+    let seconds = Arc::new(std::sync::atomic::AtomicI64::new(1_790_000_000));
+    let clock = {
+        let seconds = Arc::clone(&seconds);
+        move || Timestamp::from_unix_seconds(seconds.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    let signers: Vec<Arc<dyn Signer>> = vec![Arc::clone(&service) as Arc<dyn Signer>];
+    let publisher = Publisher::start(&ledger, Arc::new(disk.clone()), None, signers, Arc::new(clock)).unwrap();
+    let until = |is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            std::thread::yield_now();
+        }
+    };
+    let mut records = 1;
+    for (mode, said) in [
+        (
+            Mode::Fails,
+            format!(
+                "the key `{}` did not sign: the service does not answer",
+                key.key().short()
+            ),
+        ),
+        (
+            Mode::SignsWrongly,
+            format!(
+                "the key `{}` did not sign: what it gave is no signature of this key over this text",
+                key.key().short()
+            ),
+        ),
+        (
+            Mode::SignsNothing,
+            format!(
+                "the key `{}` did not sign: what it gave is no signature of this key over this text",
+                key.key().short()
+            ),
+        ),
+        (
+            Mode::Hangs,
+            format!("the key `{}` has not signed for 7 s", key.key().short()),
+        ),
+    ] {
+        service.will(mode);
+        let before = disk.bytes(NEWEST);
+        // Each is durable when this returns.
+        append(&ledger, 20);
+        records += 20;
+        if mode == Mode::Hangs {
+            until(&|| publisher.desk.state().asked.is_some());
+            assert_eq!(publisher.trouble(), None, "it may take a little");
+            seconds.fetch_add(7, std::sync::atomic::Ordering::Relaxed);
+        } else {
+            until(&|| publisher.trouble().is_some());
+        }
+        assert_eq!(publisher.trouble(), Some(said), "{mode:?}");
+        assert_eq!(ledger.durable().size, records);
+        assert_eq!(disk.bytes(NEWEST), before, "{mode:?}: nothing was published");
+        service.will(Mode::Signs);
+        assert!(
+            publisher.covering(records, Duration::from_secs(3600)).is_some(),
+            "{mode:?}: it goes on by itself"
+        );
+        until(&|| publisher.trouble().is_none());
+    }
+    ledger.close();
+    publisher.finish().unwrap();
+    assert_eq!(proved(&disk, &key), records + 1);
+}
+
 /// Who can write the ledger's folder alone writes another ledger, without checkpoints, and waits for the next start.
 #[test]
 fn promise_5_other_records_without_a_checkpoint_are_not_signed_where_one_is_kept_beside_the_key() {
