@@ -10,6 +10,7 @@ package main
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -72,6 +73,19 @@ func signed(text []byte, key string, witnesses []string) (*formats.Checkpoint, e
 	return checkpoint, nil
 }
 
+// recordOf is the record in the extra data: as it is, or as one zlib stream.
+func recordOf(extra string) ([]byte, error) {
+	record, err := base64.StdEncoding.DecodeString(extra)
+	if err != nil || bytes.HasPrefix(record, []byte("{")) {
+		return record, err
+	}
+	reader, err := zlib.NewReader(bytes.NewReader(record))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(reader, 1<<20))
+}
+
 func receipt(key string, witnesses []string) error {
 	text, err := io.ReadAll(os.Stdin)
 	if err != nil {
@@ -87,7 +101,7 @@ func receipt(key string, witnesses []string) error {
 	if !hasExtra || !hasIndex {
 		return errors.New("no extra data or no index")
 	}
-	record, err := base64.StdEncoding.DecodeString(extra)
+	record, err := recordOf(extra)
 	if err != nil {
 		return err
 	}

@@ -11,17 +11,22 @@
 //! ```
 //!
 //! The specification leaves `extra` to the application and warns that nothing vouches for it. Here it is the very bytes that
-//! were hashed as the leaf, so that the proof itself vouches for them.
+//! were hashed as the leaf, so that the proof itself vouches for them. Where the file would be longer than [`FITS`] with them, it is those bytes as zlib (RFC 1950)
+//! makes them shorter: a leaf begins with `{`, and a zlib stream never does.
 //!
 //! Not here: who may have one (the console), which checkpoint is the newest ([`crate::Publisher`]).
 //!
 //! [C2SP tlog-proof]: https://c2sp.org/tlog-proof
 
 use std::fmt;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::bufread::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
@@ -34,6 +39,8 @@ use crate::verify::{NEWEST_CHECKPOINT, WITNESSED};
 
 /// The first line.
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
+/// A receipt that is longer has its record compressed, in bytes: so one of a usual record fits with two witnesses and the path of a large tree.
+pub(crate) const FITS: usize = 2560;
 /// A tree of 2^63 leaves has no longer a path.
 const MAX_PATH: usize = 63;
 /// The longest text that is read, in bytes.
@@ -48,7 +55,8 @@ pub enum ReceiptError {
     /// Not UTF-8, or another first line.
     #[error("its first line is not `{HEADER}`")]
     Header,
-    /// No `extra` line with base64 in it. Proofs without are sound by the specification, and say nothing to a person.
+    /// No `extra` line with base64 in it, or what that holds is no record, and none that zlib compressed. Proofs without are sound by the specification, and say nothing to
+    /// a person.
     #[error("its second line is not `extra` and the record in base64")]
     Extra,
     /// The record is no record of a ledger: `{"v":1,"kind":…,"seq":<index>,…}`.
@@ -137,6 +145,8 @@ pub enum NoReceipt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     leaf: Vec<u8>,
+    /// The leaf as it stands in the file.
+    extra: Vec<u8>,
     index: u64,
     path: Vec<Hash>,
     note: Note,
@@ -186,7 +196,8 @@ impl Receipt {
                 TilesError::Missing { index: seq }
             }
         })?;
-        let receipt = Self {
+        let mut receipt = Self {
+            extra: leaf.clone(),
             leaf,
             index: seq,
             path,
@@ -194,7 +205,17 @@ impl Receipt {
             checkpoint,
         };
         receipt.check_inclusion().map_err(NoReceipt::Differs)?;
+        receipt.fit();
         Ok(receipt)
+    }
+
+    /// Has the record compressed where the file would be too long with it as it is.
+    fn fit(&mut self) {
+        if self.to_string().len() > FITS
+            && let Some(shorter) = deflated(&self.leaf).filter(|shorter| shorter.len() < self.leaf.len())
+        {
+            self.extra = shorter;
+        }
     }
 
     /// The same from a ledger's folder, or a copy of it, with the newest checkpoint that is witnessed, or with its newest one
@@ -237,8 +258,9 @@ impl Receipt {
             return Err(ReceiptError::Header);
         }
         let extra = line().and_then(|line| line.strip_prefix("extra "));
-        let leaf = extra.and_then(|extra| STANDARD.decode(extra).ok());
-        let leaf = leaf.ok_or(ReceiptError::Extra)?;
+        let extra = extra.and_then(|extra| STANDARD.decode(extra).ok());
+        let extra = extra.ok_or(ReceiptError::Extra)?;
+        let leaf = leaf_in(&extra).ok_or(ReceiptError::Extra)?;
         let index = line().and_then(|line| line.strip_prefix("index ")).and_then(decimal);
         let index = index.ok_or(ReceiptError::Index)?;
         if !crate::leaf::is_of(&leaf, index) {
@@ -261,6 +283,7 @@ impl Receipt {
         let checkpoint = Checkpoint::parse(note.text())?;
         Ok(Self {
             leaf,
+            extra,
             index,
             path,
             note,
@@ -331,13 +354,32 @@ impl Receipt {
 impl fmt::Display for Receipt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{HEADER}")?;
-        writeln!(formatter, "extra {}", STANDARD.encode(&self.leaf))?;
+        writeln!(formatter, "extra {}", STANDARD.encode(&self.extra))?;
         writeln!(formatter, "index {}", self.index)?;
         for hash in &self.path {
             writeln!(formatter, "{}", STANDARD.encode(hash))?;
         }
         write!(formatter, "\n{}", self.note)
     }
+}
+
+/// The leaf as zlib makes it shorter.
+fn deflated(leaf: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(leaf).ok()?;
+    encoder.finish().ok()
+}
+
+/// The leaf that stands in the file: as it is, or whole in one zlib stream. A short stream can stand for very much, so no more is read than a leaf can have.
+fn leaf_in(extra: &[u8]) -> Option<Vec<u8>> {
+    if extra.first() == Some(&b'{') {
+        return Some(extra.to_vec());
+    }
+    let (mut leaf, limit) = (Vec::new(), u64::try_from(MAX_LEAF_LEN).unwrap_or(u64::MAX));
+    let mut decoder = ZlibDecoder::new(extra).take(limit + 1);
+    decoder.read_to_end(&mut leaf).ok()?;
+    let is_whole = decoder.limit() > 0 && decoder.into_inner().into_inner().is_empty();
+    (is_whole && leaf.first() == Some(&b'{')).then_some(leaf)
 }
 
 /// What the note says, if it covers this record.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::note::{Algorithm, KeyName, Signer as _, SigningKey};
 use crate::sim::SimDisk;
+use crate::tree::node_hash;
 use crate::{Ledger, Options, RealDisk};
 
 const ORIGIN: &str = "gate.example/audit";
@@ -182,20 +183,138 @@ fn a_stranger_s_key_and_that_of_another_log_prove_nothing() {
     }
 }
 
-/// With two witnesses and the path of a tree of 100 million records; the record itself is as long as it is.
-#[test]
-fn the_proof_with_two_witnesses_is_no_longer_than_two_and_a_half_kibibytes() {
-    let stage = Stage::new(1);
-    let mut note = stage.checkpoint();
-    for name in ["witness.example/first-site", "witness.example/second-site"] {
-        note.sign(&signing(name, Algorithm::Cosignature), 1_790_000_000)
-            .unwrap();
+/// A read as a gateway records it, with what it has of a person, a cluster and a decision.
+const TYPICAL: &str = r#"{"v":1,"kind":"access","seq":0,"id":"019ab2c4-61e8-7d31-9c07-5be2a1f4d083","t":"2026-11-18T11:06:41.284917Z","mono":83127409112,"boot":"019ab27e-0c55-7a92-b3de-4410f7c2a96b","cluster":"prod","by":{"id":"ca978112ca1bbdcafac231b39a23dc4d","kind":"person","iss":"https://login.example.com/realms/corp","sub":"8d2f7c1e-55b0-4f6a-9a3d-1c0e7b942f68","user":"alice.lee@example.com","email":"alice.lee@example.com","groups":"sha256:cd0aa9856147b6c5b4ff2b7dfee5da20aa38253099ef1b4a64aced233c9afe29","session":"043a718774c572bd8a25adbeb1bfcd5c","credential":"gatewayToken"},"net":{"ip":"10.1.2.3","port":50412,"http":"HTTP/2.0","listener":"kubernetes"},"req":{"method":"GET","path":"/api/v1/namespaces/shop/pods","verb":"list","group":"","version":"v1","resource":"pods","namespace":"shop","agent":"kubectl/v1.36.3 (linux/amd64) kubernetes/4b2e1d9","kubectl_session":"71c0a9e2-03f7-4c4e-8b68-2f9d1a5c7e30"},"decision":{"allowed":true,"who":"gateway","rules":[{"kind":"roleBinding","name":"shop-developers","namespace":"shop","role":"ClusterRole/edit","effect":"allow"}],"policy":"sha256:148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940"}}"#;
+
+/// The receipt of this leaf in a tree of so many records, with two witnesses.
+fn receipt_in(size: u64, seq: u64, leaf: &[u8]) -> (Receipt, [SigningKey; 3]) {
+    let levels = size.next_power_of_two().trailing_zeros();
+    let path: Vec<Hash> = (0..levels).map(|level| leaf_hash(&level.to_be_bytes())).collect();
+    // A tree of a power of two has one sibling in each level.
+    let root = path.iter().enumerate().fold(leaf_hash(leaf), |node, (level, sibling)| {
+        if seq >> level & 1 == 0 {
+            node_hash(&node, sibling)
+        } else {
+            node_hash(sibling, &node)
+        }
+    });
+    let log = signing("gate.example.com/audit-3f2a91bc", Algorithm::Ed25519);
+    let witnesses = ["witness-a.example.com/w1", "gate-b.example.com/witness-91c2d004"];
+    let [one, other] = witnesses.map(|name| signing(name, Algorithm::Cosignature));
+    let checkpoint = Checkpoint {
+        origin: log.key().name().to_string(),
+        size: size.next_power_of_two(),
+        root,
+    };
+    let mut note = Note::new(checkpoint.to_string()).unwrap();
+    for key in [&log, &one, &other] {
+        note.sign(key, 1_790_000_000).unwrap();
     }
-    let mut receipt = Receipt::make(&stage.ledger.tiles(), 0, note).unwrap();
-    let leaf = STANDARD.encode(receipt.leaf()).len();
-    receipt.path = vec![[7; 32]; 27];
-    let proof = receipt.to_string().len() - leaf;
-    assert!(proof <= 2560, "{proof}");
+    let mut receipt = Receipt {
+        leaf: leaf.to_vec(),
+        extra: leaf.to_vec(),
+        index: seq,
+        path,
+        note,
+        checkpoint,
+    };
+    receipt.fit();
+    (receipt, [log, one, other])
+}
+
+#[test]
+fn the_receipt_of_a_usual_record_with_two_witnesses_is_no_longer_than_two_and_a_half_kibibytes() {
+    for size in [1_000, 1_000_000, 10_000_000] {
+        let seq = size - 3;
+        let leaf = TYPICAL.replace("\"seq\":0", &format!("\"seq\":{seq}"));
+        let (receipt, keys) = receipt_in(size, seq, leaf.as_bytes());
+        let text = receipt.to_string();
+        assert!(text.len() <= FITS, "{size}: {}", text.len());
+        let read = Receipt::parse(text.as_bytes()).unwrap();
+        assert_eq!(read, receipt);
+        assert_eq!(read.verify(keys.iter().map(SigningKey::key)).unwrap().vouched.len(), 3);
+        assert_eq!(read.leaf(), leaf.as_bytes());
+    }
+}
+
+#[test]
+fn a_record_is_compressed_only_where_the_receipt_would_be_too_long_with_it() {
+    let leaf = |filling: usize| {
+        format!(
+            "{{\"v\":1,\"kind\":\"access\",\"seq\":0,\"note\":\"{}\"}}",
+            "n".repeat(filling)
+        )
+    };
+    let plain = receipt_in(2, 0, leaf(900).as_bytes()).0;
+    assert_eq!(plain.extra, plain.leaf);
+    let long = receipt_in(2, 0, leaf(9_000).as_bytes()).0;
+    assert!(long.extra.len() < 200 && long.extra.first() != Some(&b'{'));
+    // What was written before there was another form is read as it was.
+    let mut before = long.clone();
+    before.extra.clone_from(&before.leaf);
+    let read = Receipt::parse(before.to_string().as_bytes()).unwrap();
+    assert_eq!((read.leaf(), read.index()), (long.leaf(), 0));
+    // Random bytes get no shorter, and are left as they are.
+    let hex: String = (0..3_000_u32)
+        .map(|at| hex::encode(&leaf_hash(&at.to_be_bytes())[..1]))
+        .collect();
+    let dense = receipt_in(
+        2,
+        0,
+        leaf(0).replace("\"note\":\"", &format!("\"note\":\"{hex}")).as_bytes(),
+    )
+    .0;
+    assert!(dense.extra.len() < dense.leaf.len());
+}
+
+/// The attack: a few bytes that stand for very many, or for a leaf and something behind it.
+#[test]
+fn what_is_compressed_is_one_whole_leaf_and_no_longer_than_a_leaf_can_be() {
+    let (receipt, keys) = receipt_in(
+        2,
+        0,
+        format!(
+            "{{\"v\":1,\"kind\":\"access\",\"seq\":0,\"note\":\"{}\"}}",
+            "n".repeat(9_000)
+        )
+        .as_bytes(),
+    );
+    let with = |extra: Vec<u8>| {
+        let forged = Receipt {
+            extra,
+            ..receipt.clone()
+        };
+        Receipt::parse(forged.to_string().as_bytes())
+    };
+    with(receipt.extra.clone())
+        .unwrap()
+        .verify(keys.iter().map(SigningKey::key))
+        .unwrap();
+    let whole = receipt.extra.clone();
+    let bomb = deflated(&[b"{".as_slice(), &vec![b' '; 64 << 20]].concat()).unwrap();
+    assert!(bomb.len() < MAX_RECEIPT_LEN);
+    let checksum = {
+        let mut changed = whole.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        changed
+    };
+    for extra in [
+        bomb,
+        checksum,
+        [whole.as_slice(), b"more"].concat(),
+        whole[..whole.len() - 1].to_vec(),
+        deflated(b"no record").unwrap(),
+        deflated(&receipt.extra).unwrap(),
+        Vec::new(),
+    ] {
+        assert_eq!(with(extra), Err(ReceiptError::Extra));
+    }
+    let longest = format!("{{{}}}", " ".repeat(MAX_LEAF_LEN - 2));
+    assert_eq!(
+        leaf_in(&deflated(longest.as_bytes()).unwrap()).unwrap().len(),
+        MAX_LEAF_LEN
+    );
+    assert_eq!(leaf_in(&deflated(format!("{longest} ").as_bytes()).unwrap()), None);
 }
 
 #[test]
