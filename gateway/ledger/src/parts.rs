@@ -57,15 +57,13 @@ pub(crate) fn may_declare(leaf: &[u8]) -> bool {
 
 /// What a leaf says of its parts; nothing where it says nothing, or nothing that can be read.
 pub(crate) fn declared(leaf: &[u8]) -> Vec<Declared> {
-    if may_declare(leaf) { said_in(leaf) } else { Vec::new() }
-}
-
-/// As [`declared`], of a leaf that may speak of parts.
-pub(crate) fn said_in(leaf: &[u8]) -> Vec<Declared> {
     #[derive(Deserialize)]
     struct OnlyParts {
         #[serde(default)]
         parts: Vec<Declared>,
+    }
+    if !may_declare(leaf) {
+        return Vec::new();
     }
     serde_json::from_slice::<OnlyParts>(leaf).map_or_else(|_| Vec::new(), |leaf| leaf.parts)
 }
@@ -84,23 +82,41 @@ pub(crate) fn check(leaf: &[u8], parts: &[impl AsRef<[u8]>]) -> Result<usize, Pa
 /// # Errors
 /// As there.
 pub(crate) fn compare(declared: &[Declared], parts: &[impl AsRef<[u8]>]) -> Result<usize, PartsFault> {
-    let missing = declared.len().saturating_sub(parts.len());
-    if missing > 0 {
-        return Err(PartsFault::Missing(missing));
+    // Nothing that binds none is hashed.
+    if declared.iter().all(|part| part.sealed.is_none()) {
+        return compare_count(declared, parts.len()).map(|()| 0);
     }
-    let surplus = parts.len().saturating_sub(declared.len());
-    if surplus > 0 && declared.iter().any(|part| part.sealed.is_some()) {
-        return Err(PartsFault::Surplus(surplus));
-    }
+    let digests: Vec<String> = parts.iter().map(|part| Part::digest(part.as_ref())).collect();
+    compare_digests(declared, &digests)
+}
+
+/// As [`compare`], of the parts' digests.
+///
+/// # Errors
+/// As there.
+pub(crate) fn compare_digests(declared: &[Declared], digests: &[String]) -> Result<usize, PartsFault> {
+    compare_count(declared, digests.len())?;
     let (mut bound, of) = (0, declared.len());
-    for (index, (said, part)) in declared.iter().zip(parts).enumerate() {
+    for (index, (said, digest)) in declared.iter().zip(digests).enumerate() {
         let Some(said) = &said.sealed else { continue };
-        if *said != Part::digest(part.as_ref()) {
+        if said != digest {
             return Err(PartsFault::Altered { part: index + 1, of });
         }
         bound += 1;
     }
     Ok(bound)
+}
+
+fn compare_count(declared: &[Declared], there: usize) -> Result<(), PartsFault> {
+    let missing = declared.len().saturating_sub(there);
+    if missing > 0 {
+        return Err(PartsFault::Missing(missing));
+    }
+    let surplus = there.saturating_sub(declared.len());
+    if surplus > 0 && declared.iter().any(|part| part.sealed.is_some()) {
+        return Err(PartsFault::Surplus(surplus));
+    }
+    Ok(())
 }
 
 /// The keys of those parts that do not stand there, where all others do, in their order, and every missing one names its key: so a copy

@@ -9,13 +9,13 @@
 //! Segments are looked at beside one another, each from the state in its own header; that every header is what the records
 //! before it lead to is compared afterwards.
 
-mod ahead;
 mod erased;
 mod heads;
 mod remote;
 mod resume;
 mod segment;
 mod standing;
+mod straight;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -31,7 +31,6 @@ use crate::note::{Note, VerifierKey};
 use crate::parts::PartsFault;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Frontier;
-use ahead::Ahead;
 pub use erased::Erased;
 use erased::Erasures;
 pub(crate) use erased::fuzz_erasure;
@@ -42,8 +41,9 @@ pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
 pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, verify_remote};
 use resume::Recollection;
 pub use resume::{Resume, fuzz_resume};
-use segment::Examined;
+use segment::{Examined, Spot};
 pub use standing::{StandingCheck, Step};
+use straight::Room;
 pub use turns::Turn;
 pub(crate) use turns::stated_in;
 use turns::{Keys, Told, Unsettled};
@@ -366,24 +366,12 @@ fn examine_all(
         for _ in 0..threads.clamp(1, firsts.len().max(1)) {
             let (give, next, reread) = (give.clone(), &next, &reread);
             scope.spawn(move || {
-                let mut room = Ahead::default();
+                let mut room = Room::default();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&first) = firsts.get(index) else { return };
-                    let follower = firsts.get(index + 1).copied();
-                    let examined = match resume.recall(&**disk, first, follower, &heads.list) {
-                        Recollection::Holds(examined) => Ok(*examined),
-                        one => {
-                            let is_known = matches!(one, Recollection::Changed);
-                            reread.fetch_add(u64::from(is_known), Ordering::Relaxed);
-                            let file = resume.identity(first);
-                            let examined = segment::examine(&**disk, first, follower, &heads.list, &mut room);
-                            if let Ok(examined) = &examined {
-                                resume.keep(examined, file, follower);
-                            }
-                            examined
-                        }
-                    };
+                    let spot = Spot::of(&**disk, first, firsts.get(index + 1).copied());
+                    let examined = look(&**disk, &spot, &heads.list, &mut room, resume, reread);
                     if let Ok(examined) = &examined {
                         progress(examined.recalled.map_or(examined.bytes, |[.., bytes]| bytes));
                     }
@@ -399,6 +387,30 @@ fn examine_all(
         }
         Ok((done.into_values().collect(), reread.load(Ordering::Relaxed)))
     })
+}
+
+/// Looks at one segment, by what was left of it or by reading it.
+fn look(
+    disk: &dyn Disk,
+    spot: &Spot,
+    heads: &[Head],
+    room: &mut Room,
+    resume: &Resume<'_>,
+    reread: &AtomicU64,
+) -> Result<Examined, ReadError> {
+    let name = segment_name(spot.first);
+    let file = disk.open_read(&name).map_err(|source| io(disk, &name, source))?;
+    match resume.recall(disk, &*file, spot, heads) {
+        Recollection::Holds(examined) => return Ok(*examined),
+        Recollection::Changed => drop(reread.fetch_add(1, Ordering::Relaxed)),
+        Recollection::None => {}
+    }
+    let before = resume.identity(&name);
+    let examined = segment::examine(disk, &*file, spot, heads, room)?;
+    if let Some(before) = before {
+        resume.keep(&examined, before, spot.follower);
+    }
+    Ok(examined)
 }
 
 /// Puts segments one behind the other.

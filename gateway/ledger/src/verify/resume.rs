@@ -18,19 +18,22 @@ use serde::{Deserialize, Serialize};
 
 use super::erased::{Erasures, GoneKeys, SealedParts};
 use super::heads::Head;
-use super::segment::{Examined, Recall, recall};
+use super::segment::{Examined, Recall, Spot, recall};
 use super::turns::Told;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::segment::segment_name;
 use crate::tree::Hash;
 
 /// The form of a claim.
 const VERSION: u8 = 1;
 
+/// Says which file it is that stands under a name, or nothing where it could not be known again.
+type Identity<'r> = dyn Fn(&str) -> Option<String> + Sync + 'r;
+
 /// What an earlier check left, and where this one leaves its own.
 pub struct Resume<'r> {
     claims: BTreeMap<u64, Claim>,
-    identity: &'r (dyn Fn(&str) -> Option<String> + Sync),
+    identity: &'r Identity<'r>,
     keep: &'r (dyn Fn(&str) + Sync),
 }
 
@@ -85,11 +88,7 @@ impl<'r> Resume<'r> {
     /// passed over, as the end of a file is that was being written. `identity` says which file stands under a name now: something that is another
     /// one when the file was changed or exchanged, or `None` where that cannot be said, and then it is read. It is asked before a file is read.
     #[must_use]
-    pub fn new(
-        lines: &str,
-        identity: &'r (dyn Fn(&str) -> Option<String> + Sync),
-        keep: &'r (dyn Fn(&str) + Sync),
-    ) -> Self {
+    pub fn new(lines: &str, identity: &'r Identity<'r>, keep: &'r (dyn Fn(&str) + Sync)) -> Self {
         let claims = lines
             .lines()
             .filter_map(|line| serde_json::from_str::<Claim>(line).ok());
@@ -102,19 +101,26 @@ impl<'r> Resume<'r> {
     }
 
     /// What the segment that begins with `first` holds, without reading its records.
-    pub(super) fn recall(&self, disk: &dyn Disk, first: u64, follower: Option<u64>, heads: &[Head]) -> Recollection {
-        let Some(claim) = self.claims.get(&first) else {
+    pub(super) fn recall(&self, disk: &dyn Disk, file: &dyn DiskFile, spot: &Spot, heads: &[Head]) -> Recollection {
+        let Some(claim) = self.claims.get(&spot.first) else {
             return Recollection::None;
         };
-        match self.recall_claim(disk, claim, follower, heads) {
+        match self.recall_claim(disk, file, claim, spot, heads) {
             Some(examined) => Recollection::Holds(Box::new(examined)),
             None => Recollection::Changed,
         }
     }
 
-    fn recall_claim(&self, disk: &dyn Disk, claim: &Claim, follower: Option<u64>, heads: &[Head]) -> Option<Examined> {
+    fn recall_claim(
+        &self,
+        disk: &dyn Disk,
+        file: &dyn DiskFile,
+        claim: &Claim,
+        spot: &Spot,
+        heads: &[Head],
+    ) -> Option<Examined> {
         let name = segment_name(claim.first);
-        if follower != Some(claim.next) || (self.identity)(&name)? != claim.file {
+        if spot.follower != Some(claim.next) || self.identity(&name)? != claim.file {
             return None;
         }
         let said = Recall {
@@ -124,12 +130,12 @@ impl<'r> Resume<'r> {
             start: root_of(&claim.start)?,
             end: root_of(&claim.end)?,
         };
-        let mut examined = recall(disk, &said, heads)?;
-        let file = disk.display(&name);
+        let mut examined = recall(disk, file, &said, heads)?;
+        let place = disk.display(&name);
         let told = claim
             .told
             .iter()
-            .map(|(seq, offset, note)| Told::recalled(*seq, note.as_deref(), &file, *offset));
+            .map(|(seq, offset, note)| Told::recalled(*seq, note.as_deref(), &place, *offset));
         examined.told = told.collect();
         examined.erasures = Erasures::recalled(&claim.gone, &claim.sealed);
         (examined.unbound, examined.gaps) = (claim.unbound, claim.gaps);
@@ -137,14 +143,14 @@ impl<'r> Resume<'r> {
         Some(examined)
     }
 
-    /// Which file it is that is about to be read.
-    pub(super) fn identity(&self, first: u64) -> Option<String> {
-        (self.identity)(&segment_name(first))
+    /// Which file it is that stands under this name.
+    pub(super) fn identity(&self, name: &str) -> Option<String> {
+        (self.identity)(name)
     }
 
     /// Leaves what was read, if nothing of it is wrong and it has a successor.
-    pub(super) fn keep(&self, examined: &Examined, file: Option<String>, follower: Option<u64>) {
-        let (Some(start), Some(end), Some(file)) = (&examined.start, &examined.end, file) else {
+    pub(super) fn keep(&self, examined: &Examined, file: String, follower: Option<u64>) {
+        let (Some(start), Some(end)) = (&examined.start, &examined.end) else {
             return;
         };
         let (Some((gone, sealed)), []) = (examined.erasures.all(), examined.findings.as_slice()) else {

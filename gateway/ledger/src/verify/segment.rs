@@ -4,19 +4,19 @@ use std::ops::Range;
 
 use model::event::RecordKind;
 
-use super::ahead::{Ahead, Known};
 use super::erased::Erasures;
 use super::heads::Head;
+use super::straight::{self, Room};
 use super::turns::Told;
 use super::{FILE_MAX, Fault, Finding, io, read_whole};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile, read_range_into};
 use crate::error::ReadError;
 use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, read_frame};
 use crate::options::to_u64;
 use crate::parts::{self, PartsFault};
 use crate::recovery::read_header;
 use crate::segment::{FOOTER_MAGIC, Footer, Header, evidence_of_sync, hashes_name, segment_name};
-use crate::tree::{Frontier, Hash};
+use crate::tree::{Frontier, Hash, leaf_hash};
 
 /// How far a number may jump and still be taken for a gap.
 const JUMP_MAX: u64 = 1 << 24;
@@ -53,30 +53,105 @@ pub(super) struct Examined {
     pub(super) recalled: Option<[u64; 3]>,
 }
 
-/// Reads and checks the segment that begins with `first`; `follower` is the first record of the next one, and `ahead` where its
-/// bytes are put.
+/// A segment, as its name and its successor say it.
+pub(super) struct Spot {
+    /// Its first record.
+    pub(super) first: u64,
+    /// The first record of the next one.
+    pub(super) follower: Option<u64>,
+    /// The next one's header, where that can be read.
+    following: Option<Header>,
+}
+
+impl Spot {
+    /// The one that begins with `first`, before that which begins with `follower`.
+    pub(super) fn of(disk: &dyn Disk, first: u64, follower: Option<u64>) -> Self {
+        let following = follower.and_then(|next| read_header(disk, &segment_name(next)).ok());
+        Self {
+            first,
+            follower,
+            following,
+        }
+    }
+
+    /// Where its successor says that it was abandoned: bytes behind that are no records.
+    fn abandoned(&self) -> Option<u64> {
+        self.following.as_ref().and_then(|header| header.abandoned_at)
+    }
+
+    fn leads_to(&self) -> Option<&Frontier> {
+        self.following.as_ref().map(|header| &header.frontier)
+    }
+}
+
+/// Reads and checks a segment that is open as `file`; `room` is where its bytes are put. One that is as its writer left it is read once, any other a
+/// second time.
 pub(super) fn examine(
     disk: &dyn Disk,
-    first: u64,
-    follower: Option<u64>,
+    file: &dyn DiskFile,
+    spot: &Spot,
     heads: &[Head],
-    ahead: &mut Ahead,
+    room: &mut Room,
 ) -> Result<Examined, ReadError> {
-    let name = segment_name(first);
-    let file = disk.open_read(&name).map_err(|source| io(disk, &name, source))?;
-    ahead.read(&*file, FILE_MAX).map_err(|source| io(disk, &name, source))?;
-    let Ahead { data, known } = ahead;
-    let following = follower.and_then(|next| read_header(disk, &segment_name(next)).ok());
-    // Bytes behind the end of an abandoned segment are no records; the next header says where that is.
-    let abandoned_at = following.as_ref().and_then(|header| header.abandoned_at);
-    let abandoned_at = abandoned_at.and_then(|at| usize::try_from(at).ok());
+    match examine_straight(disk, file, spot, heads, room)? {
+        Some(examined) => Ok(examined),
+        None => examine_whole(disk, file, spot, heads, room),
+    }
+}
+
+/// `None` where anything is not as it should be.
+pub(super) fn examine_straight(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    spot: &Spot,
+    heads: &[Head],
+    room: &mut Room,
+) -> Result<Option<Examined>, ReadError> {
+    let name = segment_name(spot.first);
+    if spot.abandoned().is_some() {
+        return Ok(None);
+    }
+    let read = straight::read(file, &disk.display(&name), spot.first, heads, room);
+    let Some(straight) = read.map_err(|source| io(disk, &name, source))? else {
+        return Ok(None);
+    };
+    let (mut examined, followed) = (straight.examined, straight.following.end());
+    let beside = Kept {
+        disk,
+        first: spot.first,
+    };
+    let is_whole = spot.follower.is_none_or(|follower| follower == examined.next)
+        && followed.holds(spot.leads_to())
+        && followed.end.as_ref().map(Frontier::root) == Some(straight.root)
+        // Hashes of more records than are here say which are missing.
+        && beside.count() <= examined.records;
+    (examined.end, examined.heads) = (followed.end, followed.heads);
+    Ok(is_whole.then_some(examined))
+}
+
+/// Whatever it holds: goes on behind what is wrong, and says where that is.
+pub(super) fn examine_whole(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    spot: &Spot,
+    heads: &[Head],
+    room: &mut Room,
+) -> Result<Examined, ReadError> {
+    let name = segment_name(spot.first);
+    let read = file.len().and_then(|len| {
+        let len = usize::try_from(len.min(FILE_MAX)).unwrap_or(usize::MAX);
+        read_range_into(file, 0, len, &mut room.whole)
+    });
+    read.map_err(|source| io(disk, &name, source))?;
+    let data = &room.whole;
+    let abandoned_at = spot.abandoned().and_then(|at| usize::try_from(at).ok());
     let end = abandoned_at.unwrap_or(data.len()).min(data.len());
-    let mut walk = Walk::new(disk.display(&name), data.get(..end).unwrap_or_default(), known, first);
-    walk.is_last = follower.is_none() && abandoned_at.is_none();
+    let mut walk = Walk::new(disk.display(&name), data.get(..end).unwrap_or_default(), spot.first);
+    walk.is_last = spot.follower.is_none() && abandoned_at.is_none();
     walk.run();
     walk.examined.bytes = to_u64(data.len());
-    walk.examined.abandoned = following.as_ref().and_then(|header| header.abandoned_at);
-    if let Some(follower) = follower.filter(|&follower| follower > walk.expected) {
+    walk.examined.abandoned = spot.abandoned();
+    if let Some(follower) = spot.follower.filter(|&follower| follower > walk.expected) {
         walk.find(Fault::Missing, walk.expected..follower);
         walk.leave_out(follower);
     }
@@ -89,15 +164,12 @@ pub(super) fn examine(
         mut examined,
         ..
     } = walk;
-    let leads_to = following.map(|header| header.frontier);
     let leaves = Leaves { hashes, places, file };
-    leaves.compare(
-        &Kept { disk, first },
-        heads,
-        leads_to.as_ref(),
-        footer.as_ref(),
-        &mut examined,
-    );
+    let beside = Kept {
+        disk,
+        first: spot.first,
+    };
+    leaves.compare(&beside, heads, spot.leads_to(), footer.as_ref(), &mut examined);
     Ok(examined)
 }
 
@@ -115,8 +187,8 @@ pub(super) struct Recall {
 
 /// Follows the hashes beside a segment in place of its records. `None` where they do not lead from what its header says to what was said and to what the next
 /// header says, or where a checkpoint on the way does not hold.
-pub(super) fn recall(disk: &dyn Disk, said: &Recall, heads: &[Head]) -> Option<Examined> {
-    let header = read_header(disk, &segment_name(said.first)).ok()?;
+pub(super) fn recall(disk: &dyn Disk, file: &dyn DiskFile, said: &Recall, heads: &[Head]) -> Option<Examined> {
+    let (header, _) = straight::header(file).ok()??;
     let following = read_header(disk, &segment_name(said.next)).ok()?;
     if (header.first_seq(), header.frontier.root(), following.abandoned_at) != (said.first, said.start, said.abandoned)
     {
@@ -147,8 +219,6 @@ pub(super) fn recall(disk: &dyn Disk, said: &Recall, heads: &[Head]) -> Option<E
 /// The walk over the frames of a segment, which goes on behind damage.
 struct Walk<'a> {
     data: &'a [u8],
-    /// Frames that are known, from the one that comes next.
-    known: &'a [Known],
     file: String,
     pos: usize,
     /// The number that must come next.
@@ -166,10 +236,9 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(file: String, data: &'a [u8], known: &'a [Known], first: u64) -> Self {
+    fn new(file: String, data: &'a [u8], first: u64) -> Self {
         Self {
             data,
-            known,
             file,
             pos: 0,
             expected: first,
@@ -196,29 +265,12 @@ impl<'a> Walk<'a> {
                 self.footer(footer);
                 break;
             }
-            if let Some((frame, known)) = self.take_known() {
-                self.step(&frame, &known);
-                continue;
-            }
             match read_frame(rest) {
-                Ok(frame) => self.step(&frame, &Known::of(self.data, self.pos, &frame)),
+                Ok(frame) => self.step(&frame),
                 Err(why) if !self.skip(why) => break,
                 Err(_) => {}
             }
         }
-    }
-
-    /// The frame that begins here, if it was looked at when it was read.
-    fn take_known(&mut self) -> Option<(Frame<'a>, Known)> {
-        while let [known, rest @ ..] = self.known
-            && known.pos() <= self.pos
-        {
-            self.known = rest;
-            if known.pos() == self.pos {
-                return known.frame(self.data).map(|frame| (frame, *known));
-            }
-        }
-        None
     }
 
     fn header(&mut self) {
@@ -236,7 +288,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn step(&mut self, frame: &Frame<'a>, known: &Known) {
+    fn step(&mut self, frame: &Frame<'a>) {
         if frame.seq > self.expected {
             // A part whose leaf is gone carries its number, too; the leaf decides.
             self.find(Fault::Missing, self.expected..frame.seq);
@@ -251,17 +303,17 @@ impl<'a> Walk<'a> {
             self.parts.clear();
             return;
         }
-        if !known.agrees {
+        if frame.check_leaf().is_err() {
             self.find(Fault::FrameLeaf, frame.seq..frame.seq + 1);
         }
         match frame.kind {
             FrameKind::Part => self.parts.push(frame.body),
-            FrameKind::Leaf(kind) => self.leaf(frame, kind, known),
+            FrameKind::Leaf(kind) => self.leaf(frame, kind),
         }
         self.pos += frame.encoded_len();
     }
 
-    fn leaf(&mut self, frame: &Frame<'a>, kind: RecordKind, known: &Known) {
+    fn leaf(&mut self, frame: &Frame<'a>, kind: RecordKind) {
         if kind == RecordKind::Key {
             let told = Told::read(frame.body, frame.seq, &self.file, to_u64(self.pos));
             self.examined.told.push(told);
@@ -271,11 +323,7 @@ impl<'a> Walk<'a> {
         }
         self.examined.gaps += u64::from(kind == RecordKind::Gap);
         let count = self.parts.len();
-        let declared = if known.may_declare {
-            parts::said_in(frame.body)
-        } else {
-            Vec::new()
-        };
+        let declared = parts::declared(frame.body);
         self.examined.erasures.count(&declared);
         match parts::compare(&declared, &self.parts) {
             Ok(bound) => self.examined.unbound += to_u64(count.saturating_sub(bound)),
@@ -292,7 +340,7 @@ impl<'a> Walk<'a> {
         self.examined.parts += to_u64(count);
         self.examined.records += 1;
         self.parts.clear();
-        self.hashes.push(known.hash);
+        self.hashes.push(Some(leaf_hash(frame.body)));
         self.places.push(to_u64(self.pos));
         self.expected = frame.seq.saturating_add(1);
     }
@@ -442,9 +490,9 @@ impl Leaves {
 }
 
 /// What a row of leaves leads to, and which checkpoints hold on the way.
-struct Followed {
-    end: Option<Frontier>,
-    heads: Vec<(usize, bool)>,
+pub(super) struct Followed {
+    pub(super) end: Option<Frontier>,
+    pub(super) heads: Vec<(usize, bool)>,
 }
 
 impl Followed {
@@ -455,31 +503,59 @@ impl Followed {
     }
 
     fn along(start: Frontier, hashes: impl Iterator<Item = Option<Hash>>, heads: &[Head]) -> Self {
-        let mut frontier = start;
-        let mut compared = Vec::new();
-        let mut index = heads.partition_point(|head| head.size < frontier.size());
-        let mut look = |frontier: &Frontier, compared: &mut Vec<(usize, bool)>| {
-            if let Some(head) = heads.get(index)
-                && head.size == frontier.size()
-            {
-                compared.push((index, head.root == frontier.root()));
-                index += 1;
-            }
-        };
-        look(&frontier, &mut compared);
+        let mut following = Following::from(start, heads);
         for hash in hashes {
             let Some(hash) = hash else {
-                return Self {
-                    end: None,
-                    heads: compared,
-                };
+                let heads = following.compared;
+                return Self { end: None, heads };
             };
-            frontier.push(hash);
-            look(&frontier, &mut compared);
+            following.push(hash);
         }
-        Self {
-            end: Some(frontier),
-            heads: compared,
+        following.end()
+    }
+}
+
+/// The same, leaf by leaf.
+pub(super) struct Following<'h> {
+    frontier: Frontier,
+    compared: Vec<(usize, bool)>,
+    /// Checkpoints that are to come, and the index of the first of them.
+    heads: &'h [Head],
+    index: usize,
+}
+
+impl<'h> Following<'h> {
+    pub(super) fn from(frontier: Frontier, heads: &'h [Head]) -> Self {
+        let index = heads.partition_point(|head| head.size < frontier.size());
+        let mut following = Self {
+            frontier,
+            compared: Vec::new(),
+            heads: heads.get(index..).unwrap_or_default(),
+            index,
+        };
+        following.look();
+        following
+    }
+
+    pub(super) fn push(&mut self, leaf: Hash) {
+        self.frontier.push(leaf);
+        self.look();
+    }
+
+    fn look(&mut self) {
+        if let [head, rest @ ..] = self.heads
+            && head.size == self.frontier.size()
+        {
+            let held = head.root == self.frontier.root();
+            self.compared.push((self.index, held));
+            (self.heads, self.index) = (rest, self.index + 1);
+        }
+    }
+
+    pub(super) fn end(self) -> Followed {
+        Followed {
+            end: Some(self.frontier),
+            heads: self.compared,
         }
     }
 }

@@ -13,8 +13,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::ahead::Ahead;
 use super::heads::{Head, Heads};
+use super::segment::Spot;
+use super::straight::Room;
 use super::{Chain, Fault, Finding, KEPT, Trust, io, segment};
 use crate::disk::Disk;
 use crate::error::ReadError;
@@ -299,13 +300,11 @@ impl StandingCheck {
     /// Says what does not hold, and what the segment leads to.
     fn locate(&self, segment: SegmentInfo, round: &Round, step: &mut Step) -> Option<Frontier> {
         let found = self.heads_of(segment).and_then(|heads| {
-            let examined = segment::examine(
-                &*self.disk,
-                segment.first_seq,
-                segment.next_seq,
-                &heads.list,
-                &mut Ahead::default(),
-            )?;
+            let name = segment_name(segment.first_seq);
+            let file = self.disk.open_read(&name);
+            let file = file.map_err(|source| io(&*self.disk, &name, source))?;
+            let spot = Spot::of(&*self.disk, segment.first_seq, segment.next_seq);
+            let examined = segment::examine(&*self.disk, &*file, &spot, &heads.list, &mut Room::default())?;
             let expected = round.before.as_ref().map_or(segment.first_seq, Frontier::size);
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());
             step.bytes += examined.bytes;
