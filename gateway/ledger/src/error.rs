@@ -142,6 +142,8 @@ pub(crate) enum DamageKind {
     Neighbours,
     #[error("record {seq} is missing")]
     Missing { seq: u64 },
+    #[error("record {seq} is another one than a moment before")]
+    Exchanged { seq: u64 },
     #[error("record {seq}: {fault}")]
     Parts { seq: u64, fault: PartsFault },
     #[error("the records do not lead to the next segment's root")]

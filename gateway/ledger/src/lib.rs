@@ -56,7 +56,7 @@ pub use options::Options;
 pub use parts::PartsFault;
 pub use publish::{Cut, PublishError, Published, Publisher};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
-pub use reader::{Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
+pub use reader::{Proved as ProvedSpot, Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
 pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};
 pub use recovery::{Recovery, Unfinished};
 pub use ticket::{Durable, Lost, Ticket};

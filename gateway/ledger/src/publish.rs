@@ -27,7 +27,7 @@ use crate::reader::Reader;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Head;
 use crate::tree::{Frontier, Hash};
-use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST, key_changes};
+use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST, kept_heads, key_changes};
 pub use mend::Cut;
 
 /// How long a checkpoint may be old while records come.
@@ -220,6 +220,41 @@ impl Publisher {
         })
     }
 
+    /// The largest tree that was signed by these keys before, as the newest checkpoints say it, here and `beside`: none is one without a record. The
+    /// signature is checked, and the root against what the segment leads to that it reaches into; whether each earlier record is the one that was signed is not
+    /// ([`Reader::proved`]). Where somebody took the newest ones away, one of those counts that are kept along the ledger. Signs nothing.
+    ///
+    /// # Errors
+    /// [`PublishError`], as [`Publisher::start`] would say it.
+    pub fn signed_before(
+        ledger: &Ledger,
+        disk: &Arc<dyn Disk>,
+        beside: Option<&Arc<dyn Disk>>,
+        keys: &[&VerifierKey],
+    ) -> Result<Head, PublishError> {
+        let mut signed = Head {
+            size: 0,
+            root: Frontier::default().root(),
+        };
+        for place in std::iter::once(disk).chain(beside) {
+            if let Some(head) = compare(ledger, disk, &**place, keys)?
+                && head.size > signed.size
+            {
+                signed = head;
+            }
+        }
+        if signed.size == 0 {
+            let (keys, have) = (keys.iter().map(|key| (*key).clone()), ledger.durable().size);
+            let kept = kept_heads(&**disk, &keys.collect::<Vec<_>>())?.into_iter().rev();
+            for head in kept.filter(|head| head.size <= have) {
+                if root_at(disk, head.size)? == Some(head.root) {
+                    return Ok(head);
+                }
+            }
+        }
+        Ok(signed)
+    }
+
     /// Torn ends that the start has cut off the files of kept checkpoints: what a crash, or a full disk, in the middle of an append
     /// had left. Whoever starts says so.
     #[must_use]
@@ -348,58 +383,8 @@ impl Desk {
 
     /// The newest signatures of an earlier run must be over these very records.
     fn compare(&self) -> Result<(), PublishError> {
-        std::iter::once(&self.disk)
-            .chain(&self.beside)
-            .try_for_each(|disk| self.compare_with(&**disk))
-    }
-
-    fn compare_with(&self, disk: &dyn Disk) -> Result<(), PublishError> {
-        let Some(bytes) = read(disk, NEWEST)? else {
-            return Ok(());
-        };
-        let file = disk.display(NEWEST);
-        let note = Note::parse(&bytes).map_err(|source| PublishError::Note {
-            file: file.clone(),
-            source,
-        })?;
         let keys: Vec<_> = self.signers.iter().map(|signer| signer.key()).collect();
-        note.verify(keys.iter().copied())
-            .map_err(|source| PublishError::OtherKey {
-                file: file.clone(),
-                key: keys.first().map(|key| key.short()).unwrap_or_default(),
-                source,
-            })?;
-        let signed = Checkpoint::parse(note.text()).map_err(|source| PublishError::Checkpoint { file, source })?;
-        let Head { size: have, .. } = self.ledger.durable();
-        if signed.size > have {
-            return Err(PublishError::Behind {
-                signed: signed.size,
-                have,
-            });
-        }
-        if self.root_at(signed.size)? != Some(signed.root) {
-            return Err(PublishError::Differs { size: signed.size });
-        }
-        Ok(())
-    }
-
-    /// The root at an earlier size, from the segment that reaches it.
-    fn root_at(&self, size: u64) -> Result<Option<Hash>, PublishError> {
-        let reader = Reader::open_on(Arc::clone(&self.disk))?;
-        let Some(segment) = reader
-            .segments()
-            .iter()
-            .rfind(|segment| segment.first_seq <= size)
-            .copied()
-        else {
-            return Ok((size == 0).then(|| Frontier::default().root()));
-        };
-        let mut frontier = reader.frontier(segment)?;
-        let wanted = usize::try_from(size - segment.first_seq).unwrap_or(usize::MAX);
-        for hash in reader.leaf_hashes(segment)?.into_iter().take(wanted) {
-            frontier.push(hash);
-        }
-        Ok((frontier.size() == size).then(|| frontier.root()))
+        Publisher::signed_before(&self.ledger, &self.disk, self.beside.as_ref(), &keys).map(drop)
     }
 
     /// Signs the durable end, if it is not signed yet, and writes it down; `keep` also where it is not time to keep one.
@@ -514,6 +499,58 @@ impl Desk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the newest checkpoint in `place` says, which may be another folder than that of the records, on `disk`.
+fn compare(
+    ledger: &Ledger,
+    disk: &Arc<dyn Disk>,
+    place: &dyn Disk,
+    keys: &[&VerifierKey],
+) -> Result<Option<Head>, PublishError> {
+    let Some(bytes) = read(place, NEWEST)? else {
+        return Ok(None);
+    };
+    let file = place.display(NEWEST);
+    let note = Note::parse(&bytes).map_err(|source| PublishError::Note {
+        file: file.clone(),
+        source,
+    })?;
+    note.verify(keys.iter().copied())
+        .map_err(|source| PublishError::OtherKey {
+            file: file.clone(),
+            key: keys.first().map(|key| key.short()).unwrap_or_default(),
+            source,
+        })?;
+    let signed = Checkpoint::parse(note.text()).map_err(|source| PublishError::Checkpoint { file, source })?;
+    let (size, root) = (signed.size, signed.root);
+    let Head { size: have, .. } = ledger.durable();
+    if size > have {
+        return Err(PublishError::Behind { signed: size, have });
+    }
+    if root_at(disk, size)? != Some(root) {
+        return Err(PublishError::Differs { size });
+    }
+    Ok(Some(Head { size, root }))
+}
+
+/// The root at an earlier size, from the segment that reaches it.
+fn root_at(disk: &Arc<dyn Disk>, size: u64) -> Result<Option<Hash>, PublishError> {
+    let reader = Reader::open_on(Arc::clone(disk))?;
+    let Some(segment) = reader
+        .segments()
+        .iter()
+        .rfind(|segment| segment.first_seq <= size)
+        .copied()
+    else {
+        return Ok((size == 0).then(|| Frontier::default().root()));
+    };
+    let mut frontier = reader.frontier(segment)?;
+    let wanted = usize::try_from(size - segment.first_seq).unwrap_or(usize::MAX);
+    for hash in reader.leaf_hashes(segment)?.into_iter().take(wanted) {
+        frontier.push(hash);
+    }
+    Ok((frontier.size() == size).then(|| frontier.root()))
 }
 
 /// Puts the newest one in place of the one before, whole or not at all.

@@ -63,7 +63,7 @@ impl Desk {
             return Ok(false);
         };
         let is_ours = stated.origin == self.origin() && stated.size <= self.ledger.durable().size;
-        Ok(is_ours && self.root_at(stated.size)? == Some(stated.root))
+        Ok(is_ours && root_at(&self.disk, stated.size)? == Some(stated.root))
     }
 
     fn take_witnessed(&self, witnessed: &Published) -> Result<(), PublishError> {

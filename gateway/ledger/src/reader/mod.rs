@@ -4,6 +4,7 @@
 //! Beside a live writer a reader may see a record a moment before its sync has returned; who must not, bounds the walk with
 //! [`Records::until`] and the writer's durable size. The walk ends at the last whole record and goes on from there when asked again.
 
+mod proved;
 mod window;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::parts::{self, PartsFault};
 use crate::recovery::{footer_at_end, read_header};
 use crate::segment::{BrokenWhy, FOOTER_MAGIC, Footer, Header, hashes_name, parse_segment_name, scan, segment_name};
 use crate::tree::{Frontier, Hash, leaf_hash};
+pub use proved::Proved;
 use window::Window;
 
 /// A ledger's folder, opened for reading.

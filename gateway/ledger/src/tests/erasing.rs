@@ -115,6 +115,7 @@ fn what_was_erased_is_counted_and_what_was_taken_out_for_it_is_no_fault() {
         parts: 4,
         detached: 3,
         recordings: 1,
+        refused: std::collections::BTreeSet::new(),
     };
     assert_eq!(report.erased, erased);
 }
@@ -173,4 +174,83 @@ fn what_stands_in_place_of_an_erased_part_is_no_erasure() {
     });
     let altered = Fault::Parts(PartsFault::Altered { part: 1, of: 1 });
     assert_eq!(faults(&world.check()), [(0, &altered)]);
+}
+
+/// As a start writes it that finds records behind what was signed, before it signs them.
+fn refusal(ledger: &Ledger, refused: &[u64]) -> u64 {
+    write(
+        ledger,
+        RecordKind::Damage,
+        format!("{{\"id\":\"d\",\"refused\":{refused:?}}}"),
+        Vec::new(),
+    )
+}
+
+/// promise_5: a thief appends, a start refuses and signs; what was refused excuses nothing, for whoever verifies later, either.
+#[test]
+fn promise_5_an_erasure_that_was_refused_before_it_was_signed_excuses_nothing() {
+    let world = World::new();
+    let (mut lacking, mut thiefs) = (0, 0);
+    world.run(true, |ledger| {
+        lacking = act(ledger, ["k1", "k2"], [false, true]);
+        act(ledger, ["k3", "k2"], [true, true]);
+    });
+    world.run(false, |ledger| {
+        thiefs = erasure(ledger, "erased", &[("k1", "command"), ("k3", "command")])
+    });
+    world.run(true, |ledger| {
+        refusal(ledger, &[thiefs]);
+    });
+    let report = world.check();
+    assert_eq!(faults(&report), [(lacking, &Fault::Parts(PartsFault::Missing(1)))]);
+    let erased = Erased {
+        refused: [thiefs].into(),
+        ..Erased::default()
+    };
+    assert_eq!(report.erased, erased);
+    // Two people erase it in earnest: by that record, and by none before.
+    let mut earnest = 0;
+    world.run(true, |ledger| {
+        act(ledger, ["k1", "k2"], [true, true]);
+        earnest = erasure(ledger, "erased", &[("k1", "command")]);
+    });
+    let report = world.check();
+    assert_eq!(faults(&report), []);
+    assert_eq!((report.erased.records, report.erased.parts), ([earnest].into(), 2));
+}
+
+/// promise_5: the same thief appends a refusal, so that an erasure would count no more.
+#[test]
+fn promise_5_a_refusal_that_was_refused_or_that_nobody_signed_takes_no_erasure_back() {
+    let world = World::new();
+    let (mut earnest, mut thiefs) = (0, 0);
+    world.run(true, |ledger| {
+        act(ledger, ["k1", "k2"], [false, true]);
+        earnest = erasure(ledger, "erased", &[("k1", "command")]);
+    });
+    world.run(false, |ledger| thiefs = refusal(ledger, &[earnest]));
+    for is_signed in [false, true] {
+        if is_signed {
+            world.run(true, |ledger| {
+                refusal(ledger, &[thiefs]);
+            });
+        }
+        let report = world.check();
+        assert_eq!(faults(&report), []);
+        assert_eq!(report.erased.records, [earnest].into());
+        assert_eq!(report.erased.refused.contains(&thiefs), is_signed);
+    }
+}
+
+#[test]
+fn a_refusal_says_nothing_of_what_came_behind_it_nor_of_itself() {
+    use crate::verify::refused;
+    let of = |refusals: &[(u64, &[u64])]| {
+        let refusals = refusals.iter().map(|(by, which)| (*by, which.to_vec())).collect();
+        Vec::from_iter(refused(&refusals))
+    };
+    assert_eq!(of(&[(7, &[7, 8, 6, 0, u64::MAX])]), [0, 6]);
+    assert_eq!(of(&[(7, &[3]), (9, &[7])]), [7], "what was refused refuses nothing");
+    assert_eq!(of(&[(7, &[3]), (9, &[7]), (11, &[9])]), [3, 9]);
+    assert_eq!(of(&[]), [0; 0]);
 }

@@ -4,6 +4,7 @@ mod appending;
 mod erasing;
 mod faults;
 mod gathering;
+mod proving;
 mod reading;
 mod recovering;
 mod resuming;

@@ -1,7 +1,9 @@
 //! What the records say was erased, and what stands beside the records under those keys.
 //!
 //! The check opens nothing: it knows a part by the digest of its sealed bytes and by the name of its key, both in the leaf. A record of
-//! kind `erasure` counts only where a signature covers it: whoever can write the files can also append one.
+//! kind `erasure` counts only where a signature covers it: whoever can write the files can also append one. One that was appended so, and that a start signed
+//! with the rest of the end that it found, does not count where that start said so before: a record of kind `damage` refuses it. A refusal counts as
+//! an erasure does, and where no later one refuses it: it could be appended as well.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -33,8 +35,10 @@ struct Detached {
 /// What one segment, or several, say of erasures.
 #[derive(Debug, Default)]
 pub(super) struct Erasures {
-    /// By the name of the key.
-    gone: HashMap<String, Gone>,
+    /// By the name of the key: all records that say so, since the first of them may be refused.
+    gone: HashMap<String, Vec<Gone>>,
+    /// Which records a record refuses.
+    refusals: BTreeMap<u64, Vec<u64>>,
     /// How many parts stand under each key.
     parts: HashMap<String, u64>,
     detached: Vec<Detached>,
@@ -51,6 +55,32 @@ pub struct Erased {
     pub detached: u64,
     /// Recordings that nobody can play any more.
     pub recordings: u64,
+    /// Records that were found behind what was signed, and that the gateway refused to believe before it signed them: nothing was erased or released by them.
+    pub refused: BTreeSet<u64>,
+}
+
+/// The records that are refused, of these refusals by the number of the record that refuses: whoever reads them has made sure that each is signed. The later
+/// one is judged first, since it may refuse the earlier one. None refuses what came behind it.
+#[must_use]
+pub fn refused(refusals: &BTreeMap<u64, Vec<u64>>) -> BTreeSet<u64> {
+    let mut refused = BTreeSet::new();
+    for (by, which) in refusals.iter().rev() {
+        if !refused.contains(by) {
+            refused.extend(which.iter().filter(|seq| *seq < by));
+        }
+    }
+    refused
+}
+
+/// Which records this one of kind `damage` refuses; most refuse none.
+#[must_use]
+pub fn refuses(leaf: &[u8]) -> Vec<u64> {
+    #[derive(Deserialize)]
+    struct Leaf {
+        #[serde(default)]
+        refused: Vec<u64>,
+    }
+    serde_json::from_slice::<Leaf>(leaf).map_or_else(|_| Vec::new(), |leaf| leaf.refused)
 }
 
 impl Erasures {
@@ -78,11 +108,18 @@ impl Erasures {
             return;
         }
         for key in erasure.keys {
-            // The first record counts: what is said again after a crash is no other erasure.
-            self.gone.entry(key.id).or_insert(Gone {
+            self.gone.entry(key.id).or_default().push(Gone {
                 seq,
                 is_of_recording: key.class.starts_with("recording:"),
             });
+        }
+    }
+
+    /// Reads a record of kind `damage`.
+    pub(super) fn read_refusal(&mut self, leaf: &[u8], seq: u64) {
+        let refused = refuses(leaf);
+        if !refused.is_empty() {
+            self.refusals.insert(seq, refused);
         }
     }
 
@@ -106,22 +143,26 @@ impl Erasures {
     }
 
     /// All that can be kept: keys that are gone, by which record and whether they were a recording's, and parts by their key. `None` where parts are
-    /// missing, which is judged when all records were read.
+    /// missing, where records refuse others, and where two records name one key: which of them counts is judged when all records were read.
     pub(super) fn all(&self) -> Option<(GoneKeys, SealedParts)> {
-        let gone = self.gone.iter();
-        let gone = gone.map(|(id, gone)| (id.clone(), (gone.seq, gone.is_of_recording)));
+        let gone = self.gone.iter().map(|(id, gone)| match gone.as_slice() {
+            [gone] => Some((id.clone(), (gone.seq, gone.is_of_recording))),
+            _ => None,
+        });
+        let gone = gone.collect::<Option<GoneKeys>>()?;
         let parts = self.parts.iter().map(|(key, count)| (key.clone(), *count));
-        self.detached.is_empty().then(|| (gone.collect(), parts.collect()))
+        (self.detached.is_empty() && self.refusals.is_empty()).then(|| (gone, parts.collect()))
     }
 
     /// What was kept.
     pub(super) fn recalled(gone: &GoneKeys, parts: &SealedParts) -> Self {
         let of = |(id, (seq, is_of_recording)): (&String, &(u64, bool))| {
             let (seq, is_of_recording) = (*seq, *is_of_recording);
-            (id.clone(), Gone { seq, is_of_recording })
+            (id.clone(), vec![Gone { seq, is_of_recording }])
         };
         Self {
             gone: gone.iter().map(of).collect(),
+            refusals: BTreeMap::new(),
             parts: parts.iter().map(|(key, count)| (key.clone(), *count)).collect(),
             detached: Vec::new(),
         }
@@ -129,8 +170,9 @@ impl Erasures {
 
     pub(super) fn add(&mut self, other: Self) {
         for (id, gone) in other.gone {
-            self.gone.entry(id).or_insert(gone);
+            self.gone.entry(id).or_default().extend(gone);
         }
+        self.refusals.extend(other.refusals);
         for (key, count) in other.parts {
             *self.parts.entry(key).or_default() += count;
         }
@@ -138,14 +180,22 @@ impl Erasures {
     }
 
     /// What the records up to `proved` say, and the parts that are missing without that any of them says so.
-    pub(super) fn judge(self, proved: u64) -> (Erased, Vec<Finding>) {
-        let gone: BTreeMap<&str, &Gone> = self
+    pub(super) fn judge(mut self, proved: u64) -> (Erased, Vec<Finding>) {
+        self.refusals.retain(|by, _| *by < proved);
+        let mut erased = Erased {
+            refused: refused(&self.refusals),
+            ..Erased::default()
+        };
+        // The first record counts: what is said again after a crash is no other erasure.
+        let first = |gone: &'_ Vec<Gone>| -> Option<Gone> {
+            let counts = |gone: &&Gone| gone.seq < proved && !erased.refused.contains(&gone.seq);
+            gone.iter().filter(counts).min_by_key(|gone| gone.seq).cloned()
+        };
+        let gone: BTreeMap<&str, Gone> = self
             .gone
             .iter()
-            .filter(|(_, gone)| gone.seq < proved)
-            .map(|(id, gone)| (id.as_str(), gone))
+            .filter_map(|(id, gone)| Some((id.as_str(), first(gone)?)))
             .collect();
-        let mut erased = Erased::default();
         for (id, gone) in &gone {
             erased.records.insert(gone.seq);
             erased.recordings += u64::from(gone.is_of_recording);
@@ -176,11 +226,12 @@ impl Erasures {
 pub(crate) fn fuzz_erasure(leaf: &[u8]) {
     let mut erasures = Erasures::default();
     erasures.read(leaf, 0);
+    erasures.read_refusal(leaf, 7);
     let declared = crate::parts::declared(leaf);
     erasures.count(&declared);
     let _ = crate::parts::detached(&declared, &[leaf]);
     let (erased, findings) = erasures.judge(1);
-    debug_assert!(findings.is_empty() && erased.records.len() <= 1);
+    debug_assert!(findings.is_empty() && erased.records.len() <= 1 && erased.refused.is_empty());
 }
 
 #[cfg(test)]

@@ -321,6 +321,9 @@ impl<'a> Walk<'a> {
         if kind == RecordKind::Erasure {
             self.examined.erasures.read(frame.body, frame.seq);
         }
+        if kind == RecordKind::Damage {
+            self.examined.erasures.read_refusal(frame.body, frame.seq);
+        }
         self.examined.gaps += u64::from(kind == RecordKind::Gap);
         let count = self.parts.len();
         let declared = parts::declared(frame.body);

@@ -138,6 +138,9 @@ pub struct Record<'a> {
     /// What another system's log said, where the record was read from one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingested: Option<Ingested<'a>>,
+    /// Records that nobody had signed before this run, and that take something away: the gateway signs them with the rest, and believes none of them.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub refused: &'a [u64],
     /// Commitments to what is kept beside the leaf.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parts: &'a [Part],
