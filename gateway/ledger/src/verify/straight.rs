@@ -190,6 +190,7 @@ impl<'h> Straight<'h> {
                 examined.told.push(told);
             }
             RecordKind::Erasure => examined.erasures.read(frame.body, frame.seq),
+            RecordKind::Damage => examined.erasures.read_refusal(frame.body, frame.seq),
             RecordKind::Gap => examined.gaps += 1,
             _ => {}
         }

@@ -65,7 +65,11 @@ fn long() -> (SimDisk, Vec<Head>) {
         let note = "n".repeat(number * 997 % 30_000);
         let body = format!("{{\"id\":\"{number}\",\"note\":\"{note}\",\"parts\":[{said}]}}");
         let parts = sealed.into_iter().map(|bytes| Part { bytes }).collect();
-        let kind = [RecordKind::Access, RecordKind::Erasure][usize::from(number % 7 == 6)];
+        let (kind, body) = match number % 7 {
+            6 => (RecordKind::Erasure, body),
+            5 => (RecordKind::Damage, body.replacen('{', "{\"refused\":[0],", 1)),
+            _ => (RecordKind::Access, body),
+        };
         let ticket = ledger.append(kind, body.into_bytes(), parts).unwrap();
         ledger.drive();
         assert!(ticket.result().is_some());
