@@ -158,25 +158,28 @@ impl Store {
         })
     }
 
-    /// Whether one more request, or one more hold, has room.
+    /// Whether one more request has room.
     ///
     /// # Errors
     /// The database failed, or there are too many.
-    pub fn has_room_for(&self, id: &str, is_hold: bool) -> Result<(), StateError> {
-        let (table, most) = if is_hold {
-            ("holds", self.limits.holds)
-        } else {
-            ("erasures", self.limits.erasures)
-        };
-        self.write(|transaction| has_room(transaction, table, id, most))
+    pub fn has_room_for_erasure(&self, id: &str) -> Result<(), StateError> {
+        let most = self.limits.erasures;
+        self.write(|transaction| has_room(transaction, "erasures", id, most))
     }
 
-    /// Keeps a hold that the ledger says stands, however many there are.
+    /// Keeps a hold that the ledger says stands, however many there are. One that stands already stays as it is: the first record of it counts, and a later
+    /// one of its name makes it no smaller.
     ///
     /// # Errors
     /// The database failed: nothing changed.
     pub fn hold_again(&self, hold: &Hold) -> Result<(), StateError> {
-        self.keep_hold(hold, u32::MAX)
+        let said = text(hold)?;
+        self.write(|transaction| {
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO holds (id, said) VALUES (?1, ?2)")?
+                .execute(params![hold.id, said])?;
+            Ok(())
+        })
     }
 
     /// From which record on one may say that keys are erased which are still here; `None` where no erasure has begun.
@@ -273,11 +276,7 @@ impl Store {
     /// # Errors
     /// The database failed, or there are too many: nothing changed.
     pub fn hold(&self, hold: &Hold) -> Result<(), StateError> {
-        self.keep_hold(hold, self.limits.holds)
-    }
-
-    fn keep_hold(&self, hold: &Hold, most: u32) -> Result<(), StateError> {
-        let said = text(hold)?;
+        let (said, most) = (text(hold)?, self.limits.holds);
         self.write(|transaction| {
             has_room(transaction, "holds", &hold.id, most)?;
             transaction

@@ -48,7 +48,7 @@ pub(in crate::api) struct Released {
     reason: String,
 }
 
-/// Sets one. The record comes first.
+/// Sets one. It is in force before its record: whatever comes in between, too much is held rather than too little.
 pub(in crate::api) async fn create(
     State(api): State<Api>,
     caller: Caller,
@@ -72,12 +72,14 @@ pub(in crate::api) async fn create(
     };
     whole(async move {
         let _alone = api.erasing.lock().await;
-        // A record of what has no room would say what is not so.
-        let id = hold.id.clone();
-        stored(&api, move |store| store.has_room_for(&id, true)).await?;
-        note(&api, &asker, &hold.id, ErasureAct::Held(hold.clone())).await?;
-        let told = json!({"id": hold.id, "of": hold.of});
-        stored(&api, move |store| store.hold(&hold)).await?;
+        let (told, kept) = (json!({"id": hold.id, "of": hold.of}), hold.clone());
+        stored(&api, move |store| store.hold(&kept)).await?;
+        let recorded = note(&api, &asker, &hold.id, ErasureAct::Held(hold.clone())).await;
+        if let Err(refused) = recorded {
+            // A record that is there all the same has the hold again at the next start.
+            stored(&api, move |store| store.release(&hold.id)).await?;
+            return Err(refused);
+        }
         Ok(Json(told).into_response())
     })
     .await
@@ -92,7 +94,7 @@ pub(in crate::api) async fn list(State(api): State<Api>, caller: Caller) -> Resu
     Ok(Json(json!({"holds": holds})).into_response())
 }
 
-/// Ends one. The record comes first.
+/// Ends one. The record comes first: until it is durable the hold is in force.
 pub(in crate::api) async fn release(
     State(api): State<Api>,
     caller: Caller,

@@ -225,7 +225,7 @@ async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, R
     let keys = there(api, &request).await?;
     free(api, asker, &request, &keys).await?;
     let id = request.id.clone();
-    stored(api, move |store| store.has_room_for(&id, false)).await?;
+    stored(api, move |store| store.has_room_for_erasure(&id)).await?;
     note(api, asker, &request.id, ErasureAct::Asked(request.clone())).await?;
     let (id, of, until) = (request.id.clone(), request.of.clone(), request.until);
     let through = stored(api, move |store| {

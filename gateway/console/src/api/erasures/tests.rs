@@ -15,6 +15,8 @@ use crate::api::tests::{World, subject, world};
 pub(in crate::api) struct Steps {
     store: Arc<Store>,
     steps: Mutex<Vec<(ErasureAct, usize)>>,
+    /// How many holds were in force when each was written down.
+    held: Mutex<Vec<usize>>,
     fails: AtomicBool,
     forgot: AtomicUsize,
 }
@@ -24,6 +26,7 @@ impl Steps {
         Self {
             store: Arc::clone(store),
             steps: Mutex::default(),
+            held: Mutex::default(),
             fails: AtomicBool::new(false),
             forgot: AtomicUsize::new(0),
         }
@@ -53,6 +56,7 @@ impl Erases for Steps {
             if self.fails.load(Ordering::SeqCst) {
                 return Err(NotRecorded("disk full".to_owned()));
             }
+            self.held.lock().unwrap().push(self.store.holds().unwrap().len());
             let there = self.store.part_keys_of(&subject(1)).unwrap().len();
             self.steps.lock().unwrap().push((event.act, there));
             Ok(())
@@ -345,6 +349,25 @@ async fn a_hold_is_in_the_way_of_asking_and_of_agreeing_until_it_is_released() {
         StatusCode::NOT_FOUND
     );
     assert_eq!(scene.agrees(&scene.dave, &id).await.0, StatusCode::OK);
+}
+
+/// The process may end at each moment: too much is held then, and never too little.
+#[tokio::test]
+async fn a_hold_is_in_force_before_its_record_and_until_that_of_its_release() {
+    let scene = scene(&["command"]);
+    let hold = json!({"who": "alice", "reason": "case 7"});
+    let (_, held) = scene.world.posts(&scene.dave, "/api/v1/holds", &hold).await;
+    assert_eq!(*scene.world.erases.held.lock().unwrap(), [1], "created");
+    let path = format!("/api/v1/holds/{}/release", held["id"].as_str().unwrap());
+    let (status, told) = scene.world.posts(&scene.carol, &path, &json!({"reason": "over"})).await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+    assert_eq!(*scene.world.erases.held.lock().unwrap(), [1, 1], "released");
+    assert!(scene.world.store.holds().unwrap().is_empty());
+    // What cannot be recorded does not stay in force unknown.
+    scene.world.erases.fails.store(true, Ordering::SeqCst);
+    let (status, _) = scene.world.posts(&scene.dave, "/api/v1/holds", &hold).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(scene.world.store.holds().unwrap().is_empty());
 }
 
 #[tokio::test]
