@@ -4,6 +4,7 @@
 //! there once; else the list has changed as a whole. That is Kubernetes' own rule for merging lists, without its table: the documents
 //! may be of any kind.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use crate::document::{Node, push_key};
@@ -93,12 +94,16 @@ fn either(before: Option<&Node>, after: Option<&Node>, path: &mut String, found:
 }
 
 fn elements(before: &[Node], after: &[Node], name: &str, path: &mut String, found: &mut Diff) {
-    let is_left = |node: &&Node| after.iter().all(|other| other.member(name) != node.member(name));
-    let gone = before.iter().filter(is_left).map(|node| (Some(node), None));
-    let there = after.iter().map(|node| {
-        let same = before.iter().find(|other| other.member(name) == node.member(name));
-        (same, Some(node))
-    });
+    let word = |node: &Node| node.member(name).map(Node::to_json);
+    let (of_before, of_after): (HashMap<_, _>, HashSet<_>) = (
+        before.iter().map(|node| (word(node), node)).collect(),
+        after.iter().map(word).collect(),
+    );
+    let gone = before.iter().filter(|node| !of_after.contains(&word(node)));
+    let gone = gone.map(|node| (Some(node), None));
+    let there = after
+        .iter()
+        .map(|node| (of_before.get(&word(node)).copied(), Some(node)));
     for (from, to) in gone.chain(there) {
         let length = path.len();
         if let Some(word) = from.or(to).and_then(|node| node.member(name)) {

@@ -84,9 +84,7 @@ impl Node {
     #[must_use]
     pub fn of_json(text: &str) -> Option<Self> {
         let mut room = Room::new(MOST_VALUES, MOST_DEPTH);
-        let value = json::read(text.as_bytes(), &mut room).ok()?;
-        let is_ours = room.duplicates == 0;
-        of_value(value).filter(|_| is_ours)
+        of_value(json::read(text.as_bytes(), &mut room).ok()?)
     }
 
     /// The member of that name.

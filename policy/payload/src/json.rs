@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
             }
         }
         room.leave();
-        room.last_of_each(&mut members);
+        room.each_once(&mut members)?;
         Ok(Value::Object(members))
     }
 

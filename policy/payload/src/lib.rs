@@ -39,7 +39,7 @@ pub use self::wire::fuzz_protobuf_wire;
 
 #[cfg(test)]
 use self::fuzz::FORMATS;
-use self::mask::{Walk, word};
+use self::mask::Walk;
 use self::protobuf::Envelope;
 use self::table::{Id, TABLE};
 use self::value::{Room, Value};
@@ -274,47 +274,40 @@ impl Masker {
                 if is_known {
                     *kind = Some((envelope.api_version.into(), envelope.kind.into()));
                 }
+                if envelope.api_version.is_empty() || envelope.kind.is_empty() {
+                    return Err(Why::HalfType);
+                }
                 let known = TABLE
                     .kind(envelope.api_version, envelope.kind)
                     .ok_or(Why::UnknownKind)?;
                 let value = envelope.object(known.message, &mut room)?;
-                let message = self::kind(&value, about);
+                let message = self::kind(&value, about)?;
                 (value, message)
             }
             Media::Yaml | Media::ApplyPatch => {
                 let value = yaml::read(body.bytes, &mut room)?;
-                let message = self::kind(&value, about);
+                let message = self::kind(&value, about)?;
                 (value, message)
             }
             Media::Json => {
                 let value = json::read(body.bytes, &mut room)?;
-                let message = self::kind(&value, about);
+                let message = self::kind(&value, about)?;
                 (value, message)
             }
             Media::JsonPatch | Media::MergePatch | Media::StrategicPatch => {
                 (json::read(body.bytes, &mut room)?, target(about))
             }
         };
-        Ok(self.document(&value, message, media, about, room.duplicates))
+        Ok(self.document(&value, message, media, about))
     }
 
-    fn document(
-        &self,
-        value: &Value<'_>,
-        message: Option<Id>,
-        media: Media,
-        about: &About<'_>,
-        duplicates: usize,
-    ) -> Document {
+    fn document(&self, value: &Value<'_>, message: Option<Id>, media: Media, about: &About<'_>) -> Document {
         let mut walk = Walk {
             key: &self.key,
             omit_managed: self.omit_managed,
             has_directives: media == Media::StrategicPatch,
             about: *about,
-            notes: Notes {
-                duplicates,
-                ..Notes::default()
-            },
+            notes: Notes::default(),
         };
         let mut root = match (media, message) {
             (Media::JsonPatch, message) => walk.patch(value, message),
@@ -403,21 +396,32 @@ impl Media {
 
 /// The message of an object, by what it says of itself. In a request that has to be what the path is about: else the API server
 /// refuses it, and what was meant is not known.
-fn kind(value: &Value<'_>, about: &About<'_>) -> Option<Id> {
-    let (api_version, name) = (word(value, "apiVersion"), word(value, "kind"));
-    if api_version.is_empty() && name.is_empty() {
-        return if about.side == Side::Request {
-            target(about)
-        } else {
-            None
-        };
-    }
-    let known = TABLE.kind(api_version, name)?;
+fn kind(value: &Value<'_>, about: &About<'_>) -> Result<Option<Id>, Why> {
+    let Some((api_version, name)) = type_of(value)? else {
+        return Ok(target(about).filter(|_| about.side == Side::Request));
+    };
+    let Some(known) = TABLE.kind(api_version, name) else {
+        return Ok(None);
+    };
     let is_meant = about.side == Side::Answer
         || known.plural.is_empty()
         || !matches!(about.subresource, "" | "status")
         || (known.plural == about.resource && api_version == about.api_version());
-    is_meant.then_some(known.message)
+    Ok(is_meant.then_some(known.message))
+}
+
+/// `apiVersion` and `kind`, or neither. Of one without the other the API server guesses the other by the path, and others by nothing.
+fn type_of<'v>(value: &'v Value<'_>) -> Result<Option<(&'v str, &'v str)>, Why> {
+    let word = |name| match value.member(name) {
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::Text(text)) => Ok(&**text),
+        Some(_) => Err(Why::HalfType),
+    };
+    match (word("apiVersion")?, word("kind")?) {
+        ("", "") => Ok(None),
+        ("", _) | (_, "") => Err(Why::HalfType),
+        both => Ok(Some(both)),
+    }
 }
 
 /// The message of the objects that the path is about.

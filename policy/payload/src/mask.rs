@@ -20,8 +20,6 @@ use crate::value::{Member, Value};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notes {
-    /// Keys that stand twice in one object. The last one counts here, as for the API server; other readers may see another.
-    pub duplicates: usize,
     /// Keys that some readers take for a field of another spelling (`DATA` for `data`). Their values are masked.
     pub other_case: usize,
     /// Members of built-in messages that the table does not know.

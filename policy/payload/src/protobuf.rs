@@ -6,6 +6,7 @@
 //! which protobuf would merge, is refused.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::json;
 use crate::table::{Field, Form, Id, TABLE};
@@ -34,6 +35,9 @@ impl<'a> Envelope<'a> {
         if !envelope.media.is_empty() {
             return Err(Why::OtherType);
         }
+        if !envelope.has_object {
+            return Err(Why::Malformed);
+        }
         Ok(Self {
             api_version: utf8(envelope.api_version)?,
             kind: utf8(envelope.kind)?,
@@ -58,21 +62,41 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// The members of a message on their way.
+struct Members<'a> {
+    all: Vec<Member<'a>>,
+    /// Where those of known fields stand among them, by the field's place in its message. Looked up so and not by their names: a body
+    /// may have as many members as it has bytes, and then it would take the square of them.
+    places: Vec<Option<usize>>,
+    /// Fields that the table does not know, by their numbers; there may be several of each.
+    strange: BTreeMap<u64, Vec<Value<'a>>>,
+}
+
 fn message<'a>(bytes: &'a [u8], id: Id, room: &mut Room) -> Result<Value<'a>, Why> {
     room.enter()?;
     let known = TABLE.message(id).ok_or(Why::UnknownKind)?;
-    let mut members: Vec<Member<'a>> = Vec::new();
+    let mut members = Members {
+        all: Vec::new(),
+        places: vec![None; known.fields.len()],
+        strange: BTreeMap::new(),
+    };
     for entry in Fields::of(bytes) {
         let (number, wire) = entry?;
-        let field = known.fields.iter().find(|field| field.number == number);
+        room.step(known.fields.len());
+        let field = known
+            .fields
+            .iter()
+            .enumerate()
+            .find(|(_, field)| field.number == number);
         match field {
-            Some(field) => take(field, wire, &mut members, room)?,
+            Some((place, field)) => members.take(place, field, wire, room)?,
             None => {
                 room.take()?;
-                strange(number, wire, &mut members);
+                members.strange.entry(number).or_default().push(unknown(wire));
             }
         }
     }
+    let mut members = members.read();
     members.retain(|member| !is_zero(member, id));
     for member in &mut members {
         if let Value::Object(pairs) = &mut member.value
@@ -80,26 +104,13 @@ fn message<'a>(bytes: &'a [u8], id: Id, room: &mut Room) -> Result<Value<'a>, Wh
                 .field(id, &member.key)
                 .is_some_and(|field| matches!(field.form, Form::Map(_)))
         {
-            room.last_of_each(pairs);
+            room.each_once(pairs)?;
         }
     }
+    // An embedded message may say what its parent says.
+    room.each_once(&mut members).map_err(|_| Why::Malformed)?;
     room.leave();
     Ok(Value::Object(members))
-}
-
-/// A field that the table does not know, under its number; there may be several of them.
-fn strange<'a>(number: u64, wire: Wire<'a>, members: &mut Vec<Member<'a>>) {
-    let (key, value) = (format!("#{number}"), unknown(wire));
-    match members.iter_mut().find(|member| member.key == key) {
-        Some(member) => match &mut member.value {
-            Value::List(items) => items.push(value),
-            first => *first = Value::List(vec![std::mem::replace(first, Value::Null), value]),
-        },
-        None => members.push(Member {
-            key: Cow::Owned(key),
-            value,
-        }),
-    }
 }
 
 fn unknown(wire: Wire<'_>) -> Value<'_> {
@@ -109,48 +120,64 @@ fn unknown(wire: Wire<'_>) -> Value<'_> {
     }
 }
 
-fn take<'a>(field: &'static Field, wire: Wire<'a>, members: &mut Vec<Member<'a>>, room: &mut Room) -> Result<(), Why> {
-    if field.is_inline {
-        let (Form::Message(inner), Wire::Bytes(bytes)) = (&field.form, wire) else {
-            return Err(Why::Malformed);
+impl<'a> Members<'a> {
+    fn take(&mut self, place: usize, field: &'static Field, wire: Wire<'a>, room: &mut Room) -> Result<(), Why> {
+        let slot = self.places.get_mut(place).ok_or(Why::Malformed)?;
+        let Some(at) = *slot else {
+            *slot = Some(self.all.len());
+            return self.first(field, wire, room);
         };
-        let Value::Object(inner) = message(bytes, *inner, room)? else {
-            return Err(Why::Malformed);
-        };
-        if inner
-            .iter()
-            .any(|member| members.iter().any(|known| known.key == member.key))
-        {
-            return Err(Why::Malformed);
+        match (&field.form, self.all.get_mut(at).map(|member| &mut member.value)) {
+            _ if field.is_inline => Err(Why::Malformed),
+            (Form::List(element), Some(Value::List(items))) => {
+                items.push(value(element, wire, room)?);
+                Ok(())
+            }
+            (Form::Map(element), Some(Value::Object(pairs))) => {
+                pairs.push(pair(element, wire, room)?);
+                Ok(())
+            }
+            _ => Err(Why::Malformed),
         }
-        members.extend(inner);
-        return Ok(());
     }
-    let at = members.iter_mut().find(|member| member.key == field.name);
-    match (&field.form, at.map(|member| &mut member.value)) {
-        (Form::List(element), Some(Value::List(items))) => items.push(value(element, wire, room)?),
-        (Form::List(element), None) => {
-            let first = value(element, wire, room)?;
-            members.push(named(field, Value::List(vec![first])));
-        }
-        (Form::Map(element), Some(Value::Object(pairs))) => pairs.push(pair(element, wire, room)?),
-        (Form::Map(element), None) => {
-            let first = pair(element, wire, room)?;
-            members.push(named(field, Value::Object(vec![first])));
-        }
-        (form, None) => {
-            let value = value(form, wire, room)?;
-            members.push(named(field, value));
-        }
-        (_, Some(_)) => return Err(Why::Malformed),
-    }
-    Ok(())
-}
 
-fn named<'a>(field: &'static Field, value: Value<'a>) -> Member<'a> {
-    Member {
-        key: Cow::Borrowed(field.name),
-        value,
+    fn first(&mut self, field: &'static Field, wire: Wire<'a>, room: &mut Room) -> Result<(), Why> {
+        if field.is_inline {
+            let (Form::Message(inner), Wire::Bytes(bytes)) = (&field.form, wire) else {
+                return Err(Why::Malformed);
+            };
+            let Value::Object(inner) = message(bytes, *inner, room)? else {
+                return Err(Why::Malformed);
+            };
+            self.all.extend(inner);
+            return Ok(());
+        }
+        let value = match &field.form {
+            Form::List(element) => Value::List(vec![value(element, wire, room)?]),
+            Form::Map(element) => Value::Object(vec![pair(element, wire, room)?]),
+            form => value(form, wire, room)?,
+        };
+        self.all.push(Member {
+            key: Cow::Borrowed(field.name),
+            value,
+        });
+        Ok(())
+    }
+
+    /// All of them; those that the table does not know under their numbers.
+    fn read(self) -> Vec<Member<'a>> {
+        let mut all = self.all;
+        all.extend(self.strange.into_iter().map(|(number, mut values)| {
+            let value = match values.len() {
+                1 => values.swap_remove(0),
+                _ => Value::List(values),
+            };
+            Member {
+                key: Cow::Owned(format!("#{number}")),
+                value,
+            }
+        }));
+        all
     }
 }
 

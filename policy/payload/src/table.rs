@@ -80,6 +80,8 @@ pub(crate) struct Message {
     pub(crate) fields: Vec<Field>,
     /// As JSON has them, by name: embedded messages in their parent's place. Where: the message and the place in it.
     names: HashMap<&'static str, (usize, usize)>,
+    /// The same, by the names as a reader compares them who does not care about upper and lower case.
+    folded: HashMap<String, (usize, usize)>,
     /// What stands in it in a place that is not known.
     pub(crate) domain: Domain,
     /// It is a kind: `apiVersion` and `kind` stand in it.
@@ -136,6 +138,7 @@ impl Table {
                     name: line,
                     fields: Vec::new(),
                     names: HashMap::new(),
+                    folded: HashMap::new(),
                     domain: domain_of(line, ""),
                     is_object: META_KINDS.iter().any(|(_, message)| *message == line),
                 }),
@@ -146,6 +149,7 @@ impl Table {
             let mut names = HashMap::new();
             flatten(&messages, at, &mut names);
             if let Some(message) = messages.get_mut(at) {
+                message.folded = names.iter().map(|(name, place)| (fold(name), *place)).collect();
                 message.names = names;
             }
         }
@@ -180,9 +184,7 @@ impl Table {
 
     /// The field that a reader who does not care about upper and lower case would take a name for, as Go's `encoding/json` does.
     pub(crate) fn field_in_any_case(&self, id: Id, name: &str) -> Option<&Field> {
-        let folded = fold(name);
-        let names = &self.message(id)?.names;
-        let (message, place) = names.iter().find(|(known, _)| fold(known) == folded)?.1;
+        let (message, place) = self.message(id)?.folded.get(&fold(name))?;
         self.messages.get(*message)?.fields.get(*place)
     }
 

@@ -73,9 +73,13 @@ pub enum Why {
     /// More values than [`crate::Limits::values`].
     #[error("the body has too many values")]
     TooWide,
-    /// Anchors, aliases, tags, merge keys, several documents, a key twice: readers of YAML differ.
-    #[error("readers of YAML differ on the body")]
+    /// A key that stands twice in one object; in YAML anchors, aliases, tags, merge keys, several documents, ends of lines that are none to
+    /// others.
+    #[error("readers differ on the body")]
     ManyReadings,
+    /// It says its `apiVersion` or its `kind` and not both, or says it with something else than a text.
+    #[error("the body names half of a type")]
+    HalfType,
     /// Protobuf of a kind whose fields are not known.
     #[error("the fields of this kind are not known in protobuf")]
     UnknownKind,
@@ -83,7 +87,7 @@ pub enum Why {
 
 impl Why {
     /// Each of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Empty,
         Self::Compressed,
         Self::OtherType,
@@ -94,6 +98,7 @@ impl Why {
         Self::TooDeep,
         Self::TooWide,
         Self::ManyReadings,
+        Self::HalfType,
         Self::UnknownKind,
     ];
 
@@ -111,6 +116,7 @@ impl Why {
             Self::TooDeep => "tooDeep",
             Self::TooWide => "tooManyValues",
             Self::ManyReadings => "manyReadings",
+            Self::HalfType => "halfType",
             Self::UnknownKind => "unknownKind",
         }
     }
@@ -120,8 +126,8 @@ impl Why {
 pub(crate) struct Room {
     values: usize,
     depth: usize,
-    /// Keys that stand twice in one object.
-    pub(crate) duplicates: usize,
+    /// Comparisons of keys and fields, which grow as the body does and not faster.
+    pub(crate) steps: usize,
 }
 
 impl Room {
@@ -129,7 +135,7 @@ impl Room {
         Self {
             values,
             depth,
-            duplicates: 0,
+            steps: 0,
         }
     }
 
@@ -148,22 +154,25 @@ impl Room {
         self.depth = self.depth.saturating_add(1);
     }
 
-    /// Of a key that stands twice the last counts, as for the API server (`sigs.k8s.io/json`); how often that was is counted.
-    pub(crate) fn last_of_each<'a>(&mut self, members: &mut Vec<Member<'a>>) {
-        if members.len() < 2 {
-            return;
+    /// So many comparisons are made.
+    pub(crate) const fn step(&mut self, comparisons: usize) {
+        self.steps = self.steps.saturating_add(comparisons);
+    }
+
+    /// Sorts members by their keys. A key that stands twice is read as its last value by the API server (`sigs.k8s.io/json`), as its first or
+    /// as an error by others: whatever one of them would be shown as, it would not be what was read.
+    pub(crate) fn each_once(&mut self, members: &mut [Member<'_>]) -> Result<(), Why> {
+        self.step(members.len());
+        if !members.is_sorted_by(|one, other| one.key < other.key) {
+            members.sort_by(|one, other| {
+                self.step(1);
+                one.key.cmp(&other.key)
+            });
         }
-        members.sort_by(|one, other| one.key.cmp(&other.key));
-        let before = members.len();
-        // The sort is stable, so that of equal keys the last one stands last.
-        let mut kept: Vec<Member<'a>> = Vec::with_capacity(before);
-        for member in members.drain(..) {
-            match kept.last_mut() {
-                Some(last) if last.key == member.key => *last = member,
-                _ => kept.push(member),
-            }
-        }
-        self.duplicates = self.duplicates.saturating_add(before.saturating_sub(kept.len()));
-        *members = kept;
+        let twice = members.windows(2).any(|pair| match pair {
+            [one, other] => one.key == other.key,
+            _ => false,
+        });
+        if twice { Err(Why::ManyReadings) } else { Ok(()) }
     }
 }

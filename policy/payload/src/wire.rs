@@ -196,6 +196,8 @@ pub struct Envelope<'a> {
     pub kind: &'a [u8],
     /// The object's own message.
     pub object: &'a [u8],
+    /// Whether there is one: a body that ends before it is whole to protobuf.
+    pub has_object: bool,
     /// How it is compressed.
     pub encoding: &'a [u8],
     /// What it is, where it is no protobuf.
@@ -219,6 +221,7 @@ impl<'a> Envelope<'a> {
         Ok(Self {
             api_version: api_version.unwrap_or_default(),
             kind: kind.unwrap_or_default(),
+            has_object: object.is_some(),
             object: object.unwrap_or_default(),
             encoding: encoding.unwrap_or_default(),
             media: media.unwrap_or_default(),

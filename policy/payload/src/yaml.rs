@@ -1,7 +1,7 @@
 //! YAML, as far as all readers agree on it.
 //!
 //! The API server reads YAML 1.1 and makes JSON of it, other readers 1.2. What differs is not guessed: anchors, aliases, tags, merge
-//! keys, several documents, keys that stand twice or are no texts make the body opaque ([`Why::ManyReadings`]), and a plain word
+//! keys, several documents, keys that stand twice or are no texts, and characters that end a line for some make the body opaque ([`Why::ManyReadings`]), and a plain word
 //! that only some readers take for a text is masked wherever it stands. As aliases are never followed, none can blow a body up.
 
 use std::borrow::Cow;
@@ -13,6 +13,9 @@ use crate::value::{Member, Room, Value, Why};
 /// Reads one document.
 pub(crate) fn read(bytes: &[u8], room: &mut Room) -> Result<Value<'static>, Why> {
     let text = std::str::from_utf8(bytes).map_err(|_| Why::NotUtf8)?;
+    if has_ends_of_lines_to_some(text) {
+        return Err(Why::ManyReadings);
+    }
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
     };
@@ -27,6 +30,22 @@ pub(crate) fn read(bytes: &[u8], room: &mut Room) -> Result<Value<'static>, Why>
         }
     }
     Ok(root)
+}
+
+/// Whether a character stands in it that ends a line for one reader and not for another: U+0085, U+2028 and U+2029 do in YAML 1.1 (the API
+/// server's), not in 1.2; a carriage return alone does in both and in few editors; a byte order mark is skipped by some wherever it stands.
+/// What is a comment to one is then a member to the other.
+fn has_ends_of_lines_to_some(text: &str) -> bool {
+    let mut before = ' ';
+    let mut is_return = false;
+    for character in text.chars() {
+        is_return = before == '\r' && character != '\n';
+        if is_return || matches!(character, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}') {
+            return true;
+        }
+        before = character;
+    }
+    is_return || before == '\r'
 }
 
 struct Reader<'a> {
@@ -92,11 +111,7 @@ impl<'a> Reader<'a> {
             members.push(Member { key, value });
         }
         room.leave();
-        let before = room.duplicates;
-        room.last_of_each(&mut members);
-        if room.duplicates > before {
-            return Err(Why::ManyReadings);
-        }
+        room.each_once(&mut members)?;
         Ok(Value::Object(members))
     }
 }
@@ -178,5 +193,24 @@ mod tests {
             assert_eq!(kind(word), expected, "{word}");
         }
         assert!(matches!(scalar("yes", ScalarStyle::SingleQuoted), Value::Text(_)));
+    }
+
+    /// What is a comment to a reader of YAML 1.2 is a member to one of YAML 1.1, and the other way round.
+    #[test]
+    fn what_ends_a_line_for_one_reader_and_not_for_another_is_read_by_none() {
+        let read = |text: &str| read(text.as_bytes(), &mut Room::new(1_000, 10)).err();
+        for end in ["\u{85}", "\u{2028}", "\u{2029}", "\r", "\u{feff}"] {
+            for text in [
+                format!("a: b # c{end}d: e\n"),
+                format!("a: 'b{end}  c'\n"),
+                format!("a: b\n{end}"),
+                format!("a: |\n  b{end}  c\n"),
+            ] {
+                assert_eq!(read(&text), Some(Why::ManyReadings), "{text:?}");
+            }
+        }
+        for text in ["a: b\r\nc: d\r\n", "a: \"b\\Nc\\Ld\\r\"\n"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
     }
 }

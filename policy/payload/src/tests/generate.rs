@@ -146,8 +146,9 @@ impl Filler {
 
     fn text(&mut self, show: Show) -> String {
         match show {
-            // Of a list of words none is the canary.
-            Show::Masked | Show::Keys | Show::Hidden | Show::Word(_) | Show::Plural | Show::Group => self.hidden(),
+            // In the form of no name: in another kind's place such a field may be one that is shown.
+            Show::Hidden | Show::Word(_) | Show::Plural | Show::Group => self.spaced(),
+            Show::Masked | Show::Keys => self.hidden(),
             Show::Origin => format!("https://hooks.example:8443/{}?{}", self.canary, self.canary),
             Show::Cron if self.manner == Manner::Faithful => "*/5 * * * *".to_owned(),
             Show::Cron => format!("{}_", self.canary),

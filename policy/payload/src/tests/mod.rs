@@ -4,6 +4,8 @@ mod bodies;
 mod canary;
 mod formats;
 mod generate;
+mod readings;
+mod work;
 
 use crate::{About, Body, DigestKey, Document, Limits, Masker, Recorded, Side, Why};
 

@@ -28,8 +28,10 @@ closed! {
         TooDeep = "tooDeep",
         /// It has too many values.
         TooManyValues = "tooManyValues",
-        /// Readers of YAML differ on it.
+        /// Readers differ on it.
         ManyReadings = "manyReadings",
+        /// It names half of a type.
+        HalfType = "halfType",
         /// It is protobuf of a kind that is not known.
         UnknownKind = "unknownKind",
         /// It belongs to no API object.

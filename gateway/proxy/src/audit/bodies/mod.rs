@@ -264,7 +264,6 @@ impl Bodies {
             read: payload::read_as(media),
             masked: values.saturating_add(masked.keys),
             alarms: masked.alarms,
-            duplicates: document.notes().duplicates,
             cut_at: document.cut_at(),
             key: Some(Arc::clone(&self.key)),
             ..BodySeen::default()
