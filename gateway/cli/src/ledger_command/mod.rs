@@ -17,13 +17,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use ledger::disk::{DiskFile, Unknowable};
 use ledger::note::{Algorithm, KeyChain, KeyTurn, Note, Signer as _, SigningKey, VerifierKey};
 use ledger::verify::{Finding, Report, Resume, Trust, Turn, verify, verify_resumed};
 use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk, Receipt};
-use model::time::Timestamp;
 use serde_json::json;
 
-use self::resumed::Left;
+use self::resumed::{Earlier, Left};
 use self::witnessed::Asked;
 use crate::Exit;
 use crate::client::evidence::checkpoint_of_pack;
@@ -183,8 +183,8 @@ pub(crate) struct Verify {
     /// How many seconds one answer of a server may take, 60 when left out; each is asked for five times.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     patience: Option<u64>,
-    /// Go on where a verification of this folder with `--resume` was interrupted, and leave the same when this one is. What was read then is not read again,
-    /// unless its file has changed; its hashes are computed into what is signed all the same, and the report says which records it is about.
+    /// Go on where a verification of this folder with `--resume` was interrupted, and leave the same when this one is. What was read then is not read again where
+    /// its file has not changed and nobody but you may change it; its hashes are computed into what is signed all the same, and the report says which records it is about.
     #[arg(long)]
     resume: bool,
     /// How many segments are read at once, or tiles of a server (16 of these at most).
@@ -297,14 +297,15 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
     let report = match &left {
         None => verify(&disk, &trust, threads, &bytes),
         Some(left) => {
-            let (identity, keep) = (|name: &str| left.identity(name), |line: &str| left.keep(line));
+            let identity = |name: &str, file: &dyn DiskFile| left.identity(name, file);
+            let keep = |line: &str| left.keep(line);
             let resume = Resume::new(left.lines(), &identity, &keep);
             verify_resumed(&disk, &trust, threads, &bytes, &resume)
         }
     };
     bar.finish_and_clear();
     let report = report.map_err(|error| (Exit::Fault, error.into()))?;
-    let begun = left.as_ref().map(Left::begun);
+    let earlier = left.as_ref().map(Left::told);
     left.into_iter().for_each(Left::done);
     if report.segments == 0 && report.findings.is_empty() {
         let what = format!(
@@ -313,9 +314,10 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         );
         return Err((Exit::Fault, anyhow::anyhow!(what)));
     }
+    let (earlier, nothing_remembered) = (earlier.as_ref(), trust.remembered.is_empty());
     let text = match arguments.output {
-        Output::Text => in_words(&report, &witnesses, trust.remembered.is_empty(), begun),
-        Output::Json => format!("{}\n", as_json(&report, &witnesses, begun)),
+        Output::Text => in_words(&report, &witnesses, nothing_remembered, earlier),
+        Output::Json => format!("{}\n", as_json(&report, &witnesses, earlier)),
     };
     Ok(data_and(&text, exit(&report, &witnesses)))
 }
@@ -487,7 +489,7 @@ fn progress(dir: &Path) -> ProgressBar {
 }
 
 /// What a person reads: what holds, what does not and where, and what nobody looked at.
-fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, begun: Option<Timestamp>) -> String {
+fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, earlier: Option<&Earlier>) -> String {
     let mut lines: Vec<String> = report.findings.iter().map(|finding| format!("✖ {finding}")).collect();
     lines.push(if report.tiles > 0 {
         format!(
@@ -500,7 +502,8 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, begun:
             report.records, report.parts, report.segments, report.bytes, report.checkpoints
         )
     });
-    lines.extend(recalled(report, begun));
+    lines.extend(recalled(report, earlier));
+    lines.extend(earlier.into_iter().flat_map(unknowable));
     lines.extend(report.turns.iter().map(turned));
     if report.gaps > 0 {
         lines.push(format!(
@@ -525,7 +528,7 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, begun:
     });
     lines.extend(witnesses.in_words(report));
     lines.extend(
-        not_looked_at(report, nothing_remembered, begun)
+        not_looked_at(report, nothing_remembered, earlier)
             .into_iter()
             .map(|line| format!("  not shown: {line}")),
     );
@@ -589,9 +592,10 @@ fn turned(turn: &Turn) -> String {
 }
 
 /// What an earlier verification read, for a person.
-fn recalled(report: &Report, begun: Option<Timestamp>) -> Option<String> {
+fn recalled(report: &Report, earlier: Option<&Earlier>) -> Option<String> {
     let recalled = &report.recalled;
-    let begun = begun.filter(|_| recalled.segments + recalled.reread > 0)?;
+    let earlier = earlier.filter(|_| recalled.segments + recalled.reread > 0)?;
+    let begun = earlier.begun;
     let again = match recalled.reread {
         0 => String::new(),
         reread => format!("; {reread} segments that it had read are others now, and were read again"),
@@ -603,13 +607,21 @@ fn recalled(report: &Report, begun: Option<Timestamp>) -> Option<String> {
     ))
 }
 
-fn not_looked_at(report: &Report, nothing_remembered: bool, begun: Option<Timestamp>) -> Vec<String> {
+/// What is read each time, for a person.
+fn unknowable(earlier: &Earlier) -> impl Iterator<Item = String> {
+    let told = earlier.unknowable.iter();
+    told.map(|(why, segments)| {
+        format!("! {segments} segments are read each time, and nothing of them was left to go on with: {why}")
+    })
+}
+
+fn not_looked_at(report: &Report, nothing_remembered: bool, earlier: Option<&Earlier>) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(begun) = begun {
+    if let Some(Earlier { begun, .. }) = earlier {
         let spans = report.recalled.spans.iter();
         lines.extend(spans.map(|records| {
             format!(
-                "whether records {} to {} were changed after the verification of {begun} had read them, without a trace on their files: they were not read again",
+                "whether records {} to {} were changed after the verification of {begun} had read them, without a trace on their files, as who has the disk below can, or who could write to them before they were yours alone: they were not read again",
                 records.start,
                 records.end - 1
             )
@@ -650,7 +662,7 @@ fn not_looked_at(report: &Report, nothing_remembered: bool, begun: Option<Timest
     lines
 }
 
-fn as_json(report: &Report, witnesses: &Asked, begun: Option<Timestamp>) -> serde_json::Value {
+fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> serde_json::Value {
     let finding = |finding: &Finding| {
         json!({
             "fault": finding.fault.to_string(),
@@ -692,17 +704,19 @@ fn as_json(report: &Report, witnesses: &Asked, begun: Option<Timestamp>) -> serd
             "detachedParts": report.erased.detached,
             "recordings": report.erased.recordings,
         },
-        "recalled": begun.map(|begun| {
+        "recalled": earlier.map(|earlier| {
             let recalled = &report.recalled;
+            let unknowable = |(why, segments): &(Unknowable, usize)| json!({ "segments": segments, "because": why.to_string() });
             let span = |records: &std::ops::Range<u64>| json!({ "from": records.start, "until": records.end });
             json!({
-                "begun": begun,
+                "begun": earlier.begun,
                 "notReadAgain": recalled.spans.iter().map(span).collect::<Vec<_>>(),
                 "records": recalled.records,
                 "parts": recalled.parts,
                 "segments": recalled.segments,
                 "bytes": recalled.bytes,
                 "segmentsReadAgain": recalled.reread,
+                "readEachTime": earlier.unknowable.iter().map(unknowable).collect::<Vec<_>>(),
             })
         }),
         "gapRecords": report.gaps,

@@ -2,16 +2,19 @@
 //! nobody else may write. What stands in it is `ledger::verify::Resume`'s.
 //!
 //! The file's word counts for records that are not read again, so it is believed only where this person alone can have written it: not in the
-//! folder that is verified, no link, theirs, and closed to others.
+//! folder that is verified, no link, theirs, and closed to others. The same is asked of each file of the ledger, by the ledger's disk
+//! ([`DiskFile::identity`]): what somebody else may write to is read again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use ledger::disk::{DiskFile, Unknowable};
 use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,21 +23,30 @@ use crate::Exit;
 use crate::client::home::Home;
 use crate::client::store::private_folder;
 use crate::serve::now;
+use crate::terminal::say;
 
-/// How long a file has to have been left alone: within one tick of the clock of its file system two changes look like one.
-const SETTLED: Duration = Duration::from_secs(2);
 /// The longest file that is read: some millions of segments.
 const MAX_LEN: u64 = 1 << 30;
 
 /// The file, which is this process's alone while it lives.
 #[derive(Debug)]
 pub(super) struct Left {
-    dir: PathBuf,
     file: PathBuf,
     head: Head,
     /// What an earlier verification wrote.
     lines: String,
     out: Mutex<File>,
+    /// Which segments cannot be known again, and why.
+    unknowable: Mutex<BTreeMap<Unknowable, BTreeSet<String>>>,
+}
+
+/// What a verification that is gone on with says of itself.
+#[derive(Debug)]
+pub(super) struct Earlier {
+    /// When it was begun.
+    pub(super) begun: Timestamp,
+    /// Why segments are read each time, and how many.
+    pub(super) unknowable: Vec<(Unknowable, usize)>,
 }
 
 /// The first line.
@@ -80,11 +92,11 @@ impl Left {
         };
         let out = Mutex::new(out);
         Ok(Self {
-            dir,
             file,
             head,
             lines,
             out,
+            unknowable: Mutex::default(),
         })
     }
 
@@ -93,9 +105,13 @@ impl Left {
         &self.lines
     }
 
-    /// When the verification began that is gone on with.
-    pub(super) fn begun(&self) -> Timestamp {
-        self.head.begun
+    /// When the verification began that is gone on with, and what of it cannot be left.
+    pub(super) fn told(&self) -> Earlier {
+        let unknowable = self.unknowable.lock().unwrap_or_else(PoisonError::into_inner);
+        Earlier {
+            begun: self.head.begun,
+            unknowable: unknowable.iter().map(|(why, names)| (*why, names.len())).collect(),
+        }
     }
 
     /// Leaves a line. One that cannot be written is missing the next time, and its segment is read again.
@@ -104,26 +120,22 @@ impl Left {
         let _ = out.write_all(format!("{line}\n").as_bytes());
     }
 
-    /// Which file stands under this name of the folder. A change of it by calls that write gives it another time of change, which nobody sets at
-    /// will but who sets the clock, or writes to the disk below. It is no protection from who may write in the folder during the verification
-    /// itself: pages that are mapped get no new time until they are written back, and the folder can be another one when the file is read.
-    pub(super) fn identity(&self, name: &str) -> Option<String> {
-        let about = self.dir.join(name).symlink_metadata().ok().filter(Metadata::is_file)?;
-        let seconds = u64::try_from(about.ctime()).ok()?;
-        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
-        let is_settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
-        is_settled.then(|| {
-            format!(
-                "{}:{} {} {}.{:09} {}.{:09}",
-                about.dev(),
-                about.ino(),
-                about.len(),
-                about.mtime(),
-                about.mtime_nsec(),
-                about.ctime(),
-                about.ctime_nsec()
-            )
-        })
+    /// Which file is open under this name; nothing where it could be changed without that being seen, and then it is read. Why is said at the
+    /// first one: who interrupts the verification sees no report.
+    pub(super) fn identity(&self, name: &str, file: &dyn DiskFile) -> Option<String> {
+        let why = match file.identity(SystemTime::now()) {
+            Ok(identity) => return Some(identity),
+            Err(why) => why,
+        };
+        let mut unknowable = self.unknowable.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = unknowable.entry(why).or_default();
+        if names.is_empty() && why != Unknowable::Unsettled {
+            say(&format!(
+                "! `--resume` saves nothing of some segments, which are read each time: {why}"
+            ));
+        }
+        names.insert(name.to_owned());
+        None
     }
 
     /// The verification came to its end: the next one reads all again.

@@ -4,11 +4,14 @@
 //! The contract is that of POSIX at its weakest: written bytes may be lost, torn or reordered until [`DiskFile::sync_data`]
 //! returns, sizes until [`DiskFile::sync_all`], names until [`Disk::sync_dir`].
 
+mod known;
 mod real;
 
 use std::fmt::Debug;
 use std::io;
+use std::time::SystemTime;
 
+pub use known::Unknowable;
 pub use real::RealDisk;
 
 /// One folder on a disk.
@@ -100,6 +103,13 @@ pub trait DiskFile: Send + Debug {
     /// Whatever the disk says.
     fn is_empty(&self) -> io::Result<bool> {
         self.len().map(|len| len == 0)
+    }
+    /// Words that are the same for as long as this is the same file and nobody has changed it, for who has read it and wants to know it again. May sync the file.
+    ///
+    /// # Errors
+    /// Why they would not say every change.
+    fn identity(&self, _now: SystemTime) -> Result<String, Unknowable> {
+        Err(Unknowable::Untold)
     }
 }
 

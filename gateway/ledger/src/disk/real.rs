@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use super::known::{self, Unknowable};
 use super::{Disk, DiskFile, DiskLock, LockError};
 
 /// One folder of the operating system's file system.
@@ -141,5 +143,9 @@ impl DiskFile for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         self.0.metadata().map(|meta| meta.len())
+    }
+
+    fn identity(&self, now: SystemTime) -> Result<String, Unknowable> {
+        known::identity(&self.0, now)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::turning::{Keys, clock, faults, key, simulated, start, turn};
 use super::*;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::options::to_u64;
 use crate::segment::{hashes_name, segment_name};
 use crate::verify::{Fault, Report, Resume, Trust, verify, verify_resumed};
@@ -58,9 +58,9 @@ fn trust(keys: &Keys) -> Trust {
 }
 
 /// Tells a file by all that stands in it, as a time of change does.
-fn by_content(disk: &SimDisk) -> impl Fn(&str) -> Option<String> + Sync {
+fn by_content(disk: &SimDisk) -> impl Fn(&str, &dyn DiskFile) -> Option<String> + Sync {
     let disk = disk.clone();
-    move |name| {
+    move |name, _| {
         let mut hasher = DefaultHasher::new();
         disk.bytes(name)?.hash(&mut hasher);
         Some(hasher.finish().to_string())
@@ -68,7 +68,7 @@ fn by_content(disk: &SimDisk) -> impl Fn(&str) -> Option<String> + Sync {
 }
 
 /// What is told of a file whose changes leave no trace.
-fn by_name(name: &str) -> Option<String> {
+fn by_name(name: &str, _: &dyn DiskFile) -> Option<String> {
     Some(name.to_owned())
 }
 
@@ -76,7 +76,7 @@ fn resumed(
     disk: &SimDisk,
     trust: &Trust,
     lines: &str,
-    identity: &(dyn Fn(&str) -> Option<String> + Sync),
+    identity: &(dyn Fn(&str, &dyn DiskFile) -> Option<String> + Sync),
 ) -> (Report, Vec<String>) {
     let kept = Mutex::new(Vec::new());
     let keep = |line: &str| kept.lock().unwrap().push(line.to_owned());

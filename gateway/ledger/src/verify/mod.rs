@@ -304,7 +304,7 @@ pub fn verify(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, ReadError> {
-    verify_resumed(disk, trust, threads, progress, &Resume::new("", &|_| None, &|_| {}))
+    verify_resumed(disk, trust, threads, progress, &Resume::new("", &|_, _| None, &|_| {}))
 }
 
 /// As [`verify`], going on from what an earlier check left that was interrupted, and leaving the same ([`Resume`]).
@@ -389,7 +389,8 @@ fn examine_all(
     })
 }
 
-/// Looks at one segment, by what was left of it or by reading it.
+/// Looks at one segment, by what was left of it or by reading it. Whose file that is, and what is read, is of one and the same open file: what its name
+/// leads to a moment later is another question.
 fn look(
     disk: &dyn Disk,
     spot: &Spot,
@@ -405,9 +406,12 @@ fn look(
         Recollection::Changed => drop(reread.fetch_add(1, Ordering::Relaxed)),
         Recollection::None => {}
     }
-    let before = resume.identity(&name);
+    // The newest segment may have grown the next time, and is read always.
+    let before = spot.follower.and_then(|_| resume.identity(&name, &*file));
     let examined = segment::examine(disk, &*file, spot, heads, room)?;
-    if let Some(before) = before {
+    if let Some(before) = before
+        && resume.identity(&name, &*file).as_ref() == Some(&before)
+    {
         resume.keep(&examined, before, spot.follower);
     }
     Ok(examined)

@@ -7,7 +7,7 @@
 //!   signed, and a segment of which it does not is read.
 //! - That the records are those of the hashes, and the parts those of the records, is taken from the claim: the word of whoever wrote it. So it must lie
 //!   where nobody writes but who verifies, which is the caller's matter.
-//! - That the file is still the one that was read is what `identity` says. A segment whose identity is another one is read. Where somebody can change a file
+//! - That the file is still the one that was read is what `identity` says, of the open file and never of a name. A segment whose identity is another one is read. Where somebody can change a file
 //!   and leave its identity as it was, the claim still says what was true then; so the report names these records as not read ([`super::Recalled`]).
 //!
 //! The newest segment is read always: it has no successor, and may have grown.
@@ -27,8 +27,8 @@ use crate::tree::Hash;
 /// The form of a claim.
 const VERSION: u8 = 1;
 
-/// Says which file it is that stands under a name, or nothing where it could not be known again.
-type Identity<'r> = dyn Fn(&str) -> Option<String> + Sync + 'r;
+/// Says which file it is that is open under a name, or nothing where it could not be known again.
+type Identity<'r> = dyn Fn(&str, &dyn DiskFile) -> Option<String> + Sync + 'r;
 
 /// What an earlier check left, and where this one leaves its own.
 pub struct Resume<'r> {
@@ -86,7 +86,8 @@ struct Claim {
 impl<'r> Resume<'r> {
     /// From the lines that `keep` was called with by an earlier check, in any order; of two of one segment the later one counts, and what is none is
     /// passed over, as the end of a file is that was being written. `identity` says which file stands under a name now: something that is another
-    /// one when the file was changed or exchanged, or `None` where that cannot be said, and then it is read. It is asked before a file is read.
+    /// one when the file was changed or exchanged, or `None` where that cannot be said, and then it is read. It is asked of the open file before that is read and behind
+    /// it, and what was read is left where it said the same: [`DiskFile::identity`].
     #[must_use]
     pub fn new(lines: &str, identity: &'r Identity<'r>, keep: &'r (dyn Fn(&str) + Sync)) -> Self {
         let claims = lines
@@ -120,7 +121,7 @@ impl<'r> Resume<'r> {
         heads: &[Head],
     ) -> Option<Examined> {
         let name = segment_name(claim.first);
-        if spot.follower != Some(claim.next) || self.identity(&name)? != claim.file {
+        if spot.follower != Some(claim.next) || self.identity(&name, file)? != claim.file {
             return None;
         }
         let said = Recall {
@@ -143,9 +144,9 @@ impl<'r> Resume<'r> {
         Some(examined)
     }
 
-    /// Which file it is that stands under this name.
-    pub(super) fn identity(&self, name: &str) -> Option<String> {
-        (self.identity)(name)
+    /// Which file it is that is open under this name.
+    pub(super) fn identity(&self, name: &str, file: &dyn DiskFile) -> Option<String> {
+        (self.identity)(name, file)
     }
 
     /// Leaves what was read, if nothing of it is wrong and it has a successor.
@@ -191,7 +192,7 @@ fn root_of(text: &str) -> Option<Hash> {
 
 /// Reads foreign bytes as what an earlier check left. Never panics; what is read of it is written and read the same.
 pub fn fuzz_resume(data: &[u8]) {
-    let read = |text: &str| Resume::new(text, &|_| None, &|_| {}).claims;
+    let read = |text: &str| Resume::new(text, &|_, _| None, &|_| {}).claims;
     let claims = read(&String::from_utf8_lossy(data));
     let lines = claims.values().filter_map(|claim| serde_json::to_string(claim).ok());
     let again = read(&lines.collect::<Vec<_>>().join("\n"));
@@ -214,7 +215,7 @@ mod tests {
         #[test]
         fn foreign_bytes_are_nothing_that_was_left(data in prop::collection::vec(any::<u8>(), 0..300), line in "[ -~]{0,200}") {
             fuzz_resume(&data);
-            let left = Resume::new(&line, &|_| None, &|_| {});
+            let left = Resume::new(&line, &|_, _| None, &|_| {});
             prop_assert!(left.claims.is_empty());
         }
     }
