@@ -36,7 +36,7 @@ pub use leaf::{Kept, Passed};
 pub use nearest::Nearest;
 pub use query::{Key, Query, QueryError, QueryWhy, TimeBound, fuzz_query, read_time};
 pub use row::{Call, Decision, Network, Outcome, Row, Who};
-pub use scan::{Budget, Page, Range, Search, Stopped};
+pub use scan::{Budget, Hole, Page, Range, Search, Stopped};
 pub use scope::{AuditRole, Hides, May, Pseudonyms, Reach, Scope, Sight};
 pub use show::{Begun, Found, SealedPart, Shown};
 pub use survey::{MOST_MATCHED, Matched, Population, Survey, Surveyed};

@@ -12,10 +12,10 @@ use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::archive::{Archive, Block, Leaf, SearchError, read_block};
+use crate::archive::{Archive, Block, Leaf, SearchError, Unread, read_block};
 use crate::fold::Piece;
 use crate::row::Row;
-use crate::scan::{CLOCK_SLACK, in_words, tip};
+use crate::scan::{CLOCK_SLACK, Hole, Holes, tip};
 use crate::scope::{Hides, Scope, Sight};
 
 /// What stands sealed beside a record, with what the record says of it.
@@ -97,8 +97,10 @@ impl Shown {
 pub enum Found {
     /// It is there and may be seen.
     Yes(Box<Shown>),
-    /// It is not there, or may not be seen: the two look the same.
+    /// It is not there, or may not be seen: the two look the same, and cost the same.
     No,
+    /// As [`Found::No`], among what can be read: it may stand among these records, which cannot.
+    Unread(Vec<Hole>),
     /// The budget ended before all was looked at.
     NotYet,
 }
@@ -132,11 +134,14 @@ impl Archive {
         let Some(wanted) = Wanted::read(id) else {
             return Ok(Found::No);
         };
-        Ok(match self.look(&reader, &wanted, go_on) {
+        let mut holes = Holes::default();
+        let looked = self.look(&reader, &Eye { wanted: &wanted, scope }, &mut holes, go_on);
+        Ok(match looked {
             Looked::Found(_, _, leaf) if wanted.is_chosen(&leaf) => self.show_all(&reader, &wanted, scope, go_on),
             Looked::Found(segment, block, _) => self.collect(&reader, &wanted, segment, &block, scope, go_on),
             Looked::NotYet => Found::NotYet,
-            Looked::Nowhere => Found::No,
+            Looked::Nowhere if holes.is_empty() => Found::No,
+            Looked::Nowhere => Found::Unread(holes.finish(*scope == Scope::All).0),
         })
     }
 
@@ -150,7 +155,8 @@ impl Archive {
         let Some(wanted) = Wanted::read(id) else {
             return Ok(Begun::No);
         };
-        Ok(match self.look(&reader, &wanted, go_on) {
+        let eye = Eye { wanted: &wanted, scope };
+        Ok(match self.look(&reader, &eye, &mut Holes::default(), go_on) {
             Looked::Found(_, _, leaf) => match Piece::of(leaf.seq, leaf.kind, &leaf.bytes) {
                 Piece::Begin(row, _) => scope.view(*row).map_or(Begun::No, |mut row| {
                     row.set_end("inFlight", None);
@@ -166,23 +172,22 @@ impl Archive {
     /// All acts of an id that is no act's own.
     fn show_all(&self, reader: &Reader, wanted: &Wanted<'_>, scope: &Scope, go_on: &mut dyn FnMut() -> bool) -> Found {
         let end = self.end();
+        let eye = Eye { wanted, scope };
         let (mut acts, mut known, mut beyond) = (Vec::new(), HashSet::new(), 0_u64);
         let mut whole = true;
         'all: for segment in reader.segments() {
             let indexed = self.blocks(reader, *segment, end, go_on);
-            whole &= indexed.whole;
+            // What cannot be read may have more of them.
+            whole &= indexed.whole && indexed.unread.is_none();
             for block in indexed.index.iter() {
                 if !go_on() {
                     whole = false;
                     break 'all;
                 }
-                let Ok(leaves) = read_block(reader, *segment, block) else {
-                    // What cannot be read may have more of them.
-                    whole = false;
-                    continue;
-                };
+                let (leaves, unread) = read_block(reader, *segment, block);
+                whole &= unread.is_none();
                 for leaf in leaves {
-                    let Some(id) = wanted.begins(leaf.seq, leaf.kind, &leaf.bytes).then(|| own_id(&leaf)) else {
+                    let Some(id) = eye.sees(&leaf).then(|| own_id(&leaf)) else {
                         continue;
                     };
                     if acts.len() >= MOST_ACTS {
@@ -197,7 +202,7 @@ impl Archive {
         for (segment, block, seq) in acts {
             match self.collect(reader, &Wanted::Number(seq), segment, &block, scope, go_on) {
                 Found::Yes(one) => shown.push(*one),
-                Found::No => {}
+                Found::No | Found::Unread(_) => {}
                 Found::NotYet => whole = false,
             }
         }
@@ -223,11 +228,15 @@ impl Archive {
         Found::Yes(Box::new(first))
     }
 
-    fn look(&self, reader: &Reader, wanted: &Wanted<'_>, go_on: &mut dyn FnMut() -> bool) -> Looked {
-        let near = |slack: Duration| wanted.time().map(|time| Some((time.minus(slack), time.plus(slack))));
+    fn look(&self, reader: &Reader, eye: &Eye<'_>, holes: &mut Holes, go_on: &mut dyn FnMut() -> bool) -> Looked {
+        let near = |slack: Duration| {
+            eye.wanted
+                .time()
+                .map(|time| Some((time.minus(slack), time.plus(slack))))
+        };
         let places = [near(CLOSE), near(CLOCK_SLACK), Some(None)];
         for bounds in places.into_iter().flatten() {
-            match self.find(reader, wanted, bounds, go_on) {
+            match self.find(reader, eye, bounds, holes, go_on) {
                 Looked::Nowhere => {}
                 found => return found,
             }
@@ -238,11 +247,21 @@ impl Archive {
     fn find(
         &self,
         reader: &Reader,
-        wanted: &Wanted<'_>,
+        eye: &Eye<'_>,
         bounds: Option<(Timestamp, Timestamp)>,
+        holes: &mut Holes,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Looked {
-        let end = self.end();
+        let (end, wanted) = (self.end(), eye.wanted);
+        let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
+        // The files that a ledger begins with are gone.
+        if first > 0 && wanted.may_stand_in(0, Some(first)) {
+            holes.note(&Unread {
+                first: 0,
+                next: Some(first),
+                why: None,
+            });
+        }
         for segment in self.segments_between(reader, bounds, end).iter().rev() {
             if let Wanted::Number(seq) = wanted
                 && (*seq < segment.first_seq || segment.next_seq.is_some_and(|next| *seq >= next))
@@ -250,6 +269,7 @@ impl Archive {
                 continue;
             }
             let indexed = self.blocks(reader, *segment, end, go_on);
+            note_unless_elsewhere(wanted, indexed.unread.as_ref(), holes);
             if !indexed.whole {
                 return Looked::NotYet;
             }
@@ -261,9 +281,9 @@ impl Archive {
                 if !go_on() {
                     return Looked::NotYet;
                 }
-                let leaves = read_block(reader, *segment, block).unwrap_or_default();
-                let begins = |one: &Leaf| wanted.begins(one.seq, one.kind, &one.bytes);
-                if let Some(leaf) = leaves.into_iter().find(begins) {
+                let (leaves, unread) = read_block(reader, *segment, block);
+                note_unless_elsewhere(wanted, unread.as_ref(), holes);
+                if let Some(leaf) = leaves.into_iter().find(|leaf| eye.sees(leaf)) {
                     return Looked::Found(*segment, *block, leaf);
                 }
             }
@@ -290,18 +310,26 @@ impl Archive {
         scope: &Scope,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Found {
+        let end = self.end();
         let here = reader.records_in_from(segment, block.first, block.offset);
         let behind = reader.segments().iter().filter(|one| one.first_seq > segment.first_seq);
         let walks = std::iter::once(here).chain(behind.map(|one| reader.records_in(*one)));
-        let mut act = Act::default();
-        for (at, record) in walks.flat_map(|walk| walk.until(self.end())).enumerate() {
+        let (mut act, mut next) = (Act::default(), block.first);
+        for (at, record) in walks.flat_map(|walk| walk.until(end)).enumerate() {
             match record {
-                Ok(record) => act.take(wanted, &record),
-                Err(error) => {
-                    act.note = Some(format!("part of the ledger cannot be read: {}", in_words(&error)));
+                // Where a file is gone the next one goes on as if nothing were missing.
+                Ok(record) if record.seq == next => act.take(wanted, &record),
+                read => {
+                    let unread = Unread {
+                        first: next,
+                        next: read.as_ref().ok().map(|record| record.seq),
+                        why: read.err(),
+                    };
+                    act.note_unread(&unread, scope);
                     break;
                 }
             }
+            next += 1;
             // What begins and ends in one record has nothing behind it.
             if act.is_whole() {
                 break;
@@ -310,6 +338,15 @@ impl Archive {
                 act.note = Some("its end was not looked for to the end of the ledger".to_owned());
                 break;
             }
+        }
+        let is_cut = end != u64::MAX && next < end && !act.is_whole() && act.note.is_none();
+        if is_cut && !self.has_more_than(reader) {
+            let unread = Unread {
+                first: next,
+                next: Some(end),
+                why: None,
+            };
+            act.note_unread(&unread, scope);
         }
         let Some((mut row, sight)) = act.row.and_then(|row| scope.sight(&row).map(|sight| (row, sight))) else {
             return Found::No;
@@ -344,6 +381,29 @@ impl Archive {
     }
 }
 
+/// What is looked for, and by whom: what they may not see is passed by as if it were another record, so that it is looked for on
+/// and on like one that is not there.
+struct Eye<'e> {
+    wanted: &'e Wanted<'e>,
+    scope: &'e Scope,
+}
+
+impl Eye<'_> {
+    fn sees(&self, leaf: &Leaf) -> bool {
+        self.wanted.begins(leaf.seq, leaf.kind, &leaf.bytes)
+            && match Piece::of(leaf.seq, leaf.kind, &leaf.bytes) {
+                Piece::Begin(row, _) => self.scope.shows(&row),
+                Piece::End(_) => self.scope.shows(&Row::unreadable(leaf.seq, leaf.kind, None)),
+            }
+    }
+}
+
+fn note_unless_elsewhere(wanted: &Wanted<'_>, unread: Option<&Unread>, holes: &mut Holes) {
+    if let Some(unread) = unread.filter(|unread| wanted.may_stand_in(unread.first, unread.next)) {
+        holes.note(unread);
+    }
+}
+
 enum Looked {
     Found(SegmentInfo, Block, Leaf),
     Nowhere,
@@ -368,6 +428,14 @@ impl<'w> Wanted<'w> {
         match self {
             Self::Number(_) => None,
             Self::Id(id) => time_of_id(id),
+        }
+    }
+
+    /// Whether it may be one of these records, which cannot be read.
+    fn may_stand_in(&self, first: u64, next: Option<u64>) -> bool {
+        match self {
+            Self::Number(seq) => *seq >= first && next.is_none_or(|next| *seq < next),
+            Self::Id(_) => true,
         }
     }
 
@@ -443,6 +511,13 @@ impl Act {
             self.raw.push(raw);
             self.places.push((record.kind, record.spot()));
         }
+    }
+
+    fn note_unread(&mut self, unread: &Unread, scope: &Scope) {
+        let mut holes = Holes::default();
+        holes.note(unread);
+        let (_, words) = holes.finish(*scope == Scope::All);
+        self.note = words.map(|words| format!("part of the ledger cannot be read: {words}"));
     }
 
     fn is_whole(&self) -> bool {

@@ -94,11 +94,11 @@ impl Archive {
     /// A record cannot be read: a count would be wrong.
     pub fn survey(&self, survey: &Survey<'_>, go_on: &mut dyn FnMut() -> bool) -> Result<Surveyed, SearchError> {
         let reader = self.reader()?;
-        let (Some(tip), trouble) = tip(self, &reader, go_on) else {
+        let (Some(tip), unread) = tip(self, &reader, go_on) else {
             return Ok(Surveyed::NotYet);
         };
-        if let Some(error) = trouble {
-            return Err(self.unreadable(error));
+        if let Some(unread) = unread.into_iter().next() {
+            return Err(self.lacks(unread));
         }
         let (from, until) = survey.query.times(survey.now);
         let Some(there) = self.there(&reader, tip.end, (from, until), go_on)? else {
@@ -153,8 +153,8 @@ impl Archive {
         let mut there: Option<Range<u64>> = None;
         for segment in reader.segments().iter().filter(|segment| segment.first_seq < end) {
             let indexed = self.blocks(reader, *segment, end, go_on);
-            if let Some(error) = indexed.trouble {
-                return Err(self.unreadable(error));
+            if let Some(unread) = indexed.unread {
+                return Err(self.lacks(unread));
             }
             if !indexed.whole {
                 return Ok(None);

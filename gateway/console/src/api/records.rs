@@ -126,7 +126,7 @@ pub(super) async fn look_up(
     let lacks = |shown: &Shown| need.filter(|need| !shown.sight.may.contains(need));
     let lacking = match &found {
         Found::Yes(shown) => lacks(shown),
-        Found::No | Found::NotYet => None,
+        Found::No | Found::Unread(_) | Found::NotYet => None,
     };
     let results = u64::from(matches!(found, Found::Yes(_)) && lacking.is_none());
     api.record(asker.reads(api, act, id, results)).await?;
@@ -140,6 +140,7 @@ pub(super) async fn look_up(
     match found {
         Found::Yes(shown) => Ok(*shown),
         Found::No => Err(not_found(asker, id)),
+        Found::Unread(holes) => Err(unread(id, &holes)),
         Found::NotYet => Err(Refused::unavailable("looking for this record took too long; try again")),
     }
 }
@@ -153,6 +154,17 @@ fn not_found(asker: &Asker, id: &str) -> Refused {
         Scope::Own(_) => format!("there is no record `{id}` of yours; without an audit role you see your own only"),
     };
     Refused::new(StatusCode::NOT_FOUND, "not_found", why)
+}
+
+/// It may stand among what cannot be read: the same words for whatever is not shown.
+fn unread(id: &str, holes: &[search::Hole]) -> Refused {
+    let holes: Vec<String> = holes.iter().map(search::Hole::in_words).collect();
+    let why = format!(
+        "there is no record `{id}` for you among what can be read, and part of the ledger cannot be read: {}; `gatescribe ledger verify` \
+         says where it is damaged",
+        holes.join("; ")
+    );
+    Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "ledger_damaged", why)
 }
 
 /// Works on a thread that may block, in one of few places, until the time is over or the asker has gone.

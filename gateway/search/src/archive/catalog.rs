@@ -38,7 +38,18 @@ pub(crate) struct Indexed {
     /// Whether the look reached the end of the segment, or what can be read of it.
     pub(crate) whole: bool,
     /// What cannot be read behind the last block.
-    pub(crate) trouble: Option<ReadError>,
+    pub(crate) unread: Option<Unread>,
+}
+
+/// Records that should be there and cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    /// The first of them.
+    pub(crate) first: u64,
+    /// The first number behind them; `None`: nothing says how many there were.
+    pub(crate) next: Option<u64>,
+    /// Why; `None`: the files end before them.
+    pub(crate) why: Option<ReadError>,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +102,7 @@ pub(super) fn extend(
         return Indexed {
             index,
             whole: true,
-            trouble: None,
+            unread: None,
         };
     }
     let mut blocks: Vec<Block> = known.as_deref().unwrap_or_default().to_vec();
@@ -118,10 +129,17 @@ pub(super) fn extend(
         add(open.get_or_insert_with(|| begin(&record)), &record);
     }
     blocks.extend(open);
+    let reached = blocks.last().map_or(segment.first_seq, |block| block.next);
+    // A file that ends early, or is not there, is as silent as one that was read to its end.
+    let is_cut = whole && wanted != u64::MAX && reached < wanted;
     Indexed {
         index: blocks.into(),
         whole,
-        trouble,
+        unread: (trouble.is_some() || is_cut).then(|| Unread {
+            first: reached,
+            next: Some(wanted).filter(|wanted| *wanted != u64::MAX),
+            why: trouble,
+        }),
     }
 }
 
@@ -159,17 +177,27 @@ pub(crate) struct Leaf {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The records of a block, oldest first.
-pub(crate) fn read_block(reader: &Reader, segment: SegmentInfo, block: &Block) -> Result<Vec<Leaf>, ReadError> {
-    reader
-        .records_in_from(segment, block.first, block.offset)
-        .until(block.next)
-        .map(|record| {
-            record.map(|record| Leaf {
-                seq: record.seq,
-                kind: record.kind,
-                bytes: record.leaf,
-            })
-        })
-        .collect()
+/// The records of a block, oldest first, as far as they can be read; and those behind them that cannot.
+pub(crate) fn read_block(reader: &Reader, segment: SegmentInfo, block: &Block) -> (Vec<Leaf>, Option<Unread>) {
+    let (mut leaves, mut why, mut reached) = (Vec::new(), None, block.first);
+    let records = reader.records_in_from(segment, block.first, block.offset);
+    for record in records.until(block.next) {
+        match record {
+            Ok(record) => {
+                reached = record.seq + 1;
+                leaves.push(Leaf {
+                    seq: record.seq,
+                    kind: record.kind,
+                    bytes: record.leaf,
+                });
+            }
+            Err(error) => why = Some(error),
+        }
+    }
+    let unread = (reached < block.next).then_some(Unread {
+        first: reached,
+        next: Some(block.next),
+        why,
+    });
+    (leaves, unread)
 }

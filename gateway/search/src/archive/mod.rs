@@ -9,7 +9,7 @@ use ledger::{ReadError, Reader};
 use model::time::Timestamp;
 
 use catalog::Catalog;
-pub(crate) use catalog::{Block, Indexed, Leaf, read_block};
+pub(crate) use catalog::{Block, Indexed, Leaf, Unread, read_block};
 
 /// Among so many records stands the one that says what a ledger is for.
 const FIRST_RECORDS: u64 = 16;
@@ -24,6 +24,14 @@ pub enum SearchError {
         dir: String,
         /// Why.
         source: ReadError,
+    },
+    /// Files of the folder are gone, or end too early.
+    #[error("the ledger in `{dir}` lacks records from {first} on: their file is gone or ends before them")]
+    Missing {
+        /// Which folder.
+        dir: String,
+        /// The first record that is missing.
+        first: u64,
     },
 }
 
@@ -92,12 +100,30 @@ impl Archive {
     ) -> Indexed {
         // Reading happens without the lock, so that one search in a new segment does not hold up the others.
         let known = self.catalog().known(segment.first_seq);
-        let indexed = catalog::extend(known, reader, segment, end, go_on);
-        // What lies beyond `end` for this caller may lie within it for the next; only what is durable is kept.
-        if indexed.trouble.is_none() {
-            self.catalog().keep(segment.first_seq, Arc::clone(&indexed.index));
+        let mut indexed = catalog::extend(known, reader, segment, end, go_on);
+        if segment.next_seq.is_none() && indexed.unread.as_ref().is_some_and(|unread| unread.why.is_none()) {
+            // It ends early where a next one has begun since this reader looked at the folder.
+            indexed.unread.take_if(|_| self.has_more_than(reader));
         }
+        // What lies beyond `end` for this caller may lie within it for the next; only what is durable is kept.
+        self.catalog().keep(segment.first_seq, Arc::clone(&indexed.index));
         indexed
+    }
+
+    /// Whether the folder has more segments now than this reader knows.
+    pub(crate) fn has_more_than(&self, reader: &Reader) -> bool {
+        self.reader()
+            .is_ok_and(|now| now.segments().len() > reader.segments().len())
+    }
+
+    pub(crate) fn lacks(&self, unread: Unread) -> SearchError {
+        match unread.why {
+            Some(error) => self.unreadable(error),
+            None => SearchError::Missing {
+                dir: self.dir.display().to_string(),
+                first: unread.first,
+            },
+        }
     }
 
     /// When the first record of a segment was written; `None` while it has none.

@@ -1,5 +1,6 @@
 //! What is searched for, how much it may cost, and the answer. The search itself is in [`walk`].
 
+mod holes;
 mod tip;
 mod walk;
 
@@ -8,6 +9,8 @@ use std::time::Duration;
 use model::time::Timestamp;
 use serde::{Serialize, Serializer};
 
+pub use holes::Hole;
+pub(crate) use holes::Holes;
 pub(crate) use tip::{Tip, tip};
 use walk::Walk;
 
@@ -107,7 +110,10 @@ pub struct Page {
     /// Acts whose end was asked about and not read.
     #[serde(skip_serializing_if = "is_zero")]
     pub unread_ends: u64,
-    /// What could not be read, when something could not.
+    /// What could not be read of what was looked at, by the numbers of its records; the rows lack it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<Hole>,
+    /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// Records that were read.
@@ -128,7 +134,7 @@ impl Archive {
     /// Searches. Blocks for as long as the budget lets it.
     ///
     /// # Errors
-    /// The folder cannot be read. Damage on the way is told in [`Page::trouble`], beside what could be read.
+    /// The folder cannot be read. Damage on the way is told in [`Page::holes`], beside what could be read.
     pub fn search(&self, search: &Search<'_>, budget: Budget<'_>) -> Result<Page, SearchError> {
         let reader = self.reader()?;
         let mut walk = Walk::new(self, reader, search, budget);
@@ -147,7 +153,12 @@ impl Page {
                 self.folded.total()
             ));
         } else if self.rows.is_empty() && self.stopped == Stopped::Complete {
-            said.push("Nothing was found in this range.".to_owned());
+            let readable = if self.holes.is_empty() {
+                ""
+            } else {
+                " of what can be read"
+            };
+            said.push(format!("Nothing was found in this range{readable}."));
         }
         if self.stopped == Stopped::Budget {
             said.push("The search ended early because it took too long; older records were not looked at.".to_owned());

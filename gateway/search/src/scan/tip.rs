@@ -1,10 +1,10 @@
 //! The newest end of the ledger, and what it says about acts without an end.
 
-use ledger::{ReadError, Reader};
+use ledger::Reader;
 use model::event::RecordKind;
 use model::time::Timestamp;
 
-use crate::archive::{Archive, read_block};
+use crate::archive::{Archive, Leaf, Unread, read_block};
 use crate::leaf;
 use crate::row::Row;
 
@@ -20,6 +20,16 @@ pub(crate) struct Tip {
 }
 
 impl Tip {
+    fn of(last: &Leaf) -> Self {
+        let read = leaf::Leaf::read(&last.bytes);
+        Self {
+            end: last.seq + 1,
+            time: leaf::time_of(&last.bytes),
+            boot: read.map(|leaf| leaf.boot).unwrap_or_default(),
+            closed: last.kind == RecordKind::Checkpoint,
+        }
+    }
+
     /// Says how an act stands whose end is not in the ledger.
     pub(crate) fn settle(&self, row: &mut Row, boot: &str, live: bool) {
         if !row.awaits_end() && !row.end_is("inFlight") && !row.end_is("notRead") {
@@ -40,36 +50,23 @@ impl Tip {
     }
 }
 
-/// The newest record that may be read. `None`: the budget ended first.
-pub(crate) fn tip(
-    archive: &Archive,
-    reader: &Reader,
-    go_on: &mut dyn FnMut() -> bool,
-) -> (Option<Tip>, Option<ReadError>) {
+/// The newest record that can be read and may be, and what behind it cannot. `None`: the budget ended first.
+pub(crate) fn tip(archive: &Archive, reader: &Reader, go_on: &mut dyn FnMut() -> bool) -> (Option<Tip>, Vec<Unread>) {
     let end = archive.end();
-    let mut trouble = None;
+    let mut unread = Vec::new();
     for segment in reader.segments().iter().rev().filter(|one| one.first_seq < end) {
         let indexed = archive.blocks(reader, *segment, end, go_on);
+        unread.extend(indexed.unread);
         if !indexed.whole {
-            return (None, indexed.trouble);
+            return (None, unread);
         }
-        trouble = trouble.or(indexed.trouble);
-        let Some(block) = indexed.index.last() else { continue };
-        match read_block(reader, *segment, block) {
-            Ok(leaves) => {
-                let tip = leaves.last().map(|last| {
-                    let read = leaf::Leaf::read(&last.bytes);
-                    Tip {
-                        end: last.seq + 1,
-                        time: leaf::time_of(&last.bytes),
-                        boot: read.map(|leaf| leaf.boot).unwrap_or_default(),
-                        closed: last.kind == RecordKind::Checkpoint,
-                    }
-                });
-                return (tip.or_else(|| Some(Tip::default())), trouble);
+        for block in indexed.index.iter().rev() {
+            let (leaves, behind) = read_block(reader, *segment, block);
+            unread.extend(behind);
+            if let Some(last) = leaves.last() {
+                return (Some(Tip::of(last)), unread);
             }
-            Err(error) => trouble = trouble.or(Some(error)),
         }
     }
-    (Some(Tip::default()), trouble)
+    (Some(Tip::default()), unread)
 }

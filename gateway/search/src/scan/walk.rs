@@ -10,13 +10,13 @@
 
 use std::collections::HashMap;
 
-use ledger::{ReadError, Reader, SegmentInfo};
+use ledger::{Reader, SegmentInfo};
 use model::event::RecordKind;
 use model::time::Timestamp;
 
 use super::tip::{Tip, tip};
-use super::{Budget, CLOCK_SLACK, Page, Range, Search, Stopped, in_words};
-use crate::archive::{Archive, Block, read_block};
+use super::{Budget, CLOCK_SLACK, Holes, Page, Range, Search, Stopped};
+use crate::archive::{Archive, Block, Unread, read_block};
 use crate::fold::{Fold, Piece, by_number};
 use crate::leaf;
 use crate::nearest::Vocabulary;
@@ -57,7 +57,9 @@ pub(super) struct Walk<'a, 'b> {
     began: bool,
     stopped: Stopped,
     unread_ends: u64,
-    trouble: Option<String>,
+    holes: Holes,
+    /// Ends may stand among what cannot be read, so that a missing one says nothing.
+    is_torn: bool,
 }
 
 impl<'a, 'b> Walk<'a, 'b> {
@@ -85,13 +87,14 @@ impl<'a, 'b> Walk<'a, 'b> {
             began: false,
             stopped: Stopped::Complete,
             unread_ends: 0,
-            trouble: None,
+            holes: Holes::default(),
+            is_torn: false,
         }
     }
 
     pub(super) fn run(&mut self) {
-        let (tip, trouble) = tip(self.archive, &self.reader, self.budget.go_on);
-        self.note_trouble(trouble);
+        let (tip, unread) = tip(self.archive, &self.reader, self.budget.go_on);
+        unread.iter().for_each(|unread| self.note(unread));
         let Some(tip) = tip else {
             self.stopped = Stopped::Budget;
             self.cursor = self.search.after.unwrap_or(FAR);
@@ -107,7 +110,26 @@ impl<'a, 'b> Walk<'a, 'b> {
                 break;
             }
         }
+        self.note_missing_begin();
         self.look_up();
+    }
+
+    /// A ledger begins with record 0, unless somebody took its first files away.
+    fn note_missing_begin(&mut self) {
+        let Some(first) = self.reader.segments().first().copied() else {
+            return;
+        };
+        let begin = || self.archive.begin_of(&self.reader, first, self.tip.end);
+        let reaches = self
+            .since
+            .is_none_or(|since| begin().is_none_or(|begin| begin >= since));
+        if first.first_seq > 0 && self.stopped == Stopped::Complete && reaches {
+            self.note(&Unread {
+                first: 0,
+                next: Some(first.first_seq),
+                why: None,
+            });
+        }
     }
 
     /// The segments that may hold what is asked for, oldest first.
@@ -142,7 +164,9 @@ impl<'a, 'b> Walk<'a, 'b> {
         let indexed = self
             .archive
             .blocks(&self.reader, segment, self.tip.end, self.budget.go_on);
-        self.note_trouble(indexed.trouble);
+        if let Some(unread) = &indexed.unread {
+            self.note(unread);
+        }
         if !indexed.whole {
             self.stopped = Stopped::Budget;
             return false;
@@ -178,13 +202,10 @@ impl<'a, 'b> Walk<'a, 'b> {
 
     /// Goes through one block from its end; `false` when there are rows enough.
     fn block(&mut self, segment: SegmentInfo, block: &Block) -> bool {
-        let leaves = match read_block(&self.reader, segment, block) {
-            Ok(leaves) => leaves,
-            Err(error) => {
-                self.note_trouble(Some(error));
-                return true;
-            }
-        };
+        let (leaves, unread) = read_block(&self.reader, segment, block);
+        if let Some(unread) = &unread {
+            self.note(unread);
+        }
         for one in leaves.iter().rev() {
             self.read += 1;
             if self.is_foreign(&one.bytes, one.kind) {
@@ -269,7 +290,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         let walks = here.into_iter().chain(behind.map(|one| self.reader.records_in(*one)));
         for record in walks.flat_map(|walk| walk.until(self.tip.end)) {
             let Ok(record) = record else { return };
-            if left == 0 {
+            if left == 0 || record.seq != self.ahead {
                 return;
             }
             left -= 1;
@@ -278,7 +299,7 @@ impl<'a, 'b> Walk<'a, 'b> {
                 self.fold.push(Piece::read(&record));
             }
         }
-        self.seen_all = true;
+        self.seen_all = !self.is_torn;
     }
 
     /// Looks for the ends of those rows that still miss one.
@@ -312,6 +333,9 @@ impl<'a, 'b> Walk<'a, 'b> {
                 missing.retain(|_, other| *other != index);
             }
         }
+        if self.is_torn {
+            return; // what was not found may stand where nothing can be read
+        }
         let live = self.archive.is_live();
         for row in self.rows.rows_mut() {
             if let Some(boot) = self.boots.get(&row.first_seq) {
@@ -320,9 +344,11 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
     }
 
-    fn note_trouble(&mut self, error: Option<ReadError>) {
-        if let Some(error) = error {
-            self.trouble.get_or_insert_with(|| in_words(&error));
+    /// Of what lies behind the place where this page begins, an earlier page has told.
+    fn note(&mut self, unread: &Unread) {
+        (self.is_torn, self.seen_all) = (true, false);
+        if self.search.after.is_none_or(|after| unread.first < after) {
+            self.holes.note(unread);
         }
     }
 
@@ -346,6 +372,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             Vec::new()
         };
         let (rows, folded) = self.rows.finish();
+        let (holes, trouble) = self.holes.finish(*self.search.scope == Scope::All);
         let mut page = Page {
             rows,
             scope: self.search.scope.name(),
@@ -357,7 +384,8 @@ impl<'a, 'b> Walk<'a, 'b> {
             folded,
             nearest,
             unread_ends: self.unread_ends,
-            trouble: self.trouble,
+            holes,
+            trouble,
             read: self.read,
         };
         page.note = page.sentences(self.search.scope.sentence());

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking; the lint spares only `#[test]` functions"
 )]
 
+mod damaged;
 mod following;
 mod frozen;
 mod roles;

@@ -657,8 +657,12 @@ fn damage_is_told_and_hides_nothing_that_can_be_read() {
         search.limit = 1_000
     });
     assert!(page.rows.len() < 700 && page.rows.len() > 400, "{}", page.rows.len());
+    let hole = &page.holes[0];
+    let (first, last) = (hole.first, hole.last.unwrap());
     assert!(page.trouble.unwrap().contains("is damaged at byte"));
-    assert!(page.note.unwrap().contains("Part of the ledger cannot be read"));
+    let note = page.note.unwrap();
+    let words = format!("Part of the ledger cannot be read: records {first} to {last} (");
+    assert!(note.contains(&words), "{note}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::Receipt;
-use search::{Archive, Budget, Found, Query, Scope, Search, SearchError, Shown, Tail, View};
+use search::{Archive, Budget, Found, Hole, Query, Scope, Search, SearchError, Shown, Tail, View};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -81,6 +81,7 @@ fn look_up(dir: &Path, id: &str) -> Result<Shown, Trouble> {
         .map_err(|error| unreadable(&error))?;
     match found {
         Found::Yes(shown) => Ok(*shown),
+        Found::Unread(holes) => Err(unread(id, &holes)),
         Found::No | Found::NotYet => Err(Trouble::new(
             Exit::NotFound,
             format!("there is no record `{id}` in this folder"),
@@ -127,6 +128,15 @@ fn wrong_query(why: String) -> Trouble {
     Trouble::new(Exit::Usage, "the query is not understood")
         .because(why)
         .remedy("see gatescribe audit search --help")
+}
+
+/// That it is nowhere cannot be said.
+fn unread(id: &str, holes: &[Hole]) -> Trouble {
+    let holes: Vec<String> = holes.iter().map(Hole::in_words).collect();
+    let what = format!("there is no record `{id}` among what can be read of this folder");
+    Trouble::new(Exit::Integrity, what)
+        .because(format!("part of it cannot be read: {}", holes.join("; ")))
+        .remedy("gatescribe ledger verify DIR --key KEY says where it is damaged; look in a copy of the folder")
 }
 
 fn unreadable(error: &SearchError) -> Trouble {

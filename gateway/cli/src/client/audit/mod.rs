@@ -55,7 +55,7 @@ pub(crate) enum AuditCommand {
     #[command(
         after_help = "Examples:\n  gatescribe audit show 0192f0c1-7c3e-7d00-a000-0000000007f3\n  gatescribe audit show \
         0192f0c1-7c3e-7d00-a000-0000000007f3 -o json\n\nExit codes: 0 shown, 3 not signed in, 5 there is none that you may \
-        see\nSee also: gatescribe why, gatescribe audit search"
+        see, 8 there is none among what can be read of --dir, 9 the same at a gateway\nSee also: gatescribe why, gatescribe audit search"
     )]
     Show {
         /// The id of a row, or the Audit-Id of an answer.
@@ -173,8 +173,9 @@ fn search_help() -> String {
         "Examples:\n  gatescribe audit search user:alice verb:delete --since 2h\n  gatescribe audit search \
          'ns:payments outcome:refused' -user:bob --since yesterday -o json\n\nKeys: {}. `key:a,b` holds for a or b, `-key:a` \
          turns it round, `*` stands for anything. Words without a key match anything. Discovery and controllers are folded \
-         with counts; --all unfolds them.\n\nExit codes: 0 found, 1 nothing found, 2 the query is not understood, 3 not \
-         signed in, 7 the gateway cannot be reached\nSee also: gatescribe audit tail, gatescribe audit show",
+         with counts; --all unfolds them. Records that cannot be read are named by their numbers on stderr, and in `holes` of `-o \
+         json`.\n\nExit codes: 0 found, 1 nothing found, 2 the query is not understood, 3 not signed in, 7 the gateway cannot be reached, \
+         8 nothing found, and part of the ledger cannot be read\nSee also: gatescribe audit tail, gatescribe audit show",
         keys.join(", ")
     )
 }
@@ -255,7 +256,13 @@ fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
         Form::Json => data(&document("RecordList", &found)),
     }?;
     render::say_around(&found, records.is_empty());
-    Ok(if records.is_empty() { Exit::No } else { Exit::Done })
+    let holes = found.get("holes").and_then(Value::as_array);
+    Ok(match (records.is_empty(), holes.is_none_or(Vec::is_empty)) {
+        (false, _) => Exit::Done,
+        (true, true) => Exit::No,
+        // What is asked for may stand where nothing can be read.
+        (true, false) => Exit::Integrity,
+    })
 }
 
 fn show(id: &str, output: super::Output, from: &From) -> Result<Exit, Trouble> {

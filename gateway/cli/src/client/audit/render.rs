@@ -159,8 +159,10 @@ pub(super) fn say_around(found: &Map<String, Value>, nothing: bool) {
     if let Some(folded) = found.get("folded").and_then(folded).filter(|_| !nothing) {
         say(&folded);
     }
+    // A gateway's note says it already.
+    let is_told = |trouble: &str| trouble.is_empty() || word("note").contains(trouble);
     for (name, before) in [("note", ""), ("trouble", "! ")] {
-        if !word(name).is_empty() {
+        if !word(name).is_empty() && (name == "note" || !is_told(&word(name))) {
             say(&format!("{before}{}", clean(&word(name))));
         }
     }

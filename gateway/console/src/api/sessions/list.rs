@@ -96,6 +96,8 @@ pub(super) struct List {
     stopped: Option<Stopped>,
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<Range>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holes: Vec<search::Hole>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
 }
@@ -212,7 +214,7 @@ impl GoingOn {
                 Item::of(row, live, now)
             });
             list.sessions.extend(rows);
-            (list.note, list.trouble) = (page.note, page.trouble);
+            (list.note, list.holes, list.trouble) = (page.note, page.holes, page.trouble);
             (list.range, list.stopped) = (Some(page.range), Some(page.stopped));
             (list.next, list.next_live) = (page.next, self.told_after.filter(|_| page.next.is_some()));
         }
