@@ -224,6 +224,9 @@ pub struct Row {
     /// What of it is hidden.
     #[serde(skip)]
     pub(crate) hidden: BTreeSet<Hides>,
+    /// Its namespace is what an answer said.
+    #[serde(skip)]
+    pub(crate) is_placed_by_answer: bool,
 }
 
 impl Row {
@@ -339,6 +342,7 @@ impl Row {
             kinds: vec![kind],
             unnamed: None,
             hidden: BTreeSet::new(),
+            is_placed_by_answer: false,
         }
     }
 
@@ -349,6 +353,7 @@ impl Row {
         }
         if self.namespace.is_none() {
             self.namespace = object.namespace.filter(|name| !name.is_empty());
+            self.is_placed_by_answer = self.namespace.is_some();
         }
         if let Some(name) = &self.name
             && let Some(unnamed) = self.unnamed.take()

@@ -303,10 +303,12 @@ fn is_named(pattern: &str, name: &str) -> bool {
 }
 
 impl Row {
-    /// The namespace that it was in. A pod that is entered through its node lies in the pod's.
+    /// The namespace that it was in. A pod that is entered through its node lies in the pod's. What only the answer says gives nobody
+    /// sight of an act: else it were there for whoever searches and not for who asks for it by its id.
     fn place(&self) -> Option<&str> {
         let of_pod = self.pod.as_deref().and_then(|pod| pod.split_once('/'));
-        of_pod.map(|(namespace, _)| namespace).or(self.namespace.as_deref())
+        let asked = self.namespace.as_deref().filter(|_| !self.is_placed_by_answer);
+        of_pod.map(|(namespace, _)| namespace).or(asked)
     }
 
     fn hide(&mut self, sight: Sight) {

@@ -355,3 +355,67 @@ fn an_end_that_is_found_later_brings_nothing_that_is_hidden() {
         assert!(text.contains("web"), "the object's name is none that is hidden: {text}");
     }
 }
+
+/// Whoever may not see an act and asks for it by its id waits as long for the same answer as where there is none: the ids of others
+/// stand in logs, tickets and answers.
+#[test]
+fn what_is_hidden_is_looked_for_as_long_as_what_is_not_there() {
+    let world = World::in_segments(8 << 20);
+    let hidden = world.call(&ALICE, within("web", "delete", "pods", "a"), 200);
+    // Made at the same time, and there is no such act.
+    let absent = world.id();
+    for _ in 0..700 {
+        world.pass(60);
+        world.call(&ALICE, within("web", "get", "pods", "b"), 200);
+    }
+    let archive = world.archive();
+    let scopes = [
+        Scope::Own(BOB.id.clone()),
+        scope(&BOB, vec![role(Some(&["payments"]), &[], &[May::Receipts])]),
+    ];
+    for scope in scopes {
+        let cost = |id: &str| {
+            let mut asked = 0;
+            let found = archive.show(id, &scope, &mut || {
+                asked += 1;
+                true
+            });
+            assert!(matches!(found.unwrap(), Found::No), "{id}");
+            let begun = archive.going_on(id, &scope, &mut || {
+                asked += 1;
+                true
+            });
+            assert!(matches!(begun.unwrap(), Begun::No), "{id}");
+            asked
+        };
+        // The blocks are known then.
+        cost(absent);
+        assert_eq!(cost(hidden), cost(absent));
+        // Where there is no time for all, neither is said to be nowhere.
+        for id in [hidden, absent] {
+            let mut left = 2;
+            let found = archive.show(id, &scope, &mut || {
+                left -= 1;
+                left > 0
+            });
+            assert!(matches!(found.unwrap(), Found::NotYet), "{id}");
+        }
+    }
+}
+
+/// An answer is the cluster's word, and comes after the decision.
+#[test]
+fn a_namespace_that_only_the_answer_says_gives_no_role_sight() {
+    let world = World::new();
+    let req = Request {
+        namespace: None,
+        path: "/apis/example.com/v1/things",
+        ..on("create", "things", None)
+    };
+    let id = world.made(&ALICE, req, "made");
+    let role = role(Some(&["shop"]), &[], &[]);
+    let scope = scope(&BOB, vec![role]);
+    assert_eq!(page(&world, &scope, "").rows.len(), 0);
+    assert!(matches!(shown(&world.archive(), id, &scope), Found::No));
+    assert_eq!(page(&world, &Scope::All, "name:made").rows.len(), 1);
+}

@@ -187,3 +187,77 @@ async fn a_role_that_is_lost_shows_nothing_more() {
     let (_, found) = world.get(&token, "/api/v1/audit/records").await;
     assert_eq!((ids(&found, "records").len(), &found["scope"]), (0, &json!("own")));
 }
+
+/// What is hidden is answered as what is not there, with the same words but for the id, whatever is asked.
+#[tokio::test]
+async fn what_a_role_does_not_show_is_answered_everywhere_as_what_is_not_there() {
+    let world = world();
+    let tokens = [
+        world.bearer(&world.signed_in(5, "eva", &["web-readers"])),
+        world.bearer(&world.signed_in(6, "fay", &["dev"])),
+    ];
+    world.read("hidden-1", 1, "alice", "pods");
+    world.refused("hidden-2", 2, "bob");
+    world.session("hidden-3", 1, "alice", None);
+    world.live("hidden-3", 1, "alice");
+    let told = async |token: &str, target: String| {
+        let (status, answer) = world.get(token, &target).await;
+        (status, answer.to_string().replace("hidden", "absent"))
+    };
+    for token in &tokens {
+        for number in 1..=3 {
+            for rest in [
+                "audit/records/ID",
+                "audit/records/ID/receipt",
+                "audit/records/ID/receipt?of=end",
+                "why/ID",
+                "sessions/ID",
+                "sessions/ID/recording?format=text",
+            ] {
+                let of = |word: &str| format!("/api/v1/{}", rest.replace("ID", &format!("{word}-{number}")));
+                let (hidden, absent) = (told(token, of("hidden")).await, told(token, of("absent")).await);
+                assert_eq!(hidden, absent, "{rest} {number}");
+                assert_eq!(hidden.0, StatusCode::NOT_FOUND, "{rest} {number}: {}", hidden.1);
+            }
+        }
+        for query in [
+            "id:hidden-1",
+            "user:alice",
+            "user:alise",
+            "ns:shop",
+            "ns:shopp",
+            "name:key",
+            "kind:open",
+        ] {
+            let (_, found) = world
+                .get(token, &format!("/api/v1/audit/records?q={query}&all=true"))
+                .await;
+            assert_eq!(ids(&found, "records"), [""; 0], "{query}");
+            let candidates = found["nearest"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| &one["candidates"]);
+            assert!(candidates.clone().all(|none| *none == json!([])), "{query}: {found}");
+            assert!(
+                found["next"].is_null() && found["folded"]["machines"] == 0,
+                "{query}: {found}"
+            );
+        }
+        let (_, listed) = world.get(token, "/api/v1/sessions?q=user:alice").await;
+        assert_eq!(
+            (&listed["sessions"], &listed["live"], &listed["live_unread"]),
+            (&json!([]), &json!(0), &Value::Null)
+        );
+    }
+    // Who asked and found nothing is recorded alike, too.
+    let said = world.read_sentences();
+    let of = |word: &str| {
+        said.iter()
+            .filter(|said| said.contains(&format!("`{word}-")))
+            .map(|said| said.replace(word, ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("hidden"), of("absent"));
+    assert!(!of("hidden").is_empty());
+}
