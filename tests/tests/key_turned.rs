@@ -17,6 +17,7 @@ use ledger::note::{Algorithm, KeyName, Note, Signer, SigningKey};
 use ledger::{Checkpoint, Ledger, NEWEST_CHECKPOINT, Publisher, Reader, RealDisk};
 use model::event::RecordKind;
 use model::time::Timestamp;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::chromium::look;
 use tests::counterparts::own_binary;
@@ -373,5 +374,46 @@ fn promise_5_the_ledger_records_the_change_of_its_key_and_either_key_verifies_it
     // The copy from before knows nothing of it, and whoever knows of the change is not content with it.
     assert_eq!(ledger(&["verify", text(older.path())?, "--key", &first])?.code, 0);
     assert_eq!(ledger(&["verify", text(older.path())?, "--key", next])?.code, 8);
+    Ok(())
+}
+
+#[test]
+fn the_key_that_seals_the_state_file_changes_at_the_next_start_and_sessions_go_on() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("observe"),
+        ..Options::default()
+    };
+    let mut gateway = Gateway::before(&upstream.upstream(), &options)?;
+    let signed_in = gateway.sign_in("alice")?;
+    let (seal, next) = (gateway.file("data/keys/seal"), gateway.file("data/keys/seal.next"));
+    let before = fs::read(&seal)?;
+    let config = gateway.config();
+    let rotate = || ledger(&["keys", "rotate-seal", "--config", text(&config)?]);
+    let made = rotate()?;
+    assert_eq!(made.code, 0, "{made:?}");
+    assert_eq!(rotate()?.code, 6, "one at a time");
+    let after = fs::read(&next)?;
+    // The gateway that runs seals with the key that it began with.
+    let signed_in = gateway.renew(&signed_in.handle, "bench")?;
+    assert_eq!(fs::read(&seal)?, before);
+    gateway.process().signal(Signal::SIGKILL)?;
+    gateway.start_again()?;
+    assert_eq!(fs::read(&seal)?, after);
+    assert!(!next.exists());
+    let said = "the key that seals the state file has changed, and all of it is sealed anew";
+    assert!(gateway.log().contains(said), "{}", gateway.log());
+    let signed_in = gateway.renew(&signed_in.handle, "bench")?;
+    let bearer = format!("Bearer {}", signed_in.token);
+    assert_eq!(
+        gateway.client()?.get(TARGET, &[("Authorization", &bearer)])?.status,
+        200
+    );
+    // And once more, in order.
+    assert_eq!(rotate()?.code, 0);
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.start_again()?;
+    assert_ne!(fs::read(&seal)?, after);
+    gateway.renew(&signed_in.handle, "bench")?;
     Ok(())
 }

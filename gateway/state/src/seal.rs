@@ -53,6 +53,11 @@ impl SealingKeys {
         Self { current, previous }
     }
 
+    /// By which a sealed value names the key that seals.
+    pub(crate) const fn current_id(&self) -> [u8; KEY_ID_LEN] {
+        self.current.id
+    }
+
     pub(crate) fn seal(&self, table: &'static str, row: &str, plain: &[u8]) -> Result<Vec<u8>, StateError> {
         let nonce = random_bytes::<NONCE_LEN>()?;
         let mut body = plain.to_vec();

@@ -22,8 +22,8 @@ use super::Refused;
 use crate::Exit;
 use crate::config::{self, Config};
 use crate::config_command::explain;
-use crate::serve::books::{STATE, ledger_dir, open_ledger};
-use crate::serve::data::{DataDir, SEAL};
+use crate::serve::books::{STATE, ledger_dir, open_ledger, open_store};
+use crate::serve::data::{DataDir, NEXT_SEAL, SEAL};
 use crate::serve::{erasing, now};
 use crate::terminal::say;
 
@@ -83,11 +83,33 @@ pub(crate) enum KeysCommand {
         )]
         config: PathBuf,
     },
+    /// Make another key for what the state file seals: tokens of sessions, and the keys of parts and recordings.
+    ///
+    /// It takes effect at the gateway's next start, which seals all of it anew at once, whole or not at all, and then destroys the key before. Sessions go on; a sign-in that is
+    /// under way at that start has to begin again.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger keys rotate-seal\n  gatescribe ledger keys rotate-seal --config gw.yaml\n\nTo take it back before the next start, remove \
+        `keys/seal.next` from the data folder. A copy of the state file from before the change opens only with the key from before: `ledger keys backup` needs neither.\n\nExit \
+        codes: 0 made, 1 mistakes in the configuration, 5 there is no key that seals, 6 one is to take its place already, 9 a fault\nSee also: gatescribe ledger keys backup, gatescribe \
+        ledger rotate-part-keys, gatescribe ledger rotate-key"
+    )]
+    RotateSeal {
+        /// The gateway's configuration.
+        #[arg(
+            short,
+            long,
+            env = "GATESCRIBE_CONFIG",
+            default_value = "/etc/gatescribe/gatescribe.yaml"
+        )]
+        config: PathBuf,
+    },
 }
 
 /// Runs it.
 pub(super) fn run(command: &KeysCommand) -> Result<Exit, Refused> {
-    let (KeysCommand::Backup { config: path, .. } | KeysCommand::Restore { config: path, .. }) = command;
+    let (KeysCommand::Backup { config: path, .. }
+    | KeysCommand::Restore { config: path, .. }
+    | KeysCommand::RotateSeal { config: path }) = command;
     let config = match config::load(path) {
         Ok(config) => config,
         Err(error) => return Ok(explain(error)),
@@ -113,6 +135,13 @@ pub(super) fn run(command: &KeysCommand) -> Result<Exit, Refused> {
                 done.restored, done.known, done.erased
             )
         }
+        KeysCommand::RotateSeal { .. } => {
+            let next = rotate_seal(&config)?;
+            format!(
+                "✔ the next key that seals the state file stands in {}: the gateway takes it at its next start",
+                next.display()
+            )
+        }
     };
     say(&said);
     Ok(Exit::Done)
@@ -120,6 +149,28 @@ pub(super) fn run(command: &KeysCommand) -> Result<Exit, Refused> {
 
 fn fault(error: impl Into<anyhow::Error>) -> Refused {
     (Exit::Fault, error.into())
+}
+
+/// Makes the key that seals from the next start on.
+fn rotate_seal(config: &Config) -> Result<PathBuf, Refused> {
+    let root = Path::new(&config.data_dir);
+    if !root.join(SEAL).exists() {
+        let what = anyhow!(
+            "there is no `{}`: no gateway has sealed anything here",
+            root.join(SEAL).display()
+        );
+        return Err((Exit::NotFound, what));
+    }
+    let next = root.join(NEXT_SEAL);
+    let data = DataDir::open(root).map_err(fault)?;
+    if !data.make_next_seal().map_err(fault)? {
+        let what = anyhow!(
+            "`{}` is there already: the gateway takes it at its next start. Remove it first to make another",
+            next.display()
+        );
+        return Err((Exit::Conflict, what));
+    }
+    Ok(next)
 }
 
 fn back_up(config: &Config, recipients: &[String], file: &Path) -> Result<Backup, Refused> {
@@ -254,8 +305,7 @@ fn put_back(
     }
     let erased = erasing::erased_keys(dir, size).context("the ledger's records of erasures cannot be read");
     let erased = erased.map_err(|error| (Exit::Integrity, error))?;
-    let keys = data.sealing_keys().map_err(fault)?;
-    let store = Store::open(&data.at(STATE), keys, state::Limits::default()).map_err(fault)?;
+    let store = open_store(data).map_err(fault)?;
     record(backup, ledger, boot).map_err(fault)?;
     store.restore_part_keys(backup, &erased, now()).map_err(fault)
 }
@@ -423,6 +473,63 @@ clusters:
     fn told(refused: Result<impl std::fmt::Debug, Refused>) -> (Exit, String) {
         let (exit, error) = refused.unwrap_err();
         (exit, format!("{error:#}"))
+    }
+
+    /// Whatever a gateway does at its start is interrupted somewhere: the keys of parts open all the same, and the start after goes on.
+    #[test]
+    fn the_key_that_seals_changes_at_the_next_start_wherever_that_one_is_interrupted() {
+        let place = Place::new();
+        let data = DataDir::open(&place.at("data")).unwrap();
+        let (seal, next) = (data.at(SEAL), data.at(NEXT_SEAL));
+        let opened = |store: &Store| -> Vec<[u8; 32]> {
+            let keys = place.keys.iter();
+            keys.map(|id| store.part_key_named(alice().as_str(), id).unwrap().unwrap().bytes)
+                .collect()
+        };
+        let plain = opened(&place.store());
+        let before = fs::read(&seal).unwrap();
+        assert_eq!(rotate_seal(&place.config).unwrap(), next);
+        let after = fs::read(&next).unwrap();
+        let (exit, why) = told(rotate_seal(&place.config));
+        assert_eq!(exit, Exit::Conflict, "{why}");
+        assert_eq!(fs::read(&next).unwrap(), after, "and it is the same");
+        let holds = |when: &str, backup: &str| {
+            assert_eq!(opened(&place.store()), plain, "{when}");
+            assert_eq!(place.backs_up(backup).unwrap().keys(), 3, "{when}");
+        };
+        holds("before the start", "0.age");
+        // As the start does it, and no further than so far.
+        place.store().reseal().unwrap();
+        holds("sealed anew, and the key before is there", "1.age");
+        fs::write(&seal, [&[7; 9][..], &before[9..]].concat()).unwrap();
+        holds("half of the key before is written over", "2.age");
+        fs::write(&seal, [7; 32]).unwrap();
+        holds("all of it is", "3.age");
+        for _ in 0..2 {
+            assert_eq!(opened(&open_store(&data).unwrap()), plain);
+            assert_eq!(fs::read(&seal).unwrap(), after);
+            assert!(!next.exists());
+            holds("done", &format!("{}.age", uuid::Uuid::now_v7()));
+        }
+        // The key before is nowhere, and would open nothing.
+        for file in fs::read_dir(data.at("keys")).unwrap() {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            assert!(
+                !bytes.windows(32).any(|bytes| bytes == before),
+                "the key before is gone"
+            );
+        }
+        fs::write(&seal, &before).unwrap();
+        assert!(place.store().part_key_named(alice().as_str(), &place.keys[0]).is_err());
+        // A restore finishes what a start would.
+        fs::write(&seal, &after).unwrap();
+        rotate_seal(&place.config).unwrap();
+        place.restores("0.age").unwrap();
+        assert!(!next.exists());
+        assert_eq!(opened(&place.store()), plain);
+        // Without a key there is nothing to change.
+        fs::remove_file(&seal).unwrap();
+        assert_eq!(told(rotate_seal(&place.config)).0, Exit::NotFound);
     }
 
     #[test]

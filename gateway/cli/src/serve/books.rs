@@ -61,7 +61,7 @@ impl Books {
         let publisher = Arc::new(publisher(&ledger, &dir, data, url, &boot)?);
         audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
-        let store = open_store(data)?;
+        let store = Arc::new(open_store(data)?);
         let keys = Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&store),
         });
@@ -275,7 +275,28 @@ pub(super) fn recordings_dir(config: &Config, data: &DataDir) -> PathBuf {
     dir.map_or_else(|| data.at("recordings"), PathBuf::from)
 }
 
-fn open_store(data: &DataDir) -> anyhow::Result<Arc<state::Store>> {
+/// Opens the state file. Where another key is to seal it, all that the one before has sealed is sealed anew, and that one is gone. What is interrupted is taken up at
+/// the next start: until all of it is sealed under the next one, both keys are there.
+///
+/// # Errors
+/// It cannot be opened, or not be sealed anew: the key before stays then.
+pub(crate) fn open_store(data: &DataDir) -> anyhow::Result<state::Store> {
     let store = state::Store::open(&data.at(STATE), data.sealing_keys()?, state::Limits::default());
-    Ok(Arc::new(store.context("the session store cannot be opened")?))
+    let store = store.context("the session store cannot be opened")?;
+    if data.has_next_seal() {
+        let done = store.reseal().context("the session store cannot be sealed anew")?;
+        data.take_next_seal()?;
+        tracing::warn!(
+            values = done.values,
+            interrupted = done.interrupted,
+            "the key that seals the state file has changed, and all of it is sealed anew: the one before is gone, and so copies of the file from before cannot be read with this folder's keys"
+        );
+        if done.unopened > 0 {
+            tracing::error!(
+                values = done.unopened,
+                "values in the state file open with no key that is here: they were sealed under another one, or changed"
+            );
+        }
+    }
+    Ok(store)
 }

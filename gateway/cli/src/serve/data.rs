@@ -50,6 +50,8 @@ impl DataDir {
             private(&keys)?;
             this.known_signing_key()?;
             this.known_random(SEAL)?;
+            this.known_random(NEXT_SEAL)?;
+            ledger_key_in(&this.at(WITNESS_KEY))?;
             this.known_random(DIGESTS)?;
             this.known_ledger_key()?;
             this.next_ledger_key()?;
@@ -110,13 +112,55 @@ impl DataDir {
         }
     }
 
-    /// The key under which sessions' secrets are sealed; made at the first start.
+    /// The keys of what the state file seals: the one that seals, made at the first start, and the one that opens besides. While another is to take its place,
+    /// that one seals, and what either has sealed is opened.
     ///
     /// # Errors
     /// It cannot be read, made or kept.
     pub(crate) fn sealing_keys(&self) -> anyhow::Result<SealingKeys> {
-        let key = SealingKey::new(&self.random_key(SEAL)?).context("the sealing key cannot be used")?;
-        Ok(SealingKeys::new(key, Vec::new()))
+        let key = |bytes: &[u8; 32]| SealingKey::new(bytes).context("the sealing key cannot be used");
+        let known = key(&self.random_key(SEAL)?)?;
+        Ok(match self.known_random(NEXT_SEAL)? {
+            Some(next) => SealingKeys::new(key(&next)?, vec![known]),
+            None => SealingKeys::new(known, Vec::new()),
+        })
+    }
+
+    /// Whether another key is to take the place of the one that seals.
+    #[must_use]
+    pub(super) fn has_next_seal(&self) -> bool {
+        self.at(NEXT_SEAL).exists()
+    }
+
+    /// Makes the key that takes the place of the one that seals; false where there is one already.
+    ///
+    /// # Errors
+    /// It cannot be made or kept.
+    pub(crate) fn make_next_seal(&self) -> anyhow::Result<bool> {
+        let path = self.at(NEXT_SEAL);
+        if path.symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        self.random_key(NEXT_SEAL).map(|_| true)
+    }
+
+    /// Puts the next key in the place of the one that sealed until now, once that one opens nothing any more. Its bytes are written over before, as far as the disk
+    /// writes in place.
+    ///
+    /// # Errors
+    /// The disk says no; the next one is there then, as before.
+    pub(super) fn take_next_seal(&self) -> anyhow::Result<()> {
+        let (path, mut random) = (self.at(SEAL), [0; 32]);
+        let cannot = || format!("cannot put the next key in the place of `{}`", path.display());
+        if SystemRandom::new().fill(&mut random).is_err() {
+            bail!("the system gives no random bytes");
+        }
+        let over = OpenOptions::new().write(true).open(&path);
+        let over = over.and_then(|mut file| file.write_all(&random).and_then(|()| file.sync_all()));
+        over.with_context(cannot)?;
+        let renamed = fs::rename(self.at(NEXT_SEAL), &path);
+        let synced = renamed.and_then(|()| File::open(self.at("keys"))?.sync_all());
+        synced.with_context(cannot)
     }
 
     /// The key of the digests that stand in masked bodies in place of values; made at the first start. Another one in its place makes
@@ -275,6 +319,10 @@ const SIGNING_KEY: &str = "keys/gateway-token.p8";
 pub(crate) const SEAL: &str = "keys/seal";
 /// What the file of the key that signs the ledger is called.
 pub(crate) const LEDGER_KEY_NAME: &str = "ledger.key";
+/// The key that is to take its place.
+pub(crate) const NEXT_SEAL: &str = "keys/seal.next";
+/// The key with which this gateway cosigns ledgers of others.
+pub(super) const WITNESS_KEY: &str = "keys/witness.key";
 const DIGESTS: &str = "keys/digests";
 const LEDGER_KEY: &str = "keys/ledger.key";
 const NEXT_LEDGER_KEY: &str = "keys/ledger.next.key";
