@@ -6,8 +6,11 @@ use crate::table::TABLE;
 use crate::value::{Room, Why};
 use crate::{json, yaml};
 
+/// What it is, and one with so many things.
+type Hostile = (&'static str, fn(usize) -> Vec<u8>);
+
 /// Bodies that had, or could have, many things to look through for each of many things. The number is of things.
-const HOSTILE: [(&str, fn(usize) -> Vec<u8>); 6] = [
+const HOSTILE: [Hostile; 6] = [
     ("distinct fields that no table knows", |n| {
         (0..n).flat_map(|at| varint(1_000 + at as u64, 1)).collect()
     }),
