@@ -1,7 +1,8 @@
 //! What vouches for a ledger, byte for byte: the records of a change of its key and of a step of the clock, the note of the change, a witness's
 //! memory and marker, and a pack of evidence. What this release writes for fixed keys and times, and what any later one must still read.
 //!
-//! The files in `frozen/v1-proofs` never change. A new version of a format gets files of its own beside them.
+//! The files in `frozen/v1-proofs` never change. A new version of a format gets files of its own beside them, as the memory of a witness has that was shown the
+//! change of the key (`frozen/v1-shown-change`).
 #![expect(
     clippy::unwrap_used,
     reason = "a test fails by panicking; the lint spares only `#[test]` functions"
@@ -34,6 +35,9 @@ const FILES: [&str; 8] = [
     "cosigned/779c8850ad528af47edefc0e7d9d4d4a.cosigned",
     "evidence.txt",
 ];
+
+/// What a change of the key that is shown changes of a witness.
+const CHANGED: [&str; 2] = ["w.key.begun", "cosigned/779c8850ad528af47edefc0e7d9d4d4a.cosigned"];
 
 fn signer(text: &str) -> Arc<dyn Signer> {
     Arc::new(text.parse::<SigningKey>().unwrap())
@@ -182,11 +186,36 @@ fn copy(to: &Path) {
 fn what_vouches_for_a_ledger_is_written_byte_for_byte_as_it_was_frozen() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("v1-proofs");
+    are_as_frozen(folder.path(), "v1-proofs", &FILES);
+}
+
+/// The witness of the frozen ledger, which lists its first key alone, is shown the change.
+#[test]
+fn the_memory_of_a_witness_that_was_shown_a_change_is_written_as_it_was_frozen_and_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(folder.path());
+    let change = std::fs::read_to_string(folder.path().join("ledger/key-changes")).unwrap();
+    let shown = format!("old 2\n\n{change}");
+    witness(folder.path(), &[FIRST])
+        .add_checkpoint(shown.as_bytes())
+        .unwrap();
+    are_as_frozen(folder.path(), "v1-shown-change", &CHANGED);
+    for name in CHANGED {
+        std::fs::copy(
+            frozen().with_file_name("v1-shown-change").join(name),
+            folder.path().join(name),
+        )
+        .unwrap();
+    }
+    assert_eq!(witness(folder.path(), &[FIRST]).newest_keys(), keys(&[NEXT]));
+}
+
+fn are_as_frozen(folder: &Path, version: &str, files: &[&str]) {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(version);
     let mut differ = Vec::new();
-    for name in FILES {
-        let now = std::fs::read(folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let then = std::fs::read(frozen().join(name)).unwrap_or_default();
+    for name in files {
+        let now = std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let then = std::fs::read(frozen().with_file_name(version).join(name)).unwrap_or_default();
         if now != then {
             std::fs::create_dir_all(kept.join(name).parent().unwrap()).unwrap();
             std::fs::write(kept.join(name), &now).unwrap();

@@ -206,7 +206,7 @@ pub fn key_changes(disk: &dyn Disk) -> Result<Vec<Note>, ReadError> {
 }
 
 /// Parts a file into notes: one ends where a line that is no signature follows a signature.
-fn notes(bytes: &[u8]) -> Vec<(u64, &[u8])> {
+pub(crate) fn notes(bytes: &[u8]) -> Vec<(u64, &[u8])> {
     const SIGNATURE: &[u8] = "\u{2014} ".as_bytes();
     let (mut notes, mut begin, mut at, mut signed) = (Vec::new(), 0, 0, false);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {

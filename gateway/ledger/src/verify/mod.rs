@@ -35,7 +35,7 @@ use erased::Erasures;
 pub(crate) use erased::fuzz_erasure;
 pub use erased::{Erased, refused, refuses};
 pub use heads::key_changes;
-pub(crate) use heads::{CHANGES, KEPT, kept_heads};
+pub(crate) use heads::{CHANGES, KEPT, kept_heads, notes};
 use heads::{Head, Heads};
 pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
 pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, verify_remote};

@@ -6,11 +6,15 @@
 //! gatescribe witness
 //! <NAME+ID of the key>
 //! <size> <origin>
+//! newest <a key of a log>
 //! ```
 //!
 //! What survives what: a lost or emptied folder, and a copy of it that is older than the last start, are noticed by the marker. A lost
 //! marker is made anew from the folder, as long as that holds anything. Both lost, or both put back from one older copy with the key,
 //! nobody here can notice: the log does, which knows what was cosigned ([`super::NotCosigned::Forgot`]).
+//!
+//! A `newest` line stands for each key that was the newest of its log, in that order, where a log has had more than one: the last of them
+//! counts, also where the folder, or the list of keys, knows nothing of it any more.
 //!
 //! Sizes are raised at each start and written first before the first cosignature of a log leaves, so that a checkpoint costs one
 //! durable write and not two.
@@ -25,6 +29,9 @@ use crate::disk::{Disk, read_range};
 use crate::note::{MAX_NOTE_LEN, VerifierKey};
 
 const FIRST: &str = "gatescribe witness";
+const NEWEST: &str = "newest ";
+/// Keys of one log that are named; the oldest go.
+const MOST_KEYS: usize = 64;
 
 /// Where a marker lies: a folder, and its name there.
 #[derive(Clone, Debug)]
@@ -40,7 +47,58 @@ pub struct Place {
 pub(super) struct Begun {
     place: Place,
     key: String,
+    said: Said,
+}
+
+/// What the marker says of the logs, by their origins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
     sizes: BTreeMap<String, u64>,
+    /// The oldest first.
+    keys: BTreeMap<String, Vec<VerifierKey>>,
+}
+
+impl Said {
+    /// How many records of this log were cosigned, at least; `None` where none is known to have been.
+    pub(super) fn size(&self, origin: &str) -> Option<u64> {
+        self.sizes.get(origin).copied()
+    }
+
+    /// The keys that were the newest of this log, the oldest first; none where it never had another one.
+    pub(super) fn keys(&self, origin: &str) -> &[VerifierKey] {
+        self.keys.get(origin).map_or(&[], Vec::as_slice)
+    }
+
+    /// Says nothing of this log any more.
+    pub(super) fn forget(&mut self, origin: &str) {
+        self.sizes.remove(origin);
+        self.keys.remove(origin);
+    }
+
+    pub(super) fn put_size(&mut self, origin: &str, size: Option<u64>) {
+        match size {
+            Some(size) => drop(self.sizes.insert(origin.to_owned(), size)),
+            None => drop(self.sizes.remove(origin)),
+        }
+    }
+
+    /// Takes these for the keys of the log, the newest last: those that are not said yet come behind the others. One that is the only one it
+    /// ever had is not worth a line.
+    pub(super) fn put_keys(&mut self, origin: &str, keys: &[VerifierKey]) {
+        if keys.len() < 2 && self.keys(origin).is_empty() {
+            return;
+        }
+        let said = self.keys.entry(origin.to_owned()).or_default();
+        // Behind the newest one that is said: the oldest of a long list are said no more.
+        let from = keys
+            .iter()
+            .position(|key| said.last() == Some(key))
+            .map_or(0, |at| at + 1);
+        let further = keys.iter().skip(from).filter(|key| !said.contains(key));
+        let further: Vec<_> = further.cloned().collect();
+        said.extend(further);
+        said.drain(..said.len().saturating_sub(MOST_KEYS));
+    }
 }
 
 impl Begun {
@@ -49,7 +107,7 @@ impl Begun {
         Self {
             place: place.clone(),
             key: key.short(),
-            sizes: BTreeMap::new(),
+            said: Said::default(),
         }
     }
 
@@ -68,42 +126,33 @@ impl Begun {
             source,
         })?;
         let marker = || MemoryError::Marker { file: file.clone() };
-        let (of, sizes) = parse(&bytes).ok_or_else(marker)?;
+        let (of, said) = parse(&bytes).ok_or_else(marker)?;
         if of != key.short() {
             let key = key.short();
             return Err(MemoryError::MarkerKey { file, of, key });
         }
         Ok(Some(Self {
-            sizes,
+            said,
             ..Self::new(place, key)
         }))
     }
 
-    /// How many records of this log were cosigned, at least; `None` where none is known to have been.
-    pub(super) fn size(&self, origin: &str) -> Option<u64> {
-        self.sizes.get(origin).copied()
+    /// What it says.
+    pub(super) const fn said(&self) -> &Said {
+        &self.said
     }
 
-    /// What it says from now on, durably.
-    pub(super) fn put(&mut self, sizes: BTreeMap<String, u64>) -> Result<(), MemoryError> {
-        let before = std::mem::replace(&mut self.sizes, sizes);
+    /// What it says from now on, durably. Nothing is written where it says that already, `is_sure`.
+    pub(super) fn put(&mut self, said: Said, is_sure: bool) -> Result<(), MemoryError> {
+        if is_sure && said == self.said {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.said, said);
         let written = self.write();
         if written.is_err() {
-            self.sizes = before;
+            self.said = before;
         }
         written
-    }
-
-    /// One log more, durably.
-    pub(super) fn add(&mut self, origin: &str, size: u64) -> Result<(), MemoryError> {
-        let mut sizes = self.sizes.clone();
-        sizes.insert(origin.to_owned(), size);
-        self.put(sizes)
-    }
-
-    /// All of them.
-    pub(super) const fn sizes(&self) -> &BTreeMap<String, u64> {
-        &self.sizes
     }
 
     pub(super) fn write(&self) -> Result<(), MemoryError> {
@@ -132,23 +181,35 @@ impl Begun {
 impl fmt::Display for Begun {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{FIRST}\n{}", self.key)?;
-        let mut sizes = self.sizes.iter();
-        sizes.try_for_each(|(origin, size)| writeln!(formatter, "{size} {origin}"))
+        for (origin, size) in &self.said.sizes {
+            writeln!(formatter, "{size} {origin}")?;
+        }
+        let mut keys = self.said.keys.values().flatten();
+        keys.try_for_each(|key| writeln!(formatter, "{NEWEST}{key}"))
     }
 }
 
-/// The key and the sizes.
-fn parse(bytes: &[u8]) -> Option<(String, BTreeMap<String, u64>)> {
+/// The key, and what is said.
+fn parse(bytes: &[u8]) -> Option<(String, Said)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let text = text.strip_prefix(FIRST)?.strip_prefix('\n')?;
     let (key, rest) = text.split_once('\n')?;
-    let mut sizes = BTreeMap::new();
+    let mut said = Said::default();
     for line in rest.split_inclusive('\n') {
-        let (size, origin) = line.strip_suffix('\n')?.split_once(' ')?;
-        let is_new = sizes.insert(origin.to_owned(), decimal(size)?).is_none();
+        let line = line.strip_suffix('\n')?;
+        let is_new = if let Some(key) = line.strip_prefix(NEWEST) {
+            let key: VerifierKey = key.parse().ok()?;
+            let keys = said.keys.entry(key.name().as_str().to_owned()).or_default();
+            let is_new = !keys.contains(&key);
+            keys.push(key);
+            is_new
+        } else {
+            let (size, origin) = line.split_once(' ')?;
+            said.sizes.insert(origin.to_owned(), decimal(size)?).is_none()
+        };
         is_new.then_some(())?;
     }
-    Some((key.to_owned(), sizes))
+    Some((key.to_owned(), said))
 }
 
 /// Leaves the marker of a new key, which has cosigned nothing yet. Before the key itself is kept: a key without it is refused.
@@ -169,5 +230,5 @@ fn has_cosigned_nothing(place: &Place) -> bool {
         .disk
         .open_read(&place.name)
         .and_then(|file| read_range(&*file, 0, MAX_NOTE_LEN));
-    bytes.is_ok_and(|bytes| parse(&bytes).is_some_and(|(_, sizes)| sizes.is_empty()))
+    bytes.is_ok_and(|bytes| parse(&bytes).is_some_and(|(_, said)| said.sizes.is_empty()))
 }

@@ -8,7 +8,7 @@
 use model::chain::chain;
 use thiserror::Error;
 
-use super::SIZE_TYPE;
+use super::{FOLLOWED, SIZE_TYPE};
 use crate::checkpoint::{Checkpoint, decimal};
 use crate::consistency::Consistency;
 use crate::note::{Algorithm, KeyError, Note, Signature, VerifierKey, parse_signatures};
@@ -68,6 +68,15 @@ pub enum NotCosigned {
         /// Its size.
         known: u64,
     },
+    /// It was shown that another key followed ours, and not by us: with a change that the thief of our key states he would have the witness refuse us, and not
+    /// see that what it cosigns goes on from another history.
+    #[error(
+        "it was shown that the key `{newer}` followed this ledger's, which is none of ours: somebody else signs with this ledger's key"
+    )]
+    Followed {
+        /// `NAME+ID`, as the witness says it.
+        newer: String,
+    },
     /// It knows fewer records than it has cosigned: its memory was emptied, or an older copy of it was put back. It would cosign another
     /// history now, so it is not fed with this one as if nothing were.
     #[error(
@@ -118,8 +127,18 @@ impl NotCosigned {
     pub const fn is_other_history(&self) -> bool {
         matches!(
             self,
-            Self::Ahead { .. } | Self::Forked { .. } | Self::Inconsistent { .. }
+            Self::Ahead { .. } | Self::Forked { .. } | Self::Inconsistent { .. } | Self::Followed { .. }
         )
+    }
+
+    /// Whether the witness was reached and said no to what was asked, for a reason that asking the same again does not change.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Unknown { .. } | Self::Answer | Self::Signature { .. } => true,
+            Self::Status { status } => matches!(status, 400..=499) && *status != 429,
+            _ => false,
+        }
     }
 
     /// Whether it says that somebody could tell another history, or does: an alarm, and not a trouble that passes.
@@ -160,6 +179,8 @@ pub struct Asker {
     known: u64,
     /// The largest size that it has cosigned, by its signature.
     cosigned: u64,
+    /// The keys that this log has had, `NAME+ID`.
+    own: Vec<String>,
 }
 
 impl Asker {
@@ -171,7 +192,20 @@ impl Asker {
         let sizes = cosigned.filter_map(|note| Checkpoint::parse(note.text()).ok());
         let known = sizes.map(|checkpoint| checkpoint.size).max().unwrap_or(0);
         let cosigned = known;
-        (key.algorithm() == Algorithm::Cosignature).then_some(Self { key, known, cosigned })
+        let own = Vec::new();
+        (key.algorithm() == Algorithm::Cosignature).then_some(Self {
+            key,
+            known,
+            cosigned,
+            own,
+        })
+    }
+
+    /// For a log that has had these keys: that one of them followed another is no alarm.
+    #[must_use]
+    pub fn of_log<'k>(mut self, keys: impl IntoIterator<Item = &'k VerifierKey>) -> Self {
+        self.own.extend(keys.into_iter().map(VerifierKey::short));
+        self
     }
 
     /// The witness's key.
@@ -229,9 +263,22 @@ impl Asker {
             // Some witnesses answer 422 where the specification says 409.
             422 if self.known == size => Err(NotCosigned::Forked { size }),
             422 => Err(NotCosigned::Inconsistent { known: self.known }),
-            status @ (403 | 404) => Err(NotCosigned::Unknown { status }),
+            status @ (403 | 404) => Err(match followed_by(answer.body) {
+                Some(newer) if status == 403 && !self.is_own(published, newer) => {
+                    let newer = newer.to_owned();
+                    NotCosigned::Followed { newer }
+                }
+                _ => NotCosigned::Unknown { status },
+            }),
             status => Err(NotCosigned::Status { status }),
         }
+    }
+
+    /// Whether the key of this name is one of this log's.
+    fn is_own(&self, published: &Published, key: &str) -> bool {
+        let mut signatures = published.note.signatures().iter();
+        let has_signed = signatures.any(|one| format!("{}+{:08x}", one.name(), one.id()) == key);
+        has_signed || self.own.iter().any(|own| own == key)
     }
 
     fn cosigned(&mut self, published: &Published, body: &[u8]) -> Result<Reply, NotCosigned> {
@@ -281,6 +328,12 @@ impl Asker {
     }
 }
 
+/// The newer key that a 403 names, `NAME+ID`.
+fn followed_by(body: &[u8]) -> Option<&str> {
+    let (_, behind) = std::str::from_utf8(body).ok()?.split_once(FOLLOWED)?;
+    behind.split_once('`').map(|(newer, _)| newer)
+}
+
 /// The size in a 409.
 fn known_size(answer: &Answer<'_>) -> Option<u64> {
     let is_size = answer.content_type.split(';').next().map(str::trim) == Some(SIZE_TYPE);
@@ -296,6 +349,7 @@ pub(super) fn fuzz_answer(data: &[u8]) {
         content_type: SIZE_TYPE,
         body: data,
     });
+    let _ = followed_by(data);
     if let Some(size) = size {
         assert_eq!(format!("{size}\n").as_bytes(), data, "a size is written as it was read");
     }

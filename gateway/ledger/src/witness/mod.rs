@@ -8,6 +8,9 @@
 //! What a witness has cosigned it knows from its memory alone; that it has one is also said beside its key (`begun`), so that an emptied
 //! folder is not taken for a new witness's, and known to the log, which asks from where it was ([`NotCosigned::Forgot`]).
 //!
+//! A log's key changes by a statement that its old and its next key sign, which is a checkpoint as well: the log asks for a cosignature of it, and a
+//! witness of ours remembers from then on that the next key alone counts. Whoever has stolen the old one has nothing cosigned any more.
+//!
 //! Invariant of a witness: before a cosignature leaves, the checkpoint under it is durable as the newest of its log; so whatever
 //! happens, it never cosigns two trees of which one does not begin with the other.
 //!
@@ -21,7 +24,7 @@ mod rounds;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use model::time::Timestamp;
 use thiserror::Error;
@@ -29,17 +32,20 @@ use thiserror::Error;
 use crate::checkpoint::Checkpoint;
 use crate::consistency::{Consistency, ConsistencyError};
 use crate::disk::{Disk, DiskLock};
-use crate::note::{Algorithm, Note, SignError, Signature, Signer, VerifierKey};
+use crate::note::{Algorithm, KeyTurn, Note, SignError, Signature, Signer, VerifierKey};
 use crate::tree::{Head, ProofError, check_consistency, empty_root};
-use begun::Begun;
+use begun::{Begun, Said};
 pub use begun::{Place, begin};
 pub use client::{Answer, Asker, NoWitnessKey, NotCosigned, Reply, key_of};
-use memory::Memory;
-pub use memory::MemoryError;
+use memory::{MOST_CHANGES, Memory};
+pub use memory::{MemoryError, cosigned_in};
 pub use rounds::{Rounds, Told};
 
 /// What the answer with a size is called in HTTP: "The response MUST have a `Content-Type` of `text/x.tlog.size`."
 pub const SIZE_TYPE: &str = "text/x.tlog.size";
+
+/// By this the asker knows [`Refused::Retired`] from any other 403, which stands before the newer key.
+const FOLLOWED: &str = "and the newer key `";
 
 /// Why a witness does not begin.
 #[derive(Debug, Error)]
@@ -92,8 +98,9 @@ pub enum Refused {
     /// No key of that log signed it.
     #[error("the checkpoint is not signed by a key of its log that is known here")]
     Signature,
-    /// Only an older key of that log signed it, after a newer one: whoever changed a key signs with the old one no more.
-    #[error("the checkpoint is signed by `{key}`, and what was cosigned last by the newer key `{newer}` of that log")]
+    /// Only an older key of that log signed it, after a newer one, or after a change to that one was shown: whoever changed a key signs with the old
+    /// one no more.
+    #[error("the checkpoint is signed by `{key}`, {FOLLOWED}{newer}` of that log has followed it")]
     Retired {
         /// `NAME+ID`.
         key: String,
@@ -102,11 +109,11 @@ pub enum Refused {
         /// Whether it goes beyond what was cosigned: no older one that anybody shows again, but newly signed by the old key.
         is_beyond: bool,
     },
-    /// Nothing of the log was cosigned yet, several keys of it are known, and not the newest one signed: it may have followed that one by now,
-    /// and then whoever stole that one would begin the history that is cosigned from here on.
+    /// A newer key of the log is listed, and not that one signed: the older one may be stolen by now, and nothing that it signs from then on is
+    /// cosigned.
     #[error(
-        "nothing of this log was cosigned yet, and the checkpoint is signed by `{key}`, not by its newest key that is known here, `{newest}`: a \
-         witness begins with that one, or with a log of which one key alone is known"
+        "the checkpoint is signed by `{key}`, and not by the newest key of its log that is known here, `{newest}`: what that one signs is cosigned, \
+         and the change to it, once the log shows it"
     )]
     NotNewest {
         /// `NAME+ID`.
@@ -114,6 +121,11 @@ pub enum Refused {
         /// `NAME+ID`.
         newest: String,
     },
+    /// So many changes of the log's key were shown that no more are followed.
+    #[error(
+        "the key of this log changed {MOST_CHANGES} times since the one that is listed here: its newest key has to be listed"
+    )]
+    Changes,
     /// The checkpoint is older than the asker says that the witness's is.
     #[error("the checkpoint has {new} records, fewer than the old size {old}")]
     Shrunk {
@@ -156,7 +168,7 @@ impl Refused {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Malformed(_) | Self::Shrunk { .. } => 400,
-            Self::Signature | Self::Retired { .. } | Self::NotNewest { .. } => 403,
+            Self::Signature | Self::Retired { .. } | Self::NotNewest { .. } | Self::Changes => 403,
             Self::UnknownLog { .. } => 404,
             Self::Conflict { .. } | Self::Forked { .. } => 409,
             Self::Inconsistent { .. } => 422,
@@ -204,8 +216,8 @@ impl std::fmt::Debug for Clock {
 
 #[derive(Debug)]
 struct Log {
-    /// The oldest first.
-    keys: Vec<VerifierKey>,
+    /// The newest last, which alone counts. Changed by whoever holds the memory.
+    keys: RwLock<Arc<[VerifierKey]>>,
     /// The size that is remembered, for whoever only looks: a disk that hangs must not hold them up.
     known: AtomicU64,
     /// Held from the look at the known size until the new one is durable: "must be performed atomically".
@@ -214,8 +226,7 @@ struct Log {
 
 impl Witness {
     /// Begins to witness the logs of these keys; the name of a key is the origin of its log, and one log may have several, the newest
-    /// last: after what a newer one signed, nothing that an older one signs is cosigned, and of a log of which nothing was cosigned yet the newest
-    /// one begins. What was cosigned before is read from `disk`, which belongs to this witness alone while it lives, and held against the marker at `beside`, which
+    /// last: what that one signs is cosigned, or one that followed it since, and nothing of the others. What was cosigned before is read from `disk`, which belongs to this witness alone while it lives, and held against the marker at `beside`, which
     /// [`begin`] has left there when the key was made.
     ///
     /// # Errors
@@ -245,14 +256,14 @@ impl Witness {
             return Err(NoWitness::NoLog);
         }
         let mut logs = BTreeMap::new();
-        for (origin, keys) in keys {
-            let memory = Memory::read(disk, &origin, signer.key())?;
+        for (origin, listed) in keys {
+            let mut memory = Memory::read(disk, &origin, signer.key())?;
+            let keys = RwLock::new(memory.follow(listed).into());
             let known = AtomicU64::new(memory.head().size);
             let memory = Mutex::new(memory);
             logs.insert(origin, Log { keys, known, memory });
         }
-        let known = logs.iter().map(|(origin, log)| (origin.as_str(), log.remembered()));
-        let begun = hold_against(&**disk, beside, signer.key(), known.collect(), forgotten)?;
+        let begun = hold_against(&**disk, beside, signer.key(), &logs, forgotten)?;
         Ok(Self {
             signer,
             logs,
@@ -278,7 +289,17 @@ impl Witness {
             .collect()
     }
 
-    /// Judges a request and cosigns its checkpoint, which is durable as the newest one when this returns. Blocks for the disk.
+    /// The key of each log that counts, which is the newest one that was listed or that a change has led to.
+    #[must_use]
+    pub fn newest_keys(&self) -> Vec<VerifierKey> {
+        self.logs
+            .values()
+            .filter_map(|log| log.keys().last().cloned())
+            .collect()
+    }
+
+    /// Judges a request and cosigns its checkpoint, which is durable as the newest one when this returns, and so is the change of the log's key that
+    /// it states. Blocks for the disk.
     ///
     /// # Errors
     /// [`Refused`]; nothing is remembered and nothing was signed that anybody has.
@@ -287,7 +308,7 @@ impl Witness {
         let Checkpoint { origin, size, root } = &request.checkpoint;
         let unknown = || Refused::UnknownLog { origin: origin.clone() };
         let log = self.logs.get(origin).ok_or_else(unknown)?;
-        request.note.verify(&log.keys).map_err(|_| Refused::Signature)?;
+        request.note.verify(&*log.keys()).map_err(|_| Refused::Signature)?;
         if request.old > *size {
             return Err(Refused::Shrunk {
                 old: request.old,
@@ -295,24 +316,36 @@ impl Witness {
             });
         }
         let mut memory = log.memory();
-        let is_newer = log.follows(&request, &memory)?;
+        let mut keys = log.keys().to_vec();
+        let change = follows(&request, &keys, &memory)?;
         let known = memory.head();
         let head = Head {
             size: *size,
             root: *root,
         };
         judge(&known, &head, &request)?;
-        let (signed, signature) = self.cosign(&request.note, &log.keys)?;
+        keys.extend(change.as_ref().map(|change| change.next.clone()));
+        let (signed, signature) = self.cosign(&request.note, &keys)?;
         // A second cosignature of what is known already changes nothing that has to be remembered.
-        if known.size != head.size || memory.is_empty() || is_newer {
-            memory.keep(head, &signed)?;
+        let is_of_older = memory.newest_signer(&keys).map(|at| at + 1) != Some(keys.len());
+        if known.size != head.size || memory.is_empty() || is_of_older || change.is_some() {
+            memory.keep(head, &signed, change.is_some())?;
             log.known.store(head.size, Ordering::Relaxed);
+            log.put_keys(&keys);
         }
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.size(origin).is_none() {
-            begun.add(origin, head.size)?;
-        }
+        self.mark(origin, head.size, &keys)?;
         Ok(signature)
+    }
+
+    /// Has the marker say that this log was cosigned, and which key of it counts: before the first cosignature leaves of either.
+    fn mark(&self, origin: &str, size: u64, keys: &[VerifierKey]) -> Result<(), MemoryError> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = begun.said().clone();
+        if said.size(origin).is_none() {
+            said.put_size(origin, Some(size));
+        }
+        said.put_keys(origin, keys);
+        begun.put(said, true)
     }
 
     /// The checkpoint with the signatures of its log and with ours; and ours alone. What others have signed is left out: whoever
@@ -344,7 +377,7 @@ fn hold_against(
     disk: &dyn Disk,
     beside: &Place,
     key: &VerifierKey,
-    known: Vec<(&str, Option<u64>)>,
+    logs: &BTreeMap<String, Log>,
     forgotten: WhenForgotten,
 ) -> Result<Begun, NoWitness> {
     let is_anew = forgotten == WhenForgotten::DangerBeginAnew;
@@ -356,31 +389,84 @@ fn hold_against(
         let key = key.short();
         return Err(MemoryError::NoMarker { file, key }.into());
     }
-    let mut sizes = begun.sizes().clone();
-    for (origin, known) in known {
-        let cosigned = begun.size(origin);
-        if cosigned > known {
+    let mut said = begun.said().clone();
+    for (origin, log) in logs {
+        let (known, keys) = (log.remembered(), log.keys());
+        if let Err(error) = is_remembered(&file, &said, origin, (known, &keys)) {
             is_forgotten = true;
             if !is_anew {
-                return Err(NoWitness::Memory(MemoryError::Forgotten {
-                    file,
-                    origin: origin.to_owned(),
-                    cosigned: cosigned.unwrap_or_default(),
-                    known: known.unwrap_or_default(),
-                }));
+                return Err(error.into());
             }
+            said.forget(origin);
         }
-        match known {
-            Some(size) => sizes.insert(origin.to_owned(), size),
-            None => sizes.remove(origin),
-        };
+        said.put_size(origin, known);
+        said.put_keys(origin, &keys);
     }
     if is_anew && !is_forgotten {
         return Err(NoWitness::NothingForgotten);
     }
     memory::settle(disk)?;
-    begun.put(sizes)?;
+    begun.put(said, false)?;
     Ok(begun)
+}
+
+/// Whether the folder knows of this log what the marker says that it knew.
+fn is_remembered(
+    file: &str,
+    said: &Said,
+    origin: &str,
+    (known, keys): (Option<u64>, &[VerifierKey]),
+) -> Result<(), MemoryError> {
+    let cosigned = said.size(origin);
+    if cosigned > known {
+        return Err(MemoryError::Forgotten {
+            file: file.to_owned(),
+            origin: origin.to_owned(),
+            cosigned: cosigned.unwrap_or_default(),
+            known: known.unwrap_or_default(),
+        });
+    }
+    let (before, listed) = (said.keys(origin), keys.last());
+    // One that another followed is not the newest again, and the newest one is not left out.
+    let is_newer = listed.is_some_and(|listed| !before.contains(listed));
+    let goes_on = before.last().is_none_or(|newest| keys.contains(newest));
+    if before.last() == listed || before.is_empty() || (is_newer && goes_on) {
+        return Ok(());
+    }
+    let short = |key: Option<&VerifierKey>| key.map(VerifierKey::short).unwrap_or_default();
+    Err(MemoryError::OlderKey {
+        file: file.to_owned(),
+        newest: short(before.last()),
+        listed: short(listed),
+    })
+}
+
+/// Refuses what the newest key of the log, the last of these, did not sign. Gives the change of the key that the checkpoint states, where that leads on
+/// from the newest one.
+fn follows(request: &Consistency, keys: &[VerifierKey], memory: &Memory) -> Result<Option<KeyTurn>, Refused> {
+    let change = memory::change_of(&request.note);
+    let leads_on = |change: &KeyTurn| keys.last() == Some(&change.old) && !keys.contains(&change.next);
+    if let Some(change) = change.filter(leads_on) {
+        return memory.has_room().then_some(Some(change)).ok_or(Refused::Changes);
+    }
+    let by = memory::newest_signer(&request.note, keys).ok_or(Refused::Signature)?;
+    if by + 1 == keys.len() {
+        return Ok(None);
+    }
+    let short = |at: usize| keys.get(at).map(VerifierKey::short).unwrap_or_default();
+    let shown = keys.iter().rposition(|key| memory.is_shown(key));
+    let (key, newer) = (short(by), shown.max(memory.newest_signer(keys)));
+    Err(match newer.filter(|newer| *newer > by) {
+        Some(newer) => Refused::Retired {
+            key,
+            newer: short(newer),
+            is_beyond: request.checkpoint.size > memory.head().size,
+        },
+        None => Refused::NotNewest {
+            key,
+            newest: short(keys.len() - 1),
+        },
+    })
 }
 
 /// The checks of the specification, in its order, after those of origin and signature.
@@ -403,24 +489,14 @@ impl Log {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses what only an older key signed than the one that signed what was cosigned last, or than the newest one where nothing was. Says
-    /// whether it is a newer one.
-    fn follows(&self, request: &Consistency, memory: &Memory) -> Result<bool, Refused> {
-        let by = memory::newest_signer(&request.note, &self.keys);
-        // Of a memory by a key that is not listed any more, every listed one is a newer one.
-        let before = memory.newest_signer(&self.keys);
-        let short = |at: usize| self.keys.get(at).map(VerifierKey::short).unwrap_or_default();
-        match (by, before) {
-            (Some(by), _) if memory.is_empty() && by + 1 < self.keys.len() => Err(Refused::NotNewest {
-                key: short(by),
-                newest: short(self.keys.len() - 1),
-            }),
-            (Some(by), Some(before)) if by < before => Err(Refused::Retired {
-                key: short(by),
-                newer: short(before),
-                is_beyond: request.checkpoint.size > memory.head().size,
-            }),
-            (by, before) => Ok(by > before),
+    fn keys(&self) -> Arc<[VerifierKey]> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put_keys(&self, keys: &[VerifierKey]) {
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if **known != *keys {
+            *known = keys.into();
         }
     }
 

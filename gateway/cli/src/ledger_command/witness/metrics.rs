@@ -66,13 +66,13 @@ impl Outcome {
 
 /// Counts requests by how they ended.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     witness: Arc<Witness>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
 impl Counts {
-    pub(super) fn new(witness: Arc<Witness>) -> Self {
+    pub(crate) fn new(witness: Arc<Witness>) -> Self {
         Self {
             witness,
             outcomes: Default::default(),
@@ -103,7 +103,7 @@ impl Collector for Counts {
 
 const REQUESTS: Name = Name {
     name: "gateway_witness_requests",
-    says: "Requests to a witness, by how they ended; any `contradiction` is a log that shows two histories, or somebody who sends wrong proofs.",
+    says: "Requests to this witness, by how they ended; any `contradiction` is a log that shows two histories, or somebody who sends wrong proofs.",
 };
 const KNOWN: Name = Name {
     name: "gateway_witness_known_records",

@@ -1,5 +1,5 @@
 //! `gatescribe ledger witness`: a witness of other people's ledgers (C2SP tlog-witness), for another machine, another site or another
-//! team. It keeps one small file per ledger and its key, and knows nothing of gateways.
+//! team. It keeps one small file per ledger and its key, and knows nothing of gateways. A gateway that is a witness of its replicas (`ledger.witnessFor`) answers the same way.
 
 mod metrics;
 mod server;
@@ -20,8 +20,8 @@ use proxy::listener::tls::CertificateStore;
 use proxy::listener::{Listener, ListenerConfig, ListenerMetrics, Security};
 use tokio_util::sync::CancellationToken;
 
-use self::metrics::Counts;
-use self::server::Front;
+pub(crate) use self::metrics::Counts;
+pub(crate) use self::server::Front;
 use super::{Refused, key_of};
 use crate::serve::{admin, data};
 use crate::{Exit, config, serve};
@@ -29,8 +29,8 @@ use crate::{Exit, config, serve};
 /// How long requests may go on after the process was told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// Connections at once, and of one address: logs are few, and each needs one.
-const CONNECTIONS: usize = 512;
-const CONNECTIONS_PER_ADDRESS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 512;
+pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 64;
 
 /// Whom to witness, as whom, and where.
 #[derive(Debug, Args)]
@@ -49,8 +49,8 @@ pub(crate) struct Arguments {
     /// with another history. Refused where nothing is forgotten, so that it cannot be left switched on.
     #[arg(long)]
     danger_begin_anew: bool,
-    /// The public key of a log to witness, `NAME+ID+KEY`, or a file with one; again for more. One log may have several, the newest last: after
-    /// what a newer one signed, nothing that an older one signs is cosigned.
+    /// The public key of a log to witness, `NAME+ID+KEY`, or a file with one; again for more. One log may have several, the newest last: what that one
+    /// signs is cosigned, or one that followed it as the log has shown, and nothing of the others.
     #[arg(long, required = true, value_name = "KEY|FILE")]
     log: Vec<String>,
     /// The address to listen on. Without a certificate only on loopback.
@@ -108,10 +108,11 @@ async fn listen(arguments: &Arguments, witness: Arc<Witness>) -> anyhow::Result<
     let listener = Listener::bind(configured, metrics)?;
     let address = listener.address();
     tracing::info!(key = %witness.key(), "this witness cosigns: gateways and verifiers need this public key");
-    for (origin, known) in witness.known() {
+    for ((origin, known), key) in witness.known().into_iter().zip(witness.newest_keys()) {
         tracing::info!(
             log = origin,
             known,
+            key = %key,
             "this log is witnessed; so many of its records were cosigned"
         );
     }
@@ -140,7 +141,7 @@ fn state_folder(arguments: &Arguments) -> PathBuf {
 }
 
 /// The file beside the key that says how far it has cosigned: the key's name with `.begun` behind it.
-fn marker(key: &Path) -> Place {
+pub(crate) fn marker(key: &Path) -> Place {
     let folder = key.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut name = key.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.push_str(".begun");
@@ -152,7 +153,7 @@ fn marker(key: &Path) -> Place {
 
 /// The witness's key: made where there is neither key nor folder, and only then. A key without what it has cosigned could cosign a
 /// second story; a folder without its key is another witness's.
-fn key(file: &Path, name: Option<&str>, state: &Path, marker: &Place) -> anyhow::Result<SigningKey> {
+pub(crate) fn key(file: &Path, name: Option<&str>, state: &Path, marker: &Place) -> anyhow::Result<SigningKey> {
     let known = data::read_key(file)?;
     if let Some(bytes) = known {
         let text = std::str::from_utf8(&bytes).ok();

@@ -28,7 +28,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Answers requests.
 #[derive(Debug)]
-pub(super) struct Front {
+pub(crate) struct Front {
     witness: Arc<Witness>,
     counts: Arc<Counts>,
     waiting: Arc<Waiting>,
@@ -38,7 +38,7 @@ pub(super) struct Front {
 type Answer = Response<Full<Bytes>>;
 
 impl Front {
-    pub(super) fn new(witness: Arc<Witness>, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(witness: Arc<Witness>, counts: Arc<Counts>) -> Self {
         Self {
             witness,
             counts,
@@ -123,7 +123,9 @@ fn refused_by(refused: &Refused) -> (Outcome, Answer) {
     let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let outcome = match refused {
         Refused::Malformed(_) | Refused::Shrunk { .. } => Outcome::Malformed,
-        Refused::UnknownLog { .. } | Refused::Signature | Refused::NotNewest { .. } => Outcome::Unknown,
+        Refused::UnknownLog { .. } | Refused::Signature | Refused::NotNewest { .. } | Refused::Changes => {
+            Outcome::Unknown
+        }
         Refused::Conflict { .. } | Refused::Retired { is_beyond: false, .. } => Outcome::Conflict,
         Refused::Forked { .. } | Refused::Inconsistent { .. } | Refused::Retired { is_beyond: true, .. } => {
             Outcome::Contradiction

@@ -5,11 +5,15 @@
 //! meanwhile is not asked any more, only the newest. So a slow witness or one that is away delays neither the others nor the
 //! ledger: nobody who appends waits for any of this.
 //!
+//! Where the ledger's key has changed, each witness is shown that before anything that the new key signed, so that it cosigns nothing more of the old one:
+//! whoever has stolen that one would have been first otherwise.
+//!
 //! A witness that has seen another history under this ledger's name, or has forgotten what it cosigned, is an alarm: it stays until the
 //! process ends, is one `damage` record, and stands in the metrics and on `/readyz`.
 
 mod state;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,9 +22,9 @@ use bytes::Bytes;
 use console::{Fetch as _, HyperFetch};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, Uri};
-use ledger::note::{Note, VerifierKey};
+use ledger::note::{KeyTurn, Note, VerifierKey};
 use ledger::witness::{Answer, Asker, NotCosigned, Reply, Rounds, Told, key_of};
-use ledger::{Published, Publisher, Tiles};
+use ledger::{Checkpoint, Published, Publisher, Tiles};
 use proxy::audit::Station;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -122,7 +126,10 @@ pub(super) fn begin(
         audit: Arc::clone(&books.audit),
         rounds: Mutex::new(Rounds::new(keys, quorum)),
     });
-    let kept = kept(&books.publisher);
+    let (kept, changes) = (kept(&books.publisher), changes(&books.publisher));
+    let stated = changes.iter().filter_map(|change| KeyTurn::read(&change.note));
+    let mut own = books.publisher.keys();
+    own.extend(stated.flat_map(|change| [change.old, change.next]));
     let (announce, announced) = watch::channel(None);
     for ((name, contact), state) in contacts.into_iter().zip(witnesses.all()) {
         tracing::info!(witness = &*name, key = %contact.key, url = %contact.uri, "checkpoints are shown to this witness");
@@ -131,10 +138,11 @@ pub(super) fn begin(
             continue;
         };
         let asking = Asking {
-            asker,
+            asker: asker.of_log(&own),
             contact: Arc::new(contact),
             desk: Arc::clone(&desk),
             state: Arc::clone(state),
+            changes: changes.clone(),
         };
         tokio::spawn(asking.follow(announced.clone(), stop.clone()));
     }
@@ -153,6 +161,25 @@ fn kept(publisher: &Publisher) -> Vec<Note> {
         );
         Vec::new()
     })
+}
+
+/// How the ledger's key has changed, the oldest first: checkpoints that both keys of each signed. Where they cannot be read, witnesses have to be told by
+/// their operators.
+fn changes(publisher: &Publisher) -> VecDeque<Arc<Published>> {
+    let notes = publisher.key_changes().unwrap_or_else(|error| {
+        let why = format!("{:#}", anyhow::Error::new(error));
+        tracing::warn!(
+            why,
+            "the changes of the ledger's key cannot be read, and so not shown to witnesses"
+        );
+        Vec::new()
+    });
+    let stated = notes.into_iter().filter_map(|note| {
+        let checkpoint = Checkpoint::parse(note.text()).ok()?;
+        let at = super::now();
+        Some(Arc::new(Published { note, checkpoint, at }))
+    });
+    stated.collect()
 }
 
 /// What all of them share.
@@ -204,6 +231,8 @@ struct Asking {
     contact: Arc<Contact>,
     desk: Arc<Desk>,
     state: Arc<WitnessState>,
+    /// What it has not been shown yet of how the ledger's key changed.
+    changes: VecDeque<Arc<Published>>,
 }
 
 impl Asking {
@@ -257,31 +286,71 @@ impl Asking {
     }
 
     async fn exchange(&mut self, mut published: Arc<Published>) -> Result<(), Failure> {
+        self.show_changes().await?;
         for _ in 0..TRIES {
             if self.asker.known() > published.checkpoint.size {
                 published = self.desk.newest().unwrap_or(published);
             }
-            let body = self.body(&published).await?;
-            let answer = self.contact.ask(body).await.map_err(Failure::Away)?;
-            let newest = self.desk.publisher.newest();
-            let newest = newest.map_or(0, |newest| newest.checkpoint.size);
-            let content_type = answer
-                .headers()
-                .get(CONTENT_TYPE)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
-            let answer = Answer {
-                status: answer.status().as_u16(),
-                content_type,
-                body: answer.body(),
-            };
-            if let Reply::Cosigned { signature, time } = self.asker.take(&published, newest, &answer)? {
+            if let Reply::Cosigned { signature, time } = self.ask(&published).await? {
                 self.state
                     .cosigned(published.checkpoint.size, time, self.desk.audit.clock().read().wall);
                 return self.deliver(published, signature).await;
             }
         }
         Err(Failure::Said(NotCosigned::Answer))
+    }
+
+    /// Shows it how the ledger's key changed, as far as it has not cosigned more than that since. One that cannot take it, such as one that another
+    /// program runs, is asked about the newest checkpoint all the same, and shown it again until it has cosigned more.
+    async fn show_changes(&mut self) -> Result<(), Failure> {
+        while let Some(change) = self.changes.front().cloned() {
+            match self.show(&change).await {
+                Ok(()) => drop(self.changes.pop_front()),
+                Err(Failure::Said(said)) if said.is_refusal() => {
+                    tracing::debug!(witness = &*self.state.name, why = %said, "the witness takes no change of the ledger's key");
+                    return Ok(());
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    async fn show(&mut self, change: &Arc<Published>) -> Result<(), Failure> {
+        for _ in 0..TRIES {
+            if self.asker.known() > change.checkpoint.size {
+                return Ok(());
+            }
+            if let Reply::Cosigned { .. } = self.ask(change).await? {
+                let size = change.checkpoint.size;
+                tracing::info!(
+                    witness = &*self.state.name,
+                    size,
+                    "the witness was shown that the ledger's key has changed"
+                );
+                return Ok(());
+            }
+        }
+        Err(Failure::Said(NotCosigned::Answer))
+    }
+
+    /// Asks once for a cosignature of this checkpoint.
+    async fn ask(&mut self, published: &Arc<Published>) -> Result<Reply, Failure> {
+        let body = self.body(published).await?;
+        let answer = self.contact.ask(body).await.map_err(Failure::Away)?;
+        let newest = self.desk.publisher.newest();
+        let newest = newest.map_or(0, |newest| newest.checkpoint.size);
+        let content_type = answer
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let answer = Answer {
+            status: answer.status().as_u16(),
+            content_type,
+            body: answer.body(),
+        };
+        Ok(self.asker.take(published, newest, &answer)?)
     }
 
     /// The request; hashes are read from the disk for it.
@@ -337,9 +406,10 @@ impl Failure {
             Self::Away(_) => Cause::Unreachable,
             Self::Own(_) => Cause::Own,
             Self::Said(said) => match said {
-                NotCosigned::Ahead { .. } | NotCosigned::Forked { .. } | NotCosigned::Inconsistent { .. } => {
-                    Cause::OtherHistory
-                }
+                NotCosigned::Ahead { .. }
+                | NotCosigned::Forked { .. }
+                | NotCosigned::Inconsistent { .. }
+                | NotCosigned::Followed { .. } => Cause::OtherHistory,
                 NotCosigned::Forgot { .. } => Cause::Forgot,
                 NotCosigned::Unknown { .. } => Cause::Unknown,
                 NotCosigned::Status { .. } | NotCosigned::Answer | NotCosigned::Signature { .. } => Cause::Answer,

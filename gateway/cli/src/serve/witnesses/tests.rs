@@ -44,6 +44,7 @@ fn asking(full: &Full, dir: &Path) -> Asking {
             rounds: Mutex::new(Rounds::new(Vec::new(), 1)),
         }),
         state: Arc::clone(&witnesses.all()[0]),
+        changes: VecDeque::new(),
     }
 }
 
@@ -54,7 +55,7 @@ async fn each_alarm_of_a_witness_is_one_record_however_long_the_ledger_refuses_i
     let mut asking = asking(&full, folder.path());
     let published = Arc::new(Published {
         note: Note::new("log.example/a\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n".to_owned()).unwrap(),
-        checkpoint: ledger::Checkpoint {
+        checkpoint: Checkpoint {
             origin: "log.example/a".to_owned(),
             size: 0,
             root: ledger::empty_root(),

@@ -412,6 +412,8 @@ fn a_marker_that_is_lost_is_made_anew_and_one_that_cannot_be_believed_stops_the_
         "gatescribe witness\n",
         "gatescribe witness\nw+1\n4 a\n5 a\n",
         "gatescribe witness\nw+1\n04 a\n",
+        "gatescribe witness\nw+1\nnewest a\n",
+        "gatescribe witness\nw+1\nnewest \n",
     ] {
         key_s.put(MARKER, broken.as_bytes());
         let stopped = open(&disk).unwrap_err();
