@@ -2,6 +2,7 @@
 //! another machine, years later.
 
 mod consistency;
+mod files;
 mod keys;
 pub(crate) mod receipt;
 mod resumed;
@@ -35,14 +36,14 @@ use crate::terminal::{data_and, fail};
 pub(crate) enum LedgerCommand {
     /// Check every record of a ledger, or one proof, against what was signed, and say where it does not hold.
     ///
-    /// Needs the folder, or a copy of it, or a receipt or consistency proof, and the public key of the log, which the gateway says at its start and which you keep
+    /// Needs the folder, or a copy of it, or a receipt, consistency proof or pack of evidence, and the public key of the log, which the gateway says at its start and which you keep
     /// elsewhere than on the disk that you check. Opens nothing, asks nobody, changes nothing.
     #[command(
         after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
         gate.example/audit-3f2a91bc+5a0e…+AaT… --remembered last-month.checkpoint\n  gatescribe ledger verify ./copy --key ledger.pub --witness w1.pub --witness \
         w2.pub --quorum 1 -o json\n  gatescribe ledger verify /mnt/backup/ledger --key ledger.pub --resume\n  gatescribe ledger verify https://gate.example.com --key ledger.pub --since last-month.checkpoint\n\nExit codes: 0 \
         every record is proved, 8 something does not hold or nothing proves it, 10 all holds and the newest records are not \
-        signed, or not witnessed, yet, 2 a key or checkpoint cannot be read, 5 there is no log behind the address, 6 another verification with --resume is under way, 7 the server does not answer, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
+        signed, or not witnessed, yet, 2 a key or checkpoint cannot be read, or the file cannot be checked by itself, 5 there is no log behind the address, 6 another verification with --resume is under way, 7 the server does not answer, 9 a file cannot be read\nSee also: gatescribe ledger checkpoint"
     )]
     Verify(Verify),
     /// Print the public half of a ledger's key, for whoever verifies.
@@ -155,8 +156,8 @@ pub(crate) enum LedgerCommand {
 /// What is checked, and against what.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The ledger's folder, or a copy of it; or the address of a log that is served, `https://…`; or a receipt, `*.tlog-proof`; or what
-    /// `ledger checkpoint --since` printed.
+    /// The ledger's folder, or a copy of it; or the address of a log that is served, `https://…`; or a receipt, `*.tlog-proof`; or a pack of
+    /// evidence, which is checked as by `evidence verify`; or what `ledger checkpoint --since` printed.
     #[arg(value_name = "DIR|URL|FILE")]
     dir: PathBuf,
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
@@ -268,27 +269,7 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         return Err((Exit::Usage, anyhow::anyhow!(what)));
     }
     if arguments.dir.is_file() {
-        let bytes = std::fs::read(&arguments.dir)
-            .with_context(|| format!("cannot read `{}`", arguments.dir.display()))
-            .map_err(|error| (Exit::Fault, error))?;
-        let (notes, proofs) = Kept::parted(remembered);
-        let mut keys = KeyChain::follow(&trust.keys, &notes);
-        proofs.iter().for_each(|proof| proof.bind(&mut keys));
-        let held = Held {
-            file: &arguments.dir,
-            bytes: &bytes,
-            keys: &keys,
-            output: arguments.output,
-        };
-        return if Consistency::is_meant(&bytes) {
-            consistency::check(&held, &notes, &witnesses)
-        } else if notes.iter().all(is_key_change) {
-            receipt::check(&held, &witnesses)
-        } else {
-            let what = "a receipt is checked by itself: of `--remembered` only changes of the log's key, and proofs of `ledger checkpoint --since`, count \
-                        for it, and other checkpoints for a ledger's folder and for a consistency proof";
-            Err((Exit::Usage, anyhow::anyhow!(what)))
-        };
+        return files::check(arguments, &trust, remembered, &witnesses);
     }
     let left = arguments.resume.then(|| Left::open(&arguments.dir)).transpose()?;
     let bar = progress(&arguments.dir);

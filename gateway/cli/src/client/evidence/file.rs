@@ -27,7 +27,7 @@ const VERSION: &str = concat!(
 /// How long a page may be besides its data.
 const MAX_PAGE_LEN: usize = 1 << 20;
 /// The longest file that is read, in bytes.
-pub(super) const MAX_FILE_LEN: usize = MAX_EVIDENCE_LEN + MAX_PAGE_LEN;
+pub(crate) const MAX_FILE_LEN: usize = MAX_EVIDENCE_LEN + MAX_PAGE_LEN;
 
 /// What stands before and behind the data.
 static AROUND: LazyLock<(String, String)> = LazyLock::new(|| {
@@ -85,6 +85,11 @@ pub(super) fn unwrap(file: &[u8]) -> (Around, Result<Evidence, EvidenceError>) {
 pub(crate) fn checkpoint_of_pack(file: &[u8]) -> Option<Note> {
     let (_, evidence) = unwrap(file);
     evidence.ok().map(|evidence| evidence.note().clone())
+}
+
+/// Whether this is a file of evidence, be it damaged.
+pub(crate) fn is_pack(file: &[u8]) -> bool {
+    !matches!(unwrap(file), (Around::Nothing, Err(EvidenceError::Header)))
 }
 
 /// Reads foreign bytes as a file of evidence. Never panics; what is read from it is found again in a new file.

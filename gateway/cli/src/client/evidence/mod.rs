@@ -13,8 +13,8 @@ use super::GatewayArgument;
 use super::trouble::Trouble;
 use crate::Exit;
 
-pub(crate) use file::checkpoint_of_pack;
 pub use file::fuzz_evidence_file;
+pub(crate) use file::{MAX_FILE_LEN, checkpoint_of_pack, is_pack};
 
 /// Pack and verify.
 #[derive(Debug, Subcommand)]
@@ -75,23 +75,23 @@ pub(crate) struct PackArguments {
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArguments {
     /// What `evidence pack` wrote.
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     /// A public key of the log, `NAME+ID+KEY`, or a file with one; again for more.
     #[arg(long, required = true, value_name = "KEY|FILE")]
-    key: Vec<String>,
+    pub(crate) key: Vec<String>,
     /// A change of the ledger's key, as `keyChanges[].statement` of `ledger verify -o json` has it: for a pack that was made before it, and whoever
     /// has only a key from after it. Such a pack takes the proof besides that the ledger goes on from it, `ledger checkpoint DIR --since PACK`. Again for more.
     #[arg(long, visible_alias = "remembered", value_name = "FILE")]
-    since: Vec<PathBuf>,
+    pub(crate) since: Vec<PathBuf>,
     /// The public key of a witness, `NAME+ID+KEY`, or a file with one; again for more. The exit code is 8 where too few have cosigned.
     #[arg(long, value_name = "KEY|FILE")]
-    witness: Vec<String>,
+    pub(crate) witness: Vec<String>,
     /// So many of the witnesses must have cosigned; all when left out.
     #[arg(long, requires = "witness", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
-    quorum: Option<u8>,
+    pub(crate) quorum: Option<u8>,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
-    output: Form,
+    pub(crate) output: Form,
 }
 
 /// For whom a report is written.
@@ -116,4 +116,9 @@ pub(super) fn run(command: &EvidenceCommand) -> Result<Exit, Trouble> {
         EvidenceCommand::Pack(arguments) => pack::pack(arguments),
         EvidenceCommand::Verify(arguments) => verify::verify(arguments),
     }
+}
+
+/// Checks a pack for another command, and says what is wrong.
+pub(crate) fn verify_pack(arguments: &VerifyArguments) -> Exit {
+    verify::verify(arguments).unwrap_or_else(|trouble| trouble.said())
 }
