@@ -29,6 +29,7 @@ use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::run;
 use tests::metrics::Scrape;
+use tests::ports::Port;
 use tests::wait::PATIENCE;
 
 // ---- generated pages ----
@@ -111,8 +112,14 @@ fn the_page_of_metrics_and_the_alerts_say_what_a_running_gateway_says() -> anyho
         "name": "elsewhere", "url": "http://127.0.0.1:9",
         "publicKey": "witness.example+0080fed4+BAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f",
     });
+    let port = Port::reserve()?;
+    let asked = json!({ "name": "witness", "address": port.address().to_string(), "serves": ["witness"] });
+    let log = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
     let options = Options {
-        more: Some(json!({ "ledger": { "witnesses": [witness] } })),
+        more: Some(json!({
+            "listeners": [{}, {}, asked],
+            "ledger": { "witnesses": [witness], "witnessFor": [log] },
+        })),
         ..Options::default()
     };
     let gateway = Gateway::before(&FakeApiServer::start()?.upstream(), &options)?;
@@ -207,7 +214,7 @@ fn metrics_page(scrape: &Scrape, alerts: &[(String, String, String)]) -> String 
         "a running gateway's /metrics and deploy/prometheus/alerts.yaml",
     );
     page.push_str("`/metrics` on the [admin address](configuration.md#admin), in the form of OpenMetrics. Every series is there from the start and none comes later: ");
-    page.push_str("values of labels are members of closed lists or names of clusters and witnesses in the configuration, so nobody who sends requests can make one. ");
+    page.push_str("values of labels are members of closed lists or names of clusters, witnesses and witnessed ledgers in the configuration, so nobody who sends requests can make one. ");
     page.push_str("No label has a person, a path, an object or an address in it; for those there is the ledger.\n\n");
     page.push_str("[`deploy/prometheus/alerts.yaml`](../../deploy/prometheus/alerts.yaml) and [`deploy/grafana/gatescribe.json`](../../deploy/grafana/gatescribe.json) ");
     page.push_str("ask for nothing that is not listed here.\n");
@@ -243,6 +250,7 @@ fn values_of(label: &str, values: &[String]) -> String {
     match label {
         "version" => "the release".to_owned(),
         "witness" => "the names of the configured witnesses".to_owned(),
+        "log" => "the names of the ledgers that are witnessed".to_owned(),
         "cluster" => {
             let named = "the names of the configured clusters";
             let others: Vec<&str> = values.into_iter().filter(|value| value.starts_with('(')).collect();

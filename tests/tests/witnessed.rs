@@ -2,7 +2,7 @@
 //! witness` and by one on public libraries, and a public log that is witnessed by ours.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +18,7 @@ use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, run};
 use tests::metrics::Scrape;
 use tests::person::Person;
+use tests::ports::Port;
 use tests::process::Folder;
 use tests::wait::{PATIENCE, try_until};
 use tests::witness::{PublicWitness, Witness};
@@ -49,6 +50,15 @@ fn with_witnesses(gateway: &mut Gateway, witnesses: &[Value], quorum: Option<u32
     if let Some(quorum) = quorum {
         config["ledger"]["quorum"] = json!(quorum);
     }
+    fs::write(gateway.config(), config.to_string())?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.start_again()
+}
+
+/// Starts it again with another configuration.
+fn configured(gateway: &mut Gateway, edit: impl FnOnce(&mut Value)) -> anyhow::Result<()> {
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(gateway.config())?)?;
+    edit(&mut config);
     fs::write(gateway.config(), config.to_string())?;
     gateway.process().signal(Signal::SIGTERM)?;
     gateway.start_again()
@@ -465,6 +475,200 @@ fn promise_5_a_witness_that_has_forgotten_does_not_start_and_is_found_out_by_its
     let needless = past.witness.ends(&["--danger-begin-anew"])?;
     assert_ne!(needless.code, 0, "{needless}");
     Ok(())
+}
+
+/// The key of a log was changed because the old one was stolen. Its witness, which lists the old one alone, is told by the log itself.
+#[test]
+fn promise_5_a_witness_is_shown_the_change_of_the_key_and_cosigns_nothing_more_of_the_old_one() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let key = gateway.public_key()?;
+    let mut witness = Witness::of(&[&key])?;
+    with_witnesses(&mut gateway, &[witness.configured("elsewhere")], None)?;
+    read(&gateway, 3)?;
+    all_witnessed(&gateway)?;
+    let file = gateway.file("data/keys/ledger.key");
+    let stolen: SigningKey = fs::read_to_string(&file)?.trim_end().parse()?;
+    let made = ledger(&["rotate-key", text(&file)?])?;
+    assert_eq!(made.code, 0, "{made}");
+    let next = made.stdout.trim_end().to_owned();
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.start_again()?;
+    let told = "the witness was shown that the ledger's key has changed";
+    try_until("the witness is told", PATIENCE, || {
+        ensure!(gateway.log().contains(told), "{}", gateway.log());
+        Ok(())
+    })?;
+    // The thief goes on with the old key, before and after the witness was started again, and while the log goes on with its new one.
+    for round in 0..2 {
+        read(&gateway, 2)?;
+        let known = all_witnessed(&gateway)?;
+        for size in [known, known + 5] {
+            let checkpoint = Checkpoint {
+                origin: stolen.key().name().to_string(),
+                size,
+                root: [7; 32],
+            };
+            let mut note = Note::new(checkpoint.to_string())?;
+            note.sign(&stolen, 0)?;
+            let refused = witness.post(&format!("old {known}\n\n{note}"))?;
+            assert_eq!(refused.status, 403, "{}", refused.body);
+            let words = "and the newer key `";
+            assert!(refused.body.contains(words), "{round}, {size}: {}", refused.body);
+        }
+        witness.start_again()?;
+    }
+    assert!(!gateway.log().contains("ALARM"), "{}", gateway.log());
+    // What the witness remembers is still a checkpoint that a ledger is held against.
+    gateway.stop()?;
+    let (dir, memory) = (gateway.ledger(), witness.memory()?);
+    for known in [&key, &next] {
+        let held = ledger(&["verify", text(&dir)?, "--key", known, "--remembered", text(&memory)?])?;
+        assert_eq!(held.code, 0, "{held}");
+    }
+    // Whoever takes the change out of its memory stops it.
+    let whole = fs::read_to_string(&memory)?;
+    let (checkpoint, _) = whole.split_once("gatescribe.dev/key-changes\n").context("the change")?;
+    witness.stop()?;
+    fs::write(&memory, checkpoint)?;
+    let refused = witness.ends(&[])?;
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(
+        refused.code != 0 && said.contains("is the newest key of its log"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+/// A gateway that is told whom to witness, and where it is asked.
+fn witnesses_others(gateway: &mut Gateway, log: &str, address: SocketAddr) -> anyhow::Result<String> {
+    configured(gateway, |config| {
+        let listener = json!({ "name": "witness", "address": address.to_string(), "serves": ["witness"] });
+        config["listeners"]
+            .as_array_mut()
+            .into_iter()
+            .for_each(|all| all.push(listener.clone()));
+        config["ledger"] = json!({ "witnessFor": [log] });
+    })?;
+    let key = ledger(&["key", text(&gateway.file("data/keys/witness.key"))?])?;
+    ensure!(key.code == 0, "{key}");
+    Ok(key.stdout.trim_end().to_owned())
+}
+
+fn is_alarmed(gateway: &Gateway, witness: &str) -> anyhow::Result<()> {
+    try_until("the alarm is raised", PATIENCE, || {
+        let raised = Scrape::of(gateway.admin())?.sum("gateway_ledger_witness_alarm", &[("witness", witness)]);
+        ensure!(raised > 0.5, "{}", gateway.log());
+        Ok(())
+    })
+}
+
+#[test]
+fn promise_5_replicas_witness_one_another_and_the_fork_of_one_is_caught_by_the_other() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (mut east, mut west) = (start(&upstream)?, start(&upstream)?);
+    let logs = [east.public_key()?, west.public_key()?];
+    let ports = [Port::reserve()?, Port::reserve()?];
+    let [at_east, at_west] = ports.each_ref().map(Port::address);
+    let of_east = witnesses_others(&mut east, &logs[1], at_east)?;
+    let of_west = witnesses_others(&mut west, &logs[0], at_west)?;
+    for (gateway, address, key) in [(&mut east, at_west, &of_west), (&mut west, at_east, &of_east)] {
+        let sibling = json!({ "name": "sibling", "url": format!("http://{address}"), "publicKey": key });
+        configured(gateway, |config| config["ledger"]["witnesses"] = json!([sibling]))?;
+    }
+    for gateway in [&east, &west] {
+        read(gateway, 3)?;
+        all_witnessed(gateway)?;
+        try_until("all is well", PATIENCE, || {
+            let page = ready_page(gateway)?;
+            ensure!(page.contains("[+] witnesses ok\n"), "{page}");
+            Ok(())
+        })?;
+    }
+    for (gateway, log, key) in [(&east, &logs[0], &of_west), (&west, &logs[1], &of_east)] {
+        let dir = gateway.ledger();
+        let witnessed = ledger(&["verify", text(&dir)?, "--key", log, "--witness", key])?;
+        assert!([0, 10].contains(&witnessed.code), "{witnessed}");
+        assert!(
+            witnessed.stdout.contains("witnessed by 127.0.0.1/witness-"),
+            "{witnessed}"
+        );
+    }
+    // Nothing else of a gateway is there, to nobody.
+    for path in [
+        "/",
+        "/metrics",
+        "/.well-known/gatescribe",
+        "/api/v1/audit/records",
+        "/clusters/bench/api",
+        "/add-checkpoint/",
+    ] {
+        let page = Browser::default().request("GET", &format!("http://{at_east}{path}"), "")?;
+        assert_eq!(
+            (page.status, page.body.as_str()),
+            (404, "the only thing here is /add-checkpoint\n"),
+            "{path}"
+        );
+        let page = Browser::default().request("POST", &format!("http://{at_east}{path}"), "{}")?;
+        assert_eq!(page.status, 404, "{path}");
+    }
+    let page = Browser::default().request("GET", &format!("http://{at_east}/add-checkpoint"), "")?;
+    assert_eq!(page.status, 405);
+    let post = |body: &str| Browser::default().request("POST", &format!("http://{at_east}/add-checkpoint"), body);
+    assert_eq!(post("something else")?.status, 400);
+    assert_eq!(post(&format!("old 0\n{}", "A".repeat(140_000)))?.status, 413);
+    let own = fs::read_to_string(east.ledger().join("checkpoint"))?;
+    assert_eq!(
+        post(&format!("old 0\n\n{own}"))?.status,
+        404,
+        "it does not witness itself"
+    );
+
+    // The disk of one is put back from an older copy, with all that would betray it, and it goes on.
+    east.stop()?;
+    let older = Folder::new("older")?;
+    copy(&east.ledger(), &older.path().join("ledger"))?;
+    for name in ["checkpoint", "witnessed"] {
+        fs::copy(east.file("data/keys").join(name), older.path().join(name))?;
+    }
+    let size = east.records()?.len();
+    east.start_again()?;
+    read(&east, 12)?;
+    all_witnessed(&east)?;
+    east.stop()?;
+    fs::remove_dir_all(east.ledger())?;
+    copy(&older.path().join("ledger"), &east.ledger())?;
+    for name in ["checkpoint", "witnessed"] {
+        fs::copy(older.path().join(name), east.file("data/keys").join(name))?;
+    }
+    east.start_again()?;
+    is_alarmed(&east, "sibling")?;
+    while east.records()?.len() < size + 120 {
+        read(&east, 20)?;
+    }
+    try_until("the other one has seen it", PATIENCE, || {
+        let refused = [("outcome", "contradiction")];
+        let count = Scrape::of(west.admin())?.sum("gateway_witness_requests_total", &refused);
+        ensure!(
+            count >= 1.0 && west.log().contains("a log contradicts what it showed before"),
+            "{}",
+            west.log()
+        );
+        Ok(())
+    })?;
+    // The honest one is witnessed all the same, also by the one that was put back.
+    read(&west, 3)?;
+    all_witnessed(&west)?;
+    assert!(!west.log().contains("ALARM"), "{}", west.log());
+
+    // Without what it has cosigned a gateway does not start, and would not with another key in silence.
+    west.stop()?;
+    let memory = west.file("data/witness");
+    fs::rename(&memory, west.file("elsewhere"))?;
+    let refused = west.start_again().unwrap_err();
+    assert!(format!("{refused:#}").contains("put the folder back"), "{refused:#}");
+    fs::rename(west.file("elsewhere"), &memory)?;
+    west.start_again()
 }
 
 /// A log's key, private and public.

@@ -6,14 +6,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ledger::witness::key_of;
 use model::cluster::ClusterId;
 use oidc::issuer::Reach;
 
 use super::problem::Problem;
 use super::shared_names::{self, Finding, certificates_of};
 use super::tree::Node;
-use super::types::{AuditMay, Cluster, Config, Credential, FailMode, Listener, Provider, Serves, Witness};
+use super::types::{AuditMay, Cluster, Config, Credential, FailMode, Listener, Provider, Serves};
 use super::value::Size;
 
 /// Everything in `config` that cannot work.
@@ -28,18 +27,19 @@ pub(super) fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     check.clusters(config);
     check.sizes(config);
     check.witnesses(config);
+    check.witness_for(config);
     check.fail_modes(config);
     check.telemetry(config);
     check.found
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     root: &'a Node,
     found: Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn say(&mut self, path: &str, what: impl Into<String>, label: &str, help: impl Into<String>) {
+    pub(super) fn say(&mut self, path: &str, what: impl Into<String>, label: &str, help: impl Into<String>) {
         self.found.push(Problem::new(what, label, self.root.place(path), help));
     }
 
@@ -77,47 +77,6 @@ impl Check<'_> {
         }
     }
 
-    fn witnesses(&mut self, config: &Config) {
-        let (witnesses, quorum) = (&config.ledger.witnesses, config.ledger.quorum);
-        if let Some(quorum) = quorum.filter(|quorum| usize::try_from(*quorum).unwrap_or(usize::MAX) > witnesses.len()) {
-            let (what, help) = if witnesses.is_empty() {
-                (
-                    "`quorum` has no effect without witnesses".to_owned(),
-                    "add some under `witnesses`, or remove it",
-                )
-            } else {
-                let many = witnesses.len();
-                (
-                    format!("`quorum` is {quorum}, and there are {many} witnesses: nothing would ever be witnessed"),
-                    "lower it, or add witnesses",
-                )
-            };
-            self.say("/ledger/quorum", what, "this number", help);
-        }
-        if witnesses.len() > MOST_WITNESSES {
-            let what = format!("more than {MOST_WITNESSES} witnesses");
-            self.say(
-                "/ledger/witnesses",
-                what,
-                "this list",
-                "most verifiers read no more signatures of a checkpoint",
-            );
-        }
-        let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
-        for (i, witness) in witnesses.iter().enumerate() {
-            let at = |key: &str| format!("/ledger/witnesses/{i}/{key}");
-            if !names.insert(&witness.name) {
-                let what = "two witnesses have this name";
-                self.say(&at("name"), what, "the second one", "give each its own name");
-            }
-            if key_of(&witness.public_key).is_ok_and(|key| !keys.insert(key.to_string())) {
-                let (what, help) = ("two witnesses have this key", "one entry per witness: each counts once");
-                self.say(&at("publicKey"), what, "the second one", help);
-            }
-            self.witness(witness, &at);
-        }
-    }
-
     fn fail_modes(&mut self, config: &Config) {
         let Some(modes) = &config.ledger.danger_fail_modes else {
             return;
@@ -138,34 +97,6 @@ impl Check<'_> {
                 "`for` has to be at least a second and at most a day",
                 "this duration",
                 "write for example `10m`",
-            );
-        }
-    }
-
-    fn witness(&mut self, witness: &Witness, at: &dyn Fn(&str) -> String) {
-        if !is_label(&witness.name) {
-            let help = "write a short word of letters, digits, `-`, `_` and `.`, such as `site-b`";
-            self.say(
-                &at("name"),
-                "`name` is no name for metrics and logs",
-                "this value",
-                help,
-            );
-        }
-        if !is_https_or_loopback(&witness.url) {
-            self.say(
-                &at("url"),
-                "`url` is no https URL of a witness",
-                "this value",
-                "write for example `https://witness.example.com`; plain http is accepted on loopback only",
-            );
-        }
-        if let Err(why) = key_of(&witness.public_key) {
-            self.say(
-                &at("publicKey"),
-                format!("`publicKey` is no key of a witness: {why}"),
-                "this value",
-                "write the `NAME+ID+KEY` that the witness says at its start",
             );
         }
     }
@@ -269,7 +200,7 @@ impl Check<'_> {
                 &at("serves"),
                 "this listener serves nothing",
                 "an empty list",
-                "write `gateway`, `kubernetes` or both",
+                "write `gateway`, `kubernetes` or both, or `witness`",
             );
         }
         if listener.tls.is_none() && !address.ip().is_loopback() {
@@ -289,7 +220,7 @@ impl Check<'_> {
             );
         }
         if listener.client_certificates.is_some()
-            && (listener.tls.is_none() || listener.serves.contains(&Serves::Gateway))
+            && (listener.tls.is_none() || listener.serves.iter().any(|what| *what != Serves::Kubernetes))
         {
             self.say(
                 &at("clientCertificates"),
@@ -706,19 +637,17 @@ fn place_of_names(config: &Config, issuer: &str, reach: Reach) -> String {
     format!("/identity/providers/{i}/{key}")
 }
 
-/// What verifiers have to read of a note's signatures is 16 (signed-note), and one is the log's own.
-const MOST_WITNESSES: usize = 15;
 /// A bound that lasts longer is none.
 const MOST_BOUND: Duration = Duration::from_hours(24);
 
 /// Whether it can stand in metrics, logs and records without being quoted.
-fn is_label(name: &str) -> bool {
+pub(super) fn is_label(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=63).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 /// Whether requests may be posted below this URL.
-fn is_https_or_loopback(url: &str) -> bool {
+pub(super) fn is_https_or_loopback(url: &str) -> bool {
     let uri = url.parse::<http::Uri>().ok();
     let origin = uri.as_ref().filter(|uri| uri.query().is_none()).and_then(|uri| {
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);

@@ -8,6 +8,7 @@ pub(crate) mod shared_names;
 mod tree;
 mod types;
 mod value;
+mod witnesses;
 
 use std::path::Path;
 

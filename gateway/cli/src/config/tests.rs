@@ -1,5 +1,7 @@
 //! A good file loads; every mistake is said, all at once, at its place.
 
+use ledger::note::{Algorithm, KeyName, VerifierKey};
+
 use super::*;
 
 const GOOD: &str = r#"apiVersion: gatescribe.dev/v1
@@ -64,7 +66,7 @@ fn all_mistakes_are_said_at_once_each_at_its_place() {
             6,
             14,
             "`serves` cannot be `gatway`",
-            "did you mean `gateway`? It may be: gateway, kubernetes",
+            "did you mean `gateway`? It may be: gateway, kubernetes, witness",
         ),
         (
             9,
@@ -156,6 +158,60 @@ fn a_collector_of_traces_is_an_https_url_with_a_path_and_its_headers_are_referen
     ] {
         assert_eq!(said(bad), [what], "{bad}");
     }
+}
+
+#[test]
+fn a_gateway_witnesses_logs_on_a_listener_that_serves_nothing_else() {
+    const LOG: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const WITNESS: &str = "witness.example+0080fed4+BAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let listener = |serves: &str| {
+        format!(
+            "  - name: w\n    address: 0.0.0.0:8444\n    serves: {serves}\n    tls: {{ certFile: /t, keyFile: /k }}\nidentity:"
+        )
+    };
+    let with = |serves: &str, logs: &str| {
+        let text = GOOD.replacen("identity:", &listener(serves), 1);
+        format!("{text}ledger: {{ witnessFor: [{logs}] }}\n")
+    };
+    let said = |text: &str| -> Vec<String> { told(text).into_iter().map(|(_, _, what, _)| what).collect() };
+    let config = parse("gw.yaml", &with("[witness]", LOG)).unwrap();
+    assert_eq!(config.ledger.witness_for, [LOG]);
+    assert_eq!(
+        said(&with("[witness, gateway]", LOG)),
+        ["a listener that serves `witness` serves nothing else"]
+    );
+    assert_eq!(
+        said(&with("[witness]", "")),
+        ["`witness` has no effect: there is no log to witness"]
+    );
+    assert_eq!(
+        said(&with("[gateway]", LOG)),
+        ["no listener serves `witness`: nobody could ask for a cosignature"]
+    );
+    assert_eq!(
+        said(&with("[witness]", &format!("{WITNESS}, no, {LOG}, {LOG}"))),
+        [
+            "this is the key of a witness, and not of a log",
+            "this is no public key of a log: a verifier key is `NAME+ID+KEY`: a name, eight hexadecimal digits, base64",
+            "two of the logs have this key",
+        ]
+    );
+    let certificates =
+        with("[witness]", LOG).replacen("name: w\n", "name: w\n    clientCertificates: { caFile: /c }\n", 1);
+    assert_eq!(
+        said(&certificates)[0],
+        "client certificates need a TLS listener that serves `kubernetes` alone"
+    );
+    let many = (0..65_u8)
+        .map(|number| {
+            let name = KeyName::new(format!("log{number}")).unwrap();
+            VerifierKey::new(name, Algorithm::Ed25519, [number; 32]).to_string()
+        })
+        .collect::<Vec<_>>();
+    assert_eq!(
+        said(&with("[witness]", &many.join(", "))),
+        ["more than 64 keys of logs"]
+    );
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub enum Serves {
     Gateway,
     /// Kubernetes clusters, by host name `<cluster>.<host>` or by path `/clusters/<name>`.
     Kubernetes,
+    /// `add-checkpoint` (C2SP tlog-witness) for the logs of `ledger.witnessFor`, to whoever asks, and nothing else.
+    Witness,
 }
 
 /// Files of a server certificate. They are watched; a broken new pair keeps the old one serving.
@@ -449,6 +451,10 @@ pub struct Ledger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub quorum: Option<u32>,
+    /// Public keys of logs, `NAME+ID+KEY`, that this gateway is a witness of, such as those of its replicas. A log may have several, the newest last. It
+    /// cosigns with a key of its own, on a listener that serves `witness`.
+    #[serde(default)]
+    pub witness_for: Vec<String>,
     /// What becomes of calls while the ledger's disk is full or fails. Left out, each is refused. Whatever else stands here, calls
     /// go on that no record names; they are counted. `docs/how-to/when-the-ledger-cannot-write.md` says what is lost with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -465,6 +471,7 @@ impl Default for Ledger {
             part_key_age: part_key_age(),
             witnesses: Vec::new(),
             quorum: None,
+            witness_for: Vec::new(),
             danger_fail_modes: None,
         }
     }

@@ -58,8 +58,8 @@ pub(crate) enum LedgerCommand {
     },
     /// Make the key that signs a ledger from the gateway's next start on, beside the one that signs it now.
     ///
-    /// Prints its public half: give it to witnesses before that start, and to whoever verifies. At the start both keys sign that the one follows the
-    /// other, a record of the ledger says so, and the old key is removed. Whoever has the old public key verifies all the same.
+    /// Prints its public half: give it to whoever verifies. At the start both keys sign that the one follows the other, a record of the ledger says so, witnesses are
+    /// shown it, and the old key is removed. Whoever has the old public key verifies all the same.
     #[command(
         after_help = "Examples:\n  gatescribe ledger rotate-key /var/lib/gatescribe/keys/ledger.key > ledger.next.pub\n  gatescribe ledger rotate-key \
         ./keys/ledger.key\n\nTo take it back before the next start, remove `ledger.next.key`.\n\nExit codes: 0 made, 2 it is another file than a gateway's `ledger.key`, or a witness's key, 6 there is one already, 9 the file \

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use console::GatewayUrl;
 use ledger::note::{Algorithm, KeyName};
 use oidc::gateway::SigningKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -200,12 +201,8 @@ impl DataDir {
                 path.display()
             );
         }
-        let mut random = [0; 4];
-        if SystemRandom::new().fill(&mut random).is_err() {
-            bail!("the system gives no random bytes");
-        }
         // One log, one name: a second ledger of the same host is another one.
-        let name = KeyName::new(format!("{host}/audit-{}", hex::encode(random)));
+        let name = KeyName::new(random_name(host, "audit")?);
         let name = name.with_context(|| format!("no key can be named after the host `{host}`"))?;
         let key =
             ledger::note::SigningKey::generate(name, Algorithm::Ed25519).context("cannot make the ledger's key")?;
@@ -326,6 +323,23 @@ pub(super) const WITNESS_KEY: &str = "keys/witness.key";
 const DIGESTS: &str = "keys/digests";
 const LEDGER_KEY: &str = "keys/ledger.key";
 const NEXT_LEDGER_KEY: &str = "keys/ledger.next.key";
+
+/// A name for a new key of this gateway that nothing else has: `<host>/<what>-<eight digits>`.
+///
+/// # Errors
+/// There is no randomness.
+pub(super) fn named(url: &GatewayUrl, what: &str) -> anyhow::Result<String> {
+    let host = url.as_str().parse::<http::Uri>().ok();
+    random_name(host.as_ref().and_then(http::Uri::host).unwrap_or("gatescribe"), what)
+}
+
+fn random_name(host: &str, what: &str) -> anyhow::Result<String> {
+    let mut random = [0; 4];
+    if SystemRandom::new().fill(&mut random).is_err() {
+        bail!("the system gives no random bytes");
+    }
+    Ok(format!("{host}/{what}-{}", hex::encode(random)))
+}
 
 /// The key that signs a ledger in this file, if there is one.
 ///

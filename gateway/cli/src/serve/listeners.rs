@@ -12,18 +12,20 @@ use proxy::request::Gate;
 use tokio::sync::watch;
 
 use super::reload::TlsFiles;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Serves};
+use crate::ledger_command::witness::{CONNECTIONS, CONNECTIONS_PER_ADDRESS, Front};
 
 /// Where each listener is told of other certificate files, by its name.
 pub(super) type TlsSenders = BTreeMap<String, watch::Sender<TlsFiles>>;
 
-/// Binds all listeners, then starts them.
+/// Binds all listeners, then starts them: those that serve `witness` with `witness`, all others with the gate.
 ///
 /// # Errors
 /// An address that cannot be had, or a certificate that cannot be used.
 pub(super) fn listen(
     config: &Config,
     gate: &Arc<Gate>,
+    witness: Option<&Arc<Front>>,
     metrics: &Arc<ListenerMetrics>,
 ) -> anyhow::Result<(Vec<Running>, TlsSenders)> {
     let (mut bound, mut senders) = (Vec::new(), TlsSenders::new());
@@ -35,10 +37,18 @@ pub(super) fn listen(
         let security = security(listener, &mut senders).with_context(|| format!("listener `{}`", listener.name))?;
         let mut configured = ListenerConfig::new(&listener.name, address, security);
         configured.limits.connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
-        bound.push(Listener::bind(configured, Arc::clone(metrics))?);
+        let witness = witness.filter(|_| listener.serves.contains(&Serves::Witness));
+        if witness.is_some() {
+            configured.limits.connections = configured.limits.connections.min(CONNECTIONS);
+            configured.limits.connections_per_address = CONNECTIONS_PER_ADDRESS;
+        }
+        bound.push((Listener::bind(configured, Arc::clone(metrics))?, witness));
     }
     // All are bound before any accepts: a start that fails has served nobody.
-    let running = bound.into_iter().map(|listener| listener.start(Arc::clone(gate)));
+    let running = bound.into_iter().map(|(listener, witness)| match witness {
+        Some(witness) => listener.start(Arc::clone(witness)),
+        None => listener.start(Arc::clone(gate)),
+    });
     Ok((running.collect(), senders))
 }
 

@@ -37,6 +37,7 @@ mod telemetry;
 mod token_keys;
 mod unrecorded;
 mod witnesses;
+mod witnessing;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -187,6 +188,8 @@ impl Gateway {
         let data = DataDir::open(Path::new(&config.data_dir))?;
         let (stop, clock) = (CancellationToken::new(), Clock::system());
         let books = Books::open(config, &data, &url, &clock, &stop).await?;
+        let witnessing = witnessing::begin(config, &data, &url, &books.publisher.keys())
+            .context("other ledgers cannot be witnessed")?;
         let measures = Measures::begin(config, &stop)?;
         let (rule_paths, files) = rule_files(&config.policy)?;
         let clusters = join_clusters(config, &files, &measures)?;
@@ -245,7 +248,12 @@ impl Gateway {
         );
         let gate = gate.recording_sessions(books.recordings.clone());
         let gate = Arc::new(gate.observed_by(Arc::clone(&measures.requests)));
-        let (running, tls) = listeners::listen(config, &gate, &measures.listeners)?;
+        let (running, tls) = listeners::listen(
+            config,
+            &gate,
+            witnessing.as_ref().map(|witnessing| &witnessing.front),
+            &measures.listeners,
+        )?;
         let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());
         let checks = readiness::checks(readiness::Parts {
             told_to_stop: told_to_stop.clone(),
@@ -265,6 +273,9 @@ impl Gateway {
         });
         let mut registry = measures.registry;
         books.recordings.metrics.register(&mut registry);
+        if let Some(witnessing) = &witnessing {
+            registry.register_collector(Box::new(Arc::clone(&witnessing.counts)));
+        }
         registry.register_collector(Box::new(witnesses::WitnessMetrics { witnesses, clock: now }));
         registry.register_collector(Box::new(metrics::Parts {
             ledger: Arc::clone(&books.ledger),
