@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use model::event::RecordKind;
+use model::status;
 use model::subject::SubjectId;
 use serde::Serialize;
 
@@ -17,29 +18,6 @@ use crate::row::{Row, Who};
 
 /// What stands where something is hidden.
 const HIDDEN: &str = "(hidden)";
-
-/// Reasons of Kubernetes' own (k8s.io/apimachinery/pkg/apis/meta/v1 `StatusReason`). A webhook may put a sentence in that place.
-const REASONS: [&str; 19] = [
-    "Unauthorized",
-    "Forbidden",
-    "NotFound",
-    "AlreadyExists",
-    "Conflict",
-    "Gone",
-    "Invalid",
-    "ServerTimeout",
-    "StoreReadError",
-    "Timeout",
-    "TooManyRequests",
-    "BadRequest",
-    "MethodNotAllowed",
-    "NotAcceptable",
-    "RequestEntityTooLarge",
-    "UnsupportedMediaType",
-    "InternalError",
-    "Expired",
-    "ServiceUnavailable",
-];
 
 /// The kinds whose line is no free text.
 const LINED: [RecordKind; 10] = [
@@ -341,7 +319,8 @@ impl Row {
         if !self.hides_texts() {
             return;
         }
-        let is_known = |reason: &mut String| REASONS.contains(&reason.as_str());
+        // Of an older record it may be a sentence of a webhook's.
+        let is_known = |reason: &mut String| status::reason(reason) == Some(reason.as_str());
         if let Some(outcome) = &mut self.outcome {
             outcome.why = None;
             outcome.reason.take_if(|reason| !is_known(reason));

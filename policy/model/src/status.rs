@@ -4,7 +4,7 @@
 //! `pkg/admission/plugin/webhook/errors`, `ToStatusErr`), and an extension API server is somebody's own. What looks like a reason there
 //! may be a secret (promise 6), so that a list and no form decides.
 //!
-//! The lists are compared with Kubernetes' own source by `the_words_of_a_status_are_those_of_kubernetes`.
+//! The lists are compared with Kubernetes' own source by `promise_6_the_words_of_a_status_are_those_of_kubernetes`.
 
 /// `StatusReason` (k8s.io/apimachinery `pkg/apis/meta/v1/types.go`), but for the empty one.
 pub const REASONS: [&str; 19] = [
@@ -22,7 +22,7 @@ pub const REASONS: [&str; 19] = [
     "RequestEntityTooLarge",
     "ServerTimeout",
     "ServiceUnavailable",
-    "StoreReadError",
+    "StorageReadError",
     "Timeout",
     "TooManyRequests",
     "Unauthorized",
@@ -34,7 +34,7 @@ pub const OTHER: &str = "other";
 
 /// `CauseType` (the same file) and `field.ErrorType` (k8s.io/apimachinery `pkg/util/validation/field/errors.go`), which the API server writes
 /// in the same place.
-pub const CAUSES: [&str; 13] = [
+pub const CAUSES: [&str; 15] = [
     "FieldManagerConflict",
     "FieldValueDuplicate",
     "FieldValueForbidden",
@@ -42,8 +42,10 @@ pub const CAUSES: [&str; 13] = [
     "FieldValueNotFound",
     "FieldValueNotSupported",
     "FieldValueRequired",
+    "FieldValueTooFew",
     "FieldValueTooLong",
     "FieldValueTooMany",
+    "FieldValueTooShort",
     "FieldValueTypeInvalid",
     "InternalError",
     "ResourceVersionTooLarge",

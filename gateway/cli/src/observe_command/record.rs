@@ -287,7 +287,6 @@ fn request<'a>(
 fn outcome(event: &ServerEvent) -> Outcome<'_> {
     let took = u64::try_from(event.at.since(event.received).as_micros()).unwrap_or(u64::MAX);
     let panicked = event.stage == Stage::Panic;
-    let is_reason = |text: &&str| text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     Outcome {
         end: if panicked {
             Answer::UpstreamLost
@@ -295,7 +294,7 @@ fn outcome(event: &ServerEvent) -> Outcome<'_> {
             Answer::Answered
         },
         status: event.code,
-        reason: event.more.reason.as_deref().filter(is_reason),
+        reason: event.more.reason.as_deref().and_then(model::status::reason),
         bytes_in: 0,
         bytes_out: 0,
         took: Some(Span {

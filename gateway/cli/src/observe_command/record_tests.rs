@@ -82,7 +82,7 @@ fn promise_6_no_body_no_value_of_a_query_and_no_odd_word_reaches_a_record() {
     said["user"]["extra"]["token"] = json!([SECRET]);
     said["user"]["extra"]["authentication.kubernetes.io/credential-id"] = json!([format!("JTI={SECRET}")]);
     said["responseStatus"]["message"] = format!("no {SECRET}").into();
-    said["responseStatus"]["reason"] = format!("no {SECRET}").into();
+    said["responseStatus"]["reason"] = SECRET.into();
     said["sourceIPs"] = json!([SECRET, SECRET]);
     said["level"] = SECRET.into();
     said["impersonatedUser"] = json!({"username": "bob", "extra": {"k": [SECRET]}});

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::beat::{Anchor, Heartbeats};
 use super::bodies::{Answered, Tap};
 use super::part::Keys;
-use super::scan::{Issued, Scan, Seen, Unread};
+use super::scan::{Asked, Issued, Scan, Seen, Unread};
 use super::{Evidence, Pass, Stands, Station, Told, Trail};
 use crate::clock::Reading;
 
@@ -349,7 +349,7 @@ impl End {
             pair: self.pair,
             upstream: self.served(),
             outcome: Some(outcome),
-            object: object.and_then(|seen| seen.object(self.trail.asks_for_one())),
+            object: object.and_then(|seen| seen.object(self.question())),
             items: object.and_then(Seen::items),
             recording: self.recorded(),
             body: answer.as_ref(),
@@ -431,6 +431,15 @@ impl End {
     }
 
     /// What stands for the recording at the end. One that stood ready for a session which never began is taken back.
+    /// What the answer is an answer to.
+    fn question(&self) -> Asked<'_> {
+        Asked {
+            is_for_one: self.trail.asks_for_one(),
+            name: self.trail.facts.as_ref().map_or("", |facts| facts.name()),
+            is_success: self.status.is_some_and(|status| (200..300).contains(&status)),
+        }
+    }
+
     fn recorded(&self) -> Option<Recorded<'_>> {
         let kept = self.kept.as_ref().map(|(anchor, is_whole)| anchor.recorded(!is_whole));
         let taken_back = !self.has_begun && self.trail.recording.get().is_some();

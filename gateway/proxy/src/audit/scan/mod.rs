@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::{HeaderMap, header};
 use model::event::{ItemsSeen, Object};
+use model::status;
 
 pub(crate) use issued::Issued;
 
@@ -88,9 +89,9 @@ pub(crate) struct Seen {
     /// The answer's own metadata.
     pub(crate) top: Named,
     /// `details` of a `Status`: the object that it is about.
-    pub(crate) about: Named,
-    /// `reason` of a `Status`.
-    pub(crate) reason: Option<Box<str>>,
+    about: Named,
+    /// `reason` of a `Status`, as it came: [`Seen::reason`] says what of it is told.
+    reason: Option<Box<str>>,
     pub(crate) count: u64,
     pub(crate) first: Option<Box<str>>,
     /// The last item.
@@ -104,10 +105,10 @@ impl Seen {
     }
 
     /// The object of the answer. A table with one row is how kubectl asks for one object.
-    pub(crate) fn object(&self, asked_for_one: bool) -> Option<Object<'_>> {
-        let named = match (self.is_list(), asked_for_one && self.count == 1) {
+    pub(crate) fn object(&self, of: Asked<'_>) -> Option<Object<'_>> {
+        let named = match (self.is_list(), of.is_for_one && self.count == 1) {
             (true, true) => &self.last,
-            (false, _) if &*self.kind == "Status" => &self.about,
+            (false, _) if &*self.kind == "Status" => return self.about(of),
             (true, false) | (false, _) => &self.top,
         };
         let object = Object {
@@ -119,6 +120,23 @@ impl Seen {
         (*named != Named::default()).then_some(object)
     }
 
+    /// The object that a `Status` is about. That of a no may be a webhook's, with any word in it (promise 6): then it is told only where it says
+    /// what the path says.
+    fn about(&self, of: Asked<'_>) -> Option<Object<'_>> {
+        let (name, uid) = (self.about.name.as_deref(), self.about.uid.as_deref());
+        let (name, uid) = if of.is_success {
+            (name, uid)
+        } else {
+            (name.filter(|name| *name == of.name), None)
+        };
+        (name.is_some() || uid.is_some()).then_some(Object {
+            name,
+            namespace: None,
+            uid,
+            resource_version: None,
+        })
+    }
+
     /// The list in the answer.
     pub(crate) fn items(&self) -> Option<ItemsSeen<'_>> {
         self.is_list().then_some(ItemsSeen {
@@ -128,10 +146,23 @@ impl Seen {
         })
     }
 
-    /// `reason`, when the answer is a `Status`.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        self.reason.as_deref().filter(|_| &*self.kind == "Status")
+    /// `reason`, when the answer is a `Status`: one of Kubernetes' own, or that it was another. Whoever refuses chooses that word, a
+    /// webhook too.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        let reason = self.reason.as_deref().filter(|_| &*self.kind == "Status")?;
+        status::reason(reason)
     }
+}
+
+/// What was asked, as far as it says how the answer is to be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked<'a> {
+    /// One object was asked for by its name.
+    pub(crate) is_for_one: bool,
+    /// That name; empty: none.
+    pub(crate) name: &'a str,
+    /// It was answered with a yes.
+    pub(crate) is_success: bool,
 }
 
 /// Where a field stands, as both scanners name it.
