@@ -146,18 +146,6 @@ impl Store {
         Ok(keys)
     }
 
-    /// Whether two people have agreed to this request here, so that its keys were on their way to be destroyed.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub fn has_begun_erasure(&self, id: &str) -> Result<bool, StateError> {
-        self.read(|connection| {
-            let mut find =
-                connection.prepare_cached("SELECT 1 FROM erasures WHERE id = ?1 AND begun_at IS NOT NULL")?;
-            Ok(find.exists(params![id])?)
-        })
-    }
-
     /// Whether one more request has room.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ mod seen;
 mod session;
 mod store;
 mod traces;
+mod words;
 
 pub use attempt::{NewAttempt, TakenAttempt};
 pub use backup::{Backup, BackupError, Identity as BackupIdentity, Recipient, Restored, Unopened, fuzz_key_backup};

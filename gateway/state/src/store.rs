@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0006.sql"),
     include_str!("schema/0007.sql"),
     include_str!("schema/0008.sql"),
+    include_str!("schema/0009.sql"),
 ];
 /// "GtSc": marks the file as ours in its header.
 const APPLICATION_ID: i64 = 0x4774_5363;
@@ -348,6 +349,12 @@ pub(crate) mod tests {
     /// Migrated and not looked through yet, as where the process ends there.
     pub(crate) fn prepared(path: &Path) -> Store {
         Store::prepare(Connection::open(path).unwrap(), test_keys(), Limits::default()).unwrap()
+    }
+
+    /// What the versions after 8 added is not there.
+    pub(crate) fn undo_versions_after_8(store: &Store) {
+        let undo = "DROP TABLE own_words; ALTER TABLE meta DROP COLUMN unproved_from; ALTER TABLE meta DROP COLUMN through_read;";
+        store.read(|connection| Ok(connection.execute_batch(undo)?)).unwrap();
     }
 
     #[test]

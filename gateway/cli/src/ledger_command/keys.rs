@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
-use ledger::{Ledger, OpenError};
+use ledger::note::Signer;
+use ledger::{Disk, Head, Ledger, OpenError, Publisher, RealDisk};
 use model::event::{Person, Record, RecordKind};
 use state::{Backup, BackupError, BackupIdentity, Recipient, Restored, Store, Unopened};
 
@@ -303,11 +304,24 @@ fn put_back(
         );
         return Err((Exit::Integrity, anyhow!(what)));
     }
-    let erased = erasing::erased_keys(dir, size).context("the ledger's records of erasures cannot be read");
+    let head = signed(ledger, dir, data)?;
+    let erased = erasing::erased_keys(dir, size, &head).context("the ledger's records of erasures cannot be read");
     let erased = erased.map_err(|error| (Exit::Integrity, error))?;
     let store = open_store(data).map_err(fault)?;
     record(backup, ledger, boot).map_err(fault)?;
     store.restore_part_keys(backup, &erased, now()).map_err(fault)
+}
+
+/// What was signed of the ledger, by its key: the records have to be those.
+fn signed(ledger: &Ledger, dir: &Path, data: &DataDir) -> Result<Head, Refused> {
+    let keys = data.known_ledger_keys().map_err(fault)?;
+    let disk = |dir: &Path| -> Arc<dyn Disk> { Arc::new(RealDisk::new(dir)) };
+    let (disk, beside) = (disk(dir), disk(&data.at("keys")));
+    let keys: Vec<_> = keys.iter().map(Signer::key).collect();
+    Publisher::signed_before(ledger, &disk, Some(&beside), &keys).map_err(|error| {
+        let error = anyhow::Error::new(error).context("the ledger is not known to be the one that was signed");
+        (Exit::Integrity, error)
+    })
 }
 
 fn record(backup: &Backup, ledger: &Ledger, boot: &str) -> anyhow::Result<()> {
@@ -338,7 +352,7 @@ fn record(backup: &Backup, ledger: &Ledger, boot: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use ledger::{Options, Reader, RealDisk};
+    use ledger::{Options, Reader};
     use model::erasure::Erased;
     use model::subject::SubjectId;
     use model::time::Timestamp;

@@ -11,6 +11,7 @@ mod url;
 pub(crate) mod witness;
 pub(crate) mod witnessed;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -502,6 +503,7 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, earlie
         lines.push(format!("{did} by {signer} up to size {size}"));
     }
     lines.extend(erased(report));
+    lines.extend(refused(report));
     lines.push(match (report.findings.is_empty(), report.proved) {
         (true, 0) => "✖ nothing is proved: no checkpoint is signed by a key that you gave".to_owned(),
         (true, proved) if proved >= report.size => "✔ every record is the one that was signed".to_owned(),
@@ -543,21 +545,36 @@ fn erased(report: &Report) -> Option<String> {
     if erased.records.is_empty() {
         return None;
     }
-    let records: Vec<String> = erased.records.iter().take(MOST_TOLD).map(u64::to_string).collect();
-    let more = match erased.records.len().saturating_sub(MOST_TOLD) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let detached = match erased.detached {
         0 => String::new(),
         detached => format!(" ({detached} of the parts do not stand here any more)"),
     };
     Some(format!(
-        "{} sealed parts and {} recordings are erased, with proof: records {}{more}{detached}",
+        "{} sealed parts and {} recordings are erased, with proof: records {}{detached}",
         erased.parts,
         erased.recordings,
-        records.join(", ")
+        listed(&erased.records)
     ))
+}
+
+/// What somebody wrote behind the signed end, and the gateway did not believe.
+fn refused(report: &Report) -> Option<String> {
+    let refused = &report.erased.refused;
+    (!refused.is_empty()).then(|| {
+        format!(
+            "! records {} stood behind what was signed and say that something is erased or released: the gateway refused them before it signed them, and nothing was done by them",
+            listed(refused)
+        )
+    })
+}
+
+fn listed(records: &BTreeSet<u64>) -> String {
+    let told: Vec<String> = records.iter().take(MOST_TOLD).map(u64::to_string).collect();
+    let more = match records.len().saturating_sub(MOST_TOLD) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    told.join(", ") + &more
 }
 
 /// A change of the log's key, for a person.
@@ -685,6 +702,7 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
             "parts": report.erased.parts,
             "detachedParts": report.erased.detached,
             "recordings": report.erased.recordings,
+            "refusedRecords": report.erased.refused,
         },
         "recalled": earlier.map(|earlier| {
             let recalled = &report.recalled;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::room::Room;
-use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing, unrecorded};
+use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing, unrecorded, unsigned};
 use crate::config::{Config, RecordedSessions};
 
 /// The state file in the data folder.
@@ -56,12 +56,10 @@ impl Books {
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let dir = ledger_dir(config, data);
         let ledger = open_ledger(config, &dir, &boot)?;
-        // Before anything more is signed.
-        let signed = erasing::signed(&dir);
-        let publisher = Arc::new(publisher(&ledger, &dir, data, url, &boot)?);
+        let store = Arc::new(open_store(data)?);
+        let (publisher, before) = publisher(&ledger, &dir, data, url, (&boot, &store))?;
         audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
-        let store = Arc::new(open_store(data)?);
         let keys = Arc::new(part_keys::StoredKeys {
             store: Arc::clone(&store),
         });
@@ -70,12 +68,13 @@ impl Books {
         audit.keeps_bodies(audit::Bodies::new(data.digest_key()?));
         let origins_from =
             origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
-        let finished = erasing::finish(&dir, origins_from, signed, &store);
+        let finished = erasing::finish(&dir, origins_from, &before, &store);
         let finished = finished.context("what was erased cannot be carried out")?;
-        if !finished.unbelieved.is_empty() {
+        // All of the end is signed by now.
+        store.forget_words().context("the session store cannot be written")?;
+        if finished.is_unproved {
             tracing::error!(
-                records = finished.unbelieved.join(", "),
-                "records at the end of the ledger say that keys are erased or holds are released, nobody had signed them, and the state file does not know of it: nothing was erased or released by them. After a crash together with a state file from a backup, erase again; else somebody wrote into the ledger's files"
+                "records of this ledger are not those that were signed, so that nothing is done by what they say was erased or released: `gatescribe ledger verify` says where; put the ledger back from a copy, and the next start reads them again"
             );
         }
         if finished.destroyed > 0 {
@@ -91,7 +90,7 @@ impl Books {
         policy.put(&audit, audit_file::read(config)?).await?;
         Ok(Self {
             ledger,
-            publisher,
+            publisher: Arc::new(publisher),
             found: Arc::new(standing::Found::new(config.ledger.check_rate.bytes() > 0)),
             store,
             audit,
@@ -187,22 +186,25 @@ fn what_to_do(error: &OpenError) -> &'static str {
     }
 }
 
-/// Begins to sign the ledger. Says its public key, since whoever verifies it must have it from elsewhere than from the disk
+/// Begins to sign the ledger, when what nobody had signed of it was looked at. Says its public key, since whoever verifies it must have it from elsewhere than from the disk
 /// that he verifies.
 fn publisher(
     ledger: &Arc<Ledger>,
     dir: &Path,
     data: &DataDir,
     url: &GatewayUrl,
-    boot: &str,
-) -> anyhow::Result<Publisher> {
+    (boot, store): (&str, &state::Store),
+) -> anyhow::Result<(Publisher, erasing::Before)> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
     let beside: Arc<dyn Disk> = Arc::new(RealDisk::new(&data.at("keys")));
     let is_signed = dir.join(ledger::NEWEST_CHECKPOINT).exists();
     let host = url.as_str().parse::<http::Uri>().ok();
     let host = host.as_ref().and_then(http::Uri::host).unwrap_or("gatescribe");
     let mut key = data.ledger_key(host, is_signed)?;
-    if let Some(next) = data.next_ledger_key()? {
+    let next = data.next_ledger_key()?;
+    let keys: Vec<_> = std::iter::once(&key).chain(&next).map(Signer::key).collect();
+    let before = unsigned::refuse(ledger, (dir, &data.at("keys")), &keys, store, boot)?;
+    if let Some(next) = next {
         key = turn(ledger, [&disk, &beside], data, [key, next], boot)?;
     }
     tracing::info!(key = %key.key(), "the ledger is signed: verifiers need this public key from you, not from its disk");
@@ -217,7 +219,7 @@ fn publisher(
             "half a checkpoint stood at the end of this file, as a crash or a full disk leaves it; it was cut off"
         );
     }
-    Ok(publisher)
+    Ok((publisher, before))
 }
 
 /// Has the next key follow the one that signed until now. What is interrupted is taken up at the next start, as long as both are there; so the old one goes

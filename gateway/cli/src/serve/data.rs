@@ -229,6 +229,15 @@ impl DataDir {
         synced.with_context(|| format!("cannot put the next key in the place of `{}`", path.display()))
     }
 
+    /// The keys that sign the ledger's checkpoints now and from the next start on, as far as they are here.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub(crate) fn known_ledger_keys(&self) -> anyhow::Result<Vec<ledger::note::SigningKey>> {
+        let keys = [self.known_ledger_key()?, self.next_ledger_key()?];
+        Ok(keys.into_iter().flatten().collect())
+    }
+
     fn known_ledger_key(&self) -> anyhow::Result<Option<ledger::note::SigningKey>> {
         ledger_key_in(&self.at(LEDGER_KEY))
     }

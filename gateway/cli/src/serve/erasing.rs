@@ -1,9 +1,10 @@
 //! Erasures and holds for the gateway's own API: they are written into the ledger, and what the ledger says of them is so.
 //!
 //! Invariant: after a start, no key is in the store that a record of this ledger says was erased, and the holds in the store are those
-//! that the ledger says stand: whatever was interrupted, and whichever older state of the store was put back.
+//! that the ledger says stand: whatever was interrupted, and whichever older state of the store was put back. A record counts that is under a signature
+//! and that no start refused (`unsigned`); what is less takes nothing away.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use anyhow::Context as _;
 use console::NotRecorded;
 use console::api::{Erases, ErasureAct, ErasureEvent};
 use futures::future::BoxFuture;
-use ledger::{Ledger, Reader};
+use ledger::verify::{refused, refuses};
+use ledger::{Frontier, Head, Ledger, ProvedSpot, Reader};
 use model::erasure::{Actor, Erased, Hold, Scope};
 use model::event::{ErasedKey, Erasing, Held, Network, Record, RecordKind, Request};
 use model::subject::SubjectId;
@@ -27,6 +29,7 @@ use super::api;
 pub(super) struct Erasures {
     pub(super) audit: Arc<Station>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) store: Arc<Store>,
 }
 
 impl Erases for Erasures {
@@ -87,8 +90,25 @@ impl Erasures {
             note: Some(&note),
             ..Record::default()
         };
+        if matches!(
+            event.act,
+            ErasureAct::Erased { .. } | ErasureAct::Withdrawn(_) | ErasureAct::Released { .. }
+        ) {
+            self.remember(&record).await?;
+        }
         let written = self.audit.write(kind, &record).await;
         written.map(drop).map_err(|refusal| NotRecorded(refusal.in_words()))
+    }
+}
+
+impl Erasures {
+    /// What takes something away is known to the state file before it is written, so that it counts where a crash comes before its signature.
+    async fn remember(&self, record: &Record<'_>) -> Result<(), NotRecorded> {
+        let body = record.body().map_err(|error| NotRecorded(error.to_string()))?;
+        let store = Arc::clone(&self.store);
+        let kept = tokio::task::spawn_blocking(move || store.remember_words(&body)).await;
+        let kept = kept.map_err(|error| NotRecorded(error.to_string()))?;
+        kept.map_err(|error| NotRecorded(error.to_string()))
     }
 }
 
@@ -149,25 +169,53 @@ fn held(act: &ErasureAct) -> Option<Held<'_>> {
 
 /// What the records say that the store may not know. Blocking.
 ///
-/// `known` is how many records the store stands on: those of a store that is new, or was put back from a backup, are read again. `signed`
-/// is how many were signed when the process began: whoever can write the ledger's files can append a record behind them, so that one counts
-/// only where the store knows that two people had agreed, and no hold ends by it.
+/// `known` is how many records the store stands on: those of a store that is new, or was put back from a backup, are read again. Whoever can write the
+/// ledger's files can exchange a record, or append one: so those up to `before` have to lead to what was signed there, and of those behind it count
+/// that were not refused. Where they do not lead to it nothing goes and no hold ends; it is tried again at each start.
 ///
 /// # Errors
 /// The store or the ledger cannot be read, or a key cannot be destroyed.
-pub(super) fn finish(dir: &Path, known: u64, signed: u64, store: &Store) -> anyhow::Result<Finished> {
-    let from = store.erasures_begun()?.map_or(known, |begun| begun.min(known));
+pub(super) fn finish(dir: &Path, known: u64, before: &Before, store: &Store) -> anyhow::Result<Finished> {
+    let unproved = store.unproved_from()?;
+    let from = [store.erasures_begun()?, unproved]
+        .into_iter()
+        .flatten()
+        .fold(known, u64::min);
+    let reader = Reader::open(dir)?;
     let mut finished = Finished::default();
-    for record in Reader::open(dir)?.records_from(from) {
-        let record = record?;
-        let is_signed = record.seq < signed;
-        match record.kind {
-            RecordKind::Erasure => erase_again(&record.leaf, is_signed, store, &mut finished)?,
-            RecordKind::Hold => hold_again(&record.leaf, is_signed, store, &mut finished)?,
-            _ => {}
+    match reader.proved(from, &before.signed, &KINDS)? {
+        Some(proved) => {
+            let refused = refused_in(&reader, &proved)?;
+            for proved in &proved {
+                let record = reader.proved_record(proved)?;
+                obey(&record, !refused.contains(&record.seq), store, &mut finished)?;
+            }
+        }
+        None => {
+            finished.is_unproved = true;
+            for record in reader.records_from(from).until(before.signed.size) {
+                obey(&record?, false, store, &mut finished)?;
+            }
         }
     }
+    for record in reader.records_from(from.max(before.signed.size)) {
+        let record = record?;
+        obey(&record, !before.refused.contains(&record.seq), store, &mut finished)?;
+    }
+    store.keep_unproved_from(finished.is_unproved.then_some(from))?;
     Ok(finished)
+}
+
+/// The kinds of records that are read at a start.
+const KINDS: [RecordKind; 3] = [RecordKind::Erasure, RecordKind::Hold, RecordKind::Damage];
+
+/// What was signed when the process began, and which records behind that are not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    /// The newest tree that was signed.
+    pub(super) signed: Head,
+    /// Records behind it.
+    pub(super) refused: BTreeSet<u64>,
 }
 
 /// What came of reading the records again.
@@ -175,8 +223,27 @@ pub(super) fn finish(dir: &Path, known: u64, signed: u64, store: &Store) -> anyh
 pub(super) struct Finished {
     /// Keys that had been erased and were there all the same.
     pub(super) destroyed: usize,
-    /// Ids of records that nobody had signed, and that the store knows nothing of: nothing was done by them.
-    pub(super) unbelieved: Vec<String>,
+    /// The records are not those that were signed: nothing was done by them.
+    pub(super) is_unproved: bool,
+}
+
+fn refused_in(reader: &Reader, proved: &[ProvedSpot]) -> anyhow::Result<BTreeSet<u64>> {
+    let mut refusals = BTreeMap::new();
+    for proved in proved {
+        let record = reader.proved_record(proved)?;
+        if record.kind == RecordKind::Damage {
+            refusals.insert(record.seq, refuses(&record.leaf));
+        }
+    }
+    Ok(refused(&refusals))
+}
+
+fn obey(record: &ledger::Record, is_believed: bool, store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
+    match record.kind {
+        RecordKind::Erasure if is_believed => erase_again(&record.leaf, store, finished),
+        RecordKind::Hold => hold_again(&record.leaf, is_believed, store),
+        _ => Ok(()),
+    }
 }
 
 /// How many records are signed, as the newest checkpoint beside them says; whether it is so, is for whoever signs next.
@@ -188,36 +255,63 @@ pub(crate) fn signed(dir: &Path) -> u64 {
 }
 
 /// The names of all keys that a record of this ledger says were erased, signed or not: nothing is destroyed by them here. `size` records have to
-/// be there, from the first one on: who takes away those that say it would have the keys back. Blocking.
+/// be there, from the first one on: who takes away those that say it would have the keys back; and those up to `signed` have to be the ones that were
+/// signed, or an erasure could be exchanged for something else. One that a start refused did not erase; a refusal is believed where it is signed. Blocking.
 ///
 /// # Errors
-/// The ledger cannot be read, has not all of these records, or has one of an erasure that cannot be read.
-pub(crate) fn erased_keys(dir: &Path, size: u64) -> anyhow::Result<HashSet<String>> {
-    let (mut erased, mut next) = (HashSet::new(), 0_u64);
+/// The ledger cannot be read, has not all of these records or others than were signed, or has one of an erasure that cannot be read.
+pub(crate) fn erased_keys(dir: &Path, size: u64, signed: &Head) -> anyhow::Result<HashSet<String>> {
+    let (mut erased, mut refusals) = (Vec::new(), BTreeMap::new());
+    let mut tree = Frontier::default();
     for record in Reader::open(dir)?.records_from(0) {
         let record = record?;
+        is_signed(&tree, signed)?;
+        let next = tree.size();
         anyhow::ensure!(
             record.seq == next,
             "the records from {next} to before {} are missing",
             record.seq
         );
-        next = next.saturating_add(1);
-        if record.kind != RecordKind::Erasure {
-            continue;
-        }
-        let leaf = serde_json::from_slice::<ErasureLeaf>(&record.leaf);
-        let leaf = leaf.with_context(|| {
-            format!(
-                "record {} is of an erasure, and this release does not read what it says",
-                record.seq
-            )
-        })?;
-        if leaf.erasure.what == "erased" {
-            erased.extend(leaf.erasure.keys.into_iter().map(|key| key.id));
+        tree.push(ledger::leaf_hash(&record.leaf));
+        match record.kind {
+            RecordKind::Erasure => erased.extend(erased_by(&record)?.into_iter().map(|key| (record.seq, key))),
+            RecordKind::Damage if record.seq < signed.size => {
+                refusals.insert(record.seq, refuses(&record.leaf));
+            }
+            _ => {}
         }
     }
+    is_signed(&tree, signed)?;
+    let (next, size) = (tree.size(), size.max(signed.size));
     anyhow::ensure!(next >= size, "the records from {next} to before {size} are missing");
-    Ok(erased)
+    let refused = refused(&refusals);
+    erased.retain(|(seq, _)| !refused.contains(seq));
+    Ok(erased.into_iter().map(|(_, key)| key).collect())
+}
+
+/// At the signed size the tree has the root that was signed.
+fn is_signed(tree: &Frontier, signed: &Head) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        tree.size() != signed.size || tree.root() == signed.root,
+        "the first {} records are not those that were signed: `gatescribe ledger verify` says where they differ",
+        signed.size
+    );
+    Ok(())
+}
+
+fn erased_by(record: &ledger::Record) -> anyhow::Result<Vec<String>> {
+    let leaf = serde_json::from_slice::<ErasureLeaf>(&record.leaf).with_context(|| {
+        format!(
+            "record {} is of an erasure, and this release does not read what it says",
+            record.seq
+        )
+    })?;
+    let keys = leaf.erasure.keys.into_iter().map(|key| key.id);
+    Ok(if leaf.erasure.what == "erased" {
+        keys.collect()
+    } else {
+        Vec::new()
+    })
 }
 
 #[derive(Deserialize)]
@@ -246,7 +340,7 @@ struct SaidKey {
     class: String,
 }
 
-fn erase_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
+fn erase_again(leaf: &[u8], store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
     let Ok(leaf) = serde_json::from_slice::<ErasureLeaf>(leaf) else {
         return Ok(()); // written by a later version in a way that this one does not know
     };
@@ -255,10 +349,6 @@ fn erase_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finis
         "erased" => {}
         "withdrawn" => return Ok(store.forget_erasure(&said.request).map(drop)?),
         _ => return Ok(()),
-    }
-    if !is_signed && !store.has_begun_erasure(&said.request)? {
-        finished.unbelieved.push(is_over);
-        return Ok(());
     }
     let keys: Vec<(String, String)> = said.keys.into_iter().map(|key| (key.id, key.class)).collect();
     let erased = Erased {
@@ -272,7 +362,8 @@ fn erase_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finis
     Ok(())
 }
 
-fn hold_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
+/// A hold begins also where nobody believes the record: too much is held rather than too little.
+fn hold_again(leaf: &[u8], is_believed: bool, store: &Store) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Leaf {
         t: Timestamp,
@@ -311,8 +402,7 @@ fn hold_again(leaf: &[u8], is_signed: bool, store: &Store, finished: &mut Finish
             why: hold.why,
             at: t,
         })?,
-        "released" if is_signed => drop(store.release(&hold.id)?),
-        "released" => finished.unbelieved.push(hold.id),
+        "released" if is_believed => drop(store.release(&hold.id)?),
         _ => {}
     }
     Ok(())
@@ -329,16 +419,25 @@ mod tests {
 
     use super::*;
 
-    fn store() -> Store {
+    fn store() -> Arc<Store> {
         let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
-        Store::in_memory(keys, state::Limits::default()).unwrap()
+        Arc::new(Store::in_memory(keys, state::Limits::default()).unwrap())
     }
 
-    fn open(dir: &Path) -> Erasures {
+    /// All that stands there was signed.
+    fn all(erases: &Erasures) -> Before {
+        Before {
+            signed: erases.ledger.durable(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    fn open(dir: &Path, store: &Arc<Store>) -> Erasures {
         let ledger = Ledger::open(dir, ledger::Options::default(), Arc::new(RealDisk::new(dir)));
         let (ledger, (clock, _)) = (Arc::new(ledger.unwrap().0), Clock::manual(1_000));
         let audit = Station::new(Arc::clone(&ledger), clock, "boot".into(), Limits::default());
-        Erasures { audit, ledger }
+        let store = Arc::clone(store);
+        Erasures { audit, ledger, store }
     }
 
     fn actor(number: u8, user: &str) -> Actor {
@@ -412,24 +511,38 @@ mod tests {
     #[tokio::test]
     async fn what_was_interrupted_behind_its_record_is_finished_at_the_next_start() {
         let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
-        let erases = open(folder.path());
+        let erases = open(folder.path(), &store);
         let alice = alice().subject;
         let first = store.part_key(alice.as_str(), "command", now).unwrap();
         store.ask_erasure(&request("q")).unwrap();
         store.begin_erasure(&request("q"), erases.records(), now).unwrap();
         assert_eq!(
-            finish(folder.path(), 0, 0, &store).unwrap().destroyed,
+            finish(folder.path(), 0, &all(&erases), &store).unwrap().destroyed,
             0,
             "no record says so yet"
         );
         assert!(store.part_key_named(alice.as_str(), &first.id).unwrap().is_some());
         said(&erases, "e", erased(&[&first.id], 0)).await;
+        let record = Reader::open(folder.path()).unwrap().record(0).unwrap().unwrap();
+        let body = String::from_utf8(record.leaf).unwrap();
+        let body = body.replacen("\"v\":1,\"kind\":\"erasure\",\"seq\":0,", "", 1);
+        assert!(
+            store.knows_words(body.as_bytes()).unwrap(),
+            "before it was written: {body}"
+        );
         // As where the number that the store stands on has grown by other things meanwhile.
         let known = erases.records();
+        let unsigned = Before {
+            signed: Head {
+                size: 0,
+                ..erases.ledger.durable()
+            },
+            refused: BTreeSet::new(),
+        };
         assert_eq!(
-            finish(folder.path(), known, 0, &store).unwrap().destroyed,
+            finish(folder.path(), known, &unsigned, &store).unwrap().destroyed,
             1,
-            "nobody had signed it yet, and the store knows of it"
+            "nobody had signed it yet, and nothing refused it"
         );
         assert!(store.part_key_named(alice.as_str(), &first.id).unwrap().is_none());
         assert!(store.erasures().unwrap().is_empty());
@@ -438,13 +551,17 @@ mod tests {
             told,
             "erased on 1970-01-01T00:00:02.000000Z by carol and dave, record e"
         );
-        assert_eq!(finish(folder.path(), 0, 0, &store).unwrap().destroyed, 0, "once");
+        assert_eq!(
+            finish(folder.path(), 0, &all(&erases), &store).unwrap().destroyed,
+            0,
+            "once"
+        );
     }
 
     #[tokio::test]
     async fn a_store_from_a_backup_loses_again_what_was_erased_and_holds_again_what_is_held() {
         let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
-        let erases = open(folder.path());
+        let erases = open(folder.path(), &store);
         let alice_id = alice().subject;
         // The backup has the key, a request that was withdrawn since, a hold that was released since, and lacks another one.
         let key = store.part_key(alice_id.as_str(), "command", now).unwrap();
@@ -463,7 +580,7 @@ mod tests {
         said(&erases, "h2", ErasureAct::Released { hold: hold("old"), why }).await;
         said(&erases, "e", erased(&[&key.id, "gone"], 0)).await;
         said(&erases, "new", ErasureAct::Held(hold("new"))).await;
-        assert_eq!(finish(folder.path(), 0, erases.records(), &store).unwrap().destroyed, 1);
+        assert_eq!(finish(folder.path(), 0, &all(&erases), &store).unwrap().destroyed, 1);
         assert!(store.part_key_named(alice_id.as_str(), &key.id).unwrap().is_none());
         assert!(
             store.erased_key("gone").unwrap().is_some(),
@@ -481,7 +598,7 @@ mod tests {
     #[tokio::test]
     async fn promise_5_a_record_that_nobody_signed_destroys_no_key_and_ends_no_hold() {
         let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
-        let erases = open(folder.path());
+        let erases = open(folder.path(), &store);
         let alice_id = alice().subject;
         let key = store.part_key(alice_id.as_str(), "command", now).unwrap();
         let hold = Hold {
@@ -494,7 +611,7 @@ mod tests {
         };
         store.ask_erasure(&request("q")).unwrap();
         store.hold(&hold).unwrap();
-        let signed = erases.records();
+        let signed = erases.ledger.durable();
         let why = "the case is closed".to_owned();
         said(
             &erases,
@@ -506,11 +623,11 @@ mod tests {
         )
         .await;
         said(&erases, "e", erased(&[&key.id], 0)).await;
-        let finished = finish(folder.path(), 0, signed, &store).unwrap();
-        assert_eq!(
-            (finished.destroyed, finished.unbelieved),
-            (0, vec!["h".to_owned(), "e".to_owned()])
-        );
+        let before = Before {
+            signed,
+            refused: [signed.size, signed.size + 1].into(),
+        };
+        assert_eq!(finish(folder.path(), 0, &before, &store).unwrap(), Finished::default());
         assert!(store.part_key_named(alice_id.as_str(), &key.id).unwrap().is_some());
         assert_eq!(store.holds().unwrap(), [hold]);
         assert_eq!(signed_in_an_empty_folder(), 0);
@@ -523,20 +640,20 @@ mod tests {
     #[tokio::test]
     async fn a_request_is_open_until_the_last_of_its_records() {
         let (folder, store) = (tempfile::tempdir().unwrap(), store());
-        let erases = open(folder.path());
+        let erases = open(folder.path(), &store);
         store.ask_erasure(&request("q")).unwrap();
         said(&erases, "e1", erased(&["a"], 1)).await;
-        finish(folder.path(), 0, erases.records(), &store).unwrap();
+        finish(folder.path(), 0, &all(&erases), &store).unwrap();
         assert_eq!(store.erasures().unwrap().len(), 1);
         said(&erases, "e2", erased(&["b"], 0)).await;
-        finish(folder.path(), 0, erases.records(), &store).unwrap();
+        finish(folder.path(), 0, &all(&erases), &store).unwrap();
         assert!(store.erasures().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_record_of_as_many_keys_as_one_names_is_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let erases = open(folder.path());
+        let (folder, store) = (tempfile::tempdir().unwrap(), store());
+        let erases = open(folder.path(), &store);
         let class = erasure::recording_class("01996f3a-0000-7000-8000-000000000003");
         let keys: Vec<(String, String)> = (0..100).map(|key| (format!("{key:016x}"), class.clone())).collect();
         let act = ErasureAct::Erased {
@@ -562,8 +679,8 @@ mod tests {
     /// One of each step. What is frozen never changes; a later release reads it as this one does.
     #[tokio::test]
     async fn records_of_erasures_and_holds_are_those_that_were_frozen() {
-        let folder = tempfile::tempdir().unwrap();
-        let erases = open(folder.path());
+        let (folder, store) = (tempfile::tempdir().unwrap(), store());
+        let erases = open(folder.path(), &store);
         let held = Hold {
             id: "hold-1".to_owned(),
             of: Scope {

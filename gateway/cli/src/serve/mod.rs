@@ -36,6 +36,7 @@ mod standing;
 mod telemetry;
 mod token_keys;
 mod unrecorded;
+mod unsigned;
 mod witnesses;
 mod witnessing;
 
@@ -461,6 +462,7 @@ fn audit_api(parts: &HostParts<'_>) -> anyhow::Result<axum::Router> {
         erases: Arc::new(erasing::Erasures {
             audit: Arc::clone(&books.audit),
             ledger: Arc::clone(&books.ledger),
+            store: Arc::clone(&books.store),
         }),
         audit_groups: config.identity.audit_groups.clone(),
         audit_roles: roles.collect::<anyhow::Result<_>>()?,

@@ -1,0 +1,110 @@
+//! The end of the ledger that nobody had signed when the last run ended. A crash leaves one, and whoever can write the ledger's files can append to it or
+//! exchange it. The start signs it with the rest, and then it is as good as any other record. So before that, what stands there and would take something
+//! away is looked at: a record that says that keys are erased, that a request is withdrawn or a hold released, or that records are refused. The state file
+//! knows the very words of those that this gateway wrote; each other one is refused, in a record of kind `damage` that is durable before anything is signed.
+//!
+//! Whoever reads the ledger later passes over what was refused: the next starts, `ledger verify`, `ledger keys restore`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ledger::note::VerifierKey;
+use ledger::verify::refuses;
+use ledger::{Disk, Ledger, Publisher, Reader, RealDisk};
+use model::event::{Record, RecordKind};
+use serde::Deserialize;
+use state::Store;
+
+use super::erasing::Before;
+use super::now;
+
+/// Records that one record refuses.
+const IN_RECORD: usize = 1_000;
+
+/// What was signed before this run, by one of these keys; what stands behind it and is not believed is refused. To be called before anything is signed.
+/// `beside` is the folder that has the newest checkpoint, too. Blocking.
+///
+/// # Errors
+/// The ledger is not the one that was signed, it or the store cannot be read, or a refusal cannot be recorded.
+pub(super) fn refuse(
+    ledger: &Ledger,
+    (dir, beside): (&Path, &Path),
+    keys: &[&VerifierKey],
+    store: &Store,
+    boot: &str,
+) -> anyhow::Result<Before> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+    let beside: Arc<dyn Disk> = Arc::new(RealDisk::new(beside));
+    let signed = Publisher::signed_before(ledger, &disk, Some(&beside), keys).context("the ledger cannot be signed")?;
+    let mut refused = BTreeSet::new();
+    let records = Reader::open(dir)?.records_from(signed.size);
+    for record in records.until(ledger.durable().size) {
+        let record = record?;
+        if takes_away(&record) && !store.knows_words(&body(&record))? {
+            refused.insert(record.seq);
+        }
+    }
+    let all: Vec<u64> = refused.iter().copied().collect();
+    for some in all.chunks(IN_RECORD) {
+        say(ledger, some, boot).context(
+            "records that nobody had signed and that are not believed cannot be refused, so nothing is signed",
+        )?;
+    }
+    Ok(Before { signed, refused })
+}
+
+/// Whether somebody would lose something by it. A record that this release does not read may be such a one.
+fn takes_away(record: &ledger::Record) -> bool {
+    #[derive(Deserialize)]
+    struct Leaf {
+        #[serde(alias = "hold")]
+        erasure: Says,
+    }
+    #[derive(Deserialize)]
+    struct Says {
+        what: String,
+    }
+    match record.kind {
+        RecordKind::Damage => !refuses(&record.leaf).is_empty(),
+        RecordKind::Erasure | RecordKind::Hold => {
+            let leaf = serde_json::from_slice::<Leaf>(&record.leaf);
+            leaf.map_or(true, |leaf| {
+                !matches!(leaf.erasure.what.as_str(), "asked" | "refused" | "created")
+            })
+        }
+        _ => false,
+    }
+}
+
+/// What was given to the ledger: the leaf without what the ledger wrote in front of it.
+fn body(record: &ledger::Record) -> Vec<u8> {
+    let before = format!("{{\"v\":1,\"kind\":\"{}\",\"seq\":{}", record.kind.name(), record.seq);
+    let rest = record.leaf.strip_prefix(before.as_bytes()).unwrap_or_default();
+    let members = rest.strip_prefix(b",").unwrap_or(rest);
+    [b"{", members].concat()
+}
+
+fn say(ledger: &Ledger, refused: &[u64], boot: &str) -> anyhow::Result<()> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let note = "records that nobody had signed say that something is erased, withdrawn, released or refused, and the state file does not know \
+                their words: nothing is done by them";
+    let record = Record {
+        id: &id,
+        t: now(),
+        boot,
+        refused,
+        note: Some(note),
+        ..Record::default()
+    };
+    tracing::error!(
+        records = ?refused,
+        "records at the end of the ledger say that keys are erased or holds are released, nobody had signed them, and the state file does not know of it: they are refused, and nothing is erased or released by them. After a crash together with a state file from a backup, do it again; else somebody wrote into the ledger's files"
+    );
+    ledger.append(RecordKind::Damage, record.body()?, Vec::new())?.wait()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
