@@ -7,14 +7,14 @@ use std::time::Duration;
 use access::rbac::{Attributes, SubjectView};
 use access::rule::Call;
 use console::api::{
-    Asking, AuditRead, AuditRecorder, Bound, CanAnswer, CanQuestion, CannotExplain, Explain, NoProof, Proves,
+    Asking, AuditRead, AuditRecorder, Bound, CanAnswer, CanQuestion, CannotExplain, Explain, NoProof, Proves, Written,
 };
 use console::{NotRecorded, Who};
 use futures::future::BoxFuture;
 use ledger::evidence::Evidence;
 use ledger::{Published, Publisher, Receipt, Spot, TilePath, Tiles};
 use model::cluster::ClusterId;
-use model::event::{By, Network, Record, RecordKind, Request};
+use model::event::{By, Network, Reading, Record, RecordKind, Request};
 use model::subject::{Subject, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use proxy::audit::{RequestId, Station};
@@ -32,7 +32,7 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    async fn write(&self, read: AuditRead) -> Result<u64, NotRecorded> {
+    async fn write(&self, read: AuditRead) -> Result<Written, NotRecorded> {
         let (id, now) = (RequestId::new(), self.audit.clock().read());
         let ip = read.peer.as_ref().map(|peer| peer.ip.to_string()).unwrap_or_default();
         let net = read.peer.as_ref().map(|peer| Network {
@@ -52,6 +52,13 @@ impl Readings {
             ..Request::default()
         };
         let sentence = read.sentence();
+        let reading = Reading {
+            what: read.act.name(),
+            scope: read.whose.name(),
+            roles: read.whose.roles(),
+            query: &read.what,
+            results: read.results,
+        };
         let record = Record {
             id: id.as_str(),
             t: read.at,
@@ -60,13 +67,17 @@ impl Readings {
             by: Some(by(&read.who, read.session.as_str())),
             net,
             req: Some(req),
+            read: Some(reading),
             note: Some(&sentence),
             ..Record::default()
         };
-        self.audit
+        let seq = self
+            .audit
             .write(RecordKind::AuditRead, &record)
             .await
-            .map_err(|refusal| NotRecorded(refusal.in_words()))
+            .map_err(|refusal| NotRecorded(refusal.in_words()))?;
+        let id = id.as_str().to_owned();
+        Ok(Written { seq, id })
     }
 }
 
@@ -177,7 +188,7 @@ pub(super) fn by<'a>(who: &'a Who, session: &'a str) -> By<'a> {
 }
 
 impl AuditRecorder for Readings {
-    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<u64, NotRecorded>> {
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<Written, NotRecorded>> {
         Box::pin(self.write(read))
     }
 }

@@ -16,7 +16,8 @@
 //! Invariants:
 //! - Without an audit role one sees one's own records only, and is told so. A role is membership in a configured group, looked up in
 //!   the session as it stands now, not in the token; what it shows is asked of [`search::Scope`] and nowhere else.
-//! - What is read of the ledger is itself recorded before it is shown; what cannot be recorded is not shown.
+//! - What is read of the ledger is itself recorded before it is shown, and the answer names that record; what cannot be recorded is
+//!   not shown.
 //! - Searches run on threads that may block, a few at a time, each with a budget; who comes when all places are taken is told so.
 //!
 //! Not here: how records are found (crate `search`), how rights are decided (behind [`Explain`]).
@@ -25,6 +26,7 @@ mod asker;
 mod can;
 pub mod erasures;
 mod evidence;
+mod named;
 mod parameters;
 mod parts;
 mod places;
@@ -52,7 +54,7 @@ pub use can::{Asking, Bound, CanAnswer, CanQuestion, CannotExplain, Explain};
 pub use erasures::{Erases, ErasureAct, ErasureEvent};
 pub use parts::{Opened, OpensParts};
 pub use proof::{NoProof, Proves};
-pub use read::{AuditAct, AuditRead, AuditRecorder};
+pub use read::{AuditAct, AuditRead, AuditRecorder, Written};
 pub use sessions::{CannotOpen, Sessions};
 pub use users::LocksInForce;
 
@@ -225,6 +227,7 @@ fn routes(api: Api) -> Router {
         )
         .route("/api/v1/holds/{id}/release", post(erasures::holds::release))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn(named::answers))
         .with_state(api)
 }
 
@@ -233,12 +236,14 @@ impl Inner {
         (self.parts.clock)()
     }
 
-    /// Records that somebody reads, or refuses to go on; gives the number of the record.
+    /// Records that somebody reads, or refuses to go on; gives the number of the record. The answer names it.
     async fn record(&self, read: AuditRead) -> Result<u64, Refused> {
-        self.parts.recorder.audit_read(read).await.map_err(|error| {
+        let written = self.parts.recorder.audit_read(read).await.map_err(|error| {
             tracing::error!(error = %error, "reading of audit records not recorded");
             Refused::unavailable("that you read records could not be recorded, so nothing is shown; try again")
-        })
+        })?;
+        named::by(written.id);
+        Ok(written.seq)
     }
 }
 

@@ -54,6 +54,8 @@ pub enum AuditAct {
     ListedErasures,
     /// Looked at the list of legal holds.
     ListedHolds,
+    /// Was told which records they may read, and an auditor who else may.
+    AskedRights,
 }
 
 impl AuditAct {
@@ -82,6 +84,7 @@ impl AuditAct {
             Self::LookedForSubject => "lookedForSubject",
             Self::ListedErasures => "listedErasures",
             Self::ListedHolds => "listedHolds",
+            Self::AskedRights => "askedRights",
         }
     }
 
@@ -108,7 +111,8 @@ impl AuditAct {
             | Self::WatchedSession
             | Self::ListedLocks
             | Self::ListedErasures
-            | Self::ListedHolds => "GET",
+            | Self::ListedHolds
+            | Self::AskedRights => "GET",
         }
     }
 
@@ -130,6 +134,7 @@ impl AuditAct {
             Self::ListedLocks => "/api/v1/users/locks",
             Self::LookedForSubject | Self::ListedErasures => "/api/v1/erasures",
             Self::ListedHolds => "/api/v1/holds",
+            Self::AskedRights => "/api/v1/audit/can",
         }
     }
 }
@@ -156,6 +161,27 @@ impl Whose {
                 Self::Roles(names.join("+"))
             }
             Scope::All => Self::All,
+        }
+    }
+}
+
+impl Whose {
+    /// `own`, `roles` or `all`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Roles(_) => "roles",
+            Self::All => "all",
+        }
+    }
+
+    /// The roles, joined by `+`.
+    #[must_use]
+    pub fn roles(&self) -> Option<&str> {
+        match self {
+            Self::Roles(names) => Some(names),
+            Self::Own | Self::All => None,
         }
     }
 }
@@ -248,12 +274,22 @@ impl AuditRead {
             }
             AuditAct::ListedErasures => format!("listed the erasures that are asked for: {results} shown"),
             AuditAct::ListedHolds => format!("listed the legal holds: {results} shown"),
+            AuditAct::AskedRights => format!("asked which records they may read: {results} roles told"),
         }
     }
 }
 
+/// The record of a reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its number.
+    pub seq: u64,
+    /// Its id.
+    pub id: String,
+}
+
 /// Writes readings down. Resolves when the record is durable.
 pub trait AuditRecorder: Send + Sync {
-    /// Writes one reading down; gives the number of its record.
-    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<u64, NotRecorded>>;
+    /// Writes one reading down.
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<Written, NotRecorded>>;
 }

@@ -3,7 +3,7 @@
 //! `GET /api/v1/audit/can` → `{user, all, roles: [{name, by, clusters?, namespaces?, hides, may}], configured?}`: `by` is the groups that
 //! give the asker the role. `configured` is for members of an audit group alone: every role with its groups.
 //!
-//! It reads no record, so that none says that it was asked.
+//! It reads no record, and is recorded all the same: what an auditor is told of others' rights is part of who knew what.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +12,8 @@ use search::Scope;
 use serde_json::{Value, json};
 
 use super::asker::Asker;
+use super::read::AuditAct;
+use super::records::count;
 use super::{Api, RoleOf};
 use crate::answer::Refused;
 use crate::caller::Caller;
@@ -26,23 +28,30 @@ pub(super) async fn rights(State(api): State<Api>, caller: Caller) -> Result<Res
     };
     let roles = api.parts.audit_roles.iter().filter_map(|one| {
         let by = held(&one.groups);
-        (!by.is_empty()).then(|| told(one, "by", &by))
+        (!by.is_empty()).then(|| in_json(one, "by", &by))
     });
+    let roles: Vec<Value> = roles.collect();
+    let told = count(if all { api.parts.audit_roles.len() } else { roles.len() });
     let mut answer = json!({
         "user": asker.session.identity.username,
         "all": all,
         "allBy": held(&api.parts.audit_groups),
-        "roles": roles.collect::<Vec<_>>(),
+        "roles": roles,
     });
     if all && let Some(answer) = answer.as_object_mut() {
-        let every = api.parts.audit_roles.iter().map(|one| told(one, "groups", &one.groups));
+        let every = api
+            .parts
+            .audit_roles
+            .iter()
+            .map(|one| in_json(one, "groups", &one.groups));
         let configured = json!({"auditGroups": api.parts.audit_groups, "roles": every.collect::<Vec<_>>()});
         answer.insert("configured".to_owned(), configured);
     }
+    api.record(asker.reads(&api, AuditAct::AskedRights, "", told)).await?;
     Ok(Json(answer).into_response())
 }
 
-fn told(one: &RoleOf, name: &str, groups: &[String]) -> Value {
+fn in_json(one: &RoleOf, name: &str, groups: &[String]) -> Value {
     let mut told = json!(*one.role);
     if let Some(told) = told.as_object_mut() {
         told.insert(name.to_owned(), json!(groups));

@@ -11,6 +11,6 @@ pub use kind::RecordKind;
 pub use record::{
     Answer, Audited, BodySeen, By, ByClass, ClockStep, ConfigChange, Decided, DiffSeen, Effective, Ends, ErasedKey,
     Erasing, Held, Ingested, Issued, ItemsSeen, Network, Object, Outcome, Part, Passed, Person, PolicyChange,
-    Presented, Record, Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Workload,
+    Presented, Reading, Record, Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Workload,
 };
 pub use writer::NotPlain;

@@ -129,6 +129,9 @@ pub struct Record<'a> {
     /// A legal hold that begins or ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Held<'a>>,
+    /// What somebody read of the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Reading<'a>>,
     /// The body: of the request in the record that begins a call, of the answer in the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<&'a BodySeen>,
@@ -545,6 +548,22 @@ pub struct Person<'a> {
     /// By which means the person proved who they are, in the provider's words (RFC 8176): the first few.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub amr: &'a [String],
+}
+
+/// What somebody read of the ledger: as they asked for it, and how much came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reading<'a> {
+    /// `searched`, `viewed`, `tookReceipt`, `packedEvidence`, `playedRecording`, …
+    pub what: &'a str,
+    /// Whose records were looked at: `own`, `roles`, `all`.
+    pub scope: &'a str,
+    /// The audit roles that showed others', joined by `+`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<&'a str>,
+    /// The query with its bounds in time, or the id, as it was asked; empty where everything is asked for.
+    pub query: &'a str,
+    /// How many rows, acts or entries were handed out; of a tail that begins, none yet.
+    pub results: u64,
 }
 
 /// Exact counts of records that were summed up instead of written one by one.

@@ -172,7 +172,8 @@ async fn everybody_is_told_what_they_may_read_and_an_auditor_who_else_may() {
     assert_eq!((&all["all"], &all["allBy"]), (&json!(true), &json!(["auditors"])));
     assert_eq!(all["configured"]["roles"].as_array().unwrap().len(), 4);
     assert_eq!(all["configured"]["roles"][1]["hides"], json!(["people", "addresses"]));
-    assert!(world.read_sentences().is_empty(), "no record was read");
+    let told = |count| format!("asked which records they may read: {count} roles told");
+    assert_eq!(world.read_sentences(), [told(0), told(1), told(4)]);
 }
 
 #[tokio::test]
@@ -260,4 +261,47 @@ async fn what_a_role_does_not_show_is_answered_everywhere_as_what_is_not_there()
     };
     assert_eq!(of("hidden"), of("absent"));
     assert!(!of("hidden").is_empty());
+}
+
+/// Every answer about records names the record that says so, a refusal as well.
+#[tokio::test]
+async fn each_answer_that_is_recorded_names_its_record_and_no_other_does() {
+    let world = world();
+    let token = world.bearer(&world.signed_in(3, "eve", &["auditors"]));
+    world.read("a-1", 1, "alice", "pods");
+    let named = async |target: &str| {
+        let response = world.send(&token, target).await;
+        let record = response.headers().get("gatescribe-record").cloned();
+        record.map(|id| id.to_str().unwrap().to_owned())
+    };
+    for target in [
+        "audit/records",
+        "audit/records/a-1",
+        "audit/records/nowhere",
+        "audit/records/a-1/receipt",
+        "audit/can",
+        "audit/tail",
+        "why/a-1",
+        "why/last",
+        "sessions",
+        "sessions?id=abcd",
+        "sessions/nowhere",
+        "sessions/nowhere/recording?format=text",
+        "users/locks",
+        "erasures",
+        "holds",
+    ] {
+        assert_eq!(
+            named(&format!("/api/v1/{target}")).await.as_deref(),
+            Some("r"),
+            "{target}"
+        );
+    }
+    for target in [
+        "ledger/checkpoint",
+        "audit/records?limit=x",
+        "can?verb=get&resource=pods",
+    ] {
+        assert_eq!(named(&format!("/api/v1/{target}")).await, None, "{target}");
+    }
 }

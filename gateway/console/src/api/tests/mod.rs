@@ -42,7 +42,7 @@ pub(super) struct Notes {
 }
 
 impl AuditRecorder for Notes {
-    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<u64, NotRecorded>> {
+    fn audit_read(&self, read: AuditRead) -> BoxFuture<'_, Result<Written, NotRecorded>> {
         Box::pin(async move {
             if self.fails.load(Ordering::SeqCst) {
                 return Err(NotRecorded("disk full".to_owned()));
@@ -50,14 +50,14 @@ impl AuditRecorder for Notes {
             let body = json!({"id": "r", "t": read.at, "boot": "b", "note": read.sentence()});
             self.reads.lock().unwrap().push(read);
             self.wrote.notify_one();
-            let Some(ledger) = self.ledger.get() else { return Ok(0) };
+            let id = "r".to_owned();
+            let Some(ledger) = self.ledger.get() else {
+                return Ok(Written { seq: 0, id });
+            };
             let body = body.to_string().into_bytes();
-            Ok(ledger
-                .append(RecordKind::AuditRead, body, Vec::new())
-                .unwrap()
-                .await
-                .unwrap()
-                .seq)
+            let ticket = ledger.append(RecordKind::AuditRead, body, Vec::new()).unwrap();
+            let seq = ticket.await.unwrap().seq;
+            Ok(Written { seq, id })
         })
     }
 }
@@ -312,7 +312,7 @@ impl World {
         self.token(session, crate::API_AUDIENCE)
     }
 
-    async fn send(&self, token: &str, target: &str) -> http::Response<Body> {
+    pub(super) async fn send(&self, token: &str, target: &str) -> http::Response<Body> {
         self.ask(http::Method::GET, token, target, String::new()).await
     }
 
