@@ -546,7 +546,7 @@ fn root_at(disk: &Arc<dyn Disk>, size: u64) -> Result<Option<Hash>, PublishError
         return Ok((size == 0).then(|| Frontier::default().root()));
     };
     let mut frontier = reader.frontier(segment)?;
-    let wanted = usize::try_from(size - segment.first_seq).unwrap_or(usize::MAX);
+    let wanted = usize::try_from(size.saturating_sub(segment.first_seq)).unwrap_or(usize::MAX);
     for hash in reader.leaf_hashes(segment)?.into_iter().take(wanted) {
         frontier.push(hash);
     }

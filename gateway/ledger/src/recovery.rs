@@ -71,7 +71,9 @@ pub(crate) fn recover(shared: &Arc<dyn Disk>, options: &Options) -> Result<Recov
                 disk,
                 &segment_name(first),
                 0,
-                DamageKind::Missing { seq: first - 1 },
+                DamageKind::Missing {
+                    seq: first.saturating_sub(1),
+                },
             )),
         };
     };

@@ -133,12 +133,13 @@ impl Window {
             let (seq, body) = (frame.seq, frame.body.to_vec());
             let (kind, len) = (frame.kind, to_u64(frame.encoded_len()));
             self.expected = Some(seq);
-            at += len;
+            at = at.saturating_add(len);
             match kind {
                 FrameKind::Part => parts.push(body),
                 FrameKind::Leaf(kind) => {
                     self.offset = at;
-                    self.expected = Some(seq + 1);
+                    // Behind a jump the number is whatever stands there.
+                    self.expected = Some(seq.saturating_add(1));
                     return Ok(Next::Record(Record {
                         seq,
                         kind,
@@ -168,7 +169,7 @@ impl Window {
                 .map_err(|error| self.reader.io(&segment_name(self.segment), error))?;
             self.piece_at = at;
         }
-        let skip = usize::try_from(at - self.piece_at).unwrap_or(usize::MAX);
+        let skip = usize::try_from(at.saturating_sub(self.piece_at)).unwrap_or(usize::MAX);
         Ok(self.piece.get(skip..).unwrap_or_default())
     }
 

@@ -134,7 +134,7 @@ impl SegmentStatus {
         let next = match sealed {
             Some(next) => next,
             None => match reader.records_in(info).last().transpose()? {
-                Some(record) => record.seq + 1,
+                Some(record) => record.seq.saturating_add(1),
                 None => info.first_seq,
             },
         };

@@ -69,7 +69,10 @@ impl Walked {
     pub(super) fn leaves(&self, from: u64, to: u64, go_on: GoOn<'_>) -> Result<Vec<Hash>, TilesError> {
         let mut walk = self.walk();
         walk.reach(to, go_on)?;
-        let (from, to) = (place(from - self.first), place(to - self.first));
+        let (from, to) = (
+            place(from.saturating_sub(self.first)),
+            place(to.saturating_sub(self.first)),
+        );
         let leaves = walk.tree.as_ref().and_then(|tree| tree.leaves.get(from..to));
         Ok(leaves.unwrap_or_default().to_vec())
     }
@@ -89,13 +92,16 @@ impl Walked {
         let Some(tree) = &walk.tree else { return Ok(Vec::new()) };
         let base = count_at(self.first, tree.height, level);
         let of_level = tree.nodes.iter().filter(|(of, _)| *of == level).map(|(_, node)| *node);
-        Ok(of_level.skip(place(from - base)).take(place(to - from)).collect())
+        Ok(of_level
+            .skip(place(from.saturating_sub(base)))
+            .take(place(to.saturating_sub(from)))
+            .collect())
     }
 
     /// Where the record begins, whose number divides by 256.
     pub(super) fn offset(&self, seq: u64, go_on: GoOn<'_>) -> Result<u64, TilesError> {
         let mut walk = self.walk();
-        walk.reach(seq + 1, go_on)?;
+        walk.reach(seq.saturating_add(1), go_on)?;
         let width = u64::from(TILE_WIDTH);
         let mark = (seq / width).checked_sub(self.first.div_ceil(width));
         mark.and_then(|mark| walk.marks.get(place(mark)).copied())
@@ -132,7 +138,7 @@ impl Walk {
                     .push_with(hash, |height, node| note(nodes, span, height, node));
                 tree.leaves.push(hash);
             }
-            self.next = record.seq + 1;
+            self.next = record.seq.saturating_add(1);
         }
         Ok(())
     }

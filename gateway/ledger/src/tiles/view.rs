@@ -162,7 +162,7 @@ impl Tiles {
         let level = (u32::from(level) * TILE_HEIGHT)
             .checked_div(self.0.height)
             .ok_or(TilesError::Nowhere)?;
-        let row = self.row(level, from, from + u64::from(width), go_on)?;
+        let row = self.row(level, from, from.saturating_add(u64::from(width)), go_on)?;
         Ok(row.into_flattened())
     }
 
@@ -191,7 +191,7 @@ impl Tiles {
             let end = segment.next_seq.unwrap_or(to).min(to);
             for record in records.until(end) {
                 push_entry(&mut bundle, &record?.leaf).ok_or(TilesError::Nowhere)?;
-                at += 1;
+                at = at.saturating_add(1);
             }
             if at < end {
                 return Err(self.forget(at));
@@ -248,7 +248,7 @@ impl Tiles {
         let mut row = Vec::new();
         if from < trusted {
             row = self.stored(level, from, to.min(trusted));
-            let have = from + to_u64(row.len());
+            let have = from.saturating_add(to_u64(row.len()));
             for index in have..to.min(trusted) {
                 if !go_on() {
                     return Err(TilesError::Stopped);
@@ -267,7 +267,9 @@ impl Tiles {
 
     /// What the level's file says of `from .. to`: all, or as many from the front as it has.
     fn stored(&self, level: u32, from: u64, to: u64) -> Vec<Hash> {
-        let (Some(at), Ok(len)) = (from.checked_mul(32), usize::try_from((to - from) * 32)) else {
+        let len = to.checked_sub(from).and_then(|hashes| hashes.checked_mul(32));
+        let len = len.and_then(|len| usize::try_from(len).ok());
+        let (Some(at), Some(len)) = (from.checked_mul(32), len) else {
             return Vec::new();
         };
         let name = tiles_name(level);
@@ -282,7 +284,10 @@ impl Tiles {
     /// One hash of a level, computed from the level below.
     pub(super) fn root_below(&self, level: u32, index: u64, go_on: GoOn<'_>) -> Result<Hash, TilesError> {
         let below = level.checked_sub(1).ok_or(TilesError::Nowhere)?;
-        let row = self.row(below, index << self.0.height, (index + 1) << self.0.height, go_on)?;
+        let wide = 1_u64.checked_shl(self.0.height).ok_or(TilesError::Nowhere)?;
+        let from = index.checked_mul(wide).ok_or(TilesError::Nowhere)?;
+        let to = from.checked_add(wide).ok_or(TilesError::Nowhere)?;
+        let row = self.row(below, from, to, go_on)?;
         Ok(perfect_root(&row))
     }
 

@@ -147,7 +147,8 @@ impl Frontier {
             completed(height, &node);
         }
         self.peaks.push(node);
-        self.size += 1;
+        // A size may be a stranger's, who wrote 2^64 - 1: what comes behind that leads to nothing that was signed, and is no end of the process.
+        self.size = self.size.saturating_add(1);
     }
 
     /// The root; of the empty tree it is `SHA-256("")`.

@@ -127,7 +127,7 @@ impl Erasures {
     pub(super) fn count(&mut self, declared: &[Declared]) {
         for key in declared.iter().filter_map(|part| part.key.as_deref()) {
             match self.parts.get_mut(key) {
-                Some(count) => *count += 1,
+                Some(count) => *count = count.saturating_add(1),
                 None => drop(self.parts.insert(key.to_owned(), 1)),
             }
         }
@@ -174,7 +174,8 @@ impl Erasures {
         }
         self.refusals.extend(other.refusals);
         for (key, count) in other.parts {
-            *self.parts.entry(key).or_default() += count;
+            let all = self.parts.entry(key).or_default();
+            *all = all.saturating_add(count);
         }
         self.detached.extend(other.detached);
     }
@@ -199,7 +200,8 @@ impl Erasures {
         for (id, gone) in &gone {
             erased.records.insert(gone.seq);
             erased.recordings += u64::from(gone.is_of_recording);
-            erased.parts += self.parts.get(*id).copied().unwrap_or_default();
+            let parts = self.parts.get(*id).copied().unwrap_or_default();
+            erased.parts = erased.parts.saturating_add(parts);
         }
         let mut findings = Vec::new();
         for Detached {

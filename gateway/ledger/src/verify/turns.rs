@@ -88,7 +88,7 @@ impl Told {
     fn finding(&self, fault: Fault) -> Finding {
         Finding {
             fault,
-            records: self.seq..self.seq + 1,
+            records: self.seq..self.seq.saturating_add(1),
             file: self.file.clone(),
             offset: self.offset,
         }
