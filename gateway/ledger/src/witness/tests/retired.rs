@@ -251,7 +251,7 @@ fn promise_5_a_memory_from_which_the_change_was_taken_stops_the_start() {
     let other = key("w", Algorithm::Cosignature);
     let mut strange = old.change(&old.rekeyed(), 4).note;
     strange.sign(&*other, TIME).unwrap();
-    for behind in [strange.to_string(), change[..change.len() / 2].to_owned()] {
+    for behind in [strange.to_string(), change.chars().take(change.len() / 2).collect()] {
         disk.put(
             &name,
             format!("{checkpoint}gatescribe.dev/key-changes\n{behind}").as_bytes(),
