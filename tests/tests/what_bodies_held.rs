@@ -214,7 +214,14 @@ fn a_body_that_is_not_read_passes_unchanged_and_its_record_says_why() -> anyhow:
             Some("malformed"),
         ),
         (JSON, deep, 201, "opaque", Some("tooDeep")),
-        (JSON, twice.to_owned(), 201, "document", None),
+        (JSON, twice.to_owned(), 201, "opaque", Some("manyReadings")),
+        (
+            JSON,
+            r#"{"kind":"ConfigMap","metadata":{"name":"half"}}"#.to_owned(),
+            201,
+            "opaque",
+            Some("halfType"),
+        ),
         (
             yaml,
             "a: &a [1]\nmetadata: {name: anchored}\nb: *a\n".to_owned(),

@@ -443,9 +443,7 @@ impl Gate {
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
         let digest = Arc::new(DigestCell::new());
-        // A plain digest of a short secret can be guessed; where bodies are kept, it is a keyed one.
-        let is_harmless = !trail.sends_secrets() || self.audit.wants_body(trail);
-        let wanted = is_harmless.then_some(&digest);
+        let wanted = trail.may_be_digested().then_some(&digest);
         let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, wanted);
         let about = trail.facts.as_ref().and_then(About::of);
         let asked = Arc::new(CopyCell::new());

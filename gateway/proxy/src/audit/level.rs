@@ -295,8 +295,8 @@ mod tests {
             }
             let end = world.ended(&trail);
             assert_eq!(
-                (&end["object"]["name"], &end["outcome"]["body_sha256"]),
-                (&json!("made"), &json!("00".repeat(32)))
+                (&end["object"]["name"], end["outcome"].get("body_sha256")),
+                (&json!("made"), None)
             );
         }
         world.station.set_policy(None);

@@ -492,10 +492,18 @@ impl Trail {
         })
     }
 
-    /// Whether the body is a secret or holds one: not even its digest is kept, because a short secret can be guessed by it.
-    pub(crate) fn sends_secrets(&self) -> bool {
-        let resource = self.facts.as_ref().map_or("", RequestFacts::resource);
-        matches!(resource, "secrets" | "tokenreviews")
+    /// Whether a digest of the body is kept. Not of what is a secret or asks for one, in whatever group: who may write such a body and read
+    /// records could try guesses with a digest, however it is keyed. Not of what goes to a backend or no resource: what it may be nobody
+    /// here knows.
+    pub(crate) fn may_be_digested(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| {
+            let is_secret = match (facts.resource(), facts.subresource()) {
+                ("secrets" | "tokenreviews" | "certificatesigningrequests" | "podcertificaterequests", _)
+                | ("serviceaccounts", "token") => true,
+                _ => false,
+            };
+            facts.is_resource_request() && !self.reaches_a_backend() && !self.may_become_a_session() && !is_secret
+        })
     }
 
     /// The account whose token is asked for.

@@ -404,11 +404,11 @@ pub struct Outcome<'a> {
     /// Durations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took: Option<Span>,
-    /// SHA-256 of the request body, hexadecimal.
+    /// In older records: SHA-256 of the request body, hexadecimal. With all else of the body known it tells a short secret to whoever tries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<&'a str>,
-    /// In its place where the body itself is kept masked: HMAC-SHA-256 of that digest under a key of the cluster
-    /// ([`BodySeen::key`]), hexadecimal. With all else of the body known, a plain digest would tell a short secret to whoever tries.
+    /// HMAC-SHA-256 of the SHA-256 of the request body, hexadecimal, under a key of the cluster and the resource ([`BodySeen::key`] names what
+    /// they are made of). There is none of what is made of secrets, and of what goes to no API object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_hmac: Option<&'a str>,
     /// The exit code of a session's command, where the cluster said one.
@@ -854,7 +854,7 @@ pub struct BodySeen {
     /// Of those, values that look like a secret in a place that is shown else.
     #[serde(skip_serializing_if = "is_none_of_them")]
     pub alarms: usize,
-    /// Keys that stand twice in one object. The last one counts, as for the API server; others may read another.
+    /// In older records: keys that stand twice in one object, of which the last one counted. Such a body is not read any more.
     #[serde(skip_serializing_if = "is_none_of_them")]
     pub duplicates: usize,
     /// It was too long: below this depth a digest stands for each object and list.

@@ -289,6 +289,12 @@ impl OfCluster {
     }
 }
 
+    /// The key of the digests of bodies to one resource. Groups and resources have no such byte as stands between them here.
+    fn digests_of(&self, facts: &RequestFacts) -> hmac::Key {
+        let named = [facts.api_group(), facts.resource(), facts.subresource()].join("\0");
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.digests, named.as_bytes()).as_ref())
+    }
+
 /// What a body is about, as far as the path and the policy say it.
 #[derive(Clone, Debug)]
 pub(super) struct Of {
@@ -337,11 +343,6 @@ impl Station {
             bodies.ends.close();
             bodies.ends.wait().await;
         }
-    }
-
-    /// Whether bodies of this call are kept, or it is said why not.
-    pub(crate) fn wants_body(&self, trail: &Trail) -> bool {
-        self.wanted(trail, Level::Request).is_some()
     }
 
     fn wanted(&self, trail: &Trail, at: Level) -> Option<&Arc<Bodies>> {
@@ -429,11 +430,13 @@ impl Station {
         (body, kept)
     }
 
-    /// In place of the plain digest of a body that is kept: with all else of it known, that would tell a short secret.
+    /// What is kept of the digest of a request's body: keyed for its cluster and its resource, so that what one may write is no test of what
+    /// another one sends elsewhere.
     pub(super) fn keyed(&self, trail: &Trail, sha256: &str) -> Option<String> {
-        let bodies = self.wanted(trail, Level::Request)?;
+        let bodies = self.bodies.get().filter(|_| trail.may_be_digested())?;
         let cluster = bodies.cluster(trail.cluster.as_ref()?);
-        Some(hex::encode(hmac::sign(&cluster.digests, sha256.as_bytes())))
+        let key = cluster.digests_of(trail.facts.as_ref()?);
+        Some(hex::encode(hmac::sign(&key, sha256.as_bytes())))
     }
 }
 

@@ -515,22 +515,68 @@ async fn what_an_answer_held_and_the_ledger_has_no_room_for_is_said_in_its_end()
     assert_eq!(close["outcome"]["bytes_out"], object.to_string().len());
 }
 
+/// promise_6: a plain digest is a test of every guess at a short secret, so that it is in no record; a keyed one is in those of bodies that are not
+/// secrets as a whole.
 #[tokio::test]
-async fn a_plain_digest_stands_beside_no_body_that_is_kept() {
-    let digests = async |level: &str| {
-        let world = World::new(level);
-        let told = world.json(Method::PATCH, WEB, &web("7", 2, UID)).await;
+async fn promise_6_a_plain_digest_of_a_body_is_in_no_record_and_none_of_what_is_secret() {
+    let digest = async |world: &World, target: &str| {
+        let told = world.json(Method::PATCH, target, &web("7", 2, UID)).await;
         let outcome = told.last().unwrap().0["outcome"].clone();
-        (
-            outcome.get("body_sha256").is_some(),
-            outcome.get("body_hmac").is_some(),
-            told.len(),
-        )
+        assert!(outcome.get("body_sha256").is_none(), "{target}: {outcome}");
+        outcome["body_hmac"].as_str().map(str::to_owned)
     };
-    assert_eq!(digests("None").await, (false, false, 1));
-    assert_eq!(digests("Metadata").await, (true, false, 1));
-    assert_eq!(digests("Request").await, (false, true, 1));
-    assert_eq!(digests("RequestResponse").await, (false, true, 2));
+    for level in ["None", "Metadata", "Request", "RequestResponse"] {
+        let world = World::new(level);
+        let of_web = digest(&world, WEB).await;
+        assert_eq!(
+            of_web.as_ref().map(String::len),
+            (level != "None").then_some(64),
+            "{level}"
+        );
+        assert_eq!(
+            of_web,
+            digest(&world, "/apis/apps/v1/namespaces/other/deployments/else").await
+        );
+        for secret in [
+            "/api/v1/namespaces/shop/secrets/web",
+            "/apis/authentication.k8s.io/v1/tokenreviews",
+            "/api/v1/namespaces/shop/serviceaccounts/web/token",
+            "/apis/certificates.k8s.io/v1/certificatesigningrequests/web/status",
+            "/apis/certificates.k8s.io/v1beta1/namespaces/shop/podcertificaterequests/web",
+            "/apis/example.com/v1/namespaces/shop/secrets/web",
+            "/api/v1/namespaces/shop/services/web/proxy/login",
+            "/version",
+            "/somewhere/else",
+        ] {
+            assert_eq!(digest(&world, secret).await, None, "{level} {secret}");
+        }
+    }
+}
+
+/// promise_6: what somebody may write into one resource tests no guess at what another one sent to another.
+#[tokio::test]
+async fn promise_6_digests_of_bodies_to_two_resources_do_not_compare() {
+    let world = World::new("Metadata");
+    let mut digests = Vec::new();
+    for target in [
+        WEB,
+        "/apis/apps/v1/namespaces/shop/deployments/web/scale",
+        "/apis/apps/v1/namespaces/shop/statefulsets/web",
+        "/api/v1/namespaces/shop/configmaps/web",
+        "/apis/example.com/v1/namespaces/shop/deployments/web",
+    ] {
+        let told = world.json(Method::PATCH, target, &web("7", 2, UID)).await;
+        digests.push(
+            told.last().unwrap().0["outcome"]["body_hmac"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    let all = digests.len();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), all, "the same body has one digest in each");
 }
 
 /// promise_6: digests of two clusters, and of two keys, do not compare.
