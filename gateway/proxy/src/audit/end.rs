@@ -257,7 +257,7 @@ impl End {
     /// As [`Self::settle`]. Dropped before the end, for example because the process stops, it writes the end that it was given.
     async fn settle_aside(mut self, end: Answer) {
         if let Some(bodies) = self.tap.as_ref().map(Tap::bodies) {
-            let turn = bodies.turn_of_answer().await;
+            let turn = bodies.turn_of_answer(&self.trail).await;
             let masking = tokio::task::spawn_blocking(move || {
                 self.mask(end);
                 drop(turn);
@@ -431,7 +431,6 @@ impl End {
         })
     }
 
-    /// What stands for the recording at the end. One that stood ready for a session which never began is taken back.
     /// What the answer is an answer to.
     fn question(&self) -> Asked<'_> {
         Asked {
@@ -441,6 +440,7 @@ impl End {
         }
     }
 
+    /// What stands for the recording at the end. One that stood ready for a session which never began is taken back.
     fn recorded(&self) -> Option<Recorded<'_>> {
         let kept = self.kept.as_ref().map(|(anchor, is_whole)| anchor.recorded(!is_whole));
         let taken_back = !self.has_begun && self.trail.recording.get().is_some();

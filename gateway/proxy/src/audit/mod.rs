@@ -190,11 +190,13 @@ impl Station {
         }
     }
 
-    /// Asks for the keys of parts anew from now on: some were taken out of use, and nothing more may be sealed with them.
+    /// Asks for the keys of parts anew from now on: some were taken out of use, and nothing more may be sealed with them. What was sealed with
+    /// them is not sealed with others either: what objects were before a change is forgotten.
     pub fn forget_part_keys(&self) {
         if let Some(sealer) = &self.sealer {
             sealer.forget();
         }
+        self.forget_what_was_seen();
     }
 
     /// The clock that stamps records.

@@ -69,18 +69,28 @@ impl Shelf {
         Some(seen)
     }
 
-    fn put(&mut self, which: Arc<Which>, seen: Arc<Seen>, used: u64) {
-        drop(self.take(&which));
+    fn put(&mut self, which: Arc<Which>, seen: Arc<Seen>, used: u64) -> Option<Arc<Seen>> {
+        let gone = self.take(&which);
         self.bytes = self.bytes.saturating_add(weight(&which, &seen));
         self.by_use.insert(used, Arc::clone(&which));
         self.seen.insert(which, (used, seen));
+        gone
     }
 
-    fn take_least_used(&mut self) {
-        let least = self.by_use.first_key_value().map(|(_, which)| Arc::clone(which));
-        if let Some(which) = least {
-            drop(self.take(&which));
-        }
+    fn take_least_used(&mut self) -> Option<Arc<Seen>> {
+        let least = self.by_use.first_key_value().map(|(_, which)| Arc::clone(which))?;
+        self.take(&least)
+    }
+}
+
+/// What is remembered no more: up to megabytes at once, which are freed by whoever holds this, after the lock.
+#[must_use = "it is dropped where no lock is held"]
+#[derive(Default)]
+struct Gone(Vec<Arc<Seen>>);
+
+impl Gone {
+    fn extend(&mut self, seen: Option<Arc<Seen>>) {
+        self.0.extend(seen);
     }
 }
 
@@ -112,19 +122,25 @@ impl Shelves {
         Some(seen)
     }
 
-    fn remove(&mut self, subject: &SubjectId, which: &Which) {
-        self.change(subject, |shelf, _| drop(shelf.take(which)));
+    fn remove(&mut self, subject: &SubjectId, which: &Which) -> Gone {
+        let mut gone = Gone::default();
+        self.change(subject, |shelf, _| gone.extend(shelf.take(which)));
+        gone
     }
 
-    fn insert(&mut self, subject: &SubjectId, which: Which, seen: Seen) {
+    fn insert(&mut self, subject: &SubjectId, which: Which, seen: Seen) -> Gone {
+        let mut gone = Gone::default();
         self.uses = self.uses.saturating_add(1);
-        self.change(subject, |shelf, uses| shelf.put(Arc::new(which), Arc::new(seen), uses));
+        self.change(subject, |shelf, uses| {
+            gone.extend(shelf.put(Arc::new(which), Arc::new(seen), uses));
+        });
         while self.bytes > self.most {
             let Some((_, heaviest)) = self.by_weight.last().cloned() else {
-                return;
+                break;
             };
-            self.change(&heaviest, |shelf, _| shelf.take_least_used());
+            self.change(&heaviest, |shelf, _| gone.extend(shelf.take_least_used()));
         }
+        gone
     }
 
     /// Does that on the subject's shelf, and weighs it anew.
@@ -193,7 +209,8 @@ impl Before {
         let is_real = !trail.asks_for_a_dry_run();
         if verb == "delete" {
             if is_real {
-                self.shelves().remove(subject, &which);
+                let gone = self.shelves().remove(subject, &which);
+                drop(gone);
             }
             return None;
         }
@@ -204,9 +221,16 @@ impl Before {
             _ => Changed::unknown("unknownBefore"),
         });
         if is_real {
-            self.shelves().insert(subject, which, now);
+            let gone = self.shelves().insert(subject, which, now);
+            drop(gone);
         }
         changed
+    }
+
+    /// Nothing is remembered any more.
+    pub(super) fn forget(&self) {
+        let gone = std::mem::replace(&mut *self.shelves(), Shelves::of(MOST));
+        drop(gone);
     }
 }
 
@@ -334,23 +358,48 @@ mod tests {
         let (al, bo) = (subject(1), subject(2));
         let mut shelves = Shelves::of(1 << 20);
         for number in 0..100 {
-            shelves.insert(&al, which(number), seen(4 << 10));
+            drop(shelves.insert(&al, which(number), seen(4 << 10)));
         }
         for number in 0..10_000 {
-            shelves.insert(&bo, which(number), seen(4 << 10));
+            drop(shelves.insert(&bo, which(number), seen(4 << 10)));
         }
         assert!((0..100).all(|number| shelves.get(&al, &which(number)).is_some()));
         assert!(shelves.get(&bo, &which(9_999)).is_some() && shelves.get(&bo, &which(0)).is_none());
         // And whoever has most forgets what they used least.
         assert!(shelves.get(&bo, &which(9_990)).is_some());
         for number in 10_000..10_100 {
-            shelves.insert(&bo, which(number), seen(4 << 10));
+            drop(shelves.insert(&bo, which(number), seen(4 << 10)));
         }
         assert!(shelves.get(&bo, &which(9_990)).is_some() && shelves.get(&bo, &which(9_900)).is_none());
         for number in 0..100 {
-            shelves.remove(&al, &which(number));
+            drop(shelves.remove(&al, &which(number)));
         }
         assert!(!shelves.of.contains_key(&al), "nothing is left of who has nothing");
+    }
+
+    /// Memory is given back after the lock: freeing thousands of documents takes its time, and everybody who changes something would wait.
+    #[test]
+    fn what_is_remembered_no_more_is_freed_by_whoever_took_its_place() {
+        let al = subject(1);
+        let mut shelves = Shelves::of(1 << 20);
+        for number in 0..200 {
+            let gone = shelves.insert(&al, which(number), seen(4 << 10));
+            assert!(gone.0.is_empty());
+        }
+        let held: Vec<std::sync::Weak<Seen>> = shelves.of[&al]
+            .seen
+            .values()
+            .map(|(_, seen)| Arc::downgrade(seen))
+            .collect();
+        let there = || held.iter().filter(|seen| seen.upgrade().is_some()).count();
+        let gone = [
+            shelves.insert(&al, which(0), seen(900 << 10)),
+            shelves.remove(&al, &which(199)),
+        ];
+        assert!(gone[0].0.len() > 100, "a large one takes the place of many");
+        assert_eq!((there(), gone[1].0.len()), (200, 1), "all of them are still in memory");
+        drop(gone);
+        assert!(there() < 100);
     }
 
     proptest! {
@@ -367,8 +416,8 @@ mod tests {
                     shelves.of.iter().map(|(subject, shelf)| (subject.clone(), (shelf.bytes, shelf.seen.len()))).collect();
                 match act {
                     0 => drop(shelves.get(&actor, &which(what))),
-                    1 => shelves.remove(&actor, &which(what)),
-                    _ => shelves.insert(&actor, which(what), seen(length)),
+                    1 => drop(shelves.remove(&actor, &which(what))),
+                    _ => drop(shelves.insert(&actor, which(what), seen(length))),
                 }
                 let subjects = before.len().max(shelves.of.len());
                 for (other, (bytes, objects)) in before.into_iter().filter(|(other, _)| *other != actor) {

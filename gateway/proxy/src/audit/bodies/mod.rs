@@ -12,6 +12,7 @@ mod counts;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +29,6 @@ use model::cluster::ClusterId;
 use model::event::BodySeen;
 use model::request::RequestFacts;
 use payload::{About, DigestKey, Document, Domain, Limits, Masker, Recorded, Side};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
@@ -37,6 +37,7 @@ pub(crate) use self::budget::{BodyBudget, NoRoom, Room};
 pub(super) use self::counts::Counts;
 pub use self::counts::Fate;
 pub(super) use self::tap::{Answered, Tap};
+use self::turns::{Turn, Turns};
 use super::{Station, Trail, words};
 use crate::body::{Beginning, Begun};
 use crate::listener::InboundError;
@@ -64,7 +65,7 @@ pub struct Bodies {
     /// Ends whose answer is being masked.
     ends: TaskTracker,
     /// Who masks a long body at the moment: what it is taken apart to takes many times its own room, which nobody counts.
-    masking: Arc<Semaphore>,
+    masking: Arc<Turns>,
 }
 
 impl std::fmt::Debug for Bodies {
@@ -194,7 +195,7 @@ impl Bodies {
             budget: BodyBudget::of(OF_ALL, FIRST),
             before: Before::default(),
             ends: TaskTracker::new(),
-            masking: Arc::new(Semaphore::new(at_a_time())),
+            masking: Turns::of(at_a_time()),
         }
     }
 
@@ -212,9 +213,9 @@ impl Bodies {
         })
     }
 
-    /// Waits for its turn to mask a long body. Nobody closes the semaphore; without a permit it would be masked all the same.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.masking).acquire_owned().await.ok()
+    /// Waits until it is this subject's turn to have a long body masked.
+    async fn turn(&self, subject: &str) -> Turn {
+        self.masking.take(subject).await
     }
 
     /// Masks a whole body. A fault in it costs the document and nothing else.
@@ -287,13 +288,13 @@ impl OfCluster {
             digests: hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, named.as_bytes()).as_ref()),
         }
     }
-}
 
     /// The key of the digests of bodies to one resource. Groups and resources have no such byte as stands between them here.
     fn digests_of(&self, facts: &RequestFacts) -> hmac::Key {
         let named = [facts.api_group(), facts.resource(), facts.subresource()].join("\0");
         hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.digests, named.as_bytes()).as_ref())
     }
+}
 
 /// What a body is about, as far as the path and the policy say it.
 #[derive(Clone, Debug)]
@@ -329,6 +330,13 @@ impl Station {
     /// of it, and how often.
     pub fn bodies_counted(&self) -> impl Iterator<Item = (&'static str, Fate, u64)> {
         self.body_counts.each()
+    }
+
+    /// From now on no record shows what was seen before: what is erased would come back as what an object was before a change.
+    pub(super) fn forget_what_was_seen(&self) {
+        if let Some(bodies) = self.bodies.get() {
+            bodies.before.forget();
+        }
     }
 
     /// Bytes of bodies and documents that are held now, and the most that may be.
@@ -415,7 +423,7 @@ impl Station {
         let (mut body, beginning) = Begun::read(rest, MOST, WITHIN, room).await;
         let kept = match beginning {
             Beginning::Whole(bytes) => {
-                let kept = masked_aside(bodies, of, form, bytes).await;
+                let kept = masked_aside(bodies, subject, of, form, bytes).await;
                 // Both are held until the intent is durable.
                 let more = kept.document.as_ref().map_or(0, |document| document.json().len());
                 match body.widen(more) {
@@ -440,11 +448,11 @@ impl Station {
     }
 }
 
-async fn masked_aside(bodies: &Arc<Bodies>, of: Of, form: &Form, bytes: Bytes) -> Kept {
+async fn masked_aside(bodies: &Arc<Bodies>, subject: &str, of: Of, form: &Form, bytes: Bytes) -> Kept {
     if bytes.len() <= AT_ONCE {
         return bodies.mask(&of, form, &bytes, Side::Request);
     }
-    let turn = bodies.turn().await;
+    let turn = bodies.turn(subject).await;
     let (bodies, to_read) = (Arc::clone(bodies), form.clone());
     let masking = tokio::task::spawn_blocking(move || {
         let kept = bodies.mask(&of, &to_read, &bytes, Side::Request);

@@ -8,7 +8,7 @@ use model::event::{Answer, DiffSeen};
 use payload::Side;
 
 use super::before::Changed;
-use super::{AT_ONCE, Bodies, Form, Kept, MOST, NoRoom, Of, Room};
+use super::{AT_ONCE, Bodies, Form, Kept, MOST, NoRoom, Of, Room, Turn};
 use crate::audit::{Station, Trail};
 
 /// Copies one answer.
@@ -184,8 +184,12 @@ impl Bodies {
     }
 
     /// Waits for its turn to mask what takes its time.
-    pub(in crate::audit) async fn turn_of_answer(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        self.turn().await
+    pub(in crate::audit) async fn turn_of_answer(&self, trail: &Trail) -> Turn {
+        let subject = trail
+            .identity
+            .as_deref()
+            .map(|identity| identity.subject().id().as_str());
+        self.turn(subject.unwrap_or_default()).await
     }
 }
 
