@@ -21,6 +21,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("header_strip", proxy::headers::fuzz_header_strip),
     ("jwt_preparse", oidc::fuzz_jwt_preparse),
     ("key_backup", state::fuzz_key_backup),
+    ("log_lines", cli::fuzz_log_lines),
     ("note", ledger::fuzz_note),
     ("open_part", proxy::audit::fuzz_open_part),
     ("own_rights", proxy::fuzz_own_rights),

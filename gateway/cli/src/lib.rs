@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 pub use client::{arranged, fuzz_evidence_file, fuzz_played};
 pub use exit::Exit;
+pub use server_log::fuzz_log_lines;
 
 /// An access gateway for Kubernetes that can prove who did what.
 #[derive(Debug, Parser)]

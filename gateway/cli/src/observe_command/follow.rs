@@ -1,25 +1,21 @@
-//! Follows a log file that the API server writes, and turns over or copies away from under us.
+//! Follows a log file that the API server writes, and that is turned over, copied or cut from under us.
 //!
 //! Where reading left off is kept after the events before it are durable. So what may be read twice after a crash is known by its
 //! content ([`super::intake`]), and nothing is left out: the file itself is opened before it is looked what stands beside it, so that one
-//! that is turned over meanwhile is held open; every file beside it that was not read is read, however late it appears; and where the file
-//! in which reading left off is found no more, that is a gap, which is told and recorded.
+//! that is turned over meanwhile is held open; every file beside it that was not read is read, however late it appears, and again when it
+//! grows; and where a file that was seen and not read to its end is found no more, that is a gap, which is told and recorded.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 
-use super::beside::{self, Beside, Form, HEAD, head, is_at};
+use super::beside::{self, Beside, Form, Itself, Sign};
 use super::intake::Intake;
 use super::keep::{Place, State};
-use crate::server_log::{LONGEST_LINE, TooLong};
-
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 20;
+use super::reading::{Broken, Found, Reading, cannot, lock};
 
 /// One followed file.
 pub(super) struct Follower {
@@ -35,26 +31,18 @@ pub(super) struct Follower {
     behind: Option<Reading>,
     /// Whether there may be something new beside it.
     looks: bool,
-    /// When its folder was last changed, as it was last looked at.
-    folder: Option<i64>,
+    /// How the files beside it looked when it was last looked at them.
+    signs: Vec<(PathBuf, Sign)>,
+    /// Files beside it whose last line has no end, and how long they were then: somebody may be writing them.
+    torn: BTreeMap<Itself, u64>,
+    /// Those that are as they were are read to their ends now.
+    settles: bool,
     /// There is a ledger, and nothing says where its reading left off.
     unsure: bool,
     /// Files beside it that are not read, as this is the first time.
     pub(super) older: usize,
-}
-
-/// An open file and how far it is read.
-struct Reading {
-    file: File,
-    /// Where it is read from, if not from the file as it is.
-    unpacked: Option<Box<dyn Read + Send>>,
-    name: PathBuf,
-    /// All before it was taken.
-    offset: u64,
-    /// Behind it, the beginning of a line that has no end yet.
-    pending: Vec<u8>,
-    /// In the middle of a line that is too long.
-    skips: bool,
+    /// What others do in the middle of a step, in tests alone.
+    meanwhile: Option<Box<dyn FnMut() + Send>>,
 }
 
 /// What a look at the file has found.
@@ -64,6 +52,17 @@ pub(super) enum Step {
     Read,
     /// Nothing new for now.
     Nothing,
+}
+
+/// What is known of the files beside it.
+#[derive(Default)]
+struct Known {
+    /// Read to their ends.
+    done: Vec<Place>,
+    /// Not read to their ends.
+    left: Vec<Place>,
+    /// The first of these that can be read now.
+    next: Option<(Beside, Place)>,
 }
 
 impl Follower {
@@ -84,9 +83,12 @@ impl Follower {
             open: None,
             behind: None,
             looks: true,
-            folder: None,
+            signs: Vec::new(),
+            torn: BTreeMap::new(),
+            settles: false,
             unsure: !is_known && !is_fresh,
             older: 0,
+            meanwhile: None,
         };
         // Opened at once: whatever is read first, what stands in it now is not lost when it is turned over meanwhile.
         if !is_known && is_fresh {
@@ -122,26 +124,34 @@ impl Follower {
         let Some(mut reading) = self.open.take() else {
             return Ok(Step::Nothing);
         };
-        if !self.is_the_same(&reading)? {
+        match self.read(&mut reading)? {
+            Found::Something => {
+                self.keep(&reading)?;
+                self.open = Some(reading);
+                Ok(Step::Read)
+            }
             // Cut to nothing and written anew: what it had is in a copy beside it, if anywhere.
-            self.leave()?;
-            return Ok(Step::Read);
+            Found::Other => {
+                self.keep(&reading)?;
+                self.leave().map(|()| Step::Read)
+            }
+            Found::End if self.is_turned_over(&reading)? => {
+                // The server writes to another file by now. What it had written to this one is there; what it writes late, and the end of a
+                // torn line, is met beside it.
+                while self.read(&mut reading)? == Found::Something {}
+                self.keep(&reading)?;
+                self.leave().map(|()| Step::Read)
+            }
+            Found::End => {
+                self.open = Some(reading);
+                self.quiet()
+            }
         }
-        if reading.read(&self.intake, false)? {
-            self.keep(&reading)?;
-            self.open = Some(reading);
-            return Ok(Step::Read);
-        }
-        if self.is_turned_over(&reading)? {
-            // The server writes to another file by now. What it had written to this one is there.
-            while reading.read(&self.intake, false)? {}
-            reading.read(&self.intake, true)?;
-            self.keep(&reading)?;
-            self.leave()?;
-            return Ok(Step::Read);
-        }
-        self.open = Some(reading);
-        self.quiet()
+    }
+
+    fn read(&mut self, reading: &mut Reading) -> anyhow::Result<Found> {
+        let intake = Arc::clone(&self.intake);
+        reading.read(&intake, || self.others_act())
     }
 
     /// All that is there was read.
@@ -156,31 +166,32 @@ impl Follower {
                 ))?;
             }
         }
-        let about = fs::metadata(beside::folder(&self.path)).with_context(|| cannot(&self.path))?;
-        let written = Some(beside::written(&about));
-        if std::mem::replace(&mut self.folder, written) != written {
-            self.looks = true;
+        let signs = beside::signs(&self.path).with_context(|| cannot(&self.path))?;
+        self.looks = signs != self.signs || std::mem::take(&mut self.settles);
+        if self.looks {
+            // Whatever is torn is as it was when it was last read, or not read to its end now.
+            self.settles = !self.torn.is_empty() && signs == self.signs;
             return Ok(Step::Read);
         }
+        // Those that are torn are read to their ends if they are the same the next time.
+        self.settles = !self.torn.is_empty();
         Ok(Step::Nothing)
     }
 
     /// Opens the file, where the last run left off if it is the same; `false` where there is none.
     fn begin(&mut self) -> anyhow::Result<bool> {
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error).with_context(|| cannot(&self.path)),
-        };
-        let mut offset = 0;
-        if let Some(place) = self.state.files.get(&self.key) {
-            if is_at(&file, place).with_context(|| cannot(&self.path))? {
-                offset = place.offset;
-            } else {
-                self.leave()?;
+        let opened = beside::there(File::open(&self.path).map(Some)).with_context(|| cannot(&self.path))?;
+        let Some(file) = opened else { return Ok(false) };
+        let reading = match self.state.files.get(&self.key) {
+            None => Reading::new(file, &self.path),
+            Some(place) => {
+                let (reading, is_it) = Reading::from(file, &self.path, place).with_context(|| cannot(&self.path))?;
+                if !is_it {
+                    self.leave()?;
+                }
+                reading
             }
-        }
-        let reading = Reading::new(file, &self.path, offset);
+        };
         self.keep(&reading)?;
         self.open = Some(reading);
         Ok(true)
@@ -189,115 +200,141 @@ impl Follower {
     /// What was read of the file so far stands in another one now, which is looked for beside it.
     fn leave(&mut self) -> anyhow::Result<()> {
         self.looks = true;
-        if let Some(place) = self.state.files.remove(&self.key)
-            // The file of an earlier one is still looked for: the later one is whole, and found like any other.
-            && !self.state.left.contains_key(&self.key)
-        {
-            self.state.left.insert(self.key.clone(), place);
+        if let Some(place) = self.state.files.remove(&self.key) {
+            self.state.left.entry(self.key.clone()).or_default().push(place);
             self.write()?;
         }
         Ok(())
     }
 
-    /// Looks for a file beside it that was not read, and begins it.
+    /// Looks for a file beside it that was not read to its end, and begins it.
     fn look(&mut self) -> anyhow::Result<()> {
+        let cannot = || cannot(&self.path);
         let current = self.open.as_ref().map(|reading| reading.file.metadata()).transpose();
-        let current = current
-            .with_context(|| cannot(&self.path))?
-            .map(|about| (about.dev(), about.ino()));
-        let all = beside::all(&self.path).with_context(|| cannot(&self.path))?;
-        let mut done = self.state.done.remove(&self.key).unwrap_or_default();
-        let (mut left, mut found) = (self.state.left.get(&self.key).cloned(), None);
-        for one in &all {
-            if current == Some((one.device, one.inode)) {
-                continue;
-            }
-            let is_left = left.as_ref().is_some_and(|place| one.is_of(place));
-            let at_end = |place: &Place| one.is_of(place) && one.ends_at(place);
-            if done.iter().any(&at_end) || left.as_ref().is_some_and(&at_end) {
-                let itself = |place: &Place| (place.device, place.inode) == (one.device, one.inode);
-                if !done.iter().any(|place| itself(place) && at_end(place)) {
-                    done.push(one.whole());
-                }
-            } else if found.is_none() {
-                let from = left.as_ref().filter(|_| is_left && one.form == Form::Plain);
-                found = Some((one, from.map_or(0, |place| place.offset)));
-            } else {
-                continue;
-            }
-            if is_left {
-                left = None;
-            }
+        let current = current.with_context(cannot)?.map(|about| Itself::of(&about));
+        let signs = beside::signs(&self.path).with_context(cannot)?;
+        let all = beside::all(&self.path).with_context(cannot)?;
+        let all: Vec<Beside> = all.into_iter().filter(|one| Some(one.itself) != current).collect();
+        self.others_act();
+        // A file that gets another name meanwhile may be met twice, or not at all.
+        let is_still = beside::signs(&self.path).with_context(|| super::reading::cannot(&self.path))? == signs;
+        let known = self.sort_out(all, current, is_still)?;
+        self.looks = !is_still || known.next.is_some();
+        if is_still {
+            self.signs = signs;
         }
-        done.retain(|place| {
-            all.iter()
-                .any(|one| (one.device, one.inode) == (place.device, place.inode))
-        });
-        let found = match found {
-            Some((one, _)) if one.form == Form::Unread => {
-                done.push(one.whole());
-                self.gap(&format!("`{}` is packed in a way that is not read", one.path.display()))?;
-                None
-            }
-            Some((one, offset)) => Some(Reading::beside(one, offset).with_context(|| cannot(&one.path))?),
-            None => {
-                self.looks = false;
-                None
-            }
+        let opened = match &known.next {
+            Some((one, place)) => Reading::beside(one, place).with_context(|| super::reading::cannot(&one.path))?,
+            None => None,
         };
-        self.state.done.insert(self.key.clone(), done);
-        match left {
-            // All was looked at.
-            Some(place) if !self.looks => {
-                self.gap(&format!(
-                    "the file that was `{}` when {} bytes of it were read is not beside it any more: if more was written to it, or another \
-                     file came between, that is not here",
-                    self.path.display(),
-                    place.offset
-                ))?;
-                self.state.left.remove(&self.key);
-            }
-            Some(_) => {}
-            // Kept until what is behind it was read, so that a crash finds it again.
-            None if found.is_none() => {
-                self.state.left.remove(&self.key);
-            }
-            None => {}
+        self.behind = opened;
+        // Of what is gone, or read to its end by what is known of a copy of it, nothing is waited for.
+        self.torn
+            .retain(|torn, _| known.left.iter().any(|place| torn.is_at(place)));
+        self.state.done.insert(self.key.clone(), known.done);
+        if known.left.is_empty() {
+            self.state.left.remove(&self.key);
+        } else {
+            self.state.left.insert(self.key.clone(), known.left);
         }
-        self.behind = found;
         self.write()
+    }
+
+    /// What is read, and what is not, of the files that are there. What is not there any more is told, if none has got another name
+    /// just now.
+    fn sort_out(&self, all: Vec<Beside>, current: Option<Itself>, is_still: bool) -> anyhow::Result<Known> {
+        let of = |places: &BTreeMap<String, Vec<Place>>| places.get(&self.key).cloned().unwrap_or_default();
+        let (done, left) = (of(&self.state.done), of(&self.state.left));
+        let lost: Vec<&Place> = left.iter().filter(|place| !is_there(&all, current, place)).collect();
+        let mut known = Known::default();
+        if is_still {
+            self.tell_lost(&lost)?;
+        } else {
+            known.left.extend(lost.into_iter().cloned());
+            // Nor is what was read forgotten.
+            let is_gone = |place: &&Place| !is_there(&all, current, place);
+            known.done.extend(done.iter().filter(is_gone).cloned());
+        }
+        for one in all {
+            let of_it: Vec<&Place> = done.iter().chain(&left).filter(|place| one.is_of(place)).collect();
+            if let Some(end) = of_it.iter().find(|place| one.ends_at(place)) {
+                known.done.push(match one.form {
+                    Form::Plain => one.read_to(end.offset, end.rest),
+                    Form::Gzip | Form::Unread => one.whole(),
+                });
+                continue;
+            }
+            if one.form == Form::Unread {
+                known.done.push(one.whole());
+                self.gap(&format!("`{}` is packed in a way that is not read", one.path.display()))?;
+                continue;
+            }
+            let read = of_it.iter().map(|place| place.offset).max().unwrap_or(0);
+            let place = one.read_to(if one.form == Form::Plain { read } else { 0 }, 0);
+            known.left.push(place.clone());
+            let waits = !self.settles && self.torn.get(&one.itself) == Some(&one.length);
+            if !waits && known.next.is_none() {
+                known.next = Some((one, place));
+            }
+        }
+        Ok(known)
+    }
+
+    fn tell_lost(&self, lost: &[&Place]) -> anyhow::Result<()> {
+        let Some(first) = lost.first() else { return Ok(()) };
+        let others = match lost.len() {
+            1 => String::new(),
+            many => format!(" (and so with {} more)", many - 1),
+        };
+        self.gap(&format!(
+            "the file that was `{}` when {} bytes of it were read is not beside it any more{others}: if more was written to it, or another \
+             file came between, that is not here",
+            self.path.display(),
+            first.offset
+        ))
     }
 
     /// Reads some of a file beside it.
     fn read_behind(&mut self, mut reading: Reading) -> anyhow::Result<()> {
-        let packed = reading.unpacked.is_some();
-        match reading.read(&self.intake, false) {
-            Ok(true) => {
+        let packed = reading.is_packed();
+        match self.read(&mut reading) {
+            Ok(Found::Something) => {
                 self.behind = Some(reading);
                 return Ok(());
             }
-            Ok(false) => {}
+            // It was cut, and what it had may be elsewhere by now: it is looked at anew.
+            Ok(Found::Other) => return Ok(()),
+            Ok(Found::End) => {}
             Err(error) if packed && error.is::<Broken>() => self.gap(&format!("{error:#}"))?,
             Err(error) => return Err(error),
         }
-        reading.read_rest(&self.intake)?;
-        let mut place = reading.place().with_context(|| cannot(&reading.name))?;
+        let about = reading.file.metadata().with_context(|| cannot(&reading.name))?;
+        let itself = Itself::of(&about);
         if packed {
-            place = beside::all(&self.path)
-                .with_context(|| cannot(&self.path))?
-                .iter()
-                .find(|one| (one.device, one.inode) == (place.device, place.inode))
-                .map_or(place, Beside::whole);
+            reading.take_rest(&self.intake)?;
+            let all = beside::all(&self.path).with_context(|| cannot(&self.path))?;
+            let place = match all.iter().find(|one| one.itself == itself) {
+                Some(one) => one.whole(),
+                None => reading.place().with_context(|| cannot(&reading.name))?,
+            };
+            self.state.done.entry(self.key.clone()).or_default().push(place);
+            return self.write();
         }
-        // What was left off in it is read now. Where reading is stays known until all beside it was looked at: if this one is gone by then,
-        // others may be that nobody has seen.
-        if let Some(left) = self.state.left.get_mut(&self.key)
-            && ((left.device, left.inode) == (place.device, place.inode)
-                || (left.head_len == place.head_len && left.head == place.head))
-        {
-            left.clone_from(&place);
+        let mut place = reading.place().with_context(|| cannot(&reading.name))?;
+        match reading.rest() {
+            0 => drop(self.torn.remove(&itself)),
+            rest if self.torn.get(&itself) == Some(&(place.offset + rest)) => {
+                // Nobody is writing it. Should somebody do so later, the line is read from its beginning.
+                self.torn.remove(&itself);
+                reading.take_rest(&self.intake)?;
+                place.rest = rest;
+            }
+            rest => drop(self.torn.insert(itself, place.offset + rest)),
         }
-        self.state.done.entry(self.key.clone()).or_default().push(place);
+        // It stays among those that are left until it was looked at all of them: if it is gone by then, others may be that nobody has seen.
+        let left = self.state.left.entry(self.key.clone()).or_default();
+        left.retain(|other| (other.device, other.inode) != (place.device, place.inode));
+        left.push(place);
         self.write()
     }
 
@@ -305,22 +342,11 @@ impl Follower {
         lock(&self.intake).gap(what)
     }
 
-    /// Whether the open file still has what was read of it.
-    fn is_the_same(&self, reading: &Reading) -> anyhow::Result<bool> {
-        let Some(place) = self.state.files.get(&self.key) else {
-            return Ok(true);
-        };
-        is_at(&reading.file, place).with_context(|| cannot(&self.path))
-    }
-
     /// Whether the path leads to another file, which is there already.
     fn is_turned_over(&self, reading: &Reading) -> anyhow::Result<bool> {
         let own = reading.file.metadata().with_context(|| cannot(&self.path))?;
-        match fs::metadata(&self.path) {
-            Ok(other) => Ok((own.dev(), own.ino()) != (other.dev(), other.ino())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error).with_context(|| cannot(&self.path)),
-        }
+        let other = beside::there(fs::metadata(&self.path).map(Some)).with_context(|| cannot(&self.path))?;
+        Ok(other.is_some_and(|other| Itself::of(&other) != Itself::of(&own)))
     }
 
     /// Notes how far all is durable.
@@ -340,131 +366,24 @@ impl Follower {
         }
         Ok(())
     }
-}
 
-/// A packed file that cannot be unpacked to its end.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` cannot be unpacked from byte {1} on: {2}")]
-struct Broken(String, u64, std::io::Error);
-
-fn lock(intake: &Mutex<Intake>) -> MutexGuard<'_, Intake> {
-    intake.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Reading {
-    fn new(file: File, name: &Path, offset: u64) -> Self {
-        Self {
-            file,
-            unpacked: None,
-            name: name.to_owned(),
-            offset,
-            pending: Vec::new(),
-            skips: false,
+    fn others_act(&mut self) {
+        if let Some(act) = &mut self.meanwhile {
+            act();
         }
-    }
-
-    fn beside(one: &Beside, offset: u64) -> std::io::Result<Self> {
-        let file = File::open(&one.path)?;
-        let mut reading = Self::new(file, &one.path, offset);
-        if one.form == Form::Gzip {
-            reading.unpacked = Some(Box::new(beside::unpacked(reading.file.try_clone()?)));
-        }
-        Ok(reading)
-    }
-
-    fn place(&self) -> std::io::Result<Place> {
-        let about = self.file.metadata()?;
-        let head_len = about.len().min(HEAD).min(self.offset);
-        Ok(Place {
-            device: about.dev(),
-            inode: about.ino(),
-            head: head(&self.file, head_len)?,
-            head_len,
-            offset: self.offset,
-            written: beside::written(&about),
-        })
-    }
-
-    /// Takes the lines of the next piece; with `last`, the rest that has no end, too. `false`: there was nothing more.
-    fn read(&mut self, intake: &Mutex<Intake>, last: bool) -> anyhow::Result<bool> {
-        let waiting = to_u64(self.pending.len());
-        let before = self.pending.len();
-        self.pending.resize(before + CHUNK, 0);
-        let room = self.pending.get_mut(before..).unwrap_or_default();
-        let read = match &mut self.unpacked {
-            None => self.file.read_at(room, self.offset + waiting),
-            Some(unpacked) => unpacked.read(room),
-        };
-        let read = match read {
-            Err(error) if self.unpacked.is_some() => {
-                self.pending.truncate(before);
-                return Err(Broken(self.name.display().to_string(), self.offset, error).into());
-            }
-            read => read.with_context(|| cannot(&self.name))?,
-        };
-        self.pending.truncate(before + read);
-        let ends = self
-            .pending
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        self.take(intake, if last { self.pending.len() } else { ends })?;
-        if self.pending.len() > LONGEST_LINE {
-            if !std::mem::replace(&mut self.skips, true) {
-                let mut intake = lock(intake);
-                intake.unreadable(&self.spot(0), (self.offset, 0), b"too long", &TooLong.to_string());
-            }
-            self.offset += to_u64(self.pending.len());
-            self.pending.clear();
-        }
-        Ok(read > 0)
-    }
-
-    /// Takes what has no end and will have none.
-    fn read_rest(&mut self, intake: &Mutex<Intake>) -> anyhow::Result<()> {
-        let rest = self.pending.len();
-        self.take(intake, rest)
-    }
-
-    fn take(&mut self, intake: &Mutex<Intake>, taken: usize) -> anyhow::Result<()> {
-        if taken == 0 {
-            return Ok(());
-        }
-        let mut intake = lock(intake);
-        let mut events = Vec::new();
-        let mut at = 0;
-        let skips = self.skips;
-        for line in self
-            .pending
-            .get(..taken)
-            .unwrap_or_default()
-            .split_inclusive(|byte| *byte == b'\n')
-        {
-            // The end of a line whose beginning was too long.
-            if !(skips && at == 0) {
-                let place = |_| self.spot(at);
-                intake.line(&mut events, self.offset + to_u64(at), line, &place)?;
-            }
-            at += line.len();
-        }
-        intake.take(&events)?;
-        self.skips = false;
-        self.pending.drain(..taken);
-        self.offset += to_u64(taken);
-        Ok(())
-    }
-
-    fn spot(&self, at: usize) -> String {
-        format!("{} at byte {}", self.name.display(), self.offset + to_u64(at))
     }
 }
 
-fn cannot(path: &Path) -> String {
-    format!("cannot read `{}`", path.display())
-}
-
-fn to_u64(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
+#[cfg(test)]
+#[path = "follow_others_tests.rs"]
+mod others_tests;
+/// Whether the file of the place is there: itself, or packed, or, where itself was cut, in a copy. Any other copy may have been made
+/// before more was written to it.
+fn is_there(all: &[Beside], current: Option<Itself>, place: &Place) -> bool {
+    let was_cut = |one: &Beside| one.itself.is_at(place) && !one.is_of(place);
+    let was_cut = current.is_some_and(|current| current.is_at(place)) || all.iter().any(was_cut);
+    all.iter()
+        .any(|one| one.is_of(place) && (was_cut || one.itself.is_at(place) || one.form != Form::Plain))
 }
 
 #[cfg(test)]

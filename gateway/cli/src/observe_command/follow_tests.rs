@@ -6,9 +6,11 @@ use std::io::Write as _;
 use model::cluster::ClusterId;
 
 use super::super::intake::Memory;
+use super::super::reading::CHUNK;
 use super::*;
+use crate::server_log::LONGEST_LINE;
 
-fn line(n: usize) -> String {
+pub(super) fn line(n: usize) -> String {
     format!(
         r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"id-{n}","stage":"ResponseComplete","requestURI":"/version","verb":"get","user":{{"username":"user-{n}"}},"requestReceivedTimestamp":"2026-11-18T10:00:00Z","stageTimestamp":"2026-11-18T10:00:01Z"}}"#
     ) + "\n"
@@ -21,24 +23,24 @@ fn intake() -> Arc<Mutex<Intake>> {
     Arc::new(Mutex::new(Intake::new(cluster, None, Memory::default(), None, clock)))
 }
 
-struct World {
-    folder: tempfile::TempDir,
-    intake: Arc<Mutex<Intake>>,
+pub(super) struct World {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) intake: Arc<Mutex<Intake>>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             intake: intake(),
         }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn follower(&self) -> Follower {
+    pub(super) fn follower(&self) -> Follower {
         let kept = self.folder.path().join("keys");
         fs::create_dir_all(&kept).unwrap();
         Follower::new(
@@ -49,7 +51,7 @@ impl World {
         .unwrap()
     }
 
-    fn append(&self, bytes: &[u8]) {
+    pub(super) fn append(&self, bytes: &[u8]) {
         let mut file = File::options()
             .create(true)
             .append(true)
@@ -59,30 +61,34 @@ impl World {
     }
 
     /// How often each caller's call was taken, and what could not be read.
-    fn taken(&self) -> (Vec<String>, u64) {
+    pub(super) fn taken(&self) -> (Vec<String>, u64) {
         let intake = self.intake.lock().unwrap();
         let callers: &BTreeMap<_, _> = &intake.counts.callers;
         assert!(callers.values().all(|caller| caller.calls == 1), "{callers:?}");
         (callers.keys().cloned().collect(), intake.counts.unreadable)
     }
 
-    fn expect(&self, numbers: impl IntoIterator<Item = usize>, why: &str) {
+    pub(super) fn expect(&self, numbers: impl IntoIterator<Item = usize>, why: &str) {
         let mut users: Vec<String> = numbers.into_iter().map(|n| format!("user-{n}")).collect();
         users.sort();
         assert_eq!(self.taken(), (users, 0), "{why}");
         assert_eq!(self.gaps(), [""; 0], "{why}");
     }
 
-    fn gaps(&self) -> Vec<String> {
+    pub(super) fn gaps_told(&self) -> usize {
+        usize::try_from(self.intake.lock().unwrap().counts.gaps).unwrap()
+    }
+
+    pub(super) fn gaps(&self) -> Vec<String> {
         self.intake.lock().unwrap().counts.named_gaps.clone()
     }
 
     /// As the API server turns its log over.
-    fn turn(&self, name: &str) {
+    pub(super) fn turn(&self, name: &str) {
         fs::rename(self.at("audit.log"), self.at(name)).unwrap();
     }
 
-    fn pack(&self, name: &str) {
+    pub(super) fn pack(&self, name: &str) {
         let packed = File::create(self.at(&format!("{name}.gz"))).unwrap();
         let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
         packed.write_all(&fs::read(self.at(name)).unwrap()).unwrap();
@@ -90,13 +96,14 @@ impl World {
         fs::remove_file(self.at(name)).unwrap();
     }
 
-    fn lines(&self, numbers: std::ops::Range<usize>) {
+    pub(super) fn lines(&self, numbers: std::ops::Range<usize>) {
         self.append(numbers.map(line).collect::<String>().as_bytes());
     }
 }
 
-fn all(follower: &mut Follower) {
-    while follower.step().unwrap() == Step::Read {}
+pub(super) fn all(follower: &mut Follower) {
+    let steps = (0..10_000).take_while(|_| follower.step().unwrap() == Step::Read);
+    assert!(steps.count() < 10_000, "it comes to no end");
 }
 
 #[test]

@@ -12,19 +12,23 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::digest::Digest;
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use proxy::listener::{ClientCertificate, Conn, Handler, Head, Inbound, Refused};
+use http_body_util::{BodyExt as _, Full};
+use proxy::listener::{ClientCertificate, Conn, Handler, Head, Inbound, InboundError, Refused};
 use tokio::sync::Semaphore;
 
 use super::intake::Intake;
+use crate::server_log::TooLong;
 
 /// Lists that are read at once.
 const PLACES: usize = 8;
 /// The API server sends at most 10 MB at once (`--audit-webhook-truncate-max-batch-size`), more only where it was told to.
 const MOST_BODY: usize = 32 << 20;
+/// By so much of a longer one it is told from others.
+const MOST_HASHED: usize = 8 * MOST_BODY;
 /// What is said of a longer one.
 const TOO_LONG: &str = "a list is longer than 32 MiB: have the API server send smaller ones (--audit-webhook-batch-max-size, \
                         --audit-webhook-truncate-enabled), or follow its log file";
@@ -71,6 +75,46 @@ pub(super) struct Hook {
 
 type Answer = Response<Full<Bytes>>;
 
+/// A list as it comes.
+#[derive(Default)]
+struct Listed {
+    bytes: Vec<u8>,
+    /// Of one that is too long what stands for its first [`MOST_BODY`] bytes, and for all of them.
+    long: Option<(Digest, TooLong)>,
+}
+
+impl Listed {
+    /// Reads it to its end, or as far as [`MOST_HASHED`]. What is too long is held no longer.
+    async fn read(&mut self, mut body: Inbound) -> Result<(), InboundError> {
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            read += data.len();
+            self.push(&data);
+            if read > MOST_HASHED {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        if let Some((_, long)) = &mut self.long {
+            long.push(data);
+            return;
+        }
+        let (fits, over) = data.split_at(data.len().min(MOST_BODY - self.bytes.len()));
+        self.bytes.extend_from_slice(fits);
+        if !over.is_empty() {
+            let mut long = TooLong::default();
+            long.push(&std::mem::take(&mut self.bytes));
+            let begin = long.digest();
+            long.push(over);
+            self.long = Some((begin, long));
+        }
+    }
+}
+
 impl Hook {
     pub(super) fn new(intake: Arc<Mutex<Intake>>, allowed: Allowed, told: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
@@ -94,23 +138,20 @@ impl Hook {
             return again("too many lists at once");
         };
         let peer = conn.peer_ip().to_string();
-        // The same list, sent again, has the same length.
-        let length = request
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        let length = length.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let collected = Limited::new(request.into_body(), MOST_BODY).collect();
-        match tokio::time::timeout(BODY_WITHIN, collected).await {
-            Ok(Ok(body)) => self.take(peer, Ok(body.to_bytes())).await,
-            Ok(Err(error)) if error.is::<LengthLimitError>() => self.take(peer, Err(length)).await,
+        let mut listed = Listed::default();
+        let read = tokio::time::timeout(BODY_WITHIN, listed.read(request.into_body())).await;
+        match (read, listed.long) {
+            (Ok(Ok(())), None) => self.take(peer, Ok(listed.bytes.into())).await,
+            // The same list, sent again, is the same one, however much of its end comes.
+            (Ok(Ok(())), Some((_, whole))) => self.take(peer, Err(whole.digest())).await,
+            (_, Some((begin, _))) => self.take(peer, Err(begin)).await,
             // Nothing was taken: the API server sends it again.
-            Ok(Err(_)) | Err(_) => again("the request did not come whole in time"),
+            (Ok(Err(_)) | Err(_), None) => again("the request did not come whole in time"),
         }
     }
 
-    /// Answered only when all that can be read is durable; `Err` is a list of so many bytes, which is too long.
-    async fn take(&self, peer: String, body: Result<Bytes, u64>) -> Answer {
+    /// Answered only when all that can be read is durable; `Err` stands for a list that is too long.
+    async fn take(&self, peer: String, body: Result<Bytes, Digest>) -> Answer {
         let intake = Arc::clone(&self.intake);
         let taken = tokio::task::spawn_blocking(move || {
             let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,8 +165,8 @@ impl Hook {
                     let wrong = intake.line(&mut waiting, 0, &body, &place)?;
                     wrong.map(|why| (StatusCode::BAD_REQUEST, why))
                 }
-                Err(length) => {
-                    intake.unreadable(&place(0), (length, 0), b"too long", TOO_LONG);
+                Err(list) => {
+                    intake.unreadable(&place(0), (0, 0), &list, TOO_LONG);
                     Some((StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG.to_owned()))
                 }
             };

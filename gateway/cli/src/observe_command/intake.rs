@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use aws_lc_rs::digest;
 use insight::reconcile::CallerKind;
 use insight::replay::Replay;
 use insight::{ServerEvent, Stage};
@@ -279,9 +280,9 @@ impl Intake {
     }
 
     /// Notes what could not be read, and where: once, however often it is read. `spot` is the byte of its file where its line begins, and
-    /// its number in a list.
-    pub(super) fn unreadable(&mut self, place: &str, spot: (u64, u64), text: &[u8], why: &str) {
-        let digest = record::digest_of_text(&self.cluster, spot, text);
+    /// its number in a list; `whole` is the SHA-256 of all of its bytes.
+    pub(super) fn unreadable(&mut self, place: &str, spot: (u64, u64), whole: &digest::Digest, why: &str) {
+        let digest = record::digest_of_text(&self.cluster, spot, whole);
         match self.memory.events.get_mut(&digest) {
             Some(true) => return,
             // Recorded in an earlier run; this one did not read it either.
@@ -314,7 +315,12 @@ impl Intake {
             number += 1;
             match read {
                 Ok(event) => waiting.push(event),
-                Err(error) => self.unreadable(&place(number), (at, number), text.as_bytes(), &error.to_string()),
+                Err(error) => self.unreadable(
+                    &place(number),
+                    (at, number),
+                    &sha256(text.as_bytes()),
+                    &error.to_string(),
+                ),
             }
             if waiting.len() + self.untold.len() >= BATCH {
                 failed = self.take(waiting).err();
@@ -330,7 +336,7 @@ impl Intake {
         }
         Ok(read.err().map(|error| {
             let why = error.to_string();
-            self.unreadable(&place(0), (at, 0), line, &why);
+            self.unreadable(&place(0), (at, 0), &sha256(line), &why);
             why
         }))
     }
@@ -526,6 +532,11 @@ impl Intake {
         }
         Ok(())
     }
+}
+
+/// All bytes of something that cannot be read, in short.
+pub(super) fn sha256(text: &[u8]) -> digest::Digest {
+    digest::digest(&digest::SHA256, text)
 }
 
 /// Appends, and waits where the queue is full for the moment.

@@ -1,5 +1,6 @@
 //! Where it is kept: the ledger's folder, and beside it the key that signs it and the place where reading left off.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
 use ledger::{Disk, Ledger, Publisher, RealDisk};
 use model::cluster::ClusterId;
 use model::event::{Record, RecordKind, Source, Started};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::intake::{Book, Memory};
 use crate::serve::{self, data};
@@ -231,12 +232,21 @@ fn key(places: &Places, folder: &Path) -> anyhow::Result<SigningKey> {
 pub(super) struct Place {
     pub(super) device: u64,
     pub(super) inode: u64,
-    /// SHA-256 of its first bytes, hexadecimal.
+    /// When the file was made: unix nanoseconds; 0 where nobody says so.
+    #[serde(default)]
+    pub(super) born: i64,
+    /// So many bytes of zero stand before all else: a file that was cut to nothing while its writer stood behind them.
+    #[serde(default)]
+    pub(super) hole: u64,
+    /// SHA-256 of the first bytes behind these, hexadecimal.
     pub(super) head: String,
     /// Of so many.
     pub(super) head_len: u64,
     /// All before it is in the ledger.
     pub(super) offset: u64,
+    /// So many bytes behind it, a line without an end, were told as one that cannot be read.
+    #[serde(default)]
+    pub(super) rest: u64,
     /// When the file was last written, when that was seen: unix nanoseconds.
     pub(super) written: i64,
 }
@@ -245,11 +255,28 @@ pub(super) struct Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct State {
-    pub(super) files: std::collections::BTreeMap<String, Place>,
-    /// Where reading of a file left off that the path leads to no more, and that is looked for beside it.
-    pub(super) left: std::collections::BTreeMap<String, Place>,
+    pub(super) files: BTreeMap<String, Place>,
+    /// Files that the path leads to no more and that were seen and not read to their ends. They are looked for beside it.
+    #[serde(deserialize_with = "one_or_more")]
+    pub(super) left: BTreeMap<String, Vec<Place>>,
     /// Files beside it that were read to their ends, or were there before the first time; as long as they are there.
-    pub(super) done: std::collections::BTreeMap<String, Vec<Place>>,
+    pub(super) done: BTreeMap<String, Vec<Place>>,
+}
+
+/// Earlier versions kept one at most.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Vec<Place>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Left {
+        One(Place),
+        More(Vec<Place>),
+    }
+    let read = BTreeMap::<String, Left>::deserialize(from)?;
+    let all = |left| match left {
+        Left::One(place) => vec![place],
+        Left::More(places) => places,
+    };
+    Ok(read.into_iter().map(|(key, left)| (key, all(left))).collect())
 }
 
 impl State {

@@ -12,6 +12,7 @@ mod hook;
 mod intake;
 mod keep;
 mod objects;
+mod reading;
 mod record;
 mod show;
 
@@ -258,7 +259,7 @@ fn read_whole(file: &Path, intake: &mut Intake) -> anyhow::Result<()> {
         let place = |_| format!("{}:{}", file.display(), at.number);
         match line {
             Ok(line) => drop(intake.line(&mut events, at.byte, line, &place)?),
-            Err(too_long) => intake.unreadable(&place(0), (at.byte, 0), b"too long", &too_long.to_string()),
+            Err(too_long) => intake.unreadable(&place(0), (at.byte, 0), &too_long.digest(), &too_long.to_string()),
         }
         Ok(())
     })?;

@@ -99,9 +99,9 @@ pub(super) fn call_of(cluster: &ClusterId, event: &ServerEvent) -> Digest {
     Digest::of("gatescribe observe: call, version 1", &texts)
 }
 
-/// Something that could not be read, by its text and where it stood: at which byte of its file, as which event of its list.
-pub(super) fn digest_of_text(cluster: &ClusterId, (at, number): (u64, u64), text: &[u8]) -> Digest {
-    let whole = hex::encode(digest::digest(&digest::SHA256, text));
+/// Something that could not be read, by the SHA-256 of all its bytes and where it stood: at which byte of its file, as which event of its list.
+pub(super) fn digest_of_text(cluster: &ClusterId, (at, number): (u64, u64), whole: &digest::Digest) -> Digest {
+    let whole = hex::encode(whole);
     let (at, number) = (at.to_string(), number.to_string());
     let texts = [cluster.as_str(), &at, &number, &whole];
     Digest::of("gatescribe observe: unreadable, version 1", &texts)
