@@ -51,7 +51,7 @@ const seen = `({
   verdict: document.documentElement.dataset.verdict,
   title: document.title,
   text: document.body.innerText,
-  sentence: document.getElementById('verdict').innerText,
+  sentence: document.getElementById('verdict')?.innerText,
   faults: Array.from(document.querySelectorAll('#faults li'), (one) => one.textContent),
   checks: Array.from(document.querySelectorAll('#checks li'), (one) => one.className.split(' ')[0] + ' ' + one.textContent),
   marks: Array.from(document.querySelectorAll('.mark'), (one) => one.textContent),
