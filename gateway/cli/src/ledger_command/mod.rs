@@ -7,6 +7,7 @@ mod keys;
 pub(crate) mod receipt;
 mod resumed;
 mod status;
+mod tiles;
 mod url;
 pub(crate) mod witness;
 pub(crate) mod witnessed;
@@ -115,6 +116,21 @@ pub(crate) enum LedgerCommand {
         /// The record's number, `seq`.
         seq: u64,
     },
+    /// Write the signed tree of a ledger as files, C2SP tlog-tiles, that any web server serves: then anybody checks it with `verify URL` or a client of their own.
+    ///
+    /// Again brings the folder to the newest checkpoint, which is put in place when all that it speaks of stands there. Files that are there are not written
+    /// again. **They hold the records themselves**: serve them to whom you would show the records. Sealed parts are not among them.
+    #[command(
+        after_help = "Examples:\n  gatescribe ledger tiles /var/lib/gatescribe/ledger /srv/audit-log\n  gatescribe ledger tiles ./copy ./site/log\n\nExit codes: 0 written, or it was \
+        all there, 2 the folder lies in the ledger's, 5 nothing is signed yet, 6 the folder is of another log, holds other files, or another export writes there, 8 the ledger is not what was signed, or does not go on from \
+        what was written there, 9 a file cannot be read or written\nSee also: gatescribe ledger verify, gatescribe ledger checkpoint"
+    )]
+    Tiles {
+        /// The ledger's folder, or a copy of it.
+        dir: PathBuf,
+        /// The folder to be served: a new one, or one that was written so before.
+        out: PathBuf,
+    },
     /// Witness ledgers: remember the newest checkpoint of each, and cosign the next one only if it goes on from there.
     ///
     /// Run it on another machine than the gateway, better by other people: whoever then has the gateway's disk and key still cannot
@@ -220,6 +236,7 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
         LedgerCommand::Checkpoint { dir, since: Some(file) } => consistency::make(dir, file),
         LedgerCommand::Status { dir, output } => status::show(dir, *output),
         LedgerCommand::Proof { dir, seq } => receipt::make(dir, *seq),
+        LedgerCommand::Tiles { dir, out } => tiles::write(dir, out),
         LedgerCommand::Witness(arguments) => witness::run(arguments),
         LedgerCommand::Erase(arguments) => Ok(crate::client::erasures::erase(arguments)),
         LedgerCommand::RotatePartKeys(arguments) => Ok(crate::client::erasures::rotate(arguments)),

@@ -15,7 +15,7 @@ use super::path::{TileKind, TilePath};
 use super::view::{Tiles, TilesError};
 use super::{TILE_HEIGHT, TILE_WIDTH, perfect_root};
 use crate::reader::Records;
-use crate::tree::{Head, ProveError, leaf_hash, root_at};
+use crate::tree::{Hash, Head, ProveError, leaf_hash, root_at};
 
 /// What an export did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,44 @@ pub enum ExportError {
         /// The first tile or bundle about which they do.
         tile: TilePath,
     },
+    /// The ledger's files do not lead to the root in its checkpoint.
+    #[error("the ledger's files are not what was signed at size {size}")]
+    NotSigned {
+        /// How many records were signed.
+        size: u64,
+    },
+    /// The folder has other things in it, and no checkpoint.
+    #[error("`{}` holds other files, and no log: name a new folder, or one that was written so before", dir.display())]
+    Strange {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder is that of another log.
+    #[error("`{}` is of the log `{found}`, and this ledger is `{origin}`: name another folder", file.display())]
+    AnotherLog {
+        /// The checkpoint that stands there.
+        file: PathBuf,
+        /// Its log.
+        found: String,
+        /// This one.
+        origin: String,
+    },
+    /// The folder has more records than were signed here, or others.
+    #[error("`{}` was signed of {size} records, and this ledger does not go on from them: it is an older copy, or has another history", file.display())]
+    NotGoingOn {
+        /// The checkpoint that stands there.
+        file: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// A checkpoint that is none.
+    #[error("`{}` is no checkpoint: {why}", file.display())]
+    NoCheckpoint {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl Tiles {
@@ -70,20 +108,21 @@ impl Tiles {
             export.tile(&tile)?;
         }
         export.sync_folders()?;
-        let root = root_at(self, size).map_err(|error| match error {
-            ProveError::Nodes(error) => error,
-            // Neither an index nor another size is asked about, and this source gives one hash for each node.
-            ProveError::Outside { .. } | ProveError::Shrunk { .. } | ProveError::Count { .. } => TilesError::Nowhere,
-        })?;
-        Ok(Exported {
-            head: Head { size, root },
-            written: export.written,
-            kept: export.kept,
-        })
+        let root = root(self, size)?;
+        Ok(export.done(Head { size, root }))
     }
 }
 
-struct Export<'a> {
+/// The root of the tree of so many records.
+pub(super) fn root(tiles: &Tiles, size: u64) -> Result<Hash, TilesError> {
+    root_at(tiles, size).map_err(|error| match error {
+        ProveError::Nodes(error) => error,
+        // Neither an index nor another size is asked about, and this source gives one hash for each node.
+        ProveError::Outside { .. } | ProveError::Shrunk { .. } | ProveError::Count { .. } => TilesError::Nowhere,
+    })
+}
+
+pub(super) struct Export<'a> {
     tiles: &'a Tiles,
     dir: &'a Path,
     size: u64,
@@ -96,7 +135,7 @@ struct Export<'a> {
 }
 
 impl<'a> Export<'a> {
-    fn begin(tiles: &'a Tiles, dir: &'a Path, size: u64) -> Result<Self, ExportError> {
+    pub(super) fn begin(tiles: &'a Tiles, dir: &'a Path, size: u64) -> Result<Self, ExportError> {
         make_folder(dir)?;
         let name = dir.join(".lock");
         let lock = File::create(&name).map_err(|source| failed(&name, source))?;
@@ -117,7 +156,7 @@ impl<'a> Export<'a> {
         })
     }
 
-    fn tile(&mut self, tile: &TilePath) -> Result<(), ExportError> {
+    pub(super) fn tile(&mut self, tile: &TilePath) -> Result<(), ExportError> {
         let path = self.dir.join(tile.to_string());
         if is_there(&path, tile) {
             self.kept += 1;
@@ -173,6 +212,13 @@ impl<'a> Export<'a> {
             let inside = folder.ancestors().take_while(|folder| folder.starts_with(self.dir));
             self.folders.extend(inside.map(Path::to_owned));
         }
+        self.put(path, bytes)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// A file gets its name when its bytes are synced.
+    pub(super) fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
         let draft = self.dir.join(".draft");
         let write = || {
             let mut file = File::create(&draft)?;
@@ -180,17 +226,24 @@ impl<'a> Export<'a> {
             file.sync_all()?;
             std::fs::rename(&draft, path)
         };
-        write().map_err(|source| failed(path, source))?;
-        self.written += 1;
-        Ok(())
+        write().map_err(|source| failed(path, source))
     }
 
-    fn sync_folders(&self) -> Result<(), ExportError> {
-        for folder in &self.folders {
-            let sync = File::open(folder).and_then(|folder| folder.sync_all());
-            sync.map_err(|source| failed(folder, source))?;
+    pub(super) fn done(&self, head: Head) -> Exported {
+        Exported {
+            head,
+            written: self.written,
+            kept: self.kept,
         }
-        Ok(())
+    }
+
+    pub(super) fn sync_folders(&self) -> Result<(), ExportError> {
+        self.folders.iter().try_for_each(|folder| self.sync_folder(folder))
+    }
+
+    pub(super) fn sync_folder(&self, folder: &Path) -> Result<(), ExportError> {
+        let sync = File::open(folder).and_then(|folder| folder.sync_all());
+        sync.map_err(|source| failed(folder, source))
     }
 }
 
@@ -212,7 +265,7 @@ fn make_folder(dir: &Path) -> Result<(), ExportError> {
     made.map_err(|source| failed(dir, source))
 }
 
-fn failed(file: &Path, source: io::Error) -> ExportError {
+pub(super) fn failed(file: &Path, source: io::Error) -> ExportError {
     ExportError::Io {
         file: file.to_owned(),
         source,

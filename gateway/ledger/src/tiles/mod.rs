@@ -13,6 +13,7 @@ mod export;
 mod files;
 mod mend;
 mod path;
+mod served;
 mod tail;
 mod view;
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use model::event::RecordKind;
 
 use super::*;
+use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
+use crate::note::{Algorithm, KeyName, Note, SigningKey};
 use crate::segment::{hashes_name, parse_segment_name, segment_name};
 use crate::sim::{Fault, SimDisk};
 use crate::tree::{Frontier, Head, Node, Nodes, check_consistency, check_inclusion, leaf_hash};
@@ -535,4 +537,150 @@ fn older_hashes_are_mended_beside_the_writer() {
     let ledger = open(&disk);
     ledger.close();
     assert_eq!(level_1(&disk), Truth::of(&disk).rows[&1]);
+}
+
+/// A checkpoint of the ledger's first records, signed by nobody who matters: an export looks at no signature.
+fn note_of(disk: &SimDisk, origin: &str, size: u64) -> Note {
+    let records = Reader::open_on(Arc::new(disk.clone())).unwrap().records_from(0);
+    let mut frontier = Frontier::default();
+    for record in records.take(usize::try_from(size).unwrap()) {
+        frontier.push(leaf_hash(&record.unwrap().leaf));
+    }
+    let key = SigningKey::generate(KeyName::new(origin).unwrap(), Algorithm::Ed25519).unwrap();
+    let checkpoint = Checkpoint {
+        origin: origin.to_owned(),
+        size,
+        root: frontier.root(),
+    };
+    let mut note = Note::new(checkpoint.to_string()).unwrap();
+    note.sign(&key, 0).unwrap();
+    note
+}
+
+/// All files below a folder, with what is in them.
+fn files_in(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut files, mut folders) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_folder_to_be_served_has_all_that_its_checkpoint_speaks_of_and_grows_with_the_ledger() {
+    let (disk, ledger) = ledger_of(300);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("served");
+    let tiles = || Tiles::open_on(Arc::new(disk.clone()));
+    let first = note_of(&disk, "gate.example/a", 300);
+    let made = tiles().export_signed(&out, &first).unwrap();
+    assert_eq!((made.head.size, made.kept), (300, 0));
+    let files = files_in(&out);
+    assert_eq!(files["checkpoint"], first.to_string().into_bytes());
+    for tile in TilePath::of_tree(300) {
+        assert_eq!(files[&tile.to_string()], tiles().read(&tile).unwrap(), "{tile}");
+    }
+    let again = tiles().export_signed(&out, &first).unwrap();
+    assert_eq!((again.written, again.kept), (0, made.written));
+    assert_eq!(files_in(&out), files, "what is there is left as it is");
+
+    grow(&ledger, 700);
+    let later = note_of(&disk, "gate.example/a", 700);
+    let grown = tiles().export_signed(&out, &later).unwrap();
+    assert!(grown.kept > 0 && grown.written > 0, "{grown:?}");
+    let files = files_in(&out);
+    assert_eq!(files["checkpoint"], later.to_string().into_bytes());
+    assert!(
+        !files.contains_key(".checkpoint") && TilePath::of_tree(700).all(|tile| files.contains_key(&tile.to_string()))
+    );
+    ledger.close();
+}
+
+#[test]
+fn promise_5_a_folder_of_another_log_of_another_history_or_of_other_things_is_left_as_it_is() {
+    let (disk, ledger) = ledger_of(300);
+    let (other, fork) = (SimDisk::new(1), SimDisk::new(1));
+    for (disk, kind) in [(&other, RecordKind::Access), (&fork, RecordKind::Gap)] {
+        let ledger = open(disk);
+        for n in 0..400 {
+            let body = format!("{{\"id\":\"{n}\"}}").into_bytes();
+            ledger.append_forget(kind, body, Vec::new()).unwrap();
+            if n % 50 == 0 {
+                ledger.drive();
+            }
+        }
+        ledger.close();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("served");
+    let tiles = |disk: &SimDisk| Tiles::open_on(Arc::new(disk.clone()));
+    tiles(&disk)
+        .export_signed(&out, &note_of(&disk, "gate.example/a", 300))
+        .unwrap();
+    let files = files_in(&out);
+    let refused = |disk: &SimDisk, origin: &str, size: u64, out: &Path| {
+        let error = tiles(disk)
+            .export_signed(out, &note_of(disk, origin, size))
+            .unwrap_err();
+        error.to_string()
+    };
+    let is_in = |words: &str, said: String| assert!(said.contains(words), "{said}");
+    is_in(
+        "is of the log `gate.example/a`",
+        refused(&other, "gate.example/b", 400, &out),
+    );
+    is_in("does not go on from them", refused(&fork, "gate.example/a", 400, &out));
+    is_in("does not go on from them", refused(&disk, "gate.example/a", 200, &out));
+    assert_eq!(files_in(&out), files);
+
+    // An export that ended before its checkpoint was in place: its tiles are of one log, too.
+    std::fs::rename(out.join("checkpoint"), out.join(".checkpoint")).unwrap();
+    is_in("does not go on from them", refused(&fork, "gate.example/a", 400, &out));
+    tiles(&disk)
+        .export_signed(&out, &note_of(&disk, "gate.example/a", 300))
+        .unwrap();
+    assert!(files_in(&out).contains_key("checkpoint"));
+
+    // A checkpoint that is not of these records: nothing is written.
+    let (wrong, fresh) = (note_of(&fork, "gate.example/a", 300), folder.path().join("fresh"));
+    let error = tiles(&disk).export_signed(&fresh, &wrong).unwrap_err();
+    assert!(
+        matches!(error, ExportError::NotSigned { size: 300 }) && !fresh.exists(),
+        "{error:?}"
+    );
+    std::fs::create_dir(&fresh).unwrap();
+    std::fs::write(fresh.join("thesis.txt"), "mine").unwrap();
+    is_in("holds other files", refused(&disk, "gate.example/a", 300, &fresh));
+    assert_eq!(files_in(&fresh).len(), 1);
+    ledger.close();
+}
+
+/// Whatever stands between an export and its end: a reader finds the old log or the new one, whole.
+#[test]
+fn the_checkpoint_comes_last_so_that_a_folder_is_a_whole_log_wherever_an_export_ends() {
+    let (disk, ledger) = ledger_of(300);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("served");
+    let tiles = || Tiles::open_on(Arc::new(disk.clone()));
+    let first = note_of(&disk, "gate.example/a", 300);
+    tiles().export_signed(&out, &first).unwrap();
+    grow(&ledger, 600);
+    let later = note_of(&disk, "gate.example/a", 600);
+    // A folder stands where the last tile belongs: the export ends there.
+    let last = TilePath::of_tree(600).last().unwrap().to_string();
+    std::fs::create_dir_all(out.join(&last).join("in the way")).unwrap();
+    tiles().export_signed(&out, &later).unwrap_err();
+    assert_eq!(files_in(&out)["checkpoint"], first.to_string().into_bytes());
+    std::fs::remove_dir_all(out.join(&last)).unwrap();
+    tiles().export_signed(&out, &later).unwrap();
+    assert_eq!(files_in(&out)["checkpoint"], later.to_string().into_bytes());
+    ledger.close();
 }
