@@ -46,6 +46,17 @@ pub(crate) fn begins_with(leaf: &[u8], kind: RecordKind, seq: u64) -> bool {
     is_decimal_of(number, seq) && matches!(rest, [b',', .., b'}'] | [b'}'])
 }
 
+/// The number that a leaf says it is, whatever its kind; `None` where it does not begin as a leaf does. A stranger's number: up to 2^64 - 1.
+pub(crate) fn seq_in(leaf: &[u8]) -> Option<u64> {
+    let rest = leaf.strip_prefix(BEFORE_KIND)?;
+    let kind = rest.iter().position(|byte| *byte == b'"')?;
+    let rest = rest.get(kind..)?.strip_prefix(BEFORE_SEQ)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = rest.get(..digits)?;
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    is_decimal_of(digits, number).then_some(number)
+}
+
 /// Whether these are exactly the digits of the number.
 fn is_decimal_of(digits: &[u8], number: u64) -> bool {
     let is_plain = digits == b"0" || !matches!(digits, [] | [b'0', ..]);
@@ -101,6 +112,7 @@ mod tests {
             let near = near % (leaf.len() - 7);
             changed[near] = byte;
             prop_assert_eq!(begins_with(&changed, RecordKind::Access, seq), changed == leaf);
+            prop_assert_eq!(seq_in(&leaf), Some(seq));
         }
     }
 

@@ -9,7 +9,10 @@ mod real;
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::time::SystemTime;
+
+use crate::options::to_u64;
 
 pub use known::Unknowable;
 pub use real::RealDisk;
@@ -138,25 +141,37 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 /// Reads exactly `len` bytes at `offset`, or as many as the file has.
 pub(crate) fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    read_range_into(file, offset, len, &mut bytes)?;
+    read_range_into(file, offset..offset.saturating_add(to_u64(len)), &mut bytes, &|_| {})?;
     Ok(bytes)
 }
 
+/// Bytes that are read at once where somebody is told of them.
+const PIECE: usize = 256 << 10;
+
 /// As [`read_range`], into a buffer that was used before: what it held is gone. Whoever reads many files with one buffer is
-/// spared the page faults of a new one, which cost about as much as the reading.
-pub(crate) fn read_range_into(file: &dyn DiskFile, offset: u64, len: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+/// spared the page faults of a new one, which cost about as much as the reading. `reached` is told up to which byte of the file was read, piece by piece.
+pub(crate) fn read_range_into(
+    file: &dyn DiskFile,
+    range: Range<u64>,
+    bytes: &mut Vec<u8>,
+    reached: &dyn Fn(u64),
+) -> io::Result<()> {
+    let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
     if bytes.capacity() < len {
         *bytes = vec![0; len];
     } else {
         bytes.resize(len, 0);
     }
-    let mut have = 0;
-    while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
-        let at = offset.saturating_add(u64::try_from(have).unwrap_or(u64::MAX));
-        match file.read_at(rest, at)? {
+    let mut have = 0_usize;
+    while let Some(rest) = bytes
+        .get_mut(have..have.saturating_add(PIECE).min(len))
+        .filter(|rest| !rest.is_empty())
+    {
+        match file.read_at(rest, range.start.saturating_add(to_u64(have)))? {
             0 => break,
-            read => have += read,
+            read => have = have.saturating_add(read),
         }
+        reached(range.start.saturating_add(to_u64(have)));
     }
     bytes.truncate(have);
     Ok(())

@@ -19,7 +19,7 @@ mod scan;
 
 use std::collections::BTreeMap;
 
-pub(crate) use scan::{BrokenWhy, Scan, evidence_of_sync, scan};
+pub(crate) use scan::{BrokenWhy, Scan, evidence_of_sync, scan, written};
 
 use crate::leaf::ID_MAX;
 use crate::tree::{Frontier, Hash};

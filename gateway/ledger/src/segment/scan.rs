@@ -106,7 +106,7 @@ pub(crate) fn evidence_of_sync(data: &[u8], from: usize, seq: u64) -> bool {
 }
 
 /// All up to the last byte that is not zero. Whole pages are compared first: most of a young segment is zeros.
-fn written(data: &[u8]) -> &[u8] {
+pub(crate) fn written(data: &[u8]) -> &[u8] {
     const ZEROS: [u8; 4096] = [0; 4096];
     let mut end = data.len();
     while let Some(page) = end.checked_sub(ZEROS.len()).and_then(|from| data.get(from..end)) {

@@ -41,6 +41,7 @@ pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
 pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, verify_remote};
 use resume::Recollection;
 pub use resume::{Resume, fuzz_resume};
+pub(crate) use segment::fuzz_walk;
 use segment::{Examined, Spot};
 pub use standing::{StandingCheck, Step};
 use straight::Room;
@@ -74,6 +75,12 @@ pub enum Fault {
         expected: u64,
         /// Which stands there.
         found: u64,
+    },
+    /// The file of a segment is called by another number than that of its first record: renamed, or two changed their names.
+    #[error("its file is called as if it began with record {named}")]
+    Name {
+        /// What its name says.
+        named: u64,
     },
     /// Kind, version or number in the leaf are not those of its frame.
     #[error("frame and leaf differ in kind, version or number")]
@@ -204,7 +211,7 @@ impl fmt::Display for Finding {
                 formatter,
                 "records {} to {}: ",
                 self.records.start,
-                self.records.end - 1
+                self.records.end.saturating_sub(1)
             )?,
         }
         write!(formatter, "{} ({}, byte {})", self.fault, self.file, self.offset)
@@ -278,10 +285,11 @@ impl Recalled {
             Some(last) if last.end == records.start => last.end = records.end,
             _ => self.spans.push(records),
         }
-        self.segments += 1;
-        self.records += count;
-        self.parts += parts;
-        self.bytes += bytes;
+        // What was left are somebody's numbers.
+        self.segments = self.segments.saturating_add(1);
+        self.records = self.records.saturating_add(count);
+        self.parts = self.parts.saturating_add(parts);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 }
 
@@ -294,7 +302,8 @@ impl Report {
 }
 
 /// Checks all segments of a folder, two or more at once, against what `trust` believes. `progress` is called with the bytes
-/// that were read, from several threads.
+/// that were read since, piece by piece, from several threads. Where the only statement of a change of the key stands in a record, the files are read
+/// once more, and their bytes told again.
 ///
 /// # Errors
 /// [`ReadError::Io`] when the folder or a file in it cannot be read. Whatever can be read and does not hold is a finding.
@@ -370,10 +379,11 @@ fn examine_all(
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&first) = firsts.get(index) else { return };
-                    let spot = Spot::of(&**disk, first, firsts.get(index + 1).copied());
-                    let examined = look(&**disk, &spot, &heads.list, &mut room, resume, reread);
-                    if let Ok(examined) = &examined {
-                        progress(examined.recalled.map_or(examined.bytes, |[.., bytes]| bytes));
+                    let spot = Spot::of(&**disk, first, firsts.get(index.saturating_add(1)).copied());
+                    let examined = look(&**disk, &spot, &heads.list, &mut room, (resume, reread), progress);
+                    // What is read is told piece by piece: a segment may take a second.
+                    if let Ok(Some([.., bytes])) = examined.as_ref().map(|examined| examined.recalled) {
+                        progress(bytes);
                     }
                     if give.send((index, examined)).is_err() {
                         return;
@@ -385,7 +395,10 @@ fn examine_all(
         for (index, examined) in take {
             done.insert(index, examined?);
         }
-        Ok((done.into_values().collect(), reread.load(Ordering::Relaxed)))
+        let mut all: Vec<_> = done.into_values().collect();
+        // Where a file has another's name, its records say where it belongs.
+        all.sort_by_key(|segment| segment.first);
+        Ok((all, reread.load(Ordering::Relaxed)))
     })
 }
 
@@ -396,8 +409,8 @@ fn look(
     spot: &Spot,
     heads: &[Head],
     room: &mut Room,
-    resume: &Resume<'_>,
-    reread: &AtomicU64,
+    (resume, reread): (&Resume<'_>, &AtomicU64),
+    progress: &dyn Fn(u64),
 ) -> Result<Examined, ReadError> {
     let name = segment_name(spot.first);
     let file = disk.open_read(&name).map_err(|source| io(disk, &name, source))?;
@@ -408,7 +421,7 @@ fn look(
     }
     // The newest segment may have grown the next time, and is read always.
     let before = spot.follower.and_then(|_| resume.identity(&name, &*file));
-    let examined = segment::examine(disk, &*file, spot, heads, room)?;
+    let examined = segment::examine(disk, &*file, spot, heads, room, progress)?;
     if let Some(before) = before
         && resume.identity(&name, &*file).as_ref() == Some(&before)
     {
@@ -467,8 +480,15 @@ impl Chain {
     }
 
     fn take(&mut self, segment: Examined) {
-        let name = segment_name(segment.first);
+        let name = segment_name(segment.named);
         let expected = self.report.size;
+        // What its name says of records is not believed of a file without any.
+        if segment.is_nothing() {
+            self.count(&segment);
+            self.report.torn = segment.torn;
+            self.report.findings.extend(segment.findings);
+            return;
+        }
         // Nothing removes records in this release: a ledger that does not begin with record 0 lacks some.
         if std::mem::take(&mut self.is_first) {
             self.report.first = segment.first;
@@ -477,11 +497,15 @@ impl Chain {
             self.find(Fault::Missing, expected..segment.first, &name, 0);
             self.frontier = None;
         } else if segment.first < expected {
-            let fault = Fault::Misplaced {
-                expected,
-                found: segment.first,
-            };
-            self.find(fault, segment.first..expected, &name, 0);
+            let found = segment.first;
+            let is_beside = segment.next <= expected;
+            let doubled = if is_beside { expected } else { found };
+            self.find(Fault::Misplaced { expected, found }, doubled..expected, &name, 0);
+            // It stands beside the records that are here already, and takes nothing away from them.
+            if is_beside {
+                self.count(&segment);
+                return;
+            }
             self.frontier = None;
         }
         let follows = match (&self.frontier, &segment.start) {
@@ -496,25 +520,66 @@ impl Chain {
             self.find(Fault::Header, segment.first..segment.first, &name, 0);
             self.is_off = false;
         }
+        let segment = self.along_what_is_before(segment);
+        self.count(&segment);
         self.report.findings.extend(segment.findings);
         self.told.extend(segment.told);
         self.erasures.add(segment.erasures);
         for (index, held) in segment.heads {
             self.judge(index, held, &name);
         }
+        self.report.size = segment.next.max(self.report.size);
+        self.report.torn = segment.torn;
+        self.frontier = segment.end;
+    }
+
+    /// Where a header is not what the records before lead to, or cannot be read, and what was signed is not reached from there: whether it is reached
+    /// from what the records before lead to. Then it is the header alone that does not hold.
+    fn along_what_is_before(&self, segment: Examined) -> Examined {
+        let holds = |segment: &Examined| segment.heads.iter().all(|(_, held)| *held);
+        let (Some(before), true) = (&self.frontier, segment.recalled.is_none()) else {
+            return segment;
+        };
+        let is_its = segment.start.as_ref() == Some(before);
+        if is_its || before.size() != segment.first || (segment.start.is_some() && holds(&segment)) {
+            return segment;
+        }
+        let again = self.examine_behind(before, &segment);
+        again.ok().filter(|again| holds(again)).unwrap_or(segment)
+    }
+
+    /// Reads a segment once more, from what the records before it lead to.
+    fn examine_behind(&self, before: &Frontier, segment: &Examined) -> Result<Examined, ReadError> {
+        let (disk, name) = (&*self.disk, segment_name(segment.named));
+        let file = disk.open_read(&name).map_err(|source| io(disk, &name, source))?;
+        let spot = Spot::of(disk, segment.named, segment.follower);
+        segment::examine_whole(
+            disk,
+            &*file,
+            &spot,
+            &self.heads,
+            &mut Room::default(),
+            (Some(before), &|_| {}),
+        )
+    }
+
+    /// What was read, whatever it was.
+    fn count(&mut self, segment: &Examined) {
         let report = &mut self.report;
-        report.size = segment.next.max(report.size);
         match segment.recalled {
             Some(counts) => report.recalled.add(segment.first..segment.next, counts),
-            None => report.segments += 1,
+            None => report.segments = report.segments.saturating_add(1),
         }
-        report.records += segment.records;
-        report.parts += segment.parts;
-        report.unbound += segment.unbound;
-        report.gaps += segment.gaps;
-        report.bytes += segment.bytes;
-        report.torn = segment.torn;
-        self.frontier = segment.end;
+        let counts = [
+            (&mut report.records, segment.records),
+            (&mut report.parts, segment.parts),
+            (&mut report.unbound, segment.unbound),
+            (&mut report.gaps, segment.gaps),
+            (&mut report.bytes, segment.bytes),
+        ];
+        for (count, more) in counts {
+            *count = count.saturating_add(more);
+        }
     }
 
     fn judge(&mut self, index: usize, held: bool, file: &str) {
@@ -523,7 +588,7 @@ impl Chain {
         if held {
             self.is_off = false;
             if !std::mem::replace(&mut head.is_compared, true) {
-                self.report.checkpoints += 1;
+                self.report.checkpoints = self.report.checkpoints.saturating_add(1);
             }
             self.unsettled.take(head, &mut self.report);
         } else {
@@ -599,5 +664,7 @@ fn io(disk: &dyn Disk, name: &str, source: std::io::Error) -> ReadError {
     }
 }
 
+#[cfg(test)]
+mod straight_tests;
 #[cfg(test)]
 mod tests;

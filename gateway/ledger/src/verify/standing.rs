@@ -277,23 +277,18 @@ impl StandingCheck {
             return walk.heads.is_empty();
         }
         let footer = footer_at_end(&*self.disk, &segment_name(walk.segment.first_seq));
+        let next = walk.segment.next_seq.map(|next| {
+            let reader = Reader::unread(Arc::clone(&self.disk));
+            reader.header(&segment_name(next)).ok()
+        });
         let by_footer = match footer {
             Ok(Some(footer)) => footer.next_seq == walk.frontier.size() && footer.root == walk.frontier.root(),
-            // An abandoned segment has none, and its successor says what it leads to.
-            Ok(None) => walk.segment.next_seq.is_some(),
+            // An abandoned segment has none, and its successor says so. Of another one it may stand before zeros, where the cut behind it was lost in a
+            // crash; whether it does is looked at whole.
+            Ok(None) => matches!(&next, Some(Some(header)) if header.abandoned_at.is_some()),
             Err(_) => false,
         };
-        let by_next = match walk.segment.next_seq {
-            Some(next_seq) => {
-                let next = SegmentInfo {
-                    first_seq: next_seq,
-                    next_seq: None,
-                };
-                let reader = Reader::unread(Arc::clone(&self.disk));
-                reader.frontier(next).is_ok_and(|next| next == walk.frontier)
-            }
-            None => true,
-        };
+        let by_next = next.is_none_or(|next| next.is_some_and(|next| next.frontier == walk.frontier));
         by_footer && by_next && walk.heads.is_empty()
     }
 
@@ -304,10 +299,10 @@ impl StandingCheck {
             let file = self.disk.open_read(&name);
             let file = file.map_err(|source| io(&*self.disk, &name, source))?;
             let spot = Spot::of(&*self.disk, segment.first_seq, segment.next_seq);
-            let examined = segment::examine(&*self.disk, &*file, &spot, &heads.list, &mut Room::default())?;
+            let examined = segment::examine(&*self.disk, &*file, &spot, &heads.list, &mut Room::default(), &|_| {})?;
             let expected = round.before.as_ref().map_or(segment.first_seq, Frontier::size);
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());
-            step.bytes += examined.bytes;
+            step.bytes = step.bytes.saturating_add(examined.bytes);
             chain.take(examined);
             // Nothing takes parts out of a ledger that is written: here each that is missing is a fault, whatever was erased.
             let (_, missing) = std::mem::take(&mut chain.erasures).judge(0);
@@ -369,7 +364,9 @@ impl Walk {
                 Some(Ok(record)) => record,
             };
             let parts: usize = record.parts.iter().map(Vec::len).sum();
-            step.bytes += to_u64(record.leaf.len() + parts);
+            step.bytes = step
+                .bytes
+                .saturating_add(to_u64(record.leaf.len().saturating_add(parts)));
             self.offset = record.offset;
             self.frontier.push(leaf_hash(&record.leaf));
             self.is_doubtful |= record.check_parts().is_err() || !self.agrees();

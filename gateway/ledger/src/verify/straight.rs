@@ -75,7 +75,8 @@ pub(super) fn header(file: &dyn DiskFile) -> std::io::Result<Option<(Header, usi
     Ok(Header::decode(&bytes))
 }
 
-/// Reads the sealed segment that begins with record `first`; `None` where anything in it is not as a writer leaves it. `name` is what to call the file.
+/// Reads the sealed segment that begins with record `first`; `None` where anything in it is not as a writer leaves it. `name` is what to call the file;
+/// `reached` is told up to which byte was read, piece by piece.
 ///
 /// # Errors
 /// The disk does not give it back.
@@ -85,6 +86,7 @@ pub(super) fn read<'h>(
     first: u64,
     heads: &'h [Head],
     room: &mut Room,
+    reached: &dyn Fn(u64),
 ) -> std::io::Result<Option<Straight<'h>>> {
     let Some((header, len)) = header(file)?.filter(|(header, _)| header.first_seq() == first) else {
         return Ok(None);
@@ -96,6 +98,7 @@ pub(super) fn read<'h>(
     let mut from = base + len % PAGE;
     loop {
         let read = fill(file, bytes.get_mut(base..base + PIECE).unwrap_or_default(), at)?;
+        reached(to_u64(at + read));
         let (until, is_last) = (base + read, read < PIECE);
         let there = bytes.get(from..until).unwrap_or_default();
         match straight.take(there, name, at + from - base) {
@@ -130,6 +133,7 @@ impl<'h> Straight<'h> {
         let first = header.first_seq();
         Self {
             examined: Examined {
+                named: first,
                 first,
                 next: first,
                 start: Some(header.frontier.clone()),

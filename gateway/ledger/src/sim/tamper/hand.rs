@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::event::RecordKind;
 
 use super::Tampering;
+use super::judge::Place;
 use super::pieces::{Piece, Pieces};
 use super::specimen::{Specimen, keep_heads, kept_in, sign};
 use crate::Reader;
@@ -20,8 +21,8 @@ use crate::verify::KEPT;
 
 /// Whoever can write all files.
 pub(super) struct Hand<'a> {
-    disk: &'a SimDisk,
-    segments: Vec<Pieces>,
+    pub(super) disk: &'a SimDisk,
+    pub(super) segments: Vec<Pieces>,
 }
 
 impl<'a> Hand<'a> {
@@ -54,14 +55,16 @@ impl<'a> Hand<'a> {
         places
     }
 
-    /// Does it; returns the record (or size) that it was done to.
-    pub(super) fn forge(mut self, kind: Tampering, specimen: &Specimen, rng: &mut Rng) -> Option<u64> {
+    /// Does it; says where.
+    pub(super) fn forge(mut self, kind: Tampering, specimen: &Specimen, rng: &mut Rng) -> Option<Place> {
         let leaves = self.leaves();
         let last = leaves.len().checked_sub(2)?;
         // Not the last one: two neighbours are needed, and cutting the end is a kind of its own.
         let chosen = rng.len(last);
         let (&(at, frame), &(next_at, next)) = (leaves.get(chosen)?, leaves.get(chosen + 1)?);
         let seq = u64::try_from(chosen).ok()?;
+        let sizes = &specimen.sizes;
+        let rest = seq..*sizes.last()?;
         match kind {
             Tampering::Flip | Tampering::Zero => self.overwrite(at, frame, kind, rng)?,
             Tampering::FlipWithChecksum | Tampering::RewriteAll | Tampering::Resign => {
@@ -74,16 +77,25 @@ impl<'a> Hand<'a> {
                 if kind == Tampering::Resign {
                     self.resign(specimen);
                 }
+                if kind != Tampering::FlipWithChecksum {
+                    return Some(Place::record(seq).or_span(sizes));
+                }
             }
             Tampering::Drop | Tampering::DropRenumbered => {
                 self.segments.get_mut(at)?.drop_record(frame);
                 self.write(anew(kind == Tampering::DropRenumbered));
+                if kind == Tampering::DropRenumbered {
+                    return Some(Place::records(rest).or_span(sizes));
+                }
             }
             Tampering::Insert | Tampering::InsertRenumbered => {
                 let copy = self.segments.get(at)?.frames.get(frame)?.clone();
                 self.segments.get_mut(at)?.frames.insert(frame + 1, copy);
                 self.write(anew(kind == Tampering::InsertRenumbered));
-                return Some(seq + u64::from(kind == Tampering::InsertRenumbered));
+                return Some(match kind {
+                    Tampering::Insert => Place::before(seq + 1),
+                    _ => Place::records(seq + 1..rest.end.checked_add(1)?).or_span(sizes),
+                });
             }
             Tampering::Swap | Tampering::SwapRenumbered => {
                 let (one, other) = (self.body(at, frame)?, self.body(next_at, next)?);
@@ -93,6 +105,11 @@ impl<'a> Hand<'a> {
                 self.place(at, frame, other)?;
                 self.place(next_at, next, one)?;
                 self.write(anew(kind == Tampering::SwapRenumbered));
+                let both = Place::record(seq).and(seq + 1);
+                return Some(match kind {
+                    Tampering::Swap => both,
+                    _ => Place::records(seq..seq + 2).or_span(sizes),
+                });
             }
             Tampering::FrameOfAnotherKind => {
                 let frame = self.segments.get_mut(at)?.frames.get_mut(frame)?;
@@ -107,17 +124,18 @@ impl<'a> Hand<'a> {
             Tampering::ExchangePart | Tampering::SwapParts | Tampering::InsertPart => {
                 return self.change_parts(kind, rng);
             }
-            Tampering::CutTail => return self.cut_tail(rng),
-            Tampering::DropSegment | Tampering::ReplaySegment => return self.drop_segment(kind, rng),
+            Tampering::CutTail => return Some(Place::records(self.cut_tail(rng)?..rest.end).or_cut(sizes)),
+            Tampering::DropSegment | Tampering::ReplaySegment => return self.drop_segment(kind, sizes, rng),
             Tampering::Header | Tampering::Footer => return self.make_up(kind, rng),
             Tampering::Checkpoint | Tampering::Fork => return self.second_root(kind, specimen, rng),
             Tampering::StaleCopy => {
-                return Reader::open_on(Arc::new(specimen.older.clone()))
-                    .ok()
-                    .map(|reader| size(&reader));
+                let reader = Reader::open_on(Arc::new(specimen.older.clone())).ok()?;
+                let signed = specimen.older_signed..*sizes.last()?;
+                return Some(Place::before(size(&reader)).or_within(signed));
             }
+            _ => return self.forge_further(kind, (at, frame, seq), specimen, rng),
         }
-        Some(seq)
+        Some(Place::record(seq))
     }
 
     /// Cuts one record out, and gives all later ones their new numbers.
@@ -175,7 +193,7 @@ impl<'a> Hand<'a> {
     }
 
     /// Where the parts stand, with the number of their record: all, or those that their leaves bind.
-    fn parts(&self, only_bound: bool) -> Vec<(usize, usize, u64)> {
+    pub(super) fn parts(&self, only_bound: bool) -> Vec<(usize, usize, u64)> {
         let mut places = Vec::new();
         for (at, segment) in self.segments.iter().enumerate() {
             for (frame, piece) in segment.frames.iter().enumerate() {
@@ -191,23 +209,25 @@ impl<'a> Hand<'a> {
         places
     }
 
-    fn drop_part(mut self, rng: &mut Rng) -> Option<u64> {
+    fn drop_part(mut self, rng: &mut Rng) -> Option<Place> {
         let parts = self.parts(false);
         let &(at, frame, seq) = parts.get(rng.len(parts.len()))?;
         self.segments.get_mut(at)?.frames.remove(frame);
         self.write(Anew::Everything);
-        Some(seq)
+        Some(Place::record(seq))
     }
 
     /// No leaf changes, so every hash and signature stays as it was.
-    fn change_parts(mut self, kind: Tampering, rng: &mut Rng) -> Option<u64> {
+    fn change_parts(mut self, kind: Tampering, rng: &mut Rng) -> Option<Place> {
+        let mut both = None;
         let parts = self.parts(true);
         let &(at, frame, seq) = parts.get(rng.len(parts.len()))?;
         let body = self.segments.get(at)?.frames.get(frame)?.body.clone();
         match kind {
             Tampering::SwapParts => {
                 let mut others = parts.iter().filter(|(_, _, other)| *other != seq).cycle();
-                let &(other_at, other, _) = others.nth(rng.len(parts.len()))?;
+                let &(other_at, other, other_seq) = others.nth(rng.len(parts.len()))?;
+                both = Some(other_seq);
                 let others = self.segments.get(other_at)?.frames.get(other)?.body.clone();
                 if others == body {
                     return self.change_parts(kind, rng);
@@ -233,7 +253,8 @@ impl<'a> Hand<'a> {
             }
         }
         self.write(Anew::Everything);
-        Some(seq)
+        let place = Place::each([seq].into_iter().chain(both));
+        Some(place)
     }
 
     fn cut_tail(mut self, rng: &mut Rng) -> Option<u64> {
@@ -262,7 +283,8 @@ impl<'a> Hand<'a> {
         u64::try_from(hand.leaves().len()).ok()
     }
 
-    fn drop_segment(self, kind: Tampering, rng: &mut Rng) -> Option<u64> {
+    fn drop_segment(self, kind: Tampering, sizes: &[u64], rng: &mut Rng) -> Option<Place> {
+        let end = *sizes.last()?;
         if kind == Tampering::ReplaySegment {
             // The last segment as it was after half of its records, not sealed then.
             let segment = self.segments.last()?;
@@ -274,15 +296,17 @@ impl<'a> Hand<'a> {
             let seq = segment.frames.get(half)?.seq;
             bytes.get_mut(from..)?.fill(0);
             self.disk.put(&name, &bytes);
-            return Some(seq);
+            return Some(Place::records(seq..end).or_cut(sizes));
         }
         let at = rng.len(self.segments.len());
         let first = self.segments.get(at)?.header.first_seq();
+        let next = self.segments.get(at + 1).map(|next| next.header.first_seq());
         self.disk.remove(&segment_name(first)).ok()?;
-        Some(first)
+        let place = Place::records(first..next.unwrap_or(end));
+        Some(if next.is_none() { place.or_cut(sizes) } else { place })
     }
 
-    fn make_up(mut self, kind: Tampering, rng: &mut Rng) -> Option<u64> {
+    fn make_up(mut self, kind: Tampering, rng: &mut Rng) -> Option<Place> {
         let at = 1 + rng.len(self.segments.len().checked_sub(1)?);
         if kind == Tampering::Header {
             let segment = self.segments.get_mut(at)?;
@@ -292,7 +316,7 @@ impl<'a> Hand<'a> {
             let first = segment.header.first_seq();
             segment.header.frontier = Frontier::from_parts(first, peaks)?;
             self.write(Anew::Frames);
-            return Some(first);
+            return Some(Place::before(first));
         }
         let segment = self.segments.get(at - 1)?;
         let name = segment_name(segment.header.first_seq());
@@ -303,10 +327,10 @@ impl<'a> Hand<'a> {
         let made = footer.encode();
         bytes.get_mut(end..end + made.len())?.copy_from_slice(&made);
         self.disk.put(&name, &bytes);
-        Some(footer.next_seq)
+        Some(Place::before(footer.next_seq))
     }
 
-    fn second_root(&self, kind: Tampering, specimen: &Specimen, rng: &mut Rng) -> Option<u64> {
+    fn second_root(&self, kind: Tampering, specimen: &Specimen, rng: &mut Rng) -> Option<Place> {
         let size = *specimen.sizes.get(rng.len(specimen.sizes.len()))?;
         let name = kept_in(self.disk, size);
         let text = String::from_utf8(self.disk.bytes(&name)?).ok()?;
@@ -324,7 +348,7 @@ impl<'a> Hand<'a> {
             format!("{}{root}{}", text.get(..at)?, text.get(at + root.len()..)?)
         };
         self.disk.put(&name, forged.as_bytes());
-        Some(size)
+        Some(Place::file(&name))
     }
 
     fn resign(&self, specimen: &Specimen) {
@@ -355,7 +379,7 @@ impl<'a> Hand<'a> {
     }
 
     /// Writes the segments back.
-    fn write(&mut self, anew: Anew) {
+    pub(super) fn write(&mut self, anew: Anew) {
         let mut frontier = Frontier::default();
         for segment in &mut self.segments {
             let old = segment.header.first_seq();
@@ -384,7 +408,7 @@ impl<'a> Hand<'a> {
 
 /// How much a forger computes anew.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Anew {
+pub(super) enum Anew {
     /// Frames and their checksums.
     Frames,
     /// Also numbers, headers and footers.

@@ -1,8 +1,11 @@
 //! Forgeries of a ledger, from a flipped bit to a careful hand that computes everything anew, so that tests and
 //! `cargo xtask soak tamper` show which of them the verifier finds, and where.
 
+mod further;
 mod hand;
+mod judge;
 mod pieces;
+mod served;
 mod specimen;
 
 use std::collections::BTreeMap;
@@ -38,11 +41,33 @@ pub enum Tampering {
     Fork,
     RewriteAll,
     StaleCopy,
+    FalseNumber,
+    HugeNumber,
+    FalseNumbers,
+    FrameLength,
+    FlipPart,
+    ReplayRecord,
+    InsertForeign,
+    DropSeveral,
+    Holes,
+    ZeroTail,
+    BehindFooter,
+    HeaderNumber,
+    FooterNumber,
+    DoubleSegment,
+    RenameSegment,
+    SwapSegments,
+    KeyChange,
+    Cosignature,
+    ServedEntry,
+    ServedTile,
+    ServedGone,
+    ServedSize,
 }
 
 impl Tampering {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 46] = [
         Self::Flip,
         Self::FlipWithChecksum,
         Self::Zero,
@@ -67,6 +92,28 @@ impl Tampering {
         Self::Fork,
         Self::RewriteAll,
         Self::StaleCopy,
+        Self::FalseNumber,
+        Self::HugeNumber,
+        Self::FalseNumbers,
+        Self::FrameLength,
+        Self::FlipPart,
+        Self::ReplayRecord,
+        Self::InsertForeign,
+        Self::DropSeveral,
+        Self::Holes,
+        Self::ZeroTail,
+        Self::BehindFooter,
+        Self::HeaderNumber,
+        Self::FooterNumber,
+        Self::DoubleSegment,
+        Self::RenameSegment,
+        Self::SwapSegments,
+        Self::KeyChange,
+        Self::Cosignature,
+        Self::ServedEntry,
+        Self::ServedTile,
+        Self::ServedGone,
+        Self::ServedSize,
     ];
 
     /// What it does, for a person.
@@ -97,8 +144,63 @@ impl Tampering {
             Self::Fork => "the key signs a second root for one size",
             Self::RewriteAll => "a record is changed and everything but signatures computed anew",
             Self::StaleCopy => "the whole folder is put back to an older state",
+            Self::FalseNumber => "a frame has another number than its leaf",
+            Self::HugeNumber => "a frame, or its leaf, too, has the largest number there is",
+            Self::FalseNumbers => "frame and leaf both have another number",
+            Self::FrameLength => "a frame's length is another one",
+            Self::FlipPart => "a bit of a part is flipped",
+            Self::ReplayRecord => "a record of another ledger stands in place of one",
+            Self::InsertForeign => "a record of another ledger is put in",
+            Self::DropSeveral => "records are cut out at several places",
+            Self::Holes => "holes are punched into a segment",
+            Self::ZeroTail => "the end of the last segment is overwritten with zeros",
+            Self::BehindFooter => "bytes are put behind a segment's footer",
+            Self::HeaderNumber => "a segment's header begins with another number",
+            Self::FooterNumber => "a number of a segment's footer is another one",
+            Self::DoubleSegment => "a segment stands there twice, under two names",
+            Self::RenameSegment => "a segment is renamed",
+            Self::SwapSegments => "two segments change their names",
+            Self::KeyChange => "the record of a change of the key is altered",
+            Self::Cosignature => "a checkpoint gets a witness's signature of something else",
+            Self::ServedEntry => "a server gives an entry with a bit flipped",
+            Self::ServedTile => "a server gives a tile of hashes with a bit flipped",
+            Self::ServedGone => "a server gives a tile no more",
+            Self::ServedSize => "a server gives a tile that is cut or has a byte more",
         }
     }
+
+    /// Whether it is done by a server, and not to a folder.
+    const fn is_served(self) -> bool {
+        matches!(
+            self,
+            Self::ServedEntry | Self::ServedTile | Self::ServedGone | Self::ServedSize
+        )
+    }
+}
+
+/// What is done to files and is no tampering with what was signed: every record is there and proved, and nothing may be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Harmless {
+    /// The hashes beside a segment are derived: altered, cut, or gone.
+    Hashes,
+    /// Bits in the rest of the newest segment, where nothing was written yet: a torn end, and said to be one.
+    Rest,
+    /// An older checkpoint is put back as the newest, and the later ones are kept along the ledger.
+    OlderCheckpoint,
+    /// The checkpoint of another log lies there.
+    OtherLog,
+    /// A checkpoint is taken away that a later one covers.
+    FewerCheckpoints,
+}
+
+impl Harmless {
+    const ALL: [Self; 5] = [
+        Self::Hashes,
+        Self::Rest,
+        Self::OlderCheckpoint,
+        Self::OtherLog,
+        Self::FewerCheckpoints,
+    ];
 }
 
 /// What a round showed.
@@ -130,11 +232,11 @@ pub struct Failure {
 pub struct TamperReport {
     /// By kind: rounds, located, found elsewhere, missed.
     pub kinds: BTreeMap<Tampering, [u64; 4]>,
-    /// The first round that was not located.
-    pub first_failure: Option<Failure>,
-    /// Ledgers that were not tampered with, and what was wrongly found in them.
+    /// The first round of each kind that was not located.
+    pub failures: BTreeMap<Tampering, Failure>,
+    /// Ledgers that were not tampered with: as they were written, or with changes that touch nothing that was signed.
     pub untouched: u64,
-    /// Findings in ledgers that were left as they were.
+    /// What was wrongly found in those.
     pub false_alarms: u64,
 }
 
@@ -177,6 +279,13 @@ pub fn tamper_rounds(seed: u64, rounds: u64) -> TamperReport {
             report.untouched += 1;
             report.false_alarms += specimen.false_alarms();
         }
+        // One that is no tampering, for each time round the kinds.
+        if round % kinds == 0 {
+            let at = usize::try_from(round / kinds % 5).unwrap_or(0);
+            let harmless = Harmless::ALL.get(at).copied().unwrap_or(Harmless::Hashes);
+            report.untouched += 1;
+            report.false_alarms += specimen.harmless(harmless, &mut Rng::new(seed ^ round));
+        }
         let kind = Tampering::ALL
             .iter()
             .cycle()
@@ -196,8 +305,8 @@ pub fn tamper_rounds(seed: u64, rounds: u64) -> TamperReport {
                 *count += 1;
             }
         }
-        if column != 1 && report.first_failure.is_none() {
-            report.first_failure = Some(Failure {
+        if column != 1 {
+            report.failures.entry(kind).or_insert(Failure {
                 specimen: of_specimen,
                 round: of_round,
                 kind,

@@ -163,8 +163,9 @@ struct Check<'a> {
     own: Option<Frontier>,
     /// What the tiles of the leaves' hashes lead to.
     said: Frontier,
-    /// For each level above the leaves: what the level below leads to, as far as it fills no tile.
-    rows: Vec<Vec<Hash>>,
+    /// For each level above the leaves: what the level below leads to, as far as it fills no tile; by the tiles of the leaves' hashes, and by the
+    /// entries, of which the next signed root says which are right.
+    rows: Vec<Vec<(Hash, Option<Hash>)>>,
     /// Where entries and hashes differ, since the last signed root that held.
     runs: Vec<Range<u64>>,
     /// A root did not hold, and every later one fails for the same reason until one holds again.
@@ -238,7 +239,7 @@ impl<'a> Check<'a> {
         self.report.gaps += piece.gaps;
         self.told.extend(piece.told);
         if let Err(why) = &piece.own {
-            let last = first + to_u64(piece.said.len());
+            let last = first.saturating_add(to_u64(piece.said.len()));
             let path = bundle(index, TILE_WIDTH);
             self.find(Fault::Unreadable(why.clone()), first..last, path);
             self.own = None;
@@ -247,22 +248,17 @@ impl<'a> Check<'a> {
         self.report.records += to_u64(own.len());
         for (at, said) in piece.said.iter().enumerate() {
             let seq = self.said.size();
+            let mut by_entries = Vec::new();
             if let Some(own) = own.get(at) {
                 if own != said {
                     self.differs(seq);
                 }
                 if let Some(frontier) = &mut self.own {
-                    frontier.push(*own);
+                    by_entries = completed(frontier, *own);
                 }
             }
-            let mut completed = Vec::new();
-            self.said.push_with(*said, |height, node| {
-                if height % TILE_HEIGHT == 0 {
-                    completed.push((height / TILE_HEIGHT, *node));
-                }
-            });
-            for (level, node) in completed {
-                self.upper(level, node)?;
+            for (index, (level, node)) in completed(&mut self.said, *said).into_iter().enumerate() {
+                self.upper(level, (node, by_entries.get(index).map(|(_, node)| *node)))?;
             }
             self.judge_heads();
         }
@@ -272,8 +268,8 @@ impl<'a> Check<'a> {
     fn differs(&mut self, seq: u64) {
         let is_full = self.runs.len() >= RUNS_MAX;
         match self.runs.last_mut() {
-            Some(run) if run.end == seq || is_full => run.end = seq + 1,
-            _ => self.runs.push(seq..seq + 1),
+            Some(run) if run.end == seq || is_full => run.end = seq.saturating_add(1),
+            _ => self.runs.push(seq..seq.saturating_add(1)),
         }
     }
 
@@ -318,7 +314,7 @@ impl<'a> Check<'a> {
     }
 
     /// A hash of a level above the leaves; compares a tile of that level when it is full.
-    fn upper(&mut self, level: u32, node: Hash) -> Result<(), RemoteError> {
+    fn upper(&mut self, level: u32, node: (Hash, Option<Hash>)) -> Result<(), RemoteError> {
         let at = usize::try_from(level.saturating_sub(1)).unwrap_or(usize::MAX);
         if self.rows.len() <= at {
             self.rows.resize(at + 1, Vec::new());
@@ -345,7 +341,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn compare_upper(&mut self, level: u32, row: &[Hash]) -> Result<(), RemoteError> {
+    fn compare_upper(&mut self, level: u32, row: &[(Hash, Option<Hash>)]) -> Result<(), RemoteError> {
         let height = level.saturating_mul(TILE_HEIGHT);
         let hashes = self.said.size().checked_shr(height).unwrap_or(0);
         let index = hashes.saturating_sub(1) / u64::from(TILE_WIDTH);
@@ -360,10 +356,20 @@ impl<'a> Check<'a> {
         self.report.tiles += 1;
         self.report.bytes += bytes;
         let first = index.saturating_mul(u64::from(TILE_WIDTH));
-        let span = |at: usize| (first + to_u64(at)).checked_shl(height).unwrap_or(u64::MAX);
-        let differing = (0..row.len()).filter(|&at| row.get(at) != said.get(at));
+        let span = |at: usize| {
+            let leaves = 1_u64.checked_shl(height).unwrap_or(u64::MAX);
+            first.saturating_add(to_u64(at)).saturating_mul(leaves)
+        };
+        let differs = |at: &usize| {
+            let Some((by_tiles, by_entries)) = row.get(*at) else {
+                return false;
+            };
+            let said = said.get(*at);
+            said != Some(by_tiles) && (said.is_none() || said != by_entries.as_ref())
+        };
+        let differing = (0..row.len()).filter(differs);
         for at in differing.collect::<Vec<_>>() {
-            self.find(Fault::Tile, span(at)..span(at + 1), tile.to_string());
+            self.find(Fault::Tile, span(at)..span(at.saturating_add(1)), tile.to_string());
         }
         Ok(())
     }
@@ -425,6 +431,17 @@ impl<'a> Check<'a> {
             error => error,
         }
     }
+}
+
+/// Adds a leaf's hash; gives the subtrees that it completes and that are hashes of a tile, by their level of tiles.
+fn completed(frontier: &mut Frontier, leaf: Hash) -> Vec<(u32, Hash)> {
+    let mut nodes = Vec::new();
+    frontier.push_with(leaf, |height, node| {
+        if height % TILE_HEIGHT == 0 {
+            nodes.push((height / TILE_HEIGHT, *node));
+        }
+    });
+    nodes
 }
 
 fn fetch_pieces(
