@@ -95,6 +95,11 @@ impl Beside {
         }
     }
 
+    /// As a place at this offset, behind which a packed file has nothing that can be read.
+    pub(super) fn packed_to(&self, offset: u64) -> Place {
+        self.read_to(offset, self.length.wrapping_sub(offset) & u64::from(u32::MAX))
+    }
+
     fn begins_as(&self, place: &Place) -> bool {
         let head = self.first.get(..to_usize(place.head_len));
         let begins = head.is_some_and(|head| digest_of(head) == place.head);

@@ -259,8 +259,8 @@ impl Follower {
             let of_it: Vec<&Place> = done.iter().chain(&left).filter(|place| one.is_of(place)).collect();
             if let Some(end) = of_it.iter().find(|place| one.ends_at(place)) {
                 known.done.push(match one.form {
-                    Form::Plain => one.read_to(end.offset, end.rest),
-                    Form::Gzip | Form::Unread => one.whole(),
+                    Form::Plain | Form::Gzip => one.read_to(end.offset, end.rest),
+                    Form::Unread => one.whole(),
                 });
                 continue;
             }
@@ -311,10 +311,12 @@ impl Follower {
         let about = reading.file.metadata().with_context(|| cannot(&reading.name))?;
         let itself = Itself::of(&about);
         if packed {
+            // A line without an end is told, and of another file that begins so it is read whole.
+            let offset = reading.offset;
             reading.take_rest(&self.intake)?;
             let all = beside::all(&self.path).with_context(|| cannot(&self.path))?;
             let place = match all.iter().find(|one| one.itself == itself) {
-                Some(one) => one.whole(),
+                Some(one) => one.packed_to(offset),
                 None => reading.place().with_context(|| cannot(&reading.name))?,
             };
             self.state.done.entry(self.key.clone()).or_default().push(place);

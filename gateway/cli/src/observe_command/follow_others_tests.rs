@@ -716,6 +716,27 @@ fn promise_4_files_that_were_seen_and_not_read_are_told_when_they_are_gone() {
     assert!(gaps.len() == 1 && gaps[0].contains("(and so with 1 more)"), "{gaps:?}");
 }
 
+/// Found by the stories: the copy is taken to its torn end, and the log itself was read from there.
+#[test]
+fn promise_4_a_packed_copy_that_has_the_beginning_of_a_line_hides_not_its_end() {
+    let ways = Ways {
+        appends: true,
+        numbers: false,
+    };
+    let acts = [
+        Act::Writes(1),
+        Act::Turns,
+        Act::Writes(1),
+        Act::Tears,
+        Act::BeginsCopy,
+        Act::FillsCopy(true),
+        Act::Turns,
+        Act::Packs(1),
+        Act::WritesLate(1),
+    ];
+    tells_every_story(ways, &acts);
+}
+
 #[test]
 fn promise_4_a_copy_that_was_made_before_more_was_written_hides_no_gap() {
     let world = World::new();
