@@ -1,4 +1,5 @@
-//! Commands that need no gateway, as they are typed: `config`, `completion`, and where there is colour.
+//! Commands that need no gateway, as they are typed: `config`, `completion`, and where there is colour. And what every command says
+//! where there is no gateway, no ledger, no configuration and nobody signed in.
 
 use std::path::Path;
 use std::process::Command;
@@ -200,5 +201,182 @@ COMP_WORDS=(gatescribe audit ""); COMP_CWORD=2; COMPREPLY=(); "$function" gatesc
     for word in ["search", "tail", "show"] {
         assert!(words.contains(&word), "no `{word}`: {told}");
     }
+    Ok(())
+}
+
+/// What each command answers where there is nothing: its line, its exit code, what it says. `kubectl` and a browser are not there either.
+const ALONE: &[(&str, i32, &str)] = &[
+    (
+        "serve --config nowhere.yaml",
+        9,
+        "cannot read the configuration `nowhere.yaml`",
+    ),
+    (
+        "config check nowhere.yaml",
+        9,
+        "cannot read the configuration `nowhere.yaml`",
+    ),
+    (
+        "config show nowhere.yaml",
+        9,
+        "cannot read the configuration `nowhere.yaml`",
+    ),
+    ("config schema", 0, ""),
+    (
+        "ledger verify nowhere --key nowhere.pub",
+        2,
+        "is neither a key `NAME+ID+KEY` nor a file",
+    ),
+    ("ledger key nowhere.key", 9, "cannot read `nowhere.key`"),
+    ("ledger rotate-key nowhere.key", 9, "`nowhere.key`"),
+    ("ledger checkpoint nowhere", 5, "there is no folder `nowhere`"),
+    ("ledger status nowhere", 5, "cannot read `nowhere"),
+    ("ledger proof nowhere 1", 5, "`nowhere/checkpoint` cannot be read"),
+    (
+        "ledger witness --key nowhere.key --log nowhere.pub --listen 127.0.0.1:0",
+        2,
+        "is neither a key `NAME+ID+KEY` nor a file",
+    ),
+    ("ledger erase --list", 3, SIGNED_OUT),
+    ("ledger rotate-part-keys --reason x", 3, SIGNED_OUT),
+    (
+        "ledger keys backup keys.age --recipient nowhere.age --config nowhere.yaml",
+        9,
+        "nowhere",
+    ),
+    (
+        "ledger keys restore nowhere.age --identity nowhere.key --config nowhere.yaml",
+        9,
+        "nowhere",
+    ),
+    (
+        "reconcile nowhere nowhere.log --cluster prod --account gateway",
+        9,
+        "nowhere",
+    ),
+    ("observe --log nowhere.log --cluster prod", 9, "nowhere.log"),
+    ("login http://127.0.0.1:9", 7, "the gateway cannot be reached"),
+    ("logout", 3, SIGNED_OUT),
+    ("whoami", 3, SIGNED_OUT),
+    ("idp test", 3, SIGNED_OUT),
+    ("can get pods", 3, SIGNED_OUT),
+    ("why", 3, SIGNED_OUT),
+    ("api GET /version", 3, SIGNED_OUT),
+    ("reason ticket", 3, SIGNED_OUT),
+    ("exec --reason ticket pod -- ls", 3, SIGNED_OUT),
+    ("audit search", 3, SIGNED_OUT),
+    ("audit tail", 3, SIGNED_OUT),
+    ("audit show x", 3, SIGNED_OUT),
+    ("audit view x", 3, SIGNED_OUT),
+    ("audit receipt x", 3, SIGNED_OUT),
+    ("audit can", 3, SIGNED_OUT),
+    (
+        "audit policy check nowhere.yaml",
+        9,
+        "cannot read the policy `nowhere.yaml`",
+    ),
+    (
+        "audit policy explain nowhere.yaml get pods",
+        9,
+        "cannot read the policy `nowhere.yaml`",
+    ),
+    (
+        "audit policy diff nowhere.yaml prod=nowhere.yaml",
+        9,
+        "cannot read the policy `nowhere.yaml`",
+    ),
+    ("audit policy preset", 0, ""),
+    ("evidence pack verb:get -o nowhere.html", 3, SIGNED_OUT),
+    (
+        "evidence verify nowhere.html --key nowhere.pub",
+        2,
+        "is neither a key `NAME+ID+KEY` nor a file",
+    ),
+    ("session ls", 3, SIGNED_OUT),
+    ("session show 0123abcd", 3, SIGNED_OUT),
+    (
+        "session play 0123abcd",
+        2,
+        "a recording is played in a terminal, and this is none",
+    ),
+    ("session export 0123abcd", 3, SIGNED_OUT),
+    ("session watch 0123abcd", 3, SIGNED_OUT),
+    ("session end 0123abcd --reason x", 3, SIGNED_OUT),
+    ("user lock x --reason y", 3, SIGNED_OUT),
+    ("user unlock x", 3, SIGNED_OUT),
+    ("user locks", 3, SIGNED_OUT),
+    ("hold create --subject x --reason y", 3, SIGNED_OUT),
+    ("hold ls", 3, SIGNED_OUT),
+    ("hold release x --reason y", 3, SIGNED_OUT),
+    ("completion bash", 0, ""),
+    ("version", 0, ""),
+];
+const SIGNED_OUT: &str = "you are not signed in anywhere";
+/// They stand for themselves: one needs nothing and stays, the other is called by kubectl alone.
+const LEFT_OUT: [&str; 2] = ["demo", "kube"];
+
+/// The names of all commands below this one that do something, each with the words that lead to it.
+fn leaves(before: &str, command: &clap::Command, found: &mut Vec<String>) {
+    let inner = command.get_subcommands().filter(|inner| inner.get_name() != "help");
+    let inner: Vec<&clap::Command> = inner.collect();
+    if inner.is_empty() {
+        found.push(before.trim().to_owned());
+    }
+    for command in inner {
+        leaves(&format!("{before} {}", command.get_name()), command, found);
+    }
+}
+
+#[test]
+fn every_command_alone_says_what_is_wrong_and_what_to_do_with_its_documented_code() -> anyhow::Result<()> {
+    let mut whole = cli::command_line();
+    whole.build();
+    let mut names = Vec::new();
+    leaves("", &whole, &mut names);
+    names.retain(|name| {
+        !LEFT_OUT
+            .iter()
+            .any(|out| name == out || name.starts_with(&format!("{out} ")))
+    });
+    for name in &names {
+        let of = |line: &str| line == name || line.starts_with(&format!("{name} "));
+        let lines = ALONE.iter().filter(|(line, _, _)| of(line)).count();
+        ensure!(
+            lines == 1,
+            "`gatescribe {name}` has {lines} lines in this story: say what it answers alone"
+        );
+    }
+    assert_eq!(names.len(), ALONE.len(), "a line of this story is for no command");
+    let codes = std::fs::read_to_string(repository().join("docs/reference/exit-codes.md"))?;
+    let folder = tempfile::tempdir()?;
+    for (line, code, says) in ALONE {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = command(&words)?;
+        command
+            .env("HOME", folder.path())
+            .env("GATESCRIBE_NO_BROWSER", "1")
+            .current_dir(folder.path());
+        let told = run(command, "", PATIENCE).with_context(|| (*line).to_owned())?;
+        assert_eq!(told.code, *code, "{line}: {told}");
+        assert!(
+            codes.contains(&format!("| {code} | ")),
+            "{line}: {code} is not documented"
+        );
+        if *code == 0 {
+            ensure!(!told.stdout.is_empty() && told.stderr.is_empty(), "{line}: {told}");
+            continue;
+        }
+        let first = told.stderr.lines().next().unwrap_or_default();
+        ensure!(first.starts_with("✖ ") && first.contains(says), "{line}: {told}");
+        ensure!(
+            told.stderr.contains("\n  do this  "),
+            "{line} says nothing to do: {told}"
+        );
+        assert_eq!(told.stdout, "", "{line}");
+        ensure!(!told.stderr.contains("panicked"), "{line}: {told}");
+    }
+    let left = std::fs::read_dir(folder.path())?.map(|entry| Ok(entry?.file_name()));
+    let left: Vec<_> = left.collect::<std::io::Result<_>>()?;
+    assert!(left.iter().all(|name| name == ".config"), "files are left: {left:?}");
     Ok(())
 }

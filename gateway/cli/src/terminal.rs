@@ -50,10 +50,23 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(err, "{text}").and_then(|()| err.flush());
 }
 
-/// Writes an error with its causes, once each, joined by ": ".
+/// Writes an error with its causes, once each, joined by ": ", and what to do where a file cannot be opened.
 pub(crate) fn fail(error: &anyhow::Error) {
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
     say(&format!("✖ {}", chain.join(": ")));
+    if let Some(remedy) = remedy(error) {
+        say(&format!("  do this  {remedy}"));
+    }
+}
+
+/// Of whatever a command opens by a name that somebody gave.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    match cause.kind() {
+        ErrorKind::NotFound => Some("name one that is there; `--help` of the command shows how"),
+        ErrorKind::PermissionDenied => Some("run it as somebody who may, such as the gateway's own user"),
+        _ => None,
+    }
 }
 
 /// Whether a person may be there who reads and answers.

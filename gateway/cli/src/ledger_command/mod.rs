@@ -349,7 +349,10 @@ fn public_half(file: &Path) -> Result<Exit, Refused> {
 fn rotate(file: &Path) -> Result<Exit, Refused> {
     let fault = |error: anyhow::Error| (Exit::Fault, error);
     let key = data::ledger_key_in(file).map_err(fault)?;
-    let key = key.ok_or_else(|| fault(anyhow::anyhow!("there is no key `{}`", file.display())))?;
+    let key = key.ok_or_else(|| {
+        let error = anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::NotFound));
+        fault(error.context(format!("there is no key `{}`", file.display())))
+    })?;
     // The gateway looks for the next key beside this name alone, and nothing makes a witness's key follow another.
     if file.file_name().is_none_or(|name| name != data::LEDGER_KEY_NAME) {
         let what = format!(
@@ -384,6 +387,10 @@ fn newest(dir: &Path) -> Result<Note, Refused> {
     let file = dir.join(NEWEST_CHECKPOINT);
     let bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !dir.is_dir() => {
+            let error = anyhow::Error::new(error).context(format!("there is no folder `{}`", dir.display()));
+            return Err((Exit::NotFound, error));
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let what = format!("`{}` has no checkpoint: nothing of it was signed", dir.display());
             return Err((Exit::NotFound, anyhow::anyhow!(what)));
