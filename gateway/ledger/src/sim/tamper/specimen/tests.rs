@@ -1,7 +1,135 @@
 //! Forgeries one by one, and what the standing check says of them.
 
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
 use super::*;
-use crate::verify::Fault;
+use crate::disk::DiskFile;
+use crate::sim::Rng;
+use crate::verify::{Fault, Recalled, Resume, verify_resumed};
+
+type Identity<'i> = &'i (dyn Fn(&str, &dyn DiskFile) -> Option<String> + Sync);
+
+impl Specimen {
+    /// Checks a folder going on from `left`; also gives what is left then, a line for each segment.
+    fn resumed(&self, disk: &SimDisk, left: &str, identity: Identity<'_>) -> (Report, Vec<String>) {
+        let trust = Trust {
+            keys: vec![self.key.key().clone()],
+            remembered: Vec::new(),
+        };
+        let (disk, kept): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), Mutex::new(Vec::new()));
+        let keep = |line: &str| kept.lock().unwrap().push(line.to_owned());
+        let resume = Resume::new(left, identity, &keep);
+        let report = verify_resumed(&disk, &trust, 1, &|_| {}, &resume).unwrap();
+        (report, kept.into_inner().unwrap())
+    }
+
+    /// The folder after somebody's work, where that could be done.
+    fn forged(&self, kind: Tampering, round: u64) -> Option<SimDisk> {
+        let forged = self.disk.copy(round);
+        Hand::new(&forged).forge(kind, self, &mut Rng::new(round))?;
+        Some(if kind == Tampering::StaleCopy {
+            self.older.copy(1)
+        } else {
+            forged
+        })
+    }
+}
+
+/// Tells a file by all that stands in it, as a time of change does.
+fn by_content(disk: &SimDisk) -> impl Fn(&str, &dyn DiskFile) -> Option<String> + Sync {
+    let disk = disk.clone();
+    move |name, _| Some(Part::digest(&disk.bytes(name)?))
+}
+
+/// As if all had been read now.
+fn read_now(mut report: Report) -> Report {
+    let recalled = std::mem::replace(&mut report.recalled, Recalled::default());
+    report.segments += recalled.segments;
+    report.records += recalled.records;
+    report.parts += recalled.parts;
+    report.bytes += recalled.bytes;
+    report
+}
+
+/// Segments that an interrupted check has read, drawn by the bits of a number.
+fn drawn(lines: &[String], bits: u64) -> String {
+    let lines = lines.iter().enumerate();
+    let drawn = lines.filter(|(at, _)| bits >> (at % 64) & 1 == 1);
+    drawn.map(|(_, line)| format!("{line}\n")).collect()
+}
+
+#[test]
+fn promise_5_a_check_that_is_gone_on_with_says_what_a_whole_one_says_whatever_is_forged_in_between() {
+    let specimens: Vec<_> = (0..4).map(Specimen::new).collect();
+    let left: Vec<_> = specimens
+        .iter()
+        .map(|specimen| specimen.resumed(&specimen.disk, "", &by_content(&specimen.disk)).1)
+        .collect();
+    assert!(left.iter().all(|lines| lines.len() > 1), "{left:?}");
+    let cases = (
+        0..specimens.len(),
+        prop::sample::select(Tampering::ALL.to_vec()),
+        any::<u64>(),
+        any::<u64>(),
+    );
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(400));
+    let done = runner.run(&cases, |(at, kind, round, bits)| {
+        let (specimen, left) = (&specimens[at], drawn(&left[at], bits));
+        let Some(forged) = specimen.forged(kind, round) else {
+            return Ok(());
+        };
+        let whole = specimen.check(&forged, &[]);
+        let (resumed, _) = specimen.resumed(&forged, &left, &by_content(&forged));
+        prop_assert_eq!(resumed.is_proved(), whole.is_proved());
+        prop_assert_eq!(read_now(resumed), whole, "{:?}", kind);
+        Ok(())
+    });
+    done.unwrap();
+}
+
+/// Somebody who leaves no trace on the files: whatever a whole check finds and this one does not is about records that it names as not read again.
+#[test]
+fn promise_5_what_was_forged_without_a_trace_and_is_not_found_is_named_as_not_read_again() {
+    let by_name = |name: &str, _: &dyn DiskFile| Some(name.to_owned());
+    let specimens: Vec<_> = (0..4).map(Specimen::new).collect();
+    let left: Vec<_> = specimens
+        .iter()
+        .map(|specimen| specimen.resumed(&specimen.disk, "", &by_name).1)
+        .collect();
+    let cases = (
+        0..specimens.len(),
+        prop::sample::select(Tampering::ALL.to_vec()),
+        any::<u64>(),
+        any::<u64>(),
+    );
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(400));
+    let done = runner.run(&cases, |(at, kind, round, bits)| {
+        let (specimen, left) = (&specimens[at], drawn(&left[at], bits));
+        let Some(forged) = specimen.forged(kind, round) else {
+            return Ok(());
+        };
+        let whole = specimen.check(&forged, &[]);
+        let (resumed, _) = specimen.resumed(&forged, &left, &by_name);
+        let spans = &resumed.recalled.spans;
+        for found in whole.findings.iter().filter(|found| !resumed.findings.contains(found)) {
+            let named = |seq: u64| spans.iter().any(|span| span.contains(&seq));
+            let is_named = found.records.is_empty() || named(found.records.start) || !resumed.findings.is_empty();
+            prop_assert!(is_named, "{:?}: {} is not found, of {:?}", kind, found, spans);
+        }
+        // It says no more than a whole check but of what leads to signatures.
+        prop_assert!(
+            whole.findings.is_empty() <= resumed.findings.is_empty(),
+            "{:?}: {:?}",
+            kind,
+            resumed.findings
+        );
+        Ok(())
+    });
+    done.unwrap();
+}
 
 #[test]
 fn the_standing_check_finds_what_is_forged_under_a_running_gateway_and_nothing_else() {
