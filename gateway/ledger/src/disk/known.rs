@@ -102,7 +102,9 @@ mod tests {
 
     /// A file where it can be known again; `None`, said aloud, where the folder for such files does not lie on such a file system.
     fn file() -> Option<(tempfile::TempDir, std::path::PathBuf)> {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        // Beside this program: the folder for temporary files often lies in memory.
+        let program = std::env::current_exe().unwrap();
+        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
         let path = folder.path().join("0.seg");
         std::fs::write(&path, "records").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
