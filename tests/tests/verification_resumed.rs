@@ -93,6 +93,12 @@ impl Stage {
 
     /// Has a verification come to the newest segment, which it cannot open, and kills it there. Gives how many segments it has left.
     fn interrupted(&self) -> anyhow::Result<usize> {
+        // The one before the newest one asks for that one's header where it ends.
+        self.interrupted_with(self.segments.len() - 2)
+    }
+
+    /// The same, once it has left so many.
+    fn interrupted_with(&self, wanted: usize) -> anyhow::Result<usize> {
         self.settled()?;
         let (last, aside) = (
             self.segments.last().context("a segment")?,
@@ -100,8 +106,6 @@ impl Stage {
         );
         fs::rename(last, &aside)?;
         ensure!(Command::new("mkfifo").arg(last).status()?.success());
-        // The one before it asks the newest one's header where it ends.
-        let wanted = self.segments.len() - 2;
         let mut child = self.command(&[])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let read = try_until("all before the newest are read", PATIENCE, || {
             let text = fs::read_to_string(self.left().context("a file")?)?;
@@ -223,5 +227,163 @@ fn promise_5_what_others_could_have_left_is_not_gone_on_with() -> anyhow::Result
             "{refused:?}"
         );
     }
+    Ok(())
+}
+
+/// Python runs what the attacker does: mapped memory and calls of the kernel take `unsafe` in Rust.
+fn python(program: &str, file: &Path) -> anyhow::Result<Output> {
+    let mut command = Command::new("python3");
+    command.args(["-c", program]).arg(file);
+    run(command, "", PATIENCE)
+}
+
+/// Exchanges what the file holds with other blocks of the disk: `EXT4_IOC_MOVE_EXT`, which leaves all times as they were. Ends with 3 where the file system has no such thing.
+const MOVE_EXTENTS: &str = r#"
+import fcntl, os, struct, sys
+path = sys.argv[1]
+other = path + ".other"
+size = os.stat(path).st_size
+with open(other, "wb") as file:
+    file.write(b"f" * size)
+ours, theirs = os.open(other, os.O_RDWR), os.open(path, os.O_RDWR)
+before, old = os.fstat(theirs), os.pread(theirs, size, 0)
+blocks, done = (size + 4095) // 4096, 0
+for attempt in range(200):
+    for file in (ours, theirs):
+        os.fsync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    argument = bytearray(struct.pack("=IIQQQQ", 0, theirs, done, done, blocks - done, 0))
+    try:
+        fcntl.ioctl(ours, 0xC028660F, argument)
+    except OSError as error:
+        if error.errno not in (11, 16):
+            sys.exit(3)
+    done += struct.unpack("=IIQQQQ", argument)[5]
+    if done >= blocks:
+        break
+os.fsync(ours)
+os.posix_fadvise(theirs, 0, 0, os.POSIX_FADV_DONTNEED)
+after, new = os.fstat(theirs), os.pread(theirs, size, 0)
+same = (before.st_ctime_ns, before.st_mtime_ns, before.st_ino) == (after.st_ctime_ns, after.st_mtime_ns, after.st_ino)
+os.unlink(other)
+sys.exit(0 if same and new != old else 3)
+"#;
+
+/// Writes to a page of the file by mapped memory before and after the verification has read it, with one mapping and no call in between.
+const MAPPED: &str = r#"
+import mmap, os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+size = os.fstat(file).st_size
+mapped = mmap.mmap(file, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+at = size // 2
+mapped[at] = mapped[at]
+print("touched", flush=True)
+sys.stdin.readline()
+mapped[at] ^= 1
+print("changed", flush=True)
+sys.stdin.readline()
+"#;
+
+/// Whether the ledger lies where files can be known again. Elsewhere all is read each time, and there is nothing to attack.
+fn leaves_traces(stage: &Stage) -> anyhow::Result<bool> {
+    let mut command = Command::new("stat");
+    command.args(["-f", "-c", "%T"]).arg(stage.dir());
+    let system = run(command, "", PATIENCE)?.stdout;
+    Ok(["ext2/ext3", "xfs", "btrfs"].contains(&system.trim()))
+}
+
+#[test]
+fn promise_5_a_file_whose_blocks_were_exchanged_by_somebody_who_may_write_to_it_is_read_again() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    if !leaves_traces(&stage)? {
+        println!("NOT TESTED: the file system's times do not say every change");
+        return Ok(());
+    }
+    let second = stage.segments.get(1).context("a second segment")?;
+    fs::set_permissions(second, fs::Permissions::from_mode(0o666))?;
+    // Nothing of it is left, and that is said at once.
+    let left = stage.interrupted_with(stage.segments.len() - 3)?;
+    if python(MOVE_EXTENTS, second)?.code != 0 {
+        println!("NOT TESTED: this file system exchanges no blocks");
+        return Ok(());
+    }
+    let found = stage.verify(&["-o", "json"])?;
+    assert_eq!(found.code, 8, "{found:?}");
+    assert!(found.stderr.contains("others than you may write to them"), "{found:?}");
+    let said = report(&found)?;
+    // The one before it asks for its header, which is gone with the rest.
+    assert_eq!(said["recalled"]["segments"], left - 1, "{said:#}");
+    assert_eq!(said["recalled"]["segmentsReadAgain"], 1, "{said:#}");
+    assert_eq!(said["recalled"]["readEachTime"][0]["segments"], 1, "{said:#}");
+    assert_eq!(said["findings"][0]["file"].as_str(), second.to_str(), "{said:#}");
+    Ok(())
+}
+
+#[test]
+fn promise_5_a_file_that_was_changed_by_mapped_memory_while_it_was_verified_is_read_again() -> anyhow::Result<()> {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let stage = Stage::new()?;
+    if !leaves_traces(&stage)? {
+        println!("NOT TESTED: the file system's times do not say every change");
+        return Ok(());
+    }
+    let second = stage.segments.get(1).context("a second segment")?;
+    let mut command = Command::new("python3");
+    command.args(["-c", MAPPED]).arg(second);
+    let mut thief = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut told = BufReader::new(thief.stdout.take().context("its words")?).lines();
+    assert_eq!(told.next().context("a word")??, "touched");
+    // The page is dirty now, so that what is written to it next makes no fault.
+    let left = stage.interrupted()?;
+    let mut go_on = thief.stdin.take().context("a way to tell it")?;
+    writeln!(go_on)?;
+    assert_eq!(told.next().context("a word")??, "changed");
+    stage.settled()?;
+    let found = stage.verify(&["-o", "json"]);
+    drop(go_on);
+    thief.wait()?;
+    let found = found?;
+    assert_eq!(found.code, 8, "{found:?}");
+    let said = report(&found)?;
+    assert_eq!(said["recalled"]["segments"], left - 1, "{said:#}");
+    assert_eq!(said["findings"][0]["file"].as_str(), second.to_str(), "{said:#}");
+    Ok(())
+}
+
+#[test]
+fn promise_5_another_folder_or_file_in_the_place_of_the_one_that_was_read_is_read_again() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let second = stage.segments.get(1).context("a second segment")?;
+    let left = stage.interrupted()?;
+    // Another file with the same name, length and times.
+    let times = second.metadata()?;
+    let times = fs::FileTimes::new()
+        .set_accessed(times.accessed()?)
+        .set_modified(times.modified()?);
+    let forged = stage.folder.path().join("forged");
+    fs::copy(second, &forged)?;
+    flip(&forged)?;
+    fs::File::options().write(true).open(&forged)?.set_times(times)?;
+    fs::rename(&forged, second)?;
+    stage.settled()?;
+    let found = stage.verify(&["-o", "json"])?;
+    assert_eq!(found.code, 8, "{found:?}");
+    let said = report(&found)?;
+    assert_eq!(said["recalled"]["segmentsReadAgain"], 1, "{said:#}");
+    flip(second)?;
+
+    // Another folder with the same files.
+    assert_eq!(stage.interrupted()?, left);
+    let (dir, copy) = (stage.dir(), stage.folder.path().join("copy"));
+    let copied = Command::new("cp").arg("-a").args([&dir, &copy]).status()?;
+    ensure!(copied.success());
+    fs::rename(&dir, stage.folder.path().join("honest"))?;
+    fs::rename(&copy, &dir)?;
+    flip(second)?;
+    stage.settled()?;
+    let found = stage.verify(&["-o", "json"])?;
+    assert_eq!(found.code, 8, "{found:?}");
+    let said = report(&found)?;
+    assert_eq!(said["recalled"]["segments"], 0, "{said:#}");
     Ok(())
 }
