@@ -51,3 +51,4 @@ pub use session::{
     ClientKind, EndReason, Exchange, Exchanged, Identity, NewSession, ProviderTokens, Session, SessionSecrets, Standing,
 };
 pub use store::{Limits, Store, SweepReport, inspect};
+pub use traces::ActedThrough;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::room::Room;
-use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing, unrecorded, unsigned};
+use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing, through, unrecorded, unsigned};
 use crate::config::{Config, RecordedSessions};
 
 /// The state file in the data folder.
@@ -68,6 +68,7 @@ impl Books {
         audit.keeps_bodies(audit::Bodies::new(data.digest_key()?));
         let origins_from =
             origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
+        through::fill(&dir, origins_from, epoch, &store).context("who acted as which account cannot be read")?;
         let finished = erasing::finish(&dir, origins_from, &before, &store);
         let finished = finished.context("what was erased cannot be carried out")?;
         // All of the end is signed by now.

@@ -34,6 +34,7 @@ mod room;
 mod sessions;
 mod standing;
 mod telemetry;
+mod through;
 mod token_keys;
 mod unrecorded;
 mod unsigned;

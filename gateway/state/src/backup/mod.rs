@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::age::{Identity, Recipient, Unopened};
 use crate::part_key::TABLE;
+use crate::traces::keep_read;
 use crate::{StateError, Store};
 
 const VERSION: u32 = 1;
@@ -273,6 +274,10 @@ impl Store {
                 done.restored += is_new;
                 done.known += 1 - is_new;
             }
+            // Those who acted since the backup was made stand in the ledger alone.
+            if done.restored > 0 {
+                keep_read(transaction, 0)?;
+            }
             for Through { subject, user, origin } in &backup.through {
                 transaction
                     .prepare_cached(
@@ -341,6 +346,7 @@ mod tests {
     fn what_is_put_back_opens_what_it_sealed_and_seals_nothing_more() {
         let (old, backup) = backed_up();
         let new = test_store();
+        new.through_is_read().unwrap();
         let done = new.restore_part_keys(&backup, &HashSet::new(), at(9)).unwrap();
         assert_eq!((done.restored, done.known, done.erased), (3, 0, 0));
         assert_eq!(ids(&new), ids(&old));
@@ -358,6 +364,11 @@ mod tests {
                 .is_some()
         );
         assert_eq!(new.origins_of(&alice()).unwrap(), ["carol"]);
+        assert_eq!(
+            new.through_read().unwrap(),
+            Some(0),
+            "who acted since then stands in the ledger alone"
+        );
         let again = new.restore_part_keys(&backup, &HashSet::new(), at(9)).unwrap();
         assert_eq!((again.restored, again.known), (0, 3));
     }
