@@ -497,11 +497,13 @@ impl Trail {
     /// here knows.
     pub(crate) fn may_be_digested(&self) -> bool {
         self.facts.as_ref().is_some_and(|facts| {
-            let is_secret = match (facts.resource(), facts.subresource()) {
-                ("secrets" | "tokenreviews" | "certificatesigningrequests" | "podcertificaterequests", _)
-                | ("serviceaccounts", "token") => true,
-                _ => false,
-            };
+            let is_secret = matches!(
+                (facts.resource(), facts.subresource()),
+                (
+                    "secrets" | "tokenreviews" | "certificatesigningrequests" | "podcertificaterequests",
+                    _
+                ) | ("serviceaccounts", "token")
+            );
             facts.is_resource_request() && !self.reaches_a_backend() && !self.may_become_a_session() && !is_secret
         })
     }

@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::disk::DiskFile;
 use crate::sim::Rng;
-use crate::verify::{Fault, Recalled, Resume, verify_resumed};
+use crate::verify::{Fault, Resume, verify_resumed};
 
 type Identity<'i> = &'i (dyn Fn(&str, &dyn DiskFile) -> Option<String> + Sync);
 
@@ -46,7 +46,7 @@ fn by_content(disk: &SimDisk) -> impl Fn(&str, &dyn DiskFile) -> Option<String> 
 
 /// As if all had been read now.
 fn read_now(mut report: Report) -> Report {
-    let recalled = std::mem::replace(&mut report.recalled, Recalled::default());
+    let recalled = std::mem::take(&mut report.recalled);
     report.segments += recalled.segments;
     report.records += recalled.records;
     report.parts += recalled.parts;
