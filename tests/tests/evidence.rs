@@ -186,6 +186,12 @@ fn promise_5_a_pack_is_checked_by_a_stranger_and_whatever_is_changed_in_it_is_fo
         assert_eq!(told.code, 0, "{told}");
         assert!(told.stdout.contains("✔ every record is one that was signed"), "{told}");
     }
+    // The ledger's verifier knows a pack when it sees one, and says the same.
+    for form in ["text", "json"] {
+        let by_ledger = carol.types(&format!("gatescribe ledger verify all.html --key {key} -o {form}"))?;
+        let told = verify("all.html", &format!("-o {form}"))?;
+        assert_eq!((by_ledger.code, by_ledger.stdout), (told.code, told.stdout));
+    }
     let said = verify("all.html", "-o json")?.json()?;
     assert_eq!((&said["proved"], &said["findings"]), (&json!(true), &json!([])));
     assert_eq!(said["statement"]["acts"]["packed"], 8);
@@ -513,12 +519,10 @@ fn attacks(carol: &Person<'_>, key: &str, all: &Pack, drawn: &Pack) -> anyhow::R
         );
     }
     fs::write(carol.folder().join("letter.html"), "<p>hello</p>")?;
-    assert_eq!(
-        carol
-            .types(&format!("gatescribe evidence verify letter.html --key {key}"))?
-            .code,
-        2
-    );
+    for words in ["evidence", "ledger"] {
+        let told = carol.types(&format!("gatescribe {words} verify letter.html --key {key}"))?;
+        assert_eq!(told.code, 2, "{told}");
+    }
     Ok(())
 }
 
