@@ -107,6 +107,7 @@ const MODULES: &[Module] = &[
             ("oracle-cel", "./oracle-cel"),
             ("oracle-rbac", "./oracle-rbac"),
             ("oracle-requestinfo", "./oracle-requestinfo"),
+            ("oracle-schema", "./oracle-schema"),
         ],
         settings: &[],
     },
