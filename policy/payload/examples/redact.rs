@@ -60,8 +60,9 @@ fn main() {
     println!(
         "redact json_mb_s={json_mb_s:.1} yaml_mb_s={yaml_mb_s:.1} protobuf_mb_s={protobuf_mb_s:.1} secrets_mb_s={secrets_mb_s:.1} \
          serde_json_mb_s={parsed:.1} sha256_gb_s={:.2} json_bytes={json_bytes} yaml_bytes={yaml_bytes} protobuf_bytes={protobuf_bytes} \
-         secrets_bytes={secrets_bytes}",
-        digests / 1e9
+         secrets_bytes={secrets_bytes} of_plain_parse={:.2}",
+        digests / 1e9,
+        json_mb_s / parsed
     );
 }
 

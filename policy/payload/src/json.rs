@@ -236,25 +236,59 @@ fn plain_length(bytes: &[u8]) -> usize {
     bytes.iter().position(special).unwrap_or(bytes.len())
 }
 
-/// Writes a text with its quotes.
+/// Writes a text with its quotes: as a whole what stands for itself.
 pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            control if control < ' ' => {
-                let code = u32::from(control);
-                out.push_str("\\u00");
-                for shift in [4, 0] {
-                    out.push(char::from_digit((code >> shift) & 0xf, 16).unwrap_or('0'));
-                }
-            }
-            plain => out.push(plain),
-        }
+    let mut rest = text;
+    loop {
+        // It ends before a byte of ASCII, so that both halves are texts.
+        let Some((plain, special)) = rest.split_at_checked(plain_length(rest.as_bytes())) else {
+            break;
+        };
+        out.push_str(plain);
+        let mut after = special.chars();
+        let Some(character) = after.next() else { break };
+        write_escaped(character, out);
+        rest = after.as_str();
     }
     out.push('"');
+}
+
+fn write_escaped(character: char, out: &mut String) {
+    match character {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        control => {
+            let code = u32::from(control);
+            out.push_str("\\u00");
+            for shift in [4, 0] {
+                out.push(char::from_digit((code >> shift) & 0xf, 16).unwrap_or('0'));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is written is what serde_json writes, and is read as it was.
+        #[test]
+        fn a_text_is_written_as_others_write_it(text in any::<String>(), controls in "[\\x00-\\x22\\\\\\x7fé😀]{0,20}") {
+            for text in [&text, &controls, &format!("{text}{controls}{text}")] {
+                let mut out = String::new();
+                write_text(text, &mut out);
+                let read = read(out.as_bytes(), &mut Room::new(1, 1));
+                prop_assert!(matches!(&read, Ok(Value::Text(known)) if known == text.as_str()), "{out}");
+                let theirs: String = serde_json::from_str(&out).unwrap();
+                prop_assert_eq!(&theirs, text);
+            }
+        }
+    }
 }

@@ -151,9 +151,23 @@ pub(crate) fn origin(url: &str) -> Option<&str> {
 /// Not what promise 6 rests on (that is the table), and short for that reason.
 pub(crate) fn looks_like_a_secret(text: &str) -> bool {
     text.len() >= 12
-        && (INTRODUCTIONS.iter().any(|introduction| text.contains(introduction))
+        && (is_introduced(text.as_bytes())
             || has_userinfo(text)
             || text.split(['.', '/', ':', '@', '_', '-']).any(is_random))
+}
+
+/// Whether one of them stands anywhere in the text. Looked for at every place at once: this is asked of each text that is shown.
+fn is_introduced(text: &[u8]) -> bool {
+    let begins = |at: usize, byte: u8| {
+        let rest = text.get(at..).unwrap_or_default();
+        let of_byte = INTRODUCTIONS.iter().map(|known| known.as_bytes());
+        of_byte
+            .filter(|known| known.first() == Some(&byte))
+            .any(|known| rest.starts_with(known))
+    };
+    text.iter()
+        .enumerate()
+        .any(|(at, byte)| b"-LeAgxshnp".contains(byte) && begins(at, *byte))
 }
 
 const INTRODUCTIONS: [&str; 19] = [
@@ -252,6 +266,21 @@ mod tests {
             "CRON_TZ=UTC * * * * *",
         ] {
             assert!(!is_cron(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_introduction_is_found_wherever_it_stands() {
+        for introduction in INTRODUCTIONS {
+            for text in [
+                format!("{introduction}x"),
+                format!("é--n{introduction}"),
+                format!("gh{introduction}ghp"),
+            ] {
+                assert!(is_introduced(text.as_bytes()), "{text}");
+            }
+            let cut = introduction.strip_suffix(|_: char| true).unwrap();
+            assert!(!is_introduced(cut.as_bytes()), "{cut}");
         }
     }
 
