@@ -23,6 +23,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("key_backup", state::fuzz_key_backup),
     ("log_lines", cli::fuzz_log_lines),
     ("note", ledger::fuzz_note),
+    ("observed_records", insight::fuzz_observed_records),
     ("open_part", proxy::audit::fuzz_open_part),
     ("own_rights", proxy::fuzz_own_rights),
     ("payload", payload::fuzz_payload),

@@ -1,6 +1,7 @@
 //! The ledger's side: each call that may have left the gateway, folded from its records.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use model::event::RecordKind;
 use model::time::Timestamp;
@@ -50,6 +51,54 @@ pub struct Calls {
     /// Calls whose end is still to come, by the number of their first record.
     open: HashMap<u64, String>,
     unreadable: u64,
+    gaps: Vec<LedgerGap>,
+    /// Where older records were taken away: when the first that is there was written.
+    begins: Option<Timestamp>,
+    is_first: bool,
+    /// When the last of its records was written.
+    last: Option<Timestamp>,
+    breaks_off: bool,
+}
+
+/// When calls went on without a record, as the ledger itself says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerGap {
+    /// The first of them, by the gateway's clock.
+    pub from: Timestamp,
+    /// The last of them.
+    pub to: Timestamp,
+    /// How many.
+    pub passed: u64,
+    /// There may have been more.
+    pub at_least: bool,
+}
+
+#[derive(Deserialize)]
+struct Gap {
+    from: Timestamp,
+    to: Timestamp,
+    passed: Passed,
+    #[serde(default)]
+    at_least: bool,
+}
+
+#[derive(Deserialize)]
+struct Passed {
+    #[serde(default)]
+    reads: u64,
+    #[serde(default)]
+    effects: u64,
+}
+
+/// What any record has.
+#[derive(Deserialize)]
+struct Any {
+    t: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct WithGap {
+    gap: Gap,
 }
 
 #[derive(Deserialize)]
@@ -113,11 +162,23 @@ impl Calls {
             by_id: HashMap::new(),
             open: HashMap::new(),
             unreadable: 0,
+            gaps: Vec::new(),
+            begins: None,
+            is_first: true,
+            last: None,
+            breaks_off: false,
         }
     }
 
     /// Takes the next record of the ledger.
     pub fn push(&mut self, seq: u64, kind: RecordKind, leaf: &[u8]) {
+        if std::mem::take(&mut self.is_first) && seq > 0 {
+            self.begins = serde_json::from_slice::<Any>(leaf).ok().and_then(|any| any.t);
+        }
+        if kind == RecordKind::Gap {
+            self.gap(leaf);
+            return;
+        }
         let begins = matches!(kind, RecordKind::Intent | RecordKind::Access | RecordKind::Open);
         let ends = matches!(kind, RecordKind::Outcome | RecordKind::Close);
         if !begins && !ends {
@@ -127,11 +188,53 @@ impl Calls {
             self.unreadable += 1;
             return;
         };
+        self.last = self.last.max(leaf.t);
         if begins {
             self.begin(seq, leaf);
         } else {
             self.end(leaf);
         }
+    }
+
+    /// A gap of a crash holds no calls that went on, and says so by having no counts.
+    fn gap(&mut self, leaf: &[u8]) {
+        match serde_json::from_slice::<WithGap>(leaf) {
+            Ok(WithGap { gap }) => self.add_gap(LedgerGap {
+                from: gap.from,
+                to: gap.to,
+                passed: gap.passed.reads.saturating_add(gap.passed.effects),
+                at_least: gap.at_least,
+            }),
+            // Nothing but the counts may be missing.
+            Err(_) => self.unreadable += u64::from(serde_json::from_slice::<Any>(leaf).is_err()),
+        }
+    }
+
+    fn add_gap(&mut self, gap: LedgerGap) {
+        // One that stands twice is one gap.
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
+
+    /// The rest of the ledger cannot be read.
+    pub fn break_off(&mut self) {
+        self.breaks_off = true;
+    }
+
+    /// When calls went on without a record.
+    #[must_use]
+    pub fn gaps(&self) -> &[LedgerGap] {
+        &self.gaps
+    }
+
+    /// Whether the ledger's records of this time are not there, or cannot be read: before the first one where older ones were taken away, or
+    /// behind the last one where reading broke off. Clocks may differ by `slack`.
+    #[must_use]
+    pub fn is_beyond(&self, time: Timestamp, slack: Duration) -> bool {
+        let before = self.begins.is_some_and(|begins| time < begins.plus(slack));
+        let behind = self.breaks_off && self.last.is_none_or(|last| time > last.minus(slack));
+        before || behind
     }
 
     fn begin(&mut self, seq: u64, leaf: Leaf) {

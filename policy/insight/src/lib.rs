@@ -7,7 +7,9 @@
 
 mod asked;
 mod calls;
+pub mod coverage;
 mod network;
+mod observed;
 mod recent;
 pub mod reconcile;
 pub mod replay;
@@ -17,8 +19,9 @@ mod server_log;
 mod tests;
 
 pub use asked::{Unclear, facts_of, method_of};
-pub use calls::{Call, Calls, Sent};
+pub use calls::{Call, Calls, LedgerGap, Sent};
 pub use network::{Network, NoNetwork};
+pub use observed::{Observed, ObservedError, ObservedLog, fuzz_observed_records};
 pub use server_log::{
     More, ObjectRef, Person, ServerEvent, ServerLogError, Stage, TakeEvent, for_each, fuzz_server_log, read_each,
     read_line,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use model::time::Timestamp;
 use serde::Serialize;
 
-use crate::calls::{Call, Calls, Sent};
+use crate::calls::{Call, Calls, LedgerGap, Sent};
+use crate::coverage::{Coverage, Kinds};
 use crate::recent::{Numbers, Recent};
 use crate::server_log::{ServerEvent, Stage};
 
@@ -186,6 +187,12 @@ pub struct Report {
     pub outside: u64,
     /// Calls of which the ledger does not know whether they were sent, and which the API server's log does not have.
     pub undecided: u64,
+    /// Calls of which neither log can say whether they passed the gate.
+    pub unknown: Unknown,
+    /// Where a log has, or may have, less than there was.
+    pub gaps: Vec<Gap>,
+    /// How many calls came through the gate.
+    pub coverage: Coverage,
     /// What is wrong: what nobody but a thief or a forger does before what may have other causes, then by time.
     pub findings: Vec<Finding>,
     /// Who went around the gate, people first, then by the number of calls.
@@ -204,6 +211,49 @@ impl Report {
     }
 }
 
+/// Calls of which nobody can say whether they are as they should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unknown {
+    /// The API server has them from the gateway's credential, when calls went on without a record, or where records are not there any more.
+    pub without_record: u64,
+    /// The ledger has them, and the API server's log has a gap there.
+    pub without_event: u64,
+}
+
+impl Unknown {
+    /// All of them.
+    #[must_use]
+    pub const fn all(self) -> u64 {
+        self.without_record.saturating_add(self.without_event)
+    }
+}
+
+/// Whose log has a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Side {
+    /// The gateway's ledger.
+    Ledger,
+    /// The API server's log.
+    Server,
+}
+
+/// A time of which a log has, or may have, less than there was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    /// Whose.
+    pub side: Side,
+    /// From when.
+    pub from: Timestamp,
+    /// Until when.
+    pub to: Timestamp,
+    /// How many calls went on without a record, as the ledger says; nothing where nobody can know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     arrived: u32,
@@ -219,7 +269,10 @@ pub struct Reconciliation<'a> {
     calls: &'a Calls,
     seen: HashMap<&'a str, Seen>,
     /// By id, verb, address and whom it was done for: each of them is the caller's choice, and none hides another.
-    unknown: HashMap<(String, String, String, String), Finding>,
+    unknown: HashMap<(String, String, String, String), (Finding, Kinds)>,
+    coverage: Coverage,
+    /// Where the API server's log has gaps.
+    gaps: Vec<(Timestamp, Timestamp)>,
     numbers: Numbers,
     under_way: HashMap<u64, ServerEvent>,
     ended: Recent,
@@ -238,6 +291,8 @@ impl<'a> Reconciliation<'a> {
             calls,
             seen: HashMap::new(),
             unknown: HashMap::new(),
+            coverage: Coverage::default(),
+            gaps: Vec::new(),
             numbers: Numbers::default(),
             under_way: HashMap::new(),
             ended: Recent::of(MOST_ENDED),
@@ -268,6 +323,11 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
+    /// Between these times the API server's log has, or may have, more than is given here: what is missing there says nothing.
+    pub fn gap(&mut self, from: Timestamp, to: Timestamp) {
+        self.gaps.push((from, to));
+    }
+
     /// One of the gateway's other credentials, at what it is for: reading, and asking the cluster about people.
     fn reads_for_itself(&self, event: &ServerEvent) -> bool {
         let reads = matches!(event.verb.as_str(), "get" | "list" | "watch");
@@ -276,6 +336,9 @@ impl<'a> Reconciliation<'a> {
     }
 
     fn compare(&mut self, id: &'a str, call: &Call, event: &ServerEvent, ours: bool) {
+        if ours && !self.seen.contains_key(id) {
+            self.coverage.count(Kinds::of(event), |share| share.through += 1);
+        }
         let seen = self.seen.entry(id).or_default();
         seen.at = Some(seen.at.map_or(event.received, |at| at.min(event.received)));
         seen.peer = seen.peer.take().or_else(|| event.peer.clone());
@@ -299,20 +362,24 @@ impl<'a> Reconciliation<'a> {
     }
 
     fn not_in_ledger(&mut self, event: ServerEvent) {
+        let kinds = Kinds::of(&event);
         let path = event.path().to_owned();
         let user = event.impersonated.unwrap_or(event.user);
         let key = (event.audit_id.clone(), event.verb.clone(), event.uri, user.clone());
-        let found = self.unknown.entry(key).or_insert(Finding {
-            id: event.audit_id,
-            seq: None,
-            at: event.received,
-            user,
-            verb: event.verb,
-            path,
-            peer: event.peer,
-            times: 0,
-            problem: Problem::NotInLedger,
-        });
+        let (found, _) = self.unknown.entry(key).or_insert((
+            Finding {
+                id: event.audit_id,
+                seq: None,
+                at: event.received,
+                user,
+                verb: event.verb,
+                path,
+                peer: event.peer,
+                times: 0,
+                problem: Problem::NotInLedger,
+            },
+            kinds,
+        ));
         found.at = found.at.min(event.received);
         found.times += u64::from(event.stage.is_last());
     }
@@ -331,6 +398,7 @@ impl<'a> Reconciliation<'a> {
     }
 
     fn count(&mut self, event: ServerEvent) {
+        self.coverage.count(Kinds::of_caller(&event), |share| share.around += 1);
         let around = self.around.entry(event.user.clone()).or_insert_with(|| Around {
             kind: CallerKind::of(&event.user),
             user: event.user.clone(),
@@ -362,20 +430,24 @@ impl<'a> Reconciliation<'a> {
         for event in std::mem::take(&mut self.under_way).into_values() {
             self.count(event);
         }
+        let (unknown, stolen) = self.sort_unknown();
         let mut report = Report {
+            unknown,
+            gaps: self.all_gaps(),
+            coverage: std::mem::take(&mut self.coverage),
             covers: self.covers,
             events: self.events,
             joined: 0,
             own: self.own,
             outside: 0,
             undecided: 0,
-            findings: self.unknown.into_values().collect(),
+            findings: stolen,
             around: self.around.into_values().collect(),
         };
         for (id, call) in self.calls.iter() {
             match self.seen.remove(id) {
                 Some(seen) => arrived(&mut report, id, call, seen),
-                None => missing(&mut report, id, call, self.given.slack),
+                None => missing(&mut report, id, call, (&self.gaps, self.given.slack)),
             }
         }
         let order = |one: &Finding| (one.problem.rank(), one.at, one.id.clone());
@@ -386,6 +458,60 @@ impl<'a> Reconciliation<'a> {
             .around
             .sort_by(|a, b| (a.kind, b.calls, &a.user).cmp(&(b.kind, a.calls, &b.user)));
         report
+    }
+}
+
+impl Reconciliation<'_> {
+    /// Calls with the gateway's credential that no record has. Where the ledger says itself that calls went on without one, or where its
+    /// records are not there any more, nobody can say whose they were; and there are no more than it says.
+    fn sort_unknown(&mut self) -> (Unknown, Vec<Finding>) {
+        let (calls, slack) = (self.calls, self.given.slack);
+        let mut in_gaps: Vec<u64> = vec![0; calls.gaps().len()];
+        let gap_of = |at: Timestamp| {
+            let holds = |gap: &LedgerGap| (gap.from.minus(slack)..=gap.to.plus(slack)).contains(&at);
+            calls.gaps().iter().position(holds)
+        };
+        let all: Vec<(Finding, Kinds)> = std::mem::take(&mut self.unknown).into_values().collect();
+        for (found, _) in &all {
+            if let Some(count) = gap_of(found.at).and_then(|gap| in_gaps.get_mut(gap)) {
+                *count += found.times.max(1);
+            }
+        }
+        let is_as_said = |(gap, count): (&LedgerGap, &u64)| gap.at_least || *count <= gap.passed;
+        let as_said: Vec<bool> = calls.gaps().iter().zip(&in_gaps).map(is_as_said).collect();
+        let (mut unknown, mut stolen) = (Unknown::default(), Vec::new());
+        for (found, kinds) in all {
+            let times = found.times.max(1);
+            let passed = gap_of(found.at)
+                .and_then(|gap| as_said.get(gap))
+                .is_some_and(|as_said| *as_said);
+            if passed || calls.is_beyond(found.at, slack) {
+                unknown.without_record += times;
+                self.coverage.count(kinds, |share| share.unknown += times);
+            } else {
+                self.coverage.count(kinds, |share| share.around += times);
+                stolen.push(found);
+            }
+        }
+        (unknown, stolen)
+    }
+
+    fn all_gaps(&self) -> Vec<Gap> {
+        let of_ledger = self.calls.gaps().iter().map(|gap| Gap {
+            side: Side::Ledger,
+            from: gap.from,
+            to: gap.to,
+            calls: Some(gap.passed),
+        });
+        let of_server = self.gaps.iter().map(|(from, to)| Gap {
+            side: Side::Server,
+            from: *from,
+            to: *to,
+            calls: None,
+        });
+        let mut all: Vec<Gap> = of_ledger.chain(of_server).collect();
+        all.sort_by_key(|gap| (gap.from, gap.to));
+        all
     }
 }
 
@@ -411,12 +537,15 @@ fn arrived(report: &mut Report, id: &str, call: &Call, seen: Seen) {
     report.findings.extend(problems.into_iter().map(of));
 }
 
-fn missing(report: &mut Report, id: &str, call: &Call, slack: Duration) {
+fn missing(report: &mut Report, id: &str, call: &Call, (gaps, slack): (&[(Timestamp, Timestamp)], Duration)) {
     let covered = report.covers.is_some_and(|(from, to)| {
         let ended = call.ended.unwrap_or(call.began);
         call.began >= from.plus(slack) && ended <= to.minus(slack)
     });
+    let ended = call.ended.unwrap_or(call.began);
+    let is_in_gap = |(from, to): &(Timestamp, Timestamp)| call.began <= to.plus(slack) && ended >= from.minus(slack);
     match call.sent {
+        Sent::Yes | Sent::Unknown if covered && gaps.iter().any(is_in_gap) => report.unknown.without_event += 1,
         Sent::Yes if covered => report
             .findings
             .push(finding(id, call, call.began, None, Problem::NeverArrived)),

@@ -549,3 +549,137 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+fn gap_of_the_ledger(from: i64, to: i64, passed: u64) -> serde_json::Value {
+    json!({"t": at(to), "gap": {"why": "diskFull", "from": at(from), "to": at(to), "passed": {"reads": passed, "effects": 0},
+        "modes": {"reads": "bounded", "effects": "closed"}, "unfinished": 0}})
+}
+
+#[test]
+fn promise_4_calls_in_a_gap_of_the_ledger_are_unknown_as_far_as_it_counts_them_and_beyond_that_stolen() {
+    for (passed, stolen) in [(2, false), (1, true)] {
+        let mut calls = calls(&["a"]);
+        calls.push(
+            9,
+            RecordKind::Gap,
+            gap_of_the_ledger(20, 30, passed).to_string().as_bytes(),
+        );
+        let events = vec![event("a", 0), event("x", 21), event("y", 29), event("z", 50)];
+        let report = report(&calls, framed(events));
+        let found: Vec<&str> = problems(&report).iter().map(|(id, _)| *id).collect();
+        assert_eq!(found, if stolen { vec!["x", "y", "z"] } else { vec!["z"] });
+        assert_eq!(report.unknown.without_record, if stolen { 0 } else { 2 });
+        assert_eq!(report.gaps.len(), 1);
+        assert_eq!(report.gaps[0].calls, Some(passed));
+        let all = report.coverage.all;
+        assert_eq!(
+            (all.through, all.around, all.unknown),
+            if stolen { (1, 3, 0) } else { (1, 1, 2) }
+        );
+    }
+    // Nobody knows how many: none of them is found, and that is said.
+    let mut calls = calls(&["a"]);
+    let mut gap = gap_of_the_ledger(20, 30, 0);
+    gap["gap"]["at_least"] = true.into();
+    calls.push(9, RecordKind::Gap, gap.to_string().as_bytes());
+    let report = report(&calls, framed(vec![event("a", 0), event("x", 25)]));
+    assert_eq!((problems(&report).len(), report.unknown.without_record), (0, 1));
+}
+
+#[test]
+fn promise_4_where_records_are_not_there_any_more_a_call_without_one_is_unknown() {
+    // Older records were taken away: the first that is there is not the first.
+    let mut calls = Calls::of("prod");
+    calls.push(7, RecordKind::Access, begins("a", 10).to_string().as_bytes());
+    calls.push(8, RecordKind::Close, ends("a", 10, "answered").to_string().as_bytes());
+    let events = || framed(vec![event("old", 5), event("a", 10), event("late", 20)]);
+    let first = report(&calls, events());
+    assert_eq!((problems(&first)[0].0, first.unknown.without_record), ("late", 1));
+    // And the rest cannot be read.
+    calls.break_off();
+    let broken = report(&calls, events());
+    assert_eq!((problems(&broken).len(), broken.unknown.without_record), (0, 2));
+}
+
+#[test]
+fn promise_4_calls_in_a_gap_of_the_server_s_log_are_unknown_and_not_missing() {
+    let calls = calls(&["a", "b", "c"]);
+    let given = Given {
+        accounts: [GATE.to_owned()].into(),
+        own: ["system:serviceaccount:gatescribe:observer".to_owned()].into(),
+        slack: Duration::ZERO,
+        examples: 2,
+    };
+    let mut both = Reconciliation::of(&calls, given);
+    framed(vec![event("a", 0)])
+        .into_iter()
+        .for_each(|event| both.push(event));
+    both.gap(at(2), at(3));
+    let report = both.finish();
+    assert_eq!(problems(&report), [("c", &Problem::NeverArrived)]);
+    assert_eq!(report.unknown.without_event, 1);
+    assert_eq!(report.gaps.len(), 1);
+}
+
+#[test]
+fn the_share_that_came_through_the_gate_is_said_by_caller_verb_resource_and_day() {
+    let of = |id: &str, user: &str, verb: &str, uri: &str, second| ServerEvent {
+        user: user.to_owned(),
+        impersonated: None,
+        verb: verb.to_owned(),
+        uri: uri.to_owned(),
+        ..event(id, second)
+    };
+    let account = "system:serviceaccount:shop:cart";
+    let day = 86_400;
+    let events = vec![
+        event("a", 0),
+        event("a", 0),
+        of("1", "mallory", "list", "/api/v1/pods", day),
+        of("2", account, "get", "/apis/apps/v1/namespaces/shop/deployments/cart", 1),
+        of("3", account, "get", "/version", 1),
+    ];
+    let coverage = report(&calls(&["a"]), events).coverage;
+    let share = |through, around| crate::coverage::Share {
+        through,
+        around,
+        unknown: 0,
+    };
+    assert_eq!(coverage.all, share(1, 3));
+    assert_eq!(coverage.all.per_mille(), 250);
+    let callers: Vec<_> = coverage.callers.into_iter().collect();
+    assert_eq!(
+        callers,
+        [
+            (CallerKind::Person, share(1, 1)),
+            (CallerKind::ServiceAccount, share(0, 2))
+        ]
+    );
+    let named = |shares: std::collections::BTreeMap<String, crate::coverage::Share>| {
+        let all = shares
+            .into_iter()
+            .map(|(name, share)| (name, share.through, share.around));
+        all.collect::<Vec<_>>()
+    };
+    let row = |name: &str, through, around| (name.to_owned(), through, around);
+    assert_eq!(named(coverage.verbs), [row("get", 0, 2), row("list", 1, 1)]);
+    assert_eq!(
+        named(coverage.resources),
+        [row("(none)", 0, 1), row("deployments.apps", 0, 1), row("pods", 1, 1)]
+    );
+    let days: Vec<u64> = coverage.days.values().map(|share| share.all()).collect();
+    assert_eq!(days, [3, 1]);
+}
+
+#[test]
+fn promise_8_verbs_that_a_caller_makes_up_are_counted_together_above_a_bound() {
+    let events = (0..2_000).map(|n| ServerEvent {
+        user: "mallory".to_owned(),
+        verb: format!("verb{n}"),
+        uri: "/version".to_owned(),
+        ..event(&format!("id-{n}"), n)
+    });
+    let coverage = report(&calls(&[]), events).coverage;
+    assert!(coverage.verbs.len() <= 1_001, "{}", coverage.verbs.len());
+    assert_eq!(coverage.verbs[crate::coverage::OTHERS].around, 1_000);
+}
