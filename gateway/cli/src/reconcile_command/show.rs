@@ -1,6 +1,9 @@
 //! The report, for a person and for a machine.
 
-use insight::reconcile::{Around, CallerKind, Finding, Problem, Report};
+use std::collections::BTreeMap;
+
+use insight::coverage::{Coverage, Share};
+use insight::reconcile::{Around, CallerKind, Finding, Gap, Problem, Report, Side};
 use serde_json::json;
 
 use super::Unread;
@@ -32,6 +35,8 @@ pub(super) fn in_words(report: &Report, unread: &Unread, cluster: &str) -> Strin
         None => format!("✖ no event of `{}`'s API server was read", clean(cluster)),
     });
     lines.push(in_all(report));
+    lines.extend(coverage(&report.coverage));
+    lines.extend(report.gaps.iter().map(gap));
     lines.extend(
         not_compared(report, unread)
             .into_iter()
@@ -42,14 +47,14 @@ pub(super) fn in_words(report: &Report, unread: &Unread, cluster: &str) -> Strin
 
 fn in_all(report: &Report) -> String {
     let around = [
-        (CallerKind::Person, "people"),
-        (CallerKind::ServiceAccount, "service accounts"),
-        (CallerKind::Component, "the cluster's own parts"),
-        (CallerKind::Anonymous, "nobody known"),
+        CallerKind::Person,
+        CallerKind::ServiceAccount,
+        CallerKind::Component,
+        CallerKind::Anonymous,
     ];
     let around: Vec<String> = around
         .into_iter()
-        .map(|(kind, name)| format!("{} by {name}", report.around(kind)))
+        .map(|kind| format!("{} by {}", report.around(kind), kind_name(kind)))
         .collect();
     let mark = if report.findings.is_empty() { "✔" } else { "✖" };
     let found = match report.findings.len() {
@@ -58,6 +63,74 @@ fn in_all(report: &Report) -> String {
         many => format!("{many} calls are not as they should be"),
     };
     format!("{mark} {found}; around the gate: {}", around.join(", "))
+}
+
+/// Of names that callers choose so many are shown, most calls first; a machine gets all.
+const NAMES: usize = 8;
+
+fn coverage(coverage: &Coverage) -> Vec<String> {
+    let share = |share: &Share| {
+        let (per_mille, unknown) = (share.per_mille(), share.unknown);
+        let unknown = match unknown {
+            0 => String::new(),
+            many => format!(", {many} unknown"),
+        };
+        format!(
+            "{} of {} ({}.{} %{unknown})",
+            share.through,
+            share.all(),
+            per_mille / 10,
+            per_mille % 10
+        )
+    };
+    if coverage.all.all() == 0 {
+        return Vec::new();
+    }
+    let named = |what: &str, mut shares: Vec<(String, Share)>| {
+        shares.sort_by(|(a, of_a), (b, of_b)| (of_b.all(), a).cmp(&(of_a.all(), b)));
+        let more = shares.len().saturating_sub(NAMES);
+        let mut words: Vec<String> = shares
+            .iter()
+            .take(NAMES)
+            .map(|(name, of)| format!("{} {}", clean(name), share(of)))
+            .collect();
+        if more > 0 {
+            words.push(format!("{more} more: see -o json"));
+        }
+        format!("    by {what}: {}", words.join(", "))
+    };
+    let callers = coverage
+        .callers
+        .iter()
+        .map(|(kind, share)| (kind_name(*kind).to_owned(), *share));
+    let of = |shares: &BTreeMap<String, Share>| shares.iter().map(|(name, share)| (name.clone(), *share)).collect();
+    vec![
+        format!("  through the gate: {} of the calls", share(&coverage.all)),
+        named("caller", callers.collect()),
+        named("verb", of(&coverage.verbs)),
+        named("resource", of(&coverage.resources)),
+        named("day", of(&coverage.days)),
+    ]
+}
+
+const fn kind_name(kind: CallerKind) -> &'static str {
+    match kind {
+        CallerKind::Person => "people",
+        CallerKind::ServiceAccount => "service accounts",
+        CallerKind::Component => "the cluster's own parts",
+        CallerKind::Anonymous => "nobody known",
+    }
+}
+
+fn gap(gap: &Gap) -> String {
+    let (from, to) = (second(gap.from), second(gap.to));
+    match (gap.side, gap.calls) {
+        (Side::Ledger, calls) => format!(
+            "⚠ a gap of the ledger from {from} to {to}: {} calls went on without a record",
+            calls.unwrap_or_default()
+        ),
+        (Side::Server, _) => format!("⚠ a gap of the audit log from {from} to {to}: what is not in it then is unknown"),
+    }
 }
 
 fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
@@ -72,6 +145,19 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
         lines.push(format!(
             "{} calls of which the ledger does not know whether they were sent; the audit log has none of them",
             report.undecided
+        ));
+    }
+    if report.unknown.without_record > 0 {
+        lines.push(format!(
+            "{} calls with the gateway's credential, which came when calls went on without a record, or of whose time the ledger has none: \
+             whether they passed the gate is unknown",
+            report.unknown.without_record
+        ));
+    }
+    if report.unknown.without_event > 0 {
+        lines.push(format!(
+            "{} calls of the ledger at a time at which the audit log has a gap: whether they arrived is unknown",
+            report.unknown.without_event
         ));
     }
     if unread.lines > 0 {
