@@ -22,6 +22,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("jwt_preparse", oidc::fuzz_jwt_preparse),
     ("key_backup", state::fuzz_key_backup),
     ("log_lines", cli::fuzz_log_lines),
+    ("names", model::event::names::fuzz_names),
     ("note", ledger::fuzz_note),
     ("observed_records", insight::fuzz_observed_records),
     ("open_part", proxy::audit::fuzz_open_part),

@@ -4,6 +4,7 @@
 //! splices `"v":1,"kind":…,"seq":…` in front of it. Readers keep members they do not know.
 
 mod kind;
+pub mod names;
 mod record;
 mod writer;
 
