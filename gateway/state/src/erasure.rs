@@ -8,12 +8,14 @@
 use std::sync::PoisonError;
 
 use model::erasure::{Erased, Hold, Request, session_of};
+use model::event::names::NAME_CLASS;
 use model::subject::SubjectId;
 use model::time::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::pseudonym::{self, NOBODY};
 use crate::{StateError, Store, scrub};
 
 /// A key, without its bytes.
@@ -41,6 +43,9 @@ impl Store {
             has_room(transaction, "erasures", &request.id, most)?;
             for key in keys.iter().filter(|key| session_of(&key.class).is_none()) {
                 retire(transaction, &key.id, request.at)?;
+            }
+            if keys.iter().any(|key| key.class == NAME_CLASS) {
+                pseudonym::retire(transaction, &request.of.subject, request.at)?;
             }
             transaction
                 .prepare_cached("INSERT INTO erasures (id, asked, until) VALUES (?1, ?2, ?3)")?
@@ -70,16 +75,16 @@ impl Store {
         })
     }
 
-    /// The keys that a request asks for, by their age.
+    /// The keys that a request asks for, by their age; those of the name behind all others.
     ///
     /// # Errors
     /// The database failed or a row is unreadable.
     pub fn asked_for(&self, request: &Request) -> Result<Vec<PartKeyName>, StateError> {
-        let keys = self.part_keys_of(&request.of.subject)?;
-        Ok(keys
-            .into_iter()
-            .filter(|key| request.has(&key.class, key.made))
-            .collect())
+        let mut keys = self.part_keys_of(&request.of.subject)?;
+        keys.retain(|key| request.has(&key.class, key.made));
+        // What is written of the erasure names whom it is on until the last of its records.
+        keys.sort_by_key(|key| key.class == NAME_CLASS);
+        Ok(keys)
     }
 
     /// The keys of a subject, by their age.
@@ -231,7 +236,13 @@ impl Store {
                     .prepare_cached("DELETE FROM erasures WHERE id = ?1")?
                     .execute(params![request])?;
             }
-            Ok((destroyed, scrub::mark(transaction)?))
+            let mut was_marked = scrub::mark(transaction)?;
+            if keys.iter().any(|(_, class)| class == NAME_CLASS) {
+                pseudonym::erase(transaction, subject, said.at)?;
+                // What leads from the person to the pseudonym is a row like any other, and nobody looks for its traces: all is written anew.
+                was_marked = true;
+            }
+            Ok((destroyed, was_marked))
         })
     }
 
@@ -248,7 +259,8 @@ impl Store {
     /// # Errors
     /// The database failed or a row is unreadable.
     pub fn erased_key_of(&self, subject: &str, class: &str) -> Result<Option<Erased>, StateError> {
-        self.erased_one("subject_id = ?1 AND class = ?2", params![subject, class])
+        // Where their name went with it, nothing says whose it was; a recording's class is that of one recording.
+        self.erased_one("subject_id IN (?1, ?3) AND class = ?2", params![subject, class, NOBODY])
     }
 
     fn erased_one(&self, which: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Option<Erased>, StateError> {

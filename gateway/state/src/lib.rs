@@ -22,6 +22,7 @@ mod fair;
 mod issued;
 mod lock;
 mod part_key;
+mod pseudonym;
 mod reseal;
 mod revocation;
 mod scrub;

@@ -78,6 +78,18 @@ impl Store {
         sealed.map(|sealed| self.opened(id.to_owned(), &sealed)).transpose()
     }
 
+    /// The key with this public name, whosever it is.
+    ///
+    /// # Errors
+    /// The database failed, or the kept key does not open.
+    pub fn part_key_of_id(&self, id: &str) -> Result<Option<PartKeyBytes>, StateError> {
+        let sealed: Option<Vec<u8>> = self.read(|connection| {
+            let mut find = connection.prepare_cached("SELECT sealed FROM part_keys WHERE id = ?1")?;
+            Ok(find.query_row(params![id], |row| row.get(0)).optional()?)
+        })?;
+        sealed.map(|sealed| self.opened(id.to_owned(), &sealed)).transpose()
+    }
+
     /// Takes the keys of parts out of use, of one subject or of all, so that the next part of each is sealed under a new one; what they
     /// have sealed they still open. Recordings have a key each and keep it. Gives how many.
     ///

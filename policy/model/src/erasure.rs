@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::names::NAME_CLASS;
 use crate::subject::{SubjectId, SubjectKind};
 use crate::time::Timestamp;
 
@@ -58,6 +59,10 @@ impl Scope {
     /// Whether a key of this class, made then, is among it.
     #[must_use]
     pub fn has(&self, class: &str, made: Timestamp) -> bool {
+        // A name goes with everything or not at all: with what is left of somebody, keys could be told to be theirs.
+        if class == NAME_CLASS {
+            return self.is_all();
+        }
         let Some(session) = session_of(class) else {
             return self.recording.is_none() && self.has_class(class);
         };
@@ -65,6 +70,12 @@ impl Scope {
             Some(one) => one == session,
             None => self.has_class(RECORDINGS) && self.has_time(made),
         }
+    }
+
+    /// Whether it is all that is sealed of somebody.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        self.classes.is_empty() && self.recording.is_none() && self.from.is_none() && self.to.is_none()
     }
 
     fn has_class(&self, name: &str) -> bool {

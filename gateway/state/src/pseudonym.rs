@@ -1,0 +1,258 @@
+//! Under which names subjects stand in records where names are sealed: random ids, given out at first sight and durable before they are
+//! used, so that nobody who has a list of people can tell whose records are whose once the row is gone.
+//!
+//! Invariant: after an erasure of somebody's name no row leads from their subject id to what was recorded before it was asked for.
+
+use model::subject::SubjectId;
+use model::time::Timestamp;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use crate::part_key::PartKeyBytes;
+use crate::secret::random_bytes;
+use crate::{StateError, Store};
+
+/// What stands for the subject of a key that is no more, where their name went with it.
+pub(crate) const NOBODY: &str = "";
+
+impl Store {
+    /// The pseudonym of this subject; made and durable at first use.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn pseudonym(&self, subject: &SubjectId, now: Timestamp) -> Result<SubjectId, StateError> {
+        let find = "SELECT id FROM pseudonyms WHERE subject_id = ?1 AND retired_at IS NULL";
+        if let Some(known) = self.find_pseudonym(find, subject.as_str())? {
+            return Ok(known);
+        }
+        let made = SubjectId::from_digest(random_bytes::<16>()?);
+        let kept: String = self.write(|transaction| {
+            // Two first sights at the same time: the first one counts.
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO pseudonyms (id, subject_id, created_at) VALUES (?1, ?2, ?3)")?
+                .execute(params![made.as_str(), subject.as_str(), now.unix_nanos()])?;
+            let mut find = transaction.prepare_cached(find)?;
+            Ok(find.query_row(params![subject.as_str()], |row| row.get(0))?)
+        })?;
+        read(&kept)
+    }
+
+    /// The newest pseudonym of this subject that is out of use, else the one in use: under it stands what an erasure is about.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn leaving_pseudonym(&self, subject: &SubjectId) -> Result<Option<SubjectId>, StateError> {
+        self.find_pseudonym(
+            "SELECT id FROM pseudonyms WHERE subject_id = ?1 ORDER BY retired_at IS NULL, created_at DESC LIMIT 1",
+            subject.as_str(),
+        )
+    }
+
+    /// Who stands behind a pseudonym, where that is known still.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn subject_of_pseudonym(&self, pseudonym: &str) -> Result<Option<SubjectId>, StateError> {
+        self.find_pseudonym("SELECT subject_id FROM pseudonyms WHERE id = ?1", pseudonym)
+    }
+
+    fn find_pseudonym(&self, select: &str, value: &str) -> Result<Option<SubjectId>, StateError> {
+        let found: Option<String> = self.read(|connection| {
+            let mut find = connection.prepare_cached(select)?;
+            Ok(find.query_row(params![value], |row| row.get(0)).optional()?)
+        })?;
+        found.as_deref().map(read).transpose()
+    }
+
+    /// The newest key of this subject for this class that is out of use, else the one in use, which is made where there is none: what an
+    /// erasure's record says of somebody goes with what it erases.
+    ///
+    /// # Errors
+    /// The database failed, or the kept key does not open.
+    pub fn leaving_part_key(&self, subject: &str, class: &str, now: Timestamp) -> Result<PartKeyBytes, StateError> {
+        let id: Option<String> = self.read(|connection| {
+            let mut find = connection.prepare_cached(
+                "SELECT id FROM part_keys WHERE subject_id = ?1 AND class = ?2 AND retired_at IS NOT NULL
+                   ORDER BY created_at DESC LIMIT 1",
+            )?;
+            Ok(find.query_row(params![subject, class], |row| row.get(0)).optional()?)
+        })?;
+        match id.map(|id| self.part_key_of_id(&id)).transpose()?.flatten() {
+            Some(key) => Ok(key),
+            None => self.part_key(subject, class, now),
+        }
+    }
+}
+
+/// An erasure is asked for: what comes later is under another name, so that the two cannot be joined.
+pub(crate) fn retire(transaction: &Transaction<'_>, subject: &SubjectId, at: Timestamp) -> Result<(), StateError> {
+    transaction
+        .prepare_cached("UPDATE pseudonyms SET retired_at = ?2 WHERE subject_id = ?1 AND retired_at IS NULL")?
+        .execute(params![subject.as_str(), at.unix_nanos()])?;
+    Ok(())
+}
+
+/// The keys of their name are gone: so is all that leads from the subject to what was recorded, and what ended sign-ins say of them.
+pub(crate) fn erase(transaction: &Transaction<'_>, subject: &SubjectId, at: Timestamp) -> Result<(), StateError> {
+    let subject = subject.as_str();
+    transaction
+        .prepare_cached("DELETE FROM pseudonyms WHERE subject_id = ?1 AND retired_at IS NOT NULL")?
+        .execute(params![subject])?;
+    transaction
+        .prepare_cached("UPDATE erased_keys SET subject_id = ?2 WHERE subject_id = ?1")?
+        .execute(params![subject, NOBODY])?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM sessions WHERE subject_id = ?1 AND (revoked_at IS NOT NULL OR absolute_end <= ?2 OR idle_end <= ?2)",
+        )?
+        .execute(params![subject, at.unix_nanos()])?;
+    Ok(())
+}
+
+fn read(id: &str) -> Result<SubjectId, StateError> {
+    SubjectId::parse(id).ok_or(StateError::Row {
+        table: "pseudonyms",
+        what: "subject_id",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::erasure::{Actor, Erased, Request, Scope};
+    use model::event::names::NAME_CLASS;
+    use model::subject::SubjectKind;
+
+    use super::*;
+    use crate::store::tests::test_store;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    fn alice() -> SubjectId {
+        SubjectId::from_digest([1; 16])
+    }
+
+    fn request(seconds: i64) -> Request {
+        Request {
+            id: format!("asked at {seconds}"),
+            of: Scope {
+                subject: alice(),
+                kind: SubjectKind::Person,
+                user: "alice".to_owned(),
+                email: None,
+                classes: Vec::new(),
+                recording: None,
+                from: None,
+                to: None,
+            },
+            asked: Actor {
+                subject: SubjectId::from_digest([3; 16]),
+                user: "carol".to_owned(),
+                issuer: "i".to_owned(),
+                email: None,
+            },
+            why: "she asked".to_owned(),
+            at: at(seconds),
+            until: at(seconds + 1_000),
+        }
+    }
+
+    fn erase_all(store: &Store, request: &Request) {
+        let keys = store.begin_erasure(request, 7, at(90)).unwrap();
+        let keys: Vec<_> = keys.into_iter().map(|key| (key.id, key.class)).collect();
+        let said = Erased {
+            record: "r".to_owned(),
+            at: at(100),
+            asked: "carol".to_owned(),
+            agreed: "dave".to_owned(),
+        };
+        store
+            .erased(&request.of.subject, &keys, &said, Some(&request.id))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_pseudonym_is_random_given_once_and_leads_back() {
+        let (store, other) = (test_store(), test_store());
+        let first = store.pseudonym(&alice(), at(1)).unwrap();
+        assert_eq!(store.pseudonym(&alice(), at(2)).unwrap(), first);
+        assert_ne!(first, alice());
+        assert_ne!(
+            other.pseudonym(&alice(), at(1)).unwrap(),
+            first,
+            "nothing of the person is in it"
+        );
+        assert_ne!(store.pseudonym(&SubjectId::from_digest([2; 16]), at(1)).unwrap(), first);
+        assert_eq!(store.subject_of_pseudonym(first.as_str()).unwrap(), Some(alice()));
+        assert_eq!(store.subject_of_pseudonym(alice().as_str()).unwrap(), None);
+    }
+
+    #[test]
+    fn promise_6_after_an_erasure_nothing_leads_from_a_person_to_what_was_recorded() {
+        let store = test_store();
+        let old = store.pseudonym(&alice(), at(1)).unwrap();
+        let key = store.part_key(alice().as_str(), NAME_CLASS, at(1)).unwrap();
+        let request = request(10);
+        store.ask_erasure(&request).unwrap();
+        // They come back before it is agreed to: under another name, sealed by another key.
+        let new = store.pseudonym(&alice(), at(20)).unwrap();
+        let later = store.part_key(alice().as_str(), NAME_CLASS, at(20)).unwrap();
+        assert_ne!(new, old);
+        assert_eq!(
+            store.subject_of_pseudonym(old.as_str()).unwrap(),
+            Some(alice()),
+            "still to be read"
+        );
+        assert_eq!(store.leaving_pseudonym(&alice()).unwrap(), Some(old.clone()));
+        let leaving = store.leaving_part_key(alice().as_str(), NAME_CLASS, at(21)).unwrap();
+        assert_eq!(leaving.id, key.id, "what the erasure says of them goes with it");
+        erase_all(&store, &request);
+        assert_eq!(store.subject_of_pseudonym(old.as_str()).unwrap(), None);
+        assert_eq!(
+            store.subject_of_pseudonym(new.as_str()).unwrap(),
+            Some(alice()),
+            "what came later is not meant"
+        );
+        assert!(store.part_key_of_id(&later.id).unwrap().is_some());
+        assert!(store.part_key_of_id(&key.id).unwrap().is_none());
+        assert!(store.erased_key(&key.id).unwrap().is_some(), "it is known why");
+        let said = |subject: &str| store.erased_key_of(subject, NAME_CLASS).unwrap();
+        assert!(
+            said(old.as_str()).is_some(),
+            "whoever asks under the name that is left is told"
+        );
+        let linked: i64 = store
+            .read(|connection| {
+                let count = "SELECT count(*) FROM erased_keys WHERE subject_id = ?1";
+                Ok(connection.query_row(count, params![alice().as_str()], |row| row.get(0))?)
+            })
+            .unwrap();
+        assert_eq!(linked, 0, "no row says whose the key was");
+    }
+
+    #[test]
+    fn what_is_erased_without_the_name_leaves_the_name() {
+        let store = test_store();
+        let old = store.pseudonym(&alice(), at(1)).unwrap();
+        for class in [NAME_CLASS, "query"] {
+            store.part_key(alice().as_str(), class, at(1)).unwrap();
+        }
+        let mut request = request(10);
+        for classes in [vec!["query".to_owned()], vec![NAME_CLASS.to_owned()]] {
+            request.of.classes = classes;
+            request.id.push('x');
+            let asked: Vec<_> = store
+                .asked_for(&request)
+                .unwrap()
+                .into_iter()
+                .map(|key| key.class)
+                .collect();
+            assert!(
+                !asked.contains(&NAME_CLASS.to_owned()),
+                "a name goes with everything else or not at all"
+            );
+            store.ask_erasure(&request).unwrap();
+            assert_eq!(store.pseudonym(&alice(), at(20)).unwrap(), old);
+        }
+    }
+}
