@@ -46,6 +46,9 @@ pub enum AppendError {
     /// An intent or open goes through `append_intent` or `append_open`, an outcome through its slot.
     #[error("a record of this kind is appended together with its slot")]
     NeedsSlot,
+    /// Names are sealed in this ledger (`Names`), and the key of one cannot be had.
+    #[error("a name in the record cannot be sealed")]
+    NotSealed,
 }
 
 /// Why an outcome was not taken. The slot is used up only by success: it comes back inside the error.
@@ -84,6 +87,9 @@ pub enum FillWhy {
     /// Only `outcome` and `close` end something.
     #[error("a record of this kind ends nothing")]
     WrongKind,
+    /// As [`AppendError::NotSealed`].
+    #[error("a name in the outcome cannot be sealed")]
+    NotSealed,
     /// The ledger was closed, or its disk is not to be trusted any more; a later start lists the call as unknown.
     #[error("the ledger is closed")]
     Closed,

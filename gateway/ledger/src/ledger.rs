@@ -11,6 +11,7 @@ use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{AppendError, OpenError};
 use crate::frame::{MAX_LEAF_LEN, MAX_PART_LEN};
 use crate::leaf::{self, PREFIX_MAX};
+use crate::names::Names;
 use crate::options::Options;
 use crate::queue::{Counts, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
 use crate::recovery::{Recovered, Recovery, recover};
@@ -169,17 +170,38 @@ impl Ledger {
         if kind.promises_an_end() || kind == RecordKind::Outcome {
             return Err(AppendError::NeedsSlot);
         }
-        self.check(&body, &parts)?;
-        self.shared.push(Item {
-            kind,
-            body,
-            parts,
-            promise,
-            role: Role::Plain,
-        })
+        if !leaf::is_object(&body) {
+            return Err(AppendError::NotAnObject);
+        }
+        let pushed = self.shared.sealing.with(kind, body, Some(parts), |body, parts| {
+            self.check(&body, &parts)?;
+            self.shared.push(Item {
+                kind,
+                body,
+                parts,
+                promise,
+                role: Role::Plain,
+            })
+        });
+        pushed.unwrap_or(Err(AppendError::NotSealed))
     }
 
     fn push_begin(
+        &self,
+        kind: RecordKind,
+        body: Vec<u8>,
+        parts: Vec<Part>,
+    ) -> Result<(Ticket, OutcomeSlot), AppendError> {
+        if !leaf::is_object(&body) {
+            return Err(AppendError::NotAnObject);
+        }
+        let pushed = self.shared.sealing.with(kind, body, Some(parts), |body, parts| {
+            self.push_begin_as_it_is(kind, body, parts)
+        });
+        pushed.unwrap_or(Err(AppendError::NotSealed))
+    }
+
+    fn push_begin_as_it_is(
         &self,
         kind: RecordKind,
         body: Vec<u8>,
@@ -224,6 +246,18 @@ impl Ledger {
             group += part.bytes.len() + PREFIX_MAX;
         }
         too_long(group, self.group_max)
+    }
+
+    /// Has names sealed in all records that are appended from now on. Once, before the first record: a ledger does not change how it
+    /// names people. What the ledger writes itself names nobody.
+    pub fn seal_names(&self, names: Arc<dyn Names>) {
+        self.shared.sealing.begin(names);
+    }
+
+    /// Keys of names were taken out of use: when this returns, whatever was sealed under them has been handed to the writer, and nothing
+    /// more will be.
+    pub fn forget_name_keys(&self) {
+        self.shared.sealing.forget();
     }
 
     /// The durable end: size and root.

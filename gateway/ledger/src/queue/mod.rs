@@ -19,6 +19,7 @@ pub use slot::OutcomeSlot;
 pub(crate) use slot::Place;
 
 use crate::error::AppendError;
+use crate::names::Sealing;
 use crate::ticket::Promise;
 use crate::tree::{Frontier, Head};
 
@@ -120,6 +121,8 @@ pub(crate) struct Shared {
     gatherer: RwLock<Option<Gatherer>>,
     syncs: AtomicU64,
     written: AtomicU64,
+    /// How names get into the log.
+    pub(crate) sealing: Sealing,
 }
 
 /// That something waits to be written.
@@ -222,6 +225,7 @@ impl Shared {
             gatherer: RwLock::new(None),
             syncs: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            sealing: Sealing::default(),
         }
     }
 

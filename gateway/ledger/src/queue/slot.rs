@@ -108,6 +108,13 @@ fn try_fill(place: &Arc<Place>, kind: RecordKind, body: Vec<u8>) -> Result<Ticke
     if body.len() > limit {
         return Err(FillWhy::TooLong { len: body.len(), limit });
     }
+    let fits = |body: Vec<u8>, _: Vec<super::Part>| push_end(place, kind, intent, body);
+    // Nothing lies beside an end: its place is reserved, and parts have none.
+    let pushed = place.shared.sealing.with(kind, body, None, fits);
+    pushed.unwrap_or(Err(FillWhy::NotSealed))
+}
+
+fn push_end(place: &Arc<Place>, kind: RecordKind, intent: u64, body: Vec<u8>) -> Result<Ticket, FillWhy> {
     let pair = if leaf::is_object(&body) {
         leaf::facts(&body).and_then(|facts| facts.pair)
     } else {

@@ -15,6 +15,7 @@ use model::event::RecordKind;
 use crate::disk::{Disk, DiskFile, RealDisk, read_range};
 use crate::error::{Damage, DamageKind, OpenError, ReadError};
 use crate::frame::{FrameKind, read_frame};
+use crate::names::Names;
 use crate::options::to_u64;
 use crate::parts::{self, PartsFault};
 use crate::recovery::{footer_at_end, read_header};
@@ -28,6 +29,7 @@ use window::Window;
 pub struct Reader {
     disk: Arc<dyn Disk>,
     segments: Vec<SegmentInfo>,
+    names: Option<Arc<dyn Names>>,
 }
 
 /// One segment of the ledger.
@@ -149,7 +151,16 @@ impl Reader {
         Self {
             disk,
             segments: Vec::new(),
+            names: None,
         }
+    }
+
+    /// Puts names back into the leaves of the records that are read: for whoever may see names, and never for proofs, which are over
+    /// leaves as they stand.
+    #[must_use]
+    pub fn naming(mut self, names: Option<Arc<dyn Names>>) -> Self {
+        self.names = names;
+        self
     }
 
     /// Looks for segments that have come since.
@@ -463,10 +474,13 @@ impl Iterator for Records {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step();
+        let mut step = self.step();
         if step.is_err() {
             // Nothing behind damage is offered as if it stood in order.
             self.until = 0;
+        }
+        if let (Ok(Some(record)), Some(names)) = (&mut step, &self.reader.names) {
+            record.leaf = names.open(std::mem::take(&mut record.leaf), &record.parts);
         }
         step.transpose()
     }

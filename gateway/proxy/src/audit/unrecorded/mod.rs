@@ -153,6 +153,7 @@ impl Why {
             | AppendError::EmptyPart
             | AppendError::NotAnObject
             | AppendError::NeedsSlot
+            | AppendError::NotSealed
             | AppendError::Corrupt
             | AppendError::Closed => None,
         }
