@@ -2,6 +2,7 @@
 //! ones. Members that are not listed here are kept in the ledger and shown by [`crate::Archive::show`] as they stand.
 
 use model::event::RecordKind;
+use model::event::names::sealed_name;
 use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -224,7 +225,12 @@ pub(crate) struct Recovered {
 impl Leaf {
     /// `None`: no JSON, or a member has another type than in version 1.
     pub(crate) fn read(leaf: &[u8]) -> Option<Self> {
-        serde_json::from_slice(leaf).ok()
+        let mut leaf: Self = serde_json::from_slice(leaf).ok()?;
+        // Names are sealed in this ledger, and whoever reads it here does not open them.
+        if let Some(by) = leaf.by.as_mut().filter(|by| by.user.is_empty() && !by.id.is_empty()) {
+            by.user = sealed_name(&by.id);
+        }
+        Some(leaf)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ledger::{Reader, Record, SegmentInfo, Spot};
 use model::event::RecordKind;
+use model::event::names::NAME_CLASS;
 use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -538,6 +539,8 @@ fn sealed(record: &Record) -> Vec<SealedPart> {
     }
     let named: Named = serde_json::from_slice(&record.leaf).unwrap_or_default();
     let parts = named.parts.into_iter().zip(&record.parts);
+    // Names have been put back where they can be.
+    let parts = parts.filter(|(part, _)| part.class != NAME_CLASS);
     parts
         .map(|(part, bytes)| SealedPart {
             bytes: bytes.clone(),

@@ -193,10 +193,18 @@ pub struct Report {
     pub gaps: Vec<Gap>,
     /// How many calls came through the gate.
     pub coverage: Coverage,
+    /// Events whose person was not compared: names are sealed in the ledger, and its files alone do not say whose call it was.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub sealed: u64,
     /// What is wrong: what nobody but a thief or a forger does before what may have other causes, then by time.
     pub findings: Vec<Finding>,
     /// Who went around the gate, people first, then by the number of calls.
     pub around: Vec<Around>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+const fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Report {
@@ -280,6 +288,7 @@ pub struct Reconciliation<'a> {
     covers: Option<(Timestamp, Timestamp)>,
     events: u64,
     own: u64,
+    sealed: u64,
 }
 
 impl<'a> Reconciliation<'a> {
@@ -300,6 +309,7 @@ impl<'a> Reconciliation<'a> {
             covers: None,
             events: 0,
             own: 0,
+            sealed: 0,
         }
     }
 
@@ -353,7 +363,15 @@ impl<'a> Reconciliation<'a> {
         say("account", ours, account, &event.user);
         say("verb", *call.verb == event.verb, call.verb.to_string(), &event.verb);
         say("path", call.is_at(event.path()), call.path.to_string(), event.path());
-        say("user", *call.user == *server, call.user.to_string(), server);
+        // In the clear everybody has a name: without one it is sealed.
+        let is_sealed = call.user.is_empty();
+        self.sealed += u64::from(is_sealed);
+        say(
+            "user",
+            is_sealed || *call.user == *server,
+            call.user.to_string(),
+            server,
+        );
         // What a handler that failed told its caller is not in its event.
         let last = event.stage == Stage::ResponseComplete;
         if let (true, Some(recorded), Some(code)) = (last, call.status, event.code) {
@@ -441,6 +459,7 @@ impl<'a> Reconciliation<'a> {
             own: self.own,
             outside: 0,
             undecided: 0,
+            sealed: self.sealed,
             findings: stolen,
             around: self.around.into_values().collect(),
         };

@@ -240,11 +240,8 @@ fn plain_length(bytes: &[u8]) -> usize {
 pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
-    loop {
-        // It ends before a byte of ASCII, so that both halves are texts.
-        let Some((plain, special)) = rest.split_at_checked(plain_length(rest.as_bytes())) else {
-            break;
-        };
+    // It ends before a byte of ASCII, so that both halves are texts.
+    while let Some((plain, special)) = rest.split_at_checked(plain_length(rest.as_bytes())) {
         out.push_str(plain);
         let mut after = special.chars();
         let Some(character) = after.next() else { break };

@@ -15,8 +15,8 @@ use std::path::Path;
 pub use self::problem::{Problem, Problems};
 pub use self::types::{
     Admin, ApiVersion, Audit, AuditHidden, AuditMay, AuditRole, Authorization, Bound, Claims, ClientCertificates,
-    Cluster, Config, Credential, FailMode, FailModes, Format, Identity, Ledger, Level, Limits, Listener, Log, Otlp,
-    Policy, Provider, RecordedSessions, Recording, Serves, ServiceAccounts, Session, Telemetry, Tls, Witness,
+    Cluster, Config, Credential, FailMode, FailModes, Format, Identity, Ledger, Level, Limits, Listener, Log, Names,
+    Otlp, Policy, Provider, RecordedSessions, Recording, Serves, ServiceAccounts, Session, Telemetry, Tls, Witness,
 };
 pub use self::value::{Secret, Size, Span};
 

@@ -443,6 +443,10 @@ pub struct Ledger {
     /// readable, and is erased with it. Recordings have a key each.
     #[serde(default = "part_key_age")]
     pub part_key_age: Span,
+    /// How records name people: in the clear, or sealed beside the record under a key of that person, which an erasure of all that is
+    /// sealed of them destroys. Sealed only from the first record on; a ledger never changes it.
+    #[serde(default)]
+    pub names: Names,
     /// Who cosigns the checkpoints (C2SP tlog-witness), so that nobody can tell two stories with the ledger's key. Better three
     /// of other people and places than one.
     #[serde(default)]
@@ -461,6 +465,17 @@ pub struct Ledger {
     pub danger_fail_modes: Option<FailModes>,
 }
 
+/// How records name people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Names {
+    /// As they are called.
+    #[default]
+    Clear,
+    /// By a random id; the name is sealed beside the record.
+    Sealed,
+}
+
 impl Default for Ledger {
     fn default() -> Self {
         Self {
@@ -469,6 +484,7 @@ impl Default for Ledger {
             queue_size: queue_size(),
             check_rate: check_rate(),
             part_key_age: part_key_age(),
+            names: Names::Clear,
             witnesses: Vec::new(),
             quorum: None,
             witness_for: Vec::new(),

@@ -190,6 +190,7 @@ fn started(ledger: &Ledger, cluster: &ClusterId, boot: &str, origin: &str) -> an
             version: env!("CARGO_PKG_VERSION"),
             origin,
             epoch: ledger.durable().size,
+            names: None,
         }),
         ..Record::default()
     };

@@ -141,6 +141,12 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
             report.outside
         ));
     }
+    if report.sealed > 0 {
+        lines.push(format!(
+            "whose call it was, in {} events: names are sealed in this ledger",
+            report.sealed
+        ));
+    }
     if report.undecided > 0 {
         lines.push(format!(
             "{} calls of which the ledger does not know whether they were sent; the audit log has none of them",

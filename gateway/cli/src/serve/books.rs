@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::room::Room;
-use super::{audit_file, erasing, limits, now, origins, part_keys, recorder, standing, through, unrecorded, unsigned};
+use super::{
+    audit_file, erasing, limits, names, now, origins, part_keys, recorder, standing, through, unrecorded, unsigned,
+};
 use crate::config::{Config, RecordedSessions};
 
 /// The state file in the data folder.
@@ -37,6 +39,8 @@ pub(super) struct Books {
     pub(super) recordings: Recordings,
     /// Where the ledger lies.
     pub(super) dir: PathBuf,
+    /// What opens the names in it, where they are sealed.
+    pub(super) names: Option<Arc<dyn ledger::Names>>,
     /// How many records the origins in the state file stand on.
     origins_from: u64,
 }
@@ -57,6 +61,7 @@ impl Books {
         let dir = ledger_dir(config, data);
         let ledger = open_ledger(config, &dir, &boot)?;
         let store = Arc::new(open_store(data)?);
+        let names = names::begin(config.ledger.names, &ledger, &dir, &store)?;
         let (publisher, before) = publisher(&ledger, &dir, data, url, (&boot, &store))?;
         audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
@@ -66,10 +71,11 @@ impl Books {
         let recordings = recordings(config, data, Arc::clone(&keys))?;
         let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
         audit.keeps_bodies(audit::Bodies::new(data.digest_key()?));
-        let origins_from =
-            origins::remember(&dir, epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
-        through::fill(&dir, origins_from, epoch, &store).context("who acted as which account cannot be read")?;
-        let finished = erasing::finish(&dir, origins_from, &before, &store);
+        let origins_from = origins::remember(&dir, names.as_ref(), epoch, &store, &audit)
+            .context("who holds issued credentials cannot be read")?;
+        through::fill((&dir, names.as_ref()), origins_from, epoch, &store)
+            .context("who acted as which account cannot be read")?;
+        let finished = erasing::finish((&dir, names.as_ref()), origins_from, &before, &store);
         let finished = finished.context("what was erased cannot be carried out")?;
         // All of the end is signed by now.
         store.forget_words().context("the session store cannot be written")?;
@@ -84,7 +90,7 @@ impl Books {
                 "keys were in the state file of which the ledger says that they were erased, as after a crash or from a backup: they are destroyed"
             );
         }
-        recorder::start(&audit, url.as_str(), epoch).await?;
+        recorder::start(&audit, url.as_str(), epoch, names.is_some()).await?;
         recorder::config(&audit, config).await?;
         unrecorded::begin(&audit, &config.ledger, data, (&dir, epoch)).await?;
         let mut policy = audit_file::InForce::default();
@@ -98,6 +104,7 @@ impl Books {
             policy,
             recordings,
             dir,
+            names,
             origins_from,
         })
     }

@@ -175,7 +175,12 @@ fn held(act: &ErasureAct) -> Option<Held<'_>> {
 ///
 /// # Errors
 /// The store or the ledger cannot be read, or a key cannot be destroyed.
-pub(super) fn finish(dir: &Path, known: u64, before: &Before, store: &Store) -> anyhow::Result<Finished> {
+pub(super) fn finish(
+    (dir, names): (&Path, Option<&Arc<dyn ledger::Names>>),
+    known: u64,
+    before: &Before,
+    store: &Store,
+) -> anyhow::Result<Finished> {
     let unproved = store.unproved_from()?;
     let from = [store.erasures_begun()?, unproved]
         .into_iter()
@@ -187,23 +192,31 @@ pub(super) fn finish(dir: &Path, known: u64, before: &Before, store: &Store) -> 
         Some(proved) => {
             let refused = refused_in(&reader, &proved)?;
             for proved in &proved {
-                let record = reader.proved_record(proved)?;
+                let record = named(reader.proved_record(proved)?, names);
                 obey(&record, !refused.contains(&record.seq), store, &mut finished)?;
             }
         }
         None => {
             finished.is_unproved = true;
             for record in reader.records_from(from).until(before.signed.size) {
-                obey(&record?, false, store, &mut finished)?;
+                obey(&named(record?, names), false, store, &mut finished)?;
             }
         }
     }
     for record in reader.records_from(from.max(before.signed.size)) {
-        let record = record?;
+        let record = named(record?, names);
         obey(&record, !before.refused.contains(&record.seq), store, &mut finished)?;
     }
     store.keep_unproved_from(finished.is_unproved.then_some(from))?;
     Ok(finished)
+}
+
+/// With its names, where they are sealed beside it. Only behind the proof, which is over the leaf as it stands.
+fn named(mut record: ledger::Record, names: Option<&Arc<dyn ledger::Names>>) -> ledger::Record {
+    if let Some(names) = names {
+        record.leaf = names.open(record.leaf, &record.parts);
+    }
+    record
 }
 
 /// The kinds of records that are read at a start.
@@ -300,7 +313,9 @@ fn is_signed(tree: &Frontier, signed: &Head) -> anyhow::Result<()> {
 }
 
 fn erased_by(record: &ledger::Record) -> anyhow::Result<Vec<String>> {
-    let leaf = serde_json::from_slice::<ErasureLeaf>(&record.leaf).with_context(|| {
+    // Whose they are is not asked, and where names are sealed nobody has to be able to tell.
+    let leaf = model::event::names::unnamed(&record.leaf).unwrap_or_default();
+    let leaf = serde_json::from_slice::<ErasureLeaf>(&leaf).with_context(|| {
         format!(
             "record {} is of an erasure, and this release does not read what it says",
             record.seq
@@ -517,7 +532,9 @@ mod tests {
         store.ask_erasure(&request("q")).unwrap();
         store.begin_erasure(&request("q"), erases.records(), now).unwrap();
         assert_eq!(
-            finish(folder.path(), 0, &all(&erases), &store).unwrap().destroyed,
+            finish((folder.path(), None), 0, &all(&erases), &store)
+                .unwrap()
+                .destroyed,
             0,
             "no record says so yet"
         );
@@ -540,7 +557,9 @@ mod tests {
             refused: BTreeSet::new(),
         };
         assert_eq!(
-            finish(folder.path(), known, &unsigned, &store).unwrap().destroyed,
+            finish((folder.path(), None), known, &unsigned, &store)
+                .unwrap()
+                .destroyed,
             1,
             "nobody had signed it yet, and nothing refused it"
         );
@@ -552,7 +571,9 @@ mod tests {
             "erased on 1970-01-01T00:00:02.000000Z by carol and dave, record e"
         );
         assert_eq!(
-            finish(folder.path(), 0, &all(&erases), &store).unwrap().destroyed,
+            finish((folder.path(), None), 0, &all(&erases), &store)
+                .unwrap()
+                .destroyed,
             0,
             "once"
         );
@@ -580,7 +601,12 @@ mod tests {
         said(&erases, "h2", ErasureAct::Released { hold: hold("old"), why }).await;
         said(&erases, "e", erased(&[&key.id, "gone"], 0)).await;
         said(&erases, "new", ErasureAct::Held(hold("new"))).await;
-        assert_eq!(finish(folder.path(), 0, &all(&erases), &store).unwrap().destroyed, 1);
+        assert_eq!(
+            finish((folder.path(), None), 0, &all(&erases), &store)
+                .unwrap()
+                .destroyed,
+            1
+        );
         assert!(store.part_key_named(alice_id.as_str(), &key.id).unwrap().is_none());
         assert!(
             store.erased_key("gone").unwrap().is_some(),
@@ -627,7 +653,10 @@ mod tests {
             signed,
             refused: [signed.size, signed.size + 1].into(),
         };
-        assert_eq!(finish(folder.path(), 0, &before, &store).unwrap(), Finished::default());
+        assert_eq!(
+            finish((folder.path(), None), 0, &before, &store).unwrap(),
+            Finished::default()
+        );
         assert!(store.part_key_named(alice_id.as_str(), &key.id).unwrap().is_some());
         assert_eq!(store.holds().unwrap(), [hold]);
         assert_eq!(signed_in_an_empty_folder(), 0);
@@ -643,10 +672,10 @@ mod tests {
         let erases = open(folder.path(), &store);
         store.ask_erasure(&request("q")).unwrap();
         said(&erases, "e1", erased(&["a"], 1)).await;
-        finish(folder.path(), 0, &all(&erases), &store).unwrap();
+        finish((folder.path(), None), 0, &all(&erases), &store).unwrap();
         assert_eq!(store.erasures().unwrap().len(), 1);
         said(&erases, "e2", erased(&["b"], 0)).await;
-        finish(folder.path(), 0, &all(&erases), &store).unwrap();
+        finish((folder.path(), None), 0, &all(&erases), &store).unwrap();
         assert!(store.erasures().unwrap().is_empty());
     }
 

@@ -21,6 +21,7 @@ mod locks;
 mod logging;
 mod measures;
 mod metrics;
+mod names;
 mod origins;
 mod outline;
 mod part_keys;
@@ -441,7 +442,7 @@ fn audit_api(parts: &HostParts<'_>) -> anyhow::Result<axum::Router> {
     Ok(console::api::router(console::api::ApiParts {
         keys: Arc::clone(keys),
         store: Arc::clone(&books.store),
-        archive: Arc::new(search::Archive::live(&books.dir, move || *size.borrow())),
+        archive: Arc::new(search::Archive::live(&books.dir, move || *size.borrow()).naming(books.names.clone())),
         durable,
         recorder: Arc::new(api::Readings {
             audit: Arc::clone(&books.audit),

@@ -25,7 +25,13 @@ const RECORDS_BETWEEN: u64 = 10_000;
 ///
 /// # Errors
 /// The store or the ledger cannot be read.
-pub(super) fn remember(dir: &Path, size: u64, store: &Store, audit: &Station) -> anyhow::Result<u64> {
+pub(super) fn remember(
+    dir: &Path,
+    names: Option<&Arc<dyn ledger::Names>>,
+    size: u64,
+    store: &Store,
+    audit: &Station,
+) -> anyhow::Result<u64> {
     let now = audit.clock().read().wall;
     let (kept, mut read) = store.issued(now)?;
     for credential in kept {
@@ -44,11 +50,11 @@ pub(super) fn remember(dir: &Path, size: u64, store: &Store, audit: &Station) ->
         );
         read = 0;
     }
-    read_from(dir, read, audit, now)?;
+    read_from(&Reader::open(dir)?.naming(names.cloned()), read, audit, now)?;
     Ok(read)
 }
 
-fn read_from(dir: &Path, from: u64, audit: &Station, now: Timestamp) -> anyhow::Result<()> {
+fn read_from(reader: &Reader, from: u64, audit: &Station, now: Timestamp) -> anyhow::Result<()> {
     #[derive(serde::Deserialize)]
     struct Leaf {
         t: Timestamp,
@@ -60,7 +66,7 @@ fn read_from(dir: &Path, from: u64, audit: &Station, now: Timestamp) -> anyhow::
         origin: String,
         expires: Option<i64>,
     }
-    for record in Reader::open(dir)?.records_from(from) {
+    for record in reader.records_from(from) {
         let record = record?;
         if record.kind != RecordKind::Issued {
             continue;
@@ -170,7 +176,7 @@ mod tests {
         let now = Timestamp::EPOCH;
         store.keep_issued(&[], ledger.durable().size, 9, now).unwrap();
         issue(&ledger, "JTI=after", "bob").await;
-        let read = remember(folder.path(), ledger.durable().size, &store, &audit).unwrap();
+        let read = remember(folder.path(), None, ledger.durable().size, &store, &audit).unwrap();
         assert_eq!(read + 1, ledger.durable().size);
         assert_eq!(origin(&audit, "JTI=after").as_deref(), Some("bob"));
         assert_eq!(origin(&audit, "JTI=before"), None, "counted as read, so it is not read");
@@ -181,7 +187,7 @@ mod tests {
         let (folder, store) = (tempfile::tempdir().unwrap(), store());
         let (ledger, audit) = open(folder.path());
         issue(&ledger, "JTI=a", "alice").await;
-        let read = remember(folder.path(), ledger.durable().size, &store, &audit).unwrap();
+        let read = remember(folder.path(), None, ledger.durable().size, &store, &audit).unwrap();
         assert_eq!(read, 0);
         let stop = CancellationToken::new();
         stop.cancel();
@@ -190,7 +196,7 @@ mod tests {
         let (empty, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (ledger, audit) = open(empty.path());
         // As if that ledger had gone on: nothing to read, and still known.
-        let read = remember(other.path(), u64::MAX, &store, &audit).unwrap();
+        let read = remember(other.path(), None, u64::MAX, &store, &audit).unwrap();
         assert!(read > 0);
         assert_eq!(origin(&audit, "JTI=a").as_deref(), Some("alice"));
         drop(ledger);
@@ -202,7 +208,7 @@ mod tests {
         let (ledger, audit) = open(folder.path());
         issue(&ledger, "JTI=a", "alice").await;
         store.keep_issued(&[], 1_000, 9, Timestamp::EPOCH).unwrap();
-        let read = remember(folder.path(), ledger.durable().size, &store, &audit).unwrap();
+        let read = remember(folder.path(), None, ledger.durable().size, &store, &audit).unwrap();
         assert_eq!((read, origin(&audit, "JTI=a").as_deref()), (0, Some("alice")));
     }
 }

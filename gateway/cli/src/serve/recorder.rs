@@ -107,11 +107,12 @@ impl Recorder for LedgerRecorder {
     }
 }
 
-/// A run begins: nothing is served that comes before its record. `epoch` is the number of records before it.
+/// A run begins: nothing is served that comes before its record. `epoch` is the number of records before it; `seals_names`: the
+/// ledger names nobody in the clear.
 ///
 /// # Errors
 /// The ledger cannot take it.
-pub(super) async fn start(audit: &Station, url: &str, epoch: u64) -> anyhow::Result<()> {
+pub(super) async fn start(audit: &Station, url: &str, epoch: u64, seals_names: bool) -> anyhow::Result<()> {
     let (id, now) = (RequestId::new(), audit.clock().read());
     let note = format!("gatescribe {} begins", env!("CARGO_PKG_VERSION"));
     let record = Record {
@@ -119,6 +120,7 @@ pub(super) async fn start(audit: &Station, url: &str, epoch: u64) -> anyhow::Res
             version: env!("CARGO_PKG_VERSION"),
             origin: url,
             epoch,
+            names: seals_names.then_some(super::names::SEALED),
         }),
         note: Some(&note),
         id: id.as_str(),

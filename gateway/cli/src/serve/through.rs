@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use ledger::Reader;
 use model::subject::SubjectId;
@@ -23,7 +24,12 @@ const MARK: &[u8] = b"\"origin\":";
 ///
 /// # Errors
 /// The store or the ledger cannot be read.
-pub(super) fn fill(dir: &Path, known: u64, size: u64, store: &Store) -> anyhow::Result<()> {
+pub(super) fn fill(
+    (dir, names): (&Path, Option<&Arc<dyn ledger::Names>>),
+    known: u64,
+    size: u64,
+    store: &Store,
+) -> anyhow::Result<()> {
     let from = store.through_read()?.map_or(known, |read| read.min(known));
     let mut all = Pairs::default();
     let is_long = size.saturating_sub(from) >= RECORDS_BETWEEN;
@@ -35,7 +41,7 @@ pub(super) fn fill(dir: &Path, known: u64, size: u64, store: &Store) -> anyhow::
         );
     }
     let mut kept = from;
-    for record in Reader::open(dir)?.records_from(from).until(size) {
+    for record in Reader::open(dir)?.naming(names.cloned()).records_from(from).until(size) {
         let record = record?;
         all.read(&record.leaf);
         let next = record.seq.saturating_add(1);
@@ -100,8 +106,6 @@ impl Pairs {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use ledger::{Ledger, Options, RealDisk};
     use model::event::RecordKind;
     use model::time::Timestamp;
@@ -158,7 +162,7 @@ mod tests {
         let size = writes(folder.path(), &bodies);
         let store = with_keys(1..4);
         // The number of records that the store stands on is of other things.
-        fill(folder.path(), size, size, &store).unwrap();
+        fill((folder.path(), None), size, size, &store).unwrap();
         let of = |number| store.origins_of(&robot(number)).unwrap();
         assert_eq!((of(1), of(2)), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
         assert!(
@@ -175,13 +179,13 @@ mod tests {
         let size = writes(folder.path(), &[act(1, "alice"), act(2, "bob")]);
         let store = with_keys(1..3);
         store.through_is_read().unwrap();
-        fill(folder.path(), 1, size, &store).unwrap();
+        fill((folder.path(), None), 1, size, &store).unwrap();
         assert!(store.origins_of(&robot(1)).unwrap().is_empty());
         assert_eq!(store.origins_of(&robot(2)).unwrap(), ["bob"]);
         // A backup of keys was put back: those who acted since it was made stand in the ledger alone.
         let store = with_keys(1..3);
         store.acted_through_all(&[], 1).unwrap();
-        fill(folder.path(), size, size, &store).unwrap();
+        fill((folder.path(), None), size, size, &store).unwrap();
         assert!(store.origins_of(&robot(1)).unwrap().is_empty(), "so far it had come");
         assert_eq!(store.origins_of(&robot(2)).unwrap(), ["bob"]);
     }
@@ -194,7 +198,7 @@ mod tests {
             .collect();
         let size = writes(folder.path(), &many);
         let store = with_keys(1..2);
-        fill(folder.path(), 0, size, &store).unwrap();
+        fill((folder.path(), None), 0, size, &store).unwrap();
         assert_eq!(store.origins_of(&robot(1)).unwrap().len(), many.len());
     }
 }

@@ -44,7 +44,7 @@ pub(crate) use self::fallback::Fallbacks;
 pub use self::gather::gather;
 pub use self::level::AuditPolicy;
 pub use self::origin::{MOST_ORIGINS, Origin, Origins};
-pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part};
+pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part, seal_part};
 pub(crate) use self::scan::{Scan, Want};
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
 use self::unrecorded::{CallClass, Otherwise, Pass, Why};
@@ -197,6 +197,7 @@ impl Station {
             sealer.forget();
         }
         self.forget_what_was_seen();
+        self.ledger.forget_name_keys();
     }
 
     /// The clock that stamps records.

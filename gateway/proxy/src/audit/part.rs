@@ -12,6 +12,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::{constant_time, hmac};
 use futures::future::BoxFuture;
+use model::event::names::NAME_CLASS;
 use model::event::{By, Part};
 use model::request::{MAX_TARGET_BYTES, Target};
 use model::subject::SubjectId;
@@ -52,11 +53,13 @@ pub enum Class {
     Answer,
     /// What an answer changed of what passed before it, masked.
     Diff,
+    /// Who it was, and words in which people are named, where names are sealed.
+    Name,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Query,
         Self::Agent,
         Self::Command,
@@ -64,6 +67,7 @@ impl Class {
         Self::Body,
         Self::Answer,
         Self::Diff,
+        Self::Name,
     ];
 
     /// The name in records and of the keys.
@@ -77,6 +81,7 @@ impl Class {
             Self::Body => "body",
             Self::Answer => "answer",
             Self::Diff => "diff",
+            Self::Name => NAME_CLASS,
         }
     }
 }
@@ -258,6 +263,12 @@ fn of_target(target: &Target) -> Vec<(Class, Vec<u8>)> {
         (Class::Command, join(&is_command)),
         (Class::Query, join(&is_value)),
     ]
+}
+
+/// Seals a part for a record of this id: as the record names it, and as it stands beside it. `None`: cryptography says no.
+#[must_use]
+pub fn seal_part(key: &PartKey, request: &str, class: Class, bytes: &[u8]) -> Option<(Part, ledger::Part)> {
+    seal(key, request, class, bytes)
 }
 
 /// Version, nonce, and sealed: salt and bytes. Bound to the request and the part's name, so that no part can stand for another.

@@ -40,6 +40,7 @@ pub struct Archive {
     dir: PathBuf,
     durable: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
     catalog: Mutex<Catalog>,
+    names: Option<Arc<dyn ledger::Names>>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -58,6 +59,7 @@ impl Archive {
             dir: dir.to_path_buf(),
             durable: None,
             catalog: Mutex::default(),
+            names: None,
         }
     }
 
@@ -70,6 +72,12 @@ impl Archive {
         }
     }
 
+    /// Where names are sealed in this ledger: what opens them for whoever searches here. Without it their places say that they are sealed.
+    #[must_use]
+    pub fn naming(self, names: Option<Arc<dyn ledger::Names>>) -> Self {
+        Self { names, ..self }
+    }
+
     pub(crate) const fn is_live(&self) -> bool {
         self.durable.is_some()
     }
@@ -80,7 +88,8 @@ impl Archive {
     }
 
     pub(crate) fn reader(&self) -> Result<Reader, SearchError> {
-        Reader::open(&self.dir).map_err(|source| self.unreadable(source))
+        let reader = Reader::open(&self.dir).map_err(|source| self.unreadable(source))?;
+        Ok(reader.naming(self.names.clone()))
     }
 
     pub(crate) fn unreadable(&self, source: ReadError) -> SearchError {

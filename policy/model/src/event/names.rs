@@ -23,7 +23,7 @@ use crate::subject::SubjectId;
 pub const NAME_CLASS: &str = "name";
 
 /// Top-level members that name nobody.
-const WHOLE: [&str; 23] = [
+const WHOLE: [&str; 24] = [
     "id",
     "pair",
     "t",
@@ -41,6 +41,7 @@ const WHOLE: [&str; 23] = [
     "passed",
     "gap",
     "recovery",
+    "refused",
     "checkpoint",
     "start",
     "clock",

@@ -751,6 +751,9 @@ pub struct Started<'a> {
     pub origin: &'a str,
     /// How many records stood in the log before this run; rises with each. All records of the run carry its `boot`.
     pub epoch: u64,
+    /// `sealed` where this log names nobody in the clear ([`super::names`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<&'static str>,
 }
 
 /// The wall clock was stepped. `mono` of the records around it goes on as if nothing had happened.
@@ -919,7 +922,7 @@ pub struct Ingested<'a> {
 /// A commitment to bytes that are kept beside the leaf and can be erased.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
-    /// What it is: `query`, `agent`, `command`, `path`, `body`, `answer`, `diff`.
+    /// What it is: `query`, `agent`, `command`, `path`, `body`, `answer`, `diff`, `name`.
     pub name: &'static str,
     /// Length of the bytes before encryption.
     pub len: u64,

@@ -127,7 +127,7 @@ impl Place {
         let disk = |dir| -> Arc<dyn Disk> { Arc::new(RealDisk::new(dir)) };
         let signers = vec![Arc::clone(&self.key)];
         let publisher = Publisher::start(&ledger, disk(&dirs.0), Some(disk(&dirs.1)), signers, Arc::new(now)).unwrap();
-        let finished = finish(&dirs.0, known, &before, store).unwrap();
+        let finished = finish((&dirs.0, None), known, &before, store).unwrap();
         ledger.close();
         publisher.finish().unwrap();
         (before, finished)

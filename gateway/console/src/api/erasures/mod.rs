@@ -293,6 +293,8 @@ async fn carry_out(api: &Api, asker: &Asker, id: &str) -> Result<Response, Refus
         left -= keys.len();
         record = destroy(api, asker, (&request, &agreed), keys, left).await?;
     }
+    // What opens names may have been looked up since.
+    api.parts.erases.forget_keys();
     let recordings = keys.iter().filter(|key| session_of(&key.class).is_some()).count();
     let told = json!({"request": request.id, "record": record, "of": request.of, "keys": keys.len(), "recordings": recordings});
     Ok(Json(told).into_response())
