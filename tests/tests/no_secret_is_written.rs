@@ -1,6 +1,8 @@
 //! No secret that passes or knocks is written down anywhere: canaries are planted wherever one can stand, and looked for in
 //! every form, in ledger, state, log, metrics and answers.
 
+#[path = "no_secret_is_written/discovery.rs"]
+mod discovery;
 mod sealed;
 
 use std::io::{Read as _, Write as _};
