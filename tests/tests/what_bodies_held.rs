@@ -363,8 +363,9 @@ fn bodies_are_kept_where_the_policy_says_so_and_nowhere_else() -> anyhow::Result
             .into_iter()
             .filter(|record| record["id"] == *id && record["kind"] == "answer");
         assert_eq!(held.count(), usize::from(answered), "{method}: {end}");
+        // A keyed digest of what was sent is kept at every level but None.
         let says = end["outcome"].get("body_hmac").is_some();
-        assert_eq!(says, request, "{method}: {end}");
+        assert_eq!(says, !body.is_empty() && level != "None", "{method}: {end}");
     }
     // What belongs to a backend is no object, whatever the level.
     let proxied = "/api/v1/namespaces/levels-of-bodies/services/none/proxy/act";
