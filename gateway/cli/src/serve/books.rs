@@ -123,7 +123,7 @@ impl Books {
             let checker = standing::Checker {
                 ledger: Arc::clone(&self.ledger),
                 audit: Arc::clone(&self.audit),
-                dir: self.dir.clone(),
+                disk: Arc::new(RealDisk::new(&self.dir)),
                 kept: data.at("ledger-check"),
                 keys: self.publisher.keys(),
                 rate: config.ledger.check_rate.bytes(),

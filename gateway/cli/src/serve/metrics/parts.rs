@@ -203,7 +203,7 @@ const SIGNED: Name = Name {
 };
 const FINDINGS: Name = Name {
     name: "gateway_ledger_findings",
-    says: "What the standing check has found since the start that is not as it was signed; above 0 somebody has to look.",
+    says: "What the standing check has found since the start that is not as it was signed, or that broke the check; above 0 somebody has to look.",
 };
 const CHECKED: Name = Name {
     name: "gateway_ledger_checked_bytes",

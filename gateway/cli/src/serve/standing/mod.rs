@@ -4,6 +4,9 @@
 //! It takes the gateway out of nothing: records that come are durable all the same, and whoever changed older ones would else have
 //! found a switch that turns the gateway off.
 //!
+//! A check that breaks is an alarm, too, and begins again: what breaks it stands in the files, and whoever could end it without a word would have
+//! found a switch that turns it off.
+//!
 //! Full: the first [`MOST`] findings are told apart and recorded; what is found above them is counted.
 
 use std::collections::BTreeSet;
@@ -14,9 +17,10 @@ use std::time::Duration;
 
 use ledger::note::VerifierKey;
 use ledger::verify::{StandingCheck, Step};
-use ledger::{Disk, Ledger, RealDisk};
+use ledger::{Disk, Ledger};
 use proxy::audit::Station;
 use proxy::observe::number;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Health;
@@ -37,6 +41,8 @@ pub(super) struct Found {
     seen: Mutex<Seen>,
     /// Those of them that are not recorded yet.
     unrecorded: Alarms,
+    /// Why nothing is looked at any more.
+    ended: Mutex<Option<String>>,
     bytes: AtomicU64,
     rounds: AtomicU64,
 }
@@ -91,15 +97,47 @@ impl Found {
     /// The line of `/readyz`.
     pub(super) fn health(&self) -> Health {
         let seen = self.seen();
-        seen.first.as_ref().map_or(Health::Good, |first| {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ended = ended.filter(|ended| seen.first.as_ref() != Some(ended));
+        let found = seen.first.as_ref().map(|first| {
             let more = match seen.count {
                 0 | 1 => String::new(),
-                count => format!(", and {} more", count - 1),
+                count => format!(", and {} more", count.saturating_sub(1)),
             };
-            Health::But(format!(
-                "the ledger is not the one that was signed: {first}{more}; `gatescribe ledger verify` says all"
-            ))
-        })
+            format!("{first}{more}; `gatescribe ledger verify` says all")
+        });
+        let all: Vec<String> = ended.into_iter().chain(found).collect();
+        if all.is_empty() {
+            Health::Good
+        } else {
+            Health::But(all.join("; "))
+        }
+    }
+
+    /// An alarm: said once, counted, and to be recorded.
+    fn alarm(&self, words: String) {
+        if self.take(&words) {
+            tracing::error!(finding = words, "the standing check of the ledger raises an alarm");
+            self.unrecorded.put(words);
+        }
+    }
+
+    /// Waits for the end of the task that checks: before the gateway stops, nobody else would say that it is gone.
+    async fn watch(&self, checking: JoinHandle<()>, audit: &Station, stop: &CancellationToken) {
+        let ended = checking.await;
+        if !stop.is_cancelled() {
+            self.end(&ended.map_or_else(why, |()| "by itself".to_owned()));
+            self.unrecorded.record(audit).await;
+        }
+    }
+
+    /// Nothing is looked at from now on.
+    fn end(&self, why: &str) {
+        let words = format!(
+            "the check of the ledger has ended ({why}): its files are not looked at until the gateway is started again"
+        );
+        self.alarm(words.clone());
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -113,7 +151,7 @@ pub(super) struct Checker {
     pub(super) ledger: Arc<Ledger>,
     pub(super) audit: Arc<Station>,
     /// Where the ledger lies.
-    pub(super) dir: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
     /// Where it is written how far the check has come.
     pub(super) kept: PathBuf,
     /// Who signs the ledger.
@@ -124,11 +162,16 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// Goes round until the gateway stops.
+    /// Goes round until the gateway stops. Should it end before, that is said.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&self.dir));
+        let (found, audit) = (Arc::clone(&self.found), Arc::clone(&self.audit));
+        let checking = tokio::spawn(self.go_round(stop.clone()));
+        found.watch(checking, &audit, &stop).await;
+    }
+
+    async fn go_round(self, stop: CancellationToken) {
         let from = reached(&self.kept);
-        let mut check = StandingCheck::new(disk, self.keys.clone(), from);
+        let mut check = self.check(from);
         let (mut begun, mut kept) = (tokio::time::Instant::now(), from);
         loop {
             let live = self.ledger.durable();
@@ -140,8 +183,18 @@ impl Checker {
             (check, step) = match stepped.await {
                 Ok(stepped) => stepped,
                 Err(error) => {
-                    tracing::error!(error = %error, "the check of the ledger broke; it begins again when the gateway does");
-                    return;
+                    let why = why(error);
+                    let words = format!(
+                        "the check of the ledger broke in the segment of record {kept}, and begins anew: {why}"
+                    );
+                    self.found.alarm(words);
+                    self.found.unrecorded.record(&self.audit).await;
+                    check = self.check(0);
+                    if !waited(ROUND_AT_LEAST, &stop).await {
+                        return;
+                    }
+                    begun = tokio::time::Instant::now();
+                    continue;
                 }
             };
             self.tell(&step).await;
@@ -153,9 +206,8 @@ impl Checker {
             if step.is_over {
                 pause = pause.max(ROUND_AT_LEAST.saturating_sub(begun.elapsed()));
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
+            if !waited(pause, &stop).await {
+                return;
             }
             if step.is_over {
                 begun = tokio::time::Instant::now();
@@ -163,15 +215,15 @@ impl Checker {
         }
     }
 
+    fn check(&self, from: u64) -> StandingCheck {
+        StandingCheck::new(Arc::clone(&self.disk), self.keys.clone(), from)
+    }
+
     async fn tell(&self, step: &Step) {
         self.found.bytes.fetch_add(step.bytes, Ordering::Relaxed);
         for finding in &step.findings {
-            let words = finding.to_string();
-            if self.found.take(&words) {
-                tracing::error!(finding = words, "the ledger is not the one that was signed");
-                let words = format!("the ledger is not the one that was signed: {words}");
-                self.found.unrecorded.put(words);
-            }
+            self.found
+                .alarm(format!("the ledger is not the one that was signed: {finding}"));
         }
         self.found.unrecorded.record(&self.audit).await;
         // Last: whoever sees the number of rounds rise sees what they found.
@@ -186,6 +238,24 @@ impl Checker {
             tracing::warn!(file = %self.kept.display(), error = %error, "how far the check of the ledger has come cannot be kept");
         }
     }
+}
+
+/// False where the gateway is told to stop meanwhile.
+async fn waited(pause: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        () = stop.cancelled() => false,
+    }
+}
+
+/// What a task that broke says, without its number: the same fault is one alarm, however often it comes.
+fn why(error: JoinError) -> String {
+    let Ok(said) = error.try_into_panic() else {
+        return "its task was cancelled".to_owned();
+    };
+    let text = said.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| said.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "its task panicked".to_owned())
 }
 
 fn reached(kept: &Path) -> u64 {

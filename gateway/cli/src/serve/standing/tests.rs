@@ -1,9 +1,11 @@
 //! A gateway's own ledger, changed under it.
 
 use std::fs;
+use std::sync::atomic::AtomicBool;
 
+use ledger::disk::{DiskFile, DiskLock, LockError};
 use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
-use ledger::{Options, Publisher, Reader};
+use ledger::{Options, Publisher, Reader, RealDisk};
 use model::event::RecordKind;
 use model::time::Timestamp;
 use proxy::audit::Limits;
@@ -19,6 +21,8 @@ struct Stage {
     publisher: Publisher,
     found: Arc<Found>,
     stop: CancellationToken,
+    /// What the check reads.
+    disk: Arc<dyn Disk>,
 }
 
 impl Stage {
@@ -48,6 +52,7 @@ impl Stage {
         let clock = Arc::new(|| Timestamp::from_unix_seconds(1_000_000));
         let publisher = Publisher::start(&ledger, disk, None, signers, clock).unwrap();
         Self {
+            disk: Arc::new(RealDisk::new(&dir)),
             folder,
             ledger,
             audit,
@@ -65,11 +70,11 @@ impl Stage {
         self.folder.path().join("ledger-check")
     }
 
-    fn begin(&self, rate: u64) -> tokio::task::JoinHandle<()> {
+    fn begin(&self, rate: u64) -> JoinHandle<()> {
         let checker = Checker {
             ledger: Arc::clone(&self.ledger),
             audit: Arc::clone(&self.audit),
-            dir: self.dir(),
+            disk: Arc::clone(&self.disk),
             kept: self.kept(),
             keys: self.publisher.keys(),
             rate,
@@ -261,4 +266,90 @@ fn above_a_hundred_findings_are_counted_only() {
     assert!(!found.take("record 3"));
     assert_eq!(found.count(), u64::try_from(MOST + 20).unwrap());
     assert!(matches!(found.health(), Health::But(why) if why.contains("record 0, and 119 more")));
+}
+
+/// A disk before which whoever lists it breaks, until it is mended; and how often that was.
+#[derive(Debug)]
+struct Breaking(RealDisk, AtomicBool, AtomicU64);
+
+impl Disk for Breaking {
+    fn lock(&self) -> Result<Box<dyn DiskLock>, LockError> {
+        self.0.lock()
+    }
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        self.2.fetch_add(1, Ordering::SeqCst);
+        assert!(self.1.load(Ordering::SeqCst), "attempt to add with overflow");
+        self.0.list()
+    }
+    fn create(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.0.create(name)
+    }
+    fn open(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.0.open(name)
+    }
+    fn open_read(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.0.open_read(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_dir(&self) -> std::io::Result<()> {
+        self.0.sync_dir()
+    }
+    fn display(&self, name: &str) -> String {
+        self.0.display(name)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_5_a_check_that_breaks_is_an_alarm_once_and_begins_again() {
+    let stage = Stage::new();
+    let disk = Arc::new(Breaking(
+        RealDisk::new(&stage.dir()),
+        AtomicBool::new(false),
+        AtomicU64::new(0),
+    ));
+    let stage = Stage {
+        disk: Arc::clone(&disk) as Arc<dyn Disk>,
+        ..stage
+    };
+    let checking = stage.begin(1 << 20);
+    stage.until(|_| !stage.alarms().is_empty()).await;
+    stage.until(|_| disk.2.load(Ordering::SeqCst) > 5).await;
+    let said = stage.found.health();
+    let broke =
+        "the check of the ledger broke in the segment of record 0, and begins anew: attempt to add with overflow";
+    assert!(matches!(&said, Health::But(why) if why.contains(broke)), "{said:?}");
+    assert_eq!((stage.found.count(), stage.found.rounds()), (1, 0));
+    let alarms = stage.alarms();
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert!(alarms[0].contains(broke), "{}", alarms[0]);
+
+    // It goes on by itself, and finds what is there.
+    stage.flip();
+    disk.1.store(true, Ordering::SeqCst);
+    stage.until(|found| found.rounds() >= 1).await;
+    assert_eq!(stage.found.count(), 2);
+    stage.stop.cancel();
+    checking.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_5_a_check_that_ends_before_the_gateway_is_an_alarm() {
+    for (is_told_to_stop, alarms) in [(false, 1), (true, 0)] {
+        let stage = Stage::new();
+        if is_told_to_stop {
+            stage.stop.cancel();
+        }
+        let ends = tokio::spawn(async { panic!("gone") });
+        stage.found.watch(ends, &stage.audit, &stage.stop).await;
+        let ended =
+            "the check of the ledger has ended (gone): its files are not looked at until the gateway is started again";
+        let says = matches!(stage.found.health(), Health::But(why) if why.starts_with(ended));
+        assert_eq!((says, stage.found.count()), (alarms == 1, alarms));
+        assert_eq!(stage.alarms().len(), usize::from(alarms == 1));
+    }
 }
