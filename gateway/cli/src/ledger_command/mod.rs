@@ -292,7 +292,8 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
     let left = arguments.resume.then(|| Left::open(&arguments.dir)).transpose()?;
     let bar = progress(&arguments.dir);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&arguments.dir));
-    let (threads, bytes) = (usize::from(arguments.threads), |bytes| bar.inc(bytes));
+    let all = bar.length().unwrap_or(0);
+    let (threads, bytes) = (usize::from(arguments.threads), |bytes| advance(&bar, all, bytes));
     let report = match &left {
         None => verify(&disk, &trust, threads, &bytes),
         Some(left) => {
@@ -495,6 +496,14 @@ fn progress(dir: &Path) -> ProgressBar {
     bar
 }
 
+/// More bytes were read. Where the files are read a second time, which is known when it begins, there is as much to read again.
+fn advance(bar: &ProgressBar, all: u64, bytes: u64) {
+    bar.inc(bytes);
+    if bar.length().is_some_and(|length| bar.position() > length) {
+        bar.inc_length(all.max(bytes));
+    }
+}
+
 /// What a person reads: what holds, what does not and where, and what nobody looked at.
 fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, earlier: Option<&Earlier>) -> String {
     let mut lines: Vec<String> = report.findings.iter().map(|finding| format!("✖ {finding}")).collect();
@@ -617,7 +626,7 @@ fn turned(turn: &Turn) -> String {
 /// What an earlier verification read, for a person.
 fn recalled(report: &Report, earlier: Option<&Earlier>) -> Option<String> {
     let recalled = &report.recalled;
-    let earlier = earlier.filter(|_| recalled.segments + recalled.reread > 0)?;
+    let earlier = earlier.filter(|_| recalled.segments > 0 || recalled.reread > 0)?;
     let begun = earlier.begun;
     let again = match recalled.reread {
         0 => String::new(),
@@ -747,4 +756,20 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
         "bytes": report.bytes,
         "tornBytes": report.torn,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_never_beyond_its_end_also_where_all_is_read_a_second_time() {
+        let bar = ProgressBar::hidden();
+        bar.set_length(100);
+        for step in 1..=8 {
+            advance(&bar, 100, 25);
+            let length = bar.length().unwrap();
+            assert_eq!((bar.position(), length), (step * 25, if step <= 4 { 100 } else { 200 }));
+        }
+    }
 }
