@@ -444,7 +444,9 @@ impl<'a> Walk<'a> {
                 Ok(frame) => return [Some(frame.seq), leaf::seq_in(frame.body)],
                 Err(_) => {
                     let footer = Footer::decode(rest).map(|footer| footer.next_seq);
-                    return [footer, self.follower.filter(|_| rest.is_empty() || footer.is_some())];
+                    // Whoever puts a record in at the end of a segment makes its footer anew, too; the next file is another one.
+                    let next = self.follower.filter(|_| rest.is_empty() || footer.is_some());
+                    return [next.or(footer), None];
                 }
             }
         }

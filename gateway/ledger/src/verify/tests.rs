@@ -8,7 +8,7 @@ use model::event::RecordKind;
 use super::*;
 use crate::disk::Disk;
 use crate::note::{Algorithm, KeyName, Signer as _, SigningKey};
-use crate::sim::{Failure, SimDisk, Tampering, tamper_rounds};
+use crate::sim::{Failure, Outcome, SimDisk, Tampering, tamper_round, tamper_rounds};
 use crate::{Ledger, Options};
 
 #[test]
@@ -118,6 +118,20 @@ fn promise_5_a_false_number_in_a_frame_is_said_of_its_own_record_and_accuses_no_
             format!("record 5: frame and leaf differ in kind, version or number (00000000000000000000.seg, byte {at})");
         assert_eq!(said, [expected], "{false_one}");
         assert_eq!(report.proved, report.size, "its leaf is the one that was signed");
+    }
+}
+
+/// Seen in 18 of 46,000 rounds: it was taken for the record that the next segment begins with.
+#[test]
+fn a_record_put_in_at_the_end_of_a_segment_is_found_there_also_where_the_footer_is_made_anew() {
+    for (specimen, round, kind) in [
+        (1843, 15681395224991369726, Tampering::Insert),
+        (6994, 7208317238187752545, Tampering::Insert),
+        (3, 15305450054213529035, Tampering::InsertForeign),
+        (8098, 2787984804811814146, Tampering::InsertForeign),
+    ] {
+        let (outcome, said) = tamper_round(specimen, round, kind);
+        assert_eq!(outcome, Outcome::Located, "{kind:?}: {said}");
     }
 }
 
