@@ -501,7 +501,9 @@ async fn scope(api: &Api, asker: &Asker, asked: &Asked) -> Result<Of, Refused> {
 /// The person whom a request or hold names, by a name of theirs or by a recording.
 async fn whose(api: &Api, asker: &Asker, named: (Option<&str>, Option<&str>)) -> Result<Of, Refused> {
     match named {
-        (Some(who), None) => Ok(find::one(api, asker, who, AuditAct::LookedForSubject).await?.scope()),
+        (Some(who), None) => Ok(find::one_of_all(api, asker, who, AuditAct::LookedForSubject)
+            .await?
+            .scope()),
         (None, Some(session)) => {
             let class = recording_class(session);
             let keys = stored(api, move |store| store.part_keys_for(&class)).await?;
@@ -509,7 +511,7 @@ async fn whose(api: &Api, asker: &Asker, named: (Option<&str>, Option<&str>)) ->
                 let why = format!("no recording of a session `{session}` has a key here");
                 return Err(Refused::new(StatusCode::NOT_FOUND, "nothing_sealed", why));
             };
-            let person = find::one(api, asker, key.subject.as_str(), AuditAct::LookedForSubject).await?;
+            let person = find::one_of_all(api, asker, key.subject.as_str(), AuditAct::LookedForSubject).await?;
             Ok(Of {
                 recording: Some(session.to_owned()),
                 ..person.scope()

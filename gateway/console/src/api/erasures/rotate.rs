@@ -39,7 +39,11 @@ pub(in crate::api) async fn rotate(
     let Json(asked) = asked.map_err(|error| Refused::request(error.body_text()))?;
     let why = readable(&asked.reason)?;
     let of = match &asked.who {
-        Some(who) => Some(find::one(&api, &asker, who, AuditAct::LookedForSubject).await?.scope()),
+        Some(who) => Some(
+            find::one_of_all(&api, &asker, who, AuditAct::LookedForSubject)
+                .await?
+                .scope(),
+        ),
         None => None,
     };
     whole(async move {

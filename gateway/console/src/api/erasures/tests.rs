@@ -370,6 +370,126 @@ async fn a_hold_is_in_force_before_its_record_and_until_that_of_its_release() {
     assert!(scene.world.store.holds().unwrap().is_empty());
 }
 
+/// Somebody else of that name who has no session: a call with a provider's own token, a certificate, or a session that is over.
+#[tokio::test]
+async fn a_name_is_looked_for_in_records_as_well_and_one_with_a_session_is_not_taken_for_the_other() {
+    let scene = scene(&["command"]);
+    let because = |who: &str| json!({"who": who, "reason": "case 7"});
+    for path in ["/api/v1/erasures", "/api/v1/holds", "/api/v1/part-keys/rotate"] {
+        let (status, told) = scene.world.posts(&scene.carol, path, &because("alice")).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {told}");
+    }
+    // Many acts of the first one are newer.
+    scene.world.read("a-0", 9, "alice", "pods");
+    for number in 1..600 {
+        scene.world.refused(&format!("a-{number}"), 1, "alice");
+    }
+    for path in ["/api/v1/erasures", "/api/v1/holds", "/api/v1/part-keys/rotate"] {
+        let (status, told) = scene.world.posts(&scene.carol, path, &because("alice")).await;
+        let is_refused = (status, &told["error"], &told["subjects"]);
+        let both = json!([subject(1), subject(9)]);
+        assert_eq!(
+            is_refused,
+            (StatusCode::CONFLICT, &json!("ambiguous"), &both),
+            "{path}: {told}"
+        );
+    }
+    let (status, told) = scene
+        .world
+        .posts(&scene.dave, "/api/v1/holds", &because(subject(9).as_str()))
+        .await;
+    assert_eq!(
+        (status, &told["of"]["user"]),
+        (StatusCode::OK, &json!("alice")),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_has_keys_and_no_session_is_erased_by_name_or_id() {
+    let scene = scene(&[]);
+    let name = "system:serviceaccount:shop:ci";
+    let by = |number: u8, kind: &str, name: &str| json!({"id": subject(number), "kind": kind, "iss": "https://issuer", "sub": name, "user": name, "credential": "c"});
+    for (number, kind, name) in [(7, "serviceAccount", name), (8, "workload", "spiffe://prod/ci")] {
+        let body = json!({"id": format!("a-{number}"), "t": scene.world.time(), "boot": "b", "by": by(number, kind, name),
+            "req": {"method": "GET", "path": "/api/v1/pods", "verb": "list", "resource": "pods"},
+            "decision": {"allowed": true, "who": "gateway", "policy": "sha256:77"}});
+        scene.world.append(model::event::RecordKind::Access, body);
+    }
+    for number in [6, 7, 8] {
+        scene
+            .world
+            .store
+            .part_key(subject(number).as_str(), "query", scene.world.time())
+            .unwrap();
+    }
+    let of = [
+        (7, name.to_owned()),
+        (8, "spiffe://prod/ci".to_owned()),
+        (7, subject(7).to_string()),
+        (6, subject(6).to_string()),
+    ];
+    for (number, who) in of {
+        let because = json!({"who": who, "reason": "TICKET-1"});
+        let (status, held) = scene.world.posts(&scene.dave, "/api/v1/holds", &because).await;
+        assert_eq!(
+            (status, &held["of"]["subject"]),
+            (StatusCode::OK, &json!(subject(number))),
+            "{who}: {held}"
+        );
+        let path = format!("/api/v1/holds/{}/release", held["id"].as_str().unwrap());
+        assert_eq!(
+            scene
+                .world
+                .posts(&scene.carol, &path, &json!({"reason": "over"}))
+                .await
+                .0,
+            StatusCode::OK
+        );
+        scene
+            .world
+            .store
+            .part_key(subject(number).as_str(), "query", scene.world.time())
+            .unwrap();
+        let id = scene.asked(because).await;
+        let (status, told) = scene.agrees(&scene.dave, &id).await;
+        assert_eq!(
+            (status, &told["of"]["subject"]),
+            (StatusCode::OK, &json!(subject(number))),
+            "{who}: {told}"
+        );
+        assert!(
+            scene.world.store.part_keys_of(&subject(number)).unwrap().is_empty(),
+            "{who}"
+        );
+    }
+    let (status, told) = scene.asks(json!({"who": subject(5), "reason": "TICKET-1"})).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (StatusCode::NOT_FOUND, &json!("no_such_user")),
+        "no key is theirs"
+    );
+}
+
+/// What cannot all be read may have somebody else of that name.
+#[tokio::test]
+async fn a_name_counts_only_where_all_records_could_be_read_and_a_subject_id_always() {
+    let scene = scene(&["command"]);
+    scene.world.refused("a-1", 1, "alice");
+    scene.world.spoils_the_ledger();
+    scene.world.refused("a-2", 1, "alice");
+    let (status, told) = scene.asks(commands()).await;
+    assert_eq!(
+        (status, &told["error"], &told["subjects"]),
+        (StatusCode::CONFLICT, &json!("not_all_read"), &json!([subject(1)])),
+        "{told}"
+    );
+    let (status, told) = scene
+        .asks(json!({"who": subject(1), "reason": "she asked for it"}))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+}
+
 #[tokio::test]
 async fn a_hold_on_one_recording_leaves_the_others_to_be_erased() {
     let scene = scene(&["recording:a", "recording:b"]);

@@ -1,6 +1,8 @@
-//! Whom a name means: somebody with a session here, else somebody whose calls stand in the ledger. Never a guess: a name of
-//! several subjects, also of one user name that two providers vouch for, is refused with all of them and who vouches for each; and an
-//! unknown one with what is like it.
+//! Whom a name means. Never a guess: a name of several subjects, also of one user name that two providers vouch for, is refused with all of them and
+//! who vouches for each; and an unknown one with what is like it.
+//!
+//! To lock somebody out has to be quick and counts by user name: there it is somebody with a session here, else somebody whose calls stand in the ledger
+//! ([`one`]). What is erased, or held, is one subject's: there each subject of that name counts, with a session or without ([`one_of_all`]).
 
 use http::StatusCode;
 use model::erasure;
@@ -9,6 +11,7 @@ use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
 use search::{Page, Query, Scope, Stopped, View, Who};
 use serde_json::json;
+use state::Identity;
 
 use super::super::Api;
 use super::super::asker::Asker;
@@ -21,6 +24,8 @@ use crate::answer::Refused;
 const LONGEST: usize = 256;
 /// Newest acts that are looked at for a name.
 const ACTS: usize = 500;
+/// Subjects that are told apart for one name: those that have it, and those that are only found by it.
+const SUBJECTS: usize = 20;
 
 /// Somebody who can be locked out, or whose data can be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +76,8 @@ impl Person {
         let kind = match who.kind.as_str() {
             "person" => SubjectKind::Person,
             "serviceAccount" => SubjectKind::ServiceAccount,
+            "workload" => SubjectKind::Workload,
+            "public" => SubjectKind::Public,
             _ => return None,
         };
         Some(Self {
@@ -82,6 +89,22 @@ impl Person {
         })
     }
 
+    /// One of whom nothing is known but that something is sealed under keys of theirs.
+    fn of_keys(id: SubjectId) -> Self {
+        Self {
+            kind: SubjectKind::Person,
+            user: id.to_string(),
+            email: None,
+            issuer: "nobody that is known here".to_owned(),
+            id,
+        }
+    }
+
+    /// Whether there is a session to end, or a credential to refuse.
+    fn can_be_locked(&self) -> bool {
+        matches!(self.kind, SubjectKind::Person | SubjectKind::ServiceAccount)
+    }
+
     fn is_called(&self, name: &str) -> bool {
         let is_address = |email: &String| email.eq_ignore_ascii_case(name);
         self.user == name || self.id.as_str() == name || self.email.as_ref().is_some_and(is_address)
@@ -91,30 +114,78 @@ impl Person {
 /// The one whom `who` means; `act` says what for, where records are looked through.
 pub(in crate::api) async fn one(api: &Api, asker: &Asker, who: &str, act: AuditAct) -> Result<Person, Refused> {
     let who = name(who)?;
-    let wanted = who.to_owned();
-    let found = stored(api, move |store| store.people(&wanted)).await?;
-    let mut found: Vec<Person> = found
-        .into_iter()
-        .map(|(id, identity)| Person {
-            id,
-            kind: SubjectKind::Person,
-            user: identity.username,
-            email: identity.email,
-            issuer: identity.issuer,
-        })
-        .collect();
+    let mut found = in_sessions(api, who).await?;
     if found.is_empty() {
-        let page = in_records(api, asker, who, act).await?;
-        let acts = page.rows.iter().filter_map(|row| row.who.as_ref());
-        found = acts
-            .filter_map(Person::of_record)
-            .filter(|one| one.is_called(who))
+        let page = in_records(api, asker, (who, &[]), act).await?;
+        found = people(&page)
+            .filter(|one| one.is_called(who) && one.can_be_locked())
             .collect();
         if found.is_empty() {
             return Err(unknown(who, &page));
         }
     }
     chosen(who, found)
+}
+
+/// The same, where another one of that name must not be passed over: sessions end, and who comes with a ServiceAccount's token, a provider's own or a
+/// certificate has none. So the records are looked through for each further subject, too; where not all of them could be read, it takes a subject id.
+pub(in crate::api) async fn one_of_all(api: &Api, asker: &Asker, who: &str, act: AuditAct) -> Result<Person, Refused> {
+    let who = name(who)?;
+    let (id, mut found) = (SubjectId::parse(who), in_sessions(api, who).await?);
+    if id.is_some() && !found.is_empty() {
+        return chosen(who, found);
+    }
+    let mut apart: Vec<SubjectId> = Vec::new();
+    let page = loop {
+        let page = in_records(api, asker, (who, &apart), act).await?;
+        let known = apart.len();
+        for person in people(&page) {
+            if !apart.contains(&person.id) {
+                apart.push(person.id.clone());
+                let is_new = found.iter().all(|known| known.id != person.id);
+                found.extend((is_new && person.is_called(who)).then_some(person));
+            }
+        }
+        let is_found = id.is_some() && !found.is_empty();
+        if is_found || apart.len() == known || apart.len() > SUBJECTS {
+            break page;
+        }
+    };
+    let is_all = page.stopped == Stopped::Complete && page.trouble.is_none();
+    match (found.is_empty(), id) {
+        (false, None) if !is_all => Err(not_all(who, &found)),
+        (false, _) => chosen(who, found),
+        (true, Some(id)) if is_all => with_keys(api, who, id, &page).await,
+        (true, _) => Err(unknown(who, &page)),
+    }
+}
+
+/// One of whom no record is here any more, and something that is sealed, or its key, still is.
+async fn with_keys(api: &Api, who: &str, id: SubjectId, page: &Page) -> Result<Person, Refused> {
+    let subject = id.clone();
+    let keys = stored(api, move |store| store.part_keys_of(&subject)).await?;
+    if keys.is_empty() {
+        return Err(unknown(who, page));
+    }
+    Ok(Person::of_keys(id))
+}
+
+async fn in_sessions(api: &Api, who: &str) -> Result<Vec<Person>, Refused> {
+    let wanted = who.to_owned();
+    let found = stored(api, move |store| store.people(&wanted)).await?;
+    let person = |(id, identity): (SubjectId, Identity)| Person {
+        id,
+        kind: SubjectKind::Person,
+        user: identity.username,
+        email: identity.email,
+        issuer: identity.issuer,
+    };
+    Ok(found.into_iter().map(person).collect())
+}
+
+fn people(page: &Page) -> impl Iterator<Item = Person> {
+    let acts = page.rows.iter().filter_map(|row| row.who.as_ref());
+    acts.filter_map(Person::of_record)
 }
 
 /// `found` is not empty. Of several under one subject id the newest counts: the same subject under an older name. Two subjects of one
@@ -135,8 +206,15 @@ fn chosen(who: &str, found: Vec<Person>) -> Result<Person, Refused> {
     }
 }
 
-async fn in_records(api: &Api, asker: &Asker, who: &str, act: AuditAct) -> Result<Page, Refused> {
-    let said = format!("user:\"{who}\"");
+/// What those did that this name finds, apart from these.
+async fn in_records(
+    api: &Api,
+    asker: &Asker,
+    (who, apart): (&str, &[SubjectId]),
+    act: AuditAct,
+) -> Result<Page, Refused> {
+    let apart: String = apart.iter().map(|id| format!(" -user:\"{id}\"")).collect();
+    let said = format!("user:\"{who}\"{apart}");
     let query = Query::parse(&said).map_err(|error| Refused::request(error.to_string()))?;
     let wanted = Wanted {
         query,
@@ -174,6 +252,25 @@ fn unknown(who: &str, page: &Page) -> Refused {
         why.push_str(&format!("; like it are {}", alike.join(", ")));
     }
     Refused::new(StatusCode::NOT_FOUND, "no_such_user", why)
+}
+
+/// There may be others of that name.
+fn not_all(who: &str, found: &[Person]) -> Refused {
+    let told: Vec<String> = found
+        .iter()
+        .map(|one| format!("{} of {}: {}", one.user, one.issuer, one.id))
+        .collect();
+    let mut refused = Refused::new(
+        StatusCode::CONFLICT,
+        "not_all_read",
+        format!(
+            "`{who}` was found ({}), and the records could not all be read for others of that name; name the one you mean by the subject id",
+            told.join("; ")
+        ),
+    );
+    let ids: Vec<&str> = found.iter().map(|one| one.id.as_str()).collect();
+    refused.more = Some(("subjects", json!(ids)));
+    refused
 }
 
 fn ambiguous(who: &str, candidates: &[(String, String, String)]) -> Refused {
