@@ -129,7 +129,7 @@ impl Filler<'_> {
             Some("array") => Some(json!([self.value(&schema["items"], name, is_secret, depth)?])),
             Some("string") => is_wanted.then(|| self.text(schema, is_secret)),
             Some("integer" | "number") => self.is_whole.then(|| json!(1)),
-            Some("boolean") => self.is_whole.then(|| json!(true)),
+            Some("boolean") => self.is_whole.then_some(json!(true)),
             // Of any form.
             Some("object") => is_wanted.then(|| json!({ self.key(is_secret): self.text(schema, is_secret) })),
             Some(_) | None => is_wanted.then(|| self.text(schema, is_secret)),

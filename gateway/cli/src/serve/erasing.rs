@@ -49,6 +49,10 @@ impl Erases for Erasures {
     fn forget_keys(&self) {
         self.audit.forget_part_keys();
     }
+
+    fn forget_what_passed(&self, subject: &SubjectId) {
+        self.audit.forget_what_passed(subject);
+    }
 }
 
 impl Erasures {

@@ -373,9 +373,18 @@ impl End {
         }
     }
 
+    /// As [`End::settle`], and does this when the answer was compared and before anything is sealed.
+    #[cfg(test)]
+    pub(super) async fn settle_and(mut self, end: Answer, act: impl FnOnce()) {
+        self.mask(end);
+        act();
+        self.settled_as = Some((self.station.read_clock(), end, None));
+        self.settle_aside(end).await;
+    }
+
     /// Writes what the answer held, or keeps for the end what is to be said of it.
     fn tell(&mut self) -> Told {
-        let Some(answered) = self.answered.take() else {
+        let Some(mut answered) = self.answered.take() else {
             return Told::Written;
         };
         if answered.kept.document.is_none() {
@@ -386,7 +395,10 @@ impl End {
         let told = self.station.answer(&self.trail, self.pair, &answered, keys);
         match told {
             Told::Written => self.station.body_counts.add(Side::Answer, "document", None),
-            Told::OutOfUse => self.answered = Some(answered),
+            Told::OutOfUse => {
+                answered.forget_before();
+                self.answered = Some(answered);
+            }
             Told::Not(why) => {
                 self.answered = Some(answered);
                 self.untold(why);

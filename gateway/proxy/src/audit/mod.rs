@@ -30,6 +30,7 @@ use arc_swap::ArcSwapOption;
 use ledger::{AppendError, Ledger, Lost, OutcomeSlot, Ticket};
 use model::decision::RuleRef;
 use model::event::{Answer, By, Decided, Issued, Network, Outcome, Record, RecordKind, Request, Summed};
+use model::subject::SubjectId;
 
 pub(crate) use self::beat::{Anchor, Heartbeats};
 use self::beside::Told;
@@ -191,12 +192,24 @@ impl Station {
     }
 
     /// Asks for the keys of parts anew from now on: some were taken out of use, and nothing more may be sealed with them. What was sealed with
-    /// them is not sealed with others either: what objects were before a change is forgotten.
+    /// them stays readable.
     pub fn forget_part_keys(&self) {
         if let Some(sealer) = &self.sealer {
             sealer.forget();
         }
-        self.forget_what_was_seen();
+        self.ledger.forget_name_keys();
+    }
+
+    /// The same, where what was sealed of this subject is to be erased: what passed to them is not remembered either. Else the next change of an object would
+    /// say what it was before, under a key that nobody erases.
+    pub fn forget_what_passed(&self, subject: &SubjectId) {
+        if let Some(sealer) = &self.sealer {
+            sealer.forget_and(|| {
+                if let Some(bodies) = self.bodies.get() {
+                    bodies.forget(subject);
+                }
+            });
+        }
         self.ledger.forget_name_keys();
     }
 

@@ -148,9 +148,15 @@ impl Sealer {
     /// Asks for each key anew from now on: some were taken out of use. When this returns, whatever was sealed under them has been handed to
     /// the ledger, and nothing more will be.
     pub(super) fn forget(&self) {
+        self.forget_and(|| ());
+    }
+
+    /// The same, and does this in the same moment: nothing is sealed meanwhile, under keys from before or from then on.
+    pub(super) fn forget_and(&self, act: impl FnOnce()) {
         let mut forgotten = self.forgotten.write().unwrap_or_else(PoisonError::into_inner);
         *forgotten = forgotten.saturating_add(1);
         self.known.clear();
+        act();
     }
 
     /// Has it kept who stands behind the account that calls, so that nobody decides about traces of their own unknown. Before the act is

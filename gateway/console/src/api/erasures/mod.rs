@@ -29,7 +29,7 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use model::erasure::{Actor, Erased, Hold, RECORDINGS, Request, Scope as Of, recording_class, session_of};
 use model::live::LiveSession;
-use model::subject::SubjectKind;
+use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
 use search::Scope;
 use serde::Deserialize;
@@ -176,6 +176,9 @@ pub trait Erases: Send + Sync {
 
     /// Keys were taken out of use: nothing is sealed with one that is still in memory.
     fn forget_keys(&self);
+
+    /// The same, of this subject, so that what is sealed under them can be erased: nothing of it is remembered that would be sealed anew.
+    fn forget_what_passed(&self, subject: &SubjectId);
 }
 
 #[derive(Deserialize)]
@@ -228,6 +231,7 @@ async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, R
     stored(api, move |store| store.has_room_for_erasure(&id)).await?;
     note(api, asker, &request.id, ErasureAct::Asked(request.clone())).await?;
     let (id, of, until) = (request.id.clone(), request.of.clone(), request.until);
+    let subject = of.subject.clone();
     let through = stored(api, move |store| {
         store.ask_erasure(&request)?;
         match request.of.kind {
@@ -236,7 +240,7 @@ async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, R
         }
     })
     .await?;
-    api.parts.erases.forget_keys();
+    api.parts.erases.forget_what_passed(&subject);
     let through: Vec<_> = through
         .into_iter()
         .map(|(subject, user)| json!({"subject": subject, "user": user}))
@@ -286,7 +290,7 @@ async fn carry_out(api: &Api, asker: &Asker, id: &str) -> Result<Response, Refus
     quiet(api, &request, &keys)?;
     let (begun, records, now) = (request.clone(), api.parts.erases.records(), api.now());
     let keys = stored(api, move |store| store.begin_erasure(&begun, records, now)).await?;
-    api.parts.erases.forget_keys();
+    api.parts.erases.forget_what_passed(&request.of.subject);
     let mut record = String::new();
     let mut left = keys.len();
     for keys in keys.chunks(KEYS_IN_RECORD) {

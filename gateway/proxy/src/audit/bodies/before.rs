@@ -122,6 +122,12 @@ impl Shelves {
         Some(seen)
     }
 
+    fn forget(&mut self, subject: &SubjectId) -> Shelf {
+        let mut gone = Shelf::default();
+        self.change(subject, |shelf, _| gone = std::mem::take(shelf));
+        gone
+    }
+
     fn remove(&mut self, subject: &SubjectId, which: &Which) -> Gone {
         let mut gone = Gone::default();
         self.change(subject, |shelf, _| gone.extend(shelf.take(which)));
@@ -178,6 +184,12 @@ impl Before {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Remembers nothing of what passed to this subject.
+    pub(super) fn forget(&self, subject: &SubjectId) {
+        let gone = self.shelves().forget(subject);
+        drop(gone);
+    }
+
     /// An answer has passed. Gives what it changed, if it is that to a change; remembers what it shows of an object.
     pub(super) fn pass(
         &self,
@@ -226,12 +238,11 @@ impl Before {
         }
         changed
     }
+}
 
-    /// Nothing is remembered any more.
-    pub(super) fn forget(&self) {
-        let gone = std::mem::replace(&mut *self.shelves(), Shelves::of(MOST));
-        drop(gone);
-    }
+/// What is said in place of a change where nothing is remembered of before.
+pub(super) fn unknown_before() -> DiffSeen {
+    Changed::unknown("unknownBefore").seen
 }
 
 impl Changed {

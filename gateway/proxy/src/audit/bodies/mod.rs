@@ -28,6 +28,7 @@ use http_body::Body;
 use model::cluster::ClusterId;
 use model::event::BodySeen;
 use model::request::RequestFacts;
+use model::subject::SubjectId;
 use payload::{About, DigestKey, Document, Domain, Limits, Masker, Recorded, Side};
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
@@ -199,6 +200,11 @@ impl Bodies {
         }
     }
 
+    /// Remembers no object that passed to this subject until now.
+    pub(super) fn forget(&self, subject: &SubjectId) {
+        self.before.forget(subject);
+    }
+
     fn cluster(&self, id: &ClusterId) -> Arc<OfCluster> {
         let known = self
             .clusters
@@ -330,13 +336,6 @@ impl Station {
     /// of it, and how often.
     pub fn bodies_counted(&self) -> impl Iterator<Item = (&'static str, Fate, u64)> {
         self.body_counts.each()
-    }
-
-    /// From now on no record shows what was seen before: what is erased would come back as what an object was before a change.
-    pub(super) fn forget_what_was_seen(&self) {
-        if let Some(bodies) = self.bodies.get() {
-            bodies.before.forget();
-        }
     }
 
     /// Bytes of bodies and documents that are held now, and the most that may be.

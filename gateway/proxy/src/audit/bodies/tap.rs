@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use model::event::{Answer, DiffSeen};
 use payload::Side;
 
-use super::before::Changed;
+use super::before::{Changed, unknown_before};
 use super::{AT_ONCE, Bodies, Form, Kept, MOST, NoRoom, Of, Room, Turn};
 use crate::audit::{Station, Trail};
 
@@ -77,6 +77,16 @@ pub(in crate::audit) struct Answered {
     pub(in crate::audit) changes: Option<String>,
     /// For what is kept, until it is written.
     _room: Option<Room>,
+}
+
+impl Answered {
+    /// Says nothing of what was before: its keys were taken out of use since it was compared, and what was sealed under them may be what somebody
+    /// has erased.
+    pub(in crate::audit) fn forget_before(&mut self) {
+        if self.changes.take().is_some() {
+            self.diff = Some(unknown_before());
+        }
+    }
 }
 
 impl Station {

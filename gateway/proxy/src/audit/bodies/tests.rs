@@ -120,7 +120,8 @@ impl World {
     /// Takes the keys of parts out of use, as an erasure does, and says so in the ledger before they go.
     fn erases(&self, then: Option<u8>) {
         *self.keys.0.lock().unwrap() = then;
-        self.station.forget_part_keys();
+        let subject = for_bench(self.user.get(), &["dev"], Credential::GatewayToken);
+        self.station.forget_what_passed(subject.subject().id());
         let erased = Record {
             id: "erased",
             boot: "boot",
@@ -644,8 +645,8 @@ async fn an_answer_on_its_way_while_its_keys_are_erased_is_sealed_under_new_ones
         let records = world.told_of(&trail);
         let (held, parts) = &records[0];
         assert_eq!(
-            (&held["kind"], &held["diff"]["why"]),
-            (&json!("answer"), &json!("unknownBefore")),
+            (&held["kind"], &held["diff"]),
+            (&json!("answer"), &json!({"why": "unknownBefore"})),
             "what was shown before is erased, and is not told again as what was changed: {held}"
         );
         assert_eq!(
@@ -661,6 +662,62 @@ async fn an_answer_on_its_way_while_its_keys_are_erased_is_sealed_under_new_ones
         );
         assert_eq!(keys_of(&world.told_of(&seen)[0].0), ["k1"]);
         assert_eq!(world.counted(), [("answer", "document", 2)]);
+    }
+}
+
+/// promise_5: the attack waits for the next change of an object, whose record says what it was before.
+#[tokio::test]
+async fn promise_5_what_was_erased_comes_back_by_no_later_change_wherever_it_falls() {
+    let json = [(CONTENT_TYPE, "application/json")];
+    for erased_at in ["before the call", "during the answer", "between comparison and record"] {
+        let world = World::new("RequestResponse");
+        for user in ["al", "bo"] {
+            world.user.set(user);
+            let (_, seen, end) = world.begun(Method::GET, WEB, &json).await;
+            world
+                .comes(&seen, end, web("7", 2, UID).to_string().as_bytes(), Answer::Answered)
+                .await;
+        }
+        world.user.set("al");
+        if erased_at == "before the call" {
+            world.erases(Some(2));
+        }
+        let (_, trail, mut end) = world.begun(Method::PATCH, WEB, &json).await;
+        if erased_at == "during the answer" {
+            world.erases(Some(2));
+        }
+        end.passed(web("8", 3, UID).to_string().as_bytes());
+        if erased_at == "between comparison and record" {
+            end.settle_and(Answer::Answered, || world.erases(Some(2))).await;
+        } else {
+            end.settle(Answer::Answered, None);
+        }
+        world.station.ends_written().await;
+        let records = world.told_of(&trail);
+        let (held, parts) = &records[0];
+        assert_eq!(
+            held["diff"],
+            json!({"why": "unknownBefore"}),
+            "erased {erased_at}: {held}"
+        );
+        assert_eq!((keys_of(held), parts.get("diff")), (vec!["k2"], None), "{held}");
+        // What passes from then on is compared, and so is what passed to others.
+        let own = match erased_at {
+            "between comparison and record" => Value::Null,
+            _ => json!("8"),
+        };
+        for (user, since) in [("al", own), ("bo", json!("7"))] {
+            world.user.set(user);
+            let (_, trail, end) = world.begun(Method::PATCH, WEB, &json).await;
+            world
+                .comes(&trail, end, web("9", 4, UID).to_string().as_bytes(), Answer::Answered)
+                .await;
+            assert_eq!(
+                world.told_of(&trail)[0].0["diff"]["since"],
+                since,
+                "{user}, erased {erased_at}"
+            );
+        }
     }
 }
 
