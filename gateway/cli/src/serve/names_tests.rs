@@ -339,7 +339,7 @@ fn promise_5_after_an_erasure_a_name_is_nowhere_and_every_part_is_still_the_one_
         "who has a list of people could tell by this whose records they are"
     );
     let opened = scene.leaves(true);
-    let erased = format!("erased person {}", &before.as_str().unwrap()[..8]);
+    let erased = format!("erased person {}", before.as_str().unwrap().get(..8).unwrap());
     for id in ["call", "signin", "effect"] {
         let leaf = of(&opened, id);
         assert_eq!(leaf["by"]["user"], erased, "{leaf}");
