@@ -22,9 +22,17 @@ fn world() -> anyhow::Result<&'static Cluster> {
 
 /// A gateway that records commands in the namespace, with two auditors.
 fn gateway() -> anyhow::Result<Gateway> {
+    gateway_with(None)
+}
+
+fn gateway_with(more: Option<Value>) -> anyhow::Result<Gateway> {
     let place = "namespaces: [kept], verbs: [create], resources: [pods/exec]";
     let rules = entering("kept-is-recorded", place, "record: true");
-    let gateway = Gateway::start(world()?, &Options::ruled(rules))?;
+    let options = Options {
+        more,
+        ..Options::ruled(rules)
+    };
+    let gateway = Gateway::start(world()?, &options)?;
     let dave = json!({"id": "dave", "claims": {"groups": ["auditor"]}});
     gateway.provider.control("/people", &dave)?;
     Ok(gateway)
@@ -245,6 +253,185 @@ fn two_people_erase_and_what_was_erased_stays_so_and_every_proof_holds() -> anyh
     let carol = Person::new(&gateway, "carol")?;
     let told = verify(&carol, &gateway.ledger(), &key)?;
     assert_eq!(told.code, 0, "every proof holds: {told}");
+    Ok(())
+}
+
+/// The public name of the key under which the words of a session's command stand.
+fn key_of(gateway: &Gateway, session: &str) -> anyhow::Result<String> {
+    let records = gateway.records()?;
+    let parts = records.iter().filter(|record| record["id"] == session);
+    let mut parts = parts.flat_map(|record| record["parts"].as_array().into_iter().flatten());
+    let part = parts.find(|part| part["name"] == "command").context("a part")?;
+    part["key"].as_str().map(str::to_owned).context("its key")
+}
+
+/// Makes all keys so many seconds older, while the gateway stands still.
+fn ages_keys(gateway: &Gateway, seconds: i64) -> anyhow::Result<()> {
+    let database = rusqlite::Connection::open(gateway.file("data").join("state.sqlite"))?;
+    let older = "UPDATE part_keys SET created_at = created_at - ?1";
+    ensure!(
+        database.execute(older, [seconds * 1_000_000_000])? > 0,
+        "there is a key"
+    );
+    Ok(())
+}
+
+fn rotations(gateway: &Gateway) -> anyhow::Result<Vec<Value>> {
+    let records = gateway.records()?;
+    let is_one = |record: &Value| record["person"]["what"] == "partKeysRotated";
+    Ok(records.into_iter().filter(is_one).collect())
+}
+
+#[test]
+fn keys_of_parts_are_renewed_by_their_age_and_by_hand_and_what_the_old_ones_sealed_is_read_and_erased_with_them()
+-> anyhow::Result<()> {
+    let mut gateway = gateway_with(Some(json!({"ledger": {"partKeyAge": "1h"}})))?;
+    let first = {
+        let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+        says(&alice, &carol, "first-words")?
+    };
+    gateway.stop()?;
+    assert!(rotations(&gateway)?.is_empty(), "no key was an hour old");
+    ages_keys(&gateway, 3_700)?;
+    gateway.start_again()?;
+    gateway.records_with("keys that are older than an hour are followed by new ones", |records| {
+        records
+            .iter()
+            .any(|record| record["person"]["what"] == "partKeysRotated")
+    })?;
+    let by_age = rotations(&gateway)?;
+    let note = by_age.first().context("one")?["note"].as_str().unwrap_or_default();
+    assert!(
+        note.starts_with("new keys for parts from now on: of those in use "),
+        "{note}"
+    );
+    assert!(note.ends_with("older than 1h"), "{note}");
+    assert!(
+        by_age.iter().all(|record| record.get("by").is_none()),
+        "nobody did it: {by_age:?}"
+    );
+
+    let [alice, carol, dave] = Person::all_signed_in(&gateway, ["alice", "carol", "dave"])?;
+    let second = says(&alice, &carol, "second-words")?;
+    let rotate = "gatescribe ledger rotate-part-keys --reason quarter";
+    assert_eq!(alice.types(rotate)?.code, 4, "alice is no auditor");
+    carol.ok(rotate)?;
+    let by_hand = rotations(&gateway)?;
+    assert_eq!(by_hand.len(), by_age.len() + 1);
+    assert_eq!(
+        by_hand.last().context("one")?["by"]["user"],
+        address_of(&gateway, "carol")?.as_str()
+    );
+    let third = says(&alice, &carol, "third-words")?;
+    let sessions = [(&first, "first"), (&second, "second"), (&third, "third")];
+    let keys: std::collections::BTreeSet<String> = sessions
+        .iter()
+        .map(|(session, _)| key_of(&gateway, session))
+        .collect::<anyhow::Result<_>>()?;
+    assert_eq!(keys.len(), 3, "each under a key of its own: {keys:?}");
+    for (session, word) in sessions {
+        let shown = carol.ok(&format!("gatescribe audit show {session} -o json"))?.json()?;
+        assert_eq!(
+            shown["parts"]["command"][2],
+            format!("echo {word}-words").as_str(),
+            "{shown}"
+        );
+    }
+    let who = address_of(&gateway, "alice")?;
+    let ask = format!("gatescribe ledger erase --subject {who} --class command --reason TICKET-3");
+    let request = carol.ok(&ask)?.stdout.trim().to_owned();
+    let told = dave.ok(&format!("gatescribe ledger erase --agree {request}"))?;
+    assert!(told.stderr.contains("3 keys destroyed"), "old and new: {told}");
+    for (session, _) in sessions {
+        assert!(unreadable(&carol, session)?.starts_with("erased on "));
+    }
+    Ok(())
+}
+
+/// Whoever can write the ledger's files appends a record while the gateway stands still.
+fn appends(gateway: &Gateway, kind: model::event::RecordKind, body: &Value) -> anyhow::Result<u64> {
+    let dir = gateway.ledger();
+    let disk = std::sync::Arc::new(ledger::RealDisk::new(&dir));
+    let (ledger, _) = ledger::Ledger::open(&dir, ledger::Options::default(), disk)?;
+    let seq = ledger.append(kind, serde_json::to_vec(body)?, Vec::new())?.wait()?.seq;
+    ledger.close();
+    Ok(seq)
+}
+
+/// promise_5: the thief has the ledger's files, and neither its key nor the state file; the gateway signs what it finds, and believes it at no later start.
+#[test]
+fn promise_5_a_record_that_somebody_wrote_into_the_files_erases_nothing_at_any_start() -> anyhow::Result<()> {
+    let mut gateway = gateway()?;
+    let public = gateway.public_key()?;
+    let (session, hold) = {
+        let [alice, carol] = Person::all_signed_in(&gateway, ["alice", "carol"])?;
+        let who = address_of(&gateway, "alice")?;
+        let hold = carol.ok(&format!("gatescribe hold create --subject {who} --reason case-7"))?;
+        (says(&alice, &carol, "kept-words")?, hold.stdout.trim().to_owned())
+    };
+    let key = key_of(&gateway, &session)?;
+    gateway.stop()?;
+    let records = gateway.records()?;
+    let held = records
+        .iter()
+        .find(|record| record["kind"] == "hold")
+        .context("the hold")?;
+    let of = held["hold"]["of"].clone();
+    let who =
+        |number: u8, user: &str| json!({"subject": format!("{number:02x}").repeat(16), "user": user, "issuer": "i"});
+    let erasure = json!({"what": "erased", "request": "r", "of": of, "asked": who(3, "carol"), "agreed": who(4, "dave"), "why": "w",
+        "keys": [{"id": key, "class": "command"}]});
+    let (id, t) = ("01996f3a-0000-7000-8000-000000000003", "2026-01-01T00:00:00Z");
+    let erasure = json!({"id": id, "t": t, "erasure": erasure});
+    let released = json!({"what": "released", "id": hold, "of": of, "set_by": "carol", "why": "w", "released": "w"});
+    let release = json!({"id": id, "t": t, "hold": released});
+    let first = appends(&gateway, model::event::RecordKind::Erasure, &erasure)?;
+    let second = appends(&gateway, model::event::RecordKind::Hold, &release)?;
+    for start in 0..3 {
+        if start == 2 {
+            // The state file is lost: all records are read again, these among them, signed by now.
+            let person = Person::new(&gateway, "carol")?;
+            backs_up(&person, &gateway, "before.age")?;
+            for file in files_of_the_store(&gateway) {
+                let _ = fs::remove_file(file);
+            }
+            let identity = gateway.file("identity.txt");
+            fs::write(&identity, format!("{IDENTITY}\n"))?;
+            let words = format!(
+                "restore {} --identity {}",
+                gateway.file("before.age").display(),
+                identity.display()
+            );
+            let told = keys(&person, &gateway, &words)?;
+            ensure!(told.code == 0 && told.stderr.contains("0 were erased"), "{told}");
+        }
+        gateway.start_again()?;
+        let carol = Person::signed_in(&gateway, "carol")?;
+        let shown = carol.ok(&format!("gatescribe audit show {session} -o json"))?.json()?;
+        assert_eq!(shown["parts"]["command"][2], "echo kept-words", "start {start}");
+        assert!(carol.ok("gatescribe hold ls")?.stdout.contains(&hold), "start {start}");
+        drop(carol);
+        gateway.stop()?;
+    }
+    let records = gateway.records()?;
+    let refusals: Vec<&Value> = records
+        .iter()
+        .filter(|record| record.get("refused").is_some())
+        .collect();
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    assert_eq!(
+        (&refusals[0]["kind"], &refusals[0]["refused"]),
+        (&json!("damage"), &json!([first, second]))
+    );
+    let told = verify(&Person::new(&gateway, "carol")?, &gateway.ledger(), &public)?;
+    assert_eq!(told.code, 0, "{told}");
+    let line = format!(
+        "! records {first}, {second} stood behind what was signed and say that something is erased or released"
+    );
+    assert!(
+        told.stdout.contains(&line) && !told.stdout.contains("erased, with proof"),
+        "{told}"
+    );
     Ok(())
 }
 
