@@ -205,7 +205,10 @@ async fn two_people_erase_and_the_record_stands_before_the_key_goes() {
         ("carol", "dave", "command")
     );
     let forgot = scene.world.erases.forgot.load(Ordering::SeqCst);
-    assert_eq!(forgot, 2, "when it was asked for, and when it was done");
+    assert_eq!(
+        forgot, 3,
+        "when it was asked for, when it was agreed to, and when it was done"
+    );
     let (status, _) = scene.agrees(&scene.dave, id).await;
     assert_eq!(status, StatusCode::NOT_FOUND, "an agreement counts once");
     let said = scene.world.erases.said();

@@ -15,10 +15,7 @@ type Identity<'i> = &'i (dyn Fn(&str, &dyn DiskFile) -> Option<String> + Sync);
 impl Specimen {
     /// Checks a folder going on from `left`; also gives what is left then, a line for each segment.
     fn resumed(&self, disk: &SimDisk, left: &str, identity: Identity<'_>) -> (Report, Vec<String>) {
-        let trust = Trust {
-            keys: vec![self.key.key().clone()],
-            remembered: Vec::new(),
-        };
+        let trust = self.trust(&[]);
         let (disk, kept): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), Mutex::new(Vec::new()));
         let keep = |line: &str| kept.lock().unwrap().push(line.to_owned());
         let resume = Resume::new(left, identity, &keep);
