@@ -221,12 +221,13 @@ mod tests {
                 "attempts.payload",
                 "codes.payload",
                 "devices.pending",
+                "own_words.digest",
                 "part_keys.sealed",
                 "sessions.rotation_key",
                 "sessions.rotation_reply",
                 "sessions.tokens",
             ],
-            "of these `rotation_key` alone is no sealed value but a hash"
+            "of these `rotation_key` and `digest` alone are no sealed values but hashes"
         );
     }
 

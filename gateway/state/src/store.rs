@@ -354,7 +354,7 @@ pub(crate) mod tests {
 
     /// What the versions after 8 added is not there.
     pub(crate) fn undo_versions_after_8(store: &Store) {
-        let undo = "DROP TABLE own_words; ALTER TABLE meta DROP COLUMN unproved_from; ALTER TABLE meta DROP COLUMN through_read;";
+        let undo = "DROP TABLE pseudonyms; DROP TABLE own_words; ALTER TABLE meta DROP COLUMN unproved_from; ALTER TABLE meta DROP COLUMN through_read;";
         store.read(|connection| Ok(connection.execute_batch(undo)?)).unwrap();
     }
 
