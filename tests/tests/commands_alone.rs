@@ -229,6 +229,12 @@ const ALONE: &[(&str, i32, &str)] = &[
     ),
     ("ledger key nowhere.key", 9, "cannot read `nowhere.key`"),
     ("ledger rotate-key nowhere.key", 9, "`nowhere.key`"),
+    ("ledger tiles nowhere out", 5, "there is no folder `nowhere`"),
+    (
+        "ledger keys rotate-seal --config nowhere.yaml",
+        9,
+        "cannot read the configuration `nowhere.yaml`",
+    ),
     ("ledger checkpoint nowhere", 5, "there is no folder `nowhere`"),
     ("ledger status nowhere", 5, "cannot read `nowhere"),
     ("ledger proof nowhere 1", 5, "`nowhere/checkpoint` cannot be read"),
