@@ -254,3 +254,38 @@ fn a_refusal_says_nothing_of_what_came_behind_it_nor_of_itself() {
     assert_eq!(of(&[(7, &[3]), (9, &[7]), (11, &[9])]), [3, 9]);
     assert_eq!(of(&[]), [0; 0]);
 }
+
+/// promise_5: a thief writes an erasure over a signed record and leaves the hashes beside it, so that all signatures hold, and cuts out what others had sealed.
+#[test]
+fn promise_5_an_erasure_written_over_a_record_that_was_signed_excuses_nothing() {
+    let world = World::new();
+    let (mut lacking, mut plain) = (0, 0);
+    world.run(true, |ledger| {
+        lacking = act(ledger, ["k1", "k2"], [false, true]);
+        let body = format!("{{\"id\":\"p\",\"note\":\"{}\"}}", "n".repeat(300));
+        plain = write(ledger, RecordKind::Access, body, Vec::new());
+        act(ledger, ["k2", "k2"], [true, true]);
+    });
+    let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
+    let record = Reader::open_on(disk).unwrap().record(plain).unwrap().unwrap();
+    let forged = |filler: usize| {
+        let keys = r#"[{"id":"k1","class":"command"}]"#;
+        let filler = "f".repeat(filler);
+        let body = format!(r#"{{"id":"{filler}","erasure":{{"what":"erased","keys":{keys}}}}}"#);
+        let (mut leaf, mut frame) = (Vec::new(), Vec::new());
+        crate::leaf::write(&mut leaf, RecordKind::Erasure, plain, body.as_bytes());
+        let kind = crate::frame::FrameKind::Leaf(RecordKind::Erasure);
+        crate::frame::write_frame(&mut frame, kind, true, plain, |out| out.extend_from_slice(&leaf));
+        (leaf.len(), frame)
+    };
+    let filler = record.leaf.len() - forged(0).0;
+    let name = crate::segment::segment_name(record.segment);
+    let mut bytes = world.disk.bytes(&name).unwrap();
+    let (at, (_, frame)) = (usize::try_from(record.offset).unwrap(), forged(filler));
+    bytes[at..at + frame.len()].copy_from_slice(&frame);
+    world.disk.put(&name, &bytes);
+    let report = world.check();
+    let missing = Fault::Parts(PartsFault::Missing(1));
+    assert_eq!(faults(&report), [(lacking, &missing), (plain, &Fault::Altered)]);
+    assert_eq!(report.erased, Erased::default());
+}

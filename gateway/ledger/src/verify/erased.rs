@@ -123,6 +123,15 @@ impl Erasures {
         }
     }
 
+    /// Forgets what these records say.
+    pub(super) fn pass_over(&mut self, is_so: impl Fn(u64) -> bool) {
+        self.gone.retain(|_, said| {
+            said.retain(|gone| !is_so(gone.seq));
+            !said.is_empty()
+        });
+        self.refusals.retain(|seq, _| !is_so(*seq));
+    }
+
     /// Counts the parts that a leaf declares, by their keys.
     pub(super) fn count(&mut self, declared: &[Declared]) {
         for key in declared.iter().filter_map(|part| part.key.as_deref()) {

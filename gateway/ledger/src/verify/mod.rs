@@ -346,10 +346,11 @@ fn pass(
     progress: &(dyn Fn(u64) + Sync),
     resume: &Resume<'_>,
 ) -> Result<(Report, Vec<Note>), ReadError> {
-    let names = disk.list().map_err(|source| io(&**disk, ".", source))?;
-    let mut firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
+    let list = || disk.list().map_err(|source| io(&**disk, ".", source));
+    let heads = Heads::read(&**disk, &list()?, trust)?;
+    // Behind the checkpoints: a segment that a living gateway began since is there for what it signed since.
+    let mut firsts: Vec<u64> = list()?.iter().filter_map(|name| parse_segment_name(name)).collect();
     firsts.sort_unstable();
-    let heads = Heads::read(&**disk, &names, trust)?;
     let (examined, reread) = examine_all(disk, &firsts, &heads, threads, progress, resume)?;
     let mut chain = Chain::new(Arc::clone(disk), heads);
     chain.report.recalled.reread = reread;
@@ -397,7 +398,8 @@ fn examine_all(
         }
         let mut all: Vec<_> = done.into_values().collect();
         // Where a file has another's name, its records say where it belongs.
-        all.sort_by_key(|segment| segment.first);
+        // A file that says of itself to be another one stands behind that one, where it is there.
+        all.sort_by_key(|segment| (segment.first, segment.named != segment.first));
         Ok((all, reread.load(Ordering::Relaxed)))
     })
 }
@@ -623,6 +625,14 @@ impl Chain {
             self.report.turns = turns;
             self.report.findings.extend(findings);
         }
+        // What a record says that is not the one that was signed is nobody's word, wherever the signatures reach.
+        let altered = self
+            .report
+            .findings
+            .iter()
+            .filter(|finding| finding.fault == Fault::Altered);
+        let said = segment::said_of(altered);
+        self.erasures.pass_over(|seq| segment::is_among(&said, seq));
         let (erased, findings) = std::mem::take(&mut self.erasures).judge(self.report.proved);
         self.report.erased = erased;
         self.report.findings.extend(findings);

@@ -689,8 +689,8 @@ impl Leaves {
 }
 
 /// The records that findings are about, in order and once each.
-fn said_of(findings: &[Finding]) -> Vec<Range<u64>> {
-    let mut said: Vec<_> = findings.iter().map(|finding| finding.records.clone()).collect();
+pub(super) fn said_of<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Vec<Range<u64>> {
+    let mut said: Vec<_> = findings.into_iter().map(|finding| finding.records.clone()).collect();
     said.retain(|records| !records.is_empty());
     said.sort_unstable_by_key(|records| (records.start, records.end));
     let mut apart: Vec<Range<u64>> = Vec::with_capacity(said.len());
@@ -703,7 +703,8 @@ fn said_of(findings: &[Finding]) -> Vec<Range<u64>> {
     apart
 }
 
-fn is_among(apart: &[Range<u64>], seq: u64) -> bool {
+/// Whether a record is among these spans.
+pub(super) fn is_among(apart: &[Range<u64>], seq: u64) -> bool {
     let before = apart.partition_point(|records| records.start <= seq);
     let nearest = before.checked_sub(1).and_then(|at| apart.get(at));
     nearest.is_some_and(|records| records.contains(&seq))

@@ -211,3 +211,98 @@ fn what_is_read_is_told_piece_by_piece() {
     assert_eq!(told.iter().sum::<u64>(), report.bytes);
     assert!(told.iter().all(|bytes| *bytes <= 256 << 10), "{told:?}");
 }
+
+/// promise_5: a file that is put in beside a segment, and says of itself to be that one, takes nothing away from it.
+#[test]
+fn promise_5_a_segment_is_not_displaced_by_a_file_that_says_it_is_it() {
+    let (disk, trust) = signed();
+    let second = crate::Reader::open_on(Arc::new(disk.clone())).unwrap().segments()[1].first_seq;
+    let mut bytes = disk.bytes(&segment_name(second)).unwrap();
+    let note = bytes.windows(4).rposition(|window| window == b"nnnn").unwrap();
+    let honest = disk.copy(2);
+    for is_altered in [false, true] {
+        if is_altered {
+            bytes[note] = b'm';
+        }
+        honest.put(&segment_name(second - 3), &bytes);
+        let report = check(&honest, &trust);
+        let misplaced = Fault::Misplaced {
+            expected: report.findings[0].records.end,
+            found: second,
+        };
+        let said: Vec<_> = report.findings.iter().map(|finding| &finding.fault).collect();
+        assert_eq!(said, [&misplaced], "{:?}", report.findings);
+        assert_eq!(report.proved, report.size);
+    }
+}
+
+/// A disk whose writer begins a segment and signs it, as soon as somebody reads the newest checkpoint.
+#[derive(Clone, Debug)]
+struct Growing {
+    now: SimDisk,
+    then: SimDisk,
+    is_asked: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Growing {
+    fn disk(&self) -> &SimDisk {
+        let is_then = self.is_asked.load(Ordering::SeqCst);
+        if is_then { &self.then } else { &self.now }
+    }
+}
+
+impl Disk for Growing {
+    fn lock(&self) -> Result<Box<dyn crate::disk::DiskLock>, crate::disk::LockError> {
+        self.disk().lock()
+    }
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        self.disk().list()
+    }
+    fn open_read(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        if name == NEWEST_CHECKPOINT {
+            self.is_asked.store(true, Ordering::SeqCst);
+        }
+        self.disk().open_read(name)
+    }
+    fn create(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.disk().create(name)
+    }
+    fn open(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.disk().open(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
+        self.disk().rename(from, to)
+    }
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        self.disk().remove(name)
+    }
+    fn sync_dir(&self) -> std::io::Result<()> {
+        self.disk().sync_dir()
+    }
+    fn display(&self, name: &str) -> String {
+        self.disk().display(name)
+    }
+}
+
+#[test]
+fn a_segment_that_a_living_gateway_begins_and_signs_meanwhile_is_not_called_cut_off() {
+    let (then, trust) = signed();
+    let last = crate::Reader::open_on(Arc::new(then.clone()))
+        .unwrap()
+        .segments()
+        .last()
+        .copied()
+        .unwrap()
+        .first_seq;
+    let now = then.copy(2);
+    now.remove(&segment_name(last)).unwrap();
+    now.remove(&crate::segment::hashes_name(last)).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(Growing {
+        now,
+        then,
+        is_asked: Arc::default(),
+    });
+    let report = verify(&disk, &trust, 2, &|_| {}).unwrap();
+    assert_eq!(report.findings, []);
+    assert!(report.is_proved());
+}
