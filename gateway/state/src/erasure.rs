@@ -237,7 +237,8 @@ impl Store {
                     .execute(params![request])?;
             }
             let mut was_marked = scrub::mark(transaction)?;
-            if keys.iter().any(|(_, class)| class == NAME_CLASS) {
+            // With the last of its records: those before it are written under the pseudonym that goes.
+            if is_over.is_some() && pseudonym::is_going(transaction, subject)? {
                 pseudonym::erase(transaction, subject, said.at)?;
                 // What leads from the person to the pseudonym is a row like any other, and nobody looks for its traces: all is written anew.
                 was_marked = true;

@@ -3,6 +3,7 @@
 //!
 //! Invariant: after an erasure of somebody's name no row leads from their subject id to what was recorded before it was asked for.
 
+use model::event::names::NAME_CLASS;
 use model::subject::SubjectId;
 use model::time::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -63,16 +64,16 @@ impl Store {
         found.as_deref().map(read).transpose()
     }
 
-    /// The newest key of this subject for this class that is out of use, else the one in use, which is made where there is none: what an
-    /// erasure's record says of somebody goes with what it erases.
+    /// The oldest key of this subject for this class, which is made where there is none: what an erasure's record says of somebody goes with what it
+    /// erases. An erasure is of all keys that there were when it was asked for, so that the oldest is always among them; one that came since may be out of use
+    /// as well, and is not.
     ///
     /// # Errors
     /// The database failed, or the kept key does not open.
     pub fn leaving_part_key(&self, subject: &str, class: &str, now: Timestamp) -> Result<PartKeyBytes, StateError> {
         let id: Option<String> = self.read(|connection| {
             let mut find = connection.prepare_cached(
-                "SELECT id FROM part_keys WHERE subject_id = ?1 AND class = ?2 AND retired_at IS NOT NULL
-                   ORDER BY created_at DESC LIMIT 1",
+                "SELECT id FROM part_keys WHERE subject_id = ?1 AND class = ?2 ORDER BY created_at, id LIMIT 1",
             )?;
             Ok(find.query_row(params![subject, class], |row| row.get(0)).optional()?)
         })?;
@@ -83,12 +84,34 @@ impl Store {
     }
 }
 
+impl Store {
+    /// A record says that all under this pseudonym was erased: it leads to nobody any more, also where the store was put back from before that was
+    /// asked for and has it in use.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn forget_pseudonym(&self, id: &str) -> Result<(), StateError> {
+        let gone = self.write(|transaction| {
+            Ok(transaction
+                .prepare_cached("DELETE FROM pseudonyms WHERE id = ?1")?
+                .execute(params![id])?)
+        })?;
+        if gone > 0 { self.scrub(&[], true) } else { Ok(()) }
+    }
+}
+
 /// An erasure is asked for: what comes later is under another name, so that the two cannot be joined.
 pub(crate) fn retire(transaction: &Transaction<'_>, subject: &SubjectId, at: Timestamp) -> Result<(), StateError> {
     transaction
         .prepare_cached("UPDATE pseudonyms SET retired_at = ?2 WHERE subject_id = ?1 AND retired_at IS NULL")?
         .execute(params![subject.as_str(), at.unix_nanos()])?;
     Ok(())
+}
+
+/// Whether a key of this subject's name was destroyed, and the name leads to them still.
+pub(crate) fn is_going(transaction: &Transaction<'_>, subject: &SubjectId) -> Result<bool, StateError> {
+    let mut find = transaction.prepare_cached("SELECT 1 FROM erased_keys WHERE subject_id = ?1 AND class = ?2")?;
+    Ok(find.exists(params![subject.as_str(), NAME_CLASS])?)
 }
 
 /// The keys of their name are gone: so is all that leads from the subject to what was recorded, and what ended sign-ins say of them.
@@ -118,7 +141,6 @@ fn read(id: &str) -> Result<SubjectId, StateError> {
 #[cfg(test)]
 mod tests {
     use model::erasure::{Actor, Erased, Request, Scope};
-    use model::event::names::NAME_CLASS;
     use model::subject::SubjectKind;
 
     use super::*;
@@ -204,6 +226,8 @@ mod tests {
             "still to be read"
         );
         assert_eq!(store.leaving_pseudonym(&alice()).unwrap(), Some(old.clone()));
+        // Keys of all are changed meanwhile, by age or by hand: the one that came since is out of use, too.
+        store.retire_part_keys(None, at(21)).unwrap();
         let leaving = store.leaving_part_key(alice().as_str(), NAME_CLASS, at(21)).unwrap();
         assert_eq!(leaving.id, key.id, "what the erasure says of them goes with it");
         erase_all(&store, &request);

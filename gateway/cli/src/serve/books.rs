@@ -77,6 +77,8 @@ impl Books {
             .context("who acted as which account cannot be read")?;
         let finished = erasing::finish((&dir, names.as_ref()), origins_from, &before, &store);
         let finished = finished.context("what was erased cannot be carried out")?;
+        // What was read on the way was opened with keys that may be gone by now.
+        ledger.forget_name_keys();
         // All of the end is signed by now.
         store.forget_words().context("the session store cannot be written")?;
         if finished.is_unproved {

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use ledger::verify::{refused, refuses};
 use ledger::{Frontier, Head, Ledger, ProvedSpot, Reader};
 use model::erasure::{Actor, Erased, Hold, Scope};
+use model::event::names::NAME_CLASS;
 use model::event::{ErasedKey, Erasing, Held, Network, Record, RecordKind, Request};
 use model::subject::SubjectId;
 use model::time::Timestamp;
@@ -196,20 +197,22 @@ pub(super) fn finish(
         Some(proved) => {
             let refused = refused_in(&reader, &proved)?;
             for proved in &proved {
-                let record = named(reader.proved_record(proved)?, names);
-                obey(&record, !refused.contains(&record.seq), store, &mut finished)?;
+                let record = reader.proved_record(proved)?;
+                let is_believed = !refused.contains(&record.seq);
+                obey(record, names, is_believed, store, &mut finished)?;
             }
         }
         None => {
             finished.is_unproved = true;
             for record in reader.records_from(from).until(before.signed.size) {
-                obey(&named(record?, names), false, store, &mut finished)?;
+                obey(record?, names, false, store, &mut finished)?;
             }
         }
     }
     for record in reader.records_from(from.max(before.signed.size)) {
-        let record = named(record?, names);
-        obey(&record, !before.refused.contains(&record.seq), store, &mut finished)?;
+        let record = record?;
+        let is_believed = !before.refused.contains(&record.seq);
+        obey(record, names, is_believed, store, &mut finished)?;
     }
     store.keep_unproved_from(finished.is_unproved.then_some(from))?;
     Ok(finished)
@@ -255,9 +258,21 @@ fn refused_in(reader: &Reader, proved: &[ProvedSpot]) -> anyhow::Result<BTreeSet
     Ok(refused(&refusals))
 }
 
-fn obey(record: &ledger::Record, is_believed: bool, store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
+fn obey(
+    record: ledger::Record,
+    names: Option<&Arc<dyn ledger::Names>>,
+    is_believed: bool,
+    store: &Store,
+    finished: &mut Finished,
+) -> anyhow::Result<()> {
+    let pseudonym = names.and_then(|_| pseudonym_in(&record));
+    let record = named(record, names);
     match record.kind {
-        RecordKind::Erasure if is_believed => erase_again(&record.leaf, store, finished),
+        RecordKind::Erasure if is_believed => {
+            erase_again(&record.leaf, store, finished)?;
+            // A store from before it was asked for has it in use, and gave it out again.
+            Ok(pseudonym.map_or(Ok(()), |pseudonym| store.forget_pseudonym(&pseudonym))?)
+        }
         RecordKind::Hold => hold_again(&record.leaf, is_believed, store),
         _ => Ok(()),
     }
@@ -291,7 +306,7 @@ pub(crate) fn erased_keys(dir: &Path, size: u64, signed: &Head) -> anyhow::Resul
         );
         tree.push(ledger::leaf_hash(&record.leaf));
         match record.kind {
-            RecordKind::Erasure => erased.extend(erased_by(&record)?.into_iter().map(|key| (record.seq, key))),
+            RecordKind::Erasure => erased.push((record.seq, erased_by(&record))),
             RecordKind::Damage if record.seq < signed.size => {
                 refusals.insert(record.seq, refuses(&record.leaf));
             }
@@ -303,7 +318,8 @@ pub(crate) fn erased_keys(dir: &Path, size: u64, signed: &Head) -> anyhow::Resul
     anyhow::ensure!(next >= size, "the records from {next} to before {size} are missing");
     let refused = refused(&refusals);
     erased.retain(|(seq, _)| !refused.contains(seq));
-    Ok(erased.into_iter().map(|(_, key)| key).collect())
+    let keys: Vec<Vec<String>> = erased.into_iter().map(|(_, keys)| keys).collect::<Result<_, _>>()?;
+    Ok(keys.into_iter().flatten().collect())
 }
 
 /// At the signed size the tree has the root that was signed.
@@ -316,21 +332,55 @@ fn is_signed(tree: &Frontier, signed: &Head) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The keys that this record says were erased. What else it says is not asked: where names are sealed nobody has to be able to tell, and whoever could have
+/// the ledger's files refused for what one record lacks would have a switch.
 fn erased_by(record: &ledger::Record) -> anyhow::Result<Vec<String>> {
-    // Whose they are is not asked, and where names are sealed nobody has to be able to tell.
-    let leaf = model::event::names::unnamed(&record.leaf).unwrap_or_default();
-    let leaf = serde_json::from_slice::<ErasureLeaf>(&leaf).with_context(|| {
+    #[derive(Deserialize)]
+    struct Leaf {
+        erasure: Says,
+    }
+    #[derive(Deserialize)]
+    struct Says {
+        what: String,
+        #[serde(default)]
+        keys: Vec<SaidKey>,
+    }
+    let unread = || {
         format!(
             "record {} is of an erasure, and this release does not read what it says",
             record.seq
         )
-    })?;
-    let keys = leaf.erasure.keys.into_iter().map(|key| key.id);
-    Ok(if leaf.erasure.what == "erased" {
-        keys.collect()
-    } else {
-        Vec::new()
-    })
+    };
+    let Leaf { erasure } = serde_json::from_slice(&record.leaf).with_context(unread)?;
+    match erasure.what.as_str() {
+        "erased" => Ok(erasure.keys.into_iter().map(|key| key.id).collect()),
+        "asked" | "withdrawn" | "refused" => Ok(Vec::new()),
+        _ => Err(anyhow::anyhow!(unread())),
+    }
+}
+
+/// Whom a record says that all was erased of, as it stands in the ledger, with the last record of that erasure and where the name went, too.
+fn pseudonym_in(record: &ledger::Record) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Leaf {
+        erasure: Says,
+    }
+    #[derive(Deserialize)]
+    struct Says {
+        what: String,
+        of: Of,
+        #[serde(default)]
+        keys: Vec<SaidKey>,
+        #[serde(default)]
+        more: u64,
+    }
+    #[derive(Deserialize)]
+    struct Of {
+        subject: String,
+    }
+    let Leaf { erasure } = serde_json::from_slice(&record.leaf).ok()?;
+    let is_whole = erasure.keys.iter().any(|key| key.class == NAME_CLASS);
+    (erasure.what == "erased" && erasure.more == 0 && is_whole).then_some(erasure.of.subject)
 }
 
 #[derive(Deserialize)]

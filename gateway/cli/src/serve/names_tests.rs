@@ -1,6 +1,6 @@
 use ledger::{Ledger, Reader, RealDisk};
 use model::erasure::{Actor, Erased, Request, Scope};
-use model::event::{By, Effective, Erasing, Outcome, Person, Record, RecordKind, Started};
+use model::event::{By, Effective, ErasedKey, Erasing, Outcome, Person, Record, RecordKind, Started};
 use model::subject::SubjectKind;
 use model::time::Timestamp;
 use serde_json::Value;
@@ -114,7 +114,17 @@ impl Scene {
         self.ledger.forget_name_keys();
         let keys = self.store.begin_erasure(&request, 9, request.at).unwrap();
         self.ledger.forget_name_keys();
-        let erased = erasing(&request, "erased");
+        let said: Vec<_> = keys
+            .iter()
+            .map(|key| ErasedKey {
+                id: &key.id,
+                class: &key.class,
+            })
+            .collect();
+        let erased = Erasing {
+            keys: &said,
+            ..erasing(&request, "erased")
+        };
         self.write(RecordKind::Erasure, &record("done", &auditor(), Some(erased)));
         let said = Erased {
             record: "done".to_owned(),
@@ -367,6 +377,34 @@ fn promise_5_after_an_erasure_a_name_is_nowhere_and_every_part_is_still_the_one_
     assert_eq!(of(&opened, "again")["by"]["user"], CANARY);
     assert_ne!(of(&scene.leaves(false), "again")["by"]["id"], before);
     assert_eq!(of(&opened, "call")["by"]["user"], erased);
+}
+
+/// promise_6: a state file from before the erasure was asked for is put back; it has the pseudonym in use, and would give it out again.
+#[test]
+fn promise_6_an_erased_name_does_not_come_back_with_a_state_file_from_before_it_was_asked_for() {
+    let scene = scene();
+    write_all(&scene);
+    let before = of(&scene.leaves(false), "call")["by"]["id"].clone();
+    let older = tempfile::tempdir().unwrap();
+    for name in ["state.sqlite", "state.sqlite-wal"] {
+        let _ = std::fs::copy(scene.folder.path().join(name), older.path().join(name));
+    }
+    scene.erase(&alice());
+    let restored = store(older.path());
+    let pseudonym = before.as_str().unwrap();
+    assert_eq!(restored.subject_of_pseudonym(pseudonym).unwrap(), Some(alice()));
+    let names: Arc<dyn ledger::Names> = Arc::new(SealedNames::new(Arc::clone(&restored)));
+    let all = crate::serve::erasing::Before {
+        signed: scene.ledger.durable(),
+        refused: std::collections::BTreeSet::new(),
+    };
+    let finished = crate::serve::erasing::finish((&scene.dir(), Some(&names)), 0, &all, &restored).unwrap();
+    assert!(finished.destroyed > 0, "{finished:?}");
+    assert_eq!(restored.subject_of_pseudonym(pseudonym).unwrap(), None);
+    assert_ne!(
+        restored.pseudonym(&alice(), Timestamp::EPOCH).unwrap().as_str(),
+        pseudonym
+    );
 }
 
 #[test]
