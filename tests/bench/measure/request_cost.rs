@@ -1,5 +1,5 @@
 //! `bench request_cost`: CPU per authenticated, authorised and durably audited GET, beside nginx and beside a bare
-//! pass-through program on the same crates, in turns within one run.
+//! pass-through program on the same crates, in turns within one run; and per POST of 2.5 KB, at audit level Metadata and at level Request.
 
 use anyhow::ensure;
 use std::collections::BTreeMap;
@@ -42,6 +42,16 @@ const GATE: usize = 2;
 const NGINX_TLS: usize = 3;
 const PASS_TLS: usize = 4;
 const GATE_TLS: usize = 5;
+const GATE_BODIES: usize = 6;
+
+/// Bodies of what may change something are kept.
+const POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+  - level: Request
+    verbs: [create, update, patch, delete]
+  - level: Metadata
+";
 
 const fn column(name: &'static str, who: usize, http2: bool, plan: Plan) -> Column {
     Column {
@@ -54,7 +64,7 @@ const fn column(name: &'static str, who: usize, http2: bool, plan: Plan) -> Colu
     }
 }
 
-const COLUMNS: [Column; 16] = [
+const COLUMNS: [Column; 19] = [
     column("nginx_h1", NGINX, false, Plan::Turns),
     column("pass_h1", PASS, false, Plan::Turns),
     column("gate_h1", GATE, false, Plan::Turns),
@@ -80,12 +90,15 @@ const COLUMNS: [Column; 16] = [
     column("nginx_tls_h2", NGINX_TLS, true, Plan::Turns),
     column("pass_tls_h2", PASS_TLS, true, Plan::Turns),
     column("gate_tls_h2", GATE_TLS, true, Plan::Turns),
+    column("nginx_write", NGINX, false, Plan::LongWrites),
+    column("gate_write", GATE, false, Plan::LongWrites),
+    column("gate_write_bodies", GATE_BODIES, false, Plan::LongWrites),
 ];
 
 struct Bench {
     arguments: Arguments,
     rivals: [Rival; 4],
-    gateways: [Gateway; 2],
+    gateways: [Gateway; 3],
     stage: Stage,
     figures: BTreeMap<&'static str, Vec<f64>>,
 }
@@ -99,6 +112,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         gateways: [
             stage.gateway("gatescribe", false)?,
             stage.gateway("gatescribe-tls", true)?,
+            stage.gateway_at("gatescribe-bodies", false, Some(POLICY))?,
         ],
         stage,
         figures: BTreeMap::new(),
@@ -131,13 +145,14 @@ impl Bench {
             GATE => &self.gateways[0].rival,
             NGINX_TLS => &self.rivals[2],
             PASS_TLS => &self.rivals[3],
+            GATE_BODIES => &self.gateways[2].rival,
             _ => &self.gateways[1].rival,
         }
     }
 
     fn measure(&mut self, column: &Column) -> anyhow::Result<()> {
         let rival = self.rival(column.who);
-        let is_gateway = matches!(column.who, GATE | GATE_TLS);
+        let is_gateway = matches!(column.who, GATE | GATE_TLS | GATE_BODIES);
         let seconds = self
             .arguments
             .seconds
@@ -174,10 +189,21 @@ impl Bench {
     }
 
     fn recorded(&mut self, column: &Column, outcome: &Outcome) -> anyhow::Result<()> {
-        let gateway = &mut self.gateways[usize::from(column.who == GATE_TLS)];
+        let gateway = match column.who {
+            GATE_BODIES => &mut self.gateways[2],
+            GATE_TLS => &mut self.gateways[1],
+            _ => &mut self.gateways[0],
+        };
         let records = gateway.records(outcome.requests)?;
+        let is_write = column.plan == Plan::LongWrites;
+        let (begun, ended) = if is_write {
+            (records.intent, records.outcome)
+        } else {
+            (records.access, records.close)
+        };
+        let bodies = if column.who == GATE_BODIES { outcome.requests } else { 0 };
         ensure!(
-            records.access == outcome.requests && records.close == outcome.requests && records.refusal == 0,
+            begun == outcome.requests && ended == outcome.requests && records.refusal == 0 && records.bodies == bodies,
             "{}: {} requests, {records:?}",
             column.name,
             outcome.requests
@@ -193,7 +219,7 @@ impl Bench {
             println!("  {name:18} {:6.1}", median(values));
         }
         println!(
-            "request_cost ratio_h1={:.2} ratio_h2={:.2} ratio_pass={:.2} ratio_pass_h2={:.2} ratio_tls_h1={:.2} ratio_tls_h2={:.2} ratio_cold={:.2} ratio_confirm={:.2} ratio_pass_tls={:.2} ratio_still={:.2} gate_us={:.1} nginx_us={:.1}",
+            "request_cost ratio_h1={:.2} ratio_h2={:.2} ratio_pass={:.2} ratio_pass_h2={:.2} ratio_tls_h1={:.2} ratio_tls_h2={:.2} ratio_cold={:.2} ratio_confirm={:.2} ratio_pass_tls={:.2} ratio_still={:.2} ratio_write={:.2} ratio_write_bodies={:.2} gate_us={:.1} nginx_us={:.1}",
             ratio("gate_h1", "nginx_h1"),
             ratio("gate_h2", "nginx_h2"),
             ratio("gate_h1", "pass_h1"),
@@ -204,6 +230,8 @@ impl Bench {
             ratio("gate_h1_confirm", "nginx_h1_delayed"),
             ratio("gate_tls_h1", "pass_tls_h1"),
             ratio("gate_h1_still", "nginx_h1"),
+            ratio("gate_write", "nginx_write"),
+            ratio("gate_write_bodies", "nginx_write"),
             of("gate_h1"),
             of("nginx_h1"),
         );

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use rustls::pki_types::ServerName;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -26,6 +26,8 @@ pub enum Plan {
     Elsewhere,
     /// By turns, a ConfigMap created each time.
     Writes,
+    /// The same, of 2.5 KB in twenty values.
+    LongWrites,
 }
 
 /// What to send where.
@@ -311,7 +313,7 @@ impl Next {
         self.target.clear();
         // Writing into a string cannot fail.
         let _ = match self.plan {
-            Plan::Writes => write!(
+            Plan::Writes | Plan::LongWrites => write!(
                 self.target,
                 "/clusters/bench/api/v1/namespaces/{}/configmaps",
                 world::name(namespace)
@@ -332,17 +334,31 @@ impl Next {
     }
 
     fn method(&self) -> &'static str {
-        if self.plan == Plan::Writes { "POST" } else { "GET" }
+        match self.plan {
+            Plan::Writes | Plan::LongWrites => "POST",
+            Plan::Turns | Plan::Scattered | Plan::Elsewhere => "GET",
+        }
     }
 
     fn body(&self) -> &'static [u8] {
-        if self.plan == Plan::Writes { CONFIG_MAP } else { b"" }
+        match self.plan {
+            Plan::Writes => CONFIG_MAP,
+            Plan::LongWrites => LONG_CONFIG_MAP.as_bytes(),
+            Plan::Turns | Plan::Scattered | Plan::Elsewhere => b"",
+        }
     }
 }
 
 const AGENT: &str = "kubectl/v1.36.3 (linux/amd64) kubernetes/0a1b2c3";
 const CONFIG_MAP: &[u8] =
     br#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"generateName":"bench-"},"data":{"key":"value"}}"#;
+static LONG_CONFIG_MAP: LazyLock<String> = LazyLock::new(|| {
+    let values = (0..20).map(|nth| format!(r#""key-{nth:02}":"{}""#, format!("value {nth:02}; ").repeat(11)));
+    let (labels, data) = (r#"{"app":"bench","tier":"web"}"#, values.collect::<Vec<_>>().join(","));
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"generateName":"bench-","labels":{labels}}},"data":{{{data}}}}}"#
+    )
+});
 
 async fn http1(mut stream: TlsStream<TcpStream>, mut next: Next, shared: &Shared) -> anyhow::Result<Vec<u32>> {
     let (mut request, mut answer, mut latencies) = (Vec::new(), Vec::with_capacity(8_192), Vec::new());

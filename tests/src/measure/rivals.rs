@@ -167,17 +167,17 @@ pub fn passthrough(
     )
 }
 
-/// `gatescribe serve`.
+/// `gatescribe serve`, with an audit policy where there is one.
 ///
 /// # Errors
 /// It does not become ready.
 pub fn gateway(
     name: &'static str,
     folder: &Folder,
-    identity: &Identity,
-    ca: &Ca,
+    (identity, ca): (&Identity, &Ca),
     api: &Api,
     tls: bool,
+    policy: Option<&str>,
 ) -> anyhow::Result<Gateway> {
     let (host, address, admin) = (free()?, free()?, free()?);
     let write = |file: &str, text: &str| folder.write(file, text).map(|path| path.display().to_string());
@@ -187,7 +187,7 @@ pub fn gateway(
     } else {
         format!("http://{}", api.plain)
     };
-    let configuration = json!({
+    let mut configuration = json!({
         "apiVersion": "gatescribe.dev/v1",
         "url": format!("http://{host}"),
         "dataDir": data,
@@ -206,6 +206,9 @@ pub fn gateway(
             "observer": { "tokenFile": write("observer", &"o".repeat(900))? },
         }],
     });
+    if let Some(policy) = policy {
+        configuration["audit"] = json!({ "policyFile": write("audit.yaml", policy)? });
+    }
     let file = folder.write(&format!("{name}.json"), configuration.to_string())?;
     let mut command = Command::new(gatescribe()?);
     command.arg("serve").arg("--config").arg(file);
@@ -265,7 +268,12 @@ pub struct Records {
     pub outcome: u64,
     /// Refusals.
     pub refusal: u64,
+    /// Of effects, those that say what became of their body.
+    pub bodies: u64,
 }
+
+/// Stands in a record whose call's body was kept.
+const BODY: &[u8] = b",\"body\":{";
 
 impl Gateway {
     /// Counts the records since the last call, once as many calls as `calls` have begun and ended in them.
@@ -281,7 +289,10 @@ impl Gateway {
                 match record.kind {
                     RecordKind::Access => counts.access += 1,
                     RecordKind::Close => counts.close += 1,
-                    RecordKind::Intent => counts.intent += 1,
+                    RecordKind::Intent => {
+                        counts.intent += 1;
+                        counts.bodies += u64::from(record.leaf.windows(BODY.len()).any(|window| window == BODY));
+                    }
                     RecordKind::Outcome => counts.outcome += 1,
                     RecordKind::Refusal => counts.refusal += 1,
                     _ => {}

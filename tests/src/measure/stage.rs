@@ -59,9 +59,17 @@ impl Stage {
     /// # Errors
     /// It does not become ready.
     pub fn gateway(&self, name: &'static str, tls: bool) -> anyhow::Result<Gateway> {
+        self.gateway_at(name, tls, None)
+    }
+
+    /// Starts the gateway with an audit policy.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub fn gateway_at(&self, name: &'static str, tls: bool, policy: Option<&str>) -> anyhow::Result<Gateway> {
         // Its own folder: the last process in one takes it away.
         let folder = Folder::new(name)?;
-        rivals::gateway(name, &folder, &self.identity, &self.ca, &self.api, tls)
+        rivals::gateway(name, &folder, (&self.identity, &self.ca), &self.api, tls, policy)
     }
 
     /// Starts nginx and the pass-through program.
