@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use ledger::sim::{Outcome, Tampering, tamper_round, tamper_rounds};
 
 fn main() -> ExitCode {
-    let (mut rounds, mut seed) = (9_200, 1);
+    let (mut rounds, mut seed) = (46_000, 1);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--again" {
