@@ -52,4 +52,5 @@ pub mod terminal;
 pub mod tools;
 pub mod upgraded;
 pub mod wait;
+pub mod webhook;
 pub mod witness;

@@ -13,10 +13,9 @@ use tests::caller::roles;
 use tests::cluster::{Cluster, Options};
 use tests::counterparts::own_binary;
 use tests::kubectl::{Output, run};
-use tests::pki::Ca;
-use tests::ports::Port;
 use tests::process::{Folder, Process};
 use tests::wait::{PATIENCE, try_until};
+use tests::webhook::Webhook;
 
 const RULES: &str = "
 apiVersion: gatescribe.dev/v1
@@ -265,68 +264,13 @@ fn promise_5_an_api_server_s_log_is_followed_into_a_ledger_of_its_own_and_what_r
     Ok(())
 }
 
-struct Webhook {
-    ledger: PathBuf,
-    command: Command,
-    config: PathBuf,
-    folder: Folder,
-    _port: Port,
-}
-
-impl Webhook {
-    /// A receiver that takes events of whoever has a certificate of its own authority.
-    fn new() -> anyhow::Result<Self> {
-        let (folder, port, ca) = (Folder::held("observe-webhook")?, Port::reserve()?, Ca::new("observe")?);
-        let (server, client) = (ca.server(&["127.0.0.1"])?, ca.client("kube-apiserver", &[])?);
-        let authority = folder.write("ca.crt", ca.certificate())?;
-        let files = [
-            folder.write("tls.crt", &server.certificate)?,
-            folder.write("tls.key", &server.key)?,
-            folder.write("client.crt", &client.certificate)?,
-            folder.write("client.key", &client.key)?,
-        ];
-        let [certificate, key, client_certificate, client_key] = files.each_ref().map(|file| file.display());
-        let address = port.address();
-        let config = format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: observe\n  cluster: {{ server: 'https://{address}/', certificate-authority: '{}' }}\nusers:\n- name: \
-             apiserver\n  user: {{ client-certificate: '{client_certificate}', client-key: '{client_key}' }}\ncontexts:\n- name: c\n  context: {{ cluster: observe, user: \
-             apiserver }}\ncurrent-context: c\n",
-            authority.display()
-        );
-        let config = folder.write("webhook.kubeconfig", config)?;
-        let ledger = folder.path().join("observed");
-        let mut command = Command::new(own_binary("gatescribe")?);
-        command.args(["observe", "--cluster", "bench", "--listen", &address.to_string()]);
-        command.args(["--tls-cert", &certificate.to_string(), "--tls-key", &key.to_string()]);
-        command.arg("--client-ca").arg(&authority).arg("--ledger").arg(&ledger);
-        Ok(Self {
-            ledger,
-            command,
-            config,
-            folder,
-            _port: port,
-        })
-    }
-
-    fn start(&self) -> anyhow::Result<Process> {
-        let process = Process::start("observe", &self.command, &self.folder)?;
-        Ok(process)
-    }
-}
-
 #[test]
 fn promise_4_a_webhook_that_is_killed_between_batches_and_in_them_loses_nothing_and_doubles_nothing()
 -> anyhow::Result<()> {
     let webhook = Webhook::new()?;
     let mut receiver = webhook.start()?;
     let cluster = Cluster::start(Options {
-        apiserver_arguments: vec![
-            format!("--audit-webhook-config-file={}", webhook.config.display()),
-            "--audit-webhook-batch-max-wait=500ms".to_owned(),
-            "--audit-webhook-batch-max-size=20".to_owned(),
-            "--audit-webhook-batch-throttle-enable=false".to_owned(),
-            "--audit-webhook-initial-backoff=2s".to_owned(),
-        ],
+        apiserver_arguments: webhook.apiserver_arguments(),
         ..Options::default()
     })?;
     cluster.admin()?.apply(&roles("observed", "dev"))?;
@@ -353,7 +297,7 @@ fn promise_4_a_webhook_that_is_killed_between_batches_and_in_them_loses_nothing_
     let ended = receiver.wait()?;
     ensure!(ended.code() == Some(0), "{ended}: {}", receiver.log_end(20));
     assert_eq!(recorded(&webhook.ledger, "bob")?, expected);
-    let key = webhook.folder.path().join("observed.keys/ledger.pub");
+    let key = webhook.folder().join("observed.keys/ledger.pub");
     let verified = gatescribe(&["ledger", "verify", "--key"], &[&key, &webhook.ledger])?;
     ensure!(verified.code == 0, "{verified}");
     Ok(())
