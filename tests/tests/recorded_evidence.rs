@@ -84,6 +84,8 @@ fn promise_5_the_root_of_a_recording_is_in_its_evidence_and_holds_in_the_verifie
     )?;
     let refused = verify("other.html")?;
     assert_eq!(refused.code, 8, "{refused}");
+    let by_ledger = carol.types(&format!("gatescribe ledger verify other.html --key {key} -o json"))?;
+    assert_eq!((by_ledger.code, by_ledger.stdout), (refused.code, refused.stdout));
 
     let page = |name: &str| json!({"url": format!("file://{}", carol.folder().join(name).display()), "types": key});
     let seen = look(&[page("session.html"), page("other.html")])?;

@@ -54,6 +54,8 @@ const seen = `({
   sentence: document.getElementById('verdict')?.innerText,
   faults: Array.from(document.querySelectorAll('#faults li'), (one) => one.textContent),
   checks: Array.from(document.querySelectorAll('#checks li'), (one) => one.className.split(' ')[0] + ' ' + one.textContent),
+  serves: Object.fromEntries(Array.from(document.querySelectorAll('section'), (one) => [one.querySelector('h2')?.textContent ?? '', one.querySelector('.serves')?.textContent ?? null])),
+  facts: Object.fromEntries(Array.from(document.querySelectorAll('dt'), (one) => [one.textContent, one.nextElementSibling.textContent])),
   marks: Array.from(document.querySelectorAll('.mark'), (one) => one.textContent),
   elements: Array.from(new Set(Array.from(document.body.querySelectorAll('*'), (one) => one.localName))).sort(),
   wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,

@@ -22,6 +22,7 @@
 mod check;
 mod statement;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
@@ -82,6 +83,12 @@ pub enum EvidenceError {
         line: usize,
         /// The record.
         seq: u64,
+    },
+    /// A change of the key stands twice, or behind a later one.
+    #[error("line {line} is a change of the key that stands twice, or behind a later one")]
+    Turns {
+        /// Which.
+        line: usize,
     },
     /// The last line says another number of records: some were taken out or put in.
     #[error("{have} records stand in it and its last line says {said}: some were taken out or put in")]
@@ -185,8 +192,14 @@ impl Evidence {
     /// taken.
     #[must_use]
     pub fn with_changes(mut self, changes: Vec<Note>) -> Self {
-        self.changes = changes;
-        self.changes.retain(|note| is_change(note, &self.checkpoint.origin));
+        let mut turns: Vec<_> = changes
+            .iter()
+            .filter_map(|note| turn_of(note, &self.checkpoint.origin))
+            .collect();
+        turns.sort_by_key(|turn| turn.size);
+        let mut texts = BTreeSet::new();
+        turns.retain(|turn| texts.insert(turn.note().text().to_owned()));
+        self.changes = turns.into_iter().map(|turn| turn.note().clone()).collect();
         let older = self.changes.len().saturating_sub(MAX_CHANGES);
         self.changes.drain(..older);
         self
@@ -284,9 +297,10 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Whether it is a change of the key of this log that both keys signed.
-fn is_change(note: &Note, origin: &str) -> bool {
-    note.to_string().len() <= MAX_CHANGE_LEN && KeyTurn::read(note).is_some_and(|turn| turn.old.is_of_log(origin))
+/// The change of the key of this log that both keys signed, if it is one.
+fn turn_of(note: &Note, origin: &str) -> Option<KeyTurn> {
+    let turn = KeyTurn::read(note).filter(|turn| turn.old.is_of_log(origin))?;
+    (note.to_string().len() <= MAX_CHANGE_LEN).then_some(turn)
 }
 
 const fn head(checkpoint: &Checkpoint) -> Head {
@@ -344,13 +358,17 @@ impl<'t> Lines<'t> {
 
     fn changes(&mut self, origin: &str) -> Result<Vec<Note>, EvidenceError> {
         let wanted = "change <a change of the ledger's key that both keys signed, base64>";
-        let mut changes = Vec::new();
+        let (mut changes, mut newest): (Vec<Note>, _) = (Vec::new(), 0);
         while self.rest.starts_with("change ") {
             let line = self.at + 1;
             let note = self.member(wanted, |value| Note::parse(&decoded(value, MAX_CHANGE_LEN)?).ok())?;
-            if !is_change(&note, origin) || changes.len() == MAX_CHANGES {
-                return Err(EvidenceError::Line { line, wanted });
+            let turn = turn_of(&note, origin).filter(|_| changes.len() < MAX_CHANGES);
+            let turn = turn.ok_or(EvidenceError::Line { line, wanted })?;
+            // There is one way to write them: the oldest first, each once.
+            if turn.size < newest || changes.iter().any(|older| older.text() == note.text()) {
+                return Err(EvidenceError::Turns { line });
             }
+            newest = turn.size;
             changes.push(note);
         }
         Ok(changes)

@@ -377,6 +377,32 @@ fn what_is_not_exactly_evidence_is_refused_with_its_line() {
     );
 }
 
+#[test]
+fn changes_of_the_key_stand_once_and_the_oldest_first() {
+    let stage = Stage::new(3);
+    let turned = |size: u64, from: &SigningKey, to: &SigningKey| {
+        let head = Head { size, root: [7; 32] };
+        KeyTurn::state(&head, from, to).unwrap().note().clone()
+    };
+    let keys = [signing(), signing()];
+    let (early, late) = (turned(1, &stage.key, &keys[0]), turned(2, &keys[0], &keys[1]));
+    let made = stage.told(&statement(&[1]));
+    // In whatever order they are handed in, and be they handed in twice.
+    let good = made.with_changes(vec![late.clone(), early.clone(), late.clone(), early.clone()]);
+    assert_eq!(good.changes(), [early, late]);
+    let text = good.to_string();
+    assert_eq!(Evidence::parse(text.as_bytes()), Ok(good));
+    let lines: Vec<&str> = text.lines().collect();
+    let told = |order: &[usize]| {
+        let changed: String = order.iter().map(|at| format!("{}\n", lines[*at])).collect();
+        Evidence::parse(changed.as_bytes()).unwrap_err().to_string()
+    };
+    let fault = |line: usize| format!("line {line} is a change of the key that stands twice, or behind a later one");
+    assert_eq!(told(&[0, 1, 2, 3, 5, 4, 6, 7, 8]), fault(6));
+    assert_eq!(told(&[0, 1, 2, 3, 4, 4, 5, 6, 7, 8]), fault(6));
+    assert_eq!(told(&[0, 1, 2, 3, 4, 5, 5, 6, 7, 8]), fault(7));
+}
+
 static SAMPLED: LazyLock<(String, [VerifierKey; 1])> = LazyLock::new(|| {
     let stage = Stage::new(9);
     (stage.told(&sampled("s", 5)).to_string(), stage.keys())

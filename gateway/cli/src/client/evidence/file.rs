@@ -22,7 +22,7 @@ const END: &str = "</script>";
 const VERSION: &str = concat!(
     "<meta name=\"generator\" content=\"gatescribe ",
     env!("CARGO_PKG_VERSION"),
-    ", evidence page 2\">"
+    ", evidence page 3\">"
 );
 /// How long a page may be besides its data.
 const MAX_PAGE_LEN: usize = 1 << 20;
@@ -32,15 +32,26 @@ pub(crate) const MAX_FILE_LEN: usize = MAX_EVIDENCE_LEN + MAX_PAGE_LEN;
 /// What stands before and behind the data.
 static AROUND: LazyLock<(String, String)> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
+    let script = SCRIPT.replace("BODY_HASH", &hash(&said()));
     let page = PAGE
         .replace("<!-- version -->", VERSION)
         .replace("STYLE_HASH", &hash(STYLE))
-        .replace("SCRIPT_HASH", &hash(SCRIPT))
+        .replace("SCRIPT_HASH", &hash(&script))
         .replace("/* style */", STYLE)
-        .replace("/* script */", SCRIPT);
+        .replace("/* script */", &script);
     let (before, behind) = page.split_once("<!-- evidence -->").unwrap_or((&page, ""));
     (format!("{before}{BEGIN}"), format!("{END}{behind}"))
 });
+
+/// All that the body says around the data and the script, without white space, as a browser writes it out: the page compares it with itself.
+fn said() -> String {
+    let body = PAGE.split_once("<body>").map_or("", |(_, body)| body);
+    let around = body
+        .replace("<!-- evidence -->", "")
+        .replace("<script>/* script */</script>", "");
+    let around = around.replace("</body>", "").replace("</html>", "");
+    around.split_ascii_whitespace().collect()
+}
 
 /// What a file is around its evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,16 @@
 // as text and never as markup, and what could move text about in it is shown by its number.
 (() => {
 const $ = (id) => document.getElementById(id);
+const own = document.currentScript;
 const encoder = new TextEncoder();
 const subtle = globalThis.crypto?.subtle;
 const plain = (text) => String(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}]/gu, (c) => "\\u{" + c.codePointAt(0).toString(16) + "}");
-const bytesOf = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+// There is one way to write bytes: what is written otherwise was changed, be the bytes the same.
+const bytesOf = (base64) => {
+  const text = atob(base64);
+  if (btoa(text) !== base64) throw new Error("it is not written as base64 is");
+  return Uint8Array.from(text, (c) => c.charCodeAt(0));
+};
 const hexOf = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
 const same = (a, b) => a.length === b.length && a.every((byte, at) => byte === b[at]);
 const join = (...pieces) => {
@@ -49,7 +55,11 @@ function read(text) {
   const noteIn = (name) => readNote(new TextDecoder("utf-8", { fatal: true }).decode(bytesOf(line(name))));
   const note = noteIn("checkpoint");
   const changes = [];
-  while ((lines[at] ?? "").startsWith("change ")) changes.push(noteIn("change"));
+  while ((lines[at] ?? "").startsWith("change ")) {
+    const change = noteIn("change");
+    if (changes.some((older) => older.size > change.size || older.text === change.text)) throw new Error("line " + at + " of the data is a change of the key that stands twice, or behind a later one");
+    changes.push(change);
+  }
   const records = [];
   while (!(lines[at] ?? "").startsWith("end ")) {
     const where = at + 1;
@@ -61,6 +71,7 @@ function read(text) {
     }
   }
   if (number(line("end")) !== BigInt(records.length)) throw new Error("another number of records stands in the data than their last line says");
+  if (lines.length !== at + 1 || lines[at] !== "") throw new Error("the data do not end behind `end`");
   for (let i = 1; i < records.length; i++) {
     if (records[i].seq <= records[i - 1].seq) throw new Error("record " + records[i].seq + " does not stand behind one with a smaller number");
   }
@@ -69,11 +80,12 @@ function read(text) {
 
 function readNote(whole) {
   const cut = whole.lastIndexOf("\n\n");
+  if (cut < 0 || !whole.endsWith("\n")) throw new Error("the checkpoint is no signed note");
   const text = whole.slice(0, cut + 1);
   const [origin, size, root] = text.split("\n");
-  const signatures = whole.slice(cut + 2).split("\n").filter((line) => line).map((line) => {
-    const [dash, name, value] = line.split(" ");
-    if (dash !== "\u2014" || !value) throw new Error("the checkpoint has a line that is no signature");
+  const signatures = whole.slice(cut + 2, -1).split("\n").map((line) => {
+    const [dash, name, value, more] = line.split(" ");
+    if (dash !== "\u2014" || !value || more !== undefined) throw new Error("the checkpoint has a line that is no signature");
     const bytes = bytesOf(value);
     return { name, id: hexOf(bytes.slice(0, 4)), bytes: bytes.slice(4) };
   });
@@ -84,15 +96,24 @@ const json = (bytes) => {
   try { return JSON.parse(new TextDecoder().decode(bytes)); } catch { return null; }
 };
 
+const isText = (value) => typeof value === "string";
+const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+const isNumbers = (list) => Array.isArray(list) && list.every(isCount);
+const maybe = (is) => (value) => value === undefined || is(value);
+const isOf = (members) => (value) => value !== null && typeof value === "object"
+  && Object.keys(value).every((name) => Object.hasOwn(members, name)) && Object.entries(members).every(([name, is]) => is(value[name]));
+const isStatement = isOf({
+  v: (v) => v === 1, made: isText, tool: isText, query: isText, from: maybe(isText), to: isText, scope: isText, subject: maybe(isText),
+  read: maybe(isOf({ first: isCount, end: isCount, within: isCount })),
+  acts: isOf({ range: isCount, matched: isCount, packed: isCount }),
+  sample: maybe(isOf({ size: isCount, seed: isText, population: isNumbers })),
+  records: (acts) => Array.isArray(acts) && acts.every((act) => isNumbers(act) && act.length > 0),
+});
+
 // What is no statement of this form is none: what follows relies on it.
 function statementOf(bytes) {
   const read = json(bytes);
-  const isNumbers = (list) => Array.isArray(list) && list.every(Number.isSafeInteger);
-  const holds = read?.v === 1 && typeof read.query === "string" && Number.isSafeInteger(read.acts?.packed)
-    && Number.isSafeInteger(read.acts.matched) && Number.isSafeInteger(read.acts.range)
-    && Array.isArray(read.records) && read.records.every((act) => isNumbers(act) && act.length > 0)
-    && (read.sample === undefined || (isNumbers(read.sample?.population) && typeof read.sample.seed === "string"));
-  return holds ? read : null;
+  return isStatement(read) ? read : null;
 }
 
 // ---- the checks ----
@@ -127,19 +148,28 @@ async function drawn(sample) {
   return ranked.slice(0, sample.size).map((pair) => pair[1]).sort((a, b) => a - b);
 }
 
+const isRising = (list) => list.every((seq, at) => at === 0 || list[at - 1] < seq);
+
 async function countFaults(statement) {
   const faults = [];
   const acts = statement.acts;
   const firsts = statement.records.map((act) => act[0]);
   const population = statement.sample ? statement.sample.population.length : firsts.length;
+  const all = statement.records.flat();
+  if (!isRising(firsts) || !statement.records.every(isRising) || new Set(all).size !== all.length) {
+    faults.push("statement: the records of the acts are not in order, each once");
+  }
+  if (!(statement.scope === "all" ? statement.subject === undefined : statement.scope === "own" && statement.subject !== undefined)) {
+    faults.push("statement: it does not say whose records were looked at");
+  }
   if (acts.packed !== firsts.length) faults.push("statement: another number of acts is here than it says");
   if (acts.matched !== population) faults.push("statement: another number of acts matched than it lists");
   if (acts.range < acts.matched) faults.push("statement: more acts matched than were in the range");
-  if (statement.sample && String(await drawn(statement.sample)) !== String(firsts)) {
+  if (statement.sample && !(isRising(statement.sample.population) && String(await drawn(statement.sample)) === String(firsts))) {
     faults.push("statement: the sample is not the one that the seed draws from the population");
   }
   const span = statement.read;
-  const listed = [...statement.records.flat(), ...(statement.sample?.population ?? [])];
+  const listed = [...all, ...(statement.sample?.population ?? [])];
   if (span && !(span.first <= span.end && span.within <= span.end - span.first && listed.every((seq) => span.first <= seq && seq < span.end))) {
     faults.push("statement: a record is listed that is not among those that were read");
   }
@@ -179,6 +209,8 @@ async function checkSignature(note, key) {
     return "unable";
   }
   for (const { bytes } of found) {
+    // A cosignature is a time and a signature.
+    if (key.algorithm === 4 && bytes.length !== 72) return "wrong";
     let signed = note.text;
     let signature = bytes;
     if (key.algorithm === 4) {
@@ -239,6 +271,19 @@ function whyOld(note, signers, taken, isWitnessed) {
 }
 
 // ---- the page ----
+
+const SAYS = "BODY_HASH";
+
+// What stands around the data, before anything is put into it: whoever rewrites the name of a control, or adds one, is seen here. Whoever
+// rewrites this script as well is seen by the program alone.
+async function isAsWritten() {
+  let said = "";
+  for (const node of document.body.childNodes) {
+    if (node !== $("evidence") && node !== own) said += node.outerHTML ?? node.data;
+  }
+  const hash = await sha256(encoder.encode(said.replace(/[ \t\r\n\f]/g, "")));
+  return btoa(String.fromCharCode(...hash)) === SAYS;
+}
 
 const state = { data: null, statement: null, changes: [], faults: [], badRecords: new Set(), goodRecords: new Set() };
 
@@ -486,6 +531,10 @@ function conclude(signed) {
 }
 
 async function begin() {
+  if (subtle && !(await isAsWritten())) {
+    state.faults.push("page: it is not the one that `evidence pack` wrote: believe nothing that it shows");
+    check("bad", "Something around the data was rewritten");
+  }
   try {
     state.data = read($("evidence").textContent);
   } catch (error) {
@@ -517,12 +566,17 @@ async function begin() {
   await checkKeys("");
 }
 
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (state.data && subtle) checkKeys($("key").value);
-});
-begin().catch((error) => {
+function broken(error) {
   verdict("bad", "This evidence does not hold: it cannot be read to its end. " + error.message);
   document.documentElement.dataset.verdict = "bad";
+}
+
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (state.data && subtle) checkKeys($("key").value).catch(broken);
+});
+// All of the page is there by then, and nothing of it was touched.
+document.addEventListener("DOMContentLoaded", () => {
+  begin().catch(broken);
 });
 })();
