@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
+use serde_json::json;
 use tests::cluster::Cluster;
 use tests::fake::{FakeApiServer, Then};
 use tests::gateway::{Gateway, Options};
@@ -11,6 +12,7 @@ use tests::http::Answer;
 use tests::person::Person;
 use tests::pods::{dev_does_all, namespace};
 use tests::upgraded::{Switch, Upgraded};
+use tests::wait::{PATIENCE, try_until};
 
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
@@ -24,6 +26,14 @@ fn named(head: &str) -> anyhow::Result<String> {
     let record = field(head, "gatescribe-record").with_context(|| format!("no record in {head}"))?;
     assert_eq!(field(head, "audit-id"), Some(record), "{head}");
     Ok(record.to_owned())
+}
+
+/// The id of an answer that names no record.
+fn unrecorded(head: &str) -> anyhow::Result<String> {
+    assert_eq!(field(head, "gatescribe-record"), None, "{head}");
+    Ok(field(head, "audit-id")
+        .with_context(|| format!("no id in {head}"))?
+        .to_owned())
 }
 
 /// All of these stand in the ledger.
@@ -111,6 +121,58 @@ fn promise_5_every_answer_of_a_cluster_names_its_record_however_it_ends() -> any
 }
 
 #[test]
+fn an_answer_above_a_limit_names_a_record_that_is_there_or_none() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let options = Options {
+        authorization: Some("observe"),
+        more: Some(json!({ "limits": { "recordsPerSecond": 1, "streams": 1 } })),
+        ..Options::default()
+    };
+    let gateway = Gateway::before(&upstream.upstream(), &options)?;
+    let [alice, bob] = ["alice", "bob"].map(|person| gateway.sign_in(person));
+    let (alice, bob) = (format!("Bearer {}", alice?.token), format!("Bearer {}", bob?.token));
+    let maps = "/clusters/bench/api/v1/namespaces/default/configmaps";
+    let watch = format!("{maps}?watch=true");
+    let client = gateway.client()?;
+    let mut ids = BTreeSet::new();
+
+    // Above the budget of records there is none, and so none is named: only how many there were is recorded.
+    let mut unnamed = BTreeSet::new();
+    for _ in 0..60 {
+        let answer = client.get(maps, &[("Authorization", &alice)])?;
+        match answer.status {
+            200 => ensure!(ids.insert(named(&answer.head)?), "{}", answer.head),
+            429 => drop(unnamed.insert(unrecorded(&answer.head)?)),
+            _ => anyhow::bail!("{}", answer.head),
+        }
+    }
+    ensure!(!ids.is_empty() && !unnamed.is_empty(), "{ids:?} {unnamed:?}");
+
+    // One watch too many is counted as well.
+    upstream.hold();
+    let mut held = client.connect()?;
+    held.ask("GET", &watch, &[("Authorization", &bob)])?;
+    let before = ids.len() as u64;
+    try_until("the watch has reached the API server", PATIENCE, || {
+        ensure!(
+            upstream.reads() == before + 1,
+            "{} of {before} and one",
+            upstream.reads()
+        );
+        Ok(())
+    })?;
+    let refused = client.get(&watch, &[("Authorization", &bob)])?;
+    ensure!(refused.status == 429, "{}", refused.head);
+    unnamed.insert(unrecorded(&refused.head)?);
+    upstream.release();
+    are_recorded(&gateway, &ids)?;
+    let records = gateway.records()?;
+    let is_there = |id: &String| records.iter().any(|record| record["id"] == **id);
+    ensure!(!unnamed.iter().any(is_there), "what names none has none");
+    Ok(())
+}
+
+#[test]
 fn an_upgrade_a_redirect_and_a_cluster_that_fails_name_their_record_too() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let options = Options {
@@ -131,6 +193,20 @@ fn an_upgrade_a_redirect_and_a_cluster_that_fails_name_their_record_too() -> any
     let moved = Upgraded::ask(&gateway, &token, &pod("moved"), switch, b"")?;
     ensure!(!moved.is_granted(), "{}", moved.head);
     ids.insert(named(&moved.head)?);
+    // What the cluster itself says when it has too much to do, whatever it calls its own record.
+    for (part, line) in [("busy", "429 Too Many Requests"), ("away", "503 Service Unavailable")] {
+        let answer = format!(
+            "HTTP/1.1 {line}\r\nAudit-Id: theirs\r\nGatescribe-Record: theirs\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+        );
+        upstream.answer_upgrades_of(part, answer.as_bytes(), Then::Leave);
+        let told = Upgraded::ask(&gateway, &token, &pod(part), switch, b"")?;
+        ensure!(
+            told.head.contains(line.split(' ').next().unwrap_or(line)),
+            "{}",
+            told.head
+        );
+        ids.insert(named(&told.head)?);
+    }
     upstream.refuse_the_gateway(true);
     let bearer = format!("Bearer {token}");
     let maps = "/clusters/bench/api/v1/namespaces/default/configmaps";
