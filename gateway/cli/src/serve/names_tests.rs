@@ -1,3 +1,5 @@
+//! Names sealed and opened with a real store and a real ledger on a disk: what stands in files, what is read, what an erasure leaves.
+
 use ledger::{Ledger, Reader, RealDisk};
 use model::erasure::{Actor, Erased, Request, Scope};
 use model::event::{By, Effective, ErasedKey, Erasing, Outcome, Person, Record, RecordKind, Started};

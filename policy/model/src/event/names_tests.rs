@@ -1,3 +1,5 @@
+//! Records of every sort with a name wherever somebody can be named: taken apart, and put together again.
+
 use std::convert::Infallible;
 
 use proptest::prelude::*;
