@@ -43,6 +43,14 @@ impl Answer {
     }
 }
 
+/// The value of the first field of this name in the lines of a head.
+#[must_use]
+pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+    Some(value.trim())
+}
+
 impl Client {
     /// A client for `address` that trusts `ca` (PEM) and shows `identity`, if given.
     ///

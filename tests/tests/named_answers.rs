@@ -8,18 +8,11 @@ use serde_json::json;
 use tests::cluster::Cluster;
 use tests::fake::{FakeApiServer, Then};
 use tests::gateway::{Gateway, Options};
-use tests::http::Answer;
+use tests::http::{Answer, field};
 use tests::person::Person;
 use tests::pods::{dev_does_all, namespace};
 use tests::upgraded::{Switch, Upgraded};
 use tests::wait::{PATIENCE, try_until};
-
-fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| {
-        let (found, value) = line.split_once(':')?;
-        found.eq_ignore_ascii_case(name).then_some(value.trim())
-    })
-}
 
 /// The record that an answer names, which is its id as well.
 fn named(head: &str) -> anyhow::Result<String> {

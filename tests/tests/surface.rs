@@ -127,9 +127,7 @@ impl Sides {
 }
 
 fn field(answer: &Answer, name: &str) -> Option<String> {
-    let mut lines = answer.head.lines().filter_map(|line| line.split_once(':'));
-    let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-    Some(found.1.trim().to_owned())
+    tests::http::field(&answer.head, name).map(str::to_owned)
 }
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";

@@ -511,7 +511,9 @@ impl Gate {
         match stop {
             Stop::Refused(refusal) => {
                 let recorded = self.audit.refuse(trail, &refusal);
-                (refusal, recorded)
+                // The disk has just not taken a record. Whether it takes this one is not known when the answer is sent.
+                let is_known = !matches!(refusal, Refusal::LedgerRefuses(_));
+                (refusal, recorded && is_known)
             }
             Stop::Ended(refusal) => (refusal, !trail.is_unrecorded()),
             Stop::Counted(refusal) => (refusal, false),
