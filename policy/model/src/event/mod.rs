@@ -3,15 +3,18 @@
 //! The body of a record is a compact JSON object with a fixed member order (the order of the fields here). The ledger
 //! splices `"v":1,"kind":…,"seq":…` in front of it. Readers keep members they do not know.
 
+mod answered;
+mod happened;
 mod kind;
 pub mod names;
 mod record;
 mod writer;
 
-pub use kind::RecordKind;
-pub use record::{
-    Answer, Audited, BodySeen, By, ByClass, ClockStep, ConfigChange, Decided, DiffSeen, Effective, Ends, ErasedKey,
-    Erasing, Held, Ingested, Issued, ItemsSeen, Network, Object, Outcome, Part, Passed, Person, PolicyChange,
-    Presented, Reading, Record, Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Workload,
+pub use answered::{Answer, BodySeen, DiffSeen, ItemsSeen, Object, Outcome, Passed, Recorded, Served, Span};
+pub use happened::{
+    ByClass, ClockStep, ConfigChange, Ends, ErasedKey, Erasing, Held, Ingested, Issued, Person, PolicyChange, Reading,
+    Started, Summed, Unrecorded,
 };
+pub use kind::RecordKind;
+pub use record::{Audited, By, Decided, Effective, Network, Part, Presented, Record, Request, Source, Workload};
 pub use writer::NotPlain;
