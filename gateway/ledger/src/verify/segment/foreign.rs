@@ -2,7 +2,8 @@
 
 use model::event::RecordKind;
 
-use super::{Followed, Walk};
+use super::Followed;
+use super::walk::Walk;
 use crate::frame::{FrameKind, write_frame};
 use crate::leaf;
 use crate::segment::{Footer, Header};
