@@ -7,6 +7,7 @@
 //!
 //! [C2SP tlog-checkpoint]: https://c2sp.org/tlog-checkpoint
 
+mod before;
 mod mend;
 mod turn;
 mod witnessed;
@@ -26,8 +27,8 @@ use crate::note::{MAX_NOTE_LEN, Note, NoteError, SignError, Signer, TurnError, V
 use crate::reader::Reader;
 use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Head;
-use crate::tree::{Frontier, Hash};
-use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST, kept_heads, key_changes};
+use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST, key_changes};
+use before::root_at;
 pub use mend::Cut;
 
 /// How long a checkpoint may be old while records come.
@@ -220,9 +221,10 @@ impl Publisher {
         })
     }
 
-    /// The largest tree that was signed by these keys before, as the newest checkpoints say it, here and `beside`: none is one without a record. The
-    /// signature is checked, and the root against what the segment leads to that it reaches into; whether each earlier record is the one that was signed is not
-    /// ([`Reader::proved`]). Where somebody took the newest ones away, one of those counts that are kept along the ledger. Signs nothing.
+    /// The largest tree that was signed by these keys before, as the newest checkpoints say it, here and `beside`, and those that are kept along
+    /// the ledger: none is one without a record. The signature is checked, and the root against what the segment leads to that it reaches
+    /// into; whether each earlier record is the one that was signed is not ([`Reader::proved`]). Whoever took the newest ones away, or put
+    /// older ones in their place, has to take those that are kept away, too. Signs nothing.
     ///
     /// # Errors
     /// [`PublishError`], as [`Publisher::start`] would say it.
@@ -232,27 +234,7 @@ impl Publisher {
         beside: Option<&Arc<dyn Disk>>,
         keys: &[&VerifierKey],
     ) -> Result<Head, PublishError> {
-        let mut signed = Head {
-            size: 0,
-            root: Frontier::default().root(),
-        };
-        for place in std::iter::once(disk).chain(beside) {
-            if let Some(head) = compare(ledger, disk, &**place, keys)?
-                && head.size > signed.size
-            {
-                signed = head;
-            }
-        }
-        if signed.size == 0 {
-            let (keys, have) = (keys.iter().map(|key| (*key).clone()), ledger.durable().size);
-            let kept = kept_heads(&**disk, &keys.collect::<Vec<_>>())?.into_iter().rev();
-            for head in kept.filter(|head| head.size <= have) {
-                if root_at(disk, head.size)? == Some(head.root) {
-                    return Ok(head);
-                }
-            }
-        }
-        Ok(signed)
+        before::signed(ledger, disk, beside, keys)
     }
 
     /// Torn ends that the start has cut off the files of kept checkpoints: what a crash, or a full disk, in the middle of an append
@@ -499,58 +481,6 @@ impl Desk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What the newest checkpoint in `place` says, which may be another folder than that of the records, on `disk`.
-fn compare(
-    ledger: &Ledger,
-    disk: &Arc<dyn Disk>,
-    place: &dyn Disk,
-    keys: &[&VerifierKey],
-) -> Result<Option<Head>, PublishError> {
-    let Some(bytes) = read(place, NEWEST)? else {
-        return Ok(None);
-    };
-    let file = place.display(NEWEST);
-    let note = Note::parse(&bytes).map_err(|source| PublishError::Note {
-        file: file.clone(),
-        source,
-    })?;
-    note.verify(keys.iter().copied())
-        .map_err(|source| PublishError::OtherKey {
-            file: file.clone(),
-            key: keys.first().map(|key| key.short()).unwrap_or_default(),
-            source,
-        })?;
-    let signed = Checkpoint::parse(note.text()).map_err(|source| PublishError::Checkpoint { file, source })?;
-    let (size, root) = (signed.size, signed.root);
-    let Head { size: have, .. } = ledger.durable();
-    if size > have {
-        return Err(PublishError::Behind { signed: size, have });
-    }
-    if root_at(disk, size)? != Some(root) {
-        return Err(PublishError::Differs { size });
-    }
-    Ok(Some(Head { size, root }))
-}
-
-/// The root at an earlier size, from the segment that reaches it.
-fn root_at(disk: &Arc<dyn Disk>, size: u64) -> Result<Option<Hash>, PublishError> {
-    let reader = Reader::open_on(Arc::clone(disk))?;
-    let Some(segment) = reader
-        .segments()
-        .iter()
-        .rfind(|segment| segment.first_seq <= size)
-        .copied()
-    else {
-        return Ok((size == 0).then(|| Frontier::default().root()));
-    };
-    let mut frontier = reader.frontier(segment)?;
-    let wanted = usize::try_from(size.saturating_sub(segment.first_seq)).unwrap_or(usize::MAX);
-    for hash in reader.leaf_hashes(segment)?.into_iter().take(wanted) {
-        frontier.push(hash);
-    }
-    Ok((frontier.size() == size).then(|| frontier.root()))
 }
 
 /// Puts the newest one in place of the one before, whole or not at all.

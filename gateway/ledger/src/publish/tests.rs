@@ -206,6 +206,82 @@ fn promise_5_other_records_without_a_checkpoint_are_not_signed_where_one_is_kept
     start_beside(&ledger, &disk, &beside, &key).unwrap();
 }
 
+/// Who can write both folders, that of the ledger and that of the key, and does not have the key. The newest checkpoints are taken away, or older ones
+/// that were honestly signed are put in their place; what is kept along the ledger, or what witnesses cosigned, contradicts the other records.
+#[test]
+fn promise_5_a_start_signs_nothing_that_a_kept_or_witnessed_checkpoint_contradicts() {
+    let (disk, beside, key) = (SimDisk::new(1), SimDisk::new(2), key());
+    let ledger = open(&disk);
+    append(&ledger, 4);
+    start_beside(&ledger, &disk, &beside, &key).unwrap().finish().unwrap();
+    let older = disk.bytes(NEWEST).unwrap();
+    append(&ledger, 4);
+    let publisher = start_beside(&ledger, &disk, &beside, &key).unwrap();
+    publisher.take_witnessed(&publisher.newest().unwrap()).unwrap();
+    ledger.close();
+    publisher.finish().unwrap();
+    let kept = format!("{:020}.checkpoints", 0);
+    let (all_kept, witnessed) = (disk.bytes(&kept).unwrap(), disk.bytes("witnessed").unwrap());
+    // The first four are those of the ledger, as an attacker leaves them; then fewer, or others.
+    let forged = |records: usize| {
+        let forged = SimDisk::new(3);
+        let ledger = open(&forged);
+        append(&ledger, 4);
+        for number in 0..records {
+            let body = format!("{{\"id\":\"forged-{number}\"}}").into_bytes();
+            let ticket = ledger.append(RecordKind::Access, body, Vec::new()).unwrap();
+            ticket.wait().unwrap();
+        }
+        (forged, ledger)
+    };
+    for (records, is_behind) in [(1, true), (30, false)] {
+        for newest in [None, Some(&older)] {
+            for (name, left, on_beside) in [
+                (kept.as_str(), &all_kept, false),
+                ("witnessed", &witnessed, false),
+                ("witnessed", &witnessed, true),
+            ] {
+                let ((forged, ledger), beside) = (forged(records), SimDisk::new(4));
+                newest.into_iter().for_each(|older| {
+                    forged.put(NEWEST, older);
+                    beside.put(NEWEST, older);
+                });
+                (if on_beside { &beside } else { &forged }).put(name, left);
+                let refused = start_beside(&ledger, &forged, &beside, &key).map(drop).unwrap_err();
+                let is_so = match refused {
+                    PublishError::Behind { have, .. } => is_behind && have == 5,
+                    PublishError::Differs { size } => !is_behind && size > 4,
+                    _ => false,
+                };
+                assert!(is_so, "{name} {records} {on_beside}: {refused}");
+                assert_eq!(forged.bytes(NEWEST).as_ref(), newest, "nothing of it is signed");
+            }
+        }
+    }
+    // The ledger itself goes on without its newest checkpoints, or with older ones: what is kept fits its records.
+    for newest in [Vec::new(), older] {
+        let copy = disk.copy(5);
+        let beside = SimDisk::new(6);
+        if newest.is_empty() {
+            copy.remove(NEWEST).unwrap();
+        } else {
+            copy.put(NEWEST, &newest);
+            beside.put(NEWEST, &newest);
+        }
+        let ledger = open(&copy);
+        let (on, size): (Arc<dyn Disk>, u64) = (Arc::new(copy.clone()), disk_size(&disk));
+        let signed = Publisher::signed_before(&ledger, &on, None, &[key.key()]).unwrap();
+        assert_eq!(signed.size, size, "all that was signed is known");
+        start_beside(&ledger, &copy, &beside, &key).unwrap();
+    }
+}
+
+/// Under its newest checkpoint.
+fn disk_size(disk: &SimDisk) -> u64 {
+    let note = Note::parse(&disk.bytes(NEWEST).unwrap()).unwrap();
+    Checkpoint::parse(note.text()).unwrap().size
+}
+
 fn proved(disk: &SimDisk, key: &SigningKey) -> u64 {
     let trust = Trust {
         keys: vec![key.key().clone()],

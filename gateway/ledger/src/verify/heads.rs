@@ -8,9 +8,9 @@ use super::{Fault, Finding, Trust, io, read_whole};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::error::ReadError;
-use crate::note::{KeyTurn, MAX_NOTE_LEN, Note, VerifierKey, VerifyError, Vouched};
+use crate::note::{KeyTurn, MAX_NOTE_LEN, Note, VerifyError, Vouched};
 use crate::options::to_u64;
-use crate::tree::{self, Hash};
+use crate::tree::Hash;
 
 /// The file with the newest checkpoint.
 pub const NEWEST: &str = "checkpoint";
@@ -176,17 +176,6 @@ impl Heads {
             offset,
         });
     }
-}
-
-/// What these keys signed, as far as it is kept in this folder, the smallest tree first. Nothing of it is compared with the records.
-pub(crate) fn kept_heads(disk: &dyn Disk, keys: &[VerifierKey]) -> Result<Vec<tree::Head>, ReadError> {
-    let names = disk.list().map_err(|source| io(disk, ".", source))?;
-    let trust = Trust {
-        keys: keys.to_vec(),
-        remembered: Vec::new(),
-    };
-    let heads = Heads::read(disk, &names, &trust)?.list.into_iter();
-    Ok(heads.map(|Head { size, root, .. }| tree::Head { size, root }).collect())
 }
 
 /// The changes of the log's key as they stand beside its records, the oldest first; none where it was never changed. Nothing of them is proved

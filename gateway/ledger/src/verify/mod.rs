@@ -35,7 +35,7 @@ use erased::Erasures;
 pub(crate) use erased::fuzz_erasure;
 pub use erased::{Erased, refused, refuses};
 pub use heads::key_changes;
-pub(crate) use heads::{CHANGES, KEPT, kept_heads, notes};
+pub(crate) use heads::{CHANGES, KEPT, notes};
 use heads::{Head, Heads};
 pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
 pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, verify_remote};
@@ -662,7 +662,7 @@ impl Chain {
 /// No file is read beyond this, in bytes: a segment has 1 GiB at most.
 const FILE_MAX: u64 = 1 << 30;
 
-fn read_whole(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_whole(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
     let len = file.len()?.min(FILE_MAX);
     read_range(file, 0, usize::try_from(len).unwrap_or(usize::MAX))
 }
