@@ -13,6 +13,8 @@
 
 #[path = "docs_are_true/commands.rs"]
 mod commands;
+#[path = "docs_are_true/kept.rs"]
+mod kept;
 #[path = "docs_are_true/names.rs"]
 mod names;
 #[path = "docs_are_true/statements.rs"]
