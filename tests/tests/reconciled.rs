@@ -556,6 +556,8 @@ fn what_the_gate_sent_and_the_server_never_logged_is_said_to_have_never_arrived(
         ends.filter_map(|record| record["id"].as_str()).collect()
     };
     assert_eq!(ends_with("unknown"), [&held]);
+    let named = told["report"]["undecidedCalls"].as_array().context("the call")?;
+    assert!(named.len() == 1 && named[0]["id"] == held.as_str(), "{told:#}");
     assert_eq!(ends_with("notSent"), [&after]);
     assert_eq!(told["report"]["outside"], 1, "{told:#}");
     assert_eq!(
@@ -566,6 +568,7 @@ fn what_the_gate_sent_and_the_server_never_logged_is_said_to_have_never_arrived(
     for id in &unwritten {
         assert!(said.stdout.contains(&format!(" {id}, record ")), "{id}:\n{said}");
     }
+    assert!(said.stdout.contains(&format!(" {held}, record ")), "{held}:\n{said}");
     for words in [
         "the ledger says that it was answered, and the API server's log does not have it",
         "not compared: 1 calls of which the ledger does not know whether they were sent; the audit log has none of them",

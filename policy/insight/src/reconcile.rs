@@ -33,7 +33,7 @@ pub struct Given {
     pub own: BTreeSet<String>,
     /// By how much the two clocks may differ. Calls so near to either end of the log are not missed in it.
     pub slack: Duration,
-    /// How many examples of each caller are kept.
+    /// How many examples are kept of each caller around the gate, and of the calls that nobody knows the end of.
     pub examples: usize,
 }
 
@@ -154,6 +154,23 @@ pub struct Example {
     pub agent: Option<String>,
 }
 
+/// A call of which the ledger does not know whether it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undecided {
+    /// The call's `Audit-ID`.
+    pub id: String,
+    /// The first of its records in the ledger.
+    pub seq: u64,
+    /// When it began, by the gateway's clock.
+    pub at: Timestamp,
+    /// For whom; empty where names are sealed.
+    pub user: String,
+    /// What was asked.
+    pub verb: String,
+    /// Of what.
+    pub path: String,
+}
+
 /// Somebody whose calls did not come through the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Around {
@@ -187,6 +204,8 @@ pub struct Report {
     pub outside: u64,
     /// Calls of which the ledger does not know whether they were sent, and which the API server's log does not have.
     pub undecided: u64,
+    /// The first few of them, in the ledger's order.
+    pub undecided_calls: Vec<Undecided>,
     /// Calls of which neither log can say whether they passed the gate.
     pub unknown: Unknown,
     /// Where a log has, or may have, less than there was.
@@ -459,16 +478,20 @@ impl<'a> Reconciliation<'a> {
             own: self.own,
             outside: 0,
             undecided: 0,
+            undecided_calls: Vec::new(),
             sealed: self.sealed,
             findings: stolen,
             around: self.around.into_values().collect(),
         };
+        let mut undecided: Vec<(&str, &Call)> = Vec::new();
         for (id, call) in self.calls.iter() {
             match self.seen.remove(id) {
                 Some(seen) => arrived(&mut report, id, call, seen),
-                None => missing(&mut report, id, call, (&self.gaps, self.given.slack)),
+                None if missing(&mut report, id, call, (&self.gaps, self.given.slack)) => undecided.push((id, call)),
+                None => {}
             }
         }
+        tell_undecided(&mut report, undecided, self.given.examples);
         let order = |one: &Finding| (one.problem.rank(), one.at, one.id.clone());
         report
             .findings
@@ -556,21 +579,37 @@ fn arrived(report: &mut Report, id: &str, call: &Call, seen: Seen) {
     report.findings.extend(problems.into_iter().map(of));
 }
 
-fn missing(report: &mut Report, id: &str, call: &Call, (gaps, slack): (&[(Timestamp, Timestamp)], Duration)) {
-    let covered = report.covers.is_some_and(|(from, to)| {
-        let ended = call.ended.unwrap_or(call.began);
-        call.began >= from.plus(slack) && ended <= to.minus(slack)
-    });
+/// Whether the ledger does not know if it was sent: the API server's log does not have it, and would have it.
+fn missing(report: &mut Report, id: &str, call: &Call, (gaps, slack): (&[(Timestamp, Timestamp)], Duration)) -> bool {
     let ended = call.ended.unwrap_or(call.began);
+    let covered = report
+        .covers
+        .is_some_and(|(from, to)| call.began >= from.plus(slack) && ended <= to.minus(slack));
     let is_in_gap = |(from, to): &(Timestamp, Timestamp)| call.began <= to.plus(slack) && ended >= from.minus(slack);
     match call.sent {
         Sent::Yes | Sent::Unknown if covered && gaps.iter().any(is_in_gap) => report.unknown.without_event += 1,
         Sent::Yes if covered => report
             .findings
             .push(finding(id, call, call.began, None, Problem::NeverArrived)),
-        Sent::Unknown if covered => report.undecided += 1,
+        Sent::Unknown if covered => return true,
         _ => report.outside += 1,
     }
+    false
+}
+
+/// All of them are counted and the first few named, by the ledger's order: a map has none.
+fn tell_undecided(report: &mut Report, mut undecided: Vec<(&str, &Call)>, most: usize) {
+    undecided.sort_unstable_by_key(|(id, call)| (call.seq, *id));
+    report.undecided = u64::try_from(undecided.len()).unwrap_or(u64::MAX);
+    let named = undecided.into_iter().take(most).map(|(id, call)| Undecided {
+        id: id.to_owned(),
+        seq: call.seq,
+        at: call.began,
+        user: call.user.to_string(),
+        verb: call.verb.to_string(),
+        path: call.path.to_string(),
+    });
+    report.undecided_calls = named.collect();
 }
 
 fn finding(id: &str, call: &Call, at: Timestamp, peer: Option<String>, problem: Problem) -> Finding {

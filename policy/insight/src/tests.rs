@@ -311,6 +311,40 @@ fn what_the_ledger_says_was_not_sent_must_not_have_arrived() {
 }
 
 #[test]
+fn calls_that_may_have_been_sent_are_named_in_the_ledgers_order_and_the_rest_is_counted() {
+    let unsure = |count: i64| {
+        let mut calls = Calls::of("prod");
+        for seq in 0..count {
+            let call = begins(&format!("id-{seq}"), seq);
+            calls.push(seq.unsigned_abs(), RecordKind::Intent, call.to_string().as_bytes());
+        }
+        calls
+    };
+    // As many as are named, none, and more: a map has no order, and each has to come out the same.
+    for count in [0, 2, 40] {
+        let report = report(&unsure(count), framed(vec![]));
+        let named: Vec<(&str, u64)> = report
+            .undecided_calls
+            .iter()
+            .map(|one| (one.id.as_str(), one.seq))
+            .collect();
+        let first: &[(&str, u64)] = if count == 0 { &[] } else { &[("id-0", 0), ("id-1", 1)] };
+        assert_eq!((report.undecided, named.as_slice()), (count.unsigned_abs(), first));
+        assert_eq!(problems(&report), []);
+    }
+    let one = &report(&unsure(1), framed(vec![])).undecided_calls[0];
+    assert_eq!(
+        (one.user.as_str(), one.verb.as_str(), one.path.as_str(), one.at),
+        ("alice", "list", "/api/v1/pods", at(0))
+    );
+    // What the other log has is not among them, nor what lies outside of it or in its gap.
+    let arrived = report(&unsure(2), framed(vec![event("id-0", 0), event("id-1", 1)]));
+    assert_eq!((arrived.undecided, arrived.undecided_calls.len()), (0, 0));
+    let outside = report(&unsure(2), []);
+    assert_eq!((outside.outside, outside.undecided_calls.len()), (2, 0));
+}
+
+#[test]
 fn whoever_goes_around_the_gate_is_counted_once_for_each_call_people_first() {
     let by = |user: &str, id: &str, stage| ServerEvent {
         user: user.to_owned(),

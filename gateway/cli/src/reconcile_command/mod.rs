@@ -39,7 +39,7 @@ pub(crate) struct Reconcile {
     /// By how many seconds the two clocks may differ.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=86_400))]
     slack: u64,
-    /// How many calls of each caller around the gate are named.
+    /// How many calls of each caller around the gate are named, and of those that may have been sent.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(..=1000))]
     examples: u16,
     /// Output format.
@@ -256,6 +256,58 @@ mod tests {
         );
         assert_eq!(exit_of(&report, &unread), Exit::Partly);
         assert_eq!(exit_of(&report, &Unread::default()), Exit::No);
+    }
+
+    #[test]
+    fn calls_that_may_have_been_sent_are_named_to_a_person_and_to_a_machine_and_the_rest_is_counted() {
+        use model::event::RecordKind;
+        let mut calls = Calls::of("prod");
+        for (seq, user) in [(7, "alice"), (8, ""), (9, "bob\u{1b}[2J")] {
+            let call = serde_json::json!({"id": format!("id-{seq}"), "t": "2026-11-22T10:00:00Z", "cluster": "prod",
+                "by": {"user": user}, "req": {"verb": "delete", "path": "/clusters/prod/api/v1/pods/x"}});
+            calls.push(seq, RecordKind::Intent, call.to_string().as_bytes());
+        }
+        let told = |examples| {
+            let mut both = Reconciliation::of(
+                &calls,
+                Given {
+                    examples,
+                    ..Given::default()
+                },
+            );
+            for (id, minute) in [("1", "09:59"), ("2", "10:01")] {
+                let event = format!(
+                    r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"{id}","stage":"ResponseComplete","verb":"get","requestURI":"/version","user":{{"username":"mallory"}},"requestReceivedTimestamp":"2026-11-22T{minute}:00.000000Z","stageTimestamp":"2026-11-22T{minute}:01.000000Z"}}"#
+                );
+                let events = insight::read_line(event.as_bytes()).unwrap();
+                events.into_iter().for_each(|event| both.push(event));
+            }
+            both.finish()
+        };
+        let report = told(2);
+        let said = show::in_words(&report, &Unread::default(), "prod");
+        let wanted = "  not compared: 3 calls of which the ledger does not know whether they were sent; the audit log has none of them\n  \
+            not compared:   2026-11-22 10:00:00 id-7, record 7: alice delete /api/v1/pods/x\n  \
+            not compared:   2026-11-22 10:00:00 id-8, record 8: (sealed) delete /api/v1/pods/x\n  \
+            not compared:   and 1 more: `--examples N` names more of them\n";
+        assert!(said.ends_with(wanted), "{said}");
+        let json: serde_json::Value = serde_json::from_str(&show::as_json(&report, &Unread::default())).unwrap();
+        assert_eq!(json["report"]["undecided"], 3, "{json:#}");
+        let named: Vec<&str> = json["report"]["undecidedCalls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|call| call["id"].as_str())
+            .collect();
+        assert_eq!(named, ["id-7", "id-8"], "{json:#}");
+        // All of them, and what a caller chose as a name writes nothing to a terminal.
+        let said = show::in_words(&told(3), &Unread::default(), "prod");
+        assert!(
+            said.contains("id-9, record 9: bob") && !said.contains("more: `--examples"),
+            "{said}"
+        );
+        assert!(!said.contains('\u{1b}'), "{said}");
+        assert!(!show::in_words(&told(0), &Unread::default(), "prod").contains("id-7"));
     }
 
     #[derive(clap::Parser)]

@@ -147,12 +147,7 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
             report.sealed
         ));
     }
-    if report.undecided > 0 {
-        lines.push(format!(
-            "{} calls of which the ledger does not know whether they were sent; the audit log has none of them",
-            report.undecided
-        ));
-    }
+    lines.extend(undecided(report));
     if report.unknown.without_record > 0 {
         lines.push(format!(
             "{} calls with the gateway's credential, which came when calls went on without a record, or of whose time the ledger has none: \
@@ -181,6 +176,37 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
             "the rest of the ledger: {} (see gatescribe ledger verify)",
             clean(why)
         ));
+    }
+    lines
+}
+
+/// How many there are and the first few by their ids; how to see the rest is said with their count.
+fn undecided(report: &Report) -> Vec<String> {
+    if report.undecided == 0 {
+        return Vec::new();
+    }
+    let mut lines = vec![format!(
+        "{} calls of which the ledger does not know whether they were sent; the audit log has none of them",
+        report.undecided
+    )];
+    lines.extend(report.undecided_calls.iter().map(|call| {
+        let user = match call.user.as_str() {
+            "" => "(sealed)".to_owned(),
+            user => clean(user),
+        };
+        format!(
+            "  {} {}, record {}: {user} {} {}",
+            second(call.at),
+            clean(&call.id),
+            call.seq,
+            clean(&call.verb),
+            clean(&call.path)
+        )
+    }));
+    let named = u64::try_from(report.undecided_calls.len()).unwrap_or(u64::MAX);
+    match report.undecided.saturating_sub(named) {
+        0 => {}
+        more => lines.push(format!("  and {more} more: `--examples N` names more of them")),
     }
     lines
 }
