@@ -15,6 +15,8 @@ mod budget;
 mod elsewhere;
 mod end;
 mod fallback;
+#[cfg(test)]
+mod forgetting;
 mod gather;
 mod level;
 mod origin;
@@ -194,23 +196,30 @@ impl Station {
     /// Asks for the keys of parts anew from now on: some were taken out of use, and nothing more may be sealed with them. What was sealed with
     /// them stays readable.
     pub fn forget_part_keys(&self) {
-        if let Some(sealer) = &self.sealer {
-            sealer.forget();
-        }
-        self.ledger.forget_name_keys();
+        self.forget_keys_and(|| ());
     }
 
     /// The same, where what was sealed of this subject is to be erased: what passed to them is not remembered either. Else the next change of an object would
     /// say what it was before, under a key that nobody erases.
     pub fn forget_what_passed(&self, subject: &SubjectId) {
-        if let Some(sealer) = &self.sealer {
-            sealer.forget_and(|| {
-                if let Some(bodies) = self.bodies.get() {
-                    bodies.forget(subject);
-                }
-            });
+        self.forget_keys_and(|| {
+            if let Some(bodies) = self.bodies.get() {
+                bodies.forget(subject);
+            }
+        });
+    }
+
+    /// The keys of parts and those of names in one moment: a record between the two would have its parts under new keys beside the name of before, and so
+    /// join what an erasure parts.
+    fn forget_keys_and(&self, act: impl FnOnce()) {
+        let forget = || {
+            act();
+            self.ledger.forget_name_keys();
+        };
+        match &self.sealer {
+            Some(sealer) => sealer.forget_and(forget),
+            None => forget(),
         }
-        self.ledger.forget_name_keys();
     }
 
     /// The clock that stamps records.

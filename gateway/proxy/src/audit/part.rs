@@ -147,6 +147,7 @@ impl Sealer {
 
     /// Asks for each key anew from now on: some were taken out of use. When this returns, whatever was sealed under them has been handed to
     /// the ledger, and nothing more will be.
+    #[cfg(test)]
     pub(super) fn forget(&self) {
         self.forget_and(|| ());
     }
@@ -174,6 +175,12 @@ impl Sealer {
         kept.map_err(|why| Refusal::LedgerRefuses(format!("who stands behind the account cannot be kept: {why}")))?;
         self.through.insert(pair, ());
         Ok(())
+    }
+
+    /// Whether keys are being forgotten at this moment.
+    #[cfg(test)]
+    pub(super) fn is_forgetting(&self) -> bool {
+        self.forgotten.try_read().is_err()
     }
 
     fn forgotten(&self) -> u64 {
