@@ -187,6 +187,29 @@ impl Store {
         })
     }
 
+    /// Whether the erasure that this request asks for has begun: its record may stand already, so that it is finished and not taken back.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn has_begun(&self, id: &str) -> Result<bool, StateError> {
+        self.read(|connection| {
+            let mut find =
+                connection.prepare_cached("SELECT 1 FROM erasures WHERE id = ?1 AND begun_at IS NOT NULL")?;
+            Ok(find.exists(params![id])?)
+        })
+    }
+
+    /// All that the records say was done: what is open still was begun, and no record says so. It can be agreed to or taken back, and ends in its time.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn none_has_begun(&self) -> Result<(), StateError> {
+        self.write(|transaction| {
+            transaction.execute("UPDATE erasures SET begun_at = NULL WHERE begun_at IS NOT NULL", [])?;
+            Ok(())
+        })
+    }
+
     /// Destroys these keys (id and class) of a subject and remembers what the ledger says of them. With `is_over` the request is done with.
     /// Gives how many of them were there.
     ///
@@ -512,6 +535,29 @@ mod tests {
         );
         assert_eq!(store.erased_key_of(alice().as_str(), "recording:a").unwrap(), None);
         assert_eq!(store.part_keys_for("recording:a").unwrap()[0].subject, alice());
+    }
+
+    /// The ledger may say that it was done: who forgets that it had begun never looks there again.
+    #[test]
+    fn an_erasure_that_has_begun_is_kept_until_it_is_known_that_no_record_says_so() {
+        let store = test_store();
+        let late = Timestamp::from_unix_seconds(20 + 30 * 86_400);
+        store.ask_erasure(&request(&[])).unwrap();
+        assert!(!store.has_begun("r").unwrap());
+        store.begin_erasure(&request(&[]), 7, Timestamp::EPOCH).unwrap();
+        assert!(store.has_begun("r").unwrap() && !store.has_begun("s").unwrap());
+        store.sweep(late).unwrap();
+        assert_eq!(store.erasures_begun().unwrap(), Some(7));
+        store.none_has_begun().unwrap();
+        assert_eq!(
+            (store.erasures_begun().unwrap(), store.has_begun("r").unwrap()),
+            (None, false)
+        );
+        store.sweep(late).unwrap();
+        assert!(
+            store.erasures().unwrap().is_empty(),
+            "as any other to which nobody agreed"
+        );
     }
 
     #[test]

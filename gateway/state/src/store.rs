@@ -217,8 +217,12 @@ impl Store {
             }
             // The sessions that a lock ended are ended by themselves.
             short_lived += gone("locks", "before", now_nanos)?;
-            // Whoever asked can still see for a day that it came to nothing.
-            short_lived += gone("erasures", "until", now.minus(KEEP).unix_nanos())?;
+            // Whoever asked can still see for a day that it came to nothing. Of one that has begun a record may say that it was done: the next
+            // start looks for it as long as it stands here, and nobody does otherwise.
+            short_lived += transaction.execute(
+                "DELETE FROM erasures WHERE until < ?1 AND begun_at IS NULL",
+                params![now.minus(KEEP).unix_nanos()],
+            )?;
             Ok(SweepReport {
                 sessions,
                 short_lived,

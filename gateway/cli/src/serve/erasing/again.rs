@@ -60,6 +60,9 @@ pub(in crate::serve) fn finish(
         obey(record, names, is_believed, store, &mut finished)?;
     }
     store.keep_unproved_from(finished.is_unproved.then_some(from))?;
+    if !finished.is_unproved {
+        store.none_has_begun()?;
+    }
     Ok(finished)
 }
 

@@ -118,6 +118,8 @@ async fn what_was_interrupted_behind_its_record_is_finished_at_the_next_start() 
         "no record says so yet"
     );
     assert!(store.part_key_named(alice.as_str(), &first.id).unwrap().is_some());
+    // Somebody agrees once more behind that start.
+    store.begin_erasure(&request("q"), erases.records(), now).unwrap();
     said(&erases, "e", erased(&[&first.id], 0)).await;
     let record = Reader::open(folder.path()).unwrap().record(0).unwrap().unwrap();
     let body = String::from_utf8(record.leaf).unwrap();
@@ -327,4 +329,48 @@ async fn records_of_erasures_and_holds_are_those_that_were_frozen() {
     let now: String = leaves.collect();
     let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/erasures/v1.ndjson");
     assert_eq!(now, std::fs::read_to_string(frozen).unwrap_or_default(), "{now}");
+}
+
+/// The record stands, and the store failed behind it; then hours pass in which nobody starts the gateway.
+#[tokio::test]
+async fn an_erasure_that_is_recorded_and_not_done_is_finished_by_the_next_start_however_late_it_comes() {
+    let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
+    let erases = open(folder.path(), &store);
+    let alice = alice().subject;
+    let key = store.part_key(alice.as_str(), "command", now).unwrap();
+    store.ask_erasure(&request("q")).unwrap();
+    store.begin_erasure(&request("q"), erases.records(), now).unwrap();
+    said(&erases, "e", erased(&[&key.id], 0)).await;
+    store.sweep(Timestamp::from_unix_seconds(100 + 30 * 86_400)).unwrap();
+    // The store stands on all records by now.
+    let finished = finish((folder.path(), None), erases.records(), &all(&erases), &store).unwrap();
+    assert_eq!(finished.destroyed, 1, "the ledger says that it is erased");
+    assert!(store.part_key_named(alice.as_str(), &key.id).unwrap().is_none());
+    assert!(store.erasures().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_that_was_begun_and_never_recorded_is_open_again_after_a_start_that_could_read_all() {
+    let (folder, store, now) = (tempfile::tempdir().unwrap(), store(), Timestamp::EPOCH);
+    let erases = open(folder.path(), &store);
+    store.ask_erasure(&request("q")).unwrap();
+    said(&erases, "q", ErasureAct::Asked(request("q"))).await;
+    store.begin_erasure(&request("q"), 0, now).unwrap();
+    let other = Before {
+        signed: Head {
+            root: Default::default(),
+            ..erases.ledger.durable()
+        },
+        refused: BTreeSet::new(),
+    };
+    let finished = finish((folder.path(), None), 0, &other, &store).unwrap();
+    assert!(finished.is_unproved);
+    assert_eq!(
+        store.erasures_begun().unwrap(),
+        Some(0),
+        "what the records say was not done by"
+    );
+    finish((folder.path(), None), 0, &all(&erases), &store).unwrap();
+    assert_eq!(store.erasures_begun().unwrap(), None);
+    assert_eq!(store.erasures().unwrap().len(), 1, "somebody may agree to it");
 }

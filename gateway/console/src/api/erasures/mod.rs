@@ -267,11 +267,27 @@ pub(super) async fn withdraw(
     whole(async move {
         let _alone = api.erasing.lock().await;
         let request = one(&api, &id).await?;
+        has_not_begun(&api, &id).await?;
         note(&api, &asker, &api.parts.erases.id(), ErasureAct::Withdrawn(request)).await?;
         stored(&api, move |store| store.forget_erasure(&id)).await?;
         Ok(Json(json!({"withdrawn": true})).into_response())
     })
     .await
+}
+
+/// Its record may stand already: to forget the request would leave the keys that the ledger calls erased.
+async fn has_not_begun(api: &Api, id: &str) -> Result<(), Refused> {
+    let asked = id.to_owned();
+    if !stored(api, move |store| store.has_begun(&asked)).await? {
+        return Ok(());
+    }
+    Err(conflict(
+        "begun",
+        format!(
+            "the erasure `{id}` has begun, and the ledger may say already that it was done: agree once more (`gatescribe ledger erase --agree {id}`), or start the \
+             gateway again, which finishes it, or has it open again where no record says so"
+        ),
+    ))
 }
 
 /// A second human agrees: it is done.
@@ -288,20 +304,56 @@ async fn carry_out(api: &Api, asker: &Asker, id: &str) -> Result<Response, Refus
     let keys = there(api, &request).await?;
     free(api, asker, &request, &keys).await?;
     quiet(api, &request, &keys)?;
+    // Whatever breaks off from here on.
+    let _forgets = ForgetsKeys(api);
     let (begun, records, now) = (request.clone(), api.parts.erases.records(), api.now());
     let keys = stored(api, move |store| store.begin_erasure(&begun, records, now)).await?;
     api.parts.erases.forget_what_passed(&request.of.subject);
     let mut record = String::new();
     let mut left = keys.len();
-    for keys in keys.chunks(KEYS_IN_RECORD) {
-        left -= keys.len();
-        record = destroy(api, asker, (&request, &agreed), keys, left).await?;
+    for some in keys.chunks(KEYS_IN_RECORD) {
+        let gone = keys.len() - left;
+        left -= some.len();
+        let done = destroy(api, asker, (&request, &agreed), some, left).await;
+        record = done.map_err(|broke| broke.behind([gone, some.len(), left], id))?;
     }
-    // What opens names may have been looked up since.
-    api.parts.erases.forget_keys();
     let recordings = keys.iter().filter(|key| session_of(&key.class).is_some()).count();
     let told = json!({"request": request.id, "record": record, "of": request.of, "keys": keys.len(), "recordings": recordings});
     Ok(Json(told).into_response())
+}
+
+/// What opens names may have been looked up while it was done, also where it broke off.
+struct ForgetsKeys<'a>(&'a Api);
+
+impl Drop for ForgetsKeys<'_> {
+    fn drop(&mut self) {
+        self.0.parts.erases.forget_keys();
+    }
+}
+
+/// Why keys are not known to be gone.
+enum Broke {
+    /// No record says that they are, and they are there.
+    NotRecorded(Refused),
+    /// A record says that they are.
+    NotDestroyed,
+}
+
+impl Broke {
+    /// For whoever agreed: so many keys are destroyed, these are not known to be, and of those left nothing was said.
+    fn behind(self, [gone, these, left]: [usize; 3], id: &str) -> Refused {
+        let all = gone + these + left;
+        match self {
+            Self::NotRecorded(refused) if gone == 0 => refused,
+            Self::NotRecorded(_) => Refused::unavailable(format!(
+                "{gone} of {all} keys are destroyed, and the others are not: their end could not be recorded. Agree once more (`gatescribe ledger erase --agree {id}`)"
+            )),
+            Self::NotDestroyed => Refused::unavailable(format!(
+                "of {all} keys {gone} are destroyed, the end of {these} is recorded and not all of their bytes are known to be gone, and {left} are there: agree once \
+                 more if it is still asked for (`gatescribe ledger erase --list`), or start the gateway again, which finishes what is recorded"
+            )),
+        }
+    }
 }
 
 /// The record that names these keys, then their end. `left` others come behind them.
@@ -311,7 +363,7 @@ async fn destroy(
     (request, agreed): (&Request, &Actor),
     keys: &[PartKeyName],
     left: usize,
-) -> Result<String, Refused> {
+) -> Result<String, Broke> {
     let keys: Vec<(String, String)> = keys.iter().map(|key| (key.id.clone(), key.class.clone())).collect();
     let (record, at) = (api.parts.erases.id(), api.now());
     let act = ErasureAct::Erased {
@@ -320,7 +372,7 @@ async fn destroy(
         keys: keys.clone(),
         more: count(left),
     };
-    note(api, asker, &record, act).await?;
+    note(api, asker, &record, act).await.map_err(Broke::NotRecorded)?;
     let said = Erased {
         record: record.clone(),
         at,
@@ -332,12 +384,7 @@ async fn destroy(
         store.erased(&subject, &keys, &said, is_over.as_deref())
     })
     .await;
-    done.map_err(|_| {
-        Refused::unavailable(
-            "the erasure is recorded, and not all bytes of the keys are known to be gone: agree once more, or start the gateway again, which finishes it",
-        )
-    })?;
-    Ok(record)
+    done.map(|_| record).map_err(|_| Broke::NotDestroyed)
 }
 
 /// The request that somebody means.

@@ -1,5 +1,8 @@
 //! Erasing over a real store; what would be written down is kept, with the keys that were there at that moment.
 
+mod begun;
+mod rotated;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -18,6 +21,8 @@ pub(in crate::api) struct Steps {
     /// How many holds were in force when each was written down.
     held: Mutex<Vec<usize>>,
     fails: AtomicBool,
+    /// How many steps are written down before one fails.
+    fails_behind: AtomicUsize,
     forgot: AtomicUsize,
 }
 
@@ -28,6 +33,7 @@ impl Steps {
             steps: Mutex::default(),
             held: Mutex::default(),
             fails: AtomicBool::new(false),
+            fails_behind: AtomicUsize::new(usize::MAX),
             forgot: AtomicUsize::new(0),
         }
     }
@@ -53,7 +59,8 @@ impl Erases for Steps {
 
     fn record(&self, _: &str, event: ErasureEvent) -> BoxFuture<'_, Result<(), NotRecorded>> {
         Box::pin(async move {
-            if self.fails.load(Ordering::SeqCst) {
+            let written = self.steps.lock().unwrap().len();
+            if self.fails.load(Ordering::SeqCst) || written >= self.fails_behind.load(Ordering::SeqCst) {
                 return Err(NotRecorded("disk full".to_owned()));
             }
             self.held.lock().unwrap().push(self.store.holds().unwrap().len());
@@ -519,8 +526,9 @@ async fn what_cannot_be_recorded_is_not_done() {
     let id = scene.asked(commands()).await;
     scene.world.erases.fails.store(true, Ordering::SeqCst);
     for (path, body) in [
-        (format!("/api/v1/erasures/{id}/agree"), json!({})),
+        // Before anybody agrees: from then on it is not withdrawn.
         (format!("/api/v1/erasures/{id}/withdraw"), json!({})),
+        (format!("/api/v1/erasures/{id}/agree"), json!({})),
         ("/api/v1/erasures".to_owned(), commands()),
         ("/api/v1/holds".to_owned(), json!({"who": "alice", "reason": "case 7"})),
     ] {
@@ -760,50 +768,4 @@ async fn what_is_asked_for_in_no_way_that_counts_is_refused_with_why() {
         assert!(told["error_description"].as_str().unwrap().contains(words), "{told}");
     }
     assert!(scene.world.erases.said().is_empty());
-}
-
-#[tokio::test]
-async fn new_keys_seal_from_now_on_and_what_was_sealed_before_is_erased_all_the_same() {
-    let scene = scene(&["command", "recording:a"]);
-    let key = |world: &World| {
-        world
-            .store
-            .part_key(subject(1).as_str(), "command", world.time())
-            .unwrap()
-    };
-    let old = key(&scene.world);
-    let asked = json!({"who": "alice", "reason": "each quarter"});
-    let path = "/api/v1/part-keys/rotate";
-    let (status, told) = scene.world.posts(&scene.carol, path, &asked).await;
-    assert_eq!(
-        (status, &told["keys"]),
-        (StatusCode::OK, &json!(1)),
-        "a recording keeps its own: {told}"
-    );
-    assert_eq!(scene.world.erases.forgot.load(Ordering::SeqCst), 1);
-    let new = key(&scene.world);
-    assert_ne!(new.id, old.id);
-    let alice = subject(1);
-    let said = format!("new keys for the parts of alice ({alice}) from now on: each quarter");
-    assert_eq!(scene.world.events.said(), [("partKeysRotated", said)]);
-    let (_, told) = scene.world.posts(&scene.carol, path, &json!({"reason": "all"})).await;
-    assert_eq!(told["keys"], 1);
-    let id = scene.asked(commands()).await;
-    let (status, told) = scene.agrees(&scene.dave, &id).await;
-    assert_eq!(
-        (status, &told["keys"]),
-        (StatusCode::OK, &json!(2)),
-        "the old ones, too: {told}"
-    );
-    assert_eq!(scene.keys(), ["recording:a"]);
-    scene.world.events.fails(true);
-    let newest = key(&scene.world);
-    let (status, _) = scene.world.posts(&scene.carol, path, &json!({"reason": "all"})).await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(key(&scene.world).id, newest.id, "what cannot be recorded is not done");
-    let bob = scene.world.bearer(&scene.world.signed_in(2, "bob", &[]));
-    assert_eq!(
-        scene.world.posts(&bob, path, &json!({"reason": "x"})).await.0,
-        StatusCode::FORBIDDEN
-    );
 }
