@@ -23,7 +23,7 @@ use crate::subject::SubjectId;
 pub const NAME_CLASS: &str = "name";
 
 /// Top-level members that name nobody.
-const WHOLE: [&str; 24] = [
+const WHOLE: [&str; 22] = [
     "id",
     "pair",
     "t",
@@ -32,8 +32,6 @@ const WHOLE: [&str; 24] = [
     "cluster",
     "source",
     "presented",
-    "net",
-    "audit",
     "upstream",
     "object",
     "items",
@@ -56,6 +54,10 @@ const OF_SCOPE: [&str; 6] = ["kind", "classes", "recording", "from", "to", "subj
 fn staying(member: &str) -> &'static [&'static str] {
     match member {
         "by" => &["id", "kind", "credential"],
+        // Without the port: with the address it tells one connection, and who has one open is the same person under two pseudonyms.
+        "net" => &["ip", "http", "listener"],
+        // Without the rule: a policy may have one for one person.
+        "audit" => &["level", "asked", "policy"],
         "req" => &[
             "method",
             "path",
@@ -73,7 +75,6 @@ fn staying(member: &str) -> &'static [&'static str] {
             "dry_run",
             "container",
             "pod",
-            "fallback_of",
         ],
         "decision" => &["allowed", "who", "reason", "rules_count", "policy"],
         "outcome" => &[
@@ -94,7 +95,8 @@ fn staying(member: &str) -> &'static [&'static str] {
         "policy" => &["digest", "before", "added", "changed", "removed"],
         "config" => &["digest"],
         "sum" => &["count", "from", "to", "what", "by"],
-        "erasure" => &["what", "request", "hold", "until", "keys", "more"],
+        // Without the hold: one that was set since the request stands under the new pseudonym, and this under the old one.
+        "erasure" => &["what", "request", "until", "keys", "more"],
         "hold" => &["what", "id"],
         _ => &[],
     }
@@ -161,6 +163,7 @@ pub fn split<P: Pseudonyms>(kind: RecordKind, body: &[u8], pseudonyms: &mut P) -
         kind,
         by: id_in(&members, &["by", "id"]),
         of: id_in(&members, &["erasure", "of", "subject"]).or_else(|| id_in(&members, &["hold", "of", "subject"])),
+        takes_the_name: kind == RecordKind::Erasure && is_of_all(&members),
         clear: Object::default(),
         asides: BTreeMap::new(),
         pseudonyms,
@@ -180,6 +183,8 @@ struct Splitter<'p, P> {
     kind: RecordKind,
     by: Option<SubjectId>,
     of: Option<SubjectId>,
+    /// An erasure of all that there is of somebody: their pseudonym goes with it.
+    takes_the_name: bool,
     clear: Object,
     asides: BTreeMap<Whose, Object>,
     pseudonyms: &'p mut P,
@@ -227,10 +232,10 @@ impl<P: Pseudonyms> Splitter<'_, P> {
     /// Whose the words of a member are. What is said about an erasure or a hold is the trace of whom it is on.
     fn words_of(&self, member: &str) -> Option<Whose> {
         match (&self.of, &self.by) {
-            (Some(of), _) if matches!(member, "erasure" | "note") && self.kind == RecordKind::Erasure => {
+            (Some(of), _) if matches!(member, "erasure" | "note") && self.takes_the_name => {
                 Some(Whose::Leaving(of.clone()))
             }
-            (Some(of), _) if matches!(member, "hold" | "note") => Some(Whose::Subject(of.clone())),
+            (Some(of), _) if matches!(member, "erasure" | "hold" | "note") => Some(Whose::Subject(of.clone())),
             (_, Some(by)) => Some(Whose::Subject(by.clone())),
             // These belong to a call, whose first record says whose it is; they do not.
             (_, None) if ends_a_call(self.kind) => None,
@@ -246,7 +251,7 @@ impl<P: Pseudonyms> Splitter<'_, P> {
 
     /// Somebody whom an erasure or a hold is about, or who decides about it.
     fn person(&mut self, member: &str, role: &str, person: Object) -> Result<(), P::Error> {
-        let is_leaving = role == "of" && self.kind == RecordKind::Erasure;
+        let is_leaving = role == "of" && self.takes_the_name;
         let whose = match role {
             "of" => self.words_of(member),
             _ => person
@@ -290,6 +295,20 @@ impl<P: Pseudonyms> Splitter<'_, P> {
             None => Ok(what),
         }
     }
+}
+
+/// Whether an erasure is of all that is sealed of somebody, as [`crate::erasure::Scope::is_all`] says it. Any other leaves the name, and so the
+/// pseudonym.
+fn is_of_all(members: &Object) -> bool {
+    let Some(Json::Object(erasure)) = members.find("erasure") else {
+        return false;
+    };
+    let Some(Json::Object(of)) = erasure.find("of") else {
+        return false;
+    };
+    let limits = ["recording", "from", "to"];
+    of.find("classes").is_none_or(|classes| classes.text() == "[]")
+        && limits.iter().all(|limit| of.find(limit).is_none())
 }
 
 const fn ends_a_call(kind: RecordKind) -> bool {
@@ -576,3 +595,7 @@ pub fn fuzz_names(data: &[u8]) {
 #[cfg(test)]
 #[path = "names_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "names_joins_tests.rs"]
+mod joins;
