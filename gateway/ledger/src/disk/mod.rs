@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use crate::options::to_u64;
 
 pub use known::Unknowable;
-pub use real::RealDisk;
+pub use real::{RealDisk, read_file};
 
 /// One folder on a disk.
 pub trait Disk: Send + Sync + Debug {

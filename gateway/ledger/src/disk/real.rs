@@ -1,10 +1,15 @@
 //! The disk of the operating system. Files are made with mode 0600: records name people.
+//!
+//! Only regular files are opened. Who can write to the folder could put a FIFO under a name that is read, and whoever opens that waits for ever for
+//! somebody to write to it; a device may never end.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use nix::fcntl::OFlag;
 
 use super::known::{self, Unknowable};
 use super::{Disk, DiskFile, DiskLock, LockError};
@@ -38,7 +43,7 @@ impl Disk for RealDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        let file = options().truncate(false).create(true).open(self.path("lock"))?;
+        let file = open_regular(options().truncate(false).create(true), &self.path("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(RealLock { _file: file })),
             Err(TryLockError::WouldBlock) => Err(LockError::Held),
@@ -58,17 +63,18 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(
-            options().create(true).truncate(true).open(self.path(name))?,
-        )))
+        // Emptied when it is known to be a file: to cut off something else may do anything.
+        let file = open_regular(options().create(true).truncate(false), &self.path(name))?;
+        file.set_len(0)?;
+        Ok(Box::new(RealFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(options().open(self.path(name))?)))
+        Ok(Box::new(RealFile(open_regular(&mut options(), &self.path(name))?)))
     }
 
     fn open_read(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(File::open(self.path(name))?)))
+        Ok(Box::new(RealFile(open_read(&self.path(name))?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -92,6 +98,51 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
+}
+
+fn open_read(path: &Path) -> io::Result<File> {
+    open_regular(OpenOptions::new().read(true), path)
+}
+
+/// Opens a file and refuses whatever is none: asked of what is open, since what a name leads to may be another thing a moment later.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Nobody is waited for at the other end of a FIFO, and no line of a terminal becomes this process's. A regular file knows no such thing.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = options.custom_flags(flags.bits()).open(path);
+    // Of a socket, and of a FIFO that nobody reads, the opening already fails; a directory may be opened for reading alone.
+    let what = match &file {
+        Ok(file) => file.metadata()?.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return file,
+        Err(_) => match std::fs::metadata(path) {
+            Ok(about) => about.file_type(),
+            Err(_) => return file,
+        },
+    };
+    if what.is_file() {
+        return file;
+    }
+    let kind = match () {
+        () if what.is_fifo() => "a FIFO",
+        () if what.is_dir() => "a folder",
+        () if what.is_socket() => "a socket",
+        () => "a device",
+    };
+    let why = format!(
+        "it is {kind} and no regular file, which nothing of the gateway's makes: move it away, and ask who put it there"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+/// Reads a file of a ledger's folder as [`RealDisk`] reads: nothing but a regular file. Of one that is longer than `most` bytes one byte more is read, so that
+/// whoever parses it says so.
+///
+/// # Errors
+/// Whatever the disk says; [`io::ErrorKind::InvalidInput`] where it is no regular file.
+pub fn read_file(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    open_read(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Holds the `flock` of the lock file; the kernel releases it with the descriptor, also when the process is killed.
@@ -147,5 +198,59 @@ impl DiskFile for RealFile {
 
     fn identity(&self, now: SystemTime) -> Result<String, Unknowable> {
         known::identity(&self.0, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// Whoever opened one of them as files are opened would wait here for ever.
+    #[test]
+    fn promise_5_what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(folder.path());
+        let at = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("device")).unwrap();
+        for (name, kind) in [
+            ("fifo", "a FIFO"),
+            ("folder", "a folder"),
+            ("socket", "a socket"),
+            ("device", "a device"),
+        ] {
+            let tried = [
+                disk.open_read(name).map(drop),
+                disk.open(name).map(drop),
+                disk.create(name).map(drop),
+                read_file(&at(name), 9).map(drop),
+            ];
+            for tried in tried {
+                let error = tried.unwrap_err();
+                assert_eq!(
+                    error.to_string(),
+                    format!(
+                        "it is {kind} and no regular file, which nothing of the gateway's makes: move it away, and ask who put it there"
+                    )
+                );
+            }
+        }
+        std::fs::rename(at("fifo"), at("lock")).unwrap();
+        assert!(matches!(disk.lock(), Err(LockError::Io(_))));
+    }
+
+    #[test]
+    fn a_file_is_read_no_further_than_a_byte_beyond_what_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, "123456").unwrap();
+        assert_eq!(read_file(&path, 6).unwrap(), b"123456");
+        assert_eq!(read_file(&path, 4).unwrap(), b"12345");
+        let disk = RealDisk::new(folder.path());
+        assert_eq!(disk.create("f").unwrap().len().unwrap(), 0, "an old one is emptied");
     }
 }

@@ -30,6 +30,7 @@ use flate2::write::ZlibEncoder;
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
+use crate::disk::read_file;
 use crate::frame::MAX_LEAF_LEN;
 use crate::note::{ChainError, KeyChain, MAX_NOTE_LEN, Note, NoteError, VerifierKey, VerifyError, Vouched};
 use crate::reader::Spot;
@@ -225,14 +226,14 @@ impl Receipt {
     /// [`NoReceipt`].
     pub fn from_dir(dir: &Path, seq: u64) -> Result<Self, NoReceipt> {
         // Whatever is wrong with it: the newest one is there, too, and says so itself.
-        let witnessed = std::fs::read(dir.join(WITNESSED))
+        let witnessed = read_file(&dir.join(WITNESSED), MAX_NOTE_LEN)
             .ok()
             .and_then(|bytes| Note::parse(&bytes).ok());
         if let Some(receipt) = witnessed.and_then(|note| Self::make(&Tiles::open(dir), seq, note).ok()) {
             return Ok(receipt);
         }
         let file = dir.join(NEWEST_CHECKPOINT);
-        let bytes = std::fs::read(&file).map_err(|source| NoReceipt::Io {
+        let bytes = read_file(&file, MAX_NOTE_LEN).map_err(|source| NoReceipt::Io {
             file: file.display().to_string(),
             source,
         })?;
