@@ -59,6 +59,66 @@ pub struct Erased {
     pub refused: BTreeSet<u64>,
 }
 
+/// What a record of kind `erasure` says. Whoever counts what is erased, destroys keys again or keeps them out of a restore reads it here, so that what the one
+/// takes for erased the others do, too. What no verifier needs is looked at only where it is asked for: a member that is not understood changes nothing of what
+/// is erased.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SaidErasure {
+    what: String,
+    #[serde(default)]
+    keys: Vec<SaidKey>,
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A key, as a record names it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SaidKey {
+    /// Its public name.
+    pub id: String,
+    /// For what it was.
+    pub class: String,
+}
+
+impl SaidErasure {
+    /// Reads a leaf, as it stands or with the names that lie beside it; `None` where it says nothing of an erasure that this release reads.
+    #[must_use]
+    pub fn read(leaf: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Leaf {
+            erasure: SaidErasure,
+        }
+        serde_json::from_slice::<Leaf>(leaf).ok().map(|leaf| leaf.erasure)
+    }
+
+    /// Which step it is: `asked`, `refused`, `withdrawn`, `erased`, or one of a later release.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The keys that are no more by it: none where it is another step.
+    #[must_use]
+    pub fn erased(&self) -> &[SaidKey] {
+        if self.what == "erased" { &self.keys } else { &[] }
+    }
+
+    /// Whether it is the last record of its erasure; `None` where that cannot be read.
+    #[must_use]
+    pub fn is_last(&self) -> Option<bool> {
+        match self.rest.get("more") {
+            None => Some(true),
+            Some(more) => more.as_u64().map(|more| more == 0),
+        }
+    }
+
+    /// Another member of it; `None` where it is absent or something else.
+    #[must_use]
+    pub fn member<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_value(self.rest.get(name)?.clone()).ok()
+    }
+}
+
 /// The records that are refused, of these refusals by the number of the record that refuses: whoever reads them has made sure that each is signed. The later
 /// one is judged first, since it may refuse the earlier one. None refuses what came behind it.
 #[must_use]
@@ -86,29 +146,9 @@ pub fn refuses(leaf: &[u8]) -> Vec<u64> {
 impl Erasures {
     /// Reads a record of kind `erasure`. One that says that it was asked for, or refused, erases nothing.
     pub(super) fn read(&mut self, leaf: &[u8], seq: u64) {
-        #[derive(Deserialize)]
-        struct Leaf {
-            erasure: Says,
-        }
-        #[derive(Deserialize)]
-        struct Says {
-            what: String,
-            #[serde(default)]
-            keys: Vec<Key>,
-        }
-        #[derive(Deserialize)]
-        struct Key {
-            id: String,
-            class: String,
-        }
-        let Ok(Leaf { erasure }) = serde_json::from_slice(leaf) else {
-            return;
-        };
-        if erasure.what != "erased" {
-            return;
-        }
-        for key in erasure.keys {
-            self.gone.entry(key.id).or_default().push(Gone {
+        let said = SaidErasure::read(leaf);
+        for key in said.iter().flat_map(SaidErasure::erased) {
+            self.gone.entry(key.id.clone()).or_default().push(Gone {
                 seq,
                 is_of_recording: key.class.starts_with("recording:"),
             });
@@ -238,6 +278,9 @@ pub(crate) fn fuzz_erasure(leaf: &[u8]) {
     let mut erasures = Erasures::default();
     erasures.read(leaf, 0);
     erasures.read_refusal(leaf, 7);
+    if let Some(said) = SaidErasure::read(leaf) {
+        let _ = (said.is_last(), said.member::<String>("request"));
+    }
     let declared = crate::parts::declared(leaf);
     erasures.count(&declared);
     let _ = crate::parts::detached(&declared, &[leaf]);
@@ -272,6 +315,21 @@ mod tests {
             erasures.read(&leaf, 7);
             let gone: BTreeSet<String> = erasures.gone.into_keys().collect();
             prop_assert_eq!(gone, if what == "erased" { keys } else { BTreeSet::new() });
+        }
+
+        #[test]
+        fn a_member_that_is_not_understood_changes_nothing_of_what_is_erased(
+            member in "(request|of|asked|agreed|more|why|hold)", value in "(null|7|-1|\"x\"|\\[\\]|\\{\"user\":1\\})",
+        ) {
+            let leaf = format!(r#"{{"erasure":{{"what":"erased","{member}":{value},"keys":[{{"id":"ab","class":"query"}}]}}}}"#);
+            fuzz_erasure(leaf.as_bytes());
+            let said = SaidErasure::read(leaf.as_bytes()).unwrap();
+            prop_assert_eq!(said.erased(), [SaidKey { id: "ab".to_owned(), class: "query".to_owned() }]);
+            prop_assert_eq!(said.is_last(), match (member.as_str(), value.as_str()) {
+                ("more", "7") => Some(false),
+                ("more", _) => None,
+                _ => Some(true),
+            });
         }
     }
 }

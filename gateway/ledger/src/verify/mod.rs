@@ -33,7 +33,7 @@ use crate::segment::{parse_segment_name, segment_name};
 use crate::tree::Frontier;
 use erased::Erasures;
 pub(crate) use erased::fuzz_erasure;
-pub use erased::{Erased, refused, refuses};
+pub use erased::{Erased, SaidErasure, SaidKey, refused, refuses};
 pub use heads::key_changes;
 pub(crate) use heads::{CHANGES, KEPT, notes};
 use heads::{Head, Heads};

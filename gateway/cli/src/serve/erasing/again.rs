@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use ledger::verify::{refused, refuses};
+use ledger::verify::{SaidErasure, refused, refuses};
 use ledger::{Frontier, Head, ProvedSpot, Reader};
 use model::erasure::{Actor, Erased, Hold, Scope};
 use model::event::RecordKind;
@@ -183,99 +183,67 @@ fn is_signed(tree: &Frontier, signed: &Head) -> anyhow::Result<()> {
 /// The keys that this record says were erased. What else it says is not asked: where names are sealed nobody has to be able to tell, and whoever could have
 /// the ledger's files refused for what one record lacks would have a switch.
 fn erased_by(record: &ledger::Record) -> anyhow::Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Leaf {
-        erasure: Says,
-    }
-    #[derive(Deserialize)]
-    struct Says {
-        what: String,
-        #[serde(default)]
-        keys: Vec<SaidKey>,
-    }
-    let unread = || {
+    let said = SaidErasure::read(&record.leaf);
+    let known = said.filter(|said| ["erased", "asked", "withdrawn", "refused"].contains(&said.what()));
+    let known = known.with_context(|| {
         format!(
             "record {} is of an erasure, and this release does not read what it says",
             record.seq
         )
-    };
-    let Leaf { erasure } = serde_json::from_slice(&record.leaf).with_context(unread)?;
-    match erasure.what.as_str() {
-        "erased" => Ok(erasure.keys.into_iter().map(|key| key.id).collect()),
-        "asked" | "withdrawn" | "refused" => Ok(Vec::new()),
-        _ => Err(anyhow::anyhow!(unread())),
-    }
+    })?;
+    Ok(known.erased().iter().map(|key| key.id.clone()).collect())
 }
 
 /// Whom a record says that all was erased of, as it stands in the ledger, with the last record of that erasure and where the name went, too.
 fn pseudonym_in(record: &ledger::Record) -> Option<String> {
     #[derive(Deserialize)]
-    struct Leaf {
-        erasure: Says,
-    }
-    #[derive(Deserialize)]
-    struct Says {
-        what: String,
-        of: Of,
-        #[serde(default)]
-        keys: Vec<SaidKey>,
-        #[serde(default)]
-        more: u64,
-    }
-    #[derive(Deserialize)]
     struct Of {
         subject: String,
     }
-    let Leaf { erasure } = serde_json::from_slice(&record.leaf).ok()?;
-    let is_whole = erasure.keys.iter().any(|key| key.class == NAME_CLASS);
-    (erasure.what == "erased" && erasure.more == 0 && is_whole).then_some(erasure.of.subject)
-}
-
-#[derive(Deserialize)]
-struct ErasureLeaf {
-    id: String,
-    t: Timestamp,
-    erasure: Said,
-}
-
-#[derive(Deserialize)]
-struct Said {
-    what: String,
-    request: String,
-    of: Scope,
-    asked: Actor,
-    agreed: Option<Actor>,
-    #[serde(default)]
-    keys: Vec<SaidKey>,
-    #[serde(default)]
-    more: u64,
-}
-
-#[derive(Deserialize)]
-struct SaidKey {
-    id: String,
-    class: String,
+    let said = SaidErasure::read(&record.leaf)?;
+    let is_whole = said.erased().iter().any(|key| key.class == NAME_CLASS);
+    let of = said
+        .member::<Of>("of")
+        .filter(|_| is_whole && said.is_last() == Some(true));
+    of.map(|of| of.subject)
 }
 
 fn erase_again(leaf: &[u8], store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
-    let Ok(leaf) = serde_json::from_slice::<ErasureLeaf>(leaf) else {
-        return Ok(()); // written by a later version in a way that this one does not know
-    };
-    let (said, is_over) = (leaf.erasure, leaf.id);
-    match said.what.as_str() {
-        "erased" => {}
-        "withdrawn" => return Ok(store.forget_erasure(&said.request).map(drop)?),
-        _ => return Ok(()),
+    #[derive(Deserialize)]
+    struct Leaf {
+        id: String,
+        t: Timestamp,
     }
-    let keys: Vec<(String, String)> = said.keys.into_iter().map(|key| (key.id, key.class)).collect();
-    let erased = Erased {
-        record: is_over,
-        at: leaf.t,
-        asked: said.asked.user,
-        agreed: said.agreed.map(|agreed| agreed.user).unwrap_or_default(),
+    // Written by a later version in a way that this one does not know: nothing is done by it.
+    let (Ok(leaf), Some(said)) = (serde_json::from_slice::<Leaf>(leaf), SaidErasure::read(leaf)) else {
+        return Ok(());
     };
-    let is_over = (said.more == 0).then_some(said.request.as_str());
-    finished.destroyed += store.erased(&said.of.subject, &keys, &erased, is_over)?;
+    let (Some(request), Some(of), Some(asked)) = (
+        said.member::<String>("request"),
+        said.member::<Scope>("of"),
+        said.member::<Actor>("asked"),
+    ) else {
+        return Ok(());
+    };
+    let is_last = match said.what() {
+        "erased" => said.is_last(),
+        "withdrawn" => return Ok(store.forget_erasure(&request).map(drop)?),
+        _ => None,
+    };
+    let Some(is_last) = is_last else { return Ok(()) };
+    let keys: Vec<_> = said
+        .erased()
+        .iter()
+        .map(|key| (key.id.clone(), key.class.clone()))
+        .collect();
+    let agreed = said.member::<Actor>("agreed");
+    let erased = Erased {
+        record: leaf.id,
+        at: leaf.t,
+        asked: asked.user,
+        agreed: agreed.map(|agreed| agreed.user).unwrap_or_default(),
+    };
+    finished.destroyed += store.erased(&of.subject, &keys, &erased, is_last.then_some(request.as_str()))?;
     Ok(())
 }
 
