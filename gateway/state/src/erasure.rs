@@ -160,14 +160,16 @@ impl Store {
         self.write(|transaction| has_room(transaction, "erasures", id, most))
     }
 
-    /// Keeps a hold that the ledger says stands, however many there are. One that stands already stays as it is: the first record of it counts, and a later
+    /// Keeps a hold that the ledger says stands. One that stands already stays as it is: the first record of it counts, and a later
     /// one of its name makes it no smaller.
     ///
     /// # Errors
-    /// The database failed: nothing changed.
+    /// The database failed, or there are as many as anybody could have set: nothing changed. Whoever can write the ledger's files can have records say so
+    /// without end.
     pub fn hold_again(&self, hold: &Hold) -> Result<(), StateError> {
-        let said = text(hold)?;
+        let (said, most) = (text(hold)?, self.limits.holds);
         self.write(|transaction| {
+            has_room(transaction, "holds", &hold.id, most)?;
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO holds (id, said) VALUES (?1, ?2)")?
                 .execute(params![hold.id, said])?;
@@ -594,5 +596,36 @@ mod tests {
             ..request(&[])
         });
         assert!(matches!(full, Err(StateError::Full { table: "erasures", .. })));
+    }
+
+    #[test]
+    fn what_records_say_of_holds_takes_no_more_room_than_there_is() {
+        let limits = Limits {
+            holds: 1,
+            ..Limits::default()
+        };
+        let store = Store::in_memory(test_keys(), limits).unwrap();
+        let hold = |id: &str, why: &str| Hold {
+            id: id.to_owned(),
+            of: request(&[]).of,
+            by: "eve".to_owned(),
+            actor: None,
+            why: why.to_owned(),
+            at: Timestamp::EPOCH,
+        };
+        store.hold_again(&hold("h", "case 7")).unwrap();
+        store.hold_again(&hold("h", "nothing")).unwrap();
+        assert!(matches!(
+            store.hold_again(&hold("i", "case 8")),
+            Err(StateError::Full {
+                table: "holds",
+                limit: 1
+            })
+        ));
+        assert_eq!(
+            store.holds().unwrap(),
+            [hold("h", "case 7")],
+            "the first record of it counts"
+        );
     }
 }

@@ -81,17 +81,7 @@ impl Books {
         ledger.forget_name_keys();
         // All of the end is signed by now.
         store.forget_words().context("the session store cannot be written")?;
-        if finished.is_unproved {
-            tracing::error!(
-                "records of this ledger are not those that were signed, so that nothing is done by what they say was erased or released: `gatescribe ledger verify` says where; put the ledger back from a copy, and the next start reads them again"
-            );
-        }
-        if finished.destroyed > 0 {
-            tracing::warn!(
-                keys = finished.destroyed,
-                "keys were in the state file of which the ledger says that they were erased, as after a crash or from a backup: they are destroyed"
-            );
-        }
+        finished.say();
         recorder::start(&audit, url.as_str(), epoch, names.is_some()).await?;
         recorder::config(&audit, config).await?;
         unrecorded::begin(&audit, &config.ledger, data, (&dir, epoch)).await?;

@@ -15,7 +15,7 @@ use model::event::names::NAME_CLASS;
 use model::subject::SubjectId;
 use model::time::Timestamp;
 use serde::Deserialize;
-use state::Store;
+use state::{StateError, Store};
 
 /// What the records say that the store may not know. Blocking.
 ///
@@ -93,6 +93,31 @@ pub(in crate::serve) struct Finished {
     pub(in crate::serve) destroyed: usize,
     /// The records are not those that were signed: nothing was done by them.
     pub(in crate::serve) is_unproved: bool,
+    /// Holds that records say were set and for which there is no room.
+    pub(in crate::serve) holds_left_out: usize,
+}
+
+impl Finished {
+    /// For whoever reads the log.
+    pub(in crate::serve) fn say(&self) {
+        if self.is_unproved {
+            tracing::error!(
+                "records of this ledger are not those that were signed, so that nothing is done by what they say was erased or released: `gatescribe ledger verify` says where; put the ledger back from a copy, and the next start reads them again"
+            );
+        }
+        if self.destroyed > 0 {
+            tracing::warn!(
+                keys = self.destroyed,
+                "keys were in the state file of which the ledger says that they were erased, as after a crash or from a backup: they are destroyed"
+            );
+        }
+        if self.holds_left_out > 0 {
+            tracing::error!(
+                holds = self.holds_left_out,
+                "records say of more legal holds that they were set than there can be, and these are not in force: `gatescribe hold ls` shows those that are; somebody may have written into the ledger's files. Let nobody erase anything until you know which are yours, release the others, and set again what is missing"
+            );
+        }
+    }
 }
 
 fn refused_in(reader: &Reader, proved: &[ProvedSpot]) -> anyhow::Result<BTreeSet<u64>> {
@@ -121,7 +146,7 @@ fn obey(
             // A store from before it was asked for has it in use, and gave it out again.
             Ok(pseudonym.map_or(Ok(()), |pseudonym| store.forget_pseudonym(&pseudonym))?)
         }
-        RecordKind::Hold => hold_again(&record.leaf, is_believed, store),
+        RecordKind::Hold => hold_again(&record.leaf, is_believed, store, finished),
         _ => Ok(()),
     }
 }
@@ -248,7 +273,9 @@ fn erase_again(leaf: &[u8], store: &Store, finished: &mut Finished) -> anyhow::R
 }
 
 /// A hold begins also where nobody believes the record: too much is held rather than too little.
-fn hold_again(leaf: &[u8], is_believed: bool, store: &Store) -> anyhow::Result<()> {
+/// How many there are is not for whoever writes
+/// the ledger's files to say.
+fn hold_again(leaf: &[u8], is_believed: bool, store: &Store, finished: &mut Finished) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Leaf {
         t: Timestamp,
@@ -274,19 +301,25 @@ fn hold_again(leaf: &[u8], is_believed: bool, store: &Store) -> anyhow::Result<(
         return Ok(()); // as above
     };
     match hold.what.as_str() {
-        "created" => store.hold_again(&Hold {
-            id: hold.id,
-            of: hold.of,
-            by: hold.set_by,
-            actor: by.map(|by| Actor {
-                subject: by.id,
-                user: by.user,
-                issuer: by.iss,
-                email: by.email,
-            }),
-            why: hold.why,
-            at: t,
-        })?,
+        "created" => {
+            let kept = store.hold_again(&Hold {
+                id: hold.id,
+                of: hold.of,
+                by: hold.set_by,
+                actor: by.map(|by| Actor {
+                    subject: by.id,
+                    user: by.user,
+                    issuer: by.iss,
+                    email: by.email,
+                }),
+                why: hold.why,
+                at: t,
+            });
+            match kept {
+                Err(StateError::Full { .. }) => finished.holds_left_out += 1,
+                kept => kept?,
+            }
+        }
         "released" if is_believed => drop(store.release(&hold.id)?),
         _ => {}
     }

@@ -374,3 +374,44 @@ async fn a_request_that_was_begun_and_never_recorded_is_open_again_after_a_start
     assert_eq!(store.erasures_begun().unwrap(), None);
     assert_eq!(store.erasures().unwrap().len(), 1, "somebody may agree to it");
 }
+
+/// promise_8: whoever can write the ledger's files says of ever more holds that they were set.
+#[tokio::test]
+async fn promise_8_records_of_holds_fill_no_more_than_there_is_room_for_and_the_gateway_starts() {
+    let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
+    let limits = state::Limits {
+        holds: 3,
+        ..state::Limits::default()
+    };
+    let (folder, store) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(Store::in_memory(keys, limits).unwrap()),
+    );
+    let erases = open(folder.path(), &store);
+    let hold = |number: u8| Hold {
+        id: format!("h-{number}"),
+        of: alice(),
+        by: "carol".to_owned(),
+        actor: Some(actor(4, "dave")),
+        why: "case 7".to_owned(),
+        at: Timestamp::from_unix_seconds(2),
+    };
+    for number in 0..5 {
+        said(&erases, &format!("r-{number}"), ErasureAct::Held(hold(number))).await;
+    }
+    let finished = finish((folder.path(), None), 0, &all(&erases), &store).unwrap();
+    assert_eq!(
+        store.holds().unwrap(),
+        [hold(2), hold(1), hold(0)],
+        "the first ones count"
+    );
+    assert_eq!(finished.holds_left_out, 2);
+    // One that stands already takes no room.
+    let finished = finish((folder.path(), None), 0, &all(&erases), &store).unwrap();
+    assert_eq!(finished.holds_left_out, 2);
+    // Where one was released, the next start has room for what was left out.
+    let why = "the case is closed".to_owned();
+    said(&erases, "r-6", ErasureAct::Released { hold: hold(0), why }).await;
+    finish((folder.path(), None), 0, &all(&erases), &store).unwrap();
+    assert_eq!(store.holds().unwrap().len(), 2, "in the order of the records");
+}
