@@ -144,7 +144,7 @@ impl Store {
         })
     }
 
-    fn opened(&self, id: String, sealed: &[u8]) -> Result<PartKeyBytes, StateError> {
+    pub(crate) fn opened(&self, id: String, sealed: &[u8]) -> Result<PartKeyBytes, StateError> {
         let bytes = self.keys.open(TABLE, &id, sealed)?;
         let bytes = bytes.try_into().map_err(|_| StateError::Sealed { table: TABLE })?;
         Ok(PartKeyBytes { id, bytes })

@@ -15,6 +15,12 @@ use crate::{StateError, Store};
 /// What stands for the subject of a key that is no more, where their name went with it.
 pub(crate) const NOBODY: &str = "";
 
+/// The key `?1` of somebody whose name is sealed (under class `?3`), where nobody here is or has the id `?2`.
+const BEHIND: &str = "SELECT kept.sealed FROM part_keys AS kept WHERE kept.id = ?1
+    AND EXISTS (SELECT 1 FROM part_keys AS name WHERE name.subject_id = kept.subject_id AND name.class = ?3)
+    AND NOT EXISTS (SELECT 1 FROM part_keys WHERE subject_id = ?2)
+    AND NOT EXISTS (SELECT 1 FROM pseudonyms WHERE id = ?2 OR subject_id = ?2)";
+
 impl Store {
     /// The pseudonym of this subject; made and durable at first use.
     ///
@@ -85,6 +91,22 @@ impl Store {
 }
 
 impl Store {
+    /// The key with this public name, for what stands under a pseudonym that this file does not know: keys were put back from a backup, and the file that said
+    /// whose they are is lost. Whoever owns the key is who stands there. Not where names are in the clear, and not for somebody who is known: a record
+    /// of theirs that names the key of another was not written by a gateway.
+    ///
+    /// # Errors
+    /// The database failed, or the kept key does not open.
+    pub fn part_key_behind(&self, pseudonym: &str, id: &str) -> Result<Option<PartKeyBytes>, StateError> {
+        let sealed: Option<Vec<u8>> = self.read(|connection| {
+            let mut find = connection.prepare_cached(BEHIND)?;
+            Ok(find
+                .query_row(params![id, pseudonym, NAME_CLASS], |row| row.get(0))
+                .optional()?)
+        })?;
+        sealed.map(|sealed| self.opened(id.to_owned(), &sealed)).transpose()
+    }
+
     /// A record says that all under this pseudonym was erased: it leads to nobody any more, also where the store was put back from before that was
     /// asked for and has it in use.
     ///
@@ -278,5 +300,31 @@ mod tests {
             store.ask_erasure(&request).unwrap();
             assert_eq!(store.pseudonym(&alice(), at(20)).unwrap(), old);
         }
+    }
+
+    #[test]
+    fn behind_an_unknown_pseudonym_stands_whoever_owns_the_key_and_behind_a_known_subject_nobody_else() {
+        let store = test_store();
+        let (bob, unknown) = (SubjectId::from_digest([2; 16]), SubjectId::from_digest([9; 16]));
+        let key = store.part_key(alice().as_str(), "query", at(1)).unwrap();
+        let behind = |subject: &SubjectId| {
+            let found = store.part_key_behind(subject.as_str(), &key.id).unwrap();
+            found.map(|found| found.bytes)
+        };
+        assert_eq!(
+            behind(&unknown),
+            None,
+            "where names are in the clear each id is a subject's own"
+        );
+        store.part_key(alice().as_str(), NAME_CLASS, at(1)).unwrap();
+        assert_eq!(behind(&unknown), Some(key.bytes));
+        assert!(store.part_key_behind(unknown.as_str(), "00").unwrap().is_none());
+        assert!(!store.has_pseudonyms().unwrap());
+        let known = store.pseudonym(&bob, at(2)).unwrap();
+        assert!(store.has_pseudonyms().unwrap());
+        assert_eq!((behind(&bob), behind(&known)), (None, None), "that is somebody else");
+        let carol = SubjectId::from_digest([3; 16]);
+        store.part_key(carol.as_str(), "query", at(3)).unwrap();
+        assert_eq!(behind(&carol), None, "so is whoever has keys of their own");
     }
 }

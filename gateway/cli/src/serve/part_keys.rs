@@ -82,6 +82,11 @@ impl OpensParts for StoredKeys {
             return Opened::Unreadable("it is of a class that this version does not know".to_owned());
         };
         let kept = match self.store.part_key_named(subject.as_str(), &part.key) {
+            // The state file that knew whose pseudonym it is may be lost, and the keys put back from a backup.
+            Ok(None) => self.store.part_key_behind(subject.as_str(), &part.key),
+            found => found,
+        };
+        let kept = match kept {
             Ok(kept) => kept,
             Err(error) => return Opened::Unreadable(error.to_string()),
         };
@@ -247,5 +252,38 @@ mod tests {
         assert!(renew_once(&audit, &store, age).await.is_err());
         let kept = store.part_key("alice", "query", audit.clock().read().wall).unwrap();
         assert_eq!(kept.id, new.id);
+    }
+
+    /// The state file is lost, and with it whose pseudonym is whose; the keys were put back from a backup.
+    #[test]
+    fn what_stands_under_an_unknown_pseudonym_opens_with_the_key_of_whoever_owns_it_and_of_nobody_else() {
+        let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
+        let store = Arc::new(Store::in_memory(keys, state::Limits::default()).unwrap());
+        let (alice, bob) = (SubjectId::from_digest([1; 16]), SubjectId::from_digest([2; 16]));
+        let now = Timestamp::EPOCH;
+        let kept = store.part_key(alice.as_str(), "query", now).unwrap();
+        for subject in [&alice, &bob] {
+            store.part_key(subject.as_str(), "name", now).unwrap();
+        }
+        let key = PartKey::new(&kept.id, &kept.bytes).unwrap();
+        let (part, bytes) = proxy::audit::seal_part(&key, "r-1", Class::Query, b"container=main").unwrap();
+        let sealed = SealedPart {
+            name: "query".to_owned(),
+            class: "query".to_owned(),
+            key: kept.id.clone(),
+            commitment: part.commitment.to_string(),
+            bytes: bytes.bytes,
+        };
+        let stored = StoredKeys { store };
+        let unknown = SubjectId::from_digest([9; 16]);
+        let plain = Opened::Plain(b"container=main".to_vec());
+        assert_eq!(stored.open(&alice, "r-1", &sealed), plain);
+        assert_eq!(stored.open(&unknown, "r-1", &sealed), plain);
+        assert_eq!(
+            stored.open(&bob, "r-1", &sealed),
+            Opened::NoKey,
+            "a key of somebody else"
+        );
+        assert!(matches!(stored.open(&unknown, "r-2", &sealed), Opened::Unreadable(_)));
     }
 }
