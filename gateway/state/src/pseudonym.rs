@@ -43,6 +43,14 @@ impl Store {
         read(&kept)
     }
 
+    /// Whether records are written under pseudonyms here.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn has_pseudonyms(&self) -> Result<bool, StateError> {
+        self.read(|connection| Ok(connection.prepare_cached("SELECT 1 FROM pseudonyms")?.exists([])?))
+    }
+
     /// The newest pseudonym of this subject that is out of use, else the one in use: under it stands what an erasure is about.
     ///
     /// # Errors

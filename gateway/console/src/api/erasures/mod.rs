@@ -28,6 +28,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use http::StatusCode;
 use model::erasure::{Actor, Erased, Hold, RECORDINGS, Request, Scope as Of, recording_class, session_of};
+use model::event::names::NAME_CLASS;
 use model::live::LiveSession;
 use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
@@ -226,6 +227,7 @@ pub(super) async fn ask(
 async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, Refused> {
     let _alone = api.erasing.lock().await;
     let keys = there(api, &request).await?;
+    is_alone(api, &request).await?;
     free(api, asker, &request, &keys).await?;
     let id = request.id.clone();
     stored(api, move |store| store.has_room_for_erasure(&id)).await?;
@@ -492,6 +494,35 @@ async fn free(api: &Api, asker: &Asker, request: &Request, keys: &[PartKeyName])
     refuse(api, asker, request, &why, Some(hold.id.clone())).await?;
     let mut refused = conflict("held", why);
     refused.more = Some(("hold", json!(hold.id)));
+    Err(refused)
+}
+
+/// Where names are sealed, an erasure of all that is sealed of somebody is recorded under the pseudonym that it ends. Another one beside it would name keys of
+/// before and of since, or be asked for under the one pseudonym and ended under the other: either tells for ever that both are of one person.
+async fn is_alone(api: &Api, request: &Request) -> Result<(), Refused> {
+    let subject = request.of.subject.clone();
+    let (open, keys) = stored(api, move |store| Ok((store.erasures()?, store.part_keys_of(&subject)?))).await?;
+    if !keys.iter().any(|key| key.class == NAME_CLASS) {
+        return Ok(());
+    }
+    let is_beside = |one: &&Request| one.of.subject == request.of.subject && (one.of.is_all() || request.of.is_all());
+    let Some(first) = open.iter().rev().find(is_beside) else {
+        return Ok(());
+    };
+    let (id, of) = (&first.id, &first.of);
+    let what = match &of.recording {
+        _ if of.is_all() => "all that is sealed of them already, and their name with it".to_owned(),
+        Some(session) => format!("the recording of session {session} of theirs already"),
+        None => format!("{} of them already", of.classes.join(", ")),
+    };
+    let mut refused = conflict(
+        "already_asked",
+        format!(
+            "{id} asks for {what}: agree to it or withdraw it first (`gatescribe ledger erase --list`). Two at once would tell that what came before and what came \
+             since is of one person"
+        ),
+    );
+    refused.more = Some(("request", json!(id)));
     Err(refused)
 }
 

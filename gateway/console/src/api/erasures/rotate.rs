@@ -48,9 +48,10 @@ pub(in crate::api) async fn rotate(
     };
     whole(async move {
         let _alone = api.erasing.lock().await;
-        let whose = of
-            .as_ref()
-            .map_or_else(|| "everybody".to_owned(), |of| format!("{} ({})", of.user, of.subject));
+        let whose = match &of {
+            Some(of) => find::called(&api, of).await?,
+            None => "everybody".to_owned(),
+        };
         let mut event = asker.does(&api, What::PartKeysRotated);
         event.note = Some(format!("new keys for the parts of {whose} from now on: {why}"));
         api.parts.events.record(event).await.map_err(|error| {

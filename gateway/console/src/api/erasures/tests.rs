@@ -2,6 +2,7 @@
 
 mod begun;
 mod rotated;
+mod sealed;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -116,7 +116,9 @@ pub(in crate::api) async fn one(api: &Api, asker: &Asker, who: &str, act: AuditA
     let who = name(who)?;
     let mut found = in_sessions(api, who).await?;
     if found.is_empty() {
-        let page = in_records(api, asker, (who, &[]), act).await?;
+        let page = in_records(api, asker, who, &[]).await?;
+        let said = format!("user:\"{who}\"");
+        api.record(asker.reads(api, act, &said, count(page.rows.len()))).await?;
         found = people(&page)
             .filter(|one| one.is_called(who) && one.can_be_locked())
             .collect();
@@ -135,9 +137,29 @@ pub(in crate::api) async fn one_of_all(api: &Api, asker: &Asker, who: &str, act:
     if id.is_some() && !found.is_empty() {
         return chosen(who, found);
     }
-    let mut apart: Vec<SubjectId> = Vec::new();
-    let page = loop {
-        let page = in_records(api, asker, (who, &apart), act).await?;
+    let (page, rows) = everywhere(api, asker, (who, id.is_some()), &mut found).await?;
+    let said = looked_for(api, who, (&found, id.as_ref())).await?;
+    api.record(asker.reads(api, act, &said, rows)).await?;
+    let is_all = page.stopped == Stopped::Complete && page.trouble.is_none();
+    match (found.is_empty(), id) {
+        (false, None) if !is_all => Err(not_all(who, &found)),
+        (false, _) => chosen(who, found),
+        (true, Some(id)) if is_all => with_keys(api, who, id, &page).await,
+        (true, _) => Err(unknown(who, &page)),
+    }
+}
+
+/// Adds those in the records; gives what was read last, and how many acts in all. An id is one subject's, so that the first one of it is enough.
+async fn everywhere(
+    api: &Api,
+    asker: &Asker,
+    (who, is_id): (&str, bool),
+    found: &mut Vec<Person>,
+) -> Result<(Page, u64), Refused> {
+    let (mut apart, mut rows) = (Vec::<SubjectId>::new(), 0);
+    loop {
+        let page = in_records(api, asker, who, &apart).await?;
+        rows += count(page.rows.len());
         let known = apart.len();
         for person in people(&page) {
             if !apart.contains(&person.id) {
@@ -146,18 +168,51 @@ pub(in crate::api) async fn one_of_all(api: &Api, asker: &Asker, who: &str, act:
                 found.extend((is_new && person.is_called(who)).then_some(person));
             }
         }
-        let is_found = id.is_some() && !found.is_empty();
+        let is_found = is_id && !found.is_empty();
         if is_found || apart.len() == known || apart.len() > SUBJECTS {
-            break page;
+            return Ok((page, rows));
         }
-    };
-    let is_all = page.stopped == Stopped::Complete && page.trouble.is_none();
-    match (found.is_empty(), id) {
-        (false, None) if !is_all => Err(not_all(who, &found)),
-        (false, _) => chosen(who, found),
-        (true, Some(id)) if is_all => with_keys(api, who, id, &page).await,
-        (true, _) => Err(unknown(who, &page)),
     }
+}
+
+/// What the record of the looking says. It is sealed under the key of whoever looks, and stays when that of the person goes: where names are sealed it says the
+/// pseudonym, which leads to nobody then.
+async fn looked_for(api: &Api, who: &str, (found, id): (&[Person], Option<&SubjectId>)) -> Result<String, Refused> {
+    let ids: Vec<SubjectId> = found.iter().map(|one| &one.id).chain(id).cloned().collect();
+    let Some(mut called) = pseudonyms(api, ids).await? else {
+        return Ok(format!("user:\"{who}\""));
+    };
+    called.dedup();
+    if called.is_empty() {
+        return Ok("somebody who is not known here".to_owned());
+    }
+    let called: Vec<String> = called.iter().map(|name| format!("user:\"{name}\"")).collect();
+    Ok(called.join(", "))
+}
+
+/// For a sentence in a record of somebody else's: the pseudonym where names are sealed, else the user name and the id.
+pub(in crate::api) async fn called(api: &Api, of: &erasure::Scope) -> Result<String, Refused> {
+    Ok(match pseudonyms(api, vec![of.subject.clone()]).await? {
+        Some(called) => called
+            .first()
+            .map_or_else(|| "somebody".to_owned(), ToString::to_string),
+        None => format!("{} ({})", of.user, of.subject),
+    })
+}
+
+/// Under which names those stand in records that have one; `None` where names are in the clear.
+async fn pseudonyms(api: &Api, ids: Vec<SubjectId>) -> Result<Option<Vec<SubjectId>>, Refused> {
+    stored(api, move |store| {
+        if !store.has_pseudonyms()? {
+            return Ok(None);
+        }
+        let mut called = Vec::new();
+        for id in &ids {
+            called.extend(store.leaving_pseudonym(id)?);
+        }
+        Ok(Some(called))
+    })
+    .await
 }
 
 /// One of whom no record is here any more, and something that is sealed, or its key, still is.
@@ -206,25 +261,17 @@ fn chosen(who: &str, found: Vec<Person>) -> Result<Person, Refused> {
     }
 }
 
-/// What those did that this name finds, apart from these.
-async fn in_records(
-    api: &Api,
-    asker: &Asker,
-    (who, apart): (&str, &[SubjectId]),
-    act: AuditAct,
-) -> Result<Page, Refused> {
+/// What those did that this name finds, apart from these. The caller records it.
+async fn in_records(api: &Api, asker: &Asker, who: &str, apart: &[SubjectId]) -> Result<Page, Refused> {
     let apart: String = apart.iter().map(|id| format!(" -user:\"{id}\"")).collect();
-    let said = format!("user:\"{who}\"{apart}");
-    let query = Query::parse(&said).map_err(|error| Refused::request(error.to_string()))?;
+    let query = Query::parse(&format!("user:\"{who}\"{apart}"));
     let wanted = Wanted {
-        query,
+        query: query.map_err(|error| Refused::request(error.to_string()))?,
         view: View::All,
         limit: ACTS,
         after: None,
     };
-    let page = run(api, asker, Scope::All, wanted).await?;
-    api.record(asker.reads(api, act, &said, count(page.rows.len()))).await?;
-    Ok(page)
+    run(api, asker, Scope::All, wanted).await
 }
 
 /// One line that can be looked for.
