@@ -5,7 +5,10 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use tests::counterparts::program;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
@@ -13,6 +16,7 @@ use tests::http::Answer;
 use tests::kubectl::{Output, run};
 use tests::person::Person;
 use tests::wait::{PATIENCE, try_until};
+use tests::witness::{PublicWitness, Witness};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
 
@@ -107,6 +111,99 @@ fn promise_5_each_answer_names_its_record_and_its_receipt_is_checked_by_stranger
             >= 4
     });
     reads.map(drop)
+}
+
+/// What a receipt has in its `extra` line.
+fn extra(receipt: &str) -> anyhow::Result<Vec<u8>> {
+    let line = receipt.lines().nth(1).and_then(|line| line.strip_prefix("extra "));
+    Ok(STANDARD.decode(line.context("a line of extra data")?)?)
+}
+
+/// The same receipt with other extra data.
+fn with_extra(receipt: &str, extra: &[u8]) -> anyhow::Result<String> {
+    let old = receipt.lines().nth(1).context("a line of extra data")?;
+    Ok(receipt.replacen(old, &format!("extra {}", STANDARD.encode(extra)), 1))
+}
+
+/// A long record makes the file too long with it as it is, as a usual one does in a large tree. Whoever checks it has zlib and no program of ours.
+#[test]
+fn promise_5_a_receipt_whose_record_is_compressed_is_checked_by_strangers_with_the_cosignatures_of_both_witnesses()
+-> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let key = gateway.public_key()?;
+    let (ours, theirs) = (Witness::of(&[&key])?, PublicWitness::of(&[&key])?);
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(gateway.config())?)?;
+    config["ledger"] = json!({ "witnesses": [ours.configured("ours"), theirs.configured("theirs")] });
+    fs::write(gateway.config(), config.to_string())?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.start_again()?;
+    let alice = Person::signed_in(&gateway, "alice")?;
+    let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
+    let program = "kubectl/v1.36.0 (linux/amd64) ".repeat(30);
+    let names = "n".repeat(900);
+    let target = format!("{TARGET}?fieldSelector=metadata.name%3D{names}");
+    let headers = [("Authorization", bearer.as_str()), ("User-Agent", program.as_str())];
+    let served = gateway.client()?.get(&target, &headers)?;
+    ensure!(served.status == 200, "{}", served.head);
+    let id = header(&served, "Gatescribe-Record").context("the answer names its record")?;
+
+    // Without the cosignatures it is shorter: it is taken again until both are in it.
+    let text = try_until("the record is witnessed by both", PATIENCE, || {
+        let taken = alice.ok(&format!("gatescribe audit receipt {id}"))?;
+        let cosigned = ["\n— witness.example/w1 ", "\n— public.example/w "];
+        ensure!(cosigned.iter().all(|line| taken.stdout.contains(line)), "{taken}");
+        Ok(taken.stdout)
+    })?;
+    let compressed = extra(&text)?;
+    assert_ne!(compressed.first(), Some(&b'{'), "{} bytes: {text}", text.len());
+    let file = alice.folder().join("long.tlog-proof");
+    let verify = |text: &str| -> anyhow::Result<Output> {
+        fs::write(&file, text)?;
+        let (ours, theirs) = (&ours.key, &theirs.key);
+        alice.types(&format!(
+            "gatescribe ledger verify long.tlog-proof --key {key} --witness {ours} --witness {theirs} -o json"
+        ))
+    };
+    let by_public = |text: &str| public(&["receipt", &key, &ours.key, &theirs.key], text, "");
+    let proved = verify(&text)?;
+    assert_eq!(proved.code, 0, "{proved}");
+    let record = proved.json()?["record"].clone();
+    assert_eq!(record["id"], *id);
+    let leaf = record.to_string();
+    assert!(leaf.len() > compressed.len(), "{} and {}", leaf.len(), compressed.len());
+    let checked = by_public(&text)?;
+    assert_eq!(checked.code, 0, "{checked}");
+    assert_eq!(serde_json::from_str::<Value>(&checked.stdout)?, record);
+    // The bytes that were hashed, and no others that say the same.
+    let plain = with_extra(&text, checked.stdout.trim_end().as_bytes())?;
+    assert!(plain.len() > 2_560, "it would fit: {}", plain.len());
+    for (told, by) in [(verify(&plain)?, "ours"), (by_public(&plain)?, "theirs")] {
+        assert_eq!(told.code, 0, "{by}: as it was before there was another form: {told}");
+    }
+
+    // Whatever is changed in what is compressed, nobody takes it for the record.
+    for at in [0, 2, compressed.len() / 2, compressed.len() - 1] {
+        let mut altered = compressed.clone();
+        *altered.get_mut(at).context("a byte")? ^= 1;
+        let altered = with_extra(&text, &altered)?;
+        let (told, by_theirs) = (verify(&altered)?, by_public(&altered)?);
+        assert!([2, 8].contains(&told.code), "byte {at}: {told}");
+        assert_ne!(by_theirs.code, 0, "byte {at}: {by_theirs}");
+    }
+    let short = with_extra(&text, compressed.get(..compressed.len() - 5).context("most of it")?)?;
+    let (told, by_theirs) = (verify(&short)?, by_public(&short)?);
+    assert!([2, 8].contains(&told.code) && by_theirs.code != 0, "{told} {by_theirs}");
+    // And the cosignature of either is missed.
+    for name in ["witness.example/w1", "public.example/w"] {
+        let less = text
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with(&format!("— {name} ")));
+        let less: String = less.collect();
+        let (told, by_theirs) = (verify(&less)?, by_public(&less)?);
+        assert!(told.code == 8 && by_theirs.code != 0, "{name}: {told} {by_theirs}");
+    }
+    Ok(())
 }
 
 #[test]
