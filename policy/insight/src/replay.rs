@@ -10,10 +10,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use access::decide::{Authorization, Freshness, Impersonation, Query, explain};
+use access::decide::{Authorization, Freshness, Impersonation, Query, RuleTrace, explain};
 use access::rbac::{AUTHENTICATED, Snapshot, service_account};
 use access::rule::{Call, Effect, Mode, NamespaceLabels, Reach, RuleSet, Situation};
-use model::decision::{Denial, RuleEffect, RuleKind, RuleRef, Unmet, Verdict};
+use model::decision::{Denial, Denied, RuleEffect, RuleKind, RuleRef, Unmet, Verdict};
 use model::request::RequestFacts;
 use model::subject::{Subject, SubjectId, SubjectKind, SubjectParts};
 use model::time::Timestamp;
@@ -384,41 +384,51 @@ fn weigh(given: &Rules, query: &Query<'_>, let_in: bool) -> Judged {
             Judged::Other(Class::Allowed, by.join(", "), None)
         }
         Verdict::Deny(_) if !let_in => Judged::Same,
-        Verdict::Deny(denied) => match &denied.denial {
-            Denial::Forbidden => {
-                let forbids = || denied.rules.iter().filter(|rule| rule.effect == RuleEffect::Forbid);
-                let names: Vec<String> = forbids().map(ToString::to_string).collect();
-                match forbids().all(|rule| rule.why.is_some() || by_labels(rule)) {
-                    true => unknown(format!("{} {}", names.join(", "), lacking(forbids().any(by_labels)))),
-                    false => Judged::Other(Class::Refused, format!("forbidden by {}", names.join(", ")), None),
-                }
+        Verdict::Deny(denied) => refused(denied, query, &by_labels, &may_allow),
+    }
+}
+
+/// Why the rules would have refused what the server let in, or what would have to be known to say so.
+fn refused<'t>(
+    denied: &Denied,
+    query: &Query<'_>,
+    by_labels: &dyn Fn(&RuleRef) -> bool,
+    may_allow: &dyn Fn() -> Option<&'t RuleTrace>,
+) -> Judged {
+    match &denied.denial {
+        Denial::Forbidden => {
+            let forbids = || denied.rules.iter().filter(|rule| rule.effect == RuleEffect::Forbid);
+            let names: Vec<String> = forbids().map(ToString::to_string).collect();
+            match forbids().all(|rule| rule.why.is_some() || by_labels(rule)) {
+                true => unknown(format!("{} {}", names.join(", "), lacking(forbids().any(by_labels)))),
+                false => Judged::Other(Class::Refused, format!("forbidden by {}", names.join(", ")), None),
             }
-            Denial::Obligation(unmet) => unknown(owed(unmet, &denied.rules)),
-            Denial::NoRule | Denial::NoGroups => match may_allow() {
-                Some(trace) => unknown(format!("{} {}", trace.rule, lacking(by_labels(&trace.rule)))),
-                None => {
-                    let nearest = query.snapshot.nearest(&query.call.asked, |_| true);
-                    let nearest = nearest.map(|nearest| match nearest.namespace {
-                        Some(namespace) => format!("{} in {namespace}", nearest.role),
-                        None => nearest.role.to_string(),
-                    });
-                    Judged::Other(Class::Refused, "nothing allows it".to_owned(), nearest)
-                }
-            },
-            Denial::MayNotImpersonate { what } => {
-                Judged::Other(Class::Refused, format!("they may not act as {what}"), None)
+        }
+        Denial::Obligation(unmet) => unknown(owed(unmet, &denied.rules)),
+        Denial::NoRule | Denial::NoGroups => match may_allow() {
+            Some(trace) => unknown(format!("{} {}", trace.rule, lacking(by_labels(&trace.rule)))),
+            None => {
+                let nearest = query.snapshot.nearest(&query.call.asked, |_| true);
+                let nearest = nearest.map(|nearest| match nearest.namespace {
+                    Some(namespace) => format!("{} in {namespace}", nearest.role),
+                    None => nearest.role.to_string(),
+                });
+                Judged::Other(Class::Refused, "nothing allows it".to_owned(), nearest)
             }
-            Denial::ReservedName { name } => Judged::Other(
-                Class::Refused,
-                format!("nobody may act as {name} through the gate"),
-                None,
-            ),
-            Denial::UnknownVerb => Judged::Other(Class::Refused, "the verb is unknown".to_owned(), None),
-            Denial::TooManyGroups { .. }
-            | Denial::StaleSnapshot { .. }
-            | Denial::ClusterSaysNo { .. }
-            | Denial::ClusterSilent => unknown("it cannot be decided from a log"),
         },
+        Denial::MayNotImpersonate { what } => {
+            Judged::Other(Class::Refused, format!("they may not act as {what}"), None)
+        }
+        Denial::ReservedName { name } => Judged::Other(
+            Class::Refused,
+            format!("nobody may act as {name} through the gate"),
+            None,
+        ),
+        Denial::UnknownVerb => Judged::Other(Class::Refused, "the verb is unknown".to_owned(), None),
+        Denial::TooManyGroups { .. }
+        | Denial::StaleSnapshot { .. }
+        | Denial::ClusterSaysNo { .. }
+        | Denial::ClusterSilent => unknown("it cannot be decided from a log"),
     }
 }
 

@@ -12,7 +12,7 @@ use oidc::issuer::Reach;
 use super::problem::Problem;
 use super::shared_names::{self, Finding, certificates_of};
 use super::tree::Node;
-use super::types::{AuditMay, Cluster, Config, Credential, FailMode, Listener, Provider, Serves};
+use super::types::{AuditMay, AuditRole, Cluster, Config, Credential, FailMode, Listener, Provider, Serves};
 use super::value::Size;
 
 /// Everything in `config` that cannot work.
@@ -326,62 +326,75 @@ impl Check<'_> {
                     "give each its own name",
                 );
             }
-            for (member, list) in [
-                ("groups", Some(&role.groups)),
-                ("clusters", role.clusters.as_ref()),
-                ("namespaces", role.namespaces.as_ref()),
-            ] {
-                let Some(list) = list else { continue };
-                if list.is_empty() || list.iter().any(String::is_empty) {
-                    self.say(
-                        &at(member),
-                        format!("`{member}` names nothing, so this role shows nothing"),
-                        "nothing",
-                        if member == "groups" {
-                            "name who has it"
-                        } else {
-                            "name some, or leave it out for all"
-                        },
-                    );
-                }
-            }
-            for cluster in role.clusters.iter().flatten() {
-                if !cluster.is_empty() && !config.clusters.iter().any(|one| one.name == *cluster) {
-                    self.say(
-                        &at("clusters"),
-                        format!("there is no cluster `{cluster}`"),
-                        "which one?",
-                        "a name under `clusters`",
-                    );
-                }
-            }
-            for name in role.namespaces.iter().flatten() {
-                if name.strip_suffix('*').unwrap_or(name).contains('*') {
-                    self.say(
-                        &at("namespaces"),
-                        format!("`{name}` has a `*` elsewhere than at its end"),
-                        "not read as a pattern",
-                        "a name, or the beginning of names with one `*` behind it",
-                    );
-                }
-            }
-            let may = |one| role.may.contains(&one);
-            if may(AuditMay::Recordings) && !may(AuditMay::Details) {
+            self.audit_role_reaches_something(role, &at);
+            self.audit_role_names_what_is_there(config, role, &at);
+            self.audit_role_may(role, &at);
+        }
+    }
+
+    fn audit_role_reaches_something(&mut self, role: &AuditRole, at: &dyn Fn(&str) -> String) {
+        for (member, list) in [
+            ("groups", Some(&role.groups)),
+            ("clusters", role.clusters.as_ref()),
+            ("namespaces", role.namespaces.as_ref()),
+        ] {
+            let Some(list) = list else { continue };
+            if list.is_empty() || list.iter().any(String::is_empty) {
                 self.say(
-                    &at("may"),
-                    "`recordings` needs `details`",
-                    "a recording begins with the command that is sealed in the record",
-                    "add `details`",
+                    &at(member),
+                    format!("`{member}` names nothing, so this role shows nothing"),
+                    "nothing",
+                    if member == "groups" {
+                        "name who has it"
+                    } else {
+                        "name some, or leave it out for all"
+                    },
                 );
             }
-            if !role.hide.is_empty() && !role.may.is_empty() {
+        }
+    }
+
+    fn audit_role_names_what_is_there(&mut self, config: &Config, role: &AuditRole, at: &dyn Fn(&str) -> String) {
+        for cluster in role.clusters.iter().flatten() {
+            if !cluster.is_empty() && !config.clusters.iter().any(|one| one.name == *cluster) {
                 self.say(
-                    &at("may"),
-                    "a role that hides something can have no `may`",
-                    "it would show what `hide` hides",
-                    "make two roles, for two groups",
+                    &at("clusters"),
+                    format!("there is no cluster `{cluster}`"),
+                    "which one?",
+                    "a name under `clusters`",
                 );
             }
+        }
+        for name in role.namespaces.iter().flatten() {
+            if name.strip_suffix('*').unwrap_or(name).contains('*') {
+                self.say(
+                    &at("namespaces"),
+                    format!("`{name}` has a `*` elsewhere than at its end"),
+                    "not read as a pattern",
+                    "a name, or the beginning of names with one `*` behind it",
+                );
+            }
+        }
+    }
+
+    /// What a role may do beside reading records has to go together with what it shows.
+    fn audit_role_may(&mut self, role: &AuditRole, at: &dyn Fn(&str) -> String) {
+        let may = |one| role.may.contains(&one);
+        if may(AuditMay::Recordings) && !may(AuditMay::Details) {
+            self.say(
+                &at("may"),
+                "`recordings` needs `details`",
+                "a recording begins with the command that is sealed in the record",
+                "add `details`",
+            );
+        }
+        if !role.hide.is_empty() && !role.may.is_empty() {
+            self.say(
+                &at("may"),
+                "a role that hides something can have no `may`",
+                "it would show what `hide` hides",
+                "make two roles, for two groups",
+            );
         }
     }
 

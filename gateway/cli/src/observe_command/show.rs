@@ -87,22 +87,7 @@ fn of_the_rules(said: &Said) -> Vec<String> {
             continue;
         }
         lines.push(format!("{head} {} {tail}:", calls(all)));
-        for group in groups.iter().take(SHOWN) {
-            lines.extend(of_a_group(mark, group));
-        }
-        if groups.len() > SHOWN {
-            lines.push(format!(
-                "  … and {} more of this kind: see -o json",
-                groups.len() - SHOWN
-            ));
-        }
-        if beyond > 0 {
-            lines.push(format!(
-                "  … and {} of further kinds, which are counted and not named: {} kinds are kept apart",
-                calls(beyond),
-                grouped(u64::try_from(groups.len()).unwrap_or(u64::MAX))
-            ));
-        }
+        lines.extend(of_a_class(mark, groups, beyond));
         lines.push(String::new());
     }
     let mark = if said.refused.is_empty() && said.unknown.is_empty() {
@@ -126,6 +111,26 @@ fn of_the_rules(said: &Said) -> Vec<String> {
             "  of {} the log names further addresses, the caller's word: rules were asked about whoever connected. Is that a balancer of \
              yours? --trusted-proxy NETWORK",
             calls(said.forwarded)
+        ));
+    }
+    lines
+}
+
+/// The first kinds of calls by name, and how many there are of the others.
+fn of_a_class(mark: &str, groups: &[Group], beyond: u64) -> Vec<String> {
+    let named = groups.iter().take(SHOWN).flat_map(|group| of_a_group(mark, group));
+    let mut lines: Vec<String> = named.collect();
+    if groups.len() > SHOWN {
+        lines.push(format!(
+            "  … and {} more of this kind: see -o json",
+            groups.len() - SHOWN
+        ));
+    }
+    if beyond > 0 {
+        lines.push(format!(
+            "  … and {} of further kinds, which are counted and not named: {} kinds are kept apart",
+            plural(beyond, "call", "calls"),
+            grouped(u64::try_from(groups.len()).unwrap_or(u64::MAX))
         ));
     }
     lines
