@@ -54,13 +54,14 @@ use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
 use ledger::{Ledger, Publisher};
 use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
 use model::time::Timestamp;
+use prometheus_client::collector::Collector;
 use proxy::ask::{Ask, Asked};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
 use proxy::identity::{Acceptance, CertificateNames, Questions, Station as IdentityStation};
 use proxy::listener::Running;
 use proxy::request::Gate;
-use proxy::session::{Keeper, Registry as LongCalls};
+use proxy::session::Keeper;
 use proxy::site::{Serves as SiteServes, Sites};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -187,146 +188,9 @@ impl Gateway {
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         // The process may have one only; another part of it may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let url = GatewayUrl::parse(&config.url)?;
-        let data = DataDir::open(Path::new(&config.data_dir))?;
-        let (stop, clock) = (CancellationToken::new(), Clock::system());
-        let books = Books::open(config, &data, &url, &clock, &stop).await?;
-        let witnessing = witnessing::begin(config, &data, &url, &books.publisher.keys())
-            .context("other ledgers cannot be witnessed")?;
-        let measures = Measures::begin(config, &stop)?;
-        let (rule_paths, files) = rule_files(&config.policy)?;
-        let clusters = join_clusters(config, &files, &measures)?;
-        for joined in &clusters {
-            let (audit, id) = (Arc::clone(&books.audit), joined.id.clone());
-            tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
-        }
-        let (tokens, keys) = token_keys::TokenKeys::begin(config, &data, &url)?;
-        let issuers = identity::Believed::begin(config, &url, keys.verifier(), &clusters).await?;
-        let revision = books.store.revision();
-        let (locks, in_force) =
-            locks::LockBook::open(&books.store, &measures.calls, &clock).context("who is locked out cannot be read")?;
-        let witnesses = witnesses::begin(&config.ledger, &books, &stop).context("witnesses cannot be asked")?;
-        let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters, in_force)?;
-        let stations = clusters
-            .iter()
-            .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate.decision)));
-        Keeper::new(
-            Arc::clone(&measures.calls),
-            Arc::clone(&identity),
-            stations.collect(),
-            clock.clone(),
-        )
-        .start(&stop);
-        let host = HostParts {
-            config,
-            url: &url,
-            books: &books,
-            clusters: &clusters,
-            calls: &measures.calls,
-            locks: &locks,
-            issuers: &issuers,
-            witnesses: &witnesses,
-            keys: &keys,
-            stop: &stop,
-        };
-        let (console_host, renewals) = gateway_host(&host)?;
-        let recheck = config.identity.session.recheck.duration();
-        tokio::spawn(chores::rechecks(
-            renewals,
-            Arc::clone(&measures.calls),
-            recheck,
-            stop.clone(),
-        ));
-        let gate = Gate::new(
-            sites(config, &url, &clusters)?,
-            Arc::clone(&identity),
-            Arc::clone(&books.audit),
-            clusters
-                .iter()
-                .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
-                .collect(),
-            Arc::clone(&measures.calls),
-            Arc::new(console_host),
-            format!("gatescribe login {}", url.as_str()).into(),
-        );
-        let gate = gate.recording_sessions(books.recordings.clone());
-        let gate = Arc::new(gate.observed_by(Arc::clone(&measures.requests)));
-        let (running, tls) = listeners::listen(
-            config,
-            &gate,
-            witnessing.as_ref().map(|witnessing| &witnessing.front),
-            &measures.listeners,
-        )?;
-        let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());
-        let checks = readiness::checks(readiness::Parts {
-            told_to_stop: told_to_stop.clone(),
-            weakened: unrecorded::warning(&config.ledger),
-            note: Arc::clone(&note),
-            ledger: Arc::clone(&books.ledger),
-            audit: Arc::clone(&books.audit),
-            publisher: Arc::clone(&books.publisher),
-            found: Arc::clone(&books.found),
-            witnesses: Arc::clone(&witnesses),
-            store: Arc::clone(&books.store),
-            calls: Arc::clone(&measures.calls),
-            room: books.room(),
-            trust: issuers.trust.clone(),
-            feed: Arc::clone(&issuers.feed),
-            clusters: &clusters,
-        });
-        let mut registry = measures.registry;
-        books.recordings.metrics.register(&mut registry);
-        if let Some(witnessing) = &witnessing {
-            registry.register_collector(Box::new(Arc::clone(&witnessing.counts)));
-        }
-        registry.register_collector(Box::new(witnesses::WitnessMetrics { witnesses, clock: now }));
-        registry.register_collector(Box::new(metrics::Parts {
-            ledger: Arc::clone(&books.ledger),
-            audit: Arc::clone(&books.audit),
-            publisher: Arc::clone(&books.publisher),
-            found: Arc::clone(&books.found),
-            ledger_dir: books.dir.clone(),
-            room: books.room(),
-            identity,
-            keys: Arc::clone(&issuers.feed),
-            clusters: clusters.iter().map(watched).collect(),
-            clock: now,
-        }));
-        admin::serve(&config.admin.address, checks, registry, stop.clone()).await?;
-        books.keep_in_order(config, &data, &clock, &stop);
-        let ends = chores::Ends {
-            store: Arc::clone(&books.store),
-            calls: Arc::clone(&measures.calls),
-            locks,
-            clock,
-        };
-        tokio::spawn(ends.follow(revisions, revision, stop.clone()));
-        let handles = reload::Handles {
-            audit: Arc::clone(&books.audit),
-            policy: audit_file::Follower::new(books.policy),
-            calls: measures.calls,
-            stations: clusters
-                .iter()
-                .map(|joined| Arc::clone(&joined.gate.decision))
-                .collect(),
-            rules: rule_paths,
-            tls,
-            metrics: measures.reload,
-            keys: issuers.feed,
-            tokens,
-            note,
-        };
-        Ok(Self {
-            ledger: books.ledger,
-            publisher: books.publisher,
-            audit: books.audit,
-            gate,
-            running,
-            told_to_stop,
-            stop,
-            traces: measures.traces,
-            handles: Some(handles),
-        })
+        let made = Made::make(config).await?;
+        let gate = made.gate(config)?;
+        made.serve(config, gate).await
     }
 
     /// Stops: no new connections, open calls get `within` to end, the last counts are written, the ledger is closed and
@@ -361,6 +225,227 @@ impl Gateway {
     }
 }
 
+/// Every part behind the gate. Nobody is served yet: a start that fails here has taken no connection.
+struct Made {
+    url: GatewayUrl,
+    data: DataDir,
+    stop: CancellationToken,
+    clock: Clock,
+    books: Books,
+    witnessing: Option<witnessing::Witnessing>,
+    measures: Measures,
+    rule_paths: RulePaths,
+    clusters: Vec<Joined>,
+    tokens: token_keys::TokenKeys,
+    keys: Arc<GatewayKeys>,
+    issuers: identity::Believed,
+    /// Up to where ends of access were known before anything of this run could be open.
+    revision: u64,
+    locks: Arc<locks::LockBook>,
+    witnesses: Arc<witnesses::Witnesses>,
+    identity: Arc<IdentityStation>,
+    revisions: watch::Receiver<u64>,
+}
+
+impl Made {
+    /// Each part behind those that it needs.
+    async fn make(config: &Config) -> anyhow::Result<Self> {
+        let url = GatewayUrl::parse(&config.url)?;
+        let data = DataDir::open(Path::new(&config.data_dir))?;
+        let (stop, clock) = (CancellationToken::new(), Clock::system());
+        // First, because it takes the ledger's lock: a second gateway on this folder ends here. And it records the start, so that all
+        // that this process does stands behind that record.
+        let books = Books::open(config, &data, &url, &clock, &stop).await?;
+        // Behind the ledger, whose keys it has to know: a gateway is no witness of itself.
+        let witnessing = witnessing::begin(config, &data, &url, &books.publisher.keys())
+            .context("other ledgers cannot be witnessed")?;
+        // Before whatever counts.
+        let measures = Measures::begin(config, &stop)?;
+        // Before the clusters, which decide by them: with rules that have mistakes nothing starts.
+        let (rule_paths, files) = rule_files(&config.policy)?;
+        let clusters = join_clusters(config, &files, &measures)?;
+        record_policies(&books, &clusters);
+        // Before the issuers, since the gateway's own tokens are believed beside theirs; and those behind the clusters, since the
+        // accounts of a cluster are believed by its word.
+        let (tokens, keys) = token_keys::TokenKeys::begin(config, &data, &url)?;
+        let issuers = identity::Believed::begin(config, &url, keys.verifier(), &clusters).await?;
+        // Before anybody can be let in: whose access ends from here on is told to what is open.
+        let revision = books.store.revision();
+        // Before identities are asked for: who is locked out is so from the first call on.
+        let (locks, in_force) =
+            locks::LockBook::open(&books.store, &measures.calls, &clock).context("who is locked out cannot be read")?;
+        let witnesses = witnesses::begin(&config.ledger, &books, &stop).context("witnesses cannot be asked")?;
+        let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters, in_force)?;
+        Ok(Self {
+            url,
+            data,
+            stop,
+            clock,
+            books,
+            witnessing,
+            measures,
+            rule_paths,
+            clusters,
+            tokens,
+            keys,
+            issuers,
+            revision,
+            locks,
+            witnesses,
+            identity,
+            revisions,
+        })
+    }
+
+    /// What every request passes. The keeper begins before it is made, so that each long call is kept from its beginning.
+    fn gate(&self, config: &Config) -> anyhow::Result<Arc<Gate>> {
+        self.keep_long_calls();
+        let (console_host, renewals) = gateway_host(config, self)?;
+        let recheck = config.identity.session.recheck.duration();
+        let calls = &self.measures.calls;
+        tokio::spawn(chores::rechecks(
+            renewals,
+            Arc::clone(calls),
+            recheck,
+            self.stop.clone(),
+        ));
+        let gate = Gate::new(
+            sites(config, &self.url, &self.clusters)?,
+            Arc::clone(&self.identity),
+            Arc::clone(&self.books.audit),
+            self.clusters
+                .iter()
+                .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate)))
+                .collect(),
+            Arc::clone(calls),
+            Arc::new(console_host),
+            format!("gatescribe login {}", self.url.as_str()).into(),
+        );
+        let gate = gate.recording_sessions(self.books.recordings.clone());
+        Ok(Arc::new(gate.observed_by(Arc::clone(&self.measures.requests))))
+    }
+
+    fn keep_long_calls(&self) {
+        let stations = self
+            .clusters
+            .iter()
+            .map(|joined| (joined.id.clone(), Arc::clone(&joined.gate.decision)));
+        Keeper::new(
+            Arc::clone(&self.measures.calls),
+            Arc::clone(&self.identity),
+            stations.collect(),
+            self.clock.clone(),
+        )
+        .start(&self.stop);
+    }
+
+    /// Takes connections, then says so at the administrator's address, then begins what goes on beside requests.
+    async fn serve(self, config: &Config, gate: Arc<Gate>) -> anyhow::Result<Gateway> {
+        let front = self.witnessing.as_ref().map(|witnessing| &witnessing.front);
+        let (running, tls) = listeners::listen(config, &gate, front, &self.measures.listeners)?;
+        let (note, told_to_stop) = (Arc::new(reload::Note::default()), CancellationToken::new());
+        let checks = self.checks(config, &note, &told_to_stop);
+        let collectors = self.collectors();
+        let mut registry = self.measures.registry;
+        self.books.recordings.metrics.register(&mut registry);
+        collectors
+            .into_iter()
+            .for_each(|collector| registry.register_collector(collector));
+        // Behind the listeners: who reads `/readyz` sends people here.
+        admin::serve(&config.admin.address, checks, registry, self.stop.clone()).await?;
+        self.books.keep_in_order(config, &self.data, &self.clock, &self.stop);
+        let ends = chores::Ends {
+            store: Arc::clone(&self.books.store),
+            calls: Arc::clone(&self.measures.calls),
+            locks: self.locks,
+            clock: self.clock,
+        };
+        tokio::spawn(ends.follow(self.revisions, self.revision, self.stop.clone()));
+        let handles = reload::Handles {
+            audit: Arc::clone(&self.books.audit),
+            policy: audit_file::Follower::new(self.books.policy),
+            calls: self.measures.calls,
+            stations: self
+                .clusters
+                .iter()
+                .map(|joined| Arc::clone(&joined.gate.decision))
+                .collect(),
+            rules: self.rule_paths,
+            tls,
+            metrics: self.measures.reload,
+            keys: self.issuers.feed,
+            tokens: self.tokens,
+            note,
+        };
+        Ok(Gateway {
+            ledger: self.books.ledger,
+            publisher: self.books.publisher,
+            audit: self.books.audit,
+            gate,
+            running,
+            told_to_stop,
+            stop: self.stop,
+            traces: self.measures.traces,
+            handles: Some(handles),
+        })
+    }
+
+    /// What `/readyz` looks at.
+    fn checks(&self, config: &Config, note: &Arc<reload::Note>, told_to_stop: &CancellationToken) -> Vec<admin::Part> {
+        let books = &self.books;
+        readiness::checks(readiness::Parts {
+            told_to_stop: told_to_stop.clone(),
+            weakened: unrecorded::warning(&config.ledger),
+            note: Arc::clone(note),
+            ledger: Arc::clone(&books.ledger),
+            audit: Arc::clone(&books.audit),
+            publisher: Arc::clone(&books.publisher),
+            found: Arc::clone(&books.found),
+            witnesses: Arc::clone(&self.witnesses),
+            store: Arc::clone(&books.store),
+            calls: Arc::clone(&self.measures.calls),
+            room: books.room(),
+            trust: self.issuers.trust.clone(),
+            feed: Arc::clone(&self.issuers.feed),
+            clusters: &self.clusters,
+        })
+    }
+
+    /// What is counted where it is asked for, in the order in which it is shown.
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        let books = &self.books;
+        let mut all: Vec<Box<dyn Collector>> = Vec::new();
+        if let Some(witnessing) = &self.witnessing {
+            all.push(Box::new(Arc::clone(&witnessing.counts)));
+        }
+        all.push(Box::new(witnesses::WitnessMetrics {
+            witnesses: Arc::clone(&self.witnesses),
+            clock: now,
+        }));
+        all.push(Box::new(metrics::Parts {
+            ledger: Arc::clone(&books.ledger),
+            audit: Arc::clone(&books.audit),
+            publisher: Arc::clone(&books.publisher),
+            found: Arc::clone(&books.found),
+            ledger_dir: books.dir.clone(),
+            room: books.room(),
+            identity: Arc::clone(&self.identity),
+            keys: Arc::clone(&self.issuers.feed),
+            clusters: self.clusters.iter().map(watched).collect(),
+            clock: now,
+        }));
+        all
+    }
+}
+
+/// Has a record written whenever the rules of a cluster change.
+fn record_policies(books: &Books, clusters: &[Joined]) {
+    for joined in clusters {
+        let (audit, id) = (Arc::clone(&books.audit), joined.id.clone());
+        tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
+    }
+}
+
 fn watched(joined: &Joined) -> metrics::Watched {
     metrics::Watched {
         name: joined.id.as_str().into(),
@@ -369,25 +454,9 @@ fn watched(joined: &Joined) -> metrics::Watched {
     }
 }
 
-/// What the gateway's own host is made of.
-#[derive(Clone, Copy)]
-struct HostParts<'a> {
-    config: &'a Config,
-    url: &'a GatewayUrl,
-    books: &'a Books,
-    clusters: &'a [Joined],
-    calls: &'a Arc<LongCalls>,
-    locks: &'a Arc<locks::LockBook>,
-    issuers: &'a identity::Believed,
-    witnesses: &'a Arc<witnesses::Witnesses>,
-    keys: &'a Arc<GatewayKeys>,
-    stop: &'a CancellationToken,
-}
-
 /// What answers at the gateway's own host: sign-in, discovery, the API.
-fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<(host::ConsoleHost, console::Renewals)> {
-    let HostParts {
-        config,
+fn gateway_host(config: &Config, made: &Made) -> anyhow::Result<(host::ConsoleHost, console::Renewals)> {
+    let Made {
         url,
         books,
         clusters,
@@ -395,14 +464,14 @@ fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<(host::ConsoleHost, con
         keys,
         stop,
         ..
-    } = *parts;
+    } = made;
     let entries: Arc<[ClusterEntry]> = clusters
         .iter()
         .map(|joined| entry(config, url, joined))
         .collect::<anyhow::Result<_>>()?;
     let document = console::gatescribe_document(url, &entries);
     let (_entries, entries) = keep(entries, stop);
-    let api = audit_api(parts)?;
+    let api = audit_api(config, made)?;
     let parts = console::Parts {
         lifetimes: lifetimes(&config.identity.session),
         store: Arc::clone(&books.store),
@@ -417,17 +486,16 @@ fn gateway_host(parts: &HostParts<'_>) -> anyhow::Result<(host::ConsoleHost, con
     Ok((host::ConsoleHost::new(router, &document), renewals))
 }
 
-fn audit_api(parts: &HostParts<'_>) -> anyhow::Result<axum::Router> {
-    let HostParts {
-        config,
+fn audit_api(config: &Config, made: &Made) -> anyhow::Result<axum::Router> {
+    let Made {
         books,
         clusters,
-        calls,
+        measures: Measures { calls, .. },
         locks,
         witnesses,
         keys,
         ..
-    } = *parts;
+    } = made;
     let (grown, durable) = watch::channel(books.ledger.durable().size);
     // Called by the ledger's writer: it only sets a number.
     books.ledger.on_durable(move |size| {
