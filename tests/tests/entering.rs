@@ -13,7 +13,7 @@ use tests::channels::{BINARY, CLOSE, Frame, LAST, TEXT, of_client, of_server};
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Kubectl, Way, run};
-use tests::left_out::{NO_ROUTE, left_out};
+use tests::left_out::{Lack, left_out};
 use tests::metrics::Scrape;
 use tests::once::Once;
 use tests::person::Person;
@@ -544,7 +544,7 @@ fn h_21_a_websocket_of_a_real_pod_and_a_real_service_is_entered_recorded_and_unc
     let admin = cluster.admin()?;
     let address = admin.ok(&["get", "pod", "near", "-n", "shop", "-o", "jsonpath={.status.podIP}"])?;
     if address.starts_with("127.") {
-        left_out("WebSockets behind pods and services", NO_ROUTE);
+        left_out("WebSockets behind pods and services", Lack::Route, "")?;
         return Ok(());
     }
     let port = says_back(&address)?;

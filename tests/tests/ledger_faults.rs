@@ -22,7 +22,7 @@ use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::http::Client;
 use tests::kubectl::run;
-use tests::left_out::left_out;
+use tests::left_out::{Lack, is_there, left_out};
 use tests::metrics::Scrape;
 use tests::tools::debian;
 use tests::wait::{PATIENCE, try_until};
@@ -203,10 +203,7 @@ impl Failing {
         match attached {
             Ok(()) => Ok(Some(failing)),
             Err(why) => {
-                left_out(
-                    "a failing disk",
-                    &format!("a process that runs cannot be traced: {}", why.trim()),
-                );
+                left_out("a failing disk", Lack::Tracing, &why)?;
                 Ok(None)
             }
         }
@@ -273,13 +270,7 @@ fn on_small_disk(at: &Path, how: &str) -> Command {
 /// Whether such can be had here.
 fn may_mount(case: &str, at: &Path, how: &str) -> anyhow::Result<bool> {
     let mut tried = on_small_disk(at, how);
-    let why = match tried.arg("true").output() {
-        Ok(output) if output.status.success() => return Ok(true),
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    left_out(case, &format!("no file system of its own: {}", why.trim()));
-    Ok(false)
+    Ok(is_there(case, Lack::FileSystem, tried.arg("true"))?)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use tests::cluster::{Cluster, Options};
 use tests::kubectl::{Kubectl, Running, Way};
-use tests::left_out::{NO_ROUTE, left_out};
+use tests::left_out::{Lack, left_out};
 use tests::once::Once;
 use tests::pods::{listens, port};
 use tests::terminal::in_window;
@@ -194,7 +194,7 @@ fn the_api_server_proxies_to_pods_and_to_the_node() -> anyhow::Result<()> {
     let (_, admin) = prepared()?;
     let (address, port) = sample_address(&admin, "web")?;
     if address.starts_with("127.") {
-        left_out("what pods and nodes answer through the API server", NO_ROUTE);
+        left_out("what pods and nodes answer through the API server", Lack::Route, "")?;
         let refused = admin.run(&["get", "--raw", "/api/v1/nodes/node-1/proxy/healthz"])?;
         assert!(refused.stderr.contains("not allowed"), "{refused}");
         return Ok(());

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{AttachParams, AttachedProcess, LogParams, TerminalSize, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Config};
-use tests::left_out::{NO_ROUTE, left_out};
+use tests::left_out::{Lack, left_out};
 use tests::wait::PATIENCE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -50,7 +50,11 @@ fn h_24_a_program_on_kube_rs_is_served_the_same() -> anyhow::Result<()> {
     if world.places.proxied {
         return same(world, &[KUBE_RS], PROXIES);
     }
-    left_out("what pods answer a program on kube-rs through the API server", NO_ROUTE);
+    left_out(
+        "what pods answer a program on kube-rs through the API server",
+        Lack::Route,
+        "",
+    )?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use tests::kubectl::Way;
-use tests::left_out::{NO_ROUTE, left_out};
+use tests::left_out::{Lack, left_out};
 use tests::terminal::in_window;
 use tests::wait::PATIENCE;
 
@@ -137,7 +137,7 @@ fn l_07_both_kubectls_are_answered_the_same() -> anyhow::Result<()> {
     if world.places.proxied {
         return same(world, &clients, PROXIES);
     }
-    left_out("what pods and services answer through the API server", NO_ROUTE);
+    left_out("what pods and services answer through the API server", Lack::Route, "")?;
     same(world, &clients, PROXIES_REFUSED)
 }
 

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use tests::counterparts::{repository, target};
-use tests::left_out::{NO_ROUTE, left_out};
+use tests::left_out::{Lack, left_out};
 
 use super::kubectl::says_two;
 use super::table::{Client, PAYLOAD, Row, Run, Says, same};
@@ -129,7 +129,7 @@ fn h_24_what_a_pod_answers_through_its_proxy_is_the_same_with_every_library() ->
     if world.places.proxied {
         return same(world, &clients, PROXY);
     }
-    left_out("what a pod answers libraries through its proxy", NO_ROUTE);
+    left_out("what a pod answers libraries through its proxy", Lack::Route, "")?;
     same(world, &clients, PROXY_REFUSED)
 }
 

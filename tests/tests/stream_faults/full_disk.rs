@@ -12,7 +12,7 @@ use recording::{Anchor, Survey, Tail};
 use serde_json::{Value, json};
 use tests::channels::typed;
 use tests::fake::Then;
-use tests::left_out::left_out;
+use tests::left_out::{Lack, is_there};
 use tests::metrics::Scrape;
 use tests::process::{Folder, Process};
 use tests::upgraded::Upgraded;
@@ -45,16 +45,8 @@ fn a_disk_that_fills_up_ends_what_is_recorded_on_it_and_nothing_else() -> anyhow
         return inside(&PathBuf::from(disk));
     }
     let disk = tempfile::tempdir()?;
-    let refused = match on_small_disk(disk.path(), "true", &[]).output() {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(why) = refused {
-        left_out(
-            "a disk that fills up",
-            &format!("no file system of its own: {}", why.trim()),
-        );
+    let mut asked = on_small_disk(disk.path(), "true", &[]);
+    if !is_there("a disk that fills up", Lack::FileSystem, &mut asked)? {
         return Ok(());
     }
     let folder = Folder::held("full-disk")?;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Kubectl, Running};
-use tests::left_out::left_out;
+use tests::left_out::{Lack, is_there};
 use tests::measure::cpu::peak_kib;
 use tests::pods::{dev_does_all, kept, namespace, shell};
 use tests::process::{Folder, Process};
@@ -44,17 +44,8 @@ fn a_08_who_vanishes_without_a_word_ends_once_and_takes_nobody_with_it() -> anyh
     if std::env::var_os(INSIDE).is_some() {
         return inside();
     }
-    let asked = alone("ip", &["link", "add", "gate", "type", "veth", "peer", "name", "people"]).output();
-    let refused = match &asked {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(why) = refused {
-        left_out(
-            "clients whose line is cut",
-            &format!("no network of its own: {}", why.trim()),
-        );
+    let mut asked = alone("ip", &["link", "add", "gate", "type", "veth", "peer", "name", "people"]);
+    if !is_there("clients whose line is cut", Lack::Network, &mut asked)? {
         return Ok(());
     }
     let folder = Folder::held("vanished")?;

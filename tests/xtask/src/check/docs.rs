@@ -2,17 +2,19 @@
 //! in documentation work. Links to other hosts are not asked.
 
 use super::count::Count;
+use super::left_out::LeftOut;
 use super::stages;
 use crate::command::{cargo, root, succeeds, tell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-pub(super) fn check() -> anyhow::Result<Count> {
+pub(super) fn check(left_out: &LeftOut) -> anyhow::Result<Count> {
     let mut total = links()?;
     let mut rustdoc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     rustdoc.env("RUSTDOCFLAGS", "-D warnings");
     total += Count::one(succeeds(&mut rustdoc)?);
-    total += stages::tests(&mut cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]))?;
+    let mut examples = cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]);
+    total += stages::tests(&mut examples, left_out)?;
     Ok(total)
 }
 

@@ -1,15 +1,18 @@
 //! `check`: the stages in order, each counted, nothing skipped unless asked for.
 //!
 //! A stage that is not a test run (format, lint, rustdoc) counts as one check. The last line is
-//! `N passed, N failed, N skipped`; in CI (`CI=true`) a skip is a failure.
+//! `N passed, N failed, N skipped`; in CI (`CI=true`) a skip is a failure. Before it stands what tests left out, because this
+//! machine has not what they need.
 
 mod count;
 mod docs;
+mod left_out;
 mod stages;
 
 use crate::command::tell;
 use clap::ValueEnum;
 use count::Count;
+use left_out::LeftOut;
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -52,14 +55,14 @@ const DEFAULT: &[Stage] = &[
 ];
 
 impl Stage {
-    fn run(self) -> anyhow::Result<Count> {
+    fn run(self, left_out: &LeftOut) -> anyhow::Result<Count> {
         match self {
             Self::Format => stages::format(),
             Self::Lint => stages::lint(),
-            Self::Unit => stages::unit(),
-            Self::InProcess => stages::in_process(),
-            Self::Counterparts => stages::counterparts(),
-            Self::Docs => docs::check(),
+            Self::Unit => stages::unit(left_out),
+            Self::InProcess => stages::in_process(left_out),
+            Self::Counterparts => stages::counterparts(left_out),
+            Self::Docs => docs::check(left_out),
             Self::Supply => stages::supply(),
         }
     }
@@ -74,8 +77,9 @@ impl Stage {
 /// Runs the stages; whether all is well.
 ///
 /// # Errors
-/// Never: a stage that cannot run is a failed check.
+/// What tests leave out cannot be written down. A stage that cannot run is a failed check.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let left_out = LeftOut::begin()?;
     let wanted = if arguments.stages.is_empty() {
         DEFAULT
     } else {
@@ -102,7 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             begun.elapsed().as_secs()
         ));
         let stage_begun = Instant::now();
-        let count = stage.run().unwrap_or_else(|error| {
+        let count = stage.run(&left_out).unwrap_or_else(|error| {
             tell(&format!("{name}: {error:#}"));
             Count::one(false)
         });
@@ -111,6 +115,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     tell(&format!("── all in {} s", begun.elapsed().as_secs()));
     summary.iter().for_each(|line| tell(line));
+    left_out.end()?.iter().for_each(|line| tell(line));
     let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
     if in_ci && total.skipped > 0 {
         tell("nothing may be skipped in CI");

@@ -1,6 +1,7 @@
 //! What each stage runs.
 
 use super::count::Count;
+use super::left_out::LeftOut;
 use crate::command::{cargo, lines, output, root, succeeds, tell};
 use crate::counterparts as real;
 use anyhow::bail;
@@ -26,28 +27,23 @@ pub(super) fn lint() -> anyhow::Result<Count> {
     Ok(Count::one(succeeds(&mut command)?))
 }
 
-pub(super) fn unit() -> anyhow::Result<Count> {
-    tests(&mut cargo(&[
-        "test",
-        "--workspace",
-        "--lib",
-        "--bins",
-        "--no-fail-fast",
-    ]))
+pub(super) fn unit(left_out: &LeftOut) -> anyhow::Result<Count> {
+    let mut command = cargo(&["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
+    tests(&mut command, left_out)
 }
 
 /// Integration tests of the other crates, and those of the stories that need nothing.
-pub(super) fn in_process() -> anyhow::Result<Count> {
-    run_named(&named(&packages()?, Needs::Nothing)?)
+pub(super) fn in_process(left_out: &LeftOut) -> anyhow::Result<Count> {
+    run_named(&named(&packages()?, Needs::Nothing)?, left_out)
 }
 
-pub(super) fn counterparts() -> anyhow::Result<Count> {
+pub(super) fn counterparts(left_out: &LeftOut) -> anyhow::Result<Count> {
     real::build()?;
     // Stories drive the gateway as a program, with the features that it is shipped with.
     if !succeeds(&mut cargo(&["build", "-p", "gatescribe-cli", "-p", TESTS, "--bins"]))? {
         bail!("the programs under test do not build");
     }
-    run_named(&named(&packages()?, Needs::Counterparts)?)
+    run_named(&named(&packages()?, Needs::Counterparts)?, left_out)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,17 +93,18 @@ pub(super) fn supply() -> anyhow::Result<Count> {
 
 /// Runs test targets one after another, so that two clusters never start at once. Among all packages: a package alone has
 /// other features of what it shares with the rest, and each such choice is another build of half the libraries.
-fn run_named(names: &BTreeSet<&str>) -> anyhow::Result<Count> {
+fn run_named(names: &BTreeSet<&str>, left_out: &LeftOut) -> anyhow::Result<Count> {
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
     for name in names {
         command.args(["--test", name]);
     }
-    tests(&mut command)
+    tests(&mut command, left_out)
 }
 
 /// Runs a `cargo test` and sums its result lines. One that fails without a failed test (it did not build, a test program
 /// crashed) is a failure of its own.
-pub(super) fn tests(command: &mut Command) -> anyhow::Result<Count> {
+pub(super) fn tests(command: &mut Command, left_out: &LeftOut) -> anyhow::Result<Count> {
+    left_out.told_to(command);
     let mut total = Count::default();
     let succeeded = lines(command, |line| {
         if let Some(count) = Count::from_line(line) {
