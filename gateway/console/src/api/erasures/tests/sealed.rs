@@ -115,11 +115,8 @@ async fn promise_6_where_names_are_sealed_nobody_is_looked_for_by_name_in_the_re
     );
     let rotated = scene.world.events.said().into_iter().map(|(_, note)| note);
     said.extend(rotated);
-    assert_eq!(
-        said.iter().filter(|one| one.contains(&pseudonym)).count() >= 4,
-        true,
-        "{said:?}"
-    );
+    let named = said.iter().filter(|one| one.contains(&pseudonym)).count();
+    assert!(named >= 4, "{said:?}");
     for told in ["alice", subject(1).as_str(), subject(77).as_str()] {
         assert!(said.iter().all(|one| !one.contains(told)), "{told}: {said:?}");
     }
