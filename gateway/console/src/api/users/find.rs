@@ -183,11 +183,12 @@ async fn looked_for(api: &Api, who: &str, (found, id): (&[Person], Option<&Subje
         return Ok(format!("user:\"{who}\""));
     };
     called.dedup();
-    if called.is_empty() {
-        return Ok("somebody who is not known here".to_owned());
-    }
-    let called: Vec<String> = called.iter().map(|name| format!("user:\"{name}\"")).collect();
-    Ok(called.join(", "))
+    Ok(match called.as_slice() {
+        [] => "somebody who is not known here".to_owned(),
+        [one] => format!("user:\"{one}\""),
+        // Side by side, the pseudonym of one who stays would say the name of another who is erased.
+        _ => "a name that several have".to_owned(),
+    })
 }
 
 /// For a sentence in a record of somebody else's: the pseudonym where names are sealed, else the user name and the id.

@@ -102,7 +102,19 @@ async fn promise_6_where_names_are_sealed_nobody_is_looked_for_by_name_in_the_re
         let (status, told) = scene.asks(because(nobody)).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{told}");
     }
+    // Somebody else of her name, who may stay when she is erased.
+    let other = scene.world.store.pseudonym(&subject(9), scene.world.time()).unwrap();
+    scene.world.read("a-2", 9, "alice", "pods");
+    let (status, told) = scene.asks(because("alice")).await;
+    assert_eq!(
+        (status, &told["error"]),
+        (StatusCode::CONFLICT, &json!("ambiguous")),
+        "{told}"
+    );
     let mut said = scene.world.read_sentences();
+    let last = said.last().unwrap();
+    assert!(last.contains("for `a name that several have` to"), "{last}");
+    assert!(said.iter().all(|one| !one.contains(other.as_str())), "{said:?}");
     assert!(
         said.iter()
             .any(|one| one.contains(&format!("for `user:\"{pseudonym}\"` to"))),
