@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::event::RecordKind;
+use model::subject::SubjectId;
 
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{AppendError, OpenError};
@@ -252,6 +253,18 @@ impl Ledger {
     /// names people. What the ledger writes itself names nobody.
     pub fn seal_names(&self, names: Arc<dyn Names>) {
         self.shared.sealing.begin(names);
+    }
+
+    /// Whether names are sealed in what is appended.
+    #[must_use]
+    pub fn seals_names(&self) -> bool {
+        self.shared.sealing.is_on()
+    }
+
+    /// Under which name records of this subject stand that are appended now. `None`: under their own, or it cannot be had.
+    #[must_use]
+    pub fn pseudonym(&self, subject: &SubjectId) -> Option<String> {
+        self.shared.sealing.pseudonym(subject)
     }
 
     /// Keys of names were taken out of use: when this returns, whatever was sealed under them has been handed to the writer, and nothing

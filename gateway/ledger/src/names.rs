@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use model::event::RecordKind;
+use model::subject::SubjectId;
 
 use crate::queue::Part;
 
@@ -34,6 +35,9 @@ pub trait Names: Send + Sync + fmt::Debug {
 
     /// Keys were taken out of use or destroyed: none is used that is held in memory.
     fn forget(&self);
+
+    /// Under which name this subject stands in records that are sealed now; `None`: it cannot be had. May block as [`Names::seal`] may.
+    fn pseudonym(&self, subject: &SubjectId) -> Option<String>;
 }
 
 /// How names get into a ledger: as they are, until somebody says otherwise.
@@ -47,6 +51,14 @@ impl Sealing {
     pub(crate) fn begin(&self, names: Arc<dyn Names>) {
         // The first one stays: a ledger does not change in the middle how it names people.
         let _ = self.names.set(names);
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.names.get().is_some()
+    }
+
+    pub(crate) fn pseudonym(&self, subject: &SubjectId) -> Option<String> {
+        self.names.get()?.pseudonym(subject)
     }
 
     pub(crate) fn forget(&self) {

@@ -502,6 +502,9 @@ impl Gate {
         let now = self.audit.clock().read();
         let mut trail = Trail::new(now, peer, http, request.method().clone(), request.headers());
         trail.counted_in(self.observed.nobody());
+        if self.audit.seals_names() {
+            trail.names_nobody();
+        }
         trail.upgrade = head.upgrade;
         trail
     }

@@ -236,6 +236,10 @@ impl ledger::Names for SealedNames {
         self.keys.forget();
         self.opening.forget();
     }
+
+    fn pseudonym(&self, subject: &SubjectId) -> Option<String> {
+        Asked(self).pseudonym(subject, false).ok()
+    }
 }
 
 /// Gives out pseudonyms from the state file.

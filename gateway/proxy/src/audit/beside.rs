@@ -97,17 +97,41 @@ impl Station {
         let body = record.body().map_err(|_| Refusal::Internal)?;
         let beside: usize = kept.iter().map(|part| part.bytes.len()).sum();
         self.wrote(trail, body.len().saturating_add(beside));
-        Ok(append(body, kept))
+        let before = self.pseudonym(trail);
+        let appended = append(body, kept);
+        // Where it changed in between, it is not known under which one the record stands: later ones do not say whose they are then.
+        if let Some(pseudonym) = before.filter(|before| self.pseudonym(trail).as_ref() == Some(before)) {
+            let _ = trail.pseudonym.set(pseudonym);
+        }
+        Ok(appended)
     }
 
-    /// The keys under which an answer is sealed, as they are now. `None`: they cannot be had.
+    /// Under which pseudonym records of whoever calls stand now; none where names are in the clear.
+    fn pseudonym(&self, trail: &Trail) -> Option<String> {
+        let identity = trail.identity.as_deref()?;
+        self.ledger.pseudonym(identity.subject().id())
+    }
+
+    /// Whether one more record of this call would name whoever calls as the first one did. Else their erasure was asked for meanwhile, and a
+    /// record under the new pseudonym, with the id that the first one has under the old, would say that both are one person.
+    pub(super) fn names_as_before(&self, trail: &Trail) -> bool {
+        !self.ledger.seals_names()
+            || self
+                .pseudonym(trail)
+                .is_some_and(|now| trail.pseudonym.get() == Some(&now))
+    }
+
+    /// The keys under which an answer is sealed, as they are now. `None`: they cannot be had; or names are sealed, and these are others than
+    /// when the call began: beside a record of it they would join its pseudonym with the one that they belong to.
     pub(super) async fn keys_of_answer(&self, trail: &Trail) -> Option<Keys> {
         let subject = trail.identity.as_deref().map(|identity| identity.subject().id())?;
         let keys = self.sealer.as_ref()?.keys(subject, &OF_ANSWER).await;
         let failed = |refusal: &Refusal| {
             tracing::warn!(request.id = trail.id.as_str(), why = %refusal.in_words(), "what an answer held cannot be sealed");
         };
-        keys.inspect_err(failed).ok()
+        let keys = keys.inspect_err(failed).ok()?;
+        let are_the_same = || trail.answer_keys.get().is_some_and(|before| keys.are_of(before));
+        (!self.ledger.seals_names() || are_the_same()).then_some(keys)
     }
 
     /// Records what an answer held, with its parts, before its end is told: whoever reads the end has seen it.

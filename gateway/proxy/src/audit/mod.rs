@@ -234,6 +234,11 @@ impl Station {
         &self.boot
     }
 
+    /// Whether records name people by pseudonyms: then nothing else may say whose call it is by what can be guessed.
+    pub(crate) fn seals_names(&self) -> bool {
+        self.ledger.seals_names()
+    }
+
     /// The budgets of subjects and strangers.
     #[must_use]
     pub const fn budgets(&self) -> &Budgets {
@@ -294,7 +299,21 @@ impl Station {
             issued: Some(issued),
             ..trail.head(&self.boot, now)
         };
-        self.wrote(trail, self.forget(RecordKind::Issued, &record));
+        let write = || {
+            // Without a name the ledger's door keeps of it that there was one, and when it ends; who holds it is in the state file.
+            let is_named = self.names_as_before(trail);
+            let record = Record {
+                by: record.by.clone().filter(|_| is_named),
+                effective: record.effective.clone().filter(|_| is_named),
+                ..record.clone()
+            };
+            self.forget(RecordKind::Issued, &record)
+        };
+        let written = match &self.sealer {
+            Some(sealer) => sealer.undisturbed(write),
+            None => write(),
+        };
+        self.wrote(trail, written);
     }
 
     /// Writes the intent of an effect and waits until it is durable; or, where the operator lets it go on without, until it is counted.
@@ -690,5 +709,7 @@ fn full(error: &AppendError) -> Refusal {
     Refusal::LedgerRefuses(error.to_string())
 }
 
+#[cfg(test)]
+mod sealed_tests;
 #[cfg(test)]
 mod tests;

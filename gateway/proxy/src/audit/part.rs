@@ -206,6 +206,12 @@ impl Sealer {
         (*forgotten == keys.as_of).then(act)
     }
 
+    /// Does what must not see keys taken out of use in the middle.
+    pub(super) fn undisturbed<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _forgotten = self.forgotten.read().unwrap_or_else(PoisonError::into_inner);
+        act()
+    }
+
     async fn key(&self, subject: &SubjectId, class: Class) -> Result<Arc<PartKey>, Refusal> {
         let wanted = (subject.clone(), class);
         if let Some(key) = self.known.get(&wanted) {
@@ -233,6 +239,14 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    /// Whether each of these is among the others: none was exchanged for a new one.
+    pub(super) fn are_of(&self, others: &Self) -> bool {
+        let is_there = |(class, key): &(Class, Arc<PartKey>)| {
+            others.of.iter().any(|(other, of)| other == class && of.id == key.id)
+        };
+        self.of.iter().all(is_there)
+    }
+
     /// What lies beside one record, sealed; `None` where a key is missing, or cryptography says no.
     pub(super) fn seal<'b>(&self, request: &str, loose: impl IntoIterator<Item = (Class, &'b [u8])>) -> Option<Sealed> {
         let sealed = loose.into_iter().map(|(class, bytes)| {

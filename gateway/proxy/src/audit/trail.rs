@@ -186,6 +186,8 @@ pub struct Trail {
     pub(super) body: OnceLock<Asked>,
     /// What seals its answer, where that is kept.
     pub(super) answer_keys: OnceLock<Keys>,
+    /// Under which pseudonym its first record stands, where names are sealed.
+    pub(super) pseudonym: OnceLock<String>,
     claims: Claims,
     told: AtomicBool,
     /// An [`End`](super::End) says how it ends, or has said it.
@@ -241,6 +243,7 @@ impl Trail {
             judged: OnceLock::new(),
             body: OnceLock::new(),
             answer_keys: OnceLock::new(),
+            pseudonym: OnceLock::new(),
             claims,
             told: AtomicBool::new(false),
             has_an_end: AtomicBool::new(false),

@@ -23,12 +23,25 @@ pub(crate) struct Seen {
     reason: AtomicU64,
     ended: AtomicBool,
     link: Option<Link>,
+    names_nobody: bool,
 }
 
 impl Trail {
     /// Counts this request here from now on.
     pub(crate) fn counted_in(&mut self, series: &Arc<Series>) {
         self.seen.series = Some(Arc::clone(series));
+    }
+
+    /// Neither the log nor a trace says from now on who sent it. An id of a subject is made of the issuer and the name, so that whoever has a list of people
+    /// can tell whose it is; and neither log nor trace is in the reach of an erasure.
+    pub(crate) const fn names_nobody(&mut self) {
+        self.seen.names_nobody = true;
+    }
+
+    /// Who sent it, where that may be said.
+    pub(crate) fn told_subject(&self) -> Option<&str> {
+        let identity = self.identity.as_deref().filter(|_| !self.seen.names_nobody);
+        identity.map(|identity| identity.subject().id().as_str())
     }
 
     pub(crate) fn series(&self) -> Option<&Series> {
@@ -63,7 +76,7 @@ impl Trail {
             method: self.method.clone(),
             resource: identity.map_or("", |_| self.resource()).into(),
             status,
-            subject: identity.map(|identity| identity.subject().id().as_str().into()),
+            subject: self.told_subject().map(Into::into),
             credential: identity.map(|identity| identity.credential().as_str()),
             reason: reason
                 .and_then(|number| Reason::ALL.get(number))
@@ -194,10 +207,7 @@ impl Trail {
             resource = self.resource(),
             status,
             millis = nanos / 1_000_000,
-            subject.id = self
-                .identity
-                .as_deref()
-                .map(|identity| identity.subject().id().as_str()),
+            subject.id = self.told_subject(),
             "request"
         );
         if let Some(spans) = self.spans() {

@@ -238,7 +238,7 @@ impl<P: Pseudonyms> Splitter<'_, P> {
             (Some(of), _) if matches!(member, "erasure" | "hold" | "note") => Some(Whose::Subject(of.clone())),
             (_, Some(by)) => Some(Whose::Subject(by.clone())),
             // These belong to a call, whose first record says whose it is; they do not.
-            (_, None) if ends_a_call(self.kind) => None,
+            (_, None) if belongs_to_a_call(self.kind) => None,
             (_, None) => Some(Whose::Nobody),
         }
     }
@@ -311,10 +311,10 @@ fn is_of_all(members: &Object) -> bool {
         && limits.iter().all(|limit| of.find(limit).is_none())
 }
 
-const fn ends_a_call(kind: RecordKind) -> bool {
+const fn belongs_to_a_call(kind: RecordKind) -> bool {
     matches!(
         kind,
-        RecordKind::Outcome | RecordKind::Close | RecordKind::Heartbeat | RecordKind::Answer
+        RecordKind::Outcome | RecordKind::Close | RecordKind::Heartbeat | RecordKind::Answer | RecordKind::Issued
     )
 }
 
