@@ -13,6 +13,7 @@ use anyhow::{Context as _, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ledger::note::{Algorithm, KeyName, Note, SigningKey};
 use serde_json::{Value, json};
 use tests::chromium::look;
 use tests::counterparts::{own_binary, repository};
@@ -280,8 +281,52 @@ fn case(what: &str, file: File, page: &str, programs: &str) -> Case {
     }
 }
 
+/// The cosignature of this witness, taken out, altered or made by somebody else. `other` is a pack under another checkpoint that the witness has cosigned.
+fn cosignatures_forged(file: &File, other: &File, witness: &str) -> anyhow::Result<Vec<Case>> {
+    let name = witness.split('+').next().context("a name")?;
+    let begin = format!("— {name} ");
+    let thief = SigningKey::generate(KeyName::new(name)?, Algorithm::Cosignature)?;
+    let mut note = Note::parse(file.note()?.as_bytes())?;
+    note.sign(&thief, 1_790_000_000)?;
+    let signature_in = |note: &str| -> anyhow::Result<Vec<u8>> {
+        let line = note
+            .lines()
+            .rfind(|line| line.starts_with(&begin))
+            .context("a cosignature")?;
+        Ok(STANDARD.decode(&line[begin.len()..])?)
+    };
+    let (forged, theirs) = (signature_in(&note.to_string())?, signature_in(&other.note()?)?);
+    let without = |line: &str| Ok((!line.starts_with(&begin)).then(|| line.to_owned()));
+    let all = [
+        ("a bit of the cosignature", file.resigned(name, |bytes| bytes[40] ^= 1)?),
+        (
+            "the time of the cosignature",
+            file.resigned(name, |bytes| bytes[11] ^= 1)?,
+        ),
+        (
+            "a cosignature cut short",
+            file.resigned(name, |bytes| bytes.truncate(9))?,
+        ),
+        ("no cosignature", file.signed(without)?),
+        (
+            "a cosignature of another checkpoint",
+            file.resigned(name, |bytes| bytes.clone_from(&theirs))?,
+        ),
+        (
+            "a cosignature by another key under this one's id",
+            file.resigned(name, |bytes| bytes[4..].copy_from_slice(&forged[4..]))?,
+        ),
+        (
+            "a cosignature by another key of this name",
+            file.resigned(name, |bytes| bytes.clone_from(&forged))?,
+        ),
+    ];
+    let cases = all.map(|(what, file)| case(what, file, "checkpoint: ", "checkpoint: "));
+    Ok(cases.into())
+}
+
 /// What is in the lines, altered where it stands.
-fn values_altered(file: &File, witness: &str, log: &str) -> anyhow::Result<Vec<Case>> {
+fn values_altered(file: &File, log: &str) -> anyhow::Result<Vec<Case>> {
     let first = file.word("record", 1)?;
     let told = file.word("told", 1)?;
     let record = format!("record {first}: it is not the record that was signed");
@@ -334,30 +379,6 @@ fn values_altered(file: &File, witness: &str, log: &str) -> anyhow::Result<Vec<C
         case(
             "no signature of the log",
             file.signed(|line| Ok((!line.starts_with(&format!("— {log} "))).then(|| line.to_owned())))?,
-            "checkpoint: ",
-            "checkpoint: ",
-        ),
-        case(
-            "a bit of the cosignature",
-            file.resigned(witness, |bytes| bytes[40] ^= 1)?,
-            "checkpoint: ",
-            "checkpoint: ",
-        ),
-        case(
-            "the time of the cosignature",
-            file.resigned(witness, |bytes| bytes[11] ^= 1)?,
-            "checkpoint: ",
-            "checkpoint: ",
-        ),
-        case(
-            "a cosignature cut short",
-            file.resigned(witness, |bytes| bytes.truncate(9))?,
-            "checkpoint: ",
-            "checkpoint: ",
-        ),
-        case(
-            "no cosignature",
-            file.signed(|line| Ok((!line.starts_with(&format!("— {witness} "))).then(|| line.to_owned())))?,
             "checkpoint: ",
             "checkpoint: ",
         ),
@@ -611,12 +632,14 @@ fn promise_5_each_kind_of_altered_line_is_found_by_the_page_and_by_both_verifier
             keys[0], keys[1]
         ))?;
     }
-    let mut cases = values_altered(&good, "witness.example/w1", log)?;
+    let mut cases = values_altered(&good, log)?;
     cases.extend(lines_altered(&good)?);
     cases.extend(page_altered(&good)?);
     let dir = witnessed.gateway.ledger();
     let (_, files) = witnessed.packed(&carol, &format!("verb:list --dir {}", dir.display()), "files.html")?;
     cases.extend(unvouched_altered(&files)?);
+    let (_, other) = witnessed.packed(&carol, "verb:list", "other.html")?;
+    cases.extend(cosignatures_forged(&good, &other, keys[1])?);
     assert!(cases.len() >= 60, "{}", cases.len());
     for case in &cases {
         ensure!(
