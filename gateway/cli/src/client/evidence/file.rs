@@ -22,7 +22,7 @@ const END: &str = "</script>";
 const VERSION: &str = concat!(
     "<meta name=\"generator\" content=\"gatescribe ",
     env!("CARGO_PKG_VERSION"),
-    ", evidence page 3\">"
+    ", evidence page 4\">"
 );
 /// How long a page may be besides its data.
 const MAX_PAGE_LEN: usize = 1 << 20;
