@@ -15,6 +15,8 @@
 mod commands;
 #[path = "docs_are_true/kept.rs"]
 mod kept;
+#[path = "docs_are_true/kinds.rs"]
+mod kinds;
 #[path = "docs_are_true/names.rs"]
 mod names;
 #[path = "docs_are_true/statements.rs"]
@@ -49,24 +51,6 @@ fn the_published_schema_is_the_one_that_checks_configurations() {
     let mut text = serde_json::to_string_pretty(&sorted(&cli::config::json_schema())).unwrap();
     text.push('\n');
     compare("docs/reference/gatescribe.schema.json", &text);
-}
-
-#[test]
-fn the_page_of_record_kinds_lists_every_kind() {
-    let documented = variants("policy/model/src/event/kind.rs", "pub enum RecordKind");
-    assert_eq!(documented.len(), model::event::RecordKind::ALL.len());
-    let mut page = head("Record kinds", "policy/model/src/event/kind.rs");
-    page.push_str("The number stands in each frame, the name in each leaf. Both are part of [the format](../explanation/ledger-format.md) and never change their meaning.\n\n");
-    page.push_str("| Number | Name | Says |\n|---|---|---|\n");
-    for (kind, (_, says, number)) in model::event::RecordKind::ALL.into_iter().zip(&documented) {
-        assert_eq!(
-            u64::from(kind.code()),
-            *number,
-            "the order of ALL is that of the numbers"
-        );
-        let _ = writeln!(page, "| {number} | `{}` | {says} |", kind.name());
-    }
-    compare("docs/reference/record-kinds.md", &page);
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub enum RecordKind {
     Refusal = 7,
     /// An answer given to another proxy's forward-auth question; never counted as coverage.
     Verdict = 8,
-    /// Sign-in, renewal, sign-out, revocation; a person ended somebody's exec, attach or port-forward.
+    /// Sign-ins and what hangs on them, reasons, locks, keys of parts, credentials that do not count, a session in a pod that a person
+    /// ended: `person.what` says which.
     Session = 9,
     /// A grant was asked for, approved, denied, used or ended.
     Grant = 10,
@@ -33,7 +34,7 @@ pub enum RecordKind {
     Issued = 12,
     /// Records are known to be missing: how many, why.
     Gap = 13,
-    /// Many like records in one, with exact counts.
+    /// What was counted and not recorded one by one, with exact counts: `sum.what` says what.
     Summary = 14,
     /// A statement about the tree: size and root.
     Checkpoint = 15,
@@ -45,7 +46,8 @@ pub enum RecordKind {
     AuditRead = 18,
     /// The process's configuration took effect or was refused.
     Config = 19,
-    /// The gateway's own check, or a witness, found that its ledger is not the one that was signed.
+    /// Something is, or may be, wrong with the ledger itself: `note` says what, and `refused` which records
+    /// a start does not believe.
     Damage = 20,
     /// The key that signs the ledger changes: both keys say so.
     Key = 21,
