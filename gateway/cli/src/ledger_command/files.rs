@@ -26,7 +26,7 @@ pub(super) fn check(
 ) -> Result<Exit, Refused> {
     let file = &arguments.dir;
     let bytes = read(file)?;
-    if is_pack(&bytes) {
+    if is_meant_as_pack(&bytes) {
         return Ok(verify_pack(&as_pack(arguments)));
     }
     let (notes, proofs) = Kept::parted(remembered);
@@ -51,6 +51,11 @@ pub(super) fn check(
         return Err((Exit::Usage, anyhow::anyhow!(what)));
     }
     receipt::check(&held, witnesses)
+}
+
+/// A segment of the usual length is longer than any evidence, which would be said of it in place of what it is.
+fn is_meant_as_pack(bytes: &[u8]) -> bool {
+    !bytes.starts_with(HEADER_MAGIC) && is_pack(bytes)
 }
 
 /// The longest of them is a pack.
@@ -116,6 +121,16 @@ fn kind(bytes: &[u8]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_of_any_length_is_no_pack() {
+        let mut segment = HEADER_MAGIC.to_vec();
+        for length in [HEADER_MAGIC.len(), MAX_FILE_LEN, MAX_FILE_LEN + 1] {
+            segment.resize(length, 0);
+            assert!(!is_meant_as_pack(&segment), "{length} bytes");
+        }
+        assert!(is_meant_as_pack(b"gatescribe.dev/evidence@v1\n"));
+    }
 
     #[test]
     fn each_kind_of_file_is_told_what_it_is_and_what_to_do_with_it() {

@@ -286,6 +286,10 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
         let what = "`--resume` is for a ledger's folder";
         return Err((Exit::Usage, anyhow::anyhow!(what)));
     }
+    // Said of what was typed, and not of a file that would lie in it.
+    std::fs::metadata(&arguments.dir)
+        .with_context(|| format!("cannot read `{}`", arguments.dir.display()))
+        .map_err(|error| (Exit::Fault, error))?;
     if arguments.dir.is_file() {
         return files::check(arguments, &trust, remembered, &witnesses);
     }
