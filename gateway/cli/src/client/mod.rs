@@ -38,11 +38,12 @@ pub use audit::arranged;
 pub use evidence::fuzz_evidence_file;
 pub use sessions::fuzz_played;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::Exit;
+use crate::client::trouble::Trouble;
 
 /// Signing in and asking.
 #[derive(Debug, Subcommand)]
@@ -229,8 +230,32 @@ pub(crate) enum KubeCommand {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GatewayArgument {
     /// The gateway's address; the one signed in to last when left out.
-    #[arg(long = "gateway", value_name = "URL", env = "GATESCRIBE_GATEWAY")]
+    #[arg(long = "gateway", value_name = "URL", env = GATEWAY)]
     pub(crate) url: Option<String>,
+}
+
+/// The variable that stands for `--gateway` where that is left out.
+const GATEWAY: &str = "GATESCRIBE_GATEWAY";
+
+impl GatewayArgument {
+    /// Refuses a gateway that was typed beside a folder. The variable is set for a whole shell, and gives way.
+    ///
+    /// # Errors
+    /// Both were typed.
+    pub(crate) fn gives_way(&self, dir: Option<&Path>) -> Result<(), Trouble> {
+        self.gives_way_in(dir, std::env::var(GATEWAY).ok().as_deref())
+    }
+
+    fn gives_way_in(&self, dir: Option<&Path>, variable: Option<&str>) -> Result<(), Trouble> {
+        match (dir, self.url.as_deref()) {
+            (Some(_), Some(url)) if variable != Some(url) => Err(Trouble::new(
+                Exit::Usage,
+                "`--dir` reads files and `--gateway` asks a gateway: only one of the two can be meant",
+            )
+            .remedy("leave one of them out")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How data is written.
@@ -286,10 +311,36 @@ pub(crate) fn run(command: ClientCommand, whole: impl FnOnce() -> clap::Command)
 }
 
 /// The absolute path of this program: what the kubeconfig calls (and an allow-list of kubectl names, KEP-3104).
-fn program() -> Result<PathBuf, trouble::Trouble> {
+fn program() -> Result<PathBuf, Trouble> {
     std::env::current_exe().map_err(|error| {
-        trouble::Trouble::new(Exit::Fault, "this program does not know its own path")
+        Trouble::new(Exit::Fault, "this program does not know its own path")
             .because(error.to_string())
             .remedy("run it by its absolute path")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_read_beside_the_variable_and_not_beside_a_gateway_that_was_typed() {
+        let (dir, url) = (Some(Path::new("copy")), Some("https://gate.example"));
+        let of = |url: Option<&str>| GatewayArgument {
+            url: url.map(str::to_owned),
+        };
+        assert_eq!(of(None).gives_way_in(dir, None), Ok(()));
+        assert_eq!(of(url).gives_way_in(None, None), Ok(()));
+        assert_eq!(of(url).gives_way_in(dir, url), Ok(()), "the variable gives way");
+        for variable in [None, Some("https://other.example")] {
+            let trouble = of(url).gives_way_in(dir, variable).unwrap_err();
+            assert_eq!(
+                (trouble.exit, trouble.text().as_str()),
+                (
+                    Exit::Usage,
+                    "✖ `--dir` reads files and `--gateway` asks a gateway: only one of the two can be meant\n  do this  leave one of them out"
+                )
+            );
+        }
+    }
 }

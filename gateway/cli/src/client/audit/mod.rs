@@ -13,7 +13,7 @@ mod render;
 mod view;
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -141,10 +141,21 @@ pub(crate) struct SearchArguments {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct From {
     /// Read a ledger's folder instead of asking a gateway.
-    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
     gateway: GatewayArgument,
+}
+
+impl From {
+    /// The folder, where one was named.
+    ///
+    /// # Errors
+    /// A gateway was named as well.
+    fn dir(&self) -> Result<Option<&Path>, Trouble> {
+        let dir = self.dir.as_deref();
+        self.gateway.gives_way(dir).map(|()| dir)
+    }
 }
 
 /// How search results are written.
@@ -227,7 +238,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Exit, Trouble> {
             from,
         } => {
             let words = query.join(" ");
-            match &from.dir {
+            match from.dir()? {
                 Some(dir) => files::follow(dir, &words, *output, *all),
                 None => follow::follow(&words, *output, *all, &from.gateway),
             }
@@ -241,7 +252,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Exit, Trouble> {
 }
 
 fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
-    let found = match &arguments.from.dir {
+    let found = match arguments.from.dir()? {
         Some(dir) => files::find(dir, arguments)?,
         None => remote::find(arguments)?,
     };
@@ -266,7 +277,7 @@ fn find(arguments: &SearchArguments) -> Result<Exit, Trouble> {
 }
 
 fn show(id: &str, output: super::Output, from: &From) -> Result<Exit, Trouble> {
-    let found = match &from.dir {
+    let found = match from.dir()? {
         Some(dir) => files::show(dir, id)?,
         None => remote::show(id, &from.gateway)?,
     };

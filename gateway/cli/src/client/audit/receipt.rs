@@ -32,7 +32,7 @@ pub(super) fn take(arguments: &ReceiptArguments) -> Result<Exit, Trouble> {
     if let Some(file) = &arguments.file {
         must_be_new(file, "a receipt")?;
     }
-    let text = match &arguments.from.dir {
+    let text = match arguments.from.dir()? {
         Some(dir) => files::receipt(dir, &arguments.id, arguments.end)?,
         None => remote::receipt(&arguments.id, arguments.end, &arguments.from.gateway)?,
     };

@@ -65,7 +65,7 @@ pub(crate) struct PackArguments {
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     file: PathBuf,
     /// Read a ledger's folder instead of asking a gateway.
-    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
     gateway: GatewayArgument,

@@ -25,6 +25,7 @@ use crate::terminal::say;
 
 pub(super) fn pack(arguments: &PackArguments) -> Result<Exit, Trouble> {
     let file = &arguments.file;
+    arguments.gateway.gives_way(arguments.dir.as_deref())?;
     must_be_new(file, "evidence")?;
     let sample = arguments.sample.map(|size| {
         let seed = arguments.seed.clone().unwrap_or_else(random_seed);
