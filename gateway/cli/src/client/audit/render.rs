@@ -127,14 +127,11 @@ fn result(record: &Value) -> String {
             .map_or_else(String::new, plain)
     };
     let (end, status, reason) = (text("end"), text("status"), text("reason"));
+    let source = source(record);
     if record.get("kind").and_then(Value::as_str) == Some("open") {
-        return session_result(outcome, record.get("refused").and_then(Value::as_bool) == Some(true));
+        let refused = record.get("refused").and_then(Value::as_bool) == Some(true);
+        return format!("{}{source}", session_result(outcome, refused));
     }
-    let source = match record.get("source").and_then(Value::as_str) {
-        Some("sample") => " (sample)",
-        Some("ingested") => " (ingested)",
-        _ => "",
-    };
     let refused = record
         .get("refused")
         .and_then(Value::as_bool)
@@ -148,6 +145,15 @@ fn result(record: &Value) -> String {
     };
     let whole = format!("{mark} {status} {reason}");
     format!("{}{source}", whole.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What stands behind the result of what this gateway did not see happen: such a row must not pass for evidence of it.
+pub(in crate::client) fn source(record: &Value) -> &'static str {
+    match record.get("source").and_then(Value::as_str) {
+        Some("sample") => " (sample)",
+        Some("ingested") => " (ingested)",
+        _ => "",
+    }
 }
 
 /// What was searched, how far behind it is, what is folded away: to stderr, as it is no data.
@@ -293,6 +299,9 @@ mod tests {
         let cells = cells(&folded);
         assert_eq!(cells[2], "kubectl delete pod web-0 -n payments (×14)");
         assert_eq!(cells[4], "✖ refused 403 Forbidden (sample)");
+        folded["kind"] = json!("open");
+        folded["outcome"] = json!({"end": "answered", "status": 101});
+        assert_eq!(super::cells(&folded)[4], "✔ (sample)");
     }
 
     #[test]

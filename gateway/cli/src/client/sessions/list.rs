@@ -7,6 +7,7 @@ use super::ask::{get, path_of, whole_id};
 use super::stream::{Standing, passes_messages};
 use crate::Exit;
 use crate::client::ask::query;
+use crate::client::audit::source;
 use crate::client::document::document;
 use crate::client::gateway::API;
 use crate::client::home::Home;
@@ -263,7 +264,8 @@ fn result(session: &Value) -> String {
     if is(session, "live") {
         return "live".to_owned();
     }
-    session_result(session.get("outcome"), is(session, "refused"))
+    let result = session_result(session.get("outcome"), is(session, "refused"));
+    format!("{result}{}", source(session))
 }
 
 /// How a session ended, for tables.
@@ -454,6 +456,19 @@ mod tests {
              2026-11-21 05:00:00  alice@example.com  shop/web-0/nginx  port-forward  1 min 3 s  ↑40 B ↓1.2 KiB  no        live    000007f3\n\
              2026-11-21 05:00:00  alice@example.com  shop/web-0        exec          1 min 3 s  ↑40 B ↓1.2 KiB  yes       exit 3  000007f3\n"
         );
+    }
+
+    #[test]
+    fn a_session_that_the_gateway_did_not_see_says_so() {
+        for (source, words) in [
+            ("sample", "exit 3 (sample)"),
+            ("ingested", "exit 3 (ingested)"),
+            ("gateway", "exit 3"),
+        ] {
+            let mut session = session();
+            session["source"] = json!(source);
+            assert_eq!(result(&session), words);
+        }
     }
 
     #[test]

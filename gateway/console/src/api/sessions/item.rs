@@ -44,6 +44,8 @@ pub(super) struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
     refused: bool,
+    /// Whether the gateway saw it: `gateway`, `ingested`, `sample`.
+    source: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +83,7 @@ impl Item {
             recording: None,
             outcome: None,
             refused: false,
+            source: "gateway".to_owned(),
             id: live.id,
         }
     }
@@ -110,6 +113,7 @@ impl Item {
             recording: row.recording,
             outcome: row.outcome,
             refused: row.refused,
+            source: row.source,
             id: row.id,
         }
     }
