@@ -1,11 +1,12 @@
 //! `bench request_cost`: CPU per authenticated, authorised and durably audited GET, beside nginx and beside a bare
-//! pass-through program on the same crates, in turns within one run; and per POST of 2.5 KB, at audit level Metadata and at level Request.
+//! pass-through program on the same crates, in turns within one run; per POST of 2.5 KB, at audit level Metadata and at level Request; and of
+//! both with names sealed.
 
 use anyhow::ensure;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::measure::load::{Outcome, Plan};
-use tests::measure::rivals::{Gateway, Rival};
+use tests::measure::rivals::{Gateway, Keeps, Rival};
 use tests::measure::stage::Stage;
 use tests::measure::{median, world};
 
@@ -43,6 +44,7 @@ const NGINX_TLS: usize = 3;
 const PASS_TLS: usize = 4;
 const GATE_TLS: usize = 5;
 const GATE_BODIES: usize = 6;
+const GATE_SEALED: usize = 7;
 
 /// Bodies of what may change something are kept.
 const POLICY: &str = "apiVersion: audit.k8s.io/v1
@@ -64,7 +66,7 @@ const fn column(name: &'static str, who: usize, http2: bool, plan: Plan) -> Colu
     }
 }
 
-const COLUMNS: [Column; 19] = [
+const COLUMNS: [Column; 21] = [
     column("nginx_h1", NGINX, false, Plan::Turns),
     column("pass_h1", PASS, false, Plan::Turns),
     column("gate_h1", GATE, false, Plan::Turns),
@@ -93,12 +95,14 @@ const COLUMNS: [Column; 19] = [
     column("nginx_write", NGINX, false, Plan::LongWrites),
     column("gate_write", GATE, false, Plan::LongWrites),
     column("gate_write_bodies", GATE_BODIES, false, Plan::LongWrites),
+    column("gate_sealed_h1", GATE_SEALED, false, Plan::Turns),
+    column("gate_sealed_write", GATE_SEALED, false, Plan::LongWrites),
 ];
 
 struct Bench {
     arguments: Arguments,
     rivals: [Rival; 4],
-    gateways: [Gateway; 3],
+    gateways: [Gateway; 4],
     stage: Stage,
     figures: BTreeMap<&'static str, Vec<f64>>,
 }
@@ -112,7 +116,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         gateways: [
             stage.gateway("gatescribe", false)?,
             stage.gateway("gatescribe-tls", true)?,
-            stage.gateway_at("gatescribe-bodies", false, Some(POLICY))?,
+            stage.gateway_at("gatescribe-bodies", false, Keeps::AsPolicy(POLICY))?,
+            stage.gateway_at("gatescribe-sealed", false, Keeps::NamesSealed)?,
         ],
         stage,
         figures: BTreeMap::new(),
@@ -146,13 +151,14 @@ impl Bench {
             NGINX_TLS => &self.rivals[2],
             PASS_TLS => &self.rivals[3],
             GATE_BODIES => &self.gateways[2].rival,
+            GATE_SEALED => &self.gateways[3].rival,
             _ => &self.gateways[1].rival,
         }
     }
 
     fn measure(&mut self, column: &Column) -> anyhow::Result<()> {
         let rival = self.rival(column.who);
-        let is_gateway = matches!(column.who, GATE | GATE_TLS | GATE_BODIES);
+        let is_gateway = matches!(column.who, GATE | GATE_TLS | GATE_BODIES | GATE_SEALED);
         let seconds = self
             .arguments
             .seconds
@@ -191,6 +197,7 @@ impl Bench {
     fn recorded(&mut self, column: &Column, outcome: &Outcome) -> anyhow::Result<()> {
         let gateway = match column.who {
             GATE_BODIES => &mut self.gateways[2],
+            GATE_SEALED => &mut self.gateways[3],
             GATE_TLS => &mut self.gateways[1],
             _ => &mut self.gateways[0],
         };
@@ -201,9 +208,10 @@ impl Bench {
         } else {
             (records.access, records.close)
         };
-        let bodies = if column.who == GATE_BODIES { outcome.requests } else { 0 };
+        let all_where = |who| if column.who == who { outcome.requests } else { 0 };
+        let is_kept = records.bodies == all_where(GATE_BODIES) && records.names == all_where(GATE_SEALED);
         ensure!(
-            begun == outcome.requests && ended == outcome.requests && records.refusal == 0 && records.bodies == bodies,
+            begun == outcome.requests && ended == outcome.requests && records.refusal == 0 && is_kept,
             "{}: {} requests, {records:?}",
             column.name,
             outcome.requests
@@ -219,7 +227,7 @@ impl Bench {
             println!("  {name:18} {:6.1}", median(values));
         }
         println!(
-            "request_cost ratio_h1={:.2} ratio_h2={:.2} ratio_pass={:.2} ratio_pass_h2={:.2} ratio_tls_h1={:.2} ratio_tls_h2={:.2} ratio_cold={:.2} ratio_confirm={:.2} ratio_pass_tls={:.2} ratio_still={:.2} ratio_write={:.2} ratio_write_bodies={:.2} gate_us={:.1} nginx_us={:.1}",
+            "request_cost ratio_h1={:.2} ratio_h2={:.2} ratio_pass={:.2} ratio_pass_h2={:.2} ratio_tls_h1={:.2} ratio_tls_h2={:.2} ratio_cold={:.2} ratio_confirm={:.2} ratio_pass_tls={:.2} ratio_still={:.2} ratio_write={:.2} ratio_write_bodies={:.2} sealed_of_clear={:.2} sealed_of_clear_write={:.2} gate_us={:.1} nginx_us={:.1}",
             ratio("gate_h1", "nginx_h1"),
             ratio("gate_h2", "nginx_h2"),
             ratio("gate_h1", "pass_h1"),
@@ -232,6 +240,8 @@ impl Bench {
             ratio("gate_h1_still", "nginx_h1"),
             ratio("gate_write", "nginx_write"),
             ratio("gate_write_bodies", "nginx_write"),
+            ratio("gate_sealed_h1", "gate_h1"),
+            ratio("gate_sealed_write", "gate_write"),
             of("gate_h1"),
             of("nginx_h1"),
         );

@@ -167,7 +167,18 @@ pub fn passthrough(
     )
 }
 
-/// `gatescribe serve`, with an audit policy where there is one.
+/// What a gateway that is measured keeps.
+#[derive(Clone, Copy, Debug)]
+pub enum Keeps<'p> {
+    /// What one keeps of whom nothing else is said.
+    Usual,
+    /// What this audit policy says.
+    AsPolicy(&'p str),
+    /// The same as usual, with names sealed beside each record.
+    NamesSealed,
+}
+
+/// `gatescribe serve`.
 ///
 /// # Errors
 /// It does not become ready.
@@ -177,7 +188,7 @@ pub fn gateway(
     (identity, ca): (&Identity, &Ca),
     api: &Api,
     tls: bool,
-    policy: Option<&str>,
+    keeps: Keeps<'_>,
 ) -> anyhow::Result<Gateway> {
     let (host, address, admin) = (free()?, free()?, free()?);
     let write = |file: &str, text: &str| folder.write(file, text).map(|path| path.display().to_string());
@@ -206,8 +217,12 @@ pub fn gateway(
             "observer": { "tokenFile": write("observer", &"o".repeat(900))? },
         }],
     });
-    if let Some(policy) = policy {
-        configuration["audit"] = json!({ "policyFile": write("audit.yaml", policy)? });
+    match keeps {
+        Keeps::Usual => {}
+        Keeps::AsPolicy(policy) => {
+            configuration["audit"] = json!({ "policyFile": write("audit.yaml", policy)? });
+        }
+        Keeps::NamesSealed => configuration["ledger"] = json!({ "names": "sealed" }),
     }
     let file = folder.write(&format!("{name}.json"), configuration.to_string())?;
     let mut command = Command::new(gatescribe()?);
@@ -270,8 +285,12 @@ pub struct Records {
     pub refusal: u64,
     /// Of effects, those that say what became of their body.
     pub bodies: u64,
+    /// Of reads and effects, those with a sealed name beside them.
+    pub names: u64,
 }
 
+/// Stands in a record with a sealed name.
+const NAME: &[u8] = b"\"class\":\"name\"";
 /// Stands in a record whose call's body was kept.
 const BODY: &[u8] = b",\"body\":{";
 
@@ -287,10 +306,14 @@ impl Gateway {
                 let record = record?;
                 from = record.seq + 1;
                 match record.kind {
-                    RecordKind::Access => counts.access += 1,
+                    RecordKind::Access => {
+                        counts.access += 1;
+                        counts.names += u64::from(record.leaf.windows(NAME.len()).any(|window| window == NAME));
+                    }
                     RecordKind::Close => counts.close += 1,
                     RecordKind::Intent => {
                         counts.intent += 1;
+                        counts.names += u64::from(record.leaf.windows(NAME.len()).any(|window| window == NAME));
                         counts.bodies += u64::from(record.leaf.windows(BODY.len()).any(|window| window == BODY));
                     }
                     RecordKind::Outcome => counts.outcome += 1,

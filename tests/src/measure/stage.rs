@@ -3,7 +3,7 @@
 use super::api::{self, Api};
 use super::cpu;
 use super::load::{self, Load, Outcome, Plan};
-use super::rivals::{self, Gateway, Rival};
+use super::rivals::{self, Gateway, Keeps, Rival};
 use super::world::{Size, World};
 use crate::pki::{Ca, Identity};
 use crate::process::Folder;
@@ -59,17 +59,17 @@ impl Stage {
     /// # Errors
     /// It does not become ready.
     pub fn gateway(&self, name: &'static str, tls: bool) -> anyhow::Result<Gateway> {
-        self.gateway_at(name, tls, None)
+        self.gateway_at(name, tls, Keeps::Usual)
     }
 
-    /// Starts the gateway with an audit policy.
+    /// Starts the gateway, which keeps that.
     ///
     /// # Errors
     /// It does not become ready.
-    pub fn gateway_at(&self, name: &'static str, tls: bool, policy: Option<&str>) -> anyhow::Result<Gateway> {
+    pub fn gateway_at(&self, name: &'static str, tls: bool, keeps: Keeps<'_>) -> anyhow::Result<Gateway> {
         // Its own folder: the last process in one takes it away.
         let folder = Folder::new(name)?;
-        rivals::gateway(name, &folder, (&self.identity, &self.ca), &self.api, tls, policy)
+        rivals::gateway(name, &folder, (&self.identity, &self.ca), &self.api, tls, keeps)
     }
 
     /// Starts nginx and the pass-through program.
