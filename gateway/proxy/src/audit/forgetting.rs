@@ -28,6 +28,10 @@ impl ledger::Names for Seen {
         leaf
     }
 
+    fn pseudonym(&self, _: &SubjectId) -> Option<String> {
+        None
+    }
+
     fn forget(&self) {
         let station = self.station.get().and_then(Weak::upgrade);
         let sealer = station.as_ref().and_then(|station| station.sealer.as_ref());
