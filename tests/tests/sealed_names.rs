@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use tests::caller::{Caller, JSON, roles};
 use tests::cluster::Cluster;
+use tests::collector::Collector;
 use tests::gateway::{Gateway, Options};
+use tests::http::Client;
 use tests::kubectl::{Way, run};
 use tests::once::Once;
 use tests::person::Person;
@@ -25,9 +28,13 @@ fn world() -> anyhow::Result<&'static Cluster> {
 }
 
 fn gateway(names: &str) -> anyhow::Result<Gateway> {
+    gateway_with(json!({"ledger": {"names": names}}))
+}
+
+fn gateway_with(more: Value) -> anyhow::Result<Gateway> {
     let place = "namespaces: [kept], verbs: [create], resources: [pods/exec]";
     let mut options = Options::ruled(entering("kept-is-recorded", place, "record: true"));
-    options.more = Some(json!({"ledger": {"names": names}}));
+    options.more = Some(more);
     let gateway = Gateway::start(world()?, &options)?;
     let dave = json!({"id": "dave", "claims": {"groups": ["auditor"]}});
     gateway.provider.control("/people", &dave)?;
@@ -158,6 +165,150 @@ fn promise_6_where_names_are_sealed_a_name_is_in_no_file_of_the_ledger_and_after
             "also after a start: {all}"
         );
     }
+    Ok(())
+}
+
+/// By what else she is known: to the provider (the issuer's word for her, a display name, a group that is hers alone), by her machine, and by the
+/// reason that she states.
+const HERS: [&str; 5] = [
+    "alice",
+    "Wonderland",
+    "home-of-alicia",
+    "laptop-of-alicia",
+    "cousin-of-alicia",
+];
+/// Others, somebody whom nobody knows, and an account.
+const THEIRS: [&str; 6] = [
+    "carol@example.com",
+    "dave@example.com",
+    "bob@example.com",
+    "Carol Auditor",
+    "trudy",
+    "system:serviceaccount:robots:robot",
+];
+
+/// Calls by which she and others could be told: each with one more word that tells.
+fn is_told_by_everything(gateway: &Gateway, [alice, carol, bob]: [&Person<'_>; 3]) -> anyhow::Result<()> {
+    alice.ok("gatescribe reason cousin-of-alicia-asked")?;
+    for words in [
+        &["get", "pods", "-n", "kept"][..],
+        &["exec", "shell", "-n", "kept", "--", "echo", "hello"],
+    ] {
+        ensure!(run(alice.kubectl(Way::WebSocket, words)?, "", PATIENCE)?.code == 0);
+    }
+    let signed_in = gateway.sign_in("alice")?;
+    let by_hand = Caller::new(gateway, &signed_in.token)?;
+    let agent = [("User-Agent", "laptop-of-alicia/1.0")];
+    let (_, status, _) = by_hand.call("GET", "/api/v1/namespaces/kept/pods", &agent, b"")?;
+    ensure!(status == 200, "{status}");
+    let ended = gateway.browser().request(
+        "POST",
+        &format!("{}/revoke", gateway.url),
+        &format!("token={}", signed_in.handle),
+    )?;
+    ensure!(ended.status == 200, "{}", ended.body);
+    // An account whose token somebody was handed out.
+    let bob_s = Caller::new(gateway, &gateway.sign_in("bob")?.token)?;
+    let request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [gateway.url]}});
+    let path = "/api/v1/namespaces/robots/serviceaccounts/robot/token";
+    let (_, status, body) = bob_s.call("POST", path, &[JSON], request.to_string().as_bytes())?;
+    let answer: Value = serde_json::from_slice(&body)?;
+    ensure!(status == 201, "{answer}");
+    let robot = Caller::new(gateway, answer["status"]["token"].as_str().context("a token")?)?;
+    let (_, status, _) = robot.call("GET", "/api/v1/namespaces/robots/configmaps", &[], b"")?;
+    ensure!(status == 200, "{status}");
+    // Strangers: a token that is none, a name that nobody has, and somebody who may not act as another.
+    let client: Client = gateway.client()?;
+    let refused = client.get("/clusters/bench/api/v1/pods", &[("Authorization", "Bearer trudy")])?;
+    ensure!(refused.status == 401, "{}", refused.status);
+    gateway
+        .visit("corp", "trudy")
+        .map(drop)
+        .or_else(|_| gateway.visit("trudy", "trudy").map(drop))?;
+    run(
+        bob.kubectl(
+            Way::WebSocket,
+            &["get", "pods", "-n", "kept", "--as", "trudy@example.com"],
+        )?,
+        "",
+        PATIENCE,
+    )?;
+    // Of whom records are looked at, in whatever words.
+    for search in ["user:alice@example.com", "Wonderland", "user:trudy"] {
+        carol.types(&format!("gatescribe audit search {search}"))?;
+    }
+    let is_there = |records: &[Value]| records.iter().any(|record| record["kind"] == "issued");
+    gateway.records_with("the issued credential", is_there).map(drop)
+}
+
+#[test]
+fn promise_6_where_names_are_sealed_no_other_word_says_who_somebody_is_in_ledger_recordings_log_metrics_traces_or_packs()
+-> anyhow::Result<()> {
+    let collector = Collector::start()?;
+    let gateway = gateway_with(json!({
+        "ledger": {"names": "sealed"}, "log": {"level": "debug"}, "telemetry": {"otlp": {"endpoint": collector.endpoint()}},
+        "identity": {"serviceAccounts": {"accept": true}},
+    }))?;
+    world()?.admin()?.apply(&roles("robots", "sre"))?;
+    let claims = json!({"name": "Alicia Wonderland", "groups": ["dev", "home-of-alicia"]});
+    gateway
+        .provider
+        .control("/people", &json!({"id": "alice", "claims": claims}))?;
+    let data = gateway.file("data");
+    let [alice, carol, dave, bob] = Person::all_signed_in(&gateway, ["alice", "carol", "dave", "bob"])?;
+    is_told_by_everything(&gateway, [&alice, &carol, &bob])?;
+    // Whoever has a list of people computes this of each.
+    let id = proxy::identity::subject_id(&gateway.provider.issuer, "alice").to_string();
+    let found = carol.ok(&format!("gatescribe audit search user:{ALICE} -o json"))?;
+    assert!(found.stdout.contains(&id), "whoever may see names sees it: {found}");
+    carol.ok("gatescribe evidence pack resource:pods -o pack.html")?;
+    alice.ok("gatescribe logout")?;
+
+    let mut words = [&HERS[..], &THEIRS, &[id.as_str()]].concat();
+    let none: [String; 0] = [];
+    for folder in [gateway.ledger(), data.join("recordings")] {
+        assert_eq!(where_stand(&folder, &words)?, none);
+    }
+    let spans = try_until("traces have come", PATIENCE, || {
+        let spans = collector.spans().len();
+        ensure!(spans > 0);
+        Ok(spans)
+    })?;
+    assert!(spans > 0);
+    let metrics =
+        tests::browser::Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
+    let said = [
+        ("the log", gateway.log().into_bytes()),
+        ("metrics", metrics.body.into_bytes()),
+        ("traces", collector.bytes()),
+    ];
+    for (place, bytes) in said {
+        for word in &words {
+            assert!(
+                memchr::memmem::find(&bytes, word.as_bytes()).is_none(),
+                "{place} says {word}: {}",
+                gateway.log()
+            );
+        }
+    }
+    // Its maker may see names, and it is given to somebody who may not.
+    let pack = fs::read(carol.folder().join("pack.html"))?;
+    words.retain(|word| *word != "carol@example.com" && *word != "Carol Auditor");
+    for word in &words {
+        assert!(
+            memchr::memmem::find(&pack, word.as_bytes()).is_none(),
+            "the pack says {word}"
+        );
+    }
+
+    is_erased([&carol, &dave])?;
+    let hers = [&HERS[..], &[id.as_str()]].concat();
+    assert_eq!(
+        where_stand(&data, &hers)?,
+        none,
+        "she is in no file any more, the state file included"
+    );
     Ok(())
 }
 
