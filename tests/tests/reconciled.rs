@@ -71,6 +71,10 @@ struct World {
 
 /// Somebody works through the gate with kubectl, and everything that the API server wrote of it is there.
 fn world(apiserver_arguments: Vec<String>) -> anyhow::Result<World> {
+    world_of(apiserver_arguments, &Options::default())
+}
+
+fn world_of(apiserver_arguments: Vec<String>, options: &Options) -> anyhow::Result<World> {
     let cluster = Cluster::start(ClusterOptions {
         apiserver_arguments,
         ..ClusterOptions::default()
@@ -78,7 +82,7 @@ fn world(apiserver_arguments: Vec<String>) -> anyhow::Result<World> {
     cluster.apply_gateway_rights()?;
     let admin = cluster.admin()?;
     admin.apply(&roles("reconciled", "dev"))?;
-    let mut gateway = Gateway::start(&cluster, &Options::default())?;
+    let mut gateway = Gateway::start(&cluster, options)?;
     let alice = gateway.kubectl_of("alice")?;
     alice.ok(&["create", "configmap", "one", "-n", "reconciled", "--from-literal=a=b"])?;
     alice.ok(&["get", "configmaps", "-n", "reconciled"])?;
@@ -234,6 +238,78 @@ fn promise_4_a_log_that_was_changed_or_cut_differs_from_the_ledger_and_is_told_s
         "{whole}"
     );
     assert!(whole.stdout.contains("✔ nothing differs; around the gate: "), "{whole}");
+    Ok(())
+}
+
+/// Files alone do not say whose call it was, and the comparison needs nothing else: what it can join, it joins, and says of how many it could not compare the person.
+#[test]
+fn promise_4_where_names_are_sealed_all_is_compared_but_whose_call_it_was_and_that_is_told() -> anyhow::Result<()> {
+    let options = Options {
+        more: Some(json!({"ledger": {"names": "sealed"}})),
+        ..Options::default()
+    };
+    let World { cluster, gateway, log } = world_of(Vec::new(), &options)?;
+    let (ledger, calls) = (gateway.ledger(), gateway.records()?);
+    let clean = report(&ledger, &[&log], 1)?;
+    assert_eq!(clean["report"]["findings"], json!([]), "{clean:#}");
+    let sent = calls
+        .iter()
+        .filter(|record| record["upstream"]["address"].is_string())
+        .count();
+    assert!(sent >= 6, "{sent} calls of alice reached the API server");
+    // A watch has an event at its beginning and one at its end.
+    let ours: BTreeSet<&str> = calls.iter().filter_map(|record| record["id"].as_str()).collect();
+    let mut events = 0;
+    for line in fs::read_to_string(&log)?.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        events += usize::from(event["auditID"].as_str().is_some_and(|id| ours.contains(id)));
+    }
+    assert!(events > sent, "{events} events of {sent} calls");
+    assert_eq!(
+        (&clean["report"]["joined"], &clean["report"]["sealed"]),
+        (&json!(sent), &json!(events)),
+        "{clean:#}"
+    );
+    let said = reconcile(&ledger, &[&log], &[])?;
+    let told = format!("not compared: whose call it was, in {events} events: names are sealed in this ledger");
+    assert!(said.stdout.contains(&told), "{said}");
+
+    let made = calls
+        .iter()
+        .find(|record| record["kind"] == "intent" && record["req"]["verb"] == "create");
+    let id = made.context("what alice made")?["id"].as_str().context("its id")?;
+    let (to, of_it) = (
+        |name: &str| cluster.folder().path().join(name),
+        |event: &Value| event["auditID"] == id,
+    );
+    // Changed behind the gate's back: all but the person is found.
+    let lies = [
+        ("/verb", Value::from("get"), 8, vec![id]),
+        ("/requestURI", "/api/v1/namespaces/other/configmaps".into(), 8, vec![id]),
+        ("/responseStatus/code", 409.into(), 8, vec![id]),
+        ("/user/username", OBSERVER.into(), 8, vec![id]),
+        ("/impersonatedUser/username", "bob".into(), 1, vec![]),
+    ];
+    for (member, lie, code, differ) in lies {
+        let other = changed(&log, to("changed.log"), |event| {
+            if let (true, Some(place)) = (of_it(event), event.pointer_mut(member)) {
+                *place = lie.clone();
+            }
+            true
+        })?;
+        let told = report(&ledger, &[&other], code)?;
+        assert_eq!(found(&told, "differs"), differ, "{member}: {told:#}");
+    }
+    // One that never arrived is told without a name, and with where it stands.
+    let without = changed(&log, to("without.log"), |event| !of_it(event))?;
+    assert_eq!(found(&report(&ledger, &[&without], 8)?, "neverArrived"), [id]);
+    let said = reconcile(&ledger, &[&without], &[])?;
+    assert!(
+        said.stdout
+            .contains(": (sealed name) create /api/v1/namespaces/reconciled/configmaps"),
+        "{said}"
+    );
+    assert!(!said.stdout.contains("alice"), "{said}");
     Ok(())
 }
 

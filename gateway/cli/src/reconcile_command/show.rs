@@ -253,11 +253,13 @@ fn finding(finding: &Finding) -> String {
         .peer
         .as_ref()
         .map_or_else(String::new, |peer| format!(" from {}", clean(peer)));
+    // In the clear everybody has a name.
+    let user = Some(&*finding.user).filter(|user| !user.is_empty());
     format!(
         "✖ {} {}{seq}: {} {} {}{peer}{seen}\n    {what}",
         second(finding.at),
         clean(&finding.id),
-        clean(&finding.user),
+        user.map_or_else(|| "(sealed name)".to_owned(), clean),
         clean(&finding.verb),
         clean(&finding.path),
     )
