@@ -236,9 +236,11 @@ fn values_of(label: &str, values: &[String]) -> String {
     match label {
         "version" => "the release".to_owned(),
         "witness" => "the names of the configured witnesses".to_owned(),
-        "log" => "the names of the ledgers that are witnessed".to_owned(),
-        "cluster" => {
-            let named = "the names of the configured clusters";
+        "cluster" | "log" => {
+            let named = match label {
+                "log" => "the names of the ledgers that are witnessed",
+                _ => "the names of the configured clusters",
+            };
             let others: Vec<&str> = values.into_iter().filter(|value| value.starts_with('(')).collect();
             if others.is_empty() {
                 named.to_owned()

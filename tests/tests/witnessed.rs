@@ -23,6 +23,8 @@ use tests::process::Folder;
 use tests::wait::{PATIENCE, try_until};
 use tests::witness::{PublicWitness, Witness};
 
+/// What a witness says of a checkpoint of which nothing shows that it goes on.
+const UNPROVED: &str = "a log's checkpoint came without a proof";
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
 
 fn ledger(arguments: &[&str]) -> anyhow::Result<Output> {
@@ -325,7 +327,7 @@ fn promise_5_a_ledger_that_was_forked_is_refused_by_its_witness_and_caught_by_ev
         read(&past.gateway, 20)?;
     }
     try_until("the proof of the longer fork is refused", PATIENCE, || {
-        let refused = past.witness.said("a log contradicts what it showed before");
+        let refused = past.witness.said(UNPROVED);
         refused.with_context(|| past.gateway.log())
     })?;
     assert_eq!(
@@ -594,6 +596,7 @@ fn promise_5_replicas_witness_one_another_and_the_fork_of_one_is_caught_by_the_o
             "{witnessed}"
         );
     }
+    let older_folder = Folder::new("evidence")?;
     // Nothing else of a gateway is there, to nobody.
     for path in [
         "/",
@@ -624,6 +627,15 @@ fn promise_5_replicas_witness_one_another_and_the_fork_of_one_is_caught_by_the_o
         "it does not witness itself"
     );
 
+    let by_stranger = stranger(&east, &west, at_west, &older_folder)?;
+    let held =
+        |dir: &Path, file: &Path| ledger(&["verify", text(dir)?, "--key", &logs[0], "--remembered", text(file)?]);
+    let honest = held(&east.ledger(), &by_stranger)?;
+    assert!(
+        [0, 10].contains(&honest.code),
+        "nothing is wrong with that log: {honest}"
+    );
+
     // The disk of one is put back from an older copy, with all that would betray it, and it goes on.
     east.stop()?;
     let older = Folder::new("older")?;
@@ -636,6 +648,7 @@ fn promise_5_replicas_witness_one_another_and_the_fork_of_one_is_caught_by_the_o
     read(&east, 12)?;
     all_witnessed(&east)?;
     east.stop()?;
+    copy(&east.ledger(), &older.path().join("whole"))?;
     fs::remove_dir_all(east.ledger())?;
     copy(&older.path().join("ledger"), &east.ledger())?;
     for name in ["checkpoint", "witnessed"] {
@@ -647,13 +660,13 @@ fn promise_5_replicas_witness_one_another_and_the_fork_of_one_is_caught_by_the_o
         read(&east, 20)?;
     }
     try_until("the other one has seen it", PATIENCE, || {
-        let refused = [("outcome", "contradiction")];
-        let count = Scrape::of(west.admin())?.sum("gateway_witness_requests_total", &refused);
-        ensure!(
-            count >= 1.0 && west.log().contains("a log contradicts what it showed before"),
-            "{}",
-            west.log()
-        );
+        let said = unproved(&west)?;
+        ensure!(said.len() >= 2, "{}", west.log());
+        let forked = older_folder.write("fork.checkpoint", said.last().context("the newest")?)?;
+        let denied = held(&east.ledger(), &forked);
+        // What the fork itself has signed holds against it, and not against what was there before.
+        let before = held(&older.path().join("whole"), &forked)?;
+        ensure!(before.code == 8 && denied?.code != 8, "{before}");
         Ok(())
     })?;
     // The honest one is witnessed all the same, also by the one that was put back.
@@ -668,7 +681,54 @@ fn promise_5_replicas_witness_one_another_and_the_fork_of_one_is_caught_by_the_o
     let refused = west.start_again().unwrap_err();
     assert!(format!("{refused:#}").contains("put the folder back"), "{refused:#}");
     fs::rename(west.file("elsewhere"), &memory)?;
-    west.start_again()
+    west.start_again()?;
+    // Told to witness nobody any more, it says that others still count on it.
+    configured(&mut west, |config| {
+        config["ledger"]["witnessFor"] = json!([]);
+        config["listeners"]
+            .as_array_mut()
+            .into_iter()
+            .for_each(|all| all.retain(|one| one["name"] != "witness"));
+    })?;
+    let said =
+        "`ledger.witnessFor` names nobody, and the key with which this gateway witnessed other ledgers is still here";
+    assert!(west.log().contains(said), "{}", west.log());
+    Ok(())
+}
+
+/// The checkpoints of which a gateway has said that they came without a proof, as they were signed.
+fn unproved(witness: &Gateway) -> anyhow::Result<Vec<String>> {
+    let log = witness.log();
+    let lines = log.lines().filter(|line| line.contains(UNPROVED));
+    let checkpoint = |line: &str| -> anyhow::Result<String> {
+        let line: Value = serde_json::from_str(line)?;
+        let checkpoint = line["checkpoint"].as_str().context("the checkpoint")?;
+        Ok(checkpoint.to_owned())
+    };
+    lines.map(checkpoint).collect()
+}
+
+/// Somebody who has a newer checkpoint of a log than its witness sends it with a wrong proof. It is refused, and accuses nobody; where it lies then.
+fn stranger(log: &Gateway, witness: &Gateway, at: SocketAddr, folder: &Folder) -> anyhow::Result<PathBuf> {
+    let origin = log.public_key()?.split('+').next().context("a name")?.to_owned();
+    let of_log = [("log", origin.as_str())];
+    try_until("a stranger is faster than the log", PATIENCE, || {
+        read(log, 1)?;
+        let known = Scrape::of(witness.admin())?.sum("gateway_witness_known_records", &of_log);
+        let newest = fs::read_to_string(log.ledger().join("checkpoint"))?;
+        let wrong = format!("old {known:.0}\n{}=\n\n{newest}", "A".repeat(43));
+        let page = Browser::default().request("POST", &format!("http://{at}/add-checkpoint"), &wrong)?;
+        // Of what the witness knows by now nothing is in doubt.
+        let is_said = page.status == 422 && !unproved(witness)?.is_empty();
+        ensure!(is_said, "{}: {}", page.status, page.body);
+        Ok(())
+    })?;
+    let scrape = Scrape::of(witness.admin())?;
+    let ended = |outcome: &str| scrape.sum("gateway_witness_requests_total", &[of_log[0], ("outcome", outcome)]);
+    assert!(ended("unproved") >= 1.0 && ended("cosigned") >= 1.0);
+    assert!(ended("contradiction") < 0.5, "nobody without the log's key raises that");
+    let said = unproved(witness)?;
+    folder.write("stranger.checkpoint", said.first().context("it is said")?)
 }
 
 /// A log's key, private and public.
@@ -730,8 +790,10 @@ fn a_public_log_is_witnessed_by_ours_and_its_fork_is_not() -> anyhow::Result<()>
     let alone = forked(&["--witness_fail_open=true"])?;
     assert_eq!(alone.code, 0, "{alone}");
     assert!(size("fork").is_err(), "nobody has cosigned it");
-    let refused = witness.said("a log contradicts what it showed before");
-    assert!(refused.is_some(), "{alone}");
+    let refused = witness.said(UNPROVED).with_context(|| alone.to_string())?;
+    // As it was signed, so that the fork can be held against it.
+    let evidence = Note::parse(refused["checkpoint"].as_str().unwrap_or_default().as_bytes())?;
+    evidence.verify([&public.parse()?])?;
     assert_eq!(fs::read_to_string(witness.memory()?)?, cosigned);
     Ok(())
 }

@@ -4,11 +4,12 @@
 //! Key and memory lie in the data folder, `keys/witness.key` and `witness`, and belong together: without its memory a witness would cosign a second history. So a
 //! gateway whose memory is gone does not start, as such a program does not.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use console::GatewayUrl;
-use ledger::note::VerifierKey;
+use ledger::note::{Signer as _, SigningKey, VerifierKey};
 use ledger::witness::{WhenForgotten, Witness};
 use ledger::{Disk, RealDisk};
 
@@ -42,7 +43,16 @@ pub(super) fn begin(
         .iter()
         .map(|log| log.parse().with_context(|| format!("`{log}` is no public key")))
         .collect::<Result<_, _>>()?;
+    let file = data.at(data::WITNESS_KEY);
     if logs.is_empty() {
+        if let Some(key) = is_left(&file)? {
+            tracing::warn!(
+                key,
+                file = %file.display(),
+                "`ledger.witnessFor` names nobody, and the key with which this gateway witnessed other ledgers is still here: they are not cosigned any more. \
+                 Take this gateway out of their `ledger.witnesses`, or name them again; if it is to witness nobody, move the key, its `.begun` and `witness` away together"
+            );
+        }
         return Ok(None);
     }
     if let Some(itself) = logs.iter().find(|log| own.iter().any(|own| own.name() == log.name())) {
@@ -51,7 +61,7 @@ pub(super) fn begin(
             itself.short()
         );
     }
-    let (file, memory) = (data.at(data::WITNESS_KEY), data.at(MEMORY));
+    let memory = data.at(MEMORY);
     let name = match data::read_key(&file)? {
         Some(_) => None,
         None => Some(data::named(url, "witness")?),
@@ -72,7 +82,23 @@ pub(super) fn begin(
     for ((log, known), key) in witness.known().into_iter().zip(witness.newest_keys()) {
         tracing::info!(log, known, key = %key, "this ledger is witnessed; so many of its records were cosigned");
     }
-    let counts = Arc::new(Counts::new(Arc::clone(&witness)));
+    let counts = Arc::new(Counts::new(Arc::clone(&witness), now));
     let front = Arc::new(Front::new(witness, Arc::clone(&counts)));
     Ok(Some(Witnessing { front, counts }))
+}
+
+/// The witness's key that an earlier configuration left, in short; `None` where there is none.
+///
+/// # Errors
+/// It cannot be read.
+fn is_left(file: &Path) -> anyhow::Result<Option<String>> {
+    let Some(bytes) = data::read_key(file)? else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(&bytes).ok();
+    let key = text.and_then(|text| text.trim_end().parse::<SigningKey>().ok());
+    // One that cannot be read is told of, too: nobody uses it.
+    Ok(Some(
+        key.map_or_else(|| "(unreadable)".to_owned(), |key| key.key().short()),
+    ))
 }

@@ -16,7 +16,7 @@
 //! A `newest` line stands for each key that was the newest of its log, in that order, where a log has had more than one: the last of them
 //! counts, also where the folder, or the list of keys, knows nothing of it any more.
 //!
-//! Sizes are raised at each start and written first before the first cosignature of a log leaves, so that a checkpoint costs one
+//! Sizes are raised at each start that finds them raised, and written first before the first cosignature of a log leaves, so that a checkpoint costs one
 //! durable write and not two.
 
 use std::collections::BTreeMap;
@@ -142,11 +142,8 @@ impl Begun {
         &self.said
     }
 
-    /// What it says from now on, durably. Nothing is written where it says that already, `is_sure`.
-    pub(super) fn put(&mut self, said: Said, is_sure: bool) -> Result<(), MemoryError> {
-        if is_sure && said == self.said {
-            return Ok(());
-        }
+    /// What it says from now on, durably.
+    pub(super) fn put(&mut self, said: Said) -> Result<(), MemoryError> {
         let before = std::mem::replace(&mut self.said, said);
         let written = self.write();
         if written.is_err() {
@@ -167,6 +164,16 @@ impl Begun {
         };
         write().map_err(|source| MemoryError::Io {
             what: "write",
+            file: disk.display(name),
+            source,
+        })
+    }
+
+    /// Makes durable under which name it was found: a rename that was never synced could be undone by the next power cut.
+    pub(super) fn settle(&self) -> Result<(), MemoryError> {
+        let Place { disk, name } = &self.place;
+        disk.sync_dir().map_err(|source| MemoryError::Io {
+            what: "sync",
             file: disk.display(name),
             source,
         })

@@ -32,7 +32,7 @@ use thiserror::Error;
 use crate::checkpoint::Checkpoint;
 use crate::consistency::{Consistency, ConsistencyError};
 use crate::disk::{Disk, DiskLock};
-use crate::note::{Algorithm, KeyTurn, Note, SignError, Signature, Signer, VerifierKey};
+use crate::note::{Algorithm, KeyTurn, Note, NoteError, SignError, Signature, Signer, VerifierKey};
 use crate::tree::{Head, ProofError, check_consistency, empty_root};
 use begun::{Begun, Said};
 pub use begun::{Place, begin};
@@ -145,12 +145,18 @@ pub enum Refused {
     Forked {
         /// The size.
         size: u64,
+        /// The checkpoint with the signatures of its log alone: evidence.
+        signed: String,
     },
-    /// The new tree is not shown to begin with the one that was cosigned.
+    /// The new tree is not shown to begin with the one that was cosigned. The log's key signed it, and what was sent with it proves nothing: the log forked, or
+    /// somebody who has an honest checkpoint that is newer than the one known here sent it with a wrong proof. Held against the log it says which.
     #[error("the new tree is not shown to begin with the {known} records that were cosigned")]
     Inconsistent {
         /// How many.
         known: u64,
+        /// The checkpoint with the signatures of its log alone; `None` where it is in no doubt: of the very tree that was cosigned, or of any where nothing
+        /// was.
+        signed: Option<String>,
         /// What is wrong with the proof.
         source: ProofError,
     },
@@ -185,14 +191,21 @@ impl Refused {
         }
     }
 
-    /// Whether a log that keeps its promises cannot cause it: its key signed what contradicts what it signed before, or a stranger
-    /// sent a wrong proof with a checkpoint that is newer than the one known here.
+    /// Whether it proves by itself that a log does not keep its promises: its key signed what contradicts what it signed before. Nobody without the
+    /// log's key can cause it, whatever they send.
     #[must_use]
     pub const fn is_contradiction(&self) -> bool {
-        matches!(
-            self,
-            Self::Forked { .. } | Self::Inconsistent { .. } | Self::Retired { is_beyond: true, .. }
-        )
+        matches!(self, Self::Forked { .. } | Self::Retired { is_beyond: true, .. })
+    }
+
+    /// The checkpoint that was refused, with the signatures of its log alone, where it, held against the log, shows whether that forked.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&str> {
+        match self {
+            Self::Forked { signed, .. } => Some(signed),
+            Self::Inconsistent { signed, .. } => signed.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -298,6 +311,15 @@ impl Witness {
             .collect()
     }
 
+    /// Of which log a request says that it is, where that is one of ours. Nothing of it is checked, and it need not be a request at all: for counting.
+    #[must_use]
+    pub fn log_of(&self, body: &[u8]) -> Option<&str> {
+        let at = body.windows(2).position(|pair| pair == b"\n\n")?;
+        let origin = body.get(at + 2..)?.split(|byte| *byte == b'\n').next()?;
+        let (origin, _) = self.logs.get_key_value(std::str::from_utf8(origin).ok()?)?;
+        Some(origin)
+    }
+
     /// Judges a request and cosigns its checkpoint, which is durable as the newest one when this returns, and so is the change of the log's key that
     /// it states. Blocks for the disk.
     ///
@@ -323,7 +345,7 @@ impl Witness {
             size: *size,
             root: *root,
         };
-        judge(&known, &head, &request)?;
+        judge(&known, &head, &request, &keys)?;
         keys.extend(change.as_ref().map(|change| change.next.clone()));
         let (signed, signature) = self.cosign(&request.note, &keys)?;
         // A second cosignature of what is known already changes nothing that has to be remembered.
@@ -345,7 +367,10 @@ impl Witness {
             said.put_size(origin, Some(size));
         }
         said.put_keys(origin, keys);
-        begun.put(said, true)
+        if said == *begun.said() {
+            return Ok(());
+        }
+        begun.put(said)
     }
 
     /// The checkpoint with the signatures of its log and with ours; and ours alone. What others have signed is left out: whoever
@@ -356,11 +381,7 @@ impl Witness {
             key: self.signer.key().short(),
             why,
         };
-        let mut signed = Note::new(note.text().to_owned()).map_err(|error| failed(error.to_string()))?;
-        for key in log {
-            let by_log = note.signatures().iter().find(|one| one.claims(key));
-            by_log.into_iter().for_each(|one| signed.add(one.clone()));
-        }
+        let mut signed = by_log(note, log).map_err(|error| failed(error.to_string()))?;
         signed.sign(&*self.signer, time)?;
         let ours = signed
             .signatures()
@@ -383,6 +404,7 @@ fn hold_against(
     let is_anew = forgotten == WhenForgotten::DangerBeginAnew;
     let read = Begun::read(beside, key)?;
     let mut is_forgotten = read.is_none() && !memory::is_any(disk)?;
+    let is_there = read.is_some();
     let mut begun = read.unwrap_or_else(|| Begun::new(beside, key));
     let file = begun.file();
     if is_forgotten && !is_anew {
@@ -406,7 +428,12 @@ fn hold_against(
         return Err(NoWitness::NothingForgotten);
     }
     memory::settle(disk)?;
-    begun.put(said, false)?;
+    if is_there && said == *begun.said() {
+        // Not written anew, so that a full disk stops nobody who has nothing new to say; the last run's may not be durable yet.
+        begun.settle()?;
+    } else {
+        begun.put(said)?;
+    }
     Ok(begun)
 }
 
@@ -469,16 +496,29 @@ fn follows(request: &Consistency, keys: &[VerifierKey], memory: &Memory) -> Resu
     })
 }
 
+/// The note with the signatures of its log alone.
+fn by_log(note: &Note, log: &[VerifierKey]) -> Result<Note, NoteError> {
+    let mut signed = Note::new(note.text().to_owned())?;
+    for key in log {
+        let by_log = note.signatures().iter().find(|one| one.claims(key));
+        by_log.into_iter().for_each(|one| signed.add(one.clone()));
+    }
+    Ok(signed)
+}
+
 /// The checks of the specification, in its order, after those of origin and signature.
-fn judge(known: &Head, new: &Head, request: &Consistency) -> Result<(), Refused> {
+fn judge(known: &Head, new: &Head, request: &Consistency, keys: &[VerifierKey]) -> Result<(), Refused> {
+    let signed = || by_log(&request.note, keys).map_or_else(|error| error.to_string(), |note| note.to_string());
     if request.old != known.size {
         return Err(Refused::Conflict { known: known.size });
     }
     if known.size == new.size && known.root != new.root {
-        return Err(Refused::Forked { size: known.size });
+        let size = known.size;
+        return Err(Refused::Forked { size, signed: signed() });
     }
     check_consistency(known, new, &request.proof).map_err(|source| Refused::Inconsistent {
         known: known.size,
+        signed: (known.size != 0 && known.size != new.size).then(signed),
         source,
     })
 }

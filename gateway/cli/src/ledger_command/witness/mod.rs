@@ -116,7 +116,7 @@ async fn listen(arguments: &Arguments, witness: Arc<Witness>) -> anyhow::Result<
             "this log is witnessed; so many of its records were cosigned"
         );
     }
-    let counts = Arc::new(Counts::new(Arc::clone(&witness)));
+    let counts = Arc::new(Counts::new(Arc::clone(&witness), serve::now));
     registry.register_collector(Box::new(Arc::clone(&counts)));
     let stop = CancellationToken::new();
     if let Some(admin) = arguments.admin {

@@ -3,8 +3,9 @@
 //! **When it is full:** a body is read whole before its request takes one of 32 places, and [`super::waiting`] shares the room for
 //! bodies that are still being sent. Who finds no room, is displaced, or finds no place gets 503 with `Retry-After`, and asks again.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ const PATH: &str = "/add-checkpoint";
 const PLACES: usize = 32;
 /// From the head of a request to the last byte of its body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// Checkpoints without a proof that are written into the log: who has honest ones could fill it. Further ones are counted.
+const MOST_UNPROVED: usize = 100;
 
 /// Answers requests.
 #[derive(Debug)]
@@ -33,9 +36,12 @@ pub(crate) struct Front {
     counts: Arc<Counts>,
     waiting: Arc<Waiting>,
     places: Semaphore,
+    /// The checkpoints of the logs that came without a proof and were said.
+    unproved: Mutex<BTreeSet<String>>,
 }
 
 type Answer = Response<Full<Bytes>>;
+type Ended = (Outcome, Answer);
 
 impl Front {
     pub(crate) fn new(witness: Arc<Witness>, counts: Arc<Counts>) -> Self {
@@ -44,25 +50,35 @@ impl Front {
             counts,
             waiting: Arc::default(),
             places: Semaphore::new(PLACES),
+            unproved: Mutex::default(),
         }
     }
 
-    async fn answer(&self, peer: IpAddr, target: &[u8], request: Request<Inbound>) -> (Outcome, Answer) {
+    /// How it ended, of which log it said that it is, and what is answered.
+    async fn answer(&self, peer: IpAddr, target: &[u8], request: Request<Inbound>) -> (Option<String>, Ended) {
         if target != PATH.as_bytes() {
-            return refuse(StatusCode::NOT_FOUND, "the only thing here is /add-checkpoint");
+            let nothing = refuse(StatusCode::NOT_FOUND, "the only thing here is /add-checkpoint");
+            return (None, nothing);
         }
         if request.method() != Method::POST {
             let (outcome, mut answer) = refuse(StatusCode::METHOD_NOT_ALLOWED, "checkpoints are posted");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return (outcome, answer);
+            return (None, (outcome, answer));
         }
         let Some(sent) = self.waiting.enter(peer) else {
-            return full("too many requests of your network at once");
+            return (None, full("too many requests of your network at once"));
         };
-        let body = match body(request.into_body(), &sent).await {
-            Ok(body) => body,
-            Err(refused) => return refused,
-        };
+        match body(request.into_body(), &sent).await {
+            Ok(body) => {
+                let log = self.witness.log_of(&body).map(str::to_owned);
+                let ended = self.judge(body, log.as_deref()).await;
+                (log, ended)
+            }
+            Err(refused) => (None, refused),
+        }
+    }
+
+    async fn judge(&self, body: Bytes, log: Option<&str>) -> Ended {
         // Until here it has cost memory and time of its own.
         let Ok(_place) = self.places.try_acquire() else {
             return full("too many requests at once");
@@ -71,17 +87,44 @@ impl Front {
         // It syncs to the disk.
         match tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await {
             Ok(Ok(signature)) => (Outcome::Cosigned, said(StatusCode::OK, format!("{signature}\n"))),
-            Ok(Err(refused)) => refused_by(&refused),
+            Ok(Err(refused)) => {
+                self.say(&refused, log.unwrap_or_default());
+                refused_by(&refused)
+            }
             Err(error) => {
                 tracing::error!(%error, "a request met a fault of ours");
                 refuse(StatusCode::INTERNAL_SERVER_ERROR, "a fault of this witness")
             }
         }
     }
+
+    /// Says what a person has to look at. The checkpoint stands there as it was signed, so that the log can be held against it.
+    fn say(&self, refused: &Refused, log: &str) {
+        let evidence = refused.evidence().unwrap_or_default();
+        match outcome(refused) {
+            // Nobody without the log's key can cause it.
+            Outcome::Contradiction => {
+                tracing::error!(log, why = %refused, checkpoint = evidence, "refused: a log contradicts what it showed before")
+            }
+            Outcome::Unproved if self.is_new(evidence) => {
+                tracing::error!(log, why = %refused, checkpoint = evidence, "refused: a log's checkpoint came without a proof that it goes on from what was cosigned; hold the log against it, with `ledger verify --remembered`: if it does not hold, the log forked, and else a stranger sent a wrong proof")
+            }
+            Outcome::Fault => {
+                let why = chain(refused);
+                tracing::error!(log, why, "nothing can be cosigned");
+            }
+            _ => tracing::debug!(log, why = %refused, "refused"),
+        }
+    }
+
+    fn is_new(&self, checkpoint: &str) -> bool {
+        let mut said = self.unproved.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < MOST_UNPROVED && said.insert(checkpoint.to_owned())
+    }
 }
 
 /// The whole body, unless it is too long, too slow, or gives way to another's.
-async fn body(body: Inbound, sent: &Sent) -> Result<Bytes, (Outcome, Answer)> {
+async fn body(body: Inbound, sent: &Sent) -> Result<Bytes, Ended> {
     let collected = Limited::new(body, MAX_CONSISTENCY_LEN).collect();
     let collected = tokio::select! {
         collected = tokio::time::timeout(BODY_WITHIN, collected) => collected,
@@ -97,7 +140,7 @@ async fn body(body: Inbound, sent: &Sent) -> Result<Bytes, (Outcome, Answer)> {
     }
 }
 
-fn full(why: &str) -> (Outcome, Answer) {
+fn full(why: &str) -> Ended {
     let (_, mut answer) = refuse(StatusCode::SERVICE_UNAVAILABLE, why);
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
     (Outcome::Full, answer)
@@ -107,11 +150,11 @@ impl Handler for Front {
     type Body = Full<Bytes>;
 
     async fn handle(&self, conn: Arc<Conn>, head: Head, request: Request<Inbound>) -> Answer {
-        let (outcome, answer) = match head.violation {
-            Some(violation) => refuse(violation.status(), violation.text()),
+        let (log, (outcome, answer)) = match head.violation {
+            Some(violation) => (None, refuse(violation.status(), violation.text())),
             None => self.answer(conn.peer().ip(), &head.target, request).await,
         };
-        self.counts.count(outcome);
+        self.counts.count(log.as_deref(), outcome);
         answer
     }
 
@@ -119,30 +162,23 @@ impl Handler for Front {
     fn connection_refused(&self, _: &Conn, _: ConnectionRefused) {}
 }
 
-fn refused_by(refused: &Refused) -> (Outcome, Answer) {
-    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let outcome = match refused {
+fn outcome(refused: &Refused) -> Outcome {
+    match refused {
         Refused::Malformed(_) | Refused::Shrunk { .. } => Outcome::Malformed,
         Refused::UnknownLog { .. } | Refused::Signature | Refused::NotNewest { .. } | Refused::Changes => {
             Outcome::Unknown
         }
         Refused::Conflict { .. } | Refused::Retired { is_beyond: false, .. } => Outcome::Conflict,
-        Refused::Forked { .. } | Refused::Inconsistent { .. } | Refused::Retired { is_beyond: true, .. } => {
-            Outcome::Contradiction
-        }
+        Refused::Forked { .. } | Refused::Retired { is_beyond: true, .. } => Outcome::Contradiction,
+        Refused::Inconsistent { signed: Some(_), .. } => Outcome::Unproved,
+        Refused::Inconsistent { signed: None, .. } => Outcome::Malformed,
         Refused::Memory(_) | Refused::Sign(_) => Outcome::Fault,
-    };
-    match outcome {
-        // Nobody without the log's key can cause a fork; who sends a wrong proof needs a checkpoint that is newer than ours.
-        Outcome::Contradiction => {
-            tracing::error!(why = %refused, "refused: a log contradicts what it showed before")
-        }
-        Outcome::Fault => {
-            let why = chain(refused);
-            tracing::error!(why, "nothing can be cosigned");
-        }
-        _ => tracing::debug!(why = %refused, "refused"),
     }
+}
+
+fn refused_by(refused: &Refused) -> Ended {
+    let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let outcome = outcome(refused);
     if let Some(size) = refused.known_size() {
         let mut answer = said(status, format!("{size}\n"));
         answer
@@ -158,7 +194,7 @@ fn refused_by(refused: &Refused) -> (Outcome, Answer) {
     (outcome, said(status, words))
 }
 
-fn refuse(status: StatusCode, why: &str) -> (Outcome, Answer) {
+fn refuse(status: StatusCode, why: &str) -> Ended {
     (Outcome::Malformed, said(status, format!("{why}\n")))
 }
 

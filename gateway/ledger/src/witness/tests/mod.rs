@@ -1,5 +1,6 @@
 //! Two logs of one name and key, one witness: whatever is asked, it cosigns one history.
 
+mod refused;
 mod retired;
 
 use std::convert::Infallible;
@@ -190,10 +191,7 @@ fn what_is_not_exactly_a_request_is_refused() {
         (head.to_owned(), ConsistencyError::NoCheckpoint),
         (EXAMPLE.replacen("PlRN", "PlR", 1), ConsistencyError::Proof { line: 1 }),
         (EXAMPLE.replacen("jrJZ", " jrJ", 1), ConsistencyError::Proof { line: 2 }),
-        (
-            format!("{head}\n\n"),
-            ConsistencyError::Note(crate::note::NoteError::NoSignatures),
-        ),
+        (format!("{head}\n\n"), ConsistencyError::Note(NoteError::NoSignatures)),
         (
             EXAMPLE.replacen("\n20852163\n", "\n020852163\n", 1),
             ConsistencyError::Checkpoint(crate::CheckpointError::Size),
