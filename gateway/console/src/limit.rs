@@ -66,13 +66,7 @@ impl Limiter {
     pub(crate) fn take(&self, act: Act, source: &str, now: Timestamp) -> Result<(), Duration> {
         let mut buckets = self.full_again.lock().unwrap_or_else(PoisonError::into_inner);
         let key = place_for(&mut buckets, act, source, now);
-        let (burst, every) = act.allowance();
-        let full_again = buckets.get(&key).copied().unwrap_or(now).max(now);
-        let owed = full_again.since(now) + every;
-        let most = every * burst;
-        if owed > most {
-            return Err(owed.saturating_sub(most));
-        }
+        let owed = one_more(buckets.get(&key).copied(), act, now)?;
         buckets.insert(key, now.plus(owed));
         Ok(())
     }
@@ -80,22 +74,34 @@ impl Limiter {
     /// Whether one could be taken, without taking it: for acts that count only when they turn out wrong.
     pub(crate) fn may(&self, act: Act, source: &str, now: Timestamp) -> Result<(), Duration> {
         let buckets = self.full_again.lock().unwrap_or_else(PoisonError::into_inner);
-        let (burst, every) = act.allowance();
         let own = buckets.get(&(act, source.to_owned())).copied();
-        let owed = own.map_or(Duration::ZERO, |full_again| full_again.since(now)) + every;
-        let most = every * burst;
-        if owed > most {
-            Err(owed.saturating_sub(most))
-        } else {
-            Ok(())
-        }
+        one_more(own, act, now).map(drop)
     }
+}
+
+/// How long until the bucket is full again when one more is taken; else how long to wait.
+fn one_more(full_again: Option<Timestamp>, act: Act, now: Timestamp) -> Result<Duration, Duration> {
+    let (burst, every) = act.allowance();
+    let (owed, most) = (owed(full_again, act, now) + every, every * burst);
+    if owed > most {
+        Err(owed.saturating_sub(most))
+    } else {
+        Ok(owed)
+    }
+}
+
+/// How long until a bucket is full again.
+fn owed(full_again: Option<Timestamp>, act: Act, now: Timestamp) -> Duration {
+    let (burst, every) = act.allowance();
+    let owed = full_again.map_or(Duration::ZERO, |full_again| full_again.since(now));
+    // Further ahead than a whole bucket only after the clock was set back, which must shut nobody out.
+    if owed > every * burst { Duration::ZERO } else { owed }
 }
 
 fn place_for(buckets: &mut HashMap<(Act, String), Timestamp>, act: Act, source: &str, now: Timestamp) -> (Act, String) {
     let key = (act, source.to_owned());
     if buckets.len() >= SOURCES && !buckets.contains_key(&key) {
-        buckets.retain(|_, full_again| *full_again > now);
+        buckets.retain(|(act, _), full_again| !owed(Some(*full_again), *act, now).is_zero());
         if buckets.len() >= SOURCES {
             return (act, SHARED.to_owned());
         }
@@ -121,6 +127,26 @@ mod tests {
         let later = NOW.plus(Duration::from_secs(60));
         assert!(limiter.take(Act::WrongUserCode, "a", later).is_ok());
         assert!(limiter.take(Act::WrongUserCode, "a", later).is_err());
+    }
+
+    /// It would have been for as long as the step.
+    #[test]
+    fn a_clock_that_was_set_back_shuts_nobody_out_and_limits_from_then_on() {
+        let limiter = Limiter::default();
+        let before = NOW.plus(Duration::from_secs(86_400));
+        while limiter.take(Act::WrongUserCode, "a", before).is_ok() {}
+        assert!(limiter.may(Act::WrongUserCode, "a", NOW).is_ok());
+        for _ in 0..10 {
+            assert!(limiter.take(Act::WrongUserCode, "a", NOW).is_ok());
+        }
+        assert_eq!(limiter.take(Act::WrongUserCode, "a", NOW), Err(Duration::from_secs(60)));
+        // What was owed by the other clock takes no place either.
+        let full = Limiter::default();
+        for number in 0..SOURCES {
+            full.take(Act::SignIn, &number.to_string(), before).unwrap();
+        }
+        full.take(Act::SignIn, "newcomer", NOW).unwrap();
+        assert_eq!(full.full_again.lock().unwrap().len(), 1);
     }
 
     #[test]
