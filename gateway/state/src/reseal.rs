@@ -197,6 +197,24 @@ mod tests {
         };
         assert_eq!(store.reseal().unwrap(), done);
         assert_eq!(store.reseal().unwrap(), Resealed::default(), "once");
+        let device = store.read(|connection| {
+            let row = "SELECT status, browser_hash IS NULL, pending IS NULL FROM devices";
+            Ok(connection.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+        });
+        let asks_again: (String, bool, bool) = ("waiting".to_owned(), true, true);
+        assert_eq!(device.unwrap(), asks_again, "whoever waits at a device is asked again");
+        // What begins under the current key is nobody's to interrupt.
+        let begun = store.keys.seal("attempts", "attempts", b"secret").unwrap();
+        store
+            .write(|transaction| {
+                transaction.execute(
+                    "INSERT INTO attempts VALUES (x'01', x'02', 'a', ?1, 0, 9)",
+                    params![begun],
+                )?;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(store.reseal().unwrap(), Resealed::default(), "and it goes on");
         drop(store);
         assert_eq!(values(&open(&file, 2, &[])), plain);
     }
@@ -266,9 +284,10 @@ mod tests {
     fn what_no_key_opens_is_left_and_counted() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state.sqlite");
-        open(&file, 9, &[])
+        let lost = open(&file, 9, &[])
             .part_key("lost", "command", Timestamp::EPOCH)
-            .unwrap();
+            .unwrap()
+            .bytes;
         let plain = {
             let store = open(&file, 1, &[]);
             store.part_key("here", "command", Timestamp::EPOCH).unwrap().bytes
@@ -281,5 +300,14 @@ mod tests {
             plain
         );
         assert!(store.part_key("lost", "command", Timestamp::EPOCH).is_err());
+        drop(store);
+        // It is left as it was: whoever finds its key again reads it.
+        assert_eq!(
+            open(&file, 2, &[9])
+                .part_key("lost", "command", Timestamp::EPOCH)
+                .unwrap()
+                .bytes,
+            lost
+        );
     }
 }

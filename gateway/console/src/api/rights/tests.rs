@@ -12,7 +12,8 @@ use crate::api::tests::world;
 /// Of `shop`, of everything without people and addresses, of recordings, and of a namespace in which nothing happens.
 pub(in crate::api) fn roles() -> Vec<RoleOf> {
     let role = |name: &str, namespaces: Option<&str>, hides: &[Hides], may: &[May]| RoleOf {
-        groups: vec![format!("{name}-readers")],
+        // Nobody here is in the second one: of a role's groups each is told the own ones.
+        groups: vec![format!("{name}-readers"), format!("{name}-council")],
         role: Arc::new(AuditRole {
             name: name.to_owned(),
             clusters: None,
@@ -161,16 +162,22 @@ async fn everybody_is_told_what_they_may_read_and_an_auditor_who_else_may() {
     };
     let none = of(1, "alice", &["dev"]).await;
     assert_eq!(
-        (&none["all"], &none["roles"], &none["configured"]),
-        (&json!(false), &json!([]), &Value::Null)
+        (&none["all"], &none["allBy"], &none["roles"], &none["configured"]),
+        (&json!(false), &json!([]), &json!([]), &Value::Null)
     );
+    assert_eq!(none["user"], "alice");
     let some = of(4, "dan", &["shop-readers", "dev"]).await;
     let role =
         json!({"name": "shop", "namespaces": ["shop"], "hides": [], "may": ["receipts"], "by": ["shop-readers"]});
     assert_eq!((&some["roles"], &some["configured"]), (&json!([role]), &Value::Null));
     let all = of(3, "eve", &["auditors"]).await;
     assert_eq!((&all["all"], &all["allBy"]), (&json!(true), &json!(["auditors"])));
+    assert_eq!(all["configured"]["auditGroups"], json!(["auditors"]));
     assert_eq!(all["configured"]["roles"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        all["configured"]["roles"][0]["groups"],
+        json!(["shop-readers", "shop-council"])
+    );
     assert_eq!(all["configured"]["roles"][1]["hides"], json!(["people", "addresses"]));
     let told = |count| format!("asked which records they may read: {count} roles told");
     assert_eq!(world.read_sentences(), [told(0), told(1), told(4)]);
