@@ -241,15 +241,16 @@ impl Store {
     ) -> Result<(Vec<Vec<u8>>, bool), StateError> {
         let text = text(said)?;
         self.write(|transaction| {
-            let mut destroyed = Vec::new();
+            let (mut destroyed, mut name_made) = (Vec::new(), None);
             for (id, class) in keys {
-                let mut delete = transaction
-                    .prepare_cached("DELETE FROM part_keys WHERE id = ?1 AND subject_id = ?2 RETURNING sealed")?;
-                destroyed.extend(
-                    delete
-                        .query_row(params![id, subject.as_str()], |row| row.get(0))
-                        .optional()?,
-                );
+                let mut delete = transaction.prepare_cached(
+                    "DELETE FROM part_keys WHERE id = ?1 AND subject_id = ?2 RETURNING sealed, created_at",
+                )?;
+                let gone = delete.query_row(params![id, subject.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+                if let Some((sealed, made)) = gone.optional()? {
+                    destroyed.push(sealed);
+                    name_made = name_made.max((class == NAME_CLASS).then_some(made));
+                }
                 transaction
                     .prepare_cached(
                         "INSERT OR IGNORE INTO erased_keys (id, subject_id, class, said) VALUES (?1, ?2, ?3, ?4)",
@@ -264,7 +265,7 @@ impl Store {
             let mut was_marked = scrub::mark(transaction)?;
             // With the last of its records: those before it are written under the pseudonym that goes.
             if is_over.is_some() && pseudonym::is_going(transaction, subject)? {
-                pseudonym::erase(transaction, subject, said.at)?;
+                pseudonym::erase(transaction, subject, said.at, name_made)?;
                 // What leads from the person to the pseudonym is a row like any other, and nobody looks for its traces: all is written anew.
                 was_marked = true;
             }

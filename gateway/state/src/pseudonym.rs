@@ -144,12 +144,21 @@ pub(crate) fn is_going(transaction: &Transaction<'_>, subject: &SubjectId) -> Re
     Ok(find.exists(params![subject.as_str(), NAME_CLASS])?)
 }
 
-/// The keys of their name are gone: so is all that leads from the subject to what was recorded, and what ended sign-ins say of them.
-pub(crate) fn erase(transaction: &Transaction<'_>, subject: &SubjectId, at: Timestamp) -> Result<(), StateError> {
+/// The keys of their name are gone: so is all that leads from the subject to what was recorded, and what ended sign-ins say of them. `name_made` is when the
+/// newest of those keys was made (Unix nanoseconds), where one was here: a file from before it was asked for has in use what was taken out of use since, also
+/// where a request that was taken back came between, so that the record names a later one.
+pub(crate) fn erase(
+    transaction: &Transaction<'_>,
+    subject: &SubjectId,
+    at: Timestamp,
+    name_made: Option<i64>,
+) -> Result<(), StateError> {
     let subject = subject.as_str();
     transaction
-        .prepare_cached("DELETE FROM pseudonyms WHERE subject_id = ?1 AND retired_at IS NOT NULL")?
-        .execute(params![subject])?;
+        .prepare_cached(
+            "DELETE FROM pseudonyms WHERE subject_id = ?1 AND (retired_at IS NOT NULL OR created_at <= ?2)",
+        )?
+        .execute(params![subject, name_made])?;
     transaction
         .prepare_cached("UPDATE erased_keys SET subject_id = ?2 WHERE subject_id = ?1")?
         .execute(params![subject, NOBODY])?;
@@ -282,6 +291,27 @@ mod tests {
             })
             .unwrap();
         assert_eq!(linked, 0, "no row says whose the key was");
+    }
+
+    /// A first request was taken back, so that the erasure's record stands under the second pseudonym; and the file is from before both.
+    #[test]
+    fn promise_6_a_file_from_before_it_was_asked_for_loses_each_pseudonym_whose_key_of_the_name_goes() {
+        let store = test_store();
+        let first = store.pseudonym(&alice(), at(1)).unwrap();
+        let key = store.part_key(alice().as_str(), NAME_CLASS, at(2)).unwrap();
+        let bob = SubjectId::from_digest([2; 16]);
+        let others = store.pseudonym(&bob, at(1)).unwrap();
+        let said = Erased {
+            record: "r".to_owned(),
+            at: at(100),
+            asked: "carol".to_owned(),
+            agreed: "dave".to_owned(),
+        };
+        let keys = [key.id.as_str(), "unknown here"].map(|id| (id.to_owned(), NAME_CLASS.to_owned()));
+        store.erased(&alice(), &keys, &said, Some("not here either")).unwrap();
+        assert_eq!(store.subject_of_pseudonym(first.as_str()).unwrap(), None);
+        assert_ne!(store.pseudonym(&alice(), at(110)).unwrap(), first);
+        assert_eq!(store.subject_of_pseudonym(others.as_str()).unwrap(), Some(bob));
     }
 
     #[test]
