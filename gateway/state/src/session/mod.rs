@@ -300,27 +300,6 @@ impl Store {
         Ok(found)
     }
 
-    /// The sessions of a person that still count, newest first.
-    ///
-    /// # Errors
-    /// The database failed or a row is unreadable.
-    pub fn live_sessions(&self, subject: &SubjectId, now: Timestamp) -> Result<Vec<Session>, StateError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "{SELECT} WHERE s.subject_id = ?1 AND s.revoked_at IS NULL ORDER BY s.created_at DESC"
-            ))?;
-            let mut rows = statement.query(params![subject.as_str()])?;
-            let mut sessions = Vec::new();
-            while let Some(row) = rows.next()? {
-                let session = read_session(row, now)?;
-                if session.standing == Standing::Live {
-                    sessions.push(session);
-                }
-            }
-            Ok(sessions)
-        })
-    }
-
     /// The provider's tokens and their version; `None` when the session is unknown or ended.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::attributes::Attributes;
 use super::compile::{CompiledBinding, CompiledRole, Roles, Shard};
 use super::matching::VerbMask;
 use super::nearest::BoundRole;
-use super::objects::{Binding, Objects, PolicyRule};
+use super::objects::{Binding, Objects};
 use super::subject::SubjectView;
 use crate::mutant::{Bend, Mutant};
 
@@ -188,26 +188,6 @@ impl Snapshot {
             .flat_map(|shard| shard.naming(subject))
             .map(|(binding, by)| (binding.as_ref(RuleEffect::Allow), by))
             .collect()
-    }
-
-    /// Every rule that the subject holds in a namespace (empty: cluster-wide alone), with its binding.
-    pub fn rules_of<'s>(
-        &'s self,
-        subject: &SubjectView<'_>,
-        namespace: &str,
-    ) -> impl Iterator<Item = (RuleRef, &'s PolicyRule)> {
-        self.applying(subject, namespace, Bend::default())
-            .into_iter()
-            .flat_map(|binding| {
-                let role = binding
-                    .resolved(Bend::default())
-                    .ok()
-                    .and_then(|role| self.roles.get(role));
-                let rules = role.map(|role| role.rules.as_slice()).unwrap_or_default();
-                rules
-                    .iter()
-                    .map(|rule| (binding.as_ref(RuleEffect::Allow), rule.as_policy()))
-            })
     }
 
     #[cfg(test)]
