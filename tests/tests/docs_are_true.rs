@@ -19,6 +19,8 @@ mod kept;
 mod kinds;
 #[path = "docs_are_true/names.rs"]
 mod names;
+#[path = "docs_are_true/proof.rs"]
+mod proof;
 #[path = "docs_are_true/statements.rs"]
 mod statements;
 
@@ -612,17 +614,17 @@ fn without_ids(text: &str) -> String {
         .collect()
 }
 
-/// The page with this text in the block behind its mark.
 fn with_picture(path: &str, picture: &str) -> String {
+    with_block(path, "picture", picture)
+}
+
+/// The page with this text in the block behind a mark.
+fn with_block(path: &str, mark: &str, text: &str) -> String {
     let page = std::fs::read_to_string(repository().join(path)).unwrap();
-    let (before, rest) = page
-        .split_once("<!-- picture -->\n```console\n")
-        .expect("a mark for the picture");
+    let begin = format!("<!-- {mark} -->\n```console\n");
+    let (before, rest) = page.split_once(&begin).expect("a mark for the block");
     let (_, after) = rest.split_once("\n```\n").expect("the end of the block");
-    format!(
-        "{before}<!-- picture -->\n```console\n{}\n```\n{after}",
-        picture.trim_end()
-    )
+    format!("{before}{begin}{}\n```\n{after}", text.trim_end())
 }
 
 /// The fenced blocks of one language, with the line of their first line.
