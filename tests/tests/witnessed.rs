@@ -2,7 +2,8 @@
 //! witness` and by one on public libraries, and a public log that is witnessed by ours.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -729,6 +730,46 @@ fn stranger(log: &Gateway, witness: &Gateway, at: SocketAddr, folder: &Folder) -
     assert!(ended("contradiction") < 0.5, "nobody without the log's key raises that");
     let said = unproved(witness)?;
     folder.write("stranger.checkpoint", said.first().context("it is said")?)
+}
+
+#[test]
+fn promise_5_a_gateway_that_is_told_to_witness_itself_does_not_start() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let own = gateway.public_key()?;
+    let refused = witnesses_others(&mut gateway, &own, Port::reserve()?.address()).unwrap_err();
+    let said = format!("{refused:#}");
+    let words = "is the ledger of this very gateway: who has its disk would have the cosignatures, too. Name those of others in `ledger.witnessFor`";
+    assert!(said.contains(words), "{said}");
+    Ok(())
+}
+
+/// Nobody has to be known there, and nobody is to take the place of the logs that are witnessed.
+#[test]
+fn promise_8_one_address_has_no_more_than_64_connections_to_a_gateway_as_a_witness() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let port = Port::reserve()?;
+    witnesses_others(&mut gateway, &log_key()?.1, port.address())?;
+    let answered = || -> anyhow::Result<Option<TcpStream>> {
+        let mut stream = TcpStream::connect(port.address())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")?;
+        let mut first = [0; 12];
+        // Closed before a byte, or reset.
+        let answers = stream.read_exact(&mut first).is_ok() && first == *b"HTTP/1.1 404";
+        Ok(answers.then_some(stream))
+    };
+    let mut open = Vec::new();
+    for number in 0..64 {
+        open.push(answered()?.with_context(|| format!("connection {number}"))?);
+    }
+    assert!(answered()?.is_none(), "one too many");
+    // Who works with the gateway comes by another listener.
+    read(&gateway, 1)?;
+    open.pop();
+    try_until("there is room again", PATIENCE, || answered()?.context("no answer"))?;
+    Ok(())
 }
 
 /// A log's key, private and public.
