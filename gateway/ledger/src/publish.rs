@@ -30,6 +30,7 @@ use crate::tree::Head;
 use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST, key_changes};
 use before::root_at;
 pub use mend::Cut;
+pub(crate) use mend::torn_end;
 
 /// How long a checkpoint may be old while records come.
 const EVERY: Duration = Duration::from_secs(1);

@@ -681,6 +681,12 @@ fn not_looked_at(report: &Report, nothing_remembered: bool, earlier: Option<&Ear
             report.torn
         ));
     }
+    if report.torn_checkpoints > 0 {
+        lines.push(format!(
+            "{} bytes of a checkpoint whose writing broke off, which nobody was given",
+            report.torn_checkpoints
+        ));
+    }
     if nothing_remembered {
         lines.push("whether newer records were cut off together with their checkpoints: give one that was kept elsewhere with --remembered".to_owned());
     }
@@ -759,6 +765,7 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
         "gapRecords": report.gaps,
         "bytes": report.bytes,
         "tornBytes": report.torn,
+        "tornCheckpointBytes": report.torn_checkpoints,
     })
 }
 

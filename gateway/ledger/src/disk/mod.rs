@@ -145,6 +145,40 @@ pub(crate) fn read_range(file: &dyn DiskFile, offset: u64, len: usize) -> io::Re
     Ok(bytes)
 }
 
+/// As [`read_range_into`], of the first `len` bytes of a file to which somebody may be writing, from the end to the beginning: whatever of his is found in a piece,
+/// what he wrote before it is found in the pieces before. Upwards a piece could be read before he writes to it, and the next one after: a hole that never was.
+/// Bytes that the file lost meanwhile are zeros. `reached` is told how many bytes were read.
+pub(crate) fn read_down_into(
+    file: &dyn DiskFile,
+    len: u64,
+    bytes: &mut Vec<u8>,
+    reached: &dyn Fn(u64),
+) -> io::Result<()> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if bytes.capacity() < len {
+        *bytes = vec![0; len];
+    } else {
+        bytes.resize(len, 0);
+    }
+    let mut end = len;
+    while end > 0 {
+        let begin = end.saturating_sub(1) / PIECE * PIECE;
+        let mut have = begin;
+        while let Some(rest) = bytes.get_mut(have..end).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, to_u64(have))? {
+                0 => {
+                    rest.fill(0);
+                    break;
+                }
+                read => have = have.saturating_add(read),
+            }
+        }
+        end = begin;
+        reached(to_u64(len.saturating_sub(end)));
+    }
+    Ok(())
+}
+
 /// Bytes that are read at once where somebody is told of them.
 const PIECE: usize = 256 << 10;
 

@@ -57,6 +57,13 @@ fn mend_one(disk: &dyn Disk, name: &str, origin: &str) -> std::io::Result<Option
     Ok(Some(Cut { file, offset, bytes }))
 }
 
+/// From where on a file of kept checkpoints of this log is the rest of an append that broke off: what a start cuts.
+pub(crate) fn torn_end(bytes: &[u8], origin: &str) -> Option<usize> {
+    let begin = last_begin(bytes).unwrap_or(0);
+    let at = torn(bytes.get(begin..)?, u64::try_from(begin).ok()?, origin)?;
+    Some(begin.saturating_add(at))
+}
+
 /// The last note of a file, or what stands where one would, and where it begins.
 fn last_note(file: &dyn DiskFile, len: u64) -> std::io::Result<(u64, Vec<u8>)> {
     let mut most = TAIL;

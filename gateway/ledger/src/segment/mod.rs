@@ -19,7 +19,7 @@ mod scan;
 
 use std::collections::BTreeMap;
 
-pub(crate) use scan::{BrokenWhy, Scan, evidence_of_sync, scan, written};
+pub(crate) use scan::{BrokenWhy, Checksums, Evidence, Looked, Scan, evidence_of_sync, follow, scan, written};
 
 use crate::leaf::ID_MAX;
 use crate::tree::{Frontier, Hash};

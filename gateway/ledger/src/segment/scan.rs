@@ -7,9 +7,12 @@
 
 use std::ops::Range;
 
+use model::event::RecordKind;
+
 use super::{FOOTER_MAGIC, Footer, Header, OpenEntry, OpenSet, cut_id};
-use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, read_frame};
-use crate::leaf;
+use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, MAX_PART_LEN, read_frame};
+use crate::leaf::{self, Facts};
+use crate::options::to_u64;
 use crate::tree::{Frontier, Hash, leaf_hash};
 
 /// What a segment holds.
@@ -88,21 +91,125 @@ pub(crate) fn scan(data: &[u8]) -> Result<Option<Scan>, Broken> {
 
 /// Whether a frame that begins a batch with a record after `seq`, or a valid footer, stands anywhere from `from` on.
 pub(crate) fn evidence_of_sync(data: &[u8], from: usize, seq: u64) -> bool {
-    let mut at = from;
-    while let Some(rest) = data.get(at..).filter(|rest| rest.len() >= FRAME_HEADER_LEN) {
-        match rest {
-            // The cheap look first: length below 2^24, version 1, marked as the first of a batch.
-            [_, _, _, 0, _, _, _, _, _, 1, 1, 0, ..]
-                if read_frame(rest).is_ok_and(|frame| frame.starts_batch && frame.seq >= seq) =>
-            {
+    Evidence::default().stands(data, from, seq, &mut Checksums::of(data))
+}
+
+/// The same question, asked at one damage after the other of the same bytes: no byte is looked at twice.
+#[derive(Debug, Default)]
+pub(crate) struct Evidence {
+    /// What was found last: where, and of which record; of a footer the largest number.
+    found: Option<(usize, u64)>,
+    /// Before this place there is nothing else.
+    looked: usize,
+    /// Places that were looked at.
+    pub(crate) steps: u64,
+}
+
+impl Evidence {
+    /// Whether it stands there. Neither `from` nor `seq` may go back from one question to the next.
+    pub(crate) fn stands(&mut self, data: &[u8], from: usize, seq: u64, checksums: &mut Checksums) -> bool {
+        if self.found.is_some_and(|(at, of)| at >= from && of >= seq) {
+            return true;
+        }
+        let mut at = self.looked.max(from);
+        while let Some(rest) = data.get(at..).filter(|rest| rest.len() >= FRAME_HEADER_LEN) {
+            self.steps = self.steps.saturating_add(1);
+            let of = match rest {
+                // The cheap look first: length below 2^24, version 1, marked as the first of a batch.
+                [_, _, _, 0, _, _, _, _, _, 1, 1, 0, ..] => match checksums.read(rest) {
+                    Looked::Frame(frame) => (frame.starts_batch && frame.seq >= seq).then_some(frame.seq),
+                    Looked::Nothing => None,
+                    // No writer leaves so many bytes that are nearly frames: not a torn end, whatever follows.
+                    Looked::TooMuch => {
+                        self.found = Some((usize::MAX, u64::MAX));
+                        return true;
+                    }
+                },
+                [b'G', b'S', ..] => Footer::decode(rest).map(|_| u64::MAX),
+                _ => None,
+            };
+            at += 1;
+            if let Some(of) = of {
+                (self.found, self.looked) = (Some((at - 1, of)), at);
                 return true;
             }
-            [b'G', b'S', ..] if Footer::decode(rest).is_some() => return true,
-            _ => {}
         }
-        at += 1;
+        self.looked = at;
+        false
     }
-    false
+}
+
+/// Bounds the checksums that a search for frames computes. Bytes can be made so that a frame of the greatest length seems to begin at every eighth one,
+/// and a search through a segment of them would compute eight thousand times as many bytes as it has.
+#[derive(Debug)]
+pub(crate) struct Checksums {
+    /// Bytes that may still be computed over.
+    left: u64,
+}
+
+/// What stands at a place that was looked at.
+pub(crate) enum Looked<'a> {
+    /// A frame that holds.
+    Frame(Frame<'a>),
+    /// None.
+    Nothing,
+    /// Nobody knows: the bound is reached.
+    TooMuch,
+}
+
+impl Checksums {
+    /// So many bytes for each byte that is searched, and so many besides. What is no forgery needs hardly any: in a record no byte is zero.
+    const EACH: u64 = 16;
+    const BESIDES: u64 = 16 << 20;
+
+    pub(crate) fn of(data: &[u8]) -> Self {
+        let left = to_u64(data.len())
+            .saturating_mul(Self::EACH)
+            .saturating_add(Self::BESIDES);
+        Self { left }
+    }
+
+    /// Reads the frame that may begin here.
+    pub(crate) fn read<'a>(&mut self, bytes: &'a [u8]) -> Looked<'a> {
+        let frame = read_frame(bytes);
+        let costs = match &frame {
+            Ok(frame) => frame.encoded_len(),
+            Err(FrameError::Checksum) => MAX_PART_LEN,
+            Err(_) => 0,
+        };
+        match (self.left.checked_sub(to_u64(costs)), frame) {
+            (None, _) => Looked::TooMuch,
+            (Some(left), frame) => {
+                self.left = left;
+                frame.map_or(Looked::Nothing, Looked::Frame)
+            }
+        }
+    }
+}
+
+/// What a record means for the calls that have no end yet. `None` where its `facts` cannot be read.
+pub(crate) fn follow<'a>(
+    open: &mut OpenSet,
+    kind: RecordKind,
+    seq: u64,
+    facts: impl FnOnce() -> Option<Facts<'a>>,
+) -> Option<()> {
+    match kind {
+        RecordKind::Intent | RecordKind::Open => {
+            let entry = OpenEntry {
+                is_stream: kind == RecordKind::Open,
+                id: cut_id(&facts()?.id),
+            };
+            open.insert(seq, entry);
+        }
+        RecordKind::Outcome | RecordKind::Close => {
+            if let Some(pair) = facts()?.pair {
+                open.remove(&pair);
+            }
+        }
+        _ => {}
+    }
+    Some(())
 }
 
 /// All up to the last byte that is not zero. Whole pages are compared first: most of a young segment is zeros.
@@ -167,7 +274,7 @@ impl Walk {
         }
         if let FrameKind::Leaf(kind) = frame.kind {
             frame.check_leaf().map_err(|_| BrokenWhy::Leaf)?;
-            self.pair(kind, frame)?;
+            follow(&mut self.open, kind, frame.seq, || leaf::facts(frame.body)).ok_or(BrokenWhy::Json)?;
             let hash = leaf_hash(frame.body);
             self.frontier.push(hash);
             self.hashes.push(hash);
@@ -175,28 +282,6 @@ impl Walk {
         self.pos += frame.encoded_len();
         if frame.kind != FrameKind::Part {
             self.group = self.pos;
-        }
-        Ok(())
-    }
-
-    fn pair(&mut self, kind: model::event::RecordKind, frame: &Frame<'_>) -> Result<(), BrokenWhy> {
-        use model::event::RecordKind::{Close, Intent, Open, Outcome};
-        match kind {
-            Intent | Open => {
-                let facts = leaf::facts(frame.body).ok_or(BrokenWhy::Json)?;
-                let entry = OpenEntry {
-                    is_stream: kind == Open,
-                    id: cut_id(&facts.id),
-                };
-                self.open.insert(frame.seq, entry);
-            }
-            Outcome | Close => {
-                let facts = leaf::facts(frame.body).ok_or(BrokenWhy::Json)?;
-                if let Some(pair) = facts.pair {
-                    self.open.remove(&pair);
-                }
-            }
-            _ => {}
         }
         Ok(())
     }

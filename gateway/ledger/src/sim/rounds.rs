@@ -10,6 +10,7 @@ use model::event::RecordKind;
 use super::{Fault, Mutant, Point, Rng, SimDisk};
 use crate::disk::Disk;
 use crate::tiles::{Tiles, count_at, note, tiles_name};
+use crate::verify::{Trust, verify};
 use crate::{
     AppendError, Frontier, Hash, Ledger, Lost, Options, OutcomeSlot, Part, Reader, Ticket, leaf_hash, root_at,
 };
@@ -465,6 +466,7 @@ impl Round {
     fn compare_crashed(&self) -> Result<(), String> {
         let size = self.acknowledged.last_key_value().map_or(0, |(last, _)| last + 1);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        self.compare_verified(&disk, size)?;
         let reader = Reader::open_on(Arc::clone(&disk)).map_err(|error| error.to_string())?;
         let mut frontier = Frontier::default();
         for record in reader.records_from(0).until(size) {
@@ -481,6 +483,24 @@ impl Round {
             )),
             Err(error) => Err(format!("after a crash, readers have no tree: {error:?}")),
         }
+    }
+
+    /// Whoever verifies the folder before it is opened again accuses nobody: what a crash leaves is no forgery. And he finds what was acknowledged.
+    fn compare_verified(&self, disk: &Arc<dyn Disk>, size: u64) -> Result<(), String> {
+        if self.options.mutant.is_some() {
+            return Ok(());
+        }
+        let report = verify(disk, &Trust::default(), 1, &|_| {}).map_err(|error| error.to_string())?;
+        if let Some(finding) = report.findings.first() {
+            return Err(format!("after a crash, `verify` accuses: {finding}"));
+        }
+        if report.size < size {
+            return Err(format!(
+                "after a crash, `verify` finds {} of {size} records",
+                report.size
+            ));
+        }
+        Ok(())
     }
 
     /// Compares what is derived from the records with what they say: the side files of all segments but the last, the files of

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::turns::Keys;
-use super::{Fault, Finding, Trust, io, read_whole};
+use super::{CHECKPOINT_FINDINGS_MAX, Fault, Finding, Trust, add, io, read_whole};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::note::{KeyTurn, MAX_NOTE_LEN, Note, VerifyError, Vouched};
 use crate::options::to_u64;
+use crate::publish::torn_end;
 use crate::tree::Hash;
 
 /// The file with the newest checkpoint.
@@ -48,6 +49,8 @@ pub(super) struct Heads {
     pub(super) keys: Keys,
     pub(super) findings: Vec<Finding>,
     pub(super) strange: u64,
+    /// Bytes of checkpoints whose writing broke off.
+    pub(super) torn: u64,
 }
 
 impl Heads {
@@ -61,7 +64,8 @@ impl Heads {
             let file = disk.open_read(name).map_err(|source| io(disk, name, source))?;
             let bytes = read_whole(&*file).map_err(|source| io(disk, name, source))?;
             let display = disk.display(name);
-            for (offset, bytes) in notes(&bytes) {
+            let whole = heads.whole(name, &bytes, trust);
+            for (offset, bytes) in notes(whole) {
                 match Note::parse(bytes) {
                     Ok(note) => found.push((note, display.clone(), offset)),
                     Err(error) => heads.find(Fault::Checkpoint(error.to_string()), &display, offset),
@@ -70,6 +74,20 @@ impl Heads {
         }
         heads.judge_all(found, trust);
         Ok(heads)
+    }
+
+    /// A file without the end that a crash left of one more checkpoint: it was never given to anybody, and the next start cuts it off. Who cuts a
+    /// checkpoint off takes it away with or without a rest.
+    fn whole<'b>(&mut self, name: &str, bytes: &'b [u8], trust: &Trust) -> &'b [u8] {
+        let mut origins = trust.keys.iter().map(|key| key.name().as_str());
+        let torn = origins
+            .find_map(|origin| torn_end(bytes, origin))
+            .filter(|_| name.ends_with(KEPT));
+        let (whole, torn) = bytes
+            .split_at_checked(torn.unwrap_or(bytes.len()))
+            .unwrap_or((bytes, &[]));
+        self.torn = self.torn.saturating_add(to_u64(torn.len()));
+        whole
     }
 
     /// Those of a log that is read from elsewhere: its newest checkpoint, which stands in `file`, and what is remembered.
@@ -85,7 +103,9 @@ impl Heads {
         found.extend(remembered.map(|note| (note.clone(), REMEMBERED.to_owned(), 0)));
         let turn = |(note, file, offset): &(Note, String, u64)| Some((KeyTurn::read(note)?, file.clone(), *offset));
         let (keys, findings) = Keys::follow(&trust.keys, found.iter().filter_map(turn).collect());
-        self.findings.extend(findings);
+        for finding in findings {
+            add(&mut self.findings, finding, CHECKPOINT_FINDINGS_MAX);
+        }
         let origins: BTreeSet<String> = found
             .iter()
             .filter_map(|(note, ..)| Some(Checkpoint::parse(note.text()).ok()?.origin))
@@ -169,12 +189,14 @@ impl Heads {
     }
 
     fn find(&mut self, fault: Fault, file: &str, offset: u64) {
-        self.findings.push(Finding {
+        let file = file.to_owned();
+        let new = Finding {
             fault,
             records: 0..0,
-            file: file.to_owned(),
+            file,
             offset,
-        });
+        };
+        add(&mut self.findings, new, CHECKPOINT_FINDINGS_MAX);
     }
 }
 

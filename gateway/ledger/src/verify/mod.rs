@@ -9,6 +9,7 @@
 //! Segments are looked at beside one another, each from the state in its own header; that every header is what the records
 //! before it lead to is compared afterwards.
 
+mod disputed;
 mod erased;
 mod heads;
 mod remote;
@@ -29,7 +30,7 @@ use crate::disk::{Disk, DiskFile, read_range};
 use crate::error::ReadError;
 use crate::note::{Note, VerifierKey};
 use crate::parts::PartsFault;
-use crate::segment::{parse_segment_name, segment_name};
+use crate::segment::{OpenSet, parse_segment_name, segment_name};
 use crate::tree::Frontier;
 use erased::Erasures;
 pub(crate) use erased::fuzz_erasure;
@@ -42,7 +43,7 @@ pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, ver
 use resume::Recollection;
 pub use resume::{Resume, fuzz_resume};
 pub(crate) use segment::fuzz_walk;
-use segment::{Examined, Spot};
+use segment::{Dispute, Examined, Spot};
 pub use standing::{StandingCheck, Step};
 use straight::Room;
 pub use turns::Turn;
@@ -100,6 +101,20 @@ pub enum Fault {
     /// The segment's header is not what the records before it lead to.
     #[error("the segment does not follow from the records before it")]
     Header,
+    /// Of the calls without an end that a segment's header names, some have one, or others are missing: a start would record ends that never were, or none.
+    #[error("the segment's header names other calls without an end than the records before it leave")]
+    Calls,
+    /// The record is another one than the hashes beside it say, and no signed root says which of the two is right.
+    #[error(
+        "it is not the record of which the hash beside it and the header of the next segment speak, and nothing that is signed says which of them is right"
+    )]
+    Disputed,
+    /// There is more that does not hold than is told one by one.
+    #[error("{count} more findings here are not told one by one: nothing of this stretch counts as looked at")]
+    More {
+        /// How much more.
+        count: u64,
+    },
     /// The segment's footer says other things than its records.
     #[error("the segment's footer does not agree with its records")]
     Footer,
@@ -202,6 +217,40 @@ pub struct Finding {
     pub offset: u64,
 }
 
+/// So many findings of records are told one by one, in the order of the records. A file can be made that has millions, and whoever
+/// checks it must neither run out of memory nor stop.
+pub const FINDINGS_MAX: usize = 10_000;
+/// And so many of checkpoints: they are said first, and leave room for the others.
+const CHECKPOINT_FINDINGS_MAX: usize = 1_000;
+
+/// Adds a finding where fewer than `most` are there; else it is counted, and the stretch said in which it lies.
+fn add(findings: &mut Vec<Finding>, new: Finding, most: usize) {
+    if findings.len() < most {
+        findings.push(new);
+        return;
+    }
+    let further = if let Fault::More { count } = new.fault {
+        count
+    } else {
+        1
+    };
+    if let Some(Finding {
+        fault: Fault::More { count },
+        records,
+        ..
+    }) = findings.last_mut()
+    {
+        *count = count.saturating_add(further);
+        // A finding of a file alone is about no stretch.
+        if new.records != (0..0) {
+            *records = records.start.min(new.records.start)..records.end.max(new.records.end);
+        }
+        return;
+    }
+    let fault = Fault::More { count: further };
+    findings.push(Finding { fault, ..new });
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.records.end.saturating_sub(self.records.start) {
@@ -260,6 +309,8 @@ pub struct Report {
     pub bytes: u64,
     /// Bytes of an end that a crash tore off, behind the last whole record; no fault, since nobody was told they are durable.
     pub torn: u64,
+    /// Bytes at the ends of files of kept checkpoints, of one whose writing broke off; a start cuts them off.
+    pub torn_checkpoints: u64,
 }
 
 /// What an earlier check read, and this one only computed into what is signed, from the hashes beside the records.
@@ -380,7 +431,8 @@ fn examine_all(
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&first) = firsts.get(index) else { return };
-                    let spot = Spot::of(&**disk, first, firsts.get(index.saturating_add(1)).copied());
+                    let is_last = index.saturating_add(2) >= firsts.len();
+                    let spot = Spot::of(&**disk, first, firsts.get(index.saturating_add(1)).copied(), is_last);
                     let examined = look(&**disk, &spot, &heads.list, &mut room, (resume, reread), progress);
                     // What is read is told piece by piece: a segment may take a second.
                     if let Ok(Some([.., bytes])) = examined.as_ref().map(|examined| examined.recalled) {
@@ -444,6 +496,10 @@ struct Chain {
     report: Report,
     /// What the records so far lead to; `None` where damage hides it.
     frontier: Option<Frontier>,
+    /// The calls that they leave without an end; `None` where that is not known.
+    open: Option<OpenSet>,
+    /// Which of two is right is not settled yet.
+    dispute: Option<Dispute>,
     is_first: bool,
     /// It does not begin in the middle; only then all records of changes of the key come by.
     is_whole: bool,
@@ -463,9 +519,12 @@ impl Chain {
             report: Report {
                 findings: heads.findings,
                 strange: heads.strange,
+                torn_checkpoints: heads.torn,
                 ..Report::default()
             },
             frontier: Some(Frontier::default()),
+            open: Some(OpenSet::new()),
+            dispute: None,
             is_first: true,
             is_whole: true,
             is_off: false,
@@ -478,17 +537,19 @@ impl Chain {
         (chain.is_first, chain.is_whole) = (false, false);
         (chain.report.first, chain.report.size) = (expected, expected);
         chain.frontier = before;
+        chain.open = None;
         chain
     }
 
     fn take(&mut self, segment: Examined) {
+        let segment = self.settle(segment);
         let name = segment_name(segment.named);
         let expected = self.report.size;
         // What its name says of records is not believed of a file without any.
         if segment.is_nothing() {
             self.count(&segment);
             self.report.torn = segment.torn;
-            self.report.findings.extend(segment.findings);
+            self.add_all(segment.findings);
             return;
         }
         // Nothing removes records in this release: a ledger that does not begin with record 0 lacks some.
@@ -497,7 +558,7 @@ impl Chain {
         }
         if segment.first > expected {
             self.find(Fault::Missing, expected..segment.first, &name, 0);
-            self.frontier = None;
+            (self.frontier, self.open) = (None, None);
         } else if segment.first < expected {
             let found = segment.first;
             let is_beside = segment.next <= expected;
@@ -508,7 +569,7 @@ impl Chain {
                 self.count(&segment);
                 return;
             }
-            self.frontier = None;
+            (self.frontier, self.open) = (None, None);
         }
         let follows = match (&self.frontier, &segment.start) {
             (Some(have), Some(said)) => have == said,
@@ -524,7 +585,9 @@ impl Chain {
         }
         let segment = self.along_what_is_before(segment);
         self.count(&segment);
-        self.report.findings.extend(segment.findings);
+        self.compare_calls(&segment, &name);
+        self.dispute = segment.dispute;
+        self.add_all(segment.findings);
         self.told.extend(segment.told);
         self.erasures.add(segment.erasures);
         for (index, held) in segment.heads {
@@ -554,7 +617,7 @@ impl Chain {
     fn examine_behind(&self, before: &Frontier, segment: &Examined) -> Result<Examined, ReadError> {
         let (disk, name) = (&*self.disk, segment_name(segment.named));
         let file = disk.open_read(&name).map_err(|source| io(disk, &name, source))?;
-        let spot = Spot::of(disk, segment.named, segment.follower);
+        let spot = Spot::of(disk, segment.named, segment.follower, segment.is_end);
         segment::examine_whole(
             disk,
             &*file,
@@ -604,6 +667,7 @@ impl Chain {
     }
 
     fn end(mut self) -> Report {
+        self.leave_disputed();
         let have = self.report.size;
         if let Some(head) = self
             .heads
@@ -623,19 +687,19 @@ impl Chain {
             let there = self.report.first..self.report.proved;
             let (turns, findings) = self.keys.compare(&self.told, &there);
             self.report.turns = turns;
-            self.report.findings.extend(findings);
+            self.add_all(findings);
         }
         // What a record says that is not the one that was signed is nobody's word, wherever the signatures reach.
         let altered = self
             .report
             .findings
             .iter()
-            .filter(|finding| finding.fault == Fault::Altered);
+            .filter(|finding| matches!(finding.fault, Fault::Altered | Fault::Disputed | Fault::More { .. }));
         let said = segment::said_of(altered);
         self.erasures.pass_over(|seq| segment::is_among(&said, seq));
         let (erased, findings) = std::mem::take(&mut self.erasures).judge(self.report.proved);
         self.report.erased = erased;
-        self.report.findings.extend(findings);
+        self.add_all(findings);
         self.report
             .findings
             .sort_by_key(|finding| (finding.records.start, finding.offset));
@@ -645,17 +709,27 @@ impl Chain {
     /// Says what leads to nothing but the signature of a key that another followed.
     fn find_unsettled(&mut self) {
         let left = std::mem::take(&mut self.unsettled).end(&self.keys, &self.report);
-        self.report.findings.extend(left);
+        self.add_all(left);
+    }
+
+    fn add_all(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            add(
+                &mut self.report.findings,
+                finding,
+                FINDINGS_MAX + CHECKPOINT_FINDINGS_MAX,
+            );
+        }
     }
 
     fn find(&mut self, fault: Fault, records: Range<u64>, name: &str, offset: u64) {
         let file = self.disk.display(name);
-        self.report.findings.push(Finding {
+        self.add_all([Finding {
             fault,
             records,
             file,
             offset,
-        });
+        }]);
     }
 }
 
@@ -674,6 +748,8 @@ fn io(disk: &dyn Disk, name: &str, source: std::io::Error) -> ReadError {
     }
 }
 
+#[cfg(test)]
+mod forged_tests;
 #[cfg(test)]
 mod straight_tests;
 #[cfg(test)]

@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use super::erased::{Erasures, GoneKeys, SealedParts};
 use super::heads::Head;
-use super::segment::{Examined, Recall, Spot, recall};
+use super::segment::{Calls, Examined, Recall, Spot, recall};
 use super::turns::Told;
 use crate::disk::{Disk, DiskFile};
-use crate::segment::segment_name;
+use crate::segment::{OpenEntry, segment_name};
 use crate::tree::Hash;
 
 /// The form of a claim.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Says which file it is that is open under a name, or nothing where it could not be known again.
 type Identity<'r> = dyn Fn(&str, &dyn DiskFile) -> Option<String> + Sync + 'r;
@@ -81,6 +81,23 @@ struct Claim {
     gone: GoneKeys,
     /// Sealed parts by their key.
     sealed: SealedParts,
+    /// Calls that began here and have no end here: number, whether it is a stream, request id.
+    begun: Vec<(u64, bool, String)>,
+    /// Records before this segment that an end in it names.
+    ended: Vec<u64>,
+}
+
+impl Claim {
+    fn calls(&self) -> Calls {
+        let entry = |(seq, is_stream, id): &(u64, bool, String)| {
+            let (is_stream, id) = (*is_stream, id.clone());
+            (*seq, OpenEntry { is_stream, id })
+        };
+        Calls {
+            begun: self.begun.iter().map(entry).collect(),
+            ended: self.ended.iter().copied().collect(),
+        }
+    }
 }
 
 impl<'r> Resume<'r> {
@@ -140,6 +157,7 @@ impl<'r> Resume<'r> {
         examined.told = told.collect();
         examined.erasures = Erasures::recalled(&claim.gone, &claim.sealed);
         (examined.unbound, examined.gaps) = (claim.unbound, claim.gaps);
+        examined.calls = Some(claim.calls());
         examined.recalled = Some([claim.records, claim.parts, claim.bytes]);
         Some(examined)
     }
@@ -157,10 +175,15 @@ impl<'r> Resume<'r> {
         let (Some((gone, sealed)), []) = (examined.erasures.all(), examined.findings.as_slice()) else {
             return;
         };
+        let Some(calls) = examined.calls.as_ref().filter(|_| examined.dispute.is_none()) else {
+            return;
+        };
         if follower != Some(examined.next) || examined.torn > 0 || end.size() != examined.next {
             return;
         }
         let told = examined.told.iter().map(Told::kept);
+        let begun = calls.begun.iter();
+        let begun = begun.map(|(seq, entry)| (*seq, entry.is_stream, entry.id.clone()));
         let claim = Claim {
             v: VERSION,
             first: examined.first,
@@ -177,6 +200,8 @@ impl<'r> Resume<'r> {
             told: told.collect(),
             gone,
             sealed,
+            begun: begun.collect(),
+            ended: calls.ended.iter().copied().collect(),
         };
         if let Ok(line) = serde_json::to_string(&claim) {
             (self.keep)(&line);
@@ -199,6 +224,7 @@ pub fn fuzz_resume(data: &[u8]) {
     assert_eq!(again, claims, "what was left is read as it was written");
     for claim in claims.values() {
         let _ = (root_of(&claim.start), root_of(&claim.end));
+        let _ = claim.calls();
         for (seq, offset, note) in &claim.told {
             let _ = Told::recalled(*seq, note.as_deref(), "", *offset);
         }

@@ -3,23 +3,29 @@
 //! Numbers in it are whoever's wrote the file. A record is taken for the one that its place says it is: a number is believed where frame, leaf
 //! and what stands behind it agree on it, so that a false one is said of its own record and accuses no other.
 
+#[cfg(test)]
+mod crafted;
 mod foreign;
 mod leads;
 mod walk;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ops::Range;
+
+use model::event::RecordKind;
 
 use super::erased::Erasures;
 use super::heads::Head;
 use super::straight::{self, Room};
 use super::turns::Told;
-use super::{FILE_MAX, Fault, Finding, io};
-use crate::disk::{Disk, DiskFile, read_range_into};
+use super::{FILE_MAX, Fault, Finding, io, read_whole};
+use crate::disk::{Disk, DiskFile, read_down_into, read_range_into};
 use crate::error::ReadError;
+use crate::leaf;
 use crate::options::to_u64;
 use crate::recovery::read_header;
-use crate::segment::{Header, segment_name};
+use crate::segment::{Header, OpenSet, evidence_of_sync, follow, segment_name, written};
 use crate::tree::{Frontier, Hash};
 pub(crate) use foreign::fuzz_walk;
 use leads::Kept;
@@ -60,9 +66,62 @@ pub(super) struct Examined {
     pub(super) abandoned: Option<u64>,
     /// Records, parts and bytes that an earlier check read, and this one did not.
     pub(super) recalled: Option<[u64; 3]>,
+    /// Nothing stands behind it but, at most, a segment that was never born.
+    pub(super) is_end: bool,
+    /// The calls without an end that its header names.
+    pub(super) open: Option<OpenSet>,
+    /// What its records say of calls; `None` where that cannot be told.
+    pub(super) calls: Option<Calls>,
+    /// What only what is signed behind it can settle.
+    pub(super) dispute: Option<Dispute>,
+}
+
+/// Which calls began and ended in a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Calls {
+    /// Those that began here and have no end here.
+    pub(super) begun: OpenSet,
+    /// Records before this segment that an end names, be they calls or not.
+    pub(super) ended: BTreeSet<u64>,
+}
+
+/// No segment of a gateway ends more calls that began before it.
+const ENDED_MAX: usize = 1 << 20;
+
+/// Records that are not those of the hashes beside them, where what is signed within the segment does not say which is right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dispute {
+    /// What the records lead to as they stand, where it is the hashes and the header behind that are made up.
+    pub(super) own: Option<Frontier>,
+    /// What is found where the hashes are right.
+    pub(super) accusations: Vec<Finding>,
+    /// What is found where the records are.
+    pub(super) otherwise: Vec<Finding>,
 }
 
 impl Examined {
+    /// Takes what a record means for the calls without an end.
+    pub(super) fn follow_call(&mut self, kind: RecordKind, seq: u64, leaf: &[u8]) {
+        if !matches!(
+            kind,
+            RecordKind::Intent | RecordKind::Open | RecordKind::Outcome | RecordKind::Close
+        ) {
+            return;
+        }
+        let (facts, first) = (leaf::first_facts(leaf), self.first);
+        let Some(calls) = self.calls.as_mut() else { return };
+        let pair = facts.as_ref().and_then(|facts| facts.pair);
+        if !kind.promises_an_end()
+            && let Some(before) = pair.filter(|pair| *pair < first)
+        {
+            calls.ended.insert(before);
+        }
+        let is_told = follow(&mut calls.begun, kind, seq, || facts).is_some();
+        if !is_told || calls.ended.len() > ENDED_MAX {
+            self.calls = None;
+        }
+    }
+
     /// Whether nothing in the file is a segment: neither a header nor a record. Then its name says nothing of records either.
     pub(super) fn is_nothing(&self) -> bool {
         self.start.is_none() && self.records == 0
@@ -77,15 +136,21 @@ pub(super) struct Spot {
     pub(super) follower: Option<u64>,
     /// The next one's header, where that can be read.
     following: Option<Header>,
+    /// Nothing stands behind it but, at most, a segment that was never born: a crash may have torn its end.
+    is_end: bool,
 }
 
 impl Spot {
-    /// The one that begins with `first`, before that which begins with `follower`.
-    pub(super) fn of(disk: &dyn Disk, first: u64, follower: Option<u64>) -> Self {
+    /// The one that begins with `first`, before that which begins with `follower`, behind which, if `is_last`, there is none.
+    pub(super) fn of(disk: &dyn Disk, first: u64, follower: Option<u64>, is_last: bool) -> Self {
         let following = follower.and_then(|next| read_header(disk, &segment_name(next)).ok());
+        // A crash between the name of a new segment and its header: the next start takes it away. What was torn before it, as where the disk had
+        // failed, was never told to anybody.
+        let is_unborn = |next| is_last && following.is_none() && is_unborn(disk, next);
         Self {
             first,
             follower,
+            is_end: follower.is_none_or(is_unborn),
             following,
         }
     }
@@ -117,10 +182,14 @@ pub(super) fn examine(
             progress(place - before);
         }
     };
-    match examine_straight(disk, file, spot, heads, room, &reached)? {
-        Some(examined) => Ok(examined),
-        None => examine_whole(disk, file, spot, heads, room, (None, &reached)),
+    if !room.is_doubtful
+        && let Some(examined) = examine_straight(disk, file, spot, heads, room, &reached)?
+    {
+        return Ok(examined);
     }
+    let examined = examine_whole(disk, file, spot, heads, room, (None, &reached))?;
+    room.is_doubtful = !examined.findings.is_empty() || examined.dispute.is_some();
+    Ok(examined)
 }
 
 /// `None` where anything is not as it should be. `reached` is told up to which byte was read.
@@ -150,7 +219,7 @@ pub(super) fn examine_straight(
         && followed.end.as_ref().map(Frontier::root) == Some(straight.root)
         // Hashes of more records than are here say which are missing.
         && beside.count() <= examined.records;
-    examined.follower = spot.follower;
+    (examined.follower, examined.is_end) = (spot.follower, spot.is_end);
     (examined.end, examined.heads) = (followed.end, followed.heads);
     Ok(is_whole.then_some(examined))
 }
@@ -167,15 +236,16 @@ pub(super) fn examine_whole(
 ) -> Result<Examined, ReadError> {
     let (named, follower) = (spot.first, spot.follower);
     let name = segment_name(named);
-    let read = file
-        .len()
-        .and_then(|len| read_range_into(file, 0..len.min(FILE_MAX), &mut room.whole, reached));
+    let read = file.len().and_then(|len| match len.min(FILE_MAX) {
+        len if spot.is_end => read_down_into(file, len, &mut room.whole, reached),
+        len => read_range_into(file, 0..len, &mut room.whole, reached),
+    });
     read.map_err(|source| io(disk, &name, source))?;
     let data = &room.whole;
     let abandoned_at = spot.abandoned().and_then(|at| usize::try_from(at).ok());
     let end = abandoned_at.unwrap_or(data.len()).min(data.len());
     let mut walk = Walk::new(disk.display(&name), data.get(..end).unwrap_or_default(), named);
-    walk.is_last = follower.is_none() && abandoned_at.is_none();
+    walk.is_last = spot.is_end && abandoned_at.is_none();
     walk.signed = heads.iter().map(|head| head.size).max().unwrap_or_default();
     // A name alone may be whoever's: it counts where what stands in the file says the same.
     walk.follower = follower.filter(|next| {
@@ -187,13 +257,20 @@ pub(super) fn examine_whole(
     walk.run();
     walk.examined.bytes = to_u64(data.len());
     (walk.examined.named, walk.examined.follower) = (named, follower);
-    walk.examined.abandoned = spot.abandoned();
+    (walk.examined.abandoned, walk.examined.is_end) = (spot.abandoned(), spot.is_end);
     let (examined, leaves) = walk.end(before);
     let beside = Kept {
         disk,
         first: examined.first,
     };
     Ok(leaves.compare(&beside, heads, spot.leads_to(), examined))
+}
+
+/// Whether nothing was ever durable in this file but its name.
+fn is_unborn(disk: &dyn Disk, first: u64) -> bool {
+    let file = disk.open_read(&segment_name(first));
+    let bytes = file.and_then(|file| read_whole(&*file));
+    bytes.is_ok_and(|bytes| !evidence_of_sync(written(&bytes), 1, 0))
 }
 
 /// What a segment is said to hold.
@@ -237,6 +314,7 @@ pub(super) fn recall(disk: &dyn Disk, file: &dyn DiskFile, said: &Recall, heads:
         start: Some(header.frontier),
         end: followed.end,
         heads: followed.heads,
+        open: Some(header.open),
         ..Examined::default()
     })
 }

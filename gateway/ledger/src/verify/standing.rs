@@ -298,7 +298,7 @@ impl StandingCheck {
             let name = segment_name(segment.first_seq);
             let file = self.disk.open_read(&name);
             let file = file.map_err(|source| io(&*self.disk, &name, source))?;
-            let spot = Spot::of(&*self.disk, segment.first_seq, segment.next_seq);
+            let spot = Spot::of(&*self.disk, segment.first_seq, segment.next_seq, false);
             let examined = segment::examine(&*self.disk, &*file, &spot, &heads.list, &mut Room::default(), &|_| {})?;
             let expected = round.before.as_ref().map_or(segment.first_seq, Frontier::size);
             let mut chain = Chain::from(Arc::clone(&self.disk), heads, expected, round.before.clone());
@@ -306,7 +306,8 @@ impl StandingCheck {
             chain.take(examined);
             // Nothing takes parts out of a ledger that is written: here each that is missing is a fault, whatever was erased.
             let (_, missing) = std::mem::take(&mut chain.erasures).judge(0);
-            chain.report.findings.extend(missing);
+            chain.add_all(missing);
+            chain.leave_disputed();
             chain.find_unsettled();
             for finding in &mut chain.report.findings {
                 // Where no tree agreed since, what differs may lie in segments before this one, forged so that they agree with it.

@@ -8,7 +8,7 @@ use model::event::RecordKind;
 
 use super::FILE_MAX;
 use super::heads::Head;
-use super::segment::{Examined, Following};
+use super::segment::{Calls, Examined, Following};
 use super::turns::Told;
 use crate::disk::{DiskFile, read_range};
 use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, MAX_PART_LEN, read_frame};
@@ -33,6 +33,8 @@ pub(super) struct Room {
     piece: Vec<u8>,
     /// A whole segment, where that is needed.
     pub(super) whole: Vec<u8>,
+    /// The segment before was not as its writer left it. So the next one may not be either, and is not read twice to see.
+    pub(super) is_doubtful: bool,
 }
 
 impl Room {
@@ -137,6 +139,8 @@ impl<'h> Straight<'h> {
                 first,
                 next: first,
                 start: Some(header.frontier.clone()),
+                open: Some(header.open.clone()),
+                calls: Some(Calls::default()),
                 ..Examined::default()
             },
             following: Following::from(header.frontier.clone(), heads),
@@ -198,6 +202,7 @@ impl<'h> Straight<'h> {
             RecordKind::Gap => examined.gaps += 1,
             _ => {}
         }
+        examined.follow_call(kind, frame.seq, frame.body);
         examined.records += 1;
         examined.next = frame.seq.checked_add(1)?;
         // The last byte of a frame's header is the highest of the number, which is zero below 2^56 records.

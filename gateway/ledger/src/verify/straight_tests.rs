@@ -67,7 +67,7 @@ fn firsts_of(disk: &SimDisk) -> Vec<u64> {
 
 /// What both ways of looking at a segment say, as text.
 fn both(disk: &SimDisk, firsts: &[u64], at: usize, heads: &[Head]) -> (Option<String>, String, bool) {
-    let spot = Spot::of(disk, firsts[at], firsts.get(at + 1).copied());
+    let spot = Spot::of(disk, firsts[at], firsts.get(at + 1).copied(), at + 2 >= firsts.len());
     let file = disk.open_read(&segment_name(firsts[at])).unwrap();
     let mut room = Room::default();
     let straight = segment::examine_straight(disk, &*file, &spot, heads, &mut room, &|_| {}).unwrap();
@@ -92,7 +92,8 @@ fn both(disk: &SimDisk, firsts: &[u64], at: usize, heads: &[Head]) -> (Option<St
             one.bytes,
             one.torn,
         );
-        format!("{roots:?} {counts:?} {:?} {:?}", one.abandoned, one.recalled)
+        let calls = (&one.open, &one.calls, &one.dispute, one.is_end);
+        format!("{roots:?} {counts:?} {calls:?} {:?} {:?}", one.abandoned, one.recalled)
     };
     (straight.as_ref().map(text), text(&whole), whole.findings.is_empty())
 }

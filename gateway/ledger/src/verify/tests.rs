@@ -42,7 +42,12 @@ fn a_ledger_without_a_trusted_key_is_not_proved() {
 }
 
 /// A ledger of three segments or so, signed at its end, and its key.
-fn signed() -> (SimDisk, Trust) {
+pub(super) fn signed() -> (SimDisk, Trust) {
+    signed_of(60)
+}
+
+/// The same with so many records, of which some twenty have room in a segment.
+pub(super) fn signed_of(records: u64) -> (SimDisk, Trust) {
     let disk = SimDisk::new(1);
     let options = Options {
         segment_bytes: 64 << 10,
@@ -52,7 +57,7 @@ fn signed() -> (SimDisk, Trust) {
         ..Options::default()
     };
     let (ledger, _) = Ledger::open_by_hand(Path::new("l"), options, Arc::new(disk.clone())).unwrap();
-    for number in 0..60 {
+    for number in 0..records {
         let body = format!("{{\"id\":\"{number}\",\"note\":\"{}\"}}", "n".repeat(3_000));
         let ticket = ledger
             .append(RecordKind::Access, body.into_bytes(), Vec::new())
@@ -78,13 +83,13 @@ fn signed() -> (SimDisk, Trust) {
     (disk, trust)
 }
 
-fn check(disk: &SimDisk, trust: &Trust) -> Report {
+pub(super) fn check(disk: &SimDisk, trust: &Trust) -> Report {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     verify(&disk, trust, 2, &|_| {}).unwrap()
 }
 
 /// Where the frame of this record begins in the first segment, and the bytes of that file.
-fn frame_of(disk: &SimDisk, seq: u64) -> (usize, Vec<u8>) {
+pub(super) fn frame_of(disk: &SimDisk, seq: u64) -> (usize, Vec<u8>) {
     let reader = crate::Reader::open_on(Arc::new(disk.clone())).unwrap();
     let record = reader.record(seq).unwrap().unwrap();
     assert_eq!(record.segment, 0);

@@ -39,11 +39,11 @@ fn walk(segment: &[u8], named: u64, known: u8) {
     walk.follower = (known & 2 == 2).then_some(named.saturating_add(u64::from(known >> 4)));
     (walk.signed, walk.beside) = (further(4, 3), further(8, 5));
     walk.run();
-    let (mut examined, leaves) = walk.end(None);
+    let (examined, leaves) = walk.end(None);
     let row = leaves.row(examined.first, examined.next);
     let _ = Followed::along(examined.start.clone().unwrap_or_default(), row, &[]);
-    leaves.altered(&[[7; 32]; 4], &mut examined);
-    for finding in &examined.findings {
+    let (told, open) = leaves.altered(&[[7; 32]; 4], &examined, named.saturating_add(2));
+    for finding in examined.findings.iter().chain(&told).chain(&open) {
         assert!(finding.records.start <= finding.records.end, "{finding}");
     }
 }

@@ -4,13 +4,13 @@
 use std::ops::Range;
 
 use super::walk::Leaf;
-use super::{Examined, finding, one};
+use super::{Dispute, Examined, finding, one};
 use crate::disk::Disk;
 use crate::options::to_u64;
 use crate::segment::{Footer, hashes_name};
 use crate::tree::{Frontier, Hash};
 use crate::verify::heads::Head;
-use crate::verify::{Fault, Finding, read_whole};
+use crate::verify::{FINDINGS_MAX, Fault, Finding, add, read_whole};
 
 /// The leaves that a walk found, to be held against what was signed.
 pub(super) struct Leaves {
@@ -48,21 +48,61 @@ impl Leaves {
             let mut kept = beside.hashes();
             kept.truncate(usize::try_from(most.saturating_sub(first)).unwrap_or(usize::MAX));
             let behind = self.row(first.saturating_add(to_u64(kept.len())), next);
-            let said = Followed::along(start, kept.iter().copied().map(Some).chain(behind), heads);
+            let said = Followed::along(start.clone(), kept.iter().copied().map(Some).chain(behind), heads);
             let by_head = said.heads.iter().any(|(_, held)| *held);
             let by_footer = self.footer.is_some() && footer_holds(&said);
             if said.holds(leads_to) && (by_head || by_footer || leads_to.is_some()) {
-                self.altered(&kept, &mut examined);
+                // Up to here a signed root speaks for the hashes. What stands behind it can be made up, with the next header and the footer.
+                let sizes = said.heads.iter().filter_map(|(index, _)| heads.get(*index));
+                let sure = sizes.map(|head| head.size).max().unwrap_or(first);
+                let (told, accusations) = self.altered(&kept, &examined, sure);
+                for finding in told {
+                    add(&mut examined.findings, finding, FINDINGS_MAX);
+                }
+                if !accusations.is_empty() {
+                    let own = Followed::along(start, self.mixed(&kept, first..next, sure), heads);
+                    examined.dispute = Some(self.dispute(own, accusations, [&said, &believed].map(footer_holds), next));
+                }
                 believed = said;
             }
         }
         let is_said = examined.findings.iter().any(|finding| finding.fault == Fault::Footer);
-        if believed.end.is_some() && !footer_holds(&believed) && !is_said {
-            let found = finding(Fault::Footer, next..next, self.file.clone(), 0);
-            examined.findings.push(found);
+        if believed.end.is_some() && !footer_holds(&believed) && !is_said && examined.dispute.is_none() {
+            add(&mut examined.findings, self.of_footer(next), FINDINGS_MAX);
         }
         (examined.end, examined.heads) = (believed.end, believed.heads);
         examined
+    }
+
+    /// The segment's records as they stand behind `sure`, and before it as the hashes beside them say; so, too, where one cannot be read.
+    fn mixed(&self, kept: &[Hash], records: Range<u64>, sure: u64) -> impl Iterator<Item = Option<Hash>> + '_ {
+        let until = records.end;
+        let kept: Vec<_> = kept.iter().copied().map(Some).collect();
+        let said = kept.into_iter().chain(std::iter::repeat(None));
+        let both = self.row(records.start, u64::MAX).zip(said).zip(records.start..);
+        both.take_while(move |(_, seq)| *seq < until || *seq < sure)
+            .map(move |((own, said), seq)| if seq < sure { said.or(own) } else { own.or(said) })
+    }
+
+    /// Whichever of the two is right, the footer may be the other's.
+    fn dispute(
+        &self,
+        own: Followed,
+        mut accusations: Vec<Finding>,
+        [by_said, by_own]: [bool; 2],
+        next: u64,
+    ) -> Dispute {
+        accusations.extend((!by_said).then(|| self.of_footer(next)));
+        let otherwise = (!by_own).then(|| self.of_footer(next));
+        Dispute {
+            own: own.end,
+            accusations,
+            otherwise: otherwise.into_iter().collect(),
+        }
+    }
+
+    fn of_footer(&self, next: u64) -> Finding {
+        finding(Fault::Footer, next..next, self.file.clone(), 0)
     }
 
     /// The hashes of the records `from .. until`; `None` for each that was not read. Whoever follows them stops at the first of these: their
@@ -73,8 +113,8 @@ impl Leaves {
         (from..until).map(move |seq| there.next_if(|leaf| leaf.seq == seq).map(|leaf| leaf.hash))
     }
 
-    /// Says which records differ from the hashes that lead to a signed root.
-    pub(super) fn altered(&self, kept: &[Hash], examined: &mut Examined) {
+    /// Which records differ from the hashes that lead on: before `sure`, and behind it.
+    pub(super) fn altered(&self, kept: &[Hash], examined: &Examined, sure: u64) -> (Vec<Finding>, Vec<Finding>) {
         let said = said_of(&examined.findings);
         let mut there = self.leaves.iter().peekable();
         let mut runs: Vec<(Range<u64>, u64)> = Vec::new();
@@ -83,25 +123,31 @@ impl Leaves {
             let leaf = there.next_if(|leaf| leaf.seq == seq);
             if leaf.is_none_or(|leaf| leaf.hash != *signed) && !is_among(&said, seq) {
                 match runs.last_mut() {
-                    Some((records, _)) if records.end == seq => records.end = seq.saturating_add(1),
+                    Some((records, _)) if records.end == seq && seq != sure => records.end = seq.saturating_add(1),
                     _ => runs.push((one(seq), leaf.map_or(0, |leaf| leaf.place))),
                 }
             }
             seq = seq.saturating_add(1);
         }
+        let (mut told, mut open) = (Vec::new(), Vec::new());
         for (records, place) in runs {
             // What stands beside the segment of records that are not here is what is missing.
             let (here, gone) = (
                 records.start..records.end.min(examined.next),
                 records.start.max(examined.next)..records.end,
             );
+            let findings = if records.start < sure { &mut told } else { &mut open };
             for (fault, records, place) in [(Fault::Altered, here, place), (Fault::Missing, gone, 0)] {
                 if !records.is_empty() {
-                    let found = finding(fault, records, self.file.clone(), place);
-                    examined.findings.push(found);
+                    add(
+                        findings,
+                        finding(fault, records, self.file.clone(), place),
+                        FINDINGS_MAX,
+                    );
                 }
             }
         }
+        (told, open)
     }
 }
 

@@ -5,15 +5,17 @@ use std::ops::Range;
 use model::event::RecordKind;
 
 use super::leads::Leaves;
-use super::{Examined, finding, one};
+use super::{Calls, Examined, finding, one};
 use crate::frame::{FRAME_HEADER_LEN, Frame, FrameError, FrameKind, read_frame};
 use crate::leaf;
 use crate::options::to_u64;
 use crate::parts::{self, PartsFault};
-use crate::segment::{FOOTER_LEN, FOOTER_MAGIC, Footer, Header, evidence_of_sync, written};
+use crate::segment::{
+    Checksums, Evidence, FOOTER_LEN, FOOTER_MAGIC, Footer, Header, Looked, evidence_of_sync, written,
+};
 use crate::tree::{Frontier, Hash, leaf_hash};
-use crate::verify::Fault;
 use crate::verify::turns::Told;
+use crate::verify::{FINDINGS_MAX, Fault, add};
 
 /// How far a number may jump and still be taken for a gap.
 const JUMP_MAX: u64 = 1 << 24;
@@ -42,6 +44,10 @@ pub(super) struct Walk<'a> {
     /// Where the last frame stood in no record's place: of many in a row one is said.
     surplus: Option<u64>,
     footer: Option<Footer>,
+    /// Where the zeros begin behind which nothing was ever written; looked for at the first damage.
+    written: Option<usize>,
+    pub(super) evidence: Evidence,
+    checksums: Checksums,
     pub(super) examined: Examined,
 }
 
@@ -70,9 +76,13 @@ impl<'a> Walk<'a> {
             lost: 0..0,
             surplus: None,
             footer: None,
+            written: None,
+            evidence: Evidence::default(),
+            checksums: Checksums::of(data),
             examined: Examined {
                 first,
                 next: first,
+                calls: Some(Calls::default()),
                 ..Examined::default()
             },
         }
@@ -101,7 +111,7 @@ impl<'a> Walk<'a> {
         match Header::decode(self.data) {
             Some((header, len)) if header.first_seq() == named => {
                 self.pos = len;
-                self.examined.start = Some(header.frontier);
+                (self.examined.start, self.examined.open) = (Some(header.frontier), Some(header.open));
             }
             // Its file has another's name: header and records say which it is.
             Some((header, len)) if self.begins_with(len, header.first_seq()) => {
@@ -110,7 +120,7 @@ impl<'a> Walk<'a> {
                 // What the names of other files say is not about these records.
                 (self.follower, self.beside, self.is_last) = (None, 0, false);
                 self.pos = len;
-                self.examined.start = Some(header.frontier);
+                (self.examined.start, self.examined.open) = (Some(header.frontier), Some(header.open));
                 self.find(Fault::Name { named }, first..first);
             }
             // The newest one, whose header was never synced: no record can stand in it.
@@ -237,6 +247,7 @@ impl<'a> Walk<'a> {
         if kind == RecordKind::Damage {
             self.examined.erasures.read_refusal(frame.body, seq);
         }
+        self.examined.follow_call(kind, seq, frame.body);
         let is_gap = u64::from(kind == RecordKind::Gap);
         self.examined.gaps = self.examined.gaps.saturating_add(is_gap);
         self.compare_parts(frame, seq);
@@ -282,13 +293,18 @@ impl<'a> Walk<'a> {
 
     /// Behind bytes that are no frame: to the next one, if there is one. False at the end of what was written.
     fn skip(&mut self, why: FrameError) -> bool {
-        let whole = written(self.data.get(self.pos..).unwrap_or_default());
-        if whole.is_empty() {
+        let data = self.data;
+        let end = *self.written.get_or_insert_with(|| written(data).len());
+        if end <= self.pos {
             return false;
         }
-        let was_durable = !self.is_last || self.expected < self.signed || evidence_of_sync(whole, 1, self.expected);
+        let was_durable = !self.is_last || self.expected < self.signed || {
+            let (written, from) = (data.get(..end).unwrap_or_default(), self.pos.saturating_add(1));
+            let (evidence, checksums) = (&mut self.evidence, &mut self.checksums);
+            evidence.stands(written, from, self.expected, checksums)
+        };
         if !was_durable {
-            self.examined.torn = to_u64(whole.len());
+            self.examined.torn = to_u64(end.saturating_sub(self.pos));
             return false;
         }
         let fault = Fault::Damaged(words(why));
@@ -311,15 +327,24 @@ impl<'a> Walk<'a> {
     }
 
     /// How far behind `from` the next frame or footer begins.
-    fn next_frame(&self, from: usize, expected: u64) -> Option<usize> {
+    fn next_frame(&mut self, from: usize, expected: u64) -> Option<usize> {
         let rest = self.data.get(from..)?;
-        (0..rest.len().saturating_sub(FRAME_HEADER_LEN)).find(|&skip| match rest.get(skip..) {
-            Some(bytes @ [_, _, _, 0, _, _, _, _, _, _, 1, 0, ..]) => {
-                read_frame(bytes).is_ok_and(|frame| (expected..expected.saturating_add(JUMP_MAX)).contains(&frame.seq))
+        let near = expected..expected.saturating_add(JUMP_MAX);
+        for skip in 0..rest.len().saturating_sub(FRAME_HEADER_LEN) {
+            let is_it = match rest.get(skip..) {
+                Some(bytes @ [_, _, _, 0, _, _, _, _, _, _, 1, 0, ..]) => match self.checksums.read(bytes) {
+                    Looked::Frame(frame) => near.contains(&frame.seq),
+                    Looked::Nothing => false,
+                    Looked::TooMuch => return None,
+                },
+                Some(bytes @ [b'G', b'S', ..]) => Footer::decode(bytes).is_some(),
+                _ => false,
+            };
+            if is_it {
+                return Some(skip);
             }
-            Some(bytes @ [b'G', b'S', ..]) => Footer::decode(bytes).is_some(),
-            _ => false,
-        })
+        }
+        None
     }
 
     fn leave_out(&mut self, until: u64) {
@@ -365,7 +390,7 @@ impl<'a> Walk<'a> {
 
     fn find(&mut self, fault: Fault, records: Range<u64>) {
         let found = finding(fault, records, self.file.clone(), to_u64(self.pos));
-        self.examined.findings.push(found);
+        add(&mut self.examined.findings, found, FINDINGS_MAX);
     }
 }
 
