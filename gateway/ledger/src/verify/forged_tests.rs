@@ -8,8 +8,9 @@ use model::event::RecordKind;
 use super::tests::{check, frame_of, signed, signed_of};
 use super::*;
 use crate::disk::{DiskLock, LockError, RealDisk};
+use crate::frame::read_frame;
 use crate::options::to_u64;
-use crate::segment::{Header, hashes_name};
+use crate::segment::{Footer, Header, hashes_name};
 use crate::sim::SimDisk;
 use crate::{Ledger, Options, Reader};
 
@@ -191,6 +192,38 @@ fn promise_5_a_header_that_names_other_calls_without_an_end_than_the_records_lea
             assert_eq!(told, [(Fault::Calls, *first..*first)], "{:?}", report.findings);
         }
     }
+}
+
+/// Found by `soak tamper`: the record behind a cut was taken for one that was put in, and called missing itself.
+#[test]
+fn promise_5_a_footer_that_says_less_than_was_signed_accuses_no_record_that_is_there() {
+    let (disk, trust) = signed();
+    let reader = Reader::open_on(Arc::new(disk.clone())).unwrap();
+    let segment = reader.segments().last().copied().unwrap();
+    let records: Vec<_> = reader.records_in(segment).map(Result::unwrap).collect();
+    let [.., victim, last] = records.as_slice() else {
+        panic!("the last segment has too few records")
+    };
+    let name = segment_name(segment.first_seq);
+    let mut bytes = disk.bytes(&name).unwrap();
+    let at = |offset: u64| usize::try_from(offset).unwrap();
+    let frame = read_frame(&bytes[at(last.offset)..]).unwrap().encoded_len();
+    bytes.truncate(at(last.offset) + frame);
+    bytes.drain(at(victim.offset)..at(last.offset));
+    let footer = Footer {
+        first_seq: segment.first_seq,
+        next_seq: victim.seq,
+        data_end: to_u64(bytes.len()),
+        root: [7; 32],
+    };
+    bytes.extend(footer.encode());
+    let forged = disk.copy(2);
+    forged.put(&name, &bytes);
+    let expected = [
+        (Fault::Missing, victim.seq..last.seq),
+        (Fault::Footer, last.seq + 1..last.seq + 1),
+    ];
+    assert_eq!(said(&check(&forged, &trust)), expected);
 }
 
 #[test]

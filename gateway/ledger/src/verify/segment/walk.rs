@@ -227,7 +227,10 @@ impl<'a> Walk<'a> {
                 Ok(frame) if frame.kind == FrameKind::Part => at = at.saturating_add(frame.encoded_len()),
                 Ok(frame) => return [Some(frame.seq), leaf::seq_in(frame.body)],
                 Err(_) => {
+                    // Of the last one, more was signed than a footer that was made anew behind a cut says.
+                    let least = if self.is_last { self.signed.max(self.beside) } else { 0 };
                     let footer = Footer::decode(rest).map(|footer| footer.next_seq);
+                    let footer = footer.filter(|next| *next >= least);
                     // Whoever puts a record in at the end of a segment makes its footer anew, too; the next file is another one.
                     let next = self.follower.filter(|_| rest.is_empty() || footer.is_some());
                     return [next.or(footer), None];
