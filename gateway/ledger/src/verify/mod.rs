@@ -48,7 +48,7 @@ pub use standing::{StandingCheck, Step};
 use straight::Room;
 pub use turns::Turn;
 pub(crate) use turns::stated_in;
-use turns::{Keys, Told, Unsettled};
+use turns::{AllTold, Keys, Unsettled};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -491,7 +491,7 @@ struct Chain {
     keys: Keys,
     unsettled: Unsettled,
     /// The records that say that the key changes.
-    told: Vec<Told>,
+    told: AllTold,
     erasures: Erasures,
     report: Report,
     /// What the records so far lead to; `None` where damage hides it.
@@ -514,7 +514,7 @@ impl Chain {
             heads: heads.list,
             keys: heads.keys,
             unsettled: Unsettled::default(),
-            told: Vec::new(),
+            told: AllTold::default(),
             erasures: Erasures::default(),
             report: Report {
                 findings: heads.findings,
@@ -588,7 +588,7 @@ impl Chain {
         self.compare_calls(&segment, &name);
         self.dispute = segment.dispute;
         self.add_all(segment.findings);
-        self.told.extend(segment.told);
+        self.told.take(&self.keys, segment.told);
         self.erasures.add(segment.erasures);
         for (index, held) in segment.heads {
             self.judge(index, held, &name);

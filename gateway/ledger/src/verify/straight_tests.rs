@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::segment;
+use super::turns::Told;
 use super::*;
 use crate::disk::Disk;
 use crate::sim::SimDisk;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::heads::Head;
-use super::{Fault, Finding, Report};
+use super::{FINDINGS_MAX, Fault, Finding, Report};
 use crate::note::{KeyTurn, Note, VerifierKey, Vouched};
 
 /// A change of the log's key that was followed.
@@ -55,6 +55,36 @@ pub(crate) fn stated_in(leaf: &[u8]) -> Option<KeyTurn> {
     }
     let leaf = serde_json::from_slice::<Leaf>(leaf).ok()?;
     KeyTurn::read(&Note::parse(leaf.key.note.as_bytes()).ok()?)
+}
+
+/// So many records of changes are told one by one.
+const TOLD_MAX: usize = FINDINGS_MAX;
+
+/// The records of changes, as much of them as is needed: whoever serves or writes a log can fill it with statements that keys of theirs signed.
+#[derive(Debug, Default)]
+pub(super) struct AllTold {
+    list: Vec<Told>,
+    /// Those that are not kept.
+    more: Option<Finding>,
+}
+
+impl AllTold {
+    /// Takes further ones. A statement is kept where one of its keys is known: each pass over a log follows one change more, and what leads from none that is
+    /// known would be followed by nobody.
+    pub(super) fn take(&mut self, keys: &Keys, told: Vec<Told>) {
+        for mut told in told {
+            told.turn = told.turn.filter(|turn| keys.knows(&turn.old) || keys.knows(&turn.next));
+            if self.list.len() < TOLD_MAX {
+                self.list.push(told);
+                continue;
+            }
+            let more = self.more.get_or_insert_with(|| told.finding(Fault::More { count: 0 }));
+            if let Fault::More { count } = &mut more.fault {
+                *count = count.saturating_add(1);
+            }
+            more.records.end = more.records.end.max(told.seq.saturating_add(1));
+        }
+    }
 }
 
 impl Told {
@@ -177,10 +207,10 @@ impl Keys {
 
     /// Holds the changes that were followed against the records of changes: each has one record, behind the size at which it was
     /// stated, and there is no other. `there` are the records that were looked at.
-    pub(super) fn compare(&self, told: &[Told], there: &Range<u64>) -> (Vec<Turn>, Vec<Finding>) {
+    pub(super) fn compare(&self, told: &AllTold, there: &Range<u64>) -> (Vec<Turn>, Vec<Finding>) {
         let mut findings = Vec::new();
         let mut turns: Vec<Turn> = self.turns.iter().map(followed).collect();
-        for told in told {
+        for told in &told.list {
             let stated = told.turn.as_ref();
             let mut pairs = self.turns.iter().zip(&mut turns);
             let found = pairs.find(|(known, _)| stated.is_some_and(|stated| is_same(known, stated)));
@@ -201,11 +231,12 @@ impl Keys {
                 offset: 0,
             });
         }
+        findings.extend(told.more.clone());
         (turns, findings)
     }
 
     /// The statements that records hold and that would be followed, were they known.
-    pub(super) fn learns(&self, told: &[Told]) -> Vec<Note> {
+    pub(super) fn learns(&self, told: &AllTold) -> Vec<Note> {
         let new = |turn: &&KeyTurn| {
             let is_new = !self.turns.iter().any(|known| is_same(known, turn));
             let is_free = !self
@@ -214,7 +245,7 @@ impl Keys {
                 .any(|known| known.old == turn.old || known.next == turn.next);
             is_new && is_free && (self.knows(&turn.old) || self.knows(&turn.next))
         };
-        let stated = told.iter().filter_map(|told| told.turn.as_ref());
+        let stated = told.list.iter().filter_map(|told| told.turn.as_ref());
         stated.filter(new).map(|turn| turn.note().clone()).collect()
     }
 }
@@ -285,5 +316,48 @@ fn followed(turn: &KeyTurn) -> Turn {
         to: turn.next.clone(),
         statement: turn.note().clone(),
         record: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::note::{Algorithm, KeyName, Signer, SigningKey};
+    use crate::options::to_u64;
+    use crate::tree::Head;
+
+    fn change(from: &SigningKey, to: &SigningKey) -> KeyTurn {
+        KeyTurn::state(&Head { size: 0, root: [7; 32] }, from, to).unwrap()
+    }
+
+    #[test]
+    fn promise_5_of_statements_by_keys_that_nobody_knows_none_is_kept_and_what_is_too_much_is_counted() {
+        let key = || SigningKey::generate(KeyName::new("gate.example").unwrap(), Algorithm::Ed25519).unwrap();
+        let (own, next, strangers) = (key(), key(), change(&key(), &key()));
+        let keys = Keys::follow(&[own.key().clone()], Vec::new()).0;
+        let told = |seq, turn: &KeyTurn| Told {
+            seq,
+            turn: Some(turn.clone()),
+            file: "f".to_owned(),
+            offset: 0,
+        };
+        let mut all = AllTold::default();
+        all.take(&keys, vec![told(0, &change(&own, &next))]);
+        let many = to_u64(TOLD_MAX) + 500;
+        all.take(&keys, (1..many).map(|seq| told(seq, &strangers)).collect());
+        assert_eq!(all.list.len(), TOLD_MAX);
+        let kept = all.list.iter().filter(|told| told.turn.is_some());
+        assert_eq!(kept.map(|told| told.seq).collect::<Vec<_>>(), [0]);
+        assert_eq!(
+            keys.learns(&all).len(),
+            1,
+            "what leads on from the known key is followed"
+        );
+        let (_, findings) = keys.compare(&all, &(0..many));
+        let last = findings.last().unwrap();
+        assert_eq!(
+            (&last.fault, last.records.clone()),
+            (&Fault::More { count: 500 }, to_u64(TOLD_MAX)..many)
+        );
     }
 }

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use model::event::RecordKind;
 
 use super::heads::{Head, Heads};
-use super::turns::{Keys, Told, Unsettled};
+use super::turns::{AllTold, Keys, Told, Unsettled};
 use super::{Fault, Finding, Report, Trust};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::frame::MAX_LEAF_LEN;
@@ -157,7 +157,7 @@ struct Check<'a> {
     heads: Vec<Head>,
     keys: Keys,
     unsettled: Unsettled,
-    told: Vec<Told>,
+    told: AllTold,
     report: Report,
     /// What the entries lead to; `None` behind some that cannot be read.
     own: Option<Frontier>,
@@ -180,7 +180,7 @@ impl<'a> Check<'a> {
             heads: heads.list,
             keys: heads.keys,
             unsettled: Unsettled::default(),
-            told: Vec::new(),
+            told: AllTold::default(),
             report: Report {
                 findings: heads.findings,
                 strange: heads.strange,
@@ -237,7 +237,7 @@ impl<'a> Check<'a> {
         self.report.tiles += 1;
         self.report.foreign += piece.foreign;
         self.report.gaps += piece.gaps;
-        self.told.extend(piece.told);
+        self.told.take(&self.keys, piece.told);
         if let Err(why) = &piece.own {
             let last = first.saturating_add(to_u64(piece.said.len()));
             let path = bundle(index, TILE_WIDTH);
