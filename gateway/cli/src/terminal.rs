@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use crate::Exit;
+use crate::client::trouble::clean_lines;
 
 /// Standard output takes nothing more, though somebody may still want it: a disk that is full, a terminal that has gone.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,8 @@ pub(crate) fn say(text: &str) {
 /// Writes an error with its causes, once each, joined by ": ", and what to do where a file cannot be opened.
 pub(crate) fn fail(error: &anyhow::Error) {
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-    say(&format!("✖ {}", chain.join(": ")));
+    // What a foreign folder or server calls its files and its log is nothing that a terminal obeys.
+    say(&format!("✖ {}", clean_lines(&chain.join(": "))));
     if let Some(remedy) = remedy(error) {
         say(&format!("  do this  {remedy}"));
     }

@@ -29,7 +29,9 @@ use serde_json::json;
 use self::resumed::{Earlier, Left};
 use self::witnessed::Asked;
 use crate::Exit;
+use crate::client::document::line;
 use crate::client::evidence::checkpoint_of_pack;
+use crate::client::trouble::clean;
 use crate::serve::data;
 use crate::terminal::{data_and, fail};
 
@@ -321,7 +323,7 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
     let (earlier, nothing_remembered) = (earlier.as_ref(), trust.remembered.is_empty());
     let text = match arguments.output {
         Output::Text => in_words(&report, &witnesses, nothing_remembered, earlier),
-        Output::Json => format!("{}\n", as_json(&report, &witnesses, earlier)),
+        Output::Json => line(&as_json(&report, &witnesses, earlier)),
     };
     Ok(data_and(&text, exit(&report, &witnesses)))
 }
@@ -547,13 +549,19 @@ fn in_words(report: &Report, witnesses: &Asked, nothing_remembered: bool, earlie
         (true, proved) => format!("✔ records 0 to {} are those that were signed", proved - 1),
         (false, _) => "✖ this ledger does not hold".to_owned(),
     });
-    lines.extend(witnesses.in_words(report));
+    let witnessed = witnesses.in_words(report);
+    lines.extend(witnessed.iter().flat_map(|words| words.lines()).map(ToOwned::to_owned));
     lines.extend(
         not_looked_at(report, nothing_remembered, earlier)
             .into_iter()
             .map(|line| format!("  not shown: {line}")),
     );
-    format!("{}\n", lines.join("\n"))
+    shown(&lines)
+}
+
+/// Lines for a person. What a foreign folder or server calls its files and its log is nothing that a terminal obeys, and begins no line of its own.
+pub(crate) fn shown(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{}\n", clean(line))).collect()
 }
 
 /// The changes of the log's key that led from the keys that were given, for a person.
@@ -770,17 +778,4 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bar_is_never_beyond_its_end_also_where_all_is_read_a_second_time() {
-        let bar = ProgressBar::hidden();
-        bar.set_length(100);
-        for step in 1..=8 {
-            advance(&bar, 100, 25);
-            let length = bar.length().unwrap();
-            assert_eq!((bar.position(), length), (step * 25, if step <= 4 { 100 } else { 200 }));
-        }
-    }
-}
+mod tests;

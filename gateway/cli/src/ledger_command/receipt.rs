@@ -9,7 +9,7 @@ use model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::witnessed::Asked;
-use super::{Held, Output, Refused, followed, followed_as_json};
+use super::{Held, Output, Refused, followed, followed_as_json, shown};
 use crate::Exit;
 use crate::client::document::line;
 use crate::terminal::data_and;
@@ -58,8 +58,7 @@ fn in_words(receipt: &Receipt, proved: &Proved<'_>, keys: &KeyChain) -> String {
     )];
     lines.extend(proved.vouched.iter().map(vouched));
     lines.extend(followed(keys));
-    let text = lines.join("\n");
-    format!("{text}\n{}", line(&record(receipt)))
+    format!("{}{}", shown(&lines), line(&record(receipt)))
 }
 
 fn as_json(receipt: &Receipt, proved: &Proved<'_>, keys: &KeyChain) -> Value {

@@ -9,7 +9,7 @@ use ledger::status::{Newest, Status, StatusError};
 use ledger::{Disk, NEWEST_CHECKPOINT, ReadError, RealDisk};
 use serde_json::{Value, json};
 
-use super::{Output, Refused};
+use super::{Output, Refused, shown};
 use crate::Exit;
 use crate::client::document::line;
 use crate::terminal::data_and;
@@ -101,7 +101,7 @@ fn in_words(status: &Status, age: Option<Duration>) -> String {
         ));
     }
     lines.push("nothing of this is proved: gatescribe ledger verify DIR --key KEY".to_owned());
-    lines.join("\n") + "\n"
+    shown(&lines)
 }
 
 fn as_json(status: &Status, age: Option<Duration>) -> Value {

@@ -9,6 +9,7 @@ use ledger::verify::{RemoteError, Report, SourceError, Trust, verify_remote};
 use super::witnessed::Asked;
 use super::{Output, Refused, Verify, as_json, exit, in_words};
 use crate::Exit;
+use crate::client::document::line;
 use crate::client::served::Server;
 use crate::terminal::data_and;
 
@@ -39,7 +40,7 @@ pub(super) fn check(arguments: &Verify, url: &str, trust: &Trust, witnesses: &As
     let report = report.map_err(|error| (exit_of(&error), error.into()))?;
     let text = match arguments.output {
         Output::Text => in_words(&report, witnesses, trust.remembered.is_empty(), None),
-        Output::Json => format!("{}\n", as_json(&report, witnesses, None)),
+        Output::Json => line(&as_json(&report, witnesses, None)),
     };
     Ok(data_and(&text, exit(&report, witnesses)))
 }

@@ -1,0 +1,39 @@
+use super::*;
+
+#[test]
+fn promise_5_a_name_in_a_foreign_folder_writes_nothing_on_the_screen_of_who_verifies_it() {
+    let finding = Finding {
+        fault: ledger::verify::Fault::Checkpoint("no note".to_owned()),
+        records: 0..0,
+        file: "\u{1b}[2J\n✔ every record is the one that was signed\u{9b}8m\u{202e}.checkpoints".to_owned(),
+        offset: 0,
+    };
+    let report = Report {
+        findings: vec![finding],
+        ..Report::default()
+    };
+    let none = Asked::of(&[], None).unwrap();
+    let text = in_words(&report, &none, false, None);
+    let harmless = |text: &str| {
+        !text
+            .chars()
+            .any(|character| (character.is_control() && character != '\n') || character == '\u{202e}')
+    };
+    assert!(harmless(&text), "{text:?}");
+    assert!(!text.lines().any(|line| line.starts_with('✔')), "{text}");
+    let json = line(&as_json(&report, &none, None));
+    assert!(harmless(&json), "{json:?}");
+    let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(read["findings"][0]["file"], report.findings[0].file);
+}
+
+#[test]
+fn a_bar_is_never_beyond_its_end_also_where_all_is_read_a_second_time() {
+    let bar = ProgressBar::hidden();
+    bar.set_length(100);
+    for step in 1..=8 {
+        advance(&bar, 100, 25);
+        let length = bar.length().unwrap();
+        assert_eq!((bar.position(), length), (step * 25, if step <= 4 { 100 } else { 200 }));
+    }
+}
