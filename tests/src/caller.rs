@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::gateway::Gateway;
-use crate::http::Client;
+use crate::http::{Client, field};
 
 /// A header for JSON bodies.
 pub const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -81,10 +81,7 @@ impl Caller {
         let answer = self
             .client
             .send(method, &format!("/clusters/bench{path}"), &headers, body)?;
-        let id = answer.head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("audit-id").then(|| value.trim().to_owned())
-        });
+        let id = field(&answer.head, "audit-id").map(str::to_owned);
         Ok((
             id.with_context(|| format!("an Audit-Id in {}", answer.head))?,
             answer.status,

@@ -246,17 +246,12 @@ impl Connection {
     pub fn answer(&mut self) -> anyhow::Result<Answer> {
         self.more_until(|bytes| bytes.windows(4).any(|four| four == b"\r\n\r\n"))?;
         let mut answer = parse(&self.received, true)?;
-        let field = |name: &str| {
-            answer.head.lines().find_map(|line| {
-                let (key, value) = line.split_once(':')?;
-                key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-            })
-        };
-        if field("transfer-encoding").is_some() {
+        if field(&answer.head, "transfer-encoding").is_some() {
             // What we ask here is answered in a few chunks, and nothing follows the last one.
             self.more_until(|bytes| bytes.ends_with(b"0\r\n\r\n"))?;
         } else {
-            let length: usize = field("content-length").unwrap_or_default().parse().unwrap_or(0);
+            let length = field(&answer.head, "content-length").unwrap_or_default();
+            let length: usize = length.parse().unwrap_or(0);
             let have = self.received.len() - answer.body.len();
             self.more_until(|bytes| bytes.len() >= have + length)?;
         }
@@ -290,11 +285,7 @@ fn parse(answer: &[u8], without_body: bool) -> anyhow::Result<Answer> {
     let (line, fields) = head.split_once("\r\n").unwrap_or((&head, ""));
     let status = line.split(' ').nth(1).context("no status")?.parse().context("status")?;
     let body = rest.get(4..).unwrap_or_default().to_vec();
-    let declared = fields.lines().find_map(|field| {
-        let (name, value) = field.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse::<usize>().ok())?
-    });
+    let declared = field(fields, "content-length").and_then(|length| length.parse::<usize>().ok());
     if !without_body && declared.is_some_and(|length| length > body.len()) {
         bail!("the answer was cut off");
     }

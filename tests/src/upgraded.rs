@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::channels::Frame;
 use crate::gateway::Gateway;
-use crate::http::Stream;
+use crate::http::{self, Stream};
 
 /// The key that the client sends, and what a server has to answer to it (RFC 6455 §1.3).
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -121,10 +121,7 @@ impl Upgraded {
     /// A field of the answer's head.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
+        http::field(&self.head, name)
     }
 
     /// The id under which the session is recorded.

@@ -12,6 +12,7 @@ use tests::browser::Browser;
 use tests::counterparts::own_binary;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::http::field;
 use tests::kubectl::{Output, run};
 use tests::metrics::Scrape;
 use tests::person::Person;
@@ -71,12 +72,8 @@ impl Hand {
 fn read(gateway: &Gateway, token: &str) -> anyhow::Result<(u16, String)> {
     let bearer = format!("Bearer {token}");
     let answer = gateway.client()?.get(TARGET, &[("Authorization", &bearer)])?;
-    let id = answer.head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("Gatescribe-Record")
-            .then(|| value.trim().to_owned())
-    });
-    Ok((answer.status, id.context("the answer names its record")?))
+    let id = field(&answer.head, "Gatescribe-Record").context("the answer names its record")?;
+    Ok((answer.status, id.to_owned()))
 }
 
 /// The steps that the ledger tells, in milliseconds, once there are so many.

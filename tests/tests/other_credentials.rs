@@ -10,7 +10,7 @@ use tests::caller::both;
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options, Provider};
 use tests::hostile::{Hostile, Way};
-use tests::http::Client;
+use tests::http::{Client, field};
 use tests::kubectl::Credential;
 use tests::pki::Ca;
 use tests::wait::{PATIENCE, try_until};
@@ -174,10 +174,7 @@ impl World {
         let client = Client::new(self.gateway.address, self.gateway.ca(), identity)?;
         let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
         let answer = client.get(&format!("/clusters/bench{TARGET}"), &headers)?;
-        let id = answer.head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("audit-id").then(|| value.trim().to_owned())
-        });
+        let id = field(&answer.head, "audit-id").map(str::to_owned);
         let words = answer.json()?["message"].as_str().unwrap_or_default().to_owned();
         Ok((id.context("an Audit-Id")?, answer.status, words))
     }

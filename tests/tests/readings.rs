@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::http::field;
 use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
@@ -39,14 +40,9 @@ fn ask(gateway: &Gateway, token: &str, target: &str) -> anyhow::Result<Told> {
     let text = String::from_utf8_lossy(&read).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").context("a head")?;
     let status = head.split(' ').nth(1).context("a status")?.parse()?;
-    let record = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("gatescribe-record")
-            .then(|| value.trim().to_owned())
-    });
     Ok(Told {
         status,
-        record,
+        record: field(head, "gatescribe-record").map(str::to_owned),
         body: body.to_owned(),
     })
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tests::counterparts::program;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
-use tests::http::Answer;
+use tests::http::field;
 use tests::kubectl::{Output, run};
 use tests::person::Person;
 use tests::wait::{PATIENCE, try_until};
@@ -26,13 +26,6 @@ fn start(upstream: &FakeApiServer) -> anyhow::Result<Gateway> {
         ..Options::default()
     };
     Gateway::before(&upstream.upstream(), &options)
-}
-
-fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
-    answer.head.lines().find_map(|line| {
-        let (found, value) = line.split_once(':')?;
-        found.eq_ignore_ascii_case(name).then_some(value.trim())
-    })
 }
 
 /// The program on Go's and transparency-dev's libraries.
@@ -51,11 +44,11 @@ fn promise_5_each_answer_names_its_record_and_its_receipt_is_checked_by_stranger
     let bearer = format!("Bearer {}", gateway.sign_in("alice")?.token);
     let served = gateway.client()?.get(TARGET, &[("Authorization", &bearer)])?;
     ensure!(served.status == 200, "{}", served.head);
-    let id = header(&served, "Gatescribe-Record").context("the answer names its record")?;
-    assert_eq!(header(&served, "Audit-Id"), Some(id));
+    let id = field(&served.head, "Gatescribe-Record").context("the answer names its record")?;
+    assert_eq!(field(&served.head, "Audit-Id"), Some(id));
     let refused = gateway.client()?.get(TARGET, &[])?;
     assert_eq!(refused.status, 401);
-    let of_refusal = header(&refused, "Gatescribe-Record").context("a refusal names its record, too")?;
+    let of_refusal = field(&refused.head, "Gatescribe-Record").context("a refusal names its record, too")?;
 
     let take = format!("gatescribe audit receipt {id} -o read.tlog-proof");
     // A busy disk may take longer to sign than the gateway waits.
@@ -146,7 +139,7 @@ fn promise_5_a_receipt_whose_record_is_compressed_is_checked_by_strangers_with_t
     let headers = [("Authorization", bearer.as_str()), ("User-Agent", program.as_str())];
     let served = gateway.client()?.get(&target, &headers)?;
     ensure!(served.status == 200, "{}", served.head);
-    let id = header(&served, "Gatescribe-Record").context("the answer names its record")?;
+    let id = field(&served.head, "Gatescribe-Record").context("the answer names its record")?;
 
     // Without the cosignatures it is shorter: it is taken again until both are in it.
     let text = try_until("the record is witnessed by both", PATIENCE, || {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::caller::JSON;
 use tests::cluster::{Cluster, Options as ClusterOptions};
 use tests::gateway::{Gateway, Options};
-use tests::http::Client;
+use tests::http::{Client, field};
 use tests::kubectl::{Kubectl, Running};
 use tests::metrics::Scrape;
 use tests::once::Once;
@@ -121,9 +121,8 @@ impl Sides {
                 "{target}: {}",
                 String::from_utf8_lossy(&answer.body)
             );
-            let mut fields = answer.head.lines().filter_map(|line| line.split_once(": "));
-            let kind = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-            both.push((kind.context("a content type")?.1.to_owned(), answer.body));
+            let kind = field(&answer.head, "content-type").context("a content type")?;
+            both.push((kind.to_owned(), answer.body));
         }
         both.try_into().map_err(|_| anyhow::anyhow!("two answers"))
     }

@@ -12,6 +12,7 @@ use tests::captured::{Arrived, CapturingHttp2};
 use tests::fake::FakeApiServer;
 use tests::frames::Http2;
 use tests::gateway::{Gateway, Options, Upstream};
+use tests::http::field;
 use tests::measure::load;
 
 const PATH: &str = "/api/v1/namespaces/default/configmaps/a?x=%41&y";
@@ -135,11 +136,8 @@ fn http1(gateway: &Gateway, bearer: &str, fields: Fields, has_body: bool) -> any
     }
     request.extend_from_slice(b"\r\n");
     let answer = gateway.client()?.connect()?.exchange_bytes(&request)?;
-    let id = answer.head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("audit-id").then(|| value.trim().to_owned())
-    });
-    Ok((answer.status, id.unwrap_or_default()))
+    let id = field(&answer.head, "audit-id").unwrap_or_default();
+    Ok((answer.status, id.to_owned()))
 }
 
 async fn http2(gateway: &Gateway, bearer: &str, fields: Fields, has_body: bool) -> anyhow::Result<(u16, String)> {

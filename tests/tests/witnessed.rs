@@ -16,6 +16,7 @@ use tests::browser::Browser;
 use tests::counterparts::{own_binary, program};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
+use tests::http::field;
 use tests::kubectl::{Output, run};
 use tests::metrics::Scrape;
 use tests::person::Person;
@@ -74,12 +75,7 @@ fn read(gateway: &Gateway, times: usize) -> anyhow::Result<String> {
     for _ in 0..times {
         let answer = client.get(TARGET, &[("Authorization", &bearer)])?;
         ensure!(answer.status == 200, "{}", answer.head);
-        id = answer
-            .head
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.eq_ignore_ascii_case("Gatescribe-Record"))
-            .map(|(_, id)| id.trim().to_owned());
+        id = field(&answer.head, "Gatescribe-Record").map(str::to_owned);
     }
     id.context("the answer names its record")
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::channels::{BINARY, CLOSE, Frame, typed};
 use crate::gateway::Gateway;
-use crate::http::Stream;
+use crate::http::{Stream, field};
 use crate::spdy::{Carried, Spdy};
 use crate::upgraded::{Switch, Upgraded};
 
@@ -170,13 +170,9 @@ impl Live {
         until(&mut stream, &mut received, b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(&received).into_owned();
         ensure!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        let id = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("audit-id").then(|| value.trim().to_owned())
-        });
         Ok(Self {
             kind: Kind::Watch,
-            id: id.context("no id")?,
+            id: field(&head, "audit-id").context("no id")?.to_owned(),
             carrier: Carrier::Watch { stream, received },
         })
     }

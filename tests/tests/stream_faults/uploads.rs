@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use aws_lc_rs::hmac;
 use tests::caller::both;
-use tests::http::Stream;
+use tests::http::{Stream, field};
 use tests::wait::PATIENCE;
 
 use super::silence::{MOST_KIB, Pour};
@@ -91,9 +91,7 @@ fn j_01_ups_14_a_quarter_of_a_gibibyte_for_a_server_that_stands_still_waits_at_i
         drop(pieces);
         let head = head(&mut stream)?;
         ensure!(head.starts_with("HTTP/1.1 201 "), "{target}: {head}");
-        let fields = head.lines().filter_map(|line| line.split_once(": "));
-        let mut ids = fields.filter(|(name, _)| name.eq_ignore_ascii_case("audit-id"));
-        let (_, outcome) = both(&stage.gateway, ids.next().context("an id")?.1)?;
+        let (_, outcome) = both(&stage.gateway, field(&head, "audit-id").context("an id")?)?;
         assert_eq!(outcome["outcome"]["bytes_in"], WHOLE, "{outcome}");
         let sent = hex::encode(digest.finish());
         let keyed = keyed(&std::fs::read(stage.gateway.folder().join("data/keys/digests"))?, &sent);
