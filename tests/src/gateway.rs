@@ -386,6 +386,17 @@ impl Gateway {
         ))
     }
 
+    /// Signs out: ends the session of this handle.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn revoke(&self, handle: &str) -> anyhow::Result<()> {
+        let form = format!("token={handle}&client_id=gatescribe-cli");
+        let page = self.browser().request("POST", &format!("{}/revoke", self.url), &form)?;
+        ensure!(page.status == 200, "/revoke answers {}: {}", page.status, page.body);
+        Ok(())
+    }
+
     fn token(&self, form: &str) -> anyhow::Result<SignedIn> {
         let page = self.browser().request("POST", &format!("{}/token", self.url), form)?;
         ensure!(page.status == 200, "/token answers {}: {}", page.status, page.body);

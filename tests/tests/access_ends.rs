@@ -10,7 +10,6 @@ use std::net::TcpStream;
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests::browser::Browser;
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Credential, Kubectl, Output, Running, Way};
@@ -333,9 +332,7 @@ fn a_session_that_ends_is_read_of_in_the_pod() -> anyhow::Result<()> {
     let (leaving, staying) = (gateway.sign_in("alice")?, gateway.sign_in("alice")?);
     let mut left = both_ways(&gateway.kubectl("alice-1", &leaving.token)?)?;
     let stayed = both_ways(&gateway.kubectl("alice-2", &staying.token)?)?;
-    let form = format!("token={}&client_id=gatescribe-cli", leaving.handle);
-    let page = Browser::default().request("POST", &format!("{}/revoke", gateway.url), &form)?;
-    assert_eq!(page.status, 200, "{}", page.body);
+    gateway.revoke(&leaving.handle)?;
     for exec in &mut left {
         has_read(exec, "ended by the gateway: the sign-in has ended: you signed out")?;
     }

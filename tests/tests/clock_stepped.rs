@@ -8,7 +8,6 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use model::time::Timestamp;
 use serde_json::{Value, json};
-use tests::browser::Browser;
 use tests::counterparts::own_binary;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
@@ -104,13 +103,6 @@ fn checked_again(gateway: &Gateway) -> anyhow::Result<f64> {
     })
 }
 
-fn revoke(gateway: &Gateway, handle: &str) -> anyhow::Result<()> {
-    let form = format!("token={handle}&client_id=gatescribe-cli");
-    let page = Browser::default().request("POST", &format!("{}/revoke", gateway.url), &form)?;
-    ensure!(page.status == 200, "{}: {}", page.status, page.body);
-    Ok(())
-}
-
 /// The record of a call that is served, and its receipt.
 fn served(gateway: &Gateway, person: &Person<'_>, token: &str) -> anyhow::Result<String> {
     let (status, id) = read(gateway, token)?;
@@ -159,7 +151,7 @@ fn a_clock_set_back_and_forward_by_a_day_leaves_the_ledger_in_order_and_proved_a
         gateway.sign_in("alice")?,
     ];
     ensure!(read(&gateway, &revoked.token)?.0 == 200);
-    revoke(&gateway, &revoked.handle)?;
+    gateway.revoke(&revoked.handle)?;
     let mut receipts = vec![served(&gateway, &alice, &kept.token)?];
     // A token that was verified before goes on until it expires; one that was not is from the future.
     let wrong = [

@@ -125,9 +125,7 @@ fn an_ended_session_takes_its_own_watches_and_leaves_those_of_others() -> anyhow
     let mut stolen = watch(&gateway.kubectl("bob", &copied.token)?, "bank")?;
     gateway.has_open(3)?;
 
-    let form = format!("token={}&client_id=gatescribe-cli", leaving.handle);
-    let page = Browser::default().request("POST", &format!("{}/revoke", gateway.url), &form)?;
-    assert_eq!(page.status, 200, "{}", page.body);
+    gateway.revoke(&leaving.handle)?;
     left.end()?;
     goes_on(&admin, &mut stayed, "bank", "after-sign-out")?;
     goes_on(&admin, &mut stolen, "bank", "still-bob")?;

@@ -201,12 +201,7 @@ fn is_told_by_everything(gateway: &Gateway, [alice, carol, bob]: [&Person<'_>; 3
     let agent = [("User-Agent", "laptop-of-alicia/1.0")];
     let (_, status, _) = by_hand.call("GET", "/api/v1/namespaces/kept/pods", &agent, b"")?;
     ensure!(status == 200, "{status}");
-    let ended = gateway.browser().request(
-        "POST",
-        &format!("{}/revoke", gateway.url),
-        &format!("token={}", signed_in.handle),
-    )?;
-    ensure!(ended.status == 200, "{}", ended.body);
+    gateway.revoke(&signed_in.handle)?;
     // An account whose token somebody was handed out.
     let bob_s = Caller::new(gateway, &gateway.sign_in("bob")?.token)?;
     let request =

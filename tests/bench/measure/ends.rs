@@ -13,7 +13,6 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
-use tests::browser::Browser;
 use tests::cluster::Cluster;
 use tests::gateway::{Gateway, Options};
 use tests::measure::live::{Ended, Kind, Live, Place, says_back};
@@ -314,10 +313,7 @@ impl Bench<'_> {
         let leaving = self.gateway.sign_in("alice")?;
         let streams = self.streams(&leaving.token)?;
         self.ends(streams, "the sign-in has ended: you signed out", |bench| {
-            let form = format!("token={}&client_id=gatescribe-cli", leaving.handle);
-            let page = Browser::default().request("POST", &format!("{}/revoke", bench.gateway.url), &form)?;
-            ensure!(page.status == 200, "{}", page.body);
-            Ok(())
+            bench.gateway.revoke(&leaving.handle)
         })
     }
 
