@@ -1,6 +1,9 @@
 //! Promise 5 against somebody who has the gateway's disk and its key: real gateways, whose ledgers are witnessed by `gatescribe ledger
 //! witness` and by one on public libraries, and a public log that is witnessed by ours.
 
+#[path = "witnessed/replicas.rs"]
+mod replicas;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -232,6 +235,14 @@ fn promise_5_one_witness_that_is_away_delays_neither_the_quorum_nor_the_ledger()
     })
 }
 
+fn is_alarmed(gateway: &Gateway, witness: &str) -> anyhow::Result<()> {
+    try_until("the alarm is raised", PATIENCE, || {
+        let raised = Scrape::of(gateway.admin())?.sum("gateway_ledger_witness_alarm", &[("witness", witness)]);
+        ensure!(raised > 0.5, "{}", gateway.log());
+        Ok(())
+    })
+}
+
 /// A ledger with a past: some records, a copy of it then, and more that were witnessed.
 struct Past {
     gateway: Gateway,
@@ -290,16 +301,6 @@ impl Past {
         }
         self.gateway.start_again()
     }
-
-    fn alarm(&self) -> anyhow::Result<()> {
-        let is_alarmed = || {
-            let scrape = Scrape::of(self.gateway.admin())?;
-            let raised = scrape.sum("gateway_ledger_witness_alarm", &[("witness", "elsewhere")]);
-            ensure!(raised > 0.5, "{}", self.gateway.log());
-            Ok(())
-        };
-        try_until("the alarm is raised", PATIENCE, is_alarmed)
-    }
 }
 
 #[test]
@@ -310,7 +311,7 @@ fn promise_5_a_ledger_that_was_forked_is_refused_by_its_witness_and_caught_by_ev
     let known = fs::read_to_string(past.witness.memory()?)?;
     past.forked()?;
     // The gateway itself cannot know: all that it has on its own disk agrees. Its witness does.
-    past.alarm()?;
+    is_alarmed(&past.gateway, "elsewhere")?;
     let page = ready_page(&past.gateway)?;
     assert!(page.contains("ALARM by `elsewhere`: it has cosigned "), "{page}");
     past.gateway.records_with("the alarm is a record", |records| {
@@ -450,7 +451,7 @@ fn promise_5_a_witness_that_has_forgotten_does_not_start_and_is_found_out_by_its
     }
     past.witness.start_with(&["--danger-begin-anew"])?;
     past.gateway.start_again()?;
-    past.alarm()?;
+    is_alarmed(&past.gateway, "elsewhere")?;
     let page = ready_page(&past.gateway)?;
     assert!(page.contains("ALARM by `elsewhere`: it has cosigned "), "{page}");
     assert!(page.contains(" and knows of 0 now: it has forgotten them"), "{page}");
@@ -552,180 +553,6 @@ fn witnesses_others(gateway: &mut Gateway, log: &str, address: SocketAddr) -> an
     let key = ledger(&["key", text(&gateway.file("data/keys/witness.key"))?])?;
     ensure!(key.code == 0, "{key}");
     Ok(key.stdout.trim_end().to_owned())
-}
-
-fn is_alarmed(gateway: &Gateway, witness: &str) -> anyhow::Result<()> {
-    try_until("the alarm is raised", PATIENCE, || {
-        let raised = Scrape::of(gateway.admin())?.sum("gateway_ledger_witness_alarm", &[("witness", witness)]);
-        ensure!(raised > 0.5, "{}", gateway.log());
-        Ok(())
-    })
-}
-
-#[test]
-fn promise_5_replicas_witness_one_another_and_the_fork_of_one_is_caught_by_the_other() -> anyhow::Result<()> {
-    let upstream = FakeApiServer::start()?;
-    let (mut east, mut west) = (start(&upstream)?, start(&upstream)?);
-    let logs = [east.public_key()?, west.public_key()?];
-    let ports = [Port::reserve()?, Port::reserve()?];
-    let [at_east, at_west] = ports.each_ref().map(Port::address);
-    let of_east = witnesses_others(&mut east, &logs[1], at_east)?;
-    let of_west = witnesses_others(&mut west, &logs[0], at_west)?;
-    for (gateway, address, key) in [(&mut east, at_west, &of_west), (&mut west, at_east, &of_east)] {
-        let sibling = json!({ "name": "sibling", "url": format!("http://{address}"), "publicKey": key });
-        configured(gateway, |config| config["ledger"]["witnesses"] = json!([sibling]))?;
-    }
-    for gateway in [&east, &west] {
-        read(gateway, 3)?;
-        all_witnessed(gateway)?;
-        try_until("all is well", PATIENCE, || {
-            let page = ready_page(gateway)?;
-            ensure!(page.contains("[+] witnesses ok\n"), "{page}");
-            Ok(())
-        })?;
-    }
-    for (gateway, log, key) in [(&east, &logs[0], &of_west), (&west, &logs[1], &of_east)] {
-        let dir = gateway.ledger();
-        let witnessed = ledger(&["verify", text(&dir)?, "--key", log, "--witness", key])?;
-        assert!([0, 10].contains(&witnessed.code), "{witnessed}");
-        assert!(
-            witnessed.stdout.contains("witnessed by 127.0.0.1/witness-"),
-            "{witnessed}"
-        );
-    }
-    let older_folder = Folder::new("evidence")?;
-    // Nothing else of a gateway is there, to nobody.
-    for path in [
-        "/",
-        "/metrics",
-        "/.well-known/gatescribe",
-        "/api/v1/audit/records",
-        "/clusters/bench/api",
-        "/add-checkpoint/",
-    ] {
-        let page = Browser::default().request("GET", &format!("http://{at_east}{path}"), "")?;
-        assert_eq!(
-            (page.status, page.body.as_str()),
-            (404, "the only thing here is /add-checkpoint\n"),
-            "{path}"
-        );
-        let page = Browser::default().request("POST", &format!("http://{at_east}{path}"), "{}")?;
-        assert_eq!(page.status, 404, "{path}");
-    }
-    let page = Browser::default().request("GET", &format!("http://{at_east}/add-checkpoint"), "")?;
-    assert_eq!(page.status, 405);
-    let post = |body: &str| Browser::default().request("POST", &format!("http://{at_east}/add-checkpoint"), body);
-    assert_eq!(post("something else")?.status, 400);
-    assert_eq!(post(&format!("old 0\n{}", "A".repeat(140_000)))?.status, 413);
-    let own = fs::read_to_string(east.ledger().join("checkpoint"))?;
-    assert_eq!(
-        post(&format!("old 0\n\n{own}"))?.status,
-        404,
-        "it does not witness itself"
-    );
-
-    let by_stranger = stranger(&east, &west, at_west, &older_folder)?;
-    let held =
-        |dir: &Path, file: &Path| ledger(&["verify", text(dir)?, "--key", &logs[0], "--remembered", text(file)?]);
-    let honest = held(&east.ledger(), &by_stranger)?;
-    assert!(
-        [0, 10].contains(&honest.code),
-        "nothing is wrong with that log: {honest}"
-    );
-
-    // The disk of one is put back from an older copy, with all that would betray it, and it goes on.
-    east.stop()?;
-    let older = Folder::new("older")?;
-    copy(&east.ledger(), &older.path().join("ledger"))?;
-    for name in ["checkpoint", "witnessed"] {
-        fs::copy(east.file("data/keys").join(name), older.path().join(name))?;
-    }
-    let size = east.records()?.len();
-    east.start_again()?;
-    read(&east, 12)?;
-    all_witnessed(&east)?;
-    east.stop()?;
-    copy(&east.ledger(), &older.path().join("whole"))?;
-    fs::remove_dir_all(east.ledger())?;
-    copy(&older.path().join("ledger"), &east.ledger())?;
-    for name in ["checkpoint", "witnessed"] {
-        fs::copy(older.path().join(name), east.file("data/keys").join(name))?;
-    }
-    east.start_again()?;
-    is_alarmed(&east, "sibling")?;
-    while east.records()?.len() < size + 120 {
-        read(&east, 20)?;
-    }
-    try_until("the other one has seen it", PATIENCE, || {
-        let said = unproved(&west)?;
-        ensure!(said.len() >= 2, "{}", west.log());
-        let forked = older_folder.write("fork.checkpoint", said.last().context("the newest")?)?;
-        let denied = held(&east.ledger(), &forked);
-        // What the fork itself has signed holds against it, and not against what was there before.
-        let before = held(&older.path().join("whole"), &forked)?;
-        ensure!(before.code == 8 && denied?.code != 8, "{before}");
-        Ok(())
-    })?;
-    // The honest one is witnessed all the same, also by the one that was put back.
-    read(&west, 3)?;
-    all_witnessed(&west)?;
-    assert!(!west.log().contains("ALARM"), "{}", west.log());
-
-    // Without what it has cosigned a gateway does not start, and would not with another key in silence.
-    west.stop()?;
-    let memory = west.file("data/witness");
-    fs::rename(&memory, west.file("elsewhere"))?;
-    let refused = west.start_again().unwrap_err();
-    assert!(format!("{refused:#}").contains("put the folder back"), "{refused:#}");
-    fs::rename(west.file("elsewhere"), &memory)?;
-    west.start_again()?;
-    // Told to witness nobody any more, it says that others still count on it.
-    configured(&mut west, |config| {
-        config["ledger"]["witnessFor"] = json!([]);
-        config["listeners"]
-            .as_array_mut()
-            .into_iter()
-            .for_each(|all| all.retain(|one| one["name"] != "witness"));
-    })?;
-    let said =
-        "`ledger.witnessFor` names nobody, and the key with which this gateway witnessed other ledgers is still here";
-    assert!(west.log().contains(said), "{}", west.log());
-    Ok(())
-}
-
-/// The checkpoints of which a gateway has said that they came without a proof, as they were signed.
-fn unproved(witness: &Gateway) -> anyhow::Result<Vec<String>> {
-    let log = witness.log();
-    let lines = log.lines().filter(|line| line.contains(UNPROVED));
-    let checkpoint = |line: &str| -> anyhow::Result<String> {
-        let line: Value = serde_json::from_str(line)?;
-        let checkpoint = line["checkpoint"].as_str().context("the checkpoint")?;
-        Ok(checkpoint.to_owned())
-    };
-    lines.map(checkpoint).collect()
-}
-
-/// Somebody who has a newer checkpoint of a log than its witness sends it with a wrong proof. It is refused, and accuses nobody; where it lies then.
-fn stranger(log: &Gateway, witness: &Gateway, at: SocketAddr, folder: &Folder) -> anyhow::Result<PathBuf> {
-    let origin = log.public_key()?.split('+').next().context("a name")?.to_owned();
-    let of_log = [("log", origin.as_str())];
-    try_until("a stranger is faster than the log", PATIENCE, || {
-        read(log, 1)?;
-        let known = Scrape::of(witness.admin())?.sum("gateway_witness_known_records", &of_log);
-        let newest = fs::read_to_string(log.ledger().join("checkpoint"))?;
-        let wrong = format!("old {known:.0}\n{}=\n\n{newest}", "A".repeat(43));
-        let page = Browser::default().request("POST", &format!("http://{at}/add-checkpoint"), &wrong)?;
-        // Of what the witness knows by now nothing is in doubt.
-        let is_said = page.status == 422 && !unproved(witness)?.is_empty();
-        ensure!(is_said, "{}: {}", page.status, page.body);
-        Ok(())
-    })?;
-    let scrape = Scrape::of(witness.admin())?;
-    let ended = |outcome: &str| scrape.sum("gateway_witness_requests_total", &[of_log[0], ("outcome", outcome)]);
-    assert!(ended("unproved") >= 1.0 && ended("cosigned") >= 1.0);
-    assert!(ended("contradiction") < 0.5, "nobody without the log's key raises that");
-    let said = unproved(witness)?;
-    folder.write("stranger.checkpoint", said.first().context("it is said")?)
 }
 
 #[test]
