@@ -219,6 +219,20 @@ impl Note {
         self.signatures.push(signature);
     }
 
+    /// The same text with the signatures alone that claim these keys, one of each, in the order of the keys; unproved as before.
+    #[must_use]
+    pub fn with_signatures_of(&self, keys: &[VerifierKey]) -> Self {
+        let mut other = Self {
+            text: self.text.clone(),
+            signatures: Vec::new(),
+        };
+        for key in keys {
+            let claiming = self.signatures.iter().find(|signature| signature.claims(key));
+            claiming.into_iter().for_each(|one| other.add(one.clone()));
+        }
+        other
+    }
+
     /// Which of these keys vouch for the text, in the order of the keys. Signatures of other keys are passed over, as the
     /// specification demands: so keys can be changed, and witnesses added.
     ///

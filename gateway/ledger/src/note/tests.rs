@@ -134,6 +134,21 @@ fn unknown_keys_are_passed_over_and_a_false_signature_of_a_known_one_is_not() {
 }
 
 #[test]
+fn a_note_with_the_signatures_of_some_keys_is_the_same_text_with_those_alone() {
+    let (log, witness) = (log_key(), witness_key());
+    let note = signed("log.example\n1\nAAAA\n", &[&witness, &log]);
+    let by_log = note.with_signatures_of(&[log.key().clone()]);
+    assert_eq!((by_log.text(), by_log.signatures().len()), (note.text(), 1));
+    by_log.verify([log.key()]).unwrap();
+    assert!(by_log.verify([witness.key()]).is_err());
+    // In the order of the keys, and read again as it is written.
+    let both = note.with_signatures_of(&[log.key().clone(), witness.key().clone()]);
+    assert_eq!(both, signed(note.text(), &[&log, &witness]));
+    assert_eq!(Note::parse(both.to_string().as_bytes()).unwrap(), both);
+    assert!(note.with_signatures_of(&[]).signatures().is_empty());
+}
+
+#[test]
 fn what_is_not_exactly_a_note_is_refused() {
     let line = signed("t\n", &[&log_key()]).signatures()[0].to_string();
     let cases: [(String, NoteError); 12] = [

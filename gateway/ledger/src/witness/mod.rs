@@ -32,7 +32,7 @@ use thiserror::Error;
 use crate::checkpoint::Checkpoint;
 use crate::consistency::{Consistency, ConsistencyError};
 use crate::disk::{Disk, DiskLock};
-use crate::note::{Algorithm, KeyTurn, Note, NoteError, SignError, Signature, Signer, VerifierKey};
+use crate::note::{Algorithm, KeyTurn, Note, SignError, Signature, Signer, VerifierKey};
 use crate::tree::{Head, ProofError, check_consistency, empty_root};
 use begun::{Begun, Said};
 pub use begun::{Place, begin};
@@ -377,18 +377,17 @@ impl Witness {
     /// asks may put in as many as a note holds, and with ours it could not be read again.
     fn cosign(&self, note: &Note, log: &[VerifierKey]) -> Result<(Note, Signature), Refused> {
         let time = u64::try_from((self.clock.0)().unix_seconds()).unwrap_or_default();
-        let failed = |why: String| SignError {
-            key: self.signer.key().short(),
-            why,
-        };
-        let mut signed = by_log(note, log).map_err(|error| failed(error.to_string()))?;
+        let mut signed = note.with_signatures_of(log);
         signed.sign(&*self.signer, time)?;
         let ours = signed
             .signatures()
             .iter()
             .find(|one| one.claims(self.signer.key()))
             .cloned();
-        let none = || failed("its signature is not in the note".to_owned());
+        let none = || SignError {
+            key: self.signer.key().short(),
+            why: "its signature is not in the note".to_owned(),
+        };
         Ok((signed, ours.ok_or_else(none)?))
     }
 }
@@ -496,19 +495,9 @@ fn follows(request: &Consistency, keys: &[VerifierKey], memory: &Memory) -> Resu
     })
 }
 
-/// The note with the signatures of its log alone.
-fn by_log(note: &Note, log: &[VerifierKey]) -> Result<Note, NoteError> {
-    let mut signed = Note::new(note.text().to_owned())?;
-    for key in log {
-        let by_log = note.signatures().iter().find(|one| one.claims(key));
-        by_log.into_iter().for_each(|one| signed.add(one.clone()));
-    }
-    Ok(signed)
-}
-
 /// The checks of the specification, in its order, after those of origin and signature.
 fn judge(known: &Head, new: &Head, request: &Consistency, keys: &[VerifierKey]) -> Result<(), Refused> {
-    let signed = || by_log(&request.note, keys).map_or_else(|error| error.to_string(), |note| note.to_string());
+    let signed = || request.note.with_signatures_of(keys).to_string();
     if request.old != known.size {
         return Err(Refused::Conflict { known: known.size });
     }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::disk::RealDisk;
-use crate::note::{KeyName, SigningKey};
+use crate::note::{KeyName, NoteError, SigningKey};
 use crate::publish::Published;
 use crate::sim::{Fault, SimDisk};
 use crate::tree::{Frontier, Hash, Node, Nodes, consistency_proof, leaf_hash};
