@@ -20,8 +20,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use ledger::disk::{DiskFile, Unknowable};
-use ledger::note::{Algorithm, KeyChain, KeyTurn, Note, Signer as _, SigningKey, VerifierKey};
+use ledger::disk::{DiskFile, Unknowable, read_file};
+use ledger::note::{Algorithm, KeyChain, KeyTurn, MAX_NOTE_LEN, Note, Signer as _, SigningKey, VerifierKey};
 use ledger::verify::{Finding, Report, Resume, Trust, Turn, verify, verify_resumed};
 use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk, Receipt};
 use serde_json::json;
@@ -392,7 +392,7 @@ fn rotate(file: &Path) -> Result<Exit, Refused> {
 
 fn newest(dir: &Path) -> Result<Note, Refused> {
     let file = dir.join(NEWEST_CHECKPOINT);
-    let bytes = match std::fs::read(&file) {
+    let bytes = match read_file(&file, MAX_NOTE_LEN) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !dir.is_dir() => {
             let error = anyhow::Error::new(error).context(format!("there is no folder `{}`", dir.display()));

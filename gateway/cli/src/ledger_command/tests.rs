@@ -37,3 +37,15 @@ fn a_bar_is_never_beyond_its_end_also_where_all_is_read_a_second_time() {
         assert_eq!((bar.position(), length), (step * 25, if step <= 4 { 100 } else { 200 }));
     }
 }
+
+/// Whoever opened it as files are opened would wait here for ever.
+#[test]
+fn promise_5_a_fifo_in_place_of_the_checkpoint_is_said_and_waited_for_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(NEWEST_CHECKPOINT);
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (exit, error) = newest(folder.path()).unwrap_err();
+    assert_eq!(exit, Exit::Fault);
+    let said = format!("{error:#}");
+    assert!(said.contains("it is a FIFO and no regular file"), "{said}");
+}

@@ -6,9 +6,12 @@
 //! hashes of their leaves, each full tile against its hash in the level above, and so up to the root that is handed back.
 
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::bundle::push_entry;
 use super::path::{TileKind, TilePath};
@@ -138,7 +141,11 @@ impl<'a> Export<'a> {
     pub(super) fn begin(tiles: &'a Tiles, dir: &'a Path, size: u64) -> Result<Self, ExportError> {
         make_folder(dir)?;
         let name = dir.join(".lock");
-        let lock = File::create(&name).map_err(|source| failed(&name, source))?;
+        // A FIFO that somebody put there is not waited for, and what a link leads to is not emptied.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let lock = options.custom_flags(OFlag::O_NONBLOCK.bits()).open(&name);
+        let lock = lock.map_err(|source| failed(&name, source))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ExportError::InUse { dir: dir.to_owned() }),
@@ -221,7 +228,12 @@ impl<'a> Export<'a> {
     pub(super) fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
         let draft = self.dir.join(".draft");
         let write = || {
-            let mut file = File::create(&draft)?;
+            // What an earlier export left; or a FIFO, which would be waited for, or a link, through which would be written.
+            match std::fs::remove_file(&draft) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = File::create_new(&draft)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             std::fs::rename(&draft, path)

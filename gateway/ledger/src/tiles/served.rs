@@ -11,6 +11,7 @@ use super::export::{Export, ExportError, Exported, failed};
 use super::path::TilePath;
 use super::view::Tiles;
 use crate::checkpoint::Checkpoint;
+use crate::disk::read_file;
 use crate::note::{MAX_NOTE_LEN, Note};
 use crate::tree::{Hash, Head};
 
@@ -101,11 +102,8 @@ fn is_free(dir: &Path) -> Result<(), ExportError> {
 }
 
 fn read(file: &Path) -> Result<Option<Vec<u8>>, ExportError> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let most = u64::try_from(MAX_NOTE_LEN).unwrap_or(u64::MAX).saturating_add(1);
-    match std::fs::File::open(file).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes)),
+    match read_file(file, MAX_NOTE_LEN) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed(file, source)),
     }

@@ -684,3 +684,38 @@ fn the_checkpoint_comes_last_so_that_a_folder_is_a_whole_log_wherever_an_export_
     assert_eq!(files_in(&out)["checkpoint"], later.to_string().into_bytes());
     ledger.close();
 }
+
+/// Who serves the folder may let others write there: whoever opened one of them as files are opened would wait here for ever, and what a link leads to is none
+/// of the log's.
+#[test]
+fn promise_5_a_fifo_or_a_link_in_a_folder_to_be_served_is_neither_waited_for_nor_written_through() {
+    let (disk, ledger) = ledger_of(300);
+    let folder = tempfile::tempdir().unwrap();
+    let (out, others) = (folder.path().join("served"), folder.path().join("others"));
+    let (tiles, note) = (
+        Tiles::open_on(Arc::new(disk.clone())),
+        note_of(&disk, "gate.example/a", 300),
+    );
+    let fifo = |name: &str| nix::unistd::mkfifo(&out.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::create_dir(&out).unwrap();
+    for name in [".lock", ".draft"] {
+        fifo(name);
+    }
+    tiles.export_signed(&out, &note).unwrap();
+    std::fs::write(&others, "mine").unwrap();
+    for name in [".lock", ".draft"] {
+        let _ = std::fs::remove_file(out.join(name));
+        std::os::unix::fs::symlink(&others, out.join(name)).unwrap();
+    }
+    tiles.export_signed(&out, &note).unwrap();
+    assert_eq!(std::fs::read(&others).unwrap(), b"mine");
+    for name in ["checkpoint", ".checkpoint"] {
+        let _ = std::fs::remove_file(out.join(name));
+        fifo(name);
+        let error = tiles.export_signed(&out, &note).unwrap_err();
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(why.contains("it is a FIFO and no regular file"), "{why}");
+        std::fs::remove_file(out.join(name)).unwrap();
+    }
+    ledger.close();
+}

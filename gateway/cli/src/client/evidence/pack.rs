@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use ledger::disk::read_file;
 use ledger::evidence::{
     Checked, Counts, Evidence, MAX_EVIDENCE_LEN, MOST_ACTS, MOST_RECORDS, Sample, Span, Statement, draw,
 };
-use ledger::note::Note;
+use ledger::note::{MAX_NOTE_LEN, Note};
 use ledger::verify::key_changes;
 use ledger::{NEWEST_CHECKPOINT, RealDisk, Tiles, WITNESSED};
 use rand::RngCore as _;
@@ -183,7 +184,7 @@ fn said(arguments: &PackArguments) -> String {
 /// The newest checkpoint that is witnessed and covers so many records, else the newest.
 fn note(dir: &Path, size: u64) -> Result<Note, Trouble> {
     let covers = |note: &Note| ledger::Checkpoint::parse(note.text()).is_ok_and(|checkpoint| checkpoint.size >= size);
-    let read = |name: &str| std::fs::read(dir.join(name));
+    let read = |name: &str| read_file(&dir.join(name), MAX_NOTE_LEN);
     let witnessed = read(WITNESSED).ok().and_then(|bytes| Note::parse(&bytes).ok());
     if let Some(note) = witnessed.filter(covers) {
         return Ok(note);
@@ -234,4 +235,39 @@ fn in_words(evidence: &Evidence, checked: &Checked<'_>, statement: &Statement, f
         "  check it anywhere: gatescribe evidence verify {file} --key KEY"
     ));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::Checkpoint;
+    use ledger::note::{Algorithm, KeyName, SigningKey};
+
+    use super::*;
+
+    /// Whoever opened one of them as files are opened would wait here for ever.
+    #[test]
+    fn promise_5_a_fifo_in_a_ledgers_folder_is_waited_for_by_no_pack_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in [WITNESSED, NEWEST_CHECKPOINT] {
+            nix::unistd::mkfifo(&at(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        let said = note(folder.path(), 0).unwrap_err().text();
+        assert!(
+            said.contains("the folder has no signed checkpoint") && said.contains("it is a FIFO and no regular file"),
+            "{said}"
+        );
+        // One that is in the way of what is witnessed leaves what is signed.
+        let key = SigningKey::generate(KeyName::new("log.example/a").unwrap(), Algorithm::Ed25519).unwrap();
+        let checkpoint = Checkpoint {
+            origin: "log.example/a".to_owned(),
+            size: 1,
+            root: ledger::leaf_hash(b"one"),
+        };
+        let mut signed = Note::new(checkpoint.to_string()).unwrap();
+        signed.sign(&key, 0).unwrap();
+        std::fs::remove_file(at(NEWEST_CHECKPOINT)).unwrap();
+        std::fs::write(at(NEWEST_CHECKPOINT), signed.to_string()).unwrap();
+        assert_eq!(note(folder.path(), 1).unwrap(), signed);
+    }
 }
