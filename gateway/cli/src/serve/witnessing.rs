@@ -83,7 +83,7 @@ pub(super) fn begin(
         tracing::info!(log, known, key = %key, "this ledger is witnessed; so many of its records were cosigned");
     }
     let counts = Arc::new(Counts::new(Arc::clone(&witness), now));
-    let front = Arc::new(Front::new(witness, Arc::clone(&counts)));
+    let front = Arc::new(Front::new(witness, Arc::clone(&counts), now));
     Ok(Some(Witnessing { front, counts }))
 }
 

@@ -3,6 +3,7 @@
 
 mod metrics;
 mod server;
+mod unproved;
 mod waiting;
 
 use std::net::SocketAddr;
@@ -122,7 +123,7 @@ async fn listen(arguments: &Arguments, witness: Arc<Witness>) -> anyhow::Result<
     if let Some(admin) = arguments.admin {
         admin::serve(&admin.to_string(), Vec::new(), registry, stop.clone()).await?;
     }
-    let running = listener.start(Arc::new(Front::new(witness, counts)));
+    let running = listener.start(Arc::new(Front::new(witness, counts, serve::now)));
     tracing::info!(%address, "the witness listens");
     serve::stop_signal().await?;
     tracing::info!("told to stop: no new connections, requests may end");

@@ -3,9 +3,8 @@
 //! **When it is full:** a body is read whole before its request takes one of 32 places, and [`super::waiting`] shares the room for
 //! bodies that are still being sent. Who finds no room, is displaced, or finds no place gets 503 with `Retry-After`, and asks again.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +14,12 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use ledger::MAX_CONSISTENCY_LEN;
 use ledger::witness::{Refused, SIZE_TYPE, Witness};
 use model::chain::chain;
+use model::time::Timestamp;
 use proxy::listener::{Conn, Handler, Head, Inbound, Refused as ConnectionRefused};
 use tokio::sync::Semaphore;
 
 use super::metrics::{Counts, Outcome};
+use super::unproved::Unproved;
 use super::waiting::{Sent, Waiting};
 
 const PATH: &str = "/add-checkpoint";
@@ -26,8 +27,6 @@ const PATH: &str = "/add-checkpoint";
 const PLACES: usize = 32;
 /// From the head of a request to the last byte of its body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
-/// Checkpoints without a proof that are written into the log: who has honest ones could fill it. Further ones are counted.
-const MOST_UNPROVED: usize = 100;
 
 /// Answers requests.
 #[derive(Debug)]
@@ -36,21 +35,22 @@ pub(crate) struct Front {
     counts: Arc<Counts>,
     waiting: Arc<Waiting>,
     places: Semaphore,
-    /// The checkpoints of the logs that came without a proof and were said.
-    unproved: Mutex<BTreeSet<String>>,
+    unproved: Unproved,
+    clock: fn() -> Timestamp,
 }
 
 type Answer = Response<Full<Bytes>>;
 type Ended = (Outcome, Answer);
 
 impl Front {
-    pub(crate) fn new(witness: Arc<Witness>, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(witness: Arc<Witness>, counts: Arc<Counts>, clock: fn() -> Timestamp) -> Self {
         Self {
             witness,
             counts,
             waiting: Arc::default(),
             places: Semaphore::new(PLACES),
-            unproved: Mutex::default(),
+            unproved: Unproved::default(),
+            clock,
         }
     }
 
@@ -106,7 +106,7 @@ impl Front {
             Outcome::Contradiction => {
                 tracing::error!(log, why = %refused, checkpoint = evidence, "refused: a log contradicts what it showed before")
             }
-            Outcome::Unproved if self.is_new(evidence) => {
+            Outcome::Unproved if self.unproved.is_new(log, evidence, (self.clock)()) => {
                 tracing::error!(log, why = %refused, checkpoint = evidence, "refused: a log's checkpoint came without a proof that it goes on from what was cosigned; hold the log against it, with `ledger verify --remembered`: if it does not hold, the log forked, and else a stranger sent a wrong proof")
             }
             Outcome::Fault => {
@@ -115,11 +115,6 @@ impl Front {
             }
             _ => tracing::debug!(log, why = %refused, "refused"),
         }
-    }
-
-    fn is_new(&self, checkpoint: &str) -> bool {
-        let mut said = self.unproved.lock().unwrap_or_else(PoisonError::into_inner);
-        said.len() < MOST_UNPROVED && said.insert(checkpoint.to_owned())
     }
 }
 
