@@ -288,7 +288,7 @@ mod tests {
         let said = show::in_words(&report, &Unread::default(), "prod");
         let wanted = "  not compared: 3 calls of which the ledger does not know whether they were sent; the audit log has none of them\n  \
             not compared:   2026-11-22 10:00:00 id-7, record 7: alice delete /api/v1/pods/x\n  \
-            not compared:   2026-11-22 10:00:00 id-8, record 8: (sealed) delete /api/v1/pods/x\n  \
+            not compared:   2026-11-22 10:00:00 id-8, record 8: (sealed name) delete /api/v1/pods/x\n  \
             not compared:   and 1 more: `--examples N` names more of them\n";
         assert!(said.ends_with(wanted), "{said}");
         let json: serde_json::Value = serde_json::from_str(&show::as_json(&report, &Unread::default())).unwrap();

@@ -190,15 +190,12 @@ fn undecided(report: &Report) -> Vec<String> {
         report.undecided
     )];
     lines.extend(report.undecided_calls.iter().map(|call| {
-        let user = match call.user.as_str() {
-            "" => "(sealed)".to_owned(),
-            user => clean(user),
-        };
         format!(
-            "  {} {}, record {}: {user} {} {}",
+            "  {} {}, record {}: {} {} {}",
             second(call.at),
             clean(&call.id),
             call.seq,
+            whose(&call.user),
             clean(&call.verb),
             clean(&call.path)
         )
@@ -209,6 +206,14 @@ fn undecided(report: &Report) -> Vec<String> {
         more => lines.push(format!("  and {more} more: `--examples N` names more of them")),
     }
     lines
+}
+
+/// Who made a call of the ledger. In the clear everybody there has a name.
+fn whose(user: &str) -> String {
+    match user {
+        "" => "(sealed name)".to_owned(),
+        user => clean(user),
+    }
 }
 
 fn times(count: u32) -> String {
@@ -253,13 +258,11 @@ fn finding(finding: &Finding) -> String {
         .peer
         .as_ref()
         .map_or_else(String::new, |peer| format!(" from {}", clean(peer)));
-    // In the clear everybody has a name.
-    let user = Some(&*finding.user).filter(|user| !user.is_empty());
     format!(
         "✖ {} {}{seq}: {} {} {}{peer}{seen}\n    {what}",
         second(finding.at),
         clean(&finding.id),
-        user.map_or_else(|| "(sealed name)".to_owned(), clean),
+        whose(&finding.user),
         clean(&finding.verb),
         clean(&finding.path),
     )
