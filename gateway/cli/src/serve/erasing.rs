@@ -93,10 +93,12 @@ impl Erasures {
             note: Some(&note),
             ..Record::default()
         };
-        if matches!(
+        let takes_away = matches!(
             event.act,
             ErasureAct::Erased { .. } | ErasureAct::Withdrawn(_) | ErasureAct::Released { .. }
-        ) {
+        );
+        // Where names are sealed, their door remembers the words as they will stand: a digest of those in the clear could be guessed.
+        if takes_away && !self.ledger.seals_names() {
             self.remember(&record).await?;
         }
         let written = self.audit.write(kind, &record).await;

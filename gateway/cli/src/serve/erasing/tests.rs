@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ledger::{Head, Reader, RealDisk};
 use model::erasure::{self, Actor, Hold, Scope};
+use model::event::names::NAME_CLASS;
 use model::subject::SubjectKind;
 use model::time::Timestamp;
 use proxy::audit::Limits;
@@ -12,6 +13,7 @@ use proxy::clock::Clock;
 use state::{Identity, SealingKey, SealingKeys, SessionId};
 
 use super::*;
+use crate::serve::names;
 
 fn store() -> Arc<Store> {
     let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
@@ -414,4 +416,92 @@ async fn promise_8_records_of_holds_fill_no_more_than_there_is_room_for_and_the_
     said(&erases, "r-6", ErasureAct::Released { hold: hold(0), why }).await;
     finish((folder.path(), None), 0, &all(&erases), &store).unwrap();
     assert_eq!(store.holds().unwrap().len(), 2, "in the order of the records");
+}
+
+/// The body that was handed to the ledger.
+fn body(leaf: &[u8], seq: u64) -> String {
+    let leaf = String::from_utf8(leaf.to_vec()).unwrap();
+    let (kind, rest) = leaf
+        .strip_prefix("{\"v\":1,\"kind\":\"")
+        .unwrap()
+        .split_once('"')
+        .unwrap();
+    assert!(["erasure", "hold"].contains(&kind), "{leaf}");
+    format!("{{{}", rest.strip_prefix(&format!(",\"seq\":{seq},")).unwrap())
+}
+
+/// Whoever has the state file could try every name in words that everybody can write down.
+#[tokio::test]
+async fn promise_6_where_names_are_sealed_no_digest_of_words_in_the_clear_is_kept_and_what_was_interrupted_is_finished()
+{
+    let clear = (tempfile::tempdir().unwrap(), store());
+    let sealed = (tempfile::tempdir().unwrap(), store());
+    let (in_clear, in_sealed) = (open(clear.0.path(), &clear.1), open(sealed.0.path(), &sealed.1));
+    let names = names::begin(
+        crate::config::Names::Sealed,
+        &in_sealed.ledger,
+        sealed.0.path(),
+        &sealed.1,
+    );
+    let names = names.unwrap().unwrap();
+    let (now, whose) = (Timestamp::EPOCH, alice().subject);
+    let all = erasure::Request {
+        of: Scope {
+            classes: Vec::new(),
+            ..alice()
+        },
+        ..request("q")
+    };
+    for class in ["command", NAME_CLASS] {
+        sealed.1.part_key(whose.as_str(), class, now).unwrap();
+    }
+    sealed.1.ask_erasure(&all).unwrap();
+    in_sealed.forget_what_passed(&whose);
+    let keys = sealed.1.begin_erasure(&all, in_sealed.records(), now).unwrap();
+    let hold = Hold {
+        id: "h".to_owned(),
+        of: alice(),
+        by: "eve".to_owned(),
+        actor: None,
+        why: "case 7".to_owned(),
+        at: now,
+    };
+    let over = ErasureAct::Released {
+        hold,
+        why: "over".to_owned(),
+    };
+    let done = ErasureAct::Erased {
+        request: all,
+        agreed: actor(4, "dave"),
+        keys: keys.into_iter().map(|key| (key.id, key.class)).collect(),
+        more: 0,
+    };
+    for erases in [&in_clear, &in_sealed] {
+        said(erases, "e", done.clone()).await;
+        said(erases, "r", over.clone()).await;
+    }
+    for seq in [0, 1] {
+        let leaf = |folder: &Path| Reader::open(folder).unwrap().record(seq).unwrap().unwrap().leaf;
+        let (plain, hidden) = (body(&leaf(clear.0.path()), seq), body(&leaf(sealed.0.path()), seq));
+        assert!(clear.1.knows_words(plain.as_bytes()).unwrap(), "{plain}");
+        assert!(
+            !sealed.1.knows_words(plain.as_bytes()).unwrap(),
+            "it can be guessed: {plain}"
+        );
+        assert!(
+            sealed.1.knows_words(hidden.as_bytes()).unwrap(),
+            "it is believed: {hidden}"
+        );
+        assert!(plain.contains("alice") && !hidden.contains("alice"), "{hidden}");
+    }
+    // The process ended between the record and the end of the keys, and before a signature.
+    let unsigned = Before {
+        signed: Head {
+            size: 0,
+            ..in_sealed.ledger.durable()
+        },
+        refused: BTreeSet::new(),
+    };
+    let finished = finish((sealed.0.path(), Some(&names)), 0, &unsigned, &sealed.1).unwrap();
+    assert_eq!(finished.destroyed, 2, "both keys that were asked for");
 }
