@@ -43,14 +43,6 @@ impl Store {
         read(&kept)
     }
 
-    /// Whether records are written under pseudonyms here.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub fn has_pseudonyms(&self) -> Result<bool, StateError> {
-        self.read(|connection| Ok(connection.prepare_cached("SELECT 1 FROM pseudonyms")?.exists([])?))
-    }
-
     /// The newest pseudonym of this subject that is out of use, else the one in use: under it stands what an erasure is about.
     ///
     /// # Errors
@@ -357,9 +349,7 @@ mod tests {
         store.part_key(alice().as_str(), NAME_CLASS, at(1)).unwrap();
         assert_eq!(behind(&unknown), Some(key.bytes));
         assert!(store.part_key_behind(unknown.as_str(), "00").unwrap().is_none());
-        assert!(!store.has_pseudonyms().unwrap());
         let known = store.pseudonym(&bob, at(2)).unwrap();
-        assert!(store.has_pseudonyms().unwrap());
         assert_eq!((behind(&bob), behind(&known)), (None, None), "that is somebody else");
         let carol = SubjectId::from_digest([3; 16]);
         store.part_key(carol.as_str(), "query", at(3)).unwrap();

@@ -45,6 +45,10 @@ impl Erases for Erasures {
         self.ledger.durable().size
     }
 
+    fn seals_names(&self) -> bool {
+        self.ledger.seals_names()
+    }
+
     fn forget_keys(&self) {
         self.audit.forget_part_keys();
     }

@@ -28,7 +28,6 @@ use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use http::StatusCode;
 use model::erasure::{Actor, Erased, Hold, RECORDINGS, Request, Scope as Of, recording_class, session_of};
-use model::event::names::NAME_CLASS;
 use model::live::LiveSession;
 use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
@@ -174,6 +173,9 @@ pub trait Erases: Send + Sync {
 
     /// How many records are durable.
     fn records(&self) -> u64;
+
+    /// Whether records name people by pseudonyms.
+    fn seals_names(&self) -> bool;
 
     /// Keys were taken out of use: nothing is sealed with one that is still in memory.
     fn forget_keys(&self);
@@ -500,11 +502,10 @@ async fn free(api: &Api, asker: &Asker, request: &Request, keys: &[PartKeyName])
 /// Where names are sealed, an erasure of all that is sealed of somebody is recorded under the pseudonym that it ends. Another one beside it would name keys of
 /// before and of since, or be asked for under the one pseudonym and ended under the other: either tells for ever that both are of one person.
 async fn is_alone(api: &Api, request: &Request) -> Result<(), Refused> {
-    let subject = request.of.subject.clone();
-    let (open, keys) = stored(api, move |store| Ok((store.erasures()?, store.part_keys_of(&subject)?))).await?;
-    if !keys.iter().any(|key| key.class == NAME_CLASS) {
+    if !api.parts.erases.seals_names() {
         return Ok(());
     }
+    let open = stored(api, Store::erasures).await?;
     let is_beside = |one: &&Request| one.of.subject == request.of.subject && (one.of.is_all() || request.of.is_all());
     let Some(first) = open.iter().rev().find(is_beside) else {
         return Ok(());

@@ -25,6 +25,7 @@ pub(in crate::api) struct Steps {
     /// How many steps are written down before one fails.
     fails_behind: AtomicUsize,
     forgot: AtomicUsize,
+    seals_names: AtomicBool,
 }
 
 impl Steps {
@@ -36,6 +37,7 @@ impl Steps {
             fails: AtomicBool::new(false),
             fails_behind: AtomicUsize::new(usize::MAX),
             forgot: AtomicUsize::new(0),
+            seals_names: AtomicBool::new(false),
         }
     }
 
@@ -73,6 +75,10 @@ impl Erases for Steps {
 
     fn records(&self) -> u64 {
         count(self.steps.lock().unwrap().len())
+    }
+
+    fn seals_names(&self) -> bool {
+        self.seals_names.load(Ordering::SeqCst)
     }
 
     fn forget_keys(&self) {

@@ -203,17 +203,17 @@ pub(in crate::api) async fn called(api: &Api, of: &erasure::Scope) -> Result<Str
 
 /// Under which names those stand in records that have one; `None` where names are in the clear.
 async fn pseudonyms(api: &Api, ids: Vec<SubjectId>) -> Result<Option<Vec<SubjectId>>, Refused> {
-    stored(api, move |store| {
-        if !store.has_pseudonyms()? {
-            return Ok(None);
-        }
+    if !api.parts.erases.seals_names() {
+        return Ok(None);
+    }
+    let called = stored(api, move |store| {
         let mut called = Vec::new();
         for id in &ids {
             called.extend(store.leaving_pseudonym(id)?);
         }
-        Ok(Some(called))
-    })
-    .await
+        Ok(called)
+    });
+    called.await.map(Some)
 }
 
 /// One of whom no record is here any more, and something that is sealed, or its key, still is.

@@ -6,6 +6,7 @@ use super::*;
 
 /// Alice, Carol and Dave stand in records under pseudonyms; hers is given.
 fn pseudonym(scene: &Scene) -> String {
+    scene.world.erases.seals_names.store(true, Ordering::SeqCst);
     let given = [3, 4, 1].map(|number| {
         let made = scene.world.store.pseudonym(&subject(number), scene.world.time());
         made.unwrap().to_string()
@@ -131,6 +132,22 @@ async fn promise_6_where_names_are_sealed_nobody_is_looked_for_by_name_in_the_re
     assert!(named >= 4, "{said:?}");
     for told in ["alice", subject(1).as_str(), subject(77).as_str()] {
         assert!(said.iter().all(|one| !one.contains(told)), "{told}: {said:?}");
+    }
+}
+
+/// As behind the loss of the state file: the first who is looked for is no exception.
+#[tokio::test]
+async fn promise_6_where_names_are_sealed_and_nobody_has_a_pseudonym_yet_nobody_is_looked_for_by_name() {
+    let scene = scene(&["command", NAME_CLASS]);
+    scene.world.erases.seals_names.store(true, Ordering::SeqCst);
+    scene.world.refused("a-1", 1, "alice");
+    for who in ["alice", "alicia"] {
+        scene.asks(json!({"who": who, "reason": "case 7"})).await;
+    }
+    let said = scene.world.read_sentences();
+    assert!(said.len() >= 2, "{said:?}");
+    for one in said {
+        assert!(one.contains("for `somebody who is not known here` to"), "{one}");
     }
 }
 
