@@ -17,6 +17,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Part, RecordKind};
+use crate::erasure::Scope;
 use crate::subject::SubjectId;
 
 /// The class of the parts with names, and of their keys.
@@ -163,7 +164,7 @@ pub fn split<P: Pseudonyms>(kind: RecordKind, body: &[u8], pseudonyms: &mut P) -
         kind,
         by: id_in(&members, &["by", "id"]),
         of: id_in(&members, &["erasure", "of", "subject"]).or_else(|| id_in(&members, &["hold", "of", "subject"])),
-        takes_the_name: kind == RecordKind::Erasure && is_of_all(&members),
+        takes_the_name: kind == RecordKind::Erasure && is_of_all(body),
         clear: Object::default(),
         asides: BTreeMap::new(),
         pseudonyms,
@@ -297,18 +298,17 @@ impl<P: Pseudonyms> Splitter<'_, P> {
     }
 }
 
-/// Whether an erasure is of all that is sealed of somebody, as [`crate::erasure::Scope::is_all`] says it. Any other leaves the name, and so the
-/// pseudonym.
-fn is_of_all(members: &Object) -> bool {
-    let Some(Json::Object(erasure)) = members.find("erasure") else {
-        return false;
-    };
-    let Some(Json::Object(of)) = erasure.find("of") else {
-        return false;
-    };
-    let limits = ["recording", "from", "to"];
-    of.find("classes").is_none_or(|classes| classes.text() == "[]")
-        && limits.iter().all(|limit| of.find(limit).is_none())
+/// Whether an erasure is of all that is sealed of somebody. Any other leaves the name, and so the pseudonym.
+fn is_of_all(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Leaf {
+        erasure: Said,
+    }
+    #[derive(Deserialize)]
+    struct Said {
+        of: Scope,
+    }
+    serde_json::from_slice::<Leaf>(body).is_ok_and(|leaf| leaf.erasure.of.is_all())
 }
 
 const fn belongs_to_a_call(kind: RecordKind) -> bool {
