@@ -205,7 +205,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub fn none_has_begun(&self) -> Result<(), StateError> {
+    pub fn open_again(&self) -> Result<(), StateError> {
         self.write(|transaction| {
             transaction.execute("UPDATE erasures SET begun_at = NULL WHERE begun_at IS NOT NULL", [])?;
             Ok(())
@@ -551,7 +551,7 @@ mod tests {
         assert!(store.has_begun("r").unwrap() && !store.has_begun("s").unwrap());
         store.sweep(late).unwrap();
         assert_eq!(store.erasures_begun().unwrap(), Some(7));
-        store.none_has_begun().unwrap();
+        store.open_again().unwrap();
         assert_eq!(
             (store.erasures_begun().unwrap(), store.has_begun("r").unwrap()),
             (None, false)

@@ -45,7 +45,7 @@ pub(super) fn begin(
         .collect::<Result<_, _>>()?;
     let file = data.at(data::WITNESS_KEY);
     if logs.is_empty() {
-        if let Some(key) = is_left(&file)? {
+        if let Some(key) = left_key(&file)? {
             tracing::warn!(
                 key,
                 file = %file.display(),
@@ -91,7 +91,7 @@ pub(super) fn begin(
 ///
 /// # Errors
 /// It cannot be read.
-fn is_left(file: &Path) -> anyhow::Result<Option<String>> {
+fn left_key(file: &Path) -> anyhow::Result<Option<String>> {
     let Some(bytes) = data::read_key(file)? else {
         return Ok(None);
     };

@@ -16,7 +16,7 @@ mod elsewhere;
 mod end;
 mod fallback;
 #[cfg(test)]
-mod forgetting;
+mod forgetting_tests;
 mod gather;
 mod level;
 mod origin;

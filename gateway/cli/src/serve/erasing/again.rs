@@ -61,7 +61,7 @@ pub(in crate::serve) fn finish(
     }
     store.keep_unproved_from(finished.is_unproved.then_some(from))?;
     if !finished.is_unproved {
-        store.none_has_begun()?;
+        store.open_again()?;
     }
     Ok(finished)
 }
