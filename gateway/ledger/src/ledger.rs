@@ -270,7 +270,13 @@ impl Ledger {
     /// Keys of names were taken out of use: when this returns, whatever was sealed under them has been handed to the writer, and nothing
     /// more will be.
     pub fn forget_name_keys(&self) {
-        self.shared.sealing.forget();
+        self.forget_name_keys_and(|| ());
+    }
+
+    /// The same, where `act` takes them out of use: no record is sealed between the two. Whoever appends waits for it, so `act` is short, and does not
+    /// append here.
+    pub fn forget_name_keys_and(&self, act: impl FnOnce()) {
+        self.shared.sealing.forget_and(act);
     }
 
     /// The durable end: size and root.

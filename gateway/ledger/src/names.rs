@@ -1,7 +1,7 @@
 //! Names beside the log: where an operator wants them sealed, each body passes here on its way in, and each record on its way to
 //! whoever may see names. So no writer can forget it, and proofs, which are over leaves as they stand, know nothing of it.
 //!
-//! Invariant: what was sealed before [`Sealing::forget`] was called has been handed to the writer when it returns.
+//! Invariant: what was sealed before [`Sealing::forget_and`] was called has been handed to the writer when it returns.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -61,11 +61,12 @@ impl Sealing {
         self.names.get()?.pseudonym(subject)
     }
 
-    pub(crate) fn forget(&self) {
-        if let Some(names) = self.names.get() {
-            let _nobody_seals = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
-            names.forget();
-        }
+    /// Does what takes keys or pseudonyms out of use, and has them forgotten: nothing is sealed between the two.
+    pub(crate) fn forget_and(&self, act: impl FnOnce()) {
+        let Some(names) = self.names.get() else { return act() };
+        let _nobody_seals = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        act();
+        names.forget();
     }
 
     /// Seals, and has `push` hand it to the writer.
@@ -85,5 +86,58 @@ impl Sealing {
         let _in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
         let (body, parts) = names.seal(kind, body, parts)?;
         Ok(push(body, parts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Forgets(Mutex<Vec<&'static str>>);
+
+    impl Names for Forgets {
+        fn seal(
+            &self,
+            _: RecordKind,
+            body: Vec<u8>,
+            parts: Option<Vec<Part>>,
+        ) -> Result<(Vec<u8>, Vec<Part>), NotSealed> {
+            Ok((body, parts.unwrap_or_default()))
+        }
+
+        fn open(&self, leaf: Vec<u8>, _: &[Vec<u8>]) -> Vec<u8> {
+            leaf
+        }
+
+        fn forget(&self) {
+            self.0.lock().unwrap().push("forgotten");
+        }
+
+        fn pseudonym(&self, _: &SubjectId) -> Option<String> {
+            None
+        }
+    }
+
+    /// A record in between could have the pseudonym of before and a key of since.
+    #[test]
+    fn nothing_is_sealed_while_names_are_taken_out_of_use_and_until_they_are_forgotten() {
+        let (sealing, names) = (Sealing::default(), Arc::new(Forgets::default()));
+        let act = || {
+            assert!(sealing.in_use.try_read().is_err() == sealing.is_on());
+            names.0.lock().unwrap().push("out of use");
+        };
+        sealing.forget_and(act);
+        sealing.begin(Arc::clone(&names) as Arc<dyn Names>);
+        sealing.forget_and(act);
+        assert!(sealing.in_use.try_read().is_ok());
+        let order = names.0.lock().unwrap();
+        assert_eq!(
+            *order,
+            ["out of use", "out of use", "forgotten"],
+            "none is sealed at first"
+        );
     }
 }

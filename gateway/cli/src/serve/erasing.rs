@@ -53,8 +53,8 @@ impl Erases for Erasures {
         self.audit.forget_part_keys();
     }
 
-    fn forget_what_passed(&self, subject: &SubjectId) {
-        self.audit.forget_what_passed(subject);
+    fn forget_what_passed_and(&self, subject: &SubjectId, take: &mut dyn FnMut()) {
+        self.audit.forget_what_passed_and(subject, take);
     }
 }
 

@@ -57,9 +57,7 @@ impl PartKeys for NoKeys {
 #[test]
 fn nothing_is_sealed_between_the_forgetting_of_the_keys_of_parts_and_of_those_of_names() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Arc::new(RealDisk::new(folder.path()));
-    let (ledger, _) = Ledger::open_by_hand(folder.path(), Options::default(), disk).unwrap();
-    let (ledger, names) = (Arc::new(ledger), Arc::new(Seen::default()));
+    let (ledger, names) = (ledger_in(folder.path()), Arc::new(Seen::default()));
     ledger.seal_names(Arc::clone(&names) as Arc<dyn ledger::Names>);
     let (clock, _) = Clock::manual(1_790_000_000_000_000_000);
     let with = |keys: bool| {
@@ -73,11 +71,43 @@ fn nothing_is_sealed_between_the_forgetting_of_the_keys_of_parts_and_of_those_of
     let station = with(true);
     names.station.set(Arc::downgrade(&station)).unwrap();
     station.forget_part_keys();
-    station.forget_what_passed(&SubjectId::from_digest([1; 16]));
+    station.forget_what_passed_and(&SubjectId::from_digest([1; 16]), || ());
     assert_eq!(*names.alone.lock().unwrap(), [true, true]);
     // Where no parts are kept, names are sealed all the same.
     let station = with(false);
     station.forget_part_keys();
-    station.forget_what_passed(&SubjectId::from_digest([1; 16]));
+    station.forget_what_passed_and(&SubjectId::from_digest([1; 16]), || ());
     assert_eq!(names.alone.lock().unwrap().len(), 4);
+}
+
+fn ledger_in(folder: &std::path::Path) -> Arc<Ledger> {
+    let disk = Arc::new(RealDisk::new(folder));
+    Arc::new(Ledger::open_by_hand(folder, Options::default(), disk).unwrap().0)
+}
+
+/// Between the commit of the one and the forgetting of the other a record would have a key of before beside the pseudonym of since.
+#[test]
+fn promise_6_where_names_are_sealed_nothing_is_sealed_while_keys_and_pseudonym_are_taken_out_of_use() {
+    for is_sealed in [true, false] {
+        let (folder, names) = (tempfile::tempdir().unwrap(), Arc::new(Seen::default()));
+        let ledger = ledger_in(folder.path());
+        if is_sealed {
+            ledger.seal_names(Arc::clone(&names) as Arc<dyn ledger::Names>);
+        }
+        let (clock, _) = Clock::manual(1_790_000_000_000_000_000);
+        let station = Station::keeping_parts(ledger, clock, "boot".into(), Limits::default(), Arc::new(NoKeys));
+        names.station.set(Arc::downgrade(&station)).unwrap();
+        let sealer = station.sealer.as_ref().unwrap();
+        let mut was_alone = None;
+        station.forget_what_passed_and(&SubjectId::from_digest([1; 16]), || {
+            assert!(names.alone.lock().unwrap().is_empty(), "forgotten behind it");
+            was_alone = Some(sealer.is_forgetting());
+        });
+        assert_eq!(
+            was_alone,
+            Some(is_sealed),
+            "with names in the clear nobody waits for it"
+        );
+        assert_eq!(names.alone.lock().unwrap().len(), usize::from(is_sealed));
+    }
 }

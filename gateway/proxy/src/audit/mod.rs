@@ -196,25 +196,35 @@ impl Station {
     /// Asks for the keys of parts anew from now on: some were taken out of use, and nothing more may be sealed with them. What was sealed with
     /// them stays readable.
     pub fn forget_part_keys(&self) {
-        self.forget_keys_and(|| ());
+        self.forget_keys_and(|| (), || ());
     }
 
     /// The same, where what was sealed of this subject is to be erased: what passed to them is not remembered either. Else the next change of an object would
     /// say what it was before, under a key that nobody erases.
-    pub fn forget_what_passed(&self, subject: &SubjectId) {
-        self.forget_keys_and(|| {
+    ///
+    /// `take` takes them out of use. Where names are sealed nothing is sealed from then until all of it is forgotten: a record in between would stand under the
+    /// pseudonym of before with a key of since, or the reverse. Blocks for as long as `take` does, and so does whatever is to be recorded meanwhile: `take` is one
+    /// step of the state file, on a thread that may block.
+    pub fn forget_what_passed_and(&self, subject: &SubjectId, take: impl FnOnce()) {
+        let forget_bodies = || {
             if let Some(bodies) = self.bodies.get() {
                 bodies.forget(subject);
             }
-        });
+        };
+        if self.seals_names() {
+            return self.forget_keys_and(take, forget_bodies);
+        }
+        // Names are in the clear: nothing is to be joined, and no call has to wait for a disk.
+        take();
+        self.forget_keys_and(|| (), forget_bodies);
     }
 
     /// The keys of parts and those of names in one moment: a record between the two would have its parts under new keys beside the name of before, and so
     /// join what an erasure parts.
-    fn forget_keys_and(&self, act: impl FnOnce()) {
+    fn forget_keys_and(&self, take: impl FnOnce(), act: impl FnOnce()) {
         let forget = || {
+            self.ledger.forget_name_keys_and(take);
             act();
-            self.ledger.forget_name_keys();
         };
         match &self.sealer {
             Some(sealer) => sealer.forget_and(forget),

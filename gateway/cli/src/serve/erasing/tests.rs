@@ -455,8 +455,7 @@ async fn promise_6_where_names_are_sealed_no_digest_of_words_in_the_clear_is_kep
     for class in ["command", NAME_CLASS] {
         sealed.1.part_key(whose.as_str(), class, now).unwrap();
     }
-    sealed.1.ask_erasure(&all).unwrap();
-    in_sealed.forget_what_passed(&whose);
+    in_sealed.forget_what_passed_and(&whose, &mut || sealed.1.ask_erasure(&all).unwrap());
     let keys = sealed.1.begin_erasure(&all, in_sealed.records(), now).unwrap();
     let hold = Hold {
         id: "h".to_owned(),

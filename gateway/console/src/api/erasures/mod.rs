@@ -180,8 +180,10 @@ pub trait Erases: Send + Sync {
     /// Keys were taken out of use: nothing is sealed with one that is still in memory.
     fn forget_keys(&self);
 
-    /// The same, of this subject, so that what is sealed under them can be erased: nothing of it is remembered that would be sealed anew.
-    fn forget_what_passed(&self, subject: &SubjectId);
+    /// The same, of this subject, so that what is sealed under them can be erased: nothing of it is remembered that would be sealed anew. `take` takes them out of
+    /// use; where names are sealed no record is sealed from then on until all is forgotten, or it could have the pseudonym of before and a key of since. Calls
+    /// `take` once. Blocking.
+    fn forget_what_passed_and(&self, subject: &SubjectId, take: &mut dyn FnMut());
 }
 
 #[derive(Deserialize)]
@@ -235,16 +237,13 @@ async fn begin(api: &Api, asker: &Asker, request: Request) -> Result<Response, R
     stored(api, move |store| store.has_room_for_erasure(&id)).await?;
     note(api, asker, &request.id, ErasureAct::Asked(request.clone())).await?;
     let (id, of, until) = (request.id.clone(), request.of.clone(), request.until);
-    let subject = of.subject.clone();
-    let through = stored(api, move |store| {
-        store.ask_erasure(&request)?;
-        match request.of.kind {
-            SubjectKind::Person if request.of.recording.is_none() => store.acted_through(&request.of.user),
-            _ => Ok(Vec::new()),
-        }
+    let asked = request.clone();
+    out_of_use(api, &of.subject, move |store| store.ask_erasure(&asked)).await?;
+    let through = stored(api, move |store| match request.of.kind {
+        SubjectKind::Person if request.of.recording.is_none() => store.acted_through(&request.of.user),
+        _ => Ok(Vec::new()),
     })
     .await?;
-    api.parts.erases.forget_what_passed(&subject);
     let through: Vec<_> = through
         .into_iter()
         .map(|(subject, user)| json!({"subject": subject, "user": user}))
@@ -311,8 +310,8 @@ async fn carry_out(api: &Api, asker: &Asker, id: &str) -> Result<Response, Refus
     // Whatever breaks off from here on.
     let _forgets = ForgetsKeys(api);
     let (begun, records, now) = (request.clone(), api.parts.erases.records(), api.now());
-    let keys = stored(api, move |store| store.begin_erasure(&begun, records, now)).await?;
-    api.parts.erases.forget_what_passed(&request.of.subject);
+    let begin = move |store: &Store| store.begin_erasure(&begun, records, now);
+    let keys = out_of_use(api, &request.of.subject, begin).await?;
     let mut record = String::new();
     let mut left = keys.len();
     for some in keys.chunks(KEYS_IN_RECORD) {
@@ -656,6 +655,21 @@ async fn stored<T: Send + 'static>(
             full @ StateError::Full { .. } => conflict("too_many", full.to_string()),
             error => failed(&error),
         })
+}
+
+/// The store takes something of this subject out of use, and it is forgotten in the same moment.
+async fn out_of_use<T: Send + 'static>(
+    api: &Api,
+    subject: &SubjectId,
+    work: impl FnOnce(&Store) -> Result<T, StateError> + Send + 'static,
+) -> Result<T, Refused> {
+    let (erases, subject) = (Arc::clone(&api.parts.erases), subject.clone());
+    let done = stored(api, move |store| {
+        let (mut work, mut done) = (Some(work), None);
+        erases.forget_what_passed_and(&subject, &mut || done = work.take().map(|work| work(store)));
+        done.transpose()
+    });
+    done.await?.ok_or_else(|| failed("nothing was taken out of use"))
 }
 
 fn failed(error: impl std::fmt::Display) -> Refused {

@@ -6,6 +6,7 @@ mod sealed;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ThreadId;
 
 use model::live::LiveSession;
 use model::lock::Lock;
@@ -26,7 +27,14 @@ pub(in crate::api) struct Steps {
     fails_behind: AtomicUsize,
     forgot: AtomicUsize,
     seals_names: AtomicBool,
+    /// What was stored before and behind each moment in which nothing is sealed.
+    moments: Mutex<Vec<[Stored; 2]>>,
+    /// The thread of the test, and of its runtime.
+    made_on: ThreadId,
 }
+
+/// How many erasures are asked for, and whether one has begun.
+type Stored = (usize, bool);
 
 impl Steps {
     pub(in crate::api) fn new(store: &Arc<Store>) -> Self {
@@ -38,6 +46,8 @@ impl Steps {
             fails_behind: AtomicUsize::new(usize::MAX),
             forgot: AtomicUsize::new(0),
             seals_names: AtomicBool::new(false),
+            moments: Mutex::default(),
+            made_on: std::thread::current().id(),
         }
     }
 
@@ -85,7 +95,18 @@ impl Erases for Steps {
         self.forgot.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn forget_what_passed(&self, _: &SubjectId) {
+    fn forget_what_passed_and(&self, _: &SubjectId, take: &mut dyn FnMut()) {
+        let stored = || {
+            (
+                self.store.erasures().unwrap().len(),
+                self.store.erasures_begun().unwrap().is_some(),
+            )
+        };
+        let runs_on = std::thread::current().id();
+        assert_ne!(runs_on, self.made_on, "the runtime waits for a disk");
+        let before = stored();
+        take();
+        self.moments.lock().unwrap().push([before, stored()]);
         self.forgot.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -121,7 +121,7 @@ impl World {
     fn erases(&self, then: Option<u8>) {
         *self.keys.0.lock().unwrap() = then;
         let subject = for_bench(self.user.get(), &["dev"], Credential::GatewayToken);
-        self.station.forget_what_passed(subject.subject().id());
+        self.station.forget_what_passed_and(subject.subject().id(), || ());
         let erased = Record {
             id: "erased",
             boot: "boot",

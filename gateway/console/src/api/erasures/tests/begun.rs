@@ -58,3 +58,17 @@ async fn keys_in_memory_are_forgotten_and_it_is_said_how_many_are_destroyed_also
     let (status, told) = scene.agrees(&scene.dave, &id).await;
     assert_eq!((status, &told["keys"]), (StatusCode::OK, &json!(1)), "{told}");
 }
+
+/// Else a record in between could have a key of before and a pseudonym of since.
+#[tokio::test]
+async fn what_is_asked_for_and_agreed_to_is_taken_out_of_use_in_the_moment_in_which_nothing_is_sealed() {
+    let scene = scene(&["command"]);
+    let id = scene.asked(commands()).await;
+    assert_eq!(scene.agrees(&scene.dave, &id).await.0, StatusCode::OK);
+    let moments = scene.world.erases.moments.lock().unwrap();
+    assert_eq!(
+        *moments,
+        [[(0, false), (1, false)], [(1, false), (1, true)]],
+        "asked for, and agreed to"
+    );
+}
