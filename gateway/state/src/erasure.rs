@@ -34,9 +34,13 @@ pub struct PartKeyName {
 impl Store {
     /// Keeps what somebody asks for, and takes its keys out of use: what comes later is not asked for.
     ///
+    /// Where their name goes with it, a key that was made since `request.at` is asked for as well: what is sealed under it stands under the pseudonym that goes out
+    /// of use only now, and what it would seal from now on under the next one.
+    ///
     /// # Errors
     /// The database failed, or too many stand open: nothing changed.
     pub fn ask_erasure(&self, request: &Request) -> Result<(), StateError> {
+        let request = &self.up_to_now(request)?;
         let (most, asked) = (self.limits.erasures, text(request)?);
         let keys = self.asked_for(request)?;
         self.write(|transaction| {
@@ -52,6 +56,15 @@ impl Store {
                 .execute(params![request.id, asked, request.until.unix_nanos()])?;
             Ok(())
         })
+    }
+
+    fn up_to_now(&self, request: &Request) -> Result<Request, StateError> {
+        let mut request = request.clone();
+        let keys = self.part_keys_of(&request.of.subject)?;
+        if request.of.is_all() && keys.iter().any(|key| key.class == NAME_CLASS) {
+            request.at = keys.iter().map(|key| key.made).fold(request.at, Timestamp::max);
+        }
+        Ok(request)
     }
 
     /// All that is asked for, the newest first, also what nobody can agree to any more.

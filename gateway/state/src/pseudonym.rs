@@ -285,6 +285,29 @@ mod tests {
         assert_eq!(linked, 0, "no row says whose the key was");
     }
 
+    /// Its record is written meanwhile, and they go on: under the pseudonym of before.
+    #[test]
+    fn promise_6_a_key_that_came_while_an_erasure_of_all_was_being_asked_for_seals_nothing_under_the_next_pseudonym() {
+        for has_name in [true, false] {
+            let store = test_store();
+            if has_name {
+                store.part_key(alice().as_str(), NAME_CLASS, at(1)).unwrap();
+            }
+            let between = store.part_key(alice().as_str(), "command", at(11)).unwrap();
+            store.ask_erasure(&request(10)).unwrap();
+            let later = store.part_key(alice().as_str(), "command", at(12)).unwrap();
+            assert_eq!(
+                later.id != between.id,
+                has_name,
+                "with names in the clear it came later"
+            );
+            let kept = store.erasures().unwrap().remove(0);
+            let asked = store.asked_for(&kept).unwrap();
+            assert_eq!(asked.iter().any(|key| key.id == between.id), has_name);
+            assert!(asked.iter().all(|key| key.id != later.id));
+        }
+    }
+
     /// A first request was taken back, so that the erasure's record stands under the second pseudonym; and the file is from before both.
     #[test]
     fn promise_6_a_file_from_before_it_was_asked_for_loses_each_pseudonym_whose_key_of_the_name_goes() {
