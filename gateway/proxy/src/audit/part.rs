@@ -212,6 +212,16 @@ impl Sealer {
         act()
     }
 
+    /// While nothing is forgotten, so that nobody finds here what was to be forgotten, not even for a moment. False where all was, since `before`.
+    fn is_kept(&self, wanted: &(SubjectId, Class), key: &Arc<PartKey>, before: u64) -> bool {
+        let forgotten = self.forgotten.read().unwrap_or_else(PoisonError::into_inner);
+        let is_as_before = *forgotten == before;
+        if is_as_before {
+            self.known.insert(wanted.clone(), Arc::clone(key));
+        }
+        is_as_before
+    }
+
     async fn key(&self, subject: &SubjectId, class: Class) -> Result<Arc<PartKey>, Refusal> {
         let wanted = (subject.clone(), class);
         if let Some(key) = self.known.get(&wanted) {
@@ -221,12 +231,10 @@ impl Sealer {
             let before = self.forgotten();
             let key = self.keys.key(subject, class).await;
             let key = key.map_err(|why| Refusal::LedgerRefuses(format!("the key of a part cannot be had: {why}")))?;
-            self.known.insert(wanted.clone(), Arc::clone(&key));
-            if self.forgotten() == before {
+            if self.is_kept(&wanted, &key, before) {
                 return Ok(key);
             }
-            // It was had before keys were forgotten and put here after that: it may be one of them.
-            self.known.remove(&wanted);
+            // It was had before keys were forgotten: it may be one of them.
         }
     }
 }
