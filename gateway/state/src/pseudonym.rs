@@ -159,6 +159,10 @@ pub(crate) fn erase(
             "DELETE FROM sessions WHERE subject_id = ?1 AND (revoked_at IS NOT NULL OR absolute_end <= ?2 OR idle_end <= ?2)",
         )?
         .execute(params![subject, at.unix_nanos()])?;
+    // A lock left it. Each sign-in that it ended is told of by its own row, and is refused where there is none of it any more.
+    transaction
+        .prepare_cached("DELETE FROM revocations WHERE subject_id = ?1")?
+        .execute(params![subject])?;
     Ok(())
 }
 
@@ -172,10 +176,12 @@ fn read(id: &str) -> Result<SubjectId, StateError> {
 #[cfg(test)]
 mod tests {
     use model::erasure::{Actor, Erased, Request, Scope};
+    use model::lock::Lock;
     use model::subject::SubjectKind;
 
     use super::*;
     use crate::store::tests::test_store;
+    use crate::{EndReason, Revoked, SessionId, SessionSecrets, Standing, session};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_unix_seconds(seconds)
@@ -283,6 +289,59 @@ mod tests {
             })
             .unwrap();
         assert_eq!(linked, 0, "no row says whose the key was");
+    }
+
+    /// They sign in, are locked out, and let in again.
+    fn is_locked_for_a_while(store: &Store, subject: SubjectId, user: &str) -> SessionId {
+        let mut new = session::tests::alice();
+        (new.subject_id, new.identity.username) = (subject.clone(), user.to_owned());
+        let SessionSecrets::Begun { session, .. } = store.begin_session(&new, at(1)).unwrap() else {
+            panic!("nobody is locked out yet");
+        };
+        let lock = Lock {
+            subject: subject.clone(),
+            kind: SubjectKind::Person,
+            user: user.to_owned(),
+            email: None,
+            until: Timestamp::MAX,
+            why: format!("{user} lost her laptop"),
+            by: "carol".to_owned(),
+            at: at(5),
+        };
+        store.lock(&lock).unwrap();
+        assert!(store.unlock(&subject).unwrap());
+        session.id
+    }
+
+    #[test]
+    fn promise_6_after_an_erasure_no_end_of_access_names_the_subject_and_what_a_lock_ended_stays_ended() {
+        for is_sealed in [true, false] {
+            let (store, bob) = (test_store(), SubjectId::from_digest([2; 16]));
+            let ended = [(alice(), "alice"), (bob.clone(), "bob")];
+            let ended = ended.map(|(subject, user)| is_locked_for_a_while(&store, subject, user));
+            for class in ["command", NAME_CLASS].into_iter().take(1 + usize::from(is_sealed)) {
+                store.part_key(alice().as_str(), class, at(1)).unwrap();
+            }
+            let request = request(10);
+            store.ask_erasure(&request).unwrap();
+            erase_all(&store, &request);
+            let ends = store.revocations_since(0, 10).unwrap();
+            let (mut subjects, mut sessions) = (Vec::new(), Vec::new());
+            for end in &ends {
+                match &end.revoked {
+                    Revoked::Subject(id, _) => subjects.push(id.clone()),
+                    Revoked::Session(id) => sessions.push(id.clone()),
+                }
+            }
+            let named = if is_sealed { vec![bob] } else { vec![alice(), bob] };
+            assert_eq!(subjects, named, "{ends:?}");
+            assert_eq!(sessions, ended, "what is open under a sign-in is ended still");
+            let [hers, others] = ended.map(|id| store.session(&id, at(120)).unwrap());
+            assert_eq!(hers.is_none(), is_sealed);
+            for session in hers.into_iter().chain(others) {
+                assert_eq!(session.standing, Standing::Ended(EndReason::Locked));
+            }
+        }
     }
 
     /// Its record is written meanwhile, and they go on: under the pseudonym of before.
