@@ -415,8 +415,11 @@ async fn may_agree(api: &Api, asker: &Asker, request: &Request, agreed: &Actor) 
             let why = "whoever asked acted as that account, so that those are their own data, too: ask anew";
             ("not_another", why.to_owned())
         }));
+    let id = request.id.clone();
+    // Somebody agreed in time, and its record may stand already: it is finished, however late.
+    let has_begun = stored(api, move |store| store.has_begun(&id)).await?;
     let judged = judged.and_then(|()| {
-        if now < request.until {
+        if now < request.until || has_begun {
             return Ok(());
         }
         let why = format!("the request has expired at {}: ask anew", request.until);

@@ -59,6 +59,33 @@ async fn keys_in_memory_are_forgotten_and_it_is_said_how_many_are_destroyed_also
     assert_eq!((status, &told["keys"]), (StatusCode::OK, &json!(1)), "{told}");
 }
 
+/// Its keys are out of use and may be recorded as gone: without this only a start would end it.
+#[tokio::test]
+async fn an_erasure_that_began_in_time_is_finished_by_agreeing_once_more_after_it_has_expired() {
+    for has_begun in [false, true] {
+        let scene = scene(&["command"]);
+        let id = scene.asked(commands()).await;
+        if has_begun {
+            // A second human agrees, and no record can be written.
+            scene.world.erases.fails.store(true, Ordering::SeqCst);
+            let (status, told) = scene.agrees(&scene.dave, &id).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+            scene.world.erases.fails.store(false, Ordering::SeqCst);
+        }
+        scene.world.pass(7 * 86_400);
+        let [carol, dave] = [(3, "carol"), (4, "dave")]
+            .map(|(number, name)| scene.world.bearer(&scene.world.signed_in(number, name, &["auditors"])));
+        scene.is_refused(&carol, &id, "not_another").await;
+        if has_begun {
+            let (status, told) = scene.agrees(&dave, &id).await;
+            assert_eq!((status, &told["keys"]), (StatusCode::OK, &json!(1)), "{told}");
+            assert!(scene.keys().is_empty() && scene.world.store.erasures().unwrap().is_empty());
+        } else {
+            scene.is_refused(&dave, &id, "expired").await;
+        }
+    }
+}
+
 /// Else a record in between could have a key of before and a pseudonym of since.
 #[tokio::test]
 async fn what_is_asked_for_and_agreed_to_is_taken_out_of_use_in_the_moment_in_which_nothing_is_sealed() {
