@@ -1,7 +1,9 @@
 //! `bench ledger_append`: durable records per second and CPU per record at 1, 16, 64 and 256 waiting callers, each without and
 //! with the thread that signs the log's end (as a gateway has it), beside what the disk itself does:
-//! `ledger_append [--quick] [FOLDER] [BODY BYTES]`. The leaves are hashed and the tree's tiles are written in both.
+//! `ledger_append [--quick] [FOLDER] [BODY BYTES]`. The folder must not be there, and is removed afterwards. The leaves are hashed and the tree's tiles are written in both.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+mod folder;
 
 use std::future::Future as _;
 use std::path::Path;
@@ -24,11 +26,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let how_long = Duration::from_secs(if flags.is_empty() { 5 } else { 1 });
     let bytes: usize = rest.get(1).and_then(|bytes| bytes.parse().ok()).unwrap_or(RECORD_BYTES);
     let body = format!("{{\"id\":\"0193\",\"note\":\"{}\"}}", "x".repeat(bytes)).into_bytes();
+    let line = folder::in_new(Path::new(dir), |dir| measure_all(dir, &body, how_long))?;
+    println!("{line}");
+    Ok(())
+}
+
+fn measure_all(dir: &Path, body: &[u8], how_long: Duration) -> Result<String, Box<dyn std::error::Error>> {
     let mut line = format!("ledger_append body={}", body.len());
     for waiting in [1, 16, 64, 256] {
         for is_signed in [false, true] {
-            let dir = Path::new(dir).join(waiting.to_string());
-            let (rate, cpu) = turn(&dir, &body, waiting, how_long, is_signed)?;
+            let dir = dir.join(waiting.to_string());
+            let (rate, cpu) = folder::in_new(&dir, |dir| turn(dir, body, waiting, how_long, is_signed))?;
             println!("waiting={waiting} signed={is_signed} rps={rate:.0} cpu_us={cpu:.2}");
             let with = if is_signed { "signed_" } else { "" };
             line.push_str(&format!(
@@ -36,9 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ));
         }
     }
-    let (syncs, bytes) = disk(Path::new(dir), how_long)?;
-    println!("{line} disk_syncs_per_s={syncs:.0} disk_mb_per_s={bytes:.0}");
-    Ok(())
+    let (syncs, bytes) = disk(dir, how_long)?;
+    Ok(format!("{line} disk_syncs_per_s={syncs:.0} disk_mb_per_s={bytes:.0}"))
 }
 
 /// One ledger of its own, from its first record to its end; what was signed in the end has to be all of it.
@@ -74,7 +81,6 @@ fn turn(
             return Err(format!("{signed} records are signed, {} are there", ledger.durable().size).into());
         }
     }
-    std::fs::remove_dir_all(dir)?;
     Ok(measured)
 }
 
@@ -83,7 +89,6 @@ const RECORD_BYTES: usize = 1_000;
 
 /// What the disk does by itself: 4 KiB and fdatasync, then 1 MiB and fdatasync, each again and again in place.
 fn disk(dir: &Path, how_long: Duration) -> Result<(f64, f64), Box<dyn std::error::Error>> {
-    std::fs::create_dir_all(dir)?;
     let path = dir.join("disk");
     let mut rates = Vec::new();
     for bytes in [4_096, 1 << 20] {

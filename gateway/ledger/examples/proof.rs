@@ -6,6 +6,8 @@
 //! longer when a bit of it is turned.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
+mod folder;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt as _;
@@ -33,17 +35,8 @@ fn main() -> Result<(), Failure> {
     let (flags, rest): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument == "--quick");
     let dir = PathBuf::from(rest.first().map_or("target/proof", String::as_str));
     let records = if flags.is_empty() { RECORDS } else { RECORDS / 10 };
-    // It is taken away at the end, so it is nobody's: one that is there may be a ledger.
-    if dir.exists() {
-        return Err(format!(
-            "`{}` is there; name a folder that is not, or take it away",
-            dir.display()
-        )
-        .into());
-    }
-    let measured = write(&dir, records).and_then(|()| measure(&dir, records));
-    std::fs::remove_dir_all(&dir)?;
-    println!("{}", measured?);
+    let measured = folder::in_new(&dir, |dir| write(dir, records).and_then(|()| measure(dir, records)))?;
+    println!("{measured}");
     Ok(())
 }
 

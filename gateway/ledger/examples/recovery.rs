@@ -1,10 +1,12 @@
 //! `bench recovery`: how long a start takes on a ledger of 10 GB that was killed with its last segment almost full:
 //! `recovery [--quick] [FOLDER] [GB]`. It is measured at a tenth, at half and at the whole of the size, with none of the files in
-//! memory and once more with them there, beside how fast the disk itself is read. The folder is emptied before and removed afterwards.
+//! memory and once more with them there, beside how fast the disk itself is read. The folder must not be there, and is removed afterwards.
 //!
 //! Each life of the ledger is a process of its own: this program with a word in front, which writes and is then aborted, or
 //! opens the ledger and says how long that took.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+mod folder;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -44,8 +46,13 @@ fn measure(words: &[&str]) -> Done<()> {
         None if flags.is_empty() => 10,
         None => 1,
     };
-    let _ = fs::remove_dir_all(dir);
-    fs::create_dir_all(dir)?;
+    let line = folder::in_new(Path::new(dir), |_| sizes(dir, most))?;
+    println!("{line}");
+    Ok(())
+}
+
+/// The last line: what was seen at the whole of the size.
+fn sizes(dir: &str, most: u64) -> Done<String> {
     let mut line = String::new();
     for tenths in [1, 5, 10] {
         let bytes = most * GB / 10 * tenths;
@@ -66,9 +73,7 @@ fn measure(words: &[&str]) -> Done<()> {
     }
     forget(Path::new(dir))?;
     let disk = disk(Path::new(dir))?;
-    fs::remove_dir_all(dir)?;
-    println!("recovery {line} disk_read_gb_s={disk:.2}");
-    Ok(())
+    Ok(format!("recovery {line} disk_read_gb_s={disk:.2}"))
 }
 
 /// Another life.

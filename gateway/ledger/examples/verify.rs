@@ -1,9 +1,11 @@
 //! `bench verify`: how fast a ledger is verified on two threads, out of memory and from the disk, beside what the machine does:
-//! SHA-256 on two threads, in one piece and by pieces of a record's length, and reading the same files from the disk. `verify [--quick] [FOLDER] [BODY BYTES]`.
+//! SHA-256 on two threads, in one piece and by pieces of a record's length, and reading the same files from the disk. `verify [--quick] [FOLDER] [BODY BYTES]`. The folder must not be there, and is removed afterwards.
 //!
 //! Bytes are those of the records' frames: neither headers nor the zeros behind the end count. Beside rates, which others on the machine take
 //! part of, stands the CPU time of a gigabyte.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+mod folder;
 
 use std::fs::File;
 use std::hint::black_box;
@@ -35,10 +37,11 @@ fn main() -> Result<(), Failure> {
     let dir = PathBuf::from(rest.first().map_or("target/verify", String::as_str));
     let bytes: usize = rest.get(1).and_then(|bytes| bytes.parse().ok()).unwrap_or(RECORD_BYTES);
     let wanted: usize = if is_quick { 256 << 20 } else { 2 << 30 };
-    let _ = std::fs::remove_dir_all(&dir);
-    let measured = Specimen::write(&dir, bytes, wanted).and_then(|specimen| measure(&specimen, is_quick));
-    std::fs::remove_dir_all(&dir)?;
-    println!("{}", measured?);
+    let line = folder::in_new(&dir, |dir| {
+        let specimen = Specimen::write(dir, bytes, wanted)?;
+        measure(&specimen, is_quick)
+    })?;
+    println!("{line}");
     Ok(())
 }
 
