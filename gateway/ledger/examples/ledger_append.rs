@@ -1,9 +1,10 @@
 //! `bench ledger_append`: durable records per second and CPU per record at 1, 16, 64 and 256 waiting callers, each without and
-//! with the thread that signs the log's end (as a gateway has it), beside what the disk itself does:
-//! `ledger_append [--quick] [FOLDER] [BODY BYTES]`. The folder must not be there, and is removed afterwards. The leaves are hashed and the tree's tiles are written in both.
+//! with the thread that signs the log's end (as a gateway has it), beside what the disk itself does
+//! and what SHA-256 does on one thread: `ledger_append [--quick] [FOLDER] [BODY BYTES]`. The folder must not be there, and is removed afterwards. The leaves are hashed and the tree's tiles are written in both.
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 mod folder;
+mod machine;
 
 use std::future::Future as _;
 use std::path::Path;
@@ -18,7 +19,8 @@ use ledger::note::{Algorithm, KeyName, SigningKey};
 use ledger::{Ledger, Options, Publisher, RealDisk, Ticket};
 use model::event::RecordKind;
 use model::time::Timestamp;
-use nix::sys::resource::{UsageWho, getrusage};
+
+use machine::{cpu_seconds, hashing};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (flags, rest): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument == "--quick");
@@ -45,7 +47,12 @@ fn measure_all(dir: &Path, body: &[u8], how_long: Duration) -> Result<String, Bo
         }
     }
     let (syncs, bytes) = disk(dir, how_long)?;
-    Ok(format!("{line} disk_syncs_per_s={syncs:.0} disk_mb_per_s={bytes:.0}"))
+    // The ledger's own thread hashes: one, by pieces of a record's length.
+    let (sha256, _) = hashing(1, &vec![7; 1 << 20], how_long)?;
+    let (by_record, _) = hashing(1, body, how_long)?;
+    Ok(format!(
+        "{line} disk_syncs_per_s={syncs:.0} disk_mb_per_s={bytes:.0} sha256_gb_s={sha256:.2} sha256_by_record_gb_s={by_record:.2}"
+    ))
 }
 
 /// One ledger of its own, from its first record to its end; what was signed in the end has to be all of it.
@@ -159,12 +166,4 @@ impl Wake for Signal {
             self.thread.unpark();
         }
     }
-}
-
-fn cpu_seconds() -> Result<f64, nix::Error> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let seconds = |time: nix::sys::time::TimeVal| {
-        Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)).as_secs_f64()
-    };
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }

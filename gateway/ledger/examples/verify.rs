@@ -6,9 +6,9 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 mod folder;
+mod machine;
 
 use std::fs::File;
-use std::hint::black_box;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
 use ledger::verify::{Trust, verify};
-use ledger::{Disk, Ledger, Options, Publisher, RealDisk, leaf_hash};
+use ledger::{Disk, Ledger, Options, Publisher, RealDisk};
 use model::event::RecordKind;
 use model::time::Timestamp;
-use nix::sys::resource::{UsageWho, getrusage};
+
+use machine::{cpu_seconds, hashing};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -69,8 +70,8 @@ fn measure(specimen: &Specimen, is_quick: bool) -> Result<String, Failure> {
         println!("cold round={round} seconds={:?} reading={:?}", cold.last(), disk.last());
     }
     let (cached, cold, disk) = (middle(cached), middle(cold), middle(disk));
-    let (sha256, _) = hashing(&vec![7; 1 << 20], how_long)?;
-    let (by_record, hash_cpu) = hashing(&vec![7; specimen.leaf], how_long)?;
+    let (sha256, _) = hashing(THREADS, &vec![7; 1 << 20], how_long)?;
+    let (by_record, hash_cpu) = hashing(THREADS, &vec![7; specimen.leaf], how_long)?;
     let cpu = middle(busy) / bytes * 1e9;
     let rate = |took: f64| bytes / took / 1e9;
     Ok(format!(
@@ -200,40 +201,6 @@ impl Specimen {
             })
             .collect()
     }
-}
-
-/// Gigabytes a second that all threads together hash, by pieces of this length, and CPU seconds of one gigabyte.
-fn hashing(piece: &[u8], how_long: Duration) -> Result<(f64, f64), Failure> {
-    let (begin, before) = (Instant::now(), cpu_seconds()?);
-    let hash = || {
-        let mut done = 0_usize;
-        while begin.elapsed() < how_long {
-            // The clock is asked once in a mebibyte.
-            for _ in 0..(1_usize << 20).div_ceil(piece.len()) {
-                black_box(leaf_hash(black_box(piece)));
-                done += piece.len();
-            }
-        }
-        done
-    };
-    let done: usize = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(hash)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_default())
-            .sum()
-    });
-    let (gigabytes, used) = (as_f64(done) / 1e9, cpu_seconds()? - before);
-    Ok((gigabytes / begin.elapsed().as_secs_f64(), used / gigabytes))
-}
-
-/// CPU time of this process so far.
-fn cpu_seconds() -> Result<f64, Failure> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let seconds = |time: nix::sys::time::TimeVal| {
-        Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)).as_secs_f64()
-    };
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
 fn middle(mut times: Vec<f64>) -> f64 {
