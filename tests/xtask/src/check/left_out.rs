@@ -11,6 +11,32 @@ use std::process::Command;
 /// The file's variable, of this name in `tests/src/left_out.rs`, too.
 const REPORT: &str = "GATESCRIBE_LEFT_OUT";
 
+/// What was left out in a check.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Each case with the reason, once.
+    cases: BTreeSet<String>,
+}
+
+impl Told {
+    /// Says it, and whether that is no more than may be: `left_out=N` is the last line.
+    pub(super) fn tell(&self, most: Option<usize>, mut tell: impl FnMut(&str)) -> bool {
+        let count = self.cases.len();
+        if count > 0 {
+            tell("── LEFT OUT: this check has not shown what follows, because this machine has not what it takes");
+        }
+        self.cases.iter().for_each(|case| tell(&format!("left out: {case}")));
+        let is_too_much = most.filter(|most| count > *most);
+        if let Some(most) = is_too_much {
+            tell(&format!(
+                "{count} cases are left out, and at most {most} may be (`--left-out-at-most`): give the machine what they name, or allow more"
+            ));
+        }
+        tell(&format!("left_out={count}"));
+        is_too_much.is_none()
+    }
+}
+
 /// Where it is written during one check.
 pub(super) struct LeftOut {
     report: PathBuf,
@@ -39,11 +65,11 @@ impl LeftOut {
         command.env(REPORT, &self.report);
     }
 
-    /// What was left out, a line each, and behind it how much: `left_out=N`. Takes the file away.
+    /// What was left out. Takes the file away.
     ///
     /// # Errors
     /// The file is not there any more, or cannot be read: nobody knows what was left out.
-    pub(super) fn end(self) -> anyhow::Result<Vec<String>> {
+    pub(super) fn end(self) -> anyhow::Result<Told> {
         let text = std::fs::read_to_string(&self.report).with_context(|| {
             format!(
                 "cannot read `{}`, where tests say what they leave out",
@@ -52,10 +78,12 @@ impl LeftOut {
         })?;
         taken_away(&self.report)?;
         // Two tests leave out the same case, and one line says so.
-        let cases: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-        let mut lines: Vec<String> = cases.iter().map(|case| format!("left out: {case}")).collect();
-        lines.push(format!("left_out={}", lines.len()));
-        Ok(lines)
+        let cases = text
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Ok(Told { cases })
     }
 }
 
@@ -85,20 +113,47 @@ mod tests {
         left_out.told_to(&mut tests);
         assert!(tests.status().unwrap().success());
         let file = left_out.report.clone();
-        assert_eq!(
-            left_out.end().unwrap(),
-            ["left out: a: no", "left out: b: no", "left_out=2"]
-        );
+        let cases: Vec<String> = left_out.end().unwrap().cases.into_iter().collect();
+        assert_eq!(cases, ["a: no", "b: no"]);
         assert!(!file.exists());
     }
 
     #[test]
     fn nothing_left_out_is_said_too_and_a_lost_file_is_an_error() {
-        assert_eq!(LeftOut::at(report("nothing")).unwrap().end().unwrap(), ["left_out=0"]);
+        assert!(LeftOut::at(report("nothing")).unwrap().end().unwrap().cases.is_empty());
         let lost = LeftOut::at(report("lost")).unwrap();
         std::fs::remove_file(&lost.report).unwrap();
         let error = lost.end().unwrap_err().to_string();
         assert!(error.contains("where tests say what they leave out"), "{error}");
+    }
+
+    #[test]
+    fn more_left_out_than_may_be_fails_the_check_and_all_of_it_is_told_with_its_reason() {
+        let says = |cases: &[&str], most| {
+            let cases = cases.iter().map(|case| (*case).to_owned()).collect();
+            let mut said = Vec::new();
+            let is_well = Told { cases }.tell(most, |line| said.push(line.to_owned()));
+            (is_well, said)
+        };
+        let two = ["a: no way", "b: no right"];
+        for (most, is_well) in [
+            (None, true),
+            (Some(2), true),
+            (Some(3), true),
+            (Some(1), false),
+            (Some(0), false),
+        ] {
+            let (seen, said) = says(&two, most);
+            assert_eq!(seen, is_well, "{most:?}");
+            assert!(said[0].starts_with("── LEFT OUT: "), "{said:?}");
+            assert_eq!(said[1..3], ["left out: a: no way", "left out: b: no right"]);
+            assert_eq!(said.last().unwrap(), "left_out=2");
+            let why = "2 cases are left out, and at most";
+            assert_eq!(said.iter().any(|line| line.starts_with(why)), !is_well, "{said:?}");
+        }
+        for most in [None, Some(0)] {
+            assert_eq!(says(&[], most), (true, vec!["left_out=0".to_owned()]));
+        }
     }
 
     /// Every file of Rust below a folder, without what was built or fetched.
