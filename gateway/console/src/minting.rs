@@ -126,7 +126,8 @@ pub(crate) fn jwks(app: &Inner) -> String {
     app.parts.keys.in_force().jwks.clone()
 }
 
-fn random_id() -> Result<String, Refused> {
+/// 16 random bytes, as base64url.
+pub(crate) fn random_id() -> Result<String, Refused> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Refused::unavailable("no random numbers; try again"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

@@ -28,6 +28,7 @@ use super::unreadable;
 use crate::answer::Refused;
 use crate::caller::Caller;
 use crate::limit::Act;
+use crate::minting::random_id;
 
 /// Of a query's bytes: with the digest behind it, it still stands in the record as it is.
 const MOST_QUERY: usize = 700;
@@ -51,13 +52,15 @@ pub(super) async fn pack(
     };
     let place = Arc::new(places.take(&asker.session.subject_id)?);
     let what = asked(&said, drawn.as_ref());
+    let tool = salted_tool()?;
     let surveyed = survey(&api, &asker, Arc::clone(&place), query).await?;
     // Looking takes up to a minute: who may not read any more is told no count either.
     asker.still(&api).await?;
     let counted = surveyed.and_then(|population| {
         let (acts, sample) = chosen(&population, drawn)?;
         let spots = spots(&acts)?;
-        Ok((statement(&api, &asker, &population, said, (&acts, sample)), spots))
+        let asked = (said, tool);
+        Ok((statement(&api, &asker, &population, asked, (&acts, sample)), spots))
     });
     let (statement, spots) = match counted {
         Ok(counted) => counted,
@@ -115,11 +118,20 @@ fn asked(said: &str, drawn: Option<&(u64, String)>) -> String {
     format!("{said}{}", sample.unwrap_or_default()).trim_start().to_owned()
 }
 
+/// Which program makes the statement, with 16 random bytes behind its name. The digest of the statement stands in the ledger for ever and,
+/// where names are sealed, in the clear; the statement says for whom was asked, and all else of it can be told from the ledger. So without
+/// them whoever has the ledger and a list of people would try who it was, also when that name was erased. They stand in `tool`, which is
+/// free text to every reader: one refuses a member that it does not know.
+fn salted_tool() -> Result<String, Refused> {
+    let salt = random_id()?;
+    Ok(format!("gatescribe {} (salt {salt})", env!("CARGO_PKG_VERSION")))
+}
+
 fn statement(
     api: &Api,
     asker: &Asker,
     population: &Population,
-    said: String,
+    (said, tool): (String, String),
     (acts, sample): (&[&Matched], Option<Sample>),
 ) -> Statement {
     // A pack has whole records: a part of the ledger that hides some of them is none that could be proved.
@@ -127,7 +139,7 @@ fn statement(
     Statement {
         v: Statement::VERSION,
         made: api.now(),
-        tool: concat!("gatescribe ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tool,
         from: population.from,
         to: population.to,
         scope: scope.name().to_owned(),

@@ -1,6 +1,8 @@
 //! Packs over a real ledger: who may have what, what is counted, and that it is written down first.
 
 use axum::body::to_bytes;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use ledger::evidence::Evidence;
 use ledger::note::Signer as _;
@@ -110,6 +112,35 @@ async fn a_pack_holds_what_a_search_would_show_its_asker_and_its_counts_are_told
     ] {
         assert_eq!(*sentence, format!("{begin}{}", told(evidence.statement())));
     }
+}
+
+/// promise_6: where names are sealed, the digest stays in the clear beside a pseudonym. Whoever has the ledger knows each member of the
+/// statement but the query, and tries the names that there are.
+#[tokio::test]
+async fn promise_6_the_digest_of_a_pack_says_to_nobody_whom_it_was_asked_for() {
+    let world = told_world();
+    let (alice, eve) = (
+        world.signed_in(1, "alice", &[]),
+        world.signed_in(3, "eve", &["auditors"]),
+    );
+    let mut salts = std::collections::HashSet::new();
+    for (token, target) in [
+        (world.bearer(&eve), format!("{TARGET}?q=user:alice")),
+        (world.bearer(&eve), format!("{TARGET}?q=user:alice")),
+        (world.bearer(&alice), TARGET.to_owned()),
+    ] {
+        let (evidence, said) = packed(&world, &token, &target).await;
+        let recorded = told(evidence.statement());
+        let guessed = Statement {
+            tool: concat!("gatescribe ", env!("CARGO_PKG_VERSION")).to_owned(),
+            ..said.clone()
+        };
+        assert_ne!(told(&guessed.to_bytes()), recorded, "{said:?}");
+        let salt = said.tool.split_once(" (salt ").unwrap().1.strip_suffix(')').unwrap();
+        assert_eq!(URL_SAFE_NO_PAD.decode(salt).unwrap().len(), 16, "{}", said.tool);
+        salts.insert(salt.to_owned());
+    }
+    assert_eq!(salts.len(), 3, "each pack has its own");
 }
 
 #[tokio::test]
