@@ -5,6 +5,8 @@
 //!
 //! Invariant: no key comes back that a record of the ledger says was erased. So the ledger is read before, all of it, and nothing is put back
 //! where it is shorter than something says it was.
+//!
+//! Nor comes a key back that only somebody who knows the recipient put into a file: the ledger's key signs a backup ([`super::keys_signed`]).
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -20,11 +22,12 @@ use model::event::{Person, Record, RecordKind};
 use state::{Backup, BackupError, BackupIdentity, Recipient, Restored, Store, Unopened};
 
 use super::Refused;
+use super::keys_signed::{NotSigned, is_signed, sign};
 use crate::Exit;
 use crate::config::{self, Config};
 use crate::config_command::explain;
 use crate::serve::books::{STATE, ledger_dir, open_ledger, open_store};
-use crate::serve::data::{DataDir, NEXT_SEAL, SEAL};
+use crate::serve::data::{DataDir, LEDGER_KEY, NEXT_SEAL, SEAL};
 use crate::serve::{erasing, now};
 use crate::terminal::say;
 
@@ -37,12 +40,12 @@ pub(crate) enum KeysCommand {
     /// Write the keys of parts and recordings into a file that only its recipients can open.
     ///
     /// Without these keys nobody can read what is sealed, also where the ledger and the recordings are whole. The file is of the public format age, and no
-    /// key of this machine opens it. It can be made while the gateway runs. A backup keeps keys that are erased after it: end it after a fixed time.
+    /// key of this machine opens it. The ledger's key signs what is in it, so that nobody else's is put back. It can be made while the gateway runs. A backup keeps keys that are erased after it: end it after a fixed time.
     #[command(
         after_help = "Examples:\n  gatescribe ledger keys backup /backup/keys-2026-11-22.age --recipient \
         age1gyk3fjxz8ew36ynuaxgn8vvsrzrcavxvg7dtndecctps5ven950ql2mjv5\n  gatescribe ledger keys backup keys.age --recipient age1… --recipient age1… --config gw.yaml\n\n`age-keygen`, run \
         elsewhere, makes a recipient and the identity that opens. A file that is there is never written over.\n\nExit codes: 0 written, 1 mistakes in the configuration, 2 a \
-        recipient cannot be read, 5 there is no state file, 6 the file is there already, or the state file is another release's, 9 a fault\nSee also: gatescribe ledger keys restore"
+        recipient cannot be read, 5 there is no state file, or no key that signs the ledger, 6 the file is there already, or the state file is another release's, 9 a fault\nSee also: gatescribe ledger keys restore"
     )]
     Backup {
         /// The new file.
@@ -62,11 +65,11 @@ pub(crate) enum KeysCommand {
     /// Put the keys of a backup back that are lost, while the gateway stands still. Those that were erased stay erased.
     ///
     /// All of the ledger is read first: no key comes back that a record says was erased, and nothing is put back where the ledger is shorter than what was signed or
-    /// than it was when the backup was made. A record says what is put back, before it is.
+    /// than it was when the backup was made. The ledger's key has to have signed the backup. A record says what is put back, before it is.
     #[command(
         after_help = "Examples:\n  gatescribe ledger keys restore /backup/keys-2026-11-22.age --identity /media/key.txt\n  gatescribe ledger keys restore keys.age --identity \
-        key.txt --config gw.yaml\n\nKeys that are there stay as they are. Those of parts open what they sealed, and new ones seal what comes.\n\nExit codes: 0 put back, 1 mistakes in the \
-        configuration, 2 no identity can be read, or the backup is for another one, 6 the gateway runs, or there is no ledger, 8 the backup is damaged, or the ledger lacks records, 9 a \
+        key.txt --config gw.yaml\n  gatescribe ledger keys restore old.age --identity key.txt --danger-unsigned 'of 2 November, from the safe'\n\nKeys that are there stay as they are. Those of parts open what they sealed, and new ones seal what comes.\n\nExit codes: 0 put back, 1 mistakes in the \
+        configuration, 2 no identity can be read, or the backup is for another one, 6 the gateway runs, or there is no ledger, 8 the backup is damaged, or not signed by the ledger's key, or the ledger lacks records, 9 a \
         fault\nSee also: gatescribe ledger keys backup, gatescribe ledger verify"
     )]
     Restore {
@@ -75,6 +78,10 @@ pub(crate) enum KeysCommand {
         /// A file with the identity that opens it, `AGE-SECRET-KEY-1…`, as `age-keygen` writes it.
         #[arg(long, value_name = "FILE")]
         identity: PathBuf,
+        /// Take a backup that the ledger's key did not sign: one of an earlier release, or of before a change of that key. Whoever knows its recipient can have
+        /// written it, with keys of their own. Say why it is right all the same; a record has it.
+        #[arg(long, value_name = "WHY")]
+        danger_unsigned: Option<String>,
         /// The gateway's configuration.
         #[arg(
             short,
@@ -129,8 +136,13 @@ pub(super) fn run(command: &KeysCommand) -> Result<Exit, Refused> {
                 file.display()
             )
         }
-        KeysCommand::Restore { file, identity, .. } => {
-            let done = restore(&config, file, identity)?;
+        KeysCommand::Restore {
+            file,
+            identity,
+            danger_unsigned,
+            ..
+        } => {
+            let done = restore(&config, file, identity, danger_unsigned.as_deref())?;
             format!(
                 "✔ {} keys are here again; {} were here, and {} were erased and stay so",
                 done.restored, done.known, done.erased
@@ -181,10 +193,17 @@ fn back_up(config: &Config, recipients: &[String], file: &Path) -> Result<Backup
     };
     let recipients: Vec<Recipient> = recipients.iter().map(read).collect::<Result<_, _>>()?;
     let root = Path::new(&config.data_dir);
-    for needed in [STATE, SEAL] {
+    for (needed, why) in [
+        (STATE, "no gateway has kept keys here"),
+        (SEAL, "no gateway has kept keys here"),
+        (
+            LEDGER_KEY,
+            "nothing here could say later that the backup is of this ledger",
+        ),
+    ] {
         let path = root.join(needed);
         if !path.exists() {
-            let what = anyhow!("there is no `{}`: no gateway has kept keys here", path.display());
+            let what = anyhow!("there is no `{}`: {why}", path.display());
             return Err((Exit::NotFound, what));
         }
     }
@@ -200,6 +219,9 @@ fn back_up(config: &Config, recipients: &[String], file: &Path) -> Result<Backup
     })?;
     let records = erasing::signed(&ledger_dir(config, &data));
     let backup = store.back_up_part_keys(records, now()).map_err(fault)?;
+    let key = data.known_ledger_key().map_err(fault)?;
+    let key = key.ok_or_else(|| fault(anyhow!("the ledger's key is gone")))?;
+    let backup = sign(backup, &key).map_err(fault)?;
     let sealed = backup.sealed(&recipients);
     let sealed = sealed.ok_or_else(|| fault(anyhow!("the backup cannot be encrypted")))?;
     write_new(file, &sealed)?;
@@ -227,9 +249,10 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Refused> {
     })
 }
 
-fn restore(config: &Config, file: &Path, identity: &Path) -> Result<Restored, Refused> {
+fn restore(config: &Config, file: &Path, identity: &Path, unsigned: Option<&str>) -> Result<Restored, Refused> {
     let backup = opened(file, identity)?;
     let data = DataDir::open(Path::new(&config.data_dir)).map_err(fault)?;
+    let unsigned = believed(&backup, file, &data, unsigned)?;
     let dir = ledger_dir(config, &data);
     is_there(&dir)?;
     // What was signed, as two places say it, before the ledger is opened and perhaps mended.
@@ -239,9 +262,28 @@ fn restore(config: &Config, file: &Path, identity: &Path) -> Result<Restored, Re
         let is_used = matches!(error.downcast_ref(), Some(OpenError::InUse { .. }));
         (if is_used { Exit::Conflict } else { Exit::Fault }, error)
     })?;
-    let done = put_back(&backup, &ledger, (&dir, signed.max(backup.records)), &data, &boot);
+    let least = signed.max(backup.records);
+    let done = put_back(&backup, unsigned, &ledger, (&dir, least), &data, &boot);
     ledger.close();
     done
+}
+
+/// That the ledger's key signed it; else why it is taken all the same, if somebody said so. What was changed behind its signature is never taken.
+fn believed<'w>(
+    backup: &Backup,
+    file: &Path,
+    data: &DataDir,
+    why: Option<&'w str>,
+) -> Result<Option<&'w str>, Refused> {
+    let key = data.known_ledger_key().map_err(fault)?;
+    let Err(not_signed) = is_signed(backup, key.as_ref().map(Signer::key)) else {
+        return Ok(None);
+    };
+    let what = format!("`{}` is not put back", file.display());
+    match why.filter(|why| !why.trim().is_empty()) {
+        Some(why) if not_signed != NotSigned::Changed => Ok(Some(why)),
+        _ => Err((Exit::Integrity, anyhow::Error::new(not_signed).context(what))),
+    }
 }
 
 fn opened(file: &Path, identity: &Path) -> Result<Backup, Refused> {
@@ -291,6 +333,7 @@ fn is_there(dir: &Path) -> Result<(), Refused> {
 /// Nobody else writes to the ledger meanwhile. It has to have so many records.
 fn put_back(
     backup: &Backup,
+    unsigned: Option<&str>,
     ledger: &Ledger,
     (dir, least): (&Path, u64),
     data: &DataDir,
@@ -308,7 +351,7 @@ fn put_back(
     let erased = erasing::erased_keys(dir, size, &head).context("the ledger's records of erasures cannot be read");
     let erased = erased.map_err(|error| (Exit::Integrity, error))?;
     let store = open_store(data).map_err(fault)?;
-    record(backup, ledger, boot).map_err(fault)?;
+    record(backup, unsigned, ledger, boot).map_err(fault)?;
     store.restore_part_keys(backup, &erased, now()).map_err(fault)
 }
 
@@ -324,13 +367,18 @@ fn signed(ledger: &Ledger, dir: &Path, data: &DataDir) -> Result<Head, Refused> 
     })
 }
 
-fn record(backup: &Backup, ledger: &Ledger, boot: &str) -> anyhow::Result<()> {
+fn record(backup: &Backup, unsigned: Option<&str>, ledger: &Ledger, boot: &str) -> anyhow::Result<()> {
     let id = uuid::Uuid::now_v7().to_string();
-    let note = format!(
+    let mut note = format!(
         "a backup of {} keys of parts and recordings from {} is put back where they are lost; those that were erased stay so",
         backup.keys(),
         backup.made
     );
+    if let Some(why) = unsigned {
+        note.push_str(&format!(
+            ". The ledger's key did not sign it, and it is taken because: {why}"
+        ));
+    }
     let record = Record {
         id: &id,
         t: now(),
@@ -351,7 +399,8 @@ fn record(backup: &Backup, ledger: &Ledger, boot: &str) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use ledger::note::{Algorithm, KeyName, SigningKey};
     use ledger::{Options, Reader};
     use model::erasure::Erased;
     use model::subject::SubjectId;
@@ -363,10 +412,10 @@ mod tests {
     const IDENTITY: &str = "AGE-SECRET-KEY-1FJJHFAY0KWM8CRP2CVQTZ79XUQYMRER02Z6SQ07MDZNJMDAPE7MSM9J60Q";
 
     /// A gateway's data folder after a run, with three keys of Alice.
-    struct Place {
+    pub(in super::super) struct Place {
         folder: tempfile::TempDir,
         config: Config,
-        keys: Vec<String>,
+        pub(in super::super) keys: Vec<String>,
     }
 
     fn alice() -> SubjectId {
@@ -374,7 +423,7 @@ mod tests {
     }
 
     impl Place {
-        fn new() -> Self {
+        pub(in super::super) fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let text = format!(
                 "apiVersion: gatescribe.dev/v1
@@ -410,6 +459,7 @@ clusters:
                 keys: Vec::new(),
             };
             let store = this.store();
+            this.signs_with("gate.example/audit-2");
             for class in ["command", "query", "recording:s"] {
                 let key = store.part_key(alice().as_str(), class, Timestamp::EPOCH).unwrap();
                 this.keys.push(key.id);
@@ -418,16 +468,23 @@ clusters:
             this
         }
 
-        fn at(&self, name: &str) -> PathBuf {
+        pub(in super::super) fn at(&self, name: &str) -> PathBuf {
             self.folder.path().join(name)
         }
 
-        fn store(&self) -> Store {
+        /// A new key signs the ledger.
+        pub(in super::super) fn signs_with(&self, name: &str) {
+            let key = SigningKey::generate(KeyName::new(name).unwrap(), Algorithm::Ed25519).unwrap();
+            let text = format!("{}\n", key.to_private_text().as_str());
+            crate::serve::data::write_key(&self.at("data").join(LEDGER_KEY), text.as_bytes()).unwrap();
+        }
+
+        pub(in super::super) fn store(&self) -> Store {
             let data = DataDir::open(&self.at("data")).unwrap();
             Store::open(&data.at(STATE), data.sealing_keys().unwrap(), state::Limits::default()).unwrap()
         }
 
-        fn ids(&self) -> Vec<String> {
+        pub(in super::super) fn ids(&self) -> Vec<String> {
             let keys = self.store().part_keys_of(&alice()).unwrap();
             let mut ids: Vec<String> = keys.into_iter().map(|key| key.id).collect();
             ids.sort_by_key(|id| self.keys.iter().position(|known| known == id));
@@ -469,22 +526,36 @@ clusters:
             }
         }
 
-        fn backs_up(&self, name: &str) -> Result<Backup, Refused> {
+        pub(in super::super) fn backs_up(&self, name: &str) -> Result<Backup, Refused> {
             back_up(&self.config, &[RECIPIENT.to_owned()], &self.at(name))
         }
 
         fn restores(&self, name: &str) -> Result<Restored, Refused> {
-            restore(&self.config, &self.at(name), &self.at("key.txt"))
+            self.restores_with(name, None)
         }
 
-        fn loses_the_store(&self) {
+        pub(in super::super) fn restores_with(&self, name: &str, unsigned: Option<&str>) -> Result<Restored, Refused> {
+            restore(&self.config, &self.at(name), &self.at("key.txt"), unsigned)
+        }
+
+        /// What the records of restores say.
+        pub(in super::super) fn notes(&self) -> Vec<String> {
+            let records = Reader::open(&self.at("data/ledger")).unwrap().records_from(0);
+            let leaves = records.map(|record| serde_json::from_slice(&record.unwrap().leaf).unwrap());
+            leaves
+                .filter(|leaf: &serde_json::Value| leaf["person"]["what"] == "partKeysRestored")
+                .map(|leaf| leaf["note"].as_str().unwrap().to_owned())
+                .collect()
+        }
+
+        pub(in super::super) fn loses_the_store(&self) {
             for end in ["", "-wal", "-shm"] {
                 let _ = fs::remove_file(self.at(&format!("data/{STATE}{end}")));
             }
         }
     }
 
-    fn told(refused: Result<impl std::fmt::Debug, Refused>) -> (Exit, String) {
+    pub(in super::super) fn told(refused: Result<impl std::fmt::Debug, Refused>) -> (Exit, String) {
         let (exit, error) = refused.unwrap_err();
         (exit, format!("{error:#}"))
     }
@@ -555,15 +626,10 @@ clusters:
         let done = place.restores("keys.age").unwrap();
         assert_eq!((done.restored, done.known, done.erased), (3, 0, 0));
         assert_eq!(place.ids(), place.keys);
-        let records = Reader::open(&place.at("data/ledger")).unwrap().records_from(0);
-        let leaves = records.map(|record| serde_json::from_slice(&record.unwrap().leaf).unwrap());
-        let said: Vec<serde_json::Value> = leaves
-            .filter(|leaf: &serde_json::Value| leaf["kind"] == "session")
-            .collect();
+        let said = place.notes();
         assert_eq!(said.len(), 1, "{said:?}");
-        assert_eq!(said[0]["person"]["what"], "partKeysRestored");
         assert!(
-            said[0]["note"].as_str().unwrap().starts_with("a backup of 3 keys"),
+            said[0].starts_with("a backup of 3 keys") && !said[0].contains("did not sign"),
             "{said:?}"
         );
     }

@@ -4,6 +4,7 @@
 mod consistency;
 mod files;
 mod keys;
+mod keys_signed;
 pub(crate) mod receipt;
 mod resumed;
 mod status;

@@ -238,7 +238,11 @@ impl DataDir {
         Ok(keys.into_iter().flatten().collect())
     }
 
-    fn known_ledger_key(&self) -> anyhow::Result<Option<ledger::note::SigningKey>> {
+    /// The key that signs the ledger's checkpoints now, if it is here.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn known_ledger_key(&self) -> anyhow::Result<Option<ledger::note::SigningKey>> {
         ledger_key_in(&self.at(LEDGER_KEY))
     }
 
@@ -330,7 +334,8 @@ pub(crate) const NEXT_SEAL: &str = "keys/seal.next";
 /// The key with which this gateway cosigns ledgers of others.
 pub(super) const WITNESS_KEY: &str = "keys/witness.key";
 const DIGESTS: &str = "keys/digests";
-const LEDGER_KEY: &str = "keys/ledger.key";
+/// The key that signs the ledger.
+pub(crate) const LEDGER_KEY: &str = "keys/ledger.key";
 const NEXT_LEDGER_KEY: &str = "keys/ledger.next.key";
 
 /// A name for a new key of this gateway that nothing else has: `<host>/<what>-<eight digits>`.

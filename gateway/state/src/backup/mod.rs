@@ -1,7 +1,9 @@
 //! Backups of the keys of parts and recordings, encrypted to whoever keeps them: the gateway itself cannot open them again.
 //!
 //! A backup is lines of JSON in a file of the public format [age](https://age-encryption.org/v1), so that any age program opens it, too. It
-//! has the keys, whose traces stand under whose keys, when it was made, and how many records the ledger had then.
+//! has the keys, whose traces stand under whose keys, when it was made, and how many records the ledger had then. Anybody who knows a recipient can write
+//! such a file. So its last line is a signed note over all lines before; whose key has to sign it, is for whoever makes and takes backups: here is no ledger.
+//! Version 1 had no such line.
 //!
 //! Invariant: a key that was erased does not come back ([`Store::restore_part_keys`]): neither one that the store knows to be erased, nor
 //! one that the ledger's records name.
@@ -11,6 +13,7 @@ mod bech32;
 
 use std::collections::HashSet;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::erasure::session_of;
@@ -24,7 +27,10 @@ use crate::part_key::TABLE;
 use crate::traces::keep_read;
 use crate::{StateError, Store};
 
-const VERSION: u32 = 1;
+/// That which is written.
+const VERSION: u32 = 2;
+/// That which nobody signed.
+const UNSIGNED: u32 = 1;
 
 /// What a backup has.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,8 +39,10 @@ pub struct Backup {
     pub made: Timestamp,
     /// How many records the ledger had then, at least.
     pub records: u64,
+    version: u32,
     keys: Vec<Kept>,
     through: Vec<Through>,
+    note: Option<String>,
 }
 
 impl std::fmt::Debug for Backup {
@@ -76,6 +84,9 @@ enum Line {
     },
     Key(Kept),
     Through(Through),
+    Signed {
+        note: String,
+    },
 }
 
 /// Why a backup is not read.
@@ -90,6 +101,9 @@ pub enum BackupError {
         /// Which line, from 1.
         line: usize,
     },
+    /// Its last line is missing.
+    #[error("it is not whole: its last line, which signs all before, is missing")]
+    Cut,
     /// A newer release wrote it.
     #[error("it was written by a newer release (version {found}, this one knows {})", VERSION)]
     Newer {
@@ -105,7 +119,29 @@ impl Backup {
         self.keys.len()
     }
 
-    /// The file: each recipient alone can open it. `None`: there is no recipient, or cryptography says no.
+    /// SHA-256 of all lines but the one that signs them.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        digest(&SHA256, self.contents()?.as_bytes()).as_ref().try_into().ok()
+    }
+
+    /// The signed note, unproved; `None` before it is signed, and of version 1.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// The same with this signed note over its [`digest`](Self::digest).
+    #[must_use]
+    pub fn signed(self, note: String) -> Self {
+        Self {
+            version: VERSION,
+            note: Some(note),
+            ..self
+        }
+    }
+
+    /// The file: each recipient alone can open it. `None`: it is not signed, there is no recipient, or cryptography says no.
     #[must_use]
     pub fn sealed(&self, recipients: &[Recipient]) -> Option<Vec<u8>> {
         age::seal(self.written()?.as_bytes(), recipients)
@@ -120,8 +156,18 @@ impl Backup {
     }
 
     fn written(&self) -> Option<String> {
+        let mut text = self.contents()?;
+        match &self.note {
+            Some(note) => push(&mut text, &Line::Signed { note: note.clone() })?,
+            None if self.version == UNSIGNED => {}
+            None => return None,
+        }
+        Some(text)
+    }
+
+    fn contents(&self) -> Option<String> {
         let head = Line::PartKeys {
-            version: VERSION,
+            version: self.version,
             made: self.made.unix_nanos(),
             records: self.records,
         };
@@ -129,8 +175,7 @@ impl Backup {
         let through = self.through.iter().cloned().map(Line::Through);
         let mut text = String::new();
         for line in std::iter::once(head).chain(keys).chain(through) {
-            text.push_str(&serde_json::to_string(&line).ok()?);
-            text.push('\n');
+            push(&mut text, &line)?;
         }
         Some(text)
     }
@@ -144,24 +189,42 @@ impl Backup {
         let Line::PartKeys { version, made, records } = head else {
             return Err(not_understood(1));
         };
-        if version != VERSION {
+        if !(UNSIGNED..=VERSION).contains(&version) {
             return Err(BackupError::Newer { found: version });
         }
         let mut backup = Self {
             made: Timestamp::from_unix_nanos(made),
             records,
+            version,
             keys: Vec::new(),
             through: Vec::new(),
+            note: None,
         };
         for (at, line) in (2..).zip(lines) {
             match serde_json::from_str(line) {
                 Ok(Line::Key(kept)) if bytes_of(&kept).is_some() => backup.keys.push(kept),
                 Ok(Line::Through(through)) => backup.through.push(through),
+                Ok(Line::Signed { note }) if version != UNSIGNED && backup.note.is_none() => backup.note = Some(note),
                 _ => return Err(not_understood(at)),
             }
         }
+        if version == UNSIGNED {
+            return Ok(backup);
+        }
+        // What is signed can be written in one way alone, also the order of its lines.
+        let written = backup.written().ok_or(BackupError::Cut)?;
+        if written != text {
+            let same = written.split('\n').zip(text.split('\n'));
+            return Err(not_understood(same.take_while(|(one, other)| one == other).count() + 1));
+        }
         Ok(backup)
     }
+}
+
+fn push(text: &mut String, line: &Line) -> Option<()> {
+    text.push_str(&serde_json::to_string(line).ok()?);
+    text.push('\n');
+    Some(())
 }
 
 /// Of a first line that this release does not read: whether it is a newer one's.
@@ -191,7 +254,7 @@ pub struct Restored {
 }
 
 impl Store {
-    /// All keys of parts and recordings that are here. `records` is how many the ledger has.
+    /// All keys of parts and recordings that are here, not signed yet. `records` is how many the ledger has.
     ///
     /// # Errors
     /// The database failed, a row is unreadable, or a key does not open.
@@ -199,8 +262,10 @@ impl Store {
         let mut backup = Backup {
             made: now,
             records,
+            version: VERSION,
             keys: Vec::new(),
             through: Vec::new(),
+            note: None,
         };
         let bad = |table, what| StateError::Row { table, what };
         self.read(|connection| {
@@ -303,6 +368,11 @@ pub fn fuzz_key_backup(data: &[u8]) {
         let written = backup.written().expect("what was read can be written");
         let again = Backup::read(written.as_bytes()).expect("what was written can be read");
         assert!(again == backup, "a backup is read as it was written");
+        let is_same = written.as_bytes() == data;
+        assert!(
+            is_same || backup.version == UNSIGNED,
+            "what is signed is written in one way"
+        );
     }
 }
 
@@ -331,11 +401,21 @@ mod tests {
         store.part_key(alice().as_str(), &recording_class("s"), at(4)).unwrap();
         store.acts_through(&alice(), "alice", "carol").unwrap();
         let (identity, recipient) = pair(1);
-        let file = store.back_up_part_keys(7, at(5)).unwrap().sealed(&[recipient]).unwrap();
+        let backup = store.back_up_part_keys(7, at(5)).unwrap();
+        assert!(
+            backup.sealed(std::slice::from_ref(&recipient)).is_none(),
+            "nobody has signed it"
+        );
+        let file = backup.signed(NOTE.to_owned()).sealed(&[recipient]).unwrap();
         let backup = Backup::open(&file, &[identity]).unwrap();
         assert_eq!((backup.keys(), backup.records, backup.made), (3, 7, at(5)));
+        assert_eq!(backup.note(), Some(NOTE));
         (store, backup)
     }
+
+    const NOTE: &str = "a text\n\n\u{2014} somebody AAAAAAAA\n";
+    /// As releases before version 2 wrote it.
+    const OLDER: &str = include_str!("version-1.json");
 
     fn ids(store: &Store) -> Vec<String> {
         let keys = store.part_keys_of(&alice()).unwrap();
@@ -409,17 +489,67 @@ mod tests {
         assert_eq!(said(""), "it holds no backup of keys: line 1 is not understood");
         assert_eq!(
             said(&format!("{good}{{\"is\":\"key\"}}\n")),
-            "it holds no backup of keys: line 6 is not understood"
+            "it holds no backup of keys: line 7 is not understood"
         );
         assert!(said(&good.replace("\"class\"", "\"klass\"")).contains("line 2"));
         assert!(said(&good.lines().skip(1).collect::<Vec<_>>().join("\n")).contains("line 1"));
-        let newer = good.replacen("\"version\":1", "\"version\":2", 1);
-        assert!(said(&newer).contains("newer release (version 2"), "{}", said(&newer));
+        let newer = good.replacen("\"version\":2", "\"version\":3", 1);
+        assert!(said(&newer).contains("newer release (version 3"), "{}", said(&newer));
         let newer = newer.replacen("\"records\"", "\"sizes\"", 1);
-        assert!(said(&newer).contains("newer release (version 2"), "{}", said(&newer));
+        assert!(said(&newer).contains("newer release (version 3"), "{}", said(&newer));
+        assert!(said(&good.replacen("\"version\":2", "\"version\":0", 1)).contains("newer release (version 0"));
         let short = good.replacen("\"key\":\"", "\"key\":\"AAAA", 1);
         assert!(said(&short).contains("line 2"), "a key has 32 bytes");
         fuzz_key_backup(good.as_bytes());
+    }
+
+    #[test]
+    fn what_is_signed_is_read_in_one_way_and_each_bit_of_it_changes_what_was_signed() {
+        let (_, backup) = backed_up();
+        let good = backup.written().unwrap();
+        let last = good.trim_end().rfind('\n').unwrap() + 1;
+        let (contents, signed) = good.split_at(last);
+        let digest_of = digest(&SHA256, contents.as_bytes());
+        assert_eq!(
+            backup.digest().unwrap(),
+            digest_of.as_ref(),
+            "of the bytes that stand there"
+        );
+        let refused = |text: &str| Backup::read(text.as_bytes()).unwrap_err();
+        assert!(matches!(refused(contents), BackupError::Cut));
+        let (head, rest) = contents.split_once('\n').unwrap();
+        for text in [
+            format!("{good}{signed}"),
+            format!("{head}\n{signed}{rest}"),
+            good.replace('\n', "\r\n"),
+            good.replacen("{\"is\"", "{ \"is\"", 1),
+            good.trim_end().to_owned(),
+            format!("{good}\n"),
+            good.replacen("\"version\":2", "\"version\":1", 1),
+        ] {
+            assert!(matches!(refused(&text), BackupError::Content { .. }), "{text}");
+        }
+        for at in 0..contents.len() {
+            for bit in 0..8 {
+                let mut bytes = good.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let other = Backup::read(&bytes);
+                assert!(
+                    other.is_err() || other.unwrap().digest() != backup.digest(),
+                    "bit {bit} of byte {at}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_release_wrote_is_read_and_is_known_to_be_signed_by_nobody() {
+        let backup = Backup::read(OLDER.as_bytes()).unwrap();
+        assert_eq!((backup.keys(), backup.records, backup.note()), (1, 7, None));
+        assert_eq!(backup.written().unwrap(), OLDER, "frozen");
+        let (identity, recipient) = pair(1);
+        let file = backup.sealed(&[recipient]).unwrap();
+        assert!(Backup::open(&file, &[identity]).unwrap() == backup);
     }
 
     #[test]
