@@ -6,6 +6,7 @@
 //! Invariant: a key that is said to be erased is in no file of the database any more (`scrub`).
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use model::erasure::{Erased, Hold, Request, session_of};
 use model::event::names::NAME_CLASS;
@@ -58,11 +59,15 @@ impl Store {
         })
     }
 
+    /// As it is kept, in whole microseconds: with the next one behind the newest key.
     fn up_to_now(&self, request: &Request) -> Result<Request, StateError> {
         let mut request = request.clone();
         let keys = self.part_keys_of(&request.of.subject)?;
         if request.of.is_all() && keys.iter().any(|key| key.class == NAME_CLASS) {
-            request.at = keys.iter().map(|key| key.made).fold(request.at, Timestamp::max);
+            request.at = keys
+                .iter()
+                .map(|key| key.made.plus(Duration::from_micros(1)))
+                .fold(request.at, Timestamp::max);
         }
         Ok(request)
     }

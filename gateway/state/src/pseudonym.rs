@@ -352,7 +352,8 @@ mod tests {
             if has_name {
                 store.part_key(alice().as_str(), NAME_CLASS, at(1)).unwrap();
             }
-            let between = store.part_key(alice().as_str(), "command", at(11)).unwrap();
+            let moment = Timestamp::from_unix_nanos(11_000_000_999);
+            let between = store.part_key(alice().as_str(), "command", moment).unwrap();
             store.ask_erasure(&request(10)).unwrap();
             let later = store.part_key(alice().as_str(), "command", at(12)).unwrap();
             assert_eq!(
