@@ -92,6 +92,7 @@ fn world_of(apiserver_arguments: Vec<String>, options: &Options) -> anyhow::Resu
     let missing = alice.run(&["get", "configmap", "none", "-n", "reconciled"])?;
     ensure!(missing.code != 0, "{missing}");
     alice.ok(&["delete", "configmap", "one", "-n", "reconciled"])?;
+    ask_for_odd_paths(&gateway)?;
     gateway.process().signal(Signal::SIGTERM)?;
     gateway.wait()?;
     // The last event of this log, so that it reaches behind all calls of the gateway.
@@ -99,6 +100,23 @@ fn world_of(apiserver_arguments: Vec<String>, options: &Options) -> anyhow::Resu
     cluster.audit_event("the last call", |event| event.request_uri.ends_with("?the=end"))?;
     let log = cluster.audit_log();
     Ok(World { cluster, gateway, log })
+}
+
+/// Paths that anybody who is signed in may ask for, and that logs could write in two ways: longer than a record has them, and one that
+/// begins like a cluster's.
+fn ask_for_odd_paths(gateway: &Gateway) -> anyhow::Result<()> {
+    let alice = Caller::new(gateway, &gateway.sign_in("alice")?.token)?;
+    let clusters = "/clusters/bench/openapi".to_owned();
+    for path in [long_path(), format!("{}/%20x", long_path()), clusters] {
+        let (_, status, _) = alice.call("GET", &path, &[], &[])?;
+        ensure!(matches!(status, 403 | 404), "{status} for {path}");
+    }
+    Ok(())
+}
+
+/// More than a record has of a text, and open to everybody.
+fn long_path() -> String {
+    format!("/openapi{}", "/a".repeat(596))
 }
 
 /// With the gateway's own credential, as a thief of it would.
@@ -213,6 +231,22 @@ fn promise_4_a_log_that_was_changed_or_cut_differs_from_the_ledger_and_is_told_s
         let told = report(&ledger, &[&other], 8)?;
         assert_eq!(found(&told, "differs"), [id], "{what}: {told:#}");
         assert_eq!(told["report"]["findings"][0]["what"], what);
+    }
+    // Of a path that is longer than a record has it, the beginning and the length.
+    for lie in [long_path().replacen("/a", "/b", 1), format!("{}/a", long_path())] {
+        let other = changed(&log, to("changed.log"), |event| {
+            if event["requestURI"] == long_path() {
+                event["requestURI"] = lie.clone().into();
+            }
+            true
+        })?;
+        let told = report(&ledger, &[&other], 8)?;
+        let differs = &told["report"]["findings"][0]["what"];
+        assert_eq!(
+            (found(&told, "differs").len(), differs),
+            (1, &json!("path")),
+            "{told:#}"
+        );
     }
 
     // A webhook's list, given in two files, the second of which breaks off.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::event::RecordKind;
+use model::event::{RecordKind, TextLimits};
 use model::time::Timestamp;
 use serde::Deserialize;
 
@@ -29,11 +29,15 @@ pub struct Call {
     pub ended: Option<Timestamp>,
     /// The Kubernetes verb.
     pub verb: Box<str>,
-    /// The path, below the cluster's own, percent-encoding kept.
-    pub path: Box<str>,
+    /// The path as the record has it, percent-encoding kept; more than 1 KiB of it is cut.
+    recorded: Box<str>,
+    /// Where in it the path below the cluster's own begins.
+    below: usize,
+    /// What the record's texts may have been cut to.
+    limits: TextLimits,
     /// Whether the record leaves out the end of the path, which belongs to a backend and is kept sealed beside it.
     pub is_cut: bool,
-    /// Whom the gateway spoke for: the caller, or whom the caller asked to be.
+    /// Whom the gateway spoke for: the caller, or whom the caller asked to be. More than 1 KiB of a name is cut, as [`Call::is_of`] knows.
     pub user: Box<str>,
     /// What the cluster answered.
     pub status: Option<u16>,
@@ -123,6 +127,15 @@ struct Leaf {
 struct Part {
     #[serde(default)]
     name: String,
+    len: Option<usize>,
+}
+
+impl Part {
+    /// Whether the end of a path is in it that the record leaves out. Where it is as long as what the record says to have the
+    /// beginning of, it is all of that, and nothing came behind.
+    fn has_the_end_of(&self, path: &str) -> bool {
+        self.name == "path" && (self.len.is_none() || self.len != TextLimits::length_said(path))
+    }
 }
 
 #[derive(Deserialize)]
@@ -184,13 +197,14 @@ impl Calls {
         if !begins && !ends {
             return;
         }
+        let limits = TextLimits::of(leaf.len());
         let Ok(leaf) = serde_json::from_slice::<Leaf>(leaf) else {
             self.unreadable += 1;
             return;
         };
         self.last = self.last.max(leaf.t);
         if begins {
-            self.begin(seq, leaf);
+            self.begin(seq, leaf, limits);
         } else {
             self.end(leaf);
         }
@@ -237,7 +251,7 @@ impl Calls {
         before || behind
     }
 
-    fn begin(&mut self, seq: u64, leaf: Leaf) {
+    fn begin(&mut self, seq: u64, leaf: Leaf, limits: TextLimits) {
         let here = leaf.cluster.as_deref() == Some(&self.cluster) && leaf.source.is_none();
         let (true, Some(request), Some(began)) = (here && !leaf.id.is_empty(), leaf.req, leaf.t) else {
             return;
@@ -248,8 +262,10 @@ impl Calls {
             began,
             ended: None,
             verb: request.verb.into(),
-            path: below_the_cluster(&request.path, &self.cluster).into(),
-            is_cut: leaf.parts.iter().any(|part| part.name == "path"),
+            is_cut: leaf.parts.iter().any(|part| part.has_the_end_of(&request.path)),
+            below: below_the_cluster(&request.path, &self.cluster),
+            recorded: request.path.into(),
+            limits,
             user: user.into(),
             status: None,
             sent: Sent::Unknown,
@@ -313,23 +329,53 @@ impl Calls {
 }
 
 impl Call {
-    /// Whether it is what the API server saw at this path, as far as the record has it.
+    /// The path below the cluster's own, as far as the record has it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.recorded.get(self.below..).unwrap_or_default()
+    }
+
+    /// Whether it is what the API server saw at this path, as far as the record has it: all of it but what is sealed beside the record, or
+    /// of more than 1 KiB the beginning and how long it was.
     #[must_use]
     pub fn is_at(&self, path: &str) -> bool {
+        // A path of the API server's own may begin like a cluster's.
+        self.has_recorded(path)
+            || self
+                .prefix()
+                .is_some_and(|prefix| self.has_recorded(&format!("{prefix}{path}")))
+    }
+
+    fn has_recorded(&self, path: &str) -> bool {
         if self.is_cut {
-            path.starts_with(&*self.path)
+            self.limits.is_kept_of_the_beginning(&self.recorded, path)
         } else {
-            *self.path == *path
+            self.limits.is_kept_of(&self.recorded, path)
         }
+    }
+
+    fn prefix(&self) -> Option<&str> {
+        self.recorded.get(..self.below).filter(|prefix| !prefix.is_empty())
+    }
+
+    /// Whether it was done for whom the API server saw, as far as the record has the name.
+    #[must_use]
+    pub fn is_of(&self, user: &str) -> bool {
+        self.limits.is_kept_of(&self.user, user)
+    }
+
+    /// Whether it is of the verb that the API server saw: a caller may choose a long one.
+    #[must_use]
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.limits.is_kept_of(&self.verb, verb)
     }
 }
 
-/// What is sent to a cluster of a gateway that has several below `/clusters/NAME`.
-fn below_the_cluster<'a>(path: &'a str, cluster: &str) -> &'a str {
+/// Where behind `/clusters/NAME` the path begins that is sent to a cluster of a gateway that has several.
+fn below_the_cluster(path: &str, cluster: &str) -> usize {
     let below = path
         .strip_prefix("/clusters/")
-        .and_then(|rest| rest.strip_prefix(cluster));
-    below
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        .unwrap_or(path)
+        .and_then(|rest| rest.strip_prefix(cluster))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    below.map_or(0, |rest| path.len().saturating_sub(rest.len()))
 }

@@ -380,17 +380,12 @@ impl<'a> Reconciliation<'a> {
         };
         let account = "the gateway's credential".to_owned();
         say("account", ours, account, &event.user);
-        say("verb", *call.verb == event.verb, call.verb.to_string(), &event.verb);
-        say("path", call.is_at(event.path()), call.path.to_string(), event.path());
+        say("verb", call.has_verb(&event.verb), call.verb.to_string(), &event.verb);
+        say("path", call.is_at(event.path()), call.path().to_owned(), event.path());
         // In the clear everybody has a name: without one it is sealed.
         let is_sealed = call.user.is_empty();
         self.sealed += u64::from(is_sealed);
-        say(
-            "user",
-            is_sealed || *call.user == *server,
-            call.user.to_string(),
-            server,
-        );
+        say("user", is_sealed || call.is_of(server), call.user.to_string(), server);
         // What a handler that failed told its caller is not in its event.
         let last = event.stage == Stage::ResponseComplete;
         if let (true, Some(recorded), Some(code)) = (last, call.status, event.code) {
@@ -607,7 +602,7 @@ fn tell_undecided(report: &mut Report, mut undecided: Vec<(&str, &Call)>, most: 
         at: call.began,
         user: call.user.to_string(),
         verb: call.verb.to_string(),
-        path: call.path.to_string(),
+        path: call.path().to_owned(),
     });
     report.undecided_calls = named.collect();
 }
@@ -619,7 +614,7 @@ fn finding(id: &str, call: &Call, at: Timestamp, peer: Option<String>, problem: 
         at,
         user: call.user.to_string(),
         verb: call.verb.to_string(),
-        path: call.path.to_string(),
+        path: call.path().to_owned(),
         peer,
         times: 1,
         problem,

@@ -10,6 +10,8 @@ use serde_json::json;
 use crate::reconcile::{CallerKind, Given, Problem, Reconciliation, Report};
 use crate::{Calls, ServerEvent, ServerLogError, Stage, read_line};
 
+mod kept;
+
 const GATE: &str = "system:serviceaccount:gatescribe:impersonator";
 
 fn at(second: i64) -> Timestamp {
@@ -425,7 +427,7 @@ fn a_cluster_that_has_the_name_of_another_at_its_beginning_keeps_its_path() {
     let mut call = begins("a", 0);
     call["req"]["path"] = "/clusters/production/api".into();
     calls.push(0, RecordKind::Access, call.to_string().as_bytes());
-    assert_eq!(&*calls.find("a").unwrap().1.path, "/clusters/production/api");
+    assert_eq!(calls.find("a").unwrap().1.path(), "/clusters/production/api");
 }
 
 fn written(event: &ServerEvent) -> serde_json::Value {

@@ -6,6 +6,7 @@
 mod answered;
 mod happened;
 mod kind;
+mod limits;
 pub mod names;
 mod record;
 mod writer;
@@ -16,5 +17,6 @@ pub use happened::{
     Started, Summed, Unrecorded,
 };
 pub use kind::RecordKind;
+pub use limits::TextLimits;
 pub use record::{Audited, By, Decided, Effective, Network, Part, Presented, Record, Request, Source, Workload};
 pub use writer::NotPlain;

@@ -387,7 +387,7 @@ pub struct Part {
 /// The longest body: a record has 16 KiB, and the ledger writes up to 64 bytes of its own in front.
 const MOST_BODY: usize = (16 << 10) - 64;
 /// Bytes of each text, from what is usual down to what makes any record fit.
-const MOST_TEXT: [usize; 3] = [1_024, 256, 64];
+pub(super) const MOST_TEXT: [usize; 3] = [1_024, 256, 64];
 
 impl Record<'_> {
     /// The compact JSON object that the ledger takes as a body, so that the record has at most 16 KiB. A text of more than 1 KiB

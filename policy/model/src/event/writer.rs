@@ -50,7 +50,7 @@ fn is_escaped(byte: u8) -> bool {
 }
 
 impl RecordWriter<'_> {
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.out.push(b'"');
         // Nearly always; all bytes are looked at, which needs no branch for each.
         if text.len() <= self.most && !text.bytes().fold(false, |found, byte| found | is_escaped(byte)) {
