@@ -237,6 +237,12 @@ fn is_told_by_everything(gateway: &Gateway, [alice, carol, bob]: [&Person<'_>; 3
     gateway.records_with("the issued credential", is_there).map(drop)
 }
 
+/// The traces of the reads in these records: a trace has the id of its request.
+fn reads(records: &[Value]) -> impl Iterator<Item = String> {
+    let reads = records.iter().filter(|record| record["kind"] == "access");
+    reads.filter_map(|record| Some(record["id"].as_str()?.replace('-', "")))
+}
+
 #[test]
 fn promise_6_where_names_are_sealed_no_other_word_says_who_somebody_is_in_ledger_recordings_log_metrics_traces_or_packs()
 -> anyhow::Result<()> {
@@ -265,12 +271,13 @@ fn promise_6_where_names_are_sealed_no_other_word_says_who_somebody_is_in_ledger
     for folder in [gateway.ledger(), data.join("recordings")] {
         assert_eq!(where_stand(&folder, &words)?, none);
     }
-    let spans = try_until("traces have come", PATIENCE, || {
-        let spans = collector.spans().len();
-        ensure!(spans > 0);
-        Ok(spans)
+    let records = gateway.records_with("her reads and others'", |records| reads(records).count() > 1)?;
+    try_until("the traces of all reads have come, hers among them", PATIENCE, || {
+        let spans = collector.spans();
+        let has_come = |trace: &String| spans.iter().any(|span| hex::encode(&span.trace_id) == *trace);
+        ensure!(reads(&records).all(|trace| has_come(&trace)), "{} spans", spans.len());
+        Ok(())
     })?;
-    assert!(spans > 0);
     let metrics =
         tests::browser::Browser::default().request("GET", &format!("http://{}/metrics", gateway.admin()), "")?;
     let said = [
