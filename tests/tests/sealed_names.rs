@@ -304,6 +304,9 @@ fn promise_6_where_names_are_sealed_no_other_word_says_who_somebody_is_in_ledger
         );
     }
 
+    // What a lock leaves in the state file goes as well.
+    carol.ok(&format!("gatescribe user lock {ALICE} --reason TICKET-1"))?;
+    carol.ok(&format!("gatescribe user unlock {ALICE} --reason found-again"))?;
     is_erased([&carol, &dave])?;
     let hers = [&HERS[..], &[id.as_str()]].concat();
     assert_eq!(
