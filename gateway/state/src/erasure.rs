@@ -507,7 +507,7 @@ mod tests {
         let path = folder.path().join("state.db");
         let store = Store::open(&path, test_keys(), Limits::default()).unwrap();
         store
-            .read(|connection| Ok(connection.busy_timeout(std::time::Duration::ZERO)?))
+            .read(|connection| Ok(connection.busy_timeout(Duration::ZERO)?))
             .unwrap();
         let key = store.part_key(alice().as_str(), "command", now).unwrap();
         let keys = [(key.id.clone(), "command".to_owned())];
