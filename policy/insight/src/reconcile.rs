@@ -4,7 +4,7 @@
 //! effect, and sends it as `Audit-ID`, which the API server takes for its own. So every difference is worth a look: the one log
 //! was written by whoever runs the gateway, the other by whoever runs the cluster.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use model::time::Timestamp;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::calls::{Call, Calls, LedgerGap, Sent};
 use crate::coverage::{Coverage, Kinds};
-use crate::recent::{Numbers, Recent};
+use crate::recent::{Numbers, Recent, Times};
 use crate::server_log::{ServerEvent, Stage};
 
 /// Calls around the gate that were counted: of them, events that come late or again count nothing.
@@ -85,7 +85,7 @@ pub enum Problem {
     Repeated {
         /// How often the gateway sent it.
         sent: u32,
-        /// How often the API server has it.
+        /// How often the API server has it; of calls that have not ended, the first few dozen.
         arrived: u32,
     },
     /// The ledger says that the API server answered it, whose log does not have it: its policy leaves it out, an event was lost, or
@@ -283,10 +283,47 @@ pub struct Gap {
 
 #[derive(Debug, Default)]
 struct Seen {
-    arrived: u32,
+    /// Events with which a call ends.
+    ended: u32,
+    times: Times,
     differs: BTreeMap<&'static str, (String, String)>,
-    at: Option<Timestamp>,
     peer: Option<String>,
+}
+
+impl Seen {
+    /// How often a call came under this id. One that goes on has no last event, and may be somebody else's.
+    fn arrived(&self) -> u32 {
+        self.ended.max(self.times.count())
+    }
+}
+
+/// Where the record of a call would stand, had it passed the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    /// In which of the ledger's gaps.
+    gap: Option<usize>,
+    /// The ledger's records of that time are not there.
+    is_beyond: bool,
+}
+
+/// What makes calls that no record has one finding: id, verb, address and whom it was done for, since each of them is the caller's choice
+/// and none hides another; and where in the ledger it would be, so that one that came in a gap hides none that came later.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Unrecorded {
+    id: String,
+    verb: String,
+    uri: String,
+    user: String,
+    place: Place,
+}
+
+/// Calls that no record has.
+#[derive(Debug)]
+struct Found {
+    finding: Finding,
+    kinds: Kinds,
+    /// Those that go on.
+    open: HashSet<u64>,
 }
 
 /// Takes the API server's log event by event. Memory is for the ledger's calls and those under way around the gate.
@@ -295,8 +332,7 @@ pub struct Reconciliation<'a> {
     given: Given,
     calls: &'a Calls,
     seen: HashMap<&'a str, Seen>,
-    /// By id, verb, address and whom it was done for: each of them is the caller's choice, and none hides another.
-    unknown: HashMap<(String, String, String, String), (Finding, Kinds)>,
+    unknown: HashMap<Unrecorded, Found>,
     coverage: Coverage,
     /// Where the API server's log has gaps.
     gaps: Vec<(Timestamp, Timestamp)>,
@@ -369,9 +405,9 @@ impl<'a> Reconciliation<'a> {
             self.coverage.count(Kinds::of(event), |share| share.through += 1);
         }
         let seen = self.seen.entry(id).or_default();
-        seen.at = Some(seen.at.map_or(event.received, |at| at.min(event.received)));
+        seen.times.add(event.received);
         seen.peer = seen.peer.take().or_else(|| event.peer.clone());
-        seen.arrived += u32::from(event.stage.is_last());
+        seen.ended += u32::from(event.stage.is_last());
         let server = event.impersonated.as_deref().unwrap_or(&event.user);
         let mut say = |what, is_the_same: bool, ledger: String, server: &str| {
             if !is_the_same {
@@ -393,27 +429,57 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
+    fn place_of(&self, at: Timestamp) -> Place {
+        let slack = self.given.slack;
+        let holds = |gap: &LedgerGap| (gap.from.minus(slack)..=gap.to.plus(slack)).contains(&at);
+        Place {
+            gap: self.calls.gaps().iter().position(holds),
+            is_beyond: self.calls.is_beyond(at, slack),
+        }
+    }
+
     fn not_in_ledger(&mut self, event: ServerEvent) {
+        let (call, is_last) = (self.numbers.of(&event), event.stage.is_last());
+        let has_ended = if is_last {
+            self.ended.insert(call);
+            true
+        } else {
+            self.ended.has(call)
+        };
         let kinds = Kinds::of(&event);
         let path = event.path().to_owned();
         let user = event.impersonated.unwrap_or(event.user);
-        let key = (event.audit_id.clone(), event.verb.clone(), event.uri, user.clone());
-        let (found, _) = self.unknown.entry(key).or_insert((
-            Finding {
+        let key = Unrecorded {
+            id: event.audit_id.clone(),
+            verb: event.verb.clone(),
+            uri: event.uri,
+            user: user.clone(),
+            place: self.place_of(event.received),
+        };
+        let found = self.unknown.entry(key).or_insert_with(|| Found {
+            finding: Finding {
                 id: event.audit_id,
                 seq: None,
                 at: event.received,
                 user,
                 verb: event.verb,
                 path,
-                peer: event.peer,
+                peer: event.peer.clone(),
                 times: 0,
                 problem: Problem::NotInLedger,
             },
-            kinds,
-        ));
-        found.at = found.at.min(event.received);
-        found.times += u64::from(event.stage.is_last());
+            kinds: kinds.clone(),
+            open: HashSet::new(),
+        });
+        if event.received < found.finding.at {
+            (found.finding.at, found.finding.peer, found.kinds) = (event.received, event.peer, kinds);
+        }
+        found.finding.times += u64::from(is_last);
+        if has_ended {
+            found.open.remove(&call);
+        } else {
+            found.open.insert(call);
+        }
     }
 
     /// A call is counted with its last event, or at the end of the log with what there is.
@@ -490,7 +556,7 @@ impl<'a> Reconciliation<'a> {
         let order = |one: &Finding| (one.problem.rank(), one.at, one.id.clone());
         report
             .findings
-            .sort_by_cached_key(|one| (order(one), one.path.clone(), one.verb.clone()));
+            .sort_by_cached_key(|one| (order(one), one.path.clone(), one.verb.clone(), one.user.clone()));
         report
             .around
             .sort_by(|a, b| (a.kind, b.calls, &a.user).cmp(&(b.kind, a.calls, &b.user)));
@@ -502,32 +568,28 @@ impl Reconciliation<'_> {
     /// Calls with the gateway's credential that no record has. Where the ledger says itself that calls went on without one, or where its
     /// records are not there any more, nobody can say whose they were; and there are no more than it says.
     fn sort_unknown(&mut self) -> (Unknown, Vec<Finding>) {
-        let (calls, slack) = (self.calls, self.given.slack);
-        let mut in_gaps: Vec<u64> = vec![0; calls.gaps().len()];
-        let gap_of = |at: Timestamp| {
-            let holds = |gap: &LedgerGap| (gap.from.minus(slack)..=gap.to.plus(slack)).contains(&at);
-            calls.gaps().iter().position(holds)
-        };
-        let all: Vec<(Finding, Kinds)> = std::mem::take(&mut self.unknown).into_values().collect();
-        for (found, _) in &all {
-            if let Some(count) = gap_of(found.at).and_then(|gap| in_gaps.get_mut(gap)) {
-                *count += found.times.max(1);
+        let gaps = self.calls.gaps();
+        let mut in_gaps: Vec<u64> = vec![0; gaps.len()];
+        let mut all = std::mem::take(&mut self.unknown);
+        for (key, found) in &mut all {
+            let open = u64::try_from(found.open.len()).unwrap_or(u64::MAX);
+            found.finding.times = found.finding.times.saturating_add(open);
+            if let Some(count) = key.place.gap.and_then(|gap| in_gaps.get_mut(gap)) {
+                *count += found.finding.times;
             }
         }
         let is_as_said = |(gap, count): (&LedgerGap, &u64)| gap.at_least || *count <= gap.passed;
-        let as_said: Vec<bool> = calls.gaps().iter().zip(&in_gaps).map(is_as_said).collect();
+        let as_said: Vec<bool> = gaps.iter().zip(&in_gaps).map(is_as_said).collect();
         let (mut unknown, mut stolen) = (Unknown::default(), Vec::new());
-        for (found, kinds) in all {
-            let times = found.times.max(1);
-            let passed = gap_of(found.at)
-                .and_then(|gap| as_said.get(gap))
-                .is_some_and(|as_said| *as_said);
-            if passed || calls.is_beyond(found.at, slack) {
+        for (Unrecorded { place, .. }, found) in all {
+            let times = found.finding.times;
+            let passed = place.gap.and_then(|gap| as_said.get(gap)).is_some_and(|said| *said);
+            if passed || place.is_beyond {
                 unknown.without_record += times;
-                self.coverage.count(kinds, |share| share.unknown += times);
+                self.coverage.count(found.kinds, |share| share.unknown += times);
             } else {
-                self.coverage.count(kinds, |share| share.around += times);
-                stolen.push(found);
+                self.coverage.count(found.kinds, |share| share.around += times);
+                stolen.push(found.finding);
             }
         }
         (unknown, stolen)
@@ -557,11 +619,10 @@ fn arrived(report: &mut Report, id: &str, call: &Call, seen: Seen) {
     if call.sent == Sent::No {
         problems.push(Problem::SaidNotSent);
     }
-    if seen.arrived > call.attempts {
-        problems.push(Problem::Repeated {
-            sent: call.attempts,
-            arrived: seen.arrived,
-        });
+    let arrived = seen.arrived();
+    if arrived > call.attempts {
+        let sent = call.attempts;
+        problems.push(Problem::Repeated { sent, arrived });
     }
     problems.extend(
         seen.differs
@@ -569,7 +630,7 @@ fn arrived(report: &mut Report, id: &str, call: &Call, seen: Seen) {
             .map(|(what, (ledger, server))| Problem::Differs { what, ledger, server }),
     );
     report.joined += u64::from(problems.is_empty());
-    let at = seen.at.unwrap_or(call.began);
+    let at = seen.times.first().unwrap_or(call.began);
     let of = |problem| finding(id, call, at, seen.peer.clone(), problem);
     report.findings.extend(problems.into_iter().map(of));
 }
