@@ -267,6 +267,7 @@ fn request<'a>(
         method: if is_word(method) { method } else { "" },
         path: words.path,
         query_keys: keys,
+        query_count: words.count,
         options: &words.options,
         verb: if is_word(&event.verb) { &event.verb } else { "" },
         action: facts

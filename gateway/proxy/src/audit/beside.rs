@@ -79,14 +79,14 @@ impl Station {
     ) -> Result<T, Refusal> {
         let judged = self.judged(trail);
         let options = trail.options();
-        let keys = trail.query_keys();
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let asked_keys = trail.query_keys();
+        let keys: Vec<&str> = asked_keys.named.iter().map(String::as_str).collect();
         let mut origin = None;
         let record = Record {
             by: self.by(trail, &mut origin),
             effective: trail.effective(),
             net: Some(trail.network()),
-            req: Some(asked(judged, trail.request(&keys, &options))),
+            req: Some(asked(judged, trail.request((&keys, asked_keys.count), &options))),
             body: trail.body.get().map(|kept| &kept.seen),
             decision: trail.decided(),
             audit: judged.map(level::Judged::written),

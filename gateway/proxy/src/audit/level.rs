@@ -98,6 +98,7 @@ impl Judged {
 pub(super) fn least(request: Request<'_>) -> Request<'_> {
     Request {
         query_keys: &[],
+        query_count: None,
         options: "",
         content_type: None,
         agent: None,

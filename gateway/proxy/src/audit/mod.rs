@@ -21,6 +21,7 @@ mod gather;
 mod level;
 mod origin;
 mod part;
+mod query;
 mod scan;
 mod trail;
 mod unrecorded;
@@ -454,8 +455,8 @@ impl Station {
         if subject.is_none() && self.budgets.stranger(now).is_err() {
             return false; // counted; the next summary says how many
         }
-        let keys = trail.query_keys();
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let asked_keys = trail.query_keys();
+        let keys: Vec<&str> = asked_keys.named.iter().map(String::as_str).collect();
         let options = trail.options();
         let (rules, rules_count) = trail::first_few(rules);
         let decided = Decided {
@@ -477,7 +478,7 @@ impl Station {
             effective: trail.effective(),
             presented: trail.presented(),
             net: Some(trail.network()),
-            req: Some(asked(judged, trail.request(&keys, &options))),
+            req: Some(asked(judged, trail.request((&keys, asked_keys.count), &options))),
             decision: Some(decided),
             audit: judged.map(level::Judged::written),
             outcome: Some(outcome),
@@ -504,7 +505,7 @@ impl Station {
         };
         let record = Record {
             net: Some(trail.network()),
-            req: Some(trail.request(&[], "")),
+            req: Some(trail.request((&[], None), "")),
             outcome: Some(outcome),
             ..trail.head(&self.boot, now)
         };

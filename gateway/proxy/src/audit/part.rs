@@ -20,7 +20,7 @@ use quick_cache::sync::Cache;
 
 use super::bodies::{Asked, MOST_DOCUMENT};
 use super::trail::Trail;
-use super::words;
+use super::{query, words};
 use crate::refusal::Refusal;
 use crate::session::tunnel::runs_a_command;
 
@@ -284,19 +284,15 @@ pub(super) fn loose(trail: &Trail) -> Vec<(Class, Vec<u8>)> {
 }
 
 fn of_target(target: &Target) -> Vec<(Class, Vec<u8>)> {
-    let join = |wanted: &dyn Fn(&str, &str) -> bool| {
-        let kept = words::pairs(target.query_raw().unwrap_or_default()).filter(|(key, value)| wanted(key, value));
-        let kept = kept.map(|(key, value)| format!("{key}={value}"));
-        kept.collect::<Vec<_>>().join("&").into_bytes()
-    };
+    let asked = target.query_raw().unwrap_or_default();
     // A kubelet's `/run` has its command under a name of its own.
     let by_kubelet = runs_a_command(target);
-    let is_command = |key: &str, _: &str| key == "command" || (by_kubelet && key == "cmd");
-    let is_value = |key: &str, value: &str| words::is_kubernetes_key(key) && !words::is_plain_value(value);
+    let command = words::pairs(asked).filter(|(key, _)| key == "command" || (by_kubelet && key == "cmd"));
+    let command: Vec<String> = command.map(|(key, value)| format!("{key}={value}")).collect();
     vec![
         (Class::Path, words::beside(target.path_raw()).as_bytes().to_vec()),
-        (Class::Command, join(&is_command)),
-        (Class::Query, join(&is_value)),
+        (Class::Command, command.join("&").into_bytes()),
+        (Class::Query, query::beside(asked).into_bytes()),
     ]
 }
 

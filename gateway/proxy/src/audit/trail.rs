@@ -22,7 +22,7 @@ use super::bodies::Asked;
 use super::level::Judged;
 use super::part::Keys;
 use super::scan::Want;
-use super::words;
+use super::{query, words};
 use crate::clock::Reading;
 use crate::entered::Entered;
 use crate::headers::RequestedImpersonation;
@@ -333,7 +333,7 @@ impl Trail {
     /// Query parameters that stand in the record with their values.
     pub(super) fn options(&self) -> String {
         let query = self.target.as_ref().and_then(Target::query_raw);
-        query.map(words::options).unwrap_or_default()
+        query.map(query::options).unwrap_or_default()
     }
 
     /// What it enters, once it is known what it asks.
@@ -361,7 +361,11 @@ impl Trail {
         self.entered()?.by_kubelet.as_deref()
     }
 
-    pub(super) fn request<'a>(&'a self, query_keys: &'a [&'a str], options: &'a str) -> Request<'a> {
+    pub(super) fn request<'a>(
+        &'a self,
+        (query_keys, query_count): (&'a [&'a str], Option<usize>),
+        options: &'a str,
+    ) -> Request<'a> {
         let facts = self.facts.as_ref();
         let resource = facts.filter(|facts| facts.is_resource_request());
         let some = |text: &'a str| (!text.is_empty()).then_some(text);
@@ -369,6 +373,7 @@ impl Trail {
             method: self.method.as_str(),
             path: self.target.as_ref().map_or("", |target| words::path(target.path_raw())),
             query_keys,
+            query_count,
             options,
             verb: facts.map_or("", |facts| facts.verb().as_str()),
             action: facts
@@ -533,20 +538,10 @@ impl Trail {
         })
     }
 
-    /// The query's keys, decoded; what is no name is only marked.
-    pub(super) fn query_keys(&self) -> Vec<String> {
-        let Some(query) = self.target.as_ref().and_then(Target::query_raw) else {
-            return Vec::new();
-        };
-        let keys = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key));
-        let decode = |key: &str| {
-            let key = key.replace('+', " ");
-            words::query_key(&percent_encoding::percent_decode_str(&key).decode_utf8_lossy()).to_owned()
-        };
-        keys.take(32).map(decode).collect()
+    /// The names of the query's parameters.
+    pub(super) fn query_keys(&self) -> query::Keys {
+        let query = self.target.as_ref().and_then(Target::query_raw);
+        query.map(query::keys).unwrap_or_default()
     }
 
     /// The members that every record of this request begins with.

@@ -135,74 +135,6 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     read.filter_map(move |(key, value)| Some((text(key), value?)))
 }
 
-/// Query parameters that Kubernetes defines (ListOptions, GetOptions, CreateOptions, PatchOptions, DeleteOptions, PodLogOptions,
-/// PodExecOptions). `command` has a class of its own.
-const KUBERNETES_KEYS: &[&str] = &[
-    "allowWatchBookmarks",
-    "container",
-    "continue",
-    "dryRun",
-    "fieldManager",
-    "fieldSelector",
-    "fieldValidation",
-    "follow",
-    "force",
-    "gracePeriodSeconds",
-    "includeObject",
-    "labelSelector",
-    "limit",
-    "limitBytes",
-    "orphanDependents",
-    "ports",
-    "pretty",
-    "previous",
-    "propagationPolicy",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "sendInitialEvents",
-    "sinceSeconds",
-    "sinceTime",
-    "stderr",
-    "stdin",
-    "stdout",
-    "stream",
-    "tailLines",
-    "timeout",
-    "timeoutSeconds",
-    "timestamps",
-    "tty",
-    "watch",
-];
-/// Values that are one of a fixed list.
-const FIXED: &[&str] = &[
-    "true",
-    "false",
-    "All",
-    "Background",
-    "Foreground",
-    "Orphan",
-    "Exact",
-    "NotOlderThan",
-    "Strict",
-    "Warn",
-    "Ignore",
-    "Metadata",
-    "Object",
-    "None",
-];
-
-/// Whether Kubernetes itself knows a query parameter of this name.
-pub(super) fn is_kubernetes_key(key: &str) -> bool {
-    KUBERNETES_KEYS.contains(&key)
-}
-
-/// Whether a value is a number or a fixed word and so may stand in the record itself.
-pub(super) fn is_plain_value(value: &str) -> bool {
-    let digits = value.strip_suffix(['s', 'm', 'h']).unwrap_or(value);
-    let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_number || FIXED.contains(&value)
-}
-
 /// Whether it is a label of RFC 1123, as names of containers are.
 pub(crate) fn is_label(name: &str) -> bool {
     is_plain(name, 63, "-") && !name.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -214,22 +146,15 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && !name.bytes().any(|byte| byte.is_ascii_uppercase()) && name.split('.').all(is_part)
 }
 
-/// The part of a query that may stand in the record itself.
-pub(super) fn options(query: &str) -> String {
-    let plain = pairs(query).filter(|(key, value)| is_kubernetes_key(key) && is_plain_value(value));
-    plain
-        .take(32)
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect::<Vec<_>>()
-        .join("&")
-}
+/// What stands for a query key that is no name.
+pub(super) const NOT_A_NAME: &str = "(not a name)";
 
 /// A decoded query key, or a mark where it is none.
 pub(super) fn query_key(decoded: &str) -> &str {
     if is_plain(decoded, MOST_KEY, "-_.") {
         decoded
     } else {
-        "(not a name)"
+        NOT_A_NAME
     }
 }
 
@@ -333,7 +258,6 @@ mod tests {
         let query = "%63ommand=sh&command=a%20b&command=x;y&comm+and=1&watch&%77atch=true&=1";
         let read: Vec<_> = pairs(query).map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(read, ["command=sh", "command=a%20b", "comm and=1", "watch=true", "=1"]);
-        assert_eq!(options("%6Cimit=5&watch=1;2"), "limit=5");
     }
 
     #[test]
@@ -361,13 +285,6 @@ mod tests {
         ] {
             assert!(!is_subdomain(name), "{name}");
         }
-    }
-
-    #[test]
-    fn of_a_query_only_numbers_and_fixed_words_under_known_names_stand_in_the_record() {
-        let query =
-            "limit=500&watch=true&token=1&labelSelector=app%3Da&dryRun=All&timeout=30s&limit=abc&x&resourceVersion=";
-        assert_eq!(options(query), "limit=500&watch=true&dryRun=All&timeout=30s");
     }
 
     #[test]

@@ -63,6 +63,7 @@ fn staying(member: &str) -> &'static [&'static str] {
             "method",
             "path",
             "query_keys",
+            "query_count",
             "options",
             "verb",
             "action",

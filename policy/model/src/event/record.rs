@@ -263,10 +263,14 @@ pub struct Request<'a> {
     /// The path as received, percent-encoding kept; the query's values are a part, its keys stand in `query_keys`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub path: &'a str,
-    /// The query's keys, decoded, in order.
+    /// The query's keys, decoded, in order, each once.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub query_keys: &'a [&'a str],
-    /// Query parameters of Kubernetes whose value is a number or a fixed word: `limit=500&watch=true`.
+    /// How many parameters the query has, where that is more than there are keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_count: Option<usize>,
+    /// Query parameters of Kubernetes whose value is a number or a fixed word: `limit=500&watch=true`. What says what a call does stands
+    /// first; where Kubernetes takes one value of a key, it is the one that it takes.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub options: &'a str,
     /// The Kubernetes verb.
