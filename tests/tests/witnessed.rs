@@ -3,6 +3,8 @@
 
 #[path = "witnessed/replicas.rs"]
 mod replicas;
+#[path = "witnessed/served.rs"]
+mod served;
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -180,6 +180,8 @@ struct State {
     kept: Option<(Instant, u64)>,
     /// The newest one with the cosignatures that are asked for.
     witnessed: Option<Arc<Published>>,
+    /// What was handed out last to whoever asks for the log.
+    served: Option<Arc<Published>>,
     kept_witnessed: Option<(Instant, u64)>,
     /// A file of kept checkpoints to which an append broke off and could not be taken back, and its length before.
     torn: Option<(String, u64)>,

@@ -3,9 +3,11 @@
 // when something does not hold.
 //
 //	tlog receipt KEY [WITNESS…]      a receipt (C2SP tlog-proof) on standard input; its record to standard output
-//	tlog tree KEY URL CHECKPOINT     the log at URL (C2SP tlog-tiles) is signed, begins with the tree that was signed as
-//	                                 CHECKPOINT, and its entries are its leaves; the number of entries to standard
-//	                                 output. TOKEN in the environment is sent as a bearer token.
+//	tlog tree KEY URL CHECKPOINT [WITNESS…]
+//	                                 the log at URL (C2SP tlog-tiles) is signed and cosigned by all these witnesses, begins
+//	                                 with the tree that was signed as CHECKPOINT, and its entries are its leaves; the
+//	                                 number of entries to standard output. TOKEN in the environment is sent as a bearer
+//	                                 token.
 package main
 
 import (
@@ -40,10 +42,10 @@ func run(arguments []string) error {
 	switch {
 	case len(arguments) >= 2 && arguments[0] == "receipt":
 		return receipt(arguments[1], arguments[2:])
-	case len(arguments) == 4 && arguments[0] == "tree":
-		return tree(arguments[1], arguments[2], arguments[3])
+	case len(arguments) >= 4 && arguments[0] == "tree":
+		return tree(arguments[1], arguments[2], arguments[3], arguments[4:])
 	}
-	return errors.New("usage: tlog receipt KEY [WITNESS…] | tlog tree KEY URL CHECKPOINT")
+	return errors.New("usage: tlog receipt KEY [WITNESS…] | tlog tree KEY URL CHECKPOINT [WITNESS…]")
 }
 
 // signed opens a checkpoint twice, with the library of Go's checksum database and with that of transparency-dev.
@@ -177,7 +179,7 @@ func (s site) get(name string) ([]byte, error) {
 	return body, err
 }
 
-func tree(key, url, remembered string) error {
+func tree(key, url, remembered string, witnesses []string) error {
 	text, err := os.ReadFile(remembered)
 	if err != nil {
 		return err
@@ -190,7 +192,7 @@ func tree(key, url, remembered string) error {
 	if text, err = log.get("checkpoint"); err != nil {
 		return err
 	}
-	newest, err := signed(text, key, nil)
+	newest, err := signed(text, key, witnesses)
 	if err != nil {
 		return fmt.Errorf("the newest checkpoint: %w", err)
 	}

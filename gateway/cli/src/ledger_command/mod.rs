@@ -121,7 +121,7 @@ pub(crate) enum LedgerCommand {
     },
     /// Write the signed tree of a ledger as files, C2SP tlog-tiles, that any web server serves: then anybody checks it with `verify URL` or a client of their own.
     ///
-    /// Again brings the folder to the newest checkpoint, which is put in place when all that it speaks of stands there. Files that are there are not written
+    /// Where witnesses cosign the ledger, that is the newest checkpoint with their cosignatures. Again brings the folder to the newest one, which is put in place when all that it speaks of stands there. Files that are there are not written
     /// again. **They hold the records themselves**: serve them to whom you would show the records. Sealed parts are not among them.
     #[command(
         after_help = "Examples:\n  gatescribe ledger tiles /var/lib/gatescribe/ledger /srv/audit-log\n  gatescribe ledger tiles ./copy ./site/log\n\nExit codes: 0 written, or it was \
@@ -133,6 +133,9 @@ pub(crate) enum LedgerCommand {
         dir: PathBuf,
         /// The folder to be served: a new one, or one that was written so before.
         out: PathBuf,
+        /// Write up to the newest checkpoint, also where no witness has cosigned that yet.
+        #[arg(long)]
+        newest: bool,
     },
     /// Witness ledgers: remember the newest checkpoint of each, and cosign the next one only if it goes on from there.
     ///
@@ -239,7 +242,7 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
         LedgerCommand::Checkpoint { dir, since: Some(file) } => consistency::make(dir, file),
         LedgerCommand::Status { dir, output } => status::show(dir, *output),
         LedgerCommand::Proof { dir, seq } => receipt::make(dir, *seq),
-        LedgerCommand::Tiles { dir, out } => tiles::write(dir, out),
+        LedgerCommand::Tiles { dir, out, newest } => tiles::write(dir, out, *newest),
         LedgerCommand::Witness(arguments) => witness::run(arguments),
         LedgerCommand::Erase(arguments) => Ok(crate::client::erasures::erase(arguments)),
         LedgerCommand::RotatePartKeys(arguments) => Ok(crate::client::erasures::rotate(arguments)),
@@ -392,28 +395,33 @@ fn rotate(file: &Path) -> Result<Exit, Refused> {
 }
 
 fn newest(dir: &Path) -> Result<Note, Refused> {
-    let file = dir.join(NEWEST_CHECKPOINT);
-    let bytes = match read_file(&file, MAX_NOTE_LEN) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !dir.is_dir() => {
-            let error = anyhow::Error::new(error).context(format!("there is no folder `{}`", dir.display()));
-            return Err((Exit::NotFound, error));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    match checkpoint_at(&dir.join(NEWEST_CHECKPOINT))? {
+        Some((note, _)) => Ok(note),
+        None if dir.is_dir() => {
             let what = format!("`{}` has no checkpoint: nothing of it was signed", dir.display());
-            return Err((Exit::NotFound, anyhow::anyhow!(what)));
+            Err((Exit::NotFound, anyhow::anyhow!(what)))
         }
+        None => {
+            let what = format!("there is no folder `{}`", dir.display());
+            Err((Exit::NotFound, anyhow::anyhow!(what)))
+        }
+    }
+}
+
+/// The checkpoint in a file, and what it says; `None` where there is no such file.
+fn checkpoint_at(file: &Path) -> Result<Option<(Note, Checkpoint)>, Refused> {
+    let bytes = match read_file(file, MAX_NOTE_LEN) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             let error = anyhow::Error::new(error).context(format!("cannot read `{}`", file.display()));
             return Err((Exit::Fault, error));
         }
     };
     let read = Note::parse(&bytes).map_err(anyhow::Error::new);
-    let read = read.and_then(|note| Ok(Checkpoint::parse(note.text()).map(|_| note)?));
-    let note = read
-        .with_context(|| format!("`{}` is no signed checkpoint", file.display()))
-        .map_err(|error| (Exit::Integrity, error))?;
-    Ok(note)
+    let read = read.and_then(|note| Ok(Checkpoint::parse(note.text()).map(|stated| (note, stated))?));
+    let read = read.with_context(|| format!("`{}` is no signed checkpoint", file.display()));
+    read.map(Some).map_err(|error| (Exit::Integrity, error))
 }
 
 /// A key by its text, or by the file that holds it.

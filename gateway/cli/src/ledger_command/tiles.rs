@@ -1,24 +1,78 @@
 //! `ledger tiles`: the signed tree as files that any web server serves, so that a stranger verifies it with nothing of ours.
+//!
+//! What is written goes up to the newest checkpoint that witnesses have cosigned, where they do: the newest one of a log that grows would mostly have none.
 
 use std::path::Path;
 
-use ledger::{ExportError, Tiles};
+use ledger::note::{Note, Signature};
+use ledger::{Checkpoint, ExportError, Exported, Tiles, WITNESSED};
 
-use super::{Refused, newest};
+use super::{Refused, checkpoint_at, newest};
 use crate::Exit;
 use crate::terminal::data_and;
 
-/// Brings the folder `out` to the newest checkpoint of the ledger in `dir`.
-pub(super) fn write(dir: &Path, out: &Path) -> Result<Exit, Refused> {
-    let note = newest(dir)?;
+/// Brings the folder `out` to the newest checkpoint of the ledger in `dir`, of those that are witnessed where there are such and not `is_newest`.
+pub(super) fn write(dir: &Path, out: &Path, is_newest: bool) -> Result<Exit, Refused> {
+    let newest = newest(dir)?;
+    let of_witnesses = if is_newest { None } else { witnessed(dir, &newest)? };
     is_elsewhere(dir, out)?;
-    let exported = Tiles::open(dir).export_signed(out, &note);
+    let tiles = Tiles::open(dir);
+    let exported = match &of_witnesses {
+        Some(note) => up_to(&tiles, out, note),
+        None => tiles.export_signed(out, &newest),
+    };
     let exported = exported.map_err(|error| (exit(&error), error.into()))?;
-    let text = format!(
-        "{} records signed, {} files written, {} were there\n",
-        exported.head.size, exported.written, exported.kept
+    let size = exported.head.size;
+    let is_witnessed = of_witnesses.is_some_and(|note| size_of(&note) == size);
+    let how = if is_witnessed { "witnessed" } else { "signed" };
+    let mut text = format!(
+        "{size} records {how}, {} files written, {} were there\n",
+        exported.written, exported.kept
     );
+    let left = size_of(&newest).saturating_sub(size);
+    if left > 0 {
+        text += &format!("{left} newer ones are signed and not witnessed yet: they are left out\n");
+    }
     Ok(data_and(&text, Exit::Done))
+}
+
+/// The newest checkpoint that is witnessed; `None` where there is none yet, or none that the key of the newest signed: who has that key alone could not read it.
+fn witnessed(dir: &Path, newest: &Note) -> Result<Option<Note>, Refused> {
+    let Some((note, _)) = checkpoint_at(&dir.join(WITNESSED))? else {
+        return Ok(None);
+    };
+    let origin = newest.text().lines().next().unwrap_or_default();
+    let signers = |note: &Note| -> Vec<u32> {
+        let own = note.signatures().iter().filter(|one| one.name().as_str() == origin);
+        own.map(Signature::id).collect()
+    };
+    let today = signers(newest);
+    let is_by_one = signers(&note).iter().any(|id| today.contains(id));
+    Ok(is_by_one.then_some(note))
+}
+
+/// Exports up to this witnessed checkpoint. A folder that has more already, such as one that was written before there were witnesses, stays at what it has
+/// until more is witnessed: who remembers that would think that the log was cut.
+fn up_to(tiles: &Tiles, out: &Path, witnessed: &Note) -> Result<Exported, ExportError> {
+    let exported = tiles.export_signed(out, witnessed);
+    let Err(ExportError::NotGoingOn { file, .. }) = &exported else {
+        return exported;
+    };
+    let Some((there, stated)) = checkpoint_at(file).ok().flatten() else {
+        return exported;
+    };
+    if stated.size <= size_of(witnessed) {
+        return exported;
+    }
+    match tiles.export_signed(out, &there) {
+        same @ (Ok(_) | Err(ExportError::Io { .. } | ExportError::InUse { .. })) => same,
+        // It is of another history.
+        Err(_) => exported,
+    }
+}
+
+fn size_of(note: &Note) -> u64 {
+    Checkpoint::parse(note.text()).map_or(0, |stated| stated.size)
 }
 
 /// Nothing is written into the ledger's folder: what lies there is the gateway's.

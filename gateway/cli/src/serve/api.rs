@@ -131,7 +131,7 @@ impl Proofs {
 
 impl Proves for Proofs {
     fn checkpoint(&self) -> Option<String> {
-        self.publisher.newest().map(|newest| newest.note.to_string())
+        self.publisher.served().map(|served| served.note.to_string())
     }
 
     fn receipt(&self, spot: Spot, go_on: &dyn Fn() -> bool) -> Result<String, NoProof> {

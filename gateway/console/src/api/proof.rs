@@ -1,7 +1,7 @@
 //! Proofs: that a record is in the signed ledger, and the tree that shows it, as C2SP tlog-tiles for any client.
 //!
 //! - `GET /api/v1/audit/records/{id}/receipt?of=begin|end` → the record with its proof (C2SP tlog-proof, `text/plain`)
-//! - `GET /api/v1/ledger/checkpoint` → the newest signed checkpoint (`text/plain`)
+//! - `GET /api/v1/ledger/checkpoint` → the newest signed checkpoint, of those that are witnessed where witnesses are asked (`text/plain`)
 //! - `GET /api/v1/ledger/tile/<L>/<N>[.p/<W>]` → hashes; `…/tile/entries/<N>[.p/<W>]` → the records themselves
 //!
 //! A receipt is for who may see its record. The hash of a single record (level 0) tells whether a guess of its bytes is right: who is
@@ -30,7 +30,8 @@ use crate::limit::Act;
 
 /// What vouches for records: the ledger's tree and its signed checkpoints.
 pub trait Proves: Send + Sync {
-    /// The newest signed checkpoint as text; `None` while nothing is signed.
+    /// The newest signed checkpoint as text, of those that are witnessed where witnesses are asked ([`ledger::Publisher::served`]); `None` while
+    /// nothing is signed.
     fn checkpoint(&self) -> Option<String>;
 
     /// The receipt of the record that stands here, as text. Blocks, for a moment also until the record is signed, and for as long as

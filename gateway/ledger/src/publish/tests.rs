@@ -396,11 +396,7 @@ fn cosignatures_come_into_the_newest_checkpoint_and_stay_where_a_newer_one_is_si
     append(&ledger, 3);
     let publisher = start_beside(&ledger, &disk, &beside, &key).unwrap();
     let witness = SigningKey::generate(KeyName::new("witness.example").unwrap(), Algorithm::Cosignature).unwrap();
-    let cosigned = |size: u64| {
-        let mut published = (*publisher.covering(size, Duration::from_secs(60)).unwrap()).clone();
-        published.note.sign(&witness, 1_790_000_000).unwrap();
-        published
-    };
+    let cosigned = |size: u64| cosigned(&publisher, size, &witness);
     let first = cosigned(3);
     assert!(publisher.witnessed().is_none());
     publisher.take_witnessed(&first).unwrap();
@@ -435,6 +431,114 @@ fn cosignatures_come_into_the_newest_checkpoint_and_stay_where_a_newer_one_is_si
     let report = verify(&on, &trust, 1, &|_| {}).unwrap();
     assert!(report.is_proved(), "{report:?}");
     assert_eq!(report.signers.get(&witness.key().short()), Some(&5), "{report:?}");
+}
+
+/// As [`Publisher::take_witnessed`] is given it: the newest checkpoint, once it has so many records, with a cosignature.
+fn cosigned(publisher: &Publisher, size: u64, witness: &SigningKey) -> Published {
+    let mut published = (*publisher.covering(size, Duration::from_secs(60)).unwrap()).clone();
+    published.note.sign(witness, 1_790_000_000).unwrap();
+    published
+}
+
+/// Who asks at any moment, and remembers what they were given.
+#[test]
+fn what_is_served_is_the_newest_witnessed_one_and_never_fewer_records_than_before() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let ledger = open(&disk);
+    append(&ledger, 3);
+    let publisher = start(&ledger, &disk, &key).unwrap();
+    let witness = SigningKey::generate(KeyName::new("witness.example").unwrap(), Algorithm::Cosignature).unwrap();
+    let is_witnessed = |note: &Note| note.verify([witness.key()]).is_ok();
+    let first = cosigned(&publisher, 3, &witness);
+    append(&ledger, 2);
+    let second = cosigned(&publisher, 5, &witness);
+    let served = publisher.served().unwrap();
+    assert!(!is_witnessed(&served.note), "until one is witnessed, the newest");
+    assert_eq!(served.checkpoint.size, 5);
+    publisher.take_witnessed(&first).unwrap();
+    assert_eq!(
+        publisher.served(),
+        Some(served),
+        "not three records where five were served"
+    );
+    append(&ledger, 2);
+    publisher.covering(7, Duration::from_secs(60)).unwrap();
+    assert_eq!(publisher.served().unwrap().checkpoint.size, 5, "and no further away");
+    publisher.take_witnessed(&second).unwrap();
+    assert_eq!(*publisher.served().unwrap(), second);
+    publisher.take_witnessed(&cosigned(&publisher, 7, &witness)).unwrap();
+    append(&ledger, 2);
+    publisher.covering(9, Duration::from_secs(60)).unwrap();
+    // However long the witnesses are silent then.
+    let served = publisher.served().unwrap();
+    assert!(is_witnessed(&served.note));
+    assert_eq!(
+        (served.checkpoint.size, publisher.newest().unwrap().checkpoint.size),
+        (7, 9)
+    );
+    ledger.close();
+}
+
+#[test]
+fn a_start_serves_on_what_was_witnessed_before_and_nothing_that_another_key_signed_or_of_other_records() {
+    let (disk, key) = (SimDisk::new(1), key());
+    let witness = SigningKey::generate(KeyName::new("witness.example").unwrap(), Algorithm::Cosignature).unwrap();
+    let ledger = open(&disk);
+    append(&ledger, 3);
+    let publisher = start(&ledger, &disk, &key).unwrap();
+    let witnessed = cosigned(&publisher, 3, &witness);
+    publisher.take_witnessed(&witnessed).unwrap();
+    append(&ledger, 2);
+    ledger.close();
+    publisher.finish().unwrap();
+    drop(publisher);
+
+    let ledger = open(&disk);
+    let publisher = start(&ledger, &disk, &key).unwrap();
+    let signed_by = |key: &SigningKey, checkpoint: &Checkpoint| {
+        let mut note = Note::new(checkpoint.to_string()).unwrap();
+        note.sign(key, 0).unwrap();
+        note.sign(&witness, 1_790_000_000).unwrap();
+        note
+    };
+    let newest = publisher.newest().unwrap().checkpoint.clone();
+    assert!(newest.size > 3);
+    let retired = SigningKey::generate(KeyName::new("audit.example/one").unwrap(), Algorithm::Ed25519).unwrap();
+    let other = Checkpoint {
+        root: crate::leaf_hash(b"others"),
+        ..newest.clone()
+    };
+    let more = Checkpoint {
+        size: newest.size + 1,
+        ..newest.clone()
+    };
+    let strange = [
+        signed_by(&retired, &newest),
+        signed_by(&key, &other),
+        signed_by(&key, &more),
+        signed_by(
+            &key,
+            &Checkpoint {
+                origin: "audit.example/two".to_owned(),
+                ..newest.clone()
+            },
+        ),
+    ];
+    publisher.go_on_witnessed(&strange).unwrap();
+    assert_eq!(publisher.served().unwrap().note, publisher.newest().unwrap().note);
+    drop(publisher);
+
+    let publisher = start(&ledger, &disk, &key).unwrap();
+    let kept = publisher.kept_witnessed().unwrap();
+    publisher.go_on_witnessed(strange.iter().chain(&kept)).unwrap();
+    assert_eq!(publisher.served().unwrap().note, witnessed.note);
+    // A witness that comes late with what was witnessed before takes nothing back, and one that answers brings it on.
+    publisher
+        .take_witnessed(&cosigned(&publisher, newest.size, &witness))
+        .unwrap();
+    publisher.take_witnessed(&witnessed).unwrap();
+    assert_eq!(publisher.served().unwrap().checkpoint, newest);
+    ledger.close();
 }
 
 /// A full disk, or a crash, in the middle of an append to the kept checkpoints: what is left there is no damage for ever.

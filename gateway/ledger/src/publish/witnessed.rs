@@ -1,7 +1,8 @@
 //! Cosignatures of witnesses on what is published.
 //!
 //! A log signs once a second and witnesses answer later, so the newest checkpoint mostly lacks cosignatures that the one before
-//! has. Therefore the newest checkpoint with enough of them is a file of its own, and those that are kept for good have theirs.
+//! has. Therefore the newest checkpoint with enough of them is a file of its own, and those that are kept for good have theirs. Whoever
+//! asks for the log is given that one: the newest would have cosignatures at one moment and none at the next.
 
 use super::*;
 use crate::verify::WITNESSED;
@@ -39,7 +40,48 @@ impl Publisher {
         Ok(notes)
     }
 
-    /// The newest checkpoint that is witnessed; `None` while there was none since the start.
+    /// Goes on with the largest of these checkpoints of earlier runs, those of [`Publisher::kept_witnessed`] with enough cosignatures, that the
+    /// keys of today signed and that is over these very records. So a start, also one while no witness answers, takes no cosignature from what is
+    /// served. One that a retired key signed says nothing to who has the newest key alone. Blocks for the disk.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    pub fn go_on_witnessed<'n>(&self, kept: impl IntoIterator<Item = &'n Note>) -> Result<(), PublishError> {
+        let keys = self.keys();
+        for note in kept {
+            if note.verify(&keys).is_err() || !self.desk.is_over_these_records(note)? {
+                continue;
+            }
+            let Ok(checkpoint) = Checkpoint::parse(note.text()) else {
+                continue;
+            };
+            let mut state = self.desk.state();
+            let known = state.witnessed.as_ref().map_or(0, |known| known.checkpoint.size);
+            if checkpoint.size > known {
+                let (note, at) = (note.clone(), (self.desk.clock.0)());
+                state.witnessed = Some(Arc::new(Published { note, checkpoint, at }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint for whoever asks for the log: the newest that is witnessed, however old it is. Until there is one, the newest; and what was handed
+    /// out until then stays until a witnessed one has as many records. So nobody is given fewer records than before: who remembers more than is
+    /// served takes it for a log that was cut.
+    #[must_use]
+    pub fn served(&self) -> Option<Arc<Published>> {
+        let mut state = self.desk.state();
+        let size = |one: &Option<Arc<Published>>| one.as_ref().map_or(0, |one| one.checkpoint.size);
+        let next = match &state.witnessed {
+            None => state.newest.clone(),
+            witnessed if size(witnessed) >= size(&state.served) => witnessed.clone(),
+            _ => state.served.clone(),
+        };
+        state.served.clone_from(&next);
+        next
+    }
+
+    /// The newest checkpoint that is witnessed, in this run or in an earlier one ([`Publisher::go_on_witnessed`]).
     #[must_use]
     pub fn witnessed(&self) -> Option<Arc<Published>> {
         self.desk.state().witnessed.clone()

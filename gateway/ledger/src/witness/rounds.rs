@@ -66,6 +66,12 @@ impl Rounds {
         }
     }
 
+    /// Whether this note has enough cosignatures.
+    #[must_use]
+    pub fn is_witnessed(&self, note: &Note) -> bool {
+        count(note, &self.keys) >= self.quorum
+    }
+
     fn find(&mut self, text: &str) -> Option<&mut Published> {
         self.open.iter_mut().find(|round| round.note.text() == text)
     }

@@ -120,13 +120,15 @@ pub(super) fn begin(
     if contacts.is_empty() {
         return Ok(witnesses);
     }
+    let rounds = Rounds::new(keys, quorum);
+    let (kept, changes) = (kept(&books.publisher), changes(&books.publisher));
+    go_on(&books.publisher, &kept, &rounds);
     let desk = Arc::new(Desk {
         publisher: Arc::clone(&books.publisher),
         tiles: books.ledger.tiles(),
         audit: Arc::clone(&books.audit),
-        rounds: Mutex::new(Rounds::new(keys, quorum)),
+        rounds: Mutex::new(rounds),
     });
-    let (kept, changes) = (kept(&books.publisher), changes(&books.publisher));
     let stated = changes.iter().filter_map(|change| KeyTurn::read(&change.note));
     let mut own = books.publisher.keys();
     own.extend(stated.flat_map(|change| [change.old, change.next]));
@@ -161,6 +163,18 @@ fn kept(publisher: &Publisher) -> Vec<Note> {
         );
         Vec::new()
     })
+}
+
+/// Serves on what was witnessed before this run, as far as it has the cosignatures that are asked for today.
+fn go_on(publisher: &Publisher, kept: &[Note], rounds: &Rounds) {
+    let witnessed = kept.iter().filter(|note| rounds.is_witnessed(note));
+    if let Err(error) = publisher.go_on_witnessed(witnessed) {
+        let why = format!("{:#}", anyhow::Error::new(error));
+        tracing::warn!(
+            why,
+            "what was witnessed before this start cannot be compared with the records, and is not served until witnesses answer"
+        );
+    }
 }
 
 /// How the ledger's key has changed, the oldest first: checkpoints that both keys of each signed. Where they cannot be read, witnesses have to be told by

@@ -260,7 +260,7 @@ impl Collector for WitnessMetrics {
 
 const WITNESSED: Name = Name {
     name: "gateway_ledger_witnessed_records",
-    says: "Records under the newest checkpoint that `ledger.quorum` witnesses have cosigned since the start.",
+    says: "Records under the newest checkpoint that `ledger.quorum` witnesses have cosigned; of an earlier run until they have cosigned one in this.",
 };
 const RECORDS: Name = Name {
     name: "gateway_ledger_witness_records",

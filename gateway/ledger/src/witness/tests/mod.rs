@@ -705,6 +705,11 @@ fn a_checkpoint_is_witnessed_by_its_quorum_and_later_cosignatures_are_added() {
     };
     let trusted: Vec<_> = keys.iter().map(|key| key.key().clone()).collect();
     assert_eq!(with_two.note.verify(&trusted).unwrap().len(), 2);
+    assert!(rounds.is_witnessed(&with_two.note), "as it was kept");
+    let mut by_one = published.note.clone();
+    by_one.add(cosign(&keys[0], 1));
+    by_one.add(cosign(&stranger, 1));
+    assert!(!rounds.is_witnessed(&by_one), "a stranger is none of them");
     assert!(matches!(rounds.take(text, cosign(&keys[2], 1)), Told::Witnessed(_)));
     // Many later, the first is forgotten.
     for _ in 0..8 {
