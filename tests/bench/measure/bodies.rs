@@ -52,6 +52,13 @@ enum Bodies {
     Answers,
 }
 
+/// KiB that one body may take of the gateway's memory, of 3,072 that it has, as the gateway's own bounds add up on its way: what is read
+/// ahead of a client by HTTP/1.1 (a head of 192 and 64 behind it) or, of an answer, the window of its stream (256); what waits to be
+/// sent on (64); the copy for the audit (64); and a connection with its TLS (64, where a watch has 40 in all).
+const MOST_KIB_EACH: f64 = 256.0 + 64.0 + 64.0 + 64.0;
+/// KiB beside them, whatever their number: what the first ones allocate for everybody.
+const MOST_KIB_BESIDE: f64 = 8_192.0;
+
 /// What was seen of one sort.
 struct Seen {
     before_kib: f64,
@@ -59,6 +66,23 @@ struct Seen {
     /// Held for what is to be written down, and the most that may be.
     held: f64,
     most: f64,
+}
+
+impl Seen {
+    /// # Errors
+    /// More is held for the audit than its budget, or more of the memory than so many bodies may take.
+    fn is_bounded(&self, name: &str, count: usize) -> anyhow::Result<()> {
+        ensure!(self.held <= self.most, "{name}: more is held than may be");
+        let (took, most) = (
+            self.with_kib - self.before_kib,
+            MOST_KIB_EACH * count as f64 + MOST_KIB_BESIDE,
+        );
+        ensure!(
+            took <= most,
+            "{name}: {took:.0} KiB are taken by {count} bodies, and at most {most:.0} may be"
+        );
+        Ok(())
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -77,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "{name}: {:.0} KiB before, {:.0} KiB with {count} bodies, {each:.1} KiB each; {:.0} bytes held for the audit of {:.0}",
             seen.before_kib, seen.with_kib, seen.held, seen.most
         );
-        ensure!(seen.held <= seen.most, "{name}: more is held than may be");
+        seen.is_bounded(name, count)?;
         line.push_str(&format!(
             " before_{name}_kib={:.0} with_{name}_kib={:.0} kib_each_{name}={each:.1} held_{name}={:.0}",
             seen.before_kib, seen.with_kib, seen.held
