@@ -69,7 +69,7 @@ pub(crate) enum KeysCommand {
     #[command(
         after_help = "Examples:\n  gatescribe ledger keys restore /backup/keys-2026-11-22.age --identity /media/key.txt\n  gatescribe ledger keys restore keys.age --identity \
         key.txt --config gw.yaml\n  gatescribe ledger keys restore old.age --identity key.txt --danger-unsigned 'of 2 November, from the safe'\n\nKeys that are there stay as they are. Those of parts open what they sealed, and new ones seal what comes.\n\nExit codes: 0 put back, 1 mistakes in the \
-        configuration, 2 no identity can be read, or the backup is for another one, 6 the gateway runs, or there is no ledger, 8 the backup is damaged, or not signed by the ledger's key, or the ledger lacks records, 9 a \
+        configuration, 2 no identity can be read, or the backup is for another one, or signed and `--danger-unsigned` given, 6 the gateway runs, or there is no ledger, 8 the backup is damaged, or not signed by the ledger's key, or the ledger lacks records, 9 a \
         fault\nSee also: gatescribe ledger keys backup, gatescribe ledger verify"
     )]
     Restore {
@@ -277,7 +277,14 @@ fn believed<'w>(
 ) -> Result<Option<&'w str>, Refused> {
     let key = data.known_ledger_key().map_err(fault)?;
     let Err(not_signed) = is_signed(backup, key.as_ref().map(Signer::key)) else {
-        return Ok(None);
+        if why.is_none() {
+            return Ok(None);
+        }
+        let what = format!(
+            "the ledger's key signed `{}`: leave `--danger-unsigned` out",
+            file.display()
+        );
+        return Err((Exit::Usage, anyhow!(what)));
     };
     let what = format!("`{}` is not put back", file.display());
     match why.filter(|why| !why.trim().is_empty()) {

@@ -178,6 +178,9 @@ mod tests {
         );
         place.backs_up("after.age").unwrap();
         place.loses_the_store();
+        let (exit, why) = told(place.restores_with("after.age", Some("to be sure")));
+        assert_eq!(exit, Exit::Usage, "no option is taken and without effect");
+        assert!(why.contains("leave `--danger-unsigned` out"), "{why}");
         assert_eq!(place.restores_with("after.age", None).unwrap().restored, 3);
         // Without a key of the ledger nothing is signed.
         std::fs::remove_file(place.at("data/keys/ledger.key")).unwrap();

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use ledger::disk::read_file;
+use ledger::note::MAX_NOTE_LEN;
 use ledger::verify::{SaidErasure, refused, refuses};
 use ledger::{Frontier, Head, ProvedSpot, Reader};
 use model::erasure::{Actor, Erased, Hold, Scope};
@@ -153,7 +155,7 @@ fn obey(
 
 /// How many records are signed, as the newest checkpoint beside them says; whether it is so, is for whoever signs next.
 pub(crate) fn signed(dir: &Path) -> u64 {
-    let text = std::fs::read(dir.join(ledger::NEWEST_CHECKPOINT)).unwrap_or_default();
+    let text = read_file(&dir.join(ledger::NEWEST_CHECKPOINT), MAX_NOTE_LEN).unwrap_or_default();
     let note = ledger::note::Note::parse(&text).ok();
     let checkpoint = note.and_then(|note| ledger::Checkpoint::parse(note.text()).ok());
     checkpoint.map_or(0, |checkpoint| checkpoint.size)
