@@ -386,3 +386,40 @@ fn every_command_alone_says_what_is_wrong_and_what_to_do_with_its_documented_cod
     assert!(left.iter().all(|name| name == ".config"), "files are left: {left:?}");
     Ok(())
 }
+
+/// A ledger that is there, and the key that signs it.
+const FROZEN: &str = "gateway/ledger/tests/frozen/v1-proofs";
+const FROZEN_KEY: &str = "audit.example/frozen+dbec05fc+AYE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU";
+
+#[test]
+fn promise_9_of_one_file_that_is_verified_what_is_said_of_a_folder_or_a_server_is_refused() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let taken = types(&["ledger", "proof", &format!("{FROZEN}/ledger"), "1"])?;
+    assert_eq!(taken.code, 0, "{taken}");
+    let receipt = file("1.tlog-proof");
+    std::fs::write(&receipt, &taken.stdout)?;
+    let proved = types(&["ledger", "verify", &receipt, "--key", FROZEN_KEY])?;
+    assert_eq!(proved.code, 0, "{proved}");
+    let server = "`--ca`, `--token-file` and `--patience` are for a log behind an address, `https://…`";
+    let at_once = "`--threads` is for a ledger's folder and for a log behind an address: a receipt, a proof or a pack of evidence is read in one go";
+    for file in [receipt, format!("{FROZEN}/evidence.txt")] {
+        for (option, why) in [
+            (&["--threads", "2"][..], at_once),
+            (&["--threads", "16"], at_once),
+            (&["--patience", "60"], server),
+            (&["--ca", "ca.pem"], server),
+            (&["--token-file", "token"], server),
+            (&["--resume"], "`--resume` is for a ledger's folder"),
+        ] {
+            let arguments = [&["ledger", "verify", &file, "--key", FROZEN_KEY], option].concat();
+            let refused = types(&arguments)?;
+            assert_eq!(
+                (refused.code, refused.stdout.as_str(), refused.stderr.trim_end()),
+                (2, "", format!("✖ {why}").as_str()),
+                "{arguments:?}"
+            );
+        }
+    }
+    Ok(())
+}

@@ -24,6 +24,10 @@ pub(super) fn check(
     remembered: Vec<Kept>,
     witnesses: &Asked,
 ) -> Result<Exit, Refused> {
+    if arguments.threads.is_some() {
+        let what = "`--threads` is for a ledger's folder and for a log behind an address: a receipt, a proof or a pack of evidence is read in one go";
+        return Err((Exit::Usage, anyhow::anyhow!(what)));
+    }
     let file = &arguments.dir;
     let bytes = read(file)?;
     if is_meant_as_pack(&bytes) {

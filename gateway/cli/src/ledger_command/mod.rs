@@ -211,12 +211,19 @@ pub(crate) struct Verify {
     /// its file has not changed and nobody but you may change it; its hashes are computed into what is signed all the same, and the report says which records it is about.
     #[arg(long)]
     resume: bool,
-    /// How many segments are read at once, or tiles of a server (16 of these at most).
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
-    threads: u8,
+    /// How many segments are read at once, or tiles of a server (16 of these at most), 2 when left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: Option<u8>,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+impl Verify {
+    /// How much is read at once.
+    fn threads(&self) -> usize {
+        self.threads.map_or(2, usize::from)
+    }
 }
 
 /// Records of erasures that are named to a person.
@@ -303,7 +310,7 @@ fn check(arguments: &Verify) -> Result<Exit, Refused> {
     let bar = progress(&arguments.dir);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&arguments.dir));
     let all = bar.length().unwrap_or(0);
-    let (threads, bytes) = (usize::from(arguments.threads), |bytes| advance(&bar, all, bytes));
+    let (threads, bytes) = (arguments.threads(), |bytes| advance(&bar, all, bytes));
     let report = match &left {
         None => verify(&disk, &trust, threads, &bytes),
         Some(left) => {

@@ -32,7 +32,7 @@ pub(super) fn check(arguments: &Verify, url: &str, trust: &Trust, witnesses: &As
             )
         })?;
     let bar = progress();
-    let report = verify_remote(&server, trust, usize::from(arguments.threads), &|done, of| {
+    let report = verify_remote(&server, trust, arguments.threads(), &|done, of| {
         bar.set_length(of);
         bar.set_position(done);
     });
