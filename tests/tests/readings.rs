@@ -20,12 +20,25 @@ struct Told {
     body: String,
 }
 
+/// What is sent to a target, where it is more than a question; a body asks by POST. `erasures` by itself is asked what there are.
+fn body_for(target: &str) -> Option<&'static str> {
+    match target {
+        "/api/v1/users/lock" => Some(r#"{"who":"nobody","reason":"TICKET-1"}"#),
+        "/api/v1/erasures?" => Some(r#"{"who":"nobody","classes":["command"],"reason":"TICKET-1"}"#),
+        _ => None,
+    }
+}
+
 /// Asks the gateway host by HTTP/1.0; a stream is left after its first line.
 fn ask(gateway: &Gateway, token: &str, target: &str) -> anyhow::Result<Told> {
     let host = gateway.url.strip_prefix("http://").context("plain HTTP")?;
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let head = format!("GET {target} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let (method, body) = body_for(target).map_or(("GET", ""), |body| ("POST", body));
+    let head = format!(
+        "{method} {target} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     stream.write_all(head.as_bytes())?;
     let (mut read, mut piece) = (Vec::new(), [0; 4096]);
     let is_stream = target.contains("/tail") || target.contains("follow=true");
@@ -129,9 +142,25 @@ fn each_way_of_reading_leaves_a_record_with_the_query_and_the_number_of_results_
             nowhere,
             0,
         ),
+        (
+            format!("sessions/{nowhere}/recording"),
+            404,
+            "playedRecording",
+            nowhere,
+            0,
+        ),
+        (
+            format!("sessions/{nowhere}/recording?follow=true"),
+            404,
+            "watchedSession",
+            nowhere,
+            0,
+        ),
         ("audit/tail?q=verb:list".to_owned(), 200, "tailBegan", "verb:list", 0),
         ("users/locks".to_owned(), 200, "listedLocks", "", 0),
+        ("users/lock".to_owned(), 404, "lookedForUser", "user:\"nobody\"", 0),
         ("erasures".to_owned(), 200, "listedErasures", "", 0),
+        ("erasures?".to_owned(), 404, "lookedForSubject", "user:\"nobody\"", 0),
         ("holds".to_owned(), 200, "listedHolds", "", 0),
     ];
     let mut names = Vec::new();

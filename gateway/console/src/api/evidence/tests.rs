@@ -275,6 +275,7 @@ async fn a_count_that_is_told_without_a_pack_is_recorded() {
           draw some with `sample`"
         ]
     );
+    assert_eq!(world.read_words(), ["countedForEvidence"]);
     // What cannot be recorded is not told either.
     world.notes.fails.store(true, std::sync::atomic::Ordering::SeqCst);
     let (status, body) = get(&world, &world.bearer(&eve), &format!("{TARGET}?q=kind:policy")).await;
@@ -315,6 +316,7 @@ async fn a_pack_that_is_not_handed_out_is_recorded_as_that() {
         let said = String::from_utf8(body).unwrap();
         assert!(status == wanted && said.contains(why), "{status} {said}");
         assert!(!said.contains("gatescribe.dev/evidence"));
+        assert_eq!(world.read_words(), ["packedEvidence", "withheldEvidence"]);
         let sentences = world.read_sentences();
         assert!(
             sentences[0].starts_with("packed 4 acts of all records"),

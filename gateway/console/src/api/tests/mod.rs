@@ -399,6 +399,17 @@ impl World {
         );
     }
 
+    /// The words of the readings (`read.what`).
+    pub(super) fn read_words(&self) -> Vec<&'static str> {
+        self.notes
+            .reads
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|read| read.act.name())
+            .collect()
+    }
+
     pub(super) fn read_sentences(&self) -> Vec<String> {
         self.notes
             .reads
