@@ -212,5 +212,15 @@ fn each_way_of_reading_leaves_a_record_with_the_query_and_the_number_of_results_
     assert_eq!(checkpoint.record, None);
     let all: Vec<&Value> = records.iter().filter(|record| record["kind"] == "auditread").collect();
     assert!(all.iter().all(|record| record["read"]["results"].is_u64()), "{all:?}");
+    // Nobody read there, and the answer says so by a record of its own.
+    let strange = told("nonsense", "audit/records", 401)?;
+    let nowhere = told(&carol, "nothing-here", 404)?;
+    for (answer, what) in [(strange, "credentialRefused"), (nowhere, "requestRefused")] {
+        let id = answer.record.with_context(|| format!("{what} names its record"))?;
+        gateway.records_with(what, |records| {
+            let mut named = records.iter().filter(|record| record["id"] == id.as_str());
+            named.any(|record| record["kind"] == "session" && record["person"]["what"] == what)
+        })?;
+    }
     Ok(())
 }

@@ -141,9 +141,9 @@ fn answer(response: &http::Response<Bytes>) -> Answer<'_> {
 struct Events(Mutex<Vec<SessionEvent>>);
 
 impl Recorder for Events {
-    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<(), NotRecorded>> {
+    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<Option<String>, NotRecorded>> {
         self.0.lock().unwrap().push(event);
-        Box::pin(async { Ok(()) })
+        Box::pin(async { Ok(None) })
     }
 
     fn count(&self, _whose: Option<&SubjectId>) {

@@ -22,7 +22,7 @@ use crate::record::{NotRecorded, Recorder, SessionEvent};
 use crate::renewal::Renewals;
 use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
 use crate::upstream::Issuers;
-use crate::{device, discovery, logout, reason, signin, token, userinfo};
+use crate::{device, discovery, logout, named, reason, signin, token, userinfo};
 
 /// Most bytes of a form.
 const MAX_FORM: usize = 32 * 1024;
@@ -97,12 +97,14 @@ impl Inner {
         }
     }
 
-    /// Writes an event down; its failure is the caller's to judge.
+    /// Writes an event down; its failure is the caller's to judge. The answer names the record.
     pub(crate) async fn record(&self, event: SessionEvent) -> Result<(), Unavailable> {
-        self.parts.recorder.record(event).await.map_err(|NotRecorded(why)| {
+        let written = self.parts.recorder.record(event).await.map_err(|NotRecorded(why)| {
             tracing::error!(why, "session event not recorded");
             Unavailable
-        })
+        })?;
+        written.into_iter().for_each(named::by);
+        Ok(())
     }
 
     /// For events whose effect stands already and cannot be taken back (an end of access, a refusal): the failure is
@@ -155,6 +157,7 @@ pub fn router_and_renewals(parts: Parts, api: Router) -> (Router, Renewals) {
         .with_state(app.clone())
         .merge(api)
         .fallback(nothing_here)
-        .layer(middleware::from_fn_with_state(app, door));
+        .layer(middleware::from_fn_with_state(app, door))
+        .layer(middleware::from_fn(named::answers));
     (router, renewals)
 }

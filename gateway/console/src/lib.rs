@@ -30,6 +30,7 @@ mod limit;
 mod logout;
 mod loopback;
 mod minting;
+mod named;
 mod page;
 mod reason;
 mod record;

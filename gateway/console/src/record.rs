@@ -194,8 +194,9 @@ pub struct NotRecorded(pub String);
 
 /// Writes events down. Resolves when the event is durable.
 pub trait Recorder: Send + Sync {
-    /// Writes one event down.
-    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<(), NotRecorded>>;
+    /// Writes one event down, and gives the record's id; none where strangers have had as many records as they may, and it is
+    /// counted.
+    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<Option<String>, NotRecorded>>;
 
     /// One more refusal without a record of its own: the next summary counts it, for this subject or for strangers.
     fn count(&self, whose: Option<&SubjectId>);

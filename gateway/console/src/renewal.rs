@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::app::{App, Inner, Unavailable};
 use crate::caller::Caller;
+use crate::named;
 use crate::record::{SessionEvent, What};
 use crate::upstream::{RenewalError, Renewed as Answered, renew};
 
@@ -81,7 +82,8 @@ pub(crate) async fn renew_if_due(app: &App, caller: Option<&Caller>, session: &S
         return Renewed::Current;
     }
     let (app, caller, id) = (app.clone(), caller.cloned(), session.id.clone());
-    let task = tokio::spawn(async move { one_at_a_time(&app, caller.as_ref(), &id).await });
+    let work = async move { one_at_a_time(&app, caller.as_ref(), &id).await };
+    let task = tokio::spawn(named::carried(work));
     task.await.unwrap_or(Renewed::Silent(STORE))
 }
 

@@ -34,11 +34,11 @@ impl LedgerRecorder {
         Self { audit }
     }
 
-    async fn write(&self, event: SessionEvent) -> Result<(), NotRecorded> {
+    async fn write(&self, event: SessionEvent) -> Result<Option<String>, NotRecorded> {
         let now = self.audit.clock().read();
         // Strangers share one budget; what is above it is counted, and a refusal stands without a record of its own.
         if event.is_by_stranger() && self.audit.budgets().stranger(now).is_err() {
-            return Ok(());
+            return Ok(None);
         }
         let id = RequestId::new();
         let ip = event.peer.as_ref().map(|peer| peer.ip.to_string()).unwrap_or_default();
@@ -89,16 +89,15 @@ impl LedgerRecorder {
             note: event.note.as_deref(),
             ..Record::default()
         };
-        self.audit
-            .write(RecordKind::Session, &record)
-            .await
-            .map(drop)
+        let written = self.audit.write(RecordKind::Session, &record).await;
+        written
+            .map(|_| Some(id.as_str().to_owned()))
             .map_err(|refusal| NotRecorded(refusal.in_words()))
     }
 }
 
 impl Recorder for LedgerRecorder {
-    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<(), NotRecorded>> {
+    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<Option<String>, NotRecorded>> {
         Box::pin(self.write(event))
     }
 

@@ -26,7 +26,6 @@ mod asker;
 mod can;
 pub mod erasures;
 mod evidence;
-mod named;
 mod parameters;
 mod parts;
 mod places;
@@ -61,6 +60,7 @@ pub use users::LocksInForce;
 use crate::answer::Refused;
 use crate::limit::Limiter;
 use crate::minting::GatewayKeys;
+use crate::named;
 use crate::record::Recorder;
 use places::Places;
 

@@ -2,6 +2,7 @@
 
 mod devices;
 mod logout;
+mod named;
 mod refusals;
 mod renewal;
 mod signin;

@@ -188,13 +188,15 @@ pub(super) struct Ledger {
 }
 
 impl Recorder for Ledger {
-    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<(), NotRecorded>> {
+    /// The id says the how manieth event it is.
+    fn record(&self, event: SessionEvent) -> BoxFuture<'_, Result<Option<String>, NotRecorded>> {
         Box::pin(async move {
             if *self.full.lock().unwrap() {
                 return Err(NotRecorded("disk full".to_owned()));
             }
-            self.events.lock().unwrap().push(event);
-            Ok(())
+            let mut events = self.events.lock().unwrap();
+            events.push(event);
+            Ok(Some((events.len() - 1).to_string()))
         })
     }
 
@@ -412,6 +414,12 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{} {}", self.status, self.body))
+    }
+
+    /// The record that the answer names: what it says.
+    pub(super) fn named(&self, world: &World) -> Option<What> {
+        let id = self.headers.get("gatescribe-record")?.to_str().unwrap();
+        Some(world.events()[id.parse::<usize>().unwrap()].0)
     }
 
     pub(super) fn location(&self) -> String {

@@ -17,6 +17,7 @@ use crate::api::Api;
 use crate::api::read::AuditAct;
 use crate::api::users::find;
 use crate::caller::Caller;
+use crate::named;
 use crate::reason::readable;
 use crate::record::What;
 use crate::whole::whole;
@@ -54,10 +55,11 @@ pub(in crate::api) async fn rotate(
         };
         let mut event = asker.does(&api, What::PartKeysRotated);
         event.note = Some(format!("new keys for the parts of {whose} from now on: {why}"));
-        api.parts.events.record(event).await.map_err(|error| {
+        let written = api.parts.events.record(event).await.map_err(|error| {
             tracing::error!(error = %error, "a change of keys was not recorded");
             Refused::unavailable("it could not be recorded, so nothing was done; try again")
         })?;
+        written.into_iter().for_each(named::by);
         let now = api.now();
         let keys = stored(&api, move |store| {
             store.retire_part_keys(of.as_ref().map(|of| of.subject.as_str()), now)

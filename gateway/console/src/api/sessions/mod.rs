@@ -47,6 +47,7 @@ use super::records::{in_place, look_up};
 use super::why::rule_in_words;
 use crate::answer::Refused;
 use crate::caller::Caller;
+use crate::named;
 use crate::reason::readable;
 use crate::record::What;
 use crate::whole::whole;
@@ -332,11 +333,11 @@ async fn cut(api: &Api, asker: &Asker, live: &LiveSession, reason: &str) -> Resu
     let mut event = asker.does(api, What::SessionCut);
     let (id, user, place) = (&live.id, &live.user, place(live));
     event.note = Some(format!("ended session {id} of {user} ({place}): {reason}"));
-    if let Err(error) = api.parts.events.record(event).await {
+    let written = api.parts.events.record(event).await.map_err(|error| {
         tracing::error!(error = %error, "the end of a session was not recorded");
-        let why = "that you end it could not be recorded, so it goes on; try again";
-        return Err(Refused::unavailable(why));
-    }
+        Refused::unavailable("that you end it could not be recorded, so it goes on; try again")
+    })?;
+    written.into_iter().for_each(named::by);
     let who = &asker.session.identity.username;
     if !api.parts.sessions.end(id, &format!("ended by {who}: {reason}")) {
         return Err(over(id));

@@ -146,14 +146,14 @@ impl Events {
 }
 
 impl crate::record::Recorder for Events {
-    fn record(&self, event: SessionEvent) -> futures::future::BoxFuture<'_, Result<(), NotRecorded>> {
+    fn record(&self, event: SessionEvent) -> futures::future::BoxFuture<'_, Result<Option<String>, NotRecorded>> {
         if self.1.load(Ordering::SeqCst) {
             return Box::pin(std::future::ready(Err(NotRecorded("disk full".to_owned()))));
         }
         Box::pin(async move {
             self.0.lock().unwrap().push(event);
             drop(self.2.read().await);
-            Ok(())
+            Ok(None)
         })
     }
 

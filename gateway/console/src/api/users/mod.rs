@@ -35,6 +35,7 @@ use super::read::AuditAct;
 use super::records::count;
 use crate::answer::Refused;
 use crate::caller::Caller;
+use crate::named;
 use crate::reason::readable;
 use crate::record::What;
 use crate::whole::whole;
@@ -189,10 +190,12 @@ fn sentence(lock: &Lock) -> String {
 async fn note(api: &Api, asker: &Asker, what: What, said: String) -> Result<(), Refused> {
     let mut event = asker.does(api, what);
     event.note = Some(said);
-    api.parts.events.record(event).await.map_err(|error| {
+    let written = api.parts.events.record(event).await.map_err(|error| {
         tracing::error!(error = %error, "a lock or its end was not recorded");
         Refused::unavailable("it could not be recorded, so nothing has changed; try again")
-    })
+    })?;
+    written.into_iter().for_each(named::by);
+    Ok(())
 }
 
 /// A lock on the same subject that this one would shorten.
