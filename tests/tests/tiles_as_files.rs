@@ -146,3 +146,59 @@ fn promise_5_a_ledger_as_files_behind_any_web_server_is_verified_by_strangers() 
     assert_eq!(files_in(&out)?, before);
     server.kill_hard()
 }
+
+/// Tessera's `fsck` over the whole log at this address: transparency-dev's log library asks for it by its own paths, and reads it with its own code.
+fn fsck(key: &str, url: &str) -> anyhow::Result<Output> {
+    let mut command = Command::new(program("tessera-fsck")?);
+    command.args([key, url]);
+    run(command, "", PATIENCE)
+}
+
+#[test]
+fn promise_5_a_public_log_library_reads_a_ledger_as_files_whole_and_finds_each_file_that_was_changed()
+-> anyhow::Result<()> {
+    let folder = Folder::new("fsck")?;
+    let (dir, out) = (folder.path().join("ledger"), folder.path().join("served"));
+    let signer = SigningKey::generate(KeyName::new(NAME)?, Algorithm::Ed25519)?;
+    let key = signer.key().to_string();
+    grow(&dir, &signer.to_private_text(), 700)?;
+    let made = gatescribe(&["tiles", dir.to_str().context("UTF-8")?, out.to_str().context("UTF-8")?])?;
+    assert_eq!(made.code, 0, "{made}");
+    let (mut server, url) = served(&out)?;
+    let whole = fsck(&key, &url)?;
+    assert_eq!(whole.code, 0, "{whole}");
+    let size: u64 = whole.stdout.trim().parse()?;
+    assert!(
+        size >= 700 && made.stdout.starts_with(&format!("{size} records signed, ")),
+        "{made}"
+    );
+
+    let files = files_in(&out)?;
+    let of_log = files.iter().filter(|(path, _)| !path.ends_with(".lock"));
+    let mut kinds = BTreeMap::new();
+    for (path, bytes) in of_log {
+        let name = path.strip_prefix(&out)?.to_str().context("UTF-8")?;
+        let mut changed = bytes.clone();
+        *changed.get_mut(bytes.len() / 2).context("no empty file")? ^= 1;
+        fs::write(path, changed)?;
+        let told = fsck(&key, &url)?;
+        assert!(told.code == 1 && told.stderr.contains("fsck: "), "{name}: {told}");
+        let is_hashes = name.starts_with("tile/") && !name.starts_with("tile/entries/");
+        if is_hashes {
+            assert!(told.stderr.contains(&format!("{name}: log has:")), "{name}: {told}");
+        }
+        fs::remove_file(path)?;
+        let told = fsck(&key, &url)?;
+        assert!(told.code == 1 && told.stderr.contains("fsck: "), "{name}: {told}");
+        fs::write(path, bytes)?;
+        *kinds
+            .entry(name.split('/').nth(1).unwrap_or(name).to_owned())
+            .or_insert(0) += 1;
+    }
+    let wanted = [("0", 3), ("1", 1), ("checkpoint", 1), ("entries", 3)];
+    assert_eq!(kinds, wanted.map(|(kind, count)| (kind.to_owned(), count)).into());
+    let other = SigningKey::generate(KeyName::new(NAME)?, Algorithm::Ed25519)?;
+    assert_eq!(fsck(&other.key().to_string(), &url)?.code, 1, "another key");
+    assert_eq!(fsck(&key, &url)?.code, 0, "as it was");
+    server.kill_hard()
+}

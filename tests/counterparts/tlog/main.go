@@ -13,18 +13,17 @@ package main
 import (
 	"bytes"
 	"compress/zlib"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 
 	formats "github.com/transparency-dev/formats/log"
 	cosigned "github.com/transparency-dev/formats/note"
+	tlogproof "github.com/transparency-dev/formats/proof"
 	"github.com/transparency-dev/merkle/proof"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"golang.org/x/mod/sumdb/note"
@@ -76,12 +75,14 @@ func signed(text []byte, key string, witnesses []string) (*formats.Checkpoint, e
 }
 
 // recordOf is the record in the extra data: as it is, or as one zlib stream.
-func recordOf(extra string) ([]byte, error) {
-	record, err := base64.StdEncoding.DecodeString(extra)
-	if err != nil || bytes.HasPrefix(record, []byte("{")) {
-		return record, err
+func recordOf(extra []byte) ([]byte, error) {
+	if len(extra) == 0 {
+		return nil, errors.New("no extra data")
 	}
-	reader, err := zlib.NewReader(bytes.NewReader(record))
+	if extra[0] == '{' {
+		return extra, nil
+	}
+	reader, err := zlib.NewReader(bytes.NewReader(extra))
 	if err != nil {
 		return nil, err
 	}
@@ -93,43 +94,29 @@ func receipt(key string, witnesses []string) error {
 	if err != nil {
 		return err
 	}
-	head, text, _ := bytes.Cut(text, []byte("\n\n"))
-	lines := strings.Split(string(head), "\n")
-	if len(lines) < 3 || lines[0] != "c2sp.org/tlog-proof@v1" {
-		return errors.New("no tlog-proof")
+	var read tlogproof.TLogProof
+	if err := read.Unmarshal(text); err != nil {
+		return fmt.Errorf("TLogProof.Unmarshal: %w", err)
 	}
-	extra, hasExtra := strings.CutPrefix(lines[1], "extra ")
-	number, hasIndex := strings.CutPrefix(lines[2], "index ")
-	if !hasExtra || !hasIndex {
-		return errors.New("no extra data or no index")
-	}
-	record, err := recordOf(extra)
-	if err != nil {
-		return err
-	}
-	index, err := strconv.ParseInt(number, 10, 64)
+	record, err := recordOf(read.ExtraData)
 	if err != nil {
 		return err
 	}
 	var path tlog.RecordProof
 	var hashes [][]byte
-	for _, line := range lines[3:] {
-		hash, err := tlog.ParseHash(line)
-		if err != nil {
-			return err
-		}
+	for _, hash := range read.Hashes {
 		path, hashes = append(path, hash), append(hashes, hash[:])
 	}
-	checkpoint, err := signed(text, key, witnesses)
+	checkpoint, err := signed(read.Checkpoint, key, witnesses)
 	if err != nil {
 		return err
 	}
 	root := tlog.Hash(checkpoint.Hash)
-	if err := tlog.CheckRecord(path, int64(checkpoint.Size), root, index, tlog.RecordHash(record)); err != nil {
+	if err := tlog.CheckRecord(path, int64(checkpoint.Size), root, int64(read.Index), tlog.RecordHash(record)); err != nil {
 		return fmt.Errorf("tlog.CheckRecord: %w", err)
 	}
 	leaf := rfc6962.DefaultHasher.HashLeaf(record)
-	err = proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(index), checkpoint.Size, leaf, hashes, checkpoint.Hash)
+	err = proof.VerifyInclusion(rfc6962.DefaultHasher, read.Index, checkpoint.Size, leaf, hashes, checkpoint.Hash)
 	if err != nil {
 		return fmt.Errorf("proof.VerifyInclusion: %w", err)
 	}

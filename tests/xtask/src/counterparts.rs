@@ -96,6 +96,7 @@ const MODULES: &[Module] = &[
                 "tessera-oneshot",
                 "github.com/transparency-dev/tessera/cmd/examples/posix-oneshot",
             ),
+            ("tessera-fsck", "./fsck"),
         ],
         settings: &[],
     },
