@@ -237,6 +237,80 @@ fn the_receipt_of_a_usual_record_with_two_witnesses_is_no_longer_than_two_and_a_
     }
 }
 
+/// The frozen records that stand as lines in the tests of those who read and write them, and those in the frozen ledgers of these tests.
+fn frozen() -> Vec<String> {
+    let texts = [
+        include_str!("../../../search/tests/frozen/v1/leaves.ndjson"),
+        include_str!("../../../search/tests/frozen/v1/sessions.ndjson"),
+        include_str!("../../../cli/tests/erasures/v1.ndjson"),
+    ];
+    let mut leaves: Vec<String> = texts.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen");
+    for folder in ["v1", "v1-proofs/ledger", "v1-sealed-parts"] {
+        let reader = crate::Reader::open(&here.join(folder)).unwrap();
+        let records = reader.records_from(0).map(|record| record.unwrap().leaf);
+        leaves.extend(records.map(|leaf| String::from_utf8(leaf).unwrap()));
+    }
+    leaves
+}
+
+/// How long its receipt is in a ledger of ten million with two witnesses, which prove it.
+fn length_of_receipt(leaf: &str) -> usize {
+    let (receipt, keys) = receipt_in(10_000_000, 9_999_997, leaf.as_bytes());
+    let text = receipt.to_string();
+    let read = Receipt::parse(text.as_bytes()).unwrap();
+    let proved = read.verify(keys.iter().map(SigningKey::key)).unwrap();
+    assert_eq!((proved.vouched.len(), read.leaf()), (3, leaf.as_bytes()));
+    text.len()
+}
+
+/// Short ones have a short receipt, and those that say much of a person and a decision are like the usual one.
+#[test]
+fn the_receipt_of_every_frozen_record_is_no_longer_than_two_and_a_half_kibibytes() {
+    let mut lengths = std::collections::BTreeMap::<String, usize>::new();
+    for leaf in frozen() {
+        let said: serde_json::Value = serde_json::from_str(&leaf).unwrap();
+        let number = format!("\"seq\":{},", said["seq"]);
+        let leaf = leaf.replacen(&number, "\"seq\":9999997,", 1);
+        let longest = lengths.entry(said["kind"].as_str().unwrap().to_owned()).or_default();
+        *longest = length_of_receipt(&leaf).max(*longest);
+    }
+    assert!(lengths.len() >= 15, "{lengths:?}");
+    assert!(lengths.values().all(|length| *length <= FITS), "{lengths:?}");
+}
+
+/// What makes one longer: digests, of which nothing is left out. Three for each sealed part, up to the longest record.
+#[test]
+fn the_receipt_of_a_record_with_sealed_parts_is_longer_by_their_digests_and_bounded() {
+    let typical = TYPICAL.replace("\"seq\":0", "\"seq\":9999997");
+    let hex = |seed: u32| hex::encode(leaf_hash(&seed.to_be_bytes()));
+    let with_parts = |count: u32| {
+        let part = |number: u32| {
+            format!(
+                r#"{{"name":"query","len":31,"commitment":"{}","class":"query","key":"{}","sealed":"{}"}}"#,
+                hex(3 * number),
+                &hex(3 * number + 1)[..32],
+                hex(3 * number + 2)
+            )
+        };
+        let parts: Vec<String> = (0..count).map(part).collect();
+        let end = format!(",\"parts\":[{}]}}", parts.join(","));
+        typical.strip_suffix('}').unwrap().to_owned() + &end
+    };
+    let mut before = FITS;
+    // As the book says: 2.7, 2.8 and 3.0 KiB, where they are rounded.
+    for (count, most) in [(1, 2_816), (2, 2_918), (3, 3_123)] {
+        let length = length_of_receipt(&with_parts(count));
+        assert!(before < length && length <= most, "{count}: {length}");
+        before = length;
+    }
+    // One of almost 16 KiB, which is as long as the gateway writes any, of nothing but digests.
+    let noise: String = (0..230).map(hex).collect();
+    let dense = format!("{},\"note\":\"{noise}\"}}", typical.strip_suffix('}').unwrap());
+    let length = length_of_receipt(&dense);
+    assert!(dense.len() > 15_500 && length <= 14_848, "{}: {length}", dense.len());
+}
+
 #[test]
 fn a_record_is_compressed_only_where_the_receipt_would_be_too_long_with_it() {
     let leaf = |filling: usize| {
