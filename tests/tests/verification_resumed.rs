@@ -1,4 +1,4 @@
-//! A long verification that is killed and gone on with, and what somebody changes meanwhile (promise 5).
+//! A long verification that is killed and gone on with, what somebody changes meanwhile (promise 5), and how far it says that it is.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -18,6 +18,7 @@ use tests::counterparts::own_binary;
 use tests::kubectl::{Output, run};
 use tests::left_out::{Lack, left_out};
 use tests::process::Folder;
+use tests::terminal::in_window;
 use tests::wait::{PATIENCE, try_until};
 
 /// Bytes that a segment is made as long as, so that a verification is still at it when it is killed.
@@ -69,9 +70,16 @@ impl Stage {
     }
 
     fn command(&self, more: &[&str]) -> anyhow::Result<Command> {
+        let mut command = self.plain()?;
+        command.arg("--resume").args(more);
+        Ok(command)
+    }
+
+    /// The same without `--resume`.
+    fn plain(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(own_binary("gatescribe")?);
         command.args(["ledger", "verify"]).arg(self.dir());
-        command.args(["--key", &self.key, "--resume"]).args(more);
+        command.args(["--key", &self.key]);
         command.env("GATESCRIBE_HOME", self.folder.path().join("home"));
         Ok(command)
     }
@@ -413,5 +421,43 @@ fn promise_5_another_folder_or_file_in_the_place_of_the_one_that_was_read_is_rea
     assert_eq!(found.code, 8, "{found:?}");
     let said = report(&found)?;
     assert_eq!(said["recalled"]["segments"], 0, "{said:#}");
+    Ok(())
+}
+
+/// Each `READ/ALL` of bytes that a bar draws, in its order.
+fn drawn(screen: &str) -> Vec<(String, String)> {
+    let texts = screen.split(['\r', '\u{1b}']);
+    let bars = texts.filter_map(|text| {
+        let (read, rest) = text.split_once("iB/").map_or_else(|| text.split_once(" B/"), Some)?;
+        let all = rest.split_once("iB").map(|(all, _)| all)?;
+        let read = read.rsplit(['█', '░', '#', '-']).next()?;
+        Some((read.trim().to_owned(), all.trim().to_owned()))
+    });
+    bars.collect()
+}
+
+/// Whoever waits for hundreds of gigabytes sees that something moves; whoever keeps the output in a file has the report alone.
+#[test]
+fn in_a_terminal_a_bar_says_how_many_bytes_of_all_are_read_and_elsewhere_nothing_does() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let piped = run(stage.plain()?, "", PATIENCE)?;
+    ensure!(piped.code == 0 && piped.stdout.contains("121 records"), "{piped}");
+    assert_eq!(piped.stderr, "", "nobody looks there");
+
+    let shown = run(
+        in_window(&stage.plain()?, stage.folder.path(), (24, 100), None)?,
+        "",
+        PATIENCE,
+    )?;
+    assert_eq!(shown.code, 0, "{shown}");
+    let bars = drawn(&shown.stdout);
+    let (_, all) = bars.first().with_context(|| format!("no bar: {:?}", shown.stdout))?;
+    assert!(bars.iter().all(|(_, of)| of == all), "the end does not move: {bars:?}");
+    let mut reads: Vec<&String> = bars.iter().map(|(read, _)| read).collect();
+    reads.dedup();
+    assert!(reads.len() > 2, "it moves: {bars:?} in {:?}", shown.stdout);
+    // The report stands below, as it is in a file.
+    let report = shown.stdout.replace("\r\n", "\n");
+    assert!(report.ends_with(&piped.stdout), "{:?}", shown.stdout);
     Ok(())
 }
