@@ -347,11 +347,13 @@ impl Call {
     }
 
     fn has_recorded(&self, path: &str) -> bool {
-        if self.is_cut {
-            self.limits.is_kept_of_the_beginning(&self.recorded, path)
-        } else {
-            self.limits.is_kept_of(&self.recorded, path)
-        }
+        let of_the_beginning = self.is_cut && self.limits.is_kept_of_the_beginning(&self.recorded, path);
+        of_the_beginning || self.has(&self.recorded, path)
+    }
+
+    /// A ledger of `observe` stands for the API server's log, and its records are cut as these are.
+    fn has(&self, kept: &str, whole: &str) -> bool {
+        kept == whole || self.limits.is_kept_of(kept, whole)
     }
 
     fn prefix(&self) -> Option<&str> {
@@ -361,13 +363,13 @@ impl Call {
     /// Whether it was done for whom the API server saw, as far as the record has the name.
     #[must_use]
     pub fn is_of(&self, user: &str) -> bool {
-        self.limits.is_kept_of(&self.user, user)
+        self.has(&self.user, user)
     }
 
     /// Whether it is of the verb that the API server saw: a caller may choose a long one.
     #[must_use]
     pub fn has_verb(&self, verb: &str) -> bool {
-        self.limits.is_kept_of(&self.verb, verb)
+        self.has(&self.verb, verb)
     }
 }
 

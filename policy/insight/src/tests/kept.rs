@@ -92,13 +92,19 @@ fn promise_4_a_path_or_a_name_of_any_length_that_both_logs_have_accuses_nobody()
     let name = "é".repeat(700);
     let calls = recorded("/version", None, &name);
     assert_eq!(differing(&calls, "/version", &name), [""; 0]);
-    for other in [
-        format!("{name}x"),
-        "é".repeat(699),
-        format!("x{}", "é".repeat(699)),
-        format!("{}… (1400 bytes)", "é".repeat(512)),
-    ] {
+    for other in [format!("{name}x"), "é".repeat(699), format!("x{}", "é".repeat(699))] {
         assert_eq!(differing(&calls, "/version", &other), ["user"], "{other}");
+    }
+    // As a ledger of `observe` has it, whose records are cut as well.
+    let cut = format!("{}… (1400 bytes)", "é".repeat(512));
+    assert_eq!(differing(&calls, "/version", &cut), [""; 0]);
+    let cut = format!("{}… (1200 bytes)", long.get(..1_024).unwrap());
+    for sealed in [None, Some(1_200), Some(1_300)] {
+        assert_eq!(
+            differing(&recorded(&long, sealed, "alice"), &cut, "alice"),
+            [""; 0],
+            "{sealed:?}"
+        );
     }
     // Whoever is called like a name that was cut is nobody else.
     let calls = recorded("/version", None, "alice… (1200 bytes)");
