@@ -181,13 +181,26 @@ fn promise_4_what_the_api_server_has_and_what_the_ledger_has_is_the_same_and_wha
         target,
         &[spoken_for[0], spoken_for[1], ("Audit-ID", id)],
     )?;
+    // A watch as alice's was, under its id, that has no end yet.
+    let watched = calls.iter().find(|record| record["req"]["verb"] == "watch");
+    let watched = watched.context("a watch of alice's")?["id"]
+        .as_str()
+        .context("its id")?;
+    let head = format!(
+        "Host: cluster\r\nAuthorization: Bearer {token}\r\nImpersonate-User: {}\r\nImpersonate-Group: {}\r\nAudit-ID: {watched}\r\n",
+        spoken_for[0].1, spoken_for[1].1
+    );
+    let _stolen = answered(&client, &format!("{target}?watch=true&stolen=yes"), &head)?;
+    cluster.audit_event("the watch", |event| {
+        event.stage == "ResponseStarted" && event.request_uri.ends_with("stolen=yes")
+    })?;
     let mallory = cluster.as_person("mallory", &["system:masters"])?;
     mallory.ok(&["get", "--raw", "/api/v1/namespaces/reconciled/secrets?planted=yes"])?;
     cluster.audit_event("what mallory did", |event| event.request_uri.ends_with("?planted=yes"))?;
 
     let planted = report(&ledger, &[&log], 8)?;
     assert_eq!(found(&planted, "notInLedger"), ["stolen-1"], "{planted:#}");
-    assert_eq!(found(&planted, "repeated"), [id]);
+    assert_eq!(found(&planted, "repeated"), [id, watched], "{planted:#}");
     let said = reconcile(&ledger, &[&log], &[])?;
     for words in [
         "stolen-1: alice@example.com list /api/v1/namespaces/reconciled/configmaps from 127.0.0.1",
@@ -546,12 +559,14 @@ fn make_held(alice: &Caller) -> anyhow::Result<(Vec<String>, String)> {
 
 /// A watch that has been answered and goes on.
 fn watch(gateway: &Gateway, alice: &Caller) -> anyhow::Result<Stream> {
-    let mut stream = gateway.client()?.open()?;
-    let request = format!(
-        "GET /clusters/bench{MAPS}?watch=true HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n\r\n",
-        gateway.address, alice.bearer
-    );
-    stream.write_all(request.as_bytes())?;
+    let head = format!("Host: {}\r\nAuthorization: {}\r\n", gateway.address, alice.bearer);
+    answered(&gateway.client()?, &format!("/clusters/bench{MAPS}?watch=true"), &head)
+}
+
+/// A call whose answer has begun and goes on.
+fn answered(client: &Client, target: &str, headers: &str) -> anyhow::Result<Stream> {
+    let mut stream = client.open()?;
+    stream.write_all(format!("GET {target} HTTP/1.1\r\n{headers}\r\n").as_bytes())?;
     let mut head = Vec::new();
     while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
         let mut piece = [0; 1024];
