@@ -276,6 +276,80 @@ fn what_may_not_stand_in_a_record_is_sealed_beside_it() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The API server obeys what stands behind any number of other parameters, and of a key that is given twice the first value. Whoever
+/// reads the record has to learn what it obeyed.
+#[test]
+fn promise_4_options_that_the_cluster_obeys_stand_in_the_record_whatever_stands_before_them() -> anyhow::Result<()> {
+    let cluster = Cluster::shared()?;
+    cluster.admin()?.apply(&roles("options", "dev"))?;
+    let gateway = Gateway::start(cluster, &Options::default())?;
+    let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
+    let maps = "/api/v1/namespaces/options/configmaps";
+    let padded = format!(
+        "{}gracePeriodSeconds=0&propagationPolicy=Orphan",
+        "pretty=true&".repeat(32)
+    );
+    let mut orphaned = 0;
+    for (at, query) in [
+        &*padded,
+        "propagationPolicy=%4Frphan&propagationPolicy=Background",
+        "propagationPolicy=Background&propagationPolicy=Orphan",
+        "propagationPolicy=Background;&%70ropagationPolicy=Orphan",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let object = json!({"metadata": {"name": format!("left-{at}")}}).to_string();
+        assert_eq!(alice.call("POST", maps, &[JSON], object.as_bytes())?.1, 201);
+        let (id, status, answer) = alice.call("DELETE", &format!("{maps}/left-{at}?{query}"), &[], b"")?;
+        let answer: Value = serde_json::from_slice(&answer)?;
+        assert_eq!(status, 200, "{query}: {answer}");
+        let obeyed = answer["metadata"]["finalizers"] == json!(["orphan"]);
+        let intent = both(&gateway, &id)?.0;
+        let options = intent["req"]["options"].as_str().context("options")?;
+        let says = options.split('&').any(|option| option == "propagationPolicy=Orphan");
+        assert_eq!(says, obeyed, "{query}: {options}");
+        orphaned += usize::from(says);
+        if query == padded {
+            assert_eq!(options, "gracePeriodSeconds=0&propagationPolicy=Orphan&pretty=true");
+            let keys = json!(["pretty", "gracePeriodSeconds", "propagationPolicy"]);
+            assert_eq!(
+                (&intent["req"]["query_keys"], &intent["req"]["query_count"]),
+                (&keys, &json!(34))
+            );
+            let rest = vec!["pretty=true"; 31].join("&");
+            assert_eq!(opened(&gateway, &id, Class::Query)?, Some(rest));
+        }
+    }
+    assert_eq!(orphaned, 3);
+
+    // A switch without a value is on.
+    let apply = ("Content-Type", "application/apply-patch+yaml");
+    for (manager, query, value) in [
+        ("a", "", "1"),
+        ("b", "&force=false", "2"),
+        ("b", "&force", "3"),
+        ("c", "&force=false&force", "4"),
+        ("c", "&force=&force=false", "5"),
+    ] {
+        let object =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held"}, "data": {"a": value}});
+        let path = format!("{maps}/held?fieldManager={manager}{query}");
+        let (id, status, _) = alice.call("PATCH", &path, &[apply], object.to_string().as_bytes())?;
+        let intent = both(&gateway, &id)?.0;
+        let options = intent["req"]["options"].as_str().unwrap_or_default();
+        let says = options.split('&').any(|option| option == "force=");
+        assert_eq!(says || value == "1", status < 300, "{query}: {status}, {options}");
+    }
+
+    // Go leaves out a selector with a semicolon, so that everything is deleted: the record does not say that something was selected.
+    let (id, status, _) = alice.call("DELETE", &format!("{maps}?labelSelector=a%3Db;c"), &[], b"")?;
+    let intent = both(&gateway, &id)?.0;
+    assert_eq!((status, &intent["req"]["query_keys"]), (200, &json!(["(not a name)"])));
+    assert_eq!(alice.call("GET", &format!("{maps}/held"), &[], b"")?.1, 404);
+    Ok(())
+}
+
 const ENTERS: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
