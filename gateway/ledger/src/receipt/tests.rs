@@ -287,9 +287,9 @@ fn the_receipt_of_a_record_with_sealed_parts_is_longer_by_their_digests_and_boun
     let with_parts = |count: u32| {
         let part = |number: u32| {
             format!(
-                r#"{{"name":"query","len":31,"commitment":"{}","class":"query","key":"{}","sealed":"{}"}}"#,
+                r#"{{"name":"query","len":31,"commitment":"{}","class":"query","key":"{:.32}","sealed":"{}"}}"#,
                 hex(3 * number),
-                &hex(3 * number + 1)[..32],
+                hex(3 * number + 1),
                 hex(3 * number + 2)
             )
         };
