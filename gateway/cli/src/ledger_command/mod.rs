@@ -409,8 +409,11 @@ fn newest(dir: &Path) -> Result<Note, Refused> {
             Err((Exit::NotFound, anyhow::anyhow!(what)))
         }
         None => {
-            let what = format!("there is no folder `{}`", dir.display());
-            Err((Exit::NotFound, anyhow::anyhow!(what)))
+            let error = anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::NotFound));
+            Err((
+                Exit::NotFound,
+                error.context(format!("there is no folder `{}`", dir.display())),
+            ))
         }
     }
 }
