@@ -687,7 +687,7 @@ fn what_the_gate_sent_and_the_server_never_logged_is_said_to_have_never_arrived(
     assert_eq!(told["report"]["outside"], 1, "{told:#}");
     assert_eq!(
         told["report"]["unknown"],
-        json!({ "withoutRecord": 0, "withoutEvent": 0 })
+        json!({ "withoutRecord": 0, "beforeLedger": 0, "withoutEvent": 0 })
     );
     let said = reconcile(&gateway.ledger(), &logs, &[])?;
     for id in &unwritten {

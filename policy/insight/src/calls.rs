@@ -47,7 +47,8 @@ pub struct Call {
     pub attempts: u32,
 }
 
-/// All calls to one cluster, by the id that they share with the API server's log.
+/// All calls to one cluster, by the id that they share with the API server's log: of one ledger, or of several that a gateway had one after
+/// another.
 #[derive(Debug)]
 pub struct Calls {
     cluster: String,
@@ -56,12 +57,30 @@ pub struct Calls {
     open: HashMap<u64, String>,
     unreadable: u64,
     gaps: Vec<LedgerGap>,
-    /// Where older records were taken away: when the first that is there was written.
+    /// Of each ledger; the last is the one that is read.
+    reaches: Vec<Reach>,
+}
+
+/// From when to when the records of one ledger are there, by the gateway's clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reach {
+    has_begun: bool,
     begins: Option<Timestamp>,
-    is_first: bool,
-    /// When the last of its records was written.
     last: Option<Timestamp>,
+    /// Older records were taken away.
+    lost_its_beginning: bool,
     breaks_off: bool,
+}
+
+/// Whether the records of a time are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// As far as the ledgers say.
+    There,
+    /// It is before the first record that is there.
+    Before,
+    /// They were taken away, or cannot be read.
+    Gone,
 }
 
 /// When calls went on without a record, as the ledger itself says.
@@ -176,37 +195,44 @@ impl Calls {
             open: HashMap::new(),
             unreadable: 0,
             gaps: Vec::new(),
-            begins: None,
-            is_first: true,
-            last: None,
-            breaks_off: false,
+            reaches: vec![Reach::default()],
         }
+    }
+
+    /// What is pushed from now on is another ledger's, which the same gateway had before or since. In whatever order they come.
+    pub fn next_ledger(&mut self) {
+        self.open.clear();
+        self.reaches.push(Reach::default());
     }
 
     /// Takes the next record of the ledger.
     pub fn push(&mut self, seq: u64, kind: RecordKind, leaf: &[u8]) {
-        if std::mem::take(&mut self.is_first) && seq > 0 {
-            self.begins = serde_json::from_slice::<Any>(leaf).ok().and_then(|any| any.t);
-        }
-        if kind == RecordKind::Gap {
-            self.gap(leaf);
-            return;
-        }
         let begins = matches!(kind, RecordKind::Intent | RecordKind::Access | RecordKind::Open);
         let ends = matches!(kind, RecordKind::Outcome | RecordKind::Close);
         if !begins && !ends {
+            self.reach(seq, serde_json::from_slice::<Any>(leaf).ok().and_then(|any| any.t));
+            if kind == RecordKind::Gap {
+                self.gap(leaf);
+            }
             return;
         }
         let limits = TextLimits::of(leaf.len());
         let Ok(leaf) = serde_json::from_slice::<Leaf>(leaf) else {
+            self.reach(seq, None);
             self.unreadable += 1;
             return;
         };
-        self.last = self.last.max(leaf.t);
+        self.reach(seq, leaf.t);
         if begins {
             self.begin(seq, leaf, limits);
         } else {
             self.end(leaf);
+        }
+    }
+
+    fn reach(&mut self, seq: u64, time: Option<Timestamp>) {
+        if let Some(reach) = self.reaches.last_mut() {
+            reach.push(seq, time);
         }
     }
 
@@ -231,9 +257,11 @@ impl Calls {
         }
     }
 
-    /// The rest of the ledger cannot be read.
+    /// The rest of this ledger cannot be read.
     pub fn break_off(&mut self) {
-        self.breaks_off = true;
+        if let Some(reach) = self.reaches.last_mut() {
+            reach.breaks_off = true;
+        }
     }
 
     /// When calls went on without a record.
@@ -242,12 +270,40 @@ impl Calls {
         &self.gaps
     }
 
-    /// Whether the ledger's records of this time are not there, or cannot be read: before the first one where older ones were taken away, or
-    /// behind the last one where reading broke off. Clocks may differ by `slack`.
+    /// When the first record that is there was written, by the gateway's clock.
     #[must_use]
-    pub fn is_beyond(&self, time: Timestamp, slack: Duration) -> bool {
-        let before = self.begins.is_some_and(|begins| time < begins.plus(slack));
-        let behind = self.breaks_off && self.last.is_none_or(|last| time > last.minus(slack));
+    pub fn begins(&self) -> Option<Timestamp> {
+        self.reaches.iter().filter_map(|reach| reach.begins).min()
+    }
+
+    /// Whether records of this time are there. Clocks may differ by `slack`. Between two ledgers they are, unless the later one has lost its
+    /// first records or the earlier one its last: a gateway that does not run sends nothing.
+    #[must_use]
+    pub fn kept(&self, time: Timestamp, slack: Duration) -> Kept {
+        if self.begins().is_some_and(|begins| time < begins.plus(slack)) {
+            return Kept::Before;
+        }
+        if self.reaches.iter().any(|reach| self.is_gone(reach, time, slack)) {
+            return Kept::Gone;
+        }
+        Kept::There
+    }
+
+    fn is_gone(&self, reach: &Reach, time: Timestamp, slack: Duration) -> bool {
+        let Some(begins) = reach.begins else {
+            return reach.breaks_off;
+        };
+        let others = || self.reaches.iter().filter(|other| other.begins.is_some());
+        let earlier = others().filter(|other| other.begins < reach.begins);
+        let ended = earlier.filter_map(|other| other.last).max();
+        let later = others().filter(|other| other.begins > reach.begins);
+        let next = later.filter_map(|other| other.begins).min();
+        let before = reach.lost_its_beginning
+            && time < begins.plus(slack)
+            && ended.is_none_or(|ended| time > ended.minus(slack));
+        let behind = reach.breaks_off
+            && reach.last.is_none_or(|last| time > last.minus(slack))
+            && next.is_none_or(|next| time < next.plus(slack));
         before || behind
     }
 
@@ -325,6 +381,17 @@ impl Calls {
     #[must_use]
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
+    }
+}
+
+impl Reach {
+    fn push(&mut self, seq: u64, time: Option<Timestamp>) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.lost_its_beginning = seq > 0;
+        }
+        // Of a first record that cannot be read, the next one tells nearly the same.
+        self.begins = self.begins.or(time);
+        self.last = self.last.max(time);
     }
 }
 

@@ -19,7 +19,7 @@ mod server_log;
 mod tests;
 
 pub use asked::{Unclear, facts_of, method_of};
-pub use calls::{Call, Calls, LedgerGap, Sent};
+pub use calls::{Call, Calls, Kept, LedgerGap, Sent};
 pub use network::{Network, NoNetwork};
 pub use observed::{Observed, ObservedError, ObservedLog, fuzz_observed_records};
 pub use server_log::{

@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::time::Timestamp;
 use serde::Serialize;
 
-use crate::calls::{Call, Calls, LedgerGap, Sent};
+use crate::calls::{Call, Calls, Kept, LedgerGap, Sent};
 use crate::coverage::{Coverage, Kinds};
 use crate::recent::{Numbers, Recent, Times};
 use crate::server_log::{ServerEvent, Stage};
@@ -194,6 +194,8 @@ pub struct Around {
 pub struct Report {
     /// From where to where the API server's log reaches, by its clock; nothing where it has no event.
     pub covers: Option<(Timestamp, Timestamp)>,
+    /// When the ledger begins: its first record that is there, or its first call that the API server has, if that is earlier.
+    pub begins: Option<Timestamp>,
     /// Events of the API server's log.
     pub events: u64,
     /// Calls that both have, and say the same of.
@@ -244,6 +246,8 @@ impl Report {
 pub struct Unknown {
     /// The API server has them from the gateway's credential, when calls went on without a record, or where records are not there any more.
     pub without_record: u64,
+    /// The API server has them from the gateway's credential, from before the ledger begins.
+    pub before_ledger: u64,
     /// The ledger has them, and the API server's log has a gap there.
     pub without_event: u64,
 }
@@ -252,7 +256,9 @@ impl Unknown {
     /// All of them.
     #[must_use]
     pub const fn all(self) -> u64 {
-        self.without_record.saturating_add(self.without_event)
+        self.without_record
+            .saturating_add(self.before_ledger)
+            .saturating_add(self.without_event)
     }
 }
 
@@ -283,6 +289,8 @@ pub struct Gap {
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// One of them came with the gateway's credential.
+    is_ours: bool,
     /// Events with which a call ends.
     ended: u32,
     times: Times,
@@ -302,8 +310,8 @@ impl Seen {
 struct Place {
     /// In which of the ledger's gaps.
     gap: Option<usize>,
-    /// The ledger's records of that time are not there.
-    is_beyond: bool,
+    /// Whether the ledger's records of that time are there.
+    kept: Kept,
 }
 
 /// What makes calls that no record has one finding: id, verb, address and whom it was done for, since each of them is the caller's choice
@@ -322,6 +330,8 @@ struct Unrecorded {
 struct Found {
     finding: Finding,
     kinds: Kinds,
+    /// When the last of them came.
+    latest: Timestamp,
     /// Those that go on.
     open: HashSet<u64>,
 }
@@ -405,6 +415,7 @@ impl<'a> Reconciliation<'a> {
             self.coverage.count(Kinds::of(event), |share| share.through += 1);
         }
         let seen = self.seen.entry(id).or_default();
+        seen.is_ours |= ours;
         seen.times.add(event.received);
         seen.peer = seen.peer.take().or_else(|| event.peer.clone());
         seen.ended += u32::from(event.stage.is_last());
@@ -434,7 +445,7 @@ impl<'a> Reconciliation<'a> {
         let holds = |gap: &LedgerGap| (gap.from.minus(slack)..=gap.to.plus(slack)).contains(&at);
         Place {
             gap: self.calls.gaps().iter().position(holds),
-            is_beyond: self.calls.is_beyond(at, slack),
+            kept: self.calls.kept(at, slack),
         }
     }
 
@@ -469,8 +480,10 @@ impl<'a> Reconciliation<'a> {
                 problem: Problem::NotInLedger,
             },
             kinds: kinds.clone(),
+            latest: event.received,
             open: HashSet::new(),
         });
+        found.latest = found.latest.max(event.received);
         if event.received < found.finding.at {
             (found.finding.at, found.finding.peer, found.kinds) = (event.received, event.peer, kinds);
         }
@@ -528,9 +541,11 @@ impl<'a> Reconciliation<'a> {
         for event in std::mem::take(&mut self.under_way).into_values() {
             self.count(event);
         }
-        let (unknown, stolen) = self.sort_unknown();
+        let begins = self.begins();
+        let (unknown, stolen) = self.sort_unknown(begins);
         let mut report = Report {
             unknown,
+            begins,
             gaps: self.all_gaps(),
             coverage: std::mem::take(&mut self.coverage),
             covers: self.covers,
@@ -565,9 +580,22 @@ impl<'a> Reconciliation<'a> {
 }
 
 impl Reconciliation<'_> {
+    /// When the ledger begins. The time in its first record is the word of whoever wrote it, or of a clock that was wrong: where the API server
+    /// has a call of the ledger's from before, the ledger had begun then, and what is not in it is missed.
+    fn begins(&self) -> Option<Timestamp> {
+        let seen = self
+            .seen
+            .values()
+            .filter(|seen| seen.is_ours)
+            .filter_map(|seen| seen.times.first());
+        self.calls
+            .begins()
+            .map(|begins| seen.min().map_or(begins, |first| first.min(begins)))
+    }
+
     /// Calls with the gateway's credential that no record has. Where the ledger says itself that calls went on without one, or where its
     /// records are not there any more, nobody can say whose they were; and there are no more than it says.
-    fn sort_unknown(&mut self) -> (Unknown, Vec<Finding>) {
+    fn sort_unknown(&mut self, begins: Option<Timestamp>) -> (Unknown, Vec<Finding>) {
         let gaps = self.calls.gaps();
         let mut in_gaps: Vec<u64> = vec![0; gaps.len()];
         let mut all = std::mem::take(&mut self.unknown);
@@ -583,9 +611,15 @@ impl Reconciliation<'_> {
         let (mut unknown, mut stolen) = (Unknown::default(), Vec::new());
         for (Unrecorded { place, .. }, found) in all {
             let times = found.finding.times;
-            let passed = place.gap.and_then(|gap| as_said.get(gap)).is_some_and(|said| *said);
-            if passed || place.is_beyond {
-                unknown.without_record += times;
+            let is_as_said = place.gap.and_then(|gap| as_said.get(gap)).is_some_and(|said| *said);
+            let had_begun = begins.is_none_or(|begins| found.latest >= begins.plus(self.given.slack));
+            let count = match place.kept {
+                Kept::Before if !had_begun => Some(&mut unknown.before_ledger),
+                Kept::Gone => Some(&mut unknown.without_record),
+                Kept::Before | Kept::There => is_as_said.then_some(&mut unknown.without_record),
+            };
+            if let Some(count) = count {
+                *count += times;
                 self.coverage.count(found.kinds, |share| share.unknown += times);
             } else {
                 self.coverage.count(found.kinds, |share| share.around += times);

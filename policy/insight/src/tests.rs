@@ -11,6 +11,7 @@ use crate::reconcile::{CallerKind, Given, Problem, Reconciliation, Report};
 use crate::{Calls, ServerEvent, ServerLogError, Stage, read_line};
 
 mod kept;
+mod several;
 mod stolen;
 
 const GATE: &str = "system:serviceaccount:gatescribe:impersonator";
@@ -638,11 +639,20 @@ fn promise_4_where_records_are_not_there_any_more_a_call_without_one_is_unknown(
     calls.push(8, RecordKind::Close, ends("a", 10, "answered").to_string().as_bytes());
     let events = || framed(vec![event("old", 5), event("a", 10), event("late", 20)]);
     let first = report(&calls, events());
-    assert_eq!((problems(&first)[0].0, first.unknown.without_record), ("late", 1));
+    assert_eq!((problems(&first)[0].0, first.unknown.before_ledger), ("late", 1));
+    assert_eq!((first.begins, first.unknown.without_record), (Some(at(10)), 0));
     // And the rest cannot be read.
     calls.break_off();
     let broken = report(&calls, events());
-    assert_eq!((problems(&broken).len(), broken.unknown.without_record), (0, 2));
+    assert_eq!((problems(&broken).len(), broken.unknown), (0, unknown(1, 1)));
+}
+
+fn unknown(without_record: u64, before_ledger: u64) -> crate::reconcile::Unknown {
+    crate::reconcile::Unknown {
+        without_record,
+        before_ledger,
+        without_event: 0,
+    }
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub(crate) struct Reconcile {
     /// standard input; or the folder of a ledger in which `gatescribe observe` keeps it.
     #[arg(value_name = "AUDIT_LOG", required = true)]
     logs: Vec<PathBuf>,
+    /// Another ledger of the same gateway, which it had before LEDGER or since, or a copy of it; again for more.
+    #[arg(long = "ledger", value_name = "DIR")]
+    other_ledgers: Vec<PathBuf>,
     /// The cluster, as the gateway's configuration names it.
     #[arg(long)]
     cluster: String,
@@ -65,7 +68,7 @@ struct Unread {
     named: Vec<String>,
     /// Records of the ledger.
     records: u64,
-    /// Where reading the ledger ended before its end, and why.
+    /// Where reading a ledger ended before its end, and why.
     ledger: Option<String>,
 }
 
@@ -109,7 +112,8 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
         "standard input can be read once: give `-` once, behind a pipe of all of it (`cat audit-*.log audit.log |`)"
     );
     let mut unread = Unread::default();
-    let calls = calls_of(&arguments.ledger, &arguments.cluster, &mut unread)?;
+    let ledgers = std::iter::once(&arguments.ledger).chain(&arguments.other_ledgers);
+    let calls = calls_of(ledgers, &arguments.cluster, &mut unread)?;
     let given = Given {
         accounts: arguments.account.iter().cloned().collect(),
         own: arguments.own.iter().cloned().collect(),
@@ -127,23 +131,40 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
     Ok((both.finish(), unread))
 }
 
-fn calls_of(folder: &Path, cluster: &str, unread: &mut Unread) -> anyhow::Result<Calls> {
-    let reader = opened(folder)?;
+fn calls_of<'a>(
+    folders: impl IntoIterator<Item = &'a PathBuf>,
+    cluster: &str,
+    unread: &mut Unread,
+) -> anyhow::Result<Calls> {
     let mut calls = Calls::of(cluster);
+    for (n, folder) in folders.into_iter().enumerate() {
+        if n > 0 {
+            calls.next_ledger();
+        }
+        read_ledger(folder, &mut calls, unread)?;
+    }
+    unread.records = calls.unreadable();
+    Ok(calls)
+}
+
+fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow::Result<()> {
+    let reader = opened(folder)?;
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
     for record in reader.records_from(first) {
         match record {
             Ok(record) => calls.push(record.seq, record.kind, &record.leaf),
             Err(error) => {
-                let error = anyhow::Error::new(error);
-                unread.ledger = Some(format!("{error:#}"));
+                let why = format!("{:#}", anyhow::Error::new(error));
+                unread.ledger = Some(match unread.ledger.take() {
+                    Some(before) => format!("{before}; {why}"),
+                    None => why,
+                });
                 calls.break_off();
                 break;
             }
         }
     }
-    unread.records = calls.unreadable();
-    Ok(calls)
+    Ok(())
 }
 
 fn opened(folder: &Path) -> anyhow::Result<ledger::Reader> {
@@ -381,9 +402,66 @@ mod tests {
     }
 
     #[test]
+    fn promise_4_calls_from_before_a_ledger_are_said_and_compared_where_the_one_of_before_is_given_as_well() {
+        use model::event::RecordKind;
+        let folder = tempfile::tempdir().unwrap();
+        let to = |name: &str| folder.path().join(name);
+        let records = |id: &str, hour: u32| {
+            let time = format!("2026-11-22T{hour:02}:00:00Z");
+            let begin = serde_json::json!({"id": id, "t": time, "cluster": "prod", "by": {"user": "alice"},
+                "req": {"verb": "get", "path": "/version"}});
+            let end = serde_json::json!({"id": id, "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
+            let start = serde_json::json!({"t": time});
+            [
+                (RecordKind::Start, start),
+                (RecordKind::Access, begin),
+                (RecordKind::Close, end),
+            ]
+        };
+        for name in ["old", "new"] {
+            std::fs::create_dir(to(name)).unwrap();
+        }
+        ledger(&to("old"), &records("1", 9));
+        ledger(&to("new"), &records("2", 10));
+        let mut log = File::create(to("audit.log")).unwrap();
+        for (id, time) in [("0", "09:30"), ("1", "09:00"), ("2", "10:00")] {
+            writeln!(log, r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"{id}","stage":"ResponseComplete","verb":"get","requestURI":"/version","user":{{"username":"gate"}},"impersonatedUser":{{"username":"alice"}},"requestReceivedTimestamp":"2026-11-22T{time}:00.000000Z","stageTimestamp":"2026-11-22T{time}:00.000000Z"}}"#).unwrap();
+        }
+        drop(log);
+        let compared = |ledgers: &[&str]| {
+            let [new, log] = [to("new"), to("audit.log")].map(|path| path.display().to_string());
+            let mut line = vec!["reconcile".to_owned(), new, log];
+            line.extend(["--cluster", "prod", "--account", "gate"].map(str::to_owned));
+            line.extend(
+                ledgers
+                    .iter()
+                    .flat_map(|name| ["--ledger".to_owned(), to(name).display().to_string()]),
+            );
+            let asked = <Line as clap::Parser>::try_parse_from(line).unwrap().asked;
+            reconcile(&asked).unwrap()
+        };
+        let (alone, unread) = compared(&[]);
+        assert_eq!(exit_of(&alone, &unread), Exit::Partly);
+        assert_eq!(
+            (alone.unknown.before_ledger, alone.findings.len(), alone.joined),
+            (2, 0, 1)
+        );
+        let said = show::in_words(&alone, &unread, "prod");
+        let words = "  not compared: 2 calls with the gateway's credential from before the ledger begins (2026-11-22 10:00:00 UTC): they are not \
+             looked at; give the ledger of that time as well (`--ledger DIR`)\n";
+        assert!(said.ends_with(words), "{said}");
+        // What neither has is found then, and what both have is joined.
+        let (both, unread) = compared(&["old"]);
+        assert_eq!(exit_of(&both, &unread), Exit::Integrity);
+        let found: Vec<&str> = both.findings.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!((found, both.joined, both.unknown.all()), (vec!["0"], 2, 0));
+    }
+
+    #[test]
     fn a_folder_without_a_ledger_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let error = calls_of(folder.path(), "prod", &mut Unread::default()).unwrap_err();
+        let folder = folder.path().to_owned();
+        let error = calls_of([&folder], "prod", &mut Unread::default()).unwrap_err();
         assert!(error.to_string().contains("holds no ledger"), "{error}");
     }
 }

@@ -155,6 +155,7 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
             report.unknown.without_record
         ));
     }
+    lines.extend(before_the_ledger(report));
     if report.unknown.without_event > 0 {
         lines.push(format!(
             "{} calls of the ledger at a time at which the audit log has a gap: whether they arrived is unknown",
@@ -178,6 +179,17 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// A first time that is somebody's invention, or a wrong clock's, hides no more than is said here.
+fn before_the_ledger(report: &Report) -> Option<String> {
+    let begins = report.begins.filter(|_| report.unknown.before_ledger > 0)?;
+    Some(format!(
+        "{} calls with the gateway's credential from before the ledger begins ({} UTC): they are not looked at; give the ledger of that \
+         time as well (`--ledger DIR`)",
+        report.unknown.before_ledger,
+        second(begins)
+    ))
 }
 
 /// How many there are and the first few by their ids; how to see the rest is said with their count.

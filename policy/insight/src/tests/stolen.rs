@@ -23,7 +23,7 @@ fn promise_4_a_call_that_nobody_can_know_of_hides_none_that_came_later_under_its
         let found = report.findings.iter().filter(|one| one.id == "x");
         let found: Vec<(Timestamp, u64)> = found.map(|one| (one.at, one.times)).collect();
         assert_eq!(found, [(at(60), 2)]);
-        assert_eq!(report.unknown.without_record, 1);
+        assert_eq!(report.unknown.all(), 1);
         assert_eq!((report.coverage.all.around, report.coverage.all.unknown), (2, 1));
     }
 }
