@@ -1,6 +1,7 @@
 //! The handle: open, append, ask for the head, close. All work is done by the writer.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub struct Ledger {
     mending: Mutex<Option<Mending>>,
     group_max: usize,
     tiles: Tiles,
+    found: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Ledger {
         // Without its thread nothing is mended, and readers compute what is missing.
         let mending = engine.tiles.take_mender().and_then(|mender| mender.spawn().ok());
         let (shared, group_max) = (Arc::clone(&engine.shared), engine.options.group_max());
-        let tiles = engine.view();
+        let (tiles, found) = (engine.view(), engine.found);
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
             .spawn(move || engine.run())
@@ -69,6 +71,7 @@ impl Ledger {
                 mending: Mutex::new(mending),
                 group_max,
                 tiles,
+                found,
             },
             report,
         ))
@@ -85,7 +88,7 @@ impl Ledger {
             mender.run(&std::sync::atomic::AtomicBool::new(false));
         }
         let (shared, group_max) = (Arc::clone(&engine.shared), engine.options.group_max());
-        let tiles = engine.view();
+        let (tiles, found) = (engine.view(), engine.found);
         let writer = Mutex::new(Some(Writer::ByHand(Box::new(engine), lock)));
         Ok((
             Self {
@@ -94,6 +97,7 @@ impl Ledger {
                 mending: Mutex::new(None),
                 group_max,
                 tiles,
+                found,
             },
             report,
         ))
@@ -285,6 +289,17 @@ impl Ledger {
         self.shared.head()
     }
 
+    /// How many records stood there when it was opened, before its own first ones.
+    #[must_use]
+    pub fn found(&self) -> u64 {
+        self.found
+    }
+
+    /// Calls that have no end in the records: after [`Ledger::close`] the next start says of each that its end is unknown.
+    pub(crate) fn without_end(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
     /// The tree as tiles, entry bundles and hashes for proofs, up to the durable end. Clones share what they learn, so ask once and
     /// keep it.
     #[must_use]
@@ -342,7 +357,7 @@ impl Ledger {
         self.shared.ask_probe();
     }
 
-    /// Writes all that is queued, a checkpoint record and the footer, and stops. Blocks until that is done. A second call
+    /// Writes all that is queued, a checkpoint record and the footer, and stops: where nothing was appended since it was opened, none of them. Blocks until that is done. A second call
     /// does nothing. Slots that are still held find the ledger closed; the next start lists their calls as unknown.
     pub fn close(&self) {
         let Some(writer) = self.writer().take() else { return };

@@ -56,7 +56,7 @@ pub use names::{Names, NotSealed};
 pub use note::fuzz_note;
 pub use options::Options;
 pub use parts::PartsFault;
-pub use publish::{Cut, PublishError, Published, Publisher};
+pub use publish::{Cut, PublishError, Published, Publisher, Tail};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Proved as ProvedSpot, Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
 pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};

@@ -10,6 +10,7 @@
 mod before;
 mod mend;
 mod turn;
+mod unsigned;
 mod witnessed;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,7 @@ use crate::verify::{KEPT, NEWEST_CHECKPOINT as NEWEST, key_changes};
 use before::root_at;
 pub use mend::Cut;
 pub(crate) use mend::torn_end;
+pub use unsigned::Tail;
 
 /// How long a checkpoint may be old while records come.
 const EVERY: Duration = Duration::from_secs(1);
@@ -121,6 +123,9 @@ pub enum PublishError {
     /// It was taken and lost: the disk failed.
     #[error("the record of the key's change was lost")]
     Unrecorded,
+    /// So was that of the records that nobody had signed.
+    #[error("the record of what nobody had signed before was lost")]
+    Unsaid,
     /// A key did not sign.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -196,7 +201,8 @@ impl Publisher {
     /// Holds the ledger against what was signed before, signs its end, and goes on signing whenever it has grown, once a
     /// second at most. The first signer's name is the origin; all of them sign. `beside` is a folder where the newest checkpoint
     /// is kept a second time and looked for, such as that of the key: without it, whoever can write the ledger's folder while
-    /// nobody signs can take the checkpoints away and have other records signed.
+    /// nobody signs can take the checkpoints away and have other records signed. Whatever stands behind what was signed is signed now, so it is recorded before
+    /// ([`Publisher::say_unsigned`]).
     ///
     /// # Errors
     /// [`PublishError`]; nothing is signed then.
@@ -212,6 +218,7 @@ impl Publisher {
         desk.refuse_followed()?;
         let mended = mend::mend(&*desk.disk, &desk.origin())?;
         desk.publish(true)?;
+        desk.forget_closed()?;
         let at_work = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
             .name("ledger-signer".to_owned())
@@ -293,12 +300,17 @@ impl Publisher {
         slow.or_else(|| state.trouble.clone())
     }
 
-    /// Ends the thread and signs the ledger's end once more; call it when the ledger is closed. A second call does nothing.
+    /// Ends the thread and signs the ledger's end once more; call it when the ledger is closed. Then it is written down beside the key that the run has ended there, so that what
+    /// the next start finds behind it is known to be somebody else's. A second call does nothing.
     ///
     /// # Errors
     /// As [`Publisher::start`].
     pub fn finish(&self) -> Result<(), PublishError> {
-        if self.stop() { self.desk.publish(true) } else { Ok(()) }
+        if !self.stop() {
+            return Ok(());
+        }
+        self.desk.publish(true)?;
+        self.desk.keep_closed()
     }
 
     fn stop(&self) -> bool {

@@ -60,7 +60,12 @@ impl Publisher {
                     next: turn.next.short(),
                 });
             }
-            None => desk.record_turn(&**old, &**next, boot)?,
+            None => {
+                if let Some(beside) = &desk.beside {
+                    Self::reopen(ledger, &**beside)?;
+                }
+                desk.record_turn(&**old, &**next, boot)?
+            }
         };
         desk.keep(turn.size, turn.note().to_string().as_bytes())?;
         desk.keep_change(&turn)?;

@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use model::event::RecordKind;
 use serde::Deserialize;
 
+use super::unsigned::{Statements, Unsigned};
 use super::{Fault, Finding};
 use crate::parts::{Declared, PartsFault};
 
@@ -42,6 +44,8 @@ pub(super) struct Erasures {
     /// How many parts stand under each key.
     parts: HashMap<String, u64>,
     detached: Vec<Detached>,
+    /// What is said of records that nobody had signed.
+    unsigned: Statements,
 }
 
 /// What was erased, with proof.
@@ -155,6 +159,19 @@ impl Erasures {
         }
     }
 
+    /// Reads a record of any kind, as far as it says something of others.
+    pub(super) fn read_of_others(&mut self, kind: RecordKind, leaf: &[u8], seq: u64) {
+        match kind {
+            RecordKind::Erasure => self.read(leaf, seq),
+            RecordKind::Damage => {
+                self.read_refusal(leaf, seq);
+                self.unsigned.read(kind, leaf, seq);
+            }
+            RecordKind::Recovery => self.unsigned.read(kind, leaf, seq),
+            _ => {}
+        }
+    }
+
     /// Reads a record of kind `damage`.
     pub(super) fn read_refusal(&mut self, leaf: &[u8], seq: u64) {
         let refused = refuses(leaf);
@@ -170,6 +187,7 @@ impl Erasures {
             !said.is_empty()
         });
         self.refusals.retain(|seq, _| !is_so(*seq));
+        self.unsigned.pass_over(is_so);
     }
 
     /// Counts the parts that a leaf declares, by their keys.
@@ -192,7 +210,7 @@ impl Erasures {
     }
 
     /// All that can be kept: keys that are gone, by which record and whether they were a recording's, and parts by their key. `None` where parts are
-    /// missing, where records refuse others, and where two records name one key: which of them counts is judged when all records were read.
+    /// missing, where records refuse others or say that nobody had signed them, and where two records name one key: which of them counts is judged when all records were read.
     pub(super) fn all(&self) -> Option<(GoneKeys, SealedParts)> {
         let gone = self.gone.iter().map(|(id, gone)| match gone.as_slice() {
             [gone] => Some((id.clone(), (gone.seq, gone.is_of_recording))),
@@ -200,7 +218,8 @@ impl Erasures {
         });
         let gone = gone.collect::<Option<GoneKeys>>()?;
         let parts = self.parts.iter().map(|(key, count)| (key.clone(), *count));
-        (self.detached.is_empty() && self.refusals.is_empty()).then(|| (gone, parts.collect()))
+        let is_plain = self.detached.is_empty() && self.refusals.is_empty() && self.unsigned.is_empty();
+        is_plain.then(|| (gone, parts.collect()))
     }
 
     /// What was kept.
@@ -214,6 +233,7 @@ impl Erasures {
             refusals: BTreeMap::new(),
             parts: parts.iter().map(|(key, count)| (key.clone(), *count)).collect(),
             detached: Vec::new(),
+            unsigned: Statements::default(),
         }
     }
 
@@ -227,6 +247,14 @@ impl Erasures {
             *all = all.saturating_add(count);
         }
         self.detached.extend(other.detached);
+        self.unsigned.add(other.unsigned);
+    }
+
+    /// Which records were not signed when a run ended, as the records up to `proved` say it.
+    pub(super) fn unsigned(&self, proved: u64) -> Unsigned {
+        let signed = self.refusals.iter().filter(|(by, _)| **by < proved);
+        let refused = refused(&signed.map(|(by, which)| (*by, which.clone())).collect());
+        self.unsigned.counting(|by| by < proved && !refused.contains(&by))
     }
 
     /// What the records up to `proved` say, and the parts that are missing without that any of them says so.
@@ -278,6 +306,9 @@ pub(crate) fn fuzz_erasure(leaf: &[u8]) {
     let mut erasures = Erasures::default();
     erasures.read(leaf, 0);
     erasures.read_refusal(leaf, 7);
+    erasures.unsigned.read(RecordKind::Recovery, leaf, 7);
+    let unsigned = erasures.unsigned(8);
+    debug_assert!(unsigned.ranges().all(|records| !records.is_empty() && records.end <= 7));
     if let Some(said) = SaidErasure::read(leaf) {
         let _ = (said.is_last(), said.member::<String>("request"));
     }

@@ -18,6 +18,7 @@ mod segment;
 mod standing;
 mod straight;
 mod turns;
+mod unsigned;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +50,7 @@ use straight::Room;
 pub use turns::Turn;
 pub(crate) use turns::stated_in;
 use turns::{AllTold, Keys, Unsettled};
+pub use unsigned::{Statements, Unsigned};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +99,14 @@ pub enum Fault {
     Root {
         /// The size of the checkpoint.
         size: u64,
+    },
+    /// Records that the gateway did not write, and that a start of it recorded as such before it signed them with the rest.
+    #[error(
+        "not the gateway's: it was put in behind the end of a run that had signed all of its records, as record {by} says"
+    )]
+    AfterEnd {
+        /// The record that says so.
+        by: u64,
     },
     /// The segment's header is not what the records before it lead to.
     #[error("the segment does not follow from the records before it")]
@@ -298,6 +308,8 @@ pub struct Report {
     pub unbound: u64,
     /// What nobody can open any more, by records that are proved.
     pub erased: Erased,
+    /// Which records were not signed when a run ended, as the start behind it says.
+    pub unsigned: Unsigned,
     /// Records that say that others are missing, or that calls went on without one (kind `gap`).
     pub gaps: u64,
     /// Tiles of hashes that were compared; of a log that is read from a server.
@@ -697,6 +709,7 @@ impl Chain {
             .filter(|finding| matches!(finding.fault, Fault::Altered | Fault::Disputed | Fault::More { .. }));
         let said = segment::said_of(altered);
         self.erasures.pass_over(|seq| segment::is_among(&said, seq));
+        self.find_unsigned();
         let (erased, findings) = std::mem::take(&mut self.erasures).judge(self.report.proved);
         self.report.erased = erased;
         self.add_all(findings);
@@ -704,6 +717,18 @@ impl Chain {
             .findings
             .sort_by_key(|finding| (finding.records.start, finding.offset));
         self.report
+    }
+
+    /// Says which records the gateway found, and had not written.
+    fn find_unsigned(&mut self) {
+        self.report.unsigned = self.erasures.unsigned(self.report.proved);
+        let names = self.disk.list().unwrap_or_default();
+        let firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
+        for (records, by) in self.report.unsigned.foreign.clone() {
+            let first = firsts.iter().filter(|first| **first <= records.start).max();
+            let name = segment_name(first.copied().unwrap_or_default());
+            self.find(Fault::AfterEnd { by }, records, &name, 0);
+        }
     }
 
     /// Says what leads to nothing but the signature of a key that another followed.

@@ -197,8 +197,9 @@ impl<'h> Straight<'h> {
                 let told = Told::read(frame.body, frame.seq, name, to_u64(place));
                 examined.told.push(told);
             }
-            RecordKind::Erasure => examined.erasures.read(frame.body, frame.seq),
-            RecordKind::Damage => examined.erasures.read_refusal(frame.body, frame.seq),
+            RecordKind::Erasure | RecordKind::Damage | RecordKind::Recovery => {
+                examined.erasures.read_of_others(kind, frame.body, frame.seq);
+            }
             RecordKind::Gap => examined.gaps += 1,
             _ => {}
         }

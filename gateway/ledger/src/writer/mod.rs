@@ -76,6 +76,8 @@ pub(crate) struct Engine {
     /// The tree with the batch in `buf`, and as it is durable.
     pub(crate) frontier: Frontier,
     pub(crate) durable: Frontier,
+    /// How many records there were before the first of this writer.
+    pub(crate) found: u64,
     /// Unfinished calls as they are durable, and how many the batch adds.
     pub(crate) open: OpenSet,
     opening: usize,
@@ -127,6 +129,7 @@ impl Engine {
             follows: Follows::Sealed,
             spares: start.spares,
             durable: start.frontier.clone(),
+            found: start.frontier.size(),
             frontier: start.frontier,
             open: start.open,
             opening: 0,
@@ -273,10 +276,14 @@ impl Engine {
 
     /// The last acts: a checkpoint of all records before it, the footer, and an answer to everyone who still waits.
     fn finish(&mut self) {
+        let is_untouched = self.is_untouched();
         if self.active.is_none() && self.shared.health() != Health::Corrupt {
             self.resume();
         }
-        if self.active.is_some() {
+        if is_untouched {
+            // As a kill would leave it.
+            self.active = None;
+        } else if self.active.is_some() {
             let head = self.shared.head();
             self.place(own::checkpoint(&self.options, &head));
             self.flush_all();
@@ -286,6 +293,12 @@ impl Engine {
         for item in std::mem::take(&mut self.held).into_iter().chain(left) {
             self.lose(item, Lost::Closed);
         }
+    }
+
+    /// Whether nothing was appended since this writer began. A start that broke off writes nothing at its end either: behind an end that was signed whole,
+    /// whatever stands there is somebody else's work (`publish::unsigned`).
+    fn is_untouched(&self) -> bool {
+        self.found > 0 && self.durable.size() == self.found
     }
 
     /// Writes the ledger's own first records of this run.

@@ -182,6 +182,15 @@ pub struct Issued<'a> {
     pub origin: &'a str,
 }
 
+/// Records that nobody had signed when a run began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unsigned {
+    /// The first of them.
+    pub from: u64,
+    /// The number behind the last of them.
+    pub until: u64,
+}
+
 /// A set of rules that took effect or was refused. Counts are exact; names are the first few.
 #[derive(Clone, Debug, Serialize)]
 pub struct PolicyChange<'a> {

@@ -14,7 +14,7 @@ mod writer;
 pub use answered::{Answer, BodySeen, DiffSeen, ItemsSeen, Object, Outcome, Passed, Recorded, Served, Span};
 pub use happened::{
     ByClass, ClockStep, ConfigChange, Ends, ErasedKey, Erasing, Held, Ingested, Issued, Person, PolicyChange, Reading,
-    Started, Summed, Unrecorded,
+    Started, Summed, Unrecorded, Unsigned,
 };
 pub use kind::RecordKind;
 pub use limits::TextLimits;

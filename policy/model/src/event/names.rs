@@ -24,7 +24,7 @@ use crate::subject::SubjectId;
 pub const NAME_CLASS: &str = "name";
 
 /// Top-level members that name nobody.
-const WHOLE: [&str; 22] = [
+const WHOLE: [&str; 23] = [
     "id",
     "pair",
     "t",
@@ -41,6 +41,7 @@ const WHOLE: [&str; 22] = [
     "gap",
     "recovery",
     "refused",
+    "unsigned",
     "checkpoint",
     "start",
     "clock",

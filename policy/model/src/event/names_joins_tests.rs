@@ -14,7 +14,7 @@ use crate::erasure::{Actor, Scope};
 use crate::event::{
     Answer, Audited, BodySeen, By, ByClass, ClockStep, ConfigChange, Decided, DiffSeen, Effective, Ends, ErasedKey,
     Erasing, Held, Ingested, Issued, ItemsSeen, Network, Outcome, Passed, Person, PolicyChange, Presented, Reading,
-    Record, Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Workload,
+    Record, Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Unsigned, Workload,
 };
 use crate::subject::SubjectKind;
 use crate::time::Timestamp;
@@ -190,6 +190,8 @@ const STAYS: &[(&str, Because)] = {
         ("sum.to", Plain),
         ("sum.what", Pseudonym),
         ("t", Plain),
+        ("unsigned.from", Plain),
+        ("unsigned.until", Plain),
         ("upstream.address", Everybodys),
         ("upstream.attempts", Plain),
         ("upstream.audit_id_differs", Plain),
@@ -542,6 +544,7 @@ fn with_every_member() -> Value {
             forwarded: &texts,
         }),
         refused: &[7],
+        unsigned: Some(Unsigned { from: 7, until: 9 }),
         parts: &parts,
         note: Some("note"),
     };

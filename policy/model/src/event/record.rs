@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::answered::{BodySeen, DiffSeen, ItemsSeen, Object, Outcome, Passed, Recorded, Served};
 use super::happened::{
     ClockStep, ConfigChange, Erasing, Held, Ingested, Issued, Person, PolicyChange, Reading, Started, Summed,
-    Unrecorded,
+    Unrecorded, Unsigned,
 };
 use super::writer::{NotPlain, RecordWriter};
 use crate::cluster::ClusterId;
@@ -150,6 +150,10 @@ pub struct Record<'a> {
     /// Records that nobody had signed before this run, and that take something away: the gateway signs them with the rest, and believes none of them.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub refused: &'a [u64],
+    /// Records that stood behind what was signed when this run began: whether the gateway wrote them is not proved. In a record of kind `damage`: the run
+    /// before had signed all of its records and ended, so that somebody else did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<Unsigned>,
     /// Commitments to what is kept beside the leaf.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parts: &'a [Part],

@@ -244,12 +244,7 @@ impl<'a> Walk<'a> {
             let told = Told::read(frame.body, seq, &self.file, to_u64(self.pos));
             self.examined.told.push(told);
         }
-        if kind == RecordKind::Erasure {
-            self.examined.erasures.read(frame.body, seq);
-        }
-        if kind == RecordKind::Damage {
-            self.examined.erasures.read_refusal(frame.body, seq);
-        }
+        self.examined.erasures.read_of_others(kind, frame.body, seq);
         self.examined.follow_call(kind, seq, frame.body);
         let is_gap = u64::from(kind == RecordKind::Gap);
         self.examined.gaps = self.examined.gaps.saturating_add(is_gap);

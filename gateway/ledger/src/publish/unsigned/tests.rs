@@ -1,0 +1,383 @@
+//! On the simulated disks of a ledger and of its key: somebody appends between two runs, and runs end in every way.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::Options;
+use crate::note::{Algorithm, KeyName, SigningKey};
+use crate::sim::{Fault, SimDisk};
+use crate::verify::{self, Report, Trust, verify};
+
+/// A gateway's two folders and its key.
+struct Place {
+    disk: SimDisk,
+    beside: SimDisk,
+    keys: Vec<Arc<SigningKey>>,
+}
+
+fn key() -> Arc<SigningKey> {
+    Arc::new(SigningKey::generate(KeyName::new("audit.example/one").unwrap(), Algorithm::Ed25519).unwrap())
+}
+
+fn options() -> Options {
+    Options {
+        segment_bytes: 64 << 10,
+        max_open: 32,
+        outcome_bytes: 512,
+        ..Options::default()
+    }
+}
+
+fn clock() -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+    Arc::new(|| Timestamp::from_unix_seconds(1_790_000_000))
+}
+
+fn body() -> Vec<u8> {
+    json!({"id": "x"}).to_string().into_bytes()
+}
+
+impl Place {
+    fn new(seed: u64) -> Self {
+        Self {
+            disk: SimDisk::new(seed),
+            beside: SimDisk::new(seed + 1),
+            keys: vec![key()],
+        }
+    }
+
+    /// One whose first run has ended in order.
+    fn ended(seed: u64) -> Self {
+        let place = Self::new(seed);
+        place.run().unwrap();
+        place
+    }
+
+    fn dyns(&self) -> [Arc<dyn Disk>; 2] {
+        [Arc::new(self.disk.clone()), Arc::new(self.beside.clone())]
+    }
+
+    fn open(&self) -> Result<Arc<Ledger>, crate::OpenError> {
+        let (ledger, _) = Ledger::open(Path::new("l"), options(), Arc::new(self.disk.clone()))?;
+        Ok(Arc::new(ledger))
+    }
+
+    fn start(&self, ledger: &Arc<Ledger>) -> Result<(Publisher, Tail), PublishError> {
+        let [disk, beside] = self.dyns();
+        let key = self.keys.last().unwrap();
+        let tail = Publisher::say_unsigned(ledger, [&disk, &beside], &[key.key()], ("boot", clock()()))?;
+        let signers: Vec<Arc<dyn Signer>> = vec![Arc::clone(key) as Arc<dyn Signer>];
+        Publisher::start(ledger, disk, Some(beside), signers, clock()).map(|publisher| (publisher, tail))
+    }
+
+    /// A run from its start to its end, which may break off anywhere.
+    fn run(&self) -> anyhow_like::Result<Tail> {
+        let ledger = self.open()?;
+        let (publisher, tail) = self.start(&ledger)?;
+        for _ in 0..3 {
+            let ticket = ledger.append(RecordKind::Access, body(), Vec::new())?;
+            ticket.wait().map_err(|lost| format!("{lost:?}"))?;
+        }
+        ledger.close();
+        publisher.finish()?;
+        Ok(tail)
+    }
+
+    /// A run that dies with records that are durable and not signed.
+    fn dies(&self) {
+        let ledger = self.open().unwrap();
+        let (publisher, _) = self.start(&ledger).unwrap();
+        publisher.stop();
+        for _ in 0..2 {
+            let ticket = ledger.append(RecordKind::Access, body(), Vec::new()).unwrap();
+            ticket.wait().unwrap();
+        }
+        self.disk.fail_after(0, Fault::Crash);
+        drop((publisher, ledger));
+        self.back();
+    }
+
+    /// The power comes back.
+    fn back(&self) {
+        for disk in [&self.disk, &self.beside] {
+            if disk.is_dead() {
+                disk.power_cut();
+            }
+            disk.restart();
+        }
+    }
+
+    /// Whoever can write the ledger's files puts records in behind its end.
+    fn thief(&self, records: &[(RecordKind, Value)]) -> Range<u64> {
+        let (ledger, _) = Ledger::open_by_hand(Path::new("l"), options(), Arc::new(self.disk.clone())).unwrap();
+        let from = ledger.found();
+        for (kind, body) in records {
+            drop(ledger.append(*kind, body.to_string().into_bytes(), Vec::new()).unwrap());
+        }
+        ledger.drive();
+        let until = ledger.durable().size;
+        ledger.kill();
+        from..until
+    }
+
+    fn verified(&self) -> Report {
+        let trust = Trust {
+            keys: self.keys.iter().map(|key| key.key().clone()).collect(),
+            remembered: Vec::new(),
+        };
+        let [disk, _] = self.dyns();
+        verify(&disk, &trust, 1, &|_| {}).unwrap()
+    }
+
+    /// What the verifier says that the gateway did not write.
+    fn accused(&self) -> Vec<Range<u64>> {
+        let report = self.verified();
+        let accuses = |finding: &verify::Finding| matches!(finding.fault, verify::Fault::AfterEnd { .. });
+        assert!(report.findings.iter().all(accuses), "{:?}", report.findings);
+        report.findings.into_iter().map(|finding| finding.records).collect()
+    }
+
+    fn records(&self, kind: RecordKind) -> Vec<Value> {
+        let [disk, _] = self.dyns();
+        let records = Reader::open_on(disk).unwrap().records_from(0).map(Result::unwrap);
+        let of_kind = records.filter(|record| record.kind == kind);
+        of_kind
+            .map(|record| serde_json::from_slice(&record.leaf).unwrap())
+            .collect()
+    }
+}
+
+/// Where a run breaks off is not what is looked at.
+mod anyhow_like {
+    pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+}
+
+fn deletes_secrets() -> [(RecordKind, Value); 2] {
+    let call = json!({"id": "forged", "by": {"user": "alice"}, "req": {"verb": "delete", "path": "/api/v1/secrets"}});
+    [(RecordKind::Access, call.clone()), (RecordKind::Config, call)]
+}
+
+#[test]
+fn promise_5_what_is_put_in_behind_a_run_that_had_ended_is_not_the_gateways_and_nothing_else_is_accused() {
+    let place = Place::ended(1);
+    let forged = place.thief(&deletes_secrets());
+    assert_eq!(forged.end - forged.start, 2);
+    let tail = place.run().unwrap();
+    assert_eq!((&tail.foreign, tail.unproved.is_empty()), (&forged, true));
+    let said = place.records(RecordKind::Damage);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0]["unsigned"], json!({"from": forged.start, "until": forged.end}));
+    // Signed by now, and said for good.
+    for _ in 0..2 {
+        let report = place.verified();
+        assert!(!report.is_proved() && report.proved == report.size);
+        assert_eq!(place.accused(), [forged.clone()]);
+        let words = report.findings[0].to_string();
+        let by = said[0]["seq"].as_u64().unwrap();
+        let expected = format!(
+            "records {} to {}: not the gateway's: it was put in behind the end of a run that had signed all of its records, as record {by} says (",
+            forged.start,
+            forged.end - 1
+        );
+        assert!(words.starts_with(&expected), "{words}");
+        place.run().unwrap();
+    }
+}
+
+#[test]
+fn promise_5_of_what_was_not_signed_at_a_crash_it_is_said_that_nothing_proves_who_wrote_it() {
+    let place = Place::ended(1);
+    place.dies();
+    let forged = place.thief(&deletes_secrets());
+    let tail = place.run().unwrap();
+    assert!(tail.foreign.is_empty());
+    assert_eq!(tail.unproved, tail.signed.size..forged.end);
+    assert!(tail.signed.size < forged.start);
+    assert_eq!(place.accused(), []);
+    let report = place.verified();
+    assert!(report.is_proved());
+    assert_eq!(report.unsigned.unproved, [tail.unproved]);
+}
+
+#[test]
+fn promise_5_what_a_forger_says_of_honest_records_counts_nowhere() {
+    let forged = |kind| {
+        let said = json!({"id": "", "unsigned": {"from": 0, "until": 3}});
+        [(kind, said.clone()), (RecordKind::Recovery, said)]
+    };
+    for kind in [RecordKind::Damage, RecordKind::Recovery] {
+        let place = Place::ended(1);
+        let ended = place.thief(&forged(kind));
+        place.run().unwrap();
+        assert_eq!(place.accused(), [ended]);
+        assert_eq!(place.verified().unsigned.unproved, []);
+        place.dies();
+        let died = place.thief(&forged(kind));
+        let tail = place.run().unwrap();
+        assert_eq!(place.accused().len(), 1);
+        assert_eq!(tail.unproved.end, died.end);
+        assert_eq!(place.verified().unsigned.unproved, [tail.unproved]);
+    }
+}
+
+/// Wherever power or disk fail in a run, of the ledger or of the key.
+fn broken_runs(mut each: impl FnMut(&dyn Fn(&Place) -> bool, &str)) {
+    for fault in [Fault::Crash, Fault::Io, Fault::Torn] {
+        for is_beside in [false, true] {
+            let mut skip = 0;
+            loop {
+                let has_failed = std::cell::Cell::new(false);
+                let breaks = |place: &Place| {
+                    let disk = if is_beside { &place.beside } else { &place.disk };
+                    disk.fail_after(skip, fault);
+                    let before = disk.operations();
+                    let ended = place.run().is_ok();
+                    has_failed.set(disk.operations() - before > skip);
+                    disk.heal();
+                    place.back();
+                    ended
+                };
+                each(&breaks, &format!("{fault:?} at {skip}, beside: {is_beside}"));
+                if !has_failed.get() {
+                    break;
+                }
+                skip += 1;
+            }
+            assert!(skip > 2, "{skip}");
+        }
+    }
+}
+
+#[test]
+fn promise_5_wherever_a_run_breaks_off_the_gateway_is_accused_of_nothing() {
+    broken_runs(|breaks, how| {
+        let place = Place::ended(how.len() as u64);
+        breaks(&place);
+        let tail = place.run().unwrap();
+        assert!(tail.foreign.is_empty(), "{how}: {tail:?}");
+        assert_eq!(place.accused(), [], "{how}");
+        let report = place.verified();
+        assert_eq!(report.proved, report.size, "{how}");
+    });
+}
+
+#[test]
+fn promise_5_wherever_the_start_breaks_off_that_finds_them_they_and_no_others_are_named() {
+    broken_runs(|breaks, how| {
+        let place = Place::ended(3);
+        let forged = place.thief(&deletes_secrets());
+        breaks(&place);
+        place.run().unwrap();
+        let mut accused = place.accused();
+        accused.dedup();
+        assert_eq!(accused, [forged], "{how}");
+    });
+}
+
+#[test]
+fn promise_5_a_change_of_the_key_that_breaks_off_accuses_nobody_and_hides_nothing() {
+    for skip in 0..60 {
+        for is_forged in [false, true] {
+            let mut place = Place::ended(skip);
+            let forged = is_forged.then(|| place.thief(&deletes_secrets()));
+            let [old, next] = [Arc::clone(&place.keys[0]), key()];
+            let turn = |place: &Place| -> anyhow_like::Result<Tail> {
+                let ledger = place.open()?;
+                let [disk, beside] = place.dyns();
+                let keys = [old.key(), next.key()];
+                let tail = Publisher::say_unsigned(&ledger, [&disk, &beside], &keys, ("boot", clock()()))?;
+                let signers: [Arc<dyn Signer>; 2] = [Arc::clone(&old) as _, Arc::clone(&next) as _];
+                Publisher::turn(&ledger, disk, Some(beside), [&signers[0], &signers[1]], clock(), "boot")?;
+                Ok(tail)
+            };
+            place.disk.fail_after(skip, Fault::Crash);
+            let _ = turn(&place);
+            place.disk.heal();
+            place.back();
+            turn(&place).unwrap();
+            place.keys.push(Arc::clone(&next));
+            place.run().unwrap();
+            let mut accused = place.accused();
+            accused.dedup();
+            assert_eq!(accused, Vec::from_iter(forged), "{skip}");
+        }
+    }
+}
+
+#[test]
+fn a_start_that_breaks_off_and_a_command_that_appends_accuse_nobody_and_hide_nothing() {
+    let place = Place::ended(1);
+    let size = place.verified().size;
+    for _ in 0..2 {
+        place.open().unwrap().close();
+    }
+    assert_eq!(place.verified().size, size, "nothing was to be said");
+    let forged = place.thief(&deletes_secrets());
+    // As `keys restore` does.
+    let ledger = place.open().unwrap();
+    Publisher::reopen(&ledger, &place.beside).unwrap();
+    ledger
+        .append(RecordKind::Session, body(), Vec::new())
+        .unwrap()
+        .wait()
+        .unwrap();
+    ledger.close();
+    drop(ledger);
+    let tail = place.run().unwrap();
+    assert_eq!(tail.foreign, forged);
+    assert_eq!(tail.unproved, forged.end..forged.end + 2);
+    assert_eq!(place.accused(), [forged]);
+}
+
+#[test]
+fn where_a_call_has_no_end_the_next_start_says_so_and_is_not_accused() {
+    let place = Place::ended(1);
+    let ledger = place.open().unwrap();
+    let (publisher, _) = place.start(&ledger).unwrap();
+    let (ticket, slot) = ledger.append_intent(body(), Vec::new()).unwrap();
+    ticket.wait().unwrap();
+    ledger.close();
+    publisher.finish().unwrap();
+    drop((slot, ledger));
+    // It dies behind its first records.
+    drop(place.open().unwrap());
+    let tail = place.run().unwrap();
+    assert!(tail.foreign.is_empty() && !tail.unproved.is_empty());
+    assert_eq!(place.records(RecordKind::Outcome).len(), 1);
+    assert_eq!(place.accused(), []);
+}
+
+/// Either folder may be an older one: nobody is accused by what it says of another end.
+#[test]
+fn what_an_older_folder_of_the_key_says_accuses_nobody() {
+    let place = Place::ended(1);
+    let older = place.beside.copy(7);
+    place.run().unwrap();
+    place.dies();
+    let place = Place { beside: older, ..place };
+    let tail = place.run().unwrap();
+    assert!(tail.foreign.is_empty() && !tail.unproved.is_empty(), "{tail:?}");
+    assert_eq!(place.accused(), []);
+}
+
+#[test]
+fn a_file_that_says_nothing_of_an_end_stops_the_start_and_says_which() {
+    let place = Place::ended(1);
+    place.beside.put(CLOSED, b"an end\n");
+    let error = place.run().unwrap_err().to_string();
+    assert!(error.ends_with("closed` is no checkpoint"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn what_says_an_end_is_read_as_it_was_written(size in 0..=i64::MAX as u64, root: Hash, found in prop::option::of(0..=i64::MAX as u64), cut in 0_usize..200) {
+        let stated = Checkpoint { origin: "a/b".to_owned(), size, root };
+        let text = format!("{stated}{}", found.map(|found| format!("{found}\n")).unwrap_or_default());
+        let closed = Closed { stated, found };
+        prop_assert_eq!(Closed::parse(text.as_bytes()), Ok(closed.clone()));
+        let cut = cut.min(text.len() - 1);
+        prop_assert!(Closed::parse(&text.as_bytes()[..cut]).is_err() || found.is_some());
+    }
+}
