@@ -269,6 +269,83 @@ fn status(dir: &Path) -> anyhow::Result<(i32, Value)> {
     Ok((said.code, serde_json::from_str(&said.stdout)?))
 }
 
+/// Whoever can write the ledger's folder, while the gateway is stopped, and has no key.
+fn puts_in(dir: &Path) -> anyhow::Result<std::ops::Range<u64>> {
+    let disk = std::sync::Arc::new(ledger::RealDisk::new(dir));
+    let (writer, _) = ledger::Ledger::open(dir, ledger::Options::default(), disk)?;
+    let from = writer.found();
+    let call = serde_json::json!({"id": "019a0000-0000-7000-8000-000000000001", "t": "2026-11-23T10:00:00Z", "mono": 1, "boot": "forged",
+        "cluster": "bench", "by": {"id": "x", "kind": "person", "iss": "i", "sub": "s", "user": "alice"},
+        "req": {"verb": "delete", "path": "/clusters/bench/api/v1/namespaces/default/secrets"}});
+    let (ticket, slot) = writer.append_intent(call.to_string().into_bytes(), Vec::new())?;
+    ticket.wait().map_err(|lost| anyhow::anyhow!("{lost:?}"))?;
+    let end = serde_json::json!({"id": "019a0000-0000-7000-8000-000000000001", "pair": from, "t": "2026-11-23T10:00:00Z", "mono": 2, "boot": "forged",
+        "outcome": {"end": "answered", "status": 200}});
+    let ended = slot.fill(model::event::RecordKind::Outcome, end.to_string().into_bytes());
+    ended.map_err(|error| anyhow::anyhow!("{error}"))?;
+    writer.close();
+    Ok(from..writer.durable().size)
+}
+
+#[test]
+fn promise_5_records_put_in_between_two_runs_are_not_the_gateways_and_it_says_so() -> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (mut gateway, key) = written(&upstream)?;
+    let dir = gateway.ledger();
+    let whole = ledger(&["verify", text(&dir)?, "--key", &key])?;
+    ensure!(whole.code == 0, "{whole:?}");
+    // Once it was killed: of its last second nothing is proved.
+    let json: Value = serde_json::from_str(&ledger(&["verify", text(&dir)?, "--key", &key, "-o", "json"])?.stdout)?;
+    ensure!(
+        json["unsignedAtAnEnd"].as_array().is_some_and(|all| all.len() <= 1),
+        "{json}"
+    );
+
+    let forged = puts_in(&dir)?;
+    gateway.start_again()?;
+    let records = format!("records {} to {}", forged.start, forged.end - 1);
+    let found =
+        format!("{records} are not the gateway's: put in behind the end of a run that had signed all of its records");
+    let page = Browser::default().request("GET", &format!("http://{}/readyz", gateway.admin()), "")?;
+    ensure!(page.status == 200 && page.body.contains(&found), "{}", page.body);
+    let findings = Scrape::of(gateway.admin())?.sum("gateway_ledger_findings", &[]);
+    ensure!((1.0..2.0).contains(&findings), "one finding, not {findings}");
+    ensure!(
+        gateway
+            .log()
+            .contains("this gateway did not write them, and does nothing by them"),
+        "the log says it"
+    );
+    work(&gateway).context("it goes on serving")?;
+    gateway.stop()?;
+    // They stay, signed with the rest, and are named for good; the run behind them is whole.
+    let of_damage = |records: Vec<Value>| {
+        records
+            .into_iter()
+            .filter(|record| record["kind"] == "damage")
+            .collect::<Vec<_>>()
+    };
+    let said = of_damage(gateway.records()?);
+    ensure!(said.len() == 1, "{said:?}");
+    ensure!(
+        said[0]["unsigned"] == serde_json::json!({"from": forged.start, "until": forged.end}),
+        "{said:?}"
+    );
+    let verified = ledger(&["verify", text(&dir)?, "--key", &key])?;
+    ensure!(verified.code == 8, "{verified:?}");
+    let expected = format!(
+        "✖ {records}: not the gateway's: it was put in behind the end of a run that had signed all of its records, as record {} says (",
+        said[0]["seq"]
+    );
+    ensure!(verified.stdout.starts_with(&expected), "{}", verified.stdout);
+    ensure!(
+        verified.stdout.matches('✖').count() == 2,
+        "no other record is accused: {}",
+        verified.stdout
+    );
+    Ok(())
+}
+
 #[test]
 fn promise_5_a_running_gateway_says_that_its_ledger_was_changed() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;

@@ -32,6 +32,7 @@ pub(crate) struct Leaf {
     pub(crate) sum: Option<Summed>,
     pub(crate) gap: Option<Gap>,
     pub(crate) recovery: Option<Recovered>,
+    pub(crate) unsigned: Option<Unsigned>,
     pub(crate) ingested: Option<Ingested>,
     pub(crate) note: Option<String>,
 }
@@ -214,6 +215,13 @@ pub(crate) struct Gap {
 pub(crate) struct PassedUnrecorded {
     pub(crate) reads: u64,
     pub(crate) effects: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Unsigned {
+    pub(crate) from: u64,
+    pub(crate) until: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

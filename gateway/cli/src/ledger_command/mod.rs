@@ -9,12 +9,14 @@ pub(crate) mod receipt;
 mod resumed;
 mod status;
 mod tiles;
+mod unsigned;
 mod url;
 pub(crate) mod witness;
 pub(crate) mod witnessed;
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -690,6 +692,7 @@ fn not_looked_at(report: &Report, nothing_remembered: bool, earlier: Option<&Ear
             )
         }));
     }
+    lines.extend(unsigned::in_words(&report.unsigned.unproved));
     if report.proved > 0 && report.proved < report.size {
         let (first, last) = (report.proved, report.size - 1);
         lines.push(format!(
@@ -777,7 +780,7 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
         "recalled": earlier.map(|earlier| {
             let recalled = &report.recalled;
             let unknowable = |(why, segments): &(Unknowable, usize)| json!({ "segments": segments, "because": why.to_string() });
-            let span = |records: &std::ops::Range<u64>| json!({ "from": records.start, "until": records.end });
+            let span = |records: &Range<u64>| json!({ "from": records.start, "until": records.end });
             json!({
                 "begun": earlier.begun,
                 "notReadAgain": recalled.spans.iter().map(span).collect::<Vec<_>>(),
@@ -789,6 +792,7 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
                 "readEachTime": earlier.unknowable.iter().map(unknowable).collect::<Vec<_>>(),
             })
         }),
+        "unsignedAtAnEnd": report.unsigned.unproved.iter().map(|records| json!({ "from": records.start, "until": records.end })).collect::<Vec<_>>(),
         "gapRecords": report.gaps,
         "bytes": report.bytes,
         "tornBytes": report.torn,

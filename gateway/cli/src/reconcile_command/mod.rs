@@ -10,6 +10,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
 use insight::{Calls, Observed, ObservedError, ObservedLog};
+use ledger::verify::Statements;
+use model::event::RecordKind;
 
 use crate::terminal::{data_and, fail};
 use crate::{Exit, server_log};
@@ -68,13 +70,15 @@ struct Unread {
     named: Vec<String>,
     /// Records of the ledger.
     records: u64,
+    /// Records of gaps that were not signed when a run ended: they excuse nothing.
+    gaps: u64,
     /// Where reading a ledger ended before its end, and why.
     ledger: Option<String>,
 }
 
 impl Unread {
     const fn is_nothing(&self) -> bool {
-        self.lines == 0 && self.records == 0 && self.ledger.is_none()
+        self.lines == 0 && self.records == 0 && self.gaps == 0 && self.ledger.is_none()
     }
 }
 
@@ -150,9 +154,15 @@ fn calls_of<'a>(
 fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow::Result<()> {
     let reader = opened(folder)?;
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
+    let (mut gaps, mut statements) = (Vec::new(), Statements::default());
     for record in reader.records_from(first) {
         match record {
-            Ok(record) => calls.push(record.seq, record.kind, &record.leaf),
+            // Whether it counts is known when all was read.
+            Ok(record) if record.kind == RecordKind::Gap => gaps.push((record.seq, record.leaf)),
+            Ok(record) => {
+                statements.read(record.kind, &record.leaf, record.seq);
+                calls.push(record.seq, record.kind, &record.leaf);
+            }
             Err(error) => {
                 let why = format!("{:#}", anyhow::Error::new(error));
                 unread.ledger = Some(match unread.ledger.take() {
@@ -162,6 +172,15 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
                 calls.break_off();
                 break;
             }
+        }
+    }
+    // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
+    let unsigned = statements.counting(|_| true);
+    for (seq, leaf) in gaps {
+        if unsigned.ranges().any(|records| records.contains(&seq)) {
+            unread.gaps += 1;
+        } else {
+            calls.push(seq, RecordKind::Gap, &leaf);
         }
     }
     Ok(())
@@ -281,7 +300,6 @@ mod tests {
 
     #[test]
     fn calls_that_may_have_been_sent_are_named_to_a_person_and_to_a_machine_and_the_rest_is_counted() {
-        use model::event::RecordKind;
         let mut calls = Calls::of("prod");
         for (seq, user) in [(7, "alice"), (8, ""), (9, "bob\u{1b}[2J")] {
             let call = serde_json::json!({"id": format!("id-{seq}"), "t": "2026-11-22T10:00:00Z", "cluster": "prod",
@@ -359,7 +377,7 @@ mod tests {
         );
     }
 
-    fn ledger(folder: &Path, records: &[(model::event::RecordKind, serde_json::Value)]) {
+    fn ledger(folder: &Path, records: &[(RecordKind, serde_json::Value)]) {
         let disk = std::sync::Arc::new(ledger::RealDisk::new(folder));
         let (ledger, _) = ledger::Ledger::open(folder, ledger::Options::default(), disk).unwrap();
         for (kind, body) in records {
@@ -371,7 +389,6 @@ mod tests {
 
     #[test]
     fn promise_4_a_ledger_of_observe_stands_for_the_log_and_one_of_a_gateway_does_not() {
-        use model::event::RecordKind;
         let folder = tempfile::tempdir().unwrap();
         let (at, to) = ("2026-11-22T10:00:00Z", "2026-11-22T10:00:01Z");
         let planted = serde_json::json!({"id": "1", "t": at, "source": "ingested", "cluster": "prod", "by": {"user": "mallory"},
@@ -455,6 +472,44 @@ mod tests {
         assert_eq!(exit_of(&both, &unread), Exit::Integrity);
         let found: Vec<&str> = both.findings.iter().map(|one| one.id.as_str()).collect();
         assert_eq!((found, both.joined, both.unknown.all()), (vec!["0"], 2, 0));
+    }
+
+    #[test]
+    fn promise_5_a_gap_that_nobody_had_signed_when_a_run_ended_excuses_nothing_and_the_report_says_so() {
+        let gap = |seen: u64| {
+            let gap = serde_json::json!({"why": "diskFull", "from": "2000-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z",
+                "passed": {"reads": seen, "effects": 0}, "at_least": true});
+            (
+                RecordKind::Gap,
+                serde_json::json!({"id": "g", "t": "2026-11-22T10:00:00Z", "gap": gap}),
+            )
+        };
+        let of = |kind, from: u64, until: u64| {
+            (
+                kind,
+                serde_json::json!({"id": "", "unsigned": {"from": from, "until": until}}),
+            )
+        };
+        for kind in [RecordKind::Damage, RecordKind::Recovery] {
+            let folder = tempfile::tempdir().unwrap();
+            // What a forger says of the first one counts as little as his gap.
+            ledger(
+                folder.path(),
+                &[gap(1), gap(2), of(RecordKind::Damage, 0, 1), of(kind, 1, 3), gap(3)],
+            );
+            let mut unread = Unread::default();
+            let calls = calls_of(folder.path(), "prod", &mut unread).unwrap();
+            let counted: Vec<u64> = calls.gaps().iter().map(|gap| gap.passed).collect();
+            assert_eq!((counted, unread.gaps), (vec![1, 3], 1));
+            let both = Reconciliation::of(&calls, Given::default());
+            let report = both.finish();
+            assert_eq!(exit_of(&report, &unread), Exit::Partly);
+            let said = show::in_words(&report, &unread, "prod");
+            assert!(
+                said.contains("1 gaps of the ledger, whose records were not signed when a run ended"),
+                "{said}"
+            );
+        }
     }
 
     #[test]

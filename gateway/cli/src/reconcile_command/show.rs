@@ -172,6 +172,12 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
             unread.records
         ));
     }
+    if unread.gaps > 0 {
+        lines.push(format!(
+            "{} gaps of the ledger, whose records were not signed when a run ended: whether the gateway wrote them is not proved, and they excuse no call (see gatescribe ledger verify)",
+            unread.gaps
+        ));
+    }
     if let Some(why) = &unread.ledger {
         lines.push(format!(
             "the rest of the ledger: {} (see gatescribe ledger verify)",
@@ -327,6 +333,7 @@ pub(super) fn as_json(report: &Report, unread: &Unread) -> String {
             "auditLogLines": unread.lines,
             "named": unread.named,
             "records": unread.records,
+            "unsignedGaps": unread.gaps,
             "ledger": unread.ledger,
         },
     });

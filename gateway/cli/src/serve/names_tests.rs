@@ -399,6 +399,7 @@ fn promise_6_an_erased_name_does_not_come_back_with_a_state_file_from_before_it_
     let all = crate::serve::erasing::Before {
         signed: scene.ledger.durable(),
         refused: std::collections::BTreeSet::new(),
+        foreign: 0..0,
     };
     let finished = crate::serve::erasing::finish((&scene.dir(), Some(&names)), 0, &all, &restored).unwrap();
     assert!(finished.destroyed > 0, "{finished:?}");

@@ -4,6 +4,7 @@
 //! with the number of records it was read from; a start reads the rest. Invariant: that number never counts a record whose
 //! credential is not in the store.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +22,12 @@ const KEEP_EVERY: Duration = Duration::from_secs(2);
 const RECORDS_BETWEEN: u64 = 10_000;
 
 /// Fills the audit station's table from the store and from the records that came after. Blocking. Returns how many records
-/// it stands on.
+/// it stands on. Those among `foreign` are not the gateway's.
 ///
 /// # Errors
 /// The store or the ledger cannot be read.
 pub(super) fn remember(
-    dir: &Path,
-    names: Option<&Arc<dyn ledger::Names>>,
+    (dir, names, foreign): (&Path, Option<&Arc<dyn ledger::Names>>, &Range<u64>),
     size: u64,
     store: &Store,
     audit: &Station,
@@ -50,11 +50,16 @@ pub(super) fn remember(
         );
         read = 0;
     }
-    read_from(&Reader::open(dir)?.naming(names.cloned()), read, audit, now)?;
+    read_from(&Reader::open(dir)?.naming(names.cloned()), (read, foreign), audit, now)?;
     Ok(read)
 }
 
-fn read_from(reader: &Reader, from: u64, audit: &Station, now: Timestamp) -> anyhow::Result<()> {
+fn read_from(
+    reader: &Reader,
+    (from, foreign): (u64, &Range<u64>),
+    audit: &Station,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     #[derive(serde::Deserialize)]
     struct Leaf {
         t: Timestamp,
@@ -68,7 +73,7 @@ fn read_from(reader: &Reader, from: u64, audit: &Station, now: Timestamp) -> any
     }
     for record in reader.records_from(from) {
         let record = record?;
-        if record.kind != RecordKind::Issued {
+        if record.kind != RecordKind::Issued || foreign.contains(&record.seq) {
             continue;
         }
         let Ok(leaf) = serde_json::from_slice::<Leaf>(&record.leaf) else {
@@ -176,7 +181,7 @@ mod tests {
         let now = Timestamp::EPOCH;
         store.keep_issued(&[], ledger.durable().size, 9, now).unwrap();
         issue(&ledger, "JTI=after", "bob").await;
-        let read = remember(folder.path(), None, ledger.durable().size, &store, &audit).unwrap();
+        let read = remember((folder.path(), None, &(0..0)), ledger.durable().size, &store, &audit).unwrap();
         assert_eq!(read + 1, ledger.durable().size);
         assert_eq!(origin(&audit, "JTI=after").as_deref(), Some("bob"));
         assert_eq!(origin(&audit, "JTI=before"), None, "counted as read, so it is not read");
@@ -187,7 +192,7 @@ mod tests {
         let (folder, store) = (tempfile::tempdir().unwrap(), store());
         let (ledger, audit) = open(folder.path());
         issue(&ledger, "JTI=a", "alice").await;
-        let read = remember(folder.path(), None, ledger.durable().size, &store, &audit).unwrap();
+        let read = remember((folder.path(), None, &(0..0)), ledger.durable().size, &store, &audit).unwrap();
         assert_eq!(read, 0);
         let stop = CancellationToken::new();
         stop.cancel();
@@ -196,7 +201,7 @@ mod tests {
         let (empty, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (ledger, audit) = open(empty.path());
         // As if that ledger had gone on: nothing to read, and still known.
-        let read = remember(other.path(), None, u64::MAX, &store, &audit).unwrap();
+        let read = remember((other.path(), None, &(0..0)), u64::MAX, &store, &audit).unwrap();
         assert!(read > 0);
         assert_eq!(origin(&audit, "JTI=a").as_deref(), Some("alice"));
         drop(ledger);
@@ -208,7 +213,7 @@ mod tests {
         let (ledger, audit) = open(folder.path());
         issue(&ledger, "JTI=a", "alice").await;
         store.keep_issued(&[], 1_000, 9, Timestamp::EPOCH).unwrap();
-        let read = remember(folder.path(), None, ledger.durable().size, &store, &audit).unwrap();
+        let read = remember((folder.path(), None, &(0..0)), ledger.durable().size, &store, &audit).unwrap();
         assert_eq!((read, origin(&audit, "JTI=a").as_deref()), (0, Some("alice")));
     }
 }

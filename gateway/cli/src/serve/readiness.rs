@@ -75,8 +75,8 @@ pub(super) fn checks(parts: Parts<'_>) -> Vec<Part> {
     if let Some(warning) = weakened {
         checks.push(("fail modes".to_owned(), Box::new(move || Health::But(warning.clone()))));
     }
-    // A line that always says `ok` of a check that is off would be a lie.
-    if found.is_on() {
+    // A line that always says `ok` of a check that is off would be a lie; what the start has found is said all the same.
+    if found.is_on() || found.count() > 0 {
         checks.push(("ledger check".to_owned(), Box::new(move || found.health())));
     }
     if witnesses.health().is_some() {

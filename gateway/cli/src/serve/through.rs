@@ -4,6 +4,7 @@
 //! Holds at most [`MOST`] pairs, and one record. What was read is kept on the way, so that a start that is interrupted goes on.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,12 +21,12 @@ const RECORDS_BETWEEN: u64 = 1_000_000;
 const MARK: &[u8] = b"\"origin\":";
 
 /// Reads what is not known. `known` is how many records the store stands on, of the `size` that there are: what came before them was kept before it was recorded,
-/// unless it is older than this is kept. To be called before anybody acts. Blocking.
+/// unless it is older than this is kept; those among `foreign` are not the gateway's. To be called before anybody acts. Blocking.
 ///
 /// # Errors
 /// The store or the ledger cannot be read.
 pub(super) fn fill(
-    (dir, names): (&Path, Option<&Arc<dyn ledger::Names>>),
+    (dir, names, foreign): (&Path, Option<&Arc<dyn ledger::Names>>, &Range<u64>),
     known: u64,
     size: u64,
     store: &Store,
@@ -43,7 +44,9 @@ pub(super) fn fill(
     let mut kept = from;
     for record in Reader::open(dir)?.naming(names.cloned()).records_from(from).until(size) {
         let record = record?;
-        all.read(&record.leaf);
+        if !foreign.contains(&record.seq) {
+            all.read(&record.leaf);
+        }
         let next = record.seq.saturating_add(1);
         if all.new.len() >= MOST || next.saturating_sub(kept) >= RECORDS_BETWEEN {
             store.acted_through_all(&all.take_new(), next)?;
@@ -137,7 +140,7 @@ mod tests {
         json!({"id": "a", "by": {"id": robot(number), "user": format!("robot-{number}"), "origin": origin}})
     }
 
-    fn with_keys(numbers: std::ops::Range<u8>) -> Store {
+    fn with_keys(numbers: Range<u8>) -> Store {
         let store = store();
         for number in numbers {
             store
@@ -162,7 +165,7 @@ mod tests {
         let size = writes(folder.path(), &bodies);
         let store = with_keys(1..4);
         // The number of records that the store stands on is of other things.
-        fill((folder.path(), None), size, size, &store).unwrap();
+        fill((folder.path(), None, &(0..0)), size, size, &store).unwrap();
         let of = |number| store.origins_of(&robot(number)).unwrap();
         assert_eq!((of(1), of(2)), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
         assert!(
@@ -179,13 +182,13 @@ mod tests {
         let size = writes(folder.path(), &[act(1, "alice"), act(2, "bob")]);
         let store = with_keys(1..3);
         store.through_is_read().unwrap();
-        fill((folder.path(), None), 1, size, &store).unwrap();
+        fill((folder.path(), None, &(0..0)), 1, size, &store).unwrap();
         assert!(store.origins_of(&robot(1)).unwrap().is_empty());
         assert_eq!(store.origins_of(&robot(2)).unwrap(), ["bob"]);
         // A backup of keys was put back: those who acted since it was made stand in the ledger alone.
         let store = with_keys(1..3);
         store.acted_through_all(&[], 1).unwrap();
-        fill((folder.path(), None), size, size, &store).unwrap();
+        fill((folder.path(), None, &(0..0)), size, size, &store).unwrap();
         assert!(store.origins_of(&robot(1)).unwrap().is_empty(), "so far it had come");
         assert_eq!(store.origins_of(&robot(2)).unwrap(), ["bob"]);
     }
@@ -198,7 +201,7 @@ mod tests {
             .collect();
         let size = writes(folder.path(), &many);
         let store = with_keys(1..2);
-        fill((folder.path(), None), 0, size, &store).unwrap();
+        fill((folder.path(), None, &(0..0)), 0, size, &store).unwrap();
         assert_eq!(store.origins_of(&robot(1)).unwrap().len(), many.len());
     }
 }

@@ -3,16 +3,20 @@
 //! away is looked at: a record that says that keys are erased, that a request is withdrawn or a hold released, or that records are refused. The state file
 //! knows the very words of those that this gateway wrote; each other one is refused, in a record of kind `damage` that is durable before anything is signed.
 //!
+//! Where the run before had ended in order and signed all of its records, none behind them is the gateway's, whatever it says; else nothing tells which are. Both is
+//! recorded, and `ledger verify` says it.
+//!
 //! Whoever reads the ledger later passes over what was refused: the next starts, `ledger verify`, `ledger keys restore`.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use ledger::note::VerifierKey;
 use ledger::verify::refuses;
-use ledger::{Disk, Ledger, Publisher, Reader, RealDisk};
+use ledger::{Disk, Ledger, Publisher, Reader, RealDisk, Tail};
 use model::event::{Record, RecordKind};
 use serde::Deserialize;
 use state::Store;
@@ -37,12 +41,18 @@ pub(super) fn refuse(
 ) -> anyhow::Result<Before> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
     let beside: Arc<dyn Disk> = Arc::new(RealDisk::new(beside));
-    let signed = Publisher::signed_before(ledger, &disk, Some(&beside), keys).context("the ledger cannot be signed")?;
+    let Tail {
+        signed,
+        foreign,
+        unproved,
+    } = Publisher::say_unsigned(ledger, [&disk, &beside], keys, (boot, now()))
+        .context("the ledger cannot be signed")?;
+    tell(signed.size, &foreign, &unproved);
     let mut refused = BTreeSet::new();
     let records = Reader::open(dir)?.records_from(signed.size);
     for record in records.until(ledger.durable().size) {
         let record = record?;
-        if takes_away(&record) && !store.knows_words(&body(&record))? {
+        if takes_away(&record) && (foreign.contains(&record.seq) || !store.knows_words(&body(&record))?) {
             refused.insert(record.seq);
         }
     }
@@ -52,7 +62,33 @@ pub(super) fn refuse(
             "records that nobody had signed and that are not believed cannot be refused, so nothing is signed",
         )?;
     }
-    Ok(Before { signed, refused })
+    Ok(Before {
+        signed,
+        refused,
+        foreign,
+    })
+}
+
+fn tell(signed: u64, foreign: &Range<u64>, unproved: &Range<u64>) {
+    if !foreign.is_empty() {
+        tracing::error!(
+            from = foreign.start,
+            until = foreign.end,
+            "records stand behind the end of a run that had signed all of its own: this gateway did not write them, and does nothing by them; somebody wrote into the ledger's files"
+        );
+    }
+    if signed == 0 && !unproved.is_empty() {
+        tracing::info!(
+            records = unproved.end,
+            "nothing of this ledger was signed before: nothing proves who wrote the records that stand in it"
+        );
+    } else if !unproved.is_empty() {
+        tracing::warn!(
+            from = unproved.start,
+            until = unproved.end,
+            "the last run did not end in order: these records were not signed yet, and nothing proves that they are as they were written"
+        );
+    }
 }
 
 /// Whether somebody would lose something by it. A record that this release does not read may be such a one.

@@ -22,6 +22,13 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
         RecordKind::Checkpoint => "ledger checkpoint".to_owned(),
         RecordKind::Start => "gateway started".to_owned(),
         RecordKind::Recovery => {
+            if let Some(records) = &leaf.unsigned {
+                let last = records.until.saturating_sub(1);
+                return format!(
+                    "records {} to {last} were not signed when the run before ended",
+                    records.from
+                );
+            }
             let bytes = leaf.recovery.as_ref().map_or(0, |found| found.dropped_bytes);
             format!("ledger recovered after an unclean end ({bytes} bytes cut off)")
         }

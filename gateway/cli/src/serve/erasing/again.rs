@@ -3,6 +3,7 @@
 //! A record counts that is under a signature and that no start refused (`unsigned`); what is less takes nothing away.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,6 +87,23 @@ pub(in crate::serve) struct Before {
     pub(in crate::serve) signed: Head,
     /// Records behind it.
     pub(in crate::serve) refused: BTreeSet<u64>,
+    /// Those behind it that the gateway did not write.
+    pub(in crate::serve) foreign: Range<u64>,
+}
+
+impl Before {
+    /// What somebody has to look at, for whoever asks how the gateway is.
+    pub(in crate::serve) fn alarm(&self) -> Option<String> {
+        let Range { start, end } = self.foreign;
+        let records = match end.saturating_sub(start) {
+            0 => return None,
+            1 => format!("record {start} is"),
+            _ => format!("records {start} to {} are", end.saturating_sub(1)),
+        };
+        Some(format!(
+            "{records} not the gateway's: put in behind the end of a run that had signed all of its records"
+        ))
+    }
 }
 
 /// What came of reading the records again.

@@ -25,6 +25,7 @@ fn all(erases: &Erasures) -> Before {
     Before {
         signed: erases.ledger.durable(),
         refused: BTreeSet::new(),
+        foreign: 0..0,
     }
 }
 
@@ -138,6 +139,7 @@ async fn what_was_interrupted_behind_its_record_is_finished_at_the_next_start() 
             ..erases.ledger.durable()
         },
         refused: BTreeSet::new(),
+        foreign: 0..0,
     };
     assert_eq!(
         finish((folder.path(), None), known, &unsigned, &store)
@@ -235,6 +237,7 @@ async fn promise_5_a_record_that_nobody_signed_destroys_no_key_and_ends_no_hold(
     let before = Before {
         signed,
         refused: [signed.size, signed.size + 1].into(),
+        foreign: 0..0,
     };
     assert_eq!(
         finish((folder.path(), None), 0, &before, &store).unwrap(),
@@ -364,6 +367,7 @@ async fn a_request_that_was_begun_and_never_recorded_is_open_again_after_a_start
             ..erases.ledger.durable()
         },
         refused: BTreeSet::new(),
+        foreign: 0..0,
     };
     let finished = finish((folder.path(), None), 0, &other, &store).unwrap();
     assert!(finished.is_unproved);

@@ -122,6 +122,11 @@ impl Found {
         }
     }
 
+    /// An alarm that is logged and recorded already.
+    pub(super) fn say(&self, words: &str) {
+        self.take(words);
+    }
+
     /// Waits for the end of the task that checks: before the gateway stops, nobody else would say that it is gone.
     async fn watch(&self, checking: JoinHandle<()>, audit: &Station, stop: &CancellationToken) {
         let ended = checking.await;
