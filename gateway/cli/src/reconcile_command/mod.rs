@@ -498,7 +498,7 @@ mod tests {
                 &[gap(1), gap(2), of(RecordKind::Damage, 0, 1), of(kind, 1, 3), gap(3)],
             );
             let mut unread = Unread::default();
-            let calls = calls_of(folder.path(), "prod", &mut unread).unwrap();
+            let calls = calls_of([&folder.path().to_owned()], "prod", &mut unread).unwrap();
             let counted: Vec<u64> = calls.gaps().iter().map(|gap| gap.passed).collect();
             assert_eq!((counted, unread.gaps), (vec![1, 3], 1));
             let both = Reconciliation::of(&calls, Given::default());

@@ -504,6 +504,7 @@ async fn promise_6_where_names_are_sealed_no_digest_of_words_in_the_clear_is_kep
             ..in_sealed.ledger.durable()
         },
         refused: BTreeSet::new(),
+        foreign: 0..0,
     };
     let finished = finish((sealed.0.path(), Some(&names)), 0, &unsigned, &sealed.1).unwrap();
     assert_eq!(finished.destroyed, 2, "both keys that were asked for");

@@ -173,7 +173,7 @@ fn promise_5_what_is_put_in_behind_a_run_that_had_ended_is_not_the_gateways_and_
     for _ in 0..2 {
         let report = place.verified();
         assert!(!report.is_proved() && report.proved == report.size);
-        assert_eq!(place.accused(), [forged.clone()]);
+        assert_eq!(place.accused(), std::slice::from_ref(&forged));
         let words = report.findings[0].to_string();
         let by = said[0]["seq"].as_u64().unwrap();
         let expected = format!(
