@@ -102,14 +102,22 @@ fn world_of(apiserver_arguments: Vec<String>, options: &Options) -> anyhow::Resu
     Ok(World { cluster, gateway, log })
 }
 
-/// Paths that anybody who is signed in may ask for, and that logs could write in two ways: longer than a record has them, and one that
-/// begins like a cluster's.
+/// Paths that anybody who is signed in may ask for, and that logs could write in two ways: longer than a record has them, one that
+/// begins like a cluster's, and with bytes for which the API server writes all of a path anew.
 fn ask_for_odd_paths(gateway: &Gateway) -> anyhow::Result<()> {
     let alice = Caller::new(gateway, &gateway.sign_in("alice")?.token)?;
     let clusters = "/clusters/bench/openapi".to_owned();
-    for path in [long_path(), format!("{}/%20x", long_path()), clusters] {
-        let (_, status, _) = alice.call("GET", &path, &[], &[])?;
-        ensure!(matches!(status, 403 | 404), "{status} for {path}");
+    let anew = "/openapi/^(%41)|".to_owned();
+    for path in [
+        long_path(),
+        format!("{}/%20x", long_path()),
+        clusters,
+        anew,
+        format!("{}/|", long_path()),
+    ] {
+        let (_, status, body) = alice.call("GET", &path, &[], &[])?;
+        let said = String::from_utf8_lossy(&body);
+        ensure!(matches!(status, 403 | 404), "{status} for {path}: {said}");
     }
     Ok(())
 }

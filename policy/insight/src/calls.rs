@@ -7,6 +7,8 @@ use model::event::{RecordKind, TextLimits};
 use model::time::Timestamp;
 use serde::Deserialize;
 
+use crate::go_path;
+
 /// Whether a call has left the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
@@ -415,7 +417,21 @@ impl Call {
 
     fn has_recorded(&self, path: &str) -> bool {
         let of_the_beginning = self.is_cut && self.limits.is_kept_of_the_beginning(&self.recorded, path);
-        of_the_beginning || self.has(&self.recorded, path)
+        of_the_beginning || self.has(&self.recorded, path) || self.is_written_anew(path)
+    }
+
+    /// The API server writes a path anew in which a byte stands that may not: whoever is signed in can send one.
+    fn is_written_anew(&self, path: &str) -> bool {
+        let kept = &self.recorded;
+        let cut = TextLimits::length_said(kept).filter(|_| !self.limits.is_kept_of(kept, kept));
+        match cut {
+            Some(len) => {
+                let beginning = kept.rsplit_once("… (").map_or("", |(beginning, _)| beginning);
+                go_path::may_begin(path, beginning, (!self.is_cut).then_some(len))
+            }
+            None if self.is_cut => go_path::may_begin(path, kept, None),
+            None => go_path::is_of(path, kept),
+        }
     }
 
     /// A ledger of `observe` stands for the API server's log, and its records are cut as these are.

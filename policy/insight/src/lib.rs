@@ -8,6 +8,7 @@
 mod asked;
 mod calls;
 pub mod coverage;
+mod go_path;
 mod network;
 mod observed;
 mod recent;

@@ -113,6 +113,31 @@ fn promise_4_a_path_or_a_name_of_any_length_that_both_logs_have_accuses_nobody()
     assert_eq!(differing(&calls, "/version", &other), ["user"]);
 }
 
+/// Whoever is signed in can send a byte that may not stand in a path; the API server's log has it otherwise, with all of the path.
+#[test]
+fn promise_4_a_path_that_the_api_server_writes_anew_accuses_nobody() {
+    for (came, logged) in [
+        ("/openapi/|(", "/openapi/%7C%28"),
+        ("/clusters/prod/openapi/^", "/openapi/%5E"),
+    ] {
+        let calls = recorded(came, None, "alice");
+        assert_eq!(differing(&calls, &format!("{logged}?x={{"), "alice"), [""; 0], "{came}");
+        for other in [
+            logged.to_owned() + "a",
+            logged.replace("openapi", "apis"),
+            "/openapi/(".to_owned(),
+        ] {
+            assert_eq!(differing(&calls, &other, "alice"), ["path"], "{came}: {other}");
+        }
+    }
+    // Where the record has the beginning alone, what makes it be written anew may stand behind.
+    let long = format!("/openapi/({}|", "/a".repeat(600));
+    let calls = recorded(&long, Some(long.len()), "alice");
+    let logged = format!("/openapi/%28{}%7C", "/a".repeat(600));
+    assert_eq!(differing(&calls, &logged, "alice"), [""; 0]);
+    assert_eq!(differing(&calls, &logged.replacen("/a", "/b", 1), "alice"), ["path"]);
+}
+
 #[test]
 fn a_path_of_the_api_server_that_begins_like_a_cluster_s_is_the_same_in_both_logs() {
     let calls = recorded("/clusters/prod/x", None, "alice");
