@@ -25,7 +25,7 @@ use crate::segment::{OpenEntry, segment_name};
 use crate::tree::Hash;
 
 /// The form of a claim.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Says which file it is that is open under a name, or nothing where it could not be known again.
 type Identity<'r> = dyn Fn(&str, &dyn DiskFile) -> Option<String> + Sync + 'r;
