@@ -59,6 +59,10 @@ pub struct Calls {
     open: HashMap<u64, String>,
     unreadable: u64,
     gaps: Vec<LedgerGap>,
+    /// So many of them are of the ledgers before the one that is read.
+    gaps_before: usize,
+    /// Of the ledger that is read, those that say the same as one of the others.
+    gaps_again: Vec<LedgerGap>,
     /// Of each ledger; the last is the one that is read.
     reaches: Vec<Reach>,
 }
@@ -88,6 +92,8 @@ pub enum Kept {
 /// When calls went on without a record, as the ledger itself says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerGap {
+    /// Its record's number, in whichever ledger.
+    pub seq: u64,
     /// The first of them, by the gateway's clock.
     pub from: Timestamp,
     /// The last of them.
@@ -197,6 +203,8 @@ impl Calls {
             open: HashMap::new(),
             unreadable: 0,
             gaps: Vec::new(),
+            gaps_before: 0,
+            gaps_again: Vec::new(),
             reaches: vec![Reach::default()],
         }
     }
@@ -204,6 +212,8 @@ impl Calls {
     /// What is pushed from now on is another ledger's, which the same gateway had before or since. In whatever order they come.
     pub fn next_ledger(&mut self) {
         self.open.clear();
+        self.gaps_before = self.gaps.len();
+        self.gaps_again.clear();
         self.reaches.push(Reach::default());
     }
 
@@ -214,7 +224,7 @@ impl Calls {
         if !begins && !ends {
             self.reach(seq, serde_json::from_slice::<Any>(leaf).ok().and_then(|any| any.t));
             if kind == RecordKind::Gap {
-                self.gap(leaf);
+                self.gap(seq, leaf);
             }
             return;
         }
@@ -239,9 +249,10 @@ impl Calls {
     }
 
     /// A gap of a crash holds no calls that went on, and says so by having no counts.
-    fn gap(&mut self, leaf: &[u8]) {
+    fn gap(&mut self, seq: u64, leaf: &[u8]) {
         match serde_json::from_slice::<WithGap>(leaf) {
             Ok(WithGap { gap }) => self.add_gap(LedgerGap {
+                seq,
                 from: gap.from,
                 to: gap.to,
                 passed: gap.passed.reads.saturating_add(gap.passed.effects),
@@ -254,9 +265,25 @@ impl Calls {
 
     fn add_gap(&mut self, gap: LedgerGap) {
         // One that stands twice is one gap.
-        if !self.gaps.contains(&gap) {
-            self.gaps.push(gap);
+        let is_again = self.gaps.iter().any(|other| other.says_the_same_as(&gap));
+        let these = if is_again { &mut self.gaps_again } else { &mut self.gaps };
+        these.push(gap);
+    }
+
+    /// Takes back the gaps of these records of the ledger that is read, as if they had not been pushed, and says how many there were. Whether a gap counts may be known
+    /// only when all was read. Where another record that says the same stays, so does the gap.
+    pub fn take_back_gaps(&mut self, is_so: impl Fn(u64) -> bool) -> u64 {
+        let all = self.gaps.split_off(self.gaps_before.min(self.gaps.len()));
+        let again = std::mem::take(&mut self.gaps_again);
+        let mut taken = 0;
+        for gap in all.into_iter().chain(again) {
+            if is_so(gap.seq) {
+                taken += 1;
+            } else {
+                self.add_gap(gap);
+            }
         }
+        taken
     }
 
     /// The rest of this ledger cannot be read.
@@ -383,6 +410,16 @@ impl Calls {
     #[must_use]
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
+    }
+}
+
+impl LedgerGap {
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        *self
+            == Self {
+                seq: self.seq,
+                ..*other
+            }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,6 @@ use clap::{Args, ValueEnum};
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
 use insight::{Calls, Observed, ObservedError, ObservedLog};
 use ledger::verify::Statements;
-use model::event::RecordKind;
 
 use crate::terminal::{data_and, fail};
 use crate::{Exit, server_log};
@@ -116,7 +116,10 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
         "standard input can be read once: give `-` once, behind a pipe of all of it (`cat audit-*.log audit.log |`)"
     );
     let mut unread = Unread::default();
-    let ledgers = std::iter::once(&arguments.ledger).chain(&arguments.other_ledgers);
+    let ledgers: Vec<&PathBuf> = std::iter::once(&arguments.ledger)
+        .chain(&arguments.other_ledgers)
+        .collect();
+    once_each(&ledgers)?;
     let calls = calls_of(ledgers, &arguments.cluster, &mut unread)?;
     let given = Given {
         accounts: arguments.account.iter().cloned().collect(),
@@ -133,6 +136,21 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
         }
     }
     Ok((both.finish(), unread))
+}
+
+/// What could not be read of one that is given twice would be counted twice.
+fn once_each(ledgers: &[&PathBuf]) -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    for folder in ledgers {
+        // Of one that cannot be found, opening it says more.
+        let place = folder.canonicalize().unwrap_or_else(|_| PathBuf::from(folder));
+        anyhow::ensure!(
+            seen.insert(place),
+            "`{}` is given twice: give each ledger once",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 fn calls_of<'a>(
@@ -154,17 +172,15 @@ fn calls_of<'a>(
 fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow::Result<()> {
     let reader = opened(folder)?;
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
-    let (mut gaps, mut statements) = (Vec::new(), Statements::default());
+    let mut statements = Statements::default();
     for record in reader.records_from(first) {
         match record {
-            // Whether it counts is known when all was read.
-            Ok(record) if record.kind == RecordKind::Gap => gaps.push((record.seq, record.leaf)),
             Ok(record) => {
                 statements.read(record.kind, &record.leaf, record.seq);
                 calls.push(record.seq, record.kind, &record.leaf);
             }
             Err(error) => {
-                let why = format!("{:#}", anyhow::Error::new(error));
+                let why = format!("`{}`: {:#}", folder.display(), anyhow::Error::new(error));
                 unread.ledger = Some(match unread.ledger.take() {
                     Some(before) => format!("{before}; {why}"),
                     None => why,
@@ -174,15 +190,9 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
             }
         }
     }
-    // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
+    // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential. Whether one counts is known when all was read.
     let unsigned = statements.counting(|_| true);
-    for (seq, leaf) in gaps {
-        if unsigned.ranges().any(|records| records.contains(&seq)) {
-            unread.gaps += 1;
-        } else {
-            calls.push(seq, RecordKind::Gap, &leaf);
-        }
-    }
+    unread.gaps += calls.take_back_gaps(|seq| unsigned.ranges().any(|records| records.contains(&seq)));
     Ok(())
 }
 
@@ -259,6 +269,9 @@ impl Unread {
 mod tests {
     use std::fs::File;
     use std::io::Write as _;
+
+    use model::event::RecordKind;
+    use model::time::Timestamp;
 
     use super::*;
     use crate::server_log::LONGEST_LINE;
@@ -420,7 +433,6 @@ mod tests {
 
     #[test]
     fn promise_4_calls_from_before_a_ledger_are_said_and_compared_where_the_one_of_before_is_given_as_well() {
-        use model::event::RecordKind;
         let folder = tempfile::tempdir().unwrap();
         let to = |name: &str| folder.path().join(name);
         let records = |id: &str, hour: u32| {
@@ -510,6 +522,126 @@ mod tests {
                 "{said}"
             );
         }
+    }
+
+    fn gap_at(time: &str) -> (RecordKind, serde_json::Value) {
+        let gap =
+            serde_json::json!({"why": "diskFull", "from": time, "to": time, "passed": {"reads": 1, "effects": 0}});
+        (RecordKind::Gap, serde_json::json!({"id": "g", "t": time, "gap": gap}))
+    }
+
+    /// The attack: calls of a stolen credential in the time between two ledgers, the later of which begins with a gap.
+    #[test]
+    fn promise_4_a_ledger_whose_first_record_is_a_gap_begins_with_it_and_has_lost_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["old", "new"].map(|name| folder.path().join(name));
+        let start = |time| (RecordKind::Start, serde_json::json!({ "t": time }));
+        for (folder, records) in folders.iter().zip([
+            [start("2026-11-22T08:00:00Z"), start("2026-11-22T09:00:00Z")],
+            [gap_at("2026-11-22T10:00:00Z"), start("2026-11-22T10:05:00Z")],
+        ]) {
+            std::fs::create_dir(folder).unwrap();
+            ledger(folder, &records);
+        }
+        let time = |text: &str| Timestamp::parse(text).unwrap();
+        let alone = calls_of([&folders[1]], "prod", &mut Unread::default()).unwrap();
+        assert_eq!(alone.begins(), Some(time("2026-11-22T10:00:00Z")));
+        let both = calls_of(&folders, "prod", &mut Unread::default()).unwrap();
+        let between = time("2026-11-22T09:30:00Z");
+        assert_eq!(both.kept(between, Duration::from_secs(5)), insight::Kept::There);
+        assert_eq!(both.gaps()[0].seq, 0);
+    }
+
+    /// After a crash the gateway writes a gap again; and whoever has the disk could write down one of it first.
+    #[test]
+    fn promise_5_a_gap_that_counts_stays_where_the_same_one_was_not_signed_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let time = "2026-11-22T10:00:00Z";
+        let unsigned = serde_json::json!({"id": "", "t": time, "unsigned": {"from": 0, "until": 1}});
+        let records = [gap_at(time), (RecordKind::Recovery, unsigned), gap_at(time)];
+        ledger(folder.path(), &records);
+        let mut unread = Unread::default();
+        let calls = calls_of([&folder.path().to_owned()], "prod", &mut unread).unwrap();
+        let counted: Vec<u64> = calls.gaps().iter().map(|gap| gap.seq).collect();
+        assert_eq!((counted, unread.gaps), (vec![2], 1));
+    }
+
+    /// A gap of one ledger is not taken back for a record of that number in another.
+    #[test]
+    fn promise_5_what_was_not_signed_in_one_ledger_takes_nothing_from_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["old", "new"].map(|name| folder.path().join(name));
+        let unsigned = serde_json::json!({"id": "", "t": "2026-11-22T10:00:01Z", "unsigned": {"from": 0, "until": 1}});
+        for (folder, records) in folders.iter().zip([
+            vec![gap_at("2026-11-22T09:00:00Z")],
+            vec![gap_at("2026-11-22T10:00:00Z"), (RecordKind::Recovery, unsigned)],
+        ]) {
+            std::fs::create_dir(folder).unwrap();
+            ledger(folder, &records);
+        }
+        for folders in [[&folders[0], &folders[1]], [&folders[1], &folders[0]]] {
+            let mut unread = Unread::default();
+            let calls = calls_of(folders, "prod", &mut unread).unwrap();
+            let counted: Vec<String> = calls.gaps().iter().map(|gap| gap.from.to_string()).collect();
+            assert_eq!((counted.len(), unread.gaps), (1, 1));
+            assert!(counted[0].contains("T09:00:00"), "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_is_given_twice_by_whatever_name_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, link) = (folder.path().join("ledger"), folder.path().join("link"));
+        std::fs::create_dir(&here).unwrap();
+        std::os::unix::fs::symlink(&here, &link).unwrap();
+        for again in [here.join("."), link] {
+            let [here, again] = [&here, &again].map(|path| path.display().to_string());
+            let line = [
+                "reconcile",
+                &here,
+                "-",
+                "--ledger",
+                &again,
+                "--cluster",
+                "prod",
+                "--account",
+                "gate",
+            ];
+            let asked = <Line as clap::Parser>::try_parse_from(line).unwrap().asked;
+            assert_eq!(
+                reconcile(&asked).unwrap_err().to_string(),
+                format!("`{again}` is given twice: give each ledger once")
+            );
+        }
+    }
+
+    #[test]
+    fn of_several_ledgers_the_one_is_named_whose_rest_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["old", "new"].map(|name| folder.path().join(name));
+        for folder in &folders {
+            std::fs::create_dir(folder).unwrap();
+            let start = serde_json::json!({ "t": "2026-11-22T10:00:00Z" });
+            ledger(
+                folder,
+                &[(RecordKind::Start, start.clone()), (RecordKind::Start, start)],
+            );
+        }
+        let damaged = segment_in(&folders[1]);
+        let mut bytes = std::fs::read(&damaged).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&damaged, bytes).unwrap();
+        let mut unread = Unread::default();
+        calls_of(&folders, "prod", &mut unread).unwrap();
+        let why = unread.ledger.unwrap();
+        assert!(why.starts_with(&format!("`{}`: ", folders[1].display())), "{why}");
+    }
+
+    fn segment_in(folder: &Path) -> PathBuf {
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let mut segments = files.filter(|file| file.extension().is_some_and(|end| end == "seg"));
+        segments.next().unwrap()
     }
 
     #[test]
