@@ -8,8 +8,7 @@
 
 use std::borrow::Cow;
 
-use model::request::Pairs;
-use percent_encoding::percent_decode_str;
+use model::request::{Pairs, unescape};
 
 use super::words;
 
@@ -113,7 +112,7 @@ pub(super) fn keys(query: &str) -> Keys {
         let known = known(&key);
         // The API server leaves a parameter with a semicolon out: a selector with one selects nothing.
         if let Some(at) = known.filter(|_| !pair.contains(';')) {
-            if !std::mem::replace(seen.get_mut(at).unwrap_or(&mut false), true) {
+            if is_first(&mut seen, at) {
                 named.push((key, true));
             }
             continue;
@@ -171,7 +170,7 @@ impl Sorted {
         for (key, value) in Pairs::new(query).raw() {
             let key = String::from_utf8_lossy(&key);
             let Some(at) = known(&key) else { continue };
-            let is_first = !std::mem::replace(seen.get_mut(at).unwrap_or(&mut false), true);
+            let is_first = is_first(&mut seen, at);
             let as_it_came = |value: Option<&str>| match value {
                 Some(value) => format!("{key}={value}"),
                 None => key.clone().into_owned(),
@@ -206,13 +205,16 @@ fn known(key: &str) -> Option<usize> {
     KUBERNETES_KEYS.binary_search(&key).ok()
 }
 
+/// Whether this one was not seen before; it is from now on.
+fn is_first(seen: &mut [bool], at: usize) -> bool {
+    seen.get_mut(at).is_none_or(|is_seen| !std::mem::replace(is_seen, true))
+}
+
 fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
+    match unescape(text) {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     }
-    // `+` first: an escaped `%2B` must stay a plus.
-    let spaced = text.replace('+', " ");
-    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
 /// The value as the API server reads it, where it is a number or a fixed word and so may stand in the record itself.

@@ -19,7 +19,7 @@ mod verb;
 pub use self::action::{Action, Kind};
 pub use self::classify::{ClassifyError, Wire};
 pub use self::facts::RequestFacts;
-pub use self::query::{Pairs, RawPairs};
+pub use self::query::{Pairs, RawPairs, unescape};
 pub use self::target::{MAX_PARAMETERS, MAX_TARGET_BYTES, Prefixed, Target, TargetError, split_cluster_prefix};
 pub use self::verb::Verb;
 

@@ -80,7 +80,10 @@ impl<'a> Iterator for RawPairs<'a> {
     }
 }
 
-fn unescape(text: &str) -> Cow<'_, [u8]> {
+/// A key or a value of a query as the API server reads it: `+` is a space, escapes are decoded (Go's `net/url.QueryUnescape`). An escape that is not valid stays as
+/// it is.
+#[must_use]
+pub fn unescape(text: &str) -> Cow<'_, [u8]> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text.as_bytes());
     }
