@@ -2,8 +2,9 @@
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
+use model::reason::changes_direction;
+
 use crate::Exit;
-use crate::client::trouble::clean_lines;
 
 /// Standard output takes nothing more, though somebody may still want it: a disk that is full, a terminal that has gone.
 #[derive(Debug, thiserror::Error)]
@@ -87,4 +88,43 @@ pub(crate) fn width() -> usize {
     let seen = || Some(terminal_size::terminal_size()?.0.0.into());
     let wide = told.or_else(seen).filter(|columns| *columns >= 40);
     wide.unwrap_or(100)
+}
+
+/// Without control characters and without marks that change the direction of writing.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
+/// As [`clean`], but for ends of lines and tabs.
+pub(crate) fn clean_lines(text: &str) -> String {
+    let keep = |character| match character {
+        '\n' | '\t' => character,
+        other => harmless(other),
+    };
+    text.chars().map(keep).collect()
+}
+
+fn harmless(character: char) -> char {
+    if character.is_control() || changes_direction(character) {
+        '\u{FFFD}'
+    } else {
+        character
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_move_the_cursor() {
+        assert_eq!(
+            clean("a\u{1b}[2Jb\r\nc\u{202e}d\u{9b}\u{61c}"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}\u{fffd}"
+        );
+        assert_eq!(
+            clean_lines("a\tb\r\n\u{9b}c\u{202e}"),
+            "a\tb\u{fffd}\n\u{fffd}c\u{fffd}"
+        );
+    }
 }

@@ -4,10 +4,10 @@
 //! from a server loses its control characters here, so that no answer can move the cursor or forge a line of ours.
 
 pub(crate) use model::chain::chain;
-use model::reason::changes_direction;
 
 use crate::Exit;
 use crate::terminal::{Unwritten, say};
+pub(crate) use crate::terminal::{clean, clean_lines};
 
 /// A command that did not do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,28 +67,6 @@ impl From<Unwritten> for Trouble {
     }
 }
 
-/// Without control characters and without marks that change the direction of writing.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(harmless).collect()
-}
-
-/// As [`clean`], but for ends of lines and tabs.
-pub(crate) fn clean_lines(text: &str) -> String {
-    let keep = |character| match character {
-        '\n' | '\t' => character,
-        other => harmless(other),
-    };
-    text.chars().map(keep).collect()
-}
-
-fn harmless(character: char) -> char {
-    if character.is_control() || changes_direction(character) {
-        '\u{FFFD}'
-    } else {
-        character
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,18 +80,6 @@ mod tests {
             trouble.text(),
             "✖ you are not signed in at https://gate.example\n  because  the session has ended\n  do this  gatescribe \
              login https://gate.example"
-        );
-    }
-
-    #[test]
-    fn a_server_cannot_move_the_cursor() {
-        assert_eq!(
-            clean("a\u{1b}[2Jb\r\nc\u{202e}d\u{9b}\u{61c}"),
-            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}\u{fffd}"
-        );
-        assert_eq!(
-            clean_lines("a\tb\r\n\u{9b}c\u{202e}"),
-            "a\tb\u{fffd}\n\u{fffd}c\u{fffd}"
         );
     }
 }
