@@ -7,9 +7,10 @@ use ledger::note::Note;
 use ledger::{Checkpoint, Consistency, Inconsistent, NoConsistency, Tiles};
 use serde_json::json;
 
+use super::checkpoint::newest;
 use super::receipt::{vouched, vouched_as_json};
 use super::witnessed::Asked;
-use super::{Held, Output, Refused, followed, followed_as_json, is_key_change, newest, note_of};
+use super::{Held, Output, Refused, followed, followed_as_json, is_key_change, note_of};
 use crate::Exit;
 use crate::client::document::line;
 use crate::terminal::data_and;
@@ -20,7 +21,7 @@ pub(super) fn make(dir: &Path, since: &Path) -> Result<Exit, Refused> {
     let earlier = Checkpoint::parse(earlier.text())
         .with_context(|| format!("`{}` is no checkpoint", since.display()))
         .map_err(|error| (Exit::Usage, error))?;
-    let newest = newest(dir)?;
+    let (newest, _) = newest(dir)?;
     let proof = Consistency::make(&Tiles::open(dir), &earlier, newest);
     let proof = proof.map_err(|error| (exit(&error), error.into()))?;
     Ok(data_and(&proof.to_string(), Exit::Done))

@@ -1,6 +1,7 @@
-//! `gatescribe ledger`: checks and shows a ledger by its files and a public key, with nobody to ask. It runs on a copy, on
-//! another machine, years later.
+//! `gatescribe ledger`: checks and shows a ledger by its files and a public key, on a copy, on another machine, years later; makes and backs up keys, witnesses,
+//! and asks the gateway for erasures.
 
+mod checkpoint;
 mod consistency;
 mod files;
 mod keys;
@@ -23,10 +24,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use ledger::disk::{DiskFile, Unknowable, read_file};
-use ledger::note::{Algorithm, KeyChain, KeyTurn, MAX_NOTE_LEN, Note, Signer as _, SigningKey, VerifierKey};
+use ledger::disk::{DiskFile, Unknowable};
+use ledger::note::{Algorithm, KeyChain, KeyTurn, Note, Signer as _, SigningKey, VerifierKey};
 use ledger::verify::{Finding, Report, Resume, Trust, Turn, verify, verify_resumed};
-use ledger::{Checkpoint, Consistency, Disk, NEWEST_CHECKPOINT, RealDisk, Receipt};
+use ledger::{Consistency, Disk, RealDisk, Receipt};
 use serde_json::json;
 
 use self::resumed::{Earlier, Left};
@@ -44,7 +45,7 @@ pub(crate) enum LedgerCommand {
     /// Check every record of a ledger, or one proof, against what was signed, and say where it does not hold.
     ///
     /// Needs the folder, or a copy of it, or a receipt, consistency proof or pack of evidence, and the public key of the log, which the gateway says at its start and which you keep
-    /// elsewhere than on the disk that you check. Opens nothing, asks nobody, changes nothing.
+    /// elsewhere than on the disk that you check. Opens nothing and changes nothing in it; nobody is asked but the server of an `https://…`.
     #[command(
         after_help = "Examples:\n  gatescribe ledger verify /var/lib/gatescribe/ledger --key ledger.pub\n  gatescribe ledger verify ./copy --key \
         gate.example/audit-3f2a91bc+5a0e…+AaT… --remembered last-month.checkpoint\n  gatescribe ledger verify ./copy --key ledger.pub --witness w1.pub --witness \
@@ -246,7 +247,7 @@ pub(crate) fn run(command: &LedgerCommand) -> Exit {
         LedgerCommand::Key { file } => public_half(file),
         LedgerCommand::RotateKey { file } => rotate(file),
         LedgerCommand::Checkpoint { dir, since: None } => {
-            newest(dir).map(|note| data_and(&note.to_string(), Exit::Done))
+            checkpoint::newest(dir).map(|(note, _)| data_and(&note.to_string(), Exit::Done))
         }
         LedgerCommand::Checkpoint { dir, since: Some(file) } => consistency::make(dir, file),
         LedgerCommand::Status { dir, output } => status::show(dir, *output),
@@ -369,10 +370,7 @@ fn public_half(file: &Path) -> Result<Exit, Refused> {
 fn rotate(file: &Path) -> Result<Exit, Refused> {
     let fault = |error: anyhow::Error| (Exit::Fault, error);
     let key = data::ledger_key_in(file).map_err(fault)?;
-    let key = key.ok_or_else(|| {
-        let error = anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::NotFound));
-        fault(error.context(format!("there is no key `{}`", file.display())))
-    })?;
+    let key = key.ok_or_else(|| fault(not_there(format!("there is no key `{}`", file.display()))))?;
     // The gateway looks for the next key beside this name alone, and nothing makes a witness's key follow another.
     if file.file_name().is_none_or(|name| name != data::LEDGER_KEY_NAME) {
         let what = format!(
@@ -403,37 +401,10 @@ fn rotate(file: &Path) -> Result<Exit, Refused> {
     Ok(data_and(&format!("{}\n", made.key()), Exit::Done))
 }
 
-fn newest(dir: &Path) -> Result<Note, Refused> {
-    match checkpoint_at(&dir.join(NEWEST_CHECKPOINT))? {
-        Some((note, _)) => Ok(note),
-        None if dir.is_dir() => {
-            let what = format!("`{}` has no checkpoint: nothing of it was signed", dir.display());
-            Err((Exit::NotFound, anyhow::anyhow!(what)))
-        }
-        None => {
-            let error = anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::NotFound));
-            Err((
-                Exit::NotFound,
-                error.context(format!("there is no folder `{}`", dir.display())),
-            ))
-        }
-    }
-}
-
-/// The checkpoint in a file, and what it says; `None` where there is no such file.
-fn checkpoint_at(file: &Path) -> Result<Option<(Note, Checkpoint)>, Refused> {
-    let bytes = match read_file(file, MAX_NOTE_LEN) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let error = anyhow::Error::new(error).context(format!("cannot read `{}`", file.display()));
-            return Err((Exit::Fault, error));
-        }
-    };
-    let read = Note::parse(&bytes).map_err(anyhow::Error::new);
-    let read = read.and_then(|note| Ok(Checkpoint::parse(note.text()).map(|stated| (note, stated))?));
-    let read = read.with_context(|| format!("`{}` is no signed checkpoint", file.display()));
-    read.map(Some).map_err(|error| (Exit::Integrity, error))
+/// That what was named is not there.
+fn not_there(what: String) -> anyhow::Error {
+    // The remedy is told by its cause (`terminal::remedy`).
+    anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::NotFound)).context(what)
 }
 
 /// A key by its text, or by the file that holds it.
@@ -734,11 +705,15 @@ fn not_looked_at(report: &Report, nothing_remembered: bool, earlier: Option<&Ear
     lines
 }
 
+fn span_as_json(records: &Range<u64>) -> serde_json::Value {
+    json!({ "from": records.start, "until": records.end })
+}
+
 fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> serde_json::Value {
     let finding = |finding: &Finding| {
         json!({
             "fault": finding.fault.to_string(),
-            "records": { "from": finding.records.start, "until": finding.records.end },
+            "records": span_as_json(&finding.records),
             "file": finding.file,
             "offset": finding.offset,
         })
@@ -780,10 +755,9 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
         "recalled": earlier.map(|earlier| {
             let recalled = &report.recalled;
             let unknowable = |(why, segments): &(Unknowable, usize)| json!({ "segments": segments, "because": why.to_string() });
-            let span = |records: &Range<u64>| json!({ "from": records.start, "until": records.end });
             json!({
                 "begun": earlier.begun,
-                "notReadAgain": recalled.spans.iter().map(span).collect::<Vec<_>>(),
+                "notReadAgain": recalled.spans.iter().map(span_as_json).collect::<Vec<_>>(),
                 "records": recalled.records,
                 "parts": recalled.parts,
                 "segments": recalled.segments,
@@ -792,7 +766,7 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
                 "readEachTime": earlier.unknowable.iter().map(unknowable).collect::<Vec<_>>(),
             })
         }),
-        "unsignedAtAnEnd": report.unsigned.unproved.iter().map(|records| json!({ "from": records.start, "until": records.end })).collect::<Vec<_>>(),
+        "unsignedAtAnEnd": report.unsigned.unproved.iter().map(span_as_json).collect::<Vec<_>>(),
         "gapRecords": report.gaps,
         "bytes": report.bytes,
         "tornBytes": report.torn,

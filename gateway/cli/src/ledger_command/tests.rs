@@ -1,3 +1,6 @@
+use ledger::NEWEST_CHECKPOINT;
+
+use super::checkpoint::newest;
 use super::*;
 
 #[test]

@@ -5,31 +5,32 @@
 use std::path::Path;
 
 use ledger::note::{Note, Signature};
-use ledger::{Checkpoint, ExportError, Exported, Tiles, WITNESSED};
+use ledger::{ExportError, Exported, Tiles, WITNESSED};
 
-use super::{Refused, checkpoint_at, newest};
+use super::Refused;
+use super::checkpoint::{Signed, checkpoint_at, newest};
 use crate::Exit;
 use crate::terminal::data_and;
 
 /// Brings the folder `out` to the newest checkpoint of the ledger in `dir`, of those that are witnessed where there are such and not `is_newest`.
 pub(super) fn write(dir: &Path, out: &Path, is_newest: bool) -> Result<Exit, Refused> {
-    let newest = newest(dir)?;
+    let (newest, signed) = newest(dir)?;
     let of_witnesses = if is_newest { None } else { witnessed(dir, &newest)? };
     is_elsewhere(dir, out)?;
     let tiles = Tiles::open(dir);
     let exported = match &of_witnesses {
-        Some(note) => up_to(&tiles, out, note),
+        Some(witnessed) => up_to(&tiles, out, witnessed),
         None => tiles.export_signed(out, &newest),
     };
     let exported = exported.map_err(|error| (exit(&error), error.into()))?;
     let size = exported.head.size;
-    let is_witnessed = of_witnesses.is_some_and(|note| size_of(&note) == size);
+    let is_witnessed = of_witnesses.is_some_and(|(_, witnessed)| witnessed.size == size);
     let how = if is_witnessed { "witnessed" } else { "signed" };
     let mut text = format!(
         "{size} records {how}, {} files written, {} were there\n",
         exported.written, exported.kept
     );
-    let left = size_of(&newest).saturating_sub(size);
+    let left = signed.size.saturating_sub(size);
     if left > 0 {
         text += &format!("{left} newer ones are signed and not witnessed yet: they are left out\n");
     }
@@ -37,8 +38,8 @@ pub(super) fn write(dir: &Path, out: &Path, is_newest: bool) -> Result<Exit, Ref
 }
 
 /// The newest checkpoint that is witnessed; `None` where there is none yet, or none that the key of the newest signed: who has that key alone could not read it.
-fn witnessed(dir: &Path, newest: &Note) -> Result<Option<Note>, Refused> {
-    let Some((note, _)) = checkpoint_at(&dir.join(WITNESSED))? else {
+fn witnessed(dir: &Path, newest: &Note) -> Result<Option<Signed>, Refused> {
+    let Some((note, stated)) = checkpoint_at(&dir.join(WITNESSED))? else {
         return Ok(None);
     };
     let origin = newest.text().lines().next().unwrap_or_default();
@@ -48,20 +49,20 @@ fn witnessed(dir: &Path, newest: &Note) -> Result<Option<Note>, Refused> {
     };
     let today = signers(newest);
     let is_by_one = signers(&note).iter().any(|id| today.contains(id));
-    Ok(is_by_one.then_some(note))
+    Ok(is_by_one.then_some((note, stated)))
 }
 
 /// Exports up to this witnessed checkpoint. A folder that has more already, such as one that was written before there were witnesses, stays at what it has
 /// until more is witnessed: who remembers that would think that the log was cut.
-fn up_to(tiles: &Tiles, out: &Path, witnessed: &Note) -> Result<Exported, ExportError> {
-    let exported = tiles.export_signed(out, witnessed);
+fn up_to(tiles: &Tiles, out: &Path, (note, witnessed): &Signed) -> Result<Exported, ExportError> {
+    let exported = tiles.export_signed(out, note);
     let Err(ExportError::NotGoingOn { file, .. }) = &exported else {
         return exported;
     };
     let Some((there, stated)) = checkpoint_at(file).ok().flatten() else {
         return exported;
     };
-    if stated.size <= size_of(witnessed) {
+    if stated.size <= witnessed.size {
         return exported;
     }
     match tiles.export_signed(out, &there) {
@@ -69,10 +70,6 @@ fn up_to(tiles: &Tiles, out: &Path, witnessed: &Note) -> Result<Exported, Export
         // It is of another history.
         Err(_) => exported,
     }
-}
-
-fn size_of(note: &Note) -> u64 {
-    Checkpoint::parse(note.text()).map_or(0, |stated| stated.size)
 }
 
 /// Nothing is written into the ledger's folder: what lies there is the gateway's.
