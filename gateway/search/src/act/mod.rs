@@ -23,11 +23,7 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
         RecordKind::Start => "gateway started".to_owned(),
         RecordKind::Recovery => {
             if let Some(records) = &leaf.unsigned {
-                let last = records.until.saturating_sub(1);
-                return format!(
-                    "records {} to {last} were not signed when the run before ended",
-                    records.from
-                );
+                return unsigned(records.from, records.until.saturating_sub(1));
             }
             let bytes = leaf.recovery.as_ref().map_or(0, |found| found.dropped_bytes);
             format!("ledger recovered after an unclean end ({bytes} bytes cut off)")
@@ -51,6 +47,15 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
         | RecordKind::Verdict
         | RecordKind::Issued => called(kind, leaf),
     }
+}
+
+fn unsigned(first: u64, last: u64) -> String {
+    let told = if first == last {
+        format!("record {first} was")
+    } else {
+        format!("records {first} to {last} were")
+    };
+    format!("{told} not signed when the run before ended")
 }
 
 fn session(person: Option<&Person>) -> String {

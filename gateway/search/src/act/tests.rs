@@ -17,6 +17,17 @@ fn request(verb: &str, resource: &str, more: serde_json::Value) -> String {
 }
 
 #[test]
+fn of_records_that_were_not_signed_one_is_told_as_one() {
+    for (until, line) in [
+        (6, "record 5 was not signed when the run before ended"),
+        (7, "records 5 to 6 were not signed when the run before ended"),
+    ] {
+        let leaf = json!({"id": "1", "unsigned": {"from": 5, "until": until}});
+        assert_eq!(of(RecordKind::Recovery, leaf), line);
+    }
+}
+
+#[test]
 fn ordinary_requests_read_as_the_commands_that_lead_to_them() {
     let shop = json!({"namespace": "shop"});
     let web = json!({"namespace": "shop", "name": "web-0"});
