@@ -14,6 +14,7 @@ use state::{Identity, SealingKey, SealingKeys, SessionId};
 
 use super::*;
 use crate::serve::names;
+use crate::serve::unsigned::body;
 
 fn store() -> Arc<Store> {
     let keys = SealingKeys::new(SealingKey::new(&[7; 32]).unwrap(), vec![]);
@@ -422,22 +423,21 @@ async fn promise_8_records_of_holds_fill_no_more_than_there_is_room_for_and_the_
     assert_eq!(store.holds().unwrap().len(), 2, "in the order of the records");
 }
 
-/// The body that was handed to the ledger.
-fn body(leaf: &[u8], seq: u64) -> String {
-    let leaf = String::from_utf8(leaf.to_vec()).unwrap();
-    let (kind, rest) = leaf
-        .strip_prefix("{\"v\":1,\"kind\":\"")
-        .unwrap()
-        .split_once('"')
-        .unwrap();
-    assert!(["erasure", "hold"].contains(&kind), "{leaf}");
-    format!("{{{}", rest.strip_prefix(&format!(",\"seq\":{seq},")).unwrap())
+/// The body of a record, as it was handed to the ledger.
+fn body_of(folder: &Path, seq: u64) -> String {
+    let record = Reader::open(folder).unwrap().record(seq).unwrap().unwrap();
+    String::from_utf8(body(&record)).unwrap()
 }
 
-/// Whoever has the state file could try every name in words that everybody can write down.
-#[tokio::test]
-async fn promise_6_where_names_are_sealed_no_digest_of_words_in_the_clear_is_kept_and_what_was_interrupted_is_finished()
-{
+/// A ledger where names are sealed and one where they are not: in both, of alice all is erased and a hold is released.
+struct InBoth {
+    clear: (tempfile::TempDir, Arc<Store>),
+    sealed: (tempfile::TempDir, Arc<Store>),
+    in_sealed: Erasures,
+    names: Arc<dyn ledger::Names>,
+}
+
+async fn erased_in_both() -> InBoth {
     let clear = (tempfile::tempdir().unwrap(), store());
     let sealed = (tempfile::tempdir().unwrap(), store());
     let (in_clear, in_sealed) = (open(clear.0.path(), &clear.1), open(sealed.0.path(), &sealed.1));
@@ -483,9 +483,20 @@ async fn promise_6_where_names_are_sealed_no_digest_of_words_in_the_clear_is_kep
         said(erases, "e", done.clone()).await;
         said(erases, "r", over.clone()).await;
     }
+    InBoth {
+        clear,
+        sealed,
+        in_sealed,
+        names,
+    }
+}
+
+/// Whoever has the state file could try every name in words that everybody can write down.
+#[tokio::test]
+async fn promise_6_where_names_are_sealed_no_digest_of_words_in_the_clear_is_kept() {
+    let InBoth { clear, sealed, .. } = erased_in_both().await;
     for seq in [0, 1] {
-        let leaf = |folder: &Path| Reader::open(folder).unwrap().record(seq).unwrap().unwrap().leaf;
-        let (plain, hidden) = (body(&leaf(clear.0.path()), seq), body(&leaf(sealed.0.path()), seq));
+        let [plain, hidden] = [&clear, &sealed].map(|(folder, _)| body_of(folder.path(), seq));
         assert!(clear.1.knows_words(plain.as_bytes()).unwrap(), "{plain}");
         assert!(
             !sealed.1.knows_words(plain.as_bytes()).unwrap(),
@@ -497,7 +508,17 @@ async fn promise_6_where_names_are_sealed_no_digest_of_words_in_the_clear_is_kep
         );
         assert!(plain.contains("alice") && !hidden.contains("alice"), "{hidden}");
     }
-    // The process ended between the record and the end of the keys, and before a signature.
+}
+
+/// The process ended between the record and the end of the keys, and before a signature.
+#[tokio::test]
+async fn what_was_interrupted_is_finished_where_names_are_sealed() {
+    let InBoth {
+        sealed,
+        in_sealed,
+        names,
+        ..
+    } = erased_in_both().await;
     let unsigned = Before {
         signed: Head {
             size: 0,
