@@ -270,8 +270,12 @@ fn promise_4_a_log_that_was_changed_or_cut_differs_from_the_ledger_and_is_told_s
         );
     }
 
-    // A webhook's list, given in two files, the second of which breaks off.
-    let text = fs::read_to_string(&log)?;
+    in_two_files(&log, &ledger, to)
+}
+
+/// A webhook's list, given in two files, the second of which breaks off.
+fn in_two_files(log: &Path, ledger: &Path, to: impl Fn(&str) -> PathBuf) -> anyhow::Result<()> {
+    let text = fs::read_to_string(log)?;
     let lines: Vec<&str> = text.lines().collect();
     let (first, second) = lines.split_at(lines.len() / 2);
     let list = format!(
@@ -280,7 +284,7 @@ fn promise_4_a_log_that_was_changed_or_cut_differs_from_the_ledger_and_is_told_s
     );
     fs::write(to("list.log"), list)?;
     fs::write(to("rest.log"), format!("{}\n{{\"kind\":\"Event\"", second.join("\n")))?;
-    let whole = reconcile(&ledger, &[&to("list.log"), &to("rest.log")], &[])?;
+    let whole = reconcile(ledger, &[&to("list.log"), &to("rest.log")], &[])?;
     assert_eq!(whole.code, 10, "{whole}");
     assert!(
         whole.stdout.contains("not compared: 1 lines of the audit log"),

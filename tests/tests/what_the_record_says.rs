@@ -285,6 +285,18 @@ fn promise_4_options_that_the_cluster_obeys_stand_in_the_record_whatever_stands_
     let gateway = Gateway::start(cluster, &Options::default())?;
     let alice = Caller::new(&gateway, &gateway.sign_in("alice")?.token)?;
     let maps = "/api/v1/namespaces/options/configmaps";
+    the_first_value_counts(&gateway, &alice, maps)?;
+    a_switch_without_a_value_is_on(&gateway, &alice, maps)?;
+
+    // Go leaves out a selector with a semicolon, so that everything is deleted: the record does not say that something was selected.
+    let (id, status, _) = alice.call("DELETE", &format!("{maps}?labelSelector=a%3Db;c"), &[], b"")?;
+    let intent = both(&gateway, &id)?.0;
+    assert_eq!((status, &intent["req"]["query_keys"]), (200, &json!(["(not a name)"])));
+    assert_eq!(alice.call("GET", &format!("{maps}/held"), &[], b"")?.1, 404);
+    Ok(())
+}
+
+fn the_first_value_counts(gateway: &Gateway, alice: &Caller, maps: &str) -> anyhow::Result<()> {
     let padded = format!(
         "{}gracePeriodSeconds=0&propagationPolicy=Orphan",
         "pretty=true&".repeat(32)
@@ -305,7 +317,7 @@ fn promise_4_options_that_the_cluster_obeys_stand_in_the_record_whatever_stands_
         let answer: Value = serde_json::from_slice(&answer)?;
         assert_eq!(status, 200, "{query}: {answer}");
         let obeyed = answer["metadata"]["finalizers"] == json!(["orphan"]);
-        let intent = both(&gateway, &id)?.0;
+        let intent = both(gateway, &id)?.0;
         let options = intent["req"]["options"].as_str().context("options")?;
         let says = options.split('&').any(|option| option == "propagationPolicy=Orphan");
         assert_eq!(says, obeyed, "{query}: {options}");
@@ -318,12 +330,14 @@ fn promise_4_options_that_the_cluster_obeys_stand_in_the_record_whatever_stands_
                 (&keys, &json!(34))
             );
             let rest = vec!["pretty=true"; 31].join("&");
-            assert_eq!(opened(&gateway, &id, Class::Query)?, Some(rest));
+            assert_eq!(opened(gateway, &id, Class::Query)?, Some(rest));
         }
     }
     assert_eq!(orphaned, 3);
+    Ok(())
+}
 
-    // A switch without a value is on.
+fn a_switch_without_a_value_is_on(gateway: &Gateway, alice: &Caller, maps: &str) -> anyhow::Result<()> {
     let apply = ("Content-Type", "application/apply-patch+yaml");
     for (manager, query, value) in [
         ("a", "", "1"),
@@ -336,17 +350,11 @@ fn promise_4_options_that_the_cluster_obeys_stand_in_the_record_whatever_stands_
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held"}, "data": {"a": value}});
         let path = format!("{maps}/held?fieldManager={manager}{query}");
         let (id, status, _) = alice.call("PATCH", &path, &[apply], object.to_string().as_bytes())?;
-        let intent = both(&gateway, &id)?.0;
+        let intent = both(gateway, &id)?.0;
         let options = intent["req"]["options"].as_str().unwrap_or_default();
         let says = options.split('&').any(|option| option == "force=");
         assert_eq!(says || value == "1", status < 300, "{query}: {status}, {options}");
     }
-
-    // Go leaves out a selector with a semicolon, so that everything is deleted: the record does not say that something was selected.
-    let (id, status, _) = alice.call("DELETE", &format!("{maps}?labelSelector=a%3Db;c"), &[], b"")?;
-    let intent = both(&gateway, &id)?.0;
-    assert_eq!((status, &intent["req"]["query_keys"]), (200, &json!(["(not a name)"])));
-    assert_eq!(alice.call("GET", &format!("{maps}/held"), &[], b"")?.1, 404);
     Ok(())
 }
 
