@@ -59,10 +59,6 @@ pub struct Calls {
     open: HashMap<u64, String>,
     unreadable: u64,
     gaps: Vec<LedgerGap>,
-    /// So many of them are of the ledgers before the one that is read.
-    gaps_before: usize,
-    /// Of the ledger that is read, those that say the same as one of the others.
-    gaps_again: Vec<LedgerGap>,
     /// Of each ledger; the last is the one that is read.
     reaches: Vec<Reach>,
 }
@@ -203,8 +199,6 @@ impl Calls {
             open: HashMap::new(),
             unreadable: 0,
             gaps: Vec::new(),
-            gaps_before: 0,
-            gaps_again: Vec::new(),
             reaches: vec![Reach::default()],
         }
     }
@@ -212,8 +206,6 @@ impl Calls {
     /// What is pushed from now on is another ledger's, which the same gateway had before or since. In whatever order they come.
     pub fn next_ledger(&mut self) {
         self.open.clear();
-        self.gaps_before = self.gaps.len();
-        self.gaps_again.clear();
         self.reaches.push(Reach::default());
     }
 
@@ -265,25 +257,9 @@ impl Calls {
 
     fn add_gap(&mut self, gap: LedgerGap) {
         // One that stands twice is one gap.
-        let is_again = self.gaps.iter().any(|other| other.says_the_same_as(&gap));
-        let these = if is_again { &mut self.gaps_again } else { &mut self.gaps };
-        these.push(gap);
-    }
-
-    /// Takes back the gaps of these records of the ledger that is read, as if they had not been pushed, and says how many there were. Whether a gap counts may be known
-    /// only when all was read. Where another record that says the same stays, so does the gap.
-    pub fn take_back_gaps(&mut self, is_so: impl Fn(u64) -> bool) -> u64 {
-        let all = self.gaps.split_off(self.gaps_before.min(self.gaps.len()));
-        let again = std::mem::take(&mut self.gaps_again);
-        let mut taken = 0;
-        for gap in all.into_iter().chain(again) {
-            if is_so(gap.seq) {
-                taken += 1;
-            } else {
-                self.add_gap(gap);
-            }
+        if !self.gaps.iter().any(|other| other.says_the_same_as(&gap)) {
+            self.gaps.push(gap);
         }
-        taken
     }
 
     /// The rest of this ledger cannot be read.

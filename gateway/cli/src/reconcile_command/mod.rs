@@ -11,8 +11,10 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
 use insight::{Calls, Observed, ObservedError, ObservedLog};
-use ledger::verify::Statements;
+use ledger::verify::{Statements, Unsigned};
+use model::event::RecordKind;
 
+use crate::serve::erasing;
 use crate::terminal::{data_and, fail};
 use crate::{Exit, server_log};
 
@@ -72,13 +74,17 @@ struct Unread {
     records: u64,
     /// Records of gaps that were not signed when a run ended: they excuse nothing.
     gaps: u64,
+    /// Records that somebody put into the ledger: they are left out.
+    foreign: u64,
+    /// Records that were not signed when a run ended, and are compared like all others.
+    unproved: u64,
     /// Where reading a ledger ended before its end, and why.
     ledger: Option<String>,
 }
 
 impl Unread {
     const fn is_nothing(&self) -> bool {
-        self.lines == 0 && self.records == 0 && self.gaps == 0 && self.ledger.is_none()
+        self.lines == 0 && self.records == 0 && self.gaps == 0 && self.foreign == 0 && self.ledger.is_none()
     }
 }
 
@@ -172,11 +178,17 @@ fn calls_of<'a>(
 fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow::Result<()> {
     let reader = opened(folder)?;
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
-    let mut statements = Statements::default();
+    let unsigned = unsigned_in(&reader, first, erasing::signed(folder));
+    let is_foreign = |seq| unsigned.foreign.iter().any(|(records, _)| records.contains(&seq));
+    let is_unproved = |seq| unsigned.unproved.iter().any(|records| records.contains(&seq));
     for record in reader.records_from(first) {
         match record {
+            // Somebody put it in: it makes no call one of the gateway's, and excuses none.
+            Ok(record) if is_foreign(record.seq) => unread.foreign += 1,
+            // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
+            Ok(record) if record.kind == RecordKind::Gap && is_unproved(record.seq) => unread.gaps += 1,
             Ok(record) => {
-                statements.read(record.kind, &record.leaf, record.seq);
+                unread.unproved += u64::from(is_unproved(record.seq));
                 calls.push(record.seq, record.kind, &record.leaf);
             }
             Err(error) => {
@@ -190,10 +202,18 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
             }
         }
     }
-    // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential. Whether one counts is known when all was read.
-    let unsigned = statements.counting(|_| true);
-    unread.gaps += calls.take_back_gaps(|seq| unsigned.ranges().any(|records| records.contains(&seq)));
     Ok(())
+}
+
+/// Which records were not signed when a run ended, as later ones say, where anything is signed: those below the newest checkpoint alone. All of the ledger
+/// is gone through for it, since what is put in comes before what says so.
+fn unsigned_in(reader: &ledger::Reader, first: u64, signed: u64) -> Unsigned {
+    let mut statements = Statements::default();
+    // What cannot be read is said where it is read for what it holds.
+    for record in reader.records_from(first).map_while(Result::ok) {
+        statements.read(record.kind, &record.leaf, record.seq);
+    }
+    statements.counting(|by| signed == 0 || by < signed)
 }
 
 fn opened(folder: &Path) -> anyhow::Result<ledger::Reader> {
@@ -512,16 +532,47 @@ mod tests {
             let mut unread = Unread::default();
             let calls = calls_of([&folder.path().to_owned()], "prod", &mut unread).unwrap();
             let counted: Vec<u64> = calls.gaps().iter().map(|gap| gap.passed).collect();
-            assert_eq!((counted, unread.gaps), (vec![1, 3], 1));
+            let (gaps, foreign, said) = match kind {
+                RecordKind::Damage => (0, 2, "2 records of the ledger that somebody put in"),
+                _ => (
+                    1,
+                    0,
+                    "1 gaps of the ledger, whose records were not signed when a run ended",
+                ),
+            };
+            assert_eq!((counted, unread.gaps, unread.foreign), (vec![1, 3], gaps, foreign));
             let both = Reconciliation::of(&calls, Given::default());
             let report = both.finish();
             assert_eq!(exit_of(&report, &unread), Exit::Partly);
-            let said = show::in_words(&report, &unread, "prod");
-            assert!(
-                said.contains("1 gaps of the ledger, whose records were not signed when a run ended"),
-                "{said}"
-            );
+            let words = show::in_words(&report, &unread, "prod");
+            assert!(words.contains(said), "{words}");
         }
+    }
+
+    /// The attack: a stolen credential's call gets a record that says that it was the gateway's.
+    #[test]
+    fn promise_5_a_call_that_somebody_put_into_the_ledger_is_no_call_of_the_gateway() {
+        let folder = tempfile::tempdir().unwrap();
+        let call = |id: &str, verb: &str| {
+            let time = "2026-11-22T10:00:00Z";
+            let begin = serde_json::json!({"id": id, "t": time, "cluster": "prod", "by": {"user": "alice"}, "req": {"verb": verb, "path": "/version"}});
+            let end = serde_json::json!({"id": id, "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
+            [(RecordKind::Access, begin), (RecordKind::Close, end)]
+        };
+        let said = serde_json::json!({"id": "", "unsigned": {"from": 2, "until": 6}});
+        // Under an id of its own, and under that of an honest call.
+        let mut records = [call("a", "get"), call("thief", "delete"), call("a", "delete")].concat();
+        records.push((RecordKind::Damage, said));
+        ledger(folder.path(), &records);
+        let mut unread = Unread::default();
+        let calls = calls_of([&folder.path().to_owned()], "prod", &mut unread).unwrap();
+        assert!(calls.find("thief").is_none());
+        assert_eq!(calls.find("a").unwrap().1.verb.as_ref(), "get");
+        assert_eq!((unread.foreign, calls.len()), (4, 1));
+        assert_eq!(
+            exit_of(&Reconciliation::of(&calls, Given::default()).finish(), &unread),
+            Exit::Partly
+        );
     }
 
     fn gap_at(time: &str) -> (RecordKind, serde_json::Value) {

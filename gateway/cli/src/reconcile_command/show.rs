@@ -178,6 +178,18 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
             unread.gaps
         ));
     }
+    if unread.foreign > 0 {
+        lines.push(format!(
+            "{} records of the ledger that somebody put in while no gateway ran (see gatescribe ledger verify)",
+            unread.foreign
+        ));
+    }
+    if unread.unproved > 0 {
+        lines.push(format!(
+            "whether the gateway wrote {} records that were not signed when a run ended; they are compared like all others",
+            unread.unproved
+        ));
+    }
     if let Some(why) = &unread.ledger {
         lines.push(format!(
             "the rest of the ledger: {} (see gatescribe ledger verify)",
@@ -334,6 +346,8 @@ pub(super) fn as_json(report: &Report, unread: &Unread) -> String {
             "named": unread.named,
             "records": unread.records,
             "unsignedGaps": unread.gaps,
+            "notTheGateways": unread.foreign,
+            "unsigned": unread.unproved,
             "ledger": unread.ledger,
         },
     });
