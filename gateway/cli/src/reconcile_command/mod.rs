@@ -180,7 +180,7 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
     let unsigned = unsigned_in(&reader, first, erasing::signed(folder));
     let is_foreign = |seq| unsigned.foreign.iter().any(|(records, _)| records.contains(&seq));
-    let is_unproved = |seq| unsigned.unproved.iter().any(|records| records.contains(&seq));
+    let is_unproved = |seq| unsigned.ranges().any(|records| records.contains(&seq));
     for record in reader.records_from(first) {
         match record {
             // Somebody put it in: it makes no call one of the gateway's, and excuses none.
@@ -213,7 +213,7 @@ fn unsigned_in(reader: &ledger::Reader, first: u64, signed: u64) -> Unsigned {
     for record in reader.records_from(first).map_while(Result::ok) {
         statements.read(record.kind, &record.leaf, record.seq);
     }
-    statements.counting(|by| signed == 0 || by < signed)
+    statements.counting(if signed == 0 { u64::MAX } else { signed }, |_| true)
 }
 
 fn opened(folder: &Path) -> anyhow::Result<ledger::Reader> {

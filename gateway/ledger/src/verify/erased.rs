@@ -254,7 +254,7 @@ impl Erasures {
     pub(super) fn unsigned(&self, proved: u64) -> Unsigned {
         let signed = self.refusals.iter().filter(|(by, _)| **by < proved);
         let refused = refused(&signed.map(|(by, which)| (*by, which.clone())).collect());
-        self.unsigned.counting(|by| by < proved && !refused.contains(&by))
+        self.unsigned.counting(proved, |by| !refused.contains(&by))
     }
 
     /// What the records up to `proved` say, and the parts that are missing without that any of them says so.

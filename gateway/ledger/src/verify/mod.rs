@@ -512,6 +512,8 @@ struct Chain {
     open: Option<OpenSet>,
     /// Which of two is right is not settled yet.
     dispute: Option<Dispute>,
+    /// By its first record, after which number each file is called that was read.
+    files: BTreeMap<u64, u64>,
     is_first: bool,
     /// It does not begin in the middle; only then all records of changes of the key come by.
     is_whole: bool,
@@ -537,6 +539,7 @@ impl Chain {
             frontier: Some(Frontier::default()),
             open: Some(OpenSet::new()),
             dispute: None,
+            files: BTreeMap::new(),
             is_first: true,
             is_whole: true,
             is_off: false,
@@ -596,6 +599,7 @@ impl Chain {
             self.is_off = false;
         }
         let segment = self.along_what_is_before(segment);
+        self.files.insert(segment.first, segment.named);
         self.count(&segment);
         self.compare_calls(&segment, &name);
         self.dispute = segment.dispute;
@@ -717,18 +721,6 @@ impl Chain {
             .findings
             .sort_by_key(|finding| (finding.records.start, finding.offset));
         self.report
-    }
-
-    /// Says which records the gateway found, and had not written.
-    fn find_unsigned(&mut self) {
-        self.report.unsigned = self.erasures.unsigned(self.report.proved);
-        let names = self.disk.list().unwrap_or_default();
-        let firsts: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
-        for (records, by) in self.report.unsigned.foreign.clone() {
-            let first = firsts.iter().filter(|first| **first <= records.start).max();
-            let name = segment_name(first.copied().unwrap_or_default());
-            self.find(Fault::AfterEnd { by }, records, &name, 0);
-        }
     }
 
     /// Says what leads to nothing but the signature of a key that another followed.

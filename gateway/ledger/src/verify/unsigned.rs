@@ -3,20 +3,54 @@
 //! Such a record counts where a signature covers it, where it speaks of records before it, and where no later one speaks of it: a forger who appends
 //! records appends one of these, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
 use model::event::RecordKind;
 use serde::Deserialize;
 
+use super::{Chain, FINDINGS_MAX, Fault};
+use crate::segment::segment_name;
+
+/// So many statements are held: whoever writes a log can fill it with them.
+const STATEMENTS_MAX: usize = FINDINGS_MAX;
+
 /// What records of kinds `damage` and `recovery` say of others, by their own numbers.
+///
+/// Of too many, the latest are held. Whether one counts is decided by later ones alone, so of those that are held it is decided as if all were. Of the earlier ones
+/// it is said how many there are, and of which stretch they speak: no record in it passes as the gateway's.
 #[derive(Clone, Debug, Default)]
-pub struct Statements(BTreeMap<u64, Stated>);
+pub struct Statements {
+    list: BTreeMap<u64, Stated>,
+    dropped: Option<Dropped>,
+}
 
 #[derive(Clone, Debug)]
 struct Stated {
     records: Range<u64>,
     is_foreign: bool,
+}
+
+/// Statements that are not held; each stands before those that are.
+#[derive(Clone, Debug)]
+struct Dropped {
+    count: u64,
+    /// The numbers of the first and the last of them.
+    first: u64,
+    last: u64,
+    /// The stretch of which they speak.
+    records: Range<u64>,
+}
+
+impl Dropped {
+    fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count.saturating_add(other.count),
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+            records: self.records.start.min(other.records.start)..self.records.end.max(other.records.end),
+        }
+    }
 }
 
 /// Which records were not signed when a run ended.
@@ -26,6 +60,9 @@ pub struct Unsigned {
     pub unproved: Vec<Range<u64>>,
     /// It did not write these, each with the record that says so: the runs that they follow had signed all of their own, and ended.
     pub foreign: Vec<(Range<u64>, u64)>,
+    /// Statements that are told together, since there are too many: the stretch of which they speak, and how many they are at most. It did not write some of these
+    /// records, or that is not proved.
+    pub more: Option<(Range<u64>, u64)>,
 }
 
 impl Unsigned {
@@ -34,6 +71,7 @@ impl Unsigned {
         self.unproved
             .iter()
             .chain(self.foreign.iter().map(|(records, _)| records))
+            .chain(self.more.iter().map(|(records, _)| records))
     }
 }
 
@@ -57,33 +95,71 @@ impl Statements {
         if let Ok(Leaf { unsigned }) = serde_json::from_slice(leaf) {
             let records = unsigned.from..unsigned.until;
             if !records.is_empty() && records.end <= seq {
-                self.0.insert(seq, Stated { records, is_foreign });
+                self.list.insert(seq, Stated { records, is_foreign });
+                self.drop_beyond(STATEMENTS_MAX);
             }
         }
+    }
+
+    /// The earliest go.
+    fn drop_beyond(&mut self, most: usize) {
+        let is_dropped = |dropped: &Option<Dropped>, seq| dropped.as_ref().is_some_and(|dropped| seq <= dropped.last);
+        while self.list.len() > most
+            || self
+                .list
+                .first_key_value()
+                .is_some_and(|(seq, _)| is_dropped(&self.dropped, *seq))
+        {
+            let Some((seq, Stated { records, .. })) = self.list.pop_first() else {
+                return;
+            };
+            self.drop_more(Dropped {
+                count: 1,
+                first: seq,
+                last: seq,
+                records,
+            });
+        }
+    }
+
+    fn drop_more(&mut self, more: Dropped) {
+        self.dropped = Some(match self.dropped.take() {
+            Some(dropped) => dropped.and(more),
+            None => more,
+        });
     }
 
     /// Whether none says anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty() && self.dropped.is_none()
     }
 
     pub(super) fn pass_over(&mut self, is_so: impl Fn(u64) -> bool) {
-        self.0.retain(|seq, _| !is_so(*seq));
+        self.list.retain(|seq, _| !is_so(*seq));
     }
 
     pub(super) fn add(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.join(other, STATEMENTS_MAX);
     }
 
-    /// What counts of it. The later one is judged first, since it may speak of the earlier one.
+    fn join(&mut self, other: Self, most: usize) {
+        self.list.extend(other.list);
+        if let Some(dropped) = other.dropped {
+            self.drop_more(dropped);
+        }
+        self.drop_beyond(most);
+    }
+
+    /// What counts of it, of the statements in records before `proved`. The later one is judged first, since it may speak of the earlier one.
     #[must_use]
-    pub fn counting(&self, counts: impl Fn(u64) -> bool) -> Unsigned {
-        let mut unsigned = Unsigned::default();
-        for (by, Stated { records, is_foreign }) in self.0.iter().rev() {
-            if !counts(*by) || unsigned.ranges().any(|records| records.contains(by)) {
+    pub fn counting(&self, proved: u64, counts: impl Fn(u64) -> bool) -> Unsigned {
+        let (mut unsigned, mut spoken_of) = (Unsigned::default(), SpokenOf::default());
+        for (by, Stated { records, is_foreign }) in self.list.range(..proved).rev() {
+            if !counts(*by) || spoken_of.has_all(*by, *by) {
                 continue;
             }
+            spoken_of.ahead.push((records.end, records.start));
             match is_foreign {
                 true => unsigned.foreign.push((records.clone(), *by)),
                 false => add(&mut unsigned.unproved, records.clone()),
@@ -91,14 +167,64 @@ impl Statements {
         }
         unsigned.foreign.reverse();
         unsigned.unproved.reverse();
+        // Which of them count is not known any more, but where none can.
+        let some = self.dropped.as_ref().filter(|some| some.first < proved);
+        unsigned.more = some
+            .filter(|some| !spoken_of.has_all(some.first, some.last))
+            .map(|some| (some.records.clone(), some.count));
         unsigned
+    }
+}
+
+/// The ranges of statements that count, while those are judged from the last to the first: so that not each is asked for each.
+#[derive(Debug, Default)]
+struct SpokenOf {
+    /// End and start of those that end before what is judged; the largest end first.
+    ahead: BinaryHeap<(u64, u64)>,
+    /// The lowest start of the others.
+    from: Option<u64>,
+}
+
+impl SpokenOf {
+    /// Whether one of them has all records from `first` to `last`, which is never larger than when this was asked before.
+    fn has_all(&mut self, first: u64, last: u64) -> bool {
+        while let Some(&(_, start)) = self.ahead.peek().filter(|(end, _)| *end > last) {
+            self.from = Some(self.from.map_or(start, |from| from.min(start)));
+            self.ahead.pop();
+        }
+        self.from.is_some_and(|from| from <= first)
+    }
+}
+
+impl Chain {
+    /// Says which records the gateway found, and had not written.
+    pub(super) fn find_unsigned(&mut self) {
+        let unsigned = self.erasures.unsigned(self.report.proved);
+        for (records, by) in &unsigned.foreign {
+            let name = self.file_of(records.start);
+            self.find(Fault::AfterEnd { by: *by }, records.clone(), &name, 0);
+        }
+        if let Some((records, count)) = &unsigned.more {
+            let name = self.file_of(records.start);
+            self.find(Fault::More { count: *count }, records.clone(), &name, 0);
+        }
+        self.report.unsigned = unsigned;
+    }
+
+    /// The file in which this record was read; of one that was not, the first file.
+    fn file_of(&self, seq: u64) -> String {
+        let file = self.files.range(..=seq).next_back();
+        let file = file.or_else(|| self.files.first_key_value());
+        segment_name(file.map_or(seq, |(_, named)| *named))
     }
 }
 
 /// The later ones come first. A start that died before it signed said the same as the next one.
 fn add(all: &mut Vec<Range<u64>>, records: Range<u64>) {
     match all.last_mut() {
-        Some(last) if records.end >= last.start => last.start = last.start.min(records.start),
+        Some(last) if records.end >= last.start && records.start <= last.end => {
+            *last = last.start.min(records.start)..last.end.max(records.end);
+        }
         _ => all.push(records),
     }
 }
@@ -120,7 +246,7 @@ mod tests {
             };
             all.read(kind, leaf.as_bytes(), *seq);
         }
-        all.counting(|seq| seq < 100)
+        all.counting(100, |_| true)
     }
 
     #[test]
@@ -148,7 +274,93 @@ mod tests {
         );
     }
 
+    /// As if there were no bound, and each asked for each.
+    fn all_that_count(statements: &BTreeMap<u64, Stated>, proved: u64) -> Vec<(Range<u64>, u64, bool)> {
+        let mut counting: Vec<(Range<u64>, u64, bool)> = Vec::new();
+        for (by, stated) in statements.range(..proved).rev() {
+            if !counting.iter().any(|(records, ..)| records.contains(by)) {
+                counting.push((stated.records.clone(), *by, stated.is_foreign));
+            }
+        }
+        counting
+    }
+
+    #[test]
+    fn promise_5_statements_that_are_too_many_are_counted_and_none_of_their_records_passes() {
+        let too_many = u64::try_from(STATEMENTS_MAX).unwrap() + 500;
+        let leaf = |from: u64, until: u64| format!(r#"{{"unsigned":{{"from":{from},"until":{until}}}}}"#);
+        let all_in = |segments: &[Range<u64>]| {
+            let mut all = Statements::default();
+            for segment in segments {
+                let mut one = Statements::default();
+                for n in segment.clone() {
+                    one.read(RecordKind::Damage, leaf(2 * n, 2 * n + 1).as_bytes(), 2 * n + 1);
+                }
+                all.add(one);
+            }
+            all
+        };
+        for segments in [
+            &[0..too_many, 0..0][..],
+            &[0..300, 300..too_many],
+            &[600..too_many, 0..600],
+        ] {
+            let mut all = all_in(segments);
+            assert_eq!(
+                all.list.len() + usize::try_from(all.dropped.as_ref().unwrap().count).unwrap(),
+                STATEMENTS_MAX + 500
+            );
+            let said = all.counting(u64::MAX, |_| true);
+            let (stretch, count) = said.more.clone().unwrap();
+            assert_eq!((stretch.start, count), (0, too_many - said.foreign.len() as u64));
+            assert_eq!(stretch.end, said.foreign[0].0.start - 1);
+            assert_eq!(
+                all.counting(2, |_| true).more,
+                Some((stretch, count)),
+                "the first of them is proved"
+            );
+            assert_eq!(all.counting(1, |_| true), Unsigned::default(), "none is");
+            // Who put all of them in is told by one statement, as if they were few.
+            let end = 2 * too_many;
+            all.read(RecordKind::Damage, leaf(0, end).as_bytes(), end);
+            let said = all.counting(u64::MAX, |_| true);
+            assert_eq!((said.foreign, said.more), (vec![(0..end, end)], None));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_dropped_what_is_held_counts_as_before_and_the_rest_is_in_the_stretch(
+            statements in prop::collection::vec((0_u64..60, any::<bool>(), 0_u64..60, 0_u64..60), 0..30),
+            most in 0_usize..12, cut in 0_usize..30, proved in 0_u64..70,
+        ) {
+            let (mut held, mut all) = ([Statements::default(), Statements::default()], BTreeMap::new());
+            for (n, (seq, is_foreign, from, until)) in statements.into_iter().enumerate() {
+                let stated = Stated { records: from..until.min(seq), is_foreign };
+                if !stated.records.is_empty() && !all.contains_key(&seq) {
+                    all.insert(seq, stated.clone());
+                    let one = &mut held[usize::from(n < cut)];
+                    one.list.insert(seq, stated);
+                    one.drop_beyond(most);
+                }
+            }
+            let [mut one, other] = held;
+            one.join(other, most);
+            prop_assert!(one.list.len() <= most);
+            let said = one.counting(proved, |_| true);
+            for (records, by, is_foreign) in all_that_count(&all, proved) {
+                let is_in = |stretch: &Range<u64>| stretch.start <= records.start && records.end <= stretch.end;
+                let is_told = match is_foreign {
+                    true => said.foreign.contains(&(records.clone(), by)),
+                    false => said.unproved.iter().any(is_in),
+                };
+                let is_dropped = one.dropped.as_ref().is_some_and(|dropped| by <= dropped.last);
+                prop_assert!(is_told || (is_dropped && said.more.iter().any(|(stretch, _)| is_in(stretch))));
+            }
+            let counting = all_that_count(&all, proved);
+            prop_assert!(said.foreign.iter().all(|(records, by)| counting.contains(&(records.clone(), *by, true))));
+        }
+
         #[test]
         fn foreign_bytes_say_nothing_of_other_records(data in prop::collection::vec(any::<u8>(), 0..300), seq: u64) {
             let mut all = Statements::default();

@@ -1,12 +1,14 @@
 //! On the simulated disks of a ledger and of its key: somebody appends between two runs, and runs end in every way.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::Options;
+use crate::disk::{DiskFile, DiskLock, LockError};
 use crate::note::{Algorithm, KeyName, SigningKey};
 use crate::sim::{Fault, SimDisk};
 use crate::verify::{self, Report, Trust, verify};
@@ -368,6 +370,68 @@ fn a_file_that_says_nothing_of_an_end_stops_the_start_and_says_which() {
     place.beside.put(CLOSED, b"an end\n");
     let error = place.run().unwrap_err().to_string();
     assert!(error.ends_with("closed` is no checkpoint"), "{error}");
+}
+
+/// A disk that lists its files so many times.
+#[derive(Debug)]
+struct Lists(SimDisk, AtomicUsize);
+
+impl Disk for Lists {
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        let left = self
+            .1
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map_err(|_| std::io::Error::other("no more"))
+            .and_then(|_| self.0.list())
+    }
+    fn lock(&self) -> Result<Box<dyn DiskLock>, LockError> {
+        self.0.lock()
+    }
+    fn create(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.0.create(name)
+    }
+    fn open(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.0.open(name)
+    }
+    fn open_read(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
+        self.0.open_read(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> std::io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_dir(&self) -> std::io::Result<()> {
+        self.0.sync_dir()
+    }
+    fn display(&self, name: &str) -> String {
+        self.0.display(name)
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_any_more_changes_nothing_of_where_a_record_stands() {
+    let place = Place::ended(1);
+    let forged = place.thief(&deletes_secrets());
+    place.run().unwrap();
+    let trust = Trust {
+        keys: vec![place.keys[0].key().clone()],
+        remembered: Vec::new(),
+    };
+    let mut told = 0;
+    for lists in 0..9 {
+        let disk: Arc<dyn Disk> = Arc::new(Lists(place.disk.copy(1), AtomicUsize::new(lists)));
+        let Ok(report) = verify(&disk, &trust, 1, &|_| {}) else {
+            continue;
+        };
+        assert_eq!(report.findings.len(), 1, "{lists}: {:?}", report.findings);
+        let finding = &report.findings[0];
+        let file = disk.display(&segment_name(forged.start));
+        assert_eq!((&finding.records, &finding.file), (&forged, &file), "{lists}");
+        told += 1;
+    }
+    assert!((1..9).contains(&told), "{told}");
 }
 
 proptest! {
