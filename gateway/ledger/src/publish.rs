@@ -73,6 +73,16 @@ pub enum PublishError {
         /// What is wrong.
         source: CheckpointError,
     },
+    /// The file beside the key that says where the last run ended is damaged.
+    #[error(
+        "`{file}` does not say where the last run ended: take it away; the start then records that nothing proves who wrote what was not signed"
+    )]
+    Closed {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        source: CheckpointError,
+    },
     /// It was signed by another key, or by nobody.
     #[error(
         "`{file}` was not signed by this ledger's key `{key}`: put the key back, or begin a new ledger in an empty folder, \
@@ -117,8 +127,8 @@ pub enum PublishError {
     /// The two keys cannot follow one another, or one did not sign that.
     #[error(transparent)]
     Turn(#[from] TurnError),
-    /// The record of the change was not taken.
-    #[error("the change of the key cannot be recorded")]
+    /// A record that has to stand there before anything is signed was not taken.
+    #[error("what has to be recorded before anything is signed cannot be recorded")]
     Append(#[from] AppendError),
     /// It was taken and lost: the disk failed.
     #[error("the record of the key's change was lost")]

@@ -132,7 +132,7 @@ impl Desk {
                 turn.next.short()
             ),
         };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let body = serde_json::to_vec(&body).map_err(|_| AppendError::NotAnObject)?;
         let ticket = self.ledger.append(RecordKind::Key, body, Vec::new())?;
         ticket.wait().map_err(|_| PublishError::Unrecorded)?;
         Ok(turn)

@@ -109,7 +109,8 @@ fn say(
         note,
         ..Record::default()
     };
-    let ticket = ledger.append(kind, record.body().unwrap_or_default(), Vec::new())?;
+    let body = record.body().map_err(|_| AppendError::NotAnObject)?;
+    let ticket = ledger.append(kind, body, Vec::new())?;
     ticket.wait().map(drop).map_err(|_| PublishError::Unsaid)
 }
 
@@ -118,12 +119,10 @@ impl Closed {
         let Some(bytes) = read(beside, CLOSED)? else {
             return Ok(None);
         };
-        Self::parse(&bytes)
-            .map(Some)
-            .map_err(|source| PublishError::Checkpoint {
-                file: beside.display(CLOSED),
-                source,
-            })
+        Self::parse(&bytes).map(Some).map_err(|source| PublishError::Closed {
+            file: beside.display(CLOSED),
+            source,
+        })
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, CheckpointError> {

@@ -365,11 +365,40 @@ fn what_an_older_folder_of_the_key_says_accuses_nobody() {
 }
 
 #[test]
-fn a_file_that_says_nothing_of_an_end_stops_the_start_and_says_which() {
+fn a_file_that_says_nothing_of_an_end_stops_the_start_which_says_what_to_do_and_that_helps() {
     let place = Place::ended(1);
+    let forged = place.thief(&deletes_secrets());
     place.beside.put(CLOSED, b"an end\n");
-    let error = place.run().unwrap_err().to_string();
-    assert!(error.ends_with("closed` is no checkpoint"), "{error}");
+    let error = place.run().unwrap_err();
+    let file = place.beside.display(CLOSED);
+    assert_eq!(
+        chain(&*error),
+        format!(
+            "`{file}` does not say where the last run ended: take it away; the start then records that nothing proves who wrote what was not \
+             signed: {}",
+            CheckpointError::Lines
+        )
+    );
+    assert_eq!(place.records(RecordKind::Damage).len(), 0, "nothing is said on the way");
+    place.beside.remove(CLOSED).unwrap();
+    let tail = place.run().unwrap();
+    assert!(tail.foreign.is_empty());
+    assert_eq!((tail.unproved.start, tail.signed.size), (forged.start, forged.start));
+    assert!(tail.unproved.end >= forged.end);
+    assert_eq!(place.verified().unsigned.unproved, [tail.unproved]);
+}
+
+#[test]
+fn where_it_cannot_be_recorded_what_nobody_had_signed_that_is_said_and_nothing_is_signed() {
+    let place = Place::ended(1);
+    place.dies();
+    let signed = place.verified().proved;
+    let ledger = place.open().unwrap();
+    ledger.close();
+    let error = place.start(&ledger).unwrap_err();
+    let words = "what has to be recorded before anything is signed cannot be recorded: the ledger is closed";
+    assert_eq!(chain(&error), words);
+    assert_eq!(place.verified().proved, signed);
 }
 
 /// A disk that lists its files so many times.
