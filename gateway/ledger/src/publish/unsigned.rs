@@ -16,7 +16,8 @@ use crate::checkpoint::decimal;
 use crate::recovery::footer_at_end;
 use crate::tree::Hash;
 
-/// The file beside the key: a checkpoint without a signature, and in a fourth line how many records a later start, or a command, has found.
+/// The file beside the key: a checkpoint without a signature, and in a fourth line how many records a later start, or a command, has found. Frozen
+/// (`tests/frozen/v1-closed`).
 const CLOSED: &str = "closed";
 
 /// What a start found behind what was signed.
@@ -70,8 +71,8 @@ impl Publisher {
     pub fn reopen(ledger: &Ledger, beside: &dyn Disk) -> Result<(), PublishError> {
         match Closed::read(beside)? {
             Some(closed) if closed.found.is_none() => {
-                let text = format!("{}{}\n", closed.stated, ledger.found());
-                replace(beside, CLOSED, text.as_bytes())
+                let found = Some(ledger.found());
+                replace(beside, CLOSED, Closed { found, ..closed }.text().as_bytes())
             }
             _ => Ok(()),
         }
@@ -135,6 +136,11 @@ impl Closed {
         let found = found.transpose()?;
         Ok(Self { stated, found })
     }
+
+    fn text(&self) -> String {
+        let found = self.found.map(|found| format!("{found}\n"));
+        format!("{}{}", self.stated, found.unwrap_or_default())
+    }
 }
 
 impl Desk {
@@ -149,7 +155,11 @@ impl Desk {
         if self.ledger.without_end() > 0 || !self.is_sealed_at(end.size, &end.root)? {
             return Ok(());
         }
-        replace(&**beside, CLOSED, end.to_string().as_bytes())
+        let closed = Closed {
+            stated: end.clone(),
+            found: None,
+        };
+        replace(&**beside, CLOSED, closed.text().as_bytes())
     }
 
     /// Whether the last segment has a footer that says so: nothing stands behind it.

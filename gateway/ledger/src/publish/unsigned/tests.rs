@@ -29,6 +29,7 @@ fn options() -> Options {
         segment_bytes: 64 << 10,
         max_open: 32,
         outcome_bytes: 512,
+        clock: clock(),
         ..Options::default()
     }
 }
@@ -399,6 +400,26 @@ fn where_it_cannot_be_recorded_what_nobody_had_signed_that_is_said_and_nothing_i
     let words = "what has to be recorded before anything is signed cannot be recorded: the ledger is closed";
     assert_eq!(chain(&error), words);
     assert_eq!(place.verified().proved, signed);
+}
+
+/// These files never change; what this release writes, and what any later one must still read.
+#[test]
+fn what_says_an_end_is_written_and_read_byte_for_byte_as_it_was_frozen() {
+    let ended = include_bytes!("../../../tests/frozen/v1-closed/ended");
+    let found = include_bytes!("../../../tests/frozen/v1-closed/found");
+    let place = Place::ended(1);
+    let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes.unwrap()).unwrap();
+    assert_eq!(text(place.beside.bytes(CLOSED)), text(Some(ended.to_vec())));
+    let forged = place.thief(&deletes_secrets());
+    let ledger = place.open().unwrap();
+    // Also by whoever comes second.
+    for _ in 0..2 {
+        Publisher::reopen(&ledger, &place.beside).unwrap();
+        assert_eq!(text(place.beside.bytes(CLOSED)), text(Some(found.to_vec())));
+    }
+    let [ended, found] = [&ended[..], found].map(|bytes| Closed::parse(bytes).unwrap());
+    assert_eq!((ended.stated.size, ended.found), (forged.start, None));
+    assert_eq!((found.stated, found.found), (ended.stated, Some(forged.end)));
 }
 
 /// A disk that lists its files so many times.
