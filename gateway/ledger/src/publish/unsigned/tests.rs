@@ -13,6 +13,9 @@ use crate::note::{Algorithm, KeyName, SigningKey};
 use crate::sim::{Fault, SimDisk};
 use crate::verify::{self, Report, Trust, verify};
 
+/// Where a run breaks off is not what is looked at.
+type Attempt<T> = Result<T, Box<dyn std::error::Error>>;
+
 /// A gateway's two folders and its key.
 struct Place {
     disk: SimDisk,
@@ -76,7 +79,7 @@ impl Place {
     }
 
     /// A run from its start to its end, which may break off anywhere.
-    fn run(&self) -> anyhow_like::Result<Tail> {
+    fn run(&self) -> Attempt<Tail> {
         let ledger = self.open()?;
         let (publisher, tail) = self.start(&ledger)?;
         for _ in 0..3 {
@@ -150,11 +153,6 @@ impl Place {
             .map(|record| serde_json::from_slice(&record.leaf).unwrap())
             .collect()
     }
-}
-
-/// Where a run breaks off is not what is looked at.
-mod anyhow_like {
-    pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 }
 
 fn deletes_secrets() -> [(RecordKind, Value); 2] {
@@ -273,9 +271,7 @@ fn promise_5_wherever_the_start_breaks_off_that_finds_them_they_and_no_others_ar
         let forged = place.thief(&deletes_secrets());
         breaks(&place);
         place.run().unwrap();
-        let mut accused = place.accused();
-        accused.dedup();
-        assert_eq!(accused, [forged], "{how}");
+        assert_eq!(place.accused(), [forged], "{how}");
     });
 }
 
@@ -286,7 +282,7 @@ fn promise_5_a_change_of_the_key_that_breaks_off_accuses_nobody_and_hides_nothin
             let mut place = Place::ended(skip);
             let forged = is_forged.then(|| place.thief(&deletes_secrets()));
             let [old, next] = [Arc::clone(&place.keys[0]), key()];
-            let turn = |place: &Place| -> anyhow_like::Result<Tail> {
+            let turn = |place: &Place| -> Attempt<Tail> {
                 let ledger = place.open()?;
                 let [disk, beside] = place.dyns();
                 let keys = [old.key(), next.key()];
@@ -302,9 +298,7 @@ fn promise_5_a_change_of_the_key_that_breaks_off_accuses_nobody_and_hides_nothin
             turn(&place).unwrap();
             place.keys.push(Arc::clone(&next));
             place.run().unwrap();
-            let mut accused = place.accused();
-            accused.dedup();
-            assert_eq!(accused, Vec::from_iter(forged), "{skip}");
+            assert_eq!(place.accused(), Vec::from_iter(forged), "{skip}");
         }
     }
 }
@@ -490,8 +484,13 @@ proptest! {
         let stated = Checkpoint { origin: "a/b".to_owned(), size, root };
         let text = format!("{stated}{}", found.map(|found| format!("{found}\n")).unwrap_or_default());
         let closed = Closed { stated, found };
-        prop_assert_eq!(Closed::parse(text.as_bytes()), Ok(closed.clone()));
+        prop_assert_eq!(closed.text(), text.clone());
+        prop_assert_eq!(Closed::parse(text.as_bytes()), Ok(closed));
+        // Of a file with a fourth line the first three are one, too; nothing else of it is.
         let cut = cut.min(text.len() - 1);
-        prop_assert!(Closed::parse(&text.as_bytes()[..cut]).is_err() || found.is_some());
+        let third = text.match_indices('\n').nth(2).unwrap().0 + 1;
+        for cut in [cut, third.min(text.len() - 1)] {
+            prop_assert_eq!(Closed::parse(&text.as_bytes()[..cut]).is_ok(), cut == third);
+        }
     }
 }
