@@ -313,7 +313,7 @@ fn promise_5_records_put_in_between_two_runs_are_not_the_gateways_and_it_says_so
     ensure!(
         gateway
             .log()
-            .contains("this gateway did not write them, and does nothing by them"),
+            .contains("this gateway did not write them, and takes nothing away by them"),
         "the log says it"
     );
     work(&gateway).context("it goes on serving")?;

@@ -10,7 +10,8 @@
 //! What is durable is signed beside it ([`Publisher`]), somebody else may cosign it ([`mod@witness`]), and [`mod@verify`] checks a ledger from outside, by its files and a public
 //! key.
 //!
-//! What it is not: it knows no record's meaning beyond the pairing of intents with their ends; it deletes nothing.
+//! What it is not: beyond the pairing of intents with their ends it knows only what records say of the ledger itself (changes of its key, erasures, what was refused or not
+//! signed); it deletes no record.
 //!
 //! Why plain files and an own format: a database's durability is a setting that somebody else decides, and none keeps
 //! a Merkle tree over the very bytes that were synced. The price is this crate's own recovery, which therefore is tested by

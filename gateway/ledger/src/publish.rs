@@ -211,7 +211,7 @@ impl Publisher {
     /// Holds the ledger against what was signed before, signs its end, and goes on signing whenever it has grown, once a
     /// second at most. The first signer's name is the origin; all of them sign. `beside` is a folder where the newest checkpoint
     /// is kept a second time and looked for, such as that of the key: without it, whoever can write the ledger's folder while
-    /// nobody signs can take the checkpoints away and have other records signed. Whatever stands behind what was signed is signed now, so it is recorded before
+    /// nobody signs can take the checkpoints away and have other records signed. Whatever stands behind what was signed is signed now, so whoever starts records it before
     /// ([`Publisher::say_unsigned`]).
     ///
     /// # Errors

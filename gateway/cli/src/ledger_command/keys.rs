@@ -359,8 +359,8 @@ fn put_back(
     let erased = erased.map_err(|error| (Exit::Integrity, error))?;
     let store = open_store(data).map_err(fault)?;
     // What is appended now is signed by the next start, which has to know it from what was put in before.
-    let reopened = Publisher::reopen(ledger, &RealDisk::new(&data.at("keys")));
-    reopened.map_err(fault)?;
+    let noted = Publisher::note_found(ledger, &RealDisk::new(&data.at("keys")));
+    noted.map_err(fault)?;
     record(backup, unsigned, ledger, boot).map_err(fault)?;
     store.restore_part_keys(backup, &erased, now()).map_err(fault)
 }

@@ -3,7 +3,7 @@
 //! away is looked at: a record that says that keys are erased, that a request is withdrawn or a hold released, or that records are refused. The state file
 //! knows the very words of those that this gateway wrote; each other one is refused, in a record of kind `damage` that is durable before anything is signed.
 //!
-//! Where the run before had ended in order and signed all of its records, none behind them is the gateway's, whatever it says; else nothing tells which are. Both is
+//! Where the run before had ended in order and signed all of its records, none behind them is the gateway's, whatever it says; else nothing tells which are. Both are
 //! recorded, and `ledger verify` says it.
 //!
 //! Whoever reads the ledger later passes over what was refused: the next starts, `ledger verify`, `ledger keys restore`.
@@ -74,7 +74,7 @@ fn tell(signed: u64, foreign: &Range<u64>, unproved: &Range<u64>) {
         tracing::error!(
             from = foreign.start,
             until = foreign.end,
-            "records stand behind the end of a run that had signed all of its own: this gateway did not write them, and does nothing by them; somebody wrote into the ledger's files"
+            "records stand behind the end of a run that had signed all of its own: this gateway did not write them, and takes nothing away by them; somebody wrote into the ledger's files"
         );
     }
     if signed == 0 && !unproved.is_empty() {

@@ -62,7 +62,7 @@ impl Publisher {
             }
             None => {
                 if let Some(beside) = &desk.beside {
-                    Self::reopen(ledger, &**beside)?;
+                    Self::note_found(ledger, &**beside)?;
                 }
                 desk.record_turn(&**old, &**next, boot)?
             }

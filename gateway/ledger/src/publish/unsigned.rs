@@ -54,8 +54,8 @@ impl Publisher {
         let signed = before::signed(ledger, disk, Some(beside), keys)?;
         let tail = tail(signed, ledger.found(), Closed::read(&**beside)?.as_ref());
         if !tail.foreign.is_empty() {
-            Self::reopen(ledger, &**beside)?;
-            let note = "the gateway did not write these records: they stood behind the end of a run that had signed all of its own. Nothing is done by them";
+            Self::note_found(ledger, &**beside)?;
+            let note = "the gateway did not write these records: they stood behind the end of a run that had signed all of its own. Nothing is taken away by them";
             say(ledger, RecordKind::Damage, &tail.foreign, (boot, at, Some(note)))?;
         }
         if !tail.unproved.is_empty() {
@@ -68,7 +68,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The folder of the key cannot be read or written.
-    pub fn reopen(ledger: &Ledger, beside: &dyn Disk) -> Result<(), PublishError> {
+    pub fn note_found(ledger: &Ledger, beside: &dyn Disk) -> Result<(), PublishError> {
         match Closed::read(beside)? {
             Some(closed) if closed.found.is_none() => {
                 let found = Some(ledger.found());

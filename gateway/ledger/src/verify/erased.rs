@@ -34,7 +34,7 @@ struct Detached {
     keys: Vec<String>,
 }
 
-/// What one segment, or several, say of erasures.
+/// What one segment, or several, say of erasures, and of other records.
 #[derive(Debug, Default)]
 pub(super) struct Erasures {
     /// By the name of the key: all records that say so, since the first of them may be refused.

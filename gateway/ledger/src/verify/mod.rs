@@ -298,7 +298,7 @@ pub struct Report {
     pub strange: u64,
     /// What was not read, because an earlier check had read it ([`verify_resumed`]).
     pub recalled: Recalled,
-    /// Segments, records, parts and bytes that were read.
+    /// Segments that were read.
     pub segments: u64,
     /// Records that were hashed.
     pub records: u64,
@@ -315,7 +315,7 @@ pub struct Report {
     /// Tiles of hashes that were compared; of a log that is read from a server.
     pub tiles: u64,
     /// Entries that do not begin with a kind and their number, and so are no records of this format; of a log that is read from a
-    /// server.
+    /// server. Not [`Unsigned::foreign`], which are records.
     pub foreign: u64,
     /// Bytes of segments, or of entries and tiles.
     pub bytes: u64,

@@ -314,7 +314,7 @@ fn a_start_that_breaks_off_and_a_command_that_appends_accuse_nobody_and_hide_not
     let forged = place.thief(&deletes_secrets());
     // As `keys restore` does.
     let ledger = place.open().unwrap();
-    Publisher::reopen(&ledger, &place.beside).unwrap();
+    Publisher::note_found(&ledger, &place.beside).unwrap();
     ledger
         .append(RecordKind::Session, body(), Vec::new())
         .unwrap()
@@ -408,7 +408,7 @@ fn what_says_an_end_is_written_and_read_byte_for_byte_as_it_was_frozen() {
     let ledger = place.open().unwrap();
     // Also by whoever comes second.
     for _ in 0..2 {
-        Publisher::reopen(&ledger, &place.beside).unwrap();
+        Publisher::note_found(&ledger, &place.beside).unwrap();
         assert_eq!(text(place.beside.bytes(CLOSED)), text(Some(found.to_vec())));
     }
     let [ended, found] = [&ended[..], found].map(|bytes| Closed::parse(bytes).unwrap());
