@@ -339,6 +339,57 @@ fn what_a_ledger_has_is_read_when_nobody_else_can_write_to_it() {
     assert_eq!(records(&at).len(), 2);
 }
 
+/// A run signs whatever stands in its ledger: so before that it is recorded what nobody had signed.
+#[test]
+fn promise_5_what_is_put_into_a_ledger_of_observe_between_two_runs_is_not_signed_as_if_it_had_been_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("observed");
+    let run = |event: ServerEvent| {
+        let (kept, mut taken) = opened(&at);
+        taken.take(&[event]).unwrap();
+        drop(taken);
+        kept.close().unwrap();
+    };
+    let verified = || {
+        let key = std::fs::read_to_string(folder.path().join("observed.keys/ledger.pub")).unwrap();
+        let trust = ledger::verify::Trust {
+            keys: vec![key.trim().parse().unwrap()],
+            remembered: Vec::new(),
+        };
+        let disk: Arc<dyn ledger::Disk> = Arc::new(ledger::RealDisk::new(&at));
+        ledger::verify::verify(&disk, &trust, 1, &|_| {}).unwrap()
+    };
+    run(event(1, "ResponseComplete"));
+    run(event(2, "ResponseComplete"));
+    let honest = verified();
+    assert!(
+        honest.is_proved() && honest.unsigned == ledger::verify::Unsigned::default(),
+        "{honest:?}"
+    );
+
+    let (ledger, _) = Ledger::open(&at, small(), Arc::new(ledger::RealDisk::new(&at))).unwrap();
+    let forged = br#"{"id":"forged","source":"ingested","cluster":"prod","by":{"user":"alice"}}"#.to_vec();
+    let seq = ledger
+        .append(RecordKind::Access, forged, Vec::new())
+        .unwrap()
+        .wait()
+        .unwrap()
+        .seq;
+    ledger.close();
+    drop(ledger);
+    // With the record of the end of its own run.
+    let put_in = seq..ledger::Reader::open(&at).unwrap().records_from(0).count() as u64;
+    for n in 3..5 {
+        run(event(n, "ResponseComplete"));
+        let report = verified();
+        assert_eq!(report.proved, report.size);
+        assert!(!report.is_proved());
+        let found = report.findings.iter().map(|finding| finding.records.clone());
+        assert_eq!(found.collect::<Vec<_>>(), std::slice::from_ref(&put_in));
+        assert_eq!(report.unsigned.foreign.len(), 1, "{:?}", report.unsigned);
+    }
+}
+
 #[test]
 fn promise_5_a_ledger_of_a_gateway_is_not_written_to() {
     let folder = tempfile::tempdir().unwrap();

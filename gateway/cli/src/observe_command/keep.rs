@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
-use ledger::{Disk, Ledger, Publisher, RealDisk};
+use ledger::{Disk, Ledger, Publisher, RealDisk, Tail};
 use model::cluster::ClusterId;
 use model::event::{Record, RecordKind, Source, Started};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::intake::{Book, Memory};
 use crate::serve::{self, data};
 use crate::server_log::progress;
+use crate::terminal::say;
 
 /// Among so many records stands the one that says what a ledger is for.
 const FIRST_RECORDS: u64 = 16;
@@ -98,11 +100,15 @@ impl Kept {
         let memory = memory(folder, u64::MAX)?;
         let ledger = Arc::new(ledger);
         let key = key(&places, folder)?;
+        let disks: [Arc<dyn Disk>; 2] = [Arc::new(RealDisk::new(folder)), Arc::new(RealDisk::new(&places.beside))];
+        let [disk, beside] = disks;
+        // All that stands there is signed from now on.
+        let tail = Publisher::say_unsigned(&ledger, [&disk, &beside], &[key.key()], (&boot, serve::now()))
+            .context("the ledger cannot be signed")?;
+        tell(&tail, folder);
         let origin = key.key().name().to_string();
         started(&ledger, cluster, &boot, &origin)?;
         write(&places.public(), format!("{}\n", key.key()).as_bytes())?;
-        let disks: [Arc<dyn Disk>; 2] = [Arc::new(RealDisk::new(folder)), Arc::new(RealDisk::new(&places.beside))];
-        let [disk, beside] = disks;
         let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
         let publisher = Publisher::start(&ledger, disk, Some(beside), signers, Arc::new(serve::now))
             .context("the ledger cannot be signed")?;
@@ -125,6 +131,27 @@ impl Kept {
     pub(super) fn close(self) -> anyhow::Result<()> {
         self.ledger.close();
         self.publisher.finish().context("the ledger's end cannot be signed")
+    }
+}
+
+/// Says what nobody had signed before this run.
+fn tell(tail: &Tail, folder: &Path) {
+    let of = |records: &Range<u64>| {
+        let (from, last) = (records.start, records.end.saturating_sub(1));
+        format!("records {from} to {last} of the ledger in `{}`", folder.display())
+    };
+    if !tail.foreign.is_empty() {
+        say(&format!(
+            "! {} stand behind the end of a run that had signed all of its own: this command did not write them, and what they hold counts as read \
+             before; somebody wrote into the ledger's files. A record says so, and so does `gatescribe ledger verify`",
+            of(&tail.foreign)
+        ));
+    }
+    if tail.signed.size > 0 && !tail.unproved.is_empty() {
+        say(&format!(
+            "! the last run did not end in order: {} were not signed yet, and nothing proves that they are as they were written",
+            of(&tail.unproved)
+        ));
     }
 }
 
