@@ -360,23 +360,38 @@ impl Ledger {
     /// Writes all that is queued, a checkpoint record and the footer, and stops: where nothing was appended since it was opened, none of them. Blocks until that is done. A second call
     /// does nothing. Slots that are still held find the ledger closed; the next start lists their calls as unknown.
     pub fn close(&self) {
-        let Some(writer) = self.writer().take() else { return };
+        drop(self.end());
+    }
+
+    /// The same, and then `last`, while nobody else can open the folder yet: here its end is signed. Whoever came in between would find records that nobody
+    /// signed, and the checkpoint of this run would take the place of theirs.
+    pub fn close_and<T>(&self, last: impl FnOnce() -> T) -> T {
+        let lock = self.end();
+        let done = last();
+        drop(lock);
+        done
+    }
+
+    /// The lock, of whoever ends it.
+    fn end(&self) -> Option<Box<dyn DiskLock>> {
+        let writer = self.writer().take()?;
         self.shared.begin_close();
         let mending = self.mending.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mending) = mending {
             mending.end();
         }
-        match writer {
+        Some(match writer {
             Writer::Thread(thread, lock) => {
                 // A writer that panicked has answered everyone (`Engine`'s drop); there is nothing more to save.
                 let _ = thread.join();
-                drop(lock);
+                lock
             }
             #[cfg(any(test, feature = "sim"))]
-            Writer::ByHand(mut engine, _lock) => {
+            Writer::ByHand(mut engine, lock) => {
                 engine.step(false);
+                lock
             }
-        }
+        })
     }
 
     fn writer(&self) -> std::sync::MutexGuard<'_, Option<Writer>> {

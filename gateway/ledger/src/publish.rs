@@ -310,7 +310,7 @@ impl Publisher {
         slow.or_else(|| state.trouble.clone())
     }
 
-    /// Ends the thread and signs the ledger's end once more; call it when the ledger is closed. Then it is written down beside the key that the run has ended there, so that what
+    /// Ends the thread and signs the ledger's end once more; call it in [`Ledger::close_and`]. Then it is written down beside the key that the run has ended there, so that what
     /// the next start finds behind it is known to be somebody else's. A second call does nothing.
     ///
     /// # Errors

@@ -129,8 +129,8 @@ impl Kept {
     /// # Errors
     /// It cannot be signed.
     pub(super) fn close(self) -> anyhow::Result<()> {
-        self.ledger.close();
-        self.publisher.finish().context("the ledger's end cannot be signed")
+        let signed = self.ledger.close_and(|| self.publisher.finish());
+        signed.context("the ledger's end cannot be signed")
     }
 }
 

@@ -214,10 +214,7 @@ impl Gateway {
         self.audit.write_summaries();
         self.audit.write_gap().await;
         let (ledger, publisher) = (self.ledger, self.publisher);
-        let signed = tokio::task::spawn_blocking(move || {
-            ledger.close();
-            publisher.finish()
-        });
+        let signed = tokio::task::spawn_blocking(move || ledger.close_and(|| publisher.finish()));
         signed
             .await
             .context("the ledger's end broke")?

@@ -179,6 +179,25 @@ fn promise_4_a_signer_that_fails_or_hangs_holds_no_record_up_and_what_it_signs_w
     assert_eq!(proved(&disk, &key), records + 1);
 }
 
+#[test]
+fn nobody_else_opens_a_ledger_before_its_end_is_signed_and_written_down() {
+    let (disk, beside, key) = (SimDisk::new(1), SimDisk::new(2), key());
+    let ledger = open(&disk);
+    append(&ledger, 5);
+    let publisher = start_beside(&ledger, &disk, &beside, &key).unwrap();
+    let opens = || Ledger::open(Path::new("l"), Options::default(), Arc::new(disk.clone()));
+    let is_kept_out = || matches!(opens(), Err(crate::OpenError::InUse { .. }));
+    ledger.close_and(|| {
+        assert!(is_kept_out(), "the end is not signed yet");
+        assert!(beside.bytes("closed").is_none());
+        publisher.finish().unwrap();
+        assert!(is_kept_out(), "it is not over yet");
+    });
+    let (second, _) = opens().unwrap();
+    assert_eq!(proved(&disk, &key), second.found());
+    assert!(beside.bytes("closed").is_some(), "it ended in order");
+}
+
 /// Who can write the ledger's folder alone writes another ledger, without checkpoints, and waits for the next start.
 #[test]
 fn promise_5_other_records_without_a_checkpoint_are_not_signed_where_one_is_kept_beside_the_key() {
