@@ -8,7 +8,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use console::GatewayUrl;
 use ledger::note::{Signer, SigningKey};
-use ledger::{Disk, Ledger, OpenError, Publisher, RealDisk};
+use ledger::{Disk, Ledger, OpenError, PublishError, Publisher, RealDisk};
+use model::chain::chain;
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
 use proxy::session::{RecordingMetrics, Recordings, SessionsToRecord, Writers};
@@ -29,6 +30,8 @@ pub(super) struct Books {
     pub(super) ledger: Arc<Ledger>,
     /// Who signs it.
     pub(super) publisher: Arc<Publisher>,
+    /// Ends it.
+    pub(super) ending: Ending,
     /// What the standing check finds in it.
     pub(super) found: Arc<standing::Found>,
     pub(super) store: Arc<state::Store>,
@@ -63,6 +66,9 @@ impl Books {
         let store = Arc::new(open_store(data)?);
         let names = names::begin(config.ledger.names, &ledger, &dir, &store)?;
         let (publisher, before) = publisher(&ledger, &dir, data, url, (&boot, &store))?;
+        let publisher = Arc::new(publisher);
+        // What fails from here on ends the ledger in order.
+        let ending = Ending::of(&ledger, &publisher);
         audit::gather(&ledger, stop.clone());
         let epoch = ledger.durable().size;
         let keys = Arc::new(part_keys::StoredKeys {
@@ -91,7 +97,8 @@ impl Books {
         before.alarm().iter().for_each(|words| found.say(words));
         Ok(Self {
             ledger,
-            publisher: Arc::new(publisher),
+            publisher,
+            ending,
             found: Arc::new(found),
             store,
             audit,
@@ -142,6 +149,38 @@ impl Books {
             clock.clone(),
             stop.clone(),
         ));
+    }
+}
+
+/// Ends the ledger in order, whoever fails: a start that breaks off has recorded something, too, and where nobody signs it the next start says that nothing proves who wrote it.
+#[derive(Debug)]
+pub(super) struct Ending {
+    ledger: Arc<Ledger>,
+    publisher: Arc<Publisher>,
+}
+
+impl Ending {
+    fn of(ledger: &Arc<Ledger>, publisher: &Arc<Publisher>) -> Self {
+        Self {
+            ledger: Arc::clone(ledger),
+            publisher: Arc::clone(publisher),
+        }
+    }
+
+    /// Closes the ledger and signs its end; nobody else opens it before. A second time it does nothing. Blocking.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub(super) fn end(&self) -> Result<(), PublishError> {
+        self.ledger.close_and(|| self.publisher.finish())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(error = chain(&error), "the ledger's end is not signed");
+        }
     }
 }
 

@@ -51,7 +51,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use base64::Engine as _;
 use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
-use ledger::{Ledger, Publisher};
 use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
 use model::time::Timestamp;
 use prometheus_client::collector::Collector;
@@ -170,8 +169,7 @@ pub(crate) async fn stop_signal() -> anyhow::Result<()> {
 
 /// A running gateway.
 pub(crate) struct Gateway {
-    ledger: Arc<Ledger>,
-    publisher: Arc<Publisher>,
+    ending: books::Ending,
     audit: Arc<Station>,
     gate: Arc<Gate>,
     running: Vec<Running>,
@@ -213,8 +211,8 @@ impl Gateway {
         telemetry::end(self.traces).await;
         self.audit.write_summaries();
         self.audit.write_gap().await;
-        let (ledger, publisher) = (self.ledger, self.publisher);
-        let signed = tokio::task::spawn_blocking(move || ledger.close_and(|| publisher.finish()));
+        let ending = self.ending;
+        let signed = tokio::task::spawn_blocking(move || ending.end());
         signed
             .await
             .context("the ledger's end broke")?
@@ -375,8 +373,7 @@ impl Made {
             note,
         };
         Ok(Gateway {
-            ledger: self.books.ledger,
-            publisher: self.books.publisher,
+            ending: self.books.ending,
             audit: self.books.audit,
             gate,
             running,
@@ -737,5 +734,22 @@ mod tests {
         assert!(has_ended.try_recv().is_err(), "it is at work still");
         drop(release);
         has_ended.recv().unwrap();
+    }
+
+    /// Its rules cannot be read, when its start is recorded.
+    #[tokio::test]
+    async fn a_start_that_fails_ends_its_ledger_in_order_and_the_next_one_accuses_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = check::tests::config(folder.path());
+        for _ in 0..3 {
+            let error = Gateway::start(&config).await.err().unwrap();
+            assert!(format!("{error:#}").contains("rules.yaml"), "{error:#}");
+            assert!(folder.path().join("data/keys/closed").exists(), "the run has ended");
+        }
+        let reader = ledger::Reader::open(&folder.path().join("data/ledger")).unwrap();
+        let leaves = reader.records_from(0).map(|record| record.unwrap().leaf);
+        let leaves: Vec<_> = leaves.map(|leaf| String::from_utf8(leaf).unwrap()).collect();
+        assert!(leaves.len() > 6, "{leaves:#?}");
+        assert!(!leaves.iter().any(|leaf| leaf.contains("\"unsigned\"")), "{leaves:#?}");
     }
 }
