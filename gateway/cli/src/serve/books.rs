@@ -77,9 +77,13 @@ impl Books {
         let recordings = recordings(config, data, Arc::clone(&keys))?;
         let audit = Station::keeping_parts(Arc::clone(&ledger), clock.clone(), boot, limits(&config.limits), keys);
         audit.keeps_bodies(audit::Bodies::new(data.digest_key()?));
-        let origins_from = origins::remember((&dir, names.as_ref(), &before.foreign), epoch, &store, &audit)
+        let origins_from =
+            origins::restore(epoch, &store, &audit).context("who holds issued credentials cannot be read")?;
+        let foreign = unsigned::foreign(&dir, origins_from, &before, &store);
+        let foreign = foreign.context("which records are not the gateway's cannot be read")?;
+        origins::read_on((&dir, names.as_ref(), &foreign), origins_from, &audit)
             .context("who holds issued credentials cannot be read")?;
-        through::fill((&dir, names.as_ref(), &before.foreign), origins_from, epoch, &store)
+        through::fill((&dir, names.as_ref(), &foreign), origins_from, epoch, &store)
             .context("who acted as which account cannot be read")?;
         let finished = erasing::finish((&dir, names.as_ref()), origins_from, &before, &store);
         let finished = finished.context("what was erased cannot be carried out")?;
@@ -94,7 +98,7 @@ impl Books {
         let mut policy = audit_file::InForce::default();
         policy.put(&audit, audit_file::read(config)?).await?;
         let found = standing::Found::new(config.ledger.check_rate.bytes() > 0);
-        before.alarm().iter().for_each(|words| found.say(words));
+        foreign.alarms().for_each(|words| found.say(&words));
         Ok(Self {
             ledger,
             publisher,

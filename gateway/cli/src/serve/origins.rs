@@ -4,7 +4,6 @@
 //! with the number of records it was read from; a start reads the rest. Invariant: that number never counts a record whose
 //! credential is not in the store.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +15,20 @@ use proxy::audit::{MOST_ORIGINS, Origin, Station};
 use state::{IssuedCredential, Store};
 use tokio_util::sync::CancellationToken;
 
+use super::unsigned::Foreign;
+
 /// How often what is new is kept.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
 /// With nothing new, the number of records that were read is kept when it has grown by so many.
 const RECORDS_BETWEEN: u64 = 10_000;
 
-/// Fills the audit station's table from the store and from the records that came after. Blocking. Returns how many records
-/// it stands on. Those among `foreign` are not the gateway's.
+/// Fills the audit station's table from the store. Returns how many records that stands on, of the `size` that there are; the others are for [`read_on`]. Blocking.
 ///
 /// # Errors
-/// The store or the ledger cannot be read.
-pub(super) fn remember(
-    (dir, names, foreign): (&Path, Option<&Arc<dyn ledger::Names>>, &Range<u64>),
-    size: u64,
-    store: &Store,
-    audit: &Station,
-) -> anyhow::Result<u64> {
+/// The store cannot be read.
+pub(super) fn restore(size: u64, store: &Store, audit: &Station) -> anyhow::Result<u64> {
     let now = audit.clock().read().wall;
-    let (kept, mut read) = store.issued(now)?;
+    let (kept, read) = store.issued(now)?;
     for credential in kept {
         let kept = Origin {
             id: credential.id.into(),
@@ -42,23 +37,25 @@ pub(super) fn remember(
         };
         audit.origins().restore(kept, now);
     }
-    if read > size {
-        tracing::warn!(
-            records = size,
-            read,
-            "the ledger is another one than before: who holds issued credentials is read from all of it"
-        );
-        read = 0;
+    if read <= size {
+        return Ok(read);
     }
-    read_from(&Reader::open(dir)?.naming(names.cloned()), (read, foreign), audit, now)?;
-    Ok(read)
+    tracing::warn!(
+        records = size,
+        read,
+        "the ledger is another one than before: who holds issued credentials is read from all of it"
+    );
+    Ok(0)
 }
 
-fn read_from(
-    reader: &Reader,
-    (from, foreign): (u64, &Range<u64>),
+/// Adds what the records from `from` on say; those among `foreign` are not the gateway's. Blocking.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub(super) fn read_on(
+    (dir, names, foreign): (&Path, Option<&Arc<dyn ledger::Names>>, &Foreign),
+    from: u64,
     audit: &Station,
-    now: Timestamp,
 ) -> anyhow::Result<()> {
     #[derive(serde::Deserialize)]
     struct Leaf {
@@ -71,9 +68,10 @@ fn read_from(
         origin: String,
         expires: Option<i64>,
     }
-    for record in reader.records_from(from) {
+    let now = audit.clock().read().wall;
+    for record in Reader::open(dir)?.naming(names.cloned()).records_from(from) {
         let record = record?;
-        if record.kind != RecordKind::Issued || foreign.contains(&record.seq) {
+        if record.kind != RecordKind::Issued || foreign.has(record.seq) {
             continue;
         }
         let Ok(leaf) = serde_json::from_slice::<Leaf>(&record.leaf) else {
@@ -89,7 +87,7 @@ fn read_from(
     Ok(())
 }
 
-/// Keeps what is new, every now and then and once more at the end. `read`: as [`remember`] returned it.
+/// Keeps what is new, every now and then and once more at the end. `read`: as [`restore`] returned it.
 pub(super) async fn keep(
     audit: Arc<Station>,
     ledger: Arc<Ledger>,
@@ -159,6 +157,12 @@ mod tests {
         (ledger, station)
     }
 
+    fn remember(dir: &Path, size: u64, store: &Store, audit: &Station) -> anyhow::Result<u64> {
+        let read = restore(size, store, audit)?;
+        read_on((dir, None, &Foreign::default()), read, audit)?;
+        Ok(read)
+    }
+
     async fn issue(ledger: &Ledger, id: &str, origin: &str) {
         let t = Timestamp::from_unix_seconds(1);
         let issued = serde_json::json!({ "id": id, "origin": origin, "expires": 5_000 });
@@ -181,7 +185,7 @@ mod tests {
         let now = Timestamp::EPOCH;
         store.keep_issued(&[], ledger.durable().size, 9, now).unwrap();
         issue(&ledger, "JTI=after", "bob").await;
-        let read = remember((folder.path(), None, &(0..0)), ledger.durable().size, &store, &audit).unwrap();
+        let read = remember(folder.path(), ledger.durable().size, &store, &audit).unwrap();
         assert_eq!(read + 1, ledger.durable().size);
         assert_eq!(origin(&audit, "JTI=after").as_deref(), Some("bob"));
         assert_eq!(origin(&audit, "JTI=before"), None, "counted as read, so it is not read");
@@ -192,7 +196,7 @@ mod tests {
         let (folder, store) = (tempfile::tempdir().unwrap(), store());
         let (ledger, audit) = open(folder.path());
         issue(&ledger, "JTI=a", "alice").await;
-        let read = remember((folder.path(), None, &(0..0)), ledger.durable().size, &store, &audit).unwrap();
+        let read = remember(folder.path(), ledger.durable().size, &store, &audit).unwrap();
         assert_eq!(read, 0);
         let stop = CancellationToken::new();
         stop.cancel();
@@ -201,7 +205,7 @@ mod tests {
         let (empty, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (ledger, audit) = open(empty.path());
         // As if that ledger had gone on: nothing to read, and still known.
-        let read = remember((other.path(), None, &(0..0)), u64::MAX, &store, &audit).unwrap();
+        let read = remember(other.path(), u64::MAX, &store, &audit).unwrap();
         assert!(read > 0);
         assert_eq!(origin(&audit, "JTI=a").as_deref(), Some("alice"));
         drop(ledger);
@@ -213,7 +217,7 @@ mod tests {
         let (ledger, audit) = open(folder.path());
         issue(&ledger, "JTI=a", "alice").await;
         store.keep_issued(&[], 1_000, 9, Timestamp::EPOCH).unwrap();
-        let read = remember((folder.path(), None, &(0..0)), ledger.durable().size, &store, &audit).unwrap();
+        let read = remember(folder.path(), ledger.durable().size, &store, &audit).unwrap();
         assert_eq!((read, origin(&audit, "JTI=a").as_deref()), (0, Some("alice")));
     }
 }

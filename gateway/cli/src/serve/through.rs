@@ -4,7 +4,6 @@
 //! Holds at most [`MOST`] pairs, and one record. What was read is kept on the way, so that a start that is interrupted goes on.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,8 @@ use ledger::Reader;
 use model::subject::SubjectId;
 use serde::Deserialize;
 use state::{ActedThrough, Store};
+
+use super::unsigned::Foreign;
 
 /// Pairs that are held, so that not each act is a question to the store.
 const MOST: usize = 10_000;
@@ -26,7 +27,7 @@ const MARK: &[u8] = b"\"origin\":";
 /// # Errors
 /// The store or the ledger cannot be read.
 pub(super) fn fill(
-    (dir, names, foreign): (&Path, Option<&Arc<dyn ledger::Names>>, &Range<u64>),
+    (dir, names, foreign): (&Path, Option<&Arc<dyn ledger::Names>>, &Foreign),
     known: u64,
     size: u64,
     store: &Store,
@@ -44,7 +45,7 @@ pub(super) fn fill(
     let mut kept = from;
     for record in Reader::open(dir)?.naming(names.cloned()).records_from(from).until(size) {
         let record = record?;
-        if !foreign.contains(&record.seq) {
+        if !foreign.has(record.seq) {
             all.read(&record.leaf);
         }
         let next = record.seq.saturating_add(1);
@@ -109,6 +110,8 @@ impl Pairs {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use ledger::{Ledger, Options, RealDisk};
     use model::event::RecordKind;
     use model::time::Timestamp;
@@ -165,7 +168,7 @@ mod tests {
         let size = writes(folder.path(), &bodies);
         let store = with_keys(1..4);
         // The number of records that the store stands on is of other things.
-        fill((folder.path(), None, &(0..0)), size, size, &store).unwrap();
+        fill((folder.path(), None, &Foreign::default()), size, size, &store).unwrap();
         let of = |number| store.origins_of(&robot(number)).unwrap();
         assert_eq!((of(1), of(2)), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
         assert!(
@@ -182,13 +185,13 @@ mod tests {
         let size = writes(folder.path(), &[act(1, "alice"), act(2, "bob")]);
         let store = with_keys(1..3);
         store.through_is_read().unwrap();
-        fill((folder.path(), None, &(0..0)), 1, size, &store).unwrap();
+        fill((folder.path(), None, &Foreign::default()), 1, size, &store).unwrap();
         assert!(store.origins_of(&robot(1)).unwrap().is_empty());
         assert_eq!(store.origins_of(&robot(2)).unwrap(), ["bob"]);
         // A backup of keys was put back: those who acted since it was made stand in the ledger alone.
         let store = with_keys(1..3);
         store.acted_through_all(&[], 1).unwrap();
-        fill((folder.path(), None, &(0..0)), size, size, &store).unwrap();
+        fill((folder.path(), None, &Foreign::default()), size, size, &store).unwrap();
         assert!(store.origins_of(&robot(1)).unwrap().is_empty(), "so far it had come");
         assert_eq!(store.origins_of(&robot(2)).unwrap(), ["bob"]);
     }
@@ -201,7 +204,7 @@ mod tests {
             .collect();
         let size = writes(folder.path(), &many);
         let store = with_keys(1..2);
-        fill((folder.path(), None, &(0..0)), 0, size, &store).unwrap();
+        fill((folder.path(), None, &Foreign::default()), 0, size, &store).unwrap();
         assert_eq!(store.origins_of(&robot(1)).unwrap().len(), many.len());
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use ledger::note::VerifierKey;
-use ledger::verify::refuses;
+use ledger::verify::{Statements, refuses};
 use ledger::{Disk, Ledger, Publisher, Reader, RealDisk, Tail};
 use model::event::{Record, RecordKind};
 use serde::Deserialize;
@@ -67,6 +67,71 @@ pub(super) fn refuse(
         refused,
         foreign,
     })
+}
+
+/// Records that are not the gateway's: they were put in behind the end of a run that had signed all of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Foreign(Vec<Range<u64>>);
+
+impl Foreign {
+    /// Whether this record is among them.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.0.iter().any(|records| records.contains(&seq))
+    }
+
+    /// What somebody has to look at, for whoever asks how the gateway is.
+    pub(super) fn alarms(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(in_words)
+    }
+}
+
+/// The alarm of such records; in each run the same.
+pub(super) fn in_words(foreign: &Range<u64>) -> String {
+    let Range { start, end } = *foreign;
+    let last = end.saturating_sub(1);
+    let records = if start == last {
+        format!("record {start} is")
+    } else {
+        format!("records {start} to {last} are")
+    };
+    format!("{records} not the gateway's: put in behind the end of a run that had signed all of its records")
+}
+
+/// What is not the gateway's of the records that this start reads: what it found itself, and what records under a signature say, since the start that wrote those may have died
+/// before it did anything by them. `known` is how many records the store stands on. Each is logged. Blocking.
+///
+/// # Errors
+/// The store or the ledger cannot be read.
+pub(super) fn foreign(dir: &Path, known: u64, before: &Before, store: &Store) -> anyhow::Result<Foreign> {
+    let from = store.through_read()?.map_or(known, |read| read.min(known));
+    let (reader, mut said) = (Reader::open(dir)?, Statements::default());
+    let mut read = |record: ledger::Record| said.read(record.kind, &record.leaf, record.seq);
+    match reader.proved(from, &before.signed, &[RecordKind::Damage, RecordKind::Recovery])? {
+        Some(proved) => {
+            for proved in &proved {
+                read(reader.proved_record(proved)?);
+            }
+        }
+        // Somebody changed what was signed, and could have changed the other records, too: too little is believed rather than too much.
+        None => {
+            for record in reader.records_from(from).until(before.signed.size) {
+                read(record?);
+            }
+        }
+    }
+    let said = said.counting(|by| by < before.signed.size).foreign;
+    for (records, by) in &said {
+        tracing::error!(
+            from = records.start,
+            until = records.end,
+            by,
+            "an earlier start has recorded that this gateway did not write these records: it does nothing by them; somebody wrote into the ledger's files"
+        );
+    }
+    let found = (!before.foreign.is_empty()).then(|| before.foreign.clone());
+    Ok(Foreign(
+        said.into_iter().map(|(records, _)| records).chain(found).collect(),
+    ))
 }
 
 fn tell(signed: u64, foreign: &Range<u64>, unproved: &Range<u64>) {

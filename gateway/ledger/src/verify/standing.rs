@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::heads::{Head, Heads};
 use super::segment::Spot;
 use super::straight::Room;
-use super::{Chain, Fault, Finding, KEPT, Trust, io, segment};
+use super::{Chain, Fault, Finding, KEPT, Statements, Trust, io, segment};
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::note::VerifierKey;
@@ -40,6 +40,8 @@ pub struct StandingCheck {
     trees: Vec<tree::Head>,
     /// The first record that this round has not come to.
     reached: u64,
+    /// What the records of this round say of others.
+    said: Statements,
     round: Option<Round>,
 }
 
@@ -99,6 +101,7 @@ impl StandingCheck {
             trust,
             trees: Vec::new(),
             reached: from,
+            said: Statements::default(),
             round: None,
         }
     }
@@ -158,14 +161,17 @@ impl StandingCheck {
         };
         match walk {
             Ok(Some(mut walk)) => {
-                if walk.read(most, step) {
+                if walk.read(most, step, &mut self.said) {
                     self.judge(walk, &mut round, step);
                 } else {
                     round.walk = Some(walk);
                 }
                 self.round = Some(round);
             }
-            Ok(None) => self.end(step),
+            Ok(None) => {
+                self.find_unsigned(round.live.size, step);
+                self.end(step);
+            }
             Err((segment, error)) => {
                 step.findings.push(self.unreadable(segment.first_seq, &error));
                 (round.before, self.reached) = (None, segment.next_seq.unwrap_or(self.reached));
@@ -329,7 +335,16 @@ impl StandingCheck {
         }
     }
 
+    /// Says, in each round, which records a start found that the gateway had not written: they are signed by now, and agree with everything.
+    fn find_unsigned(&self, size: u64, step: &mut Step) {
+        for (records, by) in self.said.counting(|seq| seq < size).foreign {
+            step.findings
+                .push(self.finding(Fault::AfterEnd { by }, records.start, records.end));
+        }
+    }
+
     fn end(&mut self, step: &mut Step) {
+        self.said = Statements::default();
         (self.round, self.reached, step.is_over) = (None, 0, true);
     }
 
@@ -353,7 +368,7 @@ impl StandingCheck {
 
 impl Walk {
     /// Reads on; true at the end of the segment, or where it does not hold.
-    fn read(&mut self, most: u64, step: &mut Step) -> bool {
+    fn read(&mut self, most: u64, step: &mut Step, said: &mut Statements) -> bool {
         let begin = self.offset;
         loop {
             let record = match self.records.next() {
@@ -374,6 +389,7 @@ impl Walk {
             if self.is_doubtful {
                 return true;
             }
+            said.read(record.kind, &record.leaf, record.seq);
             if self.offset.saturating_sub(begin) >= most {
                 return false;
             }

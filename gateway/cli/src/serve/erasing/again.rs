@@ -91,21 +91,6 @@ pub(in crate::serve) struct Before {
     pub(in crate::serve) foreign: Range<u64>,
 }
 
-impl Before {
-    /// What somebody has to look at, for whoever asks how the gateway is.
-    pub(in crate::serve) fn alarm(&self) -> Option<String> {
-        let Range { start, end } = self.foreign;
-        let records = match end.saturating_sub(start) {
-            0 => return None,
-            1 => format!("record {start} is"),
-            _ => format!("records {start} to {} are", end.saturating_sub(1)),
-        };
-        Some(format!(
-            "{records} not the gateway's: put in behind the end of a run that had signed all of its records"
-        ))
-    }
-}
-
 /// What came of reading the records again.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::serve) struct Finished {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ledger::note::VerifierKey;
-use ledger::verify::{StandingCheck, Step};
+use ledger::verify::{Fault, StandingCheck, Step};
 use ledger::{Disk, Ledger};
 use proxy::audit::Station;
 use proxy::observe::number;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::Health;
 use super::alarms::Alarms;
+use super::unsigned;
 
 /// Bytes that are read at once.
 const PIECE: u64 = 1 << 20;
@@ -227,8 +228,11 @@ impl Checker {
     async fn tell(&self, step: &Step) {
         self.found.bytes.fetch_add(step.bytes, Ordering::Relaxed);
         for finding in &step.findings {
-            self.found
-                .alarm(format!("the ledger is not the one that was signed: {finding}"));
+            self.found.alarm(match finding.fault {
+                // What a start has said of them is the same alarm.
+                Fault::AfterEnd { .. } => unsigned::in_words(&finding.records),
+                _ => format!("the ledger is not the one that was signed: {finding}"),
+            });
         }
         self.found.unrecorded.record(&self.audit).await;
         // Last: whoever sees the number of rounds rise sees what they found.

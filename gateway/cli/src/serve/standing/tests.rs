@@ -353,3 +353,32 @@ async fn promise_5_a_check_that_ends_before_the_gateway_is_an_alarm() {
         assert_eq!(stage.alarms().len(), usize::from(alarms == 1));
     }
 }
+
+/// A start found what somebody had put in, said so and signed it with the rest: the next runs have to say it, too.
+#[tokio::test(start_paused = true)]
+async fn promise_5_records_that_a_start_found_are_an_alarm_of_each_later_run_and_of_its_own_one_alarm() {
+    let words =
+        "records 3 to 4 are not the gateway's: put in behind the end of a run that had signed all of its records";
+    for is_said in [false, true] {
+        let stage = Stage::new();
+        let said = b"{\"id\":\"d\",\"unsigned\":{\"from\":3,\"until\":5}}".to_vec();
+        let ticket = stage.ledger.append(RecordKind::Damage, said, Vec::new()).unwrap();
+        ticket.await.unwrap();
+        if is_said {
+            stage.found.say(words);
+        }
+        let checking = stage.begin(1 << 20);
+        stage.until(|found| found.rounds() >= 2).await;
+        assert_eq!(stage.found.count(), 1);
+        let health = stage.found.health();
+        assert!(
+            matches!(&health, Health::But(why) if why.starts_with(words)),
+            "{health:?}"
+        );
+        let alarms = stage.alarms();
+        let recorded = alarms.iter().filter(|alarm| alarm.contains(words)).count();
+        assert_eq!(recorded, usize::from(!is_said), "{alarms:?}");
+        stage.stop.cancel();
+        checking.await.unwrap();
+    }
+}

@@ -8,10 +8,13 @@ use ledger::verify::{Fault, Finding, Report, Trust, verify};
 use model::erasure::Hold;
 use model::subject::SubjectId;
 use model::time::Timestamp;
+use proxy::audit::{Limits, Station};
+use proxy::clock::Clock;
 use serde_json::{Value, json};
 use state::{SealingKey, SealingKeys};
 
 use super::super::erasing::{Finished, erased_keys, finish};
+use super::super::{origins, through};
 use super::*;
 
 /// A gateway's folder, and its state file.
@@ -57,6 +60,23 @@ fn release() -> (RecordKind, Value) {
         RecordKind::Hold,
         json!({"id": "x", "t": Timestamp::EPOCH, "hold": hold}),
     )
+}
+
+fn robot() -> SubjectId {
+    SubjectId::from_digest([9; 16])
+}
+
+/// A credential was issued, and somebody acts as the robot.
+fn issued_and_acted(origin: &str) -> [(RecordKind, Value); 2] {
+    let issued = json!({"id": "JTI=a", "origin": origin, "expires": 5_000});
+    let by = json!({"id": robot(), "user": "robot", "origin": origin});
+    [
+        (
+            RecordKind::Issued,
+            json!({"id": "i", "t": Timestamp::from_unix_seconds(1), "issued": issued}),
+        ),
+        (RecordKind::Config, json!({"id": "a", "by": by})),
+    ]
 }
 
 fn refusal(refused: &[u64]) -> (RecordKind, Value) {
@@ -131,6 +151,42 @@ impl Place {
         ledger.close();
         publisher.finish().unwrap();
         (before, finished)
+    }
+
+    /// A start that ends behind its first signature, before it has done anything by the records.
+    fn dies_signed(&self) {
+        let ledger = self.open();
+        let dirs = (self.at("ledger"), self.at("keys"));
+        refuse(&ledger, (&dirs.0, &dirs.1), &[self.key.key()], &self.store, "boot").unwrap();
+        let disk = |dir| -> Arc<dyn Disk> { Arc::new(RealDisk::new(dir)) };
+        let signers = vec![Arc::clone(&self.key)];
+        drop(Publisher::start(&ledger, disk(&dirs.0), Some(disk(&dirs.1)), signers, Arc::new(now)).unwrap());
+    }
+
+    fn alarms(&self, before: &Before) -> Vec<String> {
+        foreign(&self.at("ledger"), 0, before, &self.store)
+            .unwrap()
+            .alarms()
+            .collect()
+    }
+
+    /// What a start learns behind its signature, whose store stands on so many records: who holds the credential, and who acted as the robot.
+    fn learns(&self, before: &Before, known: u64) -> (Option<String>, Vec<String>) {
+        let (dir, ledger) = (self.at("ledger"), self.open());
+        let audit = Station::new(
+            Arc::clone(&ledger),
+            Clock::manual(1_000).0,
+            "boot".into(),
+            Limits::default(),
+        );
+        let foreign = foreign(&dir, known, before, &self.store).unwrap();
+        origins::read_on((&dir, None, &foreign), known, &audit).unwrap();
+        through::fill((&dir, None, &foreign), known, ledger.durable().size, &self.store).unwrap();
+        let holder = audit.origins().of("JTI=a");
+        (
+            holder.map(|origin| origin.to_string()),
+            self.store.origins_of(&robot()).unwrap(),
+        )
     }
 
     fn key(&self) -> String {
@@ -222,12 +278,14 @@ fn promise_5_what_a_thief_appends_is_refused_before_it_is_signed_and_stays_so() 
         foreign.start,
         foreign.end - 1
     );
-    assert_eq!(before.alarm(), Some(words));
+    assert_eq!(place.alarms(&before), std::slice::from_ref(&words));
     // The store stands on nothing, and reads all of them again, signed by now.
     for _ in 0..2 {
         let (before, finished) = place.starts(0);
         assert!(before.refused.is_empty() && before.signed.size > thiefs[3]);
-        assert_eq!(before.alarm(), None);
+        // Nobody has done anything about it.
+        assert!(before.foreign.is_empty());
+        assert_eq!(place.alarms(&before), std::slice::from_ref(&words));
         assert_eq!(finished, Finished::default());
         assert!(place.has(&key));
         assert_eq!(place.store.holds().unwrap(), [place.hold()]);
@@ -396,4 +454,54 @@ fn promise_5_no_record_makes_a_hold_smaller() {
         place.starts(0);
         assert_eq!(place.store.holds().unwrap(), [place.hold()]);
     }
+}
+
+/// promise_5: the start that finds what a thief put in says so, signs it, and dies; the next one has no end of a run to hold the records against.
+#[test]
+fn promise_5_no_later_start_believes_what_an_earlier_one_said_is_not_the_gateways() {
+    let place = Place::new();
+    place
+        .store
+        .part_key(robot().as_str(), "query", Timestamp::EPOCH)
+        .unwrap();
+    place.appends(&issued_and_acted("alice"));
+    let known = place.starts(0).0.signed.size;
+    assert_eq!(known, 0, "nothing was signed");
+    let thiefs = place.appends(&issued_and_acted("bob"));
+    place.dies_signed();
+    let alice = (Some("alice".to_owned()), vec!["alice".to_owned()]);
+    // From where the store stood; then a backup of keys was put back, and who acted is read from all records.
+    for known in [thiefs[0], 0] {
+        place.store.acted_through_all(&[], known).unwrap();
+        let (before, _) = place.starts(known);
+        assert!(before.foreign.is_empty() && before.signed.size > thiefs[1]);
+        let (holder, acted) = place.learns(&before, known);
+        let expected = if known == 0 { alice.clone() } else { (None, Vec::new()) };
+        assert_eq!((holder, acted), expected);
+        let said = place.alarms(&before);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with(&format!("records {} to ", thiefs[0])), "{said:?}");
+    }
+}
+
+/// promise_5: a statement that nobody had signed is the thief's own: what the gateway recorded stays believed.
+#[test]
+fn promise_5_a_thief_who_says_that_records_are_not_the_gateways_is_not_believed() {
+    let place = Place::new();
+    place
+        .store
+        .part_key(robot().as_str(), "query", Timestamp::EPOCH)
+        .unwrap();
+    place.appends(&issued_and_acted("alice"));
+    place.starts(0);
+    fs::remove_file(place.at("keys").join("closed")).unwrap();
+    place.appends(&[(
+        RecordKind::Damage,
+        json!({"id": "d", "unsigned": {"from": 0, "until": 2}}),
+    )]);
+    place.dies_signed();
+    let (before, _) = place.starts(0);
+    assert_eq!(place.alarms(&before), Vec::<String>::new());
+    let (holder, acted) = place.learns(&before, 0);
+    assert_eq!((holder.as_deref(), acted), (Some("alice"), vec!["alice".to_owned()]));
 }
