@@ -119,7 +119,9 @@ pub(super) fn foreign(dir: &Path, known: u64, before: &Before, store: &Store) ->
             }
         }
     }
-    let said = said.counting(|by| by < before.signed.size).foreign;
+    let said = said.counting(before.signed.size, |_| true);
+    let more = said.more.map(|(records, _)| records);
+    let said = said.foreign;
     for (records, by) in &said {
         tracing::error!(
             from = records.start,
@@ -130,7 +132,11 @@ pub(super) fn foreign(dir: &Path, known: u64, before: &Before, store: &Store) ->
     }
     let found = (!before.foreign.is_empty()).then(|| before.foreign.clone());
     Ok(Foreign(
-        said.into_iter().map(|(records, _)| records).chain(found).collect(),
+        said.into_iter()
+            .map(|(records, _)| records)
+            .chain(found)
+            .chain(more)
+            .collect(),
     ))
 }
 

@@ -337,9 +337,14 @@ impl StandingCheck {
 
     /// Says, in each round, which records a start found that the gateway had not written: they are signed by now, and agree with everything.
     fn find_unsigned(&self, size: u64, step: &mut Step) {
-        for (records, by) in self.said.counting(|seq| seq < size).foreign {
-            step.findings
-                .push(self.finding(Fault::AfterEnd { by }, records.start, records.end));
+        let unsigned = self.said.counting(size, |_| true);
+        for (records, by) in unsigned.foreign {
+            let found = self.finding(Fault::AfterEnd { by }, records.start, records.end);
+            step.findings.push(found);
+        }
+        if let Some((records, count)) = unsigned.more {
+            let found = self.finding(Fault::More { count }, records.start, records.end);
+            step.findings.push(found);
         }
     }
 
