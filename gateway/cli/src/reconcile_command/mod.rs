@@ -192,7 +192,7 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
                 calls.push(record.seq, record.kind, &record.leaf);
             }
             Err(error) => {
-                let why = format!("`{}`: {:#}", folder.display(), anyhow::Error::new(error));
+                let why = format!("{:#}", anyhow::Error::new(error));
                 unread.ledger = Some(match unread.ledger.take() {
                     Some(before) => format!("{before}; {why}"),
                     None => why,
@@ -686,7 +686,9 @@ mod tests {
         let mut unread = Unread::default();
         calls_of(&folders, "prod", &mut unread).unwrap();
         let why = unread.ledger.unwrap();
-        assert!(why.starts_with(&format!("`{}`: ", folders[1].display())), "{why}");
+        let named = format!("`{}` is damaged at byte ", damaged.display());
+        assert!(why.starts_with(&named), "{why}");
+        assert_eq!(why.matches(&*folders[1].to_string_lossy()).count(), 1, "{why}");
     }
 
     fn segment_in(folder: &Path) -> PathBuf {
