@@ -125,7 +125,8 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
     let ledgers: Vec<&PathBuf> = std::iter::once(&arguments.ledger)
         .chain(&arguments.other_ledgers)
         .collect();
-    once_each(&ledgers)?;
+    once_each("ledger", ledgers.iter().copied())?;
+    once_each("log", arguments.logs.iter().filter(|file| file.as_os_str() != "-"))?;
     let calls = calls_of(ledgers, &arguments.cluster, &mut unread)?;
     let given = Given {
         accounts: arguments.account.iter().cloned().collect(),
@@ -144,16 +145,16 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
     Ok((both.finish(), unread))
 }
 
-/// What could not be read of one that is given twice would be counted twice.
-fn once_each(ledgers: &[&PathBuf]) -> anyhow::Result<()> {
+/// Of a log that is read twice each call would have arrived twice; what could not be read of a ledger would be counted twice.
+fn once_each<'a>(what: &str, given: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<()> {
     let mut seen = BTreeSet::new();
-    for folder in ledgers {
+    for path in given {
         // Of one that cannot be found, opening it says more.
-        let place = folder.canonicalize().unwrap_or_else(|_| PathBuf::from(folder));
+        let place = path.canonicalize().unwrap_or_else(|_| path.clone());
         anyhow::ensure!(
             seen.insert(place),
-            "`{}` is given twice: give each ledger once",
-            folder.display()
+            "`{}` is given twice: give each {what} once",
+            path.display()
         );
     }
     Ok(())
@@ -664,6 +665,35 @@ mod tests {
                 format!("`{again}` is given twice: give each ledger once")
             );
         }
+    }
+
+    /// `audit*.log audit.log` in a shell.
+    #[test]
+    fn a_log_that_is_given_twice_is_refused_and_accuses_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, log) = (folder.path().join("ledger"), folder.path().join("audit.log"));
+        std::fs::create_dir(&kept).unwrap();
+        let time = "2026-11-22T10:00:00Z";
+        let begin = serde_json::json!({"id": "1", "t": time, "cluster": "prod", "by": {"user": "alice"},
+            "req": {"verb": "get", "path": "/version"}});
+        let end = serde_json::json!({"id": "1", "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
+        ledger(&kept, &[(RecordKind::Access, begin), (RecordKind::Close, end)]);
+        let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","stage":"ResponseComplete","verb":"get","requestURI":"/version","user":{"username":"gate"},"impersonatedUser":{"username":"alice"},"requestReceivedTimestamp":"2026-11-22T10:00:00.000000Z","stageTimestamp":"2026-11-22T10:00:00.000000Z"}"#;
+        std::fs::write(&log, format!("{event}\n")).unwrap();
+        let [kept, log] = [&kept, &log].map(|path| path.display().to_string());
+        let compared = |logs: &[&str]| {
+            let line = [&["reconcile", &kept], logs, &["--cluster", "prod", "--account", "gate"]].concat();
+            reconcile(&<Line as clap::Parser>::try_parse_from(line).unwrap().asked)
+        };
+        let (once, unread) = compared(&[&log]).unwrap();
+        assert_eq!(
+            (once.joined, once.findings.len(), exit_of(&once, &unread)),
+            (1, 0, Exit::Done)
+        );
+        assert_eq!(
+            compared(&[&log, &log]).unwrap_err().to_string(),
+            format!("`{log}` is given twice: give each log once")
+        );
     }
 
     #[test]
