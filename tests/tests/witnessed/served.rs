@@ -1,6 +1,7 @@
 //! What a gateway hands to whoever asks for its log, and what `ledger tiles` writes, is witnessed, also while records come in every moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::*;
 
@@ -124,7 +125,9 @@ fn promise_5_a_busy_ledger_is_served_and_exported_with_its_cosignatures_always()
     let before = world.served(&carol)?;
     let sizes = world.while_busy(|| {
         let mut sizes = vec![[before; 2]];
-        for _ in 0..LOOKS {
+        let begun = Instant::now();
+        // On a machine that does all of them between two announcements to the witnesses more of them are needed.
+        while sizes.len() <= LOOKS || (sizes[sizes.len() - 1][0] == before && begun.elapsed() < PATIENCE) {
             let mut seen = [world.served(&carol)?, 0];
             for size in [
                 world.verified(&carol)?,
@@ -142,7 +145,7 @@ fn promise_5_a_busy_ledger_is_served_and_exported_with_its_cosignatures_always()
     let grow = sizes.windows(2).all(|two| two[0] <= two[1]);
     assert!(grow, "nobody is given fewer than before: {sizes:?}");
     assert!(
-        sizes[LOOKS][0] > before,
+        sizes[sizes.len() - 1][0] > before,
         "records came in, and were witnessed: {sizes:?}"
     );
     // What is newer is told and left out, and comes when it is asked for.
@@ -153,7 +156,7 @@ fn promise_5_a_busy_ledger_is_served_and_exported_with_its_cosignatures_always()
         "{newest}"
     );
     let signed = Checkpoint::parse(Note::parse(&fs::read(out.join("checkpoint"))?)?.text())?.size;
-    assert!(signed >= sizes[LOOKS][1]);
+    assert!(signed >= sizes[sizes.len() - 1][1]);
     Ok(())
 }
 
