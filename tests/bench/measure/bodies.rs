@@ -161,7 +161,7 @@ fn measure(bodies: Bodies, count: usize) -> anyhow::Result<Seen> {
     if bodies != Bodies::Answers {
         let of = |kept| scrape.sum("gateway_audit_bodies_total", &[("body", "request"), ("kept", kept)]);
         // On a machine that is busy with all of them a beginning may take longer than it is waited for.
-        // And one person has a share of what may be held: behind that a body passes without being looked at, which is said of it.
+        // One person sends all of them, and has a share of what may be held: above it a body passes without being looked at.
         let found = of("tooLong") + of("slow") + of("ownBudget") + of("budget");
         let all = scrape
             .series

@@ -1,3 +1,5 @@
+//! What the commands print of foreign folders, and what they do not wait for.
+
 use ledger::NEWEST_CHECKPOINT;
 
 use super::checkpoint::newest;
