@@ -14,7 +14,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// The data folder of one bench. The last supervised process in it removes it; `GATESCRIBE_TEST_KEEP=1` keeps it.
+/// The file in a data folder that each supervisor of a process in it locks, shared with the others.
+pub const SHARES: &str = ".supervised";
+
+/// The data folder of one bench. It goes with this value or with the last supervised process in it, whichever ends last;
+/// `GATESCRIBE_TEST_KEEP=1` keeps it.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -73,6 +77,11 @@ impl Folder {
         std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
         Ok(path)
     }
+
+    /// Whether no supervisor has a share of it (any more): then none will remove it.
+    fn nothing_runs(&self) -> bool {
+        File::open(self.path.join(SHARES)).map_or(true, |shares| shares.try_lock().is_ok())
+    }
 }
 
 impl Drop for Folder {
@@ -80,6 +89,9 @@ impl Drop for Folder {
         if let Some(holder) = &mut self.holder {
             drop(holder.stdin.take()); // the lifeline
             let _ = holder.wait();
+        }
+        if std::env::var_os("GATESCRIBE_TEST_KEEP").is_none() && self.nothing_runs() {
+            let _ = std::fs::remove_dir_all(&self.path);
         }
     }
 }

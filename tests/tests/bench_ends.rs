@@ -62,6 +62,27 @@ fn a_held_folder_outlives_its_programs_and_goes_with_its_holder() -> anyhow::Res
 }
 
 #[test]
+fn a_folder_in_which_nothing_runs_goes_with_its_value() -> anyhow::Result<()> {
+    let idle = Folder::new("idle")?;
+    let busy = Folder::new("busy")?;
+    let (path, watched) = (idle.path().to_path_buf(), busy.path().to_path_buf());
+    idle.write("copy", "of a ledger")?;
+    let mut command = Command::new("sleep");
+    command.arg("1000");
+    let process = Process::start("sleep", &command, &busy)?;
+    process.pid()?;
+
+    drop(idle);
+    drop(busy);
+
+    assert!(!path.exists());
+    assert!(watched.exists(), "what runs keeps its folder");
+    drop(process);
+    assert!(!watched.exists());
+    Ok(())
+}
+
+#[test]
 fn when_the_supervisor_is_killed_its_program_dies_too() -> anyhow::Result<()> {
     let folder = Folder::new("orphan")?;
     let mut command = Command::new("sleep");
@@ -77,6 +98,5 @@ fn when_the_supervisor_is_killed_its_program_dies_too() -> anyhow::Result<()> {
     wait_until("sleep is gone", PATIENCE, || {
         (!alive(pid.as_raw().unsigned_abs())).then_some(())
     })?;
-    std::fs::remove_dir_all(folder.path())?;
     Ok(())
 }

@@ -179,7 +179,7 @@ fn descendants() -> Vec<Pid> {
 }
 
 fn share_folder(folder: &Path) -> anyhow::Result<File> {
-    let lock = File::create(folder.join(".supervised")).context("open the data folder's lock")?;
+    let lock = File::create(folder.join(tests::process::SHARES)).context("open the data folder's lock")?;
     lock.lock_shared().context("share the data folder's lock")?;
     Ok(lock)
 }
