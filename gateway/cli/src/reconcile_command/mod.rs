@@ -185,9 +185,15 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
     for record in reader.records_from(first) {
         match record {
             // Somebody put it in: it makes no call one of the gateway's, and excuses none.
-            Ok(record) if is_foreign(record.seq) => unread.foreign += 1,
+            Ok(record) if is_foreign(record.seq) => {
+                unread.foreign += 1;
+                calls.pass_over(record.seq);
+            }
             // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
-            Ok(record) if record.kind == RecordKind::Gap && is_unproved(record.seq) => unread.gaps += 1,
+            Ok(record) if record.kind == RecordKind::Gap && is_unproved(record.seq) => {
+                unread.gaps += 1;
+                calls.pass_over(record.seq);
+            }
             Ok(record) => {
                 unread.unproved += u64::from(is_unproved(record.seq));
                 calls.push(record.seq, record.kind, &record.leaf);
@@ -637,6 +643,9 @@ mod tests {
             let counted: Vec<String> = calls.gaps().iter().map(|gap| gap.from.to_string()).collect();
             assert_eq!((counted.len(), unread.gaps), (1, 1));
             assert!(counted[0].contains("T09:00:00"), "{counted:?}");
+            // Nor has that ledger lost its beginning, which would excuse what came between the two.
+            let between = Timestamp::parse("2026-11-22T09:30:00Z").unwrap();
+            assert_eq!(calls.kept(between, Duration::from_secs(5)), insight::Kept::There);
         }
     }
 
