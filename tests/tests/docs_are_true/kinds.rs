@@ -50,8 +50,8 @@ const MORE: &str = "| `partKeysRestored` | Keys of parts and recordings of a bac
 
 | Tells which | Says |
 |---|---|
-| `refused` | A start does not believe these records, by their numbers: nobody had signed them, and they would take something away. Nothing is taken away by them; a hold among them holds. |
-| `unsigned` | The gateway did not write these records: they stood behind the end of a run that had signed all of its own. Nothing is done by them. |
+| `refused` | A start does not believe these records, by their numbers: nobody had signed them, and they would take something away. Nothing is done by them. |
+| `unsigned` | The gateway did not write these records: they stood behind the end of a run that had signed all of its own. Nothing is taken away by them; a hold among them holds. |
 | `note`: `the ledger is not the one that was signed: …` | A finding of the gateway's own check: which record, what, which byte. |
 | `note`: `the check of the ledger broke in …` or `… has ended …` | That check could not be done, or is not done any more. |
 | `note`: `alarm: the witness … has seen another history of this ledger` | Two histories are signed by this ledger's key, or this one was put back from an older copy. |

@@ -126,7 +126,7 @@ pub(super) fn foreign(dir: &Path, known: u64, before: &Before, store: &Store) ->
             from = records.start,
             until = records.end,
             by,
-            "an earlier start has recorded that this gateway did not write these records: it does nothing by them; somebody wrote into the ledger's files"
+            "an earlier start has recorded that this gateway did not write these records: it takes nothing away by them; somebody wrote into the ledger's files"
         );
     }
     let found = (!before.foreign.is_empty()).then(|| before.foreign.clone());
