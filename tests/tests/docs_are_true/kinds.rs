@@ -53,6 +53,8 @@ const MORE: &str = "| `partKeysRestored` | Keys of parts and recordings of a bac
 | `refused` | A start does not believe these records, by their numbers: nobody had signed them, and they would take something away. Nothing is done by them. |
 | `unsigned` | The gateway did not write these records: they stood behind the end of a run that had signed all of its own. Nothing is taken away by them; a hold among them holds. |
 | `note`: `the ledger is not the one that was signed: …` | A finding of the gateway's own check: which record, what, which byte. |
+| `note`: `… not the gateway's: put in behind the end of a run …` | That check came to what an earlier start had recorded in `unsigned`: these records are still there. |
+| `note`: `… more findings here are not told one by one: …` | Of so many records with `unsigned` that check tells the stretch of which the earlier ones speak. |
 | `note`: `the check of the ledger broke in …` or `… has ended …` | That check could not be done, or is not done any more. |
 | `note`: `alarm: the witness … has seen another history of this ledger` | Two histories are signed by this ledger's key, or this one was put back from an older copy. |
 | `note`: `alarm: the witness … has forgotten what it cosigned of this ledger` | It is the witness that is damaged. |

@@ -231,6 +231,8 @@ impl Checker {
             self.found.alarm(match finding.fault {
                 // What a start has said of them is the same alarm.
                 Fault::AfterEnd { .. } => unsigned::in_words(&finding.records),
+                // These are the records that were signed: what they say of others is too much to be told one by one.
+                Fault::More { .. } => finding.to_string(),
                 _ => format!("the ledger is not the one that was signed: {finding}"),
             });
         }
