@@ -159,22 +159,28 @@ fn measure(bodies: Bodies, count: usize) -> anyhow::Result<Seen> {
         most: scrape.sum("gateway_audit_body_bytes_limit", &[]),
     };
     if bodies != Bodies::Answers {
-        let of = |kept| scrape.sum("gateway_audit_bodies_total", &[("body", "request"), ("kept", kept)]);
-        // On a machine that is busy with all of them a beginning may take longer than it is waited for.
-        // One person sends all of them, and has a share of what may be held: above it a body passes without being looked at.
-        let found = of("tooLong") + of("slow") + of("ownBudget") + of("budget");
-        let all = scrape
-            .series
-            .iter()
-            .filter(|(series, count)| series.contains("bodies_total") && **count > 0.0);
-        let all: Vec<_> = all.collect();
-        ensure!(
-            found == count as f64 && of("tooLong") > 0.0,
-            "of {count} bodies not all were found to be too long, or above what may be held: {all:?}"
-        );
+        are_above_their_bound(&scrape, count)?;
     }
     ensure!(calls.len() + taken.len() == count, "a call was lost");
     Ok(seen)
+}
+
+/// Of each upload it was found that it is not kept, and why.
+fn are_above_their_bound(scrape: &Scrape, count: usize) -> anyhow::Result<()> {
+    let of = |kept| scrape.sum("gateway_audit_bodies_total", &[("body", "request"), ("kept", kept)]);
+    // On a machine that is busy with all of them a beginning may take longer than it is waited for.
+    // One person sends all of them, and has a share of what may be held: above it a body passes without being looked at.
+    let found = of("tooLong") + of("slow") + of("ownBudget") + of("budget");
+    let all = scrape
+        .series
+        .iter()
+        .filter(|(series, count)| series.contains("bodies_total") && **count > 0.0);
+    let all: Vec<_> = all.collect();
+    ensure!(
+        found == count as f64 && of("tooLong") > 0.0,
+        "of {count} bodies not all were found to be too long, or above what may be held: {all:?}"
+    );
+    Ok(())
 }
 
 /// What the first calls allocate for everybody is no price of a body.

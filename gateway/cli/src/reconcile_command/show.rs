@@ -162,6 +162,13 @@ fn not_compared(report: &Report, unread: &Unread) -> Vec<String> {
             report.unknown.without_event
         ));
     }
+    lines.extend(left_out(unread));
+    lines
+}
+
+/// Of the files themselves: what is no record and no event, and what may be somebody else's.
+fn left_out(unread: &Unread) -> Vec<String> {
+    let mut lines = Vec::new();
     if unread.lines > 0 {
         lines.push(format!("{} lines of the audit log, which are no events", unread.lines));
         lines.extend(unread.named.iter().map(|line| format!("  {}", clean(line))));
