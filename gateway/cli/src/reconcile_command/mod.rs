@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
 use insight::{Calls, Observed, ObservedError, ObservedLog};
-use ledger::verify::{Statements, Unsigned};
+use ledger::verify::{Statements, Stretches, Unsigned};
 use model::event::RecordKind;
 
 use crate::serve::erasing;
@@ -180,22 +180,22 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
     let reader = opened(folder)?;
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
     let unsigned = unsigned_in(&reader, first, erasing::signed(folder));
-    let is_foreign = |seq| unsigned.foreign.iter().any(|(records, _)| records.contains(&seq));
-    let is_unproved = |seq| unsigned.ranges().any(|records| records.contains(&seq));
+    let foreign: Stretches = unsigned.foreign.iter().map(|(records, _)| records).collect();
+    let unsigned: Stretches = unsigned.ranges().collect();
     for record in reader.records_from(first) {
         match record {
             // Somebody put it in: it makes no call one of the gateway's, and excuses none.
-            Ok(record) if is_foreign(record.seq) => {
+            Ok(record) if foreign.has(record.seq) => {
                 unread.foreign += 1;
                 calls.pass_over(record.seq);
             }
             // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
-            Ok(record) if record.kind == RecordKind::Gap && is_unproved(record.seq) => {
+            Ok(record) if record.kind == RecordKind::Gap && unsigned.has(record.seq) => {
                 unread.gaps += 1;
                 calls.pass_over(record.seq);
             }
             Ok(record) => {
-                unread.unproved += u64::from(is_unproved(record.seq));
+                unread.unproved += u64::from(unsigned.has(record.seq));
                 calls.push(record.seq, record.kind, &record.leaf);
             }
             Err(error) => {

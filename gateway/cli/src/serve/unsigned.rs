@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use ledger::note::VerifierKey;
-use ledger::verify::{Statements, refuses};
+use ledger::verify::{Statements, Stretches, refuses};
 use ledger::{Disk, Ledger, Publisher, Reader, RealDisk, Tail};
 use model::event::{Record, RecordKind};
 use serde::Deserialize;
@@ -71,17 +71,21 @@ pub(super) fn refuse(
 
 /// Records that are not the gateway's: they were put in behind the end of a run that had signed all of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Foreign(Vec<Range<u64>>);
+pub(super) struct Foreign {
+    /// As they were found, each one alarm.
+    found: Vec<Range<u64>>,
+    all: Stretches,
+}
 
 impl Foreign {
     /// Whether this record is among them.
     pub(super) fn has(&self, seq: u64) -> bool {
-        self.0.iter().any(|records| records.contains(&seq))
+        self.all.has(seq)
     }
 
     /// What somebody has to look at, for whoever asks how the gateway is.
     pub(super) fn alarms(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(in_words)
+        self.found.iter().map(in_words)
     }
 }
 
@@ -129,10 +133,10 @@ pub(super) fn foreign(dir: &Path, known: u64, before: &Before, store: &Store) ->
             "an earlier start has recorded that this gateway did not write these records: it takes nothing away by them; somebody wrote into the ledger's files"
         );
     }
-    let found = (!before.foreign.is_empty()).then(|| before.foreign.clone());
-    Ok(Foreign(
-        said.into_iter().map(|(records, _)| records).chain(found).collect(),
-    ))
+    let mut found: Vec<Range<u64>> = said.into_iter().map(|(records, _)| records).collect();
+    found.extend((!before.foreign.is_empty()).then(|| before.foreign.clone()));
+    let all = found.iter().collect();
+    Ok(Foreign { found, all })
 }
 
 fn tell(signed: u64, foreign: &Range<u64>, unproved: &Range<u64>) {

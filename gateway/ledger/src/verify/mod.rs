@@ -50,7 +50,7 @@ use straight::Room;
 pub use turns::Turn;
 pub(crate) use turns::stated_in;
 use turns::{AllTold, Keys, Unsettled};
-pub use unsigned::{Statements, Unsigned};
+pub use unsigned::{Statements, Stretches, Unsigned};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]

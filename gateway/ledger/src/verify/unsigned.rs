@@ -75,6 +75,35 @@ impl Unsigned {
     }
 }
 
+/// Stretches of records, for who asks of each record of a ledger whether it lies in one of them: a statement each may be ten thousand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stretches(Vec<Range<u64>>);
+
+impl Stretches {
+    /// Whether this record lies in one of them.
+    #[must_use]
+    pub fn has(&self, seq: u64) -> bool {
+        let behind = self.0.partition_point(|records| records.start <= seq);
+        let last = behind.checked_sub(1).and_then(|at| self.0.get(at));
+        last.is_some_and(|records| records.contains(&seq))
+    }
+}
+
+impl<'r> FromIterator<&'r Range<u64>> for Stretches {
+    fn from_iter<I: IntoIterator<Item = &'r Range<u64>>>(all: I) -> Self {
+        let mut all: Vec<Range<u64>> = all.into_iter().cloned().collect();
+        all.sort_unstable_by_key(|records| records.start);
+        all.dedup_by(|next, last| {
+            let meets = next.start <= last.end;
+            if meets {
+                last.end = last.end.max(next.end);
+            }
+            meets
+        });
+        Self(all)
+    }
+}
+
 impl Statements {
     /// Reads a record, of whatever kind.
     pub fn read(&mut self, kind: RecordKind, leaf: &[u8], seq: u64) {
@@ -359,6 +388,15 @@ mod tests {
             }
             let counting = all_that_count(&all, proved);
             prop_assert!(said.foreign.iter().all(|(records, by)| counting.contains(&(records.clone(), *by, true))));
+        }
+
+        #[test]
+        fn a_record_is_in_stretches_where_it_is_in_one_of_them(
+            all in prop::collection::vec((0_u64..40, 0_u64..9), 0..12), seq in 0_u64..50,
+        ) {
+            let all: Vec<Range<u64>> = all.into_iter().map(|(from, len)| from..from + len).collect();
+            let stretches: Stretches = all.iter().collect();
+            prop_assert_eq!(stretches.has(seq), all.iter().any(|records| records.contains(&seq)));
         }
 
         #[test]
