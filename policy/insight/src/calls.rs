@@ -88,8 +88,6 @@ pub enum Kept {
 /// When calls went on without a record, as the ledger itself says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerGap {
-    /// Its record's number, in whichever ledger.
-    pub seq: u64,
     /// The first of them, by the gateway's clock.
     pub from: Timestamp,
     /// The last of them.
@@ -216,7 +214,7 @@ impl Calls {
         if !begins && !ends {
             self.reach(seq, serde_json::from_slice::<Any>(leaf).ok().and_then(|any| any.t));
             if kind == RecordKind::Gap {
-                self.gap(seq, leaf);
+                self.gap(leaf);
             }
             return;
         }
@@ -246,10 +244,9 @@ impl Calls {
     }
 
     /// A gap of a crash holds no calls that went on, and says so by having no counts.
-    fn gap(&mut self, seq: u64, leaf: &[u8]) {
+    fn gap(&mut self, leaf: &[u8]) {
         match serde_json::from_slice::<WithGap>(leaf) {
             Ok(WithGap { gap }) => self.add_gap(LedgerGap {
-                seq,
                 from: gap.from,
                 to: gap.to,
                 passed: gap.passed.reads.saturating_add(gap.passed.effects),
@@ -262,7 +259,7 @@ impl Calls {
 
     fn add_gap(&mut self, gap: LedgerGap) {
         // One that stands twice is one gap.
-        if !self.gaps.iter().any(|other| other.says_the_same_as(&gap)) {
+        if !self.gaps.contains(&gap) {
             self.gaps.push(gap);
         }
     }
@@ -391,16 +388,6 @@ impl Calls {
     #[must_use]
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
-    }
-}
-
-impl LedgerGap {
-    fn says_the_same_as(&self, other: &Self) -> bool {
-        *self
-            == Self {
-                seq: self.seq,
-                ..*other
-            }
     }
 }
 
