@@ -220,7 +220,7 @@ fn unsigned_in(reader: &ledger::Reader, first: u64, signed: u64) -> Unsigned {
     for record in reader.records_from(first).map_while(Result::ok) {
         statements.read(record.kind, &record.leaf, record.seq);
     }
-    statements.counting(if signed == 0 { u64::MAX } else { signed }, |_| true)
+    statements.counting(if signed == 0 { u64::MAX } else { signed })
 }
 
 fn opened(folder: &Path) -> anyhow::Result<ledger::Reader> {

@@ -254,7 +254,9 @@ impl Erasures {
     pub(super) fn unsigned(&self, proved: u64) -> Unsigned {
         let signed = self.refusals.iter().filter(|(by, _)| **by < proved);
         let refused = refused(&signed.map(|(by, which)| (*by, which.clone())).collect());
-        self.unsigned.counting(proved, |by| !refused.contains(&by))
+        let mut unsigned = self.unsigned.clone();
+        unsigned.pass_over(|by| refused.contains(&by));
+        unsigned.counting(proved)
     }
 
     /// What the records up to `proved` say, and the parts that are missing without that any of them says so.

@@ -182,10 +182,10 @@ impl Statements {
 
     /// What counts of it, of the statements in records before `proved`. The later one is judged first, since it may speak of the earlier one.
     #[must_use]
-    pub fn counting(&self, proved: u64, counts: impl Fn(u64) -> bool) -> Unsigned {
+    pub fn counting(&self, proved: u64) -> Unsigned {
         let (mut unsigned, mut spoken_of) = (Unsigned::default(), SpokenOf::default());
         for (by, Stated { records, is_foreign }) in self.list.range(..proved).rev() {
-            if !counts(*by) || spoken_of.has_all(*by, *by) {
+            if spoken_of.has_all(*by, *by) {
                 continue;
             }
             spoken_of.ahead.push((records.end, records.start));
@@ -275,7 +275,7 @@ mod tests {
             };
             all.read(kind, leaf.as_bytes(), *seq);
         }
-        all.counting(100, |_| true)
+        all.counting(100)
     }
 
     #[test]
@@ -339,20 +339,20 @@ mod tests {
                 all.list.len() + usize::try_from(all.dropped.as_ref().unwrap().count).unwrap(),
                 STATEMENTS_MAX + 500
             );
-            let said = all.counting(u64::MAX, |_| true);
+            let said = all.counting(u64::MAX);
             let (stretch, count) = said.more.clone().unwrap();
             assert_eq!((stretch.start, count), (0, too_many - said.foreign.len() as u64));
             assert_eq!(stretch.end, said.foreign[0].0.start - 1);
             assert_eq!(
-                all.counting(2, |_| true).more,
+                all.counting(2).more,
                 Some((stretch, count)),
                 "the first of them is proved"
             );
-            assert_eq!(all.counting(1, |_| true), Unsigned::default(), "none is");
+            assert_eq!(all.counting(1), Unsigned::default(), "none is");
             // Who put all of them in is told by one statement, as if they were few.
             let end = 2 * too_many;
             all.read(RecordKind::Damage, leaf(0, end).as_bytes(), end);
-            let said = all.counting(u64::MAX, |_| true);
+            let said = all.counting(u64::MAX);
             assert_eq!((said.foreign, said.more), (vec![(0..end, end)], None));
         }
     }
@@ -376,7 +376,7 @@ mod tests {
             let [mut one, other] = held;
             one.join(other, most);
             prop_assert!(one.list.len() <= most);
-            let said = one.counting(proved, |_| true);
+            let said = one.counting(proved);
             for (records, by, is_foreign) in all_that_count(&all, proved) {
                 let is_in = |stretch: &Range<u64>| stretch.start <= records.start && records.end <= stretch.end;
                 let is_told = match is_foreign {
