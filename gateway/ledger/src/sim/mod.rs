@@ -3,11 +3,13 @@
 //!
 //! Everything follows from one seed: what is torn, what is kept, when the power goes.
 
+mod answered;
 mod disk;
 mod rng;
 mod rounds;
 mod tamper;
 
+pub use answered::{Answered, Look};
 pub use disk::{Fault, Point, SimDisk};
 pub use rng::Rng;
 pub use rounds::{CrashReport, crash_round, crash_rounds, crash_rounds_with};

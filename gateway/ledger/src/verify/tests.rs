@@ -8,7 +8,7 @@ use model::event::RecordKind;
 use super::*;
 use crate::disk::Disk;
 use crate::note::{Algorithm, KeyName, Signer as _, SigningKey};
-use crate::sim::{Failure, Outcome, SimDisk, Tampering, tamper_round, tamper_rounds};
+use crate::sim::{Answered, Failure, Look, Outcome, SimDisk, Tampering, tamper_round, tamper_rounds};
 use crate::{Ledger, Options};
 
 #[test]
@@ -241,54 +241,6 @@ fn promise_5_a_segment_is_not_displaced_by_a_file_that_says_it_is_it() {
     }
 }
 
-/// A disk whose writer begins a segment and signs it, as soon as somebody reads the newest checkpoint.
-#[derive(Clone, Debug)]
-struct Growing {
-    now: SimDisk,
-    then: SimDisk,
-    is_asked: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Growing {
-    fn disk(&self) -> &SimDisk {
-        let is_then = self.is_asked.load(Ordering::SeqCst);
-        if is_then { &self.then } else { &self.now }
-    }
-}
-
-impl Disk for Growing {
-    fn lock(&self) -> Result<Box<dyn crate::disk::DiskLock>, crate::disk::LockError> {
-        self.disk().lock()
-    }
-    fn list(&self) -> std::io::Result<Vec<String>> {
-        self.disk().list()
-    }
-    fn open_read(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        if name == NEWEST_CHECKPOINT {
-            self.is_asked.store(true, Ordering::SeqCst);
-        }
-        self.disk().open_read(name)
-    }
-    fn create(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.disk().create(name)
-    }
-    fn open(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.disk().open(name)
-    }
-    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
-        self.disk().rename(from, to)
-    }
-    fn remove(&self, name: &str) -> std::io::Result<()> {
-        self.disk().remove(name)
-    }
-    fn sync_dir(&self) -> std::io::Result<()> {
-        self.disk().sync_dir()
-    }
-    fn display(&self, name: &str) -> String {
-        self.disk().display(name)
-    }
-}
-
 #[test]
 fn a_segment_that_a_living_gateway_begins_and_signs_meanwhile_is_not_called_cut_off() {
     let (then, trust) = signed();
@@ -302,11 +254,14 @@ fn a_segment_that_a_living_gateway_begins_and_signs_meanwhile_is_not_called_cut_
     let now = then.copy(2);
     now.remove(&segment_name(last)).unwrap();
     now.remove(&crate::segment::hashes_name(last)).unwrap();
-    let disk: Arc<dyn Disk> = Arc::new(Growing {
-        now,
-        then,
-        is_asked: Arc::default(),
-    });
+    let [now, then]: [Arc<dyn Disk>; 2] = [Arc::new(now), Arc::new(then)];
+    let is_asked = std::sync::atomic::AtomicBool::new(false);
+    // Its writer begins a segment and signs it, as soon as somebody reads the newest checkpoint.
+    let disk: Arc<dyn Disk> = Arc::new(Answered::new(move |look: Look<'_>| {
+        is_asked.fetch_or(look == Look::File(NEWEST_CHECKPOINT), Ordering::SeqCst);
+        let is_then = is_asked.load(Ordering::SeqCst);
+        Ok(Arc::clone(if is_then { &then } else { &now }))
+    }));
     let report = verify(&disk, &trust, 2, &|_| {}).unwrap();
     assert_eq!(report.findings, []);
     assert!(report.is_proved());

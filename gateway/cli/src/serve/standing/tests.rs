@@ -3,8 +3,8 @@
 use std::fs;
 use std::sync::atomic::AtomicBool;
 
-use ledger::disk::{DiskFile, DiskLock, LockError};
 use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
+use ledger::sim::{Answered, Look};
 use ledger::{Options, Publisher, Reader, RealDisk};
 use model::event::RecordKind;
 use model::time::Timestamp;
@@ -268,57 +268,27 @@ fn above_a_hundred_findings_are_counted_only() {
     assert!(matches!(found.health(), Health::But(why) if why.contains("record 0, and 119 more")));
 }
 
-/// A disk before which whoever lists it breaks, until it is mended; and how often that was.
-#[derive(Debug)]
-struct Breaking(RealDisk, AtomicBool, AtomicU64);
-
-impl Disk for Breaking {
-    fn lock(&self) -> Result<Box<dyn DiskLock>, LockError> {
-        self.0.lock()
-    }
-    fn list(&self) -> std::io::Result<Vec<String>> {
-        self.2.fetch_add(1, Ordering::SeqCst);
-        assert!(self.1.load(Ordering::SeqCst), "attempt to add with overflow");
-        self.0.list()
-    }
-    fn create(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.0.create(name)
-    }
-    fn open(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.0.open(name)
-    }
-    fn open_read(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.0.open_read(name)
-    }
-    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> std::io::Result<()> {
-        self.0.remove(name)
-    }
-    fn sync_dir(&self) -> std::io::Result<()> {
-        self.0.sync_dir()
-    }
-    fn display(&self, name: &str) -> String {
-        self.0.display(name)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn promise_5_a_check_that_breaks_is_an_alarm_once_and_begins_again() {
     let stage = Stage::new();
-    let disk = Arc::new(Breaking(
-        RealDisk::new(&stage.dir()),
-        AtomicBool::new(false),
-        AtomicU64::new(0),
-    ));
+    let below: Arc<dyn Disk> = Arc::new(RealDisk::new(&stage.dir()));
+    let (is_mended, listed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    // Whoever lists it breaks, until it is mended.
+    let (mended, seen) = (Arc::clone(&is_mended), Arc::clone(&listed));
+    let breaks = move |look: Look<'_>| {
+        if look == Look::Folder {
+            seen.fetch_add(1, Ordering::SeqCst);
+            assert!(mended.load(Ordering::SeqCst), "attempt to add with overflow");
+        }
+        Ok(Arc::clone(&below))
+    };
     let stage = Stage {
-        disk: Arc::clone(&disk) as Arc<dyn Disk>,
+        disk: Arc::new(Answered::new(breaks)),
         ..stage
     };
     let checking = stage.begin(1 << 20);
     stage.until(|_| !stage.alarms().is_empty()).await;
-    stage.until(|_| disk.2.load(Ordering::SeqCst) > 5).await;
+    stage.until(|_| listed.load(Ordering::SeqCst) > 5).await;
     let said = stage.found.health();
     let broke =
         "the check of the ledger broke in the segment of record 0, and begins anew: attempt to add with overflow";
@@ -330,7 +300,7 @@ async fn promise_5_a_check_that_breaks_is_an_alarm_once_and_begins_again() {
 
     // It goes on by itself, and finds what is there.
     stage.flip();
-    disk.1.store(true, Ordering::SeqCst);
+    is_mended.store(true, Ordering::SeqCst);
     stage.until(|found| found.rounds() >= 1).await;
     assert_eq!(stage.found.count(), 2);
     stage.stop.cancel();

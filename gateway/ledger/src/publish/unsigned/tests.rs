@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Options;
-use crate::disk::{DiskFile, DiskLock, LockError};
 use crate::note::{Algorithm, KeyName, SigningKey};
-use crate::sim::{Fault, SimDisk};
+use crate::sim::{Answered, Fault, Look, SimDisk};
 use crate::verify::{self, Report, Trust, verify};
 
 /// Where a run breaks off is not what is looked at.
@@ -416,44 +415,6 @@ fn what_says_an_end_is_written_and_read_byte_for_byte_as_it_was_frozen() {
     assert_eq!((found.stated, found.found), (ended.stated, Some(forged.end)));
 }
 
-/// A disk that lists its files so many times.
-#[derive(Debug)]
-struct Lists(SimDisk, AtomicUsize);
-
-impl Disk for Lists {
-    fn list(&self) -> std::io::Result<Vec<String>> {
-        let left = self
-            .1
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map_err(|_| std::io::Error::other("no more"))
-            .and_then(|_| self.0.list())
-    }
-    fn lock(&self) -> Result<Box<dyn DiskLock>, LockError> {
-        self.0.lock()
-    }
-    fn create(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.0.create(name)
-    }
-    fn open(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.0.open(name)
-    }
-    fn open_read(&self, name: &str) -> std::io::Result<Box<dyn DiskFile>> {
-        self.0.open_read(name)
-    }
-    fn rename(&self, from: &str, to: &str) -> std::io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> std::io::Result<()> {
-        self.0.remove(name)
-    }
-    fn sync_dir(&self) -> std::io::Result<()> {
-        self.0.sync_dir()
-    }
-    fn display(&self, name: &str) -> String {
-        self.0.display(name)
-    }
-}
-
 #[test]
 fn a_folder_that_cannot_be_listed_any_more_changes_nothing_of_where_a_record_stands() {
     let place = Place::ended(1);
@@ -465,7 +426,13 @@ fn a_folder_that_cannot_be_listed_any_more_changes_nothing_of_where_a_record_sta
     };
     let mut told = 0;
     for lists in 0..9 {
-        let disk: Arc<dyn Disk> = Arc::new(Lists(place.disk.copy(1), AtomicUsize::new(lists)));
+        let (below, left): (Arc<dyn Disk>, _) = (Arc::new(place.disk.copy(1)), AtomicUsize::new(lists));
+        let disk: Arc<dyn Disk> = Arc::new(Answered::new(move |look: Look<'_>| {
+            let one = |left: usize| left.checked_sub(usize::from(look == Look::Folder));
+            let left = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one);
+            left.map_err(|_| std::io::Error::other("no more"))
+                .map(|_| Arc::clone(&below))
+        }));
         let Ok(report) = verify(&disk, &trust, 1, &|_| {}) else {
             continue;
         };
