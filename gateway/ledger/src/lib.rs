@@ -37,6 +37,7 @@ mod recovery;
 pub mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod span;
 pub mod status;
 mod ticket;
 mod tiles;
@@ -62,6 +63,7 @@ pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Proved as ProvedSpot, Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
 pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};
 pub use recovery::{Recovery, Unfinished};
+pub use span::{span, spanned};
 pub use ticket::{Durable, Lost, Ticket};
 pub use tiles::{
     BundleError, ExportError, Exported, NodesWhile, TileKind, TilePath, TilePathError, Tiles, TilesError,

@@ -27,7 +27,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ledger::disk::{DiskFile, Unknowable};
 use ledger::note::{Algorithm, KeyChain, KeyTurn, Note, Signer as _, SigningKey, VerifierKey};
 use ledger::verify::{Finding, Report, Resume, Trust, Turn, verify, verify_resumed};
-use ledger::{Consistency, Disk, RealDisk, Receipt};
+use ledger::{Consistency, Disk, RealDisk, Receipt, spanned};
 use serde_json::json;
 
 use self::resumed::{Earlier, Left};
@@ -657,18 +657,15 @@ fn not_looked_at(report: &Report, nothing_remembered: bool, earlier: Option<&Ear
         let spans = report.recalled.spans.iter();
         lines.extend(spans.map(|records| {
             format!(
-                "whether records {} to {} were changed after the verification of {begun} had read them, without a trace on their files, as who has the disk below can, or who could write to them before they were yours alone: they were not read again",
-                records.start,
-                records.end - 1
+                "whether {} changed after the verification of {begun} had read them, without a trace on their files, as who has the disk below can, or who could write to them before they were yours alone: they were not read again",
+                spanned(records, ["was", "were"])
             )
         }));
     }
     lines.extend(unsigned::in_words(&report.unsigned.unproved));
     if report.proved > 0 && report.proved < report.size {
-        let (first, last) = (report.proved, report.size - 1);
-        lines.push(format!(
-            "records {first} to {last} are not under a signed checkpoint yet"
-        ));
+        let newer = spanned(&(report.proved..report.size), ["is", "are"]);
+        lines.push(format!("{newer} not under a signed checkpoint yet"));
     }
     if report.strange > 0 {
         lines.push(format!(

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ledger::note::Signature;
 use ledger::status::{Newest, Status, StatusError};
-use ledger::{Disk, NEWEST_CHECKPOINT, ReadError, RealDisk};
+use ledger::{Disk, NEWEST_CHECKPOINT, ReadError, RealDisk, spanned};
 use serde_json::{Value, json};
 
 use super::{Output, Refused, shown};
@@ -83,22 +83,15 @@ fn in_words(status: &Status, age: Option<Duration>) -> String {
         lines.extend(cosigned(witnessed).map(|(by, time)| format!("  cosigned by {}, {}", key(by), ago(time))));
     }
     for gone in &status.missing {
-        lines.push(format!(
-            "✖ records {} to {} are missing",
-            gone.start,
-            gone.end.saturating_sub(1)
-        ));
+        lines.push(format!("✖ {} missing", spanned(gone, ["is", "are"])));
     }
     let (cut, uncovered) = (status.cut_off(), status.uncovered());
     if cut > 0 {
         lines.push(format!("✖ {cut} records were signed and are not here any more"));
     }
     if !uncovered.is_empty() {
-        let last = uncovered.end - 1;
-        lines.push(format!(
-            "records {} to {last} are not under the newest checkpoint yet",
-            uncovered.start
-        ));
+        let newer = spanned(&uncovered, ["is", "are"]);
+        lines.push(format!("{newer} not under the newest checkpoint yet"));
     }
     lines.push("nothing of this is proved: gatescribe ledger verify DIR --key KEY".to_owned());
     shown(&lines)

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use ledger::span;
+
 use super::MOST_TOLD;
 
 /// Of what nothing proves that the gateway wrote it.
@@ -17,11 +19,4 @@ pub(super) fn in_words(unproved: &[Range<u64>]) -> Option<String> {
             told.join(", ")
         )
     })
-}
-
-fn span(records: &Range<u64>) -> String {
-    match records.end.saturating_sub(records.start) {
-        1 => format!("record {}", records.start),
-        _ => format!("records {} to {}", records.start, records.end.saturating_sub(1)),
-    }
 }

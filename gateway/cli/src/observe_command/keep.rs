@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
-use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
-use ledger::{Disk, Ledger, Publisher, RealDisk, Tail};
+use ledger::{Disk, Ledger, Publisher, RealDisk, Tail, spanned};
 use model::cluster::ClusterId;
 use model::event::{Record, RecordKind, Source, Started};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -136,21 +135,18 @@ impl Kept {
 
 /// Says what nobody had signed before this run.
 fn tell(tail: &Tail, folder: &Path) {
-    let of = |records: &Range<u64>| {
-        let (from, last) = (records.start, records.end.saturating_sub(1));
-        format!("records {from} to {last} of the ledger in `{}`", folder.display())
-    };
+    let folder = folder.display();
     if !tail.foreign.is_empty() {
         say(&format!(
-            "! {} stand behind the end of a run that had signed all of its own: this command did not write them, and what they hold counts as read \
-             before; somebody wrote into the ledger's files. A record says so, and so does `gatescribe ledger verify`",
-            of(&tail.foreign)
+            "! {} not this command's, in the ledger in `{folder}`: put in behind the end of a run that had signed all of its own. What they hold \
+             counts as read before; somebody wrote into the ledger's files. A record says so, and so does `gatescribe ledger verify`",
+            spanned(&tail.foreign, ["is", "are"])
         ));
     }
     if tail.signed.size > 0 && !tail.unproved.is_empty() {
         say(&format!(
-            "! the last run did not end in order: {} were not signed yet, and nothing proves that they are as they were written",
-            of(&tail.unproved)
+            "! the last run did not end in order: {} not signed yet in the ledger in `{folder}`, and nothing proves who wrote that",
+            spanned(&tail.unproved, ["was", "were"])
         ));
     }
 }

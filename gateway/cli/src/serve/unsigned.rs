@@ -91,13 +91,7 @@ impl Foreign {
 
 /// The alarm of such records; in each run the same.
 pub(super) fn in_words(foreign: &Range<u64>) -> String {
-    let Range { start, end } = *foreign;
-    let last = end.saturating_sub(1);
-    let records = if start == last {
-        format!("record {start} is")
-    } else {
-        format!("records {start} to {last} are")
-    };
+    let records = ledger::spanned(foreign, ["is", "are"]);
     format!("{records} not the gateway's: put in behind the end of a run that had signed all of its records")
 }
 

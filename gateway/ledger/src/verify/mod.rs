@@ -263,15 +263,8 @@ fn add(findings: &mut Vec<Finding>, new: Finding, most: usize) {
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.records.end.saturating_sub(self.records.start) {
-            0 => {}
-            1 => write!(formatter, "record {}: ", self.records.start)?,
-            _ => write!(
-                formatter,
-                "records {} to {}: ",
-                self.records.start,
-                self.records.end.saturating_sub(1)
-            )?,
+        if !self.records.is_empty() {
+            write!(formatter, "{}: ", crate::span(&self.records))?;
         }
         write!(formatter, "{} ({}, byte {})", self.fault, self.file, self.offset)
     }

@@ -23,7 +23,8 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
         RecordKind::Start => "gateway started".to_owned(),
         RecordKind::Recovery => {
             if let Some(records) = &leaf.unsigned {
-                return unsigned(records.from, records.until.saturating_sub(1));
+                let told = ledger::spanned(&(records.from..records.until), ["was", "were"]);
+                return format!("{told} not signed when the run before ended");
             }
             let bytes = leaf.recovery.as_ref().map_or(0, |found| found.dropped_bytes);
             format!("ledger recovered after an unclean end ({bytes} bytes cut off)")
@@ -47,15 +48,6 @@ pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
         | RecordKind::Verdict
         | RecordKind::Issued => called(kind, leaf),
     }
-}
-
-fn unsigned(first: u64, last: u64) -> String {
-    let told = if first == last {
-        format!("record {first} was")
-    } else {
-        format!("records {first} to {last} were")
-    };
-    format!("{told} not signed when the run before ended")
 }
 
 fn session(person: Option<&Person>) -> String {

@@ -38,8 +38,7 @@ impl Hole {
     #[must_use]
     pub fn in_words(&self) -> String {
         let which = match self.last {
-            Some(last) if last <= self.first => format!("record {}", self.first),
-            Some(last) => format!("records {} to {last}", self.first),
+            Some(last) => ledger::span(&(self.first..last.saturating_add(1))),
             None => format!("records from {} on", self.first),
         };
         match &self.why {
