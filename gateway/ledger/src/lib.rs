@@ -61,7 +61,7 @@ pub use parts::PartsFault;
 pub use publish::{Cut, PublishError, Published, Publisher, Tail};
 pub use queue::{Counts, OutcomeSlot, Part, Pending};
 pub use reader::{Proved as ProvedSpot, Reader, Record, Records, SegmentInfo, Spot, Verified, fuzz_frame_reader};
-pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, fuzz_receipt};
+pub use receipt::{MAX_RECEIPT_LEN, NoReceipt, NotProved, Proved, Receipt, ReceiptError, checkpoints_of, fuzz_receipt};
 pub use recovery::{Recovery, Unfinished};
 pub use span::{span, spanned};
 pub use ticket::{Durable, Lost, Ticket};

@@ -142,6 +142,19 @@ pub enum NoReceipt {
     Differs(#[source] ProofError),
 }
 
+/// The checkpoints of a ledger's folder that a proof may stand on, the better one first: the newest that is witnessed, and the newest. Nothing of them is
+/// checked.
+pub fn checkpoints_of(dir: &Path) -> [Result<Note, NoReceipt>; 2] {
+    [WITNESSED, NEWEST_CHECKPOINT].map(|name| {
+        let file = dir.join(name);
+        let bytes = read_file(&file, MAX_NOTE_LEN).map_err(|source| NoReceipt::Io {
+            file: file.display().to_string(),
+            source,
+        })?;
+        Ok(Note::parse(&bytes)?)
+    })
+}
+
 /// One record and the proof that a signed ledger has it. Unproved until [`Receipt::verify_along`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -225,19 +238,10 @@ impl Receipt {
     /// # Errors
     /// [`NoReceipt`].
     pub fn from_dir(dir: &Path, seq: u64) -> Result<Self, NoReceipt> {
-        // Whatever is wrong with it: the newest one is there, too, and says so itself.
-        let witnessed = read_file(&dir.join(WITNESSED), MAX_NOTE_LEN)
-            .ok()
-            .and_then(|bytes| Note::parse(&bytes).ok());
-        if let Some(receipt) = witnessed.and_then(|note| Self::make(&Tiles::open(dir), seq, note).ok()) {
-            return Ok(receipt);
-        }
-        let file = dir.join(NEWEST_CHECKPOINT);
-        let bytes = read_file(&file, MAX_NOTE_LEN).map_err(|source| NoReceipt::Io {
-            file: file.display().to_string(),
-            source,
-        })?;
-        Self::make(&Tiles::open(dir), seq, Note::parse(&bytes)?)
+        let make = |note| Self::make(&Tiles::open(dir), seq, note);
+        let [witnessed, newest] = checkpoints_of(dir);
+        // Whatever is wrong with the first: the newest one is there, too, and says so itself.
+        witnessed.and_then(make).or_else(|_| newest.and_then(make))
     }
 
     /// Reads a receipt; it proves nothing yet.

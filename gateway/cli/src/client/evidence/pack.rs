@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use ledger::disk::read_file;
 use ledger::evidence::{
     Checked, Counts, Evidence, MAX_EVIDENCE_LEN, MOST_ACTS, MOST_RECORDS, Sample, Span, Statement, draw,
 };
-use ledger::note::{MAX_NOTE_LEN, Note};
+use ledger::note::Note;
 use ledger::verify::key_changes;
-use ledger::{NEWEST_CHECKPOINT, RealDisk, Tiles, WITNESSED};
+use ledger::{NoReceipt, RealDisk, Tiles, checkpoints_of};
 use rand::RngCore as _;
 use search::{Archive, Matched, Population, Scope, Survey, Surveyed};
 
@@ -184,20 +183,16 @@ fn said(arguments: &PackArguments) -> String {
 /// The newest checkpoint that is witnessed and covers so many records, else the newest.
 fn note(dir: &Path, size: u64) -> Result<Note, Trouble> {
     let covers = |note: &Note| ledger::Checkpoint::parse(note.text()).is_ok_and(|checkpoint| checkpoint.size >= size);
-    let read = |name: &str| read_file(&dir.join(name), MAX_NOTE_LEN);
-    let witnessed = read(WITNESSED).ok().and_then(|bytes| Note::parse(&bytes).ok());
-    if let Some(note) = witnessed.filter(covers) {
-        return Ok(note);
-    }
-    let unread = |cause: String| Trouble::new(Exit::NotFound, "the folder has no signed checkpoint").because(cause);
-    let bytes = read(NEWEST_CHECKPOINT).map_err(|error| unread(error.to_string()))?;
-    Note::parse(&bytes).map_err(|error| unread(error.to_string()))
+    let [witnessed, newest] = checkpoints_of(dir);
+    let unread =
+        |cause: NoReceipt| Trouble::new(Exit::NotFound, "the folder has no signed checkpoint").because(chain(&cause));
+    witnessed.ok().filter(covers).map_or_else(|| newest.map_err(unread), Ok)
 }
 
-fn unproved(error: &ledger::NoReceipt) -> Trouble {
+fn unproved(error: &NoReceipt) -> Trouble {
     let exit = match error {
-        ledger::NoReceipt::TooLong => return too_much(error.to_string()),
-        ledger::NoReceipt::Unsigned { .. } => Exit::Unreachable,
+        NoReceipt::TooLong => return too_much(error.to_string()),
+        NoReceipt::Unsigned { .. } => Exit::Unreachable,
         _ => Exit::Integrity,
     };
     Trouble::new(exit, "these records cannot be proved")
@@ -239,8 +234,8 @@ fn in_words(evidence: &Evidence, checked: &Checked<'_>, statement: &Statement, f
 
 #[cfg(test)]
 mod tests {
-    use ledger::Checkpoint;
     use ledger::note::{Algorithm, KeyName, SigningKey};
+    use ledger::{Checkpoint, NEWEST_CHECKPOINT, WITNESSED};
 
     use super::*;
 
