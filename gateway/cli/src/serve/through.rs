@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ledger::Reader;
 use model::subject::SubjectId;
 use serde::Deserialize;
-use state::{ActedThrough, Store};
+use state::{ActedThrough, StateError, Store};
 
 use super::unsigned::Foreign;
 
@@ -20,6 +20,14 @@ const MOST: usize = 10_000;
 const RECORDS_BETWEEN: u64 = 1_000_000;
 /// What stands in each record of such an act.
 const MARK: &[u8] = b"\"origin\":";
+
+/// The first record that [`fill`] reads, where the store stands on `known` records.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) fn begins(known: u64, store: &Store) -> Result<u64, StateError> {
+    Ok(store.through_read()?.map_or(known, |read| read.min(known)))
+}
 
 /// Reads what is not known. `known` is how many records the store stands on, of the `size` that there are: what came before them was kept before it was recorded,
 /// unless it is older than this is kept; those among `foreign` are not the gateway's. To be called before anybody acts. Blocking.
@@ -32,7 +40,7 @@ pub(super) fn fill(
     size: u64,
     store: &Store,
 ) -> anyhow::Result<()> {
-    let from = store.through_read()?.map_or(known, |read| read.min(known));
+    let from = begins(known, store)?;
     let mut all = Pairs::default();
     let is_long = size.saturating_sub(from) >= RECORDS_BETWEEN;
     if is_long {

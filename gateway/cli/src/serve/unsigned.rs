@@ -22,7 +22,7 @@ use serde::Deserialize;
 use state::Store;
 
 use super::erasing::Before;
-use super::now;
+use super::{now, through};
 
 /// Records that one record refuses.
 const IN_RECORD: usize = 1_000;
@@ -101,7 +101,7 @@ pub(super) fn in_words(foreign: &Range<u64>) -> String {
 /// # Errors
 /// The store or the ledger cannot be read.
 pub(super) fn foreign(dir: &Path, known: u64, before: &Before, store: &Store) -> anyhow::Result<Foreign> {
-    let from = store.through_read()?.map_or(known, |read| read.min(known));
+    let from = through::begins(known, store)?;
     let (reader, mut said) = (Reader::open(dir)?, Statements::default());
     let mut read = |record: ledger::Record| said.read(record.kind, &record.leaf, record.seq);
     match reader.proved(from, &before.signed, &[RecordKind::Damage, RecordKind::Recovery])? {
