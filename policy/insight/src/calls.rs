@@ -428,12 +428,10 @@ impl Call {
     /// The API server writes a path anew in which a byte stands that may not: whoever is signed in can send one.
     fn is_written_anew(&self, path: &str) -> bool {
         let kept = &self.recorded;
-        let cut = TextLimits::length_said(kept).filter(|_| !self.limits.is_kept_of(kept, kept));
+        // A path may itself end in words that look like a record's own.
+        let cut = TextLimits::beginning_said(kept).filter(|_| !self.limits.is_kept_of(kept, kept));
         match cut {
-            Some(len) => {
-                let beginning = kept.rsplit_once("… (").map_or("", |(beginning, _)| beginning);
-                go_path::may_begin(path, beginning, (!self.is_cut).then_some(len))
-            }
+            Some((beginning, len)) => go_path::may_begin(path, beginning, (!self.is_cut).then_some(len)),
             None if self.is_cut => go_path::may_begin(path, kept, None),
             None => go_path::is_of(path, kept),
         }

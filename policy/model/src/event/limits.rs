@@ -51,8 +51,14 @@ impl TextLimits {
     /// How many bytes a text had, by the words of a record that has its beginning alone; or by words of the text's own that look like them.
     #[must_use]
     pub fn length_said(kept: &str) -> Option<usize> {
-        let (_, length) = kept.strip_suffix(" bytes)")?.rsplit_once("… (")?;
-        length.parse().ok()
+        Self::beginning_said(kept).map(|(_, length)| length)
+    }
+
+    /// That beginning, and how many bytes the text had.
+    #[must_use]
+    pub fn beginning_said(kept: &str) -> Option<(&str, usize)> {
+        let (beginning, length) = kept.strip_suffix(" bytes)")?.rsplit_once("… (")?;
+        Some((beginning, length.parse().ok()?))
     }
 }
 
