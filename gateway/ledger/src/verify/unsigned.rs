@@ -132,16 +132,15 @@ impl Statements {
 
     /// The earliest go.
     fn drop_beyond(&mut self, most: usize) {
-        let is_dropped = |dropped: &Option<Dropped>, seq| dropped.as_ref().is_some_and(|dropped| seq <= dropped.last);
-        while self.list.len() > most
-            || self
-                .list
-                .first_key_value()
-                .is_some_and(|(seq, _)| is_dropped(&self.dropped, *seq))
-        {
-            let Some((seq, Stated { records, .. })) = self.list.pop_first() else {
+        loop {
+            let is_too_many = self.list.len() > most;
+            let Some(first) = self.list.first_entry() else { return };
+            let seq = *first.key();
+            // One that comes late, of an earlier stretch than those that are gone, goes as well.
+            if !is_too_many && self.dropped.as_ref().is_none_or(|dropped| seq > dropped.last) {
                 return;
-            };
+            }
+            let records = first.remove().records;
             self.drop_more(Dropped {
                 count: 1,
                 first: seq,
