@@ -364,7 +364,7 @@ impl Ledger {
     }
 
     /// The same, and then `last`, while nobody else can open the folder yet: here its end is signed. Whoever came in between would find records that nobody
-    /// signed, and the checkpoint of this run would take the place of theirs.
+    /// signed, and the checkpoint of this run would take the place of theirs. A second call runs `last` alone, and holds nobody off.
     pub fn close_and<T>(&self, last: impl FnOnce() -> T) -> T {
         let lock = self.end();
         let done = last();
@@ -372,7 +372,7 @@ impl Ledger {
         done
     }
 
-    /// The lock, of whoever ends it.
+    /// Ends the writer and hands on its lock, for as long as nobody else may come in; `None` where it has ended already.
     fn end(&self) -> Option<Box<dyn DiskLock>> {
         let writer = self.writer().take()?;
         self.shared.begin_close();

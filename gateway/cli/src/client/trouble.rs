@@ -1,7 +1,7 @@
 //! What a person reads when a command cannot do its work: what happened, because of what, what to do now.
 //!
 //! The edge of the client: typed errors of its modules become one of these once, beside the exit code. Text that came
-//! from a server loses its control characters here, so that no answer can move the cursor or forge a line of ours.
+//! from a server loses its control characters on the way ([`clean`]), so that no answer can move the cursor or forge a line of ours.
 
 pub(crate) use model::chain::chain;
 

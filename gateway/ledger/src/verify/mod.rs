@@ -505,7 +505,7 @@ struct Chain {
     open: Option<OpenSet>,
     /// Which of two is right is not settled yet.
     dispute: Option<Dispute>,
-    /// By its first record, after which number each file is called that was read.
+    /// The number in the name of each file that was read, by the file's first record: a file may bear another's.
     files: BTreeMap<u64, u64>,
     is_first: bool,
     /// It does not begin in the middle; only then all records of changes of the key come by.
