@@ -183,7 +183,10 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            tracing::error!(error = chain(&error), "the ledger's end is not signed");
+            tracing::error!(
+                error = chain(&error),
+                "the ledger's end is not signed: the next start records that nothing proves who wrote its last records; see that the key and the disk can be used, and start again"
+            );
         }
     }
 }
