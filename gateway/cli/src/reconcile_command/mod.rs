@@ -464,15 +464,8 @@ mod tests {
         let to = |name: &str| folder.path().join(name);
         let records = |id: &str, hour: u32| {
             let time = format!("2026-11-22T{hour:02}:00:00Z");
-            let begin = serde_json::json!({"id": id, "t": time, "cluster": "prod", "by": {"user": "alice"},
-                "req": {"verb": "get", "path": "/version"}});
-            let end = serde_json::json!({"id": id, "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
-            let start = serde_json::json!({"t": time});
-            [
-                (RecordKind::Start, start),
-                (RecordKind::Access, begin),
-                (RecordKind::Close, end),
-            ]
+            let [begin, end] = answered(id, "get", &time);
+            [(RecordKind::Start, serde_json::json!({ "t": time })), begin, end]
         };
         for name in ["old", "new"] {
             std::fs::create_dir(to(name)).unwrap();
@@ -563,12 +556,7 @@ mod tests {
     #[test]
     fn promise_5_a_call_that_somebody_put_into_the_ledger_is_no_call_of_the_gateway() {
         let folder = tempfile::tempdir().unwrap();
-        let call = |id: &str, verb: &str| {
-            let time = "2026-11-22T10:00:00Z";
-            let begin = serde_json::json!({"id": id, "t": time, "cluster": "prod", "by": {"user": "alice"}, "req": {"verb": verb, "path": "/version"}});
-            let end = serde_json::json!({"id": id, "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
-            [(RecordKind::Access, begin), (RecordKind::Close, end)]
-        };
+        let call = |id, verb| answered(id, verb, "2026-11-22T10:00:00Z");
         let said = serde_json::json!({"id": "", "unsigned": {"from": 2, "until": 6}});
         // Under an id of its own, and under that of an honest call.
         let mut records = [call("a", "get"), call("thief", "delete"), call("a", "delete")].concat();
@@ -583,6 +571,14 @@ mod tests {
             exit_of(&Reconciliation::of(&calls, Given::default()).finish(), &unread),
             Exit::Partly
         );
+    }
+
+    /// A call of alice's that the cluster answered.
+    fn answered(id: &str, verb: &str, time: &str) -> [(RecordKind, serde_json::Value); 2] {
+        let begin = serde_json::json!({"id": id, "t": time, "cluster": "prod", "by": {"user": "alice"},
+            "req": {"verb": verb, "path": "/version"}});
+        let end = serde_json::json!({"id": id, "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
+        [(RecordKind::Access, begin), (RecordKind::Close, end)]
     }
 
     fn gap_at(time: &str) -> (RecordKind, serde_json::Value) {
@@ -684,11 +680,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (kept, log) = (folder.path().join("ledger"), folder.path().join("audit.log"));
         std::fs::create_dir(&kept).unwrap();
-        let time = "2026-11-22T10:00:00Z";
-        let begin = serde_json::json!({"id": "1", "t": time, "cluster": "prod", "by": {"user": "alice"},
-            "req": {"verb": "get", "path": "/version"}});
-        let end = serde_json::json!({"id": "1", "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
-        ledger(&kept, &[(RecordKind::Access, begin), (RecordKind::Close, end)]);
+        ledger(&kept, &answered("1", "get", "2026-11-22T10:00:00Z"));
         let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","stage":"ResponseComplete","verb":"get","requestURI":"/version","user":{"username":"gate"},"impersonatedUser":{"username":"alice"},"requestReceivedTimestamp":"2026-11-22T10:00:00.000000Z","stageTimestamp":"2026-11-22T10:00:00.000000Z"}"#;
         std::fs::write(&log, format!("{event}\n")).unwrap();
         let [kept, log] = [&kept, &log].map(|path| path.display().to_string());
