@@ -112,7 +112,7 @@ pub(super) fn keys(query: &str) -> Keys {
         let known = known(&key);
         // The API server leaves a parameter with a semicolon out: a selector with one selects nothing.
         if let Some(at) = known.filter(|_| !pair.contains(';')) {
-            if is_first(&mut seen, at) {
+            if note_first(&mut seen, at) {
                 named.push((key, true));
             }
             continue;
@@ -170,7 +170,7 @@ impl Sorted {
         for (key, value) in Pairs::new(query).raw() {
             let key = String::from_utf8_lossy(&key);
             let Some(at) = known(&key) else { continue };
-            let is_first = is_first(&mut seen, at);
+            let is_first = note_first(&mut seen, at);
             let as_it_came = |value: Option<&str>| match value {
                 Some(value) => format!("{key}={value}"),
                 None => key.clone().into_owned(),
@@ -205,8 +205,8 @@ fn known(key: &str) -> Option<usize> {
     KUBERNETES_KEYS.binary_search(&key).ok()
 }
 
-/// Whether this one was not seen before; it is from now on.
-fn is_first(seen: &mut [bool], at: usize) -> bool {
+/// Notes that this one was seen, and says whether that was the first time.
+fn note_first(seen: &mut [bool], at: usize) -> bool {
     seen.get_mut(at).is_none_or(|is_seen| !std::mem::replace(is_seen, true))
 }
 

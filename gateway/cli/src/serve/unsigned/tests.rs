@@ -456,7 +456,7 @@ fn promise_5_no_record_makes_a_hold_smaller() {
     }
 }
 
-/// promise_5: the start that finds what a thief put in says so, signs it, and dies; the next one has no end of a run to hold the records against.
+/// The start that finds what a thief put in says so, signs it, and dies; the next one has no end of a run to hold the records against.
 #[test]
 fn promise_5_no_later_start_believes_what_an_earlier_one_said_is_not_the_gateways() {
     let place = Place::new();
@@ -484,7 +484,7 @@ fn promise_5_no_later_start_believes_what_an_earlier_one_said_is_not_the_gateway
     }
 }
 
-/// promise_5: a statement that nobody had signed is the thief's own: what the gateway recorded stays believed.
+/// A statement that nobody had signed is the thief's own: what the gateway recorded stays believed.
 #[test]
 fn promise_5_a_thief_who_says_that_records_are_not_the_gateways_is_not_believed() {
     let place = Place::new();
