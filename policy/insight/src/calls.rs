@@ -86,8 +86,10 @@ pub enum Kept {
 }
 
 /// When calls went on without a record, as the ledger itself says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerGap {
+    /// Its record's id. A record that is written once more has the same; empty where it has none.
+    pub id: Box<str>,
     /// The first of them, by the gateway's clock.
     pub from: Timestamp,
     /// The last of them.
@@ -123,6 +125,8 @@ struct Any {
 
 #[derive(Deserialize)]
 struct WithGap {
+    #[serde(default)]
+    id: Box<str>,
     gap: Gap,
 }
 
@@ -246,7 +250,8 @@ impl Calls {
     /// A gap of a crash holds no calls that went on, and says so by having no counts.
     fn gap(&mut self, leaf: &[u8]) {
         match serde_json::from_slice::<WithGap>(leaf) {
-            Ok(WithGap { gap }) => self.add_gap(LedgerGap {
+            Ok(WithGap { id, gap }) => self.add_gap(LedgerGap {
+                id,
                 from: gap.from,
                 to: gap.to,
                 passed: gap.passed.reads.saturating_add(gap.passed.effects),
@@ -257,10 +262,13 @@ impl Calls {
         }
     }
 
+    /// One that stands twice is one gap. After a kill a gateway writes one again, from its file; the record of the process that counted
+    /// may be there as well, and says how many there were. So no copy makes a gap wider.
     fn add_gap(&mut self, gap: LedgerGap) {
-        // One that stands twice is one gap.
-        if !self.gaps.contains(&gap) {
-            self.gaps.push(gap);
+        match self.gaps.iter_mut().find(|other| other.is_the_same_as(&gap)) {
+            None => self.gaps.push(gap),
+            Some(other) if other.at_least && !gap.at_least => *other = gap,
+            Some(_) => {}
         }
     }
 
@@ -388,6 +396,13 @@ impl Calls {
     #[must_use]
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
+    }
+}
+
+impl LedgerGap {
+    fn is_the_same_as(&self, other: &Self) -> bool {
+        let says = |gap: &Self| (gap.from, gap.to, gap.passed, gap.at_least);
+        (!self.id.is_empty() && self.id == other.id) || says(self) == says(other)
     }
 }
 

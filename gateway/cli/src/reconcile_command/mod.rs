@@ -513,7 +513,7 @@ mod tests {
                 "passed": {"reads": seen, "effects": 0}, "at_least": true});
             (
                 RecordKind::Gap,
-                serde_json::json!({"id": "g", "t": "2026-11-22T10:00:00Z", "gap": gap}),
+                serde_json::json!({"id": format!("g{seen}"), "t": "2026-11-22T10:00:00Z", "gap": gap}),
             )
         };
         let of = |kind, from: u64, until: u64| {

@@ -28,6 +28,50 @@ fn promise_4_a_call_that_nobody_can_know_of_hides_none_that_came_later_under_its
     }
 }
 
+/// A start writes a gap again under its id, from the file that counts: there may have been more then, or fewer are counted.
+#[test]
+fn promise_4_a_gap_that_stands_twice_under_its_id_is_one_gap_and_no_copy_makes_it_wider() {
+    let gap = |id: &str, [from, to]: [i64; 2], passed, at_least: bool| {
+        let mut gap = gap_of_the_ledger(from, to, passed);
+        gap["id"] = id.into();
+        gap["gap"]["at_least"] = at_least.into();
+        gap.to_string()
+    };
+    let first = gap("one", [20, 30], 2, false);
+    let again = gap("one", [20, 29], 1, true);
+    let put_in = gap("one", [0, 60], 9, false);
+    let stolen = |gaps: &[&String]| {
+        let mut calls = calls(&["a"]);
+        for (seq, gap) in (9..).zip(gaps) {
+            calls.push(seq, RecordKind::Gap, gap.as_bytes());
+        }
+        assert_eq!(calls.gaps().len(), 1);
+        let more = event("z", 28);
+        [vec![], vec![more]].map(|more| {
+            let events = vec![event("a", 0), event("x", 22), event("y", 27)];
+            report(&calls, framed([events, more].concat())).findings.len()
+        })
+    };
+    for gaps in [
+        &[&first][..],
+        &[&first, &again],
+        &[&again, &first],
+        &[&first, &put_in],
+        &[&first, &again, &put_in],
+    ] {
+        assert_eq!(stolen(gaps), [0, 3]);
+    }
+    assert_eq!(stolen(&[&again, &again]), [0, 0], "there may have been more");
+    // Of two gaps each has its own.
+    let mut two = calls(&["a"]);
+    for (seq, gap) in (9..).zip([gap("one", [20, 23], 1, false), gap("two", [26, 29], 1, false)]) {
+        two.push(seq, RecordKind::Gap, gap.as_bytes());
+    }
+    assert_eq!(two.gaps().len(), 2);
+    let events = vec![event("a", 0), event("x", 22), event("y", 27)];
+    assert_eq!(report(&two, framed(events)).findings.len(), 0);
+}
+
 #[test]
 fn promise_4_calls_that_go_on_are_counted_in_a_gap_of_the_ledger_each() {
     let watch = |second| ServerEvent {
