@@ -2,9 +2,14 @@
 //! ends belong to beginnings.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use ledger::{Ledger, RealDisk};
+use model::event::RecordKind;
+use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::metrics::Scrape;
@@ -52,6 +57,27 @@ pub fn ended_of<'r>(records: &'r [Value], user: &str) -> Vec<&'r str> {
         .filter(|close| close["outcome"]["end"] == "ended")
         .filter_map(|close| close["outcome"]["why"].as_str())
         .collect()
+}
+
+/// Does what somebody can who can write the ledger's folder and has no key, while the gateway is stopped: puts a call in behind its end. Gives the numbers
+/// of the records.
+///
+/// # Errors
+/// The ledger cannot be opened, or does not take them.
+pub fn put_in(dir: &Path) -> anyhow::Result<Range<u64>> {
+    let (writer, _) = Ledger::open(dir, ledger::Options::default(), Arc::new(RealDisk::new(dir)))?;
+    let from = writer.found();
+    let id = "019a0000-0000-7000-8000-000000000001";
+    let call = json!({"id": id, "t": "2026-11-23T10:00:00Z", "mono": 1, "boot": "forged",
+        "cluster": "bench", "by": {"id": "x", "kind": "person", "iss": "i", "sub": "s", "user": "alice"},
+        "req": {"verb": "delete", "path": "/clusters/bench/api/v1/namespaces/default/secrets"}});
+    let (ticket, slot) = writer.append_intent(call.to_string().into_bytes(), Vec::new())?;
+    ticket.wait()?;
+    let end = json!({"id": id, "pair": from, "t": "2026-11-23T10:00:00Z", "mono": 2, "boot": "forged",
+        "outcome": {"end": "answered", "status": 200}});
+    slot.fill(RecordKind::Outcome, end.to_string().into_bytes())?;
+    writer.close();
+    Ok(from..writer.durable().size)
 }
 
 /// The end of each session by its id.

@@ -16,6 +16,7 @@ use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, run};
 use tests::metrics::Scrape;
 use tests::process::Folder;
+use tests::records::put_in;
 use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
@@ -269,24 +270,6 @@ fn status(dir: &Path) -> anyhow::Result<(i32, Value)> {
     Ok((said.code, serde_json::from_str(&said.stdout)?))
 }
 
-/// Whoever can write the ledger's folder, while the gateway is stopped, and has no key.
-fn puts_in(dir: &Path) -> anyhow::Result<std::ops::Range<u64>> {
-    let disk = std::sync::Arc::new(ledger::RealDisk::new(dir));
-    let (writer, _) = ledger::Ledger::open(dir, ledger::Options::default(), disk)?;
-    let from = writer.found();
-    let call = serde_json::json!({"id": "019a0000-0000-7000-8000-000000000001", "t": "2026-11-23T10:00:00Z", "mono": 1, "boot": "forged",
-        "cluster": "bench", "by": {"id": "x", "kind": "person", "iss": "i", "sub": "s", "user": "alice"},
-        "req": {"verb": "delete", "path": "/clusters/bench/api/v1/namespaces/default/secrets"}});
-    let (ticket, slot) = writer.append_intent(call.to_string().into_bytes(), Vec::new())?;
-    ticket.wait().map_err(|lost| anyhow::anyhow!("{lost:?}"))?;
-    let end = serde_json::json!({"id": "019a0000-0000-7000-8000-000000000001", "pair": from, "t": "2026-11-23T10:00:00Z", "mono": 2, "boot": "forged",
-        "outcome": {"end": "answered", "status": 200}});
-    let ended = slot.fill(model::event::RecordKind::Outcome, end.to_string().into_bytes());
-    ended.map_err(|error| anyhow::anyhow!("{error}"))?;
-    writer.close();
-    Ok(from..writer.durable().size)
-}
-
 #[test]
 fn promise_5_records_put_in_between_two_runs_are_not_the_gateways_and_it_says_so() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
@@ -301,7 +284,7 @@ fn promise_5_records_put_in_between_two_runs_are_not_the_gateways_and_it_says_so
         "{json}"
     );
 
-    let forged = puts_in(&dir)?;
+    let forged = put_in(&dir)?;
     gateway.start_again()?;
     let records = format!("records {} to {}", forged.start, forged.end - 1);
     let found =

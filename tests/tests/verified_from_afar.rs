@@ -12,11 +12,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use ledger::note::Note;
 use ledger::{Checkpoint, TilePath, Tiles};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use tests::counterparts::own_binary;
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::kubectl::{Output, run};
 use tests::person::Person;
+use tests::records::put_in;
 use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
@@ -195,6 +198,58 @@ fn promise_5_what_a_server_of_somebody_else_changes_is_found_and_located() -> an
     assert_eq!(verify(&[&server, "--key", &key])?.code, 0);
     let told = verify(&[&server, "--key", &key, "--since", remembered])?;
     assert!(told.code == 8 && told.stdout.contains("cut off: "), "{told:?}");
+    Ok(())
+}
+
+/// What a verification says of records and what it found, as a machine reads it.
+fn told(of: &str, key: &str) -> anyhow::Result<(i32, [Value; 2])> {
+    let told = verify(&[of, "--key", key, "-o", "json"])?;
+    let report: Value = serde_json::from_str(&told.stdout).with_context(|| format!("{told:?}"))?;
+    let findings = report["findings"].as_array().into_iter().flatten();
+    // The file is another one.
+    let findings = findings.map(|found| json!([found["fault"], found["records"]]));
+    Ok((told.code, [findings.collect(), report["unsignedAtAnEnd"].clone()]))
+}
+
+#[test]
+fn promise_5_records_put_in_between_two_runs_are_the_same_finding_from_afar_and_what_a_kill_left_is_none()
+-> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let mut gateway = start(&upstream)?;
+    let (key, dir) = (gateway.public_key()?, gateway.ledger());
+    let folder = dir.to_str().context("a path in UTF-8")?.to_owned();
+    work(&gateway, 20)?;
+    gateway.process().signal(Signal::SIGKILL)?;
+    gateway.start_again()?;
+    work(&gateway, 20)?;
+    gateway.stop()?;
+    // What nobody had signed is said as of the folder, and accuses nobody.
+    let of_folder = told(&folder, &key)?;
+    assert_eq!(told(&static_server(published(&dir)?)?, &key)?, of_folder);
+    assert_eq!((of_folder.0, &of_folder.1[0]), (0, &json!([])), "{of_folder:?}");
+
+    let forged = put_in(&dir)?;
+    gateway.start_again()?;
+    work(&gateway, 20)?;
+    gateway.stop()?;
+    let served = static_server(published(&dir)?)?;
+    let of_folder = told(&folder, &key)?;
+    assert_eq!(told(&served, &key)?, of_folder);
+    let span = json!({"from": forged.start, "until": forged.end});
+    let [findings, _] = &of_folder.1;
+    assert_eq!(
+        (of_folder.0, findings.as_array().map(Vec::len)),
+        (8, Some(1)),
+        "{findings}"
+    );
+    assert_eq!(findings[0][1], span);
+    let words = verify(&[&served, "--key", &key])?;
+    let found = format!(
+        "✖ records {} to {}: not the gateway's: it was put in behind the end of a run that had signed all of its records, as record ",
+        forged.start,
+        forged.end - 1
+    );
+    ensure!(words.code == 8 && words.stdout.starts_with(&found), "{words:?}");
     Ok(())
 }
 

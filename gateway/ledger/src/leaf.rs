@@ -68,9 +68,17 @@ fn is_decimal_of(digits: &[u8], number: u64) -> bool {
     is_plain && value == Some(number)
 }
 
+/// The kind of record `seq` of a ledger, where these bytes can be that record.
+pub(crate) fn kind_of(leaf: &[u8], seq: u64) -> Option<RecordKind> {
+    RecordKind::ALL
+        .iter()
+        .copied()
+        .find(|kind| begins_with(leaf, *kind, seq))
+}
+
 /// Whether these bytes can be record `seq` of a ledger, of whichever kind.
 pub(crate) fn is_of(leaf: &[u8], seq: u64) -> bool {
-    RecordKind::ALL.iter().any(|kind| begins_with(leaf, *kind, seq))
+    kind_of(leaf, seq).is_some()
 }
 
 /// Whether `body` looks like a compact JSON object: cheap, because it stands in the path of every record; the encoder in

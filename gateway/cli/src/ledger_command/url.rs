@@ -51,8 +51,6 @@ pub(super) fn not_served(report: &Report) -> Vec<String> {
         "what stands around the records on the gateway's disk: frames, segments, sealed parts, older checkpoints"
             .to_owned(),
         "records that are newer than the checkpoint that the server gave".to_owned(),
-        "which records were not signed when a run ended, as records of kinds `recovery` and `damage` (`unsigned`) say"
-            .to_owned(),
     ];
     if report.foreign > 0 {
         lines.push(format!(

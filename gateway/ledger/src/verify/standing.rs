@@ -338,12 +338,8 @@ impl StandingCheck {
     /// Says, in each round, which records a start found that the gateway had not written: they are signed by now, and agree with everything.
     fn find_unsigned(&self, size: u64, step: &mut Step) {
         let unsigned = self.said.counting(size);
-        for (records, by) in unsigned.foreign {
-            let found = self.finding(Fault::AfterEnd { by }, records.start, records.end);
-            step.findings.push(found);
-        }
-        if let Some((records, count)) = unsigned.more {
-            let found = self.finding(Fault::More { count }, records.start, records.end);
+        for (fault, records) in unsigned.faults() {
+            let found = self.finding(fault, records.start, records.end);
             step.findings.push(found);
         }
     }

@@ -73,6 +73,15 @@ impl Unsigned {
             .chain(self.foreign.iter().map(|(records, _)| records))
             .chain(self.more.iter().map(|(records, _)| records))
     }
+
+    /// What of it is a finding, and of which records.
+    pub(super) fn faults(&self) -> Vec<(Fault, Range<u64>)> {
+        let foreign = self.foreign.iter();
+        let foreign = foreign.map(|(records, by)| (Fault::AfterEnd { by: *by }, records.clone()));
+        let more = self.more.iter();
+        let more = more.map(|(records, count)| (Fault::More { count: *count }, records.clone()));
+        foreign.chain(more).collect()
+    }
 }
 
 /// Stretches of records, for who asks of each record of a ledger whether it lies in one of them: a statement each may be ten thousand.
@@ -228,13 +237,9 @@ impl Chain {
     /// Says which records the gateway found, and had not written.
     pub(super) fn find_unsigned(&mut self) {
         let unsigned = self.erasures.unsigned(self.report.proved);
-        for (records, by) in &unsigned.foreign {
+        for (fault, records) in unsigned.faults() {
             let name = self.file_of(records.start);
-            self.find(Fault::AfterEnd { by: *by }, records.clone(), &name, 0);
-        }
-        if let Some((records, count)) = &unsigned.more {
-            let name = self.file_of(records.start);
-            self.find(Fault::More { count: *count }, records.clone(), &name, 0);
+            self.find(fault, records, &name, 0);
         }
         self.report.unsigned = unsigned;
     }

@@ -15,9 +15,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use model::event::RecordKind;
 
+use super::erased::Erasures;
 use super::heads::{Head, Heads};
+use super::segment::is_among;
 use super::turns::{AllTold, Keys, Told, Unsettled};
-use super::{Fault, Finding, Report, Trust};
+use super::{FINDINGS_MAX, Fault, Finding, Report, Trust, add};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::frame::MAX_LEAF_LEN;
 use crate::leaf;
@@ -33,8 +35,6 @@ pub const THREADS_MAX: usize = 16;
 const AHEAD: usize = 4;
 /// How many spans of differing hashes are told apart; the rest is one more.
 const RUNS_MAX: usize = 1_000;
-/// How many findings are kept apart.
-const FINDINGS_MAX: usize = 10_000;
 const CHECKPOINT: &str = "checkpoint";
 
 /// A server of a log, or something in its place. Asked from several threads.
@@ -149,6 +149,8 @@ struct Piece {
     gaps: u64,
     /// Records of changes of the key.
     told: Vec<Told>,
+    /// What starts said of the records before them.
+    said_of: Erasures,
 }
 
 struct Check<'a> {
@@ -158,6 +160,8 @@ struct Check<'a> {
     keys: Keys,
     unsettled: Unsettled,
     told: AllTold,
+    /// What starts said of the records before them.
+    said_of: Erasures,
     report: Report,
     /// What the entries lead to; `None` behind some that cannot be read.
     own: Option<Frontier>,
@@ -181,6 +185,7 @@ impl<'a> Check<'a> {
             keys: heads.keys,
             unsettled: Unsettled::default(),
             told: AllTold::default(),
+            said_of: Erasures::default(),
             report: Report {
                 findings: heads.findings,
                 strange: heads.strange,
@@ -238,6 +243,7 @@ impl<'a> Check<'a> {
         self.report.foreign += piece.foreign;
         self.report.gaps += piece.gaps;
         self.told.take(&self.keys, piece.told);
+        self.said_of.add(piece.said_of);
         if let Err(why) = &piece.own {
             let last = first.saturating_add(to_u64(piece.said.len()));
             let path = bundle(index, TILE_WIDTH);
@@ -292,6 +298,9 @@ impl<'a> Check<'a> {
                 self.said = own.clone();
             }
         } else if self.said.root() == head.root {
+            // What an entry says that is not the one that was signed is the server's word.
+            let altered = &self.runs;
+            self.said_of.pass_over(|seq| is_among(altered, seq));
             self.tell_runs(&Fault::Altered, "tile/entries");
             self.own = Some(self.said.clone());
             self.holds(&head);
@@ -394,25 +403,37 @@ impl<'a> Check<'a> {
         }
         // Differences behind the last signed root, where no root says which side is right.
         self.tell_runs(&Fault::Tile, "tile/0");
+        self.find_unsigned();
         let findings = &mut self.report.findings;
         findings.sort_by_key(|finding| finding.records.start);
         self.report
     }
 
-    /// A server may be wrong in as many places as there are records: behind [`FINDINGS_MAX`] the last one grows.
-    fn find(&mut self, fault: Fault, records: Range<u64>, file: String) {
-        let is_full = self.report.findings.len() >= FINDINGS_MAX;
-        if let Some(last) = self.report.findings.last_mut().filter(|_| is_full) {
-            last.records.start = last.records.start.min(records.start);
-            last.records.end = last.records.end.max(records.end);
-            return;
+    /// Says which records the gateway found and had not written, as of a folder: the entries are the whole records, and hold what its starts said.
+    fn find_unsigned(&mut self) {
+        let unsigned = self.said_of.unsigned(self.report.proved);
+        for (fault, records) in unsigned.faults() {
+            let file = self.bundle_of(records.start);
+            self.find(fault, records, file);
         }
-        self.report.findings.push(Finding {
+        self.report.unsigned = unsigned;
+    }
+
+    /// The entry bundle that has this record.
+    fn bundle_of(&self, seq: u64) -> String {
+        let index = seq / u64::from(TILE_WIDTH);
+        bundle(index, width_at(self.size, index))
+    }
+
+    /// A server may be wrong in as many places as there are records.
+    fn find(&mut self, fault: Fault, records: Range<u64>, file: String) {
+        let found = Finding {
             fault,
             records,
             file,
             offset: 0,
-        });
+        };
+        add(&mut self.report.findings, found, FINDINGS_MAX);
     }
 
     fn failed(&self, path: &str, source: SourceError) -> RemoteError {
@@ -461,8 +482,7 @@ fn fetch_pieces(
 
 fn fetch_piece(source: &dyn Source, size: u64, index: u64) -> Result<Piece, RemoteError> {
     let first = index.saturating_mul(u64::from(TILE_WIDTH));
-    let width = size.saturating_sub(first).min(u64::from(TILE_WIDTH));
-    let width = u16::try_from(width).unwrap_or(TILE_WIDTH);
+    let width = width_at(size, index);
     let path = |kind| TilePath::new(kind, index, width);
     let (Ok(hashes), Ok(entries)) = (path(TileKind::Hashes { level: 0 }), path(TileKind::Entries)) else {
         return Err(not_had(
@@ -474,13 +494,17 @@ fn fetch_piece(source: &dyn Source, size: u64, index: u64) -> Result<Piece, Remo
     let (bytes, own_width) = fetch(source, &entries, BUNDLE_MAX)?;
     let path_of_entries = entries.to_string();
     let (mut foreign, mut gaps, mut own, mut told) = (0, 0, Vec::new(), Vec::new());
+    let mut said_of = Erasures::default();
     let read = bundle_entries(&bytes, own_width).map(|entries| {
         for (seq, entry) in (first..).zip(entries.into_iter().take(usize::from(width))) {
-            foreign += u64::from(!leaf::is_of(entry, seq));
-            gaps += u64::from(leaf::begins_with(entry, RecordKind::Gap, seq));
             own.push(leaf_hash(entry));
-            if leaf::begins_with(entry, RecordKind::Key, seq) {
-                told.push(Told::read(entry, seq, &path_of_entries, 0));
+            match leaf::kind_of(entry, seq) {
+                None => foreign += 1,
+                Some(RecordKind::Gap) => gaps += 1,
+                Some(RecordKind::Key) => told.push(Told::read(entry, seq, &path_of_entries, 0)),
+                // Erasures are not told from afar: which parts stand beside the records is not served.
+                Some(kind @ (RecordKind::Damage | RecordKind::Recovery)) => said_of.read_of_others(kind, entry, seq),
+                Some(_) => {}
             }
         }
     });
@@ -491,7 +515,15 @@ fn fetch_piece(source: &dyn Source, size: u64, index: u64) -> Result<Piece, Remo
         foreign,
         gaps,
         told,
+        said_of,
     })
+}
+
+/// How many entries this bundle of a tree has.
+fn width_at(size: u64, index: u64) -> u16 {
+    let first = index.saturating_mul(u64::from(TILE_WIDTH));
+    let width = size.saturating_sub(first).min(u64::from(TILE_WIDTH));
+    u16::try_from(width).unwrap_or(TILE_WIDTH)
 }
 
 /// The most bytes of a bundle: each entry behind two bytes of length.

@@ -1,6 +1,7 @@
 //! A log in memory as a server has it, and what a hostile one makes of it: for tests and the fuzz target.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::{Source, SourceError, verify_remote};
 use crate::checkpoint::Checkpoint;
@@ -26,6 +27,13 @@ impl Source for Served {
 /// A leaf as a ledger has it.
 pub(super) fn entry(seq: u64, says: u8) -> Vec<u8> {
     format!("{{\"v\":1,\"kind\":\"access\",\"seq\":{seq},\"note\":\"{says}\"}}").into_bytes()
+}
+
+/// What a start says of the records before it.
+pub(super) fn said(seq: u64, kind: &str, records: Range<u64>) -> Vec<u8> {
+    let Range { start, end } = records;
+    format!("{{\"v\":1,\"kind\":\"{kind}\",\"seq\":{seq},\"unsigned\":{{\"from\":{start},\"until\":{end}}}}}")
+        .into_bytes()
 }
 
 /// The tree over these entries, unsigned, and its root.
@@ -81,7 +89,15 @@ pub fn fuzz_remote(data: &[u8]) {
     let Some(key) = name.and_then(|name| SigningKey::generate(name, Algorithm::Ed25519).ok()) else {
         return;
     };
-    let entries: Vec<_> = (0..300).map(|seq| entry(seq, 0)).collect();
+    // One of them speaks of others.
+    let entries = (0..300).map(|seq| {
+        if seq == 20 {
+            said(seq, "recovery", 7..9)
+        } else {
+            entry(seq, 0)
+        }
+    });
+    let entries: Vec<_> = entries.collect();
     let (mut served, root) = tree(&entries);
     let Some(note) = signed(&key, entries.len(), root) else {
         return;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 
-use super::served::{Served, entry, signed, tree};
+use super::served::{Served, entry, said, signed, tree};
 use super::*;
 use crate::note::{Algorithm, KeyName, KeyTurn, Signer as _, SigningKey};
 use crate::tree::Head as TreeHead;
@@ -233,6 +233,88 @@ fn a_log_that_is_shorter_or_another_than_the_one_that_is_remembered_is_refused()
             report.findings
         );
     }
+}
+
+/// A log with what starts said: of 290 to 299 that the gateway did not write them, of 390 to 394 that nobody had signed them.
+fn with_statements() -> World {
+    let mut entries: Vec<_> = (0..600).map(|seq| entry(seq, 0)).collect();
+    entries[300] = said(300, "damage", 290..300);
+    entries[400] = said(400, "recovery", 390..395);
+    World::signed_by(key(), entries)
+}
+
+#[test]
+fn promise_5_records_that_were_put_in_behind_a_clean_end_are_found_from_afar_and_those_of_a_kill_are_not() {
+    let world = with_statements();
+    for threads in [1, 3] {
+        let report = verify_remote(&world.served, &world.trust(&[]), threads, &|_, _| {}).unwrap();
+        let put_in = Finding {
+            fault: Fault::AfterEnd { by: 300 },
+            records: 290..300,
+            file: "tile/entries/001".to_owned(),
+            offset: 0,
+        };
+        assert_eq!((&report.findings, report.proved), (&vec![put_in], 600));
+        assert!(!report.is_proved());
+        assert_eq!(report.unsigned.unproved, std::slice::from_ref(&(390..395)));
+    }
+    // The bundle is called as the server calls it.
+    let mut entries: Vec<_> = (0..300).map(|seq| entry(seq, 0)).collect();
+    entries[299] = said(299, "damage", 298..299);
+    let world = World::signed_by(key(), entries.clone());
+    let report = world.check(&world.served);
+    assert_eq!(report.findings[0].file, "tile/entries/001.p/44");
+    // An honest gateway that was killed and started again.
+    entries[299] = said(299, "recovery", 298..299);
+    let world = World::signed_by(key(), entries);
+    let report = world.check(&world.served);
+    assert!(report.is_proved(), "{:?}", report.findings);
+    assert_eq!(report.unsigned.unproved, std::slice::from_ref(&(298..299)));
+}
+
+#[test]
+fn promise_5_what_is_said_of_records_counts_from_afar_as_it_does_of_a_folder() {
+    let found = |at: &[(usize, Vec<u8>)]| {
+        let mut entries = with_statements().entries;
+        for (seq, leaf) in at {
+            entries[*seq] = leaf.clone();
+        }
+        let world = World::signed_by(key(), entries);
+        let report = world.check(&world.served);
+        let found = report.findings.iter();
+        (
+            found.map(|found| found.records.clone()).collect::<Vec<_>>(),
+            report.unsigned.unproved,
+        )
+    };
+    // A start refused it before it was signed.
+    let refuses = br#"{"v":1,"kind":"damage","seq":500,"refused":[300]}"#.to_vec();
+    assert_eq!(found(&[(500, refuses)]).0, [0..0; 0]);
+    // A later one speaks of it: a forger had put it in.
+    let later = found(&[(500, said(500, "damage", 290..500))]);
+    assert_eq!(later.0, std::slice::from_ref(&(290..500)));
+    assert_eq!(later.1, [0..0; 0]);
+    // It says another number than its own, or another kind says it.
+    for other in [said(301, "damage", 290..300), said(300, "access", 290..300)] {
+        assert_eq!(found(&[(300, other)]).0, [0..0; 0]);
+    }
+}
+
+#[test]
+fn promise_5_a_server_cannot_say_that_records_were_put_in_nor_take_it_away_unseen() {
+    let honest = World::of(600);
+    let put = |world: &World, leaf: Vec<u8>| {
+        let mut served = world.served.clone();
+        let mut entries = world.entries.clone();
+        entries[300] = leaf;
+        let path = "tile/entries/001".to_owned();
+        let bundle = tree(&entries).0.0[&path].clone();
+        served.0.insert(path, bundle);
+        world.said(&served)
+    };
+    let altered = ["record 300: not the record that was signed (tile/entries, byte 0)"];
+    assert_eq!(put(&honest, said(300, "damage", 0..300)), altered);
+    assert_eq!(put(&with_statements(), entry(300, 0)), altered);
 }
 
 /// Counts what it is asked.
