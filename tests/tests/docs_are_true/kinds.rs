@@ -50,7 +50,7 @@ const MORE: &str = "| `partKeysRestored` | Keys of parts and recordings of a bac
 
 | Tells which | Says |
 |---|---|
-| `refused` | A start does not believe these records, by their numbers: nobody had signed them, and they would take something away. Nothing is done by them. |
+| `refused` | A start does not believe these records, by their numbers: nobody had signed them, and they would take something away. Nothing is done by them. Where a later start says that it found this record unsigned as well, it refuses nothing. |
 | `unsigned` | The gateway did not write these records: they stood behind the end of a run that had signed all of its own. Nothing is taken away by them; a hold among them holds. |
 | `note`: `the ledger is not the one that was signed: …` | A finding of the gateway's own check: which record, what, which byte. |
 | `note`: `… not the gateway's: put in behind the end of a run …` | That check came to what an earlier start had recorded in `unsigned`: these records are still there. |

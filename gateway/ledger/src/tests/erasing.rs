@@ -1,5 +1,6 @@
 //! Parts whose keys were destroyed are told from parts that somebody took away: by a signed record, and by nothing else (promise 5).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::*;
@@ -239,6 +240,97 @@ fn promise_5_a_refusal_that_was_refused_or_that_nobody_signed_takes_no_erasure_b
         assert_eq!(faults(&report), []);
         assert_eq!(report.erased.records, [earnest].into());
         assert_eq!(report.erased.refused.contains(&thiefs), is_signed);
+    }
+}
+
+/// As a start says it of records that it finds.
+fn unsigned(ledger: &Ledger, kind: RecordKind, records: Range<u64>) -> u64 {
+    let body = format!(
+        r#"{{"id":"","unsigned":{{"from":{},"until":{}}}}}"#,
+        records.start, records.end
+    );
+    write(ledger, kind, body, Vec::new())
+}
+
+fn accesses(ledger: &Ledger, count: usize) -> Vec<u64> {
+    let body = || "{\"id\":\"a\"}".to_owned();
+    (0..count)
+        .map(|_| write(ledger, RecordKind::Access, body(), Vec::new()))
+        .collect()
+}
+
+/// promise_5: somebody appends a refusal of the record that names what he put in, and whoever signs next has never heard of refusals.
+#[test]
+fn promise_5_a_refusal_that_somebody_put_in_hides_nothing_that_a_start_found() {
+    for kind in [RecordKind::Recovery, RecordKind::Damage] {
+        let world = World::new();
+        world.run(true, |ledger| drop(accesses(ledger, 3)));
+        let (mut put_in, mut by, mut thiefs) = (Vec::new(), 0, 0);
+        world.run(false, |ledger| put_in = accesses(ledger, 1));
+        let put_in = put_in[0]..put_in[0] + 1;
+        world.run(true, |ledger| by = unsigned(ledger, RecordKind::Damage, put_in.clone()));
+        world.run(false, |ledger| thiefs = refusal(ledger, &[by]));
+        world.run(true, |ledger| {
+            unsigned(ledger, kind, thiefs..thiefs + 1);
+        });
+        let report = world.check();
+        assert!(
+            faults(&report).contains(&(put_in.start, &Fault::AfterEnd { by })),
+            "{report:?}"
+        );
+        assert_eq!(report.erased, Erased::default(), "and nobody refused anything");
+    }
+}
+
+/// promise_5: somebody says of honest records that they are not the gateway's, and when a start has said that nothing proves who said so, he refuses that.
+#[test]
+fn promise_5_a_refusal_that_somebody_put_in_accuses_no_honest_record() {
+    let world = World::new();
+    world.run(true, |ledger| drop(accesses(ledger, 3)));
+    let (mut forged, mut said, mut thiefs) = (0, 0, 0);
+    world.run(false, |ledger| forged = unsigned(ledger, RecordKind::Damage, 0..3));
+    world.run(true, |ledger| {
+        said = unsigned(ledger, RecordKind::Recovery, forged..forged + 1)
+    });
+    world.run(false, |ledger| thiefs = refusal(ledger, &[said]));
+    world.run(true, |ledger| {
+        unsigned(ledger, RecordKind::Recovery, thiefs..thiefs + 1);
+    });
+    let report = world.check();
+    assert_eq!(faults(&report), []);
+    assert_eq!(report.unsigned.unproved, [forged..forged + 1, thiefs..thiefs + 1]);
+}
+
+/// promise_5: what two people erased stays erased, whatever somebody appends who cannot sign.
+#[test]
+fn promise_5_a_refusal_among_records_that_a_start_found_takes_no_erasure_back() {
+    for kind in [RecordKind::Recovery, RecordKind::Damage] {
+        let world = World::new();
+        let (mut earnest, mut thiefs) = (0, 0);
+        world.run(true, |ledger| {
+            act(ledger, ["k1", "k2"], [false, true]);
+            earnest = erasure(ledger, "erased", &[("k1", "command")]);
+        });
+        world.run(false, |ledger| thiefs = refusal(ledger, &[earnest]));
+        world.run(true, |ledger| {
+            unsigned(ledger, kind, thiefs..thiefs + 1);
+        });
+        let report = world.check();
+        assert_eq!(report.erased.records, [earnest].into());
+        assert_eq!(report.erased.refused, [].into());
+        // A start that died before it signed refused all of it, and so does the next one.
+        let mut found = Vec::new();
+        world.run(false, |ledger| {
+            found = vec![erasure(ledger, "erased", &[("k2", "query")])];
+            unsigned(ledger, RecordKind::Recovery, found[0]..found[0] + 1);
+            found.push(refusal(ledger, &found));
+        });
+        world.run(true, |ledger| {
+            unsigned(ledger, RecordKind::Recovery, found[0]..found[1] + 1);
+            refusal(ledger, &found);
+        });
+        assert_eq!(world.check().erased.records, [earnest].into());
+        assert_eq!(world.check().erased.refused, found.into_iter().collect());
     }
 }
 

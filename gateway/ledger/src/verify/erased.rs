@@ -3,14 +3,14 @@
 //! The check opens nothing: it knows a part by the digest of its sealed bytes and by the name of its key, both in the leaf. A record of
 //! kind `erasure` counts only where a signature covers it: whoever can write the files can also append one. One that was appended so, and that a start signed
 //! with the rest of the end that it found, does not count where that start said so before: a record of kind `damage` refuses it. A refusal counts as
-//! an erasure does, and where no later one refuses it: it could be appended as well.
+//! an erasure does, where no later one refuses it, and where no start says that it found it unsigned: it could be appended as well.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::event::RecordKind;
 use serde::Deserialize;
 
-use super::unsigned::{Statements, Unsigned};
+use super::unsigned::{Statements, Stretches, Unsigned};
 use super::{Fault, Finding};
 use crate::parts::{Declared, PartsFault};
 
@@ -250,20 +250,28 @@ impl Erasures {
         self.unsigned.add(other.unsigned);
     }
 
-    /// Which records were not signed when a run ended, as the records up to `proved` say it.
+    /// Which records were not signed when a run ended, as the records up to `proved` say it. No refusal takes that back: a start that refuses a record has
+    /// said before that nobody had signed it, so there is nothing for it to take back, and whoever appends one could hide by it what was found.
     pub(super) fn unsigned(&self, proved: u64) -> Unsigned {
-        let signed = self.refusals.iter().filter(|(by, _)| **by < proved);
-        let refused = refused(&signed.map(|(by, which)| (*by, which.clone())).collect());
-        let mut unsigned = self.unsigned.clone();
-        unsigned.pass_over(|by| refused.contains(&by));
-        unsigned.counting(proved)
+        self.unsigned.counting(proved)
+    }
+
+    /// Which records are refused, as the records up to `proved` say it. A refusal among records that a start found unsigned refuses nothing: the start
+    /// that wrote it died before it signed, and the next one refused all of that again; or somebody put it in.
+    fn refused(&self, proved: u64) -> BTreeSet<u64> {
+        let Unsigned { unproved, foreign, .. } = self.unsigned(proved);
+        let found: Stretches = unproved
+            .iter()
+            .chain(foreign.iter().map(|(records, _)| records))
+            .collect();
+        let counting = self.refusals.range(..proved).filter(|(by, _)| !found.has(**by));
+        refused(&counting.map(|(by, which)| (*by, which.clone())).collect())
     }
 
     /// What the records up to `proved` say, and the parts that are missing without that any of them says so.
-    pub(super) fn judge(mut self, proved: u64) -> (Erased, Vec<Finding>) {
-        self.refusals.retain(|by, _| *by < proved);
+    pub(super) fn judge(self, proved: u64) -> (Erased, Vec<Finding>) {
         let mut erased = Erased {
-            refused: refused(&self.refusals),
+            refused: self.refused(proved),
             ..Erased::default()
         };
         // The first record counts: what is said again after a crash is no other erasure.
