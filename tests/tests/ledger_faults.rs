@@ -552,6 +552,93 @@ fn promise_4_a_gateway_killed_while_calls_go_on_records_them_at_the_next_start()
     Ok(())
 }
 
+/// What the API server wrote down of calls that came with the gateway's credential in this gap.
+fn audit_log(gap: &Value, calls: u64) -> anyhow::Result<tempfile::NamedTempFile> {
+    let mut log = tempfile::NamedTempFile::new()?;
+    for number in 0..calls {
+        let event = json!({
+            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "auditID": format!("in-the-gap-{number}"), "stage": "ResponseComplete",
+            "verb": "get", "requestURI": "/version", "user": { "username": "gate" },
+            "impersonatedUser": { "username": "alice@example.com" },
+            "requestReceivedTimestamp": gap["from"], "stageTimestamp": gap["to"],
+        });
+        writeln!(log, "{event}")?;
+    }
+    Ok(log)
+}
+
+fn reconciled(ledger: &Path, log: &tempfile::NamedTempFile, code: i32) -> anyhow::Result<Value> {
+    let mut reconcile = Command::new(own_binary("gatescribe")?);
+    reconcile.arg("reconcile").arg(ledger).arg(log.path());
+    reconcile.args(["--cluster", "bench", "--account", "gate", "--slack", "0", "-o", "json"]);
+    let output = run(reconcile, "", PATIENCE)?;
+    ensure!(output.code == code, "{output}");
+    Ok(serde_json::from_str(&output.stdout)?)
+}
+
+/// Nothing proves a record that nobody had signed when the gateway was killed, so that of a gap would excuse its calls no more: an honest
+/// gateway's credential would be told as stolen.
+#[test]
+fn promise_4_a_gap_that_nobody_had_signed_when_the_gateway_was_killed_counts_its_calls_after_the_next_start()
+-> anyhow::Result<()> {
+    let Some(held) = Held::new("a gateway that is killed before it has signed a gap")? else {
+        return Ok(());
+    };
+    let modes = json!({ "reads": "bounded", "effects": "bounded", "bounded": { "calls": 20 } });
+    let (mut stage, ballast, counted) = goes_on_full(&held, &modes)?;
+    // A folder in the place of the next checkpoint's file, which stands there empty, keeps anything from being signed.
+    let unsigned = stage.ledger.join("checkpoint.new");
+    try_until("nothing can be signed", PATIENCE, || {
+        let _ = fs::remove_file(&unsigned);
+        Ok(fs::create_dir(&unsigned)?)
+    })?;
+    fs::remove_file(ballast)?;
+    let gaps = |stage: &Stage| -> anyhow::Result<Vec<Value>> {
+        let all = stage.records()?.into_iter();
+        Ok(all.filter(|record| record["gap"].get("passed").is_some()).collect())
+    };
+    let first = try_until("the gap is recorded", PATIENCE, || {
+        gaps(&stage)?.pop().context("a gap record")
+    })?;
+    stage.gateway.process().signal(Signal::SIGKILL)?;
+    fs::remove_dir(&unsigned)?;
+    stage.gateway.start_again()?;
+    stage.gateway.process().signal(Signal::SIGTERM)?;
+    stage.gateway.wait()?;
+
+    let calls = counted.reads + counted.effects;
+    let report = reconciled(&stage.ledger, &audit_log(&first["gap"], calls)?, 10)?;
+    ensure!(report["report"]["findings"] == json!([]), "{report:#}");
+    ensure!(report["report"]["unknown"]["withoutRecord"] == calls, "{report:#}");
+    ensure!(
+        report["report"]["gaps"].as_array().map(Vec::len) == Some(1),
+        "{report:#}"
+    );
+    // Twice written is not twice as many.
+    let report = reconciled(&stage.ledger, &audit_log(&first["gap"], calls + 1)?, 8)?;
+    ensure!(
+        report["report"]["findings"].as_array().map(Vec::len) == Some(usize::try_from(calls)? + 1),
+        "{report:#}"
+    );
+    // A start behind an orderly end writes it no third time.
+    stage.gateway.start_again()?;
+    let again = gaps(&stage)?;
+    ensure!(
+        again.len() == 2 && again[0] == first && again[1]["id"] == first["id"] && again[1]["gap"] == first["gap"],
+        "{again:#?}"
+    );
+    stage.gateway.process().signal(Signal::SIGTERM)?;
+    stage.gateway.wait()?;
+    let mut verify = Command::new(own_binary("gatescribe")?);
+    verify
+        .args(["ledger", "verify"])
+        .arg(&stage.ledger)
+        .args(["--key", &stage.key]);
+    let found = run(verify, "", PATIENCE)?;
+    ensure!(found.code == 0, "{found}");
+    Ok(())
+}
+
 /// `gatescribe serve` on the configuration of a gateway, which has to end by itself and say why.
 fn does_not_start(gateway: &Gateway, under: Option<Command>) -> anyhow::Result<String> {
     let program = own_binary("gatescribe")?;

@@ -94,7 +94,7 @@ impl Books {
         finished.say();
         recorder::start(&audit, url.as_str(), epoch, names.is_some()).await?;
         recorder::config(&audit, config).await?;
-        unrecorded::begin(&audit, &config.ledger, data, (&dir, epoch)).await?;
+        unrecorded::begin(&audit, &config.ledger, data, (&dir, epoch), &publisher).await?;
         let mut policy = audit_file::InForce::default();
         policy.put(&audit, audit_file::read(config)?).await?;
         let found = standing::Found::new(config.ledger.check_rate.bytes() > 0);

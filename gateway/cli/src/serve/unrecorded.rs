@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ledger::{AppendError, Disk, RealDisk};
+use ledger::{AppendError, Disk, Publisher, RealDisk};
 use model::event::ByClass;
-use proxy::audit::{self, FailModes, Standing, Station, Unkept};
+use proxy::audit::{self, FailModes, SignedSize, Standing, Station, Unkept};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Health;
@@ -68,7 +68,7 @@ fn in_words(span: Span) -> String {
 }
 
 /// Says what was chosen, records the gap that an earlier run has left, and lets calls go on as was chosen. The ledger in `ledger_dir`
-/// had `durable` records at least.
+/// had `durable` records at least, and is signed by `publisher`.
 ///
 /// # Errors
 /// The file that counts cannot be read or made, or the gap cannot be recorded.
@@ -77,13 +77,16 @@ pub(super) async fn begin(
     config: &config::Ledger,
     data: &DataDir,
     (ledger_dir, durable): (&Path, u64),
+    publisher: &Arc<Publisher>,
 ) -> anyhow::Result<()> {
     if let Some(warning) = warning(config) {
         tracing::warn!("{warning}");
     }
     let beside: Arc<dyn Disk> = Arc::new(RealDisk::new(&data.at("")));
     let ledger: Arc<dyn Disk> = Arc::new(RealDisk::new(ledger_dir));
-    let unkept = Unkept::open(&beside, (ledger, durable), chosen(config), audit.clock().read())
+    let publisher = Arc::clone(publisher);
+    let signed = SignedSize::new(move || publisher.newest().map_or(0, |newest| newest.checkpoint.size));
+    let unkept = Unkept::open(&beside, (ledger, durable), signed, chosen(config), audit.clock().read())
         .context("the file that counts calls without a record cannot be used")?;
     let Some(unkept) = unkept else { return Ok(()) };
     audit

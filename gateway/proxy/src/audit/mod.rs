@@ -52,7 +52,7 @@ pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part, seal_p
 pub(crate) use self::scan::{Scan, Want};
 pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
 use self::unrecorded::{CallClass, Otherwise, Pass, Why};
-pub use self::unrecorded::{FailMode, FailModes, Standing, Unkept, fuzz_unrecorded_calls};
+pub use self::unrecorded::{FailMode, FailModes, SignedSize, Standing, Unkept, fuzz_unrecorded_calls};
 pub use self::words::agent;
 pub(crate) use self::words::{is_label, is_subdomain};
 use crate::clock::{Clock, Reading};

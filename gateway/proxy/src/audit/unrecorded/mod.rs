@@ -10,10 +10,13 @@
 //!   not be written in an open class and the process ended.
 //! - Each call is counted by exactly one gap, and by none whose record may have been written before: that one is sealed first, under
 //!   the lock under which calls are counted. So a record that a kill leaves in the ledger says all of its gap.
+//! - A gap stays in the file until a signature covers its record. What nobody had signed when a process was killed excuses nothing
+//!   afterwards, so the next start writes it once more, under the same id. No call waits for a signature.
 
 mod bound;
 mod keeper;
 mod record;
+mod signed;
 mod station;
 mod tally;
 #[cfg(test)]
@@ -36,6 +39,8 @@ use self::tally::{Counted, Found, Gap, Tally, Window};
 use super::RequestId;
 use crate::clock::Reading;
 
+use self::signed::Recorded;
+pub use self::signed::SignedSize;
 pub(super) use self::station::Otherwise;
 pub use self::tally::fuzz_unrecorded_calls;
 
@@ -209,6 +214,7 @@ pub struct Standing {
 pub struct Unkept {
     chosen: FailModes,
     ledger: Arc<dyn Disk>,
+    signed: SignedSize,
     state: Mutex<State>,
     keeper: Keeper,
     /// Whoever writes gap records has it.
@@ -221,9 +227,17 @@ pub struct Unkept {
 #[derive(Debug)]
 struct State {
     counted: Counted,
+    recorded: Recorded,
     bound: Bound,
     /// The gaps are those that the process before this one has left. Until they are recorded, nothing is counted.
     is_of_earlier_run: bool,
+}
+
+impl State {
+    /// What the file is to say.
+    fn in_file(&self) -> Counted {
+        self.recorded.beside(&self.counted)
+    }
 }
 
 /// The place of one call in the count. It says how the call ended.
@@ -246,13 +260,15 @@ impl Pass {
 
 impl Unkept {
     /// Reads what an earlier run counted and did not record, and makes the file on `disk` where something may be counted now. `None`:
-    /// there is neither. In the folder on `ledger`, which has `durable` records, it is looked whether a gap has its record.
+    /// there is neither. In the folder on `ledger`, which has `durable` records, it is looked whether a gap has its record. What stands
+    /// there and nobody had signed before this run has to be said in the ledger by then, and to be signed.
     ///
     /// # Errors
     /// The disk says no.
     pub fn open(
         disk: &Arc<dyn Disk>,
         (ledger, durable): (Arc<dyn Disk>, u64),
+        signed: SignedSize,
         chosen: FailModes,
         now: Reading,
     ) -> io::Result<Option<Arc<Self>>> {
@@ -268,10 +284,12 @@ impl Unkept {
             bound: Bound::new(&chosen, counted.window.as_ref(), now),
             is_of_earlier_run: counted.has_gap(),
             counted,
+            recorded: Recorded::default(),
         };
         Ok(Some(Arc::new(Self {
             chosen,
             ledger,
+            signed,
             is_troubled: AtomicBool::new(counted.has_gap()),
             state: Mutex::new(state),
             keeper: Keeper::start(tally)?,
@@ -357,6 +375,7 @@ impl Unkept {
         let mut state = self.state();
         let State {
             counted,
+            recorded,
             bound,
             is_of_earlier_run,
         } = &mut *state;
@@ -382,7 +401,7 @@ impl Unkept {
             goes_on: false,
         };
         // In the order in which they were counted: handed over under the lock.
-        let told = self.keeper.keep_and_tell(counted);
+        let told = self.keeper.keep_and_tell(&recorded.beside(counted));
         drop(state);
         if told.is_none() {
             tracing::error!(
@@ -414,18 +433,27 @@ impl Unkept {
         }
     }
 
-    /// Looks how the ledger is: a bound becomes whole by health that is seen. While calls wait for their record, has the count
-    /// written once more: so the ends of calls are in it, too, and a file that was taken away is noticed.
+    /// Looks how the ledger is: a bound becomes whole by health that is seen, and a gap whose record is signed by now is forgotten. While
+    /// calls wait for their record, or that for its signature, has the count written once more: so the ends of calls are in it, too, and a
+    /// file that was taken away is noticed.
     fn look(&self, ledger: &Ledger, now: Reading) {
         // Before: what fails from here on is seen by the next look.
         let troubles = ledger.counts().troubles;
         let is_well = ledger.trouble().is_none();
+        let signed = self.signed.now();
         let mut state = self.state();
-        let State { counted, bound, .. } = &mut *state;
+        let State {
+            counted,
+            recorded,
+            bound,
+            ..
+        } = &mut *state;
         let waits = counted.has_gap();
         let is_whole = bound.sees(&mut counted.window, (is_well && !waits).then_some(troubles), now);
-        if waits || is_whole {
-            self.keeper.keep(counted);
+        let waited = !recorded.is_empty();
+        recorded.forget_below(signed);
+        if waits || waited || is_whole {
+            self.keeper.keep(&state.in_file());
         }
     }
 

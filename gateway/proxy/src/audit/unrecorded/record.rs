@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ledger::verify::Statements;
 use ledger::{Disk, ReadError, Reader};
 use model::event::{ByClass, Record, RecordKind, Unrecorded};
 use tokio::sync::OwnedMutexGuard;
@@ -22,8 +23,8 @@ impl Unkept {
                 return;
             }
             let Some(gap) = self.seal() else { break };
-            let is_there = match self.is_there(&gap, station.ledger.durable().size).await {
-                Ok(is_there) => is_there,
+            let stands = match self.look_for(&gap, station.ledger.durable().size).await {
+                Ok(stands) => stands,
                 Err(error) => {
                     tracing::error!(
                         error = %in_full(&error),
@@ -33,9 +34,13 @@ impl Unkept {
                     return;
                 }
             };
-            if !is_there && !self.record(&gap, station).await {
-                return;
-            }
+            let recorded = match stands {
+                Stands::Proved => None,
+                Stands::Nowhere | Stands::Unproved => match self.record(&gap, station).await {
+                    None => return,
+                    recorded => recorded,
+                },
+            };
             tracing::warn!(
                 reads = gap.passed.reads,
                 effects = gap.passed.effects,
@@ -43,14 +48,17 @@ impl Unkept {
             );
             let mut state = self.state();
             state.counted.sealed = None;
-            self.keeper.keep(&state.counted);
+            if let Some(seq) = recorded {
+                state.recorded.push(gap, seq);
+            }
+            self.keeper.keep(&state.in_file());
         }
         let mut state = self.state();
         if !state.counted.has_gap() {
             state.is_of_earlier_run = false;
             self.is_troubled.store(false, Ordering::SeqCst);
             // Also where the only call that was counted did not go on.
-            self.keeper.keep(&state.counted);
+            self.keeper.keep(&state.in_file());
         }
     }
 
@@ -66,17 +74,24 @@ impl Unkept {
     }
 
     /// Whether a process that ended before it could note that has written the record of this gap. The ledger has `durable` records.
-    async fn is_there(&self, gap: &Gap, durable: u64) -> Result<bool, Unread> {
+    async fn look_for(&self, gap: &Gap, durable: u64) -> Result<Stands, Unread> {
         if !self.state().is_of_earlier_run {
-            return Ok(false); // what was lost in this run is not there
+            return Ok(Stands::Nowhere); // what was lost in this run is not there
         }
         let (ledger, behind, id) = (Arc::clone(&self.ledger), gap.behind, text(gap.id));
         let looked = tokio::task::spawn_blocking(move || stands_in(ledger, behind..durable, &id));
-        looked.await.unwrap_or(Err(Unread::Ended))
+        let stands = looked.await.unwrap_or(Err(Unread::Ended))?;
+        if stands == Stands::Unproved {
+            tracing::warn!(
+                id = text(gap.id),
+                "the record of a gap stands where nothing proves who wrote it, as a kill leaves it: it is written again, under its id"
+            );
+        }
+        Ok(stands)
     }
 
-    /// True: it is durable.
-    async fn record(&self, gap: &Gap, station: &Station) -> bool {
+    /// The number of the record. It is durable.
+    async fn record(&self, gap: &Gap, station: &Station) -> Option<u64> {
         let (id, now) = (text(gap.id), station.clock.read());
         let counted = gap.passed.reads.saturating_add(gap.passed.effects);
         let ended = gap.ended.counts().into_iter().fold(0, u64::saturating_add);
@@ -103,11 +118,9 @@ impl Unkept {
             gap: Some(unrecorded),
             ..Record::default()
         };
-        let Ok(body) = record.body() else { return false };
-        match station.ledger.append(RecordKind::Gap, body, Vec::new()) {
-            Ok(ticket) => ticket.await.is_ok(),
-            Err(_) => false,
-        }
+        let body = record.body().ok()?;
+        let ticket = station.ledger.append(RecordKind::Gap, body, Vec::new()).ok()?;
+        ticket.await.ok().map(|durable| durable.seq)
     }
 }
 
@@ -134,24 +147,54 @@ fn in_full(error: &Unread) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Whether a gap record of this id stands among these records. That something cannot be read never says that it is not there: it would
-/// be written twice.
-fn stands_in(ledger: Arc<dyn Disk>, among: Range<u64>, id: &str) -> Result<bool, Unread> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        id: String,
+/// Where the record of a gap stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Nowhere,
+    /// Among records that nobody had signed when a run ended, alone: the gateway's, or of whoever can write the ledger's files.
+    Unproved,
+    Proved,
+}
+
+/// Where the record of the gap of this id stands among these records. That something cannot be read never says that it is not there: it
+/// would be written twice.
+fn stands_in(ledger: Arc<dyn Disk>, among: Range<u64>, id: &str) -> Result<Stands, Unread> {
+    let reader = Reader::open_on(ledger)?;
+    let (mut statements, mut is_there) = (Statements::default(), false);
+    each(&reader, &among, |record| {
+        statements.read(record.kind, &record.leaf, record.seq);
+        is_there |= is_of_gap(record, id);
+    })?;
+    if !is_there {
+        return Ok(Stands::Nowhere);
     }
-    let mut records = Reader::open_on(ledger)?.records_from(among.start);
+    // Gone through once more: what is said of a record comes behind it, and whoever can write the ledger's files can put in any number of
+    // copies, which nobody holds. All of the ledger is signed by now, the last of what starts said of it, too.
+    let unsigned = statements.counting(u64::MAX, |_| true);
+    let is_unproved = |seq| unsigned.ranges().any(|records| records.contains(&seq));
+    let mut is_proved = false;
+    each(&reader, &among, |record| {
+        is_proved |= is_of_gap(record, id) && !is_unproved(record.seq);
+    })?;
+    Ok(if is_proved { Stands::Proved } else { Stands::Unproved })
+}
+
+fn each(reader: &Reader, among: &Range<u64>, mut read: impl FnMut(&ledger::Record)) -> Result<(), Unread> {
+    let mut records = reader.records_from(among.start);
     for record in &mut records {
-        let record = record?;
-        if record.kind == RecordKind::Gap && serde_json::from_slice(&record.leaf).is_ok_and(|leaf: Named| leaf.id == id)
-        {
-            return Ok(true);
-        }
+        read(&record?);
     }
     let (reached, durable) = (records.position(), among.end);
     if reached < durable {
         return Err(Unread::Short { reached, durable });
     }
-    Ok(false)
+    Ok(())
+}
+
+fn is_of_gap(record: &ledger::Record, id: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        id: String,
+    }
+    record.kind == RecordKind::Gap && serde_json::from_slice(&record.leaf).is_ok_and(|leaf: Named| leaf.id == id)
 }

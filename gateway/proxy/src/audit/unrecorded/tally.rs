@@ -28,7 +28,7 @@ const DIGEST: usize = 32;
 /// Bytes of one place.
 pub(super) const PLACE: usize = 512;
 
-/// Calls that went on without a record and that no durable `gap` record counts yet.
+/// Calls that went on without a record and that no signed `gap` record counts yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap {
     /// The id of its record.
@@ -39,7 +39,7 @@ pub(super) struct Gap {
     pub(super) to: Timestamp,
     pub(super) passed: ByClass<u64>,
     pub(super) ended: Ends,
-    /// So many records the ledger had when the gap began: its own is behind them, if it is there.
+    /// So many records the ledger had when the gap began, or before its record was written: its own is behind them, if it is there.
     pub(super) behind: u64,
 }
 
@@ -56,7 +56,8 @@ pub(super) struct Counted {
     /// The one whose record may have been written. Nothing is counted there any more, so that its id has one count for ever: what
     /// a kill leaves of such a record in the ledger says all of it or is not there.
     pub(super) sealed: Option<Gap>,
-    /// The one that goes on.
+    /// The one that goes on. In the file, where there is none, and in place of a sealed one, one whose record no signature covers yet
+    /// ([`super::signed`]).
     pub(super) gap: Option<Gap>,
     pub(super) window: Option<Window>,
 }

@@ -3,6 +3,7 @@
 mod disks;
 mod hangs;
 mod once;
+mod signed;
 
 use std::future::Future;
 use std::path::Path;
@@ -41,6 +42,8 @@ struct World {
     ledger: Arc<Ledger>,
     station: Arc<Station>,
     hand: Arc<AtomicI64>,
+    /// So many of its records are signed.
+    signed: Arc<AtomicU64>,
     chosen: FailModes,
 }
 
@@ -69,7 +72,9 @@ impl World {
     fn opened(&self, now: Reading) -> Option<Arc<Unkept>> {
         let count: Arc<dyn Disk> = Arc::new(self.gate.clone());
         let ledger: Arc<dyn Disk> = Arc::new(self.looks.clone());
-        Unkept::open(&count, (ledger, self.ledger.durable().size), self.chosen, now).unwrap()
+        let signed = Arc::clone(&self.signed);
+        let signed = SignedSize::new(move || signed.load(Ordering::SeqCst));
+        Unkept::open(&count, (ledger, self.ledger.durable().size), signed, self.chosen, now).unwrap()
     }
 
     fn begun(ledger_disk: SimDisk, count_disk: SimDisk, chosen: FailModes) -> Self {
@@ -93,6 +98,7 @@ impl World {
             ledger,
             station,
             hand,
+            signed: Arc::default(),
             chosen,
         }
     }
@@ -179,7 +185,7 @@ impl World {
     async fn kept(&self) -> Kept {
         let told = {
             let state = self.unkept().state();
-            self.unkept().keeper.keep_and_tell(&state.counted).unwrap()
+            self.unkept().keeper.keep_and_tell(&state.in_file()).unwrap()
         };
         told.await.unwrap()
     }
