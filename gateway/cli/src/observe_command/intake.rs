@@ -26,6 +26,7 @@ use model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, Digest, Here};
+use super::unproved::Unproved;
 
 /// Events that are remembered; about 150 MB.
 const MOST_KNOWN: usize = 4_000_000;
@@ -118,6 +119,8 @@ pub(super) struct Memory {
     order: VecDeque<Digest>,
     begun: HashSet<Digest>,
     ended: Ring,
+    /// What stands there and nothing proves.
+    unproved: Unproved,
 }
 
 /// The newest [`MOST_ENDED`] of them.
@@ -158,6 +161,8 @@ struct New<'e> {
     call: Digest,
     begins: bool,
     event: &'e ServerEvent,
+    /// It stands in the ledger, where nothing proved it: so it is not written again.
+    stands: bool,
     ticket: Option<Ticket>,
 }
 
@@ -210,9 +215,22 @@ impl Memory {
         }
     }
 
+    /// Takes the next record of which nothing proves that this command wrote it.
+    pub(super) fn learn_unproved(&mut self, cluster: &ClusterId, kind: RecordKind, body: &[u8], most: usize) {
+        match kind {
+            RecordKind::Access | RecordKind::Close => self.unproved.learn(kind, body, most),
+            // What such a record says is all that is said of what cannot be read.
+            RecordKind::Summary => {
+                let unreadable = unreadable_in(cluster, body).unwrap_or_default();
+                self.unproved.learn_unreadable(unreadable, most);
+            }
+            _ => {}
+        }
+    }
+
     /// Whether it has any events; calls of an observer that was here before.
     pub(super) fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.order.is_empty() && self.unproved.is_empty()
     }
 
     fn follow(&mut self, call: Digest, begins: bool) {
@@ -288,7 +306,9 @@ impl Intake {
             // Recorded in an earlier run; this one did not read it either.
             Some(met) => *met = true,
             None => {
-                self.untold.push(digest);
+                if !self.memory.unproved.has_unreadable(digest) {
+                    self.untold.push(digest);
+                }
                 self.counts.forgotten += self.memory.remember(digest, true, self.most_known);
             }
         }
@@ -415,8 +435,11 @@ impl Intake {
                 sorted.late += 1;
                 continue;
             }
+            let unproved = &self.memory.unproved;
+            let begun = begun || (!begins && unproved.has_begun(&self.cluster, call, event));
+            let stands = unproved.has(&self.cluster, event, digest, begun);
             let mut ticket = None;
-            if let Some(book) = &self.book {
+            if let Some(book) = self.book.as_ref().filter(|_| !stands) {
                 let here = Here {
                     cluster: &self.cluster,
                     boot: &book.boot,
@@ -436,6 +459,7 @@ impl Intake {
                 call,
                 begins,
                 event,
+                stands,
                 ticket,
             });
         }
@@ -457,6 +481,7 @@ impl Intake {
                 self.counts.written += 1;
             }
             self.counts.events += 1;
+            self.counts.known += u64::from(new.stands);
             self.memory.follow(new.call, new.begins);
             self.counts.forgotten += self.memory.remember(new.digest, true, self.most_known);
             self.judge(new.event, new.call);
@@ -506,32 +531,60 @@ impl Intake {
         };
         while !self.untold.is_empty() {
             let some: Vec<String> = self.untold.iter().take(MOST_DIGESTS).map(|one| one.to_hex()).collect();
-            let by: Vec<(&str, u64)> = some.iter().map(|digest| (digest.as_str(), 1)).collect();
-            let (now, id) = ((self.clock)(), uuid::Uuid::now_v7().to_string());
-            let record = Record {
-                id: &id,
-                t: now,
+            let here = Here {
+                cluster: &self.cluster,
                 boot: &book.boot,
-                cluster: Some(&self.cluster),
-                source: Source::Ingested,
-                sum: Some(Summed {
-                    count: u64::try_from(some.len()).unwrap_or(u64::MAX),
-                    from: now,
-                    to: now,
-                    what: UNREADABLE,
-                    by: &by,
-                }),
-                note: Some(
-                    "of the API server's log so many lines or events could not be read; nothing of them is here",
-                ),
-                ..Record::default()
+                now: (self.clock)(),
             };
-            let ticket = append(&book.ledger, RecordKind::Summary, record.body()?)?;
+            let body = unreadable_body(here, &uuid::Uuid::now_v7().to_string(), &some)?;
+            let ticket = append(&book.ledger, RecordKind::Summary, body)?;
             ticket.wait().context("what was read could not be kept")?;
             self.untold.drain(..some.len());
         }
         Ok(())
     }
+}
+
+/// The record of what could not be read, by digests of it.
+fn unreadable_body(here: Here<'_>, id: &str, some: &[String]) -> anyhow::Result<Vec<u8>> {
+    let by: Vec<(&str, u64)> = some.iter().map(|digest| (digest.as_str(), 1)).collect();
+    let record = Record {
+        id,
+        t: here.now,
+        boot: here.boot,
+        cluster: Some(here.cluster),
+        source: Source::Ingested,
+        sum: Some(Summed {
+            count: u64::try_from(some.len()).unwrap_or(u64::MAX),
+            from: here.now,
+            to: here.now,
+            what: UNREADABLE,
+            by: &by,
+        }),
+        note: Some("of the API server's log so many lines or events could not be read; nothing of them is here"),
+        ..Record::default()
+    };
+    Ok(record.body()?)
+}
+
+/// The digests in a record of what could not be read, where it is to the byte what is written of them.
+fn unreadable_in(cluster: &ClusterId, body: &[u8]) -> Option<Vec<Digest>> {
+    #[derive(Deserialize)]
+    struct Leaf {
+        id: String,
+        t: Timestamp,
+        boot: String,
+        sum: KeptSum,
+    }
+    let leaf = serde_json::from_slice::<Leaf>(body).ok()?;
+    let some: Vec<String> = leaf.sum.by.into_iter().map(|(digest, _)| digest).collect();
+    let here = Here {
+        cluster,
+        boot: &leaf.boot,
+        now: leaf.t,
+    };
+    let is_written = unreadable_body(here, &leaf.id, &some).is_ok_and(|written| written == body);
+    is_written.then(|| some.iter().filter_map(|digest| Digest::parse(digest)).collect())
 }
 
 /// All bytes of something that cannot be read, in short.

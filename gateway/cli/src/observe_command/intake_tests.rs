@@ -390,6 +390,172 @@ fn promise_5_what_is_put_into_a_ledger_of_observe_between_two_runs_is_not_signed
     }
 }
 
+/// Appends to a ledger's files without its key.
+fn put_in(at: &std::path::Path, records: Vec<(RecordKind, Vec<u8>)>) {
+    let (ledger, _) = Ledger::open(at, small(), Arc::new(ledger::RealDisk::new(at))).unwrap();
+    for (kind, body) in records {
+        ledger.append(kind, body, Vec::new()).unwrap().wait().unwrap();
+    }
+    ledger.close();
+}
+
+/// A record by which `event` would count as read, with what `says` says in it.
+fn of_event(event: &ServerEvent, says: &ServerEvent, begun: bool) -> (RecordKind, Vec<u8>) {
+    let here = Here {
+        cluster: &cluster(),
+        boot: "forged",
+        now: crate::serve::now(),
+    };
+    let written = record::write(here, says, record::digest_of(&cluster(), event), begun).unwrap();
+    (written.kind, written.body)
+}
+
+/// The same call as if somebody else had made it.
+fn by_mallory(event: &ServerEvent) -> ServerEvent {
+    ServerEvent {
+        user: "mallory".to_owned(),
+        ..event.clone()
+    }
+}
+
+/// Whoever puts a record in before a call is made would otherwise keep it from being recorded.
+#[test]
+fn promise_4_an_event_that_somebody_put_into_the_ledger_between_two_runs_is_recorded_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("observed");
+    let all: Vec<ServerEvent> = (1..4).map(|n| event(n, "ResponseComplete")).collect();
+    let run = |written: u64| {
+        let (kept, mut taken) = opened(&at);
+        taken.unreadable("audit.log:1", (1, 0), &sha256(b"no event"), "why");
+        taken.take(&all).unwrap();
+        assert_eq!((taken.counts.written, taken.counts.calls), (written, 3));
+        drop(taken);
+        kept.close().unwrap();
+    };
+    let (kept, mut taken) = opened(&at);
+    taken.take(&all[..1]).unwrap();
+    drop(taken);
+    kept.close().unwrap();
+
+    let line = record::digest_of_text(&cluster(), (1, 0), &sha256(b"no event")).to_hex();
+    let sum = json!({"source": "ingested", "sum": {"what": "unreadableEvents", "by": [[line, 1]]}});
+    put_in(
+        &at,
+        vec![
+            of_event(&all[1], &by_mallory(&all[1]), false),
+            // To the byte what an honest run writes: the report of a verification says that it is none of its records.
+            of_event(&all[2], &all[2], false),
+            (RecordKind::Summary, sum.to_string().into_bytes()),
+        ],
+    );
+    run(2);
+    // What was put in stays what it is, and what this command has written since is known.
+    run(0);
+    let users: Vec<_> = records(&at)
+        .into_iter()
+        .filter_map(|(_, record)| record["by"]["user"].as_str().map(ToOwned::to_owned))
+        .collect();
+    assert_eq!(users, ["user-1", "mallory", "user-3", "user-2", "user-3"]);
+    let sums = records(&at)
+        .into_iter()
+        .filter(|(kind, _)| *kind == RecordKind::Summary);
+    assert_eq!(sums.count(), 2, "the line that could not be read is told");
+}
+
+/// After a kill nothing tells the records of the killed run from those that were put in: so each counts by what it says.
+#[test]
+fn promise_4_after_a_kill_an_event_counts_as_recorded_only_by_a_record_that_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (at, crashed) = (folder.path().join("a/observed"), folder.path().join("b/observed"));
+    let line = |n: u8| sha256(&[b'?', n]);
+    let of_line = |n: u8| record::digest_of_text(&cluster(), (u64::from(n), 0), &line(n)).to_hex();
+    let unreadable = |taken: &mut Intake, n: u8| taken.unreadable("audit.log", (u64::from(n), 0), &line(n), "why");
+    let (started, ended) = (|n| event(n, "ResponseStarted"), |n| event(n, "ResponseComplete"));
+    let (kept, mut taken) = opened(&at);
+    // One that came and went, one that goes on, and a line.
+    unreadable(&mut taken, 1);
+    taken.take(&[ended(1), started(2), started(3), ended(3)]).unwrap();
+    copy(&folder.path().join("a"), &folder.path().join("b"));
+    drop((taken, kept));
+
+    let cluster = cluster();
+    let of_seventh = record::digest_of(&cluster, &ended(7)).to_hex();
+    let here = Here {
+        cluster: &cluster,
+        boot: "forged",
+        now: crate::serve::now(),
+    };
+    let sum = json!({"id": "", "source": "ingested", "sum": {"count": 0, "what": "unreadableEvents", "by": [[of_line(2), 1]]}});
+    put_in(
+        &crashed,
+        vec![
+            of_event(&ended(4), &by_mallory(&ended(4)), false),
+            of_event(&started(5), &by_mallory(&started(5)), false),
+            // An end says of its call only which one it is: with a beginning of somebody else's it would be theirs.
+            of_event(&started(6), &by_mallory(&started(6)), false),
+            of_event(&ended(6), &ended(6), true),
+            (RecordKind::Summary, sum.to_string().into_bytes()),
+            // An event is no line that could not be read.
+            (RecordKind::Summary, unreadable_body(here, "", &[of_seventh]).unwrap()),
+        ],
+    );
+    for (run, written) in [(1, 6), (2, 0)] {
+        let (kept, mut later) = opened(&crashed);
+        unreadable(&mut later, 1);
+        unreadable(&mut later, 2);
+        // Of the third call its end alone comes again.
+        later
+            .take(&[
+                ended(1),
+                ended(2),
+                ended(3),
+                ended(4),
+                started(5),
+                ended(5),
+                ended(6),
+                ended(7),
+            ])
+            .unwrap();
+        assert_eq!(
+            (later.counts.written, later.counts.known),
+            (written, 8 - written),
+            "{run}"
+        );
+        assert_eq!((later.counts.calls, later.counts.unreadable), (7, 2), "{run}");
+        drop(later);
+        kept.close().unwrap();
+    }
+    let written = records(&crashed);
+    let put_in = written
+        .iter()
+        .position(|(_, record)| record["boot"] == "forged")
+        .unwrap();
+    let since = &written[put_in + 6..];
+    let (access, close) = (RecordKind::Access, RecordKind::Close);
+    let said: Vec<_> = since
+        .iter()
+        .map(|(kind, record)| (*kind, record["by"]["user"].as_str()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            // The call that went on ends in order.
+            (close, None),
+            (access, Some("user-4")),
+            (access, Some("user-5")),
+            (close, None),
+            (access, Some("user-6")),
+            (access, Some("user-7")),
+            (RecordKind::Summary, None),
+        ]
+    );
+    assert_eq!(
+        since[6].1["sum"]["by"],
+        json!([[of_line(2), 1]]),
+        "the other line stands there"
+    );
+}
+
 #[test]
 fn promise_5_a_ledger_of_a_gateway_is_not_written_to() {
     let folder = tempfile::tempdir().unwrap();

@@ -14,6 +14,8 @@ use model::event::{Record, RecordKind, Source, Started};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::intake::{Book, Memory};
+use super::unproved::Doubt;
+use crate::serve::unsigned::body;
 use crate::serve::{self, data};
 use crate::server_log::progress;
 use crate::terminal::say;
@@ -81,8 +83,8 @@ impl Kept {
         meanwhile: impl FnOnce(),
     ) -> anyhow::Result<(Self, Book, Memory)> {
         let places = Places::of(folder);
-        // Whose ledger it is, before anything is written; what it has, when nobody else can write to it any more.
-        memory(folder, FIRST_RECORDS)?;
+        // Whose ledger it is, before anything is written, and once more when nobody else can write to it.
+        is_ours(folder)?;
         for folder in [folder, &places.beside] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             made.with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -96,7 +98,7 @@ impl Kept {
         meanwhile();
         let (ledger, _) = Ledger::open(folder, options, Arc::new(RealDisk::new(folder)))
             .with_context(|| format!("the ledger in `{}` cannot be opened", folder.display()))?;
-        let memory = memory(folder, u64::MAX)?;
+        is_ours(folder)?;
         let ledger = Arc::new(ledger);
         let key = key(&places, folder)?;
         let disks: [Arc<dyn Disk>; 2] = [Arc::new(RealDisk::new(folder)), Arc::new(RealDisk::new(&places.beside))];
@@ -105,6 +107,7 @@ impl Kept {
         let tail = Publisher::say_unsigned(&ledger, [&disk, &beside], &[key.key()], (&boot, serve::now()))
             .context("the ledger cannot be signed")?;
         tell(&tail, folder);
+        let memory = memory(folder, cluster, &tail)?;
         let origin = key.key().name().to_string();
         started(&ledger, cluster, &boot, &origin)?;
         write(&places.public(), format!("{}\n", key.key()).as_bytes())?;
@@ -138,9 +141,9 @@ fn tell(tail: &Tail, folder: &Path) {
     let folder = folder.display();
     if !tail.foreign.is_empty() {
         say(&format!(
-            "! {} not this command's, in the ledger in `{folder}`: put in behind the end of a run that had signed all of its own. What they hold \
-             counts as read before; somebody wrote into the ledger's files. A record says so, and so does `gatescribe ledger verify`",
-            spanned(&tail.foreign, ["is", "are"])
+            "! {} behind the end of a run that had signed all of its own: this command did not write that, and no event counts as recorded by it; \
+             somebody wrote into the ledger's files in `{folder}`. A record says so, and so does `gatescribe ledger verify`",
+            spanned(&tail.foreign, ["stands", "stand"])
         ));
     }
     if tail.signed.size > 0 && !tail.unproved.is_empty() {
@@ -151,16 +154,38 @@ fn tell(tail: &Tail, folder: &Path) {
     }
 }
 
-/// What the first `most` records of the ledger have; nothing where there is none yet.
-fn memory(folder: &Path, most: u64) -> anyhow::Result<Memory> {
+/// What the ledger has, but for what somebody put in.
+fn memory(folder: &Path, cluster: &ClusterId, tail: &Tail) -> anyhow::Result<Memory> {
+    let cannot = || format!("cannot read the ledger in `{}`", folder.display());
+    let doubt = Doubt::of(folder, tail).with_context(cannot)?;
     let mut memory = Memory::default();
+    each_record(folder, u64::MAX, &mut |record| {
+        if doubt.is_foreign(record.seq) {
+            return;
+        }
+        if doubt.is_unproved(record.seq) {
+            memory.learn_unproved(cluster, record.kind, &body(record), MOST_KNOWN);
+        } else {
+            memory.learn(record.kind, &record.leaf, MOST_KNOWN);
+        }
+    })?;
+    Ok(memory)
+}
+
+/// Refuses the ledger of a gateway.
+fn is_ours(folder: &Path) -> anyhow::Result<()> {
+    each_record(folder, FIRST_RECORDS, &mut |_| {})
+}
+
+/// The first `most` records of a ledger of this command, oldest first; none where there is no ledger yet.
+fn each_record(folder: &Path, most: u64, take: &mut dyn FnMut(&ledger::Record)) -> anyhow::Result<()> {
     if !folder.is_dir() {
-        return Ok(memory);
+        return Ok(());
     }
     let cannot = || format!("cannot read the ledger in `{}`", folder.display());
     let reader = ledger::Reader::open(folder).with_context(cannot)?;
     let Some(first) = reader.segments().first() else {
-        return Ok(memory);
+        return Ok(());
     };
     let bytes = reader.segments().len();
     let bar = progress(u64::try_from(bytes).unwrap_or(0));
@@ -181,7 +206,7 @@ fn memory(folder: &Path, most: u64) -> anyhow::Result<Memory> {
                 folder.display()
             );
         }
-        memory.learn(record.kind, &record.leaf, MOST_KNOWN);
+        take(&record);
         let now = reader.segments().partition_point(|one| one.first_seq <= record.seq);
         if now != segment {
             segment = now;
@@ -189,7 +214,7 @@ fn memory(folder: &Path, most: u64) -> anyhow::Result<Memory> {
         }
     }
     bar.finish_and_clear();
-    Ok(memory)
+    Ok(())
 }
 
 fn is_of_ours(leaf: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! `gatescribe observe`: an existing cluster's audit log in, nothing in the path of its calls.
 //!
-//! - [`record`] makes a record of an event, [`intake`] sees to it that each stands once in the ledger, [`keep`] holds ledger and key.
+//! - [`record`] makes a record of an event, [`intake`] sees to it that each stands once in the ledger, [`keep`] holds ledger and key, and [`unproved`] says what
+//!   counts of a ledger to which somebody else may have written.
 //! - Events come from whole files, from one that is followed ([`follow`]), or from the API server itself ([`hook`]).
 //! - What rules would have said is [`insight::replay`]'s.
 //!
@@ -15,6 +16,7 @@ mod objects;
 mod reading;
 mod record;
 mod show;
+mod unproved;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! `gatescribe reconcile`: a ledger against the audit log that the API server itself writes, by their files, with nobody to ask.
 
+mod observed;
 mod show;
 
 use std::collections::BTreeSet;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use insight::Calls;
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
-use insight::{Calls, Observed, ObservedError, ObservedLog};
 use ledger::verify::{Statements, Stretches, Unsigned};
 use model::event::RecordKind;
 
@@ -74,7 +75,7 @@ struct Unread {
     records: u64,
     /// Records of gaps that were not signed when a run ended: they excuse nothing.
     gaps: u64,
-    /// Records that somebody put into the ledger: they are left out.
+    /// Records that somebody put into a ledger: they are left out.
     foreign: u64,
     /// Records that were not signed when a run ended, and are compared like all others.
     unproved: u64,
@@ -137,7 +138,7 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
     let mut both = Reconciliation::of(&calls, given);
     for log in &arguments.logs {
         if log.is_dir() {
-            read_observed(log, &arguments.cluster, &mut both, &mut unread)?;
+            observed::read(log, &arguments.cluster, &mut both, &mut unread)?;
         } else {
             read_log(log, &mut both, &mut unread)?;
         }
@@ -232,34 +233,6 @@ fn opened(folder: &Path) -> anyhow::Result<ledger::Reader> {
         folder.display()
     );
     Ok(reader)
-}
-
-/// A ledger of `gatescribe observe` stands for the log that it was made of.
-fn read_observed(
-    folder: &Path,
-    cluster: &str,
-    both: &mut Reconciliation<'_>,
-    unread: &mut Unread,
-) -> anyhow::Result<()> {
-    let reader = opened(folder)?;
-    let mut log = ObservedLog::of(cluster);
-    let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
-    for record in reader.records_from(first) {
-        let record = record.with_context(|| format!("cannot read the ledger in `{}`", folder.display()))?;
-        match log.push(record.kind, &record.leaf) {
-            Ok(Some(Observed::Event(event))) => both.push(*event),
-            Ok(Some(Observed::Unreadable(lines))) => unread.lines += lines,
-            Ok(Some(Observed::Gap(from, to))) => both.gap(from, to),
-            Ok(None) => {}
-            Err(error @ (ObservedError::NotIngested | ObservedError::OtherCluster(_))) => anyhow::bail!(
-                "the ledger in `{}` cannot stand for the audit log of `{cluster}`: {error} (record {})",
-                folder.display(),
-                record.seq
-            ),
-            Err(error) => unread.line(folder, record.seq, &error.to_string()),
-        }
-    }
-    Ok(())
 }
 
 /// A line that is no event is counted and named.
@@ -417,7 +390,7 @@ mod tests {
         );
     }
 
-    fn ledger(folder: &Path, records: &[(RecordKind, serde_json::Value)]) {
+    pub(super) fn ledger(folder: &Path, records: &[(RecordKind, serde_json::Value)]) {
         let disk = std::sync::Arc::new(ledger::RealDisk::new(folder));
         let (ledger, _) = ledger::Ledger::open(folder, ledger::Options::default(), disk).unwrap();
         for (kind, body) in records {
@@ -442,14 +415,14 @@ mod tests {
         );
         let calls = Calls::of("prod");
         let mut both = Reconciliation::of(&calls, Given::default());
-        read_observed(folder.path(), "prod", &mut both, &mut Unread::default()).unwrap();
+        observed::read(folder.path(), "prod", &mut both, &mut Unread::default()).unwrap();
         let report = both.finish();
         assert_eq!(
             (report.events, report.around(CallerKind::Person), report.gaps.len()),
             (1, 1, 1)
         );
         let mut both = Reconciliation::of(&calls, Given::default());
-        let other = read_observed(folder.path(), "dev", &mut both, &mut Unread::default()).unwrap_err();
+        let other = observed::read(folder.path(), "dev", &mut both, &mut Unread::default()).unwrap_err();
         assert!(
             other
                 .to_string()

@@ -38,7 +38,7 @@ mod telemetry;
 mod through;
 mod token_keys;
 mod unrecorded;
-mod unsigned;
+pub(crate) mod unsigned;
 mod witnesses;
 mod witnessing;
 

@@ -179,7 +179,7 @@ fn takes_away(record: &ledger::Record) -> bool {
 }
 
 /// What was given to the ledger: the leaf without what the ledger wrote in front of it.
-pub(super) fn body(record: &ledger::Record) -> Vec<u8> {
+pub(crate) fn body(record: &ledger::Record) -> Vec<u8> {
     let before = format!("{{\"v\":1,\"kind\":\"{}\",\"seq\":{}", record.kind.name(), record.seq);
     let rest = record.leaf.strip_prefix(before.as_bytes()).unwrap_or_default();
     let members = rest.strip_prefix(b",").unwrap_or(rest);

@@ -1,0 +1,242 @@
+//! Which records of a ledger nothing proves to be this command's, and what of them counts all the same when it is asked what was recorded.
+//!
+//! Whoever could write to the ledger's files while no `observe` ran could have put a record in to have an event taken for recorded that is not. Of a run that had
+//! ended in order it is known which those are ([`Doubt::foreign`]): they count for nothing. After a kill nothing tells them from those of the killed run, and an event
+//! that is recorded twice would be told as a call that arrived twice. So such a record counts by what it says ([`Unproved`]): where an event comes again and the
+//! record is to the byte what is written of it, the event stands in the ledger, whoever wrote that; where it says anything else, the event is written.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::path::Path;
+
+use aws_lc_rs::digest;
+use insight::{ServerEvent, Stage};
+use ledger::verify::Statements;
+use ledger::{Reader, Tail};
+use model::cluster::ClusterId;
+use model::event::RecordKind;
+use model::time::Timestamp;
+use serde::Deserialize;
+
+use super::intake::sha256;
+use super::record::{self, Digest, Here};
+
+/// Of one event so many records are looked at. **Of more** the event is written again.
+const MOST_OF_ONE: usize = 8;
+
+/// Stretches of records, in order and apart.
+#[derive(Clone, Debug, Default)]
+struct Stretches(Vec<Range<u64>>);
+
+impl Stretches {
+    fn of(records: impl IntoIterator<Item = Range<u64>>) -> Self {
+        let mut all: Vec<_> = records.into_iter().filter(|records| !records.is_empty()).collect();
+        all.sort_unstable_by_key(|records| records.start);
+        all.dedup_by(|next, last| {
+            let is_joined = next.start <= last.end;
+            if is_joined {
+                last.end = last.end.max(next.end);
+            }
+            is_joined
+        });
+        Self(all)
+    }
+
+    fn has(&self, seq: u64) -> bool {
+        let before = self.0.partition_point(|records| records.start <= seq);
+        let nearest = before.checked_sub(1).and_then(|at| self.0.get(at));
+        nearest.is_some_and(|records| records.contains(&seq))
+    }
+}
+
+/// Which records of a ledger are not believed to be this command's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doubt {
+    foreign: Stretches,
+    unproved: Stretches,
+}
+
+impl Doubt {
+    /// What earlier starts said in records that are signed, and what this one has found.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(super) fn of(folder: &Path, tail: &Tail) -> anyhow::Result<Self> {
+        let reader = Reader::open(folder)?;
+        let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
+        let mut said = Statements::default();
+        let proved = reader.proved(first, &tail.signed, &[RecordKind::Damage, RecordKind::Recovery])?;
+        let is_signed = proved.is_some();
+        for proved in proved.iter().flatten() {
+            let record = reader.proved_record(proved)?;
+            said.read(record.kind, &record.leaf, record.seq);
+        }
+        let said = said.counting(tail.signed.size);
+        // Somebody changed what was signed: then nothing is proved by standing there.
+        let changed = (!is_signed).then_some(0..tail.signed.size);
+        let of_others = said.more.into_iter().map(|(records, _)| records);
+        let unproved = said.unproved.into_iter().chain(of_others).chain(changed);
+        let foreign = said.foreign.into_iter().map(|(records, _)| records);
+        Ok(Self {
+            foreign: Stretches::of(foreign.chain([tail.foreign.clone()])),
+            unproved: Stretches::of(unproved.chain([tail.unproved.clone()])),
+        })
+    }
+
+    /// Whether somebody put this record in.
+    pub(super) fn is_foreign(&self, seq: u64) -> bool {
+        self.foreign.has(seq)
+    }
+
+    /// Whether nothing proves who wrote this record.
+    pub(super) fn is_unproved(&self, seq: u64) -> bool {
+        self.unproved.has(seq)
+    }
+}
+
+/// A record of an event, as far as it takes to write it again.
+#[derive(Debug)]
+struct Said {
+    boot: String,
+    read: Timestamp,
+    stamped: Timestamp,
+    kind: RecordKind,
+    body: digest::Digest,
+}
+
+impl Said {
+    /// Whether it is what is written of this event; `begun` where the beginning of its call was there.
+    fn is_of(&self, cluster: &ClusterId, event: &ServerEvent, known: Digest, begun: bool) -> bool {
+        let here = Here {
+            cluster,
+            boot: &self.boot,
+            now: self.read,
+        };
+        let written = record::write(here, event, known, begun);
+        written.is_ok_and(|written| written.kind == self.kind && sha256(&written.body).as_ref() == self.body.as_ref())
+    }
+}
+
+/// The members of such a record that cannot be made of its event.
+#[derive(Deserialize)]
+struct Leaf {
+    id: String,
+    boot: String,
+    ingested: Ingested,
+    outcome: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Ingested {
+    event: String,
+    read: Timestamp,
+    stamped: Timestamp,
+}
+
+/// What records say of which nothing proves that this command wrote them.
+#[derive(Debug, Default)]
+pub(super) struct Unproved {
+    /// By their event.
+    said: HashMap<Digest, Vec<Said>>,
+    /// The events that begin a call, by the id of its records.
+    begun: HashMap<Digest, Vec<Digest>>,
+    /// What could not be read. Apart from the events: whoever names an event here hides none.
+    unreadable: HashSet<Digest>,
+    count: usize,
+}
+
+impl Unproved {
+    /// Takes such a record, and at most so many of them: what is not held is written again.
+    pub(super) fn learn(&mut self, kind: RecordKind, body: &[u8], most: usize) {
+        let Ok(leaf) = serde_json::from_slice::<Leaf>(body) else {
+            return;
+        };
+        let call = uuid::Uuid::parse_str(&leaf.id).map(|id| Digest(id.into_bytes()));
+        let (Ok(call), Some(event)) = (call, Digest::parse(&leaf.ingested.event)) else {
+            return;
+        };
+        if self.count >= most || self.said.get(&event).is_some_and(|all| all.len() >= MOST_OF_ONE) {
+            return;
+        }
+        self.count += 1;
+        self.said.entry(event).or_default().push(Said {
+            boot: leaf.boot,
+            read: leaf.ingested.read,
+            stamped: leaf.ingested.stamped,
+            kind,
+            body: sha256(body),
+        });
+        if kind == RecordKind::Access && leaf.outcome.is_none() {
+            let of_call = self.begun.entry(call).or_default();
+            if of_call.len() < MOST_OF_ONE {
+                of_call.push(event);
+            }
+        }
+    }
+
+    /// Takes what such a record says that could not be read.
+    pub(super) fn learn_unreadable(&mut self, all: Vec<Digest>, most: usize) {
+        for one in all {
+            if self.count < most && self.unreadable.insert(one) {
+                self.count += 1;
+            }
+        }
+    }
+
+    /// Whether the ledger says that this could not be read.
+    pub(super) fn has_unreadable(&self, one: Digest) -> bool {
+        self.unreadable.contains(&one)
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether the ledger has this event: one of them is what is written of it. `begun` where it has the beginning of its call.
+    pub(super) fn has(&self, cluster: &ClusterId, event: &ServerEvent, known: Digest, begun: bool) -> bool {
+        let mut of_event = self.said.get(&known).into_iter().flatten();
+        of_event.any(|said| said.is_of(cluster, event, known, said.kind == RecordKind::Close && begun))
+    }
+
+    /// Whether the ledger has the beginning of the call that this event ends: one of them is what was written of that.
+    pub(super) fn has_begun(&self, cluster: &ClusterId, call: Digest, event: &ServerEvent) -> bool {
+        let mut of_call = self.begun.get(&call).into_iter().flatten();
+        of_call.any(|known| {
+            let mut of_event = self.said.get(known).into_iter().flatten();
+            of_event.any(|said| {
+                let beginning = ServerEvent {
+                    stage: Stage::ResponseStarted,
+                    at: said.stamped,
+                    ..event.clone()
+                };
+                said.is_of(cluster, &beginning, *known, false)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_record_is_in_stretches_where_one_of_them_has_it(
+            records in prop::collection::vec((0_u64..40, 0_u64..9), 0..12), seq in 0_u64..60,
+        ) {
+            let records: Vec<_> = records.into_iter().map(|(from, len)| from..from + len).collect();
+            let expected = records.iter().any(|records| records.contains(&seq));
+            prop_assert_eq!(Stretches::of(records).has(seq), expected);
+        }
+
+        #[test]
+        fn foreign_bytes_are_the_record_of_no_event(data in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut unproved = Unproved::default();
+            unproved.learn(RecordKind::Access, &data, 10);
+            prop_assert!(unproved.is_empty() && unproved.said.is_empty());
+        }
+    }
+}
