@@ -662,7 +662,7 @@ fn not_looked_at(report: &Report, nothing_remembered: bool, earlier: Option<&Ear
             )
         }));
     }
-    lines.extend(unsigned::in_words(&report.unsigned.unproved));
+    lines.extend(unsigned::in_words(&report.unsigned));
     if report.proved > 0 && report.proved < report.size {
         let newer = spanned(&(report.proved..report.size), ["is", "are"]);
         lines.push(format!("{newer} not under a signed checkpoint yet"));
@@ -764,6 +764,9 @@ fn as_json(report: &Report, witnesses: &Asked, earlier: Option<&Earlier>) -> ser
             })
         }),
         "unsignedAtAnEnd": report.unsigned.unproved.iter().map(span_as_json).collect::<Vec<_>>(),
+        "unsignedBefore": report.unsigned.more.as_ref().map(|more| json!({
+            "records": span_as_json(&more.records), "starts": more.count,
+        })),
         "gapRecords": report.gaps,
         "bytes": report.bytes,
         "tornBytes": report.torn,

@@ -6,12 +6,11 @@
 //! record is to the byte what is written of it, the event stands in the ledger, whoever wrote that; where it says anything else, the event is written.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::path::Path;
 
 use aws_lc_rs::digest;
 use insight::{ServerEvent, Stage};
-use ledger::verify::Statements;
+use ledger::verify::{Statements, Stretches};
 use ledger::{Reader, Tail};
 use model::cluster::ClusterId;
 use model::event::RecordKind;
@@ -23,31 +22,6 @@ use super::record::{self, Digest, Here};
 
 /// Of one event so many records are looked at. **Of more** the event is written again.
 const MOST_OF_ONE: usize = 8;
-
-/// Stretches of records, in order and apart.
-#[derive(Clone, Debug, Default)]
-struct Stretches(Vec<Range<u64>>);
-
-impl Stretches {
-    fn of(records: impl IntoIterator<Item = Range<u64>>) -> Self {
-        let mut all: Vec<_> = records.into_iter().filter(|records| !records.is_empty()).collect();
-        all.sort_unstable_by_key(|records| records.start);
-        all.dedup_by(|next, last| {
-            let is_joined = next.start <= last.end;
-            if is_joined {
-                last.end = last.end.max(next.end);
-            }
-            is_joined
-        });
-        Self(all)
-    }
-
-    fn has(&self, seq: u64) -> bool {
-        let before = self.0.partition_point(|records| records.start <= seq);
-        let nearest = before.checked_sub(1).and_then(|at| self.0.get(at));
-        nearest.is_some_and(|records| records.contains(&seq))
-    }
-}
 
 /// Which records of a ledger are not believed to be this command's.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +48,7 @@ impl Doubt {
         let said = said.counting(tail.signed.size);
         // Somebody changed what was signed: then nothing is proved by standing there.
         let changed = (!is_signed).then_some(0..tail.signed.size);
-        let of_others = said.more.into_iter().map(|(records, _)| records);
+        let of_others = said.more.into_iter().map(|more| more.records);
         let unproved = said.unproved.into_iter().chain(of_others).chain(changed);
         let foreign = said.foreign.into_iter().map(|(records, _)| records);
         Ok(Self {
@@ -223,15 +197,6 @@ mod tests {
     use super::*;
 
     proptest! {
-        #[test]
-        fn a_record_is_in_stretches_where_one_of_them_has_it(
-            records in prop::collection::vec((0_u64..40, 0_u64..9), 0..12), seq in 0_u64..60,
-        ) {
-            let records: Vec<_> = records.into_iter().map(|(from, len)| from..from + len).collect();
-            let expected = records.iter().any(|records| records.contains(&seq));
-            prop_assert_eq!(Stretches::of(records).has(seq), expected);
-        }
-
         #[test]
         fn foreign_bytes_are_the_record_of_no_event(data in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut unproved = Unproved::default();

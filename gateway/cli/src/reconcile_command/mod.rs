@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use insight::Calls;
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
-use ledger::verify::{Statements, Stretches, Unsigned};
+use ledger::verify::{Statements, Unsigned};
 use model::event::RecordKind;
 
 use crate::serve::erasing;
@@ -181,12 +181,11 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
     let reader = opened(folder)?;
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
     let unsigned = unsigned_in(&reader, first, erasing::signed(folder));
-    let foreign: Stretches = unsigned.foreign.iter().map(|(records, _)| records).collect();
-    let unsigned: Stretches = unsigned.ranges().collect();
+    let (put_in, unsigned) = (unsigned.put_in(), unsigned.all());
     for record in reader.records_from(first) {
         match record {
             // Somebody put it in: it makes no call one of the gateway's, and excuses none.
-            Ok(record) if foreign.has(record.seq) => {
+            Ok(record) if put_in.has(record.seq) => {
                 unread.foreign += 1;
                 calls.pass_over(record.seq);
             }

@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::Context as _;
 use insight::reconcile::Reconciliation;
 use insight::{Observed, ObservedError, ObservedLog, ServerEvent};
-use ledger::verify::Stretches;
 
 use super::{Unread, opened, unsigned_in};
 use crate::serve::erasing;
@@ -26,12 +25,11 @@ pub(super) fn read(
     let (mut log, mut doubtful) = (ObservedLog::of(cluster), Doubtful::default());
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
     let unsigned = unsigned_in(&reader, first, erasing::signed(folder));
-    let foreign: Stretches = unsigned.foreign.iter().map(|(records, _)| records).collect();
-    let unsigned: Stretches = unsigned.ranges().collect();
+    let (put_in, unsigned) = (unsigned.put_in(), unsigned.all());
     for record in reader.records_from(first) {
         let record = record.with_context(|| format!("cannot read the ledger in `{}`", folder.display()))?;
         // Somebody put it in: it is no call that the API server has told of, and no gap of its log.
-        if foreign.has(record.seq) {
+        if put_in.has(record.seq) {
             unread.foreign += 1;
             continue;
         }

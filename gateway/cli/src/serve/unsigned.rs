@@ -129,7 +129,7 @@ pub(super) fn foreign(dir: &Path, known: u64, before: &Before, store: &Store) ->
     }
     let mut found: Vec<Range<u64>> = said.into_iter().map(|(records, _)| records).collect();
     found.extend((!before.foreign.is_empty()).then(|| before.foreign.clone()));
-    let all = found.iter().collect();
+    let all = Stretches::of(found.iter().cloned());
     Ok(Foreign { found, all })
 }
 

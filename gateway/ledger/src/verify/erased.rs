@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::event::RecordKind;
 use serde::Deserialize;
 
-use super::unsigned::{Statements, Stretches, Unsigned};
+use super::stretches::Stretches;
+use super::unsigned::{Statements, Unsigned};
 use super::{Fault, Finding};
 use crate::parts::{Declared, PartsFault};
 
@@ -260,10 +261,11 @@ impl Erasures {
     /// that wrote it died before it signed, and the next one refused all of that again; or somebody put it in.
     fn refused(&self, proved: u64) -> BTreeSet<u64> {
         let Unsigned { unproved, foreign, .. } = self.unsigned(proved);
-        let found: Stretches = unproved
-            .iter()
-            .chain(foreign.iter().map(|(records, _)| records))
-            .collect();
+        let found = Stretches::of(
+            unproved
+                .into_iter()
+                .chain(foreign.into_iter().map(|(records, _)| records)),
+        );
         let counting = self.refusals.range(..proved).filter(|(by, _)| !found.has(**by));
         refused(&counting.map(|(by, which)| (*by, which.clone())).collect())
     }

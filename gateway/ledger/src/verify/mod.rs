@@ -17,6 +17,7 @@ mod resume;
 mod segment;
 mod standing;
 mod straight;
+mod stretches;
 mod turns;
 mod unsigned;
 
@@ -47,10 +48,11 @@ pub(crate) use segment::fuzz_walk;
 use segment::{Dispute, Examined, Spot};
 pub use standing::{StandingCheck, Step};
 use straight::Room;
+pub use stretches::Stretches;
 pub use turns::Turn;
 pub(crate) use turns::stated_in;
 use turns::{AllTold, Keys, Unsettled};
-pub use unsigned::{Statements, Stretches, Unsigned};
+pub use unsigned::{More, Statements, Unsigned};
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -704,8 +706,8 @@ impl Chain {
             .findings
             .iter()
             .filter(|finding| matches!(finding.fault, Fault::Altered | Fault::Disputed | Fault::More { .. }));
-        let said = segment::said_of(altered);
-        self.erasures.pass_over(|seq| segment::is_among(&said, seq));
+        let said = Stretches::of(altered.map(|finding| finding.records.clone()));
+        self.erasures.pass_over(|seq| said.has(seq));
         self.find_unsigned();
         let (erased, findings) = std::mem::take(&mut self.erasures).judge(self.report.proved);
         self.report.erased = erased;

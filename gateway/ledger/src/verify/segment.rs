@@ -29,7 +29,7 @@ use crate::segment::{Header, OpenSet, evidence_of_sync, follow, segment_name, wr
 use crate::tree::{Frontier, Hash};
 pub(crate) use foreign::fuzz_walk;
 use leads::Kept;
-pub(super) use leads::{Followed, Following, is_among, said_of};
+pub(super) use leads::{Followed, Following};
 use walk::Walk;
 
 /// What one segment holds.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::heads::{Head, Heads};
 use super::segment::Spot;
 use super::straight::Room;
-use super::{Chain, Fault, Finding, KEPT, Statements, Trust, io, segment};
+use super::{Chain, FINDINGS_MAX, Fault, Finding, KEPT, Statements, Trust, add, io, segment};
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::note::VerifierKey;
@@ -340,7 +340,7 @@ impl StandingCheck {
         let unsigned = self.said.counting(size);
         for (fault, records) in unsigned.faults() {
             let found = self.finding(fault, records.start, records.end);
-            step.findings.push(found);
+            add(&mut step.findings, found, FINDINGS_MAX);
         }
     }
 

@@ -9,16 +9,17 @@ use std::ops::Range;
 use model::event::RecordKind;
 use serde::Deserialize;
 
-use super::{Chain, FINDINGS_MAX, Fault};
+use super::{Chain, Fault, Stretches};
 use crate::segment::segment_name;
 
-/// So many statements are held: whoever writes a log can fill it with them.
-const STATEMENTS_MAX: usize = FINDINGS_MAX;
+/// So many statements are held, about 6 MB: whoever writes a log can fill it with them. A gateway that is killed every ten minutes has as many in two years.
+const STATEMENTS_MAX: usize = 100_000;
 
 /// What records of kinds `damage` and `recovery` say of others, by their own numbers.
 ///
 /// Of too many, the latest are held. Whether one counts is decided by later ones alone, so of those that are held it is decided as if all were. Of the earlier ones
-/// it is said how many there are, and of which stretch they speak: no record in it passes as the gateway's.
+/// it is said how many there are, and of which stretch they speak: no record in it passes as the gateway's. They are a finding only where one of them says that the
+/// gateway did not write something: a gateway that is killed often says of each time what was not signed, and is not accused by that.
 #[derive(Clone, Debug, Default)]
 pub struct Statements {
     list: BTreeMap<u64, Stated>,
@@ -35,6 +36,8 @@ struct Stated {
 #[derive(Clone, Debug)]
 struct Dropped {
     count: u64,
+    /// How many of them say that the gateway did not write what they speak of.
+    foreign: u64,
     /// The numbers of the first and the last of them.
     first: u64,
     last: u64,
@@ -46,6 +49,7 @@ impl Dropped {
     fn and(self, other: Self) -> Self {
         Self {
             count: self.count.saturating_add(other.count),
+            foreign: self.foreign.saturating_add(other.foreign),
             first: self.first.min(other.first),
             last: self.last.max(other.last),
             records: self.records.start.min(other.records.start)..self.records.end.max(other.records.end),
@@ -60,9 +64,19 @@ pub struct Unsigned {
     pub unproved: Vec<Range<u64>>,
     /// It did not write these, each with the record that says so: the runs that they follow had signed all of their own, and ended.
     pub foreign: Vec<(Range<u64>, u64)>,
-    /// Statements that are told together, since there are too many: the stretch of which they speak, and how many they are at most. It did not write some of these
-    /// records, or that is not proved.
-    pub more: Option<(Range<u64>, u64)>,
+    /// Statements that are told together, since there are too many.
+    pub more: Option<More>,
+}
+
+/// What statements say that are told together. Which of them count is not known, so of each number there are at most so many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct More {
+    /// The stretch of which they speak: some of these records the gateway did not write, or that is not proved.
+    pub records: Range<u64>,
+    /// How many there are.
+    pub count: u64,
+    /// How many of them say that the gateway did not write what they speak of.
+    pub foreign: u64,
 }
 
 impl Unsigned {
@@ -71,45 +85,28 @@ impl Unsigned {
         self.unproved
             .iter()
             .chain(self.foreign.iter().map(|(records, _)| records))
-            .chain(self.more.iter().map(|(records, _)| records))
+            .chain(self.more.iter().map(|more| &more.records))
+    }
+
+    /// The records that the gateway did not write.
+    #[must_use]
+    pub fn put_in(&self) -> Stretches {
+        Stretches::of(self.foreign.iter().map(|(records, _)| records.clone()))
+    }
+
+    /// The records of all of it.
+    #[must_use]
+    pub fn all(&self) -> Stretches {
+        Stretches::of(self.ranges().cloned())
     }
 
     /// What of it is a finding, and of which records.
     pub(super) fn faults(&self) -> Vec<(Fault, Range<u64>)> {
         let foreign = self.foreign.iter();
         let foreign = foreign.map(|(records, by)| (Fault::AfterEnd { by: *by }, records.clone()));
-        let more = self.more.iter();
-        let more = more.map(|(records, count)| (Fault::More { count: *count }, records.clone()));
+        let more = self.more.iter().filter(|more| more.foreign > 0);
+        let more = more.map(|more| (Fault::More { count: more.foreign }, more.records.clone()));
         foreign.chain(more).collect()
-    }
-}
-
-/// Stretches of records, for who asks of each record of a ledger whether it lies in one of them: a statement each may be ten thousand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stretches(Vec<Range<u64>>);
-
-impl Stretches {
-    /// Whether this record lies in one of them.
-    #[must_use]
-    pub fn has(&self, seq: u64) -> bool {
-        let behind = self.0.partition_point(|records| records.start <= seq);
-        let last = behind.checked_sub(1).and_then(|at| self.0.get(at));
-        last.is_some_and(|records| records.contains(&seq))
-    }
-}
-
-impl<'r> FromIterator<&'r Range<u64>> for Stretches {
-    fn from_iter<I: IntoIterator<Item = &'r Range<u64>>>(all: I) -> Self {
-        let mut all: Vec<Range<u64>> = all.into_iter().cloned().collect();
-        all.sort_unstable_by_key(|records| records.start);
-        all.dedup_by(|next, last| {
-            let meets = next.start <= last.end;
-            if meets {
-                last.end = last.end.max(next.end);
-            }
-            meets
-        });
-        Self(all)
     }
 }
 
@@ -149,9 +146,10 @@ impl Statements {
             if !is_too_many && self.dropped.as_ref().is_none_or(|dropped| seq > dropped.last) {
                 return;
             }
-            let records = first.remove().records;
+            let Stated { records, is_foreign } = first.remove();
             self.drop_more(Dropped {
                 count: 1,
+                foreign: u64::from(is_foreign),
                 first: seq,
                 last: seq,
                 records,
@@ -208,7 +206,11 @@ impl Statements {
         let some = self.dropped.as_ref().filter(|some| some.first < proved);
         unsigned.more = some
             .filter(|some| !spoken_of.has_all(some.first, some.last))
-            .map(|some| (some.records.clone(), some.count));
+            .map(|some| More {
+                records: some.records.clone(),
+                count: some.count,
+                foreign: some.foreign,
+            });
         unsigned
     }
 }
@@ -321,18 +323,7 @@ mod tests {
     #[test]
     fn promise_5_statements_that_are_too_many_are_counted_and_none_of_their_records_passes() {
         let too_many = u64::try_from(STATEMENTS_MAX).unwrap() + 500;
-        let leaf = |from: u64, until: u64| format!(r#"{{"unsigned":{{"from":{from},"until":{until}}}}}"#);
-        let all_in = |segments: &[Range<u64>]| {
-            let mut all = Statements::default();
-            for segment in segments {
-                let mut one = Statements::default();
-                for n in segment.clone() {
-                    one.read(RecordKind::Damage, leaf(2 * n, 2 * n + 1).as_bytes(), 2 * n + 1);
-                }
-                all.add(one);
-            }
-            all
-        };
+        let all_in = |segments: &[Range<u64>]| all_of(segments, true);
         for segments in [
             &[0..too_many, 0..0][..],
             &[0..300, 300..too_many],
@@ -344,20 +335,58 @@ mod tests {
                 STATEMENTS_MAX + 500
             );
             let said = all.counting(u64::MAX);
-            let (stretch, count) = said.more.clone().unwrap();
-            assert_eq!((stretch.start, count), (0, too_many - said.foreign.len() as u64));
-            assert_eq!(stretch.end, said.foreign[0].0.start - 1);
-            assert_eq!(
-                all.counting(2).more,
-                Some((stretch, count)),
-                "the first of them is proved"
-            );
+            let more = said.more.clone().unwrap();
+            let count = too_many - said.foreign.len() as u64;
+            assert_eq!((more.records.start, more.count, more.foreign), (0, count, count));
+            assert_eq!(more.records.end, said.foreign[0].0.start - 1);
+            let told = said.faults();
+            assert_eq!(told.last(), Some(&(Fault::More { count }, more.records.clone())));
+            assert_eq!(all.counting(2).more, Some(more), "the first of them is proved");
             assert_eq!(all.counting(1), Unsigned::default(), "none is");
             // Who put all of them in is told by one statement, as if they were few.
             let end = 2 * too_many;
-            all.read(RecordKind::Damage, leaf(0, end).as_bytes(), end);
+            let leaf = format!(r#"{{"unsigned":{{"from":0,"until":{end}}}}}"#);
+            all.read(RecordKind::Damage, leaf.as_bytes(), end);
             let said = all.counting(u64::MAX);
             assert_eq!((said.foreign, said.more), (vec![(0..end, end)], None));
+        }
+    }
+
+    /// In each segment a statement of every second record.
+    fn all_of(segments: &[Range<u64>], is_foreign: bool) -> Statements {
+        let mut all = Statements::default();
+        for segment in segments {
+            let stated = |n: u64| {
+                (
+                    2 * n + 1,
+                    Stated {
+                        records: 2 * n..2 * n + 1,
+                        is_foreign,
+                    },
+                )
+            };
+            let mut one = Statements {
+                list: segment.clone().map(stated).collect(),
+                dropped: None,
+            };
+            one.drop_beyond(STATEMENTS_MAX);
+            all.add(one);
+        }
+        all
+    }
+
+    /// An honest gateway that was killed that often.
+    #[test]
+    fn promise_5_ends_of_any_number_that_were_not_in_order_are_no_finding() {
+        let held = u64::try_from(STATEMENTS_MAX).unwrap();
+        let said = all_of(&[0..300, 300..held], false).counting(u64::MAX);
+        assert_eq!((said.unproved.len() as u64, &said.more), (held, &None));
+        for segments in [&[0..held + 500, 0..0][..], &[0..300, 300..held + 500]] {
+            let said = all_of(segments, false).counting(u64::MAX);
+            assert_eq!(said.faults(), []);
+            let more = said.more.unwrap();
+            assert_eq!((more.records.start, more.foreign), (0, 0));
+            assert_eq!(more.count + said.unproved.len() as u64, held + 500);
         }
     }
 
@@ -388,19 +417,10 @@ mod tests {
                     false => said.unproved.iter().any(is_in),
                 };
                 let is_dropped = one.dropped.as_ref().is_some_and(|dropped| by <= dropped.last);
-                prop_assert!(is_told || (is_dropped && said.more.iter().any(|(stretch, _)| is_in(stretch))));
+                prop_assert!(is_told || (is_dropped && said.more.iter().any(|more| is_in(&more.records) && (!is_foreign || more.foreign > 0))));
             }
             let counting = all_that_count(&all, proved);
             prop_assert!(said.foreign.iter().all(|(records, by)| counting.contains(&(records.clone(), *by, true))));
-        }
-
-        #[test]
-        fn a_record_is_in_stretches_where_it_is_in_one_of_them(
-            all in prop::collection::vec((0_u64..40, 0_u64..9), 0..12), seq in 0_u64..50,
-        ) {
-            let all: Vec<Range<u64>> = all.into_iter().map(|(from, len)| from..from + len).collect();
-            let stretches: Stretches = all.iter().collect();
-            prop_assert_eq!(stretches.has(seq), all.iter().any(|records| records.contains(&seq)));
         }
 
         #[test]

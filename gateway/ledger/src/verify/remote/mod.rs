@@ -17,9 +17,8 @@ use model::event::RecordKind;
 
 use super::erased::Erasures;
 use super::heads::{Head, Heads};
-use super::segment::is_among;
 use super::turns::{AllTold, Keys, Told, Unsettled};
-use super::{FINDINGS_MAX, Fault, Finding, Report, Trust, add};
+use super::{FINDINGS_MAX, Fault, Finding, Report, Stretches, Trust, add};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::frame::MAX_LEAF_LEN;
 use crate::leaf;
@@ -299,8 +298,8 @@ impl<'a> Check<'a> {
             }
         } else if self.said.root() == head.root {
             // What an entry says that is not the one that was signed is the server's word.
-            let altered = &self.runs;
-            self.said_of.pass_over(|seq| is_among(altered, seq));
+            let altered = Stretches::of(self.runs.iter().cloned());
+            self.said_of.pass_over(|seq| altered.has(seq));
             self.tell_runs(&Fault::Altered, "tile/entries");
             self.own = Some(self.said.clone());
             self.holds(&head);

@@ -10,7 +10,7 @@ use crate::options::to_u64;
 use crate::segment::{Footer, hashes_name};
 use crate::tree::{Frontier, Hash};
 use crate::verify::heads::Head;
-use crate::verify::{FINDINGS_MAX, Fault, Finding, add, read_whole};
+use crate::verify::{FINDINGS_MAX, Fault, Finding, Stretches, add, read_whole};
 
 /// The leaves that a walk found, to be held against what was signed.
 pub(super) struct Leaves {
@@ -115,13 +115,13 @@ impl Leaves {
 
     /// Which records differ from the hashes that lead on: before `sure`, and behind it.
     pub(super) fn altered(&self, kept: &[Hash], examined: &Examined, sure: u64) -> (Vec<Finding>, Vec<Finding>) {
-        let said = said_of(&examined.findings);
+        let said = Stretches::of(examined.findings.iter().map(|finding| finding.records.clone()));
         let mut there = self.leaves.iter().peekable();
         let mut runs: Vec<(Range<u64>, u64)> = Vec::new();
         let mut seq = examined.first;
         for signed in kept {
             let leaf = there.next_if(|leaf| leaf.seq == seq);
-            if leaf.is_none_or(|leaf| leaf.hash != *signed) && !is_among(&said, seq) {
+            if leaf.is_none_or(|leaf| leaf.hash != *signed) && !said.has(seq) {
                 match runs.last_mut() {
                     Some((records, _)) if records.end == seq && seq != sure => records.end = seq.saturating_add(1),
                     _ => runs.push((one(seq), leaf.map_or(0, |leaf| leaf.place))),
@@ -149,28 +149,6 @@ impl Leaves {
         }
         (told, open)
     }
-}
-
-/// The records that findings are about, in order and once each.
-pub(in crate::verify) fn said_of<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Vec<Range<u64>> {
-    let mut said: Vec<_> = findings.into_iter().map(|finding| finding.records.clone()).collect();
-    said.retain(|records| !records.is_empty());
-    said.sort_unstable_by_key(|records| (records.start, records.end));
-    let mut apart: Vec<Range<u64>> = Vec::with_capacity(said.len());
-    for records in said {
-        match apart.last_mut() {
-            Some(last) if records.start <= last.end => last.end = last.end.max(records.end),
-            _ => apart.push(records),
-        }
-    }
-    apart
-}
-
-/// Whether a record is among these spans.
-pub(in crate::verify) fn is_among(apart: &[Range<u64>], seq: u64) -> bool {
-    let before = apart.partition_point(|records| records.start <= seq);
-    let nearest = before.checked_sub(1).and_then(|at| apart.get(at));
-    nearest.is_some_and(|records| records.contains(&seq))
 }
 
 /// What a row of leaves leads to, and which checkpoints hold on the way.
