@@ -330,6 +330,38 @@ fn promise_5_records_put_in_between_two_runs_are_not_the_gateways_and_it_says_so
 }
 
 #[test]
+fn promise_5_behind_a_start_that_fails_before_its_first_record_what_is_put_in_is_not_the_gateways_either()
+-> anyhow::Result<()> {
+    let upstream = FakeApiServer::start()?;
+    let (mut gateway, key) = written(&upstream)?;
+    let (dir, records) = (gateway.ledger(), gateway.records()?.len());
+    let (recordings, aside) = (gateway.file("data/recordings"), gateway.file("data/recordings.aside"));
+    fs::rename(&recordings, &aside)?;
+    fs::write(&recordings, "a file where the folder should be")?;
+    let mut serve = Command::new(own_binary("gatescribe")?);
+    serve.arg("serve").arg("--config").arg(gateway.config());
+    let failed = run(serve, "", PATIENCE)?;
+    ensure!(
+        failed.code != 0 && failed.stderr.contains("cannot make the folder of recordings"),
+        "{failed}"
+    );
+    ensure!(gateway.records()?.len() == records, "it recorded nothing");
+    fs::remove_file(&recordings)?;
+    fs::rename(&aside, &recordings)?;
+
+    let forged = put_in(&dir)?;
+    gateway.start_again()?;
+    gateway.stop()?;
+    let verified = ledger(&["verify", text(&dir)?, "--key", &key])?;
+    let expected = format!("✖ records {} to {}: not the gateway's", forged.start, forged.end - 1);
+    ensure!(
+        verified.code == 8 && verified.stdout.starts_with(&expected),
+        "{verified}"
+    );
+    Ok(())
+}
+
+#[test]
 fn promise_5_a_running_gateway_says_that_its_ledger_was_changed() -> anyhow::Result<()> {
     let upstream = FakeApiServer::start()?;
     let (mut gateway, _) = written(&upstream)?;

@@ -300,6 +300,11 @@ impl Ledger {
         self.shared.open.load(Ordering::SeqCst)
     }
 
+    /// Whether it is closed, and nothing was put behind what was found, not even in vain.
+    pub(crate) fn is_left_as_found(&self) -> bool {
+        self.shared.is_left_as_found.load(Ordering::SeqCst)
+    }
+
     /// The tree as tiles, entry bundles and hashes for proofs, up to the durable end. Clones share what they learn, so ask once and
     /// keep it.
     #[must_use]

@@ -228,17 +228,19 @@ impl Publisher {
         desk.refuse_followed()?;
         let mended = mend::mend(&*desk.disk, &desk.origin())?;
         desk.publish(true)?;
-        desk.forget_closed()?;
         let at_work = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
             .name("ledger-signer".to_owned())
             .spawn(move || at_work.work())
             .map_err(PublishError::Thread)?;
-        Ok(Self {
+        let publisher = Self {
             desk,
             mended,
             thread: Mutex::new(Some(thread)),
-        })
+        };
+        // At the very last: a start that fails before leaves what says where the last run ended.
+        publisher.desk.forget_closed()?;
+        Ok(publisher)
     }
 
     /// The largest tree that was signed by these keys before, as the newest checkpoints say it, here and `beside`, and those that are kept along

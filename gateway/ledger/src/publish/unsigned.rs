@@ -5,7 +5,8 @@
 //! there is nothing of its own behind: a file in the folder of the key says so, which who has the ledger's folder alone cannot write. It counts for
 //! as long as nothing more is signed.
 //!
-//! Nothing is appended behind such an end before it is written down how much was found there: a start that dies on its way accuses nobody.
+//! Nothing is appended behind such an end before it is written down how much was found there: a start that dies on its way accuses nobody. One that ends in
+//! order before its first record leaves the end as it found it.
 
 use std::ops::Range;
 
@@ -152,7 +153,9 @@ impl Desk {
             return Ok(());
         };
         let end = &newest.checkpoint;
-        if self.ledger.without_end() > 0 || !self.is_sealed_at(end.size, &end.root)? {
+        // A start that broke off before its first record seals nothing. Nobody else could write meanwhile, so the end that it found, and signed, is the end still.
+        let is_end = self.ledger.is_left_as_found() && end.size == self.ledger.found();
+        if self.ledger.without_end() > 0 || !(is_end || self.is_sealed_at(end.size, &end.root)?) {
             return Ok(());
         }
         let closed = Closed {

@@ -9,7 +9,7 @@
 mod slot;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -115,6 +115,8 @@ pub(crate) struct Shared {
     slots: AtomicUsize,
     /// Entries in the writer's set of unfinished calls, abandoned ones included.
     pub(crate) open: AtomicUsize,
+    /// The writer has ended and has put nothing behind what it found.
+    pub(crate) is_left_as_found: AtomicBool,
     head: Mutex<Frontier>,
     advanced: Condvar,
     listeners: RwLock<Vec<Listener>>,
@@ -219,6 +221,7 @@ impl Shared {
             limits,
             slots: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            is_left_as_found: AtomicBool::new(false),
             head: Mutex::new(Frontier::default()),
             advanced: Condvar::new(),
             listeners: RwLock::new(Vec::new()),

@@ -66,6 +66,7 @@ impl Engine {
         let Some(active) = &self.active else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
+        self.has_written = true;
         active.file.write_at(&self.buf, active.pos)?;
         #[cfg(any(test, feature = "sim"))]
         match self.options.mutant {

@@ -78,6 +78,8 @@ pub(crate) struct Engine {
     pub(crate) durable: Frontier,
     /// How many records there were before the first of this writer.
     pub(crate) found: u64,
+    /// Whether this writer has tried to write a record: one that failed may stand on the disk all the same.
+    has_written: bool,
     /// Unfinished calls as they are durable, and how many the batch adds.
     pub(crate) open: OpenSet,
     opening: usize,
@@ -130,6 +132,7 @@ impl Engine {
             spares: start.spares,
             durable: start.frontier.clone(),
             found: start.frontier.size(),
+            has_written: false,
             frontier: start.frontier,
             open: start.open,
             opening: 0,
@@ -276,17 +279,12 @@ impl Engine {
 
     /// The last acts: a checkpoint of all records before it, the footer, and an answer to everyone who still waits.
     fn finish(&mut self) {
-        let is_untouched = self.is_untouched();
-        if self.active.is_none() && self.shared.health() != Health::Corrupt {
-            self.resume();
-        }
-        if is_untouched {
+        if self.is_untouched() {
             // As a kill would leave it.
             self.active = None;
-        } else if self.active.is_some() {
-            let head = self.shared.head();
-            self.place(own::checkpoint(&self.options, &head));
-            self.flush_all();
+            self.shared.is_left_as_found.store(true, Ordering::SeqCst);
+        } else {
+            self.write_checkpoint();
         }
         self.seal_for_good();
         let left = self.shared.shut(Health::Closed);
@@ -295,10 +293,21 @@ impl Engine {
         }
     }
 
-    /// Whether nothing was appended since this writer began. A start that broke off writes nothing at its end either: behind an end that was signed whole,
+    fn write_checkpoint(&mut self) {
+        if self.active.is_none() && self.shared.health() != Health::Corrupt {
+            self.resume();
+        }
+        if self.active.is_some() {
+            let head = self.shared.head();
+            self.place(own::checkpoint(&self.options, &head));
+            self.flush_all();
+        }
+    }
+
+    /// Whether this writer has put nothing behind what it found. A start that broke off writes nothing at its end either: behind an end that was signed whole,
     /// whatever stands there is somebody else's work (`publish::unsigned`).
-    fn is_untouched(&self) -> bool {
-        self.found > 0 && self.durable.size() == self.found
+    const fn is_untouched(&self) -> bool {
+        self.found > 0 && !self.has_written
     }
 
     /// Writes the ledger's own first records of this run.

@@ -81,13 +81,21 @@ impl Place {
     fn run(&self) -> Attempt<Tail> {
         let ledger = self.open()?;
         let (publisher, tail) = self.start(&ledger)?;
-        for _ in 0..3 {
-            let ticket = ledger.append(RecordKind::Access, body(), Vec::new())?;
-            ticket.wait().map_err(|lost| format!("{lost:?}"))?;
-        }
+        append(&ledger, 3)?;
         ledger.close();
         publisher.finish()?;
         Ok(tail)
+    }
+
+    /// A run that ends in order, as `serve` and `observe` do it, whatever fails once it signs; behind so many records, or before its first. Whether all of its
+    /// end was done.
+    fn ends(&self, records: usize) -> bool {
+        let Ok(ledger) = self.open() else { return false };
+        let Ok((publisher, _)) = self.start(&ledger) else {
+            return false;
+        };
+        let appended = append(&ledger, records).is_ok();
+        ledger.close_and(|| publisher.finish()).is_ok() && appended
     }
 
     /// A run that dies with records that are durable and not signed.
@@ -152,6 +160,14 @@ impl Place {
             .map(|record| serde_json::from_slice(&record.leaf).unwrap())
             .collect()
     }
+}
+
+fn append(ledger: &Ledger, records: usize) -> Attempt<()> {
+    for _ in 0..records {
+        let ticket = ledger.append(RecordKind::Access, body(), Vec::new())?;
+        ticket.wait().map_err(|lost| format!("{lost:?}"))?;
+    }
+    Ok(())
 }
 
 fn deletes_secrets() -> [(RecordKind, Value); 2] {
@@ -223,7 +239,11 @@ fn promise_5_what_a_forger_says_of_honest_records_counts_nowhere() {
 }
 
 /// Wherever power or disk fail in a run, of the ledger or of the key.
-fn broken_runs(mut each: impl FnMut(&dyn Fn(&Place) -> bool, &str)) {
+fn broken_runs(each: impl FnMut(&dyn Fn(&Place) -> bool, &str)) {
+    broken(&|place| place.run().is_ok(), each);
+}
+
+fn broken(run: &dyn Fn(&Place) -> bool, mut each: impl FnMut(&dyn Fn(&Place) -> bool, &str)) {
     for fault in [Fault::Crash, Fault::Io, Fault::Torn] {
         for is_beside in [false, true] {
             let mut skip = 0;
@@ -233,7 +253,7 @@ fn broken_runs(mut each: impl FnMut(&dyn Fn(&Place) -> bool, &str)) {
                     let disk = if is_beside { &place.beside } else { &place.disk };
                     disk.fail_after(skip, fault);
                     let before = disk.operations();
-                    let ended = place.run().is_ok();
+                    let ended = run(place);
                     has_failed.set(disk.operations() - before > skip);
                     disk.heal();
                     place.back();
@@ -272,6 +292,52 @@ fn promise_5_wherever_the_start_breaks_off_that_finds_them_they_and_no_others_ar
         place.run().unwrap();
         assert_eq!(place.accused(), [forged], "{how}");
     });
+}
+
+/// Such a start may be tried again and again; the end that it found was signed whole, and nobody else could append.
+#[test]
+fn promise_5_behind_a_start_that_ends_before_its_first_record_nothing_is_put_in_unseen() {
+    for was_killed in [false, true] {
+        let place = Place::ended(1);
+        if was_killed {
+            // When all was signed.
+            place.beside.remove(CLOSED).unwrap();
+        }
+        let size = place.verified().size;
+        for _ in 0..2 {
+            assert!(place.ends(0));
+            assert_eq!(place.verified().size, size, "nothing was to be said");
+        }
+        let forged = place.thief(&deletes_secrets());
+        assert!(place.ends(0));
+        assert_eq!(place.accused(), std::slice::from_ref(&forged));
+        let tail = place.run().unwrap();
+        assert!(tail.foreign.is_empty() && tail.unproved.is_empty(), "{tail:?}");
+        assert_eq!(place.accused(), [forged]);
+    }
+}
+
+#[test]
+fn promise_5_wherever_a_run_fails_that_ends_in_order_it_is_accused_of_nothing_and_hides_nothing_behind_its_end() {
+    for records in [0, 3] {
+        broken(&|place| place.ends(records), |breaks, how| {
+            let how = &format!("{records} records, {how}");
+            let place = Place::ended(how.len() as u64);
+            breaks(&place);
+            let tail = place.run().unwrap();
+            assert!(tail.foreign.is_empty(), "{how}: {tail:?}");
+            assert_eq!(place.accused(), [], "{how}");
+
+            let place = Place::ended(how.len() as u64);
+            let has_ended = breaks(&place);
+            let is_closed = place.beside.bytes(CLOSED).is_some();
+            // Where it has written, the disk may have failed under the footer, and then nothing is known of the end.
+            assert!(is_closed || !has_ended || records > 0, "{how}");
+            let forged = place.thief(&deletes_secrets());
+            place.run().unwrap();
+            assert_eq!(place.accused(), Vec::from_iter(is_closed.then_some(forged)), "{how}");
+        });
+    }
 }
 
 #[test]
