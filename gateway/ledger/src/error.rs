@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::parts::PartsFault;
+use crate::publish::PublishError;
 use crate::segment::BrokenWhy;
 
 /// Why a record was not taken. Nothing was queued; the caller refuses its request.
@@ -126,6 +127,9 @@ pub enum OpenError {
         /// What is wrong.
         why: Damage,
     },
+    /// How much was found cannot be written down beside the key, and records of the start itself would have come behind it.
+    #[error("how many records stood there before this start cannot be written down beside the ledger's key")]
+    Beside(#[source] Box<PublishError>),
     /// The options contradict one another.
     #[error("the ledger's options do not fit together: {0}")]
     Options(&'static str),

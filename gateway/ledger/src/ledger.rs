@@ -15,6 +15,7 @@ use crate::frame::{MAX_LEAF_LEN, MAX_PART_LEN};
 use crate::leaf::{self, PREFIX_MAX};
 use crate::names::Names;
 use crate::options::Options;
+use crate::publish::note_found;
 use crate::queue::{Counts, Item, Limits, OutcomeSlot, Part, Pending, Role, Shared};
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::ticket::{Promise, Ticket, ticket};
@@ -48,7 +49,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`OpenError::InUse`] when another process writes there, `Damaged` when something that was durable does not hold any more,
-    /// `Io` and `Options` as they say. Nothing is appended then.
+    /// `Io`, `Beside` and `Options` as they say. Nothing is appended then.
     pub fn open(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<(Self, Recovery), OpenError> {
         let (mut engine, lock, report) = start(dir, options, disk)?;
         // Without its thread nothing is mended, and readers compute what is missing.
@@ -446,6 +447,7 @@ fn start(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<Started, O
         outcome: options.outcome_bytes,
     };
     let has_active = start.active.is_some();
+    let says_more = dropped.is_some() || !unknown.is_empty();
     let mut engine = Engine::new(disk, options, Arc::new(Shared::new(limits)), start);
     let io = |source| OpenError::Io {
         what: "begin a segment in",
@@ -454,6 +456,9 @@ fn start(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<Started, O
     };
     if !has_active {
         engine.begin_segment().map_err(io)?;
+    }
+    if let Some(beside) = engine.options.beside.as_ref().filter(|_| says_more) {
+        note_found(engine.found, &**beside).map_err(|error| OpenError::Beside(Box::new(error)))?;
     }
     engine.begin(dropped, unknown);
     if !engine.is_ready() {

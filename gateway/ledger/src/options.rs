@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model::time::Timestamp;
 
+use crate::disk::Disk;
 use crate::frame::{FRAME_HEADER_LEN, MAX_LEAF_LEN};
 use crate::leaf::PREFIX_MAX;
 use crate::segment::{FOOTER_LEN, max_header_len};
@@ -31,6 +32,10 @@ pub struct Options {
     pub boot: Arc<str>,
     /// The wall clock for those records.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// The folder of the key that signs the ledger, where one does. Before the ledger appends records of its own at its start (of a torn end, of calls without an
+    /// end), how much it found is written down there, as [`crate::Publisher::note_found`] does: behind the end of a run that had signed all of its records they would
+    /// else pass for somebody else's, if this start dies before it signs.
+    pub beside: Option<Arc<dyn Disk>>,
     /// Which promise to break, so that the tests show that they would notice.
     #[cfg(any(test, feature = "sim"))]
     pub mutant: Option<crate::sim::Mutant>,
@@ -59,6 +64,7 @@ impl Default for Options {
             probe_every: Duration::from_secs(1),
             boot: Arc::from(""),
             clock: Arc::new(wall_clock),
+            beside: None,
             #[cfg(any(test, feature = "sim"))]
             mutant: None,
             #[cfg(any(test, feature = "sim"))]

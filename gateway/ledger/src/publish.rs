@@ -33,6 +33,7 @@ use before::root_at;
 pub use mend::Cut;
 pub(crate) use mend::torn_end;
 pub use unsigned::Tail;
+pub(crate) use unsigned::note_found;
 
 /// How long a checkpoint may be old while records come.
 const EVERY: Duration = Duration::from_secs(1);

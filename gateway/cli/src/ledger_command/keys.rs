@@ -258,7 +258,7 @@ fn restore(config: &Config, file: &Path, identity: &Path, unsigned: Option<&str>
     // What was signed, as two places say it, before the ledger is opened and perhaps mended.
     let signed = erasing::signed(&dir).max(erasing::signed(&data.at("keys")));
     let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
-    let ledger = open_ledger(config, &dir, &boot).map_err(|error| {
+    let ledger = open_ledger(config, (&dir, &data.at("keys")), &boot).map_err(|error| {
         let is_used = matches!(error.downcast_ref(), Some(OpenError::InUse { .. }));
         (if is_used { Exit::Conflict } else { Exit::Fault }, error)
     })?;

@@ -62,7 +62,7 @@ impl Books {
     ) -> anyhow::Result<Self> {
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let dir = ledger_dir(config, data);
-        let ledger = open_ledger(config, &dir, &boot)?;
+        let ledger = open_ledger(config, (&dir, &data.at("keys")), &boot)?;
         let store = Arc::new(open_store(data)?);
         let names = names::begin(config.ledger.names, &ledger, &dir, &store)?;
         let (publisher, before) = publisher(&ledger, &dir, data, url, (&boot, &store))?;
@@ -191,17 +191,22 @@ impl Drop for Ending {
     }
 }
 
-/// Opens the ledger for writing; one process at a time does.
+/// Opens the ledger for writing; one process at a time does. `beside` is the folder of its key.
 ///
 /// # Errors
 /// Another one writes to it, or it cannot be opened.
-pub(crate) fn open_ledger(config: &Config, dir: &Path, boot: &Arc<str>) -> anyhow::Result<Arc<Ledger>> {
+pub(crate) fn open_ledger(
+    config: &Config,
+    (dir, beside): (&Path, &Path),
+    boot: &Arc<str>,
+) -> anyhow::Result<Arc<Ledger>> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the ledger's folder `{}`", dir.display()))?;
     let options = ledger::Options {
         segment_bytes: config.ledger.segment_size.bytes(),
         queue_bytes: usize::try_from(config.ledger.queue_size.bytes()).context("`ledger.queueSize` is too large")?,
         boot: Arc::clone(boot),
         clock: Arc::new(now),
+        beside: Some(Arc::new(RealDisk::new(beside))),
         ..ledger::Options::default()
     };
     let (ledger, recovery) = Ledger::open(dir, options, Arc::new(RealDisk::new(dir))).map_err(|error| {

@@ -5,8 +5,8 @@
 //! there is nothing of its own behind: a file in the folder of the key says so, which who has the ledger's folder alone cannot write. It counts for
 //! as long as nothing more is signed.
 //!
-//! Nothing is appended behind such an end before it is written down how much was found there: a start that dies on its way accuses nobody. One that ends in
-//! order before its first record leaves the end as it found it.
+//! Nothing is appended behind such an end before it is written down how much was found there, also by the ledger itself while it is opened
+//! ([`crate::Options::beside`]): a start that dies on its way accuses nobody. One that ends in order before its first record leaves the end as it found it.
 
 use std::ops::Range;
 
@@ -70,13 +70,18 @@ impl Publisher {
     /// # Errors
     /// The folder of the key cannot be read or written.
     pub fn note_found(ledger: &Ledger, beside: &dyn Disk) -> Result<(), PublishError> {
-        match Closed::read(beside)? {
-            Some(closed) if closed.found.is_none() => {
-                let found = Some(ledger.found());
-                replace(beside, CLOSED, Closed { found, ..closed }.text().as_bytes())
-            }
-            _ => Ok(()),
+        note_found(ledger.found(), beside)
+    }
+}
+
+/// The same, where the ledger is not open yet.
+pub(crate) fn note_found(found: u64, beside: &dyn Disk) -> Result<(), PublishError> {
+    match Closed::read(beside)? {
+        Some(closed) if closed.found.is_none() => {
+            let found = Some(found);
+            replace(beside, CLOSED, Closed { found, ..closed }.text().as_bytes())
         }
+        _ => Ok(()),
     }
 }
 

@@ -324,7 +324,7 @@ impl Reader {
             OpenError::Io { file, source, .. } => ReadError::Io { file, source },
             OpenError::Damaged { file, offset, why } => ReadError::Damaged { file, offset, why },
             OpenError::InUse { dir } => self.damaged(&dir, 0, DamageKind::Header),
-            OpenError::Options(_) => self.damaged(name, 0, DamageKind::Header),
+            OpenError::Options(_) | OpenError::Beside(_) => self.damaged(name, 0, DamageKind::Header),
         })
     }
 

@@ -65,8 +65,12 @@ impl Place {
     }
 
     fn open(&self) -> Result<Arc<Ledger>, crate::OpenError> {
-        let (ledger, _) = Ledger::open(Path::new("l"), options(), Arc::new(self.disk.clone()))?;
-        Ok(Arc::new(ledger))
+        let [disk, beside] = self.dyns();
+        let options = Options {
+            beside: Some(beside),
+            ..options()
+        };
+        Ok(Arc::new(Ledger::open(Path::new("l"), options, disk)?.0))
     }
 
     fn start(&self, ledger: &Arc<Ledger>) -> Result<(Publisher, Tail), PublishError> {
@@ -133,6 +137,16 @@ impl Place {
         let until = ledger.durable().size;
         ledger.kill();
         from..until
+    }
+
+    /// The same, and the last bytes of the record are missing.
+    fn thief_breaks_off(&self) {
+        let forged = self.thief(&deletes_secrets()[..1]);
+        let name = segment_name(forged.start);
+        let mut bytes = self.disk.bytes(&name).unwrap();
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[last - 2..=last].fill(0);
+        self.disk.put(&name, &bytes);
     }
 
     fn verified(&self) -> Report {
@@ -338,6 +352,70 @@ fn promise_5_wherever_a_run_fails_that_ends_in_order_it_is_accused_of_nothing_an
             assert_eq!(place.accused(), Vec::from_iter(is_closed.then_some(forged)), "{how}");
         });
     }
+}
+
+/// It says that it cut them off, before anything else of it can say what it found.
+#[test]
+fn promise_5_what_a_start_says_of_torn_bytes_behind_an_end_is_its_own_wherever_it_breaks_off() {
+    let place = Place::ended(1);
+    place.thief_breaks_off();
+    drop(place.open().unwrap());
+    assert_eq!(place.records(RecordKind::Recovery).len(), 1);
+    let tail = place.run().unwrap();
+    assert!(tail.foreign.is_empty() && !tail.unproved.is_empty(), "{tail:?}");
+    assert_eq!(place.accused(), []);
+    broken_runs(|breaks, how| {
+        let place = Place::ended(5);
+        place.thief_breaks_off();
+        breaks(&place);
+        place.run().unwrap();
+        assert_eq!(place.accused(), [], "{how}");
+    });
+}
+
+/// A call without an end that somebody put in is ended by the start, too.
+#[test]
+fn promise_5_the_end_that_a_start_gives_to_a_call_that_was_put_in_is_its_own_wherever_it_breaks_off() {
+    let puts_in = |place: &Place| {
+        let (ledger, _) = Ledger::open_by_hand(Path::new("l"), options(), Arc::new(place.disk.clone())).unwrap();
+        let slot = ledger.append_intent(body(), Vec::new()).unwrap();
+        ledger.drive();
+        let forged = ledger.found()..ledger.durable().size;
+        ledger.kill();
+        drop(slot);
+        forged
+    };
+    let place = Place::ended(1);
+    let forged = puts_in(&place);
+    drop(place.open().unwrap());
+    assert_eq!(place.run().unwrap().foreign, forged);
+    assert_eq!(place.accused(), [forged]);
+    broken_runs(|breaks, how| {
+        let place = Place::ended(5);
+        let forged = puts_in(&place);
+        breaks(&place);
+        place.run().unwrap();
+        assert_eq!(place.accused(), [forged], "{how}");
+    });
+}
+
+#[test]
+fn a_start_that_cannot_write_down_what_it_found_appends_nothing_and_says_why() {
+    let place = Place::ended(1);
+    place.thief_breaks_off();
+    let size = place.verified().size;
+    place.beside.put(CLOSED, b"an end\n");
+    let error = place.open().err().unwrap();
+    let file = place.beside.display(CLOSED);
+    assert_eq!(
+        chain(&error),
+        format!(
+            "how many records stood there before this start cannot be written down beside the ledger's key: `{file}` does not say where the last run \
+             ended: take it away; the start then records that nothing proves who wrote what was not signed: {}",
+            CheckpointError::Lines
+        )
+    );
+    assert_eq!(place.verified().size, size);
 }
 
 #[test]
