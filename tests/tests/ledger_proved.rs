@@ -1,5 +1,6 @@
 //! Promise 5, attacked: a real gateway writes and signs its ledger. Afterwards somebody who can write every file of it changes
-//! something, and `gatescribe ledger verify`, which has the public key alone, says what and where.
+//! something, and `gatescribe ledger verify`, which has the public key alone, says what and where. And who breaks off is not accused: a start
+//! that strace kills.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use tests::kubectl::{Output, run};
 use tests::metrics::Scrape;
 use tests::process::Folder;
 use tests::records::put_in;
+use tests::tools::debian;
 use tests::wait::{PATIENCE, try_until};
 
 const TARGET: &str = "/clusters/bench/api/v1/namespaces/default/configmaps";
@@ -358,6 +360,50 @@ fn promise_5_behind_a_start_that_fails_before_its_first_record_what_is_put_in_is
         verified.code == 8 && verified.stdout.starts_with(&expected),
         "{verified}"
     );
+    Ok(())
+}
+
+/// The API server's log, read into a ledger of its own.
+fn observe(mut command: Command, log: &Path, dir: &Path) -> anyhow::Result<Output> {
+    command.args(["observe", "--cluster", "bench", "--log"]).arg(log);
+    command.arg("--ledger").arg(dir);
+    run(command, "", PATIENCE)
+}
+
+#[test]
+fn promise_5_wherever_a_start_of_observe_is_killed_it_is_not_accused_of_its_own_records() -> anyhow::Result<()> {
+    const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"aa","level":"Metadata","stage":"ResponseComplete","verb":"get",
+        "requestURI":"/version","user":{"username":"alice"},"requestReceivedTimestamp":"2026-11-22T10:00:00.000000Z","stageTimestamp":"2026-11-22T10:00:00.000000Z"}"#;
+    let folder = Folder::new("killed")?;
+    let (log, dir) = (folder.path().join("audit.log"), folder.path().join("observed"));
+    fs::write(&log, EVENT.replace('\n', " "))?;
+    let program = own_binary("gatescribe")?;
+    let ends = || -> anyhow::Result<()> {
+        let ended = observe(Command::new(&program), &log, &dir)?;
+        ensure!(ended.code == 0, "{ended}");
+        Ok(())
+    };
+    ends()?;
+    let mut killed = 0;
+    for call in ["rename", "fsync", "fdatasync"] {
+        for n in 1.. {
+            let mut strace = debian(&["strace", "libunwind8", "liblzma5"])?.command("strace")?;
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-E", "LD_LIBRARY_PATH", "-e"]);
+            strace.args([&format!("trace={call}"), "-e"]);
+            strace.arg(format!("inject={call}:signal=KILL:when={n}")).arg(&program);
+            let run = observe(strace, &log, &dir)?;
+            if run.code == 0 {
+                break;
+            }
+            ensure!(run.code == -1, "is ptrace permitted here? {run}");
+            killed += 1;
+            ends()?;
+        }
+    }
+    ensure!(killed > 9, "only {killed} places");
+    let key = folder.path().join("observed.keys/ledger.pub");
+    let verified = ledger(&["verify", text(&dir)?, "--key", fs::read_to_string(key)?.trim()])?;
+    ensure!(verified.code == 0, "{verified}");
     Ok(())
 }
 

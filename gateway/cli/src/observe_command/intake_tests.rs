@@ -339,6 +339,62 @@ fn what_a_ledger_has_is_read_when_nobody_else_can_write_to_it() {
     assert_eq!(records(&at).len(), 2);
 }
 
+fn verified(at: &std::path::Path) -> ledger::verify::Report {
+    let key = std::fs::read_to_string(at.with_extension("keys").join("ledger.pub")).unwrap();
+    let trust = ledger::verify::Trust {
+        keys: vec![key.trim().parse().unwrap()],
+        remembered: Vec::new(),
+    };
+    let disk: Arc<dyn ledger::Disk> = Arc::new(ledger::RealDisk::new(at));
+    ledger::verify::verify(&disk, &trust, 1, &|_| {}).unwrap()
+}
+
+/// Somebody without the key, between two runs.
+fn puts_in(at: &std::path::Path) -> std::ops::Range<u64> {
+    let (ledger, _) = Ledger::open(at, small(), Arc::new(ledger::RealDisk::new(at))).unwrap();
+    let forged = br#"{"id":"forged","source":"ingested","cluster":"prod","by":{"user":"alice"}}"#.to_vec();
+    let ticket = ledger.append(RecordKind::Access, forged, Vec::new()).unwrap();
+    let seq = ticket.wait().unwrap().seq;
+    ledger.close();
+    // With the record of the end of its own run.
+    seq..ledger.durable().size
+}
+
+#[test]
+fn promise_5_a_run_of_observe_that_fails_at_its_start_accuses_nobody_and_hides_nothing_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("observed");
+    let run = |event: ServerEvent| {
+        let (kept, mut taken) = opened(&at);
+        taken.take(&[event]).unwrap();
+        drop(taken);
+        kept.close().unwrap();
+    };
+    // A folder stands where its public key goes, as if the disk were full.
+    let public = folder.path().join("observed.keys/ledger.pub");
+    let fails = || {
+        std::fs::remove_file(&public).unwrap();
+        std::fs::create_dir(&public).unwrap();
+        let error = Kept::open_with(&at, &cluster(), small(), || {}).err().unwrap();
+        assert!(format!("{error:#}").contains("ledger.pub"), "{error:#}");
+        std::fs::remove_dir(&public).unwrap();
+    };
+    run(event(1, "ResponseComplete"));
+    fails();
+    run(event(2, "ResponseComplete"));
+    let report = verified(&at);
+    assert!(
+        report.is_proved() && report.unsigned == ledger::verify::Unsigned::default(),
+        "{report:?}"
+    );
+    fails();
+    let put_in = puts_in(&at);
+    run(event(3, "ResponseComplete"));
+    let report = verified(&at);
+    let found = report.findings.iter().map(|finding| finding.records.clone());
+    assert_eq!(found.collect::<Vec<_>>(), [put_in]);
+}
+
 /// A run signs whatever stands in its ledger: so before that it is recorded what nobody had signed.
 #[test]
 fn promise_5_what_is_put_into_a_ledger_of_observe_between_two_runs_is_not_signed_as_if_it_had_been_read() {
@@ -350,15 +406,7 @@ fn promise_5_what_is_put_into_a_ledger_of_observe_between_two_runs_is_not_signed
         drop(taken);
         kept.close().unwrap();
     };
-    let verified = || {
-        let key = std::fs::read_to_string(folder.path().join("observed.keys/ledger.pub")).unwrap();
-        let trust = ledger::verify::Trust {
-            keys: vec![key.trim().parse().unwrap()],
-            remembered: Vec::new(),
-        };
-        let disk: Arc<dyn ledger::Disk> = Arc::new(ledger::RealDisk::new(&at));
-        ledger::verify::verify(&disk, &trust, 1, &|_| {}).unwrap()
-    };
+    let verified = || verified(&at);
     run(event(1, "ResponseComplete"));
     run(event(2, "ResponseComplete"));
     let honest = verified();
@@ -367,18 +415,7 @@ fn promise_5_what_is_put_into_a_ledger_of_observe_between_two_runs_is_not_signed
         "{honest:?}"
     );
 
-    let (ledger, _) = Ledger::open(&at, small(), Arc::new(ledger::RealDisk::new(&at))).unwrap();
-    let forged = br#"{"id":"forged","source":"ingested","cluster":"prod","by":{"user":"alice"}}"#.to_vec();
-    let seq = ledger
-        .append(RecordKind::Access, forged, Vec::new())
-        .unwrap()
-        .wait()
-        .unwrap()
-        .seq;
-    ledger.close();
-    drop(ledger);
-    // With the record of the end of its own run.
-    let put_in = seq..ledger::Reader::open(&at).unwrap().records_from(0).count() as u64;
+    let put_in = puts_in(&at);
     for n in 3..5 {
         run(event(n, "ResponseComplete"));
         let report = verified();

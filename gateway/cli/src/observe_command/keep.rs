@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
-use ledger::{Disk, Ledger, Publisher, RealDisk, Tail, spanned};
+use ledger::{Disk, Ledger, PublishError, Publisher, RealDisk, Tail, spanned};
+use model::chain::chain;
 use model::cluster::ClusterId;
 use model::event::{Record, RecordKind, Source, Started};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -90,40 +91,39 @@ impl Kept {
             made.with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         }
         let boot: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let disks: [Arc<dyn Disk>; 2] = [Arc::new(RealDisk::new(folder)), Arc::new(RealDisk::new(&places.beside))];
+        let [disk, beside] = disks;
         let options = ledger::Options {
             boot: Arc::clone(&boot),
             clock: Arc::new(serve::now),
+            beside: Some(Arc::clone(&beside)),
             ..options
         };
         meanwhile();
-        let (ledger, _) = Ledger::open(folder, options, Arc::new(RealDisk::new(folder)))
+        let (ledger, _) = Ledger::open(folder, options, Arc::clone(&disk))
             .with_context(|| format!("the ledger in `{}` cannot be opened", folder.display()))?;
         is_ours(folder)?;
         let ledger = Arc::new(ledger);
         let key = key(&places, folder)?;
-        let disks: [Arc<dyn Disk>; 2] = [Arc::new(RealDisk::new(folder)), Arc::new(RealDisk::new(&places.beside))];
-        let [disk, beside] = disks;
         // All that stands there is signed from now on.
         let tail = Publisher::say_unsigned(&ledger, [&disk, &beside], &[key.key()], (&boot, serve::now()))
             .context("the ledger cannot be signed")?;
         tell(&tail, folder);
         let memory = memory(folder, cluster, &tail)?;
-        let origin = key.key().name().to_string();
-        started(&ledger, cluster, &boot, &origin)?;
-        write(&places.public(), format!("{}\n", key.key()).as_bytes())?;
+        let public = key.key().clone();
         let signers: Vec<Arc<dyn Signer>> = vec![Arc::new(key)];
         let publisher = Publisher::start(&ledger, disk, Some(beside), signers, Arc::new(serve::now))
             .context("the ledger cannot be signed")?;
-        let book = Book {
-            ledger: Arc::clone(&ledger),
-            boot,
-        };
+        // From here on it is ended in order, whatever fails.
         let kept = Self {
-            ledger,
+            ledger: Arc::clone(&ledger),
             publisher,
             places,
         };
-        Ok((kept, book, memory))
+        write(&kept.places.public(), format!("{public}\n").as_bytes())?;
+        // Behind the first signature: where the last run had ended in order, a record before it, and a kill, would be taken for somebody else's work.
+        started(&ledger, cluster, &boot, &public.name().to_string())?;
+        Ok((kept, Book { ledger, boot }, memory))
     }
 
     /// Ends the ledger in order, with its last signature.
@@ -131,8 +131,25 @@ impl Kept {
     /// # Errors
     /// It cannot be signed.
     pub(super) fn close(self) -> anyhow::Result<()> {
-        let signed = self.ledger.close_and(|| self.publisher.finish());
-        signed.context("the ledger's end cannot be signed")
+        self.end().context("the ledger's end cannot be signed")
+    }
+
+    /// A second time it does nothing.
+    fn end(&self) -> Result<(), PublishError> {
+        self.ledger.close_and(|| self.publisher.finish())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            say(&format!(
+                "! the end of the ledger in `{}` is not signed: {}. The next run records that nothing proves who wrote its last records; see that the key \
+                 and the disk can be used, and run it again",
+                self.places.ledger.display(),
+                chain(&error)
+            ));
+        }
     }
 }
 
