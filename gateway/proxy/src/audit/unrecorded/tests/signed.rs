@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ledger::verify::Statements;
+use ledger::verify::{Statements, Stretches};
 
 use super::*;
 
@@ -72,11 +72,8 @@ impl World {
         for record in reader.records_from(0).map(Result::unwrap) {
             statements.read(record.kind, &record.leaf, record.seq);
         }
-        let unsigned = statements.counting(u64::MAX);
-        let is_proved = |gap: &&Value| {
-            let seq = gap["seq"].as_u64().unwrap();
-            !unsigned.ranges().any(|records| records.contains(&seq))
-        };
+        let unsigned: Stretches = statements.counting(u64::MAX).ranges().collect();
+        let is_proved = |gap: &&Value| !unsigned.has(gap["seq"].as_u64().unwrap());
         let gaps = self.gaps();
         let proved = gaps.iter().filter(is_proved);
         let said = |gap: &Value| {
