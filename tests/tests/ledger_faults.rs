@@ -601,6 +601,7 @@ fn promise_4_a_gap_that_nobody_had_signed_when_the_gateway_was_killed_counts_its
         gaps(&stage)?.pop().context("a gap record")
     })?;
     stage.gateway.process().signal(Signal::SIGKILL)?;
+    stage.gateway.wait()?;
     fs::remove_dir(&unsigned)?;
     stage.gateway.start_again()?;
     stage.gateway.process().signal(Signal::SIGTERM)?;
