@@ -1,5 +1,6 @@
 //! `gatescribe reconcile`: a ledger against the audit log that the API server itself writes, by their files, with nobody to ask.
 
+mod doubt;
 mod observed;
 mod show;
 
@@ -12,15 +13,17 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use insight::Calls;
 use insight::reconcile::{CallerKind, Given, Reconciliation, Report};
-use ledger::verify::{Statements, Unsigned};
 use model::event::RecordKind;
 
-use crate::serve::erasing;
 use crate::terminal::{data_and, fail};
 use crate::{Exit, server_log};
+use doubt::{Behind, Doubt, End};
 
 /// Of unreadable lines so many are named.
 const NAMED: usize = 5;
+/// So often, and in these steps, a checkpoint is waited for over what was read: longer than a gateway that runs takes to sign.
+const LOOKS: usize = 20;
+const STEP: Duration = Duration::from_millis(100);
 
 /// What is compared.
 #[derive(Debug, Args)]
@@ -73,24 +76,36 @@ struct Unread {
     named: Vec<String>,
     /// Records of the ledger.
     records: u64,
-    /// Records of gaps that were not signed when a run ended: they excuse nothing.
+    /// Records of gaps that were not signed when a run ended, in either ledger: they excuse nothing.
     gaps: u64,
     /// Records that somebody put into a ledger: they are left out.
     foreign: u64,
+    /// Records of which a record says so that is under no checkpoint itself.
+    claimed: u64,
+    /// Records behind the newest checkpoint.
+    behind: Behind,
     /// Records that were not signed when a run ended, and are compared like all others.
     unproved: u64,
     /// Where reading a ledger ended before its end, and why.
     ledger: Option<String>,
+    /// How far each ledger was read.
+    ends: Vec<End>,
 }
 
 impl Unread {
     const fn is_nothing(&self) -> bool {
-        self.lines == 0 && self.records == 0 && self.gaps == 0 && self.foreign == 0 && self.ledger.is_none()
+        let is_all_signed = self.foreign == 0 && self.claimed == 0 && self.behind.records == 0;
+        self.lines == 0 && self.records == 0 && self.gaps == 0 && is_all_signed && self.ledger.is_none()
     }
 }
 
 pub(crate) fn run(arguments: &Reconcile) -> Exit {
-    match reconcile(arguments) {
+    let mut looks = 1..LOOKS;
+    let mut again = || {
+        let next = looks.next();
+        next.inspect(|_| std::thread::sleep(STEP)).is_some()
+    };
+    match reconcile(arguments, &mut again) {
         Ok((report, unread)) => {
             let text = match arguments.output {
                 Output::Text => show::in_words(&report, &unread, &arguments.cluster),
@@ -116,7 +131,8 @@ fn exit_of(report: &Report, unread: &Unread) -> Exit {
     }
 }
 
-fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
+/// `again` waits for the next look at what is signed, and says whether there is one.
+fn reconcile(arguments: &Reconcile, again: &mut dyn FnMut() -> bool) -> anyhow::Result<(Report, Unread)> {
     let inputs = arguments.logs.iter().filter(|file| file.as_os_str() == "-");
     anyhow::ensure!(
         inputs.count() <= 1,
@@ -143,6 +159,8 @@ fn reconcile(arguments: &Reconcile) -> anyhow::Result<(Report, Unread)> {
             read_log(log, &mut both, &mut unread)?;
         }
     }
+    // Last, since a gateway that runs has signed what was read while the rest was.
+    unread.behind = Behind::settled(&unread.ends, again)?;
     Ok((both.finish(), unread))
 }
 
@@ -180,24 +198,10 @@ fn calls_of<'a>(
 fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow::Result<()> {
     let reader = opened(folder)?;
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
-    let unsigned = unsigned_in(&reader, first, erasing::signed(folder));
-    let (put_in, unsigned) = (unsigned.put_in(), unsigned.all());
+    let (doubt, mut end) = (Doubt::of(&reader, first, folder)?, End::of(folder, first));
     for record in reader.records_from(first) {
-        match record {
-            // Somebody put it in: it makes no call one of the gateway's, and excuses none.
-            Ok(record) if put_in.has(record.seq) => {
-                unread.foreign += 1;
-                calls.pass_over(record.seq);
-            }
-            // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
-            Ok(record) if record.kind == RecordKind::Gap && unsigned.has(record.seq) => {
-                unread.gaps += 1;
-                calls.pass_over(record.seq);
-            }
-            Ok(record) => {
-                unread.unproved += u64::from(unsigned.has(record.seq));
-                calls.push(record.seq, record.kind, &record.leaf);
-            }
+        let record = match record {
+            Ok(record) => record,
             Err(error) => {
                 let why = format!("{:#}", anyhow::Error::new(error));
                 unread.ledger = Some(match unread.ledger.take() {
@@ -207,20 +211,17 @@ fn read_ledger(folder: &Path, calls: &mut Calls, unread: &mut Unread) -> anyhow:
                 calls.break_off();
                 break;
             }
+        };
+        end.reach(record.seq);
+        let is_gap = record.kind == RecordKind::Gap;
+        if unread.is_put_in(&doubt, record.seq) || !unread.counts(&doubt, &mut end, record.seq, is_gap) {
+            calls.pass_over(record.seq);
+        } else {
+            calls.push(record.seq, record.kind, &record.leaf);
         }
     }
+    unread.ends.push(end);
     Ok(())
-}
-
-/// Which records were not signed when a run ended, as later ones say, where anything is signed: those below the newest checkpoint alone. All of the ledger
-/// is gone through for it, since what is put in comes before what says so.
-fn unsigned_in(reader: &ledger::Reader, first: u64, signed: u64) -> Unsigned {
-    let mut statements = Statements::default();
-    // What cannot be read is said where it is read for what it holds.
-    for record in reader.records_from(first).map_while(Result::ok) {
-        statements.read(record.kind, &record.leaf, record.seq);
-    }
-    statements.counting(if signed == 0 { u64::MAX } else { signed })
 }
 
 fn opened(folder: &Path) -> anyhow::Result<ledger::Reader> {
@@ -256,6 +257,28 @@ fn read_log(file: &Path, both: &mut Reconciliation<'_>, unread: &mut Unread) -> 
 }
 
 impl Unread {
+    /// Whether somebody put a record in: it makes no call one of the gateway's, accuses nobody, and excuses nothing.
+    fn is_put_in(&mut self, doubt: &Doubt, seq: u64) -> bool {
+        let is_foreign = doubt.is_foreign(seq);
+        self.foreign += u64::from(is_foreign);
+        is_foreign
+    }
+
+    /// Whether a record that nobody is known to have put in counts for what it says.
+    fn counts(&mut self, doubt: &Doubt, end: &mut End, seq: u64, is_gap: bool) -> bool {
+        // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
+        if is_gap && doubt.is_unsigned(seq) {
+            self.gaps += 1;
+            return false;
+        }
+        self.unproved += u64::from(doubt.is_unsigned(seq));
+        self.claimed += u64::from(doubt.is_claimed(seq));
+        if is_gap {
+            end.excuses(seq);
+        }
+        true
+    }
+
     fn line(&mut self, file: &Path, number: u64, why: &str) {
         self.lines += 1;
         if self.named.len() < NAMED {
@@ -268,7 +291,9 @@ impl Unread {
 mod tests {
     use std::fs::File;
     use std::io::Write as _;
+    use std::sync::{Arc, LazyLock};
 
+    use ledger::note::{Algorithm, KeyName, Signer, SigningKey};
     use model::event::RecordKind;
     use model::time::Timestamp;
 
@@ -362,9 +387,9 @@ mod tests {
     }
 
     #[derive(clap::Parser)]
-    struct Line {
+    pub(super) struct Line {
         #[command(flatten)]
-        asked: Reconcile,
+        pub(super) asked: Reconcile,
     }
 
     #[test]
@@ -380,7 +405,7 @@ mod tests {
             "gate",
         ];
         let asked = <Line as clap::Parser>::try_parse_from(line).unwrap().asked;
-        let error = reconcile(&asked).unwrap_err();
+        let error = reconcile(&asked, &mut || false).unwrap_err();
         assert!(
             error
                 .to_string()
@@ -389,14 +414,30 @@ mod tests {
         );
     }
 
+    static KEY: LazyLock<Arc<dyn Signer>> = LazyLock::new(|| {
+        let name = KeyName::new("audit.example/reconciled").unwrap();
+        Arc::new(SigningKey::generate(name, Algorithm::Ed25519).unwrap())
+    });
+
+    /// A run that appends these and signs them.
     pub(super) fn ledger(folder: &Path, records: &[(RecordKind, serde_json::Value)]) {
-        let disk = std::sync::Arc::new(ledger::RealDisk::new(folder));
+        let disk: Arc<dyn ledger::Disk> = Arc::new(ledger::RealDisk::new(folder));
+        let ledger = Arc::new(appended(folder, records));
+        let key = Arc::clone(&*KEY);
+        let clock = || Timestamp::from_unix_seconds(1_790_000_000);
+        let publisher = ledger::Publisher::start(&ledger, disk, None, vec![key], Arc::new(clock)).unwrap();
+        ledger.close_and(|| publisher.finish()).unwrap();
+    }
+
+    /// What somebody appends who has no key.
+    pub(super) fn appended(folder: &Path, records: &[(RecordKind, serde_json::Value)]) -> ledger::Ledger {
+        let disk = Arc::new(ledger::RealDisk::new(folder));
         let (ledger, _) = ledger::Ledger::open(folder, ledger::Options::default(), disk).unwrap();
         for (kind, body) in records {
             let ticket = ledger.append(*kind, body.to_string().into_bytes(), Vec::new()).unwrap();
             ticket.wait().unwrap();
         }
-        ledger.close();
+        ledger
     }
 
     #[test]
@@ -459,7 +500,7 @@ mod tests {
                     .flat_map(|name| ["--ledger".to_owned(), to(name).display().to_string()]),
             );
             let asked = <Line as clap::Parser>::try_parse_from(line).unwrap().asked;
-            reconcile(&asked).unwrap()
+            reconcile(&asked, &mut || false).unwrap()
         };
         let (alone, unread) = compared(&[]);
         assert_eq!(exit_of(&alone, &unread), Exit::Partly);
@@ -546,14 +587,14 @@ mod tests {
     }
 
     /// A call of alice's that the cluster answered.
-    fn answered(id: &str, verb: &str, time: &str) -> [(RecordKind, serde_json::Value); 2] {
+    pub(super) fn answered(id: &str, verb: &str, time: &str) -> [(RecordKind, serde_json::Value); 2] {
         let begin = serde_json::json!({"id": id, "t": time, "cluster": "prod", "by": {"user": "alice"},
             "req": {"verb": verb, "path": "/version"}});
         let end = serde_json::json!({"id": id, "t": time, "upstream": {"address": "10.0.0.1:6443"}, "outcome": {"end": "answered"}});
         [(RecordKind::Access, begin), (RecordKind::Close, end)]
     }
 
-    fn gap_at(time: &str) -> (RecordKind, serde_json::Value) {
+    pub(super) fn gap_at(time: &str) -> (RecordKind, serde_json::Value) {
         let gap =
             serde_json::json!({"why": "diskFull", "from": time, "to": time, "passed": {"reads": 1, "effects": 0}});
         (RecordKind::Gap, serde_json::json!({"id": "g", "t": time, "gap": gap}))
@@ -640,7 +681,7 @@ mod tests {
             ];
             let asked = <Line as clap::Parser>::try_parse_from(line).unwrap().asked;
             assert_eq!(
-                reconcile(&asked).unwrap_err().to_string(),
+                reconcile(&asked, &mut || false).unwrap_err().to_string(),
                 format!("`{again}` is given twice: give each ledger once")
             );
         }
@@ -658,7 +699,10 @@ mod tests {
         let [kept, log] = [&kept, &log].map(|path| path.display().to_string());
         let compared = |logs: &[&str]| {
             let line = [&["reconcile", &kept], logs, &["--cluster", "prod", "--account", "gate"]].concat();
-            reconcile(&<Line as clap::Parser>::try_parse_from(line).unwrap().asked)
+            reconcile(
+                &<Line as clap::Parser>::try_parse_from(line).unwrap().asked,
+                &mut || false,
+            )
         };
         let (once, unread) = compared(&[&log]).unwrap();
         assert_eq!(

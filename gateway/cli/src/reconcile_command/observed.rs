@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use insight::reconcile::Reconciliation;
 use insight::{Observed, ObservedError, ObservedLog, ServerEvent};
 
-use super::{Unread, opened, unsigned_in};
-use crate::serve::erasing;
+use super::doubt::{Doubt, End};
+use super::{Unread, opened};
 
 /// So many events are held of records that nothing proves, and of one id, which is its caller's choice.
 const MOST_DOUBTFUL: usize = 200_000;
@@ -24,18 +24,22 @@ pub(super) fn read(
     let reader = opened(folder)?;
     let (mut log, mut doubtful) = (ObservedLog::of(cluster), Doubtful::default());
     let first = reader.segments().first().map_or(0, |segment| segment.first_seq);
-    let unsigned = unsigned_in(&reader, first, erasing::signed(folder));
-    let (put_in, unsigned) = (unsigned.put_in(), unsigned.all());
+    let (doubt, mut end) = (Doubt::of(&reader, first, folder)?, End::of(folder, first));
     for record in reader.records_from(first) {
         let record = record.with_context(|| format!("cannot read the ledger in `{}`", folder.display()))?;
-        // Somebody put it in: it is no call that the API server has told of, and no gap of its log.
-        if put_in.has(record.seq) {
-            unread.foreign += 1;
+        end.reach(record.seq);
+        // Before it is read: one that is no event would end all of it.
+        if unread.is_put_in(&doubt, record.seq) {
             continue;
         }
-        match log.push(record.kind, &record.leaf) {
+        let observed = log.push(record.kind, &record.leaf);
+        let is_gap = matches!(observed, Ok(Some(Observed::Gap(..))));
+        if !unread.counts(&doubt, &mut end, record.seq, is_gap) {
+            continue;
+        }
+        match observed {
             Ok(Some(Observed::Event(event))) => {
-                if !doubtful.has(&event, unsigned.has(record.seq)) {
+                if !doubtful.has(&event, doubt.is_unsigned(record.seq)) {
                     both.push(*event);
                 }
             }
@@ -50,6 +54,7 @@ pub(super) fn read(
             Err(error) => unread.line(folder, record.seq, &error.to_string()),
         }
     }
+    unread.ends.push(end);
     Ok(())
 }
 

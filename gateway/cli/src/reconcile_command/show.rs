@@ -191,6 +191,20 @@ fn left_out(unread: &Unread) -> Vec<String> {
             unread.foreign
         ));
     }
+    if unread.claimed > 0 {
+        lines.push(format!(
+            "whether somebody put {} records in, as records say that no checkpoint is over: an older one may stand in the place of the newest; they are compared like all \
+             others (see gatescribe ledger verify)",
+            unread.claimed
+        ));
+    }
+    if unread.behind.records > 0 {
+        lines.push(format!(
+            "who wrote {} records that no checkpoint is over, {} of them gaps; they are compared like all others. What runs signs them within a second; what was killed \
+             says at its next start which they were",
+            unread.behind.records, unread.behind.gaps
+        ));
+    }
     if unread.unproved > 0 {
         lines.push(format!(
             "whether the gateway wrote {} records that were not signed when a run ended; they are compared like all others",
@@ -355,6 +369,9 @@ pub(super) fn as_json(report: &Report, unread: &Unread) -> String {
             "unsignedGaps": unread.gaps,
             "notTheGateways": unread.foreign,
             "unsigned": unread.unproved,
+            "underNoCheckpoint": unread.behind.records,
+            "gapsUnderNoCheckpoint": unread.behind.gaps,
+            "saidToBePutIn": unread.claimed,
             "ledger": unread.ledger,
         },
     });

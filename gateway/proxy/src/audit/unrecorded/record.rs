@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ledger::verify::{Statements, Stretches};
+use ledger::verify::Statements;
 use ledger::{Disk, ReadError, Reader};
 use model::event::{ByClass, Record, RecordKind, Unrecorded};
 use tokio::sync::OwnedMutexGuard;
@@ -170,7 +170,7 @@ fn stands_in(ledger: Arc<dyn Disk>, among: Range<u64>, id: &str) -> Result<Stand
     }
     // Gone through once more: what is said of a record comes behind it, and whoever can write the ledger's files can put in any number of
     // copies, which nobody holds. All of the ledger is signed by now, the last of what starts said of it, too.
-    let unsigned: Stretches = statements.counting(u64::MAX).ranges().collect();
+    let unsigned = statements.counting(u64::MAX).all();
     let mut is_proved = false;
     each(&reader, &among, |record| {
         is_proved |= is_of_gap(record, id) && !unsigned.has(record.seq);
