@@ -513,7 +513,7 @@ impl Desk {
 
 /// Puts the newest one in place of the one before, whole or not at all.
 fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), PublishError> {
-    let new = format!("{name}.new");
+    let new = new_name(name);
     let write = || -> std::io::Result<()> {
         let file = disk.create(&new)?;
         file.write_at(bytes, 0)?;
@@ -522,6 +522,11 @@ fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), PublishError
         disk.sync_dir()
     };
     write().map_err(|source| io(disk, "write", name, source))
+}
+
+/// What a file is called until it is whole.
+fn new_name(name: &str) -> String {
+    format!("{name}.new")
 }
 
 fn read(disk: &dyn Disk, name: &str) -> Result<Option<Vec<u8>>, PublishError> {

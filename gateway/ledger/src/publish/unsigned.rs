@@ -188,8 +188,11 @@ impl Desk {
         if read(&**beside, CLOSED)?.is_none() {
             return Ok(());
         }
-        let removed = beside.remove(CLOSED).and_then(|()| beside.sync_dir());
-        removed.map_err(|source| io(&**beside, "remove", CLOSED, source))
+        // Under the name that it is written under before it takes its own: nobody reads that, and where the disk gets full its room is there to say the same again.
+        let aside = beside
+            .rename(CLOSED, &new_name(CLOSED))
+            .and_then(|()| beside.sync_dir());
+        aside.map_err(|source| io(&**beside, "rename", CLOSED, source))
     }
 }
 

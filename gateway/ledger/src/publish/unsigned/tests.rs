@@ -331,6 +331,21 @@ fn promise_5_behind_a_start_that_ends_before_its_first_record_nothing_is_put_in_
     }
 }
 
+/// The disk of the key is mostly that of the state file, which a start fills, too.
+#[test]
+fn promise_5_a_start_that_fails_for_a_full_disk_keeps_the_end_that_it_found() {
+    let place = Place::ended(1);
+    let ledger = place.open().unwrap();
+    let (publisher, _) = place.start(&ledger).unwrap();
+    place.beside.set_space(Some(place.beside.used()));
+    ledger.close_and(|| publisher.finish()).unwrap();
+    drop(ledger);
+    place.beside.set_space(None);
+    let forged = place.thief(&deletes_secrets());
+    place.run().unwrap();
+    assert_eq!(place.accused(), [forged]);
+}
+
 #[test]
 fn promise_5_wherever_a_run_fails_that_ends_in_order_it_is_accused_of_nothing_and_hides_nothing_behind_its_end() {
     for records in [0, 3] {
