@@ -76,7 +76,7 @@ struct Unread {
     named: Vec<String>,
     /// Records of the ledger.
     records: u64,
-    /// Records of gaps that were not signed when a run ended, in either ledger: they excuse nothing.
+    /// Records of the gateway's gaps that were not signed when a run ended: they excuse nothing.
     gaps: u64,
     /// Records that somebody put into a ledger: they are left out.
     foreign: u64,
@@ -264,19 +264,24 @@ impl Unread {
         is_foreign
     }
 
-    /// Whether a record that nobody is known to have put in counts for what it says.
+    /// Whether a record of the gateway's ledger that nobody is known to have put in counts for what it says.
     fn counts(&mut self, doubt: &Doubt, end: &mut End, seq: u64, is_gap: bool) -> bool {
         // Whoever can write the ledger's files could excuse by a gap what they did with a stolen credential.
         if is_gap && doubt.is_unsigned(seq) {
             self.gaps += 1;
             return false;
         }
-        self.unproved += u64::from(doubt.is_unsigned(seq));
-        self.claimed += u64::from(doubt.is_claimed(seq));
+        self.tell(doubt, seq);
         if is_gap {
             end.excuses(seq);
         }
         true
+    }
+
+    /// Counts a record that is compared, and of which it is not known who wrote it.
+    fn tell(&mut self, doubt: &Doubt, seq: u64) {
+        self.unproved += u64::from(doubt.is_unsigned(seq));
+        self.claimed += u64::from(doubt.is_claimed(seq));
     }
 
     fn line(&mut self, file: &Path, number: u64, why: &str) {
