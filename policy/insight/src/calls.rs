@@ -263,11 +263,11 @@ impl Calls {
     }
 
     /// One that stands twice is one gap. After a kill a gateway writes one again, from its file; the record of the process that counted
-    /// may be there as well, and says how many there were. So no copy makes a gap wider.
+    /// may be there as well, and says all that the file does and how many there were.
     fn add_gap(&mut self, gap: LedgerGap) {
         match self.gaps.iter_mut().find(|other| other.is_the_same_as(&gap)) {
             None => self.gaps.push(gap),
-            Some(other) if other.at_least && !gap.at_least => *other = gap,
+            Some(other) if other.at_least && !gap.at_least && gap.says_all_of(other) => *other = gap,
             Some(_) => {}
         }
     }
@@ -400,6 +400,10 @@ impl Calls {
 }
 
 impl LedgerGap {
+    fn says_all_of(&self, other: &Self) -> bool {
+        self.from <= other.from && other.to <= self.to && other.passed <= self.passed
+    }
+
     fn is_the_same_as(&self, other: &Self) -> bool {
         let says = |gap: &Self| (gap.from, gap.to, gap.passed, gap.at_least);
         (!self.id.is_empty() && self.id == other.id) || says(self) == says(other)

@@ -62,6 +62,12 @@ fn promise_4_a_gap_that_stands_twice_under_its_id_is_one_gap_and_no_copy_makes_i
         assert_eq!(stolen(gaps), [0, 3]);
     }
     assert_eq!(stolen(&[&again, &again]), [0, 0], "there may have been more");
+    let narrower = gap("one", [28, 28], 0, false);
+    assert_eq!(
+        stolen(&[&again, &narrower]),
+        [0, 0],
+        "what says less takes nothing from it"
+    );
     // Of two gaps each has its own.
     let mut two = calls(&["a"]);
     for (seq, gap) in (9..).zip([gap("one", [20, 23], 1, false), gap("two", [26, 29], 1, false)]) {
