@@ -322,8 +322,10 @@ impl Publisher {
         if !self.stop() {
             return Ok(());
         }
-        self.desk.publish(true)?;
-        self.desk.keep_closed()
+        // Where the newest checkpoint is over all, the end is a whole one, whatever could not be kept along the ledger.
+        let published = self.desk.publish(true);
+        let closed = self.desk.keep_closed();
+        published.and(closed)
     }
 
     fn stop(&self) -> bool {
