@@ -25,6 +25,8 @@ use crate::terminal::say;
 const FIRST_RECORDS: u64 = 16;
 /// Events that are remembered of a ledger.
 const MOST_KNOWN: usize = 4_000_000;
+/// Of records that nothing proves so many are held; what is not held is written again.
+const MOST_UNPROVED: usize = 200_000;
 
 /// An open ledger of what was observed.
 pub(super) struct Kept {
@@ -181,7 +183,7 @@ fn memory(folder: &Path, cluster: &ClusterId, tail: &Tail) -> anyhow::Result<Mem
             return;
         }
         if doubt.is_unproved(record.seq) {
-            memory.learn_unproved(cluster, record.kind, &body(record), MOST_KNOWN);
+            memory.learn_unproved(cluster, record.kind, &body(record), MOST_UNPROVED);
         } else {
             memory.learn(record.kind, &record.leaf, MOST_KNOWN);
         }

@@ -71,7 +71,7 @@ impl Doubt {
 /// A record of an event, as far as it takes to write it again.
 #[derive(Debug)]
 struct Said {
-    boot: String,
+    boot: uuid::Uuid,
     read: Timestamp,
     stamped: Timestamp,
     kind: RecordKind,
@@ -83,7 +83,7 @@ impl Said {
     fn is_of(&self, cluster: &ClusterId, event: &ServerEvent, known: Digest, begun: bool) -> bool {
         let here = Here {
             cluster,
-            boot: &self.boot,
+            boot: &self.boot.to_string(),
             now: self.read,
         };
         let written = record::write(here, event, known, begun);
@@ -126,7 +126,9 @@ impl Unproved {
             return;
         };
         let call = uuid::Uuid::parse_str(&leaf.id).map(|id| Digest(id.into_bytes()));
-        let (Ok(call), Some(event)) = (call, Digest::parse(&leaf.ingested.event)) else {
+        // Of another form no run of this command has one; so all that is held of a record has one size.
+        let boot = uuid::Uuid::parse_str(&leaf.boot);
+        let (Ok(call), Ok(boot), Some(event)) = (call, boot, Digest::parse(&leaf.ingested.event)) else {
             return;
         };
         if self.count >= most || self.said.get(&event).is_some_and(|all| all.len() >= MOST_OF_ONE) {
@@ -134,7 +136,7 @@ impl Unproved {
         }
         self.count += 1;
         self.said.entry(event).or_default().push(Said {
-            boot: leaf.boot,
+            boot,
             read: leaf.ingested.read,
             stamped: leaf.ingested.stamped,
             kind,
@@ -203,5 +205,19 @@ mod tests {
             unproved.learn(RecordKind::Access, &data, 10);
             prop_assert!(unproved.is_empty() && unproved.said.is_empty());
         }
+    }
+
+    /// Whoever puts records in chooses what stands in them, and not how much is held of each.
+    #[test]
+    fn of_a_record_whose_boot_is_none_nothing_is_held() {
+        let of = |boot: &str| {
+            let leaf = serde_json::json!({"id": "0192f0c1-7c3e-8d00-a000-000000000001", "boot": boot,
+                "ingested": {"event": "00112233445566778899aabbccddeeff", "read": "2026-11-22T10:00:00Z", "stamped": "2026-11-22T10:00:00Z"}});
+            let mut unproved = Unproved::default();
+            unproved.learn(RecordKind::Access, leaf.to_string().as_bytes(), 10);
+            unproved.count
+        };
+        assert_eq!(of("0192f0c1-7c3e-7d00-a000-000000000002"), 1);
+        assert_eq!(of(&"x".repeat(60_000)), 0);
     }
 }
