@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use ledger::verify::{Statements, Stretches, stated_size};
+use ledger::verify::{Statements, Stretches, newest_size};
 use ledger::{Reader, RealDisk};
 
 /// What is not the gateway's own word in one ledger.
@@ -17,6 +17,8 @@ pub(super) struct Doubt {
     unsigned: Stretches,
     /// Foreign by the word of records that no checkpoint is over.
     claimed: Stretches,
+    /// Behind the last record that the newest checkpoint is over; none where there is no checkpoint.
+    signed: Option<u64>,
 }
 
 impl Doubt {
@@ -31,15 +33,13 @@ impl Doubt {
             said.read(record.kind, &record.leaf, record.seq);
         }
         // Behind the records: what a start says that runs is signed within a second.
-        let signed = match signed(folder)? {
-            0 => u64::MAX,
-            signed => signed,
-        };
-        let counting = said.counting(signed);
+        let signed = Some(signed(folder)?).filter(|signed| *signed > 0);
+        let counting = said.counting(signed.unwrap_or(u64::MAX));
         Ok(Self {
             foreign: counting.put_in(),
             unsigned: counting.all(),
             claimed: said.counting(u64::MAX).put_in(),
+            signed,
         })
     }
 
@@ -51,6 +51,11 @@ impl Doubt {
     /// Whether it was not signed when a run ended.
     pub(super) fn is_unsigned(&self, seq: u64) -> bool {
         self.unsigned.has(seq)
+    }
+
+    /// Whether somebody may have put this record in, as far as the folder says: nothing proves it, or no checkpoint is over it.
+    pub(super) fn is_doubtful(&self, seq: u64) -> bool {
+        self.is_unsigned(seq) || self.is_claimed(seq) || self.signed.is_some_and(|signed| seq >= signed)
     }
 
     /// Whether a record says that somebody put it in, and no checkpoint is over the record that says so.
@@ -133,8 +138,8 @@ impl Behind {
 }
 
 fn signed(folder: &Path) -> anyhow::Result<u64> {
-    stated_size(&RealDisk::new(folder))
-        .with_context(|| format!("cannot read the checkpoints of the ledger in `{}`", folder.display()))
+    newest_size(&RealDisk::new(folder))
+        .with_context(|| format!("cannot read the checkpoint of the ledger in `{}`", folder.display()))
 }
 
 #[cfg(test)]

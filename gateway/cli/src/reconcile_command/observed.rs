@@ -48,11 +48,16 @@ pub(super) fn read(
             Ok(Some(Observed::Unreadable(lines))) => unread.lines += lines,
             Ok(Some(Observed::Gap(from, to))) => both.gap(from, to),
             Ok(None) => {}
-            Err(error @ (ObservedError::NotIngested | ObservedError::OtherCluster(_))) => anyhow::bail!(
-                "the ledger in `{}` cannot stand for the audit log of `{cluster}`: {error} (record {})",
-                folder.display(),
-                record.seq
-            ),
+            // By one that somebody may have put in the rest is no other ledger: it is counted, and named.
+            Err(error @ (ObservedError::NotIngested | ObservedError::OtherCluster(_)))
+                if !doubt.is_doubtful(record.seq) =>
+            {
+                anyhow::bail!(
+                    "the ledger in `{}` cannot stand for the audit log of `{cluster}`: {error} (record {})",
+                    folder.display(),
+                    record.seq
+                )
+            }
             Err(error) => unread.line(folder, record.seq, &error.to_string()),
         }
     }

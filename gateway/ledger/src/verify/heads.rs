@@ -216,38 +216,20 @@ pub fn key_changes(disk: &dyn Disk) -> Result<Vec<Note>, ReadError> {
     Ok(notes.filter(|note| KeyTurn::read(note).is_some()).collect())
 }
 
-/// Up to how many records a checkpoint in this folder speaks, whoever signed it; 0 where there is none. The newest one is asked, and those that are kept: whoever puts
-/// an older one in the place of the newest has not taken back what was signed since.
+/// Of how many records the newest checkpoint in this folder speaks, whoever signed it; 0 where there is none. Not those that are kept along the ledger: nothing ever
+/// takes one away that somebody put there, and in an honest folder none of them is ahead of the newest.
 ///
 /// # Errors
-/// The folder or a file cannot be read.
-pub fn stated_size(disk: &dyn Disk) -> Result<u64, ReadError> {
-    let stated = |name: &str| -> Result<u64, ReadError> {
-        let file = match disk.open_read(name) {
-            // The start cuts such a file, and the newest one is replaced.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            file => file.map_err(|source| io(disk, name, source))?,
-        };
-        let bytes = read_whole(&*file).map_err(|source| io(disk, name, source))?;
-        let sizes = notes(&bytes).into_iter().filter_map(|(_, bytes)| {
-            let note = Note::parse(bytes).ok()?;
-            Some(Checkpoint::parse(note.text()).ok()?.size)
-        });
-        Ok(sizes.max().unwrap_or_default())
+/// The file cannot be read.
+pub fn newest_size(disk: &dyn Disk) -> Result<u64, ReadError> {
+    let file = match disk.open_read(NEWEST) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        file => file.map_err(|source| io(disk, NEWEST, source))?,
     };
-    let mut size = stated(NEWEST)?.max(stated(WITNESSED)?);
-    let mut kept = disk.list().map_err(|source| io(disk, ".", source))?;
-    kept.retain(|name| name.ends_with(KEPT));
-    kept.sort_unstable();
-    // The last file has the largest: each begins with a segment. One that has none was put there, or had begun only.
-    for name in kept.iter().rev() {
-        let last = stated(name)?;
-        size = size.max(last);
-        if last > 0 {
-            break;
-        }
-    }
-    Ok(size)
+    let bytes = read_whole(&*file).map_err(|source| io(disk, NEWEST, source))?;
+    let note = Note::parse(&bytes).ok();
+    let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());
+    Ok(checkpoint.map_or(0, |checkpoint| checkpoint.size))
 }
 
 /// Parts a file into notes: one ends where a line that is no signature follows a signature.

@@ -40,7 +40,7 @@ pub use erased::{Erased, SaidErasure, SaidKey, refused, refuses};
 pub(crate) use heads::{CHANGES, KEPT, notes};
 use heads::{Head, Heads};
 pub use heads::{NEWEST as NEWEST_CHECKPOINT, WITNESSED};
-pub use heads::{key_changes, stated_size};
+pub use heads::{key_changes, newest_size};
 pub use remote::{RemoteError, Source, SourceError, THREADS_MAX, fuzz_remote, verify_remote};
 use resume::Recollection;
 pub use resume::{Resume, fuzz_resume};
