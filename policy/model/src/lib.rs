@@ -14,6 +14,7 @@ pub mod live;
 pub mod lock;
 pub mod reason;
 pub mod request;
+pub mod service;
 pub mod status;
 pub mod subject;
 pub mod time;

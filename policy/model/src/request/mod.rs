@@ -11,6 +11,7 @@ mod labels;
 mod options;
 mod query;
 mod selector;
+mod service_path;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,24 @@ pub fn fuzz_target(data: &[u8]) {
         );
     }
     let _ = split_cluster_prefix(data);
+}
+
+/// Entry for the fuzzer: any bytes are the target of a service or a refusal, never a panic; an accepted one keeps its bytes,
+/// and its decoded path is text with as many segments as the raw one.
+pub fn fuzz_service_target(data: &[u8]) {
+    if let Ok(target) = Target::of_service(data) {
+        assert_eq!(
+            target.raw().as_bytes(),
+            data,
+            "an accepted target is kept byte for byte"
+        );
+        let path = std::str::from_utf8(target.path());
+        let count = |text: &str| text.split('/').count();
+        assert!(
+            path.is_ok_and(|path| count(path) == count(target.path_raw())),
+            "decoding makes no segment and takes none away"
+        );
+    }
 }
 
 /// Entry for the fuzzer: the first line is the method, the rest the target; classification never panics and never

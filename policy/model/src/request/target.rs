@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::query::Pairs;
+use super::service_path;
 
 /// The longest target that is read: above it, 414.
 pub const MAX_TARGET_BYTES: usize = 64 * 1024;
@@ -86,6 +87,29 @@ pub enum TargetError {
         /// Offset in bytes.
         at: usize,
     },
+    /// A `;` in the path of a service, behind which some servers read parameters that are no part of the path.
+    #[error("the path holds `;` at offset {at}")]
+    Parameter {
+        /// Offset in bytes.
+        at: usize,
+    },
+    /// Escapes in the path of a service that stand for no text in UTF-8.
+    #[error("the path holds escapes at or behind offset {at} that are no UTF-8")]
+    NotUtf8 {
+        /// Where the segment begins, in bytes.
+        at: usize,
+    },
+    /// A character in the path of a service that some servers take for another one with a meaning, or that cannot be seen.
+    #[error(
+        "the path holds {:?} at or behind offset {at}, which some servers take for something else",
+        character
+    )]
+    Folded {
+        /// Which.
+        character: char,
+        /// Where the segment begins, in bytes.
+        at: usize,
+    },
 }
 
 impl TargetError {
@@ -102,7 +126,10 @@ impl TargetError {
             | Self::InvalidEscape { .. }
             | Self::EscapedByte { .. }
             | Self::DotSegment { .. }
-            | Self::EmptySegment { .. } => 400,
+            | Self::EmptySegment { .. }
+            | Self::Parameter { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Folded { .. } => 400,
         }
     }
 
@@ -112,11 +139,16 @@ impl TargetError {
         match self {
             Self::NotOriginForm => "only a path can be authorised and forwarded as it came",
             Self::TooLong => "no client of Kubernetes sends so long a target, and reading it must stay cheap",
-            Self::TooManyParameters => "the API server would read such a query as empty",
+            Self::TooManyParameters => "some servers read such a query as empty",
             Self::NotVisibleAscii { .. } | Self::InvalidEscape { .. } => "servers disagree about what such bytes mean",
             Self::Fragment { .. } => "some servers cut the target there, others do not",
             Self::Backslash { .. } => "some servers read it as a slash",
-            Self::EscapedByte { .. } | Self::DotSegment { .. } | Self::EmptySegment { .. } => {
+            Self::NotUtf8 { .. } => "servers disagree about what such bytes mean",
+            Self::EscapedByte { .. }
+            | Self::DotSegment { .. }
+            | Self::EmptySegment { .. }
+            | Self::Parameter { .. }
+            | Self::Folded { .. } => {
                 "what is authorised must be what is forwarded, and servers disagree about such a path"
             }
         }
@@ -136,6 +168,9 @@ impl TargetError {
             Self::EscapedByte { .. } => "use names without this character",
             Self::DotSegment { .. } => "send the resolved path",
             Self::EmptySegment { .. } => "remove the doubled slash; a name may be missing in the command",
+            Self::Parameter { .. } => "send what stands behind `;` in the query",
+            Self::NotUtf8 { .. } => "percent-encode the path as UTF-8",
+            Self::Folded { .. } => "use names without this character",
         }
     }
 }
@@ -146,6 +181,22 @@ impl Target {
     /// # Errors
     /// See [`TargetError`]; the first offence in the order whole target, escapes, path segments.
     pub fn parse(raw: &[u8]) -> Result<Self, TargetError> {
+        Self::read(raw, check_path)
+    }
+
+    /// Reads the target of a call to an HTTP service. Its decoded path is text in UTF-8, and there is no proxy tail.
+    ///
+    /// # Errors
+    /// See [`TargetError`]; the first offence in the order whole target, then segment by segment.
+    pub fn of_service(raw: &[u8]) -> Result<Self, TargetError> {
+        Self::read(raw, |path| service_path::check(path).map(|()| None))
+    }
+
+    /// `check_path` says where the proxy tail begins.
+    fn read(
+        raw: &[u8],
+        check_path: impl FnOnce(&str) -> Result<Option<usize>, TargetError>,
+    ) -> Result<Self, TargetError> {
         if raw.len() > MAX_TARGET_BYTES {
             return Err(TargetError::TooLong);
         }
