@@ -10,6 +10,7 @@
 mod explain;
 mod impersonation;
 mod rules;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use model::time::Timestamp;
 pub use self::explain::{Explanation, RuleTrace, explain, nearest};
 pub use self::impersonation::Impersonation;
 use self::rules::{Rulings, ruled};
+pub use self::service::{ServiceAllowed, ServiceDecision, ServiceQuery, decide_service};
 use crate::rbac::{RoleError, Snapshot, SubjectView};
 use crate::rule::{Call, RuleSet, Situation, Who, upstream_groups};
 
@@ -187,7 +189,7 @@ fn verdict(query: &Query<'_>, found: &mut Rulings, errors: &mut Vec<RoleError>) 
         return Outcome::Deny(Denial::Forbidden);
     }
     let outcome = allowed(query, &who, found, errors);
-    match (&outcome, unmet(query, found.obligations())) {
+    match (&outcome, unmet(query.situation, found.obligations())) {
         (Outcome::Allow { .. } | Outcome::AskCluster(_), Some(unmet)) => Outcome::Deny(Denial::Obligation(unmet)),
         _ => outcome,
     }
@@ -270,8 +272,7 @@ fn rule_ref(kind: RuleKind, name: &'static str) -> RuleRef {
 }
 
 /// The first obligation that is not met here. Recording is promised by the session, which knows whether it can.
-fn unmet(query: &Query<'_>, owed: &Obligations) -> Option<Unmet> {
-    let situation = query.situation;
+fn unmet(situation: &Situation<'_>, owed: &Obligations) -> Option<Unmet> {
     let too_old = owed.max_auth_age_seconds.is_some_and(|limit| {
         situation
             .signed_in
@@ -299,7 +300,7 @@ fn unmet(query: &Query<'_>, owed: &Obligations) -> Option<Unmet> {
 impl Outcome {
     fn into_verdict(self, query: &Query<'_>, found: Rulings) -> Verdict {
         let obligations = found.obligations().clone();
-        let not_after = not_after(query, &found);
+        let not_after = not_after(query.situation, &found);
         let allow = |act_as: &[Arc<str>], rules| {
             let upstream = query.upstream(act_as);
             Allowed {
@@ -351,12 +352,12 @@ fn limited(query: &Query<'_>, allowed: Allowed) -> Verdict {
 }
 
 /// An allow ends with the first allow rule that it stands on, and with the age of sign-in that one of them demands.
-fn not_after(query: &Query<'_>, found: &Rulings) -> Timestamp {
+fn not_after(situation: &Situation<'_>, found: &Rulings) -> Timestamp {
     let limit = found
         .obligations()
         .max_auth_age_seconds
         .map(std::time::Duration::from_secs);
-    let by_age = limit.and_then(|limit| query.situation.signed_in.map(|at| at.plus(limit)));
+    let by_age = limit.and_then(|limit| situation.signed_in.map(|at| at.plus(limit)));
     [found.until(), by_age]
         .into_iter()
         .flatten()

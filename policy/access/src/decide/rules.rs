@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use model::decision::{Obligations, RuleEffect, RuleRef};
 
-use super::Query;
-use crate::rule::{Call, Effect, Inquiry, Mode, Reach, Rule, Who};
+use super::{Query, ServiceQuery};
+use crate::rule::{Call, Effect, Inquiry, Mode, Reach, Rule, ServiceInquiry, Who};
 
 /// The outcome of all rules for one call.
 #[derive(Debug, Default)]
@@ -45,6 +45,18 @@ pub(super) fn ruled(query: &Query<'_>, who: &Who<'_>, call: &Call<'_>) -> Ruling
     let asked = Inquiry::new(who, call, query.situation);
     for rule in query.rules.about(who, call.asked.namespace) {
         let reach = rule.reach(&asked);
+        rulings.momentary |= rule.depends_on_the_moment(&reach);
+        rulings.add(rule, reach);
+    }
+    rulings
+}
+
+/// Asks all rules that are about `who` for a call of a service.
+pub(super) fn ruled_service(query: &ServiceQuery<'_>, who: &Who<'_>) -> Rulings {
+    let mut rulings = Rulings::default();
+    let asked = ServiceInquiry::new(who, query.call, query.situation);
+    for rule in query.rules.about(who, query.call.namespace) {
+        let reach = rule.reach_service(&asked);
         rulings.momentary |= rule.depends_on_the_moment(&reach);
         rulings.add(rule, reach);
     }

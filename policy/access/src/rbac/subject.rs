@@ -47,6 +47,16 @@ impl<'a> SubjectView<'a> {
         }
     }
 
+    /// Nobody: no name, and no group, not even one that the API server adds.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self {
+            username: "",
+            groups: &[],
+            added: [None, None, None],
+        }
+    }
+
     /// The user name.
     #[must_use]
     pub const fn username(&self) -> &'a str {

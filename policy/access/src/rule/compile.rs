@@ -8,11 +8,12 @@ use model::subject::is_padded;
 use model::time::Timestamp;
 
 use super::compiled::{Rule, Scope};
-use super::condition::Condition;
+use super::condition::{About, Condition};
 use super::document::{API_VERSION, AccessRuleDocument, Effect, KubernetesScope, ObligationSpec, Spec, Subjects};
 use super::lasting::{self, Lasting};
 use super::pattern::{self, PathPattern, ResourcePattern, WorkloadPattern};
 use super::remarks;
+use super::service::Reached;
 
 /// A rule and whom it is about.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(super) struct SubjectPatterns {
     pub(super) everyone: bool,
     pub(super) groups: Vec<Box<str>>,
     pub(super) workloads: Vec<WorkloadPattern>,
+    /// Also who has not signed in.
+    pub(super) public: bool,
 }
 
 impl SubjectPatterns {
@@ -38,6 +41,7 @@ impl SubjectPatterns {
     pub(super) fn all() -> Self {
         Self {
             everyone: true,
+            public: true,
             ..Self::default()
         }
     }
@@ -72,6 +76,7 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Poi
     }
     let subjects = subjects(&spec.subjects, &mut wrong);
     let scope = spec.kubernetes.as_ref().map(|scope| self::scope(scope, &mut wrong));
+    let services = services(spec, &mut wrong);
     check_whole(spec, namespace, scope.as_ref(), &mut wrong);
     let rule = Rule {
         name: metadata.name.as_str().into(),
@@ -83,6 +88,7 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Poi
             .as_deref()
             .and_then(|until| wrong.keep("spec.until", read_time(until))),
         scope,
+        services,
         condition: condition(spec, &mut wrong),
         obligations: obligations(&spec.obligations, &mut wrong),
         act_as: act_as(spec, &mut wrong),
@@ -209,11 +215,12 @@ fn subjects(written: &Subjects, wrong: &mut Wrong) -> SubjectPatterns {
         people,
         groups,
         workloads,
+        public,
     } = written;
-    if people.is_empty() && groups.is_empty() && workloads.is_empty() {
+    if people.is_empty() && groups.is_empty() && workloads.is_empty() && !public {
         wrong.say(
             "spec.subjects",
-            "nobody is named; write `groups: [\"*\"]` if everyone is meant",
+            "nobody is named; write `groups: [\"*\"]` if everyone who has signed in is meant",
         );
     }
     let people = wrong.list(
@@ -235,7 +242,23 @@ fn subjects(written: &Subjects, wrong: &mut Wrong) -> SubjectPatterns {
         people: people.unwrap_or_default(),
         groups: groups.unwrap_or_default(),
         workloads: workloads.unwrap_or_default(),
+        public: *public,
     }
+}
+
+fn services(spec: &Spec, wrong: &mut Wrong) -> Vec<Reached> {
+    let mut read = Vec::with_capacity(spec.services.len());
+    for (item, scope) in spec.services.iter().enumerate() {
+        match Reached::read(scope) {
+            Ok(reached) => read.push(reached),
+            Err(whats) => {
+                for what in whats {
+                    wrong.say_of("spec.services", Some(item), what);
+                }
+            }
+        }
+    }
+    read
 }
 
 pub(super) fn scope(written: &KubernetesScope, wrong: &mut Wrong) -> Scope {
@@ -282,15 +305,8 @@ fn check_whole(spec: &Spec, namespace: Option<&str>, scope: Option<&Scope>, wron
             "it names neither `kubernetes` calls nor `services`, so it would match nothing",
         );
     }
-    for (item, service) in spec.services.iter().enumerate() {
-        let lists = [&service.hosts, &service.methods, &service.paths];
-        if lists.iter().any(|list| list.is_empty()) {
-            let what = "an empty list matches nothing; write `[\"*\"]` or `[\"/*\"]` for all";
-            wrong.say_of("spec.services", Some(item), what);
-        }
-        for path in &service.paths {
-            wrong.keep("spec.services.paths", PathPattern::parse(path));
-        }
+    if spec.subjects.public {
+        check_public(spec, wrong);
     }
     if let Some(namespace) = namespace {
         check_local(spec, namespace, wrong);
@@ -304,6 +320,20 @@ fn check_whole(spec: &Spec, namespace: Option<&str>, scope: Option<&Scope>, wron
         }
     } else {
         check_lasting(spec, scope, wrong);
+    }
+}
+
+/// What a rule about those who have not signed in cannot say.
+fn check_public(spec: &Spec, wrong: &mut Wrong) {
+    if spec.kubernetes.is_some() {
+        let what = "nobody calls Kubernetes without having signed in: only `services` can be public";
+        wrong.say("spec.subjects.public", what);
+    }
+    if spec.effect == Effect::Allow && spec.obligations != ObligationSpec::default() {
+        wrong.say(
+            "spec.obligations",
+            "who has not signed in can meet none; make two rules of it, one of them `public`",
+        );
     }
 }
 
@@ -362,7 +392,14 @@ fn condition(spec: &Spec, wrong: &mut Wrong) -> Condition {
     let Some(text) = &spec.when else {
         return Condition::Always;
     };
-    wrong.keep("spec.when", Condition::parse(text)).unwrap_or_default()
+    let about = match (&spec.kubernetes, spec.services.is_empty()) {
+        (Some(_), true) => About::Kubernetes,
+        (None, _) => About::Services,
+        (Some(_), false) => About::Both,
+    };
+    wrong
+        .keep("spec.when", Condition::parse(text, about))
+        .unwrap_or_default()
 }
 
 pub(super) fn obligations(spec: &ObligationSpec, wrong: &mut Wrong) -> Obligations {

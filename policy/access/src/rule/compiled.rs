@@ -8,10 +8,11 @@ use model::time::Timestamp;
 
 use super::condition::Condition;
 use super::document::{Effect, Mode};
-use super::inquiry::Inquiry;
+use super::inquiry::{Inquiry, ServiceInquiry};
 use super::labels::LabelSelector;
 use super::pattern::{PathPattern, ResourcePattern};
 use super::scope::{self, Cover};
+use super::service::Reached;
 
 /// A checked rule.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Rule {
     pub(super) mode: Mode,
     pub(super) until: Option<Timestamp>,
     pub(super) scope: Option<Scope>,
+    /// Which calls of services.
+    pub(super) services: Vec<Reached>,
     pub(super) condition: Condition,
     pub(super) obligations: Obligations,
     pub(super) act_as: Arc<[Arc<str>]>,
@@ -49,6 +52,12 @@ pub enum Miss {
     /// It is about HTTP services only.
     #[error("it is not about Kubernetes")]
     NotKubernetes,
+    /// It is about Kubernetes only.
+    #[error("it is not about services")]
+    NotServices,
+    /// Another host, method or path.
+    #[error("another host, method or path")]
+    Call,
     /// Another cluster.
     #[error("another cluster")]
     Cluster,
@@ -178,6 +187,29 @@ impl Rule {
             (Ok(true), Some(why)) => Reach::Fails(why.into()),
             (Ok(true), None) if self.effect == Effect::Allow => self.grant_of_the_object(asked, local),
             (Ok(true), None) => Reach::Applies,
+        }
+    }
+
+    /// Whether it reaches a call of a service. That it is about the subject was found by the index.
+    #[must_use]
+    pub fn reach_service(&self, asked: &ServiceInquiry<'_>) -> Reach {
+        if self.until.is_some_and(|until| asked.situation().now >= until) {
+            return Reach::Misses(Miss::Ended);
+        }
+        if self.services.is_empty() {
+            return Reach::Misses(Miss::NotServices);
+        }
+        let call = asked.call();
+        if self.namespace.as_deref().is_some_and(|own| own != call.namespace) {
+            return Reach::Misses(Miss::Namespace);
+        }
+        if !self.services.iter().any(|reached| reached.covers(call, self.effect)) {
+            return Reach::Misses(Miss::Call);
+        }
+        match asked.holds(&self.condition, self.namespace.is_some()) {
+            Ok(true) => Reach::Applies,
+            Ok(false) => Reach::Misses(Miss::Condition),
+            Err(why) => Reach::Fails(why),
         }
     }
 

@@ -7,23 +7,32 @@ use condition::{Budget, Context, Declarations, ObjectType, Program, Type, Value,
 use model::time::Timestamp;
 
 use super::call::{Call, Situation, Who};
+use super::service::ServiceCall;
 
 /// What an expression may use, for the reference page: name and type. Only what something fills: a rule that asks for more
 /// is refused at load, where it would otherwise fail at every call.
-pub const DECLARED: [(&str, &str); 5] = [
+pub const DECLARED: [(&str, &str); 6] = [
     (
         "request",
-        "cluster, verb, group, resource, subresource, namespace, name, path, method, action: string",
+        "of Kubernetes: cluster, verb, group, resource, subresource, namespace, name, path, method, action: string",
     ),
+    ("request", "of services: service, namespace, host, path, method: string"),
     ("subject", "username, uid, issuer, email: string; groups: list(string)"),
     ("source", "ip: net.IP"),
     ("now", "timestamp"),
     ("auth", "age: int (seconds); acr: string"),
 ];
 
-static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| {
-    let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Type::String)).collect::<Vec<_>>();
-    let request = texts(&[
+/// Which calls a condition is asked about: it may name what each of them has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Kubernetes,
+    Services,
+    Both,
+}
+
+static OF_KUBERNETES: LazyLock<Declarations> = LazyLock::new(|| {
+    declarations(&[
         "cluster",
         "verb",
         "group",
@@ -34,7 +43,15 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| {
         "path",
         "method",
         "action",
-    ]);
+    ])
+});
+static OF_SERVICES: LazyLock<Declarations> =
+    LazyLock::new(|| declarations(&["service", "namespace", "host", "path", "method"]));
+static OF_BOTH: LazyLock<Declarations> = LazyLock::new(|| declarations(&["namespace", "path", "method"]));
+
+fn declarations(request: &[&'static str]) -> Declarations {
+    let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Type::String)).collect::<Vec<_>>();
+    let request = texts(request);
     let mut subject = texts(&["username", "uid", "issuer", "email"]);
     subject.push(("groups", Type::list(Type::String)));
     let auth = [("age", Type::Int), ("acr", Type::String)];
@@ -44,7 +61,7 @@ static DECLARATIONS: LazyLock<Declarations> = LazyLock::new(|| {
         .variable("source", Type::object(ObjectType::new("source", [("ip", Type::Ip)])))
         .variable("now", Type::Timestamp)
         .variable("auth", Type::object(ObjectType::new("auth", auth)))
-});
+}
 
 /// The condition of a rule.
 #[derive(Clone, Debug, Default)]
@@ -60,8 +77,13 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let program = compile(text, &DECLARATIONS)
+    pub(super) fn parse(text: &str, about: About) -> Result<Self, String> {
+        let declared = match about {
+            About::Kubernetes => &OF_KUBERNETES,
+            About::Services => &OF_SERVICES,
+            About::Both => &OF_BOTH,
+        };
+        let program = compile(text, declared)
             .map_err(|error| format!("line {}, column {}: {}", error.line, error.column, error.message))?;
         if !program.result_type().fits(&Type::Bool) {
             return Err(format!(
@@ -92,8 +114,24 @@ impl Condition {
 
 /// The values for one call. What is not known is absent, so that an expression which needs it fails, and fails closed.
 pub(super) fn context(who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Context {
+    of(request(call), who, situation)
+}
+
+/// The same for a call of a service.
+pub(super) fn of_service(who: &Who<'_>, call: &ServiceCall<'_>, situation: &Situation<'_>) -> Context {
+    let request = Value::record([
+        ("service", Value::text(call.service.as_str())),
+        ("namespace", Value::text(call.namespace)),
+        ("host", Value::text(call.host.as_str())),
+        ("path", Value::text(call.path)),
+        ("method", Value::text(call.method)),
+    ]);
+    of(request, who, situation)
+}
+
+fn of(request: Value, who: &Who<'_>, situation: &Situation<'_>) -> Context {
     Context::new()
-        .with("request", request(call))
+        .with("request", request)
         .with("subject", subject(who))
         .with("source", source(situation.source))
         .with("now", Value::time(situation.now))

@@ -105,6 +105,9 @@ pub struct Subjects {
     pub groups: Vec<String>,
     /// `<namespace>/<service account>`, `<namespace>/*`, `spiffe://…`, or `*` for any workload.
     pub workloads: Vec<String>,
+    /// Everybody, also who has not signed in: calls of services only, which is what makes a path public.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
 }
 
 /// Which Kubernetes calls.
@@ -129,15 +132,15 @@ pub struct KubernetesScope {
     pub namespace_selector: Option<LabelSelector>,
 }
 
-/// Which calls of an HTTP service. Kept and checked now; decided when services are published.
+/// Which calls of HTTP services.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceScope {
-    /// Host names.
+    /// Host names, `*.example.com` for all below one, or `*`.
     pub hosts: Vec<String>,
-    /// HTTP methods, or `*`.
+    /// HTTP methods, or `*`; `GET` is also `HEAD`.
     pub methods: Vec<String>,
-    /// Paths, whole segments, with a star at most at the end.
+    /// Decoded paths by whole segments: a star is one segment, and as the last one all that stands below.
     pub paths: Vec<String>,
 }
 
@@ -211,15 +214,17 @@ fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObligationS
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExampleSubject {
-    /// A person's user name; either this or `workload`.
+    /// A person's user name; either this, `workload` or `public`.
     pub person: Option<String>,
     /// A workload as in [`Subjects::workloads`], without star.
     pub workload: Option<String>,
+    /// Somebody who has not signed in, which services alone let in.
+    pub public: bool,
     /// Groups.
     pub groups: Vec<String>,
 }
 
-/// What is asked in an example.
+/// What is asked in an example: a call of Kubernetes, or with `host` of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExampleRequest {
@@ -229,8 +234,14 @@ pub struct ExampleRequest {
     pub verb: String,
     /// `resource[.group][/subresource]`.
     pub resource: Option<String>,
-    /// A path that is no resource.
+    /// A path that is no resource, or the decoded one of a service.
     pub path: Option<String>,
+    /// The host name of a service.
+    pub host: Option<String>,
+    /// The service's name; with `host` alone.
+    pub service: Option<String>,
+    /// The HTTP method; with `host` alone.
+    pub method: Option<String>,
     /// The namespace.
     pub namespace: String,
     /// The object's name.

@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use condition::Budget;
 use model::decision::Obligations;
+use model::service::{HostName, ServiceName};
 use model::subject::SubjectKind;
 use model::time::Timestamp;
 
 use super::call::{Call, NamespaceLabels, Situation, Who};
 use super::compile::{self, Wrong};
 use super::compiled::Reach;
-use super::document::{AccessRuleDocument, Effect, Example, ExampleRequest, Expected, Mode, ObligationSpec};
-use super::inquiry::Inquiry;
+use super::compiled::Rule;
+use super::document::{
+    AccessRuleDocument, Effect, Example, ExampleRequest, ExampleSubject, Expected, Mode, ObligationSpec,
+};
+use super::inquiry::{Inquiry, ServiceInquiry};
 use super::pattern;
+use super::service::ServiceCall;
 use super::set::{RuleSet, Rules};
 use crate::rbac::{Attributes, SubjectView};
 
@@ -187,7 +192,10 @@ fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Res
         .map(|group| group.as_str().into())
         .collect();
     let (kind, username) = subject(example)?;
-    let view = SubjectView::impersonated(&username, &groups);
+    let view = match kind {
+        SubjectKind::Public => SubjectView::nobody(),
+        _ => SubjectView::impersonated(&username, &groups),
+    };
     let who = Who {
         kind,
         view,
@@ -196,6 +204,15 @@ fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Res
         email: None,
     };
     let request = &example.request;
+    if let Some(host) = &request.host {
+        return outcome_of_service(host, request, &who, set, shared);
+    }
+    if kind == SubjectKind::Public {
+        return Err("who has not signed in calls services only: name a `host`".to_owned());
+    }
+    if request.service.is_some() || request.method.is_some() {
+        return Err("`service` and `method` are of a call of a service: name its `host` too".to_owned());
+    }
     let (group, resource, subresource) = match (&request.resource, &request.path) {
         (Some(resource), None) => pattern::exact_resource(resource)?,
         (None, Some(_)) => Default::default(),
@@ -217,16 +234,71 @@ fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Res
     let situation = situation(request, &labels)?;
     let asked = Inquiry::new(&who, &call, &situation);
     let Some(left) = shared else {
-        return Ok(fold(set, &asked));
+        return Ok(fold(set.ask(&asked)));
     };
     let asked = asked.within(*left);
-    let said = fold(set, &asked);
+    let said = fold(set.ask(&asked));
+    *left = asked.left();
+    Ok(said)
+}
+
+fn outcome_of_service(
+    host: &str,
+    request: &ExampleRequest,
+    who: &Who<'_>,
+    set: &RuleSet,
+    shared: Option<&mut Budget>,
+) -> Result<Said, String> {
+    let ExampleRequest {
+        cluster,
+        verb,
+        resource,
+        name,
+        ..
+    } = request;
+    if resource.is_some() || [cluster, verb, name].into_iter().any(|text| !text.is_empty()) {
+        return Err(
+            "`cluster`, `verb`, `resource` and `name` are of Kubernetes: leave them out beside `host`".to_owned(),
+        );
+    }
+    let (Some(path), Some(method)) = (&request.path, &request.method) else {
+        return Err("name `path` and `method` beside `host`".to_owned());
+    };
+    if !path.starts_with('/') {
+        return Err(format!("`{path}`: a path begins with `/`"));
+    }
+    let host = HostName::new(host).map_err(|error| error.to_string())?;
+    let service =
+        ServiceName::new(request.service.as_deref().unwrap_or("unnamed")).map_err(|error| error.to_string())?;
+    let labels = NamespaceLabels::new();
+    let situation = situation(request, &labels)?;
+    let call = ServiceCall {
+        service: &service,
+        namespace: &request.namespace,
+        host: &host,
+        method,
+        path,
+    };
+    let asked = ServiceInquiry::new(who, &call, &situation);
+    let Some(left) = shared else {
+        return Ok(fold(set.ask_service(&asked)));
+    };
+    let asked = asked.within(*left);
+    let said = fold(set.ask_service(&asked));
     *left = asked.left();
     Ok(said)
 }
 
 fn subject(example: &Example) -> Result<(SubjectKind, String), String> {
-    match (&example.subject.person, &example.subject.workload) {
+    let ExampleSubject {
+        person,
+        workload,
+        public,
+        groups,
+    } = &example.subject;
+    match (person, workload) {
+        (None, None) if *public && groups.is_empty() => Ok((SubjectKind::Public, String::new())),
+        _ if *public => Err("who is `public` has neither name nor groups".to_owned()),
         (Some(person), None) => Ok((SubjectKind::Person, person.clone())),
         (None, Some(workload)) if workload.starts_with("spiffe://") => Ok((SubjectKind::Workload, workload.clone())),
         (None, Some(workload)) => match workload.split_once('/') {
@@ -238,7 +310,7 @@ fn subject(example: &Example) -> Result<(SubjectKind, String), String> {
                 "`{workload}` is neither `<namespace>/<service account>` nor `spiffe://…`"
             )),
         },
-        _ => Err("name either `person` or `workload`".to_owned()),
+        _ => Err("name either `person`, `workload` or `public`".to_owned()),
     }
 }
 
@@ -259,14 +331,14 @@ fn situation<'a>(request: &'a ExampleRequest, namespaces: &'a NamespaceLabels) -
     })
 }
 
-fn fold(set: &RuleSet, asked: &Inquiry<'_>) -> Said {
+fn fold(reaches: Vec<(&Rule, Reach)>) -> Said {
     let mut said = Said {
         decided: Expected::Silent,
         why: None,
         owed: Obligations::default(),
         demanding: Vec::new(),
     };
-    for (rule, reach) in set.ask(asked) {
+    for (rule, reach) in reaches {
         match (rule.mode(), rule.effect(), reach) {
             (Mode::Shadow, _, _) | (_, _, Reach::Misses(_)) => {}
             (Mode::Enforce, Effect::Forbid, reach) => {

@@ -10,6 +10,7 @@ use condition::{Budget, Context};
 use super::call::{Call, Situation, Who};
 use super::condition::{self as values, Condition};
 use super::scope;
+use super::service::ServiceCall;
 
 /// What the conditions of one namespace's rules may cost together, for one call: half a millisecond.
 const OF_A_NAMESPACE: Budget = Budget {
@@ -26,7 +27,77 @@ pub struct Inquiry<'a> {
     values: OnceCell<Context>,
     /// The same of the object behind a name with a port.
     of_the_object: OnceCell<Context>,
-    of_the_namespace: Cell<Budget>,
+    left: Left,
+}
+
+/// What the conditions of the namespace's rules may still cost.
+#[derive(Debug)]
+struct Left(Cell<Budget>);
+
+impl Left {
+    fn evaluated(&self, condition: &Condition, values: &Context, local: bool) -> Result<bool, std::sync::Arc<str>> {
+        if !local {
+            return condition.holds(values, &mut Budget::default());
+        }
+        let mut left = self.0.get();
+        let held = condition.holds(values, &mut left);
+        self.0.set(left);
+        held
+    }
+}
+
+/// One call of a service that many rules are asked about, within the same bounds.
+#[derive(Debug)]
+pub struct ServiceInquiry<'a> {
+    pub(super) who: &'a Who<'a>,
+    call: &'a ServiceCall<'a>,
+    situation: &'a Situation<'a>,
+    values: OnceCell<Context>,
+    left: Left,
+}
+
+impl<'a> ServiceInquiry<'a> {
+    /// An inquiry about a call by `who`.
+    #[must_use]
+    pub const fn new(who: &'a Who<'a>, call: &'a ServiceCall<'a>, situation: &'a Situation<'a>) -> Self {
+        Self {
+            who,
+            call,
+            situation,
+            values: OnceCell::new(),
+            left: Left(Cell::new(OF_A_NAMESPACE)),
+        }
+    }
+
+    /// The same within what earlier ones have left over.
+    pub(super) fn within(mut self, left: Budget) -> Self {
+        self.left = Left(Cell::new(left));
+        self
+    }
+
+    /// What the rules of the namespace may still cost.
+    pub(super) fn left(&self) -> Budget {
+        self.left.0.get()
+    }
+
+    pub(super) const fn call(&self) -> &'a ServiceCall<'a> {
+        self.call
+    }
+
+    pub(super) const fn situation(&self) -> &'a Situation<'a> {
+        self.situation
+    }
+
+    /// Whether a condition of a rule holds; `local`: of one of the namespace.
+    pub(super) fn holds(&self, condition: &Condition, local: bool) -> Result<bool, std::sync::Arc<str>> {
+        if matches!(condition, Condition::Always) {
+            return Ok(true);
+        }
+        let values = self
+            .values
+            .get_or_init(|| values::of_service(self.who, self.call, self.situation));
+        self.left.evaluated(condition, values, local)
+    }
 }
 
 impl<'a> Inquiry<'a> {
@@ -39,19 +110,19 @@ impl<'a> Inquiry<'a> {
             situation,
             values: OnceCell::new(),
             of_the_object: OnceCell::new(),
-            of_the_namespace: Cell::new(OF_A_NAMESPACE),
+            left: Left(Cell::new(OF_A_NAMESPACE)),
         }
     }
 
     /// The same within what earlier ones have left over.
     pub(super) fn within(mut self, left: Budget) -> Self {
-        self.of_the_namespace = Cell::new(left);
+        self.left = Left(Cell::new(left));
         self
     }
 
     /// What the rules of the namespace may still cost.
     pub(super) fn left(&self) -> Budget {
-        self.of_the_namespace.get()
+        self.left.0.get()
     }
 
     /// Whether a condition of a rule holds; `local`: of one of the namespace.
@@ -62,7 +133,7 @@ impl<'a> Inquiry<'a> {
         let values = self
             .values
             .get_or_init(|| values::context(self.who, self.call, self.situation));
-        self.evaluated(condition, values, local)
+        self.left.evaluated(condition, values, local)
     }
 
     /// Whether it holds of the object that the call is about, where the name is written with a scheme or a port.
@@ -82,17 +153,7 @@ impl<'a> Inquiry<'a> {
             call.asked.path = path.as_deref().unwrap_or(call.asked.path);
             values::context(self.who, &call, self.situation)
         });
-        Some(self.evaluated(condition, values, local))
-    }
-
-    fn evaluated(&self, condition: &Condition, values: &Context, local: bool) -> Result<bool, std::sync::Arc<str>> {
-        if !local {
-            return condition.holds(values, &mut Budget::default());
-        }
-        let mut left = self.of_the_namespace.get();
-        let held = condition.holds(values, &mut left);
-        self.of_the_namespace.set(left);
-        held
+        Some(self.left.evaluated(condition, values, local))
     }
 }
 

@@ -18,6 +18,9 @@ mod place;
 mod remarks;
 mod salvage;
 mod scope;
+mod service;
+#[cfg(test)]
+mod service_tests;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -30,7 +33,8 @@ pub use self::document::{
     API_VERSION, AccessRuleDocument, ActAs, ApprovalSpec, Effect, Example, ExampleRequest, ExampleSubject, Expected,
     KubernetesScope, Mode, ObligationSpec, RuleMeta, ServiceScope, Spec, StepUpSpec, Subjects,
 };
-pub use self::inquiry::Inquiry;
+pub use self::inquiry::{Inquiry, ServiceInquiry};
 pub use self::labels::{LabelOperator, LabelRequirement, LabelSelector};
 pub use self::load::{Consequence, FilePolicy, LoadProblem, load_files, load_objects, remarks_on_objects};
+pub use self::service::ServiceCall;
 pub use self::set::{RuleSet, Rules};

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use super::compile::{self, Compiled, SubjectPatterns, Wrong};
 use super::compiled::{Rule, Scope};
 use super::condition::Condition;
-use super::document::{Effect, KubernetesScope, Mode, ObligationSpec, Subjects};
+use super::document::{Effect, KubernetesScope, Mode, ObligationSpec, ServiceScope, Subjects};
 use super::pattern::{PathPattern, ResourcePattern};
+use super::service::Reached;
 
 pub(super) fn text<'v>(object: &'v Value, pointer: &str) -> Option<&'v str> {
     object.pointer(pointer).and_then(Value::as_str)
@@ -34,7 +35,9 @@ pub(super) fn salvage(object: &Value, why: &str) -> Option<Compiled> {
         .and_then(|subjects| Subjects::deserialize(subjects).ok());
     let subjects = subjects.and_then(|subjects| compile::readable_subjects(&subjects));
     let scope = object.pointer("/spec/kubernetes").map(salvage_scope);
-    let only_services = scope.is_none() && object.pointer("/spec/services").is_some();
+    let written_services = object.pointer("/spec/services");
+    let only_services = scope.is_none() && written_services.is_some();
+    let only_kubernetes = scope.is_some() && written_services.is_none();
     Some(Compiled {
         subjects: subjects.unwrap_or_else(SubjectPatterns::all),
         remarks: Vec::new(),
@@ -49,11 +52,24 @@ pub(super) fn salvage(object: &Value, why: &str) -> Option<Compiled> {
             } else {
                 Some(scope.unwrap_or_else(everything))
             },
+            services: if only_kubernetes {
+                Vec::new()
+            } else {
+                salvage_services(written_services)
+            },
             condition: Condition::Unreadable(format!("it cannot be read in full: {why}").into()),
             obligations,
             act_as: Default::default(),
         },
     })
+}
+
+/// What cannot be read stands for every call.
+fn salvage_services(written: Option<&Value>) -> Vec<Reached> {
+    let scopes = written.and_then(|scopes| Vec::<ServiceScope>::deserialize(scopes).ok());
+    let read: Option<Vec<_>> = scopes.and_then(|scopes| scopes.iter().map(|scope| Reached::read(scope).ok()).collect());
+    read.filter(|read| !read.is_empty())
+        .unwrap_or_else(|| vec![Reached::everything()])
 }
 
 /// What an allow demands as far as it can be read; none when it demands nothing. A member that is there and cannot be

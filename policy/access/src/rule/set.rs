@@ -8,7 +8,8 @@ use model::subject::SubjectKind;
 use super::call::Who;
 use super::compile::{Compiled, SubjectPatterns};
 use super::compiled::{Reach, Rule};
-use super::inquiry::Inquiry;
+use super::document::Effect;
+use super::inquiry::{Inquiry, ServiceInquiry};
 use super::pattern::WorkloadPattern;
 
 /// An immutable set of rules. Their order as given means nothing: they are kept in the order of their names.
@@ -28,6 +29,8 @@ struct Index {
     any_person: Vec<usize>,
     everyone: Vec<usize>,
     workloads: Vec<(WorkloadPattern, usize)>,
+    /// Rules that reach who has not signed in: those that say so, and what is forbidden to everyone.
+    public: Vec<usize>,
 }
 
 /// Checked rules on their way into a set: those of files and those of a cluster can be joined.
@@ -66,7 +69,7 @@ impl RuleSet {
                 Some(namespace) => set.namespaces.entry(Arc::clone(namespace)).or_default(),
                 None => &mut set.everywhere,
             };
-            index.add(subjects, at);
+            index.add(subjects, rule.effect, at);
             set.rules.push(rule);
         }
         set
@@ -90,6 +93,15 @@ impl RuleSet {
         found.into_iter().filter_map(|at| self.rules.get(at)).collect()
     }
 
+    /// What each rule about somebody says to a call of a service.
+    #[must_use]
+    pub fn ask_service(&self, asked: &ServiceInquiry<'_>) -> Vec<(&Rule, Reach)> {
+        self.about(asked.who, asked.call().namespace)
+            .into_iter()
+            .map(|rule| (rule, rule.reach_service(asked)))
+            .collect()
+    }
+
     /// What each rule about somebody says to a call.
     #[must_use]
     pub fn ask(&self, asked: &Inquiry<'_>) -> Vec<(&Rule, Reach)> {
@@ -101,7 +113,11 @@ impl RuleSet {
 }
 
 impl Index {
-    fn add(&mut self, subjects: SubjectPatterns, at: usize) {
+    fn add(&mut self, subjects: SubjectPatterns, effect: Effect, at: usize) {
+        let reaches_the_public = subjects.public || (subjects.everyone && effect == Effect::Forbid);
+        self.public.extend(reaches_the_public.then_some(at));
+        // Who has signed in is not locked out of what everybody else may do.
+        let everyone = subjects.everyone || subjects.public;
         for person in subjects.people {
             self.people.entry(person).or_default().push(at);
         }
@@ -109,12 +125,16 @@ impl Index {
             self.groups.entry(group).or_default().push(at);
         }
         self.any_person.extend(subjects.any_person.then_some(at));
-        self.everyone.extend(subjects.everyone.then_some(at));
+        self.everyone.extend(everyone.then_some(at));
         self.workloads
             .extend(subjects.workloads.into_iter().map(|pattern| (pattern, at)));
     }
 
     fn find(&self, who: &Who<'_>, found: &mut Vec<usize>) {
+        if who.kind == SubjectKind::Public {
+            found.extend(&self.public);
+            return;
+        }
         found.extend(&self.everyone);
         match who.kind {
             SubjectKind::Person => {
