@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::{ReachError, Scheme, Server};
+use crate::guard::Guard;
+use crate::{ReachError, Server};
 
 /// Turns a name into addresses.
 pub trait Resolve: fmt::Debug + Send + Sync {
@@ -54,6 +55,7 @@ pub(crate) struct Candidate {
 #[derive(Debug)]
 pub(crate) struct AddressBook {
     servers: Vec<Arc<Server>>,
+    guard: Guard,
     resolver: Arc<dyn Resolve>,
     resolve_timeout: Duration,
     back_off: Duration,
@@ -77,12 +79,14 @@ struct Failing {
 impl AddressBook {
     pub(crate) fn new(
         servers: Vec<Server>,
+        guard: Guard,
         resolver: Arc<dyn Resolve>,
         resolve_timeout: Duration,
         back_off: Duration,
     ) -> Self {
         Self {
             servers: servers.into_iter().map(Arc::new).collect(),
+            guard,
             resolver,
             resolve_timeout,
             back_off,
@@ -203,14 +207,8 @@ impl AddressBook {
             },
         };
         drop(known);
-        if let Some(far) = addresses
-            .iter()
-            .find(|one| server.scheme() == Scheme::Http && !one.ip().is_loopback())
-        {
-            return Err(ReachError::ClearText {
-                host: server.host().to_owned(),
-                address: *far,
-            });
+        for address in &addresses {
+            self.guard.check(server, *address)?;
         }
         Ok(addresses
             .into_iter()

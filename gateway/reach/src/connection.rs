@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::address::{AddressBook, Resolve, SystemResolver};
 use crate::dial::{self, Dial, Limits};
+use crate::guard::Guard;
 use crate::identity::Identity;
 use crate::source::{Authorities, ClusterSource, CredentialSource, Explicit, InCluster};
 use crate::stream::{Established, Security};
@@ -53,7 +54,6 @@ impl Default for Tuning {
 #[derive(Debug)]
 pub struct ClusterConnection {
     id: ClusterId,
-    way: Dial,
     book: Arc<AddressBook>,
     impersonator: Identity,
     observer: Identity,
@@ -125,9 +125,9 @@ impl ClusterConnection {
         let reread = Arc::new(Notify::new());
         Ok(Self {
             id,
-            way: Dial::Tcp,
             book: Arc::new(AddressBook::new(
                 servers,
+                Guard::Cluster,
                 resolver,
                 tuning.resolve_timeout,
                 tuning.back_off,
@@ -162,15 +162,7 @@ impl ClusterConnection {
     /// # Errors
     /// [`ReachError`] of the last address tried.
     pub async fn dial(&self, identity: &Identity, security: Security) -> Result<Established, ReachError> {
-        let within = self.tuning.connect_timeout;
-        let limits = Limits {
-            handshake: self.tuning.handshake_timeout,
-            stagger: self.tuning.stagger,
-        };
-        let snapshot = identity.current();
-        tokio::time::timeout(within, dial::dial(self.way, &self.book, &snapshot, security, limits))
-            .await
-            .unwrap_or(Err(ReachError::TimedOut { within }))
+        dial_within(&self.book, identity, security, &self.tuning).await
     }
 
     /// Every address in the order the next dial would try them.
@@ -237,6 +229,24 @@ impl ClusterConnection {
             tokio::time::sleep_until(began + self.tuning.reread_cool_down).await;
         }
     }
+}
+
+/// Opens a connection within the limits of `tuning`. Cancel-safe.
+pub(crate) async fn dial_within(
+    book: &Arc<AddressBook>,
+    identity: &Identity,
+    security: Security,
+    tuning: &Tuning,
+) -> Result<Established, ReachError> {
+    let within = tuning.connect_timeout;
+    let limits = Limits {
+        handshake: tuning.handshake_timeout,
+        stagger: tuning.stagger,
+    };
+    let snapshot = identity.current();
+    tokio::time::timeout(within, dial::dial(Dial::Tcp, book, &snapshot, security, limits))
+        .await
+        .unwrap_or(Err(ReachError::TimedOut { within }))
 }
 
 fn in_cluster(pod: InCluster) -> Explicit {

@@ -57,6 +57,7 @@ pub(crate) struct Raw {
 enum RawCredential {
     Token(Vec<u8>),
     Certificate { certificate: Vec<u8>, key: Vec<u8> },
+    None,
 }
 
 impl Raw {
@@ -78,6 +79,7 @@ impl Raw {
                 certificate: certificate.clone(),
                 key: key.clone(),
             },
+            CredentialSource::None => RawCredential::None,
         };
         Ok(Self {
             authorities,
@@ -92,6 +94,7 @@ impl Raw {
         match &self.credential {
             RawCredential::Token(token) => token.hash(&mut hasher),
             RawCredential::Certificate { certificate, key } => (certificate, key).hash(&mut hasher),
+            RawCredential::None => {}
         }
         hasher.finish()
     }
@@ -105,6 +108,7 @@ impl Raw {
                 None,
                 Some(tls::ClientCertificate::parse(certificate, key, &place.credential)?),
             ),
+            RawCredential::None => (None, None),
         };
         let tls = TlsPair::new(roots, client.as_ref(), &place.credential)?;
         Ok(Arc::new(Snapshot {
@@ -136,6 +140,7 @@ impl Place {
             }
             CredentialSource::Token(_) => "the given token".to_owned(),
             CredentialSource::CertificatePem { .. } => "the given certificate".to_owned(),
+            CredentialSource::None => "no credential".to_owned(),
         };
         Self {
             authorities,

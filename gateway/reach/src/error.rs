@@ -76,6 +76,13 @@ pub enum ReachError {
     /// The name of a plain http server resolves to another machine.
     #[error("`{host}` is plain http and resolves to {address}, which is not this machine: use https")]
     ClearText { host: String, address: SocketAddr },
+    /// A name leads to an address that no service may be behind.
+    #[error("`{host}` leads to {address}, which is refused: {reason}")]
+    AddressRefused {
+        host: String,
+        address: SocketAddr,
+        reason: &'static str,
+    },
     /// No address took the connection.
     #[error("cannot connect to {address}")]
     Connect {
@@ -108,7 +115,8 @@ impl ReachError {
             | Self::NoServer
             | Self::Material { .. }
             | Self::Tls { .. }
-            | Self::ClearText { .. } => Fault::Operator,
+            | Self::ClearText { .. }
+            | Self::AddressRefused { .. } => Fault::Operator,
             Self::Resolve { .. } | Self::Connect { .. } | Self::Handshake { .. } | Self::TimedOut { .. } => {
                 Fault::Upstream
             }

@@ -17,8 +17,10 @@
 mod address;
 mod connection;
 mod credential;
+mod destination;
 mod dial;
 mod error;
+mod guard;
 mod identity;
 mod kubeconfig;
 mod server;
@@ -32,6 +34,7 @@ mod tests;
 pub use address::{Resolve, SystemResolver};
 pub use connection::{ClusterConnection, Refreshed, Tuning};
 pub use credential::Snapshot;
+pub use destination::{Destination, ServiceConnection, ServiceSource};
 pub use dial::Dial;
 pub use error::{Fault, ReachError};
 pub use identity::{Identity, Trouble};

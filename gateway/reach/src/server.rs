@@ -1,4 +1,4 @@
-//! One API server address as configured: scheme, host, port, path prefix. Parsed once; what exists is usable.
+//! One address of an API server or a service as configured: scheme, host, port, path prefix. Parsed once; what exists is usable.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use crate::ReachError;
 pub enum Scheme {
     /// TLS with a verified name.
     Https,
-    /// Clear text, loopback only.
+    /// Clear text; to a cluster on loopback only.
     Http,
 }
 
-/// One API server.
+/// One API server, or one service.
 #[derive(Clone, Debug)]
 pub struct Server {
     scheme: Scheme,
@@ -36,6 +36,25 @@ impl Server {
     /// # Errors
     /// No such URL; user information, query or fragment in it; plain http to anything but loopback.
     pub fn parse(url: &str, name: Option<&str>) -> Result<Self, ReachError> {
+        let server = Self::read(url, name)?;
+        if server.scheme == Scheme::Http && !server.names_this_machine() {
+            return Err(ReachError::ServerUrl {
+                url: shown(url),
+                reason: "plain http is accepted for loopback only: use https",
+            });
+        }
+        Ok(server)
+    }
+
+    /// The same for the address of a service, which may be plain http: no credential goes there that would open anything else.
+    ///
+    /// # Errors
+    /// As [`Server::parse`], but for plain http.
+    pub fn of_service(url: &str, name: Option<&str>) -> Result<Self, ReachError> {
+        Self::read(url, name)
+    }
+
+    fn read(url: &str, name: Option<&str>) -> Result<Self, ReachError> {
         let refused = |reason| ReachError::ServerUrl {
             url: shown(url),
             reason,
@@ -44,7 +63,7 @@ impl Server {
         let scheme = match uri.scheme_str() {
             Some("https") => Scheme::Https,
             Some("http") => Scheme::Http,
-            _ => return Err(refused("it must begin with `https://`")),
+            _ => return Err(refused("it must begin with `https://` or `http://`")),
         };
         let given = uri.authority().ok_or_else(|| refused("it names no host"))?;
         if given.as_str().contains('@') {
@@ -57,9 +76,6 @@ impl Server {
         let port = given
             .port_u16()
             .unwrap_or(if scheme == Scheme::Https { 443 } else { 80 });
-        if scheme == Scheme::Http && !is_loopback(&host) {
-            return Err(refused("plain http is accepted for loopback only: use https"));
-        }
         let name = ServerName::try_from(name.unwrap_or(&host).to_owned())
             .map_err(|_| refused("its host is no DNS name and no address"))?;
         let host_header = HeaderValue::from_str(given.as_str()).map_err(|_| refused("its host is no header value"))?;
@@ -73,6 +89,11 @@ impl Server {
             prefix,
             name,
         })
+    }
+
+    /// Whether the host is `localhost` or a loopback address.
+    pub(crate) fn names_this_machine(&self) -> bool {
+        is_loopback(&self.host)
     }
 
     /// Whether TLS is spoken.

@@ -69,6 +69,8 @@ pub enum CredentialSource {
     CertificateFiles { certificate: PathBuf, key: PathBuf },
     /// Client certificate and key as PEM values.
     CertificatePem { certificate: Vec<u8>, key: Vec<u8> },
+    /// None: a service that asks for no certificate. A cluster always wants one of the others.
+    None,
 }
 
 impl fmt::Debug for Authorities {
@@ -87,6 +89,7 @@ impl fmt::Debug for CredentialSource {
         match self {
             Self::TokenFile(path) => f.debug_tuple("TokenFile").field(path).finish(),
             Self::Token(_) => f.write_str("Token"),
+            Self::None => f.write_str("None"),
             Self::CertificateFiles { certificate, key } => f
                 .debug_struct("CertificateFiles")
                 .field("certificate", certificate)

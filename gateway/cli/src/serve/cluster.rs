@@ -41,6 +41,7 @@ const REMEMBERED: usize = 200_000;
 pub(super) struct Joined {
     pub(super) id: ClusterId,
     pub(super) gate: Arc<ClusterGate>,
+    pub(super) connection: Arc<ClusterConnection>,
     pub(super) tokens: Option<Ask<TokenQuestion, TokenAnswer>>,
     /// What the rules consist of, for the record of their changes.
     pub(super) policies: watch::Receiver<Arc<PolicySet>>,
@@ -105,9 +106,10 @@ pub(super) fn join(
         }),
         confirm,
     );
-    let pool = Pool::new(connection, PoolLimits::default(), metrics.clone());
+    let pool = Pool::new(Arc::clone(&connection), PoolLimits::default(), metrics.clone());
     Ok(Joined {
         id,
+        connection,
         gate: Arc::new(ClusterGate {
             pool,
             decision: Arc::new(decision),

@@ -114,9 +114,9 @@ fn of_cluster(joined: &Joined) -> [Part; 4] {
         let silent = heard.silent(now, STALE_AFTER);
         cluster(gate.decision.is_ready(now), &view.borrow().missing, &silent)
     };
-    let connection = Arc::clone(joined.gate.pool.cluster());
+    let connection = Arc::clone(&joined.connection);
     let impersonator = move || credential(connection.impersonator());
-    let connection = Arc::clone(joined.gate.pool.cluster());
+    let connection = Arc::clone(&joined.connection);
     let observer = move || credential(connection.observer());
     let (issuer, is_said) = (joined.account_issuer.clone(), joined.says_account_issuer);
     let accounts = move || account_issuers::health(&issuer.borrow(), is_said);

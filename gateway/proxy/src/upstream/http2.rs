@@ -124,13 +124,13 @@ pub(super) async fn start<B: SendBody>(
     let (watched, peer, shared) = (Arc::clone(&silent), place.peer, Arc::clone(shared));
     tokio::spawn(async move {
         if driver.run(&watched).await == Ended::Silent {
-            shared.cluster.report_lost(peer);
+            shared.destination.report_lost(peer);
             shared
                 .metrics
                 .silent_connections
                 .get_or_create(&ByClass::of(class))
                 .inc();
-            tracing::warn!(cluster = %shared.cluster.id(), upstream.peer = %peer, "upstream connection went silent");
+            tracing::warn!(upstream.name = shared.destination.name(), upstream.peer = %peer, "upstream connection went silent");
         }
     });
     match tokio::time::timeout(SETTLED_WITHIN, when_settled).await {

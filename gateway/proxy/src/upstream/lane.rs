@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
-use reach::{ClusterConnection, Protocol, ReachError, Security};
+use reach::{Destination, Protocol, ReachError, Security};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ use super::{StreamClass, UpstreamMetrics};
 /// What all lanes of a pool have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) cluster: Arc<ClusterConnection>,
+    pub(super) destination: Destination,
     pub(super) limits: Limits,
     pub(super) metrics: UpstreamMetrics,
 }
@@ -165,7 +165,7 @@ impl<B: SendBody> Lane<B> {
     }
 
     fn take(self: &Arc<Self>, state: &mut State<B>) -> Option<Lease<B>> {
-        let generation = self.shared.cluster.impersonator().current().generation();
+        let generation = self.shared.destination.current().generation();
         // What leaves the list closes by itself when its last stream ends.
         state.http2.retain(|connection| connection.is_usable(generation));
         let most = self.shared.limits.streams;
@@ -256,8 +256,7 @@ impl<B: SendBody> Lane<B> {
             StreamClass::Short | StreamClass::Watch => Security::Either,
             StreamClass::FollowLog | StreamClass::Proxied | StreamClass::Upgrade => Security::Http1Only,
         };
-        let cluster = &self.shared.cluster;
-        let established = cluster.dial(cluster.impersonator(), security).await?;
+        let established = self.shared.destination.dial(security).await?;
         let place = Place {
             server: established.server,
             peer: established.peer,
@@ -303,7 +302,7 @@ impl<B: SendBody> Lane<B> {
 
     /// Closes what was idle for too long, and what no new request may use.
     pub(super) fn reap(&self, now: Instant) {
-        let generation = self.shared.cluster.impersonator().current().generation();
+        let generation = self.shared.destination.current().generation();
         let most = self.shared.limits.idle;
         let mut state = self.lock();
         state

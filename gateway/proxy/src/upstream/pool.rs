@@ -1,4 +1,4 @@
-//! Sending a request to one cluster: a lane, a connection, and again only where that is provably harmless.
+//! Sending a request to one cluster or service: a lane, a connection, and again only where that is provably harmless.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use reach::{ClusterConnection, Protocol};
+use reach::{Destination, Protocol};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -85,7 +85,7 @@ pub struct Facts {
     pub resends: u32,
 }
 
-/// The connections to one cluster. `B` is the type of request bodies.
+/// The connections to one cluster or service. `B` is the type of request bodies.
 pub struct Pool<B: SendBody> {
     shared: Arc<Shared>,
     short: Arc<Lane<B>>,
@@ -100,9 +100,9 @@ impl<B: SendBody> Pool<B> {
     /// An empty pool; opens nothing yet. To be called within a tokio runtime: one small task closes what is idle, and ends
     /// with the pool.
     #[must_use]
-    pub fn new(cluster: Arc<ClusterConnection>, limits: Limits, metrics: UpstreamMetrics) -> Self {
+    pub fn new(destination: impl Into<Destination>, limits: Limits, metrics: UpstreamMetrics) -> Self {
         let shared = Arc::new(Shared {
-            cluster,
+            destination: destination.into(),
             limits,
             metrics,
         });
@@ -218,10 +218,10 @@ impl<B: SendBody> Pool<B> {
         &self.shared.metrics
     }
 
-    /// The cluster this pool leads to.
+    /// Where this pool leads to.
     #[must_use]
-    pub fn cluster(&self) -> &Arc<ClusterConnection> {
-        &self.shared.cluster
+    pub fn destination(&self) -> &Destination {
+        &self.shared.destination
     }
 
     async fn attempt(
@@ -231,7 +231,7 @@ impl<B: SendBody> Pool<B> {
         outgoing: Outgoing<B>,
         resends: u32,
     ) -> Result<Response<UpstreamBody<B>>, Failed<Outgoing<B>>> {
-        let current = self.shared.cluster.impersonator().current();
+        let current = self.shared.destination.current();
         let credential = current.authorization();
         let (facts, answered) = match lease {
             Lease::Http1(mut lease) => {
@@ -258,12 +258,15 @@ impl<B: SendBody> Pool<B> {
                 resends,
             });
         }
-        if response.status() == StatusCode::UNAUTHORIZED {
-            // Our credential, not the caller's: have its file read again at once (F-10).
-            self.shared.metrics.unauthorized.inc();
-            self.shared.cluster.impersonator().was_refused();
-        } else {
-            self.shared.cluster.impersonator().was_accepted();
+        // What a service says so is said to the caller; nothing of ours was refused.
+        if let Destination::Cluster(cluster) = &self.shared.destination {
+            if response.status() == StatusCode::UNAUTHORIZED {
+                // Our credential, not the caller's: have its file read again at once (F-10).
+                self.shared.metrics.unauthorized.inc();
+                cluster.impersonator().was_refused();
+            } else {
+                cluster.impersonator().was_accepted();
+            }
         }
         Ok(response)
     }
@@ -338,7 +341,7 @@ impl<B: SendBody> Drop for Pool<B> {
 impl<B: SendBody> fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("cluster", self.shared.cluster.id())
+            .field("to", &self.shared.destination.name())
             .finish_non_exhaustive()
     }
 }
