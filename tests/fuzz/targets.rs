@@ -36,6 +36,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("request_info", model::request::fuzz_request_info),
     ("served_log", ledger::fuzz_remote),
     ("server_log", insight::fuzz_server_log),
+    ("service_target", model::request::fuzz_service_target),
     ("spdy_tap", recording::tap::fuzz_spdy_tap),
     ("stream_protocol", recording::tap::fuzz_stream_protocol),
     ("tar_reader", recording::fuzz_tar_reader),
