@@ -11,6 +11,7 @@ use super::compile::{self, Compiled, Point};
 use super::document::{AccessRuleDocument, Effect};
 use super::examples;
 use super::place;
+use super::published::{Published, ServiceDocument, Services};
 use super::remarks;
 use super::salvage::{salvage, text};
 use super::set::Rules;
@@ -23,6 +24,8 @@ pub struct FilePolicy {
     pub rules: Rules,
     /// RBAC objects, aggregated roles filled.
     pub rbac: Objects,
+    /// Published services.
+    pub services: Services,
     /// What is to say about rules though they count.
     pub remarks: Vec<LoadProblem>,
 }
@@ -72,7 +75,7 @@ impl fmt::Display for LoadProblem {
     }
 }
 
-/// Reads files of YAML documents: `AccessRule`s and RBAC objects.
+/// Reads files of YAML documents: `AccessRule`s, `Service`s and RBAC objects.
 ///
 /// # Errors
 /// All that is wrong in any of them. Nothing is taken then: half a policy is another policy.
@@ -80,15 +83,17 @@ pub fn load_files<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> Re
     let mut policy = FilePolicy::default();
     let mut problems = Vec::new();
     let mut rules: Vec<FileRule<'_>> = Vec::new();
+    let mut services = Vec::new();
     for (file, text) in files {
         for document in split_documents(text) {
             match read_document(&document, &mut policy) {
-                Ok(Some(written)) => rules.push(FileRule {
+                Ok(Written::Rule(written)) => rules.push(FileRule {
                     file,
                     document,
-                    written,
+                    written: *written,
                 }),
-                Ok(None) => {}
+                Ok(Written::Service) => services.push((file, document)),
+                Ok(Written::Rbac) => {}
                 Err(wrong) => {
                     let mut wrong: Vec<_> = wrong.into_iter().map(|wrong| wrong.in_file(file, &document)).collect();
                     wrong.sort_by_key(|problem| (problem.line, problem.column));
@@ -98,6 +103,7 @@ pub fn load_files<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> Re
         }
     }
     problems.extend(doubles(&rules, &policy.rules));
+    problems.extend(service_clashes(&services, &policy.services));
     if problems.is_empty() {
         for rule in &rules {
             let failures = examples::failures(&rule.written, &policy.rules);
@@ -163,6 +169,21 @@ fn doubles(rules: &[FileRule<'_>], compiled: &Rules) -> Vec<LoadProblem> {
     problems
 }
 
+/// Services that cannot both be published. `documents` and `services` have the same order.
+fn service_clashes(documents: &[(&str, Document<'_>)], services: &Services) -> Vec<LoadProblem> {
+    let told = services.clashes().into_iter().filter_map(|(at, other, point)| {
+        let (file, document) = documents.get(at)?;
+        let (other_file, other) = documents.get(other)?;
+        let wrong = WrongDocument {
+            at: At::Member(point.path()),
+            rule: None,
+            what: format!("{point}; the other one is in {other_file}:{}", other.first_line),
+        };
+        Some(wrong.in_file(file, document))
+    });
+    told.collect()
+}
+
 /// One document of a file and where it begins.
 struct Document<'f> {
     text: &'f str,
@@ -224,10 +245,14 @@ impl WrongDocument {
     }
 }
 
-fn read_document(
-    document: &Document<'_>,
-    policy: &mut FilePolicy,
-) -> Result<Option<AccessRuleDocument>, Vec<WrongDocument>> {
+/// What sort of document it was; it stands in the policy then.
+enum Written {
+    Rule(Box<AccessRuleDocument>),
+    Service,
+    Rbac,
+}
+
+fn read_document(document: &Document<'_>, policy: &mut FilePolicy) -> Result<Written, Vec<WrongDocument>> {
     let head: Head = parse(document.text)?;
     match (head.api_version.as_str(), head.kind.as_str()) {
         (super::API_VERSION, "AccessRule" | "ClusterAccessRule") => {
@@ -242,7 +267,20 @@ fn read_document(
                 wrong.into_iter().map(say).collect::<Vec<_>>()
             })?;
             policy.rules.0.push(compiled);
-            Ok(Some(written))
+            Ok(Written::Rule(Box::new(written)))
+        }
+        (super::API_VERSION, "Service") => {
+            let written: ServiceDocument = parse(document.text)?;
+            let published = Published::read(&written).map_err(|wrong| {
+                let say = |point: Point| WrongDocument {
+                    at: At::Member(point.path()),
+                    rule: None,
+                    what: format!("service `{}`: {point}", written.metadata.name),
+                };
+                wrong.into_iter().map(say).collect::<Vec<_>>()
+            })?;
+            policy.services.push(published);
+            Ok(Written::Service)
         }
         ("rbac.authorization.k8s.io/v1", kind) => {
             check_rbac_keys(&parse(document.text)?)?;
@@ -259,7 +297,7 @@ fn read_document(
                     .push(parse::<Binding>(document.text)?.into()),
                 other => return Err(one("kind", format!("kind: `{other}` is no RBAC object"))),
             }
-            Ok(None)
+            Ok(Written::Rbac)
         }
         (version, kind) => Err(one("kind", format!("`{kind}` of `{version}` is no policy"))),
     }

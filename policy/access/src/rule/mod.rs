@@ -15,6 +15,9 @@ mod lasting;
 mod load;
 mod pattern;
 mod place;
+mod published;
+#[cfg(test)]
+mod published_tests;
 mod remarks;
 mod salvage;
 mod scope;
@@ -36,5 +39,6 @@ pub use self::document::{
 pub use self::inquiry::{Inquiry, ServiceInquiry};
 pub use self::labels::{LabelOperator, LabelRequirement, LabelSelector};
 pub use self::load::{Consequence, FilePolicy, LoadProblem, load_files, load_objects, remarks_on_objects};
+pub use self::published::{Published, ServiceDocument, ServiceSpec, Services, UpstreamSpec};
 pub use self::service::ServiceCall;
 pub use self::set::{RuleSet, Rules};
