@@ -9,6 +9,7 @@ mod impersonation;
 pub(crate) mod name;
 mod readable;
 mod response;
+mod service;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -22,6 +23,7 @@ pub use impersonation::{ImpersonationError, RequestedImpersonation};
 use name::{Reduced, is_plain};
 pub use readable::{NotReadable, ask_readably};
 pub use response::{ResponseKind, strip_response, strip_response_to_upgrade};
+pub use service::{confine_response, strip_own_cookies, strip_trailers};
 
 use crate::listener::Upgrade;
 
@@ -220,6 +222,8 @@ pub fn fuzz_header_strip(data: &[u8]) {
     let _ = RequestedImpersonation::read(&headers);
     let mut answer = headers.clone();
     strip_response(&mut answer, ResponseKind::Kubernetes);
+    confine_response(&mut headers.clone(), true);
+    strip_own_cookies(&mut headers.clone());
     let _ = strip(&mut headers, &[]);
     assert!(
         headers.keys().all(|name| !is_forbidden(name, &[])),
