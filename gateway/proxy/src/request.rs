@@ -742,7 +742,9 @@ fn call<K>(trail: &Trail, permit: &Permit<K>) -> Call {
         (None, Some(facts)) if facts.long_running() => StreamClass::Watch,
         _ => StreamClass::Short,
     };
-    let mut call = Call::new(class, Expected::User(permit.outgoing().user().clone()));
+    let user = permit.outgoing().user();
+    let expected = user.map_or(Expected::Nobody, |user| Expected::User(user.clone()));
+    let mut call = Call::new(class, expected);
     if let (Some(limit), Some(asked)) = (call.answer_within, trail.target.as_ref().and_then(timeout)) {
         // The cluster's own 504 must arrive, not ours (G-04).
         call.answer_within = Some(limit.max(asked.saturating_add(Duration::from_secs(15))));

@@ -5,6 +5,7 @@
 //! Invariant: no answer, an old snapshot and an unknown verb are a no (promise 3).
 
 mod permit;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 pub use self::permit::{Effect, NotAHeader, Outgoing, Permit, Permitted, PureRead};
+pub use self::service::{Moment, ServiceDecided, ServiceRules, ServiceStation};
 use crate::ask::Ask;
 use crate::audit::Trail;
 use crate::headers::RequestedImpersonation;

@@ -92,7 +92,8 @@ impl Permitted {
 /// The identity headers of a call, ready to be added; made once per identity and policy, shared by its calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    user: HeaderValue,
+    /// Of a call to a cluster.
+    user: Option<HeaderValue>,
     lines: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -137,13 +138,22 @@ impl Outgoing {
             ));
         }
         extra_lines(&identity.extra, &mut lines, value)?;
-        Ok(Self { user, lines })
+        Ok(Self {
+            user: Some(user),
+            lines,
+        })
     }
 
-    /// `Impersonate-User`, which the sender compares at the last moment.
+    /// What a service is told: nobody is impersonated there.
     #[must_use]
-    pub const fn user(&self) -> &HeaderValue {
-        &self.user
+    pub const fn to_service(lines: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self { user: None, lines }
+    }
+
+    /// `Impersonate-User`, which the sender compares at the last moment; none goes to a service.
+    #[must_use]
+    pub const fn user(&self) -> Option<&HeaderValue> {
+        self.user.as_ref()
     }
 
     /// Adds the lines. What the client sent under these names must be gone already: strip first, add last (D-01).
