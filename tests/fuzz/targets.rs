@@ -8,6 +8,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("add_checkpoint", ledger::fuzz_add_checkpoint),
     ("answer_scan", proxy::audit::fuzz_answer_scan),
     ("asciicast", recording::fuzz_asciicast),
+    ("assertion", oidc::fuzz_assertion),
     ("audit_policy", audit_policy::fuzz_audit_policy),
     ("configuration", cli::config::fuzz_configuration),
     ("consistency", ledger::fuzz_consistency),

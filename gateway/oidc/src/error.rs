@@ -78,6 +78,9 @@ pub enum TokenError {
     /// A logout token (OIDC Back-Channel Logout §2.4) as a login token.
     #[error("this is a logout token; it ends sessions and never starts one")]
     LogoutToken,
+    /// What the gateway asserts to a service about a caller, as a login token.
+    #[error("this is an assertion of the gateway to a service about who calls it; it signs nobody in")]
+    Assertion,
     /// A claim that every token must have is absent.
     #[error("the token has no claim `{0}`; have the provider put it in")]
     MissingClaim(Arc<str>),
@@ -308,6 +311,7 @@ impl TokenError {
             Self::CriticalExtension => "critical_extension",
             Self::UnencodedPayload => "unencoded_payload",
             Self::LogoutToken => "logout_token",
+            Self::Assertion => "assertion",
             Self::MissingClaim(_) => "missing_claim",
             Self::WrongType { .. } => "wrong_type",
             Self::UnknownIssuer => "unknown_issuer",

@@ -14,7 +14,7 @@
 //! - `issuer`: what is trusted, read from Kubernetes' `AuthenticationConfiguration` or our own `Provider`, one compiled form.
 //! - `keys`: key sets and the state machine that says when to fetch one.
 //! - `login`: authorization code with PKCE, exchange, renewal, revocation, logout in both directions.
-//! - `gateway`: the tokens the gateway itself issues.
+//! - `gateway`: the tokens the gateway itself issues, and what it asserts to services.
 //!
 //! Signatures are checked and made by jsonwebtoken over aws-lc-rs, in `crypto` and `gateway` alone; the messages of a
 //! sign-in are openidconnect's, in `login::library` alone. Around both stands what they leave open: one reading for each
@@ -45,7 +45,7 @@ mod tests;
 pub use algorithm::Algorithm;
 pub use discovery::{Discovery, DiscoveryError};
 pub use error::TokenError;
-pub use fuzz::fuzz_jwt_preparse;
+pub use fuzz::{fuzz_assertion, fuzz_jwt_preparse};
 pub use http_values::{Answer, Outgoing};
 pub use issuer::{Issuer, Issuers};
 pub use keys::{KeySet, KeyState};

@@ -11,6 +11,8 @@ use crate::{Algorithm, TokenError};
 
 /// Longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
+/// `typ` of what the gateway asserts to services, without `application/` (RFC 8725 §3.11).
+pub const ASSERTION_TYPE: &str = "gatescribe-assertion+jwt";
 /// Longest `kid`.
 const MAX_KEY_ID_BYTES: usize = 512;
 
@@ -42,6 +44,8 @@ pub(crate) enum Kind {
     Access,
     /// `logout+jwt` (OIDC Back-Channel Logout §2.4).
     Logout,
+    /// What the gateway says to a service; never a sign-in token.
+    Assertion,
     /// Anything else.
     Other,
 }
@@ -149,6 +153,7 @@ fn kind(typ: &str) -> Kind {
         "jwt" => Kind::Plain,
         "at+jwt" => Kind::Access,
         "logout+jwt" => Kind::Logout,
+        ASSERTION_TYPE => Kind::Assertion,
         _ => Kind::Other,
     }
 }

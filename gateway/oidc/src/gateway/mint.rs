@@ -94,6 +94,19 @@ impl SigningKey {
         KeySet::parse(Self::render_jwks(keys).as_bytes()).map_err(|_| MintError::Key)
     }
 
+    /// The private half as it was read, for what is made from it.
+    pub(super) fn private_bytes(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+
+    /// A token of this type with these claims.
+    pub(super) fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, MintError> {
+        let mut header = Header::new(Algorithm::ES256);
+        header.typ = Some(typ.to_owned());
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.key).map_err(|_| MintError::Library)
+    }
+
     /// Signs what the mint would never sign.
     #[cfg(test)]
     pub(crate) fn sign_for_tests(&self, message: &[u8]) -> String {
@@ -214,9 +227,6 @@ impl Mint {
             acr: claims.acr.as_deref(),
             gs: &claims.identity,
         };
-        let mut header = Header::new(Algorithm::ES256);
-        header.typ = Some("at+jwt".to_owned());
-        header.kid = Some(self.key.kid.clone());
-        jsonwebtoken::encode(&header, &payload, &self.key.key).map_err(|_| MintError::Library)
+        self.key.sign("at+jwt", &payload)
     }
 }

@@ -1,4 +1,7 @@
-//! The gateway's own tokens: ES256, `typ: at+jwt` (RFC 9068), ten minutes at most, one audience.
+//! The gateway's own tokens: ES256, `typ: at+jwt` (RFC 9068), ten minutes at most, one audience. What it says to services is
+//! another kind of token, in `assertion`.
+
+pub mod assertion;
 
 mod mint;
 mod verifier;

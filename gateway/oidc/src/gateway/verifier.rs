@@ -51,8 +51,10 @@ impl GatewayVerifier {
     /// # Errors
     /// See [`TokenError`]. That the session still lives is for the caller to ask.
     pub fn verify(&self, token: &Unverified<'_>, audience: &str, now: Timestamp) -> Result<GatewayToken, TokenError> {
-        if token.header.kind != Kind::Access {
-            return Err(TokenError::Type { access_tokens: true });
+        match token.header.kind {
+            Kind::Access => {}
+            Kind::Assertion => return Err(TokenError::Assertion),
+            Kind::Plain | Kind::Logout | Kind::Other => return Err(TokenError::Type { access_tokens: true }),
         }
         let (_, key) = check_signature(token, &self.keys, &[Algorithm::ES256]).map_err(|error| match error {
             TokenError::UnknownKey { .. } => TokenError::RetiredKey,

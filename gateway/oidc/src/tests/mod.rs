@@ -1,5 +1,6 @@
 //! Tests of the crate, one file per subject; the ids are rows of the catalogue of bad input and of the protocol pages.
 
+mod assertions;
 mod configuration;
 mod gateway_tokens;
 mod keys;

@@ -151,6 +151,7 @@ impl Issuer {
             Kind::Plain => {}
             Kind::Access if self.access_tokens => {}
             Kind::Logout => return Err(TokenError::LogoutToken),
+            Kind::Assertion => return Err(TokenError::Assertion),
             Kind::Access | Kind::Other => {
                 return Err(TokenError::Type {
                     access_tokens: self.access_tokens,
