@@ -183,7 +183,10 @@ fn who_acts_goes_neither_back_nor_to_itself_nor_twice() {
     );
     assert_eq!(onward(1, "s3").unwrap_err(), ChainFault::WorkloadTwice);
     assert_eq!(onward(0xaa, "s3").unwrap_err(), ChainFault::ForItself);
-    // The last hop goes out without an assertion; its record has the same chain.
+    // The last hop goes out without an assertion; its record has the same chain, and the same is refused.
+    let acting = |workload: u8| second.acting(subject(workload), "w").unwrap_err();
+    assert_eq!(acting(1), ChainFault::WorkloadTwice);
+    assert_eq!(acting(0xaa), ChainFault::ForItself);
     assert_eq!(
         second.acting(subject(2), "system:serviceaccount:team:s2").unwrap(),
         chain(&[2, 1])
