@@ -516,6 +516,28 @@ fn no_cluster_and_no_api_has_the_audience_of_a_service() {
     }
 }
 
+/// A service's library, with nothing but what is published.
+#[test]
+fn a_service_verifies_an_assertion_by_the_published_key_set() {
+    let (mint, other) = (mint(), mint());
+    let token = signed(&mint, &claims());
+    let published = AssertionKey::render_jwks([other.key(), mint.key()]);
+    let set: jsonwebtoken::jwk::JwkSet = serde_json::from_str(&published).unwrap();
+    let header = jsonwebtoken::decode_header(&token).unwrap();
+    let jwk = set.find(&header.kid.unwrap()).unwrap();
+    let read = |audience: &str| {
+        let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
+        rules.set_audience(&[audience]);
+        rules.set_issuer(&[URL]);
+        // Its times are those of the test.
+        rules.validate_exp = false;
+        let key = jsonwebtoken::DecodingKey::from_jwk(jwk).unwrap();
+        jsonwebtoken::decode::<Value>(&token, &key, &rules)
+    };
+    assert_eq!(read("service:grafana").unwrap().claims["preferred_username"], "ann");
+    assert!(read("service:prometheus").is_err());
+}
+
 #[test]
 fn an_assertion_is_shown_nowhere() {
     let mint = mint();
