@@ -12,6 +12,7 @@ pub mod event;
 pub mod go_duration;
 pub mod live;
 pub mod lock;
+pub mod origin;
 pub mod reason;
 pub mod request;
 pub mod service;
