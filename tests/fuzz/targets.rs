@@ -35,6 +35,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("receipt", ledger::fuzz_receipt),
     ("recording_reader", recording::fuzz_recording_reader),
     ("request_info", model::request::fuzz_request_info),
+    ("return_address", console::fuzz_return_address),
     ("served_log", ledger::fuzz_remote),
     ("server_log", insight::fuzz_server_log),
     ("service_target", model::request::fuzz_service_target),

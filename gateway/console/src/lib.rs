@@ -53,4 +53,5 @@ pub use page::{SignedIn, signed_in_page};
 pub use record::{NotRecorded, Peer, Recorder, SessionEvent, What, Who};
 pub use renewal::Renewals;
 pub use settings::{ClusterEntry, GatewayUrl, Lifetimes, SettingsError};
+pub use signin::fuzz_return_address;
 pub use upstream::{Issuers, Provider};

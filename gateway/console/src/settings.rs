@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use model::origin::{Front, Scheme};
 
 /// Why the gateway's URL is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,8 @@ pub enum SettingsError {
 pub struct GatewayUrl {
     origin: Arc<str>,
     authority: Arc<str>,
+    host: Arc<str>,
+    port: Option<u16>,
     secure: bool,
 }
 
@@ -42,6 +45,12 @@ impl GatewayUrl {
         {
             return Err(not_an_origin());
         }
+        // `:`, `:0443` and `:99999` would be another text to us than the port is to a browser, or none at all.
+        let port = authority.port_u16();
+        let written = port.map(|port| format!(":{port}")).unwrap_or_default();
+        if authority.as_str() != format!("{}{written}", authority.host()) {
+            return Err(not_an_origin());
+        }
         let secure = match scheme {
             "https" => true,
             "http" if is_loopback(authority.host()) => false,
@@ -50,6 +59,8 @@ impl GatewayUrl {
         Ok(Self {
             origin: bare.into(),
             authority: authority.as_str().into(),
+            host: authority.host().into(),
+            port,
             secure,
         })
     }
@@ -70,6 +81,17 @@ impl GatewayUrl {
     #[must_use]
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
+    }
+
+    /// The host without its port; an address of IPv6 in its brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its scheme and port, which are those of every published service.
+    pub(crate) const fn front(&self) -> Front {
+        let scheme = if self.secure { Scheme::Https } else { Scheme::Http };
+        Front::new(scheme, self.port)
     }
 
     /// Whether a `Host` header names this gateway. Ports are compared as written, except the scheme's own.
@@ -163,6 +185,9 @@ mod tests {
             "https://gate.example?x",
             "gate.example",
             "https://GATE.example",
+            "https://gate.example:",
+            "https://gate.example:0443",
+            "https://gate.example:99999",
             "",
         ] {
             assert!(

@@ -89,7 +89,7 @@ async fn failed(app: &Inner, caller: &Caller, attempt: Attempt, error: &ArrivalE
                 ("iss", app.parts.url.as_str()),
             ],
         )),
-        Purpose::Browser { .. } | Purpose::Device { .. } => Page::error(
+        Purpose::Browser(_) | Purpose::Device { .. } => Page::error(
             StatusCode::FORBIDDEN,
             "You are not signed in",
             &error.shown,

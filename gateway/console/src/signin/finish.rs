@@ -5,7 +5,8 @@ use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use state::{ClientKind, EndReason, NewCode, Secret, Session, SessionSecrets, Standing};
 
-use super::{Purpose, Vouched};
+use super::back::none_is_published;
+use super::{Back, Purpose, Vouched};
 use crate::answer::{see_other, unavailable_page};
 use crate::app::{App, Inner, Unavailable};
 use crate::caller::Caller;
@@ -37,7 +38,7 @@ pub(super) async fn finish(app: &App, caller: &Caller, purpose: Purpose, vouched
             state,
             challenge,
         } => for_cli(app, caller, &vouched, redirect, &state, challenge).await,
-        Purpose::Browser { return_to } => for_browser(app, caller, &vouched, &return_to).await,
+        Purpose::Browser(back) => for_browser(app, caller, &vouched, &back).await,
         Purpose::Device { user_code } => device::ask(app, caller, &user_code, &vouched).await,
     };
     result.unwrap_or_else(|Unavailable| unavailable_page().into_response())
@@ -84,7 +85,7 @@ async fn for_cli(
     )))
 }
 
-async fn for_browser(app: &App, caller: &Caller, vouched: &Vouched, return_to: &str) -> Result<Response, Unavailable> {
+async fn for_browser(app: &App, caller: &Caller, vouched: &Vouched, back: &Back) -> Result<Response, Unavailable> {
     let secret = match begin_recorded(app, caller, vouched, ClientKind::Browser).await? {
         Begun::Session { secret, .. } => secret,
         Begun::Locked { why } => return Ok(locked_page(&why).into_response()),
@@ -97,7 +98,7 @@ async fn for_browser(app: &App, caller: &Caller, vouched: &Vouched, return_to: &
         app.parts.lifetimes.absolute.as_secs(),
         secure,
     );
-    let mut response = see_other(&app.parts.url.at(return_to));
+    let mut response = see_other(&back.address(&app.parts.url, none_is_published));
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
 }

@@ -5,10 +5,14 @@
 //! loopback address, a browser a session cookie, a device the question whether it may.
 
 mod arrive;
+mod back;
 mod finish;
 mod leave;
 
+pub use back::fuzz_return_address;
+
 pub(crate) use arrive::callback;
+pub(crate) use back::Back;
 pub(crate) use finish::{Begun, CodePayload, begin_recorded, locked_page};
 pub(crate) use leave::{CLI_CLIENT, authorize, browser, home, leave_for_device};
 
@@ -37,7 +41,7 @@ pub(crate) enum Purpose {
         challenge: String,
     },
     /// A browser wants a session.
-    Browser { return_to: String },
+    Browser(Back),
     /// A person typed the code of a device.
     Device { user_code: String },
 }

@@ -409,6 +409,34 @@ async fn a_return_address_elsewhere_is_dropped() {
         let location = browser.come_back(&away, &code).await.location();
         assert_eq!(location, format!("{URL}/"), "{evil}");
     }
+    for host in ["evil.example", "127.0.0.1", "evil.example/", "@evil.example", ""] {
+        let mut browser = Browser::new(&world);
+        let asked = with_query("/signin", &[("return_host", host), ("return_to", "/device")]);
+        let away = browser.get(&asked).await.location();
+        let code = world.idp.code_for(&away);
+        let location = browser.come_back(&away, &code).await.location();
+        // Nothing said is the gateway's own host.
+        let expected = if host.is_empty() { "/device" } else { "/" };
+        assert_eq!(location, format!("{URL}{expected}"), "{host}");
+    }
+}
+
+/// SES-10: each tab is a sign-in of its own, whichever comes back first.
+#[tokio::test]
+async fn each_tab_comes_back_to_the_page_that_it_came_from() {
+    let world = world(Setup::One);
+    let mut browser = Browser::new(&world);
+    let mut tabs = Vec::new();
+    for page in ["/device", "/audit?q=a%20b&n='1'", "/@me/%C3%BCber"] {
+        let asked = with_query("/signin", &[("return_to", page)]);
+        tabs.push((page, browser.get(&asked).await.location()));
+    }
+    for (page, away) in tabs.iter().rev() {
+        let code = world.idp.code_for(away);
+        assert_eq!(browser.come_back(away, &code).await.location(), format!("{URL}{page}"));
+        let again = browser.come_back(away, &code).await;
+        assert_eq!(again.status, StatusCode::BAD_REQUEST, "{page}: an answer counts once");
+    }
 }
 
 /// Promise 4: fail closed.
