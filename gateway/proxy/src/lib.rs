@@ -19,6 +19,7 @@ pub mod refusal;
 pub mod request;
 mod sending;
 pub mod session;
+pub mod sign_in_first;
 pub mod site;
 mod turnstile;
 pub mod upstream;
