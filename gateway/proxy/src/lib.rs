@@ -15,6 +15,7 @@ pub mod identity;
 pub mod listener;
 pub mod observe;
 mod own_rights;
+pub mod page_origin;
 pub mod refusal;
 pub mod request;
 mod sending;
