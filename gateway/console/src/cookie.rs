@@ -39,13 +39,14 @@ impl Cookie {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cookies(Vec<(String, String)>);
 
-/// All `name=value` pairs of all `Cookie` lines, as RFC 6265bis §5.8.3 writes them.
+/// All `name=value` pairs of all `Cookie` lines, as RFC 6265bis §5.8.3 writes them. Over HTTP/1.1 the cookies of all hosts stand in
+/// one line, so a pair that is no text is left out alone: its neighbours count.
 pub(crate) fn read(headers: &HeaderMap) -> Cookies {
     let pairs = headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
         .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
@@ -120,6 +121,36 @@ mod tests {
         ] {
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
             assert!(cookies(&lines).find(Cookie::Session, true).is_none(), "{lines:?}");
+        }
+    }
+
+    /// A sibling host sets what it likes for the whole domain (`Domain=`), before and behind ours, and may not shut anybody out.
+    #[test]
+    fn ses_03_cookies_of_other_hosts_hide_none_of_ours() {
+        let ours = format!("__Host-gatescribe-session={VALUE}");
+        let decoys = (0..200).map(|at| format!("decoy-{at}=x; ")).collect::<String>();
+        for others in [
+            "city=Z\u{fc}rich; ".as_bytes(),
+            b"city=Z\xfcrich; ",
+            b"\xff=\xfe; ",
+            "\u{2000}__Host-gatescribe-session=planted; ".as_bytes(),
+            "\u{a0}__Host-gatescribe-session=planted; ".as_bytes(),
+            b"=__Host-gatescribe-session=planted; ",
+            b"__HOST-gatescribe-session=planted; ",
+            b"$Version=1; ",
+            b"a=\"; ",
+            b";;=;a; ",
+            decoys.as_bytes(),
+        ] {
+            for line in [
+                [others, ours.as_bytes()].concat(),
+                [ours.as_bytes(), b"; ", others].concat(),
+            ] {
+                let mut headers = HeaderMap::new();
+                headers.append(header::COOKIE, HeaderValue::from_bytes(&line).unwrap());
+                let found = read(&headers).find(Cookie::Session, true);
+                assert_eq!(found.unwrap().reveal(), VALUE, "{:?}", String::from_utf8_lossy(&line));
+            }
         }
     }
 
