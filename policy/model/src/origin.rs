@@ -7,6 +7,10 @@ use std::fmt;
 
 use crate::service::HostName;
 
+/// The longest path with query, in bytes, that a sign-in leads back to. It is kept for each sign-in under way, which strangers can
+/// begin; whoever sends a browser to the sign-in leaves away what is longer.
+pub const LONGEST_RETURN_BYTES: usize = 4096;
+
 /// How the gateway's URL begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {

@@ -16,6 +16,10 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use model::origin::LONGEST_RETURN_BYTES;
+use model::request::Target;
+use model::service::HostName;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::listener::Upgrade;
@@ -153,10 +157,20 @@ pub struct Said<'a> {
     pub why: &'a str,
     /// Where to sign in.
     pub sign_in: &'a str,
-    /// Where to sign in and come back to this request; written by us.
+    /// Where to sign in and come back to this request: see [`sign_in_and_back`].
     pub sign_in_and_back: &'a str,
     /// The request's `Audit-ID`.
     pub id: &'a str,
+}
+
+/// The address of the gateway's sign-in from which a browser comes back to what it asked a service for. `gateway` is the origin
+/// of the gateway's URL. What is too long to be kept loses its query, then its path: the sign-in would leave it away whole.
+#[must_use]
+pub fn sign_in_and_back(gateway: &str, host: &HostName, target: &Target) -> String {
+    let fits = |text: &&str| text.len() <= LONGEST_RETURN_BYTES;
+    let kept = [target.raw(), target.path_raw()].into_iter().find(fits);
+    let target = utf8_percent_encode(kept.unwrap_or("/"), NON_ALPHANUMERIC);
+    format!("{gateway}/signin?return_host={host}&return_to={target}")
 }
 
 #[derive(Serialize)]

@@ -156,6 +156,34 @@ fn n_03_only_what_is_asked_again_as_it_was_is_redirected() {
     }
 }
 
+#[test]
+fn the_address_of_the_sign_in_names_the_service_and_keeps_the_deep_link() {
+    let host = HostName::new("grafana.example.com").unwrap();
+    let address = |raw: &str| {
+        let target = Target::of_service(raw.as_bytes()).unwrap();
+        sign_in_and_back("https://gate.example.com:8443", &host, &target)
+    };
+    let back =
+        |text: &str| format!("https://gate.example.com:8443/signin?return_host=grafana.example.com&return_to={text}");
+    assert_eq!(address("/"), back("%2F"));
+    assert_eq!(
+        address("/d/%C3%BC?a=1&b=+"),
+        back("%2Fd%2F%25C3%25BC%3Fa%3D1%26b%3D%2B")
+    );
+    let long = "a".repeat(4090);
+    assert_eq!(address(&format!("/d?{long}")), back(&format!("%2Fd%3F{long}")));
+    assert_eq!(
+        address(&format!("/d/?x={long}")),
+        back(&format!("%2Fd%2F%3Fx%3D{long}"))
+    );
+    assert_eq!(
+        address(&format!("/dash?x={long}")),
+        back("%2Fdash"),
+        "without its query"
+    );
+    assert_eq!(address(&format!("/{long}/{long}?x")), back("%2F"), "without its path");
+}
+
 fn lines_of(response: &Response<Bytes>) -> Vec<String> {
     let mut lines: Vec<String> = response
         .headers()

@@ -12,14 +12,12 @@ mod corpus;
 #[cfg(test)]
 mod tests;
 
+use model::origin::LONGEST_RETURN_BYTES;
 use model::request::{Target, TargetError};
 use model::service::{HostName, HostNameError};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::GatewayUrl;
-
-/// The longest target that is come back to. It is kept for each sign-in under way, which strangers can begin.
-const MOST_BYTES: usize = 4096;
 
 /// Where to come back to. Its target is one that a service could be asked for, in the bytes in which it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +35,7 @@ pub(crate) enum BackError {
     Host(#[from] HostNameError),
     #[error("no service is published under `{0}`, or none that this gateway may send a browser to")]
     NotPublished(HostName),
-    #[error("its path and query are longer than {MOST_BYTES} bytes")]
+    #[error("its path and query are longer than {LONGEST_RETURN_BYTES} bytes")]
     TooLong,
     #[error("its path and query are none that a service could be asked for")]
     Target(#[from] TargetError),
@@ -85,7 +83,7 @@ impl Back {
     }
 
     fn to(host: Option<HostName>, target: &str) -> Result<Self, BackError> {
-        if target.len() > MOST_BYTES {
+        if target.len() > LONGEST_RETURN_BYTES {
             return Err(BackError::TooLong);
         }
         let target = Target::of_service(target.as_bytes())?;
