@@ -1,85 +1,30 @@
-//! Cookies of the gateway host.
-//!
-//! Over https their names carry the prefix `__Host-`, so that no sibling host and no plain-http answer can plant one
-//! (RFC 6265bis §4.1.3.2). On plain http, which exists on loopback only, browsers refuse that prefix and `Secure`, so
-//! the names are different there: a cookie set over http is never taken for one set over https.
-//!
-//! A name that comes twice counts as not there: the order of cookies is the browser's, and must not decide (SES-03).
+//! The gateway's cookies in requests and answers here; see [`model::cookie`].
 
 use http::{HeaderMap, HeaderValue, header};
+pub(crate) use model::cookie::Cookie;
 use state::Secret;
 
-/// Binds sign-ins under way to their browser; the same for all tabs.
-const BROWSER: &str = "gatescribe-browser";
-/// The browser's session.
-const SESSION: &str = "gatescribe-session";
-
-/// Which cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cookie {
-    Browser,
-    Session,
-}
-
-impl Cookie {
-    fn name(self, secure: bool) -> String {
-        let bare = match self {
-            Self::Browser => BROWSER,
-            Self::Session => SESSION,
-        };
-        if secure {
-            format!("__Host-{bare}")
-        } else {
-            format!("loopback-{bare}")
-        }
-    }
-}
-
-/// The cookies of one request, unread.
+/// The `Cookie` lines of one request, unread.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cookies(Vec<(String, String)>);
+pub(crate) struct Cookies(Vec<HeaderValue>);
 
-/// All `name=value` pairs of all `Cookie` lines, as RFC 6265bis §5.8.3 writes them. Over HTTP/1.1 the cookies of all hosts stand in
-/// one line, so a pair that is no text is left out alone: its neighbours count.
+/// All `Cookie` lines.
 pub(crate) fn read(headers: &HeaderMap) -> Cookies {
-    let pairs = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|pair| std::str::from_utf8(pair).ok())
-        .filter_map(|pair| pair.trim_matches([' ', '\t']).split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    Cookies(pairs)
+    Cookies(headers.get_all(header::COOKIE).iter().cloned().collect())
 }
 
 impl Cookies {
     /// The value, when the name stands exactly once and the value has the form that we give out.
     pub(crate) fn find(&self, cookie: Cookie, secure: bool) -> Option<Secret> {
-        let name = cookie.name(secure);
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(found, _)| *found == name)
-            .map(|(_, value)| value);
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return None;
-        };
-        let fits = value.len() == 43
-            && value
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        fits.then(|| Secret::presented(value))
+        let lines = self.0.iter().map(HeaderValue::as_bytes);
+        cookie.find(lines, secure).map(Secret::presented)
     }
 }
 
 /// A `Set-Cookie` line; an age of zero removes the cookie.
 pub(crate) fn set(cookie: Cookie, value: &str, max_age_s: u64, secure: bool) -> HeaderValue {
-    let name = cookie.name(secure);
-    let secure = if secure { "; Secure" } else { "" };
-    let line = format!("{name}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}");
     // Names are ours and values are base64url, so this always is a header value.
-    HeaderValue::from_str(&line).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_str(&cookie.set(value, max_age_s, secure)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -152,14 +97,5 @@ mod tests {
                 assert_eq!(found.unwrap().reveal(), VALUE, "{:?}", String::from_utf8_lossy(&line));
             }
         }
-    }
-
-    #[test]
-    fn every_cookie_is_host_bound_and_out_of_reach_of_scripts() {
-        let line = set(Cookie::Session, VALUE, 60, true);
-        assert_eq!(
-            line.to_str().unwrap(),
-            format!("__Host-gatescribe-session={VALUE}; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure")
-        );
     }
 }

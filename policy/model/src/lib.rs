@@ -6,6 +6,7 @@
 pub mod ask;
 pub mod chain;
 pub mod cluster;
+pub mod cookie;
 pub mod decision;
 pub mod erasure;
 pub mod event;
