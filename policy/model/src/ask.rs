@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cluster::ClusterId;
+use crate::service::HostName;
 use crate::subject::Subject;
 use crate::time::Timestamp;
 
@@ -178,6 +179,62 @@ pub enum SessionAnswer {
         /// Why.
         why: String,
     },
+}
+
+/// Whose sign-in is behind the cookie that a browser sent to the host of a service?
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CookieQuestion {
+    /// The host: a cookie counts on the one that it was given out for.
+    pub host: HostName,
+    /// Its value; never logged.
+    pub value: Arc<str>,
+    /// As in [`SessionQuestion::after`].
+    pub after: u64,
+}
+
+impl fmt::Debug for CookieQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieQuestion")
+            .field("host", &self.host)
+            .field("after", &self.after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of a cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CookieAnswer {
+    /// It is of a sign-in that stands.
+    Live(Box<SignedIn>),
+    /// It is none that was given out for this host.
+    Foreign,
+    /// Its sign-in has ended.
+    Ended {
+        /// Why: `signed out`, `revoked`, `idle`, …
+        why: String,
+    },
+    /// It could not be looked up: treat as ended.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A sign-in of a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Its public id.
+    pub session: Arc<str>,
+    /// Who, by the provider's newest word.
+    pub subject: Subject,
+    /// It ends then at the latest.
+    pub ends_at: Timestamp,
+    /// When the person authenticated, where the provider says so.
+    pub auth_time: Option<Timestamp>,
+    /// In which authentication context.
+    pub acr: Option<Arc<str>>,
+    /// The reason its person stated, and until when it counts.
+    pub stated_reason: Option<(String, Timestamp)>,
 }
 
 /// A token names a key of this issuer that is not known: is there a newer key set?

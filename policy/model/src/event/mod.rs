@@ -18,5 +18,7 @@ pub use happened::{
 };
 pub use kind::RecordKind;
 pub use limits::TextLimits;
-pub use record::{Audited, By, Decided, Effective, Network, Part, Presented, Record, Request, Source, Workload};
+pub use record::{
+    Audited, By, Called, Decided, Effective, Network, Part, Presented, Record, Request, Source, Workload,
+};
 pub use writer::NotPlain;

@@ -24,13 +24,14 @@ use crate::subject::SubjectId;
 pub const NAME_CLASS: &str = "name";
 
 /// Top-level members that name nobody.
-const WHOLE: [&str; 23] = [
+const WHOLE: [&str; 24] = [
     "id",
     "pair",
     "t",
     "mono",
     "boot",
     "cluster",
+    "service",
     "source",
     "presented",
     "upstream",

@@ -12,9 +12,9 @@ use crate::cluster::ClusterId;
 use crate::decision::{RuleEffect, RuleKind, RuleRef};
 use crate::erasure::{Actor, Scope};
 use crate::event::{
-    Answer, Audited, BodySeen, By, ByClass, ClockStep, ConfigChange, Decided, DiffSeen, Effective, Ends, ErasedKey,
-    Erasing, Held, Ingested, Issued, ItemsSeen, Network, Outcome, Passed, Person, PolicyChange, Presented, Reading,
-    Record, Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Unsigned, Workload,
+    Answer, Audited, BodySeen, By, ByClass, Called, ClockStep, ConfigChange, Decided, DiffSeen, Effective, Ends,
+    ErasedKey, Erasing, Held, Ingested, Issued, ItemsSeen, Network, Outcome, Passed, Person, PolicyChange, Presented,
+    Reading, Record, Recorded, Request, Served, Source, Span, Started, Summed, Unrecorded, Unsigned, Workload,
 };
 use crate::subject::SubjectKind;
 use crate::time::Timestamp;
@@ -179,6 +179,9 @@ const STAYS: &[(&str, Because)] = {
         ("req.subresource", Happened),
         ("req.verb", Plain),
         ("req.version", Happened),
+        ("service.host", Happened),
+        ("service.name", Happened),
+        ("service.public", Plain),
         ("source", Plain),
         ("start.epoch", Everybodys),
         ("start.names", Everybodys),
@@ -320,6 +323,11 @@ fn with_every_member() -> Value {
         mono: 1,
         boot: "b",
         cluster: Some(&cluster),
+        service: Some(Called {
+            name: Some("web"),
+            host: "web.example",
+            public: true,
+        }),
         source: Source::Ingested,
         by: Some(By {
             id: &alice,

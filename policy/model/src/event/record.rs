@@ -60,6 +60,9 @@ pub struct Record<'a> {
     /// Which cluster; absent for the gateway host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<&'a ClusterId>,
+    /// Which HTTP service was called; absent for clusters and the gateway host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Called<'a>>,
     /// Where the record comes from, when not from the gateway itself.
     #[serde(skip_serializing_if = "Source::is_gateway")]
     pub source: Source,
@@ -160,6 +163,19 @@ pub struct Record<'a> {
     /// One sentence for a human, where the members above do not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<&'a str>,
+}
+
+/// The HTTP service of a call.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Called<'a> {
+    /// The published service that the path leads to; absent where it leads to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// The host under which it was asked for.
+    pub host: &'a str,
+    /// Whoever asked had not signed in, and a rule lets the public do this.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
 }
 
 /// Who made the call.
