@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use model::cluster::ClusterId;
 use model::request::split_cluster_prefix;
+use model::service::HostName;
 
 use crate::audit::Trail;
 use crate::body::Outbound;
@@ -18,7 +19,41 @@ use crate::listener::{Head, Inbound};
 pub trait GatewayHost: Send + Sync + 'static {
     /// Answers one request. It authenticates and records by itself.
     fn serve<'a>(&'a self, trail: &'a Trail, request: Request<Inbound>) -> BoxFuture<'a, Response<Outbound>>;
+
+    /// Answers one request for a path of ours ([`OWN_PATHS`]) on a host of services: a sign-in arrives there and ends there. It
+    /// authenticates and records by itself.
+    fn serve_at_service<'a>(
+        &'a self,
+        trail: &'a Trail,
+        host: &'a HostName,
+        request: Request<Inbound>,
+    ) -> BoxFuture<'a, Response<Outbound>>;
+
+    /// The page that tells a person whose browser asked a service why it is not served; with the headers of our own pages.
+    fn refusal_page(&self, told: &Told<'_>) -> Response<Bytes>;
 }
+
+/// What a page of refusal says.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// Why, as one sentence.
+    pub why: &'a str,
+    /// What to do about it, as one sentence; none where nothing is known.
+    pub remedy: Option<&'a str>,
+    /// Which service.
+    pub service: Option<&'a str>,
+    /// As whom they are signed in.
+    pub user: Option<&'a str>,
+    /// The request's `Audit-ID`, where there is a record under it.
+    pub id: Option<&'a str>,
+    /// Where to sign in and come back, where that helps.
+    pub sign_in: Option<&'a str>,
+}
+
+/// Paths of ours on the hosts of services; no service is asked for them.
+pub const OWN_PATHS: &str = "/.gatescribe/";
 
 /// Where a request belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use model::service::HostName;
 use proxy::audit::Trail;
 use proxy::body::Outbound;
 use proxy::listener::Inbound;
 use proxy::request::plain;
-use proxy::site::{GatewayHost, WELL_KNOWN};
+use proxy::site::{GatewayHost, Told, WELL_KNOWN};
 use tower::ServiceExt as _;
 
 /// The console's router as the gateway host.
@@ -57,5 +58,20 @@ impl GatewayHost for ConsoleHost {
             };
             answer.map(|body| Outbound::host(body.map_err(Into::into).boxed_unsync()))
         })
+    }
+
+    fn serve_at_service<'a>(
+        &'a self,
+        _trail: &'a Trail,
+        _host: &'a HostName,
+        _request: Request<Inbound>,
+    ) -> BoxFuture<'a, Response<Outbound>> {
+        Box::pin(std::future::ready(plain(http::StatusCode::NOT_FOUND, Bytes::new())))
+    }
+
+    fn refusal_page(&self, told: &Told<'_>) -> Response<Bytes> {
+        let mut answer = Response::new(Bytes::from(told.why.to_owned()));
+        *answer.status_mut() = told.status;
+        answer
     }
 }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use ledger::{Ledger, Options, Reader, RealDisk};
 use model::ask::{AccessAnswer, KeyAnswer, SessionAnswer};
 use model::lock::{Lock, Locks};
+use model::service::HostName;
 use model::subject::SubjectId;
 use oidc::gateway::{GatewayClaims, GatewayVerifier, Mint, ProviderIdentity, SigningKey};
 use reach::{Authorities, ClusterConnection, ClusterSource, CredentialSource, Explicit, Tuning};
@@ -24,7 +25,7 @@ use crate::identity::{Acceptance, Questions};
 use crate::listener::{Listener, ListenerConfig, ListenerMetrics, Running, Security};
 use crate::session::bench::{BEGIN, CLUSTER, ISSUER, World, trust};
 use crate::session::{KeyError, RecordingKeys, RecordingMetrics, SessionsToRecord, Writers};
-use crate::site::Serves;
+use crate::site::{Serves, Told};
 
 /// client-go writes `1m30s` for ninety seconds.
 #[test]
@@ -79,6 +80,21 @@ struct NoHost;
 impl GatewayHost for NoHost {
     fn serve<'a>(&'a self, _: &'a Trail, _: Request<Inbound>) -> BoxFuture<'a, Response<Outbound>> {
         async { plain(StatusCode::NOT_FOUND, Bytes::new()) }.boxed()
+    }
+
+    fn serve_at_service<'a>(
+        &'a self,
+        _: &'a Trail,
+        _: &'a HostName,
+        _: Request<Inbound>,
+    ) -> BoxFuture<'a, Response<Outbound>> {
+        async { plain(StatusCode::NOT_FOUND, Bytes::new()) }.boxed()
+    }
+
+    fn refusal_page(&self, told: &Told<'_>) -> Response<Bytes> {
+        let mut page = Response::new(Bytes::from(told.why.to_owned()));
+        *page.status_mut() = told.status;
+        page
     }
 }
 
