@@ -394,6 +394,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_the_cluster_about_services_is_said_to_have_no_effect() {
+        let rules: Arc<[Value]> = Arc::from([json!({"apiVersion": "gatescribe.dev/v1", "kind": "ClusterAccessRule",
+            "metadata": {"name": "web"}, "spec": {"effect": "allow", "subjects": {"groups": ["dev"]},
+            "services": [{"hosts": ["web.example"], "methods": ["*"], "paths": ["/*"]}]}})]);
+        let made = Compiler::default().next(&view(vec![], &rules), &Arc::default());
+        let said: Vec<_> = made
+            .problems
+            .iter()
+            .map(|said| (said.effect, said.what.as_str()))
+            .collect();
+        let what = "spec.services: calls of services are decided by the rules of files alone, so this has no effect: write it there";
+        assert_eq!(said, [(Consequence::CountsAsWritten, what)]);
+    }
+
+    #[test]
     fn a_change_of_one_access_rule_reads_no_other_one_again() {
         let files = Arc::new(RuleFiles::default());
         let rule = |name: &str, verb: &str| {

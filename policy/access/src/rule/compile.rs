@@ -97,7 +97,7 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Poi
         return Err(wrong.0);
     }
     Ok(Compiled {
-        remarks: remarks::of_one(spec, &rule),
+        remarks: remarks::of_one(&rule),
         rule,
         subjects,
     })

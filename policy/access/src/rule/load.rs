@@ -421,7 +421,10 @@ pub fn load_objects<'o>(objects: impl IntoIterator<Item = &'o Value>) -> (Rules,
 /// What is to say about rules of a cluster though they count, `all` rules that are in force being known.
 #[must_use]
 pub fn remarks_on_objects(objects: &Rules, all: &Rules) -> Vec<LoadProblem> {
-    let said = remarks::among(objects, all).into_iter().filter_map(|(at, point)| {
+    let said = remarks::among(objects, all)
+        .into_iter()
+        .chain(remarks::of_services(objects));
+    let said = said.filter_map(|(at, point)| {
         let rule = &objects.0.get(at)?.rule;
         let is_local = rule.namespace().is_some();
         Some(LoadProblem {

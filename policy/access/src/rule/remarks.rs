@@ -6,12 +6,12 @@ use model::decision::Obligations;
 use super::compile::{Compiled, Point};
 use super::compiled::{Rule, Scope};
 use super::condition::Condition;
-use super::document::{Effect, Mode, Spec};
+use super::document::{Effect, Mode};
 use super::lasting::{self, Lasting, STREAMS};
 use super::set::Rules;
 
 /// Of one rule alone.
-pub(super) fn of_one(spec: &Spec, rule: &Rule) -> Vec<Point> {
+pub(super) fn of_one(rule: &Rule) -> Vec<Point> {
     let mut remarks = Vec::new();
     let mut say = |member, what: &str| {
         remarks.push(Point {
@@ -20,12 +20,6 @@ pub(super) fn of_one(spec: &Spec, rule: &Rule) -> Vec<Point> {
             what: what.to_owned(),
         });
     };
-    if !spec.services.is_empty() {
-        say(
-            "spec.services",
-            "this release publishes no HTTP service, so this has no effect",
-        );
-    }
     let only_others = Lasting {
         sessions: false,
         others: true,
@@ -56,6 +50,24 @@ pub(super) fn among(rules: &Rules, all: &Rules) -> Vec<(usize, Point)> {
         }
     }
     remarks
+}
+
+/// Of rules of a cluster: what is published stands in files, and what is said of it, too.
+pub(super) fn of_services(objects: &Rules) -> impl Iterator<Item = (usize, Point)> + '_ {
+    let about_services = objects
+        .0
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| !one.rule.services.is_empty());
+    about_services.map(|(at, _)| {
+        let point = Point {
+            member: "spec.services",
+            item: None,
+            what: "calls of services are decided by the rules of files alone, so this has no effect: write it there"
+                .to_owned(),
+        };
+        (at, point)
+    })
 }
 
 /// Verbs of `nodes/proxy` by which a kubelet runs something: a WebSocket is a GET, SPDY a POST.

@@ -451,12 +451,6 @@ fn a_way_that_another_rule_closes_is_not_told() {
 
 #[test]
 fn a_part_without_effect_is_told_where_the_rule_counts_all_the_same() {
-    let services =
-        rule("effect: forbid\nsubjects: {groups: [dev]}\nservices:\n- {hosts: [a], methods: ['*'], paths: ['/*']}");
-    assert_eq!(
-        remarks(&services),
-        ["policy.yaml:7:3: rule `r`: spec.services: this release publishes no HTTP service, so this has no effect"]
-    );
     let watched = rule(
         "effect: allow\nsubjects: {groups: [dev]}\nkubernetes: {verbs: [watch], resources: [secrets]}\nobligations: {record: true, idle: 15m, longest: 1h}",
     );
