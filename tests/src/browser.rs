@@ -137,7 +137,12 @@ fn keep_cookie(jar: &mut BTreeMap<String, String>, line: &str) {
 }
 
 fn plainly(authority: &str, request: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(authority).with_context(|| format!("connect to {authority}"))?;
+    // Every name below `localhost` is this machine (RFC 6761 §6.3), and not every resolver knows it.
+    let address = match authority.split_once(".localhost:") {
+        Some((_, port)) => format!("127.0.0.1:{port}"),
+        None => authority.to_owned(),
+    };
+    let mut stream = TcpStream::connect(&address).with_context(|| format!("connect to {authority}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request)?;
     let mut answer = Vec::new();

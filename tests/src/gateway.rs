@@ -260,7 +260,7 @@ impl Gateway {
             "url": url,
             "dataDir": folder.path().join("data"),
             "listeners": [
-                { "name": "gateway", "address": host.to_string(), "serves": ["gateway"] },
+                { "name": "gateway", "address": host.to_string(), "serves": ["gateway", "services"] },
                 { "name": "kubernetes", "address": address.to_string(), "serves": ["kubernetes"], "tls": listener },
             ],
             "admin": { "address": admin.to_string() },

@@ -51,6 +51,34 @@ pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim())
 }
 
+/// One request over plain HTTP/1.1 to a loopback address; `host` is what it names. The connection is closed behind it.
+///
+/// # Errors
+/// No answer within a minute, or no HTTP.
+pub fn plainly(
+    address: SocketAddr,
+    host: &str,
+    (method, target): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> anyhow::Result<Answer> {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&answer, method == "HEAD")
+}
+
 impl Client {
     /// A client for `address` that trusts `ca` (PEM) and shows `identity`, if given.
     ///

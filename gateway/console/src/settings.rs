@@ -89,7 +89,8 @@ impl GatewayUrl {
     }
 
     /// Its scheme and port, which are those of every published service.
-    pub(crate) const fn front(&self) -> Front {
+    #[must_use]
+    pub const fn front(&self) -> Front {
         let scheme = if self.secure { Scheme::Https } else { Scheme::Http };
         Front::new(scheme, self.port)
     }

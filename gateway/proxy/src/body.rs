@@ -24,6 +24,7 @@ pub(crate) use self::begun::Beginning;
 pub use self::begun::Begun;
 use self::border::Border;
 use crate::audit::{End, Place};
+use crate::headers::strip_trailers;
 use crate::listener::{InboundError, Taking};
 use crate::session::LongCall;
 use crate::upstream::{BodyError, UpstreamBody};
@@ -160,6 +161,7 @@ struct Passing {
     place: Option<Place>,
     ender: Option<Ender>,
     taking: Taking,
+    of_service: bool,
 }
 
 /// Why an answer ended that its client took no more of (G-09).
@@ -175,6 +177,16 @@ pub(crate) struct Ender {
     late: Option<Pin<Box<Sleep>>>,
     /// What has passed since it had to end.
     surplus: usize,
+    manner: Manner,
+}
+
+/// How a call ends that has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Cleanly where it can, and also when the gateway drains: whoever watches lists again.
+    Whole,
+    /// Broken off, so that nobody takes a part for the whole (promise 7); a drain waits for it.
+    BrokenOff,
 }
 
 /// Where nobody knows what an event is, a call that has to end may say so much until the end of a line.
@@ -248,6 +260,7 @@ impl Outbound {
             place,
             ender,
             taking,
+            of_service: false,
         };
         if passing.body.is_end_stream() {
             passing.settle(Answer::Answered, None);
@@ -255,6 +268,15 @@ impl Outbound {
         Self {
             from: From::Cluster(Box::new(passing)),
         }
+    }
+
+    /// The same, of a service: its trailers pass, but for those that none may set.
+    #[must_use]
+    pub(crate) fn of_service(mut self) -> Self {
+        if let From::Cluster(passing) = &mut self.from {
+            passing.of_service = true;
+        }
+        self
     }
 }
 
@@ -267,6 +289,15 @@ impl Ender {
             border: Border::unknown(),
             late: None,
             surplus: 0,
+            manner: Manner::Whole,
+        }
+    }
+
+    /// Of an answer that has an end of its own: what came until then is no whole answer.
+    pub(crate) fn of_whole(call: LongCall) -> Self {
+        Self {
+            manner: Manner::BrokenOff,
+            ..Self::new(call)
         }
     }
 
@@ -280,7 +311,7 @@ impl Ender {
     }
 
     fn is_over(&self) -> bool {
-        self.call.is_over() || self.call.ender().is_cancelled()
+        self.call.is_over() || (self.manner == Manner::Whole && self.call.ender().is_cancelled())
     }
 
     /// What is due before more is asked for, or when `nothing_comes` for now: then it wakes whoever waits.
@@ -291,6 +322,9 @@ impl Ender {
         }
         if !self.is_over() {
             return Due::GoesOn;
+        }
+        if self.manner == Manner::BrokenOff {
+            return Due::BreaksOff;
         }
         if self.border.is_here() {
             return Due::Ends;
@@ -365,6 +399,19 @@ impl Passing {
         data
     }
 
+    /// Those of a cluster are left as they are.
+    fn trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                if self.of_service {
+                    strip_trailers(&mut trailers);
+                }
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         if self.end.is_none() {
             return Poll::Ready(None);
@@ -377,10 +424,9 @@ impl Passing {
         };
         Poll::Ready(match came {
             Some(Ok(frame)) => {
-                // Trailers are left as they are.
                 let frame = match frame.into_data() {
                     Ok(data) => Frame::data(self.passed(data)),
-                    Err(frame) => frame,
+                    Err(frame) => self.trailers(frame),
                 };
                 if self.body.is_end_stream() {
                     self.settle(Answer::Answered, None);

@@ -19,6 +19,7 @@ pub mod page_origin;
 pub mod refusal;
 pub mod request;
 mod sending;
+pub mod services;
 pub mod session;
 pub mod sign_in_first;
 pub mod site;

@@ -47,6 +47,25 @@ pub fn is_of_own_page(headers: &HeaderMap, own: &Origin) -> Result<(), ForeignPa
     }
 }
 
+/// Whether what changes something is asked for by a page of this very origin, or by no page: a browser says which (`Origin` with each POST of
+/// today, `Sec-Fetch-Site` with everything), and who says neither is none that a page could make do this.
+///
+/// A sibling host is of the same site, so that `SameSite` cookies go along from there; it is another service all the same (WEB-03).
+///
+/// # Errors
+/// See [`ForeignPage`].
+pub fn changes_from_own_page(headers: &HeaderMap, own: &Origin) -> Result<(), ForeignPage> {
+    if headers.contains_key(header::ORIGIN) {
+        return is_of_own_page(headers, own);
+    }
+    let mut lines = headers.get_all("sec-fetch-site").iter();
+    match (lines.next().map(http::HeaderValue::as_bytes), lines.next()) {
+        (None | Some(b"same-origin" | b"none"), None) => Ok(()),
+        (_, Some(_)) => Err(ForeignPage::Twice),
+        (_, None) => Err(ForeignPage::Other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::headers::RECORD;
 use crate::listener::Violation;
 use crate::observe::Reason;
+use crate::page_origin::ForeignPage;
 
 /// Why a request is not served, as a closed list.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub enum Refusal {
     Headers(String),
     /// No site answers to this host name.
     UnknownHost,
+    /// No service is published at this path of the host.
+    NotPublished,
+    /// A page of another origin asks with the cookie of whoever looks at it.
+    ForeignPage(ForeignPage),
     /// Nothing was presented.
     NoCredential,
     /// What was presented does not prove anybody; the words never contain it.
@@ -98,6 +103,8 @@ impl Refusal {
             Self::Target(_) => Reason::Target,
             Self::Headers(_) => Reason::Headers,
             Self::UnknownHost => Reason::UnknownHost,
+            Self::NotPublished => Reason::NotPublished,
+            Self::ForeignPage(_) => Reason::ForeignPage,
             Self::NoCredential => Reason::NoCredential,
             Self::BadCredential(_) => Reason::BadCredential,
             Self::CannotVerify(_) => Reason::CannotVerify,
@@ -138,10 +145,11 @@ impl Refusal {
             Self::Malformed(violation) => violation.status(),
             Self::Target(_) | Self::Headers(_) => StatusCode::BAD_REQUEST,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::NotPublished => StatusCode::NOT_FOUND,
             Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SignInEnded(_) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Denied(_) | Self::Ended(_) | Self::Locked(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Ended(_) | Self::Locked(_) | Self::ForeignPage(_) => StatusCode::FORBIDDEN,
             Self::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
@@ -178,6 +186,8 @@ impl Refusal {
             | Self::Ended(why)
             | Self::Locked(why) => why.clone(),
             Self::UnknownHost => "no site answers to this host name".to_owned(),
+            Self::NotPublished => "no service is published at this path".to_owned(),
+            Self::ForeignPage(page) => page.to_string(),
             Self::NoCredential => "no credential was presented".to_owned(),
             Self::Denied(denied) => denial_in_words(&denied.denial),
             Self::Limit(limit) => limit.to_string(),
@@ -358,12 +368,22 @@ struct Cause {
 
 /// What to do about a refusal that is not about this caller's rights.
 const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> {
-    Some(match refusal {
+    match refusal {
         Refusal::NoCredential
         | Refusal::BadCredential(_)
         | Refusal::SignInEnded(_)
         | Refusal::UnknownHost
-        | Refusal::Limit(Limit::Strangers) => asked.sign_in,
+        | Refusal::Limit(Limit::Strangers) => Some(asked.sign_in),
+        Refusal::GatewayCredential | Refusal::Internal if asked.recorded => {
+            Some("tell whoever runs the gateway, with the decision below")
+        }
+        other => next_of(other),
+    }
+}
+
+/// The same where it does not depend on who asks.
+const fn next_of(refusal: &Refusal) -> Option<&'static str> {
+    Some(match refusal {
         Refusal::CannotVerify(_) => "try again in a moment; your sign-in itself was not refused",
         Refusal::Locked(_) => "ask whoever locked you out; signing in again does not help until then",
         Refusal::LedgerRefuses(_) => "tell whoever runs the gateway; the call was not sent",
@@ -382,12 +402,34 @@ const fn next_step<'a>(refusal: &Refusal, asked: &Asked<'a>) -> Option<&'a str> 
             "ask whoever runs the gateway for a higher limit"
         }
         Refusal::Limit(Limit::Subjects) => "try again in a moment",
-        Refusal::GatewayCredential | Refusal::Internal if !asked.recorded => "tell whoever runs the gateway",
-        Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway, with the decision below",
+        Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway",
         Refusal::Draining => "try again in a moment",
+        Refusal::NotPublished => "look at the address; whoever writes the rules knows what is published",
+        Refusal::ForeignPage(_) => "go to the service itself and do it there",
         Refusal::Ended(_) => "nothing was sent; the same call is now refused",
-        Refusal::Denied(_) => return None,
+        Refusal::Denied(_)
+        | Refusal::NoCredential
+        | Refusal::BadCredential(_)
+        | Refusal::SignInEnded(_)
+        | Refusal::UnknownHost
+        | Refusal::Limit(Limit::Strangers) => return None,
     })
+}
+
+/// What to do about a refusal at a service, as one sentence for whoever reads a page or problem details; none where a sign-in helps, which
+/// is told in its own way.
+pub(crate) fn remedy_at_service(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Denied(denied) => Some(match &denied.denial {
+            Denial::Obligation(Unmet::Reason) => "state one in a terminal: gatescribe reason 'TEXT' --for 15m",
+            Denial::Obligation(Unmet::StepUp { .. }) => "sign in again in a browser",
+            _ => "ask whoever writes the rules, and name the decision",
+        }),
+        Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Headers(_) => {
+            Some("no browser sends this: look at the link or the program")
+        }
+        other => next_of(other),
+    }
 }
 
 /// The text and the structured causes of a refusal.

@@ -11,6 +11,8 @@
 //! shown of a read before its access record is (promise 4).
 
 mod answer;
+mod service;
+mod service_refusal;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -30,6 +32,7 @@ use model::cluster::ClusterId;
 use model::decision::Unmet;
 use model::go_duration::parse_go_duration;
 use model::request::{Action, RequestFacts, Target, Wire};
+use model::service::HostName;
 use model::time::Timestamp;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -43,12 +46,13 @@ use crate::audit::{self, Alone, DecisionTrail, End, Fallbacks, Peer, Place, Trai
 use crate::body::{Begun, CopyCell, DigestCell, Outbound, Uplink};
 use crate::decision::{self, Anew, Decided, Effect, Permit, Permitted, PureRead};
 use crate::headers::{self, RequestedImpersonation};
-use crate::identity::{self, Authenticated};
+use crate::identity::{self, Audience, Authenticated};
 use crate::listener::{Conn, Handler, Head, Inbound, Refused, Taking};
 use crate::observe::{Requests, Series};
 use crate::own_rights::{self, About, MOST_QUESTION, Question};
 use crate::refusal::{self, Asked, Limit, Refusal};
-use crate::sending::{Answered, Sending, unanswered};
+use crate::sending::{Answered, Behind, Sending, unanswered};
+use crate::services::ServiceSide;
 use crate::session::tunnel::{Bounds, Recordings, never_switches};
 use crate::session::{Grounds, LongCall, Registry};
 use crate::site::{GatewayHost, Site, Sites, WELL_KNOWN};
@@ -76,11 +80,12 @@ pub struct ClusterGate {
 
 /// Everything a request passes through.
 pub struct Gate {
-    sites: Sites,
+    sites: Arc<Sites>,
     identity: Arc<identity::Station>,
     audit: Arc<audit::Station>,
     clusters: HashMap<ClusterId, Arc<ClusterGate>>,
     calls: Arc<Registry>,
+    services: ServiceSide,
     host: Arc<dyn GatewayHost>,
     sign_in: Arc<str>,
     /// Where requests are counted that are no cluster's.
@@ -122,7 +127,7 @@ impl Gate {
     /// Joins the stations. `sign_in` is the command that a refused caller is told to run.
     #[must_use]
     pub fn new(
-        sites: Sites,
+        sites: Arc<Sites>,
         identity: Arc<identity::Station>,
         audit: Arc<audit::Station>,
         clusters: HashMap<ClusterId, Arc<ClusterGate>>,
@@ -136,6 +141,7 @@ impl Gate {
             audit,
             clusters,
             calls,
+            services: ServiceSide::none(),
             host,
             sign_in,
             observed: Arc::new(Requests::new([])),
@@ -150,6 +156,13 @@ impl Gate {
     #[must_use]
     pub fn recording_sessions(mut self, recordings: Recordings) -> Self {
         self.recordings = Some(recordings);
+        self
+    }
+
+    /// Serves these services, too.
+    #[must_use]
+    pub fn publishing(mut self, services: ServiceSide) -> Self {
+        self.services = services;
         self
     }
 
@@ -179,9 +192,11 @@ impl Gate {
         if let Some(violation) = head.violation {
             return Err(Refusal::Malformed(violation).into());
         }
-        let (cluster, raw) = match self.sites.site(conn.listener(), &head) {
+        let is_published = |host: &HostName| self.services.table.borrow().has_host(host);
+        let (cluster, raw) = match self.sites.site(conn.listener(), &head, is_published) {
             Site::Gateway => return self.gateway_host(conn, &head, request, trail).await,
             Site::Cluster { id, target } => (id, target),
+            Site::Service(host) => return self.service(conn, host, &head, request, trail).await,
             Site::Unknown => return Err(Refusal::UnknownHost.into()),
         };
         let (gate, target) = self.addressed(&cluster, &raw, unshared(trail)?)?;
@@ -254,7 +269,7 @@ impl Gate {
     ) -> Result<Authenticated, Stop> {
         let proved = self
             .identity
-            .authenticate(conn, cluster, request.headers_mut(), trail.received)
+            .authenticate(conn, Audience::Cluster(cluster), request.headers_mut(), trail.received)
             .await;
         let who = match proved {
             Ok(who) => who,
@@ -452,7 +467,7 @@ impl Gate {
         }
         let call = call(trail, recorded.permit());
         let sending = Sending {
-            gate: Arc::clone(gate),
+            to: Behind::Cluster(Arc::clone(gate)),
             call,
             recorded,
             request,
@@ -524,6 +539,11 @@ impl Gate {
     }
 
     fn refuse(&self, trail: &Trail, refusal: &Refusal, recorded: bool) -> Response<Outbound> {
+        if let Some(called) = &trail.service {
+            return self
+                .refuse_at_service(called, trail, refusal, recorded)
+                .map(Outbound::bytes);
+        }
         let identity = trail.identity.as_deref();
         let asked = Asked {
             id: trail.id.as_str(),

@@ -4,21 +4,49 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
+use model::ask::{PodAnswer, PodQuestion};
 use model::event::Answer;
 use tokio::sync::oneshot;
 
+use crate::ask::Ask;
 use crate::audit::{End, Recorded};
 use crate::body::{DigestCell, Outbound, Uplink};
 use crate::decision::{Effect, Permit};
 use crate::refusal::Refusal;
 use crate::request::{ClusterGate, Duties, Switch};
-use crate::upstream::{self, Call, SendError, UpstreamBody};
+use crate::services::ServiceGate;
+use crate::upstream::{self, Call, Pool, SendError, UpstreamBody};
 
 /// How long a call that may have an effect goes on after its client has left, to learn how it ended.
 const LEARN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where a call is sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Behind {
+    Cluster(Arc<ClusterGate>),
+    Service(Arc<ServiceGate>),
+}
+
+impl Behind {
+    pub(crate) fn pool(&self) -> &Pool<Uplink> {
+        match self {
+            Self::Cluster(gate) => &gate.pool,
+            Self::Service(gate) => &gate.pool,
+        }
+    }
+
+    /// Who tells on which node a pod runs.
+    pub(crate) fn pods(&self) -> Option<&Ask<PodQuestion, PodAnswer>> {
+        match self {
+            Self::Cluster(gate) => Some(&gate.pods),
+            Self::Service(_) => None,
+        }
+    }
+}
+
 /// One sending of an effect, in a task of its own.
 pub(crate) struct Sending {
-    pub(crate) gate: Arc<ClusterGate>,
+    pub(crate) to: Behind,
     pub(crate) call: Call,
     pub(crate) recorded: Recorded<Permit<Effect>>,
     pub(crate) request: Request<Uplink>,
@@ -49,7 +77,7 @@ pub(crate) type Sent = Result<Answered, Refusal>;
 impl Sending {
     pub(crate) async fn run(self, mut answer: oneshot::Sender<Sent>) {
         let Self {
-            gate,
+            to,
             call,
             recorded,
             request,
@@ -66,7 +94,7 @@ impl Sending {
         }
         end.sent();
         let sent = tokio::select! {
-            sent = upstream::effect(&gate.pool, &call, recorded, request) => sent,
+            sent = upstream::effect(to.pool(), &call, recorded, request) => sent,
             () = left_long_ago(&mut answer) => return end.settle(Answer::Unknown, Some("the client left and no answer came")),
         };
         if let Some(digest) = digest.get() {
@@ -77,7 +105,7 @@ impl Sending {
                 end.answered(response.status().as_u16());
                 let switch = switch.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS);
                 let answered = match switch {
-                    Some(switch) => switch.begin(&gate, response, end, duties).map(Answered::Switched),
+                    Some(switch) => switch.begin(&to, response, end, duties).map(Answered::Switched),
                     None => Ok(Answered::Plainly(response, end, duties)),
                 };
                 if let Err(Ok(Answered::Plainly(_, end, _))) = answer.send(answered) {

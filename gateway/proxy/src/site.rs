@@ -67,6 +67,8 @@ pub enum Site {
         /// The raw target without the prefix.
         target: Bytes,
     },
+    /// A host of services.
+    Service(HostName),
     /// Nothing here has that name.
     Unknown,
 }
@@ -78,6 +80,8 @@ pub struct Serves {
     pub gateway: bool,
     /// Clusters.
     pub kubernetes: bool,
+    /// Published services.
+    pub services: bool,
 }
 
 /// All names of the process.
@@ -106,9 +110,10 @@ impl Sites {
         }
     }
 
-    /// Where this head belongs.
+    /// Where this head belongs. `is_published` says whether services stand on a host; none takes a name of the gateway's or a
+    /// cluster's.
     #[must_use]
-    pub fn site(&self, listener: &Arc<str>, head: &Head) -> Site {
+    pub fn site(&self, listener: &Arc<str>, head: &Head, is_published: impl Fn(&HostName) -> bool) -> Site {
         let (Some(host), Some(serves)) = (&head.host, self.listeners.get(listener)) else {
             return Site::Unknown;
         };
@@ -132,10 +137,23 @@ impl Sites {
             }
         }
         if serves.gateway && (is_gateway || is_address) {
-            Site::Gateway
-        } else {
-            Site::Unknown
+            return Site::Gateway;
         }
+        let is_ours = is_gateway || is_address || self.by_name(name).is_some();
+        if serves.services
+            && !is_ours
+            && let Some(host) = HostName::new(name).ok().filter(is_published)
+        {
+            return Site::Service(host);
+        }
+        Site::Unknown
+    }
+
+    /// Whether a host name leads to the gateway itself or to a cluster, so that no service can stand there.
+    #[must_use]
+    pub fn has(&self, host: &HostName) -> bool {
+        let name = host.as_str();
+        name == self.gateway_host || name == "localhost" || self.by_name(name).is_some()
     }
 
     fn by_name(&self, name: &str) -> Option<ClusterId> {
@@ -165,7 +183,11 @@ mod tests {
 
     /// What `listener` of a gateway at `Gate.Example` with the clusters `prod` and `dev` makes of a host and a target.
     fn site(listener: &str, host: &str, target: &'static str) -> Site {
-        let serves = |gateway, kubernetes| Serves { gateway, kubernetes };
+        let serves = |gateway, kubernetes| Serves {
+            gateway,
+            kubernetes,
+            services: gateway,
+        };
         let listeners = [
             ("both", serves(true, true)),
             ("gateway", serves(true, false)),
@@ -181,7 +203,9 @@ mod tests {
             header_bytes: 1,
             upgrade: None,
         };
-        Sites::new("Gate.Example", clusters, listeners).site(&Arc::from(listener), &head)
+        let published = ["shop.example", "prod.gate.example", "gate.example", "localhost"];
+        let is_published = |host: &HostName| published.contains(&host.as_str());
+        Sites::new("Gate.Example", clusters, listeners).site(&Arc::from(listener), &head, is_published)
     }
 
     fn cluster(name: &str, target: &'static str) -> Site {
@@ -211,6 +235,21 @@ mod tests {
         );
         let own = site("both", "prod.gate.example", WELL_KNOWN);
         assert_eq!(own, cluster("prod", WELL_KNOWN), "and so is every path of ours");
+    }
+
+    #[test]
+    fn a_host_of_services_is_one_where_they_are_served_and_never_a_name_of_ours() {
+        let shop = Site::Service(HostName::new("shop.example").unwrap());
+        for host in ["shop.example", "SHOP.example:8443", "shop.example."] {
+            for target in [PODS, PREFIXED, WELL_KNOWN] {
+                assert_eq!(site("both", host, target), shop, "{host}{target}");
+                assert_eq!(site("kubernetes", host, target), Site::Unknown, "{host}{target}");
+            }
+        }
+        assert_eq!(site("both", "a.shop.example", PODS), Site::Unknown);
+        assert_eq!(site("gateway", "prod.gate.example", PODS), Site::Unknown, "a cluster's");
+        assert_eq!(site("both", "gate.example", PODS), Site::Gateway);
+        assert_eq!(site("both", "localhost", PODS), Site::Gateway);
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl Check<'_> {
                 &at("serves"),
                 "this listener serves nothing",
                 "an empty list",
-                "write `gateway`, `kubernetes` or both, or `witness`",
+                "write `gateway`, `kubernetes`, `services` or several of them, or `witness`",
             );
         }
         if listener.tls.is_none() && !address.ip().is_loopback() {

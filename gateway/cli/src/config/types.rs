@@ -82,6 +82,8 @@ pub enum Serves {
     Gateway,
     /// Kubernetes clusters, by host name `<cluster>.<host>` or by path `/clusters/<name>`.
     Kubernetes,
+    /// Published services (`Service` documents of the rule files), each on hosts of its own. Browsers look for them at the port of the gateway's `url`.
+    Services,
     /// `add-checkpoint` (C2SP tlog-witness) for the logs of `ledger.witnessFor`, to whoever asks, and nothing else.
     Witness,
 }

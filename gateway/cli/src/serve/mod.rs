@@ -32,6 +32,7 @@ mod recorded;
 mod recorder;
 mod reload;
 mod room;
+mod services;
 mod sessions;
 mod standing;
 mod telemetry;
@@ -51,7 +52,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use base64::Engine as _;
 use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
-use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer};
+use model::ask::{CookieAnswer, KeyAnswer, KeyQuestion, SessionAnswer};
 use model::time::Timestamp;
 use prometheus_client::collector::Collector;
 use proxy::ask::{Ask, Asked};
@@ -60,6 +61,7 @@ use proxy::clock::Clock;
 use proxy::identity::{Acceptance, CertificateNames, Questions, Station as IdentityStation};
 use proxy::listener::Running;
 use proxy::request::Gate;
+use proxy::services::ServiceSide;
 use proxy::session::Keeper;
 use proxy::site::{Serves as SiteServes, Sites};
 use tokio::sync::{mpsc, watch};
@@ -240,6 +242,8 @@ struct Made {
     witnesses: Arc<witnesses::Witnesses>,
     identity: Arc<IdentityStation>,
     revisions: watch::Receiver<u64>,
+    sites: Arc<Sites>,
+    services: ServiceSide,
 }
 
 impl Made {
@@ -271,6 +275,16 @@ impl Made {
             locks::LockBook::open(&books.store, &measures.calls, &clock).context("who is locked out cannot be read")?;
         let witnesses = witnesses::begin(&config.ledger, &books, &stop).context("witnesses cannot be asked")?;
         let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters, in_force)?;
+        let sites = Arc::new(sites(config, &url, &clusters)?);
+        let services = services::publish(
+            &url,
+            Arc::clone(&sites),
+            files,
+            measures.upstream.clone(),
+            Arc::clone(&books.audit),
+            &stop,
+        )
+        .context("services cannot be published")?;
         Ok(Self {
             url,
             data,
@@ -289,6 +303,8 @@ impl Made {
             witnesses,
             identity,
             revisions,
+            sites,
+            services,
         })
     }
 
@@ -305,7 +321,7 @@ impl Made {
             self.stop.clone(),
         ));
         let gate = Gate::new(
-            sites(config, &self.url, &self.clusters)?,
+            Arc::clone(&self.sites),
             Arc::clone(&self.identity),
             Arc::clone(&self.books.audit),
             self.clusters
@@ -317,6 +333,7 @@ impl Made {
             format!("gatescribe login {}", self.url.as_str()).into(),
         );
         let gate = gate.recording_sessions(self.books.recordings.clone());
+        let gate = gate.publishing(self.services.clone());
         Ok(Arc::new(gate.observed_by(Arc::clone(&self.measures.requests))))
     }
 
@@ -331,6 +348,7 @@ impl Made {
             stations.collect(),
             self.clock.clone(),
         )
+        .with_services(Arc::clone(&self.services.station))
         .start(&self.stop);
     }
 
@@ -436,7 +454,7 @@ impl Made {
 fn record_policies(books: &Books, clusters: &[Joined]) {
     for joined in clusters {
         let (audit, id) = (Arc::clone(&books.audit), joined.id.clone());
-        tokio::spawn(recorder::policies(audit, id, joined.policies.clone()));
+        tokio::spawn(recorder::policies(audit, Some(id), joined.policies.clone()));
     }
 }
 
@@ -580,6 +598,8 @@ fn identity_station(
     tokio::spawn(Arc::clone(&issuers.feed).answer(asked));
     let (sign_ins, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
     tokio::spawn(sessions::answer(Arc::clone(store), asked));
+    let (cookies, asked) = Ask::new(1_024, Duration::from_secs(2), |why| CookieAnswer::Unknown { why });
+    tokio::spawn(sessions::cookies(Arc::clone(store), asked));
     let tokens = clusters
         .iter()
         .filter_map(|joined| Some((joined.id.clone(), joined.tokens.clone()?)))
@@ -607,7 +627,12 @@ fn identity_station(
             })
             .collect(),
     };
-    let questions = Questions { keys, sign_ins, tokens };
+    let questions = Questions {
+        keys,
+        sign_ins,
+        cookies,
+        tokens,
+    };
     let station = IdentityStation::new(issuers.trust.clone(), locks, questions, acceptance)?;
     let revoked = station.cache();
     let (raise, revisions) = watch::channel(store.revision());
@@ -623,6 +648,7 @@ fn sites(config: &Config, url: &GatewayUrl, clusters: &[Joined]) -> anyhow::Resu
     let serves = |listener: &config::Listener| SiteServes {
         gateway: listener.serves.contains(&Serves::Gateway),
         kubernetes: listener.serves.contains(&Serves::Kubernetes),
+        services: listener.serves.contains(&Serves::Services),
     };
     let listeners: HashMap<Arc<str>, SiteServes> = config
         .listeners

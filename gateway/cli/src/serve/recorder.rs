@@ -264,12 +264,16 @@ pub(super) fn short_digest<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> St
 
 /// Writes a `policy` record for each set of rules of a cluster that takes effect. Sets that follow one another faster than
 /// they can be written are one change, from the first to the last.
-pub(super) async fn policies(audit: Arc<Station>, cluster: ClusterId, mut sets: watch::Receiver<Arc<PolicySet>>) {
+pub(super) async fn policies(
+    audit: Arc<Station>,
+    cluster: Option<ClusterId>,
+    mut sets: watch::Receiver<Arc<PolicySet>>,
+) {
     let mut before = Arc::new(PolicySet::default());
     loop {
         let newest = Arc::clone(&sets.borrow_and_update());
         if newest.digest != before.digest {
-            record_policy(&audit, &cluster, &before, &newest).await;
+            record_policy(&audit, cluster.as_ref(), &before, &newest).await;
             before = newest;
         }
         if sets.changed().await.is_err() {
@@ -278,11 +282,12 @@ pub(super) async fn policies(audit: Arc<Station>, cluster: ClusterId, mut sets: 
     }
 }
 
-async fn record_policy(audit: &Station, cluster: &ClusterId, before: &PolicySet, now_in_effect: &PolicySet) {
+async fn record_policy(audit: &Station, cluster: Option<&ClusterId>, before: &PolicySet, now_in_effect: &PolicySet) {
+    let whose = cluster.map_or_else(|| "services".to_owned(), |cluster| format!("cluster {cluster}"));
     let difference = Difference::between(before, now_in_effect);
     let (id, now) = (RequestId::new(), audit.clock().read());
     let note = format!(
-        "rules of cluster {cluster} in effect: {} new, {} changed, {} gone",
+        "rules of {whose} in effect: {} new, {} changed, {} gone",
         difference.added, difference.changed, difference.removed
     );
     let record = Record {
@@ -296,7 +301,7 @@ async fn record_policy(audit: &Station, cluster: &ClusterId, before: &PolicySet,
             names: &difference.names,
             refused: None,
         }),
-        cluster: Some(cluster),
+        cluster,
         id: id.as_str(),
         t: now.wall,
         mono: now.mono,

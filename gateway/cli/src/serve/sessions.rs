@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use model::ask::{SessionAnswer, SessionQuestion};
+use model::ask::{CookieAnswer, CookieQuestion, SessionAnswer, SessionQuestion};
 use model::subject::{Subject, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use state::{EndReason, SessionId, Store};
@@ -20,6 +20,16 @@ pub(super) async fn answer(
             // Whoever asked may have gone.
             let _ = answer.send(look_up(&store, &question, now()));
         });
+    }
+}
+
+/// The same for cookies on hosts of services.
+pub(super) async fn cookies(
+    _store: Arc<Store>,
+    mut asked: mpsc::Receiver<(CookieQuestion, oneshot::Sender<CookieAnswer>)>,
+) {
+    while let Some((_, answer)) = asked.recv().await {
+        let _ = answer.send(CookieAnswer::Foreign);
     }
 }
 

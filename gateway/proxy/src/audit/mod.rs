@@ -50,7 +50,7 @@ pub use self::level::AuditPolicy;
 pub use self::origin::{MOST_ORIGINS, Origin, Origins};
 pub use self::part::{Class, PartKey, PartKeys, fuzz_open_part, open_part, seal_part};
 pub(crate) use self::scan::{Scan, Want};
-pub use self::trail::{DecisionTrail, Peer, RequestId, Trail};
+pub use self::trail::{CalledService, DecisionTrail, Peer, RequestId, Trail};
 use self::unrecorded::{CallClass, Otherwise, Pass, Why};
 pub use self::unrecorded::{FailMode, FailModes, SignedSize, Standing, Unkept, fuzz_unrecorded_calls};
 pub use self::words::agent;

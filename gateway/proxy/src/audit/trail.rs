@@ -14,8 +14,9 @@ use http::{HeaderMap, HeaderName};
 use model::ask::PodQuestion;
 use model::cluster::ClusterId;
 use model::decision::RuleRef;
-use model::event::{By, Decided, Effective, Network, Presented, Record, Request};
+use model::event::{By, Called, Decided, Effective, Network, Presented, Record, Request};
 use model::request::{Action, RequestFacts, Target};
+use model::service::{HostName, ServiceName};
 
 use super::beat::Anchor;
 use super::bodies::Asked;
@@ -30,6 +31,7 @@ use crate::identity::{Identity, groups_hash};
 use crate::listener::Upgrade;
 use crate::observe::Seen;
 use crate::session::UnrecordedCause;
+use crate::sign_in_first::Asker;
 
 /// Random bytes of one thread, fetched by the hundred: asking for each id by itself is a system call for each request.
 /// They make ids unique and are no secret.
@@ -117,6 +119,31 @@ pub struct Peer {
     pub listener: Arc<str>,
 }
 
+/// The service of a call.
+#[derive(Clone, Debug)]
+pub struct CalledService {
+    /// The host under which it was asked for.
+    pub host: HostName,
+    /// Which service the path leads to.
+    pub name: Option<ServiceName>,
+    /// Whoever asked had not signed in, and a rule lets the public do it.
+    pub is_public: bool,
+    /// Who asks, by the request's head: in which form a refusal is told.
+    pub(crate) asker: Asker,
+    /// The hash of what binds a sign-in to this browser, where it holds that already.
+    pub(crate) arrival: Option<Box<str>>,
+}
+
+impl CalledService {
+    fn written(&self) -> Called<'_> {
+        Called {
+            name: self.name.as_ref().map(ServiceName::as_str),
+            host: self.host.as_str(),
+            public: self.is_public,
+        }
+    }
+}
+
 /// What a decision left behind for the record.
 #[derive(Clone, Debug)]
 pub struct DecisionTrail {
@@ -154,6 +181,8 @@ pub struct Trail {
     pub method: http::Method,
     /// Which cluster, once routed.
     pub cluster: Option<ClusterId>,
+    /// The service, once routed.
+    pub service: Option<CalledService>,
     /// The target, once parsed.
     pub target: Option<Target>,
     /// What it asks, once classified.
@@ -227,6 +256,7 @@ impl Trail {
             http,
             method,
             cluster: None,
+            service: None,
             target: None,
             facts: None,
             identity: None,
@@ -552,6 +582,7 @@ impl Trail {
             mono: at.mono,
             boot,
             cluster: self.cluster.as_ref(),
+            service: self.service.as_ref().map(CalledService::written),
             ..Record::default()
         }
     }

@@ -194,6 +194,16 @@ pub(crate) struct Standing {
     pub(crate) owed: Obligations,
 }
 
+impl Standing {
+    /// Of a call of a service.
+    pub(crate) fn of_service(decided: &ServiceDecided) -> Self {
+        Self {
+            grounds: decided.grounds,
+            owed: decided.obligations().clone(),
+        }
+    }
+}
+
 /// A question to the cluster about a call under way.
 #[derive(Debug)]
 pub(crate) struct Asking {

@@ -7,21 +7,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use access::decide::{ServiceAllowed, ServiceQuery, decide_service};
-use access::rule::{NamespaceLabels, RuleSet, ServiceCall, Situation};
+use access::rule::{NamespaceLabels, Published, RuleSet, ServiceCall, Services, Situation};
 use model::decision::{Obligations, RuleRef};
 use model::time::Timestamp;
 use tokio::sync::watch;
 
 use super::permit::{Effect, Outgoing, Permit};
+use crate::audit::Trail;
 use crate::identity::{Authenticated, Identity};
 use crate::refusal::Refusal;
 use crate::session::Grounds;
 
 /// The rules about services as they stand now. Immutable; a change is a new one with another version.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ServiceRules {
     /// The rules.
     pub rules: Arc<RuleSet>,
+    /// What is published beside them.
+    pub services: Arc<Services>,
     /// Digest over all of them, for records.
     pub digest: Arc<str>,
     /// Rises with each change.
@@ -84,6 +87,12 @@ impl ServiceStation {
         }
     }
 
+    /// The rules as they change, for whoever looks after calls that go on.
+    #[must_use]
+    pub fn rules(&self) -> watch::Receiver<Arc<ServiceRules>> {
+        self.rules.clone()
+    }
+
     /// The version of the rules now.
     #[must_use]
     pub fn version(&self) -> u64 {
@@ -103,9 +112,40 @@ impl ServiceStation {
         self.judge(who.map(|who| who.identity().as_ref()), call, moment)
     }
 
-    /// The same of a call under way.
+    /// The same of a call under way, by what its trail says; `who` as they are named by now.
     ///
     /// # Errors
+    /// As [`ServiceStation::decide`]; its trail says of no service.
+    pub(crate) fn anew(
+        &self,
+        trail: &Trail,
+        who: Option<&Identity>,
+        now: Timestamp,
+    ) -> Result<ServiceDecided, Refusal> {
+        let (Some(called), Some(target)) = (&trail.service, &trail.target) else {
+            return Err(Refusal::Internal);
+        };
+        let path = std::str::from_utf8(target.path()).map_err(|_| Refusal::Internal)?;
+        let service = called.name.as_ref().ok_or(Refusal::NotPublished)?;
+        let services = Arc::clone(&self.rules.borrow().services);
+        if services.find(&called.host, path).map(Published::name) != Some(service) {
+            return Err(Refusal::NotPublished);
+        }
+        let call = ServiceCall {
+            service,
+            namespace: "",
+            host: &called.host,
+            method: trail.method.as_str(),
+            path,
+        };
+        let moment = Moment {
+            source: trail.peer.ip.parse().ok(),
+            reason_stated: trail.stated_reason.is_some(),
+            now,
+        };
+        self.judge(who.filter(|_| !called.is_public), &call, moment)
+    }
+
     /// As [`ServiceStation::decide`].
     pub(crate) fn judge(
         &self,
@@ -175,6 +215,7 @@ mod tests {
         let rules: Rules = loaded.map(|policy| policy.rules).unwrap();
         Arc::new(ServiceRules {
             rules: Arc::new(RuleSet::new(rules)),
+            services: Arc::default(),
             digest: "digest".into(),
             version: specs.len() as u64,
         })

@@ -1,6 +1,6 @@
 //! Verified tokens, remembered: bounded, keyed by a MAC so that no token is kept, and checked against time on each hit.
 //!
-//! Key: HMAC-SHA-256 under a key of this process over the length-prefixed token and cluster.
+//! Key: HMAC-SHA-256 under a key of this process over the length-prefixed audience and token.
 //! An entry is served only while its token, its session check and its key set still stand. What was looked up before a
 //! revocation is not remembered after it.
 
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::hmac;
-use model::cluster::ClusterId;
 use model::time::Timestamp;
 use quick_cache::sync::Cache;
 
@@ -125,11 +124,11 @@ impl TokenCache {
         })
     }
 
-    /// The MAC of `token` as presented to `cluster`.
+    /// The MAC of `token` as presented to `audience`.
     #[must_use]
-    pub(super) fn fingerprint(&self, cluster: &ClusterId, token: &str) -> Fingerprint {
+    pub(super) fn fingerprint(&self, audience: &str, token: &str) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.key);
-        for part in [cluster.as_str(), token] {
+        for part in [audience, token] {
             context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
             context.update(part.as_bytes());
         }
@@ -198,7 +197,7 @@ mod tests {
     #[test]
     fn what_was_looked_up_before_a_revocation_is_not_remembered_after_it() {
         let cache = TokenCache::new(10).unwrap();
-        let fingerprint = cache.fingerprint(&ClusterId::new("prod").unwrap(), "token");
+        let fingerprint = cache.fingerprint("prod", "token");
         let known = || Known::Good {
             identity: Arc::new(crate::identity::for_bench(
                 "ann",

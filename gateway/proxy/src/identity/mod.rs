@@ -5,11 +5,14 @@
 //! Invariant: a credential that is present and bad never falls back to another identity, and nobody is anonymous
 //! (promise 1). A client certificate that verifies counts before a token; both bad is bad.
 
+mod audience;
 mod cache;
 mod certificate;
+mod cookie;
 mod credential;
 mod locked;
 mod newcomers;
+mod public;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -22,7 +25,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use http::HeaderMap;
-use model::ask::{KeyAnswer, KeyQuestion, SessionAnswer, SessionQuestion, TokenAnswer, TokenQuestion};
+use model::ask::{
+    CookieAnswer, CookieQuestion, KeyAnswer, KeyQuestion, SessionAnswer, SessionQuestion, TokenAnswer, TokenQuestion,
+};
 use model::cluster::ClusterId;
 use model::event::By;
 use model::lock::Locks;
@@ -31,12 +36,14 @@ use model::time::Timestamp;
 use oidc::{Purpose, TokenError, Trust, Unverified, VerifiedToken};
 use tokio::sync::watch;
 
+pub use self::audience::{AtService, Audience};
 use self::cache::{Fingerprint, Known};
 pub use self::cache::{Lookup, NoRandom, TokenCache};
 pub use self::certificate::CertificateNames;
 use self::credential::Presented;
 use self::locked::{LockedOut, Turned};
 use self::newcomers::Newcomers;
+pub(crate) use self::public::public;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use self::standing::for_bench;
 pub(crate) use self::standing::holds_at_first;
@@ -60,16 +67,28 @@ pub enum Credential {
     ServiceAccount,
     /// A client certificate.
     Certificate,
+    /// The cookie of a browser on the host of a service.
+    Cookie,
+    /// None: what the public may do at a service.
+    Public,
 }
 
 impl Credential {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::GatewayToken,
         Self::ProviderToken,
         Self::ServiceAccount,
         Self::Certificate,
+        Self::Cookie,
+        Self::Public,
     ];
+
+    /// Whether a sign-in at this gateway stands behind it, which can be looked up by its id.
+    #[must_use]
+    pub const fn is_of_sign_in(self) -> bool {
+        matches!(self, Self::GatewayToken | Self::Cookie)
+    }
 
     /// The name in records.
     #[must_use]
@@ -79,6 +98,8 @@ impl Credential {
             Self::ProviderToken => "providerToken",
             Self::ServiceAccount => "serviceAccount",
             Self::Certificate => "certificate",
+            Self::Cookie => "cookie",
+            Self::Public => "none",
         }
     }
 }
@@ -218,6 +239,8 @@ pub struct Questions {
     pub keys: Ask<KeyQuestion, KeyAnswer>,
     /// The sign-in behind a token of ours.
     pub sign_ins: Ask<SessionQuestion, SessionAnswer>,
+    /// The sign-in behind a cookie on the host of a service.
+    pub cookies: Ask<CookieQuestion, CookieAnswer>,
     /// ServiceAccount tokens, by cluster; empty where they are not accepted.
     pub tokens: BTreeMap<ClusterId, Ask<TokenQuestion, TokenAnswer>>,
 }
@@ -268,6 +291,12 @@ pub struct Unproved {
 }
 
 impl Unproved {
+    /// A browser sent a cookie of ours that counts no longer.
+    #[must_use]
+    pub fn is_stale_cookie(&self) -> bool {
+        self.credential == Credential::Cookie.as_str() && matches!(self.refusal, Refusal::SignInEnded(_))
+    }
+
     const fn by(credential: &'static str, refusal: Refusal) -> Self {
         Self {
             refusal,
@@ -305,14 +334,14 @@ impl Station {
         self.reviews.of(answer as usize)
     }
 
-    /// Proves who sends this request to `cluster`.
+    /// Proves who sends this request. At a service a cookie counts where nothing else is presented that could prove somebody.
     ///
     /// # Errors
     /// A refusal with words for the caller, and what was presented; none of it contains the credential.
     pub async fn authenticate(
         &self,
         conn: &Conn,
-        cluster: &ClusterId,
+        audience: Audience<'_>,
         headers: &mut HeaderMap,
         now: Reading,
     ) -> Result<Authenticated, Unproved> {
@@ -331,7 +360,7 @@ impl Station {
         }
         match (presented, by_certificate) {
             (Presented::Bearer(token), _) => {
-                let proved = self.token(cluster, &token, conn.peer().ip(), now.wall).await;
+                let proved = self.token(audience, &token, conn.peer().ip(), now.wall).await;
                 match proved.and_then(|identity| self.admit(identity, now.wall).map_err(Turned::Locked)) {
                     Ok(proved) => Ok(proved),
                     Err(Turned::Locked(out)) => Err(out.into()),
@@ -339,13 +368,10 @@ impl Station {
                 }
             }
             (_, Some(Err(refusal))) => Err(Unproved::by("certificate", refusal)),
-            (Presented::UnknownScheme(scheme), _) => Err(Unproved::by(
-                "otherScheme",
-                Refusal::BadCredential(format!(
-                    "`Authorization` uses {scheme}; only bearer tokens are accepted"
-                )),
-            )),
-            (Presented::Nothing, _) => Err(Unproved::by("none", Refusal::NoCredential)),
+            (other, _) => match audience {
+                Audience::Service(at) if at.cookie(headers).is_some() => self.by_cookie(at, headers, now.wall).await,
+                _ => Err(nobody(other)),
+            },
         }
     }
 
@@ -367,12 +393,12 @@ impl Station {
 
     async fn token(
         &self,
-        cluster: &ClusterId,
+        audience: Audience<'_>,
         token: &str,
         from: IpAddr,
         now: Timestamp,
     ) -> Result<Arc<Identity>, Turned> {
-        let fingerprint = self.cache.fingerprint(cluster, token);
+        let fingerprint = self.cache.fingerprint(&audience.text(), token);
         let generation = self.trust.borrow().generation;
         match self.cache.get(&fingerprint, now, generation) {
             Some(Known::Good { identity, .. }) => return Ok(identity),
@@ -380,7 +406,7 @@ impl Station {
             None => {}
         }
         let began = self.cache.epoch();
-        match self.verify(cluster, token, (fingerprint, from), now).await {
+        match self.verify(audience, token, (fingerprint, from), now).await {
             Ok((identity, until)) => {
                 let identity = Arc::new(identity);
                 let until = until.min(identity.expires_at);
@@ -415,7 +441,7 @@ impl Station {
     /// The identity and until when it counts without another look.
     async fn verify(
         &self,
-        cluster: &ClusterId,
+        audience: Audience<'_>,
         token: &str,
         presented: (Fingerprint, IpAddr),
         now: Timestamp,
@@ -424,11 +450,11 @@ impl Station {
         let unverified = Unverified::parse(token).map_err(bad)?;
         let trust = Arc::clone(&self.trust.borrow());
         if trust.gateway.is_ours(&unverified) {
-            return self.gateway_token(&trust, cluster, &unverified, now).await;
+            return self.gateway_token(&trust, &audience.text(), &unverified, now).await;
         }
-        match trust.issuers.select(&unverified) {
-            Ok(_) => Ok(self.provider_token(&trust, token, now).await?),
-            Err(_) if self.questions.tokens.contains_key(cluster) => {
+        match (trust.issuers.select(&unverified), self.accounts_of(audience)) {
+            (Ok(_), _) => Ok(self.provider_token(&trust, token, now).await?),
+            (Err(_), Some(cluster)) => {
                 let audience = &self.acceptance.service_account_audience;
                 if !may_be_account(&unverified, audience) {
                     let why = format!(
@@ -438,20 +464,30 @@ impl Station {
                 }
                 Ok(self.service_account(cluster, token, presented, now).await?)
             }
-            Err(error) => Err(bad(error).into()),
+            (Err(error), None) => Err(bad(error).into()),
+        }
+    }
+
+    /// The cluster whose ServiceAccounts may call.
+    fn accounts_of<'a>(&'a self, audience: Audience<'a>) -> Option<&'a ClusterId> {
+        let clusters = &self.questions.tokens;
+        match audience {
+            Audience::Cluster(cluster) => clusters.contains_key(cluster).then_some(cluster),
+            // Of several it cannot be told yet whose account it is.
+            Audience::Service(_) => clusters.keys().next().filter(|_| clusters.len() == 1),
         }
     }
 
     async fn gateway_token(
         &self,
         trust: &Trust,
-        cluster: &ClusterId,
+        audience: &str,
         token: &Unverified<'_>,
         now: Timestamp,
     ) -> Result<(Identity, Timestamp), Turned> {
         let claims = trust
             .gateway
-            .verify(token, cluster.as_str(), now)
+            .verify(token, audience, now)
             .map_err(|error| Refusal::BadCredential(error.to_string()))?
             .claims;
         let sign_in: Arc<str> = claims.session.as_str().into();
@@ -620,6 +656,19 @@ impl Station {
     #[must_use]
     pub fn cache(&self) -> Arc<TokenCache> {
         Arc::clone(&self.cache)
+    }
+}
+
+/// Why what was presented proves nobody.
+fn nobody(presented: Presented) -> Unproved {
+    match presented {
+        Presented::UnknownScheme(scheme) => Unproved::by(
+            "otherScheme",
+            Refusal::BadCredential(format!(
+                "`Authorization` uses {scheme}; only bearer tokens are accepted"
+            )),
+        ),
+        Presented::Nothing | Presented::Bearer(_) => Unproved::by("none", Refusal::NoCredential),
     }
 }
 

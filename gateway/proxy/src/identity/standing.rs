@@ -28,11 +28,13 @@ impl Station {
         now: Timestamp,
     ) -> Option<Result<Timestamp, Refusal>> {
         Some(match identity.credential {
-            Credential::GatewayToken => return None,
+            Credential::GatewayToken | Credential::Cookie => return None,
             Credential::ProviderToken => {
                 let vouches = self.provider_vouches(identity);
                 vouches.and_then(|()| self.without_sign_in(since, now))
             }
+            // Nobody was proved: what the rules let the public do is judged by them alone.
+            Credential::Public => Ok(Timestamp::MAX),
             // Its token is not kept, so that it cannot be reviewed again; its rights are looked at as everybody's.
             Credential::ServiceAccount => self.without_sign_in(since, now),
             Credential::Certificate => match conn.map(Conn::client_certificate) {
@@ -49,7 +51,8 @@ impl Station {
     #[must_use]
     pub fn known_end(&self, identity: &Identity, since: Timestamp) -> Timestamp {
         match identity.credential {
-            Credential::GatewayToken => identity.sign_in_ends.unwrap_or(Timestamp::MAX),
+            Credential::GatewayToken | Credential::Cookie => identity.sign_in_ends.unwrap_or(Timestamp::MAX),
+            Credential::Public => Timestamp::MAX,
             Credential::ProviderToken | Credential::ServiceAccount => since.plus(self.acceptance.longest_sign_in),
             Credential::Certificate => identity.expires_at,
         }
@@ -112,7 +115,8 @@ impl Station {
 pub(crate) fn holds_at_first(identity: &Identity, since: Timestamp) -> Timestamp {
     match identity.credential {
         // Looked up every minute, and told of each end at once.
-        Credential::GatewayToken => Timestamp::MAX,
+        Credential::GatewayToken | Credential::Cookie => Timestamp::MAX,
+        Credential::Public => Timestamp::MAX,
         Credential::ServiceAccount => since.plus(LOOKED_AT_AFTER),
         // Its key may have been withdrawn since it was proved, when this call stood in no table yet: the next beat looks.
         Credential::ProviderToken => since,

@@ -39,6 +39,11 @@ fn station_asking(
     station_with(sign_ins, bench::trust(), locks)
 }
 
+/// No browser comes here.
+fn no_cookies() -> Ask<CookieQuestion, CookieAnswer> {
+    Ask::new(1, Duration::from_secs(1), |why| CookieAnswer::Unknown { why }).0
+}
+
 fn station_with(
     sign_ins: Ask<SessionQuestion, SessionAnswer>,
     trust: Trust,
@@ -50,6 +55,7 @@ fn station_with(
     let questions = Questions {
         keys,
         sign_ins,
+        cookies: no_cookies(),
         tokens: BTreeMap::from([(cluster(), tokens)]),
     };
     let acceptance = Acceptance {
@@ -102,24 +108,32 @@ async fn a_flood_of_texts_like_tokens_takes_no_answer_from_a_good_one() {
     let count = answer(asked, vec![known.clone(), fresh.clone()]);
     let (near, far): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
     let begin = bench::BEGIN;
-    assert!(station.token(&cluster(), &known, near, begin).await.is_ok());
+    assert!(
+        station
+            .token(Audience::Cluster(&cluster()), &known, near, begin)
+            .await
+            .is_ok()
+    );
     let later = begin.plus(Duration::from_secs(60));
     let flood: Vec<_> = (0..10_000)
         .map(|number| {
             let station = Arc::clone(&station);
             tokio::spawn(async move {
                 let garbage = token(OURS, &format!("garbage-{number}"));
-                station.token(&cluster(), &garbage, near, later).await.is_err()
+                station
+                    .token(Audience::Cluster(&cluster()), &garbage, near, later)
+                    .await
+                    .is_err()
             })
         })
         .collect();
     tokio::task::yield_now().await;
-    let of_known = station.token(&cluster(), &known, near, later).await;
+    let of_known = station.token(Audience::Cluster(&cluster()), &known, near, later).await;
     assert!(
         of_known.is_ok(),
         "asked about again from the same address: {of_known:?}"
     );
-    let of_fresh = station.token(&cluster(), &fresh, far, later).await;
+    let of_fresh = station.token(Audience::Cluster(&cluster()), &fresh, far, later).await;
     assert!(of_fresh.is_ok(), "a newcomer from another address: {of_fresh:?}");
     for refused in flood {
         assert!(refused.await.unwrap());
@@ -134,7 +148,12 @@ async fn a_token_for_somebody_else_is_refused_without_asking_the_cluster() {
     let count = answer(asked, Vec::new());
     let from = "10.0.0.1".parse().unwrap();
     let refused = station
-        .token(&cluster(), &token("https://other", "a"), from, bench::BEGIN)
+        .token(
+            Audience::Cluster(&cluster()),
+            &token("https://other", "a"),
+            from,
+            bench::BEGIN,
+        )
         .await;
     assert!(
         matches!(&refused, Err(Turned::Refused(Refusal::BadCredential(why))) if why.contains(OURS)),
@@ -247,7 +266,9 @@ async fn a_token_of_ours_whose_person_is_locked_out_is_told_of_the_lock_and_not_
         .unwrap();
     let from = "10.0.0.1".parse().unwrap();
     publish.send_replace(Arc::new(Locks::new([lock("al", Timestamp::MAX)])));
-    let refused = station.token(&cluster(), &token, from, bench::BEGIN).await;
+    let refused = station
+        .token(Audience::Cluster(&cluster()), &token, from, bench::BEGIN)
+        .await;
     let Err(Turned::Locked(out)) = refused else {
         panic!("{refused:?}");
     };
@@ -256,11 +277,14 @@ async fn a_token_of_ours_whose_person_is_locked_out_is_told_of_the_lock_and_not_
     assert!(asked.try_recv().is_err(), "no question is needed");
     publish.send_replace(Arc::default());
     let cluster = cluster();
-    let (again, ()) = tokio::join!(station.token(&cluster, &token, from, bench::BEGIN), async {
-        let (_, reply) = asked.recv().await.unwrap();
-        let why = "signed out".to_owned();
-        reply.send(SessionAnswer::Ended { why }).unwrap();
-    });
+    let (again, ()) = tokio::join!(
+        station.token(Audience::Cluster(&cluster), &token, from, bench::BEGIN),
+        async {
+            let (_, reply) = asked.recv().await.unwrap();
+            let why = "signed out".to_owned();
+            reply.send(SessionAnswer::Ended { why }).unwrap();
+        }
+    );
     assert!(
         matches!(again, Err(Turned::Refused(Refusal::SignInEnded(_)))),
         "{again:?}"

@@ -186,6 +186,8 @@ type TimesOf = fn(&Series) -> &Times;
 const GATEWAY: &str = "(gateway)";
 /// Requests that name no site.
 const NOBODY: &str = "(none)";
+/// Requests to published services, all of them together: services come and go with rules, and series may not.
+const SERVICES: &str = "(services)";
 
 impl Series {
     fn new(cluster: &str, spans: Option<&Arc<Spans>>) -> Arc<Self> {
@@ -253,6 +255,7 @@ impl Series {
 pub struct Requests {
     clusters: Vec<Arc<Series>>,
     host: Arc<Series>,
+    services: Arc<Series>,
     nobody: Arc<Series>,
 }
 
@@ -270,6 +273,7 @@ impl Requests {
         Self {
             clusters: clusters.collect(),
             host: Series::new(GATEWAY, spans),
+            services: Series::new(SERVICES, spans),
             nobody: Series::new(NOBODY, None),
         }
     }
@@ -285,12 +289,16 @@ impl Requests {
         &self.host
     }
 
+    pub(crate) const fn services(&self) -> &Arc<Series> {
+        &self.services
+    }
+
     pub(crate) const fn nobody(&self) -> &Arc<Series> {
         &self.nobody
     }
 
     fn all(&self) -> impl Iterator<Item = &Series> {
-        let all = self.clusters.iter().chain([&self.host, &self.nobody]);
+        let all = self.clusters.iter().chain([&self.host, &self.services, &self.nobody]);
         all.map(|series| &**series)
     }
 

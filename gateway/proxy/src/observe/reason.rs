@@ -54,6 +54,10 @@ closed! {
         Headers = "headers",
         /// No site answers to the host name.
         UnknownHost = "unknownHost",
+        /// No service is published at the path.
+        NotPublished = "notPublished",
+        /// A page of another origin asks with somebody's cookie.
+        ForeignPage = "foreignPage",
         /// Nothing was presented.
         NoCredential = "noCredential",
         /// What was presented proves nobody.
@@ -153,6 +157,8 @@ impl Reason {
             | Self::Target
             | Self::Headers
             | Self::UnknownHost
+            | Self::NotPublished
+            | Self::ForeignPage
             | Self::NoCredential
             | Self::BadCredential
             | Self::SignInEnded

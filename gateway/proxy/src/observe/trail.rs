@@ -197,6 +197,7 @@ impl Trail {
         let kind = self.kind();
         let act = match (kind, &self.facts) {
             (Kind::Own, None) => Act::Path,
+            (_, None) if self.service.is_some() => Act::Path,
             (_, facts) => Act::of(facts.as_ref()),
         };
         series.ended(act, Status::of(status), kind, nanos);

@@ -8,7 +8,7 @@ use ::recording::SessionKey;
 use access::decide::Authorization;
 use futures::future::BoxFuture;
 use ledger::{Ledger, Options, Reader, RealDisk};
-use model::ask::{AccessAnswer, KeyAnswer, SessionAnswer};
+use model::ask::{AccessAnswer, CookieAnswer, KeyAnswer, SessionAnswer};
 use model::lock::{Lock, Locks};
 use model::service::HostName;
 use model::subject::SubjectId;
@@ -132,6 +132,7 @@ impl Stage {
                 Serves {
                     gateway: false,
                     kubernetes: true,
+                    services: false,
                 },
             )]),
         );
@@ -145,7 +146,15 @@ impl Stage {
             writers: Writers::default(),
         };
         let calls = Arc::clone(&world.registry);
-        let gate = Gate::new(sites, identity, audit, gates, calls, Arc::new(NoHost), "sign in".into());
+        let gate = Gate::new(
+            Arc::new(sites),
+            identity,
+            audit,
+            gates,
+            calls,
+            Arc::new(NoHost),
+            "sign in".into(),
+        );
         let config = ListenerConfig::new("test", "127.0.0.1:0".parse().unwrap(), Security::PlainLoopback);
         let listener = Listener::bind(config, Arc::new(ListenerMetrics::default())).unwrap();
         Self {
@@ -239,6 +248,7 @@ fn identity() -> (Arc<identity::Station>, String) {
     let questions = Questions {
         keys,
         sign_ins,
+        cookies: Ask::new(1, Duration::from_secs(1), |why| CookieAnswer::Unknown { why }).0,
         tokens: std::collections::BTreeMap::new(),
     };
     let acceptance = Acceptance {

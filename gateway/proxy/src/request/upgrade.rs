@@ -31,7 +31,7 @@ use crate::decision::{Effect, Permit};
 use crate::headers;
 use crate::listener::{Inbound, Upgrade};
 use crate::refusal::Refusal;
-use crate::sending::{Answered, Sending};
+use crate::sending::{Answered, Behind, Sending};
 use crate::session::tunnel::{
     Bounds, Recording, SessionsToRecord, Sides, Tunnel, Unrecorded, may_be_read, runs_a_command, tap_for,
 };
@@ -53,7 +53,7 @@ impl Switch {
     /// There is no place for the session; its end is written.
     pub(crate) fn begin(
         self,
-        gate: &ClusterGate,
+        to: &Behind,
         mut response: Response<UpstreamBody<Uplink>>,
         mut end: End,
         duties: Duties,
@@ -95,7 +95,7 @@ impl Switch {
             tap,
             recording,
             bounds: self.bounds,
-            node: node_is_learnt(gate, trail),
+            node: node_is_learnt(to, trail),
             end,
             call,
             place,
@@ -123,13 +123,7 @@ impl Gate {
         let is_recorded = recording.is_some();
         let (recorded, end) = self.audit.intend(trail, permit).await?;
         trail.passed_intent(self.audit.clock().mono());
-        let switch = Switch {
-            client: hyper::upgrade::on(&mut request),
-            bounds: self.bounds.within(recorded.permit().obligations()),
-            recording,
-            trail: Arc::clone(trail),
-            tunnels: self.sending.clone(),
-        };
+        let switch = self.switch(&mut request, recorded.permit().obligations(), recording, trail);
         let must_switch = self.must_be_a_session(recorded.permit().obligations(), trail);
         let longest = recorded.permit().obligations().longest_seconds.map(Duration::from_secs);
         let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
@@ -140,7 +134,7 @@ impl Gate {
         }
         let call = call(trail, recorded.permit()).upgraded();
         let sending = Sending {
-            gate: Arc::clone(gate),
+            to: Behind::Cluster(Arc::clone(gate)),
             call,
             recorded,
             request,
@@ -168,6 +162,23 @@ impl Gate {
             }
         }
         deliver(response, end, duties, trail)
+    }
+
+    /// What begins the tunnel of this request, if it is answered with a switch.
+    pub(super) fn switch(
+        &self,
+        request: &mut Request<Inbound>,
+        owed: &Obligations,
+        recording: Option<(Recording, Readied)>,
+        trail: &Arc<Trail>,
+    ) -> Switch {
+        Switch {
+            client: hyper::upgrade::on(request),
+            bounds: self.bounds.within(owed),
+            recording,
+            trail: Arc::clone(trail),
+            tunnels: self.sending.clone(),
+        }
     }
 
     /// Whether this plain request has to be a session, so that what it does is in a recording. What enters by a plain request
@@ -228,9 +239,9 @@ fn withheld(end: End, words: String) -> Result<Response<Outbound>, Stop> {
 }
 
 /// Asks on which node the pod runs that is entered, for the record. Nothing waits for that but the end of the session.
-fn node_is_learnt(gate: &ClusterGate, trail: &Arc<Trail>) -> Option<JoinHandle<()>> {
+fn node_is_learnt(to: &Behind, trail: &Arc<Trail>) -> Option<JoinHandle<()>> {
     let question = trail.pod()?;
-    let (pods, trail) = (gate.pods.clone(), Arc::clone(trail));
+    let (pods, trail) = (to.pods()?.clone(), Arc::clone(trail));
     Some(tokio::spawn(async move {
         if let PodAnswer::Node(node) = pods.ask(question).await {
             // Set once: a trail has one pod.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use access::decide::Authorization;
 use access::rbac::{Objects, Snapshot};
 use access::rule::{RuleSet, load_objects};
-use model::ask::{AccessAnswer, AccessQuestion, KeyAnswer, SessionAnswer, SessionQuestion, TokenAnswer};
+use model::ask::{AccessAnswer, AccessQuestion, CookieAnswer, KeyAnswer, SessionAnswer, SessionQuestion, TokenAnswer};
 use model::cluster::ClusterId;
 use model::request::{RequestFacts, Target, Wire};
 use model::time::Timestamp;
@@ -100,6 +100,7 @@ impl World {
         let questions = Questions {
             keys,
             sign_ins,
+            cookies: Ask::new(1, Duration::from_secs(1), |why| CookieAnswer::Unknown { why }).0,
             tokens: BTreeMap::<_, Ask<_, TokenAnswer>>::new(),
         };
         let acceptance = Acceptance {

@@ -126,6 +126,11 @@ impl Entry {
         entry
     }
 
+    /// Whether rules of another version allowed it last.
+    pub(super) fn is_of_other_rules(&self, version: u64) -> bool {
+        self.version.load(Ordering::Acquire) != version
+    }
+
     /// Takes a new yes.
     pub(super) fn stands(&self, grounds: Grounds, now: Timestamp) {
         if self.version.swap(grounds.version, Ordering::AcqRel) != grounds.version {
@@ -269,7 +274,7 @@ impl Entry {
 
     pub(super) fn proved_by_sign_in(&self) -> bool {
         let identity = self.trail.identity.as_deref();
-        identity.is_some_and(|identity| identity.credential() == crate::identity::Credential::GatewayToken)
+        identity.is_some_and(|identity| identity.credential().is_of_sign_in())
     }
 
     /// The sign-in of its caller.

@@ -7,6 +7,8 @@
 //! waited for its turn. What breaks in here ends the one call that was looked at, and nobody else is looked at less for it: a
 //! loop that breaks off is begun again, is counted, and `/readyz` and the log say so.
 
+mod service;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +26,7 @@ use super::in_words;
 use super::metrics::Cause;
 use super::registry::Registry;
 use crate::clock::Clock;
-use crate::decision::{self, Anew, Asking, Standing};
+use crate::decision::{self, Anew, Asking, ServiceStation, Standing};
 use crate::identity::{self, Credential};
 use crate::listener::ClientCertificate;
 use crate::refusal::Refusal;
@@ -44,6 +46,7 @@ pub struct Keeper {
     registry: Arc<Registry>,
     identity: Arc<identity::Station>,
     clusters: Arc<HashMap<ClusterId, Arc<decision::Station>>>,
+    services: Option<Arc<ServiceStation>>,
     look_ups: Arc<Semaphore>,
     reviews: Arc<HashMap<ClusterId, Semaphore>>,
     clock: Clock,
@@ -66,9 +69,17 @@ impl Keeper {
             identity,
             reviews: Arc::new(reviews.collect()),
             clusters: Arc::new(clusters),
+            services: None,
             look_ups: Arc::new(Semaphore::new(AT_ONCE)),
             clock,
         }
+    }
+
+    /// Looks after calls of services, too, by the station that allowed them.
+    #[must_use]
+    pub fn with_services(mut self, station: Arc<ServiceStation>) -> Self {
+        self.services = Some(station);
+        self
     }
 
     /// Starts what looks after them, until `stop`. Within a tokio runtime.
@@ -78,6 +89,10 @@ impl Keeper {
             self.goes_on(stop, move |keeper, stop| keeper.follow_rules(name.clone(), stop));
             let name = cluster.clone();
             self.goes_on(stop, move |keeper, stop| keeper.follow_time(name.clone(), stop));
+        }
+        if self.services.is_some() {
+            self.goes_on(stop, Self::follow_service_rules);
+            self.goes_on(stop, Self::follow_service_time);
         }
         self.goes_on(stop, Self::follow_keys);
     }
@@ -177,11 +192,18 @@ impl Keeper {
         let Some(station) = self.clusters.get(cluster) else {
             return;
         };
-        let (now, version) = (self.clock.read().wall, station.version());
-        self.authorities_now(cluster);
+        let due = self.due(|entry| entry.trail.cluster.as_ref() == Some(cluster), station.version());
+        self.judge(cluster, station, due).await;
+    }
+
+    /// Of the calls that it `is` about, those that the rules have to be asked about now. Ends those whose limit is reached, and has
+    /// whoever called proved where that is due.
+    fn due(&self, is: impl Fn(&Entry) -> bool + Copy, version: u64) -> Vec<Arc<Entry>> {
+        let now = self.clock.read().wall;
+        self.authorities_now(is);
         let mut due = self.registry.chosen(|entry| {
             let is_due = entry.has_to_be_proved(now) || entry.has_to_be_judged(now, version);
-            entry.trail.cluster.as_ref() == Some(cluster) && (is_due || entry.has_lasted(now).is_some())
+            is(entry) && (is_due || entry.has_lasted(now).is_some())
         });
         due.retain(|entry| {
             let longest = entry.has_lasted(now);
@@ -193,7 +215,7 @@ impl Keeper {
         });
         self.prove(due.iter().filter(|entry| entry.has_to_be_proved(now)), now);
         due.retain(|entry| entry.has_to_be_judged(now, version));
-        self.judge(cluster, station, due).await;
+        due
     }
 
     /// Looks at the calls that a provider's key vouches for.
@@ -203,10 +225,10 @@ impl Keeper {
     }
 
     /// Costs a comparison for each call with a certificate as long as the authorities are the same.
-    fn authorities_now(&self, cluster: &ClusterId) {
+    fn authorities_now(&self, is: impl Fn(&Entry) -> bool) {
         let by_certificate = self
             .registry
-            .chosen(|entry| is_by(entry, Credential::Certificate) && entry.trail.cluster.as_ref() == Some(cluster));
+            .chosen(|entry| is_by(entry, Credential::Certificate) && is(entry));
         for entry in by_certificate {
             let certificate = || entry.conn.as_deref().map(|conn| conn.client_certificate());
             if let Some(Some(ClientCertificate::Rejected(_, problem))) = self.look_at(&entry, certificate) {
@@ -262,7 +284,7 @@ impl Keeper {
             Err(refusal) => (Err(refusal), None),
         };
         let now = self.clock.read().wall;
-        let mut renamed: HashMap<ClusterId, Vec<Arc<Entry>>> = HashMap::new();
+        let mut renamed: HashMap<Option<ClusterId>, Vec<Arc<Entry>>> = HashMap::new();
         for entry in &of_sign_in {
             let is_of_before = entry.end_look_up();
             self.found(entry, &found, now);
@@ -270,13 +292,18 @@ impl Keeper {
                 entry.prove_again(now);
             }
             let is_renamed = subject.as_deref().is_some_and(|subject| entry.is_named(subject));
-            if let Some(cluster) = entry.trail.cluster.clone().filter(|_| is_renamed) {
-                renamed.entry(cluster).or_default().push(Arc::clone(entry));
+            if is_renamed {
+                let of_cluster = renamed.entry(entry.trail.cluster.clone()).or_default();
+                of_cluster.push(Arc::clone(entry));
             }
         }
         for (cluster, calls) in renamed {
-            if let Some(station) = self.clusters.get(&cluster) {
-                self.judge(&cluster, station, calls).await;
+            match cluster
+                .as_ref()
+                .and_then(|cluster| self.clusters.get_key_value(cluster))
+            {
+                Some((cluster, station)) => self.judge(cluster, station, calls).await,
+                None => self.judge_services(calls).await,
             }
         }
     }

@@ -223,9 +223,7 @@ impl Registry {
 
     /// The calls to one cluster that were last allowed by another version of its rules.
     pub(super) fn of_other_rules(&self, cluster: &ClusterId, version: u64) -> Vec<Arc<Entry>> {
-        self.chosen(|entry| {
-            entry.trail.cluster.as_ref() == Some(cluster) && entry.version.load(Ordering::Acquire) != version
-        })
+        self.chosen(|entry| entry.trail.cluster.as_ref() == Some(cluster) && entry.is_of_other_rules(version))
     }
 
     pub(super) fn chosen(&self, is: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {

@@ -130,6 +130,11 @@ fn of_habits(method: &Method, headers: &HeaderMap) -> Asker {
     }
 }
 
+/// Whether it is a call of gRPC over HTTP/2.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    of_content_type(headers) == Some(Asker::Grpc)
+}
+
 /// "PROTOCOL-HTTP2" and "PROTOCOL-WEB" of gRPC: the media type, then `+` and a message format.
 fn of_content_type(headers: &HeaderMap) -> Option<Asker> {
     let value = only(headers, header::CONTENT_TYPE.as_str())?;
@@ -164,25 +169,30 @@ pub struct Said<'a> {
 }
 
 /// The address of the gateway's sign-in from which a browser comes back to what it asked a service for. `gateway` is the origin
-/// of the gateway's URL. What is too long to be kept loses its query, then its path: the sign-in would leave it away whole.
+/// of the gateway's URL, and `arrival` the hash of what binds the way back to this browser. What is too long to be kept loses its query,
+/// then its path: the sign-in would leave it away whole.
 #[must_use]
-pub fn sign_in_and_back(gateway: &str, host: &HostName, target: &Target) -> String {
+pub fn sign_in_and_back(gateway: &str, host: &HostName, target: &Target, arrival: &str) -> String {
     let fits = |text: &&str| text.len() <= LONGEST_RETURN_BYTES;
     let kept = [target.raw(), target.path_raw()].into_iter().find(fits);
     let target = utf8_percent_encode(kept.unwrap_or("/"), NON_ALPHANUMERIC);
-    format!("{gateway}/signin?return_host={host}&return_to={target}")
+    format!("{gateway}/signin?return_host={host}&return_to={target}&arrival={arrival}")
 }
 
+/// Problem details (RFC 9457).
 #[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    #[serde(rename = "signIn")]
-    sign_in: &'a str,
-    #[serde(rename = "auditId")]
-    audit_id: &'a str,
+pub(crate) struct Problem<'a> {
+    pub(crate) r#type: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) status: u16,
+    pub(crate) detail: String,
+    #[serde(rename = "signIn", skip_serializing_if = "Option::is_none")]
+    pub(crate) sign_in: Option<&'a str>,
+    #[serde(rename = "auditId", skip_serializing_if = "Option::is_none")]
+    pub(crate) audit_id: Option<&'a str>,
+    /// The name of the refusal, as in records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'a str>,
 }
 
 /// Names the problem without leading anywhere (RFC 9457 §3.1.1, RFC 4151).
@@ -195,9 +205,9 @@ pub fn answer(form: Form, said: &Said<'_>) -> Response<Bytes> {
         (Form::Redirect, Ok(location)) => redirect(location),
         // Without an address that can stand in a header there is nowhere to send anybody.
         (Form::Redirect | Form::Words, _) => unauthorized("text/plain; charset=utf-8", words(said)),
-        (Form::Problem, _) => unauthorized("application/problem+json", problem(said)),
-        (Form::Grpc, _) => trailers_only("application/grpc", said),
-        (Form::GrpcWeb, _) => trailers_only("application/grpc-web+proto", said),
+        (Form::Problem, _) => challenging(problem(&sign_in_problem(said))),
+        (Form::Grpc, _) => trailers_only("application/grpc", UNAUTHENTICATED, &message(said)),
+        (Form::GrpcWeb, _) => trailers_only("application/grpc-web+proto", UNAUTHENTICATED, &message(said)),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -215,14 +225,19 @@ fn redirect(location: HeaderValue) -> Response<Bytes> {
     response
 }
 
-/// `Bearer` opens no window in any browser, as `Basic` would.
 fn unauthorized(kind: &'static str, body: Vec<u8>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    challenging(response)
+}
+
+/// `Bearer` opens no window in any browser, as `Basic` would.
+fn challenging(mut response: Response<Bytes>) -> Response<Bytes> {
     let challenge = HeaderValue::from_static("Bearer realm=\"gatescribe\"");
-    headers.insert(header::WWW_AUTHENTICATE, challenge);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 
@@ -234,27 +249,41 @@ fn words(said: &Said<'_>) -> Vec<u8> {
     .into_bytes()
 }
 
-fn problem(said: &Said<'_>) -> Vec<u8> {
-    let problem = Problem {
+fn sign_in_problem<'a>(said: &Said<'a>) -> Problem<'a> {
+    Problem {
         r#type: PROBLEM,
         title: "Sign in first",
         status: StatusCode::UNAUTHORIZED.as_u16(),
         detail: format!("{}; nothing was sent to the service", said.why),
-        sign_in: said.sign_in,
-        audit_id: said.id,
-    };
-    serde_json::to_vec(&problem).unwrap_or_default()
+        sign_in: Some(said.sign_in),
+        audit_id: Some(said.id),
+        code: None,
+    }
+}
+
+/// The answer that says it.
+pub(crate) fn problem(problem: &Problem<'_>) -> Response<Bytes> {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+const UNAUTHENTICATED: u16 = 16;
+
+fn message(said: &Said<'_>) -> String {
+    format!("sign in first: {}; sign in at {}", said.why, said.sign_in)
 }
 
 /// The status of HTTP is 200: clients of gRPC take any other for a fault of what stands between, and lose the words.
-fn trailers_only(kind: &'static str, said: &Said<'_>) -> Response<Bytes> {
-    const UNAUTHENTICATED: u16 = 16;
+pub(crate) fn trailers_only(kind: &'static str, status: u16, message: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert("grpc-status", HeaderValue::from(UNAUTHENTICATED));
-    let message = format!("sign in first: {}; sign in at {}", said.why, said.sign_in);
-    if let Ok(message) = HeaderValue::from_str(&grpc_message(&message)) {
+    headers.insert("grpc-status", HeaderValue::from(status));
+    if let Ok(message) = HeaderValue::from_str(&grpc_message(message)) {
         headers.insert("grpc-message", message);
     }
     response

@@ -161,10 +161,11 @@ fn the_address_of_the_sign_in_names_the_service_and_keeps_the_deep_link() {
     let host = HostName::new("grafana.example.com").unwrap();
     let address = |raw: &str| {
         let target = Target::of_service(raw.as_bytes()).unwrap();
-        sign_in_and_back("https://gate.example.com:8443", &host, &target)
+        sign_in_and_back("https://gate.example.com:8443", &host, &target, "HASH")
     };
-    let back =
-        |text: &str| format!("https://gate.example.com:8443/signin?return_host=grafana.example.com&return_to={text}");
+    let back = |text: &str| {
+        format!("https://gate.example.com:8443/signin?return_host=grafana.example.com&return_to={text}&arrival=HASH")
+    };
     assert_eq!(address("/"), back("%2F"));
     assert_eq!(
         address("/d/%C3%BC?a=1&b=+"),

@@ -95,6 +95,8 @@ pub struct Call {
     pub expected: Expected,
     /// When it may be sent a second time.
     pub repeat: Repeat,
+    /// The host that the request names; `None`: the server's own.
+    pub host: Option<HeaderValue>,
     /// How long the answer's head may take after sending began; `None`: as long as the caller waits. The caller adds
     /// the request's own `timeout` (G-04).
     pub answer_within: Option<Duration>,
@@ -115,6 +117,7 @@ impl Call {
             class,
             expected,
             repeat: Repeat::IfUnprocessed,
+            host: None,
             answer_within,
         }
     }
@@ -125,6 +128,13 @@ impl Call {
     pub fn upgraded(mut self) -> Self {
         self.class = StreamClass::Upgrade;
         self.answer_within = Some(ANSWER_WITHIN);
+        self
+    }
+
+    /// The same, naming this host.
+    #[must_use]
+    pub fn of_host(mut self, host: HeaderValue) -> Self {
+        self.host = Some(host);
         self
     }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http::uri::{PathAndQuery, Scheme, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, request};
 use http_body::{Body, Frame, SizeHint};
 use reach::{Protocol, Server};
@@ -97,14 +97,14 @@ pub(super) fn head_for(
 ) -> Result<Request<()>, Why> {
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = target(&head.uri, server, protocol)?;
+    *request.uri_mut() = target(&head.uri, server, protocol, call)?;
     *request.headers_mut() = head.headers.clone();
     let headers = request.headers_mut();
     frame(headers, &head.method, length);
     headers.remove(HOST);
     match protocol {
         Protocol::Http1 => {
-            headers.insert(HOST, server.host_header().clone());
+            headers.insert(HOST, call.host.as_ref().unwrap_or(server.host_header()).clone());
             *request.version_mut() = Version::HTTP_11;
         }
         Protocol::Http2 => {
@@ -121,7 +121,7 @@ pub(super) fn head_for(
 }
 
 /// Path and query byte for byte, behind the server's own prefix where it has one.
-fn target(uri: &Uri, server: &Server, protocol: Protocol) -> Result<Uri, Why> {
+fn target(uri: &Uri, server: &Server, protocol: Protocol, call: &Call) -> Result<Uri, Why> {
     let path = uri.path_and_query().ok_or(Why::Head)?;
     let path = if server.prefix().is_empty() {
         path.clone()
@@ -133,7 +133,9 @@ fn target(uri: &Uri, server: &Server, protocol: Protocol) -> Result<Uri, Why> {
         Protocol::Http2 => {
             let mut parts = http::uri::Parts::default();
             parts.scheme = Some(Scheme::HTTPS);
-            parts.authority = Some(server.authority().clone());
+            let named = call.host.as_ref().map(|host| Authority::try_from(host.as_bytes()));
+            let named = named.transpose().map_err(|_| Why::Head)?;
+            parts.authority = Some(named.unwrap_or_else(|| server.authority().clone()));
             parts.path_and_query = Some(path);
             Uri::from_parts(parts).map_err(|_| Why::Head)
         }

@@ -1,0 +1,186 @@
+//! The services that the rule files publish: for each the connections to it, and the rules about all of them.
+//!
+//! Compiled off the request path whenever the files change, whole or not at all: documents that cannot be served as they are written leave
+//! what was published before, and the log says why. What has not changed keeps its connections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::rule::{Published, RuleSet};
+use anyhow::Context as _;
+use console::GatewayUrl;
+use feeds::rules::RuleFiles;
+use model::chain::chain;
+use model::service::ServiceName;
+use proxy::audit::Station;
+use proxy::decision::{ServiceRules, ServiceStation};
+use proxy::services::{ServiceGate, ServiceSide, ServiceTable};
+use proxy::site::Sites;
+use proxy::upstream::{Limits, Pool, UpstreamMetrics};
+use reach::{Authorities, ServiceConnection, ServiceSource, Tuning};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::outline::{Entry, PolicySet};
+use super::recorder::{self, short_digest};
+
+/// Between two readings of certificate files.
+const REREAD_EVERY: Duration = Duration::from_secs(30);
+/// Requests of one service at the same time over HTTP/1.1: how long an answer goes on is known by nobody, so that all have their place here.
+const MOST_SOCKETS: usize = 4_096;
+
+/// What is published, and what keeps it fresh.
+struct Publisher {
+    sites: Arc<Sites>,
+    metrics: UpstreamMetrics,
+    connections: HashMap<ServiceName, (Arc<ServiceGate>, Arc<ServiceConnection>)>,
+    version: u64,
+}
+
+/// One set of files, compiled.
+struct Compiled {
+    table: Arc<ServiceTable>,
+    rules: Arc<ServiceRules>,
+    set: Arc<PolicySet>,
+}
+
+/// Publishes what the files say, and follows them until the process ends. Within a tokio runtime.
+///
+/// # Errors
+/// A service cannot be served as it is written.
+pub(super) fn publish(
+    url: &GatewayUrl,
+    sites: Arc<Sites>,
+    mut files: watch::Receiver<Arc<RuleFiles>>,
+    metrics: UpstreamMetrics,
+    audit: Arc<Station>,
+    stop: &CancellationToken,
+) -> anyhow::Result<ServiceSide> {
+    let mut publisher = Publisher {
+        sites,
+        metrics,
+        connections: HashMap::new(),
+        version: 0,
+    };
+    let first = publisher.compile(&files.borrow_and_update())?;
+    let (tables, table) = watch::channel(first.table);
+    let (all_rules, rules) = watch::channel(first.rules);
+    let (sets, set) = watch::channel(first.set);
+    tokio::spawn(recorder::policies(audit, None, set));
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let mut reread = tokio::time::interval(REREAD_EVERY);
+        loop {
+            tokio::select! {
+                changed = files.changed() => if changed.is_err() { return },
+                _ = reread.tick() => {
+                    publisher.reread().await;
+                    continue;
+                }
+                () = stop.cancelled() => return,
+            }
+            let newest = Arc::clone(&files.borrow_and_update());
+            match publisher.compile(&newest) {
+                // The rules first: nothing is served by rules of before that its own file has narrowed.
+                Ok(Compiled { table, rules, set }) => {
+                    all_rules.send_replace(rules);
+                    tables.send_replace(table);
+                    sets.send_replace(set);
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "services cannot be published so; what was published before stays"
+                    );
+                }
+            }
+        }
+    });
+    Ok(ServiceSide {
+        table,
+        station: Arc::new(ServiceStation::new(rules)),
+        front: url.front(),
+        gateway: url.as_str().into(),
+    })
+}
+
+impl Publisher {
+    fn compile(&mut self, files: &RuleFiles) -> anyhow::Result<Compiled> {
+        let services = &files.policy.services;
+        let mut connections = HashMap::new();
+        for published in services.iter() {
+            let name = published.name();
+            let kept = self
+                .connections
+                .get(name)
+                .filter(|(gate, _)| gate.published == *published);
+            let made = match kept {
+                Some((gate, connection)) => (Arc::clone(gate), Arc::clone(connection)),
+                None => self.gate(published)?,
+            };
+            connections.insert(name.clone(), made);
+        }
+        self.connections = connections;
+        self.version = self.version.wrapping_add(1);
+        let gates = self.connections.values().map(|(gate, _)| Arc::clone(gate));
+        let entry = Entry {
+            name: "rule files".to_owned(),
+            content: short_digest([files.digest.as_bytes()]),
+        };
+        let digest: Arc<str> = short_digest([entry.content.as_bytes()]).into();
+        Ok(Compiled {
+            table: Arc::new(ServiceTable::new(services.clone(), gates)),
+            rules: Arc::new(ServiceRules {
+                rules: Arc::new(RuleSet::new(files.policy.rules.clone())),
+                services: Arc::new(services.clone()),
+                digest: Arc::clone(&digest),
+                version: self.version,
+            }),
+            set: Arc::new(PolicySet {
+                digest,
+                objects: vec![Arc::new(entry)],
+            }),
+        })
+    }
+
+    fn gate(&self, published: &Published) -> anyhow::Result<(Arc<ServiceGate>, Arc<ServiceConnection>)> {
+        let name = published.name();
+        if let Some(host) = published.hosts().iter().find(|host| self.sites.has(host)) {
+            anyhow::bail!(
+                "service `{name}`: `{host}` leads to the gateway itself or to a cluster; give the service a host of its own"
+            );
+        }
+        let upstream = published.upstream();
+        let source = ServiceSource {
+            servers: vec![upstream.url.clone()],
+            authorities: upstream
+                .ca_file
+                .as_ref()
+                .map_or(Authorities::System, |file| Authorities::File(file.into())),
+            tls_server_name: upstream.server_name.clone(),
+            certificate: None,
+        };
+        let connection = ServiceConnection::new(name.clone(), source, Tuning::default());
+        let connection = Arc::new(connection.with_context(|| format!("service `{name}`"))?);
+        let limits = Limits {
+            short_sockets: MOST_SOCKETS,
+            ..Limits::default()
+        };
+        let gate = ServiceGate {
+            published: published.clone(),
+            pool: Pool::new(Arc::clone(&connection), limits, self.metrics.clone()),
+        };
+        Ok((Arc::new(gate), connection))
+    }
+
+    async fn reread(&self) {
+        for (name, (_, connection)) in &self.connections {
+            let (name, connection) = (name.clone(), Arc::clone(connection));
+            let read = tokio::task::spawn_blocking(move || connection.refresh()).await;
+            if let Ok(Err(error)) = read {
+                tracing::warn!(service = %name, error = chain(&error), "certificates of a service cannot be read; the old ones stay");
+            }
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! The way of a call to a published service: the same stations, in the same order.
+//!
+//! ```text
+//! head ─► target ─► service ─► identity or public ─► budget ─► page ─► decision ─► strip ─► intent ─► add ─► upstream ─► answer
+//! ```
+//!
+//! Every call is an effect (decision 0021), and each stands in the table of calls that go on from before it is sent: which of them
+//! will go on only its answer tells. What is refused is told in a form that whoever asks can read: `service_refusal.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::rule::ServiceCall;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use model::cookie::Cookie;
+use model::decision::Unmet;
+use model::request::Target;
+use model::service::HostName;
+use tracing::Instrument as _;
+
+use super::answer::{note_connection, own_audit_id};
+use super::upgrade::refused_as_unrecorded;
+use super::{Duties, Gate, Stop, forwarded, no_new_ones, unshared, with_own_headers};
+use crate::audit::{CalledService, DecisionTrail, End, Place, Trail};
+use crate::body::{Ender, Outbound, Uplink};
+use crate::decision::{Effect, Moment, Outgoing, Permit, ServiceDecided};
+use crate::headers;
+use crate::identity::{AtService, Audience, Authenticated, Credential, public};
+use crate::listener::{Conn, Head, Inbound, Upgrade};
+use crate::page_origin::{ForeignPage, changes_from_own_page, is_of_own_page};
+use crate::refusal::Refusal;
+use crate::sending::{Answered, Behind, Sending};
+use crate::services::ServiceGate;
+use crate::session::LongCall;
+use crate::sign_in_first::{Asker, is_grpc};
+use crate::site::OWN_PATHS;
+use crate::upstream::{Call, Expected, StreamClass, UpstreamBody};
+
+impl Gate {
+    /// From a host of services to an answer, station by station.
+    pub(super) async fn service(
+        &self,
+        conn: &Arc<Conn>,
+        host: HostName,
+        head: &Head,
+        mut request: Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Response<Outbound>, Stop> {
+        if head.target.starts_with(OWN_PATHS.as_bytes()) {
+            return self.at_service(conn, &host, head, request, trail).await;
+        }
+        let (gate, target) = self.called(&host, head, &request, unshared(trail)?)?;
+        let who = self.proved_at_service(conn, &mut request, trail).await?;
+        let early = match &who {
+            Some(who) => Some(self.within_budgets(who, trail)?),
+            None => None,
+        };
+        no_new_ones(conn)?;
+        let gate = gate.ok_or(if who.is_some() {
+            Refusal::NotPublished
+        } else {
+            Refusal::NoCredential
+        })?;
+        if who
+            .as_ref()
+            .is_some_and(|who| who.identity().credential() == Credential::Cookie)
+        {
+            self.is_asked_by_own_page(&host, &request, trail)?;
+        }
+        let decided = self.decided(&gate, who.as_ref(), &target, trail)?;
+        let place = match early {
+            Some(place) => place,
+            None => self.place_of_public(trail)?,
+        };
+        trail.passed_decision(self.audit.clock().mono());
+        if decided.obligations().record {
+            return Err(refused_as_unrecorded(trail, Unmet::Recording).into());
+        }
+        let outgoing = Arc::new(Outgoing::to_service(Vec::new()));
+        let proof_ends = trail
+            .identity
+            .as_deref()
+            .map(|who| self.identity.known_end(who, trail.received.wall));
+        let permit = decided.permit(outgoing, proof_ends.unwrap_or(trail.received.wall));
+        let named = prepare(&mut request, &target, &host)?;
+        let duties = Duties {
+            warning: None,
+            call: Some(self.call_of_service(conn, trail, &decided)?),
+            place,
+            taking: request.body().taking(),
+        };
+        let call = call(&request, named);
+        self.send_to_service(gate, (permit, call), head.upgrade, request, trail, duties)
+            .await
+    }
+
+    /// One of our own paths on a host of services: what is there authenticates and records by itself.
+    async fn at_service(
+        &self,
+        conn: &Conn,
+        host: &HostName,
+        head: &Head,
+        request: Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Response<Outbound>, Stop> {
+        unshared(trail)?.target = Target::parse(&head.target).ok();
+        unshared(trail)?.counted_in(self.observed.host());
+        no_new_ones(conn)?;
+        trail.tells_elsewhere();
+        let serving = self.host.serve_at_service(trail, host, request);
+        let span = tracing::error_span!("request", request.id = trail.id.as_str());
+        let response = serving.instrument(span).await;
+        trail.told_end(Some(response.status().as_u16()), self.audit.clock().mono());
+        Ok(response)
+    }
+
+    /// What the head is addressed to; none where no service stands at the path, which only somebody who is known is told.
+    fn called(
+        &self,
+        host: &HostName,
+        head: &Head,
+        request: &Request<Inbound>,
+        trail: &mut Trail,
+    ) -> Result<(Option<Arc<ServiceGate>>, Target), Refusal> {
+        trail.service = Some(CalledService {
+            host: host.clone(),
+            name: None,
+            is_public: false,
+            asker: Asker::of(request.method(), request.headers(), head.upgrade),
+            arrival: arrival_of(request.headers(), self.services.is_secure()),
+        });
+        trail.counted_in(self.observed.services());
+        let target = Target::of_service(&head.target).map_err(Refusal::Target)?;
+        trail.target = Some(target.clone());
+        let gate = self.services.now().find(host, path(&target)?).cloned();
+        if let Some(called) = &mut trail.service {
+            called.name = gate.as_ref().map(|gate| gate.published.name().clone());
+        }
+        Ok((gate, target))
+    }
+
+    /// Who sent it; none where nobody has signed in, or whose cookie counts no longer.
+    async fn proved_at_service(
+        &self,
+        conn: &Conn,
+        request: &mut Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<Option<Authenticated>, Stop> {
+        let Some(called) = trail.service.clone() else {
+            return Err(Refusal::Internal.into());
+        };
+        let at = AtService {
+            host: &called.host,
+            name: called.name.as_ref(),
+            secure: self.services.is_secure(),
+        };
+        let proving = self
+            .identity
+            .authenticate(conn, Audience::Service(at), request.headers_mut(), trail.received);
+        let who = match proving.await {
+            Ok(who) => who,
+            Err(unproved) if matches!(unproved.refusal, Refusal::NoCredential) => return Ok(None),
+            Err(unproved) if unproved.is_stale_cookie() => {
+                unshared(trail)?.presented = Some((unproved.credential, None));
+                return Ok(None);
+            }
+            Err(unproved) => return Err(self.turned_back(unproved, unshared(trail)?)),
+        };
+        let received = trail.received.wall;
+        let known = unshared(trail)?;
+        known.identity = Some(Arc::clone(who.identity()));
+        known.stated_reason = who.identity().stated_reason(received).cloned();
+        known.links_to(request.headers());
+        trail.passed_identity(self.audit.clock().mono());
+        Ok(Some(who))
+    }
+
+    /// A cookie is sent with whatever any page asks for: what changes something, and what goes on, counts from the service's own pages alone.
+    fn is_asked_by_own_page(&self, host: &HostName, request: &Request<Inbound>, trail: &Trail) -> Result<(), Refusal> {
+        let Some(origin) = self.services.origin_of(host) else {
+            return Err(Refusal::ForeignPage(ForeignPage::Other));
+        };
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let asked = match (trail.upgrade, is_safe) {
+            (Some(_), _) => is_of_own_page(request.headers(), &origin),
+            (None, false) => changes_from_own_page(request.headers(), &origin),
+            (None, true) => Ok(()),
+        };
+        asked.map_err(Refusal::ForeignPage)
+    }
+
+    fn decided(
+        &self,
+        gate: &ServiceGate,
+        who: Option<&Authenticated>,
+        target: &Target,
+        trail: &mut Arc<Trail>,
+    ) -> Result<ServiceDecided, Refusal> {
+        let Some(called) = trail.service.clone() else {
+            return Err(Refusal::Internal);
+        };
+        let call = ServiceCall {
+            service: gate.published.name(),
+            namespace: "",
+            host: &called.host,
+            method: trail.method.as_str(),
+            path: path(target)?,
+        };
+        let moment = Moment {
+            source: trail.peer.ip.parse().ok(),
+            reason_stated: trail.stated_reason.is_some(),
+            now: trail.received.wall,
+        };
+        let decided = self.services.station.decide(who, &call, moment)?;
+        unshared(trail)?.decision = Some(DecisionTrail {
+            rules: Arc::clone(&decided.rules),
+            policy: Arc::clone(&decided.policy),
+            sent_groups_hash: "".into(),
+        });
+        Ok(decided)
+    }
+
+    /// The public has a budget for each address that it calls from.
+    fn place_of_public(&self, trail: &mut Arc<Trail>) -> Result<Place, Stop> {
+        let nobody = Arc::new(public(&trail.peer.ip)?);
+        let known = unshared(trail)?;
+        known.identity = Some(Arc::clone(&nobody));
+        if let Some(called) = &mut known.service {
+            called.is_public = true;
+        }
+        let goes_on = trail.upgrade.is_some();
+        let place = self
+            .audit
+            .budgets()
+            .enter(nobody.subject().id(), goes_on, trail.received);
+        place.map_err(Refusal::Limit).map_err(Stop::Counted)
+    }
+
+    /// Its place in the table of calls that go on, before it is sent: what it was allowed on may be lost while it is recorded.
+    fn call_of_service(
+        &self,
+        conn: &Arc<Conn>,
+        trail: &Arc<Trail>,
+        decided: &ServiceDecided,
+    ) -> Result<LongCall, Refusal> {
+        let call = self.enter_table(conn, trail, decided.grounds)?;
+        if let Some(refusal) = call.refusal() {
+            return Err(refusal);
+        }
+        let station = &self.services.station;
+        if station.version() != decided.grounds.version {
+            station.anew(trail, trail.identity.as_deref(), trail.received.wall)?;
+        }
+        if let (Some(seconds), None) = (decided.obligations().longest_seconds, trail.upgrade) {
+            call.lasts_at_most(Duration::from_secs(seconds));
+        }
+        Ok(call)
+    }
+
+    /// Nothing leaves before its intent is durable, and it goes on without its client to learn how it ended.
+    async fn send_to_service(
+        &self,
+        gate: Arc<ServiceGate>,
+        (permit, call): (Permit<Effect>, Call),
+        upgrade: Option<Upgrade>,
+        mut request: Request<Inbound>,
+        trail: &Arc<Trail>,
+        duties: Duties,
+    ) -> Result<Response<Outbound>, Stop> {
+        let (recorded, end) = self.audit.intend(trail, permit).await?;
+        trail.passed_intent(self.audit.clock().mono());
+        let owed = recorded.permit().obligations();
+        let switch = upgrade.map(|_| self.switch(&mut request, owed, None, trail));
+        let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
+        let call = match upgrade {
+            Some(upgrade) => {
+                headers::ask_upgrade(request.headers_mut(), upgrade);
+                call.upgraded()
+            }
+            None => call,
+        };
+        let has_path = !gate.published.path().is_empty();
+        let sending = Sending {
+            to: Behind::Service(gate),
+            call,
+            recorded,
+            request,
+            end,
+            digest: Arc::default(),
+            duties,
+            switch,
+        };
+        match self.send(sending).await? {
+            Answered::Switched(response) => Ok(response),
+            Answered::Plainly(response, end, duties) => Ok(deliver(response, end, duties, trail, has_path)),
+        }
+    }
+}
+
+/// Hands the service's answer on, with the duties that end with it.
+fn deliver(
+    response: Response<UpstreamBody<Uplink>>,
+    mut end: End,
+    duties: Duties,
+    trail: &Trail,
+    has_path: bool,
+) -> Response<Outbound> {
+    note_connection(&response, &mut end);
+    end.answered(response.status().as_u16());
+    let (mut parts, body) = response.into_parts();
+    let Duties {
+        call, place, taking, ..
+    } = duties;
+    if let Some(call) = &call {
+        taking.ends_by(call.ending());
+        if trail.upgrade.is_some() {
+            call.stays_plain();
+        }
+    }
+    let ender = call.map(|call| {
+        if is_event_stream(&parts.headers) {
+            Ender::new(call)
+        } else {
+            Ender::of_whole(call)
+        }
+    });
+    headers::confine_response(&mut parts.headers, has_path);
+    // The service's own word of that name is not ours.
+    let _ = own_audit_id(&mut parts.headers, trail);
+    Response::from_parts(
+        parts,
+        Outbound::cluster(body, end, Some(place), ender, taking).of_service(),
+    )
+}
+
+/// Server-sent events go on until somebody ends them, and their reader asks again.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// The decoded path, which is text.
+fn path(target: &Target) -> Result<&str, Refusal> {
+    std::str::from_utf8(target.path()).map_err(|_| Refusal::Internal)
+}
+
+/// Takes from the request what only the gateway may say, what proved its caller, and our cookies; what goes up is what was decided on. The
+/// host that it names.
+fn prepare(request: &mut Request<Inbound>, target: &Target, host: &HostName) -> Result<HeaderValue, Refusal> {
+    let lines = request.headers();
+    let is_grpc = is_grpc(lines);
+    let named = lines.get(HOST).cloned();
+    let named = match named {
+        Some(named) => named,
+        // Over HTTP/2 it stands in the target alone.
+        None => match request.uri().authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()),
+            None => HeaderValue::from_str(host.as_str()),
+        }
+        .map_err(|_| Refusal::Internal)?,
+    };
+    let headers = request.headers_mut();
+    let _ = headers::strip(headers, &[]);
+    headers::strip_own_cookies(headers);
+    debug_assert!(!headers.contains_key(AUTHORIZATION), "it was stripped");
+    if is_grpc {
+        // What it means is the next hop's; without it servers of gRPC send no trailers.
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    *request.uri_mut() = forwarded(target)?;
+    Ok(named)
+}
+
+/// How it is sent. The first word of a gRPC stream may take as long as it likes.
+fn call(request: &Request<Inbound>, named: HeaderValue) -> Call {
+    let mut call = Call::new(StreamClass::Short, Expected::Nobody).of_host(named);
+    if is_grpc(request.headers()) {
+        call.answer_within = None;
+    }
+    call
+}
+
+/// The hash of what binds a sign-in to this browser, if it holds that.
+fn arrival_of(headers: &HeaderMap, secure: bool) -> Option<Box<str>> {
+    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    Cookie::Arrival.find(lines, secure).map(hash)
+}
+
+/// SHA-256 as base64url, without padding.
+pub(super) fn hash(value: &str) -> Box<str> {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, value.as_bytes());
+    URL_SAFE_NO_PAD.encode(digest).into()
+}

@@ -1,0 +1,116 @@
+//! What is published: for each service the connections to it, found by host and path.
+//!
+//! One table at a time, immutable; a change of the documents is a new one, and a request goes on with the one that it began with.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use access::rule::{Published, Services};
+use model::origin::{Front, Origin};
+use model::service::{HostName, ServiceName};
+use tokio::sync::watch;
+
+use crate::body::Uplink;
+use crate::decision::ServiceStation;
+use crate::upstream::Pool;
+
+/// What stands behind one service's name.
+#[derive(Debug)]
+pub struct ServiceGate {
+    /// What its document says.
+    pub published: Published,
+    /// Connections to it.
+    pub pool: Pool<Uplink>,
+}
+
+/// All published services.
+#[derive(Default)]
+pub struct ServiceTable {
+    services: Services,
+    gates: HashMap<ServiceName, Arc<ServiceGate>>,
+}
+
+impl fmt::Debug for ServiceTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceTable")
+            .field("services", &self.gates.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServiceTable {
+    /// The services and what stands behind each. One without connections is answered as one that cannot be reached.
+    #[must_use]
+    pub fn new(services: Services, gates: impl IntoIterator<Item = Arc<ServiceGate>>) -> Self {
+        let gates = gates.into_iter().map(|gate| (gate.published.name().clone(), gate));
+        Self {
+            services,
+            gates: gates.collect(),
+        }
+    }
+
+    /// Whether any service stands on this host.
+    #[must_use]
+    pub fn has_host(&self, host: &HostName) -> bool {
+        self.services.has_host(host)
+    }
+
+    /// The service of a name.
+    #[must_use]
+    pub fn named(&self, name: &ServiceName) -> Option<&Arc<ServiceGate>> {
+        self.gates.get(name)
+    }
+
+    /// The service that answers for a decoded path on a host.
+    #[must_use]
+    pub fn find(&self, host: &HostName, path: &str) -> Option<&Arc<ServiceGate>> {
+        self.named(self.services.find(host, path)?.name())
+    }
+}
+
+/// What the gate needs for calls of services.
+#[derive(Clone, Debug)]
+pub struct ServiceSide {
+    /// What is published.
+    pub table: watch::Receiver<Arc<ServiceTable>>,
+    /// Who may do what there.
+    pub station: Arc<ServiceStation>,
+    /// Where browsers find what is published.
+    pub front: Front,
+    /// The origin of the gateway's URL, without a slash at its end.
+    pub gateway: Arc<str>,
+}
+
+impl ServiceSide {
+    /// A gateway that publishes nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        let (_, table) = watch::channel(Arc::default());
+        let (_, rules) = watch::channel(Arc::default());
+        Self {
+            table,
+            station: Arc::new(ServiceStation::new(rules)),
+            front: Front::new(model::origin::Scheme::Https, None),
+            gateway: "".into(),
+        }
+    }
+
+    /// What is published now.
+    #[must_use]
+    pub fn now(&self) -> Arc<ServiceTable> {
+        Arc::clone(&self.table.borrow())
+    }
+
+    /// The origin of a host of services, as browsers write it.
+    #[must_use]
+    pub fn origin_of(&self, host: &HostName) -> Option<Origin> {
+        self.front.origin_of(host)
+    }
+
+    /// Whether cookies are set over https.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.gateway.starts_with("https://")
+    }
+}

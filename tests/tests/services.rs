@@ -1,0 +1,186 @@
+//! HTTP services behind the gateway, through the real process: who may ask, what arrives, and what is written down.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use tests::fake::FakeApiServer;
+use tests::gateway::{Gateway, Options};
+use tests::http::{Answer, field, plainly};
+
+/// One service on a host, for developers; its pictures are for everybody.
+fn documents(upstream: &str) -> String {
+    format!(
+        r"
+apiVersion: gatescribe.dev/v1
+kind: Service
+metadata: {{ name: web }}
+spec:
+  hosts: [web.localhost]
+  upstream: {{ url: '{upstream}' }}
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: {{ name: web-for-developers }}
+spec:
+  effect: allow
+  subjects: {{ groups: [dev] }}
+  services: [{{ hosts: [web.localhost], methods: ['*'], paths: ['/*'] }}]
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: {{ name: pictures-for-everybody }}
+spec:
+  effect: allow
+  subjects: {{ public: true }}
+  services: [{{ hosts: [web.localhost], methods: [GET], paths: ['/pictures/*'] }}]
+---
+apiVersion: gatescribe.dev/v1
+kind: AccessRule
+metadata: {{ name: nobody-deletes }}
+spec:
+  effect: forbid
+  subjects: {{ groups: ['*'] }}
+  services: [{{ hosts: [web.localhost], methods: [DELETE], paths: ['/*'] }}]
+"
+    )
+}
+
+struct World {
+    gateway: Gateway,
+    web: FakeApiServer,
+}
+
+impl World {
+    fn start() -> anyhow::Result<Self> {
+        let (cluster, web) = (FakeApiServer::start()?, FakeApiServer::start()?);
+        web.capture();
+        let options = Options {
+            identity: Some(json!({ "providers": [{ "acceptAudiences": ["kubernetes"] }] })),
+            ..Options::ruled(documents(&web.upstream().server))
+        };
+        let gateway = Gateway::before(&cluster.upstream(), &options)?;
+        Ok(Self { gateway, web })
+    }
+
+    fn address(&self) -> anyhow::Result<SocketAddr> {
+        let bare = self.gateway.url.strip_prefix("http://").context("plain http")?;
+        Ok(bare.parse()?)
+    }
+
+    /// Asks the service as a program does.
+    fn ask(&self, act: (&str, &str), headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let address = self.address()?;
+        plainly(address, &format!("web.localhost:{}", address.port()), act, headers, b"")
+    }
+
+    /// The records of calls of the service, at least so many.
+    fn recorded(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let of_service = |record: &Value| !record["service"].is_null();
+        let records = self.gateway.records_with("records of the service", |records| {
+            records.iter().filter(|record| of_service(record)).count() >= count
+        })?;
+        Ok(records.into_iter().filter(of_service).collect())
+    }
+}
+
+#[test]
+fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recorded() -> anyhow::Result<()> {
+    let world = World::start()?;
+    let token = format!("Bearer {}", world.gateway.provider.raw_token("alice")?);
+    let bearer = ("Authorization", token.as_str());
+    let good = world.ask(
+        ("GET", "/deep/link?secret=1"),
+        &[bearer, ("X-Forwarded-For", "6.6.6.6"), ("X-Remote-User", "root")],
+    )?;
+    ensure!(good.status == 200, "{good:?}");
+    let id = field(&good.head, "audit-id").context("an id")?.to_owned();
+    let arrived = world.web.take_arrived();
+    ensure!(arrived.len() == 1, "{arrived:?}");
+    ensure!(arrived[0].first == ["GET /deep/link?secret=1 HTTP/1.1"], "{arrived:?}");
+    let fields = arrived[0].fields.join("\n").to_ascii_lowercase();
+    for gone in ["authorization", "6.6.6.6", "x-remote-user", "impersonate"] {
+        ensure!(!fields.contains(gone), "{gone} in {fields}");
+    }
+    let port = world.address()?.port();
+    ensure!(fields.contains(&format!("host: web.localhost:{port}")), "{fields}");
+
+    let forbidden = world.ask(("DELETE", "/deep/link"), &[bearer])?;
+    ensure!(forbidden.status == 403, "{forbidden:?}");
+    ensure!(forbidden.json()?["code"] == "forbidden", "{forbidden:?}");
+    let nobody = world.ask(("GET", "/deep/link"), &[])?;
+    ensure!(nobody.status == 401, "{nobody:?}");
+    let public = world.ask(("GET", "/pictures/logo.png"), &[])?;
+    ensure!(public.status == 200, "{public:?}");
+    ensure!(world.web.take_arrived().len() == 1, "only the picture was asked for");
+
+    let records = world.recorded(6)?;
+    let of = |kind: &str, path: &str| -> Vec<&Value> {
+        let is = |record: &&Value| record["kind"] == kind && record["req"]["path"] == path;
+        records.iter().filter(is).collect()
+    };
+    let [intent] = of("intent", "/deep/link")[..] else {
+        anyhow::bail!("{records:#?}")
+    };
+    ensure!(intent["id"] == id.as_str(), "{intent:#}");
+    ensure!(
+        intent["service"] == json!({"name": "web", "host": "web.localhost"}),
+        "{intent:#}"
+    );
+    ensure!(
+        intent["by"]["credential"] == "providerToken" && intent["cluster"].is_null(),
+        "{intent:#}"
+    );
+    let [picture] = of("intent", "/pictures/logo.png")[..] else {
+        anyhow::bail!("{records:#?}")
+    };
+    ensure!(
+        picture["service"]["public"] == true && picture["by"]["kind"] == "public",
+        "{picture:#}"
+    );
+    ensure!(of("refusal", "/deep/link").len() == 2, "{records:#?}");
+    ensure!(
+        records.iter().filter(|record| record["kind"] == "outcome").count() == 2,
+        "{records:#?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn n_03_a_browser_that_is_not_signed_in_is_led_to_the_sign_in_and_a_program_is_told() -> anyhow::Result<()> {
+    let world = World::start()?;
+    let navigation = [
+        ("Accept", "text/html"),
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+    ];
+    let led = world.ask(("GET", "/deep/link?x=1"), &navigation)?;
+    ensure!(led.status == 303, "{led:?}");
+    let location = field(&led.head, "location").context("a location")?;
+    let port = world.address()?.port();
+    let expected =
+        format!("http://127.0.0.1:{port}/signin?return_host=web.localhost&return_to=%2Fdeep%2Flink%3Fx%3D1&arrival=");
+    ensure!(location.starts_with(&expected), "{location}");
+    let cookie = field(&led.head, "set-cookie").context("a cookie")?;
+    ensure!(cookie.starts_with("loopback-gatescribe-arrival="), "{cookie}");
+    for (headers, kind) in [
+        (
+            &[("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")][..],
+            "application/problem+json",
+        ),
+        (&[("Accept", "*/*")][..], "application/problem+json"),
+    ] {
+        let told = world.ask(("GET", "/api"), headers)?;
+        ensure!(
+            told.status == 401 && field(&told.head, "content-type") == Some(kind),
+            "{told:?}"
+        );
+    }
+    let grpc = world.ask(("POST", "/pkg.Service/Do"), &[("Content-Type", "application/grpc")])?;
+    ensure!(
+        grpc.status == 200 && field(&grpc.head, "grpc-status") == Some("16"),
+        "{grpc:?}"
+    );
+    ensure!(world.web.take_arrived().is_empty(), "nothing was asked of the service");
+    Ok(())
+}
