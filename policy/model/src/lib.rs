@@ -11,6 +11,7 @@ pub mod decision;
 pub mod erasure;
 pub mod event;
 pub mod go_duration;
+pub mod header;
 pub mod live;
 pub mod lock;
 pub mod origin;

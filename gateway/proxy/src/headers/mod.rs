@@ -19,6 +19,8 @@ use http::{
     },
 };
 
+use model::header::{MANAGED_NAMES, MANAGED_PREFIXES};
+
 pub use impersonation::{ImpersonationError, RequestedImpersonation};
 use name::{Reduced, is_plain};
 pub use readable::{NotReadable, ask_readably};
@@ -155,42 +157,6 @@ fn may_be_nominated(name: &HeaderName) -> bool {
     let name = name.as_str();
     name != "host" && name != COOKIE.as_str() && !name.starts_with("content-")
 }
-
-/// Prefixes of reduced names. `impersonate` without dash catches `Impersonate` and `Impersonate-` as well.
-const MANAGED_PREFIXES: [&str; 9] = [
-    "impersonate",
-    "x-remote-",
-    "x-forwarded-",
-    "x-original-",
-    "x-envoy-",
-    "x-gatescribe-",
-    "x-auth-request-",
-    "x-ssl-client-",
-    "proxy-",
-];
-
-const MANAGED_NAMES: [&str; 20] = [
-    "audit-id",
-    "authorization",
-    "client-cert",
-    "client-cert-chain",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    "forwarded",
-    "front-end-https",
-    "remote-user",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded",
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-    "x-proxyuser-ip",
-    "x-real-ip",
-    "x-rewrite-url",
-    "x-webauth-user",
-];
 
 /// RFC 9110 §7.6.1, and what RFC 9113 §8.2.2 adds.
 static HOP_BY_HOP: [HeaderName; 10] = [

@@ -163,6 +163,11 @@ fn every_entry_of_what_is_stripped_is_needed_by_a_hostile_name() {
 }
 
 #[test]
+fn the_rules_about_headers_know_the_same_hops() {
+    assert_eq!(HOP_BY_HOP.each_ref().map(HeaderName::as_str), model::header::HOP_BY_HOP);
+}
+
+#[test]
 fn every_entry_of_what_an_answer_loses_is_a_hostile_name() {
     for name in HOSTILE_IN_ANSWERS {
         let mut answer = map(&[(name, "x"), ("etag", "e")]);
