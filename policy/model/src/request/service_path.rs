@@ -153,7 +153,46 @@ mod tests {
         assert_eq!(target.query_raw(), Some("next=/../b;c//%2f%ff"));
     }
 
+    #[test]
+    fn promise_2_n_07_a_target_loses_whole_segments_and_nothing_else() {
+        for (raw, count, left) in [
+            ("/app/a%20b?c=%2f&d", 1, "/a%20b?c=%2f&d"),
+            ("/%61pp/%61", 1, "/%61"),
+            ("/app", 1, "/"),
+            ("/app?x", 1, "/?x"),
+            ("/app?", 1, "/?"),
+            ("/app/", 1, "/"),
+            ("/a/b/c/", 2, "/c/"),
+            ("/a/B%C3%BCcher/x", 2, "/x"),
+            ("/a", 0, "/a"),
+        ] {
+            let target = of_service(raw).unwrap().without_first(count).unwrap();
+            assert_eq!(target.raw(), left, "{raw}");
+        }
+        assert_eq!(
+            of_service("/a").unwrap().without_first(2),
+            Err(TargetError::NotOriginForm)
+        );
+    }
+
     proptest! {
+        /// What is forwarded reads as the rest of what was decided, and is the rest of its bytes.
+        #[test]
+        fn promise_2_a_target_without_its_first_segment_reads_as_the_rest_of_it(
+            raw in "(/([a-z.]|%2e|%25|%c3%a4|%20|%41){1,4}){1,4}/?(\\?[a-z/%]{0,4})?"
+        ) {
+            if let Ok(target) = of_service(&raw) {
+                let rest = target.without_first(1).unwrap();
+                let bare = format!("/{}", raw.strip_prefix(target.path_raw()).unwrap());
+                prop_assert!(raw.ends_with(rest.raw()) || rest.raw() == bare, "{raw} → {}", rest.raw());
+                let whole = std::str::from_utf8(target.path()).unwrap();
+                let expected: Vec<_> = whole.split('/').skip(2).collect();
+                let found: Vec<_> = std::str::from_utf8(rest.path()).unwrap().split('/').skip(1).collect();
+                prop_assert!(found == expected || (expected.is_empty() && found == [""]), "{whole} → {found:?}");
+                prop_assert!(!rest.raw().starts_with("//"));
+            }
+        }
+
         /// Whatever is read has segments that a second decoding, a normalisation or a trimming of parameters leaves alone.
         #[test]
         fn promise_2_an_accepted_path_reads_the_same_to_every_server(

@@ -222,6 +222,26 @@ impl Target {
         })
     }
 
+    /// The target of a service without the first `count` segments of its path, byte for byte from there: `/app/a%20b?c` without
+    /// one is `/a%20b?c`, and `/app` is `/`. It reads as the rest of this one does, because no escape of a service's path stands for
+    /// a slash; that is looked at once more (promise 2).
+    ///
+    /// # Errors
+    /// [`TargetError`], which no target of [`Target::of_service`] leads to; [`TargetError::NotOriginForm`] where there are fewer.
+    pub fn without_first(&self, count: usize) -> Result<Self, TargetError> {
+        let raw = after_segments(self.path_raw(), count).ok_or(TargetError::NotOriginForm)?;
+        let decoded = after_segments(std::str::from_utf8(self.path()).unwrap_or_default(), count);
+        let path = if raw.is_empty() { "/" } else { raw };
+        let query = self.raw.get(self.path_len..).unwrap_or_default();
+        let rest = Self::of_service(format!("{path}{query}").as_bytes())?;
+        let expected = decoded.map(|decoded| if decoded.is_empty() { "/" } else { decoded });
+        if expected.map(str::as_bytes) == Some(rest.path()) {
+            Ok(rest)
+        } else {
+            Err(TargetError::NotOriginForm)
+        }
+    }
+
     /// The whole target, byte for byte as it came.
     #[must_use]
     pub fn raw(&self) -> &str {
@@ -260,6 +280,16 @@ impl Target {
     pub fn query(&self) -> Pairs<'_> {
         Pairs::new(self.query_raw().unwrap_or_default())
     }
+}
+
+/// What stands behind the first segments of a path, from the slash on; `None` where there are fewer.
+fn after_segments(path: &str, count: usize) -> Option<&str> {
+    let mut rest = path;
+    for _ in 0..count {
+        let segment = rest.strip_prefix('/')?;
+        rest = segment.get(segment.find('/').unwrap_or(segment.len())..)?;
+    }
+    Some(rest)
 }
 
 /// Checks what holds for the whole target; says whether it has any escape.
