@@ -489,7 +489,10 @@ fn every_configuration_and_rule_in_the_book_is_read_by_the_gateway() {
         for (line, block) in blocks(&text, "yaml") {
             let place = format!("{}:{line}", page.strip_prefix(repository()).unwrap().display());
             let value = yaml(&block);
-            if value["kind"] == "AccessRule" || value["kind"] == "ClusterAccessRule" {
+            if ["AccessRule", "ClusterAccessRule", "Service"]
+                .iter()
+                .any(|kind| value["kind"] == *kind)
+            {
                 seen[0] += 1;
                 let loaded = access::rule::load_files([(place.as_str(), block.as_str())]);
                 let problems: Vec<String> = loaded

@@ -134,16 +134,16 @@ impl fmt::Display for Point {
 pub(super) struct Wrong(pub(super) Vec<Point>);
 
 impl Wrong {
-    fn say(&mut self, member: &'static str, what: impl Into<String>) {
+    pub(super) fn say(&mut self, member: &'static str, what: impl Into<String>) {
         self.say_of(member, None, what);
     }
 
-    fn say_of(&mut self, member: &'static str, item: Option<usize>, what: impl Into<String>) {
+    pub(super) fn say_of(&mut self, member: &'static str, item: Option<usize>, what: impl Into<String>) {
         let what = what.into();
         self.0.push(Point { member, item, what });
     }
 
-    fn keep<T>(&mut self, member: &'static str, read: Result<T, String>) -> Option<T> {
+    pub(super) fn keep<T>(&mut self, member: &'static str, read: Result<T, String>) -> Option<T> {
         read.map_err(|what| self.say(member, what)).ok()
     }
 

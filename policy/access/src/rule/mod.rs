@@ -16,8 +16,6 @@ mod load;
 mod pattern;
 mod place;
 mod published;
-#[cfg(test)]
-mod published_tests;
 mod remarks;
 mod salvage;
 mod scope;
@@ -39,6 +37,11 @@ pub use self::document::{
 pub use self::inquiry::{Inquiry, ServiceInquiry};
 pub use self::labels::{LabelOperator, LabelRequirement, LabelSelector};
 pub use self::load::{Consequence, FilePolicy, LoadProblem, load_files, load_objects, remarks_on_objects};
-pub use self::published::{Published, ServiceDocument, ServiceSpec, Services, UpstreamSpec};
+pub use self::published::{
+    ASSERTION_HEADER, AssertionSpec, ClientCertificateSpec, HeaderChangeSpec, HeaderChanges, HeaderRules, HeaderSpec,
+    HostSpec, IdentityHeaderSpec, KubernetesService, KubernetesServiceSpec, LimitSpec, Passing, PortSpec, Published,
+    RewriteSpec, ServiceDocument, ServicePort, ServiceSpec, Services, TimeoutSpec, Timeouts, Upstream, UpstreamPlace,
+    UpstreamProtocol, UpstreamScheme, UpstreamSpec, UpstreamTls,
+};
 pub use self::service::ServiceCall;
 pub use self::set::{RuleSet, Rules};

@@ -246,6 +246,22 @@ impl WorkloadPattern {
     }
 }
 
+/// `64KiB`, `10MiB`, `1GiB`, in bytes, as the configuration of the gateway writes sizes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no size: write a whole number and KiB, MiB or GiB, such as `10MiB`");
+    let split = text.len().checked_sub(3).and_then(|at| text.split_at_checked(at));
+    let (number, unit) = split.ok_or_else(wrong)?;
+    let factor: u64 = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let count = number.parse::<u64>().ok().filter(|count| digits && *count > 0);
+    count.and_then(|count| count.checked_mul(factor)).ok_or_else(wrong)
+}
+
 /// `90s`, `15m`, `8h`, `7d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no length of time, such as `90s`, `15m`, `8h` or `7d`");

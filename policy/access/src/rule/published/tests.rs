@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rule::load_files;
 use model::service::HostName;
 
 fn load(documents: &[&str]) -> Result<Services, Vec<String>> {

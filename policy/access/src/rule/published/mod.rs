@@ -1,57 +1,30 @@
 //! `Service` documents: which HTTP services are published under which names, and where they are.
 
+mod document;
+mod header_rules;
+mod passing;
+#[cfg(test)]
+mod passing_tests;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use model::request::{Target, TargetError};
 use model::service::{HostName, ServiceName};
-use serde::{Deserialize, Serialize};
 
-use super::compile::Point;
-use super::document::{API_VERSION, RuleMeta};
-
-/// A document of kind `Service`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ServiceDocument {
-    /// Always `gatescribe.dev/v1`.
-    pub api_version: String,
-    /// Always `Service`.
-    pub kind: String,
-    /// Its name: a label, which records, assertions and the command line use.
-    pub metadata: RuleMeta,
-    /// What it says.
-    pub spec: ServiceSpec,
-}
-
-/// What is published, and where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ServiceSpec {
-    /// For people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// The host names under which it is asked for. They lead to the gateway, and are never the gateway's own.
-    pub hosts: Vec<String>,
-    /// The path below which it stands on these hosts, by whole segments; absent: all of them. Of services that share a host the
-    /// longest path counts; they share an origin, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Where it is.
-    pub upstream: UpstreamSpec,
-}
-
-/// Where a service is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UpstreamSpec {
-    /// `http://host[:port][/path]` or `https://…`.
-    pub url: String,
-    /// A file with the certificate authorities that vouch for it, PEM; absent: those of the system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<String>,
-    /// The name in its certificate, where that is not the URL's host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<String>,
-}
+pub use self::document::{
+    AssertionSpec, ClientCertificateSpec, HeaderChangeSpec, HeaderSpec, HostSpec, IdentityHeaderSpec,
+    KubernetesServiceSpec, LimitSpec, PortSpec, RewriteSpec, ServiceDocument, ServiceSpec, TimeoutSpec,
+    UpstreamProtocol, UpstreamScheme, UpstreamSpec,
+};
+pub use self::header_rules::{ASSERTION_HEADER, HeaderChanges, HeaderRules};
+pub use self::passing::{Passing, Timeouts};
+pub use self::upstream::{KubernetesService, ServicePort, Upstream, UpstreamPlace, UpstreamTls};
+use super::compile::{Point, Wrong};
+use super::document::API_VERSION;
 
 /// A checked service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +33,10 @@ pub struct Published {
     hosts: Vec<HostName>,
     /// The segments of its path, none of them empty.
     path: Vec<Box<str>>,
-    upstream: UpstreamSpec,
+    /// Whether the service does not see its path.
+    strips_path: bool,
+    upstream: Upstream,
+    passing: Passing,
 }
 
 impl Published {
@@ -78,8 +54,33 @@ impl Published {
 
     /// Where it is.
     #[must_use]
-    pub const fn upstream(&self) -> &UpstreamSpec {
+    pub const fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// What of a call of it passes.
+    #[must_use]
+    pub const fn passing(&self) -> &Passing {
+        &self.passing
+    }
+
+    /// Whether the service does not see the path below which it stands.
+    #[must_use]
+    pub const fn strips_path(&self) -> bool {
+        self.strips_path
+    }
+
+    /// The target as the service sees it: the one that was decided and is recorded, or, where it does not see its path, the rest
+    /// of that one, byte for byte (promise 2).
+    ///
+    /// # Errors
+    /// The target is not below the path of this service.
+    pub fn forwarded<'t>(&self, target: &'t Target) -> Result<Cow<'t, Target>, TargetError> {
+        if self.strips_path {
+            target.without_first(self.path.len()).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(target))
+        }
     }
 
     /// The path below which it stands, with a slash at its beginning and none at its end; empty: all of the host.
@@ -99,8 +100,7 @@ impl Published {
     /// # Errors
     /// All that is wrong with the document, each with the member it is about.
     pub(super) fn read(document: &ServiceDocument) -> Result<Self, Vec<Point>> {
-        let mut wrong = Vec::new();
-        let mut say = |member, item, what: String| wrong.push(Point { member, item, what });
+        let mut wrong = Wrong::default();
         let ServiceDocument {
             api_version,
             kind: _,
@@ -108,50 +108,51 @@ impl Published {
             spec,
         } = document;
         if api_version != API_VERSION {
-            say("apiVersion", None, format!("`{api_version}` is not `{API_VERSION}`"));
+            wrong.say("apiVersion", format!("`{api_version}` is not `{API_VERSION}`"));
         }
         if metadata.namespace.is_some() {
-            let what = "a service of a file stands in no namespace: leave it out";
-            say("metadata.namespace", None, what.to_owned());
+            wrong.say(
+                "metadata.namespace",
+                "a service of a file stands in no namespace: leave it out",
+            );
         }
-        let name = ServiceName::new(&metadata.name).map_err(|error| say("metadata.name", None, error.to_string()));
-        if spec.hosts.is_empty() {
-            say("spec.hosts", None, "nobody could ask for it: name a host".to_owned());
-        }
-        let mut hosts = Vec::with_capacity(spec.hosts.len());
-        for (item, host) in spec.hosts.iter().enumerate() {
-            match HostName::new(host) {
-                Ok(host) if hosts.contains(&host) => say("spec.hosts", Some(item), format!("`{host}` stands twice")),
-                Ok(host) => hosts.push(host),
-                Err(error) => say("spec.hosts", Some(item), error.to_string()),
-            }
-        }
-        let path = segments(spec.path.as_deref().unwrap_or("/")).map_err(|what| say("spec.path", None, what));
-        if let Err(what) = is_url(&spec.upstream.url) {
-            say("spec.upstream.url", None, what);
-        }
-        for (member, text) in [
-            ("spec.upstream.caFile", &spec.upstream.ca_file),
-            ("spec.upstream.serverName", &spec.upstream.server_name),
-        ] {
-            let is_there = text.as_ref();
-            if is_there.is_some_and(String::is_empty) {
-                say(member, None, "it is empty; leave it out".to_owned());
-            } else if is_there.is_some() && !spec.upstream.url.starts_with("https://") {
-                let what = "it has no effect: no certificate is looked at where the URL begins with `http://`";
-                say(member, None, what.to_owned());
-            }
-        }
-        match (name, path) {
-            (Ok(name), Ok(path)) if wrong.is_empty() => Ok(Self {
+        let name = ServiceName::new(&metadata.name).map_err(|error| error.to_string());
+        let name = wrong.keep("metadata.name", name);
+        let hosts = read_hosts(&spec.hosts, &mut wrong);
+        let path = wrong.keep("spec.path", segments(spec.path.as_deref().unwrap_or("/")));
+        let upstream = Upstream::read(&spec.upstream, &mut wrong);
+        // A path that cannot be read is said once.
+        let has_path = path.as_ref().is_none_or(|path| !path.is_empty());
+        let passing = Passing::read(spec, has_path, &mut wrong);
+        match (name, path, upstream) {
+            (Some(name), Some(path), Some(upstream)) if wrong.0.is_empty() => Ok(Self {
                 name,
                 hosts,
                 path,
-                upstream: spec.upstream.clone(),
+                strips_path: spec.rewrite.as_ref().is_some_and(|rewrite| rewrite.strip_path),
+                upstream,
+                passing,
             }),
-            _ => Err(wrong),
+            _ => Err(wrong.0),
         }
     }
+}
+
+fn read_hosts(written: &[String], wrong: &mut Wrong) -> Vec<HostName> {
+    if written.is_empty() {
+        wrong.say("spec.hosts", "nobody could ask for it: name a host");
+    }
+    let mut hosts = Vec::with_capacity(written.len());
+    for (item, host) in written.iter().enumerate() {
+        match HostName::new(host) {
+            Ok(host) if hosts.contains(&host) => {
+                wrong.say_of("spec.hosts", Some(item), format!("`{host}` stands twice"));
+            }
+            Ok(host) => hosts.push(host),
+            Err(error) => wrong.say_of("spec.hosts", Some(item), error.to_string()),
+        }
+    }
+    hosts
 }
 
 /// The segments of a path such as `/` or `/app/`; a slash at its end means nothing.
@@ -173,24 +174,6 @@ fn segments(path: &str) -> Result<Vec<Box<str>>, String> {
             )),
         })
         .collect()
-}
-
-/// What can be seen without knowing the network; whoever opens connections reads it once more.
-fn is_url(url: &str) -> Result<(), String> {
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| url.strip_prefix(scheme));
-    let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
-    match host {
-        None => Err(format!("`{url}` begins with neither `http://` nor `https://`")),
-        Some("") => Err(format!("`{url}` names no host")),
-        // What stands before an `@` could be a password: it is not said again.
-        Some(host) if host.contains('@') => Err("it carries user information: leave it out".to_owned()),
-        Some(_) if url.contains(['?', '#', '\\', ' ']) => Err(format!(
-            "`{url}`: no query, fragment, backslash or space can stand here"
-        )),
-        Some(_) => Ok(()),
-    }
 }
 
 /// All published services, found by host and path.
