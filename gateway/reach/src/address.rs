@@ -1,4 +1,4 @@
-//! Which addresses a cluster has, and which of them to try first.
+//! Which addresses a cluster or a service has, and which of them to try first.
 //!
 //! Names are resolved anew at each dial (dials are rare; I-08), an answer that fails or stalls falls back to the
 //! last good one. An address that failed is avoided for a back-off that doubles, yet tried last rather than never: with all
@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::endpoints::{self, Endpoints};
 use crate::guard::Guard;
 use crate::{ReachError, Server};
 
@@ -54,13 +56,22 @@ pub(crate) struct Candidate {
 /// All that is known of a cluster's addresses.
 #[derive(Debug)]
 pub(crate) struct AddressBook {
-    servers: Vec<Arc<Server>>,
+    source: Source,
     guard: Guard,
     resolver: Arc<dyn Resolve>,
     resolve_timeout: Duration,
     back_off: Duration,
     next: AtomicUsize,
     known: Mutex<Known>,
+}
+
+/// Where addresses come from.
+#[derive(Debug)]
+enum Source {
+    /// Servers by name or address.
+    Servers(Vec<Arc<Server>>),
+    /// The pods of a Service as its cluster says them.
+    Pods(Arc<Server>, watch::Receiver<Endpoints>),
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +96,7 @@ impl AddressBook {
         back_off: Duration,
     ) -> Self {
         Self {
-            servers: servers.into_iter().map(Arc::new).collect(),
+            source: Source::Servers(servers.into_iter().map(Arc::new).collect()),
             guard,
             resolver,
             resolve_timeout,
@@ -95,9 +106,30 @@ impl AddressBook {
         }
     }
 
+    /// The pods of a Service, known to be asked as `server`.
+    pub(crate) fn of_pods(
+        server: Server,
+        pods: watch::Receiver<Endpoints>,
+        resolve_timeout: Duration,
+        back_off: Duration,
+    ) -> Self {
+        Self {
+            source: Source::Pods(Arc::new(server), pods),
+            guard: Guard::Service,
+            resolver: Arc::new(SystemResolver),
+            resolve_timeout,
+            back_off,
+            next: AtomicUsize::new(0),
+            known: Mutex::default(),
+        }
+    }
+
     /// Every address once: healthy ones first, beginning with another one at each call, so that connections spread.
     pub(crate) async fn candidates(&self) -> Result<Vec<Candidate>, ReachError> {
-        let found = self.resolve_all().await?;
+        let found = match &self.source {
+            Source::Servers(servers) => self.resolve_all(servers).await?,
+            Source::Pods(server, pods) => self.pods(server, pods.clone()).await?,
+        };
         let now = Instant::now();
         let known = self.lock();
         let is_failing = |candidate: &Candidate| {
@@ -146,9 +178,48 @@ impl AddressBook {
         self.lock().failing.remove(&address);
     }
 
-    async fn resolve_all(&self) -> Result<Vec<Candidate>, ReachError> {
+    /// The pods that may be dialled, those that are ready alone while there are any.
+    async fn pods(
+        &self,
+        server: &Arc<Server>,
+        mut pods: watch::Receiver<Endpoints>,
+    ) -> Result<Vec<Candidate>, ReachError> {
+        // Just started: the first listing is on its way.
+        let listed = pods.wait_for(|pods| pods.is_known);
+        let pods = match tokio::time::timeout(self.resolve_timeout, listed).await {
+            Ok(Ok(pods)) => pods.clone(),
+            Ok(Err(_)) | Err(_) => return Err(endpoints::none(server, None)),
+        };
+        let usable = |addresses: &[SocketAddr]| -> (Vec<Candidate>, Option<ReachError>) {
+            let mut refused = None;
+            let mut usable = Vec::new();
+            for address in addresses {
+                // What stands in a namespace, somebody of that namespace may have written (N-10).
+                match self.guard.check(server, *address) {
+                    Ok(()) => usable.push(Candidate {
+                        server: Arc::clone(server),
+                        address: *address,
+                    }),
+                    Err(error) => refused = Some(error),
+                }
+            }
+            (usable, refused)
+        };
+        let (ready, refused) = usable(&pods.ready);
+        if !ready.is_empty() {
+            return Ok(ready);
+        }
+        match usable(&pods.ending) {
+            (ending, _) if !ending.is_empty() => Ok(ending),
+            (_, also_refused) => Err(refused
+                .or(also_refused)
+                .unwrap_or_else(|| endpoints::none(server, pods.trouble))),
+        }
+    }
+
+    async fn resolve_all(&self, servers: &[Arc<Server>]) -> Result<Vec<Candidate>, ReachError> {
         let mut asks = JoinSet::new();
-        for (place, server) in self.servers.iter().enumerate() {
+        for (place, server) in servers.iter().enumerate() {
             let ask = self.ask(server);
             asks.spawn(async move { (place, ask.await) });
         }
@@ -157,7 +228,7 @@ impl AddressBook {
         let mut found: Vec<Candidate> = Vec::new();
         let mut failure = ReachError::NoServer;
         for (place, answer) in answers {
-            let Some(server) = self.servers.get(place) else {
+            let Some(server) = servers.get(place) else {
                 continue;
             };
             match self.accept(place, server, answer) {

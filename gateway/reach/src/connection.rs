@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::address::{AddressBook, Resolve, SystemResolver};
-use crate::dial::{self, Dial, Limits};
+use crate::destination::ServiceProtocol;
+use crate::dial::{self, Dial, Limits, Speak};
 use crate::guard::Guard;
 use crate::identity::Identity;
 use crate::source::{Authorities, ClusterSource, CredentialSource, Explicit, InCluster};
@@ -162,7 +163,13 @@ impl ClusterConnection {
     /// # Errors
     /// [`ReachError`] of the last address tried.
     pub async fn dial(&self, identity: &Identity, security: Security) -> Result<Established, ReachError> {
-        dial_within(&self.book, identity, security, &self.tuning).await
+        dial_within(
+            Dial::Tcp(&self.book),
+            identity,
+            (security, ServiceProtocol::Auto),
+            &self.tuning,
+        )
+        .await
     }
 
     /// Every address in the order the next dial would try them.
@@ -181,7 +188,7 @@ impl ClusterConnection {
 
     /// A connection to `peer` went silent: new ones go elsewhere for a while.
     pub fn report_lost(&self, peer: SocketAddr) {
-        dial::lost(&self.book, peer);
+        self.book.failed(peer);
     }
 
     /// Reads the credential files again, now. Blocking.
@@ -233,9 +240,9 @@ impl ClusterConnection {
 
 /// Opens a connection within the limits of `tuning`. Cancel-safe.
 pub(crate) async fn dial_within(
-    book: &Arc<AddressBook>,
+    way: Dial<'_>,
     identity: &Identity,
-    security: Security,
+    (security, protocol): (Security, ServiceProtocol),
     tuning: &Tuning,
 ) -> Result<Established, ReachError> {
     let within = tuning.connect_timeout;
@@ -244,7 +251,12 @@ pub(crate) async fn dial_within(
         stagger: tuning.stagger,
     };
     let snapshot = identity.current();
-    tokio::time::timeout(within, dial::dial(Dial::Tcp, book, &snapshot, security, limits))
+    let speak = Speak {
+        snapshot: &snapshot,
+        security,
+        protocol,
+    };
+    tokio::time::timeout(within, dial::dial(way, speak, limits))
         .await
         .unwrap_or(Err(ReachError::TimedOut { within }))
 }

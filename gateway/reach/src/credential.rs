@@ -50,8 +50,15 @@ impl fmt::Debug for Snapshot {
 
 /// The bytes of all parts, as read in one go.
 pub(crate) struct Raw {
-    authorities: Option<Vec<u8>>,
+    authorities: RawAuthorities,
     credential: RawCredential,
+}
+
+#[derive(Hash)]
+pub(crate) enum RawAuthorities {
+    Pem(Vec<u8>),
+    System,
+    None,
 }
 
 enum RawCredential {
@@ -64,9 +71,10 @@ impl Raw {
     /// Reads every file. Blocking: call it where blocking is allowed.
     pub(crate) fn read(authorities: &Authorities, credential: &CredentialSource) -> Result<Self, ReachError> {
         let authorities = match authorities {
-            Authorities::File(path) => Some(read(path)?),
-            Authorities::Pem(pem) => Some(pem.clone()),
-            Authorities::System => None,
+            Authorities::File(path) => RawAuthorities::Pem(read(path)?),
+            Authorities::Pem(pem) => RawAuthorities::Pem(pem.clone()),
+            Authorities::System => RawAuthorities::System,
+            Authorities::None => RawAuthorities::None,
         };
         let credential = match credential {
             CredentialSource::TokenFile(path) => RawCredential::Token(read(path)?),
@@ -101,7 +109,7 @@ impl Raw {
 
     /// Parses everything, or nothing.
     pub(crate) fn parse(&self, place: &Place, generation: u64) -> Result<Arc<Snapshot>, ReachError> {
-        let roots = tls::roots(self.authorities.as_deref(), &place.authorities)?;
+        let roots = tls::roots(&self.authorities, &place.authorities)?;
         let (authorization, client) = match &self.credential {
             RawCredential::Token(token) => (Some(bearer(token, &place.credential)?), None),
             RawCredential::Certificate { certificate, key } => (
@@ -132,6 +140,7 @@ impl Place {
             Authorities::File(path) => named(path),
             Authorities::Pem(_) => "the given authorities".to_owned(),
             Authorities::System => "the system's trust store".to_owned(),
+            Authorities::None => "no authorities".to_owned(),
         };
         let credential = match credential {
             CredentialSource::TokenFile(path) => named(path),

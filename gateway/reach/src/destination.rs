@@ -1,19 +1,21 @@
 //! Where a request goes: to a cluster as its impersonator, or to one published service.
 
-use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::service::ServiceName;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::address::{AddressBook, Resolve, SystemResolver};
 use crate::connection::{ClusterConnection, Tuning, dial_within};
 use crate::credential::Snapshot;
+use crate::dial::Dial;
+use crate::endpoints::Endpoints;
 use crate::guard::Guard;
 use crate::identity::Identity;
 use crate::source::{Authorities, CredentialSource};
-use crate::stream::{Established, Security};
-use crate::{ReachError, Server};
+use crate::stream::{Established, Peer, Security};
+use crate::{ReachError, Scheme, Server};
 
 /// One of the two kinds of upstream, for whoever opens connections.
 #[derive(Clone, Debug)]
@@ -68,15 +70,27 @@ impl Destination {
     pub async fn dial(&self, security: Security) -> Result<Established, ReachError> {
         match self {
             Self::Cluster(cluster) => cluster.dial(cluster.impersonator(), security).await,
-            Self::Service(service) => dial_within(&service.book, &service.identity, security, &service.tuning).await,
+            Self::Service(service) => {
+                let way = match &service.way {
+                    Way::Addresses(book) => Dial::Tcp(book),
+                    Way::Socket { path, server } => Dial::Unix { path, server },
+                };
+                dial_within(way, &service.identity, (security, service.protocol), &service.tuning).await
+            }
         }
     }
 
     /// A connection to `peer` went silent: new ones go elsewhere for a while.
-    pub fn report_lost(&self, peer: SocketAddr) {
-        match self {
-            Self::Cluster(cluster) => cluster.report_lost(peer),
-            Self::Service(service) => service.book.failed(peer),
+    pub fn report_lost(&self, peer: Peer) {
+        match (self, peer) {
+            (Self::Cluster(cluster), Peer::Tcp(address)) => cluster.report_lost(address),
+            (Self::Service(service), Peer::Tcp(address)) => {
+                if let Way::Addresses(book) = &service.way {
+                    book.failed(address);
+                }
+            }
+            // There is no other way to a socket of this machine.
+            (_, Peer::Unix) => {}
         }
     }
 }
@@ -84,9 +98,11 @@ impl Destination {
 /// What the composition root says about a service. Plain values.
 #[derive(Clone, Debug)]
 pub struct ServiceSource {
-    /// `http://host[:port][/prefix]` or `https://…`, one or several of the same service.
-    pub servers: Vec<String>,
-    /// Which certificate authorities vouch for it.
+    /// Where it is.
+    pub place: ServicePlace,
+    /// Which HTTP it speaks.
+    pub protocol: ServiceProtocol,
+    /// Which certificate authorities vouch for it; not looked at where TLS is not spoken.
     pub authorities: Authorities,
     /// The name in its certificate, where that is not the host of the URL.
     pub tls_server_name: Option<String>,
@@ -94,13 +110,55 @@ pub struct ServiceSource {
     pub certificate: Option<CredentialSource>,
 }
 
+/// Where a service is. Its URL is `http://host[:port][/prefix]` or `https://…`.
+#[derive(Clone, Debug)]
+pub enum ServicePlace {
+    /// At one or several URLs.
+    Servers(Vec<String>),
+    /// At the pods of a Service of a cluster.
+    Pods {
+        /// What it is asked as, such as `http://web.shop.svc:80`. Its host is not resolved and its port not dialled.
+        url: String,
+        /// Where they are. It ends when this connection is dropped, as nobody listens then.
+        endpoints: watch::Receiver<Endpoints>,
+    },
+    /// At a socket of this machine.
+    Socket {
+        /// Its absolute path.
+        path: PathBuf,
+        /// What it is asked as, such as `http://localhost`.
+        url: String,
+    },
+}
+
+/// Which HTTP a service speaks. A connection that is to be switched ([`Security::Http1Only`]) speaks HTTP/1.1 whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceProtocol {
+    /// Over TLS what it chooses (ALPN), in clear text HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 over TLS; who does not choose it is not spoken to.
+    H2,
+    /// HTTP/2 in clear text with prior knowledge (RFC 9113 §3.3); over TLS as [`ServiceProtocol::Auto`].
+    H2c,
+}
+
 /// One published service, reachable.
 #[derive(Debug)]
 pub struct ServiceConnection {
     name: ServiceName,
-    book: Arc<AddressBook>,
+    way: Way,
+    protocol: ServiceProtocol,
     identity: Identity,
     tuning: Tuning,
+}
+
+#[derive(Debug)]
+enum Way {
+    Addresses(Arc<AddressBook>),
+    Socket { path: PathBuf, server: Arc<Server> },
 }
 
 impl ServiceConnection {
@@ -122,24 +180,21 @@ impl ServiceConnection {
         tuning: Tuning,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, ReachError> {
-        let tls_name = source.tls_server_name.as_deref();
-        let servers = source.servers.iter().map(|url| Server::of_service(url, tls_name));
-        let servers = servers.collect::<Result<Vec<_>, _>>()?;
-        if servers.is_empty() {
-            return Err(ReachError::NoServer);
-        }
-        let certificate = source.certificate.unwrap_or(CredentialSource::None);
-        let book = AddressBook::new(
-            servers,
-            Guard::Service,
-            resolver,
-            tuning.resolve_timeout,
-            tuning.back_off,
-        );
+        let ServiceSource {
+            place,
+            protocol,
+            authorities,
+            tls_server_name,
+            certificate,
+        } = source;
+        let (way, speaks_tls) = way(place, tls_server_name.as_deref(), &tuning, resolver)?;
+        let authorities = if speaks_tls { authorities } else { Authorities::None };
+        let certificate = certificate.unwrap_or(CredentialSource::None);
         Ok(Self {
             name,
-            book: Arc::new(book),
-            identity: Identity::load(source.authorities, certificate, Arc::new(Notify::new()))?,
+            way,
+            protocol,
+            identity: Identity::load(authorities, certificate, Arc::new(Notify::new()))?,
             tuning,
         })
     }
@@ -150,13 +205,21 @@ impl ServiceConnection {
         &self.name
     }
 
-    /// Every address in the order the next dial would try them.
+    /// Every end in the order the next dial would try them.
     ///
     /// # Errors
-    /// No name resolved, now or earlier; an address that no service may be behind.
-    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, ReachError> {
-        let found = self.book.candidates().await?;
-        Ok(found.into_iter().map(|candidate| candidate.address).collect())
+    /// No name resolved, now or earlier; an address that no service may be behind; no pod.
+    pub async fn peers(&self) -> Result<Vec<Peer>, ReachError> {
+        match &self.way {
+            Way::Addresses(book) => {
+                let found = book.candidates().await?;
+                Ok(found
+                    .into_iter()
+                    .map(|candidate| Peer::Tcp(candidate.address))
+                    .collect())
+            }
+            Way::Socket { .. } => Ok(vec![Peer::Unix]),
+        }
     }
 
     /// Reads the certificate files again, now. Blocking.
@@ -166,4 +229,51 @@ impl ServiceConnection {
     pub fn refresh(&self) -> Result<bool, ReachError> {
         self.identity.reread()
     }
+}
+
+/// How a service is dialled, and whether TLS is spoken then.
+fn way(
+    place: ServicePlace,
+    tls_name: Option<&str>,
+    tuning: &Tuning,
+    resolver: Arc<dyn Resolve>,
+) -> Result<(Way, bool), ReachError> {
+    let (resolve_timeout, back_off) = (tuning.resolve_timeout, tuning.back_off);
+    let is_tls = |server: &Server| server.scheme() == Scheme::Https;
+    match place {
+        ServicePlace::Servers(urls) => {
+            let servers = urls.iter().map(|url| Server::of_service(url, tls_name));
+            let servers = servers.collect::<Result<Vec<_>, _>>()?;
+            if servers.is_empty() {
+                return Err(ReachError::NoServer);
+            }
+            let speaks_tls = servers.iter().any(is_tls);
+            let book = AddressBook::new(servers, Guard::Service, resolver, resolve_timeout, back_off);
+            Ok((Way::Addresses(Arc::new(book)), speaks_tls))
+        }
+        ServicePlace::Pods { url, endpoints } => {
+            let server = Server::of_service(&url, tls_name)?;
+            let speaks_tls = is_tls(&server);
+            let book = AddressBook::of_pods(server, endpoints, resolve_timeout, back_off);
+            Ok((Way::Addresses(Arc::new(book)), speaks_tls))
+        }
+        ServicePlace::Socket { path, url } => {
+            let server = Server::of_service(&url, tls_name)?;
+            is_absolute(&path)?;
+            let speaks_tls = is_tls(&server);
+            let server = Arc::new(server);
+            Ok((Way::Socket { path, server }, speaks_tls))
+        }
+    }
+}
+
+/// A relative path would lead elsewhere with the folder in which the gateway was started.
+fn is_absolute(path: &Path) -> Result<(), ReachError> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(ReachError::ServerUrl {
+        url: path.display().to_string(),
+        reason: "the path of a socket is absolute",
+    })
 }

@@ -4,25 +4,36 @@
 //! ran out of time, counts against its address.
 
 use std::io;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use crate::address::{AddressBook, Candidate};
 use crate::credential::Snapshot;
-use crate::stream::{Established, Protocol, Security, Stream};
-use crate::{ReachError, Scheme};
+use crate::destination::ServiceProtocol;
+use crate::stream::{Established, Peer, Protocol, Security, Stream, Wire};
+use crate::{ReachError, Scheme, Server};
 
 /// By which way connections are opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dial {
-    /// Straight to the address.
-    Tcp,
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Dial<'a> {
+    /// To one of several addresses in a network.
+    Tcp(&'a Arc<AddressBook>),
+    /// To a socket of this machine. The path is the policy's; nothing of a request is in it.
+    Unix { path: &'a Path, server: &'a Arc<Server> },
+}
+
+/// What is spoken on a new connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speak<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) security: Security,
+    pub(crate) protocol: ServiceProtocol,
 }
 
 /// The limits of one dial.
@@ -32,15 +43,23 @@ pub(crate) struct Limits {
     pub(crate) stagger: Duration,
 }
 
+/// Opens a connection.
+pub(crate) async fn dial(way: Dial<'_>, speak: Speak<'_>, limits: Limits) -> Result<Established, ReachError> {
+    match way {
+        Dial::Tcp(book) => race(book, speak, limits).await,
+        Dial::Unix { path, server } => {
+            let failed = |cause| ReachError::Socket {
+                path: path.to_owned(),
+                cause: Arc::new(cause),
+            };
+            let wire = Wire::Unix(UnixStream::connect(path).await.map_err(failed)?);
+            secure(wire, (Peer::Unix, Peer::Unix), server, speak, limits.handshake).await
+        }
+    }
+}
+
 /// Opens a connection to the first candidate that takes it.
-pub(crate) async fn dial(
-    way: Dial,
-    book: &Arc<AddressBook>,
-    snapshot: &Snapshot,
-    security: Security,
-    limits: Limits,
-) -> Result<Established, ReachError> {
-    let Dial::Tcp = way;
+async fn race(book: &Arc<AddressBook>, speak: Speak<'_>, limits: Limits) -> Result<Established, ReachError> {
     let mut waiting = book.candidates().await?.into_iter();
     let mut racing = JoinSet::new();
     let mut failure = ReachError::NoServer;
@@ -63,8 +82,11 @@ pub(crate) async fn dial(
         };
         let Some(Ok(connected)) = finished else { continue };
         match connected {
-            Ok((attempt, tcp)) => match secure(attempt, tcp, snapshot, security, limits.handshake).await {
-                Ok(established) => return Ok(established),
+            Ok((mut attempt, tcp)) => match attempt.secure(tcp, speak, limits.handshake).await {
+                Ok(established) => {
+                    attempt.ended_well = true;
+                    return Ok(established);
+                }
                 Err(error) => failure = error,
             },
             Err(error) => failure = error,
@@ -116,54 +138,85 @@ fn tune(tcp: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+impl Attempt {
+    async fn secure(&self, tcp: TcpStream, speak: Speak<'_>, within: Duration) -> Result<Established, ReachError> {
+        let Candidate { server, address } = &self.candidate;
+        let failed = |cause| ReachError::Handshake {
+            address: Peer::Tcp(*address),
+            cause: Arc::new(cause),
+        };
+        let local = tcp.local_addr().map_err(failed)?;
+        secure(
+            Wire::Tcp(tcp),
+            (Peer::Tcp(*address), Peer::Tcp(local)),
+            server,
+            speak,
+            within,
+        )
+        .await
+    }
+}
+
+/// Speaks TLS where the server wants it, and says which HTTP follows. `ends`: theirs and ours.
 async fn secure(
-    mut attempt: Attempt,
-    tcp: TcpStream,
-    snapshot: &Snapshot,
-    security: Security,
+    wire: Wire,
+    (peer, local): (Peer, Peer),
+    server: &Arc<Server>,
+    speak: Speak<'_>,
     within: Duration,
 ) -> Result<Established, ReachError> {
-    let Candidate { server, address } = attempt.candidate.clone();
+    let Speak {
+        snapshot,
+        security,
+        protocol,
+    } = speak;
     let failed = |cause| ReachError::Handshake {
-        address,
+        address: peer,
         cause: Arc::new(cause),
     };
-    let local = tcp.local_addr().map_err(failed)?;
+    // A connection that is to be switched speaks HTTP/1.1, whatever the service is known for.
+    let wants_http1 = security == Security::Http1Only;
     let (stream, protocol) = match server.scheme() {
-        Scheme::Http => (Stream::Plain(tcp), Protocol::Http1),
+        Scheme::Http => match protocol {
+            ServiceProtocol::H2c if !wants_http1 => (Stream::Plain(wire), Protocol::Http2),
+            _ => (Stream::Plain(wire), Protocol::Http1),
+        },
         Scheme::Https => {
-            let settings = match security {
-                Security::Either => &snapshot.tls().either,
-                Security::Http1Only => &snapshot.tls().http1,
+            let settings = match protocol {
+                _ if wants_http1 => &snapshot.tls().http1,
+                ServiceProtocol::Http1 => &snapshot.tls().http1,
+                ServiceProtocol::H2 => &snapshot.tls().http2,
+                ServiceProtocol::Auto | ServiceProtocol::H2c => &snapshot.tls().either,
             };
-            let handshake = TlsConnector::from(Arc::clone(settings)).connect(server.name().clone(), tcp);
+            let handshake = TlsConnector::from(Arc::clone(settings)).connect(server.name().clone(), wire);
             let tls = tokio::time::timeout(within, handshake)
                 .await
                 .map_err(|_| slow(within))?
                 .map_err(failed)?;
-            let protocol = match tls.get_ref().1.alpn_protocol() {
+            let agreed = match tls.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Protocol::Http2,
                 _ => Protocol::Http1,
             };
-            (Stream::Tls(Box::new(tls)), protocol)
+            if protocol == ServiceProtocol::H2 && !wants_http1 && agreed != Protocol::Http2 {
+                return Err(failed(io::Error::other(NO_HTTP2)));
+            }
+            (Stream::Tls(Box::new(tls)), agreed)
         }
     };
-    attempt.ended_well = true;
     Ok(Established {
         stream,
         protocol,
-        server,
-        peer: address,
+        server: Arc::clone(server),
+        peer,
         local,
         generation: snapshot.generation(),
     })
 }
 
+/// A server that does no ALPN goes on in HTTP/1.1 without a word.
+const NO_HTTP2: &str =
+    "it did not choose HTTP/2 (ALPN `h2`), and the service says `protocol: h2`: write `auto` where HTTP/1.1 will do";
+
 fn slow(within: Duration) -> ReachError {
     ReachError::TimedOut { within }
-}
-
-/// Feedback from whoever used the connection.
-pub(crate) fn lost(book: &AddressBook, peer: SocketAddr) {
-    book.failed(peer);
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Peer;
+
 /// Whose fault an error is, and thereby who can do something about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -93,7 +95,17 @@ pub enum ReachError {
     /// TCP came up, TLS did not: a wrong certificate authority, name or client certificate, or not a TLS server.
     #[error("no TLS connection to {address}")]
     Handshake {
-        address: SocketAddr,
+        address: Peer,
+        #[source]
+        cause: Arc<std::io::Error>,
+    },
+    /// No pod of a Service can take a connection.
+    #[error("no pod of {service} takes a connection: {reason}")]
+    NoEndpoint { service: String, reason: Arc<str> },
+    /// A socket of this machine takes no connection.
+    #[error("cannot connect to the socket `{path}`")]
+    Socket {
+        path: PathBuf,
         #[source]
         cause: Arc<std::io::Error>,
     },
@@ -117,9 +129,12 @@ impl ReachError {
             | Self::Tls { .. }
             | Self::ClearText { .. }
             | Self::AddressRefused { .. } => Fault::Operator,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Handshake { .. } | Self::TimedOut { .. } => {
-                Fault::Upstream
-            }
+            Self::Resolve { .. }
+            | Self::NoEndpoint { .. }
+            | Self::Socket { .. }
+            | Self::Connect { .. }
+            | Self::Handshake { .. }
+            | Self::TimedOut { .. } => Fault::Upstream,
         }
     }
 }

@@ -19,6 +19,7 @@ mod connection;
 mod credential;
 mod destination;
 mod dial;
+mod endpoints;
 mod error;
 mod guard;
 mod identity;
@@ -29,15 +30,17 @@ mod stream;
 mod tls;
 
 #[cfg(test)]
+mod service_tests;
+#[cfg(test)]
 mod tests;
 
 pub use address::{Resolve, SystemResolver};
 pub use connection::{ClusterConnection, Refreshed, Tuning};
 pub use credential::Snapshot;
-pub use destination::{Destination, ServiceConnection, ServiceSource};
-pub use dial::Dial;
+pub use destination::{Destination, ServiceConnection, ServicePlace, ServiceProtocol, ServiceSource};
+pub use endpoints::Endpoints;
 pub use error::{Fault, ReachError};
 pub use identity::{Identity, Trouble};
 pub use server::{Scheme, Server};
 pub use source::{Authorities, ClusterSource, CredentialSource, Explicit, InCluster};
-pub use stream::{Established, Patience, Protocol, Security, Stream};
+pub use stream::{Established, Patience, Peer, Protocol, Security, Stream, Wire};

@@ -56,6 +56,8 @@ pub enum Authorities {
     Pem(Vec<u8>),
     /// Those of the operating system.
     System,
+    /// None: TLS is not spoken, and would trust nobody. A system without a trust store can still reach what is in clear text.
+    None,
 }
 
 /// One credential.
@@ -79,6 +81,7 @@ impl fmt::Debug for Authorities {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Pem(_) => f.write_str("Pem"),
             Self::System => f.write_str("System"),
+            Self::None => f.write_str("None"),
         }
     }
 }

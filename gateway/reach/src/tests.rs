@@ -19,20 +19,20 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    fn issue(&self, name: &str) -> (String, String) {
+    pub(super) fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
@@ -40,7 +40,7 @@ impl Authority {
 }
 
 /// A TLS listener that accepts for ever; it ends with the test's runtime.
-async fn tls_server(authority: &Authority, name: &str, alpn: &[&[u8]]) -> SocketAddr {
+pub(super) async fn tls_server(authority: &Authority, name: &str, alpn: &[&[u8]]) -> SocketAddr {
     let (certificate, key) = authority.issue(name);
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
@@ -151,7 +151,7 @@ async fn ups_07_a_dead_address_is_passed_over_and_then_avoided() {
     let cluster = connection(explicit(servers, &authority.pem()));
     for _ in 0..4 {
         let one = cluster.dial(cluster.impersonator(), Security::Either).await.unwrap();
-        assert_eq!(one.peer, alive);
+        assert_eq!(one.peer, Peer::Tcp(alive));
     }
     assert_eq!(
         first_candidates(&cluster, 4).await,
@@ -208,7 +208,7 @@ async fn ups_07_an_address_whose_packets_are_lost_costs_a_head_start_and_is_then
     let cluster = ClusterConnection::new(id(), source, tuning).unwrap();
     for _ in 0..4 {
         let one = cluster.dial(cluster.impersonator(), Security::Either).await.unwrap();
-        assert_eq!(one.peer, alive);
+        assert_eq!(one.peer, Peer::Tcp(alive));
     }
     assert_eq!(
         first_candidates(&cluster, 4).await,

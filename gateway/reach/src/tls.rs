@@ -1,4 +1,4 @@
-//! rustls client settings for one credential: one that offers HTTP/2 and HTTP/1.1, one for HTTP/1.1 alone.
+//! rustls client settings for one credential: one that offers HTTP/2 and HTTP/1.1, and one for each alone.
 //!
 //! Follow-logs and upgrades need HTTP/1.1 (I-01, I-05), and ALPN is the only honest way to ask for it. The name
 //! of the server is verified by rustls' own verifier; no other verifier is ever installed.
@@ -12,12 +12,14 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::ReachError;
+use crate::credential::RawAuthorities;
 
-/// The two settings of one credential.
+/// The settings of one credential.
 #[derive(Clone)]
 pub(crate) struct TlsPair {
     pub(crate) either: Arc<ClientConfig>,
     pub(crate) http1: Arc<ClientConfig>,
+    pub(crate) http2: Arc<ClientConfig>,
 }
 
 impl TlsPair {
@@ -41,13 +43,17 @@ impl TlsPair {
             None => builder.with_no_client_auth(),
         };
         either.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut http1 = either.clone();
-        // A session remembered under one ALPN offer must not be resumed under the other.
-        http1.resumption = rustls::client::Resumption::in_memory_sessions(256);
-        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let alone = |protocol: &[u8]| {
+            let mut config = either.clone();
+            // A session remembered under one ALPN offer must not be resumed under another.
+            config.resumption = rustls::client::Resumption::in_memory_sessions(256);
+            config.alpn_protocols = vec![protocol.to_vec()];
+            Arc::new(config)
+        };
         Ok(Self {
+            http1: alone(b"http/1.1"),
+            http2: alone(b"h2"),
             either: Arc::new(either),
-            http1: Arc::new(http1),
         })
     }
 }
@@ -82,16 +88,17 @@ impl fmt::Debug for ClientCertificate {
     }
 }
 
-/// The trusted authorities: those in `pem`, or the system's.
-pub(crate) fn roots(pem: Option<&[u8]>, place: &str) -> Result<Arc<RootCertStore>, ReachError> {
+/// The trusted authorities.
+pub(crate) fn roots(authorities: &RawAuthorities, place: &str) -> Result<Arc<RootCertStore>, ReachError> {
     let refused = |reason| ReachError::Material {
         what: "the certificate authority",
         place: place.to_owned(),
         reason,
     };
-    let found = match pem {
-        Some(pem) => certificates(pem).ok_or_else(|| refused("it is no PEM"))?,
-        None => rustls_native_certs::load_native_certs().certs,
+    let found = match authorities {
+        RawAuthorities::Pem(pem) => certificates(pem).ok_or_else(|| refused("it is no PEM"))?,
+        RawAuthorities::System => rustls_native_certs::load_native_certs().certs,
+        RawAuthorities::None => return Ok(Arc::new(RootCertStore::empty())),
     };
     let mut store = RootCertStore::empty();
     let (added, ignored) = store.add_parsable_certificates(found);
@@ -99,7 +106,7 @@ pub(crate) fn roots(pem: Option<&[u8]>, place: &str) -> Result<Arc<RootCertStore
         return Err(refused("it holds no certificate"));
     }
     // The system's store may hold an odd certificate; a file of the operator's must be right as a whole.
-    if ignored > 0 && pem.is_some() {
+    if ignored > 0 && matches!(authorities, RawAuthorities::Pem(_)) {
         return Err(refused("it holds a certificate that cannot be parsed"));
     }
     Ok(Arc::new(store))

@@ -335,8 +335,8 @@ enum Opened<B: SendBody> {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) server: Arc<reach::Server>,
-    pub(super) peer: std::net::SocketAddr,
-    pub(super) local: std::net::SocketAddr,
+    pub(super) peer: reach::Peer,
+    pub(super) local: reach::Peer,
     pub(super) generation: u64,
 }
 

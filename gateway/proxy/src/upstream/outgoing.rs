@@ -132,7 +132,11 @@ fn target(uri: &Uri, server: &Server, protocol: Protocol, call: &Call) -> Result
         Protocol::Http1 => Ok(Uri::from(path)),
         Protocol::Http2 => {
             let mut parts = http::uri::Parts::default();
-            parts.scheme = Some(Scheme::HTTPS);
+            parts.scheme = Some(match server.scheme() {
+                reach::Scheme::Https => Scheme::HTTPS,
+                // Some servers refuse a `:scheme` that is not that of the connection.
+                reach::Scheme::Http => Scheme::HTTP,
+            });
             let named = call.host.as_ref().map(|host| Authority::try_from(host.as_bytes()));
             let named = named.transpose().map_err(|_| Why::Head)?;
             parts.authority = Some(named.unwrap_or_else(|| server.authority().clone()));

@@ -1,12 +1,11 @@
 //! Sending a request to one cluster or service: a lane, a connection, and again only where that is provably harmless.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use reach::{Destination, Protocol};
+use reach::{Destination, Peer, Protocol};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -77,9 +76,9 @@ impl Limits {
 /// By which connection an answer came; an extension of each response, for its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// Our end.
-    pub local: SocketAddr,
+    pub local: Peer,
     pub protocol: Protocol,
     /// How often the request went out before this time.
     pub resends: u32,

@@ -43,10 +43,7 @@ impl<B: SendBody> Socket<B> {
 
     #[cfg(test)]
     pub(super) fn tcp(&self) -> &tokio::net::TcpStream {
-        match &self.stream {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
-        }
+        self.stream.tcp().unwrap()
     }
 }
 

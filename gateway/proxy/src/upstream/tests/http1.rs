@@ -64,7 +64,7 @@ async fn target_bytes_go_out_as_they_came_and_identity_credential_and_framing_ar
     let facts = response.extensions().get::<Facts>().unwrap();
     assert_eq!(
         (facts.peer, facts.resends),
-        (upstream.listener.local_addr().unwrap(), 0)
+        (upstream.listener.local_addr().unwrap().into(), 0)
     );
 }
 

@@ -34,6 +34,59 @@ async fn i_01_http2_where_offered_and_http1_for_follow_logs_and_upgrades() {
 }
 
 #[tokio::test]
+async fn n_06_a_service_that_is_known_to_speak_http_2_is_asked_so_in_clear_text_and_on_a_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
+    let sockets = tokio::net::UnixListener::bind(&path).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let at_socket = reach::ServicePlace::Socket {
+        path,
+        url: "http://localhost".to_owned(),
+    };
+    for place in [reach::ServicePlace::Servers(vec![url.clone()]), at_socket] {
+        let is_socket = matches!(place, reach::ServicePlace::Socket { .. });
+        let source = reach::ServiceSource {
+            place,
+            protocol: reach::ServiceProtocol::H2c,
+            authorities: Authorities::System,
+            tls_server_name: None,
+            certificate: None,
+        };
+        let name = model::service::ServiceName::new("web").unwrap();
+        let service = reach::ServiceConnection::new(name, source, Tuning::default()).unwrap();
+        let pool: TestPool = Arc::new(Pool::new(
+            Arc::new(service),
+            Limits::default(),
+            UpstreamMetrics::default(),
+        ));
+        let sent = fire(&pool, call(SHORT), get("/x?y"));
+        let uri = if is_socket {
+            served(sockets.accept().await.unwrap().0).await
+        } else {
+            served(listener.accept().await.unwrap().0).await
+        };
+        let expected = if is_socket { "http://localhost" } else { &url };
+        assert_eq!(uri.to_string(), format!("{expected}/x?y"));
+        let response = sent.await.unwrap().unwrap();
+        let facts = response.extensions().get::<Facts>().unwrap();
+        assert_eq!(
+            (facts.protocol, facts.peer == reach::Peer::Unix),
+            (reach::Protocol::Http2, is_socket)
+        );
+    }
+}
+
+/// Answers one request over HTTP/2 and says what was asked for.
+async fn served(wire: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) -> http::Uri {
+    let mut connection = h2::server::handshake(wire).await.unwrap();
+    let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+    respond.send_response(Response::new(()), true).unwrap();
+    tokio::spawn(async move { while connection.accept().await.is_some() {} });
+    request.uri().clone()
+}
+
+#[tokio::test]
 async fn i_02_a_thousand_requests_in_a_row_use_one_connection() {
     let upstream = Framed::new().await;
     let pool = upstream.pool();
