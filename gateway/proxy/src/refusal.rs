@@ -256,6 +256,7 @@ const fn denial_kind(denial: &Denial) -> Reason {
         Denial::NoGroups => Reason::NoGroups,
         Denial::UnknownVerb => Reason::UnknownVerb,
         Denial::MayNotImpersonate { .. } => Reason::MayNotImpersonate,
+        Denial::NoOnBehalfOf { .. } => Reason::NoOnBehalfOf,
         Denial::ReservedName { .. } => Reason::ReservedName,
         Denial::TooManyGroups { .. } => Reason::TooManyGroups,
         Denial::Obligation(_) => Reason::Obligation,
@@ -272,6 +273,9 @@ fn denial_in_words(denial: &Denial) -> String {
         Denial::NoGroups => "your sign-in gives you no group, and no role names you in person".to_owned(),
         Denial::UnknownVerb => "this method means nothing for a Kubernetes resource, so nobody can allow it".to_owned(),
         Denial::MayNotImpersonate { what } => format!("you may not act as {what}"),
+        Denial::NoOnBehalfOf { workload } => {
+            format!("no rule with `onBehalfOf` lets {workload} do this on your behalf")
+        }
         Denial::ReservedName { name } => {
             format!("`{name}` belongs to the cluster itself and is never accepted from outside")
         }

@@ -66,6 +66,7 @@ fn denial_file(denied: &Denied) -> &'static str {
         Denial::NoGroups => "no-groups",
         Denial::UnknownVerb => "unknown-verb",
         Denial::MayNotImpersonate { .. } => "may-not-impersonate",
+        Denial::NoOnBehalfOf { .. } => "no-on-behalf-of",
         Denial::ReservedName { .. } => "reserved-name",
         Denial::TooManyGroups { .. } => "too-many-groups",
         Denial::Obligation(Unmet::Reason) => "owes-reason",
@@ -125,6 +126,9 @@ fn denials() -> Vec<Refusal> {
         denied(Denial::UnknownVerb),
         denied(Denial::MayNotImpersonate {
             what: "group ops".to_owned(),
+        }),
+        denied(Denial::NoOnBehalfOf {
+            workload: "system:serviceaccount:shop:cart".to_owned(),
         }),
         denied(Denial::ReservedName {
             name: "system:masters".to_owned(),

@@ -425,7 +425,8 @@ fn refused<'t>(
             None,
         ),
         Denial::UnknownVerb => Judged::Other(Class::Refused, "the verb is unknown".to_owned(), None),
-        Denial::TooManyGroups { .. }
+        Denial::NoOnBehalfOf { .. }
+        | Denial::TooManyGroups { .. }
         | Denial::StaleSnapshot { .. }
         | Denial::ClusterSaysNo { .. }
         | Denial::ClusterSilent => unknown("it cannot be decided from a log"),

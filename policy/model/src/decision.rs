@@ -160,6 +160,11 @@ pub enum Denial {
         /// What was asked for, such as `group system:masters`.
         what: String,
     },
+    /// No rule with `onBehalfOf` lets this workload do it for the person.
+    NoOnBehalfOf {
+        /// The workload's user name.
+        workload: String,
+    },
     /// The name is reserved: it may never come from outside.
     ReservedName {
         /// The name.

@@ -80,6 +80,8 @@ closed! {
         UnknownVerb = "unknownVerb",
         /// The caller may not act as somebody else.
         MayNotImpersonate = "mayNotImpersonate",
+        /// No rule lets the workload act for the caller.
+        NoOnBehalfOf = "noOnBehalfOf",
         /// A name that is never accepted from outside.
         ReservedName = "reservedName",
         /// More groups than are sent.
@@ -169,6 +171,7 @@ impl Reason {
             | Self::NoGroups
             | Self::UnknownVerb
             | Self::MayNotImpersonate
+            | Self::NoOnBehalfOf
             | Self::ReservedName
             | Self::TooManyGroups
             | Self::Obligation

@@ -7,6 +7,9 @@
 //! Invariants (POL-02, kept by properties in `tests`): order and doubles of rules mean nothing; an allow without
 //! obligations never takes an allow away; a forbid never adds one; any matching forbid forbids.
 
+mod behalf;
+#[cfg(test)]
+mod behalf_tests;
 mod explain;
 mod impersonation;
 mod rules;
@@ -22,12 +25,16 @@ use model::decision::{
 use model::subject::{Subject, SubjectKind};
 use model::time::Timestamp;
 
+pub use self::behalf::{Acting, decide_on_behalf, decide_service_on_behalf};
 pub use self::explain::{Explanation, RuleTrace, explain, nearest};
 pub use self::impersonation::Impersonation;
 use self::rules::{Rulings, ruled};
 pub use self::service::{ServiceAllowed, ServiceDecision, ServiceQuery, decide_service};
 use crate::rbac::{RoleError, Snapshot, SubjectView};
 use crate::rule::{Call, RuleSet, Situation, Who, upstream_groups};
+
+/// Why an allow rule about the caller grants nothing to whom the caller acts as.
+const OF_THE_CALLER: &str = "it is about who acts as another";
 
 /// What RBAC silence means (`clusters[].authorization`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -172,7 +179,7 @@ fn verdict(query: &Query<'_>, found: &mut Rulings, errors: &mut Vec<RoleError>) 
     let who = query.acting();
     // Whoever borrows a name keeps what is forbidden to them and demanded of them: neither can be left by `--as`.
     if let Some(wanted) = query.impersonation {
-        let mut own = ruled(query, &caller, &query.call).of_a_caller();
+        let mut own = ruled(query, &caller, &query.call).of_a_caller(OF_THE_CALLER);
         let refused = impersonation::check(query, &caller, wanted, &mut own);
         found.take(own);
         if found.is_forbidden() {

@@ -36,13 +36,20 @@ struct Granted {
 
 /// What follows where an allow rule cannot be told, in the decision's trail.
 const OWED: &str = "it grants nothing, and what it demands is owed";
-/// Why an allow rule about the caller grants nothing to whom the caller acts as.
-const OF_THE_CALLER: &str = "it is about who acts as another";
 
 /// Asks all rules that are about `who`.
 pub(super) fn ruled(query: &Query<'_>, who: &Who<'_>, call: &Call<'_>) -> Rulings {
+    ruled_for(query, who, None, call)
+}
+
+/// Asks all rules that are about `who`; about what `who` does for `whom`, where that is somebody.
+pub(super) fn ruled_for(query: &Query<'_>, who: &Who<'_>, whom: Option<&Who<'_>>, call: &Call<'_>) -> Rulings {
     let mut rulings = Rulings::default();
     let asked = Inquiry::new(who, call, query.situation);
+    let asked = match whom {
+        Some(whom) => asked.on_behalf_of(whom),
+        None => asked,
+    };
     for rule in query.rules.about(who, call.asked.namespace) {
         let reach = rule.reach(&asked);
         rulings.momentary |= rule.depends_on_the_moment(&reach);
@@ -52,9 +59,13 @@ pub(super) fn ruled(query: &Query<'_>, who: &Who<'_>, call: &Call<'_>) -> Ruling
 }
 
 /// Asks all rules that are about `who` for a call of a service.
-pub(super) fn ruled_service(query: &ServiceQuery<'_>, who: &Who<'_>) -> Rulings {
+pub(super) fn ruled_service(query: &ServiceQuery<'_>, who: &Who<'_>, whom: Option<&Who<'_>>) -> Rulings {
     let mut rulings = Rulings::default();
     let asked = ServiceInquiry::new(who, query.call, query.situation);
+    let asked = match whom {
+        Some(whom) => asked.on_behalf_of(whom),
+        None => asked,
+    };
     for rule in query.rules.about(who, query.call.namespace) {
         let reach = rule.reach_service(&asked);
         rulings.momentary |= rule.depends_on_the_moment(&reach);
@@ -162,13 +173,14 @@ impl Rulings {
         };
     }
 
-    /// What is forbidden to somebody who acts as another and demanded of them; what is allowed to them is not asked.
-    pub(super) fn of_a_caller(self) -> Self {
+    /// What is forbidden to somebody who acts as or for another and demanded of them; what is allowed to them is not asked. `why`:
+    /// an allow rule about them grants nothing here.
+    pub(super) fn of_a_caller(self, why: &str) -> Self {
         let would = |rule: &RuleRef| rule.effect == RuleEffect::WouldForbid;
         let others = self.others.into_iter().filter(would).collect();
         let demanding = self.allows.into_iter().filter(|granted| granted.demands);
         let demanding = demanding.map(|granted| RuleRef {
-            why: Some(format!("{OF_THE_CALLER}; {OWED}").into()),
+            why: Some(format!("{why}; {OWED}").into()),
             ..granted.rule
         });
         Self {

@@ -46,9 +46,15 @@ pub struct ServiceDecision {
 #[must_use]
 pub fn decide_service(query: &ServiceQuery<'_>) -> ServiceDecision {
     let who = query.subject.map_or_else(nobody, Who::of);
-    let found = ruled_service(query, &who);
+    let found = ruled_service(query, &who, None);
+    let denial = denial(query, &who, &found);
+    decided(query, found, denial)
+}
+
+/// The decision with its rules listed.
+pub(super) fn decided(query: &ServiceQuery<'_>, found: Rulings, denial: Option<Denial>) -> ServiceDecision {
     let cacheable = !found.is_momentary();
-    let verdict = match denial(query, &who, &found) {
+    let verdict = match denial {
         Some(denial) => Err(Denied {
             denial,
             rules: found.into_rules(None),
@@ -63,7 +69,7 @@ pub fn decide_service(query: &ServiceQuery<'_>) -> ServiceDecision {
     ServiceDecision { verdict, cacheable }
 }
 
-fn denial(query: &ServiceQuery<'_>, who: &Who<'_>, found: &Rulings) -> Option<Denial> {
+pub(super) fn denial(query: &ServiceQuery<'_>, who: &Who<'_>, found: &Rulings) -> Option<Denial> {
     if found.is_forbidden() {
         return Some(Denial::Forbidden);
     }
@@ -75,7 +81,7 @@ fn denial(query: &ServiceQuery<'_>, who: &Who<'_>, found: &Rulings) -> Option<De
 }
 
 /// Who has not signed in has no name, and no group either.
-fn nobody<'a>() -> Who<'a> {
+pub(super) fn nobody<'a>() -> Who<'a> {
     Who {
         kind: SubjectKind::Public,
         view: SubjectView::nobody(),

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use model::decision::Obligations;
-use model::subject::is_padded;
+use model::subject::{SubjectKind, is_padded};
 use model::time::Timestamp;
 
+use super::behalf;
+use super::call::Who;
 use super::compiled::{Rule, Scope};
 use super::condition::{About, Condition};
 use super::document::{API_VERSION, AccessRuleDocument, Effect, KubernetesScope, ObligationSpec, Spec, Subjects};
@@ -37,6 +39,20 @@ pub(super) struct SubjectPatterns {
 }
 
 impl SubjectPatterns {
+    /// Whether somebody is among them, found as the index of a set finds rules.
+    pub(super) fn cover(&self, who: &Who<'_>) -> bool {
+        let name = who.view.username();
+        let by_name = match who.kind {
+            SubjectKind::Person => self.any_person || self.people.iter().any(|own| own.as_ref() == name),
+            SubjectKind::ServiceAccount | SubjectKind::Workload => {
+                self.workloads.iter().any(|pattern| pattern.covers(name))
+            }
+            SubjectKind::Public => return self.public,
+        };
+        let in_group = |group: &str| self.groups.iter().any(|own| own.as_ref() == group);
+        self.everyone || self.public || by_name || who.view.groups().any(in_group)
+    }
+
     /// For a forbid whose subjects cannot be read.
     pub(super) fn all() -> Self {
         Self {
@@ -74,7 +90,8 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Poi
     if metadata.name.is_empty() {
         wrong.say("metadata.name", "it is empty");
     }
-    let subjects = subjects(&spec.subjects, &mut wrong);
+    let subjects = subjects(&spec.subjects, &SUBJECTS, &mut wrong);
+    let on_behalf_of = behalf::read(spec, &mut wrong);
     let scope = spec.kubernetes.as_ref().map(|scope| self::scope(scope, &mut wrong));
     let services = services(spec, &mut wrong);
     check_whole(spec, namespace, scope.as_ref(), &mut wrong);
@@ -87,6 +104,7 @@ pub(super) fn compile(document: &AccessRuleDocument) -> Result<Compiled, Vec<Poi
             .until
             .as_deref()
             .and_then(|until| wrong.keep("spec.until", read_time(until))),
+        on_behalf_of,
         scope,
         services,
         condition: condition(spec, &mut wrong),
@@ -210,7 +228,22 @@ fn verb(text: &str) -> Result<Box<str>, String> {
     }
 }
 
-fn subjects(written: &Subjects, wrong: &mut Wrong) -> SubjectPatterns {
+/// What members that name somebody are called.
+pub(super) struct Members {
+    pub(super) all: &'static str,
+    pub(super) people: &'static str,
+    pub(super) groups: &'static str,
+    pub(super) workloads: &'static str,
+}
+
+const SUBJECTS: Members = Members {
+    all: "spec.subjects",
+    people: "spec.subjects.people",
+    groups: "spec.subjects.groups",
+    workloads: "spec.subjects.workloads",
+};
+
+pub(super) fn subjects(written: &Subjects, members: &Members, wrong: &mut Wrong) -> SubjectPatterns {
     let Subjects {
         people,
         groups,
@@ -219,22 +252,14 @@ fn subjects(written: &Subjects, wrong: &mut Wrong) -> SubjectPatterns {
     } = written;
     if people.is_empty() && groups.is_empty() && workloads.is_empty() && !public {
         wrong.say(
-            "spec.subjects",
+            members.all,
             "nobody is named; write `groups: [\"*\"]` if everyone who has signed in is meant",
         );
     }
-    let people = wrong.list(
-        "spec.subjects.people",
-        Some(people).filter(|list| !list.is_empty()),
-        plain,
-    );
-    let groups = wrong.list(
-        "spec.subjects.groups",
-        Some(groups).filter(|list| !list.is_empty()),
-        plain,
-    );
+    let people = wrong.list(members.people, Some(people).filter(|list| !list.is_empty()), plain);
+    let groups = wrong.list(members.groups, Some(groups).filter(|list| !list.is_empty()), plain);
     let workloads = Some(workloads).filter(|list| !list.is_empty());
-    let workloads = wrong.list("spec.subjects.workloads", workloads, WorkloadPattern::parse);
+    let workloads = wrong.list(members.workloads, workloads, WorkloadPattern::parse);
     let star = |list: &Option<Vec<Box<str>>>| list.iter().flatten().any(|item| item.as_ref() == "*");
     SubjectPatterns {
         any_person: star(&people),
@@ -308,6 +333,7 @@ fn check_whole(spec: &Spec, namespace: Option<&str>, scope: Option<&Scope>, wron
     if spec.subjects.public {
         check_public(spec, wrong);
     }
+    behalf::check(spec, wrong);
     if let Some(namespace) = namespace {
         check_local(spec, namespace, wrong);
     }
@@ -398,7 +424,7 @@ fn condition(spec: &Spec, wrong: &mut Wrong) -> Condition {
         (Some(_), false) => About::Both,
     };
     wrong
-        .keep("spec.when", Condition::parse(text, about))
+        .keep("spec.when", Condition::parse(text, about, spec.on_behalf_of.is_some()))
         .unwrap_or_default()
 }
 
@@ -451,6 +477,6 @@ fn act_as(spec: &Spec, wrong: &mut Wrong) -> Arc<[Arc<str>]> {
 /// The subjects of a rule that is otherwise unreadable; `None` when they are so themselves.
 pub(super) fn readable_subjects(written: &Subjects) -> Option<SubjectPatterns> {
     let mut wrong = Wrong::default();
-    let read = subjects(written, &mut wrong);
+    let read = subjects(written, &SUBJECTS, &mut wrong);
     wrong.0.is_empty().then_some(read)
 }

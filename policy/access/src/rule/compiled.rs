@@ -6,6 +6,8 @@ use model::decision::{Obligations, RuleEffect, RuleKind, RuleRef};
 use model::request::Action;
 use model::time::Timestamp;
 
+use super::call::Who;
+use super::compile::SubjectPatterns;
 use super::condition::Condition;
 use super::document::{Effect, Mode};
 use super::inquiry::{Inquiry, ServiceInquiry};
@@ -22,6 +24,8 @@ pub struct Rule {
     pub(super) effect: Effect,
     pub(super) mode: Mode,
     pub(super) until: Option<Timestamp>,
+    /// For whom its subjects act; without it, it is about what they do themselves.
+    pub(super) on_behalf_of: Option<SubjectPatterns>,
     pub(super) scope: Option<Scope>,
     /// Which calls of services.
     pub(super) services: Vec<Reached>,
@@ -49,6 +53,15 @@ pub enum Miss {
     /// Its `until` has passed.
     #[error("it has ended")]
     Ended,
+    /// The call is on nobody's behalf.
+    #[error("it is about calls on somebody's behalf")]
+    InPerson,
+    /// The call is on somebody's behalf.
+    #[error("it is not about calls on somebody's behalf")]
+    ForOthers,
+    /// The call is on behalf of somebody else.
+    #[error("it is about calls on behalf of others")]
+    Whom,
     /// It is about HTTP services only.
     #[error("it is not about Kubernetes")]
     NotKubernetes,
@@ -164,11 +177,30 @@ impl Rule {
         !settled && (self.until.is_some() || self.condition.depends_on_the_moment())
     }
 
+    /// Whether it is about what workloads do for others.
+    #[must_use]
+    pub const fn is_on_behalf(&self) -> bool {
+        self.on_behalf_of.is_some()
+    }
+
+    /// What a rule says about calls on somebody's behalf it says about no other, and the other way round.
+    fn missed_by(&self, whom: Option<&Who<'_>>) -> Option<Miss> {
+        match (&self.on_behalf_of, whom) {
+            (None, None) => None,
+            (Some(_), None) => Some(Miss::InPerson),
+            (None, Some(_)) => Some(Miss::ForOthers),
+            (Some(own), Some(whom)) => (!own.cover(whom)).then_some(Miss::Whom),
+        }
+    }
+
     /// Whether it reaches the call. That it is about the subject was found by the index.
     #[must_use]
     pub fn reach(&self, asked: &Inquiry<'_>) -> Reach {
         if self.until.is_some_and(|until| asked.situation.now >= until) {
             return Reach::Misses(Miss::Ended);
+        }
+        if let Some(miss) = self.missed_by(asked.whom) {
+            return Reach::Misses(miss);
         }
         let Some(scope) = &self.scope else {
             return Reach::Misses(Miss::NotKubernetes);
@@ -195,6 +227,9 @@ impl Rule {
     pub fn reach_service(&self, asked: &ServiceInquiry<'_>) -> Reach {
         if self.until.is_some_and(|until| asked.situation().now >= until) {
             return Reach::Misses(Miss::Ended);
+        }
+        if let Some(miss) = self.missed_by(asked.whom) {
+            return Reach::Misses(miss);
         }
         if self.services.is_empty() {
             return Reach::Misses(Miss::NotServices);

@@ -11,13 +11,17 @@ use super::service::ServiceCall;
 
 /// What an expression may use, for the reference page: name and type. Only what something fills: a rule that asks for more
 /// is refused at load, where it would otherwise fail at every call.
-pub const DECLARED: [(&str, &str); 6] = [
+pub const DECLARED: [(&str, &str); 7] = [
     (
         "request",
         "of Kubernetes: cluster, verb, group, resource, subresource, namespace, name, path, method, action: string",
     ),
     ("request", "of services: service, namespace, host, path, method: string"),
     ("subject", "username, uid, issuer, email: string; groups: list(string)"),
+    (
+        "onBehalfOf",
+        "in a rule with `onBehalfOf`, where `subject` is the workload: username, uid, issuer, email: string; groups: list(string)",
+    ),
     ("source", "ip: net.IP"),
     ("now", "timestamp"),
     ("auth", "age: int (seconds); acr: string"),
@@ -31,7 +35,7 @@ pub(super) enum About {
     Both,
 }
 
-static OF_KUBERNETES: LazyLock<Declarations> = LazyLock::new(|| {
+static OF_KUBERNETES: LazyLock<Declared> = LazyLock::new(|| {
     declarations(&[
         "cluster",
         "verb",
@@ -45,15 +49,33 @@ static OF_KUBERNETES: LazyLock<Declarations> = LazyLock::new(|| {
         "action",
     ])
 });
-static OF_SERVICES: LazyLock<Declarations> =
+static OF_SERVICES: LazyLock<Declared> =
     LazyLock::new(|| declarations(&["service", "namespace", "host", "path", "method"]));
-static OF_BOTH: LazyLock<Declarations> = LazyLock::new(|| declarations(&["namespace", "path", "method"]));
+static OF_BOTH: LazyLock<Declared> = LazyLock::new(|| declarations(&["namespace", "path", "method"]));
 
-fn declarations(request: &[&'static str]) -> Declarations {
-    let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Type::String)).collect::<Vec<_>>();
-    let request = texts(request);
-    let mut subject = texts(&["username", "uid", "issuer", "email"]);
-    subject.push(("groups", Type::list(Type::String)));
+/// What may be named in a rule, and in one with `onBehalfOf`.
+struct Declared {
+    in_person: Declarations,
+    on_behalf: Declarations,
+}
+
+fn declarations(request: &[&'static str]) -> Declared {
+    let somebody = || {
+        let mut members: Vec<_> = ["username", "uid", "issuer", "email"]
+            .map(|name| (name, Type::String))
+            .into();
+        members.push(("groups", Type::list(Type::String)));
+        members
+    };
+    let whom = Type::object(ObjectType::new("onBehalfOf", somebody()));
+    Declared {
+        in_person: declared(request, somebody()),
+        on_behalf: declared(request, somebody()).variable("onBehalfOf", whom),
+    }
+}
+
+fn declared(request: &[&'static str], subject: Vec<(&'static str, Type)>) -> Declarations {
+    let request: Vec<_> = request.iter().map(|name| (*name, Type::String)).collect();
     let auth = [("age", Type::Int), ("acr", Type::String)];
     Declarations::new()
         .variable("request", Type::object(ObjectType::new("request", request)))
@@ -77,11 +99,17 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    pub(super) fn parse(text: &str, about: About) -> Result<Self, String> {
+    /// `on_behalf`: of a rule about what workloads do for others.
+    pub(super) fn parse(text: &str, about: About, on_behalf: bool) -> Result<Self, String> {
         let declared = match about {
             About::Kubernetes => &OF_KUBERNETES,
             About::Services => &OF_SERVICES,
             About::Both => &OF_BOTH,
+        };
+        let declared = if on_behalf {
+            &declared.on_behalf
+        } else {
+            &declared.in_person
         };
         let program = compile(text, declared)
             .map_err(|error| format!("line {}, column {}: {}", error.line, error.column, error.message))?;
@@ -113,12 +141,17 @@ impl Condition {
 }
 
 /// The values for one call. What is not known is absent, so that an expression which needs it fails, and fails closed.
-pub(super) fn context(who: &Who<'_>, call: &Call<'_>, situation: &Situation<'_>) -> Context {
-    of(request(call), who, situation)
+pub(super) fn context(who: &Who<'_>, whom: Option<&Who<'_>>, call: &Call<'_>, situation: &Situation<'_>) -> Context {
+    of(request(call), who, whom, situation)
 }
 
 /// The same for a call of a service.
-pub(super) fn of_service(who: &Who<'_>, call: &ServiceCall<'_>, situation: &Situation<'_>) -> Context {
+pub(super) fn of_service(
+    who: &Who<'_>,
+    whom: Option<&Who<'_>>,
+    call: &ServiceCall<'_>,
+    situation: &Situation<'_>,
+) -> Context {
     let request = Value::record([
         ("service", Value::text(call.service.as_str())),
         ("namespace", Value::text(call.namespace)),
@@ -126,11 +159,16 @@ pub(super) fn of_service(who: &Who<'_>, call: &ServiceCall<'_>, situation: &Situ
         ("path", Value::text(call.path)),
         ("method", Value::text(call.method)),
     ]);
-    of(request, who, situation)
+    of(request, who, whom, situation)
 }
 
-fn of(request: Value, who: &Who<'_>, situation: &Situation<'_>) -> Context {
-    Context::new()
+fn of(request: Value, who: &Who<'_>, whom: Option<&Who<'_>>, situation: &Situation<'_>) -> Context {
+    let context = Context::new();
+    let context = match whom {
+        Some(whom) => context.with("onBehalfOf", subject(whom)),
+        None => context,
+    };
+    context
         .with("request", request)
         .with("subject", subject(who))
         .with("source", source(situation.source))

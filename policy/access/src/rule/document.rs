@@ -54,6 +54,10 @@ pub struct Spec {
     pub until: Option<String>,
     /// Whom it is about: any of those listed.
     pub subjects: Subjects,
+    /// Whom the workloads among the subjects act for. Such a rule is about calls on behalf of any of these and about no other; an
+    /// allow lets the workloads act within what these may do themselves, and grants nobody anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<Subjects>,
     /// Kubernetes calls.
     #[serde(default)]
     pub kubernetes: Option<KubernetesScope>,
@@ -196,6 +200,9 @@ pub struct Example {
     pub name: String,
     /// Who asks.
     pub subject: ExampleSubject,
+    /// For whom a workload acts. The example then asks whether it may act for them, not what they may do themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<ExampleSubject>,
     /// What is asked.
     pub request: ExampleRequest,
     /// What is to come of it.

@@ -184,30 +184,66 @@ struct Said {
     demanding: Vec<Arc<str>>,
 }
 
-fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Result<Said, String> {
-    let groups: Vec<Arc<str>> = example
-        .subject
-        .groups
-        .iter()
-        .map(|group| group.as_str().into())
-        .collect();
-    let (kind, username) = subject(example)?;
-    let view = match kind {
-        SubjectKind::Public => SubjectView::nobody(),
-        _ => SubjectView::impersonated(&username, &groups),
+/// Somebody of an example.
+struct Somebody {
+    kind: SubjectKind,
+    username: String,
+    groups: Vec<Arc<str>>,
+}
+
+impl Somebody {
+    fn read(written: &ExampleSubject) -> Result<Self, String> {
+        let (kind, username) = subject(written)?;
+        let groups = written.groups.iter().map(|group| group.as_str().into()).collect();
+        Ok(Self { kind, username, groups })
+    }
+
+    fn who(&self) -> Who<'_> {
+        Who {
+            kind: self.kind,
+            view: match self.kind {
+                SubjectKind::Public => SubjectView::nobody(),
+                _ => SubjectView::impersonated(&self.username, &self.groups),
+            },
+            uid: None,
+            issuer: "",
+            email: None,
+        }
+    }
+}
+
+/// For whom the workload of an example acts.
+fn somebody_else(example: &Example, acting: &Somebody) -> Result<Option<Somebody>, String> {
+    let Some(whom) = &example.on_behalf_of else {
+        return Ok(None);
     };
-    let who = Who {
-        kind,
-        view,
-        uid: None,
-        issuer: "",
-        email: None,
+    let whom = Somebody::read(whom).map_err(|what| format!("onBehalfOf: {what}"))?;
+    let is_workload = matches!(acting.kind, SubjectKind::ServiceAccount | SubjectKind::Workload);
+    if !is_workload || whom.kind == SubjectKind::Public {
+        return Err("a `workload` acts for somebody who has signed in, and nobody else does".to_owned());
+    }
+    Ok(Some(whom))
+}
+
+/// Who asks in an example, and for whom.
+struct Asking<'a> {
+    who: &'a Who<'a>,
+    whom: Option<&'a Who<'a>>,
+}
+
+fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Result<Said, String> {
+    let acting = Somebody::read(&example.subject)?;
+    let whom = somebody_else(example, &acting)?;
+    let (who, whom) = (acting.who(), whom.as_ref().map(Somebody::who));
+    let asking = Asking {
+        who: &who,
+        whom: whom.as_ref(),
     };
     let request = &example.request;
     if let Some(host) = &request.host {
-        return outcome_of_service(host, request, &who, set, shared);
+        return outcome_of_service(host, request, &asking, set, shared);
     }
-    if kind == SubjectKind::Public {
+    if acting.kind == SubjectKind::Public {
         return Err("who has not signed in calls services only: name a `host`".to_owned());
     }
     if request.service.is_some() || request.method.is_some() {
@@ -232,20 +268,50 @@ fn outcome(example: &Example, set: &RuleSet, shared: Option<&mut Budget>) -> Res
     let labels: NamespaceLabels =
         HashMap::from([(request.namespace.as_str().into(), request.namespace_labels.clone())]);
     let situation = situation(request, &labels)?;
-    let asked = Inquiry::new(&who, &call, &situation);
-    let Some(left) = shared else {
-        return Ok(fold(set.ask(&asked)));
+    Ok(replies(&asking, shared, |who, whom, left| {
+        let mut asked = Inquiry::new(who, &call, &situation);
+        asked = match whom {
+            Some(whom) => asked.on_behalf_of(whom),
+            None => asked,
+        };
+        let Some(left) = left else {
+            return set.ask(&asked);
+        };
+        let asked = asked.within(*left);
+        let said = set.ask(&asked);
+        *left = asked.left();
+        said
+    }))
+}
+
+/// What the rules say. On somebody's behalf it is what they say of the acting: an allow is one with `onBehalfOf`, and whatever is
+/// forbidden to either, or demanded of the workload, counts.
+fn replies<'s>(
+    asking: &Asking<'_>,
+    mut shared: Option<&mut Budget>,
+    mut ask: impl FnMut(&Who<'_>, Option<&Who<'_>>, Option<&mut Budget>) -> Vec<(&'s Rule, Reach)>,
+) -> Said {
+    let Some(whom) = asking.whom else {
+        return fold(ask(asking.who, None, shared));
     };
-    let asked = asked.within(*left);
-    let said = fold(set.ask(&asked));
-    *left = asked.left();
-    Ok(said)
+    let mut reaches = ask(asking.who, Some(whom), shared.as_deref_mut());
+    for who in [asking.who, whom] {
+        let said = ask(who, None, shared.as_deref_mut()).into_iter();
+        reaches.extend(said.map(|(rule, reach)| match (rule.effect(), reach) {
+            // What is allowed in person is no leave to act.
+            (Effect::Allow, Reach::Applies) => {
+                (rule, Reach::Fails("it is not about calls on somebody's behalf".into()))
+            }
+            (_, reach) => (rule, reach),
+        }));
+    }
+    fold(reaches)
 }
 
 fn outcome_of_service(
     host: &str,
     request: &ExampleRequest,
-    who: &Who<'_>,
+    asking: &Asking<'_>,
     set: &RuleSet,
     shared: Option<&mut Budget>,
 ) -> Result<Said, String> {
@@ -279,23 +345,29 @@ fn outcome_of_service(
         method,
         path,
     };
-    let asked = ServiceInquiry::new(who, &call, &situation);
-    let Some(left) = shared else {
-        return Ok(fold(set.ask_service(&asked)));
-    };
-    let asked = asked.within(*left);
-    let said = fold(set.ask_service(&asked));
-    *left = asked.left();
-    Ok(said)
+    Ok(replies(asking, shared, |who, whom, left| {
+        let mut asked = ServiceInquiry::new(who, &call, &situation);
+        asked = match whom {
+            Some(whom) => asked.on_behalf_of(whom),
+            None => asked,
+        };
+        let Some(left) = left else {
+            return set.ask_service(&asked);
+        };
+        let asked = asked.within(*left);
+        let said = set.ask_service(&asked);
+        *left = asked.left();
+        said
+    }))
 }
 
-fn subject(example: &Example) -> Result<(SubjectKind, String), String> {
+fn subject(written: &ExampleSubject) -> Result<(SubjectKind, String), String> {
     let ExampleSubject {
         person,
         workload,
         public,
         groups,
-    } = &example.subject;
+    } = written;
     match (person, workload) {
         (None, None) if *public && groups.is_empty() => Ok((SubjectKind::Public, String::new())),
         _ if *public => Err("who is `public` has neither name nor groups".to_owned()),

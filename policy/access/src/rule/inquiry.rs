@@ -24,6 +24,7 @@ pub struct Inquiry<'a> {
     pub(super) who: &'a Who<'a>,
     pub(super) call: &'a Call<'a>,
     pub(super) situation: &'a Situation<'a>,
+    pub(super) whom: Option<&'a Who<'a>>,
     values: OnceCell<Context>,
     /// The same of the object behind a name with a port.
     of_the_object: OnceCell<Context>,
@@ -52,6 +53,7 @@ pub struct ServiceInquiry<'a> {
     pub(super) who: &'a Who<'a>,
     call: &'a ServiceCall<'a>,
     situation: &'a Situation<'a>,
+    pub(super) whom: Option<&'a Who<'a>>,
     values: OnceCell<Context>,
     left: Left,
 }
@@ -64,9 +66,17 @@ impl<'a> ServiceInquiry<'a> {
             who,
             call,
             situation,
+            whom: None,
             values: OnceCell::new(),
             left: Left(Cell::new(OF_A_NAMESPACE)),
         }
+    }
+
+    /// The same on behalf of somebody: only rules about such calls answer.
+    #[must_use]
+    pub const fn on_behalf_of(mut self, whom: &'a Who<'a>) -> Self {
+        self.whom = Some(whom);
+        self
     }
 
     /// The same within what earlier ones have left over.
@@ -95,7 +105,7 @@ impl<'a> ServiceInquiry<'a> {
         }
         let values = self
             .values
-            .get_or_init(|| values::of_service(self.who, self.call, self.situation));
+            .get_or_init(|| values::of_service(self.who, self.whom, self.call, self.situation));
         self.left.evaluated(condition, values, local)
     }
 }
@@ -108,10 +118,18 @@ impl<'a> Inquiry<'a> {
             who,
             call,
             situation,
+            whom: None,
             values: OnceCell::new(),
             of_the_object: OnceCell::new(),
             left: Left(Cell::new(OF_A_NAMESPACE)),
         }
+    }
+
+    /// The same on behalf of somebody: only rules about such calls answer.
+    #[must_use]
+    pub const fn on_behalf_of(mut self, whom: &'a Who<'a>) -> Self {
+        self.whom = Some(whom);
+        self
     }
 
     /// The same within what earlier ones have left over.
@@ -132,7 +150,7 @@ impl<'a> Inquiry<'a> {
         }
         let values = self
             .values
-            .get_or_init(|| values::context(self.who, self.call, self.situation));
+            .get_or_init(|| values::context(self.who, self.whom, self.call, self.situation));
         self.left.evaluated(condition, values, local)
     }
 
@@ -151,7 +169,7 @@ impl<'a> Inquiry<'a> {
             let mut call = *self.call;
             call.asked.name = name;
             call.asked.path = path.as_deref().unwrap_or(call.asked.path);
-            values::context(self.who, &call, self.situation)
+            values::context(self.who, self.whom, &call, self.situation)
         });
         Some(self.left.evaluated(condition, values, local))
     }

@@ -3,6 +3,9 @@
 //! Not a policy language: fixed members with one meaning each, and a condition in CEL for the rest. What cannot be
 //! understood is refused at load, and at the latest a rule that cannot be evaluated grants nothing or forbids.
 
+mod behalf;
+#[cfg(test)]
+mod behalf_tests;
 mod call;
 mod compile;
 mod compiled;

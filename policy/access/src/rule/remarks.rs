@@ -162,6 +162,8 @@ fn keeps_nodes(other: &Compiled) -> bool {
 
 /// Whether `keeper` says of nodes what `one` says of pods, or more, to whom that is about.
 fn does_as_much(keeper: &Compiled, one: &Compiled) -> bool {
+    // What is said of calls on somebody's behalf is said of no other.
+    let is_about_those = keeper.rule.on_behalf_of.is_none() || keeper.rule.on_behalf_of == one.rule.on_behalf_of;
     let counts = keeper.rule.mode == Mode::Enforce || one.rule.mode == Mode::Shadow;
     let is_about_them = keeper.subjects.everyone || keeper.subjects == one.subjects;
     let demands_as_much = || {
@@ -174,5 +176,5 @@ fn does_as_much(keeper: &Compiled, one: &Compiled) -> bool {
         (Effect::Allow, Effect::Forbid) => false,
         (Effect::Allow, Effect::Allow) => demands_as_much(),
     };
-    counts && is_about_them && does
+    counts && is_about_those && is_about_them && does
 }

@@ -9,6 +9,7 @@ use model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::behalf;
 use super::compile::{self, Compiled, SubjectPatterns, Wrong};
 use super::compiled::{Rule, Scope};
 use super::condition::Condition;
@@ -34,6 +35,7 @@ pub(super) fn salvage(object: &Value, why: &str) -> Option<Compiled> {
         .pointer("/spec/subjects")
         .and_then(|subjects| Subjects::deserialize(subjects).ok());
     let subjects = subjects.and_then(|subjects| compile::readable_subjects(&subjects));
+    let whom = object.pointer("/spec/onBehalfOf");
     let scope = object.pointer("/spec/kubernetes").map(salvage_scope);
     let written_services = object.pointer("/spec/services");
     let only_services = scope.is_none() && written_services.is_some();
@@ -47,6 +49,7 @@ pub(super) fn salvage(object: &Value, why: &str) -> Option<Compiled> {
             effect,
             mode: Mode::Enforce,
             until: text(object, "/spec/until").and_then(|until| Timestamp::parse(until).ok()),
+            on_behalf_of: whom.map(|whom| behalf::readable(Subjects::deserialize(whom).ok().as_ref())),
             scope: if only_services {
                 None
             } else {
