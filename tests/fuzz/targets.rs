@@ -40,6 +40,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("server_log", insight::fuzz_server_log),
     ("service_target", model::request::fuzz_service_target),
     ("sign_in_first", proxy::sign_in_first::fuzz_sign_in_first),
+    ("spiffe_id", model::spiffe::fuzz_spiffe_id),
     ("spdy_tap", recording::tap::fuzz_spdy_tap),
     ("stream_protocol", recording::tap::fuzz_stream_protocol),
     ("tar_reader", recording::fuzz_tar_reader),

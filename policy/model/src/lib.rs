@@ -18,6 +18,7 @@ pub mod origin;
 pub mod reason;
 pub mod request;
 pub mod service;
+pub mod spiffe;
 pub mod status;
 pub mod subject;
 pub mod time;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use condition::Budget;
 use model::decision::Obligations;
 use model::service::{HostName, ServiceName};
+use model::spiffe::SpiffeId;
 use model::subject::SubjectKind;
 use model::time::Timestamp;
 
@@ -372,7 +373,10 @@ fn subject(written: &ExampleSubject) -> Result<(SubjectKind, String), String> {
         (None, None) if *public && groups.is_empty() => Ok((SubjectKind::Public, String::new())),
         _ if *public => Err("who is `public` has neither name nor groups".to_owned()),
         (Some(person), None) => Ok((SubjectKind::Person, person.clone())),
-        (None, Some(workload)) if workload.starts_with("spiffe://") => Ok((SubjectKind::Workload, workload.clone())),
+        (None, Some(workload)) if workload.starts_with("spiffe://") => match SpiffeId::parse(workload) {
+            Ok(id) => Ok((SubjectKind::Workload, id.as_str().to_owned())),
+            Err(error) => Err(format!("`{workload}`: {error}")),
+        },
         (None, Some(workload)) => match workload.split_once('/') {
             Some((namespace, name)) => Ok((
                 SubjectKind::ServiceAccount,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::request::Action;
+use model::spiffe::SpiffePattern;
 
 use crate::rbac::Attributes;
 
@@ -218,11 +219,7 @@ impl WorkloadPattern {
             return Ok(Self::Any);
         }
         if text.starts_with("spiffe://") {
-            return match text.strip_suffix("/*") {
-                _ if !text.contains('*') => Ok(Self::Exactly(text.to_owned())),
-                Some(base) if !base.contains('*') => Ok(Self::Under(format!("{base}/"))),
-                _ => Err(format!("`{text}`: a star may stand for the rest behind a `/` only")),
-            };
+            return Self::spiffe(text);
         }
         match text.split_once('/') {
             Some((namespace, "*")) if !namespace.is_empty() && !namespace.contains('*') => {
@@ -234,6 +231,21 @@ impl WorkloadPattern {
             _ => Err(format!(
                 "`{text}` is neither `<namespace>/<service account>` nor `spiffe://…`"
             )),
+        }
+    }
+
+    /// What no ID could be would never match, which for a forbid would be silence: so it is refused.
+    fn spiffe(text: &str) -> Result<Self, String> {
+        if text == "spiffe://*" {
+            return Ok(Self::Under("spiffe://".to_owned()));
+        }
+        if text.strip_suffix("/*").unwrap_or(text).contains('*') {
+            return Err(format!("`{text}`: a star may stand for the rest behind a `/` only"));
+        }
+        match SpiffePattern::parse(text) {
+            Ok(SpiffePattern::Exactly(id)) => Ok(Self::Exactly(id.as_str().to_owned())),
+            Ok(SpiffePattern::Under(beginning)) => Ok(Self::Under(beginning.as_ref().to_owned())),
+            Err(error) => Err(format!("`{text}`: {error}")),
         }
     }
 

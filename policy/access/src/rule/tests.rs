@@ -663,3 +663,97 @@ fn a_namespaced_rule_cannot_loosen_and_reaches_its_namespace_only() {
     other["metadata"]["namespace"] = json!("a");
     assert!(load_objects([&other]).1[0].what.contains("reaches that namespace only"));
 }
+
+const MESH: &str = r#"
+effect: allow
+subjects: {workloads: ["spiffe://example.org/ns/prod/*", "spiffe://partner.example/billing"]}
+kubernetes: {verbs: [get], resources: [configmaps]}
+tests:
+- name: a workload below the path
+  subject: {workload: spiffe://example.org/ns/prod/sa/web}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: allow
+- name: the one that is named
+  subject: {workload: spiffe://partner.example/billing}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: allow
+- name: nobody below the one that is named
+  subject: {workload: spiffe://partner.example/billing/worker}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: silent
+- name: a path is meant by whole segments
+  subject: {workload: spiffe://example.org/ns/production/sa/web}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: silent
+- name: not the path itself
+  subject: {workload: spiffe://example.org/ns/prod}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: silent
+- name: the same path of another trust domain is somebody else
+  subject: {workload: spiffe://example.organ/ns/prod/sa/web}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: silent
+- name: a person of the name is none of them
+  subject: {person: spiffe://example.org/ns/prod/sa/web}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: silent
+- name: nor is an account of a cluster
+  subject: {workload: prod/web}
+  request: {cluster: c, verb: get, resource: configmaps}
+  expect: silent
+"#;
+
+#[test]
+fn workloads_are_named_by_their_spiffe_id_or_by_whole_segments_of_its_path() {
+    assert_eq!(problems(&rule(MESH)), Vec::<String>::new());
+    let all = MESH.replace("\"spiffe://example.org/ns/prod/*\"", "\"spiffe://*\"");
+    let told = problems(&rule(&all));
+    assert_eq!(
+        told.len(),
+        4,
+        "of any trust domain, and nobody who is none of a trust domain: {told:#?}"
+    );
+}
+
+#[test]
+fn a_name_that_no_workload_can_have_is_refused_at_load() {
+    for (name, why) in [
+        ("spiffe://Example.org/a", "lower-case letters"),
+        ("spiffe://example.org", "has a path behind the trust domain"),
+        ("spiffe://example.org/a/", "no slash at its end"),
+        ("spiffe://example.org/a/../b", "no segment `.` or `..`"),
+        ("spiffe://example.org/a%2fb", "without escapes"),
+        ("spiffe://example.org//*", "no empty segment"),
+        (
+            "spiffe://example.org/a*",
+            "a star may stand for the rest behind a `/` only",
+        ),
+        ("spiffe://*/a", "a star may stand for the rest behind a `/` only"),
+        (
+            "spiffe://*.example.org/*",
+            "a star may stand for the rest behind a `/` only",
+        ),
+        ("spiffe:///*", "the trust domain is empty"),
+    ] {
+        let told = problems(&rule(&format!(
+            "effect: forbid\nsubjects: {{workloads: ['{name}']}}\nkubernetes: {{verbs: [get], resources: [pods]}}\n"
+        )));
+        assert!(
+            told.len() == 1
+                && told
+                    .iter()
+                    .all(|line| line.contains(&format!("`{name}`: ")) && line.contains(why)),
+            "{name}: {told:#?}"
+        );
+    }
+    let wrong = MESH.replace(
+        "subject: {workload: spiffe://example.org/ns/prod}",
+        "subject: {workload: spiffe://example.org}",
+    );
+    let told = problems(&rule(&wrong));
+    assert!(
+        told.iter()
+            .any(|line| line.contains("`spiffe://example.org`: a workload's SPIFFE ID has a path")),
+        "{told:#?}"
+    );
+}
