@@ -154,6 +154,9 @@ async fn a_05_tls_06_a_client_certificate_is_judged_by_us_and_never_fails_the_ha
                     Err(ClientCertificateProblem::Malformed)
                 }),
                 ClientCertificate::Rejected(_, problem) => Some(Err(problem)),
+                ClientCertificate::Workload(_) | ClientCertificate::NoWorkload(_) => {
+                    panic!("no trust domain is configured")
+                }
             };
             assert_eq!(found, expected);
         }

@@ -328,7 +328,8 @@ fn listen(arguments: &Observe, address: SocketAddr, intake: &Arc<Mutex<Intake>>)
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client_certificates = match &arguments.client_ca {
         Some(file) => Some(ClientCertificateRules {
-            authorities: Arc::new(ClientAuthorities::load(&read(file)?)?),
+            authorities: Some(Arc::new(ClientAuthorities::load(&read(file)?)?)),
+            workloads: None,
             silent_names: Arc::default(),
         }),
         None => None,

@@ -62,7 +62,8 @@ fn security(listener: &config::Listener, senders: &mut TlsSenders) -> anyhow::Re
         Some(clients) => {
             let authorities = Arc::new(ClientAuthorities::load(&read(&clients.ca_file)?)?);
             Some(ClientCertificateRules {
-                authorities,
+                authorities: Some(authorities),
+                workloads: None,
                 silent_names: Arc::default(),
             })
         }
@@ -72,7 +73,7 @@ fn security(listener: &config::Listener, senders: &mut TlsSenders) -> anyhow::Re
         tls: tls.clone(),
         clients: listener.client_certificates.clone(),
     });
-    let authorities = client_certificates.as_ref().map(|rules| Arc::clone(&rules.authorities));
+    let authorities = client_certificates.as_ref().and_then(|rules| rules.authorities.clone());
     tokio::spawn(reload_certificates(files, Arc::clone(&certificates), authorities));
     senders.insert(listener.name.clone(), sender);
     Ok(Security::Tls {

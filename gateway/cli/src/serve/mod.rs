@@ -626,6 +626,7 @@ fn identity_station(
                 Some((listener.name.clone(), names))
             })
             .collect(),
+        workloads: Vec::new(),
     };
     let questions = Questions {
         keys,

@@ -3,7 +3,8 @@
 //! Verification is strict and comes from the crate `oidc`; this station picks the verifier by the unverified issuer (and
 //! asks no network for an unknown one), remembers what was verified, and looks up the session behind a token of ours.
 //! Invariant: a credential that is present and bad never falls back to another identity, and nobody is anonymous
-//! (promise 1). A client certificate that verifies counts before a token; both bad is bad.
+//! (promise 1). A client certificate that verifies counts before a token; both bad is bad, and so is a bad X.509-SVID beside
+//! anything.
 
 mod audience;
 mod cache;
@@ -14,6 +15,7 @@ mod locked;
 mod newcomers;
 mod public;
 mod standing;
+mod svid;
 #[cfg(test)]
 mod tests;
 mod vouched;
@@ -31,6 +33,7 @@ use model::ask::{
 use model::cluster::ClusterId;
 use model::event::By;
 use model::lock::Locks;
+use model::spiffe::TrustDomain;
 use model::subject::{Subject, SubjectId, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use oidc::{Purpose, TokenError, Trust, Unverified, VerifiedToken};
@@ -71,17 +74,20 @@ pub enum Credential {
     Cookie,
     /// None: what the public may do at a service.
     Public,
+    /// An X.509-SVID of a workload.
+    Svid,
 }
 
 impl Credential {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::GatewayToken,
         Self::ProviderToken,
         Self::ServiceAccount,
         Self::Certificate,
         Self::Cookie,
         Self::Public,
+        Self::Svid,
     ];
 
     /// Whether a sign-in at this gateway stands behind it, which can be looked up by its id.
@@ -100,6 +106,7 @@ impl Credential {
             Self::Certificate => "certificate",
             Self::Cookie => "cookie",
             Self::Public => "none",
+            Self::Svid => "svid",
         }
     }
 }
@@ -258,6 +265,8 @@ pub struct Acceptance {
     pub longest_sign_in: Duration,
     /// By the listener that took a client certificate: with what the names in it begin.
     pub certificates: HashMap<String, CertificateNames>,
+    /// Trust domains whose workloads prove themselves by X.509-SVIDs; their names come from nobody else.
+    pub workloads: Vec<TrustDomain>,
 }
 
 /// The identity station.
@@ -351,9 +360,11 @@ impl Station {
             ClientCertificate::Absent => None,
             ClientCertificate::Verified(chain) => {
                 let names = self.acceptance.certificates.get(&**conn.listener());
-                Some(certificate::identity(&chain, names))
+                Some(certificate::identity(&chain, names).and_then(|person| self.is_no_workload(person)))
             }
             ClientCertificate::Rejected(_, problem) => Some(Err(Refusal::BadCredential(problem.to_string()))),
+            ClientCertificate::Workload(svid) => Some(Ok(svid::identity(&svid)?)),
+            ClientCertificate::NoWorkload(problem) => return Err(svid::no_workload(&problem)),
         };
         if let Some(Ok(identity)) = by_certificate {
             return self.admit(Arc::new(identity), now.wall).map_err(Unproved::from);
@@ -406,7 +417,8 @@ impl Station {
             None => {}
         }
         let began = self.cache.epoch();
-        match self.verify(audience, token, (fingerprint, from), now).await {
+        let verified = self.verify(audience, token, (fingerprint, from), now).await;
+        match verified.and_then(|(identity, until)| Ok((self.is_no_workload(identity)?, until))) {
             Ok((identity, until)) => {
                 let identity = Arc::new(identity);
                 let until = until.min(identity.expires_at);

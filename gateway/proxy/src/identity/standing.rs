@@ -37,11 +37,12 @@ impl Station {
             Credential::Public => Ok(Timestamp::MAX),
             // Its token is not kept, so that it cannot be reviewed again; its rights are looked at as everybody's.
             Credential::ServiceAccount => self.without_sign_in(since, now),
-            Credential::Certificate => match conn.map(Conn::client_certificate) {
-                Some(ClientCertificate::Verified(_)) => {
+            Credential::Certificate | Credential::Svid => match conn.map(Conn::client_certificate) {
+                Some(ClientCertificate::Verified(_) | ClientCertificate::Workload(_)) => {
                     before(identity.expires_at, now, "the client certificate has expired")
                 }
                 Some(ClientCertificate::Rejected(_, problem)) => Err(Refusal::BadCredential(problem.to_string())),
+                Some(ClientCertificate::NoWorkload(problem)) => Err(Refusal::BadCredential(problem.to_string())),
                 Some(ClientCertificate::Absent) | None => Err(Refusal::NoCredential),
             },
         })
@@ -54,7 +55,7 @@ impl Station {
             Credential::GatewayToken | Credential::Cookie => identity.sign_in_ends.unwrap_or(Timestamp::MAX),
             Credential::Public => Timestamp::MAX,
             Credential::ProviderToken | Credential::ServiceAccount => since.plus(self.acceptance.longest_sign_in),
-            Credential::Certificate => identity.expires_at,
+            Credential::Certificate | Credential::Svid => identity.expires_at,
         }
     }
 
@@ -120,7 +121,7 @@ pub(crate) fn holds_at_first(identity: &Identity, since: Timestamp) -> Timestamp
         Credential::ServiceAccount => since.plus(LOOKED_AT_AFTER),
         // Its key may have been withdrawn since it was proved, when this call stood in no table yet: the next beat looks.
         Credential::ProviderToken => since,
-        Credential::Certificate => identity.expires_at,
+        Credential::Certificate | Credential::Svid => identity.expires_at,
     }
 }
 

@@ -7,9 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::lock::Lock;
 use oidc::gateway::{GatewayClaims, GatewayVerifier, Mint, ProviderIdentity, SigningKey};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::ask::Asked;
+use crate::listener::tls::svid_tests::{Authority, leaf, rules as svid_rules};
+use crate::listener::tls::{ClientAuthorities, ClientCertificateRules, TrustBundle};
+use crate::listener::{TlsFacts, TlsVersion};
 use crate::session::bench;
 
 const OURS: &str = "https://gate";
@@ -64,6 +68,7 @@ fn station_with(
         sign_in_check: Duration::from_secs(60),
         longest_sign_in: Duration::from_secs(86_400),
         certificates: HashMap::new(),
+        workloads: vec![TrustDomain::parse("example.org").unwrap()],
     };
     (
         Arc::new(Station::new(trust, locks, questions, acceptance).unwrap()),
@@ -289,4 +294,145 @@ async fn a_token_of_ours_whose_person_is_locked_out_is_told_of_the_lock_and_not_
         matches!(again, Err(Turned::Refused(Refusal::SignInEnded(_)))),
         "{again:?}"
     );
+}
+
+/// A connection on which this certificate was presented.
+fn conn(leaf: Vec<u8>, rules: &ClientCertificateRules) -> Conn {
+    let address = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+    let facts = TlsFacts {
+        version: TlsVersion::Tls13,
+        cipher: "",
+        sni: None,
+        alpn: None,
+        is_resumed: false,
+    };
+    let conn = Conn::new(1, address, address, "kubernetes".into(), CancellationToken::new());
+    conn.with_tls(facts, Some(Arc::from([leaf.into()])), Some(rules))
+}
+
+const WEB: &str = "spiffe://example.org/ns/prod/sa/web";
+
+async fn authenticates(station: &Station, conn: &Conn, token: Option<&str>) -> Result<Authenticated, Unproved> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    let (clock, _) = crate::clock::Clock::manual(bench::BEGIN.unix_nanos());
+    station.authenticate(conn, &cluster(), &mut headers, clock.read()).await
+}
+
+fn why(unproved: &Unproved) -> (&'static str, String) {
+    (unproved.credential, unproved.refusal.in_words())
+}
+
+#[tokio::test]
+async fn n_11_a_workload_is_known_by_its_spiffe_id_as_it_stands_and_by_nothing_else() {
+    let (station, _) = station();
+    let (authority, bundle) = (Authority::new("a"), Arc::new(TrustBundle::default()));
+    bundle.reload_file(authority.pem().as_bytes()).unwrap();
+    let rules = svid_rules(&bundle, &bundle, None);
+    let der = leaf(&authority, &[WEB], |params| {
+        // What makes a person and their groups makes nobody here.
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "system:admin");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationName, "system:masters");
+        params.not_after = rcgen::date_time_ymd(2040, 1, 2);
+    });
+    let conn = conn(der, &rules);
+    let proved = authenticates(&station, &conn, None).await.unwrap();
+    let (identity, by) = (proved.identity(), proved.identity().by());
+    assert_eq!((by.kind, by.user, by.sub), (SubjectKind::Workload, WEB, WEB));
+    assert_eq!((by.iss, by.credential), ("spiffe://example.org", "svid"));
+    assert!(by.credential_id.unwrap().starts_with("X509SHA256="));
+    assert_eq!(by.session, Some(subject_id("spiffe://example.org", WEB).as_str()));
+    assert!(identity.subject().groups().is_empty() && by.email.is_none());
+    assert_eq!(identity.expires_at(), Timestamp::parse("2040-01-02T00:00:00Z").unwrap());
+    assert_eq!(station.known_end(identity, bench::BEGIN), identity.expires_at());
+    let still = |now| station.still(identity, Some(&conn), bench::BEGIN, now).unwrap();
+    assert_eq!(still(bench::BEGIN).unwrap(), identity.expires_at());
+    assert!(
+        still(identity.expires_at()).is_err(),
+        "no call outlives the certificate"
+    );
+    bundle.unload();
+    assert_eq!(
+        still(bench::BEGIN).unwrap_err().in_words(),
+        "no bundle of the trust domain `example.org` is loaded"
+    );
+}
+
+#[tokio::test]
+async fn n_11_a_bad_svid_is_refused_whatever_is_presented_beside_it() {
+    let (station, asked) = station();
+    let good = token(OURS, "ci");
+    answer(asked, vec![good.clone()]);
+    let (authority, bundle) = (Authority::new("a"), Arc::new(TrustBundle::default()));
+    let people = Arc::new(ClientAuthorities::load(authority.pem().as_bytes()).unwrap());
+    let rules = svid_rules(&bundle, &bundle, Some(people));
+    for (uris, words) in [
+        (&[WEB][..], "no bundle of the trust domain `example.org` is loaded"),
+        (
+            &["spiffe://other.example/a"],
+            "workloads of the trust domain `other.example` are not accepted here",
+        ),
+        (
+            &[WEB, "https://alice.example"],
+            "the X.509-SVID has a second URI among its names; its SPIFFE ID is the only one that it may have",
+        ),
+        (
+            &["spiffe://example.org/"],
+            "the URI in the client certificate is no workload's SPIFFE ID: the path of a SPIFFE ID has no empty segment and no slash at its end",
+        ),
+    ] {
+        let named =
+            |params: &mut rcgen::CertificateParams| params.distinguished_name.push(rcgen::DnType::CommonName, "alice");
+        let conn = conn(leaf(&authority, uris, named), &rules);
+        for token in [None, Some(good.as_str()), Some("garbage")] {
+            let unproved = authenticates(&station, &conn, token).await.unwrap_err();
+            assert_eq!(why(&unproved), ("svid", words.to_owned()), "{token:?}");
+            assert!(unproved.known.is_none());
+        }
+    }
+    let plain = conn(leaf(&authority, &[], |_| {}), &rules);
+    assert!(
+        authenticates(&station, &plain, Some(&good)).await.is_ok(),
+        "beside a certificate that names no workload the token counts as always"
+    );
+}
+
+#[tokio::test]
+async fn n_11_nobody_goes_by_the_name_of_a_workload_of_an_accepted_trust_domain() {
+    let (station, _) = station();
+    let authority = Authority::new("a");
+    let people = Arc::new(ClientAuthorities::load(authority.pem().as_bytes()).unwrap());
+    let rules = svid_rules(&Arc::default(), &Arc::default(), Some(people));
+    let mut station = Arc::into_inner(station).unwrap();
+    station.acceptance.certificates = HashMap::from([("kubernetes".to_owned(), CertificateNames::default())]);
+    for (name, is_somebody) in [
+        (WEB, false),
+        ("spiffe://example.org/", false),
+        ("spiffe://example.org", false),
+        ("spiffe://example.organ/a", true),
+        ("alice", true),
+    ] {
+        let named =
+            |params: &mut rcgen::CertificateParams| params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let conn = conn(leaf(&authority, &[], named), &rules);
+        let found = authenticates(&station, &conn, None).await;
+        assert_eq!(found.is_ok(), is_somebody, "{name}: {found:?}");
+        let of_token = station.is_no_workload(for_bench(name, &[], Credential::ProviderToken));
+        assert_eq!(of_token.is_ok(), is_somebody, "{name}");
+    }
+    let conn = conn(
+        leaf(&authority, &[], |params| {
+            params.distinguished_name.push(rcgen::DnType::CommonName, WEB)
+        }),
+        &rules,
+    );
+    let told = why(&authenticates(&station, &conn, None).await.unwrap_err());
+    let words = "`spiffe://example.org/ns/prod/sa/web` is the name of a workload: those of the trust domain `example.org` prove themselves by their X.509-SVID alone";
+    assert_eq!(told, ("certificate", words.to_owned()));
 }

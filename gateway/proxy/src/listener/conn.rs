@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::tls::{ClientAuthorities, ClientCertificateProblem, Verdict};
+use super::tls::{Claim, ClientCertificateProblem, ClientCertificateRules, Svid, SvidProblem, Verdict};
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -83,13 +83,48 @@ pub enum ClientCertificate {
     Verified(Arc<[CertificateDer<'static>]>),
     /// The chain is not trusted now; the handshake went on all the same, as other credentials may count.
     Rejected(Arc<[CertificateDer<'static>]>, ClientCertificateProblem),
+    /// It is an X.509-SVID, and the bundle of its trust domain vouches for it now.
+    Workload(Arc<Svid>),
+    /// It names a SPIFFE ID and proves nobody.
+    NoWorkload(SvidProblem),
+}
+
+impl ClientCertificate {
+    /// Why it does not count now, in words.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Absent | Self::Verified(_) | Self::Workload(_) => None,
+            Self::Rejected(_, problem) => Some(problem.to_string()),
+            Self::NoWorkload(problem) => Some(problem.to_string()),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct ClientChain {
     chain: Arc<[CertificateDer<'static>]>,
-    authorities: Arc<ClientAuthorities>,
+    claim: Claim,
     verdict: Verdict,
+}
+
+impl ClientChain {
+    /// Each claim is verified by its own authorities alone.
+    fn at(&self, now: UnixTime) -> ClientCertificate {
+        let rejected = |problem| ClientCertificate::Rejected(self.chain.clone(), problem);
+        match &self.claim {
+            Claim::Person(None) => rejected(ClientCertificateProblem::NoWorkload),
+            Claim::Person(Some(authorities)) => match self.verdict.at(now, authorities, &self.chain) {
+                Ok(()) => ClientCertificate::Verified(self.chain.clone()),
+                Err(problem) => rejected(problem),
+            },
+            Claim::Workload(svid, bundle) => match self.verdict.at(now, bundle.authorities(), &self.chain) {
+                Ok(()) => ClientCertificate::Workload(Arc::clone(svid)),
+                Err(problem) => ClientCertificate::NoWorkload(SvidProblem::of_chain(problem, svid)),
+            },
+            Claim::NoWorkload(problem) => ClientCertificate::NoWorkload(problem.clone()),
+        }
+    }
 }
 
 impl Conn {
@@ -121,12 +156,12 @@ impl Conn {
         mut self,
         facts: TlsFacts,
         chain: Option<Arc<[CertificateDer<'static>]>>,
-        authorities: Option<&Arc<ClientAuthorities>>,
+        rules: Option<&ClientCertificateRules>,
     ) -> Self {
         self.tls = Some(facts);
-        self.client = chain.zip(authorities).map(|(chain, authorities)| ClientChain {
+        self.client = chain.zip(rules).map(|(chain, rules)| ClientChain {
+            claim: Claim::of(chain.first(), rules),
             chain,
-            authorities: authorities.clone(),
             verdict: Verdict::default(),
         });
         self
@@ -181,10 +216,7 @@ impl Conn {
         let Some(client) = &self.client else {
             return ClientCertificate::Absent;
         };
-        match client.verdict.at(now, &client.authorities, &client.chain) {
-            Ok(()) => ClientCertificate::Verified(client.chain.clone()),
-            Err(problem) => ClientCertificate::Rejected(client.chain.clone(), problem),
-        }
+        client.at(now)
     }
 
     /// Holds an answer back for `pause`, behind all of this connection that are held back already, however many streams it

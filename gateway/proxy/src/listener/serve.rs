@@ -94,7 +94,7 @@ impl<H: Handler> Serving<H> {
                 self.metrics.tls_handshakes.inc();
                 let (facts, chain) = describe(&stream, sni);
                 let alpn = facts.alpn;
-                let conn = Arc::new(conn.with_tls(facts, chain, tls.authorities()));
+                let conn = Arc::new(conn.with_tls(facts, chain, tls.rules()));
                 // The protocol follows ALPN alone: guessing it from bytes is a second way to read them.
                 match alpn {
                     Some(Alpn::Http2) => self.clone().http2(stream, conn, lease).await,

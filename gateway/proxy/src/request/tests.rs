@@ -257,6 +257,7 @@ fn identity() -> (Arc<identity::Station>, String) {
         sign_in_check: Duration::from_secs(60),
         longest_sign_in: Duration::from_secs(86_400),
         certificates: HashMap::new(),
+        workloads: Vec::new(),
     };
     let claims = GatewayClaims {
         issuer: OURS.to_owned(),

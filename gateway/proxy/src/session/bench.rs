@@ -109,6 +109,7 @@ impl World {
             sign_in_check: Duration::from_secs(60),
             longest_sign_in: Duration::from_secs(86_400),
             certificates: HashMap::new(),
+            workloads: Vec::new(),
         };
         let (_, locks) = watch::channel(Arc::default());
         let identity = identity::Station::new(trusted, locks, questions, acceptance).expect("random bytes");

@@ -28,7 +28,6 @@ use super::registry::Registry;
 use crate::clock::Clock;
 use crate::decision::{self, Anew, Asking, ServiceStation, Standing};
 use crate::identity::{self, Credential};
-use crate::listener::ClientCertificate;
 use crate::refusal::Refusal;
 
 /// How often the times of calls are looked at.
@@ -224,15 +223,21 @@ impl Keeper {
         self.prove(vouched.iter(), self.clock.read().wall);
     }
 
-    /// Costs a comparison for each call with a certificate as long as the authorities are the same.
+    /// Costs a comparison for each call with a certificate as long as the authorities, or its trust domain's bundle, are the same.
     fn authorities_now(&self, is: impl Fn(&Entry) -> bool) {
+        let is_certified = |entry: &Entry| is_by(entry, Credential::Certificate) || is_by(entry, Credential::Svid);
         let by_certificate = self
             .registry
-            .chosen(|entry| is_by(entry, Credential::Certificate) && is(entry));
+            .chosen(|entry| is_certified(entry) && is(entry));
         for entry in by_certificate {
-            let certificate = || entry.conn.as_deref().map(|conn| conn.client_certificate());
-            if let Some(Some(ClientCertificate::Rejected(_, problem))) = self.look_at(&entry, certificate) {
-                self.registry.end(&entry, Cause::Credential, &problem.to_string());
+            let problem = || {
+                entry
+                    .conn
+                    .as_deref()
+                    .and_then(|conn| conn.client_certificate().problem())
+            };
+            if let Some(Some(problem)) = self.look_at(&entry, problem) {
+                self.registry.end(&entry, Cause::Credential, &problem);
             }
         }
     }

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use proxy::listener::{
     Conn, Deadlines, Handler, Head, Inbound, InboundError, Limits, Listener, ListenerConfig, ListenerMetrics, Refused,
     Running, Security, Taking, Violation,
-    tls::{CertificateStore, ClientAuthorities, ClientCertificateRules},
+    tls::{CertificateStore, ClientAuthorities, ClientCertificateRules, TrustedDomains},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -361,6 +361,15 @@ impl Authority {
         self.issue(params)
     }
 
+    /// An X.509-SVID of this workload, with whatever else is set.
+    pub(crate) fn workload(&self, id: &str, more: impl FnOnce(&mut rcgen::CertificateParams)) -> (String, String) {
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.subject_alt_names = vec![rcgen::SanType::URI(id.try_into().unwrap())];
+        params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        more(&mut params);
+        self.issue(params)
+    }
+
     fn issue(&self, params: rcgen::CertificateParams) -> (String, String) {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -381,11 +390,20 @@ pub(crate) fn tls(authority: &Authority) -> (Security, Arc<CertificateStore>) {
 }
 
 pub(crate) fn tls_asking(authority: &Authority, clients: Arc<ClientAuthorities>) -> Security {
+    tls_asking_for(authority, Some(clients), None)
+}
+
+pub(crate) fn tls_asking_for(
+    authority: &Authority,
+    authorities: Option<Arc<ClientAuthorities>>,
+    workloads: Option<Arc<TrustedDomains>>,
+) -> Security {
     let (Security::Tls { certificates, .. }, _) = tls(authority) else {
         panic!("tls")
     };
     let rules = ClientCertificateRules {
-        authorities: clients,
+        authorities,
+        workloads,
         silent_names: ["gate.example".into()].into(),
     };
     Security::Tls {

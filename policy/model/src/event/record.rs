@@ -219,7 +219,7 @@ pub struct By<'a> {
 /// A credential that proved nobody; never the credential itself.
 #[derive(Clone, Debug, Serialize)]
 pub struct Presented<'a> {
-    /// `none`, `gatewayToken`, `providerToken`, `token` (of no issuer that counts here), `certificate`, `otherScheme`,
+    /// `none`, `gatewayToken`, `providerToken`, `token` (of no issuer that counts here), `certificate`, `svid`, `otherScheme`,
     /// `unreadable`.
     pub credential: &'static str,
     /// The issuer that a token names, where it is a configured one.

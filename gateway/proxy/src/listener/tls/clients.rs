@@ -22,11 +22,15 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 
+use super::svid::TrustedDomains;
+
 /// Where client certificates are asked for, and who vouches for them.
 #[derive(Clone, Debug)]
 pub struct ClientCertificateRules {
-    /// The trusted authorities, reloadable.
-    pub authorities: Arc<ClientAuthorities>,
+    /// The trusted authorities of people, reloadable; none: no certificate is a person's.
+    pub authorities: Option<Arc<ClientAuthorities>>,
+    /// The trust domains whose X.509-SVIDs count; none: no certificate is a workload's, whatever URI it names.
+    pub workloads: Option<Arc<TrustedDomains>>,
     /// Server names (lower case) for which no certificate is asked, such as the gateway host, where a browser would
     /// trouble its user with a choice.
     pub silent_names: Arc<[Box<str>]>,
@@ -73,6 +77,9 @@ pub enum ClientCertificateProblem {
     /// No authorities are configured at this time.
     #[error("no authority for client certificates is loaded")]
     NoAuthorities,
+    /// Only workloads may come with a certificate here, and it is none's.
+    #[error("the client certificate names no SPIFFE ID, and certificates of people are not accepted here")]
+    NoWorkload,
 }
 
 /// The trusted authorities for client certificates; replaced as a whole.
@@ -110,13 +117,23 @@ impl ClientAuthorities {
                 .add(certificate.map_err(AuthorityError::Pem)?)
                 .map_err(AuthorityError::Anchor)?;
         }
+        self.replace(roots).map_err(AuthorityError::Unusable)
+    }
+
+    pub(super) fn replace(&self, roots: RootCertStore) -> Result<(), VerifierBuilderError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(AuthorityError::Unusable)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         self.current.store(Some(Arc::new(Bundle { verifier, generation })));
         Ok(())
+    }
+
+    pub(super) fn clear(&self) {
+        self.current.store(None);
+    }
+
+    pub(super) fn is_loaded(&self) -> bool {
+        self.current.load().is_some()
     }
 }
 

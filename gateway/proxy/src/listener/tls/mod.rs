@@ -4,8 +4,10 @@
 //! Invariant: a handshake never fails for what a client did not offer (SNI, ALPN, a certificate), and no certificate of
 //! a client counts because a handshake succeeded.
 
+mod bundle;
 mod clients;
 mod serving;
+mod svid;
 
 use std::{io, sync::Arc};
 
@@ -18,9 +20,14 @@ use rustls::{
 
 use crate::observe::listed;
 
+pub use bundle::{BundleError, TrustBundle, fuzz_trust_bundle};
 pub(crate) use clients::Verdict;
 pub use clients::{AuthorityError, ClientAuthorities, ClientCertificateProblem, ClientCertificateRules};
 pub use serving::{CertificateError, CertificatePair, CertificateStore};
+pub(crate) use svid::Claim;
+#[cfg(test)]
+pub(crate) use svid::tests as svid_tests;
+pub use svid::{Svid, SvidProblem, TrustedDomain, TrustedDomains, fuzz_svid};
 
 /// The two configurations of a TLS listener: with and without asking for a client certificate.
 #[derive(Clone, Debug)]
@@ -53,8 +60,9 @@ impl Configurations {
         }
     }
 
-    pub(crate) fn authorities(&self) -> Option<&Arc<ClientAuthorities>> {
-        self.rules.as_ref().map(|rules| &rules.authorities)
+    /// By which rules a certificate is judged that was presented; none where none is asked for.
+    pub(crate) const fn rules(&self) -> Option<&ClientCertificateRules> {
+        self.rules.as_ref()
     }
 
     /// Whether a request for `host` on a connection that was opened for `sni` would be served under the TLS settings of
