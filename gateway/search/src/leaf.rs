@@ -15,6 +15,7 @@ pub(crate) struct Leaf {
     pub(crate) t: Option<Timestamp>,
     pub(crate) boot: String,
     pub(crate) cluster: Option<String>,
+    pub(crate) service: Option<Called>,
     pub(crate) source: Option<String>,
     pub(crate) by: Option<By>,
     #[serde(rename = "as")]
@@ -35,6 +36,20 @@ pub(crate) struct Leaf {
     pub(crate) unsigned: Option<Unsigned>,
     pub(crate) ingested: Option<Ingested>,
     pub(crate) note: Option<String>,
+}
+
+/// The HTTP service of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Called {
+    /// The published service that the path leads to; absent where it leads to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The host under which it was asked for.
+    pub host: String,
+    /// Whoever asked had not signed in, and a rule lets the public do this.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub public: bool,
 }
 
 /// What was read from another system's log.

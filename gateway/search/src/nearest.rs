@@ -31,18 +31,20 @@ pub(crate) struct Vocabulary {
     found_users: BTreeSet<String>,
 }
 
-const KEYS: [Key; 6] = [
+const KEYS: [Key; 8] = [
     Key::User,
     Key::Resource,
     Key::Namespace,
     Key::Name,
     Key::Cluster,
     Key::Verb,
+    Key::Service,
+    Key::Host,
 ];
 
 impl Vocabulary {
     pub(crate) fn learn(&mut self, row: &Row, query: &Query) {
-        let who = row.who.as_ref();
+        let (who, service) = (row.who.as_ref(), row.service.as_ref());
         let values = [
             who.map(|who| who.user.as_str()),
             row.resource.as_deref(),
@@ -50,6 +52,8 @@ impl Vocabulary {
             row.name.as_deref(),
             row.cluster.as_deref(),
             Some(row.verb.as_str()),
+            service.and_then(|called| called.name.as_deref()),
+            service.map(|called| called.host.as_str()),
         ];
         for (names, value) in self.names.iter_mut().zip(values) {
             if let Some(value) = value

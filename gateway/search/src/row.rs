@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::act::{self, Unnamed};
-use crate::leaf::{Decided, Ended, Kept, Leaf, Passed, Request};
+use crate::leaf::{Called, Decided, Ended, Kept, Leaf, Passed, Request};
 use crate::scope::Hides;
 
 /// Who made the call.
@@ -172,6 +172,9 @@ pub struct Row {
     /// Cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// The HTTP service that was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Called>,
     /// From where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net: Option<Network>,
@@ -187,9 +190,9 @@ pub struct Row {
     /// What was last known of a session's recording; absent where it was not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording: Option<Kept>,
-    /// Whether it was refused, by the gateway or by the cluster.
+    /// Whether it was refused, by the gateway, by the cluster or by the service.
     pub refused: bool,
-    /// `gateway` or `cluster`, when refused.
+    /// `gateway`, `cluster` or `service`, when refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_by: Option<&'static str>,
     /// Stable code of the reason, when refused.
@@ -237,6 +240,7 @@ impl Row {
             id,
             t,
             cluster,
+            service,
             source,
             by,
             effective,
@@ -280,6 +284,7 @@ impl Row {
             passed,
             id,
             cluster,
+            service,
             who,
             unnamed,
             ..Self::of_request(seq, kind, act, req)
@@ -323,6 +328,7 @@ impl Row {
             pod: some(req.pod),
             node: None,
             cluster: None,
+            service: None,
             net: None,
             agent: some(req.agent),
             outcome: None,
@@ -389,6 +395,12 @@ impl Row {
         self.kinds.first() == Some(&RecordKind::Open)
     }
 
+    /// Whether nobody had signed in, and a rule lets the public do it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.service.as_ref().is_some_and(|called| called.public)
+    }
+
     /// Whether nobody can say yet how it ended.
     pub(crate) fn end_is(&self, end: &str) -> bool {
         self.outcome.as_ref().is_some_and(|outcome| outcome.end == end)
@@ -412,7 +424,8 @@ impl Row {
             let cluster = self.decision.as_ref().is_some_and(|decision| decision.who == "cluster");
             Some(if cluster { "cluster" } else { "gateway" })
         } else {
-            (status == Some(403)).then_some("cluster")
+            let upstream = if self.service.is_some() { "service" } else { "cluster" };
+            (status == Some(403)).then_some(upstream)
         };
         self.refused = self.refused_by.is_some();
         self.reason = match (&self.decision, self.refused) {

@@ -13,7 +13,7 @@ use model::status;
 use model::subject::SubjectId;
 use serde::Serialize;
 
-use crate::act::{plain, quoted};
+use crate::act::{at_service, plain, quoted};
 use crate::row::{Row, Who};
 
 /// What stands where something is hidden.
@@ -59,7 +59,7 @@ pub struct Reach {
 pub struct AuditRole {
     /// Its name, for those who ask what they may see, and in the record of each reading.
     pub name: String,
-    /// Calls to these clusters; `None` is all, and what goes to no cluster besides.
+    /// Calls to these clusters; `None` is all, and what goes to no cluster besides: calls of services, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clusters: Option<Vec<String>>,
     /// Calls in these namespaces, each a name or the beginning of some with a `*` behind it; `None` is all, and what lies in no
@@ -368,6 +368,9 @@ impl Row {
 
     /// The line of an act without anything that a caller says of people.
     fn plain_act(&self) -> String {
+        if let Some(service) = &self.service {
+            return at_service(service, &self.method, &self.path);
+        }
         let Some(resource) = &self.resource else {
             return format!("{} {}", plain(&self.method), quoted(&self.path));
         };

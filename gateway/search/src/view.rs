@@ -41,6 +41,9 @@ pub struct Folded {
     pub checkpoints: u64,
     /// Searches and views of records: else the trace of one search would be the first hit of the next.
     pub audit_reads: u64,
+    /// Calls of services that the public may do, and did: whoever has not signed in, as often as they like. Left out where there is none.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub public: u64,
     /// The busiest programs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub busiest: Vec<Busy>,
@@ -67,7 +70,7 @@ impl Folded {
     /// All of it.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.discovery + self.machines + self.checkpoints + self.audit_reads
+        self.discovery + self.machines + self.checkpoints + self.audit_reads + self.public
     }
 
     fn add(&mut self, row: &Row, why: Noise) {
@@ -75,6 +78,7 @@ impl Folded {
             Noise::Discovery => self.discovery += 1,
             Noise::Checkpoint => self.checkpoints += 1,
             Noise::AuditRead => self.audit_reads += 1,
+            Noise::Public => self.public += 1,
             Noise::Machine => {
                 self.machines += 1;
                 self.machines_refused += u64::from(row.refused);
@@ -96,6 +100,7 @@ impl Folded {
         self.machines_refused += later.machines_refused;
         self.checkpoints += later.checkpoints;
         self.audit_reads += later.audit_reads;
+        self.public += later.public;
         self.busiest.clone_from(&later.busiest);
     }
 
@@ -112,12 +117,18 @@ impl Folded {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it by reference")]
+const fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
+}
+
 #[derive(Clone, Copy)]
 enum Noise {
     Discovery,
     Machine,
     Checkpoint,
     AuditRead,
+    Public,
 }
 
 /// What became of a row.
@@ -138,6 +149,7 @@ pub(crate) enum Placed {
 pub(crate) struct Rows {
     view: View,
     shows_machines: bool,
+    shows_public: bool,
     shows_all: bool,
     most: usize,
     rows: Vec<Row>,
@@ -169,6 +181,9 @@ impl Rows {
             view,
             // Who names a program or a record wants to see it.
             shows_machines: query.wanted(Key::User).next().is_some(),
+            shows_public: [Key::Public, Key::Service, Key::Host]
+                .into_iter()
+                .any(|key| query.wanted(key).next().is_some()),
             shows_all: query.wanted(Key::Id).next().is_some() || query.wanted(Key::Kind).next().is_some(),
             most,
             rows: Vec::new(),
@@ -232,6 +247,8 @@ impl Rows {
             Some(Noise::AuditRead)
         } else if row.who.as_ref().is_some_and(super::row::Who::is_machine) {
             (!self.shows_machines).then_some(Noise::Machine)
+        } else if row.is_public() {
+            (!self.shows_public).then_some(Noise::Public)
         } else {
             (is_discovery(row) && !row.refused).then_some(Noise::Discovery)
         }
@@ -264,7 +281,10 @@ impl Rows {
 
 /// Whether a person's client only asked what there is.
 fn is_discovery(row: &Row) -> bool {
-    if row.resource.is_some() || !matches!(row.method.as_str(), "GET" | "HEAD") || row.who.is_none() {
+    if row.resource.is_some() || row.service.is_some() || row.who.is_none() {
+        return false;
+    }
+    if !matches!(row.method.as_str(), "GET" | "HEAD") {
         return false;
     }
     let mut segments = row.path.trim_matches('/').split('/');
@@ -280,6 +300,8 @@ fn is_discovery(row: &Row) -> bool {
 
 fn run_of(row: &Row) -> Option<Run> {
     match (&row.who, &row.kubectl_session) {
+        // No kubectl calls services, so that who says so hides one call behind another.
+        (Some(_), _) if row.service.is_some() => None,
         (Some(who), Some(run)) => Some(Run::Kubectl {
             who: who.id.clone(),
             sign_in: who.session.clone().unwrap_or_default(),

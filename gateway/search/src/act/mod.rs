@@ -7,7 +7,7 @@ pub(crate) mod names;
 
 use model::event::RecordKind;
 
-use crate::leaf::{Effective, Leaf, Person, Request};
+use crate::leaf::{Called, Effective, Leaf, Person, Request};
 
 /// The line for the record that begins an act.
 pub(crate) fn line(kind: RecordKind, leaf: &Leaf) -> String {
@@ -129,7 +129,8 @@ impl Unnamed {
     /// What to remember of the record that begins an act; `None` where no name can be missing.
     pub(crate) fn of(kind: RecordKind, leaf: &Leaf) -> Option<Box<Self>> {
         let req = leaf.req.as_ref()?;
-        let awaits_name = kind == RecordKind::Intent && req.verb == "create" && req.name.is_none();
+        let is_creation = kind == RecordKind::Intent && req.verb == "create";
+        let awaits_name = is_creation && req.name.is_none() && leaf.service.is_none();
         awaits_name.then(|| {
             Box::new(Self {
                 req: req.clone(),
@@ -156,6 +157,10 @@ fn called(kind: RecordKind, leaf: &Leaf) -> String {
             _ => leaf.note.as_deref().map_or_else(|| kind.name().to_owned(), plain),
         };
     }
+    // Whatever else stands there, it went to no cluster.
+    if let Some(service) = &leaf.service {
+        return at_service(service, &req.method, &req.path);
+    }
     let keys = if leaf.has_all_keys() { Keys::All } else { Keys::Some };
     words(kind, req, keys, leaf.effective.as_ref())
 }
@@ -178,6 +183,11 @@ fn words(kind: RecordKind, req: &Request, keys: Keys, effective: Option<&Effecti
 
 fn raw(req: &Request) -> String {
     format!("{} {}", plain(&req.method), plain(&req.path))
+}
+
+/// What was asked of an HTTP service, and under which host: `GET grafana.example.com/d/7`.
+pub(crate) fn at_service(service: &Called, method: &str, path: &str) -> String {
+    format!("{} {}{}", plain(method), plain(&service.host), plain(path))
 }
 
 fn acting_as(effective: &Effective) -> String {

@@ -28,6 +28,30 @@ fn of_records_that_were_not_signed_one_is_told_as_one() {
 }
 
 #[test]
+fn a_call_of_a_service_reads_as_the_request_that_it_was_whatever_else_stands_there() {
+    let called = |more: serde_json::Value| {
+        let mut leaf = json!({"id": "1", "service": {"name": "web", "host": "web.example"},
+                              "req": {"method": "PUT", "path": "/a%20b/c"}});
+        for (name, value) in more.as_object().unwrap() {
+            leaf["req"][name] = value.clone();
+        }
+        leaf
+    };
+    let line = "PUT web.example/a%20b/c";
+    assert_eq!(of(RecordKind::Intent, called(json!({}))), line);
+    let disguised = json!({"verb": "create", "group": "", "resource": "pods", "kubectl_command": "kubectl get"});
+    assert_eq!(of(RecordKind::Intent, called(disguised.clone())), line);
+    let leaf = Leaf::read(called(disguised).to_string().as_bytes()).unwrap();
+    assert_eq!(
+        Unnamed::of(RecordKind::Intent, &leaf),
+        None,
+        "no answer names what it made"
+    );
+    let turned = json!({"id": "1", "service": {"host": "a\u{202e}b"}, "req": {"method": "GET", "path": "/\u{7}"}});
+    assert_eq!(of(RecordKind::Verdict, turned), "GET a\\u{202e}b/\\u{7}");
+}
+
+#[test]
 fn ordinary_requests_read_as_the_commands_that_lead_to_them() {
     let shop = json!({"namespace": "shop"});
     let web = json!({"namespace": "shop", "name": "web-0"});

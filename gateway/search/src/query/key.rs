@@ -19,6 +19,16 @@ pub enum Key {
     Name,
     /// Cluster.
     Cluster,
+    /// Published service.
+    Service,
+    /// Host under which a service was asked for; `*.example.com` finds all below.
+    Host,
+    /// HTTP method.
+    Method,
+    /// Path, as it was received.
+    Path,
+    /// `true`, `false`: calls of services for which nobody had signed in, and a rule lets the public, or the other ones.
+    Public,
     /// HTTP status: `403`, `4xx`, `>=400`.
     Status,
     /// How it ended.
@@ -47,7 +57,7 @@ pub enum Key {
 
 impl Key {
     /// Every key, in the order in which help lists them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::User,
         Self::As,
         Self::Verb,
@@ -56,6 +66,11 @@ impl Key {
         Self::Namespace,
         Self::Name,
         Self::Cluster,
+        Self::Service,
+        Self::Host,
+        Self::Method,
+        Self::Path,
+        Self::Public,
         Self::Status,
         Self::Outcome,
         Self::Kind,
@@ -82,6 +97,11 @@ impl Key {
             Self::Namespace => "ns",
             Self::Name => "name",
             Self::Cluster => "cluster",
+            Self::Service => "service",
+            Self::Host => "host",
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::Public => "public",
             Self::Status => "status",
             Self::Outcome => "outcome",
             Self::Kind => "kind",
@@ -104,6 +124,7 @@ impl Key {
             "res" => Some(Self::Resource),
             "code" => Some(Self::Status),
             "who" => Some(Self::User),
+            "svc" => Some(Self::Service),
             _ => None,
         };
         other_name.or_else(|| Self::ALL.into_iter().find(|key| key.name() == name))

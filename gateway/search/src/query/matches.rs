@@ -34,6 +34,7 @@ impl What {
 fn has_words(row: &Row, words: &str) -> bool {
     let who = row.who.as_ref();
     let outcome = row.outcome.as_ref();
+    let service = row.service.as_ref();
     let places = [
         Some(row.act.as_str()),
         Some(row.path.as_str()),
@@ -41,6 +42,7 @@ fn has_words(row: &Row, words: &str) -> bool {
         who.map(|who| who.user.as_str()),
         who.and_then(|who| who.email.as_deref()),
         row.name.as_deref(),
+        service.and_then(|called| called.name.as_deref()),
         row.note.as_deref(),
         row.reason.as_deref(),
         outcome.and_then(|outcome| outcome.why.as_deref()),
@@ -65,6 +67,11 @@ fn field_holds(row: &Row, key: Key, pattern: &Pattern) -> bool {
         Key::Namespace => is(&row.namespace),
         Key::Name => is(&row.name),
         Key::Cluster => is(&row.cluster),
+        Key::Service => row.service.as_ref().is_some_and(|called| is(&called.name)),
+        Key::Host => row.service.as_ref().is_some_and(|called| pattern.matches(&called.host)),
+        Key::Method => pattern.matches(&row.method),
+        Key::Path => pattern.matches(&row.path),
+        Key::Public => row.service.is_some() && pattern.matches(if row.is_public() { "true" } else { "false" }),
         Key::Kind => row.kinds.iter().any(|kind| pattern.matches(kind.name())),
         Key::Id => pattern.matches(&row.id) || is(&row.audit_id),
         Key::Reason => {

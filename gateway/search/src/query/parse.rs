@@ -210,7 +210,7 @@ impl Parser<'_> {
             })?),
             Key::Kind => self.among(key, &values, &RecordKind::ALL.map(RecordKind::name))?,
             Key::Source => self.among(key, &values, &["gateway", "ingested", "verdict", "sample"])?,
-            Key::Recorded => self.among(key, &values, &["true", "false"])?,
+            Key::Recorded | Key::Public => self.among(key, &values, &["true", "false"])?,
             Key::User
             | Key::As
             | Key::Verb
@@ -219,6 +219,10 @@ impl Parser<'_> {
             | Key::Namespace
             | Key::Name
             | Key::Cluster
+            | Key::Service
+            | Key::Host
+            | Key::Method
+            | Key::Path
             | Key::Id
             | Key::Reason
             | Key::Agent

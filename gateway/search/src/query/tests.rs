@@ -123,6 +123,15 @@ fn sessions_are_found_by_whether_they_were_recorded_and_what_is_no_session_by_ne
 }
 
 #[test]
+fn whether_the_public_did_it_is_true_or_false_and_said_of_services_only() {
+    let told = Query::parse("public:yes").unwrap_err().to_string();
+    assert!(told.contains("true") && told.contains("false"), "{told}");
+    for value in ["true", "false", "*"] {
+        assert!(!finds(&format!("public:{value}")), "{value}");
+    }
+}
+
+#[test]
 fn refusals_are_found_whoever_refused() {
     let gateway = row(json!({
         "decision": {"allowed": false, "who": "gateway", "reason": "noRule"}, "outcome": {"end": "refused", "status": 403}
@@ -179,7 +188,7 @@ fn a_wrong_query_says_what_and_where() {
             8,
             3,
             "position 9: `usr:` is no key (did you mean `user`?); known are user, as, verb, resource, group, ns, name, \
-             cluster, status, outcome, kind, id, ip, reason, agent, session, source, recorded, since, until; to search for this \
+             cluster, service, host, method, path, public, status, outcome, kind, id, ip, reason, agent, session, source, recorded, since, until; to search for this \
              text, put it in quotes"
                 .to_owned()
         )

@@ -147,9 +147,14 @@ impl Page {
     /// What a reader of the rows must know besides them.
     pub(crate) fn sentences(&self, of_scope: Option<String>) -> Option<String> {
         let mut said = Vec::from_iter(of_scope);
+        let public = if self.folded.public > 0 {
+            " or by the public"
+        } else {
+            ""
+        };
         if self.rows.is_empty() && self.folded.total() > 0 {
             said.push(format!(
-                "All {} that were found are discovery, made by programs, or traces of searches; `--all` shows them.",
+                "All {} that were found are discovery, made by programs{public}, or traces of searches; `--all` shows them.",
                 self.folded.total()
             ));
         } else if self.rows.is_empty() && self.stopped == Stopped::Complete {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::world::{ALICE, BOB, ROBOT, World, in_run, on, path, search};
+use crate::world::{ALICE, BOB, GRAFANA, ROBOT, World, in_run, on, path, search};
 use ledger::Reader;
 use model::event::{
-    Answer, Outcome, Passed, Person as SessionPerson, Record, RecordKind, Recorded, Request, Source, Summed,
+    Answer, Called, Outcome, Passed, Person as SessionPerson, Presented, Record, RecordKind, Recorded, Request, Source,
+    Summed,
 };
 use search::{Archive, View};
 
@@ -119,6 +120,62 @@ fn write_sessions(world: &World) {
     world.close();
 }
 
+/// Calls of services, one record of each kind that they have: by a person, the public and a stranger; one that the service refused, one that the
+/// gateway refused, one that goes nowhere; a WebSocket; what another proxy asked about.
+fn write_services(world: &World) {
+    world.call_of(GRAFANA, Some(&ALICE), ("GET", "/d/7"), 200);
+    world.call_of(GRAFANA, Some(&ALICE), ("POST", "/api/b%C3%BCcher"), 403);
+    let public = Called {
+        public: true,
+        ..GRAFANA
+    };
+    world.call_of(public, None, ("GET", "/logo.png"), 200);
+    let refused = |service: Called<'static>, who, reason| {
+        let mut record = world.asked_of(service, who, ("DELETE", "/admin/users/7"));
+        if let Some(decision) = &mut record.decision {
+            (decision.allowed, decision.reason, decision.rules) = (false, Some(reason), &[]);
+        }
+        record.outcome = world.ended("", 0, 403).outcome.map(|outcome| Outcome {
+            end: Answer::Refused,
+            reason: None,
+            ..outcome
+        });
+        record
+    };
+    world.write(RecordKind::Refusal, &refused(GRAFANA, Some(&BOB), "noRule"));
+    let nowhere = Called {
+        name: None,
+        host: "apps.example.com",
+        public: false,
+    };
+    let mut stranger = refused(nowhere, None, "unauthenticated");
+    stranger.presented = Some(Presented {
+        credential: "none",
+        iss: None,
+    });
+    world.write(RecordKind::Refusal, &stranger);
+    let open = world.asked_of(GRAFANA, Some(&ALICE), ("GET", "/api/live/ws"));
+    let seq = world.write(RecordKind::Open, &open);
+    world.heartbeat(&Record {
+        pair: Some(seq),
+        service: Some(GRAFANA),
+        passed: Some(Passed {
+            bytes_in: 40,
+            bytes_out: 700,
+        }),
+        ..world.record(open.id)
+    });
+    let mut close = world.ended(open.id, seq, 101);
+    close.service = Some(GRAFANA);
+    world.write(RecordKind::Close, &close);
+    let verdict = Record {
+        source: Source::Verdict,
+        ..world.asked_of(GRAFANA, Some(&ALICE), ("GET", "/d/7"))
+    };
+    world.write(RecordKind::Verdict, &verdict);
+    world.close();
+}
+
 fn kept(chunks: u64, hash: &'static str, incomplete: bool) -> Recorded<'static> {
     Recorded {
         chunks,
@@ -183,4 +240,19 @@ fn sessions_of_version_1_are_written_as_they_were_frozen_and_become_the_same_row
         "session-rows.json",
         &format!("{}\n", serde_json::to_string_pretty(&page).unwrap()),
     );
+}
+
+#[test]
+fn calls_of_services_of_version_1_are_written_as_they_were_frozen_and_become_the_same_rows() {
+    let world = World::new();
+    write_services(&world);
+    same_as_frozen("services.ndjson", &leaves(world.dir.path()));
+    let archive = Archive::of_dir(world.dir.path());
+    let mut text = String::new();
+    for view in [View::Acts, View::All, View::Sessions] {
+        let page = search(&archive, "", world.time(), |search| search.view = view);
+        text.push_str(&serde_json::to_string_pretty(&page).unwrap());
+        text.push('\n');
+    }
+    same_as_frozen("service-rows.json", &text);
 }

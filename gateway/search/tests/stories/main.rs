@@ -11,6 +11,7 @@ mod following;
 mod frozen;
 mod roles;
 mod searching;
+mod services;
 mod showing;
 mod surveying;
 mod world;

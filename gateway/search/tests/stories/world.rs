@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use ledger::{Ledger, Options, OutcomeSlot, RealDisk};
 use model::cluster::ClusterId;
 use model::decision::{RuleEffect, RuleKind, RuleRef};
-use model::event::{Answer, By, Decided, Network, Object, Outcome, Record, RecordKind, Request, Span};
+use model::event::{Answer, By, Called, Decided, Network, Object, Outcome, Record, RecordKind, Request, Span};
 use model::subject::{SubjectId, SubjectKind};
 use model::time::Timestamp;
 use search::{Archive, Budget, Page, Query, Scope, Search, View};
@@ -58,6 +58,22 @@ static RULES: LazyLock<Vec<RuleRef>> = LazyLock::new(|| {
         why: None,
     }]
 });
+
+static RULES_OF_SERVICES: LazyLock<Vec<RuleRef>> = LazyLock::new(|| {
+    vec![RuleRef {
+        kind: RuleKind::AccessRule,
+        name: "dashboards".into(),
+        namespace: None,
+        role: None,
+        effect: RuleEffect::Allow,
+        why: None,
+    }]
+});
+pub(crate) const GRAFANA: Called<'static> = Called {
+    name: Some("grafana"),
+    host: "grafana.example.com",
+    public: false,
+};
 
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
@@ -222,6 +238,51 @@ impl World {
             decision: Some(decided),
             ..self.record(id)
         }
+    }
+
+    /// The record that begins a call of a service; without somebody, one of the public.
+    pub(crate) fn asked_of(
+        &self,
+        service: Called<'static>,
+        who: Option<&'static Person>,
+        (method, path): (&'static str, &'static str),
+    ) -> Record<'static> {
+        let req = Request {
+            method,
+            path,
+            agent: Some("Mozilla/5.0 (X11; Linux x86_64)"),
+            ..Request::default()
+        };
+        let mut record = self.asked(self.id(), who.unwrap_or(&ALICE), req);
+        record.cluster = None;
+        record.service = Some(service);
+        record.by = record.by.filter(|_| who.is_some()).map(|by| By {
+            credential: "cookie",
+            ..by
+        });
+        if let Some(decision) = &mut record.decision {
+            decision.rules = &RULES_OF_SERVICES;
+        }
+        record
+    }
+
+    /// A call of a service that was forwarded and answered; its id.
+    pub(crate) fn call_of(
+        &self,
+        service: Called<'static>,
+        who: Option<&'static Person>,
+        asked: (&'static str, &'static str),
+        status: u16,
+    ) -> &'static str {
+        let record = self.asked_of(service, who, asked);
+        let seq = self.write(RecordKind::Intent, &record);
+        let mut ended = self.ended(record.id, seq, status);
+        ended.service = Some(service);
+        if let Some(outcome) = &mut ended.outcome {
+            outcome.reason = None;
+        }
+        self.write(RecordKind::Outcome, &ended);
+        record.id
     }
 
     pub(crate) fn ended(&self, id: &'static str, pair: u64, status: u16) -> Record<'static> {
