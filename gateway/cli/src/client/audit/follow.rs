@@ -44,7 +44,7 @@ impl Written {
     /// folded away.
     pub(super) fn folded(&mut self, folded: &Value) {
         let count = |name: &str| folded.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let all: u64 = ["discovery", "machines", "audit_reads", "checkpoints"]
+        let all: u64 = ["discovery", "machines", "audit_reads", "checkpoints", "public"]
             .into_iter()
             .map(count)
             .fold(0, u64::saturating_add);

@@ -103,7 +103,17 @@ fn who(record: &Value) -> String {
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
     };
-    part("user").or(part("email")).or(part("id")).unwrap_or("-").to_owned()
+    let nobody = if is_public(record) { "(public)" } else { "-" };
+    part("user")
+        .or(part("email"))
+        .or(part("id"))
+        .unwrap_or(nobody)
+        .to_owned()
+}
+
+/// Whether nobody had signed in, and a rule lets the public do it.
+fn is_public(record: &Value) -> bool {
+    record.pointer("/service/public").and_then(Value::as_bool) == Some(true)
 }
 
 fn act(record: &Value) -> String {
@@ -128,7 +138,9 @@ fn result(record: &Value) -> String {
     };
     let (end, status, reason) = (text("end"), text("status"), text("reason"));
     let source = source(record);
-    if record.get("kind").and_then(Value::as_str) == Some("open") {
+    // A service may answer what asks for another protocol as it answers anything.
+    let is_session = record.get("service").is_none() || status == "101" || end != "answered";
+    if record.get("kind").and_then(Value::as_str) == Some("open") && is_session {
         let refused = record.get("refused").and_then(Value::as_bool) == Some(true);
         return format!("{}{source}", session_result(outcome, refused));
     }
@@ -138,6 +150,7 @@ fn result(record: &Value) -> String {
         .unwrap_or(end == "refused");
     let mark = match end.as_str() {
         _ if refused => "✖ refused",
+        "" if record.get("kind").and_then(Value::as_str) == Some("verdict") => "✔ allowed",
         "" => "",
         "answered" | "allowed" | "ok" => "✔",
         "inFlight" => "… runs",
@@ -152,6 +165,7 @@ pub(in crate::client) fn source(record: &Value) -> &'static str {
     match record.get("source").and_then(Value::as_str) {
         Some("sample") => " (sample)",
         Some("ingested") => " (ingested)",
+        Some("verdict") => " (verdict)",
         _ => "",
     }
 }
@@ -218,6 +232,7 @@ pub(super) fn folded(folded: &Value) -> Option<String> {
         (count("machines"), programs),
         (count("audit_reads"), "of reading the audit".to_owned()),
         (count("checkpoints"), "checkpoints".to_owned()),
+        (count("public"), "of the public".to_owned()),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -302,6 +317,57 @@ mod tests {
         folded["kind"] = json!("open");
         folded["outcome"] = json!({"end": "answered", "status": 101});
         assert_eq!(super::cells(&folded)[4], "✔ (sample)");
+    }
+
+    fn of_service() -> Value {
+        json!({
+            "id": "0193", "t": "2026-11-21T05:00:01Z", "who": {"user": "alice@example.test"}, "kind": "intent", "refused": false,
+            "act": "GET grafana.example.com/d/7", "service": {"name": "grafana", "host": "grafana.example.com"}, "count": 1,
+            "source": "gateway", "outcome": {"end": "answered", "status": 200},
+        })
+    }
+
+    #[test]
+    fn a_call_of_a_service_is_a_row_among_those_to_clusters() {
+        let mut public = of_service();
+        public["service"]["public"] = json!(true);
+        public.as_object_mut().unwrap().remove("who");
+        assert_eq!(
+            rows(&[record(), of_service(), public], None),
+            "TIME (UTC)           WHO                 ACT                                   CLUSTER  RESULT\n\
+             2026-11-21 05:00:00  alice@example.test  kubectl delete pod web-0 -n payments  prod     ✔ 200\n\
+             2026-11-21 05:00:01  alice@example.test  GET grafana.example.com/d/7                    ✔ 200\n\
+             2026-11-21 05:00:01  (public)            GET grafana.example.com/d/7                    ✔ 200\n"
+        );
+    }
+
+    #[test]
+    fn what_asked_a_service_for_another_protocol_and_was_answered_is_no_session_that_failed() {
+        let mut socket = of_service();
+        socket["kind"] = json!("open");
+        assert_eq!(cells(&socket)[4], "✔ 200");
+        socket["outcome"] = json!({"end": "answered", "status": 101});
+        assert_eq!(cells(&socket)[4], "✔");
+        socket["outcome"] = json!({"end": "inFlight"});
+        assert_eq!(cells(&socket)[4], "… runs");
+        socket["outcome"] = json!({"end": "ended", "why": "ended by the gateway: ended by bob: enough"});
+        assert_eq!(cells(&socket)[4], "ended by bob: enough");
+        // The gateway does not see what came of a question of another proxy's.
+        let mut verdict = of_service();
+        (verdict["kind"], verdict["source"]) = (json!("verdict"), json!("verdict"));
+        verdict.as_object_mut().unwrap().remove("outcome");
+        assert_eq!(cells(&verdict)[4], "✔ allowed (verdict)");
+        (verdict["refused"], verdict["outcome"]) = (json!(true), json!({"end": "refused", "status": 403}));
+        assert_eq!(cells(&verdict)[4], "✖ refused 403 (verdict)");
+    }
+
+    #[test]
+    fn what_the_public_did_is_told_with_what_is_folded() {
+        let told = folded(&json!({"discovery": 0, "machines": 2, "public": 41}));
+        assert_eq!(
+            told.unwrap(),
+            "folded away: 2 of programs, 41 of the public; --all shows them"
+        );
     }
 
     #[test]
