@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::rule::{Published, RuleSet};
+use access::rule::{Published, RuleSet, UpstreamPlace, UpstreamProtocol};
 use anyhow::Context as _;
 use console::GatewayUrl;
 use feeds::rules::RuleFiles;
@@ -18,7 +18,7 @@ use proxy::decision::{ServiceRules, ServiceStation};
 use proxy::services::{ServiceGate, ServiceSide, ServiceTable};
 use proxy::site::Sites;
 use proxy::upstream::{Limits, Pool, UpstreamMetrics};
-use reach::{Authorities, ServiceConnection, ServiceSource, Tuning};
+use reach::{Authorities, CredentialSource, ServiceConnection, ServicePlace, ServiceProtocol, ServiceSource, Tuning};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -151,17 +151,13 @@ impl Publisher {
                 "service `{name}`: `{host}` leads to the gateway itself or to a cluster; give the service a host of its own"
             );
         }
-        let upstream = published.upstream();
-        let source = ServiceSource {
-            servers: vec![upstream.url.clone()],
-            authorities: upstream
-                .ca_file
-                .as_ref()
-                .map_or(Authorities::System, |file| Authorities::File(file.into())),
-            tls_server_name: upstream.server_name.clone(),
-            certificate: None,
+        let timeouts = published.passing().timeouts;
+        let tuning = Tuning {
+            connect_timeout: timeouts.connect,
+            ..Tuning::default()
         };
-        let connection = ServiceConnection::new(name.clone(), source, Tuning::default());
+        let source = source(published).with_context(|| format!("service `{name}`"))?;
+        let connection = ServiceConnection::new(name.clone(), source, tuning);
         let connection = Arc::new(connection.with_context(|| format!("service `{name}`"))?);
         let limits = Limits {
             short_sockets: MOST_SOCKETS,
@@ -183,4 +179,40 @@ impl Publisher {
             }
         }
     }
+}
+
+/// How a service is reached, as its document says.
+fn source(published: &Published) -> anyhow::Result<ServiceSource> {
+    let upstream = published.upstream();
+    let place = match upstream.place() {
+        UpstreamPlace::Url(url) => ServicePlace::Servers(vec![url.to_string()]),
+        UpstreamPlace::Unix(path) => ServicePlace::Socket {
+            path: path.to_string().into(),
+            url: if upstream.tls().is_some() {
+                "https://localhost"
+            } else {
+                "http://localhost"
+            }
+            .to_owned(),
+        },
+        UpstreamPlace::Kubernetes(_) => anyhow::bail!("its pods cannot be watched by this gateway yet; name a URL"),
+    };
+    let tls = upstream.tls();
+    let ca_file = tls.and_then(|tls| tls.ca_file.as_ref());
+    let certificate = tls.and_then(|tls| tls.client_certificate.as_ref());
+    Ok(ServiceSource {
+        place,
+        protocol: match upstream.protocol() {
+            UpstreamProtocol::Auto => ServiceProtocol::Auto,
+            UpstreamProtocol::Http1 => ServiceProtocol::Http1,
+            UpstreamProtocol::H2 => ServiceProtocol::H2,
+            UpstreamProtocol::H2c => ServiceProtocol::H2c,
+        },
+        authorities: ca_file.map_or(Authorities::System, |file| Authorities::File(file.into())),
+        tls_server_name: tls.and_then(|tls| tls.server_name.clone()),
+        certificate: certificate.map(|(certificate, key)| CredentialSource::CertificateFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        }),
+    })
 }

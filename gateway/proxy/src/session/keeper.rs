@@ -226,9 +226,7 @@ impl Keeper {
     /// Costs a comparison for each call with a certificate as long as the authorities, or its trust domain's bundle, are the same.
     fn authorities_now(&self, is: impl Fn(&Entry) -> bool) {
         let is_certified = |entry: &Entry| is_by(entry, Credential::Certificate) || is_by(entry, Credential::Svid);
-        let by_certificate = self
-            .registry
-            .chosen(|entry| is_certified(entry) && is(entry));
+        let by_certificate = self.registry.chosen(|entry| is_certified(entry) && is(entry));
         for entry in by_certificate {
             let problem = || {
                 entry
