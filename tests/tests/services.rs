@@ -1,12 +1,17 @@
 //! HTTP services behind the gateway, through the real process: who may ask, what arrives, and what is written down.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tests::fake::FakeApiServer;
 use tests::gateway::{Gateway, Options};
 use tests::http::{Answer, field, plainly};
+use tests::open::replace;
+use tests::wait::PATIENCE;
 
 /// One service on a host, for developers; its pictures are for everybody.
 fn documents(upstream: &str) -> String {
@@ -91,7 +96,13 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
     let bearer = ("Authorization", token.as_str());
     let good = world.ask(
         ("GET", "/deep/link?secret=1"),
-        &[bearer, ("X-Forwarded-For", "6.6.6.6"), ("X-Remote-User", "root")],
+        &[
+            bearer,
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("X-Remote-User", "root"),
+            ("X-Gatescribe_Assertion", "forged"),
+            ("x-gatescribe-assertion", "forged"),
+        ],
     )?;
     ensure!(good.status == 200, "{good:?}");
     let id = field(&good.head, "audit-id").context("an id")?.to_owned();
@@ -99,11 +110,22 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
     ensure!(arrived.len() == 1, "{arrived:?}");
     ensure!(arrived[0].first == ["GET /deep/link?secret=1 HTTP/1.1"], "{arrived:?}");
     let fields = arrived[0].fields.join("\n").to_ascii_lowercase();
-    for gone in ["authorization", "6.6.6.6", "x-remote-user", "impersonate"] {
+    for gone in ["authorization", "6.6.6.6", "x-remote-user", "impersonate", "forged"] {
         ensure!(!fields.contains(gone), "{gone} in {fields}");
     }
     let port = world.address()?.port();
     ensure!(fields.contains(&format!("host: web.localhost:{port}")), "{fields}");
+
+    let told = asserted(&arrived[0].fields)?;
+    ensure!(
+        told["aud"] == "service:web" && told["iss"] == world.gateway.url.as_str(),
+        "{told}"
+    );
+    ensure!(
+        told["sub"] != Value::Null && told["email"] == "alice@example.com",
+        "{told}"
+    );
+    ensure!(told["groups"] == json!(["dev"]), "{told}");
 
     let forbidden = world.ask(("DELETE", "/deep/link"), &[bearer])?;
     ensure!(forbidden.status == 403, "{forbidden:?}");
@@ -112,7 +134,9 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
     ensure!(nobody.status == 401, "{nobody:?}");
     let public = world.ask(("GET", "/pictures/logo.png"), &[])?;
     ensure!(public.status == 200, "{public:?}");
-    ensure!(world.web.take_arrived().len() == 1, "only the picture was asked for");
+    let arrived = world.web.take_arrived();
+    ensure!(arrived.len() == 1, "only the picture was asked for: {arrived:?}");
+    ensure!(asserted(&arrived[0].fields).is_err(), "nobody is asserted: {arrived:?}");
 
     let records = world.recorded(6)?;
     let of = |kind: &str, path: &str| -> Vec<&Value> {
@@ -143,6 +167,104 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
         records.iter().filter(|record| record["kind"] == "outcome").count() == 2,
         "{records:#?}"
     );
+    Ok(())
+}
+
+/// What the assertion says that came; it is not verified here.
+fn asserted(fields: &[String]) -> anyhow::Result<Value> {
+    let mut lines = fields.iter().filter_map(|field| {
+        let (name, value) = field.split_once(':')?;
+        name.eq_ignore_ascii_case("x-gatescribe-assertion")
+            .then_some(value.trim())
+    });
+    let token = lines.next().context("an assertion")?;
+    ensure!(lines.next().is_none(), "two assertions");
+    let payload = token.split('.').nth(1).context("a payload")?;
+    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?)
+}
+
+/// A WebSocket through the gateway, whose bytes the service sends back.
+struct Echoed(TcpStream);
+
+impl Echoed {
+    fn open(world: &World, headers: &[(&str, &str)]) -> anyhow::Result<Result<Self, String>> {
+        world.web.answer_upgrades(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        );
+        let address = world.address()?;
+        let mut request = format!(
+            "GET /socket HTTP/1.1\r\nHost: web.localhost:{}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            address.port()
+        );
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(request.as_bytes())?;
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            ensure!(
+                stream.read(&mut byte)? == 1,
+                "it ends: {}",
+                String::from_utf8_lossy(&head)
+            );
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        Ok(if head.starts_with("HTTP/1.1 101") {
+            Ok(Self(stream))
+        } else {
+            Err(head)
+        })
+    }
+
+    fn exchange(&mut self, text: &[u8]) -> anyhow::Result<()> {
+        self.0.write_all(text)?;
+        let mut back = vec![0; text.len()];
+        self.0.read_exact(&mut back)?;
+        ensure!(back == text, "{back:?}");
+        Ok(())
+    }
+}
+
+#[test]
+fn n_06_a_websocket_passes_and_ends_when_the_rule_that_allowed_it_goes() -> anyhow::Result<()> {
+    let world = World::start()?;
+    let token = format!("Bearer {}", world.gateway.provider.raw_token("alice")?);
+    let refused = Echoed::open(&world, &[])?.err().context("nobody has signed in")?;
+    ensure!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    let opened = Echoed::open(&world, &[("Authorization", &token)])?;
+    let mut socket = opened.map_err(|head| anyhow::anyhow!("{head}"))?;
+    socket.exchange(b"\x81\x02hi")?;
+    let without = documents(&world.web.upstream().server).replace("groups: [dev]", "groups: [nobody]");
+    replace(&world.gateway, "rules.yaml", &without)?;
+    let mut rest = Vec::new();
+    // Until the gateway ends it; what it says last is a close frame of its own.
+    socket.0.read_to_end(&mut rest)?;
+    let records = world.recorded(3)?;
+    let open = records
+        .iter()
+        .find(|record| record["kind"] == "open")
+        .context("an open")?;
+    ensure!(
+        open["service"]["name"] == "web" && open["req"]["path"] == "/socket",
+        "{open:#}"
+    );
+    let close = world.gateway.records_with("the close", |records| {
+        records
+            .iter()
+            .any(|record| record["kind"] == "close" && record["id"] == open["id"])
+    })?;
+    let close = close
+        .iter()
+        .rfind(|record| record["kind"] == "close")
+        .context("a close")?;
+    ensure!(close["outcome"]["end"] == "ended", "{close:#}");
+    let why = close["outcome"]["why"].as_str().unwrap_or_default();
+    ensure!(why.contains("no role and no rule allows it"), "{close:#}");
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::time::Timestamp;
+use oidc::gateway::assertion::{AssertionClaims, AssertionKey, AssertionMint, AssertionMintError, SignedAssertion};
 use oidc::gateway::{GatewayClaims, GatewayVerifier, Mint, MintError, ProviderIdentity, SigningKey};
 use oidc::{TokenError, Unverified};
 use state::Session;
@@ -23,6 +24,7 @@ pub struct GatewayKeys(RwLock<Arc<Keys>>);
 
 #[derive(Debug)]
 struct Keys {
+    assertions: AssertionMint,
     mint: Mint,
     verifier: Arc<GatewayVerifier>,
     jwks: String,
@@ -37,7 +39,9 @@ impl GatewayKeys {
         let all = || std::iter::once(&current).chain(previous);
         let jwks = SigningKey::render_jwks(all());
         let verifier = GatewayVerifier::new(url.as_str(), SigningKey::key_set(all())?, Duration::ZERO);
+        let assertions = AssertionMint::new(url.as_str(), AssertionKey::of(&current)?);
         Ok(Self(RwLock::new(Arc::new(Keys {
+            assertions,
             jwks,
             verifier: Arc::new(verifier),
             mint: Mint::new(current),
@@ -48,6 +52,14 @@ impl GatewayKeys {
     #[must_use]
     pub fn verifier(&self) -> Arc<GatewayVerifier> {
         Arc::clone(&self.in_force().verifier)
+    }
+
+    /// Signs what a service is told of who calls.
+    ///
+    /// # Errors
+    /// As [`AssertionMint::sign`].
+    pub fn assert(&self, claims: &AssertionClaims, now: Timestamp) -> Result<SignedAssertion, AssertionMintError> {
+        self.in_force().assertions.sign(claims, now)
     }
 
     /// From now on the keys of `next` sign and count, and no others.

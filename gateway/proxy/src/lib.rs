@@ -5,6 +5,7 @@
 //! audit, forging a permit, opening an answer early or sending twice on one record does not compile.
 
 pub mod ask;
+pub mod asserted;
 pub mod audit;
 pub mod body;
 pub mod clock;

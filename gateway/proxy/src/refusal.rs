@@ -35,6 +35,8 @@ pub enum Refusal {
     NotPublished,
     /// A page of another origin asks with the cookie of whoever looks at it.
     ForeignPage(ForeignPage),
+    /// The service cannot be told who calls.
+    NotAsserted(String),
     /// Nothing was presented.
     NoCredential,
     /// What was presented does not prove anybody; the words never contain it.
@@ -105,6 +107,7 @@ impl Refusal {
             Self::UnknownHost => Reason::UnknownHost,
             Self::NotPublished => Reason::NotPublished,
             Self::ForeignPage(_) => Reason::ForeignPage,
+            Self::NotAsserted(_) => Reason::NotAsserted,
             Self::NoCredential => Reason::NoCredential,
             Self::BadCredential(_) => Reason::BadCredential,
             Self::CannotVerify(_) => Reason::CannotVerify,
@@ -154,7 +157,7 @@ impl Refusal {
             Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
             Self::UpstreamSilent => StatusCode::GATEWAY_TIMEOUT,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal | Self::NotAsserted(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -188,6 +191,7 @@ impl Refusal {
             Self::UnknownHost => "no site answers to this host name".to_owned(),
             Self::NotPublished => "no service is published at this path".to_owned(),
             Self::ForeignPage(page) => page.to_string(),
+            Self::NotAsserted(why) => format!("the service cannot be told who calls: {why}"),
             Self::NoCredential => "no credential was presented".to_owned(),
             Self::Denied(denied) => denial_in_words(&denied.denial),
             Self::Limit(limit) => limit.to_string(),
@@ -409,6 +413,7 @@ const fn next_of(refusal: &Refusal) -> Option<&'static str> {
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway",
         Refusal::Draining => "try again in a moment",
         Refusal::NotPublished => "look at the address; whoever writes the rules knows what is published",
+        Refusal::NotAsserted(_) => "tell whoever runs the gateway; nothing was sent",
         Refusal::ForeignPage(_) => "go to the service itself and do it there",
         Refusal::Ended(_) => "nothing was sent; the same call is now refused",
         Refusal::Denied(_)

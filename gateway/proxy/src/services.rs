@@ -11,6 +11,7 @@ use model::origin::{Front, Origin};
 use model::service::{HostName, ServiceName};
 use tokio::sync::watch;
 
+use crate::asserted::Assertions;
 use crate::body::Uplink;
 use crate::decision::ServiceStation;
 use crate::upstream::Pool;
@@ -78,6 +79,8 @@ pub struct ServiceSide {
     pub station: Arc<ServiceStation>,
     /// Where browsers find what is published.
     pub front: Front,
+    /// What tells services who calls; none: nothing does.
+    pub assertions: Option<Arc<Assertions>>,
     /// The origin of the gateway's URL, without a slash at its end.
     pub gateway: Arc<str>,
 }
@@ -92,6 +95,7 @@ impl ServiceSide {
             table,
             station: Arc::new(ServiceStation::new(rules)),
             front: Front::new(model::origin::Scheme::Https, None),
+            assertions: None,
             gateway: "".into(),
         }
     }

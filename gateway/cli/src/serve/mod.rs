@@ -282,6 +282,7 @@ impl Made {
             files,
             measures.upstream.clone(),
             Arc::clone(&books.audit),
+            Arc::clone(&keys),
             &stop,
         )
         .context("services cannot be published")?;

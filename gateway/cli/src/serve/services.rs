@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use access::rule::{Published, RuleSet, UpstreamPlace, UpstreamProtocol};
 use anyhow::Context as _;
-use console::GatewayUrl;
+use console::{GatewayKeys, GatewayUrl};
 use feeds::rules::RuleFiles;
 use model::chain::chain;
 use model::service::ServiceName;
+use model::time::Timestamp;
+use oidc::gateway::assertion::{AssertionClaims, AssertionMintError, SignedAssertion};
+use proxy::asserted::{Assertions, Asserts};
 use proxy::audit::Station;
 use proxy::decision::{ServiceRules, ServiceStation};
 use proxy::services::{ServiceGate, ServiceSide, ServiceTable};
@@ -55,6 +58,7 @@ pub(super) fn publish(
     mut files: watch::Receiver<Arc<RuleFiles>>,
     metrics: UpstreamMetrics,
     audit: Arc<Station>,
+    keys: Arc<GatewayKeys>,
     stop: &CancellationToken,
 ) -> anyhow::Result<ServiceSide> {
     let mut publisher = Publisher {
@@ -101,8 +105,18 @@ pub(super) fn publish(
         table,
         station: Arc::new(ServiceStation::new(rules)),
         front: url.front(),
+        assertions: Some(Arc::new(Assertions::new(Arc::new(Signer(keys))))),
         gateway: url.as_str().into(),
     })
+}
+
+/// Signs with the gateway's keys as they are in force.
+struct Signer(Arc<GatewayKeys>);
+
+impl Asserts for Signer {
+    fn assert(&self, claims: &AssertionClaims, now: Timestamp) -> Result<SignedAssertion, AssertionMintError> {
+        self.0.assert(claims, now)
+    }
 }
 
 impl Publisher {

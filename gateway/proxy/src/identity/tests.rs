@@ -318,7 +318,9 @@ async fn authenticates(station: &Station, conn: &Conn, token: Option<&str>) -> R
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
     }
     let (clock, _) = crate::clock::Clock::manual(bench::BEGIN.unix_nanos());
-    station.authenticate(conn, &cluster(), &mut headers, clock.read()).await
+    station
+        .authenticate(conn, Audience::Cluster(&cluster()), &mut headers, clock.read())
+        .await
 }
 
 fn why(unproved: &Unproved) -> (&'static str, String) {

@@ -58,6 +58,8 @@ closed! {
         NotPublished = "notPublished",
         /// A page of another origin asks with somebody's cookie.
         ForeignPage = "foreignPage",
+        /// A service cannot be told who calls.
+        NotAsserted = "notAsserted",
         /// Nothing was presented.
         NoCredential = "noCredential",
         /// What was presented proves nobody.
@@ -154,6 +156,7 @@ impl Reason {
             | Self::StaleSnapshot
             | Self::ClusterSilent
             | Self::CannotVerify
+            | Self::NotAsserted
             | Self::Internal => true,
             Self::Malformed
             | Self::Target

@@ -14,11 +14,12 @@ use access::rule::ServiceCall;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, TE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use model::cookie::Cookie;
 use model::decision::Unmet;
 use model::request::Target;
 use model::service::HostName;
+use model::time::Timestamp;
 use tracing::Instrument as _;
 
 use super::answer::{note_connection, own_audit_id};
@@ -79,12 +80,7 @@ impl Gate {
         if decided.obligations().record {
             return Err(refused_as_unrecorded(trail, Unmet::Recording).into());
         }
-        let outgoing = Arc::new(Outgoing::to_service(Vec::new()));
-        let proof_ends = trail
-            .identity
-            .as_deref()
-            .map(|who| self.identity.known_end(who, trail.received.wall));
-        let permit = decided.permit(outgoing, proof_ends.unwrap_or(trail.received.wall));
+        let permit = self.permit(&gate, &decided, who.as_ref(), trail)?;
         let named = prepare(&mut request, &target, &host)?;
         let duties = Duties {
             warning: None,
@@ -237,6 +233,29 @@ impl Gate {
             .budgets()
             .enter(nobody.subject().id(), goes_on, trail.received);
         place.map_err(Refusal::Limit).map_err(Stop::Counted)
+    }
+
+    /// The permit, with the word of who calls.
+    fn permit(
+        &self,
+        gate: &ServiceGate,
+        decided: &ServiceDecided,
+        who: Option<&Authenticated>,
+        trail: &Trail,
+    ) -> Result<Permit<Effect>, Refusal> {
+        let now = trail.received.wall;
+        let Some(identity) = who.map(Authenticated::identity) else {
+            return Ok(decided.permit(Arc::new(Outgoing::to_service(Vec::new())), Timestamp::MAX));
+        };
+        let proof_ends = self.identity.known_end(identity, now);
+        let ends = proof_ends.min(identity.expires_at());
+        let mut lines = Vec::new();
+        if let Some(assertions) = &self.services.assertions {
+            let name = gate.published.passing().headers.assertion();
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Internal)?;
+            lines.push((name, assertions.of(identity, gate.published.name(), ends, now)?));
+        }
+        Ok(decided.permit(Arc::new(Outgoing::to_service(lines)), proof_ends))
     }
 
     /// Its place in the table of calls that go on, before it is sent: what it was allowed on may be lost while it is recorded.
