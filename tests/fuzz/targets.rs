@@ -36,6 +36,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("recording_reader", recording::fuzz_recording_reader),
     ("request_info", model::request::fuzz_request_info),
     ("return_address", console::fuzz_return_address),
+    ("rewrite", proxy::headers::fuzz_rewrite),
     ("served_log", ledger::fuzz_remote),
     ("server_log", insight::fuzz_server_log),
     ("service_target", model::request::fuzz_service_target),

@@ -7,8 +7,10 @@
 
 mod impersonation;
 pub(crate) mod name;
+mod published;
 mod readable;
 mod response;
+mod rewrite;
 mod service;
 
 use http::{
@@ -23,8 +25,10 @@ use model::header::{MANAGED_NAMES, MANAGED_PREFIXES};
 
 pub use impersonation::{ImpersonationError, RequestedImpersonation};
 use name::{Reduced, is_plain};
+pub use published::{Came, Named, NoHeader, ServiceHeaders, Unsayable};
 pub use readable::{NotReadable, ask_readably};
 pub use response::{ResponseKind, strip_response, strip_response_to_upgrade};
+pub use rewrite::{Rewriting, fuzz_rewrite};
 pub use service::{confine_response, strip_own_cookies, strip_trailers};
 
 use crate::listener::Upgrade;

@@ -43,9 +43,14 @@ fn a_service_is_at_a_url_in_a_cluster_or_at_a_socket() {
     assert_eq!(*place.port(), ServicePort::Name("http".into()));
     assert_eq!(service.tls().unwrap().server_name.as_deref(), Some("web.shop.svc"));
 
+    assert_eq!(url.asked_as(), "https://web.example:8443/base");
+    assert_eq!(service.asked_as(), "https://web.shop.svc");
+
     let number = at("kubernetes: {cluster: prod, namespace: shop, name: web, port: 80}, protocol: h2c");
     assert!(matches!(number.place(), UpstreamPlace::Kubernetes(place) if *place.port() == ServicePort::Number(80)));
     assert_eq!((number.protocol(), number.tls()), (UpstreamProtocol::H2c, None));
+
+    assert_eq!(number.asked_as(), "http://web.shop.svc:80");
 
     let socket = at("unix: /run/web/http.sock");
     assert_eq!(*socket.place(), UpstreamPlace::Unix("/run/web/http.sock".into()));

@@ -72,6 +72,20 @@ impl Upstream {
         self.tls.as_ref()
     }
 
+    /// The URL that it is asked as: its own, or, of pods and sockets, one that names what they serve and is not dialled.
+    #[must_use]
+    pub fn asked_as(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match &self.place {
+            UpstreamPlace::Url(url) => url.to_string(),
+            UpstreamPlace::Kubernetes(service) => match service.port {
+                ServicePort::Number(port) => format!("{scheme}://{}:{port}", service.dns_name()),
+                ServicePort::Name(_) => format!("{scheme}://{}", service.dns_name()),
+            },
+            UpstreamPlace::Unix(_) => format!("{scheme}://localhost"),
+        }
+    }
+
     pub(super) fn read(spec: &UpstreamSpec, wrong: &mut Wrong) -> Option<Self> {
         let place = place(spec, wrong)?;
         let scheme = scheme(&place, spec.scheme, wrong);
