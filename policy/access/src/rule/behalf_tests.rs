@@ -304,6 +304,45 @@ fn a_rule_about_acting_keeps_no_other_rule_from_being_remarked_on() {
     assert_eq!(remarks(&keeper), 1);
 }
 
+#[test]
+fn a_service_names_the_workloads_that_it_is() {
+    let load = |workloads: &str| {
+        let text = format!(
+            "apiVersion: gatescribe.dev/v1\nkind: Service\nmetadata: {{name: web}}\n\
+             spec: {{hosts: [shop.example], upstream: {{url: 'http://web.shop.svc:8080'}}, workloads: {workloads}}}\n"
+        );
+        let told = load_files([("services.yaml", text.as_str())]);
+        told.map(|policy| policy.services)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let services = load("[shop/web]").unwrap();
+    let account = |name: &str| {
+        let username = format!("system:serviceaccount:shop:{name}");
+        model::subject::Subject::new(model::subject::SubjectParts {
+            id: model::subject::SubjectId::from_digest([1; 16]),
+            kind: SubjectKind::ServiceAccount,
+            issuer: "cluster:prod".to_owned(),
+            subject: username.clone(),
+            username,
+            uid: None,
+            groups: Vec::new(),
+            extra: Default::default(),
+            email: None,
+        })
+        .unwrap()
+    };
+    let web = services.named("web").unwrap();
+    assert!(web.runs_as(&account("web"), Some("prod")));
+    assert!(!web.runs_as(&account("db"), Some("prod")));
+    let told = load("[shop/web, 'shop/*']");
+    assert_eq!(
+        told.unwrap_err(),
+        [
+            "services.yaml:4:98: service `web`: spec.workloads: `shop/*`: whoever is the service can hand on what it was told: name each, without a star"
+        ]
+    );
+}
+
 proptest! {
     /// For whom a rule is, is found as its subjects are.
     #[test]

@@ -20,6 +20,7 @@ mod pattern;
 mod place;
 mod published;
 mod remarks;
+mod runs_as;
 mod salvage;
 mod scope;
 mod service;

@@ -60,6 +60,10 @@ pub struct ServiceSpec {
     /// Plain headers that say who calls; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_headers: Option<IdentityHeaderSpec>,
+    /// The workloads that it is: `<namespace>/<service account>`, `<cluster>:<namespace>/<service account>` or `spiffe://…`. They
+    /// alone may act by what was asserted to it; absent: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<String>,
 }
 
 /// Where a service is: exactly one of `url`, `kubernetes` and `unix`.

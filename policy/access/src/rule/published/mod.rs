@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use model::request::{Target, TargetError};
 use model::service::{HostName, ServiceName};
+use model::subject::Subject;
 
 pub use self::document::{
     AssertionSpec, ClientCertificateSpec, HeaderChangeSpec, HeaderSpec, HostSpec, IdentityHeaderSpec,
@@ -25,6 +26,7 @@ pub use self::passing::{Passing, Timeouts};
 pub use self::upstream::{KubernetesService, ServicePort, Upstream, UpstreamPlace, UpstreamTls};
 use super::compile::{Point, Wrong};
 use super::document::API_VERSION;
+use super::runs_as::RunsAs;
 
 /// A checked service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub struct Published {
     strips_path: bool,
     upstream: Upstream,
     passing: Passing,
+    workloads: RunsAs,
 }
 
 impl Published {
@@ -91,6 +94,13 @@ impl Published {
             .fold(String::new(), |path, segment| format!("{path}/{segment}"))
     }
 
+    /// Whether this workload is the service, and may act by what was asserted to it. `only`: the one cluster whose accounts are
+    /// taken; where there are several, an account counts only where the document names its cluster.
+    #[must_use]
+    pub fn runs_as(&self, workload: &Subject, only: Option<&str>) -> bool {
+        self.workloads.covers(workload, only)
+    }
+
     /// Whether it answers for this decoded path: its own, or one below it.
     fn covers(&self, path: &str) -> bool {
         let mut asked = path.strip_prefix('/').unwrap_or(path).split('/');
@@ -124,6 +134,14 @@ impl Published {
         // A path that cannot be read is said once.
         let has_path = path.as_ref().is_none_or(|path| !path.is_empty());
         let passing = Passing::read(spec, has_path, &mut wrong);
+        let workloads = RunsAs::read(&spec.workloads).unwrap_or_else(|told| {
+            wrong.0.extend(told.into_iter().map(|(item, what)| Point {
+                member: "spec.workloads",
+                item: Some(item),
+                what,
+            }));
+            RunsAs::default()
+        });
         match (name, path, upstream) {
             (Some(name), Some(path), Some(upstream)) if wrong.0.is_empty() => Ok(Self {
                 name,
@@ -132,6 +150,7 @@ impl Published {
                 strips_path: spec.rewrite.as_ref().is_some_and(|rewrite| rewrite.strip_path),
                 upstream,
                 passing,
+                workloads,
             }),
             _ => Err(wrong.0),
         }
