@@ -102,7 +102,7 @@ fn acts(effect: &str, workload: &str, whom: Value) -> Value {
     rule
 }
 
-fn no_rule() -> Result<(), Denial> {
+fn no_rule<T>() -> Result<T, Denial> {
     Err(Denial::NoOnBehalfOf {
         workload: CART.to_owned(),
     })
@@ -146,7 +146,7 @@ fn nobody_acts_for_who_has_not_signed_in() {
     ]);
     assert!(service(&set, None, None).verdict.is_ok());
     let denied = service(&set, None, Some((&cart(), &[]))).verdict.unwrap_err();
-    assert_eq!(Err(denied.denial), no_rule());
+    assert_eq!(Some(denied.denial), no_rule::<()>().err());
 }
 
 #[test]
@@ -262,6 +262,90 @@ fn the_address_of_a_workload_is_never_taken_for_the_persons() {
     );
 }
 
+/// All calls of the stock at once, below `/items`.
+fn all_for_alice(specs: &[Value]) -> Result<Obligations, Denial> {
+    let (service, host) = (
+        ServiceName::new("stock").unwrap(),
+        HostName::new("stock.example").unwrap(),
+    );
+    let labels = NamespaceLabels::new();
+    let query = ServiceQuery {
+        call: &ServiceCall::any(&service, "", &host, "/items"),
+        subject: Some(&alice()),
+        situation: &situation(&labels),
+        rules: &rules(specs),
+    };
+    let acting = Acting {
+        workload: &cart(),
+        through: &[],
+    };
+    let decision = decide_service_on_behalf(&query, &acting);
+    decision
+        .verdict
+        .map(|allowed| allowed.obligations)
+        .map_err(|denied| denied.denial)
+}
+
+#[test]
+fn all_calls_at_once_are_allowed_where_each_of_them_is() {
+    let with = |rule: Value, methods: &str, path: &str| {
+        let mut rule = rule;
+        rule["services"] = json!([{"hosts": ["*.example"], "methods": [methods], "paths": [path]}]);
+        rule
+    };
+    let own = stock("allow", json!({"people": ["alice"]}));
+    let act = |methods: &str, path: &str| with(acts("allow", "shop/cart", json!({"groups": ["*"]})), methods, path);
+    for path in ["/items/*", "/*", "/*/*"] {
+        let act = {
+            let mut act = act("*", path);
+            act["services"][0]["hosts"] = json!(["stock.example"]);
+            act
+        };
+        assert_eq!(all_for_alice(&[own.clone(), act]), Ok(Obligations::default()), "{path}");
+    }
+    // Not all of them, by method or by path; nor by the person's own right.
+    for (methods, path) in [("GET", "/*"), ("*", "/items/new/*"), ("*", "/items"), ("*", "/Items/*")] {
+        assert_eq!(
+            all_for_alice(&[own.clone(), act(methods, path)]),
+            no_rule(),
+            "{methods} {path}"
+        );
+        let own = with(own.clone(), methods, path);
+        assert_eq!(
+            all_for_alice(&[own, act("*", "/*")]),
+            Err(Denial::NoRule),
+            "{methods} {path}"
+        );
+    }
+    // One forbidden call is enough, in whatever spelling; those beside the service are not meant.
+    for (path, is_meant) in [
+        ("/ITEMS/secret", true),
+        ("/items", true),
+        ("/*", true),
+        ("/admin/*", false),
+        ("/", false),
+    ] {
+        let forbid = with(stock("forbid", json!({"people": ["alice"]})), "DELETE", path);
+        let told = all_for_alice(&[own.clone(), act("*", "/*"), forbid]);
+        assert_eq!(told == Err(Denial::Forbidden), is_meant, "{path}");
+    }
+    // What is demanded of some is owed, and a condition on which call it is cannot be told.
+    let mut demands = with(own.clone(), "POST", "/items/new");
+    demands["obligations"] = json!({"stepUp": {"maxAge": "1h"}});
+    let owed = all_for_alice(&[own.clone(), act("*", "/*"), demands]).unwrap();
+    assert_eq!(owed.max_auth_age_seconds, Some(3_600));
+    let mut untold = with(own.clone(), "GET", "/items/new");
+    untold["obligations"] = json!({"record": true});
+    untold["when"] = json!("request.path != '/items/secret'");
+    let owed = all_for_alice(&[own.clone(), act("*", "/*"), untold]).unwrap();
+    assert!(owed.record, "a demand that cannot be told is owed");
+    let mut when = act("*", "/*");
+    when["when"] = json!("request.path != '/items/secret'");
+    assert_eq!(all_for_alice(&[own.clone(), when.clone()]), no_rule());
+    when["effect"] = json!("forbid");
+    assert_eq!(all_for_alice(&[own, act("*", "/*"), when]), Err(Denial::Forbidden));
+}
+
 /// Asks about a Kubernetes call of somebody in group `dev`, who may read pods by RBAC.
 fn kubernetes(
     specs: &[Value],
@@ -326,8 +410,8 @@ fn the_kubernetes_api_is_called_for_a_person_where_a_rule_says_so_and_as_that_pe
     assert_eq!((&*allowed.upstream.user, allowed.upstream.groups.len()), ("alice", 1));
     let told: Vec<String> = allowed.rules.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["ClusterRoleBinding view → ClusterRole/view", "AccessRule r0"]);
-    assert_eq!(denial(ask(&[], PODS)), no_rule().err());
-    assert_eq!(denial(ask(&[pods("list")], PODS)), no_rule().err());
+    assert_eq!(denial(ask(&[], PODS)), no_rule::<()>().err());
+    assert_eq!(denial(ask(&[pods("list")], PODS)), no_rule::<()>().err());
     let secrets = ("GET", "/api/v1/namespaces/shop/secrets/db");
     let any = json!({"effect": "allow", "subjects": {"workloads": ["shop/cart"]}, "onBehalfOf": {"groups": ["*"]},
                      "kubernetes": {"verbs": ["get"], "resources": ["secrets"]}});
@@ -347,7 +431,7 @@ fn neither_the_clusters_yes_nor_observing_stands_in_for_the_rule() {
     let secrets = ("GET", "/api/v1/namespaces/shop/secrets/db");
     for authorization in [Authorization::Confirm, Authorization::Observe] {
         let ask = |specs: &[Value]| kubernetes(specs, secrets, Some(&cart()), authorization, None);
-        assert_eq!(denial(ask(&[])), no_rule().err(), "{authorization:?}");
+        assert_eq!(denial(ask(&[])), no_rule::<()>().err(), "{authorization:?}");
         let any = json!({"effect": "allow", "subjects": {"workloads": ["shop/cart"]}, "onBehalfOf": {"groups": ["*"]},
                          "kubernetes": {"verbs": ["get"], "resources": ["secrets"]}});
         assert_eq!(denial(ask(&[any])), None, "{authorization:?}");
@@ -357,7 +441,7 @@ fn neither_the_clusters_yes_nor_observing_stands_in_for_the_rule() {
     assert_eq!(denial(ask(None)), None);
     assert_eq!(
         denial(ask(Some(&cart()))),
-        no_rule().err(),
+        no_rule::<()>().err(),
         "discovery, too, is named in words"
     );
 }

@@ -14,7 +14,7 @@ use super::inquiry::{Inquiry, ServiceInquiry};
 use super::labels::LabelSelector;
 use super::pattern::{PathPattern, ResourcePattern};
 use super::scope::{self, Cover};
-use super::service::Reached;
+use super::service::{Reached, ServiceCall};
 
 /// A checked rule.
 #[derive(Clone, Debug)]
@@ -239,13 +239,23 @@ impl Rule {
             return Reach::Misses(Miss::Namespace);
         }
         if !self.services.iter().any(|reached| reached.covers(call, self.effect)) {
-            return Reach::Misses(Miss::Call);
+            // Of all calls at once, what is demanded of some is owed.
+            let demands_of_some = call.is_any() && self.demands() && self.reaches_some(call);
+            return match demands_of_some.then(|| asked.holds(&self.condition, self.namespace.is_some())) {
+                None | Some(Ok(false)) => Reach::Misses(Miss::Call),
+                Some(Ok(true)) => Reach::Fails("it is about some of these calls".into()),
+                Some(Err(why)) => Reach::Fails(why),
+            };
         }
         match asked.holds(&self.condition, self.namespace.is_some()) {
             Ok(true) => Reach::Applies,
             Ok(false) => Reach::Misses(Miss::Condition),
             Err(why) => Reach::Fails(why),
         }
+    }
+
+    fn reaches_some(&self, call: &ServiceCall<'_>) -> bool {
+        self.services.iter().any(|reached| reached.reaches_some(call))
     }
 
     /// Its condition holds of the name as it is written. Where it does not of the object behind it, a port beside the name would

@@ -152,13 +152,14 @@ pub(super) fn of_service(
     call: &ServiceCall<'_>,
     situation: &Situation<'_>,
 ) -> Context {
-    let request = Value::record([
+    let request = [
         ("service", Value::text(call.service.as_str())),
         ("namespace", Value::text(call.namespace)),
         ("host", Value::text(call.host.as_str())),
-        ("path", Value::text(call.path)),
-        ("method", Value::text(call.method)),
-    ]);
+    ];
+    // Of all calls at once neither is known.
+    let one = (!call.is_any()).then(|| [("path", Value::text(call.path)), ("method", Value::text(call.method))]);
+    let request = Value::record(request.into_iter().chain(one.into_iter().flatten()));
     of(request, who, whom, situation)
 }
 

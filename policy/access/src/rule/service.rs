@@ -17,10 +17,31 @@ pub struct ServiceCall<'a> {
     pub namespace: &'a str,
     /// The host name under which it is asked for.
     pub host: &'a HostName,
-    /// The HTTP method, as it came: methods are case-sensitive (RFC 9110 §9.1).
+    /// The HTTP method, as it came: methods are case-sensitive (RFC 9110 §9.1). None is empty; see [`ServiceCall::any`].
     pub method: &'a str,
     /// The decoded path, with its leading slash and without the query.
     pub path: &'a str,
+}
+
+impl<'a> ServiceCall<'a> {
+    /// All calls of a service on one of its hosts at once: for leave to make them past the gateway, where nobody looks at each. An
+    /// allow has to cover all of them, a forbid or a demand need cover but one, and a condition on method or path cannot be told.
+    /// `below`: the path below which the service stands, empty where it has all of the host.
+    #[must_use]
+    pub const fn any(service: &'a ServiceName, namespace: &'a str, host: &'a HostName, below: &'a str) -> Self {
+        Self {
+            service,
+            namespace,
+            host,
+            method: "",
+            path: below,
+        }
+    }
+
+    /// Whether it stands for all calls. No method is empty (RFC 9110 §9.1).
+    pub(super) const fn is_any(&self) -> bool {
+        self.method.is_empty()
+    }
 }
 
 /// A checked [`ServiceScope`].
@@ -63,7 +84,17 @@ impl Reached {
         }
     }
 
+    /// Whether some of the calls that `call` stands for may be among those that it reaches.
+    pub(super) fn reaches_some(&self, call: &ServiceCall<'_>) -> bool {
+        self.hosts.iter().any(|host| host.covers(call.host.as_str()))
+            && self.paths.iter().any(|path| path.meets(call.path))
+    }
+
     pub(super) fn covers(&self, call: &ServiceCall<'_>, effect: Effect) -> bool {
+        if call.is_any() {
+            let all = self.methods.is_none() && self.paths.iter().any(|path| path.holds(call.path));
+            return self.reaches_some(call) && (all || effect == Effect::Forbid);
+        }
         // Who may read a page may ask for its head alone (RFC 9110 §9.3.2), and who may not may not.
         let named = |name: &str| name == call.method || (name == "GET" && call.method == "HEAD");
         let methods = self.methods.as_ref();
@@ -206,6 +237,30 @@ impl SegmentPattern {
         }
     }
 
+    /// Whether every path below this one is covered as it is written.
+    fn holds(&self, below: &str) -> bool {
+        let mut asked = segments_of(below);
+        let fits = |own: &Segment| match (own, asked.next()) {
+            (Segment::Any, Some(_)) => true,
+            (Segment::Exactly(own), Some(segment)) => own.as_ref() == segment,
+            (_, None) => false,
+        };
+        self.and_below && self.segments.iter().all(fits)
+    }
+
+    /// Whether some path below this one may be covered, in whatever spelling.
+    fn meets(&self, below: &str) -> bool {
+        let mut own = self.segments.iter();
+        for asked in segments_of(below) {
+            match own.next() {
+                Some(Segment::Exactly(own)) if own.to_lowercase() != asked.to_lowercase() => return false,
+                Some(_) => {}
+                None => return self.and_below,
+            }
+        }
+        true
+    }
+
     fn covers_segments<'p>(&self, mut asked: impl Iterator<Item = &'p str>, same: impl Fn(&str, &str) -> bool) -> bool {
         for own in &self.segments {
             let fits = match (own, asked.next()) {
@@ -223,6 +278,11 @@ impl SegmentPattern {
             None => !self.and_below,
         }
     }
+}
+
+/// Of a path such as `/app`, or of none.
+fn segments_of(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
 }
 
 #[cfg(test)]
@@ -348,6 +408,22 @@ mod tests {
     }
 
     proptest! {
+        /// What stands for all calls below a path is allowed by nothing that leaves one of them out, and forbidden by whatever
+        /// forbids one of them.
+        #[test]
+        fn promise_3_all_calls_are_allowed_where_each_is_and_forbidden_where_one_is(
+            text in "(/(\\*|[aA]{1,2}|b)){0,3}(/|/\\*)?",
+            below in "(/([aAbB]{1,2})){0,2}",
+            rest in "/([aAbB]{0,2}(/[aAbB]{1,2}){0,2}/?)",
+        ) {
+            if let Ok(pattern) = SegmentPattern::parse(&text) {
+                let path = format!("{below}{rest}");
+                prop_assert!(!pattern.holds(&below) || pattern.covers(&path, Effect::Allow), "{text} {path}");
+                prop_assert!(!pattern.covers(&path, Effect::Forbid) || pattern.meets(&below), "{text} {path}");
+                prop_assert!(!pattern.holds(&below) || pattern.meets(&below), "{text} {below}");
+            }
+        }
+
         /// What an allow covers a forbid with the same words covers, too.
         #[test]
         fn promise_3_a_forbid_covers_all_that_an_allow_of_the_same_words_does(
