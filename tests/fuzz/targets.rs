@@ -54,4 +54,5 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("unrecorded_calls", proxy::audit::fuzz_unrecorded_calls),
     ("verification_left", ledger::fuzz_resume),
     ("websocket_tap", recording::tap::fuzz_websocket_tap),
+    ("x509_bundles", feeds::workload_api::fuzz_x509_bundles),
 ];

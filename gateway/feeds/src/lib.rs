@@ -12,3 +12,4 @@ pub mod cluster;
 pub mod issuers;
 pub mod observer;
 pub mod rules;
+pub mod workload_api;
