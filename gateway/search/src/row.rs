@@ -43,6 +43,12 @@ impl Who {
     pub fn is_machine(&self) -> bool {
         matches!(self.kind.as_str(), "serviceAccount" | "workload")
     }
+
+    /// Whether it is nobody in particular: whoever calls from an address without a sign-in.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.kind == "public"
+    }
 }
 
 /// Where it came from.
@@ -398,7 +404,8 @@ impl Row {
     /// Whether nobody had signed in, and a rule lets the public do it.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.service.as_ref().is_some_and(|called| called.public)
+        let is_said = self.service.as_ref().is_some_and(|called| called.public);
+        is_said || self.who.as_ref().is_some_and(Who::is_public)
     }
 
     /// Whether nobody can say yet how it ended.

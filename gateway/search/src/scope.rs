@@ -297,6 +297,7 @@ impl Row {
         let people = hides.contains(&Hides::People);
         if hides.contains(&Hides::Addresses) {
             self.net = None;
+            self.hide_public_address();
         }
         if hides.contains(&Hides::Agents) || people {
             self.agent = None;
@@ -312,6 +313,14 @@ impl Row {
         }
         self.hidden = hides;
         self.hide_again();
+    }
+
+    /// What stands for whoever has not signed in is made of the address, which could be found out by trying all.
+    fn hide_public_address(&mut self) {
+        if let Some(who) = self.who.as_mut().filter(|who| who.is_public()) {
+            who.id.clear();
+            who.session = None;
+        }
     }
 
     /// What came by its end is hidden, too.

@@ -181,7 +181,7 @@ impl Rows {
             view,
             // Who names a program or a record wants to see it.
             shows_machines: query.wanted(Key::User).next().is_some(),
-            shows_public: [Key::Public, Key::Service, Key::Host]
+            shows_public: [Key::Public, Key::Service, Key::Host, Key::User]
                 .into_iter()
                 .any(|key| query.wanted(key).next().is_some()),
             shows_all: query.wanted(Key::Id).next().is_some() || query.wanted(Key::Kind).next().is_some(),

@@ -127,6 +127,7 @@ fn what_the_public_did_is_counted_and_shown_to_whoever_asks() {
         ("service:grafana", 7),
         ("host:grafana.example.com public:false", 1),
         ("kind:intent", 7),
+        ("user:public", 6),
     ] {
         let page = world.search(query);
         assert_eq!((page.rows.len(), page.folded.total()), (rows, 0), "{query}");
@@ -140,14 +141,9 @@ fn what_the_public_did_is_counted_and_shown_to_whoever_asks() {
             "All 6 that were found are discovery, made by programs or by the public, or traces of searches; `--all` shows them."
         )
     );
-    let who = &world.search("public:true").rows[0];
-    assert!(
-        who.who.is_none()
-            && who
-                .decision
-                .as_ref()
-                .is_some_and(|said| said.rules[0]["name"] == "dashboards")
-    );
+    let row = &world.search("public:true").rows[0];
+    assert!(row.is_public() && row.who.as_ref().is_some_and(|who| who.kind == "public"));
+    assert_eq!(row.decision.as_ref().unwrap().rules[0]["name"], "dashboards");
 }
 
 #[test]
@@ -225,4 +221,32 @@ fn what_a_role_hides_of_people_it_hides_of_their_calls_of_services() {
         search_as(&scope, &world.archive(), "user:alice", world.time(), |_| {}).rows,
         []
     );
+}
+
+/// What a record has in place of a name there is made of the address.
+#[test]
+fn who_may_not_see_addresses_sees_nothing_that_is_made_of_one() {
+    let world = World::new();
+    let id = world.call_of(PUBLIC, None, ("GET", "/logo.png"), 200);
+    let made_of_it = "09".repeat(16);
+    for (hides, is_there) in [(&[][..], true), (&[Hides::Addresses], false), (&[Hides::People], false)] {
+        let scope = scope(None, None, hides);
+        let Found::Yes(shown) = world.archive().show(id, &scope, &mut || true).unwrap() else {
+            panic!("{id}")
+        };
+        let text = serde_json::to_string(&shown).unwrap();
+        assert_eq!(text.contains(&made_of_it), is_there, "{text}");
+        for key in ["user", "session"] {
+            let page = search_as(
+                &scope,
+                &world.archive(),
+                &format!("{key}:{made_of_it}"),
+                world.time(),
+                |search| {
+                    search.view = View::All;
+                },
+            );
+            assert_eq!(page.rows.len(), usize::from(is_there), "nor is it found by it");
+        }
+    }
 }

@@ -69,6 +69,8 @@ static RULES_OF_SERVICES: LazyLock<Vec<RuleRef>> = LazyLock::new(|| {
         why: None,
     }]
 });
+/// Whoever calls from an address without a sign-in.
+static PUBLIC: LazyLock<Person> = LazyLock::new(|| person(9, SubjectKind::Public, "public", None, "public"));
 pub(crate) const GRAFANA: Called<'static> = Called {
     name: Some("grafana"),
     host: "grafana.example.com",
@@ -253,13 +255,22 @@ impl World {
             agent: Some("Mozilla/5.0 (X11; Linux x86_64)"),
             ..Request::default()
         };
-        let mut record = self.asked(self.id(), who.unwrap_or(&ALICE), req);
+        let mut record = self.asked(self.id(), who.unwrap_or(&PUBLIC), req);
         record.cluster = None;
         record.service = Some(service);
-        record.by = record.by.filter(|_| who.is_some()).map(|by| By {
-            credential: "cookie",
-            ..by
+        record.by = record.by.map(|by| match who {
+            Some(_) => By {
+                credential: "cookie",
+                ..by
+            },
+            None => By {
+                iss: "public",
+                session: Some(PUBLIC.id.as_str()),
+                credential: "none",
+                ..by
+            },
         });
+        record.by = record.by.filter(|_| who.is_some() || service.public);
         if let Some(decision) = &mut record.decision {
             decision.rules = &RULES_OF_SERVICES;
         }
