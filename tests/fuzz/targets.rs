@@ -39,6 +39,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("rewrite", proxy::headers::fuzz_rewrite),
     ("served_log", ledger::fuzz_remote),
     ("server_log", insight::fuzz_server_log),
+    ("service_cookie", state::fuzz_service_cookie),
     ("service_target", model::request::fuzz_service_target),
     ("sign_in_first", proxy::sign_in_first::fuzz_sign_in_first),
     ("spiffe_id", model::spiffe::fuzz_spiffe_id),

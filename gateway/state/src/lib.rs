@@ -29,6 +29,7 @@ mod scrub;
 mod seal;
 mod secret;
 mod seen;
+mod service_cookie;
 mod session;
 mod store;
 mod traces;
@@ -36,7 +37,7 @@ mod words;
 
 pub use attempt::{NewAttempt, TakenAttempt};
 pub use backup::{Backup, BackupError, Identity as BackupIdentity, Recipient, Restored, Unopened, fuzz_key_backup};
-pub use code::{NewCode, RedeemedCode};
+pub use code::{Arrived, NewCode, RedeemedCode};
 pub use device::{Device, DevicePoll, NewDevice};
 pub use erasure::PartKeyName;
 pub use error::StateError;
@@ -48,6 +49,7 @@ pub use revocation::{IDENTITY_CHANGED, Revocation, Revoked};
 pub use seal::{SealingKey, SealingKeys};
 pub use secret::{Secret, SessionId, user_code_form};
 pub use seen::Logout;
+pub use service_cookie::fuzz_service_cookie;
 pub use session::{
     ClientKind, EndReason, Exchange, Exchanged, Identity, NewSession, ProviderTokens, Session, SessionSecrets, Standing,
 };

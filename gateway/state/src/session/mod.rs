@@ -288,12 +288,16 @@ impl Store {
     /// # Errors
     /// The database failed or the row is unreadable.
     pub fn session_of_secret(&self, secret: &Secret, now: Timestamp) -> Result<Option<Session>, StateError> {
+        self.used(&SessionId::of(secret), now)
+    }
+
+    /// The session of this name, which somebody uses: its idle end moves on, written at most once a minute.
+    pub(crate) fn used(&self, id: &SessionId, now: Timestamp) -> Result<Option<Session>, StateError> {
         const TOUCH: Duration = Duration::from_secs(60);
-        let id = SessionId::of(secret);
-        let found = self.session(&id, now)?;
+        let found = self.session(id, now)?;
         match &found {
             Some(session) if session.standing == Standing::Live && now.since(session.last_used_at) >= TOUCH => {
-                self.write(|transaction| touch(transaction, &id, now))?;
+                self.write(|transaction| touch(transaction, id, now))?;
             }
             _ => {}
         }

@@ -50,6 +50,16 @@ fn begin(store: &Store, new: &NewSession, now: Timestamp) -> (Session, Secret) {
     }
 }
 
+/// A browser in which alice has signed in.
+pub(crate) fn of_browser(store: &Store) -> SessionId {
+    let new = NewSession {
+        client: ClientKind::Browser,
+        first_use: alice().idle,
+        ..alice()
+    };
+    begin(store, &new, NOW).0.id
+}
+
 /// A lock on alice.
 fn lock(until: Timestamp, why: &str, now: Timestamp) -> Lock {
     Lock {
