@@ -195,6 +195,7 @@ impl World {
             clusters: tokio::sync::watch::channel(clusters).1,
             recorder: events.clone(),
             keys: Arc::new(GatewayKeys::new(&gateway, SigningKey::generate().unwrap().0, &[]).unwrap()),
+            is_published: Arc::new(|_| false),
             url: gateway,
             clock,
         };
@@ -203,7 +204,9 @@ impl World {
             port: 1,
             listener: "gateway".to_owned(),
         };
-        let router = console::router(parts, axum::Router::new()).layer(axum::Extension(peer));
+        let router = console::hosts(parts, axum::Router::new())
+            .gateway
+            .layer(axum::Extension(peer));
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
+use model::service::HostName;
 use model::time::Timestamp;
 use state::{SessionId, StateError, Store};
 use tokio::sync::watch;
@@ -22,7 +23,7 @@ use crate::record::{NotRecorded, Recorder, SessionEvent};
 use crate::renewal::Renewals;
 use crate::settings::{ClusterEntry, GatewayUrl, Lifetimes};
 use crate::upstream::Issuers;
-use crate::{device, discovery, logout, named, reason, signin, token, userinfo};
+use crate::{at_service, device, discovery, logout, named, reason, signin, token, userinfo};
 
 /// Most bytes of a form.
 const MAX_FORM: usize = 32 * 1024;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub recorder: Arc<dyn Recorder>,
     /// The keys of the gateway's own tokens.
     pub keys: Arc<GatewayKeys>,
+    /// Whether a service is published under this host now. Asked for each browser that is sent there or comes from there.
+    pub is_published: Arc<dyn Fn(&HostName) -> bool + Send + Sync>,
     /// Now.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -122,20 +125,30 @@ impl Inner {
     }
 }
 
-/// The gateway host. `api` is merged in behind the same checks: host, limits, headers.
-pub fn router(parts: Parts, api: Router) -> Router {
-    router_and_renewals(parts, api).0
+/// What answers for the gateway.
+#[derive(Debug)]
+pub struct Hosts {
+    /// On its own host.
+    pub gateway: Router,
+    /// On the hosts of services, for paths of ours alone. Each request has to carry [`AtHost`].
+    pub services: Router,
+    /// The way to ask about people who do not renew by themselves.
+    pub renewals: Renewals,
 }
 
-/// The same, and the way to ask about people who do not renew by themselves.
-pub fn router_and_renewals(parts: Parts, api: Router) -> (Router, Renewals) {
+/// The host of a published service that a request came to. The composition root puts it into the request's extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtHost(pub HostName);
+
+/// All of it. `api` is merged into the gateway host behind the same checks: host, limits, headers.
+pub fn hosts(parts: Parts, api: Router) -> Hosts {
     let app: App = Arc::new(Inner {
         parts,
         limiter: Limiter::default(),
         renewals: Mutex::new(HashMap::new()),
     });
     let renewals = Renewals::new(app.clone());
-    let router = Router::new()
+    let gateway = Router::new()
         .route("/", get(signin::home))
         .route("/.well-known/gatescribe", get(discovery::document))
         .route("/authorize", get(signin::authorize))
@@ -157,7 +170,11 @@ pub fn router_and_renewals(parts: Parts, api: Router) -> (Router, Renewals) {
         .with_state(app.clone())
         .merge(api)
         .fallback(nothing_here)
-        .layer(middleware::from_fn_with_state(app, door))
+        .layer(middleware::from_fn_with_state(app.clone(), door))
         .layer(middleware::from_fn(named::answers));
-    (router, renewals)
+    Hosts {
+        gateway,
+        services: at_service::routes(app),
+        renewals,
+    }
 }

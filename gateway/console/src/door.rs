@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use model::subject::SubjectId;
 
 use crate::answer::{Refused, harden};
-use crate::app::{App, Inner};
+use crate::app::{App, AtHost, Inner};
 use crate::caller::Caller;
 use crate::limit::Act;
 use crate::record::{SessionEvent, What};
@@ -41,6 +41,27 @@ pub(crate) async fn door(State(app): State<App>, request: Request, next: Next) -
             "invalid_request",
             format!("this host is {url}; use that address"),
         );
+        refused.tally = Some(Box::new(Tally::Stray("other_host")));
+        refused.into_response()
+    };
+    let response = written_down(&app, &caller, response).await;
+    harden(response, app.parts.url.is_secure())
+}
+
+/// The same in front of the handlers on hosts of services: which host it is was decided by whoever decides where each request goes, and
+/// what was withdrawn meanwhile is no host of ours.
+pub(crate) async fn service_door(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut head, body) = request.into_parts();
+    let Ok(caller) = Caller::from_request_parts(&mut head, &()).await;
+    let is_published = head
+        .extensions
+        .get::<AtHost>()
+        .is_some_and(|AtHost(host)| (app.parts.is_published)(host));
+    let response = if is_published {
+        next.run(Request::from_parts(head, body)).await
+    } else {
+        let why = "no service is published under this name";
+        let mut refused = Refused::new(StatusCode::MISDIRECTED_REQUEST, "invalid_request", why);
         refused.tally = Some(Box::new(Tally::Stray("other_host")));
         refused.into_response()
     };

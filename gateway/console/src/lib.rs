@@ -13,12 +13,16 @@
 //! every page is escaped, without script, uncached and unframeable; each table that strangers can fill is bounded.
 //!
 //! [`api`] is the gateway's own API: audit records, `can`, `why`. It and the single-page console are merged in by
-//! [`router`]'s second argument.
+//! [`hosts`]'s second argument.
+//!
+//! On the hosts of published services it answers for paths of ours: there a sign-in arrives, and from there one leaves. Its cookie there
+//! is another one for each host, and no service is sent it.
 
 pub mod api;
 
 mod answer;
 mod app;
+mod at_service;
 mod caller;
 mod cookie;
 mod device;
@@ -45,13 +49,13 @@ mod whole;
 #[cfg(test)]
 mod tests;
 
-pub use app::{Parts, router, router_and_renewals};
+pub use app::{AtHost, Hosts, Parts, hosts};
 pub use discovery::gatescribe_document;
 pub use fetch::{Fetch, FetchError, FetchSetupError, HyperFetch};
 pub use minting::{API_AUDIENCE, GatewayKeys};
 pub use page::{SignedIn, signed_in_page};
 pub use record::{NotRecorded, Peer, Recorder, SessionEvent, What, Who};
-pub use renewal::Renewals;
+pub use renewal::{Renewals, Word};
 pub use settings::{ClusterEntry, GatewayUrl, Lifetimes, SettingsError};
 pub use signin::fuzz_return_address;
 pub use upstream::{Issuers, Provider};

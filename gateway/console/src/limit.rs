@@ -12,6 +12,8 @@ use model::time::Timestamp;
 pub(crate) enum Act {
     /// Beginning a sign-in in a browser.
     SignIn,
+    /// Going on to a service with the session that a browser has, by subject: each is two writes of the store.
+    Onward,
     /// Asking for a device code.
     Device,
     /// A wrong user code: 34 bits must not be guessable (RFC 8628 §5.1).
@@ -38,7 +40,7 @@ impl Act {
     /// How many at once, and how long until one more.
     const fn allowance(self) -> (u32, Duration) {
         match self {
-            Self::SignIn => (120, Duration::from_millis(500)),
+            Self::SignIn | Self::Onward => (120, Duration::from_millis(500)),
             Self::Device => (30, Duration::from_secs(2)),
             Self::WrongUserCode => (10, Duration::from_secs(60)),
             Self::WrongCredential | Self::Stray => (60, Duration::from_secs(1)),

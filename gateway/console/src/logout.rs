@@ -130,7 +130,8 @@ async fn end_browser_session(app: &App, caller: &Caller) -> Result<Response, Una
     Ok(response)
 }
 
-async fn live_session(app: &App, caller: &Caller) -> Result<Option<Session>, Unavailable> {
+/// The session of this browser, where there is one that stands.
+pub(crate) async fn live_session(app: &App, caller: &Caller) -> Result<Option<Session>, Unavailable> {
     let Some(secret) = caller.cookies.find(Cookie::Session, app.parts.url.is_secure()) else {
         return Ok(None);
     };

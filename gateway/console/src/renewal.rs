@@ -7,9 +7,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
 use futures::StreamExt as _;
-use model::time::Timestamp;
 use state::{EndReason, ProviderTokens, Session, SessionId, Standing};
 use tokio::sync::Mutex;
 
@@ -55,6 +55,32 @@ impl Renewals {
         })
         .await;
     }
+
+    /// Asks about one whose person is about to do something, if the provider's last word is as old as above, and waits no longer than
+    /// `patience`: the asking goes on behind it. Safe to be dropped.
+    pub async fn before_use(&self, session: &Session, patience: Duration) -> Word {
+        if session.standing != Standing::Live || !is_due(&self.app, session) {
+            return Word::Fresh;
+        }
+        let renewed = tokio::time::timeout(patience, renew_if_due(&self.app, None, session)).await;
+        match renewed {
+            Ok(Renewed::Silent(why)) => Word::Silent(why),
+            Ok(_) => Word::AskedFor,
+            Err(_) if still_counts(&self.app, session) => Word::AskedFor,
+            Err(_) => Word::Silent(SILENT),
+        }
+    }
+}
+
+/// What is known of a session's person before the session is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The provider has said lately what is stored.
+    Fresh,
+    /// The provider was asked. What came of it is in the store: look again. Where it does not answer, its last word counts.
+    AskedFor,
+    /// The provider does not answer, and its last word is too old to count: why nobody is let in, as a sentence.
+    Silent(&'static str),
 }
 
 /// What came of it.
@@ -202,11 +228,14 @@ async fn end(app: &App, caller: Option<&Caller>, session: &Session, why: &'stati
 }
 
 fn old_word(app: &Inner, session: &Session, why: &'static str) -> Renewed {
-    let until: Timestamp = session.checked_at.plus(app.parts.lifetimes.provider_outage);
     tracing::warn!(provider = session.provider, why, "provider not asked");
-    if app.now() < until {
+    if still_counts(app, session) {
         Renewed::OldWordCounts
     } else {
         Renewed::Silent(SILENT)
     }
+}
+
+fn still_counts(app: &Inner, session: &Session) -> bool {
+    app.now() < session.checked_at.plus(app.parts.lifetimes.provider_outage)
 }

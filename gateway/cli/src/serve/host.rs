@@ -16,19 +16,21 @@ use proxy::request::plain;
 use proxy::site::{GatewayHost, Told, WELL_KNOWN};
 use tower::ServiceExt as _;
 
-/// The console's router as the gateway host.
+/// The console's routers as the gateway host, and as what answers for it on hosts of services.
 #[derive(Clone, Debug)]
 pub(super) struct ConsoleHost {
     router: Router,
+    services: Router,
     document: Bytes,
 }
 
 impl ConsoleHost {
-    /// Serves `router`. `document` is the answer to `/.well-known/gatescribe`, which is asked of Kubernetes listeners too:
+    /// Serves `router`, and `services` on hosts of services. `document` is the answer to `/.well-known/gatescribe`, which is asked of Kubernetes listeners too:
     /// there the host name is not the gateway's, and the router would send the asker away.
-    pub(super) fn new(router: Router, document: &serde_json::Value) -> Self {
+    pub(super) fn new(router: Router, services: Router, document: &serde_json::Value) -> Self {
         Self {
             router,
+            services,
             document: document.to_string().into(),
         }
     }
@@ -44,29 +46,19 @@ impl GatewayHost for ConsoleHost {
             );
             return Box::pin(std::future::ready(answer));
         }
-        let peer = console::Peer {
-            ip: trail.peer.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            port: trail.peer.port,
-            listener: trail.peer.listener.to_string(),
-        };
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        Box::pin(async move {
-            let answer = match self.router.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            answer.map(|body| Outbound::host(body.map_err(Into::into).boxed_unsync()))
-        })
+        let request = from_peer(trail, request);
+        Box::pin(async move { through(self.router.clone(), request).await })
     }
 
     fn serve_at_service<'a>(
         &'a self,
-        _trail: &'a Trail,
-        _host: &'a HostName,
-        _request: Request<Inbound>,
+        trail: &'a Trail,
+        host: &'a HostName,
+        request: Request<Inbound>,
     ) -> BoxFuture<'a, Response<Outbound>> {
-        Box::pin(std::future::ready(plain(http::StatusCode::NOT_FOUND, Bytes::new())))
+        let mut request = from_peer(trail, request);
+        request.extensions_mut().insert(console::AtHost(host.clone()));
+        Box::pin(async move { through(self.services.clone(), request).await })
     }
 
     fn refusal_page(&self, told: &Told<'_>) -> Response<Bytes> {
@@ -74,4 +66,24 @@ impl GatewayHost for ConsoleHost {
         *answer.status_mut() = told.status;
         answer
     }
+}
+
+/// The request with what the console has to know of who sent it.
+fn from_peer(trail: &Trail, request: Request<Inbound>) -> Request<Body> {
+    let peer = console::Peer {
+        ip: trail.peer.ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        port: trail.peer.port,
+        listener: trail.peer.listener.to_string(),
+    };
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(peer);
+    request
+}
+
+async fn through(router: Router, request: Request<Body>) -> Response<Outbound> {
+    let answer = match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    answer.map(|body| Outbound::host(body.map_err(Into::into).boxed_unsync()))
 }

@@ -3,18 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use console::{Fetch, GatewayUrl, HyperFetch};
 use feeds::issuers::{IssuerFeed, IssuerSource};
 use futures::future::BoxFuture;
-use model::ask::{KeyAnswer, KeyQuestion};
+use model::ask::{CookieAnswer, CookieQuestion, KeyAnswer, KeyQuestion, SessionAnswer};
 use model::chain::chain;
 use oidc::login::{Client, ClientAuthentication};
 use oidc::{Issuer, Issuers, Trust};
-use proxy::ask::Ask;
-use tokio::sync::watch;
+use proxy::ask::{Ask, Asked};
+use proxy::identity::{Acceptance, CertificateNames, Questions, Station};
+use tokio::sync::{mpsc, watch};
 
 use super::account_issuers::{self, Known};
 use super::cluster::Joined;
@@ -220,6 +222,77 @@ fn sender(way: Arc<HyperFetch>) -> feeds::issuers::Fetch {
             Box::pin(async move { way.fetch(request).await.map_err(|error| chain(&error)) })
         },
     )
+}
+
+/// The identity station, and what is asked of others for it.
+pub(super) struct Proving {
+    pub(super) station: Arc<Station>,
+    /// Rises with each end of access.
+    pub(super) revisions: watch::Receiver<u64>,
+    /// Whose cookies are: answered once the console is there.
+    pub(super) cookies: mpsc::Receiver<Asked<CookieQuestion, CookieAnswer>>,
+}
+
+/// The station that proves callers, by these issuers and clusters.
+pub(super) fn station(
+    config: &Config,
+    url: &GatewayUrl,
+    store: &Arc<state::Store>,
+    issuers: &Believed,
+    clusters: &[Joined],
+    locks: watch::Receiver<Arc<model::lock::Locks>>,
+) -> anyhow::Result<Proving> {
+    let (keys, asked) = super::key_asks();
+    tokio::spawn(Arc::clone(&issuers.feed).answer(asked));
+    let (sign_ins, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
+    tokio::spawn(super::sessions::answer(Arc::clone(store), asked));
+    let (ask_cookies, cookies) = Ask::new(1_024, Duration::from_secs(2), |why| CookieAnswer::Unknown { why });
+    let tokens = clusters
+        .iter()
+        .filter_map(|joined| Some((joined.id.clone(), joined.tokens.clone()?)))
+        .collect();
+    let acceptance = Acceptance {
+        service_account_audience: config
+            .identity
+            .service_accounts
+            .audience
+            .clone()
+            .unwrap_or_else(|| url.as_str().to_owned()),
+        cache_entries: 100_000,
+        sign_in_check: super::SIGN_IN_CHECK,
+        longest_sign_in: config.identity.session.max.duration(),
+        certificates: config
+            .listeners
+            .iter()
+            .filter_map(|listener| {
+                let clients = listener.client_certificates.as_ref()?;
+                let names = CertificateNames {
+                    user_prefix: clients.user_prefix.clone(),
+                    group_prefix: clients.group_prefix.clone(),
+                };
+                Some((listener.name.clone(), names))
+            })
+            .collect(),
+        workloads: Vec::new(),
+    };
+    let questions = Questions {
+        keys,
+        sign_ins,
+        cookies: ask_cookies,
+        tokens,
+    };
+    let station = Station::new(issuers.trust.clone(), locks, questions, acceptance)?;
+    let revoked = station.cache();
+    let (raise, revisions) = watch::channel(store.revision());
+    store.watch_revision(move |revision| {
+        revoked.clear();
+        raise.send_replace(revision);
+    });
+    Ok(Proving {
+        station: Arc::new(station),
+        revisions,
+        cookies,
+    })
 }
 
 /// What the console sees of the providers: those that are ready now.

@@ -52,13 +52,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use base64::Engine as _;
 use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
-use model::ask::{CookieAnswer, KeyAnswer, KeyQuestion, SessionAnswer};
+use model::ask::{CookieAnswer, CookieQuestion, KeyAnswer, KeyQuestion};
 use model::time::Timestamp;
 use prometheus_client::collector::Collector;
 use proxy::ask::{Ask, Asked};
 use proxy::audit::{self, Station};
 use proxy::clock::Clock;
-use proxy::identity::{Acceptance, CertificateNames, Questions, Station as IdentityStation};
+use proxy::identity::Station as IdentityStation;
 use proxy::listener::Running;
 use proxy::request::Gate;
 use proxy::services::ServiceSide;
@@ -188,7 +188,7 @@ impl Gateway {
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
         // The process may have one only; another part of it may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let made = Made::make(config).await?;
+        let mut made = Made::make(config).await?;
         let gate = made.gate(config)?;
         made.serve(config, gate).await
     }
@@ -242,6 +242,8 @@ struct Made {
     witnesses: Arc<witnesses::Witnesses>,
     identity: Arc<IdentityStation>,
     revisions: watch::Receiver<u64>,
+    /// Until somebody answers them.
+    cookies: Option<mpsc::Receiver<Asked<CookieQuestion, CookieAnswer>>>,
     sites: Arc<Sites>,
     services: ServiceSide,
 }
@@ -274,7 +276,7 @@ impl Made {
         let (locks, in_force) =
             locks::LockBook::open(&books.store, &measures.calls, &clock).context("who is locked out cannot be read")?;
         let witnesses = witnesses::begin(&config.ledger, &books, &stop).context("witnesses cannot be asked")?;
-        let (identity, revisions) = identity_station(config, &url, &books.store, &issuers, &clusters, in_force)?;
+        let proving = identity::station(config, &url, &books.store, &issuers, &clusters, in_force)?;
         let sites = Arc::new(sites(config, &url, &clusters)?);
         let services = services::publish(
             &url,
@@ -302,17 +304,22 @@ impl Made {
             revision,
             locks,
             witnesses,
-            identity,
-            revisions,
+            identity: proving.station,
+            revisions: proving.revisions,
+            cookies: Some(proving.cookies),
             sites,
             services,
         })
     }
 
     /// What every request passes. The keeper begins before it is made, so that each long call is kept from its beginning.
-    fn gate(&self, config: &Config) -> anyhow::Result<Arc<Gate>> {
+    fn gate(&mut self, config: &Config) -> anyhow::Result<Arc<Gate>> {
         self.keep_long_calls();
         let (console_host, renewals) = gateway_host(config, self)?;
+        if let Some(asked) = self.cookies.take() {
+            let store = Arc::clone(&self.books.store);
+            tokio::spawn(sessions::cookies(store, renewals.clone(), asked));
+        }
         let recheck = config.identity.session.recheck.duration();
         let calls = &self.measures.calls;
         tokio::spawn(chores::rechecks(
@@ -492,11 +499,13 @@ fn gateway_host(config: &Config, made: &Made) -> anyhow::Result<(host::ConsoleHo
         clusters: entries,
         recorder: Arc::new(recorder::LedgerRecorder::new(Arc::clone(&books.audit))),
         keys: Arc::clone(keys),
+        is_published: services::published(&made.services),
         clock: Arc::new(now),
         url: url.clone(),
     };
-    let (router, renewals) = console::router_and_renewals(parts, api);
-    Ok((host::ConsoleHost::new(router, &document), renewals))
+    let hosts = console::hosts(parts, api);
+    let console_host = host::ConsoleHost::new(hosts.gateway, hosts.services, &document);
+    Ok((console_host, hosts.renewals))
 }
 
 fn audit_api(config: &Config, made: &Made) -> anyhow::Result<axum::Router> {
@@ -585,64 +594,6 @@ fn key_asks() -> (
     mpsc::Receiver<Asked<KeyQuestion, KeyAnswer>>,
 ) {
     Ask::new(256, Duration::from_secs(8), |_| KeyAnswer::Unknown)
-}
-
-fn identity_station(
-    config: &Config,
-    url: &GatewayUrl,
-    store: &Arc<state::Store>,
-    issuers: &identity::Believed,
-    clusters: &[Joined],
-    locks: watch::Receiver<Arc<model::lock::Locks>>,
-) -> anyhow::Result<(Arc<IdentityStation>, watch::Receiver<u64>)> {
-    let (keys, asked) = key_asks();
-    tokio::spawn(Arc::clone(&issuers.feed).answer(asked));
-    let (sign_ins, asked) = Ask::new(1_024, Duration::from_secs(2), |why| SessionAnswer::Unknown { why });
-    tokio::spawn(sessions::answer(Arc::clone(store), asked));
-    let (cookies, asked) = Ask::new(1_024, Duration::from_secs(2), |why| CookieAnswer::Unknown { why });
-    tokio::spawn(sessions::cookies(Arc::clone(store), asked));
-    let tokens = clusters
-        .iter()
-        .filter_map(|joined| Some((joined.id.clone(), joined.tokens.clone()?)))
-        .collect();
-    let acceptance = Acceptance {
-        service_account_audience: config
-            .identity
-            .service_accounts
-            .audience
-            .clone()
-            .unwrap_or_else(|| url.as_str().to_owned()),
-        cache_entries: 100_000,
-        sign_in_check: SIGN_IN_CHECK,
-        longest_sign_in: config.identity.session.max.duration(),
-        certificates: config
-            .listeners
-            .iter()
-            .filter_map(|listener| {
-                let clients = listener.client_certificates.as_ref()?;
-                let names = CertificateNames {
-                    user_prefix: clients.user_prefix.clone(),
-                    group_prefix: clients.group_prefix.clone(),
-                };
-                Some((listener.name.clone(), names))
-            })
-            .collect(),
-        workloads: Vec::new(),
-    };
-    let questions = Questions {
-        keys,
-        sign_ins,
-        cookies,
-        tokens,
-    };
-    let station = IdentityStation::new(issuers.trust.clone(), locks, questions, acceptance)?;
-    let revoked = station.cache();
-    let (raise, revisions) = watch::channel(store.revision());
-    store.watch_revision(move |revision| {
-        revoked.clear();
-        raise.send_replace(revision);
-    });
-    Ok((Arc::new(station), revisions))
 }
 
 fn sites(config: &Config, url: &GatewayUrl, clusters: &[Joined]) -> anyhow::Result<Sites> {

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use console::{GatewayKeys, GatewayUrl};
 use feeds::rules::RuleFiles;
 use model::chain::chain;
-use model::service::ServiceName;
+use model::service::{HostName, ServiceName};
 use model::time::Timestamp;
 use oidc::gateway::assertion::{AssertionClaims, AssertionMintError, SignedAssertion};
 use proxy::asserted::{Assertions, Asserts};
@@ -108,6 +108,12 @@ pub(super) fn publish(
         assertions: Some(Arc::new(Assertions::new(Arc::new(Signer(keys))))),
         gateway: url.as_str().into(),
     })
+}
+
+/// Whether a service is published on a host now, for whoever sends browsers there.
+pub(super) fn published(services: &ServiceSide) -> Arc<dyn Fn(&HostName) -> bool + Send + Sync> {
+    let table = services.table.clone();
+    Arc::new(move |host| table.borrow().has_host(host))
 }
 
 /// Signs with the gateway's keys as they are in force.

@@ -1,9 +1,11 @@
-//! Answers the request path's question "does this session still stand?" from the store, on threads that may block.
+//! Answers the request path's questions "does this session still stand?" and "whose is this cookie?" from the store, on threads that may
+//! block.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use model::ask::{CookieAnswer, CookieQuestion, SessionAnswer, SessionQuestion};
+use console::{Renewals, Word};
+use model::ask::{CookieAnswer, CookieQuestion, SessionAnswer, SessionQuestion, SignedIn};
 use model::subject::{Subject, SubjectKind, SubjectParts};
 use model::time::Timestamp;
 use state::{EndReason, SessionId, Store};
@@ -23,14 +25,71 @@ pub(super) async fn answer(
     }
 }
 
-/// The same for cookies on hosts of services.
+/// How long a browser waits for the provider before the provider's last word counts: less than who asks here waits.
+const PROVIDER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Answers whose sign-in is behind a cookie on a service's host, until nobody asks any more. A browser renews nothing by itself, so the
+/// provider is asked here when its last word has become old (protocol N-12).
 pub(super) async fn cookies(
-    _store: Arc<Store>,
+    store: Arc<Store>,
+    renewals: Renewals,
     mut asked: mpsc::Receiver<(CookieQuestion, oneshot::Sender<CookieAnswer>)>,
 ) {
-    while let Some((_, answer)) = asked.recv().await {
-        let _ = answer.send(CookieAnswer::Foreign);
+    while let Some((question, answer)) = asked.recv().await {
+        let (store, renewals) = (Arc::clone(&store), renewals.clone());
+        tokio::spawn(async move {
+            // Whoever asked may have gone.
+            let _ = answer.send(whose(&store, &renewals, question).await);
+        });
     }
+}
+
+async fn whose(store: &Arc<Store>, renewals: &Renewals, question: CookieQuestion) -> CookieAnswer {
+    let question = Arc::new(question);
+    let found = match find(store, &question).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return CookieAnswer::Foreign,
+        Err(why) => return CookieAnswer::Unknown { why },
+    };
+    match renewals.before_use(&found, PROVIDER_WITHIN).await {
+        Word::Fresh => signed_in(found),
+        Word::Silent(why) => CookieAnswer::Unknown { why: why.to_owned() },
+        Word::AskedFor => match find(store, &question).await {
+            Ok(Some(session)) => signed_in(session),
+            Ok(None) => CookieAnswer::Foreign,
+            Err(why) => CookieAnswer::Unknown { why },
+        },
+    }
+}
+
+async fn find(store: &Arc<Store>, question: &Arc<CookieQuestion>) -> Result<Option<state::Session>, String> {
+    let (store, question) = (Arc::clone(store), Arc::clone(question));
+    let looked =
+        tokio::task::spawn_blocking(move || store.session_of_cookie(&question.host, &question.value, now())).await;
+    match looked {
+        Ok(found) => found.map_err(|error| error.to_string()),
+        Err(_) => Err("the look-up broke".to_owned()),
+    }
+}
+
+/// What the request path is told of the session behind a cookie.
+fn signed_in(session: state::Session) -> CookieAnswer {
+    if let state::Standing::Ended(why) = session.standing {
+        let why = in_words(why).to_owned();
+        return CookieAnswer::Ended { why };
+    }
+    let Some(subject) = subject(&session) else {
+        let why = "the provider's name for its person is none that anybody could be told".to_owned();
+        return CookieAnswer::Unknown { why };
+    };
+    CookieAnswer::Live(Box::new(SignedIn {
+        session: session.id.as_str().into(),
+        subject,
+        ends_at: session.idle_end.min(session.absolute_end),
+        auth_time: session.auth_time.map(Timestamp::from_unix_seconds),
+        acr: session.acr.map(Arc::from),
+        stated_reason: session.stated_reason,
+    }))
 }
 
 /// Looks a session up, at one point in time.

@@ -5,7 +5,7 @@ use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use state::{ClientKind, EndReason, NewCode, Secret, Session, SessionSecrets, Standing};
 
-use super::back::none_is_published;
+use super::onward::onward;
 use super::{Back, Purpose, Vouched};
 use crate::answer::{see_other, unavailable_page};
 use crate::app::{App, Inner, Unavailable};
@@ -86,8 +86,8 @@ async fn for_cli(
 }
 
 async fn for_browser(app: &App, caller: &Caller, vouched: &Vouched, back: &Back) -> Result<Response, Unavailable> {
-    let secret = match begin_recorded(app, caller, vouched, ClientKind::Browser).await? {
-        Begun::Session { secret, .. } => secret,
+    let (session, secret) = match begin_recorded(app, caller, vouched, ClientKind::Browser).await? {
+        Begun::Session { session, secret } => (session, secret),
         Begun::Locked { why } => return Ok(locked_page(&why).into_response()),
     };
     end_former(app, caller).await?;
@@ -98,7 +98,7 @@ async fn for_browser(app: &App, caller: &Caller, vouched: &Vouched, back: &Back)
         app.parts.lifetimes.absolute.as_secs(),
         secure,
     );
-    let mut response = see_other(&back.address(&app.parts.url, none_is_published));
+    let mut response = onward(app, &session, back).await?;
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
 }

@@ -5,8 +5,7 @@ use axum::response::Response;
 use http::{StatusCode, header};
 use state::{NewAttempt, Secret};
 
-use super::back::{Back, none_is_published};
-use super::{Attempt, Purpose};
+use super::{Attempt, Back, Purpose, onward};
 use crate::answer::{see_other, too_often_page, unavailable_page};
 use crate::app::{App, Inner};
 use crate::caller::Caller;
@@ -68,13 +67,19 @@ pub(crate) async fn browser(State(app): State<App>, caller: Caller, Query(pairs)
     let Ok(fields) = Fields::read(pairs.clone()) else {
         return bad_address("A parameter stands twice or is too long.").into_response();
     };
-    let (host, target) = (fields.find("return_host"), fields.find("return_to").unwrap_or("/"));
     // A link that leads elsewhere still signs in: the person wanted to, and whoever made the link gains nothing.
-    let back = Back::read(host, target, &app.parts.url, none_is_published).unwrap_or_else(|_| Back::home());
+    let back = Back::asked(&fields, &app.parts.url, &*app.parts.is_published).unwrap_or_else(|_| Back::home());
+    let wishes = Wishes::read(&fields);
+    let provider = fields.find("provider").map(str::to_owned);
+    if provider.is_none()
+        && let Some(answer) = onward::at_once(&app, &caller, &back, &wishes).await
+    {
+        return answer;
+    }
     let asked = Asked {
         purpose: Purpose::Browser(back),
-        provider: fields.find("provider").map(str::to_owned),
-        wishes: Wishes::read(&fields),
+        provider,
+        wishes,
     };
     go(&app, &caller, asked, ("/signin", &pairs)).await
 }

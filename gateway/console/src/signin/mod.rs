@@ -8,11 +8,14 @@ mod arrive;
 mod back;
 mod finish;
 mod leave;
+mod onward;
 
 pub use back::fuzz_return_address;
 
 pub(crate) use arrive::callback;
-pub(crate) use back::Back;
+#[cfg(test)]
+pub(crate) use back::Arrival;
+pub(crate) use back::{ARRIVE, Back};
 pub(crate) use finish::{Begun, CodePayload, begin_recorded, locked_page};
 pub(crate) use leave::{CLI_CLIENT, authorize, browser, home, leave_for_device};
 

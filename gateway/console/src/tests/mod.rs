@@ -5,5 +5,6 @@ mod logout;
 mod named;
 mod refusals;
 mod renewal;
+mod services;
 mod signin;
 mod world;

@@ -26,8 +26,8 @@ use tower::ServiceExt as _;
 
 use crate::form::{encode, with_query};
 use crate::{
-    ClusterEntry, Fetch, FetchError, GatewayKeys, GatewayUrl, Issuers, Lifetimes, NotRecorded, Parts, Peer, Provider,
-    Recorder, SessionEvent, What, router,
+    AtHost, ClusterEntry, Fetch, FetchError, GatewayKeys, GatewayUrl, Issuers, Lifetimes, NotRecorded, Parts, Peer,
+    Provider, Recorder, Renewals, SessionEvent, What, hosts,
 };
 
 pub(super) const URL: &str = "https://gate.example";
@@ -220,6 +220,11 @@ impl Issuers for Known {
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) router: axum::Router,
+    /// On hosts of services.
+    pub(super) services: axum::Router,
+    pub(super) renewals: Renewals,
+    /// Under which hosts a service is published.
+    pub(super) published: Arc<Mutex<Vec<&'static str>>>,
     pub(super) idp: Arc<Idp>,
     pub(super) other: Arc<Idp>,
     pub(super) ledger: Arc<Ledger>,
@@ -313,6 +318,8 @@ pub(super) fn world(setup: Setup) -> World {
         ca_data: None,
     }]);
     let clock = now.clone();
+    let published = Arc::new(Mutex::new(vec!["grafana.example", "wiki.example"]));
+    let hosts_of_services = published.clone();
     let parts = Parts {
         lifetimes: Lifetimes::default(),
         store: store.clone(),
@@ -321,10 +328,15 @@ pub(super) fn world(setup: Setup) -> World {
         recorder: ledger.clone(),
         keys: Arc::new(GatewayKeys::new(&url, SigningKey::generate().unwrap().0, &[]).unwrap()),
         url,
+        is_published: Arc::new(move |host| hosts_of_services.lock().unwrap().contains(&host.as_str())),
         clock: Arc::new(move || Timestamp::from_unix_seconds(clock.load(Ordering::SeqCst))),
     };
+    let hosts = hosts(parts, axum::Router::new());
     World {
-        router: router(parts, axum::Router::new()),
+        router: hosts.gateway,
+        services: hosts.services,
+        renewals: hosts.renewals,
+        published,
         idp,
         other,
         ledger,
@@ -337,6 +349,10 @@ impl World {
     pub(super) fn pass(&self, time: Duration) {
         self.now
             .fetch_add(i64::try_from(time.as_secs()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(super) fn at(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.now.load(Ordering::SeqCst))
     }
 
     pub(super) fn events(&self) -> Vec<(What, Option<&'static str>)> {
@@ -355,13 +371,27 @@ impl World {
             .headers_mut()
             .entry(header::HOST)
             .or_insert("gate.example".parse().unwrap());
+        Self::through(self.router.clone(), request).await
+    }
+
+    /// On the host of a service.
+    pub(super) async fn send_at(&self, host: &str, request: http::request::Builder, body: String) -> Seen {
+        let mut request = request.body(Body::from(body)).unwrap();
+        request.headers_mut().insert(header::HOST, host.parse().unwrap());
+        request
+            .extensions_mut()
+            .insert(AtHost(model::service::HostName::new(host).unwrap()));
+        Self::through(self.services.clone(), request).await
+    }
+
+    async fn through(router: axum::Router, mut request: Request<Body>) -> Seen {
         let peer = Peer {
             ip: "192.0.2.7".parse().unwrap(),
             port: 50_000,
             listener: "gateway".to_owned(),
         };
         request.extensions_mut().insert(peer);
-        let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let (head, body) = router.oneshot(request).await.unwrap().into_parts();
         let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
         Seen {
             status: head.status,
@@ -435,6 +465,8 @@ impl Seen {
 /// A browser: keeps cookies.
 pub(super) struct Browser<'w> {
     world: &'w World,
+    /// Which service's host; none: the gateway's.
+    host: Option<&'static str>,
     pub(super) cookies: BTreeMap<String, String>,
 }
 
@@ -442,7 +474,16 @@ impl<'w> Browser<'w> {
     pub(super) fn new(world: &'w World) -> Self {
         Self {
             world,
+            host: None,
             cookies: BTreeMap::new(),
+        }
+    }
+
+    /// What it keeps for the host of a service.
+    pub(super) fn at(world: &'w World, host: &'static str) -> Self {
+        Self {
+            host: Some(host),
+            ..Self::new(world)
         }
     }
 
@@ -458,16 +499,17 @@ impl<'w> Browser<'w> {
         self.go(request, form(fields)).await
     }
 
-    async fn go(&mut self, request: http::request::Builder, body: String) -> Seen {
+    pub(super) async fn go(&mut self, request: http::request::Builder, body: String) -> Seen {
         let cookies: Vec<String> = self
             .cookies
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        let seen = self
-            .world
-            .send(request.header(header::COOKIE, cookies.join("; ")), body)
-            .await;
+        let request = request.header(header::COOKIE, cookies.join("; "));
+        let seen = match self.host {
+            None => self.world.send(request, body).await,
+            Some(host) => self.world.send_at(host, request, body).await,
+        };
         for line in seen.headers.get_all(header::SET_COOKIE) {
             let line = line.to_str().unwrap();
             for wanted in [

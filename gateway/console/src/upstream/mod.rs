@@ -116,6 +116,21 @@ impl Wishes {
         }
     }
 
+    /// Whether somebody who has signed in like this need not sign in once more.
+    pub(crate) fn are_met_by(&self, session: &state::Session, now: Timestamp) -> bool {
+        let authenticated = session.auth_time.map(Timestamp::from_unix_seconds);
+        let is_young = |most: u64| authenticated.is_some_and(|at| now.since(at) <= Duration::from_secs(most));
+        self.prompt.is_none()
+            && self.login_hint.is_none()
+            && self.max_age.is_none_or(is_young)
+            && self.is_context(session.acr.as_deref())
+    }
+
+    /// Whether one of the wished authentication contexts is this one.
+    pub(crate) fn is_context(&self, acr: Option<&str>) -> bool {
+        self.acr_values.is_empty() || acr.is_some_and(|acr| self.acr_values.iter().any(|wished| wished == acr))
+    }
+
     fn options(&self, provider: &Provider) -> LoginOptions {
         LoginOptions {
             max_age: self.max_age.map(Duration::from_secs),

@@ -6,18 +6,27 @@
 //! origin ends with a host or a port and the target begins with one `/`, so no browser reads the border elsewhere.
 //!
 //! What is published may change while somebody signs in: whether the host still is, is asked again when the address is written.
+//!
+//! A browser that comes back to a service has to be the one that left it: see [`Arrival`].
 
+mod arrival;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod tests;
 
-use model::origin::LONGEST_RETURN_BYTES;
+use model::origin::{LONGEST_RETURN_BYTES, Origin};
 use model::request::{Target, TargetError};
 use model::service::{HostName, HostNameError};
 use serde::{Deserialize, Serialize};
+use state::Secret;
 
+pub(crate) use self::arrival::Arrival;
+use crate::form::{Fields, with_query};
 use crate::settings::GatewayUrl;
+
+/// On the host of a service: here a browser comes back from the sign-in.
+pub(crate) const ARRIVE: &str = "/.gatescribe/arrive";
 
 /// Where to come back to. Its target is one that a service could be asked for, in the bytes in which it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +35,19 @@ pub(crate) struct Back {
     /// None: the gateway's own.
     host: Option<HostName>,
     target: Box<str>,
+    /// The browser that left the service. Without it nobody is led to one.
+    arrival: Option<Arrival>,
+    /// Whether this is the second time: the cookie was another one when the browser came back.
+    again: bool,
+}
+
+/// Where a browser that has a session goes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// To this address, which is ours.
+    Here(String),
+    /// To the host of a service, where it has to arrive first. Its origin.
+    Service(Origin),
 }
 
 /// Why a return address is not used. Whoever signs in is then led to the gateway's own first page.
@@ -39,6 +61,8 @@ pub(crate) enum BackError {
     TooLong,
     #[error("its path and query are none that a service could be asked for")]
     Target(#[from] TargetError),
+    #[error("it does not say which browser has left the service (`arrival`)")]
+    NoArrival,
 }
 
 impl Back {
@@ -47,7 +71,25 @@ impl Back {
         Self {
             host: None,
             target: "/".into(),
+            arrival: None,
+            again: false,
         }
+    }
+
+    /// Reads what `/signin` was asked for. A service is returned to by the browser that left it only.
+    pub(crate) fn asked(
+        fields: &Fields,
+        url: &GatewayUrl,
+        is_published: impl Fn(&HostName) -> bool,
+    ) -> Result<Self, BackError> {
+        let (host, target) = (fields.find("return_host"), fields.find("return_to").unwrap_or("/"));
+        let mut back = Self::read(host, target, url, is_published)?;
+        if back.host.is_some() {
+            let arrival = fields.find("arrival").and_then(Arrival::read);
+            back.arrival = Some(arrival.ok_or(BackError::NoArrival)?);
+            back.again = fields.find("again").is_some();
+        }
+        Ok(back)
     }
 
     /// Reads the two parameters of `/signin`. Without a host it is the gateway's own.
@@ -73,6 +115,42 @@ impl Back {
         self.address_if(url, is_published).unwrap_or_else(|_| url.at("/"))
     }
 
+    /// Whether a service is returned to.
+    pub(crate) const fn is_to_service(&self) -> bool {
+        self.host.is_some()
+    }
+
+    /// Where a browser with a session goes now.
+    pub(crate) fn next(&self, url: &GatewayUrl, is_published: impl Fn(&HostName) -> bool) -> Next {
+        let Some(host) = &self.host else {
+            return Next::Here(url.at(&self.target));
+        };
+        let origin = self.arrival.as_ref().filter(|_| is_published(host));
+        match origin.and_then(|_| url.front().origin_of(host)) {
+            Some(origin) => Next::Service(origin),
+            None => Next::Here(url.at("/")),
+        }
+    }
+
+    /// The browser that left this host; none where another one was left.
+    pub(crate) fn arrival_at(&self, host: &HostName) -> Option<&Arrival> {
+        self.arrival.as_ref().filter(|_| self.host.as_ref() == Some(host))
+    }
+
+    /// The address of the sign-in, once more, for a browser that holds another cookie by now: two tabs that left at the same time were
+    /// given one each, and the later one stays. A second time there is none, so that nobody is led in circles.
+    pub(crate) fn once_more(&self, cookie: &Secret, url: &GatewayUrl) -> Option<String> {
+        let host = self.host.as_ref().filter(|_| !self.again)?;
+        let arrival = Arrival::of(cookie);
+        let pairs = [
+            ("return_host", host.as_str()),
+            ("return_to", &self.target),
+            ("arrival", arrival.as_str()),
+            ("again", "1"),
+        ];
+        Some(with_query(&url.at("/signin"), &pairs))
+    }
+
     fn address_if(&self, url: &GatewayUrl, is_published: impl Fn(&HostName) -> bool) -> Result<String, &HostName> {
         let Some(host) = &self.host else {
             return Ok(url.at(&self.target));
@@ -90,13 +168,10 @@ impl Back {
         Ok(Self {
             host,
             target: target.raw().into(),
+            arrival: None,
+            again: false,
         })
     }
-}
-
-/// No service is published yet.
-pub(super) const fn none_is_published(_: &HostName) -> bool {
-    false
 }
 
 /// How it is kept, sealed, while a sign-in is under way; a gateway of before knew `return_to` alone.
@@ -105,6 +180,10 @@ struct Kept {
     return_to: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     return_host: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrival: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
 }
 
 impl From<Back> for Kept {
@@ -112,6 +191,8 @@ impl From<Back> for Kept {
         Self {
             return_to: back.target.into(),
             return_host: back.host.map(|host| host.as_str().to_owned()),
+            arrival: back.arrival.map(|arrival| arrival.as_str().to_owned()),
+            again: back.again,
         }
     }
 }
@@ -122,6 +203,11 @@ impl From<Kept> for Back {
         let host = kept.return_host.as_deref().map(HostName::new).transpose();
         host.map_err(BackError::from)
             .and_then(|host| Self::to(host, &kept.return_to))
+            .map(|back| Self {
+                arrival: kept.arrival.as_deref().and_then(Arrival::read),
+                again: kept.again,
+                ..back
+            })
             .unwrap_or_else(|_| Self::home())
     }
 }

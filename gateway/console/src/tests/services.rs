@@ -1,0 +1,593 @@
+//! One sign-in for every service: from a service's host to the gateway and back, as a browser goes that keeps cookies for each host.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{Request, StatusCode, header};
+use model::cookie::Cookie;
+use model::service::HostName;
+use serde_json::json;
+use state::{EndReason, Session, Standing};
+
+use super::world::{Browser, Seen, Setup, URL, World, query, world};
+use crate::What;
+use crate::form::with_query;
+use crate::signin::Arrival;
+
+const GRAFANA: &str = "grafana.example";
+const WIKI: &str = "wiki.example";
+
+/// A browser with all that it keeps, and what the request path does on hosts of services.
+struct Surfer<'w> {
+    world: &'w World,
+    gate: Browser<'w>,
+    hosts: BTreeMap<&'static str, Browser<'w>>,
+    /// How often the provider was gone to.
+    rounds: usize,
+}
+
+impl<'w> Surfer<'w> {
+    fn new(world: &'w World) -> Self {
+        let at = |host| (host, Browser::at(world, host));
+        Self {
+            world,
+            gate: Browser::new(world),
+            hosts: [GRAFANA, WIKI].map(at).into(),
+            rounds: 0,
+        }
+    }
+
+    fn host(&mut self, host: &'static str) -> &mut Browser<'w> {
+        self.hosts.get_mut(host).unwrap()
+    }
+
+    /// The session behind the cookie that is kept for this host.
+    fn session(&mut self, host: &'static str) -> Option<Session> {
+        let value = self.host(host).cookies.get(Cookie::Service.name(true)).cloned()?;
+        let now = self.world.at();
+        let found = self
+            .world
+            .store
+            .session_of_cookie(&HostName::new(host).unwrap(), &value, now);
+        found.unwrap()
+    }
+
+    fn is_in(&mut self, host: &'static str) -> bool {
+        self.session(host)
+            .is_some_and(|session| session.standing == Standing::Live)
+    }
+
+    /// What the request path answers to who is not signed in: the address of the sign-in, and a cookie here where there is none.
+    fn turned_away(&mut self, host: &'static str, target: &str) -> String {
+        let name = Cookie::Arrival.name(true);
+        let fresh = || state::Secret::random().unwrap().reveal().to_owned();
+        let kept = self
+            .host(host)
+            .cookies
+            .entry(name.to_owned())
+            .or_insert_with(fresh)
+            .clone();
+        let arrival = Arrival::of(&state::Secret::presented(&kept));
+        let pairs = [
+            ("return_host", host),
+            ("return_to", target),
+            ("arrival", arrival.as_str()),
+        ];
+        with_query("/signin", &pairs)
+    }
+
+    /// Goes to an address, on whichever host.
+    async fn get(&mut self, address: &str) -> Seen {
+        for host in [GRAFANA, WIKI] {
+            if let Some(target) = address.strip_prefix(&format!("https://{host}")) {
+                let target = target.to_owned();
+                return self.host(host).get(&target).await;
+            }
+        }
+        self.gate.get(address).await
+    }
+
+    /// Follows until it stands before something that is not the gateway's: the address of a page of a service, or the status of a page.
+    async fn follow(&mut self, mut address: String) -> Result<String, Seen> {
+        for _ in 0..20 {
+            if address.starts_with("https://idp.example/auth?") {
+                self.rounds += 1;
+                let code = self.world.idp.code_for(&address);
+                let state = query(&address, "state").unwrap();
+                let pairs = [
+                    ("code", code.as_str()),
+                    ("state", &state),
+                    ("iss", "https://idp.example"),
+                ];
+                address = with_query("/callback", &pairs);
+                continue;
+            }
+            let is_service = [GRAFANA, WIKI]
+                .iter()
+                .any(|host| address.starts_with(&format!("https://{host}/")));
+            if is_service && !address.contains("/.gatescribe/") {
+                return Ok(address);
+            }
+            let seen = self.get(&address).await;
+            if seen.status != StatusCode::SEE_OTHER {
+                return Err(seen);
+            }
+            address = seen.location();
+        }
+        panic!("led in circles");
+    }
+
+    /// Opens a page of a service as somebody who is not signed in there.
+    async fn open(&mut self, host: &'static str, target: &str) -> Result<String, Seen> {
+        let away = self.turned_away(host, target);
+        self.follow(away).await
+    }
+
+    /// Up to the address with the code, which is not gone to yet.
+    async fn code(&mut self, host: &'static str, target: &str) -> String {
+        let away = self.turned_away(host, target);
+        self.gate.get(&away).await.location()
+    }
+}
+
+fn sets_a_cookie(seen: &Seen) -> bool {
+    seen.headers.contains_key(header::SET_COOKIE)
+}
+
+#[tokio::test]
+async fn a_sign_in_leads_back_to_the_page_of_the_service_and_the_next_service_asks_nobody() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    let address = surfer
+        .open(GRAFANA, "/d/x?orgId=1&from=now-6h")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    assert_eq!(address, "https://grafana.example/d/x?orgId=1&from=now-6h");
+    assert!(surfer.is_in(GRAFANA) && !surfer.is_in(WIKI));
+    assert_eq!(surfer.rounds, 1);
+    let address = surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    assert_eq!(address, "https://wiki.example/");
+    assert!(surfer.is_in(WIKI));
+    assert_eq!(surfer.rounds, 1, "one sign-in serves every service");
+    let sessions = [surfer.session(GRAFANA).unwrap().id, surfer.session(WIKI).unwrap().id];
+    assert_eq!(sessions[0], sessions[1]);
+    assert_eq!(world.events(), vec![(What::SignedIn, None)]);
+}
+
+/// SES-13, SES-04.
+#[tokio::test]
+async fn the_cookie_of_one_service_is_worth_nothing_at_another() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(GRAFANA, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let name = Cookie::Service.name(true);
+    let stolen = surfer.host(GRAFANA).cookies[name].clone();
+    surfer.host(WIKI).cookies.insert(name.to_owned(), stolen.clone());
+    assert!(surfer.is_in(GRAFANA) && !surfer.is_in(WIKI));
+    assert_ne!(stolen, surfer.gate.cookies[Cookie::Session.name(true)]);
+    let session = surfer.session(GRAFANA).unwrap();
+    assert!(!stolen.contains(session.id.as_str()));
+}
+
+/// SES-02: each of these names the session, so each ends it everywhere.
+#[tokio::test]
+async fn n_09_one_logout_ends_the_sign_in_at_every_service() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    for host in [GRAFANA, WIKI] {
+        surfer
+            .open(host, "/")
+            .await
+            .unwrap_or_else(|seen| panic!("{}", seen.body));
+    }
+    let seen = surfer.host(GRAFANA).get("/.gatescribe/signout").await;
+    assert_eq!(seen.location(), format!("{URL}/logout"));
+    assert!(surfer.is_in(GRAFANA), "a link signs nobody out");
+    surfer.gate.post("/logout", &[("answer", "yes")], "same-origin").await;
+    for host in [GRAFANA, WIKI] {
+        let session = surfer.session(host).unwrap();
+        assert_eq!(session.standing, Standing::Ended(EndReason::SignedOut), "{host}");
+    }
+    let away = surfer.code(GRAFANA, "/").await;
+    assert!(away.starts_with("https://idp.example/auth?"), "{away}");
+}
+
+/// WEB-03.
+#[tokio::test]
+async fn only_a_page_of_the_service_takes_its_own_cookie_away() {
+    let world = world(Setup::One);
+    for (method, site, goes) in [
+        ("GET", Some("same-origin"), true),
+        ("POST", Some("same-origin"), true),
+        ("GET", Some("cross-site"), false),
+        ("POST", Some("same-site"), false),
+        ("POST", Some("cross-site"), false),
+        ("GET", None, false),
+    ] {
+        let request = Request::builder().method(method).uri("/.gatescribe/signout");
+        let request = match site {
+            Some(site) => request.header("sec-fetch-site", site),
+            None => request,
+        };
+        let seen = world.send_at(GRAFANA, request, String::new()).await;
+        assert_eq!(
+            (seen.status, seen.location()),
+            (StatusCode::SEE_OTHER, format!("{URL}/logout"))
+        );
+        assert_eq!(sets_a_cookie(&seen), goes, "{method} {site:?}");
+    }
+}
+
+/// WEB-14, SES-01 (GHSA-f24x): whoever has begun a sign-in hands its end to somebody else.
+#[tokio::test]
+async fn n_04_an_address_of_somebody_elses_arrival_signs_nobody_in() {
+    let world = world(Setup::One);
+    let mut attacker = Surfer::new(&world);
+    attacker
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    for holds in [false, true] {
+        let address = attacker.code(GRAFANA, "/attack").await;
+        assert!(
+            address.starts_with("https://grafana.example/.gatescribe/arrive?code="),
+            "{address}"
+        );
+        let mut victim = Surfer::new(&world);
+        if holds {
+            victim.turned_away(GRAFANA, "/own");
+        }
+        let seen = victim.get(&address).await;
+        assert!(!sets_a_cookie(&seen) && !victim.is_in(GRAFANA));
+        if holds {
+            // It begins anew, as this browser: with its own cookie, and as nobody yet.
+            let location = seen.location();
+            assert!(
+                location.starts_with("https://gate.example/signin?return_host=grafana.example&"),
+                "{location}"
+            );
+            let kept = victim.host(GRAFANA).cookies[Cookie::Arrival.name(true)].clone();
+            let own = Arrival::of(&state::Secret::presented(&kept));
+            assert_eq!(query(&location, "arrival").as_deref(), Some(own.as_str()));
+        } else {
+            assert_eq!(seen.status, StatusCode::BAD_REQUEST);
+            assert!(
+                seen.body.contains("keeps no cookies for grafana.example"),
+                "{}",
+                seen.body
+            );
+        }
+        // And it is used up: not even the browser that began is given a cookie for it.
+        let seen = attacker.get(&address).await;
+        assert_eq!(seen.location(), "https://grafana.example/attack");
+        assert!(!sets_a_cookie(&seen) && !attacker.is_in(GRAFANA));
+    }
+    assert!(attacker.is_in(WIKI), "a second presentation ends no session");
+    assert!(world.events().contains(&(What::SignInRefused, Some("no_cookie"))));
+}
+
+#[tokio::test]
+async fn a_code_is_good_for_one_cookie_for_a_minute_and_a_browser_that_asks_twice_loses_nothing() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let address = surfer.code(GRAFANA, "/d/x").await;
+    let first = surfer.get(&address).await;
+    assert!(sets_a_cookie(&first) && surfer.is_in(GRAFANA));
+    for _ in 0..3 {
+        let again = surfer.get(&address).await;
+        assert_eq!(again.location(), "https://grafana.example/d/x");
+        assert!(!sets_a_cookie(&again) && surfer.is_in(GRAFANA));
+    }
+    let late = surfer.code(GRAFANA, "/d/x").await;
+    world.pass(Duration::from_secs(60));
+    for address in [late.as_str(), address.as_str()] {
+        let seen = surfer.get(address).await;
+        assert_eq!(seen.status, StatusCode::BAD_REQUEST);
+        assert!(
+            !sets_a_cookie(&seen) && seen.body.contains("href=\"https://grafana.example/\""),
+            "{}",
+            seen.body
+        );
+    }
+    assert!(surfer.is_in(GRAFANA) && surfer.is_in(WIKI));
+}
+
+#[tokio::test]
+async fn a_code_of_one_service_is_used_up_at_another_and_gives_nothing_there() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let address = surfer.code(GRAFANA, "/").await;
+    // The hostile service even holds the same cookie.
+    let kept = surfer.host(GRAFANA).cookies[Cookie::Arrival.name(true)].clone();
+    surfer
+        .host(WIKI)
+        .cookies
+        .insert(Cookie::Arrival.name(true).to_owned(), kept);
+    let moved = address.replace(GRAFANA, WIKI);
+    let seen = surfer.get(&moved).await;
+    assert_eq!(seen.status, StatusCode::BAD_REQUEST);
+    assert!(!sets_a_cookie(&seen));
+    assert!(!sets_a_cookie(&surfer.get(&address).await));
+    for code in ["", "x", &"A".repeat(43), &"A".repeat(44), "%00"] {
+        let seen = surfer
+            .get(&format!("https://{WIKI}/.gatescribe/arrive?code={code}"))
+            .await;
+        assert_eq!(seen.status, StatusCode::BAD_REQUEST, "{code}");
+    }
+    // The command line's code is none of a browser's, nor the other way round.
+    let cli = query(&Browser::new(&world).sign_in().await, "code").unwrap();
+    let seen = surfer
+        .get(&format!("https://{WIKI}/.gatescribe/arrive?code={cli}"))
+        .await;
+    assert_eq!(seen.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        world
+            .redeem(&cli, super::world::VERIFIER, super::world::LOOPBACK)
+            .await
+            .status,
+        StatusCode::OK
+    );
+    let address = surfer.code(GRAFANA, "/").await;
+    let code = query(&address, "code").unwrap();
+    let seen = world
+        .redeem(&code, super::world::VERIFIER, super::world::LOOPBACK)
+        .await;
+    assert_eq!(seen.status, StatusCode::BAD_REQUEST);
+    assert!(sets_a_cookie(&surfer.get(&address).await), "and was not used up there");
+}
+
+/// SES-10: both were sent away before either answer's cookie was kept, so that the later cookie is the one that stays.
+#[tokio::test]
+async fn two_tabs_that_leave_at_the_same_time_both_arrive() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let one = surfer.turned_away(GRAFANA, "/one");
+    surfer.host(GRAFANA).cookies.clear();
+    let two = surfer.turned_away(GRAFANA, "/two");
+    for (address, end) in [(one, "one"), (two, "two")] {
+        let arrived = surfer
+            .follow(address)
+            .await
+            .unwrap_or_else(|seen| panic!("{}", seen.body));
+        assert_eq!(arrived, format!("https://grafana.example/{end}"));
+        assert!(surfer.is_in(GRAFANA));
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_led_in_circles() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    // Somebody changes the cookie each time.
+    let name = Cookie::Arrival.name(true).to_owned();
+    let mut address = surfer.turned_away(GRAFANA, "/");
+    let mut hops = 0;
+    let last = loop {
+        let fresh = state::Secret::random().unwrap().reveal().to_owned();
+        surfer.host(GRAFANA).cookies.insert(name.clone(), fresh);
+        let seen = surfer.get(&address).await;
+        if seen.status != StatusCode::SEE_OTHER {
+            break seen;
+        }
+        address = seen.location();
+        hops += 1;
+        assert!(hops < 10);
+    };
+    assert_eq!(last.status, StatusCode::BAD_REQUEST);
+    assert!(last.body.contains("begun elsewhere"), "{}", last.body);
+    assert!(!surfer.is_in(GRAFANA));
+}
+
+#[tokio::test]
+async fn who_does_not_say_which_browser_left_is_led_home() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    for arrival in ["", "x", &"A".repeat(42), &"=".repeat(43), &"B".repeat(43)] {
+        let pairs = [("return_host", GRAFANA), ("return_to", "/d"), ("arrival", arrival)];
+        let away = surfer.gate.get(&with_query("/signin", &pairs)).await.location();
+        let code = world.idp.code_for(&away);
+        let back = surfer.gate.come_back(&away, &code).await;
+        assert_eq!(back.location(), format!("{URL}/"), "{arrival}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_withdrawn_is_led_to_by_nobody() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let address = surfer.code(GRAFANA, "/").await;
+    let away = surfer.turned_away(GRAFANA, "/");
+    world.published.lock().unwrap().retain(|host| *host != GRAFANA);
+    let seen = surfer.get(&address).await;
+    assert_eq!(seen.status, StatusCode::MISDIRECTED_REQUEST);
+    let away = surfer.gate.get(&away).await.location();
+    assert!(away.starts_with("https://idp.example/auth?"), "{away}");
+    let code = world.idp.code_for(&away);
+    assert_eq!(surfer.gate.come_back(&away, &code).await.location(), format!("{URL}/"));
+}
+
+#[tokio::test]
+async fn a_sign_in_that_was_asked_to_be_stricter_goes_to_the_provider() {
+    let world = world(Setup::One);
+    *world.idp.claims.lock().unwrap() = json!({"acr": "phr"});
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    world.pass(Duration::from_secs(60));
+    for (name, value, goes) in [
+        ("prompt", "login", true),
+        ("max_age", "30", true),
+        ("max_age", "600", false),
+        ("acr_values", "phrh", true),
+        ("acr_values", "phrh%20phr", false),
+        ("provider", "corp", true),
+    ] {
+        let away = surfer.turned_away(GRAFANA, "/");
+        let address = surfer.gate.get(&format!("{away}&{name}={value}")).await.location();
+        assert_eq!(
+            address.starts_with("https://idp.example/auth?"),
+            goes,
+            "{name}={value}: {address}"
+        );
+    }
+}
+
+/// SES-01: whoever signs in once more has a new session, and the one before is over, with all of its cookies.
+#[tokio::test]
+async fn a_stricter_sign_in_takes_the_place_of_the_one_before_at_every_service() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    for host in [GRAFANA, WIKI] {
+        surfer
+            .open(host, "/")
+            .await
+            .unwrap_or_else(|seen| panic!("{}", seen.body));
+    }
+    let before = surfer.session(GRAFANA).unwrap();
+    world.pass(Duration::from_secs(1));
+    *world.idp.claims.lock().unwrap() = json!({"acr": "phr"});
+    let away = format!("{}&acr_values=phr&prompt=login", surfer.turned_away(GRAFANA, "/admin"));
+    let arrived = surfer.follow(away).await.unwrap_or_else(|seen| panic!("{}", seen.body));
+    assert_eq!(arrived, "https://grafana.example/admin");
+    let after = surfer.session(GRAFANA).unwrap();
+    assert_ne!(after.id, before.id);
+    assert_eq!((after.standing, after.acr.as_deref()), (Standing::Live, Some("phr")));
+    assert_eq!(
+        surfer.session(WIKI).unwrap().standing,
+        Standing::Ended(EndReason::Replaced)
+    );
+    let rounds = surfer.rounds;
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    assert_eq!((surfer.session(WIKI).unwrap().id, surfer.rounds), (after.id, rounds));
+}
+
+/// Promise 8: each makes a row.
+#[tokio::test]
+async fn who_goes_on_too_often_waits() {
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(WIKI, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let away = surfer.turned_away(GRAFANA, "/");
+    let mut seen = surfer.gate.get(&away).await;
+    for _ in 0..120 {
+        if seen.status != StatusCode::SEE_OTHER {
+            break;
+        }
+        seen = surfer.gate.get(&away).await;
+    }
+    assert_eq!(seen.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn what_is_no_path_of_ours_is_not_there() {
+    let world = world(Setup::One);
+    for (method, path, status) in [
+        ("GET", "/.gatescribe/", StatusCode::NOT_FOUND),
+        ("GET", "/.gatescribe/arrive/x", StatusCode::NOT_FOUND),
+        ("HEAD", "/.gatescribe/arrive?code=x", StatusCode::NOT_FOUND),
+        ("POST", "/.gatescribe/arrive", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", "/signin", StatusCode::NOT_FOUND),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let seen = world.send_at(GRAFANA, request, String::new()).await;
+        assert_eq!(seen.status, status, "{method} {path}");
+        assert_eq!(seen.headers[header::CACHE_CONTROL], "no-store");
+        assert_eq!(seen.headers[header::X_FRAME_OPTIONS], "DENY");
+    }
+    let unknown = world
+        .send_at("elsewhere.example", Request::get("/.gatescribe/signout"), String::new())
+        .await;
+    assert_eq!(unknown.status, StatusCode::MISDIRECTED_REQUEST);
+}
+
+/// N-12: a browser renews nothing by itself.
+#[tokio::test]
+async fn n_12_the_provider_is_asked_before_an_old_word_of_it_is_used() {
+    use super::world::Renewal;
+    use crate::Word;
+    let patience = Duration::from_secs(1);
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(GRAFANA, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let session = surfer.session(GRAFANA).unwrap();
+    assert_eq!(world.renewals.before_use(&session, patience).await, Word::Fresh);
+    world.pass(Duration::from_secs(300));
+    *world.idp.renewed_claims.lock().unwrap() = json!({"groups": ["ops"]});
+    assert_eq!(world.renewals.before_use(&session, patience).await, Word::AskedFor);
+    let session = surfer.session(GRAFANA).unwrap();
+    assert_eq!(session.identity.groups, ["ops"]);
+    // Down: its last word counts for an hour.
+    *world.idp.renewal.lock().unwrap() = Renewal::NoAnswer;
+    world.pass(Duration::from_secs(3_599));
+    assert_eq!(world.renewals.before_use(&session, patience).await, Word::AskedFor);
+    assert!(surfer.is_in(GRAFANA));
+    world.pass(Duration::from_secs(1));
+    assert!(matches!(
+        world.renewals.before_use(&session, patience).await,
+        Word::Silent(_)
+    ));
+    *world.idp.renewal.lock().unwrap() = Renewal::InvalidGrant;
+    assert_eq!(world.renewals.before_use(&session, patience).await, Word::AskedFor);
+    let ended = surfer.session(GRAFANA).unwrap();
+    assert_eq!(ended.standing, Standing::Ended(EndReason::ProviderRefused));
+    assert_eq!(world.renewals.before_use(&ended, patience).await, Word::Fresh);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_keeps_nobody_waiting_longer_than_they_would() {
+    use crate::Word;
+    let world = world(Setup::One);
+    let mut surfer = Surfer::new(&world);
+    surfer
+        .open(GRAFANA, "/")
+        .await
+        .unwrap_or_else(|seen| panic!("{}", seen.body));
+    let session = surfer.session(GRAFANA).unwrap();
+    world.idp.gate.forget_permits(usize::MAX >> 3);
+    for (passed, silent) in [(300, false), (3_300, true)] {
+        world.pass(Duration::from_secs(passed));
+        let word = world.renewals.before_use(&session, Duration::from_secs(1)).await;
+        assert_eq!(matches!(word, Word::Silent(_)), silent, "{word:?}");
+    }
+}
