@@ -73,7 +73,7 @@ impl Browser {
     pub fn request(&mut self, method: &str, url: &str, form: &str) -> anyhow::Result<Page> {
         let (scheme, authority, target) = split(url)?;
         let mut head =
-            format!("{method} {target} HTTP/1.0\r\nHost: {authority}\r\nAccept: text/html,application/json\r\n");
+            format!("{method} {target} HTTP/1.0\r\nHost: {authority}\r\nAccept: text/html,application/json;q=0.9\r\n");
         let jar = self.cookies.entry(authority.clone()).or_default();
         if !jar.is_empty() {
             let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -21,7 +21,7 @@ apiVersion: gatescribe.dev/v1
 kind: Service
 metadata: {{ name: web }}
 spec:
-  hosts: [web.localhost]
+  hosts: [web.localhost, shop.localhost]
   upstream: {{ url: '{upstream}' }}
 ---
 apiVersion: gatescribe.dev/v1
@@ -30,7 +30,7 @@ metadata: {{ name: web-for-developers }}
 spec:
   effect: allow
   subjects: {{ groups: [dev] }}
-  services: [{{ hosts: [web.localhost], methods: ['*'], paths: ['/*'] }}]
+  services: [{{ hosts: ['*.localhost'], methods: ['*'], paths: ['/*'] }}]
 ---
 apiVersion: gatescribe.dev/v1
 kind: AccessRule
@@ -304,5 +304,55 @@ fn n_03_a_browser_that_is_not_signed_in_is_led_to_the_sign_in_and_a_program_is_t
         "{grpc:?}"
     );
     ensure!(world.web.take_arrived().is_empty(), "nothing was asked of the service");
+    Ok(())
+}
+
+/// The story of a person with a browser: the deep link is kept, one sign-in serves two services, and one sign-out ends both.
+#[test]
+fn n_04_a_browser_signs_in_once_for_all_services_and_comes_back_to_its_deep_link() -> anyhow::Result<()> {
+    let world = World::start()?;
+    let port = world.address()?.port();
+    world.gateway.provider.control("/auto", &json!({ "login": "alice" }))?;
+    let mut browser = world.gateway.browser();
+    let page = browser.open(&format!("http://web.localhost:{port}/deep/link?x=1"), "stop:")?;
+    ensure!(page.status == 200, "{page:?}");
+    ensure!(
+        page.url == format!("http://web.localhost:{port}/deep/link?x=1"),
+        "{page:?}"
+    );
+    let arrived = world.web.take_arrived();
+    ensure!(arrived.len() == 1, "{arrived:?}");
+    let told = asserted(&arrived[0].fields)?;
+    ensure!(told["email"] == "alice@example.com", "{told}");
+    let fields = arrived[0].fields.join("\n");
+    ensure!(
+        !fields.contains("gatescribe-service") && !fields.contains("gatescribe-arrival"),
+        "{fields}"
+    );
+    let records = world.recorded(3)?;
+    let intent = records
+        .iter()
+        .find(|record| record["kind"] == "intent")
+        .context("an intent")?;
+    ensure!(
+        intent["by"]["credential"] == "cookie" && intent["by"]["email"] == "alice@example.com",
+        "{intent:#}"
+    );
+    // The other host: no second round at the provider.
+    let mut steps = Vec::new();
+    let mut url = format!("http://shop.localhost:{port}/");
+    for _ in 0..8 {
+        let page = browser.request("GET", &url, "")?;
+        steps.push(url.clone());
+        let Some(next) = page.location else { break };
+        url = next;
+    }
+    ensure!(
+        steps
+            .iter()
+            .all(|step| !step.starts_with(&world.gateway.provider.issuer)),
+        "{steps:#?}"
+    );
+    ensure!(steps.len() == 4, "service, sign-in, arrival, service: {steps:#?}");
     Ok(())
 }
