@@ -356,3 +356,113 @@ fn n_04_a_browser_signs_in_once_for_all_services_and_comes_back_to_its_deep_link
     ensure!(steps.len() == 4, "service, sign-in, arrival, service: {steps:#?}");
     Ok(())
 }
+
+/// What a document says of headers, addresses and sizes holds on the wire.
+#[test]
+fn n_07_what_a_document_says_of_headers_addresses_and_sizes_holds() -> anyhow::Result<()> {
+    let (cluster, web) = (FakeApiServer::start()?, FakeApiServer::start()?);
+    web.capture();
+    let upstream = web.upstream().server;
+    let rules = documents(&upstream).replacen(
+        &format!("  upstream: {{ url: '{upstream}' }}"),
+        &format!(
+            "  path: /app
+  upstream: {{ url: '{upstream}' }}
+  rewrite: {{ stripPath: true }}
+  host: upstream
+  limits: {{ body: 1KiB }}
+  identityHeaders: {{ user: X-Remote-User, groups: X-Remote-Groups }}
+  headers: {{ request: {{ set: {{ X-Tenant: shop }}, remove: [X-Debug] }} }}"
+        ),
+        1,
+    );
+    let options = Options {
+        identity: Some(json!({ "providers": [{ "acceptAudiences": ["kubernetes"] }] })),
+        ..Options::ruled(rules)
+    };
+    let gateway = Gateway::before(&cluster.upstream(), &options)?;
+    let world = World { gateway, web };
+    let token = format!("Bearer {}", world.gateway.provider.raw_token("alice")?);
+    let bearer = ("Authorization", token.as_str());
+    let forged = [
+        bearer,
+        ("X_Tenant", "evil"),
+        ("x-debug", "1"),
+        ("X-Remote-User", "root"),
+        ("X-Remote.Groups", "admin"),
+    ];
+    let good = world.ask(("GET", "/app/deep%20link?x=1"), &forged)?;
+    ensure!(good.status == 200, "{good:?}");
+    let arrived = world.web.take_arrived();
+    ensure!(
+        arrived.len() == 1 && arrived[0].first == ["GET /deep%20link?x=1 HTTP/1.1"],
+        "{arrived:?}"
+    );
+    let value = |name: &str| -> Vec<&str> {
+        let fields = arrived[0].fields.iter().filter_map(|field| field.split_once(':'));
+        fields
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .collect()
+    };
+    let port = world.address()?.port();
+    ensure!(
+        value("x-tenant") == ["shop"] && value("x-debug").is_empty(),
+        "{arrived:?}"
+    );
+    ensure!(
+        value("x-remote-user") == ["alice@example.com"] && value("x-remote-groups") == ["dev"],
+        "{arrived:?}"
+    );
+    ensure!(
+        value("x-forwarded-host") == [format!("web.localhost:{port}").as_str()],
+        "{arrived:?}"
+    );
+    ensure!(value("host") == [upstream.trim_start_matches("http://")], "{arrived:?}");
+    let text = arrived[0].fields.join("\n");
+    ensure!(
+        !text.contains("evil") && !text.contains("admin") && !text.contains("root"),
+        "{text}"
+    );
+    let records = world.recorded(2)?;
+    let intent = records
+        .iter()
+        .find(|record| record["kind"] == "intent")
+        .context("an intent")?;
+    ensure!(
+        intent["req"]["path"] == "/app/",
+        "what was decided, up to what may be a secret: {intent:#}"
+    );
+
+    let nothing_here = world.ask(("GET", "/other"), &[bearer])?;
+    ensure!(nothing_here.status == 404, "{nothing_here:?}");
+    let address = world.address()?;
+    let host = format!("web.localhost:{port}");
+    let origin = format!("http://{host}");
+    let large = plainly(
+        address,
+        &host,
+        ("POST", "/app/"),
+        &[bearer, ("Origin", &origin)],
+        &[b'x'; 2048],
+    )?;
+    ensure!(large.status == 413, "{large:?}");
+    let fits = plainly(address, &host, ("POST", "/app/"), &[bearer], &[b'x'; 1024])?;
+    ensure!(fits.status == 201, "{fits:?}");
+    let mut chunked = TcpStream::connect(address)?;
+    chunked.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        chunked,
+        "POST /app/ HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n800\r\n"
+    )?;
+    chunked.write_all(&[b'x'; 2048])?;
+    chunked.write_all(b"\r\n0\r\n\r\n")?;
+    let mut answer = Vec::new();
+    chunked.read_to_end(&mut answer)?;
+    ensure!(
+        answer.starts_with(b"HTTP/1.1 413"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    Ok(())
+}

@@ -8,7 +8,7 @@ mod border;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,6 +35,41 @@ pub struct Uplink {
     count: Arc<AtomicU64>,
     digest: Option<(digest::Context, Arc<DigestCell>)>,
     copy: Option<(Vec<u8>, usize, Arc<CopyCell>)>,
+    limit: Option<(u64, Arc<BodyLimit>)>,
+}
+
+/// The most that passes of a request body.
+#[derive(Debug)]
+pub struct BodyLimit {
+    /// In bytes.
+    pub most: u64,
+    /// A body was longer. Whoever sends may not be told so by the connection, which just ends.
+    pub was_met: AtomicBool,
+}
+
+impl BodyLimit {
+    /// So many bytes.
+    #[must_use]
+    pub fn new(most: u64) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            was_met: AtomicBool::new(false),
+        })
+    }
+}
+
+/// A request body did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum UplinkError {
+    /// It broke off.
+    #[error(transparent)]
+    Inbound(#[from] InboundError),
+    /// It is larger than the service's document lets pass.
+    #[error("the request's body is larger than the {most} bytes that the service takes")]
+    TooLarge {
+        /// How much passes.
+        most: u64,
+    },
 }
 
 impl std::fmt::Debug for Uplink {
@@ -59,7 +94,15 @@ impl Uplink {
             count,
             digest: None,
             copy: None,
+            limit: None,
         }
+    }
+
+    /// What is longer breaks off.
+    #[must_use]
+    pub fn at_most(mut self, limit: Option<Arc<BodyLimit>>) -> Self {
+        self.limit = limit.map(|limit| (limit.most, limit));
+        self
     }
 
     /// Also digests the bytes (SHA-256); the digest is put into `cell` when the body ends cleanly.
@@ -94,14 +137,22 @@ impl Uplink {
 
 impl Body for Uplink {
     type Data = Bytes;
-    type Error = InboundError;
+    type Error = UplinkError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UplinkError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inbound).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
+                    if let Some((left, limit)) = &mut this.limit {
+                        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                        let Some(rest) = left.checked_sub(length) else {
+                            limit.was_met.store(true, Ordering::Release);
+                            return Poll::Ready(Some(Err(UplinkError::TooLarge { most: limit.most })));
+                        };
+                        *left = rest;
+                    }
                     this.count
                         .fetch_add(u64::try_from(data.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
                     if let Some((context, _)) = &mut this.digest {
@@ -126,7 +177,7 @@ impl Body for Uplink {
             }
             Poll::Pending => {}
         }
-        polled
+        polled.map_err(UplinkError::Inbound)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -162,6 +213,27 @@ struct Passing {
     ender: Option<Ender>,
     taking: Taking,
     of_service: bool,
+    idle: Option<Idle>,
+}
+
+/// Ends an answer of which nothing comes for too long.
+struct Idle {
+    most: Duration,
+    silent: Pin<Box<Sleep>>,
+}
+
+impl Idle {
+    fn new(most: Duration) -> Self {
+        Self {
+            most,
+            silent: Box::pin(sleep(most)),
+        }
+    }
+
+    fn hears(&mut self) {
+        let until = tokio::time::Instant::now() + self.most;
+        self.silent.as_mut().reset(until);
+    }
 }
 
 /// Why an answer ended that its client took no more of (G-09).
@@ -224,6 +296,9 @@ pub enum OutboundError {
     /// The gateway host's side.
     #[error("the gateway's own answer broke off")]
     Host(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Ours: nothing came for too long.
+    #[error("the answer was silent for too long")]
+    Silent,
     /// Ours: it had to end, and the rest of an event did not come.
     #[error("the answer had to end within an event")]
     WithinEvent,
@@ -261,6 +336,7 @@ impl Outbound {
             ender,
             taking,
             of_service: false,
+            idle: None,
         };
         if passing.body.is_end_stream() {
             passing.settle(Answer::Answered, None);
@@ -270,11 +346,14 @@ impl Outbound {
         }
     }
 
-    /// The same, of a service: its trailers pass, but for those that none may set.
+    /// The same, of a service: its trailers pass, but for those that none may set, and it may be silent for so long at most.
     #[must_use]
-    pub(crate) fn of_service(mut self) -> Self {
-        if let From::Cluster(passing) = &mut self.from {
+    pub(crate) fn of_service(mut self, idle: Duration) -> Self {
+        if let From::Cluster(passing) = &mut self.from
+            && passing.end.is_some()
+        {
             passing.of_service = true;
+            passing.idle = Some(Idle::new(idle));
         }
         self
     }
@@ -399,6 +478,21 @@ impl Passing {
         data
     }
 
+    /// Pending unless nothing has come for too long: then it breaks off, so that nobody takes a part for the whole.
+    fn is_silent(&mut self, cx: &mut Context<'_>) -> Polled {
+        let Some(idle) = &mut self.idle else {
+            return Poll::Pending;
+        };
+        if idle.silent.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.settle(
+            Answer::UpstreamLost,
+            Some("nothing came for longer than the service's document allows"),
+        );
+        Poll::Ready(Some(Err(OutboundError::Silent)))
+    }
+
     /// Those of a cluster are left as they are.
     fn trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_trailers() {
@@ -420,8 +514,14 @@ impl Passing {
             return Poll::Ready(last);
         }
         let Poll::Ready(came) = Pin::new(&mut self.body).poll_frame(cx) else {
-            return self.ends_here(cx, true);
+            if let Poll::Ready(last) = self.ends_here(cx, true) {
+                return Poll::Ready(last);
+            }
+            return self.is_silent(cx);
         };
+        if let Some(idle) = &mut self.idle {
+            idle.hears();
+        }
         Poll::Ready(match came {
             Some(Ok(frame)) => {
                 let frame = match frame.into_data() {

@@ -35,6 +35,8 @@ pub enum Refusal {
     NotPublished,
     /// A page of another origin asks with the cookie of whoever looks at it.
     ForeignPage(ForeignPage),
+    /// The body is larger than the service's document lets pass, in bytes.
+    TooLarge(u64),
     /// The service cannot be told who calls.
     NotAsserted(String),
     /// Nothing was presented.
@@ -108,6 +110,7 @@ impl Refusal {
             Self::NotPublished => Reason::NotPublished,
             Self::ForeignPage(_) => Reason::ForeignPage,
             Self::NotAsserted(_) => Reason::NotAsserted,
+            Self::TooLarge(_) => Reason::TooLarge,
             Self::NoCredential => Reason::NoCredential,
             Self::BadCredential(_) => Reason::BadCredential,
             Self::CannotVerify(_) => Reason::CannotVerify,
@@ -149,6 +152,7 @@ impl Refusal {
             Self::Target(_) | Self::Headers(_) => StatusCode::BAD_REQUEST,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::NotPublished => StatusCode::NOT_FOUND,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SignInEnded(_) => {
                 StatusCode::UNAUTHORIZED
             }
@@ -191,6 +195,9 @@ impl Refusal {
             Self::UnknownHost => "no site answers to this host name".to_owned(),
             Self::NotPublished => "no service is published at this path".to_owned(),
             Self::ForeignPage(page) => page.to_string(),
+            Self::TooLarge(most) => {
+                format!("the request's body is larger than the {most} bytes that the service takes")
+            }
             Self::NotAsserted(why) => format!("the service cannot be told who calls: {why}"),
             Self::NoCredential => "no credential was presented".to_owned(),
             Self::Denied(denied) => denial_in_words(&denied.denial),
@@ -413,6 +420,7 @@ const fn next_of(refusal: &Refusal) -> Option<&'static str> {
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway",
         Refusal::Draining => "try again in a moment",
         Refusal::NotPublished => "look at the address; whoever writes the rules knows what is published",
+        Refusal::TooLarge(_) => "send less at a time",
         Refusal::NotAsserted(_) => "tell whoever runs the gateway; nothing was sent",
         Refusal::ForeignPage(_) => "go to the service itself and do it there",
         Refusal::Ended(_) => "nothing was sent; the same call is now refused",

@@ -473,6 +473,7 @@ impl Gate {
             request,
             end,
             digest,
+            limit: None,
             duties,
             switch: None,
         };

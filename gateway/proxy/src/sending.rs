@@ -1,6 +1,7 @@
 //! One effect on its way: sent in a task of its own, so that it has its end whether its client waits or not.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::ask::Ask;
 use crate::audit::{End, Recorded};
-use crate::body::{DigestCell, Outbound, Uplink};
+use crate::body::{BodyLimit, DigestCell, Outbound, Uplink};
 use crate::decision::{Effect, Permit};
 use crate::refusal::Refusal;
 use crate::request::{ClusterGate, Duties, Switch};
@@ -52,6 +53,8 @@ pub(crate) struct Sending {
     pub(crate) request: Request<Uplink>,
     pub(crate) end: End,
     pub(crate) digest: Arc<DigestCell>,
+    /// What its body may have at most.
+    pub(crate) limit: Option<Arc<BodyLimit>>,
     /// The subject's place is taken until the end is known, also when the client has left.
     pub(crate) duties: Duties,
     /// What begins a tunnel, where the call asks to switch protocols. Here and not with whoever waits for the answer: they may
@@ -83,6 +86,7 @@ impl Sending {
             request,
             mut end,
             digest,
+            limit,
             duties,
             switch,
         } = self;
@@ -111,6 +115,17 @@ impl Sending {
                 if let Err(Ok(Answered::Plainly(_, end, _))) = answer.send(answered) {
                     end.settle(Answer::ClientGone, Some("the client left before the answer came"));
                 }
+            }
+            Err(upstream::NoEffectAnswer { attempts, .. })
+                if limit
+                    .as_ref()
+                    .is_some_and(|limit| limit.was_met.load(Ordering::Acquire)) =>
+            {
+                end.tried(attempts);
+                let refusal = Refusal::TooLarge(limit.map_or(0, |limit| limit.most));
+                // As much as was let pass has arrived; what the other side made of that nobody can know.
+                end.settle_with(Answer::Unknown, refusal.status().as_u16(), Some(&refusal.in_words()));
+                let _ = answer.send(Err(refusal));
             }
             Err(upstream::NoEffectAnswer { error, attempts, .. }) => {
                 // Nobody reads it when the client has left; the end is written either way.

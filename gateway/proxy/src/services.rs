@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::asserted::Assertions;
 use crate::body::Uplink;
 use crate::decision::ServiceStation;
+use crate::headers::{NoHeader, Rewriting, ServiceHeaders};
 use crate::upstream::Pool;
 
 /// What stands behind one service's name.
@@ -23,6 +24,46 @@ pub struct ServiceGate {
     pub published: Published,
     /// Connections to it.
     pub pool: Pool<Uplink>,
+    /// What its document says of headers.
+    pub(crate) headers: ServiceHeaders,
+    /// How its addresses are written anew, by host; empty where the document does not ask for it.
+    pub(crate) rewriting: Vec<(HostName, Rewriting)>,
+}
+
+/// A service cannot be served as its document says it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotServed {
+    /// It names headers that are none.
+    #[error(transparent)]
+    Headers(#[from] NoHeader),
+    /// Browsers could not be sent there: plain http stays on this machine.
+    #[error("`{0}` cannot be published by a gateway that speaks plain http: only `localhost` and names below it can")]
+    NoOrigin(HostName),
+}
+
+impl ServiceGate {
+    /// What stands behind the name of a published service, reached by `pool`.
+    ///
+    /// # Errors
+    /// See [`NotServed`].
+    pub fn new(published: Published, pool: Pool<Uplink>, front: Front) -> Result<Self, NotServed> {
+        let mut rewriting = Vec::new();
+        for host in published.hosts() {
+            let origin = front.origin_of(host).ok_or_else(|| NotServed::NoOrigin(host.clone()))?;
+            rewriting.extend(Rewriting::of(&published, &origin).map(|anew| (host.clone(), anew)));
+        }
+        Ok(Self {
+            headers: ServiceHeaders::of(&published)?,
+            published,
+            pool,
+            rewriting,
+        })
+    }
+
+    /// How its addresses are written anew for who asked on this host.
+    pub(crate) fn rewriting(&self, host: &HostName) -> Option<&Rewriting> {
+        self.rewriting.iter().find(|(of, _)| of == host).map(|(_, anew)| anew)
+    }
 }
 
 /// All published services.

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use console::{GatewayKeys, GatewayUrl};
 use feeds::rules::RuleFiles;
 use model::chain::chain;
+use model::origin::Front;
 use model::service::{HostName, ServiceName};
 use model::time::Timestamp;
 use oidc::gateway::assertion::{AssertionClaims, AssertionMintError, SignedAssertion};
@@ -36,6 +37,7 @@ const MOST_SOCKETS: usize = 4_096;
 /// What is published, and what keeps it fresh.
 struct Publisher {
     sites: Arc<Sites>,
+    front: Front,
     metrics: UpstreamMetrics,
     connections: HashMap<ServiceName, (Arc<ServiceGate>, Arc<ServiceConnection>)>,
     version: u64,
@@ -63,6 +65,7 @@ pub(super) fn publish(
 ) -> anyhow::Result<ServiceSide> {
     let mut publisher = Publisher {
         sites,
+        front: url.front(),
         metrics,
         connections: HashMap::new(),
         version: 0,
@@ -183,10 +186,9 @@ impl Publisher {
             short_sockets: MOST_SOCKETS,
             ..Limits::default()
         };
-        let gate = ServiceGate {
-            published: published.clone(),
-            pool: Pool::new(Arc::clone(&connection), limits, self.metrics.clone()),
-        };
+        let pool = Pool::new(Arc::clone(&connection), limits, self.metrics.clone());
+        let gate =
+            ServiceGate::new(published.clone(), pool, self.front).with_context(|| format!("service `{name}`"))?;
         Ok((Arc::new(gate), connection))
     }
 
@@ -208,12 +210,7 @@ fn source(published: &Published) -> anyhow::Result<ServiceSource> {
         UpstreamPlace::Url(url) => ServicePlace::Servers(vec![url.to_string()]),
         UpstreamPlace::Unix(path) => ServicePlace::Socket {
             path: path.to_string().into(),
-            url: if upstream.tls().is_some() {
-                "https://localhost"
-            } else {
-                "http://localhost"
-            }
-            .to_owned(),
+            url: upstream.asked_as(),
         },
         UpstreamPlace::Kubernetes(_) => anyhow::bail!("its pods cannot be watched by this gateway yet; name a URL"),
     };

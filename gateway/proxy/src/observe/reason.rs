@@ -58,6 +58,8 @@ closed! {
         NotPublished = "notPublished",
         /// A page of another origin asks with somebody's cookie.
         ForeignPage = "foreignPage",
+        /// The body is larger than the service takes.
+        TooLarge = "tooLarge",
         /// A service cannot be told who calls.
         NotAsserted = "notAsserted",
         /// Nothing was presented.
@@ -164,6 +166,7 @@ impl Reason {
             | Self::UnknownHost
             | Self::NotPublished
             | Self::ForeignPage
+            | Self::TooLarge
             | Self::NoCredential
             | Self::BadCredential
             | Self::SignInEnded

@@ -10,11 +10,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::rule::ServiceCall;
+use access::rule::{HostSpec, ServiceCall};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, TE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body::Body as _;
 use model::cookie::Cookie;
 use model::decision::Unmet;
 use model::request::Target;
@@ -24,11 +25,11 @@ use tracing::Instrument as _;
 
 use super::answer::{note_connection, own_audit_id};
 use super::upgrade::refused_as_unrecorded;
-use super::{Duties, Gate, Stop, forwarded, no_new_ones, unshared, with_own_headers};
+use super::{Duties, Gate, Stop, forwarded, no_new_ones, unshared};
 use crate::audit::{CalledService, DecisionTrail, End, Place, Trail};
-use crate::body::{Ender, Outbound, Uplink};
+use crate::body::{BodyLimit, Ender, Outbound, Uplink};
 use crate::decision::{Effect, Moment, Outgoing, Permit, ServiceDecided};
-use crate::headers;
+use crate::headers::{self, Came, Named};
 use crate::identity::{AtService, Audience, Authenticated, Credential, public};
 use crate::listener::{Conn, Head, Inbound, Upgrade};
 use crate::page_origin::{ForeignPage, changes_from_own_page, is_of_own_page};
@@ -80,15 +81,14 @@ impl Gate {
         if decided.obligations().record {
             return Err(refused_as_unrecorded(trail, Unmet::Recording).into());
         }
-        let permit = self.permit(&gate, &decided, who.as_ref(), trail)?;
-        let named = prepare(&mut request, &target, &host)?;
+        let permit = decided.permit(Arc::new(Outgoing::to_service(Vec::new())), self.proof_ends(trail));
+        let call = self.prepared(&gate, who.as_ref(), &target, &mut request, trail)?;
         let duties = Duties {
             warning: None,
-            call: Some(self.call_of_service(conn, trail, &decided)?),
+            call: Some(self.call_of_service(conn, trail, &decided, gate.published.passing().timeouts.longest)?),
             place,
             taking: request.body().taking(),
         };
-        let call = call(&request, named);
         self.send_to_service(gate, (permit, call), head.upgrade, request, trail, duties)
             .await
     }
@@ -235,27 +235,71 @@ impl Gate {
         place.map_err(Refusal::Limit).map_err(Stop::Counted)
     }
 
-    /// The permit, with the word of who calls.
-    fn permit(
+    /// Until when the caller's proof holds; the public's is none that could end.
+    fn proof_ends(&self, trail: &Trail) -> Timestamp {
+        let who = trail.identity.as_deref();
+        who.map_or(Timestamp::MAX, |who| self.identity.known_end(who, trail.received.wall))
+    }
+
+    /// Takes from the request what only the gateway may say, what proved its caller, and our cookies, and adds what the service is told; what
+    /// goes up is what was decided on. How it is sent.
+    fn prepared(
         &self,
         gate: &ServiceGate,
-        decided: &ServiceDecided,
         who: Option<&Authenticated>,
+        target: &Target,
+        request: &mut Request<Inbound>,
         trail: &Trail,
-    ) -> Result<Permit<Effect>, Refusal> {
-        let now = trail.received.wall;
-        let Some(identity) = who.map(Authenticated::identity) else {
-            return Ok(decided.permit(Arc::new(Outgoing::to_service(Vec::new())), Timestamp::MAX));
-        };
-        let proof_ends = self.identity.known_end(identity, now);
-        let ends = proof_ends.min(identity.expires_at());
-        let mut lines = Vec::new();
-        if let Some(assertions) = &self.services.assertions {
-            let name = gate.published.passing().headers.assertion();
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::Internal)?;
-            lines.push((name, assertions.of(identity, gate.published.name(), ends, now)?));
+    ) -> Result<Call, Refusal> {
+        let called = trail.service.as_ref().ok_or(Refusal::Internal)?;
+        let passing = gate.published.passing();
+        if let Some(most) = passing
+            .largest_body
+            .filter(|most| request.body().size_hint().lower() > *most)
+        {
+            return Err(Refusal::TooLarge(most));
         }
-        Ok(decided.permit(Arc::new(Outgoing::to_service(lines)), proof_ends))
+        let is_grpc = is_grpc(request.headers());
+        let mut call = Call::new(StreamClass::Short, Expected::Nobody);
+        // The first word of a gRPC stream may take as long as it likes.
+        call.answer_within = (!is_grpc).then_some(passing.timeouts.answer);
+        if passing.host == HostSpec::Keep {
+            call = call.of_host(host_of(request, &called.host)?);
+        }
+        let assertion = match (who, &self.services.assertions) {
+            (Some(who), Some(assertions)) => {
+                let who = who.identity();
+                let ends = self.proof_ends(trail).min(who.expires_at());
+                Some(assertions.of(who, gate.published.name(), ends, trail.received.wall)?)
+            }
+            _ => None,
+        };
+        let named = who.zip(assertion).map(|(who, assertion)| {
+            let subject = who.identity().subject();
+            Named {
+                user: subject.username(),
+                groups: subject.groups().iter().map(AsRef::as_ref),
+                email: subject.email(),
+                assertion,
+            }
+        });
+        let origin = self.services.origin_of(&called.host).ok_or(Refusal::Internal)?;
+        let came = Came {
+            from: trail.peer.ip.parse().map_err(|_| Refusal::Internal)?,
+            to: &origin,
+        };
+        let headers = request.headers_mut();
+        let _ = headers::strip(headers, gate.headers.own());
+        headers::strip_own_cookies(headers);
+        let told = gate.headers.to_service(headers, came, named);
+        told.map_err(|error| Refusal::NotAsserted(error.to_string()))?;
+        if is_grpc {
+            // What it means is the next hop's; without it servers of gRPC send no trailers.
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        let target = gate.published.forwarded(target).map_err(Refusal::Target)?;
+        *request.uri_mut() = forwarded(&target)?;
+        Ok(call)
     }
 
     /// Its place in the table of calls that go on, before it is sent: what it was allowed on may be lost while it is recorded.
@@ -264,6 +308,7 @@ impl Gate {
         conn: &Arc<Conn>,
         trail: &Arc<Trail>,
         decided: &ServiceDecided,
+        longest: Option<Duration>,
     ) -> Result<LongCall, Refusal> {
         let call = self.enter_table(conn, trail, decided.grounds)?;
         if let Some(refusal) = call.refusal() {
@@ -273,8 +318,10 @@ impl Gate {
         if station.version() != decided.grounds.version {
             station.anew(trail, trail.identity.as_deref(), trail.received.wall)?;
         }
-        if let (Some(seconds), None) = (decided.obligations().longest_seconds, trail.upgrade) {
-            call.lasts_at_most(Duration::from_secs(seconds));
+        let demanded = decided.obligations().longest_seconds.map(Duration::from_secs);
+        let longest = demanded.into_iter().chain(longest).min();
+        if let (Some(longest), None) = (longest, trail.upgrade) {
+            call.lasts_at_most(longest);
         }
         Ok(call)
     }
@@ -293,7 +340,11 @@ impl Gate {
         trail.passed_intent(self.audit.clock().mono());
         let owed = recorded.permit().obligations();
         let switch = upgrade.map(|_| self.switch(&mut request, owed, None, trail));
-        let mut request = with_own_headers(request, recorded.permit().outgoing(), trail, &end, None);
+        let passing = gate.published.passing();
+        let timeouts = passing.timeouts;
+        let switch = switch.map(|switch| switch.bounded_by(timeouts.idle, timeouts.longest));
+        let limit = passing.largest_body.map(BodyLimit::new);
+        let mut request = with_id(request, trail, &end, limit.clone());
         let call = match upgrade {
             Some(upgrade) => {
                 headers::ask_upgrade(request.headers_mut(), upgrade);
@@ -301,20 +352,20 @@ impl Gate {
             }
             None => call,
         };
-        let has_path = !gate.published.path().is_empty();
         let sending = Sending {
-            to: Behind::Service(gate),
+            to: Behind::Service(Arc::clone(&gate)),
             call,
             recorded,
             request,
             end,
             digest: Arc::default(),
+            limit,
             duties,
             switch,
         };
         match self.send(sending).await? {
             Answered::Switched(response) => Ok(response),
-            Answered::Plainly(response, end, duties) => Ok(deliver(response, end, duties, trail, has_path)),
+            Answered::Plainly(response, end, duties) => Ok(deliver(response, end, duties, trail, &gate)),
         }
     }
 }
@@ -325,7 +376,7 @@ fn deliver(
     mut end: End,
     duties: Duties,
     trail: &Trail,
-    has_path: bool,
+    gate: &ServiceGate,
 ) -> Response<Outbound> {
     note_connection(&response, &mut end);
     end.answered(response.status().as_u16());
@@ -346,13 +397,16 @@ fn deliver(
             Ender::of_whole(call)
         }
     });
-    headers::confine_response(&mut parts.headers, has_path);
+    headers::confine_response(&mut parts.headers, !gate.published.path().is_empty());
+    gate.headers.to_client(&mut parts.headers);
+    if let Some(anew) = trail.service.as_ref().and_then(|called| gate.rewriting(&called.host)) {
+        anew.apply(&mut parts.headers);
+    }
     // The service's own word of that name is not ours.
     let _ = own_audit_id(&mut parts.headers, trail);
-    Response::from_parts(
-        parts,
-        Outbound::cluster(body, end, Some(place), ender, taking).of_service(),
-    )
+    let idle = gate.published.passing().timeouts.idle;
+    let body = Outbound::cluster(body, end, Some(place), ender, taking).of_service(idle);
+    Response::from_parts(parts, body)
 }
 
 /// Server-sent events go on until somebody ends them, and their reader asks again.
@@ -367,40 +421,22 @@ fn path(target: &Target) -> Result<&str, Refusal> {
     std::str::from_utf8(target.path()).map_err(|_| Refusal::Internal)
 }
 
-/// Takes from the request what only the gateway may say, what proved its caller, and our cookies; what goes up is what was decided on. The
-/// host that it names.
-fn prepare(request: &mut Request<Inbound>, target: &Target, host: &HostName) -> Result<HeaderValue, Refusal> {
-    let lines = request.headers();
-    let is_grpc = is_grpc(lines);
-    let named = lines.get(HOST).cloned();
-    let named = match named {
-        Some(named) => named,
-        // Over HTTP/2 it stands in the target alone.
-        None => match request.uri().authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()),
-            None => HeaderValue::from_str(host.as_str()),
-        }
-        .map_err(|_| Refusal::Internal)?,
-    };
-    let headers = request.headers_mut();
-    let _ = headers::strip(headers, &[]);
-    headers::strip_own_cookies(headers);
-    debug_assert!(!headers.contains_key(AUTHORIZATION), "it was stripped");
-    if is_grpc {
-        // What it means is the next hop's; without it servers of gRPC send no trailers.
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+/// The host as the request names it. Over HTTP/2 it stands in the target alone.
+fn host_of(request: &Request<Inbound>, host: &HostName) -> Result<HeaderValue, Refusal> {
+    if let Some(named) = request.headers().get(HOST) {
+        return Ok(named.clone());
     }
-    *request.uri_mut() = forwarded(target)?;
-    Ok(named)
+    let authority = request.uri().authority().map_or(host.as_str(), |named| named.as_str());
+    HeaderValue::from_str(authority).map_err(|_| Refusal::Internal)
 }
 
-/// How it is sent. The first word of a gRPC stream may take as long as it likes.
-fn call(request: &Request<Inbound>, named: HeaderValue) -> Call {
-    let mut call = Call::new(StreamClass::Short, Expected::Nobody).of_host(named);
-    if is_grpc(request.headers()) {
-        call.answer_within = None;
+/// The request with its id; all else that the service is told stands in it already.
+fn with_id(request: Request<Inbound>, trail: &Trail, end: &End, limit: Option<Arc<BodyLimit>>) -> Request<Uplink> {
+    let mut request = request.map(|body| Uplink::new(body, end.bytes_in()).at_most(limit));
+    if let Ok(id) = HeaderValue::from_str(trail.id.as_str()) {
+        request.headers_mut().insert("audit-id", id);
     }
-    call
+    request
 }
 
 /// The hash of what binds a sign-in to this browser, if it holds that.

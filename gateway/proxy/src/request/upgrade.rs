@@ -47,6 +47,13 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
+    /// The same, bounded by these, too.
+    pub(super) fn bounded_by(mut self, idle: Duration, longest: Option<Duration>) -> Self {
+        self.bounds.idle = self.bounds.idle.min(idle);
+        self.bounds.longest = self.bounds.longest.into_iter().chain(longest).min();
+        self
+    }
+
     /// Carries what follows the cluster's 101; ours, with its words (H-04).
     ///
     /// # Errors
@@ -140,6 +147,7 @@ impl Gate {
             request,
             end,
             digest: Arc::default(),
+            limit: None,
             duties,
             switch: Some(switch),
         };
