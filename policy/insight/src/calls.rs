@@ -137,6 +137,8 @@ struct Leaf {
     pair: Option<u64>,
     t: Option<Timestamp>,
     cluster: Option<String>,
+    /// Whatever it says: the call went to an HTTP service.
+    service: Option<serde::de::IgnoredAny>,
     source: Option<String>,
     by: Option<Person>,
     #[serde(rename = "as")]
@@ -323,7 +325,7 @@ impl Calls {
     }
 
     fn begin(&mut self, seq: u64, leaf: Leaf, limits: TextLimits) {
-        let here = leaf.cluster.as_deref() == Some(&self.cluster) && leaf.source.is_none();
+        let here = leaf.cluster.as_deref() == Some(&self.cluster) && leaf.source.is_none() && leaf.service.is_none();
         let (true, Some(request), Some(began)) = (here && !leaf.id.is_empty(), leaf.req, leaf.t) else {
             return;
         };

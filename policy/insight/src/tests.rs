@@ -423,6 +423,35 @@ fn calls_to_another_cluster_and_ingested_ones_are_not_joined() {
     assert_eq!((calls.len(), calls.unreadable()), (0, 1));
 }
 
+/// Whatever else a record says: what went to a service has not gone to the cluster.
+#[test]
+fn calls_of_services_are_none_of_the_cluster_s() {
+    let mut both = calls(&["a", "b"]);
+    for (seq, (id, cluster)) in [(10, ("s", json!(null))), (12, ("t", json!("prod")))] {
+        let mut call = begins(id, 1);
+        (call["cluster"], call["service"]) = (cluster, json!({"name": "web", "host": "web.example"}));
+        both.push(seq, RecordKind::Intent, call.to_string().as_bytes());
+        both.push(
+            seq + 1,
+            RecordKind::Outcome,
+            ends(id, 2, "answered").to_string().as_bytes(),
+        );
+    }
+    assert_eq!((both.len(), both.unreadable()), (2, 0));
+    let told = report(&both, framed(vec![event("a", 0), event("b", 2)]));
+    assert_eq!(
+        (problems(&told), told.joined, told.outside),
+        (vec![], 2, 0),
+        "none is missing there"
+    );
+    let told = report(&both, framed(vec![event("a", 0), event("t", 1), event("b", 2)]));
+    assert_eq!(
+        problems(&told),
+        [("t", &Problem::NotInLedger)],
+        "nor does one vouch for what was done there"
+    );
+}
+
 #[test]
 fn a_cluster_that_has_the_name_of_another_at_its_beginning_keeps_its_path() {
     let mut calls = Calls::of("prod");
