@@ -94,7 +94,7 @@ pub(crate) fn need(programs: &[&str]) -> anyhow::Result<()> {
             let how = match *program {
                 "go" => "Go 1.26 or newer from https://go.dev/dl/",
                 "node" | "npm" => "Node 20.19 or newer from https://nodejs.org/",
-                "python3" => "Python 3 with venv (`apt-get install python3-venv`)",
+                "python3" => "Python 3.11 or newer with venv (`apt-get install python3-venv`)",
                 other => other,
             };
             bail!("`{program}` is not in PATH: install {how}, or run `cargo xtask check --without counterparts`");

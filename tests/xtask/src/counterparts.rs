@@ -1,5 +1,5 @@
 //! Building the real counterparts: pinned Go modules into `target/counterparts/bin`, pinned npm packages in place, pinned
-//! Python packages into `target/counterparts/python`.
+//! Python packages into environments below `target/counterparts`.
 //!
 //! A stamp beside each remembers pins, sources, flags and compiler; what has not changed is not built again.
 
@@ -112,10 +112,28 @@ const MODULES: &[Module] = &[
         ],
         settings: &[],
     },
+    // What stands behind a gateway of services.
+    Module {
+        folder: "backends",
+        programs: &[("backend-echo", "./echo"), ("backend-web", "./web")],
+        settings: &[],
+    },
+    Module {
+        folder: "grpc",
+        programs: &[
+            ("grpc-service", "./service"),
+            ("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl"),
+        ],
+        settings: &["main.version=v1.9.4"],
+    },
 ];
 
 /// npm packages: folders below `tests/counterparts/` with a `package-lock.json`.
 const PACKAGES: &[&str] = &["provider", "javascript"];
+
+/// Python environments, each with a `requirements.txt` in its folder below `tests/counterparts/`: the client, servers (Envoy
+/// among them), JupyterLab.
+const ENVIRONMENTS: &[&str] = &["python", "servers", "jupyter"];
 
 /// Builds what changed.
 ///
@@ -135,7 +153,10 @@ pub(crate) fn build() -> anyhow::Result<()> {
     for package in PACKAGES {
         npm_install(&root().join("tests/counterparts").join(package), package)?;
     }
-    python_install(&root().join("tests/counterparts/python"))
+    for environment in ENVIRONMENTS {
+        python_install(&root().join("tests/counterparts").join(environment), environment)?;
+    }
+    Ok(())
 }
 
 const FLAGS: &[&str] = &["-trimpath"];
@@ -202,16 +223,16 @@ fn npm_install(folder: &Path, package: &str) -> anyhow::Result<()> {
 }
 
 /// A virtual environment with exactly the packages that `requirements.txt` names, by digest.
-fn python_install(folder: &Path) -> anyhow::Result<()> {
+fn python_install(folder: &Path, environment: &str) -> anyhow::Result<()> {
     let python = output(Command::new("python3").arg("--version"))?;
     let stamp = format!("{python}{:016x}", digest(folder, &["txt"])?);
-    let stamp_file = stamp_file("python")?;
-    let home = root().join("target/counterparts/python");
+    let stamp_file = stamp_file(environment)?;
+    let home = root().join("target/counterparts").join(environment);
     let installed = home.join("bin/python").exists();
     if installed && std::fs::read_to_string(&stamp_file).is_ok_and(|have| have == stamp) {
         return Ok(());
     }
-    tell("python: pip install …");
+    tell(&format!("{environment}: pip install …"));
     let mut make = Command::new("python3");
     make.args(["-m", "venv", "--clear"]).arg(&home);
     if !succeeds(&mut make)? {
@@ -224,7 +245,7 @@ fn python_install(folder: &Path) -> anyhow::Result<()> {
         .args(["--only-binary=:all:", "--no-deps", "--require-hashes", "-r"])
         .arg(folder.join("requirements.txt"));
     if !succeeds(&mut install)? {
-        bail!("pip install in tests/counterparts/python failed");
+        bail!("pip install in tests/counterparts/{environment} failed");
     }
     std::fs::write(stamp_file, stamp)?;
     Ok(())
