@@ -18,6 +18,7 @@
 //! Invariant: everything started here ends with the test runner, also when that is killed with SIGKILL
 //! ([`process`] says how), and has its own ports, data folder and process group.
 
+pub mod backends;
 pub mod browser;
 pub mod caller;
 pub mod captured;

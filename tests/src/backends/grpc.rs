@@ -1,0 +1,70 @@
+//! gRPC's own test service (unary, streaming both ways, reflection, health, errors with details) and grpcurl.
+
+use std::process::Command;
+
+use anyhow::ensure;
+
+use super::Server;
+use super::seen::Seen;
+use crate::counterparts::program;
+use crate::kubectl::{Output, run};
+use crate::wait::PATIENCE;
+
+/// The service's name.
+pub const SERVICE: &str = "grpc.testing.TestService";
+
+/// A running service, HTTP/2 without TLS.
+#[derive(Debug)]
+pub struct Grpc {
+    /// Its server.
+    pub server: Server,
+}
+
+impl Grpc {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It is not built, or does not start.
+    pub fn start() -> anyhow::Result<Self> {
+        let server = Server::start("grpc-service", |folder, listen| {
+            let mut command = Command::new(program("grpc-service")?);
+            command.arg("-listen").arg(listen.to_string());
+            command.arg("-journal").arg(folder.path().join("journal"));
+            Ok(command)
+        })?;
+        Ok(Self { server })
+    }
+
+    /// The calls that arrived, each with its metadata, in their order.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn seen(&self) -> anyhow::Result<Vec<Seen>> {
+        let journal = std::fs::read(self.server.folder().path().join("journal"))?;
+        let lines = journal.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(Seen::read).collect()
+    }
+
+    /// grpcurl straight to it: see [`grpcurl`].
+    ///
+    /// # Errors
+    /// As [`grpcurl`].
+    pub fn call(&self, options: &[&str], method: &str, requests: &str) -> anyhow::Result<Output> {
+        let method = format!("{SERVICE}/{method}");
+        let place = self.server.address().to_string();
+        let words = [&["-plaintext", "-d", "@"], options, &[&place, &method]].concat();
+        grpcurl(&words, requests)
+    }
+}
+
+/// Runs grpcurl to its end, with JSON messages on standard input. A call that failed is no error here: see its code.
+///
+/// # Errors
+/// It is not built, or does not end.
+pub fn grpcurl(words: &[&str], input: &str) -> anyhow::Result<Output> {
+    let mut command = Command::new(program("grpcurl")?);
+    command.args(words);
+    let output = run(command, input, PATIENCE)?;
+    ensure!(output.code >= 0, "grpcurl was killed: {output}");
+    Ok(output)
+}
