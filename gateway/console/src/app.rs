@@ -151,6 +151,7 @@ pub fn hosts(parts: Parts, api: Router) -> Hosts {
     let gateway = Router::new()
         .route("/", get(signin::home))
         .route("/.well-known/gatescribe", get(discovery::document))
+        .route(discovery::ASSERTION_KEYS, get(discovery::assertion_keys))
         .route("/authorize", get(signin::authorize))
         .route("/signin", get(signin::browser))
         .route("/callback", get(signin::callback))

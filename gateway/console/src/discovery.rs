@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::settings::{ClusterEntry, GatewayUrl};
 
+/// Where services find the keys of what is asserted to them: never among those of tokens, so that neither passes for the other.
+pub(crate) const ASSERTION_KEYS: &str = "/.well-known/gatescribe/assertions/jwks";
+
 /// `/.well-known/gatescribe`, also answered on Kubernetes listeners, which is why it is a function of its own.
 #[must_use]
 pub fn gatescribe_document(url: &GatewayUrl, clusters: &[ClusterEntry]) -> Value {
@@ -23,6 +26,7 @@ pub fn gatescribe_document(url: &GatewayUrl, clusters: &[ClusterEntry]) -> Value
         "revocationEndpoint": url.at("/revoke"),
         "userinfoEndpoint": url.at("/userinfo"),
         "jwksUri": url.at("/jwks"),
+        "assertionJwksUri": url.at(ASSERTION_KEYS),
         "auditEndpoint": url.at("/api/v1/audit"),
     })
 }
@@ -34,7 +38,14 @@ pub(crate) async fn document(State(app): State<App>) -> impl IntoResponse {
 }
 
 pub(crate) async fn keys(State(app): State<App>) -> impl IntoResponse {
-    let keys = crate::minting::jwks(&app);
+    key_set(crate::minting::jwks(&app))
+}
+
+pub(crate) async fn assertion_keys(State(app): State<App>) -> impl IntoResponse {
+    key_set(crate::minting::assertion_jwks(&app))
+}
+
+fn key_set(keys: String) -> impl IntoResponse {
     let headers = [
         (header::CACHE_CONTROL, "public, max-age=300"),
         (header::CONTENT_TYPE, "application/jwk-set+json"),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::time::Timestamp;
-use oidc::gateway::assertion::{AssertionClaims, AssertionKey, AssertionMint, AssertionMintError, SignedAssertion};
+use oidc::gateway::assertion::{
+    AssertionClaims, AssertionKey, AssertionMint, AssertionMintError, AssertionVerifier, SignedAssertion,
+};
 use oidc::gateway::{GatewayClaims, GatewayVerifier, Mint, MintError, ProviderIdentity, SigningKey};
 use oidc::{TokenError, Unverified};
 use state::Session;
@@ -24,10 +26,32 @@ pub struct GatewayKeys(RwLock<Arc<Keys>>);
 
 #[derive(Debug)]
 struct Keys {
-    assertions: AssertionMint,
     mint: Mint,
     verifier: Arc<GatewayVerifier>,
     jwks: String,
+    assertions: Assertions,
+}
+
+/// The same for what is asserted to services: keys of their own, one for each key of tokens.
+#[derive(Debug)]
+struct Assertions {
+    mint: AssertionMint,
+    verifier: Arc<AssertionVerifier>,
+    jwks: String,
+}
+
+impl Assertions {
+    fn new(url: &GatewayUrl, current: &SigningKey, previous: &[SigningKey]) -> Result<Self, MintError> {
+        let current = AssertionKey::of(current)?;
+        let previous: Vec<AssertionKey> = previous.iter().map(AssertionKey::of).collect::<Result<_, _>>()?;
+        let all = || std::iter::once(&current).chain(&previous);
+        let keys = AssertionKey::key_set(all())?;
+        Ok(Self {
+            jwks: AssertionKey::render_jwks(all()),
+            verifier: Arc::new(AssertionVerifier::new(url.as_str(), keys, Duration::ZERO)),
+            mint: AssertionMint::new(url.as_str(), current),
+        })
+    }
 }
 
 impl GatewayKeys {
@@ -39,9 +63,8 @@ impl GatewayKeys {
         let all = || std::iter::once(&current).chain(previous);
         let jwks = SigningKey::render_jwks(all());
         let verifier = GatewayVerifier::new(url.as_str(), SigningKey::key_set(all())?, Duration::ZERO);
-        let assertions = AssertionMint::new(url.as_str(), AssertionKey::of(&current)?);
         Ok(Self(RwLock::new(Arc::new(Keys {
-            assertions,
+            assertions: Assertions::new(url, &current, previous)?,
             jwks,
             verifier: Arc::new(verifier),
             mint: Mint::new(current),
@@ -59,7 +82,13 @@ impl GatewayKeys {
     /// # Errors
     /// As [`AssertionMint::sign`].
     pub fn assert(&self, claims: &AssertionClaims, now: Timestamp) -> Result<SignedAssertion, AssertionMintError> {
-        self.in_force().assertions.sign(claims, now)
+        self.in_force().assertions.mint.sign(claims, now)
+    }
+
+    /// What takes assertions back. It changes with the keys: ask for it anew each time.
+    #[must_use]
+    pub fn assertion_verifier(&self) -> Arc<AssertionVerifier> {
+        Arc::clone(&self.in_force().assertions.verifier)
     }
 
     /// From now on the keys of `next` sign and count, and no others.
@@ -136,6 +165,11 @@ pub(crate) fn verify(app: &Inner, token: &str) -> Result<String, TokenError> {
 
 pub(crate) fn jwks(app: &Inner) -> String {
     app.parts.keys.in_force().jwks.clone()
+}
+
+/// The public keys of assertions.
+pub(crate) fn assertion_jwks(app: &Inner) -> String {
+    app.parts.keys.in_force().assertions.jwks.clone()
 }
 
 /// 16 random bytes, as base64url.
