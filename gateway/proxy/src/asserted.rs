@@ -19,6 +19,7 @@ use oidc::gateway::assertion::{
 use quick_cache::sync::Cache;
 use secrecy::ExposeSecret as _;
 
+use crate::chain::OnBehalf;
 use crate::identity::{Identity, Vouched};
 use crate::refusal::Refusal;
 
@@ -83,12 +84,7 @@ impl Assertions {
             return Ok(kept.value);
         }
         let claims = claims(who, service, ends)?;
-        let signed = self.signer.assert(&claims, now).map_err(|error| match error {
-            AssertionMintError::Ended => Refusal::SignInEnded(error.to_string()),
-            error => Refusal::NotAsserted(error.to_string()),
-        })?;
-        let mut value = HeaderValue::from_str(signed.token.expose_secret()).map_err(|_| Refusal::Internal)?;
-        value.set_sensitive(true);
+        let (value, signed) = self.signed(&claims, now)?;
         let kept = Kept {
             value: value.clone(),
             reuse_until: signed.reuse_until,
@@ -97,25 +93,68 @@ impl Assertions {
         self.kept.insert(key, kept);
         Ok(value)
     }
+
+    /// The assertion of a person for whom a workload calls, to the next service. It is made for this call, and ends with the one that was
+    /// shown.
+    ///
+    /// # Errors
+    /// Too deep, a loop, or as [`Assertions::of`].
+    pub(crate) fn onward(
+        &self,
+        on_behalf: &OnBehalf,
+        person: &Identity,
+        service: &ServiceName,
+        now: Timestamp,
+    ) -> Result<HeaderValue, Refusal> {
+        let workload = on_behalf.workload.subject();
+        let onward = on_behalf
+            .shown
+            .onward(workload.id().clone(), workload.username(), service.clone(), id()?);
+        let claims = AssertionClaims {
+            // As the provider names them now.
+            identity: identity(person),
+            ..onward.map_err(|fault| Refusal::NotOnBehalf(fault.to_string()))?
+        };
+        self.signed(&claims, now).map(|(value, _)| value)
+    }
+
+    fn signed(&self, claims: &AssertionClaims, now: Timestamp) -> Result<(HeaderValue, SignedAssertion), Refusal> {
+        let signed = self.signer.assert(claims, now).map_err(|error| match error {
+            AssertionMintError::Ended => Refusal::SignInEnded(error.to_string()),
+            error => Refusal::NotAsserted(error.to_string()),
+        })?;
+        let mut value = HeaderValue::from_str(signed.token.expose_secret()).map_err(|_| Refusal::Internal)?;
+        value.set_sensitive(true);
+        Ok((value, signed))
+    }
+}
+
+/// 16 random bytes, as base64url.
+fn id() -> Result<String, Refusal> {
+    let mut id = [0; 16];
+    rand::fill(&mut id).map_err(|_| Refusal::Internal)?;
+    Ok(URL_SAFE_NO_PAD.encode(id))
+}
+
+fn identity(who: &Identity) -> AssertedIdentity {
+    let subject = who.subject();
+    AssertedIdentity {
+        id: subject.id().clone(),
+        kind: subject.kind(),
+        issuer: subject.issuer().to_owned(),
+        subject: subject.subject().to_owned(),
+        username: subject.username().to_owned(),
+        email: subject.email().map(str::to_owned),
+        groups: AssertedGroups::of(subject.groups()),
+    }
 }
 
 fn claims(who: &Identity, service: &ServiceName, ends: Timestamp) -> Result<AssertionClaims, Refusal> {
-    let subject = who.subject();
-    let mut id = [0; 16];
-    rand::fill(&mut id).map_err(|_| Refusal::Internal)?;
     Ok(AssertionClaims {
         audience: service.clone(),
-        identity: AssertedIdentity {
-            id: subject.id().clone(),
-            kind: subject.kind(),
-            issuer: subject.issuer().to_owned(),
-            subject: subject.subject().to_owned(),
-            username: subject.username().to_owned(),
-            email: subject.email().map(str::to_owned),
-            groups: AssertedGroups::of(subject.groups()),
-        },
+        identity: identity(who),
         session: who.sign_in().to_owned(),
-        token_id: URL_SAFE_NO_PAD.encode(id),
+        token_id: id()?,
         auth_time: who.auth_time(),
         acr: who.acr().map(str::to_owned),
         chain: Chain::default(),

@@ -8,6 +8,7 @@ pub mod ask;
 pub mod asserted;
 pub mod audit;
 pub mod body;
+pub mod chain;
 pub mod clock;
 pub mod decision;
 mod entered;

@@ -37,6 +37,8 @@ pub enum Refusal {
     ForeignPage(ForeignPage),
     /// The body is larger than the service's document lets pass, in bytes.
     TooLarge(u64),
+    /// A workload may not act by the assertion that it shows.
+    NotOnBehalf(String),
     /// The service cannot be told who calls.
     NotAsserted(String),
     /// Nothing was presented.
@@ -111,6 +113,7 @@ impl Refusal {
             Self::ForeignPage(_) => Reason::ForeignPage,
             Self::NotAsserted(_) => Reason::NotAsserted,
             Self::TooLarge(_) => Reason::TooLarge,
+            Self::NotOnBehalf(_) => Reason::BrokenChain,
             Self::NoCredential => Reason::NoCredential,
             Self::BadCredential(_) => Reason::BadCredential,
             Self::CannotVerify(_) => Reason::CannotVerify,
@@ -156,7 +159,9 @@ impl Refusal {
             Self::NoCredential | Self::BadCredential(_) | Self::CannotVerify(_) | Self::SignInEnded(_) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Denied(_) | Self::Ended(_) | Self::Locked(_) | Self::ForeignPage(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Ended(_) | Self::Locked(_) | Self::ForeignPage(_) | Self::NotOnBehalf(_) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::LedgerRefuses(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamLost(_) | Self::GatewayCredential => StatusCode::BAD_GATEWAY,
@@ -191,6 +196,7 @@ impl Refusal {
             | Self::CannotVerify(why)
             | Self::SignInEnded(why)
             | Self::Ended(why)
+            | Self::NotOnBehalf(why)
             | Self::Locked(why) => why.clone(),
             Self::UnknownHost => "no site answers to this host name".to_owned(),
             Self::NotPublished => "no service is published at this path".to_owned(),
@@ -420,6 +426,7 @@ const fn next_of(refusal: &Refusal) -> Option<&'static str> {
         Refusal::GatewayCredential | Refusal::Internal => "tell whoever runs the gateway",
         Refusal::Draining => "try again in a moment",
         Refusal::NotPublished => "look at the address; whoever writes the rules knows what is published",
+        Refusal::NotOnBehalf(_) => "nothing was sent; look at what the service hands back, and at its own proof",
         Refusal::TooLarge(_) => "send less at a time",
         Refusal::NotAsserted(_) => "tell whoever runs the gateway; nothing was sent",
         Refusal::ForeignPage(_) => "go to the service itself and do it there",

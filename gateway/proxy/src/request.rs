@@ -207,6 +207,7 @@ impl Gate {
         // Here and not earlier: the record says who it was.
         no_new_ones(conn)?;
         let facts = read.sound(unshared(trail)?)?;
+        self.on_behalf(Some(&who), &request, trail).await?;
         let decided = gate
             .decision
             .decide(&who, trail.effective.as_ref(), &facts, trail)
@@ -349,6 +350,10 @@ impl Gate {
         let rules_end = end_by_rules(permit, grounds, now);
         let warning = end_warning(rules_end, proof_ends.unwrap_or(Timestamp::MAX), now);
         let call = self.enter_table(conn, trail, grounds)?;
+        if let Some(on_behalf) = &trail.on_behalf {
+            // Nothing that a person began goes on by itself.
+            call.lasts_at_most(on_behalf.ends().since(now));
+        }
         unless_lost(&call, gate, trail, grounds)?;
         if let (Some(seconds), None) = (permit.obligations().longest_seconds, trail.upgrade) {
             // A tunnel keeps its own limits.

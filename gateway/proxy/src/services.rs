@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::asserted::Assertions;
 use crate::body::Uplink;
+use crate::chain::Assertive;
 use crate::decision::ServiceStation;
 use crate::headers::{NoHeader, Rewriting, ServiceHeaders};
 use crate::upstream::Pool;
@@ -112,7 +113,7 @@ impl ServiceTable {
 }
 
 /// What the gate needs for calls of services.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServiceSide {
     /// What is published.
     pub table: watch::Receiver<Arc<ServiceTable>>,
@@ -122,8 +123,18 @@ pub struct ServiceSide {
     pub front: Front,
     /// What tells services who calls; none: nothing does.
     pub assertions: Option<Arc<Assertions>>,
+    /// Judges what workloads hand back; none: nobody acts for anybody.
+    pub chains: Option<Arc<dyn Assertive>>,
     /// The origin of the gateway's URL, without a slash at its end.
     pub gateway: Arc<str>,
+}
+
+impl fmt::Debug for ServiceSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceSide")
+            .field("gateway", &self.gateway)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ServiceSide {
@@ -137,6 +148,7 @@ impl ServiceSide {
             station: Arc::new(ServiceStation::new(rules)),
             front: Front::new(model::origin::Scheme::Https, None),
             assertions: None,
+            chains: None,
             gateway: "".into(),
         }
     }

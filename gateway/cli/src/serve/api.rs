@@ -236,6 +236,7 @@ impl Evaluators {
             acr: asking.who.acr.as_deref(),
             reason_stated: false,
             now: super::now(),
+            on_behalf: None,
         };
         let (verdict, policy) = gate.decision.judge(&case).await;
         let policy = policy.to_string();

@@ -53,6 +53,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use console::{ClusterEntry, GatewayKeys, GatewayUrl, Lifetimes};
 use model::ask::{CookieAnswer, CookieQuestion, KeyAnswer, KeyQuestion};
+use model::cluster::ClusterId;
 use model::time::Timestamp;
 use prometheus_client::collector::Collector;
 use proxy::ask::{Ask, Asked};
@@ -284,7 +285,7 @@ impl Made {
             files,
             measures.upstream.clone(),
             Arc::clone(&books.audit),
-            Arc::clone(&keys),
+            (Arc::clone(&keys), only_accounts(&clusters)),
             &stop,
         )
         .context("services cannot be published")?;
@@ -594,6 +595,15 @@ fn key_asks() -> (
     mpsc::Receiver<Asked<KeyQuestion, KeyAnswer>>,
 ) {
     Ask::new(256, Duration::from_secs(8), |_| KeyAnswer::Unknown)
+}
+
+/// The one cluster whose ServiceAccounts are accepted, if it is one alone.
+fn only_accounts(clusters: &[Joined]) -> Option<ClusterId> {
+    let mut accepted = clusters.iter().filter(|joined| joined.tokens.is_some());
+    match (accepted.next(), accepted.next()) {
+        (Some(one), None) => Some(one.id.clone()),
+        _ => None,
+    }
 }
 
 fn sites(config: &Config, url: &GatewayUrl, clusters: &[Joined]) -> anyhow::Result<Sites> {

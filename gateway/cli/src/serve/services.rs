@@ -12,13 +12,18 @@ use anyhow::Context as _;
 use console::{GatewayKeys, GatewayUrl};
 use feeds::rules::RuleFiles;
 use model::chain::chain;
+use model::cluster::ClusterId;
 use model::origin::Front;
 use model::service::{HostName, ServiceName};
 use model::time::Timestamp;
-use oidc::gateway::assertion::{AssertionClaims, AssertionMintError, SignedAssertion};
+use oidc::gateway::assertion::{
+    AssertionClaims, AssertionError, AssertionMintError, SignedAssertion, VerifiedAssertion,
+};
 use proxy::asserted::{Assertions, Asserts};
 use proxy::audit::Station;
+use proxy::chain::Assertive;
 use proxy::decision::{ServiceRules, ServiceStation};
+use proxy::identity::Identity;
 use proxy::services::{ServiceGate, ServiceSide, ServiceTable};
 use proxy::site::Sites;
 use proxy::upstream::{Limits, Pool, UpstreamMetrics};
@@ -60,7 +65,7 @@ pub(super) fn publish(
     mut files: watch::Receiver<Arc<RuleFiles>>,
     metrics: UpstreamMetrics,
     audit: Arc<Station>,
-    keys: Arc<GatewayKeys>,
+    (keys, only): (Arc<GatewayKeys>, Option<ClusterId>),
     stop: &CancellationToken,
 ) -> anyhow::Result<ServiceSide> {
     let mut publisher = Publisher {
@@ -105,10 +110,11 @@ pub(super) fn publish(
         }
     });
     Ok(ServiceSide {
-        table,
+        table: table.clone(),
         station: Arc::new(ServiceStation::new(rules)),
         front: url.front(),
-        assertions: Some(Arc::new(Assertions::new(Arc::new(Signer(keys))))),
+        assertions: Some(Arc::new(Assertions::new(Arc::new(Signer(Arc::clone(&keys)))))),
+        chains: Some(Arc::new(Judge { keys, table, only })),
         gateway: url.as_str().into(),
     })
 }
@@ -125,6 +131,32 @@ struct Signer(Arc<GatewayKeys>);
 impl Asserts for Signer {
     fn assert(&self, claims: &AssertionClaims, now: Timestamp) -> Result<SignedAssertion, AssertionMintError> {
         self.0.assert(claims, now)
+    }
+}
+
+/// Judges what workloads hand back, by the keys and documents that are in force.
+struct Judge {
+    keys: Arc<GatewayKeys>,
+    table: watch::Receiver<Arc<ServiceTable>>,
+    /// The one cluster whose accounts are believed.
+    only: Option<ClusterId>,
+}
+
+impl Assertive for Judge {
+    fn verify(
+        &self,
+        token: &str,
+        presented_by: &ServiceName,
+        now: Timestamp,
+    ) -> Result<VerifiedAssertion, AssertionError> {
+        self.keys.assertion_verifier().verify(token, presented_by, now)
+    }
+
+    fn is_service(&self, workload: &Identity, service: &ServiceName) -> bool {
+        let only = self.only.as_ref().map(ClusterId::as_str);
+        let table = Arc::clone(&self.table.borrow());
+        let published = table.named(service).map(|gate| &gate.published);
+        published.is_some_and(|published| published.runs_as(workload.subject(), only))
     }
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName};
 use model::ask::PodQuestion;
 use model::cluster::ClusterId;
 use model::decision::RuleRef;
-use model::event::{By, Called, Decided, Effective, Network, Presented, Record, Request};
+use model::event::{By, Called, Decided, Effective, Network, Presented, Record, Request, Workload};
 use model::request::{Action, RequestFacts, Target};
 use model::service::{HostName, ServiceName};
 
@@ -24,6 +24,7 @@ use super::level::Judged;
 use super::part::Keys;
 use super::scan::Want;
 use super::{query, words};
+use crate::chain::OnBehalf;
 use crate::clock::Reading;
 use crate::entered::Entered;
 use crate::headers::RequestedImpersonation;
@@ -189,6 +190,8 @@ pub struct Trail {
     pub facts: Option<RequestFacts>,
     /// Who asks, once proved.
     pub identity: Option<Arc<Identity>>,
+    /// Through which workloads it comes, where one acts for somebody.
+    pub on_behalf: Option<Arc<OnBehalf>>,
     /// What was presented in vain, and the configured issuer that it names.
     pub presented: Option<(&'static str, Option<Arc<str>>)>,
     /// Whom they want to act as.
@@ -260,6 +263,7 @@ impl Trail {
             target: None,
             facts: None,
             identity: None,
+            on_behalf: None,
             presented: None,
             effective: None,
             decision: None,
@@ -315,6 +319,18 @@ impl Trail {
     /// Who asks, for a record.
     pub(super) fn by(&self) -> Option<By<'_>> {
         self.identity.as_deref().map(Identity::by)
+    }
+
+    /// The workloads that act for somebody, nearest last.
+    fn act(&self) -> Vec<Workload<'_>> {
+        let chain = self.on_behalf.as_deref().map(|on_behalf| on_behalf.chain.actors());
+        let actors = chain.unwrap_or_default().iter().rev();
+        actors
+            .map(|actor| Workload {
+                id: &actor.workload,
+                user: &actor.username,
+            })
+            .collect()
     }
 
     pub(super) fn presented(&self) -> Option<Presented<'_>> {
@@ -583,6 +599,7 @@ impl Trail {
             boot,
             cluster: self.cluster.as_ref(),
             service: self.service.as_ref().map(CalledService::written),
+            act: self.act(),
             ..Record::default()
         }
     }

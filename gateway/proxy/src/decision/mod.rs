@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use access::decide::{Authorization, Freshness, Impersonation, Query, decide, nearest};
+use access::decide::{Acting, Authorization, Freshness, Impersonation, Query, decide, decide_on_behalf, nearest};
 use access::rbac::{Attributes, CacheKey, Snapshot};
 use access::rule::{Call, NamespaceLabels, RuleSet, Situation};
 use model::ask::{AccessAnswer, AccessAttributes, AccessQuestion};
@@ -32,6 +32,7 @@ pub use self::permit::{Effect, NotAHeader, Outgoing, Permit, Permitted, PureRead
 pub use self::service::{Moment, ServiceDecided, ServiceRules, ServiceStation};
 use crate::ask::Ask;
 use crate::audit::Trail;
+use crate::chain::OnBehalf;
 use crate::headers::RequestedImpersonation;
 use crate::identity::{Authenticated, Identity, Vouched, groups_hash};
 use crate::observe::DecidedBy;
@@ -214,7 +215,7 @@ pub(crate) struct Asking {
 }
 
 /// One case to be judged: a request, or a question about one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Case<'a> {
     /// What is asked.
     pub call: Call<'a>,
@@ -232,6 +233,8 @@ pub struct Case<'a> {
     pub reason_stated: bool,
     /// The point in time.
     pub now: Timestamp,
+    /// Through which workloads, where one calls for the subject.
+    pub on_behalf: Option<Arc<OnBehalf>>,
 }
 
 /// The cluster's own yes counts no longer than this, and it may be as old as [`CONFIRMING`] when it is heard: ten seconds.
@@ -298,8 +301,9 @@ impl Station {
         trail: &Trail,
     ) -> Result<Decided, Refusal> {
         let rules = Arc::clone(&self.rules.borrow());
-        let (identity, now) = (who.identity(), trail.received.wall);
-        let key = wanted.is_none().then(|| Lookup {
+        let (identity, now) = (calls_for(who, trail)?, trail.received.wall);
+        let is_plain = wanted.is_none() && trail.on_behalf.is_none();
+        let key = is_plain.then(|| Lookup {
             version: rules.version,
             identity,
             reason_stated: trail.stated_reason.is_some(),
@@ -414,6 +418,7 @@ impl Station {
             // As it was when the call began: a session does not end with the time of its reason.
             reason_stated: trail.stated_reason.is_some(),
             now,
+            on_behalf: trail.on_behalf.clone(),
         }
     }
 
@@ -521,7 +526,17 @@ impl Station {
 
     fn ask_rules(&self, rules: &Rules, case: &Case<'_>) -> (Verdict, bool) {
         let situation = situation(rules, case);
-        let decision = decide(&self.query(rules, case, &situation));
+        let query = self.query(rules, case, &situation);
+        let decision = match case.on_behalf.as_deref() {
+            None => decide(&query),
+            Some(on_behalf) => decide_on_behalf(
+                &query,
+                &Acting {
+                    workload: on_behalf.workload.subject(),
+                    through: &on_behalf.through(),
+                },
+            ),
+        };
         for error in &decision.errors {
             tracing::debug!(binding = %error.binding, role = &*error.role, "a binding names a role that does not exist");
         }
@@ -648,6 +663,15 @@ const NOT_COMPARED: &str =
 
 /// The identity headers of an allowed call. A person's carry the session, so that the cluster's own log names it too; it is
 /// constant per session, because the API server caches by these values. A ServiceAccount goes by its name alone.
+/// As whom a call goes to the cluster: as whoever was proved, or as the person for whom that workload calls.
+fn calls_for<'a>(who: &'a Authenticated, trail: &'a Trail) -> Result<&'a Arc<Identity>, Refusal> {
+    match (&trail.on_behalf, &trail.identity) {
+        (None, _) => Ok(who.identity()),
+        (Some(_), Some(person)) => Ok(person),
+        (Some(_), None) => Err(Refusal::Internal),
+    }
+}
+
 fn yes(mut allowed: Allowed, grounds: Grounds, identity: &Identity, nested: bool) -> Result<Yes, Refusal> {
     if nested || identity.subject().kind() == SubjectKind::Person {
         let mut extra = BTreeMap::clone(&allowed.upstream.extra);

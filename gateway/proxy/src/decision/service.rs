@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use access::decide::{ServiceAllowed, ServiceQuery, decide_service};
+use access::decide::{Acting, ServiceAllowed, ServiceQuery, decide_service, decide_service_on_behalf};
 use access::rule::{NamespaceLabels, Published, RuleSet, ServiceCall, Services, Situation};
 use model::decision::{Obligations, RuleRef};
 use model::time::Timestamp;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::permit::{Effect, Outgoing, Permit};
 use crate::audit::Trail;
+use crate::chain::OnBehalf;
 use crate::identity::{Authenticated, Identity};
 use crate::refusal::Refusal;
 use crate::session::Grounds;
@@ -109,7 +110,21 @@ impl ServiceStation {
         call: &ServiceCall<'_>,
         moment: Moment,
     ) -> Result<ServiceDecided, Refusal> {
-        self.judge(who.map(|who| who.identity().as_ref()), call, moment)
+        self.judge(who.map(|who| who.identity().as_ref()), None, call, moment)
+    }
+
+    /// Decides one call that a workload makes for `person`.
+    ///
+    /// # Errors
+    /// As [`ServiceStation::decide`].
+    pub(crate) fn decide_on_behalf(
+        &self,
+        person: &Identity,
+        on_behalf: &OnBehalf,
+        call: &ServiceCall<'_>,
+        moment: Moment,
+    ) -> Result<ServiceDecided, Refusal> {
+        self.judge(Some(person), Some(on_behalf), call, moment)
     }
 
     /// The same of a call under way, by what its trail says; `who` as they are named by now.
@@ -143,13 +158,15 @@ impl ServiceStation {
             reason_stated: trail.stated_reason.is_some(),
             now,
         };
-        self.judge(who.filter(|_| !called.is_public), &call, moment)
+        let who = who.filter(|_| !called.is_public);
+        self.judge(who, trail.on_behalf.as_deref(), &call, moment)
     }
 
     /// As [`ServiceStation::decide`].
     pub(crate) fn judge(
         &self,
         who: Option<&Identity>,
+        on_behalf: Option<&OnBehalf>,
         call: &ServiceCall<'_>,
         moment: Moment,
     ) -> Result<ServiceDecided, Refusal> {
@@ -163,12 +180,22 @@ impl ServiceStation {
             reason_stated: moment.reason_stated,
             approved_by: &[],
         };
-        let decision = decide_service(&ServiceQuery {
+        let query = ServiceQuery {
             call,
             subject: who.map(Identity::subject),
             situation: &situation,
             rules: &rules.rules,
-        });
+        };
+        let decision = match on_behalf {
+            None => decide_service(&query),
+            Some(on_behalf) => decide_service_on_behalf(
+                &query,
+                &Acting {
+                    workload: on_behalf.workload.subject(),
+                    through: &on_behalf.through(),
+                },
+            ),
+        };
         let ServiceAllowed {
             obligations,
             rules: mattered,

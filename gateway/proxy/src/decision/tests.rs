@@ -55,6 +55,7 @@ async fn asks(station: &Station, user: &str, name: &str, now: Timestamp) -> Resu
         acr: None,
         reason_stated: false,
         now,
+        on_behalf: None,
     };
     station.judge(&case).await.0
 }

@@ -101,3 +101,157 @@ fn browser(signed_in: SignedIn) -> Identity {
         vouched: Vouched::default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use model::ask::{KeyAnswer, SessionAnswer};
+    use model::lock::{Lock, Locks};
+    use model::service::HostName;
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::ask::Ask;
+    use crate::clock::Clock;
+    use crate::identity::{Acceptance, Audience, Questions, for_bench};
+    use crate::listener::Conn;
+    use crate::session::bench;
+
+    /// A station whose store knows the cookie `good` on `web.example`, as al's; and how often it was asked.
+    fn station(ended: bool) -> (Arc<Station>, watch::Sender<Arc<Locks>>, Arc<AtomicU64>) {
+        let (_, trust) = watch::channel(Arc::new(bench::trust()));
+        let (publish, locks) = watch::channel(Arc::default());
+        let (keys, _) = Ask::new(1, Duration::from_secs(1), |_| KeyAnswer::Unknown);
+        let (sign_ins, _) = Ask::new(1, Duration::from_secs(1), |why| SessionAnswer::Unknown { why });
+        let (cookies, mut asked) = Ask::new(16, Duration::from_secs(5), |why| CookieAnswer::Unknown { why });
+        let times = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&times);
+        tokio::spawn(async move {
+            while let Some((question, reply)) = asked.recv().await {
+                let question: CookieQuestion = question;
+                counted.fetch_add(1, Ordering::Relaxed);
+                let is_known = question.host.as_str() == "web.example" && &*question.value == "good";
+                let answer = match (is_known, ended) {
+                    (true, false) => CookieAnswer::Live(Box::new(SignedIn {
+                        session: "s".into(),
+                        subject: for_bench("al", &["dev"], Credential::Cookie).subject().clone(),
+                        ends_at: bench::BEGIN.plus(Duration::from_secs(600)),
+                        auth_time: Some(bench::BEGIN),
+                        acr: Some("mfa".into()),
+                        stated_reason: None,
+                    })),
+                    (true, true) => CookieAnswer::Ended {
+                        why: "you signed out".to_owned(),
+                    },
+                    (false, _) => CookieAnswer::Foreign,
+                };
+                let _ = reply.send(answer);
+            }
+        });
+        let questions = Questions {
+            keys,
+            sign_ins,
+            cookies,
+            tokens: BTreeMap::new(),
+        };
+        let acceptance = Acceptance {
+            service_account_audience: String::new(),
+            cache_entries: 100,
+            sign_in_check: Duration::from_secs(60),
+            longest_sign_in: Duration::from_secs(86_400),
+            certificates: HashMap::new(),
+            workloads: Vec::new(),
+        };
+        let station = Station::new(trust, locks, questions, acceptance).unwrap();
+        (Arc::new(station), publish, times)
+    }
+
+    async fn asks(station: &Station, host: &str, lines: &[(&'static str, &str)]) -> Result<Authenticated, Unproved> {
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        let conn = Conn::new(1, address, address, "gateway".into(), CancellationToken::new());
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let host = HostName::new(host).unwrap();
+        let at = AtService {
+            host: &host,
+            name: None,
+            secure: true,
+        };
+        let (clock, _) = Clock::manual(bench::BEGIN.unix_nanos());
+        station
+            .authenticate(&conn, Audience::Service(at), &mut headers, clock.read())
+            .await
+    }
+
+    const GOOD: (&str, &str) = ("cookie", "a=b; __Host-gatescribe-service=good");
+
+    #[tokio::test]
+    async fn ses_03_a_cookie_proves_its_sign_in_on_its_host_alone_and_is_remembered() {
+        let (station, _locks, asked) = station(false);
+        for _ in 0..3 {
+            let proved = asks(&station, "web.example", &[GOOD]).await.unwrap();
+            let by = proved.identity().by();
+            assert_eq!((by.user, by.credential, by.session), ("al", "cookie", Some("s")));
+            assert_eq!(proved.identity().acr(), Some("mfa"));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        for (host, lines) in [
+            ("api.example", &[GOOD][..]),
+            ("web.example", &[("cookie", "__Host-gatescribe-service=bad")]),
+        ] {
+            let unproved = asks(&station, host, lines).await.unwrap_err();
+            assert!(unproved.is_stale_cookie() && unproved.known.is_none(), "{unproved:?}");
+        }
+        for nothing in [
+            "__Host-gatescribe-service=good; __Host-gatescribe-service=good",
+            "loopback-gatescribe-service=good",
+            "__Host-gatescribe-session=good",
+        ] {
+            let unproved = asks(&station, "web.example", &[("cookie", nothing)]).await.unwrap_err();
+            assert_eq!(unproved.credential, "none", "{nothing}");
+        }
+    }
+
+    #[tokio::test]
+    async fn promise_1_a_bad_token_is_never_made_good_by_a_cookie_beside_it() {
+        let (station, _locks, asked) = station(false);
+        let unproved = asks(&station, "web.example", &[GOOD, ("authorization", "Bearer x.y.z")]).await;
+        let unproved = unproved.unwrap_err();
+        assert!(matches!(unproved.refusal, Refusal::BadCredential(_)), "{unproved:?}");
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        // What could prove nobody here is the service's own word, and goes no further than the gateway.
+        let proved = asks(&station, "web.example", &[GOOD, ("authorization", "Basic eA==")]).await;
+        assert_eq!(proved.unwrap().identity().by().user, "al");
+    }
+
+    #[tokio::test]
+    async fn a_cookie_whose_sign_in_has_ended_proves_nobody_and_says_why_and_a_lock_counts_at_once() {
+        let (station_of_ended, _, _) = station(true);
+        let unproved = asks(&station_of_ended, "web.example", &[GOOD]).await.unwrap_err();
+        assert!(unproved.is_stale_cookie());
+        assert_eq!(unproved.refusal.in_words(), "your sign-in has ended: you signed out");
+        let (station, locks, _) = station(false);
+        assert!(asks(&station, "web.example", &[GOOD]).await.is_ok());
+        let al = for_bench("al", &["dev"], Credential::Cookie);
+        let lock = Lock {
+            subject: al.subject().id().clone(),
+            kind: al.subject().kind(),
+            user: "al".to_owned(),
+            email: None,
+            until: bench::BEGIN.plus(Duration::from_secs(60)),
+            why: "T".to_owned(),
+            by: "carol".to_owned(),
+            at: bench::BEGIN,
+        };
+        locks.send(Arc::new(Locks::new([lock]))).unwrap();
+        let unproved = asks(&station, "web.example", &[GOOD]).await.unwrap_err();
+        assert!(matches!(unproved.refusal, Refusal::Locked(_)) && unproved.known.is_some());
+    }
+}

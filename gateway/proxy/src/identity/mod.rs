@@ -6,6 +6,7 @@
 //! (promise 1). A client certificate that verifies counts before a token; both bad is bad, and so is a bad X.509-SVID beside
 //! anything.
 
+mod asserted;
 mod audience;
 mod cache;
 mod certificate;
@@ -74,26 +75,29 @@ pub enum Credential {
     Cookie,
     /// None: what the public may do at a service.
     Public,
+    /// What the gateway said of a person to a service, which acts for them by its own proof.
+    Assertion,
     /// An X.509-SVID of a workload.
     Svid,
 }
 
 impl Credential {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::GatewayToken,
         Self::ProviderToken,
         Self::ServiceAccount,
         Self::Certificate,
         Self::Cookie,
         Self::Public,
+        Self::Assertion,
         Self::Svid,
     ];
 
     /// Whether a sign-in at this gateway stands behind it, which can be looked up by its id.
     #[must_use]
     pub const fn is_of_sign_in(self) -> bool {
-        matches!(self, Self::GatewayToken | Self::Cookie)
+        matches!(self, Self::GatewayToken | Self::Cookie | Self::Assertion)
     }
 
     /// The name in records.
@@ -106,6 +110,7 @@ impl Credential {
             Self::Certificate => "certificate",
             Self::Cookie => "cookie",
             Self::Public => "none",
+            Self::Assertion => "assertion",
             Self::Svid => "svid",
         }
     }

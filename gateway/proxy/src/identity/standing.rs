@@ -28,7 +28,7 @@ impl Station {
         now: Timestamp,
     ) -> Option<Result<Timestamp, Refusal>> {
         Some(match identity.credential {
-            Credential::GatewayToken | Credential::Cookie => return None,
+            Credential::GatewayToken | Credential::Cookie | Credential::Assertion => return None,
             Credential::ProviderToken => {
                 let vouches = self.provider_vouches(identity);
                 vouches.and_then(|()| self.without_sign_in(since, now))
@@ -52,7 +52,9 @@ impl Station {
     #[must_use]
     pub fn known_end(&self, identity: &Identity, since: Timestamp) -> Timestamp {
         match identity.credential {
-            Credential::GatewayToken | Credential::Cookie => identity.sign_in_ends.unwrap_or(Timestamp::MAX),
+            Credential::GatewayToken | Credential::Cookie | Credential::Assertion => {
+                identity.sign_in_ends.unwrap_or(Timestamp::MAX)
+            }
             Credential::Public => Timestamp::MAX,
             Credential::ProviderToken | Credential::ServiceAccount => since.plus(self.acceptance.longest_sign_in),
             Credential::Certificate | Credential::Svid => identity.expires_at,
@@ -116,7 +118,7 @@ impl Station {
 pub(crate) fn holds_at_first(identity: &Identity, since: Timestamp) -> Timestamp {
     match identity.credential {
         // Looked up every minute, and told of each end at once.
-        Credential::GatewayToken | Credential::Cookie => Timestamp::MAX,
+        Credential::GatewayToken | Credential::Cookie | Credential::Assertion => Timestamp::MAX,
         Credential::Public => Timestamp::MAX,
         Credential::ServiceAccount => since.plus(LOOKED_AT_AFTER),
         // Its key may have been withdrawn since it was proved, when this call stood in no table yet: the next beat looks.

@@ -58,6 +58,8 @@ closed! {
         NotPublished = "notPublished",
         /// A page of another origin asks with somebody's cookie.
         ForeignPage = "foreignPage",
+        /// A workload shows an assertion by which it may not act.
+        BrokenChain = "brokenChain",
         /// The body is larger than the service takes.
         TooLarge = "tooLarge",
         /// A service cannot be told who calls.
@@ -167,6 +169,7 @@ impl Reason {
             | Self::NotPublished
             | Self::ForeignPage
             | Self::TooLarge
+            | Self::BrokenChain
             | Self::NoCredential
             | Self::BadCredential
             | Self::SignInEnded

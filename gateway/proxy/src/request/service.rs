@@ -26,11 +26,13 @@ use tracing::Instrument as _;
 use super::answer::{note_connection, own_audit_id};
 use super::upgrade::refused_as_unrecorded;
 use super::{Duties, Gate, Stop, forwarded, no_new_ones, unshared};
+use crate::asserted::Assertions;
 use crate::audit::{CalledService, DecisionTrail, End, Place, Trail};
 use crate::body::{BodyLimit, Ender, Outbound, Uplink};
+use crate::chain::{self, OnBehalf};
 use crate::decision::{Effect, Moment, Outgoing, Permit, ServiceDecided};
 use crate::headers::{self, Came, Named};
-use crate::identity::{AtService, Audience, Authenticated, Credential, public};
+use crate::identity::{AtService, Audience, Authenticated, Credential, Identity, public};
 use crate::listener::{Conn, Head, Inbound, Upgrade};
 use crate::page_origin::{ForeignPage, changes_from_own_page, is_of_own_page};
 use crate::refusal::Refusal;
@@ -72,6 +74,7 @@ impl Gate {
         {
             self.is_asked_by_own_page(&host, &request, trail)?;
         }
+        self.on_behalf(who.as_ref(), &request, trail).await?;
         let decided = self.decided(&gate, who.as_ref(), &target, trail)?;
         let place = match early {
             Some(place) => place,
@@ -82,7 +85,7 @@ impl Gate {
             return Err(refused_as_unrecorded(trail, Unmet::Recording).into());
         }
         let permit = decided.permit(Arc::new(Outgoing::to_service(Vec::new())), self.proof_ends(trail));
-        let call = self.prepared(&gate, who.as_ref(), &target, &mut request, trail)?;
+        let call = self.prepared(&gate, &target, &mut request, trail)?;
         let duties = Duties {
             warning: None,
             call: Some(self.call_of_service(conn, trail, &decided, gate.published.passing().timeouts.longest)?),
@@ -188,6 +191,29 @@ impl Gate {
         asked.map_err(Refusal::ForeignPage)
     }
 
+    /// Takes the assertion that a workload shows: from here on it is the person who calls, through that workload.
+    pub(super) async fn on_behalf(
+        &self,
+        who: Option<&Authenticated>,
+        request: &Request<Inbound>,
+        trail: &mut Arc<Trail>,
+    ) -> Result<(), Refusal> {
+        let Some(token) = chain::shown(request.headers())? else {
+            return Ok(());
+        };
+        let now = trail.received.wall;
+        let workload = who.map(Authenticated::identity).ok_or(Refusal::NoCredential)?;
+        let judge = self.services.chains.as_deref();
+        let judge = judge.ok_or_else(|| Refusal::NotOnBehalf("nobody acts for anybody at this gateway".to_owned()))?;
+        let taken = chain::take(judge, workload, token, now)?;
+        let person = self.identity.of_assertion(taken.shown.claims(), now).await?;
+        let known = unshared(trail)?;
+        known.stated_reason = person.stated_reason(now).cloned();
+        known.identity = Some(person);
+        known.on_behalf = Some(Arc::new(taken));
+        Ok(())
+    }
+
     fn decided(
         &self,
         gate: &ServiceGate,
@@ -210,7 +236,11 @@ impl Gate {
             reason_stated: trail.stated_reason.is_some(),
             now: trail.received.wall,
         };
-        let decided = self.services.station.decide(who, &call, moment)?;
+        let station = &self.services.station;
+        let decided = match (&trail.on_behalf, &trail.identity) {
+            (Some(on_behalf), Some(person)) => station.decide_on_behalf(person, on_behalf, &call, moment)?,
+            _ => station.decide(who, &call, moment)?,
+        };
         unshared(trail)?.decision = Some(DecisionTrail {
             rules: Arc::clone(&decided.rules),
             policy: Arc::clone(&decided.policy),
@@ -238,7 +268,24 @@ impl Gate {
     /// Until when the caller's proof holds; the public's is none that could end.
     fn proof_ends(&self, trail: &Trail) -> Timestamp {
         let who = trail.identity.as_deref();
-        who.map_or(Timestamp::MAX, |who| self.identity.known_end(who, trail.received.wall))
+        let ends = who.map_or(Timestamp::MAX, |who| self.identity.known_end(who, trail.received.wall));
+        let on_behalf = trail.on_behalf.as_deref().map(OnBehalf::ends);
+        ends.min(on_behalf.unwrap_or(Timestamp::MAX))
+    }
+
+    /// The word of who calls, for this service.
+    fn assertion(
+        &self,
+        assertions: &Assertions,
+        who: &Identity,
+        gate: &ServiceGate,
+        trail: &Trail,
+    ) -> Result<HeaderValue, Refusal> {
+        let (service, now) = (gate.published.name(), trail.received.wall);
+        match &trail.on_behalf {
+            Some(on_behalf) => assertions.onward(on_behalf, who, service, now),
+            None => assertions.of(who, service, self.proof_ends(trail).min(who.expires_at()), now),
+        }
     }
 
     /// Takes from the request what only the gateway may say, what proved its caller, and our cookies, and adds what the service is told; what
@@ -246,7 +293,6 @@ impl Gate {
     fn prepared(
         &self,
         gate: &ServiceGate,
-        who: Option<&Authenticated>,
         target: &Target,
         request: &mut Request<Inbound>,
         trail: &Trail,
@@ -266,22 +312,16 @@ impl Gate {
         if passing.host == HostSpec::Keep {
             call = call.of_host(host_of(request, &called.host)?);
         }
+        let who = trail.identity.as_deref().filter(|_| !called.is_public);
         let assertion = match (who, &self.services.assertions) {
-            (Some(who), Some(assertions)) => {
-                let who = who.identity();
-                let ends = self.proof_ends(trail).min(who.expires_at());
-                Some(assertions.of(who, gate.published.name(), ends, trail.received.wall)?)
-            }
+            (Some(who), Some(assertions)) => Some(self.assertion(assertions, who, gate, trail)?),
             _ => None,
         };
-        let named = who.zip(assertion).map(|(who, assertion)| {
-            let subject = who.identity().subject();
-            Named {
-                user: subject.username(),
-                groups: subject.groups().iter().map(AsRef::as_ref),
-                email: subject.email(),
-                assertion,
-            }
+        let named = who.zip(assertion).map(|(who, assertion)| Named {
+            user: who.subject().username(),
+            groups: who.subject().groups().iter().map(AsRef::as_ref),
+            email: who.subject().email(),
+            assertion,
         });
         let origin = self.services.origin_of(&called.host).ok_or(Refusal::Internal)?;
         let came = Came {
@@ -319,7 +359,10 @@ impl Gate {
             station.anew(trail, trail.identity.as_deref(), trail.received.wall)?;
         }
         let demanded = decided.obligations().longest_seconds.map(Duration::from_secs);
-        let longest = demanded.into_iter().chain(longest).min();
+        let on_behalf = trail.on_behalf.as_deref();
+        // Nothing that a person began goes on by itself.
+        let of_chain = on_behalf.map(|on_behalf| on_behalf.ends().since(trail.received.wall));
+        let longest = demanded.into_iter().chain(longest).chain(of_chain).min();
         if let (Some(longest), None) = (longest, trail.upgrade) {
             call.lasts_at_most(longest);
         }

@@ -353,7 +353,7 @@ fn with_every_member() -> Value {
             extra_keys: vec!["x"],
             extra_count: Some(1),
         }),
-        act: &workload,
+        act: workload.to_vec(),
         presented: Some(Presented {
             credential: "token",
             iss: Some("https://idp"),

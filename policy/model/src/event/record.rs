@@ -73,8 +73,8 @@ pub struct Record<'a> {
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective<'a>>,
     /// Workloads that acted for the person, nearest last (RFC 8693 §4.1 `act`).
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub act: &'a [Workload<'a>],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub act: Vec<Workload<'a>>,
     /// What was presented, where it proved nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presented: Option<Presented<'a>>,

@@ -25,7 +25,7 @@ pub use error::AssertionError;
 pub use groups::AssertedGroups;
 pub use key::AssertionKey;
 pub use mint::{AssertionMint, AssertionMintError, SignedAssertion};
-pub use verifier::{AssertionVerifier, VerifiedAssertion};
+pub use verifier::{AssertionVerifier, VerifiedAssertion, addressee};
 
 pub use crate::preparse::ASSERTION_TYPE;
 

@@ -6,10 +6,22 @@ use model::service::ServiceName;
 use model::subject::SubjectId;
 use model::time::Timestamp;
 
-use super::{Actor, AssertionClaims, AssertionError, Chain, ChainFault, MAX_ASSERTION_BYTES, read, service_audience};
+use super::{
+    AUDIENCE_PREFIX, Actor, AssertionClaims, AssertionError, Chain, ChainFault, MAX_ASSERTION_BYTES, read,
+    service_audience,
+};
 use crate::preparse::Kind;
 use crate::verify::{check_signature, check_times, equal};
 use crate::{Algorithm, KeySet, Unverified};
+
+/// The service for which a token says that it is, before anything of it is verified: to find out whom to ask for a proof, and
+/// for [`AssertionVerifier::verify`]. `None`: it names none.
+#[must_use]
+pub fn addressee(token: &str) -> Option<ServiceName> {
+    let token = Unverified::parse(token).ok()?;
+    let service = token.claims.text("aud").ok()??.strip_prefix(AUDIENCE_PREFIX)?;
+    ServiceName::new(service).ok()
+}
 
 /// Verifies assertions.
 #[derive(Debug)]
