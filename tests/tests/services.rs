@@ -101,7 +101,6 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
             ("X-Forwarded-For", "6.6.6.6"),
             ("X-Remote-User", "root"),
             ("X-Gatescribe_Assertion", "forged"),
-            ("x-gatescribe-assertion", "forged"),
         ],
     )?;
     ensure!(good.status == 200, "{good:?}");
@@ -127,6 +126,11 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
     );
     ensure!(told["groups"] == json!(["dev"]), "{told}");
 
+    let replayed = world.ask(("GET", "/deep/link"), &[bearer, ("X-Gatescribe-Assertion", "x.y.z")])?;
+    ensure!(
+        replayed.status == 403 && replayed.json()?["code"] == "brokenChain",
+        "{replayed:?}"
+    );
     let forbidden = world.ask(("DELETE", "/deep/link"), &[bearer])?;
     ensure!(forbidden.status == 403, "{forbidden:?}");
     ensure!(forbidden.json()?["code"] == "forbidden", "{forbidden:?}");
@@ -138,7 +142,7 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
     ensure!(arrived.len() == 1, "only the picture was asked for: {arrived:?}");
     ensure!(asserted(&arrived[0].fields).is_err(), "nobody is asserted: {arrived:?}");
 
-    let records = world.recorded(6)?;
+    let records = world.recorded(7)?;
     let of = |kind: &str, path: &str| -> Vec<&Value> {
         let is = |record: &&Value| record["kind"] == kind && record["req"]["path"] == path;
         records.iter().filter(is).collect()
@@ -162,7 +166,7 @@ fn a_program_with_a_token_of_the_provider_reaches_a_service_by_rule_and_is_recor
         picture["service"]["public"] == true && picture["by"]["kind"] == "public",
         "{picture:#}"
     );
-    ensure!(of("refusal", "/deep/link").len() == 2, "{records:#?}");
+    ensure!(of("refusal", "/deep/link").len() == 3, "{records:#?}");
     ensure!(
         records.iter().filter(|record| record["kind"] == "outcome").count() == 2,
         "{records:#?}"

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use access::rule::{Published, Services};
+use http::HeaderMap;
 use model::origin::{Front, Origin};
 use model::service::{HostName, ServiceName};
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use crate::asserted::Assertions;
 use crate::body::Uplink;
 use crate::chain::Assertive;
 use crate::decision::ServiceStation;
-use crate::headers::{NoHeader, Rewriting, ServiceHeaders};
+use crate::headers::{NoHeader, Rewriting, ServiceHeaders, confine_switch};
 use crate::upstream::Pool;
 
 /// What stands behind one service's name.
@@ -59,6 +60,12 @@ impl ServiceGate {
             pool,
             rewriting,
         })
+    }
+
+    /// What of its switch of protocols reaches the client.
+    pub(crate) fn confine_switch(&self, headers: &mut HeaderMap) {
+        confine_switch(headers, !self.published.path().is_empty());
+        self.headers.to_client(headers);
     }
 
     /// How its addresses are written anew for who asked on this host.

@@ -1,7 +1,7 @@
 //! Which addresses a name may lead to, looked at behind every resolution (protocol N-10): no answer of a name server moves a
 //! clear-text credential off the machine, nor a published service to what stands beside the gateway.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::{ReachError, Scheme, Server};
 
@@ -43,11 +43,9 @@ fn refused(address: IpAddr, named_this_machine: bool) -> Option<&'static str> {
     match embedded(address) {
         IpAddr::V4(v4) if v4.is_link_local() => Some("it is link-local, where clouds keep the credentials of machines"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("it is link-local"),
-        // The metadata service of AWS on IPv6, and of Alibaba and Oracle on IPv4 outside the link-local range.
-        IpAddr::V6(v6) if v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254) => Some(METADATA),
-        IpAddr::V4(v4) if [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)].contains(&v4) => {
-            Some(METADATA)
-        }
+        // The metadata and credential services of AWS and GCP on IPv6.
+        IpAddr::V6(v6) if matches!(v6.segments(), [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..]) => Some(METADATA),
+        IpAddr::V4(v4) if OF_CLOUDS.contains(&v4) => Some(METADATA),
         ip if ip.is_unspecified() => Some("it is no address of anything"),
         ip if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => {
             Some("it is not the address of one machine")
@@ -59,16 +57,23 @@ fn refused(address: IpAddr, named_this_machine: bool) -> Option<&'static str> {
     }
 }
 
+/// Of Alibaba, of Oracle, and the host of each machine of Azure: outside the link-local range.
+const OF_CLOUDS: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(192, 0, 0, 192),
+    Ipv4Addr::new(168, 63, 129, 16),
+];
 const METADATA: &str = "a cloud keeps the credentials of machines there";
 
-/// The IPv4 address within an IPv6 one that is translated on the way: mapped (RFC 4291 §2.5.5.2), compatible, NAT64 (RFC 6052) and
-/// 6to4 (RFC 3056).
+/// The IPv4 address within an IPv6 one that is translated on the way: mapped (RFC 4291 §2.5.5.2), compatible, translated (RFC 2765
+/// §2.1), NAT64 (RFC 6052, and of a network's own RFC 8215) and 6to4 (RFC 3056).
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let v4 = match v6.segments() {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            [high, low]
-        }
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0 | 1, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => [high, low],
         // `::` and `::1` are addresses of their own.
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => [high, low],
         _ => return address,
@@ -101,6 +106,11 @@ mod tests {
             "2002:a9fe:a9fe::1",
             "fe80::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "168.63.129.16",
+            "64:ff9b:1::a9fe:a9fe",
+            "::ffff:0:a9fe:a9fe",
             "100.100.100.200",
             "192.0.0.192",
             "0.0.0.0",

@@ -78,7 +78,7 @@ pub const MANAGED_PREFIXES: [&str; 9] = [
 ];
 
 /// Reduced names that never pass from a client.
-pub const MANAGED_NAMES: [&str; 20] = [
+pub const MANAGED_NAMES: [&str; 24] = [
     "audit-id",
     "authorization",
     "client-cert",
@@ -87,6 +87,10 @@ pub const MANAGED_NAMES: [&str; 20] = [
     "fastly-client-ip",
     "forwarded",
     "front-end-https",
+    "proxy",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
     "remote-user",
     "true-client-ip",
     "x-client-ip",

@@ -29,7 +29,7 @@ pub use published::{Came, Named, NoHeader, ServiceHeaders, Unsayable};
 pub use readable::{NotReadable, ask_readably};
 pub use response::{ResponseKind, strip_response, strip_response_to_upgrade};
 pub use rewrite::{Rewriting, fuzz_rewrite};
-pub use service::{confine_response, strip_own_cookies, strip_trailers};
+pub use service::{confine_response, confine_switch, strip_own_cookies, strip_trailers};
 
 use crate::listener::Upgrade;
 

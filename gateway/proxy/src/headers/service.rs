@@ -1,7 +1,7 @@
 //! What passes between a browser and a published service besides the usual: cookies that are ours stay ours, and an answer sets
 //! nothing for another host (HDR-12, WEB-08).
 
-use http::header::{ALT_SVC, COOKIE, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use http::header::{ALT_SVC, CONNECTION, COOKIE, SET_COOKIE, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::name::Reduced;
@@ -38,6 +38,16 @@ pub fn confine_response(headers: &mut HeaderMap, has_path: bool) {
         for line in lines {
             headers.append(SET_COOKIE, line);
         }
+    }
+}
+
+/// The same for a service's 101, which the sender has compared with what was asked: its switch stays.
+pub fn confine_switch(headers: &mut HeaderMap, has_path: bool) {
+    let upgrade = headers.get(UPGRADE).cloned();
+    confine_response(headers, has_path);
+    if let Some(upgrade) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, upgrade);
     }
 }
 
@@ -138,6 +148,38 @@ mod tests {
         let left = headers.get_all(COOKIE).iter();
         left.map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned())
             .collect()
+    }
+
+    #[test]
+    fn web_08_a_switch_of_a_service_says_no_more_beyond_its_host_than_any_other_answer() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "Upgrade, x-mine"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ("alt-svc", "h2=\"evil:443\""),
+            ("clear-site-data", "\"*\""),
+            ("strict-transport-security", "max-age=0"),
+            ("set-cookie", "a=b; Domain=example.com"),
+            ("x-mine", "1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        confine_switch(&mut headers, false);
+        let mut left: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                ("connection", "Upgrade"),
+                ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+                ("set-cookie", "a=b"),
+                ("upgrade", "websocket"),
+            ]
+        );
     }
 
     #[test]

@@ -13,11 +13,12 @@ use std::time::Duration;
 use access::rule::{HostSpec, ServiceCall};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, TE};
+use http::header::{CONTENT_TYPE, COOKIE, EXPECT, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use model::cookie::Cookie;
 use model::decision::Unmet;
+use model::origin::Origin;
 use model::request::Target;
 use model::service::HostName;
 use model::time::Timestamp;
@@ -68,10 +69,14 @@ impl Gate {
         } else {
             Refusal::NoCredential
         })?;
-        if who
-            .as_ref()
-            .is_some_and(|who| who.identity().credential() == Credential::Cookie)
-        {
+        // Both are sent by browsers of themselves.
+        let is_of_browser = |who: &Authenticated| {
+            matches!(
+                who.identity().credential(),
+                Credential::Cookie | Credential::Certificate
+            )
+        };
+        if who.as_ref().is_some_and(is_of_browser) {
             self.is_asked_by_own_page(&host, &request, trail)?;
         }
         self.on_behalf(who.as_ref(), &request, trail).await?;
@@ -309,8 +314,9 @@ impl Gate {
         let mut call = Call::new(StreamClass::Short, Expected::Nobody);
         // The first word of a gRPC stream may take as long as it likes.
         call.answer_within = (!is_grpc).then_some(passing.timeouts.answer);
+        let origin = self.services.origin_of(&called.host).ok_or(Refusal::Internal)?;
         if passing.host == HostSpec::Keep {
-            call = call.of_host(host_of(request, &called.host)?);
+            call = call.of_host(host_of(&origin)?);
         }
         let who = trail.identity.as_deref().filter(|_| !called.is_public);
         let assertion = match (who, &self.services.assertions) {
@@ -323,7 +329,6 @@ impl Gate {
             email: who.subject().email(),
             assertion,
         });
-        let origin = self.services.origin_of(&called.host).ok_or(Refusal::Internal)?;
         let came = Came {
             from: trail.peer.ip.parse().map_err(|_| Refusal::Internal)?,
             to: &origin,
@@ -331,6 +336,8 @@ impl Gate {
         let headers = request.headers_mut();
         let _ = headers::strip(headers, gate.headers.own());
         headers::strip_own_cookies(headers);
+        // The listener has met it: the body follows at once.
+        headers.remove(EXPECT);
         let told = gate.headers.to_service(headers, came, named);
         told.map_err(|error| Refusal::NotAsserted(error.to_string()))?;
         if is_grpc {
@@ -464,12 +471,10 @@ fn path(target: &Target) -> Result<&str, Refusal> {
     std::str::from_utf8(target.path()).map_err(|_| Refusal::Internal)
 }
 
-/// The host as the request names it. Over HTTP/2 it stands in the target alone.
-fn host_of(request: &Request<Inbound>, host: &HostName) -> Result<HeaderValue, Refusal> {
-    if let Some(named) = request.headers().get(HOST) {
-        return Ok(named.clone());
-    }
-    let authority = request.uri().authority().map_or(host.as_str(), |named| named.as_str());
+/// As browsers write the published address: one spelling, and the port that it is published under. What the client wrote may lead a server of
+/// several sites to another one than was decided on.
+fn host_of(origin: &Origin) -> Result<HeaderValue, Refusal> {
+    let (_, authority) = origin.as_str().split_once("://").ok_or(Refusal::Internal)?;
     HeaderValue::from_str(authority).map_err(|_| Refusal::Internal)
 }
 

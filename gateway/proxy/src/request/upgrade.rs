@@ -85,7 +85,10 @@ impl Switch {
         let upstream = hyper::upgrade::on(&mut response);
         let (mut parts, _) = response.into_parts();
         let tap = tap_for(trail, &parts.headers);
-        headers::strip_response_to_upgrade(&mut parts.headers);
+        match to {
+            Behind::Cluster(_) => headers::strip_response_to_upgrade(&mut parts.headers),
+            Behind::Service(gate) => gate.confine_switch(&mut parts.headers),
+        }
         if own_audit_id(&mut parts.headers, trail) {
             end.audit_id_differs();
         }
