@@ -132,6 +132,13 @@ fn the_observer_sees_what_feeds_need_and_no_secret() -> anyhow::Result<()> {
         ("get", "pods", true),
         ("list", "pods", false),
         ("watch", "pods", false),
+        // For where the pods of published Services are (observer-services.yaml).
+        ("list", "services", true),
+        ("watch", "services", true),
+        ("get", "services", false),
+        ("list", "endpointslices.discovery.k8s.io", true),
+        ("watch", "endpointslices.discovery.k8s.io", true),
+        ("get", "endpointslices.discovery.k8s.io", false),
         ("list", "serviceaccounts", false),
         ("get", "secrets", false),
         ("list", "secrets", false),
@@ -162,7 +169,11 @@ fn every_grant_of_the_legacy_impersonator_is_needed() -> anyhow::Result<()> {
 
 #[test]
 fn every_grant_of_the_observer_is_needed() -> anyhow::Result<()> {
-    every_grant_is_needed(&["observer.yaml", "observer-pods.yaml"], "observer", &observer_checks())
+    every_grant_is_needed(
+        &["observer.yaml", "observer-pods.yaml", "observer-services.yaml"],
+        "observer",
+        &observer_checks(),
+    )
 }
 
 /// A request that must not be refused; what it names need not exist, so it has no effect.
@@ -241,6 +252,8 @@ fn observer_checks() -> Vec<Check> {
         ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
         ("/apis/gatescribe.dev/v1", "accessrules"),
         ("/apis/gatescribe.dev/v1", "clusteraccessrules"),
+        ("/api/v1", "services"),
+        ("/apis/discovery.k8s.io/v1", "endpointslices"),
     ] {
         let all = format!("{group}/{resource}");
         checks.push(check(format!("list {resource}"), "GET", &format!("{all}?limit=1"), &[]));

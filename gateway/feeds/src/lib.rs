@@ -9,6 +9,7 @@
 pub mod account_issuer;
 pub mod answers;
 pub mod cluster;
+pub mod endpoints;
 pub mod issuers;
 pub mod observer;
 pub mod rules;

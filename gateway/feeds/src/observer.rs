@@ -43,6 +43,22 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
+    /// One that counts for no kind of [`Heard`], but its own beats.
+    pub(crate) fn alone() -> Self {
+        let beats = AtomicI64::new(0);
+        let count = move || beats.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Self {
+            last: Arc::default(),
+            clock: Arc::new(move || Timestamp::from_unix_nanos(count())),
+            absence_counts: false,
+        }
+    }
+
+    /// Of one that is [`Pulse::alone`]: another number after each sign of life.
+    pub(crate) fn beats(&self) -> i64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
     fn beat(&self) {
         self.last.fetch_max((self.clock)().unix_nanos(), Ordering::Relaxed);
     }

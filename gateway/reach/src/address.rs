@@ -184,11 +184,11 @@ impl AddressBook {
         server: &Arc<Server>,
         mut pods: watch::Receiver<Endpoints>,
     ) -> Result<Vec<Candidate>, ReachError> {
-        // Just started: the first listing is on its way.
-        let listed = pods.wait_for(|pods| pods.is_known);
+        // Just started: the first listing is on its way, unless something is known to be in it.
+        let listed = pods.wait_for(|pods| pods.is_known || pods.trouble.is_some());
         let pods = match tokio::time::timeout(self.resolve_timeout, listed).await {
             Ok(Ok(pods)) => pods.clone(),
-            Ok(Err(_)) | Err(_) => return Err(endpoints::none(server, None)),
+            Ok(Err(_)) | Err(_) => Endpoints::default(),
         };
         let usable = |addresses: &[SocketAddr]| -> (Vec<Candidate>, Option<ReachError>) {
             let mut refused = None;

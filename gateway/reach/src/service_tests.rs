@@ -191,6 +191,18 @@ async fn a_dial_waits_a_moment_for_the_first_word_about_pods_and_then_says_what_
         "no pod of `web.shop.svc` takes a connection: the cluster has not said yet where they are"
     );
     assert_eq!(error.fault(), Fault::Upstream);
+    says.send_replace(Endpoints {
+        trouble: Some("the observer may not list `services` there".into()),
+        ..Endpoints::default()
+    });
+    let began = tokio::time::Instant::now();
+    let error = service.peers().await.unwrap_err().to_string();
+    assert!(
+        error.ends_with(": the observer may not list `services` there"),
+        "{error}"
+    );
+    assert_eq!(began.elapsed(), Duration::ZERO, "what is known is not waited for");
+    says.send_replace(Endpoints::default());
     let asking = tokio::spawn({
         let service = std::sync::Arc::clone(&service);
         async move { peers(&service).await }

@@ -272,6 +272,7 @@ impl Cluster {
             "impersonator.yaml",
             "observer.yaml",
             "observer-pods.yaml",
+            "observer-services.yaml",
         ] {
             self.apply_file(&folder.join(file))?;
         }

@@ -147,7 +147,7 @@ type Events = futures::stream::BoxStream<'static, (Kind, Result<Event<DynamicObj
 
 /// A watch ends so often by itself. An API server sends a bookmark each minute only where something of the kind has
 /// changed since its own start; that it takes the watch up again is the sign of life that never fails.
-const WATCH_SECONDS: u32 = 60;
+pub(crate) const WATCH_SECONDS: u32 = 60;
 
 fn stream(client: kube::Client, kind: Kind) -> Events {
     let (group, version, name, plural) = kind.resource();
